@@ -1,0 +1,61 @@
+/** The command `npm run appliance`. */
+import { parseArgs } from 'node:util';
+
+import { buildAppliance } from './build.js';
+import { BuildCommandError } from './command.js';
+import { defaultApplianceDirectory } from './location.js';
+import { DEFAULT_SUITE, suiteNames } from './suite.js';
+
+const USAGE = `Makes a fixed appliance, which libguestfs and guestfs-grpc can boot, from Debian packages.
+
+  --suite NAME   Debian suite: ${suiteNames.join(', ')} (default ${DEFAULT_SUITE})
+  --output DIR   directory to make (default ${defaultApplianceDirectory('<suite>')})
+  --refresh      build again if the archive has newer packages
+  --force        build again in any case
+  --help         this text
+`;
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      suite: { type: 'string' },
+      output: { type: 'string' },
+      refresh: { type: 'boolean', default: false },
+      force: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  const stop = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(signal, () => stop.abort(new Error(`stopped by ${signal}`)));
+  }
+  const started = Date.now();
+  const { directory, manifest, built } = await buildAppliance({
+    ...(values.suite === undefined ? {} : { suite: values.suite }),
+    ...(values.output === undefined ? {} : { output: values.output }),
+    force: values.force,
+    refresh: values.refresh,
+    signal: stop.signal,
+    log: (line) => process.stderr.write(`${line}\n`),
+  });
+  const what = `Debian ${manifest.suite}, guestfsd ${manifest.daemonVersion}, Linux ${manifest.kernelVersion}`;
+  const how = built ? `built in ${((Date.now() - started) / 1000).toFixed(0)} s` : 'up to date';
+  process.stdout.write(`${directory}: ${what}; ${how}\n`);
+  return 0;
+}
+
+main().then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    // The stack of a failed command is ours and tells nothing about the failure.
+    const expected = error instanceof BuildCommandError || (error instanceof Error && !(error instanceof TypeError));
+    process.stderr.write(`appliance: ${expected ? error.message : String((error as Error)?.stack ?? error)}\n`);
+    process.exitCode = 1;
+  },
+);

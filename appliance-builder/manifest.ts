@@ -1,0 +1,84 @@
+/** The manifest of an appliance: what it is made of, and from what. */
+import { createHash } from 'node:crypto';
+import { open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** Version of the manifest's form; goes up when a reader would misread it. */
+export const MANIFEST_FORMAT = 1;
+
+/** Name of the manifest in the appliance's directory. */
+export const MANIFEST_FILE = 'manifest.json';
+
+/** Size and checksum of one file of the appliance. */
+export interface ManifestFile {
+  readonly sha256: string;
+  readonly size: number;
+}
+
+/** What `manifest.json` says. */
+export interface Manifest {
+  readonly formatVersion: number;
+  /** Hash of all that went into the build on the builder's side; see inputs.ts. */
+  readonly inputsHash: string;
+  readonly suite: string;
+  /** Debian's name of the architecture, such as `amd64`. */
+  readonly architecture: string;
+  /** Version of guestfsd, such as `1.54.1`. */
+  readonly daemonVersion: string;
+  readonly kernelVersion: string;
+  /** UUID of the file system in `root`; goes on the kernel command line. */
+  readonly rootUuid: string;
+  /** Version of each Debian package that the appliance has files of. */
+  readonly packages: Readonly<Record<string, string>>;
+  readonly files: {
+    readonly kernel: ManifestFile;
+    readonly initrd: ManifestFile;
+    readonly root: ManifestFile;
+  };
+  /** When it was built, in ISO 8601. */
+  readonly builtAt: string;
+}
+
+/** Reads the manifest of an appliance; undefined if there is none or it is of another form. */
+export async function readManifest(directory: string): Promise<Manifest | undefined> {
+  let text: string;
+  try {
+    text = await readFile(join(directory, MANIFEST_FILE), 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+  try {
+    const manifest = JSON.parse(text) as Manifest;
+    return manifest.formatVersion === MANIFEST_FORMAT ? manifest : undefined;
+  } catch {
+    // A manifest that cannot be read belongs to no finished build: build again.
+    return undefined;
+  }
+}
+
+/** Size and checksum of a file, holes counted as the zeros they read as. */
+export async function describeFile(path: string): Promise<ManifestFile> {
+  const hash = createHash('sha256');
+  const file = await open(path);
+  try {
+    const buffer = Buffer.allocUnsafe(4 << 20);
+    let size = 0;
+    for (;;) {
+      const { bytesRead } = await file.read(buffer, 0, buffer.length);
+      if (bytesRead === 0) return { sha256: hash.digest('hex'), size };
+      hash.update(buffer.subarray(0, bytesRead));
+      size += bytesRead;
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * The upstream version in a Debian version: `1.54.1` of `1:1.54.1-2+deb13u1`.
+ * Marks that packagers add (`+dfsg`, `~rc1`) are no part of what the daemon calls itself.
+ */
+export function upstreamVersion(debianVersion: string): string {
+  return debianVersion.replace(/^\d+:/, '').replace(/-[^-]*$/, '').replace(/[+~].*$/, '');
+}

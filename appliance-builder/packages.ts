@@ -1,0 +1,232 @@
+/**
+ * What goes into the root file system and what stays out of it.
+ *
+ * The base is the list that Debian's own libguestfs package carries for its
+ * appliance; the lists here are the difference from it.
+ */
+
+/** Names of the package that carries guestfsd, newest first. */
+export const LIBGUESTFS_PACKAGES: readonly string[] = ['libguestfs0t64', 'libguestfs0'];
+
+/** The package with the static shell of the initrd. */
+export const BUSYBOX_PACKAGE = 'busybox-static';
+
+/**
+ * Packages on top of Debian's list: most make an optional group or a file
+ * system of the daemon available. One that a suite does not have is left out.
+ */
+export const EXTRA_PACKAGES: readonly string[] = [
+  // Optional groups whose tools Debian only suggests.
+  'clevis-luks', // clevisluks
+  'policycoreutils', // selinuxrelabel: setfiles
+  'rsync', // rsync
+  'xfsprogs', // xfs
+  // File systems for mkfs, fsck, and labels.
+  'erofs-utils',
+  'gfs2-utils',
+  'hfsplus',
+  'jfsutils',
+  'nilfs-tools',
+  'reiserfsprogs',
+  'udftools',
+  // What the other tools call when they find it.
+  'grub-pc-bin', // grub_install: the boot loader's own parts for BIOS machines
+  'augeas-lenses', // augeas
+  'kpartx', // partitions inside device-mapper devices
+  'ncompress', // tar_in and tar_out with compress:compress
+  'thin-provisioning-tools', // lvm on thin and cache volumes
+  // For a person who looks into a running appliance.
+  'iputils-ping',
+  'lsof',
+  'strace',
+];
+
+/**
+ * Packages on Debian's list that the daemon has no use for: it names what the
+ * host side of libguestfs calls as well.
+ */
+export const DROPPED_PACKAGES: readonly string[] = ['debootstrap', 'qemu-utils'];
+
+/**
+ * DHCP clients in order of preference. Debian's list names all that /init can
+ * use; one is enough.
+ */
+export const DHCP_CLIENTS: readonly string[] = ['dhcpcd-base', 'isc-dhcp-client'];
+
+/**
+ * Files that dpkg does not unpack: documentation, translations, completions.
+ * Copyright files stay, as their licences ask.
+ */
+export const UNPACK_EXCLUDES: readonly string[] = [
+  '/usr/share/bash-completion/*',
+  '/usr/share/bug/*',
+  '/usr/share/doc/*',
+  '/usr/share/doc-base/*',
+  '/usr/share/fish/*',
+  '/usr/share/gnome/help/*',
+  '/usr/share/i18n/*',
+  '/usr/share/icons/*',
+  '/usr/share/info/*',
+  '/usr/share/initramfs-tools/*',
+  '/usr/share/lintian/*',
+  '/usr/share/locale/*',
+  '/usr/share/man/*',
+  '/usr/share/zsh/*',
+  // Names of hardware that no virtual machine has; the compiled form is 13 MB.
+  '/usr/lib/udev/hwdb.d/*',
+  '/lib/udev/hwdb.d/*',
+];
+
+/** Exceptions to {@link UNPACK_EXCLUDES}. */
+export const UNPACK_INCLUDES: readonly string[] = ['/usr/share/doc/*/copyright'];
+
+/**
+ * Paths taken away once the packages are configured, relative to the root:
+ * the package manager, and what configuring left of the building machine.
+ */
+export const REMOVED_PATHS: readonly string[] = [
+  'boot',
+  'etc/hostname',
+  'etc/machine-id',
+  // Made from the arrays of the building machine; the daemon wants none but the guest's.
+  'etc/mdadm/mdadm.conf',
+  'etc/resolv.conf',
+  'usr/lib/udev/hwdb.bin',
+  'etc/udev/hwdb.bin',
+  'var/cache',
+  'var/lib/apt',
+  'var/lib/dbus/machine-id',
+  'var/lib/dpkg/info',
+  'var/log',
+];
+
+/** Directories that programs expect to find, made again after {@link REMOVED_PATHS}. */
+export const KEPT_DIRECTORIES: readonly string[] = ['boot', 'var/cache', 'var/log'];
+
+/**
+ * The udev rules that stay: device nodes and their links, device-mapper, LVM,
+ * MD, Btrfs, loading of drivers. The rest is for desks and data centres, and
+ * every event reads all of it.
+ */
+export const UDEV_RULES: readonly RegExp[] = [
+  /^01-md-raid-creating\.rules$/,
+  /^50-udev-default\.rules$/,
+  /^55-dm\.rules$/,
+  /^56-dm-parts\.rules$/,
+  /^56-lvm\.rules$/,
+  /^60-block\.rules$/,
+  /^60-cdrom_id\.rules$/,
+  /^60-kpartx\.rules$/,
+  /^60-persistent-storage(-dm)?\.rules$/,
+  /^63-md-raid-arrays\.rules$/,
+  /^64-btrfs(-dm)?\.rules$/,
+  /^64-md-raid-assembly\.rules$/,
+  /^68-del-part-nodes\.rules$/,
+  /^69-md-clustered-confirm-device\.rules$/,
+  /^80-debian-compat\.rules$/,
+  /^80-drivers\.rules$/,
+  /^95-dm-notify\.rules$/,
+];
+
+/**
+ * The systemd-tmpfiles settings that stay. /init runs systemd-tmpfiles for
+ * /dev and /run; the other files are about services that do not run here.
+ */
+export const TMPFILES: readonly RegExp[] = [
+  /^cryptsetup\.conf$/,
+  /^legacy\.conf$/,
+  /^lvm2\.conf$/,
+  /^mdadm\.conf$/,
+  /^static-nodes-permissions\.conf$/,
+];
+
+/**
+ * The kernel modules that stay, as paths below `kernel/` without what follows
+ * the name; what they depend on stays with them. A machine under qemu has a
+ * handful of devices, while the daemon wants every file system, device-mapper
+ * target, RAID level, cipher and character set there is.
+ */
+export const KERNEL_MODULES: readonly string[] = [
+  'arch/',
+  'block/',
+  'crypto/',
+  'drivers/ata/ahci',
+  'drivers/ata/ata_generic',
+  'drivers/ata/ata_piix',
+  'drivers/block/brd',
+  'drivers/block/drbd/',
+  'drivers/block/loop',
+  'drivers/block/nbd',
+  'drivers/block/virtio_blk',
+  'drivers/block/zram/',
+  'drivers/cdrom/',
+  'drivers/char/hw_random/virtio-rng',
+  'drivers/char/virtio_console',
+  'drivers/dax/',
+  'drivers/firmware/qemu_fw_cfg',
+  'drivers/md/',
+  'drivers/net/dummy',
+  'drivers/net/virtio_net',
+  'drivers/nvdimm/',
+  'drivers/nvme/host/nvme',
+  'drivers/scsi/iscsi_tcp',
+  'drivers/scsi/scsi_debug',
+  'drivers/scsi/sd_mod',
+  'drivers/scsi/sg',
+  'drivers/scsi/sr_mod',
+  'drivers/scsi/st',
+  'drivers/scsi/virtio_scsi',
+  'drivers/virt/vmgenid',
+  'drivers/virtio/',
+  'fs/',
+  'lib/',
+  'net/9p/9pnet_virtio',
+  'net/vmw_vsock/vmw_vsock_virtio_transport',
+];
+
+/**
+ * The modules that the initrd loads, in this order; what each depends on comes
+ * before it. Nothing later loads drivers of devices that are there from the
+ * start: /init asks udev for "change" events, and drivers come with "add".
+ * Disks first: they are searched for while the rest loads.
+ */
+export const INITRD_MODULES: readonly string[] = [
+  'virtio_pci',
+  'virtio_blk',
+  'virtio_scsi',
+  'sd_mod',
+  // ext4 asks for the checksum by the name of its algorithm, not as a dependency;
+  // XFS and Btrfs use the faster of the two later on.
+  'crc32c_generic',
+  'crc32c_intel',
+  'ext4',
+  // The channel to the library.
+  'virtio_console',
+  // Fresh seed material for the random numbers from the first moment.
+  'virtio_rng',
+];
+
+/** Of {@link INITRD_MODULES}, those that some kernels rightly do without. */
+export const OPTIONAL_DRIVERS: ReadonlySet<string> = new Set(['crc32c_generic', 'crc32c_intel']);
+
+/** Modules in the initrd that are loaded only when the network is asked for. */
+export const INITRD_NETWORK_MODULES: readonly string[] = ['virtio_net'];
+
+/** Packages that Debian's list names, joined with ours, minus what is not wanted. */
+export function selectPackages(listed: readonly string[], available: (name: string) => boolean): SelectedPackages {
+  const dhcp = DHCP_CLIENTS.find((name) => listed.includes(name) && available(name));
+  const wanted = [...new Set([...listed, ...EXTRA_PACKAGES])].filter(
+    (name) => !DROPPED_PACKAGES.includes(name) && (!DHCP_CLIENTS.includes(name) || name === dhcp),
+  );
+  return {
+    packages: wanted.filter(available).sort(),
+    missing: wanted.filter((name) => !available(name)).sort(),
+  };
+}
+
+/** Result of {@link selectPackages}. */
+export interface SelectedPackages {
+  readonly packages: readonly string[];
+  /** Wanted, but not in this suite. */
+  readonly missing: readonly string[];
+}

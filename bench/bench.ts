@@ -1,0 +1,117 @@
+/** What measurements work with: subjects, machines in turn, a place for files, a time limit. */
+import { chmod, mkdir } from 'node:fs/promises';
+import { Workspace } from '../demo/server/workspace.js';
+import { Library } from './subjects/library.js';
+import { Service } from './subjects/service.js';
+import { SUBJECT_TITLES, type BenchDrive, type Machine, type Subject, type SubjectId } from './subjects/subject.js';
+
+export interface BenchOptions {
+  readonly repeat: number;
+  /** Size of files that are transferred, MiB; undefined: the measurement's own. */
+  readonly size: number | undefined;
+  readonly appliance: string;
+  /** Who is measured. */
+  readonly subjects: readonly SubjectId[];
+  readonly signal: AbortSignal;
+  readonly say: (text: string) => void;
+}
+
+export class Bench {
+  readonly #subjects = new Map<SubjectId, Subject>();
+
+  private constructor(readonly options: BenchOptions, readonly workspace: Workspace) {}
+
+  static async open(options: BenchOptions): Promise<Bench> {
+    const workspace = await Workspace.create('guestfs-grpc-bench-');
+    await mkdir(workspace.path('images'));
+    await mkdir(workspace.path('tmp'));
+    // As /tmp is: a server that is root starts qemu as somebody else.
+    await chmod(workspace.path('tmp'), 0o1777);
+    return new Bench(options, workspace);
+  }
+
+  get repeat(): number {
+    return this.options.repeat;
+  }
+
+  say(text: string): void {
+    this.options.say(text);
+  }
+
+  /** Where something for drives, or anything else, is put. */
+  image(name: string): string {
+    return this.workspace.path('images', name);
+  }
+
+  /** The service, started when it is first asked for. */
+  async service(): Promise<Service> {
+    const started = await this.#subject('service');
+    if (!(started instanceof Service)) throw new Error('not the service');
+    return started;
+  }
+
+  /** Does something with each subject in turn; one that cannot is left out, with its reason. */
+  async withEach<Value>(body: (subject: Subject) => Promise<Value>): Promise<Map<SubjectId, Value>> {
+    const values = new Map<SubjectId, Value>();
+    for (const id of this.options.subjects) {
+      try {
+        values.set(id, await body(await this.#subject(id)));
+      } catch (error) {
+        this.#rethrowUnlessLibrary(id, error);
+      }
+    }
+    return values;
+  }
+
+  /**
+   * Launches a machine of each subject, and measures on them in turn, `repeat` times, after one
+   * time that does not count: caches fill, code is compiled.
+   */
+  async inTurn<Value>(drives: readonly BenchDrive[], prepare: (machine: Machine) => Promise<unknown>, measure: (machine: Machine, id: SubjectId) => Promise<Value>): Promise<Map<SubjectId, Value[]>> {
+    const machines = await this.withEach(async (subject) => {
+      const machine = await subject.launch(drives);
+      try {
+        await prepare(machine);
+        await measure(machine, subject.id);
+      } catch (error) {
+        if (!this.options.signal.aborted) await machine.close();
+        throw error;
+      }
+      return machine;
+    });
+    const values = new Map<SubjectId, Value[]>();
+    for (let round = 0; round < this.repeat; round += 1) {
+      for (const [id, machine] of machines) {
+        this.options.signal.throwIfAborted();
+        const value = await measure(machine, id);
+        values.set(id, [...(values.get(id) ?? []), value]);
+      }
+    }
+    for (const machine of machines.values()) await machine.close();
+    return values;
+  }
+
+  /** Ends everything and removes all files. */
+  async close(): Promise<void> {
+    for (const subject of this.#subjects.values()) await subject.close();
+    await this.workspace.remove();
+  }
+
+  async #subject(id: SubjectId): Promise<Subject> {
+    const there = this.#subjects.get(id);
+    if (there !== undefined) return there;
+    const { appliance, signal } = this.options;
+    const temporary = this.workspace.path('tmp');
+    const subject = id === 'service'
+      ? await Service.start({ imageRoot: this.workspace.path('images'), temporary, appliance, logFile: this.workspace.path('server.log'), signal })
+      : new Library({ id, appliance: id === 'library' ? appliance : undefined, temporary, signal });
+    this.#subjects.set(id, subject);
+    return subject;
+  }
+
+  /** What the library cannot do here leaves a gap; what the service cannot do is a failure. */
+  #rethrowUnlessLibrary(id: SubjectId, error: unknown): void {
+    if (id === 'service' || this.options.signal.aborted) throw error;
+    this.say(`${SUBJECT_TITLES[id]} is left out: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}

@@ -1,0 +1,9 @@
+/** All measurements, in the order in which they are made. */
+import type { Measurement } from '../measurement.js';
+import { call } from './call.js';
+import { launch } from './launch.js';
+import { names } from './names.js';
+import { rss } from './rss.js';
+import { transfer } from './transfer.js';
+
+export const measurements: readonly Measurement[] = [launch, call, transfer, names, rss];

@@ -1,0 +1,47 @@
+/** find over 100,000 names, readdir of 50,000 entries. */
+import { namesImage, MANY, MANY_ENTRIES, ALL_NAMES } from '../namesImage.js';
+import type { Bench } from '../bench.js';
+import type { Measurement, Row } from '../measurement.js';
+import type { Listing, Machine, SubjectId } from '../subjects/subject.js';
+
+interface Round {
+  readonly find: Listing;
+  readonly readdir: Listing | undefined;
+}
+
+/** A 1.48 library cannot ask newer daemons for readdir: its procedure is gone from them. */
+async function readdirIfPossible(machine: Machine, id: SubjectId): Promise<Listing | undefined> {
+  try {
+    return await machine.readdir(MANY);
+  } catch (error) {
+    if (id === 'service') throw error;
+    return undefined;
+  }
+}
+
+function expectNames(id: SubjectId, what: string, listing: Listing | undefined, least: number): void {
+  if (listing !== undefined && listing.names < least) throw new Error(`${id}: ${what} gave ${listing.names} names of ${least}`);
+}
+
+async function run(bench: Bench): Promise<readonly Row[]> {
+  bench.say('making a file system with 100,000 names');
+  const path = await namesImage(bench);
+  const rounds = await bench.inTurn([{ path, format: 'raw' }], (machine) => machine.mountReadOnly(), async (machine, id): Promise<Round> => {
+    const round = { find: await machine.find('/'), readdir: await readdirIfPossible(machine, id) };
+    expectNames(id, 'find', round.find, ALL_NAMES);
+    expectNames(id, 'readdir', round.readdir, MANY_ENTRIES);
+    bench.say(`${id}: find ${round.find.seconds.toFixed(2)} s, readdir ${round.readdir?.seconds.toFixed(2) ?? 'impossible, without'} s`);
+    return round;
+  });
+  const values = (pick: (round: Round) => number | undefined): Partial<Record<SubjectId, number[]>> => Object.fromEntries(
+    [...rounds].map(([id, all]) => [id, all.map(pick).filter((value) => value !== undefined)] as const).filter(([, all]) => all.length > 0),
+  );
+  return [
+    { title: `find, ${ALL_NAMES} names`, unit: 's', better: 'less', values: values(({ find }) => find.seconds) },
+    { title: 'find, until the first names', unit: 's', better: 'less', values: values(({ find }) => find.firstSeconds) },
+    { title: `readdir, ${MANY_ENTRIES} entries`, unit: 's', better: 'less', values: values(({ readdir }) => readdir?.seconds) },
+    { title: 'readdir, until the first entries', unit: 's', better: 'less', values: values(({ readdir }) => readdir?.firstSeconds) },
+  ];
+}
+
+export const names: Measurement = { name: 'names', summary: 'find over 100,000 names, readdir of 50,000 entries', repeat: 3, limitSeconds: 1800, run };

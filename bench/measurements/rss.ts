@@ -1,0 +1,54 @@
+/** A file larger than any buffer goes through one session and back; the server's memory must not follow. */
+import { createHash } from 'node:crypto';
+import { TransferServiceService } from '../../gen/proto/guestfs/v1/transfer.js';
+import { writeNoise } from '../../demo/guest/noise.js';
+import type { GuestfsClient } from '../../demo/client/guestfsClient.js';
+import type { Bench } from '../bench.js';
+import type { Measurement, Row } from '../measurement.js';
+import { peak, startPeak } from '../memory.js';
+import { timed } from '../timed.js';
+
+const SIZE_MIB = 2048;
+const MEBIBYTE = 1024n * 1024n;
+const REMOTE = '/large.bin';
+const LIMIT_MIB = 64;
+
+/** SHA-256 of a file in the guest, as it comes out. */
+async function downloadedSum(session: GuestfsClient): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const { chunk } of session.stream(TransferServiceService.download, { remotefilename: REMOTE })) hash.update(chunk);
+  return hash.digest('hex');
+}
+
+async function run(bench: Bench): Promise<readonly Row[]> {
+  const mebibytes = bench.options.size ?? SIZE_MIB;
+  const size = BigInt(mebibytes) * MEBIBYTE;
+  const local = bench.workspace.path('large.bin');
+  const expected = await writeNoise(local, mebibytes);
+
+  const service = await bench.service();
+  const { pid } = service.server;
+  const machine = await service.launch([{ scratchSize: size + size / 4n }]);
+  await machine.format();
+  // Nothing was transferred yet: what the first transfer takes counts as growth.
+  const before = await startPeak(pid);
+  const uploadSeconds = await machine.upload(local, REMOTE, size);
+  const uploadGrowth = await peak(pid) - before;
+  bench.say(`uploaded ${mebibytes} MiB in ${uploadSeconds.toFixed(0)} s; the server had ${before.toFixed(0)} MiB and grew by ${uploadGrowth.toFixed(0)} MiB`);
+  const inGuest = await machine.checksum(REMOTE);
+  await startPeak(pid);
+  const [downloadSeconds, back] = await timed(() => downloadedSum(machine.session));
+  const downloadGrowth = await peak(pid) - before;
+  bench.say(`downloaded in ${downloadSeconds.toFixed(0)} s; the server grew by ${downloadGrowth.toFixed(0)} MiB`);
+  await machine.close();
+  if (inGuest !== expected || back !== expected) throw new Error(`checksums differ: here ${expected}, in the guest ${inGuest}, downloaded ${back}`);
+  bench.say(`checksums equal: here, in the guest, downloaded (${expected})`);
+  return [
+    { title: `server's RSS growth, ${mebibytes} MiB up`, unit: 'MiB', better: 'less', values: { service: [uploadGrowth] }, limit: LIMIT_MIB },
+    { title: `server's RSS growth, ${mebibytes} MiB down`, unit: 'MiB', better: 'less', values: { service: [downloadGrowth] }, limit: LIMIT_MIB },
+    { title: `upload, ${mebibytes} MiB`, unit: 'MiB/s', better: 'more', values: { service: [mebibytes / uploadSeconds] } },
+    { title: `download, ${mebibytes} MiB`, unit: 'MiB/s', better: 'more', values: { service: [mebibytes / downloadSeconds] } },
+  ];
+}
+
+export const rss: Measurement = { name: 'rss', summary: "the server's memory while 2 GiB go in and out", repeat: 1, limitSeconds: 3600, run };

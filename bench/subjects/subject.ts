@@ -1,0 +1,47 @@
+/** Who is measured: this service, and libguestfs. A measurement is written once, for all of them. */
+
+/** A drive for a machine to be measured. */
+export type BenchDrive = { readonly path: string; readonly format: 'raw' } | { readonly scratchSize: bigint };
+
+/** What listing names took. */
+export interface Listing {
+  readonly seconds: number;
+  readonly names: number;
+  /** Until the first names were there, for those who give them out before all are. */
+  readonly firstSeconds?: number;
+}
+
+/** A launched appliance. Times are seconds, measured where the caller is. */
+export interface Machine {
+  /** From nothing to the daemon's readiness. */
+  readonly launchSeconds: number;
+  /** Makes ext4 on the first drive and mounts it on /. */
+  format(): Promise<void>;
+  /** Mounts the first drive on /, without writing to it. */
+  mountReadOnly(): Promise<void>;
+  upload(local: string, remote: string, size: bigint): Promise<number>;
+  download(remote: string, local: string): Promise<number>;
+  /** SHA-256, computed in the appliance. */
+  checksum(remote: string): Promise<string>;
+  /** The smallest call that goes to the daemon, so many times in a row. */
+  echo(count: number): Promise<readonly number[]>;
+  find(directory: string): Promise<Listing>;
+  readdir(directory: string): Promise<Listing>;
+  close(): Promise<void>;
+}
+
+export const SUBJECTS = ['service', 'library', 'stock'] as const;
+export type SubjectId = (typeof SUBJECTS)[number];
+
+export const SUBJECT_TITLES: Readonly<Record<SubjectId, string>> = {
+  service: 'guestfs-grpc',
+  library: 'libguestfs',
+  stock: 'libguestfs, stock appliance',
+};
+
+export interface Subject {
+  readonly id: SubjectId;
+  /** Read-only drives, except scratch ones. */
+  launch(drives: readonly BenchDrive[]): Promise<Machine>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,6 @@
+/** How long something takes, in seconds, and what it gives. */
+export async function timed<Value>(body: () => Promise<Value>): Promise<[seconds: number, value: Value]> {
+  const startedAt = performance.now();
+  const value = await body();
+  return [(performance.now() - startedAt) / 1000, value];
+}

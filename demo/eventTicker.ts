@@ -1,0 +1,81 @@
+/** Prints the session's events beside the calls, and keeps what the live line shows of them. */
+import { EventType, type SubscribeResponse } from '../gen/proto/guestfs/v1/event.js';
+import type { Narrator } from './narrator.js';
+import { harmless, seconds } from './terminal/format.js';
+
+const NAMES: Partial<Record<EventType, string>> = {
+  [EventType.CLOSE]: 'the session ends',
+  [EventType.SUBPROCESS_QUIT]: 'the appliance ended',
+  [EventType.LAUNCH_DONE]: 'launch done: the daemon takes calls',
+};
+
+export class EventTicker {
+  readonly #out: Narrator;
+  readonly #counts = new Map<EventType, number>();
+  #lost = 0n;
+  #muted = false;
+  #startedAt = 0;
+  #console = '';
+  #progress: { readonly position: bigint; readonly total: bigint } | undefined;
+
+  constructor(out: Narrator) {
+    this.#out = out;
+  }
+
+  /** Last line of the appliance's console. */
+  get console(): string {
+    return this.#console;
+  }
+
+  /** How far the call under way is, once it reports it. */
+  get progress(): { readonly position: bigint; readonly total: bigint } | undefined {
+    return this.#progress;
+  }
+
+  /** Prints nothing, but counts on. */
+  mute(muted: boolean): void {
+    this.#muted = muted;
+  }
+
+  handle(event: SubscribeResponse): void {
+    this.#counts.set(event.type, (this.#counts.get(event.type) ?? 0) + 1);
+    this.#lost += event.lost;
+    const { detail } = event;
+    if (detail?.$case === 'progress') {
+      this.#progress = detail.value;
+    } else if (detail?.$case === 'call') {
+      this.#call(event.type, detail.value);
+    } else if (event.type === EventType.APPLIANCE) {
+      if (detail?.$case === 'message') this.#console = lastLine(detail.value) ?? this.#console;
+    } else if (detail?.$case === 'message') {
+      this.#tell(`${EventType[event.type].toLowerCase()}: ${harmless(detail.value)}`);
+    } else {
+      const name = NAMES[event.type];
+      if (name !== undefined) this.#tell(name);
+    }
+  }
+
+  /** How many events of each kind came. */
+  summary(): string {
+    const kinds = [...this.#counts].map(([type, count]) => `${count} ${EventType[type].toLowerCase()}`);
+    return `${kinds.join(', ')}; ${this.#lost === 0n ? 'none' : this.#lost} lost`;
+  }
+
+  #call(type: EventType, { action, error_reason: reason }: { readonly action: string; readonly error_reason: string }): void {
+    if (type === EventType.STARTED) {
+      this.#startedAt = performance.now();
+      this.#progress = undefined;
+    }
+    if (type !== EventType.FINISHED) return;
+    const took = seconds(performance.now() - this.#startedAt);
+    this.#tell(reason === '' ? `finished ${action}, ${took} after it started` : `${action} failed: ${reason}`);
+  }
+
+  #tell(line: string): void {
+    if (!this.#muted) this.#out.event(line);
+  }
+}
+
+function lastLine(text: string): string | undefined {
+  return text.split(/[\r\n]+/).map((line) => harmless(line).trim()).findLast((line) => line !== '');
+}

@@ -1,0 +1,77 @@
+/** What the steps of the tour work with: calls that are told as they are made. */
+import type { GuestfsClient } from './client/guestfsClient.js';
+import { rpcName, type StreamMethod, type UnaryMethod } from './client/methods.js';
+import type { EventTicker } from './eventTicker.js';
+import type { Narrator } from './narrator.js';
+import type { LocalServer } from './server/localServer.js';
+import type { Workspace } from './server/workspace.js';
+import { seconds } from './terminal/format.js';
+
+const TIME_WIDTH = 7;
+
+type Note<Response> = string | ((response: Response) => string);
+
+/** Several small calls, told as one line for each RPC. */
+export type QuietCall = <Request, Response>(method: UnaryMethod<Request, Response>, request: Request) => Promise<Response>;
+
+export class Guide {
+  /** Set by the step that creates the session. */
+  session: { readonly id: string; readonly client: GuestfsClient; readonly events: EventTicker } | undefined;
+
+  constructor(readonly out: Narrator, readonly server: LocalServer, readonly workspace: Workspace, readonly root: GuestfsClient) {}
+
+  /** The client of the session. */
+  get client(): GuestfsClient {
+    if (this.session === undefined) throw new Error('there is no session yet');
+    return this.session.client;
+  }
+
+  /** Makes a call in the session and tells it. */
+  async call<Request, Response>(method: UnaryMethod<Request, Response>, request: Request, note: Note<Response> = ''): Promise<Response> {
+    return this.tell(method, () => this.client.call(method, request), note);
+  }
+
+  /** All messages of a stream. */
+  async collect<Request, Response>(method: StreamMethod<Request, Response>, request: Request, note: Note<readonly Response[]>): Promise<readonly Response[]> {
+    return this.tell(method, async () => {
+      const messages: Response[] = [];
+      for await (const message of this.client.stream(method, request)) messages.push(message);
+      return messages;
+    }, note);
+  }
+
+  /**
+   * Times anything that is one call, and tells it.
+   * @param live what is shown while it runs, besides the time
+   */
+  async tell<Response>(method: { readonly path: string }, call: () => Promise<Response>, note: Note<Response> = '', live = () => rpcName(method)): Promise<Response> {
+    const startedAt = performance.now();
+    const hide = this.out.screen.show(() => `${seconds(performance.now() - startedAt).padStart(TIME_WIDTH)}  ${live()}`);
+    try {
+      const response = await call();
+      hide();
+      this.out.rpc(rpcName(method), performance.now() - startedAt, typeof note === 'string' ? note : note(response));
+      return response;
+    } finally {
+      hide();
+    }
+  }
+
+  /** Makes many small calls, told together. */
+  async together(body: (call: QuietCall) => Promise<void>, note: string): Promise<void> {
+    const told = new Map<string, { count: number; ms: number }>();
+    this.session?.events.mute(true);
+    try {
+      await body(async (method, request) => {
+        const startedAt = performance.now();
+        const response = await this.client.call(method, request);
+        const sum = told.get(rpcName(method)) ?? { count: 0, ms: 0 };
+        told.set(rpcName(method), { count: sum.count + 1, ms: sum.ms + performance.now() - startedAt });
+        return response;
+      });
+    } finally {
+      this.session?.events.mute(false);
+    }
+    for (const [index, [name, { count, ms }]] of [...told].entries()) this.out.rpc(name, ms, index === 0 ? note : '', count);
+  }
+}

@@ -1,0 +1,23 @@
+/** A temporary directory that is gone afterwards. */
+import { chmod, mkdtemp, realpath, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+export class Workspace {
+  private constructor(readonly directory: string) {}
+
+  static async create(prefix: string): Promise<Workspace> {
+    const directory = await mkdtemp(join(await realpath(tmpdir()), prefix));
+    // A server that is root gives up its rights for some of what it does with images.
+    await chmod(directory, 0o755);
+    return new Workspace(directory);
+  }
+
+  path(...names: string[]): string {
+    return join(this.directory, ...names);
+  }
+
+  async remove(): Promise<void> {
+    await rm(this.directory, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,44 @@
+/** The session ends, and what it did is in the image. */
+import { open, stat } from 'node:fs/promises';
+import { SessionServiceService } from '../../gen/proto/guestfs/v1/session.js';
+import type { Guide } from '../guide.js';
+import { bytes } from '../terminal/format.js';
+import { BOOT_START, LVM_START } from './partitions.js';
+import { imagePath } from './session.js';
+
+const SECTOR = 512;
+/** Blocks of stat, whatever the file system's are. */
+const STAT_BLOCK = 512;
+
+/** What has to be where in the image. */
+const SIGNATURES: readonly { readonly what: string; readonly offset: number; readonly bytes: Buffer }[] = [
+  { what: 'a GPT header', offset: SECTOR, bytes: Buffer.from('EFI PART') },
+  { what: 'an ext4 superblock', offset: Number(BOOT_START) * SECTOR + 1024 + 56, bytes: Buffer.from([0x53, 0xef]) },
+  { what: 'an LVM label', offset: Number(LVM_START) * SECTOR + SECTOR, bytes: Buffer.from('LABELONE') },
+];
+
+export async function finish(guide: Guide): Promise<void> {
+  const { session, root, out } = guide;
+  if (session === undefined) return;
+  await guide.tell(SessionServiceService.deleteSession, () => root.call(SessionServiceService.deleteSession, { id: session.id }), 'synced, unmounted, the appliance is gone');
+  guide.session = undefined;
+  out.text(`events: ${session.events.summary()}`);
+  await showImage(guide);
+}
+
+async function showImage(guide: Guide): Promise<void> {
+  const path = imagePath(guide);
+  const { size, blocks } = await stat(path);
+  guide.out.text(`${path}: ${bytes(size)}, of which ${bytes(blocks * STAT_BLOCK)} are on disk`);
+  const file = await open(path);
+  try {
+    for (const { what, offset, bytes: expected } of SIGNATURES) {
+      const found = Buffer.alloc(expected.length);
+      await file.read(found, 0, found.length, offset);
+      if (!found.equals(expected)) throw new Error(`there is not ${what} at byte ${offset} of the image`);
+      guide.out.good(`${what} at byte ${offset}`);
+    }
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,47 @@
+/** A large file goes in and comes back, and is the same on all three sides. */
+import { FileServiceService } from '../../gen/proto/guestfs/v1/file.js';
+import { TransferServiceService } from '../../gen/proto/guestfs/v1/transfer.js';
+import { download, upload } from '../client/fileTransfer.js';
+import { sha256Of, writeNoise } from '../guest/noise.js';
+import type { Guide } from '../guide.js';
+import { bar, bytes } from '../terminal/format.js';
+
+const SIZE_MIB = 64;
+const REMOTE = '/home/noise.bin';
+const BAR_WIDTH = 40;
+
+export async function transfer(guide: Guide): Promise<void> {
+  const { out, client, workspace } = guide;
+  const [local, back] = [workspace.path('noise.bin'), workspace.path('noise.back')];
+  const size = BigInt(SIZE_MIB) * 1024n * 1024n;
+  const expected = await writeNoise(local, SIZE_MIB);
+
+  await withBar(guide, TransferServiceService.upload, size, () => upload(client, local, REMOTE, size));
+  const { checksum } = await guide.call(FileServiceService.checksum, { csumtype: 'sha256', path: REMOTE }, 'by the appliance');
+  expectSame('the checksum in the guest', expected, checksum);
+  out.good(`in the guest: SHA-256 ${checksum.slice(0, 16)}..., as here`);
+
+  await withBar(guide, TransferServiceService.download, size, async () => {
+    await download(client, REMOTE, back);
+  });
+  expectSame('the checksum of what came back', expected, await sha256Of(back));
+  out.good('what came back is the same');
+}
+
+/** Shows a bar from the progress events of a transfer, and its throughput afterwards. */
+async function withBar(guide: Guide, method: { readonly path: string }, size: bigint, body: () => Promise<void>): Promise<void> {
+  const startedAt = performance.now();
+  const progress = (): string => {
+    const { position, total } = guide.session?.events.progress ?? { position: 0n, total: 1n };
+    const part = Number(position) / Number(total);
+    return `${bar(part, BAR_WIDTH)} ${String(Math.round(part * 100)).padStart(3)} %`;
+  };
+  await guide.tell(method, body, () => {
+    const perSecond = Math.round(Number(size) / ((performance.now() - startedAt) / 1000));
+    return `${bytes(size)}, ${bytes(perSecond)}/s  ${bar(1, BAR_WIDTH / 4)}`;
+  }, progress);
+}
+
+function expectSame(what: string, expected: string, found: string): void {
+  if (expected !== found) throw new Error(`${what} is ${found}, and should be ${expected}`);
+}

@@ -1,0 +1,15 @@
+/**
+ * `npm run demo`: a tour in about two minutes, on a server and a disk image of its own. Sets
+ * up what is missing first.
+ */
+import { pathToFileURL } from 'node:url';
+import { ensureAllBuilt } from './setup/build.mjs';
+import { setUpServer } from './setup/setUp.mjs';
+import { command } from './support/command.mjs';
+import { inProject } from './support/project.mjs';
+
+await command(async () => {
+  await setUpServer({ appliance: true });
+  await ensureAllBuilt();
+});
+await import(pathToFileURL(inProject('dist', 'demo', 'main.js')).href);

@@ -1,0 +1,132 @@
+/**
+ * `npm test`: sets everything up and runs all tests, from the fastest to the slowest. A
+ * stage that fails does not stop the ones after it, so that one run shows everything.
+ * The last line adds up: `N passed, N failed, N skipped`.
+ *
+ *   npm test                            everything
+ *   npm test -- check                   lint, generated code, types
+ *   npm test -- unit [PATTERN]          tests that need no qemu
+ *   npm test -- integration [PATTERN]   tests with real appliances
+ *   npm test -- conformance [REGEX]     libguestfs's own tests
+ */
+import { runConformance } from './conformance/runConformance.mjs';
+import { DEFAULT_SUITE, ensureAppliance } from './setup/appliance.mjs';
+import { ensureAllBuilt } from './setup/build.mjs';
+import { ensureGenerated } from './setup/generated.mjs';
+import { ensureNodePackages } from './setup/nodePackages.mjs';
+import { appliancePurposes } from './setup/setUp.mjs';
+import { ensureSystemPackages } from './setup/systemPackages.mjs';
+import { inProject } from './support/project.mjs';
+import { StepFailed } from './support/run.mjs';
+import { duration, say, sinceStart } from './support/say.mjs';
+import { checkGenerated, checkProto, checkStyle, checkTypes } from './testing/checks.mjs';
+import { runJest } from './testing/jest.mjs';
+import { checkLeftovers } from './testing/leftovers.mjs';
+import { Sandbox } from './testing/sandbox.mjs';
+import { add, nothing, oneFailed, tallyLine } from './testing/tally.mjs';
+
+/** @typedef {import('./testing/tally.mjs').Tally} Tally */
+/** @typedef {'check' | 'unit' | 'integration' | 'conformance'} Part */
+
+const MINUTE_MS = 60_000;
+const INTEGRATION_TEST_TIMEOUT_MS = 3 * MINUTE_MS;
+/** Files with tests that boot machines, by their compiled paths; all others need none. */
+const INTEGRATION_TESTS = 'dist/test/(integration/|.*\\.integration\\.test)';
+/** The releases whose appliances are tested: the default one, and the one of Debian 12. */
+const SUITES = [DEFAULT_SUITE, 'bookworm'];
+
+/** @type {readonly Part[]} */
+const PARTS = ['check', 'unit', 'integration', 'conformance'];
+const [asked, pattern] = process.argv.slice(2);
+if (asked !== undefined && !PARTS.some((part) => part === asked)) {
+  say(`there is no part "${asked}" of the tests; the parts are ${PARTS.join(', ')}`);
+  process.exit(2);
+}
+
+/** @param {Part} part */
+const wanted = (part) => asked === undefined || asked === part;
+const needsMachines = wanted('integration') || wanted('conformance');
+
+/** @type {{ name: string, tally: Tally, ms: number }[]} */
+const done = [];
+
+/**
+ * Runs one stage.
+ * @param {string} name
+ * @param {() => Promise<Tally>} stage
+ */
+async function runStage(name, stage) {
+  say(`── ${name}`);
+  const startedAt = performance.now();
+  let tally;
+  try {
+    tally = await stage();
+  } catch (error) {
+    say(error instanceof StepFailed ? error.message : error instanceof Error ? String(error.stack) : String(error));
+    tally = oneFailed;
+  }
+  const ms = performance.now() - startedAt;
+  done.push({ name, tally, ms });
+  say(`${name}: ${tallyLine(tally)} (${duration(ms)})`);
+  return tally.failed === 0;
+}
+
+/**
+ * A stage that sets something up: it counts only when it fails.
+ * @param {() => Promise<unknown>} action
+ */
+const setUp = (action) => async () => {
+  await action();
+  return nothing;
+};
+
+async function main() {
+  const packagesReady = await runStage('packages', setUp(async () => {
+    await ensureSystemPackages(needsMachines ? ['server', ...appliancePurposes(), 'conformance', 'test'] : []);
+    await ensureNodePackages();
+  }));
+  if (!packagesReady) return;
+
+  if (wanted('check')) {
+    await runStage('generated code', checkGenerated);
+    await runStage('eslint', checkStyle);
+    await runStage('buf lint', checkProto);
+    await runStage('types', checkTypes);
+  } else {
+    await runStage('build', setUp(async () => {
+      await ensureGenerated();
+      await ensureAllBuilt();
+    }));
+  }
+  if (wanted('unit')) {
+    await runStage('unit tests', () => runJest({ name: 'unit', paths: 'dist/test/', not: INTEGRATION_TESTS, only: pattern, limitMs: 10 * MINUTE_MS }));
+  }
+  if (!needsMachines) return;
+
+  for (const suite of wanted('integration') ? SUITES : [DEFAULT_SUITE]) await runStage(`appliance of ${suite}`, setUp(() => ensureAppliance(suite)));
+  const sandbox = new Sandbox();
+  try {
+    if (wanted('integration')) {
+      await runStage('integration tests', () => runJest({
+        name: 'integration',
+        // One after the other: each machine wants more than one core.
+        paths: INTEGRATION_TESTS, only: pattern, flags: ['--runInBand', `--testTimeout=${String(INTEGRATION_TEST_TIMEOUT_MS)}`],
+        env: sandbox.env, limitMs: 35 * MINUTE_MS,
+      }));
+    }
+    if (wanted('conformance')) {
+      await runStage('conformance', () => runConformance({ directory: inProject('..', 'shared', 'conformance'), only: asked === undefined ? undefined : pattern, env: sandbox.env, limitMs: 20 * MINUTE_MS }));
+    }
+    await runStage('nothing left behind', () => checkLeftovers(sandbox));
+  } finally {
+    sandbox.remove();
+  }
+}
+
+await main();
+const total = done.reduce((sum, { tally }) => add(sum, tally), nothing);
+console.log('');
+for (const { name, tally, ms } of done) console.log(`${name.padEnd(22)}${duration(ms).padStart(12)}   ${tallyLine(tally)}`);
+console.log(`total ${sinceStart()}`);
+console.log(tallyLine(total));
+process.exitCode = total.failed === 0 ? 0 : 1;

@@ -1,0 +1,57 @@
+/** Runs compiled tests with Jest. */
+import { readFileSync, rmSync } from 'node:fs';
+import { inProject } from '../support/project.mjs';
+import { start } from '../support/run.mjs';
+import { say } from '../support/say.mjs';
+import { add, nothing, oneFailed } from './tally.mjs';
+
+/**
+ * What is asked of Jest.
+ * @typedef {object} JestRun
+ * @property {string} name Name of the results file.
+ * @property {string} paths Regular expression for the paths of test files.
+ * @property {string} [not] Another, for files among them that are left out.
+ * @property {string} [only] Another: only files among them that it matches.
+ * @property {string[]} [flags]
+ * @property {NodeJS.ProcessEnv} [env]
+ * @property {number} limitMs Time for all.
+ */
+
+/**
+ * Runs test files; the counts are Jest's, and one more failed for a run that did not end well.
+ * @param {JestRun} asked
+ * @returns {Promise<import('./tally.mjs').Tally>}
+ */
+export async function runJest({ name, paths, not, only, flags = [], env, limitMs }) {
+  const resultsFile = inProject('dist', `test-results-${name}.json`);
+  rmSync(resultsFile, { force: true });
+  const command = [
+    // The tests are ES modules, which Jest loads through an interface that Node.js has behind this flag.
+    process.execPath, '--experimental-vm-modules', inProject('node_modules', '.bin', 'jest'),
+    '--cacheDirectory', inProject('dist', '.jest'), '--json', '--outputFile', resultsFile, '--passWithNoTests', ...flags,
+    ...(not === undefined ? [] : ['--testPathIgnorePatterns', not]),
+    '--testPathPatterns', only === undefined ? paths : `(?=.*${paths}).*(?:${only})`,
+  ];
+  // The results go to the file; what a person reads comes on standard error.
+  const ended = await start(command, { stdio: ['ignore', 'ignore', 'inherit'], env, limitMs });
+  const counted = readResults(resultsFile);
+  if (typeof ended === 'string') say(`Jest was stopped (${ended}): it did not end by itself`);
+  return counted.failed === 0 && ended !== 0 ? add(counted, oneFailed) : counted;
+}
+
+/**
+ * @param {string} file
+ * @returns {import('./tally.mjs').Tally}
+ */
+function readResults(file) {
+  /** @type {Record<string, number>} */
+  let results;
+  try {
+    results = JSON.parse(readFileSync(file, 'utf8'));
+  } catch {
+    return nothing;
+  }
+  const { numPassedTests = 0, numFailedTests = 0, numPendingTests = 0, numTodoTests = 0, numRuntimeErrorTestSuites = 0 } = results;
+  // A file that cannot be loaded has no tests to count.
+  return { passed: numPassedTests, failed: numFailedTests + numRuntimeErrorTestSuites, skipped: numPendingTests + numTodoTests };
+}

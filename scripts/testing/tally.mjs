@@ -1,0 +1,26 @@
+/** Counts of tests. */
+
+/** @typedef {{ passed: number, failed: number, skipped: number }} Tally */
+
+/** @type {Tally} */
+export const nothing = { passed: 0, failed: 0, skipped: 0 };
+/** @type {Tally} */
+export const onePassed = { passed: 1, failed: 0, skipped: 0 };
+/** @type {Tally} */
+export const oneFailed = { passed: 0, failed: 1, skipped: 0 };
+/** @type {Tally} */
+export const oneSkipped = { passed: 0, failed: 0, skipped: 1 };
+
+/**
+ * @param {Tally} one
+ * @param {Tally} other
+ * @returns {Tally}
+ */
+export function add(one, other) {
+  return { passed: one.passed + other.passed, failed: one.failed + other.failed, skipped: one.skipped + other.skipped };
+}
+
+/** @param {Tally} tally */
+export function tallyLine({ passed, failed, skipped }) {
+  return `${String(passed)} passed, ${String(failed)} failed, ${String(skipped)} skipped`;
+}

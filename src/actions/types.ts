@@ -1,0 +1,130 @@
+/**
+ * The shape of the action list.
+ *
+ * Facts of the interface (names, procedure numbers, types, flags, versions) are
+ * libguestfs's; see its generator for their origin. This folder holds data only
+ * and imports nothing from outside itself.
+ */
+
+/** What a string argument stands for; decides how it is checked, traced and transferred. */
+export type StringKind =
+  /** Free text. */
+  | 'plain'
+  /** Absolute path inside the guest. */
+  | 'pathname'
+  /** File name without a slash. */
+  | 'filename'
+  /** Block device of the appliance, such as `/dev/sda1`. */
+  | 'device'
+  /** Device, or a Btrfs subvolume written `btrfsvol:/dev/sda1/name`. */
+  | 'mountable'
+  /** Device or absolute path. */
+  | 'dev_or_path'
+  /** Mountable or absolute path. */
+  | 'mountable_or_path'
+  /** Key or passphrase: never shown in traces or logs. */
+  | 'key'
+  /** GUID such as `c12a7328-f81f-11d2-ba4b-00a0c93ec93b`. */
+  | 'guid'
+  /** File contents streamed from the client. */
+  | 'filein'
+  /** File contents streamed to the client. */
+  | 'fileout';
+
+/** A required argument, in XDR order. */
+export type ArgumentDef =
+  | { readonly type: 'string'; readonly kind: StringKind; readonly name: string }
+  | { readonly type: 'string_list'; readonly kind: 'plain' | 'device' | 'filename' | 'pathname'; readonly name: string }
+  | { readonly type: 'opt_string'; readonly name: string }
+  | { readonly type: 'buffer'; readonly name: string }
+  | { readonly type: 'bool'; readonly name: string }
+  | { readonly type: 'int'; readonly name: string }
+  | { readonly type: 'int64'; readonly name: string }
+  /** A pointer of the C library, which cannot cross a network. */
+  | { readonly type: 'pointer'; readonly name: string };
+
+/** An optional argument; its position is its bit in the optional arguments bitmask. */
+export interface OptionalArgumentDef {
+  readonly type: 'bool' | 'int' | 'int64' | 'string' | 'string_list';
+  readonly name: string;
+  /** First version with it, where the action itself is older: daemons before it do not read it. */
+  readonly since?: string;
+}
+
+/** What an action returns. */
+export type ReturnDef =
+  | { readonly type: 'err' }
+  | { readonly type: 'bool' | 'int' | 'int64' | 'const_string' | 'const_opt_string' | 'buffer'; readonly name: string }
+  | { readonly type: 'string' | 'string_list'; readonly kind: 'plain' | 'device' | 'mountable'; readonly name: string }
+  | { readonly type: 'hashtable'; readonly keyKind: string; readonly valueKind: string; readonly name: string }
+  | { readonly type: 'struct' | 'struct_list'; readonly struct: string; readonly name: string };
+
+/** Who may see an action. */
+export type Visibility =
+  /** One RPC in its area's service. */
+  | 'public'
+  /** As public; not a command of libguestfs's shell. */
+  | 'public_nofish'
+  /** As public; asks for the state of the session. */
+  | 'statetest'
+  /** One RPC in `DebugService`, which is off by default. */
+  | 'debug'
+  /** No RPC: the server itself calls it. */
+  | 'internal';
+
+/** How an action looked to daemons up to a version. */
+export interface HistoryDef {
+  /** Last version (inclusive, of the form `1.48`) with this form. */
+  readonly until: string;
+  readonly procedure: number;
+}
+
+/** One action of the libguestfs API. */
+export interface ActionDef {
+  /** libguestfs's name. */
+  readonly name: string;
+  /** Procedure number on the wire; 0 for an action that the library side does itself. */
+  readonly procedure: number;
+  /** First libguestfs version with the action. */
+  readonly since: string;
+  readonly returns: ReturnDef;
+  readonly args: readonly ArgumentDef[];
+  /** In the order of the optional arguments bitmask. */
+  readonly optargs: readonly OptionalArgumentDef[];
+  /** Where it runs: in the daemon, or on the library's side, which is this server. */
+  readonly impl: 'daemon' | 'library';
+  readonly visibility: Visibility;
+  /** False for an action that changes nothing in guest, appliance or session. */
+  readonly mutating: boolean;
+  /** One line, without a full stop. */
+  readonly summary: string;
+  /** What a caller needs to know beyond the summary; may be empty. */
+  readonly description: string;
+  /** Reports progress while it runs. */
+  readonly progress?: true;
+  /** Can be cancelled while it runs. */
+  readonly cancellable?: true;
+  /** Allowed only in state CONFIG. */
+  readonly configOnly?: true;
+  /** Superseded; `replacedBy` names what to use, where there is such a thing. */
+  readonly deprecated?: true;
+  readonly replacedBy?: string;
+  /** The optional group of the daemon that it needs. */
+  readonly optionalGroup?: string;
+  /** Other names it has in libguestfs's shell. */
+  readonly aliases?: readonly string[];
+  readonly history?: readonly HistoryDef[];
+}
+
+/** Wire type of a struct's field. */
+export type FieldType =
+  | 'char' | 'string' | 'device' | 'buffer' | 'uuid'
+  | 'int32' | 'uint32' | 'int64' | 'uint64' | 'bytes' | 'optpercent';
+
+/** A struct that actions return. */
+export interface StructDef {
+  readonly name: string;
+  readonly summary: string;
+  /** In XDR order; the position is the protobuf field number. */
+  readonly fields: readonly { readonly name: string; readonly type: FieldType }[];
+}

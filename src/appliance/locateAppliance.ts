@@ -1,0 +1,62 @@
+/**
+ * Finds an appliance as libguestfs does: the first element of the search path
+ * that holds one, be it a supermin skeleton or a fixed appliance.
+ */
+import { access } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { GuestfsError } from '../common/errors.js';
+import type { Appliance } from './appliance.js';
+import type { SuperminBuilder } from './superminBuilder.js';
+
+const SUPERMIN_FILES = ['supermin.d/base.tar.gz', 'supermin.d/packages'] as const;
+const FIXED_FILES = ['README.fixed', 'kernel', 'initrd', 'root'] as const;
+const OLD_STYLE = /* of libguestfs before 1.8 */ ['x86_64', 'aarch64'].map((cpu) => `initramfs.${cpu}.img`);
+
+/** What a search is given. */
+export interface SearchContext {
+  readonly supermin: SuperminBuilder;
+  readonly cacheDirectory: string;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Searches `path`, whose elements are separated by colons; an empty element is
+ * the current directory. A supermin appliance is built when needed.
+ *
+ * @throws GuestfsError `APPLIANCE_MISSING` naming each element and what it lacks,
+ *   or `APPLIANCE_UNUSABLE` when supermin fails
+ */
+export async function locateAppliance(path: string, context: SearchContext): Promise<Appliance> {
+  const verdicts: string[] = [];
+  for (const element of path.split(':')) {
+    const directory = resolve(element === '' ? '.' : element);
+    if ((await missingOf(directory, SUPERMIN_FILES)).length === 0) {
+      return { kind: 'supermin', directory: await context.supermin.build(join(directory, 'supermin.d'), context.cacheDirectory, context.signal) };
+    }
+    const missing = await missingOf(directory, FIXED_FILES);
+    if (missing.length === 0) return { kind: 'fixed', directory };
+    verdicts.push(`${directory} (${await describe(directory, missing)})`);
+  }
+  throw new GuestfsError('APPLIANCE_MISSING', `no appliance found: ${verdicts.join('; ')}`);
+}
+
+async function describe(directory: string, missing: readonly string[]): Promise<string> {
+  if (!(await exists(directory))) return 'does not exist';
+  for (const name of OLD_STYLE) {
+    if (await exists(join(directory, name))) return 'an appliance without a root image, of an old libguestfs; such are not supported';
+  }
+  const none = missing.length === FIXED_FILES.length;
+  return none ? 'holds neither a fixed appliance nor a supermin one' : `lacks ${missing.join(', ')}`;
+}
+
+async function missingOf(directory: string, names: readonly string[]): Promise<string[]> {
+  const there = await Promise.all(names.map((name) => exists(join(directory, name))));
+  return names.filter((_, index) => there[index] !== true);
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,70 @@
+/** The manifest that the appliance builder puts next to its files. */
+import { readFile } from 'node:fs/promises';
+import { GuestfsError } from '../common/errors.js';
+
+export const MANIFEST_NAME = 'manifest.json';
+
+/** Newest format that is understood. */
+const FORMAT_VERSION = 1;
+
+/** What is used of a manifest; all else in it is for people. */
+export interface ApplianceManifest {
+  readonly suite: string | undefined;
+  readonly architecture: string | undefined;
+  readonly daemonVersion: string | undefined;
+  readonly kernelVersion: string | undefined;
+  readonly rootUuid: string | undefined;
+  /** Changes whenever the appliance does. */
+  readonly inputsHash: string | undefined;
+  /** Name of each file and how long it is to be. */
+  readonly sizes: ReadonlyMap<string, number>;
+}
+
+/**
+ * Reads a manifest; undefined when there is none, as in appliances of others.
+ * @throws GuestfsError `APPLIANCE_UNUSABLE` when it cannot be understood
+ */
+export async function readManifest(path: string): Promise<ApplianceManifest | undefined> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new GuestfsError('APPLIANCE_UNUSABLE', `${path} cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+  return parseManifest(text, path);
+}
+
+/** Parses the text of a manifest; `path` is for messages. */
+export function parseManifest(text: string, path: string): ApplianceManifest {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new GuestfsError('APPLIANCE_UNUSABLE', `${path} is not JSON; the appliance has to be built anew`, { cause: error });
+  }
+  const manifest = asRecord(value);
+  const version = manifest?.['formatVersion'];
+  if (manifest === undefined || typeof version !== 'number' || version < 1 || version > FORMAT_VERSION) {
+    throw new GuestfsError('APPLIANCE_UNUSABLE', `${path} has format ${String(version)}, this server understands ${FORMAT_VERSION}; the appliance has to be built anew`);
+  }
+  const word = (name: string): string | undefined => (typeof manifest[name] === 'string' ? manifest[name] : undefined);
+  const sizes = new Map<string, number>();
+  for (const [name, file] of Object.entries(asRecord(manifest['files']) ?? {})) {
+    const size = asRecord(file)?.['size'];
+    if (typeof size === 'number') sizes.set(name, size);
+  }
+  return {
+    suite: word('suite'),
+    architecture: word('architecture'),
+    daemonVersion: word('daemonVersion'),
+    kernelVersion: word('kernelVersion'),
+    rootUuid: word('rootUuid'),
+    inputsHash: word('inputsHash'),
+    sizes,
+  };
+}
+
+function asRecord(value: unknown): Record<string, unknown> | undefined {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
+}

@@ -1,0 +1,157 @@
+/** The server's configuration, from flags and environment. */
+import { mkdir, realpath } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { defaultApplianceDirectory } from '../../appliance-builder/location.js';
+import { LOG_LEVELS, type LogLevel } from '../common/logger.js';
+import { messageOf } from '../common/errors.js';
+import type { AcceleratorChoice } from '../launcher/launcher.js';
+import { ALLOWABLE, type Allowable, type ServerPolicy } from '../security/policy.js';
+import { splitAddress } from '../server/address.js';
+import { MAX_SMP, MIN_MEMSIZE_MB } from '../server/sessionFactory.js';
+import type { SessionSettings } from '../session/settings.js';
+import { UsageError, type FlagValues } from './flags.js';
+
+const DEFAULT_SUITE = 'trixie';
+const DEFAULT_MEMSIZE_MB = 1280;
+const DEFAULT_MAX_SESSIONS = 64;
+const DEFAULT_IDLE_TIMEOUT_S = 3600;
+const DEFAULT_LAUNCH_TIMEOUT_MS = 180_000;
+const SECOND_MS = 1000;
+
+export interface ServerConfig {
+  readonly listen: string;
+  readonly metricsListen: string | undefined;
+  readonly tls: { readonly certificate: string; readonly key: string; readonly clientCa: string | undefined } | undefined;
+  readonly policy: ServerPolicy;
+  readonly defaults: SessionSettings;
+  readonly maxSessions: number;
+  readonly idleTimeoutMs: number | undefined;
+  readonly debugService: boolean;
+  readonly logLevel: LogLevel;
+}
+
+function text(flags: FlagValues, name: string): string | undefined {
+  const value = flags[name];
+  return typeof value === 'string' ? value : undefined;
+}
+
+function list(flags: FlagValues, name: string): readonly string[] {
+  const value = flags[name];
+  return Array.isArray(value) ? (value as readonly string[]) : [];
+}
+
+function integer(what: string, value: string | undefined, fallback: number, least: number, most = Number.MAX_SAFE_INTEGER): number {
+  if (value === undefined || value === '') return fallback;
+  const number = Number(value);
+  if (/^\d+$/.test(value) && number >= least && number <= most) return number;
+  throw new UsageError(`${what}: ${value} is not a whole number${most === Number.MAX_SAFE_INTEGER ? ` from ${least}` : ` from ${least} to ${most}`}`);
+}
+
+function oneOf<Value extends string>(what: string, value: string, allowed: readonly Value[]): Value {
+  const found = allowed.find((candidate) => candidate === value);
+  if (found === undefined) throw new UsageError(`${what}: ${value} is none of ${allowed.join(', ')}`);
+  return found;
+}
+
+function address(what: string, value: string): string {
+  if (splitAddress(value) === undefined) throw new UsageError(`${what}: ${value} is not an address of the form HOST:PORT`);
+  return value;
+}
+
+/** As libguestfs reads its own boolean variables. */
+function switched(what: string, value: string | undefined): boolean {
+  if (value === undefined || value === '' || value === '0') return false;
+  if (value === '1') return true;
+  throw new UsageError(`${what}: ${value} is neither 0 nor 1`);
+}
+
+function backendSettings(environment: NodeJS.ProcessEnv): readonly string[] {
+  return (environment['LIBGUESTFS_BACKEND_SETTINGS'] ?? '').split(':').filter((setting) => setting !== '');
+}
+
+function accelerator(flags: FlagValues, settings: readonly string[]): AcceleratorChoice {
+  const flag = text(flags, 'accel');
+  if (flag !== undefined) return oneOf('--accel', flag, ['auto', 'kvm', 'tcg']);
+  const isOn = (name: string): boolean => settings.some((setting) => setting === name || setting === `${name}=1`);
+  if (isOn('force_tcg')) return 'tcg';
+  return isOn('force_kvm') ? 'kvm' : 'auto';
+}
+
+async function imageRoots(flags: FlagValues): Promise<readonly string[]> {
+  const given = list(flags, 'image-root');
+  if (given.length === 0) {
+    await mkdir('images', { recursive: true });
+    return [await realpath('images')];
+  }
+  return Promise.all(given.map(async (directory) => {
+    try {
+      return await realpath(directory);
+    } catch (error) {
+      throw new UsageError(`--image-root: ${directory}: ${messageOf(error)}`);
+    }
+  }));
+}
+
+function tls(flags: FlagValues): ServerConfig['tls'] {
+  const [certificate, key, clientCa] = ['tls-cert', 'tls-key', 'client-ca'].map((name) => text(flags, name));
+  if (certificate === undefined && key === undefined) {
+    if (clientCa !== undefined) throw new UsageError('--client-ca needs --tls-cert and --tls-key');
+    return undefined;
+  }
+  if (certificate === undefined || key === undefined) throw new UsageError('--tls-cert and --tls-key go together');
+  return { certificate, key, clientCa };
+}
+
+function defaultSettings(flags: FlagValues, environment: NodeJS.ProcessEnv): SessionSettings {
+  const settings = backendSettings(environment);
+  const temporary = environment['LIBGUESTFS_TMPDIR'] ?? environment['TMPDIR'] ?? '/tmp';
+  const appliance = text(flags, 'appliance');
+  return {
+    memsizeMb: integer('--memsize', text(flags, 'memsize') ?? environment['LIBGUESTFS_MEMSIZE'], DEFAULT_MEMSIZE_MB, MIN_MEMSIZE_MB),
+    smp: integer('--smp', text(flags, 'smp'), 1, 1, MAX_SMP),
+    network: false,
+    verbose: switched('LIBGUESTFS_DEBUG', environment['LIBGUESTFS_DEBUG']),
+    trace: flags['trace'] === true || switched('LIBGUESTFS_TRACE', environment['LIBGUESTFS_TRACE']),
+    autosync: true,
+    selinux: false,
+    pgroup: false,
+    recoveryProc: true,
+    direct: false,
+    identifier: '',
+    program: 'guestfs-grpc',
+    append: environment['LIBGUESTFS_APPEND'],
+    path: appliance === undefined ? (environment['LIBGUESTFS_PATH'] ?? defaultApplianceDirectory(DEFAULT_SUITE, environment)) : resolve(appliance),
+    hv: environment['LIBGUESTFS_HV'] ?? environment['LIBGUESTFS_QEMU'],
+    tmpdir: resolve(temporary),
+    cachedir: resolve(environment['LIBGUESTFS_CACHEDIR'] ?? environment['TMPDIR'] ?? join('/', 'var', 'tmp')),
+    backend: 'direct',
+    backendSettings: settings,
+    accelerator: accelerator(flags, settings),
+    launchTimeoutMs: DEFAULT_LAUNCH_TIMEOUT_MS,
+    extraQemuArguments: [],
+  };
+}
+
+/**
+ * The configuration; makes ./images when no image root is given.
+ * @throws UsageError naming the flag or variable that is wrong
+ */
+export async function readConfig(flags: FlagValues, environment: NodeJS.ProcessEnv): Promise<ServerConfig> {
+  oneOf('--launch', text(flags, 'launch') ?? 'cold', ['cold']);
+  const idleSeconds = integer('--idle-timeout', text(flags, 'idle-timeout'), DEFAULT_IDLE_TIMEOUT_S, 0);
+  const metrics = text(flags, 'metrics-listen');
+  return {
+    listen: address('--listen', text(flags, 'listen') ?? '127.0.0.1:50051'),
+    metricsListen: metrics === undefined ? undefined : address('--metrics-listen', metrics),
+    tls: tls(flags),
+    policy: {
+      imageRoots: { directories: await imageRoots(flags) },
+      allowed: new Set(list(flags, 'allow').map((what): Allowable => oneOf('--allow', what, ALLOWABLE))),
+    },
+    defaults: defaultSettings(flags, environment),
+    maxSessions: integer('--max-sessions', text(flags, 'max-sessions'), DEFAULT_MAX_SESSIONS, 1),
+    idleTimeoutMs: idleSeconds === 0 ? undefined : idleSeconds * SECOND_MS,
+    debugService: flags['debug-service'] === true,
+    logLevel: oneOf('--log-level', text(flags, 'log-level') ?? 'info', LOG_LEVELS),
+  };
+}

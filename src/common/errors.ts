@@ -1,0 +1,102 @@
+/**
+ * The one family of errors.
+ *
+ * Every failure that a client is to understand is a {@link GuestfsError}; its
+ * `reason` is either the name of an errno, as the daemon sends it, or one of
+ * {@link OwnReason}. The gRPC status follows from the reason, in one place:
+ * `server/statusMapping.ts`. Anything else that is thrown is a defect of the server.
+ */
+
+/** Reasons that are not the name of an errno. */
+export type OwnReason =
+  /** A daemon error that carries no errno. */
+  | 'DAEMON_ERROR'
+  /** An argument that cannot be right, whatever the state. */
+  | 'BAD_ARGUMENT'
+  | 'MALFORMED_SESSION_ID'
+  | 'SESSION_MISSING'
+  | 'SESSION_UNKNOWN'
+  | 'SESSION_EXISTS'
+  | 'SESSION_ELSEWHERE'
+  /** The session's state does not allow the action. */
+  | 'WRONG_STATE'
+  | 'NO_DRIVES'
+  /** A call that was never sent: the appliance was gone. */
+  | 'APPLIANCE_GONE'
+  /** A call that was sent and got no answer. */
+  | 'OUTCOME_UNKNOWN'
+  /** The appliance broke the protocol; its session ends. */
+  | 'PROTOCOL_ERROR'
+  | 'CANCELLED'
+  | 'DEADLINE_EXCEEDED'
+  | 'MESSAGE_TOO_LARGE'
+  | 'CHUNK_TOO_LARGE'
+  | 'QUEUE_FULL'
+  | 'TOO_MANY_SESSIONS'
+  | 'SHUTTING_DOWN'
+  /** The daemon in the appliance lacks the action or its optional group. */
+  | 'ACTION_NOT_IN_DAEMON'
+  | 'GROUP_NOT_AVAILABLE'
+  /** An action that makes no sense over a network. */
+  | 'NOT_OVER_NETWORK'
+  /** Switched off by the server's configuration. */
+  | 'NOT_ALLOWED'
+  | 'OUTSIDE_IMAGE_ROOTS'
+  | 'IMAGE_MISSING'
+  | 'IMAGE_UNUSABLE'
+  | 'IMAGE_LOCKED'
+  | 'APPLIANCE_MISSING'
+  | 'APPLIANCE_UNUSABLE'
+  | 'QEMU_MISSING'
+  | 'QEMU_FAILED'
+  | 'KVM_UNUSABLE'
+  | 'KERNEL_PANIC'
+  | 'OUT_OF_MEMORY'
+  | 'LAUNCH_TIMEOUT'
+  | 'LAUNCH_FAILED'
+  | 'INTERNAL';
+
+/** What else an error can say. */
+export interface ErrorDetails {
+  /** Facts for programs, such as `state`, `limit` or `daemon_version`. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** The request fields that are wrong. */
+  readonly fields?: readonly { readonly field: string; readonly description: string }[];
+  /** A retry makes sense after this many milliseconds. */
+  readonly retryAfterMs?: number;
+  readonly cause?: unknown;
+}
+
+/** A failure to be reported to the client. */
+export class GuestfsError extends Error {
+  override readonly name = 'GuestfsError';
+
+  /**
+   * @param reason name of an errno (`ENOENT`) or one of ours
+   * @param message a sentence that a stranger understands
+   */
+  constructor(
+    readonly reason: OwnReason | (string & {}),
+    message: string,
+    readonly details: ErrorDetails = {},
+  ) {
+    super(message, { cause: details.cause });
+  }
+
+  /** Converts anything thrown; an unknown error becomes `INTERNAL` with the original as cause. */
+  static from(thrown: unknown): GuestfsError {
+    if (thrown instanceof GuestfsError) return thrown;
+    if (thrown instanceof Error && thrown.name === 'AbortError' && thrown.cause instanceof GuestfsError) return thrown.cause;
+    return new GuestfsError('INTERNAL', 'internal error of the server; its log has the details', { cause: thrown });
+  }
+}
+
+/** An argument that cannot be right. */
+export function badArgument(field: string, description: string): GuestfsError {
+  return new GuestfsError('BAD_ARGUMENT', `${field}: ${description}`, { fields: [{ field, description }] });
+}
+
+/** The text of anything thrown. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}

@@ -1,0 +1,115 @@
+/**
+ * Text of guests, which is bytes, as strings, which are Unicode.
+ *
+ * Bytes that are UTF-8 become what they say. Each byte from 0x80 that is not part of valid
+ * UTF-8 becomes one private-use code point, U+EF00 + byte (U+EF80 to U+EFFF), and becomes the
+ * byte again on the way back. So that no two names share a string, a name that holds
+ * one of these code points in UTF-8 has the bytes of it treated as not valid. The range is
+ * the one that MirBSD's OPTU-8 uses for the purpose.
+ */
+import { isUtf8 } from 'node:buffer';
+
+const ESCAPE_BASE = 0xef00;
+const ESCAPE_FIRST = 0xef80;
+const ESCAPE_LAST = 0xefff;
+/** The UTF-8 forms of U+EF80 to U+EFFF begin with these two bytes ... */
+const ESCAPE_LEAD = 0xee;
+/** ... followed by this one or the next. */
+const ESCAPE_SECOND = 0xbe;
+
+const ESCAPE_PATTERN = /[\uef80-\uefff]/;
+
+const SURROGATE_FIRST = 0xd800;
+const SURROGATE_LAST = 0xdfff;
+const LAST_POINT = 0x10ffff;
+const REPLACEMENT = 0xfffd;
+/** Least code point that needs so many bytes after the first. */
+const LEAST: readonly number[] = [0, 0x80, 0x800, 0x10000];
+/** Bytes of UTF-8 for one UTF-16 code unit, at most. */
+const UTF8_GROWTH = 3;
+
+/** True if the bytes hold the UTF-8 form of a code point that stands for a byte. */
+function holdsEscape(bytes: Buffer): boolean {
+  for (let at = bytes.indexOf(ESCAPE_LEAD); at >= 0; at = bytes.indexOf(ESCAPE_LEAD, at + 1)) {
+    if (((bytes[at + 1] ?? 0) & 0xfe) === ESCAPE_SECOND) return true;
+  }
+  return false;
+}
+
+/** Bytes of the UTF-8 form of a code point after the first. */
+function bytesAfterFirst(point: number): number {
+  return point < 0x80 ? 0 : point < 0x800 ? 1 : point < 0x10000 ? 2 : 3;
+}
+
+/** The code point with its UTF-8 form at `at`; -1 if there is none, or one that stands for a byte. */
+function pointAt(bytes: Buffer, at: number): number {
+  const lead = bytes[at] ?? 0;
+  if (lead < 0x80) return lead;
+  const more = lead < 0xc2 ? 0 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : lead < 0xf5 ? 3 : 0;
+  if (more === 0) return -1;
+  let point = lead & (0x3f >> more);
+  for (let index = 1; index <= more; index += 1) {
+    const next = bytes[at + index] ?? 0;
+    if ((next & 0xc0) !== 0x80) return -1;
+    point = (point << 6) | (next & 0x3f);
+  }
+  const valid = point >= (LEAST[more] ?? 0) && point <= LAST_POINT
+    && !(point >= SURROGATE_FIRST && point <= SURROGATE_LAST) && !(point >= ESCAPE_FIRST && point <= ESCAPE_LAST);
+  return valid ? point : -1;
+}
+
+/** The string for bytes of a guest; never fails. */
+export function decodeGuestText(bytes: Buffer): string {
+  if (isUtf8(bytes) && !holdsEscape(bytes)) return bytes.toString('utf8');
+  // By hand, and in one pass: a guest that makes up names must not stop the server with them.
+  const units = Buffer.allocUnsafe(2 * bytes.length);
+  let length = 0;
+  for (let at = 0; at < bytes.length;) {
+    const point = pointAt(bytes, at);
+    if (point < 0) {
+      length = units.writeUInt16LE(ESCAPE_BASE + (bytes[at] ?? 0), length);
+      at += 1;
+      continue;
+    }
+    if (point < 0x10000) {
+      length = units.writeUInt16LE(point, length);
+    } else {
+      length = units.writeUInt16LE(SURROGATE_FIRST + ((point - 0x10000) >> 10), length);
+      length = units.writeUInt16LE(0xdc00 + (point & 0x3ff), length);
+    }
+    at += 1 + bytesAfterFirst(point);
+  }
+  return units.toString('utf16le', 0, length);
+}
+
+/** The bytes for a string: the reverse of {@link decodeGuestText}. */
+export function encodeGuestText(text: string): Buffer {
+  if (!ESCAPE_PATTERN.test(text)) return Buffer.from(text, 'utf8');
+  const bytes = Buffer.allocUnsafe(UTF8_GROWTH * text.length);
+  let length = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    let point = text.codePointAt(at) ?? 0;
+    if (point >= ESCAPE_FIRST && point <= ESCAPE_LAST) {
+      bytes[length] = point - ESCAPE_BASE;
+      length += 1;
+      continue;
+    }
+    if (point >= 0x10000) at += 1;
+    else if (point >= SURROGATE_FIRST && point <= SURROGATE_LAST) point = REPLACEMENT;
+    const more = bytesAfterFirst(point);
+    bytes[length] = more === 0 ? point : ((0x780 >> more) & 0xff) | (point >> (6 * more));
+    length += 1;
+    for (let shift = 6 * (more - 1); shift >= 0; shift -= 6) {
+      bytes[length] = 0x80 | ((point >> shift) & 0x3f);
+      length += 1;
+    }
+  }
+  return bytes.subarray(0, length);
+}
+
+/** Text for logs and error messages: control characters other than newline and tab are escaped. */
+export function printable(text: string): string {
+  return text.toWellFormed().replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (character) => {
+    return `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`;
+  });
+}

@@ -1,0 +1,44 @@
+/**
+ * Names a process so that it is never mistaken for a later one with the same
+ * number, nor for one in another container.
+ */
+import { readFile, readlink } from 'node:fs/promises';
+
+/** A process: its PID namespace, its number there, and when it started (clock ticks after boot). */
+export interface ProcessIdentity {
+  readonly namespace: string;
+  readonly pid: number;
+  readonly startTime: string;
+}
+
+/** Identity of a process of this PID namespace; undefined when there is none with that number. */
+export async function identityOf(pid: number): Promise<ProcessIdentity | undefined> {
+  const [stat, namespace] = await Promise.all([readFile(`/proc/${pid}/stat`, 'latin1').catch(() => undefined), ownNamespace()]);
+  if (stat === undefined) return undefined;
+  // The second field, the name, is in parentheses and may hold anything.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const [state, startTime] = [fields[0], fields[19]];
+  if (startTime === undefined || state === 'Z' || state === 'X') return undefined;
+  return { namespace, pid, startTime };
+}
+
+/** Whether that very process still runs; undefined when it belongs to another namespace and cannot be told. */
+export async function isRunning(identity: ProcessIdentity): Promise<boolean | undefined> {
+  if (identity.namespace !== (await ownNamespace())) return undefined;
+  return (await identityOf(identity.pid))?.startTime === identity.startTime;
+}
+
+/** One word, for file names. */
+export function formatIdentity({ namespace, pid, startTime }: ProcessIdentity): string {
+  return `${namespace}-${pid}-${startTime}`;
+}
+
+/** The reverse of {@link formatIdentity}. */
+export function parseIdentity(word: string): ProcessIdentity | undefined {
+  const match = /^(\d+)-(\d+)-(\d+)$/.exec(word);
+  return match === null ? undefined : { namespace: match[1] as string, pid: Number(match[2]), startTime: match[3] as string };
+}
+
+async function ownNamespace(): Promise<string> {
+  return /\d+/.exec(await readlink('/proc/self/ns/pid'))?.[0] ?? '0';
+}

@@ -1,0 +1,176 @@
+/**
+ * Child processes. The only importer of `execa`.
+ *
+ * Two kinds: {@link runTool} for a short command whose output is wanted, and
+ * {@link startProcess} for one that lives as long as a session. Neither goes
+ * through a shell or inherits the server's environment.
+ */
+import type { Duplex, Readable } from 'node:stream';
+import { execa, type Options } from 'execa';
+
+/** Where commands are looked for, and a language whose messages can be recognised. */
+const BASE_ENVIRONMENT: Readonly<Record<string, string>> = {
+  PATH: process.env['PATH'] ?? '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+  LC_ALL: 'C',
+};
+
+/** What a short command is given, and how long it may take. */
+export interface RunOptions {
+  /** Written to its standard input, which is then closed. */
+  readonly input?: string;
+  /** Descriptors that it gets as 3, 4, ... */
+  readonly fds?: readonly number[];
+  /** More environment than `PATH` and `LC_ALL`. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** It is killed after this time ... */
+  readonly timeoutMs: number;
+  /** ... or when it has written more than this to one of its outputs. */
+  readonly maxOutputBytes: number;
+  readonly signal: AbortSignal;
+}
+
+/** How a short command ended. */
+export interface RunResult {
+  /** undefined: killed by a signal. */
+  readonly exitCode: number | undefined;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** Killed because of `timeoutMs` or `maxOutputBytes`. */
+  readonly overLimit: boolean;
+}
+
+/**
+ * Runs a command and waits for its end. A failing command is a result, not an
+ * error; rejects when it cannot be started at all, or with the reason of `signal`.
+ */
+export async function runTool(command: string, args: readonly string[], options: RunOptions): Promise<RunResult> {
+  options.signal.throwIfAborted();
+  const child = execa(command, args, {
+    ...(options.input === undefined ? {} : { input: options.input }),
+    stdio: stdio(options.input === undefined ? 'ignore' : 'pipe', 0, options.fds ?? []),
+    env: { ...BASE_ENVIRONMENT, ...options.env },
+    extendEnv: false,
+    encoding: 'utf8',
+    maxBuffer: options.maxOutputBytes,
+    // In a process group of its own, so that what it starts can be ended with it.
+    detached: true,
+    cleanup: false,
+    reject: false,
+    stripFinalNewline: false,
+  });
+  // Tools have nothing to save, and must not be able to refuse.
+  const kill = (): void => killGroup(child.pid);
+  let timedOut = false;
+  const timer = setTimeout(() => {
+    timedOut = true;
+    kill();
+  }, options.timeoutMs);
+  options.signal.addEventListener('abort', kill, { once: true });
+  runningTools.add(kill);
+  try {
+    const result = await child;
+    options.signal.throwIfAborted();
+    const overLimit = timedOut || result.isMaxBuffer;
+    if (result.isMaxBuffer) kill();
+    if (result.exitCode === undefined && result.signal === undefined && !overLimit) throw notStarted(command, result);
+    return {
+      exitCode: result.exitCode,
+      stdout: typeof result.stdout === 'string' ? result.stdout : '',
+      stderr: typeof result.stderr === 'string' ? result.stderr : '',
+      overLimit,
+    };
+  } finally {
+    clearTimeout(timer);
+    options.signal.removeEventListener('abort', kill);
+    runningTools.delete(kill);
+  }
+}
+
+/** Tools do not outlive the server. */
+const runningTools = new Set<() => void>();
+process.on('exit', () => {
+  for (const kill of runningTools) kill();
+});
+
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // Gone already.
+  }
+}
+
+/** What a long-lived process is given. */
+export interface StartOptions {
+  /** How many two-way channels it gets, as descriptors 3, 4, ... */
+  readonly channels: number;
+  /** Descriptors that it gets after the channels. */
+  readonly fds: readonly number[];
+  /** Its whole environment, but for `PATH`. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string;
+}
+
+/** How a long-lived process ended. */
+export interface ProcessExit {
+  readonly exitCode: number | undefined;
+  readonly signal: string | undefined;
+}
+
+/** A running process. */
+export interface StartedProcess {
+  readonly pid: number;
+  /** Socket pairs, one for each of {@link StartOptions.channels}. */
+  readonly channels: readonly Duplex[];
+  /** Standard output and standard error. */
+  readonly outputs: readonly Readable[];
+  /** Resolves, never rejects, when it is reaped; its outputs may still hold data. */
+  readonly exited: Promise<ProcessExit>;
+  kill(signal: 'SIGTERM' | 'SIGKILL'): void;
+}
+
+/**
+ * Starts a process in a session of its own, so that Control-C at the server's
+ * terminal reaches the server only, which then ends its children in order.
+ *
+ * @throws Error with the `code` of the system when it cannot be started
+ */
+export async function startProcess(command: string, args: readonly string[], options: StartOptions): Promise<StartedProcess> {
+  const child = execa(command, args, {
+    stdio: stdio('ignore', options.channels, options.fds),
+    env: { PATH: BASE_ENVIRONMENT['PATH'] as string, ...options.env },
+    extendEnv: false,
+    cwd: options.cwd,
+    detached: true,
+    cleanup: false,
+    buffer: false,
+    reject: false,
+  });
+  // Not the result of execa, which waits for the streams: a channel that nobody reads never ends.
+  const exited = new Promise<ProcessExit>((resolve) => {
+    child.once('exit', (exitCode, signal) => resolve({ exitCode: exitCode ?? undefined, signal: signal ?? undefined }));
+  });
+  const { pid } = child;
+  if (pid === undefined) {
+    const result = await child;
+    throw notStarted(command, result);
+  }
+  return {
+    pid,
+    channels: Array.from({ length: options.channels }, (_, index) => child.stdio[3 + index] as unknown as Duplex),
+    outputs: [child.stdout as Readable, child.stderr as Readable],
+    exited,
+    kill: (signal) => void child.kill(signal),
+  };
+}
+
+/** execa passes descriptors on at any position; its types know them at the first three only. */
+function stdio(input: 'ignore' | 'pipe', channels: number, fds: readonly number[]): NonNullable<Options['stdio']> {
+  return [input, 'pipe', 'pipe', ...Array<'pipe'>(channels).fill('pipe'), ...fds] as unknown as NonNullable<Options['stdio']>;
+}
+
+/** The system's own error, with its `code`. */
+function notStarted(command: string, result: { readonly cause?: unknown }): unknown {
+  return result.cause ?? new Error(`${command} cannot be started`);
+}

@@ -1,0 +1,67 @@
+/** One subscriber's queue of events: bounded; what does not fit is counted, not kept. */
+import type { EventKind, NumberedEvent } from './sessionEvent.js';
+
+/** Events that wait for a subscriber at most. */
+const QUEUE_LIMIT = 1024;
+
+/** An event, and how many were lost just before it. */
+export interface DeliveredEvent extends NumberedEvent {
+  readonly lost: bigint;
+}
+
+export class EventSubscription implements AsyncIterable<DeliveredEvent> {
+  readonly #kinds: ReadonlySet<EventKind>;
+  readonly #unsubscribe: () => void;
+  readonly #queue: DeliveredEvent[] = [];
+  #lost = 0n;
+  #ended = false;
+  #wake: (() => void) | undefined;
+
+  /** @param kinds none: all */
+  constructor(kinds: readonly EventKind[], unsubscribe: () => void) {
+    this.#kinds = new Set(kinds);
+    this.#unsubscribe = unsubscribe;
+  }
+
+  wants(kind: EventKind): boolean {
+    return this.#kinds.size === 0 || this.#kinds.has(kind);
+  }
+
+  /** Queues an event if it is wanted and fits. */
+  offer(event: NumberedEvent): void {
+    if (this.#ended || !this.wants(event.event.kind)) return;
+    if (this.#queue.length >= QUEUE_LIMIT) {
+      this.#lost += 1n;
+      return;
+    }
+    this.#queue.push({ ...event, lost: this.#lost });
+    this.#lost = 0n;
+    this.#wake?.();
+  }
+
+  /** No more events come; those queued are still delivered. */
+  end(): void {
+    this.#ended = true;
+    this.#unsubscribe();
+    this.#wake?.();
+  }
+
+  /** The events, until the session ends or the loop is left. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<DeliveredEvent> {
+    try {
+      for (;;) {
+        const next = this.#queue.shift();
+        if (next !== undefined) {
+          yield next;
+          continue;
+        }
+        if (this.#ended) return;
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      }
+    } finally {
+      this.end();
+    }
+  }
+}

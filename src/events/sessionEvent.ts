@@ -1,0 +1,39 @@
+/** What happens in a session; the kinds are libguestfs's, and a few of ours. */
+
+/** Kinds of events, lower case as libguestfs names them. */
+export const EVENT_KINDS = [
+  'close', 'subprocess_quit', 'launch_done', 'progress', 'appliance', 'library', 'trace', 'enter', 'warning',
+  'heartbeat', 'queued', 'started', 'finished',
+] as const;
+export type EventKind = (typeof EVENT_KINDS)[number];
+
+export interface ProgressDetail {
+  readonly action: string;
+  readonly procedure: number;
+  readonly serial: number;
+  readonly position: bigint;
+  readonly total: bigint;
+}
+
+export interface CallDetail {
+  readonly action: string;
+  /** Number of the call in its session, from 1. */
+  readonly number: bigint;
+  /** Of `finished`: reason of the error; empty: it worked. */
+  readonly errorReason: string;
+}
+
+/** One event, before it is numbered. */
+export type SessionEvent =
+  | { readonly kind: 'close' | 'subprocess_quit' | 'launch_done' | 'heartbeat' }
+  | { readonly kind: 'appliance' | 'library' | 'trace' | 'enter' | 'warning'; readonly message: string }
+  | { readonly kind: 'progress'; readonly progress: ProgressDetail }
+  | { readonly kind: 'queued' | 'started' | 'finished'; readonly call: CallDetail };
+
+/** An event as subscribers get it. */
+export interface NumberedEvent {
+  readonly event: SessionEvent;
+  readonly time: Date;
+  /** From 1, over all events of the session. */
+  readonly sequence: bigint;
+}

@@ -1,0 +1,49 @@
+/** Rules that the action list keeps; each failure names the action. */
+import { allActions, areas } from '../actions/areas.js';
+import { isStreamedAnswer } from '../actions/shape.js';
+import { structs } from '../actions/structs.js';
+import type { ActionDef } from '../actions/types.js';
+import { pascalCase } from '../actions/names.js';
+
+/** The bitmask of the optional arguments has 64 bits; the library leaves the last one free. */
+const MAX_OPTIONAL_ARGUMENTS = 63;
+const SUMMARY_MAX = 90;
+
+function problemsOf(action: ActionDef): string[] {
+  const problems: string[] = [];
+  const rule = (holds: boolean, text: string): void => void (holds || problems.push(`${action.name}: ${text}`));
+  rule(/^[a-z][a-zA-Z0-9]*(_[a-zA-Z0-9]+)*$/.test(action.name), 'not a libguestfs name');
+  rule((action.impl === 'daemon') === (action.procedure > 0), 'a daemon action has a procedure number, a library action has none');
+  rule(!(action.configOnly && action.impl === 'daemon'), 'a daemon action cannot be for state CONFIG only');
+  rule(!(action.replacedBy && !action.deprecated), 'replacedBy without deprecated');
+  rule(!action.replacedBy || allActions.some((other) => other.name === action.replacedBy), `no action ${action.replacedBy ?? ''}`);
+  rule(action.optargs.length <= MAX_OPTIONAL_ARGUMENTS, `more than ${MAX_OPTIONAL_ARGUMENTS} optional arguments`);
+  rule(/^[A-Z]/.test(action.summary) && !action.summary.endsWith('.'), 'the summary starts with a capital and ends without a full stop');
+  rule(action.summary.length <= SUMMARY_MAX, `the summary is longer than ${SUMMARY_MAX} characters`);
+  rule(/^\d+\.\d+\.\d+$/.test(action.since), 'since is not a version');
+  const names = [...action.args, ...action.optargs].map((argument) => argument.name);
+  rule(new Set(names).size === names.length, 'two arguments of one name');
+  const files = action.args.filter((argument) => argument.type === 'string' && (argument.kind === 'filein' || argument.kind === 'fileout'));
+  rule(files.length <= 1, 'more than one streamed file');
+  rule(!files.length || action.returns.type === 'err', 'a streamed file and a value');
+  rule(!isStreamedAnswer(action) || action.returns.type.endsWith('_list'), 'answered in batches, but not a list');
+  const { returns } = action;
+  rule(!('struct' in returns) || structs.some((struct) => struct.name === returns.struct), 'returns an unknown struct');
+  return problems;
+}
+
+function duplicates(values: readonly (string | number)[], what: string): string[] {
+  return values.filter((value, index) => values.indexOf(value) !== index).map((value) => `${what} ${value} is there twice`);
+}
+
+/** Everything wrong with the list; empty when nothing is. */
+export function checkActions(): string[] {
+  return [
+    ...allActions.flatMap(problemsOf),
+    ...duplicates(allActions.map((action) => action.name), 'action'),
+    ...duplicates(allActions.map((action) => pascalCase(action.name)), 'RPC'),
+    ...duplicates(allActions.map((action) => action.procedure).filter((procedure) => procedure > 0), 'procedure'),
+    ...areas.filter((area) => area.service === undefined && area.actions.some((action) => action.visibility !== 'internal'))
+      .map((area) => `${area.name}: public actions without a service`),
+  ];
+}

@@ -1,0 +1,126 @@
+/**
+ * Makes drives of the loose arguments of `add_drive` and its relatives, with the
+ * library's checks in the library's order.
+ */
+import { badArgument, GuestfsError } from '../common/errors.js';
+import { openImage, printable, type ImageRoots } from '../security/pathPolicy.js';
+import type { CacheMode, Discard, Drive } from './drive.js';
+
+/** The optional arguments of `add_drive`, as the request has them. */
+export interface AddDriveOptions {
+  readonly readonly?: boolean;
+  readonly format?: string;
+  /** Once the kind of bus; ignored, as by the library. */
+  readonly iface?: string;
+  /** Once a hint for the device's name; ignored, as by the library. */
+  readonly name?: string;
+  readonly label?: string;
+  readonly protocol?: string;
+  readonly server?: readonly string[];
+  readonly username?: string;
+  readonly secret?: string;
+  readonly cachemode?: string;
+  readonly discard?: string;
+  readonly copyonread?: boolean;
+  readonly blocksize?: number;
+}
+
+/** The optional arguments of `add_drive_scratch`. */
+export type AddDriveScratchOptions = Pick<AddDriveOptions, 'name' | 'label' | 'blocksize'>;
+
+/** Size of what stands for `/dev/null`: qemu takes no drive without sectors. */
+const NULL_DRIVE_SIZE = 4096n;
+
+/** Protocols of the library, of this and of older versions. */
+const REMOTE_PROTOCOLS: ReadonlySet<string> = new Set([
+  'ftp', 'ftps', 'http', 'https', 'tftp', 'gluster', 'iscsi', 'nbd', 'rbd', 'sheepdog', 'ssh',
+]);
+
+/**
+ * Checks the arguments of `add_drive`; the image must be there and readable now,
+ * and is opened again, and checked again, at launch.
+ *
+ * @throws GuestfsError `BAD_ARGUMENT`, `NOT_ALLOWED` for remote drives, and those of {@link openImage}
+ */
+export async function driveFromRequest(filename: string, options: AddDriveOptions, roots: ImageRoots): Promise<Drive> {
+  const drive = {
+    format: options.format,
+    readonly: options.readonly ?? false,
+    label: options.label,
+    cacheMode: (options.cachemode ?? 'writeback') as CacheMode,
+    discard: checkDiscard(options.discard ?? 'disable'),
+    copyOnRead: options.copyonread ?? false,
+    blockSize: undefined as number | undefined,
+  };
+  if (drive.readonly && drive.discard === 'enable') throw badArgument('discard', 'support cannot be enabled on read-only drives');
+  if (drive.format !== undefined && !/^[-_A-Za-z0-9]+$/.test(drive.format)) {
+    throw badArgument('format', 'is empty or contains characters other than letters, digits, - and _');
+  }
+  checkLabel(drive.label);
+  if (drive.cacheMode !== 'writeback' && drive.cacheMode !== 'unsafe') {
+    throw badArgument('cachemode', "must be 'writeback' (the default) or 'unsafe'");
+  }
+  drive.blockSize = checkBlockSize(options.blocksize);
+  checkProtocol(options);
+  if (filename === '/dev/null') {
+    if (drive.format !== undefined && drive.format !== 'raw') throw badArgument('format', "must be 'raw' for /dev/null");
+    const source = { kind: 'scratch', size: NULL_DRIVE_SIZE } as const;
+    return { ...drive, source, format: 'raw', readonly: false, discard: 'disable', copyOnRead: false };
+  }
+  const image = await openImage(filename, roots, 'read-only');
+  await image.handle.close();
+  return { ...drive, source: { kind: 'file', path: image.path } };
+}
+
+/**
+ * Checks the arguments of `add_drive_scratch`.
+ *
+ * @throws GuestfsError `BAD_ARGUMENT`
+ */
+export function scratchDriveFromRequest(size: bigint, options: AddDriveScratchOptions): Drive {
+  if (size <= 0n) throw badArgument('size', `${size} is not a size: it must be greater than 0`);
+  checkLabel(options.label);
+  return {
+    source: { kind: 'scratch', size },
+    format: 'raw',
+    readonly: false,
+    label: options.label,
+    cacheMode: 'unsafe',
+    discard: 'disable',
+    copyOnRead: false,
+    blockSize: checkBlockSize(options.blocksize),
+  };
+}
+
+function checkDiscard(discard: string): Discard {
+  if (discard === 'disable' || discard === 'enable' || discard === 'besteffort') return discard;
+  throw badArgument('discard', "must be 'disable', 'enable' or 'besteffort'");
+}
+
+function checkLabel(label: string | undefined): void {
+  if (label !== undefined && !/^[A-Za-z]{1,20}$/.test(label)) {
+    throw badArgument('label', 'is empty, longer than 20 characters, or contains characters other than letters');
+  }
+}
+
+/** 0 stands for "not set", as in the library. */
+function checkBlockSize(blockSize: number | undefined): number | undefined {
+  if (blockSize === undefined || blockSize === 0) return undefined;
+  if (blockSize === 512 || blockSize === 4096) return blockSize;
+  throw badArgument('blocksize', 'must be 512 or 4096');
+}
+
+function checkProtocol({ protocol = 'file', server, username, secret }: AddDriveOptions): void {
+  if (protocol === 'file') {
+    if (server !== undefined && server.length > 0) throw badArgument('server', 'cannot be given for drives that are files');
+    if (username !== undefined) throw badArgument('username', 'cannot be given for drives that are files');
+    if (secret !== undefined) throw badArgument('secret', 'cannot be given for drives that are files');
+    return;
+  }
+  if (!REMOTE_PROTOCOLS.has(protocol)) throw badArgument('protocol', `'${printable(protocol)}' is unknown`);
+  throw new GuestfsError(
+    'NOT_ALLOWED',
+    `drives over '${protocol}' are switched off on this server: they need --allow remote-drives`,
+    { metadata: { setting: '--allow remote-drives' } },
+  );
+}

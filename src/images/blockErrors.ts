@@ -1,0 +1,46 @@
+/** Turns qemu's words about an image into an error that names the image. */
+import { GuestfsError } from '../common/errors.js';
+
+/**
+ * @param message of qemu: its standard error, or a QMP error's description
+ * @param subjects what a file (`/dev/fdset/N`) or a block node is, as the subject of a sentence
+ * @param fallback what the message is about when it names none of them
+ * @returns undefined when the message is about none of them
+ */
+export function explainBlockError(message: string, subjects: ReadonlyMap<string, string>, fallback?: string): GuestfsError | undefined {
+  const lines = message.split('\n');
+  const line = lines.find((text) => named(text, subjects) !== undefined);
+  const subject = line === undefined ? fallback : named(line, subjects);
+  if (isLockMessage(message)) {
+    // The path comes in a line of its own, and is the surer sign.
+    const path = lines.find((text) => text.includes('Is another process'));
+    const locked = (path === undefined ? undefined : named(path, subjects)) ?? subject ?? 'an image of this session';
+    return new GuestfsError(
+      'IMAGE_LOCKED',
+      `${locked} is in use: another session or virtual machine has it open, or it is attached twice; attach it read-only, or wait until it is free`,
+    );
+  }
+  if (subject === undefined) return undefined;
+  return new GuestfsError('IMAGE_UNUSABLE', `${subject} cannot be attached: ${plain(line ?? message)}`);
+}
+
+/** Whether qemu says that another process holds an image. */
+export function isLockMessage(message: string): boolean {
+  return /Failed to get (shared )?"[^"]+" lock/.test(message) || message.includes('Is another process using the image');
+}
+
+/** A file by its path; a node by the option that adds it, or the device on it. */
+function named(line: string, subjects: ReadonlyMap<string, string>): string | undefined {
+  for (const pattern of [/\/dev\/fdset\/\d+/, /"node-name":\s*"([^"]+)"/, /\bdrive(?:=|":\s*")([\w-]+)/]) {
+    const match = pattern.exec(line);
+    const subject = match === null ? undefined : subjects.get(match[1] ?? match[0]);
+    if (subject !== undefined) return subject;
+  }
+  return undefined;
+}
+
+/** The part of a message that means something without qemu's command line. */
+function plain(line: string): string {
+  const text = line.replace(/^.*?qemu[^:\s]*: (-\w+ (\{.*\}|\S+): )?/, '').replace(/'?\/dev\/fdset\/\d+'?/g, 'it');
+  return text.length > 300 ? `${text.slice(0, 300)}...` : text;
+}

@@ -1,0 +1,93 @@
+/**
+ * Writes drives as qemu block nodes.
+ *
+ * Every node is named and every reference is by name: qemu opens no file but
+ * those it is given, guesses no format, and follows nothing that a header says.
+ */
+import type { Drive } from './drive.js';
+import { BACKED_FORMATS, type ImageFormat } from './formats.js';
+
+/** Arguments of one `blockdev-add`, or of `-blockdev` as JSON. */
+export type BlockNode = Readonly<Record<string, unknown>> & { readonly driver: string; readonly 'node-name': string };
+
+/** What qemu sees of one file. */
+export interface NodeFile {
+  /** `/dev/fdset/N`. */
+  readonly path: string;
+  readonly kind: 'file' | 'block';
+}
+
+/** One image of a chain as qemu is to see it. */
+export interface NodeLink {
+  readonly file: NodeFile;
+  readonly format: ImageFormat;
+  readonly dataFile: NodeFile | undefined;
+}
+
+/** All that the nodes of one drive depend on. */
+export interface DriveNodes {
+  /** Starts all node names; at most 12 characters, since qemu takes 31. */
+  readonly prefix: string;
+  /** The image and what lies under it, top first. */
+  readonly chain: readonly NodeLink[];
+  /** Takes the writes to a read-only drive. */
+  readonly overlay: NodeFile | undefined;
+  readonly drive: Pick<Drive, 'cacheMode' | 'discard' | 'copyOnRead'>;
+}
+
+/**
+ * The nodes of one drive in the order in which they are to be added; the last
+ * one, named `prefix`, is for the device.
+ */
+export function blockNodesOf(nodes: DriveNodes): BlockNode[] {
+  const { prefix, chain, overlay, drive } = nodes;
+  const added: BlockNode[] = [];
+  const copyOnRead = overlay === undefined && drive.copyOnRead;
+  let below: string | null = null;
+  for (let depth = chain.length - 1; depth >= 0; depth--) {
+    const link = chain[depth] as NodeLink;
+    const writable = depth === 0 && overlay === undefined;
+    const options = writable
+      ? // The lock keeps two writers apart; an image that is in use elsewhere must not be written.
+        { file: { ...writableOptions(drive), locking: 'on' }, format: writableOptions(drive) }
+      : // A read-only drive neither minds nor hinders other users of its image, as in libguestfs;
+        // what lies under a writable one must not change.
+        { file: { 'read-only': true, locking: overlay === undefined ? 'on' : 'off' }, format: { 'read-only': true } };
+    const base = depth > 0 ? `${prefix}-backing${depth}` : overlay !== undefined ? `${prefix}-image` : prefix;
+    const name = depth === 0 && copyOnRead ? `${prefix}-image` : base;
+    const fileName = depth === 0 ? `${prefix}-file` : `${name}-file`;
+    added.push(fileNode(fileName, link.file, options.file));
+    if (link.dataFile !== undefined) added.push(fileNode(`${fileName}-data`, link.dataFile, options.file));
+    added.push({
+      driver: link.format,
+      'node-name': name,
+      file: fileName,
+      ...(link.dataFile === undefined ? {} : { 'data-file': `${fileName}-data` }),
+      ...(BACKED_FORMATS.has(link.format) ? { backing: below } : {}),
+      ...options.format,
+    });
+    below = name;
+  }
+  if (overlay !== undefined) {
+    // What vanishes with the session need not survive a crash of the host.
+    const options = { 'read-only': false, cache: { direct: false, 'no-flush': true } };
+    added.push(fileNode(`${prefix}-overlay`, overlay, { ...options, locking: 'off' }));
+    added.push({ driver: 'qcow2', 'node-name': prefix, file: `${prefix}-overlay`, backing: below, ...options });
+  } else if (copyOnRead) {
+    added.push({ driver: 'copy-on-read', 'node-name': prefix, file: below, ...writableOptions(drive) });
+  }
+  return added;
+}
+
+function fileNode(name: string, file: NodeFile, options: Readonly<Record<string, unknown>>): BlockNode {
+  return { driver: file.kind === 'block' ? 'host_device' : 'file', 'node-name': name, filename: file.path, ...options };
+}
+
+/** Options that hold on every node from the device down to the file, as `-drive` would set them. */
+function writableOptions(drive: DriveNodes['drive']): Record<string, unknown> {
+  return {
+    'read-only': false,
+    cache: { direct: false, 'no-flush': drive.cacheMode === 'unsafe' },
+    ...(drive.discard === 'disable' ? {} : { discard: 'unmap' }),
+  };
+}

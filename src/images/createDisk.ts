@@ -1,0 +1,177 @@
+/** Makes empty disk images: the action `disk_create`. */
+import { unlink } from 'node:fs/promises';
+import { dirname, isAbsolute } from 'node:path';
+import { badArgument, GuestfsError } from '../common/errors.js';
+import { runTool } from '../common/subprocess.js';
+import { createImageFile, naming, printable, resolveImagePath, systemErrorCode, type CreatedImage, type ImageRoots } from '../security/pathPolicy.js';
+import { isLockMessage } from './blockErrors.js';
+import type { ForeignImageProbe } from './foreignProbe.js';
+import { openImageChain } from './imageChain.js';
+import { unusableImage } from './recognise.js';
+
+/** What to make, as the request has it. */
+export interface DiskToCreate {
+  readonly filename: string;
+  /** `raw` or `qcow2`. */
+  readonly format: string;
+  /** Bytes; -1 with a backing file, whose size it then gets. */
+  readonly size: bigint;
+  /** Relative to the directory of the new image, or else to an image root. */
+  readonly backingfile?: string;
+  readonly backingformat?: string;
+  /** `off`, `sparse` or `full`; for qcow2 also `metadata`. */
+  readonly preallocation?: string;
+  /** Version of qcow2: `0.10` or `1.1`. */
+  readonly compat?: string;
+  readonly clustersize?: number;
+}
+
+/** Where disks may be made. */
+export interface CreateDiskContext {
+  readonly imageRoots: ImageRoots;
+  /** Measures backing files whose format only qemu understands. */
+  readonly probe?: ForeignImageProbe;
+  readonly signal: AbortSignal;
+}
+
+/** Writing all of a preallocated disk can take long; there is the caller's signal for that. */
+const WALL_CLOCK_MS = 3_600_000;
+
+/**
+ * Makes an empty disk image. A regular file that is there is overwritten, as by
+ * the library; of a block device a `raw` disk is made by leaving it as it is.
+ *
+ * @throws GuestfsError `BAD_ARGUMENT`, those of the path policy, or the errno of a file system that refuses
+ */
+export async function createDisk(disk: DiskToCreate, context: CreateDiskContext): Promise<void> {
+  if (disk.backingfile !== undefined) {
+    if (disk.size !== -1n) throw badArgument('size', 'must be -1 when there is a backing file');
+  } else if (disk.size <= 0n) {
+    throw badArgument('size', `${disk.size} is not a size: it must be greater than 0`);
+  }
+  switch (disk.format) {
+    case 'raw':
+      return createRaw(disk, context);
+    case 'qcow2':
+      return createQcow2(disk, context);
+    default:
+      throw badArgument('format', `'${printable(disk.format)}' cannot be made: only 'raw' and 'qcow2'`);
+  }
+}
+
+async function createRaw(disk: DiskToCreate, context: CreateDiskContext): Promise<void> {
+  for (const option of ['backingfile', 'backingformat', 'compat', 'clustersize'] as const) {
+    if (disk[option] !== undefined) throw badArgument(option, 'cannot be used with raw format');
+  }
+  const preallocation = choose(disk.preallocation ?? 'off', { off: 'off', sparse: 'off', full: 'falloc' });
+  await create(disk, context, async ({ handle, kind }) => {
+    if (kind === 'block') return;
+    await runQemuImg(['-f', 'raw', '-o', `preallocation=${preallocation}`, '/proc/self/fd/3', String(disk.size)], handle.fd, disk, context);
+    // qemu-img fills up the last sector.
+    if (disk.size % 512n !== 0n) await handle.truncate(Number(disk.size));
+  });
+}
+
+async function createQcow2(disk: DiskToCreate, context: CreateDiskContext): Promise<void> {
+  if (disk.backingformat !== undefined && !/^[A-Za-z0-9]{1,16}$/.test(disk.backingformat)) {
+    throw badArgument('backingformat', 'is empty, longer than 16 characters, or contains characters other than letters and digits');
+  }
+  const preallocation = choose(disk.preallocation ?? 'off', { off: undefined, sparse: undefined, metadata: 'metadata', full: 'falloc' });
+  if (disk.compat !== undefined && disk.compat !== '0.10' && disk.compat !== '1.1') {
+    throw badArgument('compat', `'${printable(disk.compat)}' is not a version of qcow2: '0.10' or '1.1'`);
+  }
+  const { clustersize } = disk;
+  if (clustersize !== undefined && (clustersize < 512 || clustersize > 2097152 || (clustersize & (clustersize - 1)) !== 0)) {
+    throw badArgument('clustersize', `${clustersize} is not a power of 2 from 512 to 2097152`);
+  }
+  const options = [
+    ...(preallocation === undefined ? [] : [`preallocation=${preallocation}`]),
+    ...(disk.compat === undefined ? [] : [`compat=${disk.compat}`]),
+    ...(clustersize === undefined ? [] : [`cluster_size=${clustersize}`]),
+  ];
+  await create(disk, context, async ({ handle, path }) => {
+    const backing = disk.backingfile === undefined ? undefined : await findBacking(disk.backingfile, disk, path, context);
+    const args = [
+      ...['-f', 'qcow2'],
+      ...(options.length === 0 ? [] : ['-o', options.join(',')]),
+      // -u: the backing file was opened and measured here, under the policy.
+      ...(backing === undefined ? [] : ['-u', '-b', backing.name, '-F', backing.format]),
+      ...['/proc/self/fd/3', String(backing?.size ?? disk.size)],
+    ];
+    await runQemuImg(args, handle.fd, disk, context);
+  });
+}
+
+interface Backing {
+  /** For the header of the new image. */
+  readonly name: string;
+  readonly format: string;
+  readonly size: bigint;
+}
+
+async function findBacking(file: string, disk: DiskToCreate, image: string, context: CreateDiskContext): Promise<Backing> {
+  const { imageRoots, probe, signal } = context;
+  const subject = `backing file '${printable(file)}' of ${naming(disk.filename).subject}`;
+  // To qemu, a colon before the first slash ends the name of a protocol.
+  if (/^[^/]*:/.test(file)) throw unusableImage(subject, 'is not a plain file name: backing images over a network are refused');
+  const beside = isAbsolute(file) ? undefined : await resolveImagePath(`${dirname(image)}/${file}`, imageRoots, { subject }).catch(notMissing);
+  const path = beside ?? (await resolveImagePath(file, imageRoots, { subject }));
+  const name = beside !== undefined || isAbsolute(file) ? file : path;
+  if (path === image) throw unusableImage(subject, 'is the new image itself');
+  const chain = await openImageChain(path, disk.backingformat, 'read-only', imageRoots);
+  try {
+    const [{ image: opened, format, virtualSize }] = chain.links;
+    const size = virtualSize ?? (await probe?.(opened, format, subject, signal));
+    if (size === undefined) throw unusableImage(subject, `is in format '${format}', which this server cannot measure`);
+    return { name, format, size };
+  } finally {
+    await chain.close();
+  }
+}
+
+function notMissing(error: unknown): undefined {
+  if (error instanceof GuestfsError && error.reason === 'IMAGE_MISSING') return undefined;
+  throw error;
+}
+
+/** Opens the file, has it filled, and removes it when that fails and it is new. */
+async function create(disk: DiskToCreate, context: CreateDiskContext, fill: (image: CreatedImage) => Promise<void>): Promise<void> {
+  context.signal.throwIfAborted();
+  const image = await createImageFile(disk.filename, context.imageRoots);
+  try {
+    await fill(image);
+  } catch (error) {
+    if (image.created) await unlink(image.path).catch(() => undefined);
+    throw systemError(error, disk);
+  } finally {
+    await image.handle.close();
+  }
+}
+
+/** qemu-img writes through the open file, and refuses, for the lock, to overwrite an image in use. */
+async function runQemuImg(args: readonly string[], fd: number, disk: DiskToCreate, { signal }: CreateDiskContext): Promise<void> {
+  const result = await runTool('qemu-img', ['create', '-q', ...args], { fds: [fd], timeoutMs: WALL_CLOCK_MS, maxOutputBytes: 1 << 16, signal });
+  if (result.exitCode === 0) return;
+  if (/No space left on device/.test(result.stderr)) throw Object.assign(new Error('no space'), { code: 'ENOSPC' });
+  if (/File too large|image size is too large/.test(result.stderr)) throw Object.assign(new Error('file too large'), { code: 'EFBIG' });
+  if (isLockMessage(result.stderr)) {
+    throw new GuestfsError('IMAGE_LOCKED', `${naming(disk.filename).subject} is in use and cannot be overwritten`);
+  }
+  const said = result.stderr.trim().split('\n').at(-1) ?? '';
+  const why = said.replace(/^qemu-img: (\/proc\/self\/fd\/3: )?/, '').slice(0, 300);
+  throw unusableImage(naming(disk.filename).subject, `cannot be made: ${why || 'qemu-img failed'}`);
+}
+
+function systemError(error: unknown, disk: DiskToCreate): unknown {
+  const code = error instanceof GuestfsError ? undefined : systemErrorCode(error);
+  if (code === undefined) return error;
+  const why = { ENOSPC: 'there is no space left', EDQUOT: 'the quota is used up', EFBIG: 'the file system or the format does not hold that size' }[code];
+  return why === undefined ? error : new GuestfsError(code, `${naming(disk.filename).subject} cannot be made: ${why}`, { cause: error });
+}
+
+function choose<T>(value: string, choices: Readonly<Record<string, T>>): T {
+  if (!Object.hasOwn(choices, value)) {
+    throw badArgument('preallocation', `'${printable(value)}' is unknown: it can be ${Object.keys(choices).join(', ')}`);
+  }
+  return choices[value] as T;
+}

@@ -1,0 +1,27 @@
+/** A drive as a session's configuration states it. */
+
+export type CacheMode = 'writeback' | 'unsafe';
+export type Discard = 'disable' | 'enable' | 'besteffort';
+
+/** Where the contents of a drive are. */
+export type DriveSource =
+  /** An image under an image root; `path` is the resolved absolute path. */
+  | { readonly kind: 'file'; readonly path: string }
+  /** An empty drive that vanishes with the session; `size` in bytes. */
+  | { readonly kind: 'scratch'; readonly size: bigint };
+
+/** One attached image. */
+export interface Drive {
+  readonly source: DriveSource;
+  /** `raw`, `qcow2`, ...; undefined: `qemu-img` probes it. */
+  readonly format: string | undefined;
+  /** Writes go to an overlay that vanishes with the session. */
+  readonly readonly: boolean;
+  /** Appears as `/dev/disk/guestfs/<label>`. */
+  readonly label: string | undefined;
+  readonly cacheMode: CacheMode;
+  readonly discard: Discard;
+  readonly copyOnRead: boolean;
+  /** Logical and physical block size, bytes: 512 or 4096; undefined: qemu's default. */
+  readonly blockSize: number | undefined;
+}

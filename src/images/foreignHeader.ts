@@ -1,0 +1,67 @@
+/**
+ * Tells whether an image of one of the lesser formats is complete in one file.
+ *
+ * Only qcow2 states in its header how the image under it is to be read. For the
+ * others a reference would have to be guessed, or, for VMDK extents, cannot be
+ * handed to qemu as an open file; such images are refused.
+ */
+import type { FileHandle } from 'node:fs/promises';
+import { BadImageHeader } from './badImageHeader.js';
+import type { ImageFormat } from './formats.js';
+import { readFully } from './readFully.js';
+
+/** What an image needs besides its own file. */
+export type ForeignReference =
+  /** The image under it. */
+  | 'backing file'
+  /** Its own data. */
+  | 'extents';
+
+/** @throws BadImageHeader when the header is damaged or its data encrypted */
+export async function foreignReference(file: FileHandle, format: ImageFormat): Promise<ForeignReference | undefined> {
+  switch (format) {
+    case 'qcow': {
+      const head = await readFully(file, 0, 48);
+      if (head.length < 48) throw new BadImageHeader('has a truncated qcow header');
+      if (head.readUInt32BE(36) !== 0) throw new BadImageHeader('is encrypted in the qcow format, which is not supported');
+      return head.readBigUInt64BE(8) !== 0n ? 'backing file' : undefined;
+    }
+    case 'qed': {
+      const head = await readFully(file, 0, 64);
+      if (head.length < 64) throw new BadImageHeader('has a truncated qed header');
+      return (head.readBigUInt64LE(16) & 1n) !== 0n ? 'backing file' : undefined;
+    }
+    case 'vpc': {
+      const head = await readFully(file, 0, 64);
+      // Fixed images have their footer at the end only, and no parent.
+      const differencing = head.length === 64 && head.subarray(0, 8).toString('latin1') === 'conectix' && head.readUInt32BE(60) === 4;
+      return differencing ? 'backing file' : undefined;
+    }
+    case 'vmdk':
+      return vmdkReference(file);
+    default:
+      return undefined;
+  }
+}
+
+const SECTOR = 512;
+/** qemu reads no more of a descriptor either. */
+const MAX_DESCRIPTOR = 20 * SECTOR;
+
+async function vmdkReference(file: FileHandle): Promise<ForeignReference | undefined> {
+  const head = await readFully(file, 0, SECTOR);
+  const magic = head.subarray(0, 4).toString('latin1');
+  if (magic === 'COWD') return undefined;
+  if (magic !== 'KDMV') return 'extents';
+  if (head.length < SECTOR) throw new BadImageHeader('has a truncated VMDK header');
+  const capacity = head.readBigUInt64LE(12);
+  const descriptorAt = head.readBigUInt64LE(28);
+  // Without a capacity the embedded descriptor counts, extents and all.
+  if (capacity === 0n) return 'extents';
+  if (descriptorAt === 0n) return undefined;
+  if (descriptorAt > 0x10000n) throw new BadImageHeader('has a damaged VMDK header: its descriptor lies too far inside');
+  const descriptor = (await readFully(file, Number(descriptorAt) * SECTOR, MAX_DESCRIPTOR)).toString('latin1');
+  const parent = /^\s*parentCID\s*=\s*([0-9a-f]+)/im.exec(descriptor)?.[1]?.toLowerCase();
+  const parentNamed = /^\s*parentFileNameHint\s*=/im.test(descriptor);
+  return parentNamed || (parent !== undefined && parent !== 'ffffffff') ? 'backing file' : undefined;
+}

@@ -1,0 +1,139 @@
+/**
+ * Opens an image with everything it refers to.
+ *
+ * A drive is a chain: the image, the image under it, and so on; each may keep its
+ * data in one more file. Every element is found under the image roots, opened
+ * here, and later handed to qemu open and by name, so that qemu follows no
+ * reference of a header by itself.
+ *
+ * A raw image whose guest wrote a qcow2 header into its first sector looks like an
+ * overlay on whatever that header names. So references are followed only where the
+ * format is stated: for the image itself by the client, for a backing file by
+ * the overlay. An image that is complete in one file may be taken by its looks.
+ */
+import { dirname, isAbsolute } from 'node:path';
+import { naming, openImage, printable, type ImageAccess, type ImageRoots, type OpenImage } from '../security/pathPolicy.js';
+import { READ_ONLY_FORMATS, type ImageFormat } from './formats.js';
+import { recogniseImage, unusableImage, type Recognised } from './recognise.js';
+
+/** Longest chain that is followed. */
+export const MAX_CHAIN_LENGTH = 32;
+
+/** One image of a chain, open. */
+export interface ChainLink {
+  readonly image: OpenImage;
+  readonly format: ImageFormat;
+  /** Bytes that a guest sees, a multiple of 512; undefined: only qemu can tell. */
+  readonly virtualSize: bigint | undefined;
+  /** File that holds the data of a qcow2 image, when that is not the image itself. */
+  readonly dataFile: OpenImage | undefined;
+  /** Names it in messages. */
+  readonly subject: string;
+}
+
+/** An image and what lies under it, top first. */
+export interface ImageChain {
+  readonly links: readonly [ChainLink, ...ChainLink[]];
+  /** Closes all files. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the image at `path` and all it refers to; only the first image and its
+ * data file are opened for writing, if at all.
+ *
+ * @param format as the client stated it, or undefined to go by its looks
+ * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING` or `IMAGE_UNUSABLE`
+ */
+export async function openImageChain(
+  path: string,
+  format: string | undefined,
+  access: ImageAccess,
+  roots: ImageRoots,
+): Promise<ImageChain> {
+  const top = naming(path).subject;
+  const links: ChainLink[] = [];
+  const opened: OpenImage[] = [];
+  const close = async (): Promise<void> => {
+    await Promise.all(opened.splice(0).map((image) => image.handle.close()));
+  };
+  const openTracked = async (at: string, how: ImageAccess, subject: string): Promise<OpenImage> => {
+    const image = await openImage(at, roots, how, { subject });
+    opened.push(image);
+    return image;
+  };
+  try {
+    let next: Reference | undefined = { path, format, subject: top };
+    while (next !== undefined) {
+      const { subject }: Reference = next;
+      if (links.length === MAX_CHAIN_LENGTH) throw unusableImage(top, `is a chain of more than ${MAX_CHAIN_LENGTH} images`);
+      const how = links.length === 0 ? access : 'read-only';
+      const image = await openTracked(next.path, how, subject);
+      if (links.some((link) => link.image.path === image.path)) throw unusableImage(subject, 'leads back to an image of the same chain');
+      const known = await recogniseImage(image, next.format, subject);
+      checkUsable(known, next.format !== undefined, how, subject);
+      const data: Reference | undefined = known.qcow2?.dataFile && dataFileOf(known.qcow2.dataFile.file, image, subject);
+      const dataFile = data && (await openTracked(data.path, how, data.subject));
+      links.push({ image, format: known.format, virtualSize: known.virtualSize, dataFile, subject });
+      next = known.qcow2?.backing && backingOf(known.qcow2.backing, image, subject, top);
+    }
+    return { links: links as [ChainLink, ...ChainLink[]], close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** A file that is to be opened. */
+interface Reference {
+  readonly path: string;
+  readonly format: string | undefined;
+  readonly subject: string;
+}
+
+function checkUsable(known: Recognised, stated: boolean, how: ImageAccess, subject: string): void {
+  const { format, qcow2, foreign } = known;
+  if (qcow2?.encrypted === true) throw unusableImage(subject, 'is encrypted in the qcow2 format, which is not supported');
+  if (foreign !== undefined) {
+    const what = foreign === 'extents' ? 'keeps its data in other files' : 'has a backing file';
+    throw unusableImage(subject, `${what}, which is supported for qcow2 only: convert it first with 'qemu-img convert -O qcow2'`);
+  }
+  const reference = qcow2?.backing?.file ?? (qcow2?.dataFile === undefined ? undefined : (qcow2.dataFile.file ?? ''));
+  if (reference !== undefined && !stated) {
+    throw unusableImage(
+      subject,
+      `refers to another file, '${printable(reference)}', and its format was not stated: a guest can write such a reference into a raw image; if it really is one, attach it with format 'qcow2'`,
+    );
+  }
+  if (how === 'read-only') return;
+  if (READ_ONLY_FORMATS.has(format)) throw unusableImage(subject, `is in format '${format}', which can only be attached read-only`);
+  if (qcow2?.corrupt === true) {
+    throw unusableImage(subject, "is marked as corrupt and cannot be written: repair it with 'qemu-img check -r all', or attach it read-only");
+  }
+}
+
+function backingOf(backing: { file: string; format: string | undefined }, overlay: OpenImage, subject: string, top: string): Reference {
+  const file = printable(backing.file);
+  if (backing.format === undefined || backing.format === '') {
+    throw unusableImage(subject, `does not say in which format its backing file '${file}' is, and guessing it is not safe: state it with 'qemu-img rebase -u -F FORMAT -b BACKING-FILE'`);
+  }
+  const name = `backing file '${file}' of ${subject === top ? '' : 'a backing file of '}${top}`;
+  return { path: referredPath(backing.file, overlay, name), format: backing.format, subject: name };
+}
+
+function dataFileOf(file: string | undefined, overlay: OpenImage, subject: string): Reference {
+  if (file === undefined || file === '') throw unusableImage(subject, 'keeps its data in another file but does not name it');
+  const name = `data file '${printable(file)}' of ${subject}`;
+  return { path: referredPath(file, overlay, name), format: undefined, subject: name };
+}
+
+/**
+ * The path that a name in a header means: relative to the directory in which the
+ * image really is, as libguestfs has it, which resolves links before qemu sees a name.
+ */
+function referredPath(file: string, image: OpenImage, subject: string): string {
+  const path = file.startsWith('file:/') ? file.slice('file:'.length) : file;
+  // To qemu, a colon before the first slash ends the name of a protocol.
+  if (/^[^/]*:/.test(path)) throw unusableImage(subject, 'is not a plain file name: references to network and other special sources are refused');
+  return isAbsolute(path) ? path : `${dirname(image.path)}/${path}`;
+}

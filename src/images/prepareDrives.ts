@@ -1,0 +1,171 @@
+/**
+ * Turns the drives of a session into open files and qemu block nodes.
+ */
+import { GuestfsError } from '../common/errors.js';
+import type { FdAccess, FdSets } from '../qemu/fdSets.js';
+import type { ImageRoots, OpenImage } from '../security/pathPolicy.js';
+import { blockNodesOf, type BlockNode, type NodeFile, type NodeLink } from './blockNodes.js';
+import { explainBlockError } from './blockErrors.js';
+import type { Drive } from './drive.js';
+import { DISCARD_FORMATS, type ImageFormat } from './formats.js';
+import { openImageChain, type ChainLink, type ImageChain } from './imageChain.js';
+import type { ForeignImageProbe } from './foreignProbe.js';
+import { unusableImage } from './recognise.js';
+import { createOverlay, createScratchDisk, type TemporaryDisk } from './temporaryDisk.js';
+
+/** Where and for whom drives are prepared. */
+export interface DriveContext {
+  /** Private directory of the machine; overlays are made there. */
+  readonly runDirectory: string;
+  /** Collects what the machine's qemu is given. */
+  readonly fdSets: FdSets;
+  readonly imageRoots: ImageRoots;
+  readonly signal: AbortSignal;
+  /** Measures images whose format only qemu understands; without it there are raw and qcow2 only. */
+  readonly probe?: ForeignImageProbe;
+  /** Number in the name of the first drive's nodes; 0 when left out. */
+  readonly firstIndex?: number;
+}
+
+/** A drive that is ready for a `scsi-hd` device. */
+export interface PreparedDrive {
+  /** To be added in this order. */
+  readonly blockNodes: readonly BlockNode[];
+  /** What the device's `drive` is: `drive0`, ... */
+  readonly topNode: string;
+  /** `serial` of the device: the label. */
+  readonly serial: string | undefined;
+  /** `logical_block_size` and `physical_block_size` of the device. */
+  readonly blockSize: number | undefined;
+  /** Format of the image itself. */
+  readonly format: ImageFormat;
+  /** Names the drive in messages. */
+  readonly subject: string;
+}
+
+/** All drives of one machine, open. */
+export interface PreparedDrives {
+  /** In the order of the drives. */
+  readonly drives: readonly PreparedDrive[];
+  /**
+   * Explains what qemu said (on standard error, or as a QMP error) about one of
+   * these drives; undefined when it is about something else.
+   *
+   * @param drive the one that was being added, when that is known: a QMP error
+   *   does not always name the file
+   */
+  explain(qemuMessage: string, drive?: PreparedDrive): GuestfsError | undefined;
+  /**
+   * Closes the server's files. To be called as soon as qemu runs, and on failure:
+   * qemu's lock on an image lasts as long as the image is open here. Can be called twice.
+   */
+  dispose(): Promise<void>;
+}
+
+/**
+ * Opens all images and makes overlays and scratch disks.
+ *
+ * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING`, `IMAGE_UNUSABLE`, `ENOTSUP`, or an errno
+ *   of the run directory; nothing is left open then. When several drives are wrong, the first one's error.
+ */
+export async function prepareDrives(drives: readonly Drive[], context: DriveContext): Promise<PreparedDrives> {
+  const opened = await Promise.allSettled(drives.map((drive, index) => openDrive(drive, nodePrefix(index, context), context)));
+  let disposing: Promise<void> | undefined;
+  const dispose = (): Promise<void> =>
+    (disposing ??= Promise.all(opened.map(async (one) => (one.status === 'fulfilled' ? one.value.close() : undefined))).then(() => undefined));
+  try {
+    context.signal.throwIfAborted();
+    const failed = opened.find((one) => one.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+    const subjects = new Map<string, string>();
+    const prepared = opened.map((one, index) => {
+      const { value } = one as PromiseFulfilledResult<OpenedDrive>;
+      return describe(drives[index] as Drive, value, nodePrefix(index, context), context.fdSets, subjects);
+    });
+    return { drives: prepared, explain: (message, drive) => explainBlockError(message, subjects, drive?.subject), dispose };
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+}
+
+function nodePrefix(index: number, context: DriveContext): string {
+  return `drive${(context.firstIndex ?? 0) + index}`;
+}
+
+interface OpenedDrive {
+  readonly chain: ImageChain | undefined;
+  /** Overlay of a read-only drive, or the scratch disk. */
+  readonly temporary: TemporaryDisk | undefined;
+  close(): Promise<void>;
+}
+
+async function openDrive(drive: Drive, name: string, context: DriveContext): Promise<OpenedDrive> {
+  context.signal.throwIfAborted();
+  if (drive.source.kind === 'scratch') {
+    const scratch = await createScratchDisk(context.runDirectory, `${name}.img`, drive.source.size);
+    return { chain: undefined, temporary: scratch, close: () => scratch.handle.close() };
+  }
+  const chain = await openImageChain(drive.source.path, drive.format, drive.readonly ? 'read-only' : 'read-write', context.imageRoots);
+  try {
+    const [top] = chain.links;
+    checkDiscard(drive, top);
+    // Asked of qemu also for writable drives: an image that it cannot open fails here, with a message.
+    const size = top.virtualSize ?? (await probe(top, context));
+    if (size === 0n) throw unusableImage(top.subject, 'is empty: a drive needs at least one sector');
+    const overlay = drive.readonly ? await createOverlay(context.runDirectory, `${name}.qcow2`, size) : undefined;
+    return {
+      chain,
+      temporary: overlay,
+      close: async () => {
+        await Promise.all([chain.close(), overlay?.handle.close()]);
+      },
+    };
+  } catch (error) {
+    await chain.close();
+    throw error;
+  }
+}
+
+async function probe(link: ChainLink, context: DriveContext): Promise<bigint> {
+  if (context.probe !== undefined) return context.probe(link.image, link.format, link.subject, context.signal);
+  throw unusableImage(link.subject, `is in format '${link.format}', which this server cannot attach`);
+}
+
+function checkDiscard(drive: Drive, top: ChainLink): void {
+  if (drive.discard !== 'enable') return;
+  if (drive.readonly) throw new GuestfsError('ENOTSUP', 'discard cannot be enabled on this drive: the drive is read-only');
+  if (!DISCARD_FORMATS.has(top.format)) {
+    throw new GuestfsError('ENOTSUP', `discard cannot be enabled on this drive: it is not supported for format '${top.format}'; 'besteffort' leaves it out where it is not`);
+  }
+}
+
+/** Hands a drive's files over and writes its nodes; notes in `subjects` what each of them is. */
+function describe(drive: Drive, opened: OpenedDrive, prefix: string, fdSets: FdSets, subjects: Map<string, string>): PreparedDrive {
+  const give = (image: Pick<OpenImage, 'handle' | 'kind'>, access: FdAccess, subject: string): NodeFile => {
+    const path = fdSets.add(image.handle, access);
+    subjects.set(path, subject);
+    return { path, kind: image.kind };
+  };
+  const describeNodes = (subject: string, format: ImageFormat, chain: readonly NodeLink[], overlay: NodeFile | undefined): PreparedDrive => {
+    const blockNodes = blockNodesOf({ prefix, chain, overlay, drive });
+    for (const node of blockNodes) subjects.set(node['node-name'], (typeof node['filename'] === 'string' && subjects.get(node['filename'])) || subject);
+    return { blockNodes, topNode: prefix, serial: drive.label, blockSize: drive.blockSize, format, subject };
+  };
+  const { chain, temporary } = opened;
+  const temporaryFile = temporary && give({ handle: temporary.handle, kind: 'file' }, 'read-write', 'a temporary disk of the server');
+  if (chain === undefined) {
+    const { format } = temporary as TemporaryDisk;
+    return describeNodes('a scratch drive', format, [{ file: temporaryFile as NodeFile, format, dataFile: undefined }], undefined);
+  }
+  const links = chain.links.map((link, depth) => {
+    const access = depth === 0 && !drive.readonly ? 'read-write' : 'read-only';
+    return {
+      file: give(link.image, access, link.subject),
+      format: link.format,
+      dataFile: link.dataFile && give(link.dataFile, access, link.subject),
+    };
+  });
+  const [top] = chain.links;
+  return describeNodes(top.subject, top.format, links, temporaryFile);
+}

@@ -1,0 +1,54 @@
+/** The command line of a machine that boots an appliance. */
+import type { FileHandle } from 'node:fs/promises';
+import type { OpenAppliance } from '../appliance/appliance.js';
+import type { PreparedDrive } from '../images/prepareDrives.js';
+import type { Accelerator } from '../qemu/accelerator.js';
+import { addApplianceDevices, addBase, addConsole, addMonitor, addNetwork, addRoot, driveProperties } from '../qemu/applianceMachine.js';
+import { hostArchitecture, type Architecture } from '../qemu/arch.js';
+import type { QemuCommandLine } from '../qemu/commandLine.js';
+import { kernelCommandLine } from '../qemu/kernelCommandLine.js';
+import type { LaunchConfig } from './launcher.js';
+
+/** Files that a boot needs besides the appliance's root. */
+export interface BootFiles {
+  /** Readable by qemu's user. */
+  readonly kernel: FileHandle;
+  readonly initrd: FileHandle;
+  /** Empty qcow2 image that takes the writes to the root. */
+  readonly overlay: FileHandle;
+}
+
+/** What the machine is made of besides its configuration. */
+export interface ColdMachineParts extends BootFiles {
+  readonly accelerator: Accelerator;
+  readonly appliance: Pick<OpenAppliance, 'root' | 'rootImage' | 'rootUuid'>;
+  readonly drives: readonly PreparedDrive[];
+  /** For tests; by default the one of this host. */
+  readonly architecture?: Architecture;
+}
+
+/** Puts the machine on a command line. */
+export function addColdMachine(line: QemuCommandLine, config: LaunchConfig, parts: ColdMachineParts): void {
+  const { accelerator, appliance, architecture = hostArchitecture() } = parts;
+  addBase(line, { architecture, accelerator, memsizeMb: config.memsizeMb, smp: config.smp });
+  line
+    .option('name', `guestfs-${config.identifier.replace(/[^A-Za-z0-9_.-]/g, '_')}`)
+    .option('kernel', line.addPlainFile(parts.kernel))
+    .option('initrd', line.addPlainFile(parts.initrd))
+    .option('append', kernelCommandLine({ ...config, architecture, accelerator, rootUuid: appliance.rootUuid }));
+  addConsole(line);
+  addMonitor(line);
+  addApplianceDevices(line);
+  addRoot(line, {
+    image: line.add(appliance.root, 'read-only'),
+    format: appliance.rootImage.format,
+    overlay: line.add(parts.overlay, 'read-write'),
+  });
+  parts.drives.forEach((drive, index) => {
+    for (const node of drive.blockNodes) line.blockNode(node);
+    line.device('scsi-hd', driveProperties(drive, index));
+  });
+  if (config.network) addNetwork(line);
+  // Last: `-set` changes what was said before.
+  for (const [name, value] of config.extraQemuArguments) line.option(name.replace(/^-/, ''), value);
+}

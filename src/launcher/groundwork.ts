@@ -1,0 +1,110 @@
+/**
+ * What every launch stands on, whether it boots or restores: the qemu, the
+ * appliance, the accelerator, and the probe for images of other formats.
+ */
+import { join } from 'node:path';
+import { openAppliance, type Appliance, type OpenAppliance } from '../appliance/appliance.js';
+import { locateAppliance } from '../appliance/locateAppliance.js';
+import { createSuperminBuilder } from '../appliance/superminBuilder.js';
+import { abortable } from '../common/abort.js';
+import { GuestfsError } from '../common/errors.js';
+import type { Logger } from '../common/logger.js';
+import { createForeignProbe, type ForeignImageProbe } from '../images/foreignProbe.js';
+import type { Accelerator } from '../qemu/accelerator.js';
+import { findKvmDevice, groupsForKvm } from '../qemu/kvmDevice.js';
+import { locateQemu } from '../qemu/qemuBinary.js';
+import type { QemuUsers } from '../qemu/qemuUsers.js';
+import { createAcceleratorProbe, type AcceleratorProbe } from './acceleratorProbe.js';
+import { createKvmBootTest } from './kvmBootTest.js';
+import type { LaunchConfig } from './launcher.js';
+
+/** The parts of a configuration that the ground depends on. */
+export type GroundConfig = Pick<LaunchConfig, 'accelerator' | 'qemuBinary' | 'appliancePath' | 'temporaryDirectory' | 'cacheDirectory'>;
+
+/** What a launch stands on. */
+export interface LaunchGround {
+  /** Absolute path. */
+  readonly qemuBinary: string;
+  /** Open; to be closed by who asked. */
+  readonly appliance: OpenAppliance;
+  readonly accelerator: Accelerator;
+  /** Why it is not KVM, which was left to the launcher; undefined: it is, or it was not. */
+  readonly kvmUnusable: string | undefined;
+  /** Groups that qemu's user needs for the accelerator. */
+  readonly kvmGroups: readonly number[];
+}
+
+/** Lays the ground. One for the whole server: what it finds out, it finds out once. */
+export interface Groundwork {
+  /**
+   * Finds the appliance (building it, for supermin) and decides on the accelerator.
+   * Called early by the server, it spares the first session the wait.
+   * @throws GuestfsError `QEMU_MISSING`, `APPLIANCE_MISSING`, `APPLIANCE_UNUSABLE`, `KVM_UNUSABLE`, or the reason of `signal`
+   */
+  lay(config: GroundConfig, signal: AbortSignal): Promise<LaunchGround>;
+  /** Measures images in formats that only qemu understands. */
+  readonly imageProbe: ForeignImageProbe;
+}
+
+/** What the groundwork works with. */
+export interface GroundworkOptions {
+  readonly logger: Logger;
+  readonly users: QemuUsers;
+  /** Instead of one that boots; for tests. */
+  readonly probe?: AcceleratorProbe;
+}
+
+/** Makes the groundwork. */
+export function createGroundwork({ logger, users, probe: given }: GroundworkOptions): Groundwork {
+  const unprivileged = process.geteuid?.() === 0;
+  const probe = given ?? createAcceleratorProbe({ logger, unprivileged, test: createKvmBootTest(users, logger) });
+  const supermin = createSuperminBuilder(logger);
+  const announced = new Set<string>();
+
+  const chooseAccelerator = async (config: GroundConfig, qemuBinary: string, kernelPath: string): Promise<Pick<LaunchGround, 'accelerator' | 'kvmUnusable'>> => {
+    if (config.accelerator === 'tcg') return { accelerator: 'tcg', kvmUnusable: undefined };
+    const { usable, reason } = await probe.verdict({ ...config, qemuBinary, kernelPath });
+    if (usable) return { accelerator: 'kvm', kvmUnusable: undefined };
+    if (config.accelerator === 'kvm') throw new GuestfsError('KVM_UNUSABLE', `KVM does not work on this server: ${reason}`);
+    if (!announced.has(reason)) {
+      announced.add(reason);
+      logger.info('KVM does not work here, TCG is used', { reason });
+    }
+    return { accelerator: 'tcg', kvmUnusable: reason };
+  };
+
+  return {
+    lay: async (config, signal) => {
+      const qemuBinary = await locateQemu(config.qemuBinary);
+      const found = await locateAppliance(config.appliancePath, { supermin, cacheDirectory: config.cacheDirectory, signal });
+      const { accelerator, kvmUnusable } = await abortable(chooseAccelerator(config, qemuBinary, join(found.directory, 'kernel')), signal);
+      const device = accelerator === 'kvm' && unprivileged ? await findKvmDevice() : undefined;
+      const appliance = await openCurrent(found);
+      return { qemuBinary, appliance, accelerator, kvmUnusable, kvmGroups: (device && groupsForKvm(device)) ?? [] };
+    },
+    imageProbe: makeImageProbe(users),
+  };
+}
+
+/** A supermin appliance can be replaced between the look and the open; a second try gets the new one. */
+async function openCurrent(appliance: Appliance): Promise<OpenAppliance> {
+  try {
+    return await openAppliance(appliance);
+  } catch (error) {
+    if (appliance.kind !== 'supermin') throw error;
+    return openAppliance(appliance);
+  }
+}
+
+/** All probes share one user: each is without rights, and over in a moment. qemu is looked for only when one is needed. */
+function makeImageProbe(users: QemuUsers): ForeignImageProbe {
+  let made: Promise<ForeignImageProbe> | undefined;
+  const make = async (): Promise<ForeignImageProbe> => createForeignProbe({ qemuBinary: await locateQemu(undefined), user: await users.acquire() });
+  return async (image, format, subject, signal) => {
+    made ??= make().catch((error: unknown) => {
+      made = undefined;
+      throw error;
+    });
+    return (await made)(image, format, subject, signal);
+  };
+}

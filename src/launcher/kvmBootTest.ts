@@ -1,0 +1,102 @@
+/**
+ * Boots a kernel under KVM and waits for its first line.
+ *
+ * That the device opens says little: under another hypervisor qemu may abort on a
+ * register which that hypervisor does not let it set, or the guest may hang
+ * before it says anything. So the kernel of an appliance is started as sessions
+ * start it, by the same kind of user, on the same machine and processor.
+ */
+import { open } from 'node:fs/promises';
+import type { Logger } from '../common/logger.js';
+import { createRunDirectory } from '../common/tempDir.js';
+import { addBase, addConsole } from '../qemu/applianceMachine.js';
+import { hostArchitecture } from '../qemu/arch.js';
+import { QemuCommandLine } from '../qemu/commandLine.js';
+import { openForEverybody } from '../qemu/plainFile.js';
+import { startQemu } from '../qemu/qemuProcess.js';
+import type { QemuUsers } from '../qemu/qemuUsers.js';
+import { quoteEnd } from './launchFailure.js';
+import { Undo } from './undo.js';
+
+/** What is booted. */
+export interface BootRequest {
+  /** Absolute path. */
+  readonly qemuBinary: string;
+  /** Kernel of an appliance. */
+  readonly kernelPath: string;
+  readonly temporaryDirectory: string;
+  /** Groups which let qemu's user open the device. */
+  readonly groups: readonly number[];
+}
+
+/** What came out. */
+export interface BootOutcome {
+  readonly usable: boolean;
+  /** Why not, as the end of a sentence. */
+  readonly reason: string;
+  /** Nothing was heard in time, which a busy host can cause too. */
+  readonly hang: boolean;
+}
+
+/** Rejects when the test itself cannot be made. */
+export type BootTest = (request: BootRequest) => Promise<BootOutcome>;
+
+/** A guest speaks within a second; with the rest of the test this stays under 5 s. */
+const LIMIT_MS = 4000;
+
+/** Enough for a kernel to say who it is. */
+const MEMORY_MB = 256;
+
+const FIRST_LINE = /Linux version /;
+const CONSOLE_LIMIT = 64 * 1024;
+
+/** Makes the test. */
+export function createKvmBootTest(users: QemuUsers, logger: Logger, limitMs = LIMIT_MS): BootTest {
+  return async (request) => {
+    const undo = new Undo(logger);
+    try {
+      const user = await users.acquire();
+      if (user !== undefined) undo.add('user', () => user.release());
+      const directory = await createRunDirectory(request.temporaryDirectory, user);
+      undo.add('run directory', () => directory.remove());
+      const file = await open(request.kernelPath, 'r');
+      undo.add('kernel', () => file.close());
+      const kernel = await openForEverybody(file, directory.path, 'kernel', user !== undefined);
+      undo.add('copy of the kernel', () => kernel.close());
+
+      const line = new QemuCommandLine(request.qemuBinary);
+      const architecture = hostArchitecture();
+      addBase(line, { architecture, accelerator: 'kvm', memsizeMb: MEMORY_MB, smp: 1 });
+      addConsole(line);
+      line.option('kernel', line.addPlainFile(kernel.handle)).option('append', `${architecture.console} ${architecture.earlyConsole} panic=1`);
+
+      let heard = '';
+      let speaks = (): void => undefined;
+      const spoke = new Promise<'speaks'>((resolve) => {
+        speaks = () => resolve('speaks');
+      });
+      const qemu = await startQemu(line.build(), {
+        user: user && { uid: user.uid, gid: user.gid, groups: request.groups },
+        runDirectory: directory.path,
+        onConsole: (bytes) => {
+          heard = (heard + bytes.toString('latin1')).slice(-CONSOLE_LIMIT);
+          if (FIRST_LINE.test(heard)) speaks();
+        },
+      });
+      undo.add('qemu', () => qemu.stop(0));
+      await directory.recordChild(qemu.pid);
+      let timer: NodeJS.Timeout | undefined;
+      const late = new Promise<'late'>((resolve) => {
+        timer = setTimeout(() => resolve('late'), limitMs);
+      });
+      const outcome = await Promise.race([spoke, qemu.exited, late]);
+      clearTimeout(timer);
+      if (outcome === 'speaks') return { usable: true, reason: '', hang: false };
+      if (outcome === 'late') return { usable: false, reason: `a guest says nothing within ${limitMs / 1000} s`, hang: true };
+      const how = outcome.signal === undefined ? `exit code ${String(outcome.exitCode)}` : outcome.signal;
+      return { usable: false, reason: `qemu ends with ${how}: ${quoteEnd(outcome.qemuMessages, 400)}`, hang: false };
+    } finally {
+      await undo.run();
+    }
+  };
+}

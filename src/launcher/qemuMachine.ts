@@ -1,0 +1,48 @@
+/** A running qemu with all that it holds, as the rest of the server sees it. */
+import type { GuestfsError } from '../common/errors.js';
+import type { Accelerator } from '../qemu/accelerator.js';
+import type { QemuProcess } from '../qemu/qemuProcess.js';
+import { explainLaunchFailure } from './launchFailure.js';
+import type { LaunchKind, LaunchTimings, Machine, MachineExit } from './launcher.js';
+import type { Undo } from './undo.js';
+
+/** How long qemu may take to write out what it holds before it is killed. */
+const DEFAULT_GRACE_MS = 10_000;
+
+/** What is known of a machine besides its process. */
+export interface MachineFacts {
+  readonly accelerator: Accelerator;
+  readonly launchKind: LaunchKind;
+  readonly timings: LaunchTimings;
+  readonly daemonVersion: string | undefined;
+  readonly memsizeMb: number;
+  readonly explainDrives: (qemuMessages: string) => GuestfsError | undefined;
+}
+
+/** Makes a machine; `undo` is run as soon as qemu is gone, whatever ended it. */
+export function createMachine(process: QemuProcess, facts: MachineFacts, undo: Undo): Machine {
+  const gone = process.exited.then(() => undo.run());
+  const { accelerator, launchKind, timings, daemonVersion } = facts;
+  return {
+    pid: process.pid,
+    channel: process.daemon,
+    accelerator,
+    launchKind,
+    timings,
+    daemonVersion,
+    exited: process.exited,
+    stop: async (graceMs = DEFAULT_GRACE_MS) => {
+      await process.stop(graceMs);
+      await gone;
+    },
+    explainFailure: (consoleTail: string, exit: MachineExit | 'timeout') =>
+      explainLaunchFailure({
+        exit,
+        qemuMessages: exit === 'timeout' ? process.messages() : exit.qemuMessages,
+        console: consoleTail,
+        accelerator,
+        memsizeMb: facts.memsizeMb,
+        explainDrives: facts.explainDrives,
+      }),
+  };
+}

@@ -1,0 +1,47 @@
+/** Life cycle and state of the appliance. */
+import type { ApplianceLibraryActions } from '../../gen/libraryActions.js';
+import type { Session } from '../session/session.js';
+import { availabilityActions } from './availability.js';
+import { versionActions } from './version.js';
+
+/** The library's numbers for its states; a session that ends has the one of a closed handle. */
+const STATE_NUMBERS: Record<Session['state'], number> = { CONFIG: 0, LAUNCHING: 1, READY: 2, CLOSED: 0xebadebad | 0 };
+
+/**
+ * Stops the appliance: in order if nothing runs, as the library does. What the library cannot
+ * do, since a handle is locked while a call runs: a call under way is cut off with its appliance.
+ */
+async function killSubprocess(session: Session): Promise<void> {
+  if (session.pendingCalls === 0 && session.state !== 'LAUNCHING') await session.shutdown();
+  else await session.kill();
+}
+
+export const applianceActions: ApplianceLibraryActions = {
+  ...availabilityActions,
+  ...versionActions,
+  launch: async ({ session, signal }) => {
+    await session.launch(signal);
+    return {};
+  },
+  shutdown: async ({ session }) => {
+    await session.shutdown();
+    return {};
+  },
+  kill_subprocess: async ({ session }) => {
+    await killSubprocess(session);
+    return {};
+  },
+  wait_ready: async ({ action, session }) => {
+    session.requireState(['READY'], action.name);
+    return {};
+  },
+  get_pid: async ({ action, session }) => {
+    session.requireState(['READY'], action.name);
+    return { pid: session.machine?.pid ?? 0 };
+  },
+  get_state: async ({ session }) => ({ state: STATE_NUMBERS[session.state] }),
+  is_config: async ({ session }) => ({ config: session.state === 'CONFIG' }),
+  is_launching: async ({ session }) => ({ launching: session.state === 'LAUNCHING' }),
+  is_ready: async ({ session }) => ({ ready: session.state === 'READY' }),
+  is_busy: async () => ({ busy: false }),
+};

@@ -1,0 +1,111 @@
+/** Applications as lists have them. */
+import type { Application, Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
+import { GuestfsError } from '../../common/errors.js';
+import { encodeGuestText } from '../../common/guestText.js';
+import { wholeNumber } from '../cString.js';
+
+/** Text of a list that is held at most, in characters; clients take far less in one message. */
+const MAX_TEXT = 16 * 1024 * 1024;
+
+/** What package databases say of an application; what is left out is empty. */
+export interface ApplicationFacts {
+  readonly name: string;
+  readonly displayName?: string | undefined;
+  readonly epoch?: number | undefined;
+  readonly version?: string | undefined;
+  readonly release?: string | undefined;
+  readonly arch?: string | undefined;
+  readonly installPath?: string | undefined;
+  readonly publisher?: string | undefined;
+  readonly url?: string | undefined;
+  readonly source?: string | undefined;
+  readonly summary?: string | undefined;
+  readonly description?: string | undefined;
+  readonly applicationClass?: string | undefined;
+}
+
+function application(facts: ApplicationFacts): Application2 {
+  return {
+    app2_name: facts.name,
+    app2_display_name: facts.displayName ?? '',
+    app2_epoch: facts.epoch ?? 0,
+    app2_version: facts.version ?? '',
+    app2_release: facts.release ?? '',
+    app2_arch: facts.arch ?? '',
+    app2_install_path: facts.installPath ?? '',
+    app2_trans_path: '',
+    app2_publisher: facts.publisher ?? '',
+    app2_url: facts.url ?? '',
+    app2_source_package: facts.source ?? '',
+    app2_summary: facts.summary ?? '',
+    app2_description: facts.description ?? '',
+    app2_class: facts.applicationClass ?? '',
+    app2_spare2: '',
+    app2_spare3: '',
+    app2_spare4: '',
+  };
+}
+
+/** A list under way. */
+export class ApplicationList {
+  readonly applications: Application2[] = [];
+  #text = 0;
+
+  /** @throws GuestfsError MESSAGE_TOO_LARGE when the list is larger than any sound one */
+  add(facts: ApplicationFacts): void {
+    for (const fact of Object.values(facts) as unknown[]) if (typeof fact === 'string') this.#text += fact.length;
+    if (this.#text > MAX_TEXT) {
+      throw new GuestfsError('MESSAGE_TOO_LARGE', `the list of applications holds more than ${MAX_TEXT} characters; use Download for the guest's own package database`, {
+        metadata: { limit: String(MAX_TEXT) },
+      });
+    }
+    this.applications.push(application(facts));
+  }
+}
+
+/** By name, in the order of bytes. */
+export function sorted(applications: readonly Application2[]): Application2[] {
+  return applications
+    .map((one) => ({ one, key: encodeGuestText(one.app2_name) }))
+    .sort((left, right) => Buffer.compare(left.key, right.key))
+    .map(({ one }) => one);
+}
+
+/** The form of an application before it had an architecture. */
+export function oldForm(one: Application2): Application {
+  return {
+    app_name: one.app2_name,
+    app_display_name: one.app2_display_name,
+    app_epoch: one.app2_epoch,
+    app_version: one.app2_version,
+    app_release: one.app2_release,
+    app_install_path: one.app2_install_path,
+    app_trans_path: one.app2_trans_path,
+    app_publisher: one.app2_publisher,
+    app_url: one.app2_url,
+    app_source_package: one.app2_source_package,
+    app_summary: one.app2_summary,
+    app_description: one.app2_description,
+  };
+}
+
+/** A version in its parts. */
+export interface VersionParts {
+  /** undefined: it is not a number, and the version not to be trusted. */
+  readonly epoch: number | undefined;
+  readonly version: string;
+  readonly release: string | undefined;
+}
+
+/** Takes apart `[epoch:]version[-release]`. */
+export function splitVersion(text: string): VersionParts {
+  const colon = text.indexOf(':');
+  const rest = text.slice(colon + 1);
+  const dash = rest.indexOf('-');
+  const epoch = colon < 0 ? 0 : wholeNumber(text.slice(0, colon));
+  return {
+    epoch: epoch !== undefined && epoch >= 0 ? epoch : undefined,
+    version: dash < 0 ? rest : rest.slice(0, dash),
+    release: dash < 0 ? undefined : rest.slice(dash + 1),
+  };
+}

@@ -1,0 +1,95 @@
+/** Packages of Debian and its relatives, from dpkg's status file. */
+import type { Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
+import type { LibraryContext } from '../context.js';
+import { linesOfFile } from '../guestFile.js';
+import { ApplicationList, splitVersion, type VersionParts } from './application.js';
+
+const STATUS_FILE = '/var/lib/dpkg/status';
+/** Larger ones are not read; the library's limit. */
+const MAX_STATUS_SIZE = 50_000_000;
+
+/** What one paragraph has said so far. */
+interface Paragraph {
+  name?: string;
+  installed?: boolean;
+  version?: VersionParts;
+  arch?: string;
+  url?: string;
+  source?: string;
+  summary?: string;
+  description?: string;
+}
+
+/** Reads `Name: value`; other fields and forms are of no interest. */
+function readField(paragraph: Paragraph, line: string): void {
+  const colon = line.indexOf(': ');
+  const value = line.slice(colon + 2);
+  switch (line.slice(0, Math.max(colon, 0))) {
+    case 'Package':
+      paragraph.name = value;
+      break;
+    case 'Status':
+      paragraph.installed = value.includes('installed');
+      break;
+    case 'Version':
+      paragraph.version = splitVersion(value);
+      break;
+    case 'Architecture':
+      paragraph.arch = value;
+      break;
+    case 'Homepage':
+      paragraph.url = value;
+      break;
+    case 'Source':
+      // It can be followed by a version in brackets.
+      paragraph.source = value.split(' ', 1)[0] ?? '';
+      break;
+    case 'Description':
+      paragraph.summary = value;
+      break;
+  }
+}
+
+/** What a status file has said so far. */
+class StatusFile {
+  readonly #list = new ApplicationList();
+  #paragraph: Paragraph = {};
+  #inDescription = false;
+
+  get applications(): Application2[] {
+    return this.#list.applications;
+  }
+
+  /** Takes the next line; a paragraph counts once an empty one has ended it. */
+  take(line: string): void {
+    if (line.startsWith(' ')) {
+      if (this.#inDescription) this.#describe(line.slice(1));
+      return;
+    }
+    this.#inDescription = line.startsWith('Description: ');
+    if (line === '') this.#endParagraph();
+    else readField(this.#paragraph, line);
+  }
+
+  #describe(text: string): void {
+    const { description } = this.#paragraph;
+    this.#paragraph.description = description === undefined ? text : `${description}\n${text}`;
+  }
+
+  #endParagraph(): void {
+    const { name, installed, version: parts, ...facts } = this.#paragraph;
+    if (installed === true && name !== undefined && parts?.epoch !== undefined) this.#list.add({ name, ...facts, ...parts });
+    this.#paragraph = {};
+  }
+}
+
+/** Reads the lines of a status file. */
+export async function parseDpkgStatus(source: AsyncIterable<readonly string[]>): Promise<Application2[]> {
+  const file = new StatusFile();
+  for await (const lines of source) for (const line of lines) file.take(line);
+  return file.applications;
+}
+
+export function listDebApplications(context: LibraryContext): Promise<Application2[]> {
+  return parseDpkgStatus(linesOfFile(context, STATUS_FILE, MAX_STATUS_SIZE));
+}

@@ -1,0 +1,95 @@
+/** The backend and its settings; of the library's backends this server has one, `direct`. */
+import type { PropertyLibraryActions } from '../../gen/libraryActions.js';
+import { GuestfsError } from '../common/errors.js';
+import { printable } from '../common/guestText.js';
+import type { AcceleratorChoice } from '../launcher/launcher.js';
+import { requireAllowed } from '../security/policy.js';
+import type { SessionSettings } from '../session/settings.js';
+import { isTrue } from './booleans.js';
+import { change, originalsOf } from './defaults.js';
+import { refused } from './refusal.js';
+
+type BackendActions = Pick<PropertyLibraryActions,
+  'get_backend' | 'set_backend' | 'get_attach_method' | 'set_attach_method' | 'get_backend_settings' | 'set_backend_settings'
+  | 'get_backend_setting' | 'set_backend_setting' | 'clear_backend_setting'>;
+
+const DIRECT = 'direct';
+/** Its name in old versions, still answered by `get_attach_method`. */
+const APPLIANCE = 'appliance';
+
+/** @throws GuestfsError BAD_ARGUMENT for backends that this server does not have */
+export function setBackend(settings: SessionSettings, backend: string): void {
+  const name = backend === APPLIANCE ? DIRECT : backend;
+  if (name !== DIRECT && !name.startsWith(`${DIRECT}:`)) {
+    throw refused('backend', `invalid backend: ${printable(backend)} (this server starts appliances itself: its only backend is '${DIRECT}')`);
+  }
+  settings.backend = name;
+}
+
+/** Value of a setting, which is written `name=value`, or `name` alone for 1. */
+function valueOf(setting: string, name: string): string | undefined {
+  if (setting === name) return '1';
+  return setting.startsWith(`${name}=`) ? setting.slice(name.length + 1) : undefined;
+}
+
+function lookUp(settings: readonly string[], name: string): string | undefined {
+  for (const setting of settings) {
+    const value = valueOf(setting, name);
+    if (value !== undefined) return value;
+  }
+  return undefined;
+}
+
+/** The accelerator that settings ask for, which is the one thing of them that matters here. */
+function acceleratorOf(settings: readonly string[]): AcceleratorChoice | undefined {
+  if (isTrue(lookUp(settings, 'force_tcg') ?? '0') === true) return 'tcg';
+  return isTrue(lookUp(settings, 'force_kvm') ?? '0') === true ? 'kvm' : undefined;
+}
+
+/** Replaces all settings. */
+export function setBackendSettings(settings: SessionSettings, backendSettings: readonly string[]): void {
+  // Without a word about it, what the server was started with holds again.
+  change(settings, { backendSettings: [...backendSettings], accelerator: acceleratorOf(backendSettings) ?? originalsOf(settings).accelerator });
+}
+
+function without(settings: readonly string[], name: string): string[] {
+  return settings.filter((setting) => valueOf(setting, name) === undefined);
+}
+
+export const backendActions: BackendActions = {
+  get_backend: async ({ session }) => ({ backend: session.settings.backend }),
+  get_attach_method: async ({ session }) => ({ backend: session.settings.backend === DIRECT ? APPLIANCE : session.settings.backend }),
+  set_backend: async ({ action, policy, session }, { backend }) => {
+    requireAllowed(policy, 'host-actions', action.name);
+    setBackend(session.settings, backend);
+    return {};
+  },
+  set_attach_method: async ({ action, policy, session }, { backend }) => {
+    requireAllowed(policy, 'host-actions', action.name);
+    setBackend(session.settings, backend);
+    return {};
+  },
+  get_backend_settings: async ({ session }) => ({ settings: [...session.settings.backendSettings] }),
+  get_backend_setting: async ({ session }, { name }) => {
+    const val = lookUp(session.settings.backendSettings, name);
+    if (val === undefined) throw new GuestfsError('ESRCH', 'setting not found');
+    return { val };
+  },
+  set_backend_settings: async ({ action, policy, session }, { settings }) => {
+    requireAllowed(policy, 'host-actions', action.name);
+    setBackendSettings(session.settings, settings);
+    return {};
+  },
+  set_backend_setting: async ({ action, policy, session }, { name, val }) => {
+    requireAllowed(policy, 'host-actions', action.name);
+    setBackendSettings(session.settings, [...without(session.settings.backendSettings, name), `${name}=${val}`]);
+    return {};
+  },
+  clear_backend_setting: async ({ action, policy, session }, { name }) => {
+    requireAllowed(policy, 'host-actions', action.name);
+    const before = session.settings.backendSettings;
+    const after = without(before, name);
+    setBackendSettings(session.settings, after);
+    return { count: before.length - after.length };
+  },
+};

@@ -1,0 +1,11 @@
+/** Truth in words, as the library reads it from settings and the environment. */
+
+const TRUE: ReadonlySet<string> = new Set(['1', 'true', 't', 'yes', 'y', 'on']);
+const FALSE: ReadonlySet<string> = new Set(['0', 'false', 'f', 'no', 'n', 'off']);
+
+/** What a word means, in any case of letters; undefined if it is neither. */
+export function isTrue(word: string): boolean | undefined {
+  const lower = word.toLowerCase();
+  if (TRUE.has(lower)) return true;
+  return FALSE.has(lower) ? false : undefined;
+}

@@ -1,0 +1,18 @@
+/** Downloads that are wanted as one piece. */
+import type { DaemonCall } from '../protocol/daemonCall.js';
+import type { Daemon } from '../session/daemon.js';
+
+/**
+ * Receives a whole file.
+ * @param tooLarge makes the error for more than `limit` bytes; the daemon is then told to stop
+ */
+export async function collect<Request>(daemon: Daemon, call: DaemonCall<Request, unknown>, request: Request, limit: number, tooLarge: () => Error): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let size = 0;
+  await daemon.download(call, request, async (delivered) => {
+    for (const piece of delivered) size += piece.length;
+    if (size > limit) throw tooLarge();
+    pieces.push(...delivered);
+  });
+  return Buffer.concat(pieces);
+}

@@ -1,0 +1,41 @@
+/** Names of drives inside the appliance. */
+import { lvmCanonicalLvName } from '../../gen/calls/lvm.js';
+import type { DeviceLibraryActions } from '../../gen/libraryActions.js';
+import { allActions } from '../actions/areas.js';
+import { GuestfsError } from '../common/errors.js';
+import { printable } from '../common/guestText.js';
+import { deviceNameOf, driveIndexOf, driveSuffixOf } from './deviceNames.js';
+import type { LibraryContext } from './context.js';
+import { unlessDaemonFails } from './tolerance.js';
+
+const lvmCanonicalLvNameAction = allActions.find((action) => action.name === 'lvm_canonical_lv_name');
+
+/** The usual name of a logical volume that is named by its device mapper name. */
+async function logicalVolume({ session, signal }: LibraryContext, lvname: string): Promise<string> {
+  // The library answers at all times; without a daemon there is nobody to ask.
+  if (session.state !== 'READY' || lvmCanonicalLvNameAction === undefined) return lvname;
+  const request = { lvname };
+  // A call of its own: the rest of the action needs no turn.
+  const found = await unlessDaemonFails(session.perform(lvmCanonicalLvNameAction, request, signal, (daemon) => daemon.call(lvmCanonicalLvName, request)));
+  return found?.lv ?? lvname;
+}
+
+export const deviceActions: DeviceLibraryActions = {
+  canonical_device_name: async (context, { device }) => {
+    const suffix = driveSuffixOf(device);
+    if (suffix !== undefined) return { canonical: `/dev/sd${suffix}` };
+    if (device.startsWith('/dev/mapper/') || device.startsWith('/dev/dm-')) return { canonical: await logicalVolume(context, device) };
+    return { canonical: device };
+  },
+  device_index: async (_context, { device }) => {
+    const index = driveIndexOf(device);
+    if (index === undefined) throw new GuestfsError('ENODEV', `${printable(device)}: device not found`);
+    return { index };
+  },
+  device_name: async ({ session }, { index }) => {
+    if (index < 0 || index >= session.drives.length) {
+      throw new GuestfsError('EINVAL', `drive index out of range: the session has ${session.drives.length} drives, and ${index} is not one of them (counted from 0)`);
+    }
+    return { name: deviceNameOf(index) };
+  },
+};

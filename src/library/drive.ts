@@ -1,0 +1,51 @@
+/** Drives of a session, and disk images on the server. */
+import type { DriveLibraryActions } from '../../gen/libraryActions.js';
+import { GuestfsError } from '../common/errors.js';
+import { driveFromRequest, scratchDriveFromRequest, type AddDriveOptions } from '../images/addDriveRequest.js';
+import { createDisk } from '../images/createDisk.js';
+import { diskFormat, diskHasBackingFile, diskVirtualSize, type DiskQueryContext } from '../images/diskQueries.js';
+import { requireAllowed } from '../security/policy.js';
+import { MAX_DRIVES } from '../session/session.js';
+import type { LibraryContext } from './context.js';
+import { notOverNetwork } from './notOverNetwork.js';
+
+async function add(context: LibraryContext, filename: string, options: AddDriveOptions): Promise<Record<never, never>> {
+  context.session.addDrive(await driveFromRequest(filename, options, context.policy.imageRoots), context.action.name);
+  return {};
+}
+
+function queries(context: LibraryContext): DiskQueryContext {
+  return { imageRoots: context.policy.imageRoots, probe: context.probe, signal: context.signal };
+}
+
+export const driveActions: DriveLibraryActions = {
+  add_drive: (context, { filename, server, ...options }) => add(context, filename, { ...options, server: server?.values }),
+  add_drive_ro: (context, { filename }) => add(context, filename, { readonly: true }),
+  add_cdrom: (context, { filename }) => add(context, filename, { readonly: true }),
+  // The kind of bus has not mattered to the library for long.
+  add_drive_with_if: (context, { filename }) => add(context, filename, {}),
+  add_drive_ro_with_if: (context, { filename }) => add(context, filename, { readonly: true }),
+  add_drive_scratch: async ({ action, session }, { size, ...options }) => {
+    session.addDrive(scratchDriveFromRequest(size, options), action.name);
+    return {};
+  },
+  add_domain: async ({ action, policy }) => {
+    requireAllowed(policy, 'host-actions', action.name);
+    throw notOverNetwork(action.name, 'this server does not ask libvirt for the disks of a domain', 'list them with "virsh domblklist", and add each with AddDrive');
+  },
+  add_libvirt_dom: async ({ action, policy }) => {
+    requireAllowed(policy, 'host-actions', action.name);
+    throw notOverNetwork(action.name, 'it takes a pointer into the memory of a client of libvirt', 'add each disk of the domain with AddDrive');
+  },
+  remove_drive: async ({ action }) => {
+    throw new GuestfsError('ENOTSUP', `${action.name}: hotplugging support was removed in libguestfs 1.48; shut the session down, and start one with the drives wanted`);
+  },
+  max_disks: async () => ({ disks: MAX_DRIVES }),
+  disk_create: async (context, request) => {
+    await createDisk(request, queries(context));
+    return {};
+  },
+  disk_format: async (context, { filename }) => ({ format: await diskFormat(filename, queries(context)) }),
+  disk_virtual_size: async (context, { filename }) => ({ size: await diskVirtualSize(filename, queries(context)) }),
+  disk_has_backing_file: async (context, { filename }) => ({ backingfile: await diskHasBackingFile(filename, queries(context)) }),
+};

@@ -1,0 +1,72 @@
+/** Settings from environment variables: `parse_environment` and `parse_environment_list`. */
+import type { PropertyLibraryActions } from '../../gen/libraryActions.js';
+import { printable } from '../common/guestText.js';
+import { requireAllowed, type ServerPolicy } from '../security/policy.js';
+import type { SessionSettings } from '../session/settings.js';
+import { setBackend, setBackendSettings } from './backend.js';
+import { isTrue } from './booleans.js';
+import type { LibraryContext } from './context.js';
+import { change } from './defaults.js';
+import { setCachedir, setTmpdir } from './hostProperty.js';
+import { refused } from './refusal.js';
+import { setMemsize } from './setters.js';
+
+/** Looks up a variable. */
+type Lookup = (name: string) => string | undefined;
+
+function truth(name: string, word: string): boolean {
+  const value = isTrue(word);
+  if (value === undefined) throw refused('environment', `${name}=${printable(word)}: non-boolean value`);
+  return value;
+}
+
+/** A number at the beginning of the text, as scanf reads it. */
+function leadingNumber(name: string, text: string): number {
+  const digits = /^\s*([+-]?\d{1,9})(?!\d)/.exec(text)?.[1];
+  if (digits === undefined) throw refused('environment', `non-numeric value for ${name}`);
+  return Number(digits);
+}
+
+/** In the library's order; what was set before an error stays set. */
+async function apply(lookUp: Lookup, settings: SessionSettings, policy: ServerPolicy, action: string): Promise<void> {
+  /** A variable that counts as not set when it is empty. */
+  const filled = (name: string): string | undefined => lookUp(name) || undefined;
+
+  const trace = lookUp('LIBGUESTFS_TRACE');
+  if (trace !== undefined) settings.trace = truth('LIBGUESTFS_TRACE', trace);
+  const verbose = lookUp('LIBGUESTFS_DEBUG');
+  if (verbose !== undefined) settings.verbose = truth('LIBGUESTFS_DEBUG', verbose);
+  // TMPDIR stands in for both directories.
+  const tmpdir = filled('LIBGUESTFS_TMPDIR') ?? filled('TMPDIR');
+  if (tmpdir !== undefined) await setTmpdir(settings, tmpdir);
+  const cachedir = filled('LIBGUESTFS_CACHEDIR') ?? filled('TMPDIR');
+  if (cachedir !== undefined) await setCachedir(settings, cachedir);
+  const path = filled('LIBGUESTFS_PATH');
+  if (path !== undefined) change(settings, { path });
+  const hv = filled('LIBGUESTFS_HV') ?? filled('LIBGUESTFS_QEMU');
+  if (hv !== undefined) {
+    requireAllowed(policy, 'custom-qemu', `${action} with LIBGUESTFS_HV`);
+    change(settings, { hv });
+  }
+  const append = lookUp('LIBGUESTFS_APPEND');
+  if (append !== undefined) settings.append = append;
+  const memsize = filled('LIBGUESTFS_MEMSIZE');
+  if (memsize !== undefined) setMemsize(settings, leadingNumber('LIBGUESTFS_MEMSIZE', memsize));
+  const backend = filled('LIBGUESTFS_BACKEND') ?? filled('LIBGUESTFS_ATTACH_METHOD');
+  if (backend !== undefined) setBackend(settings, backend);
+  const backendSettings = lookUp('LIBGUESTFS_BACKEND_SETTINGS');
+  if (backendSettings !== undefined) setBackendSettings(settings, backendSettings === '' ? [] : backendSettings.split(':'));
+}
+
+async function parse({ action, policy, session }: LibraryContext, lookUp: Lookup): Promise<Record<never, never>> {
+  requireAllowed(policy, 'host-actions', action.name);
+  await apply(lookUp, session.settings, policy, action.name);
+  return {};
+}
+
+export const environmentActions: Pick<PropertyLibraryActions, 'parse_environment' | 'parse_environment_list'> = {
+  parse_environment: (context) => parse(context, (name) => process.env[name]),
+  parse_environment_list: (context, { environment }) => parse(context, (name) => {
+    return environment.find((variable) => variable.startsWith(`${name}=`))?.slice(name.length + 1);
+  }),
+};

@@ -1,0 +1,84 @@
+/** Contents of files in one message. */
+import { filesize } from '../../gen/calls/file.js';
+import { internalWrite, internalWriteAppend } from '../../gen/calls/internal.js';
+import { download, upload, uploadOffset } from '../../gen/calls/transfer.js';
+import type { FileLibraryActions } from '../../gen/libraryActions.js';
+import { CatResponse, ReadLinesResponse } from '../../gen/proto/guestfs/v1/file.js';
+import { decodeGuestText } from '../common/guestText.js';
+import { ANSWER_LIMIT, answerTooLarge, limited } from './answerLimit.js';
+import { collect } from './collect.js';
+import type { LibraryContext } from './context.js';
+import { upToZero } from './cString.js';
+
+/** Up to here contents go in the request; the library's limit. */
+const INLINE_LIMIT = 2 * 1024 * 1024;
+/** Pieces of an upload. */
+const PIECE_SIZE = 64 * 1024;
+
+/** What a line of an answer takes besides its text, bytes; more only if it is long. */
+const LINE_OVERHEAD = 2;
+
+const NEWLINE = 0x0a;
+
+const USE_DOWNLOAD = 'use Download, which streams, or Pread for a part';
+
+function readWhole({ action, daemon }: LibraryContext, path: string): Promise<Buffer> {
+  return collect(daemon, download, { remotefilename: path }, ANSWER_LIMIT, () => answerTooLarge(action.name, USE_DOWNLOAD));
+}
+
+/** How often a newline is in some bytes. */
+function countNewlines(bytes: Buffer): number {
+  let count = 0;
+  // Not by indexOf, which costs more than this where there are many.
+  for (let at = 0; at < bytes.length; at += 1) if (bytes[at] === NEWLINE) count += 1;
+  return count;
+}
+
+/** A line as the library has it: as much as a string of C holds, and without the CR of its end. */
+function asLine(text: string): string {
+  const zero = text.indexOf('\0');
+  const held = zero < 0 ? text : text.slice(0, zero);
+  return held.endsWith('\r') ? held.slice(0, -1) : held;
+}
+
+/**
+ * The lines of a file; the last need not have an end.
+ * @throws GuestfsError MESSAGE_TOO_LARGE
+ */
+function linesOf(bytes: Buffer, action: string): string[] {
+  // Millions of empty lines are not to be made a message only to be refused.
+  if (countNewlines(bytes) * LINE_OVERHEAD > ANSWER_LIMIT) throw answerTooLarge(action, USE_DOWNLOAD);
+  const texts = decodeGuestText(bytes).split('\n');
+  if (texts.at(-1) === '') texts.pop();
+  const lines = texts.map(asLine);
+  return limited({ lines }, ReadLinesResponse, action, USE_DOWNLOAD).lines;
+}
+
+async function* inPieces(content: Buffer): AsyncGenerator<Buffer> {
+  for (let at = 0; at < content.length; at += PIECE_SIZE) yield content.subarray(at, at + PIECE_SIZE);
+}
+
+export const fileContentActions: Pick<FileLibraryActions, 'cat' | 'read_file' | 'read_lines' | 'write' | 'write_append'> = {
+  cat: async (context, { path }) => {
+    const content = decodeGuestText(upToZero(await readWhole(context, path)));
+    return limited({ content }, CatResponse, context.action.name, USE_DOWNLOAD);
+  },
+  read_file: async (context, { path }) => ({ content: await readWhole(context, path) }),
+  read_lines: async (context, { path }) => {
+    return { lines: linesOf(await readWhole(context, path), context.action.name) };
+  },
+  write: async ({ daemon }, { path, content }) => {
+    if (content.length <= INLINE_LIMIT) await daemon.call(internalWrite, { path, content });
+    else await daemon.upload(upload, { remotefilename: path }, inPieces(content), BigInt(content.length));
+    return {};
+  },
+  write_append: async ({ daemon }, { path, content }) => {
+    if (content.length <= INLINE_LIMIT) {
+      await daemon.call(internalWriteAppend, { path, content });
+      return {};
+    }
+    const { size: offset } = await daemon.call(filesize, { file: path });
+    await daemon.upload(uploadOffset, { remotefilename: path, offset }, inPieces(content), BigInt(content.length));
+    return {};
+  },
+};

@@ -1,0 +1,41 @@
+/** Files of the guest that actions read for what they say. */
+import { filesize } from '../../gen/calls/file.js';
+import { download } from '../../gen/calls/transfer.js';
+import { GuestfsError } from '../common/errors.js';
+import { decodeGuestText, printable } from '../common/guestText.js';
+import type { LibraryContext } from './context.js';
+import { pieces } from './pieces.js';
+
+const NEWLINE = 0x0a;
+/** What is longer of a line is dropped: no line that matters is. */
+const MAX_LINE = 64 * 1024;
+
+const EMPTY = Buffer.alloc(0);
+
+/** @throws GuestfsError if the file is not there, or larger than any sound one */
+export async function requireSize({ daemon }: LibraryContext, path: string, limit: number): Promise<void> {
+  const { size } = await daemon.call(filesize, { file: path });
+  if (size > BigInt(limit)) throw new GuestfsError('EFBIG', `size of ${printable(path)} is unreasonably large (${size} bytes)`);
+}
+
+/** A line as the library has it, up to the first zero byte. */
+function asLine(text: string): string {
+  const zero = text.indexOf('\0');
+  return text.slice(0, zero < 0 ? MAX_LINE : Math.min(zero, MAX_LINE));
+}
+
+/**
+ * The lines of a text file, without their ends, as many at a time as have come.
+ * @throws GuestfsError also if the file has more than `limit` bytes
+ */
+export async function* linesOfFile(context: LibraryContext, path: string, limit: number): AsyncGenerator<string[]> {
+  await requireSize(context, path, limit);
+  let rest: Buffer = EMPTY;
+  for await (const piece of pieces(context, download, { remotefilename: path })) {
+    const bytes = rest.length === 0 ? piece : Buffer.concat([rest, piece]);
+    const last = bytes.lastIndexOf(NEWLINE);
+    rest = bytes.subarray(last + 1, last + 1 + MAX_LINE);
+    if (last >= 0) yield decodeGuestText(bytes.subarray(0, last)).split('\n').map(asLine);
+  }
+  if (rest.length > 0) yield [asLine(decodeGuestText(rest))];
+}

@@ -1,0 +1,113 @@
+/**
+ * `copy_out`: from the guest into a directory of the server.
+ *
+ * What comes is first put into a new directory beside its place. So nothing that is there
+ * already, a link for instance which an earlier copy brought, can lead it elsewhere; and a copy
+ * that fails leaves nothing behind.
+ */
+import { constants } from 'node:fs';
+import { mkdir, mkdtemp, open, rm, type FileHandle } from 'node:fs/promises';
+import type { Duplex } from 'node:stream';
+import { isDir, isFile } from '../../../gen/calls/file.js';
+import { download, tarOut } from '../../../gen/calls/transfer.js';
+import { GuestfsError } from '../../common/errors.js';
+import { encodeGuestText, printable } from '../../common/guestText.js';
+import type { LibraryContext } from '../context.js';
+import { refused } from '../refusal.js';
+import { openTarget, pathOf, splitPath } from './hostPath.js';
+import { publish, publishEntries } from './publish.js';
+import { startUnpacking, takeOver, type Tar } from './tarProcess.js';
+
+/** What the guest's file or directory is called until it is in its place. */
+const RECEIVED = 'received';
+
+async function receiveFile({ daemon }: LibraryContext, remotepath: string, path: string): Promise<void> {
+  const file = await open(path, 'wx', 0o666);
+  try {
+    await daemon.download(download, { remotefilename: remotepath }, async (pieces) => {
+      for (const piece of pieces) await file.writeFile(piece);
+    });
+  } finally {
+    await file.close();
+  }
+}
+
+/** Hands pieces of an archive to a tar, which may end at any moment. */
+async function feed(tar: Tar, channel: Duplex, pieces: readonly Buffer[]): Promise<void> {
+  // If it ended well, what still comes is padding.
+  if (!channel.writable) return tar.finish();
+  let hasRoom = true;
+  for (const piece of pieces) hasRoom = channel.write(piece);
+  if (hasRoom) return;
+  await new Promise<void>((resolve) => {
+    const done = (): void => {
+      channel.off('drain', done).off('close', done);
+      resolve();
+    };
+    channel.on('drain', done).on('close', done);
+    if (channel.destroyed) done();
+  });
+}
+
+async function receiveDirectory({ daemon, signal }: LibraryContext, remotepath: string, path: string): Promise<void> {
+  await mkdir(path, 0o777);
+  const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+  try {
+    const tar = await startUnpacking(directory);
+    const [channel] = tar.process.channels as [Duplex];
+    // A tar that gives up closes its end; it says why when it is asked.
+    channel.on('error', () => undefined);
+    channel.resume();
+    try {
+      await daemon.download(tarOut, { directory: remotepath, excludes: undefined }, (pieces) => feed(tar, channel, pieces));
+      channel.end();
+      await tar.finish();
+    } finally {
+      await tar.abandon();
+      channel.destroy();
+    }
+    await takeOver(directory, signal);
+  } finally {
+    await directory.close();
+  }
+}
+
+/** Receives into a new directory, and moves from there. */
+async function receive(context: LibraryContext, remotepath: string, isPlainFile: boolean, target: FileHandle): Promise<void> {
+  const place = Buffer.from(pathOf(target));
+  const name = encodeGuestText(splitPath(remotepath).name);
+  const staging = await mkdtemp(`${pathOf(target)}/.copy_out-`);
+  try {
+    const received = `${staging}/${RECEIVED}`;
+    await (isPlainFile ? receiveFile : receiveDirectory)(context, remotepath, received);
+    // The root of the guest, or a path that ends in a dot, has no name of its own.
+    if (name.length === 0 || name.equals(Buffer.from('.'))) await publishEntries(Buffer.from(received), place);
+    else await publish(Buffer.from(received), Buffer.concat([place, Buffer.from('/'), name]));
+  } finally {
+    await rm(staging, { recursive: true, force: true });
+  }
+}
+
+export async function copyOut(context: LibraryContext, remotepath: string, localdir: string): Promise<void> {
+  const { daemon, policy } = context;
+  if (splitPath(remotepath).name === '..') throw refused('remotepath', `'${printable(remotepath)}' does not end in a name`);
+  const target = await openTarget(localdir, policy.imageRoots);
+  try {
+    const isPlainFile = (await daemon.call(isFile, { path: remotepath })).fileflag;
+    if (!isPlainFile && !(await daemon.call(isDir, { path: remotepath })).dirflag) {
+      throw new GuestfsError('EINVAL', `'${printable(remotepath)}' is not a file or directory`);
+    }
+    await receive(context, remotepath, isPlainFile, target);
+  } catch (error) {
+    throw hostFailure(error);
+  } finally {
+    await target.close();
+  }
+}
+
+/** A failure of the server's file system, as an error for the client. */
+function hostFailure(error: unknown): unknown {
+  if (error instanceof GuestfsError || typeof error !== 'object' || error === null) return error;
+  const { code } = error as NodeJS.ErrnoException;
+  return typeof code === 'string' ? new GuestfsError(code, `the copy cannot be written on the server: ${code}`, { cause: error }) : error;
+}

@@ -1,0 +1,69 @@
+/** Paths of the server that `copy_in` and `copy_out` may use: those under the image roots. */
+import { constants } from 'node:fs';
+import { lstat, open, readlink, type FileHandle } from 'node:fs/promises';
+import { basename, dirname, isAbsolute } from 'node:path';
+import { GuestfsError } from '../../common/errors.js';
+import { printable } from '../../common/guestText.js';
+import { resolveImagePath, type ImageNaming, type ImageRoots } from '../../security/pathPolicy.js';
+import { refused } from '../refusal.js';
+
+/** A name in a directory that is open. */
+export interface NameInDirectory {
+  readonly directory: FileHandle;
+  readonly name: string;
+}
+
+/** The path of a directory that is open: what happens to its name meanwhile does not matter. */
+export function pathOf(directory: FileHandle): string {
+  return `/proc/self/fd/${directory.fd}`;
+}
+
+/** Takes apart a path as the library does: a slash at its end does not count. */
+export function splitPath(path: string): { readonly parent: string; readonly name: string } {
+  const name = basename(path);
+  return { parent: name === '' ? path : dirname(path), name };
+}
+
+async function openDirectory(path: string, roots: ImageRoots, naming: ImageNaming): Promise<FileHandle> {
+  const resolved = await resolveImagePath(path, roots, naming);
+  const handle = await open(resolved, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') return undefined;
+    throw error;
+  });
+  if (handle === undefined) throw new GuestfsError('ENOTDIR', `${naming.subject} is not a directory`);
+  if ((await readlink(pathOf(handle))) === resolved) return handle;
+  await handle.close();
+  throw new GuestfsError('OUTSIDE_IMAGE_ROOTS', `${naming.subject} was moved while it was looked at`);
+}
+
+/**
+ * What is to be copied in. The path itself may be a link, which is then copied as one; it must
+ * lead to something under the roots all the same.
+ * @throws GuestfsError those of the path policy
+ */
+export async function openSource(localpath: string, roots: ImageRoots): Promise<NameInDirectory> {
+  const naming = { subject: `source '${printable(localpath)}'` };
+  const { name } = splitPath(localpath);
+  if (name === '' || name === '..') throw refused('localpath', `${naming.subject} does not end in a name`);
+  await resolveImagePath(localpath, roots, naming);
+  const candidates = isAbsolute(localpath) ? [localpath] : roots.directories.map((root) => `${root}/${localpath}`);
+  for (const [index, candidate] of candidates.entries()) {
+    try {
+      const directory = await openDirectory(splitPath(candidate).parent, roots, naming);
+      const found = await lstat(`${pathOf(directory)}/${name}`).catch(() => undefined);
+      if (found !== undefined) return { directory, name };
+      await directory.close();
+    } catch (error) {
+      if (!(error instanceof GuestfsError) || error.reason !== 'IMAGE_MISSING' || index === candidates.length - 1) throw error;
+    }
+  }
+  throw new GuestfsError('IMAGE_MISSING', `${naming.subject} does not exist under the server's image roots`);
+}
+
+/**
+ * Where something is to be copied out to.
+ * @throws GuestfsError those of the path policy, or ENOTDIR
+ */
+export function openTarget(localdir: string, roots: ImageRoots): Promise<FileHandle> {
+  return openDirectory(localdir, roots, { subject: `target '${printable(localdir)}'` });
+}

@@ -1,0 +1,77 @@
+/**
+ * The server's own tar, which packs and unpacks for `copy_in` and `copy_out`.
+ *
+ * What it unpacks a guest may have made. So it starts in an empty directory, where there is no
+ * link to be followed, and never with root's powers: no devices, no files of others.
+ */
+import type { FileHandle } from 'node:fs/promises';
+import { text } from 'node:stream/consumers';
+import { GuestfsError } from '../../common/errors.js';
+import { printable } from '../../common/guestText.js';
+import { runTool, startProcess, type StartedProcess } from '../../common/subprocess.js';
+
+/** Of what tar says, characters that an error holds. */
+const MAX_MESSAGE = 1000;
+
+/** Drops what a superuser may, and ordinary users may not. */
+const POWERLESS = ['setpriv', '--inh-caps=-all', '--bounding-set=-all', '--no-new-privs'];
+/** Who unpacks for a server that is root: to be root without its powers would not do, since tar trusts in them. */
+const NOBODY = 65534;
+const AS_NOBODY = [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups'];
+/** Makes a channel the standard input. */
+const FROM_CHANNEL = ['sh', '-c', 'exec "$@" <&3', 'sh'];
+
+const TAKE_OVER_LIMIT_MS = 600_000;
+
+function isRoot(): boolean {
+  return process.geteuid?.() === 0;
+}
+
+/** A tar that runs. */
+export interface Tar {
+  readonly process: StartedProcess;
+  /** Resolves when it is done; rejects with what it says if it failed. */
+  finish(): Promise<void>;
+  /** Ends it, whatever it does, and waits for its end. */
+  abandon(): Promise<void>;
+}
+
+async function start(command: readonly string[], channels: number, directory: number): Promise<Tar> {
+  const [program = '', ...args] = command;
+  const started = await startProcess(program, args, { channels, fds: [directory], env: { LC_ALL: 'C' }, cwd: '/' });
+  const messages = text(started.outputs[1] as NodeJS.ReadableStream).catch(() => '');
+  return {
+    process: started,
+    finish: async () => {
+      const { exitCode } = await started.exited;
+      if (exitCode === 0) return;
+      const said = printable((await messages).trim()).slice(0, MAX_MESSAGE);
+      throw new GuestfsError(/No space left on device/.test(said) ? 'ENOSPC' : 'DAEMON_ERROR', `tar subprocess failed: ${said || 'it was killed'}`);
+    },
+    abandon: async () => {
+      started.kill('SIGKILL');
+      await started.exited;
+    },
+  };
+}
+
+/** Starts to pack a name in a directory; the archive comes as its standard output. */
+export function startPacking(directory: number, name: string): Promise<Tar> {
+  return start([...(isRoot() ? [...POWERLESS, '--'] : []), 'tar', '-C', '/proc/self/fd/3', '-cf', '-', '--', name], 0, directory);
+}
+
+/** Starts to unpack into an empty directory an archive that is written to its first channel. */
+export async function startUnpacking(directory: FileHandle): Promise<Tar> {
+  if (isRoot()) await directory.chown(NOBODY, NOBODY);
+  const options = ['--no-same-owner', '--no-same-permissions', '--no-acls', '--no-selinux', '--no-xattrs'];
+  const powers = isRoot() ? [...POWERLESS, ...AS_NOBODY, '--'] : [];
+  return start([...powers, ...FROM_CHANNEL, 'tar', '-C', '/proc/self/fd/4', ...options, '-xf', '-'], 1, directory.fd);
+}
+
+/** Makes what was unpacked the server's own. */
+export async function takeOver(directory: FileHandle, signal: AbortSignal): Promise<void> {
+  if (!isRoot()) return;
+  const owner = `${process.geteuid?.() ?? 0}:${process.getegid?.() ?? 0}`;
+  const { exitCode, stderr } = await runTool('chown', ['-hR', '--', owner, '/proc/self/fd/3/.'], { fds: [directory.fd], timeoutMs: TAKE_OVER_LIMIT_MS, maxOutputBytes: 1 << 16, signal });
+  if (exitCode !== 0) throw new GuestfsError('EIO', `what was copied cannot be given its owner: ${printable(stderr.trim()).slice(0, MAX_MESSAGE)}`);
+}

@@ -1,0 +1,7 @@
+/** What is found out about inspected systems on this side of the daemon. */
+import type { InspectionLibraryActions } from '../../gen/libraryActions.js';
+import { applicationActions } from './applications/index.js';
+import { iconActions } from './icon.js';
+import { osinfoActions } from './osinfo.js';
+
+export const inspectionActions: InspectionLibraryActions = { ...applicationActions, ...iconActions, ...osinfoActions };

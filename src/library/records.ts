@@ -1,0 +1,92 @@
+/** Downloads that are lists: of names, or of records in XDR. */
+import { GuestfsError } from '../common/errors.js';
+import { decodeGuestText } from '../common/guestText.js';
+import { XdrDecoder, XdrError } from '../xdr/decoder.js';
+
+/** Items in one answer at most. */
+export const BATCH_SIZE = 1000;
+/** Longest name or record that is believed; daemons send each in one chunk of 8 KiB. */
+const MAX_RECORD = 64 * 1024;
+
+const EMPTY = Buffer.alloc(0);
+
+/** A list in parts that one answer can hold. */
+export function* inBatches<Item>(items: readonly Item[]): Generator<Item[]> {
+  for (let at = 0; at < items.length; at += BATCH_SIZE) yield items.slice(at, at + BATCH_SIZE);
+}
+
+function malformed(action: string, what: string, cause?: unknown): GuestfsError {
+  return new GuestfsError('DAEMON_ERROR', `${action}: the daemon sent ${what}`, { cause });
+}
+
+/** The names in a file where each ends with a zero byte; what follows the last one is no name, as for the library. */
+export async function* namesOf(source: AsyncIterable<Buffer>, action: string): AsyncGenerator<Buffer[]> {
+  let rest: Buffer = EMPTY;
+  for await (const piece of source) {
+    const bytes = rest.length === 0 ? piece : Buffer.concat([rest, piece]);
+    const names: Buffer[] = [];
+    let start = 0;
+    for (let end = bytes.indexOf(0); end >= 0; end = bytes.indexOf(0, start)) {
+      names.push(bytes.subarray(start, end));
+      start = end + 1;
+    }
+    rest = bytes.subarray(start);
+    if (rest.length > MAX_RECORD) throw malformed(action, `a name of more than ${MAX_RECORD} bytes`);
+    if (names.length > 0) yield names;
+  }
+}
+
+/** How much is sorted at a time. */
+export interface SortingWindow {
+  readonly names: number;
+  readonly bytes: number;
+}
+
+/**
+ * Sorts by bytes, as the library does, as much as the window holds: a longer list comes in
+ * several sorted runs, since it is not held here as a whole.
+ */
+export async function* sortedRuns(source: AsyncIterable<readonly Buffer[]>, window: SortingWindow): AsyncGenerator<string[]> {
+  let held: Buffer[] = [];
+  let bytes = 0;
+  const run = (): string[] => {
+    const names = held.sort((one, other) => Buffer.compare(one, other)).map(decodeGuestText);
+    held = [];
+    bytes = 0;
+    return names;
+  };
+  for await (const names of source) {
+    for (const name of names) {
+      held.push(name);
+      bytes += name.length;
+      if (held.length >= window.names || bytes >= window.bytes) yield* inBatches(run());
+    }
+  }
+  yield* inBatches(run());
+}
+
+/** The records in a file that is nothing but them, one after the other. */
+export async function* recordsOf<Item>(source: AsyncIterable<Buffer>, decode: (reader: XdrDecoder) => Item, action: string): AsyncGenerator<Item[]> {
+  let rest: Buffer = EMPTY;
+  let failure: unknown;
+  for await (const piece of source) {
+    const bytes = rest.length === 0 ? piece : Buffer.concat([rest, piece]);
+    const items: Item[] = [];
+    const reader = new XdrDecoder(bytes);
+    let { remaining } = reader;
+    try {
+      while (remaining > 0) {
+        items.push(decode(reader));
+        ({ remaining } = reader);
+      }
+    } catch (error) {
+      if (!(error instanceof XdrError)) throw error;
+      // The rest of it may be still to come; if not, this is what is wrong with it.
+      failure = error;
+    }
+    rest = bytes.subarray(bytes.length - remaining);
+    if (rest.length > MAX_RECORD) throw malformed(action, 'a record that makes no sense', failure);
+    yield* inBatches(items);
+  }
+  if (rest.length > 0) throw malformed(action, 'a record that is not whole', failure);
+}

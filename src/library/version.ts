@@ -1,0 +1,13 @@
+/** The version of libguestfs that clients deal with. */
+import type { ApplianceLibraryActions } from '../../gen/libraryActions.js';
+
+/** The version whose list of actions this server has. */
+const ACTION_LIST_VERSION = '1.61.1';
+
+/** The daemon's version, since it decides what works; before there is a daemon, that of the action list. */
+export const versionActions: Pick<ApplianceLibraryActions, 'version'> = {
+  version: async ({ session }) => {
+    const [, major = '', minor = '', release = '0', extra = ''] = /^(\d+)\.(\d+)(?:\.(\d+))?(.*)$/s.exec(session.daemonVersion?.text ?? ACTION_LIST_VERSION) ?? [];
+    return { version: { major: BigInt(major), minor: BigInt(minor), release: BigInt(release), extra } };
+  },
+};

@@ -1,0 +1,86 @@
+/** Cuts the bytes from the daemon into frames; no I/O. */
+import { CANCEL_FLAG, LAUNCH_FLAG, MESSAGE_MAX, PROGRESS_FLAG, PROGRESS_SIZE } from './constants.js';
+import { decodeProgress, ProtocolError, type ProgressMessage } from './messages.js';
+
+/** What comes from the daemon. The bytes of a message may be a view of what was pushed. */
+export type Frame =
+  | { readonly kind: 'launch' }
+  | { readonly kind: 'cancel' }
+  | { readonly kind: 'progress'; readonly progress: ProgressMessage }
+  | { readonly kind: 'message'; readonly bytes: Buffer };
+
+const WORD = 4;
+const NOTHING = Buffer.alloc(0);
+
+/** Takes bytes as they come, however they are cut, and gives whole frames. */
+export class FrameDecoder {
+  /** What is being waited for, and its size. */
+  #expecting: 'word' | 'message' | 'progress' = 'word';
+  #needed = WORD;
+  /**
+   * The beginning of it, where that came in an earlier piece. It grows with what comes, so that
+   * neither a length without bytes nor bytes that come one by one cost more than they weigh.
+   */
+  #kept = NOTHING;
+  #keptLength = 0;
+
+  /**
+   * The frames that are complete with these bytes, one after the other: take them all.
+   * @throws ProtocolError on a length over the limit, before anything is allocated for it
+   */
+  *push(bytes: Buffer): Generator<Frame, void, void> {
+    let rest = bytes;
+    for (;;) {
+      const missing = this.#needed - this.#keptLength;
+      if (rest.length < missing) {
+        this.#keep(rest);
+        return;
+      }
+      const last = rest.subarray(0, missing);
+      rest = rest.subarray(missing);
+      const frame = this.#accept(this.#keptLength === 0 ? last : this.#completedBy(last));
+      if (frame) yield frame;
+    }
+  }
+
+  #accept(bytes: Buffer): Frame | undefined {
+    const was = this.#expecting;
+    this.#expecting = 'word';
+    this.#needed = WORD;
+    if (was === 'message') return { kind: 'message', bytes };
+    if (was === 'progress') return { kind: 'progress', progress: decodeProgress(bytes) };
+    const word = bytes.readUInt32BE(0);
+    switch (word) {
+      case LAUNCH_FLAG: return { kind: 'launch' };
+      case CANCEL_FLAG: return { kind: 'cancel' };
+      case PROGRESS_FLAG:
+        this.#expecting = 'progress';
+        this.#needed = PROGRESS_SIZE;
+        return undefined;
+      default:
+        if (word > MESSAGE_MAX) throw new ProtocolError(`message of ${word} bytes; at most ${MESSAGE_MAX} are allowed`);
+        this.#expecting = 'message';
+        this.#needed = word;
+        return undefined;
+    }
+  }
+
+  #keep(bytes: Buffer): void {
+    const length = this.#keptLength + bytes.length;
+    if (length > this.#kept.length) {
+      const larger = Buffer.allocUnsafe(Math.min(this.#needed, Math.max(length, 2 * this.#kept.length)));
+      this.#kept.copy(larger, 0, 0, this.#keptLength);
+      this.#kept = larger;
+    }
+    bytes.copy(this.#kept, this.#keptLength);
+    this.#keptLength = length;
+  }
+
+  #completedBy(last: Buffer): Buffer {
+    this.#keep(last);
+    const whole = this.#kept;
+    this.#kept = NOTHING;
+    this.#keptLength = 0;
+    return whole;
+  }
+}

@@ -1,0 +1,165 @@
+/** The messages of the daemon's protocol, to and from bytes; no I/O. */
+import { GuestfsError } from '../common/errors.js';
+import { printable } from '../common/guestText.js';
+import { XdrDecoder, XdrError } from '../xdr/decoder.js';
+import { XdrEncoder } from '../xdr/encoder.js';
+import {
+  CANCEL_FLAG, DIRECTION_CALL, DIRECTION_REPLY, ERRNO_MAX, ERROR_TEXT_MAX, MAX_CHUNK_SIZE, MESSAGE_MAX, PROGRAM, PROTOCOL_VERSION,
+  STATUS_ERROR, STATUS_OK,
+} from './constants.js';
+import type { DaemonCall } from './daemonCall.js';
+import type { DaemonVersion } from './daemonVersion.js';
+
+/** The daemon said something that the protocol does not allow: the connection cannot go on. */
+export class ProtocolError extends Error {
+  override readonly name = 'ProtocolError';
+}
+
+/** A chunk of a file. An empty one without `cancel` ends the file. */
+export interface Chunk {
+  readonly cancel: boolean;
+  readonly data: Buffer;
+}
+
+/** How far a call is. */
+export interface ProgressMessage {
+  readonly procedure: number;
+  readonly serial: number;
+  readonly position: bigint;
+  readonly total: bigint;
+}
+
+const WORD = 4;
+const PADDING = Buffer.alloc(WORD);
+
+/**
+ * A complete call message with its length word.
+ * @throws GuestfsError MESSAGE_TOO_LARGE when it is over the limit of the protocol
+ */
+export function encodeCall<Request>(
+  call: DaemonCall<Request, unknown>,
+  request: Request,
+  options: { readonly serial: number; readonly progressHint: bigint; readonly daemon: DaemonVersion },
+): Buffer {
+  const body = new XdrEncoder();
+  const optionalArguments = call.encode(body, request, options.daemon);
+  const header = new XdrEncoder();
+  header.unsignedInt(PROGRAM);
+  header.unsignedInt(PROTOCOL_VERSION);
+  header.int(call.procedure);
+  header.int(DIRECTION_CALL);
+  header.unsignedInt(options.serial);
+  header.unsignedInt64(options.progressHint);
+  header.unsignedInt64(optionalArguments);
+  header.int(STATUS_OK);
+  return frame(call.action, [header.finish(), body.finish()]);
+}
+
+/** Prepends the length word. */
+function frame(action: string, parts: readonly Buffer[]): Buffer {
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  if (length > MESSAGE_MAX) {
+    throw new GuestfsError(
+      'MESSAGE_TOO_LARGE',
+      `${action}: the arguments make a message of ${length} bytes; the daemon takes at most ${MESSAGE_MAX} bytes`,
+      { metadata: { limit: String(MESSAGE_MAX), size: String(length) } },
+    );
+  }
+  const word = Buffer.alloc(WORD);
+  word.writeUInt32BE(length);
+  return Buffer.concat([word, ...parts], WORD + length);
+}
+
+/** The chunks of `data`, with their length words, as one buffer to write. */
+export function encodeChunks(data: Buffer): Buffer {
+  const parts: Buffer[] = [];
+  for (let start = 0; start < data.length; start += MAX_CHUNK_SIZE) {
+    const piece = data.subarray(start, start + MAX_CHUNK_SIZE);
+    const padding = (WORD - (piece.length % WORD)) % WORD;
+    const head = Buffer.alloc(3 * WORD);
+    head.writeUInt32BE(2 * WORD + piece.length + padding, 0);
+    head.writeUInt32BE(piece.length, 2 * WORD);
+    parts.push(head, piece);
+    if (padding > 0) parts.push(PADDING.subarray(0, padding));
+  }
+  return Buffer.concat(parts);
+}
+
+/** The chunk that ends a file, or cancels it. */
+export function encodeLastChunk(cancel: boolean): Buffer {
+  const bytes = Buffer.alloc(3 * WORD);
+  bytes.writeUInt32BE(2 * WORD, 0);
+  bytes.writeInt32BE(cancel ? 1 : 0, WORD);
+  return bytes;
+}
+
+/** The flag that asks the daemon to stop sending a file. */
+export function encodeCancelFlag(): Buffer {
+  const bytes = Buffer.alloc(WORD);
+  bytes.writeUInt32BE(CANCEL_FLAG);
+  return bytes;
+}
+
+/** Reads a message whole, and turns what XDR does not allow into a {@link ProtocolError}. */
+function strictly<Value>(what: string, bytes: Buffer, read: (reader: XdrDecoder) => Value): Value {
+  try {
+    const reader = new XdrDecoder(bytes);
+    const value = read(reader);
+    reader.finish();
+    return value;
+  } catch (error) {
+    if (error instanceof XdrError) throw new ProtocolError(`${what}: ${error.message}`, { cause: error });
+    throw error;
+  }
+}
+
+/** A chunk from the daemon; `data` is a copy. */
+export function decodeChunk(bytes: Buffer): Chunk {
+  return strictly('file chunk', bytes, (reader) => {
+    const cancel = reader.int();
+    if (cancel !== 0 && cancel !== 1) throw new XdrError(`cancel word ${cancel}`);
+    return { cancel: cancel === 1, data: reader.buffer(MAX_CHUNK_SIZE) };
+  });
+}
+
+/** The bytes that follow a progress flag. */
+export function decodeProgress(bytes: Buffer): ProgressMessage {
+  return strictly('progress message', bytes, (reader) => ({
+    procedure: reader.int(),
+    serial: reader.unsignedInt(),
+    position: reader.unsignedInt64(),
+    total: reader.unsignedInt64(),
+  }));
+}
+
+/** Fails unless a header word has the value it must have. */
+function expectWord(what: string, actual: number, expected: number): void {
+  if (actual !== expected) throw new XdrError(`${what} is ${actual}, not ${expected}`);
+}
+
+/**
+ * The value in a reply.
+ * @throws GuestfsError the daemon's error
+ * @throws ProtocolError when the reply is not one to this call
+ */
+export function decodeReply<Response>(call: DaemonCall<never, Response>, serial: number, bytes: Buffer): Response {
+  const result = strictly(`reply to ${call.action}`, bytes, (reader): { value: Response } | { error: GuestfsError } => {
+    expectWord('program', reader.unsignedInt(), PROGRAM);
+    expectWord('protocol version', reader.unsignedInt(), PROTOCOL_VERSION);
+    expectWord('procedure', reader.int(), call.procedure);
+    expectWord('direction', reader.int(), DIRECTION_REPLY);
+    expectWord('serial number', reader.unsignedInt(), serial);
+    reader.unsignedInt64(); // progress hint and optional arguments mean nothing in a reply
+    reader.unsignedInt64();
+    const status = reader.int();
+    if (status === STATUS_OK) return { value: call.decode(reader) };
+    expectWord('status', status, STATUS_ERROR);
+    const errno = reader.string(ERRNO_MAX);
+    const text = reader.string(ERROR_TEXT_MAX);
+    // Every errno begins so, and no reason of ours does: an appliance cannot speak for the server.
+    if (!/^(?:E[A-Z0-9]+)?$/.test(errno)) throw new XdrError('errno that is not a name');
+    return { error: new GuestfsError(errno === '' ? 'DAEMON_ERROR' : errno, printable(text)) };
+  });
+  if ('error' in result) throw result.error;
+  return result.value;
+}

@@ -1,0 +1,6 @@
+/** How qemu runs the guest's instructions. */
+
+export type Accelerator = 'kvm' | 'tcg';
+
+/** What `--accel` and the backend settings ask for. */
+export type AcceleratorChoice = 'auto' | Accelerator;

@@ -1,0 +1,97 @@
+/**
+ * Builds the command line of one qemu together with the files that it is given.
+ *
+ * Descriptors are numbered here, so that arguments can name them: first the
+ * channels, then the files in the order in which they are added.
+ */
+import type { FileHandle } from 'node:fs/promises';
+import type { FdAccess, FdSets } from './fdSets.js';
+
+/** Descriptors of the socket pairs between the server and qemu. */
+export const CHANNEL_FDS = {
+  /** virtio-serial: the daemon. */
+  daemon: 3,
+  /** QMP. */
+  monitor: 4,
+  /** The guest's serial console. */
+  console: 5,
+} as const;
+
+const FIRST_FILE_FD = 6;
+
+/** A command ready to be started. */
+export interface QemuCommand {
+  readonly binary: string;
+  readonly args: readonly string[];
+  /** The server's descriptors that become 6, 7, ... */
+  readonly fds: readonly number[];
+}
+
+/** A value of a device's property. */
+export type PropertyValue = string | number | boolean;
+
+export class QemuCommandLine implements FdSets {
+  readonly #args: string[] = [];
+  readonly #fds: number[] = [];
+
+  constructor(private readonly binary: string) {}
+
+  /** Adds `-name value`, or `-name` alone. */
+  option(name: string, value?: string): this {
+    this.#args.push(`-${name}`, ...(value === undefined ? [] : [value]));
+    return this;
+  }
+
+  /** Adds `-name first,key=value,...`; commas in values are doubled, undefined ones left out. */
+  properties(name: string, first: string, values: Readonly<Record<string, PropertyValue | undefined>> = {}): this {
+    return this.option(name, formatProperties(first, values));
+  }
+
+  /** Adds `-device driver,...`. */
+  device(driver: string, values: Readonly<Record<string, PropertyValue | undefined>> = {}): this {
+    return this.properties('device', driver, values);
+  }
+
+  /** Adds a node of the block layer. */
+  blockNode(node: Readonly<Record<string, unknown>>): this {
+    return this.option('blockdev', JSON.stringify(node));
+  }
+
+  add(file: FileHandle, _access: FdAccess): string {
+    const fd = this.#give(file);
+    // The set's number is the descriptor's: one thing less to look up when reading a command line.
+    this.option('add-fd', `fd=${fd},set=${fd}`);
+    return `/dev/fdset/${fd}`;
+  }
+
+  /**
+   * Makes a file known for options that open a plain path and know no fd sets,
+   * such as `-kernel`. Opening it so needs a right on the file itself.
+   */
+  addPlainFile(file: FileHandle): string {
+    return `/proc/self/fd/${this.#give(file)}`;
+  }
+
+  build(): QemuCommand {
+    return { binary: this.binary, args: [...this.#args], fds: [...this.#fds] };
+  }
+
+  #give(file: FileHandle): number {
+    return FIRST_FILE_FD + this.#fds.push(file.fd) - 1;
+  }
+}
+
+/** A command as one would type it, for people to read. */
+export function shellCommand(words: readonly string[]): string {
+  return words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(' ');
+}
+
+/** `first,key=value,...` as qemu's option parser takes it. */
+export function formatProperties(first: string, values: Readonly<Record<string, PropertyValue | undefined>>): string {
+  const parts = Object.entries(values).flatMap(([key, value]) => {
+    if (value === undefined) return [];
+    const text = typeof value === 'boolean' ? (value ? 'on' : 'off') : String(value);
+    return [`${key}=${text.replaceAll(',', ',,')}`];
+  });
+  return [first, ...parts].join(',');
+}

@@ -1,0 +1,29 @@
+/** The device that gives access to KVM, and who may open it. */
+import { stat } from 'node:fs/promises';
+
+export const KVM_DEVICE = '/dev/kvm';
+
+/** Owner and permissions of the device. */
+export interface KvmDevice {
+  readonly uid: number;
+  readonly gid: number;
+  readonly mode: number;
+  readonly rdev: number;
+}
+
+/** The device's facts; undefined when this machine has none. */
+export async function findKvmDevice(path: string = KVM_DEVICE): Promise<KvmDevice | undefined> {
+  const found = await stat(path).catch(() => undefined);
+  if (found === undefined || !found.isCharacterDevice()) return undefined;
+  return { uid: found.uid, gid: found.gid, mode: found.mode & 0o7777, rdev: found.rdev };
+}
+
+/**
+ * Groups that a user without rights needs to open the device; undefined when none
+ * would help. The group of root is never given.
+ */
+export function groupsForKvm(device: KvmDevice): readonly number[] | undefined {
+  if ((device.mode & 0o006) === 0o006) return [];
+  if ((device.mode & 0o060) === 0o060 && device.gid !== 0) return [device.gid];
+  return undefined;
+}

@@ -1,0 +1,131 @@
+/**
+ * One running qemu: its channels, its messages, its end.
+ *
+ * It is started through setpriv(1), which becomes qemu after it has
+ * - asked the kernel to kill it when the server dies, whatever the server dies of,
+ * - given up the way back to more rights,
+ * - changed to a user without rights, when the server is root.
+ */
+import type { Duplex } from 'node:stream';
+import { GuestfsError, messageOf } from '../common/errors.js';
+import { startProcess, type ProcessExit } from '../common/subprocess.js';
+import { CHANNEL_FDS, type QemuCommand } from './commandLine.js';
+
+/** Bytes kept of what qemu says. */
+const MESSAGES_LIMIT = 16 * 1024;
+
+/** How long the last messages may take to arrive after the end. */
+const DRAIN_MS = 1000;
+
+/** Whom qemu runs as. */
+export interface QemuIdentity {
+  readonly uid: number;
+  readonly gid: number;
+  /** More groups: the one of /dev/kvm. */
+  readonly groups: readonly number[];
+}
+
+/** What a qemu is started with besides its command. */
+export interface QemuStartOptions {
+  /** undefined: the server's user. */
+  readonly user: QemuIdentity | undefined;
+  /** Where qemu may write. */
+  readonly runDirectory: string;
+  /** Console and messages as they come. */
+  readonly onConsole: (bytes: Buffer) => void;
+}
+
+/** How a qemu ended. */
+export interface QemuExit extends ProcessExit {
+  /** The end of what it said on its standard error and output. */
+  readonly qemuMessages: string;
+}
+
+/** A started qemu, which may still fail to come up. */
+export interface QemuProcess {
+  readonly pid: number;
+  /** To the daemon. */
+  readonly daemon: Duplex;
+  /** To the monitor. */
+  readonly monitor: Duplex;
+  /** What it has said until now. */
+  messages(): string;
+  /** Resolves, never rejects, when it is reaped and its messages are here. */
+  readonly exited: Promise<QemuExit>;
+  /** Asks it to end, and kills it after `graceMs`; resolves when it is reaped. */
+  stop(graceMs: number): Promise<QemuExit>;
+}
+
+/**
+ * Starts qemu. The descriptors of `command` can be closed when this returns.
+ * @throws GuestfsError `QEMU_FAILED` when no process can be started
+ */
+export async function startQemu(command: QemuCommand, options: QemuStartOptions): Promise<QemuProcess> {
+  const started = await startProcess('setpriv', [...privileges(options.user), '--', command.binary, ...command.args], {
+    channels: Object.keys(CHANNEL_FDS).length,
+    fds: command.fds,
+    env: { LC_ALL: 'C', TMPDIR: options.runDirectory },
+    cwd: '/',
+  }).catch((error: unknown) => {
+    throw new GuestfsError('QEMU_FAILED', `qemu cannot be started through setpriv: ${messageOf(error)}`, { cause: error });
+  });
+
+  const [daemon, monitor, console] = started.channels as [Duplex, Duplex, Duplex];
+  // A reset connection is how a killed qemu looks; `exited` tells it better.
+  for (const channel of started.channels) channel.on('error', () => undefined);
+  console.on('data', options.onConsole);
+
+  let messages = Buffer.alloc(0);
+  const drained = started.outputs.map(
+    (output) =>
+      new Promise<void>((resolve) => {
+        output.on('error', () => undefined);
+        output.on('data', (bytes: Buffer) => {
+          messages = Buffer.concat([messages, bytes]).subarray(-MESSAGES_LIMIT);
+          options.onConsole(bytes);
+        });
+        output.once('close', resolve);
+      }),
+  );
+  const text = (): string => messages.toString('utf8');
+  const exited = started.exited.then(async (exit) => {
+    await withLimit(Promise.all(drained), DRAIN_MS);
+    // What the daemon said last may still be read; then a channel that nobody reads must not stay open.
+    void withLimit(closed(daemon), DRAIN_MS).then(() => started.channels.forEach((channel) => channel.destroy()));
+    return { ...exit, qemuMessages: text() };
+  });
+
+  return {
+    pid: started.pid,
+    daemon,
+    monitor,
+    messages: text,
+    exited,
+    stop: async (graceMs) => {
+      started.kill(graceMs > 0 ? 'SIGTERM' : 'SIGKILL');
+      const timer = setTimeout(() => started.kill('SIGKILL'), graceMs);
+      return exited.finally(() => clearTimeout(timer));
+    },
+  };
+}
+
+function privileges(user: QemuIdentity | undefined): string[] {
+  return [
+    ...['--pdeathsig', 'KILL', '--no-new-privs'],
+    ...(user === undefined ? [] : ['--reuid', String(user.uid), '--regid', String(user.gid)]),
+    ...(user === undefined ? [] : user.groups.length === 0 ? ['--clear-groups'] : ['--groups', user.groups.join(',')]),
+  ];
+}
+
+async function closed(channel: Duplex): Promise<void> {
+  if (!channel.destroyed) await new Promise((resolve) => channel.once('close', resolve));
+}
+
+async function withLimit(work: Promise<unknown>, milliseconds: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, milliseconds);
+  });
+  await Promise.race([work, limit]);
+  clearTimeout(timer);
+}

@@ -1,0 +1,104 @@
+/**
+ * Users without name or rights that qemu runs as, one for each machine: what
+ * breaks out of one qemu can neither signal nor read another.
+ *
+ * A server that is root takes blocks of numbers out of a range where no user is
+ * and no tool allots any. A block is claimed by binding a socket name, which
+ * the kernel frees with the process, so two servers never share one.
+ */
+import { readFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
+import { GuestfsError } from '../common/errors.js';
+
+/** First of the range where the whole of the numbers is mapped, as on a host: above systemd's and subordinate users'. */
+export const HOST_RANGE = { first: 1_987_000_000, count: 1 << 16 } as const;
+
+/** In a user namespace with the usual 65536 numbers: below systemd's dynamic users, above a distribution's. */
+export const CONTAINER_RANGE = { first: 30_000, count: 16_384 } as const;
+
+/** Users in a block. */
+const BLOCK = 256;
+
+/** A user, held for one machine. */
+export interface QemuUser {
+  readonly uid: number;
+  readonly gid: number;
+  /** Gives it back, once nothing runs as it. */
+  release(): void;
+}
+
+/** Allots users. */
+export interface QemuUsers {
+  /**
+   * A user that no other machine has; undefined when the server is not root, and
+   * qemu runs as the server's user.
+   * @throws GuestfsError when all are taken
+   */
+  acquire(): Promise<QemuUser | undefined>;
+}
+
+/** Makes an allotter. */
+export function createQemuUsers(isRoot: boolean = process.geteuid?.() === 0): QemuUsers {
+  const free: number[] = [];
+  // Held open for the life of the server.
+  const claims: Server[] = [];
+  let nextBlock = 0;
+  let claiming: Promise<void> = Promise.resolve();
+
+  const claimBlock = async (): Promise<void> => {
+    if (free.length > 0) return;
+    const range = await usableRange();
+    while (nextBlock * BLOCK + BLOCK <= range.count) {
+      const first = range.first + nextBlock * BLOCK;
+      nextBlock += 1;
+      const claim = await bind(`\0guestfs-grpc/users/${first}`);
+      if (claim === undefined) continue;
+      claims.push(claim);
+      // Taken from the end: lowest first.
+      for (let uid = first + BLOCK - 1; uid >= first; uid--) free.push(uid);
+      return;
+    }
+  };
+
+  return {
+    acquire: async () => {
+      if (!isRoot) return undefined;
+      if (free.length === 0) {
+        claiming = claiming.then(claimBlock);
+        await claiming;
+      }
+      const uid = free.pop();
+      if (uid === undefined) throw new GuestfsError('TOO_MANY_SESSIONS', 'all users that machines can run as are taken');
+      let held = true;
+      return {
+        uid,
+        gid: uid,
+        release: () => {
+          if (held) free.push(uid);
+          held = false;
+        },
+      };
+    },
+  };
+}
+
+/** Where numbers are mapped by a user namespace, a high one may not exist. */
+async function usableRange(): Promise<{ readonly first: number; readonly count: number }> {
+  const map = await readFile('/proc/self/uid_map', 'latin1').catch(() => '');
+  const holds = map.split('\n').some((line) => {
+    const [inside, , count] = line.trim().split(/\s+/).map(Number);
+    return inside !== undefined && count !== undefined && inside <= HOST_RANGE.first && HOST_RANGE.first + HOST_RANGE.count <= inside + count;
+  });
+  return holds ? HOST_RANGE : CONTAINER_RANGE;
+}
+
+async function bind(name: string): Promise<Server | undefined> {
+  const server = createServer((socket) => socket.destroy());
+  return new Promise((resolve) => {
+    server.once('error', () => resolve(undefined));
+    server.listen(name, () => {
+      server.unref();
+      resolve(server);
+    });
+  });
+}

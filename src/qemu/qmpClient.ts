@@ -1,0 +1,181 @@
+/**
+ * Speaks to qemu's monitor: greeting, commands with answers matched by id, events.
+ */
+import type { Duplex } from 'node:stream';
+import { abortable } from '../common/abort.js';
+import { QmpFramer, QmpProtocolError, type QmpMessage } from './qmpFramer.js';
+
+/** qemu refused a command. */
+export class QmpError extends Error {
+  override readonly name = 'QmpError';
+  constructor(
+    readonly command: string,
+    /** qemu's class of error, such as `GenericError`. */
+    readonly errorClass: string,
+    /** qemu's own words. */
+    readonly description: string,
+  ) {
+    super(`${command}: ${description}`);
+  }
+}
+
+/** The monitor is gone: qemu has ended, or the connection was closed. */
+export class QmpClosedError extends Error {
+  override readonly name = 'QmpClosedError';
+}
+
+/** Something that qemu tells unasked. */
+export interface QmpEvent {
+  readonly event: string;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+interface Pending {
+  readonly command: string;
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+}
+
+export class QmpClient {
+  readonly #stream: Duplex;
+  readonly #framer: QmpFramer;
+  readonly #pending = new Map<number, Pending>();
+  readonly #listeners = new Set<(event: QmpEvent) => void>();
+  readonly #greeting: Promise<void>;
+  #greeted: (() => void) | undefined;
+  #refused: (error: Error) => void = () => undefined;
+  #lastId = 0;
+  #ended: Error | undefined;
+
+  private constructor(stream: Duplex, framer: QmpFramer) {
+    this.#stream = stream;
+    this.#framer = framer;
+    this.#greeting = new Promise((resolve, reject) => {
+      this.#greeted = resolve;
+      this.#refused = reject;
+    });
+    this.#greeting.catch(() => undefined);
+    stream.on('data', (bytes: Buffer) => this.#take(bytes));
+    stream.once('error', (error) => this.#end(new QmpClosedError('the monitor is gone', { cause: error })));
+    stream.once('close', () => this.#end(new QmpClosedError('the monitor is gone')));
+    stream.once('end', () => this.#end(new QmpClosedError('the monitor is gone')));
+  }
+
+  /**
+   * Waits for the greeting and leaves the negotiation mode.
+   * @throws QmpClosedError, QmpProtocolError, or the reason of `signal`; the stream is closed then
+   */
+  static async connect(stream: Duplex, signal: AbortSignal, framer: QmpFramer = new QmpFramer()): Promise<QmpClient> {
+    const client = new QmpClient(stream, framer);
+    try {
+      await abortable(client.#greeting, signal);
+      await client.execute('qmp_capabilities', undefined, signal);
+      return client;
+    } catch (error) {
+      client.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Runs a command and returns what it returns.
+   *
+   * An aborted command may still run: qemu cannot take it back. Its answer is dropped.
+   * @throws QmpError when qemu refuses, QmpClosedError, or the reason of `signal`
+   */
+  async execute(command: string, args?: Readonly<Record<string, unknown>>, signal?: AbortSignal): Promise<unknown> {
+    signal?.throwIfAborted();
+    if (this.#ended !== undefined) throw this.#ended;
+    const id = ++this.#lastId;
+    const answer = new Promise<unknown>((resolve, reject) => this.#pending.set(id, { command, resolve, reject }));
+    this.#stream.write(`${JSON.stringify({ execute: command, ...(args === undefined ? {} : { arguments: args }), id })}\n`);
+    return signal === undefined ? answer : abortable(answer, signal);
+  }
+
+  /** Calls `listener` for each event; returns how to stop that. */
+  onEvent(listener: (event: QmpEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /**
+   * Resolves with the next event that `accepts`; to be called before the command which causes it.
+   * @throws QmpClosedError or the reason of `signal`
+   */
+  async waitForEvent(accepts: (event: QmpEvent) => boolean, signal: AbortSignal): Promise<QmpEvent> {
+    signal.throwIfAborted();
+    if (this.#ended !== undefined) throw this.#ended;
+    let stop = (): void => undefined;
+    const event = new Promise<QmpEvent>((resolve, reject) => {
+      const stopListening = this.onEvent((one) => {
+        if (accepts(one)) resolve(one);
+      });
+      const closed = (): void => reject(this.#ended ?? new QmpClosedError('the monitor is gone'));
+      this.#stream.once('close', closed);
+      stop = () => {
+        stopListening();
+        this.#stream.removeListener('close', closed);
+      };
+    });
+    return abortable(event, signal).finally(() => stop());
+  }
+
+  /** Closes the connection; open commands fail. Can be called twice. */
+  close(): void {
+    this.#end(new QmpClosedError('the monitor connection is closed'));
+  }
+
+  #take(bytes: Buffer): void {
+    if (this.#ended !== undefined) return;
+    try {
+      for (const message of this.#framer.push(bytes)) this.#handle(message);
+    } catch (error) {
+      this.#end(error instanceof Error ? error : new QmpProtocolError(String(error)));
+    }
+  }
+
+  #handle(message: QmpMessage): void {
+    if ('QMP' in message) {
+      if (this.#greeted === undefined) throw new QmpProtocolError('the monitor greets twice');
+      this.#greeted();
+      this.#greeted = undefined;
+    } else if (typeof message['event'] === 'string') {
+      const event: QmpEvent = { event: message['event'], data: asObject(message['data']) };
+      for (const listener of [...this.#listeners]) listener(event);
+    } else {
+      this.#answer(message);
+    }
+  }
+
+  #answer(message: QmpMessage): void {
+    const { id } = message;
+    const pending = typeof id === 'number' ? this.#pending.get(id) : undefined;
+    if (pending === undefined) throw new QmpProtocolError('the monitor answers what was not asked');
+    this.#pending.delete(id as number);
+    if ('return' in message) {
+      pending.resolve(message['return']);
+    } else {
+      const error = asObject(message['error']);
+      pending.reject(new QmpError(pending.command, text(error['class'], 'GenericError'), text(error['desc'], 'no description')));
+    }
+  }
+
+  #end(error: Error): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = error;
+    this.#refused(error);
+    for (const pending of this.#pending.values()) pending.reject(error);
+    this.#pending.clear();
+    this.#stream.destroy();
+    // A late error of the stream has nobody left to tell.
+    this.#stream.on('error', () => undefined);
+  }
+}
+
+function asObject(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+}
+
+function text(value: unknown, fallback: string): string {
+  return typeof value === 'string' ? value : fallback;
+}

@@ -1,0 +1,328 @@
+/**
+ * Which files of this machine may serve as disk images.
+ *
+ * Everything a client names, and everything that an image's header names, goes
+ * through {@link openImage}. A path is walked here, name by name, instead of by
+ * the kernel in one go: a link that leads out of the image roots is refused
+ * without its target being touched, so that no answer tells whether a file
+ * elsewhere exists. What the open then really reached is checked once more on
+ * the open file itself; a directory swapped in between changes nothing.
+ */
+import { constants } from 'node:fs';
+import { lstat, open, readlink, realpath, type FileHandle } from 'node:fs/promises';
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
+import { GuestfsError } from '../common/errors.js';
+
+/** Where images may be. */
+export interface ImageRoots {
+  /** Directories; a relative image path is looked for in each, in this order. */
+  readonly directories: readonly string[];
+  /** Block devices under the roots count as images. */
+  readonly blockDevices?: boolean;
+}
+
+/** What the opener will do with an image. */
+export type ImageAccess = 'read-only' | 'read-write';
+
+/** An image that lies under an image root, open. */
+export interface OpenImage {
+  readonly handle: FileHandle;
+  /** Where it really is: no link is left in it. */
+  readonly path: string;
+  readonly kind: 'file' | 'block';
+  /** Bytes; of a block device, its capacity. */
+  readonly size: bigint;
+}
+
+/** The kernel's own limit. */
+const MAX_LINKS = 40;
+
+/** How a message names an image; `name` is quoted as its author wrote it. */
+export interface ImageNaming {
+  /** `image 'a.qcow2'`, or `backing file 'b' of image 'a'`. */
+  readonly subject: string;
+}
+
+/** Names an image that the client itself named. */
+export function naming(path: string): ImageNaming {
+  return { subject: `image '${printable(path)}'` };
+}
+
+/**
+ * Finds the file that `path` means, without opening it.
+ *
+ * @param path as the client wrote it: absolute, or relative to an image root
+ * @returns its real absolute path
+ * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING` or `IMAGE_UNUSABLE`
+ */
+export async function resolveImagePath(path: string, roots: ImageRoots, name: ImageNaming = naming(path)): Promise<string> {
+  checkSyntax(path, name);
+  const realRoots = await findRoots(roots);
+  if (isAbsolute(path)) return walk(enter(path, realRoots, name), realRoots, name);
+  let notThere: GuestfsError | undefined;
+  for (const root of realRoots) {
+    try {
+      return await walk({ at: root.real, names: split(path) }, realRoots, name);
+    } catch (error) {
+      // Only "not there" lets the next root have its turn; anything else is the answer.
+      if (!(error instanceof GuestfsError) || error.reason !== 'IMAGE_MISSING') throw error;
+      notThere ??= error;
+    }
+  }
+  throw notThere ?? outside(name);
+}
+
+/**
+ * Finds and opens an image.
+ *
+ * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING` or `IMAGE_UNUSABLE`
+ */
+export async function openImage(
+  path: string,
+  roots: ImageRoots,
+  access: ImageAccess,
+  name: ImageNaming = naming(path),
+): Promise<OpenImage> {
+  const resolved = await resolveImagePath(path, roots, name);
+  const found = await lstat(resolved).catch((error: unknown) => {
+    throw openFailure(error, access, name);
+  });
+  // Before the open: opening a pipe or a device can already have an effect.
+  kindOf(found, roots, name);
+  const flags = access === 'read-write' ? constants.O_RDWR : constants.O_RDONLY;
+  const handle = await open(resolved, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY).catch(
+    (error: unknown) => {
+      throw openFailure(error, access, name);
+    },
+  );
+  try {
+    const reached = await checkReached(handle, roots, name);
+    const opened = await handle.stat({ bigint: true });
+    const kind = kindOf(opened, roots, name);
+    const size = kind === 'block' ? await blockDeviceSize(opened.rdev, name) : opened.size;
+    return { handle, path: reached, kind, size };
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+/** A file that is to become an image, open for reading and writing. */
+export interface CreatedImage extends OpenImage {
+  /** It was not there before. */
+  readonly created: boolean;
+}
+
+/**
+ * Opens the file in which an image is to be made, under the image roots; what is
+ * already there is left as it is.
+ *
+ * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING` (its directory) or `IMAGE_UNUSABLE`
+ */
+export async function createImageFile(path: string, roots: ImageRoots): Promise<CreatedImage> {
+  const name = naming(path);
+  try {
+    return { ...(await openImage(path, roots, 'read-write', name)), created: false };
+  } catch (error) {
+    if (!(error instanceof GuestfsError) || error.reason !== 'IMAGE_MISSING') throw error;
+  }
+  const last = basename(path);
+  if (last === '' || last === '.' || last === '..' || path.endsWith('/')) throw unusable(name, 'cannot be made: the path does not end in a file name');
+  const parent = await resolveImagePath(dirname(path), roots, { subject: `the directory of ${name.subject}` });
+  const directory = await open(parent, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW).catch((error: unknown) => {
+    throw openFailure(error, 'read-write', name);
+  });
+  try {
+    await checkReached(directory, roots, name);
+    // Through the open directory, so that the file cannot end up in another one.
+    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+    const handle = await open(`/proc/self/fd/${directory.fd}/${last}`, flags, 0o666).catch((error: unknown) => {
+      throw openFailure(error, 'read-write', name);
+    });
+    return { handle, path: join(parent, last), kind: 'file', size: 0n, created: true };
+  } finally {
+    await directory.close();
+  }
+}
+
+/** Where an open file really is, which must be under a root. */
+async function checkReached(handle: FileHandle, roots: ImageRoots, name: ImageNaming): Promise<string> {
+  const reached = await readlink(`/proc/self/fd/${handle.fd}`);
+  if (!(await findRoots(roots)).some((root) => isUnder(reached, root.real))) throw outside(name);
+  return reached;
+}
+
+interface Root {
+  /** As configured, split into names. */
+  readonly names: readonly string[];
+  readonly real: string;
+  readonly realNames: readonly string[];
+}
+
+/** Roots that are there now; one that is missing holds no image. */
+async function findRoots(roots: ImageRoots): Promise<Root[]> {
+  const found: Root[] = [];
+  for (const configured of roots.directories) {
+    const directory = resolve(configured);
+    const real = await realpath(directory).catch(() => undefined);
+    if (real !== undefined) found.push({ names: split(directory), real, realNames: split(real) });
+  }
+  return found;
+}
+
+interface Position {
+  /** Real directory under a root. */
+  readonly at: string;
+  /** Still to be followed from there. */
+  readonly names: string[];
+}
+
+/** Where an absolute path enters the roots, by name alone: nothing outside is looked at. */
+function enter(path: string, roots: readonly Root[], name: ImageNaming): Position {
+  const names = split(path);
+  for (const root of roots) {
+    for (const prefix of [root.names, root.realNames]) {
+      if (prefix.every((part, index) => names[index] === part)) return { at: root.real, names: names.slice(prefix.length) };
+    }
+  }
+  throw outside(name);
+}
+
+/** Follows names and links from a directory under a root, never leaving the roots. */
+async function walk(start: Position, roots: readonly Root[], name: ImageNaming): Promise<string> {
+  let at = start.at;
+  let names = [...start.names];
+  let links = 0;
+  while (names.length > 0) {
+    const next = names.shift() as string;
+    if (next === '..') {
+      at = dirname(at);
+      if (!roots.some((root) => isUnder(at, root.real))) {
+        // Out of one root, perhaps into another; `at` holds no link, so the name alone tells.
+        ({ at, names } = enter([at, ...names].join('/'), roots, name));
+      }
+      continue;
+    }
+    const path = join(at, next);
+    const found = await lstat(path).catch((error: unknown) => {
+      throw openFailure(error, 'read-only', name);
+    });
+    if (!found.isSymbolicLink()) {
+      if (names.length > 0 && !found.isDirectory()) throw missing(name);
+      at = path;
+      continue;
+    }
+    if (++links > MAX_LINKS) throw unusable(name, 'goes through too many symbolic links');
+    const target = await readlink(path);
+    if (isAbsolute(target)) {
+      ({ at, names } = enter([target, ...names].join('/'), roots, name));
+    } else {
+      names = [...split(target), ...names];
+    }
+  }
+  return at;
+}
+
+function checkSyntax(path: string, name: ImageNaming): void {
+  if (path === '') throw unusable(name, 'cannot be attached: the path is empty');
+  if (path.includes('\0')) throw unusable(name, 'cannot be attached: the path contains a NUL character');
+  if (Buffer.byteLength(path) > 4096) throw unusable(name, 'cannot be attached: the path is longer than 4096 bytes');
+}
+
+interface FileKind {
+  isFile(): boolean;
+  isBlockDevice(): boolean;
+  isDirectory(): boolean;
+  isFIFO(): boolean;
+  isSocket(): boolean;
+}
+
+function kindOf(stats: FileKind, roots: ImageRoots, name: ImageNaming): 'file' | 'block' {
+  if (stats.isFile()) return 'file';
+  if (stats.isBlockDevice()) {
+    if (roots.blockDevices === true) return 'block';
+    throw unusable(name, 'is a block device; this server attaches regular files only');
+  }
+  const what = stats.isDirectory() ? 'directory' : stats.isFIFO() ? 'named pipe' : stats.isSocket() ? 'socket' : 'device';
+  throw unusable(name, `is a ${what}, not a disk image`);
+}
+
+/** A block device's inode has no size; the kernel tells it in 512-byte sectors, whatever the device's own. */
+async function blockDeviceSize(device: bigint, name: ImageNaming): Promise<bigint> {
+  const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn);
+  const minor = (device & 0xffn) | ((device >> 12n) & ~0xffn);
+  const file = await open(`/sys/dev/block/${major}:${minor}/size`).catch((cause: unknown) => {
+    throw unusable(name, 'is a block device whose size the system does not tell', cause);
+  });
+  try {
+    return BigInt((await file.readFile('latin1')).trim()) * 512n;
+  } finally {
+    await file.close();
+  }
+}
+
+function isUnder(path: string, directory: string): boolean {
+  return path === directory || path.startsWith(directory.endsWith('/') ? directory : `${directory}/`);
+}
+
+function split(path: string): string[] {
+  return path.split('/').filter((part) => part !== '' && part !== '.');
+}
+
+function outside(name: ImageNaming): GuestfsError {
+  return new GuestfsError(
+    'OUTSIDE_IMAGE_ROOTS',
+    `${name.subject} is not under an image root: drives, and every file that an image refers to, must be in the directories that the server was given with --image-root`,
+  );
+}
+
+function missing(name: ImageNaming): GuestfsError {
+  return new GuestfsError('IMAGE_MISSING', `${name.subject} does not exist under the server's image roots`);
+}
+
+function unusable(name: ImageNaming, why: string, cause?: unknown): GuestfsError {
+  return new GuestfsError('IMAGE_UNUSABLE', `${name.subject} ${why}`, { cause });
+}
+
+/** What a failed system call under the roots means. */
+function openFailure(error: unknown, access: ImageAccess, name: ImageNaming): unknown {
+  const code = systemErrorCode(error);
+  switch (code) {
+    case 'ENOENT':
+    case 'ENOTDIR':
+      return missing(name);
+    case 'ELOOP':
+      // The last name became a link after it was looked at.
+      return outside(name);
+    case 'EACCES':
+    case 'EPERM':
+      return unusable(name, access === 'read-write' ? 'cannot be opened for writing: the server has no right to; attach it read-only or change its permissions' : 'cannot be read: the server has no right to', error);
+    case 'EEXIST':
+      return unusable(name, 'cannot be made: a symbolic link that leads nowhere is in its place', error);
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new GuestfsError(code, `${name.subject} cannot be made: the server has no space left for it`, { cause: error });
+    case 'EROFS':
+      return unusable(name, 'is on a read-only file system: attach it read-only', error);
+    case 'ENAMETOOLONG':
+      return unusable(name, 'cannot be attached: its name is too long', error);
+    case 'ETXTBSY':
+      return unusable(name, 'is being executed and cannot be opened for writing', error);
+    case undefined:
+      return error;
+    default:
+      return unusable(name, `cannot be opened: ${code}`, error);
+  }
+}
+
+/** The name of the errno of a failed system call. */
+export function systemErrorCode(error: unknown): string | undefined {
+  const code = (error as { readonly code?: unknown } | null | undefined)?.code;
+  return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? code : undefined;
+}
+
+/** Paths are hostile text: control characters must not reach a terminal through a message. */
+export function printable(path: string): string {
+  const shown = path.replace(/[\u0000-\u001f\u007f-\u009f]/g, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  return shown.length > 300 ? `${shown.slice(0, 300)}...` : shown;
+}

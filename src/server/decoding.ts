@@ -1,0 +1,44 @@
+/**
+ * Decoding of requests. A request that cannot be decoded becomes an {@link Undecodable}, which
+ * the handler answers with INVALID_ARGUMENT: grpc-js itself would say INTERNAL.
+ */
+import { isUtf8 } from 'node:buffer';
+import { BinaryReader } from '@bufbuild/protobuf/wire';
+import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
+import { GuestfsError, messageOf } from '../common/errors.js';
+
+/** A request that is not one. */
+export class Undecodable {
+  constructor(readonly error: GuestfsError) {}
+}
+
+/** Refuses what is not UTF-8, where the runtime would replace it. */
+function decodeUtf8(bytes: Uint8Array): string {
+  if (!isUtf8(bytes)) throw new Error('a string is not valid UTF-8');
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+}
+
+/**
+ * What ts-proto's decoders are given. Their type for gRPC says Buffer, but each passes it on to
+ * `decode`, which takes a reader as well.
+ */
+function strictReader(bytes: Buffer): Buffer {
+  return new BinaryReader(bytes, decodeUtf8) as unknown as Buffer;
+}
+
+/** The service with decoders that do not throw. */
+export function decodingSafely(service: ServiceDefinition): ServiceDefinition {
+  const safe = (method: MethodDefinition<object, object>): MethodDefinition<object, object> => ({
+    ...method,
+    requestDeserialize: (bytes) => {
+      try {
+        return method.requestDeserialize(strictReader(bytes));
+      } catch (error) {
+        return new Undecodable(new GuestfsError('BAD_ARGUMENT', `the request cannot be decoded: ${messageOf(error)}`, {
+          fields: [{ field: '(request)', description: messageOf(error) }], cause: error,
+        }));
+      }
+    },
+  });
+  return Object.fromEntries(Object.entries(service).map(([name, method]) => [name, safe(method as MethodDefinition<object, object>)]));
+}

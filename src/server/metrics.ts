@@ -1,0 +1,64 @@
+/** Prometheus metrics over HTTP. */
+import { createServer, type Server as HttpServer } from 'node:http';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { ServerInterceptingCall, status, type ServerInterceptor } from '@grpc/grpc-js';
+import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
+import type { SessionRegistry } from '../session/sessionRegistry.js';
+import { splitAddress } from './address.js';
+
+/** All metrics of this process. */
+const metrics = new Registry();
+
+const handled = new Counter({
+  name: 'grpc_server_handled_total',
+  help: 'RPCs completed on the server, by status.',
+  labelNames: ['grpc_service', 'grpc_method', 'grpc_code'] as const,
+  registers: [metrics],
+});
+
+/** Counts each call by its status. */
+export const countCalls: ServerInterceptor = (method, call) => new ServerInterceptingCall(call, {
+  sendStatus: (sent, next) => {
+    const [, service = '', name = ''] = method.path.split('/');
+    handled.inc({ grpc_service: service, grpc_method: name, grpc_code: status[sent.code] });
+    next(sent);
+  },
+});
+
+const STATES = ['CONFIG', 'LAUNCHING', 'READY'] as const;
+
+/** Serves /metrics at an address of the form host:port. */
+export async function serveMetrics(listen: string, registry: SessionRegistry): Promise<{ readonly address: string; close(): Promise<void> }> {
+  collectDefaultMetrics({ register: metrics });
+  metrics.registerMetric(new Gauge({
+    name: 'guestfs_sessions',
+    help: 'Sessions, by state.',
+    labelNames: ['state'] as const,
+    registers: [],
+    collect() {
+      for (const state of STATES) this.set({ state }, registry.count(state));
+    },
+  }));
+  const server: HttpServer = createServer((request, response) => {
+    if (request.method !== 'GET' || request.url !== '/metrics') {
+      response.writeHead(404).end();
+      return;
+    }
+    metrics.metrics().then(
+      (text) => response.writeHead(200, { 'content-type': metrics.contentType }).end(text),
+      () => response.writeHead(500).end(),
+    );
+  });
+  const { host, port } = splitAddress(listen) ?? { host: '127.0.0.1', port: 0 };
+  server.listen(port, host);
+  await once(server, 'listening');
+  return {
+    address: `${host}:${(server.address() as AddressInfo).port}`,
+    close: async () => {
+      server.close();
+      server.closeAllConnections();
+      await once(server, 'close');
+    },
+  };
+}

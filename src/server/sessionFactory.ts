@@ -1,0 +1,65 @@
+/** Makes sessions with the server's defaults. */
+import type { SessionSettings as ProtoSettings } from '../../gen/proto/guestfs/v1/session.js';
+import { badArgument } from '../common/errors.js';
+import type { Logger } from '../common/logger.js';
+import type { Launcher } from '../launcher/launcher.js';
+import { requireAllowed, type ServerPolicy } from '../security/policy.js';
+import { Session } from '../session/session.js';
+import type { SessionSettings } from '../session/settings.js';
+import { fromDuration } from './durations.js';
+
+/** Least memory of an appliance, MiB, as libguestfs has it. */
+export const MIN_MEMSIZE_MB = 256;
+/** Most virtual CPUs, as libguestfs has it. */
+export const MAX_SMP = 255;
+
+export interface NewSession {
+  readonly id: string;
+  readonly settings: SessionSettings;
+  readonly labels: ReadonlyMap<string, string>;
+  readonly owner: string | undefined;
+  /** Undefined: the server's default. */
+  readonly idleTimeoutMs: number | undefined;
+}
+
+export interface SessionFactoryOptions {
+  readonly defaults: SessionSettings;
+  readonly defaultIdleTimeoutMs: number | undefined;
+  readonly launcher: Launcher;
+  readonly policy: ServerPolicy;
+  readonly logger: Logger;
+}
+
+export class SessionFactory {
+  constructor(private readonly options: SessionFactoryOptions) {}
+
+  /**
+   * The server's settings with those of a request in their place.
+   * @throws GuestfsError BAD_ARGUMENT, NOT_ALLOWED
+   */
+  settings(given: ProtoSettings | undefined): SessionSettings {
+    const settings = { ...this.options.defaults };
+    if (given === undefined) return settings;
+    const { memsize, smp, network, verbose, trace, autosync, launch_timeout: launchTimeout } = given;
+    if (memsize !== undefined) {
+      if (memsize < MIN_MEMSIZE_MB) throw badArgument('settings.memsize', `must be at least ${MIN_MEMSIZE_MB} (MiB)`);
+      settings.memsizeMb = memsize;
+    }
+    if (smp !== undefined) {
+      if (smp < 1 || smp > MAX_SMP) throw badArgument('settings.smp', `must be 1 to ${MAX_SMP}`);
+      settings.smp = smp;
+    }
+    if (network === true) requireAllowed(this.options.policy, 'network', 'network');
+    settings.network = network ?? settings.network;
+    settings.verbose = verbose ?? settings.verbose;
+    settings.trace = trace ?? settings.trace;
+    settings.autosync = autosync ?? settings.autosync;
+    if (launchTimeout !== undefined) settings.launchTimeoutMs = fromDuration('settings.launch_timeout', launchTimeout);
+    return settings;
+  }
+
+  create({ id, settings, labels, owner, idleTimeoutMs }: NewSession): Session {
+    const { launcher, logger, defaultIdleTimeoutMs } = this.options;
+    return new Session({ id, settings, labels, owner, launcher, logger: logger.child({ session: id }), idleTimeoutMs: idleTimeoutMs ?? defaultIdleTimeoutMs });
+  }
+}

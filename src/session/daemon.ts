@@ -1,0 +1,95 @@
+/** The daemon, as those see it who have the turn in a session. */
+import { GuestfsError } from '../common/errors.js';
+import type { DaemonCall } from '../protocol/daemonCall.js';
+import type { DaemonConnection } from '../protocol/daemonConnection.js';
+import type { DaemonVersion } from '../protocol/daemonVersion.js';
+import { allActions } from '../actions/areas.js';
+import type { ActionDef } from '../actions/types.js';
+
+/** Calls to the daemon, for the length of one turn. */
+export interface Daemon {
+  readonly version: DaemonVersion;
+  call<Request, Response>(call: DaemonCall<Request, Response>, request: Request): Promise<Response>;
+  /** Sends a file; `size` in bytes, where known, gives progress events a total. */
+  upload<Request, Response>(call: DaemonCall<Request, Response>, request: Request, source: AsyncIterable<Buffer>, size?: bigint): Promise<Response>;
+  /** Receives a file in pieces; the daemon waits while `deliver` does. */
+  download<Request>(call: DaemonCall<Request, unknown>, request: Request, deliver: (pieces: readonly Buffer[]) => Promise<void>): Promise<void>;
+}
+
+const actionsByName = new Map(allActions.map((action) => [action.name, action]));
+
+/** What the daemon says of a procedure number that it does not know; it gives no errno. */
+const UNKNOWN_PROCEDURE = /^dispatch_incoming_message: unknown procedure number \d+/;
+/** What the daemon says of a feature it was built, or is installed, without; its errno is ENOTSUP. */
+const UNAVAILABLE_FEATURE = /^feature '([^']+)' is not available/;
+
+/** True for what a daemon answers to a procedure that it does not know; names and programs of a guest may say the like. */
+export function isUnknownProcedure(error: GuestfsError): boolean {
+  return error.reason === 'DAEMON_ERROR' && UNKNOWN_PROCEDURE.test(error.message);
+}
+
+/** @throws GuestfsError ACTION_NOT_IN_DAEMON if the daemon is too old for the action or an argument that is set */
+function requireVersion(action: ActionDef, call: DaemonCall<never, unknown>, request: object, version: DaemonVersion): void {
+  if (action.procedure === call.procedure && !version.atLeast(action.since)) throw notInDaemon(action.name, action.since, version);
+  for (const argument of action.optargs) {
+    const given = (request as Readonly<Record<string, unknown>>)[argument.name] !== undefined;
+    if (given && argument.since !== undefined && !version.atLeast(argument.since)) {
+      throw notInDaemon(`${action.name} with ${argument.name}`, argument.since, version);
+    }
+  }
+}
+
+function notInDaemon(what: string, since: string, version: DaemonVersion): GuestfsError {
+  return new GuestfsError(
+    'ACTION_NOT_IN_DAEMON',
+    `${what} came with libguestfs ${since}; the daemon in this appliance is ${version.text}. Use an appliance with a newer daemon`,
+    { metadata: { since, daemon_version: version.text } },
+  );
+}
+
+/** Says better what the daemon says of things it does not have, or does not say at all. */
+function explained(action: ActionDef, version: DaemonVersion, error: unknown): unknown {
+  if (!(error instanceof GuestfsError)) return error;
+  const group = error.reason === 'ENOTSUP' ? UNAVAILABLE_FEATURE.exec(error.message)?.[1] : undefined;
+  if (group !== undefined) {
+    return new GuestfsError(
+      error.reason,
+      `${action.name} needs the optional group ${group}, which the daemon in this appliance (${version.text}) does not have; call Available or FeatureAvailable to find out beforehand`,
+      { metadata: { optional_group: group, daemon_version: version.text }, cause: error },
+    );
+  }
+  if (isUnknownProcedure(error)) return notInDaemon(action.name, action.since, version);
+  // Some tools print what is wrong where the daemon does not look.
+  if (error.message.trim() === '') return new GuestfsError(error.reason, `${action.name} failed, and the daemon does not say why; GetLog may show more`, { cause: error });
+  return error;
+}
+
+/**
+ * The daemon behind a connection.
+ * @param signal ends transfers, and keeps further calls of the turn from being sent
+ * @param onSent told of each call on its way
+ */
+export function daemonOn(
+  connection: DaemonConnection, version: DaemonVersion, signal: AbortSignal, onSent: (action: string, procedure: number, serial: number) => void,
+): Daemon {
+  const guarded = async <Value>(call: DaemonCall<never, unknown>, request: object, send: () => Promise<Value>): Promise<Value> => {
+    signal.throwIfAborted();
+    const action = actionsByName.get(call.action);
+    if (!action) throw new Error(`no action ${call.action}`);
+    requireVersion(action, call, request, version);
+    try {
+      return await send();
+    } catch (error) {
+      throw explained(action, version, error);
+    }
+  };
+  const sent = (call: DaemonCall<never, unknown>) => (serial: number): void => onSent(call.action, call.procedure, serial);
+  return {
+    version,
+    call: (call, request) => guarded(call, request as object, () => connection.call(call, request, version, { onSent: sent(call) })),
+    upload: (call, request, source, size) => guarded(call, request as object, () =>
+      connection.upload(call, request, version, source, { signal, onSent: sent(call), ...(size === undefined ? {} : { progressHint: size }) })),
+    download: (call, request, deliver) => guarded(call, request as object, () =>
+      connection.download(call, request, version, deliver, { signal, onSent: sent(call) })),
+  };
+}

@@ -1,0 +1,121 @@
+/** The sessions of this server. */
+import { randomBytes } from 'node:crypto';
+import { GuestfsError, messageOf } from '../common/errors.js';
+import type { Logger } from '../common/logger.js';
+import type { Session } from './session.js';
+import type { SessionState } from './stateMachine.js';
+
+const ID_PATTERN = /^[A-Za-z0-9._-]{1,64}$/;
+const ID_BYTES = 16;
+/** How often idle sessions are looked for, milliseconds. */
+const SWEEP_INTERVAL_MS = 1000;
+const RETRY_AFTER_MS = 5000;
+
+/** An ID with 128 random bits. */
+export function newSessionId(): string {
+  return randomBytes(ID_BYTES).toString('hex');
+}
+
+/** @throws GuestfsError MALFORMED_SESSION_ID */
+export function checkSessionId(id: string): void {
+  if (ID_PATTERN.test(id)) return;
+  throw new GuestfsError('MALFORMED_SESSION_ID', 'a session ID has 1 to 64 of the characters A-Z a-z 0-9 . _ -', {
+    fields: [{ field: 'session_id', description: 'must match [A-Za-z0-9._-]{1,64}' }],
+  });
+}
+
+export class SessionRegistry {
+  readonly #sessions = new Map<string, Session>();
+  readonly #limit: number;
+  readonly #logger: Logger;
+  readonly #sweep: NodeJS.Timeout;
+  #draining = false;
+
+  /** @param limit most sessions at a time */
+  constructor(limit: number, logger: Logger) {
+    this.#limit = limit;
+    this.#logger = logger;
+    this.#sweep = setInterval(() => this.#endIdle(), SWEEP_INTERVAL_MS);
+    this.#sweep.unref();
+  }
+
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  /** Number of sessions in a state. */
+  count(state: SessionState): number {
+    return [...this.#sessions.values()].filter((session) => session.state === state).length;
+  }
+
+  /** Takes in the session that `create` makes, if there is room for it. */
+  add(id: string, create: () => Session): Session {
+    checkSessionId(id);
+    this.refuseWhileDraining();
+    if (this.#sessions.has(id)) throw new GuestfsError('SESSION_EXISTS', `there is a session ${id} already`);
+    if (this.#sessions.size >= this.#limit) {
+      throw new GuestfsError('TOO_MANY_SESSIONS', `this server has ${this.#limit} sessions, which is its limit; delete one, or try again later`, {
+        metadata: { limit: String(this.#limit) }, retryAfterMs: RETRY_AFTER_MS,
+      });
+    }
+    const session = create();
+    this.#sessions.set(id, session);
+    return session;
+  }
+
+  /**
+   * @param identity who asks; others' sessions do not exist for them
+   * @throws GuestfsError SESSION_UNKNOWN, MALFORMED_SESSION_ID
+   */
+  get(id: string, identity: string | undefined): Session {
+    checkSessionId(id);
+    const session = this.#sessions.get(id);
+    if (session === undefined || (session.owner !== undefined && session.owner !== identity)) {
+      throw new GuestfsError('SESSION_UNKNOWN', `there is no session ${id} on this server: it was deleted, ended after its idle timeout, or never existed`);
+    }
+    return session;
+  }
+
+  /** Sessions that `identity` may see, the oldest first. */
+  list(identity: string | undefined): Session[] {
+    return [...this.#sessions.values()].filter((session) => session.owner === undefined || session.owner === identity);
+  }
+
+  /** Ends a session; resolves or fails when all it held is free. Its ID is free only then. */
+  async delete(session: Session): Promise<void> {
+    try {
+      await session.close();
+    } finally {
+      if (this.#sessions.get(session.id) === session) this.#sessions.delete(session.id);
+    }
+  }
+
+  /** @throws GuestfsError SHUTTING_DOWN */
+  refuseWhileDraining(): void {
+    if (this.#draining) throw new GuestfsError('SHUTTING_DOWN', 'the server is shutting down and takes no new work', { retryAfterMs: RETRY_AFTER_MS });
+  }
+
+  /** Takes no more sessions and calls, and ends all that are there, in order. */
+  async drain(): Promise<void> {
+    this.#draining = true;
+    clearInterval(this.#sweep);
+    await Promise.all([...this.#sessions.values()].map((session) => this.#end(session, 'the server shuts down')));
+  }
+
+  async #end(session: Session, why: string): Promise<void> {
+    try {
+      await this.delete(session);
+      this.#logger.info('session ended', { session: session.id, why });
+    } catch (error) {
+      this.#logger.error('session ended with an error: data may be lost', { session: session.id, why, error: messageOf(error) });
+    }
+  }
+
+  #endIdle(): void {
+    const now = Date.now();
+    for (const session of this.#sessions.values()) {
+      const expires = session.expireTime;
+      if (session.state !== 'CLOSED' && expires !== undefined && expires.getTime() <= now) void this.#end(session, 'it was idle');
+    }
+  }
+}

@@ -1,0 +1,39 @@
+/** Settings of a session: what libguestfs calls the properties of a handle. */
+import type { AcceleratorChoice } from '../launcher/launcher.js';
+
+/** All settings; a session starts with the server's. */
+export interface SessionSettings {
+  /** Guest memory, MiB. */
+  memsizeMb: number;
+  /** Virtual CPUs. */
+  smp: number;
+  network: boolean;
+  verbose: boolean;
+  /** Trace events are sent. */
+  trace: boolean;
+  /** Sync and unmount when the appliance is stopped. */
+  autosync: boolean;
+  selinux: boolean;
+  /** Kept and reported only: the server's qemu is always in a process group of its own. */
+  pgroup: boolean;
+  /** Kept and reported only: the kernel ends qemu when the server dies. */
+  recoveryProc: boolean;
+  /** Kept and reported only: the console always comes as events. */
+  direct: boolean;
+  identifier: string;
+  program: string;
+  append: string | undefined;
+  /** Search path of appliances. */
+  path: string;
+  /** qemu binary; undefined: the default one. */
+  hv: string | undefined;
+  tmpdir: string;
+  cachedir: string;
+  backend: string;
+  backendSettings: readonly string[];
+  accelerator: AcceleratorChoice;
+  /** Limit of a launch, milliseconds. */
+  launchTimeoutMs: number;
+  /** More arguments of qemu. */
+  extraQemuArguments: readonly (readonly [string, string | undefined])[];
+}

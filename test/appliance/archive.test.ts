@@ -1,0 +1,94 @@
+import { describe, expect, it } from '@jest/globals';
+
+import { parsePolicy } from '../../appliance-builder/archive.js';
+import { parseAccessOptions, parseRepositories, sourcesForSuite } from '../../appliance-builder/sources.js';
+import { findSuite } from '../../appliance-builder/suite.js';
+
+describe('parsePolicy', () => {
+  it('reads candidates and leaves out what cannot be installed', () => {
+    const text = `bash:
+  Installed: (none)
+  Candidate: 5.2.37-2+b10
+  Version table:
+     5.2.37-2+b10 500
+libmagic1t64:amd64:
+  Installed: (none)
+  Candidate: 1:5.46-5
+awk:
+  Installed: (none)
+  Candidate: (none)
+`;
+    expect([...parsePolicy(text)]).toEqual([
+      ['bash', '5.2.37-2+b10'],
+      ['libmagic1t64', '1:5.46-5'],
+    ]);
+  });
+});
+
+describe('the sources of a suite', () => {
+  const host = parseRepositories(
+    [
+      'https://packages.example.org/node/|nodistro|main|Example',
+      'http://mirror.example.com/debian/|bookworm|main|Debian',
+      'http://mirror.example.com/debian/|bookworm|contrib|Debian',
+      'http://mirror.example.com/debian/|bookworm-updates|main|$(ORIGIN)',
+      'http://mirror.example.com/security/|bookworm-security|main|Debian',
+      '',
+    ].join('\n'),
+  );
+
+  it('are on the mirrors of the machine, turned to the suite', () => {
+    expect(sourcesForSuite(findSuite('trixie'), host).map((line) => line.replace(/\[.*\] /, ''))).toEqual([
+      'deb http://mirror.example.com/debian trixie main',
+      'deb http://mirror.example.com/debian trixie-updates main',
+      'deb http://mirror.example.com/security trixie-security main',
+    ]);
+  });
+
+  it('are one line for a suite without companions', () => {
+    expect(sourcesForSuite(findSuite('sid'), host).map((line) => line.replace(/\[.*\] /, ''))).toEqual([
+      'deb http://mirror.example.com/debian sid main',
+    ]);
+  });
+
+  it('trust no key but those of Debian', () => {
+    for (const line of sourcesForSuite(findSuite('trixie'), host)) expect(line).toContain('[signed-by=/usr/share/keyrings/');
+  });
+
+  it('do without a security mirror that the machine does not know', () => {
+    const withoutSecurity = host.filter(({ release }) => !release.endsWith('-security'));
+    expect(sourcesForSuite(findSuite('bookworm'), withoutSecurity)).toHaveLength(2);
+  });
+
+  it('are none on a machine without a Debian mirror', () => {
+    const ubuntu = parseRepositories('http://mirror.example.com/ubuntu/|noble|main|Ubuntu\n');
+    expect(sourcesForSuite(findSuite('trixie'), ubuntu)).toEqual([]);
+    const derivative = parseRepositories('http://mirror.example.com/other/|stable|main|Other\n');
+    expect(sourcesForSuite(findSuite('trixie'), derivative)).toEqual([]);
+  });
+});
+
+describe('parseAccessOptions', () => {
+  it('takes proxies and validity checks and nothing else', () => {
+    const dump = `APT "";
+APT::Architecture "amd64";
+Acquire "";
+Acquire::Check-Valid-Until "false";
+Acquire::http "";
+Acquire::http::Proxy "http://proxy.example.com:3128/";
+Acquire::Languages "none";
+Dir::Cache "var/cache/apt";
+DPkg::Post-Invoke:: "rm -f /x";
+`;
+    expect(parseAccessOptions(dump)).toEqual([
+      'Acquire::Check-Valid-Until "false";',
+      'Acquire::http::Proxy "http://proxy.example.com:3128/";',
+    ]);
+  });
+});
+
+describe('findSuite', () => {
+  it('names the suites that there are', () => {
+    expect(() => findSuite('warty')).toThrow("unknown suite 'warty'; an appliance can be made of bookworm, trixie, forky, sid");
+  });
+});

@@ -1,0 +1,7 @@
+/** What the tests of the appliance builder share. */
+import type { BuildContext } from '../../appliance-builder/command.js';
+
+/** A context that drops the story and is never stopped. */
+export function quiet(signal: AbortSignal = new AbortController().signal): BuildContext {
+  return { log: () => undefined, signal };
+}

@@ -1,0 +1,27 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from '@jest/globals';
+import { removeTree } from '../../appliance-builder/tree.js';
+
+describe('removeTree', () => {
+  it('removes a tree, and one that is not there', async () => {
+    const tree = mkdtempSync(join(tmpdir(), 'guestfs-grpc-tree-'));
+    writeFileSync(join(tree, 'file'), '');
+    await removeTree(tree);
+    await removeTree(tree);
+    expect(existsSync(tree)).toBe(false);
+  });
+
+  (process.geteuid?.() === 0 ? it : it.skip)('takes out what a killed build left mounted, and leaves it whole', async () => {
+    const [tree, kept] = [mkdtempSync(join(tmpdir(), 'guestfs-grpc-tree-')), mkdtempSync(join(tmpdir(), 'guestfs-grpc-kept-'))];
+    writeFileSync(join(kept, 'file'), '');
+    mkdirSync(join(tree, 'root', 'a name'), { recursive: true });
+    execFileSync('mount', ['--bind', kept, join(tree, 'root', 'a name')]);
+    await removeTree(tree);
+    expect(existsSync(tree)).toBe(false);
+    expect(existsSync(join(kept, 'file'))).toBe(true);
+    await removeTree(kept);
+  });
+});

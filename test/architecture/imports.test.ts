@@ -1,0 +1,80 @@
+/**
+ * Imports point down. Each folder of src is a room with one subject; a room imports rooms
+ * below it only, so that it can be read, tested and replaced without those above.
+ */
+import { describe, expect, test } from '@jest/globals';
+import { findCycle } from './findCycle.js';
+import { filesBelow, importsOf } from './sourceTree.js';
+
+/** The rooms of the running server, from the bottom up; rooms on one level do not know each other. */
+const LEVELS: readonly (readonly string[])[] = [
+  ['common'],
+  ['xdr', 'events'],
+  ['protocol', 'qemu', 'appliance', 'security'],
+  ['images'],
+  ['launcher'],
+  ['session'],
+  ['library'],
+  ['server'],
+  ['cli'],
+];
+
+/** Rooms that have places of their own: the list, which knows nothing, and what reads it to write code. */
+const LIST = 'actions';
+const GENERATOR = 'generator';
+
+/** Where appliances are kept when nobody says otherwise: who makes them and who looks for them have to agree. */
+const SHARED_WITH_BUILDER = 'appliance-builder/location.ts';
+
+/** The only file that starts programs through execa. */
+const SUBPROCESS = 'src/common/subprocess.ts';
+
+const levelOf = new Map(LEVELS.flatMap((rooms, level) => rooms.map((room) => [room, level] as const)));
+const sources = filesBelow('src', '.ts');
+
+/** The room of a file in src, or undefined for any other file. */
+function roomOf(path: string): string | undefined {
+  return /^src\/([^/]+)\//.exec(path)?.[1];
+}
+
+/** Why a file may not import another; undefined if it may. */
+function objection(from: string, to: string): string | undefined {
+  const [room, other] = [roomOf(from), roomOf(to)];
+  if (room === undefined || room === other) return undefined;
+  if (room === LIST) return 'the action list imports nothing from outside itself';
+  if (room === GENERATOR) return other === LIST ? undefined : 'the generator imports the action list only';
+  if (to.startsWith('gen/') || to === SHARED_WITH_BUILDER || other === LIST) return undefined;
+  if (other === GENERATOR) return 'the generator is not part of the server';
+  if (other === undefined) return 'the server imports src and gen only';
+  return (levelOf.get(other) ?? Infinity) < (levelOf.get(room) ?? -1) ? undefined : `${room} is not above ${other}`;
+}
+
+describe('imports', () => {
+  test('every room has its place', () => {
+    const rooms = new Set(sources.map(roomOf).filter((room) => room !== undefined));
+    const known = [...levelOf.keys(), LIST, GENERATOR];
+    expect([...rooms].filter((room) => !known.includes(room))).toEqual([]);
+  });
+
+  test('point down', () => {
+    const wrong = sources.flatMap((from) => importsOf(from).files.flatMap((to) => {
+      const why = objection(from, to);
+      return why === undefined ? [] : [`${from} imports ${to}: ${why}`];
+    }));
+    expect(wrong).toEqual([]);
+  });
+
+  test('the action list imports no packages', () => {
+    expect(filesBelow('src/actions', '.ts').filter((path) => importsOf(path).packages.length > 0)).toEqual([]);
+  });
+
+  test('only one file starts programs', () => {
+    const importers = (name: RegExp) => sources.filter((path) => importsOf(path).packages.some((imported) => name.test(imported)));
+    expect(importers(/^execa(\/|$)/).filter((path) => path !== SUBPROCESS)).toEqual([]);
+    expect(importers(/^(node:)?child_process$/).filter((path) => path !== SUBPROCESS)).toEqual([]);
+  });
+
+  test('have no cycles', () => {
+    expect(findCycle(sources, (path) => importsOf(path).files.filter((file) => sources.includes(file)))).toBeUndefined();
+  });
+});

@@ -1,0 +1,71 @@
+/** A launcher by script: its machines are fake daemons, and it comes and fails as the test says. */
+import { GuestfsError } from '../../src/common/errors.js';
+import type { LaunchConfig, Launcher, LaunchOptions, Machine, MachineExit } from '../../src/launcher/launcher.js';
+import { FakeDaemon } from './fakeDaemon.js';
+
+export class FakeMachine implements Machine {
+  readonly pid = 4711;
+  readonly daemon = new FakeDaemon();
+  readonly channel = this.daemon.channel;
+  readonly accelerator = 'tcg';
+  readonly launchKind = 'cold';
+  readonly timings = { prepareMs: 1, drivesMs: 2, qemuMs: 3 };
+  readonly exited: Promise<MachineExit>;
+  /** How often it was asked to stop. */
+  stops = 0;
+  #exit: (exit: MachineExit) => void = () => undefined;
+
+  constructor(readonly daemonVersion: string | undefined) {
+    this.exited = new Promise((resolve) => {
+      this.#exit = resolve;
+    });
+  }
+
+  /** Ends by itself. */
+  die(exit: Partial<MachineExit> = {}): void {
+    this.daemon.die();
+    this.#exit({ exitCode: 1, signal: undefined, qemuMessages: '', ...exit });
+  }
+
+  async stop(): Promise<void> {
+    this.stops += 1;
+    this.die({ exitCode: undefined, signal: 'SIGTERM' });
+    await this.exited;
+  }
+
+  explainFailure(consoleTail: string, exit: MachineExit | 'timeout'): GuestfsError {
+    if (exit === 'timeout') return new GuestfsError('LAUNCH_TIMEOUT', `not up in time; console: ${consoleTail}`);
+    return new GuestfsError('LAUNCH_FAILED', `qemu ended with ${exit.exitCode ?? exit.signal ?? '?'}; console: ${consoleTail}`);
+  }
+}
+
+export interface LaunchRequest {
+  readonly config: LaunchConfig;
+  readonly options: LaunchOptions;
+  /** Hands over a machine. */
+  readonly succeed: (machine: FakeMachine) => void;
+  readonly fail: (error: unknown) => void;
+}
+
+export class FakeLauncher implements Launcher {
+  readonly requests: LaunchRequest[] = [];
+  #awaited: (() => void) | undefined;
+
+  launch(config: LaunchConfig, options: LaunchOptions): Promise<Machine> {
+    return new Promise((succeed, fail) => {
+      this.requests.push({ config, options, succeed, fail });
+      this.#awaited?.();
+    });
+  }
+
+  /** The request with this number, from 0, once it was made. */
+  async request(number = 0): Promise<LaunchRequest> {
+    for (;;) {
+      const request = this.requests[number];
+      if (request) return request;
+      await new Promise<void>((resolve) => {
+        this.#awaited = resolve;
+      });
+    }
+  }
+}

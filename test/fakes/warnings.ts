@@ -1,0 +1,20 @@
+/** Warnings of Node itself, such as too many listeners. */
+import { afterEach, beforeEach, expect } from '@jest/globals';
+import { quiet } from './duplexPair.js';
+
+/** Fails every test of the file during which Node warns. */
+export function forbidWarnings(): void {
+  const warnings: Error[] = [];
+  const note = (warning: Error): void => {
+    warnings.push(warning);
+  };
+  beforeEach(() => {
+    warnings.length = 0;
+    process.on('warning', note);
+  });
+  afterEach(async () => {
+    await quiet();
+    process.off('warning', note);
+    expect(warnings).toEqual([]);
+  });
+}

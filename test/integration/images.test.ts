@@ -1,0 +1,343 @@
+/**
+ * Drives as a real qemu takes them: as an unprivileged user, in its sandbox, by
+ * descriptor only. Nothing is booted; the machine stands still.
+ */
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import type { Drive } from '../../src/images/drive.js';
+import { createForeignProbe } from '../../src/images/foreignProbe.js';
+import { prepareDrives, type DriveContext, type PreparedDrive, type PreparedDrives } from '../../src/images/prepareDrives.js';
+import { openImage } from '../../src/security/pathPolicy.js';
+import { errorOf, fileDrive, makeScene, openFiles, overlayImage, qcow2Image, qemuImg, rawImage, scratchDrive, type Scene } from '../unit/images/scene.js';
+
+const QEMU = `qemu-system-${{ x64: 'x86_64', arm64: 'aarch64' }[process.arch as string] ?? process.arch}`;
+const MACHINE = process.arch === 'arm64' ? 'virt' : 'q35';
+const NOBODY = { uid: 65534, gid: 65534 };
+const isRoot = process.getuid?.() === 0;
+
+let scene: Scene;
+let files: FileHandle[];
+let context: DriveContext;
+const running: ChildProcess[] = [];
+
+beforeEach(() => {
+  scene = makeScene();
+  files = [];
+  context = {
+    runDirectory: scene.run,
+    imageRoots: { directories: [scene.root] },
+    signal: new AbortController().signal,
+    probe: createForeignProbe({ qemuBinary: QEMU, user: isRoot ? NOBODY : undefined }),
+    fdSets: { add: (file) => `/dev/fdset/${files.push(file)}` },
+  };
+  // Only root's; qemu has no right on any of it.
+  chmodSync(scene.base, 0o700);
+});
+afterEach(async () => {
+  for (const child of running.splice(0)) {
+    if (child.exitCode === null && child.signalCode === null) {
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    }
+  }
+  scene.remove();
+});
+
+const inRoot = (name: string): string => join(scene.root, name);
+const sha = (path: string): string => createHash('sha256').update(readFileSync(path)).digest('hex');
+
+/** A machine that stands still, with a monitor. */
+class StillQemu {
+  readonly #child: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+  #messages = '';
+  /** What `qemu-io` says comes between the monitor's lines. */
+  #printed = '';
+
+  constructor(args: readonly string[]) {
+    const sandbox = ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'];
+    const machine = ['-machine', MACHINE, '-accel', 'tcg,tb-size=1', '-S', '-nodefaults', '-no-user-config', '-display', 'none', '-qmp', 'stdio', '-device', 'virtio-scsi-pci,id=scsi'];
+    const fds = files.flatMap((_file, index) => ['-add-fd', `fd=${3 + index},set=${index + 1}`]);
+    this.#child = spawn(QEMU, [...sandbox, ...machine, ...fds, ...args], {
+      stdio: ['pipe', 'pipe', 'pipe', ...files.map((file) => file.fd)],
+      ...(isRoot ? NOBODY : {}),
+    });
+    running.push(this.#child);
+    this.#child.stderr?.on('data', (bytes: Buffer) => (this.#messages += bytes.toString()));
+    this.#lines = createInterface({ input: this.#child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
+  }
+
+  /** Sends a command; resolves with its result, or `{ error }`. */
+  async command(execute: string, args: Record<string, unknown> = {}): Promise<unknown> {
+    this.#child.stdin?.write(JSON.stringify({ execute, arguments: args }) + '\n');
+    for (;;) {
+      const { value, done } = await this.#lines.next();
+      if (done === true) throw new Error(`qemu is gone: ${this.#messages}`);
+      if (!value.startsWith('{')) {
+        this.#printed += `${value}\n`;
+        continue;
+      }
+      const answer = JSON.parse(value) as { readonly return?: unknown; readonly error?: { readonly desc: string } };
+      if (answer.error !== undefined) return { error: answer.error.desc };
+      if (answer.return !== undefined) return answer.return;
+    }
+  }
+
+  /** Has a drive's device do what `qemu-io` understands, as if its guest had asked for it. */
+  async io(drive: string, command: string): Promise<void> {
+    this.#printed = '';
+    const answer = (await this.command('human-monitor-command', { 'command-line': `qemu-io -d dev-${drive} "${command}"` })) as string;
+    expect({ command, said: answer + this.#printed }).toEqual({ command, said: expect.stringMatching(/^(|(read|wrote|discard) (\d+)\/\3 bytes [^]*)$/) });
+  }
+
+  /** What it says when it ends by itself. */
+  async end(): Promise<string> {
+    if (this.#child.exitCode === null) await once(this.#child, 'close');
+    return this.#messages;
+  }
+
+  async stop(): Promise<void> {
+    this.#child.stdin?.write('{"execute":"quit"}\n');
+    await this.end();
+  }
+}
+
+function start(prepared: PreparedDrives): StillQemu {
+  return new StillQemu(
+    prepared.drives.flatMap((drive) => [...drive.blockNodes.flatMap((node) => ['-blockdev', JSON.stringify(node)]), '-device', JSON.stringify(device(drive))]),
+  );
+}
+
+function device({ topNode, serial, blockSize }: PreparedDrive): Record<string, unknown> {
+  return {
+    ...{ driver: 'scsi-hd', drive: topNode, id: `dev-${topNode}` },
+    ...(serial === undefined ? {} : { serial }),
+    ...(blockSize === undefined ? {} : { logical_block_size: blockSize, physical_block_size: blockSize }),
+  };
+}
+
+/** Prepares, starts, hands the files over. */
+async function launch(drives: readonly Drive[]): Promise<{ qemu: StillQemu; prepared: PreparedDrives }> {
+  const prepared = await prepareDrives(drives, context);
+  const qemu = start(prepared);
+  await qemu.command('qmp_capabilities');
+  await prepared.dispose();
+  return { qemu, prepared };
+}
+
+describe('qemu takes', () => {
+  it('every kind of drive', async () => {
+    rawImage(inRoot('raw'), 3 << 20);
+    rawImage(inRoot('odd'), 1000);
+    qcow2Image(inRoot('qcow2'), '5M');
+    qcow2Image(inRoot('data'), '6M', '-o', `data_file=${inRoot('data.raw')},data_file_raw=on`);
+    overlayImage(inRoot('over1'), 'raw');
+    overlayImage(inRoot('over2'), 'over1', 'qcow2');
+    const foreign = ['vmdk', 'vdi', 'vhdx', 'vpc', 'qcow', 'qed', 'parallels'];
+    for (const format of foreign) qemuImg('create', '-q', '-f', format, inRoot(format), '8M');
+    const before = openFiles();
+    const { qemu } = await launch([
+      ...['raw', 'odd', 'qcow2', ...foreign].map((name) => fileDrive(name)),
+      fileDrive('data', { format: 'qcow2' }),
+      fileDrive('over2', { format: 'qcow2', label: 'LABEL', blockSize: 4096 }),
+      fileDrive('raw', { readonly: true }),
+      ...['odd', 'qcow2', ...foreign].map((name) => fileDrive(name, { readonly: false, discard: 'besteffort' })),
+      fileDrive('data', { format: 'qcow2', readonly: false, discard: 'enable', cacheMode: 'unsafe' }),
+      fileDrive('over2', { format: 'qcow2', readonly: false, copyOnRead: true }),
+      scratchDrive(9n << 20n),
+      scratchDrive(1n << 50n, { blockSize: 4096 }),
+    ]);
+    const blocks = (await qemu.command('query-block')) as { inserted: { 'node-name': string; ro: boolean; image: { 'virtual-size': number } } }[];
+    const mib = (count: number): number => count << 20;
+    const foreignSizes = foreign.map((format) => (format === 'vpc' ? expect.any(Number) : mib(8)));
+    expect(blocks.map((block) => block.inserted.image['virtual-size'])).toEqual([
+      mib(3), 1024, mib(5), ...foreignSizes, mib(6), mib(1), mib(3),
+      1024, mib(5), ...foreignSizes, mib(6), mib(1), mib(9), 2 ** 50,
+    ]);
+    expect(blocks.every((block) => !block.inserted.ro)).toBe(true);
+    expect(blocks.map((block) => block.inserted['node-name'])).toEqual(blocks.map((_block, index) => `drive${index}`));
+    expect(openFiles()).toBeLessThanOrEqual(before + 3);
+    expect(readdirSync(scene.run)).toEqual([]);
+    await qemu.stop();
+  });
+
+  it('drives through a hot-plug, too', async () => {
+    qcow2Image(inRoot('a'), '1M');
+    const prepared = await prepareDrives([fileDrive('a')], context);
+    const qemu = new StillQemu([]);
+    await qemu.command('qmp_capabilities');
+    for (const drive of prepared.drives) {
+      for (const node of drive.blockNodes) expect(await qemu.command('blockdev-add', node)).toEqual({});
+      expect(await qemu.command('device_add', device(drive))).toEqual({});
+    }
+    await prepared.dispose();
+    await qemu.stop();
+  });
+});
+
+describe('what is written', () => {
+  it('to a read-only drive never reaches an image', async () => {
+    writeFileSync(inRoot('raw'), Buffer.alloc(1 << 20, 'r'));
+    writeFileSync(inRoot('base'), Buffer.alloc(1 << 20, 'b'));
+    overlayImage(inRoot('over'), 'base');
+    const names = ['raw', 'base', 'over'];
+    const sums = names.map((name) => sha(inRoot(name)));
+    const { qemu } = await launch([fileDrive('raw'), fileDrive('over', { format: 'qcow2' })]);
+    for (const [node, pattern] of [['drive0', 'r'], ['drive1', 'b']] as const) {
+      const code = pattern.charCodeAt(0);
+      await qemu.io(node, `read -P ${code} 0 1M`);
+      await qemu.io(node, 'write -P 1 4096 64k');
+      await qemu.io(node, 'discard 512k 64k');
+      await qemu.io(node, 'flush');
+      await qemu.io(node, 'read -P 1 4096 64k');
+      await qemu.io(node, `read -P ${code} 0 4096`);
+    }
+    await qemu.stop();
+    expect(names.map((name) => sha(inRoot(name)))).toEqual(sums);
+  });
+
+  it('to a writable drive is in the image, and only there', async () => {
+    rawImage(inRoot('raw'), 1 << 20);
+    writeFileSync(inRoot('base'), Buffer.alloc(1 << 20, 'b'));
+    overlayImage(inRoot('over'), 'base');
+    qcow2Image(inRoot('split'), '1M', '-o', `data_file=${inRoot('split.raw')},data_file_raw=on`);
+    const base = sha(inRoot('base'));
+    const { qemu } = await launch([
+      fileDrive('raw', { readonly: false }),
+      fileDrive('over', { format: 'qcow2', readonly: false }),
+      fileDrive('split', { format: 'qcow2', readonly: false }),
+    ]);
+    for (const node of ['drive0', 'drive1', 'drive2']) await qemu.io(node, 'write -P 7 65536 4096');
+    await qemu.stop();
+    expect(sha(inRoot('base'))).toBe(base);
+    for (const raw of ['raw', 'split.raw']) {
+      const contents = readFileSync(inRoot(raw));
+      expect(contents.subarray(65536, 69632).equals(Buffer.alloc(4096, 7))).toBe(true);
+      expect(contents.subarray(0, 65536).equals(Buffer.alloc(65536))).toBe(true);
+    }
+    execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'read -P 7 65536 4096', '-c', 'read -P 98 69632 4096', inRoot('over')]);
+    expect(JSON.parse(qemuImg('check', '--output=json', inRoot('over')))).toMatchObject({ 'check-errors': 0 });
+  });
+
+  it('frees space only where discard is on', async () => {
+    for (const name of ['on', 'off']) writeFileSync(inRoot(name), Buffer.alloc(1 << 20, 'x'));
+    const { qemu } = await launch([fileDrive('on', { readonly: false, discard: 'enable' }), fileDrive('off', { readonly: false })]);
+    for (const node of ['drive0', 'drive1']) await qemu.io(node, 'discard 0 1M');
+    await qemu.stop();
+    expect(readFileSync(inRoot('on')).equals(Buffer.alloc(1 << 20))).toBe(true);
+    expect(readFileSync(inRoot('off')).equals(Buffer.alloc(1 << 20, 'x'))).toBe(true);
+  });
+});
+
+describe('references in headers', () => {
+  it('are read once: what changes afterwards is not followed', async () => {
+    writeFileSync(inRoot('mine'), Buffer.alloc(1 << 20, 'm'));
+    writeFileSync(inRoot('other'), Buffer.alloc(1 << 20, 'o'));
+    overlayImage(inRoot('over'), inRoot('mine'));
+    const prepared = await prepareDrives([fileDrive('over', { format: 'qcow2' })], context);
+    qemuImg('rebase', '-u', '-b', inRoot('other'), '-F', 'raw', inRoot('over'));
+    const qemu = start(prepared);
+    await qemu.command('qmp_capabilities');
+    await qemu.io('drive0', `read -P ${'m'.charCodeAt(0)} 0 1M`);
+    await qemu.stop();
+    await prepared.dispose();
+  });
+});
+
+describe('an image in use', () => {
+  it('elsewhere: a writable drive is refused by name, a read-only one is not', async () => {
+    rawImage(inRoot('raw'), 1 << 20);
+    qcow2Image(inRoot('qcow2'), '1M');
+    for (const name of ['raw', 'qcow2']) {
+      const holder = spawn('qemu-io', ['-f', name, inRoot(name)], { stdio: ['pipe', 'pipe', 'inherit'] });
+      running.push(holder);
+      await once(holder.stdout, 'data');
+      files.length = 0;
+      const { qemu: reader } = await launch([fileDrive(name)]);
+      await reader.stop();
+
+      files.length = 0;
+      const prepared = await prepareDrives([scratchDrive(512n), fileDrive(name, { readonly: false })], context);
+      const messages = await start(prepared).end();
+      await prepared.dispose();
+      expect(prepared.explain(messages)).toMatchObject({ reason: 'IMAGE_LOCKED', message: expect.stringContaining(`image '${name}' is in use`) });
+
+      // As a hot-plug would see it.
+      files.length = 0;
+      const again = await prepareDrives([fileDrive(name, { readonly: false })], context);
+      const qemu = new StillQemu([]);
+      await qemu.command('qmp_capabilities');
+      const [drive] = again.drives as [PreparedDrive];
+      const answers: unknown[] = [];
+      for (const node of drive.blockNodes) answers.push(await qemu.command('blockdev-add', node));
+      answers.push(await qemu.command('device_add', device(drive)));
+      const refused = answers.find((answer): answer is { error: string } => typeof (answer as { error?: unknown }).error === 'string');
+      expect(again.explain(refused?.error ?? '', drive)).toMatchObject({ reason: 'IMAGE_LOCKED', message: expect.stringContaining(`image '${name}' is in use`) });
+      await qemu.stop();
+      await again.dispose();
+      holder.stdin.end();
+      await once(holder, 'exit');
+    }
+  });
+
+  it('by a session: others cannot write it until qemu ends', async () => {
+    rawImage(inRoot('raw'), 1 << 20);
+    const { qemu } = await launch([fileDrive('raw', { readonly: false })]);
+    const write = (): string => execFileSync('qemu-io', ['-f', 'raw', '-c', 'write 0 512', inRoot('raw')], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+    expect(write).toThrow('lock');
+    await qemu.stop();
+    expect(write()).toContain('wrote 512');
+  });
+
+  it('twice in one session is refused', async () => {
+    rawImage(inRoot('raw'), 1 << 20);
+    const prepared = await prepareDrives([fileDrive('raw', { readonly: false }), fileDrive('raw', { readonly: false })], context);
+    const messages = await start(prepared).end();
+    await prepared.dispose();
+    expect(prepared.explain(messages)).toMatchObject({ reason: 'IMAGE_LOCKED', message: expect.stringContaining('attached twice') });
+  });
+
+  it('under a writable overlay: the base cannot be written', async () => {
+    rawImage(inRoot('base'), 1 << 20);
+    overlayImage(inRoot('over'), 'base');
+    const { qemu } = await launch([fileDrive('over', { format: 'qcow2', readonly: false })]);
+    expect(() => execFileSync('qemu-io', ['-f', 'raw', '-c', 'write 0 512', inRoot('base')], { stdio: ['ignore', 'pipe', 'pipe'] })).toThrow('lock');
+    await qemu.stop();
+  });
+});
+
+describe('an image that qemu cannot open', () => {
+  it('is explained by name', async () => {
+    qcow2Image(inRoot('bad'), '1M');
+    const bytes = readFileSync(inRoot('bad'));
+    bytes.writeUInt32BE(0x7fffffff, 36);
+    writeFileSync(inRoot('bad'), bytes);
+    const prepared = await prepareDrives([fileDrive('bad', { label: 'x' })], context);
+    const messages = await start(prepared).end();
+    await prepared.dispose();
+    const error = prepared.explain(messages);
+    expect(error).toMatchObject({ reason: 'IMAGE_UNUSABLE', message: expect.stringContaining("image 'bad' cannot be attached: Active L1 table") });
+    expect(error?.message).not.toContain('fdset');
+    expect(error?.message).not.toContain('-blockdev');
+  });
+
+  it('is refused by the probe, which needs no right on the file', async () => {
+    qemuImg('create', '-q', '-f', 'vdi', inRoot('good'), '3M');
+    chmodSync(inRoot('good'), 0o600);
+    const bytes = readFileSync(inRoot('good'));
+    bytes.writeUInt32LE(0x7fffffff, 0x180);
+    writeFileSync(inRoot('bad'), bytes);
+    const probe = context.probe as NonNullable<DriveContext['probe']>;
+    for (const [name, check] of [['good', (asked: Promise<bigint>) => expect(asked).resolves.toBe(3n << 20n)], ['bad', async (asked: Promise<bigint>) => expect(await errorOf(asked)).toMatchObject({ reason: 'IMAGE_UNUSABLE' })]] as const) {
+      const image = await openImage(name, context.imageRoots, 'read-only');
+      await check(probe(image, 'vdi', `image '${name}'`, context.signal));
+      await image.handle.close();
+    }
+  });
+});

@@ -1,0 +1,31 @@
+/** Another virtual machine that uses an image. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+
+export interface LockHolder {
+  /** Ends it; resolves when the image is free. */
+  release(): Promise<void>;
+}
+
+/** Starts a qemu, which does nothing but hold a raw image open for writing. */
+export async function holdImage(path: string): Promise<LockHolder> {
+  const [binary, machine] = process.arch === 'arm64' ? ['qemu-system-aarch64', 'virt'] : ['qemu-system-x86_64', 'q35'];
+  const child = spawn(binary, [
+    '-machine', machine, '-accel', 'tcg', '-S', '-nodefaults', '-no-user-config', '-display', 'none', '-qmp', 'stdio',
+    '-drive', `file=${path},format=raw,if=virtio`,
+  ], { stdio: ['pipe', 'pipe', 'pipe'] });
+  let messages = '';
+  child.stderr.on('data', (bytes: Buffer) => {
+    messages += bytes.toString();
+  });
+  const exited = once(child, 'exit');
+  // It greets when all its images are open.
+  const outcome = await Promise.race([once(child.stdout, 'data'), exited.then(() => undefined)]);
+  if (outcome === undefined) throw new Error(`qemu did not start: ${messages}`);
+  return {
+    release: async () => {
+      child.kill('SIGTERM');
+      await exited;
+    },
+  };
+}

@@ -1,0 +1,46 @@
+/** Processes of this machine, as /proc shows them. */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+
+export interface FoundProcess {
+  readonly pid: number;
+  /** Name of the program. */
+  readonly name: string;
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    return ''; // gone, or a thread of the kernel
+  }
+}
+
+/** True for a process that has ended and was not waited for. */
+function isZombie(pid: number): boolean {
+  return /\) [ZX] /.test(read(`/proc/${pid}/stat`));
+}
+
+/** Processes with `text` in their arguments or their environment, which children inherit. */
+export function processesThatMention(text: string): FoundProcess[] {
+  return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number)
+    .filter((pid) => pid !== process.pid && [`/proc/${pid}/cmdline`, `/proc/${pid}/environ`].some((path) => read(path).includes(text)))
+    .filter((pid) => !isZombie(pid))
+    .map((pid) => ({ pid, name: read(`/proc/${pid}/comm`).trim() }));
+}
+
+/** Resolves when a process is gone. */
+export async function ended(pid: number): Promise<void> {
+  while (read(`/proc/${pid}/stat`) !== '' && !isZombie(pid)) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+/** Memory of a process, bytes: what it has now, and the most it had since {@link resetPeakMemory}. */
+export function residentMemory(pid: number): { readonly now: number; readonly peak: number } {
+  const status = read(`/proc/${pid}/status`);
+  const kibibytes = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]);
+  return { now: kibibytes('VmRSS') * 1024, peak: kibibytes('VmHWM') * 1024 };
+}
+
+/** Makes the peak start anew. */
+export function resetPeakMemory(pid: number): void {
+  writeFileSync(`/proc/${pid}/clear_refs`, '5');
+}

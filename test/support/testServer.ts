@@ -1,0 +1,94 @@
+/** A server of its own for a test file: the real command, in a child process. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, realpath, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { processesThatMention, type FoundProcess } from './processes.js';
+
+/** The command, compiled. */
+export const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+
+/** How a server ended, and what it left; `clean` is how it should. */
+export interface ServerEnd {
+  readonly code: number | null;
+  /** Its children, and theirs, that still run. */
+  readonly processes: readonly FoundProcess[];
+  /** Names in the directory of its run directories. */
+  readonly files: readonly string[];
+}
+
+export const CLEAN_END: ServerEnd = { code: 0, processes: [], files: [] };
+
+export interface TestServer {
+  readonly address: string;
+  /** The image root; everything in it goes when the server does. */
+  readonly images: string;
+  /** Where the server makes its run directories. */
+  readonly temporary: string;
+  readonly process: ChildProcess;
+  /** What it wrote to standard error. */
+  log(): string;
+  /** What its sessions left running; its qemus, while it has sessions. */
+  machines(): readonly FoundProcess[];
+  /** Sends a signal, unless it ended before, and resolves when it is gone. */
+  stop(signal?: NodeJS.Signals): Promise<ServerEnd>;
+}
+
+export interface TestServerOptions {
+  readonly flags?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** An existing directory for its run directories, which stays. */
+  readonly temporary?: string;
+}
+
+/** The environment of the tests without what would change the server's defaults. */
+export function plainEnvironment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(GUESTFS_GRPC_|LIBGUESTFS_(?!CACHEDIR))/.test(name)));
+}
+
+/** Starts a server on a free port and waits until it listens. */
+export async function startTestServer({ flags = [], env = {}, temporary: given }: TestServerOptions = {}): Promise<TestServer> {
+  const base = await realpath(await mkdtemp(join(tmpdir(), 'guestfs-grpc-test-')));
+  const images = await mkdtemp(join(base, 'images-'));
+  const temporary = given ?? await mkdtemp(join(base, 'tmp-'));
+  const child = spawn(process.execPath, [MAIN, 'serve', '--listen', '127.0.0.1:0', '--image-root', images, ...flags], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...plainEnvironment(), LIBGUESTFS_TMPDIR: temporary, ...env },
+  });
+  let log = '';
+  child.stderr.on('data', (bytes: Buffer) => {
+    log += bytes.toString();
+  });
+  const exited = once(child, 'exit') as Promise<[number | null]>;
+  const address = await Promise.race([
+    (async () => {
+      for await (const line of createInterface({ input: child.stdout })) {
+        const match = /^listening on (.+)$/.exec(line);
+        if (match?.[1] !== undefined) return match[1];
+      }
+      throw new Error(`the server did not listen:\n${log}`);
+    })(),
+    exited.then(([code]) => {
+      throw new Error(`the server ended with ${code}:\n${log}`);
+    }),
+  ]);
+  const machines = (): readonly FoundProcess[] => processesThatMention(temporary).filter(({ pid }) => pid !== child.pid);
+  return {
+    address,
+    images,
+    temporary,
+    process: child,
+    log: () => log,
+    machines,
+    stop: async (signal = 'SIGTERM') => {
+      if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+      const [code] = await exited;
+      const end = { code, processes: machines(), files: await readdir(temporary) };
+      await rm(base, { recursive: true, force: true });
+      return end;
+    },
+  };
+}

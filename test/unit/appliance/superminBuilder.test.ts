@@ -1,0 +1,93 @@
+import { chmod, mkdir, readFile, stat, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { createSuperminBuilder } from '../../../src/appliance/superminBuilder.js';
+import { silentLogger } from '../../../src/common/logger.js';
+import { createScene, type Scene } from './scene.js';
+
+let scene: Scene;
+let cache: string;
+const never = new AbortController().signal;
+const own = `.guestfs-${process.geteuid?.() ?? 0}`;
+
+beforeEach(async () => {
+  scene = await createScene();
+  cache = join(scene.path, 'cache');
+});
+afterEach(() => scene.remove());
+
+/** A builder whose supermin is a script; it finds its output directory in `$out`. */
+async function builderOf(script: string) {
+  await scene.write('supermin', `#!/bin/sh\nfor out; do :; done\necho "$@" >> ${scene.path}/calls\n${script}\n`);
+  await chmod(join(scene.path, 'supermin'), 0o755);
+  return createSuperminBuilder(silentLogger, join(scene.path, 'supermin'));
+}
+
+const MAKE = 'sleep 0.1; mkdir -p "$out"; for f in kernel initrd root; do echo > "$out/$f"; touch -d 2001-01-01 "$out/$f"; done';
+const calls = async () => (await readFile(join(scene.path, 'calls'), 'utf8')).trim().split('\n');
+
+describe('building a supermin appliance', () => {
+  it('runs supermin as libguestfs does, in the cache that they share', async () => {
+    const supermin = await builderOf(MAKE);
+    await expect(supermin.build('/skeleton/supermin.d', cache, never)).resolves.toBe(join(cache, own, 'appliance.d'));
+    expect(await calls()).toEqual([
+      expect.stringMatching(new RegExp(`^--build --if-newer --lock ${cache}/${own}/lock --copy-kernel -f ext2 --host-cpu \\S+ /skeleton/supermin.d -o ${cache}/${own}/appliance.d$`)),
+    ]);
+  });
+
+  it('marks the files as used now, without which the next build would not be spared', async () => {
+    const supermin = await builderOf(MAKE);
+    const directory = await supermin.build('/s', cache, never);
+    for (const name of ['kernel', 'initrd', 'root']) expect((await stat(join(directory, name))).mtimeMs).toBeGreaterThan(Date.now() - 60_000);
+  });
+
+  it('builds once for all who ask at the same time', async () => {
+    const supermin = await builderOf(MAKE);
+    await Promise.all([supermin.build('/s', cache, never), supermin.build('/s', cache, never)]);
+    expect(await calls()).toHaveLength(1);
+    await supermin.build('/s', cache, never);
+    expect(await calls()).toHaveLength(2);
+  });
+
+  it('goes on for the others when one who asked goes away', async () => {
+    const supermin = await builderOf(MAKE);
+    const aborted = supermin.build('/s', cache, AbortSignal.timeout(10));
+    const other = supermin.build('/s', cache, never);
+    await expect(aborted).rejects.toMatchObject({ name: 'TimeoutError' });
+    await expect(other).resolves.toContain('appliance.d');
+  });
+
+  it('says what supermin said when it fails', async () => {
+    const supermin = await builderOf('echo "no kernel found" >&2; exit 1');
+    await expect(supermin.build('/s', cache, never)).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE', message: expect.stringContaining('no kernel found') });
+  });
+
+  it('says that supermin is not installed', async () => {
+    const supermin = createSuperminBuilder(silentLogger, join(scene.path, 'none'));
+    await expect(supermin.build('/s', cache, never)).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE', message: expect.stringContaining('ENOENT') });
+  });
+});
+
+describe('the cache', () => {
+  it('is made for this user and readable by all, whatever the umask', async () => {
+    const before = process.umask(0o077);
+    try {
+      await (await builderOf(MAKE)).build('/s', cache, never);
+    } finally {
+      process.umask(before);
+    }
+    expect((await stat(join(cache, own))).mode & 0o777).toBe(0o755);
+  });
+
+  it('is refused when others can write it', async () => {
+    await mkdir(join(cache, own), { recursive: true });
+    await chmod(join(cache, own), 0o777);
+    await expect((await builderOf(MAKE)).build('/s', cache, never)).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE', message: expect.stringContaining('can be written by others') });
+  });
+
+  it('is refused when it is a link', async () => {
+    await mkdir(cache);
+    await symlink(scene.path, join(cache, own));
+    await expect((await builderOf(MAKE)).build('/s', cache, never)).rejects.toThrow(/is not a directory/);
+  });
+});

@@ -1,0 +1,51 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { mkdtemp, realpath, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readConfig } from '../../../src/cli/config.js';
+import { parseFlags, UsageError } from '../../../src/cli/flags.js';
+
+let root = '';
+beforeAll(async () => {
+  root = await realpath(await mkdtemp(join(tmpdir(), 'guestfs-grpc-config-')));
+});
+afterAll(() => rm(root, { recursive: true }));
+
+const read = (args: string[], environment: NodeJS.ProcessEnv = {}) => readConfig(parseFlags(['--image-root', root, ...args], environment), environment);
+
+describe('configuration', () => {
+  it('has the documented defaults', async () => {
+    expect(await read([], { HOME: '/home/x' })).toMatchObject({
+      listen: '127.0.0.1:50051', maxSessions: 64, idleTimeoutMs: 3_600_000, debugService: false, logLevel: 'info', tls: undefined,
+      policy: { imageRoots: { directories: [root] }, allowed: new Set() },
+      defaults: { memsizeMb: 1280, smp: 1, accelerator: 'auto', path: '/home/x/.cache/guestfs-grpc/appliance/trixie', tmpdir: '/tmp', network: false },
+    });
+  });
+
+  it('takes libguestfs\'s variables', async () => {
+    const environment = {
+      LIBGUESTFS_PATH: '/a', LIBGUESTFS_HV: '/q', LIBGUESTFS_MEMSIZE: '700', LIBGUESTFS_TMPDIR: '/t', LIBGUESTFS_CACHEDIR: '/c', LIBGUESTFS_APPEND: 'x=y',
+      LIBGUESTFS_DEBUG: '1', LIBGUESTFS_TRACE: '1', LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg',
+    };
+    expect((await read([], environment)).defaults).toMatchObject({
+      path: '/a', hv: '/q', memsizeMb: 700, tmpdir: '/t', cachedir: '/c', append: 'x=y', verbose: true, trace: true, accelerator: 'tcg',
+    });
+  });
+
+  it('prefers flags to variables', async () => {
+    const { defaults } = await read(['--appliance', '/b', '--accel', 'kvm', '--memsize', '900'], { LIBGUESTFS_PATH: '/a', LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg', LIBGUESTFS_MEMSIZE: '700' });
+    expect(defaults).toMatchObject({ path: '/b', accelerator: 'kvm', memsizeMb: 900 });
+  });
+
+  it('never ends idle sessions when the timeout is 0', async () => {
+    expect((await read(['--idle-timeout', '0'])).idleTimeoutMs).toBeUndefined();
+  });
+
+  it.each([
+    [['--memsize', '100']], [['--smp', '0']], [['--smp', 'x']], [['--max-sessions=-1']], [['--listen', 'nonsense']], [['--listen', '1.2.3.4:99999']],
+    [['--accel', 'fast']], [['--allow', 'everything']], [['--log-level', 'loud']], [['--image-root', '/does/not/exist']], [['--tls-cert', 'x']],
+    [['--client-ca', 'x']], [['--launch', 'magic']],
+  ])('refuses %j', async (args) => {
+    await expect(read(args)).rejects.toBeInstanceOf(UsageError);
+  });
+});

@@ -1,0 +1,80 @@
+import { open } from 'node:fs/promises';
+import { describe, expect, it } from '@jest/globals';
+import { runTool, startProcess } from '../../../src/common/subprocess.js';
+
+const limits = { timeoutMs: 10_000, maxOutputBytes: 10_000, signal: new AbortController().signal };
+const shell = (script: string, options: Partial<Parameters<typeof runTool>[2]> = {}) => runTool('sh', ['-c', script], { ...limits, ...options });
+
+describe('a short command', () => {
+  it('gives its outputs and exit code', async () => {
+    await expect(shell('echo out; echo err >&2; exit 3')).resolves.toEqual({ exitCode: 3, stdout: 'out\n', stderr: 'err\n', overLimit: false });
+  });
+
+  it('gets input, descriptors and a small environment', async () => {
+    const file = await open('/proc/self/comm');
+    const result = await shell('cat; cat <&3; env | sort', { input: 'in\n', fds: [file.fd], env: { EXTRA: '1' } });
+    await file.close();
+    const lines = result.stdout.split('\n');
+    expect(lines[0]).toBe('in');
+    expect(lines.slice(2).map((line) => line.split('=')[0])).toEqual(['EXTRA', 'LC_ALL', 'PATH', 'PWD', '']);
+  });
+
+  it('has no input when it is given none', async () => {
+    await expect(shell('cat')).resolves.toMatchObject({ exitCode: 0, stdout: '' });
+  });
+
+  it('is killed when it takes too long, whatever it does about it', async () => {
+    await expect(shell('trap "" TERM; while :; do :; done', { timeoutMs: 100 })).resolves.toMatchObject({ exitCode: undefined, overLimit: true });
+  });
+
+  it('is killed when it says too much', async () => {
+    const result = await shell('while :; do echo 0123456789; done', { maxOutputBytes: 1000 });
+    expect(result.overLimit).toBe(true);
+    expect(result.stdout.length).toBeLessThanOrEqual(1000);
+  });
+
+  it('is no result when it cannot be started', async () => {
+    await expect(runTool('/no/such/program', [], limits)).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
+  it('ends with the reason of the signal', async () => {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(new Error('enough')), 50);
+    await expect(shell('sleep 10', { signal: controller.signal })).rejects.toThrow('enough');
+    await expect(shell('true', { signal: controller.signal })).rejects.toThrow('enough');
+  });
+});
+
+describe('a long-lived process', () => {
+  it('has two-way channels, then descriptors, and tells its end though nobody reads them', async () => {
+    const file = await open('/proc/self/comm');
+    const started = await startProcess('sh', ['-c', 'read line <&3; echo "got $line" >&4; cat <&5 >/dev/null; echo unread >&3; exit 7'], {
+      channels: 2,
+      fds: [file.fd],
+      env: {},
+      cwd: '/',
+    });
+    await file.close();
+    const answer = new Promise((resolve) => started.channels[1]?.once('data', resolve));
+    started.channels[0]?.write('hello\n');
+    expect(String(await answer)).toBe('got hello\n');
+    await expect(started.exited).resolves.toEqual({ exitCode: 7, signal: undefined });
+  });
+
+  it('is in a session of its own', async () => {
+    const started = await startProcess('sh', ['-c', 'cut -d" " -f6 /proc/$$/stat >&3'], { channels: 1, fds: [], env: {}, cwd: '/' });
+    const session = new Promise((resolve) => started.channels[0]?.once('data', resolve));
+    expect(Number(String(await session))).toBe(started.pid);
+    await started.exited;
+  });
+
+  it('can be killed', async () => {
+    const started = await startProcess('sleep', ['60'], { channels: 1, fds: [], env: {}, cwd: '/' });
+    started.kill('SIGKILL');
+    await expect(started.exited).resolves.toEqual({ exitCode: undefined, signal: 'SIGKILL' });
+  });
+
+  it('is an error when it cannot be started', async () => {
+    await expect(startProcess('/no/such/program', [], { channels: 1, fds: [], env: {}, cwd: '/' })).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+});

@@ -1,0 +1,62 @@
+/** What the tour is made of, without a server. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { arch, platform, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createHash } from 'node:crypto';
+import { Metadata } from '@grpc/grpc-js';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { reasonOf } from '../../../demo/client/errorInfo.js';
+import { sha256Of, writeNoise } from '../../../demo/guest/noise.js';
+import { tinyProgram } from '../../../demo/guest/tinyProgram.js';
+import { bar, bytes, harmless, seconds } from '../../../demo/terminal/format.js';
+import { GuestfsError } from '../../../src/common/errors.js';
+import { silentLogger } from '../../../src/common/logger.js';
+import { toStatus } from '../../../src/server/statusMapping.js';
+
+let directory: string;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'tour-'));
+});
+afterAll(() => rmSync(directory, { recursive: true }));
+
+describe('format', () => {
+  it('shows sizes, times and parts', () => {
+    expect([bytes(0), bytes(1536), bytes(1n << 30n)]).toEqual(['0 bytes', '1.5 KiB', '1 GiB']);
+    expect([seconds(1234), seconds(61_000)]).toEqual(['1.23 s', '61.0 s']);
+    expect([bar(0.5, 4), bar(-1, 2), bar(7, 2)]).toEqual(['██░░', '░░', '██']);
+  });
+
+  it('takes from foreign text what would steer a terminal', () => {
+    expect(harmless('\u001b[31mred\u0007\u009b')).toBe('red  ');
+  });
+});
+
+describe('the program in the guest', () => {
+  (platform() === 'linux' && arch() === 'x64' ? it : it.skip)('runs, and exits with 0', () => {
+    const path = join(directory, 'program');
+    writeFileSync(path, tinyProgram(), { mode: 0o755 });
+    expect(() => execFileSync(path)).not.toThrow();
+  });
+});
+
+describe('noise', () => {
+  it('is the same every time, and has the sum that it says', async () => {
+    const [one, other] = [join(directory, 'one'), join(directory, 'other')];
+    const sum = await writeNoise(one, 2);
+    expect(await writeNoise(other, 2)).toBe(sum);
+    expect(await sha256Of(one)).toBe(sum);
+    expect(createHash('sha256').update(readFileSync(other)).digest('hex')).toBe(sum);
+  });
+});
+
+describe('the reason of an error', () => {
+  it('is read out of what the server sends', () => {
+    const { metadata } = toStatus(new GuestfsError('IMAGE_LOCKED', 'in use'), { action: 'launch' }, silentLogger);
+    expect(reasonOf(metadata)).toBe('IMAGE_LOCKED');
+  });
+
+  it('is empty where there is none', () => {
+    expect(reasonOf(new Metadata())).toBe('');
+  });
+});

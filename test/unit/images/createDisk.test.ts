@@ -1,0 +1,120 @@
+import { mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { createDisk, type CreateDiskContext, type DiskToCreate } from '../../../src/images/createDisk.js';
+import { errorOf, makeScene, openFiles, qcow2Image, qemuImg, rawImage, type Scene } from './scene.js';
+
+let scene: Scene;
+let context: CreateDiskContext;
+beforeEach(() => {
+  scene = makeScene();
+  context = { imageRoots: { directories: [scene.root] }, signal: new AbortController().signal };
+});
+afterEach(() => scene.remove());
+
+const inRoot = (name: string): string => join(scene.root, name);
+const info = (name: string): Record<string, unknown> => JSON.parse(qemuImg('info', '--output=json', inRoot(name))) as Record<string, unknown>;
+
+describe('raw disks', () => {
+  it.each([
+    [undefined, 0],
+    ['off', 0],
+    ['sparse', 0],
+    ['full', 1 << 20],
+  ])('preallocation %s', async (preallocation, allocated) => {
+    await createDisk({ filename: 'a.img', format: 'raw', size: 1n << 20n, ...(preallocation === undefined ? {} : { preallocation }) }, context);
+    const stats = statSync(inRoot('a.img'));
+    expect(stats.size).toBe(1 << 20);
+    expect(stats.blocks * 512).toBeGreaterThanOrEqual(allocated);
+    if (allocated === 0) expect(stats.blocks * 512).toBeLessThan(8192);
+  });
+
+  it('has exactly the size asked for', async () => {
+    await createDisk({ filename: 'a.img', format: 'raw', size: 1001n }, context);
+    expect(statSync(inRoot('a.img')).size).toBe(1001);
+  });
+
+  it('overwrites a file', async () => {
+    writeFileSync(inRoot('a.img'), 'x'.repeat(5000));
+    await createDisk({ filename: inRoot('a.img'), format: 'raw', size: 512n }, context);
+    expect(statSync(inRoot('a.img'))).toMatchObject({ size: 512 });
+  });
+});
+
+describe('qcow2 disks', () => {
+  it('plain', async () => {
+    await createDisk({ filename: 'a.qcow2', format: 'qcow2', size: 10n << 30n }, context);
+    expect(info('a.qcow2')).toMatchObject({ format: 'qcow2', 'virtual-size': 10 * 2 ** 30 });
+    expect(info('a.qcow2')).not.toHaveProperty('backing-filename');
+  });
+
+  it('with options', async () => {
+    await createDisk({ filename: 'a.qcow2', format: 'qcow2', size: 1n << 20n, compat: '0.10', clustersize: 4096, preallocation: 'metadata' }, context);
+    expect(info('a.qcow2')).toMatchObject({ 'cluster-size': 4096, 'format-specific': { data: { compat: '0.10' } } });
+    await createDisk({ filename: 'b.qcow2', format: 'qcow2', size: 1n << 20n, compat: '1.1', preallocation: 'full' }, context);
+    expect(info('b.qcow2')['actual-size']).toBeGreaterThanOrEqual(1 << 20);
+  });
+
+  it('on a backing file beside it, whose size and format it takes', async () => {
+    mkdirSync(inRoot('sub'));
+    rawImage(inRoot('sub/base.img'), 3 << 20);
+    await createDisk({ filename: 'sub/a.qcow2', format: 'qcow2', size: -1n, backingfile: 'base.img' }, context);
+    expect(info('sub/a.qcow2')).toMatchObject({ 'virtual-size': 3 << 20, 'backing-filename': 'base.img', 'backing-filename-format': 'raw' });
+  });
+
+  it('on a backing file that is relative to an image root', async () => {
+    mkdirSync(inRoot('sub'));
+    qcow2Image(inRoot('base.qcow2'), '4M');
+    await createDisk({ filename: 'sub/a.qcow2', format: 'qcow2', size: -1n, backingfile: 'base.qcow2', backingformat: 'qcow2' }, context);
+    expect(info('sub/a.qcow2')).toMatchObject({ 'virtual-size': 4 << 20, 'backing-filename': inRoot('base.qcow2'), 'backing-filename-format': 'qcow2' });
+  });
+
+  it('on an absolute backing file', async () => {
+    rawImage(inRoot('base, with=comma'), 1 << 20);
+    await createDisk({ filename: 'a.qcow2', format: 'qcow2', size: -1n, backingfile: inRoot('base, with=comma'), backingformat: 'raw' }, context);
+    expect(info('a.qcow2')).toMatchObject({ 'backing-filename': inRoot('base, with=comma') });
+  });
+});
+
+describe('what is refused leaves nothing behind', () => {
+  const raw = { format: 'raw', size: 512n };
+  const qcow2 = { format: 'qcow2', size: 512n };
+  it.each<[string, Partial<DiskToCreate>, string, string]>([
+    ['size 0', { ...raw, size: 0n }, 'BAD_ARGUMENT', 'size'],
+    ['size -1', { ...qcow2, size: -1n }, 'BAD_ARGUMENT', 'size'],
+    ['a size with a backing file', { ...qcow2, backingfile: 'base.img' }, 'BAD_ARGUMENT', 'size'],
+    ['another format', { ...raw, format: 'vmdk' }, 'BAD_ARGUMENT', "'vmdk'"],
+    ['raw with backing file', { ...raw, size: -1n, backingfile: 'base.img' }, 'BAD_ARGUMENT', 'backingfile'],
+    ['raw with backing format', { ...raw, backingformat: 'raw' }, 'BAD_ARGUMENT', 'backingformat'],
+    ['raw with compat', { ...raw, compat: '1.1' }, 'BAD_ARGUMENT', 'compat'],
+    ['raw with cluster size', { ...raw, clustersize: 65536 }, 'BAD_ARGUMENT', 'clustersize'],
+    ['raw with metadata', { ...raw, preallocation: 'metadata' }, 'BAD_ARGUMENT', 'preallocation'],
+    ['raw with an odd preallocation', { ...raw, preallocation: 'toString' }, 'BAD_ARGUMENT', 'preallocation'],
+    ['qcow2 with an odd preallocation', { ...qcow2, preallocation: 'falloc' }, 'BAD_ARGUMENT', 'preallocation'],
+    ['an odd compat', { ...qcow2, compat: '2' }, 'BAD_ARGUMENT', 'compat'],
+    ['a small cluster', { ...qcow2, clustersize: 256 }, 'BAD_ARGUMENT', 'clustersize'],
+    ['a large cluster', { ...qcow2, clustersize: 4194304 }, 'BAD_ARGUMENT', 'clustersize'],
+    ['an uneven cluster', { ...qcow2, clustersize: 1000 }, 'BAD_ARGUMENT', 'clustersize'],
+    ['an odd backing format', { ...qcow2, size: -1n, backingfile: 'base.img', backingformat: 'raw,x=y' }, 'BAD_ARGUMENT', 'backingformat'],
+    ['an unknown backing format', { ...qcow2, size: -1n, backingfile: 'base.img', backingformat: 'nbd' }, 'IMAGE_UNUSABLE', 'known formats'],
+    ['a wrong backing format', { ...qcow2, size: -1n, backingfile: 'base.img', backingformat: 'qcow2' }, 'IMAGE_UNUSABLE', "not in format 'qcow2'"],
+    ['a missing backing file', { ...qcow2, size: -1n, backingfile: 'gone.img' }, 'IMAGE_MISSING', 'gone.img'],
+    ['a backing file outside', { ...qcow2, size: -1n, backingfile: '/etc/passwd', backingformat: 'raw' }, 'OUTSIDE_IMAGE_ROOTS', '/etc/passwd'],
+    ['a backing file over a network', { ...qcow2, size: -1n, backingfile: 'nbd:localhost:1' }, 'IMAGE_UNUSABLE', 'plain file name'],
+    ['itself as backing file', { ...qcow2, size: -1n, backingfile: 'new.img' }, 'IMAGE_UNUSABLE', 'itself'],
+    ['a place outside', { ...raw, filename: '../out/new.img' }, 'OUTSIDE_IMAGE_ROOTS', 'new.img'],
+    ['a place behind a link', { ...raw, filename: 'trap/new.img' }, 'OUTSIDE_IMAGE_ROOTS', 'new.img'],
+    ['a missing directory', { ...raw, filename: 'gone/new.img' }, 'IMAGE_MISSING', 'gone'],
+    ['a size that no file has', { ...raw, size: 1n << 62n }, 'EFBIG', 'size'],
+    ['an impossible size', { ...qcow2, size: 1n << 60n }, 'EFBIG', 'cannot be made'],
+  ])('%s', async (_what, disk, reason, words) => {
+    rawImage(inRoot('base.img'), 1 << 20);
+    symlinkSync(scene.outside, inRoot('trap'));
+    const before = openFiles();
+    const error = await errorOf(createDisk({ filename: 'new.img', format: 'raw', size: 512n, ...disk }, context));
+    expect(error).toMatchObject({ reason, message: expect.stringContaining(words) });
+    expect(readdirSync(scene.root).sort()).toEqual(['base.img', 'trap']);
+    expect(readdirSync(scene.outside)).toEqual([]);
+    expect(openFiles()).toBe(before);
+  });
+});

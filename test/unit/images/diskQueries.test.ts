@@ -1,0 +1,91 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { diskFormat, diskHasBackingFile, diskVirtualSize, type DiskQueryContext } from '../../../src/images/diskQueries.js';
+import { unusableImage } from '../../../src/images/recognise.js';
+import { errorOf, makeScene, openFiles, overlayImage, qcow2Image, qemuImg, rawImage, type Scene } from './scene.js';
+
+let scene: Scene;
+let context: DiskQueryContext;
+let probed: string[];
+beforeEach(() => {
+  scene = makeScene();
+  probed = [];
+  context = {
+    imageRoots: { directories: [scene.root] },
+    signal: new AbortController().signal,
+    probe: (_image, format, subject) => {
+      probed.push(format);
+      return subject.includes('bad') ? Promise.reject(unusableImage(subject, 'is bad')) : Promise.resolve(77n);
+    },
+  };
+});
+afterEach(() => scene.remove());
+
+const inRoot = (name: string): string => join(scene.root, name);
+const ask = async (name: string): Promise<[string, bigint, boolean]> => {
+  const before = openFiles();
+  const answer = [await diskFormat(name, context), await diskVirtualSize(name, context), await diskHasBackingFile(name, context)] as [string, bigint, boolean];
+  expect(openFiles()).toBe(before);
+  return answer;
+};
+
+describe('what an image is', () => {
+  it('raw', async () => {
+    rawImage(inRoot('a'), 1000);
+    expect(await ask('a')).toEqual(['raw', 1024n, false]);
+  });
+
+  it('empty', async () => {
+    rawImage(inRoot('a'), 0);
+    expect(await ask('a')).toEqual(['raw', 0n, false]);
+  });
+
+  it('qcow2, larger than a number holds exactly', async () => {
+    qcow2Image(inRoot('a'), '1T');
+    expect(await ask('a')).toEqual(['qcow2', 1n << 40n, false]);
+  });
+
+  it('an overlay, even if what lies under it is gone or not allowed', async () => {
+    overlayImage(inRoot('a'), '/etc/shadow');
+    overlayImage(inRoot('b'), 'gone', null);
+    expect(await ask('a')).toEqual(['qcow2', 1n << 20n, true]);
+    expect(await ask('b')).toEqual(['qcow2', 1n << 20n, true]);
+  });
+
+  it('luks: the size is that of what is inside', async () => {
+    const container = Buffer.alloc(8192);
+    container.write('LUKS\xba\xbe\0\x01', 'latin1');
+    container.writeUInt32BE(6144 / 512, 104);
+    writeFileSync(inRoot('a'), container);
+    expect(await ask('a')).toEqual(['luks', 2048n, false]);
+  });
+
+  it('foreign formats are put to qemu', async () => {
+    qemuImg('create', '-q', '-f', 'vdi', inRoot('a'), '1M');
+    qemuImg('create', '-q', '-f', 'qed', '-u', '-b', '/x', '-F', 'raw', inRoot('b'), '1M');
+    expect(await ask('a')).toEqual(['vdi', 77n, false]);
+    expect(await ask('b')).toEqual(['qed', 77n, true]);
+    expect(probed).toEqual(['vdi', 'vdi', 'qed', 'qed']);
+    qemuImg('create', '-q', '-f', 'vdi', inRoot('bad'), '1M');
+    expect(await errorOf(diskFormat('bad', context))).toMatchObject({ reason: 'IMAGE_UNUSABLE' });
+  });
+
+  it('extents are not followed', async () => {
+    qemuImg('create', '-q', '-f', 'vmdk', '-o', 'subformat=monolithicFlat', inRoot('a'), '1M');
+    expect(await errorOf(diskVirtualSize('a', context))).toMatchObject({ reason: 'IMAGE_UNUSABLE', message: expect.stringContaining('other files') });
+    expect(probed).toEqual([]);
+  });
+
+  it.each([
+    ['gone', 'IMAGE_MISSING'],
+    ['/etc/passwd', 'OUTSIDE_IMAGE_ROOTS'],
+    ['.', 'IMAGE_UNUSABLE'],
+    ['damaged', 'IMAGE_UNUSABLE'],
+  ])('refuses %s', async (name, reason) => {
+    writeFileSync(inRoot('damaged'), Buffer.from('QFI\xfb\0\0\0\x03', 'latin1'));
+    for (const question of [diskFormat, diskVirtualSize, diskHasBackingFile]) {
+      expect(await errorOf(question(name, context))).toMatchObject({ reason });
+    }
+  });
+});

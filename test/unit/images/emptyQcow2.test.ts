@@ -1,0 +1,41 @@
+import { execFileSync } from 'node:child_process';
+import { open } from 'node:fs/promises';
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { MAX_QCOW2_SIZE, writeEmptyQcow2 } from '../../../src/images/emptyQcow2.js';
+import { makeScene, qemuImg, type Scene } from './scene.js';
+
+let scene: Scene;
+beforeEach(() => {
+  scene = makeScene();
+});
+afterEach(() => scene.remove());
+
+describe('writeEmptyQcow2', () => {
+  it.each([
+    ['one sector', 512n],
+    ['a GiB', 1n << 30n],
+    ['one L1 cluster, full', 4n << 40n],
+    ['two L1 clusters', (4n << 40n) + 512n],
+    ['the largest', MAX_QCOW2_SIZE],
+  ])('makes what qemu-img finds sound: %s', async (_what, size) => {
+    const path = join(scene.root, 'x.qcow2');
+    const file = await open(path, 'wx+');
+    await writeEmptyQcow2(file, size);
+    await file.close();
+    expect(JSON.parse(qemuImg('check', '--output=json', path))).toMatchObject({ 'check-errors': 0 });
+    expect(JSON.parse(qemuImg('check', '--output=json', path))).not.toHaveProperty('leaks');
+    expect(JSON.parse(qemuImg('info', '--output=json', path))).toMatchObject({ format: 'qcow2', 'virtual-size': Number(size) });
+    expect(statSync(path).blocks * 512).toBeLessThan(64 * 1024);
+    // It takes data.
+    execFileSync('qemu-io', ['-f', 'qcow2', '-c', `write -P 7 ${size - 512n} 512`, path]);
+    expect(JSON.parse(qemuImg('check', '--output=json', path))).toMatchObject({ 'check-errors': 0, 'allocated-clusters': 1 });
+  });
+
+  it('refuses more than qcow2 holds', async () => {
+    const file = await open(join(scene.root, 'x.qcow2'), 'wx+');
+    await expect(writeEmptyQcow2(file, MAX_QCOW2_SIZE + 1n)).rejects.toThrow(RangeError);
+    await file.close();
+  });
+});

@@ -1,0 +1,97 @@
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { createForeignProbe } from '../../../src/images/foreignProbe.js';
+import type { OpenImage } from '../../../src/security/pathPolicy.js';
+import { errorOf, makeScene, rawImage, type Scene } from './scene.js';
+
+let scene: Scene;
+let file: FileHandle;
+let image: OpenImage;
+const signal = new AbortController().signal;
+beforeEach(async () => {
+  scene = makeScene();
+  const path = rawImage(join(scene.root, 'a.img'), 4096);
+  writeFileSync(path, 'the image');
+  file = await open(path);
+  image = { handle: file, path, kind: 'file', size: 4096n };
+});
+afterEach(async () => {
+  await file.close();
+  scene.remove();
+});
+
+/** Stands for qemu: a shell script. */
+function emulator(script: string): string {
+  const path = join(scene.base, 'qemu');
+  writeFileSync(path, `#!/bin/sh\n${script}\n`);
+  chmodSync(path, 0o755);
+  chmodSync(scene.base, 0o755);
+  return path;
+}
+const probeWith = (script: string) => createForeignProbe({ qemuBinary: emulator(script), user: undefined });
+const NODES = `{"return": [{"node-name": "file", "image": {"virtual-size": 1}}, {"node-name": "image", "image": {"virtual-size": 1048576}}]}`;
+
+describe('the probe', () => {
+  it('finds the size of the node that it asked for', async () => {
+    const probe = probeWith(`echo '{"QMP": {}}'; echo '{"return": {}}'; echo '${NODES}'`);
+    expect(await probe(image, 'vdi', 'image', signal)).toBe(1048576n);
+  });
+
+  it('gives the image as a descriptor, limits, and no path', async () => {
+    const seen = join(scene.run, 'seen');
+    const probe = probeWith(`{ echo "$@"; cat; cat /proc/self/limits; cat <&3; } > ${seen}; echo '${NODES}'`);
+    await probe(image, 'vmdk', 'image', signal);
+    const said = readFileSync(seen, 'utf8');
+    expect(said).toContain('-add-fd fd=3,set=1');
+    expect(said).toContain('-sandbox on');
+    expect(said).toContain('"driver":"vmdk","file":"file"');
+    expect(said).toContain('"backing":null');
+    expect(said).toMatch(/Max cpu time +10 +10 /);
+    expect(said).toMatch(/Max address space +1073741824 +1073741824 /);
+    expect(said).toContain('the image');
+    expect(said).not.toContain('a.img');
+  });
+
+  it('runs as the user it is given', async () => {
+    if (process.getuid?.() !== 0) return;
+    const probe = createForeignProbe({ qemuBinary: emulator(`echo "{\\"return\\": [{\\"node-name\\": \\"image\\", \\"image\\": {\\"virtual-size\\": $(id -u)$(id -G | tr -d ' ')}}]}"`), user: { uid: 65534, gid: 65534 } });
+    expect(await probe(image, 'vdi', 'image', signal)).toBe(6553465534n);
+  });
+
+  it.each([
+    ['an error of qemu', `echo '{"error": {"class": "GenericError", "desc": "Image not in VDI format in /dev/fdset/1"}}'`, "image 'a' cannot be opened in format 'vdi': Image not in VDI format in it"],
+    ['silence', 'exit 0', 'qemu gave up on it'],
+    ['its death', 'kill -9 $$', 'qemu gave up on it'],
+    ['a message', 'echo "out of memory" >&2; exit 1', 'out of memory'],
+    ['nonsense', 'echo "[1, {]"; echo 7; echo null; echo \'{"return": [{}, {"node-name": "image"}]}\'', 'qemu gave up on it'],
+    ['a negative size', `echo '{"return": [{"node-name": "image", "image": {"virtual-size": -1}}]}'`, 'qemu gave up on it'],
+    ['endless words', 'exec yes', 'takes too long'],
+    ['endless work', 'ulimit -t 1; while :; do :; done', 'qemu gave up on it'],
+  ])('turns %s into an error', async (_what, script, words) => {
+    expect(await errorOf(probeWith(script)(image, 'vdi', "image 'a'", signal))).toMatchObject({ reason: 'IMAGE_UNUSABLE', message: expect.stringContaining(words) });
+  });
+
+  it('runs two at a time', async () => {
+    const log = join(scene.run, 'log');
+    const probe = probeWith(`echo + >> ${log}; sleep 0.1; echo - >> ${log}; echo '${NODES}'`);
+    await Promise.all(Array.from({ length: 5 }, () => probe(image, 'vdi', 'image', signal)));
+    let running = 0;
+    let most = 0;
+    for (const mark of readFileSync(log, 'utf8').trim().split('\n')) {
+      running += mark === '+' ? 1 : -1;
+      most = Math.max(most, running);
+    }
+    expect([running, most]).toEqual([0, 2]);
+  });
+
+  it('stops with its signal', async () => {
+    const abort = new AbortController();
+    const started = performance.now();
+    const probing = probeWith('exec sleep 20')(image, 'vdi', 'image', abort.signal).catch((error: unknown) => error);
+    setTimeout(() => abort.abort(new Error('enough')), 50);
+    expect(await probing).toMatchObject({ message: 'enough' });
+    expect(performance.now() - started).toBeLessThan(5000);
+  });
+});

@@ -1,0 +1,193 @@
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { truncate, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { GuestfsError } from '../../../src/common/errors.js';
+import { prepareDrives, type DriveContext, type PreparedDrives } from '../../../src/images/prepareDrives.js';
+import type { FdAccess } from '../../../src/qemu/fdSets.js';
+import { errorOf, fileDrive, makeScene, openFiles, overlayImage, qcow2Image, qemuImg, rawImage, scratchDrive, type Scene } from './scene.js';
+
+let scene: Scene;
+let given: { file: FileHandle; access: FdAccess }[];
+let abort: AbortController;
+let context: DriveContext;
+let before: number;
+
+beforeEach(() => {
+  scene = makeScene();
+  given = [];
+  abort = new AbortController();
+  context = {
+    runDirectory: scene.run,
+    imageRoots: { directories: [scene.root] },
+    signal: abort.signal,
+    fdSets: {
+      add(file, access) {
+        given.push({ file, access });
+        return `/dev/fdset/${given.length}`;
+      },
+    },
+  };
+  before = openFiles();
+});
+afterEach(() => scene.remove());
+
+const inRoot = (name: string): string => join(scene.root, name);
+const accessOf = (prepared: PreparedDrives, node: string): FdAccess | undefined => {
+  const found = prepared.drives.flatMap((drive) => drive.blockNodes).find((one) => one['node-name'] === node);
+  return given[Number(String(found?.['filename']).split('/').at(-1)) - 1]?.access;
+};
+
+describe('prepareDrives', () => {
+  it('keeps the order, and says what the devices need', async () => {
+    rawImage(inRoot('a.img'), 1 << 20);
+    qcow2Image(inRoot('b.qcow2'), '2M');
+    const prepared = await prepareDrives(
+      [fileDrive('b.qcow2', { label: 'two' }), fileDrive('a.img', { readonly: false, blockSize: 4096 }), scratchDrive(1n << 20n, { label: 'tmp', cacheMode: 'unsafe' })],
+      context,
+    );
+    expect(prepared.drives).toMatchObject([
+      { topNode: 'drive0', serial: 'two', blockSize: undefined, format: 'qcow2', subject: "image 'b.qcow2'" },
+      { topNode: 'drive1', serial: undefined, blockSize: 4096, format: 'raw', subject: "image 'a.img'" },
+      { topNode: 'drive2', serial: 'tmp', blockSize: undefined, format: 'raw', subject: 'a scratch drive' },
+    ]);
+    expect(prepared.drives.map((drive) => drive.blockNodes.at(-1)?.['node-name'])).toEqual(['drive0', 'drive1', 'drive2']);
+    expect(accessOf(prepared, 'drive0-file')).toBe('read-only');
+    expect(accessOf(prepared, 'drive0-overlay')).toBe('read-write');
+    expect(accessOf(prepared, 'drive1-file')).toBe('read-write');
+    expect(accessOf(prepared, 'drive2-file')).toBe('read-write');
+    await prepared.dispose();
+  });
+
+  it('numbers nodes as it is told', async () => {
+    const prepared = await prepareDrives([scratchDrive(512n)], { ...context, firstIndex: 7 });
+    expect(prepared.drives[0]?.topNode).toBe('drive7');
+    await prepared.dispose();
+  });
+
+  it('opens read-only images so that nobody can write them', async () => {
+    rawImage(inRoot('base.img'), 1 << 20);
+    overlayImage(inRoot('a.qcow2'), 'base.img');
+    const prepared = await prepareDrives([fileDrive('a.qcow2', { format: 'qcow2' }), fileDrive('a.qcow2', { format: 'qcow2', readonly: false })], context);
+    for (const { file, access } of given) {
+      const write = file.write('').then(() => 'read-write', () => 'read-only');
+      // An empty write still fails on a descriptor that is open for reading.
+      expect(await write).toBe(access);
+    }
+    expect(accessOf(prepared, 'drive1-backing1-file')).toBe('read-only');
+    await prepared.dispose();
+  });
+
+  it('leaves no name of a temporary disk behind, and no file open', async () => {
+    rawImage(inRoot('a.img'), 1 << 20);
+    const prepared = await prepareDrives([fileDrive('a.img'), scratchDrive(1n << 30n)], context);
+    expect(readdirSync(scene.run)).toEqual([]);
+    expect(openFiles()).toBe(before + 3);
+    await Promise.all([prepared.dispose(), prepared.dispose()]);
+    await prepared.dispose();
+    expect(openFiles()).toBe(before);
+  });
+
+  it('makes overlays and scratch disks that only the server can open', async () => {
+    rawImage(inRoot('a.img'), 1 << 20);
+    const prepared = await prepareDrives([fileDrive('a.img'), scratchDrive(1n << 30n)], context);
+    for (const { file, access } of given.filter((one) => one.access === 'read-write')) {
+      const stats = await file.stat();
+      expect({ access, mode: stats.mode & 0o777, links: stats.nlink }).toEqual({ access, mode: 0o600, links: 0 });
+      expect(stats.blocks * 512).toBeLessThan(64 * 1024);
+    }
+    await prepared.dispose();
+  });
+
+  it('gives overlays the size of their image', async () => {
+    rawImage(inRoot('odd.img'), 1000);
+    const prepared = await prepareDrives([fileDrive('odd.img')], context);
+    const header = Buffer.alloc(32);
+    await given.find((one) => one.access === 'read-write')?.file.read(header, 0, 32, 0);
+    expect(header.readBigUInt64BE(24)).toBe(1024n);
+    await prepared.dispose();
+  });
+
+  it('keeps scratch disks that no file can hold in qcow2', async () => {
+    const size = 1n << 50n;
+    const holds = await truncate(rawImage(join(scene.run, 'try'), 0), Number(size)).then(() => 'raw', () => 'qcow2');
+    rmSync(join(scene.run, 'try'));
+    const prepared = await prepareDrives([scratchDrive(size), scratchDrive(1n << 20n)], context);
+    expect(prepared.drives.map((drive) => drive.format)).toEqual([holds, 'raw']);
+    await prepared.dispose();
+    expect(await errorOf(prepareDrives([scratchDrive(1n << 62n)], context))).toMatchObject({ reason: 'EFBIG' });
+    expect(openFiles()).toBe(before);
+  });
+
+  it.each([
+    ['a missing image', { path: 'gone.img' }, 'IMAGE_MISSING', "'gone.img'"],
+    ['an empty image', { path: 'empty.img' }, 'IMAGE_UNUSABLE', 'is empty'],
+    ['an image outside', { path: '/etc/passwd' }, 'OUTSIDE_IMAGE_ROOTS', '/etc/passwd'],
+    ['discard on a read-only drive', { path: 'a.img', options: { discard: 'enable' } }, 'ENOTSUP', 'read-only'],
+    ['discard on a format without', { path: 'a.vdi', options: { discard: 'enable', readonly: false } }, 'ENOTSUP', "'vdi'"],
+    ['a format that needs qemu, without it', { path: 'a.vdi' }, 'IMAGE_UNUSABLE', "'vdi'"],
+  ] as const)('refuses %s, and leaves nothing behind', async (_what, wrong, reason, words) => {
+    rawImage(inRoot('a.img'), 1 << 20);
+    writeFileSync(inRoot('empty.img'), '');
+    qemuImg('create', '-q', '-f', 'vdi', inRoot('a.vdi'), '1M');
+    const drive = fileDrive(wrong.path, 'options' in wrong ? wrong.options : {});
+    const error = await errorOf(prepareDrives([fileDrive('a.img'), drive, scratchDrive(1n << 20n)], context));
+    expect(error).toMatchObject({ reason, message: expect.stringContaining(words) });
+    expect(openFiles()).toBe(before);
+    expect(readdirSync(scene.run)).toEqual([]);
+  });
+
+  it('reports the first of several wrong drives', async () => {
+    for (let turn = 0; turn < 5; turn++) {
+      const error = await errorOf(prepareDrives([fileDrive('sub/../x/first.img'), fileDrive('second.img'), fileDrive('')], context));
+      expect(error.message).toContain('first.img');
+    }
+  });
+
+  it('takes the size of a foreign image from the probe', async () => {
+    qemuImg('create', '-q', '-f', 'vdi', inRoot('a.vdi'), '3M');
+    const asked: unknown[] = [];
+    const probe: DriveContext['probe'] = (image, format, subject) => {
+      asked.push([image.path, format, subject]);
+      return Promise.resolve(3n << 20n);
+    };
+    const prepared = await prepareDrives([fileDrive('a.vdi'), fileDrive('a.vdi', { readonly: false, discard: 'besteffort' })], { ...context, probe });
+    expect(asked).toEqual(Array(2).fill([inRoot('a.vdi'), 'vdi', "image 'a.vdi'"]));
+    expect(prepared.drives[1]?.blockNodes.at(-1)).toMatchObject({ driver: 'vdi' });
+    expect(prepared.drives[1]?.blockNodes.at(-1)).not.toHaveProperty('backing');
+    await prepared.dispose();
+  });
+
+  it('stops when it is told to, with the reason given', async () => {
+    rawImage(inRoot('a.img'), 1 << 20);
+    const reason = new GuestfsError('CANCELLED', 'no longer wanted');
+    const preparing = errorOf(prepareDrives([fileDrive('a.img'), scratchDrive(1n << 20n)], context));
+    abort.abort(reason);
+    expect(await preparing).toBe(reason);
+    expect(openFiles()).toBe(before);
+  });
+
+  it('explains what qemu says about its files', async () => {
+    rawImage(inRoot('a.img'), 1 << 20);
+    const prepared = await prepareDrives([fileDrive('a.img', { readonly: false })], context);
+    expect(prepared.explain('Is another process using the image [/dev/fdset/1]?')).toMatchObject({ reason: 'IMAGE_LOCKED', message: expect.stringContaining("'a.img'") });
+    expect(prepared.explain('Failed to get "write" lock', prepared.drives[0])?.message).toContain("'a.img'");
+    expect(prepared.explain('something else')).toBeUndefined();
+    await prepared.dispose();
+  });
+
+  it('prepares 60 drives without a process for each', async () => {
+    const drives = Array.from({ length: 60 }, (_, index) => {
+      rawImage(inRoot(`${index}.img`), 1 << 20);
+      return fileDrive(`${index}.img`);
+    });
+    const started = performance.now();
+    const prepared = await prepareDrives(drives, context);
+    const took = performance.now() - started;
+    const runs = performance.now();
+    for (let run = 0; run < 30; run++) qemuImg('--version');
+    expect(took).toBeLessThan(performance.now() - runs);
+    await prepared.dispose();
+    expect(openFiles()).toBe(before);
+  });
+});

@@ -1,0 +1,89 @@
+/** Directories and images for tests of drives. */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync, truncateSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { jest } from '@jest/globals';
+import { GuestfsError } from '../../../src/common/errors.js';
+import type { Drive } from '../../../src/images/drive.js';
+
+// Each image is a run of qemu-img, and the machine may be busy.
+jest.setTimeout(60_000);
+
+/** An image root `in`, a directory `out` outside of it, and `run` for temporary disks. */
+export interface Scene {
+  readonly base: string;
+  readonly root: string;
+  readonly outside: string;
+  readonly run: string;
+  remove(): void;
+}
+
+export function makeScene(): Scene {
+  const base = realpathSync(mkdtempSync(join(tmpdir(), 'images-')));
+  const [root, outside, run] = ['in', 'out', 'run'].map((name) => join(base, name)) as [string, string, string];
+  for (const directory of [root, outside, run]) mkdirSync(directory);
+  return { base, root, outside, run, remove: () => rmSync(base, { recursive: true, force: true }) };
+}
+
+/** Runs `qemu-img` with words. */
+export function qemuImg(...args: readonly string[]): string {
+  return execFileSync('qemu-img', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+export function rawImage(path: string, bytes: number): string {
+  writeFileSync(path, '');
+  truncateSync(path, bytes);
+  return path;
+}
+
+export function qcow2Image(path: string, size: string, ...options: readonly string[]): string {
+  qemuImg('create', '-q', '-f', 'qcow2', ...options, path, size);
+  return path;
+}
+
+/** A qcow2 image that names a backing file, whether that is there or not; `format` null: and does not state its format. */
+export function overlayImage(path: string, backing: string, format: string | null = 'raw'): string {
+  qemuImg('create', '-q', '-f', 'qcow2', '-u', '-b', backing, '-F', format ?? 'raw', path, '1M');
+  if (format === null) {
+    // qemu-img no longer makes images without a backing format: make the field one that nobody knows.
+    const image = readFileSync(path);
+    image.writeUInt32BE(0x11111111, image.indexOf(Buffer.from([0xe2, 0x79, 0x2a, 0xca])));
+    writeFileSync(path, image);
+  }
+  return path;
+}
+
+/** A drive as a session would have it. */
+export function fileDrive(path: string, options: Partial<Drive> = {}): Drive {
+  return { ...DEFAULTS, source: { kind: 'file', path }, ...options };
+}
+
+export function scratchDrive(size: bigint, options: Partial<Drive> = {}): Drive {
+  return { ...DEFAULTS, source: { kind: 'scratch', size }, readonly: false, ...options };
+}
+
+const DEFAULTS = {
+  format: undefined,
+  readonly: true,
+  label: undefined,
+  cacheMode: 'writeback',
+  discard: 'disable',
+  copyOnRead: false,
+  blockSize: undefined,
+} as const;
+
+/** The error that a promise rejects with, which must be one for clients. */
+export async function errorOf(promise: Promise<unknown>): Promise<GuestfsError> {
+  const error = await promise.then(
+    () => new Error('nothing was thrown'),
+    (thrown: unknown) => thrown,
+  );
+  if (error instanceof GuestfsError) return error;
+  throw error;
+}
+
+/** How many files this process has open. */
+export function openFiles(): number {
+  return readdirSync('/proc/self/fd').length;
+}

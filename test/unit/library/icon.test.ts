@@ -1,0 +1,92 @@
+import { describe, expect, it } from '@jest/globals';
+import { GuestfsError } from '../../../src/common/errors.js';
+import { inspectionActions } from '../../../src/library/inspection.js';
+import { inTurn } from './fakes.js';
+
+/** A file of a guest: what `file` says of it, and its size. */
+interface GuestFile {
+  readonly description?: string;
+  readonly size?: number;
+}
+const PNG = 'PNG image data, 32 x 32, 8-bit/color RGBA, non-interlaced';
+
+function guest(type: string, distro: string, files: Readonly<Record<string, GuestFile>>, version = '1.0'): ReturnType<typeof inTurn> {
+  const [major, minor] = version.split('.').map(Number);
+  const known = (path: string): GuestFile => {
+    const found = files[path];
+    if (found === undefined) throw new GuestfsError('ENOENT', `${path}: No such file or directory`);
+    return found;
+  };
+  return inTurn('inspect_get_icon', {
+    answers: {
+      inspect_get_type: { name: type }, inspect_get_distro: { distro }, inspect_get_major_version: { major }, inspect_get_minor_version: { minor },
+      inspect_get_windows_systemroot: { systemroot: '/Windows' },
+      case_sensitive_path: ({ path }: { path: string }) => ({ rpath: path.replace('/etc/', '/Etc/') }),
+      is_file: ({ path }: { path: string }) => ({ fileflag: path in files }),
+      realpath: ({ path }: { path: string }) => ({ rpath: path }),
+      file: ({ path }: { path: string }) => ({ description: known(path).description ?? PNG }),
+      filesize: ({ file }: { file: string }) => ({ size: BigInt(known(file).size ?? 100) }),
+    },
+    files: { download: ({ remotefilename }: { remotefilename: string }) => [Buffer.from(remotefilename)] },
+  });
+}
+
+/** The path of the icon that is taken, which is what these guests have in it. */
+async function iconOf(context: ReturnType<typeof inTurn>, options: { favicon?: boolean; highquality?: boolean } = {}): Promise<string> {
+  return (await inspectionActions.inspect_get_icon(context, { root: '/dev/sda1', ...options })).icon.toString();
+}
+
+describe('inspect_get_icon', () => {
+  const FAVICON = { '/etc/favicon.png': {} };
+  const DEBIAN = { '/usr/share/pixmaps/debian-logo.png': {} };
+
+  it('prefers a favicon, unless that is not wanted or not good enough', async () => {
+    const context = (): ReturnType<typeof inTurn> => guest('linux', 'debian', { ...FAVICON, ...DEBIAN });
+    expect(await iconOf(context())).toBe('/etc/favicon.png');
+    expect(await iconOf(context(), { favicon: false })).toBe('/usr/share/pixmaps/debian-logo.png');
+    expect(await iconOf(context(), { highquality: true })).toBe('/usr/share/pixmaps/debian-logo.png');
+  });
+
+  it.each([
+    ['fedora', '40.0', '/usr/share/icons/hicolor/96x96/apps/fedora-logo-icon.png'],
+    ['centos', '6.9', '/usr/share/pixmaps/redhat/shadowman-transparent.png'],
+    ['rocky', '9.1', '/usr/share/icons/hicolor/96x96/apps/system-logo-icon.png'],
+    ['opensuse', '15.5', '/usr/share/icons/hicolor/24x24/apps/distributor.png'],
+    ['ubuntu', '22.04', '/usr/share/help/C/ubuntu-help/figures/ubuntu-logo.png'],
+  ])('finds that of %s %s', async (distro, version, path) => {
+    expect(await iconOf(guest('linux', distro, { [path]: {} }, version))).toBe(path);
+  });
+
+  it('finds none that is good enough of Ubuntu', async () => {
+    expect(await iconOf(guest('linux', 'ubuntu', { '/usr/share/icons/gnome/24x24/places/ubuntu-logo.png': {} }), { highquality: true })).toBe('');
+  });
+
+  it.each([
+    ['not a PNG', { description: 'JPEG image data' }],
+    ['too small in pixels', { description: 'PNG image data, 15 x 32, x' }],
+    ['too large in pixels', { description: 'PNG image data, 32 x 1025, x' }],
+    ['without pixels', { description: 'PNG image data, broken' }],
+    ['too large for its pixels', { size: 32 * 32 * 4 + 1 }],
+  ])('does not take a file that is %s', async (_what, file) => {
+    expect(await iconOf(guest('linux', 'archlinux', { '/etc/favicon.png': file }))).toBe('');
+  });
+
+  it('takes one as large as its pixels allow', async () => {
+    expect(await iconOf(guest('linux', 'archlinux', { '/etc/favicon.png': { size: 32 * 32 * 4 } }))).toBe('/etc/favicon.png');
+  });
+
+  it('looks into Windows in its own letters', async () => {
+    expect(await iconOf(guest('windows', 'windows', { '/Etc/favicon.png': {} }, '10.0'))).toBe('/Etc/favicon.png');
+    const windows8 = '/ProgramData/Microsoft/Windows Live/WLive48x48.png';
+    expect(await iconOf(guest('windows', 'windows', { [windows8]: {} }, '6.2'))).toBe(windows8);
+    expect(await iconOf(guest('windows', 'windows', { [windows8]: { size: 8193 } }, '6.2'))).toBe('');
+    expect(await iconOf(guest('windows', 'windows', { [windows8]: {} }, '6.1'))).toBe('');
+    expect(await iconOf(guest('windows', 'windows', { [windows8]: {} }, '6.2'), { highquality: true })).toBe('');
+  });
+
+  it('converts nothing', async () => {
+    const context = guest('linux', 'cirros', { '/usr/share/cirros/logo': { description: 'ASCII text' } });
+    expect(await iconOf(context)).toBe('');
+    expect(context.daemon.actions).not.toContain('download');
+  });
+});

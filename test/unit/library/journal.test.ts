@@ -1,0 +1,47 @@
+import { describe, expect, it } from '@jest/globals';
+import { ANSWER_LIMIT } from '../../../src/library/answerLimit.js';
+import { journalActions } from '../../../src/library/journal.js';
+import { inTurn } from './fakes.js';
+
+function field(content: Buffer | string, length = Buffer.byteLength(content)): Buffer {
+  const header = Buffer.alloc(8);
+  header.writeBigUInt64BE(BigInt(length));
+  return Buffer.concat([header, Buffer.from(content as string)]);
+}
+
+function entry(...fields: readonly Buffer[]): ReturnType<typeof inTurn> {
+  const bytes = Buffer.concat(fields);
+  return inTurn('journal_get', { files: { *internal_journal_get() {
+    for (let at = 0; at < bytes.length; at += 5000) yield bytes.subarray(at, at + 5000);
+  } } });
+}
+
+describe('journal_get', () => {
+  it('takes an entry apart', async () => {
+    const context = entry(field('MESSAGE=a=b\0c'), field('EMPTY='), field(Buffer.from([0x58, 0x3d, 0xff])));
+    expect(await journalActions.journal_get(context, {})).toEqual({ fields: [
+      { attrname: 'MESSAGE', attrval: Buffer.from('a=b\0c') },
+      { attrname: 'EMPTY', attrval: Buffer.alloc(0) },
+      { attrname: 'X', attrval: Buffer.from([0xff]) },
+    ] });
+  });
+
+  it('gives no fields of an empty entry', async () => {
+    expect(await journalActions.journal_get(entry(), {})).toEqual({ fields: [] });
+  });
+
+  it.each([
+    ['cut off in a length', [Buffer.alloc(7)]],
+    ['with a field longer than itself', [field('A=b', 4)]],
+    ['with a length that overflows', [Buffer.alloc(8, 0xff), Buffer.from('A=b')]],
+    ['with a field without a name', [field('nothing')]],
+    ['with a zero byte in a name', [field('A\0B=c')]],
+    ['with a field of nothing', [field('')]],
+  ])('refuses an entry %s', async (_what, fields) => {
+    await expect(journalActions.journal_get(entry(...fields), {})).rejects.toMatchObject({ reason: 'DAEMON_ERROR' });
+  });
+
+  it('refuses an entry that no client could receive', async () => {
+    await expect(journalActions.journal_get(entry(field(`A=${'b'.repeat(ANSWER_LIMIT)}`)), {})).rejects.toMatchObject({ reason: 'MESSAGE_TOO_LARGE', message: expect.stringContaining('JournalSetDataThreshold') });
+  });
+});

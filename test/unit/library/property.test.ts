@@ -1,0 +1,223 @@
+import { mkdtempSync, realpathSync, rmdirSync, symlinkSync, unlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import type { LibraryContext } from '../../../src/library/context.js';
+import { propertyActions } from '../../../src/library/property.js';
+import type { Allowable } from '../../../src/security/policy.js';
+import { aside, makePolicy } from './fakes.js';
+
+/** A session on a server that allows all, or only some. */
+function server(allowed: readonly Allowable[] = ['host-actions', 'custom-qemu', 'network']): LibraryContext {
+  return aside('set_path', { policy: makePolicy(allowed) });
+}
+
+describe('numbers and names', () => {
+  it('have the limits of the library', async () => {
+    const context = server();
+    await propertyActions.set_memsize(context, { memsize: 256 });
+    expect(await propertyActions.get_memsize(context, {})).toEqual({ memsize: 256 });
+    await expect(propertyActions.set_memsize(context, { memsize: 255 })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT', message: expect.stringContaining('at least 256') });
+    await propertyActions.set_smp(context, { smp: 255 });
+    expect(await propertyActions.get_smp(context, {})).toEqual({ smp: 255 });
+    for (const smp of [0, -1, 256]) await expect(propertyActions.set_smp(context, { smp })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT' });
+    await propertyActions.set_identifier(context, { identifier: 'aZ_0-' });
+    expect(await propertyActions.get_identifier(context, {})).toEqual({ identifier: 'aZ_0-' });
+    for (const identifier of ['a b', 'é', 'a\n', 'a/b']) await expect(propertyActions.set_identifier(context, { identifier })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT' });
+    await propertyActions.set_identifier(context, { identifier: '' });
+  });
+});
+
+describe('switches', () => {
+  it.each([
+    ['autosync', true], ['direct', false], ['network', false], ['pgroup', false], ['selinux', false], ['trace', false], ['verbose', false],
+  ] as const)('%s is %s at first, and then what it is set to', async (name, first) => {
+    const context = server();
+    type Get = (context: LibraryContext, request: object) => Promise<Record<string, boolean>>;
+    const get = propertyActions[`get_${name}`] as unknown as Get;
+    const set = propertyActions[`set_${name}`] as unknown as Get;
+    expect(await get(context, {})).toEqual({ [name]: first });
+    await set(context, { [name]: !first });
+    expect(await get(context, {})).toEqual({ [name]: !first });
+  });
+
+  it('recovery_proc and program', async () => {
+    const context = server();
+    expect(await propertyActions.get_recovery_proc(context, {})).toEqual({ recoveryproc: true });
+    await propertyActions.set_recovery_proc(context, { recoveryproc: false });
+    expect(await propertyActions.get_recovery_proc(context, {})).toEqual({ recoveryproc: false });
+    await propertyActions.set_program(context, { program: 'virt-p2v' });
+    expect(await propertyActions.get_program(context, {})).toEqual({ program: 'virt-p2v' });
+  });
+
+  it('network needs leave to be on, none to be off', async () => {
+    await expect(propertyActions.set_network(server([]), { network: true })).rejects.toMatchObject({ reason: 'NOT_ALLOWED', message: expect.stringContaining('--allow network') });
+    await propertyActions.set_network(server([]), { network: false });
+  });
+});
+
+describe('settings of the host', () => {
+  const made: string[] = [];
+  const directory = (): string => {
+    const path = realpathSync(mkdtempSync(join(tmpdir(), 'property-')));
+    made.push(path);
+    return path;
+  };
+  afterEach(() => {
+    for (const path of made.splice(0)) rmdirSync(path);
+  });
+
+  it.each([
+    ['set_append', { append: 'x' }, 'host-actions'],
+    ['set_path', { searchpath: '/x' }, 'host-actions'],
+    ['set_hv', { hv: '/bin/sh' }, 'custom-qemu'],
+    ['set_qemu', { hv: '/bin/sh' }, 'custom-qemu'],
+    ['config', { hvparam: '-x', hvvalue: undefined }, 'custom-qemu'],
+    ['set_tmpdir', { tmpdir: '/' }, 'host-actions'],
+    ['set_cachedir', { cachedir: '/' }, 'host-actions'],
+    ['set_backend', { backend: 'direct' }, 'host-actions'],
+    ['set_attach_method', { backend: 'direct' }, 'host-actions'],
+    ['set_backend_settings', { settings: [] }, 'host-actions'],
+    ['set_backend_setting', { name: 'a', val: 'b' }, 'host-actions'],
+    ['clear_backend_setting', { name: 'a' }, 'host-actions'],
+    ['parse_environment', {}, 'host-actions'],
+    ['parse_environment_list', { environment: [] }, 'host-actions'],
+  ] as const)('%s needs leave', async (name, request, setting) => {
+    const context = aside(name);
+    const before = { ...context.session.settings };
+    const act = propertyActions[name] as (context: LibraryContext, request: object) => Promise<object>;
+    await expect(act(context, request)).rejects.toMatchObject({ reason: 'NOT_ALLOWED', details: { metadata: { setting: `--allow ${setting}` } } });
+    expect(context.session.settings).toEqual(before);
+  });
+
+  it('append and path go back when they are unset', async () => {
+    const context = server();
+    await propertyActions.set_append(context, { append: 'foo=1' });
+    expect(await propertyActions.get_append(context, {})).toEqual({ append: 'foo=1' });
+    await propertyActions.set_append(context, {});
+    expect(await propertyActions.get_append(context, {})).toEqual({ append: undefined });
+    await propertyActions.set_path(context, { searchpath: '/a:/b' });
+    expect(await propertyActions.get_path(context, {})).toEqual({ path: '/a:/b' });
+    await propertyActions.set_path(context, {});
+    expect(await propertyActions.get_path(context, {})).toEqual({ path: '/appliance' });
+  });
+
+  it('the hypervisor is the one that was set, or the default one', async () => {
+    const context = server();
+    expect((await propertyActions.get_hv(context, {})).hv).toMatch(/qemu-system-/);
+    await propertyActions.set_hv(context, { hv: '/opt/qemu' });
+    expect(await propertyActions.get_hv(context, {})).toEqual({ hv: '/opt/qemu' });
+    expect(await propertyActions.get_qemu(context, {})).toEqual({ hv: '/opt/qemu' });
+    await propertyActions.set_qemu(context, {});
+    expect((await propertyActions.get_qemu(context, {})).hv).toMatch(/qemu-system-/);
+  });
+
+  it('directories are made absolute, must be there, and go back', async () => {
+    const context = server();
+    const real = directory();
+    const link = `${real}-link`;
+    symlinkSync(real, link);
+    await propertyActions.set_tmpdir(context, { tmpdir: link });
+    unlinkSync(link);
+    expect(await propertyActions.get_tmpdir(context, {})).toEqual({ tmpdir: real });
+    expect(await propertyActions.get_sockdir(context, {})).toEqual({ sockdir: real });
+    await expect(propertyActions.set_tmpdir(context, { tmpdir: `${real}/nosuch` })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT' });
+    await expect(propertyActions.set_cachedir(context, { cachedir: '/etc/passwd' })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT', message: expect.stringContaining('not a directory') });
+    await propertyActions.set_tmpdir(context, {});
+    expect(await propertyActions.get_tmpdir(context, {})).toEqual({ tmpdir: '/tmp' });
+    expect(await propertyActions.get_cachedir(context, {})).toEqual({ cachedir: '/var/tmp' });
+  });
+
+  it('options of qemu are kept in order, but for the reserved ones', async () => {
+    const context = server();
+    await propertyActions.config(context, { hvparam: '-a', hvvalue: '1' });
+    await propertyActions.config(context, { hvparam: '-b' });
+    expect(context.session.settings.extraQemuArguments).toEqual([['-a', '1'], ['-b', undefined]]);
+    await expect(propertyActions.config(context, { hvparam: '-vnc', hvvalue: ':1' })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT' });
+  });
+});
+
+describe('backend settings', () => {
+  it('are found by name', async () => {
+    const context = server();
+    await propertyActions.set_backend_settings(context, { settings: ['a', 'b=1', 'bb=2', 'c='] });
+    expect(await propertyActions.get_backend_setting(context, { name: 'a' })).toEqual({ val: '1' });
+    expect(await propertyActions.get_backend_setting(context, { name: 'bb' })).toEqual({ val: '2' });
+    expect(await propertyActions.get_backend_setting(context, { name: 'c' })).toEqual({ val: '' });
+    await expect(propertyActions.get_backend_setting(context, { name: 'd' })).rejects.toMatchObject({ reason: 'ESRCH' });
+  });
+
+  it('are replaced and removed', async () => {
+    const context = server();
+    await propertyActions.set_backend_settings(context, { settings: ['a', 'a=2', 'b'] });
+    await propertyActions.set_backend_setting(context, { name: 'a', val: '3' });
+    expect(await propertyActions.get_backend_settings(context, {})).toEqual({ settings: ['b', 'a=3'] });
+    expect(await propertyActions.clear_backend_setting(context, { name: 'a' })).toEqual({ count: 1 });
+    expect(await propertyActions.clear_backend_setting(context, { name: 'a' })).toEqual({ count: 0 });
+  });
+
+  it.each([
+    [['force_tcg'], 'tcg'], [['force_tcg=1'], 'tcg'], [['force_tcg=0'], 'auto'], [['force_kvm=true'], 'kvm'], [['other'], 'auto'],
+  ] as const)('%j ask for %s', async (settings, accelerator) => {
+    const context = server();
+    await propertyActions.set_backend_settings(context, { settings: [...settings] });
+    expect(context.session.settings.accelerator).toBe(accelerator);
+    await propertyActions.set_backend_settings(context, { settings: [] });
+    expect(context.session.settings.accelerator).toBe('auto');
+  });
+
+  it('the backend has the names of the library, and there is one', async () => {
+    const context = server();
+    expect(await propertyActions.get_backend(context, {})).toEqual({ backend: 'direct' });
+    expect(await propertyActions.get_attach_method(context, {})).toEqual({ backend: 'appliance' });
+    await propertyActions.set_attach_method(context, { backend: 'appliance' });
+    expect(await propertyActions.get_backend(context, {})).toEqual({ backend: 'direct' });
+    for (const backend of ['libvirt', 'unix:/x', 'directly', '']) await expect(propertyActions.set_backend(context, { backend })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT' });
+  });
+});
+
+describe('parse_environment_list', () => {
+  const parse = async (...environment: string[]): Promise<LibraryContext['session']['settings']> => {
+    const context = server();
+    await propertyActions.parse_environment_list(context, { environment });
+    return context.session.settings;
+  };
+
+  it('reads what the library reads', async () => {
+    const given = await parse(
+      'LIBGUESTFS_TRACE=on', 'LIBGUESTFS_DEBUG=1', 'LIBGUESTFS_MEMSIZE= 512 MB', 'LIBGUESTFS_PATH=/p', 'LIBGUESTFS_QEMU=/q', 'LIBGUESTFS_APPEND=a b',
+      'LIBGUESTFS_BACKEND_SETTINGS=force_tcg:x=1', 'LIBGUESTFS_ATTACH_METHOD=appliance', 'OTHER=1',
+    );
+    expect(given).toMatchObject({ trace: true, verbose: true, memsizeMb: 512, path: '/p', hv: '/q', append: 'a b', backendSettings: ['force_tcg', 'x=1'], accelerator: 'tcg' });
+  });
+
+  it('takes empty variables for unset ones, where the library does', async () => {
+    expect(await parse('LIBGUESTFS_MEMSIZE=', 'LIBGUESTFS_PATH=', 'LIBGUESTFS_HV=', 'LIBGUESTFS_TMPDIR=', 'LIBGUESTFS_APPEND=')).toMatchObject({ memsizeMb: 1280, path: '/appliance', hv: undefined, append: '' });
+  });
+
+  it('sets both directories by TMPDIR', async () => {
+    expect(await parse('TMPDIR=/')).toMatchObject({ tmpdir: '/', cachedir: '/' });
+    expect(await parse('TMPDIR=/', 'LIBGUESTFS_CACHEDIR=/tmp')).toMatchObject({ tmpdir: '/', cachedir: realpathSync('/tmp') });
+  });
+
+  it.each([
+    'LIBGUESTFS_TRACE=2', 'LIBGUESTFS_TRACE=', 'LIBGUESTFS_DEBUG=maybe', 'LIBGUESTFS_MEMSIZE=much', 'LIBGUESTFS_MEMSIZE=12x', 'LIBGUESTFS_MEMSIZE=99999999999',
+    'LIBGUESTFS_BACKEND=libvirt', 'LIBGUESTFS_TMPDIR=/nosuch',
+  ])('refuses %s', async (variable) => {
+    await expect(parse(variable)).rejects.toMatchObject({ reason: 'BAD_ARGUMENT' });
+  });
+
+  it('needs more leave for a qemu of the client', async () => {
+    await expect(propertyActions.parse_environment_list(server(['host-actions']), { environment: ['LIBGUESTFS_HV=/bin/sh'] })).rejects.toMatchObject({ reason: 'NOT_ALLOWED' });
+  });
+});
+
+describe('what means something only inside the process', () => {
+  it.each([
+    'c_pointer', 'get_libvirt_requested_credentials', 'get_libvirt_requested_credential_prompt', 'get_libvirt_requested_credential_challenge',
+    'get_libvirt_requested_credential_defresult', 'set_libvirt_requested_credential', 'set_libvirt_supported_credentials',
+  ] as const)('%s says what to use instead', async (name) => {
+    const act = propertyActions[name] as (context: LibraryContext, request: object) => Promise<object>;
+    await expect(act(aside(name), {})).rejects.toMatchObject({ reason: 'NOT_OVER_NETWORK', message: expect.stringContaining('Instead') });
+  });
+});

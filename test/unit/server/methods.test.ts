@@ -1,0 +1,27 @@
+import { describe, expect, it } from '@jest/globals';
+import { daemonCalls } from '../../../gen/calls/index.js';
+import { services } from '../../../gen/services.js';
+import { areas } from '../../../src/actions/areas.js';
+import { camelCase, pascalCase } from '../../../src/actions/names.js';
+import { hasRpc, isFileIn, isFileOut, isStreamedAnswer } from '../../../src/actions/shape.js';
+import { libraryActions } from '../../../src/library/index.js';
+import { methodOf } from '../../../src/server/methods.js';
+
+const rpcs = areas.flatMap((area) => area.actions.filter(hasRpc).map((action) => ({ area, action })));
+
+describe('the RPCs', () => {
+  it('are one for each of the 600 public actions and the 4 of DebugService', () => {
+    expect(rpcs.filter(({ area }) => area.name !== 'debug')).toHaveLength(600);
+    expect(rpcs.filter(({ area }) => area.name === 'debug')).toHaveLength(4);
+    expect(Object.values(services).flatMap((service) => Object.keys(service))).toHaveLength(604);
+  });
+
+  it.each(rpcs.map(({ area, action }) => [action.name, area, action] as const))('%s has its path, its kind of stream and something that does it', (_name, area, action) => {
+    const { method } = methodOf(services[area.name] ?? {}, action);
+    expect(method.path).toBe(`/guestfs.v1.${area.service ?? ''}/${pascalCase(action.name)}`);
+    expect(method.requestStream).toBe(isFileIn(action));
+    expect(method.responseStream).toBe(isFileOut(action) || isStreamedAnswer(action));
+    if (action.impl === 'daemon') expect(daemonCalls[camelCase(action.name)]).toMatchObject({ action: action.name, procedure: action.procedure });
+    else expect(libraryActions).toHaveProperty(action.name);
+  });
+});

@@ -1,0 +1,86 @@
+import { describe, expect, it } from '@jest/globals';
+import { status, type Metadata } from '@grpc/grpc-js';
+import { GuestfsError } from '../../../src/common/errors.js';
+import { createLogger, silentLogger } from '../../../src/common/logger.js';
+import { shorten, statusOf, toStatus } from '../../../src/server/statusMapping.js';
+import { errorInfoOf } from '../../support/errorInfo.js';
+
+/** Bytes that the status takes in the trailers: text percent-encoded, details in base64. */
+function trailerSize({ details, metadata }: { details: string; metadata: Metadata }): number {
+  const [bytes] = metadata.get('grpc-status-details-bin');
+  return encodeURI(details).length + (bytes as Buffer).toString('base64').length;
+}
+
+describe('statusOf', () => {
+  it.each([
+    ['ENOENT', status.NOT_FOUND],
+    ['EEXIST', status.ALREADY_EXISTS],
+    ['EINVAL', status.INVALID_ARGUMENT],
+    ['EPERM', status.PERMISSION_DENIED],
+    ['EACCES', status.PERMISSION_DENIED],
+    ['ENOSPC', status.RESOURCE_EXHAUSTED],
+    ['EDQUOT', status.RESOURCE_EXHAUSTED],
+    ['EMFILE', status.RESOURCE_EXHAUSTED],
+    ['ENOTSUP', status.UNIMPLEMENTED],
+    ['EOPNOTSUPP', status.UNIMPLEMENTED],
+    ['EINTR', status.CANCELLED],
+    ['ENOTEMPTY', status.FAILED_PRECONDITION],
+    ['EBUSY', status.FAILED_PRECONDITION],
+    ['EROFS', status.FAILED_PRECONDITION],
+    ['DAEMON_ERROR', status.UNKNOWN],
+    ['EWHATEVER', status.UNKNOWN],
+    ['APPLIANCE_GONE', status.UNAVAILABLE],
+    ['OUTCOME_UNKNOWN', status.ABORTED],
+    ['WRONG_STATE', status.FAILED_PRECONDITION],
+    ['SESSION_MISSING', status.INVALID_ARGUMENT],
+    ['SESSION_UNKNOWN', status.NOT_FOUND],
+    ['NOT_ALLOWED', status.PERMISSION_DENIED],
+    ['ACTION_NOT_IN_DAEMON', status.UNIMPLEMENTED],
+  ])('maps %s', (reason, expected) => {
+    expect(statusOf(reason)).toBe(expected);
+  });
+
+  it('does not take a property of all objects for a reason', () => {
+    expect(statusOf('constructor')).toBe(status.UNKNOWN);
+  });
+});
+
+describe('toStatus', () => {
+  it('says reason, action and state in ErrorInfo', () => {
+    const sent = toStatus(new GuestfsError('ENOENT', 'open: /x: No such file or directory'), { action: 'cat', state: 'READY' }, silentLogger);
+    expect(sent.code).toBe(status.NOT_FOUND);
+    expect(sent.details).toBe('open: /x: No such file or directory');
+    expect(errorInfoOf(sent.metadata)).toEqual({ reason: 'ENOENT', domain: 'guestfs', metadata: { action: 'cat', state: 'READY' }, fields: [], retry: false });
+  });
+
+  it('says the wrong fields in BadRequest and the wait in RetryInfo', () => {
+    const error = new GuestfsError('BAD_ARGUMENT', 'smp: too many', { fields: [{ field: 'smp', description: 'too many' }], retryAfterMs: 1500 });
+    expect(errorInfoOf(toStatus(error, {}, silentLogger).metadata)).toMatchObject({ fields: ['smp'], retry: true });
+  });
+
+  it.each([['ASCII', 'x'], ['wide characters', '日本語 '], ['lone surrogates', '\ud800x'], ['percent signs', '%']])(
+    'keeps text and details of any length under 4 KiB: %s', (_what, piece) => {
+      const huge = piece.repeat(70_000);
+      const error = new GuestfsError('DAEMON_ERROR', huge, {
+        metadata: { a: huge, b: huge }, fields: Array.from({ length: 50 }, (_, index) => ({ field: `${huge}${index}`, description: huge })),
+      });
+      const sent = toStatus(error, { action: 'sh', state: 'READY' }, silentLogger);
+      expect(trailerSize(sent)).toBeLessThan(4096);
+      expect(errorInfoOf(sent.metadata)).toMatchObject({ reason: 'DAEMON_ERROR', metadata: { action: 'sh', state: 'READY' } });
+    });
+
+  it('keeps the beginning and the end of a long text', () => {
+    const cut = shorten(`begins here ${'x'.repeat(5000)} ends here`, 300);
+    expect(cut.startsWith('begins here')).toBe(true);
+    expect(cut.endsWith('ends here')).toBe(true);
+    expect(encodeURI(cut).length).toBeLessThanOrEqual(300);
+  });
+
+  it('hides a defect of the server from the client and logs it', () => {
+    const lines: string[] = [];
+    const sent = toStatus(new TypeError('secret path /root/x'), { action: 'cat' }, createLogger('info', (line) => lines.push(line)));
+    expect(sent.code).toBe(status.INTERNAL);
+    expect(sent.details).not.toContain('secret');
+    expect(lines.join('')).toContain('secret path /root/x');
+  });
+});

@@ -1,0 +1,186 @@
+/** What a turn can do with the daemon, and what a daemon of another version does not have. */
+import { describe, expect, it } from '@jest/globals';
+import { commandOut } from '../../../gen/calls/command.js';
+import { findfsPartuuid } from '../../../gen/calls/filesystem.js';
+import { isDir, mkdir, readdirUntil148 } from '../../../gen/calls/file.js';
+import { e2fsck } from '../../../gen/calls/filesystem.js';
+import { cryptsetupOpen } from '../../../gen/calls/luks.js';
+import { download, tarIn, upload } from '../../../gen/calls/transfer.js';
+import { xfsInfo, xfsInfo2 } from '../../../gen/calls/xfs.js';
+import { GuestfsError } from '../../../src/common/errors.js';
+import { DaemonVersion } from '../../../src/protocol/daemonVersion.js';
+import { daemonOn, type Daemon } from '../../../src/session/daemon.js';
+import { connected, expectRest, failureOf, type Connected } from '../../fakes/connected.js';
+import { quiet } from '../../fakes/duplexPair.js';
+import { collector, pattern, pieces } from '../../fakes/files.js';
+import { forbidWarnings } from '../../fakes/warnings.js';
+import { word } from '../../fakes/xdrBytes.js';
+
+forbidWarnings();
+
+interface Turn extends Connected {
+  readonly turn: Daemon;
+  /** The calls that were sent. */
+  readonly sent: readonly (readonly [string, number, number])[];
+}
+
+async function turnOn(version: string, signal: AbortSignal = new AbortController().signal): Promise<Turn> {
+  const both = await connected();
+  const sent: [string, number, number][] = [];
+  const turn = daemonOn(both.connection, new DaemonVersion(version), signal, (...call) => sent.push(call));
+  return { ...both, turn, sent };
+}
+
+const isDirRequest = { path: '/', followsymlinks: undefined };
+const e2fsckRequest = { device: '/dev/sda1', correct: undefined, forceall: undefined, forceno: undefined };
+const tarInRequest = { directory: '/', compress: undefined, xattrs: undefined, selinux: undefined, acls: undefined, keepdirlink: undefined, progress_hint: undefined };
+const cryptRequest = { device: '/dev/sda1', key: 'k', mapname: 'm', readonly: undefined, crypttype: undefined, cipher: undefined };
+
+/** It is refused for its version, without a byte to the daemon. */
+async function expectTooOld(both: Turn, answer: Promise<unknown>, since: string, message: string): Promise<void> {
+  expect(await failureOf(answer)).toMatchObject({
+    reason: 'ACTION_NOT_IN_DAEMON',
+    message: `${message} came with libguestfs ${since}; the daemon in this appliance is ${both.turn.version.text}. Use an appliance with a newer daemon`,
+    details: { metadata: { since, daemon_version: both.turn.version.text } },
+  });
+  await quiet();
+  expect(both.daemon.unreadBytes).toBe(0);
+  expect(both.sent).toEqual([]);
+  await expectRest(both);
+}
+
+describe('a turn', () => {
+  it('calls, uploads and downloads, and tells each call on its way', async () => {
+    const { turn, daemon, sent } = await turnOn('1.54.1');
+    const one = turn.call(isDir, isDirRequest);
+    const first = await daemon.nextCall();
+    await daemon.reply(first, word(1));
+    expect(await one).toEqual({ dirflag: true });
+
+    const two = turn.upload(upload, { remotefilename: '/a', progress_hint: undefined }, pieces(pattern(10)), 10n);
+    const second = await daemon.nextCall();
+    expect(second.progressHint).toBe(10n);
+    expect((await daemon.nextFile()).data).toEqual(pattern(10));
+    await daemon.reply(second);
+    await two;
+
+    const collected = collector();
+    const three = turn.download(download, { remotefilename: '/a' }, collected.deliver);
+    const third = await daemon.nextCall();
+    await daemon.reply(third);
+    await daemon.chunk(pattern(10));
+    await daemon.lastChunk();
+    await three;
+    expect(collected.data()).toEqual(pattern(10));
+
+    expect(sent).toEqual([['is_dir', isDir.procedure, first.serial], ['upload', upload.procedure, second.serial], ['download', download.procedure, third.serial]]);
+  });
+
+  it('sends an upload of unknown size without a progress hint', async () => {
+    const { turn, daemon } = await turnOn('1.54.1');
+    const answer = turn.upload(upload, { remotefilename: '/a', progress_hint: undefined }, pieces());
+    const call = await daemon.nextCall();
+    expect(call.progressHint).toBe(0n);
+    await daemon.nextFile();
+    await daemon.reply(call);
+    await answer;
+  });
+
+  it('that is over sends nothing any more', async () => {
+    const reason = new GuestfsError('CANCELLED', 'over');
+    const { turn, daemon, sent } = await turnOn('1.54.1', AbortSignal.abort(reason));
+    expect(await failureOf(turn.call(isDir, isDirRequest))).toBe(reason);
+    expect(await failureOf(turn.upload(upload, { remotefilename: '/a', progress_hint: undefined }, pieces()))).toBe(reason);
+    expect(await failureOf(turn.download(download, { remotefilename: '/a' }, collector().deliver))).toBe(reason);
+    await quiet();
+    expect(daemon.unreadBytes).toBe(0);
+    expect(sent).toEqual([]);
+  });
+});
+
+describe('a daemon that is too old', () => {
+  it('is not sent an action that it does not have', async () => {
+    const old = await turnOn('1.48.6');
+    await expectTooOld(old, old.turn.call(findfsPartuuid, { uuid: 'x' }), '1.53.5', 'findfs_partuuid');
+    const older = await turnOn('1.59.1');
+    await expectTooOld(older, older.turn.call(xfsInfo2, { pathordevice: '/' }), '1.59.2', 'xfs_info2');
+    const out = await turnOn('1.54.1');
+    await expectTooOld(out, out.turn.download(commandOut, { arguments: ['ls'] }, collector().deliver), '1.55.6', 'command_out');
+  });
+
+  it('is sent an action from the version on that has it', async () => {
+    const { turn, daemon } = await turnOn('1.53.5');
+    const answer = failureOf(turn.call(findfsPartuuid, { uuid: 'x' }));
+    await daemon.fail(await daemon.nextCall(), '', 'findfs: unable to resolve');
+    expect(await answer).toMatchObject({ reason: 'DAEMON_ERROR', message: 'findfs: unable to resolve' });
+  });
+
+  it('is not sent an optional argument that it does not have', async () => {
+    const one = await turnOn('1.54.1');
+    await expectTooOld(one, one.turn.call(e2fsck, { ...e2fsckRequest, forceno: false }), '1.55.13', 'e2fsck with forceno');
+    const two = await turnOn('1.54.1');
+    await expectTooOld(two, two.turn.upload(tarIn, { ...tarInRequest, keepdirlink: true }, pieces()), '1.59.1', 'tar_in with keepdirlink');
+    const three = await turnOn('1.48.6');
+    await expectTooOld(three, three.turn.call(cryptsetupOpen, { ...cryptRequest, cipher: '' }), '1.53.3', 'cryptsetup_open with cipher');
+  });
+
+  it('is sent the action without that argument as it knows it', async () => {
+    const { turn, daemon } = await turnOn('1.54.1');
+    const answer = turn.call(e2fsck, { ...e2fsckRequest, correct: true });
+    const call = await daemon.nextCall();
+    expect(call.optionalArguments).toBe(1n);
+    expect(call.body).toHaveLength(4 + 12 + 2 * 4);
+    await daemon.reply(call);
+    await answer;
+  });
+
+  it('is sent the older form of an action', async () => {
+    const { turn, daemon } = await turnOn('1.48.6');
+    const answer = turn.call(readdirUntil148, { dir: '/' });
+    const call = await daemon.nextCall();
+    expect(call.procedure).toBe(138);
+    await daemon.reply(call, word(0));
+    expect(await answer).toEqual({ entries: [] });
+  });
+});
+
+describe('what a daemon does not have', () => {
+  it('an optional group is named', async () => {
+    const { turn, daemon } = await turnOn('1.48.6');
+    const answer = failureOf(turn.call(xfsInfo, { pathordevice: '/' }));
+    await daemon.fail(await daemon.nextCall(), 'ENOTSUP', "feature 'xfs' is not available in this\nbuild of libguestfs.  Read 'AVAILABILITY' in the guestfs(3) man page for\nhow to check for the availability of features.");
+    expect(await answer).toMatchObject({
+      reason: 'ENOTSUP', message: expect.stringContaining('xfs_info needs the optional group xfs, which the daemon in this appliance (1.48.6) does not have'),
+      details: { metadata: { optional_group: 'xfs', daemon_version: '1.48.6' } },
+    });
+  });
+
+  it('a procedure is reported as an action that is not in the daemon', async () => {
+    const both = await turnOn('1.54.1');
+    const answer = failureOf(both.turn.call(mkdir, { path: '/' }));
+    await both.daemon.fail(await both.daemon.nextCall(), '', 'dispatch_incoming_message: unknown procedure number 32, set LIBGUESTFS_PATH to point to the matching libguestfs appliance directory');
+    const failure = await answer;
+    expect(failure).toMatchObject({ reason: 'ACTION_NOT_IN_DAEMON', details: { metadata: { daemon_version: '1.54.1' } } });
+    expect((failure as Error).message).not.toContain('LIBGUESTFS_PATH');
+  });
+
+  it.each([
+    ['a file whose name says so', 'ENOENT', '/unknown procedure number 7: No such file or directory'],
+    ['a command of the guest that says so', '', 'dispatch: unknown procedure number 7'],
+    ['a command of the guest that says so, with an errno', 'EIO', 'dispatch_incoming_message: unknown procedure number 7'],
+    ['a feature that something else misses', 'EIO', "feature 'x' is not available"],
+    ['a command that misses a feature', '', "feature 'x' is not available in this\nbuild"],
+  ])('is not seen in %s', async (_what, errno, message) => {
+    const { turn, daemon } = await turnOn('1.54.1');
+    const answer = failureOf(turn.call(mkdir, { path: '/' }));
+    await daemon.fail(await daemon.nextCall(), errno, message);
+    expect(await answer).toMatchObject({ reason: errno === '' ? 'DAEMON_ERROR' : errno, message });
+  });
+});
+
+it.each(['', ' \n'])('an error without a word (%j) is given some', async (message) => {
+  const { turn, daemon } = await turnOn('1.54.1');
+  const answer = failureOf(turn.call(mkdir, { path: '/' }));
+  await daemon.fail(await daemon.nextCall(), 'EEXIST', message);
+  expect(await answer).toMatchObject({ reason: 'EEXIST', message: 'mkdir failed, and the daemon does not say why; GetLog may show more' });
+});

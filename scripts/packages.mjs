@@ -19,6 +19,7 @@
 export const systemPackages = [
   { name: 'qemu-system-x86', for: ['server'], why: 'runs the appliances', programs: ['qemu-system-x86_64'] },
   { name: 'qemu-utils', for: ['server', 'conformance'], why: 'probes, makes and converts disk images', programs: ['qemu-img'] },
+  { name: 'python3', for: ['server'], why: 'makes files in memory that nobody can change', programs: ['python3'] },
   { name: 'util-linux', for: ['server', 'appliance'], why: 'setpriv: qemu without privileges, and never without its server', programs: ['setpriv'] },
 
   { name: 'mmdebstrap', for: ['appliance'], why: "makes the appliance's root from packages", programs: ['mmdebstrap'] },

@@ -24,6 +24,7 @@ export interface ServerConfig {
   readonly tls: { readonly certificate: string; readonly key: string; readonly clientCa: string | undefined } | undefined;
   readonly policy: ServerPolicy;
   readonly defaults: SessionSettings;
+  readonly launch: 'template' | 'cold';
   readonly maxSessions: number;
   readonly idleTimeoutMs: number | undefined;
   readonly debugService: boolean;
@@ -137,7 +138,6 @@ function defaultSettings(flags: FlagValues, environment: NodeJS.ProcessEnv): Ses
  * @throws UsageError naming the flag or variable that is wrong
  */
 export async function readConfig(flags: FlagValues, environment: NodeJS.ProcessEnv): Promise<ServerConfig> {
-  oneOf('--launch', text(flags, 'launch') ?? 'cold', ['cold']);
   const idleSeconds = integer('--idle-timeout', text(flags, 'idle-timeout'), DEFAULT_IDLE_TIMEOUT_S, 0);
   const metrics = text(flags, 'metrics-listen');
   return {
@@ -149,6 +149,7 @@ export async function readConfig(flags: FlagValues, environment: NodeJS.ProcessE
       allowed: new Set(list(flags, 'allow').map((what): Allowable => oneOf('--allow', what, ALLOWABLE))),
     },
     defaults: defaultSettings(flags, environment),
+    launch: oneOf('--launch', text(flags, 'launch') ?? 'template', ['template', 'cold']),
     maxSessions: integer('--max-sessions', text(flags, 'max-sessions'), DEFAULT_MAX_SESSIONS, 1),
     idleTimeoutMs: idleSeconds === 0 ? undefined : idleSeconds * SECOND_MS,
     debugService: flags['debug-service'] === true,

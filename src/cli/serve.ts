@@ -6,6 +6,7 @@ import { createLogger, type Logger } from '../common/logger.js';
 import { sweepRunDirectories } from '../common/tempDir.js';
 import { createGroundwork, type Groundwork } from '../launcher/groundwork.js';
 import { createColdLauncher } from '../launcher/coldLauncher.js';
+import { createTemplateLauncher, type TemplateLauncher } from '../launcher/templateLauncher.js';
 import { createQemuUsers } from '../qemu/qemuUsers.js';
 import { serveMetrics } from '../server/metrics.js';
 import { serve } from '../server/server.js';
@@ -19,19 +20,26 @@ async function credentials(tls: ServerConfig['tls']): Promise<ServerCredentials>
   return ServerCredentials.createSsl(clientCa, [{ cert_chain: certificate, private_key: key }], clientCa !== null);
 }
 
-/** Builds the appliance, if need be, and decides between KVM and TCG before the first session asks. */
-function prepare(groundwork: Groundwork, { defaults }: ServerConfig, logger: Logger): void {
+/** A template is ready in ten to twenty seconds; where it takes longer, sessions are booted until it is. */
+const PREPARATION_LIMIT_MS = 30_000;
+
+/** Builds the appliance, if need be, decides between KVM and TCG, and makes the template, before the first session asks. */
+async function prepare(groundwork: Groundwork, templates: TemplateLauncher | undefined, { defaults }: ServerConfig, logger: Logger): Promise<void> {
   const needs = {
-    accelerator: defaults.accelerator, qemuBinary: defaults.hv, appliancePath: defaults.path,
-    temporaryDirectory: defaults.tmpdir, cacheDirectory: defaults.cachedir,
+    ...{ accelerator: defaults.accelerator, qemuBinary: defaults.hv, appliancePath: defaults.path, temporaryDirectory: defaults.tmpdir, cacheDirectory: defaults.cachedir },
+    ...{ memsizeMb: defaults.memsizeMb, smp: defaults.smp, network: defaults.network, selinux: defaults.selinux, verbose: defaults.verbose, append: defaults.append },
   };
-  groundwork.lay(needs, new AbortController().signal).then(
-    async (ground) => {
-      await ground.appliance.close();
-      logger.info('ready to launch', { accelerator: ground.accelerator, appliance: ground.appliance.directory });
-    },
-    (error: unknown) => logger.error('sessions cannot be launched as things are', { error: messageOf(error) }),
-  );
+  const limit = AbortSignal.timeout(PREPARATION_LIMIT_MS);
+  try {
+    const ground = await groundwork.lay(needs, limit);
+    await ground.appliance.close();
+    const withoutTemplate = await templates?.prepare(needs, limit);
+    const launch = templates === undefined || withoutTemplate !== undefined ? 'cold' : 'template';
+    logger.info('ready to launch', { launch, accelerator: ground.accelerator, appliance: ground.appliance.directory });
+  } catch (error) {
+    if (limit.aborted) logger.warn('the first sessions are booted: there is no template yet', { afterSeconds: PREPARATION_LIMIT_MS / 1000 });
+    else logger.error('sessions cannot be launched as things are', { error: messageOf(error) });
+  }
 }
 
 /** Serves until a signal ends it. */
@@ -40,27 +48,38 @@ export async function runServer(config: ServerConfig): Promise<void> {
   await sweepRunDirectories(config.defaults.tmpdir, logger);
   const users = createQemuUsers();
   const groundwork = createGroundwork({ logger, users });
-  const launcher = createColdLauncher({ logger, imageRoots: config.policy.imageRoots, users, groundwork });
+  const launching = { logger, imageRoots: config.policy.imageRoots, users, groundwork };
+  const templates = config.launch === 'template' ? createTemplateLauncher(launching) : undefined;
+  const launcher = templates ?? createColdLauncher(launching);
   const registry = new SessionRegistry(config.maxSessions, logger);
   const factory = new SessionFactory({ defaults: config.defaults, defaultIdleTimeoutMs: config.idleTimeoutMs, launcher, policy: config.policy, logger });
+  const ends: (() => Promise<unknown>)[] = [];
+  let stopping = false;
+  const stop = async (signal: NodeJS.Signals): Promise<void> => {
+    // A terminal's Ctrl-C comes twice: to the whole process group, and passed on by npm.
+    if (stopping) return;
+    stopping = true;
+    logger.info('shutting down', { signal, sessions: registry.size });
+    try {
+      for (const end of ends.reverse()) await end();
+      await templates?.close();
+    } finally {
+      process.exit(0);
+    }
+  };
+  process.on('SIGTERM', (signal) => void stop(signal));
+  process.on('SIGINT', (signal) => void stop(signal));
+
   const server = await serve({
     listen: config.listen, credentials: await credentials(config.tls), registry, factory, policy: config.policy,
     probe: groundwork.imageProbe, debugService: config.debugService, logger,
   });
   const metrics = config.metricsListen === undefined ? undefined : await serveMetrics(config.metricsListen, registry);
-  if (metrics !== undefined) logger.info('serving metrics', { address: metrics.address });
-
-  prepare(groundwork, config, logger);
-
-  let stopping = false;
-  const stop = (signal: NodeJS.Signals): void => {
-    // A terminal's Ctrl-C comes twice: to the whole process group, and passed on by npm.
-    if (stopping) return;
-    stopping = true;
-    logger.info('shutting down', { signal, sessions: registry.size });
-    void server.stop().then(() => metrics?.close()).finally(() => process.exit(0));
-  };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
+  if (metrics !== undefined) {
+    logger.info('serving metrics', { address: metrics.address });
+    ends.push(() => metrics.close());
+  }
+  ends.push(() => server.stop());
+  await prepare(groundwork, templates, config, logger);
   process.stdout.write(`listening on ${server.address}\n`);
 }

@@ -6,23 +6,20 @@
  * 4. start qemu with all of them;
  * 5. wait for its monitor: from then on it is the guest that boots.
  */
-import type { OpenAppliance } from '../appliance/appliance.js';
 import { badArgument } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
-import { createRunDirectory, type RunDirectory } from '../common/tempDir.js';
-import { prepareDrives, type PreparedDrives } from '../images/prepareDrives.js';
-import { createOverlay } from '../images/temporaryDisk.js';
+import { createRunDirectory } from '../common/tempDir.js';
+import { prepareDrives } from '../images/prepareDrives.js';
 import { MAX_DRIVES } from '../qemu/applianceMachine.js';
 import { QemuCommandLine, shellCommand } from '../qemu/commandLine.js';
-import { openForEverybody } from '../qemu/plainFile.js';
-import { startQemu, type QemuIdentity, type QemuProcess } from '../qemu/qemuProcess.js';
-import type { QemuUser, QemuUsers } from '../qemu/qemuUsers.js';
-import { QmpClient } from '../qemu/qmpClient.js';
+import { startQemu } from '../qemu/qemuProcess.js';
+import type { QemuUsers } from '../qemu/qemuUsers.js';
 import type { ImageRoots } from '../security/pathPolicy.js';
-import { addColdMachine, type BootFiles } from './coldMachine.js';
-import { createGroundwork, type Groundwork, type LaunchGround } from './groundwork.js';
+import { openBootFiles } from './bootFiles.js';
+import { addColdMachine } from './coldMachine.js';
+import { createGroundwork, tellGround, type Groundwork } from './groundwork.js';
 import type { LaunchConfig, Launcher, LaunchOptions, Machine } from './launcher.js';
-import { explainLaunchFailure } from './launchFailure.js';
+import { connectMonitor, identityOf } from './monitor.js';
 import { createMachine } from './qemuMachine.js';
 import { Undo } from './undo.js';
 
@@ -51,8 +48,7 @@ async function boot(options: Required<ColdLauncherOptions>, config: LaunchConfig
     const ground = await groundwork.lay(config, signal);
     undo.add('appliance', () => ground.appliance.close());
     const prepared = performance.now();
-    onMessage?.('library', `launch: accelerator ${ground.accelerator}, memory ${config.memsizeMb} MiB, processors ${config.smp}, drives ${config.drives.length}`);
-    if (ground.kvmUnusable !== undefined) onMessage?.('warning', `KVM does not work on this server, so the appliance is emulated and several times slower: ${ground.kvmUnusable}`);
+    tellGround(ground, config, { onMessage });
 
     const user = await users.acquire();
     if (user !== undefined) undo.add('user', () => user.release());
@@ -70,7 +66,7 @@ async function boot(options: Required<ColdLauncherOptions>, config: LaunchConfig
 
     const command = line.build();
     onMessage?.('library', `launch: ${shellCommand([command.binary, ...command.args])}`);
-    const qemu = await startQemu(command, { user: user && identity(user, ground), runDirectory: runDirectory.path, onConsole });
+    const qemu = await startQemu(command, { user: user && identityOf(user, ground), runDirectory: runDirectory.path, onConsole });
     undo.add('qemu', () => qemu.stop(0));
     await runDirectory.recordChild(qemu.pid);
     // qemu has them now; an image is free again when qemu ends only if nobody else holds it open.
@@ -93,48 +89,5 @@ async function boot(options: Required<ColdLauncherOptions>, config: LaunchConfig
     // What failed may have failed because of the abort.
     signal.throwIfAborted();
     throw error;
-  }
-}
-
-/** What is opened anew for each boot; `close` can be called twice. */
-type OpenBootFiles = BootFiles & { close(): Promise<void> };
-
-async function openBootFiles(appliance: OpenAppliance, runDirectory: RunDirectory, others: boolean): Promise<OpenBootFiles> {
-  const opened: { close(): Promise<void> }[] = [];
-  let closing: Promise<void> | undefined;
-  const close = (): Promise<void> => (closing ??= Promise.all(opened.map((file) => file.close())).then(() => undefined));
-  try {
-    const overlay = await createOverlay(runDirectory.path, 'root.qcow2', appliance.rootImage.virtualSize);
-    opened.push(overlay.handle);
-    const kernel = await openForEverybody(appliance.kernel, runDirectory.path, 'kernel', others);
-    opened.push(kernel);
-    const initrd = await openForEverybody(appliance.initrd, runDirectory.path, 'initrd', others);
-    opened.push(initrd);
-    return { overlay: overlay.handle, kernel: kernel.handle, initrd: initrd.handle, close };
-  } catch (error) {
-    await close();
-    throw error;
-  }
-}
-
-function identity(user: QemuUser, ground: LaunchGround): QemuIdentity {
-  return { uid: user.uid, gid: user.gid, groups: ground.kvmGroups };
-}
-
-/** qemu greets when all its files are open and all its devices there; what it does not like, it says before. */
-async function connectMonitor(qemu: QemuProcess, config: LaunchConfig, ground: LaunchGround, drives: PreparedDrives, signal: AbortSignal): Promise<QmpClient> {
-  try {
-    return await QmpClient.connect(qemu.monitor, signal);
-  } catch {
-    signal.throwIfAborted();
-    const exit = await qemu.stop(1000);
-    throw explainLaunchFailure({
-      exit,
-      qemuMessages: exit.qemuMessages,
-      console: '',
-      accelerator: ground.accelerator,
-      memsizeMb: config.memsizeMb,
-      explainDrives: (messages) => drives.explain(messages),
-    });
   }
 }

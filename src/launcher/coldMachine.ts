@@ -1,5 +1,4 @@
 /** The command line of a machine that boots an appliance. */
-import type { FileHandle } from 'node:fs/promises';
 import type { OpenAppliance } from '../appliance/appliance.js';
 import type { PreparedDrive } from '../images/prepareDrives.js';
 import type { Accelerator } from '../qemu/accelerator.js';
@@ -7,16 +6,8 @@ import { addApplianceDevices, addBase, addConsole, addMonitor, addNetwork, addRo
 import { hostArchitecture, type Architecture } from '../qemu/arch.js';
 import type { QemuCommandLine } from '../qemu/commandLine.js';
 import { kernelCommandLine } from '../qemu/kernelCommandLine.js';
+import type { BootFiles } from './bootFiles.js';
 import type { LaunchConfig } from './launcher.js';
-
-/** Files that a boot needs besides the appliance's root. */
-export interface BootFiles {
-  /** Readable by qemu's user. */
-  readonly kernel: FileHandle;
-  readonly initrd: FileHandle;
-  /** Empty qcow2 image that takes the writes to the root. */
-  readonly overlay: FileHandle;
-}
 
 /** What the machine is made of besides its configuration. */
 export interface ColdMachineParts extends BootFiles {

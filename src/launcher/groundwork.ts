@@ -16,7 +16,7 @@ import { locateQemu } from '../qemu/qemuBinary.js';
 import type { QemuUsers } from '../qemu/qemuUsers.js';
 import { createAcceleratorProbe, type AcceleratorProbe } from './acceleratorProbe.js';
 import { createKvmBootTest } from './kvmBootTest.js';
-import type { LaunchConfig } from './launcher.js';
+import type { LaunchConfig, LaunchOptions } from './launcher.js';
 
 /** The parts of a configuration that the ground depends on. */
 export type GroundConfig = Pick<LaunchConfig, 'accelerator' | 'qemuBinary' | 'appliancePath' | 'temporaryDirectory' | 'cacheDirectory'>;
@@ -44,6 +44,12 @@ export interface Groundwork {
   lay(config: GroundConfig, signal: AbortSignal): Promise<LaunchGround>;
   /** Measures images in formats that only qemu understands. */
   readonly imageProbe: ForeignImageProbe;
+}
+
+/** Tells a session what its machine is like, and what is not as one would wish. */
+export function tellGround({ accelerator, kvmUnusable }: LaunchGround, config: LaunchConfig, { onMessage }: Pick<LaunchOptions, 'onMessage'>): void {
+  onMessage?.('library', `launch: accelerator ${accelerator}, memory ${config.memsizeMb} MiB, processors ${config.smp}, drives ${config.drives.length}`);
+  if (kvmUnusable !== undefined) onMessage?.('warning', `KVM does not work on this server, so the appliance is emulated and several times slower: ${kvmUnusable}`);
 }
 
 /** What the groundwork works with. */

@@ -1,11 +1,12 @@
 /**
  * The seam between sessions and machines: a launcher starts one qemu with one
- * appliance and hands back a {@link Machine}. It knows neither sessions nor the
- * daemon's protocol; waiting for the daemon to speak is the session's part.
+ * appliance and hands back a {@link Machine}. It knows no sessions; waiting for a
+ * daemon that boots is the session's part.
  */
 import type { Duplex } from 'node:stream';
 import type { Drive } from '../images/drive.js';
 import type { GuestfsError } from '../common/errors.js';
+import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import type { Accelerator, AcceleratorChoice } from '../qemu/accelerator.js';
 
 export type { Accelerator, AcceleratorChoice } from '../qemu/accelerator.js';
@@ -76,6 +77,8 @@ export interface Machine {
   readonly pid: number;
   /** The virtio-serial channel; the daemon's first word is the launch flag. */
   readonly channel: Duplex;
+  /** The conversation over it, when the daemon is up already: of a machine that was not booted. */
+  readonly connection: DaemonConnection | undefined;
   readonly accelerator: Accelerator;
   readonly launchKind: LaunchKind;
   readonly timings: LaunchTimings;

@@ -1,5 +1,6 @@
 /** A running qemu with all that it holds, as the rest of the server sees it. */
 import type { GuestfsError } from '../common/errors.js';
+import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import type { Accelerator } from '../qemu/accelerator.js';
 import type { QemuProcess } from '../qemu/qemuProcess.js';
 import { explainLaunchFailure } from './launchFailure.js';
@@ -15,6 +16,7 @@ export interface MachineFacts {
   readonly launchKind: LaunchKind;
   readonly timings: LaunchTimings;
   readonly daemonVersion: string | undefined;
+  readonly connection?: DaemonConnection;
   readonly memsizeMb: number;
   readonly explainDrives: (qemuMessages: string) => GuestfsError | undefined;
 }
@@ -26,6 +28,7 @@ export function createMachine(process: QemuProcess, facts: MachineFacts, undo: U
   return {
     pid: process.pid,
     channel: process.daemon,
+    connection: facts.connection,
     accelerator,
     launchKind,
     timings,

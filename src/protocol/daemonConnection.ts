@@ -52,7 +52,7 @@ const SERIAL_MAX = 0x7fffffff;
 
 export class DaemonConnection {
   readonly #channel: Duplex;
-  readonly #events: ConnectionEvents;
+  #events: ConnectionEvents;
   readonly #decoder = new FrameDecoder();
   /** Messages that came and were not taken yet. */
   readonly #messages: Buffer[] = [];
@@ -96,6 +96,19 @@ export class DaemonConnection {
   /** Why the connection is closed; undefined while it is open. */
   get failure(): GuestfsError | undefined {
     return this.#failure;
+  }
+
+  /** The conversation with a daemon that said long ago that it is up: before its machine was saved. */
+  static resume(channel: Duplex, events: ConnectionEvents): DaemonConnection {
+    const connection = new DaemonConnection(channel, events);
+    connection.#launched = true;
+    return connection;
+  }
+
+  /** From here on `events` is told. */
+  follow(events: ConnectionEvents): this {
+    this.#events = events;
+    return this;
   }
 
   /** Resolves when the daemon says that it is up. */

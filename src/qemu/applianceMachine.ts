@@ -28,23 +28,29 @@ export interface BaseOptions {
   readonly accelerator: Accelerator;
   readonly memsizeMb: number;
   readonly smp: number;
+  /** File of the size of the memory which holds, or starts, its contents; without it memory is qemu's own. */
+  readonly memory?: { readonly path: string; readonly use: 'written' | 'copied on write' };
 }
 
 /** An empty machine under the system call filter. */
 export function addBase(line: QemuCommandLine, options: BaseOptions): void {
-  const { architecture, accelerator } = options;
+  const { architecture, accelerator, memory } = options;
   line
     .option('no-user-config')
     .option('nodefaults')
     .option('display', 'none')
     .option('sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny')
-    .option('machine', architecture.machine)
+    .option('machine', `${architecture.machine}${memory === undefined ? '' : ',memory-backend=ram'}`)
     .option('accel', accelerator === 'tcg' ? TCG : 'kvm')
     .option('cpu', architecture.cpu[accelerator])
     .option('smp', String(options.smp))
     .option('m', `${options.memsizeMb}M`)
     .option('no-reboot')
     .option('rtc', 'base=utc,driftfix=slew');
+  if (memory !== undefined) {
+    const backend = { id: 'ram', size: `${options.memsizeMb}M`, 'mem-path': memory.path, share: memory.use === 'written' };
+    line.properties('object', 'memory-backend-file', backend);
+  }
 }
 
 /** The serial console. */
@@ -62,7 +68,9 @@ export function addApplianceDevices(line: QemuCommandLine): void {
   line
     .option('object', 'rng-random,id=rng0,filename=/dev/urandom')
     .device('virtio-rng-pci', { rng: 'rng0' })
-    .device('virtio-scsi-pci', { id: SCSI_BUS.replace(/\.0$/, '') })
+    // Without the events that announce new drives: the guest is told which to look for, one after
+    // the other. Events would come in any order, and beyond eight of them be lost.
+    .device('virtio-scsi-pci', { id: SCSI_BUS.replace(/\.0$/, ''), hotplug: false })
     .device('virtio-serial-pci')
     .option('chardev', `socket,id=daemon,fd=${CHANNEL_FDS.daemon}`)
     .device('virtserialport', { chardev: 'daemon', name: DAEMON_PORT });
@@ -79,18 +87,37 @@ export function addNetwork(line: QemuCommandLine): void {
   line.option('netdev', 'user,id=network,net=169.254.0.0/16').device('virtio-net-pci', { netdev: 'network' });
 }
 
+/** Tells the guest's kernel when it has become another machine: it then takes new random numbers. */
+export function addGenerationId(line: QemuCommandLine): void {
+  line.device('vmgenid', { guid: 'auto' });
+}
+
+/** An appliance's root: paths of the image, of an overlay that was written before, and of an empty one. */
+export interface RootFiles {
+  readonly image: string;
+  readonly format: string;
+  readonly savedOverlay?: string;
+  readonly overlay: string;
+}
+
 /**
  * The appliance's root with an overlay that takes the writes. On virtio-blk: it is
  * `vda`, and drives are `sda`, `sdb`, ... whenever they come.
  */
-export function addRoot(line: QemuCommandLine, root: { readonly image: string; readonly format: string; readonly overlay: string }): void {
+export function addRoot(line: QemuCommandLine, root: RootFiles): void {
   const throwaway = { cache: { direct: false, 'no-flush': true } };
   line
     // Nobody writes to it: no lock is needed, and read-only media have none to give.
     .blockNode({ driver: 'file', 'node-name': 'root-file', filename: root.image, 'read-only': true, locking: 'off', ...throwaway })
-    .blockNode({ driver: root.format, 'node-name': 'root-image', file: 'root-file', 'read-only': true, ...(root.format === 'qcow2' ? { backing: null } : {}), ...throwaway })
+    .blockNode({ driver: root.format, 'node-name': 'root-image', file: 'root-file', 'read-only': true, ...(root.format === 'qcow2' ? { backing: null } : {}), ...throwaway });
+  if (root.savedOverlay !== undefined) {
+    line
+      .blockNode({ driver: 'file', 'node-name': 'root-saved-file', filename: root.savedOverlay, 'read-only': true, locking: 'off', ...throwaway })
+      .blockNode({ driver: 'qcow2', 'node-name': 'root-saved', file: 'root-saved-file', backing: 'root-image', 'read-only': true, ...throwaway });
+  }
+  line
     .blockNode({ driver: 'file', 'node-name': 'root-overlay', filename: root.overlay, locking: 'off', ...throwaway })
-    .blockNode({ driver: 'qcow2', 'node-name': 'root', file: 'root-overlay', backing: 'root-image', ...throwaway })
+    .blockNode({ driver: 'qcow2', 'node-name': 'root', file: 'root-overlay', backing: root.savedOverlay === undefined ? 'root-image' : 'root-saved', ...throwaway })
     .device('virtio-blk-pci', { drive: 'root', ...REPORT_ERRORS });
 }
 

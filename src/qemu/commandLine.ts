@@ -72,6 +72,11 @@ export class QemuCommandLine implements FdSets {
     return `/proc/self/fd/${this.#give(file)}`;
   }
 
+  /** Hands over an open file for options that take the number of a descriptor. */
+  addDescriptor(file: FileHandle): number {
+    return this.#give(file);
+  }
+
   build(): QemuCommand {
     return { binary: this.binary, args: [...this.#args], fds: [...this.#fds] };
   }

@@ -13,7 +13,7 @@ import { EventBus } from '../events/eventBus.js';
 import { traceCall, traceError, traceResult } from '../events/trace.js';
 import type { Drive } from '../images/drive.js';
 import type { Launcher, Machine } from '../launcher/launcher.js';
-import { DaemonConnection } from '../protocol/daemonConnection.js';
+import { DaemonConnection, type ConnectionEvents } from '../protocol/daemonConnection.js';
 import { DaemonVersion } from '../protocol/daemonVersion.js';
 import { askVersion } from './askVersion.js';
 import { CallQueue } from './callQueue.js';
@@ -275,13 +275,14 @@ export class Session {
         onMessage: (kind, message) => this.#tell(kind, message),
       });
       this.#launchProgress(3n);
-      const connection = new DaemonConnection(machine.channel, {
+      const events: ConnectionEvents = {
         onProgress: ({ procedure, serial, position, total }) => {
           const current = this.#current;
           if (current?.serial !== serial || current.procedure !== procedure) return;
           this.events.emit({ kind: 'progress', progress: { action: current.action, procedure, serial, position, total } });
         },
-      });
+      };
+      const connection = machine.connection?.follow(events) ?? new DaemonConnection(machine.channel, events);
       await this.#up(machine, connection, signal);
       const version = machine.daemonVersion === undefined ? await unlessAborted(askVersion(connection), signal) : new DaemonVersion(machine.daemonVersion);
       const totalMs = performance.now() - started;

@@ -7,6 +7,7 @@ export class FakeMachine implements Machine {
   readonly pid = 4711;
   readonly daemon = new FakeDaemon();
   readonly channel = this.daemon.channel;
+  readonly connection = undefined;
   readonly accelerator = 'tcg';
   readonly launchKind = 'cold';
   readonly timings = { prepareMs: 1, drivesMs: 2, qemuMs: 3 };

@@ -25,7 +25,7 @@ function progressOf({ events }: Subscription, action: string) {
 }
 
 describeWithAppliance('events', () => {
-  const scene = serverForTests({ flags: ['--debug-service'] });
+  const scene = serverForTests({ flags: ['--debug-service', '--launch', 'cold'] });
   let session: SessionClient;
   /** Everything that happens in the session. */
   let all: Subscription;

@@ -142,7 +142,7 @@ describe('sessions that are not launched', () => {
 
 describeWithAppliance('a launch that is given up', () => {
   // The slow way, so that there is time to give up.
-  const scene = serverForTests({ flags: ['--accel', 'tcg'] });
+  const scene = serverForTests({ flags: ['--accel', 'tcg', '--launch', 'cold'] });
   const drives = [scratchDrive(MEBIBYTE)];
 
   /** Resolves when there is a qemu. */

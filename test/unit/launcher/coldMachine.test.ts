@@ -72,7 +72,7 @@ describe('the command line of a cold machine', () => {
       '-mon chardev=monitor,mode=control',
       '-object rng-random,id=rng0,filename=/dev/urandom',
       '-device virtio-rng-pci,rng=rng0',
-      '-device virtio-scsi-pci,id=scsi0',
+      '-device virtio-scsi-pci,id=scsi0,hotplug=off',
       '-device virtio-serial-pci',
       '-chardev socket,id=daemon,fd=3',
       '-device virtserialport,chardev=daemon,name=org.libguestfs.channel.0',

@@ -1,0 +1,100 @@
+"""Memory files (memfd_create(2)), which Node.js cannot make: one command each.
+
+    create SIZE   makes an empty one
+    load          makes one with the contents of descriptor 4, sealed
+    seal          seals the descriptors from 3 on
+    keep          copies descriptor 3 to descriptor 4, and prints a digest
+
+"create" and "load" say on descriptor 3 which descriptor of theirs it is, "load" with a digest, and
+live until that channel is closed: until then the file can be opened through /proc.
+
+Blocks of zeros are neither copied nor digested: the memory of a guest is mostly such.
+"""
+import errno
+import fcntl
+import hashlib
+import os
+import sys
+
+CHANNEL = 3
+SOURCE = 4
+BLOCK = 1 << 16
+ZEROS = bytes(BLOCK)
+# F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE (linux/fcntl.h).
+ADD_SEALS = 1033
+ALL_SEALS = 0xF
+
+
+def blocks(file):
+    """The blocks that are not all zeros, with their offsets."""
+    size = os.fstat(file).st_size
+    position = 0
+    while position < size:
+        try:
+            position = os.lseek(file, position, os.SEEK_DATA) // BLOCK * BLOCK
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return
+            raise
+        block = os.pread(file, min(BLOCK, size - position), position)
+        if block != ZEROS[: len(block)]:
+            yield position, block
+        position += BLOCK
+
+
+def write_all(file, data, position):
+    while data:
+        written = os.pwrite(file, data, position)
+        data = data[written:]
+        position += written
+
+
+def copy(source, target):
+    """Copies, and returns a digest of size and contents."""
+    size = os.fstat(source).st_size
+    digest = hashlib.sha256(size.to_bytes(8, "big"))
+    os.ftruncate(target, size)
+    for position, block in blocks(source):
+        digest.update(position.to_bytes(8, "big"))
+        digest.update(block)
+        write_all(target, block, position)
+    return digest.hexdigest()
+
+
+def seal(file):
+    fcntl.fcntl(file, ADD_SEALS, ALL_SEALS)
+
+
+def make():
+    return os.memfd_create("guestfs-grpc", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+
+
+def show(*words):
+    """Tells the channel, and waits until nobody listens any more."""
+    os.write(CHANNEL, (" ".join(map(str, words)) + "\n").encode())
+    while os.read(CHANNEL, 1):
+        pass
+
+
+def main(command, *arguments):
+    if command == "create":
+        file = make()
+        os.ftruncate(file, int(arguments[0]))
+        show(file)
+    elif command == "load":
+        file = make()
+        digest = copy(SOURCE, file)
+        seal(file)
+        show(file, digest)
+    elif command == "seal":
+        for file in range(3, 3 + int(arguments[0])):
+            seal(file)
+    elif command == "keep":
+        digest = copy(3, 4)
+        os.fsync(4)
+        print(digest)
+    else:
+        sys.exit(f"no such command: {command}")
+
+
+main(*sys.argv[1:])

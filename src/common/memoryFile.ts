@@ -1,0 +1,101 @@
+/**
+ * Files in memory that can be sealed: nobody, not even who has them open for writing, can
+ * change a sealed one any more (memfd_create(2), F_ADD_SEALS in fcntl(2)).
+ *
+ * Node.js has no call for that, so a short-lived Python process makes each, and this
+ * process opens it through /proc.
+ */
+import { open, type FileHandle } from 'node:fs/promises';
+import type { Duplex } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { abortable } from './abort.js';
+import { runTool, startProcess } from './subprocess.js';
+
+/** Read where it is: the compiler copies no other languages. */
+const PROGRAM = fileURLToPath(new URL('../../../src/common/memoryFile.py', import.meta.url));
+/** `-I`: no modules but Python's own; `-S`: none of its site either, which saves half of the start. */
+const PYTHON = ['-I', '-S', PROGRAM] as const;
+/** Some hundred megabytes are copied in a second, on a busy machine in ten. */
+const LIMIT_MS = 120_000;
+const MESSAGES_LIMIT = 64 * 1024;
+
+/** A file in memory, and what was found in what it was made from. */
+export interface LoadedMemoryFile {
+  /** Sealed. */
+  readonly file: FileHandle;
+  /** As {@link keepMemoryFile} returned it when this was kept. */
+  readonly digest: string;
+}
+
+/** Makes an empty file of `size` bytes. */
+export async function createMemoryFile(size: number, signal: AbortSignal): Promise<FileHandle> {
+  return (await make(['create', String(size)], [], signal)).file;
+}
+
+/** Makes a sealed file with the contents of `source`. */
+export async function loadMemoryFile(source: FileHandle, signal: AbortSignal): Promise<LoadedMemoryFile> {
+  return make(['load'], [source.fd], signal);
+}
+
+/** Makes the files unchangeable, for ever. They must not be mapped for writing anywhere. */
+export async function sealMemoryFiles(files: readonly FileHandle[], signal: AbortSignal): Promise<void> {
+  await run(['seal', String(files.length)], files, signal);
+}
+
+/**
+ * Copies `source` to `target`, with holes where there are only zeros, and syncs it.
+ * @returns a digest of size and contents
+ * @throws Error, among others when there is no space
+ */
+export async function keepMemoryFile(source: FileHandle, target: FileHandle, signal: AbortSignal): Promise<string> {
+  return (await run(['keep'], [source, target], signal)).trim();
+}
+
+async function run(command: readonly string[], files: readonly FileHandle[], signal: AbortSignal): Promise<string> {
+  const { exitCode, stdout, stderr, overLimit } = await runTool('python3', [...PYTHON, ...command], {
+    fds: files.map(({ fd }) => fd), timeoutMs: LIMIT_MS, maxOutputBytes: MESSAGES_LIMIT, signal,
+  });
+  if (exitCode !== 0) throw new Error(overLimit ? `${command[0]}: took longer than ${LIMIT_MS / 1000} s` : lastLine(stderr));
+  return stdout;
+}
+
+async function make(command: readonly string[], fds: readonly number[], signal: AbortSignal): Promise<LoadedMemoryFile> {
+  signal.throwIfAborted();
+  const started = await startProcess('python3', [...PYTHON, ...command], { channels: 1, fds, env: { LC_ALL: 'C' }, cwd: '/' });
+  const channel = started.channels[0] as Duplex;
+  channel.on('error', () => undefined);
+  let messages = '';
+  for (const output of started.outputs) output.on('data', (bytes: Buffer) => {
+    messages = (messages + bytes.toString('utf8')).slice(-MESSAGES_LIMIT);
+  });
+  try {
+    const answer = await abortable(firstLine(channel), AbortSignal.any([signal, AbortSignal.timeout(LIMIT_MS)]));
+    const [, fd, digest = ''] = /^(\d+)(?: ([0-9a-f]{64}))?$/.exec(answer) ?? [];
+    if (fd === undefined) {
+      await started.exited;
+      throw new Error(`a memory file cannot be made: ${lastLine(messages)}`);
+    }
+    return { file: await open(`/proc/${started.pid}/fd/${fd}`, 'r+'), digest };
+  } finally {
+    channel.destroy();
+    if (signal.aborted) started.kill('SIGKILL');
+  }
+}
+
+/** The first line that comes; what came before the end, if none does. */
+function firstLine(channel: Duplex): Promise<string> {
+  return new Promise((resolve) => {
+    let text = '';
+    channel.on('data', (bytes: Buffer) => {
+      text += bytes.toString('utf8');
+      const end = text.indexOf('\n');
+      if (end !== -1) resolve(text.slice(0, end));
+    });
+    channel.once('close', () => resolve(text));
+    channel.once('end', () => resolve(text));
+  });
+}
+
+function lastLine(text: string): string {
+  return text.trim().split('\n').at(-1) ?? '';
+}

@@ -1,0 +1,136 @@
+/**
+ * What the guest of a restored machine has to do before its first call: shell scripts for the
+ * daemon's own `debug sh`, so that any appliance will do. POSIX sh; starting a program takes an
+ * emulated guest 10 to 30 ms, what the shell does itself next to nothing.
+ */
+
+/** The name that Linux gives the SCSI disk with this number: sda, ..., sdz, sdaa, ... */
+export function diskName(index: number): string {
+  let letters = '';
+  for (let rest = index + 1; rest > 0; rest = Math.floor((rest - 1) / 26)) letters = String.fromCharCode(97 + ((rest - 1) % 26)) + letters;
+  return `sd${letters}`;
+}
+
+/** Linux 5.18 and later, drivers/char/random.c, when the virtual machine's generation ID changes. */
+const RESEED_MESSAGE = 'crng reseeded due to virtual machine fork';
+
+/** Where that message is copied to as soon as it appears. */
+const RESEEDED = '/run/crng-reseeded';
+/** What /proc/sys/kernel/random/boot_id shows. */
+const BOOT_ID = '/run/boot-id';
+
+/** What makes a clone another machine than its template. */
+export interface Identity {
+  /** Seconds since 1970, with a fraction. */
+  readonly time: number;
+  /** 32 hexadecimal digits, for /etc/machine-id. */
+  readonly machineId: string;
+  /** UUID, for /proc/sys/kernel/random/boot_id. */
+  readonly bootId: string;
+}
+
+/**
+ * Sets the clock and the names that nobody else may have, and waits until the kernel has taken
+ * new random numbers, which it does some milliseconds after it was restored.
+ */
+function becomeAnother({ time, machineId, bootId }: Identity): string {
+  return `
+date -u -s @${time.toFixed(3)} >/dev/null
+echo ${machineId} >/etc/machine-id
+echo ${bootId} >${BOOT_ID}
+tries=0
+until [ -s ${RESEEDED} ]; do
+  tries=$((tries + 1))
+  [ $tries -lt 100 ] || fail "the kernel did not take new random numbers"
+  sleep 0.05
+done`;
+}
+
+/**
+ * What {@link becomeAnother} relies on, done before the machine is saved, since it needs programs.
+ *
+ * The kernel makes its boot ID once, when it is first read: it can only be covered. That it has
+ * taken new random numbers it tells its log.
+ */
+const PREPARE_TO_BECOME_ANOTHER = `
+cat /proc/sys/kernel/random/boot_id >${BOOT_ID} && mount --bind ${BOOT_ID} /proc/sys/kernel/random/boot_id || fail "the boot ID cannot be covered"
+grep -m1 "${RESEED_MESSAGE}" /dev/kmsg >${RESEEDED} 2>/dev/null </dev/null &`;
+
+/** Fails unless the kernel will notice that it was restored: it has a driver for the generation ID, and the driver the device. */
+const REQUIRE_GENERATION_ID = 'set -- /sys/bus/*/drivers/vmgenid/*:*; [ -e "$1" ] || fail "the kernel of this appliance has no driver for the generation ID (vmgenid), so that clones of it would share random numbers"';
+
+/** The words that a script starts with. */
+const PRELUDE = `
+fail() { echo "$*" >&2; exit 1; }
+for host in /sys/class/scsi_host/host*; do
+  read -r driver <"$host/proc_name"
+  case $driver in *virtio_scsi*) break;; esac
+done
+host=\${host##*host}
+devices=/sys/bus/scsi/devices`;
+
+/**
+ * Finds the disks with these numbers, in this order.
+ *
+ * The kernel probes a new disk in the background. That nothing tells when this has ended is why the
+ * driver is bound here: either this probes the disk, or it waits for who does so, since both hold
+ * the device's lock. After it the disk has its name, its partitions are known and udev has been told.
+ */
+function findDisks(indexes: readonly number[]): string {
+  return `
+for disk in ${indexes.map((index) => `${index}:${diskName(index)}`).join(' ')}; do
+  id=\${disk%:*}
+  name=\${disk#*:}
+  echo "0 $id 0" >"/sys/class/scsi_host/host$host/scan"
+  { echo "$host:0:$id:0" >/sys/bus/scsi/drivers/sd/bind; } 2>/dev/null || :
+  [ -e "$devices/$host:0:$id:0/block/$name" ] || fail "drive $id did not become $name"
+  echo 300 >"$devices/$host:0:$id:0/timeout"
+done
+udevadm settle`;
+}
+
+/** In udev's database: a member of a volume group, of an array, or of a dynamic disk of Windows, on an MBR or a GPT. */
+const CONTAINED = 'ID_FS_TYPE=(LVM2_member|[^ ]*_raid_member)|ID_PART_ENTRY_TYPE=(0x42|5808c8aa-7e8f-42e0-85d2-e1e90434cfb3|af9b60a0-1431-4f62-bc68-3311714a69ad)';
+
+/**
+ * Starts volume groups, arrays and dynamic disks as libguestfs's init does when it boots (appliance/init),
+ * where there is something to start.
+ */
+const ACTIVATE = `
+found=$(grep -Ehos '^E:(${CONTAINED})' /run/udev/data/b*) || :
+case $found in *_raid_member*)
+  mdadm -As --auto=yes --no-degraded || :
+  udevadm settle;;
+esac
+case $found in *_raid_member* | *LVM2_member*)
+  lvm pvscan --cache --activate ay || lvm vgchange -aay --sysinit || :;;
+esac
+case $found in *_raid_member*) mdadm -As --auto=yes --run || :;; esac
+case $found in *ID_PART_ENTRY_TYPE*) ldmtool create all || :;; esac
+case $found in ?*) udevadm settle;; esac`;
+
+/** All that a clone does when its drives have been attached. */
+export function arrival(identity: Identity, drives: number): string {
+  return `${PRELUDE}${becomeAnother(identity)}${attach(Array.from({ length: drives }, (_, index) => index))}`;
+}
+
+function attach(indexes: readonly number[]): string {
+  // What the tools say about what they find is for nobody.
+  return `${findDisks(indexes)}
+{${ACTIVATE}
+} >/dev/null 2>&1`;
+}
+
+/**
+ * Attaches one disk and lets it go: what the first disk brings with it (modules, programs read
+ * from the appliance's root) is then there in every clone.
+ */
+export function rehearsal(): string {
+  return `${PRELUDE}
+${REQUIRE_GENERATION_ID}
+${attach([0])}
+date -u >/dev/null
+echo 1 >"$devices/$host:0:0:0/delete"
+udevadm settle${PREPARE_TO_BECOME_ANOTHER}
+sync`;
+}

@@ -1,0 +1,16 @@
+/** Runs scripts in a guest by the daemon's own `debug` procedure, which every version has. */
+import { debug } from '../../../gen/calls/debug.js';
+import { abortable } from '../../common/abort.js';
+import type { DaemonConnection } from '../../protocol/daemonConnection.js';
+import { DaemonVersion } from '../../protocol/daemonVersion.js';
+
+/** Its arguments are the same in all versions. */
+const ANY_VERSION = new DaemonVersion('1.48.0');
+
+/**
+ * Runs a script and waits for its end.
+ * @throws GuestfsError with what the script said, when it fails; or the reason of `signal`, which does not end the script
+ */
+export async function runInGuest(connection: DaemonConnection, script: string, signal: AbortSignal): Promise<string> {
+  return (await abortable(connection.call(debug, { subcmd: 'sh', extraargs: [script] }, ANY_VERSION), signal)).result;
+}

@@ -1,0 +1,76 @@
+/** Saves and restores the state of a machine by qemu's migration, without its memory, which is a file. */
+import { chmod } from 'node:fs/promises';
+import { createServer, type Socket } from 'node:net';
+import { abortable } from '../../common/abort.js';
+import type { QmpClient } from '../../qemu/qmpClient.js';
+
+/** A state is half a megabyte. */
+const STATE_LIMIT = 64 << 20;
+
+/** What is in shared memory is not written; that migration tells how it ends. */
+const CAPABILITIES = ['x-ignore-shared', 'events'].map((capability) => ({ capability, state: true }));
+
+/** What runs that is to be saved or restored. */
+export interface Migration {
+  readonly monitor: QmpClient;
+  readonly signal: AbortSignal;
+}
+
+/** Both ends know the directory by a descriptor: its own path may be longer than a socket's may be. */
+export interface SocketDirectory {
+  /** As this process sees it. */
+  readonly own: string;
+  /** As qemu sees it. */
+  readonly qemu: string;
+}
+
+/** Saves the state of a stopped machine, which is then only to be ended. */
+export async function saveState({ monitor, signal }: Migration, directory: SocketDirectory): Promise<Buffer> {
+  const name = 'state';
+  const server = createServer();
+  // Before it listens: qemu connects as soon as it is told to.
+  const connected = new Promise<Buffer>((resolve, reject) => {
+    server.once('connection', (socket) => {
+      server.close();
+      resolve(readAll(socket));
+    });
+    server.once('error', reject);
+  });
+  connected.catch(() => undefined);
+  try {
+    await new Promise<void>((resolve) => server.listen(`${directory.own}/${name}`, resolve));
+    await chmod(`${directory.own}/${name}`, 0o666);
+    await migrate({ monitor, signal }, 'migrate', `unix:${directory.qemu}/${name}`);
+    return await abortable(connected, signal);
+  } finally {
+    server.close();
+  }
+}
+
+/** Restores a machine that waits for its state, which is read from qemu's descriptor `fd`; it is stopped then. */
+export async function restoreState(migration: Migration, fd: number): Promise<void> {
+  await migrate(migration, 'migrate-incoming', `fd:${fd}`);
+}
+
+async function migrate({ monitor, signal }: Migration, command: string, uri: string): Promise<void> {
+  await monitor.execute('migrate-set-capabilities', { capabilities: CAPABILITIES }, signal);
+  const ended = monitor.waitForEvent(({ event, data }) => event === 'MIGRATION' && ['completed', 'failed', 'cancelled'].includes(String(data['status'])), signal);
+  ended.catch(() => undefined);
+  await monitor.execute(command, { uri }, signal);
+  const { data } = await ended;
+  if (data['status'] !== 'completed') {
+    const why = await monitor.execute('query-migrate', undefined, signal) as { 'error-desc'?: string };
+    throw new Error(`${command} ${String(data['status'])}: ${why['error-desc'] ?? 'qemu does not say why'}`);
+  }
+}
+
+async function readAll(socket: Socket): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const part of socket as AsyncIterable<Buffer>) {
+    size += part.length;
+    if (size > STATE_LIMIT) throw new Error(`the state of the machine is larger than ${STATE_LIMIT} bytes`);
+    parts.push(part);
+  }
+  return Buffer.concat(parts);
+}

@@ -1,0 +1,65 @@
+/** A saved machine: an appliance that has booted, to be cloned. */
+import { open, type FileHandle } from 'node:fs/promises';
+
+/** What was saved, beside the files. */
+export interface TemplateFacts {
+  /** The end of what the console said until then. */
+  readonly console: Buffer;
+  /** When it was made, milliseconds since 1970. */
+  readonly createdAt: number;
+}
+
+/** The files of a template. */
+export interface TemplateFiles {
+  /** Contents of the guest's memory. */
+  readonly memory: FileHandle;
+  /** State of the processors and devices, as qemu's migration writes it. */
+  readonly state: FileHandle;
+  /** What the guest wrote to the appliance's root: a qcow2 image. */
+  readonly overlay: FileHandle;
+}
+
+/** Names of the files, in memory and where they are kept. */
+export const TEMPLATE_FILES = ['memory', 'state', 'overlay'] as const satisfies readonly (keyof TemplateFiles)[];
+
+/**
+ * A template that is ready. Its files are in memory and sealed: what breaks out of the qemu of
+ * one session cannot reach another by way of the template that both come from.
+ */
+export class Template {
+  #users = 0;
+  #retired = false;
+
+  constructor(readonly key: string, readonly files: TemplateFiles, readonly facts: TemplateFacts) {}
+
+  /** Opens a file anew, for reading from its start. */
+  open(name: keyof TemplateFiles): Promise<FileHandle> {
+    return open(`/proc/self/fd/${this.files[name].fd}`, 'r');
+  }
+
+  /** Keeps the files open while `body` starts a clone, which from then on has them itself. */
+  async use<Value>(body: () => Promise<Value>): Promise<Value> {
+    this.#users += 1;
+    try {
+      return await body();
+    } finally {
+      this.#users -= 1;
+      await this.#closeUnused();
+    }
+  }
+
+  /** Closes the files as soon as nobody starts from them. */
+  async retire(): Promise<void> {
+    if (this.#retired) return;
+    this.#retired = true;
+    await this.#closeUnused();
+  }
+
+  get retired(): boolean {
+    return this.#retired;
+  }
+
+  async #closeUnused(): Promise<void> {
+    if (this.#retired && this.#users === 0) await Promise.all(TEMPLATE_FILES.map((name) => this.files[name].close()));
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * Templates on disk, so that a server that starts again need not boot first.
+ *
+ *     <cache directory>/guestfs-grpc-<uid>/templates/<key>/{memory,state,overlay,template.json}
+ *
+ * A template is written beside its place and moved there when it is whole; of two servers that
+ * make the same one, the first keeps it. What is read is checked against digests, so that nobody
+ * starts from what a full disk or a crash left.
+ */
+import { constants } from 'node:fs';
+import { mkdtemp, open, readdir, readFile, rename, rm, stat, utimes, writeFile, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { messageOf } from '../../common/errors.js';
+import type { Logger } from '../../common/logger.js';
+import { keepMemoryFile, loadMemoryFile } from '../../common/memoryFile.js';
+import { makePrivateDirectory } from '../../common/privateDirectory.js';
+import { Template, TEMPLATE_FILES, type TemplateFiles } from './template.js';
+
+const FACTS = 'template.json';
+const UNFINISHED = '.unfinished-';
+/** What a dead server has left unfinished is removed after this time. */
+const UNFINISHED_MS = 3600_000;
+/** Most templates on disk: what was not used for longest goes. */
+const MOST = 8;
+
+/** Keeps templates in one directory. */
+export class TemplateStore {
+  constructor(private readonly cacheDirectory: string, private readonly logger: Logger) {}
+
+  /** The template with this key, or undefined: there is none, or none that is whole. */
+  async load(key: string, signal: AbortSignal): Promise<Template | undefined> {
+    const directory = join(this.#directory(), key);
+    try {
+      await this.#prepare();
+      const facts = await readFacts(directory);
+      if (facts === undefined) return undefined;
+      const template = new Template(key, await loadFiles(directory, facts.digests, signal), { console: facts.console, createdAt: facts.createdAt });
+      // So that the time of the last use is known.
+      await utimes(join(directory, FACTS), new Date(), new Date()).catch(() => undefined);
+      return template;
+    } catch (error) {
+      signal.throwIfAborted();
+      this.logger.warn('a kept template cannot be used and is made anew', { key, reason: messageOf(error) });
+      await this.remove(key);
+      return undefined;
+    }
+  }
+
+  /** Keeps a template, if it can; without that it is there as long as this server. */
+  async keep(template: Template, signal: AbortSignal): Promise<void> {
+    let unfinished: string | undefined;
+    try {
+      await this.#prepare();
+      unfinished = await mkdtemp(join(this.#directory(), UNFINISHED));
+      const digests: Record<string, string> = {};
+      for (const name of TEMPLATE_FILES) digests[name] = await keepFile(template.files[name], join(unfinished, name), signal);
+      const facts = { digests, console: template.facts.console.toString('base64'), createdAt: template.facts.createdAt };
+      await writeFile(join(unfinished, FACTS), JSON.stringify(facts), { flag: 'wx', mode: 0o600, flush: true });
+      await rename(unfinished, join(this.#directory(), template.key));
+      await this.#makeRoom(template.key);
+    } catch (error) {
+      if (unfinished !== undefined) await rm(unfinished, { recursive: true, force: true });
+      const { code } = error as NodeJS.ErrnoException;
+      // Another server was faster.
+      if (code === 'ENOTEMPTY' || code === 'EEXIST') return;
+      this.logger.warn('a template cannot be kept: it is made again when the server is started again', { key: template.key, reason: messageOf(error) });
+    }
+  }
+
+  /** Forgets a template. */
+  async remove(key: string): Promise<void> {
+    await rm(join(this.#directory(), key), { recursive: true, force: true }).catch((error: unknown) => {
+      this.logger.warn('a template cannot be removed', { key, reason: messageOf(error) });
+    });
+  }
+
+  #directory(): string {
+    return join(this.cacheDirectory, `guestfs-grpc-${process.geteuid?.() ?? 0}`, 'templates');
+  }
+
+  async #prepare(): Promise<void> {
+    await makePrivateDirectory(join(this.#directory(), '..'), 0o700);
+    await makePrivateDirectory(this.#directory(), 0o700);
+  }
+
+  async #makeRoom(newest: string): Promise<void> {
+    const found: { name: string; usedAt: number }[] = [];
+    for (const name of await readdir(this.#directory())) {
+      const path = join(this.#directory(), name);
+      const age = await stat(name.startsWith(UNFINISHED) ? path : join(path, FACTS)).then(({ mtimeMs }) => mtimeMs, () => 0);
+      if (!name.startsWith(UNFINISHED)) found.push({ name, usedAt: age });
+      else if (Date.now() - age > UNFINISHED_MS) await rm(path, { recursive: true, force: true });
+    }
+    found.sort((one, other) => other.usedAt - one.usedAt);
+    for (const { name } of found.filter((one) => one.name !== newest).slice(MOST - 1)) await this.remove(name);
+  }
+}
+
+interface KeptFacts {
+  readonly digests: Readonly<Record<string, unknown>>;
+  readonly console: Buffer;
+  readonly createdAt: number;
+}
+
+async function readFacts(directory: string): Promise<KeptFacts | undefined> {
+  let text: string;
+  try {
+    text = await readFile(join(directory, FACTS), 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+  const { digests, console, createdAt } = JSON.parse(text) as Partial<Record<keyof KeptFacts, unknown>>;
+  if (typeof digests !== 'object' || digests === null || typeof console !== 'string' || typeof createdAt !== 'number') throw new Error(`${FACTS} is not complete`);
+  return { digests: digests as Record<string, unknown>, console: Buffer.from(console, 'base64'), createdAt };
+}
+
+async function loadFiles(directory: string, digests: KeptFacts['digests'], signal: AbortSignal): Promise<TemplateFiles> {
+  const loaded = await Promise.allSettled(TEMPLATE_FILES.map((name) => loadFile(join(directory, name), digests[name], signal)));
+  const files = loaded.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+  const failed = loaded.find((one) => one.status === 'rejected');
+  if (failed !== undefined) {
+    await Promise.all(files.map((file) => file.close()));
+    throw failed.reason;
+  }
+  return Object.fromEntries(TEMPLATE_FILES.map((name, index) => [name, files[index]])) as unknown as TemplateFiles;
+}
+
+async function loadFile(path: string, digest: unknown, signal: AbortSignal): Promise<FileHandle> {
+  const source = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    const loaded = await loadMemoryFile(source, signal);
+    if (loaded.digest === digest) return loaded.file;
+    await loaded.file.close();
+    throw new Error(`${path} is not what was written`);
+  } finally {
+    await source.close();
+  }
+}
+
+async function keepFile(source: FileHandle, path: string, signal: AbortSignal): Promise<string> {
+  const target = await open(path, 'wx', 0o600);
+  try {
+    return await keepMemoryFile(source, target, signal);
+  } finally {
+    await target.close();
+  }
+}

@@ -1,0 +1,155 @@
+/** The templates of a server: found on disk, or made, one at a time, when one is first asked for. */
+import { abortable } from '../../common/abort.js';
+import { messageOf } from '../../common/errors.js';
+import type { Logger } from '../../common/logger.js';
+import type { QemuUsers } from '../../qemu/qemuUsers.js';
+import type { GroundConfig, Groundwork, LaunchGround } from '../groundwork.js';
+import { makeTemplate } from './makeTemplate.js';
+import type { Template } from './template.js';
+import { templateKey, type TemplateConfig } from './templateKey.js';
+import { TemplateStore } from './templateStore.js';
+
+/** Most templates that are held in memory, each of some 150 MB. */
+const MOST_IN_MEMORY = 4;
+/** How long making one may take, as long as a launch. */
+const LIMIT_MS = 180_000;
+/** What could not be made is not tried again before this time. */
+const FAILURE_HOLDS_MS = 600_000;
+/** As often clones of a template, and of the one made in its place, may fail. */
+const MOST_REJECTIONS = 2;
+
+/** What templates are made with. */
+export interface TemplatesOptions {
+  readonly logger: Logger;
+  readonly users: QemuUsers;
+  readonly groundwork: Groundwork;
+}
+
+/** Why a launch has to do without a template, as the end of a sentence. */
+export interface NoTemplate {
+  readonly reason: string;
+}
+
+/** All settings that a template depends on, and where things are. */
+export type TemplateRequest = TemplateConfig & GroundConfig;
+
+export class Templates {
+  readonly #options: TemplatesOptions;
+  /** In the order of their last use. */
+  readonly #ready = new Map<string, Template>();
+  readonly #loading = new Map<string, Promise<Template | undefined>>();
+  readonly #failures = new Map<string, { readonly reason: string; readonly until: number }>();
+  readonly #rejections = new Map<string, number>();
+  readonly #background = new Set<Promise<unknown>>();
+  readonly #ended = new AbortController();
+  #making: { readonly key: string; readonly done: Promise<unknown> } | undefined;
+
+  constructor(options: TemplatesOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The template for such machines, if it is in memory or on disk. If not, it is made, and who asks
+   * next finds it: nobody waits for a machine that boots instead of booting one.
+   * @throws the reason of `signal`
+   */
+  async get(request: TemplateRequest, ground: LaunchGround, signal: AbortSignal): Promise<Template | NoTemplate> {
+    const key = await templateKey(request, ground);
+    const template = this.#ready.get(key) ?? await abortable(this.#load(key, request), signal);
+    if (template !== undefined) return this.#touch(template);
+    const failure = this.#failures.get(key);
+    if (failure !== undefined && failure.until > Date.now()) return failure;
+    this.#making ??= { key, done: this.#make(key, request).finally(() => {
+      this.#making = undefined;
+    }) };
+    return { reason: this.#making.key === key ? 'its template is being made' : 'a template for other settings is being made' };
+  }
+
+  /** Resolves when nothing is being made. */
+  async idle(): Promise<void> {
+    await this.#making?.done;
+  }
+
+  /** A clone of this template could not be started: it is made anew, unless that happened before. */
+  async reject(template: Template, request: TemplateRequest, reason: string): Promise<void> {
+    const { key } = template;
+    if (this.#ready.get(key) !== template) return;
+    this.#ready.delete(key);
+    const rejections = (this.#rejections.get(key) ?? 0) + 1;
+    this.#rejections.set(key, rejections);
+    if (rejections >= MOST_REJECTIONS) this.#fail(key, `clones of it fail: ${reason}`);
+    await Promise.all([template.retire(), this.#store(request).remove(key)]);
+  }
+
+  /** Ends what is being made, and frees the memory. */
+  async close(): Promise<void> {
+    this.#ended.abort(new Error('the server ends'));
+    await this.#making?.done;
+    await Promise.all([...this.#background, ...[...this.#ready.values()].map((template) => template.retire())]);
+    this.#ready.clear();
+  }
+
+  #store({ cacheDirectory }: GroundConfig): TemplateStore {
+    return new TemplateStore(cacheDirectory, this.#options.logger);
+  }
+
+  #load(key: string, request: TemplateRequest): Promise<Template | undefined> {
+    const loading = this.#loading.get(key);
+    if (loading !== undefined) return loading;
+    const load = async (): Promise<Template | undefined> => {
+      const kept = await this.#store(request).load(key, this.#ended.signal);
+      if (kept !== undefined) await this.#add(kept);
+      return kept;
+    };
+    const started = load().finally(() => this.#loading.delete(key));
+    this.#loading.set(key, started);
+    return started;
+  }
+
+  async #make(key: string, request: TemplateRequest): Promise<void> {
+    const signal = AbortSignal.any([this.#ended.signal, AbortSignal.timeout(LIMIT_MS)]);
+    const { logger, groundwork, users } = this.#options;
+    try {
+      // Of its own: who asked goes on without it.
+      const ground = await groundwork.lay(request, signal);
+      try {
+        if ((await templateKey(request, ground)) !== key) throw new Error('the appliance was replaced');
+        const template = await makeTemplate(key, request, ground, { logger, users, temporaryDirectory: request.temporaryDirectory }, signal);
+        this.#inBackground(template.use(() => this.#store(request).keep(template, this.#ended.signal)));
+        await this.#add(template);
+      } finally {
+        await ground.appliance.close();
+      }
+    } catch (error) {
+      this.#fail(key, messageOf(error));
+    }
+  }
+
+  #inBackground(work: Promise<unknown>): void {
+    const done = work.catch(() => undefined).finally(() => this.#background.delete(done));
+    this.#background.add(done);
+  }
+
+  #fail(key: string, reason: string): void {
+    this.#failures.set(key, { reason, until: Date.now() + FAILURE_HOLDS_MS });
+    if (!this.#ended.signal.aborted) this.#options.logger.warn('templates do not work here, appliances are booted', { key, reason });
+  }
+
+  async #add(template: Template): Promise<void> {
+    if (this.#ended.signal.aborted) {
+      await template.retire();
+      throw this.#ended.signal.reason;
+    }
+    this.#touch(template);
+    for (const old of [...this.#ready.values()].slice(0, -MOST_IN_MEMORY)) {
+      this.#ready.delete(old.key);
+      await old.retire();
+    }
+  }
+
+  #touch(template: Template): Template {
+    this.#ready.delete(template.key);
+    this.#ready.set(template.key, template);
+    return template;
+  }
+}

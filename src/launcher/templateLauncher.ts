@@ -1,0 +1,87 @@
+/**
+ * Clones a saved machine, and boots where that does not work: with settings that no template
+ * has, on a machine where none can be made.
+ */
+import { abortable } from '../common/abort.js';
+import type { Logger } from '../common/logger.js';
+import { GuestfsError } from '../common/errors.js';
+import type { QemuUsers } from '../qemu/qemuUsers.js';
+import type { ImageRoots } from '../security/pathPolicy.js';
+import { createColdLauncher } from './coldLauncher.js';
+import { tellGround, type Groundwork } from './groundwork.js';
+import type { LaunchConfig, Launcher, LaunchOptions, Machine } from './launcher.js';
+import { CloneFailed, startClone } from './template/clone.js';
+import { Template } from './template/template.js';
+import { Templates, type NoTemplate, type TemplateRequest } from './template/templates.js';
+
+/** What the launcher works with. */
+export interface TemplateLauncherOptions {
+  readonly logger: Logger;
+  readonly imageRoots: ImageRoots;
+  readonly users: QemuUsers;
+  readonly groundwork: Groundwork;
+}
+
+/** A launcher that holds templates. */
+export interface TemplateLauncher extends Launcher {
+  /**
+   * Makes the template for such machines; resolves with the reason if that cannot be done.
+   * @throws GuestfsError as a launch does, when nothing can be launched at all; or the reason of `signal`
+   */
+  prepare(request: TemplateRequest, signal: AbortSignal): Promise<NoTemplate | undefined>;
+  close(): Promise<void>;
+}
+
+/** What ends a clone for reasons that have nothing to do with the template. */
+const HOPELESS = new Set(['QEMU_FAILED', 'LAUNCH_FAILED', 'OUT_OF_MEMORY', 'KVM_UNUSABLE']);
+
+/** Makes a launcher that clones. */
+export function createTemplateLauncher(options: TemplateLauncherOptions): TemplateLauncher {
+  const { logger, groundwork } = options;
+  const cold = createColdLauncher(options);
+  const templates = new Templates(options);
+
+  /** A clone, or why there is none. */
+  const clone = async (config: LaunchConfig, launch: LaunchOptions): Promise<Machine | NoTemplate> => {
+    if (config.extraQemuArguments.length > 0) return { reason: 'the session has qemu arguments of its own' };
+    const started = performance.now();
+    const ground = await groundwork.lay(config, launch.signal);
+    try {
+      const template = await templates.get(config, ground, launch.signal);
+      if (!(template instanceof Template)) return template;
+      tellGround(ground, config, launch);
+      const prepareMs = Math.round(performance.now() - started);
+      try {
+        return await template.use(() => startClone(template, config, ground, prepareMs, options, launch));
+      } catch (error) {
+        if (!(error instanceof CloneFailed || (error instanceof GuestfsError && HOPELESS.has(error.reason)))) throw error;
+        logger.warn('a clone failed, the appliance is booted', { session: config.identifier, template: template.key, reason: error.message });
+        await templates.reject(template, config, error.message);
+        return { reason: error.message };
+      }
+    } finally {
+      await ground.appliance.close();
+    }
+  };
+
+  return {
+    launch: async (config, launch) => {
+      const machine = await clone(config, launch);
+      if (!('reason' in machine)) return machine;
+      launch.onMessage?.('library', `launch: booting without a template: ${machine.reason}`);
+      return cold.launch(config, launch);
+    },
+    prepare: async (request, signal) => {
+      const ground = await groundwork.lay(request, signal);
+      try {
+        if (await templates.get(request, ground, signal) instanceof Template) return undefined;
+        await abortable(templates.idle(), signal);
+        const template = await templates.get(request, ground, signal);
+        return template instanceof Template ? undefined : template;
+      } finally {
+        await ground.appliance.close();
+      }
+    },
+    close: () => templates.close(),
+  };
+}

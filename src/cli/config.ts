@@ -14,6 +14,8 @@ import { UsageError, type FlagValues } from './flags.js';
 const DEFAULT_SUITE = 'trixie';
 const DEFAULT_MEMSIZE_MB = 1280;
 const DEFAULT_MAX_SESSIONS = 64;
+/** More is a mistake. */
+const MAX_POOL = 1000;
 const DEFAULT_IDLE_TIMEOUT_S = 3600;
 const DEFAULT_LAUNCH_TIMEOUT_MS = 180_000;
 const SECOND_MS = 1000;
@@ -25,6 +27,8 @@ export interface ServerConfig {
   readonly policy: ServerPolicy;
   readonly defaults: SessionSettings;
   readonly launch: 'template' | 'cold';
+  /** Clones that wait for sessions. */
+  readonly pool: number;
   readonly maxSessions: number;
   readonly idleTimeoutMs: number | undefined;
   readonly debugService: boolean;
@@ -93,6 +97,12 @@ async function imageRoots(flags: FlagValues): Promise<readonly string[]> {
   }));
 }
 
+function pool(flags: FlagValues): number {
+  const size = integer('--pool', text(flags, 'pool'), 0, 0, MAX_POOL);
+  if (size > 0 && text(flags, 'launch') === 'cold') throw new UsageError('--pool needs --launch template: what waits are clones');
+  return size;
+}
+
 function tls(flags: FlagValues): ServerConfig['tls'] {
   const [certificate, key, clientCa] = ['tls-cert', 'tls-key', 'client-ca'].map((name) => text(flags, name));
   if (certificate === undefined && key === undefined) {
@@ -150,6 +160,7 @@ export async function readConfig(flags: FlagValues, environment: NodeJS.ProcessE
     },
     defaults: defaultSettings(flags, environment),
     launch: oneOf('--launch', text(flags, 'launch') ?? 'template', ['template', 'cold']),
+    pool: pool(flags),
     maxSessions: integer('--max-sessions', text(flags, 'max-sessions'), DEFAULT_MAX_SESSIONS, 1),
     idleTimeoutMs: idleSeconds === 0 ? undefined : idleSeconds * SECOND_MS,
     debugService: flags['debug-service'] === true,

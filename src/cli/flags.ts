@@ -17,6 +17,7 @@ export const FLAGS: readonly FlagDef[] = [
   { name: 'appliance', value: 'DIR', help: 'fixed or supermin appliance (default: the one that npm start makes)' },
   { name: 'accel', value: 'auto|kvm|tcg', help: 'what runs the appliance (default auto: KVM where it works)' },
   { name: 'launch', value: 'template|cold', help: 'how appliances come up: cloned from one that has booted (default), or by booting' },
+  { name: 'pool', value: 'N', help: 'clones that wait for sessions, each some 150 MB (default 0)' },
   { name: 'memsize', value: 'MB', help: 'memory of an appliance, MiB (default 1280)' },
   { name: 'smp', value: 'N', help: 'virtual CPUs of an appliance (default 1)' },
   { name: 'max-sessions', value: 'N', help: 'most sessions at a time (default 64)' },

@@ -12,6 +12,8 @@ import { serveMetrics } from '../server/metrics.js';
 import { serve } from '../server/server.js';
 import { SessionFactory } from '../server/sessionFactory.js';
 import { SessionRegistry } from '../session/sessionRegistry.js';
+import type { SessionSettings } from '../session/settings.js';
+import type { TemplateRequest } from '../launcher/template/templates.js';
 import type { ServerConfig } from './config.js';
 
 async function credentials(tls: ServerConfig['tls']): Promise<ServerCredentials> {
@@ -23,12 +25,17 @@ async function credentials(tls: ServerConfig['tls']): Promise<ServerCredentials>
 /** A template is ready in ten to twenty seconds; where it takes longer, sessions are booted until it is. */
 const PREPARATION_LIMIT_MS = 30_000;
 
-/** Builds the appliance, if need be, decides between KVM and TCG, and makes the template, before the first session asks. */
-async function prepare(groundwork: Groundwork, templates: TemplateLauncher | undefined, { defaults }: ServerConfig, logger: Logger): Promise<void> {
-  const needs = {
+/** The machines of sessions that state nothing of their own. */
+function defaultRequest(defaults: SessionSettings): TemplateRequest {
+  return {
     ...{ accelerator: defaults.accelerator, qemuBinary: defaults.hv, appliancePath: defaults.path, temporaryDirectory: defaults.tmpdir, cacheDirectory: defaults.cachedir },
     ...{ memsizeMb: defaults.memsizeMb, smp: defaults.smp, network: defaults.network, selinux: defaults.selinux, verbose: defaults.verbose, append: defaults.append },
   };
+}
+
+/** Builds the appliance, if need be, decides between KVM and TCG, and makes the template, before the first session asks. */
+async function prepare(groundwork: Groundwork, templates: TemplateLauncher | undefined, { defaults }: ServerConfig, logger: Logger): Promise<void> {
+  const needs = defaultRequest(defaults);
   const limit = AbortSignal.timeout(PREPARATION_LIMIT_MS);
   try {
     const ground = await groundwork.lay(needs, limit);
@@ -49,7 +56,8 @@ export async function runServer(config: ServerConfig): Promise<void> {
   const users = createQemuUsers();
   const groundwork = createGroundwork({ logger, users });
   const launching = { logger, imageRoots: config.policy.imageRoots, users, groundwork };
-  const templates = config.launch === 'template' ? createTemplateLauncher(launching) : undefined;
+  const pool = config.pool === 0 ? {} : { pool: { size: config.pool, request: defaultRequest(config.defaults) } };
+  const templates = config.launch === 'template' ? createTemplateLauncher({ ...launching, ...pool }) : undefined;
   const launcher = templates ?? createColdLauncher(launching);
   const registry = new SessionRegistry(config.maxSessions, logger);
   const factory = new SessionFactory({ defaults: config.defaults, defaultIdleTimeoutMs: config.idleTimeoutMs, launcher, policy: config.policy, logger });

@@ -10,7 +10,9 @@ import type { ImageRoots } from '../security/pathPolicy.js';
 import { createColdLauncher } from './coldLauncher.js';
 import { tellGround, type Groundwork } from './groundwork.js';
 import type { LaunchConfig, Launcher, LaunchOptions, Machine } from './launcher.js';
-import { CloneFailed, startClone } from './template/clone.js';
+import { startClone } from './template/clone.js';
+import { ClonePool } from './template/clonePool.js';
+import { CloneFailed } from './template/restore.js';
 import { Template } from './template/template.js';
 import { Templates, type NoTemplate, type TemplateRequest } from './template/templates.js';
 
@@ -20,6 +22,8 @@ export interface TemplateLauncherOptions {
   readonly imageRoots: ImageRoots;
   readonly users: QemuUsers;
   readonly groundwork: Groundwork;
+  /** How many clones wait for sessions, and with which settings. */
+  readonly pool?: { readonly size: number; readonly request: TemplateRequest };
 }
 
 /** A launcher that holds templates. */
@@ -40,6 +44,7 @@ export function createTemplateLauncher(options: TemplateLauncherOptions): Templa
   const { logger, groundwork } = options;
   const cold = createColdLauncher(options);
   const templates = new Templates(options);
+  const pool = options.pool === undefined ? undefined : createPool(options.pool, templates, options);
 
   /** A clone, or why there is none. */
   const clone = async (config: LaunchConfig, launch: LaunchOptions): Promise<Machine | NoTemplate> => {
@@ -52,7 +57,9 @@ export function createTemplateLauncher(options: TemplateLauncherOptions): Templa
       tellGround(ground, config, launch);
       const prepareMs = Math.round(performance.now() - started);
       try {
-        return await template.use(() => startClone(template, config, ground, prepareMs, options, launch));
+        const waiting = await pool?.take(template, config, prepareMs, launch);
+        if (waiting !== undefined) return waiting;
+        return await template.use(() => startClone({ template, config, ground, prepareMs }, options, launch));
       } catch (error) {
         if (!(error instanceof CloneFailed || (error instanceof GuestfsError && HOPELESS.has(error.reason)))) throw error;
         logger.warn('a clone failed, the appliance is booted', { session: config.identifier, template: template.key, reason: error.message });
@@ -74,14 +81,31 @@ export function createTemplateLauncher(options: TemplateLauncherOptions): Templa
     prepare: async (request, signal) => {
       const ground = await groundwork.lay(request, signal);
       try {
-        if (await templates.get(request, ground, signal) instanceof Template) return undefined;
-        await abortable(templates.idle(), signal);
-        const template = await templates.get(request, ground, signal);
-        return template instanceof Template ? undefined : template;
+        let template = await templates.get(request, ground, signal);
+        if (!(template instanceof Template)) {
+          await abortable(templates.idle(), signal);
+          template = await templates.get(request, ground, signal);
+        }
+        if (!(template instanceof Template)) return template;
+        if (pool !== undefined) await abortable(pool.fill(), signal);
+        return undefined;
       } finally {
         await ground.appliance.close();
       }
     },
-    close: () => templates.close(),
+    close: async () => {
+      await pool?.close();
+      await templates.close();
+    },
   };
+}
+
+function createPool({ size, request }: NonNullable<TemplateLauncherOptions['pool']>, templates: Templates, options: TemplateLauncherOptions): ClonePool {
+  return new ClonePool(size, request, async (signal) => {
+    const ground = await options.groundwork.lay(request, signal);
+    const template = await templates.get(request, ground, signal);
+    if (template instanceof Template) return { template, ground };
+    await ground.appliance.close();
+    return template;
+  }, options);
 }

@@ -121,16 +121,22 @@ function attach(indexes: readonly number[]): string {
 } >/dev/null 2>&1`;
 }
 
+const LET_GO = `
+echo 1 >"$devices/$host:0:0:0/delete"
+udevadm settle`;
+
 /**
- * Attaches one disk and lets it go: what the first disk brings with it (modules, programs read
- * from the appliance's root) is then there in every clone.
+ * Before a machine is saved: finds one disk and lets it go. What the first disk brings with it
+ * (modules, programs read from the appliance's root) is then there in every clone.
  */
 export function rehearsal(): string {
   return `${PRELUDE}
-${REQUIRE_GENERATION_ID}
-${attach([0])}
-date -u >/dev/null
-echo 1 >"$devices/$host:0:0:0/delete"
-udevadm settle${PREPARE_TO_BECOME_ANOTHER}
+${REQUIRE_GENERATION_ID}${attach([0])}
+date -u >/dev/null${LET_GO}${PREPARE_TO_BECOME_ANOTHER}
 sync`;
+}
+
+/** All that a clone does on its arrival, with one disk, which it lets go. */
+export function arrivalRehearsal(identity: Identity): string {
+  return `${arrival(identity, 1)}${LET_GO}`;
 }

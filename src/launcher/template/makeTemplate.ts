@@ -13,7 +13,6 @@ import { createMemoryFile, sealMemoryFiles } from '../../common/memoryFile.js';
 import { createRunDirectory } from '../../common/tempDir.js';
 import { writeEmptyQcow2 } from '../../images/emptyQcow2.js';
 import { DaemonConnection } from '../../protocol/daemonConnection.js';
-import { driveProperties } from '../../qemu/applianceMachine.js';
 import { QemuCommandLine } from '../../qemu/commandLine.js';
 import { startQemu, type QemuProcess } from '../../qemu/qemuProcess.js';
 import type { QemuUsers } from '../../qemu/qemuUsers.js';
@@ -24,8 +23,8 @@ import { quoteEnd } from '../launchFailure.js';
 import { connectMonitor, identityOf } from '../monitor.js';
 import { Undo } from '../undo.js';
 import { rehearsal } from './guestScripts.js';
-import { runInGuest } from './guestShell.js';
 import { saveState } from './migration.js';
+import { rehearse } from './rehearse.js';
 import { Template } from './template.js';
 import type { TemplateConfig } from './templateKey.js';
 import { addTemplateMachine } from './templateMachine.js';
@@ -35,9 +34,6 @@ const CONSOLE_LIMIT = 128 * 1024;
 /** How long qemu may take to end once its state is saved. */
 const END_MS = 10_000;
 const MEBIBYTE = 1 << 20;
-
-/** The drive of the rehearsal: zeros. */
-const REHEARSAL_DRIVE = { driver: 'null-co', 'node-name': 'rehearsal', size: 64 * MEBIBYTE, 'read-zeroes': true };
 
 /** What a template is made with. */
 export interface MakerOptions {
@@ -107,16 +103,7 @@ export async function makeTemplate(key: string, config: TemplateConfig, ground: 
 async function prepareGuest(qemu: QemuProcess, monitor: QmpClient, signal: AbortSignal): Promise<void> {
   const connection = new DaemonConnection(qemu.daemon, { onProgress: () => undefined });
   await abortable(connection.awaitLaunch(), signal);
-  await monitor.execute('blockdev-add', REHEARSAL_DRIVE, signal);
-  const drive = { topNode: REHEARSAL_DRIVE['node-name'], serial: undefined, blockSize: undefined };
-  const { id, ...device } = driveProperties(drive, 0);
-  await monitor.execute('device_add', { driver: 'scsi-hd', id, ...device }, signal);
-  await runInGuest(connection, rehearsal(), signal);
-  const gone = monitor.waitForEvent(({ event, data }) => event === 'DEVICE_DELETED' && data['device'] === id, signal);
-  gone.catch(() => undefined);
-  await monitor.execute('device_del', { id }, signal);
-  await gone;
-  await monitor.execute('blockdev-del', { 'node-name': REHEARSAL_DRIVE['node-name'] }, signal);
+  await rehearse({ monitor, connection }, rehearsal(), signal);
 }
 
 /** What `work` gives; when qemu ends before, what it and the guest said. */

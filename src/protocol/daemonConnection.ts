@@ -13,7 +13,7 @@ import type { DaemonCall } from './daemonCall.js';
 import type { DaemonVersion } from './daemonVersion.js';
 import { FrameDecoder, type Frame } from './frameDecoder.js';
 import {
-  decodeChunk, decodeReply, encodeCall, encodeCancelFlag, encodeChunks, encodeLastChunk, ProtocolError, type ProgressMessage,
+  chunksSize, decodeChunk, decodeReply, encodeCall, encodeCancelFlag, encodeChunks, encodeLastChunk, ProtocolError, type ProgressMessage,
 } from './messages.js';
 
 /** Bytes from the daemon that may wait to be taken before reading pauses. */
@@ -22,6 +22,12 @@ const RECEIVE_LIMIT = 256 * 1024;
 const MESSAGE_OVERHEAD = 256;
 /** Bytes of a file that are handed on, or made into chunks, at once. */
 const DELIVERY_SIZE = 128 * 1024;
+/**
+ * So long are chunks of a download gathered, after the first, that come one by one,
+ * milliseconds: each delivery becomes a message to the client, which costs both ends more than
+ * the bytes in it.
+ */
+const GATHER_MS = 5;
 
 export interface ConnectionEvents {
   onProgress(progress: ProgressMessage): void;
@@ -44,6 +50,8 @@ type FileEnd = { readonly kind: 'complete' } | { readonly kind: 'refused' } | { 
 
 /** The chunk that cancels a file, without its length word. */
 const CANCEL_CHUNK = encodeLastChunk(true).subarray(4);
+/** Only the chunks that end a file are so short. */
+const END_LENGTH = CANCEL_CHUNK.length;
 
 const INTERRUPTED = Symbol('interrupted');
 
@@ -58,6 +66,8 @@ export class DaemonConnection {
   readonly #messages: Buffer[] = [];
   #waitingBytes = 0;
   #wake: (() => void) | undefined;
+  /** Ends the wait for more chunks, once so much is there. */
+  #gathering: { readonly enough: number; readonly wake: () => void } | undefined;
   /** Ends the wait for the next piece of an upload, or for whom a download is delivered to. */
   #interrupt: (() => void) | undefined;
   /** Ends the wait for room in the channel. */
@@ -207,6 +217,7 @@ export class DaemonConnection {
     const refused = this.#uploadRefused.signal;
     const iterator = source[Symbol.asyncIterator]();
     const interrupt = (): void => this.#interrupt?.();
+    const scratch = Buffer.allocUnsafeSlow(chunksSize(DELIVERY_SIZE));
     signal.addEventListener('abort', interrupt);
     refused.addEventListener('abort', interrupt);
     let ended: FileEnd | undefined;
@@ -217,7 +228,7 @@ export class DaemonConnection {
         if (refused.aborted) ended = { kind: 'refused' };
         else if (signal.aborted || next === INTERRUPTED) ended = { kind: 'abandoned', cause: signal.reason };
         else if (next.done) ended = { kind: 'complete' };
-        else await this.#writeChunks(next.value, () => signal.aborted || refused.aborted);
+        else await this.#writeChunks(next.value, scratch, () => signal.aborted || refused.aborted);
       }
     } catch (error) {
       if (this.#failure) throw error;
@@ -233,9 +244,9 @@ export class DaemonConnection {
   }
 
   /** Sends a piece of a file, unless it is to end in the middle of it. */
-  async #writeChunks(piece: Buffer, ended: () => boolean): Promise<void> {
+  async #writeChunks(piece: Buffer, scratch: Buffer, ended: () => boolean): Promise<void> {
     for (let start = 0; start < piece.length && !ended(); start += DELIVERY_SIZE) {
-      await this.#write(encodeChunks(piece.subarray(start, start + DELIVERY_SIZE)));
+      await this.#writeOut(encodeChunks(piece.subarray(start, start + DELIVERY_SIZE), scratch));
     }
   }
 
@@ -252,8 +263,11 @@ export class DaemonConnection {
     signal.addEventListener('abort', aborted);
     try {
       if (signal.aborted) aborted();
-      for (;;) {
-        const { pieces, end } = this.#takeChunks(await this.#nextMessage());
+      for (let begun = false; ; begun = true) {
+        const first = await this.#nextMessage();
+        // The beginning is not to wait: it may be all that comes for a long time.
+        if (begun && first.length > END_LENGTH && !abandoned) await this.#gather(DELIVERY_SIZE - first.length);
+        const { pieces, end } = this.#takeChunks(first);
         if (!abandoned && pieces.length > 0) {
           let taken: unknown;
           try {
@@ -309,6 +323,16 @@ export class DaemonConnection {
     if (this.#failure) throw this.#outcomeUnknown();
   }
 
+  /** As {@link #write}, but resolves when the bytes are out of the buffer, which can then be used again. */
+  async #writeOut(bytes: Buffer): Promise<void> {
+    if (this.#failure) throw this.#outcomeUnknown();
+    await new Promise<void>((resolve) => {
+      this.#unblockWrite = resolve;
+      this.#channel.write(bytes, () => resolve());
+    });
+    if (this.#failure) throw this.#outcomeUnknown();
+  }
+
   /**
    * What `pending` gives, or INTERRUPTED. Not Promise.race: that would leave a reaction behind
    * for every piece of a file.
@@ -335,6 +359,22 @@ export class DaemonConnection {
       if (this.#failure) throw this.#outcomeUnknown();
       await this.#nextWake();
     }
+  }
+
+  /** Waits a little until so many bytes wait, or the end of the file does. */
+  async #gather(enough: number): Promise<void> {
+    if (this.#failure || this.#waitingBytes >= enough || this.#messages.at(-1)?.length === END_LENGTH) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => this.#gathering?.wake(), GATHER_MS);
+      this.#gathering = {
+        enough,
+        wake: () => {
+          clearTimeout(timer);
+          this.#gathering = undefined;
+          resolve();
+        },
+      };
+    });
   }
 
   #nextWake(): Promise<void> {
@@ -377,6 +417,7 @@ export class DaemonConnection {
         this.#messages.push(frame.bytes);
         this.#waitingBytes += frame.bytes.length + MESSAGE_OVERHEAD;
         this.#notify();
+        if (this.#gathering !== undefined && (this.#waitingBytes >= this.#gathering.enough || frame.bytes.length === END_LENGTH)) this.#gathering.wake();
         break;
       }
     }
@@ -405,6 +446,7 @@ export class DaemonConnection {
     this.#failure = failure;
     this.#channel.destroy();
     this.#notify();
+    this.#gathering?.wake();
     this.#interrupt?.();
     this.#unblockWrite?.();
     this.#resolveClosed();

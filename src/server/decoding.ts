@@ -6,6 +6,7 @@ import { isUtf8 } from 'node:buffer';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
 import { GuestfsError, messageOf } from '../common/errors.js';
+import { chunkMessage, encodeFilePieces, FilePieces } from './fileMessages.js';
 
 /** A request that is not one. */
 export class Undecodable {
@@ -26,12 +27,17 @@ function strictReader(bytes: Buffer): Buffer {
   return new BinaryReader(bytes, decodeUtf8) as unknown as Buffer;
 }
 
-/** The service with decoders that do not throw. */
+/** The service with decoders that do not throw, and codecs that copy no files. */
 export function decodingSafely(service: ServiceDefinition): ServiceDefinition {
   const safe = (method: MethodDefinition<object, object>): MethodDefinition<object, object> => ({
     ...method,
+    responseSerialize: (response) => (response instanceof FilePieces ? encodeFilePieces(response) : method.responseSerialize(response)),
     requestDeserialize: (bytes) => {
       try {
+        if (method.requestStream && !method.responseStream) {
+          const chunk = chunkMessage(bytes);
+          if (chunk !== undefined) return chunk;
+        }
         return method.requestDeserialize(strictReader(bytes));
       } catch (error) {
         return new Undecodable(new GuestfsError('BAD_ARGUMENT', `the request cannot be decoded: ${messageOf(error)}`, {

@@ -1,23 +1,11 @@
 /** Reads the messages of a client stream: arguments first, then chunks. */
 import { badArgument, GuestfsError } from '../common/errors.js';
 import { Undecodable } from './decoding.js';
+import type { FileArguments, FileMessage } from './fileMessages.js';
 import type { HeldMessage } from './requestFlow.js';
 
 /** Largest chunk of a client, bytes. */
 export const CHUNK_LIMIT = 1024 * 1024;
-
-/** Arguments of a FileIn action: those of the action, and the hint. */
-export interface FileArguments {
-  readonly progress_hint: bigint | undefined;
-}
-
-/** A message of the stream. */
-export interface FileMessage {
-  readonly payload:
-    | { readonly $case: 'arguments'; readonly value: FileArguments }
-    | { readonly $case: 'chunk'; readonly value: Buffer }
-    | undefined;
-}
 
 type Messages = AsyncIterator<HeldMessage<FileMessage | Undecodable>>;
 

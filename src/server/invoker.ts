@@ -27,7 +27,8 @@ import type { SessionRegistry } from '../session/sessionRegistry.js';
 import { identityOf, signalOf, type ServerCall } from './callScope.js';
 import { checkArguments } from './checkArguments.js';
 import { Undecodable } from './decoding.js';
-import { fileChunks, readArguments, type FileMessage } from './fileIn.js';
+import { fileChunks, readArguments } from './fileIn.js';
+import { FilePieces, type FileMessage } from './fileMessages.js';
 import { answerWriter, type AnswerWriter } from './answerWriter.js';
 import type { HeldMessage } from './requestFlow.js';
 import { sessionIdOf } from './sessionHeader.js';
@@ -118,7 +119,7 @@ export class ActionInvoker {
   #fileOut(action: ActionDef, codec: AnyDaemonCall): handleServerStreamingCall<unknown, object> {
     return (call) => this.#answerStream(action, call, async (session, signal, writer) => {
       const request = this.#checked(action, call.request);
-      await session.perform(action, request, signal, (daemon) => daemon.download(codec, request, (pieces) => writer.write({ chunk: Buffer.concat(pieces) })));
+      await session.perform(action, request, signal, (daemon) => daemon.download(codec, request, (pieces) => writer.write(new FilePieces(pieces))));
     });
   }
 

@@ -35,7 +35,7 @@ class End extends Duplex {
 
   override _write(bytes: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
     if (this.#peer === undefined || this.#peer.destroyed) done(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }));
-    else this.#peer.receive(bytes, done);
+    else this.#peer.receive(Buffer.from(bytes), done); // a socket has copied what it took
   }
 
   override _final(done: () => void): void {

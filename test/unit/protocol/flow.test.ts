@@ -67,6 +67,41 @@ describe('flow', () => {
     await expectRest(both);
   });
 
+  it('delivers the first chunk at once, and gathers later ones that come one by one', async () => {
+    const both = await connected();
+    const data = pattern(2 * MEBIBYTE);
+    const collected = collector();
+    const answer = both.connection.download(download, downloadRequest, VERSION, collected.deliver, transfer());
+    await both.daemon.reply(await both.daemon.nextCall());
+    const [first = Buffer.alloc(0), ...others] = cut(data);
+    await both.daemon.chunk(first);
+    await quiet();
+    expect(collected.sizes).toEqual([8192]);
+    for (const piece of others) {
+      await both.daemon.chunk(piece);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await both.daemon.lastChunk();
+    await answer;
+    expect(collected.data().equals(data)).toBe(true);
+    expect(collected.sizes.length).toBeLessThan(100);
+    await expectRest(both);
+  });
+
+  it('does not wait for more when the end is there', async () => {
+    const both = await connected();
+    const collected = collector();
+    const answer = both.connection.download(download, downloadRequest, VERSION, collected.deliver, transfer());
+    await both.daemon.reply(await both.daemon.nextCall());
+    await both.daemon.chunk(pattern(8192));
+    await quiet();
+    await both.daemon.chunk(pattern(100));
+    await both.daemon.lastChunk();
+    await quiet();
+    expect(collected.sizes).toEqual([8192, 100]);
+    await answer;
+  });
+
   it.each([
     ['of no length', Buffer.alloc(0)], ['of eight bytes', Buffer.concat([word(0), word(0)])],
   ])('holds back a daemon that sends messages %s without end', async (_what, content) => {

@@ -104,6 +104,16 @@ describe('the chunks of a file', () => {
     }
   });
 
+  it('are made in a buffer that was used before, whatever it holds', () => {
+    const used = Buffer.alloc(30_000, 0xff);
+    for (const length of [20_001, 8193, 1, 0]) {
+      const data = pattern(length);
+      const made = encodeChunks(data, used);
+      expect(made.buffer).toBe(used.buffer);
+      expect(made.equals(encodeChunks(data))).toBe(true);
+    }
+  });
+
   it('end with an empty one, or one that cancels', () => {
     expect(encodeLastChunk(false)).toEqual(FakeDaemon.chunkBytes(Buffer.alloc(0)));
     expect(encodeLastChunk(true)).toEqual(FakeDaemon.chunkBytes(Buffer.alloc(0), 1));
@@ -113,6 +123,14 @@ describe('the chunks of a file', () => {
   it('come back as they were', () => {
     expect(decodeChunk(Buffer.concat([word(0), opaque(Buffer.from('abc'))]))).toEqual({ cancel: false, data: Buffer.from('abc') });
     expect(decodeChunk(Buffer.concat([word(1), word(0)]))).toEqual({ cancel: true, data: Buffer.alloc(0) });
+  });
+
+  it('are not copied, unless they would keep more than eight times their memory', () => {
+    const bytes = Buffer.alloc(65_536);
+    const chunk = (size: number): Buffer => FakeDaemon.chunkBytes(pattern(size)).copy(bytes) ? decodeChunk(bytes.subarray(4, 12 + size)).data : Buffer.alloc(0);
+    expect(chunk(8192).buffer).toBe(bytes.buffer);
+    expect(chunk(8188).buffer).not.toBe(bytes.buffer);
+    expect(chunk(8188).equals(pattern(8188))).toBe(true);
   });
 
   it.each([

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { GuestfsError } from '../../../src/common/errors.js';
-import { CHUNK_LIMIT, fileChunks, readArguments, type FileMessage } from '../../../src/server/fileIn.js';
+import { CHUNK_LIMIT, fileChunks, readArguments } from '../../../src/server/fileIn.js';
+import type { FileMessage } from '../../../src/server/fileMessages.js';
 import { Undecodable } from '../../../src/server/decoding.js';
 import { HeldMessage } from '../../../src/server/requestFlow.js';
 

@@ -1,0 +1,71 @@
+/**
+ * The messages that carry files, between gRPC's bytes and those of the daemon. The generated
+ * codecs would copy a file three times on its way in and out; these copy it as seldom as
+ * grpc-js lets them.
+ */
+
+/** Arguments of a FileIn action: those of the action, and the hint. */
+export interface FileArguments {
+  readonly progress_hint: bigint | undefined;
+}
+
+/** A message of the stream. */
+export interface FileMessage {
+  readonly payload:
+    | { readonly $case: 'arguments'; readonly value: FileArguments }
+    | { readonly $case: 'chunk'; readonly value: Buffer }
+    | undefined;
+}
+
+/** Tag of the field `chunk` in the requests of all FileIn actions. */
+const IN_TAG = 0x12;
+/** A length has seven bits in each byte, and all but the last have the eighth bit. */
+const LENGTH_BITS = 7;
+
+/**
+ * The message that a client stream consists of, but for the first: nothing but a chunk. Its
+ * value is a part of `bytes`, where the generated decoder makes a copy. Undefined: it is
+ * another, or too unusual to be told here.
+ */
+export function chunkMessage(bytes: Buffer): FileMessage | undefined {
+  if (bytes[0] !== IN_TAG) return undefined;
+  let length = 0;
+  let at = 1;
+  for (let shift = 0; shift < 4 * LENGTH_BITS; shift += LENGTH_BITS) {
+    const byte = bytes[at] ?? 0;
+    at += 1;
+    length |= (byte & 0x7f) << shift;
+    if (byte < 0x80) break;
+  }
+  return at + length === bytes.length ? { payload: { $case: 'chunk', value: bytes.subarray(at) } } : undefined;
+}
+
+/** Response of a FileOut action with these pieces, one after the other, as its chunk. */
+export class FilePieces {
+  constructor(readonly pieces: readonly Buffer[]) {}
+}
+
+/** Tag of the field `chunk` in the responses of all FileOut actions. */
+const OUT_TAG = 0x0a;
+/** Of a tag and a length. */
+const HEAD_LIMIT = 6;
+
+/**
+ * One for all: grpc-js puts what a serializer gives into a buffer of its own before it does
+ * anything else. A buffer for each message would be one more that V8 has to collect.
+ */
+let scratch: Buffer = Buffer.allocUnsafeSlow(256 * 1024);
+
+/** The message's bytes, which are good until the next call. */
+export function encodeFilePieces({ pieces }: FilePieces): Buffer {
+  let length = 0;
+  for (const piece of pieces) length += piece.length;
+  if (scratch.length < HEAD_LIMIT + length) scratch = Buffer.allocUnsafeSlow(HEAD_LIMIT + length);
+  let end = scratch.writeUInt8(OUT_TAG, 0);
+  for (let rest = length; ; rest >>>= LENGTH_BITS) {
+    end = scratch.writeUInt8(rest < 0x80 ? rest : (rest & 0x7f) | 0x80, end);
+    if (rest < 0x80) break;
+  }
+  for (const piece of pieces) end += piece.copy(scratch, end);
+  return scratch.subarray(0, end);
+}

@@ -10,13 +10,22 @@ export interface ServerCall {
   getPeer(): string;
   getAuthContext(): ReturnType<ServerUnaryCall<unknown, unknown>['getAuthContext']>;
   once(event: 'cancelled', listener: () => void): unknown;
+  off(event: 'cancelled', listener: () => void): unknown;
+}
+
+/** How long a call lasts. */
+export interface CallScope {
+  /** Aborts when the client is gone or has cancelled, or the deadline has passed. */
+  readonly signal: AbortSignal;
+  /** The call is answered: the signal is of no more use, and does not abort any more. */
+  end(): void;
 }
 
 /**
- * Aborts when the client is gone or has cancelled, or the deadline has passed; also, with no
- * effect, when the call is answered.
+ * The scope of a call. grpc-js says "cancelled" of calls that are answered, too: without an
+ * end each would make an error, with its stack, for nobody.
  */
-export function signalOf(call: ServerCall): AbortSignal {
+export function scopeOf(call: ServerCall): CallScope {
   const controller = new AbortController();
   const abort = (): void => {
     const deadline = Number(call.getDeadline());
@@ -26,7 +35,12 @@ export function signalOf(call: ServerCall): AbortSignal {
   };
   if (call.cancelled) abort();
   call.once('cancelled', abort);
-  return controller.signal;
+  return { signal: controller.signal, end: () => void call.off('cancelled', abort) };
+}
+
+/** The signal of a call's scope, for those who do not tell when they have answered. */
+export function signalOf(call: ServerCall): AbortSignal {
+  return scopeOf(call).signal;
 }
 
 /**

@@ -24,7 +24,7 @@ import type { ServerPolicy } from '../security/policy.js';
 import type { Daemon } from '../session/daemon.js';
 import type { Session } from '../session/session.js';
 import type { SessionRegistry } from '../session/sessionRegistry.js';
-import { identityOf, signalOf, type ServerCall } from './callScope.js';
+import { identityOf, scopeOf, type ServerCall } from './callScope.js';
 import { checkArguments } from './checkArguments.js';
 import { Undecodable } from './decoding.js';
 import { fileChunks, readArguments } from './fileIn.js';
@@ -77,12 +77,15 @@ export class ActionInvoker {
   /** Runs `body` with all that a call needs, and makes any error a status. */
   async #run<Value>(action: ActionDef, call: ServerCall, body: (session: Session, signal: AbortSignal) => Promise<Value>): Promise<{ value: Value } | { failure: ReturnType<typeof toStatus> }> {
     let session: Session | undefined;
+    const scope = scopeOf(call);
     try {
       session = this.#session(call);
       if (action.configOnly) session.requireState(['CONFIG'], action.name);
-      return { value: await body(session, signalOf(call)) };
+      return { value: await body(session, scope.signal) };
     } catch (error) {
       return { failure: toStatus(error, { action: action.name, ...(session ? { state: session.state } : {}) }, this.#logger) };
+    } finally {
+      scope.end();
     }
   }
 

@@ -59,6 +59,7 @@ class OneAtATime extends ServerInterceptingCall {
   }
 }
 
+/** Other calls are passed on as they are: one layer less for each of their events to go through. */
 export const oneMessageAtATime: ServerInterceptor = (method, call) => (
-  method.requestStream && !method.responseStream ? new OneAtATime(call) : new ServerInterceptingCall(call)
+  method.requestStream && !method.responseStream ? new OneAtATime(call) : call as ServerInterceptingCall
 );

@@ -193,9 +193,13 @@ export class Session {
       throw error;
     }
     const transfer = new AbortController();
+    // Not AbortSignal.any: its signals are collected by a finalizer, one for each call.
+    const abort = (): void => transfer.abort(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort, { once: true });
     this.#transfer = transfer;
     say('started');
-    const whole = this.#traced(action, request, () => body(AbortSignal.any([signal, transfer.signal]))).then(
+    const whole = this.#traced(action, request, () => body(transfer.signal)).then(
       (value) => {
         say('finished');
         return value;
@@ -205,6 +209,7 @@ export class Session {
         throw error;
       },
     ).finally(() => {
+      signal.removeEventListener('abort', abort);
       this.#transfer = undefined;
       this.touch();
       release();

@@ -17,7 +17,9 @@ export interface BenchOptions {
 }
 
 export class Bench {
-  readonly #subjects = new Map<SubjectId, Subject>();
+  readonly #libraries = new Map<SubjectId, Library>();
+  /** By their flags. */
+  readonly #services = new Map<string, Service>();
 
   private constructor(readonly options: BenchOptions, readonly workspace: Workspace) {}
 
@@ -43,10 +45,21 @@ export class Bench {
     return this.workspace.path('images', name);
   }
 
-  /** The service, started when it is first asked for. */
-  async service(): Promise<Service> {
-    const started = await this.#subject('service');
-    if (!(started instanceof Service)) throw new Error('not the service');
+  /** Whether it is to be measured. */
+  has(id: SubjectId): boolean {
+    return this.options.subjects.includes(id);
+  }
+
+  /** The service, started when it is first asked for with these flags. */
+  async service(flags: readonly string[] = []): Promise<Service> {
+    const key = flags.join(' ');
+    const there = this.#services.get(key);
+    if (there !== undefined) return there;
+    const { appliance, signal } = this.options;
+    const started = await Service.start({
+      imageRoot: this.workspace.path('images'), temporary: this.workspace.path('tmp'), appliance, logFile: this.workspace.path('server.log'), flags, signal,
+    });
+    this.#services.set(key, started);
     return started;
   }
 
@@ -93,20 +106,18 @@ export class Bench {
 
   /** Ends everything and removes all files. */
   async close(): Promise<void> {
-    for (const subject of this.#subjects.values()) await subject.close();
+    for (const subject of [...this.#services.values(), ...this.#libraries.values()]) await subject.close();
     await this.workspace.remove();
   }
 
   async #subject(id: SubjectId): Promise<Subject> {
-    const there = this.#subjects.get(id);
+    if (id === 'service') return this.service();
+    const there = this.#libraries.get(id);
     if (there !== undefined) return there;
     const { appliance, signal } = this.options;
-    const temporary = this.workspace.path('tmp');
-    const subject = id === 'service'
-      ? await Service.start({ imageRoot: this.workspace.path('images'), temporary, appliance, logFile: this.workspace.path('server.log'), signal })
-      : new Library({ id, appliance: id === 'library' ? appliance : undefined, temporary, signal });
-    this.#subjects.set(id, subject);
-    return subject;
+    const library = new Library({ id, appliance: id === 'library' ? appliance : undefined, temporary: this.workspace.path('tmp'), signal });
+    this.#libraries.set(id, library);
+    return library;
   }
 
   /** What the library cannot do here leaves a gap; what the service cannot do is a failure. */

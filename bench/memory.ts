@@ -22,3 +22,8 @@ export async function startPeak(pid: number): Promise<number> {
 export function peak(pid: number): Promise<number> {
   return status(pid, 'VmHWM');
 }
+
+/** Resident memory now, MiB. */
+export function currentSize(pid: number): Promise<number> {
+  return status(pid, 'VmRSS');
+}

@@ -1,9 +1,11 @@
 /** All measurements, in the order in which they are made. */
 import type { Measurement } from '../measurement.js';
 import { call } from './call.js';
+import { churn } from './churn.js';
+import { density } from './density.js';
 import { launch } from './launch.js';
 import { names } from './names.js';
 import { rss } from './rss.js';
 import { transfer } from './transfer.js';
 
-export const measurements: readonly Measurement[] = [launch, call, transfer, names, rss];
+export const measurements: readonly Measurement[] = [launch, call, transfer, names, rss, density, churn];

@@ -1,10 +1,20 @@
-/** From nothing to a daemon that takes calls, with one read-only drive. */
+/**
+ * From nothing to a daemon that takes calls, with one read-only drive: by booting, from a template,
+ * and from the pool. The library boots, each time.
+ */
 import { open } from 'node:fs/promises';
 import type { Bench } from '../bench.js';
 import type { Measurement, Row } from '../measurement.js';
-import type { SubjectId } from '../subjects/subject.js';
+import type { Subject, SubjectId } from '../subjects/subject.js';
 
 const IMAGE_SIZE = 100 * 1024 * 1024;
+
+/** How the service launches; the pool is full again by the time it is its turn. */
+const KINDS = [
+  { title: 'cold launch, one drive', flags: ['--launch', 'cold'] },
+  { title: 'launch from a template', flags: ['--launch', 'template'] },
+  { title: 'launch from the pool', flags: ['--launch', 'template', '--pool', '1'] },
+] as const;
 
 async function run(bench: Bench): Promise<readonly Row[]> {
   const path = bench.image('launch.img');
@@ -12,19 +22,26 @@ async function run(bench: Bench): Promise<readonly Row[]> {
   await file.truncate(IMAGE_SIZE);
   await file.close();
 
-  const values: Partial<Record<SubjectId, number[]>> = {};
-  // The first time does not count: the stock appliance is built, files come into the cache.
+  const launchOne = async (subject: Subject): Promise<number> => {
+    const machine = await subject.launch([{ path, format: 'raw' }]);
+    await machine.close();
+    return machine.launchSeconds;
+  };
+  const ours: number[][] = KINDS.map(() => []);
+  const libraries: Partial<Record<SubjectId, number[]>> = {};
+  // The first time does not count: templates are made, the stock appliance is built, files come into the cache.
   for (let round = 0; round <= bench.repeat; round += 1) {
-    const seconds = await bench.withEach(async (subject) => {
-      const machine = await subject.launch([{ path, format: 'raw' }]);
-      await machine.close();
-      return machine.launchSeconds;
-    });
-    bench.say(`launch ${round === 0 ? 'to warm up' : `${round} of ${bench.repeat}`}: ${[...seconds].map(([id, value]) => `${id} ${value.toFixed(1)} s`).join(', ')}`);
+    const services: number[] = [];
+    for (const { flags } of KINDS) services.push(bench.has('service') ? await launchOne(await bench.service(flags)) : NaN);
+    const seconds = await bench.withEach(async (subject) => (subject.id === 'service' ? 0 : launchOne(subject)));
+    seconds.delete('service');
+    const theirs = [...seconds].map(([id, value]) => `${id} ${value.toFixed(1)} s`);
+    bench.say(`launch ${round === 0 ? 'to warm up' : `${round} of ${bench.repeat}`}: ${[...services.map((value) => `${value.toFixed(2)} s`), ...theirs].join(', ')}`);
     if (round === 0) continue;
-    for (const [id, value] of seconds) values[id] = [...(values[id] ?? []), value];
+    services.forEach((value, index) => ours[index]?.push(value));
+    for (const [id, value] of seconds) libraries[id] = [...(libraries[id] ?? []), value];
   }
-  return [{ title: 'cold launch, one drive', unit: 's', better: 'less', values }];
+  return KINDS.map(({ title }, index) => ({ title, unit: 's', better: 'less', values: { ...(bench.has('service') ? { service: ours[index] ?? [] } : {}), ...libraries } }));
 }
 
-export const launch: Measurement = { name: 'launch', summary: 'cold launch with one drive', repeat: 5, limitSeconds: 1800, run };
+export const launch: Measurement = { name: 'launch', summary: 'launch with one drive: cold, from a template, from the pool', repeat: 10, limitSeconds: 3600, run };

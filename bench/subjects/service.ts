@@ -19,6 +19,8 @@ export interface ServiceOptions {
   readonly temporary: string;
   readonly appliance: string;
   readonly logFile: string;
+  /** More flags; by default sessions are launched from a template, as a server does. */
+  readonly flags: readonly string[];
   readonly signal: AbortSignal;
 }
 
@@ -32,9 +34,9 @@ export class Service implements Subject {
 
   private constructor(readonly server: LocalServer, readonly client: GuestfsClient) {}
 
-  static async start({ imageRoot, temporary, appliance, logFile, signal }: ServiceOptions): Promise<Service> {
+  static async start({ imageRoot, temporary, appliance, logFile, flags, signal }: ServiceOptions): Promise<Service> {
     const server = await LocalServer.start({
-      imageRoots: [imageRoot], logFile, flags: ['--appliance', appliance, '--accel', 'tcg', '--launch', 'cold'], env: { LIBGUESTFS_TMPDIR: temporary },
+      imageRoots: [imageRoot], logFile, flags: ['--appliance', appliance, '--accel', 'tcg', ...flags], env: { LIBGUESTFS_TMPDIR: temporary },
     });
     return new Service(server, GuestfsClient.connect(server.address, signal));
   }

@@ -1,0 +1,27 @@
+/** What a server has: processes, open files, memory, as /proc shows them. */
+import { readdir, readFile, readlink } from 'node:fs/promises';
+
+const KIBIBYTES_IN_MEBIBYTE = 1024;
+
+/** Processes that `pid` has started, and that are still there. */
+export async function childrenOf(pid: number): Promise<readonly number[]> {
+  const children: number[] = [];
+  for (const task of await readdir(`/proc/${pid}/task`)) {
+    const text = await readFile(`/proc/${pid}/task/${task}/children`, 'utf8').catch(() => '');
+    children.push(...text.split(' ').filter((word) => word !== '').map(Number));
+  }
+  return children;
+}
+
+/** Proportional set size, MiB: a page that n processes share counts as 1/n. */
+export async function proportionalSize(pid: number): Promise<number> {
+  const text = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8');
+  return Number(/^Pss:\s+(\d+) kB/m.exec(text)?.[1]) / KIBIBYTES_IN_MEBIBYTE;
+}
+
+/** Open descriptors of a process: sockets, and everything else. */
+export async function openFiles(pid: number): Promise<{ readonly sockets: number; readonly files: number }> {
+  const targets = await Promise.all((await readdir(`/proc/${pid}/fd`)).map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')));
+  const sockets = targets.filter((target) => target.startsWith('socket:')).length;
+  return { sockets, files: targets.filter((target) => target !== '').length - sockets };
+}

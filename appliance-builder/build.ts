@@ -141,7 +141,7 @@ async function buildInto(
   await writeFile(join(output, 'initrd'), await makeInitrd(kernel, busybox));
   await copyFile(kernel.image, join(output, 'kernel'));
 
-  const tree = await makeRootTree(context, suite, archive, parts, kernel, join(work, 'root'), fakeroot);
+  const tree = await makeRootTree(context, suite, archive, parts, kernel, busybox, join(work, 'root'), fakeroot);
   const extracted = await archive.candidates([BUSYBOX_PACKAGE]);
   const packages = Object.fromEntries(
     [

@@ -106,7 +106,9 @@ export const KEPT_DIRECTORIES: readonly string[] = ['boot', 'var/cache', 'var/lo
 /**
  * The udev rules that stay: device nodes and their links, device-mapper, LVM,
  * MD, Btrfs, loading of drivers. The rest is for desks and data centres, and
- * every event reads all of it.
+ * every event reads all of it; 80-debian-compat loads the driver of generic
+ * SCSI devices, which nothing here uses, and whose devices have events, too.
+ * What udev.ts has comes on top.
  */
 export const UDEV_RULES: readonly RegExp[] = [
   /^01-md-raid-creating\.rules$/,
@@ -114,7 +116,6 @@ export const UDEV_RULES: readonly RegExp[] = [
   /^55-dm\.rules$/,
   /^56-dm-parts\.rules$/,
   /^56-lvm\.rules$/,
-  /^60-block\.rules$/,
   /^60-cdrom_id\.rules$/,
   /^60-kpartx\.rules$/,
   /^60-persistent-storage(-dm)?\.rules$/,
@@ -123,7 +124,6 @@ export const UDEV_RULES: readonly RegExp[] = [
   /^64-md-raid-assembly\.rules$/,
   /^68-del-part-nodes\.rules$/,
   /^69-md-clustered-confirm-device\.rules$/,
-  /^80-debian-compat\.rules$/,
   /^80-drivers\.rules$/,
   /^95-dm-notify\.rules$/,
 ];

@@ -17,6 +17,7 @@ import {
 } from './packages.js';
 import type { Suite } from './suite.js';
 import { removeTree } from './tree.js';
+import { installUdev } from './udev.js';
 
 /** A root tree and what it was made of. */
 export interface RootTree {
@@ -62,6 +63,7 @@ export async function makeRootTree(
   archive: Archive,
   parts: ApplianceParts,
   kernel: { readonly version: string; readonly modulesDirectory: string },
+  busybox: string,
   directory: string,
   fakeroot: Fakeroot,
 ): Promise<RootTree> {
@@ -72,6 +74,7 @@ export async function makeRootTree(
   await installPackages(context, suite, archive, packages, directory, fakeroot);
   const installed = parseStatus(await readFile(join(directory, 'var/lib/dpkg/status'), 'utf8'));
   await trim(directory);
+  await installUdev(context, directory, busybox);
   const modules = join(directory, 'usr/lib/modules', kernel.version);
   await cp(kernel.modulesDirectory, modules, { recursive: true });
   for (const part of PARTS) {

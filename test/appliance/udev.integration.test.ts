@@ -1,0 +1,62 @@
+/** udev in a running appliance: the scripts that stand in for its programs, and what they must not change. */
+import { beforeAll, describe, expect, it } from '@jest/globals';
+import { builtAppliance, describeWhen } from '../support/appliance.js';
+import { launchSession, serverForTests } from '../support/scene.js';
+import { scratchDrive, type SessionClient } from '../support/testClient.js';
+
+const MEBIBYTE = 1 << 20;
+
+describe.each(['trixie', 'bookworm'])('udev in the appliance of %s', (suite) => {
+  describeWhen('scripts', builtAppliance(suite) === undefined ? `there is no appliance: npm run appliance -- --suite ${suite}` : undefined, () => {
+    const scene = serverForTests(() => ({ flags: ['--appliance', builtAppliance(suite) ?? '', '--debug-service'] }));
+    let session: SessionClient;
+    const shell = async (command: string): Promise<string[]> =>
+      String(await session.call('debug', { subcmd: 'sh', extraargs: [command] })).split('\n').filter((line) => line !== '');
+
+    beforeAll(async () => {
+      session = await launchSession(scene.client, [scratchDrive(64 * MEBIBYTE, { label: 'system' }), scratchDrive(64 * MEBIBYTE)]);
+    });
+
+    it('wait for udev without the real program when it has nothing to do', async () => {
+      const programs = await shell('sleep 1; strace -f -qq -e trace=execve -e signal=none udevadm settle 2>&1');
+      expect(programs.map((line) => /execve\("([^"]*)"/.exec(line)?.[1])).toEqual([expect.stringMatching(/^\/s?bin\/udevadm$/)]);
+    });
+
+    it('say of each disk what the real program says', async () => {
+      expect(await shell(`for disk in /dev/sda /dev/sdb; do
+          /usr/lib/udev/scsi_id --export --allowlisted -d $disk >/tmp/script
+          /usr/lib/guestfs-grpc/scsi_id --export --allowlisted -d $disk >/tmp/program
+          cmp /tmp/script /tmp/program 2>&1
+          strace -f -qq -e trace=execve -e signal=none /usr/lib/udev/scsi_id --export --allowlisted -d $disk 2>&1 >/dev/null | grep -c execve
+        done`)).toEqual(['1', '1']);
+    });
+
+    it('leave the links of disks as they are', async () => {
+      expect(await shell('cd /dev; for link in disk/guestfs/system disk/by-id/scsi-0QEMU_QEMU_HARDDISK_system disk/by-path/*-scsi-0:0:1:0; do readlink -f $link; done'))
+        .toEqual(['/dev/sda', '/dev/sda', '/dev/sdb']);
+    });
+
+    it('see the end of what udev does about a label, a table or a partition', async () => {
+      expect(await shell(`
+        echo ',,L' | sfdisk -q /dev/sda >/dev/null 2>&1
+        udevadm settle
+        mke2fs -q /dev/sda1
+        mke2fs -q /dev/sdb
+        for round in 1 2 3 4 5 6 7 8; do
+          for disk in sda1 sdb; do
+            printf $disk-$round | dd of=/dev/$disk bs=1 seek=1144 conv=notrunc 2>/dev/null
+            udevadm settle
+            [ "$(readlink -f /dev/disk/by-label/$disk-$round)" = /dev/$disk ] || echo "no link $disk-$round"
+          done
+          blockdev --rereadpt /dev/sda
+          udevadm settle
+          [ -b /dev/sda1 ] && [ -e /dev/disk/guestfs/system1 ] || echo "no partition in round $round"
+        done
+        echo done`)).toEqual(['done']);
+    });
+
+    it('have no driver loaded for a disk once the appliance is up', async () => {
+      expect(await shell('lsmod | grep -cw ^sd_mod; lsmod | grep -cw ^sg; true')).toEqual(['1', '0']);
+    });
+  });
+});

@@ -134,6 +134,8 @@ exec ${PROGRAMS}/udevadm "$@"
  * The pages are binary: read drops the zero bytes, and a length of ten is a
  * newline. What is left are two bytes before the serial number and four before
  * the identifier.
+ *
+ * The rules of bookworm say --whitelisted, later ones --allowlisted.
  */
 export const SCSI_ID_SCRIPT = `#!/bin/sh
 real=${PROGRAMS}/scsi_id
@@ -148,7 +150,10 @@ page() {
 }
 
 describe() {
-  [ "$1 $2 $3" = '--export --allowlisted -d' ] || return
+  case "$1 $2 $3" in
+    '--export --allowlisted -d' | '--export --whitelisted -d') ;;
+    *) return 1 ;;
+  esac
   device=/sys/class/block/\${4#/dev/}/device
   IFS= read -r vendor <"$device/vendor"
   IFS= read -r model <"$device/model"

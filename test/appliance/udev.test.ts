@@ -137,6 +137,12 @@ describe('scsi_id', () => {
     expect(describeDisk(...asRules)).toBe(`real ${asRules.join(' ')}`);
   });
 
+  it('is asked by the rules of bookworm in another way', () => {
+    disk('system');
+    const [, ...rest] = asRules.slice(1);
+    expect(describeDisk('--export', '--whitelisted', ...rest)).toContain('ID_SCSI_SERIAL=system');
+  });
+
   it('leaves other questions to the real one', () => {
     disk('system');
     expect(describeDisk('-u', '-g', '/dev/sdb')).toBe('real -u -g /dev/sdb');

@@ -3,6 +3,7 @@
  *
  *   npm run bench -- [MEASUREMENT...] [--repeat N] [--size MIB] [--only SUBJECT,...] [--output DIR]
  */
+import { setMaxListeners } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -83,6 +84,8 @@ function readArguments(): Asked | undefined {
 async function measure(measurement: Measurement, asked: Asked, stop: AbortSignal): Promise<readonly RowResult[]> {
   say(`── ${measurement.name}: ${measurement.summary}`);
   const signal = AbortSignal.any([stop, AbortSignal.timeout(measurement.limitSeconds * 1000)]);
+  // Each call under way listens to it.
+  setMaxListeners(0, signal);
   const appliance = process.env['GUESTFS_GRPC_APPLIANCE'] ?? defaultApplianceDirectory(DEFAULT_SUITE);
   const bench = await Bench.open({ repeat: asked.repeat ?? measurement.repeat, size: asked.size, appliance, subjects: asked.subjects, signal, say });
   try {

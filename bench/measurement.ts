@@ -5,7 +5,7 @@ import type { SubjectId } from './subjects/subject.js';
 /** One line of the table. */
 export interface Row {
   readonly title: string;
-  readonly unit: 's' | 'ms' | 'MiB/s' | 'MiB' | 'calls/s' | 'sessions/s' | '';
+  readonly unit: 's' | 'ms' | 'µs' | 'MiB/s' | 'MiB' | 'calls/s' | 'sessions/s' | '';
   /** Which way is better. */
   readonly better: 'less' | 'more';
   /** All values that were measured; the table shows their medians. */

@@ -4,8 +4,9 @@ import { call } from './call.js';
 import { churn } from './churn.js';
 import { density } from './density.js';
 import { launch } from './launch.js';
+import { load } from './load.js';
 import { names } from './names.js';
 import { rss } from './rss.js';
 import { transfer } from './transfer.js';
 
-export const measurements: readonly Measurement[] = [launch, call, transfer, names, rss, density, churn];
+export const measurements: readonly Measurement[] = [launch, call, load, transfer, names, rss, density, churn];

@@ -8,7 +8,7 @@
  * starts from what a full disk or a crash left.
  */
 import { constants } from 'node:fs';
-import { mkdtemp, open, readdir, readFile, rename, rm, stat, utimes, writeFile, type FileHandle } from 'node:fs/promises';
+import { lstat, mkdtemp, open, readdir, readFile, rename, rm, stat, utimes, writeFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
@@ -30,10 +30,10 @@ export class TemplateStore {
   /** The template with this key, or undefined: there is none, or none that is whole. */
   async load(key: string, signal: AbortSignal): Promise<Template | undefined> {
     const directory = join(this.#directory(), key);
+    // Where nothing can be kept, or not by this user alone, there is nothing: `keep` says why.
+    if (!(await this.#prepare().then(() => true, () => false)) || !(await exists(directory))) return undefined;
     try {
-      await this.#prepare();
       const facts = await readFacts(directory);
-      if (facts === undefined) return undefined;
       const template = new Template(key, await loadFiles(directory, facts.digests, signal), { console: facts.console, createdAt: facts.createdAt });
       // So that the time of the last use is known.
       await utimes(join(directory, FACTS), new Date(), new Date()).catch(() => undefined);
@@ -56,13 +56,11 @@ export class TemplateStore {
       for (const name of TEMPLATE_FILES) digests[name] = await keepFile(template.files[name], join(unfinished, name), signal);
       const facts = { digests, console: template.facts.console.toString('base64'), createdAt: template.facts.createdAt };
       await writeFile(join(unfinished, FACTS), JSON.stringify(facts), { flag: 'wx', mode: 0o600, flush: true });
-      await rename(unfinished, join(this.#directory(), template.key));
-      await this.#makeRoom(template.key);
+      if (await moveUnlessThere(unfinished, join(this.#directory(), template.key))) await this.#makeRoom(template.key);
+      else await rm(unfinished, { recursive: true });
     } catch (error) {
       if (unfinished !== undefined) await rm(unfinished, { recursive: true, force: true });
-      const { code } = error as NodeJS.ErrnoException;
-      // Another server was faster.
-      if (code === 'ENOTEMPTY' || code === 'EEXIST') return;
+      if (signal.aborted) return;
       this.logger.warn('a template cannot be kept: it is made again when the server is started again', { key: template.key, reason: messageOf(error) });
     }
   }
@@ -102,15 +100,24 @@ interface KeptFacts {
   readonly createdAt: number;
 }
 
-async function readFacts(directory: string): Promise<KeptFacts | undefined> {
-  let text: string;
+/** Moves a directory; false: there is one already, since another server was faster. */
+async function moveUnlessThere(from: string, to: string): Promise<boolean> {
   try {
-    text = await readFile(join(directory, FACTS), 'utf8');
+    await rename(from, to);
+    return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    if (['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) return false;
     throw error;
   }
-  const { digests, console, createdAt } = JSON.parse(text) as Partial<Record<keyof KeptFacts, unknown>>;
+}
+
+/** A directory without all its files is not nothing: it would be in the way of the template that is made next. */
+async function exists(path: string): Promise<boolean> {
+  return lstat(path).then(() => true, (error: NodeJS.ErrnoException) => error.code !== 'ENOENT');
+}
+
+async function readFacts(directory: string): Promise<KeptFacts> {
+  const { digests, console, createdAt } = JSON.parse(await readFile(join(directory, FACTS), 'utf8')) as Partial<Record<keyof KeptFacts, unknown>>;
   if (typeof digests !== 'object' || digests === null || typeof console !== 'string' || typeof createdAt !== 'number') throw new Error(`${FACTS} is not complete`);
   return { digests: digests as Record<string, unknown>, console: Buffer.from(console, 'base64'), createdAt };
 }

@@ -36,6 +36,11 @@ export interface TemplateLauncher extends Launcher {
   close(): Promise<void>;
 }
 
+interface NoClone extends NoTemplate {
+  /** Has the template made anew. */
+  readonly giveUp?: () => Promise<void>;
+}
+
 /** What ends a clone for reasons that have nothing to do with the template. */
 const HOPELESS = new Set(['QEMU_FAILED', 'LAUNCH_FAILED', 'OUT_OF_MEMORY', 'KVM_UNUSABLE']);
 
@@ -47,7 +52,7 @@ export function createTemplateLauncher(options: TemplateLauncherOptions): Templa
   const pool = options.pool === undefined ? undefined : createPool(options.pool, templates, options);
 
   /** A clone, or why there is none. */
-  const clone = async (config: LaunchConfig, launch: LaunchOptions): Promise<Machine | NoTemplate> => {
+  const clone = async (config: LaunchConfig, launch: LaunchOptions): Promise<Machine | NoClone> => {
     if (config.extraQemuArguments.length > 0) return { reason: 'the session has qemu arguments of its own' };
     const started = performance.now();
     const ground = await groundwork.lay(config, launch.signal);
@@ -63,8 +68,7 @@ export function createTemplateLauncher(options: TemplateLauncherOptions): Templa
       } catch (error) {
         if (!(error instanceof CloneFailed || (error instanceof GuestfsError && HOPELESS.has(error.reason)))) throw error;
         logger.warn('a clone failed, the appliance is booted', { session: config.identifier, template: template.key, reason: error.message });
-        await templates.reject(template, config, error.message);
-        return { reason: error.message };
+        return { reason: error.message, giveUp: () => templates.reject(template, config, error.message) };
       }
     } finally {
       await ground.appliance.close();
@@ -76,7 +80,10 @@ export function createTemplateLauncher(options: TemplateLauncherOptions): Templa
       const machine = await clone(config, launch);
       if (!('reason' in machine)) return machine;
       launch.onMessage?.('library', `launch: booting without a template: ${machine.reason}`);
-      return cold.launch(config, launch);
+      const booted = await cold.launch(config, launch);
+      // What keeps a boot from starting as well is not the template's fault: no session can take it from the others.
+      await machine.giveUp?.();
+      return booted;
     },
     prepare: async (request, signal) => {
       const ground = await groundwork.lay(request, signal);

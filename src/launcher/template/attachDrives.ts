@@ -1,11 +1,13 @@
 /** Attaches drives to a machine that runs, or stands still, by its monitor. */
+import { messageOf } from '../../common/errors.js';
 import type { PreparedDrive, PreparedDrives } from '../../images/prepareDrives.js';
 import { driveProperties } from '../../qemu/applianceMachine.js';
 import { QmpError, type QmpClient } from '../../qemu/qmpClient.js';
+import { CloneFailed } from './restore.js';
 
 /**
  * Adds a device for each drive, and its nodes unless the machine was started with them.
- * @throws GuestfsError what is wrong with a drive
+ * @throws GuestfsError what is wrong with a drive, CloneFailed
  */
 export async function attachDrives(monitor: QmpClient, prepared: PreparedDrives, nodes: 'started with nodes' | 'add nodes', signal: AbortSignal): Promise<void> {
   const attach = async (drive: PreparedDrive, index: number): Promise<void> => {
@@ -16,7 +18,9 @@ export async function attachDrives(monitor: QmpClient, prepared: PreparedDrives,
     const failed = (await Promise.allSettled(commands)).find((one) => one.status === 'rejected');
     if (failed === undefined) return;
     const { reason } = failed as { readonly reason: unknown };
-    throw reason instanceof QmpError ? prepared.explain(reason.description, drive) ?? reason : reason;
+    const known = reason instanceof QmpError ? prepared.explain(reason.description, drive) : undefined;
+    // What nobody can explain, booting may: it comes to the same as a boot that fails, or goes on.
+    throw known ?? new CloneFailed(messageOf(reason), { cause: reason });
   };
   await Promise.all(prepared.drives.map(attach));
 }

@@ -1,5 +1,6 @@
 /** Starts qemu with the state and the memory of a template. The guest stands still where it was saved. */
 import { open, type FileHandle } from 'node:fs/promises';
+import { messageOf } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import { createRunDirectory, type RunDirectory } from '../../common/tempDir.js';
 import type { PreparedDrives } from '../../images/prepareDrives.js';
@@ -61,7 +62,7 @@ export async function orCloneFailed<Value>(work: Promise<Value>, signal: AbortSi
     return await work;
   } catch (error) {
     signal.throwIfAborted();
-    throw new CloneFailed(error instanceof Error ? error.message : String(error), { cause: error });
+    throw new CloneFailed(messageOf(error), { cause: error });
   }
 }
 
@@ -89,9 +90,10 @@ export async function restoreClone<Drives extends PreparedDrives | void>(
     const openedAt = performance.now();
     const bootFiles = await openBootFiles(ground.appliance, runDirectory, user !== undefined);
     undo.add('files of the appliance', () => bootFiles.close());
-    const state = await template.open('state');
+    // Between finding a template and using it, it may have been given up.
+    const state = await orCloneFailed(template.open('state'), signal);
     undo.add('state of the template', () => state.close());
-    const overlay = await template.open('overlay');
+    const overlay = await orCloneFailed(template.open('overlay'), signal);
     undo.add('overlay of the template', () => overlay.close());
     const name = `guestfs-${config.identifier.replace(/[^A-Za-z0-9_.-]/g, '_')}`;
     addTemplateMachine(line, config, { ...bootFiles, ground, memory: template.files.memory, name, saved: { overlay } });

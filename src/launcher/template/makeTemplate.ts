@@ -5,6 +5,7 @@
  * starts from.
  */
 import { open, type FileHandle } from 'node:fs/promises';
+import { totalmem } from 'node:os';
 import { abortable } from '../../common/abort.js';
 import { messageOf } from '../../common/errors.js';
 import { decodeGuestText } from '../../common/guestText.js';
@@ -48,6 +49,8 @@ export interface MakerOptions {
  * @throws Error saying why this appliance, or this machine, cannot be saved
  */
 export async function makeTemplate(key: string, config: TemplateConfig, ground: LaunchGround, options: MakerOptions, signal: AbortSignal): Promise<Template> {
+  // Files in memory may be larger than it, and the guest would fill it with what it knows of its pages.
+  if (config.memsizeMb * MEBIBYTE > totalmem()) throw new Error(`this server has less memory than ${config.memsizeMb} MiB`);
   const started = performance.now();
   const undo = new Undo(options.logger);
   const kept: FileHandle[] = [];

@@ -23,6 +23,8 @@ export interface TemplatesOptions {
   readonly logger: Logger;
   readonly users: QemuUsers;
   readonly groundwork: Groundwork;
+  /** Instead of booting; for tests. */
+  readonly make?: typeof makeTemplate;
 }
 
 /** Why a launch has to do without a template, as the end of a sentence. */
@@ -108,13 +110,13 @@ export class Templates {
 
   async #make(key: string, request: TemplateRequest): Promise<void> {
     const signal = AbortSignal.any([this.#ended.signal, AbortSignal.timeout(LIMIT_MS)]);
-    const { logger, groundwork, users } = this.#options;
+    const { logger, groundwork, users, make = makeTemplate } = this.#options;
     try {
       // Of its own: who asked goes on without it.
       const ground = await groundwork.lay(request, signal);
       try {
         if ((await templateKey(request, ground)) !== key) throw new Error('the appliance was replaced');
-        const template = await makeTemplate(key, request, ground, { logger, users, temporaryDirectory: request.temporaryDirectory }, signal);
+        const template = await make(key, request, ground, { logger, users, temporaryDirectory: request.temporaryDirectory }, signal);
         this.#inBackground(template.use(() => this.#store(request).keep(template, this.#ended.signal)));
         await this.#add(template);
       } finally {

@@ -1,0 +1,212 @@
+import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import type { LaunchGround } from '../../../../src/launcher/groundwork.js';
+import { Template } from '../../../../src/launcher/template/template.js';
+import { Templates, type NoTemplate, type TemplateRequest } from '../../../../src/launcher/template/templates.js';
+import { createQemuUsers } from '../../../../src/qemu/qemuUsers.js';
+import { eventually } from '../../../support/eventually.js';
+import { contentsOf, TemplateScene } from './scene.js';
+
+const never = new AbortController().signal;
+
+/** A making that the test ends. */
+interface Making {
+  readonly key: string;
+  readonly request: TemplateRequest;
+  readonly signal: AbortSignal;
+  succeed(): Promise<void>;
+  fail(reason: string): void;
+}
+
+let scene: TemplateScene;
+let templates: Templates;
+let ground: LaunchGround;
+let makings: Making[];
+
+function start(): Templates {
+  return new Templates({
+    logger: scene.logger, users: createQemuUsers(), groundwork: scene.groundwork(),
+    make: (key, request, _ground, _options, signal) => new Promise((resolve, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason as Error));
+      const number = makings.length + 1;
+      makings.push({
+        key, signal, request: request as TemplateRequest, fail: (reason) => reject(new Error(reason)),
+        succeed: async () => resolve(await scene.template(key, `making ${number}`)),
+      });
+    }),
+  });
+}
+
+beforeEach(async () => {
+  scene = new TemplateScene();
+  ground = await scene.ground();
+  makings = [];
+  templates = start();
+});
+afterEach(async () => {
+  jest.useRealTimers();
+  await templates.close();
+  await ground.appliance.close();
+  await scene.remove();
+});
+
+const get = (changes: Partial<TemplateRequest> = {}): Promise<Template | NoTemplate> => templates.get({ ...scene.request, ...changes }, ground, never);
+async function made(changes: Partial<TemplateRequest> = {}): Promise<Template> {
+  const template = await get(changes);
+  if (!(template instanceof Template)) throw new Error(`no template: ${template.reason}`);
+  return template;
+}
+/** The making with this number, from 0, once it has begun. */
+async function making(number = 0): Promise<Making> {
+  await eventually(() => makings.length > number);
+  return makings[number] as Making;
+}
+/** Has a template made. */
+async function make(changes: Partial<TemplateRequest> = {}): Promise<Template> {
+  const number = makings.length;
+  await get(changes);
+  await (await making(number)).succeed();
+  await templates.idle();
+  return made(changes);
+}
+const kept = (): string[] => (existsSync(scene.kept) ? readdirSync(scene.kept) : []);
+const keptFor = (key: string): Promise<void> => eventually(() => existsSync(join(scene.kept, key)));
+
+describe('templates', () => {
+  it('are made for who asks next: nobody waits', async () => {
+    expect(await get()).toEqual({ reason: 'its template is being made' });
+    expect(await get()).toEqual({ reason: 'its template is being made' });
+    await (await making()).succeed();
+    await templates.idle();
+    expect(await contentsOf(await made(), 'memory')).toBe('memory of making 1');
+    expect(makings).toHaveLength(1);
+    expect(await made()).toBe(await made());
+  });
+
+  it('are made one at a time', async () => {
+    await get();
+    expect(await get({ smp: 2 })).toEqual({ reason: 'a template for other settings is being made' });
+    await (await making()).succeed();
+    await templates.idle();
+    expect(makings).toHaveLength(1);
+    await make({ smp: 2 });
+    expect(makings.map(({ request }) => request.smp)).toEqual([1, 2]);
+  });
+
+  it('are made on a ground of their own, which is left', async () => {
+    await get();
+    await making();
+    expect(scene.openGrounds).toBe(2);
+    (await making()).fail('over');
+    await templates.idle();
+    expect(scene.openGrounds).toBe(1);
+  });
+
+  it('are not made of an appliance that was replaced meanwhile', async () => {
+    await get();
+    writeFileSync(scene.path('kernel'), 'another');
+    await templates.idle();
+    expect(makings).toEqual([]);
+    expect(scene.warnings).toEqual([{ message: 'templates do not work here, appliances are booted', fields: { key: expect.any(String), reason: 'the appliance was replaced' } }]);
+  });
+
+  it('are kept, and found by the next server', async () => {
+    const { key } = await make();
+    await keptFor(key);
+    await templates.close();
+    templates = start();
+    expect(await contentsOf(await made(), 'memory')).toBe('memory of making 1');
+    expect(makings).toHaveLength(1);
+  });
+
+  it('are loaded once for those who ask at the same time', async () => {
+    await keptFor((await make()).key);
+    await templates.close();
+    templates = start();
+    const [first, second] = await Promise.all([made(), made()]);
+    expect(first).toBe(second);
+  });
+
+  it('are there for as long as the server where none can be kept', async () => {
+    rmSync(scene.cache, { recursive: true });
+    writeFileSync(scene.cache, 'a file');
+    const template = await make();
+    await eventually(() => scene.warnings.length > 0);
+    expect(await made()).toBe(template);
+    expect(scene.warnings).toEqual([{ message: expect.stringContaining('cannot be kept'), fields: expect.anything() }]);
+  });
+
+  it('of at most four kinds are held in memory: the one not used for longest is closed, and loaded when it is asked for', async () => {
+    const held: Template[] = [];
+    for (const smp of [1, 2, 3, 4]) held.push(await make({ smp }));
+    for (const { key } of held) await keptFor(key);
+    expect(held.map(({ retired }) => retired)).toEqual([false, false, false, false]);
+    await made({ smp: 1 });
+    await make({ smp: 5 });
+    expect(held.map(({ retired }) => retired)).toEqual([false, true, false, false]);
+    expect(await contentsOf(await made({ smp: 2 }), 'memory')).toBe('memory of making 2');
+    expect(makings).toHaveLength(5);
+  });
+
+  it('are not waited for by who gives up', async () => {
+    const controller = new AbortController();
+    const asking = templates.get(scene.request, ground, controller.signal);
+    controller.abort(new Error('changed my mind'));
+    await expect(asking).rejects.toThrow('changed my mind');
+  });
+});
+
+describe('a template that cannot be made', () => {
+  it('is not tried again for ten minutes, and nobody is kept from another', async () => {
+    await get();
+    (await making()).fail('the kernel has no driver');
+    await templates.idle();
+    expect(await get()).toMatchObject({ reason: 'the kernel has no driver' });
+    expect(makings).toHaveLength(1);
+    expect(scene.warnings).toEqual([{ message: 'templates do not work here, appliances are booted', fields: { key: expect.any(String), reason: 'the kernel has no driver' } }]);
+    await make({ smp: 2 });
+    jest.useFakeTimers({ now: Date.now() + 601_000, doNotFake: ['setTimeout', 'setInterval', 'setImmediate', 'nextTick', 'queueMicrotask', 'performance'] });
+    expect(await get()).toEqual({ reason: 'its template is being made' });
+    expect(await making(2)).toMatchObject({ request: { smp: 1 } });
+  });
+});
+
+describe('a template whose clones fail', () => {
+  it('is made anew once, and then no more', async () => {
+    const first = await make();
+    await keptFor(first.key);
+    await templates.reject(first, scene.request, 'no clone');
+    expect(first.retired).toBe(true);
+    expect(kept()).toEqual([]);
+    const second = await make();
+    expect(second).not.toBe(first);
+    await keptFor(second.key);
+    await templates.reject(second, scene.request, 'no clone again');
+    expect(await get()).toMatchObject({ reason: 'clones of it fail: no clone again' });
+    expect(makings).toHaveLength(2);
+    expect(kept()).toEqual([]);
+  });
+
+  it('counts once, however many clones of it fail', async () => {
+    const first = await make();
+    await Promise.all([1, 2, 3].map(() => templates.reject(first, scene.request, 'no clone')));
+    const second = await make();
+    await templates.reject(first, scene.request, 'late');
+    expect(second.retired).toBe(false);
+    expect(await made()).toBe(second);
+  });
+});
+
+describe('a server that ends', () => {
+  it('ends what is being made, closes all, and does not complain', async () => {
+    const ready = await make();
+    await get({ smp: 2 });
+    const { signal } = await making(1);
+    await templates.close();
+    expect(signal.aborted).toBe(true);
+    expect(ready.retired).toBe(true);
+    expect(scene.openGrounds).toBe(1);
+    expect(scene.warnings).toEqual([]);
+  });
+});

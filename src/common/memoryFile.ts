@@ -67,7 +67,7 @@ async function make(command: readonly string[], fds: readonly number[], signal: 
   let messages = '';
   for (const output of started.outputs) output.on('data', (bytes: Buffer) => {
     messages = (messages + bytes.toString('utf8')).slice(-MESSAGES_LIMIT);
-  });
+  }).resume();
   try {
     const answer = await abortable(firstLine(channel), AbortSignal.any([signal, AbortSignal.timeout(LIMIT_MS)]));
     const [, fd, digest = ''] = /^(\d+)(?: ([0-9a-f]{64}))?$/.exec(answer) ?? [];
@@ -90,7 +90,7 @@ function firstLine(channel: Duplex): Promise<string> {
       text += bytes.toString('utf8');
       const end = text.indexOf('\n');
       if (end !== -1) resolve(text.slice(0, end));
-    });
+    }).resume();
     channel.once('close', () => resolve(text));
     channel.once('end', () => resolve(text));
   });

@@ -121,9 +121,9 @@ export interface ProcessExit {
 /** A running process. */
 export interface StartedProcess {
   readonly pid: number;
-  /** Socket pairs, one for each of {@link StartOptions.channels}. */
+  /** Socket pairs, one for each of {@link StartOptions.channels}; paused, until their reader resumes them. */
   readonly channels: readonly Duplex[];
-  /** Standard output and standard error. */
+  /** Standard output and standard error; paused as well. */
   readonly outputs: readonly Readable[];
   /** Resolves, never rejects, when it is reaped; its outputs may still hold data. */
   readonly exited: Promise<ProcessExit>;
@@ -156,10 +156,14 @@ export async function startProcess(command: string, args: readonly string[], opt
     const result = await child;
     throw notStarted(command, result);
   }
+  const channels = Array.from({ length: options.channels }, (_, index) => child.stdio[3 + index] as unknown as Duplex);
+  const outputs = [child.stdout as Readable, child.stderr as Readable];
+  // execa has streams flow that nobody reads by the next turn of the event loop: what comes before a late reader would be lost.
+  for (const stream of [...channels, ...outputs]) stream.pause();
   return {
     pid,
-    channels: Array.from({ length: options.channels }, (_, index) => child.stdio[3 + index] as unknown as Duplex),
-    outputs: [child.stdout as Readable, child.stderr as Readable],
+    channels,
+    outputs,
     exited,
     kill: (signal) => void child.kill(signal),
   };

@@ -90,7 +90,7 @@ export class DaemonConnection {
     this.#closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
-    channel.on('data', (bytes: Buffer) => this.#receive(bytes));
+    channel.on('data', (bytes: Buffer) => this.#receive(bytes)).resume();
     channel.on('error', (error) => this.#fail(new GuestfsError('APPLIANCE_GONE', 'the connection to the appliance broke', { cause: error })));
     channel.on('close', () => this.#fail(new GuestfsError('APPLIANCE_GONE', 'the appliance closed its connection')));
     channel.on('end', () => this.#fail(new GuestfsError('APPLIANCE_GONE', 'the appliance closed its connection')));

@@ -73,7 +73,7 @@ export async function startQemu(command: QemuCommand, options: QemuStartOptions)
   const [daemon, monitor, console] = started.channels as [Duplex, Duplex, Duplex];
   // A reset connection is how a killed qemu looks; `exited` tells it better.
   for (const channel of started.channels) channel.on('error', () => undefined);
-  console.on('data', options.onConsole);
+  console.on('data', options.onConsole).resume();
 
   let messages = Buffer.alloc(0);
   const drained = started.outputs.map(
@@ -85,6 +85,7 @@ export async function startQemu(command: QemuCommand, options: QemuStartOptions)
           options.onConsole(bytes);
         });
         output.once('close', resolve);
+        output.resume();
       }),
   );
   const text = (): string => messages.toString('utf8');

@@ -55,7 +55,7 @@ export class QmpClient {
       this.#refused = reject;
     });
     this.#greeting.catch(() => undefined);
-    stream.on('data', (bytes: Buffer) => this.#take(bytes));
+    stream.on('data', (bytes: Buffer) => this.#take(bytes)).resume();
     stream.once('error', (error) => this.#end(new QmpClosedError('the monitor is gone', { cause: error })));
     stream.once('close', () => this.#end(new QmpClosedError('the monitor is gone')));
     stream.once('end', () => this.#end(new QmpClosedError('the monitor is gone')));

@@ -1,5 +1,6 @@
 import { open } from 'node:fs/promises';
 import { describe, expect, it } from '@jest/globals';
+import type { Readable } from 'node:stream';
 import { runTool, startProcess } from '../../../src/common/subprocess.js';
 
 const limits = { timeoutMs: 10_000, maxOutputBytes: 10_000, signal: new AbortController().signal };
@@ -55,15 +56,27 @@ describe('a long-lived process', () => {
       cwd: '/',
     });
     await file.close();
-    const answer = new Promise((resolve) => started.channels[1]?.once('data', resolve));
+    const answer = new Promise((resolve) => started.channels[1]?.once('data', resolve).resume());
     started.channels[0]?.write('hello\n');
     expect(String(await answer)).toBe('got hello\n');
     await expect(started.exited).resolves.toEqual({ exitCode: 7, signal: undefined });
   });
 
+  it('loses nothing of what comes before somebody reads', async () => {
+    const started = await startProcess('sh', ['-c', 'echo early >&3; echo early; exec cat <&3'], { channels: 1, fds: [], env: {}, cwd: '/' });
+    const [channel, output] = [started.channels[0], started.outputs[0]];
+    // It has come by then, and the event loop has turned.
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const first = (stream: Readable | undefined): Promise<unknown> => new Promise((resolve) => stream?.once('data', resolve).resume());
+    expect(String(await first(channel))).toBe('early\n');
+    expect(String(await first(output))).toBe('early\n');
+    started.kill('SIGKILL');
+    await started.exited;
+  });
+
   it('is in a session of its own', async () => {
     const started = await startProcess('sh', ['-c', 'cut -d" " -f6 /proc/$$/stat >&3'], { channels: 1, fds: [], env: {}, cwd: '/' });
-    const session = new Promise((resolve) => started.channels[0]?.once('data', resolve));
+    const session = new Promise((resolve) => started.channels[0]?.once('data', resolve).resume());
     expect(Number(String(await session))).toBe(started.pid);
     await started.exited;
   });

@@ -29,13 +29,31 @@ export interface Identity {
   readonly bootId: string;
 }
 
+const RNG_DRIVER = '/sys/bus/virtio/drivers/virtio_rng';
+
+/**
+ * The driver of the virtual random number generator fetches bytes in advance, which every clone
+ * would give out first from /dev/hwrng: so it lets the device go before the machine is saved...
+ */
+const RELEASE_RNG = `
+for rng in ${RNG_DRIVER}/virtio*; do
+  [ ! -e "$rng" ] || echo "\${rng##*/}" >${RNG_DRIVER}/unbind
+done`;
+
+/** ... and takes it again in each clone, when it first arrives. */
+const TAKE_RNG = `
+for rng in /sys/bus/virtio/devices/virtio*; do
+  read -r type <"$rng/device"
+  [ "$type" != 0x0004 ] || [ -e "$rng/driver" ] || [ ! -e ${RNG_DRIVER}/bind ] || echo "\${rng##*/}" >${RNG_DRIVER}/bind
+done`;
+
 /**
  * Sets the clock and the names that nobody else may have, and waits until the kernel has taken
  * new random numbers, which it does some milliseconds after it was restored.
  */
 function becomeAnother({ time, machineId, bootId }: Identity): string {
   return `
-date -u -s @${time.toFixed(3)} >/dev/null
+date -u -s @${time.toFixed(3)} >/dev/null${TAKE_RNG}
 echo ${machineId} >/etc/machine-id
 echo ${bootId} >${BOOT_ID}
 tries=0
@@ -132,7 +150,7 @@ udevadm settle`;
 export function rehearsal(): string {
   return `${PRELUDE}
 ${REQUIRE_GENERATION_ID}${attach([0])}
-date -u >/dev/null${LET_GO}${PREPARE_TO_BECOME_ANOTHER}
+date -u >/dev/null${LET_GO}${PREPARE_TO_BECOME_ANOTHER}${RELEASE_RNG}
 sync`;
 }
 

@@ -46,6 +46,9 @@ describe('on arrival', () => {
     write('sys/class/scsi_host/host3/proc_name', 'virtio_scsi\n');
     write('sys/class/scsi_host/host3/scan', '');
     write('sys/bus/scsi/drivers/sd/bind', '');
+    write('sys/bus/virtio/devices/virtio0/device', '0x0008\n');
+    write('sys/bus/virtio/devices/virtio1/device', '0x0004\n');
+    write('sys/bus/virtio/drivers/virtio_rng/bind', '');
   });
   afterEach(() => rmSync(guest, { recursive: true }));
 
@@ -62,6 +65,13 @@ describe('on arrival', () => {
     expect(run(0)).toEqual({ status: 0, stderr: '', calls: ['date -u -s @1700000000.124', 'udevadm settle'] });
     expect(readFileSync(inGuest('etc/machine-id'), 'utf8')).toBe(`${identity.machineId}\n`);
     expect(readFileSync(inGuest('run/boot-id'), 'utf8')).toBe(`${identity.bootId}\n`);
+  });
+
+  it('the random number generator is taken again, if there is a driver', () => {
+    run(0);
+    expect(readFileSync(inGuest('sys/bus/virtio/drivers/virtio_rng/bind'), 'utf8')).toBe('virtio1\n');
+    rmSync(inGuest('sys/bus/virtio/drivers/virtio_rng'), { recursive: true });
+    expect(run(0)).toMatchObject({ status: 0, stderr: '' });
   });
 
   it('it fails if the kernel takes no new random numbers', () => {

@@ -1,0 +1,44 @@
+/** Sessions that come up in the way that a test is about, and what their guests say. */
+import { expect } from '@jest/globals';
+import { LaunchKind, type DriveSpec, type SessionSettings } from '../../gen/proto/guestfs/v1/session.js';
+import { eventually } from './eventually.js';
+import { launchSession, type Scene } from './scene.js';
+import type { SessionClient } from './testClient.js';
+
+/** What `--launch` is given. */
+export type Kind = 'template' | 'cold';
+
+export const KINDS: Record<Kind, LaunchKind> = { template: LaunchKind.TEMPLATE, cold: LaunchKind.COLD };
+
+/** Of three launches with settings that nobody had before the second is a clone, unless another template was being made. */
+const MOST_LAUNCHES = 3;
+
+const count = (text: string, part: string): number => text.split(part).length - 1;
+
+/**
+ * A session that was launched in this way. With settings that have no template yet, appliances
+ * boot until it is made: such sessions are ended, and others launched.
+ */
+export async function launchAs(kind: Kind, { client, server }: Scene, drives: DriveSpec[], given: Partial<SessionSettings> = {}): Promise<SessionClient> {
+  for (let launches = 1; ; launches += 1) {
+    const made = count(server.log(), 'made a template');
+    const session = await launchSession(client, drives, given);
+    const launchedAs = (await client.getSession(session.id)).launch_kind;
+    if (launchedAs === KINDS[kind]) return session;
+    // A server that boots, but should not, or cannot clone, will not do so later either.
+    expect({ launches, launchedAs, log: server.log() }).toEqual({ launches: expect.any(Number), launchedAs: LaunchKind.COLD, log: expect.not.stringContaining('templates do not work here') });
+    expect({ kind, moreLaunches: launches < MOST_LAUNCHES }).toEqual({ kind: 'template', moreLaunches: true });
+    await client.deleteSession(session.id);
+    await eventually(() => count(server.log(), 'made a template') > made || server.log().includes('templates do not work here'));
+  }
+}
+
+/** What a shell in the guest prints. */
+export async function inGuest(session: SessionClient, script: string): Promise<string> {
+  return session.call('debug', { subcmd: 'sh', extraargs: [script] });
+}
+
+/** The lines that a shell in the guest prints. */
+export async function linesInGuest(session: SessionClient, script: string): Promise<string[]> {
+  return (await inGuest(session, script)).trim().split('\n');
+}

@@ -59,6 +59,8 @@ export class QmpClient {
     stream.once('error', (error) => this.#end(new QmpClosedError('the monitor is gone', { cause: error })));
     stream.once('close', () => this.#end(new QmpClosedError('the monitor is gone')));
     stream.once('end', () => this.#end(new QmpClosedError('the monitor is gone')));
+    // A qemu that ended at once took the stream with it before anybody listened: no event tells that any more.
+    if (stream.destroyed || stream.readableEnded) this.#end(new QmpClosedError('the monitor is gone'));
   }
 
   /**

@@ -38,7 +38,10 @@ export async function saveState({ monitor, signal }: Migration, directory: Socke
   });
   connected.catch(() => undefined);
   try {
-    await new Promise<void>((resolve) => server.listen(`${directory.own}/${name}`, resolve));
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(`${directory.own}/${name}`, resolve);
+    });
     await chmod(`${directory.own}/${name}`, 0o666);
     await migrate({ monitor, signal }, 'migrate', `unix:${directory.qemu}/${name}`);
     return await abortable(connected, signal);

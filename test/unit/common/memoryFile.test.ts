@@ -2,10 +2,13 @@ import { spawn } from 'node:child_process';
 import { mkdtemp, open, readFile, rm, stat, writeFile, type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { createMemoryFile, keepMemoryFile, loadMemoryFile, sealMemoryFiles } from '../../../src/common/memoryFile.js';
 import { eventually } from '../../support/eventually.js';
 import { processesThatMention } from '../../support/processes.js';
+
+// Each memory file is a process: many of them take a while on a busy machine.
+jest.setTimeout(30_000);
 
 const never = new AbortController().signal;
 const BLOCK = 1 << 16;

@@ -25,6 +25,15 @@ describe('connecting', () => {
     expect(monitor.stream.destroyed).toBe(true);
   });
 
+  it.each(['ended', 'destroyed'])('fails when the stream has %s before', async (how) => {
+    const { stream } = scriptedMonitor([], { greeting: '' });
+    stream.resume();
+    if (how === 'ended') stream.push(null);
+    else stream.destroy();
+    await new Promise((resolve) => stream.once(how === 'ended' ? 'end' : 'close', resolve));
+    await expect(QmpClient.connect(stream, never)).rejects.toBeInstanceOf(QmpClosedError);
+  });
+
   it('gives up when aborted, and closes the stream', async () => {
     const monitor = scriptedMonitor([], { greeting: '' });
     const controller = new AbortController();

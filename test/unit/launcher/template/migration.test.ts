@@ -1,10 +1,11 @@
-import { mkdtemp, open, readdir, rm, type FileHandle } from 'node:fs/promises';
+import { mkdtemp, open, readdir, rm, stat, type FileHandle } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { restoreState, saveState, type SocketDirectory } from '../../../../src/launcher/template/migration.js';
 import { QmpClient } from '../../../../src/qemu/qmpClient.js';
+import { eventually } from '../../../support/eventually.js';
 import { NEGOTIATION, scriptedMonitor, type Exchange, type ScriptedMonitor } from '../../qemu/scriptedMonitor.js';
 
 const never = new AbortController().signal;
@@ -34,12 +35,9 @@ async function talk(script: readonly Exchange[]): Promise<{ script: ScriptedMoni
   return { script: scripted, monitor: await QmpClient.connect(scripted.stream, never) };
 }
 
-/** What qemu does when it is told to migrate, as soon as there is somebody to talk to. */
+/** What qemu does when it is told to migrate, which it is when everybody may write to the socket. */
 async function qemuWrites(parts: readonly Buffer[]): Promise<Socket> {
-  for (;;) {
-    if ((await readdir(scene)).includes('state')) break;
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+  await eventually(() => stat(join(scene, 'state')).then(({ mode }) => (mode & 0o666) === 0o666, () => false));
   const socket = connect(join(scene, 'state'));
   socket.on('error', () => undefined);
   for (const part of parts) socket.write(part);

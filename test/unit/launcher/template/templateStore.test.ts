@@ -1,10 +1,13 @@
 import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, rmSync, truncateSync, utimesSync, writeFileSync, writeSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { Template, TEMPLATE_FILES } from '../../../../src/launcher/template/template.js';
 import { TemplateStore } from '../../../../src/launcher/template/templateStore.js';
 import { contentsOf, TemplateScene } from './scene.js';
+
+// Each memory file is a process: many of them take a while on a busy machine.
+jest.setTimeout(30_000);
 
 const never = new AbortController().signal;
 

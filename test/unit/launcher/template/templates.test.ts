@@ -8,6 +8,9 @@ import { createQemuUsers } from '../../../../src/qemu/qemuUsers.js';
 import { eventually } from '../../../support/eventually.js';
 import { contentsOf, TemplateScene } from './scene.js';
 
+// Each memory file is a process: many of them take a while on a busy machine.
+jest.setTimeout(30_000);
+
 const never = new AbortController().signal;
 
 /** A making that the test ends. */

@@ -7,6 +7,7 @@ import { MountServiceService } from '../../gen/proto/guestfs/v1/mount.js';
 import type { Bench } from '../bench.js';
 import type { Measurement, Row } from '../measurement.js';
 import { currentSize } from '../memory.js';
+import { processorTime } from '../processorTime.js';
 import { childrenOf, openFiles } from '../processes.js';
 import type { Service } from '../subjects/service.js';
 import { timed } from '../timed.js';
@@ -67,13 +68,16 @@ async function run(bench: Bench): Promise<readonly Row[]> {
   const temporary = bench.workspace.path('tmp');
   await useMany(service, path, WARM_UP);
   const before = await holdings(pid, temporary);
+  const processorBefore = await processorTime(pid);
   const [seconds] = await timed(() => useMany(service, path, SESSIONS));
+  const processorMs = (await processorTime(pid) - processorBefore) * 1000 / SESSIONS;
   const after = await holdings(pid, temporary);
   bench.say(`before ${JSON.stringify(before)}, after ${JSON.stringify(after)}`);
   const growth = (title: string, of: keyof Holdings, unit: Row['unit'], limit: number): Row =>
     ({ title: `${title}, growth`, unit, better: 'less', values: { service: [Math.max(0, after[of] - before[of])] }, limit });
   return [
     { title: `${SESSIONS} sessions used and deleted, ${IN_FLIGHT} in flight`, unit: 'sessions/s', better: 'more', values: { service: [SESSIONS / seconds] } },
+    { title: "server's processor time for each", unit: 'ms', better: 'less', values: { service: [processorMs] } },
     growth('processes', 'processes', '', 0),
     growth('open files', 'files', '', 0),
     growth('sockets', 'sockets', '', 0),

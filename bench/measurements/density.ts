@@ -1,10 +1,13 @@
 /** Many sessions at once: what each takes of the memory, and whether each answers. */
 import type { Bench } from '../bench.js';
 import type { Measurement, Row } from '../measurement.js';
-import { childrenOf, proportionalSize } from '../processes.js';
+import { currentSize } from '../memory.js';
+import { childrenOf, openFiles, proportionalSize } from '../processes.js';
 import type { ServiceMachine } from '../subjects/service.js';
 
 const SESSIONS = 40;
+/** After so many, memory is measured. */
+const STEPS = [1, 10, 20, SESSIONS];
 const LIMIT_MIB = 150;
 /** The guest has done what a launch leaves to be done later. */
 const IDLE_MS = 5_000;
@@ -15,32 +18,45 @@ async function sizes(server: number): Promise<number[]> {
   return Promise.all((await childrenOf(server)).map(proportionalSize));
 }
 
+interface Holdings {
+  readonly descriptors: number;
+  readonly rss: number;
+}
+
+/** What the server itself has. */
+async function holdings(pid: number): Promise<Holdings> {
+  const { files, sockets } = await openFiles(pid);
+  return { descriptors: files + sockets, rss: await currentSize(pid) };
+}
+
 async function run(bench: Bench): Promise<readonly Row[]> {
   const service = await bench.service();
   const { pid } = service.server;
+  const before = await holdings(pid);
   const machines: ServiceMachine[] = [];
   const launched: number[] = [];
-  const alone: number[] = [];
+  const proportional = new Map<number, readonly number[]>();
   for (let count = 1; count <= SESSIONS; count += 1) {
     const machine = await service.launch([{ scratchSize: 16n * MEBIBYTE }]);
     machines.push(machine);
     launched.push(machine.launchSeconds);
-    if (count === 1) {
-      await new Promise((resolve) => setTimeout(resolve, IDLE_MS));
-      alone.push(...await sizes(pid));
-    }
+    if (!STEPS.includes(count)) continue;
+    await new Promise((resolve) => setTimeout(resolve, IDLE_MS));
+    const found = await sizes(pid);
+    if (found.length !== count) throw new Error(`${found.length} machines run for ${count} sessions`);
+    bench.say(`${count} sessions take ${found.reduce((sum, size) => sum + size, 0).toFixed(0)} MiB`);
+    proportional.set(count, found);
   }
-  await new Promise((resolve) => setTimeout(resolve, IDLE_MS));
-  const together = await sizes(pid);
-  if (together.length !== SESSIONS) throw new Error(`${together.length} machines run for ${SESSIONS} sessions`);
+  const after = await holdings(pid);
+  const ofEach = (of: keyof Holdings): number[] => [(after[of] - before[of]) / SESSIONS];
   const answers: number[] = [];
   for (const machine of machines) answers.push(...(await machine.echo(1)).map((seconds) => seconds * 1000));
-  bench.say(`${SESSIONS} sessions answer; together they take ${together.reduce((sum, size) => sum + size, 0).toFixed(0)} MiB`);
   for (const machine of machines) await machine.close();
   return [
-    { title: 'idle session alone, PSS', unit: 'MiB', better: 'less', values: { service: alone }, limit: LIMIT_MIB },
-    { title: `idle session of ${SESSIONS}, PSS`, unit: 'MiB', better: 'less', values: { service: together }, limit: LIMIT_MIB },
+    ...[...proportional].map(([count, values]): Row => ({ title: `PSS of an idle session, ${count} alive`, unit: 'MiB', better: 'less', values: { service: values }, limit: LIMIT_MIB })),
     { title: `first call in each of ${SESSIONS}`, unit: 'ms', better: 'less', values: { service: answers } },
+    { title: 'descriptors of the server for each', unit: '', better: 'less', values: { service: ofEach('descriptors') } },
+    { title: "server's RSS for each", unit: 'MiB', better: 'less', values: { service: ofEach('rss') } },
     { title: `launch of each of ${SESSIONS}`, unit: 's', better: 'less', values: { service: launched } },
   ];
 }

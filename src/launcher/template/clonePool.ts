@@ -27,6 +27,11 @@ const RETRY_MS = 30_000;
 /** Twice: what is translated the second time is what stays. */
 const REHEARSALS = 2;
 
+/** What a session has to have in common with the clones. */
+const SETTINGS = [
+  'memsizeMb', 'smp', 'network', 'selinux', 'verbose', 'append', 'accelerator', 'qemuBinary', 'appliancePath', 'temporaryDirectory', 'cacheDirectory',
+] as const satisfies readonly (keyof TemplateRequest)[];
+
 /** A clone that waits. */
 interface Waiting extends Clone<void> {
   readonly template: Template;
@@ -68,7 +73,7 @@ export class ClonePool {
    * @throws GuestfsError what is wrong with the drives, CloneFailed, or the reason of the signal
    */
   async take(template: Template, config: LaunchConfig, prepareMs: number, launch: LaunchOptions): Promise<Machine | undefined> {
-    if (config.temporaryDirectory !== this.request.temporaryDirectory) return undefined;
+    if (SETTINGS.some((name) => config[name] !== this.request[name])) return undefined;
     await this.#dropOthers(template);
     const clone = this.#waiting.shift();
     if (clone === undefined) return undefined;
@@ -109,7 +114,7 @@ export class ClonePool {
     await Promise.all(this.#waiting.splice(0).map((clone) => clone.undo.run()));
   }
 
-  /** A template can be replaced: when the appliance is, or when clones of it failed. */
+  /** With the same settings there is another template when the appliance was replaced, or clones of the old one failed. */
   async #dropOthers(template: Template): Promise<void> {
     const others = this.#waiting.filter((clone) => clone.template !== template);
     for (const clone of others) this.#waiting.splice(this.#waiting.indexOf(clone), 1);
@@ -137,7 +142,7 @@ export class ClonePool {
         return;
       }
     }
-    logger.debug('the pool is full', { waiting: this.#waiting.length });
+    logger.info('the pool is full', { waiting: this.#waiting.length });
   }
 
   #again(): void {
@@ -152,7 +157,7 @@ export class ClonePool {
     if (index === -1) return;
     this.#waiting.splice(index, 1);
     this.options.logger.warn('a waiting clone ended', { pid: clone.qemu.pid });
-    void clone.undo.run().then(() => this.#again());
+    void clone.undo.run().then(() => this.fill());
   }
 
   async #prepare(): Promise<Waiting | undefined> {

@@ -157,7 +157,7 @@ describeWithAppliance('a template', () => {
 
     const server = await serve(cache);
     expect(await launched(server)).toBe(LaunchKind.COLD);
-    expect(logged(server, 'a clone failed, the appliance is booted')).toEqual([expect.objectContaining({ level: 'warn', reason: expect.stringContaining('migrate-incoming') })]);
+    expect(logged(server, 'a clone failed, the appliance is booted')).toEqual([expect.objectContaining({ level: 'warn', reason: expect.stringContaining('Not a migration stream') })]);
     expect(existsSync(template)).toBe(false);
     const session = await launchAs('template', { client: server.client, server }, DRIVES);
     await server.client.deleteSession(session.id);
@@ -205,9 +205,18 @@ describeWithAppliance('a template', () => {
     expect(memoryFiles(server)).toBe(3);
   });
 
+  it('of one qemu is not for another, and a qemu that cannot clone boots', async () => {
+    const cache = spoiled('other-qemu', () => undefined);
+    const qemu = await wrapQemu(join(scene, 'qemu-without-clones'), '[ $restored = no ] || { echo "cannot restore" >&2; exit 1; }');
+    const server = await serve(cache, { env: { LIBGUESTFS_HV: qemu } });
+    expect(logged(server, 'made a template')).toHaveLength(1);
+    expect(await launched(server)).toBe(LaunchKind.COLD);
+    expect(logged(server, 'a clone failed, the appliance is booted')).toEqual([expect.objectContaining({ level: 'warn', reason: expect.stringContaining('cannot restore') })]);
+  });
+
   it('is not made of a kernel that does not notice that it was cloned', async () => {
     const cache = join(scene, 'no-driver');
-    const server = await serve(cache, { env: { LIBGUESTFS_APPEND: 'module_blacklist=vmgenid' } });
+    const server = await serve(cache, { env: { LIBGUESTFS_APPEND: 'initcall_blacklist=vmgenid_plaform_driver_init,vmgenid_driver_init' } });
     expect(logged(server, 'templates do not work here, appliances are booted')).toEqual([expect.objectContaining({ level: 'warn', reason: expect.stringContaining('no driver for the generation ID') })]);
     expect(logged(server, 'ready to launch')).toEqual([expect.objectContaining({ launch: 'cold' })]);
     expect(await launched(server)).toBe(LaunchKind.COLD);

@@ -11,6 +11,7 @@ import type { QemuUsers } from '../../qemu/qemuUsers.js';
 import type { QmpClient } from '../../qemu/qmpClient.js';
 import { openBootFiles } from '../bootFiles.js';
 import type { LaunchGround } from '../groundwork.js';
+import { QEMU_QUOTE, quoteEnd } from '../launchFailure.js';
 import type { LaunchConfig, LaunchOptions } from '../launcher.js';
 import { connectMonitor, identityOf } from '../monitor.js';
 import { Undo } from '../undo.js';
@@ -53,16 +54,21 @@ export class CloneFailed extends Error {
   override readonly name = 'CloneFailed';
 }
 
+/** How long a qemu that failed may take to end. */
+const END_MS = 1000;
+
 /**
  * What `work` gives; its failure has nothing to do with the drives.
+ * @param qemu is ended then: of a state that it refuses it says more before it exits than by its monitor
  * @throws CloneFailed, or the reason of `signal`
  */
-export async function orCloneFailed<Value>(work: Promise<Value>, signal: AbortSignal): Promise<Value> {
+export async function orCloneFailed<Value>(work: Promise<Value>, signal: AbortSignal, qemu?: Pick<QemuProcess, 'stop'>): Promise<Value> {
   try {
     return await work;
   } catch (error) {
     signal.throwIfAborted();
-    throw new CloneFailed(messageOf(error), { cause: error });
+    const said = qemu === undefined ? '' : quoteEnd((await qemu.stop(END_MS)).qemuMessages, QEMU_QUOTE);
+    throw new CloneFailed(`${messageOf(error)}${said === '' ? '' : `; qemu said: ${said}`}`, { cause: error });
   }
 }
 
@@ -111,7 +117,7 @@ export async function restoreClone<Drives extends PreparedDrives | void>(
     await Promise.all([drives?.dispose(), bootFiles.close(), state.close(), overlay.close()]);
     const monitor = await connectMonitor(qemu, config, ground, drives ?? undefined, signal);
     const connection = DaemonConnection.resume(qemu.daemon, { onProgress: () => undefined });
-    await orCloneFailed(restoreState({ monitor, signal }, stateFd), signal);
+    await orCloneFailed(restoreState({ monitor, signal }, stateFd), signal, qemu);
     return { drives, openedAt, qemu, monitor, connection, runDirectory, directory, undo };
   } catch (error) {
     await undo.run();

@@ -41,9 +41,18 @@ export class Service implements Subject {
     return new Service(server, GuestfsClient.connect(server.address, signal));
   }
 
-  async launch(drives: readonly BenchDrive[]): Promise<ServiceMachine> {
+  launch(drives: readonly BenchDrive[]): Promise<ServiceMachine> {
+    return this.#launch(drives.map(driveSpec));
+  }
+
+  /** With a raw image to fill. */
+  launchToWrite(path: string): Promise<ServiceMachine> {
+    return this.#launch([{ source: { $case: 'path', value: path }, format: 'raw', writable: true }]);
+  }
+
+  async #launch(drives: DriveSpec[]): Promise<ServiceMachine> {
     const [launchSeconds, { id }] = await timed(() => this.client.call(SessionServiceService.createSession, {
-      drives: drives.map(driveSpec), launch: true, settings: undefined, idle_timeout: undefined, labels: new Map(),
+      drives, launch: true, settings: undefined, idle_timeout: undefined, labels: new Map(),
     }));
     return new ServiceMachine(launchSeconds, id, this.client, this.client.inSession(id));
   }

@@ -3,6 +3,9 @@ import { find0, ls0, readdirUntil148 } from '../../gen/calls/file.js';
 import { internalReaddir } from '../../gen/calls/internal.js';
 import { decodeDirent } from '../../gen/calls/structs.js';
 import type { FileLibraryActions } from '../../gen/libraryActions.js';
+import { GuestfsError } from '../common/errors.js';
+import { XdrError, type XdrDecoder } from '../xdr/decoder.js';
+import type { LibraryContext } from './context.js';
 import { pieces } from './pieces.js';
 import { BATCH_SIZE, inBatches, namesOf, recordsOf, sortedRuns, type SortingWindow } from './records.js';
 
@@ -11,10 +14,49 @@ const DIRECTORY_WINDOW: SortingWindow = { names: 32_768, bytes: 1024 * 1024 };
 /** A tree can be large and slow to walk: its first names are not to wait for the others. */
 const TREE_WINDOW: SortingWindow = { names: BATCH_SIZE, bytes: 64 * 1024 };
 
+/** The name in an entry of internal_readdir; undefined: it is one that lists do not have. */
+function decodeName(reader: XdrDecoder): Buffer | undefined {
+  reader.int64();
+  reader.int();
+  const name = reader.buffer();
+  if (name.includes(0)) throw new XdrError('name with a NUL character');
+  const text = name.length <= 2 ? name.toString('latin1') : '';
+  return text === '.' || text === '..' ? undefined : name;
+}
+
+/** True for what the daemon answered, as against what became of the connection: every errno begins so, and no reason of ours. */
+function saidByDaemon(error: unknown): boolean {
+  return error instanceof GuestfsError && (error.reason.startsWith('E') || error.reason === 'DAEMON_ERROR' || error.reason === 'ACTION_NOT_IN_DAEMON');
+}
+
+/**
+ * The names in a directory, in no order. The daemon sends those of ls0 one by one, at the price
+ * of a message each; those of internal_readdir, which tells more of them, come 8 KiB at a time,
+ * ten times as fast.
+ */
+async function* namesIn(context: LibraryContext, directory: string): AsyncGenerator<Buffer[]> {
+  if (!context.daemon.version.upTo('1.48')) {
+    let begun = false;
+    const file = async function* (): AsyncGenerator<Buffer> {
+      for await (const piece of pieces(context, internalReaddir, { dir: directory })) {
+        begun = true;
+        yield piece;
+      }
+    };
+    try {
+      for await (const names of recordsOf(file(), decodeName, context.action.name)) yield names.filter((name) => name !== undefined);
+      return;
+    } catch (error) {
+      // Asked once more, the daemon says what is wrong in the words that the library passes on.
+      if (begun || !saidByDaemon(error)) throw error;
+    }
+  }
+  yield* namesOf(pieces(context, ls0, { dir: directory }), context.action.name);
+}
+
 export const fileListActions: Pick<FileLibraryActions, 'ls' | 'find' | 'readdir'> = {
   async *ls(context, { directory }) {
-    const names = namesOf(pieces(context, ls0, { dir: directory }), context.action.name);
-    for await (const listing of sortedRuns(names, DIRECTORY_WINDOW)) yield { listing };
+    for await (const listing of sortedRuns(namesIn(context, directory), DIRECTORY_WINDOW)) yield { listing };
   },
   async *find(context, { directory }) {
     const found = namesOf(pieces(context, find0, { directory }), context.action.name);

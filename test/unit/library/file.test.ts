@@ -111,29 +111,89 @@ describe('write and write_append', () => {
   });
 });
 
-describe('ls and find', () => {
-  const listing = (name: 'ls0' | 'find0', text: string) => ({ files: { [name]: () => [Buffer.from(text)] } });
+/** What internal_readdir sends. */
+function directoryEntries(...names: readonly (string | Buffer)[]): Buffer {
+  return Buffer.concat(names.map((name) => {
+    const writer = new XdrEncoder();
+    writer.int64(5n);
+    writer.int('r'.charCodeAt(0));
+    writer.buffer(Buffer.from(name as string));
+    return writer.finish();
+  }));
+}
 
-  it('sort', async () => {
-    const context = inTurn('ls', listing('ls0', 'b\0a\0.hidden\0'));
-    expect(await all(fileActions.ls(context, { directory: '/d' }))).toEqual([{ listing: ['.hidden', 'a', 'b'] }]);
-    expect(context.daemon.sent).toEqual([{ action: 'ls0', request: { dir: '/d' } }]);
+describe('ls', () => {
+  const listing = (...names: readonly (string | Buffer)[]) => ({ files: { internal_readdir: () => [directoryEntries(...names)] } });
+
+  it('sorts by bytes, without the entries of the directory itself', async () => {
+    const context = inTurn('ls', listing('b', '..', '\u{1f600}', '.', Buffer.from([0xe9]), '.hidden', '...', '\uf000', 'a'));
+    expect(await all(fileActions.ls(context, { directory: '/d' }))).toEqual([{ listing: ['...', '.hidden', 'a', 'b', '\uefe9', '\uf000', '\u{1f600}'] }]);
+    expect(context.daemon.sent).toEqual([{ action: 'internal_readdir', request: { dir: '/d' } }]);
+  });
+
+  it('answers an empty directory with no batch', async () => {
+    expect(await all(fileActions.ls(inTurn('ls', listing('.', '..')), { directory: '/d' }))).toEqual([]);
+  });
+
+  it('sorts a directory of 30,000 names as a whole', async () => {
+    const names = Array.from({ length: 30_000 }, (_, index) => `file-${String((index * 7919) % 30_000).padStart(5, '0')}`);
+    const batches = await all(fileActions.ls(inTurn('ls', listing(...names)), { directory: '/d' }));
+    expect(batches.flatMap((batch) => batch.listing)).toEqual([...names].sort());
+  });
+
+  it('asks older daemons for names alone', async () => {
+    const context = inTurn('ls', { version: '1.48.6', files: { ls0: () => [Buffer.from('b\0a\0')] } });
+    expect(await all(fileActions.ls(context, { directory: '/d' }))).toEqual([{ listing: ['a', 'b'] }]);
+    expect(context.daemon.actions).toEqual(['ls0']);
+  });
+
+  const failing = (error: Error) => (): Buffer[] => {
+    throw error;
+  };
+
+  it.each(['ENOENT', 'DAEMON_ERROR', 'ACTION_NOT_IN_DAEMON'])('says %s in the words of ls0', async (reason) => {
+    const words = new GuestfsError('ENOENT', 'ls0_stub: /d');
+    const context = inTurn('ls', { files: { internal_readdir: failing(new GuestfsError(reason, 'internal_readdir_stub: /d')), ls0: failing(words) } });
+    await expect(all(fileActions.ls(context, { directory: '/d' }))).rejects.toBe(words);
+    expect(context.daemon.actions).toEqual(['internal_readdir', 'ls0']);
+  });
+
+  it.each(['OUTCOME_UNKNOWN', 'APPLIANCE_GONE', 'PROTOCOL_ERROR', 'CANCELLED', 'DEADLINE_EXCEEDED'])('does not ask again after %s', async (reason) => {
+    const failure = new GuestfsError(reason, 'no answer');
+    const context = inTurn('ls', { files: { internal_readdir: failing(failure) } });
+    await expect(all(fileActions.ls(context, { directory: '/d' }))).rejects.toBe(failure);
+    expect(context.daemon.actions).toEqual(['internal_readdir']);
+  });
+
+  it('does not begin again in the middle', async () => {
+    const failure = new GuestfsError('DAEMON_ERROR', 'could not send the whole file');
+    const context = inTurn('ls', { files: { *internal_readdir() {
+      yield directoryEntries('a');
+      throw failure;
+    } } });
+    await expect(all(fileActions.ls(context, { directory: '/d' }))).rejects.toBe(failure);
+    expect(context.daemon.actions).toEqual(['internal_readdir']);
+  });
+
+  it('refuses a name that no file has', async () => {
+    await expect(all(fileActions.ls(inTurn('ls', listing('a\0b')), { directory: '/d' }))).rejects.toMatchObject({ reason: 'DAEMON_ERROR' });
+  });
+});
+
+describe('find', () => {
+  const listing = (name: 'find0', text: string) => ({ files: { [name]: () => [Buffer.from(text)] } });
+
+  it('sorts', async () => {
     const finding = inTurn('find', listing('find0', 'b/c\0b\0a\0'));
     expect(await all(fileActions.find(finding, { directory: '/d' }))).toEqual([{ names: ['a', 'b', 'b/c'] }]);
     expect(finding.daemon.sent).toEqual([{ action: 'find0', request: { directory: '/d' } }]);
   });
 
-  it('answer an empty directory with no batch', async () => {
-    expect(await all(fileActions.ls(inTurn('ls', listing('ls0', '')), { directory: '/d' }))).toEqual([]);
+  it('answers an empty directory with no batch', async () => {
+    expect(await all(fileActions.find(inTurn('find', listing('find0', '')), { directory: '/d' }))).toEqual([]);
   });
 
-  it('sort a directory of 30,000 names as a whole', async () => {
-    const names = Array.from({ length: 30_000 }, (_, index) => `file-${String((index * 7919) % 30_000).padStart(5, '0')}`);
-    const batches = await all(fileActions.ls(inTurn('ls', listing('ls0', names.map((name) => `${name}\0`).join(''))), { directory: '/d' }));
-    expect(batches.flatMap((batch) => batch.listing)).toEqual([...names].sort());
-  });
-
-  it('give the first names of a large tree before the last are there', async () => {
+  it('gives the first names of a large tree before the last are there', async () => {
     let finish: () => void = () => undefined;
     const slow = new Promise<void>((resolve) => {
       finish = resolve;

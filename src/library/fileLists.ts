@@ -11,8 +11,8 @@ import { BATCH_SIZE, inBatches, namesOf, recordsOf, sortedRuns, type SortingWind
 
 /** Most directories are sorted as a whole, at a bounded price in memory. */
 const DIRECTORY_WINDOW: SortingWindow = { names: 32_768, bytes: 1024 * 1024 };
-/** A tree can be large and slow to walk: its first names are not to wait for the others. */
-const TREE_WINDOW: SortingWindow = { names: BATCH_SIZE, bytes: 64 * 1024 };
+/** A tree can be large and slow to walk: its first names are not to wait for the others, and none to wait long. */
+const TREE_WINDOW: SortingWindow = { names: BATCH_SIZE, bytes: 64 * 1024, milliseconds: 75 };
 
 /** The name in an entry of internal_readdir; undefined: it is one that lists do not have. */
 function decodeName(reader: XdrDecoder): Buffer | undefined {

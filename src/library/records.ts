@@ -40,6 +40,21 @@ export async function* namesOf(source: AsyncIterable<Buffer>, action: string): A
 export interface SortingWindow {
   readonly names: number;
   readonly bytes: number;
+  /** No name waits longer than this for those that come after it, milliseconds; undefined: as long as it takes. */
+  readonly milliseconds?: number;
+}
+
+/** What comes, or undefined when it has not come in time. */
+async function inTime<Value>(coming: Promise<Value>, limitMs: number): Promise<Value | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), limitMs);
+  });
+  try {
+    return await Promise.race([coming, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /**
@@ -47,20 +62,38 @@ export interface SortingWindow {
  * several sorted runs, since it is not held here as a whole.
  */
 export async function* sortedRuns(source: AsyncIterable<readonly Buffer[]>, window: SortingWindow): AsyncGenerator<string[]> {
+  const { milliseconds = Infinity } = window;
   let held: Buffer[] = [];
   let bytes = 0;
+  let heldSince = 0;
   const run = (): string[] => {
     const names = held.sort((one, other) => Buffer.compare(one, other)).map(decodeGuestText);
     held = [];
     bytes = 0;
     return names;
   };
-  for await (const names of source) {
-    for (const name of names) {
-      held.push(name);
-      bytes += name.length;
-      if (held.length >= window.names || bytes >= window.bytes) yield* inBatches(run());
+  const iterator = source[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const coming = iterator.next();
+      if (held.length > 0 && milliseconds < Infinity) {
+        coming.catch(() => undefined); // told below, when what is held is out
+        if (await inTime(coming, heldSince + milliseconds - performance.now()) === undefined) yield* inBatches(run());
+      }
+      const result = await coming;
+      if (result.done === true) break;
+      if (held.length === 0) heldSince = performance.now();
+      for (const name of result.value) {
+        held.push(name);
+        bytes += name.length;
+        if (held.length >= window.names || bytes >= window.bytes) {
+          yield* inBatches(run());
+          heldSince = performance.now();
+        }
+      }
     }
+  } finally {
+    await iterator.return?.();
   }
   yield* inBatches(run());
 }

@@ -148,7 +148,7 @@ export const fileActions: readonly ActionDef[] = [
     args: [pathname('directory')],
     returns: returnsStrings('names'),
     summary: 'Lists everything below a directory, recursively',
-    description: 'Paths are relative to `directory`, which itself is not listed, and sorted. Fails for anything other than a directory; use find0 for very large trees.',
+    description: 'Paths are relative to `directory`, which itself is not listed, and sorted. A tree that is large, or slow to walk, comes in several parts, each of them sorted: its first paths do not wait for the last. Fails for anything other than a directory.',
   }),
   daemon({ name: 'find0', procedure: 196, since: '1.0.74',
     cancellable: true, mutating: false,

@@ -65,6 +65,48 @@ describe('sortedRuns', () => {
     expect((await all(sortedRuns(names(...list), { names: 100, bytes: 5 }))).map((batch) => batch.length)).toEqual([5, 5]);
   });
 
+  it('lets no name wait for ever', async () => {
+    let goOn: () => void = () => undefined;
+    const slow = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    async function* walk(): AsyncGenerator<Buffer[]> {
+      yield [Buffer.from('b'), Buffer.from('a')];
+      await slow;
+      yield [Buffer.from('0')];
+    }
+    const runs = sortedRuns(walk(), { names: 100, bytes: 1000, milliseconds: 1 });
+    expect((await runs.next()).value).toEqual(['a', 'b']);
+    goOn();
+    expect(await all(runs)).toEqual([['0']]);
+  });
+
+  it('sorts what comes in time together', async () => {
+    async function* walk(): AsyncGenerator<Buffer[]> {
+      await Promise.resolve();
+      for (const name of ['c', 'b', 'a']) yield [Buffer.from(name)];
+    }
+    expect(await all(sortedRuns(walk(), { names: 100, bytes: 1000, milliseconds: 60_000 }))).toEqual([['a', 'b', 'c']]);
+  });
+
+  it('gives what is held before it fails, and ends what it reads', async () => {
+    let ended = false;
+    const failure = new Error('no more');
+    async function* walk(): AsyncGenerator<Buffer[]> {
+      try {
+        yield [Buffer.from('a')];
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        throw failure;
+      } finally {
+        ended = true;
+      }
+    }
+    const runs = sortedRuns(walk(), { names: 100, bytes: 1000, milliseconds: 1 });
+    expect((await runs.next()).value).toEqual(['a']);
+    await expect(runs.next()).rejects.toBe(failure);
+    expect(ended).toBe(true);
+  });
+
   it('gives nothing for nothing', async () => {
     expect(await all(sortedRuns(names(), { names: 4, bytes: 1000 }))).toEqual([]);
   });

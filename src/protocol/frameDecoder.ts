@@ -29,27 +29,32 @@ export class FrameDecoder {
    * @throws ProtocolError on a length over the limit, before anything is allocated for it
    */
   *push(bytes: Buffer): Generator<Frame, void, void> {
-    let rest = bytes;
-    for (;;) {
-      const missing = this.#needed - this.#keptLength;
-      if (rest.length < missing) {
-        this.#keep(rest);
+    for (let at = 0; ;) {
+      const end = at + this.#needed - this.#keptLength;
+      if (bytes.length < end) {
+        if (at < bytes.length) this.#keep(bytes.subarray(at));
         return;
       }
-      const last = rest.subarray(0, missing);
-      rest = rest.subarray(missing);
-      const frame = this.#accept(this.#keptLength === 0 ? last : this.#completedBy(last));
+      const frame = this.#accept(bytes, at, end);
+      at = end;
       if (frame) yield frame;
     }
   }
 
-  #accept(bytes: Buffer): Frame | undefined {
+  /** Takes the bytes from `at` to `end`, which complete what is being waited for. */
+  #accept(bytes: Buffer, at: number, end: number): Frame | undefined {
+    // Most words come whole: then nothing need be made of them to read them.
+    if (this.#expecting === 'word' && this.#keptLength === 0) return this.#word(bytes.readUInt32BE(at));
+    const part = bytes.subarray(at, end);
+    const whole = this.#keptLength === 0 ? part : this.#completedBy(part);
     const was = this.#expecting;
+    if (was === 'word') return this.#word(whole.readUInt32BE(0));
     this.#expecting = 'word';
     this.#needed = WORD;
-    if (was === 'message') return { kind: 'message', bytes };
-    if (was === 'progress') return { kind: 'progress', progress: decodeProgress(bytes) };
-    const word = bytes.readUInt32BE(0);
+    return was === 'message' ? { kind: 'message', bytes: whole } : { kind: 'progress', progress: decodeProgress(whole) };
+  }
+
+  #word(word: number): Frame | undefined {
     switch (word) {
       case LAUNCH_FLAG: return { kind: 'launch' };
       case CANCEL_FLAG: return { kind: 'cancel' };

@@ -5,7 +5,7 @@
  * {@link startProcess} for one that lives as long as a session. Neither goes
  * through a shell or inherits the server's environment.
  */
-import type { Duplex, Readable } from 'node:stream';
+import { getDefaultHighWaterMark, setDefaultHighWaterMark, type Duplex, type Readable } from 'node:stream';
 import { execa, type Options } from 'execa';
 
 /** Where commands are looked for, and a language whose messages can be recognised. */
@@ -131,13 +131,30 @@ export interface StartedProcess {
 }
 
 /**
+ * A channel that is paused goes on to read until so many bytes wait: by Node's default of
+ * 64 KiB, a process that writes little at a time would wake this one a thousand times.
+ */
+const CHANNEL_BUFFER = 1024;
+
+/** Makes streams that buffer so little; Node has no option for those of a child. */
+function bufferingLittle<Made>(make: () => Made): Made {
+  const usual = getDefaultHighWaterMark(false);
+  setDefaultHighWaterMark(false, CHANNEL_BUFFER);
+  try {
+    return make();
+  } finally {
+    setDefaultHighWaterMark(false, usual);
+  }
+}
+
+/**
  * Starts a process in a session of its own, so that Control-C at the server's
  * terminal reaches the server only, which then ends its children in order.
  *
  * @throws Error with the `code` of the system when it cannot be started
  */
 export async function startProcess(command: string, args: readonly string[], options: StartOptions): Promise<StartedProcess> {
-  const child = execa(command, args, {
+  const child = bufferingLittle(() => execa(command, args, {
     stdio: stdio('ignore', options.channels, options.fds),
     env: { PATH: BASE_ENVIRONMENT['PATH'] as string, ...options.env },
     extendEnv: false,
@@ -146,7 +163,7 @@ export async function startProcess(command: string, args: readonly string[], opt
     cleanup: false,
     buffer: false,
     reject: false,
-  });
+  }));
   // Not the result of execa, which waits for the streams: a channel that nobody reads never ends.
   const exited = new Promise<ProcessExit>((resolve) => {
     child.once('exit', (exitCode, signal) => resolve({ exitCode: exitCode ?? undefined, signal: signal ?? undefined }));

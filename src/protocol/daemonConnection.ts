@@ -28,6 +28,16 @@ const DELIVERY_SIZE = 128 * 1024;
  * the bytes in it.
  */
 const GATHER_MS = 5;
+/**
+ * A daemon that lists names sends each as a chunk of its own. Reading rests so long between
+ * such chunks, milliseconds: each would wake this process, and qemu to wake it. The socket
+ * holds a hundred of them or so; a longer rest would make qemu wait.
+ */
+const REST_MS = 2;
+/** Chunks are such when a delivery has so many of them ... */
+const SMALL_CHUNKS = 8;
+/** ... with so many bytes in each, on average. */
+const SMALL_CHUNK_SIZE = 512;
 
 export interface ConnectionEvents {
   onProgress(progress: ProgressMessage): void;
@@ -263,11 +273,13 @@ export class DaemonConnection {
     signal.addEventListener('abort', aborted);
     try {
       if (signal.aborted) aborted();
+      let small = false;
       for (let begun = false; ; begun = true) {
         const first = await this.#nextMessage();
         // The beginning is not to wait: it may be all that comes for a long time.
-        if (begun && first.length > END_LENGTH && !abandoned) await this.#gather(DELIVERY_SIZE - first.length);
-        const { pieces, end } = this.#takeChunks(first);
+        if (begun && first.length > END_LENGTH && !abandoned) await (small ? this.#rest() : this.#gather(DELIVERY_SIZE - first.length));
+        const { pieces, size, end } = this.#takeChunks(first);
+        small = pieces.length >= SMALL_CHUNKS && size < pieces.length * SMALL_CHUNK_SIZE;
         if (!abandoned && pieces.length > 0) {
           let taken: unknown;
           try {
@@ -298,19 +310,19 @@ export class DaemonConnection {
   }
 
   /** The chunk in `first`, and those after it that are there already. */
-  #takeChunks(first: Buffer): { pieces: Buffer[]; end: 'complete' | 'refused' | undefined } {
+  #takeChunks(first: Buffer): { pieces: Buffer[]; size: number; end: 'complete' | 'refused' | undefined } {
     const pieces: Buffer[] = [];
     let size = 0;
     let message: Buffer | undefined = first;
     while (message !== undefined) {
       const chunk = decodeChunk(message);
-      if (chunk.cancel) return { pieces, end: 'refused' };
-      if (chunk.data.length === 0) return { pieces, end: 'complete' };
+      if (chunk.cancel) return { pieces, size, end: 'refused' };
+      if (chunk.data.length === 0) return { pieces, size, end: 'complete' };
       pieces.push(chunk.data);
       size += chunk.data.length;
       message = size + MAX_CHUNK_SIZE <= DELIVERY_SIZE ? this.#takeMessage() : undefined;
     }
-    return { pieces, end: undefined };
+    return { pieces, size, end: undefined };
   }
 
   async #write(bytes: Buffer): Promise<void> {
@@ -375,6 +387,14 @@ export class DaemonConnection {
         },
       };
     });
+  }
+
+  /** Lets what the daemon sends wait in the socket for a moment, unless the end of the file is here. */
+  async #rest(): Promise<void> {
+    if (this.#failure || this.#messages.at(-1)?.length === END_LENGTH) return;
+    this.#channel.pause();
+    await new Promise((resolve) => setTimeout(resolve, REST_MS));
+    if (this.#waitingBytes < RECEIVE_LIMIT) this.#channel.resume();
   }
 
   #nextWake(): Promise<void> {

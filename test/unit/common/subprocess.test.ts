@@ -1,3 +1,4 @@
+import { getDefaultHighWaterMark } from 'node:stream';
 import { open } from 'node:fs/promises';
 import { describe, expect, it } from '@jest/globals';
 import type { Readable } from 'node:stream';
@@ -47,6 +48,17 @@ describe('a short command', () => {
 });
 
 describe('a long-lived process', () => {
+  it('has channels that stop reading soon when they are paused, and leaves other streams as they are', async () => {
+    const usual = getDefaultHighWaterMark(false);
+    const started = await startProcess('sleep', ['60'], { channels: 2, fds: [], env: {}, cwd: '/' });
+    expect(started.channels.map((channel) => channel.readableHighWaterMark)).toEqual([1024, 1024]);
+    expect(getDefaultHighWaterMark(false)).toBe(usual);
+    started.kill('SIGKILL');
+    await started.exited;
+    await expect(startProcess('/no/such/program', [], { channels: 1, fds: [], env: {}, cwd: '/' })).rejects.toMatchObject({ code: 'ENOENT' });
+    expect(getDefaultHighWaterMark(false)).toBe(usual);
+  });
+
   it('has two-way channels, then descriptors, and tells its end though nobody reads them', async () => {
     const file = await open('/proc/self/comm');
     const started = await startProcess('sh', ['-c', 'read line <&3; echo "got $line" >&4; cat <&5 >/dev/null; echo unread >&3; exit 7'], {

@@ -88,6 +88,30 @@ describe('flow', () => {
     await expectRest(both);
   });
 
+  it.each([
+    ['rests between many small chunks', 30, true], ['does not rest between full ones', 8192, false],
+  ])('%s', async (_what, size, rests) => {
+    const both = await connected();
+    let pauses = 0;
+    both.daemon.channel.on('pause', () => {
+      pauses += 1;
+    });
+    const collected = collector();
+    const answer = both.connection.download(download, downloadRequest, VERSION, collected.deliver, transfer());
+    await both.daemon.reply(await both.daemon.nextCall());
+    const chunks = Array.from({ length: 300 }, (_, index) => pattern(size, index));
+    for (const chunk of chunks) {
+      await both.daemon.chunk(chunk);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await both.daemon.lastChunk();
+    await answer;
+    expect(collected.data().equals(Buffer.concat(chunks))).toBe(true);
+    expect(pauses > 0).toBe(rests);
+    expect(both.daemon.channel.isPaused()).toBe(false);
+    await expectRest(both);
+  });
+
   it('does not wait for more when the end is there', async () => {
     const both = await connected();
     const collected = collector();

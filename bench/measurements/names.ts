@@ -2,11 +2,14 @@
 import { namesImage, MANY, MANY_ENTRIES, ALL_NAMES } from '../namesImage.js';
 import type { Bench } from '../bench.js';
 import type { Measurement, Row } from '../measurement.js';
+import { ServiceMachine } from '../subjects/service.js';
 import type { Listing, Machine, SubjectId } from '../subjects/subject.js';
 
 interface Round {
   readonly find: Listing;
   readonly readdir: Listing | undefined;
+  /** Of the service: what the daemon sends for find. */
+  readonly find0: Listing | undefined;
 }
 
 /** A 1.48 library cannot ask newer daemons for readdir: its procedure is gone from them. */
@@ -27,7 +30,7 @@ async function run(bench: Bench): Promise<readonly Row[]> {
   bench.say('making a file system with 100,000 names');
   const path = await namesImage(bench);
   const rounds = await bench.inTurn([{ path, format: 'raw' }], (machine) => machine.mountReadOnly(), async (machine, id): Promise<Round> => {
-    const round = { find: await machine.find('/'), readdir: await readdirIfPossible(machine, id) };
+    const round = { find: await machine.find('/'), readdir: await readdirIfPossible(machine, id), find0: machine instanceof ServiceMachine ? await machine.find0('/') : undefined };
     expectNames(id, 'find', round.find, ALL_NAMES);
     expectNames(id, 'readdir', round.readdir, MANY_ENTRIES);
     bench.say(`${id}: find ${round.find.seconds.toFixed(2)} s, readdir ${round.readdir?.seconds.toFixed(2) ?? 'impossible, without'} s`);
@@ -39,6 +42,7 @@ async function run(bench: Bench): Promise<readonly Row[]> {
   return [
     { title: `find, ${ALL_NAMES} names`, unit: 's', better: 'less', values: values(({ find }) => find.seconds) },
     { title: 'find, until the first names', unit: 's', better: 'less', values: values(({ find }) => find.firstSeconds) },
+    { title: 'find0, until its first bytes', unit: 's', better: 'less', values: values(({ find0 }) => find0?.firstSeconds) },
     { title: `readdir, ${MANY_ENTRIES} entries`, unit: 's', better: 'less', values: values(({ readdir }) => readdir?.seconds) },
     { title: 'readdir, until the first entries', unit: 's', better: 'less', values: values(({ readdir }) => readdir?.firstSeconds) },
   ];

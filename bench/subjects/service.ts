@@ -103,6 +103,11 @@ export class ServiceMachine implements Machine {
     return this.#list(FileServiceService.find, { directory }, ({ names }) => names.length);
   }
 
+  /** What find is made from, as the daemon sends it. */
+  find0(directory: string): Promise<Listing> {
+    return this.#list(FileServiceService.find0, { directory }, ({ chunk }) => chunk.reduce((count, byte) => (byte === 0 ? count + 1 : count), 0));
+  }
+
   readdir(dir: string): Promise<Listing> {
     return this.#list(FileServiceService.readdir, { dir }, ({ entries }) => entries.length);
   }

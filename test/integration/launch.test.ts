@@ -73,7 +73,7 @@ async function launch(changes: Partial<LaunchConfig> = {}, signal = new AbortCon
   const launcher = createColdLauncher({ logger: silentLogger, users, imageRoots: { directories: [join(scene, 'images')] } });
   let console = '';
   const machine = await launcher.launch({ ...config, ...changes }, { signal, onConsole: (bytes) => (console += bytes.toString('latin1')) });
-  const first = new Promise<Buffer>((resolve) => machine.channel.once('data', (bytes: Buffer) => resolve(bytes.subarray(0, 4))));
+  const first = new Promise<Buffer>((resolve) => machine.channel.once('data', (bytes: Buffer) => resolve(bytes.subarray(0, 4))).resume());
   return {
     machine,
     console: () => console,

@@ -156,7 +156,7 @@ describeWithAppliance('a machine', () => {
   it('dies with a server that is killed, and the next server removes what is left', async () => {
     const script = new URL('../support/launchAndWait.js', import.meta.url).pathname;
     const server = await startProcess(process.execPath, [script, JSON.stringify(config)], { channels: 0, fds: [], env: {}, cwd: '/' });
-    const qemu = Number(await new Promise((resolve) => server.outputs[0]?.once('data', (bytes: Buffer) => resolve(bytes.toString()))));
+    const qemu = Number(await new Promise((resolve) => server.outputs[0]?.once('data', (bytes: Buffer) => resolve(bytes.toString())).resume()));
     expect(existsSync(`/proc/${qemu}`)).toBe(true);
     server.kill('SIGKILL');
     await server.exited;

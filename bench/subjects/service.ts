@@ -90,13 +90,13 @@ export class ServiceMachine implements Machine {
     return (await this.session.call(FileServiceService.checksum, { csumtype: 'sha256', path: remote })).checksum;
   }
 
-  async echo(count: number): Promise<readonly number[]> {
-    const samples: number[] = [];
-    for (let index = 0; index < count; index += 1) {
-      const [seconds] = await timed(() => this.session.call(ApplianceServiceService.echoDaemon, { words: ['hello'] }));
-      samples.push(seconds);
-    }
-    return samples;
+  echo(count: number): Promise<readonly number[]> {
+    return this.#repeat(count, () => this.session.call(ApplianceServiceService.echoDaemon, { words: ['hello'] }));
+  }
+
+  /** The smallest call that the server answers by itself. */
+  version(count: number): Promise<readonly number[]> {
+    return this.#repeat(count, () => this.session.call(ApplianceServiceService.version, {}));
   }
 
   find(directory: string): Promise<Listing> {
@@ -114,6 +114,12 @@ export class ServiceMachine implements Machine {
 
   async close(): Promise<void> {
     await this.root.call(SessionServiceService.deleteSession, { id: this.id });
+  }
+
+  async #repeat(count: number, call: () => Promise<unknown>): Promise<readonly number[]> {
+    const samples: number[] = [];
+    for (let index = 0; index < count; index += 1) samples.push((await timed(call))[0]);
+    return samples;
   }
 
   async #list<Request, Response>(method: StreamMethod<Request, Response>, request: Request, count: (response: Response) => number): Promise<Listing> {

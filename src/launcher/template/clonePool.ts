@@ -55,11 +55,6 @@ export class ClonePool {
   /** @param request settings of the clones */
   constructor(private readonly size: number, private readonly request: TemplateRequest, private readonly source: SourceOfClones, private readonly options: CloneOptions) {}
 
-  /** Clones that wait. */
-  get ready(): number {
-    return this.#waiting.length;
-  }
-
   /** Starts, or goes on, preparing clones; resolves when the pool is full or cannot be filled. */
   async fill(): Promise<void> {
     this.#filling ??= this.#fill().finally(() => {

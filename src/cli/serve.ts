@@ -91,7 +91,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
     listen: config.listen, credentials: await credentials(config.tls), registry, factory, policy: config.policy,
     probe: groundwork.imageProbe, debugService: config.debugService, logger,
   });
-  const metrics = config.metricsListen === undefined ? undefined : await serveMetrics(config.metricsListen, registry);
+  const metrics = config.metricsListen === undefined ? undefined : await serveMetrics(config.metricsListen, { registry, waitingClones: () => templates?.waiting });
   if (metrics !== undefined) {
     logger.info('serving metrics', { address: metrics.address });
     ends.push(() => metrics.close());

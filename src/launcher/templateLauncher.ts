@@ -28,6 +28,8 @@ export interface TemplateLauncherOptions {
 
 /** A launcher that holds templates. */
 export interface TemplateLauncher extends Launcher {
+  /** How many clones wait for sessions; undefined without a pool. */
+  readonly waiting: number | undefined;
   /**
    * Makes the template for such machines; resolves with the reason if that cannot be done.
    * @throws GuestfsError as a launch does, when nothing can be launched at all; or the reason of `signal`
@@ -76,6 +78,9 @@ export function createTemplateLauncher(options: TemplateLauncherOptions): Templa
   };
 
   return {
+    get waiting() {
+      return pool?.waiting;
+    },
     launch: async (config, launch) => {
       const machine = await clone(config, launch);
       if (!('reason' in machine)) return machine;

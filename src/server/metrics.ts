@@ -28,8 +28,15 @@ export const countCalls: ServerInterceptor = (method, call) => new ServerInterce
 
 const STATES = ['CONFIG', 'LAUNCHING', 'READY'] as const;
 
+/** What is measured when it is asked for. */
+export interface Measured {
+  readonly registry: SessionRegistry;
+  /** How many clones the pool holds; undefined where there is none. */
+  readonly waitingClones: () => number | undefined;
+}
+
 /** Serves /metrics at an address of the form host:port. */
-export async function serveMetrics(listen: string, registry: SessionRegistry): Promise<{ readonly address: string; close(): Promise<void> }> {
+export async function serveMetrics(listen: string, { registry, waitingClones }: Measured): Promise<{ readonly address: string; close(): Promise<void> }> {
   collectDefaultMetrics({ register: metrics });
   metrics.registerMetric(new Gauge({
     name: 'guestfs_sessions',
@@ -40,6 +47,16 @@ export async function serveMetrics(listen: string, registry: SessionRegistry): P
       for (const state of STATES) this.set({ state }, registry.count(state));
     },
   }));
+  if (waitingClones() !== undefined) {
+    metrics.registerMetric(new Gauge({
+      name: 'guestfs_pool_waiting_clones',
+      help: 'Clones of the pool that wait for sessions.',
+      registers: [],
+      collect() {
+        this.set(waitingClones() ?? 0);
+      },
+    }));
+  }
   const server: HttpServer = createServer((request, response) => {
     if (request.method !== 'GET' || request.url !== '/metrics') {
       response.writeHead(404).end();

@@ -17,7 +17,7 @@ import { DaemonConnection, type ConnectionEvents } from '../protocol/daemonConne
 import { DaemonVersion } from '../protocol/daemonVersion.js';
 import { askVersion } from './askVersion.js';
 import { CallQueue } from './callQueue.js';
-import { ConsoleLog } from './consoleLog.js';
+import { ConsoleLog } from '../common/consoleLog.js';
 import { daemonOn, type Daemon } from './daemon.js';
 import type { SessionSettings } from './settings.js';
 import { StateMachine, type SessionState } from './stateMachine.js';

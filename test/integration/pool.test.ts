@@ -8,11 +8,12 @@ import { eventually } from '../support/eventually.js';
 import { inGuest, launchAs } from '../support/launchKinds.js';
 import { launchSession, serverForTests, settings } from '../support/scene.js';
 import { failureOf, imageDrive, scratchDrive } from '../support/testClient.js';
+import { metricsOf } from '../support/testServer.js';
 
 const MEBIBYTE = 1 << 20;
 
 describeWithAppliance('the pool', () => {
-  const scene = serverForTests({ flags: ['--pool', '1', '--debug-service'] });
+  const scene = serverForTests({ flags: ['--pool', '1', '--debug-service', '--metrics-listen', '127.0.0.1:0'] });
   const taken = (): number => scene.server.log().split('taken from the pool').length - 1;
   const qemus = (): readonly number[] => scene.server.machines().filter(({ name }) => name.startsWith('qemu')).map(({ pid }) => pid);
   /** Clones that left the pool, in whatever way. */
@@ -20,8 +21,9 @@ describeWithAppliance('the pool', () => {
   /** Resolves when the pool has been filled as often as a clone has left it, and once before. */
   const full = (): Promise<void> => eventually(() => scene.server.log().split('the pool is full').length - 1 > gone);
 
-  it('is full when the server listens', () => {
+  it('is full when the server listens', async () => {
     expect(qemus()).toHaveLength(1);
+    expect(await metricsOf(scene.server)).toContain('guestfs_pool_waiting_clones 1\n');
   });
 
   it('gives a session its clone, with the drives in order, and prepares another', async () => {

@@ -15,7 +15,7 @@ import { debugfs, emptyImage } from '../support/diskImages.js';
 import { ended } from '../support/processes.js';
 import { launchSession, serverForTests } from '../support/scene.js';
 import { asFailure, failureOf, imageDrive, scratchDrive, SessionClient, TestClient } from '../support/testClient.js';
-import { CLEAN_END, MAIN, plainEnvironment, startTestServer } from '../support/testServer.js';
+import { CLEAN_END, MAIN, metricsOf, plainEnvironment, startTestServer } from '../support/testServer.js';
 
 interface HealthClient extends Client {
   check(request: { service: string }, callback: (error: Error | null, response: { status: string }) => void): void;
@@ -114,8 +114,8 @@ describe('the command', () => {
     const server = await startTestServer({ flags: ['--metrics-listen', '127.0.0.1:0'] });
     const client = new TestClient(server.address);
     await client.createSession();
-    const metrics = /"serving metrics","address":"([^"]+)"/.exec(server.log())?.[1] ?? '';
-    const text = await (await fetch(`http://${metrics}/metrics`)).text();
+    const text = await metricsOf(server);
+    expect(text).not.toContain('guestfs_pool_waiting_clones');
     expect(text).toContain('guestfs_sessions{state="CONFIG"} 1');
     expect(text).toContain('grpc_server_handled_total{grpc_service="guestfs.v1.SessionService",grpc_method="CreateSession",grpc_code="OK"} 1');
     client.close();

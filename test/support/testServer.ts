@@ -92,3 +92,9 @@ export async function startTestServer({ flags = [], env = {}, temporary: given }
     },
   };
 }
+
+/** What a server with `--metrics-listen` tells of itself now. */
+export async function metricsOf(server: Pick<TestServer, 'log'>): Promise<string> {
+  const address = /"serving metrics","address":"([^"]+)"/.exec(server.log())?.[1] ?? '';
+  return (await fetch(`http://${address}/metrics`)).text();
+}

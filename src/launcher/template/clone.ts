@@ -13,6 +13,13 @@ import { arrival, type Identity } from './guestScripts.js';
 import { runInGuest } from './guestShell.js';
 import { orCloneFailed, restoreClone, type Clone, type RestoreOptions, type Source } from './restore.js';
 
+/**
+ * How long a guest may take to arrive: many times what it takes on a busy machine under emulation, and less than
+ * a session waits for a launch, so that there is time left to boot. Milliseconds; more for each drive.
+ */
+const ARRIVAL_LIMIT_MS = 60_000;
+const LIMIT_FOR_A_DRIVE_MS = 1000;
+
 /** What clones with drives are started with. */
 export interface CloneOptions extends RestoreOptions {
   readonly imageRoots: ImageRoots;
@@ -58,9 +65,20 @@ export function newIdentity(): Identity {
   return { time: Date.now() / 1000, machineId: randomBytes(16).toString('hex'), bootId: randomUUID() };
 }
 
-/** Has the guest go on, become a machine of its own, and look for its drives. */
-export async function arrive({ monitor, connection }: Clone, drives: number, signal: AbortSignal): Promise<void> {
-  await orCloneFailed(monitor.execute('cont', undefined, signal).then(() => runInGuest(connection, arrival(newIdentity(), drives), signal)), signal);
+/**
+ * Has the guest go on, become a machine of its own, and look for its drives.
+ * @param limitMs how long that may take
+ * @throws CloneFailed, or the reason of the signal
+ */
+export async function arrive({ monitor, connection }: Pick<Clone, 'monitor' | 'connection'>, drives: number, signal: AbortSignal, limitMs = ARRIVAL_LIMIT_MS + drives * LIMIT_FOR_A_DRIVE_MS): Promise<void> {
+  const limit = new AbortController();
+  const timer = setTimeout(() => limit.abort(new Error(`its guest did not find its drives within ${limitMs / 1000} s`)), limitMs);
+  const both = AbortSignal.any([signal, limit.signal]);
+  try {
+    await orCloneFailed(monitor.execute('cont', undefined, both).then(() => runInGuest(connection, arrival(newIdentity(), drives), both)), signal);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** The clone as the rest of the server sees it. */

@@ -5,6 +5,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { ConsoleLog } from '../../common/consoleLog.js';
 import { messageOf } from '../../common/errors.js';
 import { prepareDrives } from '../../images/prepareDrives.js';
 import { addFdMonitor, LateFdSets } from '../../qemu/fdSender.js';
@@ -38,8 +39,8 @@ interface Waiting extends Clone<void> {
   readonly ground: LaunchGround;
   /** Who hears what the guest and qemu say. */
   listener: (bytes: Buffer) => void;
-  /** What they have said until somebody listens. */
-  said: Buffer[];
+  /** The end of what they have said until somebody listens. */
+  readonly said: ConsoleLog;
 }
 
 /** Gives the template and the ground that new clones stand on; the ground is closed by who asked. */
@@ -54,6 +55,11 @@ export class ClonePool {
 
   /** @param request settings of the clones */
   constructor(private readonly size: number, private readonly request: TemplateRequest, private readonly source: SourceOfClones, private readonly options: CloneOptions) {}
+
+  /** How many clones wait. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
 
   /** Starts, or goes on, preparing clones; resolves when the pool is full or cannot be filled. */
   async fill(): Promise<void> {
@@ -75,7 +81,7 @@ export class ClonePool {
     void this.fill();
     const { signal, onConsole, onMessage } = launch;
     onMessage?.('library', 'launch: a waiting clone of a booted appliance takes the drives');
-    for (const bytes of clone.said.splice(0)) onConsole(bytes);
+    onConsole(clone.said.tail());
     clone.listener = onConsole;
     const { logger, imageRoots, groundwork } = this.options;
     try {
@@ -164,8 +170,8 @@ export class ClonePool {
       return undefined;
     }
     const { template, ground } = found;
-    const said: Buffer[] = [];
-    const ears: Pick<Waiting, 'said' | 'listener'> = { said, listener: (bytes) => said.push(bytes) };
+    const said = new ConsoleLog();
+    const ears: Pick<Waiting, 'said' | 'listener'> = { said, listener: (bytes) => said.append(bytes) };
     try {
       const source = { template, ground, config: { ...this.request, identifier: `pool-${randomUUID()}` } };
       const launch = { signal, onConsole: (bytes: Buffer) => ears.listener(bytes) };

@@ -7,6 +7,7 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { abortable } from '../../common/abort.js';
+import { ConsoleLog } from '../../common/consoleLog.js';
 import { messageOf } from '../../common/errors.js';
 import { decodeGuestText } from '../../common/guestText.js';
 import type { Logger } from '../../common/logger.js';
@@ -30,8 +31,6 @@ import { Template } from './template.js';
 import type { TemplateConfig } from './templateKey.js';
 import { addTemplateMachine } from './templateMachine.js';
 
-/** Console output that is kept, bytes. */
-const CONSOLE_LIMIT = 128 * 1024;
 /** How long qemu may take to end once its state is saved. */
 const END_MS = 10_000;
 const MEBIBYTE = 1 << 20;
@@ -73,17 +72,12 @@ export async function makeTemplate(key: string, config: TemplateConfig, ground: 
     const line = new QemuCommandLine(ground.qemuBinary);
     const qemuDirectory = line.addPlainFile(directory);
     addTemplateMachine(line, config, { ...bootFiles, overlay, ground, memory, name: `guestfs-template-${key}`, saved: undefined });
-    let console = Buffer.alloc(0);
-    const qemu = await startQemu(line.build(), {
-      user: user && identityOf(user, ground), runDirectory: runDirectory.path,
-      onConsole: (bytes) => {
-        console = Buffer.concat([console, bytes]).subarray(-CONSOLE_LIMIT);
-      },
-    });
+    const console = new ConsoleLog();
+    const qemu = await startQemu(line.build(), { user: user && identityOf(user, ground), runDirectory: runDirectory.path, onConsole: (bytes) => console.append(bytes) });
     undo.add('qemu', () => qemu.stop(0));
     await runDirectory.recordChild(qemu.pid);
     const monitor = await connectMonitor(qemu, config, ground, undefined, signal);
-    await unlessEnded(qemu, () => decodeGuestText(console), prepareGuest(qemu, monitor, signal));
+    await unlessEnded(qemu, () => decodeGuestText(console.tail()), prepareGuest(qemu, monitor, signal));
 
     await monitor.execute('stop', undefined, signal);
     const saved = await saveState({ monitor, signal }, { own: `/proc/self/fd/${directory.fd}`, qemu: qemuDirectory });
@@ -94,7 +88,7 @@ export async function makeTemplate(key: string, config: TemplateConfig, ground: 
     await sealMemoryFiles([memory, state, overlay], signal);
 
     options.logger.info('made a template', { key, memsizeMb: config.memsizeMb, accelerator: ground.accelerator, ms: Math.round(performance.now() - started) });
-    return new Template(key, { memory, state, overlay }, { console, createdAt: Date.now() });
+    return new Template(key, { memory, state, overlay }, { console: console.tail(), createdAt: Date.now() });
   } catch (error) {
     await Promise.all(kept.map((file) => file.close()));
     throw error;

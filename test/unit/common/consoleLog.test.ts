@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { ConsoleLog, LOG_LIMIT } from '../../../src/session/consoleLog.js';
+import { ConsoleLog, LOG_LIMIT } from '../../../src/common/consoleLog.js';
 import { pattern } from '../../fakes/files.js';
 import { memoryInUse } from '../../fakes/memory.js';
 

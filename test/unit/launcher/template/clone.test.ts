@@ -1,0 +1,25 @@
+import { describe, expect, it } from '@jest/globals';
+import type { Clone } from '../../../../src/launcher/template/restore.js';
+import { CloneFailed } from '../../../../src/launcher/template/restore.js';
+import { arrive } from '../../../../src/launcher/template/clone.js';
+
+const never = new AbortController().signal;
+
+/** A clone whose guest does not answer. */
+function silent(): Pick<Clone, 'monitor' | 'connection'> {
+  const monitor = { execute: async () => ({}) };
+  const connection = { call: async () => new Promise(() => undefined) };
+  return { monitor, connection } as unknown as Clone;
+}
+
+describe('a clone whose guest hangs on its arrival', () => {
+  it('has failed after a while, so that the appliance can be booted instead', async () => {
+    const arrived = arrive(silent(), 1, never, 10);
+    await expect(arrived).rejects.toThrow(CloneFailed);
+    await expect(arrived).rejects.toThrow('its guest did not find its drives within 0.01 s');
+  });
+
+  it('does not outlast its launch', async () => {
+    await expect(arrive(silent(), 1, AbortSignal.abort(new Error('the client is gone')))).rejects.toThrow('the client is gone');
+  });
+});

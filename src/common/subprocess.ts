@@ -131,10 +131,11 @@ export interface StartedProcess {
 }
 
 /**
- * A channel that is paused goes on to read until so many bytes wait: by Node's default of
- * 64 KiB, a process that writes little at a time would wake this one a thousand times.
+ * A channel that is paused goes on to read until so many bytes wait. With Node's default of
+ * 64 KiB, a process that writes little at a time would wake this one a thousand times; with 1, a
+ * pause is one at once.
  */
-const CHANNEL_BUFFER = 1024;
+const CHANNEL_BUFFER = 1;
 
 /** Makes streams that buffer so little; Node has no option for those of a child. */
 function bufferingLittle<Made>(make: () => Made): Made {

@@ -34,9 +34,9 @@ const GATHER_MS = 5;
  * holds a hundred of them or so; a longer rest would make qemu wait.
  */
 const REST_MS = 2;
-/** Chunks are such when a delivery has so many of them ... */
+/** Chunks are such once a delivery has so many of them ... */
 const SMALL_CHUNKS = 8;
-/** ... with so many bytes in each, on average. */
+/** ... and as long as there are so few bytes in each, on average. */
 const SMALL_CHUNK_SIZE = 512;
 
 export interface ConnectionEvents {
@@ -279,7 +279,7 @@ export class DaemonConnection {
         // The beginning is not to wait: it may be all that comes for a long time.
         if (begun && first.length > END_LENGTH && !abandoned) await (small ? this.#rest() : this.#gather(DELIVERY_SIZE - first.length));
         const { pieces, size, end } = this.#takeChunks(first);
-        small = pieces.length >= SMALL_CHUNKS && size < pieces.length * SMALL_CHUNK_SIZE;
+        small = (small || pieces.length >= SMALL_CHUNKS) && size < pieces.length * SMALL_CHUNK_SIZE;
         if (!abandoned && pieces.length > 0) {
           let taken: unknown;
           try {

@@ -112,6 +112,31 @@ describe('flow', () => {
     await expectRest(both);
   });
 
+  it('goes on to rest when small chunks come more slowly', async () => {
+    const both = await connected();
+    let pauses = 0;
+    both.daemon.channel.on('pause', () => {
+      pauses += 1;
+    });
+    const collected = collector();
+    const answer = both.connection.download(download, downloadRequest, VERSION, collected.deliver, transfer());
+    await both.daemon.reply(await both.daemon.nextCall());
+    for (let index = 0; index < 300; index += 1) {
+      await both.daemon.chunk(pattern(30, index));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const before = pauses;
+    expect(before).toBeGreaterThan(0);
+    for (let index = 0; index < 20; index += 1) {
+      await both.daemon.chunk(pattern(30, index));
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    expect(pauses - before).toBeGreaterThan(10);
+    await both.daemon.lastChunk();
+    await answer;
+    await expectRest(both);
+  });
+
   it('does not wait for more when the end is there', async () => {
     const both = await connected();
     const collected = collector();

@@ -34,6 +34,7 @@ export const systemPackages = [
 
   { name: 'python3-grpcio', for: ['conformance', 'test'], why: 'a gRPC client in another language' },
   { name: 'python3-protobuf', for: ['conformance', 'test'], why: 'its messages' },
+  { name: 'fdisk', for: ['test'], why: 'makes partition tables', programs: ['sfdisk'] },
   { name: 'genisoimage', for: ['conformance', 'test'], why: 'makes CD images', programs: ['genisoimage'] },
   { name: 'cpio', for: ['conformance', 'test'], why: 'makes initial RAM disks', programs: ['cpio'] },
   { name: 'gcc', for: ['conformance', 'test'], why: 'compiles small programs that run in a guest', programs: ['gcc'] },

@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { DriveSpec } from '../../gen/proto/guestfs/v1/session.js';
 import { describeWithAppliance } from '../support/appliance.js';
 import { emptyImage } from '../support/diskImages.js';
+import { dynamicDisk, GROUP_GUID, GROUP_NAME, SIMPLE_VOLUME, SPANNED_VOLUME } from '../support/dynamicDisks.js';
 import { inGuest, launchAs, linesInGuest, type Kind } from '../support/launchKinds.js';
 import { launchSession, serverForTests, type Scene } from '../support/scene.js';
 import { imageDrive, scratchDrive, type SessionClient } from '../support/testClient.js';
@@ -28,6 +29,7 @@ afterAll(() => rm(images, { recursive: true }));
 
 const image = (name: string): string => join(images, `${name}.img`);
 const attached = (...names: readonly string[]): DriveSpec[] => names.map((name) => imageDrive(image(name)));
+const deviceOfVolume = ({ name }: { readonly name: string }): string => `/dev/mapper/ldm_vol_${GROUP_NAME}_${name}`;
 const serverLaunching = (kind: Kind): Scene => serverForTests(() => ({ flags: ['--launch', kind, '--debug-service', '--allow', 'network', '--image-root', images] }));
 
 /** What sessions of a kind showed, to be compared in the end. */
@@ -72,6 +74,8 @@ describeWithAppliance('the appliance of a session', () => {
       const plain = await launchAs('template', scene, attached('parts', 'physical', 'btrfs', 'btrfs-one', 'btrfs-two'));
       await plain.call('part_init', { device: '/dev/sda', parttype: 'gpt' });
       for (const [first, last] of [[2048, 204799], [204800, 409599]]) await plain.call('part_add', { device: '/dev/sda', prlogex: 'p', startsect: BigInt(first as number), endsect: BigInt(last as number) });
+      // Of two with the same name, udev may choose either for the link.
+      for (const [partnum, name] of [[1, 'physical'], [2, 'plain']]) await plain.call('part_set_name', { device: '/dev/sda', partnum, name });
       for (const device of ['/dev/sda1', '/dev/sdb']) await plain.call('pvcreate', { device });
       await plain.call('vgcreate', { volgroup: 'group', physvols: ['/dev/sda1', '/dev/sdb'] });
       for (const logvol of ['one', 'two']) await plain.call('lvcreate', { logvol, volgroup: 'group', mbytes: 120 });
@@ -94,6 +98,13 @@ describeWithAppliance('the appliance of a session', () => {
       for (const device of ['/dev/md/whole', '/dev/md/degraded', '/dev/on_array/one']) await arrays.call('mkfs', { fstype: 'ext2', device });
       await mark(arrays, '/dev/md/whole', '/dev/md/degraded', '/dev/on_array/one');
       await scene.client.deleteSession(arrays.id);
+
+      for (const table of ['mbr', 'gpt'] as const) dynamicDisk(image(`dynamic-${table}`), table);
+      const dynamic = await launchAs('template', scene, attached('dynamic-mbr', 'dynamic-gpt'));
+      const volumes = [SIMPLE_VOLUME, SPANNED_VOLUME].map(deviceOfVolume);
+      for (const device of volumes) await dynamic.call('mkfs', { fstype: 'ext2', device });
+      await mark(dynamic, ...volumes);
+      await scene.client.deleteSession(dynamic.id);
     });
   });
 
@@ -149,6 +160,29 @@ describeWithAppliance('the appliance of a session', () => {
       expect(await markOf(found, '/dev/on_array/one')).toBe('/dev/on_array/one');
       seen[kind].set('links to arrays', await linesInGuest(found, 'ls /dev/md'));
       seen[kind].set('links to disks with arrays', await linesInGuest(found, DISK_LINKS));
+    });
+
+    it('sees the volumes of dynamic disks of Windows', async () => {
+      const found = await launch(attached('dynamic-mbr', 'dynamic-gpt'));
+      const volumes = [SIMPLE_VOLUME, SPANNED_VOLUME].map(deviceOfVolume);
+      expect(await found.call('list_ldm_volumes')).toEqual(volumes);
+      for (const volume of volumes) expect(await markOf(found, volume)).toBe(volume);
+      expect(await found.call('ldmtool_scan')).toEqual([GROUP_GUID]);
+      expect(await found.call('ldmtool_diskgroup_name', { diskgroup: GROUP_GUID })).toBe(GROUP_NAME);
+      const disks: string[] = await found.call('ldmtool_diskgroup_disks', { diskgroup: GROUP_GUID });
+      expect(disks.sort()).toEqual(['Disk1', 'Disk2']);
+      expect(await found.call('ldmtool_diskgroup_volumes', { diskgroup: GROUP_GUID })).toEqual([SIMPLE_VOLUME.name, SPANNED_VOLUME.name]);
+      for (const [{ name, hint }, type] of [[SIMPLE_VOLUME, 'simple'], [SPANNED_VOLUME, 'spanned']] as const) {
+        expect(await found.call('ldmtool_volume_type', { diskgroup: GROUP_GUID, volume: name })).toBe(type);
+        expect(await found.call('ldmtool_volume_hint', { diskgroup: GROUP_GUID, volume: name })).toBe(hint);
+      }
+      seen[kind].set('tables of the volumes', await linesInGuest(found, 'dmsetup table | sed "s/ 8:[0-9]* / disk /" | sort'));
+    });
+
+    it.each([['an MBR', 'mbr', [deviceOfVolume(SIMPLE_VOLUME)]], ['a GPT', 'gpt', []]] as const)('sees what there is of them on the disk with %s alone', async (_what, table, volumes) => {
+      const found = await launch(attached(`dynamic-${table}`));
+      // Nothing of a volume is there without all of its disks.
+      expect(await found.call('list_ldm_volumes')).toEqual(volumes);
     });
 
     it('names three drives by their places and labels', async () => {
@@ -226,7 +260,7 @@ describeWithAppliance('the appliance of a session', () => {
   });
 
   it('is the same both ways', () => {
-    expect(seen.cold.size).toBe(7);
+    expect(seen.cold.size).toBe(8);
     expect(Object.fromEntries(seen.template)).toEqual(Object.fromEntries(seen.cold));
   });
 });

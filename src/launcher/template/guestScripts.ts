@@ -113,9 +113,17 @@ const CONTAINED = 'ID_FS_TYPE=(LVM2_member|[^ ]*_raid_member)|ID_PART_ENTRY_TYPE
 /**
  * Starts volume groups, arrays and dynamic disks as libguestfs's init does when it boots (appliance/init),
  * where there is something to start.
+ *
+ * A kernel with CONFIG_LDM_PARTITION, as Debian's, makes the partitions of a dynamic disk with an MBR from the records
+ * of Windows' manager: they are none of the MBR's, and udev knows no type of theirs.
  */
 const ACTIVATE = `
-found=$(grep -Ehos '^E:(${CONTAINED})' /run/udev/data/b*) || :
+found=$(grep -Ehos '^E:(${CONTAINED}|ID_PART_TABLE_TYPE=dos)' /run/udev/data/b*) || :
+case $found in *ID_PART_TABLE_TYPE=dos*)
+  for entry in $(grep -Ls '^E:ID_PART_ENTRY_TYPE=' /run/udev/data/b*); do
+    [ ! -e "/sys/dev/block/\${entry##*/b}/partition" ] || found="$found ID_PART_ENTRY_TYPE"
+  done;;
+esac
 case $found in *_raid_member*)
   mdadm -As --auto=yes --no-degraded || :
   udevadm settle;;
@@ -125,7 +133,7 @@ case $found in *_raid_member* | *LVM2_member*)
 esac
 case $found in *_raid_member*) mdadm -As --auto=yes --run || :;; esac
 case $found in *ID_PART_ENTRY_TYPE*) ldmtool create all || :;; esac
-case $found in ?*) udevadm settle;; esac`;
+case $found in *_raid_member* | *LVM2_member* | *ID_PART_ENTRY_TYPE*) udevadm settle;; esac`;
 
 /** All that a clone does when its drives have been attached. */
 export function arrival(identity: Identity, drives: number): string {

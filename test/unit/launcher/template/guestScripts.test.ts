@@ -120,6 +120,18 @@ describe('on arrival', () => {
     expect(run(1)).toEqual({ status: 0, stderr: '', calls: ['date -u -s @1700000000.124', 'udevadm settle', ...calls] });
   });
 
+  it.each([
+    ['whose partitions are not those of its MBR', true, 'E:ID_PART_TABLE_TYPE=dos\n', ['ldmtool create all', 'udevadm settle']],
+    ['but nothing for a disk with an MBR and no partitions', false, 'E:ID_PART_TABLE_TYPE=dos\n', []],
+    ['but nothing for partitions of an MBR', true, 'E:ID_PART_TABLE_TYPE=dos\nE:ID_PART_ENTRY_TYPE=0x83\n', []],
+  ])('starts dynamic disks %s', (_what, partition, data, calls) => {
+    disk(0, 'sda');
+    write('run/udev/data/b8:0', 'E:ID_PART_TABLE_TYPE=dos\n');
+    write('run/udev/data/b8:1', data);
+    if (partition) write('sys/dev/block/8:1/partition', '1\n');
+    expect(run(1)).toEqual({ status: 0, stderr: '', calls: ['date -u -s @1700000000.124', 'udevadm settle', ...calls] });
+  });
+
   it('everything is started that is there, in the order of a boot', () => {
     disk(0, 'sda');
     write('run/udev/data/b8:0', 'E:ID_FS_TYPE=LVM2_member\n');

@@ -316,7 +316,7 @@ export interface DriveLibraryActions {
   disk_virtual_size: (context: LibraryContext, request: DiskVirtualSizeRequest) => Promise<DiskVirtualSizeResponse>;
   /** Returns how many drives the session can have. */
   max_disks: (context: LibraryContext, request: MaxDisksRequest) => Promise<MaxDisksResponse>;
-  /** Fails always, because drives can no longer be removed. */
+  /** Takes away the drive with the given label. */
   remove_drive: (context: LibraryContext, request: RemoveDriveRequest) => Promise<RemoveDriveResponse>;
 }
 

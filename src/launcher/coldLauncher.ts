@@ -6,12 +6,14 @@
  * 4. start qemu with all of them;
  * 5. wait for its monitor: from then on it is the guest that boots.
  */
+import { open } from 'node:fs/promises';
 import { badArgument } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import { createRunDirectory } from '../common/tempDir.js';
 import { prepareDrives } from '../images/prepareDrives.js';
 import { MAX_DRIVES } from '../qemu/applianceMachine.js';
 import { QemuCommandLine, shellCommand } from '../qemu/commandLine.js';
+import { addFdMonitor } from '../qemu/fdSender.js';
 import { startQemu } from '../qemu/qemuProcess.js';
 import type { QemuUsers } from '../qemu/qemuUsers.js';
 import type { ImageRoots } from '../security/pathPolicy.js';
@@ -21,6 +23,7 @@ import { createGroundwork, tellGround, type Groundwork } from './groundwork.js';
 import type { LaunchConfig, Launcher, LaunchOptions, Machine } from './launcher.js';
 import { connectMonitor, identityOf } from './monitor.js';
 import { createMachine } from './qemuMachine.js';
+import { RunningDrives } from './runningDrives.js';
 import { Undo } from './undo.js';
 
 /** What a cold launcher works with. */
@@ -54,8 +57,11 @@ async function boot(options: Required<ColdLauncherOptions>, config: LaunchConfig
     if (user !== undefined) undo.add('user', () => user.release());
     const runDirectory = await createRunDirectory(config.temporaryDirectory, user);
     undo.add('run directory', () => runDirectory.remove());
+    const directory = await open(runDirectory.path, 'r');
+    undo.add('descriptor of the run directory', () => directory.close());
 
     const line = new QemuCommandLine(ground.qemuBinary);
+    addFdMonitor(line, directory);
     const drives = await prepareDrives(config.drives, { runDirectory: runDirectory.path, fdSets: line, imageRoots, signal, probe: groundwork.imageProbe });
     undo.add('drives', () => drives.dispose());
     const opened = await openBootFiles(ground.appliance, runDirectory, user !== undefined);
@@ -71,7 +77,7 @@ async function boot(options: Required<ColdLauncherOptions>, config: LaunchConfig
     await runDirectory.recordChild(qemu.pid);
     // qemu has them now; an image is free again when qemu ends only if nobody else holds it open.
     await Promise.all([drives.dispose(), opened.close(), ground.appliance.close()]);
-    await connectMonitor(qemu, config, ground, drives, signal);
+    const monitor = await connectMonitor(qemu, config, ground, drives, signal);
     const timings = {
       prepareMs: Math.round(prepared - started),
       drivesMs: Math.round(attached - prepared),
@@ -82,6 +88,7 @@ async function boot(options: Required<ColdLauncherOptions>, config: LaunchConfig
       ...{ accelerator: ground.accelerator, launchKind: 'cold' as const, timings, memsizeMb: config.memsizeMb },
       daemonVersion: ground.appliance.manifest?.daemonVersion,
       explainDrives: (messages: string) => drives.explain(messages),
+      drives: new RunningDrives({ monitor, directory, runDirectory: runDirectory.path, imageRoots, probe: groundwork.imageProbe }, { launched: drives.drives, filesGiven: 0 }),
     };
     return createMachine(qemu, facts, undo);
   } catch (error) {

@@ -72,6 +72,22 @@ export interface MachineExit {
   readonly qemuMessages: string;
 }
 
+/** The drives of a running machine, numbered as its disks are: 0 is `/dev/sda`. Used by one at a time, while no call is under way. */
+export interface MachineDrives {
+  /**
+   * Attaches a drive, and returns its number: the lowest that is free.
+   * @param connection to the daemon
+   * @param signal ends this only while nothing has been attached
+   * @throws GuestfsError what is wrong with the drive; nothing is attached then
+   */
+  add(connection: DaemonConnection, drive: Drive, signal: AbortSignal): Promise<number>;
+  /**
+   * Takes a drive away when all is written to it; its image is free then.
+   * @throws GuestfsError `EBUSY` when the guest uses it; it stays then
+   */
+  remove(connection: DaemonConnection, index: number): Promise<void>;
+}
+
 /** A running qemu. */
 export interface Machine {
   readonly pid: number;
@@ -84,6 +100,7 @@ export interface Machine {
   readonly timings: LaunchTimings;
   /** Version of the daemon as the appliance's manifest states it, when it has one. */
   readonly daemonVersion: string | undefined;
+  readonly drives: MachineDrives;
   /** Resolves, never rejects, when qemu is gone. */
   readonly exited: Promise<MachineExit>;
   /**

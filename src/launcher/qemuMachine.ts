@@ -4,7 +4,7 @@ import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import type { Accelerator } from '../qemu/accelerator.js';
 import type { QemuProcess } from '../qemu/qemuProcess.js';
 import { explainLaunchFailure } from './launchFailure.js';
-import type { LaunchKind, LaunchTimings, Machine, MachineExit } from './launcher.js';
+import type { LaunchKind, LaunchTimings, Machine, MachineDrives, MachineExit } from './launcher.js';
 import type { Undo } from './undo.js';
 
 /** How long qemu may take to write out what it holds before it is killed. */
@@ -18,13 +18,14 @@ export interface MachineFacts {
   readonly daemonVersion: string | undefined;
   readonly connection?: DaemonConnection;
   readonly memsizeMb: number;
+  readonly drives: MachineDrives;
   readonly explainDrives: (qemuMessages: string) => GuestfsError | undefined;
 }
 
 /** Makes a machine; `undo` is run as soon as qemu is gone, whatever ended it. */
 export function createMachine(process: QemuProcess, facts: MachineFacts, undo: Undo): Machine {
   const gone = process.exited.then(() => undo.run());
-  const { accelerator, launchKind, timings, daemonVersion } = facts;
+  const { accelerator, launchKind, timings, daemonVersion, drives } = facts;
   return {
     pid: process.pid,
     channel: process.daemon,
@@ -33,6 +34,7 @@ export function createMachine(process: QemuProcess, facts: MachineFacts, undo: U
     launchKind,
     timings,
     daemonVersion,
+    drives,
     exited: process.exited,
     stop: async (graceMs = DEFAULT_GRACE_MS) => {
       await process.stop(graceMs);

@@ -33,8 +33,8 @@ export const deviceActions: DeviceLibraryActions = {
     return { index };
   },
   device_name: async ({ session }, { index }) => {
-    if (index < 0 || index >= session.drives.length) {
-      throw new GuestfsError('EINVAL', `drive index out of range: the session has ${session.drives.length} drives, and ${index} is not one of them (counted from 0)`);
+    if (!session.hasDrive(index)) {
+      throw new GuestfsError('EINVAL', `drive index out of range: the session has ${session.drives.length} drives, and ${index} is not the number of one (the first is 0)`);
     }
     return { name: deviceNameOf(index) };
   },

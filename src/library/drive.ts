@@ -1,6 +1,5 @@
 /** Drives of a session, and disk images on the server. */
 import type { DriveLibraryActions } from '../../gen/libraryActions.js';
-import { GuestfsError } from '../common/errors.js';
 import { driveFromRequest, scratchDriveFromRequest, type AddDriveOptions } from '../images/addDriveRequest.js';
 import { createDisk } from '../images/createDisk.js';
 import { diskFormat, diskHasBackingFile, diskVirtualSize, type DiskQueryContext } from '../images/diskQueries.js';
@@ -9,8 +8,8 @@ import { MAX_DRIVES } from '../session/session.js';
 import type { LibraryContext } from './context.js';
 import { notOverNetwork } from './notOverNetwork.js';
 
-async function add(context: LibraryContext, filename: string, options: AddDriveOptions): Promise<Record<never, never>> {
-  context.session.addDrive(await driveFromRequest(filename, options, context.policy.imageRoots), context.action.name);
+async function add({ session, policy, action, signal }: LibraryContext, filename: string, options: AddDriveOptions): Promise<Record<never, never>> {
+  await session.attachDrive(await driveFromRequest(filename, options, policy.imageRoots), action.name, signal);
   return {};
 }
 
@@ -25,8 +24,8 @@ export const driveActions: DriveLibraryActions = {
   // The kind of bus has not mattered to the library for long.
   add_drive_with_if: (context, { filename }) => add(context, filename, {}),
   add_drive_ro_with_if: (context, { filename }) => add(context, filename, { readonly: true }),
-  add_drive_scratch: async ({ action, session }, { size, ...options }) => {
-    session.addDrive(scratchDriveFromRequest(size, options), action.name);
+  add_drive_scratch: async ({ action, session, signal }, { size, ...options }) => {
+    await session.attachDrive(scratchDriveFromRequest(size, options), action.name, signal);
     return {};
   },
   add_domain: async ({ action, policy }) => {
@@ -37,8 +36,9 @@ export const driveActions: DriveLibraryActions = {
     requireAllowed(policy, 'host-actions', action.name);
     throw notOverNetwork(action.name, 'it takes a pointer into the memory of a client of libvirt', 'add each disk of the domain with AddDrive');
   },
-  remove_drive: async ({ action }) => {
-    throw new GuestfsError('ENOTSUP', `${action.name}: hotplugging support was removed in libguestfs 1.48; shut the session down, and start one with the drives wanted`);
+  remove_drive: async ({ action, session, signal }, { label }) => {
+    await session.removeDrive(label, action.name, signal);
+    return {};
   },
   max_disks: async () => ({ disks: MAX_DRIVES }),
   disk_create: async (context, request) => {

@@ -26,9 +26,20 @@ export function addFdMonitor(line: QemuCommandLine, directory: FileHandle): void
 /** Collects files for a running qemu. */
 export class LateFdSets implements FdSets {
   readonly #files: FileHandle[] = [];
+  readonly #first: number;
+
+  /** @param given how many files that qemu was given in this way before */
+  constructor(given = 0) {
+    this.#first = FIRST_SET + given;
+  }
+
+  /** How many files there are. */
+  get size(): number {
+    return this.#files.length;
+  }
 
   add(file: FileHandle, _access: FdAccess): string {
-    return `/dev/fdset/${FIRST_SET + this.#files.push(file) - 1}`;
+    return `/dev/fdset/${this.#first + this.#files.push(file) - 1}`;
   }
 
   /**
@@ -36,7 +47,8 @@ export class LateFdSets implements FdSets {
    * @throws Error with qemu's words, or the reason of `signal`
    */
   async send(directory: FileHandle, signal: AbortSignal): Promise<void> {
-    const sets = this.#files.map((_, index) => String(FIRST_SET + index));
+    if (this.#files.length === 0) return;
+    const sets = this.#files.map((_, index) => String(this.#first + index));
     const { exitCode, stderr, overLimit } = await runTool('python3', ['-I', '-S', PROGRAM, ...sets], {
       fds: [directory.fd, ...this.#files.map(({ fd }) => fd)], timeoutMs: LIMIT_MS, maxOutputBytes: MESSAGES_LIMIT, signal,
     });

@@ -7,7 +7,7 @@
 import type { ActionDef } from '../actions/types.js';
 import { internalAutosync } from '../../gen/calls/internal.js';
 import { GuestfsError, messageOf } from '../common/errors.js';
-import { decodeGuestText } from '../common/guestText.js';
+import { decodeGuestText, printable } from '../common/guestText.js';
 import type { Logger } from '../common/logger.js';
 import { EventBus } from '../events/eventBus.js';
 import { traceCall, traceError, traceResult } from '../events/trace.js';
@@ -72,7 +72,8 @@ export class Session {
   readonly #logger: Logger;
   readonly #states = new StateMachine();
   readonly #queue = new CallQueue();
-  #drives: Drive[] = [];
+  /** By number: 0 is /dev/sda. Those that were taken away leave their place free. */
+  #drives: (Drive | undefined)[] = [];
   #appliance: Appliance | undefined;
   /** Set while the appliance starts: aborting it ends the launch. */
   #launching: { readonly abort: AbortController; readonly done: Promise<unknown> } | undefined;
@@ -101,7 +102,12 @@ export class Session {
   }
 
   get drives(): readonly Drive[] {
-    return this.#drives;
+    return this.#drives.filter((drive) => drive !== undefined);
+  }
+
+  /** Whether there is a drive with this number: 0 is /dev/sda. */
+  hasDrive(index: number): boolean {
+    return this.#drives[index] !== undefined;
   }
 
   /** The machine that runs; undefined in state CONFIG. */
@@ -148,13 +154,65 @@ export class Session {
   /** Adds a drive, in state CONFIG. */
   addDrive(drive: Drive, action: string): void {
     this.#states.require(['CONFIG'], action);
-    if (this.#drives.length >= MAX_DRIVES) {
+    this.#checkDrive(drive, action);
+    this.#drives.push(drive);
+  }
+
+  /** Adds a drive in any state that allows it: in READY to the appliance that runs. */
+  async attachDrive(drive: Drive, action: string, signal: AbortSignal): Promise<void> {
+    this.#states.require(['CONFIG', 'READY'], action);
+    if (this.#states.state === 'CONFIG') return this.addDrive(drive, action);
+    await this.#withAppliance(action, signal, async ({ machine, connection }) => {
+      this.#checkDrive(drive, action);
+      this.#drives[await machine.drives.add(connection, drive, signal)] = drive;
+    });
+  }
+
+  /**
+   * Takes a drive away; from an appliance that runs, when all is written to it.
+   * @throws GuestfsError ENOENT when there is none with this label, EBUSY when it is in use
+   */
+  async removeDrive(label: string, action: string, signal: AbortSignal): Promise<void> {
+    this.#states.require(['CONFIG', 'READY'], action);
+    const find = (): number => {
+      const index = this.#drives.findIndex((drive) => drive?.label === label);
+      if (index === -1) throw new GuestfsError('ENOENT', `${action}: the session has no drive with the label ${printable(label)}`);
+      return index;
+    };
+    if (this.#states.state === 'CONFIG') {
+      this.#drives.splice(find(), 1);
+      return;
+    }
+    await this.#withAppliance(action, signal, async ({ machine, connection }) => {
+      const index = find();
+      await machine.drives.remove(connection, index);
+      this.#drives[index] = undefined;
+    });
+  }
+
+  #checkDrive(drive: Drive, action: string): void {
+    if (this.drives.length >= MAX_DRIVES) {
       throw new GuestfsError('ENOSPC', `${action}: a session has at most ${MAX_DRIVES} drives`, { metadata: { limit: String(MAX_DRIVES) } });
     }
-    if (drive.label !== undefined && this.#drives.some((other) => other.label === drive.label)) {
+    if (drive.label !== undefined && this.#drives.some((other) => other?.label === drive.label)) {
       throw new GuestfsError('EEXIST', `${action}: there is a drive with the label ${drive.label} already`);
     }
-    this.#drives.push(drive);
+  }
+
+  /** Runs what is no call of the daemon's, but must not meet one; the turn lasts until it is done, also when nobody waits for it any more. */
+  async #withAppliance(action: string, signal: AbortSignal, body: (appliance: Appliance) => Promise<void>): Promise<void> {
+    const release = await this.#queue.turn(signal);
+    const whole = (async () => body(this.#runningAppliance(action)))().finally(() => {
+      this.touch();
+      release();
+    });
+    await unlessAborted(whole, signal);
+  }
+
+  /** @throws GuestfsError APPLIANCE_GONE when it ended while the call waited for its turn */
+  #runningAppliance(action: string): Appliance {
+    if (this.#states.state === 'READY' && this.#appliance !== undefined) return this.#appliance;
+    throw new GuestfsError('APPLIANCE_GONE', `the appliance ended before ${action} was sent to it`, { retryAfterMs: 1000 });
   }
 
   /**
@@ -167,10 +225,7 @@ export class Session {
     this.#use();
     this.#states.require(['READY'], action.name);
     return this.#inTurn(action, request, signal, async (combined) => {
-      const appliance = this.#appliance;
-      if (this.#states.state !== 'READY' || appliance === undefined) {
-        throw new GuestfsError('APPLIANCE_GONE', `the appliance ended before ${action.name} was sent to it`, { retryAfterMs: 1000 });
-      }
+      const appliance = this.#runningAppliance(action.name);
       const daemon = daemonOn(appliance.connection, appliance.version, combined, (name, procedure, serial) => {
         this.#current = { action: name, procedure, serial };
       });
@@ -250,7 +305,7 @@ export class Session {
   async launch(signal: AbortSignal): Promise<void> {
     this.#use();
     this.#states.require(['CONFIG'], 'launch');
-    if (this.#drives.length === 0) {
+    if (this.drives.length === 0) {
       throw new GuestfsError('NO_DRIVES', 'launch needs at least one drive: call add_drive or add_drive_scratch first, or give drives to CreateSession');
     }
     this.#states.move('launch');
@@ -334,7 +389,7 @@ export class Session {
   #launchConfig(): Parameters<Launcher['launch']>[0] {
     const { settings } = this;
     return {
-      drives: this.#drives,
+      drives: this.drives,
       memsizeMb: settings.memsizeMb,
       smp: settings.smp,
       network: settings.network,

@@ -1,7 +1,28 @@
 /** A launcher by script: its machines are fake daemons, and it comes and fails as the test says. */
 import { GuestfsError } from '../../src/common/errors.js';
-import type { LaunchConfig, Launcher, LaunchOptions, Machine, MachineExit } from '../../src/launcher/launcher.js';
+import type { Drive } from '../../src/images/drive.js';
+import type { LaunchConfig, Launcher, LaunchOptions, Machine, MachineDrives, MachineExit } from '../../src/launcher/launcher.js';
 import { FakeDaemon } from './fakeDaemon.js';
+
+/** Takes all drives. */
+export class FakeDrives implements MachineDrives {
+  readonly attached = new Map<number, Drive>();
+  /** What the next use of it does first. */
+  before: () => Promise<void> = async () => undefined;
+
+  constructor(private next = 1) {}
+
+  async add(_connection: unknown, drive: Drive): Promise<number> {
+    await this.before();
+    this.attached.set(this.next, drive);
+    return this.next++;
+  }
+
+  async remove(_connection: unknown, index: number): Promise<void> {
+    await this.before();
+    this.attached.delete(index);
+  }
+}
 
 export class FakeMachine implements Machine {
   readonly pid = 4711;
@@ -11,6 +32,7 @@ export class FakeMachine implements Machine {
   readonly accelerator = 'tcg';
   readonly launchKind = 'cold';
   readonly timings = { prepareMs: 1, drivesMs: 2, qemuMs: 3 };
+  readonly drives = new FakeDrives();
   readonly exited: Promise<MachineExit>;
   /** How often it was asked to stop. */
   stops = 0;

@@ -3,15 +3,17 @@
  * still, and then the guest looks for them.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
+import { GuestfsError, messageOf } from '../../common/errors.js';
 import { prepareDrives, type PreparedDrives } from '../../images/prepareDrives.js';
 import type { ImageRoots } from '../../security/pathPolicy.js';
 import type { Groundwork } from '../groundwork.js';
 import type { LaunchConfig, LaunchOptions, LaunchTimings, Machine } from '../launcher.js';
+import { attachDrives, type Attachment } from '../attachDrives.js';
 import { createMachine } from '../qemuMachine.js';
-import { attachDrives } from './attachDrives.js';
-import { arrival, type Identity } from './guestScripts.js';
-import { runInGuest } from './guestShell.js';
-import { orCloneFailed, restoreClone, type Clone, type RestoreOptions, type Source } from './restore.js';
+import { RunningDrives } from '../runningDrives.js';
+import { arrival, type Identity } from '../guest/guestScripts.js';
+import { runInGuest } from '../guest/guestShell.js';
+import { CloneFailed, orCloneFailed, restoreClone, type Clone, type RestoreOptions, type Source } from './restore.js';
 
 /**
  * How long a guest may take to arrive: many times what it takes on a busy machine under emulation, and less than
@@ -48,15 +50,30 @@ export async function startClone(source: CloneSource, options: CloneOptions, lau
   });
   const { drives, openedAt } = clone;
   try {
-    await attachDrives(clone.monitor, drives, 'started with nodes', signal);
+    await attachToClone(clone, { prepared: drives, firstIndex: 0, nodes: 'started with nodes' }, signal);
     await arrive(clone, drives.drives.length, signal);
     const timings = { prepareMs: source.prepareMs, drivesMs: Math.round(openedAt - started), qemuMs: Math.round(performance.now() - openedAt) };
     options.logger.info('cloned', { session: config.identifier, pid: clone.qemu.pid, template: source.template.key, drives: config.drives.length, ...timings });
-    return machineOf(clone, source, drives, timings);
+    return machineOf(clone, source, { drives, timings, filesGiven: 0 }, options);
   } catch (error) {
     await clone.undo.run();
     signal.throwIfAborted();
     throw error;
+  }
+}
+
+/**
+ * Attaches a session's drives.
+ * @throws GuestfsError what is wrong with a drive; CloneFailed, since what nobody can explain, booting may: it comes to
+ *   the same as a boot that fails, or goes on; or the reason of `signal`
+ */
+export async function attachToClone({ monitor }: Pick<Clone, 'monitor'>, attachment: Attachment, signal: AbortSignal): Promise<void> {
+  try {
+    await attachDrives(monitor, attachment, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof GuestfsError) throw error;
+    throw new CloneFailed(messageOf(error), { cause: error });
   }
 }
 
@@ -81,11 +98,21 @@ export async function arrive({ monitor, connection }: Pick<Clone, 'monitor' | 'c
   }
 }
 
+/** What became of a clone when it was given drives. */
+export interface Equipped {
+  readonly drives: PreparedDrives;
+  readonly timings: LaunchTimings;
+  /** How many files it was given since it was started. */
+  readonly filesGiven: number;
+}
+
 /** The clone as the rest of the server sees it. */
-export function machineOf({ qemu, connection, undo }: Clone, { ground, config }: Pick<Source, 'ground' | 'config'>, drives: PreparedDrives, timings: LaunchTimings): Machine {
+export function machineOf(clone: Clone, { ground, config }: Pick<Source, 'ground' | 'config'>, { drives, timings, filesGiven }: Equipped, options: CloneOptions): Machine {
+  const { qemu, connection, undo, monitor, directory, runDirectory } = clone;
   return createMachine(qemu, {
     ...{ accelerator: ground.accelerator, launchKind: 'template' as const, timings, memsizeMb: config.memsizeMb, connection },
     daemonVersion: ground.appliance.manifest?.daemonVersion,
     explainDrives: (messages) => drives.explain(messages),
+    drives: new RunningDrives({ monitor, directory, runDirectory: runDirectory.path, imageRoots: options.imageRoots, probe: options.groundwork.imageProbe }, { launched: drives.drives, filesGiven }),
   }, undo);
 }

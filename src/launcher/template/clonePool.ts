@@ -8,12 +8,11 @@ import { readFile } from 'node:fs/promises';
 import { ConsoleLog } from '../../common/consoleLog.js';
 import { messageOf } from '../../common/errors.js';
 import { prepareDrives } from '../../images/prepareDrives.js';
-import { addFdMonitor, LateFdSets } from '../../qemu/fdSender.js';
+import { LateFdSets } from '../../qemu/fdSender.js';
 import type { LaunchGround } from '../groundwork.js';
 import type { LaunchConfig, LaunchOptions, Machine } from '../launcher.js';
-import { attachDrives } from './attachDrives.js';
-import { arrive, machineOf, newIdentity, type CloneOptions } from './clone.js';
-import { arrivalRehearsal } from './guestScripts.js';
+import { arrive, attachToClone, machineOf, newIdentity, type CloneOptions } from './clone.js';
+import { arrivalRehearsal } from '../guest/guestScripts.js';
 import { orCloneFailed, restoreClone, type Clone } from './restore.js';
 import { rehearse } from './rehearse.js';
 import type { Template } from './template.js';
@@ -91,12 +90,12 @@ export class ClonePool {
       try {
         const opened = performance.now();
         await orCloneFailed(fdSets.send(clone.directory, signal), signal);
-        await attachDrives(clone.monitor, drives, 'add nodes', signal);
+        await attachToClone(clone, { prepared: drives, firstIndex: 0, nodes: 'add nodes' }, signal);
         await drives.dispose();
         await arrive(clone, config.drives.length, signal);
         const timings = { prepareMs, drivesMs: Math.round(opened - started), qemuMs: Math.round(performance.now() - opened) };
         logger.info('taken from the pool', { session: config.identifier, pid: clone.qemu.pid, template: template.key, drives: config.drives.length, ...timings });
-        return machineOf(clone, { ground: clone.ground, config }, drives, timings);
+        return machineOf(clone, { ground: clone.ground, config }, { drives, timings, filesGiven: fdSets.size }, this.options);
       } finally {
         await drives.dispose();
       }
@@ -175,7 +174,7 @@ export class ClonePool {
     try {
       const source = { template, ground, config: { ...this.request, identifier: `pool-${randomUUID()}` } };
       const launch = { signal, onConsole: (bytes: Buffer) => ears.listener(bytes) };
-      const clone = await template.use(() => restoreClone(source, this.options, launch, async (line, _, directory) => addFdMonitor(line, directory)));
+      const clone = await template.use(() => restoreClone(source, this.options, launch, async () => undefined));
       try {
         await clone.monitor.execute('cont', undefined, signal);
         for (let count = 0; count < REHEARSALS; count++) await rehearse(clone, arrivalRehearsal(newIdentity()), signal);

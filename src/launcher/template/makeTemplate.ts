@@ -24,7 +24,7 @@ import type { LaunchGround } from '../groundwork.js';
 import { quoteEnd } from '../launchFailure.js';
 import { connectMonitor, identityOf } from '../monitor.js';
 import { Undo } from '../undo.js';
-import { rehearsal } from './guestScripts.js';
+import { rehearsal } from '../guest/guestScripts.js';
 import { saveState } from './migration.js';
 import { rehearse } from './rehearse.js';
 import { Template } from './template.js';

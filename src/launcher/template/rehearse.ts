@@ -2,7 +2,8 @@
 import type { DaemonConnection } from '../../protocol/daemonConnection.js';
 import { driveProperties } from '../../qemu/applianceMachine.js';
 import type { QmpClient } from '../../qemu/qmpClient.js';
-import { runInGuest } from './guestShell.js';
+import { unplug } from '../attachDrives.js';
+import { runInGuest } from '../guest/guestShell.js';
 
 const NODE = 'rehearsal';
 /** Bytes. */
@@ -17,9 +18,6 @@ export async function rehearse({ monitor, connection }: { readonly monitor: QmpC
   const { serial: _serial, physical_block_size: _physical, logical_block_size: _logical, ...device } = driveProperties({ topNode: NODE, serial: undefined, blockSize: undefined }, 0);
   await monitor.execute('device_add', { driver: 'scsi-hd', ...device }, signal);
   await runInGuest(connection, script, signal);
-  const gone = monitor.waitForEvent(({ event, data }) => event === 'DEVICE_DELETED' && data['device'] === device['id'], signal);
-  gone.catch(() => undefined);
-  await monitor.execute('device_del', { id: device['id'] }, signal);
-  await gone;
+  await unplug(monitor, String(device['id']), signal);
   await monitor.execute('blockdev-del', { 'node-name': NODE }, signal);
 }

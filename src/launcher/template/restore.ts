@@ -6,6 +6,7 @@ import { createRunDirectory, type RunDirectory } from '../../common/tempDir.js';
 import type { PreparedDrives } from '../../images/prepareDrives.js';
 import { DaemonConnection } from '../../protocol/daemonConnection.js';
 import { QemuCommandLine, shellCommand } from '../../qemu/commandLine.js';
+import { addFdMonitor } from '../../qemu/fdSender.js';
 import { startQemu, type QemuProcess } from '../../qemu/qemuProcess.js';
 import type { QemuUsers } from '../../qemu/qemuUsers.js';
 import type { QmpClient } from '../../qemu/qmpClient.js';
@@ -79,7 +80,7 @@ export async function orCloneFailed<Value>(work: Promise<Value>, signal: AbortSi
  */
 export async function restoreClone<Drives extends PreparedDrives | void>(
   { template, ground, config }: Source, options: RestoreOptions, { signal, onConsole, onMessage }: LaunchOptions,
-  complete: (line: QemuCommandLine, runDirectory: RunDirectory, directory: FileHandle) => Promise<Drives>,
+  complete: (line: QemuCommandLine, runDirectory: RunDirectory) => Promise<Drives>,
 ): Promise<Clone<Drives>> {
   const undo = new Undo(options.logger.child({ session: config.identifier }));
   try {
@@ -91,7 +92,8 @@ export async function restoreClone<Drives extends PreparedDrives | void>(
     undo.add('descriptor of the run directory', () => directory.close());
 
     const line = new QemuCommandLine(ground.qemuBinary);
-    const drives = await complete(line, runDirectory, directory);
+    addFdMonitor(line, directory);
+    const drives = await complete(line, runDirectory);
     undo.add('drives', () => drives?.dispose());
     const openedAt = performance.now();
     const bootFiles = await openBootFiles(ground.appliance, runDirectory, user !== undefined);

@@ -8,7 +8,7 @@ import { kernelCommandLine } from '../../qemu/kernelCommandLine.js';
 import { fingerprintOf } from '../../qemu/qemuBinary.js';
 import type { LaunchGround } from '../groundwork.js';
 import type { LaunchConfig } from '../launcher.js';
-import { rehearsal } from './guestScripts.js';
+import { rehearsal } from '../guest/guestScripts.js';
 
 /** Raised when what is kept, or the machine, changes, so that older templates do not fit. */
 const FORMAT = 1;

@@ -55,8 +55,11 @@ describe('add_drive and its relatives', () => {
     await expect(driveActions.add_drive(context, { filename: image, server: { values: ['x'] } })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT' });
   });
 
-  it('cannot be undone', async () => {
-    await expect(driveActions.remove_drive(context, { label: 'data' })).rejects.toMatchObject({ reason: 'ENOTSUP' });
+  it('are undone by remove_drive', async () => {
+    await driveActions.add_drive_scratch(context, { size: 512n, label: 'data' });
+    await driveActions.remove_drive(context, { label: 'data' });
+    expect(context.session.drives).toEqual([]);
+    await expect(driveActions.remove_drive(context, { label: 'data' })).rejects.toMatchObject({ reason: 'ENOENT' });
   });
 
   it('of libvirt need leave, and say what to use instead', async () => {

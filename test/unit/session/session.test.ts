@@ -282,9 +282,63 @@ describe('launching', () => {
 });
 
 describe('drives', () => {
-  it('are added in CONFIG only', async () => {
+  it('are added for the launch in CONFIG only', async () => {
     const { session } = await launched();
     expect(() => session.addDrive(drive, 'add_drive')).toThrow('add_drive needs a session in state CONFIG; this one is in state READY');
+  });
+
+  it('come to a session that runs, and go, in the turn of a call', async () => {
+    const { session, machine, daemon } = await launched();
+    const asked = ask(session);
+    const added = session.attachDrive({ ...drive, label: 'hot' }, 'add_drive', never);
+    const call = await daemon.nextCall();
+    await quiet();
+    expect(machine.drives.attached.size).toBe(0);
+    await daemon.reply(call, word(1));
+    await asked;
+    await added;
+    expect(machine.drives.attached).toEqual(new Map([[1, { ...drive, label: 'hot' }]]));
+    expect(session.drives).toHaveLength(2);
+    await expect(session.attachDrive({ ...drive, label: 'hot' }, 'add_drive', never)).rejects.toMatchObject({ reason: 'EEXIST' });
+
+    machine.drives.before = async () => {
+      throw new GuestfsError('EBUSY', 'the drive is in use');
+    };
+    await expect(session.removeDrive('hot', 'remove_drive', never)).rejects.toMatchObject({ reason: 'EBUSY' });
+    expect(session.hasDrive(1)).toBe(true);
+    machine.drives.before = async () => undefined;
+    await session.removeDrive('hot', 'remove_drive', never);
+    expect(machine.drives.attached.size).toBe(0);
+    expect([session.hasDrive(0), session.hasDrive(1), session.drives.length]).toEqual([true, false, 1]);
+    await expect(session.removeDrive('hot', 'remove_drive', never)).rejects.toMatchObject({ reason: 'ENOENT' });
+    await expectWorks({ session, daemon });
+  });
+
+  it('that are on their way come also when nobody waits for them, before the next call', async () => {
+    const { session, machine, daemon } = await launched();
+    let attach = (): void => undefined;
+    machine.drives.before = () => new Promise<void>((resolve) => {
+      attach = resolve;
+    });
+    const gone = new AbortController();
+    const added = session.attachDrive(drive, 'add_drive', gone.signal);
+    await quiet();
+    gone.abort(new GuestfsError('CANCELLED', 'the client is gone'));
+    await expect(added).rejects.toMatchObject({ reason: 'CANCELLED' });
+    const next = expectWorks({ session, daemon });
+    await quiet();
+    attach();
+    await next;
+    expect(session.drives).toHaveLength(2);
+  });
+
+  it('can be taken back before the launch', async () => {
+    const { session } = testSession();
+    session.addDrive({ ...drive, label: 'a' }, 'add_drive');
+    session.addDrive({ ...drive, label: 'b' }, 'add_drive');
+    await session.removeDrive('a', 'remove_drive', never);
+    expect(session.drives).toEqual([{ ...drive, label: 'b' }]);
+    expect([session.hasDrive(0), session.hasDrive(1)]).toEqual([true, false]);
   });
 
   it('are limited in number, and their labels differ', () => {

@@ -9,8 +9,10 @@ const ANY_VERSION = new DaemonVersion('1.48.0');
 
 /**
  * Runs a script and waits for its end.
- * @throws GuestfsError with what the script said, when it fails; or the reason of `signal`, which does not end the script
+ * @throws GuestfsError with what the script said, when it fails; or the reason of `signal`, which does not end the script:
+ *   the connection is of no use then
  */
-export async function runInGuest(connection: DaemonConnection, script: string, signal: AbortSignal): Promise<string> {
-  return (await abortable(connection.call(debug, { subcmd: 'sh', extraargs: [script] }, ANY_VERSION), signal)).result;
+export async function runInGuest(connection: DaemonConnection, script: string, signal?: AbortSignal): Promise<string> {
+  const answer = connection.call(debug, { subcmd: 'sh', extraargs: [script] }, ANY_VERSION);
+  return (await (signal === undefined ? answer : abortable(answer, signal))).result;
 }

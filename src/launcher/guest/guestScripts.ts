@@ -1,7 +1,8 @@
 /**
- * What the guest of a restored machine has to do before its first call: shell scripts for the
- * daemon's own `debug sh`, so that any appliance will do. POSIX sh; starting a program takes an
- * emulated guest 10 to 30 ms, what the shell does itself next to nothing.
+ * What a guest has to do that no procedure of the daemon does: when its machine was restored, and
+ * when drives come and go. Shell scripts for the daemon's own `debug sh`, so that any appliance
+ * will do. POSIX sh; starting a program takes an emulated guest 10 to 30 ms, what the shell does
+ * itself next to nothing.
  */
 
 /** The name that Linux gives the SCSI disk with this number: sda, ..., sdz, sdaa, ... */
@@ -87,16 +88,22 @@ done
 host=\${host##*host}
 devices=/sys/bus/scsi/devices`;
 
+/** A disk by its SCSI target and the name that the kernel is to give it. */
+export interface Disk {
+  readonly index: number;
+  readonly name: string;
+}
+
 /**
- * Finds the disks with these numbers, in this order.
+ * Finds these disks, in this order.
  *
  * The kernel probes a new disk in the background. That nothing tells when this has ended is why the
  * driver is bound here: either this probes the disk, or it waits for who does so, since both hold
  * the device's lock. After it the disk has its name, its partitions are known and udev has been told.
  */
-function findDisks(indexes: readonly number[]): string {
+function findDisks(disks: readonly Disk[]): string {
   return `
-for disk in ${indexes.map((index) => `${index}:${diskName(index)}`).join(' ')}; do
+for disk in ${disks.map(({ index, name }) => `${index}:${name}`).join(' ')}; do
   id=\${disk%:*}
   name=\${disk#*:}
   echo "0 $id 0" >"/sys/class/scsi_host/host$host/scan"
@@ -112,15 +119,15 @@ const CONTAINED = 'ID_FS_TYPE=(LVM2_member|[^ ]*_raid_member)|ID_PART_ENTRY_TYPE
 
 /**
  * Starts volume groups, arrays and dynamic disks as libguestfs's init does when it boots (appliance/init),
- * where there is something to start.
+ * where there is something to start: in what udev knows, which `entries` has, of the disks that came.
  *
  * A kernel with CONFIG_LDM_PARTITION, as Debian's, makes the partitions of a dynamic disk with an MBR from the records
  * of Windows' manager: they are none of the MBR's, and udev knows no type of theirs.
  */
 const ACTIVATE = `
-found=$(grep -Ehos '^E:(${CONTAINED}|ID_PART_TABLE_TYPE=dos)' /run/udev/data/b*) || :
+found=$(grep -Ehos '^E:(${CONTAINED}|ID_PART_TABLE_TYPE=dos)' $entries) || :
 case $found in *ID_PART_TABLE_TYPE=dos*)
-  for entry in $(grep -Ls '^E:ID_PART_ENTRY_TYPE=' /run/udev/data/b*); do
+  for entry in $(grep -Ls '^E:ID_PART_ENTRY_TYPE=' $entries); do
     [ ! -e "/sys/dev/block/\${entry##*/b}/partition" ] || found="$found ID_PART_ENTRY_TYPE"
   done;;
 esac
@@ -135,16 +142,72 @@ case $found in *_raid_member*) mdadm -As --auto=yes --run || :;; esac
 case $found in *ID_PART_ENTRY_TYPE*) ldmtool create all || :;; esac
 case $found in *_raid_member* | *LVM2_member* | *ID_PART_ENTRY_TYPE*) udevadm settle;; esac`;
 
-/** All that a clone does when its drives have been attached. */
-export function arrival(identity: Identity, drives: number): string {
-  return `${PRELUDE}${becomeAnother(identity)}${attach(Array.from({ length: drives }, (_, index) => index))}`;
+/** Files of udev's database on all block devices. */
+const ALL_ENTRIES = 'entries="/run/udev/data/b*"';
+
+/** Those on one disk and its partitions. */
+function entriesOf(name: string): string {
+  return `entries=/dev/null
+for dev in /sys/block/${name}/dev /sys/block/${name}/*/dev; do
+  { read -r number <"$dev"; } 2>/dev/null && entries="$entries /run/udev/data/b$number"
+done`;
 }
 
-function attach(indexes: readonly number[]): string {
+/** All that a clone does when its drives have been attached. */
+export function arrival(identity: Identity, drives: number): string {
+  const disks = Array.from({ length: drives }, (_, index) => ({ index, name: diskName(index) }));
+  return `${PRELUDE}${becomeAnother(identity)}${attach(disks, ALL_ENTRIES)}`;
+}
+
+/** What a guest does when one more drive has been attached. */
+export function appearance(disk: Disk): string {
+  return `${PRELUDE}${attach([disk], entriesOf(disk.name))}`;
+}
+
+function attach(disks: readonly Disk[], entries: string): string {
   // What the tools say about what they find is for nobody.
-  return `${findDisks(indexes)}
-{${ACTIVATE}
+  return `${findDisks(disks)}
+{
+${entries}${ACTIVATE}
 } >/dev/null 2>&1`;
+}
+
+/** What {@link departure} says of a disk that is in use; what uses it may follow. */
+export const IN_USE = 'the drive is in use';
+
+/**
+ * What a guest does before a drive is taken away: writes out what it holds, lets go of the disk, and tells its name.
+ *
+ * Nobody who uses a disk can miss: file systems, swap, LVM, MD and dm-crypt claim it or one of its partitions for
+ * themselves, and then the kernel refuses to read the partition table again. (Older kernels do so for partitions
+ * only; what uses a whole disk is among its holders or mounts.)
+ */
+export function departure(index: number): string {
+  return `${PRELUDE}
+disk=
+for entry in "$devices/$host:0:${index}:0/block/"*; do disk=$entry; done
+[ -e "$disk" ] || fail "there is no drive ${index}"
+name=\${disk##*/}
+uses=
+while read -r source where rest; do
+  where=\${where#/sysroot}
+  case $source in "/dev/$name" | "/dev/$name"[0-9]*) uses="$uses, mounted on \${where:-/}";; esac
+done </proc/mounts
+while read -r source rest; do
+  case $source in "/dev/$name" | "/dev/$name"[0-9]*) uses="$uses, swap";; esac
+done </proc/swaps
+for holder in "$disk/holders/"* "$disk/$name"*/holders/*; do
+  [ -e "$holder" ] || continue
+  { read -r user <"$holder/dm/name"; } 2>/dev/null || user=\${holder##*/}
+  uses="$uses, part of $user"
+done
+[ -z "$uses" ] || fail "${IN_USE}$uses"
+udevadm settle
+said=$(blockdev --rereadpt "/dev/$name" 2>&1) || case $said in *busy*) fail "${IN_USE}";; esac
+said=$(dd if=/dev/null of="/dev/$name" conv=notrunc,fsync 2>&1) || fail "what was written cannot be brought to the disk: $said"
+echo 1 >"$devices/$host:0:${index}:0/delete"
+udevadm settle
+echo "$name"`;
 }
 
 const LET_GO = `
@@ -157,7 +220,7 @@ udevadm settle`;
  */
 export function rehearsal(): string {
   return `${PRELUDE}
-${REQUIRE_GENERATION_ID}${attach([0])}
+${REQUIRE_GENERATION_ID}${attach([{ index: 0, name: diskName(0) }], ALL_ENTRIES)}
 date -u >/dev/null${LET_GO}${PREPARE_TO_BECOME_ANOTHER}${RELEASE_RNG}
 sync`;
 }

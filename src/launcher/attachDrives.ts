@@ -1,0 +1,51 @@
+/** Attaches drives to a machine that runs, or stands still, by its monitor, and takes devices away. */
+import type { PreparedDrive, PreparedDrives } from '../images/prepareDrives.js';
+import { driveProperties } from '../qemu/applianceMachine.js';
+import { QmpError, type QmpClient } from '../qemu/qmpClient.js';
+
+/** Which drives, where, and with whose nodes. */
+export interface Attachment {
+  readonly prepared: PreparedDrives;
+  /** Number of the first one's SCSI target. */
+  readonly firstIndex: number;
+  readonly nodes: 'started with nodes' | 'add nodes';
+}
+
+/**
+ * Adds a device for each drive, and its nodes unless the machine was started with them.
+ * @throws GuestfsError what is wrong with a drive; QmpError when nobody can tell; or the reason of `signal`
+ */
+export async function attachDrives(monitor: QmpClient, { prepared, firstIndex, nodes }: Attachment, signal: AbortSignal): Promise<void> {
+  const attach = async (drive: PreparedDrive, position: number): Promise<void> => {
+    // Sent at once: qemu takes its commands in order.
+    const commands = nodes === 'add nodes' ? drive.blockNodes.map((node) => monitor.execute('blockdev-add', node, signal)) : [];
+    commands.push(monitor.execute('device_add', { driver: 'scsi-hd', ...definedOnly(driveProperties(drive, firstIndex + position)) }, signal));
+    // The first that fails is the one that tells why; those after it fail because of it.
+    const failed = (await Promise.allSettled(commands)).find((one) => one.status === 'rejected');
+    if (failed === undefined) return;
+    const { reason } = failed as { readonly reason: unknown };
+    throw (reason instanceof QmpError ? prepared.explain(reason.description, drive) : undefined) ?? reason;
+  };
+  await Promise.all(prepared.drives.map(attach));
+}
+
+/**
+ * Takes a device away; resolves when it is gone.
+ * @throws QmpError, or the reason of `signal`
+ */
+export async function unplug(monitor: QmpClient, id: string, signal: AbortSignal): Promise<void> {
+  const refused = new AbortController();
+  const gone = monitor.waitForEvent(({ event, data }) => event === 'DEVICE_DELETED' && data['device'] === id, AbortSignal.any([signal, refused.signal]));
+  gone.catch(() => undefined);
+  try {
+    await monitor.execute('device_del', { id }, signal);
+  } catch (error) {
+    refused.abort(error);
+    throw error;
+  }
+  await gone;
+}
+
+function definedOnly(properties: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(properties).filter(([, value]) => value !== undefined));
+}

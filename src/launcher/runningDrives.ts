@@ -1,0 +1,127 @@
+/** Attaches drives to a machine whose daemon is up, and takes them away. */
+import type { FileHandle } from 'node:fs/promises';
+import { GuestfsError, messageOf } from '../common/errors.js';
+import type { Drive } from '../images/drive.js';
+import type { ForeignImageProbe } from '../images/foreignProbe.js';
+import { prepareDrives, type PreparedDrive } from '../images/prepareDrives.js';
+import type { DaemonConnection } from '../protocol/daemonConnection.js';
+import { driveProperties } from '../qemu/applianceMachine.js';
+import { LateFdSets } from '../qemu/fdSender.js';
+import { QmpError, type QmpClient } from '../qemu/qmpClient.js';
+import type { ImageRoots } from '../security/pathPolicy.js';
+import { attachDrives, unplug } from './attachDrives.js';
+import { appearance, departure, diskName, IN_USE, type Disk } from './guest/guestScripts.js';
+import { runInGuest } from './guest/guestShell.js';
+import type { MachineDrives } from './launcher.js';
+
+/** What drives are attached with. */
+export interface RunningDrivesParts {
+  readonly monitor: QmpClient;
+  /** The run directory, open ... */
+  readonly directory: FileHandle;
+  /** ... and its path. */
+  readonly runDirectory: string;
+  readonly imageRoots: ImageRoots;
+  readonly probe: ForeignImageProbe;
+}
+
+/** How long qemu may take to open, or to let go of, a drive, milliseconds. */
+const QEMU_LIMIT_MS = 60_000;
+const FD_SET = /^\/dev\/fdset\/(\d+)$/;
+/** What disks are called. */
+const DISK_NAME = /^sd[a-z]{1,3}$/;
+
+export class RunningDrives implements MachineDrives {
+  readonly #drives = new Map<number, PreparedDrive>();
+  /** Disks that went, with the names that they had. */
+  readonly #free: Disk[] = [];
+  /** Drives that there have been: names of nodes are used once. */
+  #count: number;
+  #filesGiven: number;
+
+  /** @param start the drives of the launch, and how many files qemu was given after it was started */
+  constructor(private readonly parts: RunningDrivesParts, start: { readonly launched: readonly PreparedDrive[]; readonly filesGiven: number }) {
+    start.launched.forEach((drive, index) => this.#drives.set(index, drive));
+    this.#count = start.launched.length;
+    this.#filesGiven = start.filesGiven;
+  }
+
+  async add(connection: DaemonConnection, drive: Drive, signal: AbortSignal): Promise<number> {
+    const disk = this.#nextDisk();
+    const { imageRoots, probe, runDirectory, directory, monitor } = this.parts;
+    const fdSets = new LateFdSets(this.#filesGiven);
+    const prepared = await prepareDrives([drive], { runDirectory, fdSets, imageRoots, probe, signal, firstIndex: this.#count });
+    try {
+      this.#count += 1;
+      this.#filesGiven += fdSets.size;
+      const [attached] = prepared.drives as [PreparedDrive];
+      try {
+        const limit = AbortSignal.timeout(QEMU_LIMIT_MS);
+        await fdSets.send(directory, limit);
+        await attachDrives(monitor, { prepared, firstIndex: disk.index, nodes: 'add nodes' }, limit);
+        await runInGuest(connection, appearance(disk));
+      } catch (error) {
+        await this.#detach(attached, disk.index, 'as far as it came');
+        throw explained(error, 'the drive cannot be attached');
+      }
+      this.#drives.set(disk.index, attached);
+      const freed = this.#free.indexOf(disk);
+      if (freed !== -1) this.#free.splice(freed, 1);
+      return disk.index;
+    } finally {
+      await prepared.dispose();
+    }
+  }
+
+  async remove(connection: DaemonConnection, index: number): Promise<void> {
+    const drive = this.#drives.get(index);
+    if (drive === undefined) throw new Error(`no drive ${index}`);
+    const name = await runInGuest(connection, departure(index)).catch((error: unknown) => {
+      const use = messageOf(error).indexOf(IN_USE);
+      if (use === -1) throw error;
+      throw new GuestfsError('EBUSY', `${messageOf(error).slice(use).trim()}: unmount it, and close what is opened on it, first`, { cause: error });
+    });
+    try {
+      await this.#detach(drive, index, 'whole');
+    } catch (error) {
+      throw explained(error, 'qemu does not let go of the drive');
+    }
+    this.#drives.delete(index);
+    const said = name.trim();
+    this.#free.push({ index, name: DISK_NAME.test(said) ? said : diskName(index) });
+  }
+
+  /**
+   * Linux gives the lowest name that is free. After a boot, which finds disks in any order, that need not be the name
+   * that belongs to the lowest number; and the daemon, which then translates names, goes on to translate as it did.
+   */
+  #nextDisk(): Disk {
+    const [lowest] = this.#free.sort((one, other) => one.name.length - other.name.length || (one.name < other.name ? -1 : 1));
+    if (lowest !== undefined) return lowest;
+    const index = this.#drives.size;
+    return { index, name: diskName(index) };
+  }
+
+  /** Takes away the device, what it shows, and the files of that. */
+  async #detach(drive: PreparedDrive, index: number, state: 'whole' | 'as far as it came'): Promise<void> {
+    const { monitor } = this.parts;
+    const signal = AbortSignal.timeout(QEMU_LIMIT_MS);
+    const step = async (work: Promise<unknown>): Promise<void> => {
+      await work.catch((error: unknown) => {
+        // What was never added cannot be removed, and of a machine that is gone nothing has to be.
+        if (state === 'whole') throw error;
+      });
+    };
+    await step(unplug(monitor, String(driveProperties(drive, index)['id']), signal));
+    for (const node of [...drive.blockNodes].reverse()) await step(monitor.execute('blockdev-del', { 'node-name': node['node-name'] }, signal));
+    for (const { filename } of drive.blockNodes) {
+      const set = typeof filename === 'string' ? FD_SET.exec(filename)?.[1] : undefined;
+      if (set !== undefined) await step(monitor.execute('remove-fd', { 'fdset-id': Number(set) }, signal));
+    }
+  }
+}
+
+function explained(error: unknown, what: string): unknown {
+  if (error instanceof GuestfsError && error.reason !== 'DAEMON_ERROR') return error;
+  return new GuestfsError('QEMU_FAILED', `${what}: ${error instanceof QmpError ? error.description : messageOf(error)}`, { cause: error });
+}

@@ -8,6 +8,7 @@ import { areas } from '../actions/areas.js';
 import { checkActions } from './checks.js';
 import { emitAreaCalls, emitCallIndex, emitStructCalls } from './emitCalls.js';
 import { emitAreaReference, emitReferenceIndex } from './emitReference.js';
+import { emitSearchPage } from './emitSearchPage.js';
 import { emitAreaProto, emitStructsProto } from './emitProto.js';
 import { emitLibraryActions, emitServices } from './emitServices.js';
 import { writeGenerated } from './output.js';
@@ -36,11 +37,13 @@ files.set('gen/calls/index.ts', emitCallIndex(callAreas));
 files.set('gen/services.ts', emitServices(areas));
 files.set('gen/libraryActions.ts', emitLibraryActions(areas));
 files.set('docs/reference/README.md', emitReferenceIndex(areas));
+files.set('docs/reference/search.html', emitSearchPage(areas));
 
 const changed = await writeGenerated(process.cwd(), files, [
   { path: 'proto/guestfs/v1', ending: '.proto', handWritten: ['action.proto', 'types.proto', 'session.proto', 'event.proto'] },
   { path: 'gen/calls', ending: '.ts', handWritten: [] },
   { path: 'docs/reference', ending: '.md', handWritten: [] },
+  { path: 'docs/reference', ending: '.html', handWritten: [] },
 ]);
 for (const path of changed) console.log(`changed ${path}`);
 if (changed.length && process.argv.includes('--check')) {

@@ -93,6 +93,9 @@ const ERRNO_STATUS: Readonly<Record<string, status>> = {
 
 const STATUS: ReadonlyMap<string, status> = new Map(Object.entries({ ...OWN_STATUS, ...ERRNO_STATUS }));
 
+/** All reasons that have a status of their own. */
+export const knownReasons: readonly string[] = [...STATUS.keys()];
+
 /** The status for a reason; UNKNOWN for an errno that says nothing about the cause. */
 export function statusOf(reason: string): status {
   return STATUS.get(reason) ?? status.UNKNOWN;

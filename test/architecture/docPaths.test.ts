@@ -27,6 +27,19 @@ function linkedFiles(path: string): string[] {
   return files.map((target) => normalize(join(dirname(path), decodeURI(target.replace(/#.*$/, '')))));
 }
 
+/** What GitHub calls a document's headings in links. */
+function anchorsOf(path: string): Set<string> {
+  const headings = [...textOf(path).replace(/^```.*?^```/gms, '').matchAll(/^#+ (.*)$/gm)].map(([, title = '']) => title);
+  return new Set(headings.map((title) => title.toLowerCase().replace(/[^\p{L}\p{N} _-]/gu, '').replaceAll(' ', '-')));
+}
+
+/** Links of a document to headings, its own or another's. */
+function linkedHeadings(path: string): { document: string; anchor: string }[] {
+  const text = textOf(path).replace(/^```.*?^```/gms, '');
+  const targets = [...text.matchAll(/\]\(([^)\s:]*?)#([^)\s]+)\)/g)];
+  return targets.map(([, file = '', anchor = '']) => ({ document: file === '' ? path : normalize(join(dirname(path), file)), anchor }));
+}
+
 describe('documents', () => {
   test.each(prose)('%s quotes paths that exist', (path) => {
     expect(quotedPaths(textOf(path)).filter((quoted) => !exists(quoted))).toEqual([]);
@@ -35,6 +48,18 @@ describe('documents', () => {
   test('links lead to files that exist', () => {
     const broken = documents.flatMap((path) => linkedFiles(path).filter((target) => !exists(target)).map((target) => `${path}: ${target}`));
     expect(broken).toEqual([]);
+  });
+
+  test('links lead to headings that exist', () => {
+    const anchors = new Map(documents.map((path) => [path, anchorsOf(path)]));
+    const broken = documents.flatMap((path) => linkedHeadings(path).filter(({ document, anchor }) => !anchors.get(document)?.has(anchor)).map(({ document, anchor }) => `${path}: ${document}#${anchor}`));
+    expect(broken).toEqual([]);
+  });
+
+  test('the search leads to headings that exist', () => {
+    const links = [...textOf('docs/reference/search.html').matchAll(/"([a-z]+\.md)#([a-z0-9]+)"/g)].map(([, file = '', anchor = '']) => ({ path: `docs/reference/${file}`, anchor }));
+    expect(links.length).toBeGreaterThan(500);
+    expect(links.filter(({ path, anchor }) => !anchorsOf(path).has(anchor))).toEqual([]);
   });
 
   test('npm scripts that are named exist', () => {

@@ -36,7 +36,9 @@ export async function prepareKernel(context: BuildContext, archive: Archive, dir
   context.log(`kernel: ${packageName} ${packageVersion}`);
 
   const tree = join(directory, 'tree');
-  await run(context, 'dpkg-deb', ['-x', await archive.download(packageName, directory), tree]);
+  // Debian 14 has them in packages of their own, which the image's depends on.
+  const parts = [...(await archive.depends(packageName)).matchAll(/\blinux-(?:base|binary|modules)-\d[^\s,]*/g)].map(([name]) => name);
+  for (const name of new Set([packageName, ...parts])) await run(context, 'dpkg-deb', ['-x', await archive.download(name, directory), tree]);
   // Modules moved from /lib to /usr/lib between releases.
   const above = (await exists(join(tree, 'usr/lib/modules'))) ? join(tree, 'usr') : tree;
   const version = (await readdir(join(above, 'lib/modules')))[0];
@@ -57,7 +59,8 @@ export async function prepareKernel(context: BuildContext, archive: Archive, dir
   checkDrivers([...modules.keys()].map(moduleName), builtIn);
 
   const image = join(directory, 'kernel');
-  const compressed = await readFile(join(tree, 'boot', `vmlinuz-${version}`));
+  const inBoot = join(tree, 'boot', `vmlinuz-${version}`);
+  const compressed = await readFile((await exists(inBoot)) ? inBoot : join(modulesDirectory, 'vmlinuz'));
   await writeFile(image, (await decompressKernel(context, compressed)) ?? compressed);
   return { version, packageName, packageVersion, image, modulesDirectory, modules };
 }

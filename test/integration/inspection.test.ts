@@ -1,0 +1,24 @@
+/** Inspection: what is found out about images with systems of many kinds, each made from nothing. */
+import { expect, it } from '@jest/globals';
+import { describeWithAppliance } from '../support/appliance.js';
+import { debian } from '../support/guests/debian.js';
+import { makeGuest, type Guest } from '../support/guests/guest.js';
+import { observeSystem } from '../support/guests/observed.js';
+import { launchSession, serverForTests } from '../support/scene.js';
+import { imageDrive } from '../support/testClient.js';
+
+const guests: readonly Guest[] = [debian];
+
+describeWithAppliance('inspection', () => {
+  const scene = serverForTests();
+
+  it.each(guests.map((guest) => [guest.name, guest] as const))('finds out about %s', async (_name, guest) => {
+    const image = await makeGuest(scene.client, scene.server.images, guest);
+    const session = await launchSession(scene.client, [imageDrive(image, { writable: false })]);
+    const roots: readonly string[] = await session.call('inspect_os');
+    expect([...roots].sort()).toEqual(guest.systems.map(({ root }) => root).sort());
+    expect(await session.call('inspect_get_roots')).toEqual(roots);
+    for (const system of guest.systems) expect(await observeSystem(session, system.root)).toEqual(system);
+    await scene.client.deleteSession(session.id);
+  });
+});

@@ -1,0 +1,43 @@
+/** What the inspection actions say of a system, in the form of what is expected of it. */
+import type { Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
+import type { SessionClient } from '../testClient.js';
+import type { ExpectedSystem } from './guest.js';
+
+/** A system's own words for "nothing": what libguestfs answers when it has not found out. */
+const known = (value: string): string | undefined => (value === 'unknown' ? undefined : value);
+
+/** Mounts a system as its own configuration says: shortest mount points first. */
+export async function mountSystem(session: SessionClient, mountpoints: ReadonlyMap<string, string>): Promise<void> {
+  const ordered = [...mountpoints].sort(([one], [other]) => one.length - other.length);
+  for (const [mountpoint, mountable] of ordered) await session.call('mount_ro', { mountable, mountpoint });
+}
+
+/** Asks everything, one action after the other; the system's file systems are unmounted in the end. */
+export async function observeSystem(session: SessionClient, root: string): Promise<ExpectedSystem> {
+  const ask = (what: string): Promise<never> => session.call(`inspect_${what}`, { root });
+  const mountpoints: ReadonlyMap<string, string> = await ask('get_mountpoints');
+  await mountSystem(session, mountpoints);
+  const applications: Application2[] = await ask('list_applications2');
+  await session.call('umount_all');
+  const productVariant = known(await ask('get_product_variant'));
+  const buildId = known(await ask('get_build_id'));
+  const driveMappings: ReadonlyMap<string, string> = await ask('get_drive_mappings');
+  return {
+    root,
+    type: await ask('get_type'),
+    distro: await ask('get_distro'),
+    productName: await ask('get_product_name'),
+    ...(productVariant === undefined ? {} : { productVariant }),
+    version: [await ask('get_major_version'), await ask('get_minor_version')],
+    hostname: await ask('get_hostname'),
+    arch: await ask('get_arch'),
+    packageFormat: await ask('get_package_format'),
+    packageManagement: await ask('get_package_management'),
+    ...(buildId === undefined ? {} : { buildId }),
+    osinfo: await ask('get_osinfo'),
+    mountpoints: Object.fromEntries(mountpoints),
+    filesystems: (await ask('get_filesystems') as string[]).sort(),
+    ...(driveMappings.size === 0 ? {} : { driveMappings: Object.fromEntries(driveMappings) }),
+    applications: applications.map((one) => [one.app2_name, one.app2_version, one.app2_release] as const),
+  };
+}

@@ -1,4 +1,5 @@
 /** The areas of the API: each becomes one service, one .proto file and one reference page. */
+import { inspect, type CompositeRpcDef } from './compositeRpcs.js';
 import type { ActionDef } from './types.js';
 import { applianceActions } from './areas/appliance.js';
 import { propertyActions } from './areas/property.js';
@@ -39,6 +40,8 @@ export interface AreaDef {
   /** What it is about, lower case, without a full stop. */
   readonly about: string;
   readonly actions: readonly ActionDef[];
+  /** RPCs of its service that are no actions. */
+  readonly compositeRpcs?: readonly CompositeRpcDef[];
 }
 
 export const areas: readonly AreaDef[] = [
@@ -63,7 +66,7 @@ export const areas: readonly AreaDef[] = [
   { name: 'luks', service: 'LuksService', about: 'encrypted block devices', actions: luksActions },
   { name: 'augeas', service: 'AugeasService', about: 'editing configuration files with Augeas', actions: augeasActions },
   { name: 'hivex', service: 'HivexService', about: 'Windows registry hives', actions: hivexActions },
-  { name: 'inspection', service: 'InspectionService', about: 'finding out which operating systems an image holds', actions: inspectionActions },
+  { name: 'inspection', service: 'InspectionService', about: 'finding out which operating systems an image holds', actions: inspectionActions, compositeRpcs: [inspect] },
   { name: 'inotify', service: 'InotifyService', about: 'watching files in the guest', actions: inotifyActions },
   { name: 'journal', service: 'JournalService', about: 'reading the systemd journal', actions: journalActions },
   { name: 'command', service: 'CommandService', about: 'running commands of the guest', actions: commandActions },

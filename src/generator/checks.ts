@@ -41,7 +41,7 @@ export function checkActions(): string[] {
   return [
     ...allActions.flatMap(problemsOf),
     ...duplicates(allActions.map((action) => action.name), 'action'),
-    ...duplicates(allActions.map((action) => pascalCase(action.name)), 'RPC'),
+    ...duplicates([...allActions.map((action) => pascalCase(action.name)), ...areas.flatMap(({ compositeRpcs = [] }) => compositeRpcs.map(({ name }) => name))], 'RPC'),
     ...duplicates(allActions.map((action) => action.procedure).filter((procedure) => procedure > 0), 'procedure'),
     ...areas.filter((area) => area.service === undefined && area.actions.some((action) => action.visibility !== 'internal'))
       .map((area) => `${area.name}: public actions without a service`),

@@ -1,5 +1,6 @@
 /** The .proto file of each area, and that of the structs. */
 import type { AreaDef } from '../actions/areas.js';
+import type { CompositeRpcDef } from '../actions/compositeRpcs.js';
 import { hasRpc, isFileIn, isFileOut, isStreamedAnswer } from '../actions/shape.js';
 import { structs } from '../actions/structs.js';
 import type { ActionDef } from '../actions/types.js';
@@ -56,6 +57,11 @@ function rpc(action: ActionDef): string {
     + '  }\n';
 }
 
+function compositeRpc({ name, summary, description }: CompositeRpcDef): string {
+  return `${comment(`${summary}. ${description}`, '  ')}  rpc ${name}(${name}Request) returns (stream ${name}Response) {\n`
+    + '    option idempotency_level = NO_SIDE_EFFECTS;\n  }\n';
+}
+
 function messages(action: ActionDef): string {
   const name = pascalCase(action.name);
   const rpcName = name;
@@ -81,13 +87,14 @@ function messages(action: ActionDef): string {
 /** proto/guestfs/v1/<area>.proto */
 export function emitAreaProto(area: AreaDef): string {
   const actions = area.actions.filter(hasRpc);
+  const { compositeRpcs = [] } = area;
   const used = actions.flatMap((action) => [...requestFields(action), ...responseFields(action)]).map((one) => one.type);
-  const imports = ['guestfs/v1/action.proto'];
+  const imports = ['guestfs/v1/action.proto', ...compositeRpcs.map((one) => `guestfs/v1/${one.messages}.proto`)];
   if (used.some((type) => publicStructs().map(pascalCase).includes(type))) imports.push('guestfs/v1/structs.proto');
   if (used.includes('StringList')) imports.push('guestfs/v1/types.proto');
   return `${HEADER}\n${imports.map((path) => `import "${path}";\n`).join('')}\n`
     + comment(`${area.service ?? ''}: ${area.about}.`)
-    + `service ${area.service ?? ''} {\n${actions.map(rpc).join('\n')}}\n\n`
+    + `service ${area.service ?? ''} {\n${[...compositeRpcs.map(compositeRpc), ...actions.map(rpc)].join('\n')}}\n\n`
     + actions.map(messages).join('\n');
 }
 

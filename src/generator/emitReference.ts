@@ -1,5 +1,6 @@
 /** The reference page of each service. */
 import type { AreaDef } from '../actions/areas.js';
+import type { CompositeRpcDef } from '../actions/compositeRpcs.js';
 import { hasRpc, isFileIn, isFileOut, isStreamedAnswer } from '../actions/shape.js';
 import type { ActionDef } from '../actions/types.js';
 import { pascalCase } from '../actions/names.js';
@@ -56,12 +57,22 @@ function entry(area: AreaDef, action: ActionDef): string {
     + `\n\`\`\`sh\n${example(area, action)}\n\`\`\`\n`;
 }
 
+function compositeEntry(area: AreaDef, { name, messages, summary, description, guide, example: data }: CompositeRpcDef): string {
+  return `## ${name}\n\n${summary}. ${description}\n\n`
+    + '- no action of libguestfs\n'
+    + '- server-streaming: the answer comes in parts; changes nothing\n'
+    + `- [how to use it](../${guide}); [its messages](../../proto/guestfs/v1/${messages}.proto)\n`
+    + `\n\`\`\`sh\ngrpcurl -plaintext -d '${data}' \\\n  127.0.0.1:50051 guestfs.v1.${area.service ?? ''}/${name}\n\`\`\`\n`;
+}
+
 /** docs/reference/<area>.md */
 export function emitAreaReference(area: AreaDef): string {
   const actions = area.actions.filter(hasRpc);
+  const { compositeRpcs = [] } = area;
+  const contents = [...compositeRpcs.map(({ name, summary }) => ({ name, summary })), ...actions.map(({ name, summary }) => ({ name: pascalCase(name), summary }))];
   return `${HEADER}# ${area.service ?? ''}\n\n${area.about.charAt(0).toUpperCase()}${area.about.slice(1)}.\n\n`
-    + `${actions.map((action) => `- [${pascalCase(action.name)}](#${pascalCase(action.name).toLowerCase()}): ${action.summary}`).join('\n')}\n\n`
-    + actions.map((action) => entry(area, action)).join('\n');
+    + `${contents.map(({ name, summary }) => `- [${name}](#${name.toLowerCase()}): ${summary}`).join('\n')}\n\n`
+    + [...compositeRpcs.map((rpc) => compositeEntry(area, rpc)), ...actions.map((action) => entry(area, action))].join('\n');
 }
 
 /** docs/reference/README.md */

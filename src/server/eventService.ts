@@ -6,14 +6,12 @@ import type { Logger } from '../common/logger.js';
 import type { DeliveredEvent } from '../events/eventSubscription.js';
 import type { EventKind, SessionEvent } from '../events/sessionEvent.js';
 import type { SessionRegistry } from '../session/sessionRegistry.js';
-import { answerWriter, type AnswerWriter } from './answerWriter.js';
+import { answerWriter } from './answerWriter.js';
 import { identityOf, signalOf } from './callScope.js';
 import { Undecodable } from './decoding.js';
+import { beating } from './heartbeat.js';
 import { sessionIdOf } from './sessionHeader.js';
 import { toStatus } from './statusMapping.js';
-
-/** Proxies cut streams that are silent for a minute. */
-const HEARTBEAT_MS = 20_000;
 
 const TYPES: Record<EventKind, EventType> = {
   close: EventType.CLOSE,
@@ -51,22 +49,6 @@ function kindsOf(request: SubscribeRequest): EventKind[] {
   });
 }
 
-/** Sends a heartbeat whenever nothing else was sent for a while. */
-function beating(writer: AnswerWriter): { write: (message: SubscribeResponse) => Promise<void>; stop: () => void } {
-  const beat = (): void => {
-    writer.write({ type: EventType.HEARTBEAT, time: new Date(), sequence: 0n, lost: 0n, detail: undefined } satisfies SubscribeResponse)
-      .catch(() => undefined); // the subscriber is gone, which ends the stream elsewhere
-  };
-  const timer = setInterval(beat, HEARTBEAT_MS);
-  return {
-    write: async (message) => {
-      timer.refresh();
-      await writer.write(message);
-    },
-    stop: () => clearInterval(timer),
-  };
-}
-
 /** Handlers of EventService. */
 export function eventService({ registry, logger }: { readonly registry: SessionRegistry; readonly logger: Logger }): EventServiceServer {
   const stream = async (call: ServerWritableStream<SubscribeRequest, SubscribeResponse>): Promise<void> => {
@@ -76,7 +58,7 @@ export function eventService({ registry, logger }: { readonly registry: SessionR
     const signal = signalOf(call);
     signal.addEventListener('abort', () => subscription.end(), { once: true });
     call.sendMetadata(new Metadata()); // tells the client that it is subscribed
-    const heart = beating(answerWriter(call, signal));
+    const heart = beating(answerWriter(call, signal), (): SubscribeResponse => ({ type: EventType.HEARTBEAT, time: new Date(), sequence: 0n, lost: 0n, detail: undefined }));
     try {
       for await (const event of subscription) await heart.write(toMessage(event));
     } finally {

@@ -3,14 +3,23 @@ import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
 import { pascalCase } from '../actions/names.js';
 import type { ActionDef } from '../actions/types.js';
 
+export interface ServiceMember {
+  readonly key: string;
+  readonly method: MethodDefinition<object, object>;
+}
+
 /**
- * The member of a service definition that is an action's RPC. It is found by its path, which is
- * the API's: the member's name is ts-proto's, which spells digits in its own way.
+ * The member of a service definition that is an RPC. It is found by its path, which is the
+ * API's: the member's name is ts-proto's, which spells digits in its own way.
  */
-export function methodOf(service: ServiceDefinition, action: ActionDef): { readonly key: string; readonly method: MethodDefinition<object, object> } {
-  const rpc = pascalCase(action.name);
+export function rpcOf(service: ServiceDefinition, rpc: string): ServiceMember {
   for (const [key, method] of Object.entries(service)) {
     if (method.path.endsWith(`/${rpc}`)) return { key, method: method as MethodDefinition<object, object> };
   }
   throw new Error(`no RPC ${rpc}`);
+}
+
+/** The member that is an action's RPC. */
+export function methodOf(service: ServiceDefinition, action: ActionDef): ServiceMember {
+  return rpcOf(service, pascalCase(action.name));
 }

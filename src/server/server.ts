@@ -1,11 +1,12 @@
 /** The gRPC server: all services on one address, health and reflection, and an orderly end. */
-import { Server, type ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import { Server, type ServerCredentials, type ServiceDefinition, type UntypedHandleCall, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import { daemonCalls } from '../../gen/calls/index.js';
 import { EventServiceService } from '../../gen/proto/guestfs/v1/event.js';
 import { SessionServiceService } from '../../gen/proto/guestfs/v1/session.js';
 import { services } from '../../gen/services.js';
 import { areas } from '../actions/areas.js';
+import type { CompositeRpcName } from '../actions/compositeRpcs.js';
 import { camelCase } from '../actions/names.js';
 import { hasRpc } from '../actions/shape.js';
 import type { Logger } from '../common/logger.js';
@@ -16,7 +17,8 @@ import { addressText } from './address.js';
 import { decodingSafely } from './decoding.js';
 import { eventService } from './eventService.js';
 import { ActionInvoker } from './invoker.js';
-import { methodOf } from './methods.js';
+import { inspectHandler } from './inspect.js';
+import { methodOf, rpcOf } from './methods.js';
 import { countCalls } from './metrics.js';
 import { refusing } from './refusing.js';
 import { addReflection } from './reflection.js';
@@ -75,6 +77,8 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   add(SessionServiceService, sessionService({ registry, factory, policy, endpoint: () => address, logger }));
   add(EventServiceService, eventService({ registry, logger }));
   const invoker = new ActionInvoker({ registry, policy, probe: options.probe, logger });
+  /** By name, the RPCs that are no actions. */
+  const composites: Readonly<Record<CompositeRpcName, UntypedHandleCall>> = { Inspect: inspectHandler({ registry, factory, policy, probe: options.probe, logger }) };
   for (const area of areas) {
     const definition = services[area.name];
     if (definition === undefined) continue;
@@ -83,7 +87,8 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
       const { key } = methodOf(definition, action);
       return [key, refused ? refusing(action, '--debug-service', logger) : invoker.handler(action, daemonCalls[camelCase(action.name)])] as const;
     });
-    add(definition, Object.fromEntries(handlers));
+    const others = (area.compositeRpcs ?? []).map(({ name }) => [rpcOf(definition, name).key, composites[name]] as const);
+    add(definition, Object.fromEntries([...handlers, ...others]));
   }
   const health = new HealthImplementation(Object.fromEntries(['', ...serviceNames()].map((name) => [name, 'SERVING'])));
   health.addToServer(server);

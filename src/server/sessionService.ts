@@ -2,21 +2,20 @@
 import type { sendUnaryData, ServerUnaryCall } from '@grpc/grpc-js';
 import {
   Accelerator, LaunchKind, SessionState as ProtoState,
-  type CreateSessionRequest, type CreateSessionResponse, type DeleteSessionRequest, type DeleteSessionResponse, type DriveSpec,
+  type CreateSessionRequest, type CreateSessionResponse, type DeleteSessionRequest, type DeleteSessionResponse,
   type GetLogRequest, type GetLogResponse, type GetSessionRequest, type GetSessionResponse, type ListSessionsRequest,
   type ListSessionsResponse, type Session as ProtoSession, type SessionServiceServer,
 } from '../../gen/proto/guestfs/v1/session.js';
-import { badArgument, GuestfsError } from '../common/errors.js';
+import { badArgument } from '../common/errors.js';
 import { decodeGuestText, printable } from '../common/guestText.js';
 import type { Logger } from '../common/logger.js';
-import { driveFromRequest, scratchDriveFromRequest } from '../images/addDriveRequest.js';
-import type { Drive } from '../images/drive.js';
 import type { ServerPolicy } from '../security/policy.js';
 import type { Session } from '../session/session.js';
 import { newSessionId, type SessionRegistry } from '../session/sessionRegistry.js';
 import type { SessionFactory } from './sessionFactory.js';
 import { identityOf, signalOf } from './callScope.js';
 import { Undecodable } from './decoding.js';
+import { drivesOf } from './driveSpecs.js';
 import { fromDuration, toDuration } from './durations.js';
 import { toStatus } from './statusMapping.js';
 
@@ -70,32 +69,6 @@ function checkLabels(labels: ReadonlyMap<string, string>): void {
   }
 }
 
-/** What the arguments of `add_drive` and `add_drive_scratch` are called in a DriveSpec. */
-const SPEC_FIELDS: Readonly<Record<string, string>> = { filename: 'path', size: 'scratch_size' };
-
-/** Names the fields that an error is about as those of the drive at `index`. */
-function inDrive(index: number, error: unknown): unknown {
-  if (!(error instanceof GuestfsError) || error.details.fields === undefined) return error;
-  const fields = error.details.fields.map(({ field, description }) => ({ field: `drives[${index}].${SPEC_FIELDS[field] ?? field}`, description }));
-  return new GuestfsError(error.reason, `drives[${index}]: ${error.message}`, { ...error.details, fields, cause: error });
-}
-
-async function driveOf(spec: DriveSpec, policy: ServerPolicy): Promise<Drive> {
-  const { source, label, blocksize, format, cachemode, discard, writable } = spec;
-  if (source === undefined) throw badArgument('source', 'set either path or scratch_size');
-  const common = { ...(label === undefined ? {} : { label }), ...(blocksize === undefined ? {} : { blocksize }) };
-  if (source.$case === 'scratch_size') return scratchDriveFromRequest(source.value, common);
-  if (source.value.includes('\0')) throw badArgument('path', 'must not contain a NUL character');
-  if (source.value === '') throw badArgument('path', 'must not be empty');
-  return driveFromRequest(source.value, {
-    ...common,
-    readonly: !writable,
-    ...(format === undefined ? {} : { format }),
-    ...(cachemode === undefined ? {} : { cachemode }),
-    ...(discard === undefined ? {} : { discard }),
-  }, policy.imageRoots);
-}
-
 /** Handlers of SessionService. */
 export function sessionService({ registry, factory, policy, endpoint, logger }: SessionServiceOptions): SessionServiceServer {
   const unary = <Request, Response>(name: string, body: (request: Request, identity: string | undefined, signal: AbortSignal) => Promise<Response>) =>
@@ -112,9 +85,7 @@ export function sessionService({ registry, factory, policy, endpoint, logger }: 
     checkLabels(request.labels);
     const idleTimeoutMs = request.idle_timeout && fromDuration('idle_timeout', request.idle_timeout);
     const settings = factory.settings(request.settings);
-    const drives = await Promise.all(request.drives.map((spec, index) => driveOf(spec, policy).catch((error: unknown) => {
-      throw inDrive(index, error);
-    })));
+    const drives = await drivesOf(request.drives, policy);
     const id = request.session_id ?? newSessionId();
     const session = registry.add(id, () => factory.create({ id, settings, labels: request.labels, owner: identity, idleTimeoutMs }));
     try {

@@ -90,6 +90,15 @@ export class SessionRegistry {
     }
   }
 
+  /** Ends a session at once that has nothing to save; resolves when all it held is free. */
+  async discard(session: Session): Promise<void> {
+    try {
+      await session.kill();
+    } finally {
+      await this.delete(session);
+    }
+  }
+
   /** @throws GuestfsError SHUTTING_DOWN */
   refuseWhileDraining(): void {
     if (this.#draining) throw new GuestfsError('SHUTTING_DOWN', 'the server is shutting down and takes no new work', { retryAfterMs: RETRY_AFTER_MS });

@@ -2,12 +2,14 @@
 import { expect, it } from '@jest/globals';
 import { describeWithAppliance } from '../support/appliance.js';
 import { debian } from '../support/guests/debian.js';
-import { makeGuest, type Guest } from '../support/guests/guest.js';
-import { observeSystem } from '../support/guests/observed.js';
+import { makeGuest, type ExpectedSystem, type Guest } from '../support/guests/guest.js';
+import { observeSystem, reportedSystems } from '../support/guests/observed.js';
 import { launchSession, serverForTests } from '../support/scene.js';
 import { imageDrive } from '../support/testClient.js';
 
 const guests: readonly Guest[] = [debian];
+
+const byRoot = (systems: readonly ExpectedSystem[]): ExpectedSystem[] => [...systems].sort((one, other) => (one.root < other.root ? -1 : 1));
 
 describeWithAppliance('inspection', () => {
   const scene = serverForTests();
@@ -20,5 +22,10 @@ describeWithAppliance('inspection', () => {
     expect(await session.call('inspect_get_roots')).toEqual(roots);
     for (const system of guest.systems) expect(await observeSystem(session, system.root)).toEqual(system);
     await scene.client.deleteSession(session.id);
+
+    const report = await scene.client.inspect({ drives: [{ path: image, format: 'raw', blocksize: undefined }] });
+    expect(report.flatMap(({ warnings }) => warnings)).toEqual([]);
+    expect(byRoot(reportedSystems(report))).toEqual(byRoot(guest.systems));
+    expect(scene.server.machines()).toEqual([]);
   });
 });

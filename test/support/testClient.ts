@@ -1,6 +1,8 @@
 /** A client for tests: any action by its libguestfs name, over real gRPC. */
 import { credentials, Metadata, status, type CallOptions, type ChannelCredentials, type MethodDefinition, type ServiceError, Client } from '@grpc/grpc-js';
 import { services } from '../../gen/services.js';
+import { InspectionServiceClient } from '../../gen/proto/guestfs/v1/inspection.js';
+import type { InspectRequest, InspectResponse } from '../../gen/proto/guestfs/v1/inspection_report.js';
 import { EventServiceClient, type EventType, type SubscribeResponse } from '../../gen/proto/guestfs/v1/event.js';
 import { SessionServiceClient, type CreateSessionRequest, type DriveSpec, type Session } from '../../gen/proto/guestfs/v1/session.js';
 import { areas } from '../../src/actions/areas.js';
@@ -59,18 +61,21 @@ export class TestClient {
   readonly client: Client;
   readonly sessions: SessionServiceClient;
   readonly events: EventServiceClient;
+  readonly inspection: InspectionServiceClient;
 
   constructor(address: string, channelCredentials: ChannelCredentials = credentials.createInsecure()) {
     const options = { 'grpc.max_receive_message_length': -1 };
     this.client = new Client(address, channelCredentials, options);
     this.sessions = new SessionServiceClient(address, channelCredentials, options);
     this.events = new EventServiceClient(address, channelCredentials, options);
+    this.inspection = new InspectionServiceClient(address, channelCredentials, options);
   }
 
   close(): void {
     this.client.close();
     this.sessions.close();
     this.events.close();
+    this.inspection.close();
   }
 
   createSession(request: Partial<CreateSessionRequest> = {}): Promise<Session> {
@@ -95,6 +100,25 @@ export class TestClient {
   deleteSession(id: string): Promise<void> {
     return new Promise((resolve, reject) => {
       this.sessions.deleteSession({ id }, (error) => (error ? reject(asFailure(error)) : resolve()));
+    });
+  }
+
+  /** The raw stream of Inspect. */
+  openInspect(request: Partial<InspectRequest>, options: CallOptions = {}) {
+    const whole: InspectRequest = { drives: [], keys: [], without_applications: false, settings: undefined, session_id: undefined, ...request };
+    return this.inspection.inspect(whole, new Metadata(), options);
+  }
+
+  /** All parts of a report, without heartbeats. */
+  inspect(request: Partial<InspectRequest>, options: CallOptions = {}): Promise<InspectResponse[]> {
+    return new Promise((resolve, reject) => {
+      const stream = this.openInspect(request, options);
+      const parts: InspectResponse[] = [];
+      stream.on('data', (part: InspectResponse) => {
+        if (part.part !== undefined) parts.push(part);
+      });
+      stream.on('error', (error) => reject(asFailure(error)));
+      stream.on('end', () => resolve(parts));
     });
   }
 

@@ -1,4 +1,5 @@
-/** What the inspection actions say of a system, in the form of what is expected of it. */
+/** What the inspection actions, and a report, say of a system, in the form of what is expected of it. */
+import type { InspectedSystem, InspectResponse } from '../../../gen/proto/guestfs/v1/inspection_report.js';
 import type { Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
 import type { SessionClient } from '../testClient.js';
 import type { ExpectedSystem } from './guest.js';
@@ -11,6 +12,9 @@ export async function mountSystem(session: SessionClient, mountpoints: ReadonlyM
   const ordered = [...mountpoints].sort(([one], [other]) => one.length - other.length);
   for (const [mountpoint, mountable] of ordered) await session.call('mount_ro', { mountable, mountpoint });
 }
+
+const listed = (applications: readonly Application2[]): ExpectedSystem['applications'] =>
+  applications.map((one) => [one.app2_name, one.app2_version, one.app2_release] as const);
 
 /** Asks everything, one action after the other; the system's file systems are unmounted in the end. */
 export async function observeSystem(session: SessionClient, root: string): Promise<ExpectedSystem> {
@@ -38,6 +42,36 @@ export async function observeSystem(session: SessionClient, root: string): Promi
     mountpoints: Object.fromEntries(mountpoints),
     filesystems: (await ask('get_filesystems') as string[]).sort(),
     ...(driveMappings.size === 0 ? {} : { driveMappings: Object.fromEntries(driveMappings) }),
-    applications: applications.map((one) => [one.app2_name, one.app2_version, one.app2_release] as const),
+    applications: listed(applications),
   };
+}
+
+function reportedSystem(system: InspectedSystem, applications: readonly Application2[]): ExpectedSystem {
+  const productVariant = known(system.product_variant);
+  const buildId = known(system.build_id);
+  return {
+    root: system.root,
+    type: system.type,
+    distro: system.distro,
+    productName: system.product_name,
+    ...(productVariant === undefined ? {} : { productVariant }),
+    version: [system.major_version, system.minor_version],
+    hostname: system.hostname,
+    arch: system.arch,
+    packageFormat: system.package_format,
+    packageManagement: system.package_management,
+    ...(buildId === undefined ? {} : { buildId }),
+    osinfo: system.osinfo,
+    mountpoints: Object.fromEntries(system.mountpoints),
+    filesystems: [...system.filesystems].sort(),
+    ...(system.drive_mappings.size === 0 ? {} : { driveMappings: Object.fromEntries(system.drive_mappings) }),
+    applications: listed(applications),
+  };
+}
+
+/** The systems of a report. */
+export function reportedSystems(report: readonly InspectResponse[]): ExpectedSystem[] {
+  const batches = report.flatMap(({ part }) => (part?.$case === 'applications' ? [part.value] : []));
+  return report.flatMap(({ part }) => (part?.$case === 'system' ? [part.value] : []))
+    .map((system) => reportedSystem(system, batches.filter(({ root }) => root === system.root).flatMap(({ applications }) => applications)));
 }

@@ -1,0 +1,32 @@
+/**
+ * RPCs that are no actions: each does the work of many, in one call. The list says where they
+ * belong and what they are; their messages are written by hand.
+ */
+
+/** Their names: each has a handler in the server. */
+export type CompositeRpcName = 'Inspect';
+
+/** An RPC that is answered in a stream and changes nothing. */
+export interface CompositeRpcDef {
+  /** Its name; its messages are `<name>Request` and `<name>Response`. */
+  readonly name: CompositeRpcName;
+  /** The hand-written .proto file with its messages, without the ending. */
+  readonly messages: string;
+  /** One sentence, without a full stop. */
+  readonly summary: string;
+  readonly description: string;
+  /** The page that explains it, from docs. */
+  readonly guide: string;
+  /** A request as grpcurl takes it. */
+  readonly example: string;
+}
+
+export const inspect: CompositeRpcDef = {
+  name: 'Inspect',
+  messages: 'inspection_report',
+  summary: 'Reports all that can be found out about disk images, in one call',
+  description: 'Needs no session: the server launches one for the call, with the drives read-only, and ends it with the call, however that ends. '
+    + 'What cannot be found out about a broken guest is told as a warning beside the rest.',
+  guide: 'inspection.md',
+  example: '{ "drives": [{ "path": "disk.img", "format": "raw" }] }',
+};

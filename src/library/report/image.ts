@@ -1,0 +1,34 @@
+/** The first part of a report: the disks, and where systems are. */
+import { listFilesystems, vfsLabel, vfsUuid } from '../../../gen/calls/filesystem.js';
+import { inspectOs } from '../../../gen/calls/inspection.js';
+import type { InspectedFilesystem, InspectedImage, InspectKey } from '../../../gen/proto/guestfs/v1/inspection_report.js';
+import type { ActionCalls } from './actionCalls.js';
+import { openEncrypted } from './encrypted.js';
+import { fitting } from './limits.js';
+import { describeDrives, sizeOfDevice } from './partitions.js';
+import type { Warnings } from './warnings.js';
+
+async function describeFilesystems(actions: ActionCalls, warnings: Warnings): Promise<InspectedFilesystem[]> {
+  const found = await warnings.attempt({ field: 'filesystems', action: 'list_filesystems', ask: () => actions.call(listFilesystems, {}) });
+  const all = [...found?.fses ?? []];
+  const listed = fitting(all);
+  warnings.leftOut('filesystems', all.length - listed.length);
+  const filesystems: InspectedFilesystem[] = [];
+  for (const [index, [mountable, type]] of listed.entries()) {
+    const field = (name: string): string => `filesystems[${index}].${name}`;
+    const label = await warnings.attempt({ field: field('label'), action: 'vfs_label', ask: () => actions.call(vfsLabel, { mountable }) });
+    const uuid = await warnings.attempt({ field: field('uuid'), action: 'vfs_uuid', ask: () => actions.call(vfsUuid, { mountable }) });
+    const size = mountable.startsWith('/') ? await sizeOfDevice(actions, mountable, field('size'), warnings) : undefined;
+    filesystems.push({ mountable, type, label: label?.label ?? '', uuid: uuid?.uuid ?? '', size });
+  }
+  return filesystems;
+}
+
+/** Opens what there are keys for, then says what is there. */
+export async function describeImage(actions: ActionCalls, keys: readonly InspectKey[], warnings: Warnings): Promise<InspectedImage> {
+  const opened = await openEncrypted(actions, keys, warnings);
+  const { devices, partitions } = await describeDrives(actions, warnings);
+  const filesystems = await describeFilesystems(actions, warnings);
+  const found = await warnings.attempt({ field: 'roots', action: 'inspect_os', ask: () => actions.call(inspectOs, {}) });
+  return { devices, partitions, filesystems, opened_devices: opened, roots: [...found?.roots ?? []] };
+}

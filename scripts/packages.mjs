@@ -45,6 +45,8 @@ export const systemPackages = [
   { name: 'python3-guestfs', for: ['test'], why: 'stock libguestfs, for golden files and comparisons' },
   { name: 'supermin', for: ['test'], why: 'builds supermin appliances', programs: ['supermin'] },
   { name: 'linux-image-cloud-amd64', ubuntu: 'linux-image-virtual', for: ['test'], why: 'the kernel in stock appliances: a container has none' },
+  { name: 'libwin-hivex-perl', for: ['test'], why: 'makes registry hives', programs: ['hivexregedit'] },
+  { name: 'rpm', for: ['test'], why: "makes RPM's package databases", programs: ['rpm', 'rpmbuild'] },
   { name: 'dosfstools', for: ['test'], why: 'makes FAT file systems', programs: ['mkfs.vfat'] },
 ];
 

@@ -1,22 +1,32 @@
-/** Encrypted devices, opened for reading with the keys that a request has. */
+/** Encrypted devices: found, and opened for reading with the keys that a request has. */
+import { listDevices } from '../../../gen/calls/device.js';
 import { vfsType } from '../../../gen/calls/filesystem.js';
 import { cryptsetupOpen, luksUuid } from '../../../gen/calls/luks.js';
-import { lvmScan } from '../../../gen/calls/lvm.js';
-import type { InspectKey, OpenedDevice } from '../../../gen/proto/guestfs/v1/inspection_report.js';
+import { lvmScan, lvs } from '../../../gen/calls/lvm.js';
+import { listPartitions } from '../../../gen/calls/partition.js';
+import { listMdDevices } from '../../../gen/calls/raid.js';
+import type { EncryptedDevice, InspectedFilesystem, InspectKey } from '../../../gen/proto/guestfs/v1/inspection_report.js';
 import type { ActionCalls } from './actionCalls.js';
+import { fitting } from './limits.js';
 import type { Warnings } from './warnings.js';
+
+const LUKS = 'crypto_LUKS';
+const ENCRYPTED: ReadonlySet<string> = new Set([LUKS, 'BitLocker']);
 
 /** Name for what is in a device: the one that systems give to theirs, so that their fstab says true. */
 async function mappingName(actions: ActionCalls, device: string, index: number): Promise<string> {
   const { fstype } = await actions.call(vfsType, { mountable: device });
-  if (fstype !== 'crypto_LUKS') return `inspected-${index}`;
+  if (fstype !== LUKS) return `inspected-${index}`;
   const { uuid } = await actions.call(luksUuid, { device });
   return `luks-${uuid}`;
 }
 
-/** Opens devices in the order of their keys; those that cannot be opened are warned of. */
-export async function openEncrypted(actions: ActionCalls, keys: readonly InspectKey[], warnings: Warnings): Promise<OpenedDevice[]> {
-  const opened: OpenedDevice[] = [];
+/**
+ * Opens devices in the order of their keys; those that cannot be opened are warned of.
+ * @returns what is in them, by device
+ */
+export async function openEncrypted(actions: ActionCalls, keys: readonly InspectKey[], warnings: Warnings): Promise<ReadonlyMap<string, string>> {
+  const openedAs = new Map<string, string>();
   for (const [index, { device, key }] of keys.entries()) {
     const field = `keys[${index}]`;
     const mapname = await warnings.attempt({ field, action: 'vfs_type', ask: () => mappingName(actions, device, index) });
@@ -25,9 +35,30 @@ export async function openEncrypted(actions: ActionCalls, keys: readonly Inspect
       field, action: 'cryptsetup_open', ask: () => actions.call(cryptsetupOpen, { device, key, mapname, readonly: true, crypttype: undefined, cipher: undefined }),
     });
     if (done === undefined) continue;
-    opened.push({ device, opened_as: `/dev/mapper/${mapname}` });
+    openedAs.set(device, `/dev/mapper/${mapname}`);
     // The next key may be for a volume that has just become visible.
     await warnings.attempt({ field, action: 'lvm_scan', ask: () => actions.call(lvmScan, { activate: true }) });
   }
-  return opened;
+  return openedAs;
+}
+
+/** The encrypted devices: they are not among the file systems that the daemon lists. */
+export async function findEncrypted(
+  actions: ActionCalls, filesystems: readonly InspectedFilesystem[], openedAs: ReadonlyMap<string, string>, warnings: Warnings,
+): Promise<EncryptedDevice[]> {
+  const field = 'encrypted_devices';
+  const partitions = await warnings.attempt({ field, action: 'list_partitions', ask: () => actions.call(listPartitions, {}) });
+  const drives = await warnings.attempt({ field, action: 'list_devices', ask: () => actions.call(listDevices, {}) });
+  const volumes = await warnings.attempt({ field, action: 'lvs', ask: () => actions.call(lvs, {}) });
+  const arrays = await warnings.attempt({ field, action: 'list_md_devices', ask: () => actions.call(listMdDevices, {}) });
+  const known = new Set(filesystems.map(({ mountable }) => mountable));
+  const others = [...drives?.devices ?? [], ...partitions?.partitions ?? [], ...volumes?.logvols ?? [], ...arrays?.devices ?? []].filter((device) => !known.has(device));
+  const candidates = fitting(others);
+  warnings.leftOut(field, others.length - candidates.length);
+  const found: EncryptedDevice[] = [];
+  for (const device of candidates) {
+    const type = (await warnings.attempt({ field, action: 'vfs_type', ask: () => actions.call(vfsType, { mountable: device }) }))?.fstype ?? '';
+    if (ENCRYPTED.has(type)) found.push({ device, type, opened_as: openedAs.get(device) ?? '' });
+  }
+  return found;
 }

@@ -3,7 +3,7 @@ import { listFilesystems, vfsLabel, vfsUuid } from '../../../gen/calls/filesyste
 import { inspectOs } from '../../../gen/calls/inspection.js';
 import type { InspectedFilesystem, InspectedImage, InspectKey } from '../../../gen/proto/guestfs/v1/inspection_report.js';
 import type { ActionCalls } from './actionCalls.js';
-import { openEncrypted } from './encrypted.js';
+import { findEncrypted, openEncrypted } from './encrypted.js';
 import { fitting } from './limits.js';
 import { describeDrives, sizeOfDevice } from './partitions.js';
 import type { Warnings } from './warnings.js';
@@ -26,9 +26,10 @@ async function describeFilesystems(actions: ActionCalls, warnings: Warnings): Pr
 
 /** Opens what there are keys for, then says what is there. */
 export async function describeImage(actions: ActionCalls, keys: readonly InspectKey[], warnings: Warnings): Promise<InspectedImage> {
-  const opened = await openEncrypted(actions, keys, warnings);
+  const openedAs = await openEncrypted(actions, keys, warnings);
   const { devices, partitions } = await describeDrives(actions, warnings);
   const filesystems = await describeFilesystems(actions, warnings);
   const found = await warnings.attempt({ field: 'roots', action: 'inspect_os', ask: () => actions.call(inspectOs, {}) });
-  return { devices, partitions, filesystems, opened_devices: opened, roots: [...found?.roots ?? []] };
+  const encrypted = await findEncrypted(actions, filesystems, openedAs, warnings);
+  return { devices, partitions, filesystems, encrypted_devices: encrypted, roots: [...found?.roots ?? []] };
 }

@@ -19,7 +19,7 @@ async function describeWindows(ask: Ask): Promise<InspectedWindows> {
     current_control_set: (await ask('windows.current_control_set', inspectGetWindowsCurrentControlSet))?.controlset ?? '',
     software_hive: (await ask('windows.software_hive', inspectGetWindowsSoftwareHive))?.path ?? '',
     system_hive: (await ask('windows.system_hive', inspectGetWindowsSystemHive))?.path ?? '',
-    group_policy: (await ask('windows.group_policy', inspectGetWindowsGroupPolicy))?.hasgrouppolicy ?? false,
+    group_policy: (await ask('windows.group_policy', inspectGetWindowsGroupPolicy))?.hasgrouppolicy,
   };
 }
 

@@ -1,0 +1,102 @@
+/** Windows 11: two NTFS partitions and a registry in real hives. */
+import { makeDirectories, mountAll, partition, writeTree, type Guest } from './guest.js';
+import { hiveOf } from './registryHive.js';
+
+/** By what the registry knows the disk. */
+const DISK_ID = Buffer.from('1234');
+const DISK_ID_OFFSET = 0x1b8n;
+const RESERVED_MB = 16;
+
+/** An amd64 program for the console, of which nothing but the headers is there. */
+function programHeaders(): Buffer {
+  const program = Buffer.alloc(1024);
+  const start = 0x80;
+  program.write('MZ', 0, 'latin1');
+  program.writeUInt32LE(start, 0x3c);
+  program.write('PE\0\0', start, 'latin1');
+  program.writeUInt16LE(0x8664, start + 4); // for x86-64
+  program.writeUInt16LE(1, start + 6);
+  program.writeUInt16LE(0xf0, start + 20); // size of the optional header
+  program.writeUInt16LE(0x22, start + 22); // an executable
+  program.writeUInt16LE(0x20b, start + 24); // PE32+
+  program.writeUInt16LE(3, start + 24 + 68); // for the console
+  return program;
+}
+
+/** The keys on the way to a key, and the key, each of which has to be there. */
+function keys(prefix: string, path: string, values: Readonly<Record<string, string>> = {}): string {
+  const names = path.split('\\');
+  const above = names.map((_name, index) => `[${prefix}\\${names.slice(0, index + 1).join('\\')}]\n`);
+  return `${above.join('\n')}${Object.entries(values).map(([name, value]) => `"${name}"=${value}\n`).join('')}\n`;
+}
+
+const text = (value: string): string => `str(1):"${value}"`;
+const number = (value: number): string => `dword:${value.toString(16).padStart(8, '0')}`;
+
+const SOFTWARE = 'HKEY_LOCAL_MACHINE\\SOFTWARE';
+const SYSTEM = 'HKEY_LOCAL_MACHINE\\SYSTEM';
+const UNINSTALL = 'Microsoft\\Windows\\CurrentVersion\\Uninstall';
+
+function softwareHive(): Buffer {
+  return hiveOf(SOFTWARE, [
+    keys(SOFTWARE, 'Microsoft\\Windows NT\\CurrentVersion', {
+      ProductName: text('Windows 10 Pro'), // what Windows 11 calls itself here
+      CurrentVersion: text('6.3'),
+      CurrentMajorVersionNumber: number(10),
+      CurrentMinorVersionNumber: number(0),
+      CurrentBuildNumber: text('22631'),
+      InstallationType: text('Client'),
+    }),
+    keys(SOFTWARE, `${UNINSTALL}\\7-Zip`, { DisplayName: text('7-Zip 23.01 (x64)'), DisplayVersion: text('23.01'), Publisher: text('Igor Pavlov'), InstallLocation: text('C:\\\\Program Files\\\\7-Zip') }),
+    keys(SOFTWARE, `${UNINSTALL}\\{NAMELESS}`, { DisplayVersion: text('1.0') }),
+    keys(SOFTWARE, `WOW6432node\\${UNINSTALL}\\Old`, { DisplayName: text('Something old'), DisplayVersion: text('0.9') }),
+    keys(SOFTWARE, 'Microsoft\\Windows Defender'),
+  ].join('\n'));
+}
+
+function systemHive(): Buffer {
+  const place = Buffer.alloc(8);
+  place.writeBigUInt64LE(BigInt((1 + RESERVED_MB) << 20));
+  const mapping = [...DISK_ID, ...place].map((byte) => byte.toString(16).padStart(2, '0')).join(',');
+  return hiveOf(SYSTEM, [
+    keys(SYSTEM, 'Select', { Current: number(1), Default: number(1), Failed: number(0), LastKnownGood: number(1) }),
+    keys(SYSTEM, 'MountedDevices', { '\\\\DosDevices\\\\C:': `hex(3):${mapping}` }),
+    keys(SYSTEM, 'ControlSet001\\Services\\Tcpip\\Parameters', { Hostname: text('DESKTOP-1') }),
+  ].join('\n'));
+}
+
+export const windows: Guest = {
+  name: 'windows',
+  mebibytes: 96,
+  systems: [{
+    root: '/dev/sda2',
+    type: 'windows',
+    distro: 'windows',
+    productName: 'Windows 10 Pro',
+    productVariant: 'Client',
+    version: [10, 0],
+    hostname: 'DESKTOP-1',
+    arch: 'x86_64',
+    packageFormat: 'unknown',
+    packageManagement: 'unknown',
+    buildId: '22631',
+    osinfo: 'win11',
+    mountpoints: { '/': '/dev/sda2' },
+    filesystems: ['/dev/sda2'],
+    driveMappings: { C: '/dev/sda2' },
+    applications: [['7-Zip', '23.01', ''], ['Old', '0.9', ''], ['WinDefend', '', '']],
+  }],
+  fill: async (session) => {
+    await partition(session, 'mbr', [RESERVED_MB]);
+    await session.call('pwrite_device', { device: '/dev/sda', content: DISK_ID, offset: DISK_ID_OFFSET });
+    await session.call('mkfs', { fstype: 'ntfs', device: '/dev/sda1', label: 'System Reserved' });
+    await session.call('mkfs', { fstype: 'ntfs', device: '/dev/sda2' });
+    await mountAll(session, { '/': '/dev/sda2' });
+    await makeDirectories(session, '/Program Files', '/Users');
+    await writeTree(session, {
+      '/Windows/System32/cmd.exe': programHeaders(),
+      '/Windows/System32/config/SOFTWARE': softwareHive(),
+      '/Windows/System32/config/SYSTEM': systemHive(),
+    });
+  },
+};

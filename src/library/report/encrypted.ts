@@ -47,10 +47,10 @@ export async function findEncrypted(
   actions: ActionCalls, filesystems: readonly InspectedFilesystem[], openedAs: ReadonlyMap<string, string>, warnings: Warnings,
 ): Promise<EncryptedDevice[]> {
   const field = 'encrypted_devices';
-  const partitions = await warnings.attempt({ field, action: 'list_partitions', ask: () => actions.call(listPartitions, {}) });
-  const drives = await warnings.attempt({ field, action: 'list_devices', ask: () => actions.call(listDevices, {}) });
-  const volumes = await warnings.attempt({ field, action: 'lvs', ask: () => actions.call(lvs, {}) });
-  const arrays = await warnings.attempt({ field, action: 'list_md_devices', ask: () => actions.call(listMdDevices, {}) });
+  const partitions = await warnings.attempt({ field, action: 'list_partitions', isCut: true, ask: () => actions.call(listPartitions, {}) });
+  const drives = await warnings.attempt({ field, action: 'list_devices', isCut: true, ask: () => actions.call(listDevices, {}) });
+  const volumes = await warnings.attempt({ field, action: 'lvs', isCut: true, ask: () => actions.call(lvs, {}) });
+  const arrays = await warnings.attempt({ field, action: 'list_md_devices', isCut: true, ask: () => actions.call(listMdDevices, {}) });
   const known = new Set(filesystems.map(({ mountable }) => mountable));
   const others = [...drives?.devices ?? [], ...partitions?.partitions ?? [], ...volumes?.logvols ?? [], ...arrays?.devices ?? []].filter((device) => !known.has(device));
   const candidates = fitting(others);

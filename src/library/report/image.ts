@@ -9,7 +9,7 @@ import { describeDrives, sizeOfDevice } from './partitions.js';
 import type { Warnings } from './warnings.js';
 
 async function describeFilesystems(actions: ActionCalls, warnings: Warnings): Promise<InspectedFilesystem[]> {
-  const found = await warnings.attempt({ field: 'filesystems', action: 'list_filesystems', ask: () => actions.call(listFilesystems, {}) });
+  const found = await warnings.attempt({ field: 'filesystems', action: 'list_filesystems', isCut: true, ask: () => actions.call(listFilesystems, {}) });
   const all = [...found?.fses ?? []];
   const listed = fitting(all);
   warnings.leftOut('filesystems', all.length - listed.length);
@@ -29,7 +29,9 @@ export async function describeImage(actions: ActionCalls, keys: readonly Inspect
   const openedAs = await openEncrypted(actions, keys, warnings);
   const { devices, partitions } = await describeDrives(actions, warnings);
   const filesystems = await describeFilesystems(actions, warnings);
-  const found = await warnings.attempt({ field: 'roots', action: 'inspect_os', ask: () => actions.call(inspectOs, {}) });
+  const found = await warnings.attempt({ field: 'roots', action: 'inspect_os', isCut: true, ask: () => actions.call(inspectOs, {}) });
+  const roots = fitting(found?.roots ?? []);
+  warnings.leftOut('roots', (found?.roots.length ?? 0) - roots.length);
   const encrypted = await findEncrypted(actions, filesystems, openedAs, warnings);
-  return { devices, partitions, filesystems, encrypted_devices: encrypted, roots: [...found?.roots ?? []] };
+  return { devices, partitions, filesystems, encrypted_devices: encrypted, roots: [...roots] };
 }

@@ -20,7 +20,7 @@ export async function sizeOfDevice(actions: ActionCalls, device: string, field: 
 
 async function readTable(actions: ActionCalls, device: string, field: string, warnings: Warnings): Promise<Table> {
   const kind = await warnings.attempt({ field, action: 'part_get_parttype', ask: () => actions.call(partGetParttype, { device }) });
-  const list = await warnings.attempt({ field, action: 'part_list', ask: () => actions.call(partList, { device }) });
+  const list = await warnings.attempt({ field, action: 'part_list', isCut: true, ask: () => actions.call(partList, { device }) });
   return { kind: kind?.parttype ?? '', partitions: new Map(list?.partitions.map((partition) => [partition.part_num, partition])) };
 }
 
@@ -41,13 +41,14 @@ async function describeEntry(
 
 /** The drives, and the partitions on them. */
 export async function describeDrives(actions: ActionCalls, warnings: Warnings): Promise<{ devices: InspectedDevice[]; partitions: InspectedPartition[] }> {
-  const names = await warnings.attempt({ field: 'devices', action: 'list_devices', ask: () => actions.call(listDevices, {}) });
-  const found = await warnings.attempt({ field: 'partitions', action: 'list_partitions', ask: () => actions.call(listPartitions, {}) });
+  const names = await warnings.attempt({ field: 'devices', action: 'list_devices', isCut: true, ask: () => actions.call(listDevices, {}) });
+  const found = await warnings.attempt({ field: 'partitions', action: 'list_partitions', isCut: true, ask: () => actions.call(listPartitions, {}) });
   const all = found?.partitions ?? [];
   const listed = fitting(all);
   warnings.leftOut('partitions', all.length - listed.length);
 
   const devices: InspectedDevice[] = [];
+  // A session has no more drives than a message has room for.
   for (const [index, device] of (names?.devices ?? []).entries()) {
     devices.push({ device, size: await sizeOfDevice(actions, device, `devices[${index}].size`, warnings), partition_table: '' });
   }

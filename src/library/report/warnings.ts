@@ -25,6 +25,8 @@ export interface Question<Value> {
   /** libguestfs's name of what is asked. */
   readonly action: string;
   readonly ask: () => Promise<Value>;
+  /** The answer is a list that who asks cuts to what fits; else it is dropped where it is more than a field holds. */
+  readonly isCut?: boolean;
 }
 
 /** The warnings of one part of a report. */
@@ -52,10 +54,10 @@ export class Warnings {
    * What an action answers; undefined, with a warning, if it fails or says more than a field holds.
    * @throws GuestfsError what is not about this action alone
    */
-  async attempt<Value>({ field, action, ask }: Question<Value>): Promise<Value | undefined> {
+  async attempt<Value>({ field, action, ask, isCut = false }: Question<Value>): Promise<Value | undefined> {
     try {
       const value = await ask();
-      if (sizeOf(value) <= MAX_FIELD) return value;
+      if (isCut || sizeOf(value) <= MAX_FIELD) return value;
       this.add(field, action, 'MESSAGE_TOO_LARGE', `the answer has more than ${MAX_FIELD} bytes; call the action itself for it`);
     } catch (error) {
       if (!isOfOneAction(error)) throw error;

@@ -1,6 +1,7 @@
 /** What the inspection actions, and a report, say of a system, in the form of what is expected of it. */
+import { expect } from '@jest/globals';
 import type { InspectedSystem, InspectResponse } from '../../../gen/proto/guestfs/v1/inspection_report.js';
-import type { Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
+import type { Application, Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
 import type { SessionClient } from '../testClient.js';
 import type { ExpectedSystem } from './guest.js';
 
@@ -22,6 +23,8 @@ export async function observeSystem(session: SessionClient, root: string): Promi
   const mountpoints: ReadonlyMap<string, string> = await ask('get_mountpoints');
   await mountSystem(session, mountpoints);
   const applications: Application2[] = await ask('list_applications2');
+  const older: Application[] = await ask('list_applications');
+  expect(older.map((one) => [one.app_name, one.app_version, one.app_release])).toEqual(listed(applications));
   await session.call('umount_all');
   const productVariant = known(await ask('get_product_variant'));
   const buildId = known(await ask('get_build_id'));

@@ -1,0 +1,199 @@
+/** Reports put together from scripted answers: what they hold, and what of a failure becomes of them. */
+import { describe, expect, it } from '@jest/globals';
+import type { InspectRequest, InspectResponse } from '../../../../gen/proto/guestfs/v1/inspection_report.js';
+import { GuestfsError } from '../../../../src/common/errors.js';
+import { inspectionReport } from '../../../../src/library/report/report.js';
+import { all } from '../fakes.js';
+import { application, daemonError, oneSystem, ScriptedActions, type Script } from './scriptedActions.js';
+
+const plain: InspectRequest = { drives: [], keys: [], without_applications: false, settings: undefined, session_id: undefined };
+
+async function reportOf(changes: Script = {}, request: Partial<InspectRequest> = {}): Promise<{ report: InspectResponse[]; actions: ScriptedActions }> {
+  const actions = new ScriptedActions({ ...oneSystem, ...changes });
+  return { report: await all(inspectionReport(actions, { ...plain, ...request })), actions };
+}
+
+const warned = (report: readonly InspectResponse[]): string[] => report.flatMap(({ warnings }) => warnings.map(({ field, action, reason }) => `${field} ${action} ${reason}`));
+
+describe('a report', () => {
+  it('tells the image, the system and its applications', async () => {
+    const apps = [application({ app2_name: 'bash' })];
+    const { report } = await reportOf({ inspect_list_applications2: { applications2: apps } });
+    expect(report).toEqual([
+      {
+        part: {
+          $case: 'image',
+          value: {
+            devices: [{ device: '/dev/sda', size: 1024n, partition_table: 'msdos' }],
+            partitions: [{ partition: '/dev/sda1', device: '/dev/sda', number: 1, start: 512n, size: 512n, name: '', gpt_type: '', mbr_id: 0x83 }],
+            filesystems: [{ mountable: '/dev/sda1', type: 'ext4', label: 'root', uuid: 'some-uuid', size: 1024n }],
+            encrypted_devices: [],
+            roots: ['/dev/sda1'],
+          },
+        },
+        warnings: [],
+      },
+      {
+        part: {
+          $case: 'system',
+          value: {
+            root: '/dev/sda1', type: 'linux', distro: 'debian', product_name: '12.7', product_variant: 'unknown', major_version: 12, minor_version: 7, hostname: 'host',
+            arch: 'x86_64', package_format: 'deb', package_management: 'apt', build_id: 'unknown', osinfo: 'debian12', mountpoints: new Map([['/', '/dev/sda1']]),
+            filesystems: ['/dev/sda1'], drive_mappings: new Map(), windows: undefined,
+          },
+        },
+        warnings: [],
+      },
+      { part: { $case: 'applications', value: { root: '/dev/sda1', applications: apps } }, warnings: [] },
+    ]);
+  });
+
+  it('asks Windows what only Windows has', async () => {
+    const { report } = await reportOf({
+      inspect_get_type: { name: 'windows' },
+      inspect_get_windows_systemroot: { systemroot: '/Windows' },
+      inspect_get_windows_current_control_set: { controlset: 'ControlSet001' },
+      inspect_get_windows_software_hive: { path: '/software' },
+      inspect_get_windows_system_hive: daemonError('system hive not found'),
+      inspect_get_windows_group_policy: new GuestfsError('ACTION_NOT_IN_DAEMON', 'came with 1.57.6'),
+    });
+    expect(report[1]?.part?.value).toMatchObject({
+      windows: { systemroot: '/Windows', current_control_set: 'ControlSet001', software_hive: '/software', system_hive: '', group_policy: undefined },
+    });
+    expect(warned(report)).toEqual([
+      'windows.system_hive inspect_get_windows_system_hive EIO', 'windows.group_policy inspect_get_windows_group_policy ACTION_NOT_IN_DAEMON',
+    ]);
+  });
+
+  it('asks neither about mounts nor applications when it is to leave them out', async () => {
+    const { report, actions } = await reportOf({}, { without_applications: true });
+    expect(report.map(({ part }) => part?.$case)).toEqual(['image', 'system']);
+    expect(actions.requests('mount_ro')).toEqual([]);
+  });
+
+  it('says nothing of size for what is no device', async () => {
+    const { report } = await reportOf({ list_filesystems: { fses: new Map([['btrfsvol:/dev/sda1/root', 'btrfs']]) } });
+    expect(report[0]?.part?.value).toMatchObject({ filesystems: [{ mountable: 'btrfsvol:/dev/sda1/root', size: undefined }] });
+  });
+});
+
+describe('what fails', () => {
+  it('leaves its field empty, with a warning in its part', async () => {
+    const { report } = await reportOf({ vfs_label: daemonError('no label'), inspect_get_hostname: daemonError('no host name'), inspect_get_osinfo: daemonError('no number') });
+    expect(report[0]).toMatchObject({
+      part: { value: { filesystems: [{ label: '', uuid: 'some-uuid' }] } },
+      warnings: [{ field: 'filesystems[0].label', action: 'vfs_label', reason: 'EIO', message: 'no label' }],
+    });
+    expect(report[1]).toMatchObject({ part: { value: { hostname: '', osinfo: '', arch: 'x86_64' } } });
+    expect(warned(report.slice(1))).toEqual(['hostname inspect_get_hostname EIO', 'osinfo inspect_get_osinfo EIO']);
+  });
+
+  it('can be everything: a report comes all the same', async () => {
+    const nothing = Object.fromEntries(Object.keys(oneSystem).map((action) => [action, daemonError('broken')]));
+    const { report } = await reportOf(nothing);
+    expect(report).toHaveLength(1);
+    expect(report[0]?.part?.value).toEqual({ devices: [], partitions: [], filesystems: [], encrypted_devices: [], roots: [] });
+    expect(warned(report)).toContain('roots inspect_os EIO');
+  });
+
+  it.each(['APPLIANCE_GONE', 'OUTCOME_UNKNOWN', 'CANCELLED', 'DEADLINE_EXCEEDED', 'SESSION_UNKNOWN', 'EINTR'])('ends the report when it is not one action: %s', async (reason) => {
+    await expect(reportOf({ inspect_get_arch: new GuestfsError(reason, 'over') })).rejects.toMatchObject({ reason });
+    await expect(reportOf({ inspect_list_applications2: new GuestfsError(reason, 'over') })).rejects.toMatchObject({ reason });
+  });
+
+  it('is told in words that cannot do harm, and no more than some', async () => {
+    const many = new Map(Array.from({ length: 80 }, (_unused, index) => [`/dev/vg/lv${index}`, 'ext4']));
+    const { report } = await reportOf({ list_filesystems: { fses: many }, vfs_label: daemonError(`\u001b[31m${'x'.repeat(5000)}`), vfs_uuid: daemonError('no') });
+    const warnings = report[0]?.warnings ?? [];
+    expect(warnings).toHaveLength(101);
+    expect(warnings[100]).toMatchObject({ field: '', message: '60 more warnings are left out' });
+    expect(warnings[0]?.message).not.toContain('\u001b');
+    expect(warnings[0]?.message.length).toBeLessThanOrEqual(1024);
+  });
+});
+
+describe('mounting for the applications', () => {
+  it('goes from the root down, for reading, and ends before the list is told', async () => {
+    const mountpoints = new Map([['/var/lib', '/dev/sda3'], ['/', '/dev/sda1'], ['/var', '/dev/sda2']]);
+    const { actions } = await reportOf({ inspect_get_mountpoints: { mountpoints } });
+    expect(actions.requests('mount_ro')).toEqual([
+      { mountable: '/dev/sda1', mountpoint: '/' }, { mountable: '/dev/sda2', mountpoint: '/var' }, { mountable: '/dev/sda3', mountpoint: '/var/lib' },
+    ]);
+    expect(actions.called.slice(-2).map(({ action }) => action)).toEqual(['inspect_list_applications2', 'umount_all']);
+  });
+
+  it('takes the root itself where the system does not say what belongs there', async () => {
+    const { actions } = await reportOf({ inspect_get_mountpoints: { mountpoints: new Map([['/home', '/dev/sda2']]) } });
+    expect(actions.requests('mount_ro')).toEqual([{ mountable: '/dev/sda1', mountpoint: '/' }, { mountable: '/dev/sda2', mountpoint: '/home' }]);
+  });
+
+  it('goes on when one cannot be mounted, and stops at a limit', async () => {
+    const mountpoints = new Map(Array.from({ length: 100 }, (_unused, index) => [`/m${index}`, '/dev/sda2']));
+    const { report, actions } = await reportOf({
+      inspect_get_mountpoints: { mountpoints },
+      mount_ro: ({ mountpoint }: { mountpoint: string }) => (mountpoint === '/m3' ? daemonError('no such device') : {}),
+    });
+    expect(actions.requests('mount_ro')).toHaveLength(64);
+    expect(warned(report)).toEqual(['mountpoints[/m3] mount_ro EIO', 'mountpoints mount_ro MESSAGE_TOO_LARGE']);
+  });
+});
+
+describe('what a guest fills', () => {
+  it('is told in batches that messages have room for', async () => {
+    const applications2 = Array.from({ length: 5000 }, (_unused, index) => application({ app2_name: `package-${index}`, app2_description: 'x'.repeat(500) }));
+    const { report } = await reportOf({ inspect_list_applications2: { applications2 } });
+    const batches = report.flatMap(({ part }) => (part?.$case === 'applications' ? [part.value.applications] : []));
+    expect(batches.length).toBeGreaterThan(3);
+    expect(batches.flat()).toEqual(applications2);
+  });
+
+  it('is left out where one thing alone is too large', async () => {
+    const huge = 'x'.repeat(1 << 20);
+    const { report } = await reportOf({
+      inspect_get_product_name: { product: huge },
+      inspect_list_applications2: { applications2: [application({ app2_name: 'a' }), application({ app2_name: 'b', app2_description: huge })] },
+    });
+    expect(report[1]?.part?.value).toMatchObject({ product_name: '' });
+    expect(report[2]?.part?.value).toMatchObject({ applications: [{ app2_name: 'a' }] });
+    expect(warned(report)).toEqual(['product_name inspect_get_product_name MESSAGE_TOO_LARGE', 'applications  MESSAGE_TOO_LARGE']);
+  });
+
+  it('is cut where there are too many file systems', async () => {
+    const fses = new Map(Array.from({ length: 20_000 }, (_unused, index) => [`/dev/vg/lv${index}`, 'ext4']));
+    const { report } = await reportOf({ list_filesystems: { fses } });
+    const part = report[0]?.part;
+    expect(part?.$case === 'image' ? part.value.filesystems.length : 0).toBeLessThan(20_000);
+    expect(warned(report)).toEqual(['filesystems  MESSAGE_TOO_LARGE']);
+  });
+});
+
+describe('keys', () => {
+  const luks: Script = {
+    list_partitions: { partitions: ['/dev/sda1', '/dev/sda2'] },
+    vfs_type: ({ mountable }: { mountable: string }) => ({ fstype: mountable === '/dev/sda2' ? 'crypto_LUKS' : mountable === '/dev/vg/lv' ? 'BitLocker' : '' }),
+    luks_uuid: { uuid: 'abc' },
+    lvs: { logvols: ['/dev/vg/lv'] },
+    cryptsetup_open: {},
+    lvm_scan: {},
+  };
+
+  it('open devices for reading, in order, and look for volumes in them', async () => {
+    const { report, actions } = await reportOf(luks, { keys: [{ device: '/dev/sda2', key: 'one' }, { device: '/dev/vg/lv', key: 'two' }] });
+    expect(actions.requests('cryptsetup_open')).toEqual([
+      { device: '/dev/sda2', key: 'one', mapname: 'luks-abc', readonly: true },
+      { device: '/dev/vg/lv', key: 'two', mapname: 'inspected-1', readonly: true },
+    ]);
+    expect(actions.requests('lvm_scan')).toEqual([{ activate: true }, { activate: true }]);
+    expect(report[0]?.part?.value).toMatchObject({ encrypted_devices: [
+      { device: '/dev/sda2', type: 'crypto_LUKS', opened_as: '/dev/mapper/luks-abc' },
+      { device: '/dev/vg/lv', type: 'BitLocker', opened_as: '/dev/mapper/inspected-1' },
+    ] });
+  });
+
+  it('that do not fit are warned of, and never quoted', async () => {
+    const { report } = await reportOf({ ...luks, cryptsetup_open: daemonError('No key available with this passphrase.') }, { keys: [{ device: '/dev/sda2', key: 'wrong' }] });
+    expect(warned(report)).toEqual(['keys[0] cryptsetup_open EIO']);
+    expect(report[0]?.part?.value).toMatchObject({ encrypted_devices: [{ device: '/dev/sda2', opened_as: '' }, { device: '/dev/vg/lv' }] });
+    expect(report[0]?.warnings[0]?.message).not.toContain('wrong');
+  });
+});

@@ -65,6 +65,10 @@ export function inspectHandler({ registry, factory, policy, probe, logger }: Ins
       const actions = actionCalls({ session, signal, policy, probe });
       for await (const part of inspectionReport(actions, request)) await heart.write(part);
       await writer.flushed();
+    } catch (error) {
+      // What ended a session of a server that stops says less than that; the call changed nothing, and can be made again.
+      registry.refuseWhileDraining();
+      throw error;
     } finally {
       heart.stop();
       await registry.discard(session);

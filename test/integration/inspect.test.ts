@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
 import { beforeAll, expect, it } from '@jest/globals';
 import type { InspectDrive, InspectedImage, InspectResponse } from '../../gen/proto/guestfs/v1/inspection_report.js';
-import { describeWithAppliance } from '../support/appliance.js';
+import { builtAppliance, describeWhen, describeWithAppliance } from '../support/appliance.js';
 import { emptyImage, run, sha256 } from '../support/diskImages.js';
 import { eventually } from '../support/eventually.js';
 import { alpine, alpineTree } from '../support/guests/alpine.js';
@@ -15,7 +15,8 @@ import { encrypted, encryptedKeys } from '../support/guests/encrypted.js';
 import { makeGuest, mountAll, writeTree } from '../support/guests/guest.js';
 import { reportedSystems } from '../support/guests/observed.js';
 import { serverForTests } from '../support/scene.js';
-import { asFailure, failureOf } from '../support/testClient.js';
+import { asFailure, failureOf, TestClient, type CallFailure } from '../support/testClient.js';
+import { CLEAN_END, startTestServer } from '../support/testServer.js';
 
 /** More packages than fit in one message. */
 const MANY = 20_000;
@@ -150,8 +151,8 @@ describeWithAppliance('Inspect', () => {
     expect(await failureOf(scene.client.inspect({ drives: [drive(image)], session_id: 'inspected' }))).toMatchObject({ code: status.ALREADY_EXISTS });
     stream.cancel();
     expect(asFailure((await failed)[0])).toMatchObject({ code: status.CANCELLED });
-    await eventually(() => scene.server.machines().length === 0);
-    expect(await failureOf(scene.client.getSession('inspected'))).toMatchObject({ code: status.NOT_FOUND });
+    await eventually(() => scene.client.getSession('inspected').then(() => false, ({ code }: CallFailure) => code === status.NOT_FOUND));
+    expect(scene.server.machines()).toEqual([]);
   });
 
   it('leaves nothing behind when it is cancelled in the middle of its work', async () => {
@@ -182,5 +183,30 @@ describeWithAppliance('Inspect', () => {
     expect([status.INVALID_ARGUMENT, status.NOT_FOUND, status.PERMISSION_DENIED]).toContain(failure.code);
     expect(failure.details).toContain(why);
     expect(scene.server.machines()).toEqual([]);
+  });
+});
+
+describeWithAppliance('Inspect on a server that stops', () => {
+  it('ends, and leaves nothing behind', async () => {
+    const server = await startTestServer();
+    const client = new TestClient(server.address);
+    await makeGuest(client, server.images, alpine);
+    const stream = client.openInspect({ drives: [drive('alpine.img')] });
+    const failed = once(stream, 'error');
+    await once(stream, 'metadata');
+    await eventually(() => server.machines().length > 0);
+    expect(await server.stop()).toEqual(CLEAN_END);
+    expect(asFailure((await failed)[0])).toMatchObject({ code: status.UNAVAILABLE, info: { reason: 'SHUTTING_DOWN' } });
+    client.close();
+  });
+});
+
+describeWhen('Inspect with an older daemon', builtAppliance('bookworm') === undefined ? 'there is no appliance of bookworm' : undefined, () => {
+  const scene = serverForTests(() => ({ flags: ['--appliance', builtAppliance('bookworm') ?? ''] }));
+
+  it('says what it cannot find out', async () => {
+    const report = await scene.client.inspect({ drives: [drive(await makeGuest(scene.client, scene.server.images, alpine))] });
+    expect(warningsOf(report)).toEqual([expect.objectContaining({ field: 'build_id', action: 'inspect_get_build_id', reason: 'ACTION_NOT_IN_DAEMON' })]);
+    expect(reportedSystems(report)).toMatchObject(alpine.systems);
   });
 });

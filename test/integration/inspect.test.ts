@@ -11,7 +11,7 @@ import { eventually } from '../support/eventually.js';
 import { alpine, alpineTree } from '../support/guests/alpine.js';
 import { broken } from '../support/guests/broken.js';
 import { dpkgStatus } from '../support/guests/dpkg.js';
-import { encrypted, encryptedKeys } from '../support/guests/encrypted.js';
+import { encrypted, encryptedKey } from '../support/guests/encrypted.js';
 import { makeGuest, mountAll, writeTree } from '../support/guests/guest.js';
 import { reportedSystems } from '../support/guests/observed.js';
 import { serverForTests } from '../support/scene.js';
@@ -81,25 +81,21 @@ describeWithAppliance('Inspect', () => {
     const drives = [drive(secret)];
 
     const closed = await scene.client.inspect({ drives });
-    const devices = encryptedKeys.map(({ device }) => ({ device, type: 'crypto_LUKS', opened_as: '' }));
-    expect(imageOf(closed)).toMatchObject({ filesystems: [{ mountable: '/dev/sda1' }], encrypted_devices: devices, roots: [] });
+    const device = { device: '/dev/sda2', type: 'crypto_LUKS', opened_as: '' };
+    expect(imageOf(closed)).toMatchObject({ filesystems: [{ mountable: '/dev/sda1' }], encrypted_devices: [device], roots: [] });
 
-    const opened = await scene.client.inspect({ drives, keys: [...encryptedKeys] });
+    const opened = await scene.client.inspect({ drives, keys: [encryptedKey] });
     expect(warningsOf(opened)).toEqual([]);
-    const names = imageOf(opened).encrypted_devices.map((one) => one.opened_as);
-    expect(names).toEqual(devices.map(() => expect.stringMatching(/^\/dev\/mapper\/luks-[0-9a-f-]{36}$/)));
-    const home = names[1] ?? '';
-    expect(reportedSystems(opened)).toEqual(encrypted.systems.map((system) => ({
-      ...system, mountpoints: { ...system.mountpoints, '/home': home }, filesystems: [...system.filesystems, home].sort(),
-    })));
+    expect(imageOf(opened).encrypted_devices).toEqual([{ ...device, opened_as: expect.stringMatching(/^\/dev\/mapper\/luks-[0-9a-f-]{36}$/) }]);
+    expect(reportedSystems(opened)).toEqual(encrypted.systems);
 
     const wrong = await scene.client.inspect({ drives, keys: [{ device: '/dev/sda2', key: 'wrong' }, { device: '/dev/sda9', key: 'none' }] });
     expect(warningsOf(wrong)).toEqual([
       expect.objectContaining({ field: 'keys[0]', action: 'cryptsetup_open' }),
       expect.objectContaining({ field: 'keys[1]', action: 'vfs_type' }),
     ]);
-    expect(imageOf(wrong)).toMatchObject({ encrypted_devices: devices, roots: [] });
-    expect(scene.server.log()).not.toMatch(/first passphrase|second passphrase/);
+    expect(imageOf(wrong)).toMatchObject({ encrypted_devices: [device], roots: [] });
+    expect(scene.server.log()).not.toContain(encryptedKey.key);
     expect(await sha256(join(scene.server.images, secret))).toBe(before);
   });
 

@@ -10,7 +10,7 @@ import { makeGuest, type ExpectedSystem, type Guest } from '../support/guests/gu
 import { twoSystems } from '../support/guests/twoSystems.js';
 import { ubuntu } from '../support/guests/ubuntu.js';
 import { windows } from '../support/guests/windows.js';
-import { observeSystem, reportedSystems } from '../support/guests/observed.js';
+import { observeSystem, reportedApplications, reportedSystems } from '../support/guests/observed.js';
 import { launchSession, serverForTests } from '../support/scene.js';
 import { imageDrive } from '../support/testClient.js';
 
@@ -34,6 +34,10 @@ describeWithAppliance('inspection', () => {
     // Some facts came with newer daemons than the one here.
     expect(report.flatMap(({ warnings }) => warnings).filter(({ reason }) => reason !== 'ACTION_NOT_IN_DAEMON')).toEqual([]);
     expect(byRoot(reportedSystems(report))).toEqual(byRoot(guest.systems));
+    const applications = reportedApplications(report);
+    for (const [name, details] of Object.entries(guest.applicationDetails ?? {})) {
+      expect(applications.find((one) => one.app2_name === name)).toMatchObject(details);
+    }
     expect(scene.server.machines()).toEqual([]);
   });
 

@@ -32,6 +32,7 @@ export const alpine: Guest = {
   name: 'alpine',
   mebibytes: 64,
   systems: [alpineSystem('/dev/sda')],
+  applicationDetails: { musl: { app2_arch: 'x86_64', app2_url: 'https://musl.libc.org/', app2_description: 'the musl c library' } },
   fill: async (session) => {
     await session.call('mkfs', { fstype: 'ext4', device: '/dev/sda' });
     await mountAll(session, { '/': '/dev/sda' });

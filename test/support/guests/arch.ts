@@ -26,6 +26,7 @@ export const arch: Guest = {
     filesystems: ['/dev/sda1', '/dev/sda2'],
     applications: [['filesystem', '2024.01.19', '1'], ['pacman', '6.1.0', '3']],
   }],
+  applicationDetails: { pacman: { app2_arch: 'x86_64', app2_url: 'https://example.com/pacman', app2_description: 'A package' } },
   fill: async (session) => {
     await partition(session, 'gpt', [8]);
     await session.call('mkswap', { device: '/dev/sda1', label: 'swap' });

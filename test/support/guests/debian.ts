@@ -25,6 +25,9 @@ export const debian: Guest = {
     filesystems: [ROOT, VAR, '/dev/sda1'],
     applications: [['bash', '5.2.15', '2+b7'], ['libc6', '2.36', '9+deb12u8'], ['vim-tiny', '9.0.1378', '2']],
   }],
+  applicationDetails: {
+    'vim-tiny': { app2_epoch: 2, app2_arch: 'amd64', app2_source_package: 'vim', app2_url: 'https://www.vim.org/', app2_summary: 'Vi IMproved' },
+  },
   fill: async (session) => {
     await partition(session, 'mbr', [32]);
     await session.call('mkfs', { fstype: 'ext2', device: '/dev/sda1', label: 'BOOT' });

@@ -42,10 +42,15 @@ async function writeSystem(session: SessionClient, fstab: string): Promise<void>
   for (const [name, content] of database) await session.upload('upload', { remotefilename: `${DATABASE}/${name}` }, [content]);
 }
 
+const applicationDetails = {
+  second: { app2_epoch: 2, app2_arch: 'noarch', app2_url: 'https://example.com/second', app2_summary: 'The second', app2_description: 'The second, at length.' },
+};
+
 /** /boot on a partition, the root and swap on logical volumes. */
 export const fedoraLvm: Guest = {
   name: 'fedora-lvm',
   mebibytes: 224,
+  applicationDetails,
   systems: [{
     ...common,
     root: '/dev/fedora/root',
@@ -71,6 +76,7 @@ export const fedoraLvm: Guest = {
 export const fedoraBtrfs: Guest = {
   name: 'fedora-btrfs',
   mebibytes: 320,
+  applicationDetails,
   systems: [{
     ...common,
     root: 'btrfsvol:/dev/sda2/root',

@@ -3,6 +3,7 @@
  * service. Nothing in them could start: they have the shapes on disk that libguestfs goes by.
  */
 import { join, posix } from 'node:path';
+import type { Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
 import { emptyImage } from '../diskImages.js';
 import { launchSession } from '../scene.js';
 import { imageDrive, type SessionClient, type TestClient } from '../testClient.js';
@@ -37,6 +38,8 @@ export interface Guest {
   /** Makes its contents on the first drive of a session, /dev/sda. */
   readonly fill: (session: SessionClient) => Promise<void>;
   readonly systems: readonly ExpectedSystem[];
+  /** What else has to be known of some applications, by name. */
+  readonly applicationDetails?: Readonly<Record<string, Partial<Application2>>>;
 }
 
 /** Makes a guest's image in a directory, and returns its name there. */

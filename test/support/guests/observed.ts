@@ -72,6 +72,11 @@ function reportedSystem(system: InspectedSystem, applications: readonly Applicat
   };
 }
 
+/** All applications in a report. */
+export function reportedApplications(report: readonly InspectResponse[]): Application2[] {
+  return report.flatMap(({ part }) => (part?.$case === 'applications' ? part.value.applications : []));
+}
+
 /** The systems of a report. */
 export function reportedSystems(report: readonly InspectResponse[]): ExpectedSystem[] {
   const batches = report.flatMap(({ part }) => (part?.$case === 'applications' ? [part.value] : []));

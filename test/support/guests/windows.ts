@@ -86,6 +86,10 @@ export const windows: Guest = {
     driveMappings: { C: '/dev/sda2' },
     applications: [['7-Zip', '23.01', ''], ['Old', '0.9', ''], ['WinDefend', '', '']],
   }],
+  applicationDetails: {
+    '7-Zip': { app2_display_name: '7-Zip 23.01 (x64)', app2_publisher: 'Igor Pavlov', app2_install_path: 'C:\\Program Files\\7-Zip' },
+    WinDefend: { app2_display_name: 'Microsoft Defender Antivirus', app2_class: 'antivirus' },
+  },
   fill: async (session) => {
     await partition(session, 'mbr', [RESERVED_MB]);
     await session.call('pwrite_device', { device: '/dev/sda', content: DISK_ID, offset: DISK_ID_OFFSET });

@@ -7,6 +7,7 @@
  *   npm test -- check                   lint, generated code, types
  *   npm test -- unit [PATTERN]          tests that need no qemu
  *   npm test -- integration [PATTERN]   tests with real appliances
+ *   npm test -- differential            the same calls to libguestfs's C library
  *   npm test -- conformance [REGEX]     libguestfs's own tests
  */
 import { runConformance } from './conformance/runConformance.mjs';
@@ -26,17 +27,19 @@ import { Sandbox } from './testing/sandbox.mjs';
 import { add, nothing, oneFailed, tallyLine } from './testing/tally.mjs';
 
 /** @typedef {import('./testing/tally.mjs').Tally} Tally */
-/** @typedef {'check' | 'unit' | 'integration' | 'conformance'} Part */
+/** @typedef {'check' | 'unit' | 'integration' | 'differential' | 'conformance'} Part */
 
 const MINUTE_MS = 60_000;
 const INTEGRATION_TEST_TIMEOUT_MS = 3 * MINUTE_MS;
 /** Files with tests that boot machines, by their compiled paths; all others need none. */
 const INTEGRATION_TESTS = 'dist/test/(integration/|.*\\.integration\\.test)';
+/** Those that ask libguestfs's C library, too. */
+const DIFFERENTIAL_TESTS = 'dist/test/differential/';
 /** The releases whose appliances are tested: the default one, and the one of Debian 12. */
 const SUITES = [DEFAULT_SUITE, 'bookworm'];
 
 /** @type {readonly Part[]} */
-const PARTS = ['check', 'unit', 'integration', 'conformance'];
+const PARTS = ['check', 'unit', 'integration', 'differential', 'conformance'];
 const [asked, pattern] = process.argv.slice(2);
 if (asked !== undefined && !PARTS.some((part) => part === asked)) {
   say(`there is no part "${asked}" of the tests; the parts are ${PARTS.join(', ')}`);
@@ -45,7 +48,7 @@ if (asked !== undefined && !PARTS.some((part) => part === asked)) {
 
 /** @param {Part} part */
 const wanted = (part) => asked === undefined || asked === part;
-const needsMachines = wanted('integration') || wanted('conformance');
+const needsMachines = wanted('integration') || wanted('differential') || wanted('conformance');
 
 /** @type {{ name: string, tally: Tally, ms: number }[]} */
 const done = [];
@@ -99,11 +102,11 @@ async function main() {
     }));
   }
   if (wanted('unit')) {
-    await runStage('unit tests', () => runJest({ name: 'unit', paths: 'dist/test/', not: INTEGRATION_TESTS, only: pattern, limitMs: 10 * MINUTE_MS }));
+    await runStage('unit tests', () => runJest({ name: 'unit', paths: 'dist/test/', not: `${INTEGRATION_TESTS}|${DIFFERENTIAL_TESTS}`, only: pattern, limitMs: 10 * MINUTE_MS }));
   }
   if (!needsMachines) return;
 
-  for (const suite of wanted('integration') ? SUITES : [DEFAULT_SUITE]) await runStage(`appliance of ${suite}`, setUp(() => ensureAppliance(suite)));
+  for (const suite of asked === 'conformance' ? [DEFAULT_SUITE] : SUITES) await runStage(`appliance of ${suite}`, setUp(() => ensureAppliance(suite)));
   const sandbox = new Sandbox();
   try {
     if (wanted('integration')) {
@@ -113,6 +116,9 @@ async function main() {
         paths: INTEGRATION_TESTS, only: pattern, flags: ['--runInBand', `--testTimeout=${String(INTEGRATION_TEST_TIMEOUT_MS)}`],
         env: sandbox.env, limitMs: 35 * MINUTE_MS,
       }));
+    }
+    if (wanted('differential')) {
+      await runStage('differential test', () => runJest({ name: 'differential', paths: DIFFERENTIAL_TESTS, only: pattern, env: sandbox.env, limitMs: 20 * MINUTE_MS }));
     }
     if (wanted('conformance')) {
       await runStage('conformance', () => runConformance({ directory: inProject('..', 'shared', 'conformance'), only: asked === undefined ? undefined : pattern, env: sandbox.env, limitMs: 20 * MINUTE_MS }));

@@ -17,10 +17,13 @@ export class PythonDriver {
   readonly #signal: AbortSignal;
   readonly #kill = (): void => killGroup(this.#child);
 
-  /** @param env what the library reads; nothing else that is meant for it is passed on */
-  constructor(env: NodeJS.ProcessEnv, signal: AbortSignal) {
+  /**
+   * @param env what the library reads; nothing else that is meant for it is passed on
+   * @param program what the process runs
+   */
+  constructor(env: NodeJS.ProcessEnv, signal: AbortSignal, program = PROGRAM) {
     const others = Object.entries(process.env).filter(([name]) => !name.startsWith('LIBGUESTFS_'));
-    this.#child = spawn(PYTHON, ['-B', PROGRAM], { stdio: ['pipe', 'pipe', 'inherit'], env: { ...Object.fromEntries(others), ...env }, detached: true });
+    this.#child = spawn(PYTHON, ['-B', program], { stdio: ['pipe', 'pipe', 'inherit'], env: { ...Object.fromEntries(others), ...env }, detached: true });
     this.#child.on('error', () => undefined); // told by the missing answer
     this.#child.stdin?.on('error', () => undefined);
     if (this.#child.stdout === null) throw new Error('no pipe');

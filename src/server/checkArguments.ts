@@ -1,16 +1,31 @@
 /** Checks of arguments that hold for every action. */
 import type { ActionDef } from '../actions/types.js';
 import { badArgument } from '../common/errors.js';
+import { printable } from '../common/guestText.js';
 
 function checkString(field: string, value: unknown): void {
   if (typeof value === 'string' && value.includes('\0')) throw badArgument(field, 'must not contain a NUL character');
 }
 
+/** As libguestfs takes one (lib/guid.c): with braces or without, and not only hexadecimal. */
+const GUID = /^(\{(?=.{36}\}$))?[A-Za-z0-9]{8}(-[A-Za-z0-9]{4}){3}-[A-Za-z0-9]{12}\}?$/;
+
+/** What the C library checks before it asks the daemon, which relies on it. */
+function checkKind({ name, kind }: { readonly name: string; readonly kind: string }, value: string): void {
+  if (kind === 'guid' && !(GUID.test(value) && value.startsWith('{') === value.endsWith('}'))) throw badArgument(name, 'parameter is not a valid GUID');
+  if (kind === 'filename' && value.includes('/')) throw badArgument(name, `'${printable(value)}' is not a file name`);
+}
+
 /**
- * What the C library cannot even be given: strings with a NUL in them.
+ * What the C library cannot even be given, strings with a NUL in them, and what it refuses by itself.
  * @throws GuestfsError BAD_ARGUMENT naming the field
  */
 export function checkArguments(action: ActionDef, request: object): void {
+  for (const argument of action.args) {
+    if (!('kind' in argument)) continue;
+    const value = (request as Readonly<Record<string, string | readonly string[] | undefined>>)[argument.name];
+    for (const one of value === undefined ? [] : [value].flat()) checkKind(argument, one);
+  }
   for (const { name, type } of [...action.args, ...action.optargs]) {
     const value = (request as Readonly<Record<string, unknown>>)[name];
     if (type === 'string' || type === 'opt_string' || type === 'pointer') checkString(name, value);

@@ -25,4 +25,21 @@ describe('checkArguments', () => {
   ])('refuses a NUL in %s, naming the field', (_what, name, request, field) => {
     expect(() => checkArguments(action(name), request)).toThrow(expect.objectContaining({ reason: 'BAD_ARGUMENT', message: expect.stringContaining(field) }));
   });
+
+  it.each([
+    ['part_set_gpt_guid', { device: '/dev/sda', partnum: 1, guid: '21EC2020-3AEA-1069-A2DD-08002B30309D' }],
+    ['part_set_gpt_guid', { device: '/dev/sda', partnum: 1, guid: '{21ec2020-3aea-1069-a2dd-08002b30309d}' }],
+    ['lstatnslist', { path: '/', names: ['a', '..', ''] }],
+  ])('takes what the library takes: %s %j', (name, request) => {
+    expect(() => checkArguments(action(name), request)).not.toThrow();
+  });
+
+  it.each([
+    ['part_set_gpt_guid', { device: '/dev/sda', partnum: 1, guid: 'nonsense' }, 'guid'],
+    ['part_set_gpt_guid', { device: '/dev/sda', partnum: 1, guid: '{21EC2020-3AEA-1069-A2DD-08002B30309D' }, 'guid'],
+    ['part_set_gpt_type', { device: '/dev/sda', partnum: 1, guid: '21EC2020-3AEA-1069-A2DD-08002B30309D}' }, 'guid'],
+    ['lstatnslist', { path: '/', names: ['a', 'b/c'] }, 'names'],
+  ])('refuses what the library refuses: %s %j', (name, request, field) => {
+    expect(() => checkArguments(action(name), request)).toThrow(expect.objectContaining({ reason: 'BAD_ARGUMENT', message: expect.stringContaining(field) }));
+  });
 });

@@ -1,0 +1,86 @@
+/**
+ * Random calls, right and wrong, to this service and to libguestfs's C library, with the same appliance
+ * on twin images: what comes of them is the same. docs/differential.md says how to repeat a run.
+ */
+import { randomInt } from 'node:crypto';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it, jest } from '@jest/globals';
+import { builtAppliance, describeWhen } from '../support/appliance.js';
+import { emptyImage } from '../support/diskImages.js';
+import { serverForTests } from '../support/scene.js';
+import { show, type Call, type Outcome } from './call.js';
+import { agree } from './differences.js';
+import { btrfs } from './domains/btrfs.js';
+import { disks } from './domains/disks.js';
+import type { Domain } from './domains/domain.js';
+import { files } from './domains/files.js';
+import { LibraryPeer, ServicePeer, type Peer } from './peers.js';
+import { Random } from './random.js';
+import { shrink } from './shrink.js';
+
+/** Such that every release's library can talk to it: the library that is installed is Debian 12's. */
+const SUITE = 'bookworm';
+/** Calls in one sequence. */
+const LENGTH = 60;
+const SIZE_MIB = { first: 200, second: 48 };
+const SHRINKING_LIMIT = 60;
+
+const seed = Number(process.env['GUESTFS_GRPC_DIFFERENTIAL_SEED'] ?? randomInt(1_000_000));
+/** Of 2,220 calls. */
+const times = Number(process.env['GUESTFS_GRPC_DIFFERENTIAL_TIMES'] ?? 1);
+const sequences: readonly { readonly domain: Domain; readonly count: number }[] = [{ domain: files, count: 28 * times }, { domain: disks, count: 6 * times }, { domain: btrfs, count: 3 * times }];
+
+interface Difference {
+  readonly call: Call;
+  readonly ours: Outcome;
+  readonly theirs: Outcome;
+}
+
+jest.setTimeout(20 * 60_000);
+
+const appliance = builtAppliance(SUITE);
+describeWhen('this service and the C library', appliance === undefined ? `there is no appliance: npm run appliance -- --suite ${SUITE}` : undefined, () => {
+  const scene = serverForTests({ flags: ['--appliance', appliance ?? ''] });
+  const end = new AbortController();
+  let peers: readonly [ServicePeer, LibraryPeer];
+  let calls = 0;
+
+  beforeAll(async () => {
+    process.stderr.write(`differential test: seed ${seed}\n`);
+    const images = (side: string): string[] => Object.entries(SIZE_MIB).map(([name, size]) => emptyImage(join(scene.server.images, `${side}-${name}.img`), size));
+    const service = await ServicePeer.launch(scene.client, images('ours'));
+    peers = [service, await LibraryPeer.launch({ LIBGUESTFS_PATH: appliance ?? '', LIBGUESTFS_CACHEDIR: scene.server.images }, images('theirs'), end.signal)];
+  });
+  afterAll(async () => {
+    for (const peer of peers as readonly Peer[]) await peer.close();
+    end.abort();
+  });
+
+  /** The first call of which not the same comes on both sides. */
+  const firstDifference = async ({ beginning }: Domain, sequence: readonly Call[]): Promise<Difference | undefined> => {
+    for (const call of beginning) await Promise.all(peers.map((peer) => peer.do(call)));
+    for (const call of sequence) {
+      const [ours, theirs] = await Promise.all(peers.map((peer) => peer.do(call))) as [Outcome, Outcome];
+      calls += 1;
+      if (!agree(call, ours, theirs)) return { call, ours, theirs };
+    }
+    return undefined;
+  };
+
+  it.each(sequences)('agree on $domain.name', async ({ domain, count }) => {
+    const random = new Random(seed);
+    for (let number = 0; number < count; number += 1) {
+      const sequence = Array.from({ length: LENGTH }, () => domain.call(random));
+      const difference = await firstDifference(domain, sequence);
+      if (difference === undefined) continue;
+      const failing = sequence.slice(0, sequence.indexOf(difference.call) + 1);
+      const short = await shrink(failing, async (fewer) => (await firstDifference(domain, fewer))?.call === difference.call, SHRINKING_LIMIT);
+      throw new Error(`seed ${seed}, ${domain.name}, sequence ${number}: after ${calls} calls, the two differ.\n\n${short.map(show).join('\n')}\n\nours:   ${JSON.stringify(difference.ours)}\ntheirs: ${JSON.stringify(difference.theirs)}\n`);
+    }
+  });
+
+  it('were asked often enough', () => {
+    process.stderr.write(`differential test: ${calls} calls, seed ${seed}\n`);
+    expect(calls).toBeGreaterThanOrEqual(2000);
+  });
+});

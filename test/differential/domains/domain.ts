@@ -1,0 +1,39 @@
+/** A field of calls that belong together. */
+import { fieldArguments } from '../../../src/generator/shape.js';
+import { actionOf, type Argument, type Call } from '../call.js';
+import type { Random } from '../random.js';
+
+export interface Domain {
+  readonly name: string;
+  /** Brings both sides, however the sequence before left them, to the same beginning; may fail where there is nothing to be done. */
+  readonly beginning: readonly Call[];
+  /** One call, which may be right or wrong. */
+  call(random: Random): Call;
+}
+
+/**
+ * Writes a call: its arguments by name.
+ * @throws Error when they are not those of the action
+ */
+export function make(name: string, args: Readonly<Record<string, Argument>> = {}, file?: Buffer): Call {
+  const action = actionOf({ name });
+  const required = fieldArguments(action).map((argument) => argument.name);
+  const wrong = [...required.filter((one) => !(one in args)), ...Object.keys(args).filter((one) => !required.includes(one) && !action.optargs.some((argument) => argument.name === one))];
+  if (wrong.length > 0) throw new Error(`${name}: wrong arguments ${wrong.join(', ')}; it has ${required.join(', ')}`);
+  return file === undefined ? { name, args } : { name, args, file: file.toString('base64') };
+}
+
+/** Optional arguments, of which each is there half of the time. */
+export function sometimes(random: Random, args: Readonly<Record<string, Argument>>): Record<string, Argument> {
+  return Object.fromEntries(Object.entries(args).filter(() => random.chance(0.5)));
+}
+
+/** What every domain begins with: nothing is mounted or active, and both drives are empty. */
+export const CLEARED: readonly Call[] = [
+  make('umount_all'),
+  ...['/dev/sda1', '/dev/sdb'].map((device) => make('swapoff_device', { device })),
+  make('lvm_remove_all'),
+  ...['/dev/sda', '/dev/sdb'].map((device) => make('zero', { device })),
+  ...['/dev/sda', '/dev/sdb'].map((device) => make('blockdev_rereadpt', { device })),
+  make('umask', { mask: 0o22 }),
+];

@@ -19,6 +19,7 @@
 export const systemPackages = [
   { name: 'qemu-system-x86', for: ['server'], why: 'runs the appliances', programs: ['qemu-system-x86_64'] },
   { name: 'qemu-utils', for: ['server', 'conformance'], why: 'probes, makes and converts disk images', programs: ['qemu-img'] },
+  { name: 'qemu-block-extra', for: ['server'], why: 'drives over HTTP, FTP, SSH, iSCSI, RBD and GlusterFS' },
   { name: 'python3', for: ['server'], why: 'makes files in memory that nobody can change', programs: ['python3'] },
   { name: 'util-linux', for: ['server', 'appliance'], why: 'setpriv: qemu without privileges, and never without its server', programs: ['setpriv'] },
 
@@ -48,6 +49,10 @@ export const systemPackages = [
   { name: 'libwin-hivex-perl', for: ['test'], why: 'makes registry hives', programs: ['hivexregedit'] },
   { name: 'rpm', for: ['test'], why: "makes RPM's package databases", programs: ['rpm', 'rpmbuild'] },
   { name: 'dosfstools', for: ['test'], why: 'makes FAT file systems', programs: ['mkfs.vfat'] },
+  { name: 'nbdkit', for: ['test'], why: 'serves drives over NBD', programs: ['nbdkit'] },
+  { name: 'nginx-light', for: ['test'], why: 'serves drives over HTTP', programs: ['nginx'] },
+  { name: 'openssh-server', for: ['test'], why: 'serves drives over SSH', programs: ['sshd'] },
+  { name: 'openssh-client', for: ['test'], why: 'makes its keys', programs: ['ssh-keygen'] },
 ];
 
 /**

@@ -22,6 +22,8 @@ export interface RunOptions {
   readonly fds?: readonly number[];
   /** More environment than `PATH` and `LC_ALL`. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Where it runs; the server's directory when left out. */
+  readonly cwd?: string;
   /** It is killed after this time ... */
   readonly timeoutMs: number;
   /** ... or when it has written more than this to one of its outputs. */
@@ -50,6 +52,7 @@ export async function runTool(command: string, args: readonly string[], options:
     stdio: stdio(options.input === undefined ? 'ignore' : 'pipe', 0, options.fds ?? []),
     env: { ...BASE_ENVIRONMENT, ...options.env },
     extendEnv: false,
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     encoding: 'utf8',
     maxBuffer: options.maxOutputBytes,
     // In a process group of its own, so that what it starts can be ended with it.

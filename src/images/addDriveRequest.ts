@@ -3,8 +3,9 @@
  * library's checks in the library's order.
  */
 import { badArgument, GuestfsError } from '../common/errors.js';
-import { openImage, printable, type ImageRoots } from '../security/pathPolicy.js';
+import { openImage, type ImageRoots } from '../security/pathPolicy.js';
 import type { CacheMode, Discard, Drive } from './drive.js';
+import { READ_ONLY_PROTOCOLS, remoteProtocol, remoteSourceFromRequest, type RemoteProtocol } from './remoteSource.js';
 
 /** The optional arguments of `add_drive`, as the request has them. */
 export interface AddDriveOptions {
@@ -31,18 +32,14 @@ export type AddDriveScratchOptions = Pick<AddDriveOptions, 'name' | 'label' | 'b
 /** Size of what stands for `/dev/null`: qemu takes no drive without sectors. */
 const NULL_DRIVE_SIZE = 4096n;
 
-/** Protocols of the library, of this and of older versions. */
-const REMOTE_PROTOCOLS: ReadonlySet<string> = new Set([
-  'ftp', 'ftps', 'http', 'https', 'tftp', 'gluster', 'iscsi', 'nbd', 'rbd', 'sheepdog', 'ssh',
-]);
-
 /**
- * Checks the arguments of `add_drive`; the image must be there and readable now,
- * and is opened again, and checked again, at launch.
+ * Checks the arguments of `add_drive`; an image that is a file must be there and readable now,
+ * and is opened again, and checked again, at launch. A server is first asked at launch.
  *
+ * @param remoteDrives whether the server's configuration allows drives that are not files
  * @throws GuestfsError `BAD_ARGUMENT`, `NOT_ALLOWED` for remote drives, and those of {@link openImage}
  */
-export async function driveFromRequest(filename: string, options: AddDriveOptions, roots: ImageRoots): Promise<Drive> {
+export async function driveFromRequest(filename: string, options: AddDriveOptions, roots: ImageRoots, remoteDrives = false): Promise<Drive> {
   const drive = {
     format: options.format,
     readonly: options.readonly ?? false,
@@ -61,7 +58,16 @@ export async function driveFromRequest(filename: string, options: AddDriveOption
     throw badArgument('cachemode', "must be 'writeback' (the default) or 'unsafe'");
   }
   drive.blockSize = checkBlockSize(options.blocksize);
-  checkProtocol(options);
+  const { protocol: protocolName = 'file' } = options;
+  if (protocolName !== 'file') {
+    const protocol = remoteProtocol(protocolName);
+    if (!remoteDrives) throw notAllowed(protocol);
+    const remote = await remoteSourceFromRequest(protocol, filename, options, roots);
+    checkReadOnly(protocol, drive.readonly);
+    // Bytes that a stranger serves are never guessed to be anything.
+    return { ...drive, format: drive.format ?? 'raw', source: { kind: 'remote', remote } };
+  }
+  checkFile(options);
   if (filename === '/dev/null') {
     if (drive.format !== undefined && drive.format !== 'raw') throw badArgument('format', "must be 'raw' for /dev/null");
     const source = { kind: 'scratch', size: NULL_DRIVE_SIZE } as const;
@@ -110,15 +116,19 @@ function checkBlockSize(blockSize: number | undefined): number | undefined {
   throw badArgument('blocksize', 'must be 512 or 4096');
 }
 
-function checkProtocol({ protocol = 'file', server, username, secret }: AddDriveOptions): void {
-  if (protocol === 'file') {
-    if (server !== undefined && server.length > 0) throw badArgument('server', 'cannot be given for drives that are files');
-    if (username !== undefined) throw badArgument('username', 'cannot be given for drives that are files');
-    if (secret !== undefined) throw badArgument('secret', 'cannot be given for drives that are files');
-    return;
-  }
-  if (!REMOTE_PROTOCOLS.has(protocol)) throw badArgument('protocol', `'${printable(protocol)}' is unknown`);
-  throw new GuestfsError(
+function checkFile({ server, username, secret }: AddDriveOptions): void {
+  if (server !== undefined && server.length > 0) throw badArgument('server', 'cannot be given for drives that are files');
+  if (username !== undefined) throw badArgument('username', 'cannot be given for drives that are files');
+  if (secret !== undefined) throw badArgument('secret', 'cannot be given for drives that are files');
+}
+
+/** The library finds out at launch only. */
+function checkReadOnly(protocol: RemoteProtocol, readonly: boolean): void {
+  if (!readonly && READ_ONLY_PROTOCOLS.has(protocol)) throw badArgument('readonly', `must be set for drives over '${protocol}', which can be read only`);
+}
+
+function notAllowed(protocol: RemoteProtocol): GuestfsError {
+  return new GuestfsError(
     'NOT_ALLOWED',
     `drives over '${protocol}' are switched off on this server: they need --allow remote-drives`,
     { metadata: { setting: '--allow remote-drives' } },

@@ -17,9 +17,12 @@ export interface NodeFile {
   readonly kind: 'file' | 'block';
 }
 
+/** Writes a node for bytes that are not in a file. */
+export type NodeWriter = (name: string, options: Readonly<Record<string, unknown>>) => BlockNode;
+
 /** One image of a chain as qemu is to see it. */
 export interface NodeLink {
-  readonly file: NodeFile;
+  readonly file: NodeFile | NodeWriter;
   readonly format: ImageFormat;
   readonly dataFile: NodeFile | undefined;
 }
@@ -79,8 +82,9 @@ export function blockNodesOf(nodes: DriveNodes): BlockNode[] {
   return added;
 }
 
-function fileNode(name: string, file: NodeFile, options: Readonly<Record<string, unknown>>): BlockNode {
-  return { driver: file.kind === 'block' ? 'host_device' : 'file', 'node-name': name, filename: file.path, ...options };
+function fileNode(name: string, file: NodeFile | NodeWriter, { locking, ...options }: Readonly<Record<string, unknown>>): BlockNode {
+  if (typeof file === 'function') return file(name, options);
+  return { driver: file.kind === 'block' ? 'host_device' : 'file', 'node-name': name, filename: file.path, locking, ...options };
 }
 
 /** Options that hold on every node from the device down to the file, as `-drive` would set them. */

@@ -1,4 +1,5 @@
 /** A drive as a session's configuration states it. */
+import type { RemoteSource } from './remoteSource.js';
 
 export type CacheMode = 'writeback' | 'unsafe';
 export type Discard = 'disable' | 'enable' | 'besteffort';
@@ -7,13 +8,15 @@ export type Discard = 'disable' | 'enable' | 'besteffort';
 export type DriveSource =
   /** An image under an image root; `path` is the resolved absolute path. */
   | { readonly kind: 'file'; readonly path: string }
+  /** Bytes that a server on the network has. */
+  | { readonly kind: 'remote'; readonly remote: RemoteSource }
   /** An empty drive that vanishes with the session; `size` in bytes. */
   | { readonly kind: 'scratch'; readonly size: bigint };
 
 /** One attached image. */
 export interface Drive {
   readonly source: DriveSource;
-  /** `raw`, `qcow2`, ...; undefined: `qemu-img` probes it. */
+  /** `raw`, `qcow2`, ...; undefined: it is probed; never so of a remote drive. */
   readonly format: string | undefined;
   /** Writes go to an overlay that vanishes with the session. */
   readonly readonly: boolean;

@@ -10,6 +10,10 @@ import type { Drive } from './drive.js';
 import { DISCARD_FORMATS, type ImageFormat } from './formats.js';
 import { openImageChain, type ChainLink, type ImageChain } from './imageChain.js';
 import type { ForeignImageProbe } from './foreignProbe.js';
+import { remoteNode } from './remoteNodes.js';
+import { probeRemote } from './remoteProbe.js';
+import { createRemoteResources, type QemuObject, type RemoteResources } from './remoteResources.js';
+import { DISCARD_PROTOCOLS, remoteSubject, type RemoteSource } from './remoteSource.js';
 import { unusableImage } from './recognise.js';
 import { createOverlay, createScratchDisk, type TemporaryDisk } from './temporaryDisk.js';
 
@@ -29,6 +33,8 @@ export interface DriveContext {
 
 /** A drive that is ready for a `scsi-hd` device. */
 export interface PreparedDrive {
+  /** To be added before the nodes: what is secret in them. */
+  readonly objects: readonly QemuObject[];
   /** To be added in this order. */
   readonly blockNodes: readonly BlockNode[];
   /** What the device's `drive` is: `drive0`, ... */
@@ -56,8 +62,9 @@ export interface PreparedDrives {
    */
   explain(qemuMessage: string, drive?: PreparedDrive): GuestfsError | undefined;
   /**
-   * Closes the server's files. To be called as soon as qemu runs, and on failure:
-   * qemu's lock on an image lasts as long as the image is open here. Can be called twice.
+   * Closes the server's files, and removes the secrets of remote drives. To be called as soon as
+   * qemu has opened its drives, and on failure: qemu's lock on an image lasts as long as the
+   * image is open here. Can be called twice.
    */
   dispose(): Promise<void>;
 }
@@ -94,7 +101,8 @@ function nodePrefix(index: number, context: DriveContext): string {
 }
 
 interface OpenedDrive {
-  readonly chain: ImageChain | undefined;
+  readonly chain?: ImageChain;
+  readonly remote?: { readonly source: RemoteSource; readonly resources: RemoteResources };
   /** Overlay of a read-only drive, or the scratch disk. */
   readonly temporary: TemporaryDisk | undefined;
   close(): Promise<void>;
@@ -104,8 +112,9 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
   context.signal.throwIfAborted();
   if (drive.source.kind === 'scratch') {
     const scratch = await createScratchDisk(context.runDirectory, `${name}.img`, drive.source.size);
-    return { chain: undefined, temporary: scratch, close: () => scratch.handle.close() };
+    return { temporary: scratch, close: () => scratch.handle.close() };
   }
+  if (drive.source.kind === 'remote') return openRemote(drive, drive.source.remote, name, context);
   const chain = await openImageChain(drive.source.path, drive.format, drive.readonly ? 'read-only' : 'read-write', context.imageRoots);
   try {
     const [top] = chain.links;
@@ -123,6 +132,32 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
     };
   } catch (error) {
     await chain.close();
+    throw error;
+  }
+}
+
+async function openRemote(drive: Drive, source: RemoteSource, name: string, context: DriveContext): Promise<OpenedDrive> {
+  const subject = remoteSubject(source);
+  if (drive.format !== 'raw') {
+    throw unusableImage(subject, `is given as '${drive.format}', but what a server on the network says is never parsed here, since it could lead to files of this host: give format 'raw', or have an NBD server decode it ("qemu-nbd --format=${drive.format}")`);
+  }
+  if (drive.discard === 'enable' && !DISCARD_PROTOCOLS.has(source.protocol)) {
+    throw new GuestfsError('ENOTSUP', `discard cannot be enabled on this drive: protocol '${source.protocol}' does not support discard; 'besteffort' leaves it out where it is not`);
+  }
+  const resources = await createRemoteResources(source, name, context.runDirectory, context.imageRoots);
+  try {
+    const size = await probeRemote(source, resources, context.runDirectory, context.signal);
+    if (size === 0n) throw unusableImage(subject, 'is empty: a drive needs at least one sector');
+    const overlay = drive.readonly ? await createOverlay(context.runDirectory, `${name}.qcow2`, size) : undefined;
+    return {
+      remote: { source, resources },
+      temporary: overlay,
+      close: async () => {
+        await Promise.all([resources.close(), overlay?.handle.close()]);
+      },
+    };
+  } catch (error) {
+    await resources.close();
     throw error;
   }
 }
@@ -147,13 +182,18 @@ function describe(drive: Drive, opened: OpenedDrive, prefix: string, fdSets: FdS
     subjects.set(path, subject);
     return { path, kind: image.kind };
   };
-  const describeNodes = (subject: string, format: ImageFormat, chain: readonly NodeLink[], overlay: NodeFile | undefined): PreparedDrive => {
+  const describeNodes = (subject: string, format: ImageFormat, chain: readonly NodeLink[], overlay: NodeFile | undefined, objects: readonly QemuObject[] = []): PreparedDrive => {
     const blockNodes = blockNodesOf({ prefix, chain, overlay, drive });
     for (const node of blockNodes) subjects.set(node['node-name'], (typeof node['filename'] === 'string' && subjects.get(node['filename'])) || subject);
-    return { blockNodes, topNode: prefix, serial: drive.label, blockSize: drive.blockSize, format, subject };
+    return { objects, blockNodes, topNode: prefix, serial: drive.label, blockSize: drive.blockSize, format, subject };
   };
-  const { chain, temporary } = opened;
+  const { chain, remote, temporary } = opened;
   const temporaryFile = temporary && give({ handle: temporary.handle, kind: 'file' }, 'read-write', 'a temporary disk of the server');
+  if (remote !== undefined) {
+    const { source, resources } = remote;
+    const file = (name: string, options: Readonly<Record<string, unknown>>): BlockNode => remoteNode(source, name, resources, options);
+    return describeNodes(remoteSubject(source), 'raw', [{ file, format: 'raw', dataFile: undefined }], temporaryFile, resources.objects);
+  }
   if (chain === undefined) {
     const { format } = temporary as TemporaryDisk;
     return describeNodes('a scratch drive', format, [{ file: temporaryFile as NodeFile, format, dataFile: undefined }], undefined);

@@ -18,7 +18,10 @@ export interface Attachment {
 export async function attachDrives(monitor: QmpClient, { prepared, firstIndex, nodes }: Attachment, signal: AbortSignal): Promise<void> {
   const attach = async (drive: PreparedDrive, position: number): Promise<void> => {
     // Sent at once: qemu takes its commands in order.
-    const commands = nodes === 'add nodes' ? drive.blockNodes.map((node) => monitor.execute('blockdev-add', node, signal)) : [];
+    const commands = nodes === 'started with nodes' ? [] : [
+      ...drive.objects.map((object) => monitor.execute('object-add', object, signal)),
+      ...drive.blockNodes.map((node) => monitor.execute('blockdev-add', node, signal)),
+    ];
     commands.push(monitor.execute('device_add', { driver: 'scsi-hd', ...definedOnly(driveProperties(drive, firstIndex + position)) }, signal));
     // The first that fails is the one that tells why; those after it fail because of it.
     const failed = (await Promise.allSettled(commands)).find((one) => one.status === 'rejected');

@@ -75,9 +75,10 @@ async function boot(options: Required<ColdLauncherOptions>, config: LaunchConfig
     const qemu = await startQemu(command, { user: user && identityOf(user, ground), runDirectory: runDirectory.path, onConsole });
     undo.add('qemu', () => qemu.stop(0));
     await runDirectory.recordChild(qemu.pid);
-    // qemu has them now; an image is free again when qemu ends only if nobody else holds it open.
-    await Promise.all([drives.dispose(), opened.close(), ground.appliance.close()]);
+    await Promise.all([opened.close(), ground.appliance.close()]);
     const monitor = await connectMonitor(qemu, config, ground, drives, signal);
+    // qemu has opened them; an image is free again when qemu ends only if nobody else holds it open.
+    await drives.dispose();
     const timings = {
       prepareMs: Math.round(prepared - started),
       drivesMs: Math.round(attached - prepared),

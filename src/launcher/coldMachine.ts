@@ -36,6 +36,7 @@ export function addColdMachine(line: QemuCommandLine, config: LaunchConfig, part
     overlay: line.add(parts.overlay, 'read-write'),
   });
   parts.drives.forEach((drive, index) => {
+    for (const object of drive.objects) line.option('object', JSON.stringify(object));
     for (const node of drive.blockNodes) line.blockNode(node);
     line.device('scsi-hd', driveProperties(drive, index));
   });

@@ -114,6 +114,7 @@ export class RunningDrives implements MachineDrives {
     };
     await step(unplug(monitor, String(driveProperties(drive, index)['id']), signal));
     for (const node of [...drive.blockNodes].reverse()) await step(monitor.execute('blockdev-del', { 'node-name': node['node-name'] }, signal));
+    for (const { id } of drive.objects) await step(monitor.execute('object-del', { id }, signal));
     for (const { filename } of drive.blockNodes) {
       const set = typeof filename === 'string' ? FD_SET.exec(filename)?.[1] : undefined;
       if (set !== undefined) await step(monitor.execute('remove-fd', { 'fdset-id': Number(set) }, signal));

@@ -1,14 +1,22 @@
 /** For developers: the drives as the session has them. */
 import type { DebugLibraryActions } from '../../gen/libraryActions.js';
-import type { Drive } from '../images/drive.js';
+import type { Drive, DriveSource } from '../images/drive.js';
+
+function nameOf(source: DriveSource): string {
+  switch (source.kind) {
+    case 'file': return source.path;
+    case 'remote': return source.remote.name;
+    case 'scratch': return `(scratch, ${source.size} bytes)`;
+  }
+}
 
 /** In the library's form. */
 function describe(drive: Drive): string {
   return [
-    drive.source.kind === 'file' ? drive.source.path : `(scratch, ${drive.source.size} bytes)`,
+    nameOf(drive.source),
     ...(drive.readonly ? ['readonly'] : []),
     ...(drive.format === undefined ? [] : [`format=${drive.format}`]),
-    'protocol=file',
+    `protocol=${drive.source.kind === 'remote' ? drive.source.remote.protocol : 'file'}`,
     ...(drive.label === undefined ? [] : [`label=${drive.label}`]),
     ...(drive.cacheMode === 'writeback' ? [] : [`cache=${drive.cacheMode}`]),
     ...(drive.discard === 'disable' ? [] : [`discard=${drive.discard}`]),

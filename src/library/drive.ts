@@ -9,7 +9,7 @@ import type { LibraryContext } from './context.js';
 import { notOverNetwork } from './notOverNetwork.js';
 
 async function add({ session, policy, action, signal }: LibraryContext, filename: string, options: AddDriveOptions): Promise<Record<never, never>> {
-  await session.attachDrive(await driveFromRequest(filename, options, policy.imageRoots), action.name, signal);
+  await session.attachDrive(await driveFromRequest(filename, options, policy.imageRoots, policy.allowed.has('remote-drives')), action.name, signal);
   return {};
 }
 

@@ -64,8 +64,10 @@ export async function startQemu(command: QemuCommand, options: QemuStartOptions)
   const started = await startProcess('setpriv', [...privileges(options.user), '--', command.binary, ...command.args], {
     channels: Object.keys(CHANNEL_FDS).length,
     fds: command.fds,
-    env: { LC_ALL: 'C', TMPDIR: options.runDirectory },
-    cwd: '/',
+    // Libraries that look for a user's files, such as keys, find the machine's own.
+    env: { LC_ALL: 'C', TMPDIR: options.runDirectory, HOME: '.' },
+    // Its user may not look into the directories above; and the paths of sockets have to be short.
+    cwd: options.runDirectory,
   }).catch((error: unknown) => {
     throw new GuestfsError('QEMU_FAILED', `qemu cannot be started through setpriv: ${messageOf(error)}`, { cause: error });
   });

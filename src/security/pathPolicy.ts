@@ -145,6 +145,51 @@ export async function createImageFile(path: string, roots: ImageRoots): Promise<
   }
 }
 
+/** `O_PATH` of Linux: a reference to a file that can do nothing with it. */
+const O_PATH = 0o10000000;
+
+/** Names a socket that the client itself named. */
+function namingSocket(path: string): ImageNaming {
+  return { subject: `socket '${printable(path)}'` };
+}
+
+/**
+ * Finds the Unix socket that `path` means; the same rules hold as for images.
+ *
+ * @returns its real absolute path
+ * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING` or `IMAGE_UNUSABLE`
+ */
+export async function resolveSocketPath(path: string, roots: ImageRoots): Promise<string> {
+  const handle = await openSocket(path, roots);
+  try {
+    return await readlink(`/proc/self/fd/${handle.fd}`);
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * Finds a Unix socket and holds on to it: `/proc/self/fd/N` of the handle is what to connect to,
+ * whatever happens to the name.
+ *
+ * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING` or `IMAGE_UNUSABLE`
+ */
+export async function openSocket(path: string, roots: ImageRoots): Promise<FileHandle> {
+  const name = namingSocket(path);
+  const resolved = await resolveImagePath(path, roots, name);
+  const handle = await open(resolved, O_PATH | constants.O_NOFOLLOW).catch((error: unknown) => {
+    throw openFailure(error, 'read-only', name);
+  });
+  try {
+    await checkReached(handle, roots, name);
+    if (!(await handle.stat()).isSocket()) throw unusable(name, 'is not a socket');
+    return handle;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
 /** Where an open file really is, which must be under a root. */
 async function checkReached(handle: FileHandle, roots: ImageRoots, name: ImageNaming): Promise<string> {
   const reached = await readlink(`/proc/self/fd/${handle.fd}`);

@@ -45,7 +45,10 @@ export async function startClone(source: CloneSource, options: CloneOptions, lau
   const started = performance.now();
   const clone = await restoreClone(source, options, launch, async (line, runDirectory) => {
     const prepared = await prepareDrives(config.drives, { runDirectory: runDirectory.path, fdSets: line, imageRoots: options.imageRoots, signal, probe: options.groundwork.imageProbe });
-    for (const drive of prepared.drives) for (const node of drive.blockNodes) line.blockNode(node);
+    for (const drive of prepared.drives) {
+      for (const object of drive.objects) line.option('object', JSON.stringify(object));
+      for (const node of drive.blockNodes) line.blockNode(node);
+    }
     return prepared;
   });
   const { drives, openedAt } = clone;

@@ -115,9 +115,10 @@ export async function restoreClone<Drives extends PreparedDrives | void>(
     const qemu = await startQemu(command, { user: user && identityOf(user, ground), runDirectory: runDirectory.path, onConsole });
     undo.add('qemu', () => qemu.stop(0));
     await runDirectory.recordChild(qemu.pid);
-    // qemu has them now; an image is free again when qemu ends only if nobody else holds it open.
-    await Promise.all([drives?.dispose(), bootFiles.close(), state.close(), overlay.close()]);
+    await Promise.all([bootFiles.close(), state.close(), overlay.close()]);
     const monitor = await connectMonitor(qemu, config, ground, drives ?? undefined, signal);
+    // qemu has opened them; an image is free again when qemu ends only if nobody else holds it open.
+    await drives?.dispose();
     const connection = DaemonConnection.resume(qemu.daemon, { onProgress: () => undefined });
     await orCloneFailed(restoreState({ monitor, signal }, stateFd), signal, qemu);
     return { drives, openedAt, qemu, monitor, connection, runDirectory, directory, undo };

@@ -87,7 +87,7 @@ describe('the command line of a cold machine', () => {
   });
 
   it('has each drive on the target of its place, with its label and block size', () => {
-    const drive = (name: string) => ({ blockNodes: [{ driver: 'raw', 'node-name': name }], topNode: name, format: 'raw' as const, subject: name });
+    const drive = (name: string) => ({ objects: [], blockNodes: [{ driver: 'raw', 'node-name': name }], topNode: name, format: 'raw' as const, subject: name });
     const { args } = commandOf({}, [
       { ...drive('drive0'), serial: 'a,b', blockSize: undefined },
       { ...drive('drive1'), serial: undefined, blockSize: 4096 },

@@ -1,0 +1,104 @@
+/**
+ * Asks qemu about a drive without a machine. Parsers of images and protocols are what attackers
+ * aim at, so the one that runs here has nothing to give: no other user's rights, qemu's system
+ * call filter, limits of memory and time, and only what it is handed.
+ */
+import { runTool } from '../common/subprocess.js';
+
+/** What it runs with, every time. */
+export interface IsolationSettings {
+  /** Name or path of a qemu system emulator. */
+  readonly qemuBinary: string;
+  /** Unprivileged user for it, when the server is root. */
+  readonly user: { readonly uid: number; readonly gid: number } | undefined;
+  /** The emulator's `-sandbox` works; taken as true when left out. */
+  readonly sandbox?: boolean;
+}
+
+/** One run. */
+export interface IsolatedRun {
+  /** More arguments of qemu. */
+  readonly args: readonly string[];
+  /** For its monitor; it is greeted before and asked to quit after them. */
+  readonly commands: readonly { readonly execute: string; readonly arguments?: object }[];
+  /** Descriptors that it gets as 3, 4, ... */
+  readonly fds: readonly number[];
+  /** Where it runs and looks for its user's files; the server's directory, and none, when left out. */
+  readonly directory?: string;
+  readonly memoryBytes: number;
+  readonly wallClockMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** What came of a run. */
+export interface IsolatedResult {
+  /** It took too long. */
+  readonly overLimit: boolean;
+  /** The first thing that its monitor said was wrong. */
+  readonly failure: string | undefined;
+  /** `virtual-size` of the node that was named `image`, bytes. */
+  readonly size: bigint | undefined;
+  /** The last line of its standard error. */
+  readonly lastMessage: string;
+}
+
+const CPU_SECONDS = 10;
+const MAX_OUTPUT_BYTES = 1 << 20;
+
+/** Runs qemu; afterwards nothing of it is left. */
+export async function runIsolatedQemu(settings: IsolationSettings, run: IsolatedRun): Promise<IsolatedResult> {
+  const [command, ...args] = commandLine(settings, run);
+  const query = { execute: 'query-named-block-nodes', arguments: { flat: true } };
+  const { overLimit, stdout, stderr } = await runTool(command as string, args, {
+    input: [{ execute: 'qmp_capabilities' }, ...run.commands, query, { execute: 'quit' }].map((one) => JSON.stringify(one)).join('\n'),
+    fds: run.fds,
+    ...(run.directory === undefined ? {} : { cwd: run.directory, env: { HOME: '.' } }),
+    timeoutMs: run.wallClockMs,
+    maxOutputBytes: MAX_OUTPUT_BYTES,
+    signal: run.signal,
+  });
+  const answers = stdout.split('\n').flatMap((line) => parseLine(line));
+  return {
+    overLimit,
+    failure: answers.map((answer) => answer.error?.desc).find((text) => typeof text === 'string'),
+    size: sizeOfImage(answers),
+    lastMessage: stderr.trim().split('\n').at(-1) ?? '',
+  };
+}
+
+function commandLine({ qemuBinary, user, sandbox = true }: IsolationSettings, run: IsolatedRun): string[] {
+  return [
+    ...['prlimit', `--as=${run.memoryBytes}`, `--cpu=${CPU_SECONDS}`, '--core=0'],
+    ...(user === undefined ? [] : ['setpriv', `--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups', '--no-new-privs']),
+    ...[qemuBinary, '-machine', 'none', '-nodefaults', '-no-user-config', '-display', 'none', '-S'],
+    // Its translation buffer alone would be a gigabyte.
+    ...['-accel', 'tcg,tb-size=1'],
+    ...(sandbox ? ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'] : []),
+    ...run.args,
+    ...['-qmp', 'stdio'],
+  ];
+}
+
+interface Answer {
+  readonly error?: { readonly desc?: unknown };
+  readonly return?: unknown;
+}
+
+function parseLine(line: string): Answer[] {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === 'object' && value !== null ? [value] : [];
+  } catch {
+    return [];
+  }
+}
+
+function sizeOfImage(answers: readonly Answer[]): bigint | undefined {
+  for (const answer of answers) {
+    if (!Array.isArray(answer.return)) continue;
+    const node = (answer.return as { 'node-name'?: unknown; image?: { 'virtual-size'?: unknown } }[]).find((one) => one['node-name'] === 'image');
+    const size = node?.image?.['virtual-size'];
+    if (typeof size === 'number' && size >= 0 && Number.isSafeInteger(size)) return BigInt(size);
+  }
+  return undefined;
+}

@@ -1,0 +1,91 @@
+/** Writes network drives as qemu's protocol nodes: structured, so that no text of a client is parsed as a file name. */
+import type { BlockNode } from './blockNodes.js';
+import { hostAndPort, type RemoteProtocol, type RemoteServer, type RemoteSource } from './remoteSource.js';
+
+/** How qemu is to reach a source: what its machine was given for that. */
+export interface RemoteAccess {
+  /** Id of the object with the secret; undefined when there is none. */
+  readonly secretId: string | undefined;
+  /** Name of the socket in the machine's own directory, where qemu runs, that stands for a server's. */
+  socketFor(server: RemoteServer & { readonly transport: 'unix' }): string;
+}
+
+/** Ports of protocols whose nodes must name one. */
+const NBD_PORT = 10809;
+const SSH_PORT = 22;
+const GLUSTER_PORT = 24007;
+
+/** The node for the bytes of a source, with further options of any node. */
+export function remoteNode(source: RemoteSource, name: string, access: RemoteAccess, options: Readonly<Record<string, unknown>>): BlockNode {
+  return { driver: source.protocol, 'node-name': name, ...definedOnly(NODES[source.protocol](source, access)), ...options };
+}
+
+type Write = (source: RemoteSource, access: RemoteAccess) => Record<string, unknown>;
+
+const curl: Write = (source, { secretId }) => ({
+  url: `${source.protocol}://${hostAndPort(tcp(source))}${escapePath(source.name)}`,
+  username: source.username,
+  'password-secret': secretId,
+});
+
+const NODES: Readonly<Record<RemoteProtocol, Write>> = {
+  nbd: (source, access) => ({
+    server: socketAddress(source.servers[0] as RemoteServer, NBD_PORT, access),
+    export: source.name === '' ? undefined : source.name,
+  }),
+  http: curl,
+  https: curl,
+  ftp: curl,
+  ftps: curl,
+  ssh: (source) => {
+    const { host, port } = tcp(source);
+    return {
+      server: { host, port: String(port ?? SSH_PORT) },
+      path: source.name,
+      user: source.username,
+      // Also the default, but not one to depend on.
+      'host-key-check': { mode: 'known_hosts' },
+    };
+  },
+  iscsi: (source, { secretId }) => {
+    const [target, unit = '0'] = source.name.split('/');
+    return { transport: 'tcp', portal: hostAndPort(tcp(source)), target, lun: Number(unit), user: source.username, 'password-secret': secretId };
+  },
+  rbd: (source, { secretId }) => {
+    const [, path = '', snapshot] = /^([^@]*)(?:@(.*))?$/s.exec(source.name) ?? [];
+    const parts = path.split('/');
+    return {
+      pool: parts[0],
+      namespace: parts.length === 3 ? parts[1] : undefined,
+      image: parts.at(-1),
+      snapshot,
+      user: source.username,
+      'auth-client-required': source.username === undefined && source.secret === undefined ? ['none'] : ['cephx', 'none'],
+      'key-secret': secretId,
+      server: source.servers.length === 0 ? undefined : source.servers.map((server) => ({ host: (server as RemoteServer & { transport: 'tcp' }).host, port: String((server as RemoteServer & { transport: 'tcp' }).port) })),
+    };
+  },
+  gluster: (source, access) => {
+    const [, volume, path] = /^([^/]+)\/(.*)$/s.exec(source.name) ?? [];
+    return { volume, path, server: source.servers.map((server) => socketAddress(server, GLUSTER_PORT, access)) };
+  },
+};
+
+/** The one server of a protocol that has no sockets: its checks saw to that. */
+function tcp({ servers }: RemoteSource): RemoteServer & { readonly transport: 'tcp' } {
+  return servers[0] as RemoteServer & { readonly transport: 'tcp' };
+}
+
+function socketAddress(server: RemoteServer, port: number, access: RemoteAccess): Record<string, unknown> {
+  if (server.transport === 'unix') return { type: 'unix', path: access.socketFor(server) };
+  return { type: 'inet', host: server.host, port: String(server.port ?? port) };
+}
+
+/** A path is bytes to its server: what means something in an URI is escaped, as by the library. */
+function escapePath(path: string): string {
+  return encodeURIComponent(path).replace(/%(2F|3B|40|26|3D|2B|24|2C)/g, (escape) => decodeURIComponent(escape));
+}
+
+function definedOnly(values: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+}

@@ -1,0 +1,87 @@
+/**
+ * What a machine needs to reach network drives and must not find in its command line:
+ * secrets, keys, and sockets. All of it is in the machine's private directory, for as
+ * long as qemu takes to open its drives.
+ */
+import { chown, mkdir, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { GuestfsError } from '../common/errors.js';
+import type { ImageRoots } from '../security/pathPolicy.js';
+import type { RemoteAccess } from './remoteNodes.js';
+import type { RemoteServer, RemoteSource } from './remoteSource.js';
+import { relaySocket, type SocketRelay } from './socketRelay.js';
+
+/** Arguments of one `object-add`, or of `-object` as JSON. */
+export type QemuObject = Readonly<Record<string, string>> & { readonly 'qom-type': string; readonly id: string };
+
+/** The resources of one drive. */
+export interface RemoteResources extends RemoteAccess {
+  /** To be added before the drive's nodes. */
+  readonly objects: readonly QemuObject[];
+  /** Takes everything away; connections that are open go on. Can be called twice. */
+  close(): Promise<void>;
+}
+
+/**
+ * Makes the resources of one drive.
+ * @param prefix starts names of files and objects
+ * @throws GuestfsError those of {@link relaySocket}; `ENOTSUP` for a key that qemu would not find
+ */
+export async function createRemoteResources(source: RemoteSource, prefix: string, runDirectory: string, roots: ImageRoots): Promise<RemoteResources> {
+  const owner = await stat(runDirectory);
+  const files: string[] = [];
+  const relays: SocketRelay[] = [];
+  const sockets = new Map<RemoteServer, string>();
+  const close = async (): Promise<void> => {
+    await Promise.all([...files.map((path) => rm(path, { force: true })), ...relays.map((relay) => relay.close())]);
+  };
+  /** Read by qemu in its directory, as its own user: it may not look into the directories above. */
+  const give = async (name: string, contents: string): Promise<string> => {
+    const path = join(runDirectory, name);
+    files.push(path);
+    await writeFile(path, contents, { flag: 'wx', mode: 0o600 });
+    await chown(path, owner.uid, owner.gid);
+    return name;
+  };
+  try {
+    for (const server of source.servers) {
+      if (server.transport !== 'unix') continue;
+      const name = `${prefix}-${relays.length}.sock`;
+      relays.push(await relaySocket(server.path, runDirectory, name, roots));
+      sockets.set(server, name);
+    }
+    const objects: QemuObject[] = [];
+    if (source.secret !== undefined && source.protocol === 'ssh') {
+      await giveSshKey(source.secret, prefix, runDirectory, owner, give);
+    } else if (source.secret !== undefined) {
+      const format = source.protocol === 'rbd' ? 'base64' : 'raw';
+      objects.push({ 'qom-type': 'secret', id: `${prefix}-secret`, format, file: await give(`${prefix}.secret`, source.secret) });
+    }
+    return { objects, secretId: objects[0]?.id, socketFor: (server) => sockets.get(server) as string, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Names under which libssh looks for a key in its user's directory. */
+const SSH_KEYS = ['id_ed25519', 'id_ecdsa', 'id_rsa'] as const;
+
+async function giveSshKey(key: string, prefix: string, runDirectory: string, owner: { readonly uid: number; readonly gid: number }, give: (name: string, contents: string) => Promise<string>): Promise<void> {
+  // libssh asks the system for the directory of a user with a name, and HOME only for one without.
+  if (process.geteuid?.() === owner.uid) {
+    throw new GuestfsError('ENOTSUP', 'ssh: this server does not run as root, so qemu takes the keys of its user, and a drive cannot bring its own: leave secret out');
+  }
+  const directory = join(runDirectory, '.ssh');
+  await mkdir(directory, { mode: 0o700, recursive: true });
+  await chown(directory, owner.uid, owner.gid);
+  for (const name of SSH_KEYS) {
+    try {
+      await give(join('.ssh', name), key.endsWith('\n') ? key : `${key}\n`);
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    }
+  }
+  throw new GuestfsError('ENOTSUP', `ssh: ${prefix} is one drive too many with a key of its own: a session has at most ${SSH_KEYS.length}`);
+}

@@ -17,7 +17,7 @@ const MEMORY_BYTES = 4 * 2 ** 30;
 
 /** Protocols whose drivers Debian packages apart from qemu. */
 const EXTRA_PROTOCOLS: ReadonlySet<RemoteProtocol> = new Set(['http', 'https', 'ftp', 'ftps', 'ssh', 'iscsi', 'rbd', 'gluster']);
-export const EXTRA_PACKAGE = 'qemu-block-extra';
+const EXTRA_PACKAGE = 'qemu-block-extra';
 
 /**
  * The size of a source, bytes.
@@ -52,7 +52,7 @@ export async function probeRemote(source: RemoteSource, resources: RemoteResourc
 /** qemu's words, and what to do where they do not say it. */
 function explain(failure: string, protocol: RemoteProtocol): string {
   const words = failure.slice(0, 300);
-  if (EXTRA_PROTOCOLS.has(protocol) && /unknown driver|unknown protocol|module|not accept value/i.test(words)) {
+  if (EXTRA_PROTOCOLS.has(protocol) && /unknown driver|does not accept value/i.test(words)) {
     return `the server's qemu has no driver for '${protocol}'; on Debian and Ubuntu, the package ${EXTRA_PACKAGE} has it (${words})`;
   }
   return words;

@@ -24,6 +24,8 @@ const SUITE = 'bookworm';
 const LENGTH = 60;
 const SIZE_MIB = { first: 200, second: 48 };
 const SHRINKING_LIMIT = 60;
+/** Many times what any of the calls takes, milliseconds. */
+const CALL_LIMIT_MS = 90_000;
 
 const seed = Number(process.env['GUESTFS_GRPC_DIFFERENTIAL_SEED'] ?? randomInt(1_000_000));
 /** Of 2,220 calls. */
@@ -56,11 +58,24 @@ describeWhen('this service and the C library', appliance === undefined ? `there 
     end.abort();
   });
 
+  const both = async (call: Call): Promise<readonly [Outcome, Outcome]> => {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(new Error(`seed ${seed}: ${show(call)} does not end`)), CALL_LIMIT_MS);
+    });
+    const [service, library] = peers;
+    try {
+      return await Promise.race([Promise.all([service.do(call), library.do(call)]), late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+
   /** The first call of which not the same comes on both sides. */
   const firstDifference = async ({ beginning }: Domain, sequence: readonly Call[]): Promise<Difference | undefined> => {
-    for (const call of beginning) await Promise.all(peers.map((peer) => peer.do(call)));
+    for (const call of beginning) await both(call);
     for (const call of sequence) {
-      const [ours, theirs] = await Promise.all(peers.map((peer) => peer.do(call))) as [Outcome, Outcome];
+      const [ours, theirs] = await both(call);
       calls += 1;
       if (!agree(call, ours, theirs)) return { call, ours, theirs };
     }

@@ -49,8 +49,11 @@ const ASKING: readonly ((random: Random) => Call)[] = [
   (random) => make('lchown', { owner: random.of(0, 1000), group: random.of(0, 5), path: path(random) }),
   (random) => make('umask', { mask: random.of(0, 0o22, 0o77, -1, 0o1000) }),
   () => make('get_umask'),
-  (random) => make('mknod', { mode: random.of(0o100644, 0o20644, 0o60600, 0o10600, -1), devmajor: random.of(1, 8), devminor: random.of(3, 0), path: path(random) }),
-  (random) => make('mkfifo', { mode: random.of(0o644, -1), path: path(random) }),
+  (random) => make('mknod', { mode: random.of(0o100644, 0o20644, -1), devmajor: 1, devminor: 3, path: path(random) }),
+  // Where nobody opens it: that would never end.
+  (random) => make('mkfifo', { mode: random.of(0o644, -1), path: random.of('/fifo', '/dir/fifo', '/nosuch/fifo', 'fifo') }),
+  (random) => make('is_fifo', { path: random.of('/fifo', '/dir/fifo') }),
+  (random) => make('lstatns', { path: random.of('/fifo', '/dir/fifo') }),
   (random) => make('mknod_c', { mode: 0o600, devmajor: 1, devminor: 3, path: path(random) }),
   (random) => make('getxattr', { path: path(random), name: random.of(...XATTRS) }),
   (random) => make('removexattr', { xattr: random.of(...XATTRS), path: path(random) }),

@@ -17,6 +17,7 @@ const UNFORESEEABLE: readonly { readonly reason: string; readonly fields: RegExp
 const TEXTS: readonly { readonly reason: string; readonly pattern: RegExp; readonly replacement: string }[] = [
   { reason: 'UUIDs are random', pattern: /\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/gi, replacement: '<UUID>' },
   { reason: 'so are those of LVM', pattern: /\b[0-9A-Za-z]{6}(-[0-9A-Za-z]{4}){5}-[0-9A-Za-z]{6}\b/g, replacement: '<LVM UUID>' },
+  { reason: 'which it writes without dashes, too', pattern: /\b[0-9A-Za-z]{32}\b/g, replacement: '<LVM UUID>' },
   { reason: 'processes are numbered as they come', pattern: /\bpid \d+/gi, replacement: 'pid <number>' },
   { reason: 'a boot finds disks in any order, and tools tell the kernel\'s names', pattern: /\bdm-\d+\b/g, replacement: 'dm-<number>' },
 ];

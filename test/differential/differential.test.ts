@@ -4,7 +4,7 @@
  */
 import { randomInt } from 'node:crypto';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it, jest } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { builtAppliance, describeWhen } from '../support/appliance.js';
 import { emptyImage } from '../support/diskImages.js';
 import { serverForTests } from '../support/scene.js';
@@ -27,7 +27,11 @@ const SHRINKING_LIMIT = 60;
 /** Many times what any of the calls takes, milliseconds. */
 const CALL_LIMIT_MS = 90_000;
 
-const seed = Number(process.env['GUESTFS_GRPC_DIFFERENTIAL_SEED'] ?? randomInt(1_000_000));
+/** What a change is tested by must not depend on luck; who looks for more takes another. */
+const USUAL_SEED = '1';
+
+const asked = process.env['GUESTFS_GRPC_DIFFERENTIAL_SEED'] ?? USUAL_SEED;
+const seed = asked === 'random' ? randomInt(1_000_000) : Number(asked);
 /** Of 2,220 calls. */
 const times = Number(process.env['GUESTFS_GRPC_DIFFERENTIAL_TIMES'] ?? 1);
 const sequences: readonly { readonly domain: Domain; readonly count: number }[] = [{ domain: files, count: 28 * times }, { domain: disks, count: 6 * times }, { domain: btrfs, count: 3 * times }];
@@ -43,59 +47,63 @@ jest.setTimeout(20 * 60_000);
 const appliance = builtAppliance(SUITE);
 describeWhen('this service and the C library', appliance === undefined ? `there is no appliance: npm run appliance -- --suite ${SUITE}` : undefined, () => {
   const scene = serverForTests({ flags: ['--appliance', appliance ?? ''] });
-  const end = new AbortController();
-  let peers: readonly [ServicePeer, LibraryPeer];
-  let calls = 0;
 
-  beforeAll(async () => {
-    process.stderr.write(`differential test: seed ${seed}\n`);
-    const images = (side: string): string[] => Object.entries(SIZE_MIB).map(([name, size]) => emptyImage(join(scene.server.images, `${side}-${name}.img`), size));
-    const service = await ServicePeer.launch(scene.client, images('ours'));
-    peers = [service, await LibraryPeer.launch({ LIBGUESTFS_PATH: appliance ?? '', LIBGUESTFS_CACHEDIR: scene.server.images }, images('theirs'), end.signal)];
-  });
-  afterAll(async () => {
-    for (const peer of peers as readonly Peer[]) await peer.close();
-    end.abort();
-  });
+  // Ends before the server does.
+  describe('on twin images', () => {
+    const end = new AbortController();
+    let peers: readonly [ServicePeer, LibraryPeer];
+    let calls = 0;
 
-  const both = async (call: Call): Promise<readonly [Outcome, Outcome]> => {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new Error(`seed ${seed}: ${show(call)} does not end`)), CALL_LIMIT_MS);
+    beforeAll(async () => {
+      process.stderr.write(`differential test: seed ${seed}\n`);
+      const images = (side: string): string[] => Object.entries(SIZE_MIB).map(([name, size]) => emptyImage(join(scene.server.images, `${side}-${name}.img`), size));
+      const service = await ServicePeer.launch(scene.client, images('ours'));
+      peers = [service, await LibraryPeer.launch({ LIBGUESTFS_PATH: appliance ?? '', LIBGUESTFS_CACHEDIR: scene.server.images }, images('theirs'), end.signal)];
     });
-    const [service, library] = peers;
-    try {
-      return await Promise.race([Promise.all([service.do(call), library.do(call)]), late]);
-    } finally {
-      clearTimeout(timer);
-    }
-  };
+    afterAll(async () => {
+      for (const peer of peers as readonly Peer[]) await peer.close();
+      end.abort();
+    });
 
-  /** The first call of which not the same comes on both sides. */
-  const firstDifference = async ({ beginning }: Domain, sequence: readonly Call[]): Promise<Difference | undefined> => {
-    for (const call of beginning) await both(call);
-    for (const call of sequence) {
-      const [ours, theirs] = await both(call);
-      calls += 1;
-      if (!agree(call, ours, theirs)) return { call, ours, theirs };
-    }
-    return undefined;
-  };
+    const both = async (call: Call): Promise<readonly [Outcome, Outcome]> => {
+      let timer: NodeJS.Timeout | undefined;
+      const late = new Promise<never>((_resolve, reject) => {
+        timer = setTimeout(() => reject(new Error(`seed ${seed}: ${show(call)} does not end`)), CALL_LIMIT_MS);
+      });
+      const [service, library] = peers;
+      try {
+        return await Promise.race([Promise.all([service.do(call), library.do(call)]), late]);
+      } finally {
+        clearTimeout(timer);
+      }
+    };
 
-  it.each(sequences)('agree on $domain.name', async ({ domain, count }) => {
-    const random = new Random(seed);
-    for (let number = 0; number < count; number += 1) {
-      const sequence = Array.from({ length: LENGTH }, () => domain.call(random));
-      const difference = await firstDifference(domain, sequence);
-      if (difference === undefined) continue;
-      const failing = sequence.slice(0, sequence.indexOf(difference.call) + 1);
-      const short = await shrink(failing, async (fewer) => (await firstDifference(domain, fewer))?.call === difference.call, SHRINKING_LIMIT);
-      throw new Error(`seed ${seed}, ${domain.name}, sequence ${number}: after ${calls} calls, the two differ.\n\n${short.map(show).join('\n')}\n\nours:   ${JSON.stringify(difference.ours)}\ntheirs: ${JSON.stringify(difference.theirs)}\n`);
-    }
-  });
+    /** The first call of which not the same comes on both sides. */
+    const firstDifference = async ({ beginning }: Domain, sequence: readonly Call[]): Promise<Difference | undefined> => {
+      for (const call of beginning) await both(call);
+      for (const call of sequence) {
+        const [ours, theirs] = await both(call);
+        calls += 1;
+        if (!agree(call, ours, theirs)) return { call, ours, theirs };
+      }
+      return undefined;
+    };
 
-  it('were asked often enough', () => {
-    process.stderr.write(`differential test: ${calls} calls, seed ${seed}\n`);
-    expect(calls).toBeGreaterThanOrEqual(2000);
+    it.each(sequences)('agree on $domain.name', async ({ domain, count }) => {
+      const random = new Random(seed);
+      for (let number = 0; number < count; number += 1) {
+        const sequence = Array.from({ length: LENGTH }, () => domain.call(random));
+        const difference = await firstDifference(domain, sequence);
+        if (difference === undefined) continue;
+        const failing = sequence.slice(0, sequence.indexOf(difference.call) + 1);
+        const short = await shrink(failing, async (fewer) => (await firstDifference(domain, fewer))?.call === difference.call, SHRINKING_LIMIT);
+        throw new Error(`seed ${seed}, ${domain.name}, sequence ${number}: after ${calls} calls, the two differ.\n\n${short.map(show).join('\n')}\n\nours:   ${JSON.stringify(difference.ours)}\ntheirs: ${JSON.stringify(difference.theirs)}\n`);
+      }
+    });
+
+    it('were asked often enough', () => {
+      process.stderr.write(`differential test: ${calls} calls, seed ${seed}\n`);
+      expect(calls).toBeGreaterThanOrEqual(2000);
+    });
   });
 });

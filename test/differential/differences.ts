@@ -44,11 +44,15 @@ function foreseeable(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, UNFORESEEABLE.some(({ fields }) => fields.test(key)) ? '<unforeseeable>' : foreseeable(one)]));
 }
 
+/** Characters that this service writes out in its messages, which may end up in a terminal. */
+// eslint-disable-next-line no-control-regex -- they are what is looked for
+const CONTROL = /[\0-\x08\x0b-\x1f\x7f]/g;
+
 /** Without the names of actions, and of the daemon's functions for them, with which the library begins: its own, or of those that it is made from. */
 function words(message: string): string {
   let left = message;
   for (let name = firstWord(left); name !== undefined && ACTIONS.has(name.replace(/^do_/, '').replace(/_stub$/, '').replace(/_opts$/, '')); name = firstWord(left)) left = left.slice(name.length + 2);
-  return foreseeableText(left).trim();
+  return foreseeableText(left.replace(CONTROL, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`)).trim();
 }
 
 function firstWord(message: string): string | undefined {

@@ -45,7 +45,6 @@ function foreseeable(value: unknown): unknown {
 }
 
 /** Characters that this service writes out in its messages, which may end up in a terminal. */
-// eslint-disable-next-line no-control-regex -- they are what is looked for
 const CONTROL = /[\0-\x08\x0b-\x1f\x7f]/g;
 
 /** Without the names of actions, and of the daemon's functions for them, with which the library begins: its own, or of those that it is made from. */

@@ -1,4 +1,5 @@
 /** Whatever a client gets wrong: a precise status, a message that a stranger understands, and the session still good. */
+import { randomUUID } from 'node:crypto';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Metadata, status } from '@grpc/grpc-js';
@@ -21,11 +22,13 @@ const UPLOAD = '/guestfs.v1.TransferService/Upload';
 
 const actions = areas.filter((area) => area.name !== 'debug').flatMap((area) => area.actions).filter(hasRpc);
 
-/** Calls an action in whatever way it is called, with empty arguments. */
+/** Calls an action in whatever way it is called, with empty arguments, but for those that are refused in any state. */
 async function failureOfAction(session: SessionClient, action: ActionDef): Promise<CallFailure> {
-  if (isFileIn(action)) return failureOf(session.upload(action.name, {}, []), action.name);
-  if (isFileOut(action)) return failureOf(session.download(action.name, {}), action.name);
-  return session.failure(action.name);
+  const guids = action.args.filter((argument) => 'kind' in argument && argument.kind === 'guid').map(({ name }) => [name, randomUUID()]);
+  const given = Object.fromEntries(guids) as Record<string, string>;
+  if (isFileIn(action)) return failureOf(session.upload(action.name, given, []), action.name);
+  if (isFileOut(action)) return failureOf(session.download(action.name, given), action.name);
+  return session.failure(action.name, given);
 }
 
 function metadataWith(...ids: string[]): Metadata {

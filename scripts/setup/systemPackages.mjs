@@ -9,6 +9,19 @@ const APT_ENVIRONMENT = ['DEBIAN_FRONTEND=noninteractive', 'NEEDRESTART_SUSPEND=
 /** Another apt may be at work, for example the one that looks for updates. */
 const APT_OPTIONS = ['-o', 'DPkg::Lock::Timeout=300', '-o', 'Acquire::Retries=3', '-q'];
 
+/**
+ * apt-get that starts no services: the tests start what they need by themselves, and nobody who runs
+ * them has asked for a web server. Packages ask this policy before they start one (Debian Policy, 9.3.3.2).
+ */
+const APT_GET = `policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  trap 'rm -f "$policy"' EXIT
+  trap 'exit 1' HUP INT TERM
+  printf '#!/bin/sh\\nexit 101\\n' >"$policy"
+  chmod 755 "$policy"
+fi
+apt-get "$@"`;
+
 /** In dpkg-query's own notation. */
 // eslint-disable-next-line no-template-curly-in-string
 const DPKG_FORMAT = '--showformat=${db:Status-Status} ${Package}\\n';
@@ -48,7 +61,7 @@ async function ensureByApt(wanted) {
   }
   say(`installing system packages: ${missing.join(' ')}`);
   /** @param {string[]} args */
-  const apt = (...args) => run([...(root ? [] : ['sudo']), 'env', ...APT_ENVIRONMENT, 'apt-get', ...APT_OPTIONS, ...args]);
+  const apt = (...args) => run([...(root ? [] : ['sudo']), 'env', ...APT_ENVIRONMENT, 'sh', '-c', APT_GET, 'apt-get', ...APT_OPTIONS, ...args]);
   await apt('update');
   await apt('install', '--yes', '--no-install-recommends', ...missing);
 }

@@ -49,6 +49,7 @@ export const systemPackages = [
   { name: 'libwin-hivex-perl', for: ['test'], why: 'makes registry hives', programs: ['hivexregedit'] },
   { name: 'rpm', for: ['test'], why: "makes RPM's package databases", programs: ['rpm', 'rpmbuild'] },
   { name: 'dosfstools', for: ['test'], why: 'makes FAT file systems', programs: ['mkfs.vfat'] },
+  { name: 'libvirt-clients', for: ['test'], why: 'knows the domains of libvirt', programs: ['virsh'] },
   { name: 'nbdkit', for: ['test'], why: 'serves drives over NBD', programs: ['nbdkit'] },
   { name: 'nginx-light', for: ['test'], why: 'serves drives over HTTP', programs: ['nginx'] },
   { name: 'openssh-server', for: ['test'], why: 'serves drives over SSH', programs: ['sshd'] },

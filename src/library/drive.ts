@@ -6,6 +6,7 @@ import { diskFormat, diskHasBackingFile, diskVirtualSize, type DiskQueryContext 
 import { requireAllowed } from '../security/policy.js';
 import { MAX_DRIVES } from '../session/session.js';
 import type { LibraryContext } from './context.js';
+import { addDomain } from './domain/addDomain.js';
 import { notOverNetwork } from './notOverNetwork.js';
 
 async function add({ session, policy, action, signal }: LibraryContext, filename: string, options: AddDriveOptions): Promise<Record<never, never>> {
@@ -28,13 +29,10 @@ export const driveActions: DriveLibraryActions = {
     await session.attachDrive(scratchDriveFromRequest(size, options), action.name, signal);
     return {};
   },
-  add_domain: async ({ action, policy }) => {
-    requireAllowed(policy, 'host-actions', action.name);
-    throw notOverNetwork(action.name, 'this server does not ask libvirt for the disks of a domain', 'list them with "virsh domblklist", and add each with AddDrive');
-  },
+  add_domain: async (context, request) => ({ nrdisks: await addDomain(context, request) }),
   add_libvirt_dom: async ({ action, policy }) => {
     requireAllowed(policy, 'host-actions', action.name);
-    throw notOverNetwork(action.name, 'it takes a pointer into the memory of a client of libvirt', 'add each disk of the domain with AddDrive');
+    throw notOverNetwork(action.name, 'it takes a pointer into the memory of a client of libvirt', 'name the domain to AddDomain, or add each of its disks with AddDrive');
   },
   remove_drive: async ({ action, session, signal }, { label }) => {
     await session.removeDrive(label, action.name, signal);

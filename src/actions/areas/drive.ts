@@ -20,7 +20,7 @@ export const driveActions: readonly ActionDef[] = [
     ],
     returns: returnsInt('nrdisks'),
     summary: 'Adds every disk of a named libvirt domain',
-    description: 'Must be called before launch; returns how many disks were added, and adds none at all if any step fails. Unless `readonly` is true the domain has to be stopped. `libvirturi` defaults to the standard libvirt connection, `allowuuid` (default false) lets `dom` be a UUID, and `readonlydisk` (`error`, `read`, `write` or `ignore`; default `write`) decides how disks marked read-only in the domain are treated; `live` has no effect.',
+    description: 'Must be called before launch; returns how many disks were added, and adds none at all if any step fails. Needs `--allow host-actions`, and `virsh` on the server. Unless `readonly` is true the domain has to be stopped. `libvirturi` defaults to the standard libvirt connection, `allowuuid` (default false) lets `dom` be a UUID, and `readonlydisk` (`error`, `read`, `write` or `ignore`; default `write`) decides how disks marked read-only in the domain are treated.',
   }),
   library({ name: 'add_drive', since: '0.0.3',
     aliases: ['add'],

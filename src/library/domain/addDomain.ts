@@ -1,0 +1,82 @@
+/** The action `add_domain`: the disks of a libvirt domain become drives. */
+import type { AddDomainRequest } from '../../../gen/proto/guestfs/v1/drive.js';
+import { badArgument, GuestfsError } from '../../common/errors.js';
+import { printable } from '../../common/guestText.js';
+import { driveFromRequest } from '../../images/addDriveRequest.js';
+import type { Drive } from '../../images/drive.js';
+import { requireAllowed } from '../../security/policy.js';
+import { MAX_DRIVES } from '../../session/session.js';
+import type { LibraryContext } from '../context.js';
+import { parseDomain, type DomainDisk } from './domainXml.js';
+import { virsh } from './virsh.js';
+
+/** What becomes of disks that the domain only reads. */
+const READONLY_DISK = ['error', 'read', 'write', 'ignore'] as const;
+type ReadonlyDisk = (typeof READONLY_DISK)[number];
+
+const SHUT_OFF = 'shut off';
+
+function readonlyDiskOf(given = 'write'): ReadonlyDisk {
+  const known = READONLY_DISK.find((one) => one === given);
+  if (known === undefined) throw badArgument('readonlydisk', `must be one of ${READONLY_DISK.join(', ')}`);
+  return known;
+}
+
+/** Whether the drive is read-only, by libguestfs's rules (lib/libvirt-domain.c); undefined: it is left out. */
+function isReadonly(disk: DomainDisk, wanted: boolean, handling: ReadonlyDisk): boolean | undefined {
+  if (!disk.readonly) return wanted;
+  if (handling === 'ignore') return undefined;
+  if (wanted || handling === 'read') return true;
+  if (handling === 'write') return false;
+  throw new GuestfsError('EINVAL', 'a disk is marked <readonly/> in the domain, and readonlydisk is "error"');
+}
+
+async function driveOf(disk: DomainDisk, readonly: boolean, request: AddDomainRequest, { policy, signal }: LibraryContext): Promise<Drive> {
+  const { source } = disk;
+  const { cachemode, discard, copyonread } = request;
+  const options = {
+    readonly, ...(disk.format === undefined ? {} : { format: disk.format }), ...(disk.blockSize === undefined ? {} : { blocksize: disk.blockSize }),
+    ...(cachemode === undefined ? {} : { cachemode }), ...(discard === undefined ? {} : { discard }), ...(copyonread === undefined ? {} : { copyonread }),
+  };
+  const remoteDrives = policy.allowed.has('remote-drives');
+  if (source.kind === 'path') return driveFromRequest(source.path, options, policy.imageRoots);
+  if (source.kind === 'volume') {
+    const path = await virsh(request.libvirturi, ['vol-path', `--pool=${source.pool}`, `--vol=${source.volume}`], signal);
+    return driveFromRequest(path.trimEnd(), options, policy.imageRoots);
+  }
+  if (source.username !== undefined) {
+    throw new GuestfsError('ENOTSUP', `the ${printable(source.protocol)} disk '${printable(source.name)}' needs a secret of libvirt, which this server does not ask for: add it with AddDrive, and give the secret`);
+  }
+  return driveFromRequest(source.name, { ...options, protocol: source.protocol, server: source.servers }, policy.imageRoots, remoteDrives);
+}
+
+/**
+ * Adds all disks, or none.
+ * @returns how many
+ * @throws GuestfsError `NOT_ALLOWED`, `ENOTSUP` without virsh, what libvirt says, and what is wrong with a disk
+ */
+export async function addDomain(context: LibraryContext, request: AddDomainRequest): Promise<number> {
+  const { action, policy, session, signal } = context;
+  requireAllowed(policy, 'host-actions', action.name);
+  const handling = readonlyDiskOf(request.readonlydisk);
+  if (request.live === true) throw new GuestfsError('ENOTSUP', 'libguestfs live support was removed in libguestfs 1.48');
+  const wanted = request.readonly ?? false;
+  const { dom, libvirturi, allowuuid } = request;
+  const domain = parseDomain(await virsh(libvirturi, ['dumpxml', `--domain=${dom}`], signal));
+  // virsh takes numbers of running domains, and UUIDs, for names as well.
+  if (domain.name !== dom && !(allowuuid === true && domain.uuid === dom.toLowerCase())) {
+    throw new GuestfsError('ENOENT', `no libvirt domain called '${printable(dom)}'`);
+  }
+  if (!wanted && (await virsh(libvirturi, ['domstate', `--domain=${domain.uuid || domain.name}`], signal)).trim() !== SHUT_OFF) {
+    throw new GuestfsError('EBUSY', 'the domain is a live virtual machine: writing to the disks of a running virtual machine can cause disk corruption. Set readonly, or shut it down');
+  }
+  const drives: Drive[] = [];
+  for (const disk of domain.disks) {
+    const readonly = isReadonly(disk, wanted, handling);
+    if (readonly !== undefined) drives.push(await driveOf(disk, readonly, request, context));
+  }
+  if (domain.disks.length === 0) throw new GuestfsError('EINVAL', 'libvirt domain has no disks');
+  if (session.drives.length + drives.length > MAX_DRIVES) throw new GuestfsError('ENOSPC', `${action.name}: a session has at most ${MAX_DRIVES} drives`, { metadata: { limit: String(MAX_DRIVES) } });
+  for (const drive of drives) session.addDrive(drive, action.name);
+  return domain.disks.length;
+}

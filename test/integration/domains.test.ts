@@ -1,0 +1,105 @@
+/** The disks of libvirt's domains, asked of libvirt's own tool: its test driver has domains without a hypervisor. */
+import { randomUUID } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, expect, it } from '@jest/globals';
+import { describeWithAppliance } from '../support/appliance.js';
+import { emptyImage } from '../support/diskImages.js';
+import { launchSession, serverForTests } from '../support/scene.js';
+import { failureOf, SessionClient } from '../support/testClient.js';
+
+const UUID = '11111111-2222-3333-4444-555555555555';
+
+interface TestDomain {
+  readonly name: string;
+  readonly uuid?: string;
+  readonly disks: string;
+  readonly runs?: boolean;
+}
+
+/** Without a UUID, libvirt would take another for each who asks. */
+function describeDomain({ name, uuid = randomUUID(), disks, runs = false }: TestDomain): string {
+  return `<domain type="test" xmlns:test="http://libvirt.org/schemas/domain/test/1.0"><name>${name}</name><uuid>${uuid}</uuid>
+    <memory>65536</memory><os><type>hvm</type></os><devices>${disks}</devices><test:runstate>${runs ? 1 : 5}</test:runstate></domain>`;
+}
+
+describeWithAppliance('a domain of libvirt', () => {
+  const scene = serverForTests({ flags: ['--allow', 'host-actions', '--debug-service'] });
+  let libvirturi = '';
+  const image = (name: string): string => join(scene.server.images, name);
+  const disk = (name: string, target: string, more = ''): string => `<disk type="file" device="disk"><driver name="qemu" type="raw"/><source file="${image(name)}"/><target dev="${target}"/>${more}</disk>`;
+  const session = async (): Promise<SessionClient> => new SessionClient(scene.client, (await scene.client.createSession()).id);
+  const add = (one: SessionClient, dom: string, more: object = {}): Promise<number> => one.call('add_domain', { dom, libvirturi, ...more });
+  const debugDrives = async (one: SessionClient): Promise<string[]> => one.call('debug_drives');
+
+  beforeAll(() => {
+    emptyImage(image('first.img'), 8);
+    emptyImage(image('second.img'), 16);
+    const domains: readonly TestDomain[] = [
+      { name: 'off &amp; on', uuid: UUID, disks: `${disk('first.img', 'vda')}${disk('second.img', 'vdb', '<readonly/>')}<disk type="file" device="cdrom"><target dev="hdc"/><readonly/></disk>` },
+      { name: 'running', disks: disk('first.img', 'vda'), runs: true },
+      { name: 'elsewhere', disks: '<disk type="file" device="disk"><source file="/etc/passwd"/><target dev="vda"/></disk>' },
+      { name: 'half', disks: `${disk('first.img', 'vda')}${disk('missing.img', 'vdb')}` },
+      { name: 'network', disks: '<disk type="network" device="disk"><source protocol="nbd" name="x"><host name="localhost" port="10809"/></source><target dev="vda"/></disk>' },
+      { name: 'diskless', disks: '' },
+    ];
+    writeFileSync(image('node.xml'), `<node>${domains.map(describeDomain).join('')}</node>`);
+    libvirturi = `test://${image('node.xml')}`;
+  });
+
+  it('gives its disks, in its order, which are attached', async () => {
+    const one = await session();
+    expect(await add(one, 'off & on', { readonly: true })).toBe(2);
+    await one.call('launch');
+    expect(await one.call('list_devices')).toEqual(['/dev/sda', '/dev/sdb']);
+    expect(await one.call('blockdev_getsize64', { device: '/dev/sdb' })).toBe(16n << 20n);
+    await scene.client.deleteSession(one.id);
+  });
+
+  it.each([
+    ['write', [false, false]], ['read', [false, true]], ['ignore', [false]],
+  ] as const)('whose read-only disks are handled by readonlydisk: %s', async (readonlydisk, expected) => {
+    const one = await session();
+    expect(await add(one, 'off & on', { readonlydisk })).toBe(2);
+    expect((await debugDrives(one)).map((line) => line.includes('readonly'))).toEqual(expected);
+    await scene.client.deleteSession(one.id);
+  });
+
+  it('is found by its UUID, if that is allowed', async () => {
+    const one = await session();
+    expect((await failureOf(add(one, UUID))).info).toMatchObject({ reason: 'ENOENT' });
+    expect(await add(one, UUID.toUpperCase(), { allowuuid: true, cachemode: 'unsafe' })).toBe(2);
+    expect((await debugDrives(one))[0]).toContain('cache=unsafe');
+    await scene.client.deleteSession(one.id);
+  });
+
+  it.each<[string, string, object, object]>([
+    ['does not exist', 'nosuch', {}, { info: { reason: 'DAEMON_ERROR' }, details: expect.stringContaining("failed to get domain 'nosuch'") }],
+    ['is named like an option', '--help', {}, { details: expect.stringContaining('failed to get domain') }],
+    ['runs, and would be written', 'running', {}, { info: { reason: 'EBUSY' } }],
+    ['has a disk outside the image roots', 'elsewhere', {}, { info: { reason: 'OUTSIDE_IMAGE_ROOTS' } }],
+    ['has a disk that is missing', 'half', {}, { info: { reason: 'IMAGE_MISSING' } }],
+    ['has a network drive, which the server does not allow', 'network', {}, { info: { reason: 'NOT_ALLOWED' } }],
+    ['has no disks', 'diskless', {}, { info: { reason: 'EINVAL' }, details: expect.stringContaining('libvirt domain has no disks') }],
+    ['is to be shared live', 'off & on', { live: true }, { info: { reason: 'ENOTSUP' } }],
+    ['has a read-only disk, which is an error', 'off & on', { readonlydisk: 'error' }, { info: { reason: 'EINVAL' } }],
+    ['is asked for with a nonsensical readonlydisk', 'off & on', { readonlydisk: 'x' }, { info: { reason: 'BAD_ARGUMENT' } }],
+  ])('that %s adds nothing', async (_what, dom, more, failure) => {
+    const one = await session();
+    expect(await failureOf(add(one, dom, more))).toMatchObject(failure);
+    expect(await debugDrives(one)).toEqual([]);
+    await scene.client.deleteSession(one.id);
+  });
+
+  it('that runs can be read', async () => {
+    const one = await session();
+    expect(await add(one, 'running', { readonly: true })).toBe(1);
+    await scene.client.deleteSession(one.id);
+  });
+
+  it('is for a session that is not launched', async () => {
+    const one = await launchSession(scene.client, [{ source: { $case: 'path', value: 'first.img' }, format: 'raw', writable: false, label: undefined, cachemode: undefined, discard: undefined, blocksize: undefined }]);
+    expect((await failureOf(add(one, 'running', { readonly: true }))).info).toMatchObject({ reason: 'WRONG_STATE' });
+    await scene.client.deleteSession(one.id);
+  });
+});

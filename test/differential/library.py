@@ -10,8 +10,12 @@ import json
 import os
 import sys
 import tempfile
+import warnings
 
 import guestfs
+
+# Deprecated actions are asked for, too.
+warnings.simplefilter("ignore", DeprecationWarning)
 
 g = guestfs.GuestFS(python_return_dict=True)
 

@@ -2,7 +2,7 @@
  * Neither side of a transfer, nor a hostile daemon, makes the server hold more than it must.
  */
 import { createHash } from 'node:crypto';
-import { describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { isDir } from '../../../gen/calls/file.js';
 import { download, upload } from '../../../gen/calls/transfer.js';
 import { GuestfsError } from '../../../src/common/errors.js';
@@ -88,53 +88,65 @@ describe('flow', () => {
     await expectRest(both);
   });
 
-  it.each([
-    ['rests between many small chunks', 30, true], ['does not rest between full ones', 8192, false],
-  ])('%s', async (_what, size, rests) => {
-    const both = await connected();
+  describe('of small chunks', () => {
+    /** Longer than any wait for more. */
+    const WHILE_MS = 10;
     let pauses = 0;
-    both.daemon.channel.on('pause', () => {
-      pauses += 1;
-    });
-    const collected = collector();
-    const answer = both.connection.download(download, downloadRequest, VERSION, collected.deliver, transfer());
-    await both.daemon.reply(await both.daemon.nextCall());
-    const chunks = Array.from({ length: 300 }, (_, index) => pattern(size, index));
-    for (const chunk of chunks) {
-      await both.daemon.chunk(chunk);
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    await both.daemon.lastChunk();
-    await answer;
-    expect(collected.data().equals(Buffer.concat(chunks))).toBe(true);
-    expect(pauses > 0).toBe(rests);
-    expect(both.daemon.channel.isPaused()).toBe(false);
-    await expectRest(both);
-  });
+    let both: Connected;
 
-  it('goes on to rest when small chunks come more slowly', async () => {
-    const both = await connected();
-    let pauses = 0;
-    both.daemon.channel.on('pause', () => {
-      pauses += 1;
+    beforeEach(async () => {
+      both = await connected();
+      pauses = 0;
+      both.daemon.channel.on('pause', () => {
+        pauses += 1;
+      });
+      // Only the waits for more; what passes the event loop goes on as ever.
+      jest.useFakeTimers({ doNotFake: ['Date', 'hrtime', 'nextTick', 'performance', 'queueMicrotask', 'setImmediate', 'clearImmediate', 'setInterval', 'clearInterval'] });
     });
-    const collected = collector();
-    const answer = both.connection.download(download, downloadRequest, VERSION, collected.deliver, transfer());
-    await both.daemon.reply(await both.daemon.nextCall());
-    for (let index = 0; index < 300; index += 1) {
-      await both.daemon.chunk(pattern(30, index));
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    const before = pauses;
-    expect(before).toBeGreaterThan(0);
-    for (let index = 0; index < 20; index += 1) {
-      await both.daemon.chunk(pattern(30, index));
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-    expect(pauses - before).toBeGreaterThan(10);
-    await both.daemon.lastChunk();
-    await answer;
-    await expectRest(both);
+    afterEach(() => {
+      jest.useRealTimers();
+    });
+
+    const wait = async (): Promise<void> => {
+      await quiet();
+      jest.advanceTimersByTime(WHILE_MS);
+      await quiet();
+    };
+
+    /** A download of which a first chunk has come alone, and ten more together. */
+    const begin = async (collected: ReturnType<typeof collector>, size: number): Promise<{ readonly answer: Promise<void>; readonly sent: Buffer[] }> => {
+      const answer = both.connection.download(download, downloadRequest, VERSION, collected.deliver, transfer());
+      await both.daemon.reply(await both.daemon.nextCall());
+      const sent = Array.from({ length: 11 }, (_, index) => pattern(size, index));
+      const [first, ...others] = sent as [Buffer, ...Buffer[]];
+      await both.daemon.chunk(first);
+      await quiet();
+      const writing = Promise.all(others.map((chunk) => both.daemon.chunk(chunk)));
+      await wait();
+      await writing;
+      return { answer, sent };
+    };
+
+    it.each([
+      ['rests between them', 30, 20], ['does not rest between full ones', 8192, 0],
+    ])('%s', async (_what, size, rests) => {
+      const collected = collector();
+      const { answer, sent } = await begin(collected, size);
+      expect(pauses).toBe(0);
+      for (let index = 0; index < 20; index += 1) {
+        sent.push(pattern(size, index));
+        await both.daemon.chunk(sent.at(-1) as Buffer);
+        await wait();
+      }
+      expect(pauses).toBe(rests);
+      expect(both.daemon.channel.isPaused()).toBe(false);
+      await both.daemon.lastChunk();
+      await wait();
+      await answer;
+      expect(collected.data().equals(Buffer.concat(sent))).toBe(true);
+      jest.useRealTimers();
+      await expectRest(both);
+    });
   });
 
   it('does not wait for more when the end is there', async () => {

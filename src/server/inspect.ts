@@ -60,7 +60,7 @@ export function inspectHandler({ registry, factory, policy, probe, logger }: Ins
     const heart = beating(writer, (): InspectResponse => ({ part: undefined, warnings: [] }));
     try {
       call.sendMetadata(new Metadata()); // tells the client that there is a session now
-      for (const drive of drives) session.addDrive(drive, NAME);
+      session.addDrives(drives, NAME);
       await session.launch(signal);
       const actions = actionCalls({ session, signal, policy, probe });
       for await (const part of inspectionReport(actions, request)) await heart.write(part);

@@ -89,7 +89,7 @@ export function sessionService({ registry, factory, policy, endpoint, logger }: 
     const id = request.session_id ?? newSessionId();
     const session = registry.add(id, () => factory.create({ id, settings, labels: request.labels, owner: identity, idleTimeoutMs }));
     try {
-      for (const drive of drives) session.addDrive(drive, 'CreateSession');
+      session.addDrives(drives, 'CreateSession');
       if (request.launch) await session.launch(signal);
       signal.throwIfAborted(); // nobody would know of the session
     } catch (error) {

@@ -158,6 +158,17 @@ export class Session {
     this.#drives.push(drive);
   }
 
+  /** Adds all of these drives or, when one cannot be added, none; in state CONFIG. */
+  addDrives(drives: readonly Drive[], action: string): void {
+    const before = this.#drives.length;
+    try {
+      for (const drive of drives) this.addDrive(drive, action);
+    } catch (error) {
+      this.#drives.length = before;
+      throw error;
+    }
+  }
+
   /** Adds a drive in any state that allows it: in READY to the appliance that runs. */
   async attachDrive(drive: Drive, action: string, signal: AbortSignal): Promise<void> {
     this.#states.require(['CONFIG', 'READY'], action);

@@ -5,7 +5,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { describeWithAppliance } from '../support/appliance.js';
+import { builtAppliance, describeWhen, describeWithAppliance } from '../support/appliance.js';
 import { emptyImage, sha256 } from '../support/diskImages.js';
 import { freePort, makeSshKey, nbdkit, nginx, qemuNbd, sshd, type DiskServer } from '../support/diskServers.js';
 import { eventually } from '../support/eventually.js';
@@ -179,8 +179,10 @@ describeWithAppliance('drives over HTTP', () => {
 /** Where the hosts are that every user of this machine knows. */
 const KNOWN_HOSTS = '/etc/ssh/ssh_known_hosts';
 
-// Only root can make a host known, or start an SSH server that others than itself can log in to.
-(process.geteuid?.() === 0 ? describeWithAppliance : describe.skip)('drives over SSH', () => {
+/** Only root can make a host known, or start an SSH server that others than itself can log in to. */
+const whyNoSsh = process.geteuid?.() !== 0 ? 'it takes root' : builtAppliance('trixie') === undefined ? 'there is no appliance: npm run appliance' : undefined;
+
+describeWhen('drives over SSH', whyNoSsh, () => {
   const scene = serverForTests({ flags: ['--allow', 'remote-drives'] });
   let image: string;
   let directory: string;

@@ -5,7 +5,6 @@ import { printable } from '../../common/guestText.js';
 import { driveFromRequest } from '../../images/addDriveRequest.js';
 import type { Drive } from '../../images/drive.js';
 import { requireAllowed } from '../../security/policy.js';
-import { MAX_DRIVES } from '../../session/session.js';
 import type { LibraryContext } from '../context.js';
 import { parseDomain, type DomainDisk } from './domainXml.js';
 import { virsh } from './virsh.js';
@@ -76,7 +75,6 @@ export async function addDomain(context: LibraryContext, request: AddDomainReque
     if (readonly !== undefined) drives.push(await driveOf(disk, readonly, request, context));
   }
   if (domain.disks.length === 0) throw new GuestfsError('EINVAL', 'libvirt domain has no disks');
-  if (session.drives.length + drives.length > MAX_DRIVES) throw new GuestfsError('ENOSPC', `${action.name}: a session has at most ${MAX_DRIVES} drives`, { metadata: { limit: String(MAX_DRIVES) } });
-  for (const drive of drives) session.addDrive(drive, action.name);
+  session.addDrives(drives, action.name);
   return domain.disks.length;
 }

@@ -341,6 +341,15 @@ describe('drives', () => {
     expect([session.hasDrive(0), session.hasDrive(1)]).toEqual([true, false]);
   });
 
+  it('are added together or not at all', () => {
+    const { session } = testSession();
+    session.addDrive({ ...drive, label: 'a' }, 'add_drive');
+    expect(thrownBy(() => session.addDrives([drive, { ...drive, label: 'b' }, { ...drive, label: 'a' }], 'add_domain'))).toMatchObject({ reason: 'EEXIST' });
+    expect(session.drives).toEqual([{ ...drive, label: 'a' }]);
+    session.addDrives([drive, { ...drive, label: 'b' }], 'add_domain');
+    expect(session.drives).toHaveLength(3);
+  });
+
   it('are limited in number, and their labels differ', () => {
     const { session } = testSession();
     session.addDrive({ ...drive, label: 'a' }, 'add_drive');

@@ -1,13 +1,14 @@
 /** The server's configuration, from flags and environment. */
 import { mkdir, realpath } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { defaultApplianceDirectory } from '../../appliance-builder/location.js';
+import { isTrue } from '../common/booleans.js';
 import { LOG_LEVELS, type LogLevel } from '../common/logger.js';
 import { messageOf } from '../common/errors.js';
-import type { AcceleratorChoice } from '../launcher/launcher.js';
 import { ALLOWABLE, type Allowable, type ServerPolicy } from '../security/policy.js';
 import { splitAddress } from '../server/address.js';
 import { MAX_SMP, MIN_MEMSIZE_MB } from '../server/sessionFactory.js';
+import { acceleratorOf } from '../session/backendSettings.js';
 import type { SessionSettings } from '../session/settings.js';
 import { UsageError, type FlagValues } from './flags.js';
 
@@ -65,21 +66,25 @@ function address(what: string, value: string): string {
 
 /** As libguestfs reads its own boolean variables. */
 function switched(what: string, value: string | undefined): boolean {
-  if (value === undefined || value === '' || value === '0') return false;
-  if (value === '1') return true;
-  throw new UsageError(`${what}: ${value} is neither 0 nor 1`);
+  const on = isTrue(value || '0');
+  if (on === undefined) throw new UsageError(`${what}: ${String(value)} is not a boolean, such as 0 or 1`);
+  return on;
 }
 
-function backendSettings(environment: NodeJS.ProcessEnv): readonly string[] {
-  return (environment['LIBGUESTFS_BACKEND_SETTINGS'] ?? '').split(':').filter((setting) => setting !== '');
-}
-
-function accelerator(flags: FlagValues, settings: readonly string[]): AcceleratorChoice {
+/** The accelerator, and the settings that can force one: a flag goes before them. */
+function backend(flags: FlagValues, environment: NodeJS.ProcessEnv): Pick<SessionSettings, 'accelerator' | 'backendSettings'> {
   const flag = text(flags, 'accel');
-  if (flag !== undefined) return oneOf('--accel', flag, ['auto', 'kvm', 'tcg']);
-  const isOn = (name: string): boolean => settings.some((setting) => setting === name || setting === `${name}=1`);
-  if (isOn('force_tcg')) return 'tcg';
-  return isOn('force_kvm') ? 'kvm' : 'auto';
+  const given = (environment['LIBGUESTFS_BACKEND_SETTINGS'] ?? '').split(':').filter((setting) => setting !== '');
+  if (flag !== undefined) {
+    return { accelerator: oneOf('--accel', flag, ['auto', 'kvm', 'tcg']), backendSettings: given.filter((setting) => !/^force_(tcg|kvm)(=|$)/.test(setting)) };
+  }
+  const settings = { accelerator: 'auto', backendSettings: given } as const;
+  try {
+    acceleratorOf(settings);
+  } catch (error) {
+    throw new UsageError(`LIBGUESTFS_BACKEND_SETTINGS: ${messageOf(error)}`);
+  }
+  return settings;
 }
 
 async function imageRoots(flags: FlagValues): Promise<readonly string[]> {
@@ -114,8 +119,8 @@ function tls(flags: FlagValues): ServerConfig['tls'] {
 }
 
 function defaultSettings(flags: FlagValues, environment: NodeJS.ProcessEnv): SessionSettings {
-  const settings = backendSettings(environment);
-  const temporary = environment['LIBGUESTFS_TMPDIR'] ?? environment['TMPDIR'] ?? '/tmp';
+  /** The first of these variables that says something: an empty one does not. */
+  const filled = (...names: readonly string[]): string | undefined => names.map((name) => environment[name]).find((value) => value !== undefined && value !== '');
   const appliance = text(flags, 'appliance');
   return {
     memsizeMb: integer('--memsize', text(flags, 'memsize') ?? environment['LIBGUESTFS_MEMSIZE'], DEFAULT_MEMSIZE_MB, MIN_MEMSIZE_MB),
@@ -131,13 +136,12 @@ function defaultSettings(flags: FlagValues, environment: NodeJS.ProcessEnv): Ses
     identifier: '',
     program: 'guestfs-grpc',
     append: environment['LIBGUESTFS_APPEND'],
-    path: appliance === undefined ? (environment['LIBGUESTFS_PATH'] ?? defaultApplianceDirectory(DEFAULT_SUITE, environment)) : resolve(appliance),
-    hv: environment['LIBGUESTFS_HV'] ?? environment['LIBGUESTFS_QEMU'],
-    tmpdir: resolve(temporary),
-    cachedir: resolve(environment['LIBGUESTFS_CACHEDIR'] ?? environment['TMPDIR'] ?? join('/', 'var', 'tmp')),
+    path: appliance === undefined ? (filled('LIBGUESTFS_PATH') ?? defaultApplianceDirectory(DEFAULT_SUITE, environment)) : resolve(appliance),
+    hv: filled('LIBGUESTFS_HV', 'LIBGUESTFS_QEMU'),
+    tmpdir: resolve(filled('LIBGUESTFS_TMPDIR', 'TMPDIR') ?? '/tmp'),
+    cachedir: resolve(filled('LIBGUESTFS_CACHEDIR', 'TMPDIR') ?? '/var/tmp'),
     backend: 'direct',
-    backendSettings: settings,
-    accelerator: accelerator(flags, settings),
+    ...backend(flags, environment),
     launchTimeoutMs: DEFAULT_LAUNCH_TIMEOUT_MS,
     extraQemuArguments: [],
   };

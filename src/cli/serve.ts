@@ -12,6 +12,7 @@ import { createQemuUsers } from '../qemu/qemuUsers.js';
 import { serveMetrics } from '../server/metrics.js';
 import { serve } from '../server/server.js';
 import { SessionFactory } from '../server/sessionFactory.js';
+import { acceleratorOf } from '../session/backendSettings.js';
 import { SessionRegistry } from '../session/sessionRegistry.js';
 import type { SessionSettings } from '../session/settings.js';
 import type { TemplateRequest } from '../launcher/template/templates.js';
@@ -29,7 +30,7 @@ const PREPARATION_LIMIT_MS = 30_000;
 /** The machines of sessions that state nothing of their own. */
 function defaultRequest(defaults: SessionSettings): TemplateRequest {
   return {
-    ...{ accelerator: defaults.accelerator, qemuBinary: defaults.hv, appliancePath: defaults.path, temporaryDirectory: defaults.tmpdir, cacheDirectory: defaults.cachedir },
+    ...{ accelerator: acceleratorOf(defaults), qemuBinary: defaults.hv, appliancePath: defaults.path, temporaryDirectory: defaults.tmpdir, cacheDirectory: defaults.cachedir },
     ...{ memsizeMb: defaults.memsizeMb, smp: defaults.smp, network: defaults.network, selinux: defaults.selinux, verbose: defaults.verbose, append: defaults.append },
   };
 }

@@ -2,11 +2,9 @@
 import type { PropertyLibraryActions } from '../../gen/libraryActions.js';
 import { GuestfsError } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
-import type { AcceleratorChoice } from '../launcher/launcher.js';
 import { requireAllowed } from '../security/policy.js';
+import { lookUpSetting, valueOfSetting } from '../session/backendSettings.js';
 import type { SessionSettings } from '../session/settings.js';
-import { isTrue } from './booleans.js';
-import { change, originalsOf } from './defaults.js';
 import { refused } from './refusal.js';
 
 type BackendActions = Pick<PropertyLibraryActions,
@@ -26,34 +24,13 @@ export function setBackend(settings: SessionSettings, backend: string): void {
   settings.backend = name;
 }
 
-/** Value of a setting, which is written `name=value`, or `name` alone for 1. */
-function valueOf(setting: string, name: string): string | undefined {
-  if (setting === name) return '1';
-  return setting.startsWith(`${name}=`) ? setting.slice(name.length + 1) : undefined;
-}
-
-function lookUp(settings: readonly string[], name: string): string | undefined {
-  for (const setting of settings) {
-    const value = valueOf(setting, name);
-    if (value !== undefined) return value;
-  }
-  return undefined;
-}
-
-/** The accelerator that settings ask for, which is the one thing of them that matters here. */
-function acceleratorOf(settings: readonly string[]): AcceleratorChoice | undefined {
-  if (isTrue(lookUp(settings, 'force_tcg') ?? '0') === true) return 'tcg';
-  return isTrue(lookUp(settings, 'force_kvm') ?? '0') === true ? 'kvm' : undefined;
-}
-
 /** Replaces all settings. */
 export function setBackendSettings(settings: SessionSettings, backendSettings: readonly string[]): void {
-  // Without a word about it, what the server was started with holds again.
-  change(settings, { backendSettings: [...backendSettings], accelerator: acceleratorOf(backendSettings) ?? originalsOf(settings).accelerator });
+  settings.backendSettings = [...backendSettings];
 }
 
 function without(settings: readonly string[], name: string): string[] {
-  return settings.filter((setting) => valueOf(setting, name) === undefined);
+  return settings.filter((setting) => valueOfSetting(setting, name) === undefined);
 }
 
 export const backendActions: BackendActions = {
@@ -71,7 +48,7 @@ export const backendActions: BackendActions = {
   },
   get_backend_settings: async ({ session }) => ({ settings: [...session.settings.backendSettings] }),
   get_backend_setting: async ({ session }, { name }) => {
-    const val = lookUp(session.settings.backendSettings, name);
+    const val = lookUpSetting(session.settings.backendSettings, name);
     if (val === undefined) throw new GuestfsError('ESRCH', 'setting not found');
     return { val };
   },

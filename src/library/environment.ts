@@ -1,12 +1,12 @@
 /** Settings from environment variables: `parse_environment` and `parse_environment_list`. */
 import type { PropertyLibraryActions } from '../../gen/libraryActions.js';
+import { isTrue } from '../common/booleans.js';
 import { printable } from '../common/guestText.js';
 import { requireAllowed, type ServerPolicy } from '../security/policy.js';
-import type { SessionSettings } from '../session/settings.js';
+import type { Session } from '../session/session.js';
 import { setBackend, setBackendSettings } from './backend.js';
-import { isTrue } from './booleans.js';
 import type { LibraryContext } from './context.js';
-import { change } from './defaults.js';
+import { change, originalsOf } from './defaults.js';
 import { setCachedir, setTmpdir } from './hostProperty.js';
 import { refused } from './refusal.js';
 import { setMemsize } from './setters.js';
@@ -27,8 +27,14 @@ function leadingNumber(name: string, text: string): number {
   return Number(digits);
 }
 
+/** Variables whose settings are for an appliance to be launched. */
+const FOR_THE_LAUNCH = ['TMPDIR', 'LIBGUESTFS_TMPDIR', 'LIBGUESTFS_CACHEDIR', 'LIBGUESTFS_PATH', 'LIBGUESTFS_HV', 'LIBGUESTFS_QEMU', 'LIBGUESTFS_MEMSIZE', 'LIBGUESTFS_BACKEND', 'LIBGUESTFS_ATTACH_METHOD'] as const;
+/** Such variables that say something when they are empty, too. */
+const ALSO_EMPTY = ['LIBGUESTFS_APPEND', 'LIBGUESTFS_BACKEND_SETTINGS'] as const;
+
 /** In the library's order; what was set before an error stays set. */
-async function apply(lookUp: Lookup, settings: SessionSettings, policy: ServerPolicy, action: string): Promise<void> {
+async function apply(lookUp: Lookup, session: Session, policy: ServerPolicy, action: string): Promise<void> {
+  const { settings } = session;
   /** A variable that counts as not set when it is empty. */
   const filled = (name: string): string | undefined => lookUp(name) || undefined;
 
@@ -36,10 +42,12 @@ async function apply(lookUp: Lookup, settings: SessionSettings, policy: ServerPo
   if (trace !== undefined) settings.trace = truth('LIBGUESTFS_TRACE', trace);
   const verbose = lookUp('LIBGUESTFS_DEBUG');
   if (verbose !== undefined) settings.verbose = truth('LIBGUESTFS_DEBUG', verbose);
-  // TMPDIR stands in for both directories.
-  const tmpdir = filled('LIBGUESTFS_TMPDIR') ?? filled('TMPDIR');
+  if (FOR_THE_LAUNCH.some((name) => filled(name) !== undefined) || ALSO_EMPTY.some((name) => lookUp(name) !== undefined)) session.requireState(['CONFIG'], action);
+  // TMPDIR stands in for both directories, where neither a variable nor the client says more.
+  const { tmpdir: ownTmpdir, cachedir: ownCachedir } = originalsOf(settings);
+  const tmpdir = filled('LIBGUESTFS_TMPDIR') ?? (settings.tmpdir === ownTmpdir ? filled('TMPDIR') : undefined);
   if (tmpdir !== undefined) await setTmpdir(settings, tmpdir);
-  const cachedir = filled('LIBGUESTFS_CACHEDIR') ?? filled('TMPDIR');
+  const cachedir = filled('LIBGUESTFS_CACHEDIR') ?? (settings.cachedir === ownCachedir ? filled('TMPDIR') : undefined);
   if (cachedir !== undefined) await setCachedir(settings, cachedir);
   const path = filled('LIBGUESTFS_PATH');
   if (path !== undefined) change(settings, { path });
@@ -60,7 +68,7 @@ async function apply(lookUp: Lookup, settings: SessionSettings, policy: ServerPo
 
 async function parse({ action, policy, session }: LibraryContext, lookUp: Lookup): Promise<Record<never, never>> {
   requireAllowed(policy, 'host-actions', action.name);
-  await apply(lookUp, session.settings, policy, action.name);
+  await apply(lookUp, session, policy, action.name);
   return {};
 }
 

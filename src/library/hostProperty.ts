@@ -3,7 +3,9 @@ import { realpath, stat } from 'node:fs/promises';
 import type { PropertyLibraryActions } from '../../gen/libraryActions.js';
 import { hostArchitecture } from '../qemu/arch.js';
 import { locateQemu } from '../qemu/qemuBinary.js';
+import { GuestfsError, messageOf } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
+import { systemErrorCode } from '../security/pathPolicy.js';
 import { requireAllowed } from '../security/policy.js';
 import type { Session } from '../session/session.js';
 import type { SessionSettings } from '../session/settings.js';
@@ -24,10 +26,13 @@ async function hypervisor({ settings }: Session): Promise<string> {
   return settings.hv ?? locateQemu(undefined).catch(() => hostArchitecture().qemuBinary);
 }
 
-/** The real absolute path of a directory. */
+/**
+ * The real absolute path of a directory.
+ * @throws GuestfsError the errno of looking for it, as the library; BAD_ARGUMENT for what is no directory
+ */
 async function directory(field: string, path: string): Promise<string> {
   const real = await realpath(path).catch((error: unknown) => {
-    throw refused(field, `${field} '${printable(path)}' cannot be used: ${(error as NodeJS.ErrnoException).code ?? 'unknown error'}`);
+    throw new GuestfsError(systemErrorCode(error) ?? 'INTERNAL', `${field} '${printable(path)}' cannot be used: ${messageOf(error)}`, { cause: error });
   });
   if (!(await stat(real)).isDirectory()) throw refused(field, `${field} '${printable(path)}' is not a directory`);
   return real;
@@ -84,7 +89,9 @@ export const hostPropertyActions: HostProperties = {
   get_sockdir: async ({ session }) => ({ sockdir: session.settings.tmpdir }),
   config: async ({ action, policy, session }, { hvparam, hvvalue }) => {
     requireAllowed(policy, 'custom-qemu', action.name);
-    if (RESERVED_OPTIONS.has(hvparam)) throw refused('hvparam', `parameter '${hvparam}' isn't allowed: the appliance's own would not work`);
+    if (!hvparam.startsWith('-')) throw refused('hvparam', `parameter '${printable(hvparam)}' must begin with '-'`);
+    // qemu takes two dashes for one.
+    if (RESERVED_OPTIONS.has(hvparam.replace(/^--/, '-'))) throw refused('hvparam', `parameter '${hvparam}' isn't allowed: the appliance's own would not work`);
     session.settings.extraQemuArguments = [...session.settings.extraQemuArguments, [hvparam, hvvalue]];
     return {};
   },

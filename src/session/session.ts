@@ -15,6 +15,7 @@ import type { Drive } from '../images/drive.js';
 import type { Launcher, Machine } from '../launcher/launcher.js';
 import { DaemonConnection, type ConnectionEvents } from '../protocol/daemonConnection.js';
 import { DaemonVersion } from '../protocol/daemonVersion.js';
+import { acceleratorOf } from './backendSettings.js';
 import { askVersion } from './askVersion.js';
 import { CallQueue } from './callQueue.js';
 import { ConsoleLog } from '../common/consoleLog.js';
@@ -406,7 +407,7 @@ export class Session {
       network: settings.network,
       selinux: settings.selinux,
       verbose: settings.verbose,
-      accelerator: settings.accelerator,
+      accelerator: acceleratorOf(settings),
       qemuBinary: settings.hv,
       appliancePath: settings.path,
       append: settings.append,

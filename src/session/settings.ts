@@ -30,7 +30,9 @@ export interface SessionSettings {
   tmpdir: string;
   cachedir: string;
   backend: string;
+  /** They can force an accelerator: see {@link acceleratorOf} in backendSettings.ts. */
   backendSettings: readonly string[];
+  /** What the server was started with. */
   accelerator: AcceleratorChoice;
   /** Limit of a launch, milliseconds. */
   launchTimeoutMs: number;

@@ -28,13 +28,26 @@ describe('configuration', () => {
       LIBGUESTFS_DEBUG: '1', LIBGUESTFS_TRACE: '1', LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg',
     };
     expect((await read([], environment)).defaults).toMatchObject({
-      path: '/a', hv: '/q', memsizeMb: 700, tmpdir: '/t', cachedir: '/c', append: 'x=y', verbose: true, trace: true, accelerator: 'tcg',
+      path: '/a', hv: '/q', memsizeMb: 700, tmpdir: '/t', cachedir: '/c', append: 'x=y', verbose: true, trace: true, backendSettings: ['force_tcg'],
     });
   });
 
   it('prefers flags to variables', async () => {
     const { defaults } = await read(['--appliance', '/b', '--accel', 'kvm', '--memsize', '900'], { LIBGUESTFS_PATH: '/a', LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg', LIBGUESTFS_MEMSIZE: '700' });
-    expect(defaults).toMatchObject({ path: '/b', accelerator: 'kvm', memsizeMb: 900 });
+    expect(defaults).toMatchObject({ path: '/b', accelerator: 'kvm', backendSettings: [], memsizeMb: 900 });
+  });
+
+  it('takes an empty variable for none, and a boolean in any of libguestfs\'s words', async () => {
+    const empty = { HOME: '/home/x', LIBGUESTFS_PATH: '', LIBGUESTFS_HV: '', LIBGUESTFS_QEMU: '/q', LIBGUESTFS_TMPDIR: '', TMPDIR: '/t', LIBGUESTFS_CACHEDIR: '', LIBGUESTFS_DEBUG: 'Yes', LIBGUESTFS_TRACE: 'off' };
+    expect((await read([], empty)).defaults).toMatchObject({
+      path: '/home/x/.cache/guestfs-grpc/appliance/trixie', hv: '/q', tmpdir: '/t', cachedir: '/t', verbose: true, trace: false,
+    });
+  });
+
+  it.each([
+    { LIBGUESTFS_DEBUG: 'maybe' }, { LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg=maybe' }, { LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg:force_kvm' },
+  ])('refuses %j', async (environment) => {
+    await expect(read([], environment)).rejects.toBeInstanceOf(UsageError);
   });
 
   it('never ends idle sessions when the timeout is 0', async () => {

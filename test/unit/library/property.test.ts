@@ -5,6 +5,8 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import type { LibraryContext } from '../../../src/library/context.js';
 import { propertyActions } from '../../../src/library/property.js';
 import type { Allowable } from '../../../src/security/policy.js';
+import { acceleratorOf } from '../../../src/session/backendSettings.js';
+import { launched } from '../../fakes/sessions.js';
 import { aside, makePolicy } from './fakes.js';
 
 /** A session on a server that allows all, or only some. */
@@ -121,7 +123,7 @@ describe('settings of the host', () => {
     unlinkSync(link);
     expect(await propertyActions.get_tmpdir(context, {})).toEqual({ tmpdir: real });
     expect(await propertyActions.get_sockdir(context, {})).toEqual({ sockdir: real });
-    await expect(propertyActions.set_tmpdir(context, { tmpdir: `${real}/nosuch` })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT' });
+    await expect(propertyActions.set_tmpdir(context, { tmpdir: `${real}/nosuch` })).rejects.toMatchObject({ reason: 'ENOENT' });
     await expect(propertyActions.set_cachedir(context, { cachedir: '/etc/passwd' })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT', message: expect.stringContaining('not a directory') });
     await propertyActions.set_tmpdir(context, {});
     expect(await propertyActions.get_tmpdir(context, {})).toEqual({ tmpdir: '/tmp' });
@@ -133,7 +135,7 @@ describe('settings of the host', () => {
     await propertyActions.config(context, { hvparam: '-a', hvvalue: '1' });
     await propertyActions.config(context, { hvparam: '-b' });
     expect(context.session.settings.extraQemuArguments).toEqual([['-a', '1'], ['-b', undefined]]);
-    await expect(propertyActions.config(context, { hvparam: '-vnc', hvvalue: ':1' })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT' });
+    for (const hvparam of ['-vnc', '--vnc', 'vnc', 'kernel', '']) await expect(propertyActions.config(context, { hvparam, hvvalue: ':1' })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT' });
   });
 });
 
@@ -161,9 +163,15 @@ describe('backend settings', () => {
   ] as const)('%j ask for %s', async (settings, accelerator) => {
     const context = server();
     await propertyActions.set_backend_settings(context, { settings: [...settings] });
-    expect(context.session.settings.accelerator).toBe(accelerator);
+    expect(acceleratorOf(context.session.settings)).toBe(accelerator);
     await propertyActions.set_backend_settings(context, { settings: [] });
-    expect(context.session.settings.accelerator).toBe('auto');
+    expect(acceleratorOf(context.session.settings)).toBe('auto');
+  });
+
+  it.each([[['force_tcg', 'force_kvm']], [['force_tcg=maybe']]])('%j make no sense at launch', async (settings) => {
+    const context = server();
+    await propertyActions.set_backend_settings(context, { settings });
+    expect(() => acceleratorOf(context.session.settings)).toThrow(expect.objectContaining({ reason: 'BAD_ARGUMENT' }));
   });
 
   it('the backend has the names of the library, and there is one', async () => {
@@ -188,7 +196,7 @@ describe('parse_environment_list', () => {
       'LIBGUESTFS_TRACE=on', 'LIBGUESTFS_DEBUG=1', 'LIBGUESTFS_MEMSIZE= 512 MB', 'LIBGUESTFS_PATH=/p', 'LIBGUESTFS_QEMU=/q', 'LIBGUESTFS_APPEND=a b',
       'LIBGUESTFS_BACKEND_SETTINGS=force_tcg:x=1', 'LIBGUESTFS_ATTACH_METHOD=appliance', 'OTHER=1',
     );
-    expect(given).toMatchObject({ trace: true, verbose: true, memsizeMb: 512, path: '/p', hv: '/q', append: 'a b', backendSettings: ['force_tcg', 'x=1'], accelerator: 'tcg' });
+    expect(given).toMatchObject({ trace: true, verbose: true, memsizeMb: 512, path: '/p', hv: '/q', append: 'a b', backendSettings: ['force_tcg', 'x=1'] });
   });
 
   it('takes empty variables for unset ones, where the library does', async () => {
@@ -202,9 +210,30 @@ describe('parse_environment_list', () => {
 
   it.each([
     'LIBGUESTFS_TRACE=2', 'LIBGUESTFS_TRACE=', 'LIBGUESTFS_DEBUG=maybe', 'LIBGUESTFS_MEMSIZE=much', 'LIBGUESTFS_MEMSIZE=12x', 'LIBGUESTFS_MEMSIZE=99999999999',
-    'LIBGUESTFS_BACKEND=libvirt', 'LIBGUESTFS_TMPDIR=/nosuch',
+    'LIBGUESTFS_BACKEND=libvirt', 'LIBGUESTFS_TMPDIR=/dev/null',
   ])('refuses %s', async (variable) => {
     await expect(parse(variable)).rejects.toMatchObject({ reason: 'BAD_ARGUMENT' });
+  });
+
+  it('leaves a directory that was set to TMPDIR alone', async () => {
+    const context = server();
+    await propertyActions.set_tmpdir(context, { tmpdir: '/dev' });
+    await propertyActions.parse_environment_list(context, { environment: ['TMPDIR=/'] });
+    expect(context.session.settings).toMatchObject({ tmpdir: '/dev', cachedir: '/' });
+  });
+
+  it('tells why a directory cannot be had', async () => {
+    await expect(parse('LIBGUESTFS_TMPDIR=/nosuch')).rejects.toMatchObject({ reason: 'ENOENT' });
+  });
+
+  it('changes what a launched appliance can have changed, and nothing else', async () => {
+    const { session } = await launched();
+    const context = aside('parse_environment_list', { policy: makePolicy(['host-actions']), session });
+    await propertyActions.parse_environment_list(context, { environment: ['LIBGUESTFS_TRACE=1', 'LIBGUESTFS_MEMSIZE='] });
+    expect(context.session.settings.trace).toBe(true);
+    for (const variable of ['LIBGUESTFS_MEMSIZE=512', 'LIBGUESTFS_PATH=/p', 'LIBGUESTFS_APPEND=', 'TMPDIR=/', 'LIBGUESTFS_BACKEND_SETTINGS=x']) {
+      await expect(propertyActions.parse_environment_list(context, { environment: [variable] })).rejects.toMatchObject({ reason: 'WRONG_STATE' });
+    }
   });
 
   it('needs more leave for a qemu of the client', async () => {

@@ -86,6 +86,11 @@ export interface MachineDrives {
    * @throws GuestfsError `EBUSY` when the guest uses it; it stays then
    */
   remove(connection: DaemonConnection, index: number): Promise<void>;
+  /**
+   * How many writes and flushes of each drive the host has failed, by the drive's number; those without any are left out.
+   * @throws Error when qemu does not answer
+   */
+  failedWrites(): Promise<ReadonlyMap<number, number>>;
 }
 
 /** A running qemu. */
@@ -107,7 +112,7 @@ export interface Machine {
    * Ends qemu (SIGTERM, then SIGKILL after `graceMs`) and resolves when it is
    * reaped, its images are free and its run directory is gone. Can be called twice.
    */
-  stop(graceMs?: number): Promise<void>;
+  stop(graceMs?: number): Promise<MachineExit>;
   /**
    * Explains a launch that failed after {@link Launcher.launch} returned, from the
    * console's end, as it came, and qemu's messages.

@@ -37,8 +37,9 @@ export function createMachine(process: QemuProcess, facts: MachineFacts, undo: U
     drives,
     exited: process.exited,
     stop: async (graceMs = DEFAULT_GRACE_MS) => {
-      await process.stop(graceMs);
+      const exit = await process.stop(graceMs);
       await gone;
+      return exit;
     },
     explainFailure: (consoleTail: string, exit: MachineExit | 'timeout') =>
       explainLaunchFailure({

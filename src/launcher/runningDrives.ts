@@ -31,6 +31,13 @@ const FD_SET = /^\/dev\/fdset\/(\d+)$/;
 /** What disks are called. */
 const DISK_NAME = /^sd[a-z]{1,3}$/;
 
+/** What `query-blockstats` tells of one device (qemu's qapi/block-core.json). */
+interface DeviceStatistics {
+  readonly qdev?: string;
+  readonly 'node-name'?: string;
+  readonly stats?: { readonly failed_wr_operations?: number; readonly failed_flush_operations?: number };
+}
+
 export class RunningDrives implements MachineDrives {
   readonly #drives = new Map<number, PreparedDrive>();
   /** Disks that went, with the names that they had. */
@@ -89,6 +96,19 @@ export class RunningDrives implements MachineDrives {
     this.#drives.delete(index);
     const said = name.trim();
     this.#free.push({ index, name: DISK_NAME.test(said) ? said : diskName(index) });
+  }
+
+  async failedWrites(): Promise<ReadonlyMap<number, number>> {
+    const statistics = await this.parts.monitor.execute('query-blockstats', {}, AbortSignal.timeout(QEMU_LIMIT_MS)) as readonly DeviceStatistics[];
+    const failed = new Map<number, number>();
+    for (const [index, drive] of this.#drives) {
+      // By the device, or where qemu tells none by the node: which of them it has depends on its version.
+      const device = String(driveProperties(drive, index)['id']);
+      const stats = statistics.find((one) => one.qdev?.split('/').at(-1) === device || one['node-name'] === drive.topNode)?.stats;
+      const count = (stats?.failed_wr_operations ?? 0) + (stats?.failed_flush_operations ?? 0);
+      if (count > 0) failed.set(index, count);
+    }
+    return failed;
   }
 
   /**

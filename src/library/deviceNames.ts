@@ -1,4 +1,5 @@
 /** How Linux names disks: `/dev/sda` to `/dev/sdz`, `/dev/sdaa`, ... */
+import { diskName } from '../launcher/guest/guestScripts.js';
 
 const LETTERS = 26;
 const FIRST = 'a'.charCodeAt(0);
@@ -8,11 +9,7 @@ const MAX_LENGTH = 6;
 
 /** Name of the disk with an index, from 0. */
 export function deviceNameOf(index: number): string {
-  let letters = '';
-  for (let rest = index; rest >= 0; rest = Math.floor(rest / LETTERS) - 1) {
-    letters = String.fromCharCode(FIRST + (rest % LETTERS)) + letters;
-  }
-  return `/dev/sd${letters}`;
+  return `/dev/${diskName(index)}`;
 }
 
 /**

@@ -94,6 +94,8 @@ export function sessionService({ registry, factory, policy, endpoint, logger }: 
       signal.throwIfAborted(); // nobody would know of the session
     } catch (error) {
       await registry.delete(session);
+      // What ended a launch on a server that stops says less than that: the session is gone, and can be created elsewhere.
+      registry.refuseWhileDraining();
       throw error;
     }
     logger.info('session created', { session: id, drives: drives.length, launched: request.launch });

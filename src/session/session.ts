@@ -12,7 +12,8 @@ import type { Logger } from '../common/logger.js';
 import { EventBus } from '../events/eventBus.js';
 import { traceCall, traceError, traceResult } from '../events/trace.js';
 import type { Drive } from '../images/drive.js';
-import type { Launcher, Machine } from '../launcher/launcher.js';
+import { diskName } from '../launcher/guest/guestScripts.js';
+import type { Launcher, Machine, MachineExit } from '../launcher/launcher.js';
 import { DaemonConnection, type ConnectionEvents } from '../protocol/daemonConnection.js';
 import { DaemonVersion } from '../protocol/daemonVersion.js';
 import { acceleratorOf } from './backendSettings.js';
@@ -29,6 +30,10 @@ export const MAX_DRIVES = 255;
 const CALL_GRACE_MS = 20_000;
 /** ... and this long for the daemon to sync and unmount. */
 const AUTOSYNC_LIMIT_MS = 120_000;
+/** ... and this long for qemu to write out what it holds. */
+const QEMU_END_LIMIT_MS = 60_000;
+/** Characters of qemu's last words in a message. */
+const QUOTED_MESSAGE = 300;
 /** Console output that an explanation of a failed launch is made from, bytes. */
 const EXPLANATION_TAIL = 16 * 1024;
 
@@ -83,7 +88,7 @@ export class Session {
   #timings: SessionLaunchTimings | undefined;
   #calls = 0n;
   #lastUse = Date.now();
-  #stopping: Promise<void> | undefined;
+  #stopping: Promise<MachineExit | undefined> | undefined;
   #closing: Promise<void> | undefined;
   /** The call that the daemon works on, for its progress messages. */
   #current: { readonly action: string; readonly procedure: number; readonly serial: number } | undefined;
@@ -441,18 +446,23 @@ export class Session {
     void this.#stop();
   }
 
-  /** Ends the appliance at once, without syncing; state CONFIG afterwards. */
-  #stop(): Promise<void> {
+  /**
+   * Ends the appliance without syncing; state CONFIG afterwards.
+   * @param graceMs how long qemu may take; undefined: as long as machines usually may
+   * @returns how qemu ended; undefined when there was none
+   */
+  #stop(graceMs?: number): Promise<MachineExit | undefined> {
     this.#stopping ??= (async () => {
       const appliance = this.#appliance;
-      if (appliance === undefined) return;
+      if (appliance === undefined) return undefined;
       this.#appliance = undefined;
       this.#drives = [];
       this.#states.move('stopped');
       this.#queue.refuseWaiting(new GuestfsError('APPLIANCE_GONE', 'the appliance ended before the call was sent to it', { retryAfterMs: 1000 }));
       appliance.connection.close();
-      await appliance.machine.stop();
+      const exit = await appliance.machine.stop(graceMs);
       this.events.emit({ kind: 'subprocess_quit' });
+      return exit;
     })().finally(() => {
       this.#stopping = undefined;
     });
@@ -468,24 +478,42 @@ export class Session {
   }
 
   /**
-   * Ends the appliance in order: waits for the call under way, syncs and unmounts.
-   * @throws GuestfsError what could not be written; the appliance is gone all the same
+   * Ends the appliance in order: waits for the call under way, syncs and unmounts, and has qemu write out what it holds.
+   * @throws GuestfsError what could not be written, or may not have been; the appliance is gone all the same
    */
   async shutdown(): Promise<void> {
     this.touch();
     this.#launching?.abort.abort(new GuestfsError('LAUNCH_FAILED', 'the launch was ended, because the session is shut down'));
     await this.#launching?.done;
     let failure: unknown;
+    const appliance = this.#appliance;
     try {
-      if (this.#appliance) await this.#autosync(this.#appliance);
+      if (appliance !== undefined) await this.#writeOut(appliance);
     } catch (error) {
       failure = error;
     }
-    await this.#stop();
+    const inOrder = appliance !== undefined && this.#appliance === appliance;
+    const exit = await this.#stop(QEMU_END_LIMIT_MS);
+    if (inOrder && exit !== undefined) failure ??= unsoundEnd(exit);
     if (failure !== undefined) throw failure;
   }
 
-  async #autosync(appliance: Appliance): Promise<void> {
+  /** @throws GuestfsError EIO when the host did not take all that the guest wrote to an image; guests do not always notice */
+  async #requireWritten({ machine }: Appliance): Promise<void> {
+    // A qemu that does not answer does not end in order either, and that is told.
+    const failed = await machine.drives.failedWrites().catch(() => new Map<number, number>());
+    for (const [index, count] of failed) {
+      const drive = this.#drives[index];
+      if (drive === undefined || drive.readonly || drive.source.kind === 'scratch') continue;
+      const device = `/dev/${diskName(index)}`;
+      throw new GuestfsError('EIO', `${count} writes to ${device} failed on the server's side, where its image is: what was written to it is not all there`, {
+        metadata: { device, failed_writes: String(count) },
+      });
+    }
+  }
+
+  /** Has the guest write all to its drives, as the last that it does. */
+  async #writeOut(appliance: Appliance): Promise<void> {
     this.#transfer?.abort(new GuestfsError('CANCELLED', 'the session was shut down'));
     // The sync is next, however many wait.
     this.#queue.refuseWaiting(new GuestfsError('APPLIANCE_GONE', 'the session was shut down before the call was sent to its appliance'));
@@ -497,12 +525,17 @@ export class Session {
       throw new GuestfsError('ETIMEDOUT', `the call under way did not end within ${CALL_GRACE_MS / 1000} s: the appliance was stopped without a sync, and what was not yet written is lost`, { cause: error });
     }
     try {
-      if (!this.settings.autosync || appliance.connection.failure) return;
-      const why = `the daemon did not sync within ${AUTOSYNC_LIMIT_MS / 1000} s: the appliance was stopped, and what was not yet written is lost`;
-      await within(AUTOSYNC_LIMIT_MS, why, appliance.connection.call(internalAutosync, {}, appliance.version));
+      if (appliance.connection.failure) return;
+      if (this.settings.autosync) await this.#autosync(appliance);
+      await this.#requireWritten(appliance);
     } finally {
       release();
     }
+  }
+
+  async #autosync({ connection, version }: Appliance): Promise<void> {
+    const why = `the daemon did not sync within ${AUTOSYNC_LIMIT_MS / 1000} s: the appliance was stopped, and what was not yet written is lost`;
+    await within(AUTOSYNC_LIMIT_MS, why, connection.call(internalAutosync, {}, version));
   }
 
   /** Ends the session for good; throws what {@link shutdown} throws, but only when all is freed. Can be called again. */
@@ -523,6 +556,14 @@ export class Session {
     this.events.close();
     if (failure !== undefined) throw failure;
   }
+}
+
+/** What is to be said of a qemu that was asked to end; undefined: it ended in order. */
+function unsoundEnd({ exitCode, signal, qemuMessages }: MachineExit): GuestfsError | undefined {
+  if (exitCode === 0) return undefined;
+  const how = signal === 'SIGKILL' ? `did not end within ${QEMU_END_LIMIT_MS / 1000} s and was killed` : `ended with ${signal ?? `exit code ${String(exitCode)}`}`;
+  const said = printable(qemuMessages.trim().split('\n').at(-1) ?? '').slice(0, QUOTED_MESSAGE);
+  return new GuestfsError('QEMU_FAILED', `qemu ${how} when the appliance was shut down: what it had not yet written to the images may be lost${said === '' ? '' : `; it said: ${said}`}`);
 }
 
 function timedOut(limitMs: number): GuestfsError {

@@ -7,6 +7,8 @@ import { FakeDaemon } from './fakeDaemon.js';
 /** Takes all drives. */
 export class FakeDrives implements MachineDrives {
   readonly attached = new Map<number, Drive>();
+  /** Writes that the host failed. */
+  readonly failed = new Map<number, number>();
   /** What the next use of it does first. */
   before: () => Promise<void> = async () => undefined;
 
@@ -21,6 +23,11 @@ export class FakeDrives implements MachineDrives {
   async remove(_connection: unknown, index: number): Promise<void> {
     await this.before();
     this.attached.delete(index);
+  }
+
+  async failedWrites(): Promise<ReadonlyMap<number, number>> {
+    await this.before();
+    return this.failed;
   }
 }
 
@@ -50,10 +57,13 @@ export class FakeMachine implements Machine {
     this.#exit({ exitCode: 1, signal: undefined, qemuMessages: '', ...exit });
   }
 
-  async stop(): Promise<void> {
+  /** How it ends when it is asked to. */
+  end: Partial<MachineExit> = { exitCode: 0 };
+
+  async stop(): Promise<MachineExit> {
     this.stops += 1;
-    this.die({ exitCode: undefined, signal: 'SIGTERM' });
-    await this.exited;
+    this.die(this.end);
+    return this.exited;
   }
 
   explainFailure(consoleTail: string, exit: MachineExit | 'timeout'): GuestfsError {

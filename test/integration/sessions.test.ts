@@ -1,8 +1,8 @@
 /** The life of sessions: how they begin, what they share, and how they end, in order or not. */
-import { readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Metadata, status } from '@grpc/grpc-js';
-import { afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { EventType } from '../../gen/proto/guestfs/v1/event.js';
 import { SessionState, type CreateSessionRequest, type ListSessionsResponse, type Session } from '../../gen/proto/guestfs/v1/session.js';
 import { describeWithAppliance } from '../support/appliance.js';
@@ -12,7 +12,7 @@ import { holdImage } from '../support/lockHolder.js';
 import { ended } from '../support/processes.js';
 import { launchSession, serverForTests, settings, type Scene } from '../support/scene.js';
 import { asFailure, failureOf, imageDrive, scratchDrive, SessionClient, TestClient } from '../support/testClient.js';
-import { startTestServer } from '../support/testServer.js';
+import { CLEAN_END, startTestServer } from '../support/testServer.js';
 
 const MEBIBYTE = 1 << 20;
 const SECOND_MS = 1000;
@@ -200,6 +200,47 @@ describeWithAppliance('a launch that is given up', () => {
     cancel();
     await scene.client.deleteSession(id);
     await expectNothingLeft(scene);
+  });
+});
+
+describeWithAppliance('a host whose disk is full', () => {
+  const scene = serverForTests();
+
+  // Such a disk needs a mount, which is for root; it goes before the server does.
+  (process.geteuid?.() === 0 ? describe : describe.skip)('by a mount', () => {
+    let directory: string;
+    beforeAll(() => {
+      directory = join(scene.server.images, 'full');
+      mkdirSync(directory);
+      run('mount', '-t', 'tmpfs', '-o', 'size=12m', 'tmpfs', directory);
+    });
+    afterAll(() => {
+      run('umount', directory);
+    });
+
+    it('is told of when the session ends, though the guest took all that was written', async () => {
+      const image = emptyImage(join(directory, 'disk.img'), 64);
+      const session = await launchSession(scene.client, [imageDrive(image)]);
+      await session.call('mkfs', { fstype: 'ext2', device: '/dev/sda' });
+      await session.call('mount', { mountable: '/dev/sda', mountpoint: '/' });
+      await session.call('fill', { c: 1, len: 24 * MEBIBYTE, path: '/large' });
+      const failure = await failureOf(scene.client.deleteSession(session.id));
+      expect(failure).toMatchObject({ code: status.DATA_LOSS, info: { reason: 'EIO', metadata: { device: '/dev/sda' } } });
+      expect((await failureOf(scene.client.getSession(session.id))).code).toBe(status.NOT_FOUND);
+    });
+  });
+});
+
+describeWithAppliance('a launch on a server that stops', () => {
+  it('is told to go elsewhere, since nothing of the session is left', async () => {
+    const server = await startTestServer();
+    const client = new TestClient(server.address);
+    const { created } = create(client, { drives: [scratchDrive(MEBIBYTE)], launch: true });
+    const failure = failureOf(created);
+    await eventually(() => server.machines().length > 0);
+    expect(await server.stop()).toEqual(CLEAN_END);
+    expect(await failure).toMatchObject({ code: status.UNAVAILABLE, info: { reason: 'SHUTTING_DOWN' } });
+    client.close();
   });
 });
 

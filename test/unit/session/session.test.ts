@@ -563,6 +563,37 @@ describe('ending', () => {
     }
   });
 
+  it.each([
+    ['a signal', { exitCode: undefined, signal: 'SIGSEGV', qemuMessages: 'x\nlast words\n' }, 'SIGSEGV'],
+    ['an exit code', { exitCode: 1, signal: undefined }, 'exit code 1'],
+    ['a kill, since it took too long', { exitCode: undefined, signal: 'SIGKILL' }, 'did not end within 60 s'],
+  ])('reports a qemu that ends with %s: its last writes may be lost', async (_what, end, words) => {
+    const both = await launched();
+    both.machine.end = end;
+    const ended = failureOf(both.session.shutdown());
+    await both.daemon.reply(await both.daemon.nextCall());
+    expect(await ended).toMatchObject({ reason: 'QEMU_FAILED', message: expect.stringContaining(words) });
+    expect(both.session.state).toBe('CONFIG');
+  });
+
+  it('reports writes to an image that the host failed, though the guest says that all is well', async () => {
+    const both = await launched();
+    await both.session.attachDrive({ ...drive, readonly: false }, 'add_drive', never);
+    both.machine.drives.failed.set(1, 3);
+    const closed = failureOf(both.session.close());
+    await both.daemon.reply(await both.daemon.nextCall());
+    expect(await closed).toMatchObject({ reason: 'EIO', message: expect.stringContaining('3 writes to /dev/sdb'), details: { metadata: { device: '/dev/sdb', failed_writes: '3' } } });
+    expect(both.machine.stops).toBe(1);
+  });
+
+  it('says nothing of failed writes to what vanishes with the session', async () => {
+    const both = await launched();
+    both.machine.drives.failed.set(0, 3);
+    const down = both.session.shutdown();
+    await both.daemon.reply(await both.daemon.nextCall());
+    await down;
+  });
+
   it('reports an appliance that dies while it syncs', async () => {
     const both = await launched();
     const ended = failureOf(both.session.shutdown());

@@ -154,13 +154,14 @@ function defaultSettings(flags: FlagValues, environment: NodeJS.ProcessEnv): Ses
 export async function readConfig(flags: FlagValues, environment: NodeJS.ProcessEnv): Promise<ServerConfig> {
   const idleSeconds = integer('--idle-timeout', text(flags, 'idle-timeout'), DEFAULT_IDLE_TIMEOUT_S, 0);
   const metrics = text(flags, 'metrics-listen');
+  const allowed = new Set(list(flags, 'allow').map((what): Allowable => oneOf('--allow', what, ALLOWABLE)));
   return {
     listen: address('--listen', text(flags, 'listen') ?? '127.0.0.1:50051'),
     metricsListen: metrics === undefined ? undefined : address('--metrics-listen', metrics),
     tls: tls(flags),
     policy: {
-      imageRoots: { directories: await imageRoots(flags) },
-      allowed: new Set(list(flags, 'allow').map((what): Allowable => oneOf('--allow', what, ALLOWABLE))),
+      imageRoots: { directories: await imageRoots(flags), blockDevices: allowed.has('block-devices') },
+      allowed,
     },
     defaults: defaultSettings(flags, environment),
     launch: oneOf('--launch', text(flags, 'launch') ?? 'template', ['template', 'cold']),

@@ -27,7 +27,7 @@ export const FLAGS: readonly FlagDef[] = [
   { name: 'client-ca', value: 'FILE', help: 'require client certificates of this CA, PEM; sessions then belong to their identity' },
   { name: 'metrics-listen', value: 'HOST:PORT', help: 'serve Prometheus metrics over HTTP at /metrics' },
   { name: 'debug-service', help: 'serve DebugService' },
-  { name: 'allow', value: 'WHAT', repeatable: true, help: 'allow remote-drives, network, host-actions or custom-qemu' },
+  { name: 'allow', value: 'WHAT', repeatable: true, help: 'allow remote-drives, block-devices, network, host-actions or custom-qemu' },
   { name: 'log-level', value: 'LEVEL', help: 'debug, info, warn or error (default info)' },
   { name: 'trace', help: 'trace events in every session' },
   { name: 'help', help: 'this text' },

@@ -39,7 +39,7 @@ const WALL_CLOCK_MS = 3_600_000;
 
 /**
  * Makes an empty disk image. A regular file that is there is overwritten, as by
- * the library; of a block device a `raw` disk is made by leaving it as it is.
+ * the library; of a block device a `raw` disk is made by discarding what is on it, if it can.
  *
  * @throws GuestfsError `BAD_ARGUMENT`, those of the path policy, or the errno of a file system that refuses
  */
@@ -65,14 +65,20 @@ async function createRaw(disk: DiskToCreate, context: CreateDiskContext): Promis
   }
   const preallocation = choose(disk.preallocation ?? 'off', { off: 'off', sparse: 'off', full: 'falloc' });
   await create(disk, context, async ({ handle, kind }) => {
-    if (kind === 'block') return;
+    if (kind === 'block') return discardAll(handle.fd, context);
     await runQemuImg(['-f', 'raw', '-o', `preallocation=${preallocation}`, '/proc/self/fd/3', String(disk.size)], handle.fd, disk, context);
     // qemu-img fills up the last sector.
     if (disk.size % 512n !== 0n) await handle.truncate(Number(disk.size));
   });
 }
 
+/** As the library, which takes a device that discards nothing as it is. */
+async function discardAll(fd: number, { signal }: CreateDiskContext): Promise<void> {
+  await runTool('blkdiscard', ['/proc/self/fd/3'], { fds: [fd], timeoutMs: WALL_CLOCK_MS, maxOutputBytes: 1 << 16, signal });
+}
+
 async function createQcow2(disk: DiskToCreate, context: CreateDiskContext): Promise<void> {
+  if (disk.backingformat !== undefined && disk.backingfile === undefined) throw badArgument('backingformat', 'cannot be used without a backing file');
   if (disk.backingformat !== undefined && !/^[A-Za-z0-9]{1,16}$/.test(disk.backingformat)) {
     throw badArgument('backingformat', 'is empty, longer than 16 characters, or contains characters other than letters and digits');
   }

@@ -1,5 +1,7 @@
 /** What an image file is: the actions `disk_format`, `disk_virtual_size` and `disk_has_backing_file`. */
 import { naming, openImage, type ImageRoots, type OpenImage } from '../security/pathPolicy.js';
+import { BadImageHeader } from './badImageHeader.js';
+import { extentsSize } from './foreignHeader.js';
 import type { ForeignImageProbe } from './foreignProbe.js';
 import { looksLike, recogniseImage, unusableImage, type Recognised } from './recognise.js';
 import { readFully } from './readFully.js';
@@ -59,7 +61,12 @@ async function query<T>(path: string, { imageRoots }: DiskQueryContext, ask: (im
 async function virtualSize(path: string, image: OpenImage, known: Recognised, { probe, signal }: DiskQueryContext): Promise<bigint> {
   if (known.virtualSize !== undefined) return known.virtualSize;
   const { subject } = naming(path);
-  if (known.foreign === 'extents') throw unusableImage(subject, 'keeps its data in other files, which is not supported');
+  // What is in other files is not opened here, but its size stands in this one.
+  if (known.foreign === 'extents') {
+    return extentsSize(image.handle).catch((error: unknown) => {
+      throw error instanceof BadImageHeader ? unusableImage(subject, error.message) : error;
+    });
+  }
   return probe(image, known.format, subject, signal);
 }
 

@@ -286,7 +286,9 @@ function kindOf(stats: FileKind, roots: ImageRoots, name: ImageNaming): 'file' |
   if (stats.isFile()) return 'file';
   if (stats.isBlockDevice()) {
     if (roots.blockDevices === true) return 'block';
-    throw unusable(name, 'is a block device; this server attaches regular files only');
+    throw new GuestfsError('NOT_ALLOWED', `${name.subject} is a block device, which this server does not attach; its operator can allow it with --allow block-devices`, {
+      metadata: { setting: '--allow block-devices' },
+    });
   }
   const what = stats.isDirectory() ? 'directory' : stats.isFIFO() ? 'named pipe' : stats.isSocket() ? 'socket' : 'device';
   throw unusable(name, `is a ${what}, not a disk image`);

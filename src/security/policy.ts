@@ -3,7 +3,7 @@ import { GuestfsError } from '../common/errors.js';
 import type { ImageRoots } from './pathPolicy.js';
 
 /** What `--allow` can name. */
-export const ALLOWABLE = ['remote-drives', 'network', 'host-actions', 'custom-qemu'] as const;
+export const ALLOWABLE = ['remote-drives', 'block-devices', 'network', 'host-actions', 'custom-qemu'] as const;
 export type Allowable = (typeof ALLOWABLE)[number];
 
 /** The server's policy. */

@@ -95,6 +95,7 @@ describe('what is refused leaves nothing behind', () => {
     ['a small cluster', { ...qcow2, clustersize: 256 }, 'BAD_ARGUMENT', 'clustersize'],
     ['a large cluster', { ...qcow2, clustersize: 4194304 }, 'BAD_ARGUMENT', 'clustersize'],
     ['an uneven cluster', { ...qcow2, clustersize: 1000 }, 'BAD_ARGUMENT', 'clustersize'],
+    ['a backing format and no backing file', { ...qcow2, backingformat: 'raw' }, 'BAD_ARGUMENT', 'backingformat'],
     ['an odd backing format', { ...qcow2, size: -1n, backingfile: 'base.img', backingformat: 'raw,x=y' }, 'BAD_ARGUMENT', 'backingformat'],
     ['an unknown backing format', { ...qcow2, size: -1n, backingfile: 'base.img', backingformat: 'nbd' }, 'IMAGE_UNUSABLE', 'known formats'],
     ['a wrong backing format', { ...qcow2, size: -1n, backingfile: 'base.img', backingformat: 'qcow2' }, 'IMAGE_UNUSABLE', "not in format 'qcow2'"],

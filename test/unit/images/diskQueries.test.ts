@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { readdirSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { diskFormat, diskHasBackingFile, diskVirtualSize, type DiskQueryContext } from '../../../src/images/diskQueries.js';
@@ -71,10 +71,16 @@ describe('what an image is', () => {
     expect(await errorOf(diskFormat('bad', context))).toMatchObject({ reason: 'IMAGE_UNUSABLE' });
   });
 
-  it('extents are not followed', async () => {
-    qemuImg('create', '-q', '-f', 'vmdk', '-o', 'subformat=monolithicFlat', inRoot('a'), '1M');
-    expect(await errorOf(diskVirtualSize('a', context))).toMatchObject({ reason: 'IMAGE_UNUSABLE', message: expect.stringContaining('other files') });
+  it.each(['monolithicFlat', 'twoGbMaxExtentSparse'])('extents of a VMDK (%s) are counted, and need not be there', async (subformat) => {
+    qemuImg('create', '-q', '-f', 'vmdk', '-o', `subformat=${subformat}`, inRoot('a'), '3G');
+    for (const name of readdirSync(scene.root)) if (name !== 'a') unlinkSync(inRoot(name));
+    expect(await ask('a')).toEqual(['vmdk', 3n << 30n, false]);
     expect(probed).toEqual([]);
+  });
+
+  it('a VMDK that names no extents is damaged', async () => {
+    writeFileSync(inRoot('a'), '# Disk DescriptorFile\nversion=1\nRW x FLAT "b" 0\n');
+    expect(await errorOf(diskVirtualSize('a', context))).toMatchObject({ reason: 'IMAGE_UNUSABLE', message: expect.stringContaining('names no extents') });
   });
 
   it.each([

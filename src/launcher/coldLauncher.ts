@@ -44,7 +44,7 @@ export function createColdLauncher(options: ColdLauncherOptions): Launcher {
 async function boot(options: Required<ColdLauncherOptions>, config: LaunchConfig, { signal, onConsole, onMessage }: LaunchOptions): Promise<Machine> {
   if (config.drives.length > MAX_DRIVES) throw badArgument('drives', `a session can have at most ${MAX_DRIVES} drives`);
   const { groundwork, users, imageRoots } = options;
-  const logger = options.logger.child({ session: config.identifier });
+  const logger = options.logger.child({ session: config.session });
   const undo = new Undo(logger);
   try {
     const started = performance.now();

@@ -23,7 +23,7 @@ export function addColdMachine(line: QemuCommandLine, config: LaunchConfig, part
   const { accelerator, appliance, architecture = hostArchitecture() } = parts;
   addBase(line, { architecture, accelerator, memsizeMb: config.memsizeMb, smp: config.smp });
   line
-    .option('name', `guestfs-${config.identifier.replace(/[^A-Za-z0-9_.-]/g, '_')}`)
+    .option('name', `guestfs-${config.session.replace(/[^A-Za-z0-9_.-]/g, '_')}`)
     .option('kernel', line.addPlainFile(parts.kernel))
     .option('initrd', line.addPlainFile(parts.initrd))
     .option('append', kernelCommandLine({ ...config, architecture, accelerator, rootUuid: appliance.rootUuid }));

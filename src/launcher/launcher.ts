@@ -35,7 +35,9 @@ export interface LaunchConfig {
   readonly appliancePath: string;
   /** More kernel arguments, or undefined. */
   readonly append: string | undefined;
-  /** Name of the session in the kernel command line and logs. */
+  /** ID of the session, in logs and in the name of qemu's process. */
+  readonly session: string;
+  /** What the client calls the handle, in the kernel command line of an appliance that is booted; empty: nothing. */
   readonly identifier: string;
   /** More `-name value` arguments of qemu (`config` action). */
   readonly extraQemuArguments: readonly (readonly [string, string | undefined])[];

@@ -69,7 +69,7 @@ export function createTemplateLauncher(options: TemplateLauncherOptions): Templa
         return await template.use(() => startClone({ template, config, ground, prepareMs }, options, launch));
       } catch (error) {
         if (!(error instanceof CloneFailed || (error instanceof GuestfsError && HOPELESS.has(error.reason)))) throw error;
-        logger.warn('a clone failed, the appliance is booted', { session: config.identifier, template: template.key, reason: error.message });
+        logger.warn('a clone failed, the appliance is booted', { session: config.session, template: template.key, reason: error.message });
         return { reason: error.message, giveUp: () => templates.reject(template, config, error.message) };
       }
     } finally {

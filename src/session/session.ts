@@ -344,6 +344,7 @@ export class Session {
   async #start(signal: AbortSignal): Promise<void> {
     const started = performance.now();
     this.#launchProgress(0n);
+    this.#tell('library', `launch: program=${printable(this.settings.program)}${this.settings.identifier === '' ? '' : `, identifier=${this.settings.identifier}`}`);
     let machine: Machine | undefined;
     try {
       machine = await this.#launcher.launch(this.#launchConfig(), {
@@ -416,7 +417,8 @@ export class Session {
       qemuBinary: settings.hv,
       appliancePath: settings.path,
       append: settings.append,
-      identifier: settings.identifier === '' ? this.id : settings.identifier,
+      session: this.id,
+      identifier: settings.identifier,
       extraQemuArguments: settings.extraQemuArguments,
       temporaryDirectory: settings.tmpdir,
       cacheDirectory: settings.cachedir,

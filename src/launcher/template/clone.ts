@@ -56,7 +56,7 @@ export async function startClone(source: CloneSource, options: CloneOptions, lau
     await attachToClone(clone, { prepared: drives, firstIndex: 0, nodes: 'started with nodes' }, signal);
     await arrive(clone, drives.drives.length, signal);
     const timings = { prepareMs: source.prepareMs, drivesMs: Math.round(openedAt - started), qemuMs: Math.round(performance.now() - openedAt) };
-    options.logger.info('cloned', { session: config.identifier, pid: clone.qemu.pid, template: source.template.key, drives: config.drives.length, ...timings });
+    options.logger.info('cloned', { session: config.session, pid: clone.qemu.pid, template: source.template.key, drives: config.drives.length, ...timings });
     return machineOf(clone, source, { drives, timings, filesGiven: 0 }, options);
   } catch (error) {
     await clone.undo.run();

@@ -94,7 +94,7 @@ export class ClonePool {
         await drives.dispose();
         await arrive(clone, config.drives.length, signal);
         const timings = { prepareMs, drivesMs: Math.round(opened - started), qemuMs: Math.round(performance.now() - opened) };
-        logger.info('taken from the pool', { session: config.identifier, pid: clone.qemu.pid, template: template.key, drives: config.drives.length, ...timings });
+        logger.info('taken from the pool', { session: config.session, pid: clone.qemu.pid, template: template.key, drives: config.drives.length, ...timings });
         return machineOf(clone, { ground: clone.ground, config }, { drives, timings, filesGiven: fdSets.size }, this.options);
       } finally {
         await drives.dispose();
@@ -172,7 +172,7 @@ export class ClonePool {
     const said = new ConsoleLog();
     const ears: Pick<Waiting, 'said' | 'listener'> = { said, listener: (bytes) => said.append(bytes) };
     try {
-      const source = { template, ground, config: { ...this.request, identifier: `pool-${randomUUID()}` } };
+      const source = { template, ground, config: { ...this.request, session: `pool-${randomUUID()}` } };
       const launch = { signal, onConsole: (bytes: Buffer) => ears.listener(bytes) };
       const clone = await template.use(() => restoreClone(source, this.options, launch, async () => undefined));
       try {

@@ -26,7 +26,7 @@ export interface Source {
   readonly template: Template;
   /** Stays open until the clone is restored. */
   readonly ground: LaunchGround;
-  readonly config: TemplateConfig & Pick<LaunchConfig, 'identifier' | 'temporaryDirectory'>;
+  readonly config: TemplateConfig & Pick<LaunchConfig, 'session' | 'temporaryDirectory'>;
 }
 
 /** What clones are started with. */
@@ -82,7 +82,7 @@ export async function restoreClone<Drives extends PreparedDrives | void>(
   { template, ground, config }: Source, options: RestoreOptions, { signal, onConsole, onMessage }: LaunchOptions,
   complete: (line: QemuCommandLine, runDirectory: RunDirectory) => Promise<Drives>,
 ): Promise<Clone<Drives>> {
-  const undo = new Undo(options.logger.child({ session: config.identifier }));
+  const undo = new Undo(options.logger.child({ session: config.session }));
   try {
     const user = await options.users.acquire();
     if (user !== undefined) undo.add('user', () => user.release());
@@ -103,7 +103,7 @@ export async function restoreClone<Drives extends PreparedDrives | void>(
     undo.add('state of the template', () => state.close());
     const overlay = await orCloneFailed(template.open('overlay'), signal);
     undo.add('overlay of the template', () => overlay.close());
-    const name = `guestfs-${config.identifier.replace(/[^A-Za-z0-9_.-]/g, '_')}`;
+    const name = `guestfs-${config.session.replace(/[^A-Za-z0-9_.-]/g, '_')}`;
     addTemplateMachine(line, config, { ...bootFiles, ground, memory: template.files.memory, name, saved: { overlay } });
     const stateFd = line.addDescriptor(state);
     signal.throwIfAborted();

@@ -24,7 +24,7 @@ async function launchEvents(verbose: boolean): Promise<string[]> {
 }
 
 it('tells a verbose session of all that its launch does', async () => {
-  expect(await launchEvents(true)).toEqual(['library launch: qemu', 'warning no KVM', expect.stringMatching(/^library launch: daemon 1\.54\.1 is up after \d+ ms$/)]);
+  expect(await launchEvents(true)).toEqual(['library launch: program=', 'library launch: qemu', 'warning no KVM', expect.stringMatching(/^library launch: daemon 1\.54\.1 is up after \d+ ms$/)]);
 });
 
 it('tells others of warnings only', async () => {
@@ -49,5 +49,5 @@ it('tells nothing of a launch that fails but that it did', async () => {
   expect(await up).toMatchObject({ reason: 'QEMU_MISSING' });
   await session.close();
   await done;
-  expect(events).toEqual(['subprocess_quit']);
+  expect(events).toEqual(['library launch: program=', 'subprocess_quit']);
 });

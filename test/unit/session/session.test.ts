@@ -98,7 +98,7 @@ describe('launching', () => {
     await launch(session, launcher);
     expect(launcher.requests[0]?.config).toEqual({
       drives: [drive], memsizeMb: 1024, smp: 2, network: true, selinux: true, verbose: true, accelerator: 'tcg', qemuBinary: '/qemu', appliancePath: '/p',
-      append: 'quiet', identifier: 'me', extraQemuArguments: [['-device', 'x']], temporaryDirectory: '/t', cacheDirectory: '/c',
+      append: 'quiet', session: 'test', identifier: 'me', extraQemuArguments: [['-device', 'x']], temporaryDirectory: '/t', cacheDirectory: '/c',
     });
   });
 

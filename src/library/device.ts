@@ -4,7 +4,7 @@ import type { DeviceLibraryActions } from '../../gen/libraryActions.js';
 import { allActions } from '../actions/areas.js';
 import { GuestfsError } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
-import { deviceNameOf, driveIndexOf, driveSuffixOf } from './deviceNames.js';
+import { deviceNameOf, driveIndexOf, driveSuffixOf } from '../session/deviceNames.js';
 import type { LibraryContext } from './context.js';
 import { unlessDaemonFails } from './tolerance.js';
 

@@ -21,6 +21,7 @@ import { askVersion } from './askVersion.js';
 import { CallQueue } from './callQueue.js';
 import { ConsoleLog } from '../common/consoleLog.js';
 import { daemonOn, type Daemon } from './daemon.js';
+import { knowingAliases } from './driveAliases.js';
 import type { SessionSettings } from './settings.js';
 import { StateMachine, type SessionState } from './stateMachine.js';
 
@@ -246,7 +247,7 @@ export class Session {
       const daemon = daemonOn(appliance.connection, appliance.version, combined, (name, procedure, serial) => {
         this.#current = { action: name, procedure, serial };
       });
-      return body(daemon);
+      return body(knowingAliases(daemon, this.#drives.length));
     });
   }
 

@@ -206,6 +206,17 @@ describeWithAppliance('the appliance of a session', () => {
       expect(await inGuest(found, 'ls /dev/disk/by-path | grep -c scsi')).toBe(String(drives));
     });
 
+    it('knows drives by the names that other drivers give them', async () => {
+      for (const [name, size] of [['first', 8], ['second', 16]] as const) emptyImage(image(`${kind}-${name}`), size);
+      const session = await launchAs(kind, scene, attached(`${kind}-first`, `${kind}-second`));
+      expect(await sizesOf(session, ['/dev/vda', '/dev/hdb', '/dev/xvda', '/dev/sdb'])).toEqual([8, 16, 8, 16]);
+      await session.call('part_disk', { device: '/dev/vdb', parttype: 'gpt' });
+      await session.call('mkfs', { fstype: 'ext2', device: '/dev/hdb1' });
+      expect(await session.call('vfs_type', { mountable: '/dev/sdb1' })).toBe('ext2');
+      expect(await session.call('list_partitions')).toEqual(['/dev/sdb1']);
+      await scene.client.deleteSession(session.id);
+    });
+
     it('reaches the network, and says all that it does, when asked to', async () => {
       if (session !== undefined) await scene.client.deleteSession(session.id);
       session = undefined;

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { LibraryContext } from '../../../src/library/context.js';
 import { debugActions } from '../../../src/library/debug.js';
 import { deviceActions } from '../../../src/library/device.js';
-import { deviceNameOf, driveIndexOf } from '../../../src/library/deviceNames.js';
+import { deviceNameOf, driveIndexOf } from '../../../src/session/deviceNames.js';
 import { driveActions } from '../../../src/library/drive.js';
 import { GuestfsError } from '../../../src/common/errors.js';
 import type { Session } from '../../../src/session/session.js';

@@ -10,7 +10,8 @@ import type { DaemonCall } from '../protocol/daemonCall.js';
 import type { Daemon } from './daemon.js';
 import { driveIndexOf, driveSuffixOf } from './deviceNames.js';
 
-const DEVICE_KINDS: ReadonlySet<string> = new Set(['device', 'mountable', 'dev_or_path', 'mountable_or_path']);
+/** Not what may be a path, too: there the daemon takes such names for one (is_device_parameter in daemon/utils.c). */
+const DEVICE_KINDS: ReadonlySet<string> = new Set(['device', 'mountable']);
 /** A Btrfs subvolume on a drive. */
 const SUBVOLUME = /^btrfsvol:(\/dev\/[^/]+)(\/.*)$/s;
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import { lvcreate, vgcreate } from '../../../gen/calls/lvm.js';
 import { mount } from '../../../gen/calls/mount.js';
-import { download, upload } from '../../../gen/calls/transfer.js';
+import { ntfscloneIn, ntfscloneOut } from '../../../gen/calls/ntfs.js';
+import { download } from '../../../gen/calls/transfer.js';
 import { knowingAliases, withoutAlias } from '../../../src/session/driveAliases.js';
 import { FakeDaemon } from '../library/fakes.js';
 
@@ -17,20 +18,21 @@ describe('names of drives', () => {
 
 describe('a daemon that knows aliases', () => {
   const sentBy = async (use: (daemon: ReturnType<typeof knowingAliases>) => Promise<unknown>): Promise<object | undefined> => {
-    const daemon = new FakeDaemon({ answers: { mount: {}, vgcreate: {}, lvcreate: {}, upload: {} }, files: { download: () => [] } });
+    const daemon = new FakeDaemon({ answers: { mount: {}, vgcreate: {}, lvcreate: {}, ntfsclone_in: {} }, files: { download: () => [], ntfsclone_out: () => [] } });
     await use(knowingAliases(daemon, 1));
     return daemon.sent[0]?.request;
   };
 
-  it('is told the usual names, in devices, lists of them, mountables, and what may be a path', async () => {
+  it('is told the usual names, in devices, lists of them, and mountables', async () => {
     expect(await sentBy((daemon) => daemon.call(mount, { mountable: '/dev/vda1', mountpoint: '/dev/vda1' }))).toEqual({ mountable: '/dev/sda1', mountpoint: '/dev/vda1' });
     expect(await sentBy((daemon) => daemon.call(vgcreate, { volgroup: '/dev/hda', physvols: ['/dev/hda1', '/dev/vg/lv'] }))).toEqual({ volgroup: '/dev/hda', physvols: ['/dev/sda1', '/dev/vg/lv'] });
-    expect(await sentBy((daemon) => daemon.download(download, { remotefilename: '/dev/hda' }, async () => undefined))).toEqual({ remotefilename: '/dev/sda' });
-    expect(await sentBy((daemon) => daemon.upload(upload, { remotefilename: '/dev/hda', progress_hint: undefined }, (async function* () { /* nothing */ })()))).toMatchObject({ remotefilename: '/dev/sda' });
+    expect(await sentBy((daemon) => daemon.download(ntfscloneOut, { device: '/dev/hda1' }, async () => undefined))).toEqual({ device: '/dev/sda1' });
+    expect(await sentBy((daemon) => daemon.upload(ntfscloneIn, { device: '/dev/hda1', progress_hint: undefined }, (async function* () { /* nothing */ })()))).toMatchObject({ device: '/dev/sda1' });
   });
 
   it('is told all else as it is', async () => {
     const request = { logvol: '/dev/hda', volgroup: '/dev/hda', mbytes: 1 };
     expect(await sentBy((daemon) => daemon.call(lvcreate, request))).toBe(request);
+    expect(await sentBy((daemon) => daemon.download(download, { remotefilename: '/dev/hda' }, async () => undefined))).toEqual({ remotefilename: '/dev/hda' });
   });
 });

@@ -30,8 +30,12 @@ export const FLAGS: readonly FlagDef[] = [
   { name: 'allow', value: 'WHAT', repeatable: true, help: 'allow remote-drives, block-devices, network, host-actions or custom-qemu' },
   { name: 'log-level', value: 'LEVEL', help: 'debug, info, warn or error (default info)' },
   { name: 'trace', help: 'trace events in every session' },
+  { name: 'version', help: 'the version of the server' },
   { name: 'help', help: 'this text' },
 ];
+
+/** What one asks for once, and does not configure. */
+const ONLY_ARGUMENTS: ReadonlySet<string> = new Set(['version', 'help']);
 
 /** Values as given; a repeatable flag has a list. */
 export type FlagValues = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
@@ -55,7 +59,7 @@ function fromEnvironment(environment: NodeJS.ProcessEnv): Record<string, string 
   const values: Record<string, string | boolean | readonly string[]> = {};
   for (const { name, value, repeatable } of FLAGS) {
     const given = environment[environmentName(name)];
-    if (given === undefined || name === 'help') continue;
+    if (given === undefined || ONLY_ARGUMENTS.has(name)) continue;
     if (value === undefined) values[name] = booleanOf(name, given);
     else values[name] = repeatable ? given.split(/[:,]/).filter((part) => part !== '') : given;
   }

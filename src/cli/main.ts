@@ -1,5 +1,6 @@
 /** The command: `serve`, which is also what it does when nothing is said. */
 import { messageOf } from '../common/errors.js';
+import { SERVER_VERSION } from '../common/version.js';
 import { readConfig } from './config.js';
 import { parseFlags, usage, UsageError } from './flags.js';
 import { runServer } from './serve.js';
@@ -11,6 +12,10 @@ async function main(args: readonly string[]): Promise<void> {
   const flags = parseFlags(args[0] === 'serve' ? args.slice(1) : args, process.env);
   if (flags['help'] === true) {
     process.stdout.write(usage());
+    return;
+  }
+  if (flags['version'] === true) {
+    process.stdout.write(`guestfs-grpc ${SERVER_VERSION}\n`);
     return;
   }
   await runServer(await readConfig(flags, process.env));

@@ -9,6 +9,7 @@ import {
 import { badArgument } from '../common/errors.js';
 import { decodeGuestText, printable } from '../common/guestText.js';
 import type { Logger } from '../common/logger.js';
+import { SERVER_VERSION } from '../common/version.js';
 import type { ServerPolicy } from '../security/policy.js';
 import type { Session } from '../session/session.js';
 import { newSessionId, type SessionRegistry } from '../session/sessionRegistry.js';
@@ -57,6 +58,7 @@ export function describeSession(session: Session, endpoint: string): ProtoSessio
     labels: new Map(session.labels),
     drives: session.drives.length,
     pending_calls: session.pendingCalls,
+    server_version: SERVER_VERSION,
   };
 }
 

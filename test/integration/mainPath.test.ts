@@ -48,6 +48,7 @@ describeWithAppliance('a session on a disk image', () => {
     expect([Accelerator.KVM, Accelerator.TCG]).toContain(launched.accelerator);
     expect([LaunchKind.COLD, LaunchKind.TEMPLATE]).toContain(launched.launch_kind);
     expect(launched.daemon_version).toMatch(/^1\.\d+\.\d+/);
+    expect(launched.server_version).toMatch(/^\d+\.\d+\.\d+$/);
     const { total, prepare, drives, qemu, boot } = launched.launch_timings ?? {};
     const milliseconds = [prepare, drives, qemu, boot].map((step) => Number(step?.seconds) * 1000 + Number(step?.nanos) / 1e6);
     expect(milliseconds.every((step) => step >= 0)).toBe(true);

@@ -20,6 +20,10 @@ describe('flags', () => {
     expect(() => parseFlags([], { GUESTFS_GRPC_TRACE: 'perhaps' })).toThrow(/GUESTFS_GRPC_TRACE/);
   });
 
+  it('that are questions are none in the environment', () => {
+    expect(parseFlags([], { GUESTFS_GRPC_VERSION: '1', GUESTFS_GRPC_HELP: '1' })).toEqual({});
+  });
+
   it('are all in the help', () => {
     for (const { name } of FLAGS) expect(usage()).toContain(`--${name}`);
   });

@@ -241,7 +241,8 @@ export class Session {
    */
   async perform<Value>(action: ActionDef, request: object, signal: AbortSignal, body: (daemon: Daemon) => Promise<Value>): Promise<Value> {
     this.#use();
-    this.#states.require(['READY'], action.name);
+    // Told like any other call, as the library does, but without a turn.
+    if (this.#states.state !== 'READY') await this.#traced(action, request, async () => this.#states.require(['READY'], action.name));
     return this.#inTurn(action, request, signal, async (combined) => {
       const appliance = this.#runningAppliance(action.name);
       const daemon = daemonOn(appliance.connection, appliance.version, combined, (name, procedure, serial) => {

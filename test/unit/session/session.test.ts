@@ -824,6 +824,15 @@ describe('events', () => {
     ]);
   });
 
+  it('tell of a call in the wrong state, which gets no turn', async () => {
+    const { session } = testSession({ trace: true });
+    const { events } = listen(session);
+    const request = { path: '/dir' };
+    expect(await failureOf(session.perform(action('mkdir'), request, never, (turn) => turn.call(mkdir, request)))).toMatchObject({ reason: 'WRONG_STATE' });
+    await quiet();
+    expect(events).toEqual(['enter mkdir', 'trace mkdir "/dir"', 'trace mkdir = -1 (error)']);
+  });
+
   it('number the calls, and tell of those that wait', async () => {
     const both = await launched();
     const { events } = listen(both.session, ['queued', 'started', 'finished']);

@@ -5,6 +5,9 @@ import type { ActionDef } from '../../src/actions/types.js';
 /** What an argument can be; buffers are given as text. */
 export type Argument = string | number | boolean | readonly string[];
 
+/** Stands, in arguments and messages, for the directory in which each side has its disk images. */
+export const HOST_DIRECTORY = '<images>';
+
 /** One call: its required and optional arguments by name, and the file that it streams to the guest. */
 export interface Call {
   readonly name: string;

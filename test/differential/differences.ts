@@ -6,18 +6,23 @@ const ACTIONS: ReadonlySet<string> = new Set(allActions.map(({ name }) => name))
 
 /** Parts of answers that nobody can foresee: they are left out on both sides. */
 const UNFORESEEABLE: readonly { readonly reason: string; readonly fields: RegExp }[] = [
-  { reason: 'the clock', fields: /^(st_)?[amc]time(_n?sec)?$/ },
+  { reason: 'the clock', fields: /^((st|tsk)_)?[amc]r?time(_n?sec)?$/ },
   { reason: 'ext4 chooses the group of an inode by a random number', fields: /^(st_)?ino$/ },
   { reason: 'blocks are allocated when the kernel writes them out, which it does when it likes', fields: /^(st_)?blocks$/ },
   { reason: 'what is left over of those', fields: /^(bfree|bavail|ffree|favail)$/ },
   { reason: 'the kernel numbers devices as it finds them', fields: /^(st_)?r?dev$/ },
+  { reason: 'made of the UUID of the file system, which is random', fields: /^fsid$/ },
 ];
 
 /** In messages, and answers that are text. */
 const TEXTS: readonly { readonly reason: string; readonly pattern: RegExp; readonly replacement: string }[] = [
-  { reason: 'UUIDs are random', pattern: /\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/gi, replacement: '<UUID>' },
+  { reason: 'UUIDs are random, but for those of types of partitions, and the one that the calls set', pattern: /\b(?!11111111-|c12a7328-|0fc63daf-|ebd0a0a2-|e6d6d379-)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/gi, replacement: '<UUID>' },
   { reason: 'so are those of LVM', pattern: /\b[0-9A-Za-z]{6}(-[0-9A-Za-z]{4}){5}-[0-9A-Za-z]{6}\b/g, replacement: '<LVM UUID>' },
-  { reason: 'which it writes without dashes, too', pattern: /\b[0-9A-Za-z]{32}\b/g, replacement: '<LVM UUID>' },
+  { reason: 'which it writes without dashes, too; checksums have no such letters', pattern: /\b(?=[0-9a-f]*[A-Zg-z])[0-9A-Za-z]{32}\b/g, replacement: '<LVM UUID>' },
+  { reason: 'the kind of bus and the name, which have had no effect for long, are told by libraries only', pattern: / (iface|name)=\w+/g, replacement: '' },
+  { reason: 'empty drives are files in a random directory of the library', pattern: /^<images>\/libguestfs\w+\/\w+\.img|^\(scratch, \d+ bytes\)/g, replacement: '<scratch>' },
+  { reason: 'the daemon\'s temporary files and directories have random names', pattern: /(\/tmp\/\w*\.?)\w{6}\b/g, replacement: '$1<random>' },
+  { reason: 'so have those that mktemp makes, or cannot make', pattern: /(?<=\/)\w{6}-x(?=: )/g, replacement: '<random>' },
   { reason: 'processes are numbered as they come', pattern: /\bpid \d+/gi, replacement: 'pid <number>' },
   { reason: 'a boot finds disks in any order, and tools tell the kernel\'s names', pattern: /\bdm-\d+\b/g, replacement: 'dm-<number>' },
 ];
@@ -26,12 +31,41 @@ const TEXTS: readonly { readonly reason: string; readonly pattern: RegExp; reado
 const UNORDERED: Readonly<Record<string, string>> = {
   pvs: 'the order of the kernel\'s names of disks',
   find: 'this service sorts what comes in time, the library all of it',
+  readdir: 'the order in which the file system has them, which depends on a random number',
+  filesystem_walk: 'the same',
+  find_inode: 'the same',
+  ls0: 'the same',
+  find0: 'the same',
   getxattrs: 'the order in which the file system has them',
   lgetxattrs: 'the order in which the file system has them',
 };
 
-/** What the library says about an argument that it refuses without asking the daemon, this service says in its own words. */
+/** Files of which only the size is compared: the times of the files in them are the clock's. */
+const BY_SIZE: ReadonlySet<string> = new Set(['tar_out', 'cpio_out']);
+/** Answers of which it is compared only that they come: errors are compared as those of all others. */
+const UNCOMPARED: readonly { readonly reason: string; readonly names: readonly string[] }[] = [
+  { reason: 'compressed, times of files and all', names: ['tgz_out', 'txz_out', 'compress_out', 'mksquashfs'] },
+  { reason: 'random numbers, and names made of them', names: ['mktemp', 'mkdtemp', 'get_e2generation'] },
+  { reason: 'text with times, UUIDs, or what is free', names: ['ll', 'llz', 'df', 'df_h', 'du', 'tune2fs_l', 'vgmeta'] },
+  { reason: 'the log of a kernel, and the number of a process', names: ['dmesg', 'get_pid'] },
+];
+const uncompared: ReadonlySet<string> = new Set(UNCOMPARED.flatMap(({ names }) => names));
+
+/** What a file system itself writes has random numbers and times in it: as little is compared of answers about all of a device. */
+const ABOUT_DEVICES = /^(download|download_offset|download_blocks|pread_device|checksum|checksum_device|compress_device_out|ntfsclone_out|blkid|file|dd)$/;
+
+function isAboutDevice({ name, args }: Call): boolean {
+  return ABOUT_DEVICES.test(name) && Object.values(args).some((argument) => typeof argument === 'string' && argument.startsWith('/dev/'));
+}
+
+function sizeOf(value: unknown): unknown {
+  const { $bytes, $size } = value as { readonly $bytes?: string; readonly $size?: string };
+  return $bytes === undefined ? $size : String(Buffer.from($bytes, 'base64').length);
+}
+
+/** What the library says about an argument that it refuses without asking the daemon, this service says in words of its own where they are settings, drives, and images of the host. */
 const OWN_WORDS: ReadonlySet<string> = new Set(['BAD_ARGUMENT']);
+const ABOUT_THE_HOST = /^(set_|add_|disk_|parse_environment|config)/;
 
 function foreseeableText(text: string): string {
   return TEXTS.reduce((left, { pattern, replacement }) => left.replace(pattern, replacement), text);
@@ -58,11 +92,24 @@ function firstWord(message: string): string | undefined {
   return /^(\w+): /.exec(message)?.[1];
 }
 
+/** Of the drives of a handle those that both sides take, or refuse, at the same time: see {@link REFUSED_EARLIER}. */
+const TAKEN_BY_BOTH = /^(<scratch>|<images>\/(?!directory))/;
+
+/** What is in a list, or in a file of names. */
+function itemsOf(value: unknown): readonly unknown[] | undefined {
+  if (Array.isArray(value)) return value as unknown[];
+  const { $bytes } = value as { readonly $bytes?: string };
+  return $bytes === undefined ? undefined : Buffer.from($bytes, 'base64').toString('latin1').split('\0');
+}
+
 /** How an outcome is compared. */
 export function comparable(call: Call, outcome: Outcome): unknown {
   if ('value' in outcome) {
-    const value = foreseeable(outcome.value);
-    return call.name in UNORDERED && Array.isArray(value) ? { value: value.map((one) => JSON.stringify(one)).sort() } : { value };
+    if (uncompared.has(call.name) || isAboutDevice(call)) return { value: '<uncompared>' };
+    const answer = BY_SIZE.has(call.name) ? sizeOf(outcome.value) : foreseeable(outcome.value);
+    const value = call.name === 'debug_drives' && Array.isArray(answer) ? answer.filter((one) => TAKEN_BY_BOTH.test(String(one))) : answer;
+    const items = call.name in UNORDERED ? itemsOf(value) : undefined;
+    return { value: items === undefined ? value : items.map((one) => JSON.stringify(one)).sort() };
   }
   return OWN_WORDS.has(outcome.errno) ? { errno: 'EINVAL' } : { errno: outcome.errno, message: words(outcome.message) };
 }
@@ -70,12 +117,47 @@ export function comparable(call: Call, outcome: Outcome): unknown {
 /** Where the library fails without an errno, and this service gives one, so that the status says more than UNKNOWN. */
 const WITH_ERRNO: Readonly<Record<string, string>> = { device_index: 'ENODEV' };
 
+/** What tune2fs says of a file system that is mounted the daemon passes on, or loses, as it happens: on either side. */
+const SAID_OR_NOT: ReadonlySet<string> = new Set(['set_uuid', 'set_uuid_random', 'set_e2uuid']);
+
 /** What the daemon refuses without a word, the library passes on so; this service says that there is none. */
 const WORDLESS = /, and the daemon does not say why; GetLog may show more$/;
 
+/** What images of the host are refused for under a name of ours, where the library has an errno, or none and qemu-img's words. */
+const IMAGE_REASONS: Readonly<Record<string, readonly string[]>> = { IMAGE_MISSING: ['ENOENT', 'DAEMON_ERROR'], IMAGE_UNUSABLE: ['DAEMON_ERROR', 'EISDIR', 'ENOENT'], OUTSIDE_IMAGE_ROOTS: ['DAEMON_ERROR', 'ENOENT'] };
+
+/** Protocols whose arguments the library does not check all of. */
+const LATER = /^(https?|ftps?|tftp|rbd|iscsi|ssh|sheepdog)$/;
+
+/** Actions whose errors come from the host's system calls: each side has words of its own for them. */
+const HOST_ERRORS: ReadonlySet<string> = new Set(['set_tmpdir', 'set_cachedir', 'parse_environment_list']);
+
+/** What this service refuses at once, and the library by what fails later. */
+const REFUSED_EARLIER: readonly { readonly why: string; readonly refuses: (call: Call, errno: string) => boolean }[] = [
+  { why: 'it does not fit into one message', refuses: (_call, errno) => errno === 'MESSAGE_TOO_LARGE' },
+  { why: 'a directory is no disk image', refuses: ({ name }, errno) => name.startsWith('add_') && errno === 'IMAGE_UNUSABLE' },
+  { why: 'a file is no directory', refuses: ({ name }, errno) => /^set_(tmp|cache)dir$/.test(name) && errno === 'BAD_ARGUMENT' },
+  { why: 'qemu would refuse it at launch: a web server\'s file that is to be written, a user without a name, an image of Ceph without a pool', refuses: (call, errno) => call.name === 'add_drive' && errno === 'BAD_ARGUMENT' && LATER.test(String(call.args['protocol'])) },
+  { why: 'sockets of the host are under image roots, or not for clients', refuses: ({ name }, errno) => name === 'add_drive' && errno === 'OUTSIDE_IMAGE_ROOTS' },
+];
+
+/** A download that the daemon breaks off says no more to either side. */
+const BROKEN_OFF = { ours: /the daemon could not send the whole file/, theirs: /^file receive cancelled by daemon/ };
+
+/** The library fails, and says nothing, where there is nothing in the list that it was asked for: it takes an empty allocation for a failed one. */
+const EMPTY_FAILS: ReadonlySet<string> = new Set(['find_inode', 'filesystem_walk', 'yara_scan']);
+
 /** Whether both outcomes are the same, as far as they can be. */
 export function agree(call: Call, ours: Outcome, theirs: Outcome): boolean {
-  if ('errno' in ours && OWN_WORDS.has(ours.errno)) return 'errno' in theirs && (theirs.errno === 'EINVAL' || theirs.errno === 'DAEMON_ERROR');
+  if ('value' in ours && 'errno' in theirs && EMPTY_FAILS.has(call.name)) return Array.isArray(ours.value) && ours.value.length === 0;
+  if ('errno' in ours && 'value' in theirs && REFUSED_EARLIER.some(({ refuses }) => refuses(call, ours.errno))) return true;
+  if ('errno' in ours && 'errno' in theirs && IMAGE_REASONS[ours.errno]?.includes(theirs.errno)) return true;
+  if ('errno' in ours && 'errno' in theirs && BROKEN_OFF.ours.test(ours.message) && BROKEN_OFF.theirs.test(theirs.message)) return true;
+  if ('errno' in ours && 'errno' in theirs && HOST_ERRORS.has(call.name)) return ours.errno === theirs.errno || OWN_WORDS.has(ours.errno);
+  if ('errno' in ours && OWN_WORDS.has(ours.errno)) {
+    return 'errno' in theirs && (theirs.errno === 'EINVAL' || theirs.errno === 'DAEMON_ERROR') && (ABOUT_THE_HOST.test(call.name) || ours.message.endsWith(words(theirs.message)));
+  }
+  if ('errno' in ours && 'errno' in theirs && SAID_OR_NOT.has(call.name)) return ours.errno === theirs.errno;
   if ('errno' in ours && 'errno' in theirs && WORDLESS.test(ours.message)) return ours.errno === theirs.errno && words(theirs.message).replace(/^\w+:$/, '') === '';
   if ('errno' in ours && WITH_ERRNO[call.name] === ours.errno) return 'errno' in theirs && words(theirs.message) === words(ours.message);
   return JSON.stringify(comparable(call, ours)) === JSON.stringify(comparable(call, theirs));

@@ -3,6 +3,7 @@
  * on twin images: what comes of them is the same. docs/differential.md says how to repeat a run.
  */
 import { randomInt } from 'node:crypto';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { builtAppliance, describeWhen } from '../support/appliance.js';
@@ -14,7 +15,10 @@ import { btrfs } from './domains/btrfs.js';
 import { disks } from './domains/disks.js';
 import type { Domain } from './domains/domain.js';
 import { files } from './domains/files.js';
-import { LibraryPeer, ServicePeer, type Peer } from './peers.js';
+import { everyAction, ACTION_COUNT } from './domains/everyAction.js';
+import { handle } from './domains/handle.js';
+import { hostImages } from './hostImages.js';
+import { LibraryPeer, openInOrder, ServicePeer, type PeerOptions } from './peers.js';
 import { Random } from './random.js';
 import { shrink } from './shrink.js';
 
@@ -22,7 +26,7 @@ import { shrink } from './shrink.js';
 const SUITE = 'bookworm';
 /** Calls in one sequence. */
 const LENGTH = 60;
-const SIZE_MIB = { first: 200, second: 48 };
+const SIZE_MIB = { first: 200, second: 128 };
 const SHRINKING_LIMIT = 60;
 /** Many times what any of the calls takes, milliseconds. */
 const CALL_LIMIT_MS = 90_000;
@@ -32,9 +36,14 @@ const USUAL_SEED = '1';
 
 const asked = process.env['GUESTFS_GRPC_DIFFERENTIAL_SEED'] ?? USUAL_SEED;
 const seed = asked === 'random' ? randomInt(1_000_000) : Number(asked);
-/** Of 2,220 calls. */
+/** So many times as many sequences. */
 const times = Number(process.env['GUESTFS_GRPC_DIFFERENTIAL_TIMES'] ?? 1);
-const sequences: readonly { readonly domain: Domain; readonly count: number }[] = [{ domain: files, count: 28 * times }, { domain: disks, count: 6 * times }, { domain: btrfs, count: 3 * times }];
+/** Each action that both sides have, so often. */
+const EACH_ACTION = 2;
+const sequences: readonly { readonly domain: Domain; readonly count: number }[] = [
+  { domain: files, count: 28 * times }, { domain: disks, count: 6 * times }, { domain: btrfs, count: 3 * times },
+  { domain: everyAction(), count: Math.ceil((EACH_ACTION * ACTION_COUNT) / LENGTH) * times }, { domain: handle, count: 10 * times },
+];
 
 interface Difference {
   readonly call: Call;
@@ -42,35 +51,54 @@ interface Difference {
   readonly theirs: Outcome;
 }
 
+type Peers = readonly [ServicePeer, LibraryPeer];
+
 jest.setTimeout(20 * 60_000);
 
 const appliance = builtAppliance(SUITE);
 describeWhen('this service and the C library', appliance === undefined ? `there is no appliance: npm run appliance -- --suite ${SUITE}` : undefined, () => {
-  const scene = serverForTests({ flags: ['--appliance', appliance ?? ''] });
+  const scene = serverForTests({ flags: ['--appliance', appliance ?? '', '--debug-service', ...['host-actions', 'custom-qemu', 'network', 'remote-drives'].flatMap((what) => ['--allow', what])] });
 
   // Ends before the server does.
   describe('on twin images', () => {
     const end = new AbortController();
-    let peers: readonly [ServicePeer, LibraryPeer];
+    let launched: Peers;
     let calls = 0;
+
+    /** Both sides, each with a directory of its own. */
+    const open = async (launch: boolean, images: (directory: string) => readonly string[]): Promise<Peers> => {
+      const options = (side: string): PeerOptions => {
+        const directory = join(scene.server.images, side);
+        rmSync(directory, { recursive: true, force: true });
+        mkdirSync(directory);
+        return { directory, images: images(directory), launch };
+      };
+      const service = (): Promise<ServicePeer> => ServicePeer.open(scene.client, options(launch ? 'ours' : 'ours-new'));
+      const library = (): Promise<LibraryPeer> => LibraryPeer.open({ LIBGUESTFS_PATH: appliance ?? '', LIBGUESTFS_CACHEDIR: scene.server.temporary }, options(launch ? 'theirs' : 'theirs-new'), end.signal);
+      if (!launch) return [await service(), await library()];
+      const drives = Object.keys(SIZE_MIB).length;
+      return [await openInOrder(service, drives), await openInOrder(library, drives)];
+    };
+    const close = async (peers: Peers): Promise<void> => {
+      for (const peer of peers) await peer.close();
+    };
+
+    const openLaunched = (): Promise<Peers> => open(true, (directory) => Object.entries(SIZE_MIB).map(([name, size]) => emptyImage(join(directory, `${name}.img`), size)));
 
     beforeAll(async () => {
       process.stderr.write(`differential test: seed ${seed}\n`);
-      const images = (side: string): string[] => Object.entries(SIZE_MIB).map(([name, size]) => emptyImage(join(scene.server.images, `${side}-${name}.img`), size));
-      const service = await ServicePeer.launch(scene.client, images('ours'));
-      peers = [service, await LibraryPeer.launch({ LIBGUESTFS_PATH: appliance ?? '', LIBGUESTFS_CACHEDIR: scene.server.images }, images('theirs'), end.signal)];
+      launched = await openLaunched();
     });
     afterAll(async () => {
-      for (const peer of peers as readonly Peer[]) await peer.close();
+      await close(launched);
       end.abort();
     });
 
-    const both = async (call: Call): Promise<readonly [Outcome, Outcome]> => {
+    const both = async (call: Call, [service, library]: Peers): Promise<readonly [Outcome, Outcome]> => {
       let timer: NodeJS.Timeout | undefined;
       const late = new Promise<never>((_resolve, reject) => {
         timer = setTimeout(() => reject(new Error(`seed ${seed}: ${show(call)} does not end`)), CALL_LIMIT_MS);
       });
-      const [service, library] = peers;
       try {
         return await Promise.race([Promise.all([service.do(call), library.do(call)]), late]);
       } finally {
@@ -78,15 +106,35 @@ describeWhen('this service and the C library', appliance === undefined ? `there 
       }
     };
 
+    /** Whether both sides are where a domain begins. */
+    const begin = async ({ beginning, begun }: Domain, peers: Peers): Promise<boolean> => {
+      for (const call of beginning) await both(call, peers);
+      return begun === undefined || (await both(begun, peers)).every((outcome) => 'value' in outcome);
+    };
+
+    /** The launched handles, at the beginning of a domain. */
+    const begunAnew = async (domain: Domain): Promise<Peers> => {
+      if (await begin(domain, launched)) return launched;
+      await close(launched);
+      launched = await openLaunched();
+      expect(await begin(domain, launched)).toBe(true);
+      return launched;
+    };
+
     /** The first call of which not the same comes on both sides. */
-    const firstDifference = async ({ beginning }: Domain, sequence: readonly Call[]): Promise<Difference | undefined> => {
-      for (const call of beginning) await both(call);
-      for (const call of sequence) {
-        const [ours, theirs] = await both(call);
-        calls += 1;
-        if (!agree(call, ours, theirs)) return { call, ours, theirs };
+    const firstDifference = async (domain: Domain, sequence: readonly Call[]): Promise<Difference | undefined> => {
+      const peers = domain.launched === false ? await open(false, hostImages) : await begunAnew(domain);
+      try {
+        if (domain.launched === false) await begin(domain, peers);
+        for (const call of sequence) {
+          const [ours, theirs] = await both(call, peers);
+          calls += 1;
+          if (!agree(call, ours, theirs)) return { call, ours, theirs };
+        }
+        return undefined;
+      } finally {
+        if (peers !== launched) await close(peers);
       }
-      return undefined;
     };
 
     it.each(sequences)('agree on $domain.name', async ({ domain, count }) => {

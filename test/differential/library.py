@@ -6,6 +6,7 @@ Reads one JSON object a line from standard input, answers each with one line: {"
 import base64
 import ctypes
 import errno
+import hashlib
 import json
 import os
 import sys
@@ -16,6 +17,9 @@ import guestfs
 
 # Deprecated actions are asked for, too.
 warnings.simplefilter("ignore", DeprecationWarning)
+
+# More than this is told by its digest.
+SHOWN_BYTES = 64 * 1024
 
 g = guestfs.GuestFS(python_return_dict=True)
 
@@ -31,6 +35,8 @@ def received(value):
 
 
 def sent(value):
+    if isinstance(value, bytes) and len(value) > SHOWN_BYTES:
+        return {"$sha256": hashlib.sha256(value).hexdigest(), "$size": len(value)}
     if isinstance(value, bytes):
         return {"$bytes": base64.b64encode(value).decode()}
     if isinstance(value, dict):
@@ -51,17 +57,17 @@ def call(name, required, optional):
     return getattr(g, name)(*[received(value) for value in required], **optional)
 
 
-def upload(name, required, content):
+def upload(name, required, optional, at, content):
     with tempfile.NamedTemporaryFile() as file:
         file.write(base64.b64decode(content))
         file.flush()
-        getattr(g, name)(file.name, *required)
+        getattr(g, name)(*required[:at], file.name, *required[at:], **optional)
 
 
-def download(name, required):
+def download(name, required, optional, at):
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "file")
-        getattr(g, name)(*required, path)
+        getattr(g, name)(*required[:at], path, *required[at:], **optional)
         with open(path, "rb") as file:
             return file.read()
 
@@ -75,6 +81,9 @@ for line in sys.stdin:
     except RuntimeError as error:
         number = last_errno(g.c_pointer())
         answer = {"errno": errno.errorcode.get(number, str(number)), "message": str(error)}
+    except UnicodeDecodeError as error:
+        # Python has no strings for what the library returned; it is told by its bytes.
+        answer = {"value": {"$undecodable": base64.b64encode(error.object).decode()}}
     print(json.dumps(answer), flush=True)
 
 g.close()

@@ -1,14 +1,24 @@
 /** The two sides: this service, and libguestfs's C library. Each does a call and says what came of it, in the same form. */
+import { createHash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { PythonDriver } from '../../bench/subjects/pythonDriver.js';
+import { diskName } from '../../src/launcher/guest/guestScripts.js';
 import { isFileIn, isFileOut } from '../../src/actions/shape.js';
 import type { ActionDef } from '../../src/actions/types.js';
 import { imageDrive, CallFailure, SessionClient, type TestClient } from '../support/testClient.js';
-import { actionOf, type Argument, type Call, type Outcome } from './call.js';
+import { actionOf, HOST_DIRECTORY, type Argument, type Call, type Outcome } from './call.js';
 
 export interface Peer {
   do(call: Call): Promise<Outcome>;
   close(): Promise<void>;
+}
+
+/** More than this is told by its digest. */
+const SHOWN_BYTES = 64 * 1024;
+
+function shown(bytes: Uint8Array): object {
+  if (bytes.length <= SHOWN_BYTES) return { $bytes: Buffer.from(bytes).toString('base64') };
+  return { $sha256: createHash('sha256').update(bytes).digest('hex'), $size: String(bytes.length) };
 }
 
 /** Numbers, truth values and bytes as text; records with their keys in order. */
@@ -16,11 +26,54 @@ export function plain(value: unknown): unknown {
   if (value === null || value === undefined) return '';
   if (typeof value === 'boolean') return value ? '1' : '0';
   if (typeof value === 'number' || typeof value === 'bigint') return String(value);
-  if (value instanceof Uint8Array) return { $bytes: Buffer.from(value).toString('base64') };
+  if (value instanceof Uint8Array) return shown(value);
   if (value instanceof Map) return plain(Object.fromEntries(value));
   if (Array.isArray(value)) return value.map(plain);
   if (typeof value === 'object') return Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1)).map(([key, one]) => [key, plain(one)]));
   return value;
+}
+
+/** Writes one text for another in all strings of a value. */
+function rewrite<Value>(value: Value, from: string, to: string): Value {
+  if (typeof value === 'string') return value.replaceAll(from, to) as Value;
+  if (Array.isArray(value)) return value.map((one: unknown) => rewrite(one, from, to)) as Value;
+  if (typeof value === 'object' && value !== null) return Object.fromEntries(Object.entries(value).map(([key, one]) => [rewrite(key, from, to), rewrite(one as unknown, from, to)])) as Value;
+  return value;
+}
+
+/** Most launches until a kernel finds the disks in their order: it looks for all at once. */
+const MOST_LAUNCHES = 12;
+
+/** Whether the kernel's names of disks are those that the daemon gives them: tools tell the kernel's. */
+async function inOrder(peer: Peer, drives: number): Promise<boolean> {
+  for (let index = 0; index < drives; index += 1) {
+    const device = `/dev/${diskName(index)}`;
+    // Says which device it was.
+    const outcome = await peer.do({ name: 'isoinfo_device', args: { device } });
+    if (!('message' in outcome) || !outcome.message.includes(`${device}:`)) return false;
+  }
+  return true;
+}
+
+/**
+ * Opens a handle whose disks have their names.
+ * @throws Error when no launch gives such a one
+ */
+export async function openInOrder<Side extends Peer>(open: () => Promise<Side>, drives: number): Promise<Side> {
+  for (let launches = 1; launches <= MOST_LAUNCHES; launches += 1) {
+    const peer = await open();
+    if (await inOrder(peer, drives)) return peer;
+    await peer.close();
+  }
+  throw new Error(`in ${MOST_LAUNCHES} launches the kernel did not find the disks in their order`);
+}
+
+/** What a handle is made with: its drives, and the directory with its disk images. */
+export interface PeerOptions {
+  readonly images: readonly string[];
+  readonly directory: string;
+  /** Left out: true. */
+  readonly launch?: boolean;
 }
 
 /** As the generated client takes it. */
@@ -35,14 +88,18 @@ function forClient(action: ActionDef, name: string, value: Argument): unknown {
 }
 
 export class ServicePeer implements Peer {
-  private constructor(private readonly client: TestClient, private readonly session: SessionClient) {}
+  private constructor(private readonly client: TestClient, private readonly session: SessionClient, private readonly directory: string) {}
 
-  static async launch(client: TestClient, images: readonly string[]): Promise<ServicePeer> {
-    const { id } = await client.createSession({ drives: images.map((image) => imageDrive(image)), launch: true });
-    return new ServicePeer(client, new SessionClient(client, id));
+  static async open(client: TestClient, { images, directory, launch = true }: PeerOptions): Promise<ServicePeer> {
+    const { id } = await client.createSession({ drives: images.map((image) => imageDrive(image)), launch });
+    return new ServicePeer(client, new SessionClient(client, id), directory);
   }
 
   async do(call: Call): Promise<Outcome> {
+    return rewrite(await this.#do(rewrite(call, HOST_DIRECTORY, this.directory)), this.directory, HOST_DIRECTORY);
+  }
+
+  async #do(call: Call): Promise<Outcome> {
     const action = actionOf(call);
     const request = Object.fromEntries(Object.entries(call.args).map(([name, value]) => [name, forClient(action, name, value)]));
     try {
@@ -66,17 +123,18 @@ export class ServicePeer implements Peer {
 const PROGRAM = fileURLToPath(new URL('../../../test/differential/library.py', import.meta.url));
 
 export class LibraryPeer implements Peer {
-  private constructor(private readonly driver: PythonDriver) {}
+  private constructor(private readonly driver: PythonDriver, private readonly directory: string) {}
 
-  static async launch(env: NodeJS.ProcessEnv, images: readonly string[], signal: AbortSignal): Promise<LibraryPeer> {
+  static async open(env: NodeJS.ProcessEnv, { images, directory, launch = true }: PeerOptions, signal: AbortSignal): Promise<LibraryPeer> {
     const driver = new PythonDriver({ LIBGUESTFS_BACKEND: 'direct', LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg', ...env }, signal, PROGRAM);
-    const launched = await driver.ask<Outcome>({ op: 'launch', drives: images });
-    if ('errno' in launched) throw new Error(`libguestfs does not launch: ${launched.message}`);
-    return new LibraryPeer(driver);
+    const launched = launch ? await driver.ask<Outcome>({ op: 'launch', drives: images }) : undefined;
+    if (launched !== undefined && 'errno' in launched) throw new Error(`libguestfs does not launch: ${launched.message}`);
+    return new LibraryPeer(driver, directory);
   }
 
   async do(call: Call): Promise<Outcome> {
-    const outcome = await this.driver.ask<Outcome>(this.#request(call));
+    const answered = await this.driver.ask<Outcome>(this.#request(rewrite(call, HOST_DIRECTORY, this.directory)));
+    const outcome = rewrite(answered, this.directory, HOST_DIRECTORY);
     return 'errno' in outcome ? { ...outcome, errno: outcome.errno === '0' ? 'DAEMON_ERROR' : outcome.errno } : { value: plain(outcome.value) };
   }
 
@@ -90,9 +148,10 @@ export class LibraryPeer implements Peer {
       const value = args[argument.name];
       return argument.type === 'buffer' ? { $bytes: Buffer.from(value as string).toString('base64') } : value;
     });
-    if (isFileIn(action)) return { op: 'upload', name, required, content: file ?? '' };
-    if (isFileOut(action)) return { op: 'download', name, required };
     const optional = Object.fromEntries(action.optargs.filter((argument) => argument.name in args).map((argument) => [argument.name, args[argument.name]]));
-    return { op: 'call', name, required, optional };
+    if (!isFileIn(action) && !isFileOut(action)) return { op: 'call', name, required, optional };
+    // The library takes the name of a file of the host there.
+    const at = action.args.findIndex((argument) => 'kind' in argument && (argument.kind === 'filein' || argument.kind === 'fileout'));
+    return isFileIn(action) ? { op: 'upload', name, required, optional, at, content: file ?? '' } : { op: 'download', name, required, optional, at };
   }
 }

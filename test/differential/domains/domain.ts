@@ -7,6 +7,10 @@ export interface Domain {
   readonly name: string;
   /** Brings both sides, however the sequence before left them, to the same beginning; may fail where there is nothing to be done. */
   readonly beginning: readonly Call[];
+  /** Succeeds when that is done; where it does not, what was before is too much in the way, and the handles are opened anew. */
+  readonly begun?: Call;
+  /** False: each sequence has new handles, which are not launched; left out: true. */
+  readonly launched?: boolean;
   /** One call, which may be right or wrong. */
   call(random: Random): Call;
 }

@@ -11,6 +11,7 @@ const UNFORESEEABLE: readonly { readonly reason: string; readonly fields: RegExp
   { reason: 'blocks are allocated when the kernel writes them out, which it does when it likes', fields: /^(st_)?blocks$/ },
   { reason: 'what is left over of those', fields: /^(bfree|bavail|ffree|favail)$/ },
   { reason: 'the kernel numbers devices as it finds them', fields: /^(st_)?r?dev$/ },
+  { reason: 'udev opens volumes when it likes, which their attributes show', fields: /^lv_attr$/ },
   { reason: 'made of the UUID of the file system, which is random', fields: /^fsid$/ },
 ];
 

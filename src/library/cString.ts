@@ -7,8 +7,14 @@ export function upToZero(bytes: Buffer): Buffer {
 }
 
 const INT_PATTERN = /^[ \t\n\v\f\r]*[+-]?\d+$/;
+/** Largest int32. */
+const INT_MAX = 2 ** 31 - 1;
 
-/** A number that is all of a text, as strtol reads it; undefined if it is not one. */
+/**
+ * A number that is all of a text, as strtol reads it; undefined if it is not one, or none that
+ * an int32 of a message holds.
+ */
 export function wholeNumber(text: string): number | undefined {
-  return INT_PATTERN.test(text) ? Number(text) : undefined;
+  const number = INT_PATTERN.test(text) ? Number(text) : NaN;
+  return Math.abs(number) <= INT_MAX ? number : undefined;
 }

@@ -10,6 +10,7 @@ import { fromLines, inTurn, type Script } from './fakes.js';
 describe('splitVersion', () => {
   it.each([
     ['1.2', 0, '1.2', undefined], ['1.2-3', 0, '1.2', '3'], ['1:1.2-3-4', 1, '1.2', '3-4'], ['x:1-2', undefined, '1', '2'], ['-1:1', undefined, '1', undefined], [':1', undefined, '1', undefined], ['', 0, '', undefined],
+    ['2147483647:1', 2147483647, '1', undefined], ['2147483648:1', undefined, '1', undefined], ['99999999999:1-2', undefined, '1', '2'],
   ])('of %j', (text, epoch, version, release) => {
     expect(splitVersion(text)).toEqual({ epoch, version, release });
   });
@@ -42,6 +43,10 @@ Package: broken
 Status: install ok installed
 Version: a:1
 
+Package: no-such-epoch
+Status: install ok installed
+Version: 99999999999:1
+
 Package: nothing
 Status: install ok installed
 
@@ -73,7 +78,7 @@ describe('a status file of dpkg', () => {
 
 describe('a database of apk', () => {
   it('says what is installed', async () => {
-    const found = await parseApkDatabase(fromLines('C:Q1\nP:musl\nV:1.2.4-r1\nA:x86_64\nT:the musl c library\nU:https://musl.libc.org/\nnonsense\nF:lib\n\nP:old\nV:2:1.36\n\nP:noversion\n\nP:cut-off\nV:1\n'));
+    const found = await parseApkDatabase(fromLines('C:Q1\nP:musl\nV:1.2.4-r1\nA:x86_64\nT:the musl c library\nU:https://musl.libc.org/\nnonsense\nF:lib\n\nP:old\nV:2:1.36\n\nP:noversion\n\nP:no-such-epoch\nV:99999999999:1\n\nP:cut-off\nV:1\n'));
     expect(found.map((one) => [one.app2_name, one.app2_epoch, one.app2_version, one.app2_release])).toEqual([['musl', 0, '1.2.4', '1'], ['old', 2, '1.36', '']]);
     expect(found[0]).toMatchObject({ app2_arch: 'x86_64', app2_description: 'the musl c library', app2_url: 'https://musl.libc.org/', app2_summary: '' });
   });
@@ -90,7 +95,7 @@ describe('a description of pacman', () => {
     expect(await parsePacmanDescription(fromLines(WHOLE.replace(`%${section}%\n${value}\n`, '')))).toBeUndefined();
   });
 
-  it.each(['0.1', '-1', 'x:1-1', '0.1-'])('needs a version in all its parts, unlike %s', async (version) => {
+  it.each(['0.1', '-1', 'x:1-1', '0.1-', '99999999999:1-1'])('needs a version in all its parts, unlike %s', async (version) => {
     expect(await parsePacmanDescription(fromLines(WHOLE.replace('1:0.1-2', version)))).toBeUndefined();
   });
 });

@@ -20,13 +20,15 @@ export interface InspectedSystem {
 export interface WindowsDetails {
   readonly productName: string;
   readonly productVariant: string;
-  /** Asked only where nothing else tells. */
-  readonly buildId: () => Promise<number>;
+  /** Asked only where nothing else tells; undefined: the daemon cannot say it. */
+  readonly buildId: () => Promise<number | undefined>;
 }
 
 const UNKNOWN = 'unknown';
 /** Build of the first Windows 11. */
 const WINDOWS_11_BUILD = 22000;
+/** First version whose daemon tells the build. */
+const BUILD_ID_SINCE = '1.49.8';
 
 /** Identifier of a Linux distribution. */
 export function linuxIdentifier({ distro, major, minor }: InspectedSystem): string {
@@ -78,12 +80,14 @@ export async function windowsIdentifier({ major, minor }: InspectedSystem, detai
   }
   if (major === 6) return WINDOWS_6[minor]?.[isServer ? 1 : 0] ?? UNKNOWN;
   if (major !== 10 || minor !== 0) return UNKNOWN;
-  if (!isServer) return (await details.buildId()) >= WINDOWS_11_BUILD ? 'win11' : 'win10';
+  // Where there is no build there is no Windows 11 either: that was the library's answer, too.
+  if (!isServer) return (await details.buildId() ?? 0) >= WINDOWS_11_BUILD ? 'win11' : 'win10';
   const year = ['2025', '2022', '2019'].find((one) => productName.includes(one));
   return year === undefined ? 'win2k16' : `win2k${year.slice(2)}`;
 }
 
-async function buildId(daemon: Daemon, root: string): Promise<number> {
+async function buildId(daemon: Daemon, root: string): Promise<number | undefined> {
+  if (!daemon.version.atLeast(BUILD_ID_SINCE)) return undefined;
   const { buildid } = await daemon.call(inspectGetBuildId, { root });
   const number = wholeNumber(buildid);
   if (number === undefined) throw new GuestfsError('DAEMON_ERROR', `could not parse integer in version number: ${printable(buildid)}`);

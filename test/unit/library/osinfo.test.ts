@@ -9,11 +9,13 @@ interface System {
   readonly product?: string;
   readonly variant?: string;
   readonly build?: string;
+  /** Version of the daemon. */
+  readonly daemon?: string;
 }
 
-function inspected({ type, distro, version, product = '', variant = '', build = '' }: System): ReturnType<typeof inTurn> {
+function inspected({ type, distro, version, product = '', variant = '', build = '', daemon = '1.54.1' }: System): ReturnType<typeof inTurn> {
   const [major = 0, minor = 0] = version.split('.').map(Number);
-  return inTurn('inspect_get_osinfo', { answers: {
+  return inTurn('inspect_get_osinfo', { version: daemon, answers: {
     inspect_get_type: { name: type }, inspect_get_distro: { distro }, inspect_get_major_version: { major }, inspect_get_minor_version: { minor },
     inspect_get_product_name: { product }, inspect_get_product_variant: { variant }, inspect_get_build_id: { buildid: build },
   } });
@@ -66,7 +68,13 @@ describe('inspect_get_osinfo', () => {
     expect(await identify({ type: 'windows', distro: 'windows', version, product, variant, build })).toBe(id);
   });
 
-  it('fails where a build is no number', async () => {
-    await expect(identify({ type: 'windows', distro: 'windows', version: '10.0', variant: 'Client', build: '22x' })).rejects.toMatchObject({ reason: 'DAEMON_ERROR' });
+  it.each([['1.48.6', 'win10'], ['1.49.7', 'win10'], ['1.49.8', 'win11']])('a Windows 11 is for a daemon %s, which may not know the build, %s', async (daemon, id) => {
+    const context = inspected({ type: 'windows', distro: 'windows', version: '10.0', product: 'Windows 10 Pro', variant: 'Client', build: '22631', daemon });
+    expect(await inspectionActions.inspect_get_osinfo(context, { root: '/dev/sda1' })).toEqual({ id });
+    expect(context.daemon.actions.includes('inspect_get_build_id')).toBe(id === 'win11');
+  });
+
+  it.each(['22x', '99999999999'])('fails where a build is no number, like %s', async (build) => {
+    await expect(identify({ type: 'windows', distro: 'windows', version: '10.0', variant: 'Client', build })).rejects.toMatchObject({ reason: 'DAEMON_ERROR' });
   });
 });

@@ -1,5 +1,6 @@
 /** Rules that the action list keeps; each failure names the action. */
 import { allActions, areas } from '../actions/areas.js';
+import { namesWithAlternatives } from '../actions/largeMessages.js';
 import { isStreamedAnswer } from '../actions/shape.js';
 import { structs } from '../actions/structs.js';
 import type { ActionDef } from '../actions/types.js';
@@ -36,6 +37,14 @@ function duplicates(values: readonly (string | number)[], what: string): string[
   return values.filter((value, index) => values.indexOf(value) !== index).map((value) => `${what} ${value} is there twice`);
 }
 
+/** Names that something is said of, and that nothing has. */
+function strangers(): string[] {
+  const actions = new Set(allActions.map(({ name }) => name));
+  // RPCs that are no actions begin with a capital.
+  const withAlternatives = namesWithAlternatives.filter((name) => /^[a-z]/.test(name));
+  return withAlternatives.filter((name) => !actions.has(name)).map((name) => `${name}: has an alternative, and is no action`);
+}
+
 /** Everything wrong with the list; empty when nothing is. */
 export function checkActions(): string[] {
   return [
@@ -45,5 +54,6 @@ export function checkActions(): string[] {
     ...duplicates(allActions.map((action) => action.procedure).filter((procedure) => procedure > 0), 'procedure'),
     ...areas.filter((area) => area.service === undefined && area.actions.some((action) => action.visibility !== 'internal'))
       .map((area) => `${area.name}: public actions without a service`),
+    ...strangers(),
   ];
 }

@@ -1,4 +1,5 @@
 /** What an action can be expected to fail with, besides what any call can (docs/errors.md): from what is known of its arguments and its answer. */
+import { insteadOfLargeAnswer, insteadOfLargeRequest } from '../actions/largeMessages.js';
 import { isFileIn, isFileOut, isStreamedAnswer } from '../actions/shape.js';
 import type { ActionDef, ArgumentDef } from '../actions/types.js';
 
@@ -52,7 +53,13 @@ export function knownErrors(action: ActionDef): readonly KnownError[] {
   if (opener !== undefined) add('UNKNOWN', 'DAEMON_ERROR', `\`${opener}\` was not called before`);
   if (action.impl === 'daemon' && paths && action.mutating) add('RESOURCE_EXHAUSTED', 'ENOSPC', 'the file system is full');
   if (action.configOnly) add('FAILED_PRECONDITION', 'WRONG_STATE', 'the session is launched already');
-  if (UNBOUNDED.has(action.returns.type) && !isStreamedAnswer(action) && !isFileOut(action)) add('RESOURCE_EXHAUSTED', 'MESSAGE_TOO_LARGE', 'the answer does not fit into one message (4 MiB)');
+  const [insteadOfAnswer, insteadOfRequest] = [insteadOfLargeAnswer(action.name), insteadOfLargeRequest(action.name)];
+  if (UNBOUNDED.has(action.returns.type) && !isStreamedAnswer(action) && !isFileOut(action)) {
+    add('RESOURCE_EXHAUSTED', 'MESSAGE_TOO_LARGE', `the answer does not fit into one message (4 MiB)${insteadOfAnswer === undefined ? '' : `: ${insteadOfAnswer}`}`);
+  }
+  if (insteadOfRequest !== undefined) {
+    add('RESOURCE_EXHAUSTED', 'MESSAGE_TOO_LARGE', `the arguments do not fit into one message (${action.impl === 'daemon' ? 4 : 8} MiB): ${insteadOfRequest}`);
+  }
   if (isFileIn(action)) add('CANCELLED', 'CANCELLED', 'the client ended the call before the file; what had come may be there in part');
   if (action.optionalGroup !== undefined) add('UNIMPLEMENTED', 'ENOTSUP', `the appliance is without the group \`${action.optionalGroup}\`; \`feature_available\` tells`);
   if (action.impl === 'daemon' && isNewer(action.since)) add('UNIMPLEMENTED', 'ACTION_NOT_IN_DAEMON', `the daemon of the appliance is older than ${action.since}`);

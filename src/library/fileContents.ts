@@ -3,9 +3,9 @@ import { filesize } from '../../gen/calls/file.js';
 import { internalWrite, internalWriteAppend } from '../../gen/calls/internal.js';
 import { download, upload, uploadOffset } from '../../gen/calls/transfer.js';
 import type { FileLibraryActions } from '../../gen/libraryActions.js';
-import { CatResponse, ReadLinesResponse } from '../../gen/proto/guestfs/v1/file.js';
 import { decodeGuestText } from '../common/guestText.js';
-import { ANSWER_LIMIT, answerTooLarge, limited } from './answerLimit.js';
+import { answerTooLarge } from '../common/messageLimits.js';
+import { ANSWER_LIMIT } from './answerLimit.js';
 import { collect } from './collect.js';
 import type { LibraryContext } from './context.js';
 import { upToZero } from './cString.js';
@@ -20,10 +20,8 @@ const LINE_OVERHEAD = 2;
 
 const NEWLINE = 0x0a;
 
-const USE_DOWNLOAD = 'use Download, which streams, or Pread for a part';
-
 function readWhole({ action, daemon }: LibraryContext, path: string): Promise<Buffer> {
-  return collect(daemon, download, { remotefilename: path }, ANSWER_LIMIT, () => answerTooLarge(action.name, USE_DOWNLOAD));
+  return collect(daemon, download, { remotefilename: path }, ANSWER_LIMIT, () => answerTooLarge(action.name, ANSWER_LIMIT));
 }
 
 /** How often a newline is in some bytes. */
@@ -47,11 +45,10 @@ function asLine(text: string): string {
  */
 function linesOf(bytes: Buffer, action: string): string[] {
   // Millions of empty lines are not to be made a message only to be refused.
-  if (countNewlines(bytes) * LINE_OVERHEAD > ANSWER_LIMIT) throw answerTooLarge(action, USE_DOWNLOAD);
+  if (countNewlines(bytes) * LINE_OVERHEAD > ANSWER_LIMIT) throw answerTooLarge(action, ANSWER_LIMIT);
   const texts = decodeGuestText(bytes).split('\n');
   if (texts.at(-1) === '') texts.pop();
-  const lines = texts.map(asLine);
-  return limited({ lines }, ReadLinesResponse, action, USE_DOWNLOAD).lines;
+  return texts.map(asLine);
 }
 
 async function* inPieces(content: Buffer): AsyncGenerator<Buffer> {
@@ -59,14 +56,9 @@ async function* inPieces(content: Buffer): AsyncGenerator<Buffer> {
 }
 
 export const fileContentActions: Pick<FileLibraryActions, 'cat' | 'read_file' | 'read_lines' | 'write' | 'write_append'> = {
-  cat: async (context, { path }) => {
-    const content = decodeGuestText(upToZero(await readWhole(context, path)));
-    return limited({ content }, CatResponse, context.action.name, USE_DOWNLOAD);
-  },
+  cat: async (context, { path }) => ({ content: decodeGuestText(upToZero(await readWhole(context, path))) }),
   read_file: async (context, { path }) => ({ content: await readWhole(context, path) }),
-  read_lines: async (context, { path }) => {
-    return { lines: linesOf(await readWhole(context, path), context.action.name) };
-  },
+  read_lines: async (context, { path }) => ({ lines: linesOf(await readWhole(context, path), context.action.name) }),
   write: async ({ daemon }, { path, content }) => {
     if (content.length <= INLINE_LIMIT) await daemon.call(internalWrite, { path, content });
     else await daemon.upload(upload, { remotefilename: path }, inPieces(content), BigInt(content.length));

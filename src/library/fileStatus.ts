@@ -2,15 +2,11 @@
 import { lstatns, statns } from '../../gen/calls/file.js';
 import { internalLstatnslist, internalLxattrlist, internalReadlinklist } from '../../gen/calls/internal.js';
 import type { AttributeLibraryActions, FileLibraryActions } from '../../gen/libraryActions.js';
-import { LxattrlistResponse } from '../../gen/proto/guestfs/v1/attribute.js';
-import { LstatlistResponse, LstatnslistResponse, ReadlinklistResponse } from '../../gen/proto/guestfs/v1/file.js';
 import type { Stat, Statns } from '../../gen/proto/guestfs/v1/structs.js';
-import { limited } from './answerLimit.js';
 import type { LibraryContext } from './context.js';
 
 /** Names in one request to the daemon; the library's number. */
 const NAMES_AT_ONCE = 1000;
-const FEWER_NAMES = 'ask for fewer names at a time';
 
 /** Asks for many names, some at a time. */
 async function inBatches<Item>(names: readonly string[], ask: (some: string[]) => Promise<readonly Item[]>): Promise<Item[]> {
@@ -53,22 +49,15 @@ export const fileStatusActions: Pick<FileLibraryActions, 'stat' | 'lstat' | 'lst
     const { statbuf } = await daemon.call(lstatns, request);
     return { statbuf: statbuf && withoutFractions(statbuf) };
   },
-  lstatlist: async (context, { path, names }) => {
-    const statbufs = (await lstatAll(context, path, names)).map(withoutFractions);
-    return limited({ statbufs }, LstatlistResponse, context.action.name, FEWER_NAMES);
-  },
-  lstatnslist: async (context, { path, names }) => {
-    return limited({ statbufs: await lstatAll(context, path, names) }, LstatnslistResponse, context.action.name, FEWER_NAMES);
-  },
-  readlinklist: async ({ action, daemon }, { path, names }) => {
-    const links = await inBatches(names, async (some) => (await daemon.call(internalReadlinklist, { path, names: some })).links);
-    return limited({ links }, ReadlinklistResponse, action.name, FEWER_NAMES);
-  },
+  lstatlist: async (context, { path, names }) => ({ statbufs: (await lstatAll(context, path, names)).map(withoutFractions) }),
+  lstatnslist: async (context, { path, names }) => ({ statbufs: await lstatAll(context, path, names) }),
+  readlinklist: async ({ daemon }, { path, names }) => ({
+    links: await inBatches(names, async (some) => (await daemon.call(internalReadlinklist, { path, names: some })).links),
+  }),
 };
 
 export const attributeActions: AttributeLibraryActions = {
-  lxattrlist: async ({ action, daemon }, { path, names }) => {
-    const xattrs = await inBatches(names, async (some) => (await daemon.call(internalLxattrlist, { path, names: some })).xattrs);
-    return limited({ xattrs }, LxattrlistResponse, action.name, FEWER_NAMES);
-  },
+  lxattrlist: async ({ daemon }, { path, names }) => ({
+    xattrs: await inBatches(names, async (some) => (await daemon.call(internalLxattrlist, { path, names: some })).xattrs),
+  }),
 };

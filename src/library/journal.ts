@@ -1,16 +1,15 @@
 /** Reading the systemd journal. */
 import { internalJournalGet } from '../../gen/calls/internal.js';
 import type { JournalLibraryActions } from '../../gen/libraryActions.js';
-import { JournalGetResponse } from '../../gen/proto/guestfs/v1/journal.js';
 import type { Xattr } from '../../gen/proto/guestfs/v1/structs.js';
 import { GuestfsError } from '../common/errors.js';
 import { decodeGuestText } from '../common/guestText.js';
-import { ANSWER_LIMIT, answerTooLarge, limited } from './answerLimit.js';
+import { answerTooLarge } from '../common/messageLimits.js';
+import { ANSWER_LIMIT } from './answerLimit.js';
 import { collect } from './collect.js';
 
 const LENGTH_SIZE = 8;
 const EQUALS = '='.charCodeAt(0);
-const SHORTER = 'let JournalSetDataThreshold cut long fields';
 
 /** The fields of an entry: each is a 64-bit length and so many bytes, `NAME=value`. */
 export function* fieldsOf(bytes: Buffer): Generator<Xattr> {
@@ -34,7 +33,7 @@ function malformed(what: string): GuestfsError {
 
 export const journalActions: JournalLibraryActions = {
   journal_get: async ({ action, daemon }) => {
-    const bytes = await collect(daemon, internalJournalGet, {}, ANSWER_LIMIT, () => answerTooLarge(action.name, SHORTER));
-    return limited({ fields: [...fieldsOf(bytes)] }, JournalGetResponse, action.name, SHORTER);
+    const bytes = await collect(daemon, internalJournalGet, {}, ANSWER_LIMIT, () => answerTooLarge(action.name, ANSWER_LIMIT));
+    return { fields: [...fieldsOf(bytes)] };
   },
 };

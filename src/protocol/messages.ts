@@ -1,6 +1,7 @@
 /** The messages of the daemon's protocol, to and from bytes; no I/O. */
 import { GuestfsError } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
+import { requestTooLarge } from '../common/messageLimits.js';
 import { XdrDecoder, XdrError } from '../xdr/decoder.js';
 import { XdrEncoder } from '../xdr/encoder.js';
 import {
@@ -61,13 +62,7 @@ export function encodeCall<Request>(
 /** Prepends the length word. */
 function frame(action: string, parts: readonly Buffer[]): Buffer {
   const length = parts.reduce((sum, part) => sum + part.length, 0);
-  if (length > MESSAGE_MAX) {
-    throw new GuestfsError(
-      'MESSAGE_TOO_LARGE',
-      `${action}: the arguments make a message of ${length} bytes; the daemon takes at most ${MESSAGE_MAX} bytes`,
-      { metadata: { limit: String(MESSAGE_MAX), size: String(length) } },
-    );
-  }
+  if (length > MESSAGE_MAX) throw requestTooLarge(action, 'daemon', MESSAGE_MAX, length);
   const word = Buffer.alloc(WORD);
   word.writeUInt32BE(length);
   return Buffer.concat([word, ...parts], WORD + length);

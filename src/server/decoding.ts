@@ -13,6 +13,11 @@ export class Undecodable {
   constructor(readonly error: GuestfsError) {}
 }
 
+/** A response in bytes. */
+export class EncodedAnswer {
+  constructor(readonly bytes: Buffer) {}
+}
+
 /** Refuses what is not UTF-8, where the runtime would replace it. */
 function decodeUtf8(bytes: Uint8Array): string {
   if (!isUtf8(bytes)) throw new Error('a string is not valid UTF-8');
@@ -31,7 +36,10 @@ function strictReader(bytes: Buffer): Buffer {
 export function decodingSafely(service: ServiceDefinition): ServiceDefinition {
   const safe = (method: MethodDefinition<object, object>): MethodDefinition<object, object> => ({
     ...method,
-    responseSerialize: (response) => (response instanceof FilePieces ? encodeFilePieces(response) : method.responseSerialize(response)),
+    responseSerialize: (response) => {
+      if (response instanceof EncodedAnswer) return response.bytes;
+      return response instanceof FilePieces ? encodeFilePieces(response) : method.responseSerialize(response);
+    },
     requestDeserialize: (bytes) => {
       try {
         if (method.requestStream && !method.responseStream) {

@@ -14,6 +14,7 @@ import type { ForeignImageProbe } from '../images/foreignProbe.js';
 import type { ServerPolicy } from '../security/policy.js';
 import type { SessionRegistry } from '../session/sessionRegistry.js';
 import { addressText } from './address.js';
+import { encodingAnswers } from './answerEncoding.js';
 import { decodingSafely } from './decoding.js';
 import { eventService } from './eventService.js';
 import { ActionInvoker } from './invoker.js';
@@ -66,7 +67,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     'grpc.max_receive_message_length': REQUEST_LIMIT,
     'grpc.max_send_message_length': -1,
     'grpc.keepalive_time_ms': KEEPALIVE_INTERVAL_MS,
-    interceptors: [oneMessageAtATime, countCalls],
+    interceptors: [oneMessageAtATime, countCalls, encodingAnswers(logger)],
   });
   let address = options.listen;
   const add = (definition: ServiceDefinition, implementation: UntypedServiceImplementation): void => {

@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { status } from '@grpc/grpc-js';
 import { describe, expect, it } from '@jest/globals';
 import { allActions } from '../../../src/actions/areas.js';
-import { hasRpc } from '../../../src/actions/shape.js';
+import { namesWithAlternatives } from '../../../src/actions/largeMessages.js';
+import { hasRpc, isStreamedAnswer } from '../../../src/actions/shape.js';
 import { exampleRequest } from '../../../src/generator/exampleValues.js';
 import { knownErrors } from '../../../src/generator/knownErrors.js';
 import { requestFields } from '../../../src/generator/shape.js';
@@ -37,6 +38,19 @@ describe('errors', () => {
 
   it('are told of most actions', () => {
     expect(actions.filter((action) => knownErrors(action).length > 0).length).toBeGreaterThan(actions.length * 0.8);
+  });
+
+  it('say what to use instead of an action whose message would be too large', () => {
+    const said = actions.flatMap((action) => knownErrors(action).filter(({ reason }) => reason === 'MESSAGE_TOO_LARGE').map(({ when }) => `${action.name}: ${when}`));
+    expect(said).toEqual(expect.arrayContaining([
+      'cat: the answer does not fit into one message (4 MiB): use Download, which streams, or Pread for a part',
+      'write: the arguments do not fit into one message (8 MiB): use Upload, which streams',
+      'pwrite: the arguments do not fit into one message (4 MiB): use UploadOffset, which streams, or write less at a time',
+      'vfs_type: the answer does not fit into one message (4 MiB)',
+    ]));
+    // Those of RPCs that are no actions, or of actions that are none, are told by the error alone.
+    const alternatives = namesWithAlternatives.filter((name) => actions.some((action) => action.name === name && !isStreamedAnswer(action)));
+    expect(said.filter((one) => one.includes('MiB): '))).toHaveLength(alternatives.length);
   });
 
   it('are all in the document on errors, with their status', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { fileArchitecture, isDir, statvfs } from '../../../gen/calls/file.js';
+import { fileArchitecture, isDir, pwrite, statvfs } from '../../../gen/calls/file.js';
 import { listFilesystems, mkfs } from '../../../gen/calls/filesystem.js';
 import { internalAutosync, internalWrite } from '../../../gen/calls/internal.js';
 import { cryptsetupOpen } from '../../../gen/calls/luks.js';
@@ -91,6 +91,10 @@ describe('a call', () => {
       reason: 'MESSAGE_TOO_LARGE', details: { metadata: { limit: '4194304', size: '4194308' } },
       message: 'internal_write: the arguments make a message of 4194308 bytes; the daemon takes at most 4194304 bytes',
     });
+  });
+
+  it('over the limit says what to use instead, where there is such a thing', () => {
+    expect(() => encodeCall(pwrite, { path: '/a', content: Buffer.alloc(MESSAGE_MAX), offset: 0n }, options)).toThrow(/at most 4194304 bytes; use UploadOffset, which streams/);
   });
 });
 

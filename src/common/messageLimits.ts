@@ -1,0 +1,28 @@
+/** The errors for what is more than one message may hold. */
+import { insteadOfLargeAnswer, insteadOfLargeRequest } from '../actions/largeMessages.js';
+import { GuestfsError } from './errors.js';
+
+function tooLarge(text: string, instead: string | undefined, metadata: Readonly<Record<string, string>>): GuestfsError {
+  return new GuestfsError('MESSAGE_TOO_LARGE', instead === undefined ? text : `${text}; ${instead}`, { metadata });
+}
+
+/**
+ * An answer that does not fit into a message.
+ * @param action name of the action or, for an RPC that is none, of the RPC
+ * @param limit bytes
+ */
+export function answerTooLarge(action: string, limit: number): GuestfsError {
+  return tooLarge(`${action}: the answer is larger than ${limit} bytes, which is what one message can hold`, insteadOfLargeAnswer(action), { limit: String(limit) });
+}
+
+/**
+ * A request that does not fit into a message.
+ * @param action as for {@link answerTooLarge}
+ * @param taker who has the limit
+ * @param limit bytes
+ * @param size bytes; undefined: it is not known, but more than that
+ */
+export function requestTooLarge(action: string, taker: 'daemon' | 'server', limit: number, size: number | undefined): GuestfsError {
+  const text = `${action}: the arguments make a message of ${size ?? `more than ${limit}`} bytes; the ${taker} takes at most ${limit} bytes`;
+  return tooLarge(text, insteadOfLargeRequest(action), { limit: String(limit), ...(size === undefined ? {} : { size: String(size) }) });
+}

@@ -1,5 +1,7 @@
 /** The daemon, as those see it who have the turn in a session. */
 import { GuestfsError } from '../common/errors.js';
+import { answerTooLarge } from '../common/messageLimits.js';
+import { MESSAGE_MAX } from '../protocol/constants.js';
 import type { DaemonCall } from '../protocol/daemonCall.js';
 import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import type { DaemonVersion } from '../protocol/daemonVersion.js';
@@ -22,6 +24,21 @@ const actionsByName = new Map(allActions.map((action) => [action.name, action]))
 const UNKNOWN_PROCEDURE = /^dispatch_incoming_message: unknown procedure number \d+/;
 /** What the daemon says of a feature it was built, or is installed, without; its errno is ENOTSUP. */
 const UNAVAILABLE_FEATURE = /^feature '([^']+)' is not available/;
+
+/** What the daemon says when its reply to any call is more than a message holds; it gives no errno. */
+const REPLY_TOO_LARGE = /^guestfsd: failed to encode reply body\n\(maybe the reply exceeds the maximum message size in the protocol\?\)$/;
+/** What it says of that by action, where it looks beforehand; no errno either. */
+const RESULT_TOO_LARGE: ReadonlyMap<string, RegExp> = new Map([
+  ['pread', /: count is too large for the protocol, use smaller reads$/],
+  ['pread_device', /: count is too large for the protocol, use smaller reads$/],
+  ['initrd_cat', /: file is too large for the protocol$/],
+  ['vgmeta', /^metadata is too large for message buffer$/],
+]);
+
+/** True for what a daemon answers where its answer would be too large; what other actions do with a guest may say the like. */
+function isTooLargeToAnswer(action: string, error: GuestfsError): boolean {
+  return error.reason === 'DAEMON_ERROR' && (REPLY_TOO_LARGE.test(error.message) || RESULT_TOO_LARGE.get(action)?.test(error.message) === true);
+}
 
 /** True for what a daemon answers to a procedure that it does not know; names and programs of a guest may say the like. */
 export function isUnknownProcedure(error: GuestfsError): boolean {
@@ -59,6 +76,7 @@ function explained(action: ActionDef, version: DaemonVersion, error: unknown): u
     );
   }
   if (isUnknownProcedure(error)) return notInDaemon(action.name, action.since, version);
+  if (isTooLargeToAnswer(action.name, error)) return answerTooLarge(action.name, MESSAGE_MAX);
   // Some tools print what is wrong where the daemon does not look.
   if (error.message.trim() === '') return new GuestfsError(error.reason, `${action.name} failed, and the daemon does not say why; GetLog may show more`, { cause: error });
   return error;

@@ -9,7 +9,7 @@ import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { builtAppliance } from '../support/appliance.js';
 import { launchSession, serverForTests } from '../support/scene.js';
-import { scratchDrive, type SessionClient } from '../support/testClient.js';
+import { scratchDrive, SessionClient, TestClient, type CallFailure } from '../support/testClient.js';
 
 const MEBIBYTE = 1 << 20;
 
@@ -73,6 +73,42 @@ function worksAlike(scene: Scene): void {
   });
 }
 
+/** What the daemon cannot send, and what clients cannot take, is refused with what to do instead. */
+function refusesLargeAnswers(scene: Scene): void {
+  describe('to a client with the limits that clients have', () => {
+    let client: TestClient;
+    const failure = (action: string, request: object): Promise<CallFailure> => new SessionClient(client, scene.session.id).failure(action, request);
+    const refused = (action: string, instead: string): object => ({
+      code: status.RESOURCE_EXHAUSTED, details: expect.stringMatching(new RegExp(`^${action}: the answer is larger than 4194304 bytes.*${instead}`)),
+      info: { reason: 'MESSAGE_TOO_LARGE', metadata: { action, limit: String(4 * MEBIBYTE) } },
+    });
+
+    beforeAll(async () => {
+      client = new TestClient(scene.session.client.address, undefined, {});
+      await scene.session.call('fill_pattern', { pattern: `${'x'.repeat(1023)}\n`, len: 5 * MEBIBYTE, path: '/large' });
+      await scene.session.call('fill', { c: 0xe9, len: 2 * MEBIBYTE, path: '/latin' });
+    });
+    afterAll(() => client.close());
+
+    it.each<[string, object, string]>([
+      ['strings', { path: '/large' }, 'use Download'],
+      ['grep', { regex: 'x', path: '/large' }, 'fewer lines'],
+      ['tail_n', { nrlines: 5000, path: '/large' }, 'fewer lines'],
+      ['pread', { path: '/large', count: 4 * MEBIBYTE, offset: 0n }, 'use DownloadOffset'],
+      ['pread_device', { device: '/dev/sda', count: 4 * MEBIBYTE - 1, offset: 0n }, 'use DownloadOffset'],
+    ])('it is so of %s, whose answer the daemon cannot send', async (action, request, instead) => {
+      expect(await failure(action, request)).toMatchObject(refused(action, instead));
+    });
+
+    it.each<[string, object, string]>([
+      ['cat', { path: '/latin' }, 'use Download'],
+      ['head_n', { nrlines: 1, path: '/latin' }, 'fewer lines'],
+    ])('it is so of %s, whose bytes become more on their way', async (action, request, instead) => {
+      expect(await failure(action, request)).toMatchObject(refused(action, instead));
+    });
+  });
+}
+
 /** An action, or an argument, that came later. */
 function refusesWhatCameLater(scene: Scene, action: string, request: object, since: string): void {
   it(`says that ${action} came with ${since}`, async () => {
@@ -112,6 +148,7 @@ describe('the appliance of Debian 13', () => {
   refusesWhatCameLater(scene, 'xfs_info2', { pathordevice: '/dev/sda' }, '1.59.2');
   refusesWhatCameLater(scene, 'e2fsck', { device: '/dev/sdb', forceno: true }, '1.55.13');
 
+  refusesLargeAnswers(scene);
   namesMissingGroups(scene);
 
   it('has what 1.48 has not', async () => {
@@ -133,6 +170,7 @@ describe('the appliance of Debian 12', () => {
   refusesWhatCameLater(scene, 'xfs_info2', { pathordevice: '/dev/sda' }, '1.59.2');
   refusesWhatCameLater(scene, 'cryptsetup_open', { device: '/dev/sdb', key: 'key', mapname: 'map', cipher: 'aes' }, '1.53.3');
 
+  refusesLargeAnswers(scene);
   namesMissingGroups(scene);
 });
 

@@ -1,5 +1,5 @@
 /** A client for tests: any action by its libguestfs name, over real gRPC. */
-import { credentials, Metadata, status, type CallOptions, type ChannelCredentials, type MethodDefinition, type ServiceError, Client } from '@grpc/grpc-js';
+import { credentials, Metadata, status, type CallOptions, type ChannelCredentials, type ClientOptions, type MethodDefinition, type ServiceError, Client } from '@grpc/grpc-js';
 import { services } from '../../gen/services.js';
 import { InspectionServiceClient } from '../../gen/proto/guestfs/v1/inspection.js';
 import type { InspectRequest, InspectResponse } from '../../gen/proto/guestfs/v1/inspection_report.js';
@@ -63,8 +63,8 @@ export class TestClient {
   readonly events: EventServiceClient;
   readonly inspection: InspectionServiceClient;
 
-  constructor(address: string, channelCredentials: ChannelCredentials = credentials.createInsecure()) {
-    const options = { 'grpc.max_receive_message_length': -1 };
+  /** @param options without any, it takes messages of any size, as other clients do not */
+  constructor(readonly address: string, channelCredentials: ChannelCredentials = credentials.createInsecure(), options: ClientOptions = { 'grpc.max_receive_message_length': -1 }) {
     this.client = new Client(address, channelCredentials, options);
     this.sessions = new SessionServiceClient(address, channelCredentials, options);
     this.events = new EventServiceClient(address, channelCredentials, options);

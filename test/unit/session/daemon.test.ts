@@ -1,10 +1,13 @@
 /** What a turn can do with the daemon, and what a daemon of another version does not have. */
 import { describe, expect, it } from '@jest/globals';
-import { commandOut } from '../../../gen/calls/command.js';
+import { initrdCat } from '../../../gen/calls/boot.js';
+import { command, commandOut } from '../../../gen/calls/command.js';
+import { preadDevice } from '../../../gen/calls/device.js';
 import { findfsPartuuid } from '../../../gen/calls/filesystem.js';
-import { isDir, mkdir, readdirUntil148 } from '../../../gen/calls/file.js';
+import { isDir, mkdir, pread, readdirUntil148 } from '../../../gen/calls/file.js';
 import { e2fsck } from '../../../gen/calls/filesystem.js';
 import { cryptsetupOpen } from '../../../gen/calls/luks.js';
+import { vgmeta } from '../../../gen/calls/lvm.js';
 import { download, tarIn, upload } from '../../../gen/calls/transfer.js';
 import { xfsInfo, xfsInfo2 } from '../../../gen/calls/xfs.js';
 import { GuestfsError } from '../../../src/common/errors.js';
@@ -175,6 +178,46 @@ describe('what a daemon does not have', () => {
     const answer = failureOf(turn.call(mkdir, { path: '/' }));
     await daemon.fail(await daemon.nextCall(), errno, message);
     expect(await answer).toMatchObject({ reason: errno === '' ? 'DAEMON_ERROR' : errno, message });
+  });
+});
+
+describe('an answer that the daemon cannot send', () => {
+  const REPLY = 'guestfsd: failed to encode reply body\n(maybe the reply exceeds the maximum message size in the protocol?)';
+  const turnCalls = {
+    mkdir: (turn: Daemon) => turn.call(mkdir, { path: '/' }),
+    command: (turn: Daemon) => turn.call(command, { arguments: ['ls'] }),
+    pread: (turn: Daemon) => turn.call(pread, { path: '/a', count: 2 ** 22, offset: 0n }),
+    pread_device: (turn: Daemon) => turn.call(preadDevice, { device: '/dev/sda', count: 2 ** 22, offset: 0n }),
+    initrd_cat: (turn: Daemon) => turn.call(initrdCat, { initrdpath: '/initrd', filename: 'a' }),
+    vgmeta: (turn: Daemon) => turn.call(vgmeta, { vgname: 'VG' }),
+  };
+  type Name = keyof typeof turnCalls;
+  const answered = async (name: Name, errno: string, message: string): Promise<unknown> => {
+    const { turn, daemon } = await turnOn('1.54.1');
+    const answer = failureOf(turnCalls[name](turn));
+    await daemon.fail(await daemon.nextCall(), errno, message);
+    return answer;
+  };
+
+  it.each<[Name, string, string]>([
+    ['command', REPLY, 'CommandOut'],
+    ['pread', '/a: count is too large for the protocol, use smaller reads', 'fewer bytes'],
+    ['pread_device', '/dev/sda: count is too large for the protocol, use smaller reads', 'DownloadOffset'],
+    ['initrd_cat', '/initrd:a: file is too large for the protocol', 'Download'],
+    ['vgmeta', 'metadata is too large for message buffer', 'what one message can hold'],
+  ])('of %s is reported as too large, with what to do instead', async (name, message, instead) => {
+    expect(await answered(name, '', message)).toMatchObject({ reason: 'MESSAGE_TOO_LARGE', message: expect.stringContaining(instead), details: { metadata: { limit: '4194304' } } });
+  });
+
+  it.each<[string, Name, string, string]>([
+    ['an error with an errno', 'command', 'EIO', REPLY],
+    ['a command of the guest that says so', 'command', '', `x\n${REPLY}`],
+    ['a command of the guest that says more', 'command', '', `${REPLY}\nx`],
+    ['a command that says what other actions say', 'command', '', 'a: file is too large for the protocol'],
+    ['a file whose name says so', 'mkdir', '', '/a: count is too large for the protocol, use smaller reads'],
+    ['a file in an initrd whose name says so', 'initrd_cat', '', '/initrd:a: file is too large for the protocol: file not found'],
+  ])('is not seen in %s', async (_what, name, errno, message) => {
+    expect(await answered(name, errno, message)).toMatchObject({ reason: errno === '' ? 'DAEMON_ERROR' : errno, message });
   });
 });
 

@@ -7,6 +7,16 @@ import type { HeldMessage } from './requestFlow.js';
 /** Largest chunk of a client, bytes. */
 export const CHUNK_LIMIT = 1024 * 1024;
 
+/**
+ * A piece of a file that is larger than a client may send at once.
+ * @param size bytes; undefined: it is not known
+ */
+export function chunkTooLarge(size: number | undefined): GuestfsError {
+  return new GuestfsError('CHUNK_TOO_LARGE', `a chunk of ${size ?? 'too many'} bytes; at most ${CHUNK_LIMIT} bytes are allowed: send more and smaller chunks`, {
+    metadata: { limit: String(CHUNK_LIMIT) },
+  });
+}
+
 type Messages = AsyncIterator<HeldMessage<FileMessage | Undecodable>>;
 
 /** The payload of the next message and its release; undefined at the end of the stream. */
@@ -42,11 +52,7 @@ export async function* fileChunks(messages: Messages): AsyncGenerator<Buffer> {
     const next = await nextPayload(messages);
     if (next === undefined) return;
     if (next.payload.$case === 'arguments') throw badArgument('payload', 'arguments can be set only once, in the first message');
-    if (next.payload.value.length > CHUNK_LIMIT) {
-      throw new GuestfsError('CHUNK_TOO_LARGE', `a chunk of ${next.payload.value.length} bytes; at most ${CHUNK_LIMIT} bytes are allowed: send more and smaller chunks`, {
-        metadata: { limit: String(CHUNK_LIMIT) },
-      });
-    }
+    if (next.payload.value.length > CHUNK_LIMIT) throw chunkTooLarge(next.payload.value.length);
     yield next.payload.value;
     next.release();
   }

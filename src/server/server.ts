@@ -23,15 +23,11 @@ import { methodOf, rpcOf } from './methods.js';
 import { countCalls } from './metrics.js';
 import { refusing } from './refusing.js';
 import { addReflection } from './reflection.js';
+import { explainingRequestLimit, REQUEST_LIMIT } from './requestLimit.js';
 import { oneMessageAtATime } from './requestFlow.js';
 import type { SessionFactory } from './sessionFactory.js';
 import { sessionService } from './sessionService.js';
 
-/**
- * Largest request, bytes: above the daemon's own limit of 4 MiB, so that a request over that
- * one is refused with an explanation.
- */
-const REQUEST_LIMIT = 8 * 1024 * 1024;
 /** Connections that are silent are asked for a sign of life this often, milliseconds. */
 const KEEPALIVE_INTERVAL_MS = 30_000;
 /** A drained server gives open streams this long to end, milliseconds. */
@@ -67,7 +63,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     'grpc.max_receive_message_length': REQUEST_LIMIT,
     'grpc.max_send_message_length': -1,
     'grpc.keepalive_time_ms': KEEPALIVE_INTERVAL_MS,
-    interceptors: [oneMessageAtATime, countCalls, encodingAnswers(logger)],
+    interceptors: [explainingRequestLimit(logger), oneMessageAtATime, countCalls, encodingAnswers(logger)],
   });
   let address = options.listen;
   const add = (definition: ServiceDefinition, implementation: UntypedServiceImplementation): void => {

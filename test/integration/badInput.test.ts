@@ -8,8 +8,8 @@ import { EventType } from '../../gen/proto/guestfs/v1/event.js';
 import { SessionState, type CreateSessionRequest, type DriveSpec } from '../../gen/proto/guestfs/v1/session.js';
 import { areas } from '../../src/actions/areas.js';
 import { hasRpc, isFileIn, isFileOut } from '../../src/actions/shape.js';
-import type { ActionDef } from '../../src/actions/types.js';
 import { needsTurn } from '../../src/library/turns.js';
+import type { ActionDef } from '../../src/actions/types.js';
 import { describeWithAppliance } from '../support/appliance.js';
 import { emptyImage } from '../support/diskImages.js';
 import { holdImage } from '../support/lockHolder.js';
@@ -327,6 +327,7 @@ describeWithAppliance('bad input', () => {
     it("is a request over the daemon's limit: the message says which", async () => {
       const failure = await session.failure('pwrite_device', { device: '/dev/sda', content: Buffer.alloc(4 * MEBIBYTE), offset: 0n });
       expect(failure).toMatchObject({ code: status.RESOURCE_EXHAUSTED, details: expect.stringContaining(String(4 * MEBIBYTE)), info: { reason: 'MESSAGE_TOO_LARGE', metadata: { limit: String(4 * MEBIBYTE), action: 'pwrite_device' } } });
+      expect(failure.details).toContain('use UploadOffset');
     });
 
     it('is one just under it, which is taken', async () => {
@@ -335,8 +336,10 @@ describeWithAppliance('bad input', () => {
     });
 
     it("is a request over gRPC's limit", async () => {
-      const failure = await session.failure('pwrite_device', { device: '/dev/sda', content: Buffer.alloc(9 * MEBIBYTE), offset: 0n });
-      expect(failure).toMatchObject({ code: status.RESOURCE_EXHAUSTED, details: expect.stringContaining(String(8 * MEBIBYTE)) });
+      const failure = await session.failure('write', { path: '/x', content: Buffer.alloc(9 * MEBIBYTE) });
+      expect(failure).toMatchObject({
+        code: status.RESOURCE_EXHAUSTED, details: expect.stringContaining('use Upload'), info: { reason: 'MESSAGE_TOO_LARGE', metadata: { limit: String(8 * MEBIBYTE), action: 'write' } },
+      });
     });
 
     it('is a method or a service that there is not', async () => {

@@ -209,7 +209,7 @@ export const deviceActions: readonly ActionDef[] = [
     args: [device('device'), buffer('content'), int64('offset')],
     returns: returnsInt('nbytes'),
     summary: 'Writes bytes to a block device at an offset',
-    description: 'Overwrites what was stored from `offset` bytes onward. Returns the number of bytes written, which the caller should compare with the amount sent. For long content use upload_offset.',
+    description: 'Overwrites what was stored from `offset` bytes onward. Returns the number of bytes written, which the caller should compare with the amount sent. The whole message must stay below the limit of about 4 MiB. For longer content use upload_offset.',
   }),
   daemon({ name: 'scrub_device', procedure: 114, since: '1.0.52',
     optionalGroup: 'scrub',

@@ -1,7 +1,7 @@
 /** Rules that the action list keeps; each failure names the action. */
 import { allActions, areas } from '../actions/areas.js';
 import { namesWithAlternatives } from '../actions/largeMessages.js';
-import { isStreamedAnswer } from '../actions/shape.js';
+import { hasRpc, isStreamedAnswer, LIBRARY_WITH_DAEMON, needsDaemon } from '../actions/shape.js';
 import { structs } from '../actions/structs.js';
 import type { ActionDef } from '../actions/types.js';
 import { pascalCase } from '../actions/names.js';
@@ -15,7 +15,7 @@ function problemsOf(action: ActionDef): string[] {
   const rule = (holds: boolean, text: string): void => void (holds || problems.push(`${action.name}: ${text}`));
   rule(/^[a-z][a-zA-Z0-9]*(_[a-zA-Z0-9]+)*$/.test(action.name), 'not a libguestfs name');
   rule((action.impl === 'daemon') === (action.procedure > 0), 'a daemon action has a procedure number, a library action has none');
-  rule(!(action.configOnly && action.impl === 'daemon'), 'a daemon action cannot be for state CONFIG only');
+  rule(!(action.configOnly && needsDaemon(action)), 'an action that needs the daemon cannot be for state CONFIG only');
   rule(!(action.replacedBy && !action.deprecated), 'replacedBy without deprecated');
   rule(!action.replacedBy || allActions.some((other) => other.name === action.replacedBy), `no action ${action.replacedBy ?? ''}`);
   rule(action.optargs.length <= MAX_OPTIONAL_ARGUMENTS, `more than ${MAX_OPTIONAL_ARGUMENTS} optional arguments`);
@@ -40,9 +40,13 @@ function duplicates(values: readonly (string | number)[], what: string): string[
 /** Names that something is said of, and that nothing has. */
 function strangers(): string[] {
   const actions = new Set(allActions.map(({ name }) => name));
+  const libraryActions = new Set(allActions.filter((action) => action.impl === 'library' && hasRpc(action)).map(({ name }) => name));
   // RPCs that are no actions begin with a capital.
   const withAlternatives = namesWithAlternatives.filter((name) => /^[a-z]/.test(name));
-  return withAlternatives.filter((name) => !actions.has(name)).map((name) => `${name}: has an alternative, and is no action`);
+  return [
+    ...withAlternatives.filter((name) => !actions.has(name)).map((name) => `${name}: has an alternative, and is no action`),
+    ...[...LIBRARY_WITH_DAEMON].filter((name) => !libraryActions.has(name)).map((name) => `${name}: needs the daemon, and is no library action`),
+  ];
 }
 
 /** Everything wrong with the list; empty when nothing is. */

@@ -1,7 +1,7 @@
 /** The reference page of each service. */
 import type { AreaDef } from '../actions/areas.js';
 import type { CompositeRpcDef } from '../actions/compositeRpcs.js';
-import { hasRpc, isFileIn, isFileOut, isStreamedAnswer } from '../actions/shape.js';
+import { hasRpc, isFileIn, isFileOut, isStreamedAnswer, needsDaemon } from '../actions/shape.js';
 import type { ActionDef } from '../actions/types.js';
 import { pascalCase } from '../actions/names.js';
 import { exampleRequest } from './exampleValues.js';
@@ -18,7 +18,7 @@ function example(area: AreaDef, action: ActionDef): string {
 }
 
 function needs(action: ActionDef): string {
-  const state = action.configOnly ? 'state CONFIG' : action.impl === 'daemon' ? 'state READY' : undefined;
+  const state = action.configOnly ? 'state CONFIG' : needsDaemon(action) ? 'state READY' : undefined;
   return [
     state,
     action.optionalGroup && `optional group \`${action.optionalGroup}\``,

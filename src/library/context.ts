@@ -15,7 +15,7 @@ export interface LibraryContext {
   /** Opens images whose format only qemu understands. */
   readonly probe: ForeignImageProbe;
   /**
-   * The daemon; only for the actions listed in `library/turns.ts`, which run in their turn.
+   * The daemon; only for the actions that need it, which run in their turn.
    * @throws Error for any other action
    */
   readonly daemon: Daemon;

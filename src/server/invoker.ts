@@ -11,14 +11,13 @@ import type {
   handleClientStreamingCall, handleServerStreamingCall, handleUnaryCall, ServerReadableStream, ServerWritableStream, UntypedHandleCall,
 } from '@grpc/grpc-js';
 import type { LibraryActions } from '../../gen/libraryActions.js';
-import { isFileIn, isFileOut, isStreamedAnswer } from '../actions/shape.js';
+import { isFileIn, isFileOut, isStreamedAnswer, needsDaemon } from '../actions/shape.js';
 import type { ActionDef } from '../actions/types.js';
 import { badArgument } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import type { ForeignImageProbe } from '../images/foreignProbe.js';
 import type { LibraryContext } from '../library/context.js';
 import { libraryActions } from '../library/index.js';
-import { needsTurn } from '../library/turns.js';
 import type { AnyDaemonCall } from '../protocol/daemonCall.js';
 import type { ServerPolicy } from '../security/policy.js';
 import type { Daemon } from '../session/daemon.js';
@@ -158,7 +157,7 @@ export class ActionInvoker {
   /** Runs a library-side action: in the session's turn if it talks to the daemon. */
   #perform<Value>(action: ActionDef, session: Session, signal: AbortSignal, request: object, body: (context: LibraryContext) => Promise<Value>): Promise<Value> {
     const context = { action, session, signal, policy: this.#policy, probe: this.#probe };
-    if (needsTurn.has(action.name)) return session.perform(action, request, signal, (daemon) => body({ ...context, daemon }));
+    if (needsDaemon(action)) return session.perform(action, request, signal, (daemon) => body({ ...context, daemon }));
     return session.performAside(action, request, () => body({ ...context, get daemon(): Daemon { throw new Error(`${action.name} has no turn`); } }));
   }
 }

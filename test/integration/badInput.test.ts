@@ -7,8 +7,7 @@ import { afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { EventType } from '../../gen/proto/guestfs/v1/event.js';
 import { SessionState, type CreateSessionRequest, type DriveSpec } from '../../gen/proto/guestfs/v1/session.js';
 import { areas } from '../../src/actions/areas.js';
-import { hasRpc, isFileIn, isFileOut } from '../../src/actions/shape.js';
-import { needsTurn } from '../../src/library/turns.js';
+import { hasRpc, isFileIn, isFileOut, needsDaemon } from '../../src/actions/shape.js';
 import type { ActionDef } from '../../src/actions/types.js';
 import { describeWithAppliance } from '../support/appliance.js';
 import { emptyImage } from '../support/diskImages.js';
@@ -53,7 +52,7 @@ describeWithAppliance('bad input', () => {
       expect((await scene.client.getSession(config.id)).state).toBe(SessionState.CONFIG);
     });
 
-    const forDaemon = actions.filter((action) => action.impl === 'daemon' || needsTurn.has(action.name));
+    const forDaemon = actions.filter(needsDaemon);
 
     it(`is each of the ${forDaemon.length} actions that need one: FAILED_PRECONDITION naming the state and the cure`, async () => {
       expect(forDaemon.length).toBeGreaterThan(450);

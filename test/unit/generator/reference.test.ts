@@ -2,9 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { status } from '@grpc/grpc-js';
 import { describe, expect, it } from '@jest/globals';
-import { allActions } from '../../../src/actions/areas.js';
+import { allActions, areas } from '../../../src/actions/areas.js';
 import { namesWithAlternatives } from '../../../src/actions/largeMessages.js';
-import { hasRpc, isStreamedAnswer } from '../../../src/actions/shape.js';
+import { hasRpc, isStreamedAnswer, needsDaemon } from '../../../src/actions/shape.js';
+import { emitAreaReference } from '../../../src/generator/emitReference.js';
 import { exampleRequest } from '../../../src/generator/exampleValues.js';
 import { knownErrors } from '../../../src/generator/knownErrors.js';
 import { requestFields } from '../../../src/generator/shape.js';
@@ -27,6 +28,13 @@ describe('examples', () => {
     }
     const request = Object.fromEntries(fields.map(({ name, type }) => [name, type === 'int64' ? BigInt(example[name] as string) : type === 'bytes' ? Buffer.from(example[name] as string, 'base64') : example[name]]));
     expect(() => checkArguments(action, request)).not.toThrow();
+  });
+});
+
+describe('needs', () => {
+  it.each(areas.filter(({ service }) => service !== undefined).map((area) => [area.name, area] as const))('state READY, in the page of %s, for each action that talks to the daemon', (_name, area) => {
+    const needs = emitAreaReference(area).split('\n').filter((line) => line.startsWith('- needs: '));
+    expect(needs.map((line) => line.includes('state READY'))).toEqual(area.actions.filter(hasRpc).map(needsDaemon));
   });
 });
 

@@ -84,7 +84,7 @@ export const mountActions: readonly ActionDef[] = [
     mutating: false,
     returns: hashtable('mps', 'mountable', 'plain'),
     summary: 'Returns each mounted device with the directory it is mounted on',
-    description: 'The keys of the map are devices or other mountable names such as Btrfs subvolumes, and the values are directories in the guest file tree. Mounts that the appliance makes for itself are left out. Use mounts if only the devices matter.',
+    description: 'The keys of the map are devices, and the values are directories in the guest file tree. A Btrfs subvolume has the device that holds it as its key; of a device that is mounted several times, as with two of its subvolumes, only the directory mounted last is told. Mounts that the appliance makes for itself are left out. Use mounts if only the devices matter.',
   }),
   daemon({ name: 'mounts', procedure: 46, since: '0.0.8',
     mutating: false,

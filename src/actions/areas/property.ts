@@ -353,7 +353,7 @@ export const propertyActions: readonly ActionDef[] = [
     args: [bool('trace')],
     returns: none,
     summary: 'Turns tracing of API calls on or off',
-    description: 'When on, every call is reported with its arguments and result as a trace message. Off by default, unless LIBGUESTFS_TRACE=1 is in the server\'s environment. Arguments may contain private data.',
+    description: 'When on, every action is reported with its arguments and result as a trace message. The calls to the daemon that an action of the server is made of, a download for cat, are not reported. Off by default, unless LIBGUESTFS_TRACE=1 is in the server\'s environment. Arguments may contain private data.',
   }),
   library({ name: 'set_verbose', since: '0.0.3',
     aliases: ['verbose'],

@@ -56,12 +56,14 @@ export function tellGround({ accelerator, kvmUnusable }: LaunchGround, config: L
 export interface GroundworkOptions {
   readonly logger: Logger;
   readonly users: QemuUsers;
+  /** The server's qemu, by which images are measured; undefined: the one of the architecture on the PATH. */
+  readonly qemuBinary?: string | undefined;
   /** Instead of one that boots; for tests. */
   readonly probe?: AcceleratorProbe;
 }
 
 /** Makes the groundwork. */
-export function createGroundwork({ logger, users, probe: given }: GroundworkOptions): Groundwork {
+export function createGroundwork({ logger, users, qemuBinary: serversQemu, probe: given }: GroundworkOptions): Groundwork {
   const unprivileged = process.geteuid?.() === 0;
   const probe = given ?? createAcceleratorProbe({ logger, unprivileged, test: createKvmBootTest(users, logger) });
   const supermin = createSuperminBuilder(logger);
@@ -88,7 +90,7 @@ export function createGroundwork({ logger, users, probe: given }: GroundworkOpti
       const appliance = await openCurrent(found);
       return { qemuBinary, appliance, accelerator, kvmUnusable, kvmGroups: (device && groupsForKvm(device)) ?? [] };
     },
-    imageProbe: makeImageProbe(users),
+    imageProbe: makeImageProbe(users, serversQemu),
   };
 }
 
@@ -103,9 +105,9 @@ async function openCurrent(appliance: Appliance): Promise<OpenAppliance> {
 }
 
 /** All probes share one user: each is without rights, and over in a moment. qemu is looked for only when one is needed. */
-function makeImageProbe(users: QemuUsers): ForeignImageProbe {
+function makeImageProbe(users: QemuUsers, qemuBinary: string | undefined): ForeignImageProbe {
   let made: Promise<ForeignImageProbe> | undefined;
-  const make = async (): Promise<ForeignImageProbe> => createForeignProbe({ qemuBinary: await locateQemu(undefined), user: await users.acquire() });
+  const make = async (): Promise<ForeignImageProbe> => createForeignProbe({ qemuBinary: await locateQemu(qemuBinary), user: await users.acquire() });
   return async (image, format, subject, signal) => {
     made ??= make().catch((error: unknown) => {
       made = undefined;

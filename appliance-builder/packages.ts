@@ -41,6 +41,29 @@ export const EXTRA_PACKAGES: readonly string[] = [
   'strace',
 ];
 
+/** Programs of one package. */
+export interface PackagePrograms {
+  readonly packageName: string;
+  /** Paths relative to the root. */
+  readonly files: readonly string[];
+  /** What they need: beginnings, without the version, of names of packages that theirs depends on. */
+  readonly libraries: readonly string[];
+}
+
+/**
+ * Programs that are taken out of their packages. These two make icons of
+ * inspected systems, and depend on a web client in Perl and on X11 and TIFF,
+ * which other programs in them use.
+ */
+export const PROGRAMS: readonly PackagePrograms[] = [
+  { packageName: 'icoutils', files: ['usr/bin/wrestool'], libraries: [] },
+  {
+    packageName: 'netpbm',
+    files: ['usr/bin/bmptopnm', 'usr/bin/pamcut', 'usr/bin/pbmtext', 'usr/bin/pnmtopng'],
+    libraries: ['libnetpbm', 'libpng'],
+  },
+];
+
 /**
  * Packages on Debian's list that the daemon has no use for: it names what the
  * host side of libguestfs calls as well.

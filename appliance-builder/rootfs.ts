@@ -15,6 +15,7 @@ import {
   UNPACK_EXCLUDES,
   UNPACK_INCLUDES,
 } from './packages.js';
+import { findPrograms, installPrograms } from './programs.js';
 import type { Suite } from './suite.js';
 import { removeTree } from './tree.js';
 import { installUdev } from './udev.js';
@@ -71,9 +72,12 @@ export async function makeRootTree(
   const { packages, missing } = selectPackages(parts.listed, (name) => available.has(name));
   if (missing.length > 0) context.log(`not in ${suite.name}: ${missing.join(', ')}`);
 
-  await installPackages(context, suite, archive, packages, directory, fakeroot);
+  const programs = await findPrograms(context, suite, archive);
+
+  await installPackages(context, suite, archive, [...packages, ...programs.libraries], directory, fakeroot);
   const installed = parseStatus(await readFile(join(directory, 'var/lib/dpkg/status'), 'utf8'));
   await trim(directory);
+  await installPrograms(context, archive, programs, `${directory}.programs`, directory);
   await installUdev(context, directory, busybox);
   const modules = join(directory, 'usr/lib/modules', kernel.version);
   await cp(kernel.modulesDirectory, modules, { recursive: true });
@@ -89,7 +93,7 @@ export async function makeRootTree(
       '--no-overwrite-dir',
     ]);
   }
-  return { directory, packages: installed };
+  return { directory, packages: new Map([...installed, ...programs.versions]) };
 }
 
 /**

@@ -1,21 +1,17 @@
 /**
  * Icons of inspected systems: `inspect_get_icon`.
  *
- * Only PNG files are taken, as they are: the daemon says what a file is, and nothing of it is
- * parsed here. So there is no icon of systems whose icon would have to be converted: Windows XP
- * and 7, where it is inside a program, and CirrOS, where it is text.
+ * Nothing of a guest's file is parsed here. PNG files are taken as they are, when the daemon says
+ * that this is what they are. Icons of Windows XP and 7, which are inside a program, and of CirrOS,
+ * where it is text, are converted in the appliance.
  */
-import { caseSensitivePath, file, filesize, isFile, realpath } from '../../gen/calls/file.js';
-import {
-  inspectGetDistro, inspectGetMajorVersion, inspectGetMinorVersion, inspectGetType, inspectGetWindowsSystemroot,
-} from '../../gen/calls/inspection.js';
-import { download } from '../../gen/calls/transfer.js';
+import { isFile } from '../../gen/calls/file.js';
+import { inspectGetDistro, inspectGetMajorVersion, inspectGetType } from '../../gen/calls/inspection.js';
 import type { InspectionLibraryActions } from '../../gen/libraryActions.js';
-import { ANSWER_LIMIT } from './answerLimit.js';
-import { collect } from './collect.js';
-import { GuestfsError } from '../common/errors.js';
 import type { Daemon } from '../session/daemon.js';
-import { unlessDaemonFails } from './tolerance.js';
+import { fromText } from './iconConversion.js';
+import { describe, fetchConverted, fetchPng, inItsLetters, withoutLinks } from './iconFile.js';
+import { windowsIcon } from './windowsIcon.js';
 
 /** Where an icon is looked for. */
 interface Place {
@@ -27,9 +23,8 @@ interface Place {
 }
 
 const FAVICON = '/etc/favicon.png';
-const MIN_PIXELS = 16;
-const MAX_PIXELS = 1024;
-const BYTES_PER_PIXEL = 4;
+/** Largest text that is taken for an icon, bytes. */
+const MAX_TEXT = 1024;
 
 const HICOLOR = '/usr/share/icons/hicolor';
 const SUSE: Place = { paths: [`${HICOLOR}/48x48/apps/distributor.png`, `${HICOLOR}/24x24/apps/distributor.png`], maxSize: 10240 };
@@ -60,27 +55,6 @@ function rhelPlace(major: number): Place {
   return { paths: [major < 7 ? '/usr/share/pixmaps/redhat/shadowman-transparent.png' : `${HICOLOR}/96x96/apps/system-logo-icon.png`], maxSize: 102400 };
 }
 
-const TOO_LARGE = new GuestfsError('EFBIG', 'the icon is too large');
-
-/** A file up to a size; undefined if it cannot be had or is larger. */
-async function fetch(daemon: Daemon, path: string, limit: number): Promise<Buffer | undefined> {
-  const found = await unlessDaemonFails(daemon.call(filesize, { file: path }));
-  if (found === undefined || found.size > BigInt(limit)) return undefined;
-  return unlessDaemonFails(collect(daemon, download, { remotefilename: path }, limit, () => TOO_LARGE));
-}
-
-/** A PNG file of a sound size; undefined if it is anything else. */
-async function fetchPng(daemon: Daemon, path: string, maxSize: number | undefined): Promise<Buffer | undefined> {
-  if (!(await daemon.call(isFile, { path, followsymlinks: true })).fileflag) return undefined;
-  const real = (await unlessDaemonFails(daemon.call(realpath, { path })))?.rpath;
-  const description = real === undefined ? undefined : (await unlessDaemonFails(daemon.call(file, { path: real })))?.description;
-  const pixels = /^PNG image data, \s*(\d+)\s* x \s*(\d+)/.exec(description ?? '');
-  if (real === undefined || pixels === null) return undefined;
-  const [width, height] = [Number(pixels[1]), Number(pixels[2])];
-  if (Math.min(width, height) < MIN_PIXELS || Math.max(width, height) > MAX_PIXELS) return undefined;
-  return fetch(daemon, real, Math.min(maxSize ?? BYTES_PER_PIXEL * width * height, ANSWER_LIMIT));
-}
-
 async function firstOf(daemon: Daemon, { paths, maxSize }: Place): Promise<Buffer | undefined> {
   for (const path of paths) {
     const png = await fetchPng(daemon, path, maxSize);
@@ -89,28 +63,22 @@ async function firstOf(daemon: Daemon, { paths, maxSize }: Place): Promise<Buffe
   return undefined;
 }
 
-/** The path with the letters that the file system has; undefined if there is no such directory. */
-async function inItsLetters(daemon: Daemon, path: string): Promise<string | undefined> {
-  return (await unlessDaemonFails(daemon.call(caseSensitivePath, { path })))?.rpath;
-}
-
 async function favicon(daemon: Daemon, type: string): Promise<Buffer | undefined> {
   const path = type === 'windows' ? (await inItsLetters(daemon, FAVICON)) ?? FAVICON : FAVICON;
-  return fetchPng(daemon, path, undefined);
+  return fetchPng(daemon, path);
 }
 
-/** Of the versions of Windows that can be told an icon of, 8 alone has it in a file of its own. */
-async function windowsIcon(daemon: Daemon, root: string): Promise<Buffer | undefined> {
-  const systemroot = await unlessDaemonFails(daemon.call(inspectGetWindowsSystemroot, { root }));
-  const { major } = await daemon.call(inspectGetMajorVersion, { root });
-  const { minor } = await daemon.call(inspectGetMinorVersion, { root });
-  if (systemroot === undefined || major !== 6 || minor !== 2) return undefined;
-  const path = await inItsLetters(daemon, '/ProgramData/Microsoft/Windows Live/WLive48x48.png');
-  if (path === undefined || !(await daemon.call(isFile, { path })).fileflag) return undefined;
-  return fetch(daemon, path, 8192);
+/** CirrOS has a text of it. */
+async function cirrosIcon(daemon: Daemon): Promise<Buffer | undefined> {
+  const path = '/usr/share/cirros/logo';
+  if (!(await daemon.call(isFile, { path })).fileflag) return undefined;
+  const real = await withoutLinks(daemon, path);
+  if (real === undefined || !(await describe(daemon, real))?.startsWith('ASCII text')) return undefined;
+  return fetchConverted(daemon, real, MAX_TEXT, fromText);
 }
 
 async function distributionIcon(daemon: Daemon, root: string, distro: string, highQuality: boolean): Promise<Buffer | undefined> {
+  if (distro === 'cirros') return cirrosIcon(daemon);
   const place = RHEL_LIKE.has(distro) ? rhelPlace((await daemon.call(inspectGetMajorVersion, { root })).major) : PLACES.get(distro);
   if (place === undefined || (highQuality && place.lowQuality)) return undefined;
   return firstOf(daemon, place);

@@ -1,40 +1,13 @@
 /** Windows 11: two NTFS partitions and a registry in real hives. */
 import { makeDirectories, mountAll, partition, writeTree, type Guest } from './guest.js';
 import { hiveOf } from './registryHive.js';
+import { keys, number, programHeaders, SOFTWARE, SYSTEM, text } from './windowsParts.js';
 
 /** By what the registry knows the disk. */
 const DISK_ID = Buffer.from('1234');
 const DISK_ID_OFFSET = 0x1b8n;
 const RESERVED_MB = 16;
 
-/** An amd64 program for the console, of which nothing but the headers is there. */
-function programHeaders(): Buffer {
-  const program = Buffer.alloc(1024);
-  const start = 0x80;
-  program.write('MZ', 0, 'latin1');
-  program.writeUInt32LE(start, 0x3c);
-  program.write('PE\0\0', start, 'latin1');
-  program.writeUInt16LE(0x8664, start + 4); // for x86-64
-  program.writeUInt16LE(1, start + 6);
-  program.writeUInt16LE(0xf0, start + 20); // size of the optional header
-  program.writeUInt16LE(0x22, start + 22); // an executable
-  program.writeUInt16LE(0x20b, start + 24); // PE32+
-  program.writeUInt16LE(3, start + 24 + 68); // for the console
-  return program;
-}
-
-/** The keys on the way to a key, and the key, each of which has to be there. */
-function keys(prefix: string, path: string, values: Readonly<Record<string, string>> = {}): string {
-  const names = path.split('\\');
-  const above = names.map((_name, index) => `[${prefix}\\${names.slice(0, index + 1).join('\\')}]\n`);
-  return `${above.join('\n')}${Object.entries(values).map(([name, value]) => `"${name}"=${value}\n`).join('')}\n`;
-}
-
-const text = (value: string): string => `str(1):"${value}"`;
-const number = (value: number): string => `dword:${value.toString(16).padStart(8, '0')}`;
-
-const SOFTWARE = 'HKEY_LOCAL_MACHINE\\SOFTWARE';
-const SYSTEM = 'HKEY_LOCAL_MACHINE\\SYSTEM';
 const UNINSTALL = 'Microsoft\\Windows\\CurrentVersion\\Uninstall';
 
 function softwareHive(): Buffer {

@@ -10,7 +10,7 @@ interface GuestFile {
 }
 const PNG = 'PNG image data, 32 x 32, 8-bit/color RGBA, non-interlaced';
 
-function guest(type: string, distro: string, files: Readonly<Record<string, GuestFile>>, version = '1.0'): ReturnType<typeof inTurn> {
+function guest(type: string, distro: string, files: Readonly<Record<string, GuestFile>>, version = '1.0', answers: object = {}): ReturnType<typeof inTurn> {
   const [major, minor] = version.split('.').map(Number);
   const known = (path: string): GuestFile => {
     const found = files[path];
@@ -26,6 +26,8 @@ function guest(type: string, distro: string, files: Readonly<Record<string, Gues
       realpath: ({ path }: { path: string }) => ({ rpath: path }),
       file: ({ path }: { path: string }) => ({ description: known(path).description ?? PNG }),
       filesize: ({ file }: { file: string }) => ({ size: BigInt(known(file).size ?? 100) }),
+      debug: { result: Buffer.from('convertedcomplete').toString('base64') },
+      ...answers,
     },
     files: { download: ({ remotefilename }: { remotefilename: string }) => [Buffer.from(remotefilename)] },
   });
@@ -34,6 +36,13 @@ function guest(type: string, distro: string, files: Readonly<Record<string, Gues
 /** The path of the icon that is taken, which is what these guests have in it. */
 async function iconOf(context: ReturnType<typeof inTurn>, options: { favicon?: boolean; highquality?: boolean } = {}): Promise<string> {
   return (await inspectionActions.inspect_get_icon(context, { root: '/dev/sda1', ...options })).icon.toString();
+}
+
+/** The script that the appliance was to run. */
+function scriptOf(context: ReturnType<typeof inTurn>): string {
+  const request = context.daemon.sent.find(({ action }) => action === 'debug')?.request as { subcmd: string; extraargs: string[] } | undefined;
+  expect(request?.subcmd).toBe('sh');
+  return request?.extraargs.join(' ') ?? '';
 }
 
 describe('inspect_get_icon', () => {
@@ -84,9 +93,64 @@ describe('inspect_get_icon', () => {
     expect(await iconOf(guest('windows', 'windows', { [windows8]: {} }, '6.2'), { highquality: true })).toBe('');
   });
 
-  it('converts nothing', async () => {
-    const context = guest('linux', 'cirros', { '/usr/share/cirros/logo': { description: 'ASCII text' } });
-    expect(await iconOf(context)).toBe('');
+  const XP = { '/Windows/explorer.exe': {} };
+  const LOGO = '/usr/share/cirros/logo';
+  const CIRROS = { [LOGO]: { description: 'ASCII text', size: 1024 } };
+
+  it.each([
+    ['Windows XP', 'windows', '5.1', XP, `wrestool -x --type=2 --name=143 "$root"'/Windows/explorer.exe'`, ['bmptopnm', 'pnmtopng']],
+    ['Windows 7', 'windows', '6.1', XP, `wrestool -x --type=2 --name=6801 "$root"'/Windows/explorer.exe'`, ['bmptopnm', 'pamcut -bottom 54', 'pnmtopng']],
+    [
+      'Windows 7 of 64 bits', 'windows', '6.1', { ...XP, '/Windows/SysWOW64/explorer.exe': {} },
+      `wrestool -x --type=2 --name=6801 "$root"'/Windows/SysWOW64/explorer.exe'`, ['bmptopnm', 'pamcut -bottom 54', 'pnmtopng'],
+    ],
+    ['CirrOS', 'cirros', '0.6', CIRROS, `pbmtext <"$root"'${LOGO}'`, ['pnmtopng']],
+  ] as const)('has that of %s made in the appliance', async (_name, distro, version, files, first, others) => {
+    const context = guest(distro === 'windows' ? 'windows' : 'linux', distro, files, version);
+    expect(await iconOf(context)).toBe('converted');
+    expect(scriptOf(context)).toContain(`{ ${[first, ...others].map((command) => `timeout -s KILL 30 ${command}`).join(' | ')} && printf complete; }`);
     expect(context.daemon.actions).not.toContain('download');
+  });
+
+  it('has it made for those who want a large one where it is drawn, and not where it is small', async () => {
+    expect(await iconOf(guest('linux', 'cirros', CIRROS), { highquality: true })).toBe('converted');
+    expect(await iconOf(guest('windows', 'windows', XP, '5.1'), { highquality: true })).toBe('');
+  });
+
+  it.each([
+    ['Windows XP without an explorer', 'windows', '5.1', {}],
+    ['Windows 7 without an explorer', 'windows', '6.1', {}],
+    ['Windows XP with a large one', 'windows', '5.1', { '/Windows/explorer.exe': { size: 4_000_001 } }],
+    ['Windows Server 2003', 'windows', '5.2', XP],
+    ['Windows Vista', 'windows', '6.0', XP],
+    ['Windows 10', 'windows', '10.0', XP],
+    ['CirrOS without a logo', 'cirros', '0.6', {}],
+    ['CirrOS with a long text', 'cirros', '0.6', { [LOGO]: { description: 'ASCII text', size: 1025 } }],
+    ['CirrOS with a picture', 'cirros', '0.6', { [LOGO]: { description: PNG } }],
+  ])('runs nothing for %s', async (_name, distro, version, files) => {
+    const context = guest(distro === 'windows' ? 'windows' : 'linux', distro, files, version);
+    expect(await iconOf(context)).toBe('');
+    expect(context.daemon.actions).not.toContain('debug');
+  });
+
+  it('names files by their real path, whatever that is', async () => {
+    const real = `/opt/it's "$(id)"\n/logo`;
+    const context = guest('linux', 'cirros', { ...CIRROS, [real]: { description: 'ASCII text' } }, '0.6', { realpath: { rpath: real } });
+    expect(await iconOf(context)).toBe('converted');
+    expect(scriptOf(context)).toContain(`pbmtext <"$root"'/opt/it'\\''s "$(id)"\n/logo'`);
+  });
+
+  it.each([
+    ['nothing', ''],
+    ['nothing but the end', Buffer.from('complete').toString('base64')],
+    ['what was cut', Buffer.from('convert').toString('base64')],
+    ['words', 'sh: 1: base64: not found'],
+  ])('has none when what comes back is %s', async (_what, result) => {
+    expect(await iconOf(guest('windows', 'windows', XP, '5.1', { debug: { result } }))).toBe('');
+  });
+
+  it('fails when the appliance runs nothing', async () => {
+    const failure = new GuestfsError('DAEMON_ERROR', 'fork: Cannot allocate memory');
+    await expect(iconOf(guest('windows', 'windows', XP, '5.1', { debug: failure }))).rejects.toThrow(failure);
   });
 });

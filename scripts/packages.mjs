@@ -51,7 +51,11 @@ export const systemPackages = [
   { name: 'dosfstools', for: ['test'], why: 'makes FAT file systems', programs: ['mkfs.vfat'] },
   { name: 'libvirt-clients', for: ['test'], why: 'knows the domains of libvirt', programs: ['virsh'] },
   { name: 'nbdkit', for: ['test'], why: 'serves drives over NBD', programs: ['nbdkit'] },
-  { name: 'nginx-light', for: ['test'], why: 'serves drives over HTTP', programs: ['nginx'] },
+  { name: 'nginx-light', for: ['test'], why: 'serves drives over HTTP and HTTPS', programs: ['nginx'] },
+  { name: 'openssl', for: ['test'], why: 'makes certificates', programs: ['openssl'] },
+  { name: 'ca-certificates', for: ['test'], why: 'the directory of those that HTTPS trusts' },
+  { name: 'python3-pyftpdlib', for: ['test'], why: 'serves drives over FTP' },
+  { name: 'tgt', for: ['test'], why: 'serves drives over iSCSI, without the kernel', programs: ['tgtd', 'tgtadm'] },
   { name: 'openssh-server', for: ['test'], why: 'serves drives over SSH', programs: ['sshd'] },
   { name: 'openssh-client', for: ['test'], why: 'makes its keys', programs: ['ssh-keygen'] },
 ];

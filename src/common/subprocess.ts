@@ -18,6 +18,8 @@ const BASE_ENVIRONMENT: Readonly<Record<string, string>> = {
 export interface RunOptions {
   /** Written to its standard input, which is then closed. */
   readonly input?: string;
+  /** Descriptor of the file that its standard output goes to; into the result when left out. */
+  readonly stdout?: number;
   /** Descriptors that it gets as 3, 4, ... */
   readonly fds?: readonly number[];
   /** More environment than `PATH` and `LC_ALL`. */
@@ -35,6 +37,7 @@ export interface RunOptions {
 export interface RunResult {
   /** undefined: killed by a signal. */
   readonly exitCode: number | undefined;
+  /** Empty when it went to a file. */
   readonly stdout: string;
   readonly stderr: string;
   /** Killed because of `timeoutMs` or `maxOutputBytes`. */
@@ -49,7 +52,7 @@ export async function runTool(command: string, args: readonly string[], options:
   options.signal.throwIfAborted();
   const child = execa(command, args, {
     ...(options.input === undefined ? {} : { input: options.input }),
-    stdio: stdio(options.input === undefined ? 'ignore' : 'pipe', 0, options.fds ?? []),
+    stdio: stdio(options.input === undefined ? 'ignore' : 'pipe', options.stdout ?? 'pipe', 0, options.fds ?? []),
     env: { ...BASE_ENVIRONMENT, ...options.env },
     extendEnv: false,
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
@@ -159,7 +162,7 @@ function bufferingLittle<Made>(make: () => Made): Made {
  */
 export async function startProcess(command: string, args: readonly string[], options: StartOptions): Promise<StartedProcess> {
   const child = bufferingLittle(() => execa(command, args, {
-    stdio: stdio('ignore', options.channels, options.fds),
+    stdio: stdio('ignore', 'pipe', options.channels, options.fds),
     env: { PATH: BASE_ENVIRONMENT['PATH'] as string, ...options.env },
     extendEnv: false,
     cwd: options.cwd,
@@ -191,8 +194,8 @@ export async function startProcess(command: string, args: readonly string[], opt
 }
 
 /** execa passes descriptors on at any position; its types know them at the first three only. */
-function stdio(input: 'ignore' | 'pipe', channels: number, fds: readonly number[]): NonNullable<Options['stdio']> {
-  return [input, 'pipe', 'pipe', ...Array<'pipe'>(channels).fill('pipe'), ...fds] as unknown as NonNullable<Options['stdio']>;
+function stdio(input: 'ignore' | 'pipe', output: 'pipe' | number, channels: number, fds: readonly number[]): NonNullable<Options['stdio']> {
+  return [input, output, 'pipe', ...Array<'pipe'>(channels).fill('pipe'), ...fds] as unknown as NonNullable<Options['stdio']>;
 }
 
 /** The system's own error, with its `code`. */

@@ -124,7 +124,7 @@ function checkFile({ server, username, secret }: AddDriveOptions): void {
 
 /** The library finds out at launch only. */
 function checkReadOnly(protocol: RemoteProtocol, readonly: boolean): void {
-  if (!readonly && READ_ONLY_PROTOCOLS.has(protocol)) throw badArgument('readonly', `must be set for drives over '${protocol}', which can be read only`);
+  if (!readonly && READ_ONLY_PROTOCOLS.has(protocol)) throw badArgument('readonly', `drives over '${protocol}' can be read only`);
 }
 
 function notAllowed(protocol: RemoteProtocol): GuestfsError {

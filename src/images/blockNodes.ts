@@ -17,12 +17,17 @@ export interface NodeFile {
   readonly kind: 'file' | 'block';
 }
 
-/** Writes a node for bytes that are not in a file. */
-export type NodeWriter = (name: string, options: Readonly<Record<string, unknown>>) => BlockNode;
+/** Bytes that are not in a file. */
+export interface NodeBytes {
+  /** Writes the node that has them. */
+  readonly node: (name: string, options: Readonly<Record<string, unknown>>) => BlockNode;
+  /** A qcow2 image of those that count instead, wherever it has any; undefined: there are none. */
+  readonly head: NodeFile | undefined;
+}
 
 /** One image of a chain as qemu is to see it. */
 export interface NodeLink {
-  readonly file: NodeFile | NodeWriter;
+  readonly file: NodeFile | NodeBytes;
   readonly format: ImageFormat;
   readonly dataFile: NodeFile | undefined;
 }
@@ -59,7 +64,7 @@ export function blockNodesOf(nodes: DriveNodes): BlockNode[] {
     const base = depth > 0 ? `${prefix}-backing${depth}` : overlay !== undefined ? `${prefix}-image` : prefix;
     const name = depth === 0 && copyOnRead ? `${prefix}-image` : base;
     const fileName = depth === 0 ? `${prefix}-file` : `${name}-file`;
-    added.push(fileNode(fileName, link.file, options.file));
+    added.push(...('node' in link.file ? bytesNodes(fileName, link.file, options.file) : [fileNode(fileName, link.file, options.file)]));
     if (link.dataFile !== undefined) added.push(fileNode(`${fileName}-data`, link.dataFile, options.file));
     added.push({
       driver: link.format,
@@ -82,9 +87,19 @@ export function blockNodesOf(nodes: DriveNodes): BlockNode[] {
   return added;
 }
 
-function fileNode(name: string, file: NodeFile | NodeWriter, { locking, ...options }: Readonly<Record<string, unknown>>): BlockNode {
-  if (typeof file === 'function') return file(name, options);
-  return { driver: file.kind === 'block' ? 'host_device' : 'file', 'node-name': name, filename: file.path, locking, ...options };
+function fileNode(name: string, { path, kind }: NodeFile, { locking, ...options }: Readonly<Record<string, unknown>>): BlockNode {
+  return { driver: kind === 'block' ? 'host_device' : 'file', 'node-name': name, filename: path, locking, ...options };
+}
+
+/** The last one has the bytes. Locks are for files. */
+function bytesNodes(name: string, { node, head }: NodeBytes, options: Readonly<Record<string, unknown>>): BlockNode[] {
+  const { locking: _, ...further } = options;
+  if (head === undefined) return [node(name, further)];
+  return [
+    node(`${name}-remote`, further),
+    fileNode(`${name}-head`, head, options),
+    { driver: 'qcow2', 'node-name': name, file: `${name}-head`, backing: `${name}-remote`, ...further },
+  ];
 }
 
 /** Options that hold on every node from the device down to the file, as `-drive` would set them. */

@@ -5,10 +5,9 @@
  * others a reference would have to be guessed, or, for VMDK extents, cannot be
  * handed to qemu as an open file; such images are refused.
  */
-import type { FileHandle } from 'node:fs/promises';
 import { BadImageHeader } from './badImageHeader.js';
 import type { ImageFormat } from './formats.js';
-import { readFully } from './readFully.js';
+import { readFully, type ByteSource } from './readFully.js';
 
 /** What an image needs besides its own file. */
 export type ForeignReference =
@@ -18,7 +17,7 @@ export type ForeignReference =
   | 'extents';
 
 /** @throws BadImageHeader when the header is damaged or its data encrypted */
-export async function foreignReference(file: FileHandle, format: ImageFormat): Promise<ForeignReference | undefined> {
+export async function foreignReference(file: ByteSource, format: ImageFormat): Promise<ForeignReference | undefined> {
   switch (format) {
     case 'qcow': {
       const head = await readFully(file, 0, 48);
@@ -48,7 +47,7 @@ const SECTOR = 512;
 /** qemu reads no more of a descriptor either. */
 const MAX_DESCRIPTOR = 20 * SECTOR;
 
-async function vmdkReference(file: FileHandle): Promise<ForeignReference | undefined> {
+async function vmdkReference(file: ByteSource): Promise<ForeignReference | undefined> {
   const head = await readFully(file, 0, SECTOR);
   const magic = head.subarray(0, 4).toString('latin1');
   if (magic === 'COWD') return undefined;
@@ -70,7 +69,7 @@ async function vmdkReference(file: FileHandle): Promise<ForeignReference | undef
 const EXTENT = /^[ \t]*(?:RW|RDONLY|NOACCESS)[ \t]+(\d{1,15})[ \t]+(?:FLAT|SPARSE|ZERO|VMFS|VMFSSPARSE|SESPARSE)\b/gm;
 
 /** Bytes of the disk that a VMDK with `extents` says it stands for; they themselves are not looked at. */
-export async function extentsSize(file: FileHandle): Promise<bigint> {
+export async function extentsSize(file: ByteSource): Promise<bigint> {
   const head = await readFully(file, 0, MAX_DESCRIPTOR);
   const at = head.subarray(0, 4).toString('latin1') === 'KDMV' ? Number(head.readBigUInt64LE(28)) * SECTOR : 0;
   const descriptor = at === 0 ? head : await readFully(file, at, MAX_DESCRIPTOR);

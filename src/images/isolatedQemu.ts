@@ -3,7 +3,10 @@
  * aim at, so the one that runs here has nothing to give: no other user's rights, qemu's system
  * call filter, limits of memory and time, and only what it is handed.
  */
+import type { FileHandle } from 'node:fs/promises';
 import { runTool } from '../common/subprocess.js';
+import { answersIn, dumpCommand, DUMP_GROWTH, dumpIn } from './nodeDump.js';
+import { readFully } from './readFully.js';
 
 /** What it runs with, every time. */
 export interface IsolationSettings {
@@ -23,6 +26,12 @@ export interface IsolatedRun {
   readonly commands: readonly { readonly execute: string; readonly arguments?: object }[];
   /** Descriptors that it gets as 3, 4, ... */
   readonly fds: readonly number[];
+  /** The first bytes of the node `image` are wanted; none when left out. */
+  readonly head?: {
+    readonly length: number;
+    /** An empty file for what it prints. */
+    readonly file: FileHandle;
+  };
   /** Where it runs and looks for its user's files; the server's directory, and none, when left out. */
   readonly directory?: string;
   readonly memoryBytes: number;
@@ -38,6 +47,8 @@ export interface IsolatedResult {
   readonly failure: string | undefined;
   /** `virtual-size` of the node that was named `image`, bytes. */
   readonly size: bigint | undefined;
+  /** The bytes that were wanted; undefined: there are fewer, or they cannot be read. */
+  readonly head: Buffer | undefined;
   /** The last line of its standard error. */
   readonly lastMessage: string;
 }
@@ -48,27 +59,37 @@ const MAX_OUTPUT_BYTES = 1 << 20;
 /** Runs qemu; afterwards nothing of it is left. */
 export async function runIsolatedQemu(settings: IsolationSettings, run: IsolatedRun): Promise<IsolatedResult> {
   const [command, ...args] = commandLine(settings, run);
+  const { head } = run;
   const query = { execute: 'query-named-block-nodes', arguments: { flat: true } };
-  const { overLimit, stdout, stderr } = await runTool(command as string, args, {
-    input: [{ execute: 'qmp_capabilities' }, ...run.commands, query, { execute: 'quit' }].map((one) => JSON.stringify(one)).join('\n'),
+  const last = [...(head === undefined ? [] : [dumpCommand('image', head.length)]), query, { execute: 'quit' }];
+  const result = await runTool(command as string, args, {
+    input: [{ execute: 'qmp_capabilities' }, ...run.commands, ...last].map((one) => JSON.stringify(one)).join('\n'),
     fds: run.fds,
+    ...(head === undefined ? {} : { stdout: head.file.fd }),
     ...(run.directory === undefined ? {} : { cwd: run.directory, env: { HOME: '.' } }),
     timeoutMs: run.wallClockMs,
     maxOutputBytes: MAX_OUTPUT_BYTES,
     signal: run.signal,
   });
-  const answers = stdout.split('\n').flatMap((line) => parseLine(line));
+  const printed = head === undefined ? result.stdout : (await readFully(head.file, 0, printedLimit(head.length))).toString();
+  const answers = answersIn(printed).flatMap(parseAnswer);
   return {
-    overLimit,
+    overLimit: result.overLimit,
     failure: answers.map((answer) => answer.error?.desc).find((text) => typeof text === 'string'),
     size: sizeOfImage(answers),
-    lastMessage: stderr.trim().split('\n').at(-1) ?? '',
+    head: head && dumpIn(printed, head.length),
+    lastMessage: result.stderr.trim().split('\n').at(-1) ?? '',
   };
+}
+
+/** How long the file can get in which so many bytes are printed. */
+function printedLimit(length: number): number {
+  return MAX_OUTPUT_BYTES + length * DUMP_GROWTH;
 }
 
 function commandLine({ qemuBinary, user, sandbox = true }: IsolationSettings, run: IsolatedRun): string[] {
   return [
-    ...['prlimit', `--as=${run.memoryBytes}`, `--cpu=${CPU_SECONDS}`, '--core=0'],
+    ...['prlimit', `--as=${run.memoryBytes}`, `--cpu=${CPU_SECONDS}`, '--core=0', ...(run.head === undefined ? [] : [`--fsize=${printedLimit(run.head.length)}`])],
     ...(user === undefined ? [] : ['setpriv', `--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups', '--no-new-privs']),
     ...[qemuBinary, '-machine', 'none', '-nodefaults', '-no-user-config', '-display', 'none', '-S'],
     // Its translation buffer alone would be a gigabyte.
@@ -84,10 +105,9 @@ interface Answer {
   readonly return?: unknown;
 }
 
-function parseLine(line: string): Answer[] {
+function parseAnswer(line: string): Answer[] {
   try {
-    const value: unknown = JSON.parse(line);
-    return typeof value === 'object' && value !== null ? [value] : [];
+    return [JSON.parse(line) as Answer];
   } catch {
     return [];
   }

@@ -10,8 +10,9 @@ import type { Drive } from './drive.js';
 import { DISCARD_FORMATS, type ImageFormat } from './formats.js';
 import { openImageChain, type ChainLink, type ImageChain } from './imageChain.js';
 import type { ForeignImageProbe } from './foreignProbe.js';
+import { openRemoteImage, remoteFormat, type RemoteImage } from './remoteImage.js';
 import { remoteNode } from './remoteNodes.js';
-import { probeRemote } from './remoteProbe.js';
+import { remoteAsker } from './remoteProbe.js';
 import { createRemoteResources, type QemuObject, type RemoteResources } from './remoteResources.js';
 import { DISCARD_PROTOCOLS, remoteSubject, type RemoteSource } from './remoteSource.js';
 import { unusableImage } from './recognise.js';
@@ -102,7 +103,7 @@ function nodePrefix(index: number, context: DriveContext): string {
 
 interface OpenedDrive {
   readonly chain?: ImageChain;
-  readonly remote?: { readonly source: RemoteSource; readonly resources: RemoteResources };
+  readonly remote?: { readonly source: RemoteSource; readonly resources: RemoteResources; readonly image: RemoteImage };
   /** Overlay of a read-only drive, or the scratch disk. */
   readonly temporary: TemporaryDisk | undefined;
   close(): Promise<void>;
@@ -138,26 +139,26 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
 
 async function openRemote(drive: Drive, source: RemoteSource, name: string, context: DriveContext): Promise<OpenedDrive> {
   const subject = remoteSubject(source);
-  if (drive.format !== 'raw') {
-    throw unusableImage(subject, `is given as '${drive.format}', but what a server on the network says is never parsed here, since it could lead to files of this host: give format 'raw', or have an NBD server decode it ("qemu-nbd --format=${drive.format}")`);
-  }
+  const format = remoteFormat(drive, subject);
   if (drive.discard === 'enable' && !DISCARD_PROTOCOLS.has(source.protocol)) {
     throw new GuestfsError('ENOTSUP', `discard cannot be enabled on this drive: protocol '${source.protocol}' does not support discard; 'besteffort' leaves it out where it is not`);
   }
-  const resources = await createRemoteResources(source, name, context.runDirectory, context.imageRoots);
+  const { runDirectory, signal } = context;
+  const resources = await createRemoteResources(source, name, runDirectory, context.imageRoots);
+  let image: RemoteImage | undefined;
   try {
-    const size = await probeRemote(source, resources, context.runDirectory, context.signal);
-    if (size === 0n) throw unusableImage(subject, 'is empty: a drive needs at least one sector');
-    const overlay = drive.readonly ? await createOverlay(context.runDirectory, `${name}.qcow2`, size) : undefined;
+    image = await openRemoteImage(remoteAsker({ source, resources, name, runDirectory, signal }), format, { directory: runDirectory, file: `${name}-head.qcow2`, subject });
+    const head = image.head?.handle;
+    const overlay = drive.readonly ? await createOverlay(runDirectory, `${name}.qcow2`, image.virtualSize) : undefined;
     return {
-      remote: { source, resources },
+      remote: { source, resources, image },
       temporary: overlay,
       close: async () => {
-        await Promise.all([resources.close(), overlay?.handle.close()]);
+        await Promise.all([resources.close(), head?.close(), overlay?.handle.close()]);
       },
     };
   } catch (error) {
-    await resources.close();
+    await Promise.all([resources.close(), image?.head?.handle.close()]);
     throw error;
   }
 }
@@ -190,9 +191,13 @@ function describe(drive: Drive, opened: OpenedDrive, prefix: string, fdSets: FdS
   const { chain, remote, temporary } = opened;
   const temporaryFile = temporary && give({ handle: temporary.handle, kind: 'file' }, 'read-write', 'a temporary disk of the server');
   if (remote !== undefined) {
-    const { source, resources } = remote;
-    const file = (name: string, options: Readonly<Record<string, unknown>>): BlockNode => remoteNode(source, name, resources, options);
-    return describeNodes(remoteSubject(source), 'raw', [{ file, format: 'raw', dataFile: undefined }], temporaryFile, resources.objects);
+    const { source, resources, image } = remote;
+    const subject = remoteSubject(source);
+    const file = {
+      node: (name: string, options: Readonly<Record<string, unknown>>): BlockNode => remoteNode(source, name, resources, options),
+      head: image.head && give({ handle: image.head.handle, kind: 'file' }, 'read-only', subject),
+    };
+    return describeNodes(subject, image.format, [{ file, format: image.format, dataFile: undefined }], temporaryFile, resources.objects);
   }
   if (chain === undefined) {
     const { format } = temporary as TemporaryDisk;

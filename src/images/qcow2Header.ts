@@ -5,9 +5,8 @@
  * that every file is checked against the image roots before qemu sees any.
  * Layout: qemu's `docs/interop/qcow2.txt`.
  */
-import type { FileHandle } from 'node:fs/promises';
 import { BadImageHeader } from './badImageHeader.js';
-import { readFully } from './readFully.js';
+import { readFully, type ByteSource } from './readFully.js';
 
 /** What the header says. */
 export interface Qcow2Header {
@@ -35,8 +34,19 @@ const EXTENSION_DATA_FILE = 0x44415441;
 /** Longest name that qemu takes. */
 const MAX_BACKING_NAME = 1023;
 
+/**
+ * Bytes at the start of a qcow2 image in which its header lies with all that belongs to it.
+ * @param head at least the first 24 bytes
+ * @throws BadImageHeader
+ */
+export function clusterSizeOf(head: Buffer): number {
+  const clusterBits = head.readUInt32BE(20);
+  if (clusterBits < 9 || clusterBits > 21) throw new BadImageHeader(`has a damaged qcow2 header: cluster size of 2^${clusterBits} bytes`);
+  return 1 << clusterBits;
+}
+
 /** @throws BadImageHeader */
-export async function readQcow2Header(file: FileHandle): Promise<Qcow2Header> {
+export async function readQcow2Header(file: ByteSource): Promise<Qcow2Header> {
   const fixed = await readFully(file, 0, 104);
   if (fixed.length < 72) throw new BadImageHeader('is too short to be a qcow2 image');
   const version = fixed.readUInt32BE(4);
@@ -44,9 +54,7 @@ export async function readQcow2Header(file: FileHandle): Promise<Qcow2Header> {
   if (version === 3 && fixed.length < 104) throw new BadImageHeader('has a truncated qcow2 header');
   const backingOffset = fixed.readBigUInt64BE(8);
   const backingLength = fixed.readUInt32BE(16);
-  const clusterBits = fixed.readUInt32BE(20);
-  if (clusterBits < 9 || clusterBits > 21) throw new BadImageHeader(`has a damaged qcow2 header: cluster size of 2^${clusterBits} bytes`);
-  const clusterSize = 1 << clusterBits;
+  const clusterSize = clusterSizeOf(fixed);
   const incompatible = version === 3 ? fixed.readBigUInt64BE(72) : 0n;
   const autoclear = version === 3 ? fixed.readBigUInt64BE(88) : 0n;
   const headerLength = version === 3 ? fixed.readUInt32BE(100) : 72;

@@ -1,11 +1,22 @@
-import type { FileHandle } from 'node:fs/promises';
+/** Reads the bytes of images from wherever they are. */
 
-/** Reads `length` bytes at `position`, or what the file has of them. */
-export async function readFully(file: FileHandle, position: number, length: number): Promise<Buffer> {
+/** What bytes are read from: an open file, or a copy of some of its bytes. */
+export interface ByteSource {
+  /** Fills `length` bytes of `buffer` from `offset` on, or fewer, with what is at `position`. */
+  read(buffer: Buffer, offset: number, length: number, position: number): Promise<{ readonly bytesRead: number }>;
+}
+
+/** Bytes that are in memory. */
+export function bytesInMemory(bytes: Buffer): ByteSource {
+  return { read: (buffer, offset, length, position) => Promise.resolve({ bytesRead: bytes.subarray(position, position + length).copy(buffer, offset) }) };
+}
+
+/** Reads `length` bytes at `position`, or what there is of them. */
+export async function readFully(source: ByteSource, position: number, length: number): Promise<Buffer> {
   const buffer = Buffer.alloc(length);
   let filled = 0;
   while (filled < length) {
-    const { bytesRead } = await file.read(buffer, filled, length - filled, position + filled);
+    const { bytesRead } = await source.read(buffer, filled, length - filled, position + filled);
     if (bytesRead === 0) break;
     filled += bytesRead;
   }

@@ -7,12 +7,19 @@
  * agreeing, since qemu is told the format that was found here.
  */
 import { GuestfsError } from '../common/errors.js';
-import { printable, type OpenImage } from '../security/pathPolicy.js';
+import { printable } from '../security/pathPolicy.js';
 import { BadImageHeader } from './badImageHeader.js';
 import { foreignReference, type ForeignReference } from './foreignHeader.js';
 import { IMAGE_FORMATS, isImageFormat, SNIFF_LENGTH, sniffFormat, type ImageFormat, type SniffedFormat } from './formats.js';
 import { readQcow2Header, type Qcow2Header } from './qcow2Header.js';
-import { readFully } from './readFully.js';
+import { readFully, type ByteSource } from './readFully.js';
+
+/** An image that can be read: an open file, or the copied start of one that is elsewhere. */
+export interface ReadableImage {
+  readonly handle: ByteSource;
+  /** Bytes of the whole image. */
+  readonly size: bigint;
+}
 
 /** What an open file turned out to be. */
 export interface Recognised {
@@ -26,7 +33,7 @@ export interface Recognised {
 }
 
 /** The format that a file looks like. */
-export async function looksLike(image: OpenImage): Promise<SniffedFormat> {
+export async function looksLike(image: ReadableImage): Promise<SniffedFormat> {
   return sniffFormat(await readFully(image.handle, 0, SNIFF_LENGTH));
 }
 
@@ -34,7 +41,7 @@ export async function looksLike(image: OpenImage): Promise<SniffedFormat> {
  * @param stated format of the image as its user states it; undefined: by its looks
  * @throws GuestfsError `IMAGE_UNUSABLE` when it is not in the stated format, or damaged
  */
-export async function recogniseImage(image: OpenImage, stated: string | undefined, subject: string): Promise<Recognised> {
+export async function recogniseImage(image: ReadableImage, stated: string | undefined, subject: string): Promise<Recognised> {
   const format = await chooseFormat(image, stated, subject);
   try {
     if (format === 'qcow2') {
@@ -49,20 +56,25 @@ export async function recogniseImage(image: OpenImage, stated: string | undefine
   }
 }
 
-async function chooseFormat(image: OpenImage, stated: string | undefined, subject: string): Promise<ImageFormat> {
-  if (stated === 'raw') return 'raw';
-  if (stated === 'luks') {
-    throw unusableImage(subject, "cannot be attached in format 'luks': attach it as 'raw' and open it inside with cryptsetup_open");
-  }
-  if (stated !== undefined && !isImageFormat(stated)) {
-    throw unusableImage(subject, `cannot be attached in format '${printable(stated)}': known formats are ${IMAGE_FORMATS.join(', ')}`);
-  }
+async function chooseFormat(image: ReadableImage, stated: string | undefined, subject: string): Promise<ImageFormat> {
+  const format = stated === undefined ? undefined : statedFormat(stated, subject);
+  if (format === 'raw') return 'raw';
   const seen = await looksLike(image);
-  if (stated === undefined) return seen === 'luks' ? 'raw' : seen;
+  if (format === undefined) return seen === 'luks' ? 'raw' : seen;
   // These two have their mark at the end of the file, if at all: only qemu can tell.
-  const marked = stated !== 'dmg' && stated !== 'vpc';
-  if (seen === stated || (seen === 'raw' && !marked)) return stated;
-  throw unusableImage(subject, `is not in format '${stated}': it looks like ${seen === 'raw' ? 'a raw image, or a damaged one' : `format '${seen}'`}`);
+  const marked = format !== 'dmg' && format !== 'vpc';
+  if (seen === format || (seen === 'raw' && !marked)) return format;
+  throw unusableImage(subject, `is not in format '${format}': it looks like ${seen === 'raw' ? 'a raw image, or a damaged one' : `format '${seen}'`}`);
+}
+
+/**
+ * The format that a user states.
+ * @throws GuestfsError `IMAGE_UNUSABLE` when no drive can have it
+ */
+export function statedFormat(name: string, subject: string): ImageFormat {
+  if (isImageFormat(name)) return name;
+  if (name === 'luks') throw unusableImage(subject, "cannot be attached in format 'luks': attach it as 'raw' and open it inside with cryptsetup_open");
+  throw unusableImage(subject, `cannot be attached in format '${printable(name)}': known formats are ${IMAGE_FORMATS.join(', ')}`);
 }
 
 /** qemu sees sectors: a last one that is not full is filled up. */

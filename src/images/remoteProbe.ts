@@ -1,14 +1,16 @@
 /**
- * Asks a drive's server for its size, as the machine will, before there is a machine: a server
- * that does not answer is found out here, in time, and by an error that names it.
+ * Asks a drive's server for its size, and for what it begins with, as the machine will, before there is
+ * a machine: a server that does not answer is found out here, in time, and by an error that names it.
  */
 import { stat } from 'node:fs/promises';
 import { GuestfsError } from '../common/errors.js';
 import { locateQemu } from '../qemu/qemuBinary.js';
-import { runIsolatedQemu } from './isolatedQemu.js';
+import { BACKED_FORMATS, type ImageFormat } from './formats.js';
+import { runIsolatedQemu, type IsolatedRun } from './isolatedQemu.js';
 import { remoteNode } from './remoteNodes.js';
 import type { RemoteResources } from './remoteResources.js';
 import { remoteSubject, type RemoteProtocol, type RemoteSource } from './remoteSource.js';
+import { createUnnamedFile } from './temporaryDisk.js';
 
 /** A server that is there answers in less, over any network. */
 const WALL_CLOCK_MS = 20_000;
@@ -19,24 +21,74 @@ const MEMORY_BYTES = 4 * 2 ** 30;
 const EXTRA_PROTOCOLS: ReadonlySet<RemoteProtocol> = new Set(['http', 'https', 'ftp', 'ftps', 'ssh', 'iscsi', 'rbd', 'gluster']);
 const EXTRA_PACKAGE = 'qemu-block-extra';
 
+/** What is wanted of a server: the bytes themselves, or the image in a format that they are. */
+export interface RemoteQuestion {
+  /** How many of the bytes, from the first on; none when left out. */
+  readonly headLength?: number;
+  /** One in which an image leads to no file but one under it, which is left out; `raw`, the bytes, when left out. */
+  readonly format?: ImageFormat;
+}
+
+/** What a server has. */
+export interface RemoteAnswer {
+  /** Bytes, in whole sectors; of an image in a format, those that a guest sees. */
+  readonly size: bigint;
+  /** The first bytes that were wanted; undefined: there are fewer. */
+  readonly head: Buffer | undefined;
+}
+
 /**
- * The size of a source, bytes.
- * @param runDirectory the machine's; qemu runs as whom it belongs to
- * @throws GuestfsError `IMAGE_UNUSABLE` naming the drive, `QEMU_MISSING`, or the reason of `signal`
+ * Asks one server.
+ * @throws GuestfsError `IMAGE_UNUSABLE` naming the drive, `QEMU_MISSING`, or the reason of the drive's signal
  */
-export async function probeRemote(source: RemoteSource, resources: RemoteResources, runDirectory: string, signal: AbortSignal): Promise<bigint> {
+export type AskRemote = (question: RemoteQuestion) => Promise<RemoteAnswer>;
+
+/** A drive whose server is asked. */
+export interface AskedDrive {
+  readonly source: RemoteSource;
+  readonly resources: RemoteResources;
+  /** Starts names of files. */
+  readonly name: string;
+  /** The machine's; qemu runs as whom it belongs to. */
+  readonly runDirectory: string;
+  readonly signal: AbortSignal;
+}
+
+/** Makes what asks the server of a drive. */
+export function remoteAsker(drive: AskedDrive): AskRemote {
+  return (question) => ask(drive, question);
+}
+
+async function ask(drive: AskedDrive, question: RemoteQuestion): Promise<RemoteAnswer> {
+  const { headLength } = question;
+  if (headLength === undefined) return askFor(drive, question, undefined);
+  const file = await createUnnamedFile(drive.runDirectory, `${drive.name}.printed`);
+  try {
+    return await askFor(drive, question, { length: headLength, file });
+  } finally {
+    await file.close();
+  }
+}
+
+async function askFor({ source, resources, runDirectory, signal }: AskedDrive, { format = 'raw' }: RemoteQuestion, wanted: IsolatedRun['head']): Promise<RemoteAnswer> {
   const { uid, gid } = await stat(runDirectory);
   const subject = remoteSubject(source);
-  const refuse = (why: string): GuestfsError => new GuestfsError('IMAGE_UNUSABLE', `${subject} cannot be opened: ${why}`);
-  const { overLimit, failure, size, lastMessage } = await runIsolatedQemu(
+  const refuse = (why: string): GuestfsError => new GuestfsError('IMAGE_UNUSABLE', `${subject} cannot be opened${format === 'raw' ? '' : ` in format '${format}'`}: ${why}`);
+  const bytes = (name: string): object => remoteNode(source, name, resources, { 'read-only': true });
+  const nodes = format === 'raw' ? [bytes('image')] : [
+    bytes('bytes'),
+    { driver: format, 'node-name': 'image', file: 'bytes', 'read-only': true, ...(BACKED_FORMATS.has(format) ? { backing: null } : {}) },
+  ];
+  const { overLimit, failure, size, head, lastMessage } = await runIsolatedQemu(
     { qemuBinary: await locateQemu(undefined), user: uid === process.geteuid?.() ? undefined : { uid, gid } },
     {
       args: [],
       commands: [
         ...resources.objects.map((object) => ({ execute: 'object-add', arguments: object })),
-        { execute: 'blockdev-add', arguments: remoteNode(source, 'image', resources, { 'read-only': true }) },
+        ...nodes.map((node) => ({ execute: 'blockdev-add', arguments: node })),
       ],
       fds: [],
+      ...(wanted === undefined ? {} : { head: wanted }),
       directory: runDirectory,
       memoryBytes: MEMORY_BYTES,
       wallClockMs: WALL_CLOCK_MS,
@@ -46,7 +98,7 @@ export async function probeRemote(source: RemoteSource, resources: RemoteResourc
   if (overLimit) throw refuse(`the server did not answer within ${WALL_CLOCK_MS / 1000} s`);
   if (failure !== undefined) throw refuse(explain(failure, source.protocol));
   if (size === undefined) throw refuse(lastMessage.slice(0, 200) || 'qemu gave up on it');
-  return size;
+  return { size, head };
 }
 
 /** qemu's words, and what to do where they do not say it. */

@@ -1,5 +1,5 @@
 /**
- * Disks that live as long as one qemu: overlays of read-only drives, and scratch drives.
+ * Disks that live as long as one qemu: overlays of read-only drives, what their images begin with, and scratch drives.
  *
  * Their file is unlinked as soon as it is open. qemu has it as a descriptor, so
  * nobody else can open what a guest wrote, and nothing is left behind however
@@ -10,7 +10,7 @@ import { open, unlink, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GuestfsError } from '../common/errors.js';
 import { systemErrorCode } from '../security/pathPolicy.js';
-import { writeEmptyQcow2 } from './emptyQcow2.js';
+import { writeEmptyQcow2, writeQcow2Head } from './emptyQcow2.js';
 import type { ImageFormat } from './formats.js';
 
 /** An open file without a name. */
@@ -25,6 +25,20 @@ export async function createOverlay(directory: string, name: string, virtualSize
     await writeEmptyQcow2(handle, virtualSize);
     return 'qcow2';
   });
+}
+
+/** Makes a qcow2 image that has `head`, which nobody can write, and else what it is put upon. */
+export async function createImageHead(directory: string, name: string, virtualSize: bigint, head: Buffer): Promise<TemporaryDisk> {
+  const { handle, format } = await fill(directory, name, async (file) => {
+    await writeQcow2Head(file, virtualSize, head);
+    return 'qcow2';
+  });
+  try {
+    // To read, qemu wants a descriptor that cannot write.
+    return { handle: await open(`/proc/self/fd/${handle.fd}`, constants.O_RDONLY), format };
+  } finally {
+    await handle.close();
+  }
 }
 
 /** Makes a drive of zeros that takes no space until it is written. */
@@ -43,12 +57,23 @@ export async function createScratchDisk(directory: string, name: string, size: b
   });
 }
 
-async function fill(directory: string, name: string, write: (handle: FileHandle) => Promise<ImageFormat>): Promise<TemporaryDisk> {
+/** Makes an empty file for reading and writing, which has its name for no longer than that takes. */
+export async function createUnnamedFile(directory: string, name: string): Promise<FileHandle> {
   const path = join(directory, name);
+  const handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+  try {
+    await unlink(path);
+    return handle;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+async function fill(directory: string, name: string, write: (handle: FileHandle) => Promise<ImageFormat>): Promise<TemporaryDisk> {
   let handle: FileHandle | undefined;
   try {
-    handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
-    await unlink(path);
+    handle = await createUnnamedFile(directory, name);
     return { handle, format: await write(handle) };
   } catch (error) {
     await handle?.close();

@@ -1,34 +1,59 @@
 /** The drives that requests name. */
-import type { DriveSpec } from '../../gen/proto/guestfs/v1/session.js';
+import type { DriveSpec, RemoteDrive } from '../../gen/proto/guestfs/v1/session.js';
 import { badArgument, GuestfsError } from '../common/errors.js';
-import { driveFromRequest, scratchDriveFromRequest } from '../images/addDriveRequest.js';
+import { driveFromRequest, scratchDriveFromRequest, type AddDriveOptions } from '../images/addDriveRequest.js';
 import type { Drive } from '../images/drive.js';
+import { remoteProtocol } from '../images/remoteSource.js';
 import type { ServerPolicy } from '../security/policy.js';
 
-/** What the arguments of `add_drive` and `add_drive_scratch` are called in a DriveSpec. */
-const SPEC_FIELDS: Readonly<Record<string, string>> = { filename: 'path', size: 'scratch_size' };
+type Source = NonNullable<DriveSpec['source']>;
+
+/** What the arguments of `add_drive` and `add_drive_scratch` are called in a DriveSpec with that source. */
+const SPEC_FIELDS: Readonly<Record<Source['$case'], Readonly<Record<string, string>>>> = {
+  path: { filename: 'path' },
+  scratch_size: { size: 'scratch_size' },
+  remote: {
+    ...{ protocol: 'remote.protocol', server: 'remote.server', filename: 'remote.filename', username: 'remote.username', secret: 'remote.secret' },
+    readonly: 'writable',
+  },
+};
 
 /** Names the fields that an error is about as those of the drive at `index`. */
-function inDrive(index: number, error: unknown): unknown {
-  if (!(error instanceof GuestfsError) || error.details.fields === undefined) return error;
-  const fields = error.details.fields.map(({ field, description }) => ({ field: `drives[${index}].${SPEC_FIELDS[field] ?? field}`, description }));
-  return new GuestfsError(error.reason, `drives[${index}]: ${error.message}`, { ...error.details, fields, cause: error });
+function inDrive(index: number, source: Source | undefined, error: unknown): unknown {
+  if (!(error instanceof GuestfsError)) return error;
+  const { fields, ...details } = error.details;
+  if (fields === undefined) return error;
+  const names = source === undefined ? {} : SPEC_FIELDS[source.$case];
+  const own = fields.map(({ field, description }) => ({ field: names[field] ?? field, description }));
+  return new GuestfsError(error.reason, `drives[${index}]: ${own.map(({ field, description }) => `${field}: ${description}`).join('; ')}`, {
+    ...details, fields: own.map(({ field, description }) => ({ field: `drives[${index}].${field}`, description })), cause: error,
+  });
+}
+
+async function fileDrive(path: string, options: AddDriveOptions, policy: ServerPolicy): Promise<Drive> {
+  if (path.includes('\0')) throw badArgument('path', 'must not contain a NUL character');
+  if (path === '') throw badArgument('path', 'must not be empty');
+  return driveFromRequest(path, options, policy.imageRoots);
+}
+
+async function remoteDrive({ protocol, server, filename, username, secret }: RemoteDrive, options: AddDriveOptions, policy: ServerPolicy): Promise<Drive> {
+  const where = { protocol: remoteProtocol(protocol), server, ...(username === undefined ? {} : { username }), ...(secret === undefined ? {} : { secret }) };
+  return driveFromRequest(filename, { ...options, ...where }, policy.imageRoots, policy.allowed.has('remote-drives'));
 }
 
 async function driveOf(spec: DriveSpec, policy: ServerPolicy): Promise<Drive> {
   const { source, label, blocksize, format, cachemode, discard, writable } = spec;
-  if (source === undefined) throw badArgument('source', 'set either path or scratch_size');
+  if (source === undefined) throw badArgument('source', 'is not set: say where the contents of the drive are');
   const common = { ...(label === undefined ? {} : { label }), ...(blocksize === undefined ? {} : { blocksize }) };
   if (source.$case === 'scratch_size') return scratchDriveFromRequest(source.value, common);
-  if (source.value.includes('\0')) throw badArgument('path', 'must not contain a NUL character');
-  if (source.value === '') throw badArgument('path', 'must not be empty');
-  return driveFromRequest(source.value, {
+  const options = {
     ...common,
     readonly: !writable,
     ...(format === undefined ? {} : { format }),
     ...(cachemode === undefined ? {} : { cachemode }),
     ...(discard === undefined ? {} : { discard }),
-  }, policy.imageRoots);
+  };
+  return source.$case === 'path' ? fileDrive(source.value, options, policy) : remoteDrive(source.value, options, policy);
 }
 
 /**
@@ -37,6 +62,6 @@ async function driveOf(spec: DriveSpec, policy: ServerPolicy): Promise<Drive> {
  */
 export function drivesOf(specs: readonly DriveSpec[], policy: ServerPolicy): Promise<Drive[]> {
   return Promise.all(specs.map((spec, index) => driveOf(spec, policy).catch((error: unknown) => {
-    throw inDrive(index, error);
+    throw inDrive(index, spec.source, error);
   })));
 }

@@ -32,8 +32,8 @@ export interface InspectOptions {
 }
 
 /** A drive whose writes go nowhere. */
-function readOnly({ path, format, blocksize }: InspectDrive): DriveSpec {
-  return { source: { $case: 'path', value: path }, format, writable: false, label: undefined, cachemode: undefined, discard: undefined, blocksize };
+function readOnly({ source, format, blocksize }: InspectDrive): DriveSpec {
+  return { source, format, writable: false, label: undefined, cachemode: undefined, discard: undefined, blocksize };
 }
 
 function checkKeys(keys: readonly InspectKey[]): void {

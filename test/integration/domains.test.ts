@@ -1,11 +1,13 @@
 /** The disks of libvirt's domains, asked of libvirt's own tool: its test driver has domains without a hypervisor. */
 import { randomUUID } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { beforeAll, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { describeWithAppliance } from '../support/appliance.js';
 import { emptyImage } from '../support/diskImages.js';
-import { launchSession, serverForTests } from '../support/scene.js';
+import { iscsiServer, type DiskServer } from '../support/diskServers.js';
+import { launchSession, serverForTests, type Scene } from '../support/scene.js';
 import { failureOf, SessionClient } from '../support/testClient.js';
 
 const UUID = '11111111-2222-3333-4444-555555555555';
@@ -101,5 +103,78 @@ describeWithAppliance('a domain of libvirt', () => {
     const one = await launchSession(scene.client, [{ source: { $case: 'path', value: 'first.img' }, format: 'raw', writable: false, label: undefined, cachemode: undefined, discard: undefined, blocksize: undefined }]);
     expect((await failureOf(add(one, 'running', { readonly: true }))).info).toMatchObject({ reason: 'WRONG_STATE' });
     await scene.client.deleteSession(one.id);
+  });
+});
+
+/** Stands for virsh with a libvirt that has secrets: the test driver has none, and is asked for all else. */
+function virshWithSecret(directory: string, { type, usage, value }: { readonly type: string; readonly usage: string; readonly value: string }): string {
+  const commands = join(directory, 'commands');
+  const path = join(directory, 'virsh');
+  writeFileSync(path, `#!/bin/sh
+echo "$*" >>'${commands}'
+for word; do
+  case $word in
+    secret-list) echo ' ${UUID}   ${type} ${usage}'; exit;;
+    secret-get-value) echo '${Buffer.from(value).toString('base64')}'; exit;;
+  esac
+done
+PATH=\${PATH#*:} exec virsh "$@"
+`, { mode: 0o755 });
+  return commands;
+}
+
+describeWithAppliance('a domain whose disk needs a secret', () => {
+  const SECRET = 'sesame, "open"';
+  const target = 'iqn.2003-01.org.example:disk';
+  let directory = '';
+  let commands = '';
+  let disks: DiskServer;
+  let libvirturi = '';
+
+  beforeAll(() => {
+    directory = mkdtempSync(join(tmpdir(), 'guestfs-grpc-virsh-'));
+    commands = virshWithSecret(directory, { type: 'iscsi', usage: 'the target', value: SECRET });
+  });
+  const server = (...flags: string[]): Scene => serverForTests(() => ({ flags: ['--allow', 'host-actions', ...flags], env: { PATH: `${directory}:${process.env['PATH'] ?? ''}` } }));
+  const scene = server('--allow', 'remote-drives', '--trace', '--log-level', 'debug');
+  const cautious = server();
+  beforeAll(async () => {
+    const image = emptyImage(join(scene.server.images, 'disk.img'), 8);
+    disks = await iscsiServer({ image, target, directory, login: { user: 'ali', password: SECRET } });
+    const [host, port] = disks.address.split(':');
+    const domain = (name: string, secret: string): string => describeDomain({
+      name, disks: `<disk type="network" device="disk"><auth username="ali">${secret}</auth><source protocol="iscsi" name="${target}/1"><host name="${host}" port="${port}"/></source><target dev="vda"/></disk>`,
+    });
+    writeFileSync(join(directory, 'node.xml'), `<node>${domain('kept', '<secret type="iscsi" usage="the target"/>')}${domain('lost', '<secret type="iscsi" usage="another"/>')}</node>`);
+    libvirturi = `test://${join(directory, 'node.xml')}`;
+  });
+  afterAll(async () => {
+    await disks.stop();
+    rmSync(directory, { recursive: true });
+  });
+
+  it('has it from libvirt, and nothing else shows it', async () => {
+    const session = new SessionClient(scene.client, (await scene.client.createSession()).id);
+    const events = await scene.client.subscribe(session.id);
+    expect(await session.call('add_domain', { dom: 'kept', libvirturi })).toBe(1);
+    await session.call('launch');
+    await session.call('pwrite_device', { device: '/dev/sda', content: Buffer.from('written'), offset: 0n });
+    const told = JSON.stringify(events.events, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
+    const shown = [told, scene.server.log(), await scene.client.getLog(session.id), readFileSync(commands, 'utf8'), ...scene.server.machines().map(({ pid }) => readFileSync(`/proc/${pid}/cmdline`, 'latin1'))].join('\n');
+    expect(shown).toContain(`--secret=${UUID}`);
+    expect(shown).not.toMatch(/sesame|c2VzYW1l/);
+    events.cancel();
+    await events.ended.catch(() => undefined);
+    await scene.client.deleteSession(session.id);
+    expect(readFileSync(join(scene.server.images, 'disk.img')).subarray(0, 7).toString()).toBe('written');
+  });
+
+  it('adds nothing when libvirt has none, or drives of the network are not allowed', async () => {
+    const session = new SessionClient(scene.client, (await scene.client.createSession()).id);
+    expect((await failureOf(session.call('add_domain', { dom: 'lost', libvirturi }))).details).toContain("no secret for usage 'another' of type 'iscsi'");
+    const other = new SessionClient(cautious.client, (await cautious.client.createSession()).id);
+    const before = readFileSync(commands, 'utf8');
+    expect((await failureOf(other.call('add_domain', { dom: 'kept', libvirturi }))).info).toMatchObject({ reason: 'NOT_ALLOWED' });
+    expect(readFileSync(commands, 'utf8').slice(before.length)).not.toContain('secret');
   });
 });

@@ -14,7 +14,8 @@ import type { Drive } from '../../src/images/drive.js';
 import { createForeignProbe } from '../../src/images/foreignProbe.js';
 import { prepareDrives, type DriveContext, type PreparedDrive, type PreparedDrives } from '../../src/images/prepareDrives.js';
 import { openImage } from '../../src/security/pathPolicy.js';
-import { errorOf, fileDrive, makeScene, openFiles, overlayImage, qcow2Image, qemuImg, rawImage, scratchDrive, type Scene } from '../unit/images/scene.js';
+import { nbdkit } from '../support/diskServers.js';
+import { errorOf, fileDrive, makeScene, nbdDrive, openFiles, overlayImage, qcow2Image, qemuImg, rawImage, scratchDrive, type Scene } from '../unit/images/scene.js';
 
 const QEMU = `qemu-system-${{ x64: 'x86_64', arm64: 'aarch64' }[process.arch as string] ?? process.arch}`;
 const MACHINE = process.arch === 'arm64' ? 'virt' : 'q35';
@@ -165,6 +166,24 @@ describe('qemu takes', () => {
     expect(openFiles()).toBeLessThanOrEqual(before + 3);
     expect(readdirSync(scene.run)).toEqual([]);
     await qemu.stop();
+  });
+
+  it('drives of the network, and the files that they need', async () => {
+    qcow2Image(inRoot('a'), '3M');
+    execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'write -P 7 1M 64k', inRoot('a')]);
+    const server = await nbdkit(inRoot('a'));
+    const before = openFiles();
+    const { qemu, prepared } = await launch([nbdDrive(server.address, { format: 'qcow2' }), nbdDrive(server.address, { readonly: true })]);
+    expect(prepared.drives.map(({ format }) => format)).toEqual(['qcow2', 'raw']);
+    await qemu.io('drive0', 'read -P 7 1M 64k');
+    await qemu.io('drive0', 'read -P 0 2M 1M');
+    await qemu.io('drive0', 'write -P 8 0 64k');
+    await qemu.io('drive1', 'read -P 0x51 0 1');
+    // The machine itself has three pipes, which this process holds.
+    expect(openFiles()).toBeLessThanOrEqual(before + 3);
+    expect(readdirSync(scene.run)).toEqual([]);
+    await qemu.stop();
+    await server.stop();
   });
 
   it('drives through a hot-plug, too', async () => {

@@ -15,14 +15,14 @@ import { encrypted, encryptedKey } from '../support/guests/encrypted.js';
 import { makeGuest, mountAll, writeTree } from '../support/guests/guest.js';
 import { reportedSystems } from '../support/guests/observed.js';
 import { serverForTests } from '../support/scene.js';
-import { asFailure, failureOf, TestClient, type CallFailure } from '../support/testClient.js';
+import { asFailure, failureOf, remoteDrive, TestClient, type CallFailure } from '../support/testClient.js';
 import { CLEAN_END, startTestServer } from '../support/testServer.js';
 
 /** More packages than fit in one message. */
 const MANY = 20_000;
 const LARGEST_MESSAGE = 4 * 1024 * 1024;
 
-const drive = (path: string): InspectDrive => ({ path, format: 'raw', blocksize: undefined });
+const drive = (path: string): InspectDrive => ({ source: { $case: 'path', value: path }, format: 'raw', blocksize: undefined });
 
 function imageOf(report: readonly InspectResponse[]): InspectedImage {
   const part = report[0]?.part;
@@ -172,6 +172,8 @@ describeWithAppliance('Inspect', () => {
     ['an image that is not there', { drives: [drive('missing.img')] }, "image 'missing.img' does not exist"],
     ['an image elsewhere', { drives: [drive('/etc/hostname')] }, 'not under an image root'],
     ['a block size of no kind', { drives: [{ ...drive('alpine.img'), blocksize: 1000 }] }, 'drives[0]: blocksize'],
+    ['a drive that is nowhere', { drives: [{ source: undefined, format: undefined, blocksize: undefined }] }, 'drives[0]: source'],
+    ['a drive of the network, which the server does not allow', { drives: [{ source: remoteDrive({ protocol: 'nbd', server: ['localhost'] }).source as InspectDrive['source'], format: undefined, blocksize: undefined }] }, '--allow remote-drives'],
     ['a key for no device', { drives: [drive('alpine.img')], keys: [{ device: '', key: 'x' }] }, 'keys[0].device'],
     ['a key that cannot be one', { drives: [drive('alpine.img')], keys: [{ device: '/dev/sda1', key: '\0' }] }, 'keys[0].key'],
   ])('refuses %s', async (_what, request, why) => {

@@ -30,7 +30,7 @@ describeWithAppliance('inspection', () => {
   };
 
   it.each(named(guests))('reports what there is to know about %s', async (_name, guest) => {
-    const report = await scene.client.inspect({ drives: [{ path: await imageOf(guest), format: 'raw', blocksize: undefined }] });
+    const report = await scene.client.inspect({ drives: [{ source: { $case: 'path', value: await imageOf(guest) }, format: 'raw', blocksize: undefined }] });
     // Some facts came with newer daemons than the one here.
     expect(report.flatMap(({ warnings }) => warnings).filter(({ reason }) => reason !== 'ACTION_NOT_IN_DAEMON')).toEqual([]);
     expect(byRoot(reportedSystems(report))).toEqual(byRoot(guest.systems));

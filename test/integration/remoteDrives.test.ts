@@ -6,11 +6,12 @@ import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { builtAppliance, describeWhen, describeWithAppliance } from '../support/appliance.js';
-import { emptyImage, sha256 } from '../support/diskImages.js';
-import { freePort, makeSshKey, nbdkit, nginx, qemuNbd, sshd, type DiskServer } from '../support/diskServers.js';
+import { makeAuthority, makeCertificate, trust, type Certificate } from '../support/certificates.js';
+import { emptyImage, run, sha256 } from '../support/diskImages.js';
+import { freePort, ftpServer, iscsiServer, makeSshKey, nbdkit, nginx, qemuNbd, sshd, type DiskServer } from '../support/diskServers.js';
 import { eventually } from '../support/eventually.js';
-import { serverForTests, type Scene } from '../support/scene.js';
-import { failureOf, SessionClient } from '../support/testClient.js';
+import { launchSession, serverForTests, type Scene } from '../support/scene.js';
+import { failureOf, remoteDrive, scratchDrive, SessionClient } from '../support/testClient.js';
 
 const SIZE_MB = 16;
 /** With what means something to qemu's parsers. */
@@ -40,6 +41,12 @@ const write = (session: SessionClient): Promise<unknown> => session.call('pwrite
 const read = (session: SessionClient): Promise<Buffer> => session.call('pread_device', { device: '/dev/sda', count: WORDS.length, offset: 4096n });
 const wordsIn = (image: string): string => readFileSync(image).subarray(4096, 4096 + WORDS.length).toString();
 
+function writeAt(image: string, bytes: Buffer, position: number): void {
+  const file = openSync(image, 'r+');
+  writeSync(file, bytes, 0, bytes.length, position);
+  closeSync(file);
+}
+
 const filesBelow = (directory: string): string[] => readdirSync(directory, { recursive: true, encoding: 'utf8' });
 
 describeWithAppliance('drives over NBD', () => {
@@ -62,6 +69,20 @@ describeWithAppliance('drives over NBD', () => {
     expect(await read(session)).toEqual(WORDS);
     await scene.client.deleteSession(session.id);
     expect(wordsIn(image)).toBe(WORDS.toString());
+  });
+
+  it('can be named when a session is created, and are read-only unless they are to be written', async () => {
+    const [first, second] = [newImage(), newImage()];
+    const addresses = await Promise.all([first, second].map(async (image) => (await running(nbdkit(image))).address));
+    const drives = addresses.map((address, index) => remoteDrive({ protocol: 'nbd', server: [address] }, { writable: index === 1, label: index === 1 ? 'second' : undefined }));
+    const before = await sha256(first);
+    const { id } = await scene.client.createSession({ drives, launch: true });
+    const session = new SessionClient(scene.client, id);
+    await write(session);
+    await session.call('pwrite_device', { device: '/dev/disk/guestfs/second', content: WORDS, offset: 4096n });
+    await scene.client.deleteSession(id);
+    expect(await sha256(first)).toBe(before);
+    expect(wordsIn(second)).toBe(WORDS.toString());
   });
 
   it('are not written when they are read-only', async () => {
@@ -124,12 +145,12 @@ describeWithAppliance('drives over NBD', () => {
     expect(await failureOf(session.call('add_drive', { filename: '', protocol: 'nbd', server: { values: [address] } }))).toMatchObject({ info: { reason } });
   });
 
-  it('are raw, since a header could lead elsewhere', async () => {
+  it('are raw when they are written', async () => {
     const image = newImage();
     const { address } = await running(nbdkit(image));
     const session = await newSession(scene);
-    await session.call('add_drive', { filename: '', protocol: 'nbd', server: { values: [address] }, format: 'qcow2', readonly: true });
-    expect((await failureOf(session.call('launch'))).details).toContain('qemu-nbd --format=qcow2');
+    await session.call('add_drive', { filename: '', protocol: 'nbd', server: { values: [address] }, format: 'qcow2' });
+    expect((await failureOf(session.call('launch'))).details).toMatch(/read-only.*qemu-nbd --persistent --format=qcow2/);
   });
 });
 
@@ -140,9 +161,7 @@ describeWithAppliance('drives over HTTP', () => {
 
   beforeAll(() => {
     image = emptyImage(join(scene.server.images, 'a disk?.img'), SIZE_MB);
-    const file = openSync(image, 'r+');
-    writeSync(file, WORDS, 0, WORDS.length, 4096);
-    closeSync(file);
+    writeAt(image, WORDS, 4096);
     directory = mkdtempSync(join(scene.server.images, 'nginx-'));
     // For whom nginx drops its rights to.
     chmodSync(scene.server.images, 0o755);
@@ -173,6 +192,89 @@ describeWithAppliance('drives over HTTP', () => {
   it('can be read only', async () => {
     const session = await newSession(scene);
     expect(await failureOf(session.call('add_drive', { filename: '/x', protocol: 'http', server: { values: ['localhost'] } }))).toMatchObject({ code: status.INVALID_ARGUMENT, info: { fields: ['readonly'] } });
+  });
+});
+
+describeWithAppliance('drives that come to a session that runs', () => {
+  const scene = serverForTests({ flags: ['--allow', 'remote-drives'] });
+  let session: SessionClient;
+  let image: string;
+
+  beforeAll(async () => {
+    image = emptyImage(join(scene.server.images, 'disk.img'), SIZE_MB);
+    writeAt(image, WORDS, 4096);
+    chmodSync(scene.server.images, 0o755);
+    session = await launchSession(scene.client, [scratchDrive(1 << 20)]);
+  });
+  const add = (filename: string, options: object): Promise<unknown> => session.call('add_drive', { filename, label: 'remote', ...options });
+  const wordsRead = (): Promise<Buffer> => session.call('pread_device', { device: '/dev/disk/guestfs/remote', count: WORDS.length, offset: 4096n });
+  const refusalOf = async (filename: string, options: object): Promise<string> => {
+    const failure = await failureOf(add(filename, options));
+    expect(failure).toMatchObject({ code: status.FAILED_PRECONDITION, info: { reason: 'IMAGE_UNUSABLE' } });
+    expect(await session.call('list_devices')).toEqual(['/dev/sda']);
+    return failure.details;
+  };
+
+  it('are read over FTP, with the right password', async () => {
+    const login = { user: 'ali', password: 'sesame' };
+    const { address } = await running(ftpServer(scene.server.images, login));
+    const options = { protocol: 'ftp', server: { values: [address] }, username: login.user, readonly: true };
+    const refusal = await refusalOf('/disk.img', { ...options, secret: 'guessed' });
+    expect(refusal).toMatch(/ftp drive 'ali@127.*\/disk.img' cannot be opened: .*denied/i);
+    expect(refusal).not.toContain('guessed');
+    await add('/disk.img', { ...options, secret: login.password });
+    expect(await wordsRead()).toEqual(WORDS);
+    await session.call('remove_drive', { label: 'remote' });
+  });
+
+  it('are written over iSCSI, with the right password', async () => {
+    const login = { user: 'ali', password: 'sesame, "open"' };
+    const written = emptyImage(join(scene.server.images, 'target.img'), SIZE_MB);
+    const target = 'iqn.2003-01.org.example:disk';
+    const { address } = await running(iscsiServer({ image: written, target, directory: mkdtempSync(join(scene.server.images, 'tgtd-')), login }));
+    const options = { protocol: 'iscsi', server: { values: [address] }, username: login.user };
+    const refusal = await refusalOf(`${target}/1`, { ...options, secret: 'guessed' });
+    expect(refusal).toMatch(/iscsi drive 'ali@127.*\/iqn.2003-01.org.example:disk\/1' cannot be opened: .*auth/i);
+    expect(refusal).not.toContain('guessed');
+    expect(await refusalOf(`${target}/7`, { ...options, secret: login.password })).toContain('cannot be opened');
+    await add(`${target}/1`, { ...options, secret: login.password, discard: 'besteffort' });
+    await session.call('pwrite_device', { device: '/dev/disk/guestfs/remote', content: WORDS, offset: 4096n });
+    expect(await wordsRead()).toEqual(WORDS);
+    await session.call('remove_drive', { label: 'remote' });
+    expect(wordsIn(written)).toBe(WORDS.toString());
+    expect(scene.server.log() + await scene.client.getLog(session.id)).not.toMatch(/sesame|guessed/);
+  });
+
+  describeWhen('and are read over HTTPS', process.geteuid?.() === 0 ? undefined : 'it takes root', () => {
+    let directory: string;
+    const trusted: string[] = [];
+    const serve = async ({ key, certificate }: Certificate): Promise<object> => {
+      const { address } = await running(nginx({ root: scene.server.images, directory, tls: { key, certificate } }));
+      return { protocol: 'https', server: { values: [address] }, readonly: true };
+    };
+
+    beforeAll(() => {
+      directory = mkdtempSync(join(scene.server.images, 'nginx-'));
+    });
+    afterEach(() => trusted.splice(0).forEach((path) => rmSync(path)));
+
+    it('come from a server whose certificate this host trusts', async () => {
+      const authority = makeAuthority(directory);
+      const certificate = makeCertificate(directory, authority, 'IP:127.0.0.1');
+      const options = await serve(certificate);
+      expect(await refusalOf('/disk.img', options)).toMatch(/https drive '127.*certificate/i);
+      trusted.push(trust(authority));
+      await add('/disk.img', options);
+      expect(await wordsRead()).toEqual(WORDS);
+      await session.call('remove_drive', { label: 'remote' });
+    });
+
+    it('do not come from one that vouches for itself, or that is called otherwise', async () => {
+      const authority = makeAuthority(directory);
+      expect(await refusalOf('/disk.img', await serve(authority))).toMatch(/certificate/i);
+      trusted.push(trust(authority));
+      expect(await refusalOf('/disk.img', await serve(makeCertificate(directory, authority, 'DNS:elsewhere.example')))).toMatch(/certificate/i);
+    });
   });
 });
 
@@ -249,7 +351,7 @@ describe.each([
   describeWithAppliance('drives from the network', () => {
     const scene = serverForTests({ flags: ['--allow', 'remote-drives', '--trace', '--log-level', 'debug', ...flags] });
 
-    it('are written, over TCP and a socket, and read with a password', async () => {
+    it('are written, over TCP and a socket, and read with a password, raw and in a format', async () => {
       const images = ['a.img', 'b.img', 'c.img'].map((name) => emptyImage(join(scene.server.images, name), SIZE_MB)) as [string, string, string];
       chmodSync(scene.server.images, 0o755);
       const login = { user: 'ali', password: SECRET };
@@ -259,14 +361,19 @@ describe.each([
         running(nginx({ root: scene.server.images, directory: mkdtempSync(join(scene.server.images, 'nginx-')), login })),
       ]);
       if (flags.includes('--pool')) await eventually(() => scene.server.log().includes('the pool is full'));
+      run('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', emptyImage(join(scene.server.images, 'd.img'), SIZE_MB * 2), join(scene.server.images, 'd.qcow2'));
       const session = await newSession(scene);
       const events = await scene.client.subscribe(session.id);
       for (const { address } of [first, second]) await session.call('add_drive', { filename: '', protocol: 'nbd', server: { values: [address] } });
       await session.call('add_drive', { filename: '/c.img', protocol: 'http', server: { values: [web.address] }, username: login.user, secret: SECRET, readonly: true });
+      await session.call('add_drive', { filename: '/d.qcow2', protocol: 'http', server: { values: [web.address] }, username: login.user, secret: SECRET, readonly: true, format: 'qcow2' });
       await session.call('launch');
       await write(session);
       await session.call('pwrite_device', { device: '/dev/sdb', content: WORDS, offset: 4096n });
-      expect(await session.call('is_zero_device', { device: '/dev/sdc' })).toBe(true);
+      for (const [device, mebibytes] of [['/dev/sdc', SIZE_MB], ['/dev/sdd', SIZE_MB * 2]] as const) {
+        expect(await session.call('is_zero_device', { device })).toBe(true);
+        expect(await session.call('blockdev_getsize64', { device })).toBe(BigInt(mebibytes << 20));
+      }
       expect(scene.server.log().includes('taken from the pool')).toBe(kind === 'taken from the pool');
 
       const commands = scene.server.machines().map(({ pid }) => readFileSync(`/proc/${pid}/cmdline`, 'latin1'));
@@ -288,6 +395,9 @@ describeWithAppliance('drives from the network, on a server that does not allow 
   it('are refused with the flag that allows them', async () => {
     const session = await newSession(scene);
     const failure = await failureOf(session.call('add_drive', { filename: '', protocol: 'nbd', server: { values: ['localhost'] } }));
-    expect(failure).toMatchObject({ code: status.PERMISSION_DENIED, info: { reason: 'NOT_ALLOWED', metadata: { setting: '--allow remote-drives' } } });
+    const whole = await failureOf(scene.client.createSession({ drives: [remoteDrive({ protocol: 'http', server: ['localhost'], filename: '/x', username: 'u', secret: 'hidden' })] }));
+    for (const one of [failure, whole]) expect(one).toMatchObject({ code: status.PERMISSION_DENIED, info: { reason: 'NOT_ALLOWED', metadata: { setting: '--allow remote-drives' } } });
+    expect(whole.details).not.toContain('hidden');
+    expect(scene.server.log()).not.toContain('hidden');
   });
 });

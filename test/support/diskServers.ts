@@ -15,6 +15,8 @@ export interface DiskServer {
   stop(): Promise<void>;
 }
 
+const SYSTEM_PATH = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
+
 /** A port that nobody listens on. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
@@ -27,7 +29,7 @@ export async function freePort(): Promise<number> {
 
 /** Starts a program that stays in the foreground, and waits until it listens. */
 async function start(listensOn: number | string, program: string, ...args: readonly string[]): Promise<DiskServer> {
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`, LC_ALL: 'C' } });
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, PATH: SYSTEM_PATH, LC_ALL: 'C' } });
   let log = '';
   for (const output of [child.stdout, child.stderr]) output.on('data', (bytes: Buffer) => (log += bytes.toString()));
   await eventually(() => {
@@ -37,7 +39,8 @@ async function start(listensOn: number | string, program: string, ...args: reado
   return {
     address: typeof listensOn === 'string' ? `unix:${listensOn}` : `127.0.0.1:${listensOn}`,
     log: () => log,
-    stop: () => end(child),
+    // tgtd has no ear for requests to end while it has targets.
+    stop: () => end(child, args.includes('tgtd') ? 'SIGKILL' : 'SIGTERM'),
   };
 }
 
@@ -51,10 +54,10 @@ async function listens(port: number): Promise<boolean> {
   return connected;
 }
 
-async function end(child: ChildProcess): Promise<void> {
+async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exited = once(child, 'exit');
-  child.kill('SIGTERM');
+  child.kill(signal);
   await exited;
 }
 
@@ -80,11 +83,19 @@ export interface WebOptions {
   /** An empty directory for its configuration and its files of the moment. */
   readonly directory: string;
   /** Lets in only this user with this password. */
-  readonly login?: { readonly user: string; readonly password: string };
+  readonly login?: Login;
+  /** Files with a certificate and its key: speaks TLS. */
+  readonly tls?: { readonly certificate: string; readonly key: string };
+}
+
+/** Who is let in. */
+export interface Login {
+  readonly user: string;
+  readonly password: string;
 }
 
 /** nginx, which serves ranges of files. */
-export async function nginx({ root, directory, login }: WebOptions): Promise<DiskServer> {
+export async function nginx({ root, directory, login, tls }: WebOptions): Promise<DiskServer> {
   const port = await freePort();
   const passwords = join(directory, 'passwords');
   if (login !== undefined) writeFileSync(passwords, `${login.user}:{PLAIN}${login.password}\n`);
@@ -96,12 +107,56 @@ export async function nginx({ root, directory, login }: WebOptions): Promise<Dis
       access_log ${directory}/access.log;
       ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((what) => `${what}_temp_path ${directory}/${what};`).join(' ')}
       server {
-        listen 127.0.0.1:${port};
+        listen 127.0.0.1:${port}${tls === undefined ? '' : ' ssl'};
+        ${tls === undefined ? '' : `ssl_certificate ${tls.certificate}; ssl_certificate_key ${tls.key};`}
         root ${root};
         ${login === undefined ? '' : `auth_basic disks; auth_basic_user_file ${passwords};`}
       }
     }`);
   return start(port, 'nginx', '-c', configuration, '-e', 'stderr');
+}
+
+/** Debian's modules are there for this one only. */
+const PYTHON = '/usr/bin/python3';
+
+/** An FTP server for the files in a directory, which lets in one user, to read. */
+export async function ftpServer(root: string, { user, password }: Login): Promise<DiskServer> {
+  const port = await freePort();
+  return start(port, PYTHON, '-m', 'pyftpdlib', '--interface', '127.0.0.1', '--port', String(port), '--directory', root, '--username', user, '--password', password);
+}
+
+/** A target of iSCSI. */
+export interface IscsiOptions {
+  /** The contents of its unit 1. */
+  readonly image: string;
+  readonly target: string;
+  /** An empty directory for the server's own socket. */
+  readonly directory: string;
+  /** Lets in only this user, by CHAP. */
+  readonly login?: Login;
+}
+
+/** tgtd, all of which runs in user space. */
+export async function iscsiServer({ image, target, directory, login }: IscsiOptions): Promise<DiskServer> {
+  const port = await freePort();
+  const socket = join(directory, 'tgtd');
+  const server = await start(port, 'env', `TGT_IPC_SOCKET=${socket}`, 'tgtd', '--foreground', '--iscsi', `portal=127.0.0.1:${port}`);
+  const tell = (...args: readonly string[]): void => {
+    execFileSync('tgtadm', ['--lld', 'iscsi', ...args], { stdio: 'pipe', env: { ...process.env, PATH: SYSTEM_PATH, TGT_IPC_SOCKET: socket } });
+  };
+  try {
+    tell('--op', 'new', '--mode', 'target', '--tid', '1', '--targetname', target);
+    tell('--op', 'new', '--mode', 'logicalunit', '--tid', '1', '--lun', '1', '--backing-store', image);
+    tell('--op', 'bind', '--mode', 'target', '--tid', '1', '--initiator-address', 'ALL');
+    if (login !== undefined) {
+      tell('--op', 'new', '--mode', 'account', '--user', login.user, '--password', login.password);
+      tell('--op', 'bind', '--mode', 'account', '--tid', '1', '--user', login.user);
+    }
+    return server;
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
 }
 
 /** What an SSH server is made of. */

@@ -4,7 +4,7 @@ import { services } from '../../gen/services.js';
 import { InspectionServiceClient } from '../../gen/proto/guestfs/v1/inspection.js';
 import type { InspectRequest, InspectResponse } from '../../gen/proto/guestfs/v1/inspection_report.js';
 import { EventServiceClient, type EventType, type SubscribeResponse } from '../../gen/proto/guestfs/v1/event.js';
-import { SessionServiceClient, type CreateSessionRequest, type DriveSpec, type Session } from '../../gen/proto/guestfs/v1/session.js';
+import { SessionServiceClient, type CreateSessionRequest, type DriveSpec, type RemoteDrive, type Session } from '../../gen/proto/guestfs/v1/session.js';
 import { areas } from '../../src/actions/areas.js';
 import { isFileIn, isFileOut, isStreamedAnswer } from '../../src/actions/shape.js';
 import type { ActionDef } from '../../src/actions/types.js';
@@ -272,6 +272,11 @@ export function argumentsOf(name: string, given: object): object {
 /** Drives for CreateSession. */
 export function imageDrive(path: string, more: Partial<DriveSpec> = {}): DriveSpec {
   return { source: { $case: 'path', value: path }, format: 'raw', writable: true, label: undefined, cachemode: undefined, discard: undefined, blocksize: undefined, ...more };
+}
+
+/** Read-only, as all drives of CreateSession are unless they say otherwise. */
+export function remoteDrive(remote: Partial<RemoteDrive>, more: Partial<DriveSpec> = {}): DriveSpec {
+  return { ...imageDrive(''), format: undefined, writable: false, source: { $case: 'remote', value: { protocol: '', server: [], filename: '', username: undefined, secret: undefined, ...remote } }, ...more };
 }
 
 export function scratchDrive(size: number, more: Partial<DriveSpec> = {}): DriveSpec {

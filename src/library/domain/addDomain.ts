@@ -7,6 +7,7 @@ import type { Drive } from '../../images/drive.js';
 import { requireAllowed } from '../../security/policy.js';
 import type { LibraryContext } from '../context.js';
 import { parseDomain, type DomainDisk } from './domainXml.js';
+import { secretOf } from './secret.js';
 import { virsh } from './virsh.js';
 
 /** What becomes of disks that the domain only reads. */
@@ -43,10 +44,13 @@ async function driveOf(disk: DomainDisk, readonly: boolean, request: AddDomainRe
     const path = await virsh(request.libvirturi, ['vol-path', `--pool=${source.pool}`, `--vol=${source.volume}`], signal);
     return driveFromRequest(path.trimEnd(), options, policy.imageRoots);
   }
-  if (source.username !== undefined) {
-    throw new GuestfsError('ENOTSUP', `the ${printable(source.protocol)} disk '${printable(source.name)}' needs a secret of libvirt, which this server does not ask for: add it with AddDrive, and give the secret`);
-  }
-  return driveFromRequest(source.name, { ...options, protocol: source.protocol, server: source.servers }, policy.imageRoots, remoteDrives);
+  const { protocol, servers: server, name, login } = source;
+  // A secret that would not be used is not asked for either.
+  const credentials = login === undefined || !remoteDrives ? {} : {
+    username: login.username,
+    secret: await secretOf((...args) => virsh(request.libvirturi, args, signal), login.secret),
+  };
+  return driveFromRequest(name, { ...options, protocol, server, ...credentials }, policy.imageRoots, remoteDrives);
 }
 
 /**

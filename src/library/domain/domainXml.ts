@@ -1,13 +1,20 @@
 /** The disks in libvirt's description of a domain (https://libvirt.org/formatdomain.html). */
 import { XMLParser } from 'fast-xml-parser';
 import { GuestfsError, messageOf } from '../../common/errors.js';
+import type { SecretReference } from './secret.js';
+
+/** How a network disk's server is logged in to. */
+export interface DomainLogin {
+  readonly username: string;
+  readonly secret: SecretReference;
+}
 
 /** A disk as the domain has it. */
 export interface DomainDisk {
   readonly source:
     | { readonly kind: 'path'; readonly path: string }
     | { readonly kind: 'volume'; readonly pool: string; readonly volume: string }
-    | { readonly kind: 'network'; readonly protocol: string; readonly name: string; readonly servers: readonly string[]; readonly username: string | undefined };
+    | { readonly kind: 'network'; readonly protocol: string; readonly name: string; readonly servers: readonly string[]; readonly login: DomainLogin | undefined };
   /** undefined: the domain does not say. */
   readonly format: string | undefined;
   /** The domain only reads it. */
@@ -61,7 +68,16 @@ function sourceOf(disk: Element): DomainDisk['source'] | undefined {
     if (socket !== undefined) return [`unix:${socket}`];
     return name === undefined ? [] : [port === undefined ? name : `${name}:${port}`];
   });
-  return { kind: 'network', protocol, name: attribute(source, 'name') ?? '', servers, username: attribute(element(disk, 'auth'), 'username') };
+  return { kind: 'network', protocol, name: attribute(source, 'name') ?? '', servers, login: loginOf(source) ?? loginOf(disk) };
+}
+
+/** It can be in the source as well as beside it. */
+function loginOf(parent: Element): DomainLogin | undefined {
+  const login = element(parent, 'auth');
+  const username = attribute(login, 'username');
+  if (username === undefined) return undefined;
+  const secret = element(login, 'secret');
+  return { username, secret: { type: attribute(secret, 'type') ?? '', uuid: attribute(secret, 'uuid'), usage: attribute(secret, 'usage') } };
 }
 
 /**

@@ -1,5 +1,7 @@
 import { getDefaultHighWaterMark } from 'node:stream';
-import { open } from 'node:fs/promises';
+import { open, unlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import type { Readable } from 'node:stream';
 import { runTool, startProcess } from '../../../src/common/subprocess.js';
@@ -19,6 +21,15 @@ describe('a short command', () => {
     const lines = result.stdout.split('\n');
     expect(lines[0]).toBe('in');
     expect(lines.slice(2).map((line) => line.split('=')[0])).toEqual(['EXTRA', 'LC_ALL', 'PATH', 'PWD', '']);
+  });
+
+  it('can write to a file', async () => {
+    const file = await open(join(tmpdir(), `subprocess-test-${process.pid}`), 'wx+');
+    await unlink(join(tmpdir(), `subprocess-test-${process.pid}`));
+    await expect(shell('echo out; echo err >&2', { stdout: file.fd })).resolves.toMatchObject({ exitCode: 0, stdout: '', stderr: 'err\n' });
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(10), 0, 10, 0);
+    expect(buffer.subarray(0, bytesRead).toString()).toBe('out\n');
+    await file.close();
   });
 
   it('has no input when it is given none', async () => {

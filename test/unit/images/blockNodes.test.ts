@@ -71,6 +71,30 @@ describe('a read-only drive', () => {
   });
 });
 
+describe('a drive whose bytes are in no file', () => {
+  const bytes = (head?: string) => ({ node: (name: string, options: object) => ({ driver: 'nbd', 'node-name': name, ...options }), head: head === undefined ? undefined : file(head) });
+  const nodesOf = (format: NodeLink['format'], head?: string, overlay?: string) =>
+    blockNodesOf({ prefix: 'drive0', chain: [{ file: bytes(head), format, dataFile: undefined }], overlay: overlay === undefined ? undefined : file(overlay), drive: settings });
+
+  it('has a node for them, without locks', () => {
+    expect(nodesOf('raw')).toEqual([
+      { driver: 'nbd', 'node-name': 'drive0-file', 'read-only': false, cache: SAFE },
+      { driver: 'raw', 'node-name': 'drive0', file: 'drive0-file', 'read-only': false, cache: SAFE },
+    ]);
+  });
+
+  it('has its first bytes from a copy, which lies over them', () => {
+    expect(nodesOf('qcow2', '/1', '/2')).toEqual([
+      { driver: 'nbd', 'node-name': 'drive0-file-remote', 'read-only': true },
+      { driver: 'file', 'node-name': 'drive0-file-head', filename: '/1', 'read-only': true, locking: 'off' },
+      { driver: 'qcow2', 'node-name': 'drive0-file', file: 'drive0-file-head', backing: 'drive0-file-remote', 'read-only': true },
+      { driver: 'qcow2', 'node-name': 'drive0-image', file: 'drive0-file', backing: null, 'read-only': true },
+      { driver: 'file', 'node-name': 'drive0-overlay', filename: '/2', 'read-only': false, locking: 'off', cache: UNSAFE },
+      { driver: 'qcow2', 'node-name': 'drive0', file: 'drive0-overlay', backing: 'drive0-image', 'read-only': false, cache: UNSAFE },
+    ]);
+  });
+});
+
 it('node names stay under the 32 bytes that qemu allows, and are unique', () => {
   const chain = Array.from({ length: 32 }, (_, depth) => link(`/${depth}`, 'qcow2', `/d${depth}`));
   const all = blockNodesOf({ prefix: 'drive255', chain, overlay: file('/o'), drive: settings }).map((node) => node['node-name']);

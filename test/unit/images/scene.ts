@@ -59,6 +59,13 @@ export function fileDrive(path: string, options: Partial<Drive> = {}): Drive {
   return { ...DEFAULTS, source: { kind: 'file', path }, ...options };
 }
 
+/** What an NBD server has at an address such as `127.0.0.1:10809`. */
+export function nbdDrive(address: string, options: Partial<Drive> = {}): Drive {
+  const [host, port] = address.split(':') as [string, string];
+  const remote = { protocol: 'nbd', servers: [{ transport: 'tcp', host, port: Number(port) }], name: '', username: undefined, secret: undefined } as const;
+  return { ...DEFAULTS, format: 'raw', source: { kind: 'remote', remote }, ...options };
+}
+
 export function scratchDrive(size: bigint, options: Partial<Drive> = {}): Drive {
   return { ...DEFAULTS, source: { kind: 'scratch', size }, readonly: false, ...options };
 }

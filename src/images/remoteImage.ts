@@ -1,0 +1,119 @@
+/**
+ * The image that a server on the network has, raw or in a format.
+ *
+ * The header of a qcow2 image can name other files, and a server can show another header after every check.
+ * So its first bytes are copied, once, and checked; the machine has the copy, lying over what the server
+ * shows, and reads no header from the server. In the formats that are taken as they come, a header
+ * can name no file but one under the image, and qemu is always told that there is none.
+ */
+import { printable } from '../security/pathPolicy.js';
+import { BadImageHeader } from './badImageHeader.js';
+import type { Drive } from './drive.js';
+import { HEAD_UNIT } from './emptyQcow2.js';
+import { sniffFormat, type ImageFormat } from './formats.js';
+import { clusterSizeOf } from './qcow2Header.js';
+import { bytesInMemory } from './readFully.js';
+import { recogniseImage, statedFormat, unusableImage, type Recognised } from './recognise.js';
+import type { AskRemote } from './remoteProbe.js';
+import { createImageHead, type TemporaryDisk } from './temporaryDisk.js';
+
+/** An image that was looked at. */
+export interface RemoteImage {
+  readonly format: ImageFormat;
+  /** Bytes that a guest sees, a multiple of 512. */
+  readonly virtualSize: bigint;
+  /** A read-only qcow2 image that begins with the checked copy, to be put upon the server's bytes; undefined where none is needed. */
+  readonly head: TemporaryDisk | undefined;
+}
+
+/** Formats whose header can lead to files that qemu opens whatever it is told. */
+const LEADING_FORMATS: ReadonlySet<ImageFormat> = new Set(['vmdk']);
+
+/**
+ * The format that a network drive states, if it can have that.
+ * @throws GuestfsError `IMAGE_UNUSABLE` with what to do instead
+ */
+export function remoteFormat({ format: stated = 'raw', readonly }: Pick<Drive, 'format' | 'readonly'>, subject: string): ImageFormat {
+  const format = statedFormat(stated, subject);
+  const decoded = `have an NBD server decode it (${decoder(format)})`;
+  if (LEADING_FORMATS.has(format)) {
+    throw unusableImage(subject, `cannot be attached in format '${format}': its header can name files of this host, and its server can change it at any time; ${decoded}`);
+  }
+  if (format !== 'raw' && !readonly) {
+    throw unusableImage(subject, `cannot be written in format '${format}': over a network, images in a format can be attached read-only; attach it so, or ${decoded}`);
+  }
+  return format;
+}
+
+/** Where the copy is made, and how the image is called. */
+export interface RemoteImageNames {
+  /** Private directory of the machine. */
+  readonly directory: string;
+  /** Name of the copy in it. */
+  readonly file: string;
+  /** Names the drive in messages. */
+  readonly subject: string;
+}
+
+/**
+ * Looks at the image of a drive.
+ * @throws GuestfsError `IMAGE_UNUSABLE`, and those of `ask`
+ */
+export async function openRemoteImage(ask: AskRemote, format: ImageFormat, { directory, file, subject }: RemoteImageNames): Promise<RemoteImage> {
+  if (format === 'raw') return { format, virtualSize: notEmpty((await ask({})).size, subject), head: undefined };
+  const { size, head } = await copyHead(ask, subject);
+  const known = await recogniseImage({ handle: bytesInMemory(head), size }, format, subject);
+  refuseReferences(known, format, subject);
+  // Only of qcow2 is the size known without qemu.
+  const virtualSize = notEmpty(known.virtualSize ?? (await ask({ format })).size, subject);
+  return { format, virtualSize, head: format === 'qcow2' ? await createImageHead(directory, file, size, head) : undefined };
+}
+
+function notEmpty(size: bigint, subject: string): bigint {
+  if (size === 0n) throw unusableImage(subject, 'is empty: a drive needs at least one sector');
+  return size;
+}
+
+/** Copies the first bytes; of a qcow2 image at least those that its header can be in. */
+async function copyHead(ask: AskRemote, subject: string): Promise<{ readonly size: bigint; readonly head: Buffer }> {
+  let headLength = HEAD_UNIT;
+  // Once more when the image is shorter than that, or its header may be longer.
+  for (let turn = 0; turn < 2; turn++) {
+    const { size, head } = await ask({ headLength });
+    notEmpty(size, subject);
+    if (head === undefined) {
+      if (size >= BigInt(headLength)) throw unusableImage(subject, 'cannot be read');
+      headLength = Number(size);
+      continue;
+    }
+    const needed = headerLength(head, subject);
+    if (needed <= head.length) return { size, head };
+    if (size < BigInt(needed)) throw unusableImage(subject, 'ends inside its header');
+    headLength = needed;
+  }
+  throw unusableImage(subject, 'changes while it is read');
+}
+
+/** Bytes in which the header of an image that begins so can be. */
+function headerLength(head: Buffer, subject: string): number {
+  if (sniffFormat(head) !== 'qcow2') return 0;
+  try {
+    return clusterSizeOf(head);
+  } catch (error) {
+    throw error instanceof BadImageHeader ? unusableImage(subject, error.message) : error;
+  }
+}
+
+function refuseReferences({ qcow2, foreign }: Recognised, format: ImageFormat, subject: string): void {
+  if (qcow2?.encrypted === true) throw unusableImage(subject, 'is encrypted in the qcow2 format, which is not supported');
+  const found = qcow2?.backing !== undefined ? `has a backing file, '${printable(qcow2.backing.file)}'`
+    : qcow2?.dataFile !== undefined ? 'keeps its data in another file'
+    : foreign !== undefined ? 'has a backing file'
+    : undefined;
+  if (found === undefined) return;
+  throw unusableImage(subject, `${found}, and over a network an image must be complete in itself: make it so with 'qemu-img convert -O qcow2', or have an NBD server decode it where its files are (${decoder(format)})`);
+}
+
+function decoder(format: ImageFormat): string {
+  return `"qemu-nbd --persistent --format=${format}"`;
+}

@@ -1,0 +1,48 @@
+/** The secrets of network disks, which a domain only refers to: libvirt keeps them (https://libvirt.org/formatsecret.html). */
+import { GuestfsError } from '../../common/errors.js';
+import { printable } from '../../common/guestText.js';
+
+/** What a domain says of a secret: by one of `uuid` and `usage`. */
+export interface SecretReference {
+  /** `ceph`, `iscsi` ... */
+  readonly type: string;
+  readonly uuid: string | undefined;
+  /** What it is for, by which its type names it. */
+  readonly usage: string | undefined;
+}
+
+/** Runs a command of `virsh` and returns what it prints. */
+export type AskLibvirt = (...args: readonly string[]) => Promise<string>;
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+/** Of Ceph, libvirt keeps the key itself, and all others take it in base64. */
+const CEPH = 'ceph';
+
+/**
+ * Asks libvirt for a secret, as `add_drive` takes it.
+ * @throws GuestfsError `EINVAL` for a reference to nothing, `ENOENT`, `ENOTSUP` for what is no text, and what libvirt says
+ */
+export async function secretOf(ask: AskLibvirt, reference: SecretReference): Promise<string> {
+  const base64 = (await ask('secret-get-value', `--secret=${await uuidOf(ask, reference)}`)).trim();
+  if (reference.type === CEPH) return base64;
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.from(base64, 'base64'));
+  } catch {
+    // Without the cause, which could show it.
+    throw new GuestfsError('ENOTSUP', `the secret of type '${printable(reference.type)}' is not UTF-8`);
+  }
+}
+
+async function uuidOf(ask: AskLibvirt, { type, uuid, usage }: SecretReference): Promise<string> {
+  if (uuid !== undefined) {
+    if (!UUID.test(uuid)) throw new GuestfsError('EINVAL', `'${printable(uuid)}' is not the UUID of a secret`);
+    return uuid;
+  }
+  if (usage === undefined) throw new GuestfsError('EINVAL', 'a disk of the domain needs a secret, and does not say which');
+  // Rows of a table: the UUID, then the type and what it is for.
+  for (const row of (await ask('secret-list')).split('\n')) {
+    const [, found, use] = /^\s*(\S+)\s+(.*?)\s*$/.exec(row) ?? [];
+    if (found !== undefined && UUID.test(found) && use === `${type} ${usage}`) return found;
+  }
+  throw new GuestfsError('ENOENT', `no secret for usage '${printable(usage)}' of type '${printable(type)}'`);
+}

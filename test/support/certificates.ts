@@ -1,0 +1,36 @@
+/** Certificates of an authority that exists for a test only. */
+import { randomUUID } from 'node:crypto';
+import { copyFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { run } from './diskImages.js';
+
+/** Files of PEM. */
+export interface Certificate {
+  readonly key: string;
+  readonly certificate: string;
+}
+
+function make(directory: string, name: string, ...options: readonly string[]): Certificate {
+  const path = join(directory, randomUUID());
+  const files = { key: `${path}.key`, certificate: `${path}.pem` };
+  run('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', `/CN=${name}`, '-keyout', files.key, '-out', files.certificate, ...options);
+  return files;
+}
+
+/** An authority, which is a certificate for 127.0.0.1 of its own as well. */
+export function makeAuthority(directory: string): Certificate {
+  return make(directory, `guestfs-grpc test ${randomUUID()}`, '-addext', 'subjectAltName=IP:127.0.0.1');
+}
+
+/** A certificate for a server by a name such as `DNS:host`. */
+export function makeCertificate(directory: string, { key, certificate }: Certificate, name: string): Certificate {
+  return make(directory, 'server', '-CA', certificate, '-CAkey', key, '-addext', `subjectAltName=${name}`, '-addext', 'basicConstraints=critical,CA:FALSE');
+}
+
+/** Has all programs of this machine trust an authority, until the file whose path is returned is removed. */
+export function trust({ certificate }: Certificate): string {
+  // By the name that OpenSSL looks for; GnuTLS takes every file of the directory.
+  const path = `/etc/ssl/certs/${run('openssl', 'x509', '-noout', '-subject_hash', '-in', certificate).trim()}.0`;
+  copyFileSync(certificate, path);
+  return path;
+}

@@ -1,0 +1,66 @@
+/** The drives of CreateSession and Inspect: the checks of add_drive, by the names of their own fields. */
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { DriveSpec, RemoteDrive } from '../../../gen/proto/guestfs/v1/session.js';
+import type { Allowable, ServerPolicy } from '../../../src/security/policy.js';
+import { drivesOf } from '../../../src/server/driveSpecs.js';
+import { errorOf, makeScene, rawImage, type Scene } from '../images/scene.js';
+
+let scene: Scene;
+beforeAll(() => {
+  scene = makeScene();
+  rawImage(join(scene.root, 'a.img'), 512);
+});
+afterAll(() => scene.remove());
+
+const policy = (...allowed: Allowable[]): ServerPolicy => ({ imageRoots: { directories: [scene.root] }, allowed: new Set(allowed) });
+const spec = (source: DriveSpec['source'], more: Partial<DriveSpec> = {}): DriveSpec => ({ source, format: undefined, writable: false, label: undefined, cachemode: undefined, discard: undefined, blocksize: undefined, ...more });
+const remote = (given: Partial<RemoteDrive>, more: Partial<DriveSpec> = {}): DriveSpec =>
+  spec({ $case: 'remote', value: { protocol: 'nbd', server: ['host'], filename: '', username: undefined, secret: undefined, ...given } }, more);
+const file = (): DriveSpec => spec({ $case: 'path', value: 'a.img' });
+
+describe('the drives of a request', () => {
+  it('can be on the network, and are read-only unless they are to be written', async () => {
+    const drives = await drivesOf([
+      file(), remote({ filename: 'x' }),
+      remote({ protocol: 'https', filename: '/a.qcow2', username: 'ali', secret: 'sesame' }, { format: 'qcow2', label: 'net' }),
+      remote({ protocol: 'ssh', filename: '/a' }, { writable: true, cachemode: 'unsafe', blocksize: 4096 }),
+    ], policy('remote-drives'));
+    expect(drives.slice(1)).toEqual([
+      expect.objectContaining({ source: { kind: 'remote', remote: { protocol: 'nbd', servers: [{ transport: 'tcp', host: 'host', port: undefined }], name: 'x', username: undefined, secret: undefined } }, format: 'raw', readonly: true }),
+      expect.objectContaining({ source: { kind: 'remote', remote: expect.objectContaining({ protocol: 'https', name: '/a.qcow2', username: 'ali', secret: 'sesame' }) }, format: 'qcow2', readonly: true, label: 'net' }),
+      expect.objectContaining({ readonly: false, cacheMode: 'unsafe', blockSize: 4096 }),
+    ]);
+  });
+
+  it.each<[string, Partial<RemoteDrive>, Partial<DriveSpec>, string]>([
+    ['no protocol', { protocol: '' }, {}, 'remote.protocol'],
+    ['an unknown protocol', { protocol: 'gopher' }, {}, 'remote.protocol'],
+    ['files as a protocol', { protocol: 'file', server: [], filename: 'a.img' }, {}, 'remote.protocol'],
+    ['no server', { server: [] }, {}, 'remote.server'],
+    ['a server that is none', { server: ['-x'] }, {}, 'remote.server'],
+    ['a path that is none', { protocol: 'ssh', filename: 'x' }, {}, 'remote.filename'],
+    ['a NUL in the name', { filename: 'a\0' }, {}, 'remote.filename'],
+    ['a name where there are no users', { username: 'hidden' }, {}, 'remote.username'],
+    ['a secret where there are none', { secret: 'hidden' }, {}, 'remote.secret'],
+    ['a key that is none', { protocol: 'rbd', filename: 'p/i', server: [], secret: 'hidden!' }, {}, 'remote.secret'],
+    ['writing where there is only reading', { protocol: 'http', filename: '/x' }, { writable: true }, 'writable'],
+    ['a format that is no word', {}, { format: 'raw,x=' }, 'format'],
+    ['a label with digits', {}, { label: 'a1' }, 'label'],
+  ])('are refused with %s, by the name of the field', async (_what, given, more, field) => {
+    const error = await errorOf(drivesOf([file(), remote(given, more)], policy('remote-drives')));
+    expect(error).toMatchObject({ reason: 'BAD_ARGUMENT', message: expect.stringMatching(new RegExp(`^drives\\[1\\]: ${field.replace('.', '\\.')}: `)), details: { fields: [{ field: `drives[1].${field}` }] } });
+    expect(JSON.stringify([error.message, error.details.fields])).not.toContain('hidden');
+  });
+
+  it('are refused on a server that does not allow those on the network', async () => {
+    const error = await errorOf(drivesOf([remote({ protocol: 'https', filename: '/x', username: 'u', secret: 'hidden' })], policy()));
+    expect(error).toMatchObject({ reason: 'NOT_ALLOWED', details: { metadata: { setting: '--allow remote-drives' } } });
+    expect(error.message).not.toContain('hidden');
+  });
+
+  it('say where they are', async () => {
+    expect(await errorOf(drivesOf([spec(undefined)], policy()))).toMatchObject({ reason: 'BAD_ARGUMENT', details: { fields: [{ field: 'drives[0].source' }] } });
+    expect(await errorOf(drivesOf([spec({ $case: 'scratch_size', value: 0n })], policy()))).toMatchObject({ details: { fields: [{ field: 'drives[0].scratch_size' }] } });
+  });
+});

@@ -32,7 +32,7 @@ const insteadOfAnswer: ReadonlyMap<string, string> = new Map(Object.entries({
   lstatlist: FEWER_NAMES, lstatnslist: FEWER_NAMES, readlinklist: FEWER_NAMES, lxattrlist: FEWER_NAMES,
   internal_lstatnslist: FEWER_NAMES, internal_readlinklist: FEWER_NAMES, internal_lxattrlist: FEWER_NAMES,
   getxattrs: 'use Getxattr for one attribute at a time', lgetxattrs: 'use Lgetxattr for one attribute at a time',
-  journal_get: 'let JournalSetDataThreshold cut long fields',
+  journal_get: 'use Download for the files of the journal, and journalctl to read them',
   inspect_list_applications: BATCHES_OF_APPLICATIONS, inspect_list_applications2: BATCHES_OF_APPLICATIONS,
   internal_list_rpm_applications: STREAMED_DATABASE,
   ListSessions: 'ask for fewer sessions with page_size',

@@ -1,12 +1,15 @@
 /** Reading the systemd journal. */
 import { internalJournalGet } from '../../gen/calls/internal.js';
+import { insteadOfLargeAnswer } from '../actions/largeMessages.js';
 import type { JournalLibraryActions } from '../../gen/libraryActions.js';
 import type { Xattr } from '../../gen/proto/guestfs/v1/structs.js';
 import { GuestfsError } from '../common/errors.js';
 import { decodeGuestText } from '../common/guestText.js';
 import { answerTooLarge } from '../common/messageLimits.js';
+import { MAX_CHUNK_SIZE } from '../protocol/constants.js';
+import { NothingMoreComes } from '../protocol/daemonConnection.js';
+import type { Daemon } from '../session/daemon.js';
 import { ANSWER_LIMIT } from './answerLimit.js';
-import { collect } from './collect.js';
 
 const LENGTH_SIZE = 8;
 const EQUALS = '='.charCodeAt(0);
@@ -27,13 +30,40 @@ export function* fieldsOf(bytes: Buffer): Generator<Xattr> {
   }
 }
 
+/**
+ * Receives an entry. The daemon sends the length of each field, then the field in one chunk; of one
+ * that does not fit in a chunk it sends nothing, nor anything after it, and waits for the next call.
+ * The threshold is no help: systemd cuts no field that it has at hand, however long.
+ */
+async function receiveEntry(daemon: Daemon, action: string): Promise<Buffer> {
+  let bytes = Buffer.alloc(0);
+  /** Where the next length is. */
+  let next = 0;
+  await daemon.download(internalJournalGet, {}, async (delivered) => {
+    bytes = Buffer.concat([bytes, ...delivered]);
+    if (bytes.length > ANSWER_LIMIT) throw answerTooLarge(action, ANSWER_LIMIT);
+    while (next + LENGTH_SIZE <= bytes.length) {
+      const length = bytes.readBigUInt64BE(next);
+      if (length > BigInt(MAX_CHUNK_SIZE)) throw new NothingMoreComes(fieldTooLong(action, length));
+      next += LENGTH_SIZE + Number(length);
+    }
+  });
+  return bytes;
+}
+
+function fieldTooLong(action: string, length: bigint): GuestfsError {
+  return new GuestfsError('MESSAGE_TOO_LARGE', `${action}: the entry has a field of ${length} bytes, and daemons send none of more than ${MAX_CHUNK_SIZE}; ${insteadOfLargeAnswer(action) ?? ''}`, {
+    metadata: { limit: String(MAX_CHUNK_SIZE) },
+  });
+}
+
 function malformed(what: string): GuestfsError {
   return new GuestfsError('DAEMON_ERROR', `journal_get: the entry that the daemon sent ${what}`);
 }
 
 export const journalActions: JournalLibraryActions = {
   journal_get: async ({ action, daemon }) => {
-    const bytes = await collect(daemon, internalJournalGet, {}, ANSWER_LIMIT, () => answerTooLarge(action.name, ANSWER_LIMIT));
-    return { fields: [...fieldsOf(bytes)] };
+    const entry = await receiveEntry(daemon, action.name);
+    return { fields: [...fieldsOf(entry)] };
   },
 };

@@ -55,6 +55,17 @@ export interface TransferOptions extends CallOptions {
   readonly signal: AbortSignal;
 }
 
+/**
+ * Thrown by whom a download is delivered to, when what came shows that the daemon sends no more of
+ * it: neither the rest nor an end.
+ */
+export class NothingMoreComes extends Error {
+  /** @param failure what the call then fails with */
+  constructor(readonly failure: GuestfsError) {
+    super(failure.message, { cause: failure });
+  }
+}
+
 /** How a file ended: whole, by the daemon's wish, or by this side's. */
 type FileEnd = { readonly kind: 'complete' } | { readonly kind: 'refused' } | { readonly kind: 'abandoned'; readonly cause: unknown };
 
@@ -174,7 +185,8 @@ export class DaemonConnection {
 
   /**
    * Request, reply, file. `deliver` gets the pieces in order, at most {@link DELIVERY_SIZE}
-   * bytes at a time, and holds back the daemon while it has not resolved.
+   * bytes at a time, and holds back the daemon while it has not resolved. What it throws ends the
+   * download by the protocol, but for {@link NothingMoreComes}.
    */
   async download<Request>(
     call: DaemonCall<Request, unknown>, request: Request, daemon: DaemonVersion, deliver: (pieces: readonly Buffer[]) => Promise<void>, options: TransferOptions,
@@ -285,7 +297,8 @@ export class DaemonConnection {
           try {
             taken = await this.#unlessInterrupted(deliver(pieces));
           } catch (error) {
-            abandon(error);
+            if (error instanceof NothingMoreComes && end === undefined) return { kind: 'abandoned', cause: error.failure };
+            abandon(error instanceof NothingMoreComes ? error.failure : error);
           }
           if (taken === INTERRUPTED && !abandoned) throw this.#outcomeUnknown();
         }

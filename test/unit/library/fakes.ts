@@ -3,6 +3,7 @@ import { allActions } from '../../../src/actions/areas.js';
 import type { LibraryContext } from '../../../src/library/context.js';
 import type { Machine } from '../../../src/launcher/launcher.js';
 import type { DaemonCall } from '../../../src/protocol/daemonCall.js';
+import { NothingMoreComes } from '../../../src/protocol/daemonConnection.js';
 import { DaemonVersion } from '../../../src/protocol/daemonVersion.js';
 import type { Allowable, ServerPolicy } from '../../../src/security/policy.js';
 import type { Daemon } from '../../../src/session/daemon.js';
@@ -80,6 +81,7 @@ export class FakeDaemon implements Daemon {
         this.delivered += 1;
         await deliver([piece]);
       } catch (error) {
+        if (error instanceof NothingMoreComes) throw error.failure;
         this.downloadEnded = 'cancelled';
         // As the real one: the rest is drained before the call ends.
         await new Promise((resolve) => setImmediate(resolve));

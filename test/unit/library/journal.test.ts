@@ -33,7 +33,6 @@ describe('journal_get', () => {
   it.each([
     ['cut off in a length', [Buffer.alloc(7)]],
     ['with a field longer than itself', [field('A=b', 4)]],
-    ['with a length that overflows', [Buffer.alloc(8, 0xff), Buffer.from('A=b')]],
     ['with a field without a name', [field('nothing')]],
     ['with a zero byte in a name', [field('A\0B=c')]],
     ['with a field of nothing', [field('')]],
@@ -41,7 +40,23 @@ describe('journal_get', () => {
     await expect(journalActions.journal_get(entry(...fields), {})).rejects.toMatchObject({ reason: 'DAEMON_ERROR' });
   });
 
+  it.each([['one byte longer than a chunk', 8193n], ['longer than anything', 2n ** 64n - 1n]])('fails at once when a field is %s, which daemons neither send nor say', async (_what, length) => {
+    const announced = Buffer.alloc(8);
+    announced.writeBigUInt64BE(length);
+    const context = inTurn('journal_get', { files: { async *internal_journal_get() {
+      yield field('A=b');
+      yield announced;
+      await new Promise(() => undefined);
+    } } });
+    await expect(journalActions.journal_get(context, {})).rejects.toMatchObject({ reason: 'MESSAGE_TOO_LARGE', message: expect.stringContaining(`${length} bytes`), details: { metadata: { limit: '8192' } } });
+  });
+
+  it('takes a field that just fits in a chunk', async () => {
+    const { fields } = await journalActions.journal_get(entry(field(`A=${'b'.repeat(8190)}`), field('C=d')), {});
+    expect(fields.map(({ attrname, attrval }) => [attrname, attrval.length])).toEqual([['A', 8190], ['C', 1]]);
+  });
+
   it('refuses an entry that no client could receive', async () => {
-    await expect(journalActions.journal_get(entry(field(`A=${'b'.repeat(ANSWER_LIMIT)}`)), {})).rejects.toMatchObject({ reason: 'MESSAGE_TOO_LARGE', message: expect.stringContaining('JournalSetDataThreshold') });
+    await expect(journalActions.journal_get(entry(...Array.from({ length: ANSWER_LIMIT / 4096 }, () => field(`A=${'b'.repeat(4096)}`))), {})).rejects.toMatchObject({ reason: 'MESSAGE_TOO_LARGE', message: expect.stringContaining('use Download') });
   });
 });

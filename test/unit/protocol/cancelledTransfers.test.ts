@@ -4,6 +4,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { download, upload } from '../../../gen/calls/transfer.js';
 import { GuestfsError } from '../../../src/common/errors.js';
+import { NothingMoreComes } from '../../../src/protocol/daemonConnection.js';
 import { connected, type Connected, expectClosed, expectRest, failureOf, transfer, VERSION } from '../../fakes/connected.js';
 import { quiet } from '../../fakes/duplexPair.js';
 import type { ReceivedCall } from '../../fakes/fakeDaemon.js';
@@ -157,6 +158,25 @@ describe('a download that this side cancels (cancellation-download-librarycancel
     expect(await both.answer).toBe(cause);
     expect(deliveries).toBe(1);
     await expectRest(both);
+  });
+
+  describe('because it knows that nothing more comes', () => {
+    it('is over at once, without a word to the daemon', async () => {
+      const both = await begun(async () => {
+        throw new NothingMoreComes(cause);
+      });
+      expect(await both.answer).toBe(cause);
+      await expectRest(both);
+    });
+
+    it('and is wrong: the connection is closed', async () => {
+      const both = await begun(async () => {
+        throw new NothingMoreComes(cause);
+      });
+      expect(await both.answer).toBe(cause);
+      await both.daemon.chunk(pattern(8192));
+      await expectClosed(both, 'PROTOCOL_ERROR');
+    });
   });
 
   it.each([['with the first', false], ['when all is at rest', true]])('and that the daemon cancels twice, the second time %s', async (_when, late) => {

@@ -1,6 +1,6 @@
 /** Moves what was received into its place, as unpacking it there would have: directories are merged, files replaced. */
 import { constants, type Stats } from 'node:fs';
-import { lstat, open, readdir, rename } from 'node:fs/promises';
+import { lstat, open, readdir, rename, unlink } from 'node:fs/promises';
 import { GuestfsError } from '../../common/errors.js';
 import { decodeGuestText, printable } from '../../common/guestText.js';
 
@@ -30,6 +30,8 @@ export async function publish(from: Buffer, to: Buffer): Promise<void> {
   const there = await lstat(to).catch(() => undefined);
   if (there?.isDirectory() && what.isDirectory()) return publishEntries(from, to);
   if (there?.isDirectory()) throw new GuestfsError('EISDIR', `'${printable(decodeGuestText(to.subarray(to.lastIndexOf(SLASH) + 1)))}' is a directory on the server, and not in the guest`);
+  // A file is replaced by what is renamed over it, but not by a directory.
+  if (there !== undefined && what.isDirectory()) await unlink(to);
   return move(from, to, what);
 }
 

@@ -126,6 +126,17 @@ describe('copy_out', () => {
     expect(readFileSync(join(scene, 'outside'), 'utf8')).toBe('untouched');
   });
 
+  it('replaces a file, and a link, by a directory', async () => {
+    mkdirSync(join(scene, 'outside'));
+    for (const put of [() => symlinkSync('../outside', join(root, 'source')), () => writeFileSync(join(root, 'source'), 'a file')]) {
+      rmSync(join(root, 'source'), { recursive: true, force: true });
+      put();
+      await transferActions.copy_out(withDirectory(archive(source, '.')), { remotepath: '/source', localdir: root });
+      expect(readdirSync(join(root, 'source')).sort()).toEqual(['link', 'program', 'sub']);
+      expect(readdirSync(join(scene, 'outside'))).toEqual([]);
+    }
+  });
+
   it('does not replace a directory by a file', async () => {
     mkdirSync(join(root, 'hostname'));
     await expect(transferActions.copy_out(withFile('guest'), { remotepath: '/etc/hostname', localdir: root })).rejects.toMatchObject({ reason: 'EISDIR' });
@@ -175,8 +186,9 @@ describe('copy_out', () => {
     const second = join(scene, 'second');
     mkdirSync(join(second, 'x'), { recursive: true });
     writeFileSync(join(second, 'x', 'planted'), 'evil');
-    await expect(transferActions.copy_out(withDirectory(archive(second, 'x/planted')), { remotepath: '/evil', localdir: root })).rejects.toBeInstanceOf(GuestfsError);
+    await transferActions.copy_out(withDirectory(archive(second, 'x/planted')), { remotepath: '/evil', localdir: root });
     expect(readdirSync(join(scene, 'elsewhere'))).toEqual([]);
+    expect(readFileSync(join(root, 'evil', 'x', 'planted'), 'utf8')).toBe('evil');
     expect(readdirSync(root)).toEqual(['evil']);
   });
 

@@ -1,7 +1,9 @@
 /** Drives that come to a session that runs, and go: with every kind of launch, and with older daemons. */
+import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { status } from '@grpc/grpc-js';
 import { expect, it } from '@jest/globals';
-import { builtAppliance, describeWhen } from '../support/appliance.js';
+import { builtAppliance, describeWhen, describeWithAppliance } from '../support/appliance.js';
 import { debugfs, emptyImage, run, sha256 } from '../support/diskImages.js';
 import { launchSession, serverForTests } from '../support/scene.js';
 import { failureOf, imageDrive, scratchDrive, type SessionClient } from '../support/testClient.js';
@@ -126,3 +128,78 @@ for (const [name, { suite, flags }] of Object.entries(SERVERS)) {
     });
   });
 }
+
+describeWithAppliance('a drive that came to a session that runs', () => {
+  const scene = serverForTests();
+  const image = (file: string): string => join(scene.server.images, file);
+
+  it('is kept as long as it is swap, a part of an array, or under an encrypted device that is open', async () => {
+    const session = await launchSession(scene.client, [scratchDrive(SIZE)]);
+    for (const label of ['swap', 'array', 'secret']) await session.call('add_drive_scratch', { size: BigInt(2 * SIZE), label });
+    const names = new Map<string, string>(await session.call('list_disk_labels'));
+    const refused = async (label: string, use: string): Promise<void> => {
+      const failure = await session.failure('remove_drive', { label });
+      expect(failure).toMatchObject({ code: status.FAILED_PRECONDITION, details: expect.stringContaining(`the drive is in use, ${use}`), info: { reason: 'EBUSY', metadata: { action: 'remove_drive' } } });
+    };
+    const device = (label: string): string => names.get(label) ?? '';
+
+    await session.call('mkswap', { device: device('swap') });
+    await session.call('swapon_device', { device: device('swap') });
+    await refused('swap', 'swap');
+    await session.call('swapoff_device', { device: device('swap') });
+
+    await session.call('md_create', { name: 'pair', devices: [device('array')], level: 'raid1', missingbitmap: 2n, nrdevices: 2 });
+    const [md]: string[] = await session.call('list_md_devices');
+    await refused('array', `part of ${md?.slice('/dev/'.length)}`);
+    await session.call('md_stop', { md });
+
+    const key = { device: device('secret'), key: 'key' };
+    await session.call('luks_format', { ...key, keyslot: 0 });
+    await session.call('cryptsetup_open', { ...key, mapname: 'opened' });
+    await refused('secret', 'part of opened');
+    await session.call('mkfs', { fstype: 'ext2', device: '/dev/mapper/opened' });
+    await session.call('cryptsetup_close', { device: '/dev/mapper/opened' });
+
+    for (const label of ['swap', 'array', 'secret']) await session.call('remove_drive', { label });
+    expect(await session.call('list_devices')).toEqual(['/dev/sda']);
+    await scene.client.deleteSession(session.id);
+  });
+
+  it('has the sector size that was asked for, and gives back what is discarded, if asked to', async () => {
+    const session = await launchSession(scene.client, [scratchDrive(SIZE)]);
+    const blocks: Record<string, number> = {};
+    for (const [index, discard] of ['enable', 'disable'].entries()) {
+      const file = emptyImage(image(`${discard}.img`), 32);
+      await session.call('add_drive', { filename: file, format: 'raw', label: discard, discard, ...(index === 0 ? { blocksize: 4096 } : {}) });
+      const device = `/dev/disk/guestfs/${discard}`;
+      expect(await session.call('blockdev_getss', { device })).toBe(index === 0 ? 4096 : 512);
+      for (let offset = 0; offset < 8; offset += 1) await session.call('pwrite_device', { device, content: Buffer.alloc(MEBIBYTE, 'x'), offset: BigInt(offset * MEBIBYTE) });
+      await session.call('sync');
+      expect(statSync(file).blocks * 512).toBeGreaterThanOrEqual(8 * MEBIBYTE);
+      await session.call('blkdiscard', { device }).catch((error: unknown) => error);
+      await session.call('remove_drive', { label: discard });
+      blocks[discard] = statSync(file).blocks * 512;
+    }
+    expect(blocks['enable']).toBeLessThan(MEBIBYTE);
+    expect(blocks['disable']).toBeGreaterThanOrEqual(8 * MEBIBYTE);
+    await scene.client.deleteSession(session.id);
+  });
+
+  it('keeps what was read from below it, if asked to', async () => {
+    const session = await launchSession(scene.client, [scratchDrive(SIZE)]);
+    writeFileSync(image('below.img'), Buffer.alloc(8 * MEBIBYTE, 'below '));
+    const held: Record<string, number> = {};
+    for (const [label, copyonread] of [['copied', true], ['left', false]] as const) {
+      run('qemu-img', 'create', '-q', '-f', 'qcow2', '-b', image('below.img'), '-F', 'raw', image(`${label}.qcow2`));
+      await session.call('add_drive', { filename: image(`${label}.qcow2`), format: 'qcow2', label, copyonread });
+      const read: Buffer = await session.call('pread_device', { device: `/dev/disk/guestfs/${label}`, count: 2 * MEBIBYTE, offset: BigInt(MEBIBYTE) });
+      expect(read.equals(Buffer.alloc(8 * MEBIBYTE, 'below ').subarray(MEBIBYTE, 3 * MEBIBYTE))).toBe(true);
+      await session.call('remove_drive', { label });
+      const map = JSON.parse(run('qemu-img', 'map', '--output=json', image(`${label}.qcow2`))) as { readonly depth: number; readonly length: number }[];
+      held[label] = map.filter(({ depth }) => depth === 0).reduce((sum, { length }) => sum + length, 0);
+    }
+    expect(held['copied']).toBeGreaterThanOrEqual(2 * MEBIBYTE);
+    expect(held['left']).toBe(0);
+    await scene.client.deleteSession(session.id);
+  });
+});

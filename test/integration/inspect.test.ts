@@ -1,9 +1,10 @@
 /** The RPC Inspect: what it says of images that are not whole or not open, and how it ends. */
 import { once } from 'node:events';
-import { writeFileSync, mkdirSync } from 'node:fs';
+import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
 import { beforeAll, expect, it } from '@jest/globals';
+import { EventType } from '../../gen/proto/guestfs/v1/event.js';
 import type { InspectDrive, InspectedImage, InspectResponse } from '../../gen/proto/guestfs/v1/inspection_report.js';
 import { builtAppliance, describeWhen, describeWithAppliance } from '../support/appliance.js';
 import { emptyImage, run, sha256 } from '../support/diskImages.js';
@@ -14,7 +15,7 @@ import { dpkgStatus } from '../support/guests/dpkg.js';
 import { encrypted, encryptedKey } from '../support/guests/encrypted.js';
 import { makeGuest, mountAll, writeTree } from '../support/guests/guest.js';
 import { reportedSystems } from '../support/guests/observed.js';
-import { serverForTests } from '../support/scene.js';
+import { serverForTests, settings } from '../support/scene.js';
 import { asFailure, failureOf, remoteDrive, TestClient, type CallFailure } from '../support/testClient.js';
 import { CLEAN_END, startTestServer } from '../support/testServer.js';
 
@@ -131,6 +132,30 @@ describeWithAppliance('Inspect', () => {
     expect(without.map(({ part }) => part?.$case)).toEqual(['image', 'system']);
   });
 
+  it('takes an image to be what it is said to be, and finds out what is not said', async () => {
+    run('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', join(scene.server.images, image), join(scene.server.images, 'alpine.qcow2'));
+    for (const format of ['qcow2', undefined]) {
+      const report = await scene.client.inspect({ drives: [{ ...drive('alpine.qcow2'), format }], without_applications: true });
+      expect([format, imageOf(report).devices]).toEqual([format, [{ device: '/dev/sda', size: BigInt(alpine.mebibytes << 20), partition_table: '' }]]);
+      expect(imageOf(report).roots).toEqual(['/dev/sda']);
+    }
+    const raw = await scene.client.inspect({ drives: [drive('alpine.qcow2')] });
+    expect(imageOf(raw)).toMatchObject({ devices: [{ size: BigInt(statSync(join(scene.server.images, 'alpine.qcow2')).size) }], roots: [] });
+  });
+
+  it('has an appliance with the settings that are asked for', async () => {
+    const stream = scene.client.openInspect({ drives: [drive(image)], without_applications: true, settings: settings({ trace: true }), session_id: 'traced' });
+    const ended = once(stream.resume(), 'end');
+    await once(stream, 'metadata');
+    const { event, ended: closed } = await scene.client.subscribe('traced', [EventType.TRACE]);
+    await event((one) => one.detail?.$case === 'message' && one.detail.value.includes('inspect_os'));
+    await ended;
+    await closed;
+    const late = await failureOf(scene.client.inspect({ drives: [drive(image)], settings: settings({ launch_timeout: { seconds: 0n, nanos: 1_000_000 } }) }));
+    expect(late).toMatchObject({ code: status.DEADLINE_EXCEEDED, info: { reason: 'LAUNCH_TIMEOUT' } });
+    expect(scene.server.machines()).toEqual([]);
+  });
+
   it('counts as a session', async () => {
     const others = await Promise.all([scene.client.createSession(), scene.client.createSession()]);
     expect(await failureOf(scene.client.inspect({ drives: [drive(image)] }))).toMatchObject({ code: status.RESOURCE_EXHAUSTED, info: { reason: 'TOO_MANY_SESSIONS' } });
@@ -174,6 +199,9 @@ describeWithAppliance('Inspect', () => {
     ['a block size of no kind', { drives: [{ ...drive('alpine.img'), blocksize: 1000 }] }, 'drives[0]: blocksize'],
     ['a drive that is nowhere', { drives: [{ source: undefined, format: undefined, blocksize: undefined }] }, 'drives[0]: source'],
     ['a drive of the network, which the server does not allow', { drives: [{ source: remoteDrive({ protocol: 'nbd', server: ['localhost'] }).source as InspectDrive['source'], format: undefined, blocksize: undefined }] }, '--allow remote-drives'],
+    ['settings that no appliance can have', { drives: [drive('alpine.img')], settings: settings({ smp: 0 }) }, 'settings.smp'],
+    ['a network where none is allowed', { drives: [drive('alpine.img')], settings: settings({ network: true }) }, '--allow network'],
+    ['a format that there is not', { drives: [{ ...drive('alpine.img'), format: 'r/a/w' }] }, 'format'],
     ['a key for no device', { drives: [drive('alpine.img')], keys: [{ device: '', key: 'x' }] }, 'keys[0].device'],
     ['a key that cannot be one', { drives: [drive('alpine.img')], keys: [{ device: '/dev/sda1', key: '\0' }] }, 'keys[0].key'],
   ])('refuses %s', async (_what, request, why) => {

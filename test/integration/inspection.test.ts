@@ -1,4 +1,5 @@
 /** Inspection: what is found out about images with systems of many kinds, each made from nothing. */
+import { status } from '@grpc/grpc-js';
 import { expect, it } from '@jest/globals';
 import { describeWithAppliance } from '../support/appliance.js';
 import { alpine } from '../support/guests/alpine.js';
@@ -48,6 +49,17 @@ describeWithAppliance('inspection', () => {
     expect([...roots].sort()).toEqual(guest.systems.map(({ root }) => root).sort());
     expect(await session.call('inspect_get_roots')).toEqual(roots);
     for (const system of guest.systems) expect(await observeSystem(session, system.root)).toEqual(system);
+    // What libguestfs no longer finds out has an answer that never changes.
+    for (const root of roots) {
+      expect(await session.call('inspect_get_format', { root })).toBe('installed');
+      for (const kind of ['live', 'multipart', 'netinst']) expect(await session.call(`inspect_is_${kind}`, { root })).toBe(false);
+    }
+    if (guest !== windows) {
+      for (const what of ['systemroot', 'current_control_set', 'software_hive', 'system_hive']) {
+        const action = `inspect_get_windows_${what}`;
+        expect(await session.failure(action, { root: roots[0] })).toMatchObject({ code: status.UNKNOWN, details: expect.stringContaining('not a Windows guest'), info: { reason: 'DAEMON_ERROR', metadata: { action } } });
+      }
+    }
     await scene.client.deleteSession(session.id);
   });
 });

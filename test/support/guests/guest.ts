@@ -8,6 +8,14 @@ import { emptyImage } from '../diskImages.js';
 import { launchSession } from '../scene.js';
 import { imageDrive, type SessionClient, type TestClient } from '../testClient.js';
 
+/** Where Windows has what it is made of. */
+export interface ExpectedWindows {
+  readonly systemroot: string;
+  readonly currentControlSet: string;
+  readonly softwareHive: string;
+  readonly systemHive: string;
+}
+
 /** What an inspection has to find out about a system; what is left out is empty or not there. */
 export interface ExpectedSystem {
   readonly root: string;
@@ -27,6 +35,8 @@ export interface ExpectedSystem {
   /** Sorted: the order that they are found in means nothing. */
   readonly filesystems: readonly string[];
   readonly driveMappings?: Readonly<Record<string, string>>;
+  /** What only Windows has. */
+  readonly windows?: ExpectedWindows;
   /** Name, version and release of each, by name. */
   readonly applications: readonly (readonly [name: string, version: string, release: string])[];
 }

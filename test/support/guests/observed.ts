@@ -3,7 +3,7 @@ import { expect } from '@jest/globals';
 import type { InspectedSystem, InspectResponse } from '../../../gen/proto/guestfs/v1/inspection_report.js';
 import type { Application, Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
 import type { SessionClient } from '../testClient.js';
-import type { ExpectedSystem } from './guest.js';
+import type { ExpectedSystem, ExpectedWindows } from './guest.js';
 
 /** A system's own words for "nothing": what libguestfs answers when it has not found out. */
 const known = (value: string): string | undefined => (value === 'unknown' ? undefined : value);
@@ -17,6 +17,16 @@ export async function mountSystem(session: SessionClient, mountpoints: ReadonlyM
 const listed = (applications: readonly Application2[]): ExpectedSystem['applications'] =>
   applications.map((one) => [one.app2_name, one.app2_version, one.app2_release] as const);
 
+async function observeWindows(session: SessionClient, root: string): Promise<ExpectedWindows> {
+  const ask = (what: string): Promise<never> => session.call(`inspect_get_windows_${what}`, { root });
+  return {
+    systemroot: await ask('systemroot'),
+    currentControlSet: await ask('current_control_set'),
+    softwareHive: await ask('software_hive'),
+    systemHive: await ask('system_hive'),
+  };
+}
+
 /** Asks everything, one action after the other; the system's file systems are unmounted in the end. */
 export async function observeSystem(session: SessionClient, root: string): Promise<ExpectedSystem> {
   const ask = (what: string): Promise<never> => session.call(`inspect_${what}`, { root });
@@ -26,12 +36,13 @@ export async function observeSystem(session: SessionClient, root: string): Promi
   const older: Application[] = await ask('list_applications');
   expect(older.map((one) => [one.app_name, one.app_version, one.app_release])).toEqual(listed(applications));
   await session.call('umount_all');
+  const type: string = await ask('get_type');
   const productVariant = known(await ask('get_product_variant'));
   const buildId = known(await ask('get_build_id'));
   const driveMappings: ReadonlyMap<string, string> = await ask('get_drive_mappings');
   return {
     root,
-    type: await ask('get_type'),
+    type,
     distro: await ask('get_distro'),
     productName: await ask('get_product_name'),
     ...(productVariant === undefined ? {} : { productVariant }),
@@ -45,6 +56,7 @@ export async function observeSystem(session: SessionClient, root: string): Promi
     mountpoints: Object.fromEntries(mountpoints),
     filesystems: (await ask('get_filesystems') as string[]).sort(),
     ...(driveMappings.size === 0 ? {} : { driveMappings: Object.fromEntries(driveMappings) }),
+    ...(type === 'windows' ? { windows: await observeWindows(session, root) } : {}),
     applications: listed(applications),
   };
 }
@@ -52,6 +64,7 @@ export async function observeSystem(session: SessionClient, root: string): Promi
 function reportedSystem(system: InspectedSystem, applications: readonly Application2[]): ExpectedSystem {
   const productVariant = known(system.product_variant);
   const buildId = known(system.build_id);
+  const { windows } = system;
   return {
     root: system.root,
     type: system.type,
@@ -68,6 +81,9 @@ function reportedSystem(system: InspectedSystem, applications: readonly Applicat
     mountpoints: Object.fromEntries(system.mountpoints),
     filesystems: [...system.filesystems].sort(),
     ...(system.drive_mappings.size === 0 ? {} : { driveMappings: Object.fromEntries(system.drive_mappings) }),
+    ...(windows === undefined ? {} : {
+      windows: { systemroot: windows.systemroot, currentControlSet: windows.current_control_set, softwareHive: windows.software_hive, systemHive: windows.system_hive },
+    }),
     applications: listed(applications),
   };
 }

@@ -57,6 +57,7 @@ export const windows: Guest = {
     mountpoints: { '/': '/dev/sda2' },
     filesystems: ['/dev/sda2'],
     driveMappings: { C: '/dev/sda2' },
+    windows: { systemroot: '/Windows', currentControlSet: 'ControlSet001', softwareHive: '/Windows/System32/config/SOFTWARE', systemHive: '/Windows/System32/config/SYSTEM' },
     applications: [['7-Zip', '23.01', ''], ['Old', '0.9', ''], ['WinDefend', '', '']],
   }],
   applicationDetails: {

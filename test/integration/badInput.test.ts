@@ -305,6 +305,83 @@ describeWithAppliance('bad input', () => {
       expect(await session.failure(name, given)).toMatchObject({ code, details: expect.stringMatching(message), info: { metadata: { action: name, state: 'READY' } } });
     });
 
+    const GUID = 'C12A7328-F81F-11D2-BA4B-00A0C93EC93B';
+    it.each([
+      ['nothing', ''], ['a word', 'linux'], ['too short', GUID.slice(1)], ['too long', `${GUID}0`], ['without dashes', GUID.replaceAll('-', '')], ['with one brace', `{${GUID}`], ['with a space', ` ${GUID}`],
+    ])('is a GUID that is none: %s', async (_what, guid) => {
+      for (const [name, more] of [['part_set_gpt_type', { partnum: 1 }], ['part_set_gpt_guid', { partnum: 1 }], ['part_set_disk_guid', {}]] as const) {
+        expect(await session.failure(name, { device: '/dev/sda', guid, ...more })).toMatchObject({
+          code: status.INVALID_ARGUMENT, details: 'guid: parameter is not a valid GUID', info: { reason: 'BAD_ARGUMENT', metadata: { action: name, state: 'READY' }, fields: ['guid'] },
+        });
+      }
+    });
+
+    it.each(['a/b', '/a', 'a/', '/', '../a'])('is a file name with a slash: %s', async (wrong) => {
+      for (const name of ['lstatlist', 'lstatnslist', 'lxattrlist', 'readlinklist']) {
+        expect(await session.failure(name, { path: '/', names: ['right', wrong] })).toMatchObject({
+          code: status.INVALID_ARGUMENT, details: `names: '${wrong}' is not a file name`, info: { reason: 'BAD_ARGUMENT', metadata: { action: name, state: 'READY' }, fields: ['names'] },
+        });
+      }
+    });
+
+    const takesMountables: readonly (readonly [string, object])[] = [['mount', { mountpoint: '/' }], ['mountable_device', {}], ['vfs_type', {}]];
+
+    it.each(['btrfsvol:', 'btrfsvol:/dev/sda', 'btrfsvol:/dev/sdz/volume', 'btrfsvol:sda/volume', 'btrfsvol:/dev//volume', 'btrfsvol:/etc/passwd/volume'])('is a Btrfs subvolume that is none: %s', async (mountable) => {
+      for (const [name, more] of takesMountables) {
+        expect(await session.failure(name, { mountable, ...more })).toMatchObject({ code: status.UNKNOWN, details: expect.stringContaining(`${mountable}: expecting a btrfs volume`), info: { reason: 'DAEMON_ERROR', metadata: { action: name, state: 'READY' } } });
+      }
+      expect(await session.failure('mountable_subvolume', { mountable })).toMatchObject({ code: status.INVALID_ARGUMENT, details: 'not a btrfs subvolume identifier', info: { reason: 'EINVAL' } });
+    });
+
+    it.each<[string, status, string, RegExp]>([
+      ['', status.NOT_FOUND, 'ENOENT', /No such file or directory/],
+      ['sda', status.NOT_FOUND, 'ENOENT', /sda: No such file or directory/],
+      ['/dev/sda\n', status.NOT_FOUND, 'ENOENT', /No such file or directory/],
+      ['/dev/sda/volume', status.FAILED_PRECONDITION, 'ENOTDIR', /\/dev\/sda\/volume: Not a directory/],
+      ['/etc/passwd', status.UNKNOWN, 'DAEMON_ERROR', /\/etc\/passwd: expecting a device name/],
+      ['/dev/../etc/passwd', status.UNKNOWN, 'DAEMON_ERROR', /expecting a device name/],
+      ['/dev', status.UNKNOWN, 'DAEMON_ERROR', /expecting a device name/],
+      ['/dev/null', status.UNKNOWN, 'DAEMON_ERROR', /expecting a device name/],
+      [`/dev/${'x'.repeat(300)}`, status.INVALID_ARGUMENT, 'ENAMETOOLONG', /File name too long/],
+    ])('is a device that is none: %j', async (device, code, reason, text) => {
+      for (const [name, more] of takesMountables) {
+        expect(await session.failure(name, { mountable: device, ...more })).toMatchObject({ code, details: expect.stringMatching(text), info: { reason, metadata: { action: name } } });
+      }
+      for (const name of ['blockdev_getsize64', 'part_list', 'pvcreate', 'luks_uuid', 'zero']) {
+        expect(await session.failure(name, { device })).toMatchObject({ code, details: expect.stringMatching(text), info: { reason, metadata: { action: name } } });
+      }
+    });
+
+    it.each(['', 'sda', '/dev/sda1', '/dev/', '/etc/passwd', '/dev/mapper/volume', `/dev/sd${'z'.repeat(300)}`])('is a disk that has no number: %j', async (device) => {
+      expect(await session.failure('device_index', { device })).toMatchObject({ code: status.NOT_FOUND, details: `${device}: device not found`, info: { reason: 'ENODEV' } });
+    });
+
+    it.each<[string, string]>([
+      ['ls', 'directory'], ['stat', 'path'], ['touch', 'path'], ['write', 'path'], ['rm_rf', 'path'], ['is_dir', 'path'], ['find', 'directory'], ['readdir', 'dir'],
+      ['realpath', 'path'], ['filesize', 'file'], ['checksum', 'path'], ['aug_init', 'root'], ['hivex_open', 'filename'], ['journal_open', 'directory'], ['yara_scan', 'path'], ['ln', 'target'], ['ln_s', 'linkname'],
+    ])('is a path that is not absolute: %s', async (name, field) => {
+      for (const path of ['', 'relative', './relative', '../relative', '~/relative']) {
+        expect(await session.failure(name, { [field]: path })).toMatchObject({ code: status.UNKNOWN, details: expect.stringMatching(/path must start with a \/ character$/), info: { reason: 'DAEMON_ERROR', metadata: { action: name, state: 'READY' } } });
+      }
+    });
+
+    // Of these the daemon asks first whether there is anything to find a path in.
+    it('is a path that is not absolute, of contents', async () => {
+      await session.call('mkfs', { fstype: 'ext2', device: '/dev/sda' });
+      await session.call('mount', { mountable: '/dev/sda', mountpoint: '/' });
+      for (const path of ['', 'relative', '../relative']) {
+        const calls: readonly (() => Promise<unknown>)[] = [
+          () => session.call('cat', { path }),
+          () => session.call('read_lines', { path }),
+          () => session.download('download', { remotefilename: path }),
+          () => session.upload('upload', { remotefilename: path }, [Buffer.alloc(10)]),
+          () => session.upload('tar_in', { directory: path }, []),
+        ];
+        for (const call of calls) expect(await failureOf(call())).toMatchObject({ code: status.UNKNOWN, details: expect.stringMatching(/path must start with a \/ character$/), info: { reason: 'DAEMON_ERROR' } });
+      }
+      await session.call('umount_all');
+    });
+
     it('is a file operation before anything is mounted, with the cure', async () => {
       expect(await session.failure('touch', { path: '/x' })).toMatchObject({ details: expect.stringContaining("you must call 'mount' first") });
     });

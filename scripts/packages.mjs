@@ -58,6 +58,7 @@ export const systemPackages = [
   { name: 'tgt', for: ['test'], why: 'serves drives over iSCSI, without the kernel', programs: ['tgtd', 'tgtadm'] },
   { name: 'openssh-server', for: ['test'], why: 'serves drives over SSH', programs: ['sshd'] },
   { name: 'openssh-client', for: ['test'], why: 'makes its keys', programs: ['ssh-keygen'] },
+  { name: 'glusterfs-common', for: ['test'], why: 'what GlusterFS goes over, which qemu-block-extra is without' },
   { name: 'systemd-journal-remote', for: ['test'], why: 'makes journals' },
 ];
 

@@ -166,7 +166,7 @@ export interface ApplianceLibraryActions {
   launch: (context: LibraryContext, request: LaunchRequest) => Promise<LaunchResponse>;
   /** Stops the appliance and writes pending changes to the disks. */
   shutdown: (context: LibraryContext, request: ShutdownRequest) => Promise<ShutdownResponse>;
-  /** Returns the version of libguestfs that the server uses. */
+  /** Returns the version of libguestfs that decides what works. */
   version: (context: LibraryContext, request: VersionRequest) => Promise<VersionResponse>;
   /** Does nothing except check that the appliance is running. */
   wait_ready: (context: LibraryContext, request: WaitReadyRequest) => Promise<WaitReadyResponse>;
@@ -174,7 +174,7 @@ export interface ApplianceLibraryActions {
 
 /** Library-side actions: settings of a session. */
 export interface PropertyLibraryActions {
-  /** Returns the in-process address of the session. */
+  /** Fails always: would return the in-process address of the handle. */
   c_pointer: (context: LibraryContext, request: CPointerRequest) => Promise<CPointerResponse>;
   /** Removes a backend setting by name. */
   clear_backend_setting: (context: LibraryContext, request: ClearBackendSettingRequest) => Promise<ClearBackendSettingResponse>;
@@ -194,19 +194,19 @@ export interface PropertyLibraryActions {
   get_backend_settings: (context: LibraryContext, request: GetBackendSettingsRequest) => Promise<GetBackendSettingsResponse>;
   /** Returns the directory that caches the appliance. */
   get_cachedir: (context: LibraryContext, request: GetCachedirRequest) => Promise<GetCachedirResponse>;
-  /** Returns the old direct mode flag. */
+  /** Returns the old direct mode flag, which has no effect. */
   get_direct: (context: LibraryContext, request: GetDirectRequest) => Promise<GetDirectResponse>;
   /** Returns the path of the hypervisor program. */
   get_hv: (context: LibraryContext, request: GetHvRequest) => Promise<GetHvResponse>;
-  /** Returns the identifier of the session. */
+  /** Returns the identifier set for the session. */
   get_identifier: (context: LibraryContext, request: GetIdentifierRequest) => Promise<GetIdentifierResponse>;
-  /** Returns the challenge of a requested libvirt credential. */
+  /** Fails always: would return the challenge of a credential that libvirt asks for. */
   get_libvirt_requested_credential_challenge: (context: LibraryContext, request: GetLibvirtRequestedCredentialChallengeRequest) => Promise<GetLibvirtRequestedCredentialChallengeResponse>;
-  /** Returns the default answer for a libvirt credential. */
+  /** Fails always: would return the default of a credential that libvirt asks for. */
   get_libvirt_requested_credential_defresult: (context: LibraryContext, request: GetLibvirtRequestedCredentialDefresultRequest) => Promise<GetLibvirtRequestedCredentialDefresultResponse>;
-  /** Returns the prompt of a requested libvirt credential. */
+  /** Fails always: would return the prompt of a credential that libvirt asks for. */
   get_libvirt_requested_credential_prompt: (context: LibraryContext, request: GetLibvirtRequestedCredentialPromptRequest) => Promise<GetLibvirtRequestedCredentialPromptResponse>;
-  /** Lists the credentials libvirt is asking for. */
+  /** Fails always: would list the credentials that libvirt asks for. */
   get_libvirt_requested_credentials: (context: LibraryContext, request: GetLibvirtRequestedCredentialsRequest) => Promise<GetLibvirtRequestedCredentialsResponse>;
   /** Returns the memory size of the appliance. */
   get_memsize: (context: LibraryContext, request: GetMemsizeRequest) => Promise<GetMemsizeResponse>;
@@ -214,19 +214,19 @@ export interface PropertyLibraryActions {
   get_network: (context: LibraryContext, request: GetNetworkRequest) => Promise<GetNetworkResponse>;
   /** Returns the search path for the appliance files. */
   get_path: (context: LibraryContext, request: GetPathRequest) => Promise<GetPathResponse>;
-  /** Tells whether child processes get their own process group. */
+  /** Returns the process group flag, which has no effect. */
   get_pgroup: (context: LibraryContext, request: GetPgroupRequest) => Promise<GetPgroupResponse>;
   /** Returns the program name stored in the session. */
   get_program: (context: LibraryContext, request: GetProgramRequest) => Promise<GetProgramResponse>;
   /** Returns the path of the hypervisor program. */
   get_qemu: (context: LibraryContext, request: GetQemuRequest) => Promise<GetQemuResponse>;
-  /** Tells whether a recovery process is used. */
+  /** Returns the recovery process flag, which has no effect. */
   get_recovery_proc: (context: LibraryContext, request: GetRecoveryProcRequest) => Promise<GetRecoveryProcResponse>;
   /** Tells whether SELinux is enabled in the appliance. */
   get_selinux: (context: LibraryContext, request: GetSelinuxRequest) => Promise<GetSelinuxResponse>;
   /** Returns how many virtual CPUs the appliance gets. */
   get_smp: (context: LibraryContext, request: GetSmpRequest) => Promise<GetSmpResponse>;
-  /** Returns the directory that holds sockets and PID files. */
+  /** Returns the directory for temporary files, sockets among them. */
   get_sockdir: (context: LibraryContext, request: GetSockdirRequest) => Promise<GetSockdirResponse>;
   /** Returns the directory for temporary files. */
   get_tmpdir: (context: LibraryContext, request: GetTmpdirRequest) => Promise<GetTmpdirResponse>;
@@ -252,15 +252,15 @@ export interface PropertyLibraryActions {
   set_backend_settings: (context: LibraryContext, request: SetBackendSettingsRequest) => Promise<SetBackendSettingsResponse>;
   /** Sets the server directory where the built appliance is cached. */
   set_cachedir: (context: LibraryContext, request: SetCachedirRequest) => Promise<SetCachedirResponse>;
-  /** Connects the appliance console directly to the server process. */
+  /** Sets the old direct mode flag, which has no effect. */
   set_direct: (context: LibraryContext, request: SetDirectRequest) => Promise<SetDirectResponse>;
   /** Sets the hypervisor program used to run the appliance. */
   set_hv: (context: LibraryContext, request: SetHvRequest) => Promise<SetHvResponse>;
-  /** Sets a short name that marks this session in messages. */
+  /** Sets a short name for the session in the server's log. */
   set_identifier: (context: LibraryContext, request: SetIdentifierRequest) => Promise<SetIdentifierResponse>;
-  /** Answers one credential request made by libvirt. */
+  /** Fails always: would answer a question of libvirt for a credential. */
   set_libvirt_requested_credential: (context: LibraryContext, request: SetLibvirtRequestedCredentialRequest) => Promise<SetLibvirtRequestedCredentialResponse>;
-  /** Declares which libvirt credential types the caller can supply. */
+  /** Fails always: would declare which credentials libvirt may ask for. */
   set_libvirt_supported_credentials: (context: LibraryContext, request: SetLibvirtSupportedCredentialsRequest) => Promise<SetLibvirtSupportedCredentialsResponse>;
   /** Sets how much memory the appliance gets. */
   set_memsize: (context: LibraryContext, request: SetMemsizeRequest) => Promise<SetMemsizeResponse>;
@@ -268,13 +268,13 @@ export interface PropertyLibraryActions {
   set_network: (context: LibraryContext, request: SetNetworkRequest) => Promise<SetNetworkResponse>;
   /** Sets where libguestfs looks for its appliance files. */
   set_path: (context: LibraryContext, request: SetPathRequest) => Promise<SetPathResponse>;
-  /** Puts the hypervisor into its own process group or not. */
+  /** Sets the process group flag, which has no effect. */
   set_pgroup: (context: LibraryContext, request: SetPgroupRequest) => Promise<SetPgroupResponse>;
   /** Sets the program name stored in the session. */
   set_program: (context: LibraryContext, request: SetProgramRequest) => Promise<SetProgramResponse>;
   /** Sets the hypervisor program used to run the appliance. */
   set_qemu: (context: LibraryContext, request: SetQemuRequest) => Promise<SetQemuResponse>;
-  /** Turns the process that cleans up after a crash on or off. */
+  /** Sets the recovery process flag, which has no effect. */
   set_recovery_proc: (context: LibraryContext, request: SetRecoveryProcRequest) => Promise<SetRecoveryProcResponse>;
   /** Turns SELinux inside the appliance on or off. */
   set_selinux: (context: LibraryContext, request: SetSelinuxRequest) => Promise<SetSelinuxResponse>;
@@ -294,7 +294,7 @@ export interface DriveLibraryActions {
   add_cdrom: (context: LibraryContext, request: AddCdromRequest) => Promise<AddCdromResponse>;
   /** Adds every disk of a named libvirt domain. */
   add_domain: (context: LibraryContext, request: AddDomainRequest) => Promise<AddDomainResponse>;
-  /** Adds a disk image or host device to the session. */
+  /** Adds a disk image, block device of the host or network drive to the session. */
   add_drive: (context: LibraryContext, request: AddDriveRequest) => Promise<AddDriveResponse>;
   /** Adds a disk image as a read-only drive. */
   add_drive_ro: (context: LibraryContext, request: AddDriveRoRequest) => Promise<AddDriveRoResponse>;
@@ -332,15 +332,15 @@ export interface DeviceLibraryActions {
 
 /** Library-side actions: mounting and unmounting. */
 export interface MountLibraryActions {
-  /** Exports the guest's files through a directory on the server. */
+  /** Fails always: would export the guest's files on the server. */
   mount_local: (context: LibraryContext, request: MountLocalRequest) => Promise<MountLocalResponse>;
-  /** Serves the exported directory until it is unmounted. */
+  /** Fails always: would serve what mount_local exports. */
   mount_local_run: (context: LibraryContext, request: MountLocalRunRequest) => Promise<MountLocalRunResponse>;
   /** Returns the device named in a mountable. */
   mountable_device: (context: LibraryContext, request: MountableDeviceRequest) => Promise<MountableDeviceResponse>;
   /** Returns the subvolume path named in a mountable. */
   mountable_subvolume: (context: LibraryContext, request: MountableSubvolumeRequest) => Promise<MountableSubvolumeResponse>;
-  /** Ends the export of the guest filesystem on the server machine. */
+  /** Fails always: would end the export of mount_local. */
   umount_local: (context: LibraryContext, request: UmountLocalRequest) => Promise<UmountLocalResponse>;
 }
 

@@ -323,11 +323,11 @@ export const setcon: DaemonCall<SetconRequest, SetconResponse> = {
 export const setfiles: DaemonCall<SetfilesRequest, SetfilesResponse> = {
   action: 'setfiles',
   procedure: 519,
-  encode(writer, request) {
+  encode(writer, request, daemon) {
     writer.string(request.specfile);
     writer.stringList(request.paths);
     writer.bool(request.force ?? false);
-    writer.stringList(request.excludes?.values ?? []);
+    if (daemon.atLeast('1.61.1')) writer.stringList(request.excludes?.values ?? []);
     return bitmask([request.force, request.excludes]);
   },
   decode: () => ({}),

@@ -7,7 +7,7 @@ type Given<Without extends keyof ActionDef = never> = Omit<ActionDef, Defaulted 
 const defaults = { args: [], optargs: [], visibility: 'public', mutating: true, description: '' } as const;
 
 /** An action that guestfsd does. */
-export function daemon(action: Given<'configOnly'>): ActionDef {
+export function daemon(action: Given<'configOnly' | 'readyOnly' | 'permissions' | 'notOverNetwork'>): ActionDef {
   return { ...defaults, ...action, impl: 'daemon' };
 }
 
@@ -53,6 +53,16 @@ export const optionalStrings = named('string_list');
 /** An optional argument that came later than its action. */
 export function since(version: string, argument: OptionalArgumentDef): OptionalArgumentDef {
   return { ...argument, since: version };
+}
+
+/** An argument with what its field's comment says of it. */
+export function described<Argument extends ArgumentDef | OptionalArgumentDef>(about: string, argument: Argument): Argument {
+  return { ...argument, about };
+}
+
+/** An argument that is a path on the server. */
+export function onServer<Argument extends ArgumentDef | OptionalArgumentDef>(argument: Argument): Argument {
+  return { ...argument, onServer: true };
 }
 
 /** Returns nothing but success or an error. */

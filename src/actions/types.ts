@@ -31,22 +31,31 @@ export type StringKind =
   /** File contents streamed to the client. */
   | 'fileout';
 
+/** What any argument has. */
+interface NamedArgument {
+  readonly name: string;
+  /** What it is, in sentences, where type and kind do not say it; for the field's comment. */
+  readonly about?: string;
+  /** A path on the server, which has to be under one of its image roots. */
+  readonly onServer?: true;
+}
+
 /** A required argument, in XDR order. */
-export type ArgumentDef =
-  | { readonly type: 'string'; readonly kind: StringKind; readonly name: string }
-  | { readonly type: 'string_list'; readonly kind: 'plain' | 'device' | 'filename' | 'pathname'; readonly name: string }
-  | { readonly type: 'opt_string'; readonly name: string }
-  | { readonly type: 'buffer'; readonly name: string }
-  | { readonly type: 'bool'; readonly name: string }
-  | { readonly type: 'int'; readonly name: string }
-  | { readonly type: 'int64'; readonly name: string }
+export type ArgumentDef = NamedArgument & (
+  | { readonly type: 'string'; readonly kind: StringKind }
+  | { readonly type: 'string_list'; readonly kind: 'plain' | 'device' | 'filename' | 'pathname' }
+  | { readonly type: 'opt_string' }
+  | { readonly type: 'buffer' }
+  | { readonly type: 'bool' }
+  | { readonly type: 'int' }
+  | { readonly type: 'int64' }
   /** A pointer of the C library, which cannot cross a network. */
-  | { readonly type: 'pointer'; readonly name: string };
+  | { readonly type: 'pointer' }
+);
 
 /** An optional argument; its position is its bit in the optional arguments bitmask. */
-export interface OptionalArgumentDef {
+export interface OptionalArgumentDef extends NamedArgument {
   readonly type: 'bool' | 'int' | 'int64' | 'string' | 'string_list';
-  readonly name: string;
   /** First version with it, where the action itself is older: daemons before it do not read it. */
   readonly since?: string;
 }
@@ -71,6 +80,22 @@ export type Visibility =
   | 'debug'
   /** No RPC: the server itself calls it. */
   | 'internal';
+
+/** What the server's `--allow` can name: power over its host, which clients do not have until its operator gives it. */
+export type Permission = 'remote-drives' | 'block-devices' | 'network' | 'host-actions' | 'custom-qemu';
+
+/** A permission that an action needs. */
+export interface PermissionDef {
+  readonly permission: Permission;
+  /** What for, if the action does without otherwise: `to turn it on`. */
+  readonly purpose?: string;
+}
+
+/** Why an action is refused by a network service, and what to do instead: the ends of two sentences. */
+export interface RefusalDef {
+  readonly why: string;
+  readonly instead: string;
+}
 
 /** How an action looked to daemons up to a version. */
 export interface HistoryDef {
@@ -106,6 +131,14 @@ export interface ActionDef {
   readonly cancellable?: true;
   /** Allowed only in state CONFIG. */
   readonly configOnly?: true;
+  /** Done by the library's side without the daemon, and yet allowed only in state READY. */
+  readonly readyOnly?: true;
+  /** What the server's operator has to allow. */
+  readonly permissions?: readonly PermissionDef[];
+  /** It means something only inside the process that uses the C library: refused always. */
+  readonly notOverNetwork?: RefusalDef;
+  /** The page in `docs` that tells more. */
+  readonly guide?: string;
   /** Superseded; `replacedBy` names what to use, where there is such a thing. */
   readonly deprecated?: true;
   readonly replacedBy?: string;

@@ -16,6 +16,8 @@ function problemsOf(action: ActionDef): string[] {
   rule(/^[a-z][a-zA-Z0-9]*(_[a-zA-Z0-9]+)*$/.test(action.name), 'not a libguestfs name');
   rule((action.impl === 'daemon') === (action.procedure > 0), 'a daemon action has a procedure number, a library action has none');
   rule(!(action.configOnly && needsDaemon(action)), 'an action that needs the daemon cannot be for state CONFIG only');
+  rule(action.impl === 'library' || !(action.readyOnly || action.permissions || action.notOverNetwork), 'a daemon action needs state READY, no permission, and works over a network');
+  rule(!(action.configOnly && action.readyOnly), 'for one state only, and for another only');
   rule(!(action.replacedBy && !action.deprecated), 'replacedBy without deprecated');
   rule(!action.replacedBy || allActions.some((other) => other.name === action.replacedBy), `no action ${action.replacedBy ?? ''}`);
   rule(action.optargs.length <= MAX_OPTIONAL_ARGUMENTS, `more than ${MAX_OPTIONAL_ARGUMENTS} optional arguments`);

@@ -1,58 +1,121 @@
-/** What an action can be expected to fail with, besides what any call can (docs/errors.md): from what is known of its arguments and its answer. */
+/**
+ * What an action can be expected to fail with, besides what any call can (docs/errors.md): from what
+ * is known of its arguments and its answer, and from what was found out of single actions.
+ * test/integration/knownErrors.test.ts has each of them happen.
+ */
 import { insteadOfLargeAnswer, insteadOfLargeRequest } from '../actions/largeMessages.js';
 import { isFileIn, isFileOut, isStreamedAnswer } from '../actions/shape.js';
 import type { ActionDef, ArgumentDef } from '../actions/types.js';
-
-/** One way to fail. */
-export interface KnownError {
-  /** Name of the gRPC status. */
-  readonly status: string;
-  /** `reason` of ErrorInfo. */
-  readonly reason: string;
-  readonly when: string;
-}
+import { ABSENT_PATHS, BY_ACTION, FULL_FILE_SYSTEM, NO_DEVICE_NEEDED, NO_OPENER_NEEDED, type AbsentPath, type FullFileSystem, type KnownError } from './errorFacts.js';
 
 /** The daemon that every appliance has at least. */
 const OLDEST_DAEMON = { major: 1, minor: 48 };
 
 /** What has to be called first, by the beginning of the name of actions which work on what it opened. */
-const OPENED_BY: readonly { readonly prefix: string; readonly opener: string }[] = [
+export const OPENED_BY: readonly { readonly prefix: string; readonly opener: string }[] = [
   { prefix: 'aug_', opener: 'aug_init' },
   { prefix: 'hivex_', opener: 'hivex_open' },
   { prefix: 'inotify_', opener: 'inotify_init' },
   { prefix: 'journal_', opener: 'journal_open' },
   { prefix: 'inspect_', opener: 'inspect_os' },
+  { prefix: 'yara_', opener: 'yara_load' },
 ];
+
+const STATUS: Readonly<Record<string, string>> = { ENOENT: 'NOT_FOUND', DAEMON_ERROR: 'UNKNOWN', ENOSPC: 'RESOURCE_EXHAUSTED' };
 
 const UNBOUNDED = new Set(['string', 'string_list', 'buffer', 'hashtable', 'struct_list']);
 
-function namesOf(action: ActionDef, kinds: readonly string[]): string {
+function argumentsOf(action: ActionDef, kinds: readonly string[]): readonly string[] {
   const named = (argument: ArgumentDef): boolean => 'kind' in argument && kinds.includes(argument.kind);
-  return action.args.filter(named).map(({ name }) => `\`${name}\``).join(' or ');
+  return action.args.filter(named).map(({ name }) => name);
 }
+
+/** What can be a path of the guest or a device of the appliance. */
+const EITHER = ['dev_or_path', 'mountable_or_path'];
+
+/** Arguments that can be paths of the guest. */
+export function pathArguments(action: ActionDef): readonly string[] {
+  return argumentsOf(action, ['pathname', ...EITHER]);
+}
+
+/** Arguments that can be devices of the appliance, which the action looks for. */
+export function deviceArguments(action: ActionDef): readonly string[] {
+  return NO_DEVICE_NEEDED.has(action.name) ? [] : argumentsOf(action, ['device', 'mountable', ...EITHER]);
+}
+
+/** What happens if there is nothing at a path. */
+export function absentPath(action: ActionDef, argument: string): AbsentPath {
+  return ABSENT_PATHS.get(`${action.name}.${argument}`) ?? 'ENOENT';
+}
+
+/** The action that has to come before; undefined if none has to. */
+export function openerOf({ name }: ActionDef): string | undefined {
+  if (NO_OPENER_NEEDED.has(name)) return undefined;
+  return OPENED_BY.find(({ prefix, opener }) => name.startsWith(prefix) && name !== opener)?.opener;
+}
+
+/** The reasons that an action fails for on a full file system; none if it needs no space. */
+export function fullFileSystem({ name }: ActionDef): FullFileSystem {
+  return FULL_FILE_SYSTEM.get(name) ?? {};
+}
+
+const list = (names: readonly string[]): string => names.map((name) => `\`${name}\``).join(' or ');
 
 function isNewer(version: string): boolean {
   const [major = 0, minor = 0] = version.split('.').map(Number);
   return major > OLDEST_DAEMON.major || (major === OLDEST_DAEMON.major && minor > OLDEST_DAEMON.minor);
 }
 
+/** Of paths and devices that are not there. */
+function ofNames(action: ActionDef): readonly KnownError[] {
+  const paths = pathArguments(action);
+  const where = (absent: AbsentPath): readonly string[] => paths.filter((path) => absentPath(action, path) === absent);
+  const devices = deviceArguments(action);
+  const rows: readonly (readonly [reason: string, names: readonly string[], when: string])[] = [
+    ['ENOENT', [...where('ENOENT'), ...devices.filter((name) => !paths.includes(name))], 'there is no'],
+    ['ENOENT', where('ENOENT for its directory'), 'there is no directory for'],
+    ['ENOENT', devices.filter((name) => paths.includes(name) && absentPath(action, name) !== 'ENOENT'), 'there is no device'],
+    ['DAEMON_ERROR', where('DAEMON_ERROR'), 'there is no'],
+    ['DAEMON_ERROR', where('DAEMON_ERROR for its directory'), 'there is no directory for'],
+    ['DAEMON_ERROR', paths, 'no file system is mounted on /, or a path is not absolute:'],
+  ];
+  return rows.filter(([, names]) => names.length > 0).map(([reason, names, when]) => ({ status: STATUS[reason] ?? '', reason, when: `${when} ${list(names)}` }));
+}
+
+/** Of optional arguments, those too that daemons learned after the action. */
+function ofVersions(action: ActionDef): readonly KnownError[] {
+  if (action.impl !== 'daemon') return [];
+  const row = (when: string): KnownError => ({ status: 'UNIMPLEMENTED', reason: 'ACTION_NOT_IN_DAEMON', when });
+  return [
+    ...(isNewer(action.since) ? [row(`the daemon of the appliance is older than ${action.since}`)] : []),
+    ...action.optargs.filter(({ since }) => since !== undefined).map(({ name, since }) => row(`\`${name}\` is given, and the daemon of the appliance is older than ${since ?? ''}`)),
+  ];
+}
+
+/** What the server refuses before anybody else is asked. */
+function ofServer({ permissions = [], args, optargs, configOnly, readyOnly }: ActionDef): readonly KnownError[] {
+  const paths = [...args, ...optargs].filter(({ onServer }) => onServer).map(({ name }) => name);
+  return [
+    ...permissions.map(({ permission, purpose }) => ({
+      status: 'PERMISSION_DENIED', reason: 'NOT_ALLOWED', when: `the server runs without \`--allow ${permission}\`${purpose === undefined ? '' : `, which is needed ${purpose}`}`,
+    })),
+    ...(paths.length === 0 ? [] : [{ status: 'PERMISSION_DENIED', reason: 'OUTSIDE_IMAGE_ROOTS', when: `outside the server's image roots: ${list(paths)}` }]),
+    ...(configOnly ? [{ status: 'FAILED_PRECONDITION', reason: 'WRONG_STATE', when: 'the session is launched already' }] : []),
+    ...(readyOnly ? [{ status: 'FAILED_PRECONDITION', reason: 'WRONG_STATE', when: 'the session is not launched' }] : []),
+  ];
+}
+
 /** Ways to fail, the most frequent first. */
 export function knownErrors(action: ActionDef): readonly KnownError[] {
-  const errors: KnownError[] = [];
+  if (action.notOverNetwork !== undefined) return [{ status: 'UNIMPLEMENTED', reason: 'NOT_OVER_NETWORK', when: 'always' }];
+  const errors: KnownError[] = [...(BY_ACTION[action.name] ?? []), ...ofNames(action)];
   const add = (status: string, reason: string, when: string): void => void errors.push({ status, reason, when });
-  const paths = namesOf(action, ['pathname']);
-  const devices = namesOf(action, ['device', 'mountable', 'dev_or_path', 'mountable_or_path']);
-  const opener = OPENED_BY.find(({ prefix, opener: name }) => action.name.startsWith(prefix) && action.name !== name)?.opener;
-  if (action.impl === 'daemon') {
-    if (paths) {
-      add('NOT_FOUND', 'ENOENT', action.mutating ? `there is no ${paths}, or no directory to make it in` : `there is no ${paths}`);
-      add('UNKNOWN', 'DAEMON_ERROR', `no file system is mounted on /, or ${paths} is not absolute`);
-    }
-    if (devices) add('NOT_FOUND', 'ENOENT', `there is no ${devices}`);
-  }
+  const opener = openerOf(action);
   if (opener !== undefined) add('UNKNOWN', 'DAEMON_ERROR', `\`${opener}\` was not called before`);
-  if (action.impl === 'daemon' && paths && action.mutating) add('RESOURCE_EXHAUSTED', 'ENOSPC', 'the file system is full');
-  if (action.configOnly) add('FAILED_PRECONDITION', 'WRONG_STATE', 'the session is launched already');
+  const { blocks, files } = fullFileSystem(action);
+  if (blocks !== undefined) add(STATUS[blocks] ?? '', blocks, 'the file system is full');
+  if (files !== undefined && files !== blocks) add(STATUS[files] ?? '', files, 'the file system can hold no more files');
+  errors.push(...ofServer(action));
   const [insteadOfAnswer, insteadOfRequest] = [insteadOfLargeAnswer(action.name), insteadOfLargeRequest(action.name)];
   if (UNBOUNDED.has(action.returns.type) && !isStreamedAnswer(action) && !isFileOut(action)) {
     add('RESOURCE_EXHAUSTED', 'MESSAGE_TOO_LARGE', `the answer does not fit into one message (4 MiB)${insteadOfAnswer === undefined ? '' : `: ${insteadOfAnswer}`}`);
@@ -62,6 +125,5 @@ export function knownErrors(action: ActionDef): readonly KnownError[] {
   }
   if (isFileIn(action)) add('CANCELLED', 'CANCELLED', 'the client ended the call before the file; what had come may be there in part');
   if (action.optionalGroup !== undefined) add('UNIMPLEMENTED', 'ENOTSUP', `the appliance is without the group \`${action.optionalGroup}\`; \`feature_available\` tells`);
-  if (action.impl === 'daemon' && isNewer(action.since)) add('UNIMPLEMENTED', 'ACTION_NOT_IN_DAEMON', `the daemon of the appliance is older than ${action.since}`);
-  return errors;
+  return [...errors, ...ofVersions(action)];
 }

@@ -1,7 +1,7 @@
 /** How an action looks as an RPC; the rules of the API, in one place. */
 import { allActions } from '../actions/areas.js';
 import { structs } from '../actions/structs.js';
-import type { ActionDef, ArgumentDef, FieldType, ReturnDef } from '../actions/types.js';
+import type { ActionDef, ArgumentDef, FieldType, OptionalArgumentDef, ReturnDef } from '../actions/types.js';
 import { isStreamedAnswer } from '../actions/shape.js';
 import { pascalCase } from '../actions/names.js';
 
@@ -25,8 +25,21 @@ const KIND_COMMENTS: Record<string, string> = {
   guid: 'GUID.',
 };
 
+const ON_SERVER = 'Path on the server, under one of its image roots; a relative one is looked for in each of them.';
+const STRING_LIST = 'Empty is not the same as unset; in JSON `{ "values": ["..."] }`.';
+
+/** What is known of an argument, from the general to the particular. */
+function commentOn(argument: ArgumentDef | OptionalArgumentDef, ofType = ''): string {
+  return [
+    ofType,
+    argument.onServer ? ON_SERVER : '',
+    argument.about ?? '',
+    'since' in argument && argument.since !== undefined ? `Since libguestfs ${argument.since}.` : '',
+  ].filter(Boolean).join(' ');
+}
+
 function argumentField(argument: ArgumentDef, number: number): ProtoField {
-  const comment = 'kind' in argument ? (KIND_COMMENTS[argument.kind] ?? '') : '';
+  const comment = commentOn(argument, 'kind' in argument ? KIND_COMMENTS[argument.kind] : '');
   const field = (type: string, label: ProtoField['label'] = ''): ProtoField => ({ label, type, name: argument.name, number, comment });
   switch (argument.type) {
     case 'string': return field('string');
@@ -42,6 +55,12 @@ function argumentField(argument: ArgumentDef, number: number): ProtoField {
 
 const OPTIONAL_TYPES = { bool: 'bool', int: 'int32', int64: 'int64', string: 'string', string_list: 'StringList' } as const;
 
+/** The description, and what the list says of the action in other members. */
+export function fullDescription({ description, notOverNetwork }: ActionDef): string {
+  if (notOverNetwork === undefined) return description;
+  return `${description} Over a network it does not work: ${notOverNetwork.why}. Instead, ${notOverNetwork.instead}.`;
+}
+
 /** Arguments that are fields: all but the streamed file. */
 export function fieldArguments(action: ActionDef): readonly ArgumentDef[] {
   return action.args.filter((argument) => !(argument.type === 'string' && (argument.kind === 'filein' || argument.kind === 'fileout')));
@@ -55,7 +74,7 @@ export function requestFields(action: ActionDef): ProtoField[] {
     type: OPTIONAL_TYPES[argument.type],
     name: argument.name,
     number: required.length + index + 1,
-    comment: '',
+    comment: commentOn(argument, argument.type === 'string_list' ? STRING_LIST : ''),
   }));
   return [...required, ...optional];
 }

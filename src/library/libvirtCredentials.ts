@@ -1,15 +1,10 @@
 /** Questions of libvirt for credentials, which the library passes on to its caller: there is no libvirt here. */
 import type { PropertyLibraryActions } from '../../gen/libraryActions.js';
-import type { LibraryContext } from './context.js';
-import { notOverNetwork } from './notOverNetwork.js';
+import { refuse } from './notOverNetwork.js';
 
 type CredentialActions = Pick<PropertyLibraryActions,
   'get_libvirt_requested_credentials' | 'get_libvirt_requested_credential_prompt' | 'get_libvirt_requested_credential_challenge'
   | 'get_libvirt_requested_credential_defresult' | 'set_libvirt_requested_credential' | 'set_libvirt_supported_credentials'>;
-
-async function refuse({ action }: LibraryContext): Promise<never> {
-  throw notOverNetwork(action.name, 'it belongs to a callback of libvirt, which this server does not use', 'give what a remote drive needs to AddDrive, as username and secret');
-}
 
 export const libvirtCredentialActions: CredentialActions = {
   get_libvirt_requested_credentials: refuse,

@@ -2,13 +2,8 @@
 import { internalParseMountable } from '../../gen/calls/internal.js';
 import type { MountLibraryActions } from '../../gen/libraryActions.js';
 import { GuestfsError } from '../common/errors.js';
-import type { LibraryContext } from './context.js';
-import { notOverNetwork } from './notOverNetwork.js';
+import { refuse } from './notOverNetwork.js';
 import { unlessDaemonFails } from './tolerance.js';
-
-async function refuse({ action }: LibraryContext): Promise<never> {
-  throw notOverNetwork(action.name, 'the files would appear on the server, not on the machine of its client', 'use the file actions, or TarOut and TarIn for whole directories');
-}
 
 export const mountActions: MountLibraryActions = {
   mount_local: refuse,

@@ -4,7 +4,7 @@ import { backendActions } from './backend.js';
 import { environmentActions } from './environment.js';
 import { hostPropertyActions } from './hostProperty.js';
 import { libvirtCredentialActions } from './libvirtCredentials.js';
-import { notOverNetwork } from './notOverNetwork.js';
+import { refuse } from './notOverNetwork.js';
 import { setIdentifier, setMemsize, setNetwork, setSmp } from './setters.js';
 
 export const propertyActions: PropertyLibraryActions = {
@@ -75,7 +75,5 @@ export const propertyActions: PropertyLibraryActions = {
     return {};
   },
 
-  c_pointer: async ({ action }) => {
-    throw notOverNetwork(action.name, 'it is an address in the memory of a process that uses the library', 'name the session by its ID');
-  },
+  c_pointer: refuse,
 };

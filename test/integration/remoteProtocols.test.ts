@@ -54,7 +54,7 @@ interface Protocol {
   readonly filename: string;
   /** What a server says first. */
   readonly greeting: string;
-  /** How a client of the protocol begins. */
+  /** How a client of the protocol begins: with Ceph in either of two ways, both of which it tries. */
   readonly begins: RegExp;
 }
 
@@ -64,8 +64,8 @@ const PROTOCOLS: readonly Protocol[] = [
   { protocol: 'ftp', filename: '/disk.img', options: { username: 'ali', secret: 'open, sesame', readonly: true }, greeting: '220 who is there?\r\n', begins: /^USER ali\r\n/ },
   { protocol: 'ftps', filename: '/disk.img', options: { readonly: true }, greeting: '', begins: /^\x16\x03/ },
   { protocol: 'https', filename: '/disk.img', options: { username: 'ali', secret: 'open, sesame', readonly: true }, greeting: '', begins: /^\x16\x03/ },
-  { protocol: 'rbd', filename: 'pool/image', options: {}, greeting: 'ceph v2\n', begins: /^ceph v2/ },
-  { protocol: 'rbd', filename: 'pool/namespace/image@snapshot', options: { username: 'ali', secret: CEPH_KEY }, greeting: 'ceph v2\n', begins: /^ceph v2/ },
+  { protocol: 'rbd', filename: 'pool/image', options: {}, greeting: 'ceph v2\n', begins: /^ceph v/ },
+  { protocol: 'rbd', filename: 'pool/namespace/image@snapshot', options: { username: 'ali', secret: CEPH_KEY }, greeting: 'ceph v2\n', begins: /^ceph v/ },
   { protocol: 'gluster', filename: 'volume/a/disk.img', options: {}, greeting: '', begins: /volume/ },
 ];
 

@@ -39,7 +39,8 @@ const NTFS = 0x07;
 type Table = 'mbr' | 'gpt';
 
 export const GROUP_NAME = 'Dynamic-Dg0';
-export const GROUP_GUID = randomUUID();
+/** The one that the reference's examples have. */
+export const GROUP_GUID = '8e0aee01-9a3c-4d4c-9a52-33d9a3ad8f1d';
 const DISK_GUIDS = { mbr: randomUUID(), gpt: randomUUID() } as const;
 export const SIMPLE_VOLUME = { name: 'Volume1', guid: randomUUID(), hint: 'E:' } as const;
 export const SPANNED_VOLUME = { name: 'Volume2', guid: randomUUID(), hint: 'F:' } as const;

@@ -1,6 +1,6 @@
 /** Actions: permissions, owners, times, extended attributes, ACLs, capabilities and SELinux */
 import type { ActionDef } from '../types.js';
-import { bool, daemon, int, int64, library, none, optionalStrings, pathname, returnsBuffer, returnsInt, returnsInt64, returnsString, str, strings, structs } from '../constructors.js';
+import { bool, daemon, int, int64, library, none, optionalStrings, pathname, returnsBuffer, returnsInt, returnsInt64, returnsString, since, str, strings, structs } from '../constructors.js';
 
 export const attributeActions: readonly ActionDef[] = [
   daemon({ name: 'acl_delete_def_file', procedure: 377, since: '1.19.63',
@@ -164,7 +164,7 @@ export const attributeActions: readonly ActionDef[] = [
     args: [pathname('file'), int64('generation')],
     returns: none,
     summary: 'Sets the generation number of a file on ext2, ext3 or ext4',
-    description: 'The generation is a number kept with the inode and used mainly by NFS. Read it with get_e2generation.',
+    description: 'The generation is a number kept with the inode and used mainly by NFS. Read it with get_e2generation. Filesystems with checksums of their metadata, as ext4 has them by default, do not let it be set.',
   }),
   daemon({ name: 'setcon', procedure: 185, since: '1.0.67',
     optionalGroup: 'selinux', deprecated: true, replacedBy: 'setfiles',
@@ -176,7 +176,7 @@ export const attributeActions: readonly ActionDef[] = [
   daemon({ name: 'setfiles', procedure: 519, since: '1.57.1',
     optionalGroup: 'selinuxrelabel',
     args: [str('specfile'), strings('paths', 'pathname')],
-    optargs: [bool('force'), optionalStrings('excludes')],
+    optargs: [bool('force'), since('1.61.1', optionalStrings('excludes'))],
     returns: none,
     summary: 'Resets SELinux labels of files below the given directories',
     description: '`specfile` is the guest path of the policy\'s file_contexts file, whose location follows from SELINUXTYPE in /etc/selinux/config. Each starting directory in `paths` is treated only up to the borders of its filesystem, and an empty list does nothing. `force` (default false) also resets customised labels and the user, role and range parts, and `excludes` names directories to skip in addition to /dev, /proc, /selinux and /sys.',

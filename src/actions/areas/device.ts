@@ -144,7 +144,7 @@ export const deviceActions: readonly ActionDef[] = [
     args: [devOrPath('src'), devOrPath('dest')],
     returns: none,
     summary: 'Copies a whole file or device to another',
-    description: 'Deprecated: use copy_device_to_device or its file variants. The destination is overwritten; a destination device must be at least as large as the source.',
+    description: 'Deprecated: use copy_device_to_device or its file variants. The destination is overwritten from its start; one that is a device needs room for all of the source.',
   }),
   library({ name: 'device_index', since: '1.19.7',
     mutating: false,

@@ -211,7 +211,7 @@ export const filesystemActions: readonly ActionDef[] = [
     args: [pathname('dir')],
     returns: none,
     summary: 'Overwrites the free space of a filesystem with patterns',
-    description: '`dir` is a directory that the call itself creates on the filesystem to be cleaned. It is filled with files until no space is left, which are then scrubbed and deleted; other data stays as it is.',
+    description: '`dir` is an existing directory on the filesystem to be cleaned. It is filled with files until no space is left, which are then scrubbed and deleted; other data stays as it is.',
   }),
   daemon({ name: 'set_e2label', procedure: 80, since: '1.0.15',
     deprecated: true, replacedBy: 'set_label',

@@ -2,6 +2,12 @@
 import type { ActionDef } from '../types.js';
 import { bool, daemon, devOrPath, hashtable, int, library, mountable, none, optional, pathname, returnsString, returnsStrings, str } from '../constructors.js';
 
+/** What is wrong with exporting a guest's files through the server's file system. */
+const MOUNT_LOCAL_REFUSAL = {
+  why: 'the files would appear on the server, not on the machine of its client',
+  instead: 'use the file actions, or TarOut and TarIn for whole directories',
+} as const;
+
 export const mountActions: readonly ActionDef[] = [
   daemon({ name: 'list_9p', procedure: 285, since: '1.11.12',
     deprecated: true, mutating: false,
@@ -30,17 +36,19 @@ export const mountActions: readonly ActionDef[] = [
     description: 'Deprecated, with no replacement.',
   }),
   library({ name: 'mount_local', since: '1.17.22',
+    notOverNetwork: MOUNT_LOCAL_REFUSAL,
     args: [str('localmountpoint')],
     optargs: [bool('readonly'), optional('options'), int('cachetimeout'), bool('debugcalls')],
     returns: none,
-    summary: 'Exports the guest\'s files through a directory on the server',
-    description: '`localmountpoint` is an existing directory on the machine that runs the service, not on the client. Access to it blocks until `mount_local_run` is called. `readonly` (default false) refuses writes, `cachetimeout` is in seconds (default 60), and `debugcalls` logs each request.',
+    summary: 'Fails always: would export the guest\'s files on the server',
+    description: 'With libguestfs itself, the guest\'s files appear in a directory of the machine that calls.',
   }),
   library({ name: 'mount_local_run', since: '1.17.22',
+    notOverNetwork: MOUNT_LOCAL_REFUSAL,
     cancellable: true,
     returns: none,
-    summary: 'Serves the exported directory until it is unmounted',
-    description: 'Call it after `mount_local` has succeeded; it returns only when the export is unmounted. Make no other calls in this session meanwhile.',
+    summary: 'Fails always: would serve what mount_local exports',
+    description: 'With libguestfs itself, it returns when the export is unmounted.',
   }),
   daemon({ name: 'mount_loop', procedure: 129, since: '1.0.54',
     args: [pathname('file'), pathname('mountpoint')],
@@ -120,9 +128,10 @@ export const mountActions: readonly ActionDef[] = [
     description: 'Open Augeas, hivex and journal sessions are closed as well, and unsaved changes in them are lost. Mounts that the appliance makes for itself remain.',
   }),
   library({ name: 'umount_local', since: '1.17.22',
+    notOverNetwork: MOUNT_LOCAL_REFUSAL,
     optargs: [bool('retry')],
     returns: none,
-    summary: 'Ends the export of the guest filesystem on the server machine',
-    description: 'Reverses mount_local; fails if nothing is exported. `retry` true tries several times while the mount is still busy; the default is one try.',
+    summary: 'Fails always: would end the export of mount_local',
+    description: 'There is never anything exported here.',
   }),
 ];

@@ -190,7 +190,7 @@ export const partitionActions: readonly ActionDef[] = [
     args: [device('device'), strings('lines')],
     returns: none,
     summary: 'Repartitions a device with sfdisk, with sizes in megabytes',
-    description: 'Deprecated: use part_init and part_add. `lines` are fed to the sfdisk program and replace the existing partition table.',
+    description: 'Deprecated: use part_init and part_add. `lines` are fed to the sfdisk program and replace the existing partition table. Fails with the sfdisk of present appliances, which counts in sectors only.',
   }),
   daemon({ name: 'sfdisk_N', procedure: 99, since: '1.0.26',
     deprecated: true, replacedBy: 'part_add',

@@ -1,6 +1,6 @@
 /** Actions: streaming files, archives and compressed contents in and out */
 import type { ActionDef } from '../types.js';
-import { bool, daemon, devOrPath, device, fileIn, fileOut, int, int64, library, none, optional, optionalStrings, pathname, returnsString, since, str } from '../constructors.js';
+import { bool, daemon, devOrPath, device, fileIn, fileOut, int, int64, library, none, onServer, optional, optionalStrings, pathname, returnsString, since, str } from '../constructors.js';
 
 export const transferActions: readonly ActionDef[] = [
   daemon({ name: 'base64_in', procedure: 242, since: '1.3.5',
@@ -34,15 +34,17 @@ export const transferActions: readonly ActionDef[] = [
     description: 'The server streams the compressed data. `ctype` is `compress`, `gzip`, `bzip2`, `xz` or `lzop`; a type the appliance lacks gives an error. `level` is specific to the compressor and defaults to the compressor\'s own choice.',
   }),
   library({ name: 'copy_in', since: '1.29.24',
+    permissions: [{ permission: 'host-actions' }],
     visibility: 'public_nofish',
-    args: [str('localpath'), pathname('remotedir')],
+    args: [onServer(str('localpath')), pathname('remotedir')],
     returns: none,
     summary: 'Copies a server-side file or directory into the guest',
     description: '`localpath` is a path on the server host, not on the client; directories are copied recursively. `remotedir` must be an existing directory in the guest; wildcards are not expanded. A server that runs as root reads without root\'s powers: what only another user of the server may read makes the call fail. Remote clients normally use upload or tar_in.',
   }),
   library({ name: 'copy_out', since: '1.29.24',
+    permissions: [{ permission: 'host-actions' }],
     visibility: 'public_nofish',
-    args: [pathname('remotepath'), str('localdir')],
+    args: [pathname('remotepath'), onServer(str('localdir'))],
     returns: none,
     summary: 'Copies a guest file or directory to the server host',
     description: '`localdir` must be an existing directory on the server host, not on the client; directories are copied recursively and wildcards are not expanded. The copies belong to the server\'s user, whoever owns the originals, and devices among them make the call fail. The guest is not changed. Remote clients normally use download or tar_out.',

@@ -1,40 +1,106 @@
-/** The reference is true: what it says of errors, and the requests that it shows. */
-import { readFileSync } from 'node:fs';
+/** The reference is true, as far as can be told without an appliance: what it says of errors, and the requests that it shows. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import { status } from '@grpc/grpc-js';
 import { describe, expect, it } from '@jest/globals';
 import { allActions, areas } from '../../../src/actions/areas.js';
 import { namesWithAlternatives } from '../../../src/actions/largeMessages.js';
-import { hasRpc, isStreamedAnswer, needsDaemon } from '../../../src/actions/shape.js';
-import { emitAreaReference } from '../../../src/generator/emitReference.js';
-import { exampleRequest } from '../../../src/generator/exampleValues.js';
+import { hasRpc, isFileIn, isStreamedAnswer, needsDaemon } from '../../../src/actions/shape.js';
+import { emitAreaReference, emitReferenceIndex } from '../../../src/generator/emitReference.js';
+import { entriesOf, type Entry } from '../../../src/generator/entry.js';
+import { grpcurl } from '../../../src/generator/exampleCommand.js';
+import { exampleFile, exampleRequest } from '../../../src/generator/exampleValues.js';
 import { knownErrors } from '../../../src/generator/knownErrors.js';
 import { requestFields } from '../../../src/generator/shape.js';
+import type { LibraryContext } from '../../../src/library/context.js';
+import { versionActions } from '../../../src/library/version.js';
+import { MAX_DRIVES } from '../../../src/session/session.js';
+import { ALLOWABLE } from '../../../src/security/policy.js';
 import { checkArguments } from '../../../src/server/checkArguments.js';
 import { knownReasons, statusOf } from '../../../src/server/statusMapping.js';
+import { actionNamed, decodedExample } from '../../support/exampleCalls.js';
 
 const actions = allActions.filter(hasRpc);
-const JSON_TYPES: Readonly<Record<string, string>> = { string: 'string', bytes: 'string', bool: 'boolean', int32: 'number', int64: 'string' };
+const entries = areas.filter(({ service }) => service !== undefined).flatMap(entriesOf);
+const JSON_TYPES: Readonly<Record<string, string>> = { string: 'string', bytes: 'string', bool: 'boolean', int32: 'number', int64: 'string', StringList: 'object' };
+
+function entryOf(name: string): Entry {
+  const entry = entries.find((one) => one.name === name);
+  if (entry === undefined) throw new Error(`no entry ${name}`);
+  return entry;
+}
+
+/** What is said of needs, and of the version. */
+const factsOf = (name: string): string => entryOf(name).facts.join('\n');
+const reasonsOf = (name: string): string[] => knownErrors(actionNamed(name)).map(({ reason }) => reason);
+const commentOf = (name: string, field: string): string => entryOf(name).fields.find((one) => one.name === field)?.comment ?? '';
+
+/** The words that a shell makes of each command, of which all are calls of grpcurl. */
+function wordsOf(commands: readonly string[]): string[][] {
+  const script = `grpcurl() { for word in "$@"; do printf '%s\\0' "$word"; done; printf '\\n\\0'; }\n${commands.join('\n')}\n`;
+  const output = execFileSync('sh', { input: script, encoding: 'utf8', maxBuffer: 1 << 24 });
+  return output.split('\n\0').slice(0, -1).map((words) => words.split('\0').slice(0, -1));
+}
 
 describe('examples', () => {
   it.each(actions.map((action) => [action.name, action] as const))('%s is given what it needs, of the right types', (_name, action) => {
     const example = exampleRequest(action);
-    const fields = requestFields(action).filter(({ label, type }) => label !== 'optional ' && type !== 'StringList');
-    expect(Object.keys(example)).toEqual(fields.map(({ name }) => name));
-    for (const { name, type, label } of fields) {
-      const value = example[name];
-      const [first] = label === 'repeated ' ? value as unknown[] : [value];
-      expect([name, typeof first]).toEqual([name, JSON_TYPES[type]]);
-      if (type === 'int64') expect(value).toMatch(/^\d+$/);
+    const fields = requestFields(action);
+    const required = action.args.filter(({ type, name }) => type !== 'opt_string' && fields.some((field) => field.name === name));
+    expect(Object.keys(example)).toEqual(expect.arrayContaining(required.map(({ name }) => name)));
+    for (const [name, value] of Object.entries(example)) {
+      const field = fields.find((one) => one.name === name);
+      const first: unknown = field?.label === 'repeated ' ? (value as readonly string[])[0] ?? '' : value;
+      expect([name, typeof first]).toEqual([name, JSON_TYPES[field?.type ?? '']]);
+      if (field?.type === 'int64') expect(value).toMatch(/^-?\d+$/);
+      if (field?.type === 'bytes') expect(Buffer.from(value as string, 'base64').toString('base64')).toBe(value);
+      expect(first).not.toBe('example');
     }
-    const request = Object.fromEntries(fields.map(({ name, type }) => [name, type === 'int64' ? BigInt(example[name] as string) : type === 'bytes' ? Buffer.from(example[name] as string, 'base64') : example[name]]));
-    expect(() => checkArguments(action, request)).not.toThrow();
+    expect(() => checkArguments(action, decodedExample(action))).not.toThrow();
+  });
+
+  it('do not write to what the guest lives on, or to the image that is an example', () => {
+    const writing = actions.filter(({ mutating, name }) => mutating && !/mount|inspect/.test(name));
+    expect(writing.filter((action) => /"\/dev\/sda1?"/.test(JSON.stringify(exampleRequest(action)))).map(({ name }) => name)).toEqual(['grub_install']);
+    expect(exampleRequest(actionNamed('disk_create'))['filename']).not.toBe('disk.img');
+    expect(exampleRequest(actionNamed('upload'))['remotefilename']).toMatch(/^\/tmp\//);
+  });
+
+  it('copy to somewhere else', () => {
+    for (const action of actions) {
+      const { src, dest } = exampleRequest(action);
+      if (src !== undefined && dest !== undefined) expect([action.name, src]).not.toEqual([action.name, dest]);
+    }
+  });
+
+  it('are to a shell what they are meant to be', () => {
+    const words = wordsOf(entries.map(({ example }) => example));
+    expect(words).toHaveLength(entries.length);
+    for (const [index, { name, service, rpc }] of entries.entries()) {
+      const line = words[index] ?? [];
+      expect(line.at(-1)).toBe(`guestfs.v1.${service}/${rpc}`);
+      const action = actions.find((one) => one.name === name);
+      if (action === undefined) continue;
+      expect(line.slice(0, 3)).toEqual(['-plaintext', '-H', 'guestfs-session: ID']);
+      const data = line[line.indexOf('-d') + 1] ?? '';
+      const request = JSON.stringify(exampleRequest(action));
+      const chunk = isFileIn(action) ? exampleFile(action).toString('base64') : '';
+      expect(data).toBe(isFileIn(action) ? `{"arguments":${request}} {"chunk":"${chunk}"}` : request);
+    }
+  });
+
+  it('can have quotes in them', () => {
+    const data = `{"path":"it's $HOME \\\\ 'here'"}`;
+    expect(wordsOf([grpcurl('FileService/Rm', data, "o'id")])).toEqual([
+      ['-plaintext', '-H', "guestfs-session: o'id", '-d', data, '127.0.0.1:50051', 'guestfs.v1.FileService/Rm'],
+    ]);
   });
 });
 
 describe('needs', () => {
-  it.each(areas.filter(({ service }) => service !== undefined).map((area) => [area.name, area] as const))('state READY, in the page of %s, for each action that talks to the daemon', (_name, area) => {
-    const needs = emitAreaReference(area).split('\n').filter((line) => line.startsWith('- needs: '));
-    expect(needs.map((line) => line.includes('state READY'))).toEqual(area.actions.filter(hasRpc).map(needsDaemon));
+  it('are state READY for each action that talks to the daemon, or asks for its appliance', () => {
+    const said = Object.fromEntries(actions.map(({ name }) => [name, factsOf(name).includes('state READY')]));
+    expect(said).toEqual(Object.fromEntries(actions.map((action) => [action.name, needsDaemon(action) || action.readyOnly === true])));
   });
 });
 
@@ -61,9 +127,157 @@ describe('errors', () => {
     expect(said.filter((one) => one.includes('MiB): '))).toHaveLength(alternatives.length);
   });
 
+  it('are told once', () => {
+    for (const action of actions) {
+      const rows = knownErrors(action).map((row) => JSON.stringify(row));
+      expect([action.name, new Set(rows).size]).toEqual([action.name, rows.length]);
+    }
+  });
+
+  it.each(['exists', 'is_dir', 'is_file', 'is_blockdev', 'is_chardev', 'is_fifo', 'is_socket', 'is_symlink', 'rm_f', 'rm_rf', 'mkdir_p', 'glob_expand'])('of %s are not that something is not there', (name) => {
+    expect(reasonsOf(name)).not.toContain('ENOENT');
+  });
+
+  it.each(['rm', 'rmdir', 'chmod', 'utimens', 'swapoff_file'])('of %s are not an errno for want of space', (name) => {
+    expect(reasonsOf(name)).not.toContain('ENOSPC');
+  });
+
+  it.each<[string, readonly string[]]>([
+    ['add_drive', ['OUTSIDE_IMAGE_ROOTS', 'IMAGE_MISSING', 'IMAGE_UNUSABLE', 'EEXIST', 'NOT_ALLOWED']],
+    ['remove_drive', ['EBUSY', 'ENOENT']],
+    ['launch', ['WRONG_STATE', 'NO_DRIVES', 'IMAGE_LOCKED', 'LAUNCH_TIMEOUT', 'KVM_UNUSABLE', 'OUT_OF_MEMORY']],
+    ['cat', ['ENOENT']],
+    ['write', ['ENOSPC']],
+    ['setfiles', ['ACTION_NOT_IN_DAEMON']],
+    ['copy_in', ['NOT_ALLOWED', 'OUTSIDE_IMAGE_ROOTS']],
+    ['mount_local', ['NOT_OVER_NETWORK']],
+  ])('of %s are also %j', (name, expected) => {
+    expect(reasonsOf(name)).toEqual(expect.arrayContaining([...expected]));
+  });
+
+  it('of an upload have no errno for a full file system', () => {
+    const full = knownErrors(actionNamed('upload')).filter(({ when }) => when === 'the file system is full');
+    expect(full.map(({ reason }) => reason)).toEqual(['DAEMON_ERROR']);
+  });
+
+  it('of an upload do not say that the file has to be there', () => {
+    const absent = knownErrors(actionNamed('upload')).filter(({ when }) => /there is no `remotefilename`/.test(when));
+    expect(absent).toEqual([]);
+  });
+
   it('are all in the document on errors, with their status', () => {
     const rows = [...readFileSync('docs/errors.md', 'utf8').matchAll(/^\| ([A-Z][A-Z0-9_]+) \| ([A-Z_]+) \|/gm)].map(([, reason = '', code = '']) => [reason, code]);
     expect(new Map(rows as [string, string][])).toEqual(new Map(knownReasons.map((reason) => [reason, status[statusOf(reason)]])));
     expect(rows).toHaveLength(knownReasons.length);
+  });
+});
+
+describe('what an action needs', () => {
+  it('is a version of the daemon only if the daemon does it', () => {
+    for (const { name, impl, since } of actions) {
+      expect([name, factsOf(name).includes(`libguestfs ${since} or newer`)]).toEqual([name, impl === 'daemon']);
+      expect([name, factsOf(name).includes(`since ${since}; done by this server, with any daemon`)]).toEqual([name, impl === 'library']);
+    }
+  });
+
+  it.each([['get_pid', 'state READY'], ['wait_ready', 'state READY'], ['launch', 'state CONFIG'], ['mkdir', 'state READY']])('%s: %s', (name, state) => {
+    expect(factsOf(name)).toContain(state);
+  });
+
+  it('is what the operator of the server can allow', () => {
+    const permissions = actions.flatMap(({ permissions: own = [] }) => own.map(({ permission }) => permission));
+    expect([...new Set(permissions)].sort()).toEqual([...ALLOWABLE].sort());
+    for (const action of actions) for (const { permission } of action.permissions ?? []) expect(factsOf(action.name)).toContain(`\`--allow ${permission}\``);
+  });
+
+  it.each([['copy_in', 'localpath'], ['copy_out', 'localdir'], ['add_drive', 'filename'], ['disk_create', 'filename'], ['disk_create', 'backingfile'], ['disk_format', 'filename']])('%s: %s under an image root', (name, field) => {
+    expect(factsOf(name)).toContain('`--image-root`');
+    expect(commentOf(name, field)).toContain('image roots');
+  });
+
+  it('is nothing where the action is refused anyway', () => {
+    for (const action of actions.filter(({ notOverNetwork }) => notOverNetwork !== undefined)) {
+      expect(factsOf(action.name)).not.toContain('needs:');
+      expect(entryOf(action.name).description).toContain(action.notOverNetwork?.instead);
+      expect(entryOf(action.name).errors?.map(({ reason }) => reason)).toEqual(['NOT_OVER_NETWORK']);
+    }
+  });
+});
+
+describe('fields', () => {
+  it.each([['setfiles', 'excludes', '1.61.1'], ['tar_in', 'keepdirlink', '1.59.1'], ['e2fsck', 'forceno', '1.55.13'], ['cryptsetup_open', 'cipher', '1.53.3']])('of %s: %s is since %s', (name, field, since) => {
+    expect(commentOf(name, field)).toContain(`Since libguestfs ${since}`);
+    expect(knownErrors(actionNamed(name)).filter(({ reason, when }) => reason === 'ACTION_NOT_IN_DAEMON' && when.includes(`\`${field}\``) && when.includes(since))).toHaveLength(1);
+  });
+
+  it('that are lists of strings are optional, and have a form in JSON', () => {
+    const page = emitAreaReference(areas.find(({ name }) => name === 'drive') as (typeof areas)[number]);
+    expect(page).toMatch(/\| `server` \| optional StringList \|[^\n]*`\{ "values": \["..."\] \}`/);
+  });
+
+  it('of add_drive are all explained', () => {
+    expect(entryOf('add_drive').fields.filter(({ comment }) => comment === '').map(({ name }) => name)).toEqual([]);
+    expect(entryOf('add_drive').guides).toEqual([{ text: 'more about it', path: 'docs/network-drives.md' }]);
+  });
+});
+
+describe('guides', () => {
+  it('are there', () => {
+    for (const { guides } of entries) for (const { path } of guides) expect([path, existsSync(path)]).toEqual([path, true]);
+  });
+});
+
+describe('lists of actions', () => {
+  const index = emitReferenceIndex(areas);
+  const lineOf = (name: string): string => index.split('\n').find((line) => line.startsWith(`| \`${name}\` |`)) ?? '';
+
+  it('have the RPCs that are no actions', () => {
+    expect(lineOf('Inspect')).toContain('(inspection.md#inspect)');
+  });
+
+  it('tell which are deprecated', () => {
+    for (const { name, deprecated } of actions) expect([name, lineOf(name).endsWith(' (deprecated) |')]).toEqual([name, deprecated === true]);
+  });
+
+  it('recommend nothing that there is not', () => {
+    expect(entries.filter(({ deprecated = '' }) => deprecated.includes('internal_')).map(({ name }) => name)).toEqual([]);
+    for (const name of ['get_direct', 'set_direct']) expect(entryOf(name).description).toContain('EventService/Subscribe');
+  });
+});
+
+describe('descriptions', () => {
+  const textOf = (name: string): string => `${entryOf(name).summary}. ${entryOf(name).description}`;
+
+  it.each(['set_direct', 'get_direct', 'set_pgroup', 'get_pgroup', 'set_recovery_proc', 'get_recovery_proc'])('say that %s has no effect', (name) => {
+    expect(textOf(name)).toMatch(/no effect|without effect/);
+  });
+
+  it('tell the number of drives that the session has', () => {
+    expect(textOf('max_disks')).toContain(`Always ${MAX_DRIVES}`);
+  });
+
+  it('tell the version that is answered before launch', async () => {
+    const { version } = await versionActions.version({ session: {} } as unknown as LibraryContext, {});
+    expect(textOf('version')).toContain(`before launch ${version?.major}.${version?.minor}.${version?.release}`);
+  });
+
+  it.each<[string, RegExp, RegExp]>([
+    ['feature_available', /is an error in both/, /missing or unknown/],
+    ['launch', /can be launched again/, /launched once/],
+    ['kill_subprocess', /cut off at once/, /^.*shutdown`, which does the same/],
+    ['set_backend', /Only `direct`/, /Typical values/],
+    ['set_backend_settings', /force_tcg/, /depends on the backend/],
+    ['get_hv', /or else the default/, /the call then fails/],
+    ['get_sockdir', /the same that get_tmpdir returns/, /kept short/],
+    ['set_identifier', /trace messages are without it/, /appears in trace/],
+    ['get_identifier', /set_identifier/, /marks the session's trace messages/],
+    ['set_program', /changes nothing/, /for information only/],
+    ['dd', /room for all of the source/, /at least as large as/],
+    ['disk_create', /`off` \(default\), `sparse`/, /^$/],
+    ['scrub_freespace', /existing directory/, /the call itself creates/],
+    ['grub_install', /BIOS boot partition/, /legacy/],
+  ])('of %s are true here', (name, right, wrong) => {
+    expect(textOf(name)).toMatch(right);
+    expect(textOf(name)).not.toMatch(wrong);
   });
 });

@@ -1,5 +1,6 @@
 /** What a turn can do with the daemon, and what a daemon of another version does not have. */
 import { describe, expect, it } from '@jest/globals';
+import { setfiles } from '../../../gen/calls/attribute.js';
 import { initrdCat } from '../../../gen/calls/boot.js';
 import { command, commandOut } from '../../../gen/calls/command.js';
 import { preadDevice } from '../../../gen/calls/device.js';
@@ -38,6 +39,7 @@ const isDirRequest = { path: '/', followsymlinks: undefined };
 const e2fsckRequest = { device: '/dev/sda1', correct: undefined, forceall: undefined, forceno: undefined };
 const tarInRequest = { directory: '/', compress: undefined, xattrs: undefined, selinux: undefined, acls: undefined, keepdirlink: undefined, progress_hint: undefined };
 const cryptRequest = { device: '/dev/sda1', key: 'k', mapname: 'm', readonly: undefined, crypttype: undefined, cipher: undefined };
+const setfilesRequest = { specfile: '/contexts', paths: ['/etc'], force: undefined, excludes: undefined };
 
 /** It is refused for its version, without a byte to the daemon. */
 async function expectTooOld(both: Turn, answer: Promise<unknown>, since: string, message: string): Promise<void> {
@@ -125,6 +127,8 @@ describe('a daemon that is too old', () => {
     await expectTooOld(two, two.turn.upload(tarIn, { ...tarInRequest, keepdirlink: true }, pieces()), '1.59.1', 'tar_in with keepdirlink');
     const three = await turnOn('1.48.6');
     await expectTooOld(three, three.turn.call(cryptsetupOpen, { ...cryptRequest, cipher: '' }), '1.53.3', 'cryptsetup_open with cipher');
+    const four = await turnOn('1.60.1');
+    await expectTooOld(four, four.turn.call(setfiles, { ...setfilesRequest, excludes: { values: ['/srv'] } }), '1.61.1', 'setfiles with excludes');
   });
 
   it('is sent the action without that argument as it knows it', async () => {
@@ -135,6 +139,14 @@ describe('a daemon that is too old', () => {
     expect(call.body).toHaveLength(4 + 12 + 2 * 4);
     await daemon.reply(call);
     await answer;
+
+    const other = await turnOn('1.57.1');
+    const relabelled = other.turn.call(setfiles, { ...setfilesRequest, force: true });
+    const second = await other.daemon.nextCall();
+    expect(second.optionalArguments).toBe(1n);
+    expect(second.body).toHaveLength((4 + 12) + (4 + 4 + 4) + 4);
+    await other.daemon.reply(second);
+    await relabelled;
   });
 
   it('is sent the older form of an action', async () => {

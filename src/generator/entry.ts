@@ -1,0 +1,140 @@
+/** What the reference tells of an RPC, before it is laid out. In texts, backquotes are around code. */
+import type { AreaDef } from '../actions/areas.js';
+import { allActions } from '../actions/areas.js';
+import type { CompositeRpcDef } from '../actions/compositeRpcs.js';
+import { hasRpc, isFileIn, isFileOut, isStreamedAnswer, needsDaemon } from '../actions/shape.js';
+import type { ActionDef } from '../actions/types.js';
+import { pascalCase } from '../actions/names.js';
+import { exampleCommand, grpcurl } from './exampleCommand.js';
+import type { KnownError } from './errorFacts.js';
+import { knownErrors } from './knownErrors.js';
+import { fullDescription, requestFields, responseFields, type ProtoField } from './shape.js';
+
+/** A file that tells more. */
+export interface Guide {
+  readonly text: string;
+  /** From the root of the project. */
+  readonly path: string;
+}
+
+/** All that is told of one RPC. */
+export interface Entry {
+  /** libguestfs's name of the action, or the RPC's if it is none. */
+  readonly name: string;
+  readonly service: string;
+  readonly rpc: string;
+  /** Set if it is superseded: that it is, and by what. */
+  readonly deprecated?: string;
+  /** One sentence, without a full stop. */
+  readonly summary: string;
+  readonly description: string;
+  /** What goes in and comes out, in one line. */
+  readonly signature: string;
+  readonly facts: readonly string[];
+  readonly guides: readonly Guide[];
+  readonly fields: readonly ProtoField[];
+  /** Besides those of any call; not told of what is no action, whose guide has them. */
+  readonly errors?: readonly KnownError[];
+  /** Commands for a shell. */
+  readonly example: string;
+}
+
+const rpcNames = new Map(allActions.filter(hasRpc).map(({ name }) => [name, pascalCase(name)]));
+
+function deprecation({ deprecated, replacedBy = '' }: ActionDef): string | undefined {
+  if (!deprecated) return undefined;
+  // libguestfs recommends one action that only a library can have.
+  return rpcNames.has(replacedBy) ? `Deprecated; use \`${replacedBy}\`.` : 'Deprecated.';
+}
+
+function hostPaths(action: ActionDef): string | undefined {
+  const names = [...action.args, ...action.optargs].filter(({ onServer }) => onServer).map(({ name }) => `\`${name}\``);
+  return names.length === 0 ? undefined : `${names.join(' and ')} under an \`--image-root\``;
+}
+
+/** What has to be so before the action can succeed, the most general first. */
+function needs(action: ActionDef): readonly string[] {
+  const state = action.configOnly ? 'state CONFIG' : needsDaemon(action) || action.readyOnly ? 'state READY' : undefined;
+  return [
+    state,
+    action.optionalGroup && `optional group \`${action.optionalGroup}\``,
+    action.impl === 'daemon' ? `libguestfs ${action.since} or newer` : undefined,
+    ...(action.permissions ?? []).map(({ permission, purpose }) => `\`--allow ${permission}\`${purpose === undefined ? '' : ` (${purpose})`}`),
+    hostPaths(action),
+  ].filter((one): one is string => Boolean(one));
+}
+
+function traits(action: ActionDef): readonly string[] {
+  return [
+    isFileIn(action) ? 'client-streaming: the client sends the file' : '',
+    isFileOut(action) ? 'server-streaming: the server sends the file' : '',
+    isStreamedAnswer(action) ? 'server-streaming: the answer comes in batches' : '',
+    action.progress ? 'reports progress' : '',
+    action.cancellable ? 'can be cancelled' : '',
+    action.mutating ? '' : 'changes nothing',
+  ].filter(Boolean);
+}
+
+function answerOf(action: ActionDef): string {
+  if (isFileOut(action)) return 'the file, in chunks';
+  return responseFields(action).map(({ name, label, type }) => `\`${name}\` (${label}${type})`).join('') || 'nothing';
+}
+
+function factsOf(action: ActionDef): readonly string[] {
+  const origin = action.impl === 'daemon' ? `procedure ${action.procedure}` : `since ${action.since}; done by this server, with any daemon`;
+  const needed = action.notOverNetwork ? [] : needs(action);
+  return [
+    `libguestfs: \`${action.name}\`, ${origin}`,
+    ...(needed.length === 0 ? [] : [`needs: ${needed.join(', ')}`]),
+    ...(traits(action).length === 0 ? [] : [traits(action).join('; ')]),
+    `answers: ${answerOf(action)}`,
+  ];
+}
+
+/** What an optional field is called; of messages, all are optional. */
+export function typeOf({ label, type }: Pick<ProtoField, 'label' | 'type'>): string {
+  return type === 'StringList' ? `optional ${type}` : `${label}${type}`;
+}
+
+function signatureOf(action: ActionDef): string {
+  const fields = requestFields(action).map((field) => `${typeOf(field)} ${field.name}`).join(', ');
+  const answer = responseFields(action).map((field) => `${typeOf(field)} ${field.name}`).join('');
+  const sent = isFileIn(action) ? ' + file' : '';
+  const received = isFileOut(action) ? 'file' : answer;
+  return `(${fields})${sent}${received === '' ? '' : ` → ${received}`}`;
+}
+
+function actionEntry(service: string, action: ActionDef): Entry {
+  const deprecated = deprecation(action);
+  const guide = action.guide;
+  return {
+    name: action.name,
+    service,
+    rpc: pascalCase(action.name),
+    ...(deprecated === undefined ? {} : { deprecated }),
+    summary: action.summary,
+    description: fullDescription(action),
+    signature: signatureOf(action),
+    facts: factsOf(action),
+    guides: guide === undefined ? [] : [{ text: 'more about it', path: `docs/${guide}` }],
+    fields: requestFields(action),
+    errors: knownErrors(action),
+    example: exampleCommand(service, action),
+  };
+}
+
+function compositeEntry(service: string, { name, messages, summary, description, guide, example }: CompositeRpcDef): Entry {
+  return {
+    name, service, rpc: name, summary, description,
+    signature: `(${name}Request) → stream ${name}Response`,
+    facts: ['no action of libguestfs', 'server-streaming: the answer comes in parts; changes nothing'],
+    guides: [{ text: 'how to use it', path: `docs/${guide}` }, { text: 'its messages', path: `proto/guestfs/v1/${messages}.proto` }],
+    fields: [],
+    example: grpcurl(`${service}/${name}`, example),
+  };
+}
+
+/** The entries of an area that has a service, those that are no actions first. */
+export function entriesOf({ service = '', compositeRpcs = [], actions }: AreaDef): readonly Entry[] {
+  return [...compositeRpcs.map((rpc) => compositeEntry(service, rpc)), ...actions.filter(hasRpc).map((action) => actionEntry(service, action))];
+}

@@ -304,7 +304,7 @@ export interface DriveLibraryActions {
   add_drive_scratch: (context: LibraryContext, request: AddDriveScratchRequest) => Promise<AddDriveScratchResponse>;
   /** Adds a writable drive, naming a drive interface. */
   add_drive_with_if: (context: LibraryContext, request: AddDriveWithIfRequest) => Promise<AddDriveWithIfResponse>;
-  /** Adds every disk of a libvirt domain object. */
+  /** Adds every disk of a libvirt domain, given by its name or its UUID. */
   add_libvirt_dom: (context: LibraryContext, request: AddLibvirtDomRequest) => Promise<AddLibvirtDomResponse>;
   /** Creates a blank disk image on the server host. */
   disk_create: (context: LibraryContext, request: DiskCreateRequest) => Promise<DiskCreateResponse>;

@@ -114,7 +114,7 @@ async function main() {
         name: 'integration',
         // One after the other: each machine wants more than one core.
         paths: INTEGRATION_TESTS, only: pattern, flags: ['--runInBand', `--testTimeout=${String(INTEGRATION_TEST_TIMEOUT_MS)}`],
-        env: sandbox.env, limitMs: 35 * MINUTE_MS,
+        env: sandbox.env, limitMs: 50 * MINUTE_MS,
       }));
     }
     if (wanted('differential')) {

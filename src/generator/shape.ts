@@ -49,7 +49,7 @@ function argumentField(argument: ArgumentDef, number: number): ProtoField {
     case 'bool': return field('bool');
     case 'int': return field('int32');
     case 'int64': return field('int64');
-    case 'pointer': return { ...field('string'), comment: 'Name of the libvirt domain.' };
+    case 'pointer': return { ...field('string'), comment: 'Name or UUID of the libvirt domain.' };
   }
 }
 

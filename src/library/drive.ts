@@ -3,11 +3,9 @@ import type { DriveLibraryActions } from '../../gen/libraryActions.js';
 import { driveFromRequest, scratchDriveFromRequest, type AddDriveOptions } from '../images/addDriveRequest.js';
 import { createDisk } from '../images/createDisk.js';
 import { diskFormat, diskHasBackingFile, diskVirtualSize, type DiskQueryContext } from '../images/diskQueries.js';
-import { requireAllowed } from '../security/policy.js';
 import { MAX_DRIVES } from '../session/session.js';
 import type { LibraryContext } from './context.js';
 import { addDomain } from './domain/addDomain.js';
-import { notOverNetwork } from './notOverNetwork.js';
 
 async function add({ session, policy, action, signal }: LibraryContext, filename: string, options: AddDriveOptions): Promise<Record<never, never>> {
   await session.attachDrive(await driveFromRequest(filename, options, policy.imageRoots, policy.allowed.has('remote-drives')), action.name, signal);
@@ -30,10 +28,8 @@ export const driveActions: DriveLibraryActions = {
     return {};
   },
   add_domain: async (context, request) => ({ nrdisks: await addDomain(context, request) }),
-  add_libvirt_dom: async ({ action, policy }) => {
-    requireAllowed(policy, 'host-actions', action.name);
-    throw notOverNetwork(action.name, 'it takes a pointer into the memory of a client of libvirt', 'name the domain to AddDomain, or add each of its disks with AddDrive');
-  },
+  // What a client of the library points at is here named, by either of its names.
+  add_libvirt_dom: async (context, request) => ({ nrdisks: await addDomain(context, { ...request, libvirturi: undefined, allowuuid: true }) }),
   remove_drive: async ({ action, session, signal }, { label }) => {
     await session.removeDrive(label, action.name, signal);
     return {};

@@ -178,3 +178,21 @@ describeWithAppliance('a domain whose disk needs a secret', () => {
     expect(readFileSync(commands, 'utf8').slice(before.length)).not.toContain('secret');
   });
 });
+
+describeWithAppliance('a domain of the usual libvirt', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'usual-libvirt-'));
+  const node = join(directory, 'node.xml');
+  const scene = serverForTests({ flags: ['--allow', 'host-actions', '--debug-service'], env: { LIBVIRT_DEFAULT_URI: `test://${node}` } });
+  afterAll(() => rmSync(directory, { recursive: true }));
+
+  it('gives its disks to add_libvirt_dom, by its name or its UUID', async () => {
+    const image = emptyImage(join(scene.server.images, 'disk.img'), 8);
+    writeFileSync(node, `<node>${describeDomain({ name: 'usual', uuid: UUID, disks: `<disk type="file" device="disk"><driver name="qemu" type="raw"/><source file="${image}"/><target dev="vda"/></disk>` })}</node>`);
+    for (const dom of ['usual', UUID]) {
+      const one = new SessionClient(scene.client, (await scene.client.createSession()).id);
+      expect(await one.call('add_libvirt_dom', { dom, readonly: true })).toBe(1);
+      expect(await one.call('debug_drives')).toEqual([expect.stringContaining('disk.img readonly format=raw')]);
+      await scene.client.deleteSession(one.id);
+    }
+  });
+});

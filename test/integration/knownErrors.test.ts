@@ -69,7 +69,7 @@ describeWithAppliance('a server that allows nothing', () => {
     const config = new SessionClient(scene.client, (await scene.client.createSession()).id);
     const ready = await launchSession(scene.client, [scratchDrive(MEBIBYTE)]);
     const wrong: unknown[] = [];
-    for (const action of served.filter(({ impl, name }) => impl === 'library' && !['launch', 'shutdown', 'kill_subprocess', 'add_libvirt_dom'].includes(name))) {
+    for (const action of served.filter(({ impl, name }) => impl === 'library' && !['launch', 'shutdown', 'kill_subprocess'].includes(name))) {
       const found = await outcomeOf(callWith(needsDaemon(action) ? ready : config, action, decodedExample(action)));
       const always = action.permissions?.some(({ purpose }) => purpose === undefined) ?? false;
       // The network is turned on by the example.

@@ -16,7 +16,6 @@ describe('what does not work over a network', () => {
     ['mount_local_run', {}, ['TarOut', 'TarIn']],
     ['umount_local', {}, ['TarOut', 'TarIn']],
     ['c_pointer', {}, ['name the session by its ID']],
-    ['add_libvirt_dom', { dom: 'a domain' }, ['AddDomain', 'AddDrive']],
   ])('is UNIMPLEMENTED, with the alternative: %s', async (action, request, instead) => {
     const failure = await session.failure(action, request);
     expect(failure).toMatchObject({ code: status.UNIMPLEMENTED, info: { domain: 'guestfs', reason: 'NOT_OVER_NETWORK', metadata: { action } } });

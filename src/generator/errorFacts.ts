@@ -87,6 +87,7 @@ const LOCKED = row('FAILED_PRECONDITION', 'IMAGE_LOCKED', 'another qemu uses the
 const TOO_MANY_DRIVES = row('RESOURCE_EXHAUSTED', 'ENOSPC', 'the session has 255 drives');
 const LABEL_TAKEN = row('ALREADY_EXISTS', 'EEXIST', 'another drive of the session has the label');
 const ADDED = [MISSING, UNUSABLE, TOO_MANY_DRIVES];
+const NO_DIRECTORY = row('NOT_FOUND', 'ENOENT', 'there is no such directory on the server');
 const UNKNOWN_BACKEND = badArgument('`backend` is not `direct` or `appliance`');
 const UNKNOWN_GROUP = badArgument('no version of libguestfs has such a group');
 
@@ -111,11 +112,11 @@ export const BY_ACTION: Readonly<Record<string, readonly KnownError[]>> = {
   parse_environment_list: [badArgument('a variable has a value that it cannot have')],
   set_attach_method: [UNKNOWN_BACKEND],
   set_backend: [UNKNOWN_BACKEND],
-  set_cachedir: [badArgument('there is no such directory on the server')],
+  set_cachedir: [NO_DIRECTORY, badArgument('it is no directory')],
   set_identifier: [badArgument('it has other characters than those allowed')],
   set_memsize: [badArgument('it is less than 256')],
   set_smp: [badArgument('it is not 1 to 255')],
-  set_tmpdir: [badArgument('there is no such directory on the server')],
+  set_tmpdir: [NO_DIRECTORY, badArgument('it is no directory')],
 
   // Drives
   add_cdrom: ADDED,

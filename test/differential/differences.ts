@@ -21,7 +21,7 @@ const TEXTS: readonly { readonly reason: string; readonly pattern: RegExp; reado
   { reason: 'so are those of LVM', pattern: /\b[0-9A-Za-z]{6}(-[0-9A-Za-z]{4}){5}-[0-9A-Za-z]{6}\b/g, replacement: '<LVM UUID>' },
   { reason: 'which it writes without dashes, too; checksums have no such letters', pattern: /\b(?=[0-9a-f]*[A-Zg-z])[0-9A-Za-z]{32}\b/g, replacement: '<LVM UUID>' },
   { reason: 'the kind of bus and the name, which have had no effect for long, are told by libraries only', pattern: / (iface|name)=\w+/g, replacement: '' },
-  { reason: 'empty drives are files in a random directory of the library', pattern: /^<images>\/libguestfs\w+\/\w+\.img|^\(scratch, \d+ bytes\)/g, replacement: '<scratch>' },
+  { reason: 'empty drives are files in a random directory of the library', pattern: /^\S*\/libguestfs\S+\/\w+\.img|^\(scratch, \d+ bytes\)/g, replacement: '<scratch>' },
   { reason: 'the daemon\'s temporary files and directories have random names', pattern: /(\/tmp\/\w*\.?)\w{6}\b/g, replacement: '$1<random>' },
   { reason: 'so have those that mktemp makes, or cannot make', pattern: /(?<=\/)\w{6}-x(?=: )/g, replacement: '<random>' },
   { reason: 'processes are numbered as they come', pattern: /\bpid \d+/gi, replacement: 'pid <number>' },
@@ -128,7 +128,7 @@ const WORDLESS = /, and the daemon does not say why; GetLog may show more$/;
 const IMAGE_REASONS: Readonly<Record<string, readonly string[]>> = { IMAGE_MISSING: ['ENOENT', 'DAEMON_ERROR'], IMAGE_UNUSABLE: ['DAEMON_ERROR', 'EISDIR', 'ENOENT'], OUTSIDE_IMAGE_ROOTS: ['DAEMON_ERROR', 'ENOENT'] };
 
 /** Protocols whose arguments the library does not check all of. */
-const LATER = /^(https?|ftps?|tftp|rbd|iscsi|ssh|sheepdog)$/;
+const LATER = /^(https?|ftps?|tftp|rbd|iscsi|ssh|sheepdog|nbd|gluster)$/;
 
 /** Actions whose errors come from the host's system calls: each side has words of its own for them. */
 const HOST_ERRORS: ReadonlySet<string> = new Set(['set_tmpdir', 'set_cachedir', 'parse_environment_list']);
@@ -138,7 +138,7 @@ const REFUSED_EARLIER: readonly { readonly why: string; readonly refuses: (call:
   { why: 'it does not fit into one message', refuses: (_call, errno) => errno === 'MESSAGE_TOO_LARGE' },
   { why: 'a directory is no disk image', refuses: ({ name }, errno) => name.startsWith('add_') && errno === 'IMAGE_UNUSABLE' },
   { why: 'a file is no directory', refuses: ({ name }, errno) => /^set_(tmp|cache)dir$/.test(name) && errno === 'BAD_ARGUMENT' },
-  { why: 'qemu would refuse it at launch: a web server\'s file that is to be written, a user without a name, an image of Ceph without a pool', refuses: (call, errno) => call.name === 'add_drive' && errno === 'BAD_ARGUMENT' && LATER.test(String(call.args['protocol'])) },
+  { why: 'qemu would refuse it at launch: a web server\'s file that is to be written, a user without a name, a port that is no number, an image of Ceph without a pool', refuses: (call, errno) => call.name === 'add_drive' && errno === 'BAD_ARGUMENT' && LATER.test(String(call.args['protocol'])) },
   { why: 'sockets of the host are under image roots, or not for clients', refuses: ({ name }, errno) => name === 'add_drive' && errno === 'OUTSIDE_IMAGE_ROOTS' },
 ];
 

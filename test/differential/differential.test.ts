@@ -74,7 +74,7 @@ describeWhen('this service and the C library', appliance === undefined ? `there 
         return { directory, images: images(directory), launch };
       };
       const service = (): Promise<ServicePeer> => ServicePeer.open(scene.client, options(launch ? 'ours' : 'ours-new'));
-      const library = (): Promise<LibraryPeer> => LibraryPeer.open({ LIBGUESTFS_PATH: appliance ?? '', LIBGUESTFS_CACHEDIR: scene.server.temporary }, options(launch ? 'theirs' : 'theirs-new'), end.signal);
+      const library = (): Promise<LibraryPeer> => LibraryPeer.open({ LIBGUESTFS_PATH: appliance ?? '', LIBGUESTFS_CACHEDIR: scene.server.images }, options(launch ? 'theirs' : 'theirs-new'), end.signal);
       if (!launch) return [await service(), await library()];
       const drives = Object.keys(SIZE_MIB).length;
       return [await openInOrder(service, drives), await openInOrder(library, drives)];

@@ -136,10 +136,17 @@ describeWhen('settings', whyNot, () => {
     [['LIBGUESTFS_MEMSIZE=10'], 'too small value for memsize'],
     [['LIBGUESTFS_DEBUG=perhaps'], 'LIBGUESTFS_DEBUG=perhaps: non-boolean value'],
     [['LIBGUESTFS_BACKEND=libvirt'], 'invalid backend: libvirt'],
-    [['LIBGUESTFS_TMPDIR=/no/such/directory'], 'ENOENT'],
+    [['LIBGUESTFS_TMPDIR=/etc/passwd'], 'is not a directory'],
   ])('that make no sense are refused: %j', async (environment, why) => {
     const session = await newSession(scene);
     expect(await session.failure('parse_environment_list', { environment })).toMatchObject({ code: status.INVALID_ARGUMENT, details: expect.stringContaining(why), info: { reason: 'BAD_ARGUMENT' } });
+    await scene.client.deleteSession(session.id);
+  });
+
+  it('of a directory that is not there fail with its errno', async () => {
+    const session = await newSession(scene);
+    const environment = ['LIBGUESTFS_TMPDIR=/no/such/directory'];
+    expect(await session.failure('parse_environment_list', { environment })).toMatchObject({ code: status.NOT_FOUND, info: { reason: 'ENOENT' } });
     await scene.client.deleteSession(session.id);
   });
 

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { describeWithAppliance } from '../support/appliance.js';
+import { describeWhen, describeWithAppliance } from '../support/appliance.js';
 import { emptyImage, run } from '../support/diskImages.js';
 import { launchSession, serverForTests } from '../support/scene.js';
 import { failureOf, imageDrive, SessionClient } from '../support/testClient.js';
@@ -22,7 +22,7 @@ function loopDevice(images: string): { readonly device: string; readonly name: s
 }
 
 // A loop device needs root, as it does for those who have real ones.
-(process.geteuid?.() === 0 ? describe : describe.skip)('block devices of the host', () => {
+describeWhen('block devices of the host', process.geteuid?.() === 0 ? undefined : 'it takes root', () => {
   describe('where they are not allowed', () => {
     const scene = serverForTests();
     let loop: ReturnType<typeof loopDevice>;

@@ -132,6 +132,7 @@ async function main() {
 await main();
 const total = done.reduce((sum, { tally }) => add(sum, tally), nothing);
 console.log('');
+for (const failure of total.failures ?? []) console.log(`FAILED ${failure}`);
 for (const { name, tally, ms } of done) console.log(`${name.padEnd(22)}${duration(ms).padStart(12)}   ${tallyLine(tally)}`);
 console.log(`total ${sinceStart()}`);
 console.log(tallyLine(total));

@@ -1,6 +1,8 @@
 /** Runs compiled tests with Jest. */
 import { readFileSync, rmSync } from 'node:fs';
-import { inProject } from '../support/project.mjs';
+import { relative } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
+import { inProject, root } from '../support/project.mjs';
 import { start } from '../support/run.mjs';
 import { say } from '../support/say.mjs';
 import { add, nothing, oneFailed } from './tally.mjs';
@@ -39,12 +41,44 @@ export async function runJest({ name, paths, not, only, flags = [], env, limitMs
   return counted.failed === 0 && ended !== 0 ? add(counted, oneFailed) : counted;
 }
 
+/** Of what a failed test says, so many lines are said again. */
+const FAILURE_LINES = 12;
+
+/**
+ * What of Jest's results is read.
+ * @typedef {object} JestResults
+ * @property {number} [numPassedTests]
+ * @property {number} [numFailedTests]
+ * @property {number} [numPendingTests]
+ * @property {number} [numTodoTests]
+ * @property {number} [numRuntimeErrorTestSuites]
+ * @property {{ name: string, message: string, status: string, assertionResults: { fullName: string, status: string, failureMessages: string[] }[] }[]} [testResults]
+ */
+
+/**
+ * @param {string} title
+ * @param {string} text
+ */
+function failureText(title, text) {
+  const lines = stripVTControlCharacters(text).split('\n').filter((line) => line.trim() !== '');
+  return [title, ...lines.slice(0, FAILURE_LINES).map((line) => `    ${line}`)].join('\n');
+}
+
+/** @param {JestResults} results */
+function failuresOf({ testResults = [] }) {
+  return testResults.flatMap(({ name, message, status, assertionResults }) => {
+    const file = relative(root, name);
+    const tests = assertionResults.filter((test) => test.status === 'failed').map((test) => failureText(`${file}: ${test.fullName}`, test.failureMessages.join('\n')));
+    return tests.length === 0 && status === 'failed' ? [failureText(file, message)] : tests;
+  });
+}
+
 /**
  * @param {string} file
  * @returns {import('./tally.mjs').Tally}
  */
 function readResults(file) {
-  /** @type {Record<string, number>} */
+  /** @type {JestResults} */
   let results;
   try {
     results = JSON.parse(readFileSync(file, 'utf8'));
@@ -53,5 +87,5 @@ function readResults(file) {
   }
   const { numPassedTests = 0, numFailedTests = 0, numPendingTests = 0, numTodoTests = 0, numRuntimeErrorTestSuites = 0 } = results;
   // A file that cannot be loaded has no tests to count.
-  return { passed: numPassedTests, failed: numFailedTests + numRuntimeErrorTestSuites, skipped: numPendingTests + numTodoTests };
+  return { passed: numPassedTests, failed: numFailedTests + numRuntimeErrorTestSuites, skipped: numPendingTests + numTodoTests, failures: failuresOf(results) };
 }

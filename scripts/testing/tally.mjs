@@ -1,6 +1,9 @@
 /** Counts of tests. */
 
-/** @typedef {{ passed: number, failed: number, skipped: number }} Tally */
+/**
+ * Counts, and what is to be said again at the end of all: a test that failed, and how.
+ * @typedef {{ passed: number, failed: number, skipped: number, failures?: readonly string[] }} Tally
+ */
 
 /** @type {Tally} */
 export const nothing = { passed: 0, failed: 0, skipped: 0 };
@@ -17,7 +20,7 @@ export const oneSkipped = { passed: 0, failed: 0, skipped: 1 };
  * @returns {Tally}
  */
 export function add(one, other) {
-  return { passed: one.passed + other.passed, failed: one.failed + other.failed, skipped: one.skipped + other.skipped };
+  return { passed: one.passed + other.passed, failed: one.failed + other.failed, skipped: one.skipped + other.skipped, failures: [...(one.failures ?? []), ...(other.failures ?? [])] };
 }
 
 /** @param {Tally} tally */

@@ -40,6 +40,14 @@ export function isFileOut(action: ActionDef): boolean {
   return action.args.some((argument) => argument.type === 'string' && argument.kind === 'fileout');
 }
 
+/**
+ * True for an action whose request may be larger than a message of the daemon's, and of most
+ * others': the library's side passes its contents on in pieces.
+ */
+export function takesAnySize(action: ActionDef): boolean {
+  return action.impl === 'library' && action.args.some(({ type }) => type === 'buffer');
+}
+
 /** True for an action that is an RPC. */
 export function hasRpc(action: ActionDef): boolean {
   return action.visibility !== 'internal';

@@ -2,11 +2,13 @@
 import { mkdir, realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { defaultApplianceDirectory } from '../../appliance-builder/location.js';
+import { DEFAULT_REQUEST_MEMORY_MB } from '../actions/largeMessages.js';
 import { isTrue } from '../common/booleans.js';
 import { LOG_LEVELS, type LogLevel } from '../common/logger.js';
 import { messageOf } from '../common/errors.js';
 import { ALLOWABLE, type Allowable, type ServerPolicy } from '../security/policy.js';
 import { splitAddress } from '../server/address.js';
+import { REQUEST_LIMIT } from '../server/requestLimit.js';
 import { MAX_SMP, MIN_MEMSIZE_MB } from '../server/sessionFactory.js';
 import { acceleratorOf } from '../session/backendSettings.js';
 import type { SessionSettings } from '../session/settings.js';
@@ -18,6 +20,11 @@ const DEFAULT_MAX_SESSIONS = 64;
 /** More is a mistake. */
 const MAX_POOL = 1000;
 const DEFAULT_IDLE_TIMEOUT_S = 3600;
+const MEBIBYTE = 1024 * 1024;
+/** What every request may be. */
+const MIN_REQUEST_MEMORY_MB = REQUEST_LIMIT / MEBIBYTE;
+/** The largest message that protobuf has is of 2 GiB. */
+const MAX_REQUEST_MEMORY_MB = 2047;
 const DEFAULT_LAUNCH_TIMEOUT_MS = 180_000;
 const SECOND_MS = 1000;
 
@@ -31,6 +38,8 @@ export interface ServerConfig {
   /** Clones that wait for sessions. */
   readonly pool: number;
   readonly maxSessions: number;
+  /** For large requests, bytes. */
+  readonly requestMemory: number;
   readonly idleTimeoutMs: number | undefined;
   readonly debugService: boolean;
   readonly logLevel: LogLevel;
@@ -167,6 +176,7 @@ export async function readConfig(flags: FlagValues, environment: NodeJS.ProcessE
     launch: oneOf('--launch', text(flags, 'launch') ?? 'template', ['template', 'cold']),
     pool: pool(flags),
     maxSessions: integer('--max-sessions', text(flags, 'max-sessions'), DEFAULT_MAX_SESSIONS, 1),
+    requestMemory: integer('--request-memory', text(flags, 'request-memory'), DEFAULT_REQUEST_MEMORY_MB, MIN_REQUEST_MEMORY_MB, MAX_REQUEST_MEMORY_MB) * MEBIBYTE,
     idleTimeoutMs: idleSeconds === 0 ? undefined : idleSeconds * SECOND_MS,
     debugService: flags['debug-service'] === true,
     logLevel: oneOf('--log-level', text(flags, 'log-level') ?? 'info', LOG_LEVELS),

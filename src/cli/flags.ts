@@ -1,5 +1,6 @@
 /** The server's flags: each is also an environment variable GUESTFS_GRPC_<FLAG>. */
 import { parseArgs } from 'node:util';
+import { DEFAULT_REQUEST_MEMORY_MB } from '../actions/largeMessages.js';
 
 /** A flag; the help and the parsing both follow from this. */
 export interface FlagDef {
@@ -21,6 +22,7 @@ export const FLAGS: readonly FlagDef[] = [
   { name: 'memsize', value: 'MB', help: 'memory of an appliance, MiB (default 1280)' },
   { name: 'smp', value: 'N', help: 'virtual CPUs of an appliance (default 1)' },
   { name: 'max-sessions', value: 'N', help: 'most sessions at a time (default 64)' },
+  { name: 'request-memory', value: 'MB', help: `memory for all large requests together, MiB: the largest file that write takes (default ${DEFAULT_REQUEST_MEMORY_MB})` },
   { name: 'idle-timeout', value: 'SECONDS', help: 'end sessions not used for so long; 0: never (default 3600)' },
   { name: 'tls-cert', value: 'FILE', help: 'certificate chain, PEM; with --tls-key' },
   { name: 'tls-key', value: 'FILE', help: 'private key, PEM' },

@@ -90,7 +90,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
 
   const server = await serve({
     listen: config.listen, credentials: await credentials(config.tls), registry, factory, policy: config.policy,
-    probe: groundwork.imageProbe, debugService: config.debugService, logger,
+    probe: groundwork.imageProbe, debugService: config.debugService, requestMemory: config.requestMemory, logger,
   });
   const metrics = config.metricsListen === undefined ? undefined : await serveMetrics(config.metricsListen, { registry, waitingClones: () => templates?.waiting });
   if (metrics !== undefined) {

@@ -22,7 +22,7 @@ export function answerTooLarge(action: string, limit: number): GuestfsError {
  * @param limit bytes
  * @param size bytes; undefined: it is not known, but more than that
  */
-export function requestTooLarge(action: string, taker: 'daemon' | 'server', limit: number, size: number | undefined): GuestfsError {
+export function requestTooLarge(action: string, taker: 'daemon' | 'server' | 'decompression', limit: number, size: number | undefined): GuestfsError {
   const text = `${action}: the arguments make a message of ${size ?? `more than ${limit}`} bytes; the ${taker} takes at most ${limit} bytes`;
   return tooLarge(text, insteadOfLargeRequest(action), { limit: String(limit), ...(size === undefined ? {} : { size: String(size) }) });
 }

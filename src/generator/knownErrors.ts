@@ -3,8 +3,8 @@
  * is known of its arguments and its answer, and from what was found out of single actions.
  * test/integration/knownErrors.test.ts has each of them happen.
  */
-import { insteadOfLargeAnswer, insteadOfLargeRequest } from '../actions/largeMessages.js';
-import { isFileIn, isFileOut, isStreamedAnswer } from '../actions/shape.js';
+import { DEFAULT_REQUEST_MEMORY_MB, insteadOfLargeAnswer, insteadOfLargeRequest } from '../actions/largeMessages.js';
+import { isFileIn, isFileOut, isStreamedAnswer, takesAnySize } from '../actions/shape.js';
 import type { ActionDef, ArgumentDef } from '../actions/types.js';
 import { ABSENT_PATHS, BY_ACTION, FULL_FILE_SYSTEM, NO_DEVICE_NEEDED, NO_OPENER_NEEDED, type AbsentPath, type FullFileSystem, type KnownError } from './errorFacts.js';
 
@@ -120,7 +120,10 @@ export function knownErrors(action: ActionDef): readonly KnownError[] {
   if (UNBOUNDED.has(action.returns.type) && !isStreamedAnswer(action) && !isFileOut(action)) {
     add('RESOURCE_EXHAUSTED', 'MESSAGE_TOO_LARGE', `the answer does not fit into one message (4 MiB)${insteadOfAnswer === undefined ? '' : `: ${insteadOfAnswer}`}`);
   }
-  if (insteadOfRequest !== undefined) {
+  if (takesAnySize(action)) {
+    add('RESOURCE_EXHAUSTED', 'MESSAGE_TOO_LARGE', `the arguments take more than the server keeps for large requests (\`--request-memory\`, by default ${DEFAULT_REQUEST_MEMORY_MB} MiB): ${insteadOfRequest ?? ''}`);
+    add('RESOURCE_EXHAUSTED', 'OUT_OF_MEMORY', 'other large requests have taken what the server keeps for them');
+  } else if (insteadOfRequest !== undefined) {
     add('RESOURCE_EXHAUSTED', 'MESSAGE_TOO_LARGE', `the arguments do not fit into one message (${action.impl === 'daemon' ? 4 : 8} MiB): ${insteadOfRequest}`);
   }
   if (isFileIn(action)) add('CANCELLED', 'CANCELLED', 'the client ended the call before the file; what had come may be there in part');

@@ -1,15 +1,16 @@
-/** Requests that are larger than one message may be. */
-import type { ServerInterceptingCall, ServerInterceptor } from '@grpc/grpc-js';
-import { status } from '@grpc/grpc-js';
+/** How large requests may be, and what is said of those that are larger. */
+import { ServerInterceptingCall, status, type ServerInterceptor } from '@grpc/grpc-js';
+import { takesAnySize } from '../actions/shape.js';
 import type { GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import { requestTooLarge } from '../common/messageLimits.js';
 import { chunkTooLarge } from './fileIn.js';
-import { rpcAt } from './rpcNames.js';
+import { LargeRequestReader, type RequestMemory } from './largeRequests.js';
+import { rpcAt, type NamedRpc } from './rpcNames.js';
 import { toStatus } from './statusMapping.js';
 
 /**
- * Largest request, bytes: above the daemon's own limit of 4 MiB, so that a request over that
+ * Largest request of most RPCs, and of all when it is decompressed, bytes: above the daemon's own limit of 4 MiB, so that a request over that
  * one is refused with an explanation.
  */
 export const REQUEST_LIMIT = 8 * 1024 * 1024;
@@ -17,28 +18,44 @@ export const REQUEST_LIMIT = 8 * 1024 * 1024;
 /** What grpc-js says of a message that is larger, or would be if it were decompressed. */
 const TOO_LARGE = /^Received message (?:larger than max \((\d+) |that decompresses to a size larger)/;
 
-/** What one of our RPCs says of it instead. */
-function refusal(name: string, isClientStream: boolean, size: number | undefined): GuestfsError {
-  return isClientStream ? chunkTooLarge(size) : requestTooLarge(name, 'server', REQUEST_LIMIT, size);
+/** What of grpc-js's own call is replaced here: it has no limits by method, and no words of ours. */
+interface OwnCall {
+  sendStatus(sent: Sent): void;
+  decoder: { write(data: Buffer): Buffer[] };
+}
+
+type Sent = Parameters<ServerInterceptingCall['sendStatus']>[0];
+
+/** What grpc-js refuses, in our words. */
+function refusal({ name, action }: NamedRpc, isClientStream: boolean, sent: Sent): GuestfsError | undefined {
+  const match = sent.code === status.RESOURCE_EXHAUSTED ? TOO_LARGE.exec(sent.details ?? '') : null;
+  if (match === null) return undefined;
+  const size = match[1] === undefined ? undefined : Number(match[1]);
+  if (isClientStream) return chunkTooLarge(size);
+  return requestTooLarge(name, action !== undefined && takesAnySize(action) ? 'decompression' : 'server', REQUEST_LIMIT, size);
 }
 
 /**
- * Says what grpc-js says of requests over its limit in our own words, with details. It refuses
- * them where it reads their length, below all interceptors, by the method of its own call that
- * ends it: so that one is replaced here, and this has to be the first of the interceptors.
+ * Lets actions that take contents of any size have requests as large as the memory for them, and
+ * says of requests over a limit, in our own words and with details, that they are. grpc-js
+ * refuses them where it reads their length, below all interceptors, by the method of its own
+ * call that ends it: so that one is replaced here, and this has to be the first of the interceptors.
  */
-export function explainingRequestLimit(logger: Logger): ServerInterceptor {
+export function limitingRequests({ memory, logger }: { readonly memory: RequestMemory; readonly logger: Logger }): ServerInterceptor {
   return (method, call) => {
     const rpc = rpcAt(method.path);
-    if (rpc !== undefined) {
-      const { name } = rpc;
-      const send = call.sendStatus.bind(call);
-      call.sendStatus = (sent) => {
-        const match = sent.code === status.RESOURCE_EXHAUSTED ? TOO_LARGE.exec(sent.details ?? '') : null;
-        if (match === null) send(sent);
-        else send(toStatus(refusal(name, method.requestStream, match[1] === undefined ? undefined : Number(match[1])), { action: name }, logger));
-      };
-    }
-    return call as ServerInterceptingCall;
+    if (rpc === undefined) return call as ServerInterceptingCall;
+    const { name, action } = rpc;
+    const own = call as unknown as OwnCall;
+    const send = own.sendStatus.bind(call);
+    const reader = action !== undefined && takesAnySize(action) ? new LargeRequestReader({ action: name, ordinary: REQUEST_LIMIT, memory }) : undefined;
+    own.sendStatus = (sent) => {
+      const refused = reader?.refusal ?? refusal(rpc, method.requestStream, sent);
+      send(refused === undefined ? sent : toStatus(refused, { action: name }, logger));
+    };
+    if (reader === undefined) return call as ServerInterceptingCall;
+    own.decoder = reader;
+    // Told of every end of a call, not only of cancelled ones.
+    return new ServerInterceptingCall(call, { start: (next) => next({ onCancel: () => reader.close() }) });
   };
 }

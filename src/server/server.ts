@@ -22,8 +22,9 @@ import { inspectHandler } from './inspect.js';
 import { methodOf, rpcOf } from './methods.js';
 import { countCalls } from './metrics.js';
 import { refusing } from './refusing.js';
+import { RequestMemory } from './largeRequests.js';
 import { addReflection } from './reflection.js';
-import { explainingRequestLimit, REQUEST_LIMIT } from './requestLimit.js';
+import { limitingRequests, REQUEST_LIMIT } from './requestLimit.js';
 import { oneMessageAtATime } from './requestFlow.js';
 import type { SessionFactory } from './sessionFactory.js';
 import { sessionService } from './sessionService.js';
@@ -41,6 +42,8 @@ export interface GrpcServerOptions {
   readonly policy: ServerPolicy;
   readonly probe: ForeignImageProbe;
   readonly debugService: boolean;
+  /** For large requests, bytes. */
+  readonly requestMemory: number;
   readonly logger: Logger;
 }
 
@@ -63,7 +66,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     'grpc.max_receive_message_length': REQUEST_LIMIT,
     'grpc.max_send_message_length': -1,
     'grpc.keepalive_time_ms': KEEPALIVE_INTERVAL_MS,
-    interceptors: [explainingRequestLimit(logger), oneMessageAtATime, countCalls, encodingAnswers(logger)],
+    interceptors: [limitingRequests({ memory: new RequestMemory(options.requestMemory), logger }), oneMessageAtATime, countCalls, encodingAnswers(logger)],
   });
   let address = options.listen;
   const add = (definition: ServiceDefinition, implementation: UntypedServiceImplementation): void => {

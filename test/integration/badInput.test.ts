@@ -412,9 +412,9 @@ describeWithAppliance('bad input', () => {
     });
 
     it("is a request over gRPC's limit", async () => {
-      const failure = await session.failure('write', { path: '/x', content: Buffer.alloc(9 * MEBIBYTE) });
+      const failure = await session.failure('pwrite', { path: '/x', content: Buffer.alloc(9 * MEBIBYTE), offset: 0n });
       expect(failure).toMatchObject({
-        code: status.RESOURCE_EXHAUSTED, details: expect.stringContaining('use Upload'), info: { reason: 'MESSAGE_TOO_LARGE', metadata: { limit: String(8 * MEBIBYTE), action: 'write' } },
+        code: status.RESOURCE_EXHAUSTED, details: expect.stringContaining('use UploadOffset'), info: { reason: 'MESSAGE_TOO_LARGE', metadata: { limit: String(8 * MEBIBYTE), action: 'pwrite' } },
       });
     });
 

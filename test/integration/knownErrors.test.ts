@@ -38,6 +38,8 @@ const GENERAL = new Set(['MESSAGE_TOO_LARGE', 'CANCELLED', 'ENOTSUP', 'ACTION_NO
 const ELSEWHERE: Readonly<Record<string, string>> = {
   'launch KVM_UNUSABLE': 'needs a host without KVM; see launch.test.ts',
   'add_drive NOT_ALLOWED': 'see remoteDrives.test.ts',
+  'write OUT_OF_MEMORY': 'see requestLimit.test.ts',
+  'write_append OUT_OF_MEMORY': 'see requestLimit.test.ts',
 };
 
 /** Requests that need more space than the example's. */

@@ -19,7 +19,7 @@ describeWithAppliance('the contents of a file', () => {
   let session: SessionClient;
 
   beforeAll(async () => {
-    session = await launchSession(scene.client, [scratchDrive(64 * MEBIBYTE)]);
+    session = await launchSession(scene.client, [scratchDrive(128 * MEBIBYTE)]);
     await session.call('mkfs', { fstype: 'ext2', device: '/dev/sda' });
     await session.call('mount', { mountable: '/dev/sda', mountpoint: '/' });
   });
@@ -30,7 +30,7 @@ describeWithAppliance('the contents of a file', () => {
 
   const inGuest = async (path: string): Promise<string> => session.call('checksum', { csumtype: 'sha256', path });
 
-  it.each([['just short enough for a request', INLINE], ['one byte too long for it', INLINE + 1], ['much longer', 7 * MEBIBYTE + 13]])('are written whole when they are %s', async (_what, size) => {
+  it.each([['just short enough for a request', INLINE], ['one byte too long for it', INLINE + 1], ['too long for most requests', 24 * MEBIBYTE + 13]])('are written whole when they are %s', async (_what, size) => {
     const content = randomBytes(size);
     await session.call('write', { path: '/written', content });
     expect(await inGuest('/written')).toBe(sha256(content));
@@ -45,7 +45,7 @@ describeWithAppliance('the contents of a file', () => {
   });
 
   it('are appended whole, to what is there', async () => {
-    const parts = [randomBytes(1000), randomBytes(3 * MEBIBYTE), randomBytes(10), randomBytes(INLINE + 1)];
+    const parts = [randomBytes(1000), randomBytes(3 * MEBIBYTE), randomBytes(9 * MEBIBYTE), randomBytes(10), randomBytes(INLINE + 1)];
     await session.call('write', { path: '/appended', content: parts[0] });
     for (const content of parts.slice(1)) await session.call('write_append', { path: '/appended', content });
     expect(await inGuest('/appended')).toBe(sha256(Buffer.concat(parts)));

@@ -57,7 +57,7 @@ describe('configuration', () => {
   it.each([
     [['--memsize', '100']], [['--smp', '0']], [['--smp', 'x']], [['--max-sessions=-1']], [['--listen', 'nonsense']], [['--listen', '1.2.3.4:99999']],
     [['--accel', 'fast']], [['--allow', 'everything']], [['--log-level', 'loud']], [['--image-root', '/does/not/exist']], [['--tls-cert', 'x']],
-    [['--client-ca', 'x']], [['--launch', 'magic']], [['--launch', 'cold', '--pool', '1']], [['--pool=-1']],
+    [['--client-ca', 'x']], [['--request-memory', '7']], [['--request-memory', '2048']], [['--launch', 'magic']], [['--launch', 'cold', '--pool', '1']], [['--pool=-1']],
   ])('refuses %j', async (args) => {
     await expect(read(args)).rejects.toBeInstanceOf(UsageError);
   });

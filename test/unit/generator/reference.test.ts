@@ -118,7 +118,7 @@ describe('errors', () => {
     const said = actions.flatMap((action) => knownErrors(action).filter(({ reason }) => reason === 'MESSAGE_TOO_LARGE').map(({ when }) => `${action.name}: ${when}`));
     expect(said).toEqual(expect.arrayContaining([
       'cat: the answer does not fit into one message (4 MiB): use Download, which streams, or Pread for a part',
-      'write: the arguments do not fit into one message (8 MiB): use Upload, which streams',
+      'write: the arguments take more than the server keeps for large requests (`--request-memory`, by default 512 MiB): use Upload, which streams',
       'pwrite: the arguments do not fit into one message (4 MiB): use UploadOffset, which streams, or write less at a time',
       'vfs_type: the answer does not fit into one message (4 MiB)',
     ]));

@@ -1,13 +1,15 @@
 /** What clients are told whose requests are over gRPC's limit. */
 import { gzipSync } from 'node:zlib';
-import { connect } from 'node:http2';
+import { connect, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import { setImmediate, setTimeout } from 'node:timers/promises';
 import { Client, credentials, Server, ServerCredentials, status, type ServerReadableStream } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { FileServiceService } from '../../../gen/proto/guestfs/v1/file.js';
 import { TransferServiceService } from '../../../gen/proto/guestfs/v1/transfer.js';
 import { silentLogger } from '../../../src/common/logger.js';
 import { decodingSafely } from '../../../src/server/decoding.js';
-import { explainingRequestLimit, REQUEST_LIMIT } from '../../../src/server/requestLimit.js';
+import { RequestMemory } from '../../../src/server/largeRequests.js';
+import { limitingRequests, REQUEST_LIMIT } from '../../../src/server/requestLimit.js';
 import { asFailure, failureOf } from '../../support/testClient.js';
 
 let server: Server;
@@ -15,17 +17,26 @@ let client: Client;
 let port: number;
 /** Sizes of contents that were taken. */
 let taken: number[];
+let memory: RequestMemory;
+/** What a handler waits for before it answers. */
+let hold: Promise<void>;
 /** Called when an upload is at its end. */
 let cancelled: () => void = () => undefined;
 
 beforeEach(async () => {
   taken = [];
-  server = new Server({ 'grpc.max_receive_message_length': REQUEST_LIMIT, interceptors: [explainingRequestLimit(silentLogger)] });
+  memory = new RequestMemory(2 * REQUEST_LIMIT);
+  hold = Promise.resolve();
+  server = new Server({ 'grpc.max_receive_message_length': REQUEST_LIMIT, interceptors: [limitingRequests({ memory, logger: silentLogger })] });
   const pick = (definition: object, ...names: string[]) => Object.fromEntries(Object.entries(definition).filter(([name]) => names.includes(name)));
-  server.addService(decodingSafely(pick(FileServiceService, 'write', 'mkdir')), {
+  server.addService(decodingSafely(pick(FileServiceService, 'write', 'mkdir', 'pwrite')), {
     write: (call: { request: { content: Buffer } }, callback: (error: null, value: object) => void) => {
       taken.push(call.request.content.length);
-      callback(null, {});
+      void hold.then(() => callback(null, {}));
+    },
+    pwrite: (call: { request: { content: Buffer } }, callback: (error: null, value: object) => void) => {
+      taken.push(call.request.content.length);
+      callback(null, { nbytes: 0 });
     },
     mkdir: (_call: unknown, callback: (error: object) => void) => callback({ code: status.RESOURCE_EXHAUSTED, details: 'No space left on device' }),
   });
@@ -43,7 +54,7 @@ afterEach(() => {
 });
 
 const same = (bytes: Buffer): Buffer => bytes;
-const { write, mkdir } = FileServiceService;
+const { write, pwrite, mkdir } = FileServiceService;
 
 function send(path: string, bytes: Buffer): Promise<unknown> {
   return new Promise((resolve, reject) => {
@@ -51,37 +62,56 @@ function send(path: string, bytes: Buffer): Promise<unknown> {
   });
 }
 
-const contentOf = (size: number): Buffer => write.requestSerialize({ path: '/a', content: Buffer.alloc(size) });
+/** A request, of write or of pwrite, whose message has a size. */
+function ofSize(size: number): Buffer {
+  const more = write.requestSerialize({ path: '/a', content: Buffer.alloc(size) }).length - size;
+  const request = write.requestSerialize({ path: '/a', content: Buffer.alloc(size - more) });
+  expect(request.length).toBe(size);
+  return request;
+}
+
+/** A call whose bytes the test sends itself. */
+function rawCall(path: string, headers: object = {}): { readonly connection: ClientHttp2Session; readonly stream: ClientHttp2Stream; readonly status: Promise<Record<string, unknown>> } {
+  const connection = connect(`http://127.0.0.1:${port}`);
+  const stream = connection.request({ ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers', ...headers });
+  return { connection, stream, status: new Promise((resolve) => stream.once('response', resolve)) };
+}
+
+/** What stands before a message. */
+function header(size: number, compressed = 0): Buffer {
+  const bytes = Buffer.alloc(5, compressed);
+  bytes.writeUInt32BE(size, 1);
+  return bytes;
+}
+
+/** Until the server holds as much as this for large requests. */
+async function untilFree(bytes: number): Promise<void> {
+  while (memory.free !== bytes) await setTimeout(1);
+}
 
 describe('a request over the limit', () => {
   it('is refused with what to use instead', async () => {
-    const request = contentOf(REQUEST_LIMIT);
-    expect(await failureOf(send(write.path, request))).toMatchObject({
+    expect(await failureOf(send(pwrite.path, ofSize(REQUEST_LIMIT + 1)))).toMatchObject({
       code: status.RESOURCE_EXHAUSTED,
-      details: `write: the arguments make a message of ${request.length} bytes; the server takes at most ${REQUEST_LIMIT} bytes; use Upload, which streams`,
-      info: { reason: 'MESSAGE_TOO_LARGE', metadata: { action: 'write', limit: String(REQUEST_LIMIT), size: String(request.length) } },
+      details: `pwrite: the arguments make a message of ${REQUEST_LIMIT + 1} bytes; the server takes at most ${REQUEST_LIMIT} bytes; use UploadOffset, which streams, or write less at a time`,
+      info: { reason: 'MESSAGE_TOO_LARGE', metadata: { action: 'pwrite', limit: String(REQUEST_LIMIT), size: String(REQUEST_LIMIT + 1) } },
     });
     expect(taken).toEqual([]);
   });
 
-  it('is refused so when it is compressed, too', async () => {
-    const bytes = gzipSync(contentOf(REQUEST_LIMIT));
-    const head = Buffer.alloc(5, 1);
-    head.writeUInt32BE(bytes.length, 1);
-    const connection = connect(`http://127.0.0.1:${port}`);
-    const stream = connection.request({ ':method': 'POST', ':path': write.path, 'content-type': 'application/grpc', te: 'trailers', 'grpc-encoding': 'gzip' });
-    stream.end(Buffer.concat([head, bytes]));
-    const headers = await new Promise<Record<string, unknown>>((resolve) => stream.once('response', resolve));
+  it.each([[pwrite.path, 'the server takes', 'use UploadOffset'], [write.path, 'the decompression takes', 'use Upload']])('is refused so when it is compressed, too: %s', async (path, who, instead) => {
+    const bytes = gzipSync(ofSize(REQUEST_LIMIT + 1));
+    const { connection, stream, status: ended } = rawCall(path, { 'grpc-encoding': 'gzip' });
+    stream.end(Buffer.concat([header(bytes.length, 1), bytes]));
+    const headers = await ended;
     connection.destroy();
     expect(headers).toMatchObject({ 'grpc-status': String(status.RESOURCE_EXHAUSTED), 'grpc-status-details-bin': expect.anything() });
-    expect(decodeURI(String(headers['grpc-message']))).toContain(`more than ${REQUEST_LIMIT} bytes; the server takes at most ${REQUEST_LIMIT} bytes; use Upload`);
+    expect(decodeURI(String(headers['grpc-message']))).toContain(`more than ${REQUEST_LIMIT} bytes; ${who} at most ${REQUEST_LIMIT} bytes; ${instead}`);
   });
 
   it('is not one that is just within it', async () => {
-    const size = REQUEST_LIMIT - (contentOf(REQUEST_LIMIT).length - REQUEST_LIMIT);
-    expect(contentOf(size).length).toBe(REQUEST_LIMIT);
-    await send(write.path, contentOf(size));
-    expect(taken).toEqual([size]);
+    await send(pwrite.path, ofSize(REQUEST_LIMIT));
+    expect(taken).toHaveLength(1);
   });
 
   it('is a chunk too large where the request is a stream', async () => {
@@ -94,6 +124,69 @@ describe('a request over the limit', () => {
     }));
     expect(failure).toMatchObject({ code: status.RESOURCE_EXHAUSTED, details: expect.stringContaining('send more and smaller chunks'), info: { reason: 'CHUNK_TOO_LARGE', metadata: { action: 'upload' } } });
     await gone;
+  });
+});
+
+describe('a request of an action that takes contents of any size', () => {
+  it('may be as large as the memory for large requests, which is free again afterwards', async () => {
+    for (let round = 0; round < 2; round += 1) {
+      await send(write.path, ofSize(memory.size));
+      await untilFree(memory.size);
+    }
+    expect(taken).toHaveLength(2);
+  });
+
+  it('is refused when it is larger, before it is sent', async () => {
+    const { connection, stream, status: ended } = rawCall(write.path);
+    stream.write(header(memory.size + 1));
+    const message = decodeURI(String((await ended)['grpc-message']));
+    connection.destroy();
+    expect(message).toBe(`write: the arguments make a message of ${memory.size + 1} bytes; the server takes at most ${memory.size} bytes; use Upload, which streams`);
+    expect(memory.free).toBe(memory.size);
+  });
+
+  it('is refused while others have the memory, with when to try again, and only then', async () => {
+    let release = (): void => undefined;
+    hold = new Promise((resolve) => {
+      release = resolve;
+    });
+    const first = send(write.path, ofSize(REQUEST_LIMIT + 100));
+    await untilFree(REQUEST_LIMIT - 100);
+    const large = ofSize(REQUEST_LIMIT + 1);
+    expect(await failureOf(send(write.path, large))).toMatchObject({
+      code: status.RESOURCE_EXHAUSTED, details: expect.stringContaining('try again later'), info: { reason: 'OUT_OF_MEMORY', metadata: { action: 'write', limit: String(memory.size) } },
+    });
+    const small = send(write.path, ofSize(REQUEST_LIMIT));
+    release();
+    await Promise.all([first, small]);
+    await untilFree(memory.size);
+    await send(write.path, large);
+    expect(taken).toHaveLength(3);
+  });
+
+  it('takes memory only for what has come of it, and until its client is gone', async () => {
+    const { connection, stream } = rawCall(write.path);
+    stream.write(Buffer.concat([header(memory.size), Buffer.alloc(1000)]));
+    await untilFree(memory.size - 1000);
+    stream.write(Buffer.alloc(24));
+    await untilFree(memory.size - 1024);
+    connection.destroy();
+    await untilFree(memory.size);
+    expect(taken).toEqual([]);
+  });
+
+  it('comes in pieces of any length', async () => {
+    const request = ofSize(300);
+    const bytes = Buffer.concat([header(request.length), request]);
+    const { connection, stream, status: ended } = rawCall(write.path);
+    for (const byte of bytes) {
+      stream.write(Buffer.of(byte));
+      await setImmediate();
+    }
+    stream.end();
+    expect(await ended).toMatchObject({ ':status': 200 });
+    connection.destroy();
+    expect(taken).toEqual([300 - (request.length - write.requestDeserialize(request).content.length)]);
   });
 });
 

@@ -1,5 +1,4 @@
 /** The disks of libvirt's domains, asked of libvirt's own tool: its test driver has domains without a hypervisor. */
-import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,23 +6,11 @@ import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { describeWithAppliance } from '../support/appliance.js';
 import { emptyImage } from '../support/diskImages.js';
 import { iscsiServer, type DiskServer } from '../support/diskServers.js';
+import { describeDomain, type TestDomain } from '../support/libvirtDomains.js';
 import { launchSession, serverForTests, type Scene } from '../support/scene.js';
 import { failureOf, SessionClient } from '../support/testClient.js';
 
 const UUID = '11111111-2222-3333-4444-555555555555';
-
-interface TestDomain {
-  readonly name: string;
-  readonly uuid?: string;
-  readonly disks: string;
-  readonly runs?: boolean;
-}
-
-/** Without a UUID, libvirt would take another for each who asks. */
-function describeDomain({ name, uuid = randomUUID(), disks, runs = false }: TestDomain): string {
-  return `<domain type="test" xmlns:test="http://libvirt.org/schemas/domain/test/1.0"><name>${name}</name><uuid>${uuid}</uuid>
-    <memory>65536</memory><os><type>hvm</type></os><devices>${disks}</devices><test:runstate>${runs ? 1 : 5}</test:runstate></domain>`;
-}
 
 describeWithAppliance('a domain of libvirt', () => {
   const scene = serverForTests({ flags: ['--allow', 'host-actions', '--debug-service'] });

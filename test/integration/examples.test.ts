@@ -19,6 +19,7 @@ import { actionNamed, callExample, outcomeOf } from '../support/exampleCalls.js'
 import { fillExampleGuest, type MadeImages } from '../support/guests/exampleGuest.js';
 import { windows } from '../support/guests/windows.js';
 import { inGuest } from '../support/launchKinds.js';
+import { describeDomain } from '../support/libvirtDomains.js';
 import { launchSession, serverForTests } from '../support/scene.js';
 import { imageDrive, scratchDrive, SessionClient } from '../support/testClient.js';
 
@@ -85,7 +86,8 @@ describeWithAppliance('the examples of the reference', () => {
   /** Gives the second disk partitions of so many MiB, with nothing on them. */
   async function partitions(...sizes: readonly number[]): Promise<void> {
     const table = ['label: gpt', ...sizes.map((size) => `size=${size}M`)].join('\\n');
-    await inGuest(session, `wipefs -qaf /dev/sdb && printf '${table}\\n' | sfdisk -q --wipe always --wipe-partitions always /dev/sdb && udevadm settle`);
+    // With the lock that udev takes, too: the kernel keeps the old partitions while anybody looks at one.
+    await inGuest(session, `wipefs --lock -qaf /dev/sdb && printf '${table}\\n' | sfdisk --lock -q --wipe always --wipe-partitions always /dev/sdb && udevadm settle`);
     // What was there before may look like something else.
     for (const number of sizes.keys()) await session.call('zero', { device: `/dev/sdb${number + 1}` });
   }
@@ -108,8 +110,9 @@ describeWithAppliance('the examples of the reference', () => {
     mkdirSync(join(root, 'received'));
     mkdirSync(join(root, 'files'));
     writeFileSync(join(root, 'files', 'hello'), 'hello\n');
-    writeFileSync(join(libvirt, 'node.xml'), `<node><domain type="test"><name>guest</name><memory>65536</memory><os><type>hvm</type></os><devices>
-      <disk type="file" device="disk"><driver name="qemu" type="raw"/><source file="${join(root, 'disk.img')}"/><target dev="vda"/></disk></devices></domain></node>`);
+    writeFileSync(join(libvirt, 'node.xml'), `<node>${describeDomain({
+      name: 'guest', disks: `<disk type="file" device="disk"><driver name="qemu" type="raw"/><source file="${join(root, 'disk.img')}"/><target dev="vda"/></disk>`,
+    })}</node>`);
     session = await launchSession(scene.client, [
       imageDrive('guest.img', { discard: 'besteffort' }), imageDrive('spare.img', { discard: 'besteffort' }), scratchDrive(DISK_MB * MEBIBYTE),
     ]);

@@ -9,11 +9,11 @@
 import type { Duplex } from 'node:stream';
 import { GuestfsError } from '../common/errors.js';
 import { MAX_CHUNK_SIZE } from './constants.js';
-import type { DaemonCall } from './daemonCall.js';
+import type { DaemonCall, NoValue } from './daemonCall.js';
 import type { DaemonVersion } from './daemonVersion.js';
 import { FrameDecoder, type Frame } from './frameDecoder.js';
 import {
-  chunksSize, decodeChunk, decodeReply, encodeCall, encodeCancelFlag, encodeChunks, encodeLastChunk, ProtocolError, type ProgressMessage,
+  answersCall, chunksSize, decodeChunk, decodeReply, encodeCall, encodeCancelFlag, encodeChunks, encodeLastChunk, ProtocolError, type ProgressMessage,
 } from './messages.js';
 
 /** Bytes from the daemon that may wait to be taken before reading pauses. */
@@ -53,6 +53,14 @@ export interface CallOptions {
 export interface TransferOptions extends CallOptions {
   /** Ends the transfer by the protocol; its reason is what the call then fails with. */
   readonly signal: AbortSignal;
+}
+
+export interface UploadOptions extends TransferOptions {
+  /**
+   * Of an upload that the daemon may take whole and never answer: a call that it does answer,
+   * sent behind it. An answer to that one alone is the daemon's refusal.
+   */
+  readonly followUp?: DaemonCall<NoValue, unknown>;
 }
 
 /**
@@ -168,12 +176,13 @@ export class DaemonConnection {
    * when the signal aborts; in each case the daemon's reply is awaited.
    */
   async upload<Request, Response>(
-    call: DaemonCall<Request, Response>, request: Request, daemon: DaemonVersion, source: AsyncIterable<Buffer>, options: TransferOptions,
+    call: DaemonCall<Request, Response>, request: Request, daemon: DaemonVersion, source: AsyncIterable<Buffer>, options: UploadOptions,
   ): Promise<Response> {
     return this.#exclusively(async () => {
       this.#uploadRefused = new AbortController();
       const serial = await this.#sendRequest(call, request, daemon, options);
       const ended = await this.#sendFile(source, options.signal);
+      if (ended.kind === 'complete' && options.followUp !== undefined) return this.#replyOrSilence(call, serial, options.followUp, daemon);
       if (ended.kind === 'complete' || ended.kind === 'refused') return this.#reply(call, serial);
       await this.#reply(call, serial).catch((error: unknown) => {
         // The daemon answers a cancelled upload with an error, which says less than the cause.
@@ -233,6 +242,18 @@ export class DaemonConnection {
   /** From here on the call was sent: an appliance that is gone leaves the outcome unknown. */
   async #reply<Response>(call: DaemonCall<never, Response>, serial: number): Promise<Response> {
     return decodeReply(call, serial, await this.#nextMessage());
+  }
+
+  /** As {@link #reply}, to a call that the daemon may not answer. */
+  async #replyOrSilence<Response>(call: DaemonCall<never, Response>, serial: number, followUp: DaemonCall<NoValue, unknown>, daemon: DaemonVersion): Promise<Response> {
+    const following = await this.#sendRequest(followUp, {}, daemon, {});
+    const answer = await this.#nextMessage();
+    if (answersCall(following, answer)) {
+      decodeReply(followUp, following, answer);
+      throw new GuestfsError('DAEMON_ERROR', `${call.action}: the daemon refuses the file, and does not say why`);
+    }
+    decodeReply(followUp, following, await this.#nextMessage());
+    return decodeReply(call, serial, answer);
   }
 
   async #sendFile(source: AsyncIterable<Buffer>, signal: AbortSignal): Promise<FileEnd> {

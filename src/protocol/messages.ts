@@ -161,6 +161,14 @@ function expectWord(what: string, actual: number, expected: number): void {
   if (actual !== expected) throw new XdrError(`${what} is ${actual}, not ${expected}`);
 }
 
+/** Where the serial number is in a header. */
+const SERIAL_OFFSET = 4 * WORD;
+
+/** True for a message that answers the call with a serial number, as far as its header says. */
+export function answersCall(serial: number, bytes: Buffer): boolean {
+  return bytes.length >= SERIAL_OFFSET + WORD && bytes.readUInt32BE(SERIAL_OFFSET) === serial;
+}
+
 /**
  * The value in a reply.
  * @throws GuestfsError the daemon's error

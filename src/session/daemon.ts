@@ -1,4 +1,5 @@
 /** The daemon, as those see it who have the turn in a session. */
+import { pingDaemon } from '../../gen/calls/appliance.js';
 import { GuestfsError } from '../common/errors.js';
 import { answerTooLarge } from '../common/messageLimits.js';
 import { MESSAGE_MAX } from '../protocol/constants.js';
@@ -34,6 +35,9 @@ const RESULT_TOO_LARGE: ReadonlyMap<string, RegExp> = new Map([
   ['initrd_cat', /: file is too large for the protocol$/],
   ['vgmeta', /^metadata is too large for message buffer$/],
 ]);
+
+/** Those that it may take a file of and never answer: compiled rules that are damaged, or of another version (daemon/yara.c). */
+const MAY_BE_SILENT: ReadonlySet<string> = new Set(['yara_load']);
 
 /** True for what a daemon answers where its answer would be too large; what other actions do with a guest may say the like. */
 function isTooLargeToAnswer(action: string, error: GuestfsError): boolean {
@@ -106,7 +110,9 @@ export function daemonOn(
     version,
     call: (call, request) => guarded(call, request as object, () => connection.call(call, request, version, { onSent: sent(call) })),
     upload: (call, request, source, size) => guarded(call, request as object, () =>
-      connection.upload(call, request, version, source, { signal, onSent: sent(call), ...(size === undefined ? {} : { progressHint: size }) })),
+      connection.upload(call, request, version, source, {
+        signal, onSent: sent(call), ...(size === undefined ? {} : { progressHint: size }), ...(MAY_BE_SILENT.has(call.action) ? { followUp: pingDaemon } : {}),
+      })),
     download: (call, request, deliver) => guarded(call, request as object, () =>
       connection.download(call, request, version, deliver, { signal, onSent: sent(call) })),
   };

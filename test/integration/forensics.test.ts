@@ -174,6 +174,13 @@ describeWithAppliance('forensics', () => {
       expect((await session.failure('yara_scan', { path: '/haystack' })).details).toContain('no yara rules loaded');
     });
 
+    it('refuses compiled rules that it cannot load, which the daemon takes without an answer, and has none then', async () => {
+      await load(RULES);
+      const refused = await failureOf(load(Buffer.concat([Buffer.from('YARA'), Buffer.alloc(100, 0xff)])));
+      expect(refused).toMatchObject({ code: status.UNKNOWN, details: expect.stringContaining('the daemon refuses the file'), info: { reason: 'DAEMON_ERROR', metadata: { action: 'yara_load' } } });
+      expect((await session.failure('yara_scan', { path: '/haystack' })).details).toContain('no yara rules loaded');
+    });
+
     it('forgets its rules', async () => {
       await load(RULES);
       await session.call('yara_destroy');

@@ -4,7 +4,9 @@
  * tests/protocol, its name is kept.
  */
 import { describe, expect, it } from '@jest/globals';
+import { pingDaemon } from '../../../gen/calls/appliance.js';
 import { isDir } from '../../../gen/calls/file.js';
+import { yaraLoad } from '../../../gen/calls/forensics.js';
 import { internalAutosync, internalWrite } from '../../../gen/calls/internal.js';
 import { download, upload } from '../../../gen/calls/transfer.js';
 import { connected, expectRest, failureOf, transfer, VERSION } from '../../fakes/connected.js';
@@ -158,6 +160,26 @@ describe.each([['whole', undefined], ['in pieces of 7 bytes', 7], ['one byte at 
     await both.daemon.cancelFlag();
     await both.daemon.fail(call, 'ENOSPC', 'close: /to');
     expect(await answer).toMatchObject({ reason: 'ENOSPC' });
+    await expectRest(both);
+  });
+
+  it.each(['answer', 'error', 'nothing'])('takes an upload that it may not answer, and answers what follows: %s', async (said) => {
+    const both = await connected(split);
+    const answer = both.connection.upload(yaraLoad, { progress_hint: undefined }, VERSION, pieces(pattern(10)), { ...transfer(), followUp: pingDaemon });
+    const ended = answer.then(() => 'an answer', (error: unknown) => error);
+    const call = await both.daemon.nextCall();
+    expect((await both.daemon.nextFile()).cancelled).toBe(false);
+    const following = await both.daemon.nextCall();
+    expect(following).toMatchObject({ procedure: pingDaemon.procedure, serial: call.serial + 1 });
+    if (said === 'answer') await both.daemon.reply(call);
+    if (said === 'error') await both.daemon.fail(call, '', 'found 1 errors when compiling the rules');
+    await both.daemon.reply(following);
+    const expected = {
+      answer: 'an answer',
+      error: expect.objectContaining({ reason: 'DAEMON_ERROR', message: 'found 1 errors when compiling the rules' }),
+      nothing: expect.objectContaining({ reason: 'DAEMON_ERROR', message: 'yara_load: the daemon refuses the file, and does not say why' }),
+    }[said];
+    expect(await ended).toEqual(expected);
     await expectRest(both);
   });
 

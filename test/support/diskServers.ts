@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { atDistance } from './distance.js';
 import { eventually } from './eventually.js';
 
 /** A server that takes connections. */
@@ -113,7 +114,8 @@ export async function nginx({ root, directory, login, tls }: WebOptions): Promis
         ${login === undefined ? '' : `auth_basic disks; auth_basic_user_file ${passwords};`}
       }
     }`);
-  return start(port, 'nginx', '-c', configuration, '-e', 'stderr');
+  // qemu's HTTP client waits for ever now and then for a server that answers within microseconds; see docs/network-drives.md.
+  return atDistance(await start(port, 'nginx', '-c', configuration, '-e', 'stderr'));
 }
 
 /** Debian's modules are there for this one only. */

@@ -85,9 +85,10 @@ export interface MachineDrives {
   add(connection: DaemonConnection, drive: Drive, signal: AbortSignal): Promise<number>;
   /**
    * Takes a drive away when all is written to it; its image is free then.
+   * @returns how many writes and flushes of it the host has failed
    * @throws GuestfsError `EBUSY` when the guest uses it; it stays then
    */
-  remove(connection: DaemonConnection, index: number): Promise<void>;
+  remove(connection: DaemonConnection, index: number): Promise<number>;
   /**
    * How many writes and flushes of each drive the host has failed, by the drive's number; those without any are left out.
    * @throws Error when qemu does not answer

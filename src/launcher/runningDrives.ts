@@ -80,7 +80,7 @@ export class RunningDrives implements MachineDrives {
     }
   }
 
-  async remove(connection: DaemonConnection, index: number): Promise<void> {
+  async remove(connection: DaemonConnection, index: number): Promise<number> {
     const drive = this.#drives.get(index);
     if (drive === undefined) throw new Error(`no drive ${index}`);
     const name = await runInGuest(connection, departure(index)).catch((error: unknown) => {
@@ -88,7 +88,10 @@ export class RunningDrives implements MachineDrives {
       if (use === -1) throw error;
       throw new GuestfsError('EBUSY', `${messageOf(error).slice(use).trim()}: unmount it, and close what is opened on it, first`, { cause: error });
     });
+    let failed: number;
     try {
+      // qemu knows it as long as it has the device.
+      failed = (await this.failedWrites()).get(index) ?? 0;
       await this.#detach(drive, index, 'whole');
     } catch (error) {
       throw explained(error, 'qemu does not let go of the drive');
@@ -96,6 +99,7 @@ export class RunningDrives implements MachineDrives {
     this.#drives.delete(index);
     const said = name.trim();
     this.#free.push({ index, name: DISK_NAME.test(said) ? said : diskName(index) });
+    return failed;
   }
 
   async failedWrites(): Promise<ReadonlyMap<number, number>> {

@@ -45,12 +45,14 @@ export function signalOf(call: ServerCall): AbortSignal {
 
 /**
  * Identity of the client: the first URI of its certificate's subject alternative names (a
- * SPIFFE ID in a mesh), else the certificate's common name; undefined without a certificate.
+ * SPIFFE ID in a mesh), else the certificate's common name, else the certificate itself;
+ * undefined without a certificate.
  */
 export function identityOf(call: ServerCall): string | undefined {
   const certificate = call.getAuthContext().sslPeerCertificate;
   if (certificate === undefined) return undefined;
   const uri = /(?:^|, )URI:([^,]+)/.exec(certificate.subjectaltname ?? '')?.[1];
   const name = certificate.subject.CN as string | readonly string[] | undefined;
-  return uri ?? (typeof name === 'string' ? name : name?.[0]);
+  // Sessions of nobody are everybody's: a certificate without a name is not nobody.
+  return uri ?? (typeof name === 'string' ? name : name?.[0]) ?? `sha256:${certificate.fingerprint256}`;
 }

@@ -18,8 +18,12 @@ export class EncodedAnswer {
   constructor(readonly bytes: Buffer) {}
 }
 
-/** Refuses what is not UTF-8, where the runtime would replace it. */
+/** Longest string, bytes: longer than any that the daemon takes. Requests with large contents can be larger. */
+const STRING_LIMIT = 8 * 1024 * 1024;
+
+/** Refuses what is too long, and what is not UTF-8, where the runtime would replace it. */
 function decodeUtf8(bytes: Uint8Array): string {
+  if (bytes.length > STRING_LIMIT) throw new Error(`a string of ${bytes.length} bytes, where at most ${STRING_LIMIT} are allowed`);
   if (!isUtf8(bytes)) throw new Error('a string is not valid UTF-8');
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
 }

@@ -29,6 +29,7 @@ import { Undecodable } from './decoding.js';
 import { fileChunks, readArguments } from './fileIn.js';
 import { FilePieces, type FileMessage } from './fileMessages.js';
 import { answerWriter, type AnswerWriter } from './answerWriter.js';
+import { whileHeld } from './largeRequests.js';
 import type { HeldMessage } from './requestFlow.js';
 import { sessionIdOf } from './sessionHeader.js';
 import { toStatus } from './statusMapping.js';
@@ -157,7 +158,7 @@ export class ActionInvoker {
   /** Runs a library-side action: in the session's turn if it talks to the daemon. */
   #perform<Value>(action: ActionDef, session: Session, signal: AbortSignal, request: object, body: (context: LibraryContext) => Promise<Value>): Promise<Value> {
     const context = { action, session, signal, policy: this.#policy, probe: this.#probe };
-    if (needsDaemon(action)) return session.perform(action, request, signal, (daemon) => body({ ...context, daemon }));
+    if (needsDaemon(action)) return session.perform(action, request, signal, (daemon) => whileHeld(request, () => body({ ...context, daemon })));
     return session.performAside(action, request, () => body({ ...context, get daemon(): Daemon { throw new Error(`${action.name} has no turn`); } }));
   }
 }

@@ -9,6 +9,11 @@ import { requestTooLarge } from '../common/messageLimits.js';
 const HEADER_SIZE = 5;
 const LENGTH_OFFSET = 1;
 
+/** A request has to grow by so many bytes ... */
+const LEAST_PROGRESS = 64 * 1024;
+/** ... in this time, milliseconds: the memory that it holds is not for clients that stopped. */
+const PROGRESS_LIMIT_MS = 30_000;
+
 /** A client that is refused for want of memory may try again after, milliseconds. */
 const RETRY_AFTER_MS = 5000;
 
@@ -42,6 +47,23 @@ export interface ReadingOptions {
   /** Up to here a request is like others, bytes. */
   readonly ordinary: number;
   readonly memory: RequestMemory;
+  /** Told when the request does not go on, and is refused. */
+  readonly onStall: (refusal: GuestfsError) => void;
+}
+
+const readers = new WeakMap<object, LargeRequestReader>();
+
+/**
+ * Keeps the memory of a request, if it is a large one, for as long as `work` uses its contents: that can be longer
+ * than its call lasts.
+ */
+export async function whileHeld<Value>(request: object, work: () => Promise<Value>): Promise<Value> {
+  const release = readers.get(request)?.hold();
+  try {
+    return await work();
+  } finally {
+    release?.();
+  }
 }
 
 /**
@@ -55,6 +77,9 @@ export class LargeRequestReader {
   #message: Buffer | undefined;
   #filled = 0;
   #taken = 0;
+  /** Of the memory: the call, and whoever works with what came of it. */
+  #holders = 1;
+  #stall: NodeJS.Timeout | undefined;
   #refusal: GuestfsError | undefined;
 
   constructor(options: ReadingOptions) {
@@ -82,17 +107,40 @@ export class LargeRequestReader {
       if (this.#message === undefined && this.#filled === HEADER_SIZE) this.#message = this.#begin();
       if (this.#message?.length === this.#filled) {
         complete.push(this.#message);
-        this.#message = undefined;
+        this.#end();
         this.#filled = 0;
       }
     }
     return complete;
   }
 
-  /** The call has ended: its memory is for others. */
+  /** The request that was decoded from what came: see {@link whileHeld}. */
+  decoded(request: unknown): void {
+    if (typeof request === 'object' && request !== null) readers.set(request, this);
+  }
+
+  /** Keeps the memory until what it returns is called. */
+  hold(): () => void {
+    this.#holders += 1;
+    return () => this.#release();
+  }
+
+  /** The call has ended: its memory is for others, unless somebody else holds it. */
   close(): void {
+    this.#end();
+    this.#release();
+  }
+
+  #release(): void {
+    this.#holders -= 1;
+    if (this.#holders > 0) return;
     this.#options.memory.giveBack(this.#taken);
     this.#taken = 0;
+  }
+
+  /** No more of the message comes. */
+  #end(): void {
+    clearInterval(this.#stall);
     this.#message = undefined;
   }
 
@@ -102,7 +150,20 @@ export class LargeRequestReader {
     if (size > memory.size) throw this.#refuse(requestTooLarge(action, 'server', memory.size, size));
     const message = Buffer.allocUnsafeSlow(HEADER_SIZE + size);
     this.#header.copy(message);
+    if (size > this.#options.ordinary) this.#watch();
     return message;
+  }
+
+  #watch(): void {
+    let before = 0;
+    this.#stall = setInterval(() => {
+      if (this.#filled - before < LEAST_PROGRESS) {
+        this.#end();
+        this.#options.onStall(this.#refuse(new GuestfsError('DEADLINE_EXCEEDED', `${this.#options.action}: less than ${LEAST_PROGRESS} bytes of the request came in ${PROGRESS_LIMIT_MS / 1000} s`)));
+      }
+      before = this.#filled;
+    }, PROGRESS_LIMIT_MS);
+    this.#stall.unref();
   }
 
   /** Counts what has come of a message that is not ordinary. */

@@ -48,14 +48,24 @@ export function limitingRequests({ memory, logger }: { readonly memory: RequestM
     const { name, action } = rpc;
     const own = call as unknown as OwnCall;
     const send = own.sendStatus.bind(call);
-    const reader = action !== undefined && takesAnySize(action) ? new LargeRequestReader({ action: name, ordinary: REQUEST_LIMIT, memory }) : undefined;
+    const reader = action !== undefined && takesAnySize(action) ? new LargeRequestReader({
+      action: name, ordinary: REQUEST_LIMIT, memory, onStall: ({ message }) => own.sendStatus({ code: status.DEADLINE_EXCEEDED, details: message }),
+    }) : undefined;
     own.sendStatus = (sent) => {
       const refused = reader?.refusal ?? refusal(rpc, method.requestStream, sent);
       send(refused === undefined ? sent : toStatus(refused, { action: name }, logger));
     };
     if (reader === undefined) return call as ServerInterceptingCall;
     own.decoder = reader;
-    // Told of every end of a call, not only of cancelled ones.
-    return new ServerInterceptingCall(call, { start: (next) => next({ onCancel: () => reader.close() }) });
+    return new ServerInterceptingCall(call, {
+      start: (next) => next({
+        onReceiveMessage: (request: unknown, passOn) => {
+          reader.decoded(request);
+          passOn(request);
+        },
+        // Told of every end of a call, not only of cancelled ones.
+        onCancel: () => reader.close(),
+      }),
+    });
   };
 }

@@ -188,7 +188,8 @@ export class Session {
 
   /**
    * Takes a drive away; from an appliance that runs, when all is written to it.
-   * @throws GuestfsError ENOENT when there is none with this label, EBUSY when it is in use
+   * @throws GuestfsError ENOENT when there is none with this label, EBUSY when it is in use, EIO as
+   *   {@link shutdown}: the drive is gone then
    */
   async removeDrive(label: string, action: string, signal: AbortSignal): Promise<void> {
     this.#states.require(['CONFIG', 'READY'], action);
@@ -203,8 +204,10 @@ export class Session {
     }
     await this.#withAppliance(action, signal, async ({ machine, connection }) => {
       const index = find();
-      await machine.drives.remove(connection, index);
+      const drive = this.#drives[index];
+      const failed = await machine.drives.remove(connection, index);
       this.#drives[index] = undefined;
+      throwUnlessWritten(drive, index, failed);
     });
   }
 
@@ -349,6 +352,8 @@ export class Session {
     this.#tell('library', `launch: program=${printable(this.settings.program)}${this.settings.identifier === '' ? '' : `, identifier=${this.settings.identifier}`}`);
     let machine: Machine | undefined;
     try {
+      // One machine at a time: what ends or loses a session's appliance is about the one that it has.
+      if (this.#stopping !== undefined) await unlessAborted(this.#stopping, signal);
       machine = await this.#launcher.launch(this.#launchConfig(), {
         signal,
         onConsole: (bytes) => this.#say(bytes),
@@ -447,7 +452,7 @@ export class Session {
     const reason = appliance.connection.failure?.message;
     this.#tell('warning', `the appliance ended unexpectedly${reason === undefined ? '' : `: ${reason}`}`);
     this.#logger.warn('appliance ended unexpectedly', { reason });
-    void this.#stop();
+    this.#stop().catch((error: unknown) => this.#logger.error('an appliance did not end in order', { error: messageOf(error) }));
   }
 
   /**
@@ -506,14 +511,7 @@ export class Session {
   async #requireWritten({ machine }: Appliance): Promise<void> {
     // A qemu that does not answer does not end in order either, and that is told.
     const failed = await machine.drives.failedWrites().catch(() => new Map<number, number>());
-    for (const [index, count] of failed) {
-      const drive = this.#drives[index];
-      if (drive === undefined || drive.readonly || drive.source.kind === 'scratch') continue;
-      const device = `/dev/${diskName(index)}`;
-      throw new GuestfsError('EIO', `${count} writes to ${device} failed on the server's side, where its image is: what was written to it is not all there`, {
-        metadata: { device, failed_writes: String(count) },
-      });
-    }
+    for (const [index, count] of failed) throwUnlessWritten(this.#drives[index], index, count);
   }
 
   /** Has the guest write all to its drives, as the last that it does. */
@@ -568,6 +566,15 @@ function unsoundEnd({ exitCode, signal, qemuMessages }: MachineExit): GuestfsErr
   const how = signal === 'SIGKILL' ? `did not end within ${QEMU_END_LIMIT_MS / 1000} s and was killed` : `ended with ${signal ?? `exit code ${String(exitCode)}`}`;
   const said = printable(qemuMessages.trim().split('\n').at(-1) ?? '').slice(0, QUOTED_MESSAGE);
   return new GuestfsError('QEMU_FAILED', `qemu ${how} when the appliance was shut down: what it had not yet written to the images may be lost${said === '' ? '' : `; it said: ${said}`}`);
+}
+
+/** @throws GuestfsError EIO when there are writes that failed, and the drive does not vanish with the session anyway */
+function throwUnlessWritten(drive: Drive | undefined, index: number, failed: number): void {
+  if (failed === 0 || drive === undefined || drive.readonly || drive.source.kind === 'scratch') return;
+  const device = `/dev/${diskName(index)}`;
+  throw new GuestfsError('EIO', `${failed} writes to ${device} failed on the server's side, where its image is: what was written to it is not all there`, {
+    metadata: { device, failed_writes: String(failed) },
+  });
 }
 
 function timedOut(limitMs: number): GuestfsError {

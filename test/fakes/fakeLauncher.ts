@@ -20,9 +20,10 @@ export class FakeDrives implements MachineDrives {
     return this.next++;
   }
 
-  async remove(_connection: unknown, index: number): Promise<void> {
+  async remove(_connection: unknown, index: number): Promise<number> {
     await this.before();
     this.attached.delete(index);
+    return this.failed.get(index) ?? 0;
   }
 
   async failedWrites(): Promise<ReadonlyMap<number, number>> {
@@ -60,8 +61,12 @@ export class FakeMachine implements Machine {
   /** How it ends when it is asked to. */
   end: Partial<MachineExit> = { exitCode: 0 };
 
+  /** What it takes to end. */
+  ending: Promise<void> = Promise.resolve();
+
   async stop(): Promise<MachineExit> {
     this.stops += 1;
+    await this.ending;
     this.die(this.end);
     return this.exited;
   }

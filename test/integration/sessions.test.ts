@@ -228,6 +228,19 @@ describeWithAppliance('a host whose disk is full', () => {
       expect(failure).toMatchObject({ code: status.DATA_LOSS, info: { reason: 'EIO', metadata: { device: '/dev/sda' } } });
       expect((await failureOf(scene.client.getSession(session.id))).code).toBe(status.NOT_FOUND);
     });
+
+    it('is told of when a drive goes', async () => {
+      const image = emptyImage(join(directory, 'second.img'), 64);
+      const session = await launchSession(scene.client, [scratchDrive(MEBIBYTE)]);
+      await session.call('add_drive', { filename: image, format: 'raw', label: 'second' });
+      await session.call('mkfs', { fstype: 'ext2', device: '/dev/sdb' });
+      await session.call('mount', { mountable: '/dev/sdb', mountpoint: '/' });
+      await session.call('fill', { c: 1, len: 24 * MEBIBYTE, path: '/large' });
+      await session.call('umount', { pathordevice: '/' });
+      expect(await session.failure('remove_drive', { label: 'second' })).toMatchObject({ code: status.DATA_LOSS, info: { reason: 'EIO', metadata: { device: '/dev/sdb' } } });
+      expect(await session.call('list_devices')).toEqual(['/dev/sda']);
+      await scene.client.deleteSession(session.id);
+    });
   });
 });
 

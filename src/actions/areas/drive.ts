@@ -126,6 +126,6 @@ export const driveActions: readonly ActionDef[] = [
     args: [str('label')],
     returns: none,
     summary: 'Takes away the drive with the given label',
-    description: 'Before launch the drive is just not attached. In a running session all that was written is brought to the image first, which is free for others when the call returns; a drive that is mounted, or that swap, LVM, MD or an opened encrypted device lies on, is refused with EBUSY. The other drives keep their names, and the next drive that is added takes the free one. libguestfs itself, which marks the action as deprecated, has not been able to do this since 1.48.',
+    description: 'Before launch the drive is just not attached. In a running session all that was written is brought to the image first, which is free for others when the call returns; a drive that is mounted, or that swap, LVM, MD or an opened encrypted device lies on, is refused with EBUSY. When writes to its image have failed on the server\'s side the call says so with EIO, and the drive is gone all the same. The other drives keep their names, and the next drive that is added takes the free one. libguestfs itself, which marks the action as deprecated, has not been able to do this since 1.48.',
   }),
 ];

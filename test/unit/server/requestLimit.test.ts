@@ -3,12 +3,12 @@ import { gzipSync } from 'node:zlib';
 import { connect, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { Client, credentials, Server, ServerCredentials, status, type ServerReadableStream } from '@grpc/grpc-js';
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { FileServiceService } from '../../../gen/proto/guestfs/v1/file.js';
 import { TransferServiceService } from '../../../gen/proto/guestfs/v1/transfer.js';
 import { silentLogger } from '../../../src/common/logger.js';
-import { decodingSafely } from '../../../src/server/decoding.js';
-import { RequestMemory } from '../../../src/server/largeRequests.js';
+import { decodingSafely, Undecodable } from '../../../src/server/decoding.js';
+import { RequestMemory, whileHeld } from '../../../src/server/largeRequests.js';
 import { limitingRequests, REQUEST_LIMIT } from '../../../src/server/requestLimit.js';
 import { asFailure, failureOf } from '../../support/testClient.js';
 
@@ -30,9 +30,13 @@ beforeEach(async () => {
   server = new Server({ 'grpc.max_receive_message_length': REQUEST_LIMIT, interceptors: [limitingRequests({ memory, logger: silentLogger })] });
   const pick = (definition: object, ...names: string[]) => Object.fromEntries(Object.entries(definition).filter(([name]) => names.includes(name)));
   server.addService(decodingSafely(pick(FileServiceService, 'write', 'mkdir', 'pwrite')), {
-    write: (call: { request: { content: Buffer } }, callback: (error: null, value: object) => void) => {
+    write: (call: { request: { content: Buffer } | Undecodable }, callback: (error: object | null, value: object) => void) => {
+      if (call.request instanceof Undecodable) {
+        callback({ code: status.INVALID_ARGUMENT, details: call.request.error.message }, {});
+        return;
+      }
       taken.push(call.request.content.length);
-      void hold.then(() => callback(null, {}));
+      void whileHeld(call.request, () => hold).then(() => callback(null, {}));
     },
     pwrite: (call: { request: { content: Buffer } }, callback: (error: null, value: object) => void) => {
       taken.push(call.request.content.length);
@@ -173,6 +177,43 @@ describe('a request of an action that takes contents of any size', () => {
     connection.destroy();
     await untilFree(memory.size);
     expect(taken).toEqual([]);
+  });
+
+  it('keeps its memory while its contents are used, also when its client is gone', async () => {
+    let release = (): void => undefined;
+    hold = new Promise((resolve) => {
+      release = resolve;
+    });
+    const gone = client.makeUnaryRequest(write.path, same, same, ofSize(REQUEST_LIMIT + 100), () => undefined);
+    while (taken.length === 0) await setTimeout(1);
+    gone.cancel();
+    await failureOf(send(write.path, ofSize(REQUEST_LIMIT + 1)));
+    expect(memory.free).toBe(REQUEST_LIMIT - 100);
+    release();
+    await untilFree(memory.size);
+  });
+
+  it('is refused when its client stops in the middle of it', async () => {
+    jest.useFakeTimers({ doNotFake: ['setTimeout', 'clearTimeout', 'setImmediate', 'clearImmediate', 'nextTick', 'queueMicrotask', 'Date', 'performance', 'hrtime'] });
+    try {
+      const { connection, stream, status: ended } = rawCall(write.path);
+      stream.write(Buffer.concat([header(memory.size), Buffer.alloc(100_000)]));
+      await untilFree(memory.size - 100_000);
+      jest.advanceTimersByTime(30_000);
+      stream.write(Buffer.alloc(50_000));
+      await untilFree(memory.size - 150_000);
+      jest.advanceTimersByTime(30_000);
+      expect(decodeURI(String((await ended)['grpc-message']))).toBe('write: less than 65536 bytes of the request came in 30 s');
+      await untilFree(memory.size);
+      connection.destroy();
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+
+  it('holds no string that is as large', async () => {
+    const request = write.requestSerialize({ path: '/'.repeat(REQUEST_LIMIT + 1), content: Buffer.alloc(0) });
+    expect(await failureOf(send(write.path, request))).toMatchObject({ code: status.INVALID_ARGUMENT, details: expect.stringContaining(`a string of ${REQUEST_LIMIT + 1} bytes`) });
   });
 
   it('comes in pieces of any length', async () => {

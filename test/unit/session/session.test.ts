@@ -281,6 +281,41 @@ describe('launching', () => {
   });
 });
 
+describe('a launch while the appliance before it still ends', () => {
+  it('begins when that is over, and its appliance is one that ends like any other', async () => {
+    const first = await launched();
+    let end = (): void => undefined;
+    first.machine.ending = new Promise((resolve) => {
+      end = resolve;
+    });
+    const killed = first.session.kill();
+    await quiet();
+    expect(first.session.state).toBe('CONFIG');
+    const second = launch(first.session, first.launcher);
+    await quiet();
+    expect(first.launcher.requests).toHaveLength(1);
+    end();
+    await killed;
+    const { daemon, machine } = await second;
+    await expectWorks({ session: first.session, daemon });
+    await closeInOrder({ session: first.session, daemon });
+    expect(machine.stops).toBe(1);
+  });
+
+  it('can be given up', async () => {
+    const first = await launched();
+    first.machine.ending = new Promise(() => undefined);
+    void first.session.kill();
+    await quiet();
+    first.session.addDrive(drive, 'add_drive');
+    const gone = new AbortController();
+    const second = first.session.launch(gone.signal);
+    gone.abort(new GuestfsError('CANCELLED', 'the client is gone'));
+    await expect(second).rejects.toMatchObject({ reason: 'CANCELLED' });
+    expect(first.session.state).toBe('CONFIG');
+  });
+});
+
 describe('drives', () => {
   it('are added for the launch in CONFIG only', async () => {
     const { session } = await launched();
@@ -312,6 +347,15 @@ describe('drives', () => {
     expect([session.hasDrive(0), session.hasDrive(1), session.drives.length]).toEqual([true, false, 1]);
     await expect(session.removeDrive('hot', 'remove_drive', never)).rejects.toMatchObject({ reason: 'ENOENT' });
     await expectWorks({ session, daemon });
+  });
+
+  it('that go tell of writes that the host failed; they are gone all the same', async () => {
+    const both = await launched();
+    await both.session.attachDrive({ ...drive, readonly: false, label: 'hot' }, 'add_drive', never);
+    both.machine.drives.failed.set(1, 2);
+    await expect(both.session.removeDrive('hot', 'remove_drive', never)).rejects.toMatchObject({ reason: 'EIO', message: expect.stringContaining('2 writes to /dev/sdb'), details: { metadata: { device: '/dev/sdb', failed_writes: '2' } } });
+    expect(both.session.hasDrive(1)).toBe(false);
+    await closeInOrder(both);
   });
 
   it('that are on their way come also when nobody waits for them, before the next call', async () => {

@@ -188,8 +188,8 @@ export class Session {
 
   /**
    * Takes a drive away; from an appliance that runs, when all is written to it.
-   * @throws GuestfsError ENOENT when there is none with this label, EBUSY when it is in use, EIO as
-   *   {@link shutdown}: the drive is gone then
+   * @throws GuestfsError ENOENT when there is none with this label, EBUSY when it is in use, EIO when
+   *   writes to its image have failed: the drive is gone then, unless the guest noticed, too
    */
   async removeDrive(label: string, action: string, signal: AbortSignal): Promise<void> {
     this.#states.require(['CONFIG', 'READY'], action);
@@ -202,10 +202,15 @@ export class Session {
       this.#drives.splice(find(), 1);
       return;
     }
-    await this.#withAppliance(action, signal, async ({ machine, connection }) => {
+    await this.#withAppliance(action, signal, async (appliance) => {
+      const { machine, connection } = appliance;
       const index = find();
       const drive = this.#drives[index];
-      const failed = await machine.drives.remove(connection, index);
+      const failed = await machine.drives.remove(connection, index).catch(async (error: unknown) => {
+        // The guest may have noticed as well, and knows less of it.
+        if (error instanceof GuestfsError && error.reason === 'DAEMON_ERROR') await this.#requireWritten(appliance);
+        throw error;
+      });
       this.#drives[index] = undefined;
       throwUnlessWritten(drive, index, failed);
     });

@@ -4,7 +4,6 @@
  */
 import { stat } from 'node:fs/promises';
 import { GuestfsError } from '../common/errors.js';
-import { locateQemu } from '../qemu/qemuBinary.js';
 import { BACKED_FORMATS, type ImageFormat } from './formats.js';
 import { runIsolatedQemu, type IsolatedRun } from './isolatedQemu.js';
 import { remoteNode } from './remoteNodes.js';
@@ -39,7 +38,7 @@ export interface RemoteAnswer {
 
 /**
  * Asks one server.
- * @throws GuestfsError `IMAGE_UNUSABLE` naming the drive, `QEMU_MISSING`, or the reason of the drive's signal
+ * @throws GuestfsError `IMAGE_UNUSABLE` naming the drive, or the reason of the drive's signal
  */
 export type AskRemote = (question: RemoteQuestion) => Promise<RemoteAnswer>;
 
@@ -49,6 +48,8 @@ export interface AskedDrive {
   readonly resources: RemoteResources;
   /** Starts names of files. */
   readonly name: string;
+  /** The machine's, by its absolute path. */
+  readonly qemuBinary: string;
   /** The machine's; qemu runs as whom it belongs to. */
   readonly runDirectory: string;
   readonly signal: AbortSignal;
@@ -70,7 +71,7 @@ async function ask(drive: AskedDrive, question: RemoteQuestion): Promise<RemoteA
   }
 }
 
-async function askFor({ source, resources, runDirectory, signal }: AskedDrive, { format = 'raw' }: RemoteQuestion, wanted: IsolatedRun['head']): Promise<RemoteAnswer> {
+async function askFor({ source, resources, qemuBinary, runDirectory, signal }: AskedDrive, { format = 'raw' }: RemoteQuestion, wanted: IsolatedRun['head']): Promise<RemoteAnswer> {
   const { uid, gid } = await stat(runDirectory);
   const subject = remoteSubject(source);
   const refuse = (why: string): GuestfsError => new GuestfsError('IMAGE_UNUSABLE', `${subject} cannot be opened${format === 'raw' ? '' : ` in format '${format}'`}: ${why}`);
@@ -80,7 +81,7 @@ async function askFor({ source, resources, runDirectory, signal }: AskedDrive, {
     { driver: format, 'node-name': 'image', file: 'bytes', 'read-only': true, ...(BACKED_FORMATS.has(format) ? { backing: null } : {}) },
   ];
   const { overLimit, failure, size, head, lastMessage } = await runIsolatedQemu(
-    { qemuBinary: await locateQemu(undefined), user: uid === process.geteuid?.() ? undefined : { uid, gid } },
+    { qemuBinary, user: uid === process.geteuid?.() ? undefined : { uid, gid } },
     {
       args: [],
       commands: [

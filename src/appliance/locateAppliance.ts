@@ -6,7 +6,7 @@ import { access } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { GuestfsError } from '../common/errors.js';
 import type { Appliance } from './appliance.js';
-import type { SuperminBuilder } from './superminBuilder.js';
+import type { ApplianceCache, SuperminBuilder } from './superminBuilder.js';
 
 const SUPERMIN_FILES = ['supermin.d/base.tar.gz', 'supermin.d/packages'] as const;
 const FIXED_FILES = ['README.fixed', 'kernel', 'initrd', 'root'] as const;
@@ -15,7 +15,8 @@ const OLD_STYLE = /* of libguestfs before 1.8 */ ['x86_64', 'aarch64'].map((cpu)
 /** What a search is given. */
 export interface SearchContext {
   readonly supermin: SuperminBuilder;
-  readonly cacheDirectory: string;
+  /** For a supermin appliance. */
+  readonly cache: ApplianceCache;
   readonly signal: AbortSignal;
 }
 
@@ -31,7 +32,7 @@ export async function locateAppliance(path: string, context: SearchContext): Pro
   for (const element of path.split(':')) {
     const directory = resolve(element === '' ? '.' : element);
     if ((await missingOf(directory, SUPERMIN_FILES)).length === 0) {
-      return { kind: 'supermin', directory: await context.supermin.build(join(directory, 'supermin.d'), context.cacheDirectory, context.signal) };
+      return { kind: 'supermin', directory: await context.supermin.build(join(directory, 'supermin.d'), context.cache, context.signal) };
     }
     const missing = await missingOf(directory, FIXED_FILES);
     if (missing.length === 0) return { kind: 'fixed', directory };

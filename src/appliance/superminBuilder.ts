@@ -4,8 +4,10 @@
  *
  *     <cache directory>/.guestfs-<uid>/lock           taken by supermin while it builds
  *                                      appliance.d/   kernel, initrd, root; replaced as a whole
+ *                                      <skeleton>/    the same for each skeleton that is not the server's own
  */
-import { utimes } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { realpath, utimes } from 'node:fs/promises';
 import { arch } from 'node:os';
 import { join } from 'node:path';
 import { abortable } from '../common/abort.js';
@@ -18,6 +20,16 @@ import { APPLIANCE_FILES } from './appliance.js';
 /** A build copies a few hundred MB; a slow disk under load needs minutes. */
 const BUILD_LIMIT_MS = 15 * 60_000;
 
+/** Where an appliance is kept. */
+export interface ApplianceCache {
+  readonly directory: string;
+  /**
+   * The place that libguestfs has for appliances, one for all skeletons: supermin looks at times, and takes what was built from
+   * another skeleton for up to date. So only the server's own has it; a client's appliance must not become that of others.
+   */
+  readonly place: 'shared with libguestfs' | 'of the skeleton';
+}
+
 /** Builds appliances, and only once for those who ask at the same time. */
 export interface SuperminBuilder {
   /**
@@ -25,19 +37,19 @@ export interface SuperminBuilder {
    * @returns the directory with its files
    * @throws GuestfsError `APPLIANCE_UNUSABLE`, or the reason of `signal`
    */
-  build(skeleton: string, cacheDirectory: string, signal: AbortSignal): Promise<string>;
+  build(skeleton: string, cache: ApplianceCache, signal: AbortSignal): Promise<string>;
 }
 
 /** Makes a builder; `supermin` is the command. */
 export function createSuperminBuilder(logger: Logger, supermin = 'supermin'): SuperminBuilder {
   const running = new Map<string, Promise<string>>();
   return {
-    build: async (skeleton, cacheDirectory, signal) => {
+    build: async (skeleton, cache, signal) => {
       signal.throwIfAborted();
-      const key = `${skeleton}\0${cacheDirectory}`;
+      const key = `${skeleton}\0${cache.directory}\0${cache.place}`;
       let build = running.get(key);
       if (build === undefined) {
-        build = run(supermin, skeleton, cacheDirectory, logger).finally(() => running.delete(key));
+        build = run(supermin, skeleton, cache, logger).finally(() => running.delete(key));
         running.set(key, build);
       }
       return abortable(build, signal);
@@ -46,10 +58,10 @@ export function createSuperminBuilder(logger: Logger, supermin = 'supermin'): Su
 }
 
 /** Not stopped when the one who asked goes away: others wait for it, or will. */
-async function run(supermin: string, skeleton: string, cacheDirectory: string, logger: Logger): Promise<string> {
-  const cache = await privateCache(cacheDirectory);
-  const output = join(cache, 'appliance.d');
-  const args = ['--build', '--if-newer', '--lock', join(cache, 'lock'), '--copy-kernel', '-f', 'ext2', '--host-cpu', hostCpu(), skeleton, '-o', output];
+async function run(supermin: string, wanted: string, cache: ApplianceCache, logger: Logger): Promise<string> {
+  const { skeleton, place } = await placeOf(wanted, cache);
+  const output = join(place, 'appliance.d');
+  const args = ['--build', '--if-newer', '--lock', join(place, 'lock'), '--copy-kernel', '-f', 'ext2', '--host-cpu', hostCpu(), skeleton, '-o', output];
   const started = performance.now();
   const result = await runTool(supermin, args, { timeoutMs: BUILD_LIMIT_MS, maxOutputBytes: 4 << 20, signal: new AbortController().signal }).catch(
     (error: unknown) => {
@@ -68,15 +80,25 @@ async function run(supermin: string, skeleton: string, cacheDirectory: string, l
   return output;
 }
 
-/** The cache directory of this user. */
-async function privateCache(cacheDirectory: string): Promise<string> {
-  const cache = join(cacheDirectory, `.guestfs-${process.geteuid?.() ?? 0}`);
+/** The directory that an appliance is built in, and the skeleton that is its own. */
+async function placeOf(skeleton: string, cache: ApplianceCache): Promise<{ readonly skeleton: string; readonly place: string }> {
+  const users = await privateCache(join(cache.directory, `.guestfs-${process.geteuid?.() ?? 0}`));
+  if (cache.place === 'shared with libguestfs') return { skeleton, place: users };
+  // The real one: a link could lead to another when supermin looks.
+  const real = await realpath(skeleton).catch((error: unknown) => {
+    throw new GuestfsError('APPLIANCE_UNUSABLE', `the appliance of ${skeleton} cannot be built: ${messageOf(error)}`, { cause: error });
+  });
+  return { skeleton: real, place: await privateCache(join(users, createHash('sha256').update(real).digest('hex'))) };
+}
+
+/** A directory of caches that only this user can write. */
+async function privateCache(path: string): Promise<string> {
   try {
     // Readable by all: so libguestfs makes it, and qemu may run as another user.
-    await makePrivateDirectory(cache, 0o755);
-    return cache;
+    await makePrivateDirectory(path, 0o755);
+    return path;
   } catch (error) {
-    throw new GuestfsError('APPLIANCE_UNUSABLE', `the cache of appliances, ${cache}, cannot be used: ${messageOf(error)}`, { cause: error });
+    throw new GuestfsError('APPLIANCE_UNUSABLE', `the cache of appliances, ${path}, cannot be used: ${messageOf(error)}`, { cause: error });
   }
 }
 

@@ -8,6 +8,7 @@
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { GuestfsError } from '../common/errors.js';
+import { createLimiter } from '../common/limiter.js';
 import type { OpenImage } from '../security/pathPolicy.js';
 import { BACKED_FORMATS, type ImageFormat } from './formats.js';
 import { runIsolatedQemu, type IsolatedRun, type IsolationSettings } from './isolatedQemu.js';
@@ -25,10 +26,9 @@ const MAX_PARALLEL = 2;
 
 /** Makes a probe. */
 export function createForeignProbe(settings: IsolationSettings): ForeignImageProbe {
-  const limit = limiter(MAX_PARALLEL);
+  const limit = createLimiter(MAX_PARALLEL);
   return (image, format, subject, signal) =>
     limit(async () => {
-      signal.throwIfAborted();
       // To read, qemu wants a descriptor that cannot write, whatever the image was opened for.
       const reader = await open(`/proc/self/fd/${image.handle.fd}`, constants.O_RDONLY | constants.O_NONBLOCK);
       try {
@@ -48,7 +48,7 @@ export function createForeignProbe(settings: IsolationSettings): ForeignImagePro
       } finally {
         await reader.close();
       }
-    });
+    }, signal);
 }
 
 function commands(kind: OpenImage['kind'], format: ImageFormat): IsolatedRun['commands'] {
@@ -62,21 +62,4 @@ function commands(kind: OpenImage['kind'], format: ImageFormat): IsolatedRun['co
 
 function refuse(subject: string, format: ImageFormat, why: string): GuestfsError {
   return new GuestfsError('IMAGE_UNUSABLE', `${subject} cannot be opened in format '${format}': ${why}`);
-}
-
-/** Runs at most `parallel` of the tasks it is given at a time. */
-function limiter(parallel: number): <T>(task: () => Promise<T>) => Promise<T> {
-  let running = 0;
-  const waiting: (() => void)[] = [];
-  return async (task) => {
-    if (running >= parallel) await new Promise<void>((resolve) => waiting.push(resolve));
-    else running++;
-    try {
-      return await task();
-    } finally {
-      const next = waiting.shift();
-      if (next === undefined) running--;
-      else next();
-    }
-  };
 }

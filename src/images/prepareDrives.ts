@@ -22,6 +22,8 @@ import { createOverlay, createScratchDisk, type TemporaryDisk } from './temporar
 export interface DriveContext {
   /** Private directory of the machine; overlays are made there. */
   readonly runDirectory: string;
+  /** The machine's qemu, which asks the servers of remote drives, too. */
+  readonly qemuBinary: string;
   /** Collects what the machine's qemu is given. */
   readonly fdSets: FdSets;
   readonly imageRoots: ImageRoots;
@@ -143,11 +145,11 @@ async function openRemote(drive: Drive, source: RemoteSource, name: string, cont
   if (drive.discard === 'enable' && !DISCARD_PROTOCOLS.has(source.protocol)) {
     throw new GuestfsError('ENOTSUP', `discard cannot be enabled on this drive: protocol '${source.protocol}' does not support discard; 'besteffort' leaves it out where it is not`);
   }
-  const { runDirectory, signal } = context;
+  const { runDirectory, qemuBinary, signal } = context;
   const resources = await createRemoteResources(source, name, runDirectory, context.imageRoots);
   let image: RemoteImage | undefined;
   try {
-    image = await openRemoteImage(remoteAsker({ source, resources, name, runDirectory, signal }), format, { directory: runDirectory, file: `${name}-head.qcow2`, subject });
+    image = await openRemoteImage(remoteAsker({ source, resources, name, qemuBinary, runDirectory, signal }), format, { directory: runDirectory, file: `${name}-head.qcow2`, subject });
     const head = image.head?.handle;
     const overlay = drive.readonly ? await createOverlay(runDirectory, `${name}.qcow2`, image.virtualSize) : undefined;
     return {

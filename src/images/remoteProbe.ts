@@ -4,7 +4,7 @@
  */
 import { stat } from 'node:fs/promises';
 import { GuestfsError } from '../common/errors.js';
-import { locateQemu } from '../qemu/qemuBinary.js';
+import { createLimiter } from '../common/limiter.js';
 import { BACKED_FORMATS, type ImageFormat } from './formats.js';
 import { runIsolatedQemu, type IsolatedRun } from './isolatedQemu.js';
 import { remoteNode } from './remoteNodes.js';
@@ -16,6 +16,10 @@ import { createUnnamedFile } from './temporaryDisk.js';
 const WALL_CLOCK_MS = 20_000;
 /** Libraries of storage clusters reserve memory for dozens of threads. */
 const MEMORY_BYTES = 4 * 2 ** 30;
+
+/** For the whole server, however many drives and sessions there are: each is a process, and most of them wait for a network. */
+const MAX_PARALLEL = 8;
+const limit = createLimiter(MAX_PARALLEL);
 
 /** Protocols whose drivers Debian packages apart from qemu. */
 const EXTRA_PROTOCOLS: ReadonlySet<RemoteProtocol> = new Set(['http', 'https', 'ftp', 'ftps', 'ssh', 'iscsi', 'rbd', 'gluster']);
@@ -39,7 +43,7 @@ export interface RemoteAnswer {
 
 /**
  * Asks one server.
- * @throws GuestfsError `IMAGE_UNUSABLE` naming the drive, `QEMU_MISSING`, or the reason of the drive's signal
+ * @throws GuestfsError `IMAGE_UNUSABLE` naming the drive, or the reason of the drive's signal
  */
 export type AskRemote = (question: RemoteQuestion) => Promise<RemoteAnswer>;
 
@@ -49,14 +53,16 @@ export interface AskedDrive {
   readonly resources: RemoteResources;
   /** Starts names of files. */
   readonly name: string;
+  /** The machine's, by its absolute path. */
+  readonly qemuBinary: string;
   /** The machine's; qemu runs as whom it belongs to. */
   readonly runDirectory: string;
   readonly signal: AbortSignal;
 }
 
-/** Makes what asks the server of a drive. */
+/** Makes what asks the server of a drive, which waits while as many are asked as may be. */
 export function remoteAsker(drive: AskedDrive): AskRemote {
-  return (question) => ask(drive, question);
+  return (question) => limit(() => ask(drive, question), drive.signal);
 }
 
 async function ask(drive: AskedDrive, question: RemoteQuestion): Promise<RemoteAnswer> {
@@ -70,7 +76,7 @@ async function ask(drive: AskedDrive, question: RemoteQuestion): Promise<RemoteA
   }
 }
 
-async function askFor({ source, resources, runDirectory, signal }: AskedDrive, { format = 'raw' }: RemoteQuestion, wanted: IsolatedRun['head']): Promise<RemoteAnswer> {
+async function askFor({ source, resources, qemuBinary, runDirectory, signal }: AskedDrive, { format = 'raw' }: RemoteQuestion, wanted: IsolatedRun['head']): Promise<RemoteAnswer> {
   const { uid, gid } = await stat(runDirectory);
   const subject = remoteSubject(source);
   const refuse = (why: string): GuestfsError => new GuestfsError('IMAGE_UNUSABLE', `${subject} cannot be opened${format === 'raw' ? '' : ` in format '${format}'`}: ${why}`);
@@ -80,7 +86,7 @@ async function askFor({ source, resources, runDirectory, signal }: AskedDrive, {
     { driver: format, 'node-name': 'image', file: 'bytes', 'read-only': true, ...(BACKED_FORMATS.has(format) ? { backing: null } : {}) },
   ];
   const { overLimit, failure, size, head, lastMessage } = await runIsolatedQemu(
-    { qemuBinary: await locateQemu(undefined), user: uid === process.geteuid?.() ? undefined : { uid, gid } },
+    { qemuBinary, user: uid === process.geteuid?.() ? undefined : { uid, gid } },
     {
       args: [],
       commands: [

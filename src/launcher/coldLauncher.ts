@@ -62,7 +62,7 @@ async function boot(options: Required<ColdLauncherOptions>, config: LaunchConfig
 
     const line = new QemuCommandLine(ground.qemuBinary);
     addFdMonitor(line, directory);
-    const drives = await prepareDrives(config.drives, { runDirectory: runDirectory.path, fdSets: line, imageRoots, signal, probe: groundwork.imageProbe });
+    const drives = await prepareDrives(config.drives, { runDirectory: runDirectory.path, qemuBinary: ground.qemuBinary, fdSets: line, imageRoots, signal, probe: groundwork.imageProbe });
     undo.add('drives', () => drives.dispose());
     const opened = await openBootFiles(ground.appliance, runDirectory, user !== undefined);
     undo.add('files of the appliance', () => opened.close());
@@ -89,7 +89,7 @@ async function boot(options: Required<ColdLauncherOptions>, config: LaunchConfig
       ...{ accelerator: ground.accelerator, launchKind: 'cold' as const, timings, memsizeMb: config.memsizeMb },
       daemonVersion: ground.appliance.manifest?.daemonVersion,
       explainDrives: (messages: string) => drives.explain(messages),
-      drives: new RunningDrives({ monitor, directory, runDirectory: runDirectory.path, imageRoots, probe: groundwork.imageProbe }, { launched: drives.drives, filesGiven: 0 }),
+      drives: new RunningDrives({ monitor, directory, runDirectory: runDirectory.path, qemuBinary: ground.qemuBinary, imageRoots, probe: groundwork.imageProbe }, { launched: drives.drives, filesGiven: 0 }),
     };
     return createMachine(qemu, facts, undo);
   } catch (error) {

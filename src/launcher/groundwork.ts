@@ -58,12 +58,14 @@ export interface GroundworkOptions {
   readonly users: QemuUsers;
   /** The server's qemu, by which images are measured; undefined: the one of the architecture on the PATH. */
   readonly qemuBinary?: string | undefined;
+  /** Where the server looks for its own appliance: libguestfs's cache has it, and no other. */
+  readonly appliancePath?: string;
   /** Instead of one that boots; for tests. */
   readonly probe?: AcceleratorProbe;
 }
 
 /** Makes the groundwork. */
-export function createGroundwork({ logger, users, qemuBinary: serversQemu, probe: given }: GroundworkOptions): Groundwork {
+export function createGroundwork({ logger, users, qemuBinary: serversQemu, appliancePath: serversAppliance, probe: given }: GroundworkOptions): Groundwork {
   const unprivileged = process.geteuid?.() === 0;
   const probe = given ?? createAcceleratorProbe({ logger, unprivileged, test: createKvmBootTest(users, logger) });
   const supermin = createSuperminBuilder(logger);
@@ -84,7 +86,8 @@ export function createGroundwork({ logger, users, qemuBinary: serversQemu, probe
   return {
     lay: async (config, signal) => {
       const qemuBinary = await locateQemu(config.qemuBinary);
-      const found = await locateAppliance(config.appliancePath, { supermin, cacheDirectory: config.cacheDirectory, signal });
+      const place = config.appliancePath === serversAppliance ? 'shared with libguestfs' : 'of the skeleton';
+      const found = await locateAppliance(config.appliancePath, { supermin, cache: { directory: config.cacheDirectory, place }, signal });
       const { accelerator, kvmUnusable } = await abortable(chooseAccelerator(config, qemuBinary, join(found.directory, 'kernel')), signal);
       const device = accelerator === 'kvm' && unprivileged ? await findKvmDevice() : undefined;
       const appliance = await openCurrent(found);

@@ -21,6 +21,8 @@ export interface RunningDrivesParts {
   readonly directory: FileHandle;
   /** ... and its path. */
   readonly runDirectory: string;
+  /** The qemu that the machine runs. */
+  readonly qemuBinary: string;
   readonly imageRoots: ImageRoots;
   readonly probe: ForeignImageProbe;
 }
@@ -55,9 +57,9 @@ export class RunningDrives implements MachineDrives {
 
   async add(connection: DaemonConnection, drive: Drive, signal: AbortSignal): Promise<number> {
     const disk = this.#nextDisk();
-    const { imageRoots, probe, runDirectory, directory, monitor } = this.parts;
+    const { imageRoots, probe, runDirectory, qemuBinary, directory, monitor } = this.parts;
     const fdSets = new LateFdSets(this.#filesGiven);
-    const prepared = await prepareDrives([drive], { runDirectory, fdSets, imageRoots, probe, signal, firstIndex: this.#count });
+    const prepared = await prepareDrives([drive], { runDirectory, qemuBinary, fdSets, imageRoots, probe, signal, firstIndex: this.#count });
     try {
       this.#count += 1;
       this.#filesGiven += fdSets.size;

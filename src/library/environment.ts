@@ -27,8 +27,8 @@ function leadingNumber(name: string, text: string): number {
   return Number(digits);
 }
 
-/** Variables whose settings are for an appliance to be launched. */
-const FOR_THE_LAUNCH = ['TMPDIR', 'LIBGUESTFS_TMPDIR', 'LIBGUESTFS_CACHEDIR', 'LIBGUESTFS_PATH', 'LIBGUESTFS_HV', 'LIBGUESTFS_QEMU', 'LIBGUESTFS_MEMSIZE', 'LIBGUESTFS_BACKEND', 'LIBGUESTFS_ATTACH_METHOD'] as const;
+/** Variables whose settings are for an appliance to be launched; not TMPDIR, which libguestfs takes in every state (lib/handle.c). */
+const FOR_THE_LAUNCH = ['LIBGUESTFS_TMPDIR', 'LIBGUESTFS_CACHEDIR', 'LIBGUESTFS_PATH', 'LIBGUESTFS_HV', 'LIBGUESTFS_QEMU', 'LIBGUESTFS_MEMSIZE', 'LIBGUESTFS_BACKEND', 'LIBGUESTFS_ATTACH_METHOD'] as const;
 /** Such variables that say something when they are empty, too. */
 const ALSO_EMPTY = ['LIBGUESTFS_APPEND', 'LIBGUESTFS_BACKEND_SETTINGS'] as const;
 

@@ -1,7 +1,8 @@
 /** The disks of libvirt's domains, asked of libvirt's own tool: its test driver has domains without a hypervisor. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { describeWithAppliance } from '../support/appliance.js';
 import { emptyImage } from '../support/diskImages.js';
@@ -83,6 +84,15 @@ describeWithAppliance('a domain of libvirt', () => {
   it('that runs can be read', async () => {
     const one = await session();
     expect(await add(one, 'running', { readonly: true })).toBe(1);
+    await scene.client.deleteSession(one.id);
+  });
+
+  it.each(['qemu+ext://host/system?command=', 'qemu+ssh://host/system?%63ommand='])('is not asked for by a program of the client: %s', async (uri) => {
+    const one = await session();
+    writeFileSync(image('program'), `#!/bin/sh\n: >${image('ran')}\n`, { mode: 0o755 });
+    expect(await failureOf(add(one, 'running', { readonly: true, libvirturi: `${uri}${image('program')}` })))
+      .toMatchObject({ code: status.PERMISSION_DENIED, details: expect.stringContaining('--allow custom-qemu'), info: { reason: 'NOT_ALLOWED' } });
+    expect(existsSync(image('ran'))).toBe(false);
     await scene.client.deleteSession(one.id);
   });
 

@@ -32,6 +32,7 @@ beforeEach(() => {
   files = [];
   context = {
     runDirectory: scene.run,
+    qemuBinary: QEMU,
     imageRoots: { directories: [scene.root] },
     signal: new AbortController().signal,
     probe: createForeignProbe({ qemuBinary: QEMU, user: isRoot ? NOBODY : undefined }),

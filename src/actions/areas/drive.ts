@@ -11,7 +11,7 @@ export const driveActions: readonly ActionDef[] = [
     description: 'Deprecated: use add_drive_ro, which does the same. Must be called before launch.',
   }),
   library({ name: 'add_domain', since: '1.7.4',
-    permissions: [{ permission: 'host-actions' }, { permission: 'remote-drives', purpose: 'for disks on a network' }], guide: 'network-drives.md',
+    permissions: [{ permission: 'host-actions' }, { permission: 'remote-drives', purpose: 'for disks on a network' }, { permission: 'custom-qemu', purpose: 'for a `libvirturi` that can run programs' }], guide: 'network-drives.md',
     configOnly: true, aliases: ['domain'],
     args: [str('dom')],
     optargs: [

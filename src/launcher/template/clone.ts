@@ -44,7 +44,7 @@ export async function startClone(source: CloneSource, options: CloneOptions, lau
   const { config } = source;
   const started = performance.now();
   const clone = await restoreClone(source, options, launch, async (line, runDirectory) => {
-    const prepared = await prepareDrives(config.drives, { runDirectory: runDirectory.path, fdSets: line, imageRoots: options.imageRoots, signal, probe: options.groundwork.imageProbe });
+    const prepared = await prepareDrives(config.drives, { runDirectory: runDirectory.path, qemuBinary: source.ground.qemuBinary, fdSets: line, imageRoots: options.imageRoots, signal, probe: options.groundwork.imageProbe });
     for (const drive of prepared.drives) {
       for (const object of drive.objects) line.option('object', JSON.stringify(object));
       for (const node of drive.blockNodes) line.blockNode(node);
@@ -116,6 +116,6 @@ export function machineOf(clone: Clone, { ground, config }: Pick<Source, 'ground
     ...{ accelerator: ground.accelerator, launchKind: 'template' as const, timings, memsizeMb: config.memsizeMb, connection },
     daemonVersion: ground.appliance.manifest?.daemonVersion,
     explainDrives: (messages) => drives.explain(messages),
-    drives: new RunningDrives({ monitor, directory, runDirectory: runDirectory.path, imageRoots: options.imageRoots, probe: options.groundwork.imageProbe }, { launched: drives.drives, filesGiven }),
+    drives: new RunningDrives({ monitor, directory, runDirectory: runDirectory.path, qemuBinary: ground.qemuBinary, imageRoots: options.imageRoots, probe: options.groundwork.imageProbe }, { launched: drives.drives, filesGiven }),
   }, undo);
 }

@@ -86,7 +86,7 @@ export class ClonePool {
     try {
       const started = performance.now();
       const fdSets = new LateFdSets();
-      const drives = await prepareDrives(config.drives, { runDirectory: clone.runDirectory.path, fdSets, imageRoots, signal, probe: groundwork.imageProbe });
+      const drives = await prepareDrives(config.drives, { runDirectory: clone.runDirectory.path, qemuBinary: clone.ground.qemuBinary, fdSets, imageRoots, signal, probe: groundwork.imageProbe });
       try {
         const opened = performance.now();
         await orCloneFailed(fdSets.send(clone.directory, signal), signal);

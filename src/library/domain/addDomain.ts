@@ -7,6 +7,7 @@ import type { Drive } from '../../images/drive.js';
 import { requireAllowed } from '../../security/policy.js';
 import type { LibraryContext } from '../context.js';
 import { parseDomain, type DomainDisk } from './domainXml.js';
+import { requireHarmless } from './libvirtUri.js';
 import { secretOf } from './secret.js';
 import { virsh } from './virsh.js';
 
@@ -61,6 +62,7 @@ async function driveOf(disk: DomainDisk, readonly: boolean, request: AddDomainRe
 export async function addDomain(context: LibraryContext, request: AddDomainRequest): Promise<number> {
   const { action, policy, session, signal } = context;
   requireAllowed(policy, 'host-actions', action.name);
+  if (request.libvirturi !== undefined) requireHarmless(request.libvirturi, policy, action.name);
   const handling = readonlyDiskOf(request.readonlydisk);
   if (request.live === true) throw new GuestfsError('ENOTSUP', 'libguestfs live support was removed in libguestfs 1.48');
   const wanted = request.readonly ?? false;

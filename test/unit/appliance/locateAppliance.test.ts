@@ -11,12 +11,12 @@ beforeEach(async () => {
   scene = await createScene();
   built = [];
   context = {
-    cacheDirectory: '/cache',
+    cache: { directory: '/cache', place: 'of the skeleton' },
     signal: new AbortController().signal,
     supermin: {
       build: async (skeleton, cache) => {
         built.push(skeleton);
-        return `${cache}/built`;
+        return `${cache.directory}/built`;
       },
     },
   };

@@ -19,6 +19,7 @@ beforeEach(() => {
   abort = new AbortController();
   context = {
     runDirectory: scene.run,
+    qemuBinary: '/nosuch/qemu',
     imageRoots: { directories: [scene.root] },
     signal: abort.signal,
     fdSets: {

@@ -1,10 +1,36 @@
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, it } from '@jest/globals';
 import { silentLogger } from '../../../src/common/logger.js';
 import { createGroundwork } from '../../../src/launcher/groundwork.js';
 import { createQemuUsers } from '../../../src/qemu/qemuUsers.js';
 import type { OpenImage } from '../../../src/security/pathPolicy.js';
 
+const signal = new AbortController().signal;
+
 it("measures images by the server's own qemu, which need not be on the PATH", async () => {
   const { imageProbe } = createGroundwork({ logger: silentLogger, users: createQemuUsers(), qemuBinary: '/nosuch/qemu' });
-  await expect(imageProbe({} as OpenImage, 'vdi', 'it', new AbortController().signal)).rejects.toMatchObject({ reason: 'QEMU_MISSING', message: expect.stringContaining('/nosuch/qemu') });
+  await expect(imageProbe({} as OpenImage, 'vdi', 'it', signal)).rejects.toMatchObject({ reason: 'QEMU_MISSING', message: expect.stringContaining('/nosuch/qemu') });
+});
+
+it('builds supermin appliances of others apart from its own', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'groundwork-'));
+  try {
+    for (const name of ['own', 'other']) {
+      mkdirSync(join(directory, name, 'supermin.d'), { recursive: true });
+      // Nothing that supermin knows: it ends at once.
+      for (const file of ['base.tar.gz', 'packages']) writeFileSync(join(directory, name, 'supermin.d', file), '!');
+    }
+    const groundwork = createGroundwork({ logger: silentLogger, users: createQemuUsers(), appliancePath: join(directory, 'own') });
+    const placesAfter = async (name: string): Promise<string[]> => {
+      const config = { accelerator: 'tcg', qemuBinary: '/bin/sh', appliancePath: join(directory, name), temporaryDirectory: directory, cacheDirectory: directory } as const;
+      await expect(groundwork.lay(config, signal)).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE' });
+      return readdirSync(join(directory, `.guestfs-${process.geteuid?.() ?? 0}`)).filter((place) => place !== 'lock');
+    };
+    expect(await placesAfter('own')).toEqual([]);
+    expect(await placesAfter('other')).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/)]);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 });

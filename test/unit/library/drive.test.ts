@@ -67,6 +67,12 @@ describe('add_drive and its relatives', () => {
     await expect(driveActions.add_domain(context, request)).rejects.toMatchObject({ reason: 'NOT_ALLOWED' });
     await expect(driveActions.add_libvirt_dom(context, request)).rejects.toMatchObject({ reason: 'NOT_ALLOWED' });
   });
+
+  it('of libvirt run no programs of the client without more leave', async () => {
+    const allowed = aside('add_domain', { policy: makePolicy(['host-actions']) });
+    await expect(driveActions.add_domain(allowed, { dom: 'x', libvirturi: 'qemu+ext://host/system?command=/bin/true' }))
+      .rejects.toMatchObject({ reason: 'NOT_ALLOWED', details: { metadata: { setting: '--allow custom-qemu' } } });
+  });
 });
 
 describe('images on the server', () => {

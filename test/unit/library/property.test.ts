@@ -229,9 +229,9 @@ describe('parse_environment_list', () => {
   it('changes what a launched appliance can have changed, and nothing else', async () => {
     const { session } = await launched();
     const context = aside('parse_environment_list', { policy: makePolicy(['host-actions']), session });
-    await propertyActions.parse_environment_list(context, { environment: ['LIBGUESTFS_TRACE=1', 'LIBGUESTFS_MEMSIZE='] });
-    expect(context.session.settings.trace).toBe(true);
-    for (const variable of ['LIBGUESTFS_MEMSIZE=512', 'LIBGUESTFS_PATH=/p', 'LIBGUESTFS_APPEND=', 'TMPDIR=/', 'LIBGUESTFS_BACKEND_SETTINGS=x']) {
+    await propertyActions.parse_environment_list(context, { environment: ['LIBGUESTFS_TRACE=1', 'TMPDIR=/', 'LIBGUESTFS_MEMSIZE='] });
+    expect(context.session.settings).toMatchObject({ trace: true, tmpdir: '/', cachedir: '/' });
+    for (const variable of ['LIBGUESTFS_MEMSIZE=512', 'LIBGUESTFS_PATH=/p', 'LIBGUESTFS_APPEND=', 'LIBGUESTFS_TMPDIR=/', 'LIBGUESTFS_BACKEND_SETTINGS=x']) {
       await expect(propertyActions.parse_environment_list(context, { environment: [variable] })).rejects.toMatchObject({ reason: 'WRONG_STATE' });
     }
   });

@@ -1,0 +1,71 @@
+import { setImmediate } from 'node:timers/promises';
+import { describe, expect, it } from '@jest/globals';
+import { createLimiter } from '../../../src/common/limiter.js';
+
+const never = new AbortController().signal;
+
+/** A task that notes its beginning and ends when it is told to. */
+class Task {
+  begun = false;
+  end = (): void => undefined;
+  readonly run = (): Promise<void> => {
+    this.begun = true;
+    return new Promise((resolve) => {
+      this.end = resolve;
+    });
+  };
+}
+const tasks = (count: number): Task[] => Array.from({ length: count }, () => new Task());
+const begun = (all: readonly Task[]): boolean[] => all.map((task) => task.begun);
+
+describe('a limiter', () => {
+  it('begins as many as it may, and the others in their order', async () => {
+    const limit = createLimiter(2);
+    const all = tasks(4);
+    const done = all.map((task) => limit(task.run, never));
+    expect(begun(all)).toEqual([true, true, false, false]);
+    all[1]?.end();
+    await done[1];
+    await setImmediate();
+    expect(begun(all)).toEqual([true, true, true, false]);
+    all[0]?.end();
+    await done[0];
+    await setImmediate();
+    expect(begun(all)).toEqual([true, true, true, true]);
+    for (const task of all) task.end();
+    await Promise.all(done);
+  });
+
+  it('goes on after a task that fails', async () => {
+    const limit = createLimiter(1);
+    const failed = limit(() => Promise.reject(new Error('no')), never);
+    const other = limit(() => Promise.resolve('done'), never);
+    await expect(failed).rejects.toThrow('no');
+    await expect(other).resolves.toBe('done');
+    await expect(limit(() => Promise.resolve('again'), never)).resolves.toBe('again');
+  });
+
+  it('lets go at once of one that gives up waiting, and never begins it', async () => {
+    const limit = createLimiter(1);
+    const [first, second, third] = tasks(3) as [Task, Task, Task];
+    const abort = new AbortController();
+    const done = limit(first.run, never);
+    const givenUp = limit(second.run, abort.signal);
+    const last = limit(third.run, never);
+    abort.abort(new Error('enough'));
+    await expect(givenUp).rejects.toThrow('enough');
+    expect(begun([first, second, third])).toEqual([true, false, false]);
+    first.end();
+    await done;
+    await setImmediate();
+    expect(begun([second, third])).toEqual([false, true]);
+    third.end();
+    await last;
+  });
+
+  it('does not begin for a signal that is aborted already', async () => {
+    const task = new Task();
+    await expect(createLimiter(1)(task.run, AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough');
+    expect(task.begun).toBe(false);
+  });
+});

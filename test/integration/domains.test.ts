@@ -96,6 +96,16 @@ describeWithAppliance('a domain of libvirt', () => {
     await scene.client.deleteSession(one.id);
   });
 
+  it('shows nothing of a file that is no description of domains', async () => {
+    const one = await session();
+    writeFileSync(image('secret'), 'a line of somebody else\n');
+    const { code, details } = await failureOf(add(one, 'running', { readonly: true, libvirturi: `test://${image('secret')}` }));
+    expect(code).toBe(status.UNKNOWN);
+    expect(details).toContain('Start tag expected');
+    expect(details).not.toContain('somebody');
+    await scene.client.deleteSession(one.id);
+  });
+
   it('is for a session that is not launched', async () => {
     const one = await launchSession(scene.client, [{ source: { $case: 'path', value: 'first.img' }, format: 'raw', writable: false, label: undefined, cachemode: undefined, discard: undefined, blocksize: undefined }]);
     expect((await failureOf(add(one, 'running', { readonly: true }))).info).toMatchObject({ reason: 'WRONG_STATE' });

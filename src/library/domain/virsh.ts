@@ -8,6 +8,9 @@ const LIMIT_MS = 60_000;
 /** A description of a domain with all the disks that a session can have is a tenth of it. */
 const OUTPUT_LIMIT = 4 << 20;
 
+/** What virsh begins its errors with. */
+const MARK = 'error: ';
+
 /** What virsh finds the user's libvirt, and its keys, by. */
 const INHERITED = ['HOME', 'USER', 'XDG_RUNTIME_DIR', 'XDG_CONFIG_HOME', 'SSH_AUTH_SOCK', 'LIBVIRT_DEFAULT_URI'] as const;
 
@@ -25,6 +28,11 @@ export async function virsh(uri: string | undefined, args: readonly string[], si
     throw new GuestfsError('ENOTSUP', 'this server has no virsh, by which it asks libvirt; on Debian and Ubuntu, the package libvirt-clients has it. Or add each disk of the domain with AddDrive', { cause: error });
   });
   if (result.overLimit) throw new GuestfsError('ETIMEDOUT', `libvirt did not answer within ${LIMIT_MS / 1000} s`);
-  if (result.exitCode !== 0) throw new GuestfsError('DAEMON_ERROR', result.stderr.replaceAll(/^error: /gm, '').trim() || messageOf(new Error(`virsh failed with ${result.exitCode}`)));
+  if (result.exitCode !== 0) throw new GuestfsError('DAEMON_ERROR', errorsIn(result.stderr) || messageOf(new Error(`virsh failed with ${result.exitCode}`)));
   return result.stdout;
+}
+
+/** What virsh says is wrong. Not what it quotes on other lines: of a file that is no domain, those are lines of the file, whoever's it is. */
+function errorsIn(text: string): string {
+  return text.split('\n').flatMap((line) => (line.startsWith(MARK) ? [line.slice(MARK.length)] : [])).join('\n').trim();
 }

@@ -117,7 +117,7 @@ describe('lists', () => {
 
 describe('inspect_list_applications', () => {
   function guest(type: string, packageformat: string, more: Script = {}): ReturnType<typeof inTurn> {
-    return inTurn('inspect_list_applications2', { ...more, answers: { inspect_get_type: { name: type }, inspect_get_package_format: { packageformat }, ...more.answers } });
+    return inTurn('inspect_list_applications2', { ...more, answers: { inspect_get_type: { name: type }, inspect_get_package_format: { packageformat }, is_file: { fileflag: true }, ...more.answers } });
   }
   const root = '/dev/sda1';
   const size = (bytes: number) => ({ size: BigInt(bytes) });

@@ -1,5 +1,5 @@
 /** Files of the guest that actions read for what they say. */
-import { filesize } from '../../gen/calls/file.js';
+import { filesize, isFile } from '../../gen/calls/file.js';
 import { download } from '../../gen/calls/transfer.js';
 import { GuestfsError } from '../common/errors.js';
 import { decodeGuestText, printable } from '../common/guestText.js';
@@ -12,10 +12,17 @@ const MAX_LINE = 64 * 1024;
 
 const EMPTY = Buffer.alloc(0);
 
-/** @throws GuestfsError if the file is not there, or larger than any sound one */
-export async function requireSize({ daemon }: LibraryContext, path: string, limit: number): Promise<void> {
+function tooLarge(path: string, size: string): GuestfsError {
+  return new GuestfsError('EFBIG', `size of ${printable(path)} is unreasonably large (${size} bytes)`);
+}
+
+/** @throws GuestfsError if there is no such file, or it is larger than any sound one */
+async function requireSound({ daemon }: LibraryContext, path: string, limit: number): Promise<void> {
   const { size } = await daemon.call(filesize, { file: path });
-  if (size > BigInt(limit)) throw new GuestfsError('EFBIG', `size of ${printable(path)} is unreasonably large (${size} bytes)`);
+  if (size > BigInt(limit)) throw tooLarge(path, String(size));
+  // A device of a guest may never end, and a named pipe never begin.
+  const { fileflag } = await daemon.call(isFile, { path, followsymlinks: true });
+  if (!fileflag) throw new GuestfsError('DAEMON_ERROR', `${printable(path)} is not a regular file`);
 }
 
 /** A line as the library has it, up to the first zero byte. */
@@ -29,9 +36,13 @@ function asLine(text: string): string {
  * @throws GuestfsError also if the file has more than `limit` bytes
  */
 export async function* linesOfFile(context: LibraryContext, path: string, limit: number): AsyncGenerator<string[]> {
-  await requireSize(context, path, limit);
+  await requireSound(context, path, limit);
   let rest: Buffer = EMPTY;
+  let received = 0;
   for await (const piece of pieces(context, download, { remotefilename: path })) {
+    received += piece.length;
+    // What was said of its size need not be true.
+    if (received > limit) throw tooLarge(path, `more than ${limit}`);
     const bytes = rest.length === 0 ? piece : Buffer.concat([rest, piece]);
     const last = bytes.lastIndexOf(NEWLINE);
     rest = bytes.subarray(last + 1, last + 1 + MAX_LINE);

@@ -59,6 +59,11 @@ describeWithAppliance('inspection', () => {
         const action = `inspect_get_windows_${what}`;
         expect(await session.failure(action, { root: roots[0] })).toMatchObject({ code: status.UNKNOWN, details: expect.stringContaining('not a Windows guest'), info: { reason: 'DAEMON_ERROR', metadata: { action } } });
       }
+      // In place of the list of packages is what would be read for ever; the drive is read-only, and its image does not change.
+      await session.call('mount', { mountable: roots[0], mountpoint: '/' });
+      await session.call('mkdir_p', { path: '/var/lib/dpkg' });
+      await session.call('mknod_c', { mode: 0o644, devmajor: 1, devminor: 5, path: '/var/lib/dpkg/status' });
+      expect(await session.failure('inspect_list_applications2', { root: roots[0] })).toMatchObject({ details: expect.stringContaining('/var/lib/dpkg/status is not a regular file') });
     }
     await scene.client.deleteSession(session.id);
   });

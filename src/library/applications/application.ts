@@ -1,11 +1,13 @@
 /** Applications as lists have them. */
 import type { Application, Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
 import { GuestfsError } from '../../common/errors.js';
-import { encodeGuestText } from '../../common/guestText.js';
+import { decodeGuestText, encodeGuestText } from '../../common/guestText.js';
 import { wholeNumber } from '../cString.js';
 
 /** Text of a list that is held at most, in characters; clients take far less in one message. */
-const MAX_TEXT = 16 * 1024 * 1024;
+export const MAX_TEXT = 16 * 1024 * 1024;
+/** Entries of a list at most, several times the packages of a whole distribution: those without text take memory, too. */
+export const MAX_APPLICATIONS = 256 * 1024;
 
 /** What package databases say of an application; what is left out is empty. */
 export interface ApplicationFacts {
@@ -24,22 +26,34 @@ export interface ApplicationFacts {
   readonly applicationClass?: string | undefined;
 }
 
+/** What a list of applications fails with that is larger than any sound one. */
+export function listTooLarge(limit: number, unit: 'applications' | 'characters'): GuestfsError {
+  return new GuestfsError('MESSAGE_TOO_LARGE', `the list of applications holds more than ${limit} ${unit}; use Download for the guest's own package database`, {
+    metadata: { limit: String(limit) },
+  });
+}
+
+/** The text in a string of its own: a part of a string keeps the whole of it in memory. */
+function own(text = ''): string {
+  return decodeGuestText(encodeGuestText(text));
+}
+
 function application(facts: ApplicationFacts): Application2 {
   return {
-    app2_name: facts.name,
-    app2_display_name: facts.displayName ?? '',
+    app2_name: own(facts.name),
+    app2_display_name: own(facts.displayName),
     app2_epoch: facts.epoch ?? 0,
-    app2_version: facts.version ?? '',
-    app2_release: facts.release ?? '',
-    app2_arch: facts.arch ?? '',
-    app2_install_path: facts.installPath ?? '',
+    app2_version: own(facts.version),
+    app2_release: own(facts.release),
+    app2_arch: own(facts.arch),
+    app2_install_path: own(facts.installPath),
     app2_trans_path: '',
-    app2_publisher: facts.publisher ?? '',
-    app2_url: facts.url ?? '',
-    app2_source_package: facts.source ?? '',
-    app2_summary: facts.summary ?? '',
-    app2_description: facts.description ?? '',
-    app2_class: facts.applicationClass ?? '',
+    app2_publisher: own(facts.publisher),
+    app2_url: own(facts.url),
+    app2_source_package: own(facts.source),
+    app2_summary: own(facts.summary),
+    app2_description: own(facts.description),
+    app2_class: own(facts.applicationClass),
     app2_spare2: '',
     app2_spare3: '',
     app2_spare4: '',
@@ -54,11 +68,8 @@ export class ApplicationList {
   /** @throws GuestfsError MESSAGE_TOO_LARGE when the list is larger than any sound one */
   add(facts: ApplicationFacts): void {
     for (const fact of Object.values(facts) as unknown[]) if (typeof fact === 'string') this.#text += fact.length;
-    if (this.#text > MAX_TEXT) {
-      throw new GuestfsError('MESSAGE_TOO_LARGE', `the list of applications holds more than ${MAX_TEXT} characters; use Download for the guest's own package database`, {
-        metadata: { limit: String(MAX_TEXT) },
-      });
-    }
+    if (this.#text > MAX_TEXT) throw listTooLarge(MAX_TEXT, 'characters');
+    if (this.applications.length >= MAX_APPLICATIONS) throw listTooLarge(MAX_APPLICATIONS, 'applications');
     this.applications.push(application(facts));
   }
 }

@@ -2,11 +2,13 @@
 import type { Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
 import type { LibraryContext } from '../context.js';
 import { linesOfFile } from '../guestFile.js';
-import { ApplicationList, splitVersion, type VersionParts } from './application.js';
+import { ApplicationList, listTooLarge, MAX_TEXT, splitVersion, type VersionParts } from './application.js';
 
 const STATUS_FILE = '/var/lib/dpkg/status';
 /** Larger ones are not read; the library's limit. */
 const MAX_STATUS_SIZE = 50_000_000;
+/** What a line of a description takes besides its text, in characters. */
+const LINE_OVERHEAD = 32;
 
 /** What one paragraph has said so far. */
 interface Paragraph {
@@ -17,7 +19,6 @@ interface Paragraph {
   url?: string;
   source?: string;
   summary?: string;
-  description?: string;
 }
 
 /** Reads `Name: value`; other fields and forms are of no interest. */
@@ -55,6 +56,9 @@ class StatusFile {
   readonly #list = new ApplicationList();
   #paragraph: Paragraph = {};
   #inDescription = false;
+  #description: string[] = [];
+  /** Characters of it, and what its lines take. */
+  #described = 0;
 
   get applications(): Application2[] {
     return this.#list.applications;
@@ -72,14 +76,18 @@ class StatusFile {
   }
 
   #describe(text: string): void {
-    const { description } = this.#paragraph;
-    this.#paragraph.description = description === undefined ? text : `${description}\n${text}`;
+    this.#described += text.length + LINE_OVERHEAD;
+    if (this.#described > MAX_TEXT) throw listTooLarge(MAX_TEXT, 'characters');
+    this.#description.push(text);
   }
 
   #endParagraph(): void {
     const { name, installed, version: parts, ...facts } = this.#paragraph;
-    if (installed === true && name !== undefined && parts?.epoch !== undefined) this.#list.add({ name, ...facts, ...parts });
+    const description = this.#description.join('\n');
+    if (installed === true && name !== undefined && parts?.epoch !== undefined) this.#list.add({ name, ...facts, ...parts, description });
     this.#paragraph = {};
+    this.#description = [];
+    this.#described = 0;
   }
 }
 

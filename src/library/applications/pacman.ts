@@ -4,7 +4,7 @@ import type { LibraryContext } from '../context.js';
 import { fileListActions } from '../fileLists.js';
 import { linesOfFile } from '../guestFile.js';
 import { unlessDaemonFails } from '../tolerance.js';
-import { ApplicationList, splitVersion, type ApplicationFacts } from './application.js';
+import { ApplicationList, listTooLarge, MAX_APPLICATIONS, splitVersion, type ApplicationFacts } from './application.js';
 
 const DATABASE = '/var/lib/pacman/local';
 /** Larger descriptions are not read; the library's limit. */
@@ -41,6 +41,7 @@ export async function listPacmanApplications(context: LibraryContext): Promise<A
   const packages: string[] = [];
   for await (const { entries } of fileListActions.readdir(context, { dir: DATABASE })) {
     for (const { name, ftyp } of entries) if (ftyp === 'd' && name !== '.' && name !== '..') packages.push(name);
+    if (packages.length > MAX_APPLICATIONS) throw listTooLarge(MAX_APPLICATIONS, 'applications');
   }
   const list = new ApplicationList();
   for (const directory of packages) {

@@ -4,7 +4,7 @@ import { inspectOs } from '../../../gen/calls/inspection.js';
 import type { InspectedFilesystem, InspectedImage, InspectKey } from '../../../gen/proto/guestfs/v1/inspection_report.js';
 import type { ActionCalls } from './actionCalls.js';
 import { findEncrypted, openEncrypted } from './encrypted.js';
-import { fitting } from './limits.js';
+import { fitting, Room } from './limits.js';
 import { describeDrives, sizeOfDevice } from './partitions.js';
 import type { Warnings } from './warnings.js';
 
@@ -14,13 +14,17 @@ async function describeFilesystems(actions: ActionCalls, warnings: Warnings): Pr
   const listed = fitting(all);
   warnings.leftOut('filesystems', all.length - listed.length);
   const filesystems: InspectedFilesystem[] = [];
+  const room = new Room();
   for (const [index, [mountable, type]] of listed.entries()) {
     const field = (name: string): string => `filesystems[${index}].${name}`;
     const label = await warnings.attempt({ field: field('label'), action: 'vfs_label', ask: () => actions.call(vfsLabel, { mountable }) });
     const uuid = await warnings.attempt({ field: field('uuid'), action: 'vfs_uuid', ask: () => actions.call(vfsUuid, { mountable }) });
     const size = mountable.startsWith('/') ? await sizeOfDevice(actions, mountable, field('size'), warnings) : undefined;
-    filesystems.push({ mountable, type, label: label?.label ?? '', uuid: uuid?.uuid ?? '', size });
+    const filesystem = { mountable, type, label: label?.label ?? '', uuid: uuid?.uuid ?? '', size };
+    if (!room.takes(filesystem)) break;
+    filesystems.push(filesystem);
   }
+  warnings.leftOut('filesystems', listed.length - filesystems.length);
   return filesystems;
 }
 

@@ -9,6 +9,8 @@ export const MAX_FIELD = 128 * 1024;
 export const MAX_LIST = 512 * 1024;
 /** What an entry takes besides its text, generously, bytes. */
 const ENTRY_OVERHEAD = 64;
+/** What the entries of a list take at most once the answers about each are in them, bytes; those of disks that are sound take less. */
+const MAX_DESCRIBED = 3 * 1024 * 1024;
 
 /** UTF-8 bytes of all text in a value, and some for each of its entries. */
 export function sizeOf(value: unknown): number {
@@ -26,4 +28,15 @@ export function fitting<Item>(items: readonly Item[]): readonly Item[] {
     return room < 0;
   });
   return end < 0 ? items : items.slice(0, end);
+}
+
+/** Room for what is found out about the entries of a list. */
+export class Room {
+  #left = MAX_DESCRIBED;
+
+  /** Takes the room that a value needs; false if there is not so much. */
+  takes(value: unknown): boolean {
+    this.#left -= sizeOf(value);
+    return this.#left >= 0;
+  }
 }

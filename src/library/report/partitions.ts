@@ -4,11 +4,12 @@ import { listPartitions, partGetGptType, partGetMbrId, partGetName, partGetPartt
 import type { InspectedDevice, InspectedPartition } from '../../../gen/proto/guestfs/v1/inspection_report.js';
 import type { Partition } from '../../../gen/proto/guestfs/v1/structs.js';
 import type { ActionCalls } from './actionCalls.js';
-import { fitting } from './limits.js';
+import { fitting, Room } from './limits.js';
 import type { Warnings } from './warnings.js';
 
-/** A drive's table, as far as it can be read. */
+/** The table of a drive or an array, as far as it can be read. */
 interface Table {
+  readonly device: string;
   readonly kind: string;
   readonly partitions: ReadonlyMap<number, Partition>;
 }
@@ -21,7 +22,7 @@ export async function sizeOfDevice(actions: ActionCalls, device: string, field: 
 async function readTable(actions: ActionCalls, device: string, field: string, warnings: Warnings): Promise<Table> {
   const kind = await warnings.attempt({ field, action: 'part_get_parttype', ask: () => actions.call(partGetParttype, { device }) });
   const list = await warnings.attempt({ field, action: 'part_list', isCut: true, ask: () => actions.call(partList, { device }) });
-  return { kind: kind?.parttype ?? '', partitions: new Map(list?.partitions.map((partition) => [partition.part_num, partition])) };
+  return { device, kind: kind?.parttype ?? '', partitions: new Map(list?.partitions.map((partition) => [partition.part_num, partition])) };
 }
 
 /** What only tables of one kind say of a partition. */
@@ -46,13 +47,16 @@ export async function describeDrives(actions: ActionCalls, warnings: Warnings): 
   const all = found?.partitions ?? [];
   const listed = fitting(all);
   warnings.leftOut('partitions', all.length - listed.length);
+  const drives = fitting(names?.devices ?? []);
+  warnings.leftOut('devices', (names?.devices.length ?? 0) - drives.length);
 
   const devices: InspectedDevice[] = [];
-  // A session has no more drives than a message has room for.
-  for (const [index, device] of (names?.devices ?? []).entries()) {
+  for (const [index, device] of drives.entries()) {
     devices.push({ device, size: await sizeOfDevice(actions, device, `devices[${index}].size`, warnings), partition_table: '' });
   }
-  const tables = new Map<string, Table>();
+  // Of the last device only: partitions are listed by device, and a table can be as long as a message.
+  let last: Table | undefined;
+  const room = new Room();
   const partitions: InspectedPartition[] = [];
   for (const [index, partition] of listed.entries()) {
     const field = `partitions[${index}]`;
@@ -60,17 +64,20 @@ export async function describeDrives(actions: ActionCalls, warnings: Warnings): 
     const number = await warnings.attempt({ field, action: 'part_to_partnum', ask: () => actions.call(partToPartnum, { partition }) });
     const device = parent?.device ?? '';
     const partnum = number?.partnum ?? 0;
-    let table = tables.get(device);
-    if (table === undefined && device !== '') {
+    if (device !== '' && last?.device !== device) {
       const position = devices.findIndex((one) => one.device === device);
       const entry = devices[position]; // of an array there is none
-      table = await readTable(actions, device, entry === undefined ? field : `devices[${position}].partition_table`, warnings);
-      tables.set(device, table);
-      if (entry !== undefined) entry.partition_table = table.kind;
+      last = await readTable(actions, device, entry === undefined ? field : `devices[${position}].partition_table`, warnings);
+      if (!room.takes(last.kind)) break;
+      if (entry !== undefined) entry.partition_table = last.kind;
     }
+    const table = device === '' ? undefined : last;
     const place = table?.partitions.get(partnum);
     const details = await describeEntry(actions, table?.kind ?? '', device, partnum, field, warnings);
-    partitions.push({ partition, device, number: partnum, start: place?.part_start, size: place?.part_size, ...details });
+    const described = { partition, device, number: partnum, start: place?.part_start, size: place?.part_size, ...details };
+    if (!room.takes(described)) break;
+    partitions.push(described);
   }
+  warnings.leftOut('partitions', listed.length - partitions.length);
   return { devices, partitions };
 }

@@ -1,6 +1,8 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from '@jest/globals';
 import { GuestfsError } from '../../../src/common/errors.js';
-import { splitVersion, sorted, ApplicationList } from '../../../src/library/applications/application.js';
+import { splitVersion, sorted, ApplicationList, MAX_APPLICATIONS } from '../../../src/library/applications/application.js';
 import { parseApkDatabase } from '../../../src/library/applications/apk.js';
 import { parseDpkgStatus } from '../../../src/library/applications/deb.js';
 import { parsePacmanDescription } from '../../../src/library/applications/pacman.js';
@@ -74,6 +76,17 @@ describe('a status file of dpkg', () => {
     });
     expect(found[1]).toMatchObject({ app2_arch: '', app2_description: '', app2_summary: '' });
   });
+
+  it('has descriptions with a bound, whatever their lines are', async () => {
+    const described = (lines: number) => parseDpkgStatus((async function* () {
+      await Promise.resolve();
+      yield ['Package: x', 'Status: install ok installed', 'Version: 1', 'Description: y'];
+      for (let at = 0; at < lines; at += 100) yield Array.from({ length: 100 }, () => ' ');
+      yield [''];
+    })());
+    expect((await described(100_000))[0]?.app2_description).toBe('\n'.repeat(99_999));
+    await expect(described(1_000_000)).rejects.toMatchObject({ reason: 'MESSAGE_TOO_LARGE' });
+  });
 });
 
 describe('a database of apk', () => {
@@ -113,11 +126,34 @@ describe('lists', () => {
       for (let index = 0; index < 40; index += 1) list.add({ name: 'x', description: 'y'.repeat(1 << 20) });
     }).toThrow(/Download/);
   });
+
+  it('hold those of a whole distribution, and no number of them that have no text', async () => {
+    const paragraphs = (count: number) => parseApkDatabase((async function* () {
+      await Promise.resolve();
+      for (let at = 0; at < count; at += 1) yield ['P:', 'V:', ''];
+    })());
+    expect(await paragraphs(MAX_APPLICATIONS)).toHaveLength(MAX_APPLICATIONS);
+    await expect(paragraphs(MAX_APPLICATIONS + 1)).rejects.toMatchObject({ reason: 'MESSAGE_TOO_LARGE', message: expect.stringMatching(/^the list of applications holds more than 262144 applications; use Download/) });
+  });
+
+  it('take no more memory than what they hold', () => {
+    setFlagsFromString('--expose-gc');
+    const collectGarbage = runInNewContext('gc') as () => void;
+    const used = (): number => {
+      collectGarbage();
+      return process.memoryUsage().heapUsed;
+    };
+    const before = used();
+    const list = new ApplicationList();
+    for (let index = 0; index < 4000; index += 1) list.add({ name: Buffer.alloc(16_384, 'x').toString().slice(0, 20) });
+    expect(used() - before).toBeLessThan(16 << 20);
+    expect(list.applications).toHaveLength(4000);
+  });
 });
 
 describe('inspect_list_applications', () => {
   function guest(type: string, packageformat: string, more: Script = {}): ReturnType<typeof inTurn> {
-    return inTurn('inspect_list_applications2', { ...more, answers: { inspect_get_type: { name: type }, inspect_get_package_format: { packageformat }, ...more.answers } });
+    return inTurn('inspect_list_applications2', { ...more, answers: { inspect_get_type: { name: type }, inspect_get_package_format: { packageformat }, is_file: { fileflag: true }, ...more.answers } });
   }
   const root = '/dev/sda1';
   const size = (bytes: number) => ({ size: BigInt(bytes) });
@@ -157,6 +193,13 @@ describe('inspect_list_applications', () => {
       files: { download: ({ remotefilename }: { remotefilename: string }) => [Buffer.from(`%NAME%\n${remotefilename.split('/')[5]?.[0]}\n\n%VERSION%\n1-1\n\n%ARCH%\nany\n`)] },
     });
     expect((await inspectionActions.inspect_list_applications2(context, { root })).applications2.map((one) => one.app2_name)).toEqual(['a', 'b']);
+  });
+
+  it('does not gather packages of pacman without end', async () => {
+    const entries = Array.from({ length: MAX_APPLICATIONS + 1 }, () => ({ ino: 1n, name: 'x', ftyp: 'd' }));
+    const context = guest('linux', 'pacman', { version: '1.48.0', answers: { readdir: { entries } } });
+    await expect(inspectionActions.inspect_list_applications2(context, { root })).rejects.toMatchObject({ reason: 'MESSAGE_TOO_LARGE' });
+    expect(context.daemon.actions).not.toContain('filesize');
   });
 
   it.each([['linux', 'portage'], ['linux', 'unknown'], ['freebsd', 'deb'], ['dos', 'unknown']])('knows nothing of %s with %s', async (type, format) => {

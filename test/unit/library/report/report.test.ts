@@ -167,6 +167,66 @@ describe('what a guest fills', () => {
   });
 });
 
+describe('what an appliance makes up', () => {
+  /** As long as the answer for a field may be, nearly. */
+  const long = (start: string): string => start + 'x'.repeat(100_000);
+  const partitions = Array.from({ length: 5000 }, (_unused, index) => `/dev/sda${index + 1}`);
+
+  it.each<[string, Script]>([
+    ['devices', { part_to_dev: ({ partition }: { partition: string }) => ({ device: long(partition) }) }],
+    ['names', { part_get_parttype: { parttype: 'gpt' }, part_get_name: { name: long('') }, part_get_gpt_type: { guid: '' } }],
+    ['kinds of tables', {
+      list_partitions: { partitions: partitions.slice(0, 1000) },
+      list_devices: { devices: partitions.slice(0, 1000) }, part_to_dev: ({ partition }: { partition: string }) => ({ device: partition }), part_get_parttype: { parttype: long('') },
+    }],
+  ])('of partitions is held to a bound: long %s', async (_what, changes) => {
+    const { report, actions } = await reportOf({ list_partitions: { partitions }, ...changes });
+    const part = report[0]?.part;
+    expect(part?.$case === 'image' ? part.value.partitions.length : 0).toBeGreaterThan(10);
+    expect(actions.requests('part_to_dev').length).toBeLessThan(50);
+    expect(warned(report)).toEqual(['partitions  MESSAGE_TOO_LARGE']);
+  });
+
+  it('of devices is held to a bound', async () => {
+    const { report, actions } = await reportOf({ list_devices: { devices: Array.from({ length: 20_000 }, (_unused, index) => `/dev/sd${index}`) } });
+    expect(actions.requests('blockdev_getsize64').length).toBeLessThan(10_000);
+    expect(warned(report)).toEqual(['devices  MESSAGE_TOO_LARGE', 'encrypted_devices  MESSAGE_TOO_LARGE']);
+  });
+
+  it('of file systems is held to a bound', async () => {
+    const fses = new Map(partitions.slice(0, 3000).map((partition) => [partition, 'ext4']));
+    const { report, actions } = await reportOf({ list_filesystems: { fses }, vfs_label: { label: long('') } });
+    expect(actions.requests('vfs_label').length).toBeLessThan(50);
+    expect(report[0]?.warnings).toEqual([expect.objectContaining({ field: 'filesystems', reason: 'MESSAGE_TOO_LARGE', message: expect.stringMatching(/^29\d\d more are left out/) })]);
+  });
+
+  it('is no reason to leave out what disks can have', async () => {
+    const { report } = await reportOf({
+      list_partitions: { partitions }, part_get_parttype: { parttype: 'gpt' }, part_get_name: { name: 'é'.repeat(36) }, part_get_gpt_type: { guid: '0657FD6D-A4AB-43C4-84E5-0933C84B4F4F' },
+      list_filesystems: { fses: new Map(partitions.slice(0, 3000).map((partition) => [partition, 'ext4'])) }, vfs_label: { label: 'é'.repeat(128) }, vfs_uuid: { uuid: '0657fd6d-a4ab-43c4-84e5-0933c84b4f4f' },
+    });
+    const part = report[0]?.part;
+    expect(part?.$case === 'image' ? [part.value.partitions.length, part.value.filesystems.length] : []).toEqual([5000, 3000]);
+    expect(warned(report)).toEqual([]);
+  });
+});
+
+describe('tables of partitions', () => {
+  it('are read once for each device', async () => {
+    const { report, actions } = await reportOf({
+      list_devices: { devices: ['/dev/sda', '/dev/sdb'] },
+      list_partitions: { partitions: ['/dev/sda1', '/dev/sda2', '/dev/sda3', '/dev/sdb1', '/dev/md0p1'] },
+      part_to_dev: ({ partition }: { partition: string }) => (partition === '/dev/sda2' ? daemonError('none') : { device: partition.replace(/p?\d$/, '') }),
+      part_get_parttype: ({ device }: { device: string }) => ({ parttype: device === '/dev/sda' ? 'msdos' : 'loop' }),
+    });
+    expect(actions.requests('part_list')).toEqual([{ device: '/dev/sda' }, { device: '/dev/sdb' }, { device: '/dev/md0' }]);
+    expect(report[0]?.part?.value).toMatchObject({
+      devices: [{ device: '/dev/sda', partition_table: 'msdos' }, { device: '/dev/sdb', partition_table: 'loop' }],
+      partitions: [{ device: '/dev/sda', size: 512n, mbr_id: 0x83 }, { device: '', size: undefined, mbr_id: undefined }, { device: '/dev/sda', mbr_id: 0x83 }, { device: '/dev/sdb' }, { device: '/dev/md0' }],
+    });
+  });
+});
+
 describe('keys', () => {
   const luks: Script = {
     list_partitions: { partitions: ['/dev/sda1', '/dev/sda2'] },

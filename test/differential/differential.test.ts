@@ -41,7 +41,7 @@ const times = Number(process.env['GUESTFS_GRPC_DIFFERENTIAL_TIMES'] ?? 1);
 /** Each action that both sides have, so often. */
 const EACH_ACTION = 1;
 const sequences: readonly { readonly domain: Domain; readonly count: number }[] = [
-  { domain: files, count: 28 * times }, { domain: disks, count: 6 * times }, { domain: btrfs, count: 3 * times },
+  { domain: files, count: 22 * times }, { domain: disks, count: 5 * times }, { domain: btrfs, count: 3 * times },
   { domain: everyAction(), count: Math.ceil((EACH_ACTION * ACTION_COUNT) / LENGTH) * times }, { domain: handle, count: 10 * times },
 ];
 

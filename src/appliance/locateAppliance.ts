@@ -15,8 +15,8 @@ const OLD_STYLE = /* of libguestfs before 1.8 */ ['x86_64', 'aarch64'].map((cpu)
 /** What a search is given. */
 export interface SearchContext {
   readonly supermin: SuperminBuilder;
-  /** For a supermin appliance. */
-  readonly cache: ApplianceCache;
+  /** For a supermin appliance; undefined: there may be none. */
+  readonly cache: ApplianceCache | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -25,14 +25,20 @@ export interface SearchContext {
  * the current directory. A supermin appliance is built when needed.
  *
  * @throws GuestfsError `APPLIANCE_MISSING` naming each element and what it lacks,
- *   or `APPLIANCE_UNUSABLE` when supermin fails
+ *   `APPLIANCE_UNUSABLE` when supermin fails, or `NOT_ALLOWED`
  */
 export async function locateAppliance(path: string, context: SearchContext): Promise<Appliance> {
   const verdicts: string[] = [];
   for (const element of path.split(':')) {
     const directory = resolve(element === '' ? '.' : element);
     if ((await missingOf(directory, SUPERMIN_FILES)).length === 0) {
-      return { kind: 'supermin', directory: await context.supermin.build(join(directory, 'supermin.d'), context.cache, context.signal) };
+      const { supermin, cache, signal } = context;
+      if (cache === undefined) {
+        throw new GuestfsError('NOT_ALLOWED', `${directory} has a supermin appliance, which is made of any files of the server's host that it names: for one that is not the server's own, the server has to run with --allow custom-qemu`, {
+          metadata: { setting: '--allow custom-qemu' },
+        });
+      }
+      return { kind: 'supermin', directory: await supermin.build(join(directory, 'supermin.d'), cache, signal) };
     }
     const missing = await missingOf(directory, FIXED_FILES);
     if (missing.length === 0) return { kind: 'fixed', directory };

@@ -64,7 +64,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
   const logger = createLogger(config.logLevel);
   await sweepRunDirectories(config.defaults.tmpdir, logger);
   const users = createQemuUsers();
-  const groundwork = createGroundwork({ logger, users, qemuBinary: config.defaults.hv, appliancePath: config.defaults.path });
+  const groundwork = createGroundwork({ logger, users, qemuBinary: config.defaults.hv, appliancePath: config.defaults.path, anySkeleton: config.policy.allowed.has('custom-qemu') });
   const launching = { logger, imageRoots: config.policy.imageRoots, users, groundwork };
   const pool = config.pool === 0 ? {} : { pool: { size: config.pool, request: defaultRequest(config.defaults) } };
   const templates = config.launch === 'template' ? createTemplateLauncher({ ...launching, ...pool }) : undefined;

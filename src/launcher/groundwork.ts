@@ -39,7 +39,7 @@ export interface Groundwork {
   /**
    * Finds the appliance (building it, for supermin) and decides on the accelerator.
    * Called early by the server, it spares the first session the wait.
-   * @throws GuestfsError `QEMU_MISSING`, `APPLIANCE_MISSING`, `APPLIANCE_UNUSABLE`, `KVM_UNUSABLE`, or the reason of `signal`
+   * @throws GuestfsError `QEMU_MISSING`, `APPLIANCE_MISSING`, `APPLIANCE_UNUSABLE`, `NOT_ALLOWED`, `KVM_UNUSABLE`, or the reason of `signal`
    */
   lay(config: GroundConfig, signal: AbortSignal): Promise<LaunchGround>;
   /** Measures images in formats that only qemu understands. */
@@ -60,12 +60,14 @@ export interface GroundworkOptions {
   readonly qemuBinary?: string | undefined;
   /** Where the server looks for its own appliance: libguestfs's cache has it, and no other. */
   readonly appliancePath?: string;
+  /** Lets sessions have supermin appliances that are not the server's own. */
+  readonly anySkeleton?: boolean;
   /** Instead of one that boots; for tests. */
   readonly probe?: AcceleratorProbe;
 }
 
 /** Makes the groundwork. */
-export function createGroundwork({ logger, users, qemuBinary: serversQemu, appliancePath: serversAppliance, probe: given }: GroundworkOptions): Groundwork {
+export function createGroundwork({ logger, users, qemuBinary: serversQemu, appliancePath: serversAppliance, anySkeleton = false, probe: given }: GroundworkOptions): Groundwork {
   const unprivileged = process.geteuid?.() === 0;
   const probe = given ?? createAcceleratorProbe({ logger, unprivileged, test: createKvmBootTest(users, logger) });
   const supermin = createSuperminBuilder(logger);
@@ -86,8 +88,9 @@ export function createGroundwork({ logger, users, qemuBinary: serversQemu, appli
   return {
     lay: async (config, signal) => {
       const qemuBinary = await locateQemu(config.qemuBinary);
-      const place = config.appliancePath === serversAppliance ? 'shared with libguestfs' : 'of the skeleton';
-      const found = await locateAppliance(config.appliancePath, { supermin, cache: { directory: config.cacheDirectory, place }, signal });
+      const own = config.appliancePath === serversAppliance;
+      const cache = { directory: config.cacheDirectory, place: own ? 'shared with libguestfs' : 'of the skeleton' } as const;
+      const found = await locateAppliance(config.appliancePath, { supermin, cache: own || anySkeleton ? cache : undefined, signal });
       const { accelerator, kvmUnusable } = await abortable(chooseAccelerator(config, qemuBinary, join(found.directory, 'kernel')), signal);
       const device = accelerator === 'kvm' && unprivileged ? await findKvmDevice() : undefined;
       const appliance = await openCurrent(found);

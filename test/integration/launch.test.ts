@@ -14,6 +14,7 @@ import { DaemonConnection } from '../../src/protocol/daemonConnection.js';
 import type { DaemonCall } from '../../src/protocol/daemonCall.js';
 import { DaemonVersion } from '../../src/protocol/daemonVersion.js';
 import { createColdLauncher } from '../../src/launcher/coldLauncher.js';
+import { createGroundwork } from '../../src/launcher/groundwork.js';
 import type { LaunchConfig, Machine } from '../../src/launcher/launcher.js';
 import { createQemuUsers, HOST_RANGE } from '../../src/qemu/qemuUsers.js';
 import { builtAppliance, describeWhen, describeWithAppliance } from '../support/appliance.js';
@@ -71,7 +72,8 @@ interface Launched {
 }
 
 async function launch(changes: Partial<LaunchConfig> = {}, signal = new AbortController().signal): Promise<Launched> {
-  const launcher = createColdLauncher({ logger: silentLogger, users, imageRoots: { directories: [join(scene, 'images')] } });
+  const groundwork = createGroundwork({ logger: silentLogger, users, anySkeleton: true });
+  const launcher = createColdLauncher({ logger: silentLogger, users, imageRoots: { directories: [join(scene, 'images')] }, groundwork });
   let console = '';
   const machine = await launcher.launch({ ...config, ...changes }, { signal, onConsole: (bytes) => (console += bytes.toString('latin1')) });
   const first = new Promise<Buffer>((resolve) => machine.channel.once('data', (bytes: Buffer) => resolve(bytes.subarray(0, 4))).resume());

@@ -324,7 +324,7 @@ export const propertyActions: readonly ActionDef[] = [
     args: [optStr('searchpath')],
     returns: none,
     summary: 'Sets where libguestfs looks for its appliance files',
-    description: 'Must be called before launch. `searchpath` is a colon-separated list of directories on the machine that runs the service; leave it unset to return to the built-in default. The starting value comes from LIBGUESTFS_PATH in the server\'s environment, if present.',
+    description: 'Must be called before launch. `searchpath` is a colon-separated list of directories on the machine that runs the service; leave it unset to return to the built-in default. The starting value comes from LIBGUESTFS_PATH in the server\'s environment, if present. A supermin appliance that is not the server\'s own is made of whatever files of that machine it names: launch refuses it unless the server runs with `--allow custom-qemu`, too.',
   }),
   library({ name: 'set_pgroup', since: '1.11.18',
     configOnly: true, aliases: ['pgroup'],

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from '@jest/globals';
 import { silentLogger } from '../../../src/common/logger.js';
-import { createGroundwork } from '../../../src/launcher/groundwork.js';
+import { createGroundwork, type GroundConfig } from '../../../src/launcher/groundwork.js';
 import { createQemuUsers } from '../../../src/qemu/qemuUsers.js';
 import type { OpenImage } from '../../../src/security/pathPolicy.js';
 
@@ -14,7 +14,7 @@ it("measures images by the server's own qemu, which need not be on the PATH", as
   await expect(imageProbe({} as OpenImage, 'vdi', 'it', signal)).rejects.toMatchObject({ reason: 'QEMU_MISSING', message: expect.stringContaining('/nosuch/qemu') });
 });
 
-it('builds supermin appliances of others apart from its own', async () => {
+it('builds supermin appliances of others apart from its own, and only where that is allowed', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'groundwork-'));
   try {
     for (const name of ['own', 'other']) {
@@ -22,14 +22,20 @@ it('builds supermin appliances of others apart from its own', async () => {
       // Nothing that supermin knows: it ends at once.
       for (const file of ['base.tar.gz', 'packages']) writeFileSync(join(directory, name, 'supermin.d', file), '!');
     }
-    const groundwork = createGroundwork({ logger: silentLogger, users: createQemuUsers(), appliancePath: join(directory, 'own') });
+    const options = { logger: silentLogger, users: createQemuUsers(), appliancePath: join(directory, 'own') };
+    const groundwork = createGroundwork({ ...options, anySkeleton: true });
+    const configFor = (name: string): GroundConfig => ({
+      accelerator: 'tcg', qemuBinary: '/bin/sh', appliancePath: join(directory, name), temporaryDirectory: directory, cacheDirectory: directory,
+    });
     const placesAfter = async (name: string): Promise<string[]> => {
-      const config = { accelerator: 'tcg', qemuBinary: '/bin/sh', appliancePath: join(directory, name), temporaryDirectory: directory, cacheDirectory: directory } as const;
-      await expect(groundwork.lay(config, signal)).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE' });
+      await expect(groundwork.lay(configFor(name), signal)).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE' });
       return readdirSync(join(directory, `.guestfs-${process.geteuid?.() ?? 0}`)).filter((place) => place !== 'lock');
     };
     expect(await placesAfter('own')).toEqual([]);
     expect(await placesAfter('other')).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/)]);
+    const cautious = createGroundwork(options);
+    await expect(cautious.lay(configFor('own'), signal)).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE' });
+    await expect(cautious.lay(configFor('other'), signal)).rejects.toMatchObject({ reason: 'NOT_ALLOWED', message: expect.stringContaining('--allow custom-qemu') });
   } finally {
     rmSync(directory, { recursive: true });
   }

@@ -1,6 +1,12 @@
-/** The errors for what is more than one message may hold. */
+/** What one message may hold, and the errors for what is more. */
 import { insteadOfLargeAnswer, insteadOfLargeRequest } from '../actions/largeMessages.js';
 import { GuestfsError } from './errors.js';
+
+/**
+ * Largest request of most RPCs, and of all when it is decompressed, bytes: above the daemon's own limit of 4 MiB, so that a request over that
+ * one is refused with an explanation.
+ */
+export const REQUEST_LIMIT = 8 * 1024 * 1024;
 
 function tooLarge(text: string, instead: string | undefined, metadata: Readonly<Record<string, string>>): GuestfsError {
   return new GuestfsError('MESSAGE_TOO_LARGE', instead === undefined ? text : `${text}; ${instead}`, { metadata });

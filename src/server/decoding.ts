@@ -6,6 +6,7 @@ import { isUtf8 } from 'node:buffer';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
 import { GuestfsError, messageOf } from '../common/errors.js';
+import { REQUEST_LIMIT } from '../common/messageLimits.js';
 import { chunkMessage, encodeFilePieces, FilePieces } from './fileMessages.js';
 
 /** A request that is not one. */
@@ -18,12 +19,9 @@ export class EncodedAnswer {
   constructor(readonly bytes: Buffer) {}
 }
 
-/** Longest string, bytes: longer than any that the daemon takes. Requests with large contents can be larger. */
-const STRING_LIMIT = 8 * 1024 * 1024;
-
-/** Refuses what is too long, and what is not UTF-8, where the runtime would replace it. */
+/** Refuses what is longer than most requests may be, of those that may be larger for their contents; and what is not UTF-8, where the runtime would replace it. */
 function decodeUtf8(bytes: Uint8Array): string {
-  if (bytes.length > STRING_LIMIT) throw new Error(`a string of ${bytes.length} bytes, where at most ${STRING_LIMIT} are allowed`);
+  if (bytes.length > REQUEST_LIMIT) throw new Error(`a string of ${bytes.length} bytes, where at most ${REQUEST_LIMIT} are allowed`);
   if (!isUtf8(bytes)) throw new Error('a string is not valid UTF-8');
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
 }

@@ -11,7 +11,7 @@ import type {
   handleClientStreamingCall, handleServerStreamingCall, handleUnaryCall, ServerReadableStream, ServerWritableStream, UntypedHandleCall,
 } from '@grpc/grpc-js';
 import type { LibraryActions } from '../../gen/libraryActions.js';
-import { isFileIn, isFileOut, isStreamedAnswer, needsDaemon } from '../actions/shape.js';
+import { isFileIn, isFileOut, isStreamedAnswer, needsDaemon, takesAnySize } from '../actions/shape.js';
 import type { ActionDef } from '../actions/types.js';
 import { badArgument } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
@@ -127,10 +127,12 @@ export class ActionInvoker {
   }
 
   #libraryUnary(action: ActionDef, implementation: AnyLibraryAction): handleUnaryCall<unknown, object> {
+    const work = (context: LibraryContext, request: object): Promise<object> => implementation(context, request) as Promise<object>;
+    const perform = takesAnySize(action) ? (context: LibraryContext, request: object): Promise<object> => whileHeld(request, () => work(context, request)) : work;
     return (call, callback) => {
       void this.#run(action, call, async (session, signal) => {
         const request = this.#checked(action, call.request);
-        return this.#perform(action, session, signal, request, (context) => implementation(context, request) as Promise<object>);
+        return this.#perform(action, session, signal, request, (context) => perform(context, request));
       }).then((result) => ('failure' in result ? callback(result.failure) : callback(null, result.value)));
     };
   }
@@ -158,7 +160,7 @@ export class ActionInvoker {
   /** Runs a library-side action: in the session's turn if it talks to the daemon. */
   #perform<Value>(action: ActionDef, session: Session, signal: AbortSignal, request: object, body: (context: LibraryContext) => Promise<Value>): Promise<Value> {
     const context = { action, session, signal, policy: this.#policy, probe: this.#probe };
-    if (needsDaemon(action)) return session.perform(action, request, signal, (daemon) => whileHeld(request, () => body({ ...context, daemon })));
+    if (needsDaemon(action)) return session.perform(action, request, signal, (daemon) => body({ ...context, daemon }));
     return session.performAside(action, request, () => body({ ...context, get daemon(): Daemon { throw new Error(`${action.name} has no turn`); } }));
   }
 }

@@ -3,17 +3,11 @@ import { ServerInterceptingCall, status, type ServerInterceptor } from '@grpc/gr
 import { takesAnySize } from '../actions/shape.js';
 import type { GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
-import { requestTooLarge } from '../common/messageLimits.js';
+import { REQUEST_LIMIT, requestTooLarge } from '../common/messageLimits.js';
 import { chunkTooLarge } from './fileIn.js';
 import { LargeRequestReader, type RequestMemory } from './largeRequests.js';
 import { rpcAt, type NamedRpc } from './rpcNames.js';
 import { toStatus } from './statusMapping.js';
-
-/**
- * Largest request of most RPCs, and of all when it is decompressed, bytes: above the daemon's own limit of 4 MiB, so that a request over that
- * one is refused with an explanation.
- */
-export const REQUEST_LIMIT = 8 * 1024 * 1024;
 
 /** What grpc-js says of a message that is larger, or would be if it were decompressed. */
 const TOO_LARGE = /^Received message (?:larger than max \((\d+) |that decompresses to a size larger)/;

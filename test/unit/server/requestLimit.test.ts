@@ -7,9 +7,10 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import { FileServiceService } from '../../../gen/proto/guestfs/v1/file.js';
 import { TransferServiceService } from '../../../gen/proto/guestfs/v1/transfer.js';
 import { silentLogger } from '../../../src/common/logger.js';
+import { REQUEST_LIMIT } from '../../../src/common/messageLimits.js';
 import { decodingSafely, Undecodable } from '../../../src/server/decoding.js';
 import { RequestMemory, whileHeld } from '../../../src/server/largeRequests.js';
-import { limitingRequests, REQUEST_LIMIT } from '../../../src/server/requestLimit.js';
+import { limitingRequests } from '../../../src/server/requestLimit.js';
 import { asFailure, failureOf } from '../../support/testClient.js';
 
 let server: Server;

@@ -35,7 +35,10 @@ const ownTypedRules = {
   '@typescript-eslint/consistent-type-imports': 'error',
   '@typescript-eslint/no-deprecated': 'error',
   '@typescript-eslint/no-import-type-side-effects': 'error',
-  '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_', caughtErrorsIgnorePattern: '^_' }],
+  '@typescript-eslint/no-unused-vars': [
+    'error',
+    { argsIgnorePattern: '^_', varsIgnorePattern: '^_', caughtErrorsIgnorePattern: '^_' },
+  ],
   // What was caught, or is an AbortSignal's reason, may be thrown on; literals may not (above).
   '@typescript-eslint/only-throw-error': 'off',
   '@typescript-eslint/prefer-promise-reject-errors': ['error', { allowThrowingAny: true, allowThrowingUnknown: true }],
@@ -54,13 +57,22 @@ export default defineConfig(
   js.configs.recommended,
   tseslint.configs.recommendedTypeChecked,
   {
-    languageOptions: { parserOptions: { project: ['tsconfig.json', 'scripts/tsconfig.json'], tsconfigRootDir: fileURLToPath(new URL('.', import.meta.url)) } },
+    languageOptions: {
+      parserOptions: {
+        project: ['tsconfig.json', 'scripts/tsconfig.json'],
+        tsconfigRootDir: fileURLToPath(new URL('.', import.meta.url)),
+      },
+    },
     rules: { ...ownRules, ...ownTypedRules },
   },
   {
     files: ['**/*.mjs', '**/*.js'],
     // tsc checks the scripts, by the types in their comments; JSON that they read has none.
-    rules: { 'no-undef': 'off', '@typescript-eslint/no-unsafe-assignment': 'off', '@typescript-eslint/no-unsafe-return': 'off' },
+    rules: {
+      'no-undef': 'off',
+      '@typescript-eslint/no-unsafe-assignment': 'off',
+      '@typescript-eslint/no-unsafe-return': 'off',
+    },
   },
   {
     files: ['test/**/*.ts'],

@@ -10,7 +10,14 @@ import { hashInputs } from './inputs.js';
 import { prepareKernel } from './kernel.js';
 import { defaultApplianceDirectory } from './location.js';
 import { acquireLock } from './lock.js';
-import { describeFile, type Manifest, MANIFEST_FILE, MANIFEST_FORMAT, readManifest, upstreamVersion } from './manifest.js';
+import {
+  describeFile,
+  type Manifest,
+  MANIFEST_FILE,
+  MANIFEST_FORMAT,
+  readManifest,
+  upstreamVersion,
+} from './manifest.js';
 import { BUSYBOX_PACKAGE } from './packages.js';
 import { readmeFixed } from './readme.js';
 import { Fakeroot, makeRootTree, prepareParts } from './rootfs.js';
@@ -110,13 +117,16 @@ async function hasNewer(context: BuildContext, archive: Archive, manifest: Manif
   const changed = Object.entries(manifest.packages).filter(([name, version]) => candidates.get(name) !== version);
   // A new kernel comes as a package of a new name; the old one stays a while.
   const meta = await archive.depends(`linux-image-${archive.architecture}`);
-  const kernelIsNewest = meta.includes(`linux-image-${manifest.kernelVersion} `) || meta.includes(`linux-image-${manifest.kernelVersion},`);
+  const kernelIsNewest =
+    meta.includes(`linux-image-${manifest.kernelVersion} `) || meta.includes(`linux-image-${manifest.kernelVersion},`);
   if (changed.length === 0 && kernelIsNewest) {
     context.log('the archive has nothing newer');
     return false;
   }
   const names = changed.map(([name]) => name);
-  context.log(`newer in the archive: ${(kernelIsNewest ? names : [`linux-image-${archive.architecture}`, ...names]).join(', ')}`);
+  context.log(
+    `newer in the archive: ${(kernelIsNewest ? names : [`linux-image-${archive.architecture}`, ...names]).join(', ')}`,
+  );
   return true;
 }
 

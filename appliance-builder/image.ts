@@ -16,7 +16,17 @@ const IMAGE_SIZE = 4 * 1024 ** 3;
  * No journal, checksums or reserve: the layer above the image is never used
  * again, and all of that costs time at boot.
  */
-const FEATURES = ['none', 'dir_index', 'extent', 'extra_isize', 'filetype', 'flex_bg', 'large_file', 'sparse_super', 'uninit_bg'];
+const FEATURES = [
+  'none',
+  'dir_index',
+  'extent',
+  'extra_isize',
+  'filetype',
+  'flex_bg',
+  'large_file',
+  'sparse_super',
+  'uninit_bg',
+];
 
 /** Files that the image has room for, apart from its bytes. */
 const INODES = 131072;

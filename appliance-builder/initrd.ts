@@ -110,7 +110,10 @@ exec /bin/busybox switch_root /root /init
 
 /** Makes the initrd of a kernel, with the static busybox at `busybox`. */
 export async function makeInitrd(kernel: Kernel, busybox: string): Promise<Buffer> {
-  const modules = async (directory: string, files: readonly string[]): Promise<{ path: string; mode: number; content: Buffer }[]> =>
+  const modules = async (
+    directory: string,
+    files: readonly string[],
+  ): Promise<{ path: string; mode: number; content: Buffer }[]> =>
     Promise.all(
       files.map(async (file, index) => ({
         // The script loads them in the order of their names.

@@ -37,8 +37,11 @@ export async function prepareKernel(context: BuildContext, archive: Archive, dir
 
   const tree = join(directory, 'tree');
   // Debian 14 has them in packages of their own, which the image's depends on.
-  const parts = [...(await archive.depends(packageName)).matchAll(/\blinux-(?:base|binary|modules)-\d[^\s,]*/g)].map(([name]) => name);
-  for (const name of new Set([packageName, ...parts])) await run(context, 'dpkg-deb', ['-x', await archive.download(name, directory), tree]);
+  const parts = [...(await archive.depends(packageName)).matchAll(/\blinux-(?:base|binary|modules)-\d[^\s,]*/g)].map(
+    ([name]) => name,
+  );
+  for (const name of new Set([packageName, ...parts]))
+    await run(context, 'dpkg-deb', ['-x', await archive.download(name, directory), tree]);
   // Modules moved from /lib to /usr/lib between releases.
   const above = (await exists(join(tree, 'usr/lib/modules'))) ? join(tree, 'usr') : tree;
   const version = (await readdir(join(above, 'lib/modules')))[0];
@@ -55,7 +58,9 @@ export async function prepareKernel(context: BuildContext, archive: Archive, dir
   await decompressAll(context, modulesDirectory);
   await removeSignatures(modulesDirectory);
   const modules = await depmod();
-  const builtIn = new Set((await readFile(join(modulesDirectory, 'modules.builtin'), 'utf8')).split('\n').map(moduleName));
+  const builtIn = new Set(
+    (await readFile(join(modulesDirectory, 'modules.builtin'), 'utf8')).split('\n').map(moduleName),
+  );
   checkDrivers([...modules.keys()].map(moduleName), builtIn);
 
   const image = join(directory, 'kernel');
@@ -71,7 +76,9 @@ export async function prepareKernel(context: BuildContext, archive: Archive, dir
  */
 export function checkDrivers(modules: readonly string[], builtIn: ReadonlySet<string>): void {
   const present = new Set([...modules, ...builtIn]);
-  const missing = [...INITRD_MODULES, ...INITRD_NETWORK_MODULES].filter((name) => !present.has(name) && !OPTIONAL_DRIVERS.has(name));
+  const missing = [...INITRD_MODULES, ...INITRD_NETWORK_MODULES].filter(
+    (name) => !present.has(name) && !OPTIONAL_DRIVERS.has(name),
+  );
   if (missing.length > 0) throw new Error(`the kernel has no module ${missing.join(', no ')}`);
 }
 
@@ -80,7 +87,11 @@ export function parseModulesDep(text: string): ModuleTree {
   const tree = new Map<string, readonly string[]>();
   for (const line of text.split('\n')) {
     const [file, rest] = line.split(':');
-    if (file && rest !== undefined) tree.set(file, rest.split(' ').filter((name) => name !== ''));
+    if (file && rest !== undefined)
+      tree.set(
+        file,
+        rest.split(' ').filter((name) => name !== ''),
+      );
   }
   return tree;
 }
@@ -102,7 +113,9 @@ export function modulesToKeep(tree: ModuleTree, prefixes: readonly string[] = KE
 
 /** The name that modprobe knows a module file by. */
 export function moduleName(file: string): string {
-  return basename(file).replace(/\.ko(\.\w+)?$/, '').replaceAll('-', '_');
+  return basename(file)
+    .replace(/\.ko(\.\w+)?$/, '')
+    .replaceAll('-', '_');
 }
 
 /**

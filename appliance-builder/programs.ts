@@ -26,7 +26,8 @@ export async function findPrograms(context: BuildContext, suite: Suite, archive:
   const missing = PROGRAMS.filter((one) => !programs.includes(one)).map(({ packageName }) => packageName);
   if (missing.length > 0) context.log(`not in ${suite.name}: ${missing.join(', ')}`);
   const libraries: string[] = [];
-  for (const { packageName, libraries: wanted } of programs) libraries.push(...librariesOf(await archive.depends(packageName), wanted));
+  for (const { packageName, libraries: wanted } of programs)
+    libraries.push(...librariesOf(await archive.depends(packageName), wanted));
   return { programs, versions, libraries };
 }
 

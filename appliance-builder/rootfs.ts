@@ -41,7 +41,11 @@ export interface ApplianceParts {
 const PARTS = ['daemon.tar.gz', 'init.tar.gz', 'udev-rules.tar.gz'];
 
 /** Downloads libguestfs and unpacks, without installing, what it has for the appliance. */
-export async function prepareParts(context: BuildContext, archive: Archive, directory: string): Promise<ApplianceParts> {
+export async function prepareParts(
+  context: BuildContext,
+  archive: Archive,
+  directory: string,
+): Promise<ApplianceParts> {
   const candidates = await archive.candidates(LIBGUESTFS_PACKAGES);
   const packageName = LIBGUESTFS_PACKAGES.find((name) => candidates.has(name));
   if (packageName === undefined) throw new Error(`the archive has none of ${LIBGUESTFS_PACKAGES.join(', ')}`);
@@ -157,7 +161,12 @@ async function installPackages(
   );
   if (fakeroot.needed) {
     await mkdir(directory);
-    await fakeroot.run(context, 'tar', ['--extract', `--file=${archiveFile}`, `--directory=${directory}`, '--exclude=./dev/*']);
+    await fakeroot.run(context, 'tar', [
+      '--extract',
+      `--file=${archiveFile}`,
+      `--directory=${directory}`,
+      '--exclude=./dev/*',
+    ]);
     await rm(archiveFile);
   }
 }

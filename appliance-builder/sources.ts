@@ -22,9 +22,7 @@ const FIELDS = ['REPO_URI', 'RELEASE', 'COMPONENT', 'ORIGIN'];
 /** The repositories in the machine's apt sources. */
 async function hostRepositories(context: BuildContext): Promise<HostRepository[]> {
   const format = FIELDS.map((field) => `$(${field})`).join('|');
-  return parseRepositories(
-    await run(context, 'apt-get', ['indextargets', '--format', format, 'Created-By: Packages']),
-  );
+  return parseRepositories(await run(context, 'apt-get', ['indextargets', '--format', format, 'Created-By: Packages']));
 }
 
 /** Reads what {@link hostRepositories} asks apt for. */
@@ -85,7 +83,8 @@ export async function findSources(context: BuildContext, suite: Suite): Promise<
 }
 
 /** How apt reaches mirrors: proxies, retries, validity checks and the like. */
-const ACCESS_OPTION = /^Acquire::(http|https|Retries|ForceIPv4|ForceIPv6|Check-Valid-Until|Check-Date|Max-ValidTime|Min-ValidTime)\b/i;
+const ACCESS_OPTION =
+  /^Acquire::(http|https|Retries|ForceIPv4|ForceIPv6|Check-Valid-Until|Check-Date|Max-ValidTime|Min-ValidTime)\b/i;
 
 /**
  * The machine's apt settings about access to mirrors, one `Name "value";` each.

@@ -5,11 +5,18 @@ import { execa } from 'execa';
 /** What is mounted in a tree, the deepest first. */
 async function mountsIn(path: string): Promise<string[]> {
   const table = await readFile('/proc/self/mountinfo', 'utf8');
-  return table.split('\n')
-    // The fifth field is the mount point; spaces and the like are in octal.
-    .map((line) => (line.split(' ')[4] ?? '').replace(/\\([0-7]{3})/g, (_all, code: string) => String.fromCharCode(parseInt(code, 8))))
-    .filter((point) => point.startsWith(`${path}/`))
-    .reverse();
+  return (
+    table
+      .split('\n')
+      // The fifth field is the mount point; spaces and the like are in octal.
+      .map((line) =>
+        (line.split(' ')[4] ?? '').replace(/\\([0-7]{3})/g, (_all, code: string) =>
+          String.fromCharCode(parseInt(code, 8)),
+        ),
+      )
+      .filter((point) => point.startsWith(`${path}/`))
+      .reverse()
+  );
 }
 
 /**

@@ -21,7 +21,10 @@ export class Bench {
   /** By their flags. */
   readonly #services = new Map<string, Service>();
 
-  private constructor(readonly options: BenchOptions, readonly workspace: Workspace) {}
+  private constructor(
+    readonly options: BenchOptions,
+    readonly workspace: Workspace,
+  ) {}
 
   static async open(options: BenchOptions): Promise<Bench> {
     const workspace = await Workspace.create('guestfs-grpc-bench-');
@@ -57,7 +60,12 @@ export class Bench {
     if (there !== undefined) return there;
     const { appliance, signal } = this.options;
     const started = await Service.start({
-      imageRoot: this.workspace.path('images'), temporary: this.workspace.path('tmp'), appliance, logFile: this.workspace.path('server.log'), flags, signal,
+      imageRoot: this.workspace.path('images'),
+      temporary: this.workspace.path('tmp'),
+      appliance,
+      logFile: this.workspace.path('server.log'),
+      flags,
+      signal,
     });
     this.#services.set(key, started);
     return started;
@@ -80,7 +88,11 @@ export class Bench {
    * Launches a machine of each subject, and measures on them in turn, `repeat` times, after one
    * time that does not count: caches fill, code is compiled.
    */
-  async inTurn<Value>(drives: readonly BenchDrive[], prepare: (machine: Machine) => Promise<unknown>, measure: (machine: Machine, id: SubjectId) => Promise<Value>): Promise<Map<SubjectId, Value[]>> {
+  async inTurn<Value>(
+    drives: readonly BenchDrive[],
+    prepare: (machine: Machine) => Promise<unknown>,
+    measure: (machine: Machine, id: SubjectId) => Promise<Value>,
+  ): Promise<Map<SubjectId, Value[]>> {
     const machines = await this.withEach(async (subject) => {
       const machine = await subject.launch(drives);
       try {
@@ -115,7 +127,12 @@ export class Bench {
     const there = this.#libraries.get(id);
     if (there !== undefined) return there;
     const { appliance, signal } = this.options;
-    const library = new Library({ id, appliance: id === 'library' ? appliance : undefined, temporary: this.workspace.path('tmp'), signal });
+    const library = new Library({
+      id,
+      appliance: id === 'library' ? appliance : undefined,
+      temporary: this.workspace.path('tmp'),
+      signal,
+    });
     this.#libraries.set(id, library);
     return library;
   }

@@ -61,7 +61,13 @@ function parse() {
   try {
     return parseArgs({
       allowPositionals: true,
-      options: { repeat: { type: 'string' }, size: { type: 'string' }, only: { type: 'string' }, output: { type: 'string' }, help: { type: 'boolean' } },
+      options: {
+        repeat: { type: 'string' },
+        size: { type: 'string' },
+        only: { type: 'string' },
+        output: { type: 'string' },
+        help: { type: 'boolean' },
+      },
     });
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
@@ -87,7 +93,14 @@ async function measure(measurement: Measurement, asked: Asked, stop: AbortSignal
   // Each call under way listens to it.
   setMaxListeners(0, signal);
   const appliance = process.env['GUESTFS_GRPC_APPLIANCE'] ?? defaultApplianceDirectory(DEFAULT_SUITE);
-  const bench = await Bench.open({ repeat: asked.repeat ?? measurement.repeat, size: asked.size, appliance, subjects: asked.subjects, signal, say });
+  const bench = await Bench.open({
+    repeat: asked.repeat ?? measurement.repeat,
+    size: asked.size,
+    appliance,
+    subjects: asked.subjects,
+    signal,
+    say,
+  });
   try {
     return (await measurement.run(bench)).map((row) => rowResult(measurement.name, row));
   } catch (error) {
@@ -106,7 +119,7 @@ async function main(asked: Asked): Promise<boolean> {
   for (const measurement of asked.selected) {
     if (controller.signal.aborted) break;
     try {
-      rows.push(...await measure(measurement, asked, controller.signal));
+      rows.push(...(await measure(measurement, asked, controller.signal)));
     } catch (error) {
       failures[measurement.name] = error instanceof Error ? error.message : String(error);
       say(`${measurement.name} failed: ${failures[measurement.name] ?? ''}`);
@@ -124,7 +137,7 @@ async function main(asked: Asked): Promise<boolean> {
 try {
   const asked = readArguments();
   if (asked === undefined) console.log(usage());
-  else process.exitCode = await main(asked) ? 0 : 1;
+  else process.exitCode = (await main(asked)) ? 0 : 1;
 } catch (error) {
   if (!(error instanceof UsageError)) throw error;
   console.error(`${error.message}\n\n${usage()}`);

@@ -43,7 +43,11 @@ export async function namesImage(bench: Bench): Promise<string> {
   await file.close();
   const machine = await (await bench.service()).launchToWrite(image);
   const [seconds] = await timed(async () => {
-    await machine.session.call(FilesystemServiceService.mke2Fs, { device: DEVICE, fstype: 'ext4', numberofinodes: BigInt(2 * ALL_NAMES) });
+    await machine.session.call(FilesystemServiceService.mke2Fs, {
+      device: DEVICE,
+      fstype: 'ext4',
+      numberofinodes: BigInt(2 * ALL_NAMES),
+    });
     await machine.session.call(MountServiceService.mount, { mountable: DEVICE, mountpoint: '/' });
     await machine.session.upload(TransferServiceService.tarIn, archive());
   });

@@ -8,7 +8,12 @@ export async function childrenOf(pid: number): Promise<readonly number[]> {
   const children: number[] = [];
   for (const task of await readdir(`/proc/${pid}/task`)) {
     const text = await readFile(`/proc/${pid}/task/${task}/children`, 'utf8').catch(() => '');
-    children.push(...text.split(' ').filter((word) => word !== '').map(Number));
+    children.push(
+      ...text
+        .split(' ')
+        .filter((word) => word !== '')
+        .map(Number),
+    );
   }
   return children;
 }
@@ -21,7 +26,9 @@ export async function proportionalSize(pid: number): Promise<number> {
 
 /** Open descriptors of a process: sockets, and everything else. */
 export async function openFiles(pid: number): Promise<{ readonly sockets: number; readonly files: number }> {
-  const targets = await Promise.all((await readdir(`/proc/${pid}/fd`)).map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')));
+  const targets = await Promise.all(
+    (await readdir(`/proc/${pid}/fd`)).map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')),
+  );
   const sockets = targets.filter((target) => target.startsWith('socket:')).length;
   return { sockets, files: targets.filter((target) => target !== '').length - sockets };
 }

@@ -61,7 +61,10 @@ export class EventTicker {
     return `${kinds.join(', ')}; ${this.#lost === 0n ? 'none' : this.#lost} lost`;
   }
 
-  #call(type: EventType, { action, error_reason: reason }: { readonly action: string; readonly error_reason: string }): void {
+  #call(
+    type: EventType,
+    { action, error_reason: reason }: { readonly action: string; readonly error_reason: string },
+  ): void {
     if (type === EventType.STARTED) {
       this.#startedAt = performance.now();
       this.#progress = undefined;
@@ -77,5 +80,8 @@ export class EventTicker {
 }
 
 function lastLine(text: string): string | undefined {
-  return text.split(/[\r\n]+/).map((line) => harmless(line).trim()).findLast((line) => line !== '');
+  return text
+    .split(/[\r\n]+/)
+    .map((line) => harmless(line).trim())
+    .findLast((line) => line !== '');
 }

@@ -12,13 +12,21 @@ const TIME_WIDTH = 7;
 type Note<Response> = string | ((response: Response) => string);
 
 /** Several small calls, told as one line for each RPC. */
-export type QuietCall = <Request, Response>(method: UnaryMethod<Request, Response>, request: Request) => Promise<Response>;
+export type QuietCall = <Request, Response>(
+  method: UnaryMethod<Request, Response>,
+  request: Request,
+) => Promise<Response>;
 
 export class Guide {
   /** Set by the step that creates the session. */
   session: { readonly id: string; readonly client: GuestfsClient; readonly events: EventTicker } | undefined;
 
-  constructor(readonly out: Narrator, readonly server: LocalServer, readonly workspace: Workspace, readonly root: GuestfsClient) {}
+  constructor(
+    readonly out: Narrator,
+    readonly server: LocalServer,
+    readonly workspace: Workspace,
+    readonly root: GuestfsClient,
+  ) {}
 
   /** The client of the session. */
   get client(): GuestfsClient {
@@ -27,26 +35,45 @@ export class Guide {
   }
 
   /** Makes a call in the session and tells it. */
-  async call<Request, Response>(method: UnaryMethod<Request, Response>, request: Request, note: Note<Response> = ''): Promise<Response> {
+  async call<Request, Response>(
+    method: UnaryMethod<Request, Response>,
+    request: Request,
+    note: Note<Response> = '',
+  ): Promise<Response> {
     return this.tell(method, () => this.client.call(method, request), note);
   }
 
   /** All messages of a stream. */
-  async collect<Request, Response>(method: StreamMethod<Request, Response>, request: Request, note: Note<readonly Response[]>): Promise<readonly Response[]> {
-    return this.tell(method, async () => {
-      const messages: Response[] = [];
-      for await (const message of this.client.stream(method, request)) messages.push(message);
-      return messages;
-    }, note);
+  async collect<Request, Response>(
+    method: StreamMethod<Request, Response>,
+    request: Request,
+    note: Note<readonly Response[]>,
+  ): Promise<readonly Response[]> {
+    return this.tell(
+      method,
+      async () => {
+        const messages: Response[] = [];
+        for await (const message of this.client.stream(method, request)) messages.push(message);
+        return messages;
+      },
+      note,
+    );
   }
 
   /**
    * Times anything that is one call, and tells it.
    * @param live what is shown while it runs, besides the time
    */
-  async tell<Response>(method: { readonly path: string }, call: () => Promise<Response>, note: Note<Response> = '', live = () => rpcName(method)): Promise<Response> {
+  async tell<Response>(
+    method: { readonly path: string },
+    call: () => Promise<Response>,
+    note: Note<Response> = '',
+    live = () => rpcName(method),
+  ): Promise<Response> {
     const startedAt = performance.now();
-    const hide = this.out.screen.show(() => `${seconds(performance.now() - startedAt).padStart(TIME_WIDTH)}  ${live()}`);
+    const hide = this.out.screen.show(
+      () => `${seconds(performance.now() - startedAt).padStart(TIME_WIDTH)}  ${live()}`,
+    );
     try {
       const response = await call();
       hide();
@@ -72,6 +99,7 @@ export class Guide {
     } finally {
       this.session?.events.mute(false);
     }
-    for (const [index, [name, { count, ms }]] of [...told].entries()) this.out.rpc(name, ms, index === 0 ? note : '', count);
+    for (const [index, [name, { count, ms }]] of [...told].entries())
+      this.out.rpc(name, ms, index === 0 ? note : '', count);
   }
 }

@@ -52,7 +52,10 @@ async function tourOn(server: LocalServer, workspace: Workspace, out: Narrator, 
     }
     out.failure(error instanceof Error ? error.message : String(error));
     const log = await sessionLog(guide, server.address);
-    for (const [title, text] of [['the appliance', log], ['the server', await server.log()]] as const) {
+    for (const [title, text] of [
+      ['the appliance', log],
+      ['the server', await server.log()],
+    ] as const) {
       if (text !== '') out.screen.print(`\nThe last lines of ${title}'s log:\n${text}`);
     }
     return false;
@@ -68,7 +71,10 @@ async function main(): Promise<boolean> {
   const workspace = await Workspace.create('guestfs-grpc-tour-');
   try {
     await mkdir(workspace.path('images'));
-    const server = await LocalServer.start({ imageRoots: [workspace.path('images')], logFile: workspace.path('server.log') });
+    const server = await LocalServer.start({
+      imageRoots: [workspace.path('images')],
+      logFile: workspace.path('server.log'),
+    });
     screen.print(`A tour of guestfs-grpc, through its gRPC API alone. Server: ${server.address}`);
     try {
       return await tourOn(server, workspace, out, signal);
@@ -83,4 +89,4 @@ async function main(): Promise<boolean> {
   }
 }
 
-process.exitCode = await main() ? 0 : 1;
+process.exitCode = (await main()) ? 0 : 1;

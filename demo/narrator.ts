@@ -73,7 +73,9 @@ export class Narrator {
     this.screen.print(this.#style.strong('    Where the time went'));
     const width = Math.max(...this.#steps.map(({ title }) => title.length)) + 2;
     for (const [index, { title, ms }] of this.#steps.entries()) {
-      this.screen.print(`${String(index + 1).padStart(NUMBER_WIDTH)}  ${title.padEnd(width)}${seconds(ms).padStart(TIME_WIDTH)}`);
+      this.screen.print(
+        `${String(index + 1).padStart(NUMBER_WIDTH)}  ${title.padEnd(width)}${seconds(ms).padStart(TIME_WIDTH)}`,
+      );
     }
     const total = this.#steps.reduce((sum, { ms }) => sum + ms, 0);
     this.screen.print(`    ${`all, ${this.#calls} calls`.padEnd(width)}${seconds(total).padStart(TIME_WIDTH)}`);

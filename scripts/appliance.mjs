@@ -13,6 +13,10 @@ await command(async () => {
   await ensureNodePackages();
   await ensureGenerated();
   await ensureProductBuilt();
-  const ended = await start([process.execPath, inProject('dist', 'appliance-builder', 'main.js'), ...process.argv.slice(2)]);
+  const ended = await start([
+    process.execPath,
+    inProject('dist', 'appliance-builder', 'main.js'),
+    ...process.argv.slice(2),
+  ]);
   process.exitCode = typeof ended === 'number' ? ended : 1;
 });

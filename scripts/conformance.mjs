@@ -18,12 +18,18 @@ import { tallyLine } from './testing/tally.mjs';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { only: { type: 'string' }, jobs: { type: 'string' }, appliance: { type: 'string' }, verbose: { type: 'boolean' } },
+  options: {
+    only: { type: 'string' },
+    jobs: { type: 'string' },
+    appliance: { type: 'string' },
+    verbose: { type: 'boolean' },
+  },
 });
 const directory = resolve(positionals[0] ?? inProject('..', 'shared', 'conformance'));
 
 await command(async () => {
-  if (new Suite(directory).exists()) await setUpServer({ appliance: values.appliance === undefined, purposes: ['conformance'] });
+  if (new Suite(directory).exists())
+    await setUpServer({ appliance: values.appliance === undefined, purposes: ['conformance'] });
   const tally = await runConformance({
     directory,
     only: values.only,

@@ -15,7 +15,11 @@ const flags = process.argv.slice(2);
 
 /** True if the person who starts the server brings an appliance. */
 function applianceIsGiven() {
-  return Boolean(process.env.LIBGUESTFS_PATH) || Boolean(process.env.GUESTFS_GRPC_APPLIANCE) || flags.some((flag) => flag === '--appliance' || flag.startsWith('--appliance='));
+  return (
+    Boolean(process.env.LIBGUESTFS_PATH) ||
+    Boolean(process.env.GUESTFS_GRPC_APPLIANCE) ||
+    flags.some((flag) => flag === '--appliance' || flag.startsWith('--appliance='))
+  );
 }
 
 /**

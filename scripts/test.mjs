@@ -20,7 +20,7 @@ import { ensureSystemPackages } from './setup/systemPackages.mjs';
 import { inProject } from './support/project.mjs';
 import { StepFailed } from './support/run.mjs';
 import { duration, say, sinceStart } from './support/say.mjs';
-import { checkGenerated, checkProto, checkStyle, checkTypes } from './testing/checks.mjs';
+import { checkFormat, checkGenerated, checkProto, checkStyle, checkTypes } from './testing/checks.mjs';
 import { runJest } from './testing/jest.mjs';
 import { checkLeftovers } from './testing/leftovers.mjs';
 import { Sandbox } from './testing/sandbox.mjs';
@@ -84,44 +84,84 @@ const setUp = (action) => async () => {
 };
 
 async function main() {
-  const packagesReady = await runStage('packages', setUp(async () => {
-    await ensureSystemPackages(needsMachines ? ['server', ...appliancePurposes(), 'conformance', 'test'] : []);
-    await ensureNodePackages();
-  }));
+  const packagesReady = await runStage(
+    'packages',
+    setUp(async () => {
+      await ensureSystemPackages(needsMachines ? ['server', ...appliancePurposes(), 'conformance', 'test'] : []);
+      await ensureNodePackages();
+    }),
+  );
   if (!packagesReady) return;
 
   if (wanted('check')) {
     await runStage('generated code', checkGenerated);
+    await runStage('format', checkFormat);
     await runStage('eslint', checkStyle);
     await runStage('buf lint', checkProto);
     await runStage('types', checkTypes);
   } else {
-    await runStage('build', setUp(async () => {
-      await ensureGenerated();
-      await ensureAllBuilt();
-    }));
+    await runStage(
+      'build',
+      setUp(async () => {
+        await ensureGenerated();
+        await ensureAllBuilt();
+      }),
+    );
   }
   if (wanted('unit')) {
-    await runStage('unit tests', () => runJest({ name: 'unit', paths: 'dist/test/', not: `${INTEGRATION_TESTS}|${DIFFERENTIAL_TESTS}`, only: pattern, flags: ['--maxWorkers=100%'], limitMs: 10 * MINUTE_MS }));
+    await runStage('unit tests', () =>
+      runJest({
+        name: 'unit',
+        paths: 'dist/test/',
+        not: `${INTEGRATION_TESTS}|${DIFFERENTIAL_TESTS}`,
+        only: pattern,
+        flags: ['--maxWorkers=100%'],
+        limitMs: 10 * MINUTE_MS,
+      }),
+    );
   }
   if (!needsMachines) return;
 
-  for (const suite of asked === 'conformance' ? [DEFAULT_SUITE] : SUITES) await runStage(`appliance of ${suite}`, setUp(() => ensureAppliance(suite)));
+  for (const suite of asked === 'conformance' ? [DEFAULT_SUITE] : SUITES)
+    await runStage(
+      `appliance of ${suite}`,
+      setUp(() => ensureAppliance(suite)),
+    );
   const sandbox = new Sandbox();
   try {
     if (wanted('integration')) {
-      await runStage('integration tests', () => runJest({
-        name: 'integration',
-        // A machine wants a little more than one core: two at a time get more done than one, and three do not.
-        paths: INTEGRATION_TESTS, only: pattern, flags: ['--maxWorkers=2', `--testTimeout=${String(INTEGRATION_TEST_TIMEOUT_MS)}`],
-        env: sandbox.env, limitMs: 50 * MINUTE_MS,
-      }));
+      await runStage('integration tests', () =>
+        runJest({
+          name: 'integration',
+          // A machine wants a little more than one core: two at a time get more done than one, and three do not.
+          paths: INTEGRATION_TESTS,
+          only: pattern,
+          flags: ['--maxWorkers=2', `--testTimeout=${String(INTEGRATION_TEST_TIMEOUT_MS)}`],
+          env: sandbox.env,
+          limitMs: 50 * MINUTE_MS,
+        }),
+      );
     }
     if (wanted('differential')) {
-      await runStage('differential test', () => runJest({ name: 'differential', paths: DIFFERENTIAL_TESTS, only: pattern, env: sandbox.env, limitMs: 20 * MINUTE_MS }));
+      await runStage('differential test', () =>
+        runJest({
+          name: 'differential',
+          paths: DIFFERENTIAL_TESTS,
+          only: pattern,
+          env: sandbox.env,
+          limitMs: 20 * MINUTE_MS,
+        }),
+      );
     }
     if (wanted('conformance')) {
-      await runStage('conformance', () => runConformance({ directory: inProject('..', 'shared', 'conformance'), only: asked === undefined ? undefined : pattern, env: sandbox.env, limitMs: 20 * MINUTE_MS }));
+      await runStage('conformance', () =>
+        runConformance({
+          directory: inProject('..', 'shared', 'conformance'),
+          only: asked === undefined ? undefined : pattern,
+          env: sandbox.env,
+          limitMs: 20 * MINUTE_MS,
+        }),
+      );
     }
     await runStage('nothing left behind', () => checkLeftovers(sandbox));
   } finally {
@@ -138,7 +178,8 @@ await main();
 const total = done.reduce((sum, { tally }) => add(sum, tally), nothing);
 console.log('');
 for (const failure of total.failures ?? []) console.log(`FAILED ${failure}`);
-for (const { name, tally, ms } of done) console.log(`${name.padEnd(22)}${duration(ms).padStart(12)}   ${tallyLine(tally)}`);
+for (const { name, tally, ms } of done)
+  console.log(`${name.padEnd(22)}${duration(ms).padStart(12)}   ${tallyLine(tally)}`);
 console.log(`total ${sinceStart()}`);
 console.log(tallyLine(total));
 process.exitCode = total.failed === 0 ? 0 : 1;

@@ -34,12 +34,14 @@ async function use(service: Service, path: string): Promise<void> {
 
 async function useMany(service: Service, path: string, count: number): Promise<void> {
   let started = 0;
-  await Promise.all(Array.from({ length: IN_FLIGHT }, async () => {
-    while (started < count) {
-      started += 1;
-      await use(service, path);
-    }
-  }));
+  await Promise.all(
+    Array.from({ length: IN_FLIGHT }, async () => {
+      while (started < count) {
+        started += 1;
+        await use(service, path);
+      }
+    }),
+  );
 }
 
 interface Holdings {
@@ -52,7 +54,12 @@ interface Holdings {
 
 async function holdings(pid: number, temporary: string): Promise<Holdings> {
   await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
-  return { processes: (await childrenOf(pid)).length, ...await openFiles(pid), directories: (await readdir(temporary)).length, rss: await currentSize(pid) };
+  return {
+    processes: (await childrenOf(pid)).length,
+    ...(await openFiles(pid)),
+    directories: (await readdir(temporary)).length,
+    rss: await currentSize(pid),
+  };
 }
 
 async function run(bench: Bench): Promise<readonly Row[]> {
@@ -70,13 +77,23 @@ async function run(bench: Bench): Promise<readonly Row[]> {
   const before = await holdings(pid, temporary);
   const processorBefore = await processorTime(pid);
   const [seconds] = await timed(() => useMany(service, path, SESSIONS));
-  const processorMs = (await processorTime(pid) - processorBefore) * 1000 / SESSIONS;
+  const processorMs = (((await processorTime(pid)) - processorBefore) * 1000) / SESSIONS;
   const after = await holdings(pid, temporary);
   bench.say(`before ${JSON.stringify(before)}, after ${JSON.stringify(after)}`);
-  const growth = (title: string, of: keyof Holdings, unit: Row['unit'], limit: number): Row =>
-    ({ title: `${title}, growth`, unit, better: 'less', values: { service: [Math.max(0, after[of] - before[of])] }, limit });
+  const growth = (title: string, of: keyof Holdings, unit: Row['unit'], limit: number): Row => ({
+    title: `${title}, growth`,
+    unit,
+    better: 'less',
+    values: { service: [Math.max(0, after[of] - before[of])] },
+    limit,
+  });
   return [
-    { title: `${SESSIONS} sessions used and deleted, ${IN_FLIGHT} in flight`, unit: 'sessions/s', better: 'more', values: { service: [SESSIONS / seconds] } },
+    {
+      title: `${SESSIONS} sessions used and deleted, ${IN_FLIGHT} in flight`,
+      unit: 'sessions/s',
+      better: 'more',
+      values: { service: [SESSIONS / seconds] },
+    },
     { title: "server's processor time for each", unit: 'ms', better: 'less', values: { service: [processorMs] } },
     growth('processes', 'processes', '', 0),
     growth('open files', 'files', '', 0),
@@ -86,4 +103,10 @@ async function run(bench: Bench): Promise<readonly Row[]> {
   ];
 }
 
-export const churn: Measurement = { name: 'churn', summary: `${SESSIONS} sessions made, used and deleted, ${IN_FLIGHT} in flight`, repeat: 1, limitSeconds: 3000, run };
+export const churn: Measurement = {
+  name: 'churn',
+  summary: `${SESSIONS} sessions made, used and deleted, ${IN_FLIGHT} in flight`,
+  repeat: 1,
+  limitSeconds: 3000,
+  run,
+};

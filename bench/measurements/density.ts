@@ -53,12 +53,31 @@ async function run(bench: Bench): Promise<readonly Row[]> {
   for (const machine of machines) answers.push(...(await machine.echo(1)).map((seconds) => seconds * 1000));
   for (const machine of machines) await machine.close();
   return [
-    ...[...proportional].map(([count, values]): Row => ({ title: `PSS of an idle session, ${count} alive`, unit: 'MiB', better: 'less', values: { service: values }, limit: LIMIT_MIB })),
+    ...[...proportional].map(
+      ([count, values]): Row => ({
+        title: `PSS of an idle session, ${count} alive`,
+        unit: 'MiB',
+        better: 'less',
+        values: { service: values },
+        limit: LIMIT_MIB,
+      }),
+    ),
     { title: `first call in each of ${SESSIONS}`, unit: 'ms', better: 'less', values: { service: answers } },
-    { title: 'descriptors of the server for each', unit: '', better: 'less', values: { service: ofEach('descriptors') } },
+    {
+      title: 'descriptors of the server for each',
+      unit: '',
+      better: 'less',
+      values: { service: ofEach('descriptors') },
+    },
     { title: "server's RSS for each", unit: 'MiB', better: 'less', values: { service: ofEach('rss') } },
     { title: `launch of each of ${SESSIONS}`, unit: 's', better: 'less', values: { service: launched } },
   ];
 }
 
-export const density: Measurement = { name: 'density', summary: `${SESSIONS} sessions alive at once, and their memory`, repeat: 1, limitSeconds: 1800, run };
+export const density: Measurement = {
+  name: 'density',
+  summary: `${SESSIONS} sessions alive at once, and their memory`,
+  repeat: 1,
+  limitSeconds: 1800,
+  run,
+};

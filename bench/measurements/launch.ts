@@ -32,16 +32,30 @@ async function run(bench: Bench): Promise<readonly Row[]> {
   // The first time does not count: templates are made, the stock appliance is built, files come into the cache.
   for (let round = 0; round <= bench.repeat; round += 1) {
     const services: number[] = [];
-    for (const { flags } of KINDS) services.push(bench.has('service') ? await launchOne(await bench.service(flags)) : NaN);
+    for (const { flags } of KINDS)
+      services.push(bench.has('service') ? await launchOne(await bench.service(flags)) : NaN);
     const seconds = await bench.withEach(async (subject) => (subject.id === 'service' ? 0 : launchOne(subject)));
     seconds.delete('service');
     const theirs = [...seconds].map(([id, value]) => `${id} ${value.toFixed(1)} s`);
-    bench.say(`launch ${round === 0 ? 'to warm up' : `${round} of ${bench.repeat}`}: ${[...services.map((value) => `${value.toFixed(2)} s`), ...theirs].join(', ')}`);
+    bench.say(
+      `launch ${round === 0 ? 'to warm up' : `${round} of ${bench.repeat}`}: ${[...services.map((value) => `${value.toFixed(2)} s`), ...theirs].join(', ')}`,
+    );
     if (round === 0) continue;
     services.forEach((value, index) => ours[index]?.push(value));
     for (const [id, value] of seconds) libraries[id] = [...(libraries[id] ?? []), value];
   }
-  return KINDS.map(({ title }, index) => ({ title, unit: 's', better: 'less', values: { ...(bench.has('service') ? { service: ours[index] ?? [] } : {}), ...libraries } }));
+  return KINDS.map(({ title }, index) => ({
+    title,
+    unit: 's',
+    better: 'less',
+    values: { ...(bench.has('service') ? { service: ours[index] ?? [] } : {}), ...libraries },
+  }));
 }
 
-export const launch: Measurement = { name: 'launch', summary: 'launch with one drive: cold, from a template, from the pool', repeat: 10, limitSeconds: 3600, run };
+export const launch: Measurement = {
+  name: 'launch',
+  summary: 'launch with one drive: cold, from a template, from the pool',
+  repeat: 10,
+  limitSeconds: 3600,
+  run,
+};

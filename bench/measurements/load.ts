@@ -14,28 +14,33 @@ const MICROSECONDS = 1_000_000;
 /** So many calls, with {@link IN_FLIGHT} of them under way at any time. */
 async function callAll(machines: readonly ServiceMachine[], count: number): Promise<void> {
   let started = 0;
-  await Promise.all(Array.from({ length: IN_FLIGHT }, async (_unused, caller) => {
-    const machine = machines[caller % machines.length];
-    for (; machine !== undefined && started < count;) {
-      started += 1;
-      await machine.echo(1);
-    }
-  }));
+  await Promise.all(
+    Array.from({ length: IN_FLIGHT }, async (_unused, caller) => {
+      const machine = machines[caller % machines.length];
+      for (; machine !== undefined && started < count; ) {
+        started += 1;
+        await machine.echo(1);
+      }
+    }),
+  );
 }
 
 async function run(bench: Bench): Promise<readonly Row[]> {
   const service = await bench.service();
   const { pid } = service.server;
   const machines: ServiceMachine[] = [];
-  for (let index = 0; index < SESSIONS; index += 1) machines.push(await service.launch([{ scratchSize: 1024n * 1024n }]));
+  for (let index = 0; index < SESSIONS; index += 1)
+    machines.push(await service.launch([{ scratchSize: 1024n * 1024n }]));
   await callAll(machines, CALLS / 10);
   const rates: number[] = [];
   const costs: number[] = [];
   for (let round = 0; round < bench.repeat; round += 1) {
     const before = await processorTime(pid);
     const [seconds] = await timed(() => callAll(machines, CALLS));
-    const cost = (await processorTime(pid) - before) * MICROSECONDS / CALLS;
-    bench.say(`${CALLS} calls: ${(CALLS / seconds).toFixed(0)} calls/s, ${cost.toFixed(0)} µs of the server's processor time each`);
+    const cost = (((await processorTime(pid)) - before) * MICROSECONDS) / CALLS;
+    bench.say(
+      `${CALLS} calls: ${(CALLS / seconds).toFixed(0)} calls/s, ${cost.toFixed(0)} µs of the server's processor time each`,
+    );
     rates.push(CALLS / seconds);
     costs.push(cost);
   }
@@ -47,4 +52,10 @@ async function run(bench: Bench): Promise<readonly Row[]> {
   ];
 }
 
-export const load: Measurement = { name: 'load', summary: `${CALLS} calls, ${IN_FLIGHT} in flight over ${SESSIONS} sessions`, repeat: 3, limitSeconds: 900, run };
+export const load: Measurement = {
+  name: 'load',
+  summary: `${CALLS} calls, ${IN_FLIGHT} in flight over ${SESSIONS} sessions`,
+  repeat: 3,
+  limitSeconds: 900,
+  run,
+};

@@ -16,7 +16,8 @@ const LIMIT_MIB = 64;
 /** SHA-256 of a file in the guest, as it comes out. */
 async function downloadedSum(session: GuestfsClient): Promise<string> {
   const hash = createHash('sha256');
-  for await (const { chunk } of session.stream(TransferServiceService.download, { remotefilename: REMOTE })) hash.update(chunk);
+  for await (const { chunk } of session.stream(TransferServiceService.download, { remotefilename: REMOTE }))
+    hash.update(chunk);
   return hash.digest('hex');
 }
 
@@ -33,22 +34,53 @@ async function run(bench: Bench): Promise<readonly Row[]> {
   // Nothing was transferred yet: what the first transfer takes counts as growth.
   const before = await startPeak(pid);
   const uploadSeconds = await machine.upload(local, REMOTE, size);
-  const uploadGrowth = await peak(pid) - before;
-  bench.say(`uploaded ${mebibytes} MiB in ${uploadSeconds.toFixed(0)} s; the server had ${before.toFixed(0)} MiB and grew by ${uploadGrowth.toFixed(0)} MiB`);
+  const uploadGrowth = (await peak(pid)) - before;
+  bench.say(
+    `uploaded ${mebibytes} MiB in ${uploadSeconds.toFixed(0)} s; the server had ${before.toFixed(0)} MiB and grew by ${uploadGrowth.toFixed(0)} MiB`,
+  );
   const inGuest = await machine.checksum(REMOTE);
   await startPeak(pid);
   const [downloadSeconds, back] = await timed(() => downloadedSum(machine.session));
-  const downloadGrowth = await peak(pid) - before;
+  const downloadGrowth = (await peak(pid)) - before;
   bench.say(`downloaded in ${downloadSeconds.toFixed(0)} s; the server grew by ${downloadGrowth.toFixed(0)} MiB`);
   await machine.close();
-  if (inGuest !== expected || back !== expected) throw new Error(`checksums differ: here ${expected}, in the guest ${inGuest}, downloaded ${back}`);
+  if (inGuest !== expected || back !== expected)
+    throw new Error(`checksums differ: here ${expected}, in the guest ${inGuest}, downloaded ${back}`);
   bench.say(`checksums equal: here, in the guest, downloaded (${expected})`);
   return [
-    { title: `server's RSS growth, ${mebibytes} MiB up`, unit: 'MiB', better: 'less', values: { service: [uploadGrowth] }, limit: LIMIT_MIB },
-    { title: `server's RSS growth, ${mebibytes} MiB down`, unit: 'MiB', better: 'less', values: { service: [downloadGrowth] }, limit: LIMIT_MIB },
-    { title: `upload, ${mebibytes} MiB`, unit: 'MiB/s', better: 'more', values: { service: [mebibytes / uploadSeconds] } },
-    { title: `download, ${mebibytes} MiB`, unit: 'MiB/s', better: 'more', values: { service: [mebibytes / downloadSeconds] } },
+    {
+      title: `server's RSS growth, ${mebibytes} MiB up`,
+      unit: 'MiB',
+      better: 'less',
+      values: { service: [uploadGrowth] },
+      limit: LIMIT_MIB,
+    },
+    {
+      title: `server's RSS growth, ${mebibytes} MiB down`,
+      unit: 'MiB',
+      better: 'less',
+      values: { service: [downloadGrowth] },
+      limit: LIMIT_MIB,
+    },
+    {
+      title: `upload, ${mebibytes} MiB`,
+      unit: 'MiB/s',
+      better: 'more',
+      values: { service: [mebibytes / uploadSeconds] },
+    },
+    {
+      title: `download, ${mebibytes} MiB`,
+      unit: 'MiB/s',
+      better: 'more',
+      values: { service: [mebibytes / downloadSeconds] },
+    },
   ];
 }
 
-export const rss: Measurement = { name: 'rss', summary: "the server's memory while 2 GiB go in and out", repeat: 1, limitSeconds: 3600, run };
+export const rss: Measurement = {
+  name: 'rss',
+  summary: "the server's memory while 2 GiB go in and out",
+  repeat: 1,
+  limitSeconds: 3600,
+  run,
+};

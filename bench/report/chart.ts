@@ -24,7 +24,9 @@ export function chart(result: BenchResult): string {
   let y = TOP;
   for (const row of rows) {
     const bars = Object.entries(row.ratios) as [SubjectId, number][];
-    elements.push(`<text x="${LABEL_WIDTH - 12}" y="${y + (bars.length * BAR_HEIGHT) / 2 + 4}" text-anchor="end">${escape(row.title)}</text>`);
+    elements.push(
+      `<text x="${LABEL_WIDTH - 12}" y="${y + (bars.length * BAR_HEIGHT) / 2 + 4}" text-anchor="end">${escape(row.title)}</text>`,
+    );
     for (const [id, ratio] of bars) {
       const length = ratio * scale;
       elements.push(
@@ -36,9 +38,10 @@ export function chart(result: BenchResult): string {
     y += GAP;
   }
   const one = LABEL_WIDTH + scale;
-  const legend = (['library', 'stock'] as const).map((id, index) => (
-    `<rect x="${LABEL_WIDTH + index * 180}" y="34" width="10" height="10" fill="${COLOURS[id] ?? ''}"/><text x="${LABEL_WIDTH + index * 180 + 16}" y="43" class="figure">than ${escape(SUBJECT_TITLES[id])}</text>`
-  ));
+  const legend = (['library', 'stock'] as const).map(
+    (id, index) =>
+      `<rect x="${LABEL_WIDTH + index * 180}" y="34" width="10" height="10" fill="${COLOURS[id] ?? ''}"/><text x="${LABEL_WIDTH + index * 180 + 16}" y="43" class="figure">than ${escape(SUBJECT_TITLES[id])}</text>`,
+  );
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${y + GAP}" viewBox="0 0 ${WIDTH} ${y + GAP}" font-family="sans-serif" font-size="12">`,
     '<style>.figure{font-size:11px;fill:#57606a}</style>',

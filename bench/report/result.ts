@@ -41,8 +41,12 @@ export function rowResult(measurement: string, { values, ...row }: Row): RowResu
   const ratios: Partial<Record<SubjectId, number>> = {};
   for (const id of SUBJECTS) {
     const theirs = summaries[id]?.median;
-    if (id !== 'service' && ours !== undefined && theirs !== undefined) ratios[id] = timesBetter(ours, theirs, row.better);
+    if (id !== 'service' && ours !== undefined && theirs !== undefined)
+      ratios[id] = timesBetter(ours, theirs, row.better);
   }
-  const kept = row.limit === undefined || ours === undefined ? {} : { kept: row.better === 'less' ? ours <= row.limit : ours >= row.limit };
+  const kept =
+    row.limit === undefined || ours === undefined
+      ? {}
+      : { kept: row.better === 'less' ? ours <= row.limit : ours >= row.limit };
   return { measurement, ...row, values: summaries, ratios, ...kept };
 }

@@ -16,15 +16,28 @@ function cells({ title, unit, values, ratios, limit, kept }: RowResult): string[
     const ratio = ratios[id];
     return id === 'service' ? [shown] : [shown, ratio === undefined ? '' : `× ${figure(ratio)}`];
   });
-  return [title, ...valuesAndRatios, limit === undefined ? '' : `${kept === true ? 'within' : 'NOT WITHIN'} ${limit} ${unit}`];
+  return [
+    title,
+    ...valuesAndRatios,
+    limit === undefined ? '' : `${kept === true ? 'within' : 'NOT WITHIN'} ${limit} ${unit}`,
+  ];
 }
 
 /** Medians, and how many times better the service is than each of the others. */
 export function table(result: BenchResult): string {
-  const head = ['median of each', ...SUBJECTS.flatMap((id) => (id === 'service' ? [SUBJECT_TITLES[id]] : [SUBJECT_TITLES[id], 'ratio'])), ''];
+  const head = [
+    'median of each',
+    ...SUBJECTS.flatMap((id) => (id === 'service' ? [SUBJECT_TITLES[id]] : [SUBJECT_TITLES[id], 'ratio'])),
+    '',
+  ];
   const rows = [head, ...result.rows.map(cells)];
   const widths = head.map((_unused, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
-  const lines = rows.map((row) => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join(GAP).trimEnd());
+  const lines = rows.map((row) =>
+    row
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)))
+      .join(GAP)
+      .trimEnd(),
+  );
   const notes = result.rows.flatMap(({ title, note }) => (note === undefined ? [] : [`${title}: ${note}`]));
   const failures = Object.entries(result.failures).map(([name, why]) => `${name} FAILED: ${why}`);
   return [...lines, ...notes, ...failures].join('\n');

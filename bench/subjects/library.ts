@@ -24,12 +24,15 @@ export class Library implements Subject {
 
   constructor({ id, appliance, temporary, signal }: LibraryOptions) {
     this.id = id;
-    this.#driver = new PythonDriver({
-      LIBGUESTFS_BACKEND: 'direct',
-      LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg',
-      LIBGUESTFS_TMPDIR: temporary,
-      ...(appliance === undefined ? {} : { LIBGUESTFS_PATH: appliance }),
-    }, signal);
+    this.#driver = new PythonDriver(
+      {
+        LIBGUESTFS_BACKEND: 'direct',
+        LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg',
+        LIBGUESTFS_TMPDIR: temporary,
+        ...(appliance === undefined ? {} : { LIBGUESTFS_PATH: appliance }),
+      },
+      signal,
+    );
   }
 
   /** Version of the library. */
@@ -38,7 +41,10 @@ export class Library implements Subject {
   }
 
   async launch(drives: readonly BenchDrive[]): Promise<Machine> {
-    const { seconds, handle } = await this.#driver.ask<{ readonly seconds: number; readonly handle: number }>({ op: 'launch', drives });
+    const { seconds, handle } = await this.#driver.ask<{ readonly seconds: number; readonly handle: number }>({
+      op: 'launch',
+      drives,
+    });
     return new LibraryMachine(seconds, handle, this.#driver);
   }
 
@@ -48,7 +54,11 @@ export class Library implements Subject {
 }
 
 class LibraryMachine implements Machine {
-  constructor(readonly launchSeconds: number, readonly handle: number, readonly driver: PythonDriver) {}
+  constructor(
+    readonly launchSeconds: number,
+    readonly handle: number,
+    readonly driver: PythonDriver,
+  ) {}
 
   async format(): Promise<void> {
     await this.#call('mkfs', 'ext4', FIRST_DRIVE);
@@ -72,7 +82,15 @@ class LibraryMachine implements Machine {
   }
 
   async echo(count: number): Promise<readonly number[]> {
-    return (await this.driver.ask<{ readonly samples: readonly number[] }>({ op: 'repeat', handle: this.handle, name: 'echo_daemon', args: [['hello']], count })).samples;
+    return (
+      await this.driver.ask<{ readonly samples: readonly number[] }>({
+        op: 'repeat',
+        handle: this.handle,
+        name: 'echo_daemon',
+        args: [['hello']],
+        count,
+      })
+    ).samples;
   }
 
   async find(directory: string): Promise<Listing> {

@@ -23,7 +23,11 @@ export class PythonDriver {
    */
   constructor(env: NodeJS.ProcessEnv, signal: AbortSignal, program = PROGRAM) {
     const others = Object.entries(process.env).filter(([name]) => !name.startsWith('LIBGUESTFS_'));
-    this.#child = spawn(PYTHON, ['-B', program], { stdio: ['pipe', 'pipe', 'inherit'], env: { ...Object.fromEntries(others), ...env }, detached: true });
+    this.#child = spawn(PYTHON, ['-B', program], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: { ...Object.fromEntries(others), ...env },
+      detached: true,
+    });
     this.#child.on('error', () => undefined); // told by the missing answer
     this.#child.stdin?.on('error', () => undefined);
     if (this.#child.stdout === null) throw new Error('no pipe');
@@ -35,7 +39,9 @@ export class PythonDriver {
 
   /** Sends a request and returns its answer. */
   async ask<Answer>(request: object): Promise<Answer> {
-    this.#child.stdin?.write(`${JSON.stringify(request, (_key, value: unknown) => (typeof value === 'bigint' ? Number(value) : value))}\n`);
+    this.#child.stdin?.write(
+      `${JSON.stringify(request, (_key, value: unknown) => (typeof value === 'bigint' ? Number(value) : value))}\n`,
+    );
     const next = await this.#answers.next();
     this.#signal.throwIfAborted();
     if (next.done === true) throw new Error(`${PYTHON} with the guestfs module (Debian: python3-guestfs) ended`);

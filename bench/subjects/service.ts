@@ -32,11 +32,17 @@ function driveSpec(drive: BenchDrive): DriveSpec {
 export class Service implements Subject {
   readonly id = 'service';
 
-  private constructor(readonly server: LocalServer, readonly client: GuestfsClient) {}
+  private constructor(
+    readonly server: LocalServer,
+    readonly client: GuestfsClient,
+  ) {}
 
   static async start({ imageRoot, temporary, appliance, logFile, flags, signal }: ServiceOptions): Promise<Service> {
     const server = await LocalServer.start({
-      imageRoots: [imageRoot], logFile, flags: ['--appliance', appliance, '--accel', 'tcg', ...flags], env: { LIBGUESTFS_TMPDIR: temporary },
+      imageRoots: [imageRoot],
+      logFile,
+      flags: ['--appliance', appliance, '--accel', 'tcg', ...flags],
+      env: { LIBGUESTFS_TMPDIR: temporary },
     });
     return new Service(server, GuestfsClient.connect(server.address, signal));
   }
@@ -51,9 +57,15 @@ export class Service implements Subject {
   }
 
   async #launch(drives: DriveSpec[]): Promise<ServiceMachine> {
-    const [launchSeconds, { id }] = await timed(() => this.client.call(SessionServiceService.createSession, {
-      drives, launch: true, settings: undefined, idle_timeout: undefined, labels: new Map(),
-    }));
+    const [launchSeconds, { id }] = await timed(() =>
+      this.client.call(SessionServiceService.createSession, {
+        drives,
+        launch: true,
+        settings: undefined,
+        idle_timeout: undefined,
+        labels: new Map(),
+      }),
+    );
     return new ServiceMachine(launchSeconds, id, this.client, this.client.inSession(id));
   }
 
@@ -65,7 +77,12 @@ export class Service implements Subject {
 
 /** A session. */
 export class ServiceMachine implements Machine {
-  constructor(readonly launchSeconds: number, readonly id: string, readonly root: GuestfsClient, readonly session: GuestfsClient) {}
+  constructor(
+    readonly launchSeconds: number,
+    readonly id: string,
+    readonly root: GuestfsClient,
+    readonly session: GuestfsClient,
+  ) {}
 
   async format(): Promise<void> {
     await this.session.call(FilesystemServiceService.mkfs, { fstype: 'ext4', device: FIRST_DRIVE });
@@ -105,7 +122,9 @@ export class ServiceMachine implements Machine {
 
   /** What find is made from, as the daemon sends it. */
   find0(directory: string): Promise<Listing> {
-    return this.#list(FileServiceService.find0, { directory }, ({ chunk }) => chunk.reduce((count, byte) => (byte === 0 ? count + 1 : count), 0));
+    return this.#list(FileServiceService.find0, { directory }, ({ chunk }) =>
+      chunk.reduce((count, byte) => (byte === 0 ? count + 1 : count), 0),
+    );
   }
 
   readdir(dir: string): Promise<Listing> {
@@ -122,7 +141,11 @@ export class ServiceMachine implements Machine {
     return samples;
   }
 
-  async #list<Request, Response>(method: StreamMethod<Request, Response>, request: Request, count: (response: Response) => number): Promise<Listing> {
+  async #list<Request, Response>(
+    method: StreamMethod<Request, Response>,
+    request: Request,
+    count: (response: Response) => number,
+  ): Promise<Listing> {
     const startedAt = performance.now();
     const elapsed = (): number => (performance.now() - startedAt) / 1000;
     let names = 0;

@@ -10,7 +10,11 @@ export interface EventFeed {
 }
 
 /** Subscribes; resolves when the server has confirmed it, so that no later event is missed. */
-export async function subscribe(session: GuestfsClient, types: readonly EventType[], listener: (event: SubscribeResponse) => void): Promise<EventFeed> {
+export async function subscribe(
+  session: GuestfsClient,
+  types: readonly EventType[],
+  listener: (event: SubscribeResponse) => void,
+): Promise<EventFeed> {
   const call = session.open(EventServiceService.subscribe, { types: [...types] });
   const ended = new Promise<void>((resolve) => {
     call.on('end', resolve);

@@ -9,7 +9,8 @@ const CHUNK = 256 * 1024;
 
 async function* uploadMessages(local: string, remote: string, size: bigint): AsyncGenerator<UploadRequest> {
   yield { payload: { $case: 'arguments', value: { remotefilename: remote, progress_hint: size } } };
-  for await (const chunk of createReadStream(local, { highWaterMark: CHUNK })) yield { payload: { $case: 'chunk', value: chunk as Buffer } };
+  for await (const chunk of createReadStream(local, { highWaterMark: CHUNK }))
+    yield { payload: { $case: 'chunk', value: chunk as Buffer } };
 }
 
 /** Uploads a file; its size goes along, so that progress can be told. */

@@ -26,7 +26,9 @@ export class GuestfsClient {
    * @param signal aborting it cancels all calls
    */
   static connect(address: string, signal?: AbortSignal): GuestfsClient {
-    const client = new Client(address, credentials.createInsecure(), { 'grpc.max_receive_message_length': ANSWER_LIMIT });
+    const client = new Client(address, credentials.createInsecure(), {
+      'grpc.max_receive_message_length': ANSWER_LIMIT,
+    });
     return new GuestfsClient(client, undefined, signal);
   }
 
@@ -42,10 +44,17 @@ export class GuestfsClient {
   /** @throws RpcError */
   call<Request, Response>(method: UnaryMethod<Request, Response>, request: Request): Promise<Response> {
     return new Promise((resolve, reject) => {
-      const call = this.#client.makeUnaryRequest(method.path, method.requestSerialize, method.responseDeserialize, request, this.#metadata, (error, response) => {
-        stop();
-        this.#settle(method, error, response, resolve, reject);
-      });
+      const call = this.#client.makeUnaryRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        request,
+        this.#metadata,
+        (error, response) => {
+          stop();
+          this.#settle(method, error, response, resolve, reject);
+        },
+      );
       const stop = this.#cancelWith(call);
     });
   }
@@ -54,16 +63,25 @@ export class GuestfsClient {
    * Sends messages no faster than they are taken.
    * @throws RpcError, also when the server ends the call before it has read everything
    */
-  upload<Request, Response>(method: UploadMethod<Request, Response>, messages: Iterable<Request> | AsyncIterable<Request>): Promise<Response> {
+  upload<Request, Response>(
+    method: UploadMethod<Request, Response>,
+    messages: Iterable<Request> | AsyncIterable<Request>,
+  ): Promise<Response> {
     return new Promise((resolve, reject) => {
       let over = false;
       let goOn: (() => void) | undefined;
-      const call = this.#client.makeClientStreamRequest(method.path, method.requestSerialize, method.responseDeserialize, this.#metadata, (error, response) => {
-        over = true;
-        goOn?.();
-        stop();
-        this.#settle(method, error, response, resolve, reject);
-      });
+      const call = this.#client.makeClientStreamRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        this.#metadata,
+        (error, response) => {
+          over = true;
+          goOn?.();
+          stop();
+          this.#settle(method, error, response, resolve, reject);
+        },
+      );
       const stop = this.#cancelWith(call);
       const send = async (): Promise<void> => {
         for await (const message of messages) {
@@ -85,7 +103,10 @@ export class GuestfsClient {
   }
 
   /** The messages of a server stream, no faster than they are asked for. */
-  async *stream<Request, Response>(method: StreamMethod<Request, Response>, request: Request): AsyncGenerator<Response> {
+  async *stream<Request, Response>(
+    method: StreamMethod<Request, Response>,
+    request: Request,
+  ): AsyncGenerator<Response> {
     const call = this.open(method, request);
     const stop = this.#cancelWith(call);
     try {
@@ -100,7 +121,13 @@ export class GuestfsClient {
 
   /** As {@link stream}, for callers that want the call itself. */
   open<Request, Response>(method: StreamMethod<Request, Response>, request: Request): ClientReadableStream<Response> {
-    return this.#client.makeServerStreamRequest(method.path, method.requestSerialize, method.responseDeserialize, request, this.#metadata);
+    return this.#client.makeServerStreamRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+      request,
+      this.#metadata,
+    );
   }
 
   #cancelWith(call: { cancel(): void }): () => void {
@@ -113,8 +140,11 @@ export class GuestfsClient {
   }
 
   #settle<Response>(
-    method: { readonly path: string }, error: ConstructorParameters<typeof RpcError>[1] | null, response: Response | undefined,
-    resolve: (response: Response) => void, reject: (reason: unknown) => void,
+    method: { readonly path: string },
+    error: ConstructorParameters<typeof RpcError>[1] | null,
+    response: Response | undefined,
+    resolve: (response: Response) => void,
+    reject: (reason: unknown) => void,
   ): void {
     if (error !== null) reject(new RpcError(rpcName(method), error));
     else resolve(response as Response);

@@ -9,7 +9,10 @@ export class RpcError extends Error {
   /** `ErrorInfo.reason`, such as ENOENT or IMAGE_LOCKED; empty if the error has none. */
   readonly reason: string;
 
-  constructor(readonly rpc: string, error: ServiceError) {
+  constructor(
+    readonly rpc: string,
+    error: ServiceError,
+  ) {
     const name = status[error.code];
     const reason = reasonOf(error.metadata);
     super(`${rpc}: ${name}${reason === '' ? '' : ` (${reason})`}: ${error.details}`, { cause: error });
@@ -20,5 +23,7 @@ export class RpcError extends Error {
 
 /** What a failed call rejects with; anything that is no status is left as it is. */
 export function asRpcError(rpc: string, thrown: unknown): unknown {
-  return thrown instanceof Error && 'code' in thrown && 'metadata' in thrown ? new RpcError(rpc, thrown as ServiceError) : thrown;
+  return thrown instanceof Error && 'code' in thrown && 'metadata' in thrown
+    ? new RpcError(rpc, thrown as ServiceError)
+    : thrown;
 }

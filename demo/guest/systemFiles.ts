@@ -26,17 +26,35 @@ function lines(...text: readonly string[]): Buffer {
 
 /** Contents by path. */
 export const files: ReadonlyMap<string, Buffer> = new Map([
-  ['/etc/os-release', lines('PRETTY_NAME="Ubuntu 24.04.1 LTS"', 'NAME="Ubuntu"', 'VERSION_ID="24.04"', 'ID=ubuntu', 'ID_LIKE=debian')],
+  [
+    '/etc/os-release',
+    lines('PRETTY_NAME="Ubuntu 24.04.1 LTS"', 'NAME="Ubuntu"', 'VERSION_ID="24.04"', 'ID=ubuntu', 'ID_LIKE=debian'),
+  ],
   ['/etc/hostname', lines(HOSTNAME)],
   ['/etc/hosts', lines('127.0.0.1 localhost', `127.0.1.1 ${HOSTNAME}`)],
-  ['/etc/fstab', lines(`${ROOT_VOLUME} / ext4 defaults 0 1`, 'LABEL=boot /boot ext4 defaults 0 2', `${HOME_VOLUME} /home ext4 defaults 0 2`)],
+  [
+    '/etc/fstab',
+    lines(
+      `${ROOT_VOLUME} / ext4 defaults 0 1`,
+      'LABEL=boot /boot ext4 defaults 0 2',
+      `${HOME_VOLUME} /home ext4 defaults 0 2`,
+    ),
+  ],
   ['/etc/passwd', lines('root:x:0:0:root:/root:/bin/sh', 'ada:x:1000:1000:Ada:/home/ada:/bin/sh')],
-  ['/var/lib/dpkg/status', Buffer.from([
-    installed('base-files', '13ubuntu10', 'miscellaneous files'),
-    installed('bash', '5.2.21-2ubuntu4', 'a shell'),
-    installed('libguestfs0t64', '1:1.52.0-5', 'library to reach into disk images'),
-  ].join(''))],
-  ['/var/log/syslog', lines(...Array.from({ length: 200 }, (_unused, index) => `tour kernel: [${index}.000000] line ${index}`))],
+  [
+    '/var/lib/dpkg/status',
+    Buffer.from(
+      [
+        installed('base-files', '13ubuntu10', 'miscellaneous files'),
+        installed('bash', '5.2.21-2ubuntu4', 'a shell'),
+        installed('libguestfs0t64', '1:1.52.0-5', 'library to reach into disk images'),
+      ].join(''),
+    ),
+  ],
+  [
+    '/var/log/syslog',
+    lines(...Array.from({ length: 200 }, (_unused, index) => `tour kernel: [${index}.000000] line ${index}`)),
+  ],
   ['/usr/bin/sh', tinyProgram()],
   ['/boot/grub.cfg', lines('set default=0')],
   ['/home/notes.txt', lines('Written over gRPC.')],

@@ -34,5 +34,9 @@ function segmentHeader(size: bigint): Buffer {
 
 export function tinyProgram(): Buffer {
   const codeOffset = HEADER_SIZE + SEGMENT_HEADER_SIZE;
-  return Buffer.concat([fileHeader(BASE_ADDRESS + BigInt(codeOffset)), segmentHeader(BigInt(codeOffset + CODE.length)), CODE]);
+  return Buffer.concat([
+    fileHeader(BASE_ADDRESS + BigInt(codeOffset)),
+    segmentHeader(BigInt(codeOffset + CODE.length)),
+    CODE,
+  ]);
 }

@@ -31,7 +31,12 @@ export class LocalServer {
   readonly #child: ChildProcess;
   readonly #exited: Promise<unknown>;
 
-  private constructor(child: ChildProcess, exited: Promise<unknown>, readonly address: string, readonly logFile: string) {
+  private constructor(
+    child: ChildProcess,
+    exited: Promise<unknown>,
+    readonly address: string,
+    readonly logFile: string,
+  ) {
     this.#child = child;
     this.#exited = exited;
   }
@@ -40,9 +45,24 @@ export class LocalServer {
   static async start({ imageRoots, logFile, flags = [], env = {} }: LocalServerOptions): Promise<LocalServer> {
     const log = openSync(logFile, 'a');
     // In a group of its own: Ctrl-C reaches the one that started it, who then stops it in order.
-    const child = spawn('setpriv', [...WITH_ITS_PARENT, process.execPath, PROGRAM, 'serve', '--listen', '127.0.0.1:0', ...imageRoots.flatMap((root) => ['--image-root', root]), ...flags], {
-      stdio: ['ignore', 'pipe', log], env: { ...inherited(), ...env }, detached: true,
-    });
+    const child = spawn(
+      'setpriv',
+      [
+        ...WITH_ITS_PARENT,
+        process.execPath,
+        PROGRAM,
+        'serve',
+        '--listen',
+        '127.0.0.1:0',
+        ...imageRoots.flatMap((root) => ['--image-root', root]),
+        ...flags,
+      ],
+      {
+        stdio: ['ignore', 'pipe', log],
+        env: { ...inherited(), ...env },
+        detached: true,
+      },
+    );
     closeSync(log);
     const exited = once(child, 'exit');
     exited.catch(() => undefined); // told by "error" below
@@ -50,7 +70,10 @@ export class LocalServer {
       return new LocalServer(child, exited, await readyAddress(child), logFile);
     } catch (error) {
       child.kill('SIGKILL');
-      throw new Error(`the server did not start: ${error instanceof Error ? error.message : String(error)}\n${await endOf(logFile)}`, { cause: error });
+      throw new Error(
+        `the server did not start: ${error instanceof Error ? error.message : String(error)}\n${await endOf(logFile)}`,
+        { cause: error },
+      );
     }
   }
 

@@ -14,8 +14,16 @@ export async function writeFiles(guide: Guide): Promise<void> {
     for (const path of directories) await call(FileServiceService.mkdirP, { path });
     for (const link of links) await call(FileServiceService.lnS, link);
   }, directories.join(' '));
-  await guide.call(MountServiceService.mount, { mountable: BOOT_PARTITION, mountpoint: '/boot' }, `${BOOT_PARTITION} on /boot`);
-  await guide.call(MountServiceService.mount, { mountable: HOME_VOLUME, mountpoint: '/home' }, `${HOME_VOLUME} on /home`);
+  await guide.call(
+    MountServiceService.mount,
+    { mountable: BOOT_PARTITION, mountpoint: '/boot' },
+    `${BOOT_PARTITION} on /boot`,
+  );
+  await guide.call(
+    MountServiceService.mount,
+    { mountable: HOME_VOLUME, mountpoint: '/home' },
+    `${HOME_VOLUME} on /home`,
+  );
   await guide.together(async (call) => {
     for (const [path, content] of files) await call(FileServiceService.write, { path, content });
     for (const path of programs) await call(AttributeServiceService.chmod, { mode: PROGRAM_MODE, path });

@@ -20,7 +20,11 @@ const SIGNATURES: readonly { readonly what: string; readonly offset: number; rea
 export async function finish(guide: Guide): Promise<void> {
   const { session, root, out } = guide;
   if (session === undefined) return;
-  await guide.tell(SessionServiceService.deleteSession, () => root.call(SessionServiceService.deleteSession, { id: session.id }), 'synced, unmounted, the appliance is gone');
+  await guide.tell(
+    SessionServiceService.deleteSession,
+    () => root.call(SessionServiceService.deleteSession, { id: session.id }),
+    'synced, unmounted, the appliance is gone',
+  );
   guide.session = undefined;
   out.text(`events: ${session.events.summary()}`);
   await showImage(guide);

@@ -6,20 +6,32 @@ import type { Guide } from '../guide.js';
 
 export async function inspection(guide: Guide): Promise<void> {
   await guide.call(MountServiceService.umountAll, {}, 'forget what is mounted');
-  const { roots: [root] } = await guide.call(Inspection.inspectOs, {}, ({ roots }) => `operating systems on ${roots.join(', ') || 'nothing'}`);
+  const {
+    roots: [root],
+  } = await guide.call(
+    Inspection.inspectOs,
+    {},
+    ({ roots }) => `operating systems on ${roots.join(', ') || 'nothing'}`,
+  );
   if (root === undefined) throw new Error('the inspection found no operating system');
   await guide.call(Inspection.inspectGetProductName, { root }, ({ product }) => product);
   await guide.call(Inspection.inspectGetDistro, { root }, ({ distro }) => distro);
   await guide.call(Inspection.inspectGetArch, { root }, ({ arch }) => arch);
   const { hostname } = await guide.call(Inspection.inspectGetHostname, { root }, (found) => found.hostname);
   if (hostname !== HOSTNAME) throw new Error(`the inspection found the host name ${hostname}`);
-  const { mountpoints } = await guide.call(Inspection.inspectGetMountpoints, { root }, (found) => [...found.mountpoints].map(([path, device]) => `${path} ${device}`).join(', '));
+  const { mountpoints } = await guide.call(Inspection.inspectGetMountpoints, { root }, (found) =>
+    [...found.mountpoints].map(([path, device]) => `${path} ${device}`).join(', '),
+  );
   // A mount point has to be there before anything can be mounted on it: shortest first.
   const shortestFirst = [...mountpoints].sort(([one], [other]) => one.length - other.length);
   await guide.together(async (call) => {
-    for (const [mountpoint, mountable] of shortestFirst) await call(MountServiceService.mount, { mountable, mountpoint });
+    for (const [mountpoint, mountable] of shortestFirst)
+      await call(MountServiceService.mount, { mountable, mountpoint });
   }, 'all of them, as its fstab says');
-  await guide.call(Inspection.inspectListApplications2, { root }, ({ applications2: list }) => (
-    `${list.length} packages: ${list.map(({ app2_name: name, app2_version: version }) => `${name} ${version}`).join(', ')}`
-  ));
+  await guide.call(
+    Inspection.inspectListApplications2,
+    { root },
+    ({ applications2: list }) =>
+      `${list.length} packages: ${list.map(({ app2_name: name, app2_version: version }) => `${name} ${version}`).join(', ')}`,
+  );
 }

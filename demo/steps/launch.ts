@@ -1,16 +1,30 @@
 /** The appliance starts. */
 import { ApplianceServiceService } from '../../gen/proto/guestfs/v1/appliance.js';
-import { Accelerator, LaunchKind, SessionServiceService, type LaunchTimings } from '../../gen/proto/guestfs/v1/session.js';
+import {
+  Accelerator,
+  LaunchKind,
+  SessionServiceService,
+  type LaunchTimings,
+} from '../../gen/proto/guestfs/v1/session.js';
 import type { Guide } from '../guide.js';
 import { seconds } from '../terminal/format.js';
 
 export async function launch(guide: Guide): Promise<void> {
-  await guide.tell(ApplianceServiceService.launch, () => guide.client.call(ApplianceServiceService.launch, {}), '', () => guide.session?.events.console ?? '');
-  await guide.tell(SessionServiceService.getSession, () => guide.root.call(SessionServiceService.getSession, { id: guide.session?.id ?? '' }), ({ session }) => {
-    if (session === undefined) return '';
-    const kind = `${LaunchKind[session.launch_kind].toLowerCase()} launch on ${Accelerator[session.accelerator]}, daemon ${session.daemon_version}`;
-    return session.launch_timings === undefined ? kind : `${kind}\n${timings(session.launch_timings)}`;
-  });
+  await guide.tell(
+    ApplianceServiceService.launch,
+    () => guide.client.call(ApplianceServiceService.launch, {}),
+    '',
+    () => guide.session?.events.console ?? '',
+  );
+  await guide.tell(
+    SessionServiceService.getSession,
+    () => guide.root.call(SessionServiceService.getSession, { id: guide.session?.id ?? '' }),
+    ({ session }) => {
+      if (session === undefined) return '';
+      const kind = `${LaunchKind[session.launch_kind].toLowerCase()} launch on ${Accelerator[session.accelerator]}, daemon ${session.daemon_version}`;
+      return session.launch_timings === undefined ? kind : `${kind}\n${timings(session.launch_timings)}`;
+    },
+  );
 }
 
 function timings(steps: LaunchTimings): string {

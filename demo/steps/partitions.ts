@@ -14,10 +14,23 @@ const LVM_TYPE = 'E6D6D379-F507-44C2-A23C-238F2A3DF928';
 
 export async function partitions(guide: Guide): Promise<void> {
   await guide.call(PartitionServiceService.partInit, { device: DISK, parttype: 'gpt' }, 'GPT');
-  await guide.call(PartitionServiceService.partAdd, { device: DISK, prlogex: 'p', startsect: BOOT_START, endsect: LVM_START - 1n }, `${BOOT_PARTITION}, for /boot`);
-  await guide.call(PartitionServiceService.partAdd, { device: DISK, prlogex: 'p', startsect: LVM_START, endsect: END_GAP }, `${LVM_PARTITION}, the rest`);
+  await guide.call(
+    PartitionServiceService.partAdd,
+    { device: DISK, prlogex: 'p', startsect: BOOT_START, endsect: LVM_START - 1n },
+    `${BOOT_PARTITION}, for /boot`,
+  );
+  await guide.call(
+    PartitionServiceService.partAdd,
+    { device: DISK, prlogex: 'p', startsect: LVM_START, endsect: END_GAP },
+    `${LVM_PARTITION}, the rest`,
+  );
   await guide.call(PartitionServiceService.partSetGptType, { device: DISK, partnum: 2, guid: LVM_TYPE }, 'for LVM');
-  await guide.call(PartitionServiceService.partList, { device: DISK }, ({ partitions: list }) => (
-    list.map((partition) => `${DISK}${partition.part_num}: ${bytes(partition.part_size)} from byte ${partition.part_start}`).join('\n').replace(/^/, '\n')
-  ));
+  await guide.call(PartitionServiceService.partList, { device: DISK }, ({ partitions: list }) =>
+    list
+      .map(
+        (partition) => `${DISK}${partition.part_num}: ${bytes(partition.part_size)} from byte ${partition.part_start}`,
+      )
+      .join('\n')
+      .replace(/^/, '\n'),
+  );
 }

@@ -17,7 +17,11 @@ export async function transfer(guide: Guide): Promise<void> {
   const expected = await writeNoise(local, SIZE_MIB);
 
   await withBar(guide, TransferServiceService.upload, size, () => upload(client, local, REMOTE, size));
-  const { checksum } = await guide.call(FileServiceService.checksum, { csumtype: 'sha256', path: REMOTE }, 'by the appliance');
+  const { checksum } = await guide.call(
+    FileServiceService.checksum,
+    { csumtype: 'sha256', path: REMOTE },
+    'by the appliance',
+  );
   expectSame('the checksum in the guest', expected, checksum);
   out.good(`in the guest: SHA-256 ${checksum.slice(0, 16)}..., as here`);
 
@@ -29,17 +33,27 @@ export async function transfer(guide: Guide): Promise<void> {
 }
 
 /** Shows a bar from the progress events of a transfer, and its throughput afterwards. */
-async function withBar(guide: Guide, method: { readonly path: string }, size: bigint, body: () => Promise<void>): Promise<void> {
+async function withBar(
+  guide: Guide,
+  method: { readonly path: string },
+  size: bigint,
+  body: () => Promise<void>,
+): Promise<void> {
   const startedAt = performance.now();
   const progress = (): string => {
     const { position, total } = guide.session?.events.progress ?? { position: 0n, total: 1n };
     const part = Number(position) / Number(total);
     return `${bar(part, BAR_WIDTH)} ${String(Math.round(part * 100)).padStart(3)} %`;
   };
-  await guide.tell(method, body, () => {
-    const perSecond = Math.round(Number(size) / ((performance.now() - startedAt) / 1000));
-    return `${bytes(size)}, ${bytes(perSecond)}/s  ${bar(1, BAR_WIDTH / 4)}`;
-  }, progress);
+  await guide.tell(
+    method,
+    body,
+    () => {
+      const perSecond = Math.round(Number(size) / ((performance.now() - startedAt) / 1000));
+      return `${bytes(size)}, ${bytes(perSecond)}/s  ${bar(1, BAR_WIDTH / 4)}`;
+    },
+    progress,
+  );
 }
 
 function expectSame(what: string, expected: string, found: string): void {

@@ -15,19 +15,35 @@ const metadata = new Metadata();
 
 /** A call in a promise. */
 function call<Request, Response>(rpc: MethodDefinition<Request, Response>, request: Request): Promise<Response> {
-  return new Promise((resolve, reject) => client.makeUnaryRequest(
-    rpc.path, rpc.requestSerialize, rpc.responseDeserialize, request, metadata, (error, response) => (error ? reject(error) : resolve(response as Response)),
-  ));
+  return new Promise((resolve, reject) =>
+    client.makeUnaryRequest(
+      rpc.path,
+      rpc.requestSerialize,
+      rpc.responseDeserialize,
+      request,
+      metadata,
+      (error, response) => (error ? reject(error) : resolve(response as Response)),
+    ),
+  );
 }
 
 const drives = [{ source: { $case: 'path' as const, value: path }, writable: false }];
-const { id } = await call(Sessions.createSession, { drives, launch: true, settings: undefined, idle_timeout: undefined, labels: new Map() });
+const { id } = await call(Sessions.createSession, {
+  drives,
+  launch: true,
+  settings: undefined,
+  idle_timeout: undefined,
+  labels: new Map(),
+});
 metadata.set('guestfs-session', id); // from now on, calls name the session
 try {
   const { fses } = await call(Filesystems.listFilesystems, {});
   for (const [device, type] of fses) console.log(`${device}: ${type}`);
   await call(Mounts.mountRo, { mountable: [...fses.keys()][0] ?? '', mountpoint: '/' });
-  const listings: AsyncIterable<LsResponse> = new FileServiceClient(address, credentials.createInsecure()).ls({ directory: '/' }, metadata);
+  const listings: AsyncIterable<LsResponse> = new FileServiceClient(address, credentials.createInsecure()).ls(
+    { directory: '/' },
+    metadata,
+  );
   for await (const { listing } of listings) console.log(listing.join('\n'));
 } finally {
   await call(Sessions.deleteSession, { id });

@@ -32,13 +32,33 @@ export function report(suite, ours, known) {
   const skipped = results.filter(({ status }) => status === 'skip');
   const passed = results.filter(({ status }) => status === 'pass');
 
-  list('failed', unexpected, ({ id, status, reason }) => `${id} (${status}; the library: ${library[id]?.status ?? 'not run'}): ${reason}`);
-  list('failed for a known cause', notPassed.filter(({ id }) => known.has(id)), ({ id }) => `${id}: ${known.get(id) ?? ''}`);
+  list(
+    'failed',
+    unexpected,
+    ({ id, status, reason }) => `${id} (${status}; the library: ${library[id]?.status ?? 'not run'}): ${reason}`,
+  );
+  list(
+    'failed for a known cause',
+    notPassed.filter(({ id }) => known.has(id)),
+    ({ id }) => `${id}: ${known.get(id) ?? ''}`,
+  );
   list('skipped', skipped, ({ id, reason }) => `${id}: ${reason}`);
-  list('listed as known not to pass, and passed: take them off the list', passed.filter(({ id }) => known.has(id)), ({ id }) => id);
-  list('passed where the library did not', passed.filter(({ id }) => library[id] !== undefined && library[id].status !== 'pass'), ({ id }) => id);
+  list(
+    'listed as known not to pass, and passed: take them off the list',
+    passed.filter(({ id }) => known.has(id)),
+    ({ id }) => id,
+  );
+  list(
+    'passed where the library did not',
+    passed.filter(({ id }) => library[id] !== undefined && library[id].status !== 'pass'),
+    ({ id }) => id,
+  );
   printShare(suite, results, library);
-  return { passed: passed.length, failed: unexpected.length, skipped: skipped.length + notPassed.length - unexpected.length };
+  return {
+    passed: passed.length,
+    failed: unexpected.length,
+    skipped: skipped.length + notPassed.length - unexpected.length,
+  };
 }
 
 /**
@@ -52,7 +72,9 @@ function printShare(suite, results, library) {
   const measured = results.filter(({ id, action }) => daemonActions.has(action) && library[id]?.status === 'pass');
   if (measured.length === 0) return;
   const passed = measured.filter(({ status }) => status === 'pass').length;
-  console.log(`daemon actions: ${String(passed)} of the ${String(measured.length)} vectors that the library passes (${((100 * passed) / measured.length).toFixed(1)} %)`);
+  console.log(
+    `daemon actions: ${String(passed)} of the ${String(measured.length)} vectors that the library passes (${((100 * passed) / measured.length).toFixed(1)} %)`,
+  );
 }
 
 /**

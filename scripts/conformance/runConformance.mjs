@@ -49,7 +49,17 @@ export async function runConformance({ directory, only, appliance, jobs = DEFAUL
   const logFile = join(outputs, 'server.log');
   const log = openSync(logFile, 'w');
   try {
-    const server = await startServer({ flags: ['--image-root', workDirectory, '--image-root', data, ...(appliance === undefined ? [] : ['--appliance', appliance])], env, log });
+    const server = await startServer({
+      flags: [
+        '--image-root',
+        workDirectory,
+        '--image-root',
+        data,
+        ...(appliance === undefined ? [] : ['--appliance', appliance]),
+      ],
+      env,
+      log,
+    });
     say(`server on ${server.address}, its log in ${logFile}`);
     let complete = false;
     let stopped = false;

@@ -15,7 +15,11 @@ const STOP_LIMIT_MS = 60_000;
  */
 export async function startServer({ flags, env = {}, log }) {
   const command = [inProject('dist', 'src', 'cli', 'main.js'), 'serve', '--listen', '127.0.0.1:0', ...flags];
-  const child = spawn(process.execPath, command, { cwd: root, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', log] });
+  const child = spawn(process.execPath, command, {
+    cwd: root,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', log],
+  });
   const exited = once(child, 'exit');
   /** @type {Promise<string>} */
   const ready = new Promise((resolve, reject) => {
@@ -26,7 +30,9 @@ export async function startServer({ flags, env = {}, log }) {
       });
     }
     child.on('error', reject);
-    child.on('exit', (code, signal) => reject(new StepFailed(`the server ended before it was ready (${String(code ?? signal)})`)));
+    child.on('exit', (code, signal) =>
+      reject(new StepFailed(`the server ended before it was ready (${String(code ?? signal)})`)),
+    );
     setTimeout(() => reject(new StepFailed('the server did not get ready in time')), START_LIMIT_MS).unref();
   });
   try {

@@ -49,7 +49,22 @@ export class Suite {
   /** @param {{ data: string, workDirectory: string, target: string, descriptors: string, json: string, jobs: number, only: string | undefined }} run */
   runCommand({ data, workDirectory, target, descriptors, json, jobs, only }) {
     return [
-      ...this.#runner, '--driver', 'grpc', '--data', data, '--workdir', workDirectory, '--target', target, '--descriptors', descriptors, '--json', json, '--jobs', String(jobs), '--unsupported-as-fail',
+      ...this.#runner,
+      '--driver',
+      'grpc',
+      '--data',
+      data,
+      '--workdir',
+      workDirectory,
+      '--target',
+      target,
+      '--descriptors',
+      descriptors,
+      '--json',
+      json,
+      '--jobs',
+      String(jobs),
+      '--unsupported-as-fail',
       ...onlyFlag(only),
     ];
   }
@@ -59,7 +74,17 @@ export class Suite {
    * @param {string | undefined} only
    */
   vectors(only) {
-    const listed = outputOf([...this.#runner, '--list', '--driver', 'grpc', '--data', '.', '--workdir', '.', ...onlyFlag(only)]);
+    const listed = outputOf([
+      ...this.#runner,
+      '--list',
+      '--driver',
+      'grpc',
+      '--data',
+      '.',
+      '--workdir',
+      '.',
+      ...onlyFlag(only),
+    ]);
     return [...listed.matchAll(/^\S+ +(\S+:\d+) /gm)].map(([, id = '']) => id);
   }
 

@@ -23,6 +23,13 @@ export async function applianceDirectory(suite) {
  */
 export async function ensureAppliance(suite = DEFAULT_SUITE) {
   const directory = await applianceDirectory(suite);
-  await run([process.execPath, inProject('dist', 'appliance-builder', 'main.js'), '--suite', suite, '--output', directory]);
+  await run([
+    process.execPath,
+    inProject('dist', 'appliance-builder', 'main.js'),
+    '--suite',
+    suite,
+    '--output',
+    directory,
+  ]);
   return directory;
 }

@@ -7,7 +7,15 @@ import { inProject, projectTool } from '../support/project.mjs';
 import { run } from '../support/run.mjs';
 import { say } from '../support/say.mjs';
 
-const INPUTS = ['src/actions', 'src/generator', 'buf.yaml', 'buf.gen.yaml', 'tsconfig.json', 'tsconfig.generator.json', 'package-lock.json'];
+const INPUTS = [
+  'src/actions',
+  'src/generator',
+  'buf.yaml',
+  'buf.gen.yaml',
+  'tsconfig.json',
+  'tsconfig.generator.json',
+  'package-lock.json',
+];
 /** Folders with files that are generated and committed (some of proto is written by hand). */
 export const COMMITTED_OUTPUTS = ['proto', 'gen/calls', 'gen/services.ts', 'gen/libraryActions.ts', 'docs/reference'];
 const OTHER_OUTPUTS = ['gen/proto'];

@@ -57,11 +57,24 @@ async function ensureByApt(wanted) {
 
   const root = process.getuid?.() === 0;
   if (!root && !isInstalled('sudo')) {
-    throw new StepFailed(`these packages are missing: run "apt-get install ${missing.join(' ')}" as root, then start again`);
+    throw new StepFailed(
+      `these packages are missing: run "apt-get install ${missing.join(' ')}" as root, then start again`,
+    );
   }
   say(`installing system packages: ${missing.join(' ')}`);
   /** @param {string[]} args */
-  const apt = (...args) => run([...(root ? [] : ['sudo']), 'env', ...APT_ENVIRONMENT, 'sh', '-c', APT_GET, 'apt-get', ...APT_OPTIONS, ...args]);
+  const apt = (...args) =>
+    run([
+      ...(root ? [] : ['sudo']),
+      'env',
+      ...APT_ENVIRONMENT,
+      'sh',
+      '-c',
+      APT_GET,
+      'apt-get',
+      ...APT_OPTIONS,
+      ...args,
+    ]);
   await apt('update');
   await apt('install', '--yes', '--no-install-recommends', ...missing);
 }
@@ -71,7 +84,11 @@ async function ensureByApt(wanted) {
  * @param {readonly import('../packages.mjs').SystemPackage[]} wanted
  */
 function requirePrograms(wanted) {
-  const missing = wanted.flatMap((entry) => (entry.programs ?? []).filter((program) => !isInstalled(program)).map((program) => `  ${program}  (${entry.why}; Debian has it in ${entry.name})`));
+  const missing = wanted.flatMap((entry) =>
+    (entry.programs ?? [])
+      .filter((program) => !isInstalled(program))
+      .map((program) => `  ${program}  (${entry.why}; Debian has it in ${entry.name})`),
+  );
   if (missing.length === 0) return;
   throw new StepFailed(`this system has no apt; install these programs, then start again:\n${missing.join('\n')}`);
 }

@@ -15,7 +15,7 @@ export function inProject(...parts) {
 
 /**
  * Command line of a program that an npm package of the project brings.
- * @param {'tsc' | 'buf' | 'eslint' | 'jest'} name
+ * @param {'tsc' | 'buf' | 'biome' | 'eslint' | 'jest'} name
  * @param {string[]} args
  */
 export function projectTool(name, ...args) {

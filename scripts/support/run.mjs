@@ -66,7 +66,10 @@ export function start([program = '', ...args], { stdio = 'inherit', env = {}, cw
  */
 export async function run(command, options) {
   const result = await start(command, options);
-  if (result !== 0) throw new StepFailed(`"${command.join(' ')}" ended with ${typeof result === 'number' ? `exit code ${String(result)}` : result}`);
+  if (result !== 0)
+    throw new StepFailed(
+      `"${command.join(' ')}" ended with ${typeof result === 'number' ? `exit code ${String(result)}` : result}`,
+    );
 }
 
 /**
@@ -74,7 +77,12 @@ export async function run(command, options) {
  * @param {string[]} command
  */
 export function outputOf([program = '', ...args]) {
-  const { error, stdout } = spawnSync(program, args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], maxBuffer: 64 << 20 });
+  const { error, stdout } = spawnSync(program, args, {
+    cwd: root,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+    maxBuffer: 64 << 20,
+  });
   if (error) throw new StepFailed(`${program} cannot be started: ${error.message}`);
   return stdout;
 }

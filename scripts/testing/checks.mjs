@@ -24,6 +24,11 @@ export async function checkGenerated() {
   return verdict((await start(generatorCommand('--check'))) === 0);
 }
 
+/** The layout of the sources, which `npm run format` writes. */
+export async function checkFormat() {
+  return verdict((await start(projectTool('biome', 'format', '.'))) === 0);
+}
+
 /** The rules of eslint.config.js. */
 export async function checkStyle() {
   return verdict((await start(projectTool('eslint', '.'))) === 0);

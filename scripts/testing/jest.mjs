@@ -29,10 +29,19 @@ export async function runJest({ name, paths, not, only, flags = [], env, limitMs
   rmSync(resultsFile, { force: true });
   const command = [
     // The tests are ES modules, which Jest loads through an interface that Node.js has behind this flag.
-    process.execPath, '--experimental-vm-modules', inProject('node_modules', '.bin', 'jest'),
-    '--cacheDirectory', inProject('dist', '.jest'), '--json', '--outputFile', resultsFile, '--passWithNoTests', ...flags,
+    process.execPath,
+    '--experimental-vm-modules',
+    inProject('node_modules', '.bin', 'jest'),
+    '--cacheDirectory',
+    inProject('dist', '.jest'),
+    '--json',
+    '--outputFile',
+    resultsFile,
+    '--passWithNoTests',
+    ...flags,
     ...(not === undefined ? [] : ['--testPathIgnorePatterns', not]),
-    '--testPathPatterns', only === undefined ? paths : `(?=.*${paths}).*(?:${only})`,
+    '--testPathPatterns',
+    only === undefined ? paths : `(?=.*${paths}).*(?:${only})`,
   ];
   // The results go to the file; what a person reads comes on standard error.
   const ended = await start(command, { stdio: ['ignore', 'ignore', 'inherit'], env, limitMs });
@@ -60,7 +69,9 @@ const FAILURE_LINES = 12;
  * @param {string} text
  */
 function failureText(title, text) {
-  const lines = stripVTControlCharacters(text).split('\n').filter((line) => line.trim() !== '');
+  const lines = stripVTControlCharacters(text)
+    .split('\n')
+    .filter((line) => line.trim() !== '');
   return [title, ...lines.slice(0, FAILURE_LINES).map((line) => `    ${line}`)].join('\n');
 }
 
@@ -68,7 +79,9 @@ function failureText(title, text) {
 function failuresOf({ testResults = [] }) {
   return testResults.flatMap(({ name, message, status, assertionResults }) => {
     const file = relative(root, name);
-    const tests = assertionResults.filter((test) => test.status === 'failed').map((test) => failureText(`${file}: ${test.fullName}`, test.failureMessages.join('\n')));
+    const tests = assertionResults
+      .filter((test) => test.status === 'failed')
+      .map((test) => failureText(`${file}: ${test.fullName}`, test.failureMessages.join('\n')));
     return tests.length === 0 && status === 'failed' ? [failureText(file, message)] : tests;
   });
 }
@@ -85,7 +98,18 @@ function readResults(file) {
   } catch {
     return nothing;
   }
-  const { numPassedTests = 0, numFailedTests = 0, numPendingTests = 0, numTodoTests = 0, numRuntimeErrorTestSuites = 0 } = results;
+  const {
+    numPassedTests = 0,
+    numFailedTests = 0,
+    numPendingTests = 0,
+    numTodoTests = 0,
+    numRuntimeErrorTestSuites = 0,
+  } = results;
   // A file that cannot be loaded has no tests to count.
-  return { passed: numPassedTests, failed: numFailedTests + numRuntimeErrorTestSuites, skipped: numPendingTests + numTodoTests, failures: failuresOf(results) };
+  return {
+    passed: numPassedTests,
+    failed: numFailedTests + numRuntimeErrorTestSuites,
+    skipped: numPendingTests + numTodoTests,
+    failures: failuresOf(results),
+  };
 }

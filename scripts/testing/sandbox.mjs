@@ -32,11 +32,15 @@ export class Sandbox {
    * @returns {LeftProcess[]}
    */
   processes() {
-    return readdirSync('/proc').filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid).flatMap((name) => {
-      const command = read(`/proc/${name}/cmdline`).replaceAll('\0', ' ').trim();
-      const traces = [command, read(`/proc/${name}/environ`), workingDirectory(name)];
-      return traces.some((trace) => trace.includes(this.directory)) ? [{ pid: Number(name), command: command || read(`/proc/${name}/comm`).trim() }] : [];
-    });
+    return readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+      .flatMap((name) => {
+        const command = read(`/proc/${name}/cmdline`).replaceAll('\0', ' ').trim();
+        const traces = [command, read(`/proc/${name}/environ`), workingDirectory(name)];
+        return traces.some((trace) => trace.includes(this.directory))
+          ? [{ pid: Number(name), command: command || read(`/proc/${name}/comm`).trim() }]
+          : [];
+      });
   }
 
   /** Names of what lies in the directory. */

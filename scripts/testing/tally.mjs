@@ -20,7 +20,12 @@ export const oneSkipped = { passed: 0, failed: 0, skipped: 1 };
  * @returns {Tally}
  */
 export function add(one, other) {
-  return { passed: one.passed + other.passed, failed: one.failed + other.failed, skipped: one.skipped + other.skipped, failures: [...(one.failures ?? []), ...(other.failures ?? [])] };
+  return {
+    passed: one.passed + other.passed,
+    failed: one.failed + other.failed,
+    skipped: one.skipped + other.skipped,
+    failures: [...(one.failures ?? []), ...(other.failures ?? [])],
+  };
 }
 
 /** @param {Tally} tally */

@@ -2,7 +2,8 @@
 import type { ActionDef, ArgumentDef, OptionalArgumentDef, ReturnDef, StringKind } from './types.js';
 
 type Defaulted = 'args' | 'optargs' | 'impl' | 'visibility' | 'mutating' | 'description';
-type Given<Without extends keyof ActionDef = never> = Omit<ActionDef, Defaulted | Without> & Partial<Pick<ActionDef, Exclude<Defaulted, 'impl'>>>;
+type Given<Without extends keyof ActionDef = never> = Omit<ActionDef, Defaulted | Without> &
+  Partial<Pick<ActionDef, Exclude<Defaulted, 'impl'>>>;
 
 const defaults = { args: [], optargs: [], visibility: 'public', mutating: true, description: '' } as const;
 
@@ -16,7 +17,10 @@ export function library(action: Given<'procedure'>): ActionDef {
   return { ...defaults, ...action, procedure: 0, impl: 'library' };
 }
 
-const stringOf = <Kind extends StringKind>(kind: Kind) => (name: string) => ({ type: 'string', kind, name }) as const;
+const stringOf =
+  <Kind extends StringKind>(kind: Kind) =>
+  (name: string) =>
+    ({ type: 'string', kind, name }) as const;
 
 export const str = stringOf('plain');
 export const pathname = stringOf('pathname');
@@ -31,11 +35,17 @@ export const fileIn = stringOf('filein');
 export const fileOut = stringOf('fileout');
 
 /** List of strings, all of one kind. */
-export function strings(name: string, kind: Extract<ArgumentDef, { type: 'string_list' }>['kind'] = 'plain'): ArgumentDef {
+export function strings(
+  name: string,
+  kind: Extract<ArgumentDef, { type: 'string_list' }>['kind'] = 'plain',
+): ArgumentDef {
   return { type: 'string_list', kind, name };
 }
 
-const named = <Type extends string>(type: Type) => (name: string) => ({ type, name }) as const;
+const named =
+  <Type extends string>(type: Type) =>
+  (name: string) =>
+    ({ type, name }) as const;
 
 /** Required argument that may be null. */
 export const optStr = named('opt_string');
@@ -56,7 +66,10 @@ export function since(version: string, argument: OptionalArgumentDef): OptionalA
 }
 
 /** An argument with what its field's comment says of it. */
-export function described<Argument extends ArgumentDef | OptionalArgumentDef>(about: string, argument: Argument): Argument {
+export function described<Argument extends ArgumentDef | OptionalArgumentDef>(
+  about: string,
+  argument: Argument,
+): Argument {
   return { ...argument, about };
 }
 

@@ -2,7 +2,10 @@
 
 /** `aug_init` -> `AugInit`, `e2fsck_f` -> `E2fsckF`. */
 export function pascalCase(name: string): string {
-  return name.split('_').map((part) => part.charAt(0).toUpperCase() + part.slice(1)).join('');
+  return name
+    .split('_')
+    .map((part) => part.charAt(0).toUpperCase() + part.slice(1))
+    .join('');
 }
 
 /** `aug_init` -> `augInit`. */

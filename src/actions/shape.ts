@@ -2,7 +2,14 @@
 import type { ActionDef } from './types.js';
 
 /** Actions whose answer has no bound: each response carries a batch. */
-const STREAMED_ANSWERS: ReadonlySet<string> = new Set(['ls', 'find', 'readdir', 'filesystem_walk', 'find_inode', 'yara_scan']);
+const STREAMED_ANSWERS: ReadonlySet<string> = new Set([
+  'ls',
+  'find',
+  'readdir',
+  'filesystem_walk',
+  'find_inode',
+  'yara_scan',
+]);
 
 /** True for an action that is answered in batches. */
 export function isStreamedAnswer(action: ActionDef): boolean {
@@ -11,15 +18,34 @@ export function isStreamedAnswer(action: ActionDef): boolean {
 
 /** Library-side actions that talk to the daemon. */
 export const LIBRARY_WITH_DAEMON: ReadonlySet<string> = new Set([
-  'available', 'feature_available',
-  'mountable_device', 'mountable_subvolume',
-  'cat', 'read_file', 'read_lines', 'write', 'write_append',
-  'ls', 'find', 'readdir',
-  'stat', 'lstat', 'lstatlist', 'lstatnslist', 'lxattrlist', 'readlinklist',
-  'copy_in', 'copy_out',
+  'available',
+  'feature_available',
+  'mountable_device',
+  'mountable_subvolume',
+  'cat',
+  'read_file',
+  'read_lines',
+  'write',
+  'write_append',
+  'ls',
+  'find',
+  'readdir',
+  'stat',
+  'lstat',
+  'lstatlist',
+  'lstatnslist',
+  'lxattrlist',
+  'readlinklist',
+  'copy_in',
+  'copy_out',
   'journal_get',
-  'filesystem_walk', 'find_inode', 'yara_scan',
-  'inspect_get_icon', 'inspect_get_osinfo', 'inspect_list_applications', 'inspect_list_applications2',
+  'filesystem_walk',
+  'find_inode',
+  'yara_scan',
+  'inspect_get_icon',
+  'inspect_get_osinfo',
+  'inspect_list_applications',
+  'inspect_list_applications2',
 ]);
 
 /**

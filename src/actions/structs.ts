@@ -3,14 +3,16 @@ import type { StructDef } from './types.js';
 
 export const structs: readonly StructDef[] = [
   {
-    name: 'int_bool', summary: 'An integer and a boolean',
+    name: 'int_bool',
+    summary: 'An integer and a boolean',
     fields: [
       { name: 'i', type: 'int32' },
       { name: 'b', type: 'int32' },
     ],
   },
   {
-    name: 'lvm_pv', summary: 'An LVM physical volume',
+    name: 'lvm_pv',
+    summary: 'An LVM physical volume',
     fields: [
       { name: 'pv_name', type: 'device' },
       { name: 'pv_uuid', type: 'uuid' },
@@ -29,7 +31,8 @@ export const structs: readonly StructDef[] = [
     ],
   },
   {
-    name: 'lvm_vg', summary: 'An LVM volume group',
+    name: 'lvm_vg',
+    summary: 'An LVM volume group',
     fields: [
       { name: 'vg_name', type: 'string' },
       { name: 'vg_uuid', type: 'uuid' },
@@ -53,7 +56,8 @@ export const structs: readonly StructDef[] = [
     ],
   },
   {
-    name: 'lvm_lv', summary: 'An LVM logical volume',
+    name: 'lvm_lv',
+    summary: 'An LVM logical volume',
     fields: [
       { name: 'lv_name', type: 'string' },
       { name: 'lv_uuid', type: 'uuid' },
@@ -74,7 +78,8 @@ export const structs: readonly StructDef[] = [
     ],
   },
   {
-    name: 'stat', summary: 'Status of a file, times in whole seconds',
+    name: 'stat',
+    summary: 'Status of a file, times in whole seconds',
     fields: [
       { name: 'dev', type: 'int64' },
       { name: 'ino', type: 'int64' },
@@ -92,7 +97,8 @@ export const structs: readonly StructDef[] = [
     ],
   },
   {
-    name: 'statns', summary: 'Status of a file, times in nanoseconds',
+    name: 'statns',
+    summary: 'Status of a file, times in nanoseconds',
     fields: [
       { name: 'st_dev', type: 'int64' },
       { name: 'st_ino', type: 'int64' },
@@ -119,7 +125,8 @@ export const structs: readonly StructDef[] = [
     ],
   },
   {
-    name: 'statvfs', summary: 'Usage of a file system',
+    name: 'statvfs',
+    summary: 'Usage of a file system',
     fields: [
       { name: 'bsize', type: 'int64' },
       { name: 'frsize', type: 'int64' },
@@ -135,7 +142,8 @@ export const structs: readonly StructDef[] = [
     ],
   },
   {
-    name: 'dirent', summary: 'An entry of a directory',
+    name: 'dirent',
+    summary: 'An entry of a directory',
     fields: [
       { name: 'ino', type: 'int64' },
       { name: 'ftyp', type: 'char' },
@@ -143,7 +151,8 @@ export const structs: readonly StructDef[] = [
     ],
   },
   {
-    name: 'version', summary: 'A version number',
+    name: 'version',
+    summary: 'A version number',
     fields: [
       { name: 'major', type: 'int64' },
       { name: 'minor', type: 'int64' },
@@ -152,14 +161,16 @@ export const structs: readonly StructDef[] = [
     ],
   },
   {
-    name: 'xattr', summary: 'An extended attribute',
+    name: 'xattr',
+    summary: 'An extended attribute',
     fields: [
       { name: 'attrname', type: 'string' },
       { name: 'attrval', type: 'buffer' },
     ],
   },
   {
-    name: 'inotify_event', summary: 'Something that happened to a watched file',
+    name: 'inotify_event',
+    summary: 'Something that happened to a watched file',
     fields: [
       { name: 'in_wd', type: 'int64' },
       { name: 'in_mask', type: 'uint32' },
@@ -168,7 +179,8 @@ export const structs: readonly StructDef[] = [
     ],
   },
   {
-    name: 'partition', summary: 'A partition; start, end and size in bytes',
+    name: 'partition',
+    summary: 'A partition; start, end and size in bytes',
     fields: [
       { name: 'part_num', type: 'int32' },
       { name: 'part_start', type: 'bytes' },
@@ -177,7 +189,8 @@ export const structs: readonly StructDef[] = [
     ],
   },
   {
-    name: 'application', summary: 'An installed application, in the older form',
+    name: 'application',
+    summary: 'An installed application, in the older form',
     fields: [
       { name: 'app_name', type: 'string' },
       { name: 'app_display_name', type: 'string' },
@@ -194,7 +207,8 @@ export const structs: readonly StructDef[] = [
     ],
   },
   {
-    name: 'application2', summary: 'An installed application',
+    name: 'application2',
+    summary: 'An installed application',
     fields: [
       { name: 'app2_name', type: 'string' },
       { name: 'app2_display_name', type: 'string' },
@@ -216,7 +230,8 @@ export const structs: readonly StructDef[] = [
     ],
   },
   {
-    name: 'isoinfo', summary: 'The primary volume descriptor of an ISO 9660 file system',
+    name: 'isoinfo',
+    summary: 'The primary volume descriptor of an ISO 9660 file system',
     fields: [
       { name: 'iso_system_id', type: 'string' },
       { name: 'iso_volume_id', type: 'string' },
@@ -238,7 +253,8 @@ export const structs: readonly StructDef[] = [
     ],
   },
   {
-    name: 'mdstat', summary: 'A member device of an MD array',
+    name: 'mdstat',
+    summary: 'A member device of an MD array',
     fields: [
       { name: 'mdstat_device', type: 'string' },
       { name: 'mdstat_index', type: 'int32' },
@@ -246,7 +262,8 @@ export const structs: readonly StructDef[] = [
     ],
   },
   {
-    name: 'btrfssubvolume', summary: 'A Btrfs subvolume',
+    name: 'btrfssubvolume',
+    summary: 'A Btrfs subvolume',
     fields: [
       { name: 'btrfssubvolume_id', type: 'uint64' },
       { name: 'btrfssubvolume_top_level_id', type: 'uint64' },
@@ -254,7 +271,8 @@ export const structs: readonly StructDef[] = [
     ],
   },
   {
-    name: 'btrfsqgroup', summary: 'Usage and limits of a Btrfs quota group',
+    name: 'btrfsqgroup',
+    summary: 'Usage and limits of a Btrfs quota group',
     fields: [
       { name: 'btrfsqgroup_id', type: 'string' },
       { name: 'btrfsqgroup_rfer', type: 'uint64' },
@@ -262,7 +280,8 @@ export const structs: readonly StructDef[] = [
     ],
   },
   {
-    name: 'btrfsbalance', summary: 'Progress of a Btrfs balance',
+    name: 'btrfsbalance',
+    summary: 'Progress of a Btrfs balance',
     fields: [
       { name: 'btrfsbalance_status', type: 'string' },
       { name: 'btrfsbalance_total', type: 'uint64' },
@@ -272,7 +291,8 @@ export const structs: readonly StructDef[] = [
     ],
   },
   {
-    name: 'btrfsscrub', summary: 'Progress and findings of a Btrfs scrub',
+    name: 'btrfsscrub',
+    summary: 'Progress and findings of a Btrfs scrub',
     fields: [
       { name: 'btrfsscrub_data_extents_scrubbed', type: 'uint64' },
       { name: 'btrfsscrub_tree_extents_scrubbed', type: 'uint64' },
@@ -292,7 +312,8 @@ export const structs: readonly StructDef[] = [
     ],
   },
   {
-    name: 'xfsinfo', summary: 'Geometry of an XFS file system',
+    name: 'xfsinfo',
+    summary: 'Geometry of an XFS file system',
     fields: [
       { name: 'xfs_mntpoint', type: 'string' },
       { name: 'xfs_inodesize', type: 'uint32' },
@@ -322,7 +343,8 @@ export const structs: readonly StructDef[] = [
     ],
   },
   {
-    name: 'utsname', summary: 'Kernel name and version of the appliance',
+    name: 'utsname',
+    summary: 'Kernel name and version of the appliance',
     fields: [
       { name: 'uts_sysname', type: 'string' },
       { name: 'uts_release', type: 'string' },
@@ -331,19 +353,18 @@ export const structs: readonly StructDef[] = [
     ],
   },
   {
-    name: 'hivex_node', summary: 'A key of a registry hive',
-    fields: [
-      { name: 'hivex_node_h', type: 'int64' },
-    ],
+    name: 'hivex_node',
+    summary: 'A key of a registry hive',
+    fields: [{ name: 'hivex_node_h', type: 'int64' }],
   },
   {
-    name: 'hivex_value', summary: 'A value of a registry hive',
-    fields: [
-      { name: 'hivex_value_h', type: 'int64' },
-    ],
+    name: 'hivex_value',
+    summary: 'A value of a registry hive',
+    fields: [{ name: 'hivex_value_h', type: 'int64' }],
   },
   {
-    name: 'internal_mountable', summary: 'A mountable, taken apart',
+    name: 'internal_mountable',
+    summary: 'A mountable, taken apart',
     fields: [
       { name: 'im_type', type: 'int32' },
       { name: 'im_device', type: 'string' },
@@ -351,7 +372,8 @@ export const structs: readonly StructDef[] = [
     ],
   },
   {
-    name: 'tsk_dirent', summary: 'A directory entry as The Sleuth Kit finds it, deleted ones too',
+    name: 'tsk_dirent',
+    summary: 'A directory entry as The Sleuth Kit finds it, deleted ones too',
     fields: [
       { name: 'tsk_inode', type: 'uint64' },
       { name: 'tsk_type', type: 'char' },
@@ -372,7 +394,8 @@ export const structs: readonly StructDef[] = [
     ],
   },
   {
-    name: 'yara_detection', summary: 'A match of a YARA rule',
+    name: 'yara_detection',
+    summary: 'A match of a YARA rule',
     fields: [
       { name: 'yara_name', type: 'string' },
       { name: 'yara_rule', type: 'string' },

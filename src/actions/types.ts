@@ -41,17 +41,18 @@ interface NamedArgument {
 }
 
 /** A required argument, in XDR order. */
-export type ArgumentDef = NamedArgument & (
-  | { readonly type: 'string'; readonly kind: StringKind }
-  | { readonly type: 'string_list'; readonly kind: 'plain' | 'device' | 'filename' | 'pathname' }
-  | { readonly type: 'opt_string' }
-  | { readonly type: 'buffer' }
-  | { readonly type: 'bool' }
-  | { readonly type: 'int' }
-  | { readonly type: 'int64' }
-  /** A pointer of the C library, which cannot cross a network. */
-  | { readonly type: 'pointer' }
-);
+export type ArgumentDef = NamedArgument &
+  (
+    | { readonly type: 'string'; readonly kind: StringKind }
+    | { readonly type: 'string_list'; readonly kind: 'plain' | 'device' | 'filename' | 'pathname' }
+    | { readonly type: 'opt_string' }
+    | { readonly type: 'buffer' }
+    | { readonly type: 'bool' }
+    | { readonly type: 'int' }
+    | { readonly type: 'int64' }
+    /** A pointer of the C library, which cannot cross a network. */
+    | { readonly type: 'pointer' }
+  );
 
 /** An optional argument; its position is its bit in the optional arguments bitmask. */
 export interface OptionalArgumentDef extends NamedArgument {
@@ -151,8 +152,17 @@ export interface ActionDef {
 
 /** Wire type of a struct's field. */
 export type FieldType =
-  | 'char' | 'string' | 'device' | 'buffer' | 'uuid'
-  | 'int32' | 'uint32' | 'int64' | 'uint64' | 'bytes' | 'optpercent';
+  | 'char'
+  | 'string'
+  | 'device'
+  | 'buffer'
+  | 'uuid'
+  | 'int32'
+  | 'uint32'
+  | 'int64'
+  | 'uint64'
+  | 'bytes'
+  | 'optpercent';
 
 /** A struct that actions return. */
 export interface StructDef {

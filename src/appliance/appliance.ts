@@ -52,13 +52,20 @@ export async function openAppliance(appliance: Appliance): Promise<OpenAppliance
     const rootImage = await inspectRoot(root, join(appliance.directory, 'root'));
     const rootUuid = rootImage.uuid ?? manifest?.rootUuid;
     if (rootUuid === undefined) {
-      throw new GuestfsError('APPLIANCE_UNUSABLE', `${join(appliance.directory, 'root')} is a qcow2 image and no ${MANIFEST_NAME} states the UUID of its file system; convert it to raw`);
+      throw new GuestfsError(
+        'APPLIANCE_UNUSABLE',
+        `${join(appliance.directory, 'root')} is a qcow2 image and no ${MANIFEST_NAME} states the UUID of its file system; convert it to raw`,
+      );
     }
     return { ...appliance, kernel, initrd, root, rootImage, rootUuid, manifest, close };
   } catch (error) {
     await close();
     if (error instanceof GuestfsError) throw error;
-    throw new GuestfsError('APPLIANCE_UNUSABLE', `the appliance in ${appliance.directory} cannot be opened: ${(error as Error).message.replace(/\/proc\/self\/fd\/\d+\//, '')}`, { cause: error });
+    throw new GuestfsError(
+      'APPLIANCE_UNUSABLE',
+      `the appliance in ${appliance.directory} cannot be opened: ${(error as Error).message.replace(/\/proc\/self\/fd\/\d+\//, '')}`,
+      { cause: error },
+    );
   }
 }
 
@@ -77,7 +84,10 @@ async function openFiles(
     const expected = manifest?.sizes.get(name);
     // Cheap enough for each launch, and finds what an interrupted copy leaves.
     if (size === 0 || (expected !== undefined && size !== expected)) {
-      throw new GuestfsError('APPLIANCE_UNUSABLE', `${join(appliance.directory, name)} has ${size} bytes${expected === undefined ? '' : ` and not the ${expected} of its manifest`}; the appliance has to be built anew`);
+      throw new GuestfsError(
+        'APPLIANCE_UNUSABLE',
+        `${join(appliance.directory, name)} has ${size} bytes${expected === undefined ? '' : ` and not the ${expected} of its manifest`}; the appliance has to be built anew`,
+      );
     }
   }
   return files as [FileHandle, FileHandle, FileHandle];

@@ -34,9 +34,13 @@ export async function locateAppliance(path: string, context: SearchContext): Pro
     if ((await missingOf(directory, SUPERMIN_FILES)).length === 0) {
       const { supermin, cache, signal } = context;
       if (cache === undefined) {
-        throw new GuestfsError('NOT_ALLOWED', `${directory} has a supermin appliance, which is made of any files of the server's host that it names: for one that is not the server's own, the server has to run with --allow custom-qemu`, {
-          metadata: { setting: '--allow custom-qemu' },
-        });
+        throw new GuestfsError(
+          'NOT_ALLOWED',
+          `${directory} has a supermin appliance, which is made of any files of the server's host that it names: for one that is not the server's own, the server has to run with --allow custom-qemu`,
+          {
+            metadata: { setting: '--allow custom-qemu' },
+          },
+        );
       }
       return { kind: 'supermin', directory: await supermin.build(join(directory, 'supermin.d'), cache, signal) };
     }
@@ -50,7 +54,8 @@ export async function locateAppliance(path: string, context: SearchContext): Pro
 async function describe(directory: string, missing: readonly string[]): Promise<string> {
   if (!(await exists(directory))) return 'does not exist';
   for (const name of OLD_STYLE) {
-    if (await exists(join(directory, name))) return 'an appliance without a root image, of an old libguestfs; such are not supported';
+    if (await exists(join(directory, name)))
+      return 'an appliance without a root image, of an old libguestfs; such are not supported';
   }
   const none = missing.length === FIXED_FILES.length;
   return none ? 'holds neither a fixed appliance nor a supermin one' : `lacks ${missing.join(', ')}`;

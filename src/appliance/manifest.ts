@@ -30,7 +30,9 @@ export async function readManifest(path: string): Promise<ApplianceManifest | un
     text = await readFile(path, 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new GuestfsError('APPLIANCE_UNUSABLE', `${path} cannot be read: ${(error as Error).message}`, { cause: error });
+    throw new GuestfsError('APPLIANCE_UNUSABLE', `${path} cannot be read: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
   return parseManifest(text, path);
 }
@@ -41,12 +43,17 @@ export function parseManifest(text: string, path: string): ApplianceManifest {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new GuestfsError('APPLIANCE_UNUSABLE', `${path} is not JSON; the appliance has to be built anew`, { cause: error });
+    throw new GuestfsError('APPLIANCE_UNUSABLE', `${path} is not JSON; the appliance has to be built anew`, {
+      cause: error,
+    });
   }
   const manifest = asRecord(value);
   const version = manifest?.['formatVersion'];
   if (manifest === undefined || typeof version !== 'number' || version < 1 || version > FORMAT_VERSION) {
-    throw new GuestfsError('APPLIANCE_UNUSABLE', `${path} has format ${String(version)}, this server understands ${FORMAT_VERSION}; the appliance has to be built anew`);
+    throw new GuestfsError(
+      'APPLIANCE_UNUSABLE',
+      `${path} has format ${String(version)}, this server understands ${FORMAT_VERSION}; the appliance has to be built anew`,
+    );
   }
   const word = (name: string): string | undefined => (typeof manifest[name] === 'string' ? manifest[name] : undefined);
   const sizes = new Map<string, number>();
@@ -66,5 +73,7 @@ export function parseManifest(text: string, path: string): ApplianceManifest {
 }
 
 function asRecord(value: unknown): Record<string, unknown> | undefined {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : undefined;
 }

@@ -28,7 +28,10 @@ export async function inspectRoot(file: FileHandle, path: string): Promise<RootI
     return { format: 'qcow2', virtualSize: head.readBigUInt64BE(24), uuid: undefined };
   }
   if (bytesRead < head.length || head.readUInt16LE(EXT_MAGIC_AT) !== EXT_MAGIC) {
-    throw new GuestfsError('APPLIANCE_UNUSABLE', `${path} is not an appliance's root: it holds no ext2, ext3 or ext4 file system`);
+    throw new GuestfsError(
+      'APPLIANCE_UNUSABLE',
+      `${path} is not an appliance's root: it holds no ext2, ext3 or ext4 file system`,
+    );
   }
   const { size } = await file.stat();
   return { format: 'raw', virtualSize: BigInt(size), uuid: formatUuid(head.subarray(EXT_UUID_AT, EXT_UUID_AT + 16)) };

@@ -61,16 +61,38 @@ export function createSuperminBuilder(logger: Logger, supermin = 'supermin'): Su
 async function run(supermin: string, wanted: string, cache: ApplianceCache, logger: Logger): Promise<string> {
   const { skeleton, place } = await placeOf(wanted, cache);
   const output = join(place, 'appliance.d');
-  const args = ['--build', '--if-newer', '--lock', join(place, 'lock'), '--copy-kernel', '-f', 'ext2', '--host-cpu', hostCpu(), skeleton, '-o', output];
+  const args = [
+    '--build',
+    '--if-newer',
+    '--lock',
+    join(place, 'lock'),
+    '--copy-kernel',
+    '-f',
+    'ext2',
+    '--host-cpu',
+    hostCpu(),
+    skeleton,
+    '-o',
+    output,
+  ];
   const started = performance.now();
-  const result = await runTool(supermin, args, { timeoutMs: BUILD_LIMIT_MS, maxOutputBytes: 4 << 20, signal: new AbortController().signal }).catch(
-    (error: unknown) => {
-      throw new GuestfsError('APPLIANCE_UNUSABLE', `the appliance of ${skeleton} needs supermin, which cannot be started: ${messageOf(error)}`, { cause: error });
-    },
-  );
+  const result = await runTool(supermin, args, {
+    timeoutMs: BUILD_LIMIT_MS,
+    maxOutputBytes: 4 << 20,
+    signal: new AbortController().signal,
+  }).catch((error: unknown) => {
+    throw new GuestfsError(
+      'APPLIANCE_UNUSABLE',
+      `the appliance of ${skeleton} needs supermin, which cannot be started: ${messageOf(error)}`,
+      { cause: error },
+    );
+  });
   if (result.exitCode !== 0) {
     const words = (result.stderr.trim() || result.stdout.trim()).slice(-1000);
-    throw new GuestfsError('APPLIANCE_UNUSABLE', `supermin cannot build the appliance of ${skeleton}: ${result.overLimit ? 'it takes too long' : words}`);
+    throw new GuestfsError(
+      'APPLIANCE_UNUSABLE',
+      `supermin cannot build the appliance of ${skeleton}: ${result.overLimit ? 'it takes too long' : words}`,
+    );
   }
   // supermin compares these times with those of the packages, and the kernel keeps the time
   // it was packaged: untouched, it would be built anew each time. It also keeps cleaners away.
@@ -81,12 +103,17 @@ async function run(supermin: string, wanted: string, cache: ApplianceCache, logg
 }
 
 /** The directory that an appliance is built in, and the skeleton that is its own. */
-async function placeOf(skeleton: string, cache: ApplianceCache): Promise<{ readonly skeleton: string; readonly place: string }> {
+async function placeOf(
+  skeleton: string,
+  cache: ApplianceCache,
+): Promise<{ readonly skeleton: string; readonly place: string }> {
   const users = await privateCache(join(cache.directory, `.guestfs-${process.geteuid?.() ?? 0}`));
   if (cache.place === 'shared with libguestfs') return { skeleton, place: users };
   // The real one: a link could lead to another when supermin looks.
   const real = await realpath(skeleton).catch((error: unknown) => {
-    throw new GuestfsError('APPLIANCE_UNUSABLE', `the appliance of ${skeleton} cannot be built: ${messageOf(error)}`, { cause: error });
+    throw new GuestfsError('APPLIANCE_UNUSABLE', `the appliance of ${skeleton} cannot be built: ${messageOf(error)}`, {
+      cause: error,
+    });
   });
   return { skeleton: real, place: await privateCache(join(users, createHash('sha256').update(real).digest('hex'))) };
 }
@@ -98,7 +125,11 @@ async function privateCache(path: string): Promise<string> {
     await makePrivateDirectory(path, 0o755);
     return path;
   } catch (error) {
-    throw new GuestfsError('APPLIANCE_UNUSABLE', `the cache of appliances, ${path}, cannot be used: ${messageOf(error)}`, { cause: error });
+    throw new GuestfsError(
+      'APPLIANCE_UNUSABLE',
+      `the cache of appliances, ${path}, cannot be used: ${messageOf(error)}`,
+      { cause: error },
+    );
   }
 }
 

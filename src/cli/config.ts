@@ -31,7 +31,9 @@ const SECOND_MS = 1000;
 export interface ServerConfig {
   readonly listen: string;
   readonly metricsListen: string | undefined;
-  readonly tls: { readonly certificate: string; readonly key: string; readonly clientCa: string | undefined } | undefined;
+  readonly tls:
+    | { readonly certificate: string; readonly key: string; readonly clientCa: string | undefined }
+    | undefined;
   readonly policy: ServerPolicy;
   readonly defaults: SessionSettings;
   readonly launch: 'template' | 'cold';
@@ -55,11 +57,19 @@ function list(flags: FlagValues, name: string): readonly string[] {
   return Array.isArray(value) ? (value as readonly string[]) : [];
 }
 
-function integer(what: string, value: string | undefined, fallback: number, least: number, most = Number.MAX_SAFE_INTEGER): number {
+function integer(
+  what: string,
+  value: string | undefined,
+  fallback: number,
+  least: number,
+  most = Number.MAX_SAFE_INTEGER,
+): number {
   if (value === undefined || value === '') return fallback;
   const number = Number(value);
   if (/^\d+$/.test(value) && number >= least && number <= most) return number;
-  throw new UsageError(`${what}: ${value} is not a whole number${most === Number.MAX_SAFE_INTEGER ? ` from ${least}` : ` from ${least} to ${most}`}`);
+  throw new UsageError(
+    `${what}: ${value} is not a whole number${most === Number.MAX_SAFE_INTEGER ? ` from ${least}` : ` from ${least} to ${most}`}`,
+  );
 }
 
 function oneOf<Value extends string>(what: string, value: string, allowed: readonly Value[]): Value {
@@ -69,7 +79,8 @@ function oneOf<Value extends string>(what: string, value: string, allowed: reado
 }
 
 function address(what: string, value: string): string {
-  if (splitAddress(value) === undefined) throw new UsageError(`${what}: ${value} is not an address of the form HOST:PORT`);
+  if (splitAddress(value) === undefined)
+    throw new UsageError(`${what}: ${value} is not an address of the form HOST:PORT`);
   return value;
 }
 
@@ -81,11 +92,17 @@ function switched(what: string, value: string | undefined): boolean {
 }
 
 /** The accelerator, and the settings that can force one: a flag goes before them. */
-function backend(flags: FlagValues, environment: NodeJS.ProcessEnv): Pick<SessionSettings, 'accelerator' | 'backendSettings'> {
+function backend(
+  flags: FlagValues,
+  environment: NodeJS.ProcessEnv,
+): Pick<SessionSettings, 'accelerator' | 'backendSettings'> {
   const flag = text(flags, 'accel');
   const given = (environment['LIBGUESTFS_BACKEND_SETTINGS'] ?? '').split(':').filter((setting) => setting !== '');
   if (flag !== undefined) {
-    return { accelerator: oneOf('--accel', flag, ['auto', 'kvm', 'tcg']), backendSettings: given.filter((setting) => !/^force_(tcg|kvm)(=|$)/.test(setting)) };
+    return {
+      accelerator: oneOf('--accel', flag, ['auto', 'kvm', 'tcg']),
+      backendSettings: given.filter((setting) => !/^force_(tcg|kvm)(=|$)/.test(setting)),
+    };
   }
   const settings = { accelerator: 'auto', backendSettings: given } as const;
   try {
@@ -102,18 +119,21 @@ async function imageRoots(flags: FlagValues): Promise<readonly string[]> {
     await mkdir('images', { recursive: true });
     return [await realpath('images')];
   }
-  return Promise.all(given.map(async (directory) => {
-    try {
-      return await realpath(directory);
-    } catch (error) {
-      throw new UsageError(`--image-root: ${directory}: ${messageOf(error)}`);
-    }
-  }));
+  return Promise.all(
+    given.map(async (directory) => {
+      try {
+        return await realpath(directory);
+      } catch (error) {
+        throw new UsageError(`--image-root: ${directory}: ${messageOf(error)}`);
+      }
+    }),
+  );
 }
 
 function pool(flags: FlagValues): number {
   const size = integer('--pool', text(flags, 'pool'), 0, 0, MAX_POOL);
-  if (size > 0 && text(flags, 'launch') === 'cold') throw new UsageError('--pool needs --launch template: what waits are clones');
+  if (size > 0 && text(flags, 'launch') === 'cold')
+    throw new UsageError('--pool needs --launch template: what waits are clones');
   return size;
 }
 
@@ -129,10 +149,16 @@ function tls(flags: FlagValues): ServerConfig['tls'] {
 
 function defaultSettings(flags: FlagValues, environment: NodeJS.ProcessEnv): SessionSettings {
   /** The first of these variables that says something: an empty one does not. */
-  const filled = (...names: readonly string[]): string | undefined => names.map((name) => environment[name]).find((value) => value !== undefined && value !== '');
+  const filled = (...names: readonly string[]): string | undefined =>
+    names.map((name) => environment[name]).find((value) => value !== undefined && value !== '');
   const appliance = text(flags, 'appliance');
   return {
-    memsizeMb: integer('--memsize', text(flags, 'memsize') ?? environment['LIBGUESTFS_MEMSIZE'], DEFAULT_MEMSIZE_MB, MIN_MEMSIZE_MB),
+    memsizeMb: integer(
+      '--memsize',
+      text(flags, 'memsize') ?? environment['LIBGUESTFS_MEMSIZE'],
+      DEFAULT_MEMSIZE_MB,
+      MIN_MEMSIZE_MB,
+    ),
     smp: integer('--smp', text(flags, 'smp'), 1, 1, MAX_SMP),
     network: false,
     verbose: switched('LIBGUESTFS_DEBUG', environment['LIBGUESTFS_DEBUG']),
@@ -145,7 +171,10 @@ function defaultSettings(flags: FlagValues, environment: NodeJS.ProcessEnv): Ses
     identifier: '',
     program: 'guestfs-grpc',
     append: environment['LIBGUESTFS_APPEND'],
-    path: appliance === undefined ? (filled('LIBGUESTFS_PATH') ?? defaultApplianceDirectory(DEFAULT_SUITE, environment)) : resolve(appliance),
+    path:
+      appliance === undefined
+        ? (filled('LIBGUESTFS_PATH') ?? defaultApplianceDirectory(DEFAULT_SUITE, environment))
+        : resolve(appliance),
     hv: filled('LIBGUESTFS_HV', 'LIBGUESTFS_QEMU'),
     tmpdir: resolve(filled('LIBGUESTFS_TMPDIR', 'TMPDIR') ?? '/tmp'),
     cachedir: resolve(filled('LIBGUESTFS_CACHEDIR', 'TMPDIR') ?? '/var/tmp'),
@@ -176,7 +205,14 @@ export async function readConfig(flags: FlagValues, environment: NodeJS.ProcessE
     launch: oneOf('--launch', text(flags, 'launch') ?? 'template', ['template', 'cold']),
     pool: pool(flags),
     maxSessions: integer('--max-sessions', text(flags, 'max-sessions'), DEFAULT_MAX_SESSIONS, 1),
-    requestMemory: integer('--request-memory', text(flags, 'request-memory'), DEFAULT_REQUEST_MEMORY_MB, MIN_REQUEST_MEMORY_MB, MAX_REQUEST_MEMORY_MB) * MEBIBYTE,
+    requestMemory:
+      integer(
+        '--request-memory',
+        text(flags, 'request-memory'),
+        DEFAULT_REQUEST_MEMORY_MB,
+        MIN_REQUEST_MEMORY_MB,
+        MAX_REQUEST_MEMORY_MB,
+      ) * MEBIBYTE,
     idleTimeoutMs: idleSeconds === 0 ? undefined : idleSeconds * SECOND_MS,
     debugService: flags['debug-service'] === true,
     logLevel: oneOf('--log-level', text(flags, 'log-level') ?? 'info', LOG_LEVELS),

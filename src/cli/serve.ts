@@ -20,7 +20,11 @@ import type { ServerConfig } from './config.js';
 
 async function credentials(tls: ServerConfig['tls']): Promise<ServerCredentials> {
   if (tls === undefined) return ServerCredentials.createInsecure();
-  const [certificate, key, clientCa] = await Promise.all([readFile(tls.certificate), readFile(tls.key), tls.clientCa === undefined ? null : readFile(tls.clientCa)]);
+  const [certificate, key, clientCa] = await Promise.all([
+    readFile(tls.certificate),
+    readFile(tls.key),
+    tls.clientCa === undefined ? null : readFile(tls.clientCa),
+  ]);
   return ServerCredentials.createSsl(clientCa, [{ cert_chain: certificate, private_key: key }], clientCa !== null);
 }
 
@@ -30,13 +34,31 @@ const PREPARATION_LIMIT_MS = 30_000;
 /** The machines of sessions that state nothing of their own. */
 function defaultRequest(defaults: SessionSettings): TemplateRequest {
   return {
-    ...{ accelerator: acceleratorOf(defaults), qemuBinary: defaults.hv, appliancePath: defaults.path, temporaryDirectory: defaults.tmpdir, cacheDirectory: defaults.cachedir },
-    ...{ memsizeMb: defaults.memsizeMb, smp: defaults.smp, network: defaults.network, selinux: defaults.selinux, verbose: defaults.verbose, append: defaults.append },
+    ...{
+      accelerator: acceleratorOf(defaults),
+      qemuBinary: defaults.hv,
+      appliancePath: defaults.path,
+      temporaryDirectory: defaults.tmpdir,
+      cacheDirectory: defaults.cachedir,
+    },
+    ...{
+      memsizeMb: defaults.memsizeMb,
+      smp: defaults.smp,
+      network: defaults.network,
+      selinux: defaults.selinux,
+      verbose: defaults.verbose,
+      append: defaults.append,
+    },
   };
 }
 
 /** Builds the appliance, if need be, decides between KVM and TCG, and makes the template, before the first session asks. */
-async function prepare(groundwork: Groundwork, templates: TemplateLauncher | undefined, { defaults }: ServerConfig, logger: Logger): Promise<void> {
+async function prepare(
+  groundwork: Groundwork,
+  templates: TemplateLauncher | undefined,
+  { defaults }: ServerConfig,
+  logger: Logger,
+): Promise<void> {
   const needs = defaultRequest(defaults);
   const limit = AbortSignal.timeout(PREPARATION_LIMIT_MS);
   try {
@@ -46,7 +68,10 @@ async function prepare(groundwork: Groundwork, templates: TemplateLauncher | und
     const launch = templates === undefined || withoutTemplate !== undefined ? 'cold' : 'template';
     logger.info('ready to launch', { launch, accelerator: ground.accelerator, appliance: ground.appliance.directory });
   } catch (error) {
-    if (limit.aborted) logger.warn('the first sessions are booted: there is no template yet', { afterSeconds: PREPARATION_LIMIT_MS / 1000 });
+    if (limit.aborted)
+      logger.warn('the first sessions are booted: there is no template yet', {
+        afterSeconds: PREPARATION_LIMIT_MS / 1000,
+      });
     else logger.error('sessions cannot be launched as things are', { error: messageOf(error) });
   }
 }
@@ -64,13 +89,25 @@ export async function runServer(config: ServerConfig): Promise<void> {
   const logger = createLogger(config.logLevel);
   await sweepRunDirectories(config.defaults.tmpdir, logger);
   const users = createQemuUsers();
-  const groundwork = createGroundwork({ logger, users, qemuBinary: config.defaults.hv, appliancePath: config.defaults.path, anySkeleton: config.policy.allowed.has('custom-qemu') });
+  const groundwork = createGroundwork({
+    logger,
+    users,
+    qemuBinary: config.defaults.hv,
+    appliancePath: config.defaults.path,
+    anySkeleton: config.policy.allowed.has('custom-qemu'),
+  });
   const launching = { logger, imageRoots: config.policy.imageRoots, users, groundwork };
   const pool = config.pool === 0 ? {} : { pool: { size: config.pool, request: defaultRequest(config.defaults) } };
   const templates = config.launch === 'template' ? createTemplateLauncher({ ...launching, ...pool }) : undefined;
   const launcher = templates ?? createColdLauncher(launching);
   const registry = new SessionRegistry(config.maxSessions, logger);
-  const factory = new SessionFactory({ defaults: config.defaults, defaultIdleTimeoutMs: config.idleTimeoutMs, launcher, policy: config.policy, logger });
+  const factory = new SessionFactory({
+    defaults: config.defaults,
+    defaultIdleTimeoutMs: config.idleTimeoutMs,
+    launcher,
+    policy: config.policy,
+    logger,
+  });
   const ends: (() => Promise<unknown>)[] = [];
   let stopping = false;
   const stop = async (signal: NodeJS.Signals): Promise<void> => {
@@ -89,10 +126,20 @@ export async function runServer(config: ServerConfig): Promise<void> {
   process.on('SIGINT', (signal) => void stop(signal));
 
   const server = await serve({
-    listen: config.listen, credentials: await credentials(config.tls), registry, factory, policy: config.policy,
-    probe: groundwork.imageProbe, debugService: config.debugService, requestMemory: config.requestMemory, logger,
+    listen: config.listen,
+    credentials: await credentials(config.tls),
+    registry,
+    factory,
+    policy: config.policy,
+    probe: groundwork.imageProbe,
+    debugService: config.debugService,
+    requestMemory: config.requestMemory,
+    logger,
   });
-  const metrics = config.metricsListen === undefined ? undefined : await serveMetrics(config.metricsListen, { registry, waitingClones: () => templates?.waiting });
+  const metrics =
+    config.metricsListen === undefined
+      ? undefined
+      : await serveMetrics(config.metricsListen, { registry, waitingClones: () => templates?.waiting });
   if (metrics !== undefined) {
     logger.info('serving metrics', { address: metrics.address });
     ends.push(() => metrics.close());

@@ -86,7 +86,8 @@ export class GuestfsError extends Error {
   /** Converts anything thrown; an unknown error becomes `INTERNAL` with the original as cause. */
   static from(thrown: unknown): GuestfsError {
     if (thrown instanceof GuestfsError) return thrown;
-    if (thrown instanceof Error && thrown.name === 'AbortError' && thrown.cause instanceof GuestfsError) return thrown.cause;
+    if (thrown instanceof Error && thrown.name === 'AbortError' && thrown.cause instanceof GuestfsError)
+      return thrown.cause;
     return new GuestfsError('INTERNAL', 'internal error of the server; its log has the details', { cause: thrown });
   }
 }

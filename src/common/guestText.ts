@@ -53,8 +53,11 @@ function pointAt(bytes: Buffer, at: number): number {
     if ((next & 0xc0) !== 0x80) return -1;
     point = (point << 6) | (next & 0x3f);
   }
-  const valid = point >= (LEAST[more] ?? 0) && point <= LAST_POINT
-    && !(point >= SURROGATE_FIRST && point <= SURROGATE_LAST) && !(point >= ESCAPE_FIRST && point <= ESCAPE_LAST);
+  const valid =
+    point >= (LEAST[more] ?? 0) &&
+    point <= LAST_POINT &&
+    !(point >= SURROGATE_FIRST && point <= SURROGATE_LAST) &&
+    !(point >= ESCAPE_FIRST && point <= ESCAPE_LAST);
   return valid ? point : -1;
 }
 
@@ -64,7 +67,7 @@ export function decodeGuestText(bytes: Buffer): string {
   // By hand, and in one pass: a guest that makes up names must not stop the server with them.
   const units = Buffer.allocUnsafe(2 * bytes.length);
   let length = 0;
-  for (let at = 0; at < bytes.length;) {
+  for (let at = 0; at < bytes.length; ) {
     const point = pointAt(bytes, at);
     if (point < 0) {
       length = units.writeUInt16LE(ESCAPE_BASE + (bytes[at] ?? 0), length);

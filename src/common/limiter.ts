@@ -10,21 +10,22 @@ export function createLimiter(parallel: number): Limiter {
   const waiting = new Set<() => void>();
 
   /** @throws the reason of `signal` */
-  const turn = (signal: AbortSignal): Promise<void> => new Promise((resolve, reject) => {
-    const leave = (): void => {
-      waiting.delete(begin);
-      reject(signal.reason as Error);
-    };
-    const begin = (): void => {
-      waiting.delete(begin);
-      signal.removeEventListener('abort', leave);
-      resolve();
-    };
-    waiting.add(begin);
-    // Any number may wait with one signal: that is no leak.
-    setMaxListeners(0, signal);
-    signal.addEventListener('abort', leave, { once: true });
-  });
+  const turn = (signal: AbortSignal): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const leave = (): void => {
+        waiting.delete(begin);
+        reject(signal.reason as Error);
+      };
+      const begin = (): void => {
+        waiting.delete(begin);
+        signal.removeEventListener('abort', leave);
+        resolve();
+      };
+      waiting.add(begin);
+      // Any number may wait with one signal: that is no leak.
+      setMaxListeners(0, signal);
+      signal.addEventListener('abort', leave, { once: true });
+    });
 
   return async (task, signal) => {
     signal.throwIfAborted();

@@ -17,13 +17,20 @@ export interface Logger {
 }
 
 /** Makes a logger which drops lines below `level`. */
-export function createLogger(level: LogLevel, write: (line: string) => void = (line) => void process.stderr.write(line)): Logger {
+export function createLogger(
+  level: LogLevel,
+  write: (line: string) => void = (line) => void process.stderr.write(line),
+): Logger {
   const least = LOG_LEVELS.indexOf(level);
   const make = (bound: LogFields): Logger => {
-    const log = (at: LogLevel) => (message: string, fields: LogFields = {}): void => {
-      if (LOG_LEVELS.indexOf(at) < least) return;
-      write(JSON.stringify({ time: new Date().toISOString(), level: at, message, ...bound, ...fields }, plain) + '\n');
-    };
+    const log =
+      (at: LogLevel) =>
+      (message: string, fields: LogFields = {}): void => {
+        if (LOG_LEVELS.indexOf(at) < least) return;
+        write(
+          JSON.stringify({ time: new Date().toISOString(), level: at, message, ...bound, ...fields }, plain) + '\n',
+        );
+      };
     return {
       debug: log('debug'),
       info: log('info'),
@@ -41,6 +48,7 @@ export const silentLogger: Logger = createLogger('error', () => undefined);
 /** Errors and bigints have no JSON form of their own. */
 function plain(_key: string, value: unknown): unknown {
   if (typeof value === 'bigint') return value.toString();
-  if (value instanceof Error) return { name: value.name, message: value.message, stack: value.stack, cause: value.cause };
+  if (value instanceof Error)
+    return { name: value.name, message: value.message, stack: value.stack, cause: value.cause };
   return value;
 }

@@ -53,21 +53,37 @@ export async function keepMemoryFile(source: FileHandle, target: FileHandle, sig
 
 async function run(command: readonly string[], files: readonly FileHandle[], signal: AbortSignal): Promise<string> {
   const { exitCode, stdout, stderr, overLimit } = await runTool('python3', [...PYTHON, ...command], {
-    fds: files.map(({ fd }) => fd), timeoutMs: LIMIT_MS, maxOutputBytes: MESSAGES_LIMIT, signal,
+    fds: files.map(({ fd }) => fd),
+    timeoutMs: LIMIT_MS,
+    maxOutputBytes: MESSAGES_LIMIT,
+    signal,
   });
-  if (exitCode !== 0) throw new Error(overLimit ? `${command[0]}: took longer than ${LIMIT_MS / 1000} s` : lastLine(stderr));
+  if (exitCode !== 0)
+    throw new Error(overLimit ? `${command[0]}: took longer than ${LIMIT_MS / 1000} s` : lastLine(stderr));
   return stdout;
 }
 
-async function make(command: readonly string[], fds: readonly number[], signal: AbortSignal): Promise<LoadedMemoryFile> {
+async function make(
+  command: readonly string[],
+  fds: readonly number[],
+  signal: AbortSignal,
+): Promise<LoadedMemoryFile> {
   signal.throwIfAborted();
-  const started = await startProcess('python3', [...PYTHON, ...command], { channels: 1, fds, env: { LC_ALL: 'C' }, cwd: '/' });
+  const started = await startProcess('python3', [...PYTHON, ...command], {
+    channels: 1,
+    fds,
+    env: { LC_ALL: 'C' },
+    cwd: '/',
+  });
   const channel = started.channels[0] as Duplex;
   channel.on('error', () => undefined);
   let messages = '';
-  for (const output of started.outputs) output.on('data', (bytes: Buffer) => {
-    messages = (messages + bytes.toString('utf8')).slice(-MESSAGES_LIMIT);
-  }).resume();
+  for (const output of started.outputs)
+    output
+      .on('data', (bytes: Buffer) => {
+        messages = (messages + bytes.toString('utf8')).slice(-MESSAGES_LIMIT);
+      })
+      .resume();
   try {
     const answer = await abortable(firstLine(channel), AbortSignal.any([signal, AbortSignal.timeout(LIMIT_MS)]));
     const [, fd, digest = ''] = /^(\d+)(?: ([0-9a-f]{64}))?$/.exec(answer) ?? [];
@@ -86,11 +102,13 @@ async function make(command: readonly string[], fds: readonly number[], signal: 
 function firstLine(channel: Duplex): Promise<string> {
   return new Promise((resolve) => {
     let text = '';
-    channel.on('data', (bytes: Buffer) => {
-      text += bytes.toString('utf8');
-      const end = text.indexOf('\n');
-      if (end !== -1) resolve(text.slice(0, end));
-    }).resume();
+    channel
+      .on('data', (bytes: Buffer) => {
+        text += bytes.toString('utf8');
+        const end = text.indexOf('\n');
+        if (end !== -1) resolve(text.slice(0, end));
+      })
+      .resume();
     channel.once('close', () => resolve(text));
     channel.once('end', () => resolve(text));
   });

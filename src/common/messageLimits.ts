@@ -18,7 +18,11 @@ function tooLarge(text: string, instead: string | undefined, metadata: Readonly<
  * @param limit bytes
  */
 export function answerTooLarge(action: string, limit: number): GuestfsError {
-  return tooLarge(`${action}: the answer is larger than ${limit} bytes, which is what one message can hold`, insteadOfLargeAnswer(action), { limit: String(limit) });
+  return tooLarge(
+    `${action}: the answer is larger than ${limit} bytes, which is what one message can hold`,
+    insteadOfLargeAnswer(action),
+    { limit: String(limit) },
+  );
 }
 
 /**
@@ -28,7 +32,15 @@ export function answerTooLarge(action: string, limit: number): GuestfsError {
  * @param limit bytes
  * @param size bytes; undefined: it is not known, but more than that
  */
-export function requestTooLarge(action: string, taker: 'daemon' | 'server' | 'decompression', limit: number, size: number | undefined): GuestfsError {
+export function requestTooLarge(
+  action: string,
+  taker: 'daemon' | 'server' | 'decompression',
+  limit: number,
+  size: number | undefined,
+): GuestfsError {
   const text = `${action}: the arguments make a message of ${size ?? `more than ${limit}`} bytes; the ${taker} takes at most ${limit} bytes`;
-  return tooLarge(text, insteadOfLargeRequest(action), { limit: String(limit), ...(size === undefined ? {} : { size: String(size) }) });
+  return tooLarge(text, insteadOfLargeRequest(action), {
+    limit: String(limit),
+    ...(size === undefined ? {} : { size: String(size) }),
+  });
 }

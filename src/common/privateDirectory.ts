@@ -17,7 +17,8 @@ export async function makePrivateDirectory(path: string, mode: 0o700 | 0o755): P
   const found = await lstat(path);
   if (!found.isDirectory()) throw new Error('is not a directory');
   if (found.uid !== uid) throw new Error(`belongs to user ${found.uid} and not to ${uid}`);
-  if ((found.mode & 0o022) !== 0) throw new Error(`can be written by others (mode ${(found.mode & 0o7777).toString(8)})`);
+  if ((found.mode & 0o022) !== 0)
+    throw new Error(`can be written by others (mode ${(found.mode & 0o7777).toString(8)})`);
   // A umask may have taken away what is wanted.
   if ((found.mode & 0o777) !== mode) await chmod(path, mode);
 }

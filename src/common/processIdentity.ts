@@ -13,7 +13,10 @@ export interface ProcessIdentity {
 
 /** Identity of a process of this PID namespace; undefined when there is none with that number. */
 export async function identityOf(pid: number): Promise<ProcessIdentity | undefined> {
-  const [stat, namespace] = await Promise.all([readFile(`/proc/${pid}/stat`, 'latin1').catch(() => undefined), ownNamespace()]);
+  const [stat, namespace] = await Promise.all([
+    readFile(`/proc/${pid}/stat`, 'latin1').catch(() => undefined),
+    ownNamespace(),
+  ]);
   if (stat === undefined) return undefined;
   // The second field, the name, is in parentheses and may hold anything.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
@@ -36,7 +39,9 @@ export function formatIdentity({ namespace, pid, startTime }: ProcessIdentity): 
 /** The reverse of {@link formatIdentity}. */
 export function parseIdentity(word: string): ProcessIdentity | undefined {
   const match = /^(\d+)-(\d+)-(\d+)$/.exec(word);
-  return match === null ? undefined : { namespace: match[1] as string, pid: Number(match[2]), startTime: match[3] as string };
+  return match === null
+    ? undefined
+    : { namespace: match[1] as string, pid: Number(match[2]), startTime: match[3] as string };
 }
 
 async function ownNamespace(): Promise<string> {

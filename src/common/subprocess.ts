@@ -160,17 +160,23 @@ function bufferingLittle<Made>(make: () => Made): Made {
  *
  * @throws Error with the `code` of the system when it cannot be started
  */
-export async function startProcess(command: string, args: readonly string[], options: StartOptions): Promise<StartedProcess> {
-  const child = bufferingLittle(() => execa(command, args, {
-    stdio: stdio('ignore', 'pipe', options.channels, options.fds),
-    env: { PATH: BASE_ENVIRONMENT['PATH'] as string, ...options.env },
-    extendEnv: false,
-    cwd: options.cwd,
-    detached: true,
-    cleanup: false,
-    buffer: false,
-    reject: false,
-  }));
+export async function startProcess(
+  command: string,
+  args: readonly string[],
+  options: StartOptions,
+): Promise<StartedProcess> {
+  const child = bufferingLittle(() =>
+    execa(command, args, {
+      stdio: stdio('ignore', 'pipe', options.channels, options.fds),
+      env: { PATH: BASE_ENVIRONMENT['PATH'] as string, ...options.env },
+      extendEnv: false,
+      cwd: options.cwd,
+      detached: true,
+      cleanup: false,
+      buffer: false,
+      reject: false,
+    }),
+  );
   // Not the result of execa, which waits for the streams: a channel that nobody reads never ends.
   const exited = new Promise<ProcessExit>((resolve) => {
     child.once('exit', (exitCode, signal) => resolve({ exitCode: exitCode ?? undefined, signal: signal ?? undefined }));
@@ -194,8 +200,15 @@ export async function startProcess(command: string, args: readonly string[], opt
 }
 
 /** execa passes descriptors on at any position; its types know them at the first three only. */
-function stdio(input: 'ignore' | 'pipe', output: 'pipe' | number, channels: number, fds: readonly number[]): NonNullable<Options['stdio']> {
-  return [input, output, 'pipe', ...Array<'pipe'>(channels).fill('pipe'), ...fds] as unknown as NonNullable<Options['stdio']>;
+function stdio(
+  input: 'ignore' | 'pipe',
+  output: 'pipe' | number,
+  channels: number,
+  fds: readonly number[],
+): NonNullable<Options['stdio']> {
+  return [input, output, 'pipe', ...Array<'pipe'>(channels).fill('pipe'), ...fds] as unknown as NonNullable<
+    Options['stdio']
+  >;
 }
 
 /** The system's own error, with its `code`. */

@@ -10,7 +10,8 @@ export class EventBus {
   /** Sends an event to everyone who wants its kind. */
   emit(event: SessionEvent): void {
     this.#sequence += 1n;
-    for (const subscription of this.#subscriptions) subscription.offer({ event, time: new Date(), sequence: this.#sequence });
+    for (const subscription of this.#subscriptions)
+      subscription.offer({ event, time: new Date(), sequence: this.#sequence });
   }
 
   /** True if anyone wants events of this kind: what is costly to say need not be said to nobody. */

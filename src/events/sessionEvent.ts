@@ -2,8 +2,19 @@
 
 /** Kinds of events, lower case as libguestfs names them. */
 export const EVENT_KINDS = [
-  'close', 'subprocess_quit', 'launch_done', 'progress', 'appliance', 'library', 'trace', 'enter', 'warning',
-  'heartbeat', 'queued', 'started', 'finished',
+  'close',
+  'subprocess_quit',
+  'launch_done',
+  'progress',
+  'appliance',
+  'library',
+  'trace',
+  'enter',
+  'warning',
+  'heartbeat',
+  'queued',
+  'started',
+  'finished',
 ] as const;
 export type EventKind = (typeof EVENT_KINDS)[number];
 

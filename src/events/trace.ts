@@ -58,11 +58,14 @@ class Line {
 /** Text, numbers and booleans as they are. */
 function plain(value: unknown): string {
   switch (typeof value) {
-    case 'string': return value;
+    case 'string':
+      return value;
     case 'number':
     case 'bigint':
-    case 'boolean': return String(value);
-    default: return '';
+    case 'boolean':
+      return String(value);
+    default:
+      return '';
   }
 }
 
@@ -76,7 +79,9 @@ function escaped(text: string): string {
 
 /** Bytes of which the printable ASCII ones stand for themselves. */
 function escapedBytes(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`)).join('');
+  return Array.from(bytes, (byte) =>
+    byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`,
+  ).join('');
 }
 
 function addBuffer(line: Line, value: unknown): void {
@@ -101,7 +106,10 @@ function addArgument(line: Line, argument: ArgumentDef, value: unknown): void {
       else line.add('"').addForeign(value).add('"');
       break;
     case 'string_list':
-      line.add('"').addList(listOf(value), ' ', (item) => line.addForeign(item)).add('"');
+      line
+        .add('"')
+        .addList(listOf(value), ' ', (item) => line.addForeign(item))
+        .add('"');
       break;
     case 'buffer':
       addBuffer(line, value);
@@ -121,7 +129,8 @@ function addOptionalArgument(line: Line, argument: OptionalArgumentDef, value: u
   line.add(` "${argument.name}:`);
   // The password of a remote drive is no key argument to libguestfs, but it is one to its owner.
   if (argument.name === 'secret') line.add(MASK);
-  else if (argument.type === 'string_list') line.addList(listOf((value as Fields).values), ' ', (item) => line.addForeign(item));
+  else if (argument.type === 'string_list')
+    line.addList(listOf((value as Fields).values), ' ', (item) => line.addForeign(item));
   else line.addForeign(value);
   line.add('"');
 }
@@ -180,7 +189,10 @@ function addValue(line: Line, action: ActionDef, value: unknown): void {
       line.add('"').addForeign(value).add('"');
       break;
     case 'const_opt_string':
-      line.add('"').addForeign(value ?? 'NULL').add('"');
+      line
+        .add('"')
+        .addForeign(value ?? 'NULL')
+        .add('"');
       break;
     case 'buffer':
       addBuffer(line, value);
@@ -210,15 +222,20 @@ function addValue(line: Line, action: ActionDef, value: unknown): void {
 }
 
 function addStrings(line: Line, items: readonly unknown[]): void {
-  line.add('[').addList(items, ', ', (item) => line.add('"').addForeign(item).add('"')).add(']');
+  line
+    .add('[')
+    .addList(items, ', ', (item) => line.add('"').addForeign(item).add('"'))
+    .add(']');
 }
 
 /** True if there is a value to show: what was sent to the client bit by bit is not kept for that. */
 function isThere(action: ActionDef, response: Fields): boolean {
   switch (action.returns.type) {
     case 'err':
-    case 'const_opt_string': return true;
-    default: return response[action.returns.name] !== undefined;
+    case 'const_opt_string':
+      return true;
+    default:
+      return response[action.returns.name] !== undefined;
   }
 }
 

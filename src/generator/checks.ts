@@ -14,19 +14,33 @@ function problemsOf(action: ActionDef): string[] {
   const problems: string[] = [];
   const rule = (holds: boolean, text: string): void => void (holds || problems.push(`${action.name}: ${text}`));
   rule(/^[a-z][a-zA-Z0-9]*(_[a-zA-Z0-9]+)*$/.test(action.name), 'not a libguestfs name');
-  rule((action.impl === 'daemon') === (action.procedure > 0), 'a daemon action has a procedure number, a library action has none');
+  rule(
+    (action.impl === 'daemon') === action.procedure > 0,
+    'a daemon action has a procedure number, a library action has none',
+  );
   rule(!(action.configOnly && needsDaemon(action)), 'an action that needs the daemon cannot be for state CONFIG only');
-  rule(action.impl === 'library' || !(action.readyOnly || action.permissions || action.notOverNetwork), 'a daemon action needs state READY, no permission, and works over a network');
+  rule(
+    action.impl === 'library' || !(action.readyOnly || action.permissions || action.notOverNetwork),
+    'a daemon action needs state READY, no permission, and works over a network',
+  );
   rule(!(action.configOnly && action.readyOnly), 'for one state only, and for another only');
   rule(!(action.replacedBy && !action.deprecated), 'replacedBy without deprecated');
-  rule(!action.replacedBy || allActions.some((other) => other.name === action.replacedBy), `no action ${action.replacedBy ?? ''}`);
+  rule(
+    !action.replacedBy || allActions.some((other) => other.name === action.replacedBy),
+    `no action ${action.replacedBy ?? ''}`,
+  );
   rule(action.optargs.length <= MAX_OPTIONAL_ARGUMENTS, `more than ${MAX_OPTIONAL_ARGUMENTS} optional arguments`);
-  rule(/^[A-Z]/.test(action.summary) && !action.summary.endsWith('.'), 'the summary starts with a capital and ends without a full stop');
+  rule(
+    /^[A-Z]/.test(action.summary) && !action.summary.endsWith('.'),
+    'the summary starts with a capital and ends without a full stop',
+  );
   rule(action.summary.length <= SUMMARY_MAX, `the summary is longer than ${SUMMARY_MAX} characters`);
   rule(/^\d+\.\d+\.\d+$/.test(action.since), 'since is not a version');
   const names = [...action.args, ...action.optargs].map((argument) => argument.name);
   rule(new Set(names).size === names.length, 'two arguments of one name');
-  const files = action.args.filter((argument) => argument.type === 'string' && (argument.kind === 'filein' || argument.kind === 'fileout'));
+  const files = action.args.filter(
+    (argument) => argument.type === 'string' && (argument.kind === 'filein' || argument.kind === 'fileout'),
+  );
   rule(files.length <= 1, 'more than one streamed file');
   rule(!files.length || action.returns.type === 'err', 'a streamed file and a value');
   rule(!isStreamedAnswer(action) || action.returns.type.endsWith('_list'), 'answered in batches, but not a list');
@@ -36,18 +50,26 @@ function problemsOf(action: ActionDef): string[] {
 }
 
 function duplicates(values: readonly (string | number)[], what: string): string[] {
-  return values.filter((value, index) => values.indexOf(value) !== index).map((value) => `${what} ${value} is there twice`);
+  return values
+    .filter((value, index) => values.indexOf(value) !== index)
+    .map((value) => `${what} ${value} is there twice`);
 }
 
 /** Names that something is said of, and that nothing has. */
 function strangers(): string[] {
   const actions = new Set(allActions.map(({ name }) => name));
-  const libraryActions = new Set(allActions.filter((action) => action.impl === 'library' && hasRpc(action)).map(({ name }) => name));
+  const libraryActions = new Set(
+    allActions.filter((action) => action.impl === 'library' && hasRpc(action)).map(({ name }) => name),
+  );
   // RPCs that are no actions begin with a capital.
   const withAlternatives = namesWithAlternatives.filter((name) => /^[a-z]/.test(name));
   return [
-    ...withAlternatives.filter((name) => !actions.has(name)).map((name) => `${name}: has an alternative, and is no action`),
-    ...[...LIBRARY_WITH_DAEMON].filter((name) => !libraryActions.has(name)).map((name) => `${name}: needs the daemon, and is no library action`),
+    ...withAlternatives
+      .filter((name) => !actions.has(name))
+      .map((name) => `${name}: has an alternative, and is no action`),
+    ...[...LIBRARY_WITH_DAEMON]
+      .filter((name) => !libraryActions.has(name))
+      .map((name) => `${name}: needs the daemon, and is no library action`),
   ];
 }
 
@@ -55,10 +77,23 @@ function strangers(): string[] {
 export function checkActions(): string[] {
   return [
     ...allActions.flatMap(problemsOf),
-    ...duplicates(allActions.map((action) => action.name), 'action'),
-    ...duplicates([...allActions.map((action) => pascalCase(action.name)), ...areas.flatMap(({ compositeRpcs = [] }) => compositeRpcs.map(({ name }) => name))], 'RPC'),
-    ...duplicates(allActions.map((action) => action.procedure).filter((procedure) => procedure > 0), 'procedure'),
-    ...areas.filter((area) => area.service === undefined && area.actions.some((action) => action.visibility !== 'internal'))
+    ...duplicates(
+      allActions.map((action) => action.name),
+      'action',
+    ),
+    ...duplicates(
+      [
+        ...allActions.map((action) => pascalCase(action.name)),
+        ...areas.flatMap(({ compositeRpcs = [] }) => compositeRpcs.map(({ name }) => name)),
+      ],
+      'RPC',
+    ),
+    ...duplicates(
+      allActions.map((action) => action.procedure).filter((procedure) => procedure > 0),
+      'procedure',
+    ),
+    ...areas
+      .filter((area) => area.service === undefined && area.actions.some((action) => action.visibility !== 'internal'))
       .map((area) => `${area.name}: public actions without a service`),
     ...strangers(),
   ];

@@ -14,7 +14,8 @@ function anchorOf({ rpc }: Entry): string {
 /** A table with the head that is given; nothing without rows. */
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   if (rows.length === 0) return '';
-  const line = (cells: readonly string[]): string => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |\n`.replaceAll('  |', ' |');
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |\n`.replaceAll('  |', ' |');
   return `\n${line(head)}${line(head.map(() => '---'))}${rows.map(line).join('')}`;
 }
 
@@ -25,13 +26,21 @@ function linkFrom(path: string): string {
 function section(entry: Entry): string {
   const { deprecated, summary, description, facts, guides, fields, errors, example } = entry;
   const links = guides.map(({ text, path }) => `[${text}](${linkFrom(path)})`).join('; ');
-  return `## ${entry.rpc}\n\n${deprecated === undefined ? '' : `**${deprecated}** `}${summary}. ${description}\n\n`
-    + facts.map((fact) => `- ${fact}\n`).join('')
-    + (links === '' ? '' : `- ${links}\n`)
-    + table(['field', 'type', ''], fields.map((field) => [`\`${field.name}\``, typeOf(field), field.comment]))
-    + (errors?.length === 0 ? '\nNo errors but those of [any call](../errors.md).\n' : '')
-    + table(['[error](../errors.md)', 'reason', 'when'], (errors ?? []).map(({ status, reason, when }) => [status, reason, when]))
-    + `\n\`\`\`sh\n${example}\n\`\`\`\n`;
+  return (
+    `## ${entry.rpc}\n\n${deprecated === undefined ? '' : `**${deprecated}** `}${summary}. ${description}\n\n` +
+    facts.map((fact) => `- ${fact}\n`).join('') +
+    (links === '' ? '' : `- ${links}\n`) +
+    table(
+      ['field', 'type', ''],
+      fields.map((field) => [`\`${field.name}\``, typeOf(field), field.comment]),
+    ) +
+    (errors?.length === 0 ? '\nNo errors but those of [any call](../errors.md).\n' : '') +
+    table(
+      ['[error](../errors.md)', 'reason', 'when'],
+      (errors ?? []).map(({ status, reason, when }) => [status, reason, when]),
+    ) +
+    `\n\`\`\`sh\n${example}\n\`\`\`\n`
+  );
 }
 
 /** What stands beside the name of an RPC in lists. */
@@ -42,21 +51,30 @@ function summaryOf({ summary, deprecated }: Entry): string {
 /** docs/reference/<area>.md */
 export function emitAreaReference(area: AreaDef): string {
   const entries = entriesOf(area);
-  return `${HEADER}# ${area.service ?? ''}\n\n${area.about.charAt(0).toUpperCase()}${area.about.slice(1)}.\n\n`
-    + `${entries.map((entry) => `- [${entry.rpc}](#${anchorOf(entry)}): ${summaryOf(entry)}\n`).join('')}\n`
-    + entries.map(section).join('\n');
+  return (
+    `${HEADER}# ${area.service ?? ''}\n\n${area.about.charAt(0).toUpperCase()}${area.about.slice(1)}.\n\n` +
+    `${entries.map((entry) => `- [${entry.rpc}](#${anchorOf(entry)}): ${summaryOf(entry)}\n`).join('')}\n` +
+    entries.map(section).join('\n')
+  );
 }
 
 /** docs/reference/README.md */
 export function emitReferenceIndex(areas: readonly AreaDef[]): string {
   const served = areas.filter((area) => area.service !== undefined);
-  const rows = served.flatMap((area) => entriesOf(area).map((entry) => ({ area, entry })))
+  const rows = served
+    .flatMap((area) => entriesOf(area).map((entry) => ({ area, entry })))
     .sort((a, b) => (a.entry.name < b.entry.name ? -1 : 1))
-    .map(({ area, entry }) => [`\`${entry.name}\``, `[${entry.service}/${entry.rpc}](${area.name}.md#${anchorOf(entry)})`, summaryOf(entry)]);
-  return `${HEADER}# Reference\n\n[search.html](search.html), opened in a browser from a copy of this folder, finds actions by any words.\n`
-    + 'What any call can fail with is in [errors](../errors.md).\n\n'
-    + 'The examples are for a guest that has what they name: `/dev/sda1` is mounted on `/`, and `/dev/sdb` is a disk whose\n'
-    + 'contents are not needed any more. Bytes are base64 in JSON, and 64-bit numbers are strings.\n\nOne service per area:\n\n'
-    + `${served.map((area) => `- [${area.service ?? ''}](${area.name}.md): ${area.about}\n`).join('')}\n`
-    + `All actions by their libguestfs names, and the RPCs that are none:\n${table(['action', 'RPC', ''], rows)}`;
+    .map(({ area, entry }) => [
+      `\`${entry.name}\``,
+      `[${entry.service}/${entry.rpc}](${area.name}.md#${anchorOf(entry)})`,
+      summaryOf(entry),
+    ]);
+  return (
+    `${HEADER}# Reference\n\n[search.html](search.html), opened in a browser from a copy of this folder, finds actions by any words.\n` +
+    'What any call can fail with is in [errors](../errors.md).\n\n' +
+    'The examples are for a guest that has what they name: `/dev/sda1` is mounted on `/`, and `/dev/sdb` is a disk whose\n' +
+    'contents are not needed any more. Bytes are base64 in JSON, and 64-bit numbers are strings.\n\nOne service per area:\n\n' +
+    `${served.map((area) => `- [${area.service ?? ''}](${area.name}.md): ${area.about}\n`).join('')}\n` +
+    `All actions by their libguestfs names, and the RPCs that are none:\n${table(['action', 'RPC', ''], rows)}`
+  );
 }

@@ -54,12 +54,18 @@ function hostPaths(action: ActionDef): string | undefined {
 
 /** What has to be so before the action can succeed, the most general first. */
 function needs(action: ActionDef): readonly string[] {
-  const state = action.configOnly ? 'state CONFIG' : needsDaemon(action) || action.readyOnly ? 'state READY' : undefined;
+  const state = action.configOnly
+    ? 'state CONFIG'
+    : needsDaemon(action) || action.readyOnly
+      ? 'state READY'
+      : undefined;
   return [
     state,
     action.optionalGroup && `optional group \`${action.optionalGroup}\``,
     action.impl === 'daemon' ? `libguestfs ${action.since} or newer` : undefined,
-    ...(action.permissions ?? []).map(({ permission, purpose }) => `\`--allow ${permission}\`${purpose === undefined ? '' : ` (${purpose})`}`),
+    ...(action.permissions ?? []).map(
+      ({ permission, purpose }) => `\`--allow ${permission}\`${purpose === undefined ? '' : ` (${purpose})`}`,
+    ),
     hostPaths(action),
   ].filter((one): one is string => Boolean(one));
 }
@@ -77,11 +83,18 @@ function traits(action: ActionDef): readonly string[] {
 
 function answerOf(action: ActionDef): string {
   if (isFileOut(action)) return 'the file, in chunks';
-  return responseFields(action).map(({ name, label, type }) => `\`${name}\` (${label}${type})`).join('') || 'nothing';
+  return (
+    responseFields(action)
+      .map(({ name, label, type }) => `\`${name}\` (${label}${type})`)
+      .join('') || 'nothing'
+  );
 }
 
 function factsOf(action: ActionDef): readonly string[] {
-  const origin = action.impl === 'daemon' ? `procedure ${action.procedure}` : `since ${action.since}; done by this server, with any daemon`;
+  const origin =
+    action.impl === 'daemon'
+      ? `procedure ${action.procedure}`
+      : `since ${action.since}; done by this server, with any daemon`;
   const needed = action.notOverNetwork ? [] : needs(action);
   return [
     `libguestfs: \`${action.name}\`, ${origin}`,
@@ -97,8 +110,12 @@ export function typeOf({ label, type }: Pick<ProtoField, 'label' | 'type'>): str
 }
 
 function signatureOf(action: ActionDef): string {
-  const fields = requestFields(action).map((field) => `${typeOf(field)} ${field.name}`).join(', ');
-  const answer = responseFields(action).map((field) => `${typeOf(field)} ${field.name}`).join('');
+  const fields = requestFields(action)
+    .map((field) => `${typeOf(field)} ${field.name}`)
+    .join(', ');
+  const answer = responseFields(action)
+    .map((field) => `${typeOf(field)} ${field.name}`)
+    .join('');
   const sent = isFileIn(action) ? ' + file' : '';
   const received = isFileOut(action) ? 'file' : answer;
   return `(${fields})${sent}${received === '' ? '' : ` → ${received}`}`;
@@ -123,12 +140,22 @@ function actionEntry(service: string, action: ActionDef): Entry {
   };
 }
 
-function compositeEntry(service: string, { name, messages, summary, description, guide, example }: CompositeRpcDef): Entry {
+function compositeEntry(
+  service: string,
+  { name, messages, summary, description, guide, example }: CompositeRpcDef,
+): Entry {
   return {
-    name, service, rpc: name, summary, description,
+    name,
+    service,
+    rpc: name,
+    summary,
+    description,
     signature: `(${name}Request) → stream ${name}Response`,
     facts: ['no action of libguestfs', 'server-streaming: the answer comes in parts; changes nothing'],
-    guides: [{ text: 'how to use it', path: `docs/${guide}` }, { text: 'its messages', path: `proto/guestfs/v1/${messages}.proto` }],
+    guides: [
+      { text: 'how to use it', path: `docs/${guide}` },
+      { text: 'its messages', path: `proto/guestfs/v1/${messages}.proto` },
+    ],
     fields: [],
     example: grpcurl(`${service}/${name}`, example),
   };
@@ -136,5 +163,8 @@ function compositeEntry(service: string, { name, messages, summary, description,
 
 /** The entries of an area that has a service, those that are no actions first. */
 export function entriesOf({ service = '', compositeRpcs = [], actions }: AreaDef): readonly Entry[] {
-  return [...compositeRpcs.map((rpc) => compositeEntry(service, rpc)), ...actions.filter(hasRpc).map((action) => actionEntry(service, action))];
+  return [
+    ...compositeRpcs.map((rpc) => compositeEntry(service, rpc)),
+    ...actions.filter(hasRpc).map((action) => actionEntry(service, action)),
+  ];
 }

@@ -10,7 +10,12 @@ export interface KnownError {
 }
 
 /** What happens if there is nothing at a path, or no directory that it could be made in. */
-export type AbsentPath = 'ENOENT' | 'ENOENT for its directory' | 'DAEMON_ERROR' | 'DAEMON_ERROR for its directory' | 'nothing';
+export type AbsentPath =
+  | 'ENOENT'
+  | 'ENOENT for its directory'
+  | 'DAEMON_ERROR'
+  | 'DAEMON_ERROR for its directory'
+  | 'nothing';
 
 /** By what happens: `action.argument`. For others it is ENOENT. */
 const ABSENT: Readonly<Record<Exclude<AbsentPath, 'ENOENT'>, string>> = {
@@ -38,14 +43,29 @@ const ABSENT: Readonly<Record<Exclude<AbsentPath, 'ENOENT'>, string>> = {
 
 /** What happens if a path is not there, by `action.argument`. */
 export const ABSENT_PATHS: ReadonlyMap<string, AbsentPath> = new Map(
-  (Object.entries(ABSENT) as [AbsentPath, string][]).flatMap(([absent, names]) => names.trim().split(/\s+/).map((name) => [name, absent] as const)),
+  (Object.entries(ABSENT) as [AbsentPath, string][]).flatMap(([absent, names]) =>
+    names
+      .trim()
+      .split(/\s+/)
+      .map((name) => [name, absent] as const),
+  ),
 );
 
 /** Actions that take the name of a device without looking for it. */
-export const NO_DEVICE_NEEDED: ReadonlySet<string> = new Set(['canonical_device_name', 'device_index', 'mountable_subvolume']);
+export const NO_DEVICE_NEEDED: ReadonlySet<string> = new Set([
+  'canonical_device_name',
+  'device_index',
+  'mountable_subvolume',
+]);
 
 /** Actions that are named like those which work on something open, and do not. */
-export const NO_OPENER_NEEDED: ReadonlySet<string> = new Set(['inspect_get_format', 'inspect_get_roots', 'inspect_is_live', 'inspect_is_multipart', 'inspect_is_netinst']);
+export const NO_OPENER_NEEDED: ReadonlySet<string> = new Set([
+  'inspect_get_format',
+  'inspect_get_roots',
+  'inspect_is_live',
+  'inspect_is_multipart',
+  'inspect_is_netinst',
+]);
 
 /** What a full file system makes of an action: one without free blocks, and one that can hold no more files. */
 export interface FullFileSystem {
@@ -55,22 +75,42 @@ export interface FullFileSystem {
 
 /** Which actions meet with what. */
 const FULL: readonly (readonly [FullFileSystem, actions: string])[] = [
-  [{ blocks: 'DAEMON_ERROR', files: 'DAEMON_ERROR' }, `
-    base64_in cp cp_a cp_r dd extlinux grub_install mklost_and_found rsync`],
-  [{ blocks: 'ENOSPC', files: 'ENOSPC' }, `
+  [
+    { blocks: 'DAEMON_ERROR', files: 'DAEMON_ERROR' },
+    `
+    base64_in cp cp_a cp_r dd extlinux grub_install mklost_and_found rsync`,
+  ],
+  [
+    { blocks: 'ENOSPC', files: 'ENOSPC' },
+    `
     copy_device_to_file copy_file_to_file copy_size fallocate fallocate64 fill fill_pattern lsetxattr mkdir mkdir_mode mkdir_p mkdtemp pwrite setxattr
-    write write_append write_file`],
-  [{ blocks: 'DAEMON_ERROR', files: 'ENOSPC' }, `
-    copy_in tar_in tgz_in txz_in upload upload_offset`],
-  [{ files: 'ENOSPC' }, `
-    fill_dir mkfifo mknod mknod_b mknod_c mktemp touch zero_free_space`],
-  [{ files: 'DAEMON_ERROR' }, `
-    ln_s ln_sf`],
+    write write_append write_file`,
+  ],
+  [
+    { blocks: 'DAEMON_ERROR', files: 'ENOSPC' },
+    `
+    copy_in tar_in tgz_in txz_in upload upload_offset`,
+  ],
+  [
+    { files: 'ENOSPC' },
+    `
+    fill_dir mkfifo mknod mknod_b mknod_c mktemp touch zero_free_space`,
+  ],
+  [
+    { files: 'DAEMON_ERROR' },
+    `
+    ln_s ln_sf`,
+  ],
 ];
 
 /** What a full file system makes of actions, by name; the others need no space. */
 export const FULL_FILE_SYSTEM: ReadonlyMap<string, FullFileSystem> = new Map(
-  FULL.flatMap(([full, names]) => names.trim().split(/\s+/).map((name) => [name, full] as const)),
+  FULL.flatMap(([full, names]) =>
+    names
+      .trim()
+      .split(/\s+/)
+      .map((name) => [name, full] as const),
+  ),
 );
 
 const row = (status: string, reason: string, when: string): KnownError => ({ status, reason, when });
@@ -82,7 +122,11 @@ const NO_ATTRIBUTE = row('NOT_FOUND', 'ENODATA', 'the file has no such attribute
 const badArgument = (when: string): KnownError => row('INVALID_ARGUMENT', 'BAD_ARGUMENT', when);
 
 const MISSING = row('NOT_FOUND', 'IMAGE_MISSING', 'there is no such image');
-const UNUSABLE = row('FAILED_PRECONDITION', 'IMAGE_UNUSABLE', 'it is not what can be attached: a directory, a broken header, an unknown format');
+const UNUSABLE = row(
+  'FAILED_PRECONDITION',
+  'IMAGE_UNUSABLE',
+  'it is not what can be attached: a directory, a broken header, an unknown format',
+);
 const LOCKED = row('FAILED_PRECONDITION', 'IMAGE_LOCKED', 'another qemu uses the image');
 const TOO_MANY_DRIVES = row('RESOURCE_EXHAUSTED', 'ENOSPC', 'the session has 255 drives');
 const LABEL_TAKEN = row('ALREADY_EXISTS', 'EEXIST', 'another drive of the session has the label');
@@ -123,17 +167,33 @@ export const BY_ACTION: Readonly<Record<string, readonly KnownError[]>> = {
   add_domain: [
     row('UNKNOWN', 'DAEMON_ERROR', 'libvirt knows no such domain'),
     row('FAILED_PRECONDITION', 'EBUSY', 'the domain runs, and `readonly` is not set'),
-    MISSING, UNUSABLE,
+    MISSING,
+    UNUSABLE,
   ],
-  add_drive: [MISSING, UNUSABLE, LABEL_TAKEN, badArgument('an argument cannot be right, or does not go with the others'), row('FAILED_PRECONDITION', 'IMAGE_LOCKED', 'the session is launched, and another qemu uses the image'), TOO_MANY_DRIVES],
+  add_drive: [
+    MISSING,
+    UNUSABLE,
+    LABEL_TAKEN,
+    badArgument('an argument cannot be right, or does not go with the others'),
+    row('FAILED_PRECONDITION', 'IMAGE_LOCKED', 'the session is launched, and another qemu uses the image'),
+    TOO_MANY_DRIVES,
+  ],
   add_drive_ro: ADDED,
   add_drive_ro_with_if: ADDED,
-  add_drive_scratch: [LABEL_TAKEN, badArgument('`size` is not greater than 0, or `label` or `blocksize` cannot be right'), TOO_MANY_DRIVES],
+  add_drive_scratch: [
+    LABEL_TAKEN,
+    badArgument('`size` is not greater than 0, or `label` or `blocksize` cannot be right'),
+    TOO_MANY_DRIVES,
+  ],
   add_drive_with_if: ADDED,
   disk_create: [
     badArgument('`format` is neither `raw` nor `qcow2`, or the options do not go with it'),
     row('NOT_FOUND', 'IMAGE_MISSING', 'there is no directory for `filename`, or no `backingfile`'),
-    row('FAILED_PRECONDITION', 'IMAGE_UNUSABLE', '`filename` is not that of a file, or `backingfile` not that of an image'),
+    row(
+      'FAILED_PRECONDITION',
+      'IMAGE_UNUSABLE',
+      '`filename` is not that of a file, or `backingfile` not that of an image',
+    ),
     LOCKED,
   ],
   disk_format: [MISSING, UNUSABLE],
@@ -166,7 +226,9 @@ export const BY_ACTION: Readonly<Record<string, readonly KnownError[]>> = {
   mknod: [EXISTS],
   mknod_b: [EXISTS],
   mknod_c: [EXISTS],
-  mountable_subvolume: [row('INVALID_ARGUMENT', 'EINVAL', 'it is not that of a Btrfs subvolume, or its device is not there')],
+  mountable_subvolume: [
+    row('INVALID_ARGUMENT', 'EINVAL', 'it is not that of a Btrfs subvolume, or its device is not there'),
+  ],
   read_file: [NOT_A_FILE],
   read_lines: [NOT_A_FILE],
   readlink: [row('INVALID_ARGUMENT', 'EINVAL', 'it is not that of a symbolic link')],

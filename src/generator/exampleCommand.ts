@@ -25,6 +25,8 @@ export function grpcurl(method: string, data: string, session?: string): string 
 /** The example of an action. */
 export function exampleCommand(service: string, action: ActionDef): string {
   const request = JSON.stringify(exampleRequest(action));
-  const data = isFileIn(action) ? `{"arguments":${request}} {"chunk":"${exampleFile(action).toString('base64')}"}` : request;
+  const data = isFileIn(action)
+    ? `{"arguments":${request}} {"chunk":"${exampleFile(action).toString('base64')}"}`
+    : request;
   return grpcurl(`${service}/${pascalCase(action.name)}`, data, 'ID');
 }

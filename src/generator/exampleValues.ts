@@ -53,12 +53,20 @@ const BY_NAME: Request = {
 
 /** By what a string stands for. */
 const BY_KIND: Readonly<Record<string, string>> = {
-  pathname: '/etc/hostname', dev_or_path: '/etc/hostname', key: 'secret', guid: 'c12a7328-f81f-11d2-ba4b-00a0c93ec93b',
+  pathname: '/etc/hostname',
+  dev_or_path: '/etc/hostname',
+  key: 'secret',
+  guid: 'c12a7328-f81f-11d2-ba4b-00a0c93ec93b',
 };
 
 /** By name and kind: directories of the guest. */
 const DIRECTORIES: Readonly<Record<string, string>> = {
-  dir: '/etc', directory: '/etc', remotedir: '/srv', mountpoint: '/', root: '/', linkname: '/tmp/link',
+  dir: '/etc',
+  directory: '/etc',
+  remotedir: '/srv',
+  mountpoint: '/',
+  root: '/',
+  linkname: '/tmp/link',
 };
 
 /** "hello" */
@@ -89,14 +97,18 @@ export function exampleRequest(action: ActionDef): Request {
   const own: Request = EXAMPLES[action.name] ?? {};
   const names = [...fieldArguments(action), ...action.optargs].map(({ name }) => name);
   const unknown = Object.keys(own).filter((name) => !names.includes(name));
-  if (unknown.length > 0) throw new Error(`the example of ${action.name} has ${unknown.join(' and ')}, which the action has not`);
+  if (unknown.length > 0)
+    throw new Error(`the example of ${action.name} has ${unknown.join(' and ')}, which the action has not`);
   const values = fieldArguments(action).map((argument) => {
     const value = own[argument.name] ?? (argument.type === 'opt_string' ? undefined : defaultOf(action, argument));
-    if (value === undefined && argument.type !== 'opt_string') throw new Error(`the example of ${action.name} has no value for ${argument.name}`);
+    if (value === undefined && argument.type !== 'opt_string')
+      throw new Error(`the example of ${action.name} has no value for ${argument.name}`);
     return [argument.name, value] as const;
   });
   const optional = action.optargs.map(({ name }) => [name, own[name]] as const);
-  return Object.fromEntries([...values, ...optional].filter((entry): entry is [string, Json] => entry[1] !== undefined));
+  return Object.fromEntries(
+    [...values, ...optional].filter((entry): entry is [string, Json] => entry[1] !== undefined),
+  );
 }
 
 /** What the example of an action sends as a file. */

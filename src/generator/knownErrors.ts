@@ -6,7 +6,16 @@
 import { DEFAULT_REQUEST_MEMORY_MB, insteadOfLargeAnswer, insteadOfLargeRequest } from '../actions/largeMessages.js';
 import { isFileIn, isFileOut, isStreamedAnswer, takesAnySize } from '../actions/shape.js';
 import type { ActionDef, ArgumentDef } from '../actions/types.js';
-import { ABSENT_PATHS, BY_ACTION, FULL_FILE_SYSTEM, NO_DEVICE_NEEDED, NO_OPENER_NEEDED, type AbsentPath, type FullFileSystem, type KnownError } from './errorFacts.js';
+import {
+  ABSENT_PATHS,
+  BY_ACTION,
+  FULL_FILE_SYSTEM,
+  NO_DEVICE_NEEDED,
+  NO_OPENER_NEEDED,
+  type AbsentPath,
+  type FullFileSystem,
+  type KnownError,
+} from './errorFacts.js';
 
 /** The daemon that every appliance has at least. */
 const OLDEST_DAEMON = { major: 1, minor: 48 };
@@ -21,7 +30,11 @@ export const OPENED_BY: readonly { readonly prefix: string; readonly opener: str
   { prefix: 'yara_', opener: 'yara_load' },
 ];
 
-const STATUS: Readonly<Record<string, string>> = { ENOENT: 'NOT_FOUND', DAEMON_ERROR: 'UNKNOWN', ENOSPC: 'RESOURCE_EXHAUSTED' };
+const STATUS: Readonly<Record<string, string>> = {
+  ENOENT: 'NOT_FOUND',
+  DAEMON_ERROR: 'UNKNOWN',
+  ENOSPC: 'RESOURCE_EXHAUSTED',
+};
 
 const UNBOUNDED = new Set(['string', 'string_list', 'buffer', 'hashtable', 'struct_list']);
 
@@ -74,12 +87,18 @@ function ofNames(action: ActionDef): readonly KnownError[] {
   const rows: readonly (readonly [reason: string, names: readonly string[], when: string])[] = [
     ['ENOENT', [...where('ENOENT'), ...devices.filter((name) => !paths.includes(name))], 'there is no'],
     ['ENOENT', where('ENOENT for its directory'), 'there is no directory for'],
-    ['ENOENT', devices.filter((name) => paths.includes(name) && absentPath(action, name) !== 'ENOENT'), 'there is no device'],
+    [
+      'ENOENT',
+      devices.filter((name) => paths.includes(name) && absentPath(action, name) !== 'ENOENT'),
+      'there is no device',
+    ],
     ['DAEMON_ERROR', where('DAEMON_ERROR'), 'there is no'],
     ['DAEMON_ERROR', where('DAEMON_ERROR for its directory'), 'there is no directory for'],
     ['DAEMON_ERROR', paths, 'no file system is mounted on /, or a path is not absolute:'],
   ];
-  return rows.filter(([, names]) => names.length > 0).map(([reason, names, when]) => ({ status: STATUS[reason] ?? '', reason, when: `${when} ${list(names)}` }));
+  return rows
+    .filter(([, names]) => names.length > 0)
+    .map(([reason, names, when]) => ({ status: STATUS[reason] ?? '', reason, when: `${when} ${list(names)}` }));
 }
 
 /** Of optional arguments, those too that daemons learned after the action. */
@@ -88,7 +107,11 @@ function ofVersions(action: ActionDef): readonly KnownError[] {
   const row = (when: string): KnownError => ({ status: 'UNIMPLEMENTED', reason: 'ACTION_NOT_IN_DAEMON', when });
   return [
     ...(isNewer(action.since) ? [row(`the daemon of the appliance is older than ${action.since}`)] : []),
-    ...action.optargs.filter(({ since }) => since !== undefined).map(({ name, since }) => row(`\`${name}\` is given, and the daemon of the appliance is older than ${since ?? ''}`)),
+    ...action.optargs
+      .filter(({ since }) => since !== undefined)
+      .map(({ name, since }) =>
+        row(`\`${name}\` is given, and the daemon of the appliance is older than ${since ?? ''}`),
+      ),
   ];
 }
 
@@ -97,36 +120,70 @@ function ofServer({ permissions = [], args, optargs, configOnly, readyOnly }: Ac
   const paths = [...args, ...optargs].filter(({ onServer }) => onServer).map(({ name }) => name);
   return [
     ...permissions.map(({ permission, purpose }) => ({
-      status: 'PERMISSION_DENIED', reason: 'NOT_ALLOWED', when: `the server runs without \`--allow ${permission}\`${purpose === undefined ? '' : `, which is needed ${purpose}`}`,
+      status: 'PERMISSION_DENIED',
+      reason: 'NOT_ALLOWED',
+      when: `the server runs without \`--allow ${permission}\`${purpose === undefined ? '' : `, which is needed ${purpose}`}`,
     })),
-    ...(paths.length === 0 ? [] : [{ status: 'PERMISSION_DENIED', reason: 'OUTSIDE_IMAGE_ROOTS', when: `outside the server's image roots: ${list(paths)}` }]),
-    ...(configOnly ? [{ status: 'FAILED_PRECONDITION', reason: 'WRONG_STATE', when: 'the session is launched already' }] : []),
-    ...(readyOnly ? [{ status: 'FAILED_PRECONDITION', reason: 'WRONG_STATE', when: 'the session is not launched' }] : []),
+    ...(paths.length === 0
+      ? []
+      : [
+          {
+            status: 'PERMISSION_DENIED',
+            reason: 'OUTSIDE_IMAGE_ROOTS',
+            when: `outside the server's image roots: ${list(paths)}`,
+          },
+        ]),
+    ...(configOnly
+      ? [{ status: 'FAILED_PRECONDITION', reason: 'WRONG_STATE', when: 'the session is launched already' }]
+      : []),
+    ...(readyOnly
+      ? [{ status: 'FAILED_PRECONDITION', reason: 'WRONG_STATE', when: 'the session is not launched' }]
+      : []),
   ];
 }
 
 /** Ways to fail, the most frequent first. */
 export function knownErrors(action: ActionDef): readonly KnownError[] {
-  if (action.notOverNetwork !== undefined) return [{ status: 'UNIMPLEMENTED', reason: 'NOT_OVER_NETWORK', when: 'always' }];
+  if (action.notOverNetwork !== undefined)
+    return [{ status: 'UNIMPLEMENTED', reason: 'NOT_OVER_NETWORK', when: 'always' }];
   const errors: KnownError[] = [...(BY_ACTION[action.name] ?? []), ...ofNames(action)];
   const add = (status: string, reason: string, when: string): void => void errors.push({ status, reason, when });
   const opener = openerOf(action);
   if (opener !== undefined) add('UNKNOWN', 'DAEMON_ERROR', `\`${opener}\` was not called before`);
   const { blocks, files } = fullFileSystem(action);
   if (blocks !== undefined) add(STATUS[blocks] ?? '', blocks, 'the file system is full');
-  if (files !== undefined && files !== blocks) add(STATUS[files] ?? '', files, 'the file system can hold no more files');
+  if (files !== undefined && files !== blocks)
+    add(STATUS[files] ?? '', files, 'the file system can hold no more files');
   errors.push(...ofServer(action));
   const [insteadOfAnswer, insteadOfRequest] = [insteadOfLargeAnswer(action.name), insteadOfLargeRequest(action.name)];
   if (UNBOUNDED.has(action.returns.type) && !isStreamedAnswer(action) && !isFileOut(action)) {
-    add('RESOURCE_EXHAUSTED', 'MESSAGE_TOO_LARGE', `the answer does not fit into one message (4 MiB)${insteadOfAnswer === undefined ? '' : `: ${insteadOfAnswer}`}`);
+    add(
+      'RESOURCE_EXHAUSTED',
+      'MESSAGE_TOO_LARGE',
+      `the answer does not fit into one message (4 MiB)${insteadOfAnswer === undefined ? '' : `: ${insteadOfAnswer}`}`,
+    );
   }
   if (takesAnySize(action)) {
-    add('RESOURCE_EXHAUSTED', 'MESSAGE_TOO_LARGE', `the arguments take more than the server keeps for large requests (\`--request-memory\`, by default ${DEFAULT_REQUEST_MEMORY_MB} MiB): ${insteadOfRequest ?? ''}`);
+    add(
+      'RESOURCE_EXHAUSTED',
+      'MESSAGE_TOO_LARGE',
+      `the arguments take more than the server keeps for large requests (\`--request-memory\`, by default ${DEFAULT_REQUEST_MEMORY_MB} MiB): ${insteadOfRequest ?? ''}`,
+    );
     add('RESOURCE_EXHAUSTED', 'OUT_OF_MEMORY', 'other large requests have taken what the server keeps for them');
   } else if (insteadOfRequest !== undefined) {
-    add('RESOURCE_EXHAUSTED', 'MESSAGE_TOO_LARGE', `the arguments do not fit into one message (${action.impl === 'daemon' ? 4 : 8} MiB): ${insteadOfRequest}`);
+    add(
+      'RESOURCE_EXHAUSTED',
+      'MESSAGE_TOO_LARGE',
+      `the arguments do not fit into one message (${action.impl === 'daemon' ? 4 : 8} MiB): ${insteadOfRequest}`,
+    );
   }
-  if (isFileIn(action)) add('CANCELLED', 'CANCELLED', 'the client ended the call before the file; what had come may be there in part');
-  if (action.optionalGroup !== undefined) add('UNIMPLEMENTED', 'ENOTSUP', `the appliance is without the group \`${action.optionalGroup}\`; \`feature_available\` tells`);
+  if (isFileIn(action))
+    add('CANCELLED', 'CANCELLED', 'the client ended the call before the file; what had come may be there in part');
+  if (action.optionalGroup !== undefined)
+    add(
+      'UNIMPLEMENTED',
+      'ENOTSUP',
+      `the appliance is without the group \`${action.optionalGroup}\`; \`feature_available\` tells`,
+    );
   return [...errors, ...ofVersions(action)];
 }

@@ -39,9 +39,15 @@ files.set('gen/libraryActions.ts', emitLibraryActions(areas));
 files.set('docs/reference/README.md', emitReferenceIndex(areas));
 files.set('docs/reference/search.html', emitSearchPage(areas));
 
-const compositeMessages = areas.flatMap(({ compositeRpcs = [] }) => compositeRpcs.map(({ messages }) => `${messages}.proto`));
+const compositeMessages = areas.flatMap(({ compositeRpcs = [] }) =>
+  compositeRpcs.map(({ messages }) => `${messages}.proto`),
+);
 const changed = await writeGenerated(process.cwd(), files, [
-  { path: 'proto/guestfs/v1', ending: '.proto', handWritten: ['action.proto', 'types.proto', 'session.proto', 'event.proto', ...compositeMessages] },
+  {
+    path: 'proto/guestfs/v1',
+    ending: '.proto',
+    handWritten: ['action.proto', 'types.proto', 'session.proto', 'event.proto', ...compositeMessages],
+  },
   { path: 'gen/calls', ending: '.ts', handWritten: [] },
   { path: 'docs/reference', ending: '.md', handWritten: [] },
   { path: 'docs/reference', ending: '.html', handWritten: [] },

@@ -13,7 +13,11 @@ export interface GeneratedFolder {
 }
 
 /** Brings the folders up to date; returns the paths that changed. */
-export async function writeGenerated(root: string, files: GeneratedFiles, folders: readonly GeneratedFolder[]): Promise<string[]> {
+export async function writeGenerated(
+  root: string,
+  files: GeneratedFiles,
+  folders: readonly GeneratedFolder[],
+): Promise<string[]> {
   const changed: string[] = [];
   for (const [path, content] of files) {
     const target = join(root, path);

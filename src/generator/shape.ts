@@ -35,25 +35,47 @@ function commentOn(argument: ArgumentDef | OptionalArgumentDef, ofType = ''): st
     argument.onServer ? ON_SERVER : '',
     argument.about ?? '',
     'since' in argument && argument.since !== undefined ? `Since libguestfs ${argument.since}.` : '',
-  ].filter(Boolean).join(' ');
+  ]
+    .filter(Boolean)
+    .join(' ');
 }
 
 function argumentField(argument: ArgumentDef, number: number): ProtoField {
   const comment = commentOn(argument, 'kind' in argument ? KIND_COMMENTS[argument.kind] : '');
-  const field = (type: string, label: ProtoField['label'] = ''): ProtoField => ({ label, type, name: argument.name, number, comment });
+  const field = (type: string, label: ProtoField['label'] = ''): ProtoField => ({
+    label,
+    type,
+    name: argument.name,
+    number,
+    comment,
+  });
   switch (argument.type) {
-    case 'string': return field('string');
-    case 'string_list': return field('string', 'repeated ');
-    case 'opt_string': return field('string', 'optional ');
-    case 'buffer': return field('bytes');
-    case 'bool': return field('bool');
-    case 'int': return field('int32');
-    case 'int64': return field('int64');
-    case 'pointer': return { ...field('string'), comment: 'Name or UUID of the libvirt domain.' };
+    case 'string':
+      return field('string');
+    case 'string_list':
+      return field('string', 'repeated ');
+    case 'opt_string':
+      return field('string', 'optional ');
+    case 'buffer':
+      return field('bytes');
+    case 'bool':
+      return field('bool');
+    case 'int':
+      return field('int32');
+    case 'int64':
+      return field('int64');
+    case 'pointer':
+      return { ...field('string'), comment: 'Name or UUID of the libvirt domain.' };
   }
 }
 
-const OPTIONAL_TYPES = { bool: 'bool', int: 'int32', int64: 'int64', string: 'string', string_list: 'StringList' } as const;
+const OPTIONAL_TYPES = {
+  bool: 'bool',
+  int: 'int32',
+  int64: 'int64',
+  string: 'string',
+  string_list: 'StringList',
+} as const;
 
 /** The description, and what the list says of the action in other members. */
 export function fullDescription({ description, notOverNetwork }: ActionDef): string {
@@ -63,35 +85,51 @@ export function fullDescription({ description, notOverNetwork }: ActionDef): str
 
 /** Arguments that are fields: all but the streamed file. */
 export function fieldArguments(action: ActionDef): readonly ArgumentDef[] {
-  return action.args.filter((argument) => !(argument.type === 'string' && (argument.kind === 'filein' || argument.kind === 'fileout')));
+  return action.args.filter(
+    (argument) => !(argument.type === 'string' && (argument.kind === 'filein' || argument.kind === 'fileout')),
+  );
 }
 
 /** Fields of the request, or of the arguments message of a FileIn action. */
 export function requestFields(action: ActionDef): ProtoField[] {
   const required = fieldArguments(action).map((argument, index) => argumentField(argument, index + 1));
-  const optional = action.optargs.map((argument, index): ProtoField => ({
-    label: argument.type === 'string_list' ? '' : 'optional ',
-    type: OPTIONAL_TYPES[argument.type],
-    name: argument.name,
-    number: required.length + index + 1,
-    comment: commentOn(argument, argument.type === 'string_list' ? STRING_LIST : ''),
-  }));
+  const optional = action.optargs.map(
+    (argument, index): ProtoField => ({
+      label: argument.type === 'string_list' ? '' : 'optional ',
+      type: OPTIONAL_TYPES[argument.type],
+      name: argument.name,
+      number: required.length + index + 1,
+      comment: commentOn(argument, argument.type === 'string_list' ? STRING_LIST : ''),
+    }),
+  );
   return [...required, ...optional];
 }
 
 function returnField(returns: ReturnDef): Omit<ProtoField, 'name' | 'number' | 'comment'> | undefined {
   switch (returns.type) {
-    case 'err': return undefined;
-    case 'bool': return { label: '', type: 'bool' };
-    case 'int': return { label: '', type: 'int32' };
-    case 'int64': return { label: '', type: 'int64' };
-    case 'string': case 'const_string': return { label: '', type: 'string' };
-    case 'const_opt_string': return { label: 'optional ', type: 'string' };
-    case 'buffer': return { label: '', type: 'bytes' };
-    case 'string_list': return { label: 'repeated ', type: 'string' };
-    case 'hashtable': return { label: '', type: 'map<string, string>' };
-    case 'struct': return { label: '', type: pascalCase(returns.struct) };
-    case 'struct_list': return { label: 'repeated ', type: pascalCase(returns.struct) };
+    case 'err':
+      return undefined;
+    case 'bool':
+      return { label: '', type: 'bool' };
+    case 'int':
+      return { label: '', type: 'int32' };
+    case 'int64':
+      return { label: '', type: 'int64' };
+    case 'string':
+    case 'const_string':
+      return { label: '', type: 'string' };
+    case 'const_opt_string':
+      return { label: 'optional ', type: 'string' };
+    case 'buffer':
+      return { label: '', type: 'bytes' };
+    case 'string_list':
+      return { label: 'repeated ', type: 'string' };
+    case 'hashtable':
+      return { label: '', type: 'map<string, string>' };
+    case 'struct':
+      return { label: '', type: pascalCase(returns.struct) };
+    case 'struct_list':
+      return { label: 'repeated ', type: pascalCase(returns.struct) };
   }
 }
 
@@ -104,12 +142,23 @@ export function responseFields(action: ActionDef): ProtoField[] {
 }
 
 const STRUCT_FIELD_TYPES: Record<FieldType, string> = {
-  char: 'string', string: 'string', device: 'string', buffer: 'bytes', uuid: 'string',
-  int32: 'int32', uint32: 'uint32', int64: 'int64', uint64: 'uint64', bytes: 'int64', optpercent: 'float',
+  char: 'string',
+  string: 'string',
+  device: 'string',
+  buffer: 'bytes',
+  uuid: 'string',
+  int32: 'int32',
+  uint32: 'uint32',
+  int64: 'int64',
+  uint64: 'uint64',
+  bytes: 'int64',
+  optpercent: 'float',
 };
 
 const STRUCT_FIELD_COMMENTS: Partial<Record<FieldType, string>> = {
-  char: 'One character.', bytes: 'Bytes.', optpercent: 'Percentage; unset when not present.',
+  char: 'One character.',
+  bytes: 'Bytes.',
+  optpercent: 'Percentage; unset when not present.',
 };
 
 /** Fields of the message of a struct. */

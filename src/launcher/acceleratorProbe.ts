@@ -65,8 +65,14 @@ export function createAcceleratorProbe(options: AcceleratorProbeOptions): Accele
     const started = performance.now();
     const outcome = await test({ ...request, groups });
     const stored = { usable: outcome.usable, reason: outcome.reason, hang: outcome.hang, testedAt: Date.now() };
-    logger.info('tested KVM by booting', { usable: stored.usable, reason: stored.reason, ms: Math.round(performance.now() - started) });
-    await store(file, stored).catch((error: unknown) => logger.warn('the verdict on KVM cannot be kept', { file, reason: messageOf(error) }));
+    logger.info('tested KVM by booting', {
+      usable: stored.usable,
+      reason: stored.reason,
+      ms: Math.round(performance.now() - started),
+    });
+    await store(file, stored).catch((error: unknown) =>
+      logger.warn('the verdict on KVM cannot be kept', { file, reason: messageOf(error) }),
+    );
     return stored;
   };
 
@@ -87,8 +93,16 @@ export function createAcceleratorProbe(options: AcceleratorProbeOptions): Accele
         const device = await findKvmDevice(options.device);
         if (device === undefined) return { usable: false, reason: `${options.device ?? KVM_DEVICE} does not exist` };
         const groups = unprivileged ? groupsForKvm(device) : [];
-        if (groups === undefined) return { usable: false, reason: `${options.device ?? KVM_DEVICE} can be opened by root only, and qemu does not run as root` };
-        const file = join(request.cacheDirectory, `guestfs-grpc-${process.geteuid?.() ?? 0}`, `kvm-${await keyOf(request, device, unprivileged)}.json`);
+        if (groups === undefined)
+          return {
+            usable: false,
+            reason: `${options.device ?? KVM_DEVICE} can be opened by root only, and qemu does not run as root`,
+          };
+        const file = join(
+          request.cacheDirectory,
+          `guestfs-grpc-${process.geteuid?.() ?? 0}`,
+          `kvm-${await keyOf(request, device, unprivileged)}.json`,
+        );
         const stored = running.has(file) ? undefined : await load(file);
         if (stored === undefined) return await onlyOnce(file, request, groups);
         if (stored.hang && Date.now() - stored.testedAt > HANG_IS_TRUSTED_MS) {
@@ -108,7 +122,18 @@ async function keyOf({ qemuBinary }: VerdictRequest, device: KvmDevice, unprivil
   const architecture = hostArchitecture();
   // Whose groups qemu has when it runs as the server's user.
   const groups = unprivileged ? [] : [process.getegid?.(), ...(process.getgroups?.() ?? [])];
-  const facts = [TEST_VERSION, await fingerprintOf(qemuBinary), architecture.machine, architecture.cpu.kvm, release(), version(), cpus()[0]?.model, device, unprivileged, groups];
+  const facts = [
+    TEST_VERSION,
+    await fingerprintOf(qemuBinary),
+    architecture.machine,
+    architecture.cpu.kvm,
+    release(),
+    version(),
+    cpus()[0]?.model,
+    device,
+    unprivileged,
+    groups,
+  ];
   return createHash('sha256').update(JSON.stringify(facts)).digest('hex').slice(0, 32);
 }
 
@@ -117,7 +142,13 @@ async function load(file: string): Promise<Stored | undefined> {
     await makePrivateDirectory(join(file, '..'), 0o700);
     const value = JSON.parse(await readFile(file, 'utf8')) as Partial<Stored>;
     const { usable, reason, testedAt, hang } = value;
-    if (typeof usable !== 'boolean' || typeof reason !== 'string' || typeof testedAt !== 'number' || typeof hang !== 'boolean') return undefined;
+    if (
+      typeof usable !== 'boolean' ||
+      typeof reason !== 'string' ||
+      typeof testedAt !== 'number' ||
+      typeof hang !== 'boolean'
+    )
+      return undefined;
     return { usable, reason, testedAt, hang };
   } catch {
     // Not there yet, half written, or not ours: tested anew.

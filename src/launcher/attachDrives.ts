@@ -15,14 +15,27 @@ export interface Attachment {
  * Adds a device for each drive, and its nodes unless the machine was started with them.
  * @throws GuestfsError what is wrong with a drive; QmpError when nobody can tell; or the reason of `signal`
  */
-export async function attachDrives(monitor: QmpClient, { prepared, firstIndex, nodes }: Attachment, signal: AbortSignal): Promise<void> {
+export async function attachDrives(
+  monitor: QmpClient,
+  { prepared, firstIndex, nodes }: Attachment,
+  signal: AbortSignal,
+): Promise<void> {
   const attach = async (drive: PreparedDrive, position: number): Promise<void> => {
     // Sent at once: qemu takes its commands in order.
-    const commands = nodes === 'started with nodes' ? [] : [
-      ...drive.objects.map((object) => monitor.execute('object-add', object, signal)),
-      ...drive.blockNodes.map((node) => monitor.execute('blockdev-add', node, signal)),
-    ];
-    commands.push(monitor.execute('device_add', { driver: 'scsi-hd', ...definedOnly(driveProperties(drive, firstIndex + position)) }, signal));
+    const commands =
+      nodes === 'started with nodes'
+        ? []
+        : [
+            ...drive.objects.map((object) => monitor.execute('object-add', object, signal)),
+            ...drive.blockNodes.map((node) => monitor.execute('blockdev-add', node, signal)),
+          ];
+    commands.push(
+      monitor.execute(
+        'device_add',
+        { driver: 'scsi-hd', ...definedOnly(driveProperties(drive, firstIndex + position)) },
+        signal,
+      ),
+    );
     // The first that fails is the one that tells why; those after it fail because of it.
     const failed = (await Promise.allSettled(commands)).find((one) => one.status === 'rejected');
     if (failed === undefined) return;
@@ -38,7 +51,10 @@ export async function attachDrives(monitor: QmpClient, { prepared, firstIndex, n
  */
 export async function unplug(monitor: QmpClient, id: string, signal: AbortSignal): Promise<void> {
   const refused = new AbortController();
-  const gone = monitor.waitForEvent(({ event, data }) => event === 'DEVICE_DELETED' && data['device'] === id, AbortSignal.any([signal, refused.signal]));
+  const gone = monitor.waitForEvent(
+    ({ event, data }) => event === 'DEVICE_DELETED' && data['device'] === id,
+    AbortSignal.any([signal, refused.signal]),
+  );
   gone.catch(() => undefined);
   try {
     await monitor.execute('device_del', { id }, signal);

@@ -18,10 +18,15 @@ export interface BootFiles {
 export type OpenBootFiles = BootFiles & { close(): Promise<void> };
 
 /** Opens them for one machine. @param others whether qemu runs as another user */
-export async function openBootFiles(appliance: OpenAppliance, runDirectory: RunDirectory, others: boolean): Promise<OpenBootFiles> {
+export async function openBootFiles(
+  appliance: OpenAppliance,
+  runDirectory: RunDirectory,
+  others: boolean,
+): Promise<OpenBootFiles> {
   const opened: { close(): Promise<void> }[] = [];
   let closing: Promise<void> | undefined;
-  const close = (): Promise<void> => (closing ??= Promise.all(opened.map((file) => file.close())).then(() => undefined));
+  const close = (): Promise<void> =>
+    (closing ??= Promise.all(opened.map((file) => file.close())).then(() => undefined));
   try {
     const overlay = await createOverlay(runDirectory.path, 'root.qcow2', appliance.rootImage.virtualSize);
     opened.push(overlay.handle);

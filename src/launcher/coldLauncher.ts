@@ -41,7 +41,11 @@ export function createColdLauncher(options: ColdLauncherOptions): Launcher {
   return { launch: (config, launch) => boot({ ...options, groundwork }, config, launch) };
 }
 
-async function boot(options: Required<ColdLauncherOptions>, config: LaunchConfig, { signal, onConsole, onMessage }: LaunchOptions): Promise<Machine> {
+async function boot(
+  options: Required<ColdLauncherOptions>,
+  config: LaunchConfig,
+  { signal, onConsole, onMessage }: LaunchOptions,
+): Promise<Machine> {
   if (config.drives.length > MAX_DRIVES) throw badArgument('drives', `a session can have at most ${MAX_DRIVES} drives`);
   const { groundwork, users, imageRoots } = options;
   const logger = options.logger.child({ session: config.session });
@@ -62,7 +66,14 @@ async function boot(options: Required<ColdLauncherOptions>, config: LaunchConfig
 
     const line = new QemuCommandLine(ground.qemuBinary);
     addFdMonitor(line, directory);
-    const drives = await prepareDrives(config.drives, { runDirectory: runDirectory.path, qemuBinary: ground.qemuBinary, fdSets: line, imageRoots, signal, probe: groundwork.imageProbe });
+    const drives = await prepareDrives(config.drives, {
+      runDirectory: runDirectory.path,
+      qemuBinary: ground.qemuBinary,
+      fdSets: line,
+      imageRoots,
+      signal,
+      probe: groundwork.imageProbe,
+    });
     undo.add('drives', () => drives.dispose());
     const opened = await openBootFiles(ground.appliance, runDirectory, user !== undefined);
     undo.add('files of the appliance', () => opened.close());
@@ -72,7 +83,11 @@ async function boot(options: Required<ColdLauncherOptions>, config: LaunchConfig
 
     const command = line.build();
     onMessage?.('library', `launch: ${shellCommand([command.binary, ...command.args])}`);
-    const qemu = await startQemu(command, { user: user && identityOf(user, ground), runDirectory: runDirectory.path, onConsole });
+    const qemu = await startQemu(command, {
+      user: user && identityOf(user, ground),
+      runDirectory: runDirectory.path,
+      onConsole,
+    });
     undo.add('qemu', () => qemu.stop(0));
     await runDirectory.recordChild(qemu.pid);
     await Promise.all([opened.close(), ground.appliance.close()]);
@@ -84,12 +99,29 @@ async function boot(options: Required<ColdLauncherOptions>, config: LaunchConfig
       drivesMs: Math.round(attached - prepared),
       qemuMs: Math.round(performance.now() - attached),
     };
-    logger.info('qemu started', { pid: qemu.pid, user: user?.uid, accelerator: ground.accelerator, appliance: ground.appliance.directory, drives: config.drives.length, ...timings });
+    logger.info('qemu started', {
+      pid: qemu.pid,
+      user: user?.uid,
+      accelerator: ground.accelerator,
+      appliance: ground.appliance.directory,
+      drives: config.drives.length,
+      ...timings,
+    });
     const facts = {
       ...{ accelerator: ground.accelerator, launchKind: 'cold' as const, timings, memsizeMb: config.memsizeMb },
       daemonVersion: ground.appliance.manifest?.daemonVersion,
       explainDrives: (messages: string) => drives.explain(messages),
-      drives: new RunningDrives({ monitor, directory, runDirectory: runDirectory.path, qemuBinary: ground.qemuBinary, imageRoots, probe: groundwork.imageProbe }, { launched: drives.drives, filesGiven: 0 }),
+      drives: new RunningDrives(
+        {
+          monitor,
+          directory,
+          runDirectory: runDirectory.path,
+          qemuBinary: ground.qemuBinary,
+          imageRoots,
+          probe: groundwork.imageProbe,
+        },
+        { launched: drives.drives, filesGiven: 0 },
+      ),
     };
     return createMachine(qemu, facts, undo);
   } catch (error) {

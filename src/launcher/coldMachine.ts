@@ -2,7 +2,15 @@
 import type { OpenAppliance } from '../appliance/appliance.js';
 import type { PreparedDrive } from '../images/prepareDrives.js';
 import type { Accelerator } from '../qemu/accelerator.js';
-import { addApplianceDevices, addBase, addConsole, addMonitor, addNetwork, addRoot, driveProperties } from '../qemu/applianceMachine.js';
+import {
+  addApplianceDevices,
+  addBase,
+  addConsole,
+  addMonitor,
+  addNetwork,
+  addRoot,
+  driveProperties,
+} from '../qemu/applianceMachine.js';
 import { hostArchitecture, type Architecture } from '../qemu/arch.js';
 import type { QemuCommandLine } from '../qemu/commandLine.js';
 import { kernelCommandLine } from '../qemu/kernelCommandLine.js';

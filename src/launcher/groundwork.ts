@@ -19,7 +19,10 @@ import { createKvmBootTest } from './kvmBootTest.js';
 import type { LaunchConfig, LaunchOptions } from './launcher.js';
 
 /** The parts of a configuration that the ground depends on. */
-export type GroundConfig = Pick<LaunchConfig, 'accelerator' | 'qemuBinary' | 'appliancePath' | 'temporaryDirectory' | 'cacheDirectory'>;
+export type GroundConfig = Pick<
+  LaunchConfig,
+  'accelerator' | 'qemuBinary' | 'appliancePath' | 'temporaryDirectory' | 'cacheDirectory'
+>;
 
 /** What a launch stands on. */
 export interface LaunchGround {
@@ -47,9 +50,20 @@ export interface Groundwork {
 }
 
 /** Tells a session what its machine is like, and what is not as one would wish. */
-export function tellGround({ accelerator, kvmUnusable }: LaunchGround, config: LaunchConfig, { onMessage }: Pick<LaunchOptions, 'onMessage'>): void {
-  onMessage?.('library', `launch: accelerator ${accelerator}, memory ${config.memsizeMb} MiB, processors ${config.smp}, drives ${config.drives.length}`);
-  if (kvmUnusable !== undefined) onMessage?.('warning', `KVM does not work on this server, so the appliance is emulated and several times slower: ${kvmUnusable}`);
+export function tellGround(
+  { accelerator, kvmUnusable }: LaunchGround,
+  config: LaunchConfig,
+  { onMessage }: Pick<LaunchOptions, 'onMessage'>,
+): void {
+  onMessage?.(
+    'library',
+    `launch: accelerator ${accelerator}, memory ${config.memsizeMb} MiB, processors ${config.smp}, drives ${config.drives.length}`,
+  );
+  if (kvmUnusable !== undefined)
+    onMessage?.(
+      'warning',
+      `KVM does not work on this server, so the appliance is emulated and several times slower: ${kvmUnusable}`,
+    );
 }
 
 /** What the groundwork works with. */
@@ -67,17 +81,29 @@ export interface GroundworkOptions {
 }
 
 /** Makes the groundwork. */
-export function createGroundwork({ logger, users, qemuBinary: serversQemu, appliancePath: serversAppliance, anySkeleton = false, probe: given }: GroundworkOptions): Groundwork {
+export function createGroundwork({
+  logger,
+  users,
+  qemuBinary: serversQemu,
+  appliancePath: serversAppliance,
+  anySkeleton = false,
+  probe: given,
+}: GroundworkOptions): Groundwork {
   const unprivileged = process.geteuid?.() === 0;
   const probe = given ?? createAcceleratorProbe({ logger, unprivileged, test: createKvmBootTest(users, logger) });
   const supermin = createSuperminBuilder(logger);
   const announced = new Set<string>();
 
-  const chooseAccelerator = async (config: GroundConfig, qemuBinary: string, kernelPath: string): Promise<Pick<LaunchGround, 'accelerator' | 'kvmUnusable'>> => {
+  const chooseAccelerator = async (
+    config: GroundConfig,
+    qemuBinary: string,
+    kernelPath: string,
+  ): Promise<Pick<LaunchGround, 'accelerator' | 'kvmUnusable'>> => {
     if (config.accelerator === 'tcg') return { accelerator: 'tcg', kvmUnusable: undefined };
     const { usable, reason } = await probe.verdict({ ...config, qemuBinary, kernelPath });
     if (usable) return { accelerator: 'kvm', kvmUnusable: undefined };
-    if (config.accelerator === 'kvm') throw new GuestfsError('KVM_UNUSABLE', `KVM does not work on this server: ${reason}`);
+    if (config.accelerator === 'kvm')
+      throw new GuestfsError('KVM_UNUSABLE', `KVM does not work on this server: ${reason}`);
     if (!announced.has(reason)) {
       announced.add(reason);
       logger.info('KVM does not work here, TCG is used', { reason });
@@ -89,9 +115,19 @@ export function createGroundwork({ logger, users, qemuBinary: serversQemu, appli
     lay: async (config, signal) => {
       const qemuBinary = await locateQemu(config.qemuBinary);
       const own = config.appliancePath === serversAppliance;
-      const cache = { directory: config.cacheDirectory, place: own ? 'shared with libguestfs' : 'of the skeleton' } as const;
-      const found = await locateAppliance(config.appliancePath, { supermin, cache: own || anySkeleton ? cache : undefined, signal });
-      const { accelerator, kvmUnusable } = await abortable(chooseAccelerator(config, qemuBinary, join(found.directory, 'kernel')), signal);
+      const cache = {
+        directory: config.cacheDirectory,
+        place: own ? 'shared with libguestfs' : 'of the skeleton',
+      } as const;
+      const found = await locateAppliance(config.appliancePath, {
+        supermin,
+        cache: own || anySkeleton ? cache : undefined,
+        signal,
+      });
+      const { accelerator, kvmUnusable } = await abortable(
+        chooseAccelerator(config, qemuBinary, join(found.directory, 'kernel')),
+        signal,
+      );
       const device = accelerator === 'kvm' && unprivileged ? await findKvmDevice() : undefined;
       const appliance = await openCurrent(found);
       return { qemuBinary, appliance, accelerator, kvmUnusable, kvmGroups: (device && groupsForKvm(device)) ?? [] };
@@ -113,7 +149,8 @@ async function openCurrent(appliance: Appliance): Promise<OpenAppliance> {
 /** All probes share one user: each is without rights, and over in a moment. qemu is looked for only when one is needed. */
 function makeImageProbe(users: QemuUsers, qemuBinary: string | undefined): ForeignImageProbe {
   let made: Promise<ForeignImageProbe> | undefined;
-  const make = async (): Promise<ForeignImageProbe> => createForeignProbe({ qemuBinary: await locateQemu(qemuBinary), user: await users.acquire() });
+  const make = async (): Promise<ForeignImageProbe> =>
+    createForeignProbe({ qemuBinary: await locateQemu(qemuBinary), user: await users.acquire() });
   return async (image, format, subject, signal) => {
     made ??= make().catch((error: unknown) => {
       made = undefined;

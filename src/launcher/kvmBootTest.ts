@@ -68,7 +68,9 @@ export function createKvmBootTest(users: QemuUsers, logger: Logger, limitMs = LI
       const architecture = hostArchitecture();
       addBase(line, { architecture, accelerator: 'kvm', memsizeMb: MEMORY_MB, smp: 1 });
       addConsole(line);
-      line.option('kernel', line.addPlainFile(kernel.handle)).option('append', `${architecture.console} ${architecture.earlyConsole} panic=1`);
+      line
+        .option('kernel', line.addPlainFile(kernel.handle))
+        .option('append', `${architecture.console} ${architecture.earlyConsole} panic=1`);
 
       let heard = '';
       let speaks = (): void => undefined;
@@ -92,7 +94,8 @@ export function createKvmBootTest(users: QemuUsers, logger: Logger, limitMs = LI
       const outcome = await Promise.race([spoke, qemu.exited, late]);
       clearTimeout(timer);
       if (outcome === 'speaks') return { usable: true, reason: '', hang: false };
-      if (outcome === 'late') return { usable: false, reason: `a guest says nothing within ${limitMs / 1000} s`, hang: true };
+      if (outcome === 'late')
+        return { usable: false, reason: `a guest says nothing within ${limitMs / 1000} s`, hang: true };
       const how = outcome.signal === undefined ? `exit code ${String(outcome.exitCode)}` : outcome.signal;
       return { usable: false, reason: `qemu ends with ${how}: ${quoteEnd(outcome.qemuMessages, 400)}`, hang: false };
     } finally {

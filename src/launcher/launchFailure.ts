@@ -41,7 +41,10 @@ export function explainLaunchFailure(failure: LaunchFailure): GuestfsError {
     ...(qemu === '' ? [] : [`qemu said: ${qemu}`]),
     ...(console === '' || console === qemu ? [] : [`the console ended with:\n${console}`]),
   ].join('\n');
-  return new GuestfsError(reason, message, { ...aboutDrive?.details, metadata: { accelerator: failure.accelerator, ...aboutDrive?.details.metadata } });
+  return new GuestfsError(reason, message, {
+    ...aboutDrive?.details,
+    metadata: { accelerator: failure.accelerator, ...aboutDrive?.details.metadata },
+  });
 }
 
 /** What led to a panic, without the registers and addresses that follow. */
@@ -52,20 +55,25 @@ function untilPanic(console: string): string {
 
 type Diagnosis = readonly [reason: OwnReason, sentence: string];
 
-const GUEST_OUT_OF_MEMORY = /Out of memory: Kill|System is deadlocked on memory|out of memory and no killable processes|Initramfs unpacking failed: write error|not enough memory|Cannot allocate memory/i;
-const KVM_FAILURE = /KVM kernel module|failed to initialize (kvm|KVM)|KVM: |kvm_|ioctl\(KVM|error: failed to set MSR|KVM internal error/;
+const GUEST_OUT_OF_MEMORY =
+  /Out of memory: Kill|System is deadlocked on memory|out of memory and no killable processes|Initramfs unpacking failed: write error|not enough memory|Cannot allocate memory/i;
+const KVM_FAILURE =
+  /KVM kernel module|failed to initialize (kvm|KVM)|KVM: |kvm_|ioctl\(KVM|error: failed to set MSR|KVM internal error/;
 
 function diagnose({ exit, qemuMessages, console, accelerator, memsizeMb }: LaunchFailure): Diagnosis {
   const memory = `the appliance has too little memory with ${memsizeMb} MiB; give the session a larger memsize`;
   if (/Cannot allocate memory|cannot set up guest memory|failed to allocate/i.test(qemuMessages)) {
     return ['OUT_OF_MEMORY', `the server has too little memory for an appliance of ${memsizeMb} MiB`];
   }
-  if (accelerator === 'kvm' && KVM_FAILURE.test(qemuMessages)) return ['KVM_UNUSABLE', 'KVM does not work on this server'];
-  if (/Failed to get (shared )?"[^"]+" lock/.test(qemuMessages)) return ['IMAGE_LOCKED', 'an image of this session is in use by another virtual machine'];
+  if (accelerator === 'kvm' && KVM_FAILURE.test(qemuMessages))
+    return ['KVM_UNUSABLE', 'KVM does not work on this server'];
+  if (/Failed to get (shared )?"[^"]+" lock/.test(qemuMessages))
+    return ['IMAGE_LOCKED', 'an image of this session is in use by another virtual machine'];
   if (GUEST_OUT_OF_MEMORY.test(console)) return ['OUT_OF_MEMORY', memory];
   if (console.includes('Kernel panic - not syncing')) return ['KERNEL_PANIC', "the appliance's kernel panicked"];
   if (exit === 'timeout') return ['LAUNCH_TIMEOUT', 'the appliance did not come up in time'];
-  if (exit.signal === 'SIGKILL') return ['QEMU_FAILED', 'qemu was killed while the appliance started; the host may be out of memory'];
+  if (exit.signal === 'SIGKILL')
+    return ['QEMU_FAILED', 'qemu was killed while the appliance started; the host may be out of memory'];
   if (exit.signal !== undefined) return ['QEMU_FAILED', `qemu died of ${exit.signal} while the appliance started`];
   if (exit.exitCode !== 0) return ['QEMU_FAILED', `qemu failed with exit code ${String(exit.exitCode)}`];
   // A kernel that finds no room for itself ends without a word, a daemon by a fault.

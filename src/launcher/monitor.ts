@@ -13,7 +13,13 @@ export function identityOf(user: QemuUser, ground: LaunchGround): QemuIdentity {
 }
 
 /** qemu greets when all its files are open and all its devices there; what it does not like, it says before. */
-export async function connectMonitor(qemu: QemuProcess, config: Pick<LaunchConfig, 'memsizeMb'>, ground: LaunchGround, drives: Pick<PreparedDrives, 'explain'> | undefined, signal: AbortSignal): Promise<QmpClient> {
+export async function connectMonitor(
+  qemu: QemuProcess,
+  config: Pick<LaunchConfig, 'memsizeMb'>,
+  ground: LaunchGround,
+  drives: Pick<PreparedDrives, 'explain'> | undefined,
+  signal: AbortSignal,
+): Promise<QmpClient> {
   try {
     return await QmpClient.connect(qemu.monitor, signal);
   } catch {

@@ -49,7 +49,10 @@ export class RunningDrives implements MachineDrives {
   #filesGiven: number;
 
   /** @param start the drives of the launch, and how many files qemu was given after it was started */
-  constructor(private readonly parts: RunningDrivesParts, start: { readonly launched: readonly PreparedDrive[]; readonly filesGiven: number }) {
+  constructor(
+    private readonly parts: RunningDrivesParts,
+    start: { readonly launched: readonly PreparedDrive[]; readonly filesGiven: number },
+  ) {
     start.launched.forEach((drive, index) => this.#drives.set(index, drive));
     this.#count = start.launched.length;
     this.#filesGiven = start.filesGiven;
@@ -59,7 +62,15 @@ export class RunningDrives implements MachineDrives {
     const disk = this.#nextDisk();
     const { imageRoots, probe, runDirectory, qemuBinary, directory, monitor } = this.parts;
     const fdSets = new LateFdSets(this.#filesGiven);
-    const prepared = await prepareDrives([drive], { runDirectory, qemuBinary, fdSets, imageRoots, probe, signal, firstIndex: this.#count });
+    const prepared = await prepareDrives([drive], {
+      runDirectory,
+      qemuBinary,
+      fdSets,
+      imageRoots,
+      probe,
+      signal,
+      firstIndex: this.#count,
+    });
     try {
       this.#count += 1;
       this.#filesGiven += fdSets.size;
@@ -88,7 +99,11 @@ export class RunningDrives implements MachineDrives {
     const name = await runInGuest(connection, departure(index)).catch((error: unknown) => {
       const use = messageOf(error).indexOf(IN_USE);
       if (use === -1) throw error;
-      throw new GuestfsError('EBUSY', `${messageOf(error).slice(use).trim()}: unmount it, and close what is opened on it, first`, { cause: error });
+      throw new GuestfsError(
+        'EBUSY',
+        `${messageOf(error).slice(use).trim()}: unmount it, and close what is opened on it, first`,
+        { cause: error },
+      );
     });
     let failed: number;
     try {
@@ -105,12 +120,18 @@ export class RunningDrives implements MachineDrives {
   }
 
   async failedWrites(): Promise<ReadonlyMap<number, number>> {
-    const statistics = await this.parts.monitor.execute('query-blockstats', {}, AbortSignal.timeout(QEMU_LIMIT_MS)) as readonly DeviceStatistics[];
+    const statistics = (await this.parts.monitor.execute(
+      'query-blockstats',
+      {},
+      AbortSignal.timeout(QEMU_LIMIT_MS),
+    )) as readonly DeviceStatistics[];
     const failed = new Map<number, number>();
     for (const [index, drive] of this.#drives) {
       // By the device, or where qemu tells none by the node: which of them it has depends on its version.
       const device = String(driveProperties(drive, index)['id']);
-      const stats = statistics.find((one) => one.qdev?.split('/').at(-1) === device || one['node-name'] === drive.topNode)?.stats;
+      const stats = statistics.find(
+        (one) => one.qdev?.split('/').at(-1) === device || one['node-name'] === drive.topNode,
+      )?.stats;
       const count = (stats?.failed_wr_operations ?? 0) + (stats?.failed_flush_operations ?? 0);
       if (count > 0) failed.set(index, count);
     }
@@ -122,7 +143,9 @@ export class RunningDrives implements MachineDrives {
    * that belongs to the lowest number; and the daemon, which then translates names, goes on to translate as it did.
    */
   #nextDisk(): Disk {
-    const [lowest] = this.#free.sort((one, other) => one.name.length - other.name.length || (one.name < other.name ? -1 : 1));
+    const [lowest] = this.#free.sort(
+      (one, other) => one.name.length - other.name.length || (one.name < other.name ? -1 : 1),
+    );
     if (lowest !== undefined) return lowest;
     const index = this.#drives.size;
     return { index, name: diskName(index) };
@@ -139,7 +162,8 @@ export class RunningDrives implements MachineDrives {
       });
     };
     await step(unplug(monitor, String(driveProperties(drive, index)['id']), signal));
-    for (const node of [...drive.blockNodes].reverse()) await step(monitor.execute('blockdev-del', { 'node-name': node['node-name'] }, signal));
+    for (const node of [...drive.blockNodes].reverse())
+      await step(monitor.execute('blockdev-del', { 'node-name': node['node-name'] }, signal));
     for (const { id } of drive.objects) await step(monitor.execute('object-del', { id }, signal));
     for (const { filename } of drive.blockNodes) {
       const set = typeof filename === 'string' ? FD_SET.exec(filename)?.[1] : undefined;
@@ -150,5 +174,9 @@ export class RunningDrives implements MachineDrives {
 
 function explained(error: unknown, what: string): unknown {
   if (error instanceof GuestfsError && error.reason !== 'DAEMON_ERROR') return error;
-  return new GuestfsError('QEMU_FAILED', `${what}: ${error instanceof QmpError ? error.description : messageOf(error)}`, { cause: error });
+  return new GuestfsError(
+    'QEMU_FAILED',
+    `${what}: ${error instanceof QmpError ? error.description : messageOf(error)}`,
+    { cause: error },
+  );
 }

@@ -68,8 +68,13 @@ export function createTemplateLauncher(options: TemplateLauncherOptions): Templa
         if (waiting !== undefined) return waiting;
         return await template.use(() => startClone({ template, config, ground, prepareMs }, options, launch));
       } catch (error) {
-        if (!(error instanceof CloneFailed || (error instanceof GuestfsError && HOPELESS.has(error.reason)))) throw error;
-        logger.warn('a clone failed, the appliance is booted', { session: config.session, template: template.key, reason: error.message });
+        if (!(error instanceof CloneFailed || (error instanceof GuestfsError && HOPELESS.has(error.reason))))
+          throw error;
+        logger.warn('a clone failed, the appliance is booted', {
+          session: config.session,
+          template: template.key,
+          reason: error.message,
+        });
         return { reason: error.message, giveUp: () => templates.reject(template, config, error.message) };
       }
     } finally {
@@ -112,12 +117,21 @@ export function createTemplateLauncher(options: TemplateLauncherOptions): Templa
   };
 }
 
-function createPool({ size, request }: NonNullable<TemplateLauncherOptions['pool']>, templates: Templates, options: TemplateLauncherOptions): ClonePool {
-  return new ClonePool(size, request, async (signal) => {
-    const ground = await options.groundwork.lay(request, signal);
-    const template = await templates.get(request, ground, signal);
-    if (template instanceof Template) return { template, ground };
-    await ground.appliance.close();
-    return template;
-  }, options);
+function createPool(
+  { size, request }: NonNullable<TemplateLauncherOptions['pool']>,
+  templates: Templates,
+  options: TemplateLauncherOptions,
+): ClonePool {
+  return new ClonePool(
+    size,
+    request,
+    async (signal) => {
+      const ground = await options.groundwork.lay(request, signal);
+      const template = await templates.get(request, ground, signal);
+      if (template instanceof Template) return { template, ground };
+      await ground.appliance.close();
+      return template;
+    },
+    options,
+  );
 }

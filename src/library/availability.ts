@@ -25,9 +25,13 @@ export const availabilityActions: Pick<ApplianceLibraryActions, 'available' | 'f
     for (const group of groups) {
       if (await isAvailable(context, group)) continue;
       const { text } = context.daemon.version;
-      throw new GuestfsError('GROUP_NOT_AVAILABLE', `${group}: group not available in the daemon of this appliance (${text})`, {
-        metadata: { optional_group: group, daemon_version: text },
-      });
+      throw new GuestfsError(
+        'GROUP_NOT_AVAILABLE',
+        `${group}: group not available in the daemon of this appliance (${text})`,
+        {
+          metadata: { optional_group: group, daemon_version: text },
+        },
+      );
     }
     return {};
   },

@@ -7,9 +7,18 @@ import { lookUpSetting, valueOfSetting } from '../session/backendSettings.js';
 import type { SessionSettings } from '../session/settings.js';
 import { refused } from './refusal.js';
 
-type BackendActions = Pick<PropertyLibraryActions,
-  'get_backend' | 'set_backend' | 'get_attach_method' | 'set_attach_method' | 'get_backend_settings' | 'set_backend_settings'
-  | 'get_backend_setting' | 'set_backend_setting' | 'clear_backend_setting'>;
+type BackendActions = Pick<
+  PropertyLibraryActions,
+  | 'get_backend'
+  | 'set_backend'
+  | 'get_attach_method'
+  | 'set_attach_method'
+  | 'get_backend_settings'
+  | 'set_backend_settings'
+  | 'get_backend_setting'
+  | 'set_backend_setting'
+  | 'clear_backend_setting'
+>;
 
 const DIRECT = 'direct';
 /** Its name in old versions, still answered by `get_attach_method`. */
@@ -19,7 +28,10 @@ const APPLIANCE = 'appliance';
 export function setBackend(settings: SessionSettings, backend: string): void {
   const name = backend === APPLIANCE ? DIRECT : backend;
   if (name !== DIRECT && !name.startsWith(`${DIRECT}:`)) {
-    throw refused('backend', `invalid backend: ${printable(backend)} (this server starts appliances itself: its only backend is '${DIRECT}')`);
+    throw refused(
+      'backend',
+      `invalid backend: ${printable(backend)} (this server starts appliances itself: its only backend is '${DIRECT}')`,
+    );
   }
   settings.backend = name;
 }
@@ -35,7 +47,9 @@ function without(settings: readonly string[], name: string): string[] {
 
 export const backendActions: BackendActions = {
   get_backend: async ({ session }) => ({ backend: session.settings.backend }),
-  get_attach_method: async ({ session }) => ({ backend: session.settings.backend === DIRECT ? APPLIANCE : session.settings.backend }),
+  get_attach_method: async ({ session }) => ({
+    backend: session.settings.backend === DIRECT ? APPLIANCE : session.settings.backend,
+  }),
   set_backend: async ({ action, policy, session }, { backend }) => {
     requireAllowed(policy, 'host-actions', action.name);
     setBackend(session.settings, backend);

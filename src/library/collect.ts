@@ -6,7 +6,13 @@ import type { Daemon } from '../session/daemon.js';
  * Receives a whole file.
  * @param tooLarge makes the error for more than `limit` bytes; the daemon is then told to stop
  */
-export async function collect<Request>(daemon: Daemon, call: DaemonCall<Request, unknown>, request: Request, limit: number, tooLarge: () => Error): Promise<Buffer> {
+export async function collect<Request>(
+  daemon: Daemon,
+  call: DaemonCall<Request, unknown>,
+  request: Request,
+  limit: number,
+  tooLarge: () => Error,
+): Promise<Buffer> {
   const pieces: Buffer[] = [];
   let size = 0;
   await daemon.download(call, request, async (delivered) => {

@@ -4,9 +4,12 @@ import type { Drive, DriveSource } from '../images/drive.js';
 
 function nameOf(source: DriveSource): string {
   switch (source.kind) {
-    case 'file': return source.path;
-    case 'remote': return source.remote.name;
-    case 'scratch': return `(scratch, ${source.size} bytes)`;
+    case 'file':
+      return source.path;
+    case 'remote':
+      return source.remote.name;
+    case 'scratch':
+      return `(scratch, ${source.size} bytes)`;
   }
 }
 

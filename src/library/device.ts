@@ -16,7 +16,9 @@ async function logicalVolume({ session, signal }: LibraryContext, lvname: string
   if (session.state !== 'READY' || lvmCanonicalLvNameAction === undefined) return lvname;
   const request = { lvname };
   // A call of its own: the rest of the action needs no turn.
-  const found = await unlessDaemonFails(session.perform(lvmCanonicalLvNameAction, request, signal, (daemon) => daemon.call(lvmCanonicalLvName, request)));
+  const found = await unlessDaemonFails(
+    session.perform(lvmCanonicalLvNameAction, request, signal, (daemon) => daemon.call(lvmCanonicalLvName, request)),
+  );
   return found?.lv ?? lvname;
 }
 
@@ -24,7 +26,8 @@ export const deviceActions: DeviceLibraryActions = {
   canonical_device_name: async (context, { device }) => {
     const suffix = driveSuffixOf(device);
     if (suffix !== undefined) return { canonical: `/dev/sd${suffix}` };
-    if (device.startsWith('/dev/mapper/') || device.startsWith('/dev/dm-')) return { canonical: await logicalVolume(context, device) };
+    if (device.startsWith('/dev/mapper/') || device.startsWith('/dev/dm-'))
+      return { canonical: await logicalVolume(context, device) };
     return { canonical: device };
   },
   device_index: async (_context, { device }) => {
@@ -34,7 +37,10 @@ export const deviceActions: DeviceLibraryActions = {
   },
   device_name: async ({ session }, { index }) => {
     if (!session.hasDrive(index)) {
-      throw new GuestfsError('EINVAL', `drive index out of range: the session has ${session.drives.length} drives, and ${index} is not the number of one (the first is 0)`);
+      throw new GuestfsError(
+        'EINVAL',
+        `drive index out of range: the session has ${session.drives.length} drives, and ${index} is not the number of one (the first is 0)`,
+      );
     }
     return { name: deviceNameOf(index) };
   },

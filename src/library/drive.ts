@@ -7,8 +7,16 @@ import { MAX_DRIVES } from '../session/session.js';
 import type { LibraryContext } from './context.js';
 import { addDomain } from './domain/addDomain.js';
 
-async function add({ session, policy, action, signal }: LibraryContext, filename: string, options: AddDriveOptions): Promise<Record<never, never>> {
-  await session.attachDrive(await driveFromRequest(filename, options, policy.imageRoots, policy.allowed.has('remote-drives')), action.name, signal);
+async function add(
+  { session, policy, action, signal }: LibraryContext,
+  filename: string,
+  options: AddDriveOptions,
+): Promise<Record<never, never>> {
+  await session.attachDrive(
+    await driveFromRequest(filename, options, policy.imageRoots, policy.allowed.has('remote-drives')),
+    action.name,
+    signal,
+  );
   return {};
 }
 
@@ -17,7 +25,8 @@ function queries(context: LibraryContext): DiskQueryContext {
 }
 
 export const driveActions: DriveLibraryActions = {
-  add_drive: (context, { filename, server, ...options }) => add(context, filename, { ...options, server: server?.values }),
+  add_drive: (context, { filename, server, ...options }) =>
+    add(context, filename, { ...options, server: server?.values }),
   add_drive_ro: (context, { filename }) => add(context, filename, { readonly: true }),
   add_cdrom: (context, { filename }) => add(context, filename, { readonly: true }),
   // The kind of bus has not mattered to the library for long.
@@ -29,7 +38,9 @@ export const driveActions: DriveLibraryActions = {
   },
   add_domain: async (context, request) => ({ nrdisks: await addDomain(context, request) }),
   // What a client of the library points at is here named, by either of its names.
-  add_libvirt_dom: async (context, request) => ({ nrdisks: await addDomain(context, { ...request, libvirturi: undefined, allowuuid: true }) }),
+  add_libvirt_dom: async (context, request) => ({
+    nrdisks: await addDomain(context, { ...request, libvirturi: undefined, allowuuid: true }),
+  }),
   remove_drive: async ({ action, session, signal }, { label }) => {
     await session.removeDrive(label, action.name, signal);
     return {};
@@ -41,5 +52,7 @@ export const driveActions: DriveLibraryActions = {
   },
   disk_format: async (context, { filename }) => ({ format: await diskFormat(filename, queries(context)) }),
   disk_virtual_size: async (context, { filename }) => ({ size: await diskVirtualSize(filename, queries(context)) }),
-  disk_has_backing_file: async (context, { filename }) => ({ backingfile: await diskHasBackingFile(filename, queries(context)) }),
+  disk_has_backing_file: async (context, { filename }) => ({
+    backingfile: await diskHasBackingFile(filename, queries(context)),
+  }),
 };

@@ -28,7 +28,16 @@ function leadingNumber(name: string, text: string): number {
 }
 
 /** Variables whose settings are for an appliance to be launched; not TMPDIR, which libguestfs takes in every state (lib/handle.c). */
-const FOR_THE_LAUNCH = ['LIBGUESTFS_TMPDIR', 'LIBGUESTFS_CACHEDIR', 'LIBGUESTFS_PATH', 'LIBGUESTFS_HV', 'LIBGUESTFS_QEMU', 'LIBGUESTFS_MEMSIZE', 'LIBGUESTFS_BACKEND', 'LIBGUESTFS_ATTACH_METHOD'] as const;
+const FOR_THE_LAUNCH = [
+  'LIBGUESTFS_TMPDIR',
+  'LIBGUESTFS_CACHEDIR',
+  'LIBGUESTFS_PATH',
+  'LIBGUESTFS_HV',
+  'LIBGUESTFS_QEMU',
+  'LIBGUESTFS_MEMSIZE',
+  'LIBGUESTFS_BACKEND',
+  'LIBGUESTFS_ATTACH_METHOD',
+] as const;
 /** Such variables that say something when they are empty, too. */
 const ALSO_EMPTY = ['LIBGUESTFS_APPEND', 'LIBGUESTFS_BACKEND_SETTINGS'] as const;
 
@@ -42,7 +51,11 @@ async function apply(lookUp: Lookup, session: Session, policy: ServerPolicy, act
   if (trace !== undefined) settings.trace = truth('LIBGUESTFS_TRACE', trace);
   const verbose = lookUp('LIBGUESTFS_DEBUG');
   if (verbose !== undefined) settings.verbose = truth('LIBGUESTFS_DEBUG', verbose);
-  if (FOR_THE_LAUNCH.some((name) => filled(name) !== undefined) || ALSO_EMPTY.some((name) => lookUp(name) !== undefined)) session.requireState(['CONFIG'], action);
+  if (
+    FOR_THE_LAUNCH.some((name) => filled(name) !== undefined) ||
+    ALSO_EMPTY.some((name) => lookUp(name) !== undefined)
+  )
+    session.requireState(['CONFIG'], action);
   // TMPDIR stands in for both directories, where neither a variable nor the client says more.
   const { tmpdir: ownTmpdir, cachedir: ownCachedir } = originalsOf(settings);
   const tmpdir = filled('LIBGUESTFS_TMPDIR') ?? (settings.tmpdir === ownTmpdir ? filled('TMPDIR') : undefined);
@@ -63,7 +76,8 @@ async function apply(lookUp: Lookup, session: Session, policy: ServerPolicy, act
   const backend = filled('LIBGUESTFS_BACKEND') ?? filled('LIBGUESTFS_ATTACH_METHOD');
   if (backend !== undefined) setBackend(settings, backend);
   const backendSettings = lookUp('LIBGUESTFS_BACKEND_SETTINGS');
-  if (backendSettings !== undefined) setBackendSettings(settings, backendSettings === '' ? [] : backendSettings.split(':'));
+  if (backendSettings !== undefined)
+    setBackendSettings(settings, backendSettings === '' ? [] : backendSettings.split(':'));
 }
 
 async function parse({ action, policy, session }: LibraryContext, lookUp: Lookup): Promise<Record<never, never>> {
@@ -74,7 +88,8 @@ async function parse({ action, policy, session }: LibraryContext, lookUp: Lookup
 
 export const environmentActions: Pick<PropertyLibraryActions, 'parse_environment' | 'parse_environment_list'> = {
   parse_environment: (context) => parse(context, (name) => process.env[name]),
-  parse_environment_list: (context, { environment }) => parse(context, (name) => {
-    return environment.find((variable) => variable.startsWith(`${name}=`))?.slice(name.length + 1);
-  }),
+  parse_environment_list: (context, { environment }) =>
+    parse(context, (name) => {
+      return environment.find((variable) => variable.startsWith(`${name}=`))?.slice(name.length + 1);
+    }),
 };

@@ -21,7 +21,9 @@ const LINE_OVERHEAD = 2;
 const NEWLINE = 0x0a;
 
 function readWhole({ action, daemon }: LibraryContext, path: string): Promise<Buffer> {
-  return collect(daemon, download, { remotefilename: path }, ANSWER_LIMIT, () => answerTooLarge(action.name, ANSWER_LIMIT));
+  return collect(daemon, download, { remotefilename: path }, ANSWER_LIMIT, () =>
+    answerTooLarge(action.name, ANSWER_LIMIT),
+  );
 }
 
 /** How often a newline is in some bytes. */
@@ -55,7 +57,10 @@ async function* inPieces(content: Buffer): AsyncGenerator<Buffer> {
   for (let at = 0; at < content.length; at += PIECE_SIZE) yield content.subarray(at, at + PIECE_SIZE);
 }
 
-export const fileContentActions: Pick<FileLibraryActions, 'cat' | 'read_file' | 'read_lines' | 'write' | 'write_append'> = {
+export const fileContentActions: Pick<
+  FileLibraryActions,
+  'cat' | 'read_file' | 'read_lines' | 'write' | 'write_append'
+> = {
   cat: async (context, { path }) => ({ content: decodeGuestText(upToZero(await readWhole(context, path))) }),
   read_file: async (context, { path }) => ({ content: await readWhole(context, path) }),
   read_lines: async (context, { path }) => ({ lines: linesOf(await readWhole(context, path), context.action.name) }),

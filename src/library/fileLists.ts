@@ -26,7 +26,10 @@ function decodeName(reader: XdrDecoder): Buffer | undefined {
 
 /** True for what the daemon answered, as against what became of the connection: every errno begins so, and no reason of ours. */
 function saidByDaemon(error: unknown): boolean {
-  return error instanceof GuestfsError && (error.reason.startsWith('E') || error.reason === 'DAEMON_ERROR' || error.reason === 'ACTION_NOT_IN_DAEMON');
+  return (
+    error instanceof GuestfsError &&
+    (error.reason.startsWith('E') || error.reason === 'DAEMON_ERROR' || error.reason === 'ACTION_NOT_IN_DAEMON')
+  );
 }
 
 /**
@@ -44,7 +47,8 @@ async function* namesIn(context: LibraryContext, directory: string): AsyncGenera
       }
     };
     try {
-      for await (const names of recordsOf(file(), decodeName, context.action.name)) yield names.filter((name) => name !== undefined);
+      for await (const names of recordsOf(file(), decodeName, context.action.name))
+        yield names.filter((name) => name !== undefined);
       return;
     } catch (error) {
       // Asked once more, the daemon says what is wrong in the words that the library passes on.

@@ -9,7 +9,10 @@ import type { LibraryContext } from './context.js';
 const NAMES_AT_ONCE = 1000;
 
 /** Asks for many names, some at a time. */
-async function inBatches<Item>(names: readonly string[], ask: (some: string[]) => Promise<readonly Item[]>): Promise<Item[]> {
+async function inBatches<Item>(
+  names: readonly string[],
+  ask: (some: string[]) => Promise<readonly Item[]>,
+): Promise<Item[]> {
   const all: Item[] = [];
   for (let at = 0; at < names.length; at += NAMES_AT_ONCE) {
     for (const item of await ask(names.slice(at, at + NAMES_AT_ONCE))) all.push(item);
@@ -40,7 +43,10 @@ async function lstatAll({ daemon }: LibraryContext, path: string, names: readonl
   return inBatches(names, async (some) => (await daemon.call(internalLstatnslist, { path, names: some })).statbufs);
 }
 
-export const fileStatusActions: Pick<FileLibraryActions, 'stat' | 'lstat' | 'lstatlist' | 'lstatnslist' | 'readlinklist'> = {
+export const fileStatusActions: Pick<
+  FileLibraryActions,
+  'stat' | 'lstat' | 'lstatlist' | 'lstatnslist' | 'readlinklist'
+> = {
   stat: async ({ daemon }, request) => {
     const { statbuf } = await daemon.call(statns, request);
     return { statbuf: statbuf && withoutFractions(statbuf) };
@@ -49,15 +55,23 @@ export const fileStatusActions: Pick<FileLibraryActions, 'stat' | 'lstat' | 'lst
     const { statbuf } = await daemon.call(lstatns, request);
     return { statbuf: statbuf && withoutFractions(statbuf) };
   },
-  lstatlist: async (context, { path, names }) => ({ statbufs: (await lstatAll(context, path, names)).map(withoutFractions) }),
+  lstatlist: async (context, { path, names }) => ({
+    statbufs: (await lstatAll(context, path, names)).map(withoutFractions),
+  }),
   lstatnslist: async (context, { path, names }) => ({ statbufs: await lstatAll(context, path, names) }),
   readlinklist: async ({ daemon }, { path, names }) => ({
-    links: await inBatches(names, async (some) => (await daemon.call(internalReadlinklist, { path, names: some })).links),
+    links: await inBatches(
+      names,
+      async (some) => (await daemon.call(internalReadlinklist, { path, names: some })).links,
+    ),
   }),
 };
 
 export const attributeActions: AttributeLibraryActions = {
   lxattrlist: async ({ daemon }, { path, names }) => ({
-    xattrs: await inBatches(names, async (some) => (await daemon.call(internalLxattrlist, { path, names: some })).xattrs),
+    xattrs: await inBatches(
+      names,
+      async (some) => (await daemon.call(internalLxattrlist, { path, names: some })).xattrs,
+    ),
   }),
 };

@@ -7,11 +7,19 @@ import { recordsOf } from './records.js';
 
 export const forensicsActions: ForensicsLibraryActions = {
   async *filesystem_walk(context, { device }) {
-    const records = recordsOf(pieces(context, internalFilesystemWalk, { device }), decodeTskDirent, context.action.name);
+    const records = recordsOf(
+      pieces(context, internalFilesystemWalk, { device }),
+      decodeTskDirent,
+      context.action.name,
+    );
     for await (const dirents of records) yield { dirents };
   },
   async *find_inode(context, { device, inode }) {
-    const records = recordsOf(pieces(context, internalFindInode, { device, inode }), decodeTskDirent, context.action.name);
+    const records = recordsOf(
+      pieces(context, internalFindInode, { device, inode }),
+      decodeTskDirent,
+      context.action.name,
+    );
     for await (const dirents of records) yield { dirents };
   },
   async *yara_scan(context, { path }) {

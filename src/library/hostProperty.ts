@@ -12,13 +12,34 @@ import type { SessionSettings } from '../session/settings.js';
 import { change, originalsOf } from './defaults.js';
 import { refused } from './refusal.js';
 
-type HostProperties = Pick<PropertyLibraryActions,
-  'get_append' | 'set_append' | 'get_path' | 'set_path' | 'get_hv' | 'set_hv' | 'get_qemu' | 'set_qemu'
-  | 'get_tmpdir' | 'set_tmpdir' | 'get_cachedir' | 'set_cachedir' | 'get_sockdir' | 'config'>;
+type HostProperties = Pick<
+  PropertyLibraryActions,
+  | 'get_append'
+  | 'set_append'
+  | 'get_path'
+  | 'set_path'
+  | 'get_hv'
+  | 'set_hv'
+  | 'get_qemu'
+  | 'set_qemu'
+  | 'get_tmpdir'
+  | 'set_tmpdir'
+  | 'get_cachedir'
+  | 'set_cachedir'
+  | 'get_sockdir'
+  | 'config'
+>;
 
 /** Options of qemu that would break the appliance's own; the library's list. */
 const RESERVED_OPTIONS: ReadonlySet<string> = new Set([
-  '-kernel', '-initrd', '-nographic', '-display', '-serial', '-full-screen', '-std-vga', '-vnc',
+  '-kernel',
+  '-initrd',
+  '-nographic',
+  '-display',
+  '-serial',
+  '-full-screen',
+  '-std-vga',
+  '-vnc',
 ]);
 
 /** The qemu in use. */
@@ -32,7 +53,11 @@ async function hypervisor({ settings }: Session): Promise<string> {
  */
 async function directory(field: string, path: string): Promise<string> {
   const real = await realpath(path).catch((error: unknown) => {
-    throw new GuestfsError(systemErrorCode(error) ?? 'INTERNAL', `${field} '${printable(path)}' cannot be used: ${messageOf(error)}`, { cause: error });
+    throw new GuestfsError(
+      systemErrorCode(error) ?? 'INTERNAL',
+      `${field} '${printable(path)}' cannot be used: ${messageOf(error)}`,
+      { cause: error },
+    );
   });
   if (!(await stat(real)).isDirectory()) throw refused(field, `${field} '${printable(path)}' is not a directory`);
   return real;
@@ -45,7 +70,9 @@ export async function setTmpdir(settings: SessionSettings, tmpdir: string | unde
 
 /** Sets the directory for caches; undefined: the server's. */
 export async function setCachedir(settings: SessionSettings, cachedir: string | undefined): Promise<void> {
-  change(settings, { cachedir: cachedir === undefined ? originalsOf(settings).cachedir : await directory('cachedir', cachedir) });
+  change(settings, {
+    cachedir: cachedir === undefined ? originalsOf(settings).cachedir : await directory('cachedir', cachedir),
+  });
 }
 
 export const hostPropertyActions: HostProperties = {
@@ -91,7 +118,8 @@ export const hostPropertyActions: HostProperties = {
     requireAllowed(policy, 'custom-qemu', action.name);
     if (!hvparam.startsWith('-')) throw refused('hvparam', `parameter '${printable(hvparam)}' must begin with '-'`);
     // qemu takes two dashes for one.
-    if (RESERVED_OPTIONS.has(hvparam.replace(/^--/, '-'))) throw refused('hvparam', `parameter '${hvparam}' isn't allowed: the appliance's own would not work`);
+    if (RESERVED_OPTIONS.has(hvparam.replace(/^--/, '-')))
+      throw refused('hvparam', `parameter '${hvparam}' isn't allowed: the appliance's own would not work`);
     session.settings.extraQemuArguments = [...session.settings.extraQemuArguments, [hvparam, hvvalue]];
     return {};
   },

@@ -27,17 +27,26 @@ const FAVICON = '/etc/favicon.png';
 const MAX_TEXT = 1024;
 
 const HICOLOR = '/usr/share/icons/hicolor';
-const SUSE: Place = { paths: [`${HICOLOR}/48x48/apps/distributor.png`, `${HICOLOR}/24x24/apps/distributor.png`], maxSize: 10240 };
+const SUSE: Place = {
+  paths: [`${HICOLOR}/48x48/apps/distributor.png`, `${HICOLOR}/24x24/apps/distributor.png`],
+  maxSize: 10240,
+};
 
 /** Where distributions keep theirs. */
 const PLACES: ReadonlyMap<string, Place> = new Map<string, Place>([
   ['fedora', { paths: [`${HICOLOR}/96x96/apps/fedora-logo-icon.png`] }],
   ['debian', { paths: ['/usr/share/pixmaps/debian-logo.png'], maxSize: 2048 }],
-  ['ubuntu', {
-    paths: ['/usr/share/icons/gnome/24x24/places/ubuntu-logo.png', '/usr/share/help/C/ubuntu-help/figures/ubuntu-logo.png'],
-    maxSize: 2048,
-    lowQuality: true,
-  }],
+  [
+    'ubuntu',
+    {
+      paths: [
+        '/usr/share/icons/gnome/24x24/places/ubuntu-logo.png',
+        '/usr/share/help/C/ubuntu-help/figures/ubuntu-logo.png',
+      ],
+      maxSize: 2048,
+      lowQuality: true,
+    },
+  ],
   ['mageia', { paths: ['/usr/share/icons/mageia.png'], maxSize: 10240 }],
   ['suse-based', SUSE],
   ['opensuse', SUSE],
@@ -49,10 +58,23 @@ const PLACES: ReadonlyMap<string, Place> = new Map<string, Place>([
 ]);
 
 /** Distributions that keep theirs where Red Hat Enterprise Linux does. */
-const RHEL_LIKE: ReadonlySet<string> = new Set(['rhel', 'redhat-based', 'centos', 'circle', 'rocky', 'scientificlinux', 'oraclelinux']);
+const RHEL_LIKE: ReadonlySet<string> = new Set([
+  'rhel',
+  'redhat-based',
+  'centos',
+  'circle',
+  'rocky',
+  'scientificlinux',
+  'oraclelinux',
+]);
 
 function rhelPlace(major: number): Place {
-  return { paths: [major < 7 ? '/usr/share/pixmaps/redhat/shadowman-transparent.png' : `${HICOLOR}/96x96/apps/system-logo-icon.png`], maxSize: 102400 };
+  return {
+    paths: [
+      major < 7 ? '/usr/share/pixmaps/redhat/shadowman-transparent.png' : `${HICOLOR}/96x96/apps/system-logo-icon.png`,
+    ],
+    maxSize: 102400,
+  };
 }
 
 async function firstOf(daemon: Daemon, { paths, maxSize }: Place): Promise<Buffer | undefined> {
@@ -64,7 +86,7 @@ async function firstOf(daemon: Daemon, { paths, maxSize }: Place): Promise<Buffe
 }
 
 async function favicon(daemon: Daemon, type: string): Promise<Buffer | undefined> {
-  const path = type === 'windows' ? (await inItsLetters(daemon, FAVICON)) ?? FAVICON : FAVICON;
+  const path = type === 'windows' ? ((await inItsLetters(daemon, FAVICON)) ?? FAVICON) : FAVICON;
   return fetchPng(daemon, path);
 }
 
@@ -77,14 +99,26 @@ async function cirrosIcon(daemon: Daemon): Promise<Buffer | undefined> {
   return fetchConverted(daemon, real, MAX_TEXT, fromText);
 }
 
-async function distributionIcon(daemon: Daemon, root: string, distro: string, highQuality: boolean): Promise<Buffer | undefined> {
+async function distributionIcon(
+  daemon: Daemon,
+  root: string,
+  distro: string,
+  highQuality: boolean,
+): Promise<Buffer | undefined> {
   if (distro === 'cirros') return cirrosIcon(daemon);
-  const place = RHEL_LIKE.has(distro) ? rhelPlace((await daemon.call(inspectGetMajorVersion, { root })).major) : PLACES.get(distro);
+  const place = RHEL_LIKE.has(distro)
+    ? rhelPlace((await daemon.call(inspectGetMajorVersion, { root })).major)
+    : PLACES.get(distro);
   if (place === undefined || (highQuality && place.lowQuality)) return undefined;
   return firstOf(daemon, place);
 }
 
-async function findIcon(daemon: Daemon, root: string, wantFavicon: boolean, highQuality: boolean): Promise<Buffer | undefined> {
+async function findIcon(
+  daemon: Daemon,
+  root: string,
+  wantFavicon: boolean,
+  highQuality: boolean,
+): Promise<Buffer | undefined> {
   const { name: type } = await daemon.call(inspectGetType, { root });
   const { distro } = await daemon.call(inspectGetDistro, { root });
   // A favicon is never of high quality.

@@ -12,10 +12,19 @@ import { guestFileWord, runInAppliance } from './applianceScript.js';
 export type Conversion = (file: string) => readonly [string, ...string[]];
 
 /** Of the program `explorer.exe` of Windows XP: one of its bitmaps. */
-export const fromExplorerOfXp: Conversion = (file) => [`wrestool -x --type=2 --name=143 ${file}`, 'bmptopnm', 'pnmtopng'];
+export const fromExplorerOfXp: Conversion = (file) => [
+  `wrestool -x --type=2 --name=143 ${file}`,
+  'bmptopnm',
+  'pnmtopng',
+];
 
 /** Of the program `explorer.exe` of Windows 7: the first of the pictures that one of its bitmaps has below each other. */
-export const fromExplorerOf7: Conversion = (file) => [`wrestool -x --type=2 --name=6801 ${file}`, 'bmptopnm', 'pamcut -bottom 54', 'pnmtopng'];
+export const fromExplorerOf7: Conversion = (file) => [
+  `wrestool -x --type=2 --name=6801 ${file}`,
+  'bmptopnm',
+  'pamcut -bottom 54',
+  'pnmtopng',
+];
 
 /** A text as it looks in print. */
 export const fromText: Conversion = (file) => [`pbmtext <${file}`, 'pnmtopng'];

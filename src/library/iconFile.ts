@@ -57,6 +57,11 @@ export async function fetchPng(daemon: Daemon, path: string, maxSize?: number): 
 }
 
 /** What a file of at most `limit` bytes is converted to; its path is without links. */
-export async function fetchConverted(daemon: Daemon, path: string, limit: number, conversion: Conversion): Promise<Buffer | undefined> {
+export async function fetchConverted(
+  daemon: Daemon,
+  path: string,
+  limit: number,
+  conversion: Conversion,
+): Promise<Buffer | undefined> {
   return (await isAtMost(daemon, path, limit)) ? convertToPng(daemon, path, conversion) : undefined;
 }

@@ -16,7 +16,7 @@ const EQUALS = '='.charCodeAt(0);
 
 /** The fields of an entry: each is a 64-bit length and so many bytes, `NAME=value`. */
 export function* fieldsOf(bytes: Buffer): Generator<Xattr> {
-  for (let at = 0; at < bytes.length;) {
+  for (let at = 0; at < bytes.length; ) {
     if (at + LENGTH_SIZE > bytes.length) throw malformed('is cut off');
     const length = bytes.readBigUInt64BE(at);
     at += LENGTH_SIZE;
@@ -52,9 +52,13 @@ async function receiveEntry(daemon: Daemon, action: string): Promise<Buffer> {
 }
 
 function fieldTooLong(action: string, length: bigint): GuestfsError {
-  return new GuestfsError('MESSAGE_TOO_LARGE', `${action}: the entry has a field of ${length} bytes, and daemons send none of more than ${MAX_CHUNK_SIZE}; ${insteadOfLargeAnswer(action) ?? ''}`, {
-    metadata: { limit: String(MAX_CHUNK_SIZE) },
-  });
+  return new GuestfsError(
+    'MESSAGE_TOO_LARGE',
+    `${action}: the entry has a field of ${length} bytes, and daemons send none of more than ${MAX_CHUNK_SIZE}; ${insteadOfLargeAnswer(action) ?? ''}`,
+    {
+      metadata: { limit: String(MAX_CHUNK_SIZE) },
+    },
+  );
 }
 
 function malformed(what: string): GuestfsError {

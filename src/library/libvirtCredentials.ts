@@ -2,9 +2,15 @@
 import type { PropertyLibraryActions } from '../../gen/libraryActions.js';
 import { refuse } from './notOverNetwork.js';
 
-type CredentialActions = Pick<PropertyLibraryActions,
-  'get_libvirt_requested_credentials' | 'get_libvirt_requested_credential_prompt' | 'get_libvirt_requested_credential_challenge'
-  | 'get_libvirt_requested_credential_defresult' | 'set_libvirt_requested_credential' | 'set_libvirt_supported_credentials'>;
+type CredentialActions = Pick<
+  PropertyLibraryActions,
+  | 'get_libvirt_requested_credentials'
+  | 'get_libvirt_requested_credential_prompt'
+  | 'get_libvirt_requested_credential_challenge'
+  | 'get_libvirt_requested_credential_defresult'
+  | 'set_libvirt_requested_credential'
+  | 'set_libvirt_supported_credentials'
+>;
 
 export const libvirtCredentialActions: CredentialActions = {
   get_libvirt_requested_credentials: refuse,

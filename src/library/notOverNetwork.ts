@@ -9,6 +9,7 @@ export function notOverNetwork(action: string, why: string, instead: string): Gu
 
 /** Refuses an action that is marked so in the action list, with what the list says of it. */
 export async function refuse({ action }: Pick<LibraryContext, 'action'>): Promise<never> {
-  if (action.notOverNetwork === undefined) throw new Error(`${action.name} is not marked as one that does not work over a network`);
+  if (action.notOverNetwork === undefined)
+    throw new Error(`${action.name} is not marked as one that does not work over a network`);
   throw notOverNetwork(action.name, action.notOverNetwork.why, action.notOverNetwork.instead);
 }

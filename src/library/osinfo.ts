@@ -1,6 +1,12 @@
 /** Short identifiers of operating systems in the osinfo database: `inspect_get_osinfo`. */
 import {
-  inspectGetBuildId, inspectGetDistro, inspectGetMajorVersion, inspectGetMinorVersion, inspectGetProductName, inspectGetProductVariant, inspectGetType,
+  inspectGetBuildId,
+  inspectGetDistro,
+  inspectGetMajorVersion,
+  inspectGetMinorVersion,
+  inspectGetProductName,
+  inspectGetProductVariant,
+  inspectGetType,
 } from '../../gen/calls/inspection.js';
 import type { InspectionLibraryActions } from '../../gen/libraryActions.js';
 import { GuestfsError } from '../common/errors.js';
@@ -67,7 +73,12 @@ export function linuxIdentifier({ distro, major, minor }: InspectedSystem): stri
 }
 
 /** Versions 6.x: of the client, and of the server. */
-const WINDOWS_6: readonly (readonly [string, string])[] = [['winvista', 'win2k8'], ['win7', 'win2k8r2'], ['win8', 'win2k12'], ['win8.1', 'win2k12r2']];
+const WINDOWS_6: readonly (readonly [string, string])[] = [
+  ['winvista', 'win2k8'],
+  ['win7', 'win2k8r2'],
+  ['win8', 'win2k12'],
+  ['win8.1', 'win2k12r2'],
+];
 
 /** Identifier of a Windows. */
 export async function windowsIdentifier({ major, minor }: InspectedSystem, details: WindowsDetails): Promise<string> {
@@ -81,7 +92,7 @@ export async function windowsIdentifier({ major, minor }: InspectedSystem, detai
   if (major === 6) return WINDOWS_6[minor]?.[isServer ? 1 : 0] ?? UNKNOWN;
   if (major !== 10 || minor !== 0) return UNKNOWN;
   // Where there is no build there is no Windows 11 either: that was the library's answer, too.
-  if (!isServer) return (await details.buildId() ?? 0) >= WINDOWS_11_BUILD ? 'win11' : 'win10';
+  if (!isServer) return ((await details.buildId()) ?? 0) >= WINDOWS_11_BUILD ? 'win11' : 'win10';
   const year = ['2025', '2022', '2019'].find((one) => productName.includes(one));
   return year === undefined ? 'win2k16' : `win2k${year.slice(2)}`;
 }
@@ -90,7 +101,8 @@ async function buildId(daemon: Daemon, root: string): Promise<number | undefined
   if (!daemon.version.atLeast(BUILD_ID_SINCE)) return undefined;
   const { buildid } = await daemon.call(inspectGetBuildId, { root });
   const number = wholeNumber(buildid);
-  if (number === undefined) throw new GuestfsError('DAEMON_ERROR', `could not parse integer in version number: ${printable(buildid)}`);
+  if (number === undefined)
+    throw new GuestfsError('DAEMON_ERROR', `could not parse integer in version number: ${printable(buildid)}`);
   return number;
 }
 

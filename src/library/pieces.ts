@@ -90,15 +90,19 @@ class Handover {
  * by the protocol, and this ends when it has.
  */
 export async function* pieces<Request>(
-  { daemon, signal }: { readonly daemon: Daemon; readonly signal: AbortSignal }, call: DaemonCall<Request, unknown>, request: Request,
+  { daemon, signal }: { readonly daemon: Daemon; readonly signal: AbortSignal },
+  call: DaemonCall<Request, unknown>,
+  request: Request,
 ): AsyncGenerator<Buffer, void, undefined> {
   const handover = new Handover();
   const abort = (): void => handover.stop(signal.reason);
   signal.addEventListener('abort', abort, { once: true });
-  const download = daemon.download(call, request, (delivered) => handover.put(delivered)).then(
-    () => handover.end(),
-    (cause: unknown) => handover.end({ cause }),
-  );
+  const download = daemon
+    .download(call, request, (delivered) => handover.put(delivered))
+    .then(
+      () => handover.end(),
+      (cause: unknown) => handover.end({ cause }),
+    );
   try {
     for (let gatherMs = 0; ; gatherMs = GATHER_MS) {
       const bytes = await handover.take(gatherMs);

@@ -61,7 +61,10 @@ async function inTime<Value>(coming: Promise<Value>, limitMs: number): Promise<V
  * Sorts by bytes, as the library does, as much as the window holds: a longer list comes in
  * several sorted runs, since it is not held here as a whole.
  */
-export async function* sortedRuns(source: AsyncIterable<readonly Buffer[]>, window: SortingWindow): AsyncGenerator<string[]> {
+export async function* sortedRuns(
+  source: AsyncIterable<readonly Buffer[]>,
+  window: SortingWindow,
+): AsyncGenerator<string[]> {
   const { milliseconds = Infinity } = window;
   let held: Buffer[] = [];
   let bytes = 0;
@@ -78,7 +81,7 @@ export async function* sortedRuns(source: AsyncIterable<readonly Buffer[]>, wind
       const coming = iterator.next();
       if (held.length > 0 && milliseconds < Infinity) {
         coming.catch(() => undefined); // told below, when what is held is out
-        if (await inTime(coming, heldSince + milliseconds - performance.now()) === undefined) yield* inBatches(run());
+        if ((await inTime(coming, heldSince + milliseconds - performance.now())) === undefined) yield* inBatches(run());
       }
       const result = await coming;
       if (result.done === true) break;
@@ -99,7 +102,11 @@ export async function* sortedRuns(source: AsyncIterable<readonly Buffer[]>, wind
 }
 
 /** The records in a file that is nothing but them, one after the other. */
-export async function* recordsOf<Item>(source: AsyncIterable<Buffer>, decode: (reader: XdrDecoder) => Item, action: string): AsyncGenerator<Item[]> {
+export async function* recordsOf<Item>(
+  source: AsyncIterable<Buffer>,
+  decode: (reader: XdrDecoder) => Item,
+  action: string,
+): AsyncGenerator<Item[]> {
   let rest: Buffer = EMPTY;
   let failure: unknown;
   for await (const piece of source) {

@@ -10,7 +10,8 @@ const MAX_SMP = 255;
 
 /** @throws GuestfsError BAD_ARGUMENT if it is too little */
 export function setMemsize(settings: SessionSettings, memsize: number): void {
-  if (memsize < MIN_MEMSIZE_MB) throw refused('memsize', `too small value for memsize (must be at least ${MIN_MEMSIZE_MB})`);
+  if (memsize < MIN_MEMSIZE_MB)
+    throw refused('memsize', `too small value for memsize (must be at least ${MIN_MEMSIZE_MB})`);
   settings.memsizeMb = memsize;
 }
 

@@ -12,7 +12,11 @@ function requireHostActions({ action, policy }: LibraryContext, instead: string)
     requireAllowed(policy, 'host-actions', action.name);
   } catch (error) {
     if (!(error instanceof GuestfsError)) throw error;
-    throw new GuestfsError(error.reason, `${error.message}. It is about files of the server, not of its client, who uses ${instead}`, error.details);
+    throw new GuestfsError(
+      error.reason,
+      `${error.message}. It is about files of the server, not of its client, who uses ${instead}`,
+      error.details,
+    );
   }
 }
 

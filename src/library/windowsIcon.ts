@@ -1,6 +1,10 @@
 /** Icons of Windows: in its explorer up to 7, in a file of its own in 8. There is none known of other versions. */
 import { caseSensitivePath, isFile } from '../../gen/calls/file.js';
-import { inspectGetMajorVersion, inspectGetMinorVersion, inspectGetWindowsSystemroot } from '../../gen/calls/inspection.js';
+import {
+  inspectGetMajorVersion,
+  inspectGetMinorVersion,
+  inspectGetWindowsSystemroot,
+} from '../../gen/calls/inspection.js';
 import type { Daemon } from '../session/daemon.js';
 import { fromExplorerOf7, fromExplorerOfXp, type Conversion } from './iconConversion.js';
 import { fetch, fetchConverted, inItsLetters, withoutLinks } from './iconFile.js';
@@ -24,7 +28,8 @@ async function of7(daemon: Daemon, systemroot: string): Promise<Buffer | undefin
   // On 64-bit systems it is the 32-bit program that has the icon; 32-bit systems do not have its directory.
   for (const name of ['SysWOW64/explorer.exe', 'explorer.exe']) {
     const path = await inItsLetters(daemon, `${systemroot}/${name}`);
-    if (path !== undefined && (await daemon.call(isFile, { path })).fileflag) return ofExplorer(daemon, path, fromExplorerOf7);
+    if (path !== undefined && (await daemon.call(isFile, { path })).fileflag)
+      return ofExplorer(daemon, path, fromExplorerOf7);
   }
   return undefined;
 }

@@ -13,7 +13,16 @@ import type { DaemonCall, NoValue } from './daemonCall.js';
 import type { DaemonVersion } from './daemonVersion.js';
 import { FrameDecoder, type Frame } from './frameDecoder.js';
 import {
-  answersCall, chunksSize, decodeChunk, decodeReply, encodeCall, encodeCancelFlag, encodeChunks, encodeLastChunk, ProtocolError, type ProgressMessage,
+  answersCall,
+  chunksSize,
+  decodeChunk,
+  decodeReply,
+  encodeCall,
+  encodeCancelFlag,
+  encodeChunks,
+  encodeLastChunk,
+  ProtocolError,
+  type ProgressMessage,
 } from './messages.js';
 
 /** Bytes from the daemon that may wait to be taken before reading pauses. */
@@ -75,7 +84,10 @@ export class NothingMoreComes extends Error {
 }
 
 /** How a file ended: whole, by the daemon's wish, or by this side's. */
-type FileEnd = { readonly kind: 'complete' } | { readonly kind: 'refused' } | { readonly kind: 'abandoned'; readonly cause: unknown };
+type FileEnd =
+  | { readonly kind: 'complete' }
+  | { readonly kind: 'refused' }
+  | { readonly kind: 'abandoned'; readonly cause: unknown };
 
 /** The chunk that cancels a file, without its length word. */
 const CANCEL_CHUNK = encodeLastChunk(true).subarray(4);
@@ -120,7 +132,9 @@ export class DaemonConnection {
       this.#resolveClosed = resolve;
     });
     channel.on('data', (bytes: Buffer) => this.#receive(bytes)).resume();
-    channel.on('error', (error) => this.#fail(new GuestfsError('APPLIANCE_GONE', 'the connection to the appliance broke', { cause: error })));
+    channel.on('error', (error) =>
+      this.#fail(new GuestfsError('APPLIANCE_GONE', 'the connection to the appliance broke', { cause: error })),
+    );
     channel.on('close', () => this.#fail(new GuestfsError('APPLIANCE_GONE', 'the appliance closed its connection')));
     channel.on('end', () => this.#fail(new GuestfsError('APPLIANCE_GONE', 'the appliance closed its connection')));
     // Of what happened before there is no event any more.
@@ -164,7 +178,12 @@ export class DaemonConnection {
   }
 
   /** Request and reply. */
-  async call<Request, Response>(call: DaemonCall<Request, Response>, request: Request, daemon: DaemonVersion, options: CallOptions = {}): Promise<Response> {
+  async call<Request, Response>(
+    call: DaemonCall<Request, Response>,
+    request: Request,
+    daemon: DaemonVersion,
+    options: CallOptions = {},
+  ): Promise<Response> {
     return this.#exclusively(async () => {
       const serial = await this.#sendRequest(call, request, daemon, options);
       return this.#reply(call, serial);
@@ -176,13 +195,18 @@ export class DaemonConnection {
    * when the signal aborts; in each case the daemon's reply is awaited.
    */
   async upload<Request, Response>(
-    call: DaemonCall<Request, Response>, request: Request, daemon: DaemonVersion, source: AsyncIterable<Buffer>, options: UploadOptions,
+    call: DaemonCall<Request, Response>,
+    request: Request,
+    daemon: DaemonVersion,
+    source: AsyncIterable<Buffer>,
+    options: UploadOptions,
   ): Promise<Response> {
     return this.#exclusively(async () => {
       this.#uploadRefused = new AbortController();
       const serial = await this.#sendRequest(call, request, daemon, options);
       const ended = await this.#sendFile(source, options.signal);
-      if (ended.kind === 'complete' && options.followUp !== undefined) return this.#replyOrSilence(call, serial, options.followUp, daemon);
+      if (ended.kind === 'complete' && options.followUp !== undefined)
+        return this.#replyOrSilence(call, serial, options.followUp, daemon);
       if (ended.kind === 'complete' || ended.kind === 'refused') return this.#reply(call, serial);
       await this.#reply(call, serial).catch((error: unknown) => {
         // The daemon answers a cancelled upload with an error, which says less than the cause.
@@ -198,7 +222,11 @@ export class DaemonConnection {
    * download by the protocol, but for {@link NothingMoreComes}.
    */
   async download<Request>(
-    call: DaemonCall<Request, unknown>, request: Request, daemon: DaemonVersion, deliver: (pieces: readonly Buffer[]) => Promise<void>, options: TransferOptions,
+    call: DaemonCall<Request, unknown>,
+    request: Request,
+    daemon: DaemonVersion,
+    deliver: (pieces: readonly Buffer[]) => Promise<void>,
+    options: TransferOptions,
   ): Promise<void> {
     return this.#exclusively(async () => {
       const serial = await this.#sendRequest(call, request, daemon, options);
@@ -206,7 +234,10 @@ export class DaemonConnection {
       const ended = await this.#receiveFile(deliver, options.signal);
       if (ended.kind === 'abandoned') throw ended.cause;
       if (ended.kind === 'refused') {
-        throw new GuestfsError('DAEMON_ERROR', `${call.action}: the daemon could not send the whole file; the log of the session has its reason`);
+        throw new GuestfsError(
+          'DAEMON_ERROR',
+          `${call.action}: the daemon could not send the whole file; the log of the session has its reason`,
+        );
       }
     });
   }
@@ -229,7 +260,12 @@ export class DaemonConnection {
     }
   }
 
-  async #sendRequest<Request>(call: DaemonCall<Request, unknown>, request: Request, daemon: DaemonVersion, options: CallOptions): Promise<number> {
+  async #sendRequest<Request>(
+    call: DaemonCall<Request, unknown>,
+    request: Request,
+    daemon: DaemonVersion,
+    options: CallOptions,
+  ): Promise<number> {
     if (this.#failure) throw this.#neverSent(this.#failure);
     this.#serial = this.#serial >= SERIAL_MAX ? 1 : this.#serial + 1;
     const serial = this.#serial;
@@ -245,7 +281,12 @@ export class DaemonConnection {
   }
 
   /** As {@link #reply}, to a call that the daemon may not answer. */
-  async #replyOrSilence<Response>(call: DaemonCall<never, Response>, serial: number, followUp: DaemonCall<NoValue, unknown>, daemon: DaemonVersion): Promise<Response> {
+  async #replyOrSilence<Response>(
+    call: DaemonCall<never, Response>,
+    serial: number,
+    followUp: DaemonCall<NoValue, unknown>,
+    daemon: DaemonVersion,
+  ): Promise<Response> {
     const following = await this.#sendRequest(followUp, {}, daemon, {});
     const answer = await this.#nextMessage();
     if (answersCall(following, answer)) {
@@ -310,7 +351,8 @@ export class DaemonConnection {
       for (let begun = false; ; begun = true) {
         const first = await this.#nextMessage();
         // The beginning is not to wait: it may be all that comes for a long time.
-        if (begun && first.length > END_LENGTH && !abandoned) await (small ? this.#rest() : this.#gather(DELIVERY_SIZE - first.length));
+        if (begun && first.length > END_LENGTH && !abandoned)
+          await (small ? this.#rest() : this.#gather(DELIVERY_SIZE - first.length));
         const { pieces, size, end } = this.#takeChunks(first);
         small = (small || pieces.length >= SMALL_CHUNKS) && size < pieces.length * SMALL_CHUNK_SIZE;
         if (!abandoned && pieces.length > 0) {
@@ -318,7 +360,8 @@ export class DaemonConnection {
           try {
             taken = await this.#unlessInterrupted(deliver(pieces));
           } catch (error) {
-            if (error instanceof NothingMoreComes && end === undefined) return { kind: 'abandoned', cause: error.failure };
+            if (error instanceof NothingMoreComes && end === undefined)
+              return { kind: 'abandoned', cause: error.failure };
             abandon(error instanceof NothingMoreComes ? error.failure : error);
           }
           if (taken === INTERRUPTED && !abandoned) throw this.#outcomeUnknown();
@@ -471,7 +514,11 @@ export class DaemonConnection {
         this.#messages.push(frame.bytes);
         this.#waitingBytes += frame.bytes.length + MESSAGE_OVERHEAD;
         this.#notify();
-        if (this.#gathering !== undefined && (this.#waitingBytes >= this.#gathering.enough || frame.bytes.length === END_LENGTH)) this.#gathering.wake();
+        if (
+          this.#gathering !== undefined &&
+          (this.#waitingBytes >= this.#gathering.enough || frame.bytes.length === END_LENGTH)
+        )
+          this.#gathering.wake();
         break;
       }
     }
@@ -486,13 +533,19 @@ export class DaemonConnection {
   /** Of a call that found the connection closed. */
   #neverSent(failure: GuestfsError): GuestfsError {
     if (failure.reason === 'APPLIANCE_GONE') return failure;
-    return new GuestfsError('APPLIANCE_GONE', 'the appliance was stopped before the call was sent to it', { cause: failure });
+    return new GuestfsError('APPLIANCE_GONE', 'the appliance was stopped before the call was sent to it', {
+      cause: failure,
+    });
   }
 
   #outcomeUnknown(): GuestfsError {
     const failure = this.#failure;
     if (failure?.reason === 'PROTOCOL_ERROR') return failure;
-    return new GuestfsError('OUTCOME_UNKNOWN', 'the appliance ended before it answered: whether the call had an effect is unknown', { cause: failure });
+    return new GuestfsError(
+      'OUTCOME_UNKNOWN',
+      'the appliance ended before it answered: whether the call had an effect is unknown',
+      { cause: failure },
+    );
   }
 
   #fail(failure: GuestfsError): void {
@@ -508,5 +561,7 @@ export class DaemonConnection {
 }
 
 function brokenProtocol(error: ProtocolError): GuestfsError {
-  return new GuestfsError('PROTOCOL_ERROR', `the appliance broke the protocol (${error.message}); it was stopped`, { cause: error });
+  return new GuestfsError('PROTOCOL_ERROR', `the appliance broke the protocol (${error.message}); it was stopped`, {
+    cause: error,
+  });
 }

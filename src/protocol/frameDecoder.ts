@@ -29,7 +29,7 @@ export class FrameDecoder {
    * @throws ProtocolError on a length over the limit, before anything is allocated for it
    */
   *push(bytes: Buffer): Generator<Frame, void, void> {
-    for (let at = 0; ;) {
+    for (let at = 0; ; ) {
       const end = at + this.#needed - this.#keptLength;
       if (bytes.length < end) {
         if (at < bytes.length) this.#keep(bytes.subarray(at));
@@ -51,13 +51,17 @@ export class FrameDecoder {
     if (was === 'word') return this.#word(whole.readUInt32BE(0));
     this.#expecting = 'word';
     this.#needed = WORD;
-    return was === 'message' ? { kind: 'message', bytes: whole } : { kind: 'progress', progress: decodeProgress(whole) };
+    return was === 'message'
+      ? { kind: 'message', bytes: whole }
+      : { kind: 'progress', progress: decodeProgress(whole) };
   }
 
   #word(word: number): Frame | undefined {
     switch (word) {
-      case LAUNCH_FLAG: return { kind: 'launch' };
-      case CANCEL_FLAG: return { kind: 'cancel' };
+      case LAUNCH_FLAG:
+        return { kind: 'launch' };
+      case CANCEL_FLAG:
+        return { kind: 'cancel' };
       case PROGRESS_FLAG:
         this.#expecting = 'progress';
         this.#needed = PROGRESS_SIZE;

@@ -5,8 +5,17 @@ import { requestTooLarge } from '../common/messageLimits.js';
 import { XdrDecoder, XdrError } from '../xdr/decoder.js';
 import { XdrEncoder } from '../xdr/encoder.js';
 import {
-  CANCEL_FLAG, DIRECTION_CALL, DIRECTION_REPLY, ERRNO_MAX, ERROR_TEXT_MAX, MAX_CHUNK_SIZE, MESSAGE_MAX, PROGRAM, PROTOCOL_VERSION,
-  STATUS_ERROR, STATUS_OK,
+  CANCEL_FLAG,
+  DIRECTION_CALL,
+  DIRECTION_REPLY,
+  ERRNO_MAX,
+  ERROR_TEXT_MAX,
+  MAX_CHUNK_SIZE,
+  MESSAGE_MAX,
+  PROGRAM,
+  PROTOCOL_VERSION,
+  STATUS_ERROR,
+  STATUS_OK,
 } from './constants.js';
 import type { DaemonCall } from './daemonCall.js';
 import type { DaemonVersion } from './daemonVersion.js';

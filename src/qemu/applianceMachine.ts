@@ -48,7 +48,12 @@ export function addBase(line: QemuCommandLine, options: BaseOptions): void {
     .option('no-reboot')
     .option('rtc', 'base=utc,driftfix=slew');
   if (memory !== undefined) {
-    const backend = { id: 'ram', size: `${options.memsizeMb}M`, 'mem-path': memory.path, share: memory.use === 'written' };
+    const backend = {
+      id: 'ram',
+      size: `${options.memsizeMb}M`,
+      'mem-path': memory.path,
+      share: memory.use === 'written',
+    };
     line.properties('object', 'memory-backend-file', backend);
   }
 }
@@ -108,16 +113,50 @@ export function addRoot(line: QemuCommandLine, root: RootFiles): void {
   const throwaway = { cache: { direct: false, 'no-flush': true } };
   line
     // Nobody writes to it: no lock is needed, and read-only media have none to give.
-    .blockNode({ driver: 'file', 'node-name': 'root-file', filename: root.image, 'read-only': true, locking: 'off', ...throwaway })
-    .blockNode({ driver: root.format, 'node-name': 'root-image', file: 'root-file', 'read-only': true, ...(root.format === 'qcow2' ? { backing: null } : {}), ...throwaway });
+    .blockNode({
+      driver: 'file',
+      'node-name': 'root-file',
+      filename: root.image,
+      'read-only': true,
+      locking: 'off',
+      ...throwaway,
+    })
+    .blockNode({
+      driver: root.format,
+      'node-name': 'root-image',
+      file: 'root-file',
+      'read-only': true,
+      ...(root.format === 'qcow2' ? { backing: null } : {}),
+      ...throwaway,
+    });
   if (root.savedOverlay !== undefined) {
     line
-      .blockNode({ driver: 'file', 'node-name': 'root-saved-file', filename: root.savedOverlay, 'read-only': true, locking: 'off', ...throwaway })
-      .blockNode({ driver: 'qcow2', 'node-name': 'root-saved', file: 'root-saved-file', backing: 'root-image', 'read-only': true, ...throwaway });
+      .blockNode({
+        driver: 'file',
+        'node-name': 'root-saved-file',
+        filename: root.savedOverlay,
+        'read-only': true,
+        locking: 'off',
+        ...throwaway,
+      })
+      .blockNode({
+        driver: 'qcow2',
+        'node-name': 'root-saved',
+        file: 'root-saved-file',
+        backing: 'root-image',
+        'read-only': true,
+        ...throwaway,
+      });
   }
   line
     .blockNode({ driver: 'file', 'node-name': 'root-overlay', filename: root.overlay, locking: 'off', ...throwaway })
-    .blockNode({ driver: 'qcow2', 'node-name': 'root', file: 'root-overlay', backing: root.savedOverlay === undefined ? 'root-image' : 'root-saved', ...throwaway })
+    .blockNode({
+      driver: 'qcow2',
+      'node-name': 'root',
+      file: 'root-overlay',
+      backing: root.savedOverlay === undefined ? 'root-image' : 'root-saved',
+      ...throwaway,
+    })
     .device('virtio-blk-pci', { drive: 'root', ...REPORT_ERRORS });
 }
 

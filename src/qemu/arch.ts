@@ -41,6 +41,7 @@ const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
 /** The architecture of this host, which appliances share. */
 export function hostArchitecture(name: string = arch()): Architecture {
   const found = ARCHITECTURES[name];
-  if (found === undefined) throw new GuestfsError('QEMU_MISSING', `processor architecture ${name} is not supported; x86_64 and aarch64 are`);
+  if (found === undefined)
+    throw new GuestfsError('QEMU_MISSING', `processor architecture ${name} is not supported; x86_64 and aarch64 are`);
   return found;
 }

@@ -50,8 +50,14 @@ export class LateFdSets implements FdSets {
     if (this.#files.length === 0) return;
     const sets = this.#files.map((_, index) => String(this.#first + index));
     const { exitCode, stderr, overLimit } = await runTool('python3', ['-I', '-S', PROGRAM, ...sets], {
-      fds: [directory.fd, ...this.#files.map(({ fd }) => fd)], timeoutMs: LIMIT_MS, maxOutputBytes: MESSAGES_LIMIT, signal,
+      fds: [directory.fd, ...this.#files.map(({ fd }) => fd)],
+      timeoutMs: LIMIT_MS,
+      maxOutputBytes: MESSAGES_LIMIT,
+      signal,
     });
-    if (exitCode !== 0) throw new Error(`qemu did not take its files: ${overLimit ? 'it does not answer' : stderr.trim().split('\n').at(-1) ?? ''}`);
+    if (exitCode !== 0)
+      throw new Error(
+        `qemu did not take its files: ${overLimit ? 'it does not answer' : (stderr.trim().split('\n').at(-1) ?? '')}`,
+      );
   }
 }

@@ -16,7 +16,12 @@ export interface PlainFile {
  *
  * @param others whether the opener is another user; this one can open it anyway
  */
-export async function openForEverybody(file: FileHandle, runDirectory: string, name: string, others: boolean): Promise<PlainFile> {
+export async function openForEverybody(
+  file: FileHandle,
+  runDirectory: string,
+  name: string,
+  others: boolean,
+): Promise<PlainFile> {
   if (!others || ((await file.stat()).mode & 0o004) !== 0) return { handle: file, close: async () => undefined };
   const path = join(runDirectory, name);
   await copyFile(`/proc/self/fd/${file.fd}`, path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);

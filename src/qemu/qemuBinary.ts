@@ -11,7 +11,9 @@ import { hostArchitecture } from './arch.js';
  */
 export async function locateQemu(wanted: string | undefined): Promise<string> {
   const name = wanted ?? hostArchitecture().qemuBinary;
-  const candidates = name.includes('/') ? [resolve(name)] : (process.env['PATH'] ?? '').split(delimiter).map((directory) => join(directory, name));
+  const candidates = name.includes('/')
+    ? [resolve(name)]
+    : (process.env['PATH'] ?? '').split(delimiter).map((directory) => join(directory, name));
   for (const candidate of candidates) {
     const usable = await access(candidate, constants.X_OK).then(
       async () => (await stat(candidate)).isFile(),
@@ -19,7 +21,10 @@ export async function locateQemu(wanted: string | undefined): Promise<string> {
     );
     if (usable) return candidate;
   }
-  throw new GuestfsError('QEMU_MISSING', name.includes('/') ? `${name} is no program that can be run` : `${name} is not installed on the server`);
+  throw new GuestfsError(
+    'QEMU_MISSING',
+    name.includes('/') ? `${name} is no program that can be run` : `${name} is not installed on the server`,
+  );
 }
 
 /** Tells one build of a qemu from another without running it. */

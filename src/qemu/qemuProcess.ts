@@ -69,7 +69,9 @@ export async function startQemu(command: QemuCommand, options: QemuStartOptions)
     // Its user may not look into the directories above; and the paths of sockets have to be short.
     cwd: options.runDirectory,
   }).catch((error: unknown) => {
-    throw new GuestfsError('QEMU_FAILED', `qemu cannot be started through setpriv: ${messageOf(error)}`, { cause: error });
+    throw new GuestfsError('QEMU_FAILED', `qemu cannot be started through setpriv: ${messageOf(error)}`, {
+      cause: error,
+    });
   });
 
   const [daemon, monitor, console] = started.channels as [Duplex, Duplex, Duplex];

@@ -68,7 +68,8 @@ export function createQemuUsers(isRoot: boolean = process.geteuid?.() === 0): Qe
         await claiming;
       }
       const uid = free.pop();
-      if (uid === undefined) throw new GuestfsError('TOO_MANY_SESSIONS', 'all users that machines can run as are taken');
+      if (uid === undefined)
+        throw new GuestfsError('TOO_MANY_SESSIONS', 'all users that machines can run as are taken');
       let held = true;
       return {
         uid,
@@ -87,7 +88,12 @@ async function usableRange(): Promise<{ readonly first: number; readonly count: 
   const map = await readFile('/proc/self/uid_map', 'latin1').catch(() => '');
   const holds = map.split('\n').some((line) => {
     const [inside, , count] = line.trim().split(/\s+/).map(Number);
-    return inside !== undefined && count !== undefined && inside <= HOST_RANGE.first && HOST_RANGE.first + HOST_RANGE.count <= inside + count;
+    return (
+      inside !== undefined &&
+      count !== undefined &&
+      inside <= HOST_RANGE.first &&
+      HOST_RANGE.first + HOST_RANGE.count <= inside + count
+    );
   });
   return holds ? HOST_RANGE : CONTAINER_RANGE;
 }

@@ -90,7 +90,9 @@ export class QmpClient {
     if (this.#ended !== undefined) throw this.#ended;
     const id = ++this.#lastId;
     const answer = new Promise<unknown>((resolve, reject) => this.#pending.set(id, { command, resolve, reject }));
-    this.#stream.write(`${JSON.stringify({ execute: command, ...(args === undefined ? {} : { arguments: args }), id })}\n`);
+    this.#stream.write(
+      `${JSON.stringify({ execute: command, ...(args === undefined ? {} : { arguments: args }), id })}\n`,
+    );
     return signal === undefined ? answer : abortable(answer, signal);
   }
 
@@ -158,7 +160,9 @@ export class QmpClient {
       pending.resolve(message['return']);
     } else {
       const error = asObject(message['error']);
-      pending.reject(new QmpError(pending.command, text(error['class'], 'GenericError'), text(error['desc'], 'no description')));
+      pending.reject(
+        new QmpError(pending.command, text(error['class'], 'GenericError'), text(error['desc'], 'no description')),
+      );
     }
   }
 

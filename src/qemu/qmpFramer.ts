@@ -44,7 +44,8 @@ export class QmpFramer {
 
   #keep(part: Buffer): void {
     this.#length += part.length;
-    if (this.#length > this.maxLine) throw new QmpProtocolError(`a line of the monitor is longer than ${this.maxLine} bytes`);
+    if (this.#length > this.maxLine)
+      throw new QmpProtocolError(`a line of the monitor is longer than ${this.maxLine} bytes`);
     this.#parts.push(part);
   }
 }
@@ -56,6 +57,7 @@ function parse(line: string): QmpMessage {
   } catch (error) {
     throw new QmpProtocolError('a line of the monitor is not JSON', { cause: error });
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new QmpProtocolError('a line of the monitor is not a JSON object');
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new QmpProtocolError('a line of the monitor is not a JSON object');
   return value as QmpMessage;
 }

@@ -55,7 +55,11 @@ export function naming(path: string): ImageNaming {
  * @returns its real absolute path
  * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING` or `IMAGE_UNUSABLE`
  */
-export async function resolveImagePath(path: string, roots: ImageRoots, name: ImageNaming = naming(path)): Promise<string> {
+export async function resolveImagePath(
+  path: string,
+  roots: ImageRoots,
+  name: ImageNaming = naming(path),
+): Promise<string> {
   checkSyntax(path, name);
   const realRoots = await findRoots(roots);
   if (isAbsolute(path)) return walk(enter(path, realRoots, name), realRoots, name);
@@ -127,11 +131,14 @@ export async function createImageFile(path: string, roots: ImageRoots): Promise<
     if (!(error instanceof GuestfsError) || error.reason !== 'IMAGE_MISSING') throw error;
   }
   const last = basename(path);
-  if (last === '' || last === '.' || last === '..' || path.endsWith('/')) throw unusable(name, 'cannot be made: the path does not end in a file name');
+  if (last === '' || last === '.' || last === '..' || path.endsWith('/'))
+    throw unusable(name, 'cannot be made: the path does not end in a file name');
   const parent = await resolveImagePath(dirname(path), roots, { subject: `the directory of ${name.subject}` });
-  const directory = await open(parent, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW).catch((error: unknown) => {
-    throw openFailure(error, 'read-write', name);
-  });
+  const directory = await open(parent, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW).catch(
+    (error: unknown) => {
+      throw openFailure(error, 'read-write', name);
+    },
+  );
   try {
     await checkReached(directory, roots, name);
     // Through the open directory, so that the file cannot end up in another one.
@@ -227,7 +234,8 @@ function enter(path: string, roots: readonly Root[], name: ImageNaming): Positio
   const names = split(path);
   for (const root of roots) {
     for (const prefix of [root.names, root.realNames]) {
-      if (prefix.every((part, index) => names[index] === part)) return { at: root.real, names: names.slice(prefix.length) };
+      if (prefix.every((part, index) => names[index] === part))
+        return { at: root.real, names: names.slice(prefix.length) };
     }
   }
   throw outside(name);
@@ -286,11 +294,21 @@ function kindOf(stats: FileKind, roots: ImageRoots, name: ImageNaming): 'file' |
   if (stats.isFile()) return 'file';
   if (stats.isBlockDevice()) {
     if (roots.blockDevices === true) return 'block';
-    throw new GuestfsError('NOT_ALLOWED', `${name.subject} is a block device, which this server does not attach; its operator can allow it with --allow block-devices`, {
-      metadata: { setting: '--allow block-devices' },
-    });
+    throw new GuestfsError(
+      'NOT_ALLOWED',
+      `${name.subject} is a block device, which this server does not attach; its operator can allow it with --allow block-devices`,
+      {
+        metadata: { setting: '--allow block-devices' },
+      },
+    );
   }
-  const what = stats.isDirectory() ? 'directory' : stats.isFIFO() ? 'named pipe' : stats.isSocket() ? 'socket' : 'device';
+  const what = stats.isDirectory()
+    ? 'directory'
+    : stats.isFIFO()
+      ? 'named pipe'
+      : stats.isSocket()
+        ? 'socket'
+        : 'device';
   throw unusable(name, `is a ${what}, not a disk image`);
 }
 
@@ -343,12 +361,20 @@ function openFailure(error: unknown, access: ImageAccess, name: ImageNaming): un
       return outside(name);
     case 'EACCES':
     case 'EPERM':
-      return unusable(name, access === 'read-write' ? 'cannot be opened for writing: the server has no right to; attach it read-only or change its permissions' : 'cannot be read: the server has no right to', error);
+      return unusable(
+        name,
+        access === 'read-write'
+          ? 'cannot be opened for writing: the server has no right to; attach it read-only or change its permissions'
+          : 'cannot be read: the server has no right to',
+        error,
+      );
     case 'EEXIST':
       return unusable(name, 'cannot be made: a symbolic link that leads nowhere is in its place', error);
     case 'ENOSPC':
     case 'EDQUOT':
-      return new GuestfsError(code, `${name.subject} cannot be made: the server has no space left for it`, { cause: error });
+      return new GuestfsError(code, `${name.subject} cannot be made: the server has no space left for it`, {
+        cause: error,
+      });
     case 'EROFS':
       return unusable(name, 'is on a read-only file system: attach it read-only', error);
     case 'ENAMETOOLONG':
@@ -370,6 +396,9 @@ export function systemErrorCode(error: unknown): string | undefined {
 
 /** Paths are hostile text: control characters must not reach a terminal through a message. */
 export function printable(path: string): string {
-  const shown = path.replace(/[\u0000-\u001f\u007f-\u009f]/g, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  const shown = path.replace(
+    /[\u0000-\u001f\u007f-\u009f]/g,
+    (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
   return shown.length > 300 ? `${shown.slice(0, 300)}...` : shown;
 }

@@ -16,5 +16,9 @@ export interface ServerPolicy {
 /** @throws GuestfsError NOT_ALLOWED naming the setting which allows it */
 export function requireAllowed(policy: ServerPolicy, what: Allowable, action: string): void {
   if (policy.allowed.has(what)) return;
-  throw new GuestfsError('NOT_ALLOWED', `${action} is not allowed on this server; its operator can allow it with --allow ${what}`, { metadata: { setting: `--allow ${what}` } });
+  throw new GuestfsError(
+    'NOT_ALLOWED',
+    `${action} is not allowed on this server; its operator can allow it with --allow ${what}`,
+    { metadata: { setting: `--allow ${what}` } },
+  );
 }

@@ -20,7 +20,11 @@ class Encoding extends ServerInterceptingCall {
   readonly #encode: (answer: unknown) => EncodedAnswer;
   readonly #statusOf: (error: unknown) => ReturnType<typeof toStatus>;
 
-  constructor(next: NextCall, encode: (answer: unknown) => EncodedAnswer, statusOf: (error: unknown) => ReturnType<typeof toStatus>) {
+  constructor(
+    next: NextCall,
+    encode: (answer: unknown) => EncodedAnswer,
+    statusOf: (error: unknown) => ReturnType<typeof toStatus>,
+  ) {
     super(next);
     this.#encode = encode;
     this.#statusOf = statusOf;

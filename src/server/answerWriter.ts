@@ -12,18 +12,19 @@ export interface AnswerWriter {
 export function answerWriter(call: ServerWritableStream<unknown, object>, signal: AbortSignal): AnswerWriter {
   // One message is on its way while the next is made: more would only be held here.
   let before: Promise<void> = Promise.resolve();
-  const send = (message: object): Promise<void> => new Promise((resolve, reject) => {
-    const gone = (): void => reject(signal.reason as Error);
-    if (signal.aborted) {
-      gone();
-      return;
-    }
-    signal.addEventListener('abort', gone, { once: true });
-    call.write(message, () => {
-      signal.removeEventListener('abort', gone);
-      resolve();
+  const send = (message: object): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const gone = (): void => reject(signal.reason as Error);
+      if (signal.aborted) {
+        gone();
+        return;
+      }
+      signal.addEventListener('abort', gone, { once: true });
+      call.write(message, () => {
+        signal.removeEventListener('abort', gone);
+        resolve();
+      });
     });
-  });
   return {
     write: async (message) => {
       await before;

@@ -29,9 +29,11 @@ export function scopeOf(call: ServerCall): CallScope {
   const controller = new AbortController();
   const abort = (): void => {
     const deadline = Number(call.getDeadline());
-    controller.abort(deadline <= Date.now()
-      ? new GuestfsError('DEADLINE_EXCEEDED', 'the deadline of the call has passed')
-      : new GuestfsError('CANCELLED', 'the client cancelled the call, or is gone'));
+    controller.abort(
+      deadline <= Date.now()
+        ? new GuestfsError('DEADLINE_EXCEEDED', 'the deadline of the call has passed')
+        : new GuestfsError('CANCELLED', 'the client cancelled the call, or is gone'),
+    );
   };
   if (call.cancelled) abort();
   call.once('cancelled', abort);

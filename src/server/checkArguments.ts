@@ -12,7 +12,8 @@ const GUID = /^(\{(?=.{36}\}$))?[A-Za-z0-9]{8}(-[A-Za-z0-9]{4}){3}-[A-Za-z0-9]{1
 
 /** What the C library checks before it asks the daemon, which relies on it. */
 function checkKind({ name, kind }: { readonly name: string; readonly kind: string }, value: string): void {
-  if (kind === 'guid' && !(GUID.test(value) && value.startsWith('{') === value.endsWith('}'))) throw badArgument(name, 'parameter is not a valid GUID');
+  if (kind === 'guid' && !(GUID.test(value) && value.startsWith('{') === value.endsWith('}')))
+    throw badArgument(name, 'parameter is not a valid GUID');
   if (kind === 'filename' && value.includes('/')) throw badArgument(name, `'${printable(value)}' is not a file name`);
 }
 

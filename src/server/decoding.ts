@@ -21,7 +21,8 @@ export class EncodedAnswer {
 
 /** Refuses what is longer than most requests may be, of those that may be larger for their contents; and what is not UTF-8, where the runtime would replace it. */
 function decodeUtf8(bytes: Uint8Array): string {
-  if (bytes.length > REQUEST_LIMIT) throw new Error(`a string of ${bytes.length} bytes, where at most ${REQUEST_LIMIT} are allowed`);
+  if (bytes.length > REQUEST_LIMIT)
+    throw new Error(`a string of ${bytes.length} bytes, where at most ${REQUEST_LIMIT} are allowed`);
   if (!isUtf8(bytes)) throw new Error('a string is not valid UTF-8');
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
 }
@@ -50,11 +51,16 @@ export function decodingSafely(service: ServiceDefinition): ServiceDefinition {
         }
         return method.requestDeserialize(strictReader(bytes));
       } catch (error) {
-        return new Undecodable(new GuestfsError('BAD_ARGUMENT', `the request cannot be decoded: ${messageOf(error)}`, {
-          fields: [{ field: '(request)', description: messageOf(error) }], cause: error,
-        }));
+        return new Undecodable(
+          new GuestfsError('BAD_ARGUMENT', `the request cannot be decoded: ${messageOf(error)}`, {
+            fields: [{ field: '(request)', description: messageOf(error) }],
+            cause: error,
+          }),
+        );
       }
     },
   });
-  return Object.fromEntries(Object.entries(service).map(([name, method]) => [name, safe(method as MethodDefinition<object, object>)]));
+  return Object.fromEntries(
+    Object.entries(service).map(([name, method]) => [name, safe(method as MethodDefinition<object, object>)]),
+  );
 }

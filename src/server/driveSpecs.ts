@@ -13,7 +13,13 @@ const SPEC_FIELDS: Readonly<Record<Source['$case'], Readonly<Record<string, stri
   path: { filename: 'path' },
   scratch_size: { size: 'scratch_size' },
   remote: {
-    ...{ protocol: 'remote.protocol', server: 'remote.server', filename: 'remote.filename', username: 'remote.username', secret: 'remote.secret' },
+    ...{
+      protocol: 'remote.protocol',
+      server: 'remote.server',
+      filename: 'remote.filename',
+      username: 'remote.username',
+      secret: 'remote.secret',
+    },
     readonly: 'writable',
   },
 };
@@ -25,9 +31,15 @@ function inDrive(index: number, source: Source | undefined, error: unknown): unk
   if (fields === undefined) return error;
   const names = source === undefined ? {} : SPEC_FIELDS[source.$case];
   const own = fields.map(({ field, description }) => ({ field: names[field] ?? field, description }));
-  return new GuestfsError(error.reason, `drives[${index}]: ${own.map(({ field, description }) => `${field}: ${description}`).join('; ')}`, {
-    ...details, fields: own.map(({ field, description }) => ({ field: `drives[${index}].${field}`, description })), cause: error,
-  });
+  return new GuestfsError(
+    error.reason,
+    `drives[${index}]: ${own.map(({ field, description }) => `${field}: ${description}`).join('; ')}`,
+    {
+      ...details,
+      fields: own.map(({ field, description }) => ({ field: `drives[${index}].${field}`, description })),
+      cause: error,
+    },
+  );
 }
 
 async function fileDrive(path: string, options: AddDriveOptions, policy: ServerPolicy): Promise<Drive> {
@@ -36,8 +48,17 @@ async function fileDrive(path: string, options: AddDriveOptions, policy: ServerP
   return driveFromRequest(path, options, policy.imageRoots);
 }
 
-async function remoteDrive({ protocol, server, filename, username, secret }: RemoteDrive, options: AddDriveOptions, policy: ServerPolicy): Promise<Drive> {
-  const where = { protocol: remoteProtocol(protocol), server, ...(username === undefined ? {} : { username }), ...(secret === undefined ? {} : { secret }) };
+async function remoteDrive(
+  { protocol, server, filename, username, secret }: RemoteDrive,
+  options: AddDriveOptions,
+  policy: ServerPolicy,
+): Promise<Drive> {
+  const where = {
+    protocol: remoteProtocol(protocol),
+    server,
+    ...(username === undefined ? {} : { username }),
+    ...(secret === undefined ? {} : { secret }),
+  };
   return driveFromRequest(filename, { ...options, ...where }, policy.imageRoots, policy.allowed.has('remote-drives'));
 }
 
@@ -53,7 +74,9 @@ async function driveOf(spec: DriveSpec, policy: ServerPolicy): Promise<Drive> {
     ...(cachemode === undefined ? {} : { cachemode }),
     ...(discard === undefined ? {} : { discard }),
   };
-  return source.$case === 'path' ? fileDrive(source.value, options, policy) : remoteDrive(source.value, options, policy);
+  return source.$case === 'path'
+    ? fileDrive(source.value, options, policy)
+    : remoteDrive(source.value, options, policy);
 }
 
 /**
@@ -61,7 +84,11 @@ async function driveOf(spec: DriveSpec, policy: ServerPolicy): Promise<Drive> {
  * @throws GuestfsError BAD_ARGUMENT, NOT_ALLOWED, and what is wrong with an image
  */
 export function drivesOf(specs: readonly DriveSpec[], policy: ServerPolicy): Promise<Drive[]> {
-  return Promise.all(specs.map((spec, index) => driveOf(spec, policy).catch((error: unknown) => {
-    throw inDrive(index, spec.source, error);
-  })));
+  return Promise.all(
+    specs.map((spec, index) =>
+      driveOf(spec, policy).catch((error: unknown) => {
+        throw inDrive(index, spec.source, error);
+      }),
+    ),
+  );
 }

@@ -26,10 +26,12 @@ function errorInfo(error: GuestfsError, metadata: ReadonlyMap<string, string>): 
     writer.uint32(lengthDelimited(1)).string(error.reason);
     writer.uint32(lengthDelimited(2)).string(ERROR_DOMAIN);
     for (const [key, value] of metadata) {
-      writer.uint32(lengthDelimited(3)).bytes(message((entry) => {
-        entry.uint32(lengthDelimited(1)).string(key);
-        entry.uint32(lengthDelimited(2)).string(value);
-      }));
+      writer.uint32(lengthDelimited(3)).bytes(
+        message((entry) => {
+          entry.uint32(lengthDelimited(1)).string(key);
+          entry.uint32(lengthDelimited(2)).string(value);
+        }),
+      );
     }
   });
 }
@@ -37,36 +39,49 @@ function errorInfo(error: GuestfsError, metadata: ReadonlyMap<string, string>): 
 function badRequest(fields: NonNullable<GuestfsError['details']['fields']>): Uint8Array {
   return message((writer) => {
     for (const { field, description } of fields) {
-      writer.uint32(lengthDelimited(1)).bytes(message((violation) => {
-        violation.uint32(lengthDelimited(1)).string(field);
-        violation.uint32(lengthDelimited(2)).string(description);
-      }));
+      writer.uint32(lengthDelimited(1)).bytes(
+        message((violation) => {
+          violation.uint32(lengthDelimited(1)).string(field);
+          violation.uint32(lengthDelimited(2)).string(description);
+        }),
+      );
     }
   });
 }
 
 function retryInfo(delayMs: number): Uint8Array {
   return message((writer) => {
-    writer.uint32(lengthDelimited(1)).bytes(message((duration) => {
-      duration.uint32(1 << 3).int64(Math.floor(delayMs / MILLISECONDS));
-      duration.uint32(2 << 3).int32((delayMs % MILLISECONDS) * NANOSECONDS_PER_MILLISECOND);
-    }));
+    writer.uint32(lengthDelimited(1)).bytes(
+      message((duration) => {
+        duration.uint32(1 << 3).int64(Math.floor(delayMs / MILLISECONDS));
+        duration.uint32(2 << 3).int32((delayMs % MILLISECONDS) * NANOSECONDS_PER_MILLISECOND);
+      }),
+    );
   });
 }
 
 /** The bytes of a `google.rpc.Status` with ErrorInfo, and BadRequest and RetryInfo where they apply. */
-export function encodeStatus(code: number, text: string, error: GuestfsError, metadata: ReadonlyMap<string, string>): Buffer {
+export function encodeStatus(
+  code: number,
+  text: string,
+  error: GuestfsError,
+  metadata: ReadonlyMap<string, string>,
+): Buffer {
   const details: [string, Uint8Array][] = [['ErrorInfo', errorInfo(error, metadata)]];
   if (error.details.fields) details.push(['BadRequest', badRequest(error.details.fields)]);
   if (error.details.retryAfterMs !== undefined) details.push(['RetryInfo', retryInfo(error.details.retryAfterMs)]);
-  return Buffer.from(message((writer) => {
-    writer.uint32(1 << 3).int32(code);
-    writer.uint32(lengthDelimited(2)).string(text);
-    for (const [type, value] of details) {
-      writer.uint32(lengthDelimited(3)).bytes(message((any) => {
-        any.uint32(lengthDelimited(1)).string(TYPE_PREFIX + type);
-        any.uint32(lengthDelimited(2)).bytes(value);
-      }));
-    }
-  }));
+  return Buffer.from(
+    message((writer) => {
+      writer.uint32(1 << 3).int32(code);
+      writer.uint32(lengthDelimited(2)).string(text);
+      for (const [type, value] of details) {
+        writer.uint32(lengthDelimited(3)).bytes(
+          message((any) => {
+            any.uint32(lengthDelimited(1)).string(TYPE_PREFIX + type);
+            any.uint32(lengthDelimited(2)).bytes(value);
+          }),
+        );
+      }
+    }),
+  );
 }

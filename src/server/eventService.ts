@@ -1,6 +1,11 @@
 /** EventService: a stream of a session's events. */
 import { Metadata, type ServerWritableStream } from '@grpc/grpc-js';
-import { EventType, type EventServiceServer, type SubscribeRequest, type SubscribeResponse } from '../../gen/proto/guestfs/v1/event.js';
+import {
+  EventType,
+  type EventServiceServer,
+  type SubscribeRequest,
+  type SubscribeResponse,
+} from '../../gen/proto/guestfs/v1/event.js';
 import { badArgument, GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import type { DeliveredEvent } from '../events/eventSubscription.js';
@@ -33,7 +38,11 @@ const KINDS = new Map(Object.entries(TYPES).map(([kind, type]) => [type, kind as
 function detailOf(event: SessionEvent): SubscribeResponse['detail'] {
   if ('message' in event) return { $case: 'message', value: event.message };
   if ('progress' in event) return { $case: 'progress', value: event.progress };
-  if ('call' in event) return { $case: 'call', value: { action: event.call.action, number: event.call.number, error_reason: event.call.errorReason } };
+  if ('call' in event)
+    return {
+      $case: 'call',
+      value: { action: event.call.action, number: event.call.number, error_reason: event.call.errorReason },
+    };
   return undefined;
 }
 
@@ -50,7 +59,13 @@ function kindsOf(request: SubscribeRequest): EventKind[] {
 }
 
 /** Handlers of EventService. */
-export function eventService({ registry, logger }: { readonly registry: SessionRegistry; readonly logger: Logger }): EventServiceServer {
+export function eventService({
+  registry,
+  logger,
+}: {
+  readonly registry: SessionRegistry;
+  readonly logger: Logger;
+}): EventServiceServer {
   const stream = async (call: ServerWritableStream<SubscribeRequest, SubscribeResponse>): Promise<void> => {
     if (call.request instanceof Undecodable) throw call.request.error;
     const session = registry.get(sessionIdOf(call.metadata), identityOf(call));
@@ -58,7 +73,16 @@ export function eventService({ registry, logger }: { readonly registry: SessionR
     const signal = signalOf(call);
     signal.addEventListener('abort', () => subscription.end(), { once: true });
     call.sendMetadata(new Metadata()); // tells the client that it is subscribed
-    const heart = beating(answerWriter(call, signal), (): SubscribeResponse => ({ type: EventType.HEARTBEAT, time: new Date(), sequence: 0n, lost: 0n, detail: undefined }));
+    const heart = beating(
+      answerWriter(call, signal),
+      (): SubscribeResponse => ({
+        type: EventType.HEARTBEAT,
+        time: new Date(),
+        sequence: 0n,
+        lost: 0n,
+        detail: undefined,
+      }),
+    );
     try {
       for await (const event of subscription) await heart.write(toMessage(event));
     } finally {
@@ -69,7 +93,10 @@ export function eventService({ registry, logger }: { readonly registry: SessionR
   };
   return {
     subscribe: (call) => {
-      stream(call).then(() => call.end(), (error: unknown) => call.emit('error', toStatus(error, { action: 'Subscribe' }, logger)));
+      stream(call).then(
+        () => call.end(),
+        (error: unknown) => call.emit('error', toStatus(error, { action: 'Subscribe' }, logger)),
+      );
     },
   };
 }

@@ -12,15 +12,21 @@ export const CHUNK_LIMIT = 1024 * 1024;
  * @param size bytes; undefined: it is not known
  */
 export function chunkTooLarge(size: number | undefined): GuestfsError {
-  return new GuestfsError('CHUNK_TOO_LARGE', `a chunk of ${size ?? 'too many'} bytes; at most ${CHUNK_LIMIT} bytes are allowed: send more and smaller chunks`, {
-    metadata: { limit: String(CHUNK_LIMIT) },
-  });
+  return new GuestfsError(
+    'CHUNK_TOO_LARGE',
+    `a chunk of ${size ?? 'too many'} bytes; at most ${CHUNK_LIMIT} bytes are allowed: send more and smaller chunks`,
+    {
+      metadata: { limit: String(CHUNK_LIMIT) },
+    },
+  );
 }
 
 type Messages = AsyncIterator<HeldMessage<FileMessage | Undecodable>>;
 
 /** The payload of the next message and its release; undefined at the end of the stream. */
-async function nextPayload(messages: Messages): Promise<{ payload: NonNullable<FileMessage['payload']>; release: () => void } | undefined> {
+async function nextPayload(
+  messages: Messages,
+): Promise<{ payload: NonNullable<FileMessage['payload']>; release: () => void } | undefined> {
   const next = await messages.next();
   if (next.done) return undefined;
   const { message, release } = next.value;
@@ -41,7 +47,8 @@ export async function readArguments(messages: Messages, signal: AbortSignal): Pr
   gone.catch(() => undefined);
   const first = await Promise.race([nextPayload(messages), gone]);
   if (first === undefined) throw badArgument('payload', 'the stream ended without a message that sets arguments');
-  if (first.payload.$case !== 'arguments') throw badArgument('payload', 'the first message must set arguments, not chunk');
+  if (first.payload.$case !== 'arguments')
+    throw badArgument('payload', 'the first message must set arguments, not chunk');
   first.release();
   return first.payload.value;
 }
@@ -51,7 +58,8 @@ export async function* fileChunks(messages: Messages): AsyncGenerator<Buffer> {
   for (;;) {
     const next = await nextPayload(messages);
     if (next === undefined) return;
-    if (next.payload.$case === 'arguments') throw badArgument('payload', 'arguments can be set only once, in the first message');
+    if (next.payload.$case === 'arguments')
+      throw badArgument('payload', 'arguments can be set only once, in the first message');
     if (next.payload.value.length > CHUNK_LIMIT) throw chunkTooLarge(next.payload.value.length);
     yield next.payload.value;
     next.release();

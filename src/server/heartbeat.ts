@@ -12,7 +12,10 @@ export interface BeatingWriter<Message> {
 }
 
 /** A writer that sends what `heartbeat` makes whenever nothing else was sent for a while. */
-export function beating<Message extends object>(writer: AnswerWriter, heartbeat: () => Message): BeatingWriter<Message> {
+export function beating<Message extends object>(
+  writer: AnswerWriter,
+  heartbeat: () => Message,
+): BeatingWriter<Message> {
   const beat = (): void => {
     writer.write(heartbeat()).catch(() => undefined); // the client is gone, which ends the stream elsewhere
   };

@@ -1,6 +1,11 @@
 /** `InspectionService/Inspect`: a session for the length of a call, and the report of what it finds. */
 import { Metadata, type handleServerStreamingCall, type ServerWritableStream } from '@grpc/grpc-js';
-import type { InspectDrive, InspectKey, InspectRequest, InspectResponse } from '../../gen/proto/guestfs/v1/inspection_report.js';
+import type {
+  InspectDrive,
+  InspectKey,
+  InspectRequest,
+  InspectResponse,
+} from '../../gen/proto/guestfs/v1/inspection_report.js';
 import type { DriveSpec } from '../../gen/proto/guestfs/v1/session.js';
 import { badArgument } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
@@ -39,14 +44,24 @@ function readOnly({ source, format, blocksize }: InspectDrive): DriveSpec {
 function checkKeys(keys: readonly InspectKey[]): void {
   if (keys.length > MAX_KEYS) throw badArgument('keys', `has ${keys.length} entries; at most ${MAX_KEYS} are allowed`);
   for (const [index, { device, key }] of keys.entries()) {
-    if (!device.startsWith('/dev/') || device.includes('\0')) throw badArgument(`keys[${index}].device`, 'must be the name of a device, such as /dev/sda2');
+    if (!device.startsWith('/dev/') || device.includes('\0'))
+      throw badArgument(`keys[${index}].device`, 'must be the name of a device, such as /dev/sda2');
     if (key.includes('\0')) throw badArgument(`keys[${index}].key`, 'must not contain a NUL character');
   }
 }
 
 /** The handler of the RPC. */
-export function inspectHandler({ registry, factory, policy, probe, logger }: InspectOptions): handleServerStreamingCall<InspectRequest | Undecodable, InspectResponse> {
-  const inspect = async (call: ServerWritableStream<InspectRequest | Undecodable, InspectResponse>, signal: AbortSignal): Promise<void> => {
+export function inspectHandler({
+  registry,
+  factory,
+  policy,
+  probe,
+  logger,
+}: InspectOptions): handleServerStreamingCall<InspectRequest | Undecodable, InspectResponse> {
+  const inspect = async (
+    call: ServerWritableStream<InspectRequest | Undecodable, InspectResponse>,
+    signal: AbortSignal,
+  ): Promise<void> => {
     const { request } = call;
     if (request instanceof Undecodable) throw request.error;
     registry.refuseWhileDraining();
@@ -55,7 +70,9 @@ export function inspectHandler({ registry, factory, policy, probe, logger }: Ins
     const settings = factory.settings(request.settings);
     const drives = await drivesOf(request.drives.map(readOnly), policy);
     const id = request.session_id ?? newSessionId();
-    const session = registry.add(id, () => factory.create({ id, settings, labels: LABELS, owner: identityOf(call), idleTimeoutMs: undefined }));
+    const session = registry.add(id, () =>
+      factory.create({ id, settings, labels: LABELS, owner: identityOf(call), idleTimeoutMs: undefined }),
+    );
     const writer = answerWriter(call, signal);
     const heart = beating(writer, (): InspectResponse => ({ part: undefined, warnings: [] }));
     try {
@@ -76,6 +93,11 @@ export function inspectHandler({ registry, factory, policy, probe, logger }: Ins
   };
   return (call) => {
     const scope = scopeOf(call);
-    inspect(call, scope.signal).finally(() => scope.end()).then(() => call.end(), (error: unknown) => call.emit('error', toStatus(error, { action: NAME }, logger)));
+    inspect(call, scope.signal)
+      .finally(() => scope.end())
+      .then(
+        () => call.end(),
+        (error: unknown) => call.emit('error', toStatus(error, { action: NAME }, logger)),
+      );
   };
 }

@@ -8,7 +8,12 @@
  * The four kinds of gRPC calls differ only in how the request comes and the answer goes.
  */
 import type {
-  handleClientStreamingCall, handleServerStreamingCall, handleUnaryCall, ServerReadableStream, ServerWritableStream, UntypedHandleCall,
+  handleClientStreamingCall,
+  handleServerStreamingCall,
+  handleUnaryCall,
+  ServerReadableStream,
+  ServerWritableStream,
+  UntypedHandleCall,
 } from '@grpc/grpc-js';
 import type { LibraryActions } from '../../gen/libraryActions.js';
 import { isFileIn, isFileOut, isStreamedAnswer, needsDaemon, takesAnySize } from '../actions/shape.js';
@@ -61,7 +66,9 @@ export class ActionInvoker {
   handler(action: ActionDef, call: AnyDaemonCall | undefined): UntypedHandleCall {
     if (action.impl === 'library') {
       const implementation = libraryActions[action.name as keyof LibraryActions] as AnyLibraryAction;
-      return isStreamedAnswer(action) ? this.#libraryStream(action, implementation) : this.#libraryUnary(action, implementation);
+      return isStreamedAnswer(action)
+        ? this.#libraryStream(action, implementation)
+        : this.#libraryUnary(action, implementation);
     }
     if (call === undefined) throw new Error(`no codec for ${action.name}`);
     if (isFileIn(action)) return this.#fileIn(action, call);
@@ -75,7 +82,11 @@ export class ActionInvoker {
   }
 
   /** Runs `body` with all that a call needs, and makes any error a status. */
-  async #run<Value>(action: ActionDef, call: ServerCall, body: (session: Session, signal: AbortSignal) => Promise<Value>): Promise<{ value: Value } | { failure: ReturnType<typeof toStatus> }> {
+  async #run<Value>(
+    action: ActionDef,
+    call: ServerCall,
+    body: (session: Session, signal: AbortSignal) => Promise<Value>,
+  ): Promise<{ value: Value } | { failure: ReturnType<typeof toStatus> }> {
     let session: Session | undefined;
     const scope = scopeOf(call);
     try {
@@ -83,7 +94,9 @@ export class ActionInvoker {
       if (action.configOnly) session.requireState(['CONFIG'], action.name);
       return { value: await body(session, scope.signal) };
     } catch (error) {
-      return { failure: toStatus(error, { action: action.name, ...(session ? { state: session.state } : {}) }, this.#logger) };
+      return {
+        failure: toStatus(error, { action: action.name, ...(session ? { state: session.state } : {}) }, this.#logger),
+      };
     } finally {
       scope.end();
     }
@@ -114,21 +127,29 @@ export class ActionInvoker {
         checkArguments(action, request);
         const size = request.progress_hint;
         if (size !== undefined && size < 0n) throw badArgument('progress_hint', 'must not be negative');
-        return session.perform(action, request, signal, (daemon) => daemon.upload(codec, request, fileChunks(stream), size)) as Promise<object>;
+        return session.perform(action, request, signal, (daemon) =>
+          daemon.upload(codec, request, fileChunks(stream), size),
+        ) as Promise<object>;
       }).then((result) => ('failure' in result ? callback(result.failure) : callback(null, result.value)));
     };
   }
 
   #fileOut(action: ActionDef, codec: AnyDaemonCall): handleServerStreamingCall<unknown, object> {
-    return (call) => this.#answerStream(action, call, async (session, signal, writer) => {
-      const request = this.#checked(action, call.request);
-      await session.perform(action, request, signal, (daemon) => daemon.download(codec, request, (pieces) => writer.write(new FilePieces(pieces))));
-    });
+    return (call) =>
+      this.#answerStream(action, call, async (session, signal, writer) => {
+        const request = this.#checked(action, call.request);
+        await session.perform(action, request, signal, (daemon) =>
+          daemon.download(codec, request, (pieces) => writer.write(new FilePieces(pieces))),
+        );
+      });
   }
 
   #libraryUnary(action: ActionDef, implementation: AnyLibraryAction): handleUnaryCall<unknown, object> {
-    const work = (context: LibraryContext, request: object): Promise<object> => implementation(context, request) as Promise<object>;
-    const perform = takesAnySize(action) ? (context: LibraryContext, request: object): Promise<object> => whileHeld(request, () => work(context, request)) : work;
+    const work = (context: LibraryContext, request: object): Promise<object> =>
+      implementation(context, request) as Promise<object>;
+    const perform = takesAnySize(action)
+      ? (context: LibraryContext, request: object): Promise<object> => whileHeld(request, () => work(context, request))
+      : work;
     return (call, callback) => {
       void this.#run(action, call, async (session, signal) => {
         const request = this.#checked(action, call.request);
@@ -138,15 +159,21 @@ export class ActionInvoker {
   }
 
   #libraryStream(action: ActionDef, implementation: AnyLibraryAction): handleServerStreamingCall<unknown, object> {
-    return (call) => this.#answerStream(action, call, async (session, signal, writer) => {
-      const request = this.#checked(action, call.request);
-      await this.#perform(action, session, signal, request, async (context) => {
-        for await (const batch of implementation(context, request) as AsyncIterable<object>) await writer.write(batch);
+    return (call) =>
+      this.#answerStream(action, call, async (session, signal, writer) => {
+        const request = this.#checked(action, call.request);
+        await this.#perform(action, session, signal, request, async (context) => {
+          for await (const batch of implementation(context, request) as AsyncIterable<object>)
+            await writer.write(batch);
+        });
       });
-    });
   }
 
-  #answerStream(action: ActionDef, call: ServerWritableStream<unknown, object>, body: (session: Session, signal: AbortSignal, writer: AnswerWriter) => Promise<void>): void {
+  #answerStream(
+    action: ActionDef,
+    call: ServerWritableStream<unknown, object>,
+    body: (session: Session, signal: AbortSignal, writer: AnswerWriter) => Promise<void>,
+  ): void {
     void this.#run(action, call, async (session, signal) => {
       const writer = answerWriter(call, signal);
       await body(session, signal, writer);
@@ -158,9 +185,22 @@ export class ActionInvoker {
   }
 
   /** Runs a library-side action: in the session's turn if it talks to the daemon. */
-  #perform<Value>(action: ActionDef, session: Session, signal: AbortSignal, request: object, body: (context: LibraryContext) => Promise<Value>): Promise<Value> {
+  #perform<Value>(
+    action: ActionDef,
+    session: Session,
+    signal: AbortSignal,
+    request: object,
+    body: (context: LibraryContext) => Promise<Value>,
+  ): Promise<Value> {
     const context = { action, session, signal, policy: this.#policy, probe: this.#probe };
     if (needsDaemon(action)) return session.perform(action, request, signal, (daemon) => body({ ...context, daemon }));
-    return session.performAside(action, request, () => body({ ...context, get daemon(): Daemon { throw new Error(`${action.name} has no turn`); } }));
+    return session.performAside(action, request, () =>
+      body({
+        ...context,
+        get daemon(): Daemon {
+          throw new Error(`${action.name} has no turn`);
+        },
+      }),
+    );
   }
 }

@@ -159,7 +159,14 @@ export class LargeRequestReader {
     this.#stall = setInterval(() => {
       if (this.#filled - before < LEAST_PROGRESS) {
         this.#end();
-        this.#options.onStall(this.#refuse(new GuestfsError('DEADLINE_EXCEEDED', `${this.#options.action}: less than ${LEAST_PROGRESS} bytes of the request came in ${PROGRESS_LIMIT_MS / 1000} s`)));
+        this.#options.onStall(
+          this.#refuse(
+            new GuestfsError(
+              'DEADLINE_EXCEEDED',
+              `${this.#options.action}: less than ${LEAST_PROGRESS} bytes of the request came in ${PROGRESS_LIMIT_MS / 1000} s`,
+            ),
+          ),
+        );
       }
       before = this.#filled;
     }, PROGRESS_LIMIT_MS);
@@ -171,9 +178,16 @@ export class LargeRequestReader {
     const { action, ordinary, memory } = this.#options;
     if (this.#message === undefined || this.#message.length - HEADER_SIZE <= ordinary) return;
     if (!memory.take(bytes)) {
-      throw this.#refuse(new GuestfsError('OUT_OF_MEMORY', `${action}: requests of more than ${ordinary} bytes may take ${memory.size} bytes of the server's memory together, and others have taken them; try again later`, {
-        metadata: { limit: String(memory.size) }, retryAfterMs: RETRY_AFTER_MS,
-      }));
+      throw this.#refuse(
+        new GuestfsError(
+          'OUT_OF_MEMORY',
+          `${action}: requests of more than ${ordinary} bytes may take ${memory.size} bytes of the server's memory together, and others have taken them; try again later`,
+          {
+            metadata: { limit: String(memory.size) },
+            retryAfterMs: RETRY_AFTER_MS,
+          },
+        ),
+      );
     }
     this.#taken += bytes;
   }

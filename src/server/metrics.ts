@@ -18,13 +18,14 @@ const handled = new Counter({
 });
 
 /** Counts each call by its status. */
-export const countCalls: ServerInterceptor = (method, call) => new ServerInterceptingCall(call, {
-  sendStatus: (sent, next) => {
-    const [, service = '', name = ''] = method.path.split('/');
-    handled.inc({ grpc_service: service, grpc_method: name, grpc_code: status[sent.code] });
-    next(sent);
-  },
-});
+export const countCalls: ServerInterceptor = (method, call) =>
+  new ServerInterceptingCall(call, {
+    sendStatus: (sent, next) => {
+      const [, service = '', name = ''] = method.path.split('/');
+      handled.inc({ grpc_service: service, grpc_method: name, grpc_code: status[sent.code] });
+      next(sent);
+    },
+  });
 
 const STATES = ['CONFIG', 'LAUNCHING', 'READY'] as const;
 
@@ -36,26 +37,33 @@ export interface Measured {
 }
 
 /** Serves /metrics at an address of the form host:port. */
-export async function serveMetrics(listen: string, { registry, waitingClones }: Measured): Promise<{ readonly address: string; close(): Promise<void> }> {
+export async function serveMetrics(
+  listen: string,
+  { registry, waitingClones }: Measured,
+): Promise<{ readonly address: string; close(): Promise<void> }> {
   collectDefaultMetrics({ register: metrics });
-  metrics.registerMetric(new Gauge({
-    name: 'guestfs_sessions',
-    help: 'Sessions, by state.',
-    labelNames: ['state'] as const,
-    registers: [],
-    collect() {
-      for (const state of STATES) this.set({ state }, registry.count(state));
-    },
-  }));
-  if (waitingClones() !== undefined) {
-    metrics.registerMetric(new Gauge({
-      name: 'guestfs_pool_waiting_clones',
-      help: 'Clones of the pool that wait for sessions.',
+  metrics.registerMetric(
+    new Gauge({
+      name: 'guestfs_sessions',
+      help: 'Sessions, by state.',
+      labelNames: ['state'] as const,
       registers: [],
       collect() {
-        this.set(waitingClones() ?? 0);
+        for (const state of STATES) this.set({ state }, registry.count(state));
       },
-    }));
+    }),
+  );
+  if (waitingClones() !== undefined) {
+    metrics.registerMetric(
+      new Gauge({
+        name: 'guestfs_pool_waiting_clones',
+        help: 'Clones of the pool that wait for sessions.',
+        registers: [],
+        collect() {
+          this.set(waitingClones() ?? 0);
+        },
+      }),
+    );
   }
   const server: HttpServer = createServer((request, response) => {
     if (request.method !== 'GET' || request.url !== '/metrics') {

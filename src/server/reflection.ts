@@ -24,5 +24,7 @@ export async function addReflection(server: Server): Promise<void> {
   const fileDescriptorProtos = filesIn(await readFile(DESCRIPTORS));
   // Of a package definition the service reads only these.
   const definition = { all: { fileDescriptorProtos, format: 'Protocol Buffer 3 DescriptorProto', type: {} } };
-  new ReflectionService(definition as unknown as ConstructorParameters<typeof ReflectionService>[0]).addToServer(server);
+  new ReflectionService(definition as unknown as ConstructorParameters<typeof ReflectionService>[0]).addToServer(
+    server,
+  );
 }

@@ -13,7 +13,10 @@ import { ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js';
 
 /** A message of a client stream; until it is released no other is read. */
 export class HeldMessage<Message> {
-  constructor(readonly message: Message, readonly release: () => void) {}
+  constructor(
+    readonly message: Message,
+    readonly release: () => void,
+  ) {}
 }
 
 /** A reset that belongs to an end comes with it, or in the next packet. */
@@ -60,6 +63,5 @@ class OneAtATime extends ServerInterceptingCall {
 }
 
 /** Other calls are passed on as they are: one layer less for each of their events to go through. */
-export const oneMessageAtATime: ServerInterceptor = (method, call) => (
-  method.requestStream && !method.responseStream ? new OneAtATime(call) : call as ServerInterceptingCall
-);
+export const oneMessageAtATime: ServerInterceptor = (method, call) =>
+  method.requestStream && !method.responseStream ? new OneAtATime(call) : (call as ServerInterceptingCall);

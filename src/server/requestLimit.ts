@@ -26,7 +26,12 @@ function refusal({ name, action }: NamedRpc, isClientStream: boolean, sent: Sent
   if (match === null) return undefined;
   const size = match[1] === undefined ? undefined : Number(match[1]);
   if (isClientStream) return chunkTooLarge(size);
-  return requestTooLarge(name, action !== undefined && takesAnySize(action) ? 'decompression' : 'server', REQUEST_LIMIT, size);
+  return requestTooLarge(
+    name,
+    action !== undefined && takesAnySize(action) ? 'decompression' : 'server',
+    REQUEST_LIMIT,
+    size,
+  );
 }
 
 /**
@@ -35,16 +40,28 @@ function refusal({ name, action }: NamedRpc, isClientStream: boolean, sent: Sent
  * refuses them where it reads their length, below all interceptors, by the method of its own
  * call that ends it: so that one is replaced here, and this has to be the first of the interceptors.
  */
-export function limitingRequests({ memory, logger }: { readonly memory: RequestMemory; readonly logger: Logger }): ServerInterceptor {
+export function limitingRequests({
+  memory,
+  logger,
+}: {
+  readonly memory: RequestMemory;
+  readonly logger: Logger;
+}): ServerInterceptor {
   return (method, call) => {
     const rpc = rpcAt(method.path);
     if (rpc === undefined) return call as ServerInterceptingCall;
     const { name, action } = rpc;
     const own = call as unknown as OwnCall;
     const send = own.sendStatus.bind(call);
-    const reader = action !== undefined && takesAnySize(action) ? new LargeRequestReader({
-      action: name, ordinary: REQUEST_LIMIT, memory, onStall: ({ message }) => own.sendStatus({ code: status.DEADLINE_EXCEEDED, details: message }),
-    }) : undefined;
+    const reader =
+      action !== undefined && takesAnySize(action)
+        ? new LargeRequestReader({
+            action: name,
+            ordinary: REQUEST_LIMIT,
+            memory,
+            onStall: ({ message }) => own.sendStatus({ code: status.DEADLINE_EXCEEDED, details: message }),
+          })
+        : undefined;
     own.sendStatus = (sent) => {
       const refused = reader?.refusal ?? refusal(rpc, method.requestStream, sent);
       send(refused === undefined ? sent : toStatus(refused, { action: name }, logger));
@@ -52,14 +69,15 @@ export function limitingRequests({ memory, logger }: { readonly memory: RequestM
     if (reader === undefined) return call as ServerInterceptingCall;
     own.decoder = reader;
     return new ServerInterceptingCall(call, {
-      start: (next) => next({
-        onReceiveMessage: (request: unknown, passOn) => {
-          reader.decoded(request);
-          passOn(request);
-        },
-        // Told of every end of a call, not only of cancelled ones.
-        onCancel: () => reader.close(),
-      }),
+      start: (next) =>
+        next({
+          onReceiveMessage: (request: unknown, passOn) => {
+            reader.decoded(request);
+            passOn(request);
+          },
+          // Told of every end of a call, not only of cancelled ones.
+          onCancel: () => reader.close(),
+        }),
     });
   };
 }

@@ -13,7 +13,9 @@ export interface NamedRpc {
 
 const OURS = /^\/guestfs\.v1\.\w+\/(\w+)$/;
 
-const actions: ReadonlyMap<string, ActionDef> = new Map(allActions.filter(hasRpc).map((action) => [pascalCase(action.name), action]));
+const actions: ReadonlyMap<string, ActionDef> = new Map(
+  allActions.filter(hasRpc).map((action) => [pascalCase(action.name), action]),
+);
 
 /** The RPC that has a path; undefined if it is not one of ours. */
 export function rpcAt(path: string): NamedRpc | undefined {

@@ -1,5 +1,11 @@
 /** The gRPC server: all services on one address, health and reflection, and an orderly end. */
-import { Server, type ServerCredentials, type ServiceDefinition, type UntypedHandleCall, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import {
+  Server,
+  type ServerCredentials,
+  type ServiceDefinition,
+  type UntypedHandleCall,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import { daemonCalls } from '../../gen/calls/index.js';
 import { EventServiceService } from '../../gen/proto/guestfs/v1/event.js';
@@ -57,7 +63,11 @@ export interface GrpcServer {
 
 /** The services that clients are told the health of. */
 function serviceNames(): string[] {
-  return [...areas.flatMap((area) => (area.service === undefined ? [] : [area.service])), 'SessionService', 'EventService'].map((name) => `guestfs.v1.${name}`);
+  return [
+    ...areas.flatMap((area) => (area.service === undefined ? [] : [area.service])),
+    'SessionService',
+    'EventService',
+  ].map((name) => `guestfs.v1.${name}`);
 }
 
 /** Starts serving. */
@@ -67,7 +77,12 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     'grpc.max_receive_message_length': REQUEST_LIMIT,
     'grpc.max_send_message_length': -1,
     'grpc.keepalive_time_ms': KEEPALIVE_INTERVAL_MS,
-    interceptors: [limitingRequests({ memory: new RequestMemory(options.requestMemory), logger }), oneMessageAtATime, countCalls, encodingAnswers(logger)],
+    interceptors: [
+      limitingRequests({ memory: new RequestMemory(options.requestMemory), logger }),
+      oneMessageAtATime,
+      countCalls,
+      encodingAnswers(logger),
+    ],
   });
   let address = options.listen;
   const add = (definition: ServiceDefinition, implementation: UntypedServiceImplementation): void => {
@@ -79,16 +94,25 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   add(EventServiceService, eventService({ registry, logger }));
   const invoker = new ActionInvoker({ registry, policy, probe: options.probe, logger });
   /** By name, the RPCs that are no actions. */
-  const composites: Readonly<Record<CompositeRpcName, UntypedHandleCall>> = { Inspect: inspectHandler({ registry, factory, policy, probe: options.probe, logger }) };
+  const composites: Readonly<Record<CompositeRpcName, UntypedHandleCall>> = {
+    Inspect: inspectHandler({ registry, factory, policy, probe: options.probe, logger }),
+  };
   for (const area of areas) {
     const definition = services[area.name];
     if (definition === undefined) continue;
     const refused = area.name === 'debug' && !options.debugService;
     const handlers = area.actions.filter(hasRpc).map((action) => {
       const { key } = methodOf(definition, action);
-      return [key, refused ? refusing(action, '--debug-service', logger) : invoker.handler(action, daemonCalls[camelCase(action.name)])] as const;
+      return [
+        key,
+        refused
+          ? refusing(action, '--debug-service', logger)
+          : invoker.handler(action, daemonCalls[camelCase(action.name)]),
+      ] as const;
     });
-    const others = (area.compositeRpcs ?? []).map(({ name }) => [rpcOf(definition, name).key, composites[name]] as const);
+    const others = (area.compositeRpcs ?? []).map(
+      ({ name }) => [rpcOf(definition, name).key, composites[name]] as const,
+    );
     add(definition, Object.fromEntries([...handlers, ...others]));
   }
   const health = new HealthImplementation(Object.fromEntries(['', ...serviceNames()].map((name) => [name, 'SERVING'])));

@@ -60,6 +60,14 @@ export class SessionFactory {
 
   create({ id, settings, labels, owner, idleTimeoutMs }: NewSession): Session {
     const { launcher, logger, defaultIdleTimeoutMs } = this.options;
-    return new Session({ id, settings, labels, owner, launcher, logger: logger.child({ session: id }), idleTimeoutMs: idleTimeoutMs ?? defaultIdleTimeoutMs });
+    return new Session({
+      id,
+      settings,
+      labels,
+      owner,
+      launcher,
+      logger: logger.child({ session: id }),
+      idleTimeoutMs: idleTimeoutMs ?? defaultIdleTimeoutMs,
+    });
   }
 }

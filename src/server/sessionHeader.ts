@@ -11,7 +11,10 @@ export function sessionIdOf(metadata: Metadata): string {
   // HTTP joins what comes twice; no ID has a comma.
   const doubled = more.length > 0 || (typeof id === 'string' && id.includes(','));
   if (typeof id === 'string' && !doubled) return id;
-  throw new GuestfsError('SESSION_MISSING', doubled
-    ? `the metadata key "${SESSION_HEADER}" is there more than once`
-    : `the call names no session: set the metadata key "${SESSION_HEADER}" to the ID that CreateSession returned`);
+  throw new GuestfsError(
+    'SESSION_MISSING',
+    doubled
+      ? `the metadata key "${SESSION_HEADER}" is there more than once`
+      : `the call names no session: set the metadata key "${SESSION_HEADER}" to the ID that CreateSession returned`,
+  );
 }

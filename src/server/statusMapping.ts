@@ -135,7 +135,8 @@ export interface ErrorContext {
 /** What grpc-js sends for anything that was thrown; what is not a {@link GuestfsError} is logged. */
 export function toStatus(thrown: unknown, context: ErrorContext, logger: Logger): StatusObject {
   const error = GuestfsError.from(thrown);
-  if (error.reason === 'INTERNAL') logger.error('internal error', { action: context.action, error: error.details.cause ?? error });
+  if (error.reason === 'INTERNAL')
+    logger.error('internal error', { action: context.action, error: error.details.cause ?? error });
   const code = statusOf(error.reason);
   const text = shorten(error.message, TEXT_LIMIT);
   const facts = new Map<string, string>();
@@ -144,10 +145,18 @@ export function toStatus(thrown: unknown, context: ErrorContext, logger: Logger)
   for (const [key, value] of Object.entries(error.details.metadata ?? {})) facts.set(key, shorten(value, VALUE_LIMIT));
   const shortened = new GuestfsError(error.reason, text, {
     ...error.details,
-    ...(error.details.fields ? { fields: error.details.fields.slice(0, FIELD_LIMIT).map((field) => ({ field: shorten(field.field, VALUE_LIMIT), description: shorten(field.description, VALUE_LIMIT) })) } : {}),
+    ...(error.details.fields
+      ? {
+          fields: error.details.fields.slice(0, FIELD_LIMIT).map((field) => ({
+            field: shorten(field.field, VALUE_LIMIT),
+            description: shorten(field.description, VALUE_LIMIT),
+          })),
+        }
+      : {}),
   });
   let details = encodeStatus(code, text, shortened, facts);
-  if (details.length > DETAILS_LIMIT) details = encodeStatus(code, shorten(text, VALUE_LIMIT), new GuestfsError(error.reason, text), facts);
+  if (details.length > DETAILS_LIMIT)
+    details = encodeStatus(code, shorten(text, VALUE_LIMIT), new GuestfsError(error.reason, text), facts);
   const metadata = new Metadata();
   metadata.set(DETAILS_TRAILER, details);
   return { code, details: text, metadata };

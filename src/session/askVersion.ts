@@ -17,7 +17,12 @@ const OLDEST = new DaemonVersion('1.48.0');
 
 /** Daemon actions that came after the oldest version, the newest first; without required arguments one would run. */
 const milestones = allActions
-  .filter((action) => action.impl === 'daemon' && !new DaemonVersion(action.since).upTo('1.48') && action.args.some((argument) => 'kind' in argument && argument.kind !== 'fileout'))
+  .filter(
+    (action) =>
+      action.impl === 'daemon' &&
+      !new DaemonVersion(action.since).upTo('1.48') &&
+      action.args.some((argument) => 'kind' in argument && argument.kind !== 'fileout'),
+  )
   .sort((one, other) => (new DaemonVersion(one.since).atLeast(other.since) ? -1 : 1));
 
 function emptyCall(action: string, procedure: number): DaemonCall<object, unknown> {

@@ -31,7 +31,10 @@ function isOn(settings: readonly string[], name: string): boolean {
  * What runs the appliance: what the backend settings force, or else what the server was started with.
  * @throws GuestfsError BAD_ARGUMENT for settings that contradict each other, or are neither true nor false; the library fails at launch then
  */
-export function acceleratorOf({ accelerator, backendSettings }: Pick<SessionSettings, 'accelerator' | 'backendSettings'>): AcceleratorChoice {
+export function acceleratorOf({
+  accelerator,
+  backendSettings,
+}: Pick<SessionSettings, 'accelerator' | 'backendSettings'>): AcceleratorChoice {
   const tcg = isOn(backendSettings, 'force_tcg');
   const kvm = isOn(backendSettings, 'force_kvm');
   if (tcg && kvm) throw badArgument('settings', 'the backend settings force_tcg and force_kvm exclude each other');

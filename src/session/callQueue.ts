@@ -31,7 +31,8 @@ export class CallQueue {
     }
     if (this.#waiting.length >= QUEUE_LIMIT) {
       throw new GuestfsError('QUEUE_FULL', `${QUEUE_LIMIT} calls wait in this session already`, {
-        metadata: { limit: String(QUEUE_LIMIT) }, retryAfterMs: RETRY_AFTER_MS,
+        metadata: { limit: String(QUEUE_LIMIT) },
+        retryAfterMs: RETRY_AFTER_MS,
       });
     }
     await new Promise<void>((start, refuse) => {
@@ -39,10 +40,12 @@ export class CallQueue {
         this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
         refuse(signal.reason);
       };
-      const settled = <Argument>(settle: (argument: Argument) => void) => (argument: Argument): void => {
-        signal.removeEventListener('abort', giveUp);
-        settle(argument);
-      };
+      const settled =
+        <Argument>(settle: (argument: Argument) => void) =>
+        (argument: Argument): void => {
+          signal.removeEventListener('abort', giveUp);
+          settle(argument);
+        };
       const waiting: Waiting = { start: settled(start), refuse: settled(refuse) };
       this.#waiting.push(waiting);
       signal.addEventListener('abort', giveUp, { once: true });

@@ -14,9 +14,18 @@ export interface Daemon {
   readonly version: DaemonVersion;
   call<Request, Response>(call: DaemonCall<Request, Response>, request: Request): Promise<Response>;
   /** Sends a file; `size` in bytes, where known, gives progress events a total. */
-  upload<Request, Response>(call: DaemonCall<Request, Response>, request: Request, source: AsyncIterable<Buffer>, size?: bigint): Promise<Response>;
+  upload<Request, Response>(
+    call: DaemonCall<Request, Response>,
+    request: Request,
+    source: AsyncIterable<Buffer>,
+    size?: bigint,
+  ): Promise<Response>;
   /** Receives a file in pieces; the daemon waits while `deliver` does. */
-  download<Request>(call: DaemonCall<Request, unknown>, request: Request, deliver: (pieces: readonly Buffer[]) => Promise<void>): Promise<void>;
+  download<Request>(
+    call: DaemonCall<Request, unknown>,
+    request: Request,
+    deliver: (pieces: readonly Buffer[]) => Promise<void>,
+  ): Promise<void>;
 }
 
 const actionsByName = new Map(allActions.map((action) => [action.name, action]));
@@ -27,7 +36,8 @@ const UNKNOWN_PROCEDURE = /^dispatch_incoming_message: unknown procedure number 
 const UNAVAILABLE_FEATURE = /^feature '([^']+)' is not available/;
 
 /** What the daemon says when its reply to any call is more than a message holds; it gives no errno. */
-const REPLY_TOO_LARGE = /^guestfsd: failed to encode reply body\n\(maybe the reply exceeds the maximum message size in the protocol\?\)$/;
+const REPLY_TOO_LARGE =
+  /^guestfsd: failed to encode reply body\n\(maybe the reply exceeds the maximum message size in the protocol\?\)$/;
 /** What it says of that by action, where it looks beforehand; no errno either. */
 const RESULT_TOO_LARGE: ReadonlyMap<string, RegExp> = new Map([
   ['pread', /: count is too large for the protocol, use smaller reads$/],
@@ -41,7 +51,10 @@ const MAY_BE_SILENT: ReadonlySet<string> = new Set(['yara_load']);
 
 /** True for what a daemon answers where its answer would be too large; what other actions do with a guest may say the like. */
 function isTooLargeToAnswer(action: string, error: GuestfsError): boolean {
-  return error.reason === 'DAEMON_ERROR' && (REPLY_TOO_LARGE.test(error.message) || RESULT_TOO_LARGE.get(action)?.test(error.message) === true);
+  return (
+    error.reason === 'DAEMON_ERROR' &&
+    (REPLY_TOO_LARGE.test(error.message) || RESULT_TOO_LARGE.get(action)?.test(error.message) === true)
+  );
 }
 
 /** True for what a daemon answers to a procedure that it does not know; names and programs of a guest may say the like. */
@@ -50,8 +63,14 @@ export function isUnknownProcedure(error: GuestfsError): boolean {
 }
 
 /** @throws GuestfsError ACTION_NOT_IN_DAEMON if the daemon is too old for the action or an argument that is set */
-function requireVersion(action: ActionDef, call: DaemonCall<never, unknown>, request: object, version: DaemonVersion): void {
-  if (action.procedure === call.procedure && !version.atLeast(action.since)) throw notInDaemon(action.name, action.since, version);
+function requireVersion(
+  action: ActionDef,
+  call: DaemonCall<never, unknown>,
+  request: object,
+  version: DaemonVersion,
+): void {
+  if (action.procedure === call.procedure && !version.atLeast(action.since))
+    throw notInDaemon(action.name, action.since, version);
   for (const argument of action.optargs) {
     const given = (request as Readonly<Record<string, unknown>>)[argument.name] !== undefined;
     if (given && argument.since !== undefined && !version.atLeast(argument.since)) {
@@ -82,7 +101,12 @@ function explained(action: ActionDef, version: DaemonVersion, error: unknown): u
   if (isUnknownProcedure(error)) return notInDaemon(action.name, action.since, version);
   if (isTooLargeToAnswer(action.name, error)) return answerTooLarge(action.name, MESSAGE_MAX);
   // Some tools print what is wrong where the daemon does not look.
-  if (error.message.trim() === '') return new GuestfsError(error.reason, `${action.name} failed, and the daemon does not say why; GetLog may show more`, { cause: error });
+  if (error.message.trim() === '')
+    return new GuestfsError(
+      error.reason,
+      `${action.name} failed, and the daemon does not say why; GetLog may show more`,
+      { cause: error },
+    );
   return error;
 }
 
@@ -92,9 +116,16 @@ function explained(action: ActionDef, version: DaemonVersion, error: unknown): u
  * @param onSent told of each call on its way
  */
 export function daemonOn(
-  connection: DaemonConnection, version: DaemonVersion, signal: AbortSignal, onSent: (action: string, procedure: number, serial: number) => void,
+  connection: DaemonConnection,
+  version: DaemonVersion,
+  signal: AbortSignal,
+  onSent: (action: string, procedure: number, serial: number) => void,
 ): Daemon {
-  const guarded = async <Value>(call: DaemonCall<never, unknown>, request: object, send: () => Promise<Value>): Promise<Value> => {
+  const guarded = async <Value>(
+    call: DaemonCall<never, unknown>,
+    request: object,
+    send: () => Promise<Value>,
+  ): Promise<Value> => {
     signal.throwIfAborted();
     const action = actionsByName.get(call.action);
     if (!action) throw new Error(`no action ${call.action}`);
@@ -105,15 +136,26 @@ export function daemonOn(
       throw explained(action, version, error);
     }
   };
-  const sent = (call: DaemonCall<never, unknown>) => (serial: number): void => onSent(call.action, call.procedure, serial);
+  const sent =
+    (call: DaemonCall<never, unknown>) =>
+    (serial: number): void =>
+      onSent(call.action, call.procedure, serial);
   return {
     version,
-    call: (call, request) => guarded(call, request as object, () => connection.call(call, request, version, { onSent: sent(call) })),
-    upload: (call, request, source, size) => guarded(call, request as object, () =>
-      connection.upload(call, request, version, source, {
-        signal, onSent: sent(call), ...(size === undefined ? {} : { progressHint: size }), ...(MAY_BE_SILENT.has(call.action) ? { followUp: pingDaemon } : {}),
-      })),
-    download: (call, request, deliver) => guarded(call, request as object, () =>
-      connection.download(call, request, version, deliver, { signal, onSent: sent(call) })),
+    call: (call, request) =>
+      guarded(call, request as object, () => connection.call(call, request, version, { onSent: sent(call) })),
+    upload: (call, request, source, size) =>
+      guarded(call, request as object, () =>
+        connection.upload(call, request, version, source, {
+          signal,
+          onSent: sent(call),
+          ...(size === undefined ? {} : { progressHint: size }),
+          ...(MAY_BE_SILENT.has(call.action) ? { followUp: pingDaemon } : {}),
+        }),
+      ),
+    download: (call, request, deliver) =>
+      guarded(call, request as object, () =>
+        connection.download(call, request, version, deliver, { signal, onSent: sent(call) }),
+      ),
   };
 }

@@ -20,7 +20,9 @@ function namesDevices(argument: ArgumentDef): boolean {
 }
 
 /** By action, the arguments that name devices. */
-const deviceArguments = new Map(allActions.map((action) => [action.name, action.args.filter(namesDevices).map(({ name }) => name)]));
+const deviceArguments = new Map(
+  allActions.map((action) => [action.name, action.args.filter(namesDevices).map(({ name }) => name)]),
+);
 
 /**
  * The usual name of what is a drive, or on one; anything else is left as it is.
@@ -44,7 +46,10 @@ export function knowingAliases(daemon: Daemon, drives: number): Daemon {
     const given = request as Readonly<Record<string, string | readonly string[]>>;
     const replaced = names.map((name) => {
       const value = given[name];
-      return [name, typeof value === 'string' ? withoutAlias(value, drives) : value?.map((one) => withoutAlias(one, drives))];
+      return [
+        name,
+        typeof value === 'string' ? withoutAlias(value, drives) : value?.map((one) => withoutAlias(one, drives)),
+      ];
     });
     return { ...request, ...Object.fromEntries(replaced) } as Request;
   };

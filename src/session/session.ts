@@ -195,7 +195,8 @@ export class Session {
     this.#states.require(['CONFIG', 'READY'], action);
     const find = (): number => {
       const index = this.#drives.findIndex((drive) => drive?.label === label);
-      if (index === -1) throw new GuestfsError('ENOENT', `${action}: the session has no drive with the label ${printable(label)}`);
+      if (index === -1)
+        throw new GuestfsError('ENOENT', `${action}: the session has no drive with the label ${printable(label)}`);
       return index;
     };
     if (this.#states.state === 'CONFIG') {
@@ -218,7 +219,9 @@ export class Session {
 
   #checkDrive(drive: Drive, action: string): void {
     if (this.drives.length >= MAX_DRIVES) {
-      throw new GuestfsError('ENOSPC', `${action}: a session has at most ${MAX_DRIVES} drives`, { metadata: { limit: String(MAX_DRIVES) } });
+      throw new GuestfsError('ENOSPC', `${action}: a session has at most ${MAX_DRIVES} drives`, {
+        metadata: { limit: String(MAX_DRIVES) },
+      });
     }
     if (drive.label !== undefined && this.#drives.some((other) => other?.label === drive.label)) {
       throw new GuestfsError('EEXIST', `${action}: there is a drive with the label ${drive.label} already`);
@@ -226,7 +229,11 @@ export class Session {
   }
 
   /** Runs what is no call of the daemon's, but must not meet one; the turn lasts until it is done, also when nobody waits for it any more. */
-  async #withAppliance(action: string, signal: AbortSignal, body: (appliance: Appliance) => Promise<void>): Promise<void> {
+  async #withAppliance(
+    action: string,
+    signal: AbortSignal,
+    body: (appliance: Appliance) => Promise<void>,
+  ): Promise<void> {
     const release = await this.#queue.turn(signal);
     const whole = (async () => body(this.#runningAppliance(action)))().finally(() => {
       this.touch();
@@ -238,7 +245,9 @@ export class Session {
   /** @throws GuestfsError APPLIANCE_GONE when it ended while the call waited for its turn */
   #runningAppliance(action: string): Appliance {
     if (this.#states.state === 'READY' && this.#appliance !== undefined) return this.#appliance;
-    throw new GuestfsError('APPLIANCE_GONE', `the appliance ended before ${action} was sent to it`, { retryAfterMs: 1000 });
+    throw new GuestfsError('APPLIANCE_GONE', `the appliance ended before ${action} was sent to it`, {
+      retryAfterMs: 1000,
+    });
   }
 
   /**
@@ -247,10 +256,16 @@ export class Session {
    * When the signal aborts, the caller is answered at once; the turn lasts until the body,
    * and so the daemon, is done.
    */
-  async perform<Value>(action: ActionDef, request: object, signal: AbortSignal, body: (daemon: Daemon) => Promise<Value>): Promise<Value> {
+  async perform<Value>(
+    action: ActionDef,
+    request: object,
+    signal: AbortSignal,
+    body: (daemon: Daemon) => Promise<Value>,
+  ): Promise<Value> {
     this.#use();
     // Told like any other call, as the library does, but without a turn.
-    if (this.#states.state !== 'READY') await this.#traced(action, request, async () => this.#states.require(['READY'], action.name));
+    if (this.#states.state !== 'READY')
+      await this.#traced(action, request, async () => this.#states.require(['READY'], action.name));
     return this.#inTurn(action, request, signal, async (combined) => {
       const appliance = this.#runningAppliance(action.name);
       const daemon = daemonOn(appliance.connection, appliance.version, combined, (name, procedure, serial) => {
@@ -260,7 +275,12 @@ export class Session {
     });
   }
 
-  async #inTurn<Value>(action: ActionDef, request: object, signal: AbortSignal, body: (signal: AbortSignal) => Promise<Value>): Promise<Value> {
+  async #inTurn<Value>(
+    action: ActionDef,
+    request: object,
+    signal: AbortSignal,
+    body: (signal: AbortSignal) => Promise<Value>,
+  ): Promise<Value> {
     this.#calls += 1n;
     const number = this.#calls;
     const say = (kind: 'queued' | 'started' | 'finished', errorReason = ''): void => {
@@ -281,21 +301,23 @@ export class Session {
     signal.addEventListener('abort', abort, { once: true });
     this.#transfer = transfer;
     say('started');
-    const whole = this.#traced(action, request, () => body(transfer.signal)).then(
-      (value) => {
-        say('finished');
-        return value;
-      },
-      (error: unknown) => {
-        say('finished', GuestfsError.from(error).reason);
-        throw error;
-      },
-    ).finally(() => {
-      signal.removeEventListener('abort', abort);
-      this.#transfer = undefined;
-      this.touch();
-      release();
-    });
+    const whole = this.#traced(action, request, () => body(transfer.signal))
+      .then(
+        (value) => {
+          say('finished');
+          return value;
+        },
+        (error: unknown) => {
+          say('finished', GuestfsError.from(error).reason);
+          throw error;
+        },
+      )
+      .finally(() => {
+        signal.removeEventListener('abort', abort);
+        this.#transfer = undefined;
+        this.touch();
+        release();
+      });
     return unlessAborted(whole, signal);
   }
 
@@ -333,7 +355,10 @@ export class Session {
     this.#use();
     this.#states.require(['CONFIG'], 'launch');
     if (this.drives.length === 0) {
-      throw new GuestfsError('NO_DRIVES', 'launch needs at least one drive: call add_drive or add_drive_scratch first, or give drives to CreateSession');
+      throw new GuestfsError(
+        'NO_DRIVES',
+        'launch needs at least one drive: call add_drive or add_drive_scratch first, or give drives to CreateSession',
+      );
     }
     this.#states.move('launch');
     this.#timings = undefined;
@@ -354,7 +379,10 @@ export class Session {
   async #start(signal: AbortSignal): Promise<void> {
     const started = performance.now();
     this.#launchProgress(0n);
-    this.#tell('library', `launch: program=${printable(this.settings.program)}${this.settings.identifier === '' ? '' : `, identifier=${this.settings.identifier}`}`);
+    this.#tell(
+      'library',
+      `launch: program=${printable(this.settings.program)}${this.settings.identifier === '' ? '' : `, identifier=${this.settings.identifier}`}`,
+    );
     let machine: Machine | undefined;
     try {
       // One machine at a time: what ends or loses a session's appliance is about the one that it has.
@@ -369,12 +397,18 @@ export class Session {
         onProgress: ({ procedure, serial, position, total }) => {
           const current = this.#current;
           if (current?.serial !== serial || current.procedure !== procedure) return;
-          this.events.emit({ kind: 'progress', progress: { action: current.action, procedure, serial, position, total } });
+          this.events.emit({
+            kind: 'progress',
+            progress: { action: current.action, procedure, serial, position, total },
+          });
         },
       };
       const connection = machine.connection?.follow(events) ?? new DaemonConnection(machine.channel, events);
       await this.#up(machine, connection, signal);
-      const version = machine.daemonVersion === undefined ? await unlessAborted(askVersion(connection), signal) : new DaemonVersion(machine.daemonVersion);
+      const version =
+        machine.daemonVersion === undefined
+          ? await unlessAborted(askVersion(connection), signal)
+          : new DaemonVersion(machine.daemonVersion);
       const totalMs = performance.now() - started;
       const { prepareMs, drivesMs, qemuMs } = machine.timings;
       this.#timings = { totalMs, prepareMs, drivesMs, qemuMs, bootMs: totalMs - prepareMs - drivesMs - qemuMs };
@@ -385,7 +419,10 @@ export class Session {
       this.#launchProgress(12n);
       this.#tell('library', `launch: daemon ${version.text} is up after ${Math.round(totalMs)} ms`);
       this.#logger.info('appliance is up', {
-        totalMs: Math.round(totalMs), accelerator: machine.accelerator, launchKind: machine.launchKind, daemonVersion: version.text,
+        totalMs: Math.round(totalMs),
+        accelerator: machine.accelerator,
+        launchKind: machine.launchKind,
+        daemonVersion: version.text,
       });
     } catch (error) {
       await machine?.stop();
@@ -401,7 +438,10 @@ export class Session {
     const launched = connection.awaitLaunch();
     launched.catch(() => undefined); // told below, by the exit of the machine
     const outcome = await Promise.race([
-      launched.then(() => 'up' as const, () => 'closed' as const),
+      launched.then(
+        () => 'up' as const,
+        () => 'closed' as const,
+      ),
       aborted(signal),
     ]);
     if (outcome === 'up') return;
@@ -438,7 +478,10 @@ export class Session {
   }
 
   #launchProgress(position: bigint): void {
-    this.events.emit({ kind: 'progress', progress: { action: 'launch', procedure: 0, serial: 0, position, total: 12n } });
+    this.events.emit({
+      kind: 'progress',
+      progress: { action: 'launch', procedure: 0, serial: 0, position, total: 12n },
+    });
   }
 
   /** Says what the server does for the session, of which the details only to those who want them. */
@@ -457,7 +500,9 @@ export class Session {
     const reason = appliance.connection.failure?.message;
     this.#tell('warning', `the appliance ended unexpectedly${reason === undefined ? '' : `: ${reason}`}`);
     this.#logger.warn('appliance ended unexpectedly', { reason });
-    this.#stop().catch((error: unknown) => this.#logger.error('an appliance did not end in order', { error: messageOf(error) }));
+    this.#stop().catch((error: unknown) =>
+      this.#logger.error('an appliance did not end in order', { error: messageOf(error) }),
+    );
   }
 
   /**
@@ -472,7 +517,11 @@ export class Session {
       this.#appliance = undefined;
       this.#drives = [];
       this.#states.move('stopped');
-      this.#queue.refuseWaiting(new GuestfsError('APPLIANCE_GONE', 'the appliance ended before the call was sent to it', { retryAfterMs: 1000 }));
+      this.#queue.refuseWaiting(
+        new GuestfsError('APPLIANCE_GONE', 'the appliance ended before the call was sent to it', {
+          retryAfterMs: 1000,
+        }),
+      );
       appliance.connection.close();
       const exit = await appliance.machine.stop(graceMs);
       this.events.emit({ kind: 'subprocess_quit' });
@@ -497,7 +546,9 @@ export class Session {
    */
   async shutdown(): Promise<void> {
     this.touch();
-    this.#launching?.abort.abort(new GuestfsError('LAUNCH_FAILED', 'the launch was ended, because the session is shut down'));
+    this.#launching?.abort.abort(
+      new GuestfsError('LAUNCH_FAILED', 'the launch was ended, because the session is shut down'),
+    );
     await this.#launching?.done;
     let failure: unknown;
     const appliance = this.#appliance;
@@ -523,13 +574,19 @@ export class Session {
   async #writeOut(appliance: Appliance): Promise<void> {
     this.#transfer?.abort(new GuestfsError('CANCELLED', 'the session was shut down'));
     // The sync is next, however many wait.
-    this.#queue.refuseWaiting(new GuestfsError('APPLIANCE_GONE', 'the session was shut down before the call was sent to its appliance'));
+    this.#queue.refuseWaiting(
+      new GuestfsError('APPLIANCE_GONE', 'the session was shut down before the call was sent to its appliance'),
+    );
     const signal = AbortSignal.timeout(CALL_GRACE_MS);
     let release: () => void;
     try {
       release = await this.#queue.turn(signal);
     } catch (error) {
-      throw new GuestfsError('ETIMEDOUT', `the call under way did not end within ${CALL_GRACE_MS / 1000} s: the appliance was stopped without a sync, and what was not yet written is lost`, { cause: error });
+      throw new GuestfsError(
+        'ETIMEDOUT',
+        `the call under way did not end within ${CALL_GRACE_MS / 1000} s: the appliance was stopped without a sync, and what was not yet written is lost`,
+        { cause: error },
+      );
     }
     try {
       if (appliance.connection.failure) return;
@@ -568,22 +625,35 @@ export class Session {
 /** What is to be said of a qemu that was asked to end; undefined: it ended in order. */
 function unsoundEnd({ exitCode, signal, qemuMessages }: MachineExit): GuestfsError | undefined {
   if (exitCode === 0) return undefined;
-  const how = signal === 'SIGKILL' ? `did not end within ${QEMU_END_LIMIT_MS / 1000} s and was killed` : `ended with ${signal ?? `exit code ${String(exitCode)}`}`;
+  const how =
+    signal === 'SIGKILL'
+      ? `did not end within ${QEMU_END_LIMIT_MS / 1000} s and was killed`
+      : `ended with ${signal ?? `exit code ${String(exitCode)}`}`;
   const said = printable(qemuMessages.trim().split('\n').at(-1) ?? '').slice(0, QUOTED_MESSAGE);
-  return new GuestfsError('QEMU_FAILED', `qemu ${how} when the appliance was shut down: what it had not yet written to the images may be lost${said === '' ? '' : `; it said: ${said}`}`);
+  return new GuestfsError(
+    'QEMU_FAILED',
+    `qemu ${how} when the appliance was shut down: what it had not yet written to the images may be lost${said === '' ? '' : `; it said: ${said}`}`,
+  );
 }
 
 /** @throws GuestfsError EIO when there are writes that failed, and the drive does not vanish with the session anyway */
 function throwUnlessWritten(drive: Drive | undefined, index: number, failed: number): void {
   if (failed === 0 || drive === undefined || drive.readonly || drive.source.kind === 'scratch') return;
   const device = `/dev/${diskName(index)}`;
-  throw new GuestfsError('EIO', `${failed} writes to ${device} failed on the server's side, where its image is: what was written to it is not all there`, {
-    metadata: { device, failed_writes: String(failed) },
-  });
+  throw new GuestfsError(
+    'EIO',
+    `${failed} writes to ${device} failed on the server's side, where its image is: what was written to it is not all there`,
+    {
+      metadata: { device, failed_writes: String(failed) },
+    },
+  );
 }
 
 function timedOut(limitMs: number): GuestfsError {
-  return new GuestfsError('LAUNCH_TIMEOUT', `the appliance did not come up within the ${limitMs / 1000} s that this session gives it`);
+  return new GuestfsError(
+    'LAUNCH_TIMEOUT',
+    `the appliance did not come up within the ${limitMs / 1000} s that this session gives it`,
+  );
 }
 
 /** The value, or an error saying `why` when it takes longer than the limit. */

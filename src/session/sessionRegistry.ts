@@ -54,9 +54,14 @@ export class SessionRegistry {
     this.refuseWhileDraining();
     if (this.#sessions.has(id)) throw new GuestfsError('SESSION_EXISTS', `there is a session ${id} already`);
     if (this.#sessions.size >= this.#limit) {
-      throw new GuestfsError('TOO_MANY_SESSIONS', `this server has ${this.#limit} sessions, which is its limit; delete one, or try again later`, {
-        metadata: { limit: String(this.#limit) }, retryAfterMs: RETRY_AFTER_MS,
-      });
+      throw new GuestfsError(
+        'TOO_MANY_SESSIONS',
+        `this server has ${this.#limit} sessions, which is its limit; delete one, or try again later`,
+        {
+          metadata: { limit: String(this.#limit) },
+          retryAfterMs: RETRY_AFTER_MS,
+        },
+      );
     }
     const session = create();
     this.#sessions.set(id, session);
@@ -71,7 +76,10 @@ export class SessionRegistry {
     checkSessionId(id);
     const session = this.#sessions.get(id);
     if (session === undefined || (session.owner !== undefined && session.owner !== identity)) {
-      throw new GuestfsError('SESSION_UNKNOWN', `there is no session ${id} on this server: it was deleted, ended after its idle timeout, or never existed`);
+      throw new GuestfsError(
+        'SESSION_UNKNOWN',
+        `there is no session ${id} on this server: it was deleted, ended after its idle timeout, or never existed`,
+      );
     }
     return session;
   }
@@ -101,7 +109,10 @@ export class SessionRegistry {
 
   /** @throws GuestfsError SHUTTING_DOWN */
   refuseWhileDraining(): void {
-    if (this.#draining) throw new GuestfsError('SHUTTING_DOWN', 'the server is shutting down and takes no new work', { retryAfterMs: RETRY_AFTER_MS });
+    if (this.#draining)
+      throw new GuestfsError('SHUTTING_DOWN', 'the server is shutting down and takes no new work', {
+        retryAfterMs: RETRY_AFTER_MS,
+      });
   }
 
   /** Takes no more sessions and calls, and ends all that are there, in order. */
@@ -116,7 +127,11 @@ export class SessionRegistry {
       await this.delete(session);
       this.#logger.info('session ended', { session: session.id, why });
     } catch (error) {
-      this.#logger.error('session ended with an error: data may be lost', { session: session.id, why, error: messageOf(error) });
+      this.#logger.error('session ended with an error: data may be lost', {
+        session: session.id,
+        why,
+        error: messageOf(error),
+      });
     }
   }
 
@@ -124,7 +139,8 @@ export class SessionRegistry {
     const now = Date.now();
     for (const session of this.#sessions.values()) {
       const expires = session.expireTime;
-      if (session.state !== 'CLOSED' && expires !== undefined && expires.getTime() <= now) void this.#end(session, 'it was idle');
+      if (session.state !== 'CLOSED' && expires !== undefined && expires.getTime() <= now)
+        void this.#end(session, 'it was idle');
     }
   }
 }

@@ -32,7 +32,9 @@ export class StateMachine {
   /** @throws GuestfsError WRONG_STATE naming the state and the ones allowed */
   require(allowed: readonly SessionState[], action: string): void {
     if (allowed.includes(this.#state)) return;
-    throw new GuestfsError('WRONG_STATE', wrongState(action, this.#state, allowed), { metadata: { required_state: allowed.join(',') } });
+    throw new GuestfsError('WRONG_STATE', wrongState(action, this.#state, allowed), {
+      metadata: { required_state: allowed.join(',') },
+    });
   }
 }
 

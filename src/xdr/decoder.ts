@@ -76,7 +76,8 @@ export class XdrDecoder {
   /** A list; every element takes at least one word, which bounds the count before anything is allocated. */
   list<Item>(decode: (reader: XdrDecoder) => Item): Item[] {
     const count = this.unsignedInt();
-    if (count > this.#reader.remainingBytes() / WORD) throw new XdrError(`list of ${count} elements in ${this.#reader.remainingBytes()} bytes`);
+    if (count > this.#reader.remainingBytes() / WORD)
+      throw new XdrError(`list of ${count} elements in ${this.#reader.remainingBytes()} bytes`);
     return Array.from({ length: count }, () => decode(this));
   }
 

@@ -52,7 +52,8 @@ describe('the sources of a suite', () => {
   });
 
   it('trust no key but those of Debian', () => {
-    for (const line of sourcesForSuite(findSuite('trixie'), host)) expect(line).toContain('[signed-by=/usr/share/keyrings/');
+    for (const line of sourcesForSuite(findSuite('trixie'), host))
+      expect(line).toContain('[signed-by=/usr/share/keyrings/');
   });
 
   it('do without a security mirror that the machine does not know', () => {
@@ -89,6 +90,8 @@ DPkg::Post-Invoke:: "rm -f /x";
 
 describe('findSuite', () => {
   it('names the suites that there are', () => {
-    expect(() => findSuite('warty')).toThrow("unknown suite 'warty'; an appliance can be made of bookworm, trixie, forky, sid");
+    expect(() => findSuite('warty')).toThrow(
+      "unknown suite 'warty'; an appliance can be made of bookworm, trixie, forky, sid",
+    );
   });
 });

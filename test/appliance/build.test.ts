@@ -72,7 +72,9 @@ exit 100
     await placeAppliance({ inputsHash: 'older' });
     const log: string[] = [];
     const failure = buildAppliance({ suite: 'trixie', output, log: (line) => log.push(line) });
-    await expect(failure).rejects.toThrow(/^apt-get update\nexited with 100; the end of its output:\nE: the mirror is out to lunch$/);
+    await expect(failure).rejects.toThrow(
+      /^apt-get update\nexited with 100; the end of its output:\nE: the mirror is out to lunch$/,
+    );
     expect((await readdir(join(directory, 'out'))).filter((name) => name !== '.trixie.lock')).toEqual(['trixie']);
     expect(await readFile(join(output, 'kernel'), 'utf8')).toBe('the kernel');
   });

@@ -34,7 +34,9 @@ describe('the initrd', () => {
     await writeFile(join(directory, 'busybox'), 'a shell');
     const kernel = { modulesDirectory: directory, modules: new Map(Object.entries(dependencies)) } as unknown as Kernel;
     const initrd = await makeInitrd(kernel, join(directory, 'busybox'));
-    const names = execFileSync('cpio', ['--list', '--quiet'], { input: initrd, encoding: 'utf8' }).trimEnd().split('\n');
+    const names = execFileSync('cpio', ['--list', '--quiet'], { input: initrd, encoding: 'utf8' })
+      .trimEnd()
+      .split('\n');
     expect(names.filter((name) => name.includes('/'))).toEqual([
       'bin/busybox',
       'modules/00-scsi_mod.ko',

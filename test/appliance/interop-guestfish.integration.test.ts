@@ -17,7 +17,9 @@ const LAUNCH_TIMEOUT = 10 * MINUTES;
 /** The optional groups of guestfsd, all of which the appliance is to have. */
 const GROUPS = `acl augeas blkdiscard blkdiscardzeroes btrfs clevisluks extlinux f2fs fstrim gdisk grub hivex
   inotify journal ldm libtsk libyara linuxcaps linuxfsuuid linuxmodules linuxxattrs luks lvm2 mdadm mknod ntfs3g
-  ntfsprogs realpath rsync scrub selinux selinuxrelabel sleuthkit squashfs syslinux wipefs xfs xz zerofree`.split(/\s+/);
+  ntfsprogs realpath rsync scrub selinux selinuxrelabel sleuthkit squashfs syslinux wipefs xfs xz zerofree`.split(
+  /\s+/,
+);
 
 const installed = spawnSync('guestfish', ['--version']).status === 0;
 if (!installed) console.warn('guestfish is not installed: the tests of interoperability with it are skipped');
@@ -43,17 +45,21 @@ if (!installed) console.warn('guestfish is not installed: the tests of interoper
 
   /** Runs a guestfish script and gives the lines it prints. */
   function guestfish(disks: readonly string[], script: string): string[] {
-    const { status, stdout, stderr } = spawnSync('guestfish', ['--format=raw', ...disks.flatMap((disk) => ['-a', disk])], {
-      input: script,
-      encoding: 'utf8',
-      timeout: LAUNCH_TIMEOUT,
-      env: {
-        ...process.env,
-        LIBGUESTFS_PATH: appliance.directory,
-        LIBGUESTFS_BACKEND: 'direct',
-        LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg',
+    const { status, stdout, stderr } = spawnSync(
+      'guestfish',
+      ['--format=raw', ...disks.flatMap((disk) => ['-a', disk])],
+      {
+        input: script,
+        encoding: 'utf8',
+        timeout: LAUNCH_TIMEOUT,
+        env: {
+          ...process.env,
+          LIBGUESTFS_PATH: appliance.directory,
+          LIBGUESTFS_BACKEND: 'direct',
+          LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg',
+        },
       },
-    });
+    );
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     return stdout.trimEnd().split('\n');
   }
@@ -89,7 +95,11 @@ if (!installed) console.warn('guestfish is not installed: the tests of interoper
   it(
     'keeps the order of many disks, and its own out of it',
     async () => {
-      const disks = [await makeDisk('a.img', 16 << 20), await makeDisk('b.img', 17 << 20), await makeDisk('c.img', 18 << 20)];
+      const disks = [
+        await makeDisk('a.img', 16 << 20),
+        await makeDisk('b.img', 17 << 20),
+        await makeDisk('c.img', 18 << 20),
+      ];
       const lines = guestfish(
         disks,
         `run
@@ -107,7 +117,11 @@ if (!installed) console.warn('guestfish is not installed: the tests of interoper
   it(
     'finds volumes and arrays of an earlier run, and has every optional group',
     async () => {
-      const disks = [await makeDisk('lvm.img', 64 << 20), await makeDisk('md1.img', 32 << 20), await makeDisk('md2.img', 32 << 20)];
+      const disks = [
+        await makeDisk('lvm.img', 64 << 20),
+        await makeDisk('md1.img', 32 << 20),
+        await makeDisk('md2.img', 32 << 20),
+      ];
       guestfish(
         disks,
         `run

@@ -55,10 +55,20 @@ describe('checkDrivers', () => {
   });
 
   it('does without the checksum modules that newer kernels have no more', () => {
-    expect(() => checkDrivers(all.filter((name) => !name.startsWith('crc32c')), new Set())).not.toThrow();
+    expect(() =>
+      checkDrivers(
+        all.filter((name) => !name.startsWith('crc32c')),
+        new Set(),
+      ),
+    ).not.toThrow();
   });
 
   it('names a driver that is in neither place', () => {
-    expect(() => checkDrivers(all.filter((name) => name !== 'virtio_blk'), new Set())).toThrow('no module virtio_blk');
+    expect(() =>
+      checkDrivers(
+        all.filter((name) => name !== 'virtio_blk'),
+        new Set(),
+      ),
+    ).toThrow('no module virtio_blk');
   });
 });

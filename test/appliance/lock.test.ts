@@ -39,7 +39,9 @@ describe('acquireLock', () => {
       await acquireLock({ log() {}, signal: new AbortController().signal }, ${JSON.stringify(file)});
       console.log('held');
       setInterval(() => {}, 1000);`;
-    const holder = spawn(process.execPath, ['--input-type=module', '--eval', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const holder = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     await once(holder.stdout, 'data');
     const waiting = acquireLock(quiet(), file);
     holder.kill('SIGKILL');

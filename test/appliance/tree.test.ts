@@ -14,14 +14,20 @@ describe('removeTree', () => {
     expect(existsSync(tree)).toBe(false);
   });
 
-  (process.geteuid?.() === 0 ? it : it.skip)('takes out what a killed build left mounted, and leaves it whole', async () => {
-    const [tree, kept] = [mkdtempSync(join(tmpdir(), 'guestfs-grpc-tree-')), mkdtempSync(join(tmpdir(), 'guestfs-grpc-kept-'))];
-    writeFileSync(join(kept, 'file'), '');
-    mkdirSync(join(tree, 'root', 'a name'), { recursive: true });
-    execFileSync('mount', ['--bind', kept, join(tree, 'root', 'a name')]);
-    await removeTree(tree);
-    expect(existsSync(tree)).toBe(false);
-    expect(existsSync(join(kept, 'file'))).toBe(true);
-    await removeTree(kept);
-  });
+  (process.geteuid?.() === 0 ? it : it.skip)(
+    'takes out what a killed build left mounted, and leaves it whole',
+    async () => {
+      const [tree, kept] = [
+        mkdtempSync(join(tmpdir(), 'guestfs-grpc-tree-')),
+        mkdtempSync(join(tmpdir(), 'guestfs-grpc-kept-')),
+      ];
+      writeFileSync(join(kept, 'file'), '');
+      mkdirSync(join(tree, 'root', 'a name'), { recursive: true });
+      execFileSync('mount', ['--bind', kept, join(tree, 'root', 'a name')]);
+      await removeTree(tree);
+      expect(existsSync(tree)).toBe(false);
+      expect(existsSync(join(kept, 'file'))).toBe(true);
+      await removeTree(kept);
+    },
+  );
 });

@@ -7,39 +7,55 @@ import { scratchDrive, type SessionClient } from '../support/testClient.js';
 const MEBIBYTE = 1 << 20;
 
 describe.each(['trixie', 'bookworm'])('udev in the appliance of %s', (suite) => {
-  describeWhen('scripts', builtAppliance(suite) === undefined ? `there is no appliance: npm run appliance -- --suite ${suite}` : undefined, () => {
-    const scene = serverForTests(() => ({ flags: ['--appliance', builtAppliance(suite) ?? '', '--debug-service'] }));
-    let session: SessionClient;
-    const shell = async (command: string): Promise<string[]> =>
-      String(await session.call('debug', { subcmd: 'sh', extraargs: [command] })).split('\n').filter((line) => line !== '');
+  describeWhen(
+    'scripts',
+    builtAppliance(suite) === undefined ? `there is no appliance: npm run appliance -- --suite ${suite}` : undefined,
+    () => {
+      const scene = serverForTests(() => ({ flags: ['--appliance', builtAppliance(suite) ?? '', '--debug-service'] }));
+      let session: SessionClient;
+      const shell = async (command: string): Promise<string[]> =>
+        String(await session.call('debug', { subcmd: 'sh', extraargs: [command] }))
+          .split('\n')
+          .filter((line) => line !== '');
 
-    beforeAll(async () => {
-      session = await launchSession(scene.client, [scratchDrive(64 * MEBIBYTE, { label: 'system' }), scratchDrive(64 * MEBIBYTE)]);
-    });
+      beforeAll(async () => {
+        session = await launchSession(scene.client, [
+          scratchDrive(64 * MEBIBYTE, { label: 'system' }),
+          scratchDrive(64 * MEBIBYTE),
+        ]);
+      });
 
-    it('wait for udev without the real program when it has nothing to do', async () => {
-      const programs = await shell('sleep 1; strace -f -qq -e trace=execve -e signal=none udevadm settle 2>&1');
-      expect(programs.map((line) => /execve\("([^"]*)"/.exec(line)?.[1])).toEqual([expect.stringMatching(/^\/s?bin\/udevadm$/)]);
-    });
+      it('wait for udev without the real program when it has nothing to do', async () => {
+        const programs = await shell('sleep 1; strace -f -qq -e trace=execve -e signal=none udevadm settle 2>&1');
+        expect(programs.map((line) => /execve\("([^"]*)"/.exec(line)?.[1])).toEqual([
+          expect.stringMatching(/^\/s?bin\/udevadm$/),
+        ]);
+      });
 
-    it('say of each disk what the real program says', async () => {
-      expect(await shell(`option=$(grep -ho -m 1 -e '--[a-z]*listed' /usr/lib/udev/rules.d/60-persistent-storage.rules | head -1)
+      it('say of each disk what the real program says', async () => {
+        expect(
+          await shell(`option=$(grep -ho -m 1 -e '--[a-z]*listed' /usr/lib/udev/rules.d/60-persistent-storage.rules | head -1)
         for disk in /dev/sda /dev/sdb; do
           /usr/lib/udev/scsi_id --export $option -d $disk >/tmp/script
           /usr/lib/guestfs-grpc/scsi_id --export $option -d $disk >/tmp/program
           cmp /tmp/script /tmp/program 2>&1
           strace -f -qq -e trace=execve -e signal=none /usr/lib/udev/scsi_id --export $option -d $disk 2>&1 >/dev/null | grep -c execve
-        done`)).toEqual(['1', '1']);
-    });
+        done`),
+        ).toEqual(['1', '1']);
+      });
 
-    it('leave the links of disks as they are', async () => {
-      expect(await shell('cd /dev; for link in disk/guestfs/system disk/by-id/scsi-0QEMU_QEMU_HARDDISK_system disk/by-path/*-scsi-0:0:1:0; do readlink -f $link; done'))
-        .toEqual(['/dev/sda', '/dev/sda', '/dev/sdb']);
-    });
+      it('leave the links of disks as they are', async () => {
+        expect(
+          await shell(
+            'cd /dev; for link in disk/guestfs/system disk/by-id/scsi-0QEMU_QEMU_HARDDISK_system disk/by-path/*-scsi-0:0:1:0; do readlink -f $link; done',
+          ),
+        ).toEqual(['/dev/sda', '/dev/sda', '/dev/sdb']);
+      });
 
-    // Each write comes when udev rests, as the daemon's do: while it works on a device, it does not watch it.
-    it('see the end of what udev does about a label, a table or a partition', async () => {
-      expect(await shell(`
+      // Each write comes when udev rests, as the daemon's do: while it works on a device, it does not watch it.
+      it('see the end of what udev does about a label, a table or a partition', async () => {
+        expect(
+          await shell(`
         echo ',,L' | sfdisk -q /dev/sda >/dev/null 2>&1
         udevadm settle
         mke2fs -q /dev/sda1
@@ -55,11 +71,13 @@ describe.each(['trixie', 'bookworm'])('udev in the appliance of %s', (suite) => 
           udevadm settle
           [ -b /dev/sda1 ] && [ -e /dev/disk/guestfs/system1 ] || echo "no partition in round $round"
         done
-        echo done`)).toEqual(['done']);
-    });
+        echo done`),
+        ).toEqual(['done']);
+      });
 
-    it('have no driver loaded for a disk once the appliance is up', async () => {
-      expect(await shell('lsmod | grep -cw ^sd_mod; lsmod | grep -cw ^sg; true')).toEqual(['1', '0']);
-    });
-  });
+      it('have no driver loaded for a disk once the appliance is up', async () => {
+        expect(await shell('lsmod | grep -cw ^sd_mod; lsmod | grep -cw ^sg; true')).toEqual(['1', '0']);
+      });
+    },
+  );
 });

@@ -1,5 +1,14 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
@@ -25,7 +34,10 @@ function runScript(script: string, program: string, ...args: string[]): string {
   // bash has the timeouts of read, as the busybox in the appliance; dash may be /bin/sh here.
   const impatient = script.replace('-lt 500', '-lt 60');
   write('script', impatient.replaceAll(/\/(proc|run|sys|usr\/lib\/guestfs-grpc)\//g, `${directory}/$1/`));
-  return execFileSync('bash', ['--posix', join(directory, 'script'), ...args], { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C' } }).trimEnd();
+  return execFileSync('bash', ['--posix', join(directory, 'script'), ...args], {
+    encoding: 'utf8',
+    env: { ...process.env, LC_ALL: 'C' },
+  }).trimEnd();
 }
 
 describe('udevadm', () => {
@@ -67,7 +79,10 @@ describe('udevadm', () => {
 
   it('sees that udevd has run in between', () => {
     write('proc/42/later', '1000 2000 31\n');
-    const script = UDEVADM_SCRIPT.replace('read -r after <"/proc/$udevd/schedstat"', 'read -r after <"/proc/$udevd/later"');
+    const script = UDEVADM_SCRIPT.replace(
+      'read -r after <"/proc/$udevd/schedstat"',
+      'read -r after <"/proc/$udevd/later"',
+    );
     expect(runScript(script, 'udevadm', 'settle')).toBe('real settle');
   });
 
@@ -83,12 +98,15 @@ describe('udevadm', () => {
     expect(settle('settle', '-E', join(directory, 'device'))).toBe('');
   });
 
-  it.each([[['settle', '--timeout=0']], [['settle', '--timeout', '600']], [['info', '/dev/sda']], [['trigger', '-s', 'block']], [[]]])(
-    'leaves %j to the real one',
-    (args) => {
-      expect(settle(...args)).toBe(`real ${args.join(' ')}`.trimEnd());
-    },
-  );
+  it.each([
+    [['settle', '--timeout=0']],
+    [['settle', '--timeout', '600']],
+    [['info', '/dev/sda']],
+    [['trigger', '-s', 'block']],
+    [[]],
+  ])('leaves %j to the real one', (args) => {
+    expect(settle(...args)).toBe(`real ${args.join(' ')}`.trimEnd());
+  });
 
   it('triggers what matters when all is to be triggered', () => {
     const [, ...args] = settle('trigger').split(' --subsystem-match=');
@@ -112,8 +130,15 @@ describe('scsi_id', () => {
     write(`${device}/vpd_pg83`, Buffer.concat([Buffer.from([0, 0x83, 0, identifiers.length]), identifiers]));
   }
 
-  const common = ['ID_SCSI=1', 'ID_VENDOR=QEMU', 'ID_VENDOR_ENC=QEMU\\x20\\x20\\x20\\x20', 'ID_MODEL=QEMU_HARDDISK',
-    'ID_MODEL_ENC=QEMU\\x20HARDDISK\\x20\\x20\\x20', 'ID_REVISION=2.5+', 'ID_TYPE=disk'];
+  const common = [
+    'ID_SCSI=1',
+    'ID_VENDOR=QEMU',
+    'ID_VENDOR_ENC=QEMU\\x20\\x20\\x20\\x20',
+    'ID_MODEL=QEMU_HARDDISK',
+    'ID_MODEL_ENC=QEMU\\x20HARDDISK\\x20\\x20\\x20',
+    'ID_REVISION=2.5+',
+    'ID_TYPE=disk',
+  ];
 
   it('tells about a disk without a serial number', () => {
     disk('');
@@ -121,10 +146,18 @@ describe('scsi_id', () => {
   });
 
   // Lengths of 6 and 10 put a newline into one page or the other, 9 a tab.
-  it.each(['a', 'system', 'label-six', 'data_disk9', 'exactly-twenty-bytes'])('tells about one with the serial number %s', (serial) => {
-    disk(serial);
-    expect(describeDisk(...asRules).split('\n')).toEqual([...common, `ID_SERIAL=0QEMU_QEMU_HARDDISK_${serial}`, `ID_SERIAL_SHORT=${serial}`, `ID_SCSI_SERIAL=${serial}`]);
-  });
+  it.each(['a', 'system', 'label-six', 'data_disk9', 'exactly-twenty-bytes'])(
+    'tells about one with the serial number %s',
+    (serial) => {
+      disk(serial);
+      expect(describeDisk(...asRules).split('\n')).toEqual([
+        ...common,
+        `ID_SERIAL=0QEMU_QEMU_HARDDISK_${serial}`,
+        `ID_SERIAL_SHORT=${serial}`,
+        `ID_SCSI_SERIAL=${serial}`,
+      ]);
+    },
+  );
 
   it.each<[string, () => void]>([
     ['a serial number that has to be escaped', () => disk('two words')],
@@ -166,10 +199,15 @@ describe('what is put into the root', () => {
     await installUdev(context, root, join(directory, 'busybox'));
     const programs = join(root, 'usr/lib/guestfs-grpc');
     for (const program of ['udevadm', 'scsi_id']) expect(readFileSync(join(programs, program), 'utf8')).toBe('program');
-    expect(join('/usr/lib/systemd', readlinkSync(join(root, 'usr/lib/systemd/systemd-udevd')))).toBe('/usr/lib/guestfs-grpc/udevadm');
+    expect(join('/usr/lib/systemd', readlinkSync(join(root, 'usr/lib/systemd/systemd-udevd')))).toBe(
+      '/usr/lib/guestfs-grpc/udevadm',
+    );
     expect(statSync(join(programs, 'never')).isFIFO()).toBe(true);
     expect(statSync(join(programs, 'busybox')).mode & 0o777).toBe(0o755);
-    for (const [path, script] of [['usr/bin/udevadm', UDEVADM_SCRIPT], ['usr/lib/udev/scsi_id', SCSI_ID_SCRIPT]] as const) {
+    for (const [path, script] of [
+      ['usr/bin/udevadm', UDEVADM_SCRIPT],
+      ['usr/lib/udev/scsi_id', SCSI_ID_SCRIPT],
+    ] as const) {
       expect(readFileSync(join(root, path), 'utf8')).toBe(script);
       expect(statSync(join(root, path)).mode & 0o777).toBe(0o755);
     }
@@ -178,6 +216,8 @@ describe('what is put into the root', () => {
   it('is not put where the daemon is another program', async () => {
     rmSync(join(directory, 'root/usr/lib/systemd/systemd-udevd'));
     symlinkSync('udevd', join(directory, 'root/usr/lib/systemd/systemd-udevd'));
-    await expect(installUdev(context, join(directory, 'root'), join(directory, 'busybox'))).rejects.toThrow('not to udevadm');
+    await expect(installUdev(context, join(directory, 'root'), join(directory, 'busybox'))).rejects.toThrow(
+      'not to udevadm',
+    );
   });
 });

@@ -79,7 +79,11 @@ function actual(action: ActionDef) {
     procedure: action.procedure,
     since: action.since,
     returns: action.returns,
-    args: action.args.map((argument) => ({ type: argument.type, kind: 'kind' in argument ? argument.kind : undefined, name: argument.name })),
+    args: action.args.map((argument) => ({
+      type: argument.type,
+      kind: 'kind' in argument ? argument.kind : undefined,
+      name: argument.name,
+    })),
     optargs: action.optargs.map(({ type, name }) => ({ type, name })),
     impl: action.impl,
     visibility: action.visibility,
@@ -101,8 +105,11 @@ interface Named {
 /** Members of two lists that have one name and are not alike, each as it is in both. */
 function differences(listed: readonly Named[], stated: readonly Named[]): unknown[] {
   // Through JSON: a property that is undefined is one that is not there.
-  const [ours, theirs] = [listed, stated].map((items) => new Map((JSON.parse(JSON.stringify(items)) as Named[]).map((item) => [item.name, item])));
-  return [...(ours ?? [])].filter(([name, item]) => theirs?.has(name) && !isDeepStrictEqual(item, theirs.get(name)))
+  const [ours, theirs] = [listed, stated].map(
+    (items) => new Map((JSON.parse(JSON.stringify(items)) as Named[]).map((item) => [item.name, item])),
+  );
+  return [...(ours ?? [])]
+    .filter(([name, item]) => theirs?.has(name) && !isDeepStrictEqual(item, theirs.get(name)))
     .map(([name, item]) => ({ list: item, facts: theirs?.get(name) }));
 }
 
@@ -118,7 +125,10 @@ function differences(listed: readonly Named[], stated: readonly Named[]): unknow
   });
 
   test('tell the same of each struct', () => {
-    const form = ({ name, fields }: StructDef | Facts['structs'][number]) => ({ name, fields: fields.map((field) => ({ name: field.name, type: field.type })) });
+    const form = ({ name, fields }: StructDef | Facts['structs'][number]) => ({
+      name,
+      fields: fields.map((field) => ({ name: field.name, type: field.type })),
+    });
     expect(structs.map(({ name }) => name).sort()).toEqual(facts.structs.map(({ name }) => name).sort());
     expect(differences(structs.map(form), facts.structs.map(form))).toEqual([]);
   });

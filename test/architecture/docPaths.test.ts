@@ -9,14 +9,29 @@ const FOLDERS = ['src', 'proto', 'gen', 'docs', 'test', 'scripts', 'appliance-bu
 /** What exists after set-up only. */
 const MADE_LATER = /^(gen\/proto|dist|images|node_modules)(\/|$)/;
 
-const prose = ['README.md', 'CONTRIBUTING.md', ...filesBelow('docs', '.md').filter((path) => dirname(path) === 'docs')].filter(exists);
-const documents = [...new Set([...prose, ...filesBelow('docs', '.md'), ...filesBelow('appliance-builder', '.md'), ...filesBelow('test', '.md')])];
+const prose = [
+  'README.md',
+  'CONTRIBUTING.md',
+  ...filesBelow('docs', '.md').filter((path) => dirname(path) === 'docs'),
+].filter(exists);
+const documents = [
+  ...new Set([
+    ...prose,
+    ...filesBelow('docs', '.md'),
+    ...filesBelow('appliance-builder', '.md'),
+    ...filesBelow('test', '.md'),
+  ]),
+];
 
 /** Paths of the project in a document's back-quotes; with a pattern or placeholder in them, up to it. */
 function quotedPaths(text: string): string[] {
-  const quoted = [...text.matchAll(/`([^`\s]+)`/g)].map(([, path = '']) => path.replace(/^\.\//, '').replace(/:\d+$/, ''));
+  const quoted = [...text.matchAll(/`([^`\s]+)`/g)].map(([, path = '']) =>
+    path.replace(/^\.\//, '').replace(/:\d+$/, ''),
+  );
   const ours = quoted.filter((path) => FOLDERS.some((folder) => path === folder || path.startsWith(`${folder}/`)));
-  return ours.map((path) => (/[*<{A-Z]/.test(path) ? path.replace(/[^/]*[*<{].*$/, '') : path)).filter((path) => path !== '' && !MADE_LATER.test(path));
+  return ours
+    .map((path) => (/[*<{A-Z]/.test(path) ? path.replace(/[^/]*[*<{].*$/, '') : path))
+    .filter((path) => path !== '' && !MADE_LATER.test(path));
 }
 
 /** Targets of a document's links that are files, from the root. */
@@ -29,15 +44,29 @@ function linkedFiles(path: string): string[] {
 
 /** What GitHub calls a document's headings in links. */
 function anchorsOf(path: string): Set<string> {
-  const headings = [...textOf(path).replace(/^```.*?^```/gms, '').matchAll(/^#+ (.*)$/gm)].map(([, title = '']) => title);
-  return new Set(headings.map((title) => title.toLowerCase().replace(/[^\p{L}\p{N} _-]/gu, '').replaceAll(' ', '-')));
+  const headings = [
+    ...textOf(path)
+      .replace(/^```.*?^```/gms, '')
+      .matchAll(/^#+ (.*)$/gm),
+  ].map(([, title = '']) => title);
+  return new Set(
+    headings.map((title) =>
+      title
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N} _-]/gu, '')
+        .replaceAll(' ', '-'),
+    ),
+  );
 }
 
 /** Links of a document to headings, its own or another's. */
 function linkedHeadings(path: string): { document: string; anchor: string }[] {
   const text = textOf(path).replace(/^```.*?^```/gms, '');
   const targets = [...text.matchAll(/\]\(([^)\s:]*?)#([^)\s]+)\)/g)];
-  return targets.map(([, file = '', anchor = '']) => ({ document: file === '' ? path : normalize(join(dirname(path), file)), anchor }));
+  return targets.map(([, file = '', anchor = '']) => ({
+    document: file === '' ? path : normalize(join(dirname(path), file)),
+    anchor,
+  }));
 }
 
 describe('documents', () => {
@@ -46,13 +75,21 @@ describe('documents', () => {
   });
 
   test('links lead to files that exist', () => {
-    const broken = documents.flatMap((path) => linkedFiles(path).filter((target) => !exists(target)).map((target) => `${path}: ${target}`));
+    const broken = documents.flatMap((path) =>
+      linkedFiles(path)
+        .filter((target) => !exists(target))
+        .map((target) => `${path}: ${target}`),
+    );
     expect(broken).toEqual([]);
   });
 
   test('links lead to headings that exist', () => {
     const anchors = new Map(documents.map((path) => [path, anchorsOf(path)]));
-    const broken = documents.flatMap((path) => linkedHeadings(path).filter(({ document, anchor }) => !anchors.get(document)?.has(anchor)).map(({ document, anchor }) => `${path}: ${document}#${anchor}`));
+    const broken = documents.flatMap((path) =>
+      linkedHeadings(path)
+        .filter(({ document, anchor }) => !anchors.get(document)?.has(anchor))
+        .map(({ document, anchor }) => `${path}: ${document}#${anchor}`),
+    );
     expect(broken).toEqual([]);
   });
 
@@ -66,7 +103,9 @@ describe('documents', () => {
 
   test('npm scripts that are named exist', () => {
     const { scripts } = JSON.parse(textOf('package.json')) as { scripts: Record<string, string> };
-    const named = prose.flatMap((path) => [...textOf(path).matchAll(/npm run ([a-z][a-z0-9:-]*)/g)].map(([, name = '']) => name));
+    const named = prose.flatMap((path) =>
+      [...textOf(path).matchAll(/npm run ([a-z][a-z0-9:-]*)/g)].map(([, name = '']) => name),
+    );
     expect([...new Set(named)].filter((name) => scripts[name] === undefined)).toEqual([]);
   });
 });

@@ -14,5 +14,10 @@ test.each([
   ['applianceAsUser', unprivilegedHostPackages],
 ])('scripts/packages.mjs lists the packages for %s', async (purpose, needed) => {
   const list = (await import(pathToFileURL(join(root, 'scripts/packages.mjs')).href)) as PackageList;
-  expect(list.packagesFor([purpose]).map(({ name }) => name).sort()).toEqual([...needed].sort());
+  expect(
+    list
+      .packagesFor([purpose])
+      .map(({ name }) => name)
+      .sort(),
+  ).toEqual([...needed].sort());
 });

@@ -57,10 +57,12 @@ describe('imports', () => {
   });
 
   test('point down', () => {
-    const wrong = sources.flatMap((from) => importsOf(from).files.flatMap((to) => {
-      const why = objection(from, to);
-      return why === undefined ? [] : [`${from} imports ${to}: ${why}`];
-    }));
+    const wrong = sources.flatMap((from) =>
+      importsOf(from).files.flatMap((to) => {
+        const why = objection(from, to);
+        return why === undefined ? [] : [`${from} imports ${to}: ${why}`];
+      }),
+    );
     expect(wrong).toEqual([]);
   });
 
@@ -69,12 +71,15 @@ describe('imports', () => {
   });
 
   test('only one file starts programs', () => {
-    const importers = (name: RegExp) => sources.filter((path) => importsOf(path).packages.some((imported) => name.test(imported)));
+    const importers = (name: RegExp) =>
+      sources.filter((path) => importsOf(path).packages.some((imported) => name.test(imported)));
     expect(importers(/^execa(\/|$)/).filter((path) => path !== SUBPROCESS)).toEqual([]);
     expect(importers(/^(node:)?child_process$/).filter((path) => path !== SUBPROCESS)).toEqual([]);
   });
 
   test('have no cycles', () => {
-    expect(findCycle(sources, (path) => importsOf(path).files.filter((file) => sources.includes(file)))).toBeUndefined();
+    expect(
+      findCycle(sources, (path) => importsOf(path).files.filter((file) => sources.includes(file))),
+    ).toBeUndefined();
   });
 });

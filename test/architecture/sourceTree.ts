@@ -21,7 +21,10 @@ export function exists(path: string): boolean {
 export function filesBelow(folder: string, ending: string): string[] {
   if (!exists(folder)) return [];
   const names = readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' });
-  return names.filter((name) => name.endsWith(ending)).map((name) => join(folder, name)).sort();
+  return names
+    .filter((name) => name.endsWith(ending))
+    .map((name) => join(folder, name))
+    .sort();
 }
 
 /** What one file imports. */

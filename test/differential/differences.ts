@@ -8,7 +8,10 @@ const ACTIONS: ReadonlySet<string> = new Set(allActions.map(({ name }) => name))
 const UNFORESEEABLE: readonly { readonly reason: string; readonly fields: RegExp }[] = [
   { reason: 'the clock', fields: /^((st|tsk)_)?[amc]r?time(_n?sec)?$/ },
   { reason: 'ext4 chooses the group of an inode by a random number', fields: /^(st_)?ino$/ },
-  { reason: 'blocks are allocated when the kernel writes them out, which it does when it likes', fields: /^(st_)?blocks$/ },
+  {
+    reason: 'blocks are allocated when the kernel writes them out, which it does when it likes',
+    fields: /^(st_)?blocks$/,
+  },
   { reason: 'what is left over of those', fields: /^(bfree|bavail|ffree|favail)$/ },
   { reason: 'the kernel numbers devices as it finds them', fields: /^(st_)?r?dev$/ },
   { reason: 'udev opens volumes when it likes, which their attributes show', fields: /^lv_attr$/ },
@@ -17,20 +20,52 @@ const UNFORESEEABLE: readonly { readonly reason: string; readonly fields: RegExp
 
 /** In messages, and answers that are text. */
 const TEXTS: readonly { readonly reason: string; readonly pattern: RegExp; readonly replacement: string }[] = [
-  { reason: 'UUIDs are random, but for those of types of partitions, and the one that the calls set', pattern: /\b(?!11111111-|c12a7328-|0fc63daf-|ebd0a0a2-|e6d6d379-)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/gi, replacement: '<UUID>' },
-  { reason: 'so are those of LVM', pattern: /\b[0-9A-Za-z]{6}(-[0-9A-Za-z]{4}){5}-[0-9A-Za-z]{6}\b/g, replacement: '<LVM UUID>' },
-  { reason: 'which it writes without dashes, too; checksums have no such letters', pattern: /\b(?=[0-9a-f]*[A-Zg-z])[0-9A-Za-z]{32}\b/g, replacement: '<LVM UUID>' },
-  { reason: 'the kind of bus and the name, which have had no effect for long, are told by libraries only', pattern: / (iface|name)=\w+/g, replacement: '' },
-  { reason: 'empty drives are files in a random directory of the library', pattern: /^\S*\/libguestfs\S+\/\w+\.img|^\(scratch, \d+ bytes\)/g, replacement: '<scratch>' },
-  { reason: 'the daemon\'s temporary files and directories have random names', pattern: /(\/tmp\/\w*\.?)\w{6}\b/g, replacement: '$1<random>' },
-  { reason: 'so have those that mktemp makes, or cannot make', pattern: /(?<=\/)\w{6}-x(?=: )/g, replacement: '<random>' },
+  {
+    reason: 'UUIDs are random, but for those of types of partitions, and the one that the calls set',
+    pattern: /\b(?!11111111-|c12a7328-|0fc63daf-|ebd0a0a2-|e6d6d379-)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/gi,
+    replacement: '<UUID>',
+  },
+  {
+    reason: 'so are those of LVM',
+    pattern: /\b[0-9A-Za-z]{6}(-[0-9A-Za-z]{4}){5}-[0-9A-Za-z]{6}\b/g,
+    replacement: '<LVM UUID>',
+  },
+  {
+    reason: 'which it writes without dashes, too; checksums have no such letters',
+    pattern: /\b(?=[0-9a-f]*[A-Zg-z])[0-9A-Za-z]{32}\b/g,
+    replacement: '<LVM UUID>',
+  },
+  {
+    reason: 'the kind of bus and the name, which have had no effect for long, are told by libraries only',
+    pattern: / (iface|name)=\w+/g,
+    replacement: '',
+  },
+  {
+    reason: 'empty drives are files in a random directory of the library',
+    pattern: /^\S*\/libguestfs\S+\/\w+\.img|^\(scratch, \d+ bytes\)/g,
+    replacement: '<scratch>',
+  },
+  {
+    reason: "the daemon's temporary files and directories have random names",
+    pattern: /(\/tmp\/\w*\.?)\w{6}\b/g,
+    replacement: '$1<random>',
+  },
+  {
+    reason: 'so have those that mktemp makes, or cannot make',
+    pattern: /(?<=\/)\w{6}-x(?=: )/g,
+    replacement: '<random>',
+  },
   { reason: 'processes are numbered as they come', pattern: /\bpid \d+/gi, replacement: 'pid <number>' },
-  { reason: 'a boot finds disks in any order, and tools tell the kernel\'s names', pattern: /\bdm-\d+\b/g, replacement: 'dm-<number>' },
+  {
+    reason: "a boot finds disks in any order, and tools tell the kernel's names",
+    pattern: /\bdm-\d+\b/g,
+    replacement: 'dm-<number>',
+  },
 ];
 
 /** Lists in an order that means nothing. */
 const UNORDERED: Readonly<Record<string, string>> = {
-  pvs: 'the order of the kernel\'s names of disks',
+  pvs: "the order of the kernel's names of disks",
   find: 'this service sorts what comes in time, the library all of it',
   readdir: 'the order in which the file system has them, which depends on a random number',
   filesystem_walk: 'the same',
@@ -47,16 +82,23 @@ const BY_SIZE: ReadonlySet<string> = new Set(['tar_out', 'cpio_out']);
 const UNCOMPARED: readonly { readonly reason: string; readonly names: readonly string[] }[] = [
   { reason: 'compressed, times of files and all', names: ['tgz_out', 'txz_out', 'compress_out', 'mksquashfs'] },
   { reason: 'random numbers, and names made of them', names: ['mktemp', 'mkdtemp', 'get_e2generation'] },
-  { reason: 'text with times, UUIDs, or what is free', names: ['ll', 'llz', 'df', 'df_h', 'du', 'tune2fs_l', 'vgmeta'] },
+  {
+    reason: 'text with times, UUIDs, or what is free',
+    names: ['ll', 'llz', 'df', 'df_h', 'du', 'tune2fs_l', 'vgmeta'],
+  },
   { reason: 'the log of a kernel, and the number of a process', names: ['dmesg', 'get_pid'] },
 ];
 const uncompared: ReadonlySet<string> = new Set(UNCOMPARED.flatMap(({ names }) => names));
 
 /** What a file system itself writes has random numbers and times in it: as little is compared of answers about all of a device. */
-const ABOUT_DEVICES = /^(download|download_offset|download_blocks|pread_device|checksum|checksum_device|compress_device_out|ntfsclone_out|blkid|file|dd)$/;
+const ABOUT_DEVICES =
+  /^(download|download_offset|download_blocks|pread_device|checksum|checksum_device|compress_device_out|ntfsclone_out|blkid|file|dd)$/;
 
 function isAboutDevice({ name, args }: Call): boolean {
-  return ABOUT_DEVICES.test(name) && Object.values(args).some((argument) => typeof argument === 'string' && argument.startsWith('/dev/'));
+  return (
+    ABOUT_DEVICES.test(name) &&
+    Object.values(args).some((argument) => typeof argument === 'string' && argument.startsWith('/dev/'))
+  );
 }
 
 function sizeOf(value: unknown): unknown {
@@ -76,7 +118,12 @@ function foreseeable(value: unknown): unknown {
   if (typeof value === 'string') return foreseeableText(value);
   if (Array.isArray(value)) return value.map(foreseeable);
   if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, UNFORESEEABLE.some(({ fields }) => fields.test(key)) ? '<unforeseeable>' : foreseeable(one)]));
+  return Object.fromEntries(
+    Object.entries(value).map(([key, one]) => [
+      key,
+      UNFORESEEABLE.some(({ fields }) => fields.test(key)) ? '<unforeseeable>' : foreseeable(one),
+    ]),
+  );
 }
 
 /** Characters that this service writes out in its messages, which may end up in a terminal. */
@@ -85,8 +132,21 @@ const CONTROL = /[\0-\x08\x0b-\x1f\x7f]/g;
 /** Without the names of actions, and of the daemon's functions for them, with which the library begins: its own, or of those that it is made from. */
 function words(message: string): string {
   let left = message;
-  for (let name = firstWord(left); name !== undefined && ACTIONS.has(name.replace(/^do_/, '').replace(/_stub$/, '').replace(/_opts$/, '')); name = firstWord(left)) left = left.slice(name.length + 2);
-  return foreseeableText(left.replace(CONTROL, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`)).trim();
+  for (
+    let name = firstWord(left);
+    name !== undefined &&
+    ACTIONS.has(
+      name
+        .replace(/^do_/, '')
+        .replace(/_stub$/, '')
+        .replace(/_opts$/, ''),
+    );
+    name = firstWord(left)
+  )
+    left = left.slice(name.length + 2);
+  return foreseeableText(
+    left.replace(CONTROL, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`),
+  ).trim();
 }
 
 function firstWord(message: string): string | undefined {
@@ -108,7 +168,10 @@ export function comparable(call: Call, outcome: Outcome): unknown {
   if ('value' in outcome) {
     if (uncompared.has(call.name) || isAboutDevice(call)) return { value: '<uncompared>' };
     const answer = BY_SIZE.has(call.name) ? sizeOf(outcome.value) : foreseeable(outcome.value);
-    const value = call.name === 'debug_drives' && Array.isArray(answer) ? answer.filter((one) => TAKEN_BY_BOTH.test(String(one))) : answer;
+    const value =
+      call.name === 'debug_drives' && Array.isArray(answer)
+        ? answer.filter((one) => TAKEN_BY_BOTH.test(String(one)))
+        : answer;
     const items = call.name in UNORDERED ? itemsOf(value) : undefined;
     return { value: items === undefined ? value : items.map((one) => JSON.stringify(one)).sort() };
   }
@@ -125,7 +188,11 @@ const SAID_OR_NOT: ReadonlySet<string> = new Set(['set_uuid', 'set_uuid_random',
 const WORDLESS = /, and the daemon does not say why; GetLog may show more$/;
 
 /** What images of the host are refused for under a name of ours, where the library has an errno, or none and qemu-img's words. */
-const IMAGE_REASONS: Readonly<Record<string, readonly string[]>> = { IMAGE_MISSING: ['ENOENT', 'DAEMON_ERROR'], IMAGE_UNUSABLE: ['DAEMON_ERROR', 'EISDIR', 'ENOENT'], OUTSIDE_IMAGE_ROOTS: ['DAEMON_ERROR', 'ENOENT'] };
+const IMAGE_REASONS: Readonly<Record<string, readonly string[]>> = {
+  IMAGE_MISSING: ['ENOENT', 'DAEMON_ERROR'],
+  IMAGE_UNUSABLE: ['DAEMON_ERROR', 'EISDIR', 'ENOENT'],
+  OUTSIDE_IMAGE_ROOTS: ['DAEMON_ERROR', 'ENOENT'],
+};
 
 /** Protocols whose arguments the library does not check all of. */
 const LATER = /^(https?|ftps?|tftp|rbd|iscsi|ssh|sheepdog|nbd|gluster)$/;
@@ -136,10 +203,23 @@ const HOST_ERRORS: ReadonlySet<string> = new Set(['set_tmpdir', 'set_cachedir', 
 /** What this service refuses at once, and the library by what fails later. */
 const REFUSED_EARLIER: readonly { readonly why: string; readonly refuses: (call: Call, errno: string) => boolean }[] = [
   { why: 'it does not fit into one message', refuses: (_call, errno) => errno === 'MESSAGE_TOO_LARGE' },
-  { why: 'a directory is no disk image', refuses: ({ name }, errno) => name.startsWith('add_') && errno === 'IMAGE_UNUSABLE' },
-  { why: 'a file is no directory', refuses: ({ name }, errno) => /^set_(tmp|cache)dir$/.test(name) && errno === 'BAD_ARGUMENT' },
-  { why: 'qemu would refuse it at launch: a web server\'s file that is to be written, a user without a name, a port that is no number, an image of Ceph without a pool', refuses: (call, errno) => call.name === 'add_drive' && errno === 'BAD_ARGUMENT' && LATER.test(String(call.args['protocol'])) },
-  { why: 'sockets of the host are under image roots, or not for clients', refuses: ({ name }, errno) => name === 'add_drive' && errno === 'OUTSIDE_IMAGE_ROOTS' },
+  {
+    why: 'a directory is no disk image',
+    refuses: ({ name }, errno) => name.startsWith('add_') && errno === 'IMAGE_UNUSABLE',
+  },
+  {
+    why: 'a file is no directory',
+    refuses: ({ name }, errno) => /^set_(tmp|cache)dir$/.test(name) && errno === 'BAD_ARGUMENT',
+  },
+  {
+    why: "qemu would refuse it at launch: a web server's file that is to be written, a user without a name, a port that is no number, an image of Ceph without a pool",
+    refuses: (call, errno) =>
+      call.name === 'add_drive' && errno === 'BAD_ARGUMENT' && LATER.test(String(call.args['protocol'])),
+  },
+  {
+    why: 'sockets of the host are under image roots, or not for clients',
+    refuses: ({ name }, errno) => name === 'add_drive' && errno === 'OUTSIDE_IMAGE_ROOTS',
+  },
 ];
 
 /** A download that the daemon breaks off says no more to either side. */
@@ -150,16 +230,31 @@ const EMPTY_FAILS: ReadonlySet<string> = new Set(['find_inode', 'filesystem_walk
 
 /** Whether both outcomes are the same, as far as they can be. */
 export function agree(call: Call, ours: Outcome, theirs: Outcome): boolean {
-  if ('value' in ours && 'errno' in theirs && EMPTY_FAILS.has(call.name)) return Array.isArray(ours.value) && ours.value.length === 0;
-  if ('errno' in ours && 'value' in theirs && REFUSED_EARLIER.some(({ refuses }) => refuses(call, ours.errno))) return true;
+  if ('value' in ours && 'errno' in theirs && EMPTY_FAILS.has(call.name))
+    return Array.isArray(ours.value) && ours.value.length === 0;
+  if ('errno' in ours && 'value' in theirs && REFUSED_EARLIER.some(({ refuses }) => refuses(call, ours.errno)))
+    return true;
   if ('errno' in ours && 'errno' in theirs && IMAGE_REASONS[ours.errno]?.includes(theirs.errno)) return true;
-  if ('errno' in ours && 'errno' in theirs && BROKEN_OFF.ours.test(ours.message) && BROKEN_OFF.theirs.test(theirs.message)) return true;
-  if ('errno' in ours && 'errno' in theirs && HOST_ERRORS.has(call.name)) return ours.errno === theirs.errno || OWN_WORDS.has(ours.errno);
+  if (
+    'errno' in ours &&
+    'errno' in theirs &&
+    BROKEN_OFF.ours.test(ours.message) &&
+    BROKEN_OFF.theirs.test(theirs.message)
+  )
+    return true;
+  if ('errno' in ours && 'errno' in theirs && HOST_ERRORS.has(call.name))
+    return ours.errno === theirs.errno || OWN_WORDS.has(ours.errno);
   if ('errno' in ours && OWN_WORDS.has(ours.errno)) {
-    return 'errno' in theirs && (theirs.errno === 'EINVAL' || theirs.errno === 'DAEMON_ERROR') && (ABOUT_THE_HOST.test(call.name) || ours.message.endsWith(words(theirs.message)));
+    return (
+      'errno' in theirs &&
+      (theirs.errno === 'EINVAL' || theirs.errno === 'DAEMON_ERROR') &&
+      (ABOUT_THE_HOST.test(call.name) || ours.message.endsWith(words(theirs.message)))
+    );
   }
   if ('errno' in ours && 'errno' in theirs && SAID_OR_NOT.has(call.name)) return ours.errno === theirs.errno;
-  if ('errno' in ours && 'errno' in theirs && WORDLESS.test(ours.message)) return ours.errno === theirs.errno && words(theirs.message).replace(/^\w+:$/, '') === '';
-  if ('errno' in ours && WITH_ERRNO[call.name] === ours.errno) return 'errno' in theirs && words(theirs.message) === words(ours.message);
+  if ('errno' in ours && 'errno' in theirs && WORDLESS.test(ours.message))
+    return ours.errno === theirs.errno && words(theirs.message).replace(/^\w+:$/, '') === '';
+  if ('errno' in ours && WITH_ERRNO[call.name] === ours.errno)
+    return 'errno' in theirs && words(theirs.message) === words(ours.message);
   return JSON.stringify(comparable(call, ours)) === JSON.stringify(comparable(call, theirs));
 }

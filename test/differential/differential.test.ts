@@ -41,8 +41,11 @@ const times = Number(process.env['GUESTFS_GRPC_DIFFERENTIAL_TIMES'] ?? 1);
 /** Each action that both sides have, so often. */
 const EACH_ACTION = 1;
 const sequences: readonly { readonly domain: Domain; readonly count: number }[] = [
-  { domain: files, count: 22 * times }, { domain: disks, count: 5 * times }, { domain: btrfs, count: 3 * times },
-  { domain: everyAction(), count: Math.ceil((EACH_ACTION * ACTION_COUNT) / LENGTH) * times }, { domain: handle, count: 10 * times },
+  { domain: files, count: 22 * times },
+  { domain: disks, count: 5 * times },
+  { domain: btrfs, count: 3 * times },
+  { domain: everyAction(), count: Math.ceil((EACH_ACTION * ACTION_COUNT) / LENGTH) * times },
+  { domain: handle, count: 10 * times },
 ];
 
 interface Difference {
@@ -56,102 +59,128 @@ type Peers = readonly [ServicePeer, LibraryPeer];
 jest.setTimeout(20 * 60_000);
 
 const appliance = builtAppliance(SUITE);
-describeWhen('this service and the C library', appliance === undefined ? `there is no appliance: npm run appliance -- --suite ${SUITE}` : undefined, () => {
-  const scene = serverForTests({ flags: ['--appliance', appliance ?? '', '--debug-service', ...['host-actions', 'custom-qemu', 'network', 'remote-drives'].flatMap((what) => ['--allow', what])] });
+describeWhen(
+  'this service and the C library',
+  appliance === undefined ? `there is no appliance: npm run appliance -- --suite ${SUITE}` : undefined,
+  () => {
+    const scene = serverForTests({
+      flags: [
+        '--appliance',
+        appliance ?? '',
+        '--debug-service',
+        ...['host-actions', 'custom-qemu', 'network', 'remote-drives'].flatMap((what) => ['--allow', what]),
+      ],
+    });
 
-  // Ends before the server does.
-  describe('on twin images', () => {
-    const end = new AbortController();
-    let launched: Peers;
-    let calls = 0;
+    // Ends before the server does.
+    describe('on twin images', () => {
+      const end = new AbortController();
+      let launched: Peers;
+      let calls = 0;
 
-    /** Both sides, each with a directory of its own. */
-    const open = async (launch: boolean, images: (directory: string) => readonly string[]): Promise<Peers> => {
-      const options = (side: string): PeerOptions => {
-        const directory = join(scene.server.images, side);
-        rmSync(directory, { recursive: true, force: true });
-        mkdirSync(directory);
-        return { directory, images: images(directory), launch };
+      /** Both sides, each with a directory of its own. */
+      const open = async (launch: boolean, images: (directory: string) => readonly string[]): Promise<Peers> => {
+        const options = (side: string): PeerOptions => {
+          const directory = join(scene.server.images, side);
+          rmSync(directory, { recursive: true, force: true });
+          mkdirSync(directory);
+          return { directory, images: images(directory), launch };
+        };
+        const service = (): Promise<ServicePeer> =>
+          ServicePeer.open(scene.client, options(launch ? 'ours' : 'ours-new'));
+        const library = (): Promise<LibraryPeer> =>
+          LibraryPeer.open(
+            { LIBGUESTFS_PATH: appliance ?? '', LIBGUESTFS_CACHEDIR: scene.server.images },
+            options(launch ? 'theirs' : 'theirs-new'),
+            end.signal,
+          );
+        if (!launch) return [await service(), await library()];
+        const drives = Object.keys(SIZE_MIB).length;
+        return [await openInOrder(service, drives), await openInOrder(library, drives)];
       };
-      const service = (): Promise<ServicePeer> => ServicePeer.open(scene.client, options(launch ? 'ours' : 'ours-new'));
-      const library = (): Promise<LibraryPeer> => LibraryPeer.open({ LIBGUESTFS_PATH: appliance ?? '', LIBGUESTFS_CACHEDIR: scene.server.images }, options(launch ? 'theirs' : 'theirs-new'), end.signal);
-      if (!launch) return [await service(), await library()];
-      const drives = Object.keys(SIZE_MIB).length;
-      return [await openInOrder(service, drives), await openInOrder(library, drives)];
-    };
-    const close = async (peers: Peers): Promise<void> => {
-      for (const peer of peers) await peer.close();
-    };
+      const close = async (peers: Peers): Promise<void> => {
+        for (const peer of peers) await peer.close();
+      };
 
-    const openLaunched = (): Promise<Peers> => open(true, (directory) => Object.entries(SIZE_MIB).map(([name, size]) => emptyImage(join(directory, `${name}.img`), size)));
+      const openLaunched = (): Promise<Peers> =>
+        open(true, (directory) =>
+          Object.entries(SIZE_MIB).map(([name, size]) => emptyImage(join(directory, `${name}.img`), size)),
+        );
 
-    beforeAll(async () => {
-      process.stderr.write(`differential test: seed ${seed}\n`);
-      launched = await openLaunched();
-    });
-    afterAll(async () => {
-      await close(launched);
-      end.abort();
-    });
-
-    const both = async (call: Call, [service, library]: Peers): Promise<readonly [Outcome, Outcome]> => {
-      let timer: NodeJS.Timeout | undefined;
-      const late = new Promise<never>((_resolve, reject) => {
-        timer = setTimeout(() => reject(new Error(`seed ${seed}: ${show(call)} does not end`)), CALL_LIMIT_MS);
+      beforeAll(async () => {
+        process.stderr.write(`differential test: seed ${seed}\n`);
+        launched = await openLaunched();
       });
-      try {
-        return await Promise.race([Promise.all([service.do(call), library.do(call)]), late]);
-      } finally {
-        clearTimeout(timer);
-      }
-    };
+      afterAll(async () => {
+        await close(launched);
+        end.abort();
+      });
 
-    /** Whether both sides are where a domain begins. */
-    const begin = async ({ beginning, begun }: Domain, peers: Peers): Promise<boolean> => {
-      for (const call of beginning) await both(call, peers);
-      return begun === undefined || (await both(begun, peers)).every((outcome) => 'value' in outcome);
-    };
-
-    /** The launched handles, at the beginning of a domain. */
-    const begunAnew = async (domain: Domain): Promise<Peers> => {
-      if (await begin(domain, launched)) return launched;
-      await close(launched);
-      launched = await openLaunched();
-      expect(await begin(domain, launched)).toBe(true);
-      return launched;
-    };
-
-    /** The first call of which not the same comes on both sides. */
-    const firstDifference = async (domain: Domain, sequence: readonly Call[]): Promise<Difference | undefined> => {
-      const peers = domain.launched === false ? await open(false, hostImages) : await begunAnew(domain);
-      try {
-        if (domain.launched === false) await begin(domain, peers);
-        for (const call of sequence) {
-          const [ours, theirs] = await both(call, peers);
-          calls += 1;
-          if (!agree(call, ours, theirs)) return { call, ours, theirs };
+      const both = async (call: Call, [service, library]: Peers): Promise<readonly [Outcome, Outcome]> => {
+        let timer: NodeJS.Timeout | undefined;
+        const late = new Promise<never>((_resolve, reject) => {
+          timer = setTimeout(() => reject(new Error(`seed ${seed}: ${show(call)} does not end`)), CALL_LIMIT_MS);
+        });
+        try {
+          return await Promise.race([Promise.all([service.do(call), library.do(call)]), late]);
+        } finally {
+          clearTimeout(timer);
         }
-        return undefined;
-      } finally {
-        if (peers !== launched) await close(peers);
-      }
-    };
+      };
 
-    it.each(sequences)('agree on $domain.name', async ({ domain, count }) => {
-      const random = new Random(seed);
-      for (let number = 0; number < count; number += 1) {
-        const sequence = Array.from({ length: LENGTH }, () => domain.call(random));
-        const difference = await firstDifference(domain, sequence);
-        if (difference === undefined) continue;
-        const failing = sequence.slice(0, sequence.indexOf(difference.call) + 1);
-        const short = await shrink(failing, async (fewer) => (await firstDifference(domain, fewer))?.call === difference.call, SHRINKING_LIMIT);
-        throw new Error(`seed ${seed}, ${domain.name}, sequence ${number}: after ${calls} calls, the two differ.\n\n${short.map(show).join('\n')}\n\nours:   ${JSON.stringify(difference.ours)}\ntheirs: ${JSON.stringify(difference.theirs)}\n`);
-      }
-    });
+      /** Whether both sides are where a domain begins. */
+      const begin = async ({ beginning, begun }: Domain, peers: Peers): Promise<boolean> => {
+        for (const call of beginning) await both(call, peers);
+        return begun === undefined || (await both(begun, peers)).every((outcome) => 'value' in outcome);
+      };
 
-    it('were asked often enough', () => {
-      process.stderr.write(`differential test: ${calls} calls, seed ${seed}\n`);
-      expect(calls).toBeGreaterThanOrEqual(2000);
+      /** The launched handles, at the beginning of a domain. */
+      const begunAnew = async (domain: Domain): Promise<Peers> => {
+        if (await begin(domain, launched)) return launched;
+        await close(launched);
+        launched = await openLaunched();
+        expect(await begin(domain, launched)).toBe(true);
+        return launched;
+      };
+
+      /** The first call of which not the same comes on both sides. */
+      const firstDifference = async (domain: Domain, sequence: readonly Call[]): Promise<Difference | undefined> => {
+        const peers = domain.launched === false ? await open(false, hostImages) : await begunAnew(domain);
+        try {
+          if (domain.launched === false) await begin(domain, peers);
+          for (const call of sequence) {
+            const [ours, theirs] = await both(call, peers);
+            calls += 1;
+            if (!agree(call, ours, theirs)) return { call, ours, theirs };
+          }
+          return undefined;
+        } finally {
+          if (peers !== launched) await close(peers);
+        }
+      };
+
+      it.each(sequences)('agree on $domain.name', async ({ domain, count }) => {
+        const random = new Random(seed);
+        for (let number = 0; number < count; number += 1) {
+          const sequence = Array.from({ length: LENGTH }, () => domain.call(random));
+          const difference = await firstDifference(domain, sequence);
+          if (difference === undefined) continue;
+          const failing = sequence.slice(0, sequence.indexOf(difference.call) + 1);
+          const short = await shrink(
+            failing,
+            async (fewer) => (await firstDifference(domain, fewer))?.call === difference.call,
+            SHRINKING_LIMIT,
+          );
+          throw new Error(
+            `seed ${seed}, ${domain.name}, sequence ${number}: after ${calls} calls, the two differ.\n\n${short.map(show).join('\n')}\n\nours:   ${JSON.stringify(difference.ours)}\ntheirs: ${JSON.stringify(difference.theirs)}\n`,
+          );
+        }
+      });
+
+      it('were asked often enough', () => {
+        process.stderr.write(`differential test: ${calls} calls, seed ${seed}\n`);
+        expect(calls).toBeGreaterThanOrEqual(2000);
+      });
     });
-  });
-});
+  },
+);

@@ -29,7 +29,12 @@ export function plain(value: unknown): unknown {
   if (value instanceof Uint8Array) return shown(value);
   if (value instanceof Map) return plain(Object.fromEntries(value));
   if (Array.isArray(value)) return value.map(plain);
-  if (typeof value === 'object') return Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1)).map(([key, one]) => [key, plain(one)]));
+  if (typeof value === 'object')
+    return Object.fromEntries(
+      Object.entries(value)
+        .sort(([one], [other]) => (one < other ? -1 : 1))
+        .map(([key, one]) => [key, plain(one)]),
+    );
   return value;
 }
 
@@ -37,7 +42,10 @@ export function plain(value: unknown): unknown {
 function rewrite<Value>(value: Value, from: string, to: string): Value {
   if (typeof value === 'string') return value.replaceAll(from, to) as Value;
   if (Array.isArray(value)) return value.map((one: unknown) => rewrite(one, from, to)) as Value;
-  if (typeof value === 'object' && value !== null) return Object.fromEntries(Object.entries(value).map(([key, one]) => [rewrite(key, from, to), rewrite(one as unknown, from, to)])) as Value;
+  if (typeof value === 'object' && value !== null)
+    return Object.fromEntries(
+      Object.entries(value).map(([key, one]) => [rewrite(key, from, to), rewrite(one as unknown, from, to)]),
+    ) as Value;
   return value;
 }
 
@@ -88,7 +96,11 @@ function forClient(action: ActionDef, name: string, value: Argument): unknown {
 }
 
 export class ServicePeer implements Peer {
-  private constructor(private readonly client: TestClient, private readonly session: SessionClient, private readonly directory: string) {}
+  private constructor(
+    private readonly client: TestClient,
+    private readonly session: SessionClient,
+    private readonly directory: string,
+  ) {}
 
   static async open(client: TestClient, { images, directory, launch = true }: PeerOptions): Promise<ServicePeer> {
     const { id } = await client.createSession({ drives: images.map((image) => imageDrive(image)), launch });
@@ -101,7 +113,9 @@ export class ServicePeer implements Peer {
 
   async #do(call: Call): Promise<Outcome> {
     const action = actionOf(call);
-    const request = Object.fromEntries(Object.entries(call.args).map(([name, value]) => [name, forClient(action, name, value)]));
+    const request = Object.fromEntries(
+      Object.entries(call.args).map(([name, value]) => [name, forClient(action, name, value)]),
+    );
     try {
       if (isFileIn(action)) {
         await this.session.upload(call.name, request, [Buffer.from(call.file ?? '', 'base64')]);
@@ -123,19 +137,33 @@ export class ServicePeer implements Peer {
 const PROGRAM = fileURLToPath(new URL('../../../test/differential/library.py', import.meta.url));
 
 export class LibraryPeer implements Peer {
-  private constructor(private readonly driver: PythonDriver, private readonly directory: string) {}
+  private constructor(
+    private readonly driver: PythonDriver,
+    private readonly directory: string,
+  ) {}
 
-  static async open(env: NodeJS.ProcessEnv, { images, directory, launch = true }: PeerOptions, signal: AbortSignal): Promise<LibraryPeer> {
-    const driver = new PythonDriver({ LIBGUESTFS_BACKEND: 'direct', LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg', ...env }, signal, PROGRAM);
+  static async open(
+    env: NodeJS.ProcessEnv,
+    { images, directory, launch = true }: PeerOptions,
+    signal: AbortSignal,
+  ): Promise<LibraryPeer> {
+    const driver = new PythonDriver(
+      { LIBGUESTFS_BACKEND: 'direct', LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg', ...env },
+      signal,
+      PROGRAM,
+    );
     const launched = launch ? await driver.ask<Outcome>({ op: 'launch', drives: images }) : undefined;
-    if (launched !== undefined && 'errno' in launched) throw new Error(`libguestfs does not launch: ${launched.message}`);
+    if (launched !== undefined && 'errno' in launched)
+      throw new Error(`libguestfs does not launch: ${launched.message}`);
     return new LibraryPeer(driver, directory);
   }
 
   async do(call: Call): Promise<Outcome> {
     const answered = await this.driver.ask<Outcome>(this.#request(rewrite(call, HOST_DIRECTORY, this.directory)));
     const outcome = rewrite(answered, this.directory, HOST_DIRECTORY);
-    return 'errno' in outcome ? { ...outcome, errno: outcome.errno === '0' ? 'DAEMON_ERROR' : outcome.errno } : { value: plain(outcome.value) };
+    return 'errno' in outcome
+      ? { ...outcome, errno: outcome.errno === '0' ? 'DAEMON_ERROR' : outcome.errno }
+      : { value: plain(outcome.value) };
   }
 
   async close(): Promise<void> {
@@ -144,14 +172,24 @@ export class LibraryPeer implements Peer {
 
   #request({ name, args, file }: Call): object {
     const action = actionOf({ name });
-    const required = action.args.filter((argument) => argument.name in args).map((argument) => {
-      const value = args[argument.name];
-      return argument.type === 'buffer' ? { $bytes: Buffer.from(value as string).toString('base64') } : value;
-    });
-    const optional = Object.fromEntries(action.optargs.filter((argument) => argument.name in args).map((argument) => [argument.name, args[argument.name]]));
+    const required = action.args
+      .filter((argument) => argument.name in args)
+      .map((argument) => {
+        const value = args[argument.name];
+        return argument.type === 'buffer' ? { $bytes: Buffer.from(value as string).toString('base64') } : value;
+      });
+    const optional = Object.fromEntries(
+      action.optargs
+        .filter((argument) => argument.name in args)
+        .map((argument) => [argument.name, args[argument.name]]),
+    );
     if (!isFileIn(action) && !isFileOut(action)) return { op: 'call', name, required, optional };
     // The library takes the name of a file of the host there.
-    const at = action.args.findIndex((argument) => 'kind' in argument && (argument.kind === 'filein' || argument.kind === 'fileout'));
-    return isFileIn(action) ? { op: 'upload', name, required, optional, at, content: file ?? '' } : { op: 'download', name, required, optional, at };
+    const at = action.args.findIndex(
+      (argument) => 'kind' in argument && (argument.kind === 'filein' || argument.kind === 'fileout'),
+    );
+    return isFileIn(action)
+      ? { op: 'upload', name, required, optional, at, content: file ?? '' }
+      : { op: 'download', name, required, optional, at };
   }
 }

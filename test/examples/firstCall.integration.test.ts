@@ -17,9 +17,8 @@ const COMPILED = fileURLToPath(new URL('../../examples', import.meta.url));
 const PYTHON = '/usr/bin/python3';
 const IMAGE_SIZE_MIB = 32;
 
-const output = async (program: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string> => (
-  (await promisify(execFile)(program, args, { env: { ...process.env, ...env } })).stdout
-);
+const output = async (program: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string> =>
+  (await promisify(execFile)(program, args, { env: { ...process.env, ...env } })).stdout;
 
 function works(program: string, ...args: readonly string[]): boolean {
   try {
@@ -36,7 +35,9 @@ function itWith(tool: string, there: boolean): typeof it | typeof it.skip {
   return there ? it : it.skip;
 }
 
-const hasPython = works(PYTHON, '-c', 'import grpc, google.protobuf') && (existsSync('/usr/bin/grpc_python_plugin') || works(PYTHON, '-c', 'import grpc_tools'));
+const hasPython =
+  works(PYTHON, '-c', 'import grpc, google.protobuf') &&
+  (existsSync('/usr/bin/grpc_python_plugin') || works(PYTHON, '-c', 'import grpc_tools'));
 const hasGrpcurl = works('grpcurl', '-version');
 
 describeWithAppliance('first calls', () => {
@@ -53,7 +54,11 @@ describeWithAppliance('first calls', () => {
   });
 
   describe.each([
-    { language: 'TypeScript', there: true, call: (address: string) => output(process.execPath, [join(COMPILED, 'typescript', 'firstCall.js'), address]) },
+    {
+      language: 'TypeScript',
+      there: true,
+      call: (address: string) => output(process.execPath, [join(COMPILED, 'typescript', 'firstCall.js'), address]),
+    },
     {
       language: 'Python',
       there: hasPython,
@@ -62,7 +67,11 @@ describeWithAppliance('first calls', () => {
         return output(PYTHON, ['-B', join(EXAMPLES, 'python', 'first_call.py'), address], { PYTHONPATH: generated });
       },
     },
-    { language: 'grpcurl', there: hasGrpcurl, call: (address: string) => output(join(EXAMPLES, 'grpcurl', 'first-call.sh'), [address]) },
+    {
+      language: 'grpcurl',
+      there: hasGrpcurl,
+      call: (address: string) => output(join(EXAMPLES, 'grpcurl', 'first-call.sh'), [address]),
+    },
   ])('in $language', ({ language, there, call }) => {
     itWith(language, there)('list file systems and files', async () => {
       const text = await call(scene.server.address);

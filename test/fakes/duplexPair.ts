@@ -34,7 +34,8 @@ class End extends Duplex {
   }
 
   override _write(bytes: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    if (this.#peer === undefined || this.#peer.destroyed) done(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }));
+    if (this.#peer === undefined || this.#peer.destroyed)
+      done(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }));
     else this.#peer.receive(Buffer.from(bytes), done); // a socket has copied what it took
   }
 

@@ -31,10 +31,14 @@ export interface ReceivedCall {
 }
 
 /** A piece of an upload, or the flag that stops a download. */
-export type ReceivedPiece = { readonly kind: 'chunk'; readonly cancel: boolean; readonly data: Buffer } | { readonly kind: 'cancel flag' };
+export type ReceivedPiece =
+  | { readonly kind: 'chunk'; readonly cancel: boolean; readonly data: Buffer }
+  | { readonly kind: 'cancel flag' };
 
 /** What of a reply's header is to be wrong. */
-export type ReplyHeader = Partial<Record<'program' | 'version' | 'procedure' | 'direction' | 'serial' | 'status', number>>;
+export type ReplyHeader = Partial<
+  Record<'program' | 'version' | 'procedure' | 'direction' | 'serial' | 'status', number>
+>;
 
 export class FakeDaemon {
   /** The other end: for the side under test. */
@@ -99,8 +103,14 @@ export class FakeDaemon {
 
   static headerBytes(call: ReceivedCall, status: number, header: ReplyHeader = {}): Buffer {
     return Buffer.concat([
-      word(header.program ?? PROGRAM), word(header.version ?? VERSION), word(header.procedure ?? call.procedure),
-      word(header.direction ?? REPLY), word(header.serial ?? call.serial), long(0n), long(0n), word(header.status ?? status),
+      word(header.program ?? PROGRAM),
+      word(header.version ?? VERSION),
+      word(header.procedure ?? call.procedure),
+      word(header.direction ?? REPLY),
+      word(header.serial ?? call.serial),
+      long(0n),
+      long(0n),
+      word(header.status ?? status),
     ]);
   }
 
@@ -193,7 +203,8 @@ export class FakeDaemon {
     for (;;) {
       const bytes = this.#own.read(size) as Buffer | null;
       if (bytes !== null && bytes.length === size) return bytes;
-      if (this.#own.readableEnded || this.#own.destroyed || bytes !== null) throw new Error('the other side closed the connection');
+      if (this.#own.readableEnded || this.#own.destroyed || bytes !== null)
+        throw new Error('the other side closed the connection');
       await this.#change();
     }
   }

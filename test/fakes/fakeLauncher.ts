@@ -1,7 +1,14 @@
 /** A launcher by script: its machines are fake daemons, and it comes and fails as the test says. */
 import { GuestfsError } from '../../src/common/errors.js';
 import type { Drive } from '../../src/images/drive.js';
-import type { LaunchConfig, Launcher, LaunchOptions, Machine, MachineDrives, MachineExit } from '../../src/launcher/launcher.js';
+import type {
+  LaunchConfig,
+  Launcher,
+  LaunchOptions,
+  Machine,
+  MachineDrives,
+  MachineExit,
+} from '../../src/launcher/launcher.js';
 import { FakeDaemon } from './fakeDaemon.js';
 
 /** Takes all drives. */
@@ -73,7 +80,10 @@ export class FakeMachine implements Machine {
 
   explainFailure(consoleTail: string, exit: MachineExit | 'timeout'): GuestfsError {
     if (exit === 'timeout') return new GuestfsError('LAUNCH_TIMEOUT', `not up in time; console: ${consoleTail}`);
-    return new GuestfsError('LAUNCH_FAILED', `qemu ended with ${exit.exitCode ?? exit.signal ?? '?'}; console: ${consoleTail}`);
+    return new GuestfsError(
+      'LAUNCH_FAILED',
+      `qemu ended with ${exit.exitCode ?? exit.signal ?? '?'}; console: ${consoleTail}`,
+    );
   }
 }
 

@@ -53,7 +53,11 @@ export class BottomlessSource implements AsyncIterable<Buffer> {
 }
 
 /** Collects what is delivered. */
-export function collector(): { readonly deliver: (pieces: readonly Buffer[]) => Promise<void>; readonly sizes: number[]; data(): Buffer } {
+export function collector(): {
+  readonly deliver: (pieces: readonly Buffer[]) => Promise<void>;
+  readonly sizes: number[];
+  data(): Buffer;
+} {
   const parts: Buffer[] = [];
   const sizes: number[] = [];
   return {
@@ -68,5 +72,7 @@ export function collector(): { readonly deliver: (pieces: readonly Buffer[]) => 
 
 /** A file in chunks. */
 export function cut(data: Buffer, size = 8192): Buffer[] {
-  return Array.from({ length: Math.ceil(data.length / size) }, (_, index) => data.subarray(index * size, (index + 1) * size));
+  return Array.from({ length: Math.ceil(data.length / size) }, (_, index) =>
+    data.subarray(index * size, (index + 1) * size),
+  );
 }

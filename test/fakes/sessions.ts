@@ -13,14 +13,39 @@ import { FakeLauncher, FakeMachine } from './fakeLauncher.js';
 export const never = new AbortController().signal;
 
 export const drive: Drive = {
-  source: { kind: 'file', path: '/images/disk.img' }, format: 'raw', readonly: true, label: undefined,
-  cacheMode: 'writeback', discard: 'disable', copyOnRead: false, blockSize: undefined,
+  source: { kind: 'file', path: '/images/disk.img' },
+  format: 'raw',
+  readonly: true,
+  label: undefined,
+  cacheMode: 'writeback',
+  discard: 'disable',
+  copyOnRead: false,
+  blockSize: undefined,
 };
 
 const settings: SessionSettings = {
-  memsizeMb: 512, smp: 1, network: false, verbose: false, trace: false, autosync: true, selinux: false, pgroup: false, recoveryProc: true,
-  direct: false, identifier: '', program: '', append: undefined, path: '/appliance', hv: undefined, tmpdir: '/tmp', cachedir: '/var/tmp',
-  backend: 'direct', backendSettings: [], accelerator: 'auto', launchTimeoutMs: 60_000, extraQemuArguments: [],
+  memsizeMb: 512,
+  smp: 1,
+  network: false,
+  verbose: false,
+  trace: false,
+  autosync: true,
+  selinux: false,
+  pgroup: false,
+  recoveryProc: true,
+  direct: false,
+  identifier: '',
+  program: '',
+  append: undefined,
+  path: '/appliance',
+  hv: undefined,
+  tmpdir: '/tmp',
+  cachedir: '/var/tmp',
+  backend: 'direct',
+  backendSettings: [],
+  accelerator: 'auto',
+  launchTimeoutMs: 60_000,
+  extraQemuArguments: [],
 };
 
 export interface TestSession {
@@ -31,7 +56,13 @@ export interface TestSession {
 export function testSession(changed: Partial<SessionSettings> = {}): TestSession {
   const launcher = new FakeLauncher();
   const session = new Session({
-    id: 'test', settings: { ...settings, ...changed }, launcher, logger: silentLogger, labels: new Map(), owner: undefined, idleTimeoutMs: 60_000,
+    id: 'test',
+    settings: { ...settings, ...changed },
+    launcher,
+    logger: silentLogger,
+    labels: new Map(),
+    owner: undefined,
+    idleTimeoutMs: 60_000,
   });
   return { session, launcher };
 }
@@ -42,13 +73,20 @@ export interface LaunchedSession extends TestSession {
 }
 
 /** A session whose appliance is up. */
-export async function launched(changed: Partial<SessionSettings> = {}, daemonVersion: string | undefined = '1.54.1'): Promise<LaunchedSession> {
+export async function launched(
+  changed: Partial<SessionSettings> = {},
+  daemonVersion: string | undefined = '1.54.1',
+): Promise<LaunchedSession> {
   const { session, launcher } = testSession(changed);
   return { session, launcher, ...(await launch(session, launcher, daemonVersion)) };
 }
 
 /** Starts its appliance. */
-export async function launch(session: Session, launcher: FakeLauncher, daemonVersion: string | undefined = '1.54.1'): Promise<{ readonly machine: FakeMachine; readonly daemon: FakeDaemon }> {
+export async function launch(
+  session: Session,
+  launcher: FakeLauncher,
+  daemonVersion: string | undefined = '1.54.1',
+): Promise<{ readonly machine: FakeMachine; readonly daemon: FakeDaemon }> {
   const machine = new FakeMachine(daemonVersion);
   session.addDrive(drive, 'add_drive');
   const number = launcher.requests.length;
@@ -70,16 +108,23 @@ export function action(name: string): ActionDef {
 /** An event in few words. */
 export function told({ event }: DeliveredEvent): string {
   switch (event.kind) {
-    case 'progress': return `progress ${event.progress.action} ${event.progress.position}/${event.progress.total}`;
+    case 'progress':
+      return `progress ${event.progress.action} ${event.progress.position}/${event.progress.total}`;
     case 'queued':
-    case 'started': return `${event.kind} ${event.call.action} ${event.call.number}`;
-    case 'finished': return `finished ${event.call.action} ${event.call.number}${event.call.errorReason === '' ? '' : `: ${event.call.errorReason}`}`;
-    default: return 'message' in event ? `${event.kind} ${event.message}` : event.kind;
+    case 'started':
+      return `${event.kind} ${event.call.action} ${event.call.number}`;
+    case 'finished':
+      return `finished ${event.call.action} ${event.call.number}${event.call.errorReason === '' ? '' : `: ${event.call.errorReason}`}`;
+    default:
+      return 'message' in event ? `${event.kind} ${event.message}` : event.kind;
   }
 }
 
 /** Everything a session tells, in few words; complete once the session is closed. */
-export function listen(session: Session, kinds: readonly EventKind[] = []): { readonly events: string[]; readonly done: Promise<void> } {
+export function listen(
+  session: Session,
+  kinds: readonly EventKind[] = [],
+): { readonly events: string[]; readonly done: Promise<void> } {
   const events: string[] = [];
   const subscription = session.events.subscribe(kinds);
   const done = (async () => {

@@ -68,7 +68,9 @@ export function actionOf(name: string): ActionDef {
 
 /** The codec of an action for a procedure number: an action can have one for older daemons too. */
 export function callFor(action: string, procedure: number): AnyDaemonCall {
-  const call = Object.values(daemonCalls).find((candidate) => candidate.action === action && candidate.procedure === procedure);
+  const call = Object.values(daemonCalls).find(
+    (candidate) => candidate.action === action && candidate.procedure === procedure,
+  );
   if (!call) throw new Error(`no codec of ${action} for procedure ${procedure}`);
   return call;
 }
@@ -91,13 +93,20 @@ function textOf(value: RecordedValue): string {
 function fieldOf(type: string, value: RecordedValue): unknown {
   switch (type) {
     case 'bool':
-    case 'int': return value;
-    case 'int64': return BigInt(value as string);
-    case 'buffer': return bytesOf(value);
-    case 'opt_string': return value === null ? undefined : textOf(value);
-    case 'string': return textOf(value);
-    case 'string_list': return (value as readonly RecordedValue[]).map(textOf);
-    default: throw new Error(`no value of type ${type}`);
+    case 'int':
+      return value;
+    case 'int64':
+      return BigInt(value as string);
+    case 'buffer':
+      return bytesOf(value);
+    case 'opt_string':
+      return value === null ? undefined : textOf(value);
+    case 'string':
+      return textOf(value);
+    case 'string_list':
+      return (value as readonly RecordedValue[]).map(textOf);
+    default:
+      throw new Error(`no value of type ${type}`);
   }
 }
 
@@ -138,12 +147,17 @@ function recordedField(type: FieldType, value: unknown): unknown {
   switch (type) {
     case 'int64':
     case 'uint64':
-    case 'bytes': return String(value);
+    case 'bytes':
+      return String(value);
     case 'int32':
-    case 'uint32': return value;
-    case 'optpercent': return value ?? null;
-    case 'buffer': return recordedBytes(value as Buffer);
-    default: return recordedText(value as string);
+    case 'uint32':
+      return value;
+    case 'optpercent':
+      return value ?? null;
+    case 'buffer':
+      return recordedBytes(value as Buffer);
+    default:
+      return recordedText(value as string);
   }
 }
 
@@ -152,11 +166,13 @@ const structsByName = new Map(structs.map((struct) => [struct.name, struct]));
 /** A struct in the form of the recordings; a field too many or too few shows. */
 export function recordedStruct(name: string, value: object): unknown {
   const types = new Map(structsByName.get(name)?.fields.map((field) => [field.name, field.type]));
-  return Object.fromEntries(Object.entries(value).map(([field, content]) => {
-    const type = types.get(field);
-    if (type === undefined) throw new Error(`struct ${name} has no field ${field}`);
-    return [field, recordedField(type, content)];
-  }));
+  return Object.fromEntries(
+    Object.entries(value).map(([field, content]) => {
+      const type = types.get(field);
+      if (type === undefined) throw new Error(`struct ${name} has no field ${field}`);
+      return [field, recordedField(type, content)];
+    }),
+  );
 }
 
 /** What an action returned, in the form of the recordings. */
@@ -165,13 +181,23 @@ export function recordedValue(action: ActionDef, response: Readonly<Record<strin
   if (returns.type === 'err') return null;
   const value = response[returns.name];
   switch (returns.type) {
-    case 'int64': return String(value);
-    case 'string': return recordedText(value as string);
-    case 'string_list': return (value as string[]).map(recordedText);
-    case 'hashtable': return Object.fromEntries([...(value as Map<string, string>)].map(([key, content]) => [key, recordedText(content)]));
-    case 'buffer': return recordedBytes(value as Buffer);
-    case 'struct': return recordedStruct(returns.struct, value as object);
-    case 'struct_list': return (value as object[]).map((item) => recordedStruct(returns.struct, item));
-    default: return value;
+    case 'int64':
+      return String(value);
+    case 'string':
+      return recordedText(value as string);
+    case 'string_list':
+      return (value as string[]).map(recordedText);
+    case 'hashtable':
+      return Object.fromEntries(
+        [...(value as Map<string, string>)].map(([key, content]) => [key, recordedText(content)]),
+      );
+    case 'buffer':
+      return recordedBytes(value as Buffer);
+    case 'struct':
+      return recordedStruct(returns.struct, value as object);
+    case 'struct_list':
+      return (value as object[]).map((item) => recordedStruct(returns.struct, item));
+    default:
+      return value;
   }
 }

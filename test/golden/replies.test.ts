@@ -7,7 +7,15 @@ import { GuestfsError } from '../../src/common/errors.js';
 import { FrameDecoder } from '../../src/protocol/frameDecoder.js';
 import { decodeChunk, decodeReply, encodeChunks, encodeLastChunk } from '../../src/protocol/messages.js';
 import { XdrDecoder } from '../../src/xdr/decoder.js';
-import { actionOf, callFor, payloadOf, readRecords, recordedStruct, recordedValue, type ReplyRecord } from './records.js';
+import {
+  actionOf,
+  callFor,
+  payloadOf,
+  readRecords,
+  recordedStruct,
+  recordedValue,
+  type ReplyRecord,
+} from './records.js';
 
 /** Where the header of a message holds the number of the procedure. */
 const PROCEDURE_AT = 8;
@@ -33,7 +41,9 @@ function replyOf(record: ReplyRecord): { readonly value: unknown } | { readonly 
   const reply = Buffer.from(record.reply, 'hex');
   const call = callFor(record.action, reply.readInt32BE(PROCEDURE_AT));
   try {
-    return { value: recordedValue(actionOf(record.action), decodeReply(call, record.serial, reply) as Record<string, unknown>) };
+    return {
+      value: recordedValue(actionOf(record.action), decodeReply(call, record.serial, reply) as Record<string, unknown>),
+    };
   } catch (error) {
     if (!(error instanceof GuestfsError)) throw error;
     return { error: { errno: error.reason === 'DAEMON_ERROR' ? '' : error.reason, message: error.message } };
@@ -44,7 +54,10 @@ let compared = 0;
 let filesCompared = 0;
 
 function compareReply(record: ReplyRecord): void {
-  expect(framesOf(record)).toEqual([...(record.before ?? []).map((hex) => (hex === 'ffffeeee' ? 'cancel' : 'progress')), 'message']);
+  expect(framesOf(record)).toEqual([
+    ...(record.before ?? []).map((hex) => (hex === 'ffffeeee' ? 'cancel' : 'progress')),
+    'message',
+  ]);
   // The reply to a download that is cancelled later, and to any that works, is empty.
   const fileFollows = record.chunkSizes !== undefined;
   if (fileFollows) expect(replyOf(record)).toEqual({ value: null });
@@ -60,14 +73,21 @@ const CHUNK_READERS: Readonly<Record<string, (chunk: Buffer) => unknown>> = {
   yara_scan: (chunk) => recordedStruct('yara_detection', decodeYaraDetection(new XdrDecoder(chunk))),
 };
 
-interface RecordedFile { readonly hex?: string; readonly size?: number; readonly sha256?: string; readonly byteFormula?: string }
+interface RecordedFile {
+  readonly hex?: string;
+  readonly size?: number;
+  readonly sha256?: string;
+  readonly byteFormula?: string;
+}
 
 function compareFile(record: ReplyRecord): void {
   const value = record.value as RecordedFile | undefined;
   if (record.chunks !== undefined) {
     const chunks = record.chunks.map((hex) => decodeChunk(Buffer.from(hex, 'hex')));
     expect(chunks.map((chunk) => chunk.data.length)).toEqual(record.chunkSizes);
-    expect(chunks.map((chunk) => chunk.cancel)).toEqual(chunks.map((_, index) => record.cancelled === true && index === chunks.length - 1));
+    expect(chunks.map((chunk) => chunk.cancel)).toEqual(
+      chunks.map((_, index) => record.cancelled === true && index === chunks.length - 1),
+    );
     const data = chunks.map((chunk) => chunk.data);
     const reader = CHUNK_READERS[record.via ?? ''];
     if (reader) expect(data.slice(0, -1).map(reader)).toEqual(record.value);

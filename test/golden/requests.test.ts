@@ -25,13 +25,18 @@ function withoutLength(message: Buffer): Buffer {
 
 function encoded(record: RequestRecord): Buffer {
   // The messages of which only the checksum is recorded are all of actions with one procedure.
-  const call = record.request === undefined
-    ? Object.values(daemonCalls).find((candidate) => candidate.action === record.action)
-    : callFor(record.action, Buffer.from(record.request, 'hex').readInt32BE(PROCEDURE_AT));
+  const call =
+    record.request === undefined
+      ? Object.values(daemonCalls).find((candidate) => candidate.action === record.action)
+      : callFor(record.action, Buffer.from(record.request, 'hex').readInt32BE(PROCEDURE_AT));
   if (!call) throw new Error(`no codec of ${record.action}`);
-  return withoutLength(encodeCall(call, requestOf(record), {
-    serial: record.serial, progressHint: BigInt(record.progressHint ?? 0), daemon: RECORDED_VERSION,
-  }));
+  return withoutLength(
+    encodeCall(call, requestOf(record), {
+      serial: record.serial,
+      progressHint: BigInt(record.progressHint ?? 0),
+      daemon: RECORDED_VERSION,
+    }),
+  );
 }
 
 /** Everything that goes over the wire for a file. */
@@ -43,7 +48,7 @@ function encodedFile(payload: NonNullable<RequestRecord['payload']>): Buffer {
 /** The chunk messages in the bytes of a file. */
 function chunksIn(wire: Buffer): Buffer[] {
   const chunks: Buffer[] = [];
-  for (let at = 0; at < wire.length;) {
+  for (let at = 0; at < wire.length; ) {
     const length = wire.readUInt32BE(at);
     chunks.push(wire.subarray(at + WORD, at + WORD + length));
     at += WORD + length;
@@ -56,12 +61,14 @@ let filesCompared = 0;
 
 function compareRequest(record: RequestRecord): void {
   const message = encoded(record);
-  const actual = record.request === undefined
-    ? { case: record.case, length: message.length, sha256: sha256(message) }
-    : { case: record.case, request: message.toString('hex') };
-  const expected = record.request === undefined
-    ? { case: record.case, length: record.requestLength, sha256: record.requestSha256 }
-    : { case: record.case, request: record.request };
+  const actual =
+    record.request === undefined
+      ? { case: record.case, length: message.length, sha256: sha256(message) }
+      : { case: record.case, request: message.toString('hex') };
+  const expected =
+    record.request === undefined
+      ? { case: record.case, length: record.requestLength, sha256: record.requestSha256 }
+      : { case: record.case, request: record.request };
   expect(actual).toEqual(expected);
   compared += 1;
 }
@@ -87,7 +94,9 @@ describe('requests recorded from libguestfs 1.48.6', () => {
   });
 
   it('cover every procedure that 1.48.6 has', () => {
-    const procedures = new Set(records.map((record) => (record.request ? Buffer.from(record.request, 'hex').readInt32BE(PROCEDURE_AT) : 0)));
+    const procedures = new Set(
+      records.map((record) => (record.request ? Buffer.from(record.request, 'hex').readInt32BE(PROCEDURE_AT) : 0)),
+    );
     procedures.delete(0);
     expect(procedures.size).toBeGreaterThanOrEqual(492);
   });

@@ -14,16 +14,29 @@ import { emptyImage } from '../support/diskImages.js';
 import { holdImage } from '../support/lockHolder.js';
 import { rawUnary } from '../support/rawCalls.js';
 import { serverForTests, settings } from '../support/scene.js';
-import { CallFailure, failureOf, imageDrive, scratchDrive, SessionClient, sessionMetadata, type TestClient } from '../support/testClient.js';
+import {
+  CallFailure,
+  failureOf,
+  imageDrive,
+  scratchDrive,
+  SessionClient,
+  sessionMetadata,
+  type TestClient,
+} from '../support/testClient.js';
 
 const MEBIBYTE = 1 << 20;
 const UPLOAD = '/guestfs.v1.TransferService/Upload';
 
-const actions = areas.filter((area) => area.name !== 'debug').flatMap((area) => area.actions).filter(hasRpc);
+const actions = areas
+  .filter((area) => area.name !== 'debug')
+  .flatMap((area) => area.actions)
+  .filter(hasRpc);
 
 /** Calls an action in whatever way it is called, with empty arguments, but for those that are refused in any state. */
 async function failureOfAction(session: SessionClient, action: ActionDef): Promise<CallFailure> {
-  const guids = action.args.filter((argument) => 'kind' in argument && argument.kind === 'guid').map(({ name }) => [name, randomUUID()]);
+  const guids = action.args
+    .filter((argument) => 'kind' in argument && argument.kind === 'guid')
+    .map(({ name }) => [name, randomUUID()]);
   const given = Object.fromEntries(guids) as Record<string, string>;
   if (isFileIn(action)) return failureOf(session.upload(action.name, given, []), action.name);
   if (isFileOut(action)) return failureOf(session.download(action.name, given), action.name);
@@ -36,7 +49,8 @@ function metadataWith(...ids: string[]): Metadata {
   return metadata;
 }
 
-const ping = (client: TestClient, metadata: Metadata): Promise<Buffer> => rawUnary(client.client, '/guestfs.v1.ApplianceService/PingDaemon', Buffer.alloc(0), metadata);
+const ping = (client: TestClient, metadata: Metadata): Promise<Buffer> =>
+  rawUnary(client.client, '/guestfs.v1.ApplianceService/PingDaemon', Buffer.alloc(0), metadata);
 
 describeWithAppliance('bad input', () => {
   const scene = serverForTests();
@@ -59,15 +73,23 @@ describeWithAppliance('bad input', () => {
       const wrong: unknown[] = [];
       for (const action of forDaemon) {
         const { code, details, info } = await failureOfAction(config, action);
-        const good = code === status.FAILED_PRECONDITION && info?.reason === 'WRONG_STATE' && info.metadata['action'] === action.name && info.metadata['state'] === 'CONFIG'
-          && details === `${action.name} needs a session in state READY; this one is in state CONFIG: call launch first`;
+        const good =
+          code === status.FAILED_PRECONDITION &&
+          info?.reason === 'WRONG_STATE' &&
+          info.metadata['action'] === action.name &&
+          info.metadata['state'] === 'CONFIG' &&
+          details === `${action.name} needs a session in state READY; this one is in state CONFIG: call launch first`;
         if (!good) wrong.push({ action: action.name, code, details, info });
       }
       expect(wrong).toEqual([]);
     });
 
     it('is a launch without drives', async () => {
-      expect(await config.failure('launch')).toMatchObject({ code: status.FAILED_PRECONDITION, details: expect.stringContaining('add_drive'), info: { reason: 'NO_DRIVES' } });
+      expect(await config.failure('launch')).toMatchObject({
+        code: status.FAILED_PRECONDITION,
+        details: expect.stringContaining('add_drive'),
+        info: { reason: 'NO_DRIVES' },
+      });
     });
 
     it.each<[string, object, string]>([
@@ -87,7 +109,11 @@ describeWithAppliance('bad input', () => {
     ])('is %s with %p: INVALID_ARGUMENT naming the field', async (name, given, field) => {
       emptyImage(join(scene.server.images, 'there.img'), 1);
       const failure = await config.failure(name, given);
-      expect(failure).toMatchObject({ code: status.INVALID_ARGUMENT, details: expect.stringContaining(field), info: { reason: 'BAD_ARGUMENT', metadata: { action: name, state: 'CONFIG' }, fields: [field] } });
+      expect(failure).toMatchObject({
+        code: status.INVALID_ARGUMENT,
+        details: expect.stringContaining(field),
+        info: { reason: 'BAD_ARGUMENT', metadata: { action: name, state: 'CONFIG' }, fields: [field] },
+      });
     });
   });
 
@@ -112,9 +138,18 @@ describeWithAppliance('bad input', () => {
       ['a directory', 'directory', [status.FAILED_PRECONDITION, 'IMAGE_UNUSABLE']],
     ])('is refused: %s', async (_what, path, [code, reason]) => {
       const failure = await failureOf(scene.client.createSession({ drives: [imageDrive(path)] }));
-      expect(failure).toMatchObject({ code, info: { domain: 'guestfs', reason, metadata: { action: 'CreateSession' } } });
+      expect(failure).toMatchObject({
+        code,
+        info: { domain: 'guestfs', reason, metadata: { action: 'CreateSession' } },
+      });
       expect(failure.details.length).toBeGreaterThan(20);
-      expect((await failureOf(scene.client.createSession({ drives: [imageDrive(path, { writable: false, format: undefined })] }))).code).toBe(code);
+      expect(
+        (
+          await failureOf(
+            scene.client.createSession({ drives: [imageDrive(path, { writable: false, format: undefined })] }),
+          )
+        ).code,
+      ).toBe(code);
     });
 
     it.each<[string, DriveSpec, string]>([
@@ -126,12 +161,17 @@ describeWithAppliance('bad input', () => {
       ['a sector size that no disk has', scratchDrive(4096, { blocksize: 1000 }), 'drives[0].blocksize'],
       ['a label with digits', scratchDrive(4096, { label: 'disk1' }), 'drives[0].label'],
     ])('is refused: %s', async (_what, drive, field) => {
-      expect(await failureOf(scene.client.createSession({ drives: [drive] }))).toMatchObject({ code: status.INVALID_ARGUMENT, info: { reason: 'BAD_ARGUMENT', fields: [field] } });
+      expect(await failureOf(scene.client.createSession({ drives: [drive] }))).toMatchObject({
+        code: status.INVALID_ARGUMENT,
+        info: { reason: 'BAD_ARGUMENT', fields: [field] },
+      });
     });
 
     it('leaves no session behind', async () => {
       const ids = await new Promise<string[]>((resolve, reject) => {
-        scene.client.sessions.listSessions({ page_size: 0, page_token: '' }, (error, response) => (error ? reject(error) : resolve(response.sessions.map(({ id }) => id))));
+        scene.client.sessions.listSessions({ page_size: 0, page_token: '' }, (error, response) =>
+          error ? reject(error) : resolve(response.sessions.map(({ id }) => id)),
+        );
       });
       expect(ids).toHaveLength(1); // the one of the tests above
     });
@@ -145,20 +185,35 @@ describeWithAppliance('bad input', () => {
       ['too little memory', { settings: settings({ memsize: 100 }) }, 'settings.memsize'],
       ['no CPU', { settings: settings({ smp: 0 }) }, 'settings.smp'],
       ['too many CPUs', { settings: settings({ smp: 256 }) }, 'settings.smp'],
-      ['no time to launch', { settings: settings({ launch_timeout: { seconds: 0n, nanos: 0 } }) }, 'settings.launch_timeout'],
+      [
+        'no time to launch',
+        { settings: settings({ launch_timeout: { seconds: 0n, nanos: 0 } }) },
+        'settings.launch_timeout',
+      ],
       ['a negative idle timeout', { idle_timeout: { seconds: -1n, nanos: 0 } }, 'idle_timeout'],
       ['an idle timeout of 68 years', { idle_timeout: { seconds: 2n ** 31n, nanos: 0 } }, 'idle_timeout'],
-      ['33 labels', { labels: new Map(Array.from({ length: 33 }, (_label, index) => [`label${index}`, ''])) }, 'labels'],
+      [
+        '33 labels',
+        { labels: new Map(Array.from({ length: 33 }, (_label, index) => [`label${index}`, ''])) },
+        'labels',
+      ],
       ['a label of 257 characters', { labels: new Map([['label', 'x'.repeat(257)]]) }, 'labels'],
       ['a label without a name', { labels: new Map([['', 'x']]) }, 'labels'],
     ])('is refused: %s', async (_what, request, field) => {
       const failure = await failureOf(scene.client.createSession(request));
-      expect(failure).toMatchObject({ code: status.INVALID_ARGUMENT, info: { fields: [field], metadata: { action: 'CreateSession' } } });
+      expect(failure).toMatchObject({
+        code: status.INVALID_ARGUMENT,
+        info: { fields: [field], metadata: { action: 'CreateSession' } },
+      });
     });
 
     it('is refused: a network where the server allows none, with the setting that would', async () => {
       const failure = await failureOf(scene.client.createSession({ settings: settings({ network: true }) }));
-      expect(failure).toMatchObject({ code: status.PERMISSION_DENIED, details: expect.stringContaining('--allow network'), info: { reason: 'NOT_ALLOWED', metadata: { setting: '--allow network' } } });
+      expect(failure).toMatchObject({
+        code: status.PERMISSION_DENIED,
+        details: expect.stringContaining('--allow network'),
+        info: { reason: 'NOT_ALLOWED', metadata: { setting: '--allow network' } },
+      });
     });
 
     it.each<[string, (id: string) => Promise<unknown>]>([
@@ -171,17 +226,33 @@ describeWithAppliance('bad input', () => {
       ['a download', (id) => new SessionClient(scene.client, id).download('download', {})],
       ['a list', (id) => new SessionClient(scene.client, id).call('ls')],
     ])('or an action names a session that does not exist, or no session at all: %s', async (_what, call) => {
-      expect(await failureOf(call('no-such-session'))).toMatchObject({ code: status.NOT_FOUND, details: expect.stringContaining('no-such-session'), info: { reason: 'SESSION_UNKNOWN' } });
+      expect(await failureOf(call('no-such-session'))).toMatchObject({
+        code: status.NOT_FOUND,
+        details: expect.stringContaining('no-such-session'),
+        info: { reason: 'SESSION_UNKNOWN' },
+      });
       for (const id of ['a b', 'x'.repeat(65), 'a/b', '']) {
-        expect(await failureOf(call(id))).toMatchObject({ code: status.INVALID_ARGUMENT, info: { reason: 'MALFORMED_SESSION_ID' } });
+        expect(await failureOf(call(id))).toMatchObject({
+          code: status.INVALID_ARGUMENT,
+          info: { reason: 'MALFORMED_SESSION_ID' },
+        });
       }
     });
 
-    it.each([[{ page_size: -1, page_token: '' }, 'page_size'], [{ page_size: 1, page_token: 'x' }, 'page_token'], [{ page_size: 1, page_token: '-1' }, 'page_token']])('is refused: %p', async (request, field) => {
+    it.each([
+      [{ page_size: -1, page_token: '' }, 'page_size'],
+      [{ page_size: 1, page_token: 'x' }, 'page_token'],
+      [{ page_size: 1, page_token: '-1' }, 'page_token'],
+    ])('is refused: %p', async (request, field) => {
       const listed = new Promise((resolve, reject) => {
-        scene.client.sessions.listSessions(request, (error, response) => (error ? reject(new CallFailure(error.code, error.details, undefined, error.metadata)) : resolve(response)));
+        scene.client.sessions.listSessions(request, (error, response) =>
+          error ? reject(new CallFailure(error.code, error.details, undefined, error.metadata)) : resolve(response),
+        );
       });
-      expect(await failureOf(listed)).toMatchObject({ code: status.INVALID_ARGUMENT, details: expect.stringContaining(field) });
+      expect(await failureOf(listed)).toMatchObject({
+        code: status.INVALID_ARGUMENT,
+        details: expect.stringContaining(field),
+      });
     });
   });
 
@@ -192,17 +263,30 @@ describeWithAppliance('bad input', () => {
       const { id } = await scene.client.createSession({ drives: [imageDrive('used.img')] });
       session = new SessionClient(scene.client, id);
       const failure = await session.failure('launch').finally(() => holder.release());
-      expect(failure).toMatchObject({ code: status.FAILED_PRECONDITION, details: expect.stringMatching(/^image '[^']*used\.img' is in use/), info: { reason: 'IMAGE_LOCKED', metadata: { action: 'launch', state: 'CONFIG' } } });
+      expect(failure).toMatchObject({
+        code: status.FAILED_PRECONDITION,
+        details: expect.stringMatching(/^image '[^']*used\.img' is in use/),
+        info: { reason: 'IMAGE_LOCKED', metadata: { action: 'launch', state: 'CONFIG' } },
+      });
 
       const { event, cancel } = await scene.client.subscribe(id, [EventType.PROGRESS, EventType.LAUNCH_DONE]);
       const launched = session.call('launch');
       await event((one) => one.type === EventType.PROGRESS);
       // Meanwhile the session takes nothing else.
       for (const name of ['ping_daemon', 'launch', 'set_memsize', 'add_drive_scratch']) {
-        const refused = await session.failure(name, name === 'set_memsize' ? { memsize: 512 } : name === 'add_drive_scratch' ? { size: 4096n } : {});
-        expect(refused).toMatchObject({ code: status.FAILED_PRECONDITION, details: expect.stringMatching(/LAUNCHING: wait until launch has answered/), info: { reason: 'WRONG_STATE', metadata: { action: name, state: 'LAUNCHING' } } });
+        const refused = await session.failure(
+          name,
+          name === 'set_memsize' ? { memsize: 512 } : name === 'add_drive_scratch' ? { size: 4096n } : {},
+        );
+        expect(refused).toMatchObject({
+          code: status.FAILED_PRECONDITION,
+          details: expect.stringMatching(/LAUNCHING: wait until launch has answered/),
+          info: { reason: 'WRONG_STATE', metadata: { action: name, state: 'LAUNCHING' } },
+        });
       }
-      expect(await failureOf(session.upload('upload', {}, []))).toMatchObject({ info: { reason: 'WRONG_STATE', metadata: { state: 'LAUNCHING' } } });
+      expect(await failureOf(session.upload('upload', {}, []))).toMatchObject({
+        info: { reason: 'WRONG_STATE', metadata: { state: 'LAUNCHING' } },
+      });
       await launched;
       await event((one) => one.type === EventType.LAUNCH_DONE);
       cancel();
@@ -214,8 +298,14 @@ describeWithAppliance('bad input', () => {
       ['a format that the image does not have', { format: 'qcow2' }, 'IMAGE_UNUSABLE'],
     ])('is %s', async (_what, given, reason) => {
       emptyImage(join(scene.server.images, 'plain.img'), 1);
-      const failure = await failureOf(scene.client.createSession({ drives: [imageDrive('plain.img', given)], launch: true }));
-      expect(failure).toMatchObject({ code: status.FAILED_PRECONDITION, details: expect.stringContaining("plain.img'"), info: { reason } });
+      const failure = await failureOf(
+        scene.client.createSession({ drives: [imageDrive('plain.img', given)], launch: true }),
+      );
+      expect(failure).toMatchObject({
+        code: status.FAILED_PRECONDITION,
+        details: expect.stringContaining("plain.img'"),
+        info: { reason },
+      });
     });
   });
 
@@ -229,17 +319,31 @@ describeWithAppliance('bad input', () => {
 
     const configOnly = actions.filter((action) => action.configOnly);
 
-    it.each(configOnly.map((action) => [action.name, action] as const))('is %s, which is for a session that is not', async (name, action) => {
-      expect(await failureOfAction(session, action)).toMatchObject({
-        code: status.FAILED_PRECONDITION,
-        details: `${name} needs a session in state CONFIG; this one is in state READY`,
-        info: { domain: 'guestfs', reason: 'WRONG_STATE', metadata: { action: name, state: 'READY', required_state: 'CONFIG' } },
-      });
-    });
+    it.each(configOnly.map((action) => [action.name, action] as const))(
+      'is %s, which is for a session that is not',
+      async (name, action) => {
+        expect(await failureOfAction(session, action)).toMatchObject({
+          code: status.FAILED_PRECONDITION,
+          details: `${name} needs a session in state CONFIG; this one is in state READY`,
+          info: {
+            domain: 'guestfs',
+            reason: 'WRONG_STATE',
+            metadata: { action: name, state: 'READY', required_state: 'CONFIG' },
+          },
+        });
+      },
+    );
 
     it('is a call that names no session, or two', async () => {
-      expect(await failureOf(ping(scene.client, metadataWith()))).toMatchObject({ code: status.INVALID_ARGUMENT, details: expect.stringContaining('"guestfs-session"'), info: { reason: 'SESSION_MISSING' } });
-      expect(await failureOf(ping(scene.client, metadataWith(session.id, session.id)))).toMatchObject({ code: status.INVALID_ARGUMENT, details: expect.stringContaining('more than once') });
+      expect(await failureOf(ping(scene.client, metadataWith()))).toMatchObject({
+        code: status.INVALID_ARGUMENT,
+        details: expect.stringContaining('"guestfs-session"'),
+        info: { reason: 'SESSION_MISSING' },
+      });
+      expect(await failureOf(ping(scene.client, metadataWith(session.id, session.id)))).toMatchObject({
+        code: status.INVALID_ARGUMENT,
+        details: expect.stringContaining('more than once'),
+      });
       await ping(scene.client, metadataWith(session.id));
     });
 
@@ -250,12 +354,23 @@ describeWithAppliance('bad input', () => {
       ['mkfs', { fstype: 'ext4', device: '/dev/sda', label: 'a\0' }, 'label'],
       ['set_e2uuid', { device: '/dev/sda', uuid: '\0' }, 'uuid'],
     ])('is a NUL in a string of %s', async (name, given, field) => {
-      expect(await session.failure(name, given)).toMatchObject({ code: status.INVALID_ARGUMENT, details: expect.stringContaining('NUL'), info: { reason: 'BAD_ARGUMENT', fields: [field] } });
+      expect(await session.failure(name, given)).toMatchObject({
+        code: status.INVALID_ARGUMENT,
+        details: expect.stringContaining('NUL'),
+        info: { reason: 'BAD_ARGUMENT', fields: [field] },
+      });
     });
 
     it('is a NUL in the arguments of an upload and a download', async () => {
-      const failures = [session.upload('upload', { remotefilename: '/a\0' }, []), session.download('download', { remotefilename: '/a\0' })];
-      for (const failure of failures) expect(await failureOf(failure)).toMatchObject({ code: status.INVALID_ARGUMENT, info: { fields: ['remotefilename'] } });
+      const failures = [
+        session.upload('upload', { remotefilename: '/a\0' }, []),
+        session.download('download', { remotefilename: '/a\0' }),
+      ];
+      for (const failure of failures)
+        expect(await failureOf(failure)).toMatchObject({
+          code: status.INVALID_ARGUMENT,
+          info: { fields: ['remotefilename'] },
+        });
     });
 
     it.each<[string, Buffer]>([
@@ -264,24 +379,45 @@ describeWithAppliance('bad input', () => {
       ['a field of another type', Buffer.from([0x08, 0x80])],
       ['no protobuf at all', Buffer.from('GET / HTTP/1.1\r\n\r\n')],
     ])('is a request with %s', async (_what, request) => {
-      const failure = await failureOf(rawUnary(scene.client.client, '/guestfs.v1.FileService/Mkdir', request, sessionMetadata(session.id)));
-      expect(failure).toMatchObject({ code: status.INVALID_ARGUMENT, details: expect.stringContaining('cannot be decoded'), info: { reason: 'BAD_ARGUMENT', metadata: { action: 'mkdir' } } });
+      const failure = await failureOf(
+        rawUnary(scene.client.client, '/guestfs.v1.FileService/Mkdir', request, sessionMetadata(session.id)),
+      );
+      expect(failure).toMatchObject({
+        code: status.INVALID_ARGUMENT,
+        details: expect.stringContaining('cannot be decoded'),
+        info: { reason: 'BAD_ARGUMENT', metadata: { action: 'mkdir' } },
+      });
     });
 
     it('is a request to SessionService that is not UTF-8', async () => {
-      const failure = await failureOf(rawUnary(scene.client.client, '/guestfs.v1.SessionService/GetSession', Buffer.from([0x0a, 1, 0xff]), new Metadata()));
+      const failure = await failureOf(
+        rawUnary(
+          scene.client.client,
+          '/guestfs.v1.SessionService/GetSession',
+          Buffer.from([0x0a, 1, 0xff]),
+          new Metadata(),
+        ),
+      );
       expect(failure).toMatchObject({ code: status.INVALID_ARGUMENT, details: expect.stringContaining('UTF-8') });
     });
 
     it('is an upload whose message cannot be decoded', async () => {
       const { client } = scene.client;
-      const failure = await failureOf(new Promise((resolve, reject) => {
-        const stream = client.makeClientStreamRequest(UPLOAD, (bytes: Buffer) => bytes, (bytes: Buffer) => bytes, sessionMetadata(session.id), (error, response) => {
-          if (error) reject(new CallFailure(error.code, error.details, undefined, error.metadata));
-          else resolve(response);
-        });
-        stream.write(Buffer.from([0x0a, 3, 0x0a, 1, 0xff]));
-      }));
+      const failure = await failureOf(
+        new Promise((resolve, reject) => {
+          const stream = client.makeClientStreamRequest(
+            UPLOAD,
+            (bytes: Buffer) => bytes,
+            (bytes: Buffer) => bytes,
+            sessionMetadata(session.id),
+            (error, response) => {
+              if (error) reject(new CallFailure(error.code, error.details, undefined, error.metadata));
+              else resolve(response);
+            },
+          );
+          stream.write(Buffer.from([0x0a, 3, 0x0a, 1, 0xff]));
+        }),
+      );
       expect(failure).toMatchObject({ code: status.INVALID_ARGUMENT, details: expect.stringContaining('UTF-8') });
     });
 
@@ -302,16 +438,32 @@ describeWithAppliance('bad input', () => {
       ['mkdir', { path: 'relative' }, status.UNKNOWN, /must start with a \/ character/],
       ['mkdir', { path: '' }, status.UNKNOWN, /must start with a \/ character/],
     ])('is a name that is none: %s %p', async (name, given, code, message) => {
-      expect(await session.failure(name, given)).toMatchObject({ code, details: expect.stringMatching(message), info: { metadata: { action: name, state: 'READY' } } });
+      expect(await session.failure(name, given)).toMatchObject({
+        code,
+        details: expect.stringMatching(message),
+        info: { metadata: { action: name, state: 'READY' } },
+      });
     });
 
     const GUID = 'C12A7328-F81F-11D2-BA4B-00A0C93EC93B';
     it.each([
-      ['nothing', ''], ['a word', 'linux'], ['too short', GUID.slice(1)], ['too long', `${GUID}0`], ['without dashes', GUID.replaceAll('-', '')], ['with one brace', `{${GUID}`], ['with a space', ` ${GUID}`],
+      ['nothing', ''],
+      ['a word', 'linux'],
+      ['too short', GUID.slice(1)],
+      ['too long', `${GUID}0`],
+      ['without dashes', GUID.replaceAll('-', '')],
+      ['with one brace', `{${GUID}`],
+      ['with a space', ` ${GUID}`],
     ])('is a GUID that is none: %s', async (_what, guid) => {
-      for (const [name, more] of [['part_set_gpt_type', { partnum: 1 }], ['part_set_gpt_guid', { partnum: 1 }], ['part_set_disk_guid', {}]] as const) {
+      for (const [name, more] of [
+        ['part_set_gpt_type', { partnum: 1 }],
+        ['part_set_gpt_guid', { partnum: 1 }],
+        ['part_set_disk_guid', {}],
+      ] as const) {
         expect(await session.failure(name, { device: '/dev/sda', guid, ...more })).toMatchObject({
-          code: status.INVALID_ARGUMENT, details: 'guid: parameter is not a valid GUID', info: { reason: 'BAD_ARGUMENT', metadata: { action: name, state: 'READY' }, fields: ['guid'] },
+          code: status.INVALID_ARGUMENT,
+          details: 'guid: parameter is not a valid GUID',
+          info: { reason: 'BAD_ARGUMENT', metadata: { action: name, state: 'READY' }, fields: ['guid'] },
         });
       }
     });
@@ -319,18 +471,39 @@ describeWithAppliance('bad input', () => {
     it.each(['a/b', '/a', 'a/', '/', '../a'])('is a file name with a slash: %s', async (wrong) => {
       for (const name of ['lstatlist', 'lstatnslist', 'lxattrlist', 'readlinklist']) {
         expect(await session.failure(name, { path: '/', names: ['right', wrong] })).toMatchObject({
-          code: status.INVALID_ARGUMENT, details: `names: '${wrong}' is not a file name`, info: { reason: 'BAD_ARGUMENT', metadata: { action: name, state: 'READY' }, fields: ['names'] },
+          code: status.INVALID_ARGUMENT,
+          details: `names: '${wrong}' is not a file name`,
+          info: { reason: 'BAD_ARGUMENT', metadata: { action: name, state: 'READY' }, fields: ['names'] },
         });
       }
     });
 
-    const takesMountables: readonly (readonly [string, object])[] = [['mount', { mountpoint: '/' }], ['mountable_device', {}], ['vfs_type', {}]];
+    const takesMountables: readonly (readonly [string, object])[] = [
+      ['mount', { mountpoint: '/' }],
+      ['mountable_device', {}],
+      ['vfs_type', {}],
+    ];
 
-    it.each(['btrfsvol:', 'btrfsvol:/dev/sda', 'btrfsvol:/dev/sdz/volume', 'btrfsvol:sda/volume', 'btrfsvol:/dev//volume', 'btrfsvol:/etc/passwd/volume'])('is a Btrfs subvolume that is none: %s', async (mountable) => {
+    it.each([
+      'btrfsvol:',
+      'btrfsvol:/dev/sda',
+      'btrfsvol:/dev/sdz/volume',
+      'btrfsvol:sda/volume',
+      'btrfsvol:/dev//volume',
+      'btrfsvol:/etc/passwd/volume',
+    ])('is a Btrfs subvolume that is none: %s', async (mountable) => {
       for (const [name, more] of takesMountables) {
-        expect(await session.failure(name, { mountable, ...more })).toMatchObject({ code: status.UNKNOWN, details: expect.stringContaining(`${mountable}: expecting a btrfs volume`), info: { reason: 'DAEMON_ERROR', metadata: { action: name, state: 'READY' } } });
+        expect(await session.failure(name, { mountable, ...more })).toMatchObject({
+          code: status.UNKNOWN,
+          details: expect.stringContaining(`${mountable}: expecting a btrfs volume`),
+          info: { reason: 'DAEMON_ERROR', metadata: { action: name, state: 'READY' } },
+        });
       }
-      expect(await session.failure('mountable_subvolume', { mountable })).toMatchObject({ code: status.INVALID_ARGUMENT, details: 'not a btrfs subvolume identifier', info: { reason: 'EINVAL' } });
+      expect(await session.failure('mountable_subvolume', { mountable })).toMatchObject({
+        code: status.INVALID_ARGUMENT,
+        details: 'not a btrfs subvolume identifier',
+        info: { reason: 'EINVAL' },
+      });
     });
 
     it.each<[string, status, string, RegExp]>([
@@ -345,23 +518,57 @@ describeWithAppliance('bad input', () => {
       [`/dev/${'x'.repeat(300)}`, status.INVALID_ARGUMENT, 'ENAMETOOLONG', /File name too long/],
     ])('is a device that is none: %j', async (device, code, reason, text) => {
       for (const [name, more] of takesMountables) {
-        expect(await session.failure(name, { mountable: device, ...more })).toMatchObject({ code, details: expect.stringMatching(text), info: { reason, metadata: { action: name } } });
+        expect(await session.failure(name, { mountable: device, ...more })).toMatchObject({
+          code,
+          details: expect.stringMatching(text),
+          info: { reason, metadata: { action: name } },
+        });
       }
       for (const name of ['blockdev_getsize64', 'part_list', 'pvcreate', 'luks_uuid', 'zero']) {
-        expect(await session.failure(name, { device })).toMatchObject({ code, details: expect.stringMatching(text), info: { reason, metadata: { action: name } } });
+        expect(await session.failure(name, { device })).toMatchObject({
+          code,
+          details: expect.stringMatching(text),
+          info: { reason, metadata: { action: name } },
+        });
       }
     });
 
-    it.each(['', 'sda', '/dev/sda1', '/dev/', '/etc/passwd', '/dev/mapper/volume', `/dev/sd${'z'.repeat(300)}`])('is a disk that has no number: %j', async (device) => {
-      expect(await session.failure('device_index', { device })).toMatchObject({ code: status.NOT_FOUND, details: `${device}: device not found`, info: { reason: 'ENODEV' } });
-    });
+    it.each(['', 'sda', '/dev/sda1', '/dev/', '/etc/passwd', '/dev/mapper/volume', `/dev/sd${'z'.repeat(300)}`])(
+      'is a disk that has no number: %j',
+      async (device) => {
+        expect(await session.failure('device_index', { device })).toMatchObject({
+          code: status.NOT_FOUND,
+          details: `${device}: device not found`,
+          info: { reason: 'ENODEV' },
+        });
+      },
+    );
 
     it.each<[string, string]>([
-      ['ls', 'directory'], ['stat', 'path'], ['touch', 'path'], ['write', 'path'], ['rm_rf', 'path'], ['is_dir', 'path'], ['find', 'directory'], ['readdir', 'dir'],
-      ['realpath', 'path'], ['filesize', 'file'], ['checksum', 'path'], ['aug_init', 'root'], ['hivex_open', 'filename'], ['journal_open', 'directory'], ['yara_scan', 'path'], ['ln', 'target'], ['ln_s', 'linkname'],
+      ['ls', 'directory'],
+      ['stat', 'path'],
+      ['touch', 'path'],
+      ['write', 'path'],
+      ['rm_rf', 'path'],
+      ['is_dir', 'path'],
+      ['find', 'directory'],
+      ['readdir', 'dir'],
+      ['realpath', 'path'],
+      ['filesize', 'file'],
+      ['checksum', 'path'],
+      ['aug_init', 'root'],
+      ['hivex_open', 'filename'],
+      ['journal_open', 'directory'],
+      ['yara_scan', 'path'],
+      ['ln', 'target'],
+      ['ln_s', 'linkname'],
     ])('is a path that is not absolute: %s', async (name, field) => {
       for (const path of ['', 'relative', './relative', '../relative', '~/relative']) {
-        expect(await session.failure(name, { [field]: path })).toMatchObject({ code: status.UNKNOWN, details: expect.stringMatching(/path must start with a \/ character$/), info: { reason: 'DAEMON_ERROR', metadata: { action: name, state: 'READY' } } });
+        expect(await session.failure(name, { [field]: path })).toMatchObject({
+          code: status.UNKNOWN,
+          details: expect.stringMatching(/path must start with a \/ character$/),
+          info: { reason: 'DAEMON_ERROR', metadata: { action: name, state: 'READY' } },
+        });
       }
     });
 
@@ -377,13 +584,20 @@ describeWithAppliance('bad input', () => {
           () => session.upload('upload', { remotefilename: path }, [Buffer.alloc(10)]),
           () => session.upload('tar_in', { directory: path }, []),
         ];
-        for (const call of calls) expect(await failureOf(call())).toMatchObject({ code: status.UNKNOWN, details: expect.stringMatching(/path must start with a \/ character$/), info: { reason: 'DAEMON_ERROR' } });
+        for (const call of calls)
+          expect(await failureOf(call())).toMatchObject({
+            code: status.UNKNOWN,
+            details: expect.stringMatching(/path must start with a \/ character$/),
+            info: { reason: 'DAEMON_ERROR' },
+          });
       }
       await session.call('umount_all');
     });
 
     it('is a file operation before anything is mounted, with the cure', async () => {
-      expect(await session.failure('touch', { path: '/x' })).toMatchObject({ details: expect.stringContaining("you must call 'mount' first") });
+      expect(await session.failure('touch', { path: '/x' })).toMatchObject({
+        details: expect.stringContaining("you must call 'mount' first"),
+      });
     });
 
     it.each<[string, object]>([
@@ -401,8 +615,16 @@ describeWithAppliance('bad input', () => {
     });
 
     it("is a request over the daemon's limit: the message says which", async () => {
-      const failure = await session.failure('pwrite_device', { device: '/dev/sda', content: Buffer.alloc(4 * MEBIBYTE), offset: 0n });
-      expect(failure).toMatchObject({ code: status.RESOURCE_EXHAUSTED, details: expect.stringContaining(String(4 * MEBIBYTE)), info: { reason: 'MESSAGE_TOO_LARGE', metadata: { limit: String(4 * MEBIBYTE), action: 'pwrite_device' } } });
+      const failure = await session.failure('pwrite_device', {
+        device: '/dev/sda',
+        content: Buffer.alloc(4 * MEBIBYTE),
+        offset: 0n,
+      });
+      expect(failure).toMatchObject({
+        code: status.RESOURCE_EXHAUSTED,
+        details: expect.stringContaining(String(4 * MEBIBYTE)),
+        info: { reason: 'MESSAGE_TOO_LARGE', metadata: { limit: String(4 * MEBIBYTE), action: 'pwrite_device' } },
+      });
       expect(failure.details).toContain('use UploadOffset');
     });
 
@@ -414,19 +636,31 @@ describeWithAppliance('bad input', () => {
     it("is a request over gRPC's limit", async () => {
       const failure = await session.failure('pwrite', { path: '/x', content: Buffer.alloc(9 * MEBIBYTE), offset: 0n });
       expect(failure).toMatchObject({
-        code: status.RESOURCE_EXHAUSTED, details: expect.stringContaining('use UploadOffset'), info: { reason: 'MESSAGE_TOO_LARGE', metadata: { limit: String(8 * MEBIBYTE), action: 'pwrite' } },
+        code: status.RESOURCE_EXHAUSTED,
+        details: expect.stringContaining('use UploadOffset'),
+        info: { reason: 'MESSAGE_TOO_LARGE', metadata: { limit: String(8 * MEBIBYTE), action: 'pwrite' } },
       });
     });
 
     it('is a method or a service that there is not', async () => {
-      for (const path of ['/guestfs.v1.FileService/NoSuchMethod', '/guestfs.v1.NoSuchService/Mkdir', '/guestfs.v2.FileService/Mkdir']) {
-        expect(await failureOf(rawUnary(scene.client.client, path, Buffer.alloc(0), sessionMetadata(session.id)))).toMatchObject({ code: status.UNIMPLEMENTED });
+      for (const path of [
+        '/guestfs.v1.FileService/NoSuchMethod',
+        '/guestfs.v1.NoSuchService/Mkdir',
+        '/guestfs.v2.FileService/Mkdir',
+      ]) {
+        expect(
+          await failureOf(rawUnary(scene.client.client, path, Buffer.alloc(0), sessionMetadata(session.id))),
+        ).toMatchObject({ code: status.UNIMPLEMENTED });
       }
     });
 
     it('is an event type that there is not', async () => {
       const failure = await failureOf(scene.client.subscribe(session.id, [99 as EventType]));
-      expect(failure).toMatchObject({ code: status.INVALID_ARGUMENT, details: expect.stringContaining('99'), info: { fields: ['types[0]'] } });
+      expect(failure).toMatchObject({
+        code: status.INVALID_ARGUMENT,
+        details: expect.stringContaining('99'),
+        info: { fields: ['types[0]'] },
+      });
     });
   });
 });

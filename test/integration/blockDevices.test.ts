@@ -35,8 +35,13 @@ describeWhen('block devices of the host', process.geteuid?.() === 0 ? undefined 
 
     it('are refused, with the setting that allows them', async () => {
       const { id } = await scene.client.createSession();
-      const failure = await failureOf(new SessionClient(scene.client, id).call('add_drive', { filename: loop.name, format: 'raw' }));
-      expect(failure).toMatchObject({ code: status.PERMISSION_DENIED, info: { reason: 'NOT_ALLOWED', metadata: { setting: '--allow block-devices' } } });
+      const failure = await failureOf(
+        new SessionClient(scene.client, id).call('add_drive', { filename: loop.name, format: 'raw' }),
+      );
+      expect(failure).toMatchObject({
+        code: status.PERMISSION_DENIED,
+        info: { reason: 'NOT_ALLOWED', metadata: { setting: '--allow block-devices' } },
+      });
     });
   });
 
@@ -57,14 +62,24 @@ describeWhen('block devices of the host', process.geteuid?.() === 0 ? undefined 
     it('are read and written as images are', async () => {
       const session = await launchSession(scene.client, [imageDrive('devices/disk', { format: 'raw' })]);
       expect(await session.call('blockdev_getsize64', { device: '/dev/sda' })).toBe(BigInt(16 * MEBIBYTE));
-      await session.call('pwrite_device', { device: '/dev/sda', content: Buffer.from('hello'), offset: BigInt(MEBIBYTE) });
+      await session.call('pwrite_device', {
+        device: '/dev/sda',
+        content: Buffer.from('hello'),
+        offset: BigInt(MEBIBYTE),
+      });
       await scene.client.deleteSession(session.id);
       expect(contents()).toBe('hello');
     });
 
     it('keep what they hold when a session may only read', async () => {
-      const session = await launchSession(scene.client, [imageDrive('devices/disk', { format: 'raw', writable: false })]);
-      await session.call('pwrite_device', { device: '/dev/sda', content: Buffer.from('other'), offset: BigInt(MEBIBYTE) });
+      const session = await launchSession(scene.client, [
+        imageDrive('devices/disk', { format: 'raw', writable: false }),
+      ]);
+      await session.call('pwrite_device', {
+        device: '/dev/sda',
+        content: Buffer.from('other'),
+        offset: BigInt(MEBIBYTE),
+      });
       await scene.client.deleteSession(session.id);
       expect(contents()).toBe('hello');
     });

@@ -10,16 +10,21 @@ const MEBIBYTE = 1 << 20;
 describeWithAppliance('the usual name', () => {
   const scene = serverForTests({ flags: ['--debug-service'] });
   let session: SessionClient;
-  const canonical = async (device: string, on = session): Promise<string> => on.call('canonical_device_name', { device });
+  const canonical = async (device: string, on = session): Promise<string> =>
+    on.call('canonical_device_name', { device });
 
   beforeAll(async () => {
     session = await launchSession(scene.client, [scratchDrive(64 * MEBIBYTE)]);
     await session.call('pvcreate', { device: '/dev/sda' });
     await session.call('vgcreate', { volgroup: 'my-group', physvols: ['/dev/sda'] });
-    for (const logvol of ['first', 'the-second']) await session.call('lvcreate', { logvol, volgroup: 'my-group', mbytes: 16 });
+    for (const logvol of ['first', 'the-second'])
+      await session.call('lvcreate', { logvol, volgroup: 'my-group', mbytes: 16 });
   });
 
-  it.each([['/dev/mapper/my--group-first', '/dev/my-group/first'], ['/dev/mapper/my--group-the--second', '/dev/my-group/the-second']])('of the logical volume %s is %s', async (mapped, usual) => {
+  it.each([
+    ['/dev/mapper/my--group-first', '/dev/my-group/first'],
+    ['/dev/mapper/my--group-the--second', '/dev/my-group/the-second'],
+  ])('of the logical volume %s is %s', async (mapped, usual) => {
     expect(await canonical(mapped)).toBe(usual);
     expect(await canonical(usual)).toBe(usual);
     expect(await session.call('lvs')).toContain(usual);
@@ -36,10 +41,17 @@ describeWithAppliance('the usual name', () => {
   });
 
   it.each([
-    ['/dev/vda', '/dev/sda'], ['/dev/hda3', '/dev/sda3'], ['/dev/xvdb1', '/dev/sdb1'], ['/dev/sdaa12', '/dev/sdaa12'],
-    ['/dev/md0', '/dev/md0'], ['/dev/md/name', '/dev/md/name'], ['/dev/other/volume', '/dev/other/volume'],
+    ['/dev/vda', '/dev/sda'],
+    ['/dev/hda3', '/dev/sda3'],
+    ['/dev/xvdb1', '/dev/sdb1'],
+    ['/dev/sdaa12', '/dev/sdaa12'],
+    ['/dev/md0', '/dev/md0'],
+    ['/dev/md/name', '/dev/md/name'],
+    ['/dev/other/volume', '/dev/other/volume'],
     // Those that there are none of.
-    ['/dev/mapper/none', '/dev/mapper/none'], ['/dev/dm-99', '/dev/dm-99'], ['/dev/mapper/', '/dev/mapper/'],
+    ['/dev/mapper/none', '/dev/mapper/none'],
+    ['/dev/dm-99', '/dev/dm-99'],
+    ['/dev/mapper/', '/dev/mapper/'],
   ])('of %s is %s', async (device, usual) => {
     expect(await canonical(device)).toBe(usual);
   });

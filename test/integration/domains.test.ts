@@ -17,20 +17,34 @@ describeWithAppliance('a domain of libvirt', () => {
   const scene = serverForTests({ flags: ['--allow', 'host-actions', '--debug-service'] });
   let libvirturi = '';
   const image = (name: string): string => join(scene.server.images, name);
-  const disk = (name: string, target: string, more = ''): string => `<disk type="file" device="disk"><driver name="qemu" type="raw"/><source file="${image(name)}"/><target dev="${target}"/>${more}</disk>`;
-  const session = async (): Promise<SessionClient> => new SessionClient(scene.client, (await scene.client.createSession()).id);
-  const add = (one: SessionClient, dom: string, more: object = {}): Promise<number> => one.call('add_domain', { dom, libvirturi, ...more });
+  const disk = (name: string, target: string, more = ''): string =>
+    `<disk type="file" device="disk"><driver name="qemu" type="raw"/><source file="${image(name)}"/><target dev="${target}"/>${more}</disk>`;
+  const session = async (): Promise<SessionClient> =>
+    new SessionClient(scene.client, (await scene.client.createSession()).id);
+  const add = (one: SessionClient, dom: string, more: object = {}): Promise<number> =>
+    one.call('add_domain', { dom, libvirturi, ...more });
   const debugDrives = async (one: SessionClient): Promise<string[]> => one.call('debug_drives');
 
   beforeAll(() => {
     emptyImage(image('first.img'), 8);
     emptyImage(image('second.img'), 16);
     const domains: readonly TestDomain[] = [
-      { name: 'off &amp; on', uuid: UUID, disks: `${disk('first.img', 'vda')}${disk('second.img', 'vdb', '<readonly/>')}<disk type="file" device="cdrom"><target dev="hdc"/><readonly/></disk>` },
+      {
+        name: 'off &amp; on',
+        uuid: UUID,
+        disks: `${disk('first.img', 'vda')}${disk('second.img', 'vdb', '<readonly/>')}<disk type="file" device="cdrom"><target dev="hdc"/><readonly/></disk>`,
+      },
       { name: 'running', disks: disk('first.img', 'vda'), runs: true },
-      { name: 'elsewhere', disks: '<disk type="file" device="disk"><source file="/etc/passwd"/><target dev="vda"/></disk>' },
+      {
+        name: 'elsewhere',
+        disks: '<disk type="file" device="disk"><source file="/etc/passwd"/><target dev="vda"/></disk>',
+      },
       { name: 'half', disks: `${disk('first.img', 'vda')}${disk('missing.img', 'vdb')}` },
-      { name: 'network', disks: '<disk type="network" device="disk"><source protocol="nbd" name="x"><host name="localhost" port="10809"/></source><target dev="vda"/></disk>' },
+      {
+        name: 'network',
+        disks:
+          '<disk type="network" device="disk"><source protocol="nbd" name="x"><host name="localhost" port="10809"/></source><target dev="vda"/></disk>',
+      },
       { name: 'diskless', disks: '' },
     ];
     writeFileSync(image('node.xml'), `<node>${domains.map(describeDomain).join('')}</node>`);
@@ -47,7 +61,9 @@ describeWithAppliance('a domain of libvirt', () => {
   });
 
   it.each([
-    ['write', [false, false]], ['read', [false, true]], ['ignore', [false]],
+    ['write', [false, false]],
+    ['read', [false, true]],
+    ['ignore', [false]],
   ] as const)('whose read-only disks are handled by readonlydisk: %s', async (readonlydisk, expected) => {
     const one = await session();
     expect(await add(one, 'off & on', { readonlydisk })).toBe(2);
@@ -64,16 +80,31 @@ describeWithAppliance('a domain of libvirt', () => {
   });
 
   it.each<[string, string, object, object]>([
-    ['does not exist', 'nosuch', {}, { info: { reason: 'DAEMON_ERROR' }, details: expect.stringContaining("failed to get domain 'nosuch'") }],
+    [
+      'does not exist',
+      'nosuch',
+      {},
+      { info: { reason: 'DAEMON_ERROR' }, details: expect.stringContaining("failed to get domain 'nosuch'") },
+    ],
     ['is named like an option', '--help', {}, { details: expect.stringContaining('failed to get domain') }],
     ['runs, and would be written', 'running', {}, { info: { reason: 'EBUSY' } }],
     ['has a disk outside the image roots', 'elsewhere', {}, { info: { reason: 'OUTSIDE_IMAGE_ROOTS' } }],
     ['has a disk that is missing', 'half', {}, { info: { reason: 'IMAGE_MISSING' } }],
     ['has a network drive, which the server does not allow', 'network', {}, { info: { reason: 'NOT_ALLOWED' } }],
-    ['has no disks', 'diskless', {}, { info: { reason: 'EINVAL' }, details: expect.stringContaining('libvirt domain has no disks') }],
+    [
+      'has no disks',
+      'diskless',
+      {},
+      { info: { reason: 'EINVAL' }, details: expect.stringContaining('libvirt domain has no disks') },
+    ],
     ['is to be shared live', 'off & on', { live: true }, { info: { reason: 'ENOTSUP' } }],
     ['has a read-only disk, which is an error', 'off & on', { readonlydisk: 'error' }, { info: { reason: 'EINVAL' } }],
-    ['is asked for with a nonsensical readonlydisk', 'off & on', { readonlydisk: 'x' }, { info: { reason: 'BAD_ARGUMENT' } }],
+    [
+      'is asked for with a nonsensical readonlydisk',
+      'off & on',
+      { readonlydisk: 'x' },
+      { info: { reason: 'BAD_ARGUMENT' } },
+    ],
   ])('that %s adds nothing', async (_what, dom, more, failure) => {
     const one = await session();
     expect(await failureOf(add(one, dom, more))).toMatchObject(failure);
@@ -87,19 +118,29 @@ describeWithAppliance('a domain of libvirt', () => {
     await scene.client.deleteSession(one.id);
   });
 
-  it.each(['qemu+ext://host/system?command=', 'qemu+ssh://host/system?%63ommand='])('is not asked for by a program of the client: %s', async (uri) => {
-    const one = await session();
-    writeFileSync(image('program'), `#!/bin/sh\n: >${image('ran')}\n`, { mode: 0o755 });
-    expect(await failureOf(add(one, 'running', { readonly: true, libvirturi: `${uri}${image('program')}` })))
-      .toMatchObject({ code: status.PERMISSION_DENIED, details: expect.stringContaining('--allow custom-qemu'), info: { reason: 'NOT_ALLOWED' } });
-    expect(existsSync(image('ran'))).toBe(false);
-    await scene.client.deleteSession(one.id);
-  });
+  it.each(['qemu+ext://host/system?command=', 'qemu+ssh://host/system?%63ommand='])(
+    'is not asked for by a program of the client: %s',
+    async (uri) => {
+      const one = await session();
+      writeFileSync(image('program'), `#!/bin/sh\n: >${image('ran')}\n`, { mode: 0o755 });
+      expect(
+        await failureOf(add(one, 'running', { readonly: true, libvirturi: `${uri}${image('program')}` })),
+      ).toMatchObject({
+        code: status.PERMISSION_DENIED,
+        details: expect.stringContaining('--allow custom-qemu'),
+        info: { reason: 'NOT_ALLOWED' },
+      });
+      expect(existsSync(image('ran'))).toBe(false);
+      await scene.client.deleteSession(one.id);
+    },
+  );
 
   it('shows nothing of a file that is no description of domains', async () => {
     const one = await session();
     writeFileSync(image('secret'), 'a line of somebody else\n');
-    const { code, details } = await failureOf(add(one, 'running', { readonly: true, libvirturi: `test://${image('secret')}` }));
+    const { code, details } = await failureOf(
+      add(one, 'running', { readonly: true, libvirturi: `test://${image('secret')}` }),
+    );
     expect(code).toBe(status.UNKNOWN);
     expect(details).toContain('Start tag expected');
     expect(details).not.toContain('somebody');
@@ -107,17 +148,32 @@ describeWithAppliance('a domain of libvirt', () => {
   });
 
   it('is for a session that is not launched', async () => {
-    const one = await launchSession(scene.client, [{ source: { $case: 'path', value: 'first.img' }, format: 'raw', writable: false, label: undefined, cachemode: undefined, discard: undefined, blocksize: undefined }]);
+    const one = await launchSession(scene.client, [
+      {
+        source: { $case: 'path', value: 'first.img' },
+        format: 'raw',
+        writable: false,
+        label: undefined,
+        cachemode: undefined,
+        discard: undefined,
+        blocksize: undefined,
+      },
+    ]);
     expect((await failureOf(add(one, 'running', { readonly: true }))).info).toMatchObject({ reason: 'WRONG_STATE' });
     await scene.client.deleteSession(one.id);
   });
 });
 
 /** Stands for virsh with a libvirt that has secrets: the test driver has none, and is asked for all else. */
-function virshWithSecret(directory: string, { type, usage, value }: { readonly type: string; readonly usage: string; readonly value: string }): string {
+function virshWithSecret(
+  directory: string,
+  { type, usage, value }: { readonly type: string; readonly usage: string; readonly value: string },
+): string {
   const commands = join(directory, 'commands');
   const path = join(directory, 'virsh');
-  writeFileSync(path, `#!/bin/sh
+  writeFileSync(
+    path,
+    `#!/bin/sh
 echo "$*" >>'${commands}'
 for word; do
   case $word in
@@ -126,7 +182,9 @@ for word; do
   esac
 done
 PATH=\${PATH#*:} exec virsh "$@"
-`, { mode: 0o755 });
+`,
+    { mode: 0o755 },
+  );
   return commands;
 }
 
@@ -142,17 +200,26 @@ describeWithAppliance('a domain whose disk needs a secret', () => {
     directory = mkdtempSync(join(tmpdir(), 'guestfs-grpc-virsh-'));
     commands = virshWithSecret(directory, { type: 'iscsi', usage: 'the target', value: SECRET });
   });
-  const server = (...flags: string[]): Scene => serverForTests(() => ({ flags: ['--allow', 'host-actions', ...flags], env: { PATH: `${directory}:${process.env['PATH'] ?? ''}` } }));
+  const server = (...flags: string[]): Scene =>
+    serverForTests(() => ({
+      flags: ['--allow', 'host-actions', ...flags],
+      env: { PATH: `${directory}:${process.env['PATH'] ?? ''}` },
+    }));
   const scene = server('--allow', 'remote-drives', '--trace', '--log-level', 'debug');
   const cautious = server();
   beforeAll(async () => {
     const image = emptyImage(join(scene.server.images, 'disk.img'), 8);
     disks = await iscsiServer({ image, target, directory, login: { user: 'ali', password: SECRET } });
     const [host, port] = disks.address.split(':');
-    const domain = (name: string, secret: string): string => describeDomain({
-      name, disks: `<disk type="network" device="disk"><auth username="ali">${secret}</auth><source protocol="iscsi" name="${target}/1"><host name="${host}" port="${port}"/></source><target dev="vda"/></disk>`,
-    });
-    writeFileSync(join(directory, 'node.xml'), `<node>${domain('kept', '<secret type="iscsi" usage="the target"/>')}${domain('lost', '<secret type="iscsi" usage="another"/>')}</node>`);
+    const domain = (name: string, secret: string): string =>
+      describeDomain({
+        name,
+        disks: `<disk type="network" device="disk"><auth username="ali">${secret}</auth><source protocol="iscsi" name="${target}/1"><host name="${host}" port="${port}"/></source><target dev="vda"/></disk>`,
+      });
+    writeFileSync(
+      join(directory, 'node.xml'),
+      `<node>${domain('kept', '<secret type="iscsi" usage="the target"/>')}${domain('lost', '<secret type="iscsi" usage="another"/>')}</node>`,
+    );
     libvirturi = `test://${join(directory, 'node.xml')}`;
   });
   afterAll(async () => {
@@ -166,8 +233,16 @@ describeWithAppliance('a domain whose disk needs a secret', () => {
     expect(await session.call('add_domain', { dom: 'kept', libvirturi })).toBe(1);
     await session.call('launch');
     await session.call('pwrite_device', { device: '/dev/sda', content: Buffer.from('written'), offset: 0n });
-    const told = JSON.stringify(events.events, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
-    const shown = [told, scene.server.log(), await scene.client.getLog(session.id), readFileSync(commands, 'utf8'), ...scene.server.machines().map(({ pid }) => readFileSync(`/proc/${pid}/cmdline`, 'latin1'))].join('\n');
+    const told = JSON.stringify(events.events, (_key, value: unknown) =>
+      typeof value === 'bigint' ? String(value) : value,
+    );
+    const shown = [
+      told,
+      scene.server.log(),
+      await scene.client.getLog(session.id),
+      readFileSync(commands, 'utf8'),
+      ...scene.server.machines().map(({ pid }) => readFileSync(`/proc/${pid}/cmdline`, 'latin1')),
+    ].join('\n');
     expect(shown).toContain(`--secret=${UUID}`);
     expect(shown).not.toMatch(/sesame|c2VzYW1l/);
     events.cancel();
@@ -178,10 +253,14 @@ describeWithAppliance('a domain whose disk needs a secret', () => {
 
   it('adds nothing when libvirt has none, or drives of the network are not allowed', async () => {
     const session = new SessionClient(scene.client, (await scene.client.createSession()).id);
-    expect((await failureOf(session.call('add_domain', { dom: 'lost', libvirturi }))).details).toContain("no secret for usage 'another' of type 'iscsi'");
+    expect((await failureOf(session.call('add_domain', { dom: 'lost', libvirturi }))).details).toContain(
+      "no secret for usage 'another' of type 'iscsi'",
+    );
     const other = new SessionClient(cautious.client, (await cautious.client.createSession()).id);
     const before = readFileSync(commands, 'utf8');
-    expect((await failureOf(other.call('add_domain', { dom: 'kept', libvirturi }))).info).toMatchObject({ reason: 'NOT_ALLOWED' });
+    expect((await failureOf(other.call('add_domain', { dom: 'kept', libvirturi }))).info).toMatchObject({
+      reason: 'NOT_ALLOWED',
+    });
     expect(readFileSync(commands, 'utf8').slice(before.length)).not.toContain('secret');
   });
 });
@@ -189,12 +268,18 @@ describeWithAppliance('a domain whose disk needs a secret', () => {
 describeWithAppliance('a domain of the usual libvirt', () => {
   const directory = mkdtempSync(join(tmpdir(), 'usual-libvirt-'));
   const node = join(directory, 'node.xml');
-  const scene = serverForTests({ flags: ['--allow', 'host-actions', '--debug-service'], env: { LIBVIRT_DEFAULT_URI: `test://${node}` } });
+  const scene = serverForTests({
+    flags: ['--allow', 'host-actions', '--debug-service'],
+    env: { LIBVIRT_DEFAULT_URI: `test://${node}` },
+  });
   afterAll(() => rmSync(directory, { recursive: true }));
 
   it('gives its disks to add_libvirt_dom, by its name or its UUID', async () => {
     const image = emptyImage(join(scene.server.images, 'disk.img'), 8);
-    writeFileSync(node, `<node>${describeDomain({ name: 'usual', uuid: UUID, disks: `<disk type="file" device="disk"><driver name="qemu" type="raw"/><source file="${image}"/><target dev="vda"/></disk>` })}</node>`);
+    writeFileSync(
+      node,
+      `<node>${describeDomain({ name: 'usual', uuid: UUID, disks: `<disk type="file" device="disk"><driver name="qemu" type="raw"/><source file="${image}"/><target dev="vda"/></disk>` })}</node>`,
+    );
     for (const dom of ['usual', UUID]) {
       const one = new SessionClient(scene.client, (await scene.client.createSession()).id);
       expect(await one.call('add_libvirt_dom', { dom, readonly: true })).toBe(1);

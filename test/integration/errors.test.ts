@@ -20,27 +20,69 @@ interface Case {
   readonly text: RegExp;
 }
 
-const row = (reason: string, code: status, action: string, request: object, text: RegExp): Case => ({ reason, code, action, request, text });
+const row = (reason: string, code: status, action: string, request: object, text: RegExp): Case => ({
+  reason,
+  code,
+  action,
+  request,
+  text,
+});
 
 const CASES: readonly Case[] = [
   row('ENOENT', status.NOT_FOUND, 'cat', { path: '/missing' }, /\/missing: No such file or directory/),
   row('ENODATA', status.NOT_FOUND, 'getxattr', { path: '/file', name: 'user.missing' }, /No data available/),
   row('EEXIST', status.ALREADY_EXISTS, 'mkdir', { path: '/directory' }, /directory: File exists/),
-  row('EINVAL', status.INVALID_ARGUMENT, 'rename', { oldpath: '/directory', newpath: '/directory/inside' }, /Invalid argument/),
+  row(
+    'EINVAL',
+    status.INVALID_ARGUMENT,
+    'rename',
+    { oldpath: '/directory', newpath: '/directory/inside' },
+    /Invalid argument/,
+  ),
   row('ENAMETOOLONG', status.INVALID_ARGUMENT, 'touch', { path: `/${'x'.repeat(256)}` }, /File name too long/),
   row('EPERM', status.PERMISSION_DENIED, 'rm', { path: '/immutable' }, /Operation not permitted/),
   row('EACCES', status.PERMISSION_DENIED, 'cat', { path: '/small/device' }, /Permission denied/),
-  row('ENOSPC', status.RESOURCE_EXHAUSTED, 'fallocate64', { path: '/small/large', len: BigInt(64 * MEBIBYTE) }, /No space left on device/),
-  row('ENOSPC', status.RESOURCE_EXHAUSTED, 'fill', { c: 1, len: 32 * MEBIBYTE, path: '/small/large' }, /No space left on device/),
-  row('ENOTSUP', status.UNIMPLEMENTED, 'setxattr', { xattr: 'user.key', val: 'value', vallen: 5, path: '/fat/file' }, /Operation not supported/),
+  row(
+    'ENOSPC',
+    status.RESOURCE_EXHAUSTED,
+    'fallocate64',
+    { path: '/small/large', len: BigInt(64 * MEBIBYTE) },
+    /No space left on device/,
+  ),
+  row(
+    'ENOSPC',
+    status.RESOURCE_EXHAUSTED,
+    'fill',
+    { c: 1, len: 32 * MEBIBYTE, path: '/small/large' },
+    /No space left on device/,
+  ),
+  row(
+    'ENOTSUP',
+    status.UNIMPLEMENTED,
+    'setxattr',
+    { xattr: 'user.key', val: 'value', vallen: 5, path: '/fat/file' },
+    /Operation not supported/,
+  ),
   row('ENOTEMPTY', status.FAILED_PRECONDITION, 'rmdir', { path: '/directory' }, /Directory not empty/),
   row('EBUSY', status.FAILED_PRECONDITION, 'rmdir', { path: '/small' }, /Device or resource busy/),
   row('EROFS', status.FAILED_PRECONDITION, 'touch', { path: '/readonly/new' }, /Read-only file system/),
   row('ENOTDIR', status.FAILED_PRECONDITION, 'touch', { path: '/file/inside' }, /Not a directory/),
   row('EISDIR', status.FAILED_PRECONDITION, 'pread', { path: '/directory', count: 1, offset: 0n }, /Is a directory/),
   row('ELOOP', status.FAILED_PRECONDITION, 'cat', { path: '/loop' }, /Too many levels of symbolic links/),
-  row('EXDEV', status.FAILED_PRECONDITION, 'rename', { oldpath: '/file', newpath: '/small/file' }, /Invalid cross-device link/),
-  row('EIO', status.DATA_LOSS, 'pread_device', { device: '/dev/mapper/broken', count: 512, offset: 0n }, /Input\/output error/),
+  row(
+    'EXDEV',
+    status.FAILED_PRECONDITION,
+    'rename',
+    { oldpath: '/file', newpath: '/small/file' },
+    /Invalid cross-device link/,
+  ),
+  row(
+    'EIO',
+    status.DATA_LOSS,
+    'pread_device',
+    { device: '/dev/mapper/broken', count: 512, offset: 0n },
+    /Input\/output error/,
+  ),
   row('DAEMON_ERROR', status.UNKNOWN, 'command', { arguments: ['/bin/true'] }, /./),
   row('DAEMON_ERROR', status.UNKNOWN, 'chmod', { mode: -1, path: '/file' }, /mode/),
   row('DAEMON_ERROR', status.UNKNOWN, 'debug', { subcmd: 'no-such-command' }, /^debug help 0|use 'debug help 0'/),
@@ -59,7 +101,12 @@ describeWithAppliance('an error of the daemon', () => {
   const shell = (command: string): Promise<unknown> => call('debug', { subcmd: 'sh', extraargs: [command] });
 
   beforeAll(async () => {
-    session = await launchSession(scene.client, [scratchDrive(64 * MEBIBYTE), scratchDrive(8 * MEBIBYTE), scratchDrive(16 * MEBIBYTE), scratchDrive(8 * MEBIBYTE)]);
+    session = await launchSession(scene.client, [
+      scratchDrive(64 * MEBIBYTE),
+      scratchDrive(8 * MEBIBYTE),
+      scratchDrive(16 * MEBIBYTE),
+      scratchDrive(8 * MEBIBYTE),
+    ]);
     await call('mkfs', { fstype: 'ext4', device: '/dev/sda' });
     await call('mkfs', { fstype: 'ext4', device: '/dev/sdb' });
     await call('mkfs', { fstype: 'vfat', device: '/dev/sdc' });
@@ -83,13 +130,28 @@ describeWithAppliance('an error of the daemon', () => {
   it.each(CASES)('$reason, of $action', async ({ reason, code, action, request, text }) => {
     const failure = await session.failure(action, request);
     expect({ reason: failure.info?.reason, code: failure.code }).toEqual({ reason, code });
-    expect(failure.info).toMatchObject({ domain: 'guestfs', metadata: { action, state: 'READY' }, fields: [], retry: false });
+    expect(failure.info).toMatchObject({
+      domain: 'guestfs',
+      metadata: { action, state: 'READY' },
+      fields: [],
+      retry: false,
+    });
     expect(failure.details).toMatch(text);
   });
 
   it('in the middle of an upload has what the daemon says of it, which is no errno', async () => {
-    const failure = await failureOf(session.upload('upload', { remotefilename: '/small/large' }, Array.from({ length: 32 }, () => Buffer.alloc(MEBIBYTE / 2, 1))));
-    expect(failure).toMatchObject({ code: status.UNKNOWN, details: 'write error: /small/large', info: { reason: 'DAEMON_ERROR', domain: 'guestfs', metadata: { action: 'upload', state: 'READY' } } });
+    const failure = await failureOf(
+      session.upload(
+        'upload',
+        { remotefilename: '/small/large' },
+        Array.from({ length: 32 }, () => Buffer.alloc(MEBIBYTE / 2, 1)),
+      ),
+    );
+    expect(failure).toMatchObject({
+      code: status.UNKNOWN,
+      details: 'write error: /small/large',
+      info: { reason: 'DAEMON_ERROR', domain: 'guestfs', metadata: { action: 'upload', state: 'READY' } },
+    });
     await call('rm', { path: '/small/large' });
   });
 
@@ -100,27 +162,41 @@ describeWithAppliance('an error of the daemon', () => {
     stream.write({ payload: { $case: 'chunk', value: Buffer.alloc(100_000) } });
     await events.callEvent(EventType.STARTED, 'upload');
     await call('user_cancel');
-    expect(await failureOf(done)).toMatchObject({ code: status.CANCELLED, info: { reason: 'EINTR', metadata: { action: 'upload' } } });
+    expect(await failureOf(done)).toMatchObject({
+      code: status.CANCELLED,
+      info: { reason: 'EINTR', metadata: { action: 'upload' } },
+    });
     stream.end();
     events.cancel();
   });
 
   it('of something in use has the words of the tool that failed', async () => {
     const failure = await session.failure('mkfs', { fstype: 'ext4', device: '/dev/sda' });
-    expect(failure).toMatchObject({ code: status.UNKNOWN, details: expect.stringContaining('is mounted'), info: { reason: 'DAEMON_ERROR' } });
-    expect(await session.failure('umount', { pathordevice: '/' })).toMatchObject({ details: expect.stringMatching(/umount: .*busy/) });
+    expect(failure).toMatchObject({
+      code: status.UNKNOWN,
+      details: expect.stringContaining('is mounted'),
+      info: { reason: 'DAEMON_ERROR' },
+    });
+    expect(await session.failure('umount', { pathordevice: '/' })).toMatchObject({
+      details: expect.stringMatching(/umount: .*busy/),
+    });
   });
 
   it('of a group that no daemon has names it', async () => {
     expect(await session.failure('available', { groups: ['no-such-group'] })).toMatchObject({
-      code: status.INVALID_ARGUMENT, details: expect.stringContaining('no-such-group'), info: { reason: 'BAD_ARGUMENT', fields: ['groups'] },
+      code: status.INVALID_ARGUMENT,
+      details: expect.stringContaining('no-such-group'),
+      info: { reason: 'BAD_ARGUMENT', fields: ['groups'] },
     });
   });
 
   describe('with a long text', () => {
     it.each([1000, 10_000, 70_000])('of %i bytes is cut to what every client can receive', async (length) => {
       const failure = await session.failure('debug', { subcmd: 'error', extraargs: [String(length)] });
-      expect(failure).toMatchObject({ code: status.FAILED_PRECONDITION, info: { reason: 'EROFS', metadata: { action: 'debug', state: 'READY' } } });
+      expect(failure).toMatchObject({
+        code: status.FAILED_PRECONDITION,
+        info: { reason: 'EROFS', metadata: { action: 'debug', state: 'READY' } },
+      });
       expect(failure.details).toMatch(/aaa/);
       expect(sizeOf(failure)).toBeLessThan(ERROR_LIMIT);
       if (length === 1000) expect(failure.details).toContain('a'.repeat(length));

@@ -12,16 +12,22 @@ const MEBIBYTE = 1 << 20;
 const KEY = 'open-sesame-and-tell-nobody';
 
 const messageOf = (event: SubscribeResponse): string => (event.detail?.$case === 'message' ? event.detail.value : '');
-const messagesOf = ({ events }: Subscription, type: EventType): string[] => events.filter((event) => event.type === type).map(messageOf);
+const messagesOf = ({ events }: Subscription, type: EventType): string[] =>
+  events.filter((event) => event.type === type).map(messageOf);
 
 /** Queued, started and finished events of one action, and its error. */
 function lifeOf({ events }: Subscription, action: string): [EventType, bigint, string][] {
-  return events.flatMap(({ type, detail }) => (detail?.$case === 'call' && detail.value.action === action
-    ? [[type, detail.value.number, detail.value.error_reason] as [EventType, bigint, string]] : []));
+  return events.flatMap(({ type, detail }) =>
+    detail?.$case === 'call' && detail.value.action === action
+      ? [[type, detail.value.number, detail.value.error_reason] as [EventType, bigint, string]]
+      : [],
+  );
 }
 
 function progressOf({ events }: Subscription, action: string) {
-  return events.flatMap(({ detail }) => (detail?.$case === 'progress' && detail.value.action === action ? [detail.value] : []));
+  return events.flatMap(({ detail }) =>
+    detail?.$case === 'progress' && detail.value.action === action ? [detail.value] : [],
+  );
 }
 
 describeWithAppliance('events', () => {
@@ -37,7 +43,10 @@ describeWithAppliance('events', () => {
     const quiet = await scene.client.createSession();
     silent = await scene.client.subscribe(quiet.id, [EventType.CLOSE]);
     silentSince = Date.now();
-    const { id } = await scene.client.createSession({ drives: [scratchDrive(64 * MEBIBYTE)], settings: settings({ verbose: true, trace: true }) });
+    const { id } = await scene.client.createSession({
+      drives: [scratchDrive(64 * MEBIBYTE)],
+      settings: settings({ verbose: true, trace: true }),
+    });
     session = new SessionClient(scene.client, id);
     all = await scene.client.subscribe(id);
   });
@@ -79,7 +88,11 @@ describeWithAppliance('events', () => {
     const life = lifeOf(all, 'rmdir');
     const number = life[0]?.[1] ?? 0n;
     expect(number).toBeGreaterThan(0n);
-    expect(life).toEqual([[EventType.QUEUED, number, ''], [EventType.STARTED, number, ''], [EventType.FINISHED, number, 'ENOENT']]);
+    expect(life).toEqual([
+      [EventType.QUEUED, number, ''],
+      [EventType.STARTED, number, ''],
+      [EventType.FINISHED, number, 'ENOENT'],
+    ]);
     expect(lifeOf(all, 'mount').at(-1)).toEqual([EventType.FINISHED, number - 1n, '']);
     expect(messagesOf(all, EventType.ENTER)).toEqual(expect.arrayContaining(['mkfs', 'mount', 'rmdir']));
   });
@@ -92,18 +105,27 @@ describeWithAppliance('events', () => {
     expect(stat).toBeDefined();
     await all.event((event) => event.type === EventType.TRACE && messageOf(event).startsWith('stat = '));
     const traces = messagesOf(all, EventType.TRACE);
-    expect(traces).toEqual(expect.arrayContaining([
-      'mkfs "ext2" "/dev/sda"', 'mkfs = 0', 'rmdir "/no/such"', 'rmdir = -1 (error)',
-      'write "/a b" "x\\x00y\\x0a"', 'is_file "/a b" "followsymlinks:true"', 'is_file = 1',
-      expect.stringMatching(/^stat = <struct guestfs_stat = dev: \d+, ino: \d+, /),
-    ]));
+    expect(traces).toEqual(
+      expect.arrayContaining([
+        'mkfs "ext2" "/dev/sda"',
+        'mkfs = 0',
+        'rmdir "/no/such"',
+        'rmdir = -1 (error)',
+        'write "/a b" "x\\x00y\\x0a"',
+        'is_file "/a b" "followsymlinks:true"',
+        'is_file = 1',
+        expect.stringMatching(/^stat = <struct guestfs_stat = dev: \d+, ino: \d+, /),
+      ]),
+    );
   });
 
   it('never show a key', async () => {
     await session.failure('luks_format', { device: '/dev/nosuch', key: KEY, keyslot: 0 });
     await session.failure('luks_open', { device: '/dev/sda', key: KEY, mapname: 'map' });
     await all.event((event) => event.type === EventType.TRACE && messageOf(event) === 'luks_open = -1 (error)');
-    expect(messagesOf(all, EventType.TRACE)).toEqual(expect.arrayContaining(['luks_format "/dev/nosuch" "***" 0', 'luks_open "/dev/sda" "***" "map"']));
+    expect(messagesOf(all, EventType.TRACE)).toEqual(
+      expect.arrayContaining(['luks_format "/dev/nosuch" "***" 0', 'luks_open "/dev/sda" "***" "map"']),
+    );
     expect(all.events.map(messageOf).join('\n')).not.toContain(KEY);
     expect(await scene.client.getLog(session.id)).not.toContain(KEY);
     expect(scene.server.log()).not.toContain(KEY);
@@ -122,7 +144,9 @@ describeWithAppliance('events', () => {
     await all.callEvent(EventType.FINISHED, 'debug');
     const steps = progressOf(all, 'debug');
     expect(steps).toHaveLength(15);
-    expect(steps.map(({ position }) => position)).toEqual([...steps.map(({ position }) => position)].sort((one, other) => Number(one - other)));
+    expect(steps.map(({ position }) => position)).toEqual(
+      [...steps.map(({ position }) => position)].sort((one, other) => Number(one - other)),
+    );
     expect(new Set(steps.map(({ serial }) => serial)).size).toBe(1);
     expect(steps.at(-1)).toMatchObject({ procedure: 76, position: 3_000_000n, total: 3_000_000n });
   });
@@ -134,7 +158,9 @@ describeWithAppliance('events', () => {
 
   it('are numbered without a gap', () => {
     const numbered = all.events.filter(({ type }) => type !== EventType.HEARTBEAT);
-    expect(numbered.filter((event, index) => index > 0 && event.sequence !== (numbered[index - 1]?.sequence ?? 0n) + 1n)).toEqual([]);
+    expect(
+      numbered.filter((event, index) => index > 0 && event.sequence !== (numbered[index - 1]?.sequence ?? 0n) + 1n),
+    ).toEqual([]);
     expect(numbered.some(({ lost }) => lost !== 0n)).toBe(false);
   });
 
@@ -146,7 +172,10 @@ describeWithAppliance('events', () => {
     expect(some.events.map(({ type }) => type)).toEqual([EventType.ENTER, EventType.ENTER, EventType.FINISHED]);
     some.cancel();
     await expect(some.ended).rejects.toMatchObject({ code: status.CANCELLED });
-    await expect(scene.client.subscribe(session.id, [99 as EventType])).rejects.toMatchObject({ code: status.INVALID_ARGUMENT, info: { fields: ['types[0]'] } });
+    await expect(scene.client.subscribe(session.id, [99 as EventType])).rejects.toMatchObject({
+      code: status.INVALID_ARGUMENT,
+      info: { fields: ['types[0]'] },
+    });
     await expect(scene.client.subscribe('no-such-session')).rejects.toMatchObject({ code: status.NOT_FOUND });
   });
 
@@ -157,7 +186,11 @@ describeWithAppliance('events', () => {
     slow.on('error', () => undefined); // it is cancelled below
     await once(slow, 'metadata');
     for (let made = 0; made < CALLS; made += 100) {
-      await Promise.all(Array.from({ length: 100 }, (_, index) => session.call('set_program', { program: `${made + index}`.padEnd(3000, '.') })));
+      await Promise.all(
+        Array.from({ length: 100 }, (_, index) =>
+          session.call('set_program', { program: `${made + index}`.padEnd(3000, '.') }),
+        ),
+      );
     }
     await session.call('ping_daemon');
 
@@ -192,7 +225,12 @@ describeWithAppliance('events', () => {
   it('tell that it ended unexpectedly, or in the middle of its launch, and no details unless wanted', async () => {
     await session.call('set_verbose', { verbose: false });
     await session.call('add_drive_scratch', { size: BigInt(MEBIBYTE) });
-    const again = await scene.client.subscribe(session.id, [EventType.LIBRARY, EventType.APPLIANCE, EventType.SUBPROCESS_QUIT, EventType.LAUNCH_DONE]);
+    const again = await scene.client.subscribe(session.id, [
+      EventType.LIBRARY,
+      EventType.APPLIANCE,
+      EventType.SUBPROCESS_QUIT,
+      EventType.LAUNCH_DONE,
+    ]);
     const launch = session.failure('launch');
     await again.event(({ type }) => type === EventType.APPLIANCE);
     for (const { pid, name } of scene.server.machines()) if (name.startsWith('qemu')) process.kill(pid, 'SIGKILL');

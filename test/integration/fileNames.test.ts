@@ -17,13 +17,19 @@ interface Name {
 
 /** Each byte that a name can hold, in this order, is ASCII or no part of valid UTF-8: all from 0x80 are escaped. */
 const everyByte = Buffer.from(Array.from({ length: 255 }, (_, index) => index + 1).filter((byte) => byte !== SLASH));
-const everyByteAsText = Array.from(everyByte, (byte) => String.fromCharCode(byte < 0x80 ? byte : 0xef00 + byte)).join('');
+const everyByteAsText = Array.from(everyByte, (byte) => String.fromCharCode(byte < 0x80 ? byte : 0xef00 + byte)).join(
+  '',
+);
 
 const NAMES: readonly Name[] = [
   { what: 'plain', bytes: Buffer.from('plain.txt'), text: 'plain.txt' },
   { what: 'UTF-8', bytes: Buffer.from('Grüße 你好 🎉'), text: 'Grüße 你好 🎉' },
   { what: 'Latin-1', bytes: Buffer.from('caf\xe9', 'latin1'), text: 'caf\uefe9' },
-  { what: 'Latin-1 and UTF-8', bytes: Buffer.concat([Buffer.from('é'), Buffer.from([0xe9]), Buffer.from('é')]), text: 'é\uefe9é' },
+  {
+    what: 'Latin-1 and UTF-8',
+    bytes: Buffer.concat([Buffer.from('é'), Buffer.from([0xe9]), Buffer.from('é')]),
+    text: 'é\uefe9é',
+  },
   { what: 'cut UTF-8', bytes: Buffer.from([0xe4, 0xbd]), text: '\uefe4\uefbd' },
   { what: 'a surrogate in UTF-8', bytes: Buffer.from([0xed, 0xa0, 0x80]), text: '\uefed\uefa0\uef80' },
   { what: 'an overlong slash', bytes: Buffer.from([0xc0, 0xaf]), text: '\uefc0\uefaf' },
@@ -37,7 +43,8 @@ const NAMES: readonly Name[] = [
 /** Names that the guest sends with a NUL after each. */
 function separated(bytes: Buffer): Buffer[] {
   const names: Buffer[] = [];
-  for (let start = 0, end = bytes.indexOf(0); end >= 0; start = end + 1, end = bytes.indexOf(0, start)) names.push(bytes.subarray(start, end));
+  for (let start = 0, end = bytes.indexOf(0); end >= 0; start = end + 1, end = bytes.indexOf(0, start))
+    names.push(bytes.subarray(start, end));
   return names;
 }
 
@@ -62,19 +69,27 @@ describeWithAppliance('names of files', () => {
   });
 
   it('are listed as they were given, by all that lists', async () => {
-    expect(hex(separated(await session.download('find0', { directory: '/names/' })))).toEqual(hex(NAMES.map(({ bytes }) => bytes)));
+    expect(hex(separated(await session.download('find0', { directory: '/names/' })))).toEqual(
+      hex(NAMES.map(({ bytes }) => bytes)),
+    );
     const sorted = [...expected].sort();
-    const listed = async (action: string, request: object): Promise<string[]> => [...await session.call(action, request) as string[]].sort();
+    const listed = async (action: string, request: object): Promise<string[]> =>
+      [...((await session.call(action, request)) as string[])].sort();
     expect(await listed('ls', { directory: '/names' })).toEqual(sorted);
     expect(await listed('find', { directory: '/names/' })).toEqual(sorted);
-    const entries = await session.call('readdir', { dir: '/names' }) as { name: string }[];
-    expect(entries.map(({ name }) => name).filter((name) => name !== '.' && name !== '..').sort()).toEqual(sorted);
+    const entries = (await session.call('readdir', { dir: '/names' })) as { name: string }[];
+    expect(
+      entries
+        .map(({ name }) => name)
+        .filter((name) => name !== '.' && name !== '..')
+        .sort(),
+    ).toEqual(sorted);
     expect(await listed('glob_expand', { pattern: '/names/*' })).toEqual(sorted.map((name) => `/names/${name}`));
   });
 
   it('open by what was listed', async () => {
     const listed: string[] = await session.call('ls', { directory: '/names' });
-    const lengths = await session.call('lstatlist', { path: '/names', names: listed }) as { size: bigint }[];
+    const lengths = (await session.call('lstatlist', { path: '/names', names: listed })) as { size: bigint }[];
     for (const [index, name] of listed.entries()) {
       const what = NAMES.find(({ text }) => text === name)?.what ?? '';
       expect(lengths[index]?.size).toBe(BigInt(what.length));
@@ -89,10 +104,14 @@ describeWithAppliance('names of files', () => {
   });
 
   it('are the targets of links', async () => {
-    for (const { text } of NAMES) await session.call('ln_sf', { target: `names/${text}`, linkname: `/link-${text.slice(0, 60)}` });
+    for (const { text } of NAMES)
+      await session.call('ln_sf', { target: `names/${text}`, linkname: `/link-${text.slice(0, 60)}` });
     const links = expected.map((text) => `link-${text.slice(0, 60)}`);
-    expect(await session.call('readlinklist', { path: '/', names: links })).toEqual(expected.map((text) => `names/${text}`));
-    for (const link of links) expect(await session.call('is_file', { path: `/${link}`, followsymlinks: true })).toBe(true);
+    expect(await session.call('readlinklist', { path: '/', names: links })).toEqual(
+      expected.map((text) => `names/${text}`),
+    );
+    for (const link of links)
+      expect(await session.call('is_file', { path: `/${link}`, followsymlinks: true })).toBe(true);
   });
 
   it('leave by what was listed', async () => {

@@ -38,14 +38,19 @@ describeWithAppliance('forensics', () => {
   /** Numbers of the files on NTFS, as they were while they were there. */
   const numbers = new Map<string, bigint>();
 
-  const numberOf = async (path: string): Promise<bigint> => (await session.call('lstatns', { path }) as Statns).st_ino;
+  const numberOf = async (path: string): Promise<bigint> =>
+    ((await session.call('lstatns', { path })) as Statns).st_ino;
   const walk = async (device: string): Promise<Map<string, TskDirent>> => {
-    const entries = await session.call('filesystem_walk', { device }) as TskDirent[];
+    const entries = (await session.call('filesystem_walk', { device })) as TskDirent[];
     return new Map(entries.map((entry) => [entry.tsk_name, entry]));
   };
 
   beforeAll(async () => {
-    session = await launchSession(scene.client, [scratchDrive(16 * MEBIBYTE), scratchDrive(16 * MEBIBYTE), scratchDrive(MEBIBYTE)]);
+    session = await launchSession(scene.client, [
+      scratchDrive(16 * MEBIBYTE),
+      scratchDrive(16 * MEBIBYTE),
+      scratchDrive(MEBIBYTE),
+    ]);
     // The appliance is the project's own: that these are missing would be a defect.
     await session.call('available', { groups: ['sleuthkit', 'libtsk', 'libyara'] });
 
@@ -82,7 +87,16 @@ describeWithAppliance('forensics', () => {
       expect(Object.fromEntries(found)).toMatchObject({
         directory: { ...inUse, tsk_type: 'd' },
         'directory/below': { ...inUse, tsk_type: 'd' },
-        'directory/file': { ...inUse, tsk_type: 'r', tsk_size: 5000n, tsk_nlink: 2n, tsk_inode: numbers.get('ext4 file'), tsk_atime_sec: 1000n, tsk_mtime_sec: 2000n, tsk_mtime_nsec: 2n },
+        'directory/file': {
+          ...inUse,
+          tsk_type: 'r',
+          tsk_size: 5000n,
+          tsk_nlink: 2n,
+          tsk_inode: numbers.get('ext4 file'),
+          tsk_atime_sec: 1000n,
+          tsk_mtime_sec: 2000n,
+          tsk_mtime_nsec: 2n,
+        },
         'directory/caf\uefe9': { ...inUse, tsk_type: 'r', tsk_size: 7n },
         hard: { ...inUse, tsk_type: 'r', tsk_size: 5000n, tsk_inode: numbers.get('ext4 file') },
         link: { ...inUse, tsk_type: 'l', tsk_size: 14n, tsk_link: 'directory/file' },
@@ -91,28 +105,47 @@ describeWithAppliance('forensics', () => {
         block: { ...inUse, tsk_type: 'b' },
       });
       // Linux wipes the names of what is deleted here.
-      for (const name of ['gone', 'directory/.', 'directory/..']) expect([name, found.has(name)]).toEqual([name, false]);
+      for (const name of ['gone', 'directory/.', 'directory/..'])
+        expect([name, found.has(name)]).toEqual([name, false]);
     });
 
     it('finds all names of a file', async () => {
-      const names = async (inode: bigint): Promise<string[]> => (await session.call('find_inode', { device: '/dev/sda', inode }) as TskDirent[]).map((entry) => entry.tsk_name).sort();
+      const names = async (inode: bigint): Promise<string[]> =>
+        ((await session.call('find_inode', { device: '/dev/sda', inode })) as TskDirent[])
+          .map((entry) => entry.tsk_name)
+          .sort();
       expect(await names(numbers.get('ext4 file') ?? 0n)).toEqual(['directory/file', 'hard']);
       expect(await names(4000n)).toEqual([]);
     });
 
     it('downloads a file by its number', async () => {
-      expect(await session.download('download_inode', { device: '/dev/sda', inode: numbers.get('ext4 file') })).toEqual(Buffer.alloc(5000, 'f'));
-      expect(await failureOf(session.download('download_inode', { device: '/dev/sda', inode: -1n }))).toMatchObject({ details: expect.stringContaining('inode must be >= 0') });
+      expect(await session.download('download_inode', { device: '/dev/sda', inode: numbers.get('ext4 file') })).toEqual(
+        Buffer.alloc(5000, 'f'),
+      );
+      expect(await failureOf(session.download('download_inode', { device: '/dev/sda', inode: -1n }))).toMatchObject({
+        details: expect.stringContaining('inode must be >= 0'),
+      });
     });
   });
 
   describe('on NTFS', () => {
     it('shows a deleted file as what it was', async () => {
       const found = await walk('/dev/sdb');
-      expect(found.get('Folder/kept.bin')).toMatchObject({ tsk_flags: ALLOCATED, tsk_type: 'r', tsk_size: BigInt(KEPT.length), tsk_inode: numbers.get('kept') });
-      expect(found.get('Folder/deleted.bin')).toMatchObject({ tsk_flags: 0, tsk_size: BigInt(DELETED.length), tsk_inode: numbers.get('deleted') });
+      expect(found.get('Folder/kept.bin')).toMatchObject({
+        tsk_flags: ALLOCATED,
+        tsk_type: 'r',
+        tsk_size: BigInt(KEPT.length),
+        tsk_inode: numbers.get('kept'),
+      });
+      expect(found.get('Folder/deleted.bin')).toMatchObject({
+        tsk_flags: 0,
+        tsk_size: BigInt(DELETED.length),
+        tsk_inode: numbers.get('deleted'),
+      });
       expect(found.get('$MFT')).toMatchObject({ tsk_flags: ALLOCATED, tsk_type: 'r', tsk_inode: 0n });
-      expect(await session.call('find_inode', { device: '/dev/sdb', inode: numbers.get('deleted') })).toEqual([found.get('Folder/deleted.bin')]);
+      expect(await session.call('find_inode', { device: '/dev/sdb', inode: numbers.get('deleted') })).toEqual([
+        found.get('Folder/deleted.bin'),
+      ]);
     });
 
     it('downloads a deleted file, and one that is there', async () => {
@@ -126,18 +159,37 @@ describeWithAppliance('forensics', () => {
       const some = await session.download('download_blocks', { device: '/dev/sdb', start: 0n, stop: 31n });
       const same: Buffer = await session.call('pread_device', { device: '/dev/sdb', count: 32 * CLUSTER, offset: 0n });
       expect(some.equals(same)).toBe(true);
-      const free = await session.download('download_blocks', { device: '/dev/sdb', start: 0n, stop: BigInt(16 * MEBIBYTE / CLUSTER - 2), unallocated: true });
+      const free = await session.download('download_blocks', {
+        device: '/dev/sdb',
+        start: 0n,
+        stop: BigInt((16 * MEBIBYTE) / CLUSTER - 2),
+        unallocated: true,
+      });
       expect(free.length).toBeLessThan(16 * MEBIBYTE);
-      expect([free.includes(DELETED.subarray(0, CLUSTER)), free.includes(KEPT.subarray(0, CLUSTER))]).toEqual([true, false]);
-      expect((await failureOf(session.download('download_blocks', { device: '/dev/sdb', start: 5n, stop: 5n }))).details).toContain('stopping address must greater than starting address');
+      expect([free.includes(DELETED.subarray(0, CLUSTER)), free.includes(KEPT.subarray(0, CLUSTER))]).toEqual([
+        true,
+        false,
+      ]);
+      expect(
+        (await failureOf(session.download('download_blocks', { device: '/dev/sdb', start: 5n, stop: 5n }))).details,
+      ).toContain('stopping address must greater than starting address');
     });
   });
 
   it('says that there is no file system, and goes on', async () => {
-    for (const [action, request] of [['filesystem_walk', { device: '/dev/sdc' }], ['find_inode', { device: '/dev/sdc', inode: 1n }]] as const) {
-      expect(await session.failure(action, request)).toMatchObject({ details: expect.stringContaining('tsk_fs_open_img'), info: { metadata: { action } } });
+    for (const [action, request] of [
+      ['filesystem_walk', { device: '/dev/sdc' }],
+      ['find_inode', { device: '/dev/sdc', inode: 1n }],
+    ] as const) {
+      expect(await session.failure(action, request)).toMatchObject({
+        details: expect.stringContaining('tsk_fs_open_img'),
+        info: { metadata: { action } },
+      });
     }
-    expect(await session.failure('filesystem_walk', { device: '/dev/sdz' })).toMatchObject({ code: status.NOT_FOUND, info: { reason: 'ENOENT' } });
+    expect(await session.failure('filesystem_walk', { device: '/dev/sdz' })).toMatchObject({
+      code: status.NOT_FOUND,
+      info: { reason: 'ENOENT' },
+    });
     expect(await session.call('find_inode', { device: '/dev/sdb', inode: numbers.get('kept') })).toHaveLength(1);
   });
 
@@ -147,7 +199,14 @@ describeWithAppliance('forensics', () => {
 
     beforeAll(async () => {
       await session.call('mount', { mountable: '/dev/sda', mountpoint: '/' });
-      await session.call('write', { path: '/haystack', content: Buffer.concat([Buffer.alloc(100_000, 'hay '), Buffer.from('needle in the haystack'), Buffer.from('deadbeef7701', 'hex')]) });
+      await session.call('write', {
+        path: '/haystack',
+        content: Buffer.concat([
+          Buffer.alloc(100_000, 'hay '),
+          Buffer.from('needle in the haystack'),
+          Buffer.from('deadbeef7701', 'hex'),
+        ]),
+      });
     });
 
     it('needs rules first', async () => {
@@ -157,27 +216,40 @@ describeWithAppliance('forensics', () => {
 
     it('tells which rules match, and which files have none', async () => {
       await load(RULES);
-      expect(await scan('/haystack')).toEqual(['Needle', 'Bytes'].map((yara_rule) => ({ yara_name: '/haystack', yara_rule })));
+      expect(await scan('/haystack')).toEqual(
+        ['Needle', 'Bytes'].map((yara_rule) => ({ yara_name: '/haystack', yara_rule })),
+      );
       expect(await scan('/directory/file')).toEqual([]);
-      expect(await session.failure('yara_scan', { path: '/none' })).toMatchObject({ code: status.NOT_FOUND, info: { reason: 'ENOENT' } });
+      expect(await session.failure('yara_scan', { path: '/none' })).toMatchObject({
+        code: status.NOT_FOUND,
+        info: { reason: 'ENOENT' },
+      });
     });
 
     it('sends more matches than one message holds', async () => {
       await load(Array.from({ length: MANY }, (_rule, index) => `rule R${index} { condition: true }`).join('\n'));
-      const detections = await scan('/haystack') as { yara_rule: string }[];
-      expect(detections.map(({ yara_rule }) => yara_rule)).toEqual(Array.from({ length: MANY }, (_rule, index) => `R${index}`));
+      const detections = (await scan('/haystack')) as { yara_rule: string }[];
+      expect(detections.map(({ yara_rule }) => yara_rule)).toEqual(
+        Array.from({ length: MANY }, (_rule, index) => `R${index}`),
+      );
     });
 
     it('refuses rules that do not compile, and has none then', async () => {
       await load(RULES);
-      expect((await failureOf(load('rule Broken { condition: $undefined }\nrule'))).details).toMatch(/found \d+ errors when compiling the rules/);
+      expect((await failureOf(load('rule Broken { condition: $undefined }\nrule'))).details).toMatch(
+        /found \d+ errors when compiling the rules/,
+      );
       expect((await session.failure('yara_scan', { path: '/haystack' })).details).toContain('no yara rules loaded');
     });
 
     it('refuses compiled rules that it cannot load, which the daemon takes without an answer, and has none then', async () => {
       await load(RULES);
       const refused = await failureOf(load(Buffer.concat([Buffer.from('YARA'), Buffer.alloc(100, 0xff)])));
-      expect(refused).toMatchObject({ code: status.UNKNOWN, details: expect.stringContaining('the daemon refuses the file'), info: { reason: 'DAEMON_ERROR', metadata: { action: 'yara_load' } } });
+      expect(refused).toMatchObject({
+        code: status.UNKNOWN,
+        details: expect.stringContaining('the daemon refuses the file'),
+        info: { reason: 'DAEMON_ERROR', metadata: { action: 'yara_load' } },
+      });
       expect((await session.failure('yara_scan', { path: '/haystack' })).details).toContain('no yara rules loaded');
     });
 

@@ -43,28 +43,46 @@ describeWithAppliance('five drives', () => {
   });
 
   it('appear under their labels, too', async () => {
-    expect(new Map(await session.call('list_disk_labels'))).toEqual(new Map([['stated', '/dev/sdb'], ['probed', '/dev/sdd']]));
-    expect(await session.call('blockdev_getsize64', { device: '/dev/disk/guestfs/stated' })).toBe(BigInt(16 * MEBIBYTE));
+    expect(new Map(await session.call('list_disk_labels'))).toEqual(
+      new Map([
+        ['stated', '/dev/sdb'],
+        ['probed', '/dev/sdd'],
+      ]),
+    );
+    expect(await session.call('blockdev_getsize64', { device: '/dev/disk/guestfs/stated' })).toBe(
+      BigInt(16 * MEBIBYTE),
+    );
     await session.call('part_disk', { device: '/dev/disk/guestfs/stated', parttype: 'gpt' });
     expect(await session.call('list_partitions')).toContain('/dev/sdb1');
-    expect(await session.call('blockdev_getsize64', { device: '/dev/disk/guestfs/stated1' })).toBe(await session.call('blockdev_getsize64', { device: '/dev/sdb1' }));
+    expect(await session.call('blockdev_getsize64', { device: '/dev/disk/guestfs/stated1' })).toBe(
+      await session.call('blockdev_getsize64', { device: '/dev/sdb1' }),
+    );
   });
 
   it('have the sector size that was asked for', async () => {
     expect(await session.call('blockdev_getss', { device: '/dev/sde' })).toBe(4096);
     expect(await session.call('blockdev_getss', { device: '/dev/sda' })).toBe(512);
     await session.call('part_disk', { device: '/dev/sde', parttype: 'gpt' });
-    const [partition] = await session.call('part_list', { device: '/dev/sde' }) as { part_start: bigint }[];
+    const [partition] = (await session.call('part_list', { device: '/dev/sde' })) as { part_start: bigint }[];
     expect(Number(partition?.part_start) % 4096).toBe(0);
   });
 
   it('are written in their formats', async () => {
-    for (const device of DEVICES.slice(0, 4)) await session.call('pwrite_device', { device, content: Buffer.from(`written to ${device}`), offset: BigInt(OFFSET) });
+    for (const device of DEVICES.slice(0, 4))
+      await session.call('pwrite_device', {
+        device,
+        content: Buffer.from(`written to ${device}`),
+        offset: BigInt(OFFSET),
+      });
     await scene.client.deleteSession(session.id);
-    const textIn = (raw: string, device: string): string => readFileSync(raw).toString('latin1', OFFSET, OFFSET + `written to ${device}`.length);
+    const textIn = (raw: string, device: string): string =>
+      readFileSync(raw).toString('latin1', OFFSET, OFFSET + `written to ${device}`.length);
     expect(textIn(image('stated.img'), '/dev/sda')).toBe('written to /dev/sda');
     expect(textIn(image('probed.img'), '/dev/sdc')).toBe('written to /dev/sdc');
-    for (const [name, device] of [['stated.qcow2', '/dev/sdb'], ['probed.qcow2', '/dev/sdd']] as const) {
+    for (const [name, device] of [
+      ['stated.qcow2', '/dev/sdb'],
+      ['probed.qcow2', '/dev/sdd'],
+    ] as const) {
       expect(JSON.parse(run('qemu-img', 'info', '--output=json', image(name)))).toMatchObject({ format: 'qcow2' });
       run('qemu-img', 'check', '-q', '-f', 'qcow2', image(name));
       run('qemu-img', 'convert', '-f', 'qcow2', '-O', 'raw', image(name), image(`${name}.raw`));

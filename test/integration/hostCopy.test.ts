@@ -1,5 +1,16 @@
 /** copy_in and copy_out: between directories of the server and a guest, where the server allows it. */
-import { chmodSync, linkSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
 import { beforeAll, describe, expect, it } from '@jest/globals';
@@ -29,7 +40,8 @@ describeWithAppliance('copies between server and guest', () => {
   let session: SessionClient;
   let root: string;
 
-  const modeInGuest = async (path: string): Promise<string> => Number((await session.call('lstatns', { path }) as Statns).st_mode & 0o7777n).toString(8);
+  const modeInGuest = async (path: string): Promise<string> =>
+    Number(((await session.call('lstatns', { path })) as Statns).st_mode & 0o7777n).toString(8);
 
   beforeAll(async () => {
     root = scene.server.images;
@@ -53,13 +65,39 @@ describeWithAppliance('copies between server and guest', () => {
 
   it('go into the guest: directories, contents, modes, links and names', async () => {
     await session.call('copy_in', { localpath: join(root, 'tree'), remotedir: '/' });
-    expect(await session.call('find', { directory: '/tree/' })).toEqual(['-x', 'below', 'below/empty', 'below/large', LATIN_1_AS_TEXT, 'dangling', 'file', 'hard', 'link', 'with spaces'].sort((one, other) => (one < other ? -1 : 1)));
-    expect((await session.call('read_file', { path: '/tree/below/large' }) as Buffer).equals(LARGE)).toBe(true);
+    expect(await session.call('find', { directory: '/tree/' })).toEqual(
+      [
+        '-x',
+        'below',
+        'below/empty',
+        'below/large',
+        LATIN_1_AS_TEXT,
+        'dangling',
+        'file',
+        'hard',
+        'link',
+        'with spaces',
+      ].sort((one, other) => (one < other ? -1 : 1)),
+    );
+    expect(((await session.call('read_file', { path: '/tree/below/large' })) as Buffer).equals(LARGE)).toBe(true);
     expect(await session.call('cat', { path: `/tree/${LATIN_1_AS_TEXT}` })).toBe('Latin-1');
-    expect(await Promise.all(['file', 'below', 'below/large'].map((name) => modeInGuest(`/tree/${name}`)))).toEqual(['640', '750', '4755']);
-    expect(await session.call('readlinklist', { path: '/tree', names: ['link', 'dangling', 'file'] })).toEqual(['below/large', '../nowhere', '']);
-    const [file, hard] = await session.call('lstatnslist', { path: '/tree', names: ['file', 'hard'] }) as Statns[];
-    expect(file).toMatchObject({ st_ino: hard?.st_ino, st_nlink: 2n, st_mtime_sec: 1_000_000_000n, st_uid: BigInt(process.getuid?.() ?? 0) });
+    expect(await Promise.all(['file', 'below', 'below/large'].map((name) => modeInGuest(`/tree/${name}`)))).toEqual([
+      '640',
+      '750',
+      '4755',
+    ]);
+    expect(await session.call('readlinklist', { path: '/tree', names: ['link', 'dangling', 'file'] })).toEqual([
+      'below/large',
+      '../nowhere',
+      '',
+    ]);
+    const [file, hard] = (await session.call('lstatnslist', { path: '/tree', names: ['file', 'hard'] })) as Statns[];
+    expect(file).toMatchObject({
+      st_ino: hard?.st_ino,
+      st_nlink: 2n,
+      st_mtime_sec: 1_000_000_000n,
+      st_uid: BigInt(process.getuid?.() ?? 0),
+    });
   });
 
   it('can be of one file, by a path relative to an image root, over one that is there', async () => {
@@ -85,7 +123,11 @@ describeWithAppliance('copies between server and guest', () => {
     await session.call('copy_out', { remotepath: '/guest', localdir: join(root, 'out') });
     const out = join(root, 'out', 'guest');
     expect(readdirSync(join(root, 'out'))).toEqual(['guest']);
-    expect(readdirSync(out, { encoding: 'buffer' }).map((name) => name.toString('latin1')).sort()).toEqual(['below', 'caf\xe9', 'fifo', 'file', 'hard', 'link']);
+    expect(
+      readdirSync(out, { encoding: 'buffer' })
+        .map((name) => name.toString('latin1'))
+        .sort(),
+    ).toEqual(['below', 'caf\xe9', 'fifo', 'file', 'hard', 'link']);
     expect(readdirSync(join(out, 'below')).sort()).toEqual(['empty', 'large']);
     expect(readFileSync(join(out, 'below', 'large')).equals(LARGE)).toBe(true);
     expect(readFileSync(inDirectory(out, LATIN_1), 'utf8')).toBe('Latin-1');
@@ -93,7 +135,11 @@ describeWithAppliance('copies between server and guest', () => {
     expect(lstatSync(join(out, 'hard')).ino).toBe(lstatSync(join(out, 'file')).ino);
     expect(lstatSync(join(out, 'fifo')).isFIFO()).toBe(true);
     // No file of the guest runs with the rights of its owner on the server.
-    expect([modeOf(join(out, 'file')), modeOf(join(out, 'below')), modeOf(join(out, 'below', 'large'))]).toEqual(['640', '750', '755']);
+    expect([modeOf(join(out, 'file')), modeOf(join(out, 'below')), modeOf(join(out, 'below', 'large'))]).toEqual([
+      '640',
+      '750',
+      '755',
+    ]);
     expect(lstatSync(join(out, 'below', 'large')).uid).toBe(process.getuid?.());
   });
 
@@ -110,12 +156,21 @@ describeWithAppliance('copies between server and guest', () => {
 
   it('come out as they went in', async () => {
     await session.call('copy_out', { remotepath: '/tree', localdir: join(root, 'merged') });
-    const shape = (directory: string): unknown[] => readdirSync(directory, { recursive: true, encoding: 'latin1' }).sort()
-      .map((name) => {
-        const path = inDirectory(directory, Buffer.from(name, 'latin1'));
-        const { size, nlink } = lstatSync(path);
-        return [name, lstatSync(path).isDirectory() ? 'directory' : lstatSync(path).isSymbolicLink() ? readlinkSync(path) : [size, nlink, (lstatSync(path).mode & 0o777).toString(8)]];
-      });
+    const shape = (directory: string): unknown[] =>
+      readdirSync(directory, { recursive: true, encoding: 'latin1' })
+        .sort()
+        .map((name) => {
+          const path = inDirectory(directory, Buffer.from(name, 'latin1'));
+          const { size, nlink } = lstatSync(path);
+          return [
+            name,
+            lstatSync(path).isDirectory()
+              ? 'directory'
+              : lstatSync(path).isSymbolicLink()
+                ? readlinkSync(path)
+                : [size, nlink, (lstatSync(path).mode & 0o777).toString(8)],
+          ];
+        });
     expect(shape(join(root, 'merged', 'tree'))).toEqual(shape(join(root, 'tree')));
   });
 
@@ -145,7 +200,10 @@ describeWithAppliance('copies between server and guest', () => {
       ['what is not there', 'missing', 'IMAGE_MISSING', status.NOT_FOUND],
       ['what has no name', '/', 'BAD_ARGUMENT', status.INVALID_ARGUMENT],
     ])('into the guest, from %s', async (_what, localpath, reason, code) => {
-      expect(await session.failure('copy_in', { localpath, remotedir: '/' })).toMatchObject({ code, info: { reason, metadata: { action: 'copy_in' } } });
+      expect(await session.failure('copy_in', { localpath, remotedir: '/' })).toMatchObject({
+        code,
+        info: { reason, metadata: { action: 'copy_in' } },
+      });
     });
 
     it.each([
@@ -155,14 +213,26 @@ describeWithAppliance('copies between server and guest', () => {
       ['what is not there', 'missing', 'IMAGE_MISSING', status.NOT_FOUND],
       ['a file', 'tree/file', 'ENOTDIR', status.FAILED_PRECONDITION],
     ])('out of the guest, to %s', async (_what, localdir, reason, code) => {
-      expect(await session.failure('copy_out', { remotepath: '/guest', localdir })).toMatchObject({ code, info: { reason, metadata: { action: 'copy_out' } } });
+      expect(await session.failure('copy_out', { remotepath: '/guest', localdir })).toMatchObject({
+        code,
+        info: { reason, metadata: { action: 'copy_out' } },
+      });
     });
 
     it('when there is nothing of the kind in the guest', async () => {
-      expect(await session.failure('copy_in', { localpath: 'tree', remotedir: '/guest/file' })).toMatchObject({ info: { reason: 'ENOTDIR' } });
-      expect(await session.failure('copy_in', { localpath: 'tree', remotedir: '/none' })).toMatchObject({ details: expect.stringContaining('/none') });
-      for (const remotepath of ['/none', '/guest/fifo']) expect(await session.failure('copy_out', { remotepath, localdir: 'out' })).toMatchObject({ info: { reason: 'EINVAL' } });
-      expect(await session.failure('copy_out', { remotepath: '/guest/..', localdir: 'out' })).toMatchObject({ info: { reason: 'BAD_ARGUMENT' } });
+      expect(await session.failure('copy_in', { localpath: 'tree', remotedir: '/guest/file' })).toMatchObject({
+        info: { reason: 'ENOTDIR' },
+      });
+      expect(await session.failure('copy_in', { localpath: 'tree', remotedir: '/none' })).toMatchObject({
+        details: expect.stringContaining('/none'),
+      });
+      for (const remotepath of ['/none', '/guest/fifo'])
+        expect(await session.failure('copy_out', { remotepath, localdir: 'out' })).toMatchObject({
+          info: { reason: 'EINVAL' },
+        });
+      expect(await session.failure('copy_out', { remotepath: '/guest/..', localdir: 'out' })).toMatchObject({
+        info: { reason: 'BAD_ARGUMENT' },
+      });
     });
   });
 
@@ -183,7 +253,10 @@ describeWithAppliance('copies between server and guest, where the server does no
       ['copy_out', { remotepath: '/lost+found', localdir: 'tree' }, ['TarOut', 'Download']],
     ] as const) {
       const failure = await session.failure(action, request);
-      expect(failure).toMatchObject({ code: status.PERMISSION_DENIED, info: { reason: 'NOT_ALLOWED', metadata: { action, setting: '--allow host-actions' } } });
+      expect(failure).toMatchObject({
+        code: status.PERMISSION_DENIED,
+        info: { reason: 'NOT_ALLOWED', metadata: { action, setting: '--allow host-actions' } },
+      });
       for (const word of ['--allow host-actions', ...instead]) expect(failure.details).toContain(word);
     }
     expect(await session.call('ls', { directory: '/' })).toEqual(['lost+found']);

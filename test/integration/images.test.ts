@@ -12,10 +12,27 @@ import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Drive } from '../../src/images/drive.js';
 import { createForeignProbe } from '../../src/images/foreignProbe.js';
-import { prepareDrives, type DriveContext, type PreparedDrive, type PreparedDrives } from '../../src/images/prepareDrives.js';
+import {
+  prepareDrives,
+  type DriveContext,
+  type PreparedDrive,
+  type PreparedDrives,
+} from '../../src/images/prepareDrives.js';
 import { openImage } from '../../src/security/pathPolicy.js';
 import { nbdkit } from '../support/diskServers.js';
-import { errorOf, fileDrive, makeScene, nbdDrive, openFiles, overlayImage, qcow2Image, qemuImg, rawImage, scratchDrive, type Scene } from '../unit/images/scene.js';
+import {
+  errorOf,
+  fileDrive,
+  makeScene,
+  nbdDrive,
+  openFiles,
+  overlayImage,
+  qcow2Image,
+  qemuImg,
+  rawImage,
+  scratchDrive,
+  type Scene,
+} from '../unit/images/scene.js';
 
 const QEMU = `qemu-system-${{ x64: 'x86_64', arm64: 'aarch64' }[process.arch as string] ?? process.arch}`;
 const MACHINE = process.arch === 'arm64' ? 'virt' : 'q35';
@@ -64,7 +81,21 @@ class StillQemu {
 
   constructor(args: readonly string[]) {
     const sandbox = ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'];
-    const machine = ['-machine', MACHINE, '-accel', 'tcg,tb-size=1', '-S', '-nodefaults', '-no-user-config', '-display', 'none', '-qmp', 'stdio', '-device', 'virtio-scsi-pci,id=scsi'];
+    const machine = [
+      '-machine',
+      MACHINE,
+      '-accel',
+      'tcg,tb-size=1',
+      '-S',
+      '-nodefaults',
+      '-no-user-config',
+      '-display',
+      'none',
+      '-qmp',
+      'stdio',
+      '-device',
+      'virtio-scsi-pci,id=scsi',
+    ];
     const fds = files.flatMap((_file, index) => ['-add-fd', `fd=${3 + index},set=${index + 1}`]);
     this.#child = spawn(QEMU, [...sandbox, ...machine, ...fds, ...args], {
       stdio: ['pipe', 'pipe', 'pipe', ...files.map((file) => file.fd)],
@@ -94,8 +125,13 @@ class StillQemu {
   /** Has a drive's device do what `qemu-io` understands, as if its guest had asked for it. */
   async io(drive: string, command: string): Promise<void> {
     this.#printed = '';
-    const answer = (await this.command('human-monitor-command', { 'command-line': `qemu-io -d dev-${drive} "${command}"` })) as string;
-    expect({ command, said: answer + this.#printed }).toEqual({ command, said: expect.stringMatching(/^(|(read|wrote|discard) (\d+)\/\3 bytes [^]*)$/) });
+    const answer = (await this.command('human-monitor-command', {
+      'command-line': `qemu-io -d dev-${drive} "${command}"`,
+    })) as string;
+    expect({ command, said: answer + this.#printed }).toEqual({
+      command,
+      said: expect.stringMatching(/^(|(read|wrote|discard) (\d+)\/\3 bytes [^]*)$/),
+    });
   }
 
   /** What it says when it ends by itself. */
@@ -112,7 +148,11 @@ class StillQemu {
 
 function start(prepared: PreparedDrives): StillQemu {
   return new StillQemu(
-    prepared.drives.flatMap((drive) => [...drive.blockNodes.flatMap((node) => ['-blockdev', JSON.stringify(node)]), '-device', JSON.stringify(device(drive))]),
+    prepared.drives.flatMap((drive) => [
+      ...drive.blockNodes.flatMap((node) => ['-blockdev', JSON.stringify(node)]),
+      '-device',
+      JSON.stringify(device(drive)),
+    ]),
   );
 }
 
@@ -155,12 +195,26 @@ describe('qemu takes', () => {
       scratchDrive(9n << 20n),
       scratchDrive(1n << 50n, { blockSize: 4096 }),
     ]);
-    const blocks = (await qemu.command('query-block')) as { inserted: { 'node-name': string; ro: boolean; image: { 'virtual-size': number } } }[];
+    const blocks = (await qemu.command('query-block')) as {
+      inserted: { 'node-name': string; ro: boolean; image: { 'virtual-size': number } };
+    }[];
     const mib = (count: number): number => count << 20;
     const foreignSizes = foreign.map((format) => (format === 'vpc' ? expect.any(Number) : mib(8)));
     expect(blocks.map((block) => block.inserted.image['virtual-size'])).toEqual([
-      mib(3), 1024, mib(5), ...foreignSizes, mib(6), mib(1), mib(3),
-      1024, mib(5), ...foreignSizes, mib(6), mib(1), mib(9), 2 ** 50,
+      mib(3),
+      1024,
+      mib(5),
+      ...foreignSizes,
+      mib(6),
+      mib(1),
+      mib(3),
+      1024,
+      mib(5),
+      ...foreignSizes,
+      mib(6),
+      mib(1),
+      mib(9),
+      2 ** 50,
     ]);
     expect(blocks.every((block) => !block.inserted.ro)).toBe(true);
     expect(blocks.map((block) => block.inserted['node-name'])).toEqual(blocks.map((_block, index) => `drive${index}`));
@@ -174,7 +228,10 @@ describe('qemu takes', () => {
     execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'write -P 7 1M 64k', inRoot('a')]);
     const server = await nbdkit(inRoot('a'));
     const before = openFiles();
-    const { qemu, prepared } = await launch([nbdDrive(server.address, { format: 'qcow2' }), nbdDrive(server.address, { readonly: true })]);
+    const { qemu, prepared } = await launch([
+      nbdDrive(server.address, { format: 'qcow2' }),
+      nbdDrive(server.address, { readonly: true }),
+    ]);
     expect(prepared.drives.map(({ format }) => format)).toEqual(['qcow2', 'raw']);
     await qemu.io('drive0', 'read -P 7 1M 64k');
     await qemu.io('drive0', 'read -P 0 2M 1M');
@@ -209,7 +266,10 @@ describe('what is written', () => {
     const names = ['raw', 'base', 'over'];
     const sums = names.map((name) => sha(inRoot(name)));
     const { qemu } = await launch([fileDrive('raw'), fileDrive('over', { format: 'qcow2' })]);
-    for (const [node, pattern] of [['drive0', 'r'], ['drive1', 'b']] as const) {
+    for (const [node, pattern] of [
+      ['drive0', 'r'],
+      ['drive1', 'b'],
+    ] as const) {
       const code = pattern.charCodeAt(0);
       await qemu.io(node, `read -P ${code} 0 1M`);
       await qemu.io(node, 'write -P 1 4096 64k');
@@ -241,13 +301,24 @@ describe('what is written', () => {
       expect(contents.subarray(65536, 69632).equals(Buffer.alloc(4096, 7))).toBe(true);
       expect(contents.subarray(0, 65536).equals(Buffer.alloc(65536))).toBe(true);
     }
-    execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'read -P 7 65536 4096', '-c', 'read -P 98 69632 4096', inRoot('over')]);
+    execFileSync('qemu-io', [
+      '-f',
+      'qcow2',
+      '-c',
+      'read -P 7 65536 4096',
+      '-c',
+      'read -P 98 69632 4096',
+      inRoot('over'),
+    ]);
     expect(JSON.parse(qemuImg('check', '--output=json', inRoot('over')))).toMatchObject({ 'check-errors': 0 });
   });
 
   it('frees space only where discard is on', async () => {
     for (const name of ['on', 'off']) writeFileSync(inRoot(name), Buffer.alloc(1 << 20, 'x'));
-    const { qemu } = await launch([fileDrive('on', { readonly: false, discard: 'enable' }), fileDrive('off', { readonly: false })]);
+    const { qemu } = await launch([
+      fileDrive('on', { readonly: false, discard: 'enable' }),
+      fileDrive('off', { readonly: false }),
+    ]);
     for (const node of ['drive0', 'drive1']) await qemu.io(node, 'discard 0 1M');
     await qemu.stop();
     expect(readFileSync(inRoot('on')).equals(Buffer.alloc(1 << 20))).toBe(true);
@@ -286,7 +357,10 @@ describe('an image in use', () => {
       const prepared = await prepareDrives([scratchDrive(512n), fileDrive(name, { readonly: false })], context);
       const messages = await start(prepared).end();
       await prepared.dispose();
-      expect(prepared.explain(messages)).toMatchObject({ reason: 'IMAGE_LOCKED', message: expect.stringContaining(`image '${name}' is in use`) });
+      expect(prepared.explain(messages)).toMatchObject({
+        reason: 'IMAGE_LOCKED',
+        message: expect.stringContaining(`image '${name}' is in use`),
+      });
 
       // As a hot-plug would see it.
       files.length = 0;
@@ -297,8 +371,13 @@ describe('an image in use', () => {
       const answers: unknown[] = [];
       for (const node of drive.blockNodes) answers.push(await qemu.command('blockdev-add', node));
       answers.push(await qemu.command('device_add', device(drive)));
-      const refused = answers.find((answer): answer is { error: string } => typeof (answer as { error?: unknown }).error === 'string');
-      expect(again.explain(refused?.error ?? '', drive)).toMatchObject({ reason: 'IMAGE_LOCKED', message: expect.stringContaining(`image '${name}' is in use`) });
+      const refused = answers.find(
+        (answer): answer is { error: string } => typeof (answer as { error?: unknown }).error === 'string',
+      );
+      expect(again.explain(refused?.error ?? '', drive)).toMatchObject({
+        reason: 'IMAGE_LOCKED',
+        message: expect.stringContaining(`image '${name}' is in use`),
+      });
       await qemu.stop();
       await again.dispose();
       holder.stdin.end();
@@ -309,7 +388,11 @@ describe('an image in use', () => {
   it('by a session: others cannot write it until qemu ends', async () => {
     rawImage(inRoot('raw'), 1 << 20);
     const { qemu } = await launch([fileDrive('raw', { readonly: false })]);
-    const write = (): string => execFileSync('qemu-io', ['-f', 'raw', '-c', 'write 0 512', inRoot('raw')], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+    const write = (): string =>
+      execFileSync('qemu-io', ['-f', 'raw', '-c', 'write 0 512', inRoot('raw')], {
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
     expect(write).toThrow('lock');
     await qemu.stop();
     expect(write()).toContain('wrote 512');
@@ -317,17 +400,27 @@ describe('an image in use', () => {
 
   it('twice in one session is refused', async () => {
     rawImage(inRoot('raw'), 1 << 20);
-    const prepared = await prepareDrives([fileDrive('raw', { readonly: false }), fileDrive('raw', { readonly: false })], context);
+    const prepared = await prepareDrives(
+      [fileDrive('raw', { readonly: false }), fileDrive('raw', { readonly: false })],
+      context,
+    );
     const messages = await start(prepared).end();
     await prepared.dispose();
-    expect(prepared.explain(messages)).toMatchObject({ reason: 'IMAGE_LOCKED', message: expect.stringContaining('attached twice') });
+    expect(prepared.explain(messages)).toMatchObject({
+      reason: 'IMAGE_LOCKED',
+      message: expect.stringContaining('attached twice'),
+    });
   });
 
   it('under a writable overlay: the base cannot be written', async () => {
     rawImage(inRoot('base'), 1 << 20);
     overlayImage(inRoot('over'), 'base');
     const { qemu } = await launch([fileDrive('over', { format: 'qcow2', readonly: false })]);
-    expect(() => execFileSync('qemu-io', ['-f', 'raw', '-c', 'write 0 512', inRoot('base')], { stdio: ['ignore', 'pipe', 'pipe'] })).toThrow('lock');
+    expect(() =>
+      execFileSync('qemu-io', ['-f', 'raw', '-c', 'write 0 512', inRoot('base')], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      }),
+    ).toThrow('lock');
     await qemu.stop();
   });
 });
@@ -342,7 +435,10 @@ describe('an image that qemu cannot open', () => {
     const messages = await start(prepared).end();
     await prepared.dispose();
     const error = prepared.explain(messages);
-    expect(error).toMatchObject({ reason: 'IMAGE_UNUSABLE', message: expect.stringContaining("image 'bad' cannot be attached: Active L1 table") });
+    expect(error).toMatchObject({
+      reason: 'IMAGE_UNUSABLE',
+      message: expect.stringContaining("image 'bad' cannot be attached: Active L1 table"),
+    });
     expect(error?.message).not.toContain('fdset');
     expect(error?.message).not.toContain('-blockdev');
   });
@@ -354,7 +450,13 @@ describe('an image that qemu cannot open', () => {
     bytes.writeUInt32LE(0x7fffffff, 0x180);
     writeFileSync(inRoot('bad'), bytes);
     const probe = context.probe as NonNullable<DriveContext['probe']>;
-    for (const [name, check] of [['good', (asked: Promise<bigint>) => expect(asked).resolves.toBe(3n << 20n)], ['bad', async (asked: Promise<bigint>) => expect(await errorOf(asked)).toMatchObject({ reason: 'IMAGE_UNUSABLE' })]] as const) {
+    for (const [name, check] of [
+      ['good', (asked: Promise<bigint>) => expect(asked).resolves.toBe(3n << 20n)],
+      [
+        'bad',
+        async (asked: Promise<bigint>) => expect(await errorOf(asked)).toMatchObject({ reason: 'IMAGE_UNUSABLE' }),
+      ],
+    ] as const) {
       const image = await openImage(name, context.imageRoots, 'read-only');
       await check(probe(image, 'vdi', `image '${name}'`, context.signal));
       await image.handle.close();

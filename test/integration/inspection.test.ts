@@ -18,22 +18,27 @@ import { imageDrive } from '../support/testClient.js';
 const guests: readonly Guest[] = [debian, ubuntu, arch, alpine, coreos, fedoraLvm, fedoraBtrfs, windows, twoSystems];
 
 const named = (list: readonly Guest[]) => list.map((guest) => [guest.name, guest] as const);
-const byRoot = (systems: readonly ExpectedSystem[]): ExpectedSystem[] => [...systems].sort((one, other) => (one.root < other.root ? -1 : 1));
+const byRoot = (systems: readonly ExpectedSystem[]): ExpectedSystem[] =>
+  [...systems].sort((one, other) => (one.root < other.root ? -1 : 1));
 
 describeWithAppliance('inspection', () => {
   const scene = serverForTests();
   const images = new Map<Guest, string>();
 
   const imageOf = async (guest: Guest): Promise<string> => {
-    const image = images.get(guest) ?? await makeGuest(scene.client, scene.server.images, guest);
+    const image = images.get(guest) ?? (await makeGuest(scene.client, scene.server.images, guest));
     images.set(guest, image);
     return image;
   };
 
   it.each(named(guests))('reports what there is to know about %s', async (_name, guest) => {
-    const report = await scene.client.inspect({ drives: [{ source: { $case: 'path', value: await imageOf(guest) }, format: 'raw', blocksize: undefined }] });
+    const report = await scene.client.inspect({
+      drives: [{ source: { $case: 'path', value: await imageOf(guest) }, format: 'raw', blocksize: undefined }],
+    });
     // Some facts came with newer daemons than the one here.
-    expect(report.flatMap(({ warnings }) => warnings).filter(({ reason }) => reason !== 'ACTION_NOT_IN_DAEMON')).toEqual([]);
+    expect(
+      report.flatMap(({ warnings }) => warnings).filter(({ reason }) => reason !== 'ACTION_NOT_IN_DAEMON'),
+    ).toEqual([]);
     expect(byRoot(reportedSystems(report))).toEqual(byRoot(guest.systems));
     const applications = reportedApplications(report);
     for (const [name, details] of Object.entries(guest.applicationDetails ?? {})) {
@@ -52,18 +57,25 @@ describeWithAppliance('inspection', () => {
     // What libguestfs no longer finds out has an answer that never changes.
     for (const root of roots) {
       expect(await session.call('inspect_get_format', { root })).toBe('installed');
-      for (const kind of ['live', 'multipart', 'netinst']) expect(await session.call(`inspect_is_${kind}`, { root })).toBe(false);
+      for (const kind of ['live', 'multipart', 'netinst'])
+        expect(await session.call(`inspect_is_${kind}`, { root })).toBe(false);
     }
     if (guest !== windows) {
       for (const what of ['systemroot', 'current_control_set', 'software_hive', 'system_hive']) {
         const action = `inspect_get_windows_${what}`;
-        expect(await session.failure(action, { root: roots[0] })).toMatchObject({ code: status.UNKNOWN, details: expect.stringContaining('not a Windows guest'), info: { reason: 'DAEMON_ERROR', metadata: { action } } });
+        expect(await session.failure(action, { root: roots[0] })).toMatchObject({
+          code: status.UNKNOWN,
+          details: expect.stringContaining('not a Windows guest'),
+          info: { reason: 'DAEMON_ERROR', metadata: { action } },
+        });
       }
       // In place of the list of packages is what would be read for ever; the drive is read-only, and its image does not change.
       await session.call('mount', { mountable: roots[0], mountpoint: '/' });
       await session.call('mkdir_p', { path: '/var/lib/dpkg' });
       await session.call('mknod_c', { mode: 0o644, devmajor: 1, devminor: 5, path: '/var/lib/dpkg/status' });
-      expect(await session.failure('inspect_list_applications2', { root: roots[0] })).toMatchObject({ details: expect.stringContaining('/var/lib/dpkg/status is not a regular file') });
+      expect(await session.failure('inspect_list_applications2', { root: roots[0] })).toMatchObject({
+        details: expect.stringContaining('/var/lib/dpkg/status is not a regular file'),
+      });
     }
     await scene.client.deleteSession(session.id);
   });

@@ -45,11 +45,15 @@ function exported(name: string, value: Buffer): Buffer {
 }
 
 function makeJournal(path: string): void {
-  const input = Buffer.concat(ENTRIES.flatMap((fields, index) => [
-    Buffer.from(`__REALTIME_TIMESTAMP=${FIRST_USEC + BigInt(index) * SECOND_USEC}\n__MONOTONIC_TIMESTAMP=${index + 1}\n_BOOT_ID=${BOOT_ID}\n`),
-    ...Object.entries(fields).map(([name, value]) => exported(name, value)),
-    Buffer.from('\n'),
-  ]));
+  const input = Buffer.concat(
+    ENTRIES.flatMap((fields, index) => [
+      Buffer.from(
+        `__REALTIME_TIMESTAMP=${FIRST_USEC + BigInt(index) * SECOND_USEC}\n__MONOTONIC_TIMESTAMP=${index + 1}\n_BOOT_ID=${BOOT_ID}\n`,
+      ),
+      ...Object.entries(fields).map(([name, value]) => exported(name, value)),
+      Buffer.from('\n'),
+    ]),
+  );
   const { status: code, stderr } = spawnSync(JOURNAL_REMOTE, [`--output=${path}`, '-'], { input });
   expect([code, stderr.toString()]).toEqual([0, expect.stringContaining(`${ENTRIES.length} entries`)]);
 }
@@ -59,7 +63,7 @@ describeWithAppliance('the journal', () => {
   let session: SessionClient;
 
   const entry = async (): Promise<Record<string, Buffer>> => {
-    const fields = await session.call('journal_get') as Xattr[];
+    const fields = (await session.call('journal_get')) as Xattr[];
     return Object.fromEntries(fields.map(({ attrname, attrval }) => [attrname, Buffer.from(attrval)]));
   };
   const open = async (): Promise<void> => session.call('journal_open', { directory: '/var/log/journal' });
@@ -72,16 +76,36 @@ describeWithAppliance('the journal', () => {
     const directory = join(scene.server.images, 'tree', 'var', 'log', 'journal');
     mkdirSync(directory, { recursive: true });
     makeJournal(join(directory, 'system.journal'));
-    run('mke2fs', '-q', '-t', 'ext4', '-d', join(scene.server.images, 'tree'), emptyImage(join(scene.server.images, 'disk.img'), 32));
+    run(
+      'mke2fs',
+      '-q',
+      '-t',
+      'ext4',
+      '-d',
+      join(scene.server.images, 'tree'),
+      emptyImage(join(scene.server.images, 'disk.img'), 32),
+    );
     session = await launchSession(scene.client, [imageDrive('disk.img', { writable: false })]);
     await session.call('mount_ro', { mountable: '/dev/sda', mountpoint: '/' });
   });
 
   it('has to be open before anything is asked of it', async () => {
-    for (const action of ['journal_next', 'journal_get', 'journal_get_realtime_usec', 'journal_get_data_threshold', 'journal_close']) {
-      expect(await session.failure(action)).toMatchObject({ details: expect.stringContaining("you must call 'journal-open' first"), info: { metadata: { action } } });
+    for (const action of [
+      'journal_next',
+      'journal_get',
+      'journal_get_realtime_usec',
+      'journal_get_data_threshold',
+      'journal_close',
+    ]) {
+      expect(await session.failure(action)).toMatchObject({
+        details: expect.stringContaining("you must call 'journal-open' first"),
+        info: { metadata: { action } },
+      });
     }
-    expect(await session.failure('journal_open', { directory: '/none' })).toMatchObject({ code: status.NOT_FOUND, info: { reason: 'ENOENT' } });
+    expect(await session.failure('journal_open', { directory: '/none' })).toMatchObject({
+      code: status.NOT_FOUND,
+      info: { reason: 'ENOENT' },
+    });
   });
 
   it('is read entry by entry, with all fields and times', async () => {
@@ -131,7 +155,11 @@ describeWithAppliance('the journal', () => {
   it('says so when a field is longer than its daemon can send, and goes on', async () => {
     await skipTo(4);
     const failure = await session.failure('journal_get', {}, { deadline: Date.now() + 20_000 });
-    expect(failure).toMatchObject({ code: status.RESOURCE_EXHAUSTED, details: expect.stringContaining('use Download'), info: { reason: 'MESSAGE_TOO_LARGE', metadata: { action: 'journal_get', limit: '8192' } } });
+    expect(failure).toMatchObject({
+      code: status.RESOURCE_EXHAUSTED,
+      details: expect.stringContaining('use Download'),
+      info: { reason: 'MESSAGE_TOO_LARGE', metadata: { action: 'journal_get', limit: '8192' } },
+    });
     expect(failure.details).toContain(`${TOO_LONG.length + 'TOO_LONG='.length} bytes`);
     expect(await session.call('journal_get_realtime_usec')).toBe(FIRST_USEC + 4n * SECOND_USEC);
     expect(await session.call('journal_next')).toBe(true);

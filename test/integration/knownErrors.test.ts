@@ -8,7 +8,15 @@ import { allActions } from '../../src/actions/areas.js';
 import { hasRpc } from '../../src/actions/shape.js';
 import type { ActionDef } from '../../src/actions/types.js';
 import type { AbsentPath } from '../../src/generator/errorFacts.js';
-import { absentPath, deviceArguments, fullFileSystem, knownErrors, OPENED_BY, openerOf, pathArguments } from '../../src/generator/knownErrors.js';
+import {
+  absentPath,
+  deviceArguments,
+  fullFileSystem,
+  knownErrors,
+  OPENED_BY,
+  openerOf,
+  pathArguments,
+} from '../../src/generator/knownErrors.js';
 import { needsDaemon } from '../../src/actions/shape.js';
 import { DaemonVersion } from '../../src/protocol/daemonVersion.js';
 import { describeWithAppliance } from '../support/appliance.js';
@@ -27,7 +35,9 @@ const NEW = '/tmp/new';
 const NO_DEVICE = '/dev/sdz';
 const DEVICE_KINDS = ['device', 'mountable', 'dev_or_path', 'mountable_or_path'];
 
-const served = allActions.filter((action) => hasRpc(action) && action.visibility !== 'debug' && action.notOverNetwork === undefined);
+const served = allActions.filter(
+  (action) => hasRpc(action) && action.visibility !== 'debug' && action.notOverNetwork === undefined,
+);
 /** Those that do something in an appliance. */
 const inAppliance = served.filter(needsDaemon);
 
@@ -55,11 +65,14 @@ const LARGER: Readonly<Record<string, object>> = {
 const BTRFS_SOURCE: Readonly<Record<string, object>> = { btrfs_image: { source: ['/dev/sdd'] } };
 
 /** What may take space on the file system of the guest's root. */
-const needsSpace = ({ name, args, mutating }: ActionDef): boolean => mutating && !/^(btrfs|xfs|aug|hivex|inotify|journal)_|mount|rsync_|swap/.test(name)
-  && args.some((argument) => 'kind' in argument && ['pathname', 'dev_or_path'].includes(argument.kind));
+const needsSpace = ({ name, args, mutating }: ActionDef): boolean =>
+  mutating &&
+  !/^(btrfs|xfs|aug|hivex|inotify|journal)_|mount|rsync_|swap/.test(name) &&
+  args.some((argument) => 'kind' in argument && ['pathname', 'dev_or_path'].includes(argument.kind));
 
 /** What tools say of it, where the daemon has no errno. */
-const NO_SPACE = /No space left|write error|base64 subcommand failed|mklost\+found: command failed|failed to make directory/;
+const NO_SPACE =
+  /No space left|write error|base64 subcommand failed|mklost\+found: command failed|failed to make directory/;
 
 /** Errors that were seen: action and reason. */
 const happened = new Set<string>();
@@ -71,7 +84,9 @@ describeWithAppliance('a server that allows nothing', () => {
     const config = new SessionClient(scene.client, (await scene.client.createSession()).id);
     const ready = await launchSession(scene.client, [scratchDrive(MEBIBYTE)]);
     const wrong: unknown[] = [];
-    for (const action of served.filter(({ impl, name }) => impl === 'library' && !['launch', 'shutdown', 'kill_subprocess'].includes(name))) {
+    for (const action of served.filter(
+      ({ impl, name }) => impl === 'library' && !['launch', 'shutdown', 'kill_subprocess'].includes(name),
+    )) {
       const found = await outcomeOf(callWith(needsDaemon(action) ? ready : config, action, decodedExample(action)));
       const always = action.permissions?.some(({ purpose }) => purpose === undefined) ?? false;
       // The network is turned on by the example.
@@ -79,7 +94,8 @@ describeWithAppliance('a server that allows nothing', () => {
       if (refused !== (found?.reason === 'NOT_ALLOWED')) wrong.push([action.name, found]);
       if (found?.reason === 'NOT_ALLOWED') {
         happened.add(`${action.name} NOT_ALLOWED`);
-        if (!action.permissions?.some(({ permission }) => found.text.includes(`--allow ${permission}`))) wrong.push([action.name, found]);
+        if (!action.permissions?.some(({ permission }) => found.text.includes(`--allow ${permission}`)))
+          wrong.push([action.name, found]);
       }
     }
     expect(wrong).toEqual([]);
@@ -88,20 +104,29 @@ describeWithAppliance('a server that allows nothing', () => {
 
 describeWithAppliance('the errors that the reference tells of', () => {
   const libvirt = mkdtempSync(join(tmpdir(), 'known-errors-'));
-  const scene = serverForTests({ env: { LIBVIRT_DEFAULT_URI: `test://${join(libvirt, 'node.xml')}`, LIBGUESTFS_BACKEND: 'libvirt' }, flags: ['--debug-service', '--allow', 'host-actions', '--allow', 'custom-qemu'] });
+  const scene = serverForTests({
+    env: { LIBVIRT_DEFAULT_URI: `test://${join(libvirt, 'node.xml')}`, LIBGUESTFS_BACKEND: 'libvirt' },
+    flags: ['--debug-service', '--allow', 'host-actions', '--allow', 'custom-qemu'],
+  });
   let session: SessionClient;
   let config: SessionClient;
   let actions: readonly ActionDef[];
 
   /** The reason that a call fails for, which is noted. */
-  const fails = async (action: ActionDef, given: object = {}, on = session): Promise<{ readonly reason: string; readonly text: string } | undefined> => {
+  const fails = async (
+    action: ActionDef,
+    given: object = {},
+    on = session,
+  ): Promise<{ readonly reason: string; readonly text: string } | undefined> => {
     const outcome = await outcomeOf(callWith(on, action, { ...decodedExample(action), ...given }));
     if (outcome !== undefined) happened.add(`${action.name} ${outcome.reason}`);
     return outcome;
   };
   /** Puts files back to where examples expect them. */
-  const fresh = (): Promise<string> => inGuest(session, `cd /sysroot; rm -rf tmp/new tmp/link missing* */missing*; echo something > ${FILE.slice(1)}`);
-  const mountRoot = (device: string): Promise<unknown> => session.call('umount_all').then(() => session.call('mount', { mountable: device, mountpoint: '/' }));
+  const fresh = (): Promise<string> =>
+    inGuest(session, `cd /sysroot; rm -rf tmp/new tmp/link missing* */missing*; echo something > ${FILE.slice(1)}`);
+  const mountRoot = (device: string): Promise<unknown> =>
+    session.call('umount_all').then(() => session.call('mount', { mountable: device, mountpoint: '/' }));
 
   beforeAll(async () => {
     const root = scene.server.images;
@@ -111,10 +136,22 @@ describeWithAppliance('the errors that the reference tells of', () => {
     mkdirSync(join(root, 'files'));
     mkdirSync(join(root, 'received'));
     writeFileSync(join(root, 'files', 'hello'), 'hello\n');
-    const domain = (name: string, state: number, disk: string): string => `<domain type="test" xmlns:test="http://libvirt.org/schemas/domain/test/1.0"><name>${name}</name><uuid>${randomUUID()}</uuid><memory>65536</memory>
+    const domain = (
+      name: string,
+      state: number,
+      disk: string,
+    ): string => `<domain type="test" xmlns:test="http://libvirt.org/schemas/domain/test/1.0"><name>${name}</name><uuid>${randomUUID()}</uuid><memory>65536</memory>
       <os><type>hvm</type></os><devices><disk type="file" device="disk"><driver name="qemu" type="raw"/><source file="${disk}"/><target dev="vda"/></disk></devices><test:runstate>${state}</test:runstate></domain>`;
-    writeFileSync(join(libvirt, 'node.xml'), `<node>${domain('running', 1, join(root, 'disk.img'))}${domain('outside', 5, '/etc/passwd')}${domain('missing', 5, join(root, 'missing.img'))}${domain('unusable', 5, join(root, 'directory'))}</node>`);
-    session = await launchSession(scene.client, [imageDrive('guest.img'), scratchDrive(4 * MEBIBYTE), scratchDrive(16 * MEBIBYTE), scratchDrive(128 * MEBIBYTE)]);
+    writeFileSync(
+      join(libvirt, 'node.xml'),
+      `<node>${domain('running', 1, join(root, 'disk.img'))}${domain('outside', 5, '/etc/passwd')}${domain('missing', 5, join(root, 'missing.img'))}${domain('unusable', 5, join(root, 'directory'))}</node>`,
+    );
+    session = await launchSession(scene.client, [
+      imageDrive('guest.img'),
+      scratchDrive(4 * MEBIBYTE),
+      scratchDrive(16 * MEBIBYTE),
+      scratchDrive(128 * MEBIBYTE),
+    ]);
     config = new SessionClient(scene.client, (await scene.client.createSession()).id);
     const daemon = new DaemonVersion((await scene.client.getSession(session.id)).daemon_version);
     actions = inAppliance.filter(({ impl, since }) => impl === 'library' || daemon.atLeast(since));
@@ -128,9 +165,12 @@ describeWithAppliance('the errors that the reference tells of', () => {
   it('without a file system on /', async () => {
     const wrong: unknown[] = [];
     for (const action of actions.filter((one) => pathArguments(one).length > 0)) {
-      const either = action.args.filter((argument) => 'kind' in argument && argument.kind.endsWith('_or_path')).map(({ name }) => [name, '/etc/hostname']);
+      const either = action.args
+        .filter((argument) => 'kind' in argument && argument.kind.endsWith('_or_path'))
+        .map(({ name }) => [name, '/etc/hostname']);
       const found = await fails(action, Object.fromEntries(either) as object);
-      if (found?.reason !== 'DAEMON_ERROR' || !found.text.includes("you must call 'mount' first")) wrong.push([action.name, found]);
+      if (found?.reason !== 'DAEMON_ERROR' || !found.text.includes("you must call 'mount' first"))
+        wrong.push([action.name, found]);
     }
     await session.call('mount', { mountable: '/dev/sda1', mountpoint: '/' });
     expect(wrong).toEqual([]);
@@ -139,9 +179,12 @@ describeWithAppliance('the errors that the reference tells of', () => {
   it('with nothing opened', async () => {
     const openers = new Set(OPENED_BY.map(({ opener }) => opener));
     const wrong: unknown[] = [];
-    for (const action of actions.filter(({ name }) => OPENED_BY.some(({ prefix }) => name.startsWith(prefix)) && !openers.has(name))) {
+    for (const action of actions.filter(
+      ({ name }) => OPENED_BY.some(({ prefix }) => name.startsWith(prefix)) && !openers.has(name),
+    )) {
       const found = await fails(action);
-      if (found?.reason !== (openerOf(action) === undefined ? undefined : 'DAEMON_ERROR')) wrong.push([action.name, found]);
+      if (found?.reason !== (openerOf(action) === undefined ? undefined : 'DAEMON_ERROR'))
+        wrong.push([action.name, found]);
     }
     expect(wrong).toEqual([]);
   });
@@ -150,8 +193,11 @@ describeWithAppliance('the errors that the reference tells of', () => {
     const wrong: unknown[] = [];
     for (const action of actions) {
       for (const argument of action.args.filter((one) => 'kind' in one && DEVICE_KINDS.includes(one.kind))) {
-        const found = await fails(action, { [argument.name]: argument.type === 'string_list' ? [NO_DEVICE] : NO_DEVICE });
-        if (deviceArguments(action).includes(argument.name) !== (found?.reason === 'ENOENT')) wrong.push([action.name, argument.name, found]);
+        const found = await fails(action, {
+          [argument.name]: argument.type === 'string_list' ? [NO_DEVICE] : NO_DEVICE,
+        });
+        if (deviceArguments(action).includes(argument.name) !== (found?.reason === 'ENOENT'))
+          wrong.push([action.name, argument.name, found]);
       }
     }
     expect(wrong).toEqual([]);
@@ -168,7 +214,10 @@ describeWithAppliance('the errors that the reference tells of', () => {
     const absent = async (action: ActionDef, name: string): Promise<AbsentPath> => {
       const given = String(decodedExample(action)[name]);
       const beside = posix.join(dirname(given), given.endsWith('XXXXXX') ? 'missingXXXXXX' : 'missing');
-      for (const [path, where] of [[beside, ''], [`${dirname(beside)}/missing/${posix.basename(beside)}`, ' for its directory']] as const) {
+      for (const [path, where] of [
+        [beside, ''],
+        [`${dirname(beside)}/missing/${posix.basename(beside)}`, ' for its directory'],
+      ] as const) {
         if (changed) await fresh();
         const found = await fails(action, { ...BTRFS_SOURCE[action.name], [name]: path });
         changed = action.mutating && found?.reason !== 'ENOENT';
@@ -190,28 +239,47 @@ describeWithAppliance('the errors that the reference tells of', () => {
 
   it.each(['blocks', 'files'] as const)('of a file system that has no more %s', async (resource) => {
     await session.call('umount_all');
-    await session.call('mke2fs', { device: '/dev/sdc', fstype: 'ext2', numberofinodes: resource === 'files' ? 64n : 512n, blockscount: 8192n, blocksize: 1024n, reservedblockspercentage: 0 });
+    await session.call('mke2fs', {
+      device: '/dev/sdc',
+      fstype: 'ext2',
+      numberofinodes: resource === 'files' ? 64n : 512n,
+      blockscount: 8192n,
+      blocksize: 1024n,
+      reservedblockspercentage: 0,
+    });
     await mountRoot('/dev/sdc');
     for (const path of ['/tmp', '/srv', '/data', '/boot', '/rest']) await session.call('mkdir', { path });
-    await writeTree(session, { '/etc/hostname': 'guest\n', '/etc/hosts': '127.0.0.1 localhost\n', '/etc/passwd': 'root:x:0:0:root:/root:/bin/sh\n' });
+    await writeTree(session, {
+      '/etc/hostname': 'guest\n',
+      '/etc/hosts': '127.0.0.1 localhost\n',
+      '/etc/passwd': 'root:x:0:0:root:/root:/bin/sh\n',
+    });
     let round = 0;
     const fill = async (): Promise<void> => {
       round += 1;
-      await inGuest(session, `cd /sysroot; rm -rf tmp/new tmp/link; [ -e tmp/file ] || { rm -f filler; echo something > tmp/file; }
+      await inGuest(
+        session,
+        `cd /sysroot; rm -rf tmp/new tmp/link; [ -e tmp/file ] || { rm -f filler; echo something > tmp/file; }
         # The last blocks are of no use to a file, which would need others to find them by.
         cat /dev/zero >> filler; sync; i=0; while mkdir rest/${round}-$i; do i=$((i + 1)); done
         ${resource === 'files' ? `while touch rest/${round}-$i; do i=$((i + 1)); done` : ''}
-        :`);
+        :`,
+      );
     };
     await fill();
     const wrong: Record<string, string | undefined> = {};
     for (const action of actions.filter(needsSpace)) {
-      const elsewhere = Object.fromEntries(Object.entries(decodedExample(action)).filter(([, value]) => value === FILE).map(([name]) => [name, NEW]));
+      const elsewhere = Object.fromEntries(
+        Object.entries(decodedExample(action))
+          .filter(([, value]) => value === FILE)
+          .map(([name]) => [name, NEW]),
+      );
       let reason: string | undefined;
       for (const given of [elsewhere, LARGER[action.name] ?? {}]) {
         const found = await fails(action, given);
         await fill();
-        if (found?.reason === 'ENOSPC' || (found?.reason === 'DAEMON_ERROR' && NO_SPACE.test(found.text))) reason ??= found.reason;
+        if (found?.reason === 'ENOSPC' || (found?.reason === 'DAEMON_ERROR' && NO_SPACE.test(found.text)))
+          reason ??= found.reason;
       }
       if (reason !== fullFileSystem(action)[resource]) wrong[action.name] = reason;
     }
@@ -229,11 +297,15 @@ describeWithAppliance('the errors that the reference tells of', () => {
     afterAll(() => holder.release());
 
     const inGuestFiles: readonly (readonly [name: string, reason: string, given: object])[] = [
-      ...['mkdir', 'mkdir_mode', 'mkfifo', 'mknod', 'mknod_b', 'mknod_c'].map((name) => [name, 'EEXIST', { path: FILE }] as const),
+      ...['mkdir', 'mkdir_mode', 'mkfifo', 'mknod', 'mknod_b', 'mknod_c'].map(
+        (name) => [name, 'EEXIST', { path: FILE }] as const,
+      ),
       ['ln', 'EEXIST', { linkname: FILE }],
       ['rmdir', 'ENOTEMPTY', { path: '/etc' }],
       ['readlink', 'EINVAL', { path: FILE }],
-      ...['getxattr', 'lgetxattr', 'removexattr', 'lremovexattr'].map((name) => [name, 'ENODATA', { path: FILE }] as const),
+      ...['getxattr', 'lgetxattr', 'removexattr', 'lremovexattr'].map(
+        (name) => [name, 'ENODATA', { path: FILE }] as const,
+      ),
       ...['cat', 'read_file', 'read_lines'].map((name) => [name, 'DAEMON_ERROR', { path: '/etc' }] as const),
       ['download', 'DAEMON_ERROR', { remotefilename: '/etc' }],
       ['upload', 'EISDIR', { remotefilename: '/etc' }],
@@ -252,7 +324,9 @@ describeWithAppliance('the errors that the reference tells of', () => {
     ];
     it('of a group that is not there', async () => {
       await inGuest(session, 'rm "$(command -v zerofree)"');
-      expect(await fails(actionNamed('available'), { groups: ['zerofree'] })).toMatchObject({ reason: 'GROUP_NOT_AVAILABLE' });
+      expect(await fails(actionNamed('available'), { groups: ['zerofree'] })).toMatchObject({
+        reason: 'GROUP_NOT_AVAILABLE',
+      });
     });
 
     it.each(inGuestFiles)('in a guest: %s %s %j', async (name, reason, given) => {
@@ -284,11 +358,16 @@ describeWithAppliance('the errors that the reference tells of', () => {
     });
 
     const ofDisks: readonly (readonly [name: string, reason: string, given: object])[] = [
-      ...served.filter(({ args }) => args.some(({ name, onServer }) => onServer && name === 'filename')).flatMap(({ name }) => [
-        [name, 'OUTSIDE_IMAGE_ROOTS', { filename: '/etc/passwd' }],
-        [name, 'IMAGE_MISSING', { filename: 'no/such.img' }],
-        [name, 'IMAGE_UNUSABLE', { filename: 'directory' }],
-      ] as const),
+      ...served
+        .filter(({ args }) => args.some(({ name, onServer }) => onServer && name === 'filename'))
+        .flatMap(
+          ({ name }) =>
+            [
+              [name, 'OUTSIDE_IMAGE_ROOTS', { filename: '/etc/passwd' }],
+              [name, 'IMAGE_MISSING', { filename: 'no/such.img' }],
+              [name, 'IMAGE_UNUSABLE', { filename: 'directory' }],
+            ] as const,
+        ),
       ['disk_create', 'IMAGE_LOCKED', { filename: 'used.img' }],
       ['disk_create', 'BAD_ARGUMENT', { format: 'vmdk' }],
       ['add_drive_scratch', 'BAD_ARGUMENT', { size: 0n }],
@@ -306,10 +385,21 @@ describeWithAppliance('the errors that the reference tells of', () => {
 
     it('of drives that there are already', async () => {
       await config.call('add_drive_scratch', { size: 4096n, label: 'data' });
-      for (const name of ['add_drive', 'add_drive_scratch']) expect(await fails(actionNamed(name), { label: 'data' }, config)).toMatchObject({ reason: 'EEXIST' });
+      for (const name of ['add_drive', 'add_drive_scratch'])
+        expect(await fails(actionNamed(name), { label: 'data' }, config)).toMatchObject({ reason: 'EEXIST' });
       for (let count = 1; count < 255; count += 1) await config.call('add_drive_scratch', { size: 4096n });
-      const more = ['add_cdrom', 'add_drive', 'add_drive_ro', 'add_drive_ro_with_if', 'add_drive_scratch', 'add_drive_with_if'];
-      for (const name of more) expect(await fails(actionNamed(name), name === 'add_drive' ? { label: undefined } : {}, config)).toMatchObject({ reason: 'ENOSPC' });
+      const more = [
+        'add_cdrom',
+        'add_drive',
+        'add_drive_ro',
+        'add_drive_ro_with_if',
+        'add_drive_scratch',
+        'add_drive_with_if',
+      ];
+      for (const name of more)
+        expect(await fails(actionNamed(name), name === 'add_drive' ? { label: undefined } : {}, config)).toMatchObject({
+          reason: 'ENOSPC',
+        });
     });
 
     it('of a drive in use', async () => {
@@ -317,13 +407,18 @@ describeWithAppliance('the errors that the reference tells of', () => {
       await session.call('mkfs', { fstype: 'ext2', device: '/dev/disk/guestfs/data' });
       await session.call('mount', { mountable: '/dev/disk/guestfs/data', mountpoint: '/data' });
       expect(await fails(actionNamed('remove_drive'))).toMatchObject({ reason: 'EBUSY' });
-      expect(await fails(actionNamed('add_drive'), { filename: 'used.img', readonly: false, label: undefined })).toMatchObject({ reason: 'IMAGE_LOCKED' });
+      expect(
+        await fails(actionNamed('add_drive'), { filename: 'used.img', readonly: false, label: undefined }),
+      ).toMatchObject({ reason: 'IMAGE_LOCKED' });
     });
 
     it.each<[string, Parameters<typeof scene.client.createSession>[0]]>([
       ['IMAGE_LOCKED', { drives: [imageDrive('used.img')] }],
       ['IMAGE_UNUSABLE', { drives: [imageDrive('disk.img', { format: 'qcow2' })] }],
-      ['LAUNCH_TIMEOUT', { drives: [scratchDrive(4096)], settings: settings({ launch_timeout: { seconds: 0n, nanos: 1_000_000 } }) }],
+      [
+        'LAUNCH_TIMEOUT',
+        { drives: [scratchDrive(4096)], settings: settings({ launch_timeout: { seconds: 0n, nanos: 1_000_000 } }) },
+      ],
       ['OUT_OF_MEMORY', { drives: [scratchDrive(4096)], settings: settings({ memsize: 1 << 30 }) }],
     ])('of a launch: %s', async (reason, given) => {
       const { id } = await scene.client.createSession(given);
@@ -342,7 +437,13 @@ describeWithAppliance('the errors that the reference tells of', () => {
   });
 
   it('but such as hold for all have all happened', () => {
-    const told = served.filter((action) => !inAppliance.includes(action) || actions.includes(action)).flatMap((action) => knownErrors(action).filter(({ reason }) => !GENERAL.has(reason)).map(({ reason }) => `${action.name} ${reason}`));
+    const told = served
+      .filter((action) => !inAppliance.includes(action) || actions.includes(action))
+      .flatMap((action) =>
+        knownErrors(action)
+          .filter(({ reason }) => !GENERAL.has(reason))
+          .map(({ reason }) => `${action.name} ${reason}`),
+      );
     expect([...new Set(told)].filter((one) => !happened.has(one) && !(one in ELSEWHERE))).toEqual([]);
   });
 });

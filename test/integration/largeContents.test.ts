@@ -30,7 +30,11 @@ describeWithAppliance('the contents of a file', () => {
 
   const inGuest = async (path: string): Promise<string> => session.call('checksum', { csumtype: 'sha256', path });
 
-  it.each([['just short enough for a request', INLINE], ['one byte too long for it', INLINE + 1], ['too long for most requests', 24 * MEBIBYTE + 13]])('are written whole when they are %s', async (_what, size) => {
+  it.each([
+    ['just short enough for a request', INLINE],
+    ['one byte too long for it', INLINE + 1],
+    ['too long for most requests', 24 * MEBIBYTE + 13],
+  ])('are written whole when they are %s', async (_what, size) => {
     const content = randomBytes(size);
     await session.call('write', { path: '/written', content });
     expect(await inGuest('/written')).toBe(sha256(content));
@@ -45,7 +49,13 @@ describeWithAppliance('the contents of a file', () => {
   });
 
   it('are appended whole, to what is there', async () => {
-    const parts = [randomBytes(1000), randomBytes(3 * MEBIBYTE), randomBytes(9 * MEBIBYTE), randomBytes(10), randomBytes(INLINE + 1)];
+    const parts = [
+      randomBytes(1000),
+      randomBytes(3 * MEBIBYTE),
+      randomBytes(9 * MEBIBYTE),
+      randomBytes(10),
+      randomBytes(INLINE + 1),
+    ];
     await session.call('write', { path: '/appended', content: parts[0] });
     for (const content of parts.slice(1)) await session.call('write_append', { path: '/appended', content });
     expect(await inGuest('/appended')).toBe(sha256(Buffer.concat(parts)));
@@ -61,21 +71,28 @@ describeWithAppliance('the contents of a file', () => {
   it('are read up to what a message holds', async () => {
     const content = Buffer.alloc(ANSWER - 8192, 'line of text\n');
     await session.call('write', { path: '/fits', content });
-    expect((await session.call('read_file', { path: '/fits' }) as Buffer).equals(content)).toBe(true);
+    expect(((await session.call('read_file', { path: '/fits' })) as Buffer).equals(content)).toBe(true);
     expect(await session.call('cat', { path: '/fits' })).toBe(content.toString());
   });
 
   it.each(['cat', 'read_file', 'read_lines'])('are refused beyond that, naming what streams: %s', async (action) => {
     await session.call('fill', { c: 0x61, len: ANSWER + MEBIBYTE, path: '/long' });
     const failure = await session.failure(action, { path: '/long' });
-    expect(failure).toMatchObject({ code: status.RESOURCE_EXHAUSTED, details: expect.stringContaining('use Download'), info: { reason: 'MESSAGE_TOO_LARGE', metadata: { action } } });
+    expect(failure).toMatchObject({
+      code: status.RESOURCE_EXHAUSTED,
+      details: expect.stringContaining('use Download'),
+      info: { reason: 'MESSAGE_TOO_LARGE', metadata: { action } },
+    });
     expect(failure.details).toContain(failure.info?.metadata['limit']);
     expect((await session.download('download', { remotefilename: '/long' })).length).toBe(ANSWER + MEBIBYTE);
   });
 
   it('are refused when it is their lines that are too many for a message', async () => {
     await session.call('fill', { c: 0x0a, len: 3 * MEBIBYTE, path: '/lines' });
-    expect(await session.failure('read_lines', { path: '/lines' })).toMatchObject({ code: status.RESOURCE_EXHAUSTED, info: { reason: 'MESSAGE_TOO_LARGE' } });
+    expect(await session.failure('read_lines', { path: '/lines' })).toMatchObject({
+      code: status.RESOURCE_EXHAUSTED,
+      info: { reason: 'MESSAGE_TOO_LARGE' },
+    });
     expect(await session.call('cat', { path: '/lines' })).toHaveLength(3 * MEBIBYTE);
   });
 

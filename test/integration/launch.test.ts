@@ -73,10 +73,20 @@ interface Launched {
 
 async function launch(changes: Partial<LaunchConfig> = {}, signal = new AbortController().signal): Promise<Launched> {
   const groundwork = createGroundwork({ logger: silentLogger, users, anySkeleton: true });
-  const launcher = createColdLauncher({ logger: silentLogger, users, imageRoots: { directories: [join(scene, 'images')] }, groundwork });
+  const launcher = createColdLauncher({
+    logger: silentLogger,
+    users,
+    imageRoots: { directories: [join(scene, 'images')] },
+    groundwork,
+  });
   let console = '';
-  const machine = await launcher.launch({ ...config, ...changes }, { signal, onConsole: (bytes) => (console += bytes.toString('latin1')) });
-  const first = new Promise<Buffer>((resolve) => machine.channel.once('data', (bytes: Buffer) => resolve(bytes.subarray(0, 4))).resume());
+  const machine = await launcher.launch(
+    { ...config, ...changes },
+    { signal, onConsole: (bytes) => (console += bytes.toString('latin1')) },
+  );
+  const first = new Promise<Buffer>((resolve) =>
+    machine.channel.once('data', (bytes: Buffer) => resolve(bytes.subarray(0, 4))).resume(),
+  );
   return {
     machine,
     console: () => console,
@@ -97,7 +107,8 @@ const failure = (changes: Partial<LaunchConfig>): Promise<GuestfsError> =>
 const runDirectories = (): Promise<string[]> => readdir(config.temporaryDirectory).catch(() => []);
 
 /** A field of a process as the kernel shows it. */
-const statusOf = async (pid: number, field: string): Promise<string> => new RegExp(`^${field}:[ \\t]*(.*?)[ \\t]*$`, 'm').exec(await readFile(`/proc/${pid}/status`, 'latin1'))?.[1] ?? '';
+const statusOf = async (pid: number, field: string): Promise<string> =>
+  new RegExp(`^${field}:[ \\t]*(.*?)[ \\t]*$`, 'm').exec(await readFile(`/proc/${pid}/status`, 'latin1'))?.[1] ?? '';
 
 describeWithAppliance('a machine', () => {
   it('boots, with its drives in order, under their labels', async () => {
@@ -105,7 +116,8 @@ describeWithAppliance('a machine', () => {
       drives: [scratch(16n << 20n), scratch(32n << 20n, { label: 'middle' }), scratch(64n << 20n, { blockSize: 4096 })],
     });
     const connection = new DaemonConnection(machine.channel, { onProgress: () => undefined });
-    const ask = <Request, Response>(call: DaemonCall<Request, Response>, request: Request): Promise<Response> => connection.call(call, request, new DaemonVersion('1.54.0'));
+    const ask = <Request, Response>(call: DaemonCall<Request, Response>, request: Request): Promise<Response> =>
+      connection.call(call, request, new DaemonVersion('1.54.0'));
     try {
       await connection.awaitLaunch();
       const { devices } = await ask(listDevices, {});
@@ -126,7 +138,9 @@ describeWithAppliance('a machine', () => {
     const { machine } = await launch({ drives: [scratch(1n << 20n)] });
     const exits = machine.exited;
     try {
-      const [uid, groups, privileges, filter] = await Promise.all(['Uid', 'Groups', 'NoNewPrivs', 'Seccomp'].map((field) => statusOf(machine.pid, field)));
+      const [uid, groups, privileges, filter] = await Promise.all(
+        ['Uid', 'Groups', 'NoNewPrivs', 'Seccomp'].map((field) => statusOf(machine.pid, field)),
+      );
       expect([privileges, filter]).toEqual(['1', '2']);
       if (isRoot) {
         expect(Number(uid?.split('\t')[1])).toBeGreaterThanOrEqual(HOST_RANGE.first);
@@ -137,7 +151,9 @@ describeWithAppliance('a machine', () => {
       const inside = await stat(join(config.temporaryDirectory, directory ?? '', 'private'));
       expect([inside.uid, inside.mode & 0o777]).toEqual([Number(uid?.split('\t')[0]), 0o700]);
       expect(await readdir(join(config.temporaryDirectory, directory ?? '', 'private'))).toEqual(['fds']); // the monitor for files of later drives
-      const variables = (await readFile(`/proc/${machine.pid}/environ`, 'latin1')).split('\0').map((variable) => variable.split('=')[0]);
+      const variables = (await readFile(`/proc/${machine.pid}/environ`, 'latin1'))
+        .split('\0')
+        .map((variable) => variable.split('=')[0]);
       expect(variables.sort()).toEqual(['', 'HOME', 'LC_ALL', 'PATH', 'TMPDIR']);
     } finally {
       await machine.stop();
@@ -158,8 +174,17 @@ describeWithAppliance('a machine', () => {
 
   it('dies with a server that is killed, and the next server removes what is left', async () => {
     const script = new URL('../support/launchAndWait.js', import.meta.url).pathname;
-    const server = await startProcess(process.execPath, [script, JSON.stringify(config)], { channels: 0, fds: [], env: {}, cwd: '/' });
-    const qemu = Number(await new Promise((resolve) => server.outputs[0]?.once('data', (bytes: Buffer) => resolve(bytes.toString())).resume()));
+    const server = await startProcess(process.execPath, [script, JSON.stringify(config)], {
+      channels: 0,
+      fds: [],
+      env: {},
+      cwd: '/',
+    });
+    const qemu = Number(
+      await new Promise((resolve) =>
+        server.outputs[0]?.once('data', (bytes: Buffer) => resolve(bytes.toString())).resume(),
+      ),
+    );
     expect(existsSync(`/proc/${qemu}`)).toBe(true);
     server.kill('SIGKILL');
     await server.exited;
@@ -174,7 +199,10 @@ describeWithAppliance('a machine', () => {
       const controller = new AbortController();
       const launching = launch({}, controller.signal);
       setTimeout(() => controller.abort(new Error('changed my mind')), ms);
-      await launching.then(({ machine }) => machine.stop(0), (error: unknown) => expect(error).toMatchObject({ message: 'changed my mind' }));
+      await launching.then(
+        ({ machine }) => machine.stop(0),
+        (error: unknown) => expect(error).toMatchObject({ message: 'changed my mind' }),
+      );
     }
     expect(processesThatMention(scene)).toEqual([]);
     expect(await runDirectories()).toEqual([]);
@@ -209,7 +237,10 @@ describeWithAppliance('a launch that fails', () => {
     const drives = [{ ...scratch(0n), source: { kind: 'file' as const, path }, format: 'raw' }];
     const { machine } = await launch({ drives });
     try {
-      expect(await failure({ drives })).toMatchObject({ reason: 'IMAGE_LOCKED', message: expect.stringContaining('disk.img') });
+      expect(await failure({ drives })).toMatchObject({
+        reason: 'IMAGE_LOCKED',
+        message: expect.stringContaining('disk.img'),
+      });
     } finally {
       await machine.stop();
     }
@@ -229,11 +260,20 @@ describeWithAppliance('a launch that fails', () => {
 
   it('names what is missing', async () => {
     expect(await failure({ qemuBinary: '/no/such/qemu' })).toMatchObject({ reason: 'QEMU_MISSING' });
-    expect(await failure({ appliancePath: `${scene}/a:${scene}/b` })).toMatchObject({ reason: 'APPLIANCE_MISSING', message: expect.stringMatching(/\/a \(.*\/b \(/) });
+    expect(await failure({ appliancePath: `${scene}/a:${scene}/b` })).toMatchObject({
+      reason: 'APPLIANCE_MISSING',
+      message: expect.stringMatching(/\/a \(.*\/b \(/),
+    });
     const broken = join(scene, 'broken');
-    await cp(config.appliancePath, broken, { recursive: true, filter: (path) => !/\/(root|manifest\.json)$/.test(path) });
+    await cp(config.appliancePath, broken, {
+      recursive: true,
+      filter: (path) => !/\/(root|manifest\.json)$/.test(path),
+    });
     await writeFile(join(broken, 'root'), 'nothing of use');
-    expect(await failure({ appliancePath: broken })).toMatchObject({ reason: 'APPLIANCE_UNUSABLE', message: expect.stringContaining('no ext2') });
+    expect(await failure({ appliancePath: broken })).toMatchObject({
+      reason: 'APPLIANCE_UNUSABLE',
+      message: expect.stringContaining('no ext2'),
+    });
     expect(await runDirectories()).toEqual([]);
   });
 });
@@ -250,12 +290,17 @@ describeWithAppliance('the accelerator', () => {
     expect(firstMs - second.machine.timings.prepareMs).toBeLessThan(8000);
     expect(second.machine.timings.prepareMs).toBeLessThan(1000);
     if (first.machine.accelerator === 'tcg') {
-      expect(await failure({ accelerator: 'kvm' })).toMatchObject({ reason: 'KVM_UNUSABLE', message: expect.stringMatching(/KVM does not work on this server: ./) });
+      expect(await failure({ accelerator: 'kvm' })).toMatchObject({
+        reason: 'KVM_UNUSABLE',
+        message: expect.stringMatching(/KVM does not work on this server: ./),
+      });
     }
   });
 });
 
-const noSupermin = existsSync(join(SUPERMIN, 'supermin.d')) ? undefined : `there is no supermin appliance in ${SUPERMIN}`;
+const noSupermin = existsSync(join(SUPERMIN, 'supermin.d'))
+  ? undefined
+  : `there is no supermin appliance in ${SUPERMIN}`;
 describeWhen('a supermin appliance', noSupermin, () => {
   it('is built when needed, and boots', async () => {
     const first = await launch({ appliancePath: SUPERMIN });
@@ -269,4 +314,3 @@ describeWhen('a supermin appliance', noSupermin, () => {
     expect(second.machine.timings.prepareMs).toBeLessThan(first.machine.timings.prepareMs);
   });
 });
-

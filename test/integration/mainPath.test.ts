@@ -36,8 +36,18 @@ describeWithAppliance('a session on a disk image', () => {
   });
 
   it('is created with the image attached, and waits for its launch', async () => {
-    const created = await scene.client.createSession({ session_id: 'main-path', drives: [imageDrive('disk.img')], labels: new Map([['purpose', 'test']]) });
-    expect(created).toMatchObject({ id: 'main-path', state: SessionState.CONFIG, drives: 1, accelerator: Accelerator.UNSPECIFIED, daemon_version: '' });
+    const created = await scene.client.createSession({
+      session_id: 'main-path',
+      drives: [imageDrive('disk.img')],
+      labels: new Map([['purpose', 'test']]),
+    });
+    expect(created).toMatchObject({
+      id: 'main-path',
+      state: SessionState.CONFIG,
+      drives: 1,
+      accelerator: Accelerator.UNSPECIFIED,
+      daemon_version: '',
+    });
     session = new SessionClient(scene.client, created.id);
   });
 
@@ -50,9 +60,14 @@ describeWithAppliance('a session on a disk image', () => {
     expect(launched.daemon_version).toMatch(/^1\.\d+\.\d+/);
     expect(launched.server_version).toMatch(/^\d+\.\d+\.\d+$/);
     const { total, prepare, drives, qemu, boot } = launched.launch_timings ?? {};
-    const milliseconds = [prepare, drives, qemu, boot].map((step) => Number(step?.seconds) * 1000 + Number(step?.nanos) / 1e6);
+    const milliseconds = [prepare, drives, qemu, boot].map(
+      (step) => Number(step?.seconds) * 1000 + Number(step?.nanos) / 1e6,
+    );
     expect(milliseconds.every((step) => step >= 0)).toBe(true);
-    expect(milliseconds.reduce((sum, step) => sum + step)).toBeCloseTo(Number(total?.seconds) * 1000 + Number(total?.nanos) / 1e6, 0);
+    expect(milliseconds.reduce((sum, step) => sum + step)).toBeCloseTo(
+      Number(total?.seconds) * 1000 + Number(total?.nanos) / 1e6,
+      0,
+    );
   });
 
   it('sees the drive', async () => {
@@ -63,11 +78,21 @@ describeWithAppliance('a session on a disk image', () => {
   it('partitions it', async () => {
     const device = '/dev/sda';
     await session.call('part_init', { device, parttype: 'gpt' });
-    await session.call('part_add', { device, prlogex: 'p', startsect: 2048n, endsect: BigInt(2048 + ROOT_SIZE * 2048 - 1) });
-    await session.call('part_add', { device, prlogex: 'p', startsect: BigInt(2048 + ROOT_SIZE * 2048), endsect: -2048n });
+    await session.call('part_add', {
+      device,
+      prlogex: 'p',
+      startsect: 2048n,
+      endsect: BigInt(2048 + ROOT_SIZE * 2048 - 1),
+    });
+    await session.call('part_add', {
+      device,
+      prlogex: 'p',
+      startsect: BigInt(2048 + ROOT_SIZE * 2048),
+      endsect: -2048n,
+    });
     await session.call('part_set_name', { device, partnum: 1, name: 'root' });
     expect(await session.call('list_partitions')).toEqual(['/dev/sda1', '/dev/sda2']);
-    const [root] = await session.call('part_list', { device }) as { part_start: bigint; part_size: bigint }[];
+    const [root] = (await session.call('part_list', { device })) as { part_start: bigint; part_size: bigint }[];
     expect(root).toMatchObject({ part_start: BigInt(MEBIBYTE), part_size: BigInt(ROOT_SIZE * MEBIBYTE) });
   });
 
@@ -80,11 +105,19 @@ describeWithAppliance('a session on a disk image', () => {
     await session.call('mount', { mountable: '/dev/sda1', mountpoint: '/' });
     await session.call('mkdir', { path: '/data' });
     await session.call('mount', { mountable: '/dev/vg0/data', mountpoint: '/data' });
-    expect(await session.call('mountpoints')).toEqual(new Map([['/dev/sda1', '/'], ['/dev/vg0/data', '/data']]));
+    expect(await session.call('mountpoints')).toEqual(
+      new Map([
+        ['/dev/sda1', '/'],
+        ['/dev/vg0/data', '/data'],
+      ]),
+    );
   });
 
   it('uploads a file and follows the progress', async () => {
-    const { events, cancel, ended } = await scene.client.subscribe(session.id, [EventType.PROGRESS, EventType.FINISHED]);
+    const { events, cancel, ended } = await scene.client.subscribe(session.id, [
+      EventType.PROGRESS,
+      EventType.FINISHED,
+    ]);
     // The daemon reports nothing in the first two seconds of a call: a fast transfer is over by then.
     const lastingUntilProgress = async function* (): AsyncGenerator<Buffer> {
       for (const [index, piece] of [...pieces(contents, 16 * 1024)].entries()) {
@@ -92,18 +125,30 @@ describeWithAppliance('a session on a disk image', () => {
         yield piece;
       }
     };
-    await session.upload('upload', { remotefilename: '/large.bin', progress_hint: BigInt(UPLOAD_SIZE) }, lastingUntilProgress());
+    await session.upload(
+      'upload',
+      { remotefilename: '/large.bin', progress_hint: BigInt(UPLOAD_SIZE) },
+      lastingUntilProgress(),
+    );
     await session.call('ping_daemon');
     cancel();
     await expect(ended).rejects.toMatchObject({ code: 1 });
     const progress = events.flatMap((event) => (event.detail?.$case === 'progress' ? [event.detail.value] : []));
     expect(progress.length).toBeGreaterThan(0);
-    expect(progress.every(({ action, procedure, total }) => action === 'upload' && procedure === 66 && total === BigInt(UPLOAD_SIZE))).toBe(true);
+    expect(
+      progress.every(
+        ({ action, procedure, total }) => action === 'upload' && procedure === 66 && total === BigInt(UPLOAD_SIZE),
+      ),
+    ).toBe(true);
     const positions = progress.map(({ position }) => position);
     expect(positions).toEqual([...positions].sort((one, other) => (one < other ? -1 : 1)));
     // All of it came before the call was answered.
-    const finished = events.findIndex((event) => event.detail?.$case === 'call' && event.detail.value.action === 'upload');
-    expect(events.slice(0, finished).filter((event) => event.type === EventType.PROGRESS)).toHaveLength(progress.length);
+    const finished = events.findIndex(
+      (event) => event.detail?.$case === 'call' && event.detail.value.action === 'upload',
+    );
+    expect(events.slice(0, finished).filter((event) => event.type === EventType.PROGRESS)).toHaveLength(
+      progress.length,
+    );
   });
 
   it('has in the guest what was uploaded', async () => {
@@ -124,7 +169,12 @@ describeWithAppliance('a session on a disk image', () => {
     expect(await session.call('ls', { directory: '/etc' })).toEqual(['deep', 'hostname', 'link']);
     expect(await session.call('find', { directory: '/etc' })).toEqual(['/deep', '/deep/deeper', '/hostname', '/link']);
     expect(await session.call('cat', { path: '/etc/hostname' })).toBe('guest\nmore\n');
-    expect(await session.call('statns', { path: '/etc/hostname' })).toMatchObject({ st_size: 11n, st_uid: 10n, st_gid: 20n, st_mode: 0o100640n });
+    expect(await session.call('statns', { path: '/etc/hostname' })).toMatchObject({
+      st_size: 11n,
+      st_uid: 10n,
+      st_gid: 20n,
+      st_mode: 0o100640n,
+    });
   });
 
   it('is deleted, and with it everything that ran for it', async () => {
@@ -143,7 +193,12 @@ describeWithAppliance('a session on a disk image', () => {
   it('leaves a file system that is clean and holds what was asked, and nothing else', () => {
     expect(run('e2fsck', '-f', '-n', `${image}?offset=${MEBIBYTE}`)).toMatch(/^ROOT: \d+\/\d+ files/m);
     const inRoot = (command: string): string => debugfs(image, MEBIBYTE, command);
-    const names = (directory: string): string[] => inRoot(`ls -p ${directory}`).split('\n').filter((line) => line !== '').map((line) => line.split('/')[5] ?? '').sort();
+    const names = (directory: string): string[] =>
+      inRoot(`ls -p ${directory}`)
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => line.split('/')[5] ?? '')
+        .sort();
     expect(names('/')).toEqual(['.', '..', 'data', 'etc', 'large.bin', 'lost+found']);
     expect(names('/etc')).toEqual(['.', '..', 'deep', 'hostname', 'link']);
     expect(inRoot('cat /etc/hostname')).toBe('guest\nmore\n');

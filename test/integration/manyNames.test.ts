@@ -35,7 +35,16 @@ describeWithAppliance('many names', () => {
     const image = emptyImage(join(scene.server.images, 'disk.img'), 64);
     run('mke2fs', '-q', '-t', 'ext4', '-N', '8192', '-d', tree, image);
     const commands = join(scene.server.images, 'commands');
-    writeFileSync(commands, numbers.flatMap((index) => ['one', 'two'].slice(0, valuesOf(index)).map((name) => `ea_set /many/${fileOf(index)} user.${name} ${name}-${index}\n`)).join(''));
+    writeFileSync(
+      commands,
+      numbers
+        .flatMap((index) =>
+          ['one', 'two']
+            .slice(0, valuesOf(index))
+            .map((name) => `ea_set /many/${fileOf(index)} user.${name} ${name}-${index}\n`),
+        )
+        .join(''),
+    );
     run('debugfs', '-w', '-f', commands, image);
     session = await launchSession(scene.client, [imageDrive('disk.img', { writable: false })]);
     await session.call('mount_ro', { mountable: '/dev/sda', mountpoint: '/' });
@@ -43,31 +52,47 @@ describeWithAppliance('many names', () => {
 
   it('have their status told in their order, and what is missing is marked', async () => {
     const names = [...numbers.map(fileOf).reverse(), MISSING, linkOf(7)];
-    const found = await session.call('lstatnslist', { path: '/many', names }) as Statns[];
+    const found = (await session.call('lstatnslist', { path: '/many', names })) as Statns[];
     expect(found.slice(0, COUNT).map(({ st_size }) => Number(st_size))).toEqual(numbers.map(sizeOf).reverse());
     expect(new Set(found.map(({ st_ino }) => st_ino)).size).toBe(names.length);
-    expect(found.slice(COUNT)).toEqual([expect.objectContaining({ st_ino: -1n }), expect.objectContaining({ st_size: BigInt('target of 7'.length) })]);
-    const older = await session.call('lstatlist', { path: '/many', names }) as Stat[];
+    expect(found.slice(COUNT)).toEqual([
+      expect.objectContaining({ st_ino: -1n }),
+      expect.objectContaining({ st_size: BigInt('target of 7'.length) }),
+    ]);
+    const older = (await session.call('lstatlist', { path: '/many', names })) as Stat[];
     expect(older.map(({ ino, size }) => [ino, size])).toEqual(found.map(({ st_ino, st_size }) => [st_ino, st_size]));
   });
 
   it('have their links told in their order, and what is none is empty', async () => {
     const names = [fileOf(0), ...numbers.map(linkOf), MISSING];
-    expect(await session.call('readlinklist', { path: '/many', names })).toEqual(['', ...numbers.map((index) => `target of ${index}`), '']);
+    expect(await session.call('readlinklist', { path: '/many', names })).toEqual([
+      '',
+      ...numbers.map((index) => `target of ${index}`),
+      '',
+    ]);
   });
 
   it('have their attributes told in their order, each after how many there are', async () => {
     const names = [...numbers.map(fileOf), MISSING];
-    const found = await session.call('lxattrlist', { path: '/many', names }) as Xattr[];
+    const found = (await session.call('lxattrlist', { path: '/many', names })) as Xattr[];
     const expected = numbers.flatMap((index) => [
       ['', `${valuesOf(index)}\0`],
       ...['one', 'two'].slice(0, valuesOf(index)).map((name) => [`user.${name}`, `${name}-${index}`]),
     ]);
-    expect(found.map(({ attrname, attrval }) => [attrname, Buffer.from(attrval).toString()])).toEqual([...expected, ['', '']]);
+    expect(found.map(({ attrname, attrval }) => [attrname, Buffer.from(attrval).toString()])).toEqual([
+      ...expected,
+      ['', ''],
+    ]);
   });
 
-  it.each(['lstatnslist', 'lstatlist', 'readlinklist'])('of a directory that is not there are an error: %s', async (action) => {
-    expect(await session.failure(action, { path: '/none', names: [fileOf(0)] })).toMatchObject({ code: status.NOT_FOUND, info: { reason: 'ENOENT' } });
-    expect(await session.call(action, { path: '/many', names: [] })).toEqual([]);
-  });
+  it.each(['lstatnslist', 'lstatlist', 'readlinklist'])(
+    'of a directory that is not there are an error: %s',
+    async (action) => {
+      expect(await session.failure(action, { path: '/none', names: [fileOf(0)] })).toMatchObject({
+        code: status.NOT_FOUND,
+        info: { reason: 'ENOENT' },
+      });
+      expect(await session.call(action, { path: '/many', names: [] })).toEqual([]);
+    },
+  );
 });

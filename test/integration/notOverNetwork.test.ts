@@ -18,7 +18,10 @@ describe('what does not work over a network', () => {
     ['c_pointer', {}, ['name the session by its ID']],
   ])('is UNIMPLEMENTED, with the alternative: %s', async (action, request, instead) => {
     const failure = await session.failure(action, request);
-    expect(failure).toMatchObject({ code: status.UNIMPLEMENTED, info: { domain: 'guestfs', reason: 'NOT_OVER_NETWORK', metadata: { action } } });
+    expect(failure).toMatchObject({
+      code: status.UNIMPLEMENTED,
+      info: { domain: 'guestfs', reason: 'NOT_OVER_NETWORK', metadata: { action } },
+    });
     expect(failure.details).toMatch(new RegExp(`^${action} does not work over a network: .+\\. Instead, .+`));
     for (const word of instead) expect(failure.details).toContain(word);
   });

@@ -43,13 +43,18 @@ describeWithAppliance('drives that are added in older ways', () => {
 
   it('are in their order, and are all written in the guest', async () => {
     const session = new SessionClient(scene.client, (await scene.client.createSession()).id);
-    for (const [index, { action, request }] of WAYS.entries()) await session.call(action, { filename: image(index), ...request });
+    for (const [index, { action, request }] of WAYS.entries())
+      await session.call(action, { filename: image(index), ...request });
     await session.call('launch');
     for (const [index, device] of ['/dev/sda', '/dev/sdb', '/dev/sdc', '/dev/sdd'].entries()) {
       expect(await session.call('blockdev_getsize64', { device })).toBe(BigInt((index + 1) * MEBIBYTE));
-      expect(await session.call('pwrite_device', { device, content: WORDS, offset: BigInt(OFFSET) })).toBe(WORDS.length);
+      expect(await session.call('pwrite_device', { device, content: WORDS, offset: BigInt(OFFSET) })).toBe(
+        WORDS.length,
+      );
       await session.call('blockdev_flushbufs', { device });
-      expect(await session.call('pread_device', { device, count: WORDS.length, offset: BigInt(OFFSET) })).toEqual(WORDS);
+      expect(await session.call('pread_device', { device, count: WORDS.length, offset: BigInt(OFFSET) })).toEqual(
+        WORDS,
+      );
     }
     await session.call('sync');
     await scene.client.deleteSession(session.id);

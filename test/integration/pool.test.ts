@@ -15,7 +15,11 @@ const MEBIBYTE = 1 << 20;
 describeWithAppliance('the pool', () => {
   const scene = serverForTests({ flags: ['--pool', '1', '--debug-service', '--metrics-listen', '127.0.0.1:0'] });
   const taken = (): number => scene.server.log().split('taken from the pool').length - 1;
-  const qemus = (): readonly number[] => scene.server.machines().filter(({ name }) => name.startsWith('qemu')).map(({ pid }) => pid);
+  const qemus = (): readonly number[] =>
+    scene.server
+      .machines()
+      .filter(({ name }) => name.startsWith('qemu'))
+      .map(({ pid }) => pid);
   /** Clones that left the pool, in whatever way. */
   let gone = 0;
   /** Resolves when the pool has been filled as often as a clone has left it, and once before. */
@@ -30,12 +34,18 @@ describeWithAppliance('the pool', () => {
     const [waiting] = qemus();
     emptyImage(join(scene.server.images, 'third.img'), 3);
     gone += 1;
-    const session = await launchSession(scene.client, [scratchDrive(MEBIBYTE), scratchDrive(2 * MEBIBYTE), imageDrive('third.img')]);
+    const session = await launchSession(scene.client, [
+      scratchDrive(MEBIBYTE),
+      scratchDrive(2 * MEBIBYTE),
+      imageDrive('third.img'),
+    ]);
     expect((await scene.client.getSession(session.id)).launch_kind).toBe(LaunchKind.TEMPLATE);
     expect(taken()).toBe(1);
     expect(qemus()).toContain(waiting);
     expect(await session.call('list_devices')).toEqual(['/dev/sda', '/dev/sdb', '/dev/sdc']);
-    const sizes = await Promise.all(['a', 'b', 'c'].map((letter) => session.call('blockdev_getsize64', { device: `/dev/sd${letter}` })));
+    const sizes = await Promise.all(
+      ['a', 'b', 'c'].map((letter) => session.call('blockdev_getsize64', { device: `/dev/sd${letter}` })),
+    );
     expect(sizes).toEqual([1n, 2n, 3n].map((size) => size * BigInt(MEBIBYTE)));
     await session.call('mkfs', { fstype: 'ext4', device: '/dev/sdc' });
     await session.call('mount', { mountable: '/dev/sdc', mountpoint: '/' });
@@ -56,7 +66,16 @@ describeWithAppliance('the pool', () => {
       await full();
       gone += 1;
       const session = await launchSession(scene.client, [scratchDrive(MEBIBYTE)]);
-      names.push(...(await inGuest(session, 'cat /etc/machine-id /proc/sys/kernel/random/boot_id /proc/sys/kernel/random/uuid; od -An -N16 -tx1 /dev/urandom; date +%s')).trim().split('\n'));
+      names.push(
+        ...(
+          await inGuest(
+            session,
+            'cat /etc/machine-id /proc/sys/kernel/random/boot_id /proc/sys/kernel/random/uuid; od -An -N16 -tx1 /dev/urandom; date +%s',
+          )
+        )
+          .trim()
+          .split('\n'),
+      );
       expect(Math.abs(Number(names.pop()) - Date.now() / 1000)).toBeLessThan(2);
       await scene.client.deleteSession(session.id);
     }
@@ -67,7 +86,9 @@ describeWithAppliance('the pool', () => {
   it('says what is wrong with a drive; the clone is gone with the launch', async () => {
     await full();
     gone += 1;
-    const failure = await failureOf(launchSession(scene.client, [imageDrive('third.img'), { ...imageDrive('third.img'), format: 'qcow2' }]));
+    const failure = await failureOf(
+      launchSession(scene.client, [imageDrive('third.img'), { ...imageDrive('third.img'), format: 'qcow2' }]),
+    );
     expect(failure.info?.reason).toBe('IMAGE_UNUSABLE');
     await full();
     expect(taken()).toBe(4);

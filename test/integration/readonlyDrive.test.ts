@@ -81,7 +81,8 @@ describeWithAppliance('read-only drives', () => {
   let before: readonly string[];
   let session: SessionClient;
 
-  const fingerprints = (): Promise<string[]> => Promise.all(images.map(async (image) => `${await sha256(image)} ${statSync(image).mtimeMs}`));
+  const fingerprints = (): Promise<string[]> =>
+    Promise.all(images.map(async (image) => `${await sha256(image)} ${statSync(image).mtimeMs}`));
 
   const callAll = async (calls: readonly Call[]): Promise<void> => {
     for (const [action, request] of calls) {

@@ -1,6 +1,18 @@
 /** Drives that servers on the network have: real servers, as they come with a distribution. */
 import { once } from 'node:events';
-import { chmodSync, closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
@@ -8,7 +20,17 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/gl
 import { builtAppliance, describeWhen, describeWithAppliance } from '../support/appliance.js';
 import { makeAuthority, makeCertificate, trust, type Certificate } from '../support/certificates.js';
 import { emptyImage, run, sha256 } from '../support/diskImages.js';
-import { freePort, ftpServer, iscsiServer, makeSshKey, nbdkit, nginx, qemuNbd, sshd, type DiskServer } from '../support/diskServers.js';
+import {
+  freePort,
+  ftpServer,
+  iscsiServer,
+  makeSshKey,
+  nbdkit,
+  nginx,
+  qemuNbd,
+  sshd,
+  type DiskServer,
+} from '../support/diskServers.js';
 import { eventually } from '../support/eventually.js';
 import { launchSession, serverForTests, type Scene } from '../support/scene.js';
 import { failureOf, remoteDrive, scratchDrive, SessionClient } from '../support/testClient.js';
@@ -28,7 +50,8 @@ afterEach(async () => {
   await Promise.all(servers.splice(0).map((server) => server.stop()));
 });
 
-const newSession = async ({ client }: Scene): Promise<SessionClient> => new SessionClient(client, (await client.createSession()).id);
+const newSession = async ({ client }: Scene): Promise<SessionClient> =>
+  new SessionClient(client, (await client.createSession()).id);
 
 async function launched(scene: Scene, filename: string, options: object): Promise<SessionClient> {
   const session = await newSession(scene);
@@ -37,9 +60,14 @@ async function launched(scene: Scene, filename: string, options: object): Promis
   return session;
 }
 
-const write = (session: SessionClient): Promise<unknown> => session.call('pwrite_device', { device: '/dev/sda', content: WORDS, offset: 4096n });
-const read = (session: SessionClient): Promise<Buffer> => session.call('pread_device', { device: '/dev/sda', count: WORDS.length, offset: 4096n });
-const wordsIn = (image: string): string => readFileSync(image).subarray(4096, 4096 + WORDS.length).toString();
+const write = (session: SessionClient): Promise<unknown> =>
+  session.call('pwrite_device', { device: '/dev/sda', content: WORDS, offset: 4096n });
+const read = (session: SessionClient): Promise<Buffer> =>
+  session.call('pread_device', { device: '/dev/sda', count: WORDS.length, offset: 4096n });
+const wordsIn = (image: string): string =>
+  readFileSync(image)
+    .subarray(4096, 4096 + WORDS.length)
+    .toString();
 
 function writeAt(image: string, bytes: Buffer, position: number): void {
   const file = openSync(image, 'r+');
@@ -74,7 +102,12 @@ describeWithAppliance('drives over NBD', () => {
   it('can be named when a session is created, and are read-only unless they are to be written', async () => {
     const [first, second] = [newImage(), newImage()];
     const addresses = await Promise.all([first, second].map(async (image) => (await running(nbdkit(image))).address));
-    const drives = addresses.map((address, index) => remoteDrive({ protocol: 'nbd', server: [address] }, { writable: index === 1, label: index === 1 ? 'second' : undefined }));
+    const drives = addresses.map((address, index) =>
+      remoteDrive(
+        { protocol: 'nbd', server: [address] },
+        { writable: index === 1, label: index === 1 ? 'second' : undefined },
+      ),
+    );
     const before = await sha256(first);
     const { id } = await scene.client.createSession({ drives, launch: true });
     const session = new SessionClient(scene.client, id);
@@ -89,7 +122,11 @@ describeWithAppliance('drives over NBD', () => {
     const image = newImage();
     const before = await sha256(image);
     const { address } = await running(nbdkit(image, { flags: ['--readonly'] }));
-    const session = await launched(scene, '', { protocol: 'nbd', server: { values: [`tcp:${address}`] }, readonly: true });
+    const session = await launched(scene, '', {
+      protocol: 'nbd',
+      server: { values: [`tcp:${address}`] },
+      readonly: true,
+    });
     await write(session);
     expect(await read(session)).toEqual(WORDS);
     await scene.client.deleteSession(session.id);
@@ -99,7 +136,15 @@ describeWithAppliance('drives over NBD', () => {
   it('take all options of drives', async () => {
     const image = newImage();
     const { address } = await running(qemuNbd(image, { flags: ['--discard=unmap'] }));
-    const options = { protocol: 'nbd', server: { values: [address] }, cachemode: 'unsafe', discard: 'enable', copyonread: true, blocksize: 4096, label: 'remote' };
+    const options = {
+      protocol: 'nbd',
+      server: { values: [address] },
+      cachemode: 'unsafe',
+      discard: 'enable',
+      copyonread: true,
+      blocksize: 4096,
+      label: 'remote',
+    };
     const session = await launched(scene, '', options);
     expect(await session.call('blockdev_getss', { device: '/dev/disk/guestfs/remote' })).toBe(4096);
     await write(session);
@@ -130,7 +175,9 @@ describeWithAppliance('drives over NBD', () => {
     const { port } = silent.address() as AddressInfo;
     const session = await newSession(scene);
     await session.call('add_drive', { filename: '', protocol: 'nbd', server: { values: [`127.0.0.1:${port}`] } });
-    expect((await failureOf(session.call('launch'))).details).toMatch(new RegExp(`127.0.0.1:${port}.*did not answer within`));
+    expect((await failureOf(session.call('launch'))).details).toMatch(
+      new RegExp(`127.0.0.1:${port}.*did not answer within`),
+    );
     silent.close();
     await scene.client.deleteSession(session.id);
   });
@@ -142,7 +189,9 @@ describeWithAppliance('drives over NBD', () => {
   ])('are no sockets such as %s', async (address, reason) => {
     newImage();
     const session = await newSession(scene);
-    expect(await failureOf(session.call('add_drive', { filename: '', protocol: 'nbd', server: { values: [address] } }))).toMatchObject({ info: { reason } });
+    expect(
+      await failureOf(session.call('add_drive', { filename: '', protocol: 'nbd', server: { values: [address] } })),
+    ).toMatchObject({ info: { reason } });
   });
 
   it('are raw when they are written', async () => {
@@ -150,7 +199,9 @@ describeWithAppliance('drives over NBD', () => {
     const { address } = await running(nbdkit(image));
     const session = await newSession(scene);
     await session.call('add_drive', { filename: '', protocol: 'nbd', server: { values: [address] }, format: 'qcow2' });
-    expect((await failureOf(session.call('launch'))).details).toMatch(/read-only.*qemu-nbd --persistent --format=qcow2/);
+    expect((await failureOf(session.call('launch'))).details).toMatch(
+      /read-only.*qemu-nbd --persistent --format=qcow2/,
+    );
   });
 });
 
@@ -170,7 +221,11 @@ describeWithAppliance('drives over HTTP', () => {
   it('are read, and written in an overlay', async () => {
     const before = await sha256(image);
     const { address } = await running(nginx({ root: scene.server.images, directory }));
-    const session = await launched(scene, '/a disk?.img', { protocol: 'http', server: { values: [address] }, readonly: true });
+    const session = await launched(scene, '/a disk?.img', {
+      protocol: 'http',
+      server: { values: [address] },
+      readonly: true,
+    });
     expect(await read(session)).toEqual(WORDS);
     await session.call('zero_device', { device: '/dev/sda' });
     expect(await session.call('is_zero_device', { device: '/dev/sda' })).toBe(true);
@@ -180,9 +235,18 @@ describeWithAppliance('drives over HTTP', () => {
   });
 
   it('say so when the password is wrong, without repeating it', async () => {
-    const { address } = await running(nginx({ root: scene.server.images, directory, login: { user: 'ali', password: SECRET } }));
+    const { address } = await running(
+      nginx({ root: scene.server.images, directory, login: { user: 'ali', password: SECRET } }),
+    );
     const session = await newSession(scene);
-    await session.call('add_drive', { filename: '/a disk?.img', protocol: 'http', server: { values: [address] }, username: 'ali', secret: 'guessed', readonly: true });
+    await session.call('add_drive', {
+      filename: '/a disk?.img',
+      protocol: 'http',
+      server: { values: [address] },
+      username: 'ali',
+      secret: 'guessed',
+      readonly: true,
+    });
     const { details } = await failureOf(session.call('launch'));
     expect(details).toContain(`http drive 'ali@${address}/a disk?.img'`);
     expect(details).toContain('401');
@@ -191,7 +255,11 @@ describeWithAppliance('drives over HTTP', () => {
 
   it('can be read only', async () => {
     const session = await newSession(scene);
-    expect(await failureOf(session.call('add_drive', { filename: '/x', protocol: 'http', server: { values: ['localhost'] } }))).toMatchObject({ code: status.INVALID_ARGUMENT, info: { fields: ['readonly'] } });
+    expect(
+      await failureOf(
+        session.call('add_drive', { filename: '/x', protocol: 'http', server: { values: ['localhost'] } }),
+      ),
+    ).toMatchObject({ code: status.INVALID_ARGUMENT, info: { fields: ['readonly'] } });
   });
 });
 
@@ -206,8 +274,10 @@ describeWithAppliance('drives that come to a session that runs', () => {
     chmodSync(scene.server.images, 0o755);
     session = await launchSession(scene.client, [scratchDrive(1 << 20)]);
   });
-  const add = (filename: string, options: object): Promise<unknown> => session.call('add_drive', { filename, label: 'remote', ...options });
-  const wordsRead = (): Promise<Buffer> => session.call('pread_device', { device: '/dev/disk/guestfs/remote', count: WORDS.length, offset: 4096n });
+  const add = (filename: string, options: object): Promise<unknown> =>
+    session.call('add_drive', { filename, label: 'remote', ...options });
+  const wordsRead = (): Promise<Buffer> =>
+    session.call('pread_device', { device: '/dev/disk/guestfs/remote', count: WORDS.length, offset: 4096n });
   const refusalOf = async (filename: string, options: object): Promise<string> => {
     const failure = await failureOf(add(filename, options));
     expect(failure).toMatchObject({ code: status.FAILED_PRECONDITION, info: { reason: 'IMAGE_UNUSABLE' } });
@@ -231,7 +301,9 @@ describeWithAppliance('drives that come to a session that runs', () => {
     const login = { user: 'ali', password: 'sesame, "open"' };
     const written = emptyImage(join(scene.server.images, 'target.img'), SIZE_MB);
     const target = 'iqn.2003-01.org.example:disk';
-    const { address } = await running(iscsiServer({ image: written, target, directory: mkdtempSync(join(scene.server.images, 'tgtd-')), login }));
+    const { address } = await running(
+      iscsiServer({ image: written, target, directory: mkdtempSync(join(scene.server.images, 'tgtd-')), login }),
+    );
     const options = { protocol: 'iscsi', server: { values: [address] }, username: login.user };
     const refusal = await refusalOf(`${target}/1`, { ...options, secret: 'guessed' });
     expect(refusal).toMatch(/iscsi drive 'ali@127.*\/iqn.2003-01.org.example:disk\/1' cannot be opened: .*auth/i);
@@ -242,7 +314,7 @@ describeWithAppliance('drives that come to a session that runs', () => {
     expect(await wordsRead()).toEqual(WORDS);
     await session.call('remove_drive', { label: 'remote' });
     expect(wordsIn(written)).toBe(WORDS.toString());
-    expect(scene.server.log() + await scene.client.getLog(session.id)).not.toMatch(/sesame|guessed/);
+    expect(scene.server.log() + (await scene.client.getLog(session.id))).not.toMatch(/sesame|guessed/);
   });
 
   describeWhen('and are read over HTTPS', process.geteuid?.() === 0 ? undefined : 'it takes root', () => {
@@ -273,7 +345,9 @@ describeWithAppliance('drives that come to a session that runs', () => {
       const authority = makeAuthority(directory);
       expect(await refusalOf('/disk.img', await serve(authority))).toMatch(/certificate/i);
       trusted.push(trust(authority));
-      expect(await refusalOf('/disk.img', await serve(makeCertificate(directory, authority, 'DNS:elsewhere.example')))).toMatch(/certificate/i);
+      expect(
+        await refusalOf('/disk.img', await serve(makeCertificate(directory, authority, 'DNS:elsewhere.example'))),
+      ).toMatch(/certificate/i);
     });
   });
 });
@@ -282,7 +356,12 @@ describeWithAppliance('drives that come to a session that runs', () => {
 const KNOWN_HOSTS = '/etc/ssh/ssh_known_hosts';
 
 /** Only root can make a host known, or start an SSH server that others than itself can log in to. */
-const whyNoSsh = process.geteuid?.() !== 0 ? 'it takes root' : builtAppliance('trixie') === undefined ? 'there is no appliance: npm run appliance' : undefined;
+const whyNoSsh =
+  process.geteuid?.() !== 0
+    ? 'it takes root'
+    : builtAppliance('trixie') === undefined
+      ? 'there is no appliance: npm run appliance'
+      : undefined;
 
 describeWhen('drives over SSH', whyNoSsh, () => {
   const scene = serverForTests({ flags: ['--allow', 'remote-drives'] });
@@ -293,7 +372,8 @@ describeWhen('drives over SSH', whyNoSsh, () => {
   let options: Record<string, unknown>;
   let key: string;
 
-  const know = (hostKey: string): void => writeFileSync(KNOWN_HOSTS, `${knownBefore ?? ''}[127.0.0.1]:${port} ${hostKey}\n`);
+  const know = (hostKey: string): void =>
+    writeFileSync(KNOWN_HOSTS, `${knownBefore ?? ''}[127.0.0.1]:${port} ${hostKey}\n`);
 
   beforeAll(async () => {
     mkdirSync('/run/sshd', { recursive: true });
@@ -320,7 +400,7 @@ describeWhen('drives over SSH', whyNoSsh, () => {
     await write(session);
     expect(await read(session)).toEqual(WORDS);
     expect(filesBelow(scene.server.temporary).filter((name) => /id_|secret/.test(name))).toEqual([]);
-    expect(scene.server.log() + await scene.client.getLog(session.id)).not.toContain('PRIVATE KEY');
+    expect(scene.server.log() + (await scene.client.getLog(session.id))).not.toContain('PRIVATE KEY');
     await scene.client.deleteSession(session.id);
     expect(wordsIn(image)).toBe(WORDS.toString());
   });
@@ -338,7 +418,11 @@ describeWhen('drives over SSH', whyNoSsh, () => {
   it('are refused with a key that the server does not take', async () => {
     makeSshKey(join(directory, 'stranger'));
     const session = await newSession(scene);
-    await session.call('add_drive', { filename: image, ...options, secret: readFileSync(join(directory, 'stranger'), 'utf8') });
+    await session.call('add_drive', {
+      filename: image,
+      ...options,
+      secret: readFileSync(join(directory, 'stranger'), 'utf8'),
+    });
     expect((await failureOf(session.call('launch'))).details).toMatch(/ssh drive 'root@127.0.0.1:.*authentic/i);
   });
 });
@@ -352,35 +436,73 @@ describe.each([
     const scene = serverForTests({ flags: ['--allow', 'remote-drives', '--trace', '--log-level', 'debug', ...flags] });
 
     it('are written, over TCP and a socket, and read with a password, raw and in a format', async () => {
-      const images = ['a.img', 'b.img', 'c.img'].map((name) => emptyImage(join(scene.server.images, name), SIZE_MB)) as [string, string, string];
+      const images = ['a.img', 'b.img', 'c.img'].map((name) =>
+        emptyImage(join(scene.server.images, name), SIZE_MB),
+      ) as [string, string, string];
       chmodSync(scene.server.images, 0o755);
       const login = { user: 'ali', password: SECRET };
       const [first, second, web] = await Promise.all([
         running(nbdkit(images[0])),
         running(nbdkit(images[1], { socket: `${images[1]}.sock` })),
-        running(nginx({ root: scene.server.images, directory: mkdtempSync(join(scene.server.images, 'nginx-')), login })),
+        running(
+          nginx({ root: scene.server.images, directory: mkdtempSync(join(scene.server.images, 'nginx-')), login }),
+        ),
       ]);
       if (flags.includes('--pool')) await eventually(() => scene.server.log().includes('the pool is full'));
-      run('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', emptyImage(join(scene.server.images, 'd.img'), SIZE_MB * 2), join(scene.server.images, 'd.qcow2'));
+      run(
+        'qemu-img',
+        'convert',
+        '-f',
+        'raw',
+        '-O',
+        'qcow2',
+        emptyImage(join(scene.server.images, 'd.img'), SIZE_MB * 2),
+        join(scene.server.images, 'd.qcow2'),
+      );
       const session = await newSession(scene);
       const events = await scene.client.subscribe(session.id);
-      for (const { address } of [first, second]) await session.call('add_drive', { filename: '', protocol: 'nbd', server: { values: [address] } });
-      await session.call('add_drive', { filename: '/c.img', protocol: 'http', server: { values: [web.address] }, username: login.user, secret: SECRET, readonly: true });
-      await session.call('add_drive', { filename: '/d.qcow2', protocol: 'http', server: { values: [web.address] }, username: login.user, secret: SECRET, readonly: true, format: 'qcow2' });
+      for (const { address } of [first, second])
+        await session.call('add_drive', { filename: '', protocol: 'nbd', server: { values: [address] } });
+      await session.call('add_drive', {
+        filename: '/c.img',
+        protocol: 'http',
+        server: { values: [web.address] },
+        username: login.user,
+        secret: SECRET,
+        readonly: true,
+      });
+      await session.call('add_drive', {
+        filename: '/d.qcow2',
+        protocol: 'http',
+        server: { values: [web.address] },
+        username: login.user,
+        secret: SECRET,
+        readonly: true,
+        format: 'qcow2',
+      });
       await session.call('launch');
       await write(session);
       await session.call('pwrite_device', { device: '/dev/sdb', content: WORDS, offset: 4096n });
-      for (const [device, mebibytes] of [['/dev/sdc', SIZE_MB], ['/dev/sdd', SIZE_MB * 2]] as const) {
+      for (const [device, mebibytes] of [
+        ['/dev/sdc', SIZE_MB],
+        ['/dev/sdd', SIZE_MB * 2],
+      ] as const) {
         expect(await session.call('is_zero_device', { device })).toBe(true);
         expect(await session.call('blockdev_getsize64', { device })).toBe(BigInt(mebibytes << 20));
       }
       expect(scene.server.log().includes('taken from the pool')).toBe(kind === 'taken from the pool');
 
       const commands = scene.server.machines().map(({ pid }) => readFileSync(`/proc/${pid}/cmdline`, 'latin1'));
-      const told = JSON.stringify(events.events, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
-      expect([...commands, told, scene.server.log(), await scene.client.getLog(session.id)].join('\n')).not.toContain('sesame');
+      const told = JSON.stringify(events.events, (_key, value: unknown) =>
+        typeof value === 'bigint' ? String(value) : value,
+      );
+      expect([...commands, told, scene.server.log(), await scene.client.getLog(session.id)].join('\n')).not.toContain(
+        'sesame',
+      );
       expect(told).toContain('secret:***');
-      expect(filesBelow(scene.server.temporary).filter((name) => /secret|sock$/.test(name) && !name.endsWith('fds'))).toEqual([]);
+      expect(
+        filesBelow(scene.server.temporary).filter((name) => /secret|sock$/.test(name) && !name.endsWith('fds')),
+      ).toEqual([]);
       events.cancel();
       await events.ended.catch(() => undefined);
       await scene.client.deleteSession(session.id);
@@ -394,9 +516,21 @@ describeWithAppliance('drives from the network, on a server that does not allow 
 
   it('are refused with the flag that allows them', async () => {
     const session = await newSession(scene);
-    const failure = await failureOf(session.call('add_drive', { filename: '', protocol: 'nbd', server: { values: ['localhost'] } }));
-    const whole = await failureOf(scene.client.createSession({ drives: [remoteDrive({ protocol: 'http', server: ['localhost'], filename: '/x', username: 'u', secret: 'hidden' })] }));
-    for (const one of [failure, whole]) expect(one).toMatchObject({ code: status.PERMISSION_DENIED, info: { reason: 'NOT_ALLOWED', metadata: { setting: '--allow remote-drives' } } });
+    const failure = await failureOf(
+      session.call('add_drive', { filename: '', protocol: 'nbd', server: { values: ['localhost'] } }),
+    );
+    const whole = await failureOf(
+      scene.client.createSession({
+        drives: [
+          remoteDrive({ protocol: 'http', server: ['localhost'], filename: '/x', username: 'u', secret: 'hidden' }),
+        ],
+      }),
+    );
+    for (const one of [failure, whole])
+      expect(one).toMatchObject({
+        code: status.PERMISSION_DENIED,
+        info: { reason: 'NOT_ALLOWED', metadata: { setting: '--allow remote-drives' } },
+      });
     expect(whole.details).not.toContain('hidden');
     expect(scene.server.log()).not.toContain('hidden');
   });

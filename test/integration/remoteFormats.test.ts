@@ -33,8 +33,10 @@ describeWithAppliance('an image in a format, from the network', () => {
   const image = (name: string): string => join(scene.server.images, name);
   const served = (filename: string, format: string | undefined, more: Partial<DriveSpec> = {}): DriveSpec =>
     remoteDrive({ protocol: 'http', server: [web.address], filename: `/${filename}` }, { format, ...more });
-  const read = (session: SessionClient, device: string): Promise<Buffer> => session.call('pread_device', { device, count: WORDS.length, offset: BigInt(WORDS_AT) });
-  const convert = (format: string, ...options: readonly string[]): void => void run('qemu-img', 'convert', '-f', 'raw', '-O', format, ...options, image('raw'), image(format));
+  const read = (session: SessionClient, device: string): Promise<Buffer> =>
+    session.call('pread_device', { device, count: WORDS.length, offset: BigInt(WORDS_AT) });
+  const convert = (format: string, ...options: readonly string[]): void =>
+    void run('qemu-img', 'convert', '-f', 'raw', '-O', format, ...options, image('raw'), image(format));
 
   beforeAll(async () => {
     const raw = Buffer.alloc(SIZE);
@@ -48,19 +50,57 @@ describeWithAppliance('an image in a format, from the network', () => {
   it('is read in every format that is complete in one file, and written in an overlay', async () => {
     const formats = ['qcow2', 'vdi', 'vhdx', 'vpc', 'qed', 'qcow', 'parallels'];
     for (const format of formats) convert(format, ...(format === 'vpc' ? ['-o', 'force_size=on'] : []));
-    run('qemu-img', 'convert', '-c', '-f', 'raw', '-O', 'qcow2', '-o', 'cluster_size=2M,compression_type=zstd', image('raw'), image('large.qcow2'));
-    run('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', '-o', 'cluster_size=512,compat=0.10', image('raw'), image('small.qcow2'));
-    const drives = [...formats.map((format) => served(format, format)), served('large.qcow2', 'qcow2'), served('small.qcow2', 'qcow2', { label: 'small' }), served('qcow2', undefined)];
+    run(
+      'qemu-img',
+      'convert',
+      '-c',
+      '-f',
+      'raw',
+      '-O',
+      'qcow2',
+      '-o',
+      'cluster_size=2M,compression_type=zstd',
+      image('raw'),
+      image('large.qcow2'),
+    );
+    run(
+      'qemu-img',
+      'convert',
+      '-f',
+      'raw',
+      '-O',
+      'qcow2',
+      '-o',
+      'cluster_size=512,compat=0.10',
+      image('raw'),
+      image('small.qcow2'),
+    );
+    const drives = [
+      ...formats.map((format) => served(format, format)),
+      served('large.qcow2', 'qcow2'),
+      served('small.qcow2', 'qcow2', { label: 'small' }),
+      served('qcow2', undefined),
+    ];
     const before = await sha256(image('qcow2'));
     const session = await launchSession(scene.client, drives);
     const devices: string[] = await session.call('list_devices');
     expect(devices).toHaveLength(drives.length);
     for (const device of devices.slice(0, -1)) {
-      expect({ device, size: await session.call('blockdev_getsize64', { device }), words: await read(session, device) }).toEqual({ device, size: BigInt(SIZE), words: WORDS });
+      expect({
+        device,
+        size: await session.call('blockdev_getsize64', { device }),
+        words: await read(session, device),
+      }).toEqual({ device, size: BigInt(SIZE), words: WORDS });
     }
     // Without a format it is the bytes themselves.
-    expect(await session.call('pread_device', { device: devices.at(-1), count: 4, offset: 0n })).toEqual(Buffer.from('QFI\xfb', 'latin1'));
-    await session.call('pwrite_device', { device: '/dev/sda', content: Buffer.from('other'), offset: BigInt(WORDS_AT) });
+    expect(await session.call('pread_device', { device: devices.at(-1), count: 4, offset: 0n })).toEqual(
+      Buffer.from('QFI\xfb', 'latin1'),
+    );
+    await session.call('pwrite_device', {
+      device: '/dev/sda',
+      content: Buffer.from('other'),
+      offset: BigInt(WORDS_AT),
+    });
     expect(await read(session, '/dev/sda')).toEqual(Buffer.from(`other${WORDS.toString().slice(5)}`));
     await scene.client.deleteSession(session.id);
     expect(await sha256(image('qcow2'))).toBe(before);
@@ -69,7 +109,11 @@ describeWithAppliance('an image in a format, from the network', () => {
   it('is refused when it leads elsewhere, and the session goes on', async () => {
     run('qemu-img', 'create', '-q', '-f', 'qcow2', '-u', '-b', '/etc/passwd', '-F', 'raw', image('over.qcow2'), '1M');
     run('qemu-img', 'create', '-q', '-f', 'vmdk', '-o', 'subformat=monolithicFlat', image('flat.vmdk'), '1M');
-    for (const [name, format, words] of [['over.qcow2', 'qcow2', "has a backing file, '/etc/passwd'"], ['flat.vmdk', 'vmdk', 'can name files of this host'], ['raw', 'qcow2', "is not in format 'qcow2'"]] as const) {
+    for (const [name, format, words] of [
+      ['over.qcow2', 'qcow2', "has a backing file, '/etc/passwd'"],
+      ['flat.vmdk', 'vmdk', 'can name files of this host'],
+      ['raw', 'qcow2', "is not in format 'qcow2'"],
+    ] as const) {
       const failure = await failureOf(scene.client.createSession({ drives: [served(name, format)], launch: true }));
       expect(failure).toMatchObject({ code: status.FAILED_PRECONDITION, info: { reason: 'IMAGE_UNUSABLE' } });
       expect(failure.details).toContain(`http drive '${web.address}/${name}' `);
@@ -78,16 +122,57 @@ describeWithAppliance('an image in a format, from the network', () => {
   });
 
   it('can be inspected', async () => {
-    run('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', image(await makeGuest(scene.client, scene.server.images, alpine)), image('alpine.qcow2'));
-    const report = await scene.client.inspect({ drives: [{ source: { $case: 'remote', value: { protocol: 'http', server: [web.address], filename: '/alpine.qcow2', username: undefined, secret: undefined } }, format: 'qcow2', blocksize: undefined }] });
+    run(
+      'qemu-img',
+      'convert',
+      '-f',
+      'raw',
+      '-O',
+      'qcow2',
+      image(await makeGuest(scene.client, scene.server.images, alpine)),
+      image('alpine.qcow2'),
+    );
+    const report = await scene.client.inspect({
+      drives: [
+        {
+          source: {
+            $case: 'remote',
+            value: {
+              protocol: 'http',
+              server: [web.address],
+              filename: '/alpine.qcow2',
+              username: undefined,
+              secret: undefined,
+            },
+          },
+          format: 'qcow2',
+          blocksize: undefined,
+        },
+      ],
+    });
     expect(reportedSystems(report)).toMatchObject(alpine.systems);
   });
 
   it('comes to a session that runs, and goes', async () => {
     const session = await launchSession(scene.client, [served('raw', 'raw')]);
-    await session.call('add_drive', { filename: '/qcow2', protocol: 'http', server: { values: [web.address] }, format: 'qcow2', readonly: true, label: 'late' });
+    await session.call('add_drive', {
+      filename: '/qcow2',
+      protocol: 'http',
+      server: { values: [web.address] },
+      format: 'qcow2',
+      readonly: true,
+      label: 'late',
+    });
     expect(await read(session, '/dev/disk/guestfs/late')).toEqual(WORDS);
-    const failure = await failureOf(session.call('add_drive', { filename: '/over.qcow2', protocol: 'http', server: { values: [web.address] }, format: 'qcow2', readonly: true }));
+    const failure = await failureOf(
+      session.call('add_drive', {
+        filename: '/over.qcow2',
+        protocol: 'http',
+        server: { values: [web.address] },
+        format: 'qcow2',
+        readonly: true,
+      }),
+    );
     expect(failure).toMatchObject({ info: { reason: 'IMAGE_UNUSABLE' } });
     await session.call('remove_drive', { label: 'late' });
     expect(await session.call('list_devices')).toEqual(['/dev/sda']);
@@ -109,14 +194,25 @@ describeWithAppliance('an image in a format, from the network', () => {
     });
     afterEach(() => changing.stop());
 
-    const start = async (): Promise<ChangingWebServer> => (changing = await changingWebServer(readFileSync(image('dense.qcow2')), leadingHeader(readFileSync(image('dense.qcow2')), host())));
-    const drive = (): DriveSpec => remoteDrive({ protocol: 'http', server: [changing.address], filename: '/disk' }, { format: 'qcow2' });
+    const start = async (): Promise<ChangingWebServer> =>
+      (changing = await changingWebServer(
+        readFileSync(image('dense.qcow2')),
+        leadingHeader(readFileSync(image('dense.qcow2')), host()),
+      ));
+    const drive = (): DriveSpec =>
+      remoteDrive({ protocol: 'http', server: [changing.address], filename: '/disk' }, { format: 'qcow2' });
 
     it('would have qemu itself read files of this host', async () => {
       await start();
       const letters = async (): Promise<string> => {
-        const { stdout } = await promisify(execFile)('qemu-io', ['-r', '-f', 'qcow2', '-c', `read -v ${WORDS_AT} 512`, `http://${changing.address}/disk`], { timeout: 60_000 });
-        return Array.from(stdout.matchAll(/^[0-9a-f]{8}: .* {2}(\S+)$/gm), ([, row]) => row).join('').replaceAll('.', ' ');
+        const { stdout } = await promisify(execFile)(
+          'qemu-io',
+          ['-r', '-f', 'qcow2', '-c', `read -v ${WORDS_AT} 512`, `http://${changing.address}/disk`],
+          { timeout: 60_000 },
+        );
+        return Array.from(stdout.matchAll(/^[0-9a-f]{8}: .* {2}(\S+)$/gm), ([, row]) => row)
+          .join('')
+          .replaceAll('.', ' ');
       };
       expect(await letters()).toContain(WORDS.toString());
       expect(await letters()).toContain(SECRET.replace('.', ' '));
@@ -126,7 +222,11 @@ describeWithAppliance('an image in a format, from the network', () => {
       await start();
       const session = await launchSession(scene.client, [drive()]);
       expect(await read(session, '/dev/sda')).toEqual(WORDS);
-      const whole = await session.call('pread_device', { device: '/dev/sda', count: MEBIBYTE, offset: BigInt(WORDS_AT - 4096) });
+      const whole = await session.call('pread_device', {
+        device: '/dev/sda',
+        count: MEBIBYTE,
+        offset: BigInt(WORDS_AT - 4096),
+      });
       expect((whole as Buffer).includes(SECRET)).toBe(false);
       await session.call('checksum_device', { csumtype: 'md5', device: '/dev/sda' });
       expect(changing.reads()).toBe(1);
@@ -136,11 +236,29 @@ describeWithAppliance('an image in a format, from the network', () => {
     it('has a guest that runs read the same', async () => {
       await start();
       const session = await launchSession(scene.client, [served('raw', 'raw')]);
-      await session.call('add_drive', { filename: '/disk', protocol: 'http', server: { values: [changing.address] }, format: 'qcow2', readonly: true });
+      await session.call('add_drive', {
+        filename: '/disk',
+        protocol: 'http',
+        server: { values: [changing.address] },
+        format: 'qcow2',
+        readonly: true,
+      });
       expect(await read(session, '/dev/sdb')).toEqual(WORDS);
       expect(changing.reads()).toBe(1);
       // From now on, what can be seen is refused.
-      expect((await failureOf(session.call('add_drive', { filename: '/disk', protocol: 'http', server: { values: [changing.address] }, format: 'qcow2', readonly: true }))).details).toContain('keeps its data in another file');
+      expect(
+        (
+          await failureOf(
+            session.call('add_drive', {
+              filename: '/disk',
+              protocol: 'http',
+              server: { values: [changing.address] },
+              format: 'qcow2',
+              readonly: true,
+            }),
+          )
+        ).details,
+      ).toContain('keeps its data in another file');
       await scene.client.deleteSession(session.id);
     });
   });

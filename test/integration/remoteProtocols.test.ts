@@ -12,7 +12,12 @@ import { serverForTests } from '../support/scene.js';
 import { failureOf, SessionClient } from '../support/testClient.js';
 
 /** A key of Ceph's: its kind, when it was made, and 16 bytes with their number. */
-const CEPH_KEY = Buffer.concat([Buffer.from([1, 0]), Buffer.alloc(8), Buffer.from([16, 0]), Buffer.alloc(16, 'k')]).toString('base64');
+const CEPH_KEY = Buffer.concat([
+  Buffer.from([1, 0]),
+  Buffer.alloc(8),
+  Buffer.from([16, 0]),
+  Buffer.alloc(16, 'k'),
+]).toString('base64');
 
 /** What has to come while somebody waits for it. */
 const PATIENCE_MS = 15_000;
@@ -59,37 +64,75 @@ interface Protocol {
 }
 
 const PROTOCOLS: readonly Protocol[] = [
-  { protocol: 'iscsi', filename: 'iqn.2003-01.org.example:disk/3', options: {}, greeting: '', begins: /TargetName=iqn\.2003-01\.org\.example:disk/ },
-  { protocol: 'iscsi', filename: 'iqn.2003-01.org.example:disk', options: { username: 'ali', secret: 'open sesame 12' }, greeting: '', begins: /AuthMethod=CHAP/ },
-  { protocol: 'ftp', filename: '/disk.img', options: { username: 'ali', secret: 'open, sesame', readonly: true }, greeting: '220 who is there?\r\n', begins: /^USER ali\r\n/ },
+  {
+    protocol: 'iscsi',
+    filename: 'iqn.2003-01.org.example:disk/3',
+    options: {},
+    greeting: '',
+    begins: /TargetName=iqn\.2003-01\.org\.example:disk/,
+  },
+  {
+    protocol: 'iscsi',
+    filename: 'iqn.2003-01.org.example:disk',
+    options: { username: 'ali', secret: 'open sesame 12' },
+    greeting: '',
+    begins: /AuthMethod=CHAP/,
+  },
+  {
+    protocol: 'ftp',
+    filename: '/disk.img',
+    options: { username: 'ali', secret: 'open, sesame', readonly: true },
+    greeting: '220 who is there?\r\n',
+    begins: /^USER ali\r\n/,
+  },
   { protocol: 'ftps', filename: '/disk.img', options: { readonly: true }, greeting: '', begins: /^\x16\x03/ },
-  { protocol: 'https', filename: '/disk.img', options: { username: 'ali', secret: 'open, sesame', readonly: true }, greeting: '', begins: /^\x16\x03/ },
+  {
+    protocol: 'https',
+    filename: '/disk.img',
+    options: { username: 'ali', secret: 'open, sesame', readonly: true },
+    greeting: '',
+    begins: /^\x16\x03/,
+  },
   { protocol: 'rbd', filename: 'pool/image', options: {}, greeting: 'ceph v2\n', begins: /^ceph v/ },
-  { protocol: 'rbd', filename: 'pool/namespace/image@snapshot', options: { username: 'ali', secret: CEPH_KEY }, greeting: 'ceph v2\n', begins: /^ceph v/ },
+  {
+    protocol: 'rbd',
+    filename: 'pool/namespace/image@snapshot',
+    options: { username: 'ali', secret: CEPH_KEY },
+    greeting: 'ceph v2\n',
+    begins: /^ceph v/,
+  },
   { protocol: 'gluster', filename: 'volume/a/disk.img', options: {}, greeting: '', begins: /volume/ },
 ];
 
 describeWithAppliance('drives of other protocols', () => {
   const scene = serverForTests({ flags: ['--allow', 'remote-drives'] });
 
-  const newSession = async (): Promise<SessionClient> => new SessionClient(scene.client, (await scene.client.createSession()).id);
+  const newSession = async (): Promise<SessionClient> =>
+    new SessionClient(scene.client, (await scene.client.createSession()).id);
   const add = async ({ protocol, filename, options }: Protocol, port: number): Promise<SessionClient> => {
     const session = await newSession();
     await session.call('add_drive', { filename, protocol, server: { values: [`127.0.0.1:${port}`] }, ...options });
     return session;
   };
 
-  it.each(PROTOCOLS.map((one) => [`${one.protocol} ${one.filename}`, one] as const))('are asked for at their server, in its language: %s', async (_what, one) => {
-    const { port, called } = await impostor(one.greeting);
-    const session = await add(one, port);
-    const launch = failureOf(session.call('launch', {}, { deadline: Date.now() + PATIENCE_MS }));
-    const said = await Promise.race([called, launch.then((failure) => failure)]);
-    expect(Buffer.isBuffer(said) ? said.toString('latin1') : said).toMatch(one.begins);
-    await scene.client.deleteSession(session.id);
-    await launch;
-  });
+  it.each(PROTOCOLS.map((one) => [`${one.protocol} ${one.filename}`, one] as const))(
+    'are asked for at their server, in its language: %s',
+    async (_what, one) => {
+      const { port, called } = await impostor(one.greeting);
+      const session = await add(one, port);
+      const launch = failureOf(session.call('launch', {}, { deadline: Date.now() + PATIENCE_MS }));
+      const said = await Promise.race([called, launch.then((failure) => failure)]);
+      expect(Buffer.isBuffer(said) ? said.toString('latin1') : said).toMatch(one.begins);
+      await scene.client.deleteSession(session.id);
+      await launch;
+    },
+  );
 
-  it.each(PROTOCOLS.filter(({ protocol }) => protocol !== 'rbd').map((one) => [`${one.protocol} ${one.filename}`, one] as const))('fail as the connection does when nobody is there: %s', async (_what, one) => {
+  it.each(
+    PROTOCOLS.filter(({ protocol }) => protocol !== 'rbd').map(
+      (one) => [`${one.protocol} ${one.filename}`, one] as const,
+    ),
+  )('fail as the connection does when nobody is there: %s', async (_what, one) => {
     const port = await freePort();
     const session = await add(one, port);
     const failure = await session.failure('launch', {}, { deadline: Date.now() + PATIENCE_MS });

@@ -6,8 +6,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { Client} from '@grpc/grpc-js';
-import { credentials, loadPackageDefinition, status, type ChannelCredentials, type ClientReadableStream, type ServiceClientConstructor } from '@grpc/grpc-js';
+import type { Client } from '@grpc/grpc-js';
+import {
+  credentials,
+  loadPackageDefinition,
+  status,
+  type ChannelCredentials,
+  type ClientReadableStream,
+  type ServiceClientConstructor,
+} from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { service as healthService } from 'grpc-health-check';
 import { describeWithAppliance } from '../support/appliance.js';
@@ -30,7 +37,9 @@ function healthClient(address: string): HealthClient {
 async function health(address: string, service: string): Promise<string> {
   const client = healthClient(address);
   try {
-    return await new Promise((resolve, reject) => client.check({ service }, (error, response) => (error ? reject(asFailure(error)) : resolve(response.status))));
+    return await new Promise((resolve, reject) =>
+      client.check({ service }, (error, response) => (error ? reject(asFailure(error)) : resolve(response.status))),
+    );
   } finally {
     client.close();
   }
@@ -38,15 +47,22 @@ async function health(address: string, service: string): Promise<string> {
 
 /** One question to server reflection in one of its versions. */
 async function reflect(address: string, version: 'v1' | 'v1alpha', question: object): Promise<Record<string, unknown>> {
-  const file = fileURLToPath(new URL(`../../../node_modules/@grpc/reflection/build/proto/grpc/reflection/${version}/reflection.proto`, import.meta.url));
+  const file = fileURLToPath(
+    new URL(
+      `../../../node_modules/@grpc/reflection/build/proto/grpc/reflection/${version}/reflection.proto`,
+      import.meta.url,
+    ),
+  );
   const service = loadSync(file, { keepCase: true })[`grpc.reflection.${version}.ServerReflection`];
   const Reflection = loadPackageDefinition({ Reflection: service as never })['Reflection'] as ServiceClientConstructor;
-  const client = new Reflection(address, credentials.createInsecure()) as unknown as { ServerReflectionInfo(): NodeJS.ReadWriteStream } & Client;
+  const client = new Reflection(address, credentials.createInsecure()) as unknown as {
+    ServerReflectionInfo(): NodeJS.ReadWriteStream;
+  } & Client;
   try {
     const stream = client.ServerReflectionInfo();
     const answer = once(stream, 'data');
     stream.end(question as never);
-    const [response] = await answer as [Record<string, unknown>];
+    const [response] = (await answer) as [Record<string, unknown>];
     await once(stream, 'end');
     return response;
   } finally {
@@ -70,39 +86,59 @@ describe('a server without sessions', () => {
   it.each(['v1', 'v1alpha'] as const)('lists and describes its services by reflection %s', async (version) => {
     const listed = await reflect(scene.server.address, version, { list_services: '' });
     const names = (listed['list_services_response'] as { service: { name: string }[] }).service.map(({ name }) => name);
-    expect(names).toEqual(expect.arrayContaining(['guestfs.v1.SessionService', 'guestfs.v1.EventService', 'guestfs.v1.InspectionService']));
-    const described = await reflect(scene.server.address, version, { file_containing_symbol: 'guestfs.v1.LvmService.Lvcreate' });
+    expect(names).toEqual(
+      expect.arrayContaining(['guestfs.v1.SessionService', 'guestfs.v1.EventService', 'guestfs.v1.InspectionService']),
+    );
+    const described = await reflect(scene.server.address, version, {
+      file_containing_symbol: 'guestfs.v1.LvmService.Lvcreate',
+    });
     const files = (described['file_descriptor_response'] as { file_descriptor_proto: Buffer[] }).file_descriptor_proto;
     expect(files.some((file) => file.includes('guestfs/v1/lvm.proto'))).toBe(true);
   });
 
   it('takes its flags from the environment too', async () => {
     const { id } = await scene.client.createSession();
-    expect((await failureOf(scene.client.createSession())).info).toMatchObject({ reason: 'TOO_MANY_SESSIONS', retry: true, metadata: { limit: '1' } });
+    expect((await failureOf(scene.client.createSession())).info).toMatchObject({
+      reason: 'TOO_MANY_SESSIONS',
+      retry: true,
+      metadata: { limit: '1' },
+    });
     await scene.client.deleteSession(id);
   });
 
   it('refuses DebugService, naming the flag', async () => {
     const { id } = await scene.client.createSession();
     const failure = await new SessionClient(scene.client, id).failure('debug', { subcmd: 'help' });
-    expect(failure).toMatchObject({ code: status.PERMISSION_DENIED, details: expect.stringContaining('--debug-service') });
+    expect(failure).toMatchObject({
+      code: status.PERMISSION_DENIED,
+      details: expect.stringContaining('--debug-service'),
+    });
     await scene.client.deleteSession(id);
   });
 
   it('answers UNIMPLEMENTED to a method that is not there', async () => {
     const call = new Promise((resolve, reject) => {
-      scene.client.client.makeUnaryRequest('/guestfs.v1.FileService/Nonsense', () => Buffer.alloc(0), (bytes) => bytes, {}, (error, value) => (error ? reject(asFailure(error)) : resolve(value)));
+      scene.client.client.makeUnaryRequest(
+        '/guestfs.v1.FileService/Nonsense',
+        () => Buffer.alloc(0),
+        (bytes) => bytes,
+        {},
+        (error, value) => (error ? reject(asFailure(error)) : resolve(value)),
+      );
     });
     expect((await failureOf(call)).code).toBe(status.UNIMPLEMENTED);
   });
 });
 
 describe('the command', () => {
-  it.each([[['--nonsense']], [['--listen', 'nowhere']], [['--allow', 'everything']]])('exits with 2 and says what is wrong with %j', (args) => {
-    const result = spawnSync(process.execPath, [MAIN, ...args], { env: plainEnvironment(), encoding: 'utf8' });
-    expect(result.status).toBe(2);
-    expect(result.stderr).toContain(args[0]);
-  });
+  it.each([[['--nonsense']], [['--listen', 'nowhere']], [['--allow', 'everything']]])(
+    'exits with 2 and says what is wrong with %j',
+    (args) => {
+      const result = spawnSync(process.execPath, [MAIN, ...args], { env: plainEnvironment(), encoding: 'utf8' });
+      expect(result.status).toBe(2);
+      expect(result.stderr).toContain(args[0]);
+    },
+  );
 
   it('has a help text', () => {
     const result = spawnSync(process.execPath, [MAIN, '--help'], { env: plainEnvironment(), encoding: 'utf8' });
@@ -117,7 +153,9 @@ describe('the command', () => {
     const text = await metricsOf(server);
     expect(text).not.toContain('guestfs_pool_waiting_clones');
     expect(text).toContain('guestfs_sessions{state="CONFIG"} 1');
-    expect(text).toContain('grpc_server_handled_total{grpc_service="guestfs.v1.SessionService",grpc_method="CreateSession",grpc_code="OK"} 1');
+    expect(text).toContain(
+      'grpc_server_handled_total{grpc_service="guestfs.v1.SessionService",grpc_method="CreateSession",grpc_code="OK"} 1',
+    );
     client.close();
     expect(await server.stop('SIGINT')).toEqual(CLEAN_END);
   });
@@ -128,22 +166,66 @@ describe('TLS', () => {
   const file = (name: string): string => join(directory, name);
   const pem = (name: string): Buffer => readFileSync(file(name));
   const openssl = (...args: string[]): void => void execFileSync('openssl', args, { cwd: directory, stdio: 'pipe' });
-  const channel = (name?: string): ChannelCredentials => (name === undefined
-    ? credentials.createSsl(pem('ca.pem'))
-    : credentials.createSsl(pem('ca.pem'), pem(`${name}.key`), pem(`${name}.pem`)));
+  const channel = (name?: string): ChannelCredentials =>
+    name === undefined
+      ? credentials.createSsl(pem('ca.pem'))
+      : credentials.createSsl(pem('ca.pem'), pem(`${name}.key`), pem(`${name}.pem`));
 
   beforeAll(() => {
     directory = mkdtempSync(join(tmpdir(), 'guestfs-grpc-tls-'));
-    openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', 'ca.key', '-out', 'ca.pem', '-subj', '/CN=Test CA', '-days', '2');
-    for (const [name, extension] of [['server', 'subjectAltName=IP:127.0.0.1'], ['alice', 'subjectAltName=URI:spiffe://test/alice'], ['bob', 'subjectAltName=URI:spiffe://test/bob']] as const) {
-      openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', `${name}.key`, '-out', `${name}.pem`, '-subj', `/CN=${name}`,
-        '-CA', 'ca.pem', '-CAkey', 'ca.key', '-addext', extension, '-days', '2');
+    openssl(
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      '-keyout',
+      'ca.key',
+      '-out',
+      'ca.pem',
+      '-subj',
+      '/CN=Test CA',
+      '-days',
+      '2',
+    );
+    for (const [name, extension] of [
+      ['server', 'subjectAltName=IP:127.0.0.1'],
+      ['alice', 'subjectAltName=URI:spiffe://test/alice'],
+      ['bob', 'subjectAltName=URI:spiffe://test/bob'],
+    ] as const) {
+      openssl(
+        'req',
+        '-x509',
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:P-256',
+        '-nodes',
+        '-keyout',
+        `${name}.key`,
+        '-out',
+        `${name}.pem`,
+        '-subj',
+        `/CN=${name}`,
+        '-CA',
+        'ca.pem',
+        '-CAkey',
+        'ca.key',
+        '-addext',
+        extension,
+        '-days',
+        '2',
+      );
     }
   });
   afterAll(() => rmSync(directory, { recursive: true }));
 
   it('is served with a certificate, and nothing else is', async () => {
-    const server = await startTestServer({ flags: ['--tls-cert', file('server.pem'), '--tls-key', file('server.key')] });
+    const server = await startTestServer({
+      flags: ['--tls-cert', file('server.pem'), '--tls-key', file('server.key')],
+    });
     const [secure, plain] = [new TestClient(server.address, channel()), new TestClient(server.address)];
     await secure.createSession();
     expect((await failureOf(plain.createSession())).code).toBe(status.UNAVAILABLE);
@@ -152,9 +234,15 @@ describe('TLS', () => {
     expect(await server.stop()).toEqual(CLEAN_END);
   });
 
-  it('asks clients for certificates, and a session is its creator\'s', async () => {
-    const server = await startTestServer({ flags: ['--tls-cert', file('server.pem'), '--tls-key', file('server.key'), '--client-ca', file('ca.pem')] });
-    const [alice, bob, nobody] = [new TestClient(server.address, channel('alice')), new TestClient(server.address, channel('bob')), new TestClient(server.address, channel())];
+  it("asks clients for certificates, and a session is its creator's", async () => {
+    const server = await startTestServer({
+      flags: ['--tls-cert', file('server.pem'), '--tls-key', file('server.key'), '--client-ca', file('ca.pem')],
+    });
+    const [alice, bob, nobody] = [
+      new TestClient(server.address, channel('alice')),
+      new TestClient(server.address, channel('bob')),
+      new TestClient(server.address, channel()),
+    ];
     const { id } = await alice.createSession();
     await alice.getSession(id);
     for (const call of [bob.getSession(id), bob.deleteSession(id), new SessionClient(bob, id).call('get_memsize')]) {

@@ -4,7 +4,12 @@ import { join } from 'node:path';
 import { Metadata, status } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { EventType } from '../../gen/proto/guestfs/v1/event.js';
-import { SessionState, type CreateSessionRequest, type ListSessionsResponse, type Session } from '../../gen/proto/guestfs/v1/session.js';
+import {
+  SessionState,
+  type CreateSessionRequest,
+  type ListSessionsResponse,
+  type Session,
+} from '../../gen/proto/guestfs/v1/session.js';
 import { describeWhen, describeWithAppliance } from '../support/appliance.js';
 import { debugfs, emptyImage, run } from '../support/diskImages.js';
 import { eventually } from '../support/eventually.js';
@@ -19,19 +24,38 @@ const SECOND_MS = 1000;
 
 function list(client: TestClient, page_size = 0, page_token = ''): Promise<ListSessionsResponse> {
   return new Promise((resolve, reject) => {
-    client.sessions.listSessions({ page_size, page_token }, (error, response) => (error ? reject(asFailure(error)) : resolve(response)));
+    client.sessions.listSessions({ page_size, page_token }, (error, response) =>
+      error ? reject(asFailure(error)) : resolve(response),
+    );
   });
 }
 
 /** CreateSession with a deadline, and a way to cancel it. */
-function create(client: TestClient, request: Partial<CreateSessionRequest>, timeoutMs?: number): { created: Promise<Session>; cancel: () => void } {
+function create(
+  client: TestClient,
+  request: Partial<CreateSessionRequest>,
+  timeoutMs?: number,
+): { created: Promise<Session>; cancel: () => void } {
   let cancel = (): void => undefined;
   const created = new Promise<Session>((resolve, reject) => {
-    const whole: CreateSessionRequest = { session_id: undefined, drives: [], settings: undefined, launch: false, idle_timeout: undefined, labels: new Map(), ...request };
-    const call = client.sessions.createSession(whole, new Metadata(), timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs }, (error, response) => {
-      if (error) reject(asFailure(error));
-      else resolve(response.session as Session);
-    });
+    const whole: CreateSessionRequest = {
+      session_id: undefined,
+      drives: [],
+      settings: undefined,
+      launch: false,
+      idle_timeout: undefined,
+      labels: new Map(),
+      ...request,
+    };
+    const call = client.sessions.createSession(
+      whole,
+      new Metadata(),
+      timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs },
+      (error, response) => {
+        if (error) reject(asFailure(error));
+        else resolve(response.session as Session);
+      },
+    );
     cancel = () => call.cancel();
   });
   created.catch(() => undefined);
@@ -40,7 +64,12 @@ function create(client: TestClient, request: Partial<CreateSessionRequest>, time
 
 /** No session, no qemu, no run directory. */
 async function expectNothingLeft({ client, server }: Scene): Promise<void> {
-  await eventually(async () => (await list(client)).sessions.length === 0 && server.machines().length === 0 && readdirSync(server.temporary).length === 0);
+  await eventually(
+    async () =>
+      (await list(client)).sessions.length === 0 &&
+      server.machines().length === 0 &&
+      readdirSync(server.temporary).length === 0,
+  );
 }
 
 describe('sessions that are not launched', () => {
@@ -53,7 +82,11 @@ describe('sessions that are not launched', () => {
   it('have the ID that the client chose, which nobody else can have until they end', async () => {
     const id = `chosen.by-the_client${'x'.repeat(44)}`;
     expect((await scene.client.createSession({ session_id: id })).id).toBe(id);
-    expect(await failureOf(scene.client.createSession({ session_id: id }))).toMatchObject({ code: status.ALREADY_EXISTS, details: expect.stringContaining(id), info: { reason: 'SESSION_EXISTS' } });
+    expect(await failureOf(scene.client.createSession({ session_id: id }))).toMatchObject({
+      code: status.ALREADY_EXISTS,
+      details: expect.stringContaining(id),
+      info: { reason: 'SESSION_EXISTS' },
+    });
     await scene.client.deleteSession(id);
     await scene.client.createSession({ session_id: id });
   });
@@ -65,22 +98,39 @@ describe('sessions that are not launched', () => {
   });
 
   it('are as many as the server allows; the next one is told when to try again', async () => {
-    const ids = await Promise.all(['a', 'b', 'c', 'd', 'e'].map(async (session_id) => (await scene.client.createSession({ session_id })).id));
+    const ids = await Promise.all(
+      ['a', 'b', 'c', 'd', 'e'].map(async (session_id) => (await scene.client.createSession({ session_id })).id),
+    );
     expect(await failureOf(scene.client.createSession())).toMatchObject({
-      code: status.RESOURCE_EXHAUSTED, details: expect.stringContaining('5'), info: { reason: 'TOO_MANY_SESSIONS', retry: true, metadata: { limit: '5', action: 'CreateSession' } },
+      code: status.RESOURCE_EXHAUSTED,
+      details: expect.stringContaining('5'),
+      info: { reason: 'TOO_MANY_SESSIONS', retry: true, metadata: { limit: '5', action: 'CreateSession' } },
     });
     await scene.client.deleteSession(ids[0] ?? '');
     await scene.client.createSession({ session_id: 'f' });
   });
 
   it('are listed with their labels, the oldest first, in pages', async () => {
-    for (const session_id of ['s1', 's2', 's3', 's4', 's5']) await scene.client.createSession({ session_id, labels: new Map([['job', `for ${session_id}`], ['ü', '']]) });
+    for (const session_id of ['s1', 's2', 's3', 's4', 's5'])
+      await scene.client.createSession({
+        session_id,
+        labels: new Map([
+          ['job', `for ${session_id}`],
+          ['ü', ''],
+        ]),
+      });
     const pages: string[][] = [];
     let token = '';
     do {
       const page = await list(scene.client, 2, token);
       pages.push(page.sessions.map(({ id }) => id));
-      for (const { id, labels } of page.sessions) expect(labels).toEqual(new Map([['job', `for ${id}`], ['ü', '']]));
+      for (const { id, labels } of page.sessions)
+        expect(labels).toEqual(
+          new Map([
+            ['job', `for ${id}`],
+            ['ü', ''],
+          ]),
+        );
       token = page.next_page_token;
     } while (token !== '');
     expect(pages).toEqual([['s1', 's2'], ['s3', 's4'], ['s5']]);
@@ -90,13 +140,29 @@ describe('sessions that are not launched', () => {
   it('have the settings they were created with', async () => {
     const given = settings({ memsize: 777, smp: 2, verbose: true, trace: true, autosync: false });
     const session = new SessionClient(scene.client, (await scene.client.createSession({ settings: given })).id);
-    expect(await Promise.all(['get_memsize', 'get_smp', 'get_verbose', 'get_trace', 'get_autosync', 'get_network'].map((name) => session.call(name)))).toEqual([777, 2, true, true, false, false]);
+    expect(
+      await Promise.all(
+        ['get_memsize', 'get_smp', 'get_verbose', 'get_trace', 'get_autosync', 'get_network'].map((name) =>
+          session.call(name),
+        ),
+      ),
+    ).toEqual([777, 2, true, true, false, false]);
     const plain = new SessionClient(scene.client, (await scene.client.createSession()).id);
-    expect(await Promise.all(['get_memsize', 'get_smp', 'get_verbose', 'get_trace', 'get_autosync', 'get_network'].map((name) => plain.call(name)))).toEqual([1280, 1, false, false, true, false]);
+    expect(
+      await Promise.all(
+        ['get_memsize', 'get_smp', 'get_verbose', 'get_trace', 'get_autosync', 'get_network'].map((name) =>
+          plain.call(name),
+        ),
+      ),
+    ).toEqual([1280, 1, false, false, true, false]);
   });
 
   it('end when nobody used them for long enough, and say so', async () => {
-    const { id, expire_time: expires, create_time: created } = await scene.client.createSession({ idle_timeout: { seconds: 2n, nanos: 0 } });
+    const {
+      id,
+      expire_time: expires,
+      create_time: created,
+    } = await scene.client.createSession({ idle_timeout: { seconds: 2n, nanos: 0 } });
     expect(Number(expires) - Number(created)).toBe(2 * SECOND_MS);
     const session = new SessionClient(scene.client, id);
     const { events, ended: streamEnded } = await scene.client.subscribe(id, [EventType.CLOSE]);
@@ -107,7 +173,10 @@ describe('sessions that are not launched', () => {
     await streamEnded;
     expect(Date.now()).toBeGreaterThanOrEqual(Number(later));
     expect(events.map(({ type }) => type)).toEqual([EventType.CLOSE]);
-    expect(await failureOf(scene.client.getSession(id))).toMatchObject({ code: status.NOT_FOUND, details: expect.stringContaining('idle timeout') });
+    expect(await failureOf(scene.client.getSession(id))).toMatchObject({
+      code: status.NOT_FOUND,
+      details: expect.stringContaining('idle timeout'),
+    });
   });
 
   it('leave nothing when they cannot be launched', async () => {
@@ -146,7 +215,8 @@ describeWithAppliance('a launch that is given up', () => {
   const drives = [scratchDrive(MEBIBYTE)];
 
   /** Resolves when there is a qemu. */
-  const booting = (): Promise<void> => eventually(() => scene.server.machines().some(({ name }) => name.startsWith('qemu')));
+  const booting = (): Promise<void> =>
+    eventually(() => scene.server.machines().some(({ name }) => name.startsWith('qemu')));
 
   it('by its deadline leaves no session, no qemu and no directory', async () => {
     const { created } = create(scene.client, { session_id: 'late', drives, launch: true }, 1.5 * SECOND_MS);
@@ -162,10 +232,19 @@ describeWithAppliance('a launch that is given up', () => {
     await expectNothingLeft(scene);
   });
 
-  it.each([['before there is a qemu', 1_000_000], ['while the guest boots', 1_500_000_000]])('by its time limit says so and leaves nothing, %s', async (_when, nanoseconds) => {
-    const limited = settings({ launch_timeout: { seconds: BigInt(Math.floor(nanoseconds / 1e9)), nanos: nanoseconds % 1e9 } });
+  it.each([
+    ['before there is a qemu', 1_000_000],
+    ['while the guest boots', 1_500_000_000],
+  ])('by its time limit says so and leaves nothing, %s', async (_when, nanoseconds) => {
+    const limited = settings({
+      launch_timeout: { seconds: BigInt(Math.floor(nanoseconds / 1e9)), nanos: nanoseconds % 1e9 },
+    });
     const failure = await failureOf(create(scene.client, { drives, launch: true, settings: limited }).created);
-    expect(failure).toMatchObject({ code: status.DEADLINE_EXCEEDED, details: expect.stringContaining('did not come up'), info: { reason: 'LAUNCH_TIMEOUT', metadata: { action: 'CreateSession' } } });
+    expect(failure).toMatchObject({
+      code: status.DEADLINE_EXCEEDED,
+      details: expect.stringContaining('did not come up'),
+      info: { reason: 'LAUNCH_TIMEOUT', metadata: { action: 'CreateSession' } },
+    });
     await expectNothingLeft(scene);
   });
 
@@ -174,7 +253,10 @@ describeWithAppliance('a launch that is given up', () => {
     const launched = failureOf(new SessionClient(scene.client, id).call('launch'));
     await booting();
     await scene.client.deleteSession(id);
-    expect(await launched).toMatchObject({ info: { reason: 'LAUNCH_FAILED' }, details: expect.stringContaining('shut down') });
+    expect(await launched).toMatchObject({
+      info: { reason: 'LAUNCH_FAILED' },
+      details: expect.stringContaining('shut down'),
+    });
     await expectNothingLeft(scene);
   });
 
@@ -184,7 +266,10 @@ describeWithAppliance('a launch that is given up', () => {
     const launched = failureOf(session.call('launch'));
     await booting();
     await session.call('kill_subprocess');
-    expect(await launched).toMatchObject({ info: { reason: 'LAUNCH_FAILED' }, details: expect.stringContaining('kill_subprocess') });
+    expect(await launched).toMatchObject({
+      info: { reason: 'LAUNCH_FAILED' },
+      details: expect.stringContaining('kill_subprocess'),
+    });
     expect(await scene.client.getSession(id)).toMatchObject({ state: SessionState.CONFIG, drives: 1 });
     await scene.client.deleteSession(id);
     await expectNothingLeft(scene);
@@ -194,7 +279,9 @@ describeWithAppliance('a launch that is given up', () => {
     const { id } = await scene.client.createSession({ drives });
     const session = new SessionClient(scene.client, id);
     const { event, cancel } = await scene.client.subscribe(id, [EventType.SUBPROCESS_QUIT]);
-    expect(await session.failure('launch', {}, { deadline: Date.now() + 2 * SECOND_MS })).toMatchObject({ code: status.DEADLINE_EXCEEDED });
+    expect(await session.failure('launch', {}, { deadline: Date.now() + 2 * SECOND_MS })).toMatchObject({
+      code: status.DEADLINE_EXCEEDED,
+    });
     await event(({ type }) => type === EventType.SUBPROCESS_QUIT);
     expect(await scene.client.getSession(id)).toMatchObject({ state: SessionState.CONFIG, drives: 1 });
     cancel();
@@ -225,7 +312,10 @@ describeWithAppliance('a host whose disk is full', () => {
       await session.call('mount', { mountable: '/dev/sda', mountpoint: '/' });
       await session.call('fill', { c: 1, len: 24 * MEBIBYTE, path: '/large' });
       const failure = await failureOf(scene.client.deleteSession(session.id));
-      expect(failure).toMatchObject({ code: status.DATA_LOSS, info: { reason: 'EIO', metadata: { device: '/dev/sda' } } });
+      expect(failure).toMatchObject({
+        code: status.DATA_LOSS,
+        info: { reason: 'EIO', metadata: { device: '/dev/sda' } },
+      });
       expect((await failureOf(scene.client.getSession(session.id))).code).toBe(status.NOT_FOUND);
     });
 
@@ -238,7 +328,10 @@ describeWithAppliance('a host whose disk is full', () => {
       await session.call('mount', { mountable: '/dev/sdb', mountpoint: '/' });
       await session.call('fill', { c: 1, len: 24 * MEBIBYTE, path: '/large' });
       await session.call('umount', { pathordevice: '/' });
-      expect(await session.failure('remove_drive', { label: 'second' })).toMatchObject({ code: status.DATA_LOSS, info: { reason: 'EIO', metadata: { device: '/dev/sdb' } } });
+      expect(await session.failure('remove_drive', { label: 'second' })).toMatchObject({
+        code: status.DATA_LOSS,
+        info: { reason: 'EIO', metadata: { device: '/dev/sdb' } },
+      });
       // What the guest noticed it told with the call above; what it did not would not be told again.
       await scene.client.deleteSession(session.id).catch(() => undefined);
     });
@@ -273,18 +366,31 @@ describeWithAppliance('sessions that are launched', () => {
 
   /** The qemu of a session. */
   const machineOf = (index: number): number => {
-    const found = scene.server.machines().filter(({ name, pid }) => name.startsWith('qemu') && run('cat', `/proc/${pid}/cmdline`).includes(session(index).id));
+    const found = scene.server
+      .machines()
+      .filter(
+        ({ name, pid }) => name.startsWith('qemu') && run('cat', `/proc/${pid}/cmdline`).includes(session(index).id),
+      );
     expect(found).toHaveLength(1);
     return found[0]?.pid ?? 0;
   };
 
   it('in parallel do not disturb each other', async () => {
-    await Promise.all(NAMES.map(async (name, index) => {
-      await session(index).call('mkfs', { fstype: 'ext2', device: '/dev/sda', label: name });
-      await session(index).call('mount', { mountable: '/dev/sda', mountpoint: '/' });
-      await session(index).call('write', { path: '/name', content: Buffer.from(name) });
-    }));
-    const seen = await Promise.all(NAMES.map((_name, index) => Promise.all([session(index).call('cat', { path: '/name' }), session(index).call('vfs_label', { mountable: '/dev/sda' })])));
+    await Promise.all(
+      NAMES.map(async (name, index) => {
+        await session(index).call('mkfs', { fstype: 'ext2', device: '/dev/sda', label: name });
+        await session(index).call('mount', { mountable: '/dev/sda', mountpoint: '/' });
+        await session(index).call('write', { path: '/name', content: Buffer.from(name) });
+      }),
+    );
+    const seen = await Promise.all(
+      NAMES.map((_name, index) =>
+        Promise.all([
+          session(index).call('cat', { path: '/name' }),
+          session(index).call('vfs_label', { mountable: '/dev/sda' }),
+        ]),
+      ),
+    );
     expect(seen).toEqual(NAMES.map((name) => [name, name]));
   });
 
@@ -300,11 +406,21 @@ describeWithAppliance('sessions that are launched', () => {
     await callEvent(EventType.QUEUED, 'touch');
     const pid = machineOf(0);
     process.kill(pid, 'SIGKILL');
-    expect(await running).toMatchObject({ code: status.ABORTED, info: { reason: 'OUTCOME_UNKNOWN', retry: false, metadata: { action: 'sleep', state: 'CONFIG' } } });
-    expect(await waiting).toMatchObject({ code: status.UNAVAILABLE, info: { reason: 'APPLIANCE_GONE', metadata: { action: 'touch' } } });
+    expect(await running).toMatchObject({
+      code: status.ABORTED,
+      info: { reason: 'OUTCOME_UNKNOWN', retry: false, metadata: { action: 'sleep', state: 'CONFIG' } },
+    });
+    expect(await waiting).toMatchObject({
+      code: status.UNAVAILABLE,
+      info: { reason: 'APPLIANCE_GONE', metadata: { action: 'touch' } },
+    });
     await event(({ type }) => type === EventType.SUBPROCESS_QUIT);
     await ended(pid);
-    expect(await scene.client.getSession(session(0).id)).toMatchObject({ state: SessionState.CONFIG, drives: 0, daemon_version: '' });
+    expect(await scene.client.getSession(session(0).id)).toMatchObject({
+      state: SessionState.CONFIG,
+      drives: 0,
+      daemon_version: '',
+    });
     expect(await session(1).call('cat', { path: '/name' })).toBe('two');
     cancel();
   });
@@ -314,7 +430,10 @@ describeWithAppliance('sessions that are launched', () => {
     const running = failureOf(session(1).call('sleep', { secs: 3600 }));
     await callEvent(EventType.STARTED, 'sleep');
     await session(1).call('kill_subprocess');
-    expect(await running).toMatchObject({ code: status.ABORTED, info: { reason: 'OUTCOME_UNKNOWN', metadata: { action: 'sleep' } } });
+    expect(await running).toMatchObject({
+      code: status.ABORTED,
+      info: { reason: 'OUTCOME_UNKNOWN', metadata: { action: 'sleep' } },
+    });
     await event(({ type }) => type === EventType.SUBPROCESS_QUIT);
     expect((await scene.client.getSession(session(1).id)).state).toBe(SessionState.CONFIG);
     expect(await session(2).call('cat', { path: '/name' })).toBe('three');

@@ -16,14 +16,28 @@ const KIBIBYTE = 1 << 10;
 /** What a kernel keeps of its memory for itself, at most. */
 const KERNELS_PART = 0.8;
 
-const newSession = async ({ client }: Scene): Promise<SessionClient> => new SessionClient(client, (await client.createSession()).id);
+const newSession = async ({ client }: Scene): Promise<SessionClient> =>
+  new SessionClient(client, (await client.createSession()).id);
 
 const missing = ['trixie', 'bookworm'].filter((suite) => builtAppliance(suite) === undefined);
-const whyNot = missing.length === 0 ? undefined : `there is no appliance: npm run appliance -- --suite ${missing.join(' and ')}`;
+const whyNot =
+  missing.length === 0 ? undefined : `there is no appliance: npm run appliance -- --suite ${missing.join(' and ')}`;
 
 describeWhen('settings', whyNot, () => {
   // Cloned machines have templates for settings of their own, which take more than a launch to make.
-  const scene = serverForTests({ flags: ['--launch', 'cold', '--debug-service', '--allow', 'host-actions', '--allow', 'network', '--allow', 'custom-qemu'] });
+  const scene = serverForTests({
+    flags: [
+      '--launch',
+      'cold',
+      '--debug-service',
+      '--allow',
+      'host-actions',
+      '--allow',
+      'network',
+      '--allow',
+      'custom-qemu',
+    ],
+  });
   let directory: string;
   let wrapper: string;
   const made = (name: string): string => {
@@ -39,15 +53,24 @@ describeWhen('settings', whyNot, () => {
   afterAll(() => rm(directory, { recursive: true }));
 
   /** Memory in MiB, processors, and the words of the kernel's command line. */
-  const machineOf = async (session: SessionClient): Promise<{ memory: number; processors: number; words: string[] }> => {
-    const [memory, processors, line] = await Promise.all(['grep MemTotal /proc/meminfo', 'nproc', 'cat /proc/cmdline'].map((script) => inGuest(session, script)));
-    return { memory: Number(/\d+/.exec(memory ?? '')?.[0]) / KIBIBYTE, processors: Number(processors), words: (line ?? '').trim().split(' ') };
+  const machineOf = async (
+    session: SessionClient,
+  ): Promise<{ memory: number; processors: number; words: string[] }> => {
+    const [memory, processors, line] = await Promise.all(
+      ['grep MemTotal /proc/meminfo', 'nproc', 'cat /proc/cmdline'].map((script) => inGuest(session, script)),
+    );
+    return {
+      memory: Number(/\d+/.exec(memory ?? '')?.[0]) / KIBIBYTE,
+      processors: Number(processors),
+      words: (line ?? '').trim().split(' '),
+    };
   };
   const expectMemory = (memory: number, given: number): void => {
     expect(memory).toBeLessThan(given);
     expect(memory).toBeGreaterThan(given * KERNELS_PART);
   };
-  const isThere = async (session: SessionClient, path: string): Promise<boolean> => (await inGuest(session, `test -e ${path} && echo yes || echo no`)).trim() === 'yes';
+  const isThere = async (session: SessionClient, path: string): Promise<boolean> =>
+    (await inGuest(session, `test -e ${path} && echo yes || echo no`)).trim() === 'yes';
 
   it('that are made one by one are those of the machine', async () => {
     const session = await newSession(scene);
@@ -74,7 +97,16 @@ describeWhen('settings', whyNot, () => {
     const { memory, processors, words } = await machineOf(session);
     expect(processors).toBe(2);
     expectMemory(memory, 900);
-    expect(words).toEqual(expect.arrayContaining(['first.test=1', 'second.test', 'selinux=1', 'enforcing=0', 'guestfs_network=1', 'guestfs_identifier=by-setters']));
+    expect(words).toEqual(
+      expect.arrayContaining([
+        'first.test=1',
+        'second.test',
+        'selinux=1',
+        'enforcing=0',
+        'guestfs_network=1',
+        'guestfs_identifier=by-setters',
+      ]),
+    );
     expect(await isThere(session, '/sys/class/net/eth0')).toBe(true);
     expect((await scene.client.getSession(session.id)).daemon_version).toMatch(/^1\.48\./);
     // The machine's own directory is there while it runs, and nothing is where others have theirs.
@@ -87,7 +119,18 @@ describeWhen('settings', whyNot, () => {
 
   it('that are left alone are the defaults, and unset ones are again', async () => {
     const session = await newSession(scene);
-    const names = ['append', 'smp', 'memsize', 'selinux', 'network', 'identifier', 'tmpdir', 'cachedir', 'path', 'hv'] as const;
+    const names = [
+      'append',
+      'smp',
+      'memsize',
+      'selinux',
+      'network',
+      'identifier',
+      'tmpdir',
+      'cachedir',
+      'path',
+      'hv',
+    ] as const;
     const all = (): Promise<unknown[]> => Promise.all(names.map((name) => session.call(`get_${name}`)));
     const defaults = await all();
     await session.call('set_append', { append: 'x' });
@@ -105,13 +148,27 @@ describeWhen('settings', whyNot, () => {
     const session = await newSession(scene);
     const { events, cancel, ended } = await scene.client.subscribe(session.id, [EventType.TRACE]);
     const temporary = made('temporary-of-environment');
-    await session.call('parse_environment_list', { environment: [
-      'LIBGUESTFS_APPEND=environment.test=1', 'LIBGUESTFS_MEMSIZE=800', `LIBGUESTFS_TMPDIR=${temporary}`, `LIBGUESTFS_HV=${wrapper}`,
-      'LIBGUESTFS_DEBUG=1', 'LIBGUESTFS_TRACE=1', 'LIBGUESTFS_BACKEND_SETTINGS=force_tcg:other=value', 'HOME=/nowhere', 'LIBGUESTFS_MEMSIZE=300',
-    ] });
+    await session.call('parse_environment_list', {
+      environment: [
+        'LIBGUESTFS_APPEND=environment.test=1',
+        'LIBGUESTFS_MEMSIZE=800',
+        `LIBGUESTFS_TMPDIR=${temporary}`,
+        `LIBGUESTFS_HV=${wrapper}`,
+        'LIBGUESTFS_DEBUG=1',
+        'LIBGUESTFS_TRACE=1',
+        'LIBGUESTFS_BACKEND_SETTINGS=force_tcg:other=value',
+        'HOME=/nowhere',
+        'LIBGUESTFS_MEMSIZE=300',
+      ],
+    });
     await session.call('config', { hvparam: '-smbios', hvvalue: 'type=1,serial=by-config' });
-    expect(await Promise.all(['append', 'memsize', 'tmpdir', 'hv', 'verbose', 'trace', 'backend_settings'].map((name) => session.call(`get_${name}`))))
-      .toEqual(['environment.test=1', 800, temporary, wrapper, true, true, ['force_tcg', 'other=value']]);
+    expect(
+      await Promise.all(
+        ['append', 'memsize', 'tmpdir', 'hv', 'verbose', 'trace', 'backend_settings'].map((name) =>
+          session.call(`get_${name}`),
+        ),
+      ),
+    ).toEqual(['environment.test=1', 800, temporary, wrapper, true, true, ['force_tcg', 'other=value']]);
     expect(await session.call('get_backend_setting', { name: 'force_tcg' })).toBe('1');
     await session.call('add_drive_scratch', { size: 1n << 20n });
     await session.call('launch');
@@ -122,7 +179,10 @@ describeWhen('settings', whyNot, () => {
     expect(words).toEqual(expect.arrayContaining(['environment.test=1', 'selinux=0', 'guestfs_verbose=1']));
     expect(words.filter((word) => word.startsWith('guestfs_network'))).toEqual([]);
     expect(await isThere(session, '/sys/class/net/eth0')).toBe(false);
-    expect(await linesInGuest(session, 'cd /sys/class/dmi/id; cat product_serial board_serial')).toEqual(['by-config', 'by-the-wrapper']);
+    expect(await linesInGuest(session, 'cd /sys/class/dmi/id; cat product_serial board_serial')).toEqual([
+      'by-config',
+      'by-the-wrapper',
+    ]);
     expect(readdirSync(temporary)).toHaveLength(1);
     expect(await scene.client.getLog(session.id)).toContain('guestfsd: => ');
     expect(events.length).toBeGreaterThan(0);
@@ -139,14 +199,21 @@ describeWhen('settings', whyNot, () => {
     [['LIBGUESTFS_TMPDIR=/etc/passwd'], 'is not a directory'],
   ])('that make no sense are refused: %j', async (environment, why) => {
     const session = await newSession(scene);
-    expect(await session.failure('parse_environment_list', { environment })).toMatchObject({ code: status.INVALID_ARGUMENT, details: expect.stringContaining(why), info: { reason: 'BAD_ARGUMENT' } });
+    expect(await session.failure('parse_environment_list', { environment })).toMatchObject({
+      code: status.INVALID_ARGUMENT,
+      details: expect.stringContaining(why),
+      info: { reason: 'BAD_ARGUMENT' },
+    });
     await scene.client.deleteSession(session.id);
   });
 
   it('of a directory that is not there fail with its errno', async () => {
     const session = await newSession(scene);
     const environment = ['LIBGUESTFS_TMPDIR=/no/such/directory'];
-    expect(await session.failure('parse_environment_list', { environment })).toMatchObject({ code: status.NOT_FOUND, info: { reason: 'ENOENT' } });
+    expect(await session.failure('parse_environment_list', { environment })).toMatchObject({
+      code: status.NOT_FOUND,
+      info: { reason: 'ENOENT' },
+    });
     await scene.client.deleteSession(session.id);
   });
 
@@ -181,7 +248,10 @@ describe('settings that reach beyond a session, on a server that does not allow 
   ])('are refused with what allows them: %s', async (action, request, setting) => {
     const session = await newSession(scene);
     const failure = await session.failure(action, request);
-    expect(failure).toMatchObject({ code: status.PERMISSION_DENIED, info: { reason: 'NOT_ALLOWED', metadata: { action, setting: `--allow ${setting}` } } });
+    expect(failure).toMatchObject({
+      code: status.PERMISSION_DENIED,
+      info: { reason: 'NOT_ALLOWED', metadata: { action, setting: `--allow ${setting}` } },
+    });
     expect(failure.details).toContain(`--allow ${setting}`);
     await scene.client.deleteSession(session.id);
   });

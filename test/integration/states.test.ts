@@ -30,7 +30,11 @@ describeWithAppliance('a session', () => {
   /** What needs a machine that is ready. */
   const refusals = async (session: SessionClient, state: string): Promise<void> => {
     for (const action of ['get_pid', 'wait_ready']) {
-      expect(await session.failure(action)).toMatchObject({ code: status.FAILED_PRECONDITION, details: expect.stringContaining(state), info: { reason: 'WRONG_STATE', metadata: { action, state } } });
+      expect(await session.failure(action)).toMatchObject({
+        code: status.FAILED_PRECONDITION,
+        details: expect.stringContaining(state),
+        info: { reason: 'WRONG_STATE', metadata: { action, state } },
+      });
     }
   };
 
@@ -53,7 +57,12 @@ describeWithAppliance('a session', () => {
     expect(await told(session)).toEqual(READY);
     await session.call('wait_ready');
     const pid: number = await session.call('get_pid');
-    expect(scene.server.machines().filter(({ name }) => name.startsWith('qemu')).map((one) => one.pid)).toEqual([pid]);
+    expect(
+      scene.server
+        .machines()
+        .filter(({ name }) => name.startsWith('qemu'))
+        .map((one) => one.pid),
+    ).toEqual([pid]);
     // Nobody has to wait for a call under way to be told.
     const busy = await scene.client.subscribe(id, [EventType.STARTED, EventType.FINISHED]);
     const zeroing = session.call('zero_device', { device: '/dev/sda' });
@@ -75,7 +84,7 @@ describeWithAppliance('a session', () => {
     const { id } = await scene.client.createSession({ drives: [scratchDrive(MEBIBYTE)], launch: true });
     const session = new SessionClient(scene.client, id);
     process.kill(await session.call('get_pid'), 'SIGKILL');
-    await eventually(async () => await session.call('get_state') === CONFIG.state);
+    await eventually(async () => (await session.call('get_state')) === CONFIG.state);
     expect(await told(session)).toEqual(CONFIG);
     await refusals(session, 'CONFIG');
     await scene.client.deleteSession(id);
@@ -86,9 +95,14 @@ describeWithAppliance('a session', () => {
     const session = new SessionClient(scene.client, id);
     const most: number = await session.call('max_disks');
     expect(most).toBe(MOST_DRIVES);
-    for (let drives = 0; drives < most; drives += 1) await session.call('add_drive_scratch', { size: BigInt(MEBIBYTE) });
+    for (let drives = 0; drives < most; drives += 1)
+      await session.call('add_drive_scratch', { size: BigInt(MEBIBYTE) });
     expect((await scene.client.getSession(id)).drives).toBe(most);
-    expect(await session.failure('add_drive_scratch', { size: BigInt(MEBIBYTE) })).toMatchObject({ code: status.RESOURCE_EXHAUSTED, details: expect.stringContaining(String(most)), info: { metadata: { limit: String(most) } } });
+    expect(await session.failure('add_drive_scratch', { size: BigInt(MEBIBYTE) })).toMatchObject({
+      code: status.RESOURCE_EXHAUSTED,
+      details: expect.stringContaining(String(most)),
+      info: { metadata: { limit: String(most) } },
+    });
     await scene.client.deleteSession(id);
   });
 });

@@ -33,7 +33,10 @@ describeWithAppliance('a transfer', () => {
 
   beforeAll(async () => {
     session = await launchSession(scene.client, [scratchDrive(1100 * MEBIBYTE), scratchDrive(8 * MEBIBYTE)]);
-    for (const [device, mountpoint] of [['/dev/sda', '/'], ['/dev/sdb', '/small']]) {
+    for (const [device, mountpoint] of [
+      ['/dev/sda', '/'],
+      ['/dev/sdb', '/small'],
+    ]) {
       await session.call('mkfs', { fstype: 'ext2', device });
       if (mountpoint !== '/') await session.call('mkdir', { path: mountpoint });
       await session.call('mount', { mountable: device, mountpoint });
@@ -62,8 +65,14 @@ describeWithAppliance('a transfer', () => {
         start += size;
       }
       await session.upload('upload', { remotefilename: '/cut' }, chunks);
-      expect(await session.call('checksum', { csumtype: 'sha256', path: '/cut' })).toBe(createHash('sha256').update(contents).digest('hex'));
-      expect((await session.download('download_offset', { remotefilename: '/cut', offset: 8191n, size: 100_000n })).equals(contents.subarray(8191, 108_191))).toBe(true);
+      expect(await session.call('checksum', { csumtype: 'sha256', path: '/cut' })).toBe(
+        createHash('sha256').update(contents).digest('hex'),
+      );
+      expect(
+        (await session.download('download_offset', { remotefilename: '/cut', offset: 8191n, size: 100_000n })).equals(
+          contents.subarray(8191, 108_191),
+        ),
+      ).toBe(true);
     });
 
     it('without chunks makes an empty file, which is downloaded without chunks', async () => {
@@ -72,16 +81,25 @@ describeWithAppliance('a transfer', () => {
       expect(await session.download('download', { remotefilename: '/empty' })).toHaveLength(0);
     });
 
-    it.each([['too small', 10n], ['zero', 0n], ['much too large', 2n ** 63n - 1n]])('does not depend on its progress hint: %s', async (_what, progress_hint) => {
+    it.each([
+      ['too small', 10n],
+      ['zero', 0n],
+      ['much too large', 2n ** 63n - 1n],
+    ])('does not depend on its progress hint: %s', async (_what, progress_hint) => {
       await session.upload('upload', { remotefilename: '/hinted', progress_hint }, [CHUNK, CHUNK]);
       expect(await session.call('filesize', { file: '/hinted' })).toBe(BigInt(2 * CHUNK.length));
     });
 
     it('waits for the one before, and both are right', async () => {
       const contents = [randomBytes(4 * MEBIBYTE), randomBytes(4 * MEBIBYTE)];
-      const parts = (bytes: Buffer): Buffer[] => Array.from({ length: 64 }, (_part, index) => bytes.subarray(index * CHUNK.length, (index + 1) * CHUNK.length));
-      await Promise.all(contents.map((bytes, index) => session.upload('upload', { remotefilename: `/both${index}` }, parts(bytes))));
-      const back = await Promise.all(contents.map((_bytes, index) => session.download('download', { remotefilename: `/both${index}` })));
+      const parts = (bytes: Buffer): Buffer[] =>
+        Array.from({ length: 64 }, (_part, index) => bytes.subarray(index * CHUNK.length, (index + 1) * CHUNK.length));
+      await Promise.all(
+        contents.map((bytes, index) => session.upload('upload', { remotefilename: `/both${index}` }, parts(bytes))),
+      );
+      const back = await Promise.all(
+        contents.map((_bytes, index) => session.download('download', { remotefilename: `/both${index}` })),
+      );
       expect(back.map((bytes, index) => bytes.equals(contents[index] as Buffer))).toEqual([true, true]);
     });
   });
@@ -98,31 +116,58 @@ describeWithAppliance('a transfer', () => {
     const first = argumentsOf('upload', { remotefilename: '/odd' });
 
     it('is refused when it starts with a chunk', async () => {
-      expect(await failureAfter(chunkMessage(CHUNK))).toMatchObject({ code: status.INVALID_ARGUMENT, details: expect.stringContaining('first message must set arguments'), info: { reason: 'BAD_ARGUMENT', fields: ['payload'] } });
+      expect(await failureAfter(chunkMessage(CHUNK))).toMatchObject({
+        code: status.INVALID_ARGUMENT,
+        details: expect.stringContaining('first message must set arguments'),
+        info: { reason: 'BAD_ARGUMENT', fields: ['payload'] },
+      });
     });
 
     it('is refused when arguments come twice', async () => {
-      expect(await failureAfter(first, chunkMessage(CHUNK), first)).toMatchObject({ code: status.INVALID_ARGUMENT, details: expect.stringContaining('only once'), info: { reason: 'BAD_ARGUMENT', fields: ['payload'] } });
+      expect(await failureAfter(first, chunkMessage(CHUNK), first)).toMatchObject({
+        code: status.INVALID_ARGUMENT,
+        details: expect.stringContaining('only once'),
+        info: { reason: 'BAD_ARGUMENT', fields: ['payload'] },
+      });
     });
 
     it('is refused when it ends before anything is sent', async () => {
       const { stream, done } = session.openUpload('upload');
       stream.end();
-      expect(await failureOf(done)).toMatchObject({ code: status.INVALID_ARGUMENT, details: expect.stringContaining('ended without'), info: { fields: ['payload'] } });
+      expect(await failureOf(done)).toMatchObject({
+        code: status.INVALID_ARGUMENT,
+        details: expect.stringContaining('ended without'),
+        info: { fields: ['payload'] },
+      });
     });
 
-    it.each([['at first', []], ['later', [first]]])('is refused when a message is empty, %s', async (_when, before) => {
-      expect(await failureAfter(...before, { payload: undefined })).toMatchObject({ code: status.INVALID_ARGUMENT, details: expect.stringContaining('either arguments or chunk'), info: { fields: ['payload'] } });
+    it.each([
+      ['at first', []],
+      ['later', [first]],
+    ])('is refused when a message is empty, %s', async (_when, before) => {
+      expect(await failureAfter(...before, { payload: undefined })).toMatchObject({
+        code: status.INVALID_ARGUMENT,
+        details: expect.stringContaining('either arguments or chunk'),
+        info: { fields: ['payload'] },
+      });
     });
 
     it('is refused when a chunk is over the limit, which the message tells', async () => {
       const failure = await failureAfter(first, chunkMessage(Buffer.alloc(CHUNK_LIMIT + 1)));
-      expect(failure).toMatchObject({ code: status.RESOURCE_EXHAUSTED, details: expect.stringContaining(String(CHUNK_LIMIT)), info: { reason: 'CHUNK_TOO_LARGE', metadata: { limit: String(CHUNK_LIMIT), action: 'upload' } } });
+      expect(failure).toMatchObject({
+        code: status.RESOURCE_EXHAUSTED,
+        details: expect.stringContaining(String(CHUNK_LIMIT)),
+        info: { reason: 'CHUNK_TOO_LARGE', metadata: { limit: String(CHUNK_LIMIT), action: 'upload' } },
+      });
     });
 
     it('is refused when the progress hint is negative', async () => {
       const failure = await failureAfter(argumentsOf('upload', { remotefilename: '/odd', progress_hint: -1n }));
-      expect(failure).toMatchObject({ code: status.INVALID_ARGUMENT, details: expect.stringContaining('progress_hint'), info: { fields: ['progress_hint'] } });
+      expect(failure).toMatchObject({
+        code: status.INVALID_ARGUMENT,
+        details: expect.stringContaining('progress_hint'),
+        info: { fields: ['progress_hint'] },
+      });
     });
   });
 
@@ -132,17 +177,26 @@ describeWithAppliance('a transfer', () => {
       ['onto a directory', '/small', status.FAILED_PRECONDITION, 'EISDIR'],
       ['below a file', '/after/file', status.FAILED_PRECONDITION, 'ENOTDIR'],
     ])('ends at once, %s, though the client would go on', async (_where, remotefilename, code, reason) => {
-      expect(await failureOf(session.upload('upload', { remotefilename }, endless()))).toMatchObject({ code, info: { domain: 'guestfs', reason, metadata: { action: 'upload', state: 'READY' } } });
+      expect(await failureOf(session.upload('upload', { remotefilename }, endless()))).toMatchObject({
+        code,
+        info: { domain: 'guestfs', reason, metadata: { action: 'upload', state: 'READY' } },
+      });
     });
 
     it('ends at once when the client says nothing more', async () => {
-      expect(await failureOf(session.upload('upload', { remotefilename: '/missing/file' }, silentAfter(0)))).toMatchObject({ code: status.NOT_FOUND, info: { reason: 'ENOENT' } });
+      expect(
+        await failureOf(session.upload('upload', { remotefilename: '/missing/file' }, silentAfter(0))),
+      ).toMatchObject({ code: status.NOT_FOUND, info: { reason: 'ENOENT' } });
     });
 
     it('ends when the disk is full', async () => {
       const failure = await failureOf(session.upload('upload', { remotefilename: '/small/large' }, endless()));
       // The daemon names no errno here; its log has the cause.
-      expect(failure).toMatchObject({ code: status.UNKNOWN, details: 'write error: /small/large', info: { reason: 'DAEMON_ERROR', metadata: { action: 'upload' } } });
+      expect(failure).toMatchObject({
+        code: status.UNKNOWN,
+        details: 'write error: /small/large',
+        info: { reason: 'DAEMON_ERROR', metadata: { action: 'upload' } },
+      });
       expect(await scene.client.getLog(session.id)).toContain('No space left on device');
       await session.call('rm', { path: '/small/large' });
     });
@@ -153,12 +207,20 @@ describeWithAppliance('a transfer', () => {
       expect(failure.details).toMatch(/tar/);
     });
 
-    it.each([['that does not exist', '/missing', status.NOT_FOUND, 'ENOENT'], ['below a file', '/after/x', status.FAILED_PRECONDITION, 'ENOTDIR']])('fails before the first byte for a file %s', async (_what, remotefilename, code, reason) => {
-      expect(await failureOf(session.download('download', { remotefilename }))).toMatchObject({ code, info: { reason, metadata: { action: 'download' } } });
+    it.each([
+      ['that does not exist', '/missing', status.NOT_FOUND, 'ENOENT'],
+      ['below a file', '/after/x', status.FAILED_PRECONDITION, 'ENOTDIR'],
+    ])('fails before the first byte for a file %s', async (_what, remotefilename, code, reason) => {
+      expect(await failureOf(session.download('download', { remotefilename }))).toMatchObject({
+        code,
+        info: { reason, metadata: { action: 'download' } },
+      });
     });
 
     it('fails for a directory', async () => {
-      expect(await failureOf(session.download('download', { remotefilename: '/small' }))).toMatchObject({ details: expect.stringMatching(/directory/) });
+      expect(await failureOf(session.download('download', { remotefilename: '/small' }))).toMatchObject({
+        details: expect.stringMatching(/directory/),
+      });
     });
   });
 
@@ -179,12 +241,21 @@ describeWithAppliance('a transfer', () => {
 
     it('by a client that vanishes in the middle of an upload', async () => {
       await connectFar();
-      const { callEvent, event, cancel } = await scene.client.subscribe(session.id, [EventType.FINISHED, EventType.PROGRESS]);
-      const upload = far.session.upload('upload', { remotefilename: '/vanished', progress_hint: BigInt(1024 * MEBIBYTE) }, endless());
+      const { callEvent, event, cancel } = await scene.client.subscribe(session.id, [
+        EventType.FINISHED,
+        EventType.PROGRESS,
+      ]);
+      const upload = far.session.upload(
+        'upload',
+        { remotefilename: '/vanished', progress_hint: BigInt(1024 * MEBIBYTE) },
+        endless(),
+      );
       upload.catch(() => undefined);
       await event((one) => one.type === EventType.PROGRESS);
       proxy.cut();
-      expect((await callEvent(EventType.FINISHED, 'upload')).detail).toMatchObject({ value: { error_reason: 'CANCELLED' } });
+      expect((await callEvent(EventType.FINISHED, 'upload')).detail).toMatchObject({
+        value: { error_reason: 'CANCELLED' },
+      });
       expect(await failureOf(upload)).toMatchObject({ code: status.UNAVAILABLE });
       cancel();
       await disconnectFar();
@@ -197,7 +268,9 @@ describeWithAppliance('a transfer', () => {
       upload.catch(() => undefined);
       await callEvent(EventType.STARTED, 'upload');
       proxy.cut();
-      expect((await callEvent(EventType.FINISHED, 'upload')).detail).toMatchObject({ value: { error_reason: 'CANCELLED' } });
+      expect((await callEvent(EventType.FINISHED, 'upload')).detail).toMatchObject({
+        value: { error_reason: 'CANCELLED' },
+      });
       cancel();
       await disconnectFar();
     });
@@ -218,7 +291,9 @@ describeWithAppliance('a transfer', () => {
       const failed = new Promise<unknown>((resolve) => stream.on('error', resolve));
       await new Promise((resolve) => stream.once('data', resolve));
       proxy.cut();
-      expect((await callEvent(EventType.FINISHED, 'download')).detail).toMatchObject({ value: { error_reason: 'CANCELLED' } });
+      expect((await callEvent(EventType.FINISHED, 'download')).detail).toMatchObject({
+        value: { error_reason: 'CANCELLED' },
+      });
       expect(asFailure(await failed)).toMatchObject({ code: status.UNAVAILABLE });
       cancel();
       await disconnectFar();
@@ -231,11 +306,15 @@ describeWithAppliance('a transfer', () => {
       stream.on('error', () => undefined);
       await new Promise((resolve) => stream.once('data', resolve));
       proxy.stall();
-      expect(await session.failure('ping_daemon', {}, { deadline: Date.now() + 1500 })).toMatchObject({ code: status.DEADLINE_EXCEEDED });
+      expect(await session.failure('ping_daemon', {}, { deadline: Date.now() + 1500 })).toMatchObject({
+        code: status.DEADLINE_EXCEEDED,
+      });
       const waiting = session.call('ping_daemon');
       proxy.cut();
       await waiting;
-      expect((await callEvent(EventType.FINISHED, 'download')).detail).toMatchObject({ value: { error_reason: 'CANCELLED' } });
+      expect((await callEvent(EventType.FINISHED, 'download')).detail).toMatchObject({
+        value: { error_reason: 'CANCELLED' },
+      });
       cancel();
       await disconnectFar();
     });
@@ -249,7 +328,9 @@ describeWithAppliance('a transfer', () => {
     });
 
     it('by the deadline of an upload', async () => {
-      const upload = session.upload('upload', { remotefilename: '/late' }, silentAfter(3), { deadline: Date.now() + 1500 });
+      const upload = session.upload('upload', { remotefilename: '/late' }, silentAfter(3), {
+        deadline: Date.now() + 1500,
+      });
       expect(await failureOf(upload)).toMatchObject({ code: status.DEADLINE_EXCEEDED });
     });
 
@@ -263,20 +344,30 @@ describeWithAppliance('a transfer', () => {
     it('by the deadline of an upload, of which the client cannot remind the server any more', async () => {
       await connectFar();
       const { callEvent, cancel } = await scene.client.subscribe(session.id, [EventType.STARTED, EventType.FINISHED]);
-      far.session.upload('upload', { remotefilename: '/late' }, silentAfter(3), { deadline: Date.now() + 3000 }).catch(() => undefined);
+      far.session
+        .upload('upload', { remotefilename: '/late' }, silentAfter(3), { deadline: Date.now() + 3000 })
+        .catch(() => undefined);
       await callEvent(EventType.STARTED, 'upload');
       proxy.stall();
-      expect((await callEvent(EventType.FINISHED, 'upload')).detail).toMatchObject({ value: { error_reason: 'DEADLINE_EXCEEDED' } });
+      expect((await callEvent(EventType.FINISHED, 'upload')).detail).toMatchObject({
+        value: { error_reason: 'DEADLINE_EXCEEDED' },
+      });
       cancel();
       await disconnectFar();
     });
 
     it('by user_cancel, in an upload', async () => {
       const { event, cancel } = await scene.client.subscribe(session.id, [EventType.PROGRESS]);
-      const failure = failureOf(session.upload('upload', { remotefilename: '/cancelled', progress_hint: BigInt(1024 * MEBIBYTE) }, endless()));
+      const failure = failureOf(
+        session.upload('upload', { remotefilename: '/cancelled', progress_hint: BigInt(1024 * MEBIBYTE) }, endless()),
+      );
       await event((one) => one.type === EventType.PROGRESS);
       await session.call('user_cancel');
-      expect(await failure).toMatchObject({ code: status.CANCELLED, details: expect.stringContaining('user_cancel'), info: { reason: 'EINTR', metadata: { action: 'upload' } } });
+      expect(await failure).toMatchObject({
+        code: status.CANCELLED,
+        details: expect.stringContaining('user_cancel'),
+        info: { reason: 'EINTR', metadata: { action: 'upload' } },
+      });
       cancel();
     });
 
@@ -295,7 +386,10 @@ describeWithAppliance('a transfer', () => {
       await new Promise((resolve) => stream.once('data', resolve));
       await session.call('user_cancel');
       stream.resume();
-      expect(asFailure(await failed)).toMatchObject({ code: status.CANCELLED, info: { reason: 'EINTR', metadata: { action: 'download' } } });
+      expect(asFailure(await failed)).toMatchObject({
+        code: status.CANCELLED,
+        info: { reason: 'EINTR', metadata: { action: 'download' } },
+      });
     });
 
     it('not by a user_cancel that came before it', async () => {
@@ -319,20 +413,23 @@ describeWithAppliance('a transfer', () => {
 
     it('to a client that is slow does not pile up in the server', async () => {
       let received = 0;
-      const growth = await growthDuring(() => new Promise((resolve, reject) => {
-        const stream = session.openStream('download', { remotefilename: '/sparse' });
-        let pauses = 0;
-        stream.on('data', ({ chunk }: { chunk: Buffer }) => {
-          received += chunk.length;
-          // Eight times a client that is away for a while: the server would have the time to take it all in.
-          if (received < (pauses + 1) * (SIZE / 8)) return;
-          pauses += 1;
-          stream.pause();
-          setTimeout(() => stream.resume(), 250);
-        });
-        stream.on('end', resolve);
-        stream.on('error', reject);
-      }));
+      const growth = await growthDuring(
+        () =>
+          new Promise((resolve, reject) => {
+            const stream = session.openStream('download', { remotefilename: '/sparse' });
+            let pauses = 0;
+            stream.on('data', ({ chunk }: { chunk: Buffer }) => {
+              received += chunk.length;
+              // Eight times a client that is away for a while: the server would have the time to take it all in.
+              if (received < (pauses + 1) * (SIZE / 8)) return;
+              pauses += 1;
+              stream.pause();
+              setTimeout(() => stream.resume(), 250);
+            });
+            stream.on('end', resolve);
+            stream.on('error', reject);
+          }),
+      );
       expect(received).toBe(SIZE);
       expect(growth).toBeLessThan(GROWTH_LIMIT);
     });
@@ -342,7 +439,9 @@ describeWithAppliance('a transfer', () => {
       function* chunks(): Generator<Buffer> {
         for (let sent = 0; sent < SIZE; sent += chunk.length) yield chunk;
       }
-      const growth = await growthDuring(() => session.upload('upload', { remotefilename: '/uploaded', progress_hint: BigInt(SIZE) }, chunks()));
+      const growth = await growthDuring(() =>
+        session.upload('upload', { remotefilename: '/uploaded', progress_hint: BigInt(SIZE) }, chunks()),
+      );
       expect(await session.call('filesize', { file: '/uploaded' })).toBe(BigInt(SIZE));
       expect(growth).toBeLessThan(GROWTH_LIMIT);
     });

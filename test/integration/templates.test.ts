@@ -1,7 +1,21 @@
 /** What goes wrong with templates: sessions come up all the same, the log says why, and nothing is left. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,7 +30,14 @@ import { ended, processesThatMention } from '../support/processes.js';
 import { replaceArgument, wrapQemu } from '../support/qemuWrapper.js';
 import { launchSession } from '../support/scene.js';
 import { failureOf, scratchDrive, TestClient } from '../support/testClient.js';
-import { CLEAN_END, MAIN, plainEnvironment, startTestServer, type TestServer, type TestServerOptions } from '../support/testServer.js';
+import {
+  CLEAN_END,
+  MAIN,
+  plainEnvironment,
+  startTestServer,
+  type TestServer,
+  type TestServerOptions,
+} from '../support/testServer.js';
 
 const MEBIBYTE = 1 << 20;
 const isRoot = process.geteuid?.() === 0;
@@ -37,7 +58,8 @@ const onlyTemplate = (cache: string): string => {
   expect(names).toEqual([expect.stringMatching(/^[0-9a-f]{32}$/)]);
   return join(templatesIn(cache), names[0] as string);
 };
-const isKept = (cache: string): boolean => existsSync(templatesIn(cache)) && readdirSync(templatesIn(cache)).some((name) => !name.startsWith('.'));
+const isKept = (cache: string): boolean =>
+  existsSync(templatesIn(cache)) && readdirSync(templatesIn(cache)).some((name) => !name.startsWith('.'));
 
 interface Running extends TestServer {
   readonly client: TestClient;
@@ -45,16 +67,21 @@ interface Running extends TestServer {
 
 const running: Running[] = [];
 afterEach(async () => {
-  const ends = await Promise.all(running.splice(0).map((server) => {
-    server.client.close();
-    return server.stop();
-  }));
+  const ends = await Promise.all(
+    running.splice(0).map((server) => {
+      server.client.close();
+      return server.stop();
+    }),
+  );
   for (const end of ends) expect(end).toEqual(CLEAN_END);
 });
 
 /** A server with this cache directory, once it is ready; it must end well, and leave nothing. */
 async function serve(cache: string, options: TestServerOptions = {}): Promise<Running> {
-  const server = await startTestServer({ flags: ['--accel', 'tcg', '--debug-service', ...options.flags ?? []], env: { LIBGUESTFS_CACHEDIR: cache, ...options.env } });
+  const server = await startTestServer({
+    flags: ['--accel', 'tcg', '--debug-service', ...(options.flags ?? [])],
+    env: { LIBGUESTFS_CACHEDIR: cache, ...options.env },
+  });
   const one = { ...server, client: new TestClient(server.address) };
   running.push(one);
   return one;
@@ -62,16 +89,23 @@ async function serve(cache: string, options: TestServerOptions = {}): Promise<Ru
 
 /** The log's lines with this message. */
 const logged = (server: TestServer, message: string): Record<string, unknown>[] =>
-  server.log().trim().split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Record<string, unknown>).filter((line) => line['message'] === message);
+  server
+    .log()
+    .trim()
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+    .filter((line) => line['message'] === message);
 
 /** Memory files that the server holds: three for each template. */
-const memoryFiles = (server: TestServer): number => readdirSync(`/proc/${server.process.pid}/fd`).filter((fd) => {
-  try {
-    return readlinkSync(`/proc/${server.process.pid}/fd/${fd}`).startsWith('/memfd:guestfs-grpc');
-  } catch {
-    return false; // closed meanwhile
-  }
-}).length;
+const memoryFiles = (server: TestServer): number =>
+  readdirSync(`/proc/${server.process.pid}/fd`).filter((fd) => {
+    try {
+      return readlinkSync(`/proc/${server.process.pid}/fd/${fd}`).startsWith('/memfd:guestfs-grpc');
+    } catch {
+      return false; // closed meanwhile
+    }
+  }).length;
 
 /** Launches a session, which must work, and says how it came up. */
 async function launched(server: Running): Promise<LaunchKind> {
@@ -83,17 +117,28 @@ async function launched(server: Running): Promise<LaunchKind> {
 }
 
 /** A server is asked to end, or killed, before it is ready. */
-async function endWhileMaking(cache: string, signal: NodeJS.Signals): Promise<{ code: number | null; temporary: string; log: string }> {
+async function endWhileMaking(
+  cache: string,
+  signal: NodeJS.Signals,
+): Promise<{ code: number | null; temporary: string; log: string }> {
   const temporary = mkdtempSync(join(scene, 'run-'));
-  const child = spawn(process.execPath, [MAIN, 'serve', '--listen', '127.0.0.1:0', '--image-root', scene, '--accel', 'tcg'], {
-    stdio: ['ignore', 'ignore', 'pipe'], env: { ...plainEnvironment(), LIBGUESTFS_TMPDIR: temporary, LIBGUESTFS_CACHEDIR: cache },
-  });
+  const child = spawn(
+    process.execPath,
+    [MAIN, 'serve', '--listen', '127.0.0.1:0', '--image-root', scene, '--accel', 'tcg'],
+    {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...plainEnvironment(), LIBGUESTFS_TMPDIR: temporary, LIBGUESTFS_CACHEDIR: cache },
+    },
+  );
   let log = '';
   child.stderr.on('data', (bytes: Buffer) => {
     log += bytes.toString();
   });
   const exited = once(child, 'exit') as Promise<[number | null]>;
-  const machines = (): number[] => processesThatMention(temporary).filter(({ name }) => name.startsWith('qemu')).map(({ pid }) => pid);
+  const machines = (): number[] =>
+    processesThatMention(temporary)
+      .filter(({ name }) => name.startsWith('qemu'))
+      .map(({ pid }) => pid);
   await eventually(() => machines().length > 0);
   const [machine] = machines();
   child.kill(signal);
@@ -136,7 +181,9 @@ describeWithAppliance('a template', () => {
       closeSync(file);
     });
     const server = await serve(cache);
-    expect(logged(server, 'a kept template cannot be used and is made anew')).toEqual([expect.objectContaining({ level: 'warn', reason: expect.stringMatching(/memory is not what was written$/) })]);
+    expect(logged(server, 'a kept template cannot be used and is made anew')).toEqual([
+      expect.objectContaining({ level: 'warn', reason: expect.stringMatching(/memory is not what was written$/) }),
+    ]);
     expect(logged(server, 'made a template')).toHaveLength(1);
     expect(await launched(server)).toBe(LaunchKind.TEMPLATE);
     await eventually(() => isKept(cache));
@@ -157,7 +204,9 @@ describeWithAppliance('a template', () => {
 
     const server = await serve(cache);
     expect(await launched(server)).toBe(LaunchKind.COLD);
-    expect(logged(server, 'a clone failed, the appliance is booted')).toEqual([expect.objectContaining({ level: 'warn', reason: expect.stringContaining('Not a migration stream') })]);
+    expect(logged(server, 'a clone failed, the appliance is booted')).toEqual([
+      expect.objectContaining({ level: 'warn', reason: expect.stringContaining('Not a migration stream') }),
+    ]);
     expect(existsSync(template)).toBe(false);
     const session = await launchAs('template', { client: server.client, server }, DRIVES);
     await server.client.deleteSession(session.id);
@@ -176,7 +225,10 @@ describeWithAppliance('a template', () => {
     }
     await eventually(() => readdirSync(templatesIn(cache)).every((name) => !name.startsWith('.')));
     onlyTemplate(cache);
-    for (const server of servers) expect(logged(server, 'a template cannot be kept: it is made again when the server is started again')).toEqual([]);
+    for (const server of servers)
+      expect(logged(server, 'a template cannot be kept: it is made again when the server is started again')).toEqual(
+        [],
+      );
   });
 
   // Somebody who is not root cannot mount what is too small.
@@ -187,7 +239,9 @@ describeWithAppliance('a template', () => {
     try {
       const server = await serve(cache);
       expect(await launched(server)).toBe(LaunchKind.TEMPLATE);
-      await eventually(() => logged(server, 'a template cannot be kept: it is made again when the server is started again').length > 0);
+      await eventually(
+        () => logged(server, 'a template cannot be kept: it is made again when the server is started again').length > 0,
+      );
       expect(server.log()).toContain('No space left on device');
       expect(readdirSync(templatesIn(cache))).toEqual([]);
     } finally {
@@ -207,17 +261,26 @@ describeWithAppliance('a template', () => {
 
   it('of one qemu is not for another, and a qemu that cannot clone boots', async () => {
     const cache = spoiled('other-qemu', () => undefined);
-    const qemu = await wrapQemu(join(scene, 'qemu-without-clones'), '[ $restored = no ] || { echo "cannot restore" >&2; exit 1; }');
+    const qemu = await wrapQemu(
+      join(scene, 'qemu-without-clones'),
+      '[ $restored = no ] || { echo "cannot restore" >&2; exit 1; }',
+    );
     const server = await serve(cache, { env: { LIBGUESTFS_HV: qemu } });
     expect(logged(server, 'made a template')).toHaveLength(1);
     expect(await launched(server)).toBe(LaunchKind.COLD);
-    expect(logged(server, 'a clone failed, the appliance is booted')).toEqual([expect.objectContaining({ level: 'warn', reason: expect.stringContaining('cannot restore') })]);
+    expect(logged(server, 'a clone failed, the appliance is booted')).toEqual([
+      expect.objectContaining({ level: 'warn', reason: expect.stringContaining('cannot restore') }),
+    ]);
   });
 
   it('is not made of a kernel that does not notice that it was cloned', async () => {
     const cache = join(scene, 'no-driver');
-    const server = await serve(cache, { env: { LIBGUESTFS_APPEND: 'initcall_blacklist=vmgenid_plaform_driver_init,vmgenid_driver_init' } });
-    expect(logged(server, 'templates do not work here, appliances are booted')).toEqual([expect.objectContaining({ level: 'warn', reason: expect.stringContaining('no driver for the generation ID') })]);
+    const server = await serve(cache, {
+      env: { LIBGUESTFS_APPEND: 'initcall_blacklist=vmgenid_plaform_driver_init,vmgenid_driver_init' },
+    });
+    expect(logged(server, 'templates do not work here, appliances are booted')).toEqual([
+      expect.objectContaining({ level: 'warn', reason: expect.stringContaining('no driver for the generation ID') }),
+    ]);
     expect(logged(server, 'ready to launch')).toEqual([expect.objectContaining({ launch: 'cold' })]);
     expect(await launched(server)).toBe(LaunchKind.COLD);
     expect(memoryFiles(server)).toBe(0);
@@ -227,11 +290,17 @@ describeWithAppliance('a template', () => {
   it('that is a month old gives sessions the time of the host', async () => {
     const cache = join(scene, 'old');
     // The clock that the guest finds when it boots is a month behind: so it is in what is saved.
-    const qemu = await wrapQemu(join(scene, 'qemu-a-month-ago'), `[ $restored = yes ] || {\n${replaceArgument('rtc', 'base=$(date -u -d "-30 days" +%Y-%m-%dT%H:%M:%S)')}\n}`);
+    const qemu = await wrapQemu(
+      join(scene, 'qemu-a-month-ago'),
+      `[ $restored = yes ] || {\n${replaceArgument('rtc', 'base=$(date -u -d "-30 days" +%Y-%m-%dT%H:%M:%S)')}\n}`,
+    );
     const server = await serve(cache, { env: { LIBGUESTFS_HV: qemu } });
     const session = await launchAs('template', { client: server.client, server }, DRIVES);
     const before = Date.now() / 1000;
-    const [now, saved] = (await inGuest(session, 'date +%s.%N; stat -c %Y /tmp/lvm/lvm.conf')).trim().split('\n').map(Number) as [number, number];
+    const [now, saved] = (await inGuest(session, 'date +%s.%N; stat -c %Y /tmp/lvm/lvm.conf'))
+      .trim()
+      .split('\n')
+      .map(Number) as [number, number];
     const after = Date.now() / 1000;
     expect((before - saved) / 86400).toBeGreaterThan(29.9);
     expect(now).toBeGreaterThan(before - 1);
@@ -251,7 +320,11 @@ describeWithAppliance('a template', () => {
       const cache = join(scene, 'killed');
       const { temporary } = await endWhileMaking(cache, 'SIGKILL');
       expect(readdirSync(temporary)).toHaveLength(1);
-      const next = await startTestServer({ flags: ['--launch', 'cold', '--accel', 'tcg'], temporary, env: { LIBGUESTFS_CACHEDIR: cache } });
+      const next = await startTestServer({
+        flags: ['--launch', 'cold', '--accel', 'tcg'],
+        temporary,
+        env: { LIBGUESTFS_CACHEDIR: cache },
+      });
       expect(await next.stop()).toEqual(CLEAN_END);
     });
   });

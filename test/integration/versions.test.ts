@@ -15,7 +15,8 @@ const MEBIBYTE = 1 << 20;
 
 function applianceOf(suite: string): string {
   const directory = builtAppliance(suite);
-  if (directory === undefined) throw new Error(`there is no appliance of ${suite}: npm run appliance -- --suite ${suite}`);
+  if (directory === undefined)
+    throw new Error(`there is no appliance of ${suite}: npm run appliance -- --suite ${suite}`);
   return directory;
 }
 
@@ -35,7 +36,9 @@ function sessionOn(appliance: () => string): { readonly session: SessionClient; 
       if (session === undefined) throw new Error('there is no session');
       return session;
     },
-    get version() { return version; },
+    get version() {
+      return version;
+    },
   };
 }
 
@@ -49,19 +52,31 @@ function worksAlike(scene: Scene): void {
     for (const name of ['b', 'a', 'caf\uefe9']) await session.call('touch', { path: `/many/${name}` });
     await session.call('ln_s', { target: 'a', linkname: '/many/link' });
     expect(await session.call('ls', { directory: '/many' })).toEqual(['a', 'b', 'caf\uefe9', 'link']);
-    const entries = await session.call('readdir', { dir: '/many' }) as { name: string; ftyp: string; ino: bigint }[];
-    expect(entries.map(({ name, ftyp }) => `${ftyp} ${name}`).sort()).toEqual(['d .', 'd ..', 'l link', 'r a', 'r b', 'r caf\uefe9']);
+    const entries = (await session.call('readdir', { dir: '/many' })) as { name: string; ftyp: string; ino: bigint }[];
+    expect(entries.map(({ name, ftyp }) => `${ftyp} ${name}`).sort()).toEqual([
+      'd .',
+      'd ..',
+      'l link',
+      'r a',
+      'r b',
+      'r caf\uefe9',
+    ]);
     expect(entries.every(({ ino }) => ino > 0n)).toBe(true);
     expect(await session.call('find', { directory: '/many/' })).toEqual(['a', 'b', 'caf\uefe9', 'link']);
-    expect(await session.failure('readdir', { dir: '/none' })).toMatchObject({ code: status.NOT_FOUND, info: { reason: 'ENOENT' } });
+    expect(await session.failure('readdir', { dir: '/none' })).toMatchObject({
+      code: status.NOT_FOUND,
+      info: { reason: 'ENOENT' },
+    });
   });
 
   it('shows physical volumes', async () => {
     const { session } = scene;
     await session.call('pvcreate', { device: '/dev/sdb' });
     expect(await session.call('pvs')).toEqual(['/dev/sdb']);
-    const volumes = await session.call('pvs_full') as object[];
-    expect(volumes).toEqual([expect.objectContaining({ pv_name: '/dev/sdb', pv_fmt: 'lvm2', dev_size: BigInt(32 * MEBIBYTE) })]);
+    const volumes = (await session.call('pvs_full')) as object[];
+    expect(volumes).toEqual([
+      expect.objectContaining({ pv_name: '/dev/sdb', pv_fmt: 'lvm2', dev_size: BigInt(32 * MEBIBYTE) }),
+    ]);
   });
 
   it('reads and writes files', async () => {
@@ -77,9 +92,11 @@ function worksAlike(scene: Scene): void {
 function refusesLargeAnswers(scene: Scene): void {
   describe('to a client with the limits that clients have', () => {
     let client: TestClient;
-    const failure = (action: string, request: object): Promise<CallFailure> => new SessionClient(client, scene.session.id).failure(action, request);
+    const failure = (action: string, request: object): Promise<CallFailure> =>
+      new SessionClient(client, scene.session.id).failure(action, request);
     const refused = (action: string, instead: string): object => ({
-      code: status.RESOURCE_EXHAUSTED, details: expect.stringMatching(new RegExp(`^${action}: the answer is larger than 4194304 bytes.*${instead}`)),
+      code: status.RESOURCE_EXHAUSTED,
+      details: expect.stringMatching(new RegExp(`^${action}: the answer is larger than 4194304 bytes.*${instead}`)),
       info: { reason: 'MESSAGE_TOO_LARGE', metadata: { action, limit: String(4 * MEBIBYTE) } },
     });
 
@@ -113,7 +130,10 @@ function refusesLargeAnswers(scene: Scene): void {
 function refusesWhatCameLater(scene: Scene, action: string, request: object, since: string): void {
   it(`says that ${action} came with ${since}`, async () => {
     const failure = await scene.session.failure(action, request);
-    expect(failure).toMatchObject({ code: status.UNIMPLEMENTED, info: { reason: 'ACTION_NOT_IN_DAEMON', metadata: { action, since, daemon_version: scene.version } } });
+    expect(failure).toMatchObject({
+      code: status.UNIMPLEMENTED,
+      info: { reason: 'ACTION_NOT_IN_DAEMON', metadata: { action, since, daemon_version: scene.version } },
+    });
     expect(failure.details).toContain(since);
     expect(failure.details).toContain(scene.version);
   });
@@ -131,7 +151,11 @@ function namesMissingGroups(scene: Scene): void {
       [await session.failure('available', { groups: ['lvm2', 'wipefs'] }), 'GROUP_NOT_AVAILABLE'],
       [await session.failure('wipefs', { device: '/dev/sdb' }), 'ENOTSUP'],
     ] as const) {
-      expect(failure).toMatchObject({ code: status.UNIMPLEMENTED, details: expect.stringContaining('wipefs'), info: { reason, metadata } });
+      expect(failure).toMatchObject({
+        code: status.UNIMPLEMENTED,
+        details: expect.stringContaining('wipefs'),
+        info: { reason, metadata },
+      });
       expect(failure.details).toContain(version);
     }
   });
@@ -168,7 +192,12 @@ describe('the appliance of Debian 12', () => {
   worksAlike(scene);
   refusesWhatCameLater(scene, 'findfs_partuuid', { uuid: '12345678-1234-1234-1234-123456789abc' }, '1.53.5');
   refusesWhatCameLater(scene, 'xfs_info2', { pathordevice: '/dev/sda' }, '1.59.2');
-  refusesWhatCameLater(scene, 'cryptsetup_open', { device: '/dev/sdb', key: 'key', mapname: 'map', cipher: 'aes' }, '1.53.3');
+  refusesWhatCameLater(
+    scene,
+    'cryptsetup_open',
+    { device: '/dev/sdb', key: 'key', mapname: 'map', cipher: 'aes' },
+    '1.53.3',
+  );
 
   refusesLargeAnswers(scene);
   namesMissingGroups(scene);
@@ -178,7 +207,8 @@ describe('an appliance that does not say what it is', () => {
   let directory: string;
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), 'appliance-'));
-    for (const name of ['kernel', 'initrd', 'root', 'README.fixed']) symlinkSync(join(applianceOf('trixie'), name), join(directory, name));
+    for (const name of ['kernel', 'initrd', 'root', 'README.fixed'])
+      symlinkSync(join(applianceOf('trixie'), name), join(directory, name));
   });
   afterAll(() => rm(directory, { recursive: true }));
 
@@ -201,7 +231,13 @@ describe("an appliance of libguestfs's own make", () => {
     directory = await mkdtemp(join(tmpdir(), 'appliance-'));
     mkdirSync(join(directory, 'fixed'));
     await promisify(execFile)('libguestfs-make-fixed-appliance', [join(directory, 'fixed')], {
-      env: { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`, TMPDIR: directory, LIBGUESTFS_BACKEND: 'direct', LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg' },
+      env: {
+        ...process.env,
+        PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`,
+        TMPDIR: directory,
+        LIBGUESTFS_BACKEND: 'direct',
+        LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg',
+      },
     });
   });
   afterAll(() => rm(directory, { recursive: true }));

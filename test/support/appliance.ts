@@ -28,5 +28,9 @@ export function describeWhen(name: string, missing: string | undefined, body: ()
 
 /** `describe` for tests that boot the default appliance. */
 export function describeWithAppliance(name: string, body: () => void): void {
-  describeWhen(name, builtAppliance('trixie') === undefined ? 'there is no appliance: npm run appliance' : undefined, body);
+  describeWhen(
+    name,
+    builtAppliance('trixie') === undefined ? 'there is no appliance: npm run appliance' : undefined,
+    body,
+  );
 }

@@ -13,7 +13,25 @@ export interface Certificate {
 function make(directory: string, name: string, ...options: readonly string[]): Certificate {
   const path = join(directory, randomUUID());
   const files = { key: `${path}.key`, certificate: `${path}.pem` };
-  run('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', `/CN=${name}`, '-keyout', files.key, '-out', files.certificate, ...options);
+  run(
+    'openssl',
+    'req',
+    '-x509',
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:P-256',
+    '-nodes',
+    '-days',
+    '2',
+    '-subj',
+    `/CN=${name}`,
+    '-keyout',
+    files.key,
+    '-out',
+    files.certificate,
+    ...options,
+  );
   return files;
 }
 
@@ -24,7 +42,18 @@ export function makeAuthority(directory: string): Certificate {
 
 /** A certificate for a server by a name such as `DNS:host`. */
 export function makeCertificate(directory: string, { key, certificate }: Certificate, name: string): Certificate {
-  return make(directory, 'server', '-CA', certificate, '-CAkey', key, '-addext', `subjectAltName=${name}`, '-addext', 'basicConstraints=critical,CA:FALSE');
+  return make(
+    directory,
+    'server',
+    '-CA',
+    certificate,
+    '-CAkey',
+    key,
+    '-addext',
+    `subjectAltName=${name}`,
+    '-addext',
+    'basicConstraints=critical,CA:FALSE',
+  );
 }
 
 /** Has all programs of this machine trust an authority, until the file whose path is returned is removed. */

@@ -20,14 +20,19 @@ export async function changingWebServer(image: Buffer, later: Buffer): Promise<C
     const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '') ?? [];
     const start = Number(first ?? 0);
     const end = Math.min(last === undefined || last === '' ? image.length - 1 : Number(last), image.length - 1);
-    const size = { 'Accept-Ranges': 'bytes', 'Content-Length': String(request.method === 'HEAD' ? image.length : end - start + 1) };
+    const size = {
+      'Accept-Ranges': 'bytes',
+      'Content-Length': String(request.method === 'HEAD' ? image.length : end - start + 1),
+    };
     if (request.method === 'HEAD') {
       response.writeHead(200, size).end();
       return;
     }
     if (start === 0) reads += 1;
     const shown = start < later.length && reads > 1 ? changed : image;
-    response.writeHead(206, { ...size, 'Content-Range': `bytes ${start}-${end}/${image.length}` }).end(shown.subarray(start, end + 1));
+    response
+      .writeHead(206, { ...size, 'Content-Range': `bytes ${start}-${end}/${image.length}` })
+      .end(shown.subarray(start, end + 1));
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {

@@ -21,7 +21,10 @@ export async function cuttableProxy(address: string): Promise<CuttableProxy> {
     const upstream = connect(Number(port), host);
     const pair = [client, upstream] as const;
     pairs.add(pair);
-    for (const [from, to] of [[client, upstream], [upstream, client]] as const) {
+    for (const [from, to] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
       from.on('data', (bytes: Buffer) => {
         if (!to.write(bytes) || stalled) from.pause();
       });

@@ -8,7 +8,12 @@ const MEBIBYTE = 1 << 20;
 /** Runs a tool that is installed with the system, and returns what it prints. */
 export function run(tool: string, ...args: readonly string[]): string {
   const PATH = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
-  return execFileSync(tool, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 64 * MEBIBYTE, env: { ...process.env, PATH, LC_ALL: 'C' } });
+  return execFileSync(tool, args, {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+    maxBuffer: 64 * MEBIBYTE,
+    env: { ...process.env, PATH, LC_ALL: 'C' },
+  });
 }
 
 /** A raw image without any contents. */

@@ -30,7 +30,10 @@ export async function freePort(): Promise<number> {
 
 /** Starts a program that stays in the foreground, and waits until it listens. */
 async function start(listensOn: number | string, program: string, ...args: readonly string[]): Promise<DiskServer> {
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, PATH: SYSTEM_PATH, LC_ALL: 'C' } });
+  const child = spawn(program, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, PATH: SYSTEM_PATH, LC_ALL: 'C' },
+  });
   let log = '';
   for (const output of [child.stdout, child.stderr]) output.on('data', (bytes: Buffer) => (log += bytes.toString()));
   await eventually(() => {
@@ -63,14 +66,39 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
 }
 
 /** nbdkit on TCP, or on a socket when its path is given. */
-export async function nbdkit(image: string, { socket, port: given, flags = [] }: { readonly socket?: string; readonly port?: number; readonly flags?: readonly string[] } = {}): Promise<DiskServer> {
+export async function nbdkit(
+  image: string,
+  {
+    socket,
+    port: given,
+    flags = [],
+  }: { readonly socket?: string; readonly port?: number; readonly flags?: readonly string[] } = {},
+): Promise<DiskServer> {
   if (socket !== undefined) return start(socket, 'nbdkit', '--foreground', '--unix', socket, ...flags, 'file', image);
-  const port = given ?? await freePort();
-  return start(port, 'nbdkit', '--foreground', '--ipaddr', '127.0.0.1', '--port', String(port), ...flags, 'file', image);
+  const port = given ?? (await freePort());
+  return start(
+    port,
+    'nbdkit',
+    '--foreground',
+    '--ipaddr',
+    '127.0.0.1',
+    '--port',
+    String(port),
+    ...flags,
+    'file',
+    image,
+  );
 }
 
 /** qemu-nbd, on TCP or on a socket, with the name of its export. */
-export async function qemuNbd(image: string, { socket, name = '', flags = [] }: { readonly socket?: string; readonly name?: string; readonly flags?: readonly string[] } = {}): Promise<DiskServer> {
+export async function qemuNbd(
+  image: string,
+  {
+    socket,
+    name = '',
+    flags = [],
+  }: { readonly socket?: string; readonly name?: string; readonly flags?: readonly string[] } = {},
+): Promise<DiskServer> {
   const common = ['--persistent', '--shared=4', '--format=raw', `--export-name=${name}`, ...flags, image];
   if (socket !== undefined) return start(socket, 'qemu-nbd', `--socket=${socket}`, ...common);
   const port = await freePort();
@@ -101,7 +129,9 @@ export async function nginx({ root, directory, login, tls }: WebOptions): Promis
   const passwords = join(directory, 'passwords');
   if (login !== undefined) writeFileSync(passwords, `${login.user}:{PLAIN}${login.password}\n`);
   const configuration = join(directory, 'nginx.conf');
-  writeFileSync(configuration, `
+  writeFileSync(
+    configuration,
+    `
     daemon off; master_process off; pid ${directory}/pid; error_log stderr;
     events {}
     http {
@@ -113,7 +143,8 @@ export async function nginx({ root, directory, login, tls }: WebOptions): Promis
         root ${root};
         ${login === undefined ? '' : `auth_basic disks; auth_basic_user_file ${passwords};`}
       }
-    }`);
+    }`,
+  );
   // qemu's HTTP client waits for ever now and then for a server that answers within microseconds; see docs/network-drives.md.
   return atDistance(await start(port, 'nginx', '-c', configuration, '-e', 'stderr'));
 }
@@ -124,7 +155,22 @@ const PYTHON = '/usr/bin/python3';
 /** An FTP server for the files in a directory, which lets in one user, to read. */
 export async function ftpServer(root: string, { user, password }: Login): Promise<DiskServer> {
   const port = await freePort();
-  return start(port, PYTHON, '-m', 'pyftpdlib', '--interface', '127.0.0.1', '--port', String(port), '--directory', root, '--username', user, '--password', password);
+  return start(
+    port,
+    PYTHON,
+    '-m',
+    'pyftpdlib',
+    '--interface',
+    '127.0.0.1',
+    '--port',
+    String(port),
+    '--directory',
+    root,
+    '--username',
+    user,
+    '--password',
+    password,
+  );
 }
 
 /** A target of iSCSI. */
@@ -142,9 +188,20 @@ export interface IscsiOptions {
 export async function iscsiServer({ image, target, directory, login }: IscsiOptions): Promise<DiskServer> {
   const port = await freePort();
   const socket = join(directory, 'tgtd');
-  const server = await start(port, 'env', `TGT_IPC_SOCKET=${socket}`, 'tgtd', '--foreground', '--iscsi', `portal=127.0.0.1:${port}`);
+  const server = await start(
+    port,
+    'env',
+    `TGT_IPC_SOCKET=${socket}`,
+    'tgtd',
+    '--foreground',
+    '--iscsi',
+    `portal=127.0.0.1:${port}`,
+  );
   const tell = (...args: readonly string[]): void => {
-    execFileSync('tgtadm', ['--lld', 'iscsi', ...args], { stdio: 'pipe', env: { ...process.env, PATH: SYSTEM_PATH, TGT_IPC_SOCKET: socket } });
+    execFileSync('tgtadm', ['--lld', 'iscsi', ...args], {
+      stdio: 'pipe',
+      env: { ...process.env, PATH: SYSTEM_PATH, TGT_IPC_SOCKET: socket },
+    });
   };
   try {
     tell('--op', 'new', '--mode', 'target', '--tid', '1', '--targetname', target);
@@ -171,10 +228,22 @@ export interface SshOptions {
 /** An SSH server with keys of its own, which lets in who has the key `client` of its directory. */
 export async function sshd({ directory, port }: SshOptions): Promise<DiskServer> {
   const configuration = join(directory, 'sshd_config');
-  writeFileSync(configuration, [
-    `Port ${port}`, 'ListenAddress 127.0.0.1', `HostKey ${directory}/host`, `AuthorizedKeysFile ${directory}/client.pub`,
-    'PidFile none', 'UsePAM no', 'PasswordAuthentication no', 'StrictModes no', 'PermitRootLogin prohibit-password', 'Subsystem sftp internal-sftp', '',
-  ].join('\n'));
+  writeFileSync(
+    configuration,
+    [
+      `Port ${port}`,
+      'ListenAddress 127.0.0.1',
+      `HostKey ${directory}/host`,
+      `AuthorizedKeysFile ${directory}/client.pub`,
+      'PidFile none',
+      'UsePAM no',
+      'PasswordAuthentication no',
+      'StrictModes no',
+      'PermitRootLogin prohibit-password',
+      'Subsystem sftp internal-sftp',
+      '',
+    ].join('\n'),
+  );
   // It starts itself anew for each connection, and so wants its own path.
   return start(port, '/usr/sbin/sshd', '-D', '-e', '-f', configuration);
 }

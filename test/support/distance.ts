@@ -12,7 +12,10 @@ export async function atDistance(near: DiskServer): Promise<DiskServer> {
   const sockets = new Set<Socket>();
   const relay = createServer({ allowHalfOpen: true }, (client) => {
     const server = connect({ host, port: Number(port), allowHalfOpen: true });
-    for (const [from, to, delay] of [[client, server, 0], [server, client, DELAY_MS]] as const) {
+    for (const [from, to, delay] of [
+      [client, server, 0],
+      [server, client, DELAY_MS],
+    ] as const) {
       sockets.add(from);
       from.on('data', (bytes) => setTimeout(() => void to.write(bytes), delay));
       from.on('end', () => setTimeout(() => to.end(), delay));

@@ -52,7 +52,12 @@ const SPANNED_PARTS = [
   { disk: 'gpt', start: MEBIBYTE_SECTORS, size: 20 * MEBIBYTE_SECTORS },
 ] as const;
 
-const IDS = { group: 1, disk: { mbr: 2, gpt: 3 }, simple: { volume: 4, component: 5, parts: [6] }, spanned: { volume: 7, component: 8, parts: [9, 10] } } as const;
+const IDS = {
+  group: 1,
+  disk: { mbr: 2, gpt: 3 },
+  simple: { volume: 4, component: 5, parts: [6] },
+  spanned: { volume: 7, component: 8, parts: [9, 10] },
+} as const;
 
 const u8 = (value: number): Buffer => Buffer.of(value);
 const u16 = (value: number): Buffer => Buffer.from(Uint8Array.of(value >> 8, value));
@@ -75,18 +80,48 @@ const guidBytes = (guid: string): Buffer => Buffer.from(guid.replaceAll('-', '')
 
 /** "PRIVHEAD": where on a disk data and database are. */
 function privateHeader(table: Table, databaseStart: number): Buffer {
-  return Buffer.concat([
-    text('PRIVHEAD', 8), u32(0), u16(2), u16(12), zeros(32),
-    text(DISK_GUIDS[table], 64), text('', 64), text(GROUP_GUID, 64), text(GROUP_NAME, 32), zeros(11),
-    u64(DATA_START[table]), u64(DISK_SECTORS - DATA_START[table] - (table === 'mbr' ? DATABASE_SECTORS : MEBIBYTE_SECTORS)),
-    u64(databaseStart), u64(DATABASE_SECTORS), u64(1), u64(DATABASE_SECTORS - 2), u32(1), u32(1), u64(RECORDS_SECTORS), u64(LOG_SECTORS), zeros(100),
-  ], SECTOR);
+  return Buffer.concat(
+    [
+      text('PRIVHEAD', 8),
+      u32(0),
+      u16(2),
+      u16(12),
+      zeros(32),
+      text(DISK_GUIDS[table], 64),
+      text('', 64),
+      text(GROUP_GUID, 64),
+      text(GROUP_NAME, 32),
+      zeros(11),
+      u64(DATA_START[table]),
+      u64(DISK_SECTORS - DATA_START[table] - (table === 'mbr' ? DATABASE_SECTORS : MEBIBYTE_SECTORS)),
+      u64(databaseStart),
+      u64(DATABASE_SECTORS),
+      u64(1),
+      u64(DATABASE_SECTORS - 2),
+      u32(1),
+      u32(1),
+      u64(RECORDS_SECTORS),
+      u64(LOG_SECTORS),
+      zeros(100),
+    ],
+    SECTOR,
+  );
 }
 
 /** "TOCBLOCK": where in the database records and log are. */
 function tableOfContents(): Buffer {
-  const area = (name: string, start: number, size: number): Buffer => Buffer.concat([text(name, 8), u16(0), u64(start), u64(size), u64(0)]);
-  return Buffer.concat([text('TOCBLOCK', 8), zeros(28), area('config', RECORDS_AT, RECORDS_SECTORS), area('log', RECORDS_AT + RECORDS_SECTORS, LOG_SECTORS), zeros(SECTOR)], SECTOR);
+  const area = (name: string, start: number, size: number): Buffer =>
+    Buffer.concat([text(name, 8), u16(0), u64(start), u64(size), u64(0)]);
+  return Buffer.concat(
+    [
+      text('TOCBLOCK', 8),
+      zeros(28),
+      area('config', RECORDS_AT, RECORDS_SECTORS),
+      area('log', RECORDS_AT + RECORDS_SECTORS, LOG_SECTORS),
+      zeros(SECTOR),
+    ],
+    SECTOR,
+  );
 }
 
 function record(type: number, flags: number, ...fields: Buffer[]): Buffer {
@@ -94,28 +129,86 @@ function record(type: number, flags: number, ...fields: Buffer[]): Buffer {
   return Buffer.concat([u16(0), u8(flags), u8(type), u32(data.length), data]);
 }
 
-function volume(ids: typeof IDS.simple | typeof IDS.spanned, { name, guid, hint }: { readonly name: string; readonly guid: string; readonly hint: string }, parts: readonly { readonly disk: Table; readonly start: number; readonly size: number }[]): Buffer[] {
+function volume(
+  ids: typeof IDS.simple | typeof IDS.spanned,
+  { name, guid, hint }: { readonly name: string; readonly guid: string; readonly hint: string },
+  parts: readonly { readonly disk: Table; readonly start: number; readonly size: number }[],
+): Buffer[] {
   const size = parts.reduce((sum, part) => sum + part.size, 0);
   let offset = 0;
   return [
-    record(VOLUME, HINT_GIVEN, countedNumber(ids.volume), counted(name), counted('gen'), counted(''), text('ACTIVE', 14), u8(GENERIC_VOLUME), u8(0), u8(1), zeros(3), u8(0x11),
-      countedNumber(1), zeros(16), countedNumber(size), zeros(4), u8(NTFS), guidBytes(guid), counted(hint)),
-    record(COMPONENT, 0, countedNumber(ids.component), counted(`${name}-01`), counted('ACTIVE'), u8(SPANNED), zeros(4), countedNumber(parts.length), zeros(16), countedNumber(ids.volume), u8(0)),
+    record(
+      VOLUME,
+      HINT_GIVEN,
+      countedNumber(ids.volume),
+      counted(name),
+      counted('gen'),
+      counted(''),
+      text('ACTIVE', 14),
+      u8(GENERIC_VOLUME),
+      u8(0),
+      u8(1),
+      zeros(3),
+      u8(0x11),
+      countedNumber(1),
+      zeros(16),
+      countedNumber(size),
+      zeros(4),
+      u8(NTFS),
+      guidBytes(guid),
+      counted(hint),
+    ),
+    record(
+      COMPONENT,
+      0,
+      countedNumber(ids.component),
+      counted(`${name}-01`),
+      counted('ACTIVE'),
+      u8(SPANNED),
+      zeros(4),
+      countedNumber(parts.length),
+      zeros(16),
+      countedNumber(ids.volume),
+      u8(0),
+    ),
     ...parts.map((part, index) => {
       const at = offset;
       offset += part.size;
-      return record(PARTITION, INDEX_GIVEN, countedNumber(ids.parts[index] as number), counted(`${name}-01-${index}`), zeros(4), zeros(8), u64(part.start), u64(at),
-        countedNumber(part.size), countedNumber(ids.component), countedNumber(IDS.disk[part.disk]), countedNumber(index));
+      return record(
+        PARTITION,
+        INDEX_GIVEN,
+        countedNumber(ids.parts[index] as number),
+        counted(`${name}-01-${index}`),
+        zeros(4),
+        zeros(8),
+        u64(part.start),
+        u64(at),
+        countedNumber(part.size),
+        countedNumber(ids.component),
+        countedNumber(IDS.disk[part.disk]),
+        countedNumber(index),
+      );
     }),
   ];
 }
 
 /** All that the manager knows, the same on each disk. */
 function records(): Buffer[] {
-  const disk = (table: Table, number: number): Buffer => record(DISK, 0, countedNumber(IDS.disk[table]), counted(`Disk${number}`), counted(DISK_GUIDS[table]), counted(''), zeros(4), zeros(8));
+  const disk = (table: Table, number: number): Buffer =>
+    record(
+      DISK,
+      0,
+      countedNumber(IDS.disk[table]),
+      counted(`Disk${number}`),
+      counted(DISK_GUIDS[table]),
+      counted(''),
+      zeros(4),
+      zeros(8),
+    );
   return [
     record(GROUP, 0, countedNumber(IDS.group), counted(GROUP_NAME), counted(GROUP_GUID), zeros(4), zeros(8)),
-    disk('mbr', 1), disk('gpt', 2),
+    disk('mbr', 1),
+    disk('gpt', 2),
     ...volume(IDS.simple, SIMPLE_VOLUME, [{ disk: 'mbr', ...SIMPLE_PART }]),
     ...volume(IDS.spanned, SPANNED_VOLUME, SPANNED_PARTS),
   ];
@@ -124,7 +217,8 @@ function records(): Buffer[] {
 /** "VBLK": a record, or the place for one. */
 function entry(sequence: number, id: number, bytes: Buffer | undefined): Buffer {
   const head = Buffer.concat([text('VBLK', 4), u32(sequence), u32(id), u16(0), u16(bytes === undefined ? 0 : 1)]);
-  if (head.length + (bytes?.length ?? 0) > RECORD_SIZE) throw new Error(`a record of ${bytes?.length} bytes would have to be split`);
+  if (head.length + (bytes?.length ?? 0) > RECORD_SIZE)
+    throw new Error(`a record of ${bytes?.length} bytes would have to be split`);
   return Buffer.concat([head, bytes ?? zeros(0), zeros(RECORD_SIZE)], RECORD_SIZE);
 }
 
@@ -133,13 +227,33 @@ function database(): Buffer {
   const inSector = SECTOR / RECORD_SIZE;
   const used = records().map((bytes, index) => entry(inSector + index, index + 1, bytes));
   // Linux wants all of a sector, used or not.
-  const unused = Array.from({ length: -used.length & (inSector - 1) }, (_, index) => entry(inSector + used.length + index, 0, undefined));
+  const unused = Array.from({ length: -used.length & (inSector - 1) }, (_, index) =>
+    entry(inSector + used.length + index, 0, undefined),
+  );
   const entries = [...used, ...unused];
   const counts = Buffer.concat([u32(2), u32(2), u32(3), u32(2)]);
-  const header = Buffer.concat([
-    text('VMDB', 4), u32(inSector + entries.length), u32(RECORD_SIZE), u32(SECTOR), u16(1), u16(4), u16(10), text(GROUP_NAME, 31), text(GROUP_GUID, 64),
-    u64(1), u64(1), counts, zeros(12), counts, zeros(12), u64(0), zeros(SECTOR),
-  ], SECTOR);
+  const header = Buffer.concat(
+    [
+      text('VMDB', 4),
+      u32(inSector + entries.length),
+      u32(RECORD_SIZE),
+      u32(SECTOR),
+      u16(1),
+      u16(4),
+      u16(10),
+      text(GROUP_NAME, 31),
+      text(GROUP_GUID, 64),
+      u64(1),
+      u64(1),
+      counts,
+      zeros(12),
+      counts,
+      zeros(12),
+      u64(0),
+      zeros(SECTOR),
+    ],
+    SECTOR,
+  );
   const contents = tableOfContents();
   const bytes = Buffer.alloc(DATABASE_SECTORS * SECTOR);
   const put = (sector: number, what: Buffer): void => void what.copy(bytes, sector * SECTOR);
@@ -156,9 +270,10 @@ export function dynamicDisk(path: string, table: Table): string {
   try {
     ftruncateSync(file, DISK_SECTORS * SECTOR);
     // The manager's own partition; the GPT's ends in the second copy of its header.
-    const layout = table === 'mbr'
-      ? `label: dos\nstart=63, size=${DISK_SECTORS - 63 - DATABASE_SECTORS}, type=42\n`
-      : `label: gpt\nfirst-lba: 34\nstart=34, size=${DATABASE_SECTORS}, type=5808C8AA-7E8F-42E0-85D2-E1E90434CFB3\nstart=${DATA_START.gpt}, size=${DISK_SECTORS - DATA_START.gpt - MEBIBYTE_SECTORS}, type=AF9B60A0-1431-4F62-BC68-3311714A69AD\n`;
+    const layout =
+      table === 'mbr'
+        ? `label: dos\nstart=63, size=${DISK_SECTORS - 63 - DATABASE_SECTORS}, type=42\n`
+        : `label: gpt\nfirst-lba: 34\nstart=34, size=${DATABASE_SECTORS}, type=5808C8AA-7E8F-42E0-85D2-E1E90434CFB3\nstart=${DATA_START.gpt}, size=${DISK_SECTORS - DATA_START.gpt - MEBIBYTE_SECTORS}, type=AF9B60A0-1431-4F62-BC68-3311714A69AD\n`;
     execFileSync('sfdisk', ['--quiet', path], { input: layout, stdio: ['pipe', 'pipe', 'pipe'] });
     const databaseStart = table === 'mbr' ? DISK_SECTORS - DATABASE_SECTORS : DATA_START.gpt - DATABASE_SECTORS;
     put(databaseStart, database());

@@ -29,19 +29,31 @@ const text = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? [])
 export function errorInfoOf(metadata: Metadata): ErrorInfo | undefined {
   const [trailer] = metadata.get('grpc-status-details-bin');
   if (!Buffer.isBuffer(trailer)) return undefined;
-  const details = fieldsOf(trailer).filter((field) => field.number === 3).map((field) => {
-    const any = fieldsOf(field.bytes);
-    return { type: text(any.find((one) => one.number === 1)?.bytes), value: fieldsOf(any.find((one) => one.number === 2)?.bytes ?? new Uint8Array()) };
-  });
+  const details = fieldsOf(trailer)
+    .filter((field) => field.number === 3)
+    .map((field) => {
+      const any = fieldsOf(field.bytes);
+      return {
+        type: text(any.find((one) => one.number === 1)?.bytes),
+        value: fieldsOf(any.find((one) => one.number === 2)?.bytes ?? new Uint8Array()),
+      };
+    });
   const info = details.find((detail) => detail.type.endsWith('google.rpc.ErrorInfo'))?.value ?? [];
   const badRequest = details.find((detail) => detail.type.endsWith('google.rpc.BadRequest'))?.value ?? [];
   return {
     reason: text(info.find((field) => field.number === 1)?.bytes),
     domain: text(info.find((field) => field.number === 2)?.bytes),
-    metadata: Object.fromEntries(info.filter((field) => field.number === 3).map((field) => {
-      const entry = fieldsOf(field.bytes);
-      return [text(entry.find((one) => one.number === 1)?.bytes), text(entry.find((one) => one.number === 2)?.bytes)];
-    })),
+    metadata: Object.fromEntries(
+      info
+        .filter((field) => field.number === 3)
+        .map((field) => {
+          const entry = fieldsOf(field.bytes);
+          return [
+            text(entry.find((one) => one.number === 1)?.bytes),
+            text(entry.find((one) => one.number === 2)?.bytes),
+          ];
+        }),
+    ),
     fields: badRequest.map((field) => text(fieldsOf(field.bytes).find((one) => one.number === 1)?.bytes)),
     retry: details.some((detail) => detail.type.endsWith('google.rpc.RetryInfo')),
   };

@@ -21,9 +21,12 @@ export function decodedExample(action: ActionDef): Record<string, unknown> {
   const types = new Map(requestFields(action).map(({ name, type }) => [name, type]));
   const decoded = Object.entries(json).map(([name, value]) => {
     switch (types.get(name)) {
-      case 'int64': return [name, BigInt(value as string)];
-      case 'bytes': return [name, Buffer.from(value as string, 'base64')];
-      default: return [name, value];
+      case 'int64':
+        return [name, BigInt(value as string)];
+      case 'bytes':
+        return [name, Buffer.from(value as string, 'base64')];
+      default:
+        return [name, value];
     }
   });
   return Object.fromEntries(decoded) as Record<string, unknown>;
@@ -42,7 +45,9 @@ export function callExample(session: SessionClient, action: ActionDef): Promise<
 }
 
 /** The reason that a call fails for, and its text; undefined if it succeeds. */
-export async function outcomeOf(call: Promise<unknown>): Promise<{ readonly reason: string; readonly text: string } | undefined> {
+export async function outcomeOf(
+  call: Promise<unknown>,
+): Promise<{ readonly reason: string; readonly text: string } | undefined> {
   try {
     await call;
     return undefined;

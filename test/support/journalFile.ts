@@ -20,7 +20,8 @@ export interface JournalEntry {
   readonly fields: readonly string[];
 }
 
-const numbers = (...values: readonly (bigint | number)[]): Buffer => Buffer.from(BigUint64Array.from(values.map(BigInt)).buffer);
+const numbers = (...values: readonly (bigint | number)[]): Buffer =>
+  Buffer.from(BigUint64Array.from(values.map(BigInt)).buffer);
 
 /** Objects one after the other, each at a multiple of 8. */
 class Arena {
@@ -67,16 +68,42 @@ export function journalFile(entries: readonly JournalEntry[]): Buffer {
     const entry = arena.next + sizes.reduce((sum, size) => sum + size, 0);
     // Hash, next with the same hash, next of the field, entry, further entries, number of entries.
     const items = fields.map((field) => arena.add(DATA, numbers(0, 0, 0, entry, 0, 1), Buffer.from(field)));
-    return arena.add(ENTRY, numbers(index + 1, realtime, index + 1), bootId, numbers(0, ...items.flatMap((item) => [item, 0])));
+    return arena.add(
+      ENTRY,
+      numbers(index + 1, realtime, index + 1),
+      bootId,
+      numbers(0, ...items.flatMap((item) => [item, 0])),
+    );
   });
   const array = arena.add(ENTRY_ARRAY, numbers(0, ...offsets));
   const body = arena.bytes();
   const times = entries.map(({ realtime }) => realtime);
   const header = Buffer.concat([
-    Buffer.from('LPKSHHRH'), Buffer.alloc(16), // no flags, and closed in order
-    Buffer.alloc(16, 2), Buffer.alloc(16, 3), bootId, Buffer.alloc(16, 4),
-    numbers(HEADER_SIZE, body.length, dataTable + OBJECT_HEADER_SIZE, HASH_TABLE_SIZE, fieldTable + OBJECT_HEADER_SIZE, HASH_TABLE_SIZE),
-    numbers(arena.last, arena.count, entries.length, entries.length, 1, array, times[0] ?? 0, times.at(-1) ?? 0, entries.length),
+    Buffer.from('LPKSHHRH'),
+    Buffer.alloc(16), // no flags, and closed in order
+    Buffer.alloc(16, 2),
+    Buffer.alloc(16, 3),
+    bootId,
+    Buffer.alloc(16, 4),
+    numbers(
+      HEADER_SIZE,
+      body.length,
+      dataTable + OBJECT_HEADER_SIZE,
+      HASH_TABLE_SIZE,
+      fieldTable + OBJECT_HEADER_SIZE,
+      HASH_TABLE_SIZE,
+    ),
+    numbers(
+      arena.last,
+      arena.count,
+      entries.length,
+      entries.length,
+      1,
+      array,
+      times[0] ?? 0,
+      times.at(-1) ?? 0,
+      entries.length,
+    ),
   ]);
   return Buffer.concat([header, body]);
 }

@@ -8,7 +8,11 @@ import type { LaunchConfig } from '../../src/launcher/launcher.js';
 import { createQemuUsers } from '../../src/qemu/qemuUsers.js';
 
 const config = JSON.parse(process.argv[2] ?? '{}') as LaunchConfig;
-const launcher = createColdLauncher({ logger: silentLogger, users: createQemuUsers(), imageRoots: { directories: [] } });
+const launcher = createColdLauncher({
+  logger: silentLogger,
+  users: createQemuUsers(),
+  imageRoots: { directories: [] },
+});
 const machine = await launcher.launch(config, { signal: new AbortController().signal, onConsole: () => undefined });
 process.stdout.write(`${machine.pid}\n`);
 setInterval(() => undefined, 1000);

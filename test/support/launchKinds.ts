@@ -19,17 +19,28 @@ const count = (text: string, part: string): number => text.split(part).length - 
  * A session that was launched in this way. With settings that have no template yet, appliances
  * boot until it is made: such sessions are ended, and others launched.
  */
-export async function launchAs(kind: Kind, { client, server }: Scene, drives: DriveSpec[], given: Partial<SessionSettings> = {}): Promise<SessionClient> {
+export async function launchAs(
+  kind: Kind,
+  { client, server }: Scene,
+  drives: DriveSpec[],
+  given: Partial<SessionSettings> = {},
+): Promise<SessionClient> {
   for (let launches = 1; ; launches += 1) {
     const made = count(server.log(), 'made a template');
     const session = await launchSession(client, drives, given);
     const launchedAs = (await client.getSession(session.id)).launch_kind;
     if (launchedAs === KINDS[kind]) return session;
     // A server that boots, but should not, or cannot clone, will not do so later either.
-    expect({ launches, launchedAs, log: server.log() }).toEqual({ launches: expect.any(Number), launchedAs: LaunchKind.COLD, log: expect.not.stringContaining('templates do not work here') });
+    expect({ launches, launchedAs, log: server.log() }).toEqual({
+      launches: expect.any(Number),
+      launchedAs: LaunchKind.COLD,
+      log: expect.not.stringContaining('templates do not work here'),
+    });
     expect({ kind, moreLaunches: launches < MOST_LAUNCHES }).toEqual({ kind: 'template', moreLaunches: true });
     await client.deleteSession(session.id);
-    await eventually(() => count(server.log(), 'made a template') > made || server.log().includes('templates do not work here'));
+    await eventually(
+      () => count(server.log(), 'made a template') > made || server.log().includes('templates do not work here'),
+    );
   }
 }
 

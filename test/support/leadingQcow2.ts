@@ -9,7 +9,9 @@ const DATA_FILE_EXTENSION = 0x44415441;
 export function leadingHeader(image: Buffer, dataFile: string): Buffer {
   const header = Buffer.from(image.subarray(0, 65536));
   header.writeBigUInt64BE(header.readBigUInt64BE(INCOMPATIBLE_FEATURES_AT) | DATA_FILE, INCOMPATIBLE_FEATURES_AT);
-  const extensions = header.fill(0, header.readUInt32BE(HEADER_LENGTH_AT)).subarray(header.readUInt32BE(HEADER_LENGTH_AT));
+  const extensions = header
+    .fill(0, header.readUInt32BE(HEADER_LENGTH_AT))
+    .subarray(header.readUInt32BE(HEADER_LENGTH_AT));
   extensions.writeUInt32BE(DATA_FILE_EXTENSION, 0);
   extensions.writeUInt32BE(Buffer.byteLength(dataFile), 4);
   extensions.write(dataFile, 8);

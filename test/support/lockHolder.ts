@@ -10,10 +10,25 @@ export interface LockHolder {
 /** Starts a qemu, which does nothing but hold a raw image open for writing. */
 export async function holdImage(path: string): Promise<LockHolder> {
   const [binary, machine] = process.arch === 'arm64' ? ['qemu-system-aarch64', 'virt'] : ['qemu-system-x86_64', 'q35'];
-  const child = spawn(binary, [
-    '-machine', machine, '-accel', 'tcg', '-S', '-nodefaults', '-no-user-config', '-display', 'none', '-qmp', 'stdio',
-    '-drive', `file=${path},format=raw,if=virtio`,
-  ], { stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = spawn(
+    binary,
+    [
+      '-machine',
+      machine,
+      '-accel',
+      'tcg',
+      '-S',
+      '-nodefaults',
+      '-no-user-config',
+      '-display',
+      'none',
+      '-qmp',
+      'stdio',
+      '-drive',
+      `file=${path},format=raw,if=virtio`,
+    ],
+    { stdio: ['pipe', 'pipe', 'pipe'] },
+  );
   let messages = '';
   child.stderr.on('data', (bytes: Buffer) => {
     messages += bytes.toString();

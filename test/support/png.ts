@@ -11,7 +11,7 @@ const PALETTE = 3;
 function chunks(png: Buffer): Map<string, Buffer> {
   if (!png.subarray(0, SIGNATURE.length).equals(SIGNATURE)) throw new Error('this is no PNG file');
   const found = new Map<string, Buffer>();
-  for (let offset = SIGNATURE.length; offset < png.length;) {
+  for (let offset = SIGNATURE.length; offset < png.length; ) {
     const length = png.readUInt32BE(offset);
     const name = png.toString('latin1', offset + 4, offset + 8);
     found.set(name, Buffer.concat([found.get(name) ?? Buffer.alloc(0), png.subarray(offset + 8, offset + 8 + length)]));
@@ -22,7 +22,9 @@ function chunks(png: Buffer): Map<string, Buffer> {
 }
 
 function paeth(left: number, above: number, corner: number): number {
-  const [fromLeft, fromAbove, fromCorner] = [above - corner, left - corner, left + above - 2 * corner].map(Math.abs) as [number, number, number];
+  const [fromLeft, fromAbove, fromCorner] = [above - corner, left - corner, left + above - 2 * corner].map(
+    Math.abs,
+  ) as [number, number, number];
   if (fromLeft <= fromAbove && fromLeft <= fromCorner) return left;
   return fromAbove <= fromCorner ? above : corner;
 }
@@ -59,16 +61,27 @@ export function pixelsOf(png: Buffer): Picture {
   const parts = chunks(png);
   const part = (name: string): Buffer => parts.get(name) ?? Buffer.alloc(0);
   const header = part('IHDR');
-  const [width, height, bits, kind] = [header.readUInt32BE(0), header.readUInt32BE(4), header.readUInt8(8), header.readUInt8(9)];
+  const [width, height, bits, kind] = [
+    header.readUInt32BE(0),
+    header.readUInt32BE(4),
+    header.readUInt8(8),
+    header.readUInt8(9),
+  ];
   if (bits > 8 || header.readUInt8(12) !== 0) throw new Error('this kind of PNG file is not known here');
   const pixelBytes = kind === COLOUR ? 3 : 1;
   const rows = unfiltered(inflateSync(part('IDAT')), height, Math.ceil((width * bits * pixelBytes) / 8), pixelBytes);
-  const colour = (bytes: Buffer, index: number): [number, number, number] => [bytes.readUInt8(3 * index), bytes.readUInt8(3 * index + 1), bytes.readUInt8(3 * index + 2)];
+  const colour = (bytes: Buffer, index: number): [number, number, number] => [
+    bytes.readUInt8(3 * index),
+    bytes.readUInt8(3 * index + 1),
+    bytes.readUInt8(3 * index + 2),
+  ];
   if (kind === COLOUR) return rows.map((row) => Array.from({ length: width }, (_none, x) => colour(row, x)));
   if (kind === PALETTE) return rows.map((row) => samples(row, width, bits).map((index) => colour(part('PLTE'), index)));
   if (kind !== GREY) throw new Error(`pixels of kind ${kind} are not known here`);
-  return rows.map((row) => samples(row, width, bits).map((sample) => {
-    const grey = (sample * 255) / ((1 << bits) - 1);
-    return [grey, grey, grey];
-  }));
+  return rows.map((row) =>
+    samples(row, width, bits).map((sample) => {
+      const grey = (sample * 255) / ((1 << bits) - 1);
+      return [grey, grey, grey];
+    }),
+  );
 }

@@ -22,8 +22,14 @@ function isZombie(pid: number): boolean {
 
 /** Processes with `text` in their arguments or their environment, which children inherit. */
 export function processesThatMention(text: string): FoundProcess[] {
-  return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number)
-    .filter((pid) => pid !== process.pid && [`/proc/${pid}/cmdline`, `/proc/${pid}/environ`].some((path) => read(path).includes(text)))
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter(
+      (pid) =>
+        pid !== process.pid &&
+        [`/proc/${pid}/cmdline`, `/proc/${pid}/environ`].some((path) => read(path).includes(text)),
+    )
     .filter((pid) => !isZombie(pid))
     .map((pid) => ({ pid, name: read(`/proc/${pid}/comm`).trim() }));
 }

@@ -11,14 +11,17 @@ import { locateQemu } from '../../src/qemu/qemuBinary.js';
 export async function wrapQemu(path: string, before: string): Promise<string> {
   const qemu = await locateQemu(hostArchitecture().qemuBinary);
   await mkdir(dirname(path), { recursive: true });
-  await writeFile(path, `#!/bin/sh
+  await writeFile(
+    path,
+    `#!/bin/sh
 restored=no
 for argument; do
   [ "$argument" != -incoming ] || restored=yes
 done
 ${before}
 exec ${qemu} "$@"
-`);
+`,
+  );
   // Whoever qemu runs as has to read it.
   await chmod(path, 0o755);
   return path;

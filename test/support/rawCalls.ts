@@ -7,7 +7,9 @@ const same = (bytes: Buffer): Buffer => bytes;
 /** A unary call; the response's bytes. */
 export function rawUnary(client: Client, path: string, request: Buffer, metadata: Metadata): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    client.makeUnaryRequest(path, same, same, request, metadata, (error, response) => (error ? reject(asFailure(error)) : resolve(response ?? Buffer.alloc(0))));
+    client.makeUnaryRequest(path, same, same, request, metadata, (error, response) =>
+      error ? reject(asFailure(error)) : resolve(response ?? Buffer.alloc(0)),
+    );
   });
 }
 

@@ -32,19 +32,35 @@ export function serverForTests(options: TestServerOptions | (() => TestServerOpt
     expect(await server.stop()).toEqual(CLEAN_END);
   });
   return {
-    get server() { return current().server; },
-    get client() { return current().client; },
+    get server() {
+      return current().server;
+    },
+    get client() {
+      return current().client;
+    },
   };
 }
 
 /** Settings of which only some are given. */
 export function settings(given: Partial<SessionSettings> = {}): SessionSettings {
-  const unset = { memsize: undefined, smp: undefined, network: undefined, verbose: undefined, trace: undefined, autosync: undefined, launch_timeout: undefined };
+  const unset = {
+    memsize: undefined,
+    smp: undefined,
+    network: undefined,
+    verbose: undefined,
+    trace: undefined,
+    autosync: undefined,
+    launch_timeout: undefined,
+  };
   return { ...unset, ...given };
 }
 
 /** Creates and launches a session. */
-export async function launchSession(client: TestClient, drives: DriveSpec[], given: Partial<SessionSettings> = {}): Promise<SessionClient> {
+export async function launchSession(
+  client: TestClient,
+  drives: DriveSpec[],
+  given: Partial<SessionSettings> = {},
+): Promise<SessionClient> {
   const { id } = await client.createSession({ drives, launch: true, settings: settings(given) });
   return new SessionClient(client, id);
 }

@@ -1,10 +1,26 @@
 /** A client for tests: any action by its libguestfs name, over real gRPC. */
-import { credentials, Metadata, status, type CallOptions, type ChannelCredentials, type ClientOptions, type MethodDefinition, type ServiceError, Client } from '@grpc/grpc-js';
+import {
+  credentials,
+  Metadata,
+  status,
+  type CallOptions,
+  type ChannelCredentials,
+  type ClientOptions,
+  type MethodDefinition,
+  type ServiceError,
+  Client,
+} from '@grpc/grpc-js';
 import { services } from '../../gen/services.js';
 import { InspectionServiceClient } from '../../gen/proto/guestfs/v1/inspection.js';
 import type { InspectRequest, InspectResponse } from '../../gen/proto/guestfs/v1/inspection_report.js';
 import { EventServiceClient, type EventType, type SubscribeResponse } from '../../gen/proto/guestfs/v1/event.js';
-import { SessionServiceClient, type CreateSessionRequest, type DriveSpec, type RemoteDrive, type Session } from '../../gen/proto/guestfs/v1/session.js';
+import {
+  SessionServiceClient,
+  type CreateSessionRequest,
+  type DriveSpec,
+  type RemoteDrive,
+  type Session,
+} from '../../gen/proto/guestfs/v1/session.js';
 import { areas } from '../../src/actions/areas.js';
 import { isFileIn, isFileOut, isStreamedAnswer } from '../../src/actions/shape.js';
 import type { ActionDef } from '../../src/actions/types.js';
@@ -15,7 +31,12 @@ type AnyMethod = MethodDefinition<object, object>;
 
 /** A failed call, as a client sees it. */
 export class CallFailure extends Error {
-  constructor(readonly code: status, readonly details: string, readonly info: ErrorInfo | undefined, readonly metadata: Metadata) {
+  constructor(
+    readonly code: status,
+    readonly details: string,
+    readonly info: ErrorInfo | undefined,
+    readonly metadata: Metadata,
+  ) {
     super(`${status[code]}: ${details}`);
   }
 }
@@ -64,7 +85,11 @@ export class TestClient {
   readonly inspection: InspectionServiceClient;
 
   /** @param options without any, it takes messages of any size, as other clients do not */
-  constructor(readonly address: string, channelCredentials: ChannelCredentials = credentials.createInsecure(), options: ClientOptions = { 'grpc.max_receive_message_length': -1 }) {
+  constructor(
+    readonly address: string,
+    channelCredentials: ChannelCredentials = credentials.createInsecure(),
+    options: ClientOptions = { 'grpc.max_receive_message_length': -1 },
+  ) {
     this.client = new Client(address, channelCredentials, options);
     this.sessions = new SessionServiceClient(address, channelCredentials, options);
     this.events = new EventServiceClient(address, channelCredentials, options);
@@ -79,15 +104,27 @@ export class TestClient {
   }
 
   createSession(request: Partial<CreateSessionRequest> = {}): Promise<Session> {
-    const whole: CreateSessionRequest = { session_id: undefined, drives: [], settings: undefined, launch: false, idle_timeout: undefined, labels: new Map(), ...request };
+    const whole: CreateSessionRequest = {
+      session_id: undefined,
+      drives: [],
+      settings: undefined,
+      launch: false,
+      idle_timeout: undefined,
+      labels: new Map(),
+      ...request,
+    };
     return new Promise((resolve, reject) => {
-      this.sessions.createSession(whole, (error, response) => (error ? reject(asFailure(error)) : resolve(response.session as Session)));
+      this.sessions.createSession(whole, (error, response) =>
+        error ? reject(asFailure(error)) : resolve(response.session as Session),
+      );
     });
   }
 
   getSession(id: string): Promise<Session> {
     return new Promise((resolve, reject) => {
-      this.sessions.getSession({ id }, (error, response) => (error ? reject(asFailure(error)) : resolve(response.session as Session)));
+      this.sessions.getSession({ id }, (error, response) =>
+        error ? reject(asFailure(error)) : resolve(response.session as Session),
+      );
     });
   }
 
@@ -105,7 +142,14 @@ export class TestClient {
 
   /** The raw stream of Inspect. */
   openInspect(request: Partial<InspectRequest>, options: CallOptions = {}) {
-    const whole: InspectRequest = { drives: [], keys: [], without_applications: false, settings: undefined, session_id: undefined, ...request };
+    const whole: InspectRequest = {
+      drives: [],
+      keys: [],
+      without_applications: false,
+      settings: undefined,
+      session_id: undefined,
+      ...request,
+    };
     return this.inspection.inspect(whole, new Metadata(), options);
   }
 
@@ -140,17 +184,18 @@ export class TestClient {
       stream.once('metadata', () => resolve());
       stream.once('error', (error) => reject(asFailure(error)));
     });
-    const event = (matches: (event: SubscribeResponse) => boolean): Promise<SubscribeResponse> => new Promise((resolve, reject) => {
-      const found = events.find(matches);
-      if (found) return resolve(found);
-      const watch = (one: SubscribeResponse): void => {
-        if (!matches(one)) return;
-        watchers.delete(watch);
-        resolve(one);
-      };
-      watchers.add(watch);
-      ended.then(() => reject(new Error('the events ended without the one awaited')), reject);
-    });
+    const event = (matches: (event: SubscribeResponse) => boolean): Promise<SubscribeResponse> =>
+      new Promise((resolve, reject) => {
+        const found = events.find(matches);
+        if (found) return resolve(found);
+        const watch = (one: SubscribeResponse): void => {
+          if (!matches(one)) return;
+          watchers.delete(watch);
+          resolve(one);
+        };
+        watchers.add(watch);
+        ended.then(() => reject(new Error('the events ended without the one awaited')), reject);
+      });
     const callEvent = (type: EventType, action: string): Promise<SubscribeResponse> =>
       event((one) => one.type === type && one.detail?.$case === 'call' && one.detail.value.action === action);
     return { events, event, callEvent, ended, cancel: () => stream.cancel() };
@@ -168,13 +213,25 @@ function fill(action: ActionDef, given: object): object {
   const empty: Record<string, unknown> = {};
   for (const argument of action.args) {
     switch (argument.type) {
-      case 'string_list': empty[argument.name] = []; break;
-      case 'buffer': empty[argument.name] = Buffer.alloc(0); break;
-      case 'bool': empty[argument.name] = false; break;
-      case 'int': empty[argument.name] = 0; break;
-      case 'int64': empty[argument.name] = 0n; break;
-      case 'opt_string': break;
-      default: empty[argument.name] = '';
+      case 'string_list':
+        empty[argument.name] = [];
+        break;
+      case 'buffer':
+        empty[argument.name] = Buffer.alloc(0);
+        break;
+      case 'bool':
+        empty[argument.name] = false;
+        break;
+      case 'int':
+        empty[argument.name] = 0;
+        break;
+      case 'int64':
+        empty[argument.name] = 0n;
+        break;
+      case 'opt_string':
+        break;
+      default:
+        empty[argument.name] = '';
     }
   }
   return { ...empty, ...given };
@@ -182,7 +239,10 @@ function fill(action: ActionDef, given: object): object {
 
 /** A session's calls. */
 export class SessionClient {
-  constructor(readonly client: TestClient, readonly id: string) {}
+  constructor(
+    readonly client: TestClient,
+    readonly id: string,
+  ) {}
 
   /** The value of a unary action, or all batches of a streamed one. */
   async call(name: string, given: object = {}, options: CallOptions = {}): Promise<never> {
@@ -193,8 +253,15 @@ export class SessionClient {
       return batches.flatMap((batch) => Object.values(batch)[0] as unknown[]) as never;
     }
     const response = await new Promise<object>((resolve, reject) => {
-      this.client.client.makeUnaryRequest(method.path, method.requestSerialize, method.responseDeserialize, request, sessionMetadata(this.id), options,
-        (error, value) => (error ? reject(asFailure(error)) : resolve(value as object)));
+      this.client.client.makeUnaryRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        request,
+        sessionMetadata(this.id),
+        options,
+        (error, value) => (error ? reject(asFailure(error)) : resolve(value as object)),
+      );
     });
     return Object.values(response)[0] as never;
   }
@@ -213,7 +280,12 @@ export class SessionClient {
   }
 
   /** A FileIn action; `chunks` are sent as they come, until the server has answered. */
-  async upload(name: string, given: object, chunks: Iterable<Buffer> | AsyncIterable<Buffer>, options: CallOptions = {}): Promise<void> {
+  async upload(
+    name: string,
+    given: object,
+    chunks: Iterable<Buffer> | AsyncIterable<Buffer>,
+    options: CallOptions = {},
+  ): Promise<void> {
     const { stream, done } = this.openUpload(name, options);
     let answered = false;
     const answer = done.finally(() => {
@@ -242,20 +314,40 @@ export class SessionClient {
       settle = (error) => (error ? reject(asFailure(error)) : resolve());
     });
     done.catch(() => undefined);
-    const stream = this.client.client.makeClientStreamRequest(method.path, method.requestSerialize, method.responseDeserialize, sessionMetadata(this.id), options,
-      (error) => settle(error));
+    const stream = this.client.client.makeClientStreamRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+      sessionMetadata(this.id),
+      options,
+      (error) => settle(error),
+    );
     return { stream, done };
   }
 
   /** The raw stream of an action that is answered in a stream. */
   openStream(name: string, given: object, options: CallOptions = {}) {
     const { action, method } = rpcOf(name);
-    return this.client.client.makeServerStreamRequest(method.path, method.requestSerialize, method.responseDeserialize, fill(action, given), sessionMetadata(this.id), options);
+    return this.client.client.makeServerStreamRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+      fill(action, given),
+      sessionMetadata(this.id),
+      options,
+    );
   }
 
   #collect(method: AnyMethod, request: object, options: CallOptions): Promise<object[]> {
     return new Promise((resolve, reject) => {
-      const stream = this.client.client.makeServerStreamRequest(method.path, method.requestSerialize, method.responseDeserialize, request, sessionMetadata(this.id), options);
+      const stream = this.client.client.makeServerStreamRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        request,
+        sessionMetadata(this.id),
+        options,
+      );
       const messages: object[] = [];
       stream.on('data', (message: object) => messages.push(message));
       stream.on('error', (error) => reject(asFailure(error)));
@@ -271,12 +363,30 @@ export function argumentsOf(name: string, given: object): object {
 
 /** Drives for CreateSession. */
 export function imageDrive(path: string, more: Partial<DriveSpec> = {}): DriveSpec {
-  return { source: { $case: 'path', value: path }, format: 'raw', writable: true, label: undefined, cachemode: undefined, discard: undefined, blocksize: undefined, ...more };
+  return {
+    source: { $case: 'path', value: path },
+    format: 'raw',
+    writable: true,
+    label: undefined,
+    cachemode: undefined,
+    discard: undefined,
+    blocksize: undefined,
+    ...more,
+  };
 }
 
 /** Read-only, as all drives of CreateSession are unless they say otherwise. */
 export function remoteDrive(remote: Partial<RemoteDrive>, more: Partial<DriveSpec> = {}): DriveSpec {
-  return { ...imageDrive(''), format: undefined, writable: false, source: { $case: 'remote', value: { protocol: '', server: [], filename: '', username: undefined, secret: undefined, ...remote } }, ...more };
+  return {
+    ...imageDrive(''),
+    format: undefined,
+    writable: false,
+    source: {
+      $case: 'remote',
+      value: { protocol: '', server: [], filename: '', username: undefined, secret: undefined, ...remote },
+    },
+    ...more,
+  };
 }
 
 export function scratchDrive(size: number, more: Partial<DriveSpec> = {}): DriveSpec {

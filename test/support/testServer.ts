@@ -46,14 +46,20 @@ export interface TestServerOptions {
 
 /** The environment of the tests without what would change the server's defaults. */
 export function plainEnvironment(): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(GUESTFS_GRPC_|LIBGUESTFS_(?!CACHEDIR))/.test(name)));
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^(GUESTFS_GRPC_|LIBGUESTFS_(?!CACHEDIR))/.test(name)),
+  );
 }
 
 /** Starts a server on a free port and waits until it listens. */
-export async function startTestServer({ flags = [], env = {}, temporary: given }: TestServerOptions = {}): Promise<TestServer> {
+export async function startTestServer({
+  flags = [],
+  env = {},
+  temporary: given,
+}: TestServerOptions = {}): Promise<TestServer> {
   const base = await realpath(await mkdtemp(join(tmpdir(), 'guestfs-grpc-test-')));
   const images = await mkdtemp(join(base, 'images-'));
-  const temporary = given ?? await mkdtemp(join(base, 'tmp-'));
+  const temporary = given ?? (await mkdtemp(join(base, 'tmp-')));
   const child = spawn(process.execPath, [MAIN, 'serve', '--listen', '127.0.0.1:0', '--image-root', images, ...flags], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...plainEnvironment(), LIBGUESTFS_TMPDIR: temporary, ...env },
@@ -75,7 +81,8 @@ export async function startTestServer({ flags = [], env = {}, temporary: given }
       throw new Error(`the server ended with ${code}:\n${log}`);
     }),
   ]);
-  const machines = (): readonly FoundProcess[] => processesThatMention(temporary).filter(({ pid }) => pid !== child.pid);
+  const machines = (): readonly FoundProcess[] =>
+    processesThatMention(temporary).filter(({ pid }) => pid !== child.pid);
   return {
     address,
     images,

@@ -8,7 +8,8 @@
 /** The name that Linux gives the SCSI disk with this number: sda, ..., sdz, sdaa, ... */
 export function diskName(index: number): string {
   let letters = '';
-  for (let rest = index + 1; rest > 0; rest = Math.floor((rest - 1) / 26)) letters = String.fromCharCode(97 + ((rest - 1) % 26)) + letters;
+  for (let rest = index + 1; rest > 0; rest = Math.floor((rest - 1) / 26))
+    letters = String.fromCharCode(97 + ((rest - 1) % 26)) + letters;
   return `sd${letters}`;
 }
 
@@ -76,7 +77,8 @@ cat /proc/sys/kernel/random/boot_id >${BOOT_ID} && mount --bind ${BOOT_ID} /proc
 grep -m1 "${RESEED_MESSAGE}" /dev/kmsg >${RESEEDED} 2>/dev/null </dev/null &`;
 
 /** Fails unless the kernel will notice that it was restored: it has a driver for the generation ID, and the driver the device. */
-const REQUIRE_GENERATION_ID = 'set -- /sys/bus/*/drivers/vmgenid/*:*; [ -e "$1" ] || fail "the kernel of this appliance has no driver for the generation ID (vmgenid), so that clones of it would share random numbers"';
+const REQUIRE_GENERATION_ID =
+  'set -- /sys/bus/*/drivers/vmgenid/*:*; [ -e "$1" ] || fail "the kernel of this appliance has no driver for the generation ID (vmgenid), so that clones of it would share random numbers"';
 
 /** The words that a script starts with. */
 const PRELUDE = `
@@ -115,7 +117,8 @@ udevadm settle`;
 }
 
 /** In udev's database: a member of a volume group, of an array, or of a dynamic disk of Windows, on an MBR or a GPT. */
-const CONTAINED = 'ID_FS_TYPE=(LVM2_member|[^ ]*_raid_member)|ID_PART_ENTRY_TYPE=(0x42|5808c8aa-7e8f-42e0-85d2-e1e90434cfb3|af9b60a0-1431-4f62-bc68-3311714a69ad)';
+const CONTAINED =
+  'ID_FS_TYPE=(LVM2_member|[^ ]*_raid_member)|ID_PART_ENTRY_TYPE=(0x42|5808c8aa-7e8f-42e0-85d2-e1e90434cfb3|af9b60a0-1431-4f62-bc68-3311714a69ad)';
 
 /**
  * Starts volume groups, arrays and dynamic disks as libguestfs's init does when it boots (appliance/init),

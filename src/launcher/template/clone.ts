@@ -44,7 +44,14 @@ export async function startClone(source: CloneSource, options: CloneOptions, lau
   const { config } = source;
   const started = performance.now();
   const clone = await restoreClone(source, options, launch, async (line, runDirectory) => {
-    const prepared = await prepareDrives(config.drives, { runDirectory: runDirectory.path, qemuBinary: source.ground.qemuBinary, fdSets: line, imageRoots: options.imageRoots, signal, probe: options.groundwork.imageProbe });
+    const prepared = await prepareDrives(config.drives, {
+      runDirectory: runDirectory.path,
+      qemuBinary: source.ground.qemuBinary,
+      fdSets: line,
+      imageRoots: options.imageRoots,
+      signal,
+      probe: options.groundwork.imageProbe,
+    });
     for (const drive of prepared.drives) {
       for (const object of drive.objects) line.option('object', JSON.stringify(object));
       for (const node of drive.blockNodes) line.blockNode(node);
@@ -55,8 +62,18 @@ export async function startClone(source: CloneSource, options: CloneOptions, lau
   try {
     await attachToClone(clone, { prepared: drives, firstIndex: 0, nodes: 'started with nodes' }, signal);
     await arrive(clone, drives.drives.length, signal);
-    const timings = { prepareMs: source.prepareMs, drivesMs: Math.round(openedAt - started), qemuMs: Math.round(performance.now() - openedAt) };
-    options.logger.info('cloned', { session: config.session, pid: clone.qemu.pid, template: source.template.key, drives: config.drives.length, ...timings });
+    const timings = {
+      prepareMs: source.prepareMs,
+      drivesMs: Math.round(openedAt - started),
+      qemuMs: Math.round(performance.now() - openedAt),
+    };
+    options.logger.info('cloned', {
+      session: config.session,
+      pid: clone.qemu.pid,
+      template: source.template.key,
+      drives: config.drives.length,
+      ...timings,
+    });
     return machineOf(clone, source, { drives, timings, filesGiven: 0 }, options);
   } catch (error) {
     await clone.undo.run();
@@ -70,7 +87,11 @@ export async function startClone(source: CloneSource, options: CloneOptions, lau
  * @throws GuestfsError what is wrong with a drive; CloneFailed, since what nobody can explain, booting may: it comes to
  *   the same as a boot that fails, or goes on; or the reason of `signal`
  */
-export async function attachToClone({ monitor }: Pick<Clone, 'monitor'>, attachment: Attachment, signal: AbortSignal): Promise<void> {
+export async function attachToClone(
+  { monitor }: Pick<Clone, 'monitor'>,
+  attachment: Attachment,
+  signal: AbortSignal,
+): Promise<void> {
   try {
     await attachDrives(monitor, attachment, signal);
   } catch (error) {
@@ -90,12 +111,23 @@ export function newIdentity(): Identity {
  * @param limitMs how long that may take
  * @throws CloneFailed, or the reason of the signal
  */
-export async function arrive({ monitor, connection }: Pick<Clone, 'monitor' | 'connection'>, drives: number, signal: AbortSignal, limitMs = ARRIVAL_LIMIT_MS + drives * LIMIT_FOR_A_DRIVE_MS): Promise<void> {
+export async function arrive(
+  { monitor, connection }: Pick<Clone, 'monitor' | 'connection'>,
+  drives: number,
+  signal: AbortSignal,
+  limitMs = ARRIVAL_LIMIT_MS + drives * LIMIT_FOR_A_DRIVE_MS,
+): Promise<void> {
   const limit = new AbortController();
-  const timer = setTimeout(() => limit.abort(new Error(`its guest did not find its drives within ${limitMs / 1000} s`)), limitMs);
+  const timer = setTimeout(
+    () => limit.abort(new Error(`its guest did not find its drives within ${limitMs / 1000} s`)),
+    limitMs,
+  );
   const both = AbortSignal.any([signal, limit.signal]);
   try {
-    await orCloneFailed(monitor.execute('cont', undefined, both).then(() => runInGuest(connection, arrival(newIdentity(), drives), both)), signal);
+    await orCloneFailed(
+      monitor.execute('cont', undefined, both).then(() => runInGuest(connection, arrival(newIdentity(), drives), both)),
+      signal,
+    );
   } finally {
     clearTimeout(timer);
   }
@@ -110,12 +142,37 @@ export interface Equipped {
 }
 
 /** The clone as the rest of the server sees it. */
-export function machineOf(clone: Clone, { ground, config }: Pick<Source, 'ground' | 'config'>, { drives, timings, filesGiven }: Equipped, options: CloneOptions): Machine {
+export function machineOf(
+  clone: Clone,
+  { ground, config }: Pick<Source, 'ground' | 'config'>,
+  { drives, timings, filesGiven }: Equipped,
+  options: CloneOptions,
+): Machine {
   const { qemu, connection, undo, monitor, directory, runDirectory } = clone;
-  return createMachine(qemu, {
-    ...{ accelerator: ground.accelerator, launchKind: 'template' as const, timings, memsizeMb: config.memsizeMb, connection },
-    daemonVersion: ground.appliance.manifest?.daemonVersion,
-    explainDrives: (messages) => drives.explain(messages),
-    drives: new RunningDrives({ monitor, directory, runDirectory: runDirectory.path, qemuBinary: ground.qemuBinary, imageRoots: options.imageRoots, probe: options.groundwork.imageProbe }, { launched: drives.drives, filesGiven }),
-  }, undo);
+  return createMachine(
+    qemu,
+    {
+      ...{
+        accelerator: ground.accelerator,
+        launchKind: 'template' as const,
+        timings,
+        memsizeMb: config.memsizeMb,
+        connection,
+      },
+      daemonVersion: ground.appliance.manifest?.daemonVersion,
+      explainDrives: (messages) => drives.explain(messages),
+      drives: new RunningDrives(
+        {
+          monitor,
+          directory,
+          runDirectory: runDirectory.path,
+          qemuBinary: ground.qemuBinary,
+          imageRoots: options.imageRoots,
+          probe: options.groundwork.imageProbe,
+        },
+        { launched: drives.drives, filesGiven },
+      ),
+    },
+    undo,
+  );
 }

@@ -29,7 +29,17 @@ const REHEARSALS = 2;
 
 /** What a session has to have in common with the clones. */
 const SETTINGS = [
-  'memsizeMb', 'smp', 'network', 'selinux', 'verbose', 'append', 'accelerator', 'qemuBinary', 'appliancePath', 'temporaryDirectory', 'cacheDirectory',
+  'memsizeMb',
+  'smp',
+  'network',
+  'selinux',
+  'verbose',
+  'append',
+  'accelerator',
+  'qemuBinary',
+  'appliancePath',
+  'temporaryDirectory',
+  'cacheDirectory',
 ] as const satisfies readonly (keyof TemplateRequest)[];
 
 /** A clone that waits. */
@@ -43,7 +53,9 @@ interface Waiting extends Clone<void> {
 }
 
 /** Gives the template and the ground that new clones stand on; the ground is closed by who asked. */
-export type SourceOfClones = (signal: AbortSignal) => Promise<{ readonly template: Template; readonly ground: LaunchGround } | { readonly reason: string }>;
+export type SourceOfClones = (
+  signal: AbortSignal,
+) => Promise<{ readonly template: Template; readonly ground: LaunchGround } | { readonly reason: string }>;
 
 /** A pool of one kind of clones. */
 export class ClonePool {
@@ -53,7 +65,12 @@ export class ClonePool {
   #retry: NodeJS.Timeout | undefined;
 
   /** @param request settings of the clones */
-  constructor(private readonly size: number, private readonly request: TemplateRequest, private readonly source: SourceOfClones, private readonly options: CloneOptions) {}
+  constructor(
+    private readonly size: number,
+    private readonly request: TemplateRequest,
+    private readonly source: SourceOfClones,
+    private readonly options: CloneOptions,
+  ) {}
 
   /** How many clones wait. */
   get waiting(): number {
@@ -72,7 +89,12 @@ export class ClonePool {
    * A machine for a session, if one waits that is a clone of this template.
    * @throws GuestfsError what is wrong with the drives, CloneFailed, or the reason of the signal
    */
-  async take(template: Template, config: LaunchConfig, prepareMs: number, launch: LaunchOptions): Promise<Machine | undefined> {
+  async take(
+    template: Template,
+    config: LaunchConfig,
+    prepareMs: number,
+    launch: LaunchOptions,
+  ): Promise<Machine | undefined> {
     if (SETTINGS.some((name) => config[name] !== this.request[name])) return undefined;
     await this.#dropOthers(template);
     const clone = this.#waiting.shift();
@@ -86,16 +108,38 @@ export class ClonePool {
     try {
       const started = performance.now();
       const fdSets = new LateFdSets();
-      const drives = await prepareDrives(config.drives, { runDirectory: clone.runDirectory.path, qemuBinary: clone.ground.qemuBinary, fdSets, imageRoots, signal, probe: groundwork.imageProbe });
+      const drives = await prepareDrives(config.drives, {
+        runDirectory: clone.runDirectory.path,
+        qemuBinary: clone.ground.qemuBinary,
+        fdSets,
+        imageRoots,
+        signal,
+        probe: groundwork.imageProbe,
+      });
       try {
         const opened = performance.now();
         await orCloneFailed(fdSets.send(clone.directory, signal), signal);
         await attachToClone(clone, { prepared: drives, firstIndex: 0, nodes: 'add nodes' }, signal);
         await drives.dispose();
         await arrive(clone, config.drives.length, signal);
-        const timings = { prepareMs, drivesMs: Math.round(opened - started), qemuMs: Math.round(performance.now() - opened) };
-        logger.info('taken from the pool', { session: config.session, pid: clone.qemu.pid, template: template.key, drives: config.drives.length, ...timings });
-        return machineOf(clone, { ground: clone.ground, config }, { drives, timings, filesGiven: fdSets.size }, this.options);
+        const timings = {
+          prepareMs,
+          drivesMs: Math.round(opened - started),
+          qemuMs: Math.round(performance.now() - opened),
+        };
+        logger.info('taken from the pool', {
+          session: config.session,
+          pid: clone.qemu.pid,
+          template: template.key,
+          drives: config.drives.length,
+          ...timings,
+        });
+        return machineOf(
+          clone,
+          { ground: clone.ground, config },
+          { drives, timings, filesGiven: fdSets.size },
+          this.options,
+        );
       } finally {
         await drives.dispose();
       }
@@ -126,7 +170,11 @@ export class ClonePool {
     while (this.#waiting.length < this.size && !this.#ended.signal.aborted) {
       const available = await availableMemory();
       if (available !== undefined && available < 2 * CLONE_MEMORY) {
-        logger.warn('the pool is larger than the memory of this host', { wanted: this.size, waiting: this.#waiting.length, availableMiB: Math.round(available / (1 << 20)) });
+        logger.warn('the pool is larger than the memory of this host', {
+          wanted: this.size,
+          waiting: this.#waiting.length,
+          availableMiB: Math.round(available / (1 << 20)),
+        });
         this.#again();
         return;
       }

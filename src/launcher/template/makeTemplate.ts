@@ -47,9 +47,16 @@ export interface MakerOptions {
  * @param ground stays open until this has ended
  * @throws Error saying why this appliance, or this machine, cannot be saved
  */
-export async function makeTemplate(key: string, config: TemplateConfig, ground: LaunchGround, options: MakerOptions, signal: AbortSignal): Promise<Template> {
+export async function makeTemplate(
+  key: string,
+  config: TemplateConfig,
+  ground: LaunchGround,
+  options: MakerOptions,
+  signal: AbortSignal,
+): Promise<Template> {
   // Files in memory may be larger than it, and the guest would fill it with what it knows of its pages.
-  if (config.memsizeMb * MEBIBYTE > totalmem()) throw new Error(`this server has less memory than ${config.memsizeMb} MiB`);
+  if (config.memsizeMb * MEBIBYTE > totalmem())
+    throw new Error(`this server has less memory than ${config.memsizeMb} MiB`);
   const started = performance.now();
   const undo = new Undo(options.logger);
   const kept: FileHandle[] = [];
@@ -71,9 +78,20 @@ export async function makeTemplate(key: string, config: TemplateConfig, ground: 
 
     const line = new QemuCommandLine(ground.qemuBinary);
     const qemuDirectory = line.addPlainFile(directory);
-    addTemplateMachine(line, config, { ...bootFiles, overlay, ground, memory, name: `guestfs-template-${key}`, saved: undefined });
+    addTemplateMachine(line, config, {
+      ...bootFiles,
+      overlay,
+      ground,
+      memory,
+      name: `guestfs-template-${key}`,
+      saved: undefined,
+    });
     const console = new ConsoleLog();
-    const qemu = await startQemu(line.build(), { user: user && identityOf(user, ground), runDirectory: runDirectory.path, onConsole: (bytes) => console.append(bytes) });
+    const qemu = await startQemu(line.build(), {
+      user: user && identityOf(user, ground),
+      runDirectory: runDirectory.path,
+      onConsole: (bytes) => console.append(bytes),
+    });
     undo.add('qemu', () => qemu.stop(0));
     await runDirectory.recordChild(qemu.pid);
     const monitor = await connectMonitor(qemu, config, ground, undefined, signal);
@@ -87,7 +105,12 @@ export async function makeTemplate(key: string, config: TemplateConfig, ground: 
     await state.write(saved, 0, saved.length, 0);
     await sealMemoryFiles([memory, state, overlay], signal);
 
-    options.logger.info('made a template', { key, memsizeMb: config.memsizeMb, accelerator: ground.accelerator, ms: Math.round(performance.now() - started) });
+    options.logger.info('made a template', {
+      key,
+      memsizeMb: config.memsizeMb,
+      accelerator: ground.accelerator,
+      ms: Math.round(performance.now() - started),
+    });
     return new Template(key, { memory, state, overlay }, { console: console.tail(), createdAt: Date.now() });
   } catch (error) {
     await Promise.all(kept.map((file) => file.close()));
@@ -109,6 +132,9 @@ async function unlessEnded<Value>(qemu: QemuProcess, console: () => string, work
     return await work;
   } catch (error) {
     const said = quoteEnd(qemu.messages(), 400);
-    throw new Error(`${messageOf(error)}${said === '' ? '' : `; qemu said: ${said}`}; the console ended with: ${quoteEnd(console(), 400)}`, { cause: error });
+    throw new Error(
+      `${messageOf(error)}${said === '' ? '' : `; qemu said: ${said}`}; the console ended with: ${quoteEnd(console(), 400)}`,
+      { cause: error },
+    );
   }
 }

@@ -57,12 +57,15 @@ export async function restoreState(migration: Migration, fd: number): Promise<vo
 
 async function migrate({ monitor, signal }: Migration, command: string, uri: string): Promise<void> {
   await monitor.execute('migrate-set-capabilities', { capabilities: CAPABILITIES }, signal);
-  const ended = monitor.waitForEvent(({ event, data }) => event === 'MIGRATION' && ['completed', 'failed', 'cancelled'].includes(String(data['status'])), signal);
+  const ended = monitor.waitForEvent(
+    ({ event, data }) => event === 'MIGRATION' && ['completed', 'failed', 'cancelled'].includes(String(data['status'])),
+    signal,
+  );
   ended.catch(() => undefined);
   await monitor.execute(command, { uri }, signal);
   const { data } = await ended;
   if (data['status'] !== 'completed') {
-    const why = await monitor.execute('query-migrate', undefined, signal) as { 'error-desc'?: string };
+    const why = (await monitor.execute('query-migrate', undefined, signal)) as { 'error-desc'?: string };
     throw new Error(`${command} ${String(data['status'])}: ${why['error-desc'] ?? 'qemu does not say why'}`);
   }
 }

@@ -63,7 +63,11 @@ const END_MS = 1000;
  * @param qemu is ended then: of a state that it refuses it says more before it exits than by its monitor
  * @throws CloneFailed, or the reason of `signal`
  */
-export async function orCloneFailed<Value>(work: Promise<Value>, signal: AbortSignal, qemu?: Pick<QemuProcess, 'stop'>): Promise<Value> {
+export async function orCloneFailed<Value>(
+  work: Promise<Value>,
+  signal: AbortSignal,
+  qemu?: Pick<QemuProcess, 'stop'>,
+): Promise<Value> {
   try {
     return await work;
   } catch (error) {
@@ -79,7 +83,9 @@ export async function orCloneFailed<Value>(work: Promise<Value>, signal: AbortSi
  * @throws what `complete` throws, GuestfsError of a qemu that does not start, CloneFailed, or the reason of the signal
  */
 export async function restoreClone<Drives extends PreparedDrives | void>(
-  { template, ground, config }: Source, options: RestoreOptions, { signal, onConsole, onMessage }: LaunchOptions,
+  { template, ground, config }: Source,
+  options: RestoreOptions,
+  { signal, onConsole, onMessage }: LaunchOptions,
   complete: (line: QemuCommandLine, runDirectory: RunDirectory) => Promise<Drives>,
 ): Promise<Clone<Drives>> {
   const undo = new Undo(options.logger.child({ session: config.session }));
@@ -112,7 +118,11 @@ export async function restoreClone<Drives extends PreparedDrives | void>(
     onMessage?.('library', `launch: ${shellCommand([command.binary, ...command.args])}`);
     // What the appliance said while it booted belongs to the log of each clone.
     onConsole(template.facts.console);
-    const qemu = await startQemu(command, { user: user && identityOf(user, ground), runDirectory: runDirectory.path, onConsole });
+    const qemu = await startQemu(command, {
+      user: user && identityOf(user, ground),
+      runDirectory: runDirectory.path,
+      onConsole,
+    });
     undo.add('qemu', () => qemu.stop(0));
     await runDirectory.recordChild(qemu.pid);
     await Promise.all([bootFiles.close(), state.close(), overlay.close()]);

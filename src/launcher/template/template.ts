@@ -30,7 +30,11 @@ export class Template {
   #users = 0;
   #retired = false;
 
-  constructor(readonly key: string, readonly files: TemplateFiles, readonly facts: TemplateFacts) {}
+  constructor(
+    readonly key: string,
+    readonly files: TemplateFiles,
+    readonly facts: TemplateFacts,
+  ) {}
 
   /** Opens a file anew, for reading from its start. */
   open(name: keyof TemplateFiles): Promise<FileHandle> {

@@ -19,7 +19,13 @@ export type TemplateConfig = Pick<LaunchConfig, 'memsizeMb' | 'smp' | 'network' 
 /** Kernel command line of a template: it is nobody's in particular. */
 export function templateCommandLine(config: TemplateConfig, ground: LaunchGround): string {
   const { accelerator, appliance } = ground;
-  return kernelCommandLine({ ...config, accelerator, architecture: hostArchitecture(), rootUuid: appliance.rootUuid, identifier: '' });
+  return kernelCommandLine({
+    ...config,
+    accelerator,
+    architecture: hostArchitecture(),
+    rootUuid: appliance.rootUuid,
+    identifier: '',
+  });
 }
 
 /** A name for all machines that can be cloned from one template. */
@@ -27,10 +33,20 @@ export async function templateKey(config: TemplateConfig, ground: LaunchGround):
   const { qemuBinary, appliance, accelerator } = ground;
   const architecture = hostArchitecture();
   const facts = [
-    FORMAT, rehearsal(), await fingerprintOf(qemuBinary), architecture.machine, architecture.cpu[accelerator], accelerator,
-    config.memsizeMb, config.smp, config.network, templateCommandLine(config, ground), await identityOf(appliance),
+    FORMAT,
+    rehearsal(),
+    await fingerprintOf(qemuBinary),
+    architecture.machine,
+    architecture.cpu[accelerator],
+    accelerator,
+    config.memsizeMb,
+    config.smp,
+    config.network,
+    templateCommandLine(config, ground),
+    await identityOf(appliance),
     // The processor that the guest has found; with KVM the kernel's part of it, too.
-    cpus()[0]?.model, accelerator === 'kvm' ? release() : '',
+    cpus()[0]?.model,
+    accelerator === 'kvm' ? release() : '',
   ];
   return createHash('sha256').update(JSON.stringify(facts)).digest('hex').slice(0, 32);
 }
@@ -44,5 +60,8 @@ async function identityOf(appliance: OpenAppliance): Promise<unknown> {
     const { dev, ino, size, mtimeNs, ctimeNs } = await file.stat({ bigint: true });
     return [dev, ino, size, mtimeNs, ctimeNs].join(':');
   };
-  return [appliance.manifest?.inputsHash, await Promise.all([appliance.kernel, appliance.initrd, appliance.root].map(changed))];
+  return [
+    appliance.manifest?.inputsHash,
+    await Promise.all([appliance.kernel, appliance.initrd, appliance.root].map(changed)),
+  ];
 }

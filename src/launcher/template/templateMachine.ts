@@ -3,7 +3,15 @@
  * devices in the same order, as qemu requires, and no drives, which come later.
  */
 import type { FileHandle } from 'node:fs/promises';
-import { addApplianceDevices, addBase, addConsole, addGenerationId, addMonitor, addNetwork, addRoot } from '../../qemu/applianceMachine.js';
+import {
+  addApplianceDevices,
+  addBase,
+  addConsole,
+  addGenerationId,
+  addMonitor,
+  addNetwork,
+  addRoot,
+} from '../../qemu/applianceMachine.js';
 import { hostArchitecture } from '../../qemu/arch.js';
 import type { QemuCommandLine } from '../../qemu/commandLine.js';
 import type { BootFiles } from '../bootFiles.js';
@@ -22,9 +30,21 @@ export interface TemplateMachineParts extends BootFiles {
 
 /** Puts the machine on a command line. */
 export function addTemplateMachine(line: QemuCommandLine, config: TemplateConfig, parts: TemplateMachineParts): void {
-  const { ground: { accelerator, appliance }, saved } = parts;
-  const memory = { path: line.addPlainFile(parts.memory), use: saved === undefined ? 'written' as const : 'copied on write' as const };
-  addBase(line, { architecture: hostArchitecture(), accelerator, memsizeMb: config.memsizeMb, smp: config.smp, memory });
+  const {
+    ground: { accelerator, appliance },
+    saved,
+  } = parts;
+  const memory = {
+    path: line.addPlainFile(parts.memory),
+    use: saved === undefined ? ('written' as const) : ('copied on write' as const),
+  };
+  addBase(line, {
+    architecture: hostArchitecture(),
+    accelerator,
+    memsizeMb: config.memsizeMb,
+    smp: config.smp,
+    memory,
+  });
   line
     .option('name', parts.name)
     // Not read by a restored machine, but part of what it is compared by.

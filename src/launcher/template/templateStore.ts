@@ -8,7 +8,19 @@
  * starts from what a full disk or a crash left.
  */
 import { constants } from 'node:fs';
-import { lstat, mkdtemp, open, readdir, readFile, rename, rm, stat, utimes, writeFile, type FileHandle } from 'node:fs/promises';
+import {
+  lstat,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  utimes,
+  writeFile,
+  type FileHandle,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
@@ -25,16 +37,29 @@ const MOST = 8;
 
 /** Keeps templates in one directory. */
 export class TemplateStore {
-  constructor(private readonly cacheDirectory: string, private readonly logger: Logger) {}
+  constructor(
+    private readonly cacheDirectory: string,
+    private readonly logger: Logger,
+  ) {}
 
   /** The template with this key, or undefined: there is none, or none that is whole. */
   async load(key: string, signal: AbortSignal): Promise<Template | undefined> {
     const directory = join(this.#directory(), key);
     // Where nothing can be kept, or not by this user alone, there is nothing: `keep` says why.
-    if (!(await this.#prepare().then(() => true, () => false)) || !(await exists(directory))) return undefined;
+    if (
+      !(await this.#prepare().then(
+        () => true,
+        () => false,
+      )) ||
+      !(await exists(directory))
+    )
+      return undefined;
     try {
       const facts = await readFacts(directory);
-      const template = new Template(key, await loadFiles(directory, facts.digests, signal), { console: facts.console, createdAt: facts.createdAt });
+      const template = new Template(key, await loadFiles(directory, facts.digests, signal), {
+        console: facts.console,
+        createdAt: facts.createdAt,
+      });
       // So that the time of the last use is known.
       await utimes(join(directory, FACTS), new Date(), new Date()).catch(() => undefined);
       return template;
@@ -53,15 +78,23 @@ export class TemplateStore {
       await this.#prepare();
       unfinished = await mkdtemp(join(this.#directory(), UNFINISHED));
       const digests: Record<string, string> = {};
-      for (const name of TEMPLATE_FILES) digests[name] = await keepFile(template.files[name], join(unfinished, name), signal);
-      const facts = { digests, console: template.facts.console.toString('base64'), createdAt: template.facts.createdAt };
+      for (const name of TEMPLATE_FILES)
+        digests[name] = await keepFile(template.files[name], join(unfinished, name), signal);
+      const facts = {
+        digests,
+        console: template.facts.console.toString('base64'),
+        createdAt: template.facts.createdAt,
+      };
       await writeFile(join(unfinished, FACTS), JSON.stringify(facts), { flag: 'wx', mode: 0o600, flush: true });
       if (await moveUnlessThere(unfinished, join(this.#directory(), template.key))) await this.#makeRoom(template.key);
       else await rm(unfinished, { recursive: true });
     } catch (error) {
       if (unfinished !== undefined) await rm(unfinished, { recursive: true, force: true });
       if (signal.aborted) return;
-      this.logger.warn('a template cannot be kept: it is made again when the server is started again', { key: template.key, reason: messageOf(error) });
+      this.logger.warn('a template cannot be kept: it is made again when the server is started again', {
+        key: template.key,
+        reason: messageOf(error),
+      });
     }
   }
 
@@ -85,7 +118,10 @@ export class TemplateStore {
     const found: { name: string; usedAt: number }[] = [];
     for (const name of await readdir(this.#directory())) {
       const path = join(this.#directory(), name);
-      const age = await stat(name.startsWith(UNFINISHED) ? path : join(path, FACTS)).then(({ mtimeMs }) => mtimeMs, () => 0);
+      const age = await stat(name.startsWith(UNFINISHED) ? path : join(path, FACTS)).then(
+        ({ mtimeMs }) => mtimeMs,
+        () => 0,
+      );
       if (!name.startsWith(UNFINISHED)) found.push({ name, usedAt: age });
       else if (Date.now() - age > UNFINISHED_MS) await rm(path, { recursive: true, force: true });
     }
@@ -113,17 +149,29 @@ async function moveUnlessThere(from: string, to: string): Promise<boolean> {
 
 /** A directory without all its files is not nothing: it would be in the way of the template that is made next. */
 async function exists(path: string): Promise<boolean> {
-  return lstat(path).then(() => true, (error: NodeJS.ErrnoException) => error.code !== 'ENOENT');
+  return lstat(path).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => error.code !== 'ENOENT',
+  );
 }
 
 async function readFacts(directory: string): Promise<KeptFacts> {
-  const { digests, console, createdAt } = JSON.parse(await readFile(join(directory, FACTS), 'utf8')) as Partial<Record<keyof KeptFacts, unknown>>;
-  if (typeof digests !== 'object' || digests === null || typeof console !== 'string' || typeof createdAt !== 'number') throw new Error(`${FACTS} is not complete`);
+  const { digests, console, createdAt } = JSON.parse(await readFile(join(directory, FACTS), 'utf8')) as Partial<
+    Record<keyof KeptFacts, unknown>
+  >;
+  if (typeof digests !== 'object' || digests === null || typeof console !== 'string' || typeof createdAt !== 'number')
+    throw new Error(`${FACTS} is not complete`);
   return { digests: digests as Record<string, unknown>, console: Buffer.from(console, 'base64'), createdAt };
 }
 
-async function loadFiles(directory: string, digests: KeptFacts['digests'], signal: AbortSignal): Promise<TemplateFiles> {
-  const loaded = await Promise.allSettled(TEMPLATE_FILES.map((name) => loadFile(join(directory, name), digests[name], signal)));
+async function loadFiles(
+  directory: string,
+  digests: KeptFacts['digests'],
+  signal: AbortSignal,
+): Promise<TemplateFiles> {
+  const loaded = await Promise.allSettled(
+    TEMPLATE_FILES.map((name) => loadFile(join(directory, name), digests[name], signal)),
+  );
   const files = loaded.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
   const failed = loaded.find((one) => one.status === 'rejected');
   if (failed !== undefined) {

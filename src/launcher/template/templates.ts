@@ -57,14 +57,19 @@ export class Templates {
    */
   async get(request: TemplateRequest, ground: LaunchGround, signal: AbortSignal): Promise<Template | NoTemplate> {
     const key = await templateKey(request, ground);
-    const template = this.#ready.get(key) ?? await abortable(this.#load(key, request), signal);
+    const template = this.#ready.get(key) ?? (await abortable(this.#load(key, request), signal));
     if (template !== undefined) return this.#touch(template);
     const failure = this.#failures.get(key);
     if (failure !== undefined && failure.until > Date.now()) return failure;
-    this.#making ??= { key, done: this.#make(key, request).finally(() => {
-      this.#making = undefined;
-    }) };
-    return { reason: this.#making.key === key ? 'its template is being made' : 'a template for other settings is being made' };
+    this.#making ??= {
+      key,
+      done: this.#make(key, request).finally(() => {
+        this.#making = undefined;
+      }),
+    };
+    return {
+      reason: this.#making.key === key ? 'its template is being made' : 'a template for other settings is being made',
+    };
   }
 
   /** Resolves when nothing is being made. */
@@ -116,7 +121,13 @@ export class Templates {
       const ground = await groundwork.lay(request, signal);
       try {
         if ((await templateKey(request, ground)) !== key) throw new Error('the appliance was replaced');
-        const template = await make(key, request, ground, { logger, users, temporaryDirectory: request.temporaryDirectory }, signal);
+        const template = await make(
+          key,
+          request,
+          ground,
+          { logger, users, temporaryDirectory: request.temporaryDirectory },
+          signal,
+        );
         this.#inBackground(template.use(() => this.#store(request).keep(template, this.#ended.signal)));
         await this.#add(template);
       } finally {
@@ -134,7 +145,8 @@ export class Templates {
 
   #fail(key: string, reason: string): void {
     this.#failures.set(key, { reason, until: Date.now() + FAILURE_HOLDS_MS });
-    if (!this.#ended.signal.aborted) this.#options.logger.warn('templates do not work here, appliances are booted', { key, reason });
+    if (!this.#ended.signal.aborted)
+      this.#options.logger.warn('templates do not work here, appliances are booted', { key, reason });
   }
 
   async #add(template: Template): Promise<void> {

@@ -28,9 +28,13 @@ export interface ApplicationFacts {
 
 /** What a list of applications fails with that is larger than any sound one. */
 export function listTooLarge(limit: number, unit: 'applications' | 'characters'): GuestfsError {
-  return new GuestfsError('MESSAGE_TOO_LARGE', `the list of applications holds more than ${limit} ${unit}; use Download for the guest's own package database`, {
-    metadata: { limit: String(limit) },
-  });
+  return new GuestfsError(
+    'MESSAGE_TOO_LARGE',
+    `the list of applications holds more than ${limit} ${unit}; use Download for the guest's own package database`,
+    {
+      metadata: { limit: String(limit) },
+    },
+  );
 }
 
 /** The text in a string of its own: a part of a string keeps the whole of it in memory. */

@@ -84,7 +84,8 @@ class StatusFile {
   #endParagraph(): void {
     const { name, installed, version: parts, ...facts } = this.#paragraph;
     const description = this.#description.join('\n');
-    if (installed === true && name !== undefined && parts?.epoch !== undefined) this.#list.add({ name, ...facts, ...parts, description });
+    if (installed === true && name !== undefined && parts?.epoch !== undefined)
+      this.#list.add({ name, ...facts, ...parts, description });
     this.#paragraph = {};
     this.#description = [];
     this.#described = 0;

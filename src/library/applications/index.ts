@@ -30,7 +30,10 @@ async function list(context: LibraryContext, root: string): Promise<Application2
   return lister === undefined ? [] : sorted(await lister(context));
 }
 
-export const applicationActions: Pick<InspectionLibraryActions, 'inspect_list_applications' | 'inspect_list_applications2'> = {
+export const applicationActions: Pick<
+  InspectionLibraryActions,
+  'inspect_list_applications' | 'inspect_list_applications2'
+> = {
   inspect_list_applications: async (context, { root }) => ({ applications: (await list(context, root)).map(oldForm) }),
   inspect_list_applications2: async (context, { root }) => ({ applications2: await list(context, root) }),
 };

@@ -28,12 +28,22 @@ async function sectionsOf(source: AsyncIterable<readonly string[]>): Promise<Rea
 }
 
 /** Reads the lines of one package's description; undefined if something that must be there is not. */
-export async function parsePacmanDescription(source: AsyncIterable<readonly string[]>): Promise<ApplicationFacts | undefined> {
+export async function parsePacmanDescription(
+  source: AsyncIterable<readonly string[]>,
+): Promise<ApplicationFacts | undefined> {
   const values = await sectionsOf(source);
   const name = values.get('NAME');
   const arch = values.get('ARCH');
   const { epoch, version, release } = splitVersion(values.get('VERSION') ?? '');
-  if (name === undefined || arch === undefined || epoch === undefined || version === '' || release === undefined || release === '') return undefined;
+  if (
+    name === undefined ||
+    arch === undefined ||
+    epoch === undefined ||
+    version === '' ||
+    release === undefined ||
+    release === ''
+  )
+    return undefined;
   return { name, epoch, version, release, arch, url: values.get('URL'), description: values.get('DESC') };
 }
 
@@ -46,7 +56,9 @@ export async function listPacmanApplications(context: LibraryContext): Promise<A
   const list = new ApplicationList();
   for (const directory of packages) {
     // One that cannot be read does not hide the others.
-    const facts = await unlessDaemonFails(parsePacmanDescription(linesOfFile(context, `${DATABASE}/${directory}/desc`, MAX_DESCRIPTION_SIZE)));
+    const facts = await unlessDaemonFails(
+      parsePacmanDescription(linesOfFile(context, `${DATABASE}/${directory}/desc`, MAX_DESCRIPTION_SIZE)),
+    );
     if (facts !== undefined) list.add(facts);
   }
   return list.applications;

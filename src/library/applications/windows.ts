@@ -1,6 +1,14 @@
 /** Applications of Windows, from the registry: the daemon reads the hive, nothing of it is parsed here. */
 import {
-  hivexClose, hivexNodeChildren, hivexNodeGetChild, hivexNodeGetValue, hivexNodeName, hivexOpen, hivexRoot, hivexValueString, hivexValueValue,
+  hivexClose,
+  hivexNodeChildren,
+  hivexNodeGetChild,
+  hivexNodeGetValue,
+  hivexNodeName,
+  hivexOpen,
+  hivexRoot,
+  hivexValueString,
+  hivexValueValue,
 } from '../../../gen/calls/hivex.js';
 import { inspectGetWindowsSoftwareHive } from '../../../gen/calls/inspection.js';
 import type { Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
@@ -38,7 +46,9 @@ async function findValue(daemon: Daemon, nodeh: Handle, key: string): Promise<Ha
 
 async function textOf(daemon: Daemon, nodeh: Handle, key: string): Promise<string | undefined> {
   const valueh = await findValue(daemon, nodeh, key);
-  return valueh === undefined ? undefined : (await unlessDaemonFails(daemon.call(hivexValueString, { valueh })))?.databuf;
+  return valueh === undefined
+    ? undefined
+    : (await unlessDaemonFails(daemon.call(hivexValueString, { valueh })))?.databuf;
 }
 
 /** Adds what can be uninstalled and has a name to show. */
@@ -57,24 +67,42 @@ async function addInstalled(daemon: Daemon, list: ApplicationList, path: readonl
     const url = await textOf(daemon, node, 'URLInfoAbout');
     const description = await textOf(daemon, node, 'Comments');
     const isAntivirus = [name, displayName, publisher ?? ''].some((text) => ANTIVIRUS.test(text));
-    list.add({ name, displayName, version, installPath, publisher, url, description, applicationClass: isAntivirus ? 'antivirus' : '' });
+    list.add({
+      name,
+      displayName,
+      version,
+      installPath,
+      publisher,
+      url,
+      description,
+      applicationClass: isAntivirus ? 'antivirus' : '',
+    });
   }
 }
 
 /** True if a value says that Defender is switched off. */
 async function isDisabled(daemon: Daemon, defender: Handle): Promise<boolean> {
   const valueh = await findValue(daemon, defender, 'DisableAntiVirus');
-  const value = valueh === undefined ? undefined : (await unlessDaemonFails(daemon.call(hivexValueValue, { valueh })))?.databuf;
+  const value =
+    valueh === undefined ? undefined : (await unlessDaemonFails(daemon.call(hivexValueValue, { valueh })))?.databuf;
   return value !== undefined && value.length >= 4 && value.readUInt32LE() === 1;
 }
 
 async function addDefender(daemon: Daemon, list: ApplicationList): Promise<void> {
   const defender = await findNode(daemon, DEFENDER);
   if (defender === undefined || (await isDisabled(daemon, defender))) return;
-  list.add({ name: 'WinDefend', displayName: 'Microsoft Defender Antivirus', publisher: 'Microsoft Corporation', applicationClass: 'antivirus' });
+  list.add({
+    name: 'WinDefend',
+    displayName: 'Microsoft Defender Antivirus',
+    publisher: 'Microsoft Corporation',
+    applicationClass: 'antivirus',
+  });
 }
 
-export async function listWindowsApplications({ daemon, session }: LibraryContext, root: string): Promise<Application2[]> {
+export async function listWindowsApplications(
+  { daemon, session }: LibraryContext,
+  root: string,
+): Promise<Application2[]> {
   const { path } = await daemon.call(inspectGetWindowsSoftwareHive, { root });
   await daemon.call(hivexOpen, { filename: path, verbose: session.settings.verbose, unsafe: true });
   const list = new ApplicationList();

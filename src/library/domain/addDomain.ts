@@ -32,25 +32,41 @@ function isReadonly(disk: DomainDisk, wanted: boolean, handling: ReadonlyDisk): 
   throw new GuestfsError('EINVAL', 'a disk is marked <readonly/> in the domain, and readonlydisk is "error"');
 }
 
-async function driveOf(disk: DomainDisk, readonly: boolean, request: AddDomainRequest, { policy, signal }: LibraryContext): Promise<Drive> {
+async function driveOf(
+  disk: DomainDisk,
+  readonly: boolean,
+  request: AddDomainRequest,
+  { policy, signal }: LibraryContext,
+): Promise<Drive> {
   const { source } = disk;
   const { cachemode, discard, copyonread } = request;
   const options = {
-    readonly, ...(disk.format === undefined ? {} : { format: disk.format }), ...(disk.blockSize === undefined ? {} : { blocksize: disk.blockSize }),
-    ...(cachemode === undefined ? {} : { cachemode }), ...(discard === undefined ? {} : { discard }), ...(copyonread === undefined ? {} : { copyonread }),
+    readonly,
+    ...(disk.format === undefined ? {} : { format: disk.format }),
+    ...(disk.blockSize === undefined ? {} : { blocksize: disk.blockSize }),
+    ...(cachemode === undefined ? {} : { cachemode }),
+    ...(discard === undefined ? {} : { discard }),
+    ...(copyonread === undefined ? {} : { copyonread }),
   };
   const remoteDrives = policy.allowed.has('remote-drives');
   if (source.kind === 'path') return driveFromRequest(source.path, options, policy.imageRoots);
   if (source.kind === 'volume') {
-    const path = await virsh(request.libvirturi, ['vol-path', `--pool=${source.pool}`, `--vol=${source.volume}`], signal);
+    const path = await virsh(
+      request.libvirturi,
+      ['vol-path', `--pool=${source.pool}`, `--vol=${source.volume}`],
+      signal,
+    );
     return driveFromRequest(path.trimEnd(), options, policy.imageRoots);
   }
   const { protocol, servers: server, name, login } = source;
   // A secret that would not be used is not asked for either.
-  const credentials = login === undefined || !remoteDrives ? {} : {
-    username: login.username,
-    secret: await secretOf((...args) => virsh(request.libvirturi, args, signal), login.secret),
-  };
+  const credentials =
+    login === undefined || !remoteDrives
+      ? {}
+      : {
+          username: login.username,
+          secret: await secretOf((...args) => virsh(request.libvirturi, args, signal), login.secret),
+        };
   return driveFromRequest(name, { ...options, protocol, server, ...credentials }, policy.imageRoots, remoteDrives);
 }
 
@@ -64,7 +80,8 @@ export async function addDomain(context: LibraryContext, request: AddDomainReque
   requireAllowed(policy, 'host-actions', action.name);
   if (request.libvirturi !== undefined) requireHarmless(request.libvirturi, policy, action.name);
   const handling = readonlyDiskOf(request.readonlydisk);
-  if (request.live === true) throw new GuestfsError('ENOTSUP', 'libguestfs live support was removed in libguestfs 1.48');
+  if (request.live === true)
+    throw new GuestfsError('ENOTSUP', 'libguestfs live support was removed in libguestfs 1.48');
   const wanted = request.readonly ?? false;
   const { dom, libvirturi, allowuuid } = request;
   const domain = parseDomain(await virsh(libvirturi, ['dumpxml', `--domain=${dom}`], signal));
@@ -72,8 +89,14 @@ export async function addDomain(context: LibraryContext, request: AddDomainReque
   if (domain.name !== dom && !(allowuuid === true && domain.uuid === dom.toLowerCase())) {
     throw new GuestfsError('ENOENT', `no libvirt domain called '${printable(dom)}'`);
   }
-  if (!wanted && (await virsh(libvirturi, ['domstate', `--domain=${domain.uuid || domain.name}`], signal)).trim() !== SHUT_OFF) {
-    throw new GuestfsError('EBUSY', 'the domain is a live virtual machine: writing to the disks of a running virtual machine can cause disk corruption. Set readonly, or shut it down');
+  if (
+    !wanted &&
+    (await virsh(libvirturi, ['domstate', `--domain=${domain.uuid || domain.name}`], signal)).trim() !== SHUT_OFF
+  ) {
+    throw new GuestfsError(
+      'EBUSY',
+      'the domain is a live virtual machine: writing to the disks of a running virtual machine can cause disk corruption. Set readonly, or shut it down',
+    );
   }
   const drives: Drive[] = [];
   for (const disk of domain.disks) {

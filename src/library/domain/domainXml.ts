@@ -14,7 +14,13 @@ export interface DomainDisk {
   readonly source:
     | { readonly kind: 'path'; readonly path: string }
     | { readonly kind: 'volume'; readonly pool: string; readonly volume: string }
-    | { readonly kind: 'network'; readonly protocol: string; readonly name: string; readonly servers: readonly string[]; readonly login: DomainLogin | undefined };
+    | {
+        readonly kind: 'network';
+        readonly protocol: string;
+        readonly name: string;
+        readonly servers: readonly string[];
+        readonly login: DomainLogin | undefined;
+      };
   /** undefined: the domain does not say. */
   readonly format: string | undefined;
   /** The domain only reads it. */
@@ -46,7 +52,9 @@ function attribute(parent: Element, name: string): string | undefined {
 
 function elements(parent: Element, name: string): readonly Element[] {
   const children = parent[name];
-  return Array.isArray(children) ? (children as unknown[]).filter((child): child is Element => typeof child === 'object' && child !== null) : [];
+  return Array.isArray(children)
+    ? (children as unknown[]).filter((child): child is Element => typeof child === 'object' && child !== null)
+    : [];
 }
 
 /** undefined for what is no disk with contents, such as an empty CD drive, or of a kind that libguestfs does not take. */
@@ -68,7 +76,13 @@ function sourceOf(disk: Element): DomainDisk['source'] | undefined {
     if (socket !== undefined) return [`unix:${socket}`];
     return name === undefined ? [] : [port === undefined ? name : `${name}:${port}`];
   });
-  return { kind: 'network', protocol, name: attribute(source, 'name') ?? '', servers, login: loginOf(source) ?? loginOf(disk) };
+  return {
+    kind: 'network',
+    protocol,
+    name: attribute(source, 'name') ?? '',
+    servers,
+    login: loginOf(source) ?? loginOf(disk),
+  };
 }
 
 /** It can be in the source as well as beside it. */
@@ -77,7 +91,14 @@ function loginOf(parent: Element): DomainLogin | undefined {
   const username = attribute(login, 'username');
   if (username === undefined) return undefined;
   const secret = element(login, 'secret');
-  return { username, secret: { type: attribute(secret, 'type') ?? '', uuid: attribute(secret, 'uuid'), usage: attribute(secret, 'usage') } };
+  return {
+    username,
+    secret: {
+      type: attribute(secret, 'type') ?? '',
+      uuid: attribute(secret, 'uuid'),
+      usage: attribute(secret, 'usage'),
+    },
+  };
 }
 
 /**
@@ -85,11 +106,16 @@ function loginOf(parent: Element): DomainLogin | undefined {
  * @throws GuestfsError `EINVAL` for what is none
  */
 export function parseDomain(xml: string): Domain {
-  const malformed = (why: string): GuestfsError => new GuestfsError('EINVAL', `unable to parse the description of the domain that libvirt returned: ${why}`);
+  const malformed = (why: string): GuestfsError =>
+    new GuestfsError('EINVAL', `unable to parse the description of the domain that libvirt returned: ${why}`);
   // libvirt never writes one; with it, a text could name files.
   if (xml.includes('<!DOCTYPE')) throw malformed('it has a document type');
   const parser = new XMLParser({
-    ignoreAttributes: false, attributeNamePrefix: '@', parseAttributeValue: false, parseTagValue: false, ignoreDeclaration: true,
+    ignoreAttributes: false,
+    attributeNamePrefix: '@',
+    parseAttributeValue: false,
+    parseTagValue: false,
+    ignoreDeclaration: true,
     isArray: (_name, path) => LISTS.has(String(path)),
   });
   let root: Element;
@@ -105,7 +131,14 @@ export function parseDomain(xml: string): Domain {
     const source = sourceOf(disk);
     if (source === undefined) return [];
     const blockSize = attribute(element(disk, 'blockio'), 'logical_block_size');
-    return [{ source, format: attribute(element(disk, 'driver'), 'type'), readonly: 'readonly' in disk, blockSize: blockSize === undefined ? undefined : Number(blockSize) }];
+    return [
+      {
+        source,
+        format: attribute(element(disk, 'driver'), 'type'),
+        readonly: 'readonly' in disk,
+        blockSize: blockSize === undefined ? undefined : Number(blockSize),
+      },
+    ];
   });
   return { name, uuid: typeof uuid === 'string' ? uuid : '', disks };
 }

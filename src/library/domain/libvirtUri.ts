@@ -22,6 +22,7 @@ export function requireHarmless(uri: string, policy: ServerPolicy, action: strin
   for (const parameter of uri.slice(start + 1).split(/[&;]/)) {
     // As it is written: libvirt decodes names, and none of these needs that.
     const name = parameter.split('=', 1)[0] ?? '';
-    if (name !== '' && !HARMLESS.has(name.toLowerCase())) requireAllowed(policy, 'custom-qemu', `${action} with '${printable(name)}' in libvirturi`);
+    if (name !== '' && !HARMLESS.has(name.toLowerCase()))
+      requireAllowed(policy, 'custom-qemu', `${action} with '${printable(name)}' in libvirturi`);
   }
 }

@@ -38,7 +38,8 @@ async function uuidOf(ask: AskLibvirt, { type, uuid, usage }: SecretReference): 
     if (!UUID.test(uuid)) throw new GuestfsError('EINVAL', `'${printable(uuid)}' is not the UUID of a secret`);
     return uuid;
   }
-  if (usage === undefined) throw new GuestfsError('EINVAL', 'a disk of the domain needs a secret, and does not say which');
+  if (usage === undefined)
+    throw new GuestfsError('EINVAL', 'a disk of the domain needs a secret, and does not say which');
   // Rows of a table: the UUID, then the type and what it is for.
   for (const row of (await ask('secret-list')).split('\n')) {
     const [, found, use] = /^\s*(\S+)\s+(.*?)\s*$/.exec(row) ?? [];

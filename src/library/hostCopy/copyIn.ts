@@ -16,7 +16,8 @@ async function* archiveOf(tar: Tar): AsyncGenerator<Buffer> {
 export async function copyIn({ daemon, policy }: LibraryContext, localpath: string, remotedir: string): Promise<void> {
   const { directory, name } = await openSource(localpath, policy.imageRoots);
   try {
-    if (!(await daemon.call(isDir, { path: remotedir })).dirflag) throw new GuestfsError('ENOTDIR', `target '${printable(remotedir)}' is not a directory`);
+    if (!(await daemon.call(isDir, { path: remotedir })).dirflag)
+      throw new GuestfsError('ENOTDIR', `target '${printable(remotedir)}' is not a directory`);
     const tar = await startPacking(directory.fd, name);
     try {
       await daemon.upload(tarIn, { directory: remotedir }, archiveOf(tar));

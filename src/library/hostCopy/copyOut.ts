@@ -59,7 +59,9 @@ async function receiveDirectory({ daemon, signal }: LibraryContext, remotepath: 
     channel.on('error', () => undefined);
     channel.resume();
     try {
-      await daemon.download(tarOut, { directory: remotepath, excludes: undefined }, (pieces) => feed(tar, channel, pieces));
+      await daemon.download(tarOut, { directory: remotepath, excludes: undefined }, (pieces) =>
+        feed(tar, channel, pieces),
+      );
       channel.end();
       await tar.finish();
     } finally {
@@ -73,7 +75,12 @@ async function receiveDirectory({ daemon, signal }: LibraryContext, remotepath: 
 }
 
 /** Receives into a new directory, and moves from there. */
-async function receive(context: LibraryContext, remotepath: string, isPlainFile: boolean, target: FileHandle): Promise<void> {
+async function receive(
+  context: LibraryContext,
+  remotepath: string,
+  isPlainFile: boolean,
+  target: FileHandle,
+): Promise<void> {
   const place = Buffer.from(pathOf(target));
   const name = encodeGuestText(splitPath(remotepath).name);
   const staging = await mkdtemp(`${pathOf(target)}/.copy_out-`);
@@ -90,7 +97,8 @@ async function receive(context: LibraryContext, remotepath: string, isPlainFile:
 
 export async function copyOut(context: LibraryContext, remotepath: string, localdir: string): Promise<void> {
   const { daemon, policy } = context;
-  if (splitPath(remotepath).name === '..') throw refused('remotepath', `'${printable(remotepath)}' does not end in a name`);
+  if (splitPath(remotepath).name === '..')
+    throw refused('remotepath', `'${printable(remotepath)}' does not end in a name`);
   const target = await openTarget(localdir, policy.imageRoots);
   try {
     const isPlainFile = (await daemon.call(isFile, { path: remotepath })).fileflag;
@@ -109,5 +117,7 @@ export async function copyOut(context: LibraryContext, remotepath: string, local
 function hostFailure(error: unknown): unknown {
   if (error instanceof GuestfsError || typeof error !== 'object' || error === null) return error;
   const { code } = error as NodeJS.ErrnoException;
-  return typeof code === 'string' ? new GuestfsError(code, `the copy cannot be written on the server: ${code}`, { cause: error }) : error;
+  return typeof code === 'string'
+    ? new GuestfsError(code, `the copy cannot be written on the server: ${code}`, { cause: error })
+    : error;
 }

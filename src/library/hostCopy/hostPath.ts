@@ -26,10 +26,12 @@ export function splitPath(path: string): { readonly parent: string; readonly nam
 
 async function openDirectory(path: string, roots: ImageRoots, naming: ImageNaming): Promise<FileHandle> {
   const resolved = await resolveImagePath(path, roots, naming);
-  const handle = await open(resolved, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW).catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') return undefined;
-    throw error;
-  });
+  const handle = await open(resolved, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW).catch(
+    (error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') return undefined;
+      throw error;
+    },
+  );
   if (handle === undefined) throw new GuestfsError('ENOTDIR', `${naming.subject} is not a directory`);
   if ((await readlink(pathOf(handle))) === resolved) return handle;
   await handle.close();
@@ -54,7 +56,8 @@ export async function openSource(localpath: string, roots: ImageRoots): Promise<
       if (found !== undefined) return { directory, name };
       await directory.close();
     } catch (error) {
-      if (!(error instanceof GuestfsError) || error.reason !== 'IMAGE_MISSING' || index === candidates.length - 1) throw error;
+      if (!(error instanceof GuestfsError) || error.reason !== 'IMAGE_MISSING' || index === candidates.length - 1)
+        throw error;
     }
   }
   throw new GuestfsError('IMAGE_MISSING', `${naming.subject} does not exist under the server's image roots`);

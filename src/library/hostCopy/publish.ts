@@ -29,7 +29,11 @@ export async function publish(from: Buffer, to: Buffer): Promise<void> {
   const what = await lstat(from);
   const there = await lstat(to).catch(() => undefined);
   if (there?.isDirectory() && what.isDirectory()) return publishEntries(from, to);
-  if (there?.isDirectory()) throw new GuestfsError('EISDIR', `'${printable(decodeGuestText(to.subarray(to.lastIndexOf(SLASH) + 1)))}' is a directory on the server, and not in the guest`);
+  if (there?.isDirectory())
+    throw new GuestfsError(
+      'EISDIR',
+      `'${printable(decodeGuestText(to.subarray(to.lastIndexOf(SLASH) + 1)))}' is a directory on the server, and not in the guest`,
+    );
   // A file is replaced by what is renamed over it, but not by a directory.
   if (there !== undefined && what.isDirectory()) await unlink(to);
   return move(from, to, what);

@@ -46,7 +46,10 @@ async function start(command: readonly string[], channels: number, directory: nu
       const { exitCode } = await started.exited;
       if (exitCode === 0) return;
       const said = printable((await messages).trim()).slice(0, MAX_MESSAGE);
-      throw new GuestfsError(/No space left on device/.test(said) ? 'ENOSPC' : 'DAEMON_ERROR', `tar subprocess failed: ${said || 'it was killed'}`);
+      throw new GuestfsError(
+        /No space left on device/.test(said) ? 'ENOSPC' : 'DAEMON_ERROR',
+        `tar subprocess failed: ${said || 'it was killed'}`,
+      );
     },
     abandon: async () => {
       started.kill('SIGKILL');
@@ -57,7 +60,11 @@ async function start(command: readonly string[], channels: number, directory: nu
 
 /** Starts to pack a name in a directory; the archive comes as its standard output. */
 export function startPacking(directory: number, name: string): Promise<Tar> {
-  return start([...(isRoot() ? [...POWERLESS, '--'] : []), 'tar', '-C', '/proc/self/fd/3', '-cf', '-', '--', name], 0, directory);
+  return start(
+    [...(isRoot() ? [...POWERLESS, '--'] : []), 'tar', '-C', '/proc/self/fd/3', '-cf', '-', '--', name],
+    0,
+    directory,
+  );
 }
 
 /** Starts to unpack into an empty directory an archive that is written to its first channel. */
@@ -72,6 +79,15 @@ export async function startUnpacking(directory: FileHandle): Promise<Tar> {
 export async function takeOver(directory: FileHandle, signal: AbortSignal): Promise<void> {
   if (!isRoot()) return;
   const owner = `${process.geteuid?.() ?? 0}:${process.getegid?.() ?? 0}`;
-  const { exitCode, stderr } = await runTool('chown', ['-hR', '--', owner, '/proc/self/fd/3/.'], { fds: [directory.fd], timeoutMs: TAKE_OVER_LIMIT_MS, maxOutputBytes: 1 << 16, signal });
-  if (exitCode !== 0) throw new GuestfsError('EIO', `what was copied cannot be given its owner: ${printable(stderr.trim()).slice(0, MAX_MESSAGE)}`);
+  const { exitCode, stderr } = await runTool('chown', ['-hR', '--', owner, '/proc/self/fd/3/.'], {
+    fds: [directory.fd],
+    timeoutMs: TAKE_OVER_LIMIT_MS,
+    maxOutputBytes: 1 << 16,
+    signal,
+  });
+  if (exitCode !== 0)
+    throw new GuestfsError(
+      'EIO',
+      `what was copied cannot be given its owner: ${printable(stderr.trim()).slice(0, MAX_MESSAGE)}`,
+    );
 }

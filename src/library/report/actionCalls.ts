@@ -31,10 +31,13 @@ function actionOf(name: string): ActionDef {
 export function actionCalls(context: Omit<LibraryContext, 'action' | 'daemon'>): ActionCalls {
   const { session, signal } = context;
   return {
-    call: (call, request) => session.perform(actionOf(call.action), request as object, signal, (daemon) => daemon.call(call, request)),
+    call: (call, request) =>
+      session.perform(actionOf(call.action), request as object, signal, (daemon) => daemon.call(call, request)),
     library: (<Name extends LibraryAction>(name: Name, root: string) => {
       const action = actionOf(name);
-      return session.perform<unknown>(action, { root }, signal, (daemon) => libraryActions[name]({ ...context, action, daemon }, { root }));
+      return session.perform<unknown>(action, { root }, signal, (daemon) =>
+        libraryActions[name]({ ...context, action, daemon }, { root }),
+      );
     }) as ActionCalls['library'],
   };
 }

@@ -5,7 +5,11 @@ import { cryptsetupOpen, luksUuid } from '../../../gen/calls/luks.js';
 import { lvmScan, lvs } from '../../../gen/calls/lvm.js';
 import { listPartitions } from '../../../gen/calls/partition.js';
 import { listMdDevices } from '../../../gen/calls/raid.js';
-import type { EncryptedDevice, InspectedFilesystem, InspectKey } from '../../../gen/proto/guestfs/v1/inspection_report.js';
+import type {
+  EncryptedDevice,
+  InspectedFilesystem,
+  InspectKey,
+} from '../../../gen/proto/guestfs/v1/inspection_report.js';
 import type { ActionCalls } from './actionCalls.js';
 import { fitting } from './limits.js';
 import type { Warnings } from './warnings.js';
@@ -25,14 +29,25 @@ async function mappingName(actions: ActionCalls, device: string, index: number):
  * Opens devices in the order of their keys; those that cannot be opened are warned of.
  * @returns what is in them, by device
  */
-export async function openEncrypted(actions: ActionCalls, keys: readonly InspectKey[], warnings: Warnings): Promise<ReadonlyMap<string, string>> {
+export async function openEncrypted(
+  actions: ActionCalls,
+  keys: readonly InspectKey[],
+  warnings: Warnings,
+): Promise<ReadonlyMap<string, string>> {
   const openedAs = new Map<string, string>();
   for (const [index, { device, key }] of keys.entries()) {
     const field = `keys[${index}]`;
-    const mapname = await warnings.attempt({ field, action: 'vfs_type', ask: () => mappingName(actions, device, index) });
+    const mapname = await warnings.attempt({
+      field,
+      action: 'vfs_type',
+      ask: () => mappingName(actions, device, index),
+    });
     if (mapname === undefined) continue;
     const done = await warnings.attempt({
-      field, action: 'cryptsetup_open', ask: () => actions.call(cryptsetupOpen, { device, key, mapname, readonly: true, crypttype: undefined, cipher: undefined }),
+      field,
+      action: 'cryptsetup_open',
+      ask: () =>
+        actions.call(cryptsetupOpen, { device, key, mapname, readonly: true, crypttype: undefined, cipher: undefined }),
     });
     if (done === undefined) continue;
     openedAs.set(device, `/dev/mapper/${mapname}`);
@@ -44,20 +59,45 @@ export async function openEncrypted(actions: ActionCalls, keys: readonly Inspect
 
 /** The encrypted devices: they are not among the file systems that the daemon lists. */
 export async function findEncrypted(
-  actions: ActionCalls, filesystems: readonly InspectedFilesystem[], openedAs: ReadonlyMap<string, string>, warnings: Warnings,
+  actions: ActionCalls,
+  filesystems: readonly InspectedFilesystem[],
+  openedAs: ReadonlyMap<string, string>,
+  warnings: Warnings,
 ): Promise<EncryptedDevice[]> {
   const field = 'encrypted_devices';
-  const partitions = await warnings.attempt({ field, action: 'list_partitions', isCut: true, ask: () => actions.call(listPartitions, {}) });
-  const drives = await warnings.attempt({ field, action: 'list_devices', isCut: true, ask: () => actions.call(listDevices, {}) });
+  const partitions = await warnings.attempt({
+    field,
+    action: 'list_partitions',
+    isCut: true,
+    ask: () => actions.call(listPartitions, {}),
+  });
+  const drives = await warnings.attempt({
+    field,
+    action: 'list_devices',
+    isCut: true,
+    ask: () => actions.call(listDevices, {}),
+  });
   const volumes = await warnings.attempt({ field, action: 'lvs', isCut: true, ask: () => actions.call(lvs, {}) });
-  const arrays = await warnings.attempt({ field, action: 'list_md_devices', isCut: true, ask: () => actions.call(listMdDevices, {}) });
+  const arrays = await warnings.attempt({
+    field,
+    action: 'list_md_devices',
+    isCut: true,
+    ask: () => actions.call(listMdDevices, {}),
+  });
   const known = new Set(filesystems.map(({ mountable }) => mountable));
-  const others = [...drives?.devices ?? [], ...partitions?.partitions ?? [], ...volumes?.logvols ?? [], ...arrays?.devices ?? []].filter((device) => !known.has(device));
+  const others = [
+    ...(drives?.devices ?? []),
+    ...(partitions?.partitions ?? []),
+    ...(volumes?.logvols ?? []),
+    ...(arrays?.devices ?? []),
+  ].filter((device) => !known.has(device));
   const candidates = fitting(others);
   warnings.leftOut(field, others.length - candidates.length);
   const found: EncryptedDevice[] = [];
   for (const device of candidates) {
-    const type = (await warnings.attempt({ field, action: 'vfs_type', ask: () => actions.call(vfsType, { mountable: device }) }))?.fstype ?? '';
+    const type =
+      (await warnings.attempt({ field, action: 'vfs_type', ask: () => actions.call(vfsType, { mountable: device }) }))
+        ?.fstype ?? '';
     if (ENCRYPTED.has(type)) found.push({ device, type, opened_as: openedAs.get(device) ?? '' });
   }
   return found;

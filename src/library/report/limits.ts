@@ -15,8 +15,10 @@ const MAX_DESCRIBED = 3 * 1024 * 1024;
 /** UTF-8 bytes of all text in a value, and some for each of its entries. */
 export function sizeOf(value: unknown): number {
   if (typeof value === 'string') return Buffer.byteLength(value) + ENTRY_OVERHEAD;
-  if (value instanceof Map) return [...(value as ReadonlyMap<unknown, unknown>)].reduce((sum, entry) => sum + sizeOf(entry), 0);
-  if (typeof value === 'object' && value !== null) return Object.values(value).reduce<number>((sum, part) => sum + sizeOf(part), 0);
+  if (value instanceof Map)
+    return [...(value as ReadonlyMap<unknown, unknown>)].reduce((sum, entry) => sum + sizeOf(entry), 0);
+  if (typeof value === 'object' && value !== null)
+    return Object.values(value).reduce<number>((sum, part) => sum + sizeOf(part), 0);
   return 0;
 }
 

@@ -1,6 +1,15 @@
 /** Drives and their partitions. */
 import { blockdevGetsize64, listDevices } from '../../../gen/calls/device.js';
-import { listPartitions, partGetGptType, partGetMbrId, partGetName, partGetParttype, partList, partToDev, partToPartnum } from '../../../gen/calls/partition.js';
+import {
+  listPartitions,
+  partGetGptType,
+  partGetMbrId,
+  partGetName,
+  partGetParttype,
+  partList,
+  partToDev,
+  partToPartnum,
+} from '../../../gen/calls/partition.js';
 import type { InspectedDevice, InspectedPartition } from '../../../gen/proto/guestfs/v1/inspection_report.js';
 import type { Partition } from '../../../gen/proto/guestfs/v1/structs.js';
 import type { ActionCalls } from './actionCalls.js';
@@ -15,35 +24,89 @@ interface Table {
 }
 
 /** The size of a device in bytes. */
-export async function sizeOfDevice(actions: ActionCalls, device: string, field: string, warnings: Warnings): Promise<bigint | undefined> {
-  return (await warnings.attempt({ field, action: 'blockdev_getsize64', ask: () => actions.call(blockdevGetsize64, { device }) }))?.sizeinbytes;
+export async function sizeOfDevice(
+  actions: ActionCalls,
+  device: string,
+  field: string,
+  warnings: Warnings,
+): Promise<bigint | undefined> {
+  return (
+    await warnings.attempt({
+      field,
+      action: 'blockdev_getsize64',
+      ask: () => actions.call(blockdevGetsize64, { device }),
+    })
+  )?.sizeinbytes;
 }
 
 async function readTable(actions: ActionCalls, device: string, field: string, warnings: Warnings): Promise<Table> {
-  const kind = await warnings.attempt({ field, action: 'part_get_parttype', ask: () => actions.call(partGetParttype, { device }) });
-  const list = await warnings.attempt({ field, action: 'part_list', isCut: true, ask: () => actions.call(partList, { device }) });
-  return { device, kind: kind?.parttype ?? '', partitions: new Map(list?.partitions.map((partition) => [partition.part_num, partition])) };
+  const kind = await warnings.attempt({
+    field,
+    action: 'part_get_parttype',
+    ask: () => actions.call(partGetParttype, { device }),
+  });
+  const list = await warnings.attempt({
+    field,
+    action: 'part_list',
+    isCut: true,
+    ask: () => actions.call(partList, { device }),
+  });
+  return {
+    device,
+    kind: kind?.parttype ?? '',
+    partitions: new Map(list?.partitions.map((partition) => [partition.part_num, partition])),
+  };
 }
 
 /** What only tables of one kind say of a partition. */
 async function describeEntry(
-  actions: ActionCalls, kind: string, device: string, partnum: number, field: string, warnings: Warnings,
+  actions: ActionCalls,
+  kind: string,
+  device: string,
+  partnum: number,
+  field: string,
+  warnings: Warnings,
 ): Promise<Pick<InspectedPartition, 'name' | 'gpt_type' | 'mbr_id'>> {
   const request = { device, partnum };
   if (kind === 'msdos') {
-    const id = await warnings.attempt({ field: `${field}.mbr_id`, action: 'part_get_mbr_id', ask: () => actions.call(partGetMbrId, request) });
+    const id = await warnings.attempt({
+      field: `${field}.mbr_id`,
+      action: 'part_get_mbr_id',
+      ask: () => actions.call(partGetMbrId, request),
+    });
     return { name: '', gpt_type: '', mbr_id: id?.idbyte };
   }
   if (kind !== 'gpt') return { name: '', gpt_type: '', mbr_id: undefined };
-  const name = await warnings.attempt({ field: `${field}.name`, action: 'part_get_name', ask: () => actions.call(partGetName, request) });
-  const type = await warnings.attempt({ field: `${field}.gpt_type`, action: 'part_get_gpt_type', ask: () => actions.call(partGetGptType, request) });
+  const name = await warnings.attempt({
+    field: `${field}.name`,
+    action: 'part_get_name',
+    ask: () => actions.call(partGetName, request),
+  });
+  const type = await warnings.attempt({
+    field: `${field}.gpt_type`,
+    action: 'part_get_gpt_type',
+    ask: () => actions.call(partGetGptType, request),
+  });
   return { name: name?.name ?? '', gpt_type: type?.guid ?? '', mbr_id: undefined };
 }
 
 /** The drives, and the partitions on them. */
-export async function describeDrives(actions: ActionCalls, warnings: Warnings): Promise<{ devices: InspectedDevice[]; partitions: InspectedPartition[] }> {
-  const names = await warnings.attempt({ field: 'devices', action: 'list_devices', isCut: true, ask: () => actions.call(listDevices, {}) });
-  const found = await warnings.attempt({ field: 'partitions', action: 'list_partitions', isCut: true, ask: () => actions.call(listPartitions, {}) });
+export async function describeDrives(
+  actions: ActionCalls,
+  warnings: Warnings,
+): Promise<{ devices: InspectedDevice[]; partitions: InspectedPartition[] }> {
+  const names = await warnings.attempt({
+    field: 'devices',
+    action: 'list_devices',
+    isCut: true,
+    ask: () => actions.call(listDevices, {}),
+  });
+  const found = await warnings.attempt({
+    field: 'partitions',
+    action: 'list_partitions',
+    isCut: true,
+    ask: () => actions.call(listPartitions, {}),
+  });
   const all = found?.partitions ?? [];
   const listed = fitting(all);
   warnings.leftOut('partitions', all.length - listed.length);
@@ -52,7 +115,11 @@ export async function describeDrives(actions: ActionCalls, warnings: Warnings): 
 
   const devices: InspectedDevice[] = [];
   for (const [index, device] of drives.entries()) {
-    devices.push({ device, size: await sizeOfDevice(actions, device, `devices[${index}].size`, warnings), partition_table: '' });
+    devices.push({
+      device,
+      size: await sizeOfDevice(actions, device, `devices[${index}].size`, warnings),
+      partition_table: '',
+    });
   }
   // Of the last device only: partitions are listed by device, and a table can be as long as a message.
   let last: Table | undefined;
@@ -60,21 +127,41 @@ export async function describeDrives(actions: ActionCalls, warnings: Warnings): 
   const partitions: InspectedPartition[] = [];
   for (const [index, partition] of listed.entries()) {
     const field = `partitions[${index}]`;
-    const parent = await warnings.attempt({ field, action: 'part_to_dev', ask: () => actions.call(partToDev, { partition }) });
-    const number = await warnings.attempt({ field, action: 'part_to_partnum', ask: () => actions.call(partToPartnum, { partition }) });
+    const parent = await warnings.attempt({
+      field,
+      action: 'part_to_dev',
+      ask: () => actions.call(partToDev, { partition }),
+    });
+    const number = await warnings.attempt({
+      field,
+      action: 'part_to_partnum',
+      ask: () => actions.call(partToPartnum, { partition }),
+    });
     const device = parent?.device ?? '';
     const partnum = number?.partnum ?? 0;
     if (device !== '' && last?.device !== device) {
       const position = devices.findIndex((one) => one.device === device);
       const entry = devices[position]; // of an array there is none
-      last = await readTable(actions, device, entry === undefined ? field : `devices[${position}].partition_table`, warnings);
+      last = await readTable(
+        actions,
+        device,
+        entry === undefined ? field : `devices[${position}].partition_table`,
+        warnings,
+      );
       if (!room.takes(last.kind)) break;
       if (entry !== undefined) entry.partition_table = last.kind;
     }
     const table = device === '' ? undefined : last;
     const place = table?.partitions.get(partnum);
     const details = await describeEntry(actions, table?.kind ?? '', device, partnum, field, warnings);
-    const described = { partition, device, number: partnum, start: place?.part_start, size: place?.part_size, ...details };
+    const described = {
+      partition,
+      device,
+      number: partnum,
+      start: place?.part_start,
+      size: place?.part_size,
+      ...details,
+    };
     if (!room.takes(described)) break;
     partitions.push(described);
   }

@@ -13,7 +13,10 @@ import { Warnings } from './warnings.js';
  * The parts of a report, in the order in which clients get them.
  * @throws GuestfsError what ends the report: the end of the appliance, of the call, of the session
  */
-export async function* inspectionReport(actions: ActionCalls, { keys, without_applications: withoutApplications }: InspectRequest): AsyncGenerator<InspectResponse> {
+export async function* inspectionReport(
+  actions: ActionCalls,
+  { keys, without_applications: withoutApplications }: InspectRequest,
+): AsyncGenerator<InspectResponse> {
   const imageWarnings = new Warnings();
   const image = await describeImage(actions, keys, imageWarnings);
   yield { part: { $case: 'image', value: image }, warnings: imageWarnings.list };

@@ -12,17 +12,35 @@ import type { Warnings } from './warnings.js';
 const MAX_MOUNTS = 64;
 
 /** What has to be mounted, in an order in which each mount point is there; the root's first. */
-function mountOrder(root: string, mountpoints: ReadonlyMap<string, string>): (readonly [mountpoint: string, mountable: string])[] {
+function mountOrder(
+  root: string,
+  mountpoints: ReadonlyMap<string, string>,
+): (readonly [mountpoint: string, mountable: string])[] {
   return [...new Map([['/', root], ...mountpoints])].sort(([one], [other]) => one.length - other.length);
 }
 
 /** Mounts a system for reading, as its own configuration says. */
-async function mountSystem(actions: ActionCalls, root: string, mountpoints: ReadonlyMap<string, string>, warnings: Warnings): Promise<void> {
+async function mountSystem(
+  actions: ActionCalls,
+  root: string,
+  mountpoints: ReadonlyMap<string, string>,
+  warnings: Warnings,
+): Promise<void> {
   const order = mountOrder(root, mountpoints);
   for (const [mountpoint, mountable] of order.slice(0, MAX_MOUNTS)) {
-    await warnings.attempt({ field: `mountpoints[${mountpoint}]`, action: 'mount_ro', ask: () => actions.call(mountRo, { mountable, mountpoint }) });
+    await warnings.attempt({
+      field: `mountpoints[${mountpoint}]`,
+      action: 'mount_ro',
+      ask: () => actions.call(mountRo, { mountable, mountpoint }),
+    });
   }
-  if (order.length > MAX_MOUNTS) warnings.add('mountpoints', 'mount_ro', 'MESSAGE_TOO_LARGE', `${order.length - MAX_MOUNTS} of them are not mounted: at most ${MAX_MOUNTS} are`);
+  if (order.length > MAX_MOUNTS)
+    warnings.add(
+      'mountpoints',
+      'mount_ro',
+      'MESSAGE_TOO_LARGE',
+      `${order.length - MAX_MOUNTS} of them are not mounted: at most ${MAX_MOUNTS} are`,
+    );
 }
 
 /** The list; empty, with a warning, if there is none to be had. */
@@ -38,7 +56,10 @@ async function list(actions: ActionCalls, root: string, warnings: Warnings): Pro
 }
 
 /** A batch, with what is left after it. */
-function batchOf(applications: readonly Application2[]): { readonly batch: readonly Application2[]; readonly rest: readonly Application2[] } {
+function batchOf(applications: readonly Application2[]): {
+  readonly batch: readonly Application2[];
+  readonly rest: readonly Application2[];
+} {
   const batch = fitting(applications);
   return { batch, rest: applications.slice(batch.length) };
 }
@@ -48,7 +69,10 @@ function batchOf(applications: readonly Application2[]): { readonly batch: reado
  * mounted; nothing is mounted when the first batch comes.
  */
 export async function* describeApplications(
-  actions: ActionCalls, root: string, mountpoints: ReadonlyMap<string, string>, warnings: Warnings,
+  actions: ActionCalls,
+  root: string,
+  mountpoints: ReadonlyMap<string, string>,
+  warnings: Warnings,
 ): AsyncGenerator<InspectedApplications> {
   await mountSystem(actions, root, mountpoints, warnings);
   const all = await list(actions, root, warnings);

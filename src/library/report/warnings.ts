@@ -11,7 +11,11 @@ const MAX_WARNINGS = 100;
 const MAX_MESSAGE = 1024;
 
 /** Reasons that are about one action, though the daemon did not say them. */
-const OF_ONE_ACTION: ReadonlySet<string> = new Set(['ACTION_NOT_IN_DAEMON', 'GROUP_NOT_AVAILABLE', 'MESSAGE_TOO_LARGE']);
+const OF_ONE_ACTION: ReadonlySet<string> = new Set([
+  'ACTION_NOT_IN_DAEMON',
+  'GROUP_NOT_AVAILABLE',
+  'MESSAGE_TOO_LARGE',
+]);
 
 /** True for a failure that says nothing about other actions, as against the end of the appliance or the call. */
 function isOfOneAction(error: unknown): error is GuestfsError {
@@ -37,11 +41,15 @@ export class Warnings {
   /** All of them; of too many, how many more there are. */
   get list(): InspectWarning[] {
     if (this.#dropped === 0) return this.#list;
-    return [...this.#list, { field: '', action: '', reason: 'MESSAGE_TOO_LARGE', message: `${this.#dropped} more warnings are left out` }];
+    return [
+      ...this.#list,
+      { field: '', action: '', reason: 'MESSAGE_TOO_LARGE', message: `${this.#dropped} more warnings are left out` },
+    ];
   }
 
   add(field: string, action: string, reason: string, message: string): void {
-    if (this.#list.length < MAX_WARNINGS) this.#list.push({ field, action, reason, message: printable(message).slice(0, MAX_MESSAGE) });
+    if (this.#list.length < MAX_WARNINGS)
+      this.#list.push({ field, action, reason, message: printable(message).slice(0, MAX_MESSAGE) });
     else this.#dropped += 1;
   }
 
@@ -58,7 +66,12 @@ export class Warnings {
     try {
       const value = await ask();
       if (isCut || sizeOf(value) <= MAX_FIELD) return value;
-      this.add(field, action, 'MESSAGE_TOO_LARGE', `the answer has more than ${MAX_FIELD} bytes; call the action itself for it`);
+      this.add(
+        field,
+        action,
+        'MESSAGE_TOO_LARGE',
+        `the answer has more than ${MAX_FIELD} bytes; call the action itself for it`,
+      );
     } catch (error) {
       if (!isOfOneAction(error)) throw error;
       this.add(field, action, error.reason, error.message);

@@ -5,10 +5,56 @@ import type { Random } from '../random.js';
 
 const UUID = '11111111-2222-4333-8444-555555555555';
 
-const PATHS = ['/', '/file', '/file', '/text', '/dir', '/dir', '/dir/sub', '/dir/new', '/new', '/link', '/archive.tar', '/image', '/hive', '/swap', '/nosuch', '/nosuch/x', 'relative', '', '/dir/../text', '/with space'] as const;
+const PATHS = [
+  '/',
+  '/file',
+  '/file',
+  '/text',
+  '/dir',
+  '/dir',
+  '/dir/sub',
+  '/dir/new',
+  '/new',
+  '/link',
+  '/archive.tar',
+  '/image',
+  '/hive',
+  '/swap',
+  '/nosuch',
+  '/nosuch/x',
+  'relative',
+  '',
+  '/dir/../text',
+  '/with space',
+] as const;
 const DISKS = ['/dev/sda', '/dev/sdb'] as const;
-const DEVICES = ['/dev/sda1', '/dev/sda2', '/dev/sda3', '/dev/sdb', '/dev/vg/one', '/dev/mapper/vg-one', '/dev/sdz', '/dev/hda1', '/dev/nosuch', 'sda1', '/file', '', '/dev/', '/dev/../dev/sda1', '/dev/sda9'] as const;
-const MOUNTABLES = [...DEVICES, '/dev/vg/one', '/dev/vg/one', 'btrfsvol:/dev/sdb/sub', 'btrfsvol:/dev/sdb/nosuch', 'btrfsvol:', 'btrfsvol:/dev/sdz/x', '/'] as const;
+const DEVICES = [
+  '/dev/sda1',
+  '/dev/sda2',
+  '/dev/sda3',
+  '/dev/sdb',
+  '/dev/vg/one',
+  '/dev/mapper/vg-one',
+  '/dev/sdz',
+  '/dev/hda1',
+  '/dev/nosuch',
+  'sda1',
+  '/file',
+  '',
+  '/dev/',
+  '/dev/../dev/sda1',
+  '/dev/sda9',
+] as const;
+const MOUNTABLES = [
+  ...DEVICES,
+  '/dev/vg/one',
+  '/dev/vg/one',
+  'btrfsvol:/dev/sdb/sub',
+  'btrfsvol:/dev/sdb/nosuch',
+  'btrfsvol:',
+  'btrfsvol:/dev/sdz/x',
+  '/',
+] as const;
 
 /** By what a string stands for. */
 const BY_KIND: Readonly<Record<string, readonly string[]>> = {
@@ -119,10 +165,17 @@ export function valueFor(random: Random, argument: AnyArgument): Argument {
   if (named.length > 0) return random.of(...named);
   if (argument.type === 'int' || argument.type === 'int64') return random.of(...NUMBERS);
   const texts = BY_KIND['kind' in argument ? argument.kind : 'plain'] ?? [''];
-  return argument.type === 'string_list' ? Array.from({ length: random.integer(0, 2) }, () => random.of(...texts)) : random.of(...texts);
+  return argument.type === 'string_list'
+    ? Array.from({ length: random.integer(0, 2) }, () => random.of(...texts))
+    : random.of(...texts);
 }
 
 /** The optional arguments of an action, each there one time in three. */
 export function optionsFor(random: Random, action: ActionDef): Record<string, Argument> {
-  return Object.fromEntries(action.optargs.filter(({ since }) => since === undefined || isOld(since)).filter(() => random.chance(0.33)).map((argument) => [argument.name, valueFor(random, argument)]));
+  return Object.fromEntries(
+    action.optargs
+      .filter(({ since }) => since === undefined || isOld(since))
+      .filter(() => random.chance(0.33))
+      .map((argument) => [argument.name, valueFor(random, argument)]),
+  );
 }

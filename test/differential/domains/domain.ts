@@ -22,7 +22,12 @@ export interface Domain {
 export function make(name: string, args: Readonly<Record<string, Argument>> = {}, file?: Buffer): Call {
   const action = actionOf({ name });
   const required = fieldArguments(action).map((argument) => argument.name);
-  const wrong = [...required.filter((one) => !(one in args)), ...Object.keys(args).filter((one) => !required.includes(one) && !action.optargs.some((argument) => argument.name === one))];
+  const wrong = [
+    ...required.filter((one) => !(one in args)),
+    ...Object.keys(args).filter(
+      (one) => !required.includes(one) && !action.optargs.some((argument) => argument.name === one),
+    ),
+  ];
   if (wrong.length > 0) throw new Error(`${name}: wrong arguments ${wrong.join(', ')}; it has ${required.join(', ')}`);
   return file === undefined ? { name, args } : { name, args, file: file.toString('base64') };
 }

@@ -10,23 +10,30 @@ function description(name: string, version: string): string {
 export const arch: Guest = {
   name: 'arch',
   mebibytes: 96,
-  systems: [{
-    root: '/dev/sda2',
-    type: 'linux',
-    distro: 'archlinux',
-    productName: 'Arch Linux',
-    version: [0, 0],
-    hostname: 'arch.example.com',
-    arch: 'x86_64',
-    packageFormat: 'pacman',
-    packageManagement: 'pacman',
-    buildId: 'rolling',
-    osinfo: 'archlinux',
-    mountpoints: { '/': '/dev/sda2' },
-    filesystems: ['/dev/sda1', '/dev/sda2'],
-    applications: [['filesystem', '2024.01.19', '1'], ['pacman', '6.1.0', '3']],
-  }],
-  applicationDetails: { pacman: { app2_arch: 'x86_64', app2_url: 'https://example.com/pacman', app2_description: 'A package' } },
+  systems: [
+    {
+      root: '/dev/sda2',
+      type: 'linux',
+      distro: 'archlinux',
+      productName: 'Arch Linux',
+      version: [0, 0],
+      hostname: 'arch.example.com',
+      arch: 'x86_64',
+      packageFormat: 'pacman',
+      packageManagement: 'pacman',
+      buildId: 'rolling',
+      osinfo: 'archlinux',
+      mountpoints: { '/': '/dev/sda2' },
+      filesystems: ['/dev/sda1', '/dev/sda2'],
+      applications: [
+        ['filesystem', '2024.01.19', '1'],
+        ['pacman', '6.1.0', '3'],
+      ],
+    },
+  ],
+  applicationDetails: {
+    pacman: { app2_arch: 'x86_64', app2_url: 'https://example.com/pacman', app2_description: 'A package' },
+  },
   fill: async (session) => {
     await partition(session, 'gpt', [8]);
     await session.call('mkswap', { device: '/dev/sda1', label: 'swap' });

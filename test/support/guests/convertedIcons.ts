@@ -10,11 +10,20 @@ import { keys, number, programHeaders, SOFTWARE, SYSTEM, text } from './windowsP
  * @param programs by their path in the directory of the system, `/WINDOWS`
  */
 export function oldWindows(name: string, version: string, programs: Readonly<Record<string, Buffer>>): Guest {
-  const software = hiveOf(SOFTWARE, keys(SOFTWARE, 'Microsoft\\Windows NT\\CurrentVersion', { ProductName: text(`Microsoft ${name}`), CurrentVersion: text(version) }));
-  const system = hiveOf(SYSTEM, [
-    keys(SYSTEM, 'Select', { Current: number(1), Default: number(1), Failed: number(0), LastKnownGood: number(1) }),
-    keys(SYSTEM, 'ControlSet001\\Services\\Tcpip\\Parameters', { Hostname: text('OLD') }),
-  ].join('\n'));
+  const software = hiveOf(
+    SOFTWARE,
+    keys(SOFTWARE, 'Microsoft\\Windows NT\\CurrentVersion', {
+      ProductName: text(`Microsoft ${name}`),
+      CurrentVersion: text(version),
+    }),
+  );
+  const system = hiveOf(
+    SYSTEM,
+    [
+      keys(SYSTEM, 'Select', { Current: number(1), Default: number(1), Failed: number(0), LastKnownGood: number(1) }),
+      keys(SYSTEM, 'ControlSet001\\Services\\Tcpip\\Parameters', { Hostname: text('OLD') }),
+    ].join('\n'),
+  );
   return {
     name,
     mebibytes: 32,
@@ -43,7 +52,12 @@ export function cirros(files: Tree): Guest {
       await session.call('mkfs', { fstype: 'ext4', device: '/dev/sda' });
       await mountAll(session, { '/': '/dev/sda' });
       await makeDirectories(session, '/root', '/home');
-      await writeTree(session, { '/bin/sh': tinyProgram(), '/etc/fstab': '/dev/root / auto rw,noauto 0 1\n', '/etc/cirros/version': '0.6.2\n', ...files });
+      await writeTree(session, {
+        '/bin/sh': tinyProgram(),
+        '/etc/fstab': '/dev/root / auto rw,noauto 0 1\n',
+        '/etc/cirros/version': '0.6.2\n',
+        ...files,
+      });
     },
   };
 }

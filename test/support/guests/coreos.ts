@@ -5,22 +5,24 @@ import { makeDirectories, mountAll, partition, writeTree, type Guest } from './g
 export const coreos: Guest = {
   name: 'coreos',
   mebibytes: 128,
-  systems: [{
-    root: '/dev/sda3',
-    type: 'linux',
-    distro: 'coreos',
-    productName: 'CoreOS 899.13.0',
-    version: [899, 13],
-    hostname: 'coreos.example.com',
-    arch: 'x86_64',
-    packageFormat: 'unknown',
-    packageManagement: 'unknown',
-    buildId: '2016-03-23-0120',
-    osinfo: 'coreos899.13',
-    mountpoints: { '/': '/dev/sda3', '/usr': '/dev/sda2' },
-    filesystems: ['/dev/sda2', '/dev/sda3'],
-    applications: [],
-  }],
+  systems: [
+    {
+      root: '/dev/sda3',
+      type: 'linux',
+      distro: 'coreos',
+      productName: 'CoreOS 899.13.0',
+      version: [899, 13],
+      hostname: 'coreos.example.com',
+      arch: 'x86_64',
+      packageFormat: 'unknown',
+      packageManagement: 'unknown',
+      buildId: '2016-03-23-0120',
+      osinfo: 'coreos899.13',
+      mountpoints: { '/': '/dev/sda3', '/usr': '/dev/sda2' },
+      filesystems: ['/dev/sda2', '/dev/sda3'],
+      applications: [],
+    },
+  ],
   fill: async (session) => {
     await partition(session, 'gpt', [36, 32]);
     await session.call('mkfs', { fstype: 'vfat', device: '/dev/sda1' });
@@ -33,7 +35,8 @@ export const coreos: Guest = {
       '/etc/hostname': 'coreos.example.com\n',
       '/etc/os-release': { link: '../usr/lib/os-release' },
       '/usr/bin/bash': tinyProgram(),
-      '/usr/lib/os-release': 'NAME=CoreOS\nID=coreos\nVERSION_ID=899.13.0\nBUILD_ID=2016-03-23-0120\nPRETTY_NAME="CoreOS 899.13.0"\n',
+      '/usr/lib/os-release':
+        'NAME=CoreOS\nID=coreos\nVERSION_ID=899.13.0\nBUILD_ID=2016-03-23-0120\nPRETTY_NAME="CoreOS 899.13.0"\n',
     });
   },
 };

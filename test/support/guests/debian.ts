@@ -9,24 +9,36 @@ const VAR = '/dev/debian/var';
 export const debian: Guest = {
   name: 'debian',
   mebibytes: 192,
-  systems: [{
-    root: ROOT,
-    type: 'linux',
-    distro: 'debian',
-    // os-release has no minor version here, so debian_version counts: for the name, too.
-    productName: '12.7',
-    version: [12, 7],
-    hostname: 'debian.example.com',
-    arch: 'x86_64',
-    packageFormat: 'deb',
-    packageManagement: 'apt',
-    osinfo: 'debian12',
-    mountpoints: { '/': ROOT, '/boot': '/dev/sda1', '/var': VAR },
-    filesystems: [ROOT, VAR, '/dev/sda1'],
-    applications: [['bash', '5.2.15', '2+b7'], ['libc6', '2.36', '9+deb12u8'], ['vim-tiny', '9.0.1378', '2']],
-  }],
+  systems: [
+    {
+      root: ROOT,
+      type: 'linux',
+      distro: 'debian',
+      // os-release has no minor version here, so debian_version counts: for the name, too.
+      productName: '12.7',
+      version: [12, 7],
+      hostname: 'debian.example.com',
+      arch: 'x86_64',
+      packageFormat: 'deb',
+      packageManagement: 'apt',
+      osinfo: 'debian12',
+      mountpoints: { '/': ROOT, '/boot': '/dev/sda1', '/var': VAR },
+      filesystems: [ROOT, VAR, '/dev/sda1'],
+      applications: [
+        ['bash', '5.2.15', '2+b7'],
+        ['libc6', '2.36', '9+deb12u8'],
+        ['vim-tiny', '9.0.1378', '2'],
+      ],
+    },
+  ],
   applicationDetails: {
-    'vim-tiny': { app2_epoch: 2, app2_arch: 'amd64', app2_source_package: 'vim', app2_url: 'https://www.vim.org/', app2_summary: 'Vi IMproved' },
+    'vim-tiny': {
+      app2_epoch: 2,
+      app2_arch: 'amd64',
+      app2_source_package: 'vim',
+      app2_url: 'https://www.vim.org/',
+      app2_summary: 'Vi IMproved',
+    },
   },
   fill: async (session) => {
     await partition(session, 'mbr', [32]);
@@ -44,10 +56,17 @@ export const debian: Guest = {
       '/etc/fstab': `LABEL=BOOT /boot ext2 defaults 0 2\n${ROOT} / ext4 errors=remount-ro 0 1\n${VAR} /var ext4 defaults 0 2\nproc /proc proc defaults 0 0\n/dev/sr0 /media/cdrom0 udf,iso9660 user,noauto 0 0\n`,
       '/etc/debian_version': '12.7\n',
       '/etc/os-release': { link: '../usr/lib/os-release' },
-      '/usr/lib/os-release': 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nNAME="Debian GNU/Linux"\nVERSION_ID="12"\nID=debian\n',
+      '/usr/lib/os-release':
+        'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nNAME="Debian GNU/Linux"\nVERSION_ID="12"\nID=debian\n',
       '/etc/hostname': 'debian.example.com\n',
       '/var/lib/dpkg/status': dpkgStatus([
-        { name: 'vim-tiny', version: '2:9.0.1378-2', source: 'vim', homepage: 'https://www.vim.org/', description: 'Vi IMproved' },
+        {
+          name: 'vim-tiny',
+          version: '2:9.0.1378-2',
+          source: 'vim',
+          homepage: 'https://www.vim.org/',
+          description: 'Vi IMproved',
+        },
         { name: 'removed', version: '1.0-1', status: 'deinstall ok config-files' },
         { name: 'libc6', version: '2.36-9+deb12u8', source: 'glibc' },
         { name: 'bash', version: '5.2.15-2+b7' },

@@ -10,7 +10,9 @@ export const encryptedKey = { device: '/dev/sda2', key: 'correct horse' } as con
 export const encrypted: Guest = {
   name: 'encrypted',
   mebibytes: 160,
-  systems: [{ ...alpineSystem(ROOT), mountpoints: { '/': ROOT, '/boot': '/dev/sda1' }, filesystems: ['/dev/sda1', ROOT] }],
+  systems: [
+    { ...alpineSystem(ROOT), mountpoints: { '/': ROOT, '/boot': '/dev/sda1' }, filesystems: ['/dev/sda1', ROOT] },
+  ],
   fill: async (session) => {
     await partition(session, 'gpt', [32]);
     await session.call('mkfs', { fstype: 'ext2', device: '/dev/sda1', label: 'boot' });

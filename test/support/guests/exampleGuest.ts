@@ -13,13 +13,16 @@ import { dpkgStatus } from './dpkg.js';
 import { writeTree } from './guest.js';
 
 /** Programs of the appliance, which its kernel can run, with all that they are linked with. */
-const COPY_PROGRAMS = 'cp -L --parents $(ldd /bin/sh /bin/uname | grep -o "/[^ ]*" | grep -v :) /sysroot/ && mkdir -p /sysroot/bin && cp -L /bin/sh /bin/uname /sysroot/bin/';
+const COPY_PROGRAMS =
+  'cp -L --parents $(ldd /bin/sh /bin/uname | grep -o "/[^ ]*" | grep -v :) /sysroot/ && mkdir -p /sysroot/bin && cp -L /bin/sh /bin/uname /sysroot/bin/';
 
 /** Of a file with `etc/hostname` in it, as initial RAM disks are packed. */
 function initialRamDisk(directory: string): Buffer {
   mkdirSync(join(directory, 'etc'));
   writeFileSync(join(directory, 'etc', 'hostname'), 'guest\n');
-  return gzipSync(execFileSync('cpio', ['--quiet', '-o', '-H', 'newc'], { cwd: directory, input: 'etc\netc/hostname\n' }));
+  return gzipSync(
+    execFileSync('cpio', ['--quiet', '-o', '-H', 'newc'], { cwd: directory, input: 'etc\netc/hostname\n' }),
+  );
 }
 
 /** An image of a CD with a file. */
@@ -61,7 +64,11 @@ export async function fillExampleGuest(session: SessionClient): Promise<MadeImag
   await session.call('part_add', { device: '/dev/sda', prlogex: 'p', startsect: 4096n, endsect: -64n });
   // Where GRUB has its second part.
   await session.call('part_add', { device: '/dev/sda', prlogex: 'p', startsect: 2048n, endsect: 4095n });
-  await session.call('part_set_gpt_type', { device: '/dev/sda', partnum: 2, guid: '21686148-6449-6e6f-744e-656564454649' });
+  await session.call('part_set_gpt_type', {
+    device: '/dev/sda',
+    partnum: 2,
+    guid: '21686148-6449-6e6f-744e-656564454649',
+  });
   await session.call('part_set_name', { device: '/dev/sda', partnum: 1, name: 'root' });
   await session.call('part_set_gpt_guid', { device: '/dev/sda', partnum: 1, guid: partitionUuid });
   // With checksums, an ext4 does not let generations of inodes be set.
@@ -81,12 +88,16 @@ export async function fillExampleGuest(session: SessionClient): Promise<MadeImag
     '/etc/selinux/targeted/contexts/files/file_contexts': '/.* system_u:object_r:root_t:s0\n',
     '/srv/cd.iso': images.iso,
     '/srv/disk.img': images.fileSystem,
-    '/usr/lib/os-release': 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nNAME="Debian GNU/Linux"\nVERSION_ID="12"\nID=debian\n',
+    '/usr/lib/os-release':
+      'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nNAME="Debian GNU/Linux"\nVERSION_ID="12"\nID=debian\n',
     '/var/lib/dpkg/status': dpkgStatus([{ name: 'bash', version: '5.2.15-2+b7' }]),
     '/var/log/syslog.1.gz': gzipSync('an error\n'),
-    '/var/log/journal/0123456789abcdef0123456789abcdef/system.journal': journalFile([1, 2, 3].map((number) => ({
-      realtime: 1_700_000_000_000_000n + BigInt(number), fields: [`MESSAGE=number ${number}`, 'PRIORITY=6'],
-    }))),
+    '/var/log/journal/0123456789abcdef0123456789abcdef/system.journal': journalFile(
+      [1, 2, 3].map((number) => ({
+        realtime: 1_700_000_000_000_000n + BigInt(number),
+        fields: [`MESSAGE=number ${number}`, 'PRIORITY=6'],
+      })),
+    ),
   });
   await inGuest(session, COPY_PROGRAMS);
   return images;

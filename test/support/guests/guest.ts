@@ -53,7 +53,11 @@ export interface Guest {
 }
 
 /** Makes a guest's image in a directory, and returns its name there. */
-export async function makeGuest(client: TestClient, directory: string, { name, mebibytes, fill }: Guest): Promise<string> {
+export async function makeGuest(
+  client: TestClient,
+  directory: string,
+  { name, mebibytes, fill }: Guest,
+): Promise<string> {
   const image = `${name}.img`;
   emptyImage(join(directory, image), mebibytes);
   const session = await launchSession(client, [imageDrive(image)]);
@@ -69,7 +73,8 @@ export type Tree = Readonly<Record<string, string | Buffer | { readonly link: st
 export async function writeTree(session: SessionClient, tree: Tree): Promise<void> {
   for (const [path, content] of Object.entries(tree)) {
     await session.call('mkdir_p', { path: posix.dirname(path) });
-    if (typeof content === 'object' && 'link' in content) await session.call('ln_s', { target: content.link, linkname: path });
+    if (typeof content === 'object' && 'link' in content)
+      await session.call('ln_s', { target: content.link, linkname: path });
     else await session.call('write', { path, content: Buffer.from(content) });
   }
 }
@@ -91,8 +96,18 @@ export async function partition(session: SessionClient, table: 'mbr' | 'gpt', si
   await session.call('part_init', { device: '/dev/sda', parttype: table });
   let start = 1;
   for (const size of sizes) {
-    await session.call('part_add', { device: '/dev/sda', prlogex: 'p', startsect: BigInt(start * 2048), endsect: BigInt((start + size) * 2048 - 1) });
+    await session.call('part_add', {
+      device: '/dev/sda',
+      prlogex: 'p',
+      startsect: BigInt(start * 2048),
+      endsect: BigInt((start + size) * 2048 - 1),
+    });
     start += size;
   }
-  await session.call('part_add', { device: '/dev/sda', prlogex: 'p', startsect: BigInt(start * 2048), endsect: -2048n });
+  await session.call('part_add', {
+    device: '/dev/sda',
+    prlogex: 'p',
+    startsect: BigInt(start * 2048),
+    endsect: -2048n,
+  });
 }

@@ -54,7 +54,7 @@ export async function observeSystem(session: SessionClient, root: string): Promi
     ...(buildId === undefined ? {} : { buildId }),
     osinfo: await ask('get_osinfo'),
     mountpoints: Object.fromEntries(mountpoints),
-    filesystems: (await ask('get_filesystems') as string[]).sort(),
+    filesystems: ((await ask('get_filesystems')) as string[]).sort(),
     ...(driveMappings.size === 0 ? {} : { driveMappings: Object.fromEntries(driveMappings) }),
     ...(type === 'windows' ? { windows: await observeWindows(session, root) } : {}),
     applications: listed(applications),
@@ -81,9 +81,16 @@ function reportedSystem(system: InspectedSystem, applications: readonly Applicat
     mountpoints: Object.fromEntries(system.mountpoints),
     filesystems: [...system.filesystems].sort(),
     ...(system.drive_mappings.size === 0 ? {} : { driveMappings: Object.fromEntries(system.drive_mappings) }),
-    ...(windows === undefined ? {} : {
-      windows: { systemroot: windows.systemroot, currentControlSet: windows.current_control_set, softwareHive: windows.software_hive, systemHive: windows.system_hive },
-    }),
+    ...(windows === undefined
+      ? {}
+      : {
+          windows: {
+            systemroot: windows.systemroot,
+            currentControlSet: windows.current_control_set,
+            softwareHive: windows.software_hive,
+            systemHive: windows.system_hive,
+          },
+        }),
     applications: listed(applications),
   };
 }
@@ -96,6 +103,12 @@ export function reportedApplications(report: readonly InspectResponse[]): Applic
 /** The systems of a report. */
 export function reportedSystems(report: readonly InspectResponse[]): ExpectedSystem[] {
   const batches = report.flatMap(({ part }) => (part?.$case === 'applications' ? [part.value] : []));
-  return report.flatMap(({ part }) => (part?.$case === 'system' ? [part.value] : []))
-    .map((system) => reportedSystem(system, batches.filter(({ root }) => root === system.root).flatMap(({ applications }) => applications)));
+  return report
+    .flatMap(({ part }) => (part?.$case === 'system' ? [part.value] : []))
+    .map((system) =>
+      reportedSystem(
+        system,
+        batches.filter(({ root }) => root === system.root).flatMap(({ applications }) => applications),
+      ),
+    );
 }

@@ -19,8 +19,10 @@ function bitmapOf(picture: Picture): Buffer {
   header.writeInt32LE(picture.length, 8);
   header.writeUInt16LE(1, 12); // planes
   header.writeUInt16LE(24, 14); // bits
-  const padding = Buffer.alloc(-3 * width & 3);
-  const rows = picture.map((row) => Buffer.concat([Buffer.from(row.flatMap(([red, green, blue]) => [blue, green, red])), padding]));
+  const padding = Buffer.alloc((-3 * width) & 3);
+  const rows = picture.map((row) =>
+    Buffer.concat([Buffer.from(row.flatMap(([red, green, blue]) => [blue, green, red])), padding]),
+  );
   return Buffer.concat([header, ...rows.reverse()]);
 }
 
@@ -48,7 +50,12 @@ function resources(pictures: ReadonlyMap<number, Picture>): Buffer {
     const description = Buffer.alloc(16);
     description.writeUInt32LE(ADDRESS + place + 24 + description.length, 0);
     description.writeUInt32LE(bitmap.length, 4);
-    const resource = Buffer.concat([directory(new Map([[ENGLISH, place + 24]])), description, bitmap, Buffer.alloc(-bitmap.length & 7)]);
+    const resource = Buffer.concat([
+      directory(new Map([[ENGLISH, place + 24]])),
+      description,
+      bitmap,
+      Buffer.alloc(-bitmap.length & 7),
+    ]);
     content.push(resource);
     place += resource.length;
   }

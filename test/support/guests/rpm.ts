@@ -43,7 +43,15 @@ export function makeRpmDatabase(packages: readonly RpmPackage[]): Map<string, Bu
       const spec = join(top, `${one.name}.spec`);
       writeFileSync(spec, specFile(one));
       run('rpmbuild', ...at, '-bb', spec);
-      run('rpm', ...at, '--install', '--justdb', '--nodeps', '--nosignature', join(top, 'RPMS', 'noarch', `${one.name}-${one.version}-${one.release}.noarch.rpm`));
+      run(
+        'rpm',
+        ...at,
+        '--install',
+        '--justdb',
+        '--nodeps',
+        '--nosignature',
+        join(top, 'RPMS', 'noarch', `${one.name}-${one.version}-${one.release}.noarch.rpm`),
+      );
     }
     // Locks, and the log of what is not yet in the database, are none of it once nobody has it open.
     const files = readdirSync(database).filter((name) => name.startsWith('rpmdb.sqlite'));

@@ -6,21 +6,24 @@ import { dpkgStatus } from './dpkg.js';
 export const twoSystems: Guest = {
   name: 'two-systems',
   mebibytes: 128,
-  systems: [alpineSystem('/dev/sda1'), {
-    root: '/dev/sda2',
-    type: 'linux',
-    distro: 'debian',
-    productName: '11.10',
-    version: [11, 10],
-    hostname: 'second',
-    arch: 'unknown',
-    packageFormat: 'deb',
-    packageManagement: 'apt',
-    osinfo: 'debian11',
-    mountpoints: { '/': '/dev/sda2' },
-    filesystems: ['/dev/sda2'],
-    applications: [['dash', '0.5.11', '5']],
-  }],
+  systems: [
+    alpineSystem('/dev/sda1'),
+    {
+      root: '/dev/sda2',
+      type: 'linux',
+      distro: 'debian',
+      productName: '11.10',
+      version: [11, 10],
+      hostname: 'second',
+      arch: 'unknown',
+      packageFormat: 'deb',
+      packageManagement: 'apt',
+      osinfo: 'debian11',
+      mountpoints: { '/': '/dev/sda2' },
+      filesystems: ['/dev/sda2'],
+      applications: [['dash', '0.5.11', '5']],
+    },
+  ],
   fill: async (session) => {
     await partition(session, 'mbr', [64]);
     for (const device of ['/dev/sda1', '/dev/sda2']) await session.call('mkfs', { fstype: 'ext4', device });

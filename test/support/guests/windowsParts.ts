@@ -20,7 +20,9 @@ export function programHeaders(): Buffer {
 export function keys(prefix: string, path: string, values: Readonly<Record<string, string>> = {}): string {
   const names = path.split('\\');
   const above = names.map((_name, index) => `[${prefix}\\${names.slice(0, index + 1).join('\\')}]\n`);
-  return `${above.join('\n')}${Object.entries(values).map(([name, value]) => `"${name}"=${value}\n`).join('')}\n`;
+  return `${above.join('\n')}${Object.entries(values)
+    .map(([name, value]) => `"${name}"=${value}\n`)
+    .join('')}\n`;
 }
 
 /** A string, as registry text has it. */

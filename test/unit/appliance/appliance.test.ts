@@ -30,7 +30,10 @@ describe('opening an appliance', () => {
     expect(appliance.manifest?.daemonVersion).toBe('1.54.1');
     await appliance.close();
     await truncate(join(directory, 'root'), 2048);
-    await expect(open(directory)).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE', message: expect.stringMatching(/root has 2048 bytes and not the 4096 of its manifest/) });
+    await expect(open(directory)).rejects.toMatchObject({
+      reason: 'APPLIANCE_UNUSABLE',
+      message: expect.stringMatching(/root has 2048 bytes and not the 4096 of its manifest/),
+    });
   });
 
   it('takes all files from one generation of a directory that is replaced', async () => {
@@ -48,10 +51,17 @@ describe('opening an appliance', () => {
     qcow2.writeBigUInt64BE(1n << 32n, 24);
     const directory = await scene.fixed('a');
     await scene.write('a/root', qcow2);
-    await expect(open(directory)).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE', message: expect.stringContaining('convert it to raw') });
+    await expect(open(directory)).rejects.toMatchObject({
+      reason: 'APPLIANCE_UNUSABLE',
+      message: expect.stringContaining('convert it to raw'),
+    });
     await scene.write('a/manifest.json', JSON.stringify({ formatVersion: 1, rootUuid: ROOT_UUID }));
     const appliance = await open(directory);
-    expect([appliance.rootUuid, appliance.rootImage.format, appliance.rootImage.virtualSize]).toEqual([ROOT_UUID, 'qcow2', 1n << 32n]);
+    expect([appliance.rootUuid, appliance.rootImage.format, appliance.rootImage.virtualSize]).toEqual([
+      ROOT_UUID,
+      'qcow2',
+      1n << 32n,
+    ]);
     await appliance.close();
   });
 
@@ -64,17 +74,26 @@ describe('opening an appliance', () => {
   ])('refuses %s', async (_what, name, content, message) => {
     const directory = await scene.fixed('a');
     await scene.write(`a/${name}`, content);
-    await expect(open(directory)).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE', message: expect.stringMatching(message) });
+    await expect(open(directory)).rejects.toMatchObject({
+      reason: 'APPLIANCE_UNUSABLE',
+      message: expect.stringMatching(message),
+    });
   });
 
   it('names a file that is gone', async () => {
-    await expect(open(await scene.fixed('a', ['initrd']))).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE', message: expect.stringMatching(/'initrd'/) });
+    await expect(open(await scene.fixed('a', ['initrd']))).rejects.toMatchObject({
+      reason: 'APPLIANCE_UNUSABLE',
+      message: expect.stringMatching(/'initrd'/),
+    });
   });
 });
 
 describe('a manifest', () => {
   it('may have less, and other things, than is looked for', () => {
-    const manifest = parseManifest('{"formatVersion": 1, "suite": 5, "packages": ["a=1"], "files": {"kernel": null, "root": {"size": "x"}}}', 'm');
+    const manifest = parseManifest(
+      '{"formatVersion": 1, "suite": 5, "packages": ["a=1"], "files": {"kernel": null, "root": {"size": "x"}}}',
+      'm',
+    );
     expect(manifest).toMatchObject({ suite: undefined, daemonVersion: undefined });
     expect(manifest.sizes.size).toBe(0);
   });

@@ -28,7 +28,10 @@ describe('the search for an appliance', () => {
     await scene.write('empty/x', '');
     const first = await scene.fixed('first');
     const second = await scene.fixed('second');
-    await expect(locateAppliance(`${scene.path}/empty:${first}:${second}`, context)).resolves.toEqual({ kind: 'fixed', directory: first });
+    await expect(locateAppliance(`${scene.path}/empty:${first}:${second}`, context)).resolves.toEqual({
+      kind: 'fixed',
+      directory: first,
+    });
   });
 
   it('builds a supermin appliance, which comes before a fixed one in the same place', async () => {
@@ -41,7 +44,9 @@ describe('the search for an appliance', () => {
 
   it('takes a skeleton that lacks a part for none', async () => {
     await scene.write('a/supermin.d/base.tar.gz', '');
-    await expect(locateAppliance(join(scene.path, 'a'), context)).rejects.toMatchObject({ reason: 'APPLIANCE_MISSING' });
+    await expect(locateAppliance(join(scene.path, 'a'), context)).rejects.toMatchObject({
+      reason: 'APPLIANCE_MISSING',
+    });
   });
 
   it('names each element that it tried and what it lacks', async () => {
@@ -49,7 +54,10 @@ describe('the search for an appliance', () => {
     await scene.write('old/vmlinuz.x86_64', '');
     await scene.write('old/initramfs.x86_64.img', '');
     await scene.write('empty/x', '');
-    const error = await locateAppliance(`${scene.path}/gone:${partial}:${scene.path}/old:${scene.path}/empty`, context).catch((thrown: unknown) => thrown as Error);
+    const error = await locateAppliance(
+      `${scene.path}/gone:${partial}:${scene.path}/old:${scene.path}/empty`,
+      context,
+    ).catch((thrown: unknown) => thrown as Error);
     expect(error).toMatchObject({ reason: 'APPLIANCE_MISSING' });
     expect((error as Error).message).toBe(
       `no appliance found: ${scene.path}/gone (does not exist); ${partial} (lacks README.fixed, root); ` +

@@ -26,7 +26,8 @@ async function builderOf(script: string) {
   return createSuperminBuilder(silentLogger, join(scene.path, 'supermin'));
 }
 
-const MAKE = 'sleep 0.1; mkdir -p "$out"; for f in kernel initrd root; do echo > "$out/$f"; touch -d 2001-01-01 "$out/$f"; done';
+const MAKE =
+  'sleep 0.1; mkdir -p "$out"; for f in kernel initrd root; do echo > "$out/$f"; touch -d 2001-01-01 "$out/$f"; done';
 const calls = async () => (await readFile(join(scene.path, 'calls'), 'utf8')).trim().split('\n');
 
 describe('building a supermin appliance', () => {
@@ -34,14 +35,19 @@ describe('building a supermin appliance', () => {
     const supermin = await builderOf(MAKE);
     await expect(supermin.build('/skeleton/supermin.d', shared, never)).resolves.toBe(join(cache, own, 'appliance.d'));
     expect(await calls()).toEqual([
-      expect.stringMatching(new RegExp(`^--build --if-newer --lock ${cache}/${own}/lock --copy-kernel -f ext2 --host-cpu \\S+ /skeleton/supermin.d -o ${cache}/${own}/appliance.d$`)),
+      expect.stringMatching(
+        new RegExp(
+          `^--build --if-newer --lock ${cache}/${own}/lock --copy-kernel -f ext2 --host-cpu \\S+ /skeleton/supermin.d -o ${cache}/${own}/appliance.d$`,
+        ),
+      ),
     ]);
   });
 
   it('marks the files as used now, without which the next build would not be spared', async () => {
     const supermin = await builderOf(MAKE);
     const directory = await supermin.build('/s', shared, never);
-    for (const name of ['kernel', 'initrd', 'root']) expect((await stat(join(directory, name))).mtimeMs).toBeGreaterThan(Date.now() - 60_000);
+    for (const name of ['kernel', 'initrd', 'root'])
+      expect((await stat(join(directory, name))).mtimeMs).toBeGreaterThan(Date.now() - 60_000);
   });
 
   it('builds once for all who ask at the same time', async () => {
@@ -62,24 +68,35 @@ describe('building a supermin appliance', () => {
 
   it('says what supermin said when it fails', async () => {
     const supermin = await builderOf('echo "no kernel found" >&2; exit 1');
-    await expect(supermin.build('/s', shared, never)).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE', message: expect.stringContaining('no kernel found') });
+    await expect(supermin.build('/s', shared, never)).rejects.toMatchObject({
+      reason: 'APPLIANCE_UNUSABLE',
+      message: expect.stringContaining('no kernel found'),
+    });
   });
 
   it('says that supermin is not installed', async () => {
     const supermin = createSuperminBuilder(silentLogger, join(scene.path, 'none'));
-    await expect(supermin.build('/s', shared, never)).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE', message: expect.stringContaining('ENOENT') });
+    await expect(supermin.build('/s', shared, never)).rejects.toMatchObject({
+      reason: 'APPLIANCE_UNUSABLE',
+      message: expect.stringContaining('ENOENT'),
+    });
   });
 });
 
 describe('the cache', () => {
-  it('has a place for each skeleton that is not the server\'s own, by whatever link that is reached', async () => {
+  it("has a place for each skeleton that is not the server's own, by whatever link that is reached", async () => {
     for (const name of ['a', 'b']) await scene.write(`${name}/supermin.d/packages`, '');
     await symlink(join(scene.path, 'a'), join(scene.path, 'link'));
     const supermin = await builderOf(MAKE);
-    const build = (name: string): Promise<string> => supermin.build(join(scene.path, name, 'supermin.d'), { directory: cache, place: 'of the skeleton' }, never);
+    const build = (name: string): Promise<string> =>
+      supermin.build(join(scene.path, name, 'supermin.d'), { directory: cache, place: 'of the skeleton' }, never);
     const [a, b, link] = [await build('a'), await build('b'), await build('link')] as const;
     const place = new RegExp(`^${cache}/${own}/[0-9a-f]{64}$`);
-    expect([dirname(a), dirname(b), basename(a)]).toEqual([expect.stringMatching(place), expect.stringMatching(place), 'appliance.d']);
+    expect([dirname(a), dirname(b), basename(a)]).toEqual([
+      expect.stringMatching(place),
+      expect.stringMatching(place),
+      'appliance.d',
+    ]);
     expect(b).not.toBe(a);
     expect(link).toBe(a);
     expect(await supermin.build('/skeleton/supermin.d', shared, never)).toBe(join(cache, own, 'appliance.d'));
@@ -89,7 +106,9 @@ describe('the cache', () => {
 
   it('has no place for a skeleton that is gone', async () => {
     const supermin = await builderOf(MAKE);
-    await expect(supermin.build('/nosuch/supermin.d', { directory: cache, place: 'of the skeleton' }, never)).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE' });
+    await expect(
+      supermin.build('/nosuch/supermin.d', { directory: cache, place: 'of the skeleton' }, never),
+    ).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE' });
   });
 
   it('is made for this user and readable by all, whatever the umask', async () => {
@@ -105,7 +124,10 @@ describe('the cache', () => {
   it('is refused when others can write it', async () => {
     await mkdir(join(cache, own), { recursive: true });
     await chmod(join(cache, own), 0o777);
-    await expect((await builderOf(MAKE)).build('/s', shared, never)).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE', message: expect.stringContaining('can be written by others') });
+    await expect((await builderOf(MAKE)).build('/s', shared, never)).rejects.toMatchObject({
+      reason: 'APPLIANCE_UNUSABLE',
+      message: expect.stringContaining('can be written by others'),
+    });
   });
 
   it('is refused when it is a link', async () => {

@@ -5,9 +5,26 @@ import { rowResult, type BenchResult } from '../../../bench/report/result.js';
 import { table } from '../../../bench/report/table.js';
 import { median, quantile, timesBetter } from '../../../bench/statistics.js';
 
-const launch = rowResult('launch', { title: 'launch <one>', unit: 's', better: 'less', values: { service: [2, 1, 3], library: [8], stock: [] } });
-const memory = rowResult('rss', { title: 'growth', unit: 'MiB', better: 'less', values: { service: [70] }, limit: 64, note: 'too much' });
-const result: BenchResult = { date: '2026-01-02T00:00:00.000Z', machine: {}, rows: [launch, memory], failures: { names: 'no room' } };
+const launch = rowResult('launch', {
+  title: 'launch <one>',
+  unit: 's',
+  better: 'less',
+  values: { service: [2, 1, 3], library: [8], stock: [] },
+});
+const memory = rowResult('rss', {
+  title: 'growth',
+  unit: 'MiB',
+  better: 'less',
+  values: { service: [70] },
+  limit: 64,
+  note: 'too much',
+});
+const result: BenchResult = {
+  date: '2026-01-02T00:00:00.000Z',
+  machine: {},
+  rows: [launch, memory],
+  failures: { names: 'no room' },
+};
 
 describe('statistics', () => {
   it('finds medians and quantiles', () => {

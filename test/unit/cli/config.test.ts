@@ -11,41 +11,90 @@ beforeAll(async () => {
 });
 afterAll(() => rm(root, { recursive: true }));
 
-const read = (args: string[], environment: NodeJS.ProcessEnv = {}) => readConfig(parseFlags(['--image-root', root, ...args], environment), environment);
+const read = (args: string[], environment: NodeJS.ProcessEnv = {}) =>
+  readConfig(parseFlags(['--image-root', root, ...args], environment), environment);
 
 describe('configuration', () => {
   it('has the documented defaults', async () => {
     expect(await read([], { HOME: '/home/x' })).toMatchObject({
-      listen: '127.0.0.1:50051', maxSessions: 64, idleTimeoutMs: 3_600_000, debugService: false, logLevel: 'info', tls: undefined,
+      listen: '127.0.0.1:50051',
+      maxSessions: 64,
+      idleTimeoutMs: 3_600_000,
+      debugService: false,
+      logLevel: 'info',
+      tls: undefined,
       policy: { imageRoots: { directories: [root] }, allowed: new Set() },
-      defaults: { memsizeMb: 1280, smp: 1, accelerator: 'auto', path: '/home/x/.cache/guestfs-grpc/appliance/trixie', tmpdir: '/tmp', network: false },
+      defaults: {
+        memsizeMb: 1280,
+        smp: 1,
+        accelerator: 'auto',
+        path: '/home/x/.cache/guestfs-grpc/appliance/trixie',
+        tmpdir: '/tmp',
+        network: false,
+      },
     });
   });
 
-  it('takes libguestfs\'s variables', async () => {
+  it("takes libguestfs's variables", async () => {
     const environment = {
-      LIBGUESTFS_PATH: '/a', LIBGUESTFS_HV: '/q', LIBGUESTFS_MEMSIZE: '700', LIBGUESTFS_TMPDIR: '/t', LIBGUESTFS_CACHEDIR: '/c', LIBGUESTFS_APPEND: 'x=y',
-      LIBGUESTFS_DEBUG: '1', LIBGUESTFS_TRACE: '1', LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg',
+      LIBGUESTFS_PATH: '/a',
+      LIBGUESTFS_HV: '/q',
+      LIBGUESTFS_MEMSIZE: '700',
+      LIBGUESTFS_TMPDIR: '/t',
+      LIBGUESTFS_CACHEDIR: '/c',
+      LIBGUESTFS_APPEND: 'x=y',
+      LIBGUESTFS_DEBUG: '1',
+      LIBGUESTFS_TRACE: '1',
+      LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg',
     };
     expect((await read([], environment)).defaults).toMatchObject({
-      path: '/a', hv: '/q', memsizeMb: 700, tmpdir: '/t', cachedir: '/c', append: 'x=y', verbose: true, trace: true, backendSettings: ['force_tcg'],
+      path: '/a',
+      hv: '/q',
+      memsizeMb: 700,
+      tmpdir: '/t',
+      cachedir: '/c',
+      append: 'x=y',
+      verbose: true,
+      trace: true,
+      backendSettings: ['force_tcg'],
     });
   });
 
   it('prefers flags to variables', async () => {
-    const { defaults } = await read(['--appliance', '/b', '--accel', 'kvm', '--memsize', '900'], { LIBGUESTFS_PATH: '/a', LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg', LIBGUESTFS_MEMSIZE: '700' });
+    const { defaults } = await read(['--appliance', '/b', '--accel', 'kvm', '--memsize', '900'], {
+      LIBGUESTFS_PATH: '/a',
+      LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg',
+      LIBGUESTFS_MEMSIZE: '700',
+    });
     expect(defaults).toMatchObject({ path: '/b', accelerator: 'kvm', backendSettings: [], memsizeMb: 900 });
   });
 
-  it('takes an empty variable for none, and a boolean in any of libguestfs\'s words', async () => {
-    const empty = { HOME: '/home/x', LIBGUESTFS_PATH: '', LIBGUESTFS_HV: '', LIBGUESTFS_QEMU: '/q', LIBGUESTFS_TMPDIR: '', TMPDIR: '/t', LIBGUESTFS_CACHEDIR: '', LIBGUESTFS_DEBUG: 'Yes', LIBGUESTFS_TRACE: 'off' };
+  it("takes an empty variable for none, and a boolean in any of libguestfs's words", async () => {
+    const empty = {
+      HOME: '/home/x',
+      LIBGUESTFS_PATH: '',
+      LIBGUESTFS_HV: '',
+      LIBGUESTFS_QEMU: '/q',
+      LIBGUESTFS_TMPDIR: '',
+      TMPDIR: '/t',
+      LIBGUESTFS_CACHEDIR: '',
+      LIBGUESTFS_DEBUG: 'Yes',
+      LIBGUESTFS_TRACE: 'off',
+    };
     expect((await read([], empty)).defaults).toMatchObject({
-      path: '/home/x/.cache/guestfs-grpc/appliance/trixie', hv: '/q', tmpdir: '/t', cachedir: '/t', verbose: true, trace: false,
+      path: '/home/x/.cache/guestfs-grpc/appliance/trixie',
+      hv: '/q',
+      tmpdir: '/t',
+      cachedir: '/t',
+      verbose: true,
+      trace: false,
     });
   });
 
   it.each([
-    { LIBGUESTFS_DEBUG: 'maybe' }, { LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg=maybe' }, { LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg:force_kvm' },
+    { LIBGUESTFS_DEBUG: 'maybe' },
+    { LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg=maybe' },
+    { LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg:force_kvm' },
   ])('refuses %j', async (environment) => {
     await expect(read([], environment)).rejects.toBeInstanceOf(UsageError);
   });
@@ -55,9 +104,23 @@ describe('configuration', () => {
   });
 
   it.each([
-    [['--memsize', '100']], [['--smp', '0']], [['--smp', 'x']], [['--max-sessions=-1']], [['--listen', 'nonsense']], [['--listen', '1.2.3.4:99999']],
-    [['--accel', 'fast']], [['--allow', 'everything']], [['--log-level', 'loud']], [['--image-root', '/does/not/exist']], [['--tls-cert', 'x']],
-    [['--client-ca', 'x']], [['--request-memory', '7']], [['--request-memory', '2048']], [['--launch', 'magic']], [['--launch', 'cold', '--pool', '1']], [['--pool=-1']],
+    [['--memsize', '100']],
+    [['--smp', '0']],
+    [['--smp', 'x']],
+    [['--max-sessions=-1']],
+    [['--listen', 'nonsense']],
+    [['--listen', '1.2.3.4:99999']],
+    [['--accel', 'fast']],
+    [['--allow', 'everything']],
+    [['--log-level', 'loud']],
+    [['--image-root', '/does/not/exist']],
+    [['--tls-cert', 'x']],
+    [['--client-ca', 'x']],
+    [['--request-memory', '7']],
+    [['--request-memory', '2048']],
+    [['--launch', 'magic']],
+    [['--launch', 'cold', '--pool', '1']],
+    [['--pool=-1']],
   ])('refuses %j', async (args) => {
     await expect(read(args)).rejects.toBeInstanceOf(UsageError);
   });

@@ -15,11 +15,56 @@ function points(text: string): string {
 
 /** Pieces that bring all the kinds of bytes together more often than chance would. */
 const PIECES = [
-  'a', '/', 'é', 'ÿ', '日', '\u{1f600}', '\u{10ffff}', '\ufeff', '\uefff', '\uef80', '\uef7f', '\uf000', '\ue000', '\ud7ff',
-].map((text) => Buffer.from(text, 'utf8')).concat([
-  'e9', 'c3', 'e2', 'e282', 'f0', 'f09f', 'f09f98', '80', 'bf', 'c080', 'c1bf', 'e08080', 'e09fbf', 'f0808080', 'f08fbfbf',
-  'eda080', 'edbfbf', 'eda080edb080', 'f4908080', 'f5', 'ff', 'fe', 'ee', 'eebe', 'eebf', 'eebe80', 'eebfbf', 'eebebf', '7f', '01',
-].map((hex) => Buffer.from(hex, 'hex')));
+  'a',
+  '/',
+  'é',
+  'ÿ',
+  '日',
+  '\u{1f600}',
+  '\u{10ffff}',
+  '\ufeff',
+  '\uefff',
+  '\uef80',
+  '\uef7f',
+  '\uf000',
+  '\ue000',
+  '\ud7ff',
+]
+  .map((text) => Buffer.from(text, 'utf8'))
+  .concat(
+    [
+      'e9',
+      'c3',
+      'e2',
+      'e282',
+      'f0',
+      'f09f',
+      'f09f98',
+      '80',
+      'bf',
+      'c080',
+      'c1bf',
+      'e08080',
+      'e09fbf',
+      'f0808080',
+      'f08fbfbf',
+      'eda080',
+      'edbfbf',
+      'eda080edb080',
+      'f4908080',
+      'f5',
+      'ff',
+      'fe',
+      'ee',
+      'eebe',
+      'eebf',
+      'eebe80',
+      'eebfbf',
+      'eebebf',
+      '7f',
+      '01',
+    ].map((hex) => Buffer.from(hex, 'hex')),
+  );
 
 function randomBytes(random: (below: number) => number): Buffer {
   const length = random(40);
@@ -77,8 +122,16 @@ describe('text of guests', () => {
     ['a byte order mark after an invalid byte', 'e9 ef bb bf 41', 'U+EFE9 U+FEFF U+41'],
     ['a letter outside the BMP among invalid bytes', 'e9 f0 9f 98 80 e9', 'U+EFE9 U+1F600 U+EFE9'],
     ['the greatest code point among invalid bytes', 'ff f4 8f bf bf', 'U+EFFF U+10FFFF'],
-    ['the letters on both sides of the surrogates, among invalid bytes', 'ff ed 9f bf ee 80 80', 'U+EFFF U+D7FF U+E000'],
-    ['the least letters of each length, among invalid bytes', 'ff 01 c2 80 e0 a0 80 f0 90 80 80', 'U+EFFF U+1 U+80 U+800 U+10000'],
+    [
+      'the letters on both sides of the surrogates, among invalid bytes',
+      'ff ed 9f bf ee 80 80',
+      'U+EFFF U+D7FF U+E000',
+    ],
+    [
+      'the least letters of each length, among invalid bytes',
+      'ff 01 c2 80 e0 a0 80 f0 90 80 80',
+      'U+EFFF U+1 U+80 U+800 U+10000',
+    ],
   ])('%s has its code points, and comes back', (_what, hex, expected) => {
     const bytes = bytesOf(hex);
     const text = decodeGuestText(bytes);
@@ -116,7 +169,8 @@ describe('text of guests', () => {
       const bytes = randomBytes(random);
       const text = decodeGuestText(bytes);
       const other = names.get(text);
-      if (other !== undefined && other !== bytes.toString('hex')) throw new Error(`${other} and ${bytes.toString('hex')} are both ${points(text)}`);
+      if (other !== undefined && other !== bytes.toString('hex'))
+        throw new Error(`${other} and ${bytes.toString('hex')} are both ${points(text)}`);
       names.set(text, bytes.toString('hex'));
     }
   });
@@ -132,7 +186,9 @@ describe('text of guests', () => {
 
   it('cut off surrogates, which no client can send, become the replacement character', () => {
     expect(encodeGuestText('a\ud800b')).toEqual(Buffer.from('a\ufffdb', 'utf8'));
-    expect(encodeGuestText('\uefe9\udc00\ud800')).toEqual(Buffer.concat([Buffer.of(0xe9), Buffer.from('\ufffd\ufffd', 'utf8')]));
+    expect(encodeGuestText('\uefe9\udc00\ud800')).toEqual(
+      Buffer.concat([Buffer.of(0xe9), Buffer.from('\ufffd\ufffd', 'utf8')]),
+    );
   });
 
   /** The longest text that a message can hold, in the worst ways: none may stop the server for long. */
@@ -142,7 +198,10 @@ describe('text of guests', () => {
     ['every other byte invalid', () => Buffer.alloc(4 * 1024 * 1024, Buffer.of(0x41, 0xe9))],
     ['lead bytes of the range', () => Buffer.alloc(4 * 1024 * 1024, 0xee)],
     ['code points of the range', () => Buffer.alloc(3 * 1024 * 1024, Buffer.of(0xee, 0xbe, 0x80))],
-    ['two-byte letters after an invalid byte', () => Buffer.concat([Buffer.of(0xe9), Buffer.from('é'.repeat(2 * 1024 * 1024), 'utf8')])],
+    [
+      'two-byte letters after an invalid byte',
+      () => Buffer.concat([Buffer.of(0xe9), Buffer.from('é'.repeat(2 * 1024 * 1024), 'utf8')]),
+    ],
   ])('four megabytes with %s take little time, both ways', (_what, make) => {
     const bytes = make();
     const started = process.cpuUsage();
@@ -160,7 +219,9 @@ describe('printable text', () => {
   });
 
   it('shows control characters by their codes', () => {
-    expect(printable('\u001b[31mred\u0007\r\u0000\u007f\u0085\u009b')).toBe('\\x1b[31mred\\x07\\x0d\\x00\\x7f\\x85\\x9b');
+    expect(printable('\u001b[31mred\u0007\r\u0000\u007f\u0085\u009b')).toBe(
+      '\\x1b[31mred\\x07\\x0d\\x00\\x7f\\x85\\x9b',
+    );
   });
 
   it('shows every control character but newline and tab', () => {

@@ -78,7 +78,12 @@ describe('a memory file', () => {
   });
 
   it('that is loaded has the contents and is sealed', async () => {
-    const contents = Buffer.concat([Buffer.alloc(2 * BLOCK), Buffer.from('in the middle'), Buffer.alloc(3 * BLOCK), Buffer.from('end')]);
+    const contents = Buffer.concat([
+      Buffer.alloc(2 * BLOCK),
+      Buffer.from('in the middle'),
+      Buffer.alloc(3 * BLOCK),
+      Buffer.from('end'),
+    ]);
     const { file } = await loaded(contents);
     expect((await contentsOf(file)).equals(contents)).toBe(true);
     await expect(file.write(Buffer.from('x'), 0, 1, 0)).rejects.toMatchObject({ code: 'EPERM' });
@@ -127,7 +132,16 @@ describe('a memory file that is kept', () => {
     flipped[BLOCK] = 3;
     const elsewhere = Buffer.alloc(4 * BLOCK);
     elsewhere[2 * BLOCK] = 1;
-    const variants = [one, flipped, elsewhere, one.subarray(0, 3 * BLOCK), Buffer.concat([one, Buffer.alloc(1)]), Buffer.alloc(0), Buffer.alloc(1), Buffer.alloc(4 * BLOCK)];
+    const variants = [
+      one,
+      flipped,
+      elsewhere,
+      one.subarray(0, 3 * BLOCK),
+      Buffer.concat([one, Buffer.alloc(1)]),
+      Buffer.alloc(0),
+      Buffer.alloc(1),
+      Buffer.alloc(4 * BLOCK),
+    ];
     const digests: string[] = [];
     for (const variant of variants) digests.push((await loaded(variant)).digest);
     expect(new Set(digests).size).toBe(variants.length);
@@ -139,7 +153,9 @@ describe('what goes wrong with a memory file', () => {
   it('is said: a target that takes nothing, a source that gives nothing, a size that is none', async () => {
     const file = await memory(BLOCK);
     await file.write(Buffer.from('x'), 0, 1, 0);
-    await expect(keepMemoryFile(file, await opened('..', 'r'), never)).rejects.toThrow(/Invalid argument|Is a directory/);
+    await expect(keepMemoryFile(file, await opened('..', 'r'), never)).rejects.toThrow(
+      /Invalid argument|Is a directory/,
+    );
     const directory = await opened('.', 'r');
     await expect(loadMemoryFile(directory, never)).rejects.toThrow(/^a memory file cannot be made: .*Is a directory/);
     await expect(createMemoryFile(-1, never)).rejects.toThrow(/^a memory file cannot be made: .*Invalid argument/);

@@ -7,11 +7,17 @@ import type { Readable } from 'node:stream';
 import { runTool, startProcess } from '../../../src/common/subprocess.js';
 
 const limits = { timeoutMs: 10_000, maxOutputBytes: 10_000, signal: new AbortController().signal };
-const shell = (script: string, options: Partial<Parameters<typeof runTool>[2]> = {}) => runTool('sh', ['-c', script], { ...limits, ...options });
+const shell = (script: string, options: Partial<Parameters<typeof runTool>[2]> = {}) =>
+  runTool('sh', ['-c', script], { ...limits, ...options });
 
 describe('a short command', () => {
   it('gives its outputs and exit code', async () => {
-    await expect(shell('echo out; echo err >&2; exit 3')).resolves.toEqual({ exitCode: 3, stdout: 'out\n', stderr: 'err\n', overLimit: false });
+    await expect(shell('echo out; echo err >&2; exit 3')).resolves.toEqual({
+      exitCode: 3,
+      stdout: 'out\n',
+      stderr: 'err\n',
+      overLimit: false,
+    });
   });
 
   it('gets input, descriptors and a small environment', async () => {
@@ -26,7 +32,11 @@ describe('a short command', () => {
   it('can write to a file', async () => {
     const file = await open(join(tmpdir(), `subprocess-test-${process.pid}`), 'wx+');
     await unlink(join(tmpdir(), `subprocess-test-${process.pid}`));
-    await expect(shell('echo out; echo err >&2', { stdout: file.fd })).resolves.toMatchObject({ exitCode: 0, stdout: '', stderr: 'err\n' });
+    await expect(shell('echo out; echo err >&2', { stdout: file.fd })).resolves.toMatchObject({
+      exitCode: 0,
+      stdout: '',
+      stderr: 'err\n',
+    });
     const { buffer, bytesRead } = await file.read(Buffer.alloc(10), 0, 10, 0);
     expect(buffer.subarray(0, bytesRead).toString()).toBe('out\n');
     await file.close();
@@ -37,7 +47,10 @@ describe('a short command', () => {
   });
 
   it('is killed when it takes too long, whatever it does about it', async () => {
-    await expect(shell('trap "" TERM; while :; do :; done', { timeoutMs: 100 })).resolves.toMatchObject({ exitCode: undefined, overLimit: true });
+    await expect(shell('trap "" TERM; while :; do :; done', { timeoutMs: 100 })).resolves.toMatchObject({
+      exitCode: undefined,
+      overLimit: true,
+    });
   });
 
   it('is killed when it says too much', async () => {
@@ -66,18 +79,24 @@ describe('a long-lived process', () => {
     expect(getDefaultHighWaterMark(false)).toBe(usual);
     started.kill('SIGKILL');
     await started.exited;
-    await expect(startProcess('/no/such/program', [], { channels: 1, fds: [], env: {}, cwd: '/' })).rejects.toMatchObject({ code: 'ENOENT' });
+    await expect(
+      startProcess('/no/such/program', [], { channels: 1, fds: [], env: {}, cwd: '/' }),
+    ).rejects.toMatchObject({ code: 'ENOENT' });
     expect(getDefaultHighWaterMark(false)).toBe(usual);
   });
 
   it('has two-way channels, then descriptors, and tells its end though nobody reads them', async () => {
     const file = await open('/proc/self/comm');
-    const started = await startProcess('sh', ['-c', 'read line <&3; echo "got $line" >&4; cat <&5 >/dev/null; echo unread >&3; exit 7'], {
-      channels: 2,
-      fds: [file.fd],
-      env: {},
-      cwd: '/',
-    });
+    const started = await startProcess(
+      'sh',
+      ['-c', 'read line <&3; echo "got $line" >&4; cat <&5 >/dev/null; echo unread >&3; exit 7'],
+      {
+        channels: 2,
+        fds: [file.fd],
+        env: {},
+        cwd: '/',
+      },
+    );
     await file.close();
     const answer = new Promise((resolve) => started.channels[1]?.once('data', resolve).resume());
     started.channels[0]?.write('hello\n');
@@ -86,11 +105,17 @@ describe('a long-lived process', () => {
   });
 
   it('loses nothing of what comes before somebody reads', async () => {
-    const started = await startProcess('sh', ['-c', 'echo early >&3; echo early; exec cat <&3'], { channels: 1, fds: [], env: {}, cwd: '/' });
+    const started = await startProcess('sh', ['-c', 'echo early >&3; echo early; exec cat <&3'], {
+      channels: 1,
+      fds: [],
+      env: {},
+      cwd: '/',
+    });
     const [channel, output] = [started.channels[0], started.outputs[0]];
     // It has come by then, and the event loop has turned.
     await new Promise((resolve) => setTimeout(resolve, 200));
-    const first = (stream: Readable | undefined): Promise<unknown> => new Promise((resolve) => stream?.once('data', resolve).resume());
+    const first = (stream: Readable | undefined): Promise<unknown> =>
+      new Promise((resolve) => stream?.once('data', resolve).resume());
     expect(String(await first(channel))).toBe('early\n');
     expect(String(await first(output))).toBe('early\n');
     started.kill('SIGKILL');
@@ -98,7 +123,12 @@ describe('a long-lived process', () => {
   });
 
   it('is in a session of its own', async () => {
-    const started = await startProcess('sh', ['-c', 'cut -d" " -f6 /proc/$$/stat >&3'], { channels: 1, fds: [], env: {}, cwd: '/' });
+    const started = await startProcess('sh', ['-c', 'cut -d" " -f6 /proc/$$/stat >&3'], {
+      channels: 1,
+      fds: [],
+      env: {},
+      cwd: '/',
+    });
     const session = new Promise((resolve) => started.channels[0]?.once('data', resolve).resume());
     expect(Number(String(await session))).toBe(started.pid);
     await started.exited;
@@ -111,6 +141,8 @@ describe('a long-lived process', () => {
   });
 
   it('is an error when it cannot be started', async () => {
-    await expect(startProcess('/no/such/program', [], { channels: 1, fds: [], env: {}, cwd: '/' })).rejects.toMatchObject({ code: 'ENOENT' });
+    await expect(
+      startProcess('/no/such/program', [], { channels: 1, fds: [], env: {}, cwd: '/' }),
+    ).rejects.toMatchObject({ code: 'ENOENT' });
   });
 });

@@ -3,7 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { silentLogger } from '../../../src/common/logger.js';
-import { formatIdentity, identityOf, isRunning, parseIdentity, type ProcessIdentity } from '../../../src/common/processIdentity.js';
+import {
+  formatIdentity,
+  identityOf,
+  isRunning,
+  parseIdentity,
+  type ProcessIdentity,
+} from '../../../src/common/processIdentity.js';
 import { startProcess, type StartedProcess } from '../../../src/common/subprocess.js';
 import { createRunDirectory, sweepRunDirectories } from '../../../src/common/tempDir.js';
 
@@ -15,7 +21,8 @@ beforeEach(async () => {
 });
 afterEach(() => rm(parent, { recursive: true, force: true }));
 
-const sleeper = (): Promise<StartedProcess> => startProcess('sleep', ['60'], { channels: 0, fds: [], env: {}, cwd: '/' });
+const sleeper = (): Promise<StartedProcess> =>
+  startProcess('sleep', ['60'], { channels: 0, fds: [], env: {}, cwd: '/' });
 const makeStale = async (maker: ProcessIdentity): Promise<string> => {
   const path = join(parent, `guestfs-grpc-${formatIdentity(maker)}-aBc123`);
   await mkdir(join(path, 'private'), { recursive: true });
@@ -33,13 +40,16 @@ describe('a run directory', () => {
     expect(await readdir(parent)).toEqual([]);
   });
 
-  (process.geteuid?.() === 0 ? it : it.skip)('belongs to the user it is made for, inside one that does not', async () => {
-    const directory = await createRunDirectory(parent, { uid: 12345, gid: 12346 });
-    expect(await stat(directory.path)).toMatchObject({ uid: 12345, gid: 12346 });
-    const outer = await stat(join(directory.path, '..'));
-    expect([outer.uid, outer.mode & 0o777]).toEqual([0, 0o711]);
-    await directory.remove();
-  });
+  (process.geteuid?.() === 0 ? it : it.skip)(
+    'belongs to the user it is made for, inside one that does not',
+    async () => {
+      const directory = await createRunDirectory(parent, { uid: 12345, gid: 12346 });
+      expect(await stat(directory.path)).toMatchObject({ uid: 12345, gid: 12346 });
+      const outer = await stat(join(directory.path, '..'));
+      expect([outer.uid, outer.mode & 0o777]).toEqual([0, 0o711]);
+      await directory.remove();
+    },
+  );
 });
 
 describe('the sweep', () => {

@@ -14,7 +14,9 @@ describe('a failing sequence', () => {
   const items = Array.from({ length: 40 }, (_, index) => index);
 
   it('shrinks to what it needs', async () => {
-    expect(await shrink(items, async (fewer) => [3, 17, 39].every((one) => fewer.includes(one)), 1000)).toEqual([3, 17, 39]);
+    expect(await shrink(items, async (fewer) => [3, 17, 39].every((one) => fewer.includes(one)), 1000)).toEqual([
+      3, 17, 39,
+    ]);
     expect(await shrink(items, async (fewer) => fewer.includes(20), 1000)).toEqual([20]);
   });
 
@@ -24,16 +26,26 @@ describe('a failing sequence', () => {
 
   it('is tried so often at most', async () => {
     let tries = 0;
-    await shrink(items, async () => {
-      tries += 1;
-      return false;
-    }, 5);
+    await shrink(
+      items,
+      async () => {
+        tries += 1;
+        return false;
+      },
+      5,
+    );
     expect(tries).toBe(5);
   });
 });
 
 describe('random calls', () => {
-  it.each([['files', () => files], ['disks', () => disks], ['Btrfs', () => btrfs], ['every action', everyAction], ['handles', () => handle]] as const)('of %s are the same for the same seed, and are calls of actions', (_name, open) => {
+  it.each([
+    ['files', () => files],
+    ['disks', () => disks],
+    ['Btrfs', () => btrfs],
+    ['every action', everyAction],
+    ['handles', () => handle],
+  ] as const)('of %s are the same for the same seed, and are calls of actions', (_name, open) => {
     const calls = (seed: number): string => {
       const random = new Random(seed);
       const domain = open();
@@ -70,15 +82,27 @@ describe('outcomes', () => {
     ['errnos', { errno: 'ENOENT', message: '/x: text' }, { errno: 'EEXIST', message: 'mkdir: /x: text' }],
     ['texts', { errno: 'EEXIST', message: '/x: one' }, { errno: 'EEXIST', message: 'mkdir: /x: other' }],
     ['checksums', { value: 'd41d8cd98f00b204e9800998ecf8427e' }, { value: 'b1946ac92492d2347c6235b4d2611184' }],
-    ['UUIDs of types', { value: 'C12A7328-F81F-11D2-BA4B-00A0C93EC93B' }, { value: '0FC63DAF-8483-4772-8E79-3D69D8477DE4' }],
-    ['what is wrong with an argument', { errno: 'BAD_ARGUMENT', message: 'guid: parameter is not a valid GUID' }, { errno: 'DAEMON_ERROR', message: 'mkdir: path: is no path' }],
+    [
+      'UUIDs of types',
+      { value: 'C12A7328-F81F-11D2-BA4B-00A0C93EC93B' },
+      { value: '0FC63DAF-8483-4772-8E79-3D69D8477DE4' },
+    ],
+    [
+      'what is wrong with an argument',
+      { errno: 'BAD_ARGUMENT', message: 'guid: parameter is not a valid GUID' },
+      { errno: 'DAEMON_ERROR', message: 'mkdir: path: is no path' },
+    ],
     ['an argument that only one refuses', { errno: 'BAD_ARGUMENT', message: 'no' }, { value: '' }],
   ])('differ by %s', (_what, ours, theirs) => {
     expect(agree(call, ours, theirs)).toBe(false);
   });
 
   it.each([
-    ['the library begins its texts with the action', { errno: 'EEXIST', message: '/x: File exists' }, { errno: 'EEXIST', message: 'mkdir: do_mkdir: /x: File exists' }],
+    [
+      'the library begins its texts with the action',
+      { errno: 'EEXIST', message: '/x: File exists' },
+      { errno: 'EEXIST', message: 'mkdir: do_mkdir: /x: File exists' },
+    ],
     ['UUIDs', { value: '22222222-2222-3333-4444-555555555555' }, { value: '66666666-2222-3333-4444-555555555555' }],
     ['times', { value: { st_mtime_sec: '1', st_size: '5' } }, { value: { st_mtime_sec: '2', st_size: '5' } }],
   ])('agree, but for what nobody can foresee: %s', (_what, ours, theirs) => {

@@ -28,8 +28,15 @@ describe('EventBus', () => {
     bus.emit(warning('careful'));
     bus.emit({ kind: 'close' });
     bus.close();
-    expect((await all(everything)).map((event) => [event.sequence, messageOf(event), event.lost])).toEqual([[1n, 'mkdir', 0n], [2n, 'careful', 0n], [3n, 'close', 0n]]);
-    expect((await all(some)).map((event) => [event.sequence, messageOf(event)])).toEqual([[2n, 'careful'], [3n, 'close']]);
+    expect((await all(everything)).map((event) => [event.sequence, messageOf(event), event.lost])).toEqual([
+      [1n, 'mkdir', 0n],
+      [2n, 'careful', 0n],
+      [3n, 'close', 0n],
+    ]);
+    expect((await all(some)).map((event) => [event.sequence, messageOf(event)])).toEqual([
+      [2n, 'careful'],
+      [3n, 'close'],
+    ]);
   });
 
   it('gives a subscriber nothing from before, and keeps counting', async () => {

@@ -32,10 +32,22 @@ describe('the trace of a call', () => {
     ['aug_defvar', { name: 'n', expr: '' }, 'aug_defvar "n" ""'],
     ['command', { arguments: ['ls', '-l', '/'] }, 'command "ls -l /"'],
     ['command', { arguments: [] }, 'command ""'],
-    ['mkfs', { fstype: 'ext4', device: '/dev/sda1', blocksize: 1024, label: 'L' }, 'mkfs "ext4" "/dev/sda1" "blocksize:1024" "label:L"'],
-    ['tar_out', { directory: '/', numericowner: false, excludes: { values: ['a', 'b*'] }, tarfile: undefined }, 'tar_out "/" "-" "numericowner:false" "excludes:a b*"'],
+    [
+      'mkfs',
+      { fstype: 'ext4', device: '/dev/sda1', blocksize: 1024, label: 'L' },
+      'mkfs "ext4" "/dev/sda1" "blocksize:1024" "label:L"',
+    ],
+    [
+      'tar_out',
+      { directory: '/', numericowner: false, excludes: { values: ['a', 'b*'] }, tarfile: undefined },
+      'tar_out "/" "-" "numericowner:false" "excludes:a b*"',
+    ],
     ['tar_out', { directory: '/', excludes: { values: [] } }, 'tar_out "/" "-" "excludes:"'],
-    ['copy_file_to_file', { src: '/a', dest: '/b', size: 0n, sparse: true }, 'copy_file_to_file "/a" "/b" "size:0" "sparse:true"'],
+    [
+      'copy_file_to_file',
+      { src: '/a', dest: '/b', size: 0n, sparse: true },
+      'copy_file_to_file "/a" "/b" "size:0" "sparse:true"',
+    ],
     ['write', { path: '/a', content: Buffer.from('line 1\nü\0') }, 'write "/a" "line 1\\x0a\\xc3\\xbc\\x00"'],
     ['write', { path: '/a', content: Buffer.alloc(0) }, 'write "/a" ""'],
     ['upload', { remotefilename: '/a' }, 'upload "-" "/a"'],
@@ -46,31 +58,55 @@ describe('the trace of a call', () => {
 
   it('cuts a buffer after 256 bytes, and tells its size', () => {
     const content = Buffer.alloc(1000, 'x');
-    expect(traceCall(action('write'), { path: '/a', content })).toBe(`write "/a" "${'x'.repeat(256)}"<truncated, original size 1000 bytes>`);
-    expect(traceCall(action('write'), { path: '/a', content: content.subarray(0, 256) })).toBe(`write "/a" "${'x'.repeat(256)}"`);
+    expect(traceCall(action('write'), { path: '/a', content })).toBe(
+      `write "/a" "${'x'.repeat(256)}"<truncated, original size 1000 bytes>`,
+    );
+    expect(traceCall(action('write'), { path: '/a', content: content.subarray(0, 256) })).toBe(
+      `write "/a" "${'x'.repeat(256)}"`,
+    );
   });
 
   it.each([
     ['luks_open', { device: '/dev/sda1', key: 'open sesame', mapname: 'm' }, 'luks_open "/dev/sda1" "***" "m"'],
-    ['luks_add_key', { device: '/dev/sda1', key: 'open sesame', newkey: 'open sesame', keyslot: 1 }, 'luks_add_key "/dev/sda1" "***" "***" 1'],
-    ['cryptsetup_open', { device: '/dev/sda1', key: 'open sesame', mapname: 'm', readonly: true }, 'cryptsetup_open "/dev/sda1" "***" "m" "readonly:true"'],
-    ['add_drive', { filename: 'pool/disk', secret: 'open sesame', username: 'admin' }, 'add_drive "pool/disk" "username:admin" "secret:***"'],
+    [
+      'luks_add_key',
+      { device: '/dev/sda1', key: 'open sesame', newkey: 'open sesame', keyslot: 1 },
+      'luks_add_key "/dev/sda1" "***" "***" 1',
+    ],
+    [
+      'cryptsetup_open',
+      { device: '/dev/sda1', key: 'open sesame', mapname: 'm', readonly: true },
+      'cryptsetup_open "/dev/sda1" "***" "m" "readonly:true"',
+    ],
+    [
+      'add_drive',
+      { filename: 'pool/disk', secret: 'open sesame', username: 'admin' },
+      'add_drive "pool/disk" "username:admin" "secret:***"',
+    ],
   ])('never shows a key: %s', (name, request, expected) => {
     expect(traceCall(action(name), request)).toBe(expected);
   });
 
   it('shows no key argument of any action', () => {
-    const keyed = allActions.filter((candidate) => candidate.args.some((argument) => argument.type === 'string' && argument.kind === 'key'));
+    const keyed = allActions.filter((candidate) =>
+      candidate.args.some((argument) => argument.type === 'string' && argument.kind === 'key'),
+    );
     expect(keyed.length).toBeGreaterThanOrEqual(7);
     for (const candidate of keyed) {
-      const request = Object.fromEntries(candidate.args.map((argument) => [argument.name, argument.type === 'string' && argument.kind === 'key' ? 'open sesame' : undefined]));
+      const request = Object.fromEntries(
+        candidate.args.map((argument) => [
+          argument.name,
+          argument.type === 'string' && argument.kind === 'key' ? 'open sesame' : undefined,
+        ]),
+      );
       expect(traceCall(candidate, request)).not.toContain('sesame');
     }
   });
 
   it('shows control characters, line separators and marks of direction by their codes', () => {
-    expect(traceCall(action('mkdir'), { path: '/a\nb\tc\u001b[2J\u0000\u007f\u0085\u2028\u202e\u2066é日\u{1f600}' }))
-      .toBe('mkdir "/a\\x0ab\\x09c\\x1b[2J\\x00\\x7f\\x85\\u2028\\u202e\\u2066é日\u{1f600}"');
+    expect(
+      traceCall(action('mkdir'), { path: '/a\nb\tc\u001b[2J\u0000\u007f\u0085\u2028\u202e\u2066é日\u{1f600}' }),
+    ).toBe('mkdir "/a\\x0ab\\x09c\\x1b[2J\\x00\\x7f\\x85\\u2028\\u202e\\u2066é日\u{1f600}"');
   });
 });
 
@@ -89,13 +125,33 @@ describe('the trace of a result', () => {
     ['read_file', Buffer.from('a\0b'), 'read_file = "a\\x00b"'],
     ['list_devices', ['/dev/sda', '/dev/sdb'], 'list_devices = ["/dev/sda", "/dev/sdb"]'],
     ['list_devices', [], 'list_devices = []'],
-    ['list_filesystems', new Map([['/dev/sda1', 'ext4'], ['/dev/sda2', 'swap']]), 'list_filesystems = ["/dev/sda1", "ext4", "/dev/sda2", "swap"]'],
-    ['version', { major: 1n, minor: 54n, release: 1n, extra: '' }, 'version = <struct guestfs_version = major: 1, minor: 54, release: 1, extra: , >'],
+    [
+      'list_filesystems',
+      new Map([
+        ['/dev/sda1', 'ext4'],
+        ['/dev/sda2', 'swap'],
+      ]),
+      'list_filesystems = ["/dev/sda1", "ext4", "/dev/sda2", "swap"]',
+    ],
+    [
+      'version',
+      { major: 1n, minor: 54n, release: 1n, extra: '' },
+      'version = <struct guestfs_version = major: 1, minor: 54, release: 1, extra: , >',
+    ],
     ['part_list', [], 'part_list = <struct guestfs_partition_list(0)>'],
-    ['part_list', [
-      { part_num: 1, part_start: 0n, part_end: 9n, part_size: 10n }, { part_num: 2, part_start: 10n, part_end: 19n, part_size: 10n },
-    ], 'part_list = <struct guestfs_partition_list(2) = [0]{part_num: 1, part_start: 0, part_end: 9, part_size: 10, } [1]{part_num: 2, part_start: 10, part_end: 19, part_size: 10, }>'],
-    ['lgetxattrs', [{ attrname: 'user.a', attrval: Buffer.of(0x41, 0xff) }], 'lgetxattrs = <struct guestfs_xattr_list(1) = [0]{attrname: user.a, attrval: A\\xff, }>'],
+    [
+      'part_list',
+      [
+        { part_num: 1, part_start: 0n, part_end: 9n, part_size: 10n },
+        { part_num: 2, part_start: 10n, part_end: 19n, part_size: 10n },
+      ],
+      'part_list = <struct guestfs_partition_list(2) = [0]{part_num: 1, part_start: 0, part_end: 9, part_size: 10, } [1]{part_num: 2, part_start: 10, part_end: 19, part_size: 10, }>',
+    ],
+    [
+      'lgetxattrs',
+      [{ attrname: 'user.a', attrval: Buffer.of(0x41, 0xff) }],
+      'lgetxattrs = <struct guestfs_xattr_list(1) = [0]{attrname: user.a, attrval: A\\xff, }>',
+    ],
     ['ls', undefined, 'ls = <stream>'],
     ['download', undefined, 'download = 0'],
   ])('%s', (name, value, expected) => {
@@ -107,7 +163,9 @@ describe('the trace of a result', () => {
     const line = traceResult(action('lvs_full'), { logvols: lvs });
     expect(line).toContain('snap_percent: 12.5 %, copy_percent: , ');
     expect(line).toContain(`lv_uuid: ${'x'.repeat(32)}, `);
-    expect(traceResult(action('lvs_full'), { logvols: [{ snap_percent: 100 / 3 }] })).toContain('snap_percent: 33.3333 %, ');
+    expect(traceResult(action('lvs_full'), { logvols: [{ snap_percent: 100 / 3 }] })).toContain(
+      'snap_percent: 33.3333 %, ',
+    );
   });
 
   it.each([undefined, null, 'text', 7])('of a stream can be anything: %p', (value) => {
@@ -116,9 +174,17 @@ describe('the trace of a result', () => {
   });
 
   it.each([
-    ['mkdir', 'mkdir = -1 (error)'], ['is_dir', 'is_dir = -1 (error)'], ['filesize', 'filesize = -1 (error)'], ['umask', 'umask = -1 (error)'],
-    ['cat', 'cat = NULL (error)'], ['ls', 'ls = NULL (error)'], ['stat', 'stat = NULL (error)'], ['part_list', 'part_list = NULL (error)'],
-    ['list_filesystems', 'list_filesystems = NULL (error)'], ['read_file', 'read_file = NULL (error)'], ['get_path', 'get_path = NULL (error)'],
+    ['mkdir', 'mkdir = -1 (error)'],
+    ['is_dir', 'is_dir = -1 (error)'],
+    ['filesize', 'filesize = -1 (error)'],
+    ['umask', 'umask = -1 (error)'],
+    ['cat', 'cat = NULL (error)'],
+    ['ls', 'ls = NULL (error)'],
+    ['stat', 'stat = NULL (error)'],
+    ['part_list', 'part_list = NULL (error)'],
+    ['list_filesystems', 'list_filesystems = NULL (error)'],
+    ['read_file', 'read_file = NULL (error)'],
+    ['get_path', 'get_path = NULL (error)'],
   ])('that is an error: %s', (name, expected) => {
     expect(traceError(action(name))).toBe(expected);
   });
@@ -130,46 +196,73 @@ describe('the trace of any action', () => {
   function argumentValue(type: string): unknown {
     switch (type) {
       case 'string':
-      case 'opt_string': return LONG;
-      case 'string_list': return Array.from({ length: 5000 }, () => LONG);
-      case 'buffer': return Buffer.alloc(100_000, 7);
-      case 'bool': return true;
-      case 'int': return -1;
-      case 'int64': return -1n;
-      default: return undefined;
+      case 'opt_string':
+        return LONG;
+      case 'string_list':
+        return Array.from({ length: 5000 }, () => LONG);
+      case 'buffer':
+        return Buffer.alloc(100_000, 7);
+      case 'bool':
+        return true;
+      case 'int':
+        return -1;
+      case 'int64':
+        return -1n;
+      default:
+        return undefined;
     }
   }
 
   function fieldValue(type: FieldType): unknown {
     switch (type) {
-      case 'buffer': return Buffer.alloc(100_000, 7);
+      case 'buffer':
+        return Buffer.alloc(100_000, 7);
       case 'int32':
-      case 'uint32': return 1;
+      case 'uint32':
+        return 1;
       case 'int64':
       case 'uint64':
-      case 'bytes': return 1n;
-      case 'optpercent': return 0.5;
-      default: return LONG;
+      case 'bytes':
+        return 1n;
+      case 'optpercent':
+        return 0.5;
+      default:
+        return LONG;
     }
   }
 
   function structValue(name: string): object {
-    return Object.fromEntries((structs.find((struct) => struct.name === name)?.fields ?? []).map((field) => [field.name, fieldValue(field.type)]));
+    return Object.fromEntries(
+      (structs.find((struct) => struct.name === name)?.fields ?? []).map((field) => [
+        field.name,
+        fieldValue(field.type),
+      ]),
+    );
   }
 
   function returnValue(candidate: ActionDef): unknown {
     const { returns } = candidate;
     switch (returns.type) {
-      case 'err': return undefined;
-      case 'bool': return true;
-      case 'int': return 1;
-      case 'int64': return 1n;
-      case 'buffer': return Buffer.alloc(100_000, 7);
-      case 'string_list': return Array.from({ length: 5000 }, () => LONG);
-      case 'hashtable': return new Map([[LONG, LONG]]);
-      case 'struct': return structValue(returns.struct);
-      case 'struct_list': return new Array<object>(5000).fill(structValue(returns.struct));
-      default: return LONG;
+      case 'err':
+        return undefined;
+      case 'bool':
+        return true;
+      case 'int':
+        return 1;
+      case 'int64':
+        return 1n;
+      case 'buffer':
+        return Buffer.alloc(100_000, 7);
+      case 'string_list':
+        return Array.from({ length: 5000 }, () => LONG);
+      case 'hashtable':
+        return new Map([[LONG, LONG]]);
+      case 'struct':
+        return structValue(returns.struct);
+      case 'struct_list':
+        return new Array<object>(5000).fill(structValue(returns.struct));
+      default:
+        return LONG;
     }
   }
 
@@ -177,10 +270,17 @@ describe('the trace of any action', () => {
     for (const candidate of allActions) {
       const request = Object.fromEntries([
         ...candidate.args.map((argument) => [argument.name, argumentValue(argument.type)]),
-        ...candidate.optargs.map((argument) => [argument.name, argument.type === 'string_list' ? { values: argumentValue('string_list') } : argumentValue(argument.type)]),
+        ...candidate.optargs.map((argument) => [
+          argument.name,
+          argument.type === 'string_list' ? { values: argumentValue('string_list') } : argumentValue(argument.type),
+        ]),
       ]) as object;
       const { returns } = candidate;
-      const lines = [traceCall(candidate, request), traceResult(candidate, returns.type === 'err' ? {} : { [returns.name]: returnValue(candidate) }), traceError(candidate)];
+      const lines = [
+        traceCall(candidate, request),
+        traceResult(candidate, returns.type === 'err' ? {} : { [returns.name]: returnValue(candidate) }),
+        traceError(candidate),
+      ];
       for (const line of lines) {
         expect(line.startsWith(candidate.name)).toBe(true);
         expect(line.length).toBeLessThanOrEqual(TRACE_LIMIT + '<truncated>'.length);
@@ -198,7 +298,9 @@ describe('the trace of any action', () => {
 
   it('stays well-formed where it was cut', () => {
     for (let shift = 0; shift < 4; shift += 1) {
-      expect(traceCall(action('mkdir'), { path: 'x'.repeat(shift) + '\u{1f600}'.repeat(10_000) }).isWellFormed()).toBe(true);
+      expect(traceCall(action('mkdir'), { path: 'x'.repeat(shift) + '\u{1f600}'.repeat(10_000) }).isWellFormed()).toBe(
+        true,
+      );
     }
   });
 });

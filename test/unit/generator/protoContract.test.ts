@@ -4,7 +4,16 @@
  */
 import { readFileSync } from 'node:fs';
 import {
-  createFileRegistry, fromBinary, getExtension, hasExtension, ScalarType, type DescField, type DescMessage, type DescMethod, type DescService, type Message,
+  createFileRegistry,
+  fromBinary,
+  getExtension,
+  hasExtension,
+  ScalarType,
+  type DescField,
+  type DescMessage,
+  type DescMethod,
+  type DescService,
+  type Message,
 } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema, MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
 import { describe, expect, it } from '@jest/globals';
@@ -25,11 +34,15 @@ const IN_BATCHES = ['ls', 'find', 'readdir', 'filesystem_walk', 'find_inode', 'y
 const PROGRESS_HINT = 'progress_hint int64 = 100 optional';
 
 const optionsOf = ({ proto }: DescMethod): Record<string, unknown> | undefined => {
-  if (actionOption === undefined || proto.options === undefined || !hasExtension(proto.options, actionOption)) return undefined;
+  if (actionOption === undefined || proto.options === undefined || !hasExtension(proto.options, actionOption))
+    return undefined;
   return getExtension(proto.options, actionOption) as Message & Record<string, unknown>;
 };
 
-const rpcs = new Map<string, { readonly service: DescService; readonly method: DescMethod; readonly option: Record<string, unknown> }>();
+const rpcs = new Map<
+  string,
+  { readonly service: DescService; readonly method: DescMethod; readonly option: Record<string, unknown> }
+>();
 for (const service of services) {
   for (const method of service.methods) {
     const option = optionsOf(method);
@@ -55,11 +68,16 @@ const rpcOf = (action: ActionDef) => {
 
 const typeOf = (field: DescField): string => {
   switch (field.fieldKind) {
-    case 'scalar': return ScalarType[field.scalar].toLowerCase();
-    case 'message': return field.message.name;
-    case 'map': return `map<${ScalarType[field.mapKey].toLowerCase()}, ${field.mapKind === 'scalar' ? ScalarType[field.scalar].toLowerCase() : field.mapKind}>`;
-    case 'list': return `repeated ${field.listKind === 'scalar' ? ScalarType[field.scalar].toLowerCase() : field.listKind === 'message' ? field.message.name : field.enum.name}`;
-    case 'enum': return field.enum.name;
+    case 'scalar':
+      return ScalarType[field.scalar].toLowerCase();
+    case 'message':
+      return field.message.name;
+    case 'map':
+      return `map<${ScalarType[field.mapKey].toLowerCase()}, ${field.mapKind === 'scalar' ? ScalarType[field.scalar].toLowerCase() : field.mapKind}>`;
+    case 'list':
+      return `repeated ${field.listKind === 'scalar' ? ScalarType[field.scalar].toLowerCase() : field.listKind === 'message' ? field.message.name : field.enum.name}`;
+    case 'enum':
+      return field.enum.name;
   }
 };
 /** A field in one line, `name type = number`; whether it is `optional`, and in which oneof it is. */
@@ -67,37 +85,76 @@ const written = (field: DescField): string =>
   `${field.name} ${typeOf(field)} = ${field.number}${field.proto.proto3Optional ? ' optional' : ''}${field.oneof ? ` in ${field.oneof.name}` : ''}`;
 const fieldsOf = (message: DescMessage): string[] => message.fields.map(written);
 
-const isFile = (action: ActionDef, kind: 'filein' | 'fileout'): boolean => action.args.some((argument) => argument.type === 'string' && argument.kind === kind);
+const isFile = (action: ActionDef, kind: 'filein' | 'fileout'): boolean =>
+  action.args.some((argument) => argument.type === 'string' && argument.kind === kind);
 
-const REQUIRED = { string: 'string', opt_string: 'string', string_list: 'repeated string', buffer: 'bytes', bool: 'bool', int: 'int32', int64: 'int64', pointer: 'string' } as const;
+const REQUIRED = {
+  string: 'string',
+  opt_string: 'string',
+  string_list: 'repeated string',
+  buffer: 'bytes',
+  bool: 'bool',
+  int: 'int32',
+  int64: 'int64',
+  pointer: 'string',
+} as const;
 const OPTIONAL = { string: 'string', bool: 'bool', int: 'int32', int64: 'int64', string_list: 'StringList' } as const;
 
 function argumentFields(action: ActionDef): string[] {
-  const required = action.args.filter((argument) => !(argument.type === 'string' && (argument.kind === 'filein' || argument.kind === 'fileout')));
+  const required = action.args.filter(
+    (argument) => !(argument.type === 'string' && (argument.kind === 'filein' || argument.kind === 'fileout')),
+  );
   return [
-    ...required.map(({ name, type }, index) => `${name} ${REQUIRED[type]} = ${index + 1}${type === 'opt_string' ? ' optional' : ''}`),
+    ...required.map(
+      ({ name, type }, index) => `${name} ${REQUIRED[type]} = ${index + 1}${type === 'opt_string' ? ' optional' : ''}`,
+    ),
     // A message is unset or not without being `optional`.
-    ...action.optargs.map(({ name, type }, index) => `${name} ${OPTIONAL[type]} = ${required.length + index + 1}${type === 'string_list' ? '' : ' optional'}`),
+    ...action.optargs.map(
+      ({ name, type }, index) =>
+        `${name} ${OPTIONAL[type]} = ${required.length + index + 1}${type === 'string_list' ? '' : ' optional'}`,
+    ),
   ];
 }
 
 function returned(returns: ReturnDef): string[] {
   switch (returns.type) {
-    case 'err': return [];
-    case 'bool': case 'int64': case 'string': return [`${returns.name} ${returns.type} = 1`];
-    case 'int': return [`${returns.name} int32 = 1`];
-    case 'const_string': return [`${returns.name} string = 1`];
-    case 'const_opt_string': return [`${returns.name} string = 1 optional`];
-    case 'buffer': return [`${returns.name} bytes = 1`];
-    case 'string_list': return [`${returns.name} repeated string = 1`];
-    case 'hashtable': return [`${returns.name} map<string, string> = 1`];
-    case 'struct': return [`${returns.name} ${rpcName(returns.struct)} = 1`];
-    case 'struct_list': return [`${returns.name} repeated ${rpcName(returns.struct)} = 1`];
+    case 'err':
+      return [];
+    case 'bool':
+    case 'int64':
+    case 'string':
+      return [`${returns.name} ${returns.type} = 1`];
+    case 'int':
+      return [`${returns.name} int32 = 1`];
+    case 'const_string':
+      return [`${returns.name} string = 1`];
+    case 'const_opt_string':
+      return [`${returns.name} string = 1 optional`];
+    case 'buffer':
+      return [`${returns.name} bytes = 1`];
+    case 'string_list':
+      return [`${returns.name} repeated string = 1`];
+    case 'hashtable':
+      return [`${returns.name} map<string, string> = 1`];
+    case 'struct':
+      return [`${returns.name} ${rpcName(returns.struct)} = 1`];
+    case 'struct_list':
+      return [`${returns.name} repeated ${rpcName(returns.struct)} = 1`];
   }
 }
 
 const MEMBER: Record<FieldType, string> = {
-  char: 'string', string: 'string', device: 'string', buffer: 'bytes', uuid: 'string', int32: 'int32', uint32: 'uint32', int64: 'int64', uint64: 'uint64', bytes: 'int64', optpercent: 'float',
+  char: 'string',
+  string: 'string',
+  device: 'string',
+  buffer: 'bytes',
+  uuid: 'string',
+  int32: 'int32',
+  uint32: 'uint32',
+  int64: 'int64',
+  uint64: 'uint64',
+  bytes: 'int64',
+  optpercent: 'float',
 };
 
 describe('the API', () => {
@@ -106,19 +163,33 @@ describe('the API', () => {
     const debug = published.filter(({ visibility }) => visibility === 'debug').map(({ name }) => name);
     expect(published.length - debug.length).toBe(600);
     expect(debug).toHaveLength(4);
-    expect([...rpcs].filter(([, { service }]) => service.name === 'DebugService').map(([name]) => name).sort()).toEqual(debug.sort());
+    expect(
+      [...rpcs]
+        .filter(([, { service }]) => service.name === 'DebugService')
+        .map(([name]) => name)
+        .sort(),
+    ).toEqual(debug.sort());
   });
 
   it('has no others but those that are known', () => {
-    const others = services.filter(({ name }) => !OTHER_SERVICES.includes(name)).flatMap(({ methods }) => methods).filter((method) => optionsOf(method) === undefined);
+    const others = services
+      .filter(({ name }) => !OTHER_SERVICES.includes(name))
+      .flatMap(({ methods }) => methods)
+      .filter((method) => optionsOf(method) === undefined);
     expect(others.map(({ name }) => name)).toEqual(COMPOSITE);
-    expect(services.filter(({ name }) => OTHER_SERVICES.includes(name)).map(({ name }) => name).sort()).toEqual([...OTHER_SERVICES].sort());
+    expect(
+      services
+        .filter(({ name }) => OTHER_SERVICES.includes(name))
+        .map(({ name }) => name)
+        .sort(),
+    ).toEqual([...OTHER_SERVICES].sort());
   });
 
   it('has a file for each service, named after it, of version 1', () => {
     for (const file of files) {
       expect(file.services.length).toBeLessThanOrEqual(1);
-      for (const { name } of file.services) expect(file.name).toBe(`guestfs/v1/${name.replace(/Service$/, '').toLowerCase()}`);
+      for (const { name } of file.services)
+        expect(file.name).toBe(`guestfs/v1/${name.replace(/Service$/, '').toLowerCase()}`);
     }
   });
 
@@ -149,17 +220,33 @@ describe('the RPC of', () => {
   });
 
   it('an action that only reads is marked as one without side effects, and no other', () => {
-    const marked = [...rpcs].filter(([, { method }]) => method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS).map(([name]) => name);
-    expect(marked.sort()).toEqual(published.filter(({ mutating }) => !mutating).map(({ name }) => name).sort());
-    expect([...rpcs.values()].filter(({ method }) => method.idempotency === MethodOptions_IdempotencyLevel.IDEMPOTENT)).toEqual([]);
+    const marked = [...rpcs]
+      .filter(([, { method }]) => method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS)
+      .map(([name]) => name);
+    expect(marked.sort()).toEqual(
+      published
+        .filter(({ mutating }) => !mutating)
+        .map(({ name }) => name)
+        .sort(),
+    );
+    expect(
+      [...rpcs.values()].filter(({ method }) => method.idempotency === MethodOptions_IdempotencyLevel.IDEMPOTENT),
+    ).toEqual([]);
     // What it says is believable: these change something, and those do not.
-    for (const changes of ['mkfs', 'write', 'launch', 'set_memsize', 'mount_ro', 'journal_next', 'yara_load']) expect(marked).not.toContain(changes);
-    for (const reads of ['cat', 'ls', 'download', 'get_memsize', 'inspect_get_type', 'journal_get', 'yara_scan']) expect(marked).toContain(reads);
+    for (const changes of ['mkfs', 'write', 'launch', 'set_memsize', 'mount_ro', 'journal_next', 'yara_load'])
+      expect(marked).not.toContain(changes);
+    for (const reads of ['cat', 'ls', 'download', 'get_memsize', 'inspect_get_type', 'journal_get', 'yara_scan'])
+      expect(marked).toContain(reads);
   });
 
   it('a deprecated action is marked as deprecated, and no other', () => {
     const marked = [...rpcs].filter(([, { method }]) => method.deprecated).map(([name]) => name);
-    expect(marked.sort()).toEqual(published.filter(({ deprecated }) => deprecated).map(({ name }) => name).sort());
+    expect(marked.sort()).toEqual(
+      published
+        .filter(({ deprecated }) => deprecated)
+        .map(({ name }) => name)
+        .sort(),
+    );
     expect(marked).toEqual(expect.arrayContaining(['add_drive_with_if', 'add_cdrom', 'mkfs_b', 'wait_ready']));
   });
 });
@@ -168,7 +255,10 @@ describe('the messages of', () => {
   it.each(named)('%s have its arguments and its answer, numbered in their order', (name, action) => {
     const { method } = rpcOf(action);
     if (isFile(action, 'filein')) {
-      expect(fieldsOf(method.input)).toEqual([`arguments ${rpcName(name)}Arguments = 1 in payload`, 'chunk bytes = 2 in payload']);
+      expect(fieldsOf(method.input)).toEqual([
+        `arguments ${rpcName(name)}Arguments = 1 in payload`,
+        'chunk bytes = 2 in payload',
+      ]);
       expect(fieldsOf(messageOf(`${rpcName(name)}Arguments`))).toEqual([...argumentFields(action), PROGRESS_HINT]);
     } else {
       expect(fieldsOf(method.input)).toEqual(argumentFields(action));
@@ -176,8 +266,18 @@ describe('the messages of', () => {
     expect(fieldsOf(method.output)).toEqual(isFile(action, 'fileout') ? ['chunk bytes = 1'] : returned(action.returns));
   });
 
-  const returnedStructs = structs.filter(({ name }) => published.some(({ returns }) => 'struct' in returns && returns.struct === name));
-  it.each(returnedStructs.map((struct) => [struct.name, struct] as const))('struct %s have its fields, numbered in their order', (name, { fields }) => {
-    expect(fieldsOf(messageOf(rpcName(name)))).toEqual(fields.map((field, index) => `${field.name} ${MEMBER[field.type]} = ${index + 1}${field.type === 'optpercent' ? ' optional' : ''}`));
-  });
+  const returnedStructs = structs.filter(({ name }) =>
+    published.some(({ returns }) => 'struct' in returns && returns.struct === name),
+  );
+  it.each(returnedStructs.map((struct) => [struct.name, struct] as const))(
+    'struct %s have its fields, numbered in their order',
+    (name, { fields }) => {
+      expect(fieldsOf(messageOf(rpcName(name)))).toEqual(
+        fields.map(
+          (field, index) =>
+            `${field.name} ${MEMBER[field.type]} = ${index + 1}${field.type === 'optpercent' ? ' optional' : ''}`,
+        ),
+      );
+    },
+  );
 });

@@ -22,7 +22,14 @@ import { actionNamed, decodedExample } from '../../support/exampleCalls.js';
 
 const actions = allActions.filter(hasRpc);
 const entries = areas.filter(({ service }) => service !== undefined).flatMap(entriesOf);
-const JSON_TYPES: Readonly<Record<string, string>> = { string: 'string', bytes: 'string', bool: 'boolean', int32: 'number', int64: 'string', StringList: 'object' };
+const JSON_TYPES: Readonly<Record<string, string>> = {
+  string: 'string',
+  bytes: 'string',
+  bool: 'boolean',
+  int32: 'number',
+  int64: 'string',
+  StringList: 'object',
+};
 
 function entryOf(name: string): Entry {
   const entry = entries.find((one) => one.name === name);
@@ -33,35 +40,46 @@ function entryOf(name: string): Entry {
 /** What is said of needs, and of the version. */
 const factsOf = (name: string): string => entryOf(name).facts.join('\n');
 const reasonsOf = (name: string): string[] => knownErrors(actionNamed(name)).map(({ reason }) => reason);
-const commentOf = (name: string, field: string): string => entryOf(name).fields.find((one) => one.name === field)?.comment ?? '';
+const commentOf = (name: string, field: string): string =>
+  entryOf(name).fields.find((one) => one.name === field)?.comment ?? '';
 
 /** The words that a shell makes of each command, of which all are calls of grpcurl. */
 function wordsOf(commands: readonly string[]): string[][] {
   const script = `grpcurl() { for word in "$@"; do printf '%s\\0' "$word"; done; printf '\\n\\0'; }\n${commands.join('\n')}\n`;
   const output = execFileSync('sh', { input: script, encoding: 'utf8', maxBuffer: 1 << 24 });
-  return output.split('\n\0').slice(0, -1).map((words) => words.split('\0').slice(0, -1));
+  return output
+    .split('\n\0')
+    .slice(0, -1)
+    .map((words) => words.split('\0').slice(0, -1));
 }
 
 describe('examples', () => {
-  it.each(actions.map((action) => [action.name, action] as const))('%s is given what it needs, of the right types', (_name, action) => {
-    const example = exampleRequest(action);
-    const fields = requestFields(action);
-    const required = action.args.filter(({ type, name }) => type !== 'opt_string' && fields.some((field) => field.name === name));
-    expect(Object.keys(example)).toEqual(expect.arrayContaining(required.map(({ name }) => name)));
-    for (const [name, value] of Object.entries(example)) {
-      const field = fields.find((one) => one.name === name);
-      const first: unknown = field?.label === 'repeated ' ? (value as readonly string[])[0] ?? '' : value;
-      expect([name, typeof first]).toEqual([name, JSON_TYPES[field?.type ?? '']]);
-      if (field?.type === 'int64') expect(value).toMatch(/^-?\d+$/);
-      if (field?.type === 'bytes') expect(Buffer.from(value as string, 'base64').toString('base64')).toBe(value);
-      expect(first).not.toBe('example');
-    }
-    expect(() => checkArguments(action, decodedExample(action))).not.toThrow();
-  });
+  it.each(actions.map((action) => [action.name, action] as const))(
+    '%s is given what it needs, of the right types',
+    (_name, action) => {
+      const example = exampleRequest(action);
+      const fields = requestFields(action);
+      const required = action.args.filter(
+        ({ type, name }) => type !== 'opt_string' && fields.some((field) => field.name === name),
+      );
+      expect(Object.keys(example)).toEqual(expect.arrayContaining(required.map(({ name }) => name)));
+      for (const [name, value] of Object.entries(example)) {
+        const field = fields.find((one) => one.name === name);
+        const first: unknown = field?.label === 'repeated ' ? ((value as readonly string[])[0] ?? '') : value;
+        expect([name, typeof first]).toEqual([name, JSON_TYPES[field?.type ?? '']]);
+        if (field?.type === 'int64') expect(value).toMatch(/^-?\d+$/);
+        if (field?.type === 'bytes') expect(Buffer.from(value as string, 'base64').toString('base64')).toBe(value);
+        expect(first).not.toBe('example');
+      }
+      expect(() => checkArguments(action, decodedExample(action))).not.toThrow();
+    },
+  );
 
   it('do not write to what the guest lives on, or to the image that is an example', () => {
     const writing = actions.filter(({ mutating, name }) => mutating && !/mount|inspect/.test(name));
-    expect(writing.filter((action) => /"\/dev\/sda1?"/.test(JSON.stringify(exampleRequest(action)))).map(({ name }) => name)).toEqual(['grub_install']);
+    expect(
+      writing.filter((action) => /"\/dev\/sda1?"/.test(JSON.stringify(exampleRequest(action)))).map(({ name }) => name),
+    ).toEqual(['grub_install']);
     expect(exampleRequest(actionNamed('disk_create'))['filename']).not.toBe('disk.img');
     expect(exampleRequest(actionNamed('upload'))['remotefilename']).toMatch(/^\/tmp\//);
   });
@@ -100,13 +118,19 @@ describe('examples', () => {
 describe('needs', () => {
   it('are state READY for each action that talks to the daemon, or asks for its appliance', () => {
     const said = Object.fromEntries(actions.map(({ name }) => [name, factsOf(name).includes('state READY')]));
-    expect(said).toEqual(Object.fromEntries(actions.map((action) => [action.name, needsDaemon(action) || action.readyOnly === true])));
+    expect(said).toEqual(
+      Object.fromEntries(actions.map((action) => [action.name, needsDaemon(action) || action.readyOnly === true])),
+    );
   });
 });
 
 describe('errors', () => {
   it('have the status that their reason has', () => {
-    const wrong = actions.flatMap((action) => knownErrors(action).filter((one) => status[statusOf(one.reason)] !== one.status).map((one) => [action.name, one]));
+    const wrong = actions.flatMap((action) =>
+      knownErrors(action)
+        .filter((one) => status[statusOf(one.reason)] !== one.status)
+        .map((one) => [action.name, one]),
+    );
     expect(wrong).toEqual([]);
   });
 
@@ -115,15 +139,23 @@ describe('errors', () => {
   });
 
   it('say what to use instead of an action whose message would be too large', () => {
-    const said = actions.flatMap((action) => knownErrors(action).filter(({ reason }) => reason === 'MESSAGE_TOO_LARGE').map(({ when }) => `${action.name}: ${when}`));
-    expect(said).toEqual(expect.arrayContaining([
-      'cat: the answer does not fit into one message (4 MiB): use Download, which streams, or Pread for a part',
-      'write: the arguments take more than the server keeps for large requests (`--request-memory`, by default 512 MiB): use Upload, which streams',
-      'pwrite: the arguments do not fit into one message (4 MiB): use UploadOffset, which streams, or write less at a time',
-      'vfs_type: the answer does not fit into one message (4 MiB)',
-    ]));
+    const said = actions.flatMap((action) =>
+      knownErrors(action)
+        .filter(({ reason }) => reason === 'MESSAGE_TOO_LARGE')
+        .map(({ when }) => `${action.name}: ${when}`),
+    );
+    expect(said).toEqual(
+      expect.arrayContaining([
+        'cat: the answer does not fit into one message (4 MiB): use Download, which streams, or Pread for a part',
+        'write: the arguments take more than the server keeps for large requests (`--request-memory`, by default 512 MiB): use Upload, which streams',
+        'pwrite: the arguments do not fit into one message (4 MiB): use UploadOffset, which streams, or write less at a time',
+        'vfs_type: the answer does not fit into one message (4 MiB)',
+      ]),
+    );
     // Those of RPCs that are no actions, or of actions that are none, are told by the error alone.
-    const alternatives = namesWithAlternatives.filter((name) => actions.some((action) => action.name === name && !isStreamedAnswer(action)));
+    const alternatives = namesWithAlternatives.filter((name) =>
+      actions.some((action) => action.name === name && !isStreamedAnswer(action)),
+    );
     expect(said.filter((one) => one.includes('MiB): '))).toHaveLength(alternatives.length);
   });
 
@@ -134,7 +166,20 @@ describe('errors', () => {
     }
   });
 
-  it.each(['exists', 'is_dir', 'is_file', 'is_blockdev', 'is_chardev', 'is_fifo', 'is_socket', 'is_symlink', 'rm_f', 'rm_rf', 'mkdir_p', 'glob_expand'])('of %s are not that something is not there', (name) => {
+  it.each([
+    'exists',
+    'is_dir',
+    'is_file',
+    'is_blockdev',
+    'is_chardev',
+    'is_fifo',
+    'is_socket',
+    'is_symlink',
+    'rm_f',
+    'rm_rf',
+    'mkdir_p',
+    'glob_expand',
+  ])('of %s are not that something is not there', (name) => {
     expect(reasonsOf(name)).not.toContain('ENOENT');
   });
 
@@ -166,8 +211,12 @@ describe('errors', () => {
   });
 
   it('are all in the document on errors, with their status', () => {
-    const rows = [...readFileSync('docs/errors.md', 'utf8').matchAll(/^\| ([A-Z][A-Z0-9_]+) \| ([A-Z_]+) \|/gm)].map(([, reason = '', code = '']) => [reason, code]);
-    expect(new Map(rows as [string, string][])).toEqual(new Map(knownReasons.map((reason) => [reason, status[statusOf(reason)]])));
+    const rows = [...readFileSync('docs/errors.md', 'utf8').matchAll(/^\| ([A-Z][A-Z0-9_]+) \| ([A-Z_]+) \|/gm)].map(
+      ([, reason = '', code = '']) => [reason, code],
+    );
+    expect(new Map(rows as [string, string][])).toEqual(
+      new Map(knownReasons.map((reason) => [reason, status[statusOf(reason)]])),
+    );
     expect(rows).toHaveLength(knownReasons.length);
   });
 });
@@ -176,21 +225,38 @@ describe('what an action needs', () => {
   it('is a version of the daemon only if the daemon does it', () => {
     for (const { name, impl, since } of actions) {
       expect([name, factsOf(name).includes(`libguestfs ${since} or newer`)]).toEqual([name, impl === 'daemon']);
-      expect([name, factsOf(name).includes(`since ${since}; done by this server, with any daemon`)]).toEqual([name, impl === 'library']);
+      expect([name, factsOf(name).includes(`since ${since}; done by this server, with any daemon`)]).toEqual([
+        name,
+        impl === 'library',
+      ]);
     }
   });
 
-  it.each([['get_pid', 'state READY'], ['wait_ready', 'state READY'], ['launch', 'state CONFIG'], ['mkdir', 'state READY']])('%s: %s', (name, state) => {
+  it.each([
+    ['get_pid', 'state READY'],
+    ['wait_ready', 'state READY'],
+    ['launch', 'state CONFIG'],
+    ['mkdir', 'state READY'],
+  ])('%s: %s', (name, state) => {
     expect(factsOf(name)).toContain(state);
   });
 
   it('is what the operator of the server can allow', () => {
     const permissions = actions.flatMap(({ permissions: own = [] }) => own.map(({ permission }) => permission));
     expect([...new Set(permissions)].sort()).toEqual([...ALLOWABLE].sort());
-    for (const action of actions) for (const { permission } of action.permissions ?? []) expect(factsOf(action.name)).toContain(`\`--allow ${permission}\``);
+    for (const action of actions)
+      for (const { permission } of action.permissions ?? [])
+        expect(factsOf(action.name)).toContain(`\`--allow ${permission}\``);
   });
 
-  it.each([['copy_in', 'localpath'], ['copy_out', 'localdir'], ['add_drive', 'filename'], ['disk_create', 'filename'], ['disk_create', 'backingfile'], ['disk_format', 'filename']])('%s: %s under an image root', (name, field) => {
+  it.each([
+    ['copy_in', 'localpath'],
+    ['copy_out', 'localdir'],
+    ['add_drive', 'filename'],
+    ['disk_create', 'filename'],
+    ['disk_create', 'backingfile'],
+    ['disk_format', 'filename'],
+  ])('%s: %s under an image root', (name, field) => {
     expect(factsOf(name)).toContain('`--image-root`');
     expect(commentOf(name, field)).toContain('image roots');
   });
@@ -205,9 +271,19 @@ describe('what an action needs', () => {
 });
 
 describe('fields', () => {
-  it.each([['setfiles', 'excludes', '1.61.1'], ['tar_in', 'keepdirlink', '1.59.1'], ['e2fsck', 'forceno', '1.55.13'], ['cryptsetup_open', 'cipher', '1.53.3']])('of %s: %s is since %s', (name, field, since) => {
+  it.each([
+    ['setfiles', 'excludes', '1.61.1'],
+    ['tar_in', 'keepdirlink', '1.59.1'],
+    ['e2fsck', 'forceno', '1.55.13'],
+    ['cryptsetup_open', 'cipher', '1.53.3'],
+  ])('of %s: %s is since %s', (name, field, since) => {
     expect(commentOf(name, field)).toContain(`Since libguestfs ${since}`);
-    expect(knownErrors(actionNamed(name)).filter(({ reason, when }) => reason === 'ACTION_NOT_IN_DAEMON' && when.includes(`\`${field}\``) && when.includes(since))).toHaveLength(1);
+    expect(
+      knownErrors(actionNamed(name)).filter(
+        ({ reason, when }) =>
+          reason === 'ACTION_NOT_IN_DAEMON' && when.includes(`\`${field}\``) && when.includes(since),
+      ),
+    ).toHaveLength(1);
   });
 
   it('that are lists of strings are optional, and have a form in JSON', () => {
@@ -216,14 +292,19 @@ describe('fields', () => {
   });
 
   it('of add_drive are all explained', () => {
-    expect(entryOf('add_drive').fields.filter(({ comment }) => comment === '').map(({ name }) => name)).toEqual([]);
+    expect(
+      entryOf('add_drive')
+        .fields.filter(({ comment }) => comment === '')
+        .map(({ name }) => name),
+    ).toEqual([]);
     expect(entryOf('add_drive').guides).toEqual([{ text: 'more about it', path: 'docs/network-drives.md' }]);
   });
 });
 
 describe('guides', () => {
   it('are there', () => {
-    for (const { guides } of entries) for (const { path } of guides) expect([path, existsSync(path)]).toEqual([path, true]);
+    for (const { guides } of entries)
+      for (const { path } of guides) expect([path, existsSync(path)]).toEqual([path, true]);
   });
 });
 
@@ -236,21 +317,28 @@ describe('lists of actions', () => {
   });
 
   it('tell which are deprecated', () => {
-    for (const { name, deprecated } of actions) expect([name, lineOf(name).endsWith(' (deprecated) |')]).toEqual([name, deprecated === true]);
+    for (const { name, deprecated } of actions)
+      expect([name, lineOf(name).endsWith(' (deprecated) |')]).toEqual([name, deprecated === true]);
   });
 
   it('recommend nothing that there is not', () => {
-    expect(entries.filter(({ deprecated = '' }) => deprecated.includes('internal_')).map(({ name }) => name)).toEqual([]);
-    for (const name of ['get_direct', 'set_direct']) expect(entryOf(name).description).toContain('EventService/Subscribe');
+    expect(entries.filter(({ deprecated = '' }) => deprecated.includes('internal_')).map(({ name }) => name)).toEqual(
+      [],
+    );
+    for (const name of ['get_direct', 'set_direct'])
+      expect(entryOf(name).description).toContain('EventService/Subscribe');
   });
 });
 
 describe('descriptions', () => {
   const textOf = (name: string): string => `${entryOf(name).summary}. ${entryOf(name).description}`;
 
-  it.each(['set_direct', 'get_direct', 'set_pgroup', 'get_pgroup', 'set_recovery_proc', 'get_recovery_proc'])('say that %s has no effect', (name) => {
-    expect(textOf(name)).toMatch(/no effect|without effect/);
-  });
+  it.each(['set_direct', 'get_direct', 'set_pgroup', 'get_pgroup', 'set_recovery_proc', 'get_recovery_proc'])(
+    'say that %s has no effect',
+    (name) => {
+      expect(textOf(name)).toMatch(/no effect|without effect/);
+    },
+  );
 
   it('tell the number of drives that the session has', () => {
     expect(textOf('max_disks')).toContain(`Always ${MAX_DRIVES}`);

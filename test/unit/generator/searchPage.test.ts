@@ -7,10 +7,18 @@ import { entriesOf } from '../../../src/generator/entry.js';
 
 const page = emitSearchPage(areas);
 const entries = areas.filter(({ service }) => service !== undefined).flatMap(entriesOf);
-const articles = new Map([...page.matchAll(/<article id="([^"]+)">(.*?)<\/article>/gs)].map(([, id = '', body = '']) => [id, body]));
+const articles = new Map(
+  [...page.matchAll(/<article id="([^"]+)">(.*?)<\/article>/gs)].map(([, id = '', body = '']) => [id, body]),
+);
 
 /** What one reads. */
-const textOf = (html: string): string => html.replace(/<[^>]*>/g, '').replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&quot;', '"').replaceAll('&amp;', '&');
+const textOf = (html: string): string =>
+  html
+    .replace(/<[^>]*>/g, '')
+    .replaceAll('&lt;', '<')
+    .replaceAll('&gt;', '>')
+    .replaceAll('&quot;', '"')
+    .replaceAll('&amp;', '&');
 /** The same of a text with code in backquotes. */
 const plain = (text: string): string => text.replaceAll('`', '');
 
@@ -18,9 +26,27 @@ describe('the search page', () => {
   it('has every entry, and all of it', () => {
     expect([...articles.keys()].sort()).toEqual(entries.map(({ name }) => name).sort());
     expect(articles.has('Inspect')).toBe(true);
-    for (const { name, rpc, signature, summary, description, facts, fields, errors = [], example, deprecated = '' } of entries) {
+    for (const {
+      name,
+      rpc,
+      signature,
+      summary,
+      description,
+      facts,
+      fields,
+      errors = [],
+      example,
+      deprecated = '',
+    } of entries) {
       const text = textOf(articles.get(name) ?? '');
-      for (const part of [rpc + signature, `${summary}. ${description}`, ...facts, ...fields.map(({ comment }) => comment), ...errors.map(({ when }) => when), deprecated]) {
+      for (const part of [
+        rpc + signature,
+        `${summary}. ${description}`,
+        ...facts,
+        ...fields.map(({ comment }) => comment),
+        ...errors.map(({ when }) => when),
+        deprecated,
+      ]) {
         expect(text).toContain(plain(part));
       }
       expect(text).toContain(example);
@@ -63,7 +89,10 @@ class FakeBrowser {
   }
 
   get shown(): string[] {
-    return this.articles.filter(({ hidden }) => !hidden).map(({ id }) => id).sort();
+    return this.articles
+      .filter(({ hidden }) => !hidden)
+      .map(({ id }) => id)
+      .sort();
   }
 }
 

@@ -18,7 +18,12 @@ let boots: number;
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'probe-'));
   await writeFile(join(directory, 'qemu'), 'one');
-  request = { qemuBinary: join(directory, 'qemu'), kernelPath: '/kernel', temporaryDirectory: directory, cacheDirectory: join(directory, 'cache') };
+  request = {
+    qemuBinary: join(directory, 'qemu'),
+    kernelPath: '/kernel',
+    temporaryDirectory: directory,
+    cacheDirectory: join(directory, 'cache'),
+  };
   boots = 0;
 });
 afterEach(() => rm(directory, { recursive: true }));
@@ -48,13 +53,17 @@ describe('the verdict on KVM', () => {
   it('costs one boot for those who ask at the same time', async () => {
     const probe = probeOf(ABORTS);
     const verdicts = await Promise.all([probe.verdict(request), probe.verdict(request), probe.verdict(request)]);
-    expect(verdicts.map(({ usable, reason }) => [usable, reason])).toEqual(Array(3).fill([false, 'qemu ends with SIGABRT']));
+    expect(verdicts.map(({ usable, reason }) => [usable, reason])).toEqual(
+      Array(3).fill([false, 'qemu ends with SIGABRT']),
+    );
     expect(boots).toBe(1);
   });
 
   it.each([WORKS, ABORTS])('is remembered by later servers: %j', async (outcome) => {
     await probeOf(outcome).verdict(request);
-    await expect(probeOf(outcome.usable ? ABORTS : WORKS).verdict(request)).resolves.toMatchObject({ usable: outcome.usable });
+    await expect(probeOf(outcome.usable ? ABORTS : WORKS).verdict(request)).resolves.toMatchObject({
+      usable: outcome.usable,
+    });
     expect(boots).toBe(1);
   });
 
@@ -81,7 +90,10 @@ describe('the verdict on KVM', () => {
   it('of a guest that hung is asked for anew after a day, while nobody waits', async () => {
     await probeOf({ usable: false, reason: 'silence', hang: true }).verdict(request);
     const file = await cacheFile();
-    await writeFile(file, JSON.stringify({ usable: false, reason: 'silence', hang: true, testedAt: Date.now() - 25 * 3600_000 }));
+    await writeFile(
+      file,
+      JSON.stringify({ usable: false, reason: 'silence', hang: true, testedAt: Date.now() - 25 * 3600_000 }),
+    );
     const probe = probeOf(WORKS);
     await expect(probe.verdict(request)).resolves.toMatchObject({ usable: false });
     await expect(probe.verdict(request)).resolves.toMatchObject({ usable: true });
@@ -89,12 +101,18 @@ describe('the verdict on KVM', () => {
   });
 
   it('needs no boot where there is no device', async () => {
-    await expect(probeOf(WORKS, '/dev/no-such').verdict(request)).resolves.toEqual({ usable: false, reason: '/dev/no-such does not exist' });
+    await expect(probeOf(WORKS, '/dev/no-such').verdict(request)).resolves.toEqual({
+      usable: false,
+      reason: '/dev/no-such does not exist',
+    });
     expect(boots).toBe(0);
   });
 
   it('is one also when the test cannot be made, and that is not remembered', async () => {
-    await expect(probeOf(new Error('no space')).verdict(request)).resolves.toMatchObject({ usable: false, reason: expect.stringContaining('no space') });
+    await expect(probeOf(new Error('no space')).verdict(request)).resolves.toMatchObject({
+      usable: false,
+      reason: expect.stringContaining('no space'),
+    });
     await expect(probeOf(WORKS).verdict(request)).resolves.toMatchObject({ usable: true });
   });
 });

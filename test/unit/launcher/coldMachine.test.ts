@@ -26,31 +26,50 @@ const config: LaunchConfig = {
 /** Only the number of a descriptor is looked at. */
 const file = (fd: number): FileHandle => ({ fd }) as FileHandle;
 
-function commandOf(changes: Partial<LaunchConfig> = {}, drives: Parameters<typeof addColdMachine>[2]['drives'] = [], accelerator: Accelerator = 'tcg') {
+function commandOf(
+  changes: Partial<LaunchConfig> = {},
+  drives: Parameters<typeof addColdMachine>[2]['drives'] = [],
+  accelerator: Accelerator = 'tcg',
+) {
   const line = new QemuCommandLine('/usr/bin/qemu-system-x86_64');
   // As when drives are prepared: their files come first.
   line.add(file(40), 'read-only');
-  addColdMachine(line, { ...config, ...changes }, {
-    accelerator,
-    architecture: hostArchitecture('x64'),
-    appliance: { root: file(23), rootUuid: '11111111-2222-3333-4444-555555555555', rootImage: { format: 'raw', virtualSize: 1n << 30n, uuid: undefined } },
-    kernel: file(21),
-    initrd: file(22),
-    overlay: file(24),
-    drives,
-  });
+  addColdMachine(
+    line,
+    { ...config, ...changes },
+    {
+      accelerator,
+      architecture: hostArchitecture('x64'),
+      appliance: {
+        root: file(23),
+        rootUuid: '11111111-2222-3333-4444-555555555555',
+        rootImage: { format: 'raw', virtualSize: 1n << 30n, uuid: undefined },
+      },
+      kernel: file(21),
+      initrd: file(22),
+      overlay: file(24),
+      drives,
+    },
+  );
   return line.build();
 }
 
 /** The values of an option, in order. */
-const valuesOf = (args: readonly string[], name: string): string[] => args.flatMap((arg, index) => (arg === `-${name}` ? [args[index + 1] ?? ''] : []));
+const valuesOf = (args: readonly string[], name: string): string[] =>
+  args.flatMap((arg, index) => (arg === `-${name}` ? [args[index + 1] ?? ''] : []));
 
 describe('the command line of a cold machine', () => {
   it('is this', () => {
     const { binary, args, fds } = commandOf();
     expect(binary).toBe('/usr/bin/qemu-system-x86_64');
     expect(fds).toEqual([40, 21, 22, 23, 24]);
-    expect(args.join('\n').replaceAll('\n-', '\n\n-').split('\n\n').map((option) => option.replace('\n', ' '))).toEqual([
+    expect(
+      args
+        .join('\n')
+        .replaceAll('\n-', '\n\n-')
+        .split('\n\n')
+        .map((option) => option.replace('\n', ' ')),
+    ).toEqual([
       '-add-fd fd=6,set=6',
       '-no-user-config',
       '-nodefaults',
@@ -88,7 +107,13 @@ describe('the command line of a cold machine', () => {
   });
 
   it('has each drive on the target of its place, with its label and block size', () => {
-    const drive = (name: string) => ({ objects: [], blockNodes: [{ driver: 'raw', 'node-name': name }], topNode: name, format: 'raw' as const, subject: name });
+    const drive = (name: string) => ({
+      objects: [],
+      blockNodes: [{ driver: 'raw', 'node-name': name }],
+      topNode: name,
+      format: 'raw' as const,
+      subject: name,
+    });
     const { args } = commandOf({}, [
       { ...drive('drive0'), serial: 'a,b', blockSize: undefined },
       { ...drive('drive1'), serial: undefined, blockSize: 4096 },
@@ -97,12 +122,20 @@ describe('the command line of a cold machine', () => {
       'scsi-hd,bus=scsi0.0,channel=0,scsi-id=0,lun=0,drive=drive0,id=sd0,serial=a,,b,werror=report,rerror=report',
       'scsi-hd,bus=scsi0.0,channel=0,scsi-id=1,lun=0,drive=drive1,id=sd1,physical_block_size=4096,logical_block_size=4096,werror=report,rerror=report',
     ]);
-    expect(valuesOf(args, 'blockdev').slice(-2)).toEqual(['{"driver":"raw","node-name":"drive0"}', '{"driver":"raw","node-name":"drive1"}']);
+    expect(valuesOf(args, 'blockdev').slice(-2)).toEqual([
+      '{"driver":"raw","node-name":"drive0"}',
+      '{"driver":"raw","node-name":"drive1"}',
+    ]);
   });
 
   it('says what was asked for to the kernel', () => {
-    const [append] = valuesOf(commandOf({ verbose: true, network: true, selinux: true, append: 'one=1 two', identifier: 'a b\nc' }).args, 'append');
-    expect(append).toMatch(/ selinux=1 enforcing=0 guestfs_verbose=1 guestfs_network=1 TERM=linux guestfs_identifier=a_b_c one=1 two$/);
+    const [append] = valuesOf(
+      commandOf({ verbose: true, network: true, selinux: true, append: 'one=1 two', identifier: 'a b\nc' }).args,
+      'append',
+    );
+    expect(append).toMatch(
+      / selinux=1 enforcing=0 guestfs_verbose=1 guestfs_network=1 TERM=linux guestfs_identifier=a_b_c one=1 two$/,
+    );
     expect(append).not.toContain('quiet');
   });
 
@@ -118,6 +151,13 @@ describe('the command line of a cold machine', () => {
   });
 
   it('ends with the arguments of the session', () => {
-    expect(commandOf({ extraQemuArguments: [['-set', 'device.sd0.x=y'], ['snapshot', undefined]] }).args.slice(-3)).toEqual(['-set', 'device.sd0.x=y', '-snapshot']);
+    expect(
+      commandOf({
+        extraQemuArguments: [
+          ['-set', 'device.sd0.x=y'],
+          ['snapshot', undefined],
+        ],
+      }).args.slice(-3),
+    ).toEqual(['-set', 'device.sd0.x=y', '-snapshot']);
   });
 });

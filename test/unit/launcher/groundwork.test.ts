@@ -10,8 +10,15 @@ import type { OpenImage } from '../../../src/security/pathPolicy.js';
 const signal = new AbortController().signal;
 
 it("measures images by the server's own qemu, which need not be on the PATH", async () => {
-  const { imageProbe } = createGroundwork({ logger: silentLogger, users: createQemuUsers(), qemuBinary: '/nosuch/qemu' });
-  await expect(imageProbe({} as OpenImage, 'vdi', 'it', signal)).rejects.toMatchObject({ reason: 'QEMU_MISSING', message: expect.stringContaining('/nosuch/qemu') });
+  const { imageProbe } = createGroundwork({
+    logger: silentLogger,
+    users: createQemuUsers(),
+    qemuBinary: '/nosuch/qemu',
+  });
+  await expect(imageProbe({} as OpenImage, 'vdi', 'it', signal)).rejects.toMatchObject({
+    reason: 'QEMU_MISSING',
+    message: expect.stringContaining('/nosuch/qemu'),
+  });
 });
 
 it('builds supermin appliances of others apart from its own, and only where that is allowed', async () => {
@@ -25,7 +32,11 @@ it('builds supermin appliances of others apart from its own, and only where that
     const options = { logger: silentLogger, users: createQemuUsers(), appliancePath: join(directory, 'own') };
     const groundwork = createGroundwork({ ...options, anySkeleton: true });
     const configFor = (name: string): GroundConfig => ({
-      accelerator: 'tcg', qemuBinary: '/bin/sh', appliancePath: join(directory, name), temporaryDirectory: directory, cacheDirectory: directory,
+      accelerator: 'tcg',
+      qemuBinary: '/bin/sh',
+      appliancePath: join(directory, name),
+      temporaryDirectory: directory,
+      cacheDirectory: directory,
     });
     const placesAfter = async (name: string): Promise<string[]> => {
       await expect(groundwork.lay(configFor(name), signal)).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE' });
@@ -35,7 +46,10 @@ it('builds supermin appliances of others apart from its own, and only where that
     expect(await placesAfter('other')).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/)]);
     const cautious = createGroundwork(options);
     await expect(cautious.lay(configFor('own'), signal)).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE' });
-    await expect(cautious.lay(configFor('other'), signal)).rejects.toMatchObject({ reason: 'NOT_ALLOWED', message: expect.stringContaining('--allow custom-qemu') });
+    await expect(cautious.lay(configFor('other'), signal)).rejects.toMatchObject({
+      reason: 'NOT_ALLOWED',
+      message: expect.stringContaining('--allow custom-qemu'),
+    });
   } finally {
     rmSync(directory, { recursive: true });
   }

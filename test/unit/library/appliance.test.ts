@@ -25,7 +25,10 @@ describe('queries of the state', () => {
   it('what needs an appliance says so', async () => {
     await expect(applianceActions.wait_ready(aside('wait_ready'), {})).rejects.toMatchObject({ reason: 'WRONG_STATE' });
     await expect(applianceActions.get_pid(aside('get_pid'), {})).rejects.toMatchObject({ reason: 'WRONG_STATE' });
-    const session = inState('READY', { requireState: () => undefined, machine: { pid: 42 } as NonNullable<Session['machine']> });
+    const session = inState('READY', {
+      requireState: () => undefined,
+      machine: { pid: 42 } as NonNullable<Session['machine']>,
+    });
     expect(await applianceActions.get_pid(aside('get_pid', { session }), {})).toEqual({ pid: 42 });
     expect(await applianceActions.wait_ready(aside('wait_ready', { session }), {})).toEqual({});
   });
@@ -41,7 +44,10 @@ describe('kill_subprocess', () => {
     const called: string[] = [];
     const shutdown = jest.fn(async () => void called.push('shutdown'));
     const kill = jest.fn(async () => void called.push('kill'));
-    await applianceActions.kill_subprocess(aside('kill_subprocess', { session: inState(state, { pendingCalls, shutdown, kill }) }), {});
+    await applianceActions.kill_subprocess(
+      aside('kill_subprocess', { session: inState(state, { pendingCalls, shutdown, kill }) }),
+      {},
+    );
     expect(called).toEqual([expected]);
   });
 });
@@ -60,7 +66,9 @@ describe('version', () => {
 describe('available and feature_available', () => {
   /** What the daemon answers for each group. */
   const results: Readonly<Record<string, number>> = { there: 0, missing: 1, unheard: 2 };
-  const script = { answers: { internal_feature_available: ({ group }: { group: string }) => ({ result: results[group] }) } };
+  const script = {
+    answers: { internal_feature_available: ({ group }: { group: string }) => ({ result: results[group] }) },
+  };
 
   it('of groups that are there', async () => {
     const context = inTurn('available', script);
@@ -72,14 +80,22 @@ describe('available and feature_available', () => {
   it('of a group that is missing', async () => {
     const context = inTurn('available', script);
     await expect(applianceActions.available(context, { groups: ['there', 'missing'] })).rejects.toMatchObject({
-      reason: 'GROUP_NOT_AVAILABLE', details: { metadata: { optional_group: 'missing', daemon_version: '1.54.1' } },
+      reason: 'GROUP_NOT_AVAILABLE',
+      details: { metadata: { optional_group: 'missing', daemon_version: '1.54.1' } },
     });
-    expect(await applianceActions.feature_available(context, { groups: ['there', 'missing', 'unheard'] })).toEqual({ isavailable: false });
+    expect(await applianceActions.feature_available(context, { groups: ['there', 'missing', 'unheard'] })).toEqual({
+      isavailable: false,
+    });
   });
 
   it('of a group that nobody knows', async () => {
     const context = inTurn('available', script);
-    await expect(applianceActions.available(context, { groups: ['unheard'] })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT', message: 'unheard: unknown group' });
-    await expect(applianceActions.feature_available(context, { groups: ['unheard'] })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT' });
+    await expect(applianceActions.available(context, { groups: ['unheard'] })).rejects.toMatchObject({
+      reason: 'BAD_ARGUMENT',
+      message: 'unheard: unknown group',
+    });
+    await expect(applianceActions.feature_available(context, { groups: ['unheard'] })).rejects.toMatchObject({
+      reason: 'BAD_ARGUMENT',
+    });
   });
 });

@@ -2,7 +2,12 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from '@jest/globals';
 import { GuestfsError } from '../../../src/common/errors.js';
-import { splitVersion, sorted, ApplicationList, MAX_APPLICATIONS } from '../../../src/library/applications/application.js';
+import {
+  splitVersion,
+  sorted,
+  ApplicationList,
+  MAX_APPLICATIONS,
+} from '../../../src/library/applications/application.js';
 import { parseApkDatabase } from '../../../src/library/applications/apk.js';
 import { parseDpkgStatus } from '../../../src/library/applications/deb.js';
 import { parsePacmanDescription } from '../../../src/library/applications/pacman.js';
@@ -11,8 +16,16 @@ import { fromLines, inTurn, type Script } from './fakes.js';
 
 describe('splitVersion', () => {
   it.each([
-    ['1.2', 0, '1.2', undefined], ['1.2-3', 0, '1.2', '3'], ['1:1.2-3-4', 1, '1.2', '3-4'], ['x:1-2', undefined, '1', '2'], ['-1:1', undefined, '1', undefined], [':1', undefined, '1', undefined], ['', 0, '', undefined],
-    ['2147483647:1', 2147483647, '1', undefined], ['2147483648:1', undefined, '1', undefined], ['99999999999:1-2', undefined, '1', '2'],
+    ['1.2', 0, '1.2', undefined],
+    ['1.2-3', 0, '1.2', '3'],
+    ['1:1.2-3-4', 1, '1.2', '3-4'],
+    ['x:1-2', undefined, '1', '2'],
+    ['-1:1', undefined, '1', undefined],
+    [':1', undefined, '1', undefined],
+    ['', 0, '', undefined],
+    ['2147483647:1', 2147483647, '1', undefined],
+    ['2147483648:1', undefined, '1', undefined],
+    ['99999999999:1-2', undefined, '1', '2'],
   ])('of %j', (text, epoch, version, release) => {
     expect(splitVersion(text)).toEqual({ epoch, version, release });
   });
@@ -68,22 +81,32 @@ describe('a status file of dpkg', () => {
   it('says what is installed', async () => {
     const found = await parseDpkgStatus(fromLines(STATUS));
     expect(found.map((one) => [one.app2_name, one.app2_epoch, one.app2_version, one.app2_release])).toEqual([
-      ['zsh', 3, '5.9', '4+b2'], ['bash', 0, '5.2', ''], ['half', 0, '1', '2'],
+      ['zsh', 3, '5.9', '4+b2'],
+      ['bash', 0, '5.2', ''],
+      ['half', 0, '1', '2'],
     ]);
     expect(found[0]).toMatchObject({
-      app2_arch: 'amd64', app2_source_package: 'zsh-src', app2_url: 'https://www.zsh.org/', app2_summary: 'shell with lots of features',
-      app2_description: 'Zsh is a command interpreter.\n.\nMore of it.', app2_display_name: '', app2_class: '',
+      app2_arch: 'amd64',
+      app2_source_package: 'zsh-src',
+      app2_url: 'https://www.zsh.org/',
+      app2_summary: 'shell with lots of features',
+      app2_description: 'Zsh is a command interpreter.\n.\nMore of it.',
+      app2_display_name: '',
+      app2_class: '',
     });
     expect(found[1]).toMatchObject({ app2_arch: '', app2_description: '', app2_summary: '' });
   });
 
   it('has descriptions with a bound, whatever their lines are', async () => {
-    const described = (lines: number) => parseDpkgStatus((async function* () {
-      await Promise.resolve();
-      yield ['Package: x', 'Status: install ok installed', 'Version: 1', 'Description: y'];
-      for (let at = 0; at < lines; at += 100) yield Array.from({ length: 100 }, () => ' ');
-      yield [''];
-    })());
+    const described = (lines: number) =>
+      parseDpkgStatus(
+        (async function* () {
+          await Promise.resolve();
+          yield ['Package: x', 'Status: install ok installed', 'Version: 1', 'Description: y'];
+          for (let at = 0; at < lines; at += 100) yield Array.from({ length: 100 }, () => ' ');
+          yield [''];
+        })(),
+      );
     expect((await described(100_000))[0]?.app2_description).toBe('\n'.repeat(99_999));
     await expect(described(1_000_000)).rejects.toMatchObject({ reason: 'MESSAGE_TOO_LARGE' });
   });
@@ -91,26 +114,54 @@ describe('a status file of dpkg', () => {
 
 describe('a database of apk', () => {
   it('says what is installed', async () => {
-    const found = await parseApkDatabase(fromLines('C:Q1\nP:musl\nV:1.2.4-r1\nA:x86_64\nT:the musl c library\nU:https://musl.libc.org/\nnonsense\nF:lib\n\nP:old\nV:2:1.36\n\nP:noversion\n\nP:no-such-epoch\nV:99999999999:1\n\nP:cut-off\nV:1\n'));
-    expect(found.map((one) => [one.app2_name, one.app2_epoch, one.app2_version, one.app2_release])).toEqual([['musl', 0, '1.2.4', '1'], ['old', 2, '1.36', '']]);
-    expect(found[0]).toMatchObject({ app2_arch: 'x86_64', app2_description: 'the musl c library', app2_url: 'https://musl.libc.org/', app2_summary: '' });
+    const found = await parseApkDatabase(
+      fromLines(
+        'C:Q1\nP:musl\nV:1.2.4-r1\nA:x86_64\nT:the musl c library\nU:https://musl.libc.org/\nnonsense\nF:lib\n\nP:old\nV:2:1.36\n\nP:noversion\n\nP:no-such-epoch\nV:99999999999:1\n\nP:cut-off\nV:1\n',
+      ),
+    );
+    expect(found.map((one) => [one.app2_name, one.app2_epoch, one.app2_version, one.app2_release])).toEqual([
+      ['musl', 0, '1.2.4', '1'],
+      ['old', 2, '1.36', ''],
+    ]);
+    expect(found[0]).toMatchObject({
+      app2_arch: 'x86_64',
+      app2_description: 'the musl c library',
+      app2_url: 'https://musl.libc.org/',
+      app2_summary: '',
+    });
   });
 });
 
 describe('a description of pacman', () => {
-  const WHOLE = '%NAME%\ntest\n\n%VERSION%\n1:0.1-2\n\n%DESC%\nfirst line\nsecond line\n\n%URL%\nhttp://x/\n\n%ARCH%\nx86_64\n\n%LICENSE%\nGPL\n';
+  const WHOLE =
+    '%NAME%\ntest\n\n%VERSION%\n1:0.1-2\n\n%DESC%\nfirst line\nsecond line\n\n%URL%\nhttp://x/\n\n%ARCH%\nx86_64\n\n%LICENSE%\nGPL\n';
 
   it('says what a package is', async () => {
-    expect(await parsePacmanDescription(fromLines(WHOLE))).toEqual({ name: 'test', epoch: 1, version: '0.1', release: '2', arch: 'x86_64', url: 'http://x/', description: 'first line' });
+    expect(await parsePacmanDescription(fromLines(WHOLE))).toEqual({
+      name: 'test',
+      epoch: 1,
+      version: '0.1',
+      release: '2',
+      arch: 'x86_64',
+      url: 'http://x/',
+      description: 'first line',
+    });
   });
 
-  it.each([['NAME', 'test'], ['ARCH', 'x86_64'], ['VERSION', '1:0.1-2']])('needs %s', async (section, value) => {
+  it.each([
+    ['NAME', 'test'],
+    ['ARCH', 'x86_64'],
+    ['VERSION', '1:0.1-2'],
+  ])('needs %s', async (section, value) => {
     expect(await parsePacmanDescription(fromLines(WHOLE.replace(`%${section}%\n${value}\n`, '')))).toBeUndefined();
   });
 
-  it.each(['0.1', '-1', 'x:1-1', '0.1-', '99999999999:1-1'])('needs a version in all its parts, unlike %s', async (version) => {
-    expect(await parsePacmanDescription(fromLines(WHOLE.replace('1:0.1-2', version)))).toBeUndefined();
-  });
+  it.each(['0.1', '-1', 'x:1-1', '0.1-', '99999999999:1-1'])(
+    'needs a version in all its parts, unlike %s',
+    async (version) => {
+      expect(await parsePacmanDescription(fromLines(WHOLE.replace('1:0.1-2', version)))).toBeUndefined();
+    },
+  );
 });
 
 describe('lists', () => {
@@ -128,12 +179,18 @@ describe('lists', () => {
   });
 
   it('hold those of a whole distribution, and no number of them that have no text', async () => {
-    const paragraphs = (count: number) => parseApkDatabase((async function* () {
-      await Promise.resolve();
-      for (let at = 0; at < count; at += 1) yield ['P:', 'V:', ''];
-    })());
+    const paragraphs = (count: number) =>
+      parseApkDatabase(
+        (async function* () {
+          await Promise.resolve();
+          for (let at = 0; at < count; at += 1) yield ['P:', 'V:', ''];
+        })(),
+      );
     expect(await paragraphs(MAX_APPLICATIONS)).toHaveLength(MAX_APPLICATIONS);
-    await expect(paragraphs(MAX_APPLICATIONS + 1)).rejects.toMatchObject({ reason: 'MESSAGE_TOO_LARGE', message: expect.stringMatching(/^the list of applications holds more than 262144 applications; use Download/) });
+    await expect(paragraphs(MAX_APPLICATIONS + 1)).rejects.toMatchObject({
+      reason: 'MESSAGE_TOO_LARGE',
+      message: expect.stringMatching(/^the list of applications holds more than 262144 applications; use Download/),
+    });
   });
 
   it('take no more memory than what they hold', () => {
@@ -153,33 +210,63 @@ describe('lists', () => {
 
 describe('inspect_list_applications', () => {
   function guest(type: string, packageformat: string, more: Script = {}): ReturnType<typeof inTurn> {
-    return inTurn('inspect_list_applications2', { ...more, answers: { inspect_get_type: { name: type }, inspect_get_package_format: { packageformat }, is_file: { fileflag: true }, ...more.answers } });
+    return inTurn('inspect_list_applications2', {
+      ...more,
+      answers: {
+        inspect_get_type: { name: type },
+        inspect_get_package_format: { packageformat },
+        is_file: { fileflag: true },
+        ...more.answers,
+      },
+    });
   }
   const root = '/dev/sda1';
   const size = (bytes: number) => ({ size: BigInt(bytes) });
 
   it('reads the file of dpkg', async () => {
-    const context = guest('linux', 'deb', { answers: { filesize: size(STATUS.length) }, files: { download: () => [Buffer.from(STATUS.slice(0, 100)), Buffer.from(STATUS.slice(100))] } });
+    const context = guest('linux', 'deb', {
+      answers: { filesize: size(STATUS.length) },
+      files: { download: () => [Buffer.from(STATUS.slice(0, 100)), Buffer.from(STATUS.slice(100))] },
+    });
     const { applications2 } = await inspectionActions.inspect_list_applications2(context, { root });
     expect(applications2.map((one) => one.app2_name)).toEqual(['bash', 'half', 'zsh']);
-    expect(context.daemon.sent.at(-1)).toEqual({ action: 'download', request: { remotefilename: '/var/lib/dpkg/status' } });
+    expect(context.daemon.sent.at(-1)).toEqual({
+      action: 'download',
+      request: { remotefilename: '/var/lib/dpkg/status' },
+    });
     const { applications } = await inspectionActions.inspect_list_applications(context, { root });
     expect(applications[2]).toEqual({
-      app_name: 'zsh', app_display_name: '', app_epoch: 3, app_version: '5.9', app_release: '4+b2', app_install_path: '', app_trans_path: '', app_publisher: '',
-      app_url: 'https://www.zsh.org/', app_source_package: 'zsh-src', app_summary: 'shell with lots of features', app_description: 'Zsh is a command interpreter.\n.\nMore of it.',
+      app_name: 'zsh',
+      app_display_name: '',
+      app_epoch: 3,
+      app_version: '5.9',
+      app_release: '4+b2',
+      app_install_path: '',
+      app_trans_path: '',
+      app_publisher: '',
+      app_url: 'https://www.zsh.org/',
+      app_source_package: 'zsh-src',
+      app_summary: 'shell with lots of features',
+      app_description: 'Zsh is a command interpreter.\n.\nMore of it.',
     });
   });
 
   it('does not read a file of dpkg that is too large', async () => {
     const context = guest('linux', 'deb', { answers: { filesize: size(50_000_001) } });
-    await expect(inspectionActions.inspect_list_applications2(context, { root })).rejects.toThrow(/size of \/var\/lib\/dpkg\/status is unreasonably large/);
+    await expect(inspectionActions.inspect_list_applications2(context, { root })).rejects.toThrow(
+      /size of \/var\/lib\/dpkg\/status is unreasonably large/,
+    );
   });
 
   it('lets the daemon read the database of rpm', async () => {
     const list = new ApplicationList();
     for (const name of ['b', 'a']) list.add({ name });
-    const context = guest('linux', 'rpm', { answers: { internal_list_rpm_applications: { applications2: list.applications } } });
-    expect((await inspectionActions.inspect_list_applications2(context, { root })).applications2.map((one) => one.app2_name)).toEqual(['a', 'b']);
+    const context = guest('linux', 'rpm', {
+      answers: { internal_list_rpm_applications: { applications2: list.applications } },
+    });
+    expect(
+      (await inspectionActions.inspect_list_applications2(context, { root })).applications2.map((one) => one.app2_name),
+    ).toEqual(['a', 'b']);
   });
 
   it('reads a description of pacman for each package that has a sound one', async () => {
@@ -187,23 +274,49 @@ describe('inspect_list_applications', () => {
     const context = guest('linux', 'pacman', {
       version: '1.48.0',
       answers: {
-        readdir: { entries: [entry('.', 'd'), entry('..', 'd'), entry('ALPM_DB_VERSION', 'r'), entry('b-1-1', 'd'), entry('a-1-1', 'd'), entry('none', 'd'), entry('large', 'd')] },
-        filesize: ({ file }: { file: string }) => (file.includes('/none/') ? new GuestfsError('ENOENT', 'no') : size(file.includes('/large/') ? 8193 : 100)),
+        readdir: {
+          entries: [
+            entry('.', 'd'),
+            entry('..', 'd'),
+            entry('ALPM_DB_VERSION', 'r'),
+            entry('b-1-1', 'd'),
+            entry('a-1-1', 'd'),
+            entry('none', 'd'),
+            entry('large', 'd'),
+          ],
+        },
+        filesize: ({ file }: { file: string }) =>
+          file.includes('/none/') ? new GuestfsError('ENOENT', 'no') : size(file.includes('/large/') ? 8193 : 100),
       },
-      files: { download: ({ remotefilename }: { remotefilename: string }) => [Buffer.from(`%NAME%\n${remotefilename.split('/')[5]?.[0]}\n\n%VERSION%\n1-1\n\n%ARCH%\nany\n`)] },
+      files: {
+        download: ({ remotefilename }: { remotefilename: string }) => [
+          Buffer.from(`%NAME%\n${remotefilename.split('/')[5]?.[0]}\n\n%VERSION%\n1-1\n\n%ARCH%\nany\n`),
+        ],
+      },
     });
-    expect((await inspectionActions.inspect_list_applications2(context, { root })).applications2.map((one) => one.app2_name)).toEqual(['a', 'b']);
+    expect(
+      (await inspectionActions.inspect_list_applications2(context, { root })).applications2.map((one) => one.app2_name),
+    ).toEqual(['a', 'b']);
   });
 
   it('does not gather packages of pacman without end', async () => {
     const entries = Array.from({ length: MAX_APPLICATIONS + 1 }, () => ({ ino: 1n, name: 'x', ftyp: 'd' }));
     const context = guest('linux', 'pacman', { version: '1.48.0', answers: { readdir: { entries } } });
-    await expect(inspectionActions.inspect_list_applications2(context, { root })).rejects.toMatchObject({ reason: 'MESSAGE_TOO_LARGE' });
+    await expect(inspectionActions.inspect_list_applications2(context, { root })).rejects.toMatchObject({
+      reason: 'MESSAGE_TOO_LARGE',
+    });
     expect(context.daemon.actions).not.toContain('filesize');
   });
 
-  it.each([['linux', 'portage'], ['linux', 'unknown'], ['freebsd', 'deb'], ['dos', 'unknown']])('knows nothing of %s with %s', async (type, format) => {
-    expect(await inspectionActions.inspect_list_applications2(guest(type, format), { root })).toEqual({ applications2: [] });
+  it.each([
+    ['linux', 'portage'],
+    ['linux', 'unknown'],
+    ['freebsd', 'deb'],
+    ['dos', 'unknown'],
+  ])('knows nothing of %s with %s', async (type, format) => {
+    expect(await inspectionActions.inspect_list_applications2(guest(type, format), { root })).toEqual({
+      applications2: [],
+    });
   });
 });
 
@@ -221,38 +334,75 @@ describe('applications of Windows', () => {
       return number;
     };
     const at = (number: bigint): Tree => things[Number(number) - 1] as Tree;
-    const isNode = (thing: Tree | string | Buffer | undefined): thing is Tree => typeof thing === 'object' && !Buffer.isBuffer(thing);
+    const isNode = (thing: Tree | string | Buffer | undefined): thing is Tree =>
+      typeof thing === 'object' && !Buffer.isBuffer(thing);
     return {
-      inspect_get_type: { name: 'windows' }, inspect_get_package_format: { packageformat: 'unknown' }, inspect_get_windows_software_hive: { path: '/Windows/System32/config/SOFTWARE' },
-      hivex_open: {}, hivex_close: {}, hivex_root: { nodeh: 1n },
-      hivex_node_get_child: ({ nodeh, name }: { nodeh: bigint; name: string }) => ({ child: handle(isNode(at(nodeh)[name]) ? at(nodeh)[name] : undefined, name) }),
-      hivex_node_get_value: ({ nodeh, key }: { nodeh: bigint; key: string }) => ({ valueh: isNode(at(nodeh)[key]) ? 0n : handle(at(nodeh)[key], key) }),
-      hivex_node_children: ({ nodeh }: { nodeh: bigint }) => ({ nodehs: Object.entries(at(nodeh)).filter(([, thing]) => isNode(thing)).map(([name, thing]) => ({ hivex_node_h: handle(thing, name) })) }),
+      inspect_get_type: { name: 'windows' },
+      inspect_get_package_format: { packageformat: 'unknown' },
+      inspect_get_windows_software_hive: { path: '/Windows/System32/config/SOFTWARE' },
+      hivex_open: {},
+      hivex_close: {},
+      hivex_root: { nodeh: 1n },
+      hivex_node_get_child: ({ nodeh, name }: { nodeh: bigint; name: string }) => ({
+        child: handle(isNode(at(nodeh)[name]) ? at(nodeh)[name] : undefined, name),
+      }),
+      hivex_node_get_value: ({ nodeh, key }: { nodeh: bigint; key: string }) => ({
+        valueh: isNode(at(nodeh)[key]) ? 0n : handle(at(nodeh)[key], key),
+      }),
+      hivex_node_children: ({ nodeh }: { nodeh: bigint }) => ({
+        nodehs: Object.entries(at(nodeh))
+          .filter(([, thing]) => isNode(thing))
+          .map(([name, thing]) => ({ hivex_node_h: handle(thing, name) })),
+      }),
       hivex_node_name: ({ nodeh }: { nodeh: bigint }) => ({ name: names.get(nodeh) }),
-      hivex_value_string: ({ valueh }: { valueh: bigint }) => (typeof at(valueh) === 'string' ? { databuf: at(valueh) } : new GuestfsError('EINVAL', 'not a string')),
+      hivex_value_string: ({ valueh }: { valueh: bigint }) =>
+        typeof at(valueh) === 'string' ? { databuf: at(valueh) } : new GuestfsError('EINVAL', 'not a string'),
       hivex_value_value: ({ valueh }: { valueh: bigint }) => ({ databuf: at(valueh) }),
     };
   }
-  const uninstall = (applications: Tree): Tree => ({ Microsoft: { Windows: { CurrentVersion: { Uninstall: applications } } } });
+  const uninstall = (applications: Tree): Tree => ({
+    Microsoft: { Windows: { CurrentVersion: { Uninstall: applications } } },
+  });
   const list = async (answers: NonNullable<Script['answers']>): Promise<{ names: string[][]; actions: string[] }> => {
     const context = inTurn('inspect_list_applications2', { answers });
     const { applications2 } = await inspectionActions.inspect_list_applications2(context, { root: '/dev/sda2' });
-    return { names: applications2.map((one) => [one.app2_name, one.app2_display_name, one.app2_version, one.app2_class]), actions: context.daemon.actions };
+    return {
+      names: applications2.map((one) => [one.app2_name, one.app2_display_name, one.app2_version, one.app2_class]),
+      actions: context.daemon.actions,
+    };
   };
 
   it('are those that can be uninstalled and have a name to show, of both widths', async () => {
-    const { names, actions } = await list(registry({
-      ...uninstall({
-        two: { DisplayName: 'Two', DisplayVersion: '2.0', Publisher: 'P', InstallLocation: 'C:\\Two', URLInfoAbout: 'http://two/', Comments: 'c' },
-        hidden: { DisplayVersion: '1' },
-        one: { DisplayName: 'One', DisplayVersion: Buffer.from([1, 0, 0, 0]) },
-        av: { DisplayName: 'Some AntiVirus 3' },
-        symantec: { DisplayName: 'Security', Publisher: 'Norton Inc.' },
+    const { names, actions } = await list(
+      registry({
+        ...uninstall({
+          two: {
+            DisplayName: 'Two',
+            DisplayVersion: '2.0',
+            Publisher: 'P',
+            InstallLocation: 'C:\\Two',
+            URLInfoAbout: 'http://two/',
+            Comments: 'c',
+          },
+          hidden: { DisplayVersion: '1' },
+          one: { DisplayName: 'One', DisplayVersion: Buffer.from([1, 0, 0, 0]) },
+          av: { DisplayName: 'Some AntiVirus 3' },
+          symantec: { DisplayName: 'Security', Publisher: 'Norton Inc.' },
+        }),
+        WOW6432node: uninstall({ three: { DisplayName: 'Three' } }),
       }),
-      WOW6432node: uninstall({ three: { DisplayName: 'Three' } }),
-    }));
-    expect(names).toEqual([['av', 'Some AntiVirus 3', '', 'antivirus'], ['one', 'One', '', ''], ['symantec', 'Security', '', 'antivirus'], ['three', 'Three', '', ''], ['two', 'Two', '2.0', '']]);
-    expect(actions.filter((action) => action === 'hivex_open' || action === 'hivex_close')).toEqual(['hivex_open', 'hivex_close']);
+    );
+    expect(names).toEqual([
+      ['av', 'Some AntiVirus 3', '', 'antivirus'],
+      ['one', 'One', '', ''],
+      ['symantec', 'Security', '', 'antivirus'],
+      ['three', 'Three', '', ''],
+      ['two', 'Two', '2.0', ''],
+    ]);
+    expect(actions.filter((action) => action === 'hivex_open' || action === 'hivex_close')).toEqual([
+      'hivex_open',
+      'hivex_close',
+    ]);
   });
 
   it.each([
@@ -262,7 +412,9 @@ describe('applications of Windows', () => {
     [{ 'Windows Defender': { DisableAntiVirus: Buffer.from([1]) } }, true],
     [{}, false],
   ])('Defender is one of them: %#', async (microsoft: Tree, expected) => {
-    expect((await list(registry({ Microsoft: microsoft }))).names).toEqual(expected ? [['WinDefend', 'Microsoft Defender Antivirus', '', 'antivirus']] : []);
+    expect((await list(registry({ Microsoft: microsoft }))).names).toEqual(
+      expected ? [['WinDefend', 'Microsoft Defender Antivirus', '', 'antivirus']] : [],
+    );
   });
 
   it('are none where the hive has no root, and the hive is closed', async () => {
@@ -272,6 +424,8 @@ describe('applications of Windows', () => {
   });
 
   it('an appliance that ends is no empty list', async () => {
-    await expect(list({ ...registry({}), hivex_root: new GuestfsError('OUTCOME_UNKNOWN', 'gone') })).rejects.toMatchObject({ reason: 'OUTCOME_UNKNOWN' });
+    await expect(
+      list({ ...registry({}), hivex_root: new GuestfsError('OUTCOME_UNKNOWN', 'gone') }),
+    ).rejects.toMatchObject({ reason: 'OUTCOME_UNKNOWN' });
   });
 });

@@ -15,7 +15,12 @@ function ask(value: string): (...args: readonly string[]) => Promise<string> {
     return Promise.resolve(args[0] === 'secret-list' ? LIST : `${value}\n`);
   };
 }
-const reference = (more: Partial<SecretReference>): SecretReference => ({ type: 'iscsi', uuid: undefined, usage: undefined, ...more });
+const reference = (more: Partial<SecretReference>): SecretReference => ({
+  type: 'iscsi',
+  uuid: undefined,
+  usage: undefined,
+  ...more,
+});
 const encoded = Buffer.from('sesäme "1"').toString('base64');
 
 it('is found by its UUID, and is text', async () => {

@@ -2,7 +2,8 @@
 import { describe, expect, it } from '@jest/globals';
 import { parseDomain } from '../../../src/library/domain/domainXml.js';
 
-const domain = (disks: string): string => `<domain type='kvm'><name>a &amp; b</name><uuid>11111111-2222-3333-4444-555555555555</uuid><devices><emulator>/usr/bin/qemu</emulator>${disks}</devices></domain>`;
+const domain = (disks: string): string =>
+  `<domain type='kvm'><name>a &amp; b</name><uuid>11111111-2222-3333-4444-555555555555</uuid><devices><emulator>/usr/bin/qemu</emulator>${disks}</devices></domain>`;
 
 describe('a domain', () => {
   it('has its name and UUID, and no disks without any', () => {
@@ -10,12 +11,68 @@ describe('a domain', () => {
   });
 
   it.each([
-    ['a file', '<disk type="file"><driver name="qemu" type="qcow2"/><source file="/a b.img"/></disk>', { source: { kind: 'path', path: '/a b.img' }, format: 'qcow2', readonly: false, blockSize: undefined }],
-    ['a device', '<disk type="block"><source dev="/dev/vg/one"/><readonly/><blockio logical_block_size="4096"/></disk>', { source: { kind: 'path', path: '/dev/vg/one' }, format: undefined, readonly: true, blockSize: 4096 }],
-    ['a volume', '<disk type="volume"><source pool="default" volume="x"/></disk>', { source: { kind: 'volume', pool: 'default', volume: 'x' }, format: undefined, readonly: false, blockSize: undefined }],
-    ['an export', '<disk type="network"><source protocol="nbd"><host name="h" port="1"/></source></disk>', { source: { kind: 'network', protocol: 'nbd', name: '', servers: ['h:1'], login: undefined }, format: undefined, readonly: false, blockSize: undefined }],
-    ['a cluster\'s image', '<disk type="network"><auth username="u"><secret type="ceph" uuid="x"/></auth><source protocol="rbd" name="pool/image"><host name="one" port="6789"/><host name="two"/><host transport="unix" socket="/s"/></source></disk>', { source: { kind: 'network', protocol: 'rbd', name: 'pool/image', servers: ['one:6789', 'two', 'unix:/s'], login: { username: 'u', secret: { type: 'ceph', uuid: 'x', usage: undefined } } }, format: undefined, readonly: false, blockSize: undefined }],
-    ['a login in its source', '<disk type="network"><source protocol="iscsi" name="t/1"><host name="h"/><auth username="u"><secret type="iscsi" usage="a b"/></auth></source></disk>', { source: { kind: 'network', protocol: 'iscsi', name: 't/1', servers: ['h'], login: { username: 'u', secret: { type: 'iscsi', uuid: undefined, usage: 'a b' } } }, format: undefined, readonly: false, blockSize: undefined }],
+    [
+      'a file',
+      '<disk type="file"><driver name="qemu" type="qcow2"/><source file="/a b.img"/></disk>',
+      { source: { kind: 'path', path: '/a b.img' }, format: 'qcow2', readonly: false, blockSize: undefined },
+    ],
+    [
+      'a device',
+      '<disk type="block"><source dev="/dev/vg/one"/><readonly/><blockio logical_block_size="4096"/></disk>',
+      { source: { kind: 'path', path: '/dev/vg/one' }, format: undefined, readonly: true, blockSize: 4096 },
+    ],
+    [
+      'a volume',
+      '<disk type="volume"><source pool="default" volume="x"/></disk>',
+      {
+        source: { kind: 'volume', pool: 'default', volume: 'x' },
+        format: undefined,
+        readonly: false,
+        blockSize: undefined,
+      },
+    ],
+    [
+      'an export',
+      '<disk type="network"><source protocol="nbd"><host name="h" port="1"/></source></disk>',
+      {
+        source: { kind: 'network', protocol: 'nbd', name: '', servers: ['h:1'], login: undefined },
+        format: undefined,
+        readonly: false,
+        blockSize: undefined,
+      },
+    ],
+    [
+      "a cluster's image",
+      '<disk type="network"><auth username="u"><secret type="ceph" uuid="x"/></auth><source protocol="rbd" name="pool/image"><host name="one" port="6789"/><host name="two"/><host transport="unix" socket="/s"/></source></disk>',
+      {
+        source: {
+          kind: 'network',
+          protocol: 'rbd',
+          name: 'pool/image',
+          servers: ['one:6789', 'two', 'unix:/s'],
+          login: { username: 'u', secret: { type: 'ceph', uuid: 'x', usage: undefined } },
+        },
+        format: undefined,
+        readonly: false,
+        blockSize: undefined,
+      },
+    ],
+    [
+      'a login in its source',
+      '<disk type="network"><source protocol="iscsi" name="t/1"><host name="h"/><auth username="u"><secret type="iscsi" usage="a b"/></auth></source></disk>',
+      {
+        source: {
+          kind: 'network',
+          protocol: 'iscsi',
+          name: 't/1',
+          servers: ['h'],
+          login: { username: 'u', secret: { type: 'iscsi', uuid: undefined, usage: 'a b' } },
+        },
+        format: undefined,
+        readonly: false,
+        blockSize: undefined,
+      },
+    ],
   ])('has %s', (_what, xml, disk) => {
     expect(parseDomain(domain(xml)).disks).toEqual([disk]);
   });
@@ -30,12 +87,25 @@ describe('a domain', () => {
 
   it('keeps the order of its disks', () => {
     const names = ['b', 'a', 'c'];
-    expect(parseDomain(domain(names.map((name) => `<disk type="file"><source file="/${name}"/></disk>`).join(''))).disks.map(({ source }) => source)).toEqual(names.map((name) => ({ kind: 'path', path: `/${name}` })));
+    expect(
+      parseDomain(domain(names.map((name) => `<disk type="file"><source file="/${name}"/></disk>`).join(''))).disks.map(
+        ({ source }) => source,
+      ),
+    ).toEqual(names.map((name) => ({ kind: 'path', path: `/${name}` })));
   });
 });
 
 describe('what is none', () => {
-  it.each(['', 'no XML', '<domain>', '<domain><devices/></domain>', '<network><name>x</name></network>', '<!DOCTYPE domain [<!ENTITY a SYSTEM "file:///etc/passwd">]><domain><name>&a;</name></domain>'])('is refused: %s', (xml) => {
-    expect(() => parseDomain(xml)).toThrow(expect.objectContaining({ reason: 'EINVAL', message: expect.stringContaining('unable to parse') }));
+  it.each([
+    '',
+    'no XML',
+    '<domain>',
+    '<domain><devices/></domain>',
+    '<network><name>x</name></network>',
+    '<!DOCTYPE domain [<!ENTITY a SYSTEM "file:///etc/passwd">]><domain><name>&a;</name></domain>',
+  ])('is refused: %s', (xml) => {
+    expect(() => parseDomain(xml)).toThrow(
+      expect.objectContaining({ reason: 'EINVAL', message: expect.stringContaining('unable to parse') }),
+    );
   });
 });

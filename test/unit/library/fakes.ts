@@ -65,14 +65,23 @@ export class FakeDaemon implements Daemon {
     return this.#answer(call.action, request as object) as Response;
   }
 
-  async upload<Request, Response>(call: DaemonCall<Request, Response>, request: Request, source: AsyncIterable<Buffer>, size?: bigint): Promise<Response> {
+  async upload<Request, Response>(
+    call: DaemonCall<Request, Response>,
+    request: Request,
+    source: AsyncIterable<Buffer>,
+    size?: bigint,
+  ): Promise<Response> {
     const pieces: Buffer[] = [];
     for await (const piece of source) pieces.push(piece);
     this.sent.push({ action: call.action, request: request as object, content: Buffer.concat(pieces), size });
     return this.#answer(call.action, request as object) as Response;
   }
 
-  async download<Request>(call: DaemonCall<Request, unknown>, request: Request, deliver: (pieces: readonly Buffer[]) => Promise<void>): Promise<void> {
+  async download<Request>(
+    call: DaemonCall<Request, unknown>,
+    request: Request,
+    deliver: (pieces: readonly Buffer[]) => Promise<void>,
+  ): Promise<void> {
     this.sent.push({ action: call.action, request: request as object });
     const file = this.#script.files?.[call.action];
     if (file === undefined) throw new Error(`${call.action} was not expected`);
@@ -95,16 +104,40 @@ export class FakeDaemon implements Daemon {
 /** Settings as a server has them. */
 export function settings(): SessionSettings {
   return {
-    memsizeMb: 1280, smp: 1, network: false, verbose: false, trace: false, autosync: true, selinux: false, pgroup: false, recoveryProc: true, direct: false,
-    identifier: '', program: 'guestfs-grpc', append: undefined, path: '/appliance', hv: undefined, tmpdir: '/tmp', cachedir: '/var/tmp',
-    backend: 'direct', backendSettings: [], accelerator: 'auto', launchTimeoutMs: 1000, extraQemuArguments: [],
+    memsizeMb: 1280,
+    smp: 1,
+    network: false,
+    verbose: false,
+    trace: false,
+    autosync: true,
+    selinux: false,
+    pgroup: false,
+    recoveryProc: true,
+    direct: false,
+    identifier: '',
+    program: 'guestfs-grpc',
+    append: undefined,
+    path: '/appliance',
+    hv: undefined,
+    tmpdir: '/tmp',
+    cachedir: '/var/tmp',
+    backend: 'direct',
+    backendSettings: [],
+    accelerator: 'auto',
+    launchTimeoutMs: 1000,
+    extraQemuArguments: [],
   };
 }
 
 /** A session that cannot be launched. */
 export function makeSession(): Session {
   return new Session({
-    id: 'test', settings: settings(), labels: new Map(), owner: undefined, idleTimeoutMs: undefined, logger: createLogger('error', () => undefined),
+    id: 'test',
+    settings: settings(),
+    labels: new Map(),
+    owner: undefined,
+    idleTimeoutMs: undefined,
+    logger: createLogger('error', () => undefined),
     launcher: {
       launch: (): Promise<Machine> => {
         throw new Error('not here');
@@ -130,7 +163,11 @@ function common(name: string): Omit<LibraryContext, 'daemon'> {
 }
 
 /** The context of an action that runs in its turn. */
-export function inTurn(name: string, script: Script, more: Partial<Omit<LibraryContext, 'daemon'>> = {}): LibraryContext & { readonly daemon: FakeDaemon } {
+export function inTurn(
+  name: string,
+  script: Script,
+  more: Partial<Omit<LibraryContext, 'daemon'>> = {},
+): LibraryContext & { readonly daemon: FakeDaemon } {
   return { ...common(name), ...more, daemon: new FakeDaemon(script) };
 }
 
@@ -155,5 +192,8 @@ export async function all<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
 /** The lines of a text, one at a time. */
 export async function* fromLines(text: string): AsyncGenerator<string[]> {
   await Promise.resolve();
-  yield* text.split('\n').slice(0, -1).map((line) => [line]);
+  yield* text
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => [line]);
 }

@@ -9,9 +9,13 @@ import { all, inTurn } from './fakes.js';
 
 function reading(name: string, content: Buffer | string): ReturnType<typeof inTurn> {
   const bytes = Buffer.from(content as string);
-  return inTurn(name, { files: { *download() {
-    for (let at = 0; at < bytes.length; at += 8192) yield bytes.subarray(at, at + 8192);
-  } } });
+  return inTurn(name, {
+    files: {
+      *download() {
+        for (let at = 0; at < bytes.length; at += 8192) yield bytes.subarray(at, at + 8192);
+      },
+    },
+  });
 }
 
 describe('cat and read_file', () => {
@@ -28,7 +32,9 @@ describe('cat and read_file', () => {
   });
 
   it('keep bytes that are not UTF-8', async () => {
-    expect(await fileActions.cat(reading('cat', Buffer.from([0x63, 0xe9])), { path: '/a' })).toEqual({ content: 'c\uefe9' });
+    expect(await fileActions.cat(reading('cat', Buffer.from([0x63, 0xe9])), { path: '/a' })).toEqual({
+      content: 'c\uefe9',
+    });
   });
 
   it('refuse what no client could receive, and stop its download', async () => {
@@ -42,9 +48,13 @@ describe('cat and read_file', () => {
 
   it('pass on what the daemon says', async () => {
     const failure = new GuestfsError('ENOENT', '/a: No such file or directory');
-    const context = inTurn('cat', { files: { download: () => {
-      throw failure;
-    } } });
+    const context = inTurn('cat', {
+      files: {
+        download: () => {
+          throw failure;
+        },
+      },
+    });
     await expect(fileActions.cat(context, { path: '/a' })).rejects.toBe(failure);
   });
 });
@@ -67,12 +77,16 @@ describe('read_lines', () => {
   });
 
   it('are refused when they are too many for an answer', async () => {
-    await expect(fileActions.read_lines(reading('read_lines', '\n'.repeat(ANSWER_LIMIT - 1)), { path: '/a' })).rejects.toMatchObject({ reason: 'MESSAGE_TOO_LARGE' });
+    await expect(
+      fileActions.read_lines(reading('read_lines', '\n'.repeat(ANSWER_LIMIT - 1)), { path: '/a' }),
+    ).rejects.toMatchObject({ reason: 'MESSAGE_TOO_LARGE' });
   });
 });
 
 describe('write and write_append', () => {
-  const script = { answers: { internal_write: {}, internal_write_append: {}, upload: {}, upload_offset: {}, filesize: { size: 7n } } };
+  const script = {
+    answers: { internal_write: {}, internal_write_append: {}, upload: {}, upload_offset: {}, filesize: { size: 7n } },
+  };
   const small = Buffer.alloc(2 * 1024 * 1024, 1);
   const large = Buffer.alloc(2 * 1024 * 1024 + 1, 2);
 
@@ -99,28 +113,41 @@ describe('write and write_append', () => {
     await fileActions.write_append(context, { path: '/a', content: large });
     const [asked, { content, ...sent } = { content: undefined }] = context.daemon.sent;
     expect(asked).toEqual({ action: 'filesize', request: { file: '/a' } });
-    expect(sent).toEqual({ action: 'upload_offset', request: { remotefilename: '/a', offset: 7n }, size: BigInt(large.length) });
+    expect(sent).toEqual({
+      action: 'upload_offset',
+      request: { remotefilename: '/a', offset: 7n },
+      size: BigInt(large.length),
+    });
     expect(content?.equals(large)).toBe(true);
   });
 });
 
 /** What internal_readdir sends. */
 function directoryEntries(...names: readonly (string | Buffer)[]): Buffer {
-  return Buffer.concat(names.map((name) => {
-    const writer = new XdrEncoder();
-    writer.int64(5n);
-    writer.int('r'.charCodeAt(0));
-    writer.buffer(Buffer.from(name as string));
-    return writer.finish();
-  }));
+  return Buffer.concat(
+    names.map((name) => {
+      const writer = new XdrEncoder();
+      writer.int64(5n);
+      writer.int('r'.charCodeAt(0));
+      writer.buffer(Buffer.from(name as string));
+      return writer.finish();
+    }),
+  );
 }
 
 describe('ls', () => {
-  const listing = (...names: readonly (string | Buffer)[]) => ({ files: { internal_readdir: () => [directoryEntries(...names)] } });
+  const listing = (...names: readonly (string | Buffer)[]) => ({
+    files: { internal_readdir: () => [directoryEntries(...names)] },
+  });
 
   it('sorts by bytes, without the entries of the directory itself', async () => {
-    const context = inTurn('ls', listing('b', '..', '\u{1f600}', '.', Buffer.from([0xe9]), '.hidden', '...', '\uf000', 'a'));
-    expect(await all(fileActions.ls(context, { directory: '/d' }))).toEqual([{ listing: ['...', '.hidden', 'a', 'b', '\uefe9', '\uf000', '\u{1f600}'] }]);
+    const context = inTurn(
+      'ls',
+      listing('b', '..', '\u{1f600}', '.', Buffer.from([0xe9]), '.hidden', '...', '\uf000', 'a'),
+    );
+    expect(await all(fileActions.ls(context, { directory: '/d' }))).toEqual([
+      { listing: ['...', '.hidden', 'a', 'b', '\uefe9', '\uf000', '\u{1f600}'] },
+    ]);
     expect(context.daemon.sent).toEqual([{ action: 'internal_readdir', request: { dir: '/d' } }]);
   });
 
@@ -129,7 +156,10 @@ describe('ls', () => {
   });
 
   it('sorts a directory of 30,000 names as a whole', async () => {
-    const names = Array.from({ length: 30_000 }, (_, index) => `file-${String((index * 7919) % 30_000).padStart(5, '0')}`);
+    const names = Array.from(
+      { length: 30_000 },
+      (_, index) => `file-${String((index * 7919) % 30_000).padStart(5, '0')}`,
+    );
     const batches = await all(fileActions.ls(inTurn('ls', listing(...names)), { directory: '/d' }));
     expect(batches.flatMap((batch) => batch.listing)).toEqual([...names].sort());
   });
@@ -146,30 +176,41 @@ describe('ls', () => {
 
   it.each(['ENOENT', 'DAEMON_ERROR', 'ACTION_NOT_IN_DAEMON'])('says %s in the words of ls0', async (reason) => {
     const words = new GuestfsError('ENOENT', 'ls0_stub: /d');
-    const context = inTurn('ls', { files: { internal_readdir: failing(new GuestfsError(reason, 'internal_readdir_stub: /d')), ls0: failing(words) } });
+    const context = inTurn('ls', {
+      files: { internal_readdir: failing(new GuestfsError(reason, 'internal_readdir_stub: /d')), ls0: failing(words) },
+    });
     await expect(all(fileActions.ls(context, { directory: '/d' }))).rejects.toBe(words);
     expect(context.daemon.actions).toEqual(['internal_readdir', 'ls0']);
   });
 
-  it.each(['OUTCOME_UNKNOWN', 'APPLIANCE_GONE', 'PROTOCOL_ERROR', 'CANCELLED', 'DEADLINE_EXCEEDED'])('does not ask again after %s', async (reason) => {
-    const failure = new GuestfsError(reason, 'no answer');
-    const context = inTurn('ls', { files: { internal_readdir: failing(failure) } });
-    await expect(all(fileActions.ls(context, { directory: '/d' }))).rejects.toBe(failure);
-    expect(context.daemon.actions).toEqual(['internal_readdir']);
-  });
+  it.each(['OUTCOME_UNKNOWN', 'APPLIANCE_GONE', 'PROTOCOL_ERROR', 'CANCELLED', 'DEADLINE_EXCEEDED'])(
+    'does not ask again after %s',
+    async (reason) => {
+      const failure = new GuestfsError(reason, 'no answer');
+      const context = inTurn('ls', { files: { internal_readdir: failing(failure) } });
+      await expect(all(fileActions.ls(context, { directory: '/d' }))).rejects.toBe(failure);
+      expect(context.daemon.actions).toEqual(['internal_readdir']);
+    },
+  );
 
   it('does not begin again in the middle', async () => {
     const failure = new GuestfsError('DAEMON_ERROR', 'could not send the whole file');
-    const context = inTurn('ls', { files: { *internal_readdir() {
-      yield directoryEntries('a');
-      throw failure;
-    } } });
+    const context = inTurn('ls', {
+      files: {
+        *internal_readdir() {
+          yield directoryEntries('a');
+          throw failure;
+        },
+      },
+    });
     await expect(all(fileActions.ls(context, { directory: '/d' }))).rejects.toBe(failure);
     expect(context.daemon.actions).toEqual(['internal_readdir']);
   });
 
   it('refuses a name that no file has', async () => {
-    await expect(all(fileActions.ls(inTurn('ls', listing('a\0b')), { directory: '/d' }))).rejects.toMatchObject({ reason: 'DAEMON_ERROR' });
+    await expect(all(fileActions.ls(inTurn('ls', listing('a\0b')), { directory: '/d' }))).rejects.toMatchObject({
+      reason: 'DAEMON_ERROR',
+    });
   });
 });
 
@@ -191,11 +232,15 @@ describe('find', () => {
     const slow = new Promise<void>((resolve) => {
       finish = resolve;
     });
-    const context = inTurn('find', { files: { async *find0() {
-      yield Buffer.from(Array.from({ length: 1000 }, (_, index) => `${9999 - index}\0`).join(''));
-      await slow;
-      yield Buffer.from('zz\0');
-    } } });
+    const context = inTurn('find', {
+      files: {
+        async *find0() {
+          yield Buffer.from(Array.from({ length: 1000 }, (_, index) => `${9999 - index}\0`).join(''));
+          await slow;
+          yield Buffer.from('zz\0');
+        },
+      },
+    });
     const source = fileActions.find(context, { directory: '/' })[Symbol.asyncIterator]();
     const first = (await source.next()).value as { names: string[] };
     expect(first.names.length).toBe(1000);
@@ -218,7 +263,10 @@ describe('readdir', () => {
   });
 
   it('asks older daemons for a list', async () => {
-    const context = inTurn('readdir', { version: '1.48.6', answers: { readdir: { entries: Array.from({ length: 1001 }, () => entry) } } });
+    const context = inTurn('readdir', {
+      version: '1.48.6',
+      answers: { readdir: { entries: Array.from({ length: 1001 }, () => entry) } },
+    });
     const batches = await all(fileActions.readdir(context, { dir: '/d' }));
     expect(batches.map((batch) => batch.entries.length)).toEqual([1000, 1]);
     expect(context.daemon.sent).toEqual([{ action: 'readdir', request: { dir: '/d' } }]);
@@ -226,11 +274,47 @@ describe('readdir', () => {
 });
 
 describe('status of files', () => {
-  const status = Object.fromEntries([
-    'dev', 'ino', 'mode', 'nlink', 'uid', 'gid', 'rdev', 'size', 'blksize', 'blocks', 'atime_sec', 'atime_nsec', 'mtime_sec', 'mtime_nsec', 'ctime_sec', 'ctime_nsec',
-    'spare1', 'spare2', 'spare3', 'spare4', 'spare5', 'spare6',
-  ].map((name, index) => [`st_${name}`, BigInt(index)])) as unknown as Statns;
-  const old = { dev: 0n, ino: 1n, mode: 2n, nlink: 3n, uid: 4n, gid: 5n, rdev: 6n, size: 7n, blksize: 8n, blocks: 9n, atime: 10n, mtime: 12n, ctime: 14n };
+  const status = Object.fromEntries(
+    [
+      'dev',
+      'ino',
+      'mode',
+      'nlink',
+      'uid',
+      'gid',
+      'rdev',
+      'size',
+      'blksize',
+      'blocks',
+      'atime_sec',
+      'atime_nsec',
+      'mtime_sec',
+      'mtime_nsec',
+      'ctime_sec',
+      'ctime_nsec',
+      'spare1',
+      'spare2',
+      'spare3',
+      'spare4',
+      'spare5',
+      'spare6',
+    ].map((name, index) => [`st_${name}`, BigInt(index)]),
+  ) as unknown as Statns;
+  const old = {
+    dev: 0n,
+    ino: 1n,
+    mode: 2n,
+    nlink: 3n,
+    uid: 4n,
+    gid: 5n,
+    rdev: 6n,
+    size: 7n,
+    blksize: 8n,
+    blocks: 9n,
+    atime: 10n,
+    mtime: 12n,
+    ctime: 14n,
+  };
   const names = Array.from({ length: 2001 }, (_, index) => `n${index}`);
 
   it('stat and lstat leave out fractions of seconds', async () => {
@@ -241,17 +325,31 @@ describe('status of files', () => {
   });
 
   it('lists are asked for a thousand names at a time', async () => {
-    const context = inTurn('lstatlist', { answers: { internal_lstatnslist: (request: { names: string[] }) => ({ statbufs: request.names.map(() => status) }) } });
+    const context = inTurn('lstatlist', {
+      answers: {
+        internal_lstatnslist: (request: { names: string[] }) => ({ statbufs: request.names.map(() => status) }),
+      },
+    });
     expect((await fileActions.lstatlist(context, { path: '/d', names })).statbufs).toEqual(names.map(() => old));
-    expect(context.daemon.sent.map(({ request }) => (request as { names: string[] }).names.length)).toEqual([1000, 1000, 1]);
+    expect(context.daemon.sent.map(({ request }) => (request as { names: string[] }).names.length)).toEqual([
+      1000, 1000, 1,
+    ]);
     expect((await fileActions.lstatnslist(context, { path: '/d', names: ['a'] })).statbufs).toEqual([status]);
   });
 
   it('so are links and extended attributes', async () => {
-    const links = inTurn('readlinklist', { answers: { internal_readlinklist: (request: { names: string[] }) => ({ links: request.names.map((name) => `to ${name}`) }) } });
-    expect((await fileActions.readlinklist(links, { path: '/d', names })).links).toEqual(names.map((name) => `to ${name}`));
+    const links = inTurn('readlinklist', {
+      answers: {
+        internal_readlinklist: (request: { names: string[] }) => ({ links: request.names.map((name) => `to ${name}`) }),
+      },
+    });
+    expect((await fileActions.readlinklist(links, { path: '/d', names })).links).toEqual(
+      names.map((name) => `to ${name}`),
+    );
     const xattr = { attrname: '', attrval: Buffer.from('0') };
-    const attributes = inTurn('lxattrlist', { answers: { internal_lxattrlist: (request: { names: string[] }) => ({ xattrs: request.names.map(() => xattr) }) } });
+    const attributes = inTurn('lxattrlist', {
+      answers: { internal_lxattrlist: (request: { names: string[] }) => ({ xattrs: request.names.map(() => xattr) }) },
+    });
     expect((await attributeActions.lxattrlist(attributes, { path: '/d', names })).xattrs.length).toBe(2001);
     expect(attributes.daemon.sent.length).toBe(3);
   });

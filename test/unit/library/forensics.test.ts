@@ -24,15 +24,32 @@ function detection(name: string, rule: string): Buffer {
 }
 
 describe('filesystem_walk and find_inode', () => {
-  const files = { internal_filesystem_walk: () => [dirent(5, 'etc'), dirent(0, 'gone')], internal_find_inode: () => [dirent(5, 'etc')] };
+  const files = {
+    internal_filesystem_walk: () => [dirent(5, 'etc'), dirent(0, 'gone')],
+    internal_find_inode: () => [dirent(5, 'etc')],
+  };
 
   it('give what the daemon finds', async () => {
     const context = inTurn('filesystem_walk', { files });
-    const found = (await all(forensicsActions.filesystem_walk(context, { device: '/dev/sda1' }))).flatMap(({ dirents }) => dirents);
-    expect(found.map(({ tsk_inode, tsk_type, tsk_size, tsk_name, tsk_flags, tsk_nlink }) => [tsk_inode, tsk_type, tsk_size, tsk_name, tsk_flags, tsk_nlink])).toEqual([
-      [5n, 'r', -1n, 'etc', 1, 8n], [0n, 'r', -1n, 'gone', 1, 8n],
+    const found = (await all(forensicsActions.filesystem_walk(context, { device: '/dev/sda1' }))).flatMap(
+      ({ dirents }) => dirents,
+    );
+    expect(
+      found.map(({ tsk_inode, tsk_type, tsk_size, tsk_name, tsk_flags, tsk_nlink }) => [
+        tsk_inode,
+        tsk_type,
+        tsk_size,
+        tsk_name,
+        tsk_flags,
+        tsk_nlink,
+      ]),
+    ).toEqual([
+      [5n, 'r', -1n, 'etc', 1, 8n],
+      [0n, 'r', -1n, 'gone', 1, 8n],
     ]);
-    const [{ dirents } = { dirents: [] }] = await all(forensicsActions.find_inode(context, { device: '/dev/sda1', inode: 5n }));
+    const [{ dirents } = { dirents: [] }] = await all(
+      forensicsActions.find_inode(context, { device: '/dev/sda1', inode: 5n }),
+    );
     expect(dirents.map(({ tsk_name }) => tsk_name)).toEqual(['etc']);
     expect(context.daemon.sent).toEqual([
       { action: 'internal_filesystem_walk', request: { device: '/dev/sda1' } },
@@ -43,8 +60,15 @@ describe('filesystem_walk and find_inode', () => {
 
 describe('yara_scan', () => {
   it('gives what matched', async () => {
-    const context = inTurn('yara_scan', { files: { internal_yara_scan: () => [detection('/a', 'One'), detection('/a', 'Two')] } });
-    const found = (await all(forensicsActions.yara_scan(context, { path: '/a' }))).flatMap(({ detections }) => detections);
-    expect(found).toEqual([{ yara_name: '/a', yara_rule: 'One' }, { yara_name: '/a', yara_rule: 'Two' }]);
+    const context = inTurn('yara_scan', {
+      files: { internal_yara_scan: () => [detection('/a', 'One'), detection('/a', 'Two')] },
+    });
+    const found = (await all(forensicsActions.yara_scan(context, { path: '/a' }))).flatMap(
+      ({ detections }) => detections,
+    );
+    expect(found).toEqual([
+      { yara_name: '/a', yara_rule: 'One' },
+      { yara_name: '/a', yara_rule: 'Two' },
+    ]);
   });
 });

@@ -4,9 +4,14 @@ import { all, inTurn } from './fakes.js';
 
 function reading(content: string | Buffer, size: number, pieceSize = 5): ReturnType<typeof inTurn> {
   const bytes = Buffer.from(content as string);
-  return inTurn('inspect_list_applications2', { answers: { filesize: { size: BigInt(size) }, is_file: { fileflag: true } }, files: { *download() {
-    for (let at = 0; at < bytes.length; at += pieceSize) yield bytes.subarray(at, at + pieceSize);
-  } } });
+  return inTurn('inspect_list_applications2', {
+    answers: { filesize: { size: BigInt(size) }, is_file: { fileflag: true } },
+    files: {
+      *download() {
+        for (let at = 0; at < bytes.length; at += pieceSize) yield bytes.subarray(at, at + pieceSize);
+      },
+    },
+  });
 }
 
 async function lines(content: string | Buffer, pieceSize?: number): Promise<string[]> {
@@ -32,21 +37,37 @@ describe('linesOfFile', () => {
 
   it('does not read a file that is too large', async () => {
     const context = reading('x', 101);
-    await expect(all(linesOfFile(context, '/x', 100))).rejects.toMatchObject({ reason: 'EFBIG', message: 'size of /x is unreasonably large (101 bytes)' });
+    await expect(all(linesOfFile(context, '/x', 100))).rejects.toMatchObject({
+      reason: 'EFBIG',
+      message: 'size of /x is unreasonably large (101 bytes)',
+    });
     expect(context.daemon.actions).toEqual(['filesize']);
   });
 
   it('does not read what is no file: it may never end', async () => {
-    const context = inTurn('inspect_list_applications2', { answers: { filesize: { size: 0n }, is_file: { fileflag: false } } });
-    await expect(all(linesOfFile(context, '/x', 100))).rejects.toMatchObject({ reason: 'DAEMON_ERROR', message: '/x is not a regular file' });
+    const context = inTurn('inspect_list_applications2', {
+      answers: { filesize: { size: 0n }, is_file: { fileflag: false } },
+    });
+    await expect(all(linesOfFile(context, '/x', 100))).rejects.toMatchObject({
+      reason: 'DAEMON_ERROR',
+      message: '/x is not a regular file',
+    });
     expect(context.daemon.sent.at(-1)).toEqual({ action: 'is_file', request: { path: '/x', followsymlinks: true } });
   });
 
   it('stops reading a file that is larger than it is said to be', async () => {
-    const context = inTurn('inspect_list_applications2', { answers: { filesize: { size: 0n }, is_file: { fileflag: true } }, files: { *download() {
-      for (let count = 0; count < 10_000; count += 1) yield Buffer.alloc(8192);
-    } } });
-    await expect(all(linesOfFile(context, '/x', 100_000))).rejects.toMatchObject({ reason: 'EFBIG', message: 'size of /x is unreasonably large (more than 100000 bytes)' });
+    const context = inTurn('inspect_list_applications2', {
+      answers: { filesize: { size: 0n }, is_file: { fileflag: true } },
+      files: {
+        *download() {
+          for (let count = 0; count < 10_000; count += 1) yield Buffer.alloc(8192);
+        },
+      },
+    });
+    await expect(all(linesOfFile(context, '/x', 100_000))).rejects.toMatchObject({
+      reason: 'EFBIG',
+      message: 'size of /x is unreasonably large (more than 100000 bytes)',
+    });
     expect(context.daemon.downloadEnded).toBe('cancelled');
     expect(context.daemon.delivered).toBeLessThan(100);
   });

@@ -1,5 +1,18 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -68,7 +81,13 @@ describe('copy_in', () => {
   });
 
   it.each([
-    ['/etc/passwd', 'OUTSIDE_IMAGE_ROOTS'], ['../outside', 'OUTSIDE_IMAGE_ROOTS'], ['out', 'OUTSIDE_IMAGE_ROOTS'], ['nosuch', 'IMAGE_MISSING'], ['dir/..', 'BAD_ARGUMENT'], ['/', 'BAD_ARGUMENT'], ['', 'BAD_ARGUMENT'],
+    ['/etc/passwd', 'OUTSIDE_IMAGE_ROOTS'],
+    ['../outside', 'OUTSIDE_IMAGE_ROOTS'],
+    ['out', 'OUTSIDE_IMAGE_ROOTS'],
+    ['nosuch', 'IMAGE_MISSING'],
+    ['dir/..', 'BAD_ARGUMENT'],
+    ['/', 'BAD_ARGUMENT'],
+    ['', 'BAD_ARGUMENT'],
   ])('does not send %j', async (localpath, reason) => {
     writeFileSync(join(scene, 'outside'), '');
     symlinkSync('../outside', join(root, 'out'));
@@ -79,27 +98,40 @@ describe('copy_in', () => {
 
   it('needs a directory in the guest', async () => {
     const context = guest({ answers: { is_dir: { dirflag: false } } });
-    await expect(transferActions.copy_in(context, { localpath: 'dir', remotedir: '/etc/passwd' })).rejects.toMatchObject({ reason: 'ENOTDIR' });
+    await expect(
+      transferActions.copy_in(context, { localpath: 'dir', remotedir: '/etc/passwd' }),
+    ).rejects.toMatchObject({ reason: 'ENOTDIR' });
   });
 
   it('fails with what the daemon says', async () => {
     const context = guest({ answers: { is_dir: { dirflag: true }, tar_in: new GuestfsError('ENOSPC', 'full') } });
-    await expect(transferActions.copy_in(context, { localpath: 'dir', remotedir: '/' })).rejects.toMatchObject({ reason: 'ENOSPC' });
+    await expect(transferActions.copy_in(context, { localpath: 'dir', remotedir: '/' })).rejects.toMatchObject({
+      reason: 'ENOSPC',
+    });
   });
 
   it('says what clients rather use, where it is not allowed', async () => {
     const context = inTurn('copy_in', {}, { policy: makePolicy([], [root]) });
-    await expect(transferActions.copy_in(context, { localpath: 'dir', remotedir: '/' })).rejects.toMatchObject({ reason: 'NOT_ALLOWED', message: expect.stringMatching(/--allow host-actions.*TarIn/) });
+    await expect(transferActions.copy_in(context, { localpath: 'dir', remotedir: '/' })).rejects.toMatchObject({
+      reason: 'NOT_ALLOWED',
+      message: expect.stringMatching(/--allow host-actions.*TarIn/),
+    });
   });
 });
 
 describe('copy_out', () => {
   /** A guest whose one directory is archived here. */
   function withDirectory(bytes: Buffer): ReturnType<typeof guest> {
-    return guest({ answers: { is_file: { fileflag: false }, is_dir: { dirflag: true } }, files: { tar_out: () => inPieces(bytes) } });
+    return guest({
+      answers: { is_file: { fileflag: false }, is_dir: { dirflag: true } },
+      files: { tar_out: () => inPieces(bytes) },
+    });
   }
   function withFile(text: string): ReturnType<typeof guest> {
-    return guest({ answers: { is_file: { fileflag: true } }, files: { download: () => [Buffer.from(text.slice(0, 2)), Buffer.from(text.slice(2))] } });
+    return guest({
+      answers: { is_file: { fileflag: true } },
+      files: { download: () => [Buffer.from(text.slice(0, 2)), Buffer.from(text.slice(2))] },
+    });
   }
   let source: string;
   beforeEach(() => {
@@ -128,7 +160,10 @@ describe('copy_out', () => {
 
   it('replaces a file, and a link, by a directory', async () => {
     mkdirSync(join(scene, 'outside'));
-    for (const put of [() => symlinkSync('../outside', join(root, 'source')), () => writeFileSync(join(root, 'source'), 'a file')]) {
+    for (const put of [
+      () => symlinkSync('../outside', join(root, 'source')),
+      () => writeFileSync(join(root, 'source'), 'a file'),
+    ]) {
       rmSync(join(root, 'source'), { recursive: true, force: true });
       put();
       await transferActions.copy_out(withDirectory(archive(source, '.')), { remotepath: '/source', localdir: root });
@@ -139,7 +174,9 @@ describe('copy_out', () => {
 
   it('does not replace a directory by a file', async () => {
     mkdirSync(join(root, 'hostname'));
-    await expect(transferActions.copy_out(withFile('guest'), { remotepath: '/etc/hostname', localdir: root })).rejects.toMatchObject({ reason: 'EISDIR' });
+    await expect(
+      transferActions.copy_out(withFile('guest'), { remotepath: '/etc/hostname', localdir: root }),
+    ).rejects.toMatchObject({ reason: 'EISDIR' });
     expect(readdirSync(root)).toEqual(['hostname']);
   });
 
@@ -186,22 +223,45 @@ describe('copy_out', () => {
     const second = join(scene, 'second');
     mkdirSync(join(second, 'x'), { recursive: true });
     writeFileSync(join(second, 'x', 'planted'), 'evil');
-    await transferActions.copy_out(withDirectory(archive(second, 'x/planted')), { remotepath: '/evil', localdir: root });
+    await transferActions.copy_out(withDirectory(archive(second, 'x/planted')), {
+      remotepath: '/evil',
+      localdir: root,
+    });
     expect(readdirSync(join(scene, 'elsewhere'))).toEqual([]);
     expect(readFileSync(join(root, 'evil', 'x', 'planted'), 'utf8')).toBe('evil');
     expect(readdirSync(root)).toEqual(['evil']);
   });
 
   it('names that lead out of the archive lead nowhere', async () => {
-    const bytes = execFileSync('tar', ['-C', source, '-cPf', '-', '--transform', 's,^program$,../../escaped,', 'program', 'sub/file']);
-    await transferActions.copy_out(withDirectory(bytes), { remotepath: '/evil', localdir: root }).catch(() => undefined);
+    const bytes = execFileSync('tar', [
+      '-C',
+      source,
+      '-cPf',
+      '-',
+      '--transform',
+      's,^program$,../../escaped,',
+      'program',
+      'sub/file',
+    ]);
+    await transferActions
+      .copy_out(withDirectory(bytes), { remotepath: '/evil', localdir: root })
+      .catch(() => undefined);
     expect(existsSync(join(root, 'escaped'))).toBe(false);
     expect(existsSync(join(scene, 'escaped'))).toBe(false);
   });
 
   it('keeps no rights of others', async () => {
     chmodSync(join(source, 'program'), 0o6755);
-    const bytes = execFileSync('tar', ['-C', source, '--owner=nobody', '--group=nogroup', '--mode=u+s', '-cf', '-', '.']);
+    const bytes = execFileSync('tar', [
+      '-C',
+      source,
+      '--owner=nobody',
+      '--group=nogroup',
+      '--mode=u+s',
+      '-cf',
+      '-',
+      '.',
+    ]);
     await transferActions.copy_out(withDirectory(bytes), { remotepath: '/source', localdir: root });
     const { mode, uid } = statSync(join(root, 'source', 'program'));
     expect(mode & 0o7000).toBe(0);
@@ -209,32 +269,59 @@ describe('copy_out', () => {
   });
 
   it('leaves nothing behind when it fails', async () => {
-    await expect(transferActions.copy_out(withDirectory(Buffer.from('not an archive'.repeat(100))), { remotepath: '/source', localdir: root })).rejects.toMatchObject({ message: expect.stringContaining('tar') });
-    const broken = guest({ answers: { is_file: { fileflag: false }, is_dir: { dirflag: true } }, files: { *tar_out() {
-      yield archive(source, '.').subarray(0, 1024);
-      throw new GuestfsError('EIO', 'broken');
-    } } });
-    await expect(transferActions.copy_out(broken, { remotepath: '/source', localdir: root })).rejects.toMatchObject({ reason: 'EIO' });
+    await expect(
+      transferActions.copy_out(withDirectory(Buffer.from('not an archive'.repeat(100))), {
+        remotepath: '/source',
+        localdir: root,
+      }),
+    ).rejects.toMatchObject({ message: expect.stringContaining('tar') });
+    const broken = guest({
+      answers: { is_file: { fileflag: false }, is_dir: { dirflag: true } },
+      files: {
+        *tar_out() {
+          yield archive(source, '.').subarray(0, 1024);
+          throw new GuestfsError('EIO', 'broken');
+        },
+      },
+    });
+    await expect(transferActions.copy_out(broken, { remotepath: '/source', localdir: root })).rejects.toMatchObject({
+      reason: 'EIO',
+    });
     expect(readdirSync(root)).toEqual([]);
   });
 
   it('outlives a tar that stops reading', async () => {
     const bytes = Buffer.concat([Buffer.alloc(10240, 'x'), Buffer.alloc(4 * 1024 * 1024, 'y')]);
-    await expect(transferActions.copy_out(withDirectory(bytes), { remotepath: '/source', localdir: root })).rejects.toMatchObject({ message: expect.stringContaining('tar subprocess failed') });
+    await expect(
+      transferActions.copy_out(withDirectory(bytes), { remotepath: '/source', localdir: root }),
+    ).rejects.toMatchObject({ message: expect.stringContaining('tar subprocess failed') });
     // What follows the end of an archive is padding.
-    await transferActions.copy_out(withDirectory(Buffer.concat([archive(source, '.'), Buffer.alloc(4 * 1024 * 1024)])), { remotepath: '/source', localdir: root });
+    await transferActions.copy_out(
+      withDirectory(Buffer.concat([archive(source, '.'), Buffer.alloc(4 * 1024 * 1024)])),
+      { remotepath: '/source', localdir: root },
+    );
     expect(readdirSync(root)).toEqual(['source']);
   });
 
-  it.each([['/etc', 'OUTSIDE_IMAGE_ROOTS'], ['nosuch', 'IMAGE_MISSING'], ['file', 'ENOTDIR']])('does not write to %s', async (localdir, reason) => {
+  it.each([
+    ['/etc', 'OUTSIDE_IMAGE_ROOTS'],
+    ['nosuch', 'IMAGE_MISSING'],
+    ['file', 'ENOTDIR'],
+  ])('does not write to %s', async (localdir, reason) => {
     writeFileSync(join(root, 'file'), '');
-    await expect(transferActions.copy_out(withFile('x'), { remotepath: '/x', localdir })).rejects.toMatchObject({ reason });
+    await expect(transferActions.copy_out(withFile('x'), { remotepath: '/x', localdir })).rejects.toMatchObject({
+      reason,
+    });
   });
 
   it('does not take a name that is none', async () => {
-    await expect(transferActions.copy_out(withFile('x'), { remotepath: '/x/..', localdir: root })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT' });
+    await expect(
+      transferActions.copy_out(withFile('x'), { remotepath: '/x/..', localdir: root }),
+    ).rejects.toMatchObject({ reason: 'BAD_ARGUMENT' });
     const neither = guest({ answers: { is_file: { fileflag: false }, is_dir: { dirflag: false } } });
-    await expect(transferActions.copy_out(neither, { remotepath: '/dev/null', localdir: root })).rejects.toMatchObject({ reason: 'EINVAL' });
+    await expect(transferActions.copy_out(neither, { remotepath: '/dev/null', localdir: root })).rejects.toMatchObject({
+      reason: 'EINVAL',
+    });
   });
 });
 

@@ -10,7 +10,13 @@ interface GuestFile {
 }
 const PNG = 'PNG image data, 32 x 32, 8-bit/color RGBA, non-interlaced';
 
-function guest(type: string, distro: string, files: Readonly<Record<string, GuestFile>>, version = '1.0', answers: object = {}): ReturnType<typeof inTurn> {
+function guest(
+  type: string,
+  distro: string,
+  files: Readonly<Record<string, GuestFile>>,
+  version = '1.0',
+  answers: object = {},
+): ReturnType<typeof inTurn> {
   const [major, minor] = version.split('.').map(Number);
   const known = (path: string): GuestFile => {
     const found = files[path];
@@ -19,7 +25,10 @@ function guest(type: string, distro: string, files: Readonly<Record<string, Gues
   };
   return inTurn('inspect_get_icon', {
     answers: {
-      inspect_get_type: { name: type }, inspect_get_distro: { distro }, inspect_get_major_version: { major }, inspect_get_minor_version: { minor },
+      inspect_get_type: { name: type },
+      inspect_get_distro: { distro },
+      inspect_get_major_version: { major },
+      inspect_get_minor_version: { minor },
       inspect_get_windows_systemroot: { systemroot: '/Windows' },
       case_sensitive_path: ({ path }: { path: string }) => ({ rpath: path.replace('/etc/', '/Etc/') }),
       is_file: ({ path }: { path: string }) => ({ fileflag: path in files }),
@@ -34,13 +43,18 @@ function guest(type: string, distro: string, files: Readonly<Record<string, Gues
 }
 
 /** The path of the icon that is taken, which is what these guests have in it. */
-async function iconOf(context: ReturnType<typeof inTurn>, options: { favicon?: boolean; highquality?: boolean } = {}): Promise<string> {
+async function iconOf(
+  context: ReturnType<typeof inTurn>,
+  options: { favicon?: boolean; highquality?: boolean } = {},
+): Promise<string> {
   return (await inspectionActions.inspect_get_icon(context, { root: '/dev/sda1', ...options })).icon.toString();
 }
 
 /** The script that the appliance was to run. */
 function scriptOf(context: ReturnType<typeof inTurn>): string {
-  const request = context.daemon.sent.find(({ action }) => action === 'debug')?.request as { subcmd: string; extraargs: string[] } | undefined;
+  const request = context.daemon.sent.find(({ action }) => action === 'debug')?.request as
+    | { subcmd: string; extraargs: string[] }
+    | undefined;
   expect(request?.subcmd).toBe('sh');
   return request?.extraargs.join(' ') ?? '';
 }
@@ -67,7 +81,11 @@ describe('inspect_get_icon', () => {
   });
 
   it('finds none that is good enough of Ubuntu', async () => {
-    expect(await iconOf(guest('linux', 'ubuntu', { '/usr/share/icons/gnome/24x24/places/ubuntu-logo.png': {} }), { highquality: true })).toBe('');
+    expect(
+      await iconOf(guest('linux', 'ubuntu', { '/usr/share/icons/gnome/24x24/places/ubuntu-logo.png': {} }), {
+        highquality: true,
+      }),
+    ).toBe('');
   });
 
   it.each([
@@ -81,7 +99,9 @@ describe('inspect_get_icon', () => {
   });
 
   it('takes one as large as its pixels allow', async () => {
-    expect(await iconOf(guest('linux', 'archlinux', { '/etc/favicon.png': { size: 32 * 32 * 4 } }))).toBe('/etc/favicon.png');
+    expect(await iconOf(guest('linux', 'archlinux', { '/etc/favicon.png': { size: 32 * 32 * 4 } }))).toBe(
+      '/etc/favicon.png',
+    );
   });
 
   it('looks into Windows in its own letters', async () => {
@@ -98,17 +118,37 @@ describe('inspect_get_icon', () => {
   const CIRROS = { [LOGO]: { description: 'ASCII text', size: 1024 } };
 
   it.each([
-    ['Windows XP', 'windows', '5.1', XP, `wrestool -x --type=2 --name=143 "$root"'/Windows/explorer.exe'`, ['bmptopnm', 'pnmtopng']],
-    ['Windows 7', 'windows', '6.1', XP, `wrestool -x --type=2 --name=6801 "$root"'/Windows/explorer.exe'`, ['bmptopnm', 'pamcut -bottom 54', 'pnmtopng']],
     [
-      'Windows 7 of 64 bits', 'windows', '6.1', { ...XP, '/Windows/SysWOW64/explorer.exe': {} },
-      `wrestool -x --type=2 --name=6801 "$root"'/Windows/SysWOW64/explorer.exe'`, ['bmptopnm', 'pamcut -bottom 54', 'pnmtopng'],
+      'Windows XP',
+      'windows',
+      '5.1',
+      XP,
+      `wrestool -x --type=2 --name=143 "$root"'/Windows/explorer.exe'`,
+      ['bmptopnm', 'pnmtopng'],
+    ],
+    [
+      'Windows 7',
+      'windows',
+      '6.1',
+      XP,
+      `wrestool -x --type=2 --name=6801 "$root"'/Windows/explorer.exe'`,
+      ['bmptopnm', 'pamcut -bottom 54', 'pnmtopng'],
+    ],
+    [
+      'Windows 7 of 64 bits',
+      'windows',
+      '6.1',
+      { ...XP, '/Windows/SysWOW64/explorer.exe': {} },
+      `wrestool -x --type=2 --name=6801 "$root"'/Windows/SysWOW64/explorer.exe'`,
+      ['bmptopnm', 'pamcut -bottom 54', 'pnmtopng'],
     ],
     ['CirrOS', 'cirros', '0.6', CIRROS, `pbmtext <"$root"'${LOGO}'`, ['pnmtopng']],
   ] as const)('has that of %s made in the appliance', async (_name, distro, version, files, first, others) => {
     const context = guest(distro === 'windows' ? 'windows' : 'linux', distro, files, version);
     expect(await iconOf(context)).toBe('converted');
-    expect(scriptOf(context)).toContain(`{ ${[first, ...others].map((command) => `timeout -s KILL 30 ${command}`).join(' | ')} && printf complete; }`);
+    expect(scriptOf(context)).toContain(
+      `{ ${[first, ...others].map((command) => `timeout -s KILL 30 ${command}`).join(' | ')} && printf complete; }`,
+    );
     expect(context.daemon.actions).not.toContain('download');
   });
 
@@ -135,7 +175,9 @@ describe('inspect_get_icon', () => {
 
   it('names files by their real path, whatever that is', async () => {
     const real = `/opt/it's "$(id)"\n/logo`;
-    const context = guest('linux', 'cirros', { ...CIRROS, [real]: { description: 'ASCII text' } }, '0.6', { realpath: { rpath: real } });
+    const context = guest('linux', 'cirros', { ...CIRROS, [real]: { description: 'ASCII text' } }, '0.6', {
+      realpath: { rpath: real },
+    });
     expect(await iconOf(context)).toBe('converted');
     expect(scriptOf(context)).toContain(`pbmtext <"$root"'/opt/it'\\''s "$(id)"\n/logo'`);
   });

@@ -11,19 +11,25 @@ function field(content: Buffer | string, length = Buffer.byteLength(content)): B
 
 function entry(...fields: readonly Buffer[]): ReturnType<typeof inTurn> {
   const bytes = Buffer.concat(fields);
-  return inTurn('journal_get', { files: { *internal_journal_get() {
-    for (let at = 0; at < bytes.length; at += 5000) yield bytes.subarray(at, at + 5000);
-  } } });
+  return inTurn('journal_get', {
+    files: {
+      *internal_journal_get() {
+        for (let at = 0; at < bytes.length; at += 5000) yield bytes.subarray(at, at + 5000);
+      },
+    },
+  });
 }
 
 describe('journal_get', () => {
   it('takes an entry apart', async () => {
     const context = entry(field('MESSAGE=a=b\0c'), field('EMPTY='), field(Buffer.from([0x58, 0x3d, 0xff])));
-    expect(await journalActions.journal_get(context, {})).toEqual({ fields: [
-      { attrname: 'MESSAGE', attrval: Buffer.from('a=b\0c') },
-      { attrname: 'EMPTY', attrval: Buffer.alloc(0) },
-      { attrname: 'X', attrval: Buffer.from([0xff]) },
-    ] });
+    expect(await journalActions.journal_get(context, {})).toEqual({
+      fields: [
+        { attrname: 'MESSAGE', attrval: Buffer.from('a=b\0c') },
+        { attrname: 'EMPTY', attrval: Buffer.alloc(0) },
+        { attrname: 'X', attrval: Buffer.from([0xff]) },
+      ],
+    });
   });
 
   it('gives no fields of an empty entry', async () => {
@@ -40,23 +46,42 @@ describe('journal_get', () => {
     await expect(journalActions.journal_get(entry(...fields), {})).rejects.toMatchObject({ reason: 'DAEMON_ERROR' });
   });
 
-  it.each([['one byte longer than a chunk', 8193n], ['longer than anything', 2n ** 64n - 1n]])('fails at once when a field is %s, which daemons neither send nor say', async (_what, length) => {
+  it.each([
+    ['one byte longer than a chunk', 8193n],
+    ['longer than anything', 2n ** 64n - 1n],
+  ])('fails at once when a field is %s, which daemons neither send nor say', async (_what, length) => {
     const announced = Buffer.alloc(8);
     announced.writeBigUInt64BE(length);
-    const context = inTurn('journal_get', { files: { async *internal_journal_get() {
-      yield field('A=b');
-      yield announced;
-      await new Promise(() => undefined);
-    } } });
-    await expect(journalActions.journal_get(context, {})).rejects.toMatchObject({ reason: 'MESSAGE_TOO_LARGE', message: expect.stringContaining(`${length} bytes`), details: { metadata: { limit: '8192' } } });
+    const context = inTurn('journal_get', {
+      files: {
+        async *internal_journal_get() {
+          yield field('A=b');
+          yield announced;
+          await new Promise(() => undefined);
+        },
+      },
+    });
+    await expect(journalActions.journal_get(context, {})).rejects.toMatchObject({
+      reason: 'MESSAGE_TOO_LARGE',
+      message: expect.stringContaining(`${length} bytes`),
+      details: { metadata: { limit: '8192' } },
+    });
   });
 
   it('takes a field that just fits in a chunk', async () => {
     const { fields } = await journalActions.journal_get(entry(field(`A=${'b'.repeat(8190)}`), field('C=d')), {});
-    expect(fields.map(({ attrname, attrval }) => [attrname, attrval.length])).toEqual([['A', 8190], ['C', 1]]);
+    expect(fields.map(({ attrname, attrval }) => [attrname, attrval.length])).toEqual([
+      ['A', 8190],
+      ['C', 1],
+    ]);
   });
 
   it('refuses an entry that no client could receive', async () => {
-    await expect(journalActions.journal_get(entry(...Array.from({ length: ANSWER_LIMIT / 4096 }, () => field(`A=${'b'.repeat(4096)}`))), {})).rejects.toMatchObject({ reason: 'MESSAGE_TOO_LARGE', message: expect.stringContaining('use Download') });
+    await expect(
+      journalActions.journal_get(
+        entry(...Array.from({ length: ANSWER_LIMIT / 4096 }, () => field(`A=${'b'.repeat(4096)}`))),
+        {},
+      ),
+    ).rejects.toMatchObject({ reason: 'MESSAGE_TOO_LARGE', message: expect.stringContaining('use Download') });
   });
 });

@@ -13,12 +13,28 @@ interface System {
   readonly daemon?: string;
 }
 
-function inspected({ type, distro, version, product = '', variant = '', build = '', daemon = '1.54.1' }: System): ReturnType<typeof inTurn> {
+function inspected({
+  type,
+  distro,
+  version,
+  product = '',
+  variant = '',
+  build = '',
+  daemon = '1.54.1',
+}: System): ReturnType<typeof inTurn> {
   const [major = 0, minor = 0] = version.split('.').map(Number);
-  return inTurn('inspect_get_osinfo', { version: daemon, answers: {
-    inspect_get_type: { name: type }, inspect_get_distro: { distro }, inspect_get_major_version: { major }, inspect_get_minor_version: { minor },
-    inspect_get_product_name: { product }, inspect_get_product_variant: { variant }, inspect_get_build_id: { buildid: build },
-  } });
+  return inTurn('inspect_get_osinfo', {
+    version: daemon,
+    answers: {
+      inspect_get_type: { name: type },
+      inspect_get_distro: { distro },
+      inspect_get_major_version: { major },
+      inspect_get_minor_version: { minor },
+      inspect_get_product_name: { product },
+      inspect_get_product_variant: { variant },
+      inspect_get_build_id: { buildid: build },
+    },
+  });
 }
 
 async function identify(system: System): Promise<string> {
@@ -27,18 +43,41 @@ async function identify(system: System): Promise<string> {
 
 describe('inspect_get_osinfo', () => {
   it.each([
-    ['centos', '8.4', 'centos8'], ['centos', '7.9', 'centos7.0'], ['centos', '6.10', 'centos6.10'], ['centos', '5.2', 'centos5.2'],
-    ['rocky', '9.1', 'rocky9'], ['circle', '8.2', 'circle8'], ['debian', '12.1', 'debian12'], ['debian', '3.1', 'debian3.1'],
-    ['fedora', '40', 'fedora40'], ['mageia', '9', 'mageia9'], ['sles', '15.5', 'sle15sp5'], ['sles', '15', 'sle15'], ['sles', '12.1', 'sles12sp1'],
-    ['ubuntu', '22.04', 'ubuntu22.04'], ['ubuntu', '9.10', 'ubuntu9.10'], ['archlinux', '0', 'archlinux'], ['gentoo', '2.7', 'gentoo'], ['voidlinux', '0', 'voidlinux'],
-    ['altlinux', '9.1', 'alt9.1'], ['altlinux', '7.0', 'altlinux7.0'], ['alpine', '3.18', 'alpine3.18'], ['alpine', '0', 'unknown'], ['unknown', '1.0', 'unknown'],
+    ['centos', '8.4', 'centos8'],
+    ['centos', '7.9', 'centos7.0'],
+    ['centos', '6.10', 'centos6.10'],
+    ['centos', '5.2', 'centos5.2'],
+    ['rocky', '9.1', 'rocky9'],
+    ['circle', '8.2', 'circle8'],
+    ['debian', '12.1', 'debian12'],
+    ['debian', '3.1', 'debian3.1'],
+    ['fedora', '40', 'fedora40'],
+    ['mageia', '9', 'mageia9'],
+    ['sles', '15.5', 'sle15sp5'],
+    ['sles', '15', 'sle15'],
+    ['sles', '12.1', 'sles12sp1'],
+    ['ubuntu', '22.04', 'ubuntu22.04'],
+    ['ubuntu', '9.10', 'ubuntu9.10'],
+    ['archlinux', '0', 'archlinux'],
+    ['gentoo', '2.7', 'gentoo'],
+    ['voidlinux', '0', 'voidlinux'],
+    ['altlinux', '9.1', 'alt9.1'],
+    ['altlinux', '7.0', 'altlinux7.0'],
+    ['alpine', '3.18', 'alpine3.18'],
+    ['alpine', '0', 'unknown'],
+    ['unknown', '1.0', 'unknown'],
   ])('Linux %s %s is %s', async (distro, version, id) => {
     expect(await identify({ type: 'linux', distro, version })).toBe(id);
   });
 
   it.each([
-    ['freebsd', 'freebsd', '14.1', 'freebsd14.1'], ['netbsd', 'netbsd', '9.3', 'netbsd9.3'], ['openbsd', 'openbsd', '7.5', 'openbsd7.5'],
-    ['dos', 'msdos', '0', 'msdos6.22'], ['dos', 'freedos', '1.2', 'unknown'], ['hurd', 'debian', '7', 'unknown'], ['minix', 'minix', '3.2', 'unknown'],
+    ['freebsd', 'freebsd', '14.1', 'freebsd14.1'],
+    ['netbsd', 'netbsd', '9.3', 'netbsd9.3'],
+    ['openbsd', 'openbsd', '7.5', 'openbsd7.5'],
+    ['dos', 'msdos', '0', 'msdos6.22'],
+    ['dos', 'freedos', '1.2', 'unknown'],
+    ['hurd', 'debian', '7', 'unknown'],
+    ['minix', 'minix', '3.2', 'unknown'],
   ])('%s %s %s is %s', async (type, distro, version, id) => {
     expect(await identify({ type, distro, version })).toBe(id);
   });
@@ -68,13 +107,27 @@ describe('inspect_get_osinfo', () => {
     expect(await identify({ type: 'windows', distro: 'windows', version, product, variant, build })).toBe(id);
   });
 
-  it.each([['1.48.6', 'win10'], ['1.49.7', 'win10'], ['1.49.8', 'win11']])('a Windows 11 is for a daemon %s, which may not know the build, %s', async (daemon, id) => {
-    const context = inspected({ type: 'windows', distro: 'windows', version: '10.0', product: 'Windows 10 Pro', variant: 'Client', build: '22631', daemon });
+  it.each([
+    ['1.48.6', 'win10'],
+    ['1.49.7', 'win10'],
+    ['1.49.8', 'win11'],
+  ])('a Windows 11 is for a daemon %s, which may not know the build, %s', async (daemon, id) => {
+    const context = inspected({
+      type: 'windows',
+      distro: 'windows',
+      version: '10.0',
+      product: 'Windows 10 Pro',
+      variant: 'Client',
+      build: '22631',
+      daemon,
+    });
     expect(await inspectionActions.inspect_get_osinfo(context, { root: '/dev/sda1' })).toEqual({ id });
     expect(context.daemon.actions.includes('inspect_get_build_id')).toBe(id === 'win11');
   });
 
   it.each(['22x', '99999999999'])('fails where a build is no number, like %s', async (build) => {
-    await expect(identify({ type: 'windows', distro: 'windows', version: '10.0', variant: 'Client', build })).rejects.toMatchObject({ reason: 'DAEMON_ERROR' });
+    await expect(
+      identify({ type: 'windows', distro: 'windows', version: '10.0', variant: 'Client', build }),
+    ).rejects.toMatchObject({ reason: 'DAEMON_ERROR' });
   });
 });

@@ -6,7 +6,10 @@ import { all, inTurn, type Script } from './fakes.js';
 
 const REQUEST = { remotefilename: '/x' };
 
-function context(file: () => Iterable<Buffer> | AsyncIterable<Buffer>, signal = new AbortController().signal): ReturnType<typeof inTurn> {
+function context(
+  file: () => Iterable<Buffer> | AsyncIterable<Buffer>,
+  signal = new AbortController().signal,
+): ReturnType<typeof inTurn> {
   const script: Script = { files: { download: file } };
   return inTurn('cat', script, { signal });
 }
@@ -27,15 +30,27 @@ describe('pieces', () => {
   });
 
   it('gives nothing for an empty file', async () => {
-    expect(await all(pieces(context(() => []), download, REQUEST))).toEqual([]);
+    expect(
+      await all(
+        pieces(
+          context(() => []),
+          download,
+          REQUEST,
+        ),
+      ),
+    ).toEqual([]);
   });
 
   it('gives the first bytes at once, though more take long', async () => {
-    const source = pieces(context(async function* () {
-      yield Buffer.from('first');
-      await pause(200);
-      yield Buffer.from('second');
-    }), download, REQUEST);
+    const source = pieces(
+      context(async function* () {
+        yield Buffer.from('first');
+        await pause(200);
+        yield Buffer.from('second');
+      }),
+      download,
+      REQUEST,
+    );
     const started = performance.now();
     expect((await source.next()).value).toEqual(Buffer.from('first'));
     expect(performance.now() - started).toBeLessThan(150);
@@ -44,12 +59,18 @@ describe('pieces', () => {
   });
 
   it('gathers small pieces', async () => {
-    const source = await all(pieces(context(async function* () {
-      for (let index = 0; index < 2000; index += 1) {
-        yield Buffer.from('x');
-        if (index % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
-      }
-    }), download, REQUEST));
+    const source = await all(
+      pieces(
+        context(async function* () {
+          for (let index = 0; index < 2000; index += 1) {
+            yield Buffer.from('x');
+            if (index % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
+          }
+        }),
+        download,
+        REQUEST,
+      ),
+    );
     expect(Buffer.concat(source).length).toBe(2000);
     expect(source.length).toBeLessThan(20);
   });
@@ -75,12 +96,19 @@ describe('pieces', () => {
   it('passes on what the download fails with, after what came before', async () => {
     const failure = new GuestfsError('EIO', 'broken');
     const got: Buffer[] = [];
-    await expect((async () => {
-      for await (const piece of pieces(context(function* () {
-        yield Buffer.from('some');
-        throw failure;
-      }), download, REQUEST)) got.push(piece);
-    })()).rejects.toBe(failure);
+    await expect(
+      (async () => {
+        for await (const piece of pieces(
+          context(function* () {
+            yield Buffer.from('some');
+            throw failure;
+          }),
+          download,
+          REQUEST,
+        ))
+          got.push(piece);
+      })(),
+    ).rejects.toBe(failure);
     expect(Buffer.concat(got).toString()).toBe('some');
   });
 

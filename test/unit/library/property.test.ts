@@ -19,20 +19,33 @@ describe('numbers and names', () => {
     const context = server();
     await propertyActions.set_memsize(context, { memsize: 256 });
     expect(await propertyActions.get_memsize(context, {})).toEqual({ memsize: 256 });
-    await expect(propertyActions.set_memsize(context, { memsize: 255 })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT', message: expect.stringContaining('at least 256') });
+    await expect(propertyActions.set_memsize(context, { memsize: 255 })).rejects.toMatchObject({
+      reason: 'BAD_ARGUMENT',
+      message: expect.stringContaining('at least 256'),
+    });
     await propertyActions.set_smp(context, { smp: 255 });
     expect(await propertyActions.get_smp(context, {})).toEqual({ smp: 255 });
-    for (const smp of [0, -1, 256]) await expect(propertyActions.set_smp(context, { smp })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT' });
+    for (const smp of [0, -1, 256])
+      await expect(propertyActions.set_smp(context, { smp })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT' });
     await propertyActions.set_identifier(context, { identifier: 'aZ_0-' });
     expect(await propertyActions.get_identifier(context, {})).toEqual({ identifier: 'aZ_0-' });
-    for (const identifier of ['a b', 'é', 'a\n', 'a/b']) await expect(propertyActions.set_identifier(context, { identifier })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT' });
+    for (const identifier of ['a b', 'é', 'a\n', 'a/b'])
+      await expect(propertyActions.set_identifier(context, { identifier })).rejects.toMatchObject({
+        reason: 'BAD_ARGUMENT',
+      });
     await propertyActions.set_identifier(context, { identifier: '' });
   });
 });
 
 describe('switches', () => {
   it.each([
-    ['autosync', true], ['direct', false], ['network', false], ['pgroup', false], ['selinux', false], ['trace', false], ['verbose', false],
+    ['autosync', true],
+    ['direct', false],
+    ['network', false],
+    ['pgroup', false],
+    ['selinux', false],
+    ['trace', false],
+    ['verbose', false],
   ] as const)('%s is %s at first, and then what it is set to', async (name, first) => {
     const context = server();
     type Get = (context: LibraryContext, request: object) => Promise<Record<string, boolean>>;
@@ -53,7 +66,10 @@ describe('switches', () => {
   });
 
   it('network needs leave to be on, none to be off', async () => {
-    await expect(propertyActions.set_network(server([]), { network: true })).rejects.toMatchObject({ reason: 'NOT_ALLOWED', message: expect.stringContaining('--allow network') });
+    await expect(propertyActions.set_network(server([]), { network: true })).rejects.toMatchObject({
+      reason: 'NOT_ALLOWED',
+      message: expect.stringContaining('--allow network'),
+    });
     await propertyActions.set_network(server([]), { network: false });
   });
 });
@@ -88,7 +104,10 @@ describe('settings of the host', () => {
     const context = aside(name);
     const before = { ...context.session.settings };
     const act = propertyActions[name] as (context: LibraryContext, request: object) => Promise<object>;
-    await expect(act(context, request)).rejects.toMatchObject({ reason: 'NOT_ALLOWED', details: { metadata: { setting: `--allow ${setting}` } } });
+    await expect(act(context, request)).rejects.toMatchObject({
+      reason: 'NOT_ALLOWED',
+      details: { metadata: { setting: `--allow ${setting}` } },
+    });
     expect(context.session.settings).toEqual(before);
   });
 
@@ -123,8 +142,13 @@ describe('settings of the host', () => {
     unlinkSync(link);
     expect(await propertyActions.get_tmpdir(context, {})).toEqual({ tmpdir: real });
     expect(await propertyActions.get_sockdir(context, {})).toEqual({ sockdir: real });
-    await expect(propertyActions.set_tmpdir(context, { tmpdir: `${real}/nosuch` })).rejects.toMatchObject({ reason: 'ENOENT' });
-    await expect(propertyActions.set_cachedir(context, { cachedir: '/etc/passwd' })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT', message: expect.stringContaining('not a directory') });
+    await expect(propertyActions.set_tmpdir(context, { tmpdir: `${real}/nosuch` })).rejects.toMatchObject({
+      reason: 'ENOENT',
+    });
+    await expect(propertyActions.set_cachedir(context, { cachedir: '/etc/passwd' })).rejects.toMatchObject({
+      reason: 'BAD_ARGUMENT',
+      message: expect.stringContaining('not a directory'),
+    });
     await propertyActions.set_tmpdir(context, {});
     expect(await propertyActions.get_tmpdir(context, {})).toEqual({ tmpdir: '/tmp' });
     expect(await propertyActions.get_cachedir(context, {})).toEqual({ cachedir: '/var/tmp' });
@@ -134,8 +158,14 @@ describe('settings of the host', () => {
     const context = server();
     await propertyActions.config(context, { hvparam: '-a', hvvalue: '1' });
     await propertyActions.config(context, { hvparam: '-b' });
-    expect(context.session.settings.extraQemuArguments).toEqual([['-a', '1'], ['-b', undefined]]);
-    for (const hvparam of ['-vnc', '--vnc', 'vnc', 'kernel', '']) await expect(propertyActions.config(context, { hvparam, hvvalue: ':1' })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT' });
+    expect(context.session.settings.extraQemuArguments).toEqual([
+      ['-a', '1'],
+      ['-b', undefined],
+    ]);
+    for (const hvparam of ['-vnc', '--vnc', 'vnc', 'kernel', ''])
+      await expect(propertyActions.config(context, { hvparam, hvvalue: ':1' })).rejects.toMatchObject({
+        reason: 'BAD_ARGUMENT',
+      });
   });
 });
 
@@ -146,7 +176,9 @@ describe('backend settings', () => {
     expect(await propertyActions.get_backend_setting(context, { name: 'a' })).toEqual({ val: '1' });
     expect(await propertyActions.get_backend_setting(context, { name: 'bb' })).toEqual({ val: '2' });
     expect(await propertyActions.get_backend_setting(context, { name: 'c' })).toEqual({ val: '' });
-    await expect(propertyActions.get_backend_setting(context, { name: 'd' })).rejects.toMatchObject({ reason: 'ESRCH' });
+    await expect(propertyActions.get_backend_setting(context, { name: 'd' })).rejects.toMatchObject({
+      reason: 'ESRCH',
+    });
   });
 
   it('are replaced and removed', async () => {
@@ -159,7 +191,11 @@ describe('backend settings', () => {
   });
 
   it.each([
-    [['force_tcg'], 'tcg'], [['force_tcg=1'], 'tcg'], [['force_tcg=0'], 'auto'], [['force_kvm=true'], 'kvm'], [['other'], 'auto'],
+    [['force_tcg'], 'tcg'],
+    [['force_tcg=1'], 'tcg'],
+    [['force_tcg=0'], 'auto'],
+    [['force_kvm=true'], 'kvm'],
+    [['other'], 'auto'],
   ] as const)('%j ask for %s', async (settings, accelerator) => {
     const context = server();
     await propertyActions.set_backend_settings(context, { settings: [...settings] });
@@ -180,7 +216,8 @@ describe('backend settings', () => {
     expect(await propertyActions.get_attach_method(context, {})).toEqual({ backend: 'appliance' });
     await propertyActions.set_attach_method(context, { backend: 'appliance' });
     expect(await propertyActions.get_backend(context, {})).toEqual({ backend: 'direct' });
-    for (const backend of ['libvirt', 'unix:/x', 'directly', '']) await expect(propertyActions.set_backend(context, { backend })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT' });
+    for (const backend of ['libvirt', 'unix:/x', 'directly', ''])
+      await expect(propertyActions.set_backend(context, { backend })).rejects.toMatchObject({ reason: 'BAD_ARGUMENT' });
   });
 });
 
@@ -193,24 +230,56 @@ describe('parse_environment_list', () => {
 
   it('reads what the library reads', async () => {
     const given = await parse(
-      'LIBGUESTFS_TRACE=on', 'LIBGUESTFS_DEBUG=1', 'LIBGUESTFS_MEMSIZE= 512 MB', 'LIBGUESTFS_PATH=/p', 'LIBGUESTFS_QEMU=/q', 'LIBGUESTFS_APPEND=a b',
-      'LIBGUESTFS_BACKEND_SETTINGS=force_tcg:x=1', 'LIBGUESTFS_ATTACH_METHOD=appliance', 'OTHER=1',
+      'LIBGUESTFS_TRACE=on',
+      'LIBGUESTFS_DEBUG=1',
+      'LIBGUESTFS_MEMSIZE= 512 MB',
+      'LIBGUESTFS_PATH=/p',
+      'LIBGUESTFS_QEMU=/q',
+      'LIBGUESTFS_APPEND=a b',
+      'LIBGUESTFS_BACKEND_SETTINGS=force_tcg:x=1',
+      'LIBGUESTFS_ATTACH_METHOD=appliance',
+      'OTHER=1',
     );
-    expect(given).toMatchObject({ trace: true, verbose: true, memsizeMb: 512, path: '/p', hv: '/q', append: 'a b', backendSettings: ['force_tcg', 'x=1'] });
+    expect(given).toMatchObject({
+      trace: true,
+      verbose: true,
+      memsizeMb: 512,
+      path: '/p',
+      hv: '/q',
+      append: 'a b',
+      backendSettings: ['force_tcg', 'x=1'],
+    });
   });
 
   it('takes empty variables for unset ones, where the library does', async () => {
-    expect(await parse('LIBGUESTFS_MEMSIZE=', 'LIBGUESTFS_PATH=', 'LIBGUESTFS_HV=', 'LIBGUESTFS_TMPDIR=', 'LIBGUESTFS_APPEND=')).toMatchObject({ memsizeMb: 1280, path: '/appliance', hv: undefined, append: '' });
+    expect(
+      await parse(
+        'LIBGUESTFS_MEMSIZE=',
+        'LIBGUESTFS_PATH=',
+        'LIBGUESTFS_HV=',
+        'LIBGUESTFS_TMPDIR=',
+        'LIBGUESTFS_APPEND=',
+      ),
+    ).toMatchObject({ memsizeMb: 1280, path: '/appliance', hv: undefined, append: '' });
   });
 
   it('sets both directories by TMPDIR', async () => {
     expect(await parse('TMPDIR=/')).toMatchObject({ tmpdir: '/', cachedir: '/' });
-    expect(await parse('TMPDIR=/', 'LIBGUESTFS_CACHEDIR=/tmp')).toMatchObject({ tmpdir: '/', cachedir: realpathSync('/tmp') });
+    expect(await parse('TMPDIR=/', 'LIBGUESTFS_CACHEDIR=/tmp')).toMatchObject({
+      tmpdir: '/',
+      cachedir: realpathSync('/tmp'),
+    });
   });
 
   it.each([
-    'LIBGUESTFS_TRACE=2', 'LIBGUESTFS_TRACE=', 'LIBGUESTFS_DEBUG=maybe', 'LIBGUESTFS_MEMSIZE=much', 'LIBGUESTFS_MEMSIZE=12x', 'LIBGUESTFS_MEMSIZE=99999999999',
-    'LIBGUESTFS_BACKEND=libvirt', 'LIBGUESTFS_TMPDIR=/dev/null',
+    'LIBGUESTFS_TRACE=2',
+    'LIBGUESTFS_TRACE=',
+    'LIBGUESTFS_DEBUG=maybe',
+    'LIBGUESTFS_MEMSIZE=much',
+    'LIBGUESTFS_MEMSIZE=12x',
+    'LIBGUESTFS_MEMSIZE=99999999999',
+    'LIBGUESTFS_BACKEND=libvirt',
+    'LIBGUESTFS_TMPDIR=/dev/null',
   ])('refuses %s', async (variable) => {
     await expect(parse(variable)).rejects.toMatchObject({ reason: 'BAD_ARGUMENT' });
   });
@@ -229,24 +298,44 @@ describe('parse_environment_list', () => {
   it('changes what a launched appliance can have changed, and nothing else', async () => {
     const { session } = await launched();
     const context = aside('parse_environment_list', { policy: makePolicy(['host-actions']), session });
-    await propertyActions.parse_environment_list(context, { environment: ['LIBGUESTFS_TRACE=1', 'TMPDIR=/', 'LIBGUESTFS_MEMSIZE='] });
+    await propertyActions.parse_environment_list(context, {
+      environment: ['LIBGUESTFS_TRACE=1', 'TMPDIR=/', 'LIBGUESTFS_MEMSIZE='],
+    });
     expect(context.session.settings).toMatchObject({ trace: true, tmpdir: '/', cachedir: '/' });
-    for (const variable of ['LIBGUESTFS_MEMSIZE=512', 'LIBGUESTFS_PATH=/p', 'LIBGUESTFS_APPEND=', 'LIBGUESTFS_TMPDIR=/', 'LIBGUESTFS_BACKEND_SETTINGS=x']) {
-      await expect(propertyActions.parse_environment_list(context, { environment: [variable] })).rejects.toMatchObject({ reason: 'WRONG_STATE' });
+    for (const variable of [
+      'LIBGUESTFS_MEMSIZE=512',
+      'LIBGUESTFS_PATH=/p',
+      'LIBGUESTFS_APPEND=',
+      'LIBGUESTFS_TMPDIR=/',
+      'LIBGUESTFS_BACKEND_SETTINGS=x',
+    ]) {
+      await expect(propertyActions.parse_environment_list(context, { environment: [variable] })).rejects.toMatchObject({
+        reason: 'WRONG_STATE',
+      });
     }
   });
 
   it('needs more leave for a qemu of the client', async () => {
-    await expect(propertyActions.parse_environment_list(server(['host-actions']), { environment: ['LIBGUESTFS_HV=/bin/sh'] })).rejects.toMatchObject({ reason: 'NOT_ALLOWED' });
+    await expect(
+      propertyActions.parse_environment_list(server(['host-actions']), { environment: ['LIBGUESTFS_HV=/bin/sh'] }),
+    ).rejects.toMatchObject({ reason: 'NOT_ALLOWED' });
   });
 });
 
 describe('what means something only inside the process', () => {
   it.each([
-    'c_pointer', 'get_libvirt_requested_credentials', 'get_libvirt_requested_credential_prompt', 'get_libvirt_requested_credential_challenge',
-    'get_libvirt_requested_credential_defresult', 'set_libvirt_requested_credential', 'set_libvirt_supported_credentials',
+    'c_pointer',
+    'get_libvirt_requested_credentials',
+    'get_libvirt_requested_credential_prompt',
+    'get_libvirt_requested_credential_challenge',
+    'get_libvirt_requested_credential_defresult',
+    'set_libvirt_requested_credential',
+    'set_libvirt_supported_credentials',
   ] as const)('%s says what to use instead', async (name) => {
     const act = propertyActions[name] as (context: LibraryContext, request: object) => Promise<object>;
-    await expect(act(aside(name), {})).rejects.toMatchObject({ reason: 'NOT_OVER_NETWORK', message: expect.stringContaining('Instead') });
+    await expect(act(aside(name), {})).rejects.toMatchObject({
+      reason: 'NOT_OVER_NETWORK',
+      message: expect.stringContaining('Instead'),
+    });
   });
 });

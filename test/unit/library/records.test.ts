@@ -11,17 +11,21 @@ async function* from(...pieces: readonly Buffer[]): AsyncGenerator<Buffer> {
 
 /** Cuts into pieces of one size. */
 function cut(bytes: Buffer, size: number): Buffer[] {
-  return Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) => bytes.subarray(index * size, (index + 1) * size));
+  return Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) =>
+    bytes.subarray(index * size, (index + 1) * size),
+  );
 }
 
 function dirents(...names: readonly string[]): Buffer {
-  return Buffer.concat(names.map((name, index) => {
-    const writer = new XdrEncoder();
-    writer.int64(BigInt(index));
-    writer.int('r'.charCodeAt(0));
-    writer.string(name);
-    return writer.finish();
-  }));
+  return Buffer.concat(
+    names.map((name, index) => {
+      const writer = new XdrEncoder();
+      writer.int64(BigInt(index));
+      writer.int('r'.charCodeAt(0));
+      writer.string(name);
+      return writer.finish();
+    }),
+  );
 }
 
 describe('namesOf', () => {
@@ -61,8 +65,14 @@ describe('sortedRuns', () => {
 
   it('gives sorted runs of a list larger than its window', async () => {
     const list = Array.from({ length: 10 }, (_, index) => String(9 - index));
-    expect(await all(sortedRuns(names(...list), { names: 4, bytes: 1000 }))).toEqual([['6', '7', '8', '9'], ['2', '3', '4', '5'], ['0', '1']]);
-    expect((await all(sortedRuns(names(...list), { names: 100, bytes: 5 }))).map((batch) => batch.length)).toEqual([5, 5]);
+    expect(await all(sortedRuns(names(...list), { names: 4, bytes: 1000 }))).toEqual([
+      ['6', '7', '8', '9'],
+      ['2', '3', '4', '5'],
+      ['0', '1'],
+    ]);
+    expect((await all(sortedRuns(names(...list), { names: 100, bytes: 5 }))).map((batch) => batch.length)).toEqual([
+      5, 5,
+    ]);
   });
 
   it('lets no name wait for ever', async () => {
@@ -122,7 +132,9 @@ describe('recordsOf', () => {
   });
 
   it('gives batches of a thousand', async () => {
-    const batches = await all(recordsOf(from(dirents(...Array.from({ length: 2001 }, String))), decodeDirent, 'readdir'));
+    const batches = await all(
+      recordsOf(from(dirents(...Array.from({ length: 2001 }, String))), decodeDirent, 'readdir'),
+    );
     expect(batches.map((batch) => batch.length)).toEqual([1000, 1000, 1]);
   });
 
@@ -134,6 +146,8 @@ describe('recordsOf', () => {
   it('refuses a record that never ends', async () => {
     const lie = dirents('x');
     lie.writeUInt32BE(0x7fffffff, 12);
-    await expect(all(recordsOf(from(lie, ...cut(Buffer.alloc(100_000), 8192)), decodeDirent, 'readdir'))).rejects.toMatchObject({ reason: 'DAEMON_ERROR' });
+    await expect(
+      all(recordsOf(from(lie, ...cut(Buffer.alloc(100_000), 8192)), decodeDirent, 'readdir')),
+    ).rejects.toMatchObject({ reason: 'DAEMON_ERROR' });
   });
 });

@@ -5,7 +5,15 @@ import { describe, expect, it } from '@jest/globals';
 import { download, upload } from '../../../gen/calls/transfer.js';
 import { GuestfsError } from '../../../src/common/errors.js';
 import { NothingMoreComes } from '../../../src/protocol/daemonConnection.js';
-import { connected, type Connected, expectClosed, expectRest, failureOf, transfer, VERSION } from '../../fakes/connected.js';
+import {
+  connected,
+  type Connected,
+  expectClosed,
+  expectRest,
+  failureOf,
+  transfer,
+  VERSION,
+} from '../../fakes/connected.js';
 import { quiet } from '../../fakes/duplexPair.js';
 import type { ReceivedCall } from '../../fakes/fakeDaemon.js';
 import { BottomlessSource, collector, EndlessSource, pattern } from '../../fakes/files.js';
@@ -26,7 +34,15 @@ describe('an upload that this side cancels', () => {
   it('by its signal, between two pieces, sends the cancel chunk and waits for the reply', async () => {
     const both = await connected();
     const cancel = new AbortController();
-    const answer = failureOf(both.connection.upload(upload, uploadRequest, VERSION, new EndlessSource([pattern(8192)]), transfer(cancel.signal)));
+    const answer = failureOf(
+      both.connection.upload(
+        upload,
+        uploadRequest,
+        VERSION,
+        new EndlessSource([pattern(8192)]),
+        transfer(cancel.signal),
+      ),
+    );
     const call = await both.daemon.nextCall();
     expect(await both.daemon.nextPiece()).toMatchObject({ cancel: false });
     cancel.abort(cause);
@@ -60,7 +76,9 @@ describe('an upload that this side cancels', () => {
   it('by its signal, aborted from the start', async () => {
     const both = await connected();
     const source = new BottomlessSource(8192);
-    const answer = failureOf(both.connection.upload(upload, uploadRequest, VERSION, source, transfer(AbortSignal.abort(cause))));
+    const answer = failureOf(
+      both.connection.upload(upload, uploadRequest, VERSION, source, transfer(AbortSignal.abort(cause))),
+    );
     const call = await both.daemon.nextCall();
     expect(await both.daemon.nextFile()).toEqual({ data: Buffer.alloc(0), cancelled: true });
     await both.daemon.fail(call, '', 'cancelled');
@@ -72,7 +90,9 @@ describe('an upload that this side cancels', () => {
   it('by its signal, while the daemon does not read', async () => {
     const both = await connected();
     const cancel = new AbortController();
-    const answer = failureOf(both.connection.upload(upload, uploadRequest, VERSION, new BottomlessSource(8192), transfer(cancel.signal)));
+    const answer = failureOf(
+      both.connection.upload(upload, uploadRequest, VERSION, new BottomlessSource(8192), transfer(cancel.signal)),
+    );
     await quiet();
     cancel.abort(cause);
     await quiet();
@@ -99,7 +119,9 @@ describe('an upload that this side cancels', () => {
 
   it('and that the daemon answers with success fails all the same', async () => {
     const both = await connected();
-    const answer = failureOf(both.connection.upload(upload, uploadRequest, VERSION, new EndlessSource([]), transfer(AbortSignal.abort(cause))));
+    const answer = failureOf(
+      both.connection.upload(upload, uploadRequest, VERSION, new EndlessSource([]), transfer(AbortSignal.abort(cause))),
+    );
     const call = await both.daemon.nextCall();
     await both.daemon.nextFile();
     await both.daemon.reply(call);
@@ -110,7 +132,9 @@ describe('an upload that this side cancels', () => {
   it('and that the daemon cancels at the same time ends once', async () => {
     const both = await connected();
     const cancel = new AbortController();
-    const answer = failureOf(both.connection.upload(upload, uploadRequest, VERSION, new EndlessSource([pattern(10)]), transfer(cancel.signal)));
+    const answer = failureOf(
+      both.connection.upload(upload, uploadRequest, VERSION, new EndlessSource([pattern(10)]), transfer(cancel.signal)),
+    );
     const call = await both.daemon.nextCall();
     await both.daemon.nextPiece();
     const flag = both.daemon.cancelFlag();
@@ -124,7 +148,9 @@ describe('an upload that this side cancels', () => {
 
   it('and that the daemon answers with something that is no reply to it closes the connection', async () => {
     const both = await connected();
-    const answer = failureOf(both.connection.upload(upload, uploadRequest, VERSION, new EndlessSource([]), transfer(AbortSignal.abort(cause))));
+    const answer = failureOf(
+      both.connection.upload(upload, uploadRequest, VERSION, new EndlessSource([]), transfer(AbortSignal.abort(cause))),
+    );
     const call = await both.daemon.nextCall();
     await both.daemon.nextFile();
     await both.daemon.reply(call, undefined, { serial: call.serial + 1 });
@@ -137,7 +163,10 @@ describe('a download that this side cancels (cancellation-download-librarycancel
   const cause = new GuestfsError('CANCELLED', 'the client is gone');
 
   /** A download of which two chunks were sent. */
-  async function begun(deliver: (pieces: readonly Buffer[]) => Promise<void>, signal?: AbortSignal): Promise<Connected & { readonly answer: Promise<unknown>; readonly call: ReceivedCall }> {
+  async function begun(
+    deliver: (pieces: readonly Buffer[]) => Promise<void>,
+    signal?: AbortSignal,
+  ): Promise<Connected & { readonly answer: Promise<unknown>; readonly call: ReceivedCall }> {
     const both = await connected();
     const answer = failureOf(both.connection.download(download, downloadRequest, VERSION, deliver, transfer(signal)));
     const call = await both.daemon.nextCall();
@@ -179,7 +208,10 @@ describe('a download that this side cancels (cancellation-download-librarycancel
     });
   });
 
-  it.each([['with the first', false], ['when all is at rest', true]])('and that the daemon cancels twice, the second time %s', async (_when, late) => {
+  it.each([
+    ['with the first', false],
+    ['when all is at rest', true],
+  ])('and that the daemon cancels twice, the second time %s', async (_when, late) => {
     const both = await begun(async () => {
       throw cause;
     });
@@ -247,7 +279,9 @@ describe('a download that this side cancels (cancellation-download-librarycancel
     const cancel = new AbortController();
     const both = await connected();
     const collected = collector();
-    const answer = failureOf(both.connection.download(download, downloadRequest, VERSION, collected.deliver, transfer(cancel.signal)));
+    const answer = failureOf(
+      both.connection.download(download, downloadRequest, VERSION, collected.deliver, transfer(cancel.signal)),
+    );
     const call = await both.daemon.nextCall();
     cancel.abort(cause);
     await quiet();
@@ -286,7 +320,13 @@ describe('a download that this side cancels (cancellation-download-librarycancel
   it('after it ended sends nothing, whatever its signal does', async () => {
     const cancel = new AbortController();
     const both = await connected();
-    const answer = both.connection.download(download, downloadRequest, VERSION, collector().deliver, transfer(cancel.signal));
+    const answer = both.connection.download(
+      download,
+      downloadRequest,
+      VERSION,
+      collector().deliver,
+      transfer(cancel.signal),
+    );
     await both.daemon.reply(await both.daemon.nextCall());
     await both.daemon.lastChunk();
     await answer;

@@ -22,14 +22,26 @@ const downloadRequest = { remotefilename: '/from' };
 
 forbidWarnings();
 
-describe.each([['whole', undefined], ['in pieces of 7 bytes', 7], ['one byte at a time', 1]])('a daemon whose bytes come %s', (_how, split) => {
+describe.each([
+  ['whole', undefined],
+  ['in pieces of 7 bytes', 7],
+  ['one byte at a time', 1],
+])('a daemon whose bytes come %s', (_how, split) => {
   it('answers calls, each with a serial number of its own', async () => {
     const { daemon, connection } = await connected(split);
     const serials: number[] = [];
     for (let round = 1; round <= 3; round += 1) {
       const answer = connection.call(isDir, { path: `/${round}`, followsymlinks: undefined }, VERSION);
       const call = await daemon.nextCall();
-      expect(call).toMatchObject({ program: 0x2000f5f5, version: 4, procedure: isDir.procedure, direction: 0, status: 0, progressHint: 0n, optionalArguments: 0n });
+      expect(call).toMatchObject({
+        program: 0x2000f5f5,
+        version: 4,
+        procedure: isDir.procedure,
+        direction: 0,
+        status: 0,
+        progressHint: 0n,
+        optionalArguments: 0n,
+      });
       expect(call.body.subarray(0, 8)).toEqual(text(`/${round}`));
       serials.push(call.serial);
       await daemon.reply(call, word(round % 2));
@@ -49,7 +61,13 @@ describe.each([['whole', undefined], ['in pieces of 7 bytes', 7], ['one byte at 
   it('takes an upload whole', async () => {
     const both = await connected(split);
     const data = pattern(20_001);
-    const answer = both.connection.upload(upload, uploadRequest, VERSION, pieces(data.subarray(0, 1), data.subarray(1, 9000), Buffer.alloc(0), data.subarray(9000)), transfer());
+    const answer = both.connection.upload(
+      upload,
+      uploadRequest,
+      VERSION,
+      pieces(data.subarray(0, 1), data.subarray(1, 9000), Buffer.alloc(0), data.subarray(9000)),
+      transfer(),
+    );
     const call = await both.daemon.nextCall();
     const file = await both.daemon.nextFile();
     expect(file.cancelled).toBe(false);
@@ -114,12 +132,22 @@ describe.each([['whole', undefined], ['in pieces of 7 bytes', 7], ['one byte at 
     const collected = collector();
     const third = connection.download(download, downloadRequest, VERSION, collected.deliver, transfer());
     const downloading = await daemon.nextCall();
-    await daemon.write(FakeDaemon.replyBytes(downloading), FakeDaemon.chunkBytes(pattern(5)), FakeDaemon.progressBytes(downloading, 5n, 10n), FakeDaemon.chunkBytes(pattern(5, 1)));
+    await daemon.write(
+      FakeDaemon.replyBytes(downloading),
+      FakeDaemon.chunkBytes(pattern(5)),
+      FakeDaemon.progressBytes(downloading, 5n, 10n),
+      FakeDaemon.chunkBytes(pattern(5, 1)),
+    );
     await daemon.write(FakeDaemon.progressBytes(downloading, 10n, 10n), FakeDaemon.chunkBytes(Buffer.alloc(0)));
     await third;
 
     expect(progress.map(({ procedure, position, total }) => [procedure, position, total])).toEqual([
-      [isDir.procedure, 1n, 2n], [isDir.procedure, 2n, 2n], [66, 8192n, 0n], [66, 16384n, 0n], [67, 5n, 10n], [67, 10n, 10n],
+      [isDir.procedure, 1n, 2n],
+      [isDir.procedure, 2n, 2n],
+      [66, 8192n, 0n],
+      [66, 16384n, 0n],
+      [67, 5n, 10n],
+      [67, 10n, 10n],
     ]);
     expect(collected.data()).toEqual(Buffer.concat([pattern(5), pattern(5, 1)]));
     await expectRest(both);
@@ -163,25 +191,37 @@ describe.each([['whole', undefined], ['in pieces of 7 bytes', 7], ['one byte at 
     await expectRest(both);
   });
 
-  it.each(['answer', 'error', 'nothing'])('takes an upload that it may not answer, and answers what follows: %s', async (said) => {
-    const both = await connected(split);
-    const answer = both.connection.upload(yaraLoad, { progress_hint: undefined }, VERSION, pieces(pattern(10)), { ...transfer(), followUp: pingDaemon });
-    const ended = answer.then(() => 'an answer', (error: unknown) => error);
-    const call = await both.daemon.nextCall();
-    expect((await both.daemon.nextFile()).cancelled).toBe(false);
-    const following = await both.daemon.nextCall();
-    expect(following).toMatchObject({ procedure: pingDaemon.procedure, serial: call.serial + 1 });
-    if (said === 'answer') await both.daemon.reply(call);
-    if (said === 'error') await both.daemon.fail(call, '', 'found 1 errors when compiling the rules');
-    await both.daemon.reply(following);
-    const expected = {
-      answer: 'an answer',
-      error: expect.objectContaining({ reason: 'DAEMON_ERROR', message: 'found 1 errors when compiling the rules' }),
-      nothing: expect.objectContaining({ reason: 'DAEMON_ERROR', message: 'yara_load: the daemon refuses the file, and does not say why' }),
-    }[said];
-    expect(await ended).toEqual(expected);
-    await expectRest(both);
-  });
+  it.each(['answer', 'error', 'nothing'])(
+    'takes an upload that it may not answer, and answers what follows: %s',
+    async (said) => {
+      const both = await connected(split);
+      const answer = both.connection.upload(yaraLoad, { progress_hint: undefined }, VERSION, pieces(pattern(10)), {
+        ...transfer(),
+        followUp: pingDaemon,
+      });
+      const ended = answer.then(
+        () => 'an answer',
+        (error: unknown) => error,
+      );
+      const call = await both.daemon.nextCall();
+      expect((await both.daemon.nextFile()).cancelled).toBe(false);
+      const following = await both.daemon.nextCall();
+      expect(following).toMatchObject({ procedure: pingDaemon.procedure, serial: call.serial + 1 });
+      if (said === 'answer') await both.daemon.reply(call);
+      if (said === 'error') await both.daemon.fail(call, '', 'found 1 errors when compiling the rules');
+      await both.daemon.reply(following);
+      const expected = {
+        answer: 'an answer',
+        error: expect.objectContaining({ reason: 'DAEMON_ERROR', message: 'found 1 errors when compiling the rules' }),
+        nothing: expect.objectContaining({
+          reason: 'DAEMON_ERROR',
+          message: 'yara_load: the daemon refuses the file, and does not say why',
+        }),
+      }[said];
+      expect(await ended).toEqual(expected);
+      await expectRest(both);
+    },
+  );
 
   it('sends a stray cancel flag before a call and before an upload: both work', async () => {
     const both = await connected(split);
@@ -209,11 +249,16 @@ describe.each([['whole', undefined], ['in pieces of 7 bytes', 7], ['one byte at 
   it('cancels a download with a cancel chunk: what came is delivered, the call fails', async () => {
     const both = await connected(split);
     const collected = collector();
-    const answer = failureOf(both.connection.download(download, downloadRequest, VERSION, collected.deliver, transfer()));
+    const answer = failureOf(
+      both.connection.download(download, downloadRequest, VERSION, collected.deliver, transfer()),
+    );
     await both.daemon.reply(await both.daemon.nextCall());
     await both.daemon.chunk(pattern(3));
     await both.daemon.cancelChunk();
-    expect(await answer).toMatchObject({ reason: 'DAEMON_ERROR', message: expect.stringContaining('could not send the whole file') });
+    expect(await answer).toMatchObject({
+      reason: 'DAEMON_ERROR',
+      message: expect.stringContaining('could not send the whole file'),
+    });
     expect(collected.data()).toEqual(pattern(3));
     await expectRest(both);
   });
@@ -221,7 +266,9 @@ describe.each([['whole', undefined], ['in pieces of 7 bytes', 7], ['one byte at 
   it('answers a download with an error: there is no file', async () => {
     const both = await connected(split);
     const collected = collector();
-    const answer = failureOf(both.connection.download(download, downloadRequest, VERSION, collected.deliver, transfer()));
+    const answer = failureOf(
+      both.connection.download(download, downloadRequest, VERSION, collected.deliver, transfer()),
+    );
     await both.daemon.fail(await both.daemon.nextCall(), 'ENOENT', '/from');
     expect(await answer).toMatchObject({ reason: 'ENOENT' });
     expect(collected.sizes).toEqual([]);
@@ -233,7 +280,11 @@ describe('a request', () => {
   it('over 4 MiB is refused before anything is sent, with the limit in the error', async () => {
     const both = await connected();
     const sent: number[] = [];
-    const failure = await failureOf(both.connection.call(internalWrite, { path: '/a', content: Buffer.alloc(4 * MEBIBYTE) }, VERSION, { onSent: (serial) => sent.push(serial) }));
+    const failure = await failureOf(
+      both.connection.call(internalWrite, { path: '/a', content: Buffer.alloc(4 * MEBIBYTE) }, VERSION, {
+        onSent: (serial) => sent.push(serial),
+      }),
+    );
     expect(failure).toMatchObject({ reason: 'MESSAGE_TOO_LARGE', message: expect.stringContaining('4194304') });
     await quiet();
     expect(both.daemon.unreadBytes).toBe(0);
@@ -244,7 +295,15 @@ describe('a request', () => {
   it('over 4 MiB of an upload is refused before anything is taken from the source', async () => {
     const both = await connected();
     const source = new BottomlessSource(10);
-    const failure = await failureOf(both.connection.upload(upload, { ...uploadRequest, remotefilename: 'x'.repeat(4 * MEBIBYTE) }, VERSION, source, transfer()));
+    const failure = await failureOf(
+      both.connection.upload(
+        upload,
+        { ...uploadRequest, remotefilename: 'x'.repeat(4 * MEBIBYTE) },
+        VERSION,
+        source,
+        transfer(),
+      ),
+    );
     expect(failure).toMatchObject({ reason: 'MESSAGE_TOO_LARGE' });
     expect(source.taken).toBe(0);
     await expectRest(both);
@@ -253,7 +312,11 @@ describe('a request', () => {
   it('carries the progress hint in its header, and tells its serial number once it is on its way', async () => {
     const both = await connected();
     const sent: number[] = [];
-    const answer = both.connection.upload(upload, uploadRequest, VERSION, pieces(), { ...transfer(), progressHint: 2n ** 33n + 1n, onSent: (serial) => sent.push(serial) });
+    const answer = both.connection.upload(upload, uploadRequest, VERSION, pieces(), {
+      ...transfer(),
+      progressHint: 2n ** 33n + 1n,
+      onSent: (serial) => sent.push(serial),
+    });
     const call = await both.daemon.nextCall();
     expect(call.progressHint).toBe(2n ** 33n + 1n);
     expect(sent).toEqual([call.serial]);
@@ -265,7 +328,9 @@ describe('a request', () => {
   it('is refused while another is under way: that would be a defect of the caller', async () => {
     const both = await connected();
     const first = both.connection.call(isDir, { path: '/', followsymlinks: undefined }, VERSION);
-    expect(await failureOf(both.connection.call(internalAutosync, {}, VERSION))).toMatchObject({ message: 'two calls at once on one connection' });
+    expect(await failureOf(both.connection.call(internalAutosync, {}, VERSION))).toMatchObject({
+      message: 'two calls at once on one connection',
+    });
     const call = await both.daemon.nextCall();
     await both.daemon.reply(call, word(1));
     await first;

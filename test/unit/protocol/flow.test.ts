@@ -6,7 +6,15 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import { isDir } from '../../../gen/calls/file.js';
 import { download, upload } from '../../../gen/calls/transfer.js';
 import { GuestfsError } from '../../../src/common/errors.js';
-import { connected, type Connected, connectedTo, expectRest, failureOf, transfer, VERSION } from '../../fakes/connected.js';
+import {
+  connected,
+  type Connected,
+  connectedTo,
+  expectRest,
+  failureOf,
+  transfer,
+  VERSION,
+} from '../../fakes/connected.js';
 import { quiet } from '../../fakes/duplexPair.js';
 import { FakeDaemon } from '../../fakes/fakeDaemon.js';
 import { BottomlessSource, collector, cut, EndlessSource, pattern, pieces } from '../../fakes/files.js';
@@ -26,10 +34,18 @@ describe('flow', () => {
     const both = await connected();
     let deliveries = 0;
     const cancel = new AbortController();
-    const answer = failureOf(both.connection.download(download, downloadRequest, VERSION, () => {
-      deliveries += 1;
-      return new Promise<never>(() => undefined);
-    }, transfer(cancel.signal)));
+    const answer = failureOf(
+      both.connection.download(
+        download,
+        downloadRequest,
+        VERSION,
+        () => {
+          deliveries += 1;
+          return new Promise<never>(() => undefined);
+        },
+        transfer(cancel.signal),
+      ),
+    );
     const call = await both.daemon.nextCall();
     await both.daemon.reply(call);
     let written = 0;
@@ -53,10 +69,16 @@ describe('flow', () => {
     const both = await connected();
     const data = pattern(3 * MEBIBYTE);
     const collected = collector();
-    const answer = both.connection.download(download, downloadRequest, VERSION, async (delivered) => {
-      await quiet();
-      await collected.deliver(delivered);
-    }, transfer());
+    const answer = both.connection.download(
+      download,
+      downloadRequest,
+      VERSION,
+      async (delivered) => {
+        await quiet();
+        await collected.deliver(delivered);
+      },
+      transfer(),
+    );
     await both.daemon.reply(await both.daemon.nextCall());
     for (const piece of cut(data)) await both.daemon.chunk(piece);
     await both.daemon.lastChunk();
@@ -101,7 +123,19 @@ describe('flow', () => {
         pauses += 1;
       });
       // Only the waits for more; what passes the event loop goes on as ever.
-      jest.useFakeTimers({ doNotFake: ['Date', 'hrtime', 'nextTick', 'performance', 'queueMicrotask', 'setImmediate', 'clearImmediate', 'setInterval', 'clearInterval'] });
+      jest.useFakeTimers({
+        doNotFake: [
+          'Date',
+          'hrtime',
+          'nextTick',
+          'performance',
+          'queueMicrotask',
+          'setImmediate',
+          'clearImmediate',
+          'setInterval',
+          'clearInterval',
+        ],
+      });
     });
     afterEach(() => {
       jest.useRealTimers();
@@ -114,7 +148,10 @@ describe('flow', () => {
     };
 
     /** A download of which a first chunk has come alone, and ten more together. */
-    const begin = async (collected: ReturnType<typeof collector>, size: number): Promise<{ readonly answer: Promise<void>; readonly sent: Buffer[] }> => {
+    const begin = async (
+      collected: ReturnType<typeof collector>,
+      size: number,
+    ): Promise<{ readonly answer: Promise<void>; readonly sent: Buffer[] }> => {
       const answer = both.connection.download(download, downloadRequest, VERSION, collected.deliver, transfer());
       await both.daemon.reply(await both.daemon.nextCall());
       const sent = Array.from({ length: 11 }, (_, index) => pattern(size, index));
@@ -128,7 +165,8 @@ describe('flow', () => {
     };
 
     it.each([
-      ['rests between them', 30, 20], ['does not rest between full ones', 8192, 0],
+      ['rests between them', 30, 20],
+      ['does not rest between full ones', 8192, 0],
     ])('%s', async (_what, size, rests) => {
       const collected = collector();
       const { answer, sent } = await begin(collected, size);
@@ -164,11 +202,20 @@ describe('flow', () => {
   });
 
   it.each([
-    ['of no length', Buffer.alloc(0)], ['of eight bytes', Buffer.concat([word(0), word(0)])],
+    ['of no length', Buffer.alloc(0)],
+    ['of eight bytes', Buffer.concat([word(0), word(0)])],
   ])('holds back a daemon that sends messages %s without end', async (_what, content) => {
     const both = await connected();
     const cancel = new AbortController();
-    const answer = failureOf(both.connection.download(download, downloadRequest, VERSION, () => new Promise<never>(() => undefined), transfer(cancel.signal)));
+    const answer = failureOf(
+      both.connection.download(
+        download,
+        downloadRequest,
+        VERSION,
+        () => new Promise<never>(() => undefined),
+        transfer(cancel.signal),
+      ),
+    );
     const call = await both.daemon.nextCall();
     await both.daemon.reply(call);
     await both.daemon.chunk(pattern(1));
@@ -187,7 +234,10 @@ describe('flow', () => {
     await answer;
   });
 
-  it.each([['small pieces', 1000], ['pieces of 64 KiB', 64 * 1024]])('takes less than 1 MiB from a source of %s while the daemon does not read', async (_what, size) => {
+  it.each([
+    ['small pieces', 1000],
+    ['pieces of 64 KiB', 64 * 1024],
+  ])('takes less than 1 MiB from a source of %s while the daemon does not read', async (_what, size) => {
     const both = await connected();
     const source = new BottomlessSource(size);
     const answer = failureOf(both.connection.upload(upload, uploadRequest, VERSION, source, transfer()));
@@ -219,7 +269,15 @@ describe('flow', () => {
 
   it('sends no more of a large piece once the daemon refused it', async () => {
     const both = await connected();
-    const answer = failureOf(both.connection.upload(upload, uploadRequest, VERSION, new EndlessSource([Buffer.alloc(32 * MEBIBYTE)]), transfer()));
+    const answer = failureOf(
+      both.connection.upload(
+        upload,
+        uploadRequest,
+        VERSION,
+        new EndlessSource([Buffer.alloc(32 * MEBIBYTE)]),
+        transfer(),
+      ),
+    );
     const call = await both.daemon.nextCall();
     await both.daemon.nextPiece();
     await both.daemon.cancelFlag();
@@ -248,12 +306,19 @@ describe('flow', () => {
     const answer = both.connection.upload(upload, uploadRequest, VERSION, source(), transfer(cancel.signal));
     const call = await both.daemon.nextCall();
     let received = 0;
-    for (let piece = await both.daemon.nextPiece(); piece.kind === 'chunk' && piece.data.length > 0; piece = await both.daemon.nextPiece()) received += 1;
+    for (
+      let piece = await both.daemon.nextPiece();
+      piece.kind === 'chunk' && piece.data.length > 0;
+      piece = await both.daemon.nextPiece()
+    )
+      received += 1;
     await both.daemon.reply(call);
     await answer;
     expect(received).toBe(count);
     expect(growth).toBeLessThan(2 * MEBIBYTE);
-    expect(both.daemon.channel.eventNames().reduce((sum, name) => sum + both.daemon.channel.listenerCount(name), 0)).toBeLessThan(12);
+    expect(
+      both.daemon.channel.eventNames().reduce((sum, name) => sum + both.daemon.channel.listenerCount(name), 0),
+    ).toBeLessThan(12);
     await expectRest(both);
   });
 
@@ -261,9 +326,15 @@ describe('flow', () => {
     const both = await connected();
     const count = 100_000;
     let received = 0;
-    const answer = both.connection.download(download, downloadRequest, VERSION, async (delivered) => {
-      received += delivered.length;
-    }, transfer(new AbortController().signal));
+    const answer = both.connection.download(
+      download,
+      downloadRequest,
+      VERSION,
+      async (delivered) => {
+        received += delivered.length;
+      },
+      transfer(new AbortController().signal),
+    );
     await both.daemon.reply(await both.daemon.nextCall());
     const many = Buffer.concat(Array.from({ length: 100 }, () => FakeDaemon.chunkBytes(pattern(64))));
     for (let sent = 0; sent < 10_000; sent += 100) await both.daemon.write(many);
@@ -274,7 +345,9 @@ describe('flow', () => {
     await answer;
     expect(received).toBe(count);
     expect(growth).toBeLessThan(2 * MEBIBYTE);
-    expect(both.daemon.channel.eventNames().reduce((sum, name) => sum + both.daemon.channel.listenerCount(name), 0)).toBeLessThan(12);
+    expect(
+      both.daemon.channel.eventNames().reduce((sum, name) => sum + both.daemon.channel.listenerCount(name), 0),
+    ).toBeLessThan(12);
     await expectRest(both);
   });
 
@@ -285,7 +358,9 @@ describe('flow', () => {
       await both.daemon.reply(await both.daemon.nextCall(), word(1));
       await answer;
     }
-    expect(both.daemon.channel.eventNames().reduce((sum, name) => sum + both.daemon.channel.listenerCount(name), 0)).toBeLessThan(12);
+    expect(
+      both.daemon.channel.eventNames().reduce((sum, name) => sum + both.daemon.channel.listenerCount(name), 0),
+    ).toBeLessThan(12);
   });
 });
 
@@ -307,20 +382,38 @@ describe('over a Unix socket', () => {
     for (let sent = 0; sent < count; sent += 1) whole.add(piece);
     const expected = whole.value();
 
-    const up = both.connection.upload(upload, uploadRequest, VERSION, (async function* () {
-      for (let sent = 0; sent < count; sent += 1) yield piece;
-    })(), transfer());
+    const up = both.connection.upload(
+      upload,
+      uploadRequest,
+      VERSION,
+      (async function* () {
+        for (let sent = 0; sent < count; sent += 1) yield piece;
+      })(),
+      transfer(),
+    );
     const call = await both.daemon.nextCall();
     const received = checksum();
-    for (let next = await both.daemon.nextPiece(); next.kind === 'chunk' && next.data.length > 0; next = await both.daemon.nextPiece()) received.add(next.data);
+    for (
+      let next = await both.daemon.nextPiece();
+      next.kind === 'chunk' && next.data.length > 0;
+      next = await both.daemon.nextPiece()
+    )
+      received.add(next.data);
     await both.daemon.reply(call);
     await up;
     expect(received.value()).toBe(expected);
 
     const delivered = checksum();
-    const down = both.connection.download(download, downloadRequest, VERSION, async (buffers) => buffers.forEach(delivered.add), transfer());
+    const down = both.connection.download(
+      download,
+      downloadRequest,
+      VERSION,
+      async (buffers) => buffers.forEach(delivered.add),
+      transfer(),
+    );
     await both.daemon.reply(await both.daemon.nextCall());
-    for (let sent = 0; sent < count; sent += 1) await both.daemon.write(...cut(piece).map((chunk) => FakeDaemon.chunkBytes(chunk)));
+    for (let sent = 0; sent < count; sent += 1)
+      await both.daemon.write(...cut(piece).map((chunk) => FakeDaemon.chunkBytes(chunk)));
     await both.daemon.lastChunk();
     await down;
     expect(delivered.value()).toBe(expected);

@@ -17,9 +17,12 @@ function message(bytes: Buffer): Buffer {
 /** A frame in few words. */
 function told(frame: Frame): string {
   switch (frame.kind) {
-    case 'message': return `message ${frame.bytes.toString('hex')}`;
-    case 'progress': return `progress ${frame.progress.procedure} ${frame.progress.serial} ${frame.progress.position}/${frame.progress.total}`;
-    default: return frame.kind;
+    case 'message':
+      return `message ${frame.bytes.toString('hex')}`;
+    case 'progress':
+      return `progress ${frame.progress.procedure} ${frame.progress.serial} ${frame.progress.position}/${frame.progress.total}`;
+    default:
+      return frame.kind;
   }
 }
 
@@ -33,12 +36,30 @@ function decoded(...parts: readonly Buffer[]): string[] {
 const FIRST = pattern(11, 1);
 const SECOND = pattern(40, 2);
 const STREAM = Buffer.concat([
-  LAUNCH, PROGRESS, message(FIRST), CANCEL, message(Buffer.alloc(0)), PROGRESS, PROGRESS, CANCEL, message(SECOND), LAUNCH, message(pattern(1, 3)),
+  LAUNCH,
+  PROGRESS,
+  message(FIRST),
+  CANCEL,
+  message(Buffer.alloc(0)),
+  PROGRESS,
+  PROGRESS,
+  CANCEL,
+  message(SECOND),
+  LAUNCH,
+  message(pattern(1, 3)),
 ]);
 const FRAMES = [
-  'launch', 'progress 66 7 1099511627776/9223372036854775808', `message ${FIRST.toString('hex')}`, 'cancel', 'message ',
-  'progress 66 7 1099511627776/9223372036854775808', 'progress 66 7 1099511627776/9223372036854775808', 'cancel',
-  `message ${SECOND.toString('hex')}`, 'launch', `message ${pattern(1, 3).toString('hex')}`,
+  'launch',
+  'progress 66 7 1099511627776/9223372036854775808',
+  `message ${FIRST.toString('hex')}`,
+  'cancel',
+  'message ',
+  'progress 66 7 1099511627776/9223372036854775808',
+  'progress 66 7 1099511627776/9223372036854775808',
+  'cancel',
+  `message ${SECOND.toString('hex')}`,
+  'launch',
+  `message ${pattern(1, 3).toString('hex')}`,
 ];
 
 describe('FrameDecoder', () => {
@@ -62,12 +83,16 @@ describe('FrameDecoder', () => {
   });
 
   it.each([1, 2, 3, 5, 7, 13, 64])('gives the same frames from pieces of %d bytes', (size) => {
-    const parts = Array.from({ length: Math.ceil(STREAM.length / size) }, (_, index) => STREAM.subarray(index * size, (index + 1) * size));
+    const parts = Array.from({ length: Math.ceil(STREAM.length / size) }, (_, index) =>
+      STREAM.subarray(index * size, (index + 1) * size),
+    );
     expect(decoded(...parts)).toEqual(FRAMES);
   });
 
   it('takes pieces without bytes', () => {
-    expect(decoded(Buffer.alloc(0), LAUNCH.subarray(0, 2), Buffer.alloc(0), LAUNCH.subarray(2), Buffer.alloc(0))).toEqual(['launch']);
+    expect(
+      decoded(Buffer.alloc(0), LAUNCH.subarray(0, 2), Buffer.alloc(0), LAUNCH.subarray(2), Buffer.alloc(0)),
+    ).toEqual(['launch']);
   });
 
   it('tells of a frame as soon as its last byte is there, and not before', () => {
@@ -82,7 +107,11 @@ describe('FrameDecoder', () => {
     const bytes = pattern(MESSAGE_MAX);
     const stream = message(bytes);
     const decoder = new FrameDecoder();
-    const frames = [stream.subarray(0, 100_001), stream.subarray(100_001, 3_000_000), stream.subarray(3_000_000)].flatMap((part) => [...decoder.push(part)]);
+    const frames = [
+      stream.subarray(0, 100_001),
+      stream.subarray(100_001, 3_000_000),
+      stream.subarray(3_000_000),
+    ].flatMap((part) => [...decoder.push(part)]);
     expect(frames).toHaveLength(1);
     expect(frames[0]?.kind === 'message' && frames[0].bytes.equals(bytes)).toBe(true);
   });
@@ -96,7 +125,9 @@ describe('FrameDecoder', () => {
     ['a negative length', 0x80000000],
   ])('refuses %s', (_what, length) => {
     expect(() => [...new FrameDecoder().push(word(length))]).toThrow(ProtocolError);
-    expect(() => [...new FrameDecoder().push(word(length))]).toThrow(new RegExp(`message of ${length} bytes; at most 4194304 are allowed`));
+    expect(() => [...new FrameDecoder().push(word(length))]).toThrow(
+      new RegExp(`message of ${length} bytes; at most 4194304 are allowed`),
+    );
   });
 
   it('gives what came before a length that is refused, however the stream is cut', () => {
@@ -105,7 +136,8 @@ describe('FrameDecoder', () => {
       const decoder = new FrameDecoder();
       const frames: string[] = [];
       expect(() => {
-        for (const part of [stream.subarray(0, cut), stream.subarray(cut)]) for (const frame of decoder.push(part)) frames.push(told(frame));
+        for (const part of [stream.subarray(0, cut), stream.subarray(cut)])
+          for (const frame of decoder.push(part)) frames.push(told(frame));
       }).toThrow(ProtocolError);
       expect({ cut, frames }).toEqual({ cut, frames: ['cancel', `message ${FIRST.toString('hex')}`] });
     }
@@ -115,7 +147,8 @@ describe('FrameDecoder', () => {
     const before = memoryInUse();
     const decoders = Array.from({ length: 100 }, () => {
       const decoder = new FrameDecoder();
-      for (const _ of decoder.push(Buffer.concat([word(MESSAGE_MAX), Buffer.alloc(10)]))) throw new Error('no frame yet');
+      for (const _ of decoder.push(Buffer.concat([word(MESSAGE_MAX), Buffer.alloc(10)])))
+        throw new Error('no frame yet');
       return decoder;
     });
     expect(memoryInUse() - before).toBeLessThan(1024 * 1024);
@@ -128,7 +161,8 @@ describe('FrameDecoder', () => {
     const before = memoryInUse();
     for (const _ of decoder.push(word(MESSAGE_MAX))) throw new Error('no frame yet');
     // As the stream of a socket does: each piece has memory of its own.
-    for (let count = 0; count < size; count += 1) for (const _ of decoder.push(Buffer.allocUnsafeSlow(1))) throw new Error('no frame yet');
+    for (let count = 0; count < size; count += 1)
+      for (const _ of decoder.push(Buffer.allocUnsafeSlow(1))) throw new Error('no frame yet');
     expect(memoryInUse() - before).toBeLessThan(4 * size);
     expect([...decoder.push(Buffer.alloc(MESSAGE_MAX - size))]).toHaveLength(1);
   });

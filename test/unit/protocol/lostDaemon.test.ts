@@ -24,7 +24,8 @@ describe('a daemon that breaks the protocol', () => {
   const request = { path: '/', followsymlinks: undefined };
 
   it.each([
-    ['one byte at a time', 1], ['whole', undefined],
+    ['one byte at a time', 1],
+    ['whole', undefined],
   ])('with a message while no call is under way, %s', async (_how, split) => {
     const both = await connected(split);
     await both.daemon.write(FakeDaemon.messageBytes(Buffer.alloc(40))).catch(() => undefined);
@@ -35,7 +36,10 @@ describe('a daemon that breaks the protocol', () => {
     const both = await connected();
     const answer = both.connection.call(isDir, request, VERSION);
     const call = await both.daemon.nextCall();
-    await both.daemon.write(FakeDaemon.replyBytes(call, word(1)), FakeDaemon.replyBytes({ ...call, serial: call.serial + 1 }, word(0)));
+    await both.daemon.write(
+      FakeDaemon.replyBytes(call, word(1)),
+      FakeDaemon.replyBytes({ ...call, serial: call.serial + 1 }, word(0)),
+    );
     expect(await answer).toEqual({ dirflag: true });
     await expectClosed(both, 'PROTOCOL_ERROR');
   });
@@ -44,7 +48,11 @@ describe('a daemon that breaks the protocol', () => {
     const both = await connected();
     const answer = both.connection.download(download, downloadRequest, VERSION, collector().deliver, transfer());
     const call = await both.daemon.nextCall();
-    await both.daemon.write(FakeDaemon.replyBytes(call), FakeDaemon.chunkBytes(Buffer.alloc(0)), FakeDaemon.chunkBytes(pattern(1)));
+    await both.daemon.write(
+      FakeDaemon.replyBytes(call),
+      FakeDaemon.chunkBytes(Buffer.alloc(0)),
+      FakeDaemon.chunkBytes(pattern(1)),
+    );
     await answer;
     await expectClosed(both, 'PROTOCOL_ERROR');
   });
@@ -60,7 +68,10 @@ describe('a daemon that breaks the protocol', () => {
     const answer = failureOf(both.connection.call(isDir, request, VERSION));
     await both.daemon.nextCall();
     await both.daemon.launch();
-    expect(await answer).toMatchObject({ reason: 'PROTOCOL_ERROR', message: expect.stringContaining('a second launch flag') });
+    expect(await answer).toMatchObject({
+      reason: 'PROTOCOL_ERROR',
+      message: expect.stringContaining('a second launch flag'),
+    });
     await expectClosed(both, 'PROTOCOL_ERROR');
   });
 
@@ -69,7 +80,10 @@ describe('a daemon that breaks the protocol', () => {
     const connection = new DaemonConnection(daemon.channel, { onProgress: () => undefined });
     const up = failureOf(connection.awaitLaunch());
     await daemon.write(FakeDaemon.messageBytes(Buffer.alloc(40)), word(0xf5f55ff5));
-    expect(await up).toMatchObject({ reason: 'PROTOCOL_ERROR', message: expect.stringContaining('before the launch flag') });
+    expect(await up).toMatchObject({
+      reason: 'PROTOCOL_ERROR',
+      message: expect.stringContaining('before the launch flag'),
+    });
   });
 
   it.each<[string, (call: ReceivedCall) => Buffer]>([
@@ -89,7 +103,10 @@ describe('a daemon that breaks the protocol', () => {
     const answer = failureOf(both.connection.call(isDir, request, VERSION));
     const call = await both.daemon.nextCall();
     await both.daemon.write(bytes(call)).catch(() => undefined);
-    expect(await answer).toMatchObject({ reason: 'PROTOCOL_ERROR', message: expect.stringContaining('the appliance broke the protocol') });
+    expect(await answer).toMatchObject({
+      reason: 'PROTOCOL_ERROR',
+      message: expect.stringContaining('the appliance broke the protocol'),
+    });
     await expectClosed(both, 'PROTOCOL_ERROR');
   });
 
@@ -99,7 +116,9 @@ describe('a daemon that breaks the protocol', () => {
     ['a chunk that is too long', Buffer.concat([word(0), word(8196), Buffer.alloc(8196)])],
   ])('with %s in a download', async (_what, bytes) => {
     const both = await connected();
-    const answer = failureOf(both.connection.download(download, downloadRequest, VERSION, collector().deliver, transfer()));
+    const answer = failureOf(
+      both.connection.download(download, downloadRequest, VERSION, collector().deliver, transfer()),
+    );
     await both.daemon.reply(await both.daemon.nextCall());
     await both.daemon.write(FakeDaemon.messageBytes(bytes));
     expect(await answer).toMatchObject({ reason: 'PROTOCOL_ERROR' });
@@ -145,7 +164,9 @@ describe('an appliance that ends', () => {
     both.daemon.die();
     await both.connection.closed;
     const sent: number[] = [];
-    const failure = await failureOf(both.connection.call(isDir, request, VERSION, { onSent: (serial) => sent.push(serial) }));
+    const failure = await failureOf(
+      both.connection.call(isDir, request, VERSION, { onSent: (serial) => sent.push(serial) }),
+    );
     expect(failure).toMatchObject({ reason: 'APPLIANCE_GONE' });
     expect(sent).toEqual([]);
     await expectClosed(both, 'APPLIANCE_GONE');
@@ -156,7 +177,10 @@ describe('an appliance that ends', () => {
     const answer = failureOf(both.connection.call(isDir, request, VERSION));
     await both.daemon.nextCall();
     both.daemon.die();
-    expect(await answer).toMatchObject({ reason: 'OUTCOME_UNKNOWN', details: { cause: expect.objectContaining({ reason: 'APPLIANCE_GONE' }) } });
+    expect(await answer).toMatchObject({
+      reason: 'OUTCOME_UNKNOWN',
+      details: { cause: expect.objectContaining({ reason: 'APPLIANCE_GONE' }) },
+    });
     await expectClosed(both, 'APPLIANCE_GONE');
   });
 
@@ -191,7 +215,9 @@ describe('an appliance that ends', () => {
 
   it('in an upload that waits for it to read', async () => {
     const both = await connected();
-    const answer = failureOf(both.connection.upload(upload, uploadRequest, VERSION, new BottomlessSource(8192), transfer()));
+    const answer = failureOf(
+      both.connection.upload(upload, uploadRequest, VERSION, new BottomlessSource(8192), transfer()),
+    );
     await quiet();
     both.daemon.die();
     expect(await answer).toMatchObject({ reason: 'OUTCOME_UNKNOWN' });
@@ -200,7 +226,9 @@ describe('an appliance that ends', () => {
 
   it('in a request that waits for it to read', async () => {
     const both = await connected();
-    const answer = failureOf(both.connection.call(internalWrite, { path: '/a', content: Buffer.alloc(MEBIBYTE) }, VERSION));
+    const answer = failureOf(
+      both.connection.call(internalWrite, { path: '/a', content: Buffer.alloc(MEBIBYTE) }, VERSION),
+    );
     await quiet();
     both.daemon.die();
     expect(await answer).toMatchObject({ reason: 'OUTCOME_UNKNOWN' });
@@ -209,7 +237,9 @@ describe('an appliance that ends', () => {
   it('in a download: what came is delivered, and the call fails', async () => {
     const both = await connected();
     const collected = collector();
-    const answer = failureOf(both.connection.download(download, downloadRequest, VERSION, collected.deliver, transfer()));
+    const answer = failureOf(
+      both.connection.download(download, downloadRequest, VERSION, collected.deliver, transfer()),
+    );
     await both.daemon.reply(await both.daemon.nextCall());
     await both.daemon.chunk(pattern(9));
     both.daemon.die();
@@ -219,7 +249,15 @@ describe('an appliance that ends', () => {
 
   it('in a download that nobody takes', async () => {
     const both = await connected();
-    const answer = failureOf(both.connection.download(download, downloadRequest, VERSION, () => new Promise<never>(() => undefined), transfer()));
+    const answer = failureOf(
+      both.connection.download(
+        download,
+        downloadRequest,
+        VERSION,
+        () => new Promise<never>(() => undefined),
+        transfer(),
+      ),
+    );
     await both.daemon.reply(await both.daemon.nextCall());
     await both.daemon.chunk(pattern(9));
     await quiet();
@@ -242,7 +280,10 @@ describe('an appliance that ends', () => {
     await both.daemon.nextCall();
     both.daemon.channel.destroy(new Error('read ECONNRESET'));
     expect(await answer).toMatchObject({ reason: 'OUTCOME_UNKNOWN' });
-    expect(both.connection.failure).toMatchObject({ reason: 'APPLIANCE_GONE', details: { cause: expect.objectContaining({ message: 'read ECONNRESET' }) } });
+    expect(both.connection.failure).toMatchObject({
+      reason: 'APPLIANCE_GONE',
+      details: { cause: expect.objectContaining({ message: 'read ECONNRESET' }) },
+    });
   });
 
   it('after it broke the protocol: a later call was never sent', async () => {

@@ -7,7 +7,14 @@ import { tarIn, tarOut, upload } from '../../../gen/calls/transfer.js';
 import { GuestfsError } from '../../../src/common/errors.js';
 import { DaemonVersion } from '../../../src/protocol/daemonVersion.js';
 import {
-  decodeChunk, decodeProgress, decodeReply, encodeCall, encodeCancelFlag, encodeChunks, encodeLastChunk, ProtocolError,
+  decodeChunk,
+  decodeProgress,
+  decodeReply,
+  encodeCall,
+  encodeCancelFlag,
+  encodeChunks,
+  encodeLastChunk,
+  ProtocolError,
 } from '../../../src/protocol/messages.js';
 import { pattern } from '../../fakes/files.js';
 import { FakeDaemon, type ReceivedCall, type ReplyHeader } from '../../fakes/fakeDaemon.js';
@@ -21,7 +28,17 @@ const options = { serial: 5, progressHint: 0n, daemon: NEWEST };
 
 /** The call that a reply is for. */
 function call(procedure: number): ReceivedCall {
-  return { program: 0, version: 0, procedure, direction: 0, serial: 5, progressHint: 0n, optionalArguments: 0n, status: 0, body: Buffer.alloc(0) };
+  return {
+    program: 0,
+    version: 0,
+    procedure,
+    direction: 0,
+    serial: 5,
+    progressHint: 0n,
+    optionalArguments: 0n,
+    status: 0,
+    body: Buffer.alloc(0),
+  };
 }
 
 /** A reply without its length word. */
@@ -39,37 +56,86 @@ function isDirOf(bytes: Buffer): unknown {
 
 describe('a call', () => {
   it('has the header that the daemon expects', () => {
-    const message = encodeCall(upload, { remotefilename: '/a', progress_hint: undefined }, { serial: 0x7fffffff, progressHint: 2n ** 40n, daemon: NEWEST });
-    expect(message.toString('hex')).toBe(Buffer.concat([
-      word(HEADER_SIZE + 8), word(0x2000f5f5), word(4), word(66), word(0), word(0x7fffffff), long(2n ** 40n), long(0n), word(0), text('/a'),
-    ]).toString('hex'));
+    const message = encodeCall(
+      upload,
+      { remotefilename: '/a', progress_hint: undefined },
+      { serial: 0x7fffffff, progressHint: 2n ** 40n, daemon: NEWEST },
+    );
+    expect(message.toString('hex')).toBe(
+      Buffer.concat([
+        word(HEADER_SIZE + 8),
+        word(0x2000f5f5),
+        word(4),
+        word(66),
+        word(0),
+        word(0x7fffffff),
+        long(2n ** 40n),
+        long(0n),
+        word(0),
+        text('/a'),
+      ]).toString('hex'),
+    );
   });
 
   it('says in its bitmask which optional arguments count, and sends all of them', () => {
-    const header = (request: Parameters<typeof mkfs.encode>[1]): bigint => encodeCall(mkfs, request, options).readBigUInt64BE(4 + 28);
+    const header = (request: Parameters<typeof mkfs.encode>[1]): bigint =>
+      encodeCall(mkfs, request, options).readBigUInt64BE(4 + 28);
     const request = {
-      fstype: 'ext4', device: '/dev/sda', blocksize: undefined, features: undefined, inode: undefined, sectorsize: undefined, label: undefined,
+      fstype: 'ext4',
+      device: '/dev/sda',
+      blocksize: undefined,
+      features: undefined,
+      inode: undefined,
+      sectorsize: undefined,
+      label: undefined,
     };
     expect(header(request)).toBe(0n);
     expect(header({ ...request, blocksize: 0 })).toBe(1n);
     expect(header({ ...request, features: '' })).toBe(2n);
     expect(header({ ...request, label: 'x' })).toBe(16n);
     expect(header({ ...request, blocksize: 1, label: 'x' })).toBe(17n);
-    expect(encodeCall(mkfs, request, options)).toHaveLength(encodeCall(mkfs, { ...request, blocksize: 1, features: '', label: '' }, options).length);
+    expect(encodeCall(mkfs, request, options)).toHaveLength(
+      encodeCall(mkfs, { ...request, blocksize: 1, features: '', label: '' }, options).length,
+    );
   });
 
   it('has the bit of a list that is given and empty', () => {
-    const request = { directory: '/', compress: undefined, numericowner: undefined, excludes: { values: [] }, xattrs: undefined, selinux: undefined, acls: undefined };
+    const request = {
+      directory: '/',
+      compress: undefined,
+      numericowner: undefined,
+      excludes: { values: [] },
+      xattrs: undefined,
+      selinux: undefined,
+      acls: undefined,
+    };
     expect(encodeCall(tarOut, request, options).readBigUInt64BE(4 + 28)).toBe(4n);
   });
 
   it('leaves out an optional argument that came after the daemon', () => {
-    const tar = { directory: '/', compress: undefined, xattrs: undefined, selinux: undefined, acls: undefined, keepdirlink: undefined, progress_hint: undefined };
-    const length = (version: string): number => encodeCall(tarIn, tar, { ...options, daemon: new DaemonVersion(version) }).length;
+    const tar = {
+      directory: '/',
+      compress: undefined,
+      xattrs: undefined,
+      selinux: undefined,
+      acls: undefined,
+      keepdirlink: undefined,
+      progress_hint: undefined,
+    };
+    const length = (version: string): number =>
+      encodeCall(tarIn, tar, { ...options, daemon: new DaemonVersion(version) }).length;
     expect(length('1.59.1') - length('1.58.0')).toBe(4);
     expect(length('1.60.0')).toBe(length('1.59.1'));
-    const crypt = { device: '/dev/sda', key: 'k', mapname: 'm', readonly: undefined, crypttype: undefined, cipher: undefined };
-    const cryptLength = (version: string): number => encodeCall(cryptsetupOpen, crypt, { ...options, daemon: new DaemonVersion(version) }).length;
+    const crypt = {
+      device: '/dev/sda',
+      key: 'k',
+      mapname: 'm',
+      readonly: undefined,
+      crypttype: undefined,
+      cipher: undefined,
+    };
+    const cryptLength = (version: string): number =>
+      encodeCall(cryptsetupOpen, crypt, { ...options, daemon: new DaemonVersion(version) }).length;
     expect(cryptLength('1.53.3') - cryptLength('1.53.2')).toBe(4);
   });
 
@@ -88,13 +154,16 @@ describe('a call', () => {
     }
     expect(thrown).toBeInstanceOf(GuestfsError);
     expect(thrown).toMatchObject({
-      reason: 'MESSAGE_TOO_LARGE', details: { metadata: { limit: '4194304', size: '4194308' } },
+      reason: 'MESSAGE_TOO_LARGE',
+      details: { metadata: { limit: '4194304', size: '4194308' } },
       message: 'internal_write: the arguments make a message of 4194308 bytes; the daemon takes at most 4194304 bytes',
     });
   });
 
   it('over the limit says what to use instead, where there is such a thing', () => {
-    expect(() => encodeCall(pwrite, { path: '/a', content: Buffer.alloc(MESSAGE_MAX), offset: 0n }, options)).toThrow(/at most 4194304 bytes; use UploadOffset, which streams/);
+    expect(() => encodeCall(pwrite, { path: '/a', content: Buffer.alloc(MESSAGE_MAX), offset: 0n }, options)).toThrow(
+      /at most 4194304 bytes; use UploadOffset, which streams/,
+    );
   });
 });
 
@@ -103,7 +172,8 @@ describe('the chunks of a file', () => {
     for (const length of [0, 1, 2, 3, 4, 5, 8191, 8192, 8193, 8194, 8195, 16383, 16384, 16385, 20000]) {
       const data = pattern(length);
       const expected: Buffer[] = [];
-      for (let start = 0; start < length; start += 8192) expected.push(FakeDaemon.chunkBytes(data.subarray(start, start + 8192)));
+      for (let start = 0; start < length; start += 8192)
+        expected.push(FakeDaemon.chunkBytes(data.subarray(start, start + 8192)));
       expect(encodeChunks(data).equals(Buffer.concat(expected))).toBe(true);
     }
   });
@@ -125,13 +195,19 @@ describe('the chunks of a file', () => {
   });
 
   it('come back as they were', () => {
-    expect(decodeChunk(Buffer.concat([word(0), opaque(Buffer.from('abc'))]))).toEqual({ cancel: false, data: Buffer.from('abc') });
+    expect(decodeChunk(Buffer.concat([word(0), opaque(Buffer.from('abc'))]))).toEqual({
+      cancel: false,
+      data: Buffer.from('abc'),
+    });
     expect(decodeChunk(Buffer.concat([word(1), word(0)]))).toEqual({ cancel: true, data: Buffer.alloc(0) });
   });
 
   it('are not copied, unless they would keep more than eight times their memory', () => {
     const bytes = Buffer.alloc(65_536);
-    const chunk = (size: number): Buffer => FakeDaemon.chunkBytes(pattern(size)).copy(bytes) ? decodeChunk(bytes.subarray(4, 12 + size)).data : Buffer.alloc(0);
+    const chunk = (size: number): Buffer =>
+      FakeDaemon.chunkBytes(pattern(size)).copy(bytes)
+        ? decodeChunk(bytes.subarray(4, 12 + size)).data
+        : Buffer.alloc(0);
     expect(chunk(8192).buffer).toBe(bytes.buffer);
     expect(chunk(8188).buffer).not.toBe(bytes.buffer);
     expect(chunk(8188).equals(pattern(8188))).toBe(true);
@@ -140,8 +216,16 @@ describe('the chunks of a file', () => {
   it.each([
     ['with a cancel word of 2', Buffer.concat([word(2), word(0)]), 'cancel word 2'],
     ['with a negative cancel word', Buffer.concat([word(-1), word(0)]), 'cancel word -1'],
-    ['with more than 8192 bytes', Buffer.concat([word(0), opaque(Buffer.alloc(8193))]), '8193 bytes where at most 8192'],
-    ['with fewer bytes than its length', Buffer.concat([word(0), word(8), Buffer.alloc(4)]), '8 bytes where 4 are left'],
+    [
+      'with more than 8192 bytes',
+      Buffer.concat([word(0), opaque(Buffer.alloc(8193))]),
+      '8193 bytes where at most 8192',
+    ],
+    [
+      'with fewer bytes than its length',
+      Buffer.concat([word(0), word(8), Buffer.alloc(4)]),
+      '8 bytes where 4 are left',
+    ],
     ['with padding that is not zero', Buffer.concat([word(0), word(1), Buffer.of(1, 0, 0, 9)]), 'file chunk: '],
     ['with bytes after it', Buffer.concat([word(0), word(0), word(0)]), '4 bytes too many'],
     ['that is empty', Buffer.alloc(0), 'file chunk: '],
@@ -155,7 +239,10 @@ describe('the chunks of a file', () => {
 describe('a progress message', () => {
   it('has procedure, serial, position and total', () => {
     expect(decodeProgress(Buffer.concat([word(66), word(0xffffffff), long(2n ** 64n - 1n), long(0n)]))).toEqual({
-      procedure: 66, serial: 0xffffffff, position: 2n ** 64n - 1n, total: 0n,
+      procedure: 66,
+      serial: 0xffffffff,
+      position: 2n ** 64n - 1n,
+      total: 0n,
     });
   });
 });
@@ -163,7 +250,9 @@ describe('a progress message', () => {
 describe('a reply', () => {
   it('gives its value', () => {
     expect(isDirOf(reply(isDir.procedure, word(1)))).toEqual({ dirflag: true });
-    expect(decodeReply(fileArchitecture, 5, reply(fileArchitecture.procedure, text('x86_64')))).toEqual({ arch: 'x86_64' });
+    expect(decodeReply(fileArchitecture, 5, reply(fileArchitecture.procedure, text('x86_64')))).toEqual({
+      arch: 'x86_64',
+    });
     expect(decodeReply(internalAutosync, 5, reply(internalAutosync.procedure))).toEqual({});
   });
 
@@ -201,11 +290,15 @@ describe('a reply', () => {
     ['a hashtable with a key that has no value', listFilesystems, textList(['/dev/sda1'])],
     ['a list with more elements than bytes', listFilesystems, word(0x40000000)],
   ])('with %s breaks the protocol', (_what, { procedure, ...codec }, value) => {
-    expect(() => decodeReply({ procedure, ...codec } as typeof isDir, 5, reply(procedure, value))).toThrow(ProtocolError);
+    expect(() => decodeReply({ procedure, ...codec } as typeof isDir, 5, reply(procedure, value))).toThrow(
+      ProtocolError,
+    );
   });
 
   it('with an error is that error', () => {
-    expect(() => isDirOf(errorReply(text('ENOENT'), text('no such file')))).toThrow(new GuestfsError('ENOENT', 'no such file'));
+    expect(() => isDirOf(errorReply(text('ENOENT'), text('no such file')))).toThrow(
+      new GuestfsError('ENOENT', 'no such file'),
+    );
     let thrown: unknown;
     try {
       isDirOf(errorReply(text('ENOENT'), text('no such file')));

@@ -3,7 +3,9 @@ import { expect, it } from '@jest/globals';
 import { formatProperties, shellCommand } from '../../../src/qemu/commandLine.js';
 
 it('doubles commas in values, and leaves out what is not set', () => {
-  expect(formatProperties('scsi-hd', { drive: 'a,b', serial: undefined, lun: 3, 'share-rw': true })).toBe('scsi-hd,drive=a,,b,lun=3,share-rw=on');
+  expect(formatProperties('scsi-hd', { drive: 'a,b', serial: undefined, lun: 3, 'share-rw': true })).toBe(
+    'scsi-hd,drive=a,,b,lun=3,share-rw=on',
+  );
   expect(formatProperties('scsi-hd', {})).toBe('scsi-hd');
 });
 

@@ -17,14 +17,20 @@ describe('the qemu', () => {
   it('is found by path', async () => {
     const path = join(directory, 'qemu');
     await writeFile(path, '');
-    await expect(locateQemu(path)).rejects.toMatchObject({ reason: 'QEMU_MISSING', message: expect.stringContaining('no program') });
+    await expect(locateQemu(path)).rejects.toMatchObject({
+      reason: 'QEMU_MISSING',
+      message: expect.stringContaining('no program'),
+    });
     await chmod(path, 0o755);
     await expect(locateQemu(path)).resolves.toBe(path);
   });
 
   it('is found by name', async () => {
     await expect(locateQemu('sh')).resolves.toMatch(/\/sh$/);
-    await expect(locateQemu('qemu-system-none')).rejects.toMatchObject({ reason: 'QEMU_MISSING', message: 'qemu-system-none is not installed on the server' });
+    await expect(locateQemu('qemu-system-none')).rejects.toMatchObject({
+      reason: 'QEMU_MISSING',
+      message: 'qemu-system-none is not installed on the server',
+    });
   });
 
   it('is no directory', async () => {

@@ -9,7 +9,9 @@ describe('users for machines', () => {
   it('differ between machines, also of two servers and beyond one block', async () => {
     const one = createQemuUsers(true);
     const other = createQemuUsers(true);
-    const users = await Promise.all(Array.from({ length: 600 }, (_, index) => (index % 2 === 0 ? one : other).acquire()));
+    const users = await Promise.all(
+      Array.from({ length: 600 }, (_, index) => (index % 2 === 0 ? one : other).acquire()),
+    );
     const uids = users.map((user) => user?.uid ?? 0);
     expect(new Set(uids).size).toBe(600);
     expect(Math.min(...uids)).toBeGreaterThanOrEqual(30_000);

@@ -49,7 +49,15 @@ describe('commands', () => {
       [
         NEGOTIATION,
         { expect: 'query-status', say: [] },
-        { expect: 'query-name', arguments: { a: 1 }, say: ['{"event": "RESUME", "data": {}}', '{"return": {"name": "ü"}, "id": 3}', '{"return": {"running": true}, "id": 2}'] },
+        {
+          expect: 'query-name',
+          arguments: { a: 1 },
+          say: [
+            '{"event": "RESUME", "data": {}}',
+            '{"return": {"name": "ü"}, "id": 3}',
+            '{"return": {"running": true}, "id": 2}',
+          ],
+        },
       ],
       { bytewise: true },
     );
@@ -63,7 +71,10 @@ describe('commands', () => {
   });
 
   it("passes on qemu's refusal", async () => {
-    const monitor = scriptedMonitor([NEGOTIATION, { expect: 'device_add', say: ['{"error": {"class": "GenericError", "desc": "no bus"}, "id": $id}'] }]);
+    const monitor = scriptedMonitor([
+      NEGOTIATION,
+      { expect: 'device_add', say: ['{"error": {"class": "GenericError", "desc": "no bus"}, "id": $id}'] },
+    ]);
     const client = await QmpClient.connect(monitor.stream, never);
     const error = await client.execute('device_add').catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(QmpError);
@@ -78,9 +89,15 @@ describe('commands', () => {
   });
 
   it('drops the answer to an aborted command and stays usable', async () => {
-    const monitor = scriptedMonitor([NEGOTIATION, { expect: 'migrate', say: [] }, { expect: 'query-status', say: ['{"return": 1, "id": 2}', '{"return": 2, "id": 3}'] }]);
+    const monitor = scriptedMonitor([
+      NEGOTIATION,
+      { expect: 'migrate', say: [] },
+      { expect: 'query-status', say: ['{"return": 1, "id": 2}', '{"return": 2, "id": 3}'] },
+    ]);
     const client = await QmpClient.connect(monitor.stream, never);
-    await expect(client.execute('migrate', undefined, AbortSignal.timeout(10))).rejects.toMatchObject({ name: 'TimeoutError' });
+    await expect(client.execute('migrate', undefined, AbortSignal.timeout(10))).rejects.toMatchObject({
+      name: 'TimeoutError',
+    });
     await expect(client.execute('query-status')).resolves.toBe(2);
   });
 
@@ -109,8 +126,13 @@ describe('events', () => {
   it('are waited for by what they say', async () => {
     const monitor = scriptedMonitor([NEGOTIATION]);
     const client = await QmpClient.connect(monitor.stream, never);
-    const deleted = client.waitForEvent(({ event, data }) => event === 'DEVICE_DELETED' && data['device'] === 'sd1', never);
-    monitor.say('{"event": "DEVICE_DELETED", "data": {"device": "sd0"}}\n{"event": "DEVICE_DELETED", "data": {"device": "sd1"}}\n');
+    const deleted = client.waitForEvent(
+      ({ event, data }) => event === 'DEVICE_DELETED' && data['device'] === 'sd1',
+      never,
+    );
+    monitor.say(
+      '{"event": "DEVICE_DELETED", "data": {"device": "sd0"}}\n{"event": "DEVICE_DELETED", "data": {"device": "sd1"}}\n',
+    );
     await expect(deleted).resolves.toEqual({ event: 'DEVICE_DELETED', data: { device: 'sd1' } });
   });
 
@@ -125,7 +147,9 @@ describe('events', () => {
   it('are waited for until aborted', async () => {
     const monitor = scriptedMonitor([NEGOTIATION]);
     const client = await QmpClient.connect(monitor.stream, never);
-    await expect(client.waitForEvent(() => true, AbortSignal.timeout(10))).rejects.toMatchObject({ name: 'TimeoutError' });
+    await expect(client.waitForEvent(() => true, AbortSignal.timeout(10))).rejects.toMatchObject({
+      name: 'TimeoutError',
+    });
   });
 });
 
@@ -145,7 +169,10 @@ describe('framing', () => {
     const text = Buffer.from('{"a":"ü"}\n{"b":[1,{"c":null}]}\n');
     for (let cut = 0; cut <= text.length; cut++) {
       const framer = new QmpFramer();
-      expect([...framer.push(text.subarray(0, cut)), ...framer.push(text.subarray(cut))]).toEqual([{ a: 'ü' }, { b: [1, { c: null }] }]);
+      expect([...framer.push(text.subarray(0, cut)), ...framer.push(text.subarray(cut))]).toEqual([
+        { a: 'ü' },
+        { b: [1, { c: null }] },
+      ]);
     }
   });
 });

@@ -11,7 +11,8 @@ export interface Exchange {
   readonly hangUp?: boolean;
 }
 
-export const GREETING = '{"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}}, "capabilities": ["oob"]}}\n';
+export const GREETING =
+  '{"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}}, "capabilities": ["oob"]}}\n';
 
 /** Leaves the negotiation mode. */
 export const NEGOTIATION: Exchange = { expect: 'qmp_capabilities', say: ['{"return": {}, "id": $id}'] };
@@ -28,7 +29,10 @@ export interface ScriptedMonitor {
 }
 
 /** Makes a monitor; with `bytewise` it says everything one byte at a time. */
-export function scriptedMonitor(script: readonly Exchange[], options: { readonly greeting?: string; readonly bytewise?: boolean } = {}): ScriptedMonitor {
+export function scriptedMonitor(
+  script: readonly Exchange[],
+  options: { readonly greeting?: string; readonly bytewise?: boolean } = {},
+): ScriptedMonitor {
   const left = [...script];
   const surprises: string[] = [];
   let partial = '';

@@ -10,7 +10,9 @@ interface Fingerprints {
   fingerprint(paths: readonly string[], more?: readonly string[]): string;
 }
 
-const { fingerprint } = (await import(pathToFileURL(join(root, 'scripts/support/fingerprint.mjs')).href)) as Fingerprints;
+const { fingerprint } = (await import(
+  pathToFileURL(join(root, 'scripts/support/fingerprint.mjs')).href
+)) as Fingerprints;
 
 let directory = '';
 const file = (name: string) => join(directory, name);

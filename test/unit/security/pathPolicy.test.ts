@@ -172,7 +172,10 @@ describe('what is no image', () => {
   it('a socket', async () => {
     const server = createServer().listen(inRoot('socket'));
     await new Promise((resolve) => server.once('listening', resolve));
-    expect(await errorOf(openImage('socket', roots, 'read-only'))).toMatchObject({ reason: 'IMAGE_UNUSABLE', message: expect.stringContaining('socket') });
+    expect(await errorOf(openImage('socket', roots, 'read-only'))).toMatchObject({
+      reason: 'IMAGE_UNUSABLE',
+      message: expect.stringContaining('socket'),
+    });
     server.close();
   });
 
@@ -182,7 +185,10 @@ describe('what is no image', () => {
   ])('a device node of type %s', async (type, reason, words) => {
     if (process.getuid?.() !== 0) return;
     execFileSync('mknod', [inRoot('node'), type, '1', '3']);
-    expect(await errorOf(openImage('node', roots, 'read-only'))).toMatchObject({ reason, message: expect.stringContaining(words) });
+    expect(await errorOf(openImage('node', roots, 'read-only'))).toMatchObject({
+      reason,
+      message: expect.stringContaining(words),
+    });
   });
 
   it('has its control characters shown, not sent', async () => {
@@ -198,7 +204,10 @@ describe('what is no image', () => {
   it('is what the server may not read', async () => {
     if (process.getuid?.() === 0) return;
     execFileSync('chmod', ['0', inRoot('a.img')]);
-    expect(await errorOf(openImage('a.img', roots, 'read-only'))).toMatchObject({ reason: 'IMAGE_UNUSABLE', message: expect.stringContaining('has no right') });
+    expect(await errorOf(openImage('a.img', roots, 'read-only'))).toMatchObject({
+      reason: 'IMAGE_UNUSABLE',
+      message: expect.stringContaining('has no right'),
+    });
   });
 });
 

@@ -1,5 +1,13 @@
 /** What clients with gRPC's own limit on messages get, of answers of every size and kind. */
-import { Client, credentials, Server, ServerCredentials, status, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import {
+  Client,
+  credentials,
+  Server,
+  ServerCredentials,
+  status,
+  type ServiceDefinition,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { CatResponse, FileServiceService } from '../../../gen/proto/guestfs/v1/file.js';
 import { InspectionServiceService } from '../../../gen/proto/guestfs/v1/inspection.js';
@@ -16,12 +24,18 @@ let stop: () => void = () => undefined;
 afterEach(() => stop());
 
 /** A client, with the limits that clients have, of a server with these handlers. */
-async function serving(definition: ServiceDefinition, handlers: UntypedServiceImplementation, logger: Logger = silentLogger): Promise<Client> {
+async function serving(
+  definition: ServiceDefinition,
+  handlers: UntypedServiceImplementation,
+  logger: Logger = silentLogger,
+): Promise<Client> {
   const server = new Server({ 'grpc.max_send_message_length': -1, interceptors: [encodingAnswers(logger)] });
   const served = Object.fromEntries(Object.entries(definition).filter(([name]) => name in handlers));
   server.addService(decodingSafely(served), handlers);
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => (error ? reject(error) : resolve(bound)));
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+      error ? reject(error) : resolve(bound),
+    );
   });
   const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
   stop = () => {
@@ -31,13 +45,26 @@ async function serving(definition: ServiceDefinition, handlers: UntypedServiceIm
   return client;
 }
 
-const answering = (answer: unknown) => (_call: unknown, callback: (error: null, value: unknown) => void): void => callback(null, answer);
+const answering =
+  (answer: unknown) =>
+  (_call: unknown, callback: (error: null, value: unknown) => void): void =>
+    callback(null, answer);
 
-type Method<Request, Response> = { readonly path: string; requestSerialize(request: Request): Buffer; responseDeserialize(bytes: Buffer): Response };
+type Method<Request, Response> = {
+  readonly path: string;
+  requestSerialize(request: Request): Buffer;
+  responseDeserialize(bytes: Buffer): Response;
+};
 
-function ask<Request, Response>(client: Client, { path, requestSerialize, responseDeserialize }: Method<Request, Response>, request: Request): Promise<Response> {
+function ask<Request, Response>(
+  client: Client,
+  { path, requestSerialize, responseDeserialize }: Method<Request, Response>,
+  request: Request,
+): Promise<Response> {
   return new Promise((resolve, reject) => {
-    client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, (error, value) => (error ? reject(asFailure(error)) : resolve(value as Response)));
+    client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, (error, value) =>
+      error ? reject(asFailure(error)) : resolve(value as Response),
+    );
   });
 }
 
@@ -55,7 +82,9 @@ describe('an answer', () => {
   });
 
   it('of more is an error that says what to do instead', async () => {
-    const client = await serving(FileServiceService, { cat: answering({ content: 'x'.repeat(ANSWER_MESSAGE_LIMIT - HEAD + 1) }) });
+    const client = await serving(FileServiceService, {
+      cat: answering({ content: 'x'.repeat(ANSWER_MESSAGE_LIMIT - HEAD + 1) }),
+    });
     expect(await failureOf(ask(client, cat, { path: '/a' }))).toMatchObject({
       code: status.RESOURCE_EXHAUSTED,
       details: `cat: the answer is larger than ${ANSWER_MESSAGE_LIMIT} bytes, which is what one message can hold; use Download, which streams, or Pread for a part`,
@@ -64,37 +93,59 @@ describe('an answer', () => {
   });
 
   it('is measured by the bytes of its text, of which one of a guest can become three', async () => {
-    const client = await serving(FileServiceService, { readLines: answering({ lines: ['\uefe9'.repeat(ANSWER_MESSAGE_LIMIT / 2)] }) });
-    expect(await failureOf(ask(client, readLines, { path: '/a' }))).toMatchObject({ code: status.RESOURCE_EXHAUSTED, info: { reason: 'MESSAGE_TOO_LARGE' } });
+    const client = await serving(FileServiceService, {
+      readLines: answering({ lines: ['\uefe9'.repeat(ANSWER_MESSAGE_LIMIT / 2)] }),
+    });
+    expect(await failureOf(ask(client, readLines, { path: '/a' }))).toMatchObject({
+      code: status.RESOURCE_EXHAUSTED,
+      info: { reason: 'MESSAGE_TOO_LARGE' },
+    });
   });
 
   it('that is a list is measured as a whole', async () => {
     const one = { ...emptyApplication, app2_description: 'x'.repeat(1024) };
-    const client = await serving(InspectionServiceService, { inspectListApplications2: answering({ applications2: Array.from({ length: 4096 }, () => one) }) });
+    const client = await serving(InspectionServiceService, {
+      inspectListApplications2: answering({ applications2: Array.from({ length: 4096 }, () => one) }),
+    });
     expect(await failureOf(ask(client, inspectListApplications2, { root: '/dev/sda1' }))).toMatchObject({
-      code: status.RESOURCE_EXHAUSTED, details: expect.stringContaining('use Inspect, which answers in batches'), info: { reason: 'MESSAGE_TOO_LARGE' },
+      code: status.RESOURCE_EXHAUSTED,
+      details: expect.stringContaining('use Inspect, which answers in batches'),
+      info: { reason: 'MESSAGE_TOO_LARGE' },
     });
   });
 
   it('that nothing else gives is an error without an alternative', async () => {
     const { getLog } = SessionServiceService;
-    const client = await serving(SessionServiceService, { getLog: answering({ log: 'x'.repeat(ANSWER_MESSAGE_LIMIT), dropped_bytes: 0n }) });
-    expect(await failureOf(ask(client, getLog, { id: 'a' }))).toMatchObject({ details: expect.stringMatching(/^GetLog: .*hold$/), info: { metadata: { action: 'GetLog' } } });
+    const client = await serving(SessionServiceService, {
+      getLog: answering({ log: 'x'.repeat(ANSWER_MESSAGE_LIMIT), dropped_bytes: 0n }),
+    });
+    expect(await failureOf(ask(client, getLog, { id: 'a' }))).toMatchObject({
+      details: expect.stringMatching(/^GetLog: .*hold$/),
+      info: { metadata: { action: 'GetLog' } },
+    });
   });
 
   it('that no message can hold is an internal error, which the log tells of', async () => {
     const lines: string[] = [];
-    const client = await serving(InspectionServiceService, {
-      inspectListApplications2: answering({ applications2: [{ ...emptyApplication, app2_epoch: 2 ** 40 }] }),
-    }, createLogger('error', (line) => lines.push(line)));
+    const client = await serving(
+      InspectionServiceService,
+      {
+        inspectListApplications2: answering({ applications2: [{ ...emptyApplication, app2_epoch: 2 ** 40 }] }),
+      },
+      createLogger('error', (line) => lines.push(line)),
+    );
     expect(await failureOf(ask(client, inspectListApplications2, { root: '/dev/sda1' }))).toMatchObject({
-      code: status.INTERNAL, details: expect.stringContaining('its log has the details'), info: { reason: 'INTERNAL', metadata: { action: 'inspect_list_applications2' } },
+      code: status.INTERNAL,
+      details: expect.stringContaining('its log has the details'),
+      info: { reason: 'INTERNAL', metadata: { action: 'inspect_list_applications2' } },
     });
     expect(lines.join('')).toMatch(/invalid int32/);
   });
 
   it('that fails is passed on', async () => {
-    const client = await serving(FileServiceService, { cat: (_call: unknown, callback: (error: object) => void) => callback({ code: status.NOT_FOUND, details: 'no' }) });
+    const client = await serving(FileServiceService, {
+      cat: (_call: unknown, callback: (error: object) => void) => callback({ code: status.NOT_FOUND, details: 'no' }),
+    });
     expect(await failureOf(ask(client, cat, { path: '/a' }))).toMatchObject({ code: status.NOT_FOUND, details: 'no' });
   });
 });
@@ -102,10 +153,20 @@ describe('an answer', () => {
 describe('a stream of answers', () => {
   type Written = { write(message: object): void; end(): void };
   /** What a client got before the end, and the end. */
-  async function read(client: Client, method: Method<never, object>, request: object): Promise<{ got: number; failure: unknown }> {
+  async function read(
+    client: Client,
+    method: Method<never, object>,
+    request: object,
+  ): Promise<{ got: number; failure: unknown }> {
     let got = 0;
     try {
-      for await (const _message of client.makeServerStreamRequest(method.path, method.requestSerialize, method.responseDeserialize, request as never)) got += 1;
+      for await (const _message of client.makeServerStreamRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        request as never,
+      ))
+        got += 1;
     } catch (error) {
       return { got, failure: asFailure(error) };
     }
@@ -116,28 +177,54 @@ describe('a stream of answers', () => {
     ['one too large', { names: ['x'.repeat(ANSWER_MESSAGE_LIMIT)] }, status.RESOURCE_EXHAUSTED, 'MESSAGE_TOO_LARGE'],
     ['one that no message can hold', { names: [{ toString: undefined }] }, status.INTERNAL, 'INTERNAL'],
   ])('ends with %s, after those before', async (_what, bad, code, reason) => {
-    const client = await serving(FileServiceService, { find: (call: Written) => {
-      call.write({ names: ['a'] });
-      call.write({ names: ['b'] });
-      call.write(bad);
-    } });
-    expect(await read(client, FileServiceService.find as Method<never, object>, { directory: '/' })).toMatchObject({ got: 2, failure: { code, info: { reason, metadata: { action: 'find' } } } });
+    const client = await serving(FileServiceService, {
+      find: (call: Written) => {
+        call.write({ names: ['a'] });
+        call.write({ names: ['b'] });
+        call.write(bad);
+      },
+    });
+    expect(await read(client, FileServiceService.find as Method<never, object>, { directory: '/' })).toMatchObject({
+      got: 2,
+      failure: { code, info: { reason, metadata: { action: 'find' } } },
+    });
   });
 
   it('that is a file is left as it is', async () => {
-    const client = await serving(TransferServiceService, { download: (call: Written) => {
-      for (let at = 0; at < 5; at += 1) call.write(new FilePieces([pattern(1024 * 1024)]));
-      call.end();
-    } });
-    expect(await read(client, TransferServiceService.download as Method<never, object>, { remotefilename: '/a' })).toEqual({ got: 5, failure: undefined });
+    const client = await serving(TransferServiceService, {
+      download: (call: Written) => {
+        for (let at = 0; at < 5; at += 1) call.write(new FilePieces([pattern(1024 * 1024)]));
+        call.end();
+      },
+    });
+    expect(
+      await read(client, TransferServiceService.download as Method<never, object>, { remotefilename: '/a' }),
+    ).toEqual({ got: 5, failure: undefined });
   });
 });
 
 it('the limit is that of the message, not of its value', () => {
-  expect(CatResponse.encode({ content: 'x'.repeat(ANSWER_MESSAGE_LIMIT - HEAD) }).finish().length).toBe(ANSWER_MESSAGE_LIMIT);
+  expect(CatResponse.encode({ content: 'x'.repeat(ANSWER_MESSAGE_LIMIT - HEAD) }).finish().length).toBe(
+    ANSWER_MESSAGE_LIMIT,
+  );
 });
 
 const emptyApplication = {
-  app2_name: '', app2_display_name: '', app2_epoch: 0, app2_version: '', app2_release: '', app2_arch: '', app2_install_path: '', app2_trans_path: '', app2_publisher: '',
-  app2_url: '', app2_source_package: '', app2_summary: '', app2_description: '', app2_class: '', app2_spare2: '', app2_spare3: '', app2_spare4: '',
+  app2_name: '',
+  app2_display_name: '',
+  app2_epoch: 0,
+  app2_version: '',
+  app2_release: '',
+  app2_arch: '',
+  app2_install_path: '',
+  app2_trans_path: '',
+  app2_publisher: '',
+  app2_url: '',
+  app2_source_package: '',
+  app2_summary: '',
+  app2_description: '',
+  app2_class: '',
+  app2_spare2: '',
+  app2_spare3: '',
+  app2_spare4: '',
 };

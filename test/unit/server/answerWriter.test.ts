@@ -6,8 +6,18 @@ import { answerWriter } from '../../../src/server/answerWriter.js';
 function slowStream() {
   const waiting: (() => void)[] = [];
   const written: object[] = [];
-  const call = { write: (message: object, done: () => void) => { written.push(message); waiting.push(done); return true; } };
-  return { call: call as unknown as ServerWritableStream<unknown, object>, written, finishOne: () => waiting.shift()?.() };
+  const call = {
+    write: (message: object, done: () => void) => {
+      written.push(message);
+      waiting.push(done);
+      return true;
+    },
+  };
+  return {
+    call: call as unknown as ServerWritableStream<unknown, object>,
+    written,
+    finishOne: () => waiting.shift()?.(),
+  };
 }
 
 describe('answerWriter', () => {
@@ -17,7 +27,9 @@ describe('answerWriter', () => {
     await writer.write({ n: 1 });
     const second = writer.write({ n: 2 });
     let taken = false;
-    void second.then(() => { taken = true; });
+    void second.then(() => {
+      taken = true;
+    });
     await Promise.resolve();
     expect(written).toEqual([{ n: 1 }]);
     expect(taken).toBe(false);

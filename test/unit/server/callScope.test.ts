@@ -4,11 +4,17 @@ import { identityOf, scopeOf, type ServerCall } from '../../../src/server/callSc
 
 /** A call of which only the end matters. */
 function fakeCall(deadline: number = Infinity): EventEmitter & ServerCall {
-  return Object.assign(new EventEmitter(), { cancelled: false, getDeadline: () => deadline }) as unknown as EventEmitter & ServerCall;
+  return Object.assign(new EventEmitter(), {
+    cancelled: false,
+    getDeadline: () => deadline,
+  }) as unknown as EventEmitter & ServerCall;
 }
 
 describe('the scope of a call', () => {
-  it.each([['the client is gone', Infinity, 'CANCELLED'], ['the deadline has passed', 1, 'DEADLINE_EXCEEDED']])('aborts when %s', (_what, deadline, reason) => {
+  it.each([
+    ['the client is gone', Infinity, 'CANCELLED'],
+    ['the deadline has passed', 1, 'DEADLINE_EXCEEDED'],
+  ])('aborts when %s', (_what, deadline, reason) => {
     const call = fakeCall(deadline);
     const { signal } = scopeOf(call);
     expect(signal.aborted).toBe(false);
@@ -31,12 +37,21 @@ describe('the scope of a call', () => {
 });
 
 describe('the identity of a client', () => {
-  const identityWith = (sslPeerCertificate: object | undefined): string | undefined => identityOf({ getAuthContext: () => ({ sslPeerCertificate }) } as unknown as ServerCall);
+  const identityWith = (sslPeerCertificate: object | undefined): string | undefined =>
+    identityOf({ getAuthContext: () => ({ sslPeerCertificate }) } as unknown as ServerCall);
 
   it.each([
-    ['a URI goes before a common name', { subject: { CN: 'ali' }, subjectaltname: 'DNS:a, URI:spiffe://mesh/ali' }, 'spiffe://mesh/ali'],
+    [
+      'a URI goes before a common name',
+      { subject: { CN: 'ali' }, subjectaltname: 'DNS:a, URI:spiffe://mesh/ali' },
+      'spiffe://mesh/ali',
+    ],
     ['a common name', { subject: { CN: 'ali' } }, 'ali'],
-    ['the certificate, when it names nobody', { subject: {}, subjectaltname: 'DNS:a', fingerprint256: 'AA:BB' }, 'sha256:AA:BB'],
+    [
+      'the certificate, when it names nobody',
+      { subject: {}, subjectaltname: 'DNS:a', fingerprint256: 'AA:BB' },
+      'sha256:AA:BB',
+    ],
     ['nobody without a certificate', undefined, undefined],
   ])('is %s', (_what, certificate, expected) => {
     expect(identityWith(certificate)).toBe(expected);

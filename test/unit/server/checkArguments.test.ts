@@ -23,7 +23,9 @@ describe('checkArguments', () => {
     ['an element of an optional list', 'add_drive', { filename: 'x', server: { values: ['\0'] } }, 'server[0]'],
     ['a nullable string', 'aug_defvar', { name: 'x', expr: 'a\0' }, 'expr'],
   ])('refuses a NUL in %s, naming the field', (_what, name, request, field) => {
-    expect(() => checkArguments(action(name), request)).toThrow(expect.objectContaining({ reason: 'BAD_ARGUMENT', message: expect.stringContaining(field) }));
+    expect(() => checkArguments(action(name), request)).toThrow(
+      expect.objectContaining({ reason: 'BAD_ARGUMENT', message: expect.stringContaining(field) }),
+    );
   });
 
   it.each([
@@ -40,6 +42,8 @@ describe('checkArguments', () => {
     ['part_set_gpt_type', { device: '/dev/sda', partnum: 1, guid: '21EC2020-3AEA-1069-A2DD-08002B30309D}' }, 'guid'],
     ['lstatnslist', { path: '/', names: ['a', 'b/c'] }, 'names'],
   ])('refuses what the library refuses: %s %j', (name, request, field) => {
-    expect(() => checkArguments(action(name), request)).toThrow(expect.objectContaining({ reason: 'BAD_ARGUMENT', message: expect.stringContaining(field) }));
+    expect(() => checkArguments(action(name), request)).toThrow(
+      expect.objectContaining({ reason: 'BAD_ARGUMENT', message: expect.stringContaining(field) }),
+    );
   });
 });

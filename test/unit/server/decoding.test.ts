@@ -3,7 +3,8 @@ import { MountServiceService } from '../../../gen/proto/guestfs/v1/mount.js';
 import { decodingSafely, Undecodable } from '../../../src/server/decoding.js';
 
 const decode = decodingSafely(MountServiceService)['mount']?.requestDeserialize as (bytes: Buffer) => unknown;
-const field = (number: number, bytes: Buffer): Buffer => Buffer.concat([Buffer.of((number << 3) | 2, bytes.length), bytes]);
+const field = (number: number, bytes: Buffer): Buffer =>
+  Buffer.concat([Buffer.of((number << 3) | 2, bytes.length), bytes]);
 
 describe('decoding of requests', () => {
   it('gives what was sent', () => {

@@ -13,22 +13,68 @@ beforeAll(() => {
 });
 afterAll(() => scene.remove());
 
-const policy = (...allowed: Allowable[]): ServerPolicy => ({ imageRoots: { directories: [scene.root] }, allowed: new Set(allowed) });
-const spec = (source: DriveSpec['source'], more: Partial<DriveSpec> = {}): DriveSpec => ({ source, format: undefined, writable: false, label: undefined, cachemode: undefined, discard: undefined, blocksize: undefined, ...more });
+const policy = (...allowed: Allowable[]): ServerPolicy => ({
+  imageRoots: { directories: [scene.root] },
+  allowed: new Set(allowed),
+});
+const spec = (source: DriveSpec['source'], more: Partial<DriveSpec> = {}): DriveSpec => ({
+  source,
+  format: undefined,
+  writable: false,
+  label: undefined,
+  cachemode: undefined,
+  discard: undefined,
+  blocksize: undefined,
+  ...more,
+});
 const remote = (given: Partial<RemoteDrive>, more: Partial<DriveSpec> = {}): DriveSpec =>
-  spec({ $case: 'remote', value: { protocol: 'nbd', server: ['host'], filename: '', username: undefined, secret: undefined, ...given } }, more);
+  spec(
+    {
+      $case: 'remote',
+      value: { protocol: 'nbd', server: ['host'], filename: '', username: undefined, secret: undefined, ...given },
+    },
+    more,
+  );
 const file = (): DriveSpec => spec({ $case: 'path', value: 'a.img' });
 
 describe('the drives of a request', () => {
   it('can be on the network, and are read-only unless they are to be written', async () => {
-    const drives = await drivesOf([
-      file(), remote({ filename: 'x' }),
-      remote({ protocol: 'https', filename: '/a.qcow2', username: 'ali', secret: 'sesame' }, { format: 'qcow2', label: 'net' }),
-      remote({ protocol: 'ssh', filename: '/a' }, { writable: true, cachemode: 'unsafe', blocksize: 4096 }),
-    ], policy('remote-drives'));
+    const drives = await drivesOf(
+      [
+        file(),
+        remote({ filename: 'x' }),
+        remote(
+          { protocol: 'https', filename: '/a.qcow2', username: 'ali', secret: 'sesame' },
+          { format: 'qcow2', label: 'net' },
+        ),
+        remote({ protocol: 'ssh', filename: '/a' }, { writable: true, cachemode: 'unsafe', blocksize: 4096 }),
+      ],
+      policy('remote-drives'),
+    );
     expect(drives.slice(1)).toEqual([
-      expect.objectContaining({ source: { kind: 'remote', remote: { protocol: 'nbd', servers: [{ transport: 'tcp', host: 'host', port: undefined }], name: 'x', username: undefined, secret: undefined } }, format: 'raw', readonly: true }),
-      expect.objectContaining({ source: { kind: 'remote', remote: expect.objectContaining({ protocol: 'https', name: '/a.qcow2', username: 'ali', secret: 'sesame' }) }, format: 'qcow2', readonly: true, label: 'net' }),
+      expect.objectContaining({
+        source: {
+          kind: 'remote',
+          remote: {
+            protocol: 'nbd',
+            servers: [{ transport: 'tcp', host: 'host', port: undefined }],
+            name: 'x',
+            username: undefined,
+            secret: undefined,
+          },
+        },
+        format: 'raw',
+        readonly: true,
+      }),
+      expect.objectContaining({
+        source: {
+          kind: 'remote',
+          remote: expect.objectContaining({ protocol: 'https', name: '/a.qcow2', username: 'ali', secret: 'sesame' }),
+        },
+        format: 'qcow2',
+        readonly: true,
+        label: 'net',
+      }),
       expect.objectContaining({ readonly: false, cacheMode: 'unsafe', blockSize: 4096 }),
     ]);
   });
@@ -49,18 +95,29 @@ describe('the drives of a request', () => {
     ['a label with digits', {}, { label: 'a1' }, 'label'],
   ])('are refused with %s, by the name of the field', async (_what, given, more, field) => {
     const error = await errorOf(drivesOf([file(), remote(given, more)], policy('remote-drives')));
-    expect(error).toMatchObject({ reason: 'BAD_ARGUMENT', message: expect.stringMatching(new RegExp(`^drives\\[1\\]: ${field.replace('.', '\\.')}: `)), details: { fields: [{ field: `drives[1].${field}` }] } });
+    expect(error).toMatchObject({
+      reason: 'BAD_ARGUMENT',
+      message: expect.stringMatching(new RegExp(`^drives\\[1\\]: ${field.replace('.', '\\.')}: `)),
+      details: { fields: [{ field: `drives[1].${field}` }] },
+    });
     expect(JSON.stringify([error.message, error.details.fields])).not.toContain('hidden');
   });
 
   it('are refused on a server that does not allow those on the network', async () => {
-    const error = await errorOf(drivesOf([remote({ protocol: 'https', filename: '/x', username: 'u', secret: 'hidden' })], policy()));
+    const error = await errorOf(
+      drivesOf([remote({ protocol: 'https', filename: '/x', username: 'u', secret: 'hidden' })], policy()),
+    );
     expect(error).toMatchObject({ reason: 'NOT_ALLOWED', details: { metadata: { setting: '--allow remote-drives' } } });
     expect(error.message).not.toContain('hidden');
   });
 
   it('say where they are', async () => {
-    expect(await errorOf(drivesOf([spec(undefined)], policy()))).toMatchObject({ reason: 'BAD_ARGUMENT', details: { fields: [{ field: 'drives[0].source' }] } });
-    expect(await errorOf(drivesOf([spec({ $case: 'scratch_size', value: 0n })], policy()))).toMatchObject({ details: { fields: [{ field: 'drives[0].scratch_size' }] } });
+    expect(await errorOf(drivesOf([spec(undefined)], policy()))).toMatchObject({
+      reason: 'BAD_ARGUMENT',
+      details: { fields: [{ field: 'drives[0].source' }] },
+    });
+    expect(await errorOf(drivesOf([spec({ $case: 'scratch_size', value: 0n })], policy()))).toMatchObject({
+      details: { fields: [{ field: 'drives[0].scratch_size' }] },
+    });
   });
 });

@@ -19,7 +19,10 @@ function stream(...messages: (FileMessage | Undecodable)[]) {
 }
 
 async function reasonOf(promise: Promise<unknown>): Promise<string> {
-  return promise.then(() => 'none', (error: unknown) => (error as GuestfsError).reason);
+  return promise.then(
+    () => 'none',
+    (error: unknown) => (error as GuestfsError).reason,
+  );
 }
 
 async function collect(chunks: AsyncIterable<Buffer>): Promise<string> {
@@ -67,7 +70,10 @@ describe('a client stream', () => {
   it('is refused when a chunk is too large, with the limit in the error', async () => {
     const { iterator } = stream(args, chunk('x'.repeat(CHUNK_LIMIT)), chunk('x'.repeat(CHUNK_LIMIT + 1)));
     await readArguments(iterator, never);
-    await expect(collect(fileChunks(iterator))).rejects.toMatchObject({ reason: 'CHUNK_TOO_LARGE', message: expect.stringContaining(String(CHUNK_LIMIT)) });
+    await expect(collect(fileChunks(iterator))).rejects.toMatchObject({
+      reason: 'CHUNK_TOO_LARGE',
+      message: expect.stringContaining(String(CHUNK_LIMIT)),
+    });
   });
 
   it('is refused when a message cannot be decoded', async () => {

@@ -42,19 +42,27 @@ describe('pieces for a client', () => {
     const server = new Server();
     const { download } = decodingSafely(TransferServiceService);
     if (download === undefined) throw new Error('no such RPC');
-    server.addService({ download }, {
-      download: (call: ServerWritableStream<unknown, object>) => {
-        for (const file of files) call.write(new FilePieces([file]));
-        call.end();
+    server.addService(
+      { download },
+      {
+        download: (call: ServerWritableStream<unknown, object>) => {
+          for (const file of files) call.write(new FilePieces([file]));
+          call.end();
+        },
       },
-    });
+    );
     const port = await new Promise<number>((resolve, reject) => {
-      server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => (error ? reject(error) : resolve(bound)));
+      server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+        error ? reject(error) : resolve(bound),
+      );
     });
     const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
     const { path, requestSerialize, responseDeserialize } = TransferServiceService.download;
     const got: Buffer[] = [];
-    for await (const { chunk } of client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, { remotefilename: '/x' })) got.push(chunk);
+    for await (const { chunk } of client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, {
+      remotefilename: '/x',
+    }))
+      got.push(chunk);
     client.close();
     server.forceShutdown();
     expect(got.map((chunk, index) => chunk.equals(files[index] ?? Buffer.alloc(0)))).toEqual(files.map(() => true));

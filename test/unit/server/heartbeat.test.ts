@@ -9,7 +9,10 @@ describe('a beating writer', () => {
 
   const scene = (write: (message: object) => Promise<void> = () => Promise.resolve()) => {
     const written: object[] = [];
-    const writer = beating({ write: (message) => (written.push(message), write(message)), flushed: () => Promise.resolve() }, (): object => ({ beat: true }));
+    const writer = beating(
+      { write: (message) => (written.push(message), write(message)), flushed: () => Promise.resolve() },
+      (): object => ({ beat: true }),
+    );
     return { written, writer };
   };
 

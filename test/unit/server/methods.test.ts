@@ -17,17 +17,28 @@ describe('the RPCs', () => {
     expect(Object.values(services).flatMap((service) => Object.keys(service))).toHaveLength(604 + composites.length);
   });
 
-  it.each(composites.map(({ area, rpc }) => [rpc.name, area] as const))('%s has its path, and is answered in a stream', (name, area) => {
-    const { method } = rpcOf(services[area.name] ?? {}, name);
-    expect(method).toMatchObject({ path: `/guestfs.v1.${area.service ?? ''}/${name}`, requestStream: false, responseStream: true });
-  });
+  it.each(composites.map(({ area, rpc }) => [rpc.name, area] as const))(
+    '%s has its path, and is answered in a stream',
+    (name, area) => {
+      const { method } = rpcOf(services[area.name] ?? {}, name);
+      expect(method).toMatchObject({
+        path: `/guestfs.v1.${area.service ?? ''}/${name}`,
+        requestStream: false,
+        responseStream: true,
+      });
+    },
+  );
 
-  it.each(rpcs.map(({ area, action }) => [action.name, area, action] as const))('%s has its path, its kind of stream and something that does it', (_name, area, action) => {
-    const { method } = methodOf(services[area.name] ?? {}, action);
-    expect(method.path).toBe(`/guestfs.v1.${area.service ?? ''}/${pascalCase(action.name)}`);
-    expect(method.requestStream).toBe(isFileIn(action));
-    expect(method.responseStream).toBe(isFileOut(action) || isStreamedAnswer(action));
-    if (action.impl === 'daemon') expect(daemonCalls[camelCase(action.name)]).toMatchObject({ action: action.name, procedure: action.procedure });
-    else expect(libraryActions).toHaveProperty(action.name);
-  });
+  it.each(rpcs.map(({ area, action }) => [action.name, area, action] as const))(
+    '%s has its path, its kind of stream and something that does it',
+    (_name, area, action) => {
+      const { method } = methodOf(services[area.name] ?? {}, action);
+      expect(method.path).toBe(`/guestfs.v1.${area.service ?? ''}/${pascalCase(action.name)}`);
+      expect(method.requestStream).toBe(isFileIn(action));
+      expect(method.responseStream).toBe(isFileOut(action) || isStreamedAnswer(action));
+      if (action.impl === 'daemon')
+        expect(daemonCalls[camelCase(action.name)]).toMatchObject({ action: action.name, procedure: action.procedure });
+      else expect(libraryActions).toHaveProperty(action.name);
+    },
+  );
 });

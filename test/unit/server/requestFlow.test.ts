@@ -21,11 +21,24 @@ let called: Promise<ServerReadableStream<HeldMessage<Buffer>, Buffer>>;
 beforeEach(async () => {
   server = new Server({ interceptors: [oneMessageAtATime] });
   called = new Promise((resolve) => {
-    const definition = { path: PATH, requestStream: true, responseStream: false, requestSerialize: same, requestDeserialize: same, responseSerialize: same, responseDeserialize: same };
-    server.addService({ upload: definition }, { upload: (call: ServerReadableStream<HeldMessage<Buffer>, Buffer>) => resolve(call) });
+    const definition = {
+      path: PATH,
+      requestStream: true,
+      responseStream: false,
+      requestSerialize: same,
+      requestDeserialize: same,
+      responseSerialize: same,
+      responseDeserialize: same,
+    };
+    server.addService(
+      { upload: definition },
+      { upload: (call: ServerReadableStream<HeldMessage<Buffer>, Buffer>) => resolve(call) },
+    );
   });
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => (error ? reject(error) : resolve(bound)));
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+      error ? reject(error) : resolve(bound),
+    );
   });
   connection = connect(`http://127.0.0.1:${port}`);
 });
@@ -34,7 +47,11 @@ afterEach(() => {
   server.forceShutdown();
 });
 
-const open = () => connection.request({ ':method': 'POST', ':path': PATH, 'content-type': 'application/grpc', te: 'trailers' }, { endStream: false });
+const open = () =>
+  connection.request(
+    { ':method': 'POST', ':path': PATH, 'content-type': 'application/grpc', te: 'trailers' },
+    { endStream: false },
+  );
 
 describe('a client stream', () => {
   it('is read one message at a time, and ends when the client ends it', async () => {
@@ -57,10 +74,13 @@ describe('a client stream', () => {
 
   it.each([
     ['resets it', (client: ReturnType<typeof open>) => client.close(constants.NGHTTP2_CANCEL)],
-    ['ends and resets it, as clients made with Node do', (client: ReturnType<typeof open>) => {
-      client.end();
-      client.close(constants.NGHTTP2_CANCEL);
-    }],
+    [
+      'ends and resets it, as clients made with Node do',
+      (client: ReturnType<typeof open>) => {
+        client.end();
+        client.close(constants.NGHTTP2_CANCEL);
+      },
+    ],
     ['loses its connection', () => connection.destroy()],
   ])('has no end when the client %s', async (_what, giveUp) => {
     const client = open();
@@ -68,7 +88,9 @@ describe('a client stream', () => {
     client.write(message('a'));
     const call = await called;
     let ends = 0;
-    call.on('end', () => { ends += 1; });
+    call.on('end', () => {
+      ends += 1;
+    });
     const closed = new Promise((resolve) => call.once('close', resolve));
     const cancelled = new Promise((resolve) => call.once('cancelled', resolve));
     await new Promise<void>((resolve) => {

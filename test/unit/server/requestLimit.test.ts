@@ -28,10 +28,17 @@ beforeEach(async () => {
   taken = [];
   memory = new RequestMemory(2 * REQUEST_LIMIT);
   hold = Promise.resolve();
-  server = new Server({ 'grpc.max_receive_message_length': REQUEST_LIMIT, interceptors: [limitingRequests({ memory, logger: silentLogger })] });
-  const pick = (definition: object, ...names: string[]) => Object.fromEntries(Object.entries(definition).filter(([name]) => names.includes(name)));
+  server = new Server({
+    'grpc.max_receive_message_length': REQUEST_LIMIT,
+    interceptors: [limitingRequests({ memory, logger: silentLogger })],
+  });
+  const pick = (definition: object, ...names: string[]) =>
+    Object.fromEntries(Object.entries(definition).filter(([name]) => names.includes(name)));
   server.addService(decodingSafely(pick(FileServiceService, 'write', 'mkdir', 'pwrite')), {
-    write: (call: { request: { content: Buffer } | Undecodable }, callback: (error: object | null, value: object) => void) => {
+    write: (
+      call: { request: { content: Buffer } | Undecodable },
+      callback: (error: object | null, value: object) => void,
+    ) => {
       if (call.request instanceof Undecodable) {
         callback({ code: status.INVALID_ARGUMENT, details: call.request.error.message }, {});
         return;
@@ -43,13 +50,26 @@ beforeEach(async () => {
       taken.push(call.request.content.length);
       callback(null, { nbytes: 0 });
     },
-    mkdir: (_call: unknown, callback: (error: object) => void) => callback({ code: status.RESOURCE_EXHAUSTED, details: 'No space left on device' }),
+    mkdir: (_call: unknown, callback: (error: object) => void) =>
+      callback({ code: status.RESOURCE_EXHAUSTED, details: 'No space left on device' }),
   });
-  server.addService(decodingSafely(pick(TransferServiceService, 'upload')), { upload: (call: ServerReadableStream<unknown, object>) => void call.once('cancelled', () => cancelled()).resume() });
-  const other = { path: '/other.Service/Call', requestStream: false, responseStream: false, requestSerialize: same, requestDeserialize: same, responseSerialize: same, responseDeserialize: same };
+  server.addService(decodingSafely(pick(TransferServiceService, 'upload')), {
+    upload: (call: ServerReadableStream<unknown, object>) => void call.once('cancelled', () => cancelled()).resume(),
+  });
+  const other = {
+    path: '/other.Service/Call',
+    requestStream: false,
+    responseStream: false,
+    requestSerialize: same,
+    requestDeserialize: same,
+    responseSerialize: same,
+    responseDeserialize: same,
+  };
   server.addService({ call: other }, { call: () => undefined });
   port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => (error ? reject(error) : resolve(bound)));
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+      error ? reject(error) : resolve(bound),
+    );
   });
   client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
 });
@@ -63,7 +83,9 @@ const { write, pwrite, mkdir } = FileServiceService;
 
 function send(path: string, bytes: Buffer): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    client.makeUnaryRequest(path, same, same, bytes, (error, value) => (error ? reject(asFailure(error)) : resolve(value)));
+    client.makeUnaryRequest(path, same, same, bytes, (error, value) =>
+      error ? reject(asFailure(error)) : resolve(value),
+    );
   });
 }
 
@@ -76,9 +98,22 @@ function ofSize(size: number): Buffer {
 }
 
 /** A call whose bytes the test sends itself. */
-function rawCall(path: string, headers: object = {}): { readonly connection: ClientHttp2Session; readonly stream: ClientHttp2Stream; readonly status: Promise<Record<string, unknown>> } {
+function rawCall(
+  path: string,
+  headers: object = {},
+): {
+  readonly connection: ClientHttp2Session;
+  readonly stream: ClientHttp2Stream;
+  readonly status: Promise<Record<string, unknown>>;
+} {
   const connection = connect(`http://127.0.0.1:${port}`);
-  const stream = connection.request({ ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers', ...headers });
+  const stream = connection.request({
+    ':method': 'POST',
+    ':path': path,
+    'content-type': 'application/grpc',
+    te: 'trailers',
+    ...headers,
+  });
   return { connection, stream, status: new Promise((resolve) => stream.once('response', resolve)) };
 }
 
@@ -99,19 +134,30 @@ describe('a request over the limit', () => {
     expect(await failureOf(send(pwrite.path, ofSize(REQUEST_LIMIT + 1)))).toMatchObject({
       code: status.RESOURCE_EXHAUSTED,
       details: `pwrite: the arguments make a message of ${REQUEST_LIMIT + 1} bytes; the server takes at most ${REQUEST_LIMIT} bytes; use UploadOffset, which streams, or write less at a time`,
-      info: { reason: 'MESSAGE_TOO_LARGE', metadata: { action: 'pwrite', limit: String(REQUEST_LIMIT), size: String(REQUEST_LIMIT + 1) } },
+      info: {
+        reason: 'MESSAGE_TOO_LARGE',
+        metadata: { action: 'pwrite', limit: String(REQUEST_LIMIT), size: String(REQUEST_LIMIT + 1) },
+      },
     });
     expect(taken).toEqual([]);
   });
 
-  it.each([[pwrite.path, 'the server takes', 'use UploadOffset'], [write.path, 'the decompression takes', 'use Upload']])('is refused so when it is compressed, too: %s', async (path, who, instead) => {
+  it.each([
+    [pwrite.path, 'the server takes', 'use UploadOffset'],
+    [write.path, 'the decompression takes', 'use Upload'],
+  ])('is refused so when it is compressed, too: %s', async (path, who, instead) => {
     const bytes = gzipSync(ofSize(REQUEST_LIMIT + 1));
     const { connection, stream, status: ended } = rawCall(path, { 'grpc-encoding': 'gzip' });
     stream.end(Buffer.concat([header(bytes.length, 1), bytes]));
     const headers = await ended;
     connection.destroy();
-    expect(headers).toMatchObject({ 'grpc-status': String(status.RESOURCE_EXHAUSTED), 'grpc-status-details-bin': expect.anything() });
-    expect(decodeURI(String(headers['grpc-message']))).toContain(`more than ${REQUEST_LIMIT} bytes; ${who} at most ${REQUEST_LIMIT} bytes; ${instead}`);
+    expect(headers).toMatchObject({
+      'grpc-status': String(status.RESOURCE_EXHAUSTED),
+      'grpc-status-details-bin': expect.anything(),
+    });
+    expect(decodeURI(String(headers['grpc-message']))).toContain(
+      `more than ${REQUEST_LIMIT} bytes; ${who} at most ${REQUEST_LIMIT} bytes; ${instead}`,
+    );
   });
 
   it('is not one that is just within it', async () => {
@@ -123,11 +169,19 @@ describe('a request over the limit', () => {
     const gone = new Promise<void>((resolve) => {
       cancelled = resolve;
     });
-    const failure = await failureOf(new Promise((resolve, reject) => {
-      const stream = client.makeClientStreamRequest(TransferServiceService.upload.path, same, same, (error, value) => (error ? reject(asFailure(error)) : resolve(value)));
-      stream.write(Buffer.alloc(REQUEST_LIMIT + 1));
-    }));
-    expect(failure).toMatchObject({ code: status.RESOURCE_EXHAUSTED, details: expect.stringContaining('send more and smaller chunks'), info: { reason: 'CHUNK_TOO_LARGE', metadata: { action: 'upload' } } });
+    const failure = await failureOf(
+      new Promise((resolve, reject) => {
+        const stream = client.makeClientStreamRequest(TransferServiceService.upload.path, same, same, (error, value) =>
+          error ? reject(asFailure(error)) : resolve(value),
+        );
+        stream.write(Buffer.alloc(REQUEST_LIMIT + 1));
+      }),
+    );
+    expect(failure).toMatchObject({
+      code: status.RESOURCE_EXHAUSTED,
+      details: expect.stringContaining('send more and smaller chunks'),
+      info: { reason: 'CHUNK_TOO_LARGE', metadata: { action: 'upload' } },
+    });
     await gone;
   });
 });
@@ -146,7 +200,9 @@ describe('a request of an action that takes contents of any size', () => {
     stream.write(header(memory.size + 1));
     const message = decodeURI(String((await ended)['grpc-message']));
     connection.destroy();
-    expect(message).toBe(`write: the arguments make a message of ${memory.size + 1} bytes; the server takes at most ${memory.size} bytes; use Upload, which streams`);
+    expect(message).toBe(
+      `write: the arguments make a message of ${memory.size + 1} bytes; the server takes at most ${memory.size} bytes; use Upload, which streams`,
+    );
     expect(memory.free).toBe(memory.size);
   });
 
@@ -159,7 +215,9 @@ describe('a request of an action that takes contents of any size', () => {
     await untilFree(REQUEST_LIMIT - 100);
     const large = ofSize(REQUEST_LIMIT + 1);
     expect(await failureOf(send(write.path, large))).toMatchObject({
-      code: status.RESOURCE_EXHAUSTED, details: expect.stringContaining('try again later'), info: { reason: 'OUT_OF_MEMORY', metadata: { action: 'write', limit: String(memory.size) } },
+      code: status.RESOURCE_EXHAUSTED,
+      details: expect.stringContaining('try again later'),
+      info: { reason: 'OUT_OF_MEMORY', metadata: { action: 'write', limit: String(memory.size) } },
     });
     const small = send(write.path, ofSize(REQUEST_LIMIT));
     release();
@@ -195,7 +253,19 @@ describe('a request of an action that takes contents of any size', () => {
   });
 
   it('is refused when its client stops in the middle of it', async () => {
-    jest.useFakeTimers({ doNotFake: ['setTimeout', 'clearTimeout', 'setImmediate', 'clearImmediate', 'nextTick', 'queueMicrotask', 'Date', 'performance', 'hrtime'] });
+    jest.useFakeTimers({
+      doNotFake: [
+        'setTimeout',
+        'clearTimeout',
+        'setImmediate',
+        'clearImmediate',
+        'nextTick',
+        'queueMicrotask',
+        'Date',
+        'performance',
+        'hrtime',
+      ],
+    });
     try {
       const { connection, stream, status: ended } = rawCall(write.path);
       stream.write(Buffer.concat([header(memory.size), Buffer.alloc(100_000)]));
@@ -204,7 +274,9 @@ describe('a request of an action that takes contents of any size', () => {
       stream.write(Buffer.alloc(50_000));
       await untilFree(memory.size - 150_000);
       jest.advanceTimersByTime(30_000);
-      expect(decodeURI(String((await ended)['grpc-message']))).toBe('write: less than 65536 bytes of the request came in 30 s');
+      expect(decodeURI(String((await ended)['grpc-message']))).toBe(
+        'write: less than 65536 bytes of the request came in 30 s',
+      );
       await untilFree(memory.size);
       connection.destroy();
     } finally {
@@ -214,7 +286,10 @@ describe('a request of an action that takes contents of any size', () => {
 
   it('holds no string that is as large', async () => {
     const request = write.requestSerialize({ path: '/'.repeat(REQUEST_LIMIT + 1), content: Buffer.alloc(0) });
-    expect(await failureOf(send(write.path, request))).toMatchObject({ code: status.INVALID_ARGUMENT, details: expect.stringContaining(`a string of ${REQUEST_LIMIT + 1} bytes`) });
+    expect(await failureOf(send(write.path, request))).toMatchObject({
+      code: status.INVALID_ARGUMENT,
+      details: expect.stringContaining(`a string of ${REQUEST_LIMIT + 1} bytes`),
+    });
   });
 
   it('comes in pieces of any length', async () => {
@@ -234,10 +309,18 @@ describe('a request of an action that takes contents of any size', () => {
 
 describe('other ends of calls', () => {
   it('that have the same status are passed on', async () => {
-    expect(await failureOf(send(mkdir.path, Buffer.alloc(0)))).toMatchObject({ code: status.RESOURCE_EXHAUSTED, details: 'No space left on device', info: undefined });
+    expect(await failureOf(send(mkdir.path, Buffer.alloc(0)))).toMatchObject({
+      code: status.RESOURCE_EXHAUSTED,
+      details: 'No space left on device',
+      info: undefined,
+    });
   });
 
   it('of services that are not ours are left alone', async () => {
-    expect(await failureOf(send('/other.Service/Call', Buffer.alloc(REQUEST_LIMIT + 1)))).toMatchObject({ code: status.RESOURCE_EXHAUSTED, details: expect.stringContaining('larger than max'), info: undefined });
+    expect(await failureOf(send('/other.Service/Call', Buffer.alloc(REQUEST_LIMIT + 1)))).toMatchObject({
+      code: status.RESOURCE_EXHAUSTED,
+      details: expect.stringContaining('larger than max'),
+      info: undefined,
+    });
   });
 });

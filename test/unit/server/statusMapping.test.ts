@@ -47,27 +47,48 @@ describe('statusOf', () => {
 
 describe('toStatus', () => {
   it('says reason, action and state in ErrorInfo', () => {
-    const sent = toStatus(new GuestfsError('ENOENT', 'open: /x: No such file or directory'), { action: 'cat', state: 'READY' }, silentLogger);
+    const sent = toStatus(
+      new GuestfsError('ENOENT', 'open: /x: No such file or directory'),
+      { action: 'cat', state: 'READY' },
+      silentLogger,
+    );
     expect(sent.code).toBe(status.NOT_FOUND);
     expect(sent.details).toBe('open: /x: No such file or directory');
-    expect(errorInfoOf(sent.metadata)).toEqual({ reason: 'ENOENT', domain: 'guestfs', metadata: { action: 'cat', state: 'READY' }, fields: [], retry: false });
+    expect(errorInfoOf(sent.metadata)).toEqual({
+      reason: 'ENOENT',
+      domain: 'guestfs',
+      metadata: { action: 'cat', state: 'READY' },
+      fields: [],
+      retry: false,
+    });
   });
 
   it('says the wrong fields in BadRequest and the wait in RetryInfo', () => {
-    const error = new GuestfsError('BAD_ARGUMENT', 'smp: too many', { fields: [{ field: 'smp', description: 'too many' }], retryAfterMs: 1500 });
+    const error = new GuestfsError('BAD_ARGUMENT', 'smp: too many', {
+      fields: [{ field: 'smp', description: 'too many' }],
+      retryAfterMs: 1500,
+    });
     expect(errorInfoOf(toStatus(error, {}, silentLogger).metadata)).toMatchObject({ fields: ['smp'], retry: true });
   });
 
-  it.each([['ASCII', 'x'], ['wide characters', '日本語 '], ['lone surrogates', '\ud800x'], ['percent signs', '%']])(
-    'keeps text and details of any length under 4 KiB: %s', (_what, piece) => {
-      const huge = piece.repeat(70_000);
-      const error = new GuestfsError('DAEMON_ERROR', huge, {
-        metadata: { a: huge, b: huge }, fields: Array.from({ length: 50 }, (_, index) => ({ field: `${huge}${index}`, description: huge })),
-      });
-      const sent = toStatus(error, { action: 'sh', state: 'READY' }, silentLogger);
-      expect(trailerSize(sent)).toBeLessThan(4096);
-      expect(errorInfoOf(sent.metadata)).toMatchObject({ reason: 'DAEMON_ERROR', metadata: { action: 'sh', state: 'READY' } });
+  it.each([
+    ['ASCII', 'x'],
+    ['wide characters', '日本語 '],
+    ['lone surrogates', '\ud800x'],
+    ['percent signs', '%'],
+  ])('keeps text and details of any length under 4 KiB: %s', (_what, piece) => {
+    const huge = piece.repeat(70_000);
+    const error = new GuestfsError('DAEMON_ERROR', huge, {
+      metadata: { a: huge, b: huge },
+      fields: Array.from({ length: 50 }, (_, index) => ({ field: `${huge}${index}`, description: huge })),
     });
+    const sent = toStatus(error, { action: 'sh', state: 'READY' }, silentLogger);
+    expect(trailerSize(sent)).toBeLessThan(4096);
+    expect(errorInfoOf(sent.metadata)).toMatchObject({
+      reason: 'DAEMON_ERROR',
+      metadata: { action: 'sh', state: 'READY' },
+    });
+  });
 
   it('keeps the beginning and the end of a long text', () => {
     const cut = shorten(`begins here ${'x'.repeat(5000)} ends here`, 300);
@@ -78,7 +99,11 @@ describe('toStatus', () => {
 
   it('hides a defect of the server from the client and logs it', () => {
     const lines: string[] = [];
-    const sent = toStatus(new TypeError('secret path /root/x'), { action: 'cat' }, createLogger('info', (line) => lines.push(line)));
+    const sent = toStatus(
+      new TypeError('secret path /root/x'),
+      { action: 'cat' },
+      createLogger('info', (line) => lines.push(line)),
+    );
     expect(sent.code).toBe(status.INTERNAL);
     expect(sent.details).not.toContain('secret');
     expect(lines.join('')).toContain('secret path /root/x');

@@ -10,14 +10,18 @@ import { forbidWarnings } from '../../fakes/warnings.js';
 forbidWarnings();
 
 /** Procedures of the daemon, and the version that each came with. */
-const procedures = new Map(allActions.filter((action) => action.impl === 'daemon').map((action) => [action.procedure, action]));
+const procedures = new Map(
+  allActions.filter((action) => action.impl === 'daemon').map((action) => [action.procedure, action]),
+);
 
 /** Answers as a daemon of a version would; resolves when the other side is done. */
 async function serve({ daemon }: Connected, version: string, asked: string[], done: Promise<unknown>): Promise<void> {
   let open = true;
-  void done.finally(() => {
-    open = false;
-  }).catch(() => undefined);
+  void done
+    .finally(() => {
+      open = false;
+    })
+    .catch(() => undefined);
   const own = new DaemonVersion(version);
   while (open) {
     const call = await Promise.race([daemon.nextCall(), done.then(() => undefined)]);
@@ -27,7 +31,12 @@ async function serve({ daemon }: Connected, version: string, asked: string[], do
     expect(call.body).toHaveLength(0);
     expect(call.optionalArguments).toBe(0n);
     if (action && own.atLeast(action.since)) await daemon.fail(call, '', 'daemon failed to decode procedure arguments');
-    else await daemon.fail(call, '', `dispatch_incoming_message: unknown procedure number ${call.procedure}, set LIBGUESTFS_PATH to point to the matching libguestfs appliance directory`);
+    else
+      await daemon.fail(
+        call,
+        '',
+        `dispatch_incoming_message: unknown procedure number ${call.procedure}, set LIBGUESTFS_PATH to point to the matching libguestfs appliance directory`,
+      );
   }
 }
 
@@ -39,7 +48,9 @@ async function versionOf(version: string): Promise<{ readonly answer: string; re
   return { answer: result.text, asked };
 }
 
-const newer = allActions.filter((action) => action.impl === 'daemon' && new DaemonVersion(action.since).atLeast('1.49.0'));
+const newer = allActions.filter(
+  (action) => action.impl === 'daemon' && new DaemonVersion(action.since).atLeast('1.49.0'),
+);
 const milestones = [...new Set(newer.map((action) => action.since))];
 
 describe('askVersion', () => {
@@ -49,25 +60,39 @@ describe('askVersion', () => {
   });
 
   it.each([
-    ['1.48.0', '1.48.0'], ['1.48.6', '1.48.0'], ['1.54.1', '1.53.5'], ['1.61.2', milestones.reduce((one, other) => (new DaemonVersion(one).atLeast(other) ? one : other))],
+    ['1.48.0', '1.48.0'],
+    ['1.48.6', '1.48.0'],
+    ['1.54.1', '1.53.5'],
+    ['1.61.2', milestones.reduce((one, other) => (new DaemonVersion(one).atLeast(other) ? one : other))],
   ])('takes %s for %s, which has the same actions', async (version, expected) => {
     const { answer } = await versionOf(version);
     expect(answer).toBe(expected);
     for (const action of newer) {
-      expect({ action: action.name, has: new DaemonVersion(answer).atLeast(action.since) }).toEqual({ action: action.name, has: new DaemonVersion(version).atLeast(action.since) });
+      expect({ action: action.name, has: new DaemonVersion(answer).atLeast(action.since) }).toEqual({
+        action: action.name,
+        has: new DaemonVersion(version).atLeast(action.since),
+      });
     }
   });
 
   it('asks the newest first, and only for actions that cannot run without arguments', async () => {
     const { asked } = await versionOf('1.48.6');
-    const versions = asked.map((name) => new DaemonVersion(newer.find((action) => action.name === name)?.since ?? '0.0'));
+    const versions = asked.map(
+      (name) => new DaemonVersion(newer.find((action) => action.name === name)?.since ?? '0.0'),
+    );
     versions.forEach((version, index) => {
       const next = versions[index + 1];
       if (next) expect(version.atLeast(next.text)).toBe(true);
     });
     for (const name of asked) {
       const action = newer.find((candidate) => candidate.name === name);
-      expect(action?.args.some((argument) => argument.type === 'string_list' || (argument.type === 'string' && argument.kind !== 'filein' && argument.kind !== 'fileout'))).toBe(true);
+      expect(
+        action?.args.some(
+          (argument) =>
+            argument.type === 'string_list' ||
+            (argument.type === 'string' && argument.kind !== 'filein' && argument.kind !== 'fileout'),
+        ),
+      ).toBe(true);
       expect(action && isFileIn(action)).toBe(false); // the daemon would wait for the file
     }
   });
@@ -75,7 +100,11 @@ describe('askVersion', () => {
   it('takes an optional group that is missing for a known action', async () => {
     const both = await connected();
     const answer = askVersion(both.connection);
-    await both.daemon.fail(await both.daemon.nextCall(), 'ENOTSUP', "feature 'xfs' is not available in this\nbuild of libguestfs.");
+    await both.daemon.fail(
+      await both.daemon.nextCall(),
+      'ENOTSUP',
+      "feature 'xfs' is not available in this\nbuild of libguestfs.",
+    );
     expect((await answer).text).toBe('1.59.2');
     await expectRest(both);
   });
@@ -106,14 +135,27 @@ describe('askVersion', () => {
 
 describe('DaemonVersion', () => {
   it.each([
-    ['1.54.1', '1.54.1', true], ['1.54.1', '1.54.0', true], ['1.54.1', '1.54.2', false], ['1.54.1', '1.53.9', true], ['1.54.1', '1.55.0', false],
-    ['1.54', '1.54.0', true], ['1.54', '1.54.1', false], ['2.0.0', '1.99.99', true], ['1.9.0', '1.10.0', false], ['1.48.6rhel=9,release=1', '1.48.6', true],
+    ['1.54.1', '1.54.1', true],
+    ['1.54.1', '1.54.0', true],
+    ['1.54.1', '1.54.2', false],
+    ['1.54.1', '1.53.9', true],
+    ['1.54.1', '1.55.0', false],
+    ['1.54', '1.54.0', true],
+    ['1.54', '1.54.1', false],
+    ['2.0.0', '1.99.99', true],
+    ['1.9.0', '1.10.0', false],
+    ['1.48.6rhel=9,release=1', '1.48.6', true],
   ])('%s is at least %s: %s', (version, other, expected) => {
     expect(new DaemonVersion(version).atLeast(other)).toBe(expected);
   });
 
   it.each([
-    ['1.48.6', '1.48', true], ['1.48.0', '1.48', true], ['1.47.9', '1.48', true], ['1.49.0', '1.48', false], ['2.0.0', '1.48', false], ['0.9.0', '1.48', true],
+    ['1.48.6', '1.48', true],
+    ['1.48.0', '1.48', true],
+    ['1.47.9', '1.48', true],
+    ['1.49.0', '1.48', false],
+    ['2.0.0', '1.48', false],
+    ['0.9.0', '1.48', true],
   ])('%s belongs to %s or an older series: %s', (version, series, expected) => {
     expect(new DaemonVersion(version).upTo(series)).toBe(expected);
   });

@@ -66,7 +66,10 @@ describe('CallQueue', () => {
     const release = await queue.turn(never);
     const waiting = Array.from({ length: QUEUE_LIMIT }, () => queue.turn(never));
     const refused = await failureOf(queue.turn(never));
-    expect(refused).toMatchObject({ reason: 'QUEUE_FULL', details: { metadata: { limit: '128' }, retryAfterMs: expect.any(Number) } });
+    expect(refused).toMatchObject({
+      reason: 'QUEUE_FULL',
+      details: { metadata: { limit: '128' }, retryAfterMs: expect.any(Number) },
+    });
     expect(queue.length).toBe(QUEUE_LIMIT + 1);
     release();
     (await waiting[0])?.();

@@ -37,8 +37,23 @@ async function turnOn(version: string, signal: AbortSignal = new AbortController
 
 const isDirRequest = { path: '/', followsymlinks: undefined };
 const e2fsckRequest = { device: '/dev/sda1', correct: undefined, forceall: undefined, forceno: undefined };
-const tarInRequest = { directory: '/', compress: undefined, xattrs: undefined, selinux: undefined, acls: undefined, keepdirlink: undefined, progress_hint: undefined };
-const cryptRequest = { device: '/dev/sda1', key: 'k', mapname: 'm', readonly: undefined, crypttype: undefined, cipher: undefined };
+const tarInRequest = {
+  directory: '/',
+  compress: undefined,
+  xattrs: undefined,
+  selinux: undefined,
+  acls: undefined,
+  keepdirlink: undefined,
+  progress_hint: undefined,
+};
+const cryptRequest = {
+  device: '/dev/sda1',
+  key: 'k',
+  mapname: 'm',
+  readonly: undefined,
+  crypttype: undefined,
+  cipher: undefined,
+};
 const setfilesRequest = { specfile: '/contexts', paths: ['/etc'], force: undefined, excludes: undefined };
 
 /** It is refused for its version, without a byte to the daemon. */
@@ -78,7 +93,11 @@ describe('a turn', () => {
     await three;
     expect(collected.data()).toEqual(pattern(10));
 
-    expect(sent).toEqual([['is_dir', isDir.procedure, first.serial], ['upload', upload.procedure, second.serial], ['download', download.procedure, third.serial]]);
+    expect(sent).toEqual([
+      ['is_dir', isDir.procedure, first.serial],
+      ['upload', upload.procedure, second.serial],
+      ['download', download.procedure, third.serial],
+    ]);
   });
 
   it('sends an upload of unknown size without a progress hint', async () => {
@@ -95,7 +114,9 @@ describe('a turn', () => {
     const reason = new GuestfsError('CANCELLED', 'over');
     const { turn, daemon, sent } = await turnOn('1.54.1', AbortSignal.abort(reason));
     expect(await failureOf(turn.call(isDir, isDirRequest))).toBe(reason);
-    expect(await failureOf(turn.upload(upload, { remotefilename: '/a', progress_hint: undefined }, pieces()))).toBe(reason);
+    expect(await failureOf(turn.upload(upload, { remotefilename: '/a', progress_hint: undefined }, pieces()))).toBe(
+      reason,
+    );
     expect(await failureOf(turn.download(download, { remotefilename: '/a' }, collector().deliver))).toBe(reason);
     await quiet();
     expect(daemon.unreadBytes).toBe(0);
@@ -110,7 +131,12 @@ describe('a daemon that is too old', () => {
     const older = await turnOn('1.59.1');
     await expectTooOld(older, older.turn.call(xfsInfo2, { pathordevice: '/' }), '1.59.2', 'xfs_info2');
     const out = await turnOn('1.54.1');
-    await expectTooOld(out, out.turn.download(commandOut, { arguments: ['ls'] }, collector().deliver), '1.55.6', 'command_out');
+    await expectTooOld(
+      out,
+      out.turn.download(commandOut, { arguments: ['ls'] }, collector().deliver),
+      '1.55.6',
+      'command_out',
+    );
   });
 
   it('is sent an action from the version on that has it', async () => {
@@ -122,13 +148,33 @@ describe('a daemon that is too old', () => {
 
   it('is not sent an optional argument that it does not have', async () => {
     const one = await turnOn('1.54.1');
-    await expectTooOld(one, one.turn.call(e2fsck, { ...e2fsckRequest, forceno: false }), '1.55.13', 'e2fsck with forceno');
+    await expectTooOld(
+      one,
+      one.turn.call(e2fsck, { ...e2fsckRequest, forceno: false }),
+      '1.55.13',
+      'e2fsck with forceno',
+    );
     const two = await turnOn('1.54.1');
-    await expectTooOld(two, two.turn.upload(tarIn, { ...tarInRequest, keepdirlink: true }, pieces()), '1.59.1', 'tar_in with keepdirlink');
+    await expectTooOld(
+      two,
+      two.turn.upload(tarIn, { ...tarInRequest, keepdirlink: true }, pieces()),
+      '1.59.1',
+      'tar_in with keepdirlink',
+    );
     const three = await turnOn('1.48.6');
-    await expectTooOld(three, three.turn.call(cryptsetupOpen, { ...cryptRequest, cipher: '' }), '1.53.3', 'cryptsetup_open with cipher');
+    await expectTooOld(
+      three,
+      three.turn.call(cryptsetupOpen, { ...cryptRequest, cipher: '' }),
+      '1.53.3',
+      'cryptsetup_open with cipher',
+    );
     const four = await turnOn('1.60.1');
-    await expectTooOld(four, four.turn.call(setfiles, { ...setfilesRequest, excludes: { values: ['/srv'] } }), '1.61.1', 'setfiles with excludes');
+    await expectTooOld(
+      four,
+      four.turn.call(setfiles, { ...setfilesRequest, excludes: { values: ['/srv'] } }),
+      '1.61.1',
+      'setfiles with excludes',
+    );
   });
 
   it('is sent the action without that argument as it knows it', async () => {
@@ -144,7 +190,7 @@ describe('a daemon that is too old', () => {
     const relabelled = other.turn.call(setfiles, { ...setfilesRequest, force: true });
     const second = await other.daemon.nextCall();
     expect(second.optionalArguments).toBe(1n);
-    expect(second.body).toHaveLength((4 + 12) + (4 + 4 + 4) + 4);
+    expect(second.body).toHaveLength(4 + 12 + (4 + 4 + 4) + 4);
     await other.daemon.reply(second);
     await relabelled;
   });
@@ -163,9 +209,16 @@ describe('what a daemon does not have', () => {
   it('an optional group is named', async () => {
     const { turn, daemon } = await turnOn('1.48.6');
     const answer = failureOf(turn.call(xfsInfo, { pathordevice: '/' }));
-    await daemon.fail(await daemon.nextCall(), 'ENOTSUP', "feature 'xfs' is not available in this\nbuild of libguestfs.  Read 'AVAILABILITY' in the guestfs(3) man page for\nhow to check for the availability of features.");
+    await daemon.fail(
+      await daemon.nextCall(),
+      'ENOTSUP',
+      "feature 'xfs' is not available in this\nbuild of libguestfs.  Read 'AVAILABILITY' in the guestfs(3) man page for\nhow to check for the availability of features.",
+    );
     expect(await answer).toMatchObject({
-      reason: 'ENOTSUP', message: expect.stringContaining('xfs_info needs the optional group xfs, which the daemon in this appliance (1.48.6) does not have'),
+      reason: 'ENOTSUP',
+      message: expect.stringContaining(
+        'xfs_info needs the optional group xfs, which the daemon in this appliance (1.48.6) does not have',
+      ),
       details: { metadata: { optional_group: 'xfs', daemon_version: '1.48.6' } },
     });
   });
@@ -173,16 +226,27 @@ describe('what a daemon does not have', () => {
   it('a procedure is reported as an action that is not in the daemon', async () => {
     const both = await turnOn('1.54.1');
     const answer = failureOf(both.turn.call(mkdir, { path: '/' }));
-    await both.daemon.fail(await both.daemon.nextCall(), '', 'dispatch_incoming_message: unknown procedure number 32, set LIBGUESTFS_PATH to point to the matching libguestfs appliance directory');
+    await both.daemon.fail(
+      await both.daemon.nextCall(),
+      '',
+      'dispatch_incoming_message: unknown procedure number 32, set LIBGUESTFS_PATH to point to the matching libguestfs appliance directory',
+    );
     const failure = await answer;
-    expect(failure).toMatchObject({ reason: 'ACTION_NOT_IN_DAEMON', details: { metadata: { daemon_version: '1.54.1' } } });
+    expect(failure).toMatchObject({
+      reason: 'ACTION_NOT_IN_DAEMON',
+      details: { metadata: { daemon_version: '1.54.1' } },
+    });
     expect((failure as Error).message).not.toContain('LIBGUESTFS_PATH');
   });
 
   it.each([
     ['a file whose name says so', 'ENOENT', '/unknown procedure number 7: No such file or directory'],
     ['a command of the guest that says so', '', 'dispatch: unknown procedure number 7'],
-    ['a command of the guest that says so, with an errno', 'EIO', 'dispatch_incoming_message: unknown procedure number 7'],
+    [
+      'a command of the guest that says so, with an errno',
+      'EIO',
+      'dispatch_incoming_message: unknown procedure number 7',
+    ],
     ['a feature that something else misses', 'EIO', "feature 'x' is not available"],
     ['a command that misses a feature', '', "feature 'x' is not available in this\nbuild"],
   ])('is not seen in %s', async (_what, errno, message) => {
@@ -194,7 +258,8 @@ describe('what a daemon does not have', () => {
 });
 
 describe('an answer that the daemon cannot send', () => {
-  const REPLY = 'guestfsd: failed to encode reply body\n(maybe the reply exceeds the maximum message size in the protocol?)';
+  const REPLY =
+    'guestfsd: failed to encode reply body\n(maybe the reply exceeds the maximum message size in the protocol?)';
   const turnCalls = {
     mkdir: (turn: Daemon) => turn.call(mkdir, { path: '/' }),
     command: (turn: Daemon) => turn.call(command, { arguments: ['ls'] }),
@@ -218,7 +283,11 @@ describe('an answer that the daemon cannot send', () => {
     ['initrd_cat', '/initrd:a: file is too large for the protocol', 'Download'],
     ['vgmeta', 'metadata is too large for message buffer', 'what one message can hold'],
   ])('of %s is reported as too large, with what to do instead', async (name, message, instead) => {
-    expect(await answered(name, '', message)).toMatchObject({ reason: 'MESSAGE_TOO_LARGE', message: expect.stringContaining(instead), details: { metadata: { limit: '4194304' } } });
+    expect(await answered(name, '', message)).toMatchObject({
+      reason: 'MESSAGE_TOO_LARGE',
+      message: expect.stringContaining(instead),
+      details: { metadata: { limit: '4194304' } },
+    });
   });
 
   it.each<[string, Name, string, string]>([
@@ -227,9 +296,17 @@ describe('an answer that the daemon cannot send', () => {
     ['a command of the guest that says more', 'command', '', `${REPLY}\nx`],
     ['a command that says what other actions say', 'command', '', 'a: file is too large for the protocol'],
     ['a file whose name says so', 'mkdir', '', '/a: count is too large for the protocol, use smaller reads'],
-    ['a file in an initrd whose name says so', 'initrd_cat', '', '/initrd:a: file is too large for the protocol: file not found'],
+    [
+      'a file in an initrd whose name says so',
+      'initrd_cat',
+      '',
+      '/initrd:a: file is too large for the protocol: file not found',
+    ],
   ])('is not seen in %s', async (_what, name, errno, message) => {
-    expect(await answered(name, errno, message)).toMatchObject({ reason: errno === '' ? 'DAEMON_ERROR' : errno, message });
+    expect(await answered(name, errno, message)).toMatchObject({
+      reason: errno === '' ? 'DAEMON_ERROR' : errno,
+      message,
+    });
   });
 });
 
@@ -237,5 +314,8 @@ it.each(['', ' \n'])('an error without a word (%j) is given some', async (messag
   const { turn, daemon } = await turnOn('1.54.1');
   const answer = failureOf(turn.call(mkdir, { path: '/' }));
   await daemon.fail(await daemon.nextCall(), 'EEXIST', message);
-  expect(await answer).toMatchObject({ reason: 'EEXIST', message: 'mkdir failed, and the daemon does not say why; GetLog may show more' });
+  expect(await answer).toMatchObject({
+    reason: 'EEXIST',
+    message: 'mkdir failed, and the daemon does not say why; GetLog may show more',
+  });
 });

@@ -24,7 +24,12 @@ async function launchEvents(verbose: boolean): Promise<string[]> {
 }
 
 it('tells a verbose session of all that its launch does', async () => {
-  expect(await launchEvents(true)).toEqual(['library launch: program=', 'library launch: qemu', 'warning no KVM', expect.stringMatching(/^library launch: daemon 1\.54\.1 is up after \d+ ms$/)]);
+  expect(await launchEvents(true)).toEqual([
+    'library launch: program=',
+    'library launch: qemu',
+    'warning no KVM',
+    expect.stringMatching(/^library launch: daemon 1\.54\.1 is up after \d+ ms$/),
+  ]);
 });
 
 it('tells others of warnings only', async () => {
@@ -35,7 +40,9 @@ it('tells everyone that the appliance ended', async () => {
   const { session, machine } = await launched();
   const warnings = session.events.subscribe(['warning'])[Symbol.asyncIterator]();
   machine.die();
-  expect((await warnings.next()).value).toMatchObject({ event: { kind: 'warning', message: expect.stringMatching(/^the appliance ended unexpectedly/) } });
+  expect((await warnings.next()).value).toMatchObject({
+    event: { kind: 'warning', message: expect.stringMatching(/^the appliance ended unexpectedly/) },
+  });
   await session.close();
   expect(await warnings.next()).toMatchObject({ done: true });
 });

@@ -13,7 +13,16 @@ import { quiet } from '../../fakes/duplexPair.js';
 import { FakeDaemon } from '../../fakes/fakeDaemon.js';
 import { FakeMachine } from '../../fakes/fakeLauncher.js';
 import { collector, EndlessSource, pattern } from '../../fakes/files.js';
-import { action, drive, launch, launched, listen, never, testSession, type LaunchedSession } from '../../fakes/sessions.js';
+import {
+  action,
+  drive,
+  launch,
+  launched,
+  listen,
+  never,
+  testSession,
+  type LaunchedSession,
+} from '../../fakes/sessions.js';
 import { forbidWarnings } from '../../fakes/warnings.js';
 import { word } from '../../fakes/xdrBytes.js';
 
@@ -21,7 +30,19 @@ forbidWarnings();
 
 /** Timers that the test moves on; what passes the event loop goes on as ever. */
 function fakeTimers(): void {
-  jest.useFakeTimers({ doNotFake: ['Date', 'hrtime', 'nextTick', 'performance', 'queueMicrotask', 'setImmediate', 'clearImmediate', 'setInterval', 'clearInterval'] });
+  jest.useFakeTimers({
+    doNotFake: [
+      'Date',
+      'hrtime',
+      'nextTick',
+      'performance',
+      'queueMicrotask',
+      'setImmediate',
+      'clearImmediate',
+      'setInterval',
+      'clearInterval',
+    ],
+  });
 }
 
 /** Stands for all signals of AbortSignal.timeout, which fake timers do not reach. */
@@ -87,18 +108,48 @@ describe('launching', () => {
     expect(session.launchTimings).toMatchObject({ prepareMs: 1, drivesMs: 2, qemuMs: 3 });
     expect(session.console.tail().toString()).toBe('booting\n');
     await quiet();
-    expect(events).toEqual(['progress launch 0/12', 'progress launch 3/12', 'appliance booting\n', 'progress launch 12/12', 'launch_done']);
+    expect(events).toEqual([
+      'progress launch 0/12',
+      'progress launch 3/12',
+      'appliance booting\n',
+      'progress launch 12/12',
+      'launch_done',
+    ]);
   });
 
   it('asks for the machine that the settings and drives describe', async () => {
     const { session, launcher } = testSession({
-      memsizeMb: 1024, smp: 2, network: true, verbose: true, selinux: true, append: 'quiet', path: '/p', hv: '/qemu', tmpdir: '/t', cachedir: '/c',
-      identifier: 'me', accelerator: 'tcg', extraQemuArguments: [['-device', 'x']],
+      memsizeMb: 1024,
+      smp: 2,
+      network: true,
+      verbose: true,
+      selinux: true,
+      append: 'quiet',
+      path: '/p',
+      hv: '/qemu',
+      tmpdir: '/t',
+      cachedir: '/c',
+      identifier: 'me',
+      accelerator: 'tcg',
+      extraQemuArguments: [['-device', 'x']],
     });
     await launch(session, launcher);
     expect(launcher.requests[0]?.config).toEqual({
-      drives: [drive], memsizeMb: 1024, smp: 2, network: true, selinux: true, verbose: true, accelerator: 'tcg', qemuBinary: '/qemu', appliancePath: '/p',
-      append: 'quiet', session: 'test', identifier: 'me', extraQemuArguments: [['-device', 'x']], temporaryDirectory: '/t', cacheDirectory: '/c',
+      drives: [drive],
+      memsizeMb: 1024,
+      smp: 2,
+      network: true,
+      selinux: true,
+      verbose: true,
+      accelerator: 'tcg',
+      qemuBinary: '/qemu',
+      appliancePath: '/p',
+      append: 'quiet',
+      session: 'test',
+      identifier: 'me',
+      extraQemuArguments: [['-device', 'x']],
+      temporaryDirectory: '/t',
+      cacheDirectory: '/c',
     });
   });
 
@@ -113,12 +164,18 @@ describe('launching', () => {
     const { session, launcher } = testSession();
     session.addDrive(drive, 'add_drive');
     const up = session.launch(never);
-    expect(await failureOf(session.launch(never))).toMatchObject({ reason: 'WRONG_STATE', message: expect.stringContaining('LAUNCHING') });
+    expect(await failureOf(session.launch(never))).toMatchObject({
+      reason: 'WRONG_STATE',
+      message: expect.stringContaining('LAUNCHING'),
+    });
     const machine = new FakeMachine('1.54.1');
     (await launcher.request(0)).succeed(machine);
     await machine.daemon.launch();
     await up;
-    expect(await failureOf(session.launch(never))).toMatchObject({ reason: 'WRONG_STATE', message: expect.stringContaining('READY') });
+    expect(await failureOf(session.launch(never))).toMatchObject({
+      reason: 'WRONG_STATE',
+      message: expect.stringContaining('READY'),
+    });
     await expectWorks({ session, daemon: machine.daemon });
   });
 
@@ -151,7 +208,7 @@ describe('launching', () => {
     request.succeed(machine);
     await quiet();
     machine.die({ exitCode: 3 });
-    const failure = await up as GuestfsError;
+    const failure = (await up) as GuestfsError;
     expect(failure).toMatchObject({ reason: 'LAUNCH_FAILED', message: expect.stringContaining('qemu ended with 3') });
     expect(failure.message).toContain('Kernel panic\u001b[0m'); // it is the machine that makes it fit to be shown;
     expect(failure.message.length).toBeLessThan(17_000);
@@ -227,7 +284,7 @@ describe('launching', () => {
     expect(await up).toMatchObject({ reason: 'LAUNCH_TIMEOUT' });
   });
 
-  it('that the caller gives up ends with the caller\'s reason', async () => {
+  it("that the caller gives up ends with the caller's reason", async () => {
     const { session, launcher } = testSession();
     session.addDrive(drive, 'add_drive');
     const caller = new AbortController();
@@ -319,7 +376,9 @@ describe('a launch while the appliance before it still ends', () => {
 describe('drives', () => {
   it('are added for the launch in CONFIG only', async () => {
     const { session } = await launched();
-    expect(() => session.addDrive(drive, 'add_drive')).toThrow('add_drive needs a session in state CONFIG; this one is in state READY');
+    expect(() => session.addDrive(drive, 'add_drive')).toThrow(
+      'add_drive needs a session in state CONFIG; this one is in state READY',
+    );
   });
 
   it('come to a session that runs, and go, in the turn of a call', async () => {
@@ -334,7 +393,9 @@ describe('drives', () => {
     await added;
     expect(machine.drives.attached).toEqual(new Map([[1, { ...drive, label: 'hot' }]]));
     expect(session.drives).toHaveLength(2);
-    await expect(session.attachDrive({ ...drive, label: 'hot' }, 'add_drive', never)).rejects.toMatchObject({ reason: 'EEXIST' });
+    await expect(session.attachDrive({ ...drive, label: 'hot' }, 'add_drive', never)).rejects.toMatchObject({
+      reason: 'EEXIST',
+    });
 
     machine.drives.before = async () => {
       throw new GuestfsError('EBUSY', 'the drive is in use');
@@ -353,7 +414,11 @@ describe('drives', () => {
     const both = await launched();
     await both.session.attachDrive({ ...drive, readonly: false, label: 'hot' }, 'add_drive', never);
     both.machine.drives.failed.set(1, 2);
-    await expect(both.session.removeDrive('hot', 'remove_drive', never)).rejects.toMatchObject({ reason: 'EIO', message: expect.stringContaining('2 writes to /dev/sdb'), details: { metadata: { device: '/dev/sdb', failed_writes: '2' } } });
+    await expect(both.session.removeDrive('hot', 'remove_drive', never)).rejects.toMatchObject({
+      reason: 'EIO',
+      message: expect.stringContaining('2 writes to /dev/sdb'),
+      details: { metadata: { device: '/dev/sdb', failed_writes: '2' } },
+    });
     expect(both.session.hasDrive(1)).toBe(false);
     await closeInOrder(both);
   });
@@ -361,9 +426,10 @@ describe('drives', () => {
   it('that are on their way come also when nobody waits for them, before the next call', async () => {
     const { session, machine, daemon } = await launched();
     let attach = (): void => undefined;
-    machine.drives.before = () => new Promise<void>((resolve) => {
-      attach = resolve;
-    });
+    machine.drives.before = () =>
+      new Promise<void>((resolve) => {
+        attach = resolve;
+      });
     const gone = new AbortController();
     const added = session.attachDrive(drive, 'add_drive', gone.signal);
     await quiet();
@@ -388,7 +454,9 @@ describe('drives', () => {
   it('are added together or not at all', () => {
     const { session } = testSession();
     session.addDrive({ ...drive, label: 'a' }, 'add_drive');
-    expect(thrownBy(() => session.addDrives([drive, { ...drive, label: 'b' }, { ...drive, label: 'a' }], 'add_domain'))).toMatchObject({ reason: 'EEXIST' });
+    expect(
+      thrownBy(() => session.addDrives([drive, { ...drive, label: 'b' }, { ...drive, label: 'a' }], 'add_domain')),
+    ).toMatchObject({ reason: 'EEXIST' });
     expect(session.drives).toEqual([{ ...drive, label: 'a' }]);
     session.addDrives([drive, { ...drive, label: 'b' }], 'add_domain');
     expect(session.drives).toHaveLength(3);
@@ -407,10 +475,16 @@ describe('drives', () => {
 describe('calls', () => {
   it('need state READY', async () => {
     const { session, launcher } = testSession();
-    expect(await failureOf(ask(session))).toMatchObject({ reason: 'WRONG_STATE', message: expect.stringContaining('CONFIG') });
+    expect(await failureOf(ask(session))).toMatchObject({
+      reason: 'WRONG_STATE',
+      message: expect.stringContaining('CONFIG'),
+    });
     session.addDrive(drive, 'add_drive');
     const up = failureOf(session.launch(never));
-    expect(await failureOf(ask(session))).toMatchObject({ reason: 'WRONG_STATE', message: expect.stringContaining('LAUNCHING') });
+    expect(await failureOf(ask(session))).toMatchObject({
+      reason: 'WRONG_STATE',
+      message: expect.stringContaining('LAUNCHING'),
+    });
     (await launcher.request()).fail(new GuestfsError('QEMU_FAILED', ''));
     await up;
     await session.close();
@@ -512,9 +586,13 @@ describe('calls', () => {
 
   it('a defect in one of them does not take the turn with it', async () => {
     const both = await launched();
-    expect(await failureOf(both.session.perform(action('copy_in'), {}, never, async () => {
-      throw new TypeError('a defect');
-    }))).toBeInstanceOf(TypeError);
+    expect(
+      await failureOf(
+        both.session.perform(action('copy_in'), {}, never, async () => {
+          throw new TypeError('a defect');
+        }),
+      ),
+    ).toBeInstanceOf(TypeError);
     await expectWorks(both);
   });
 });
@@ -535,7 +613,13 @@ describe('an appliance that ends by itself', () => {
     expect(both.session.machine).toBeUndefined();
     expect(both.machine.stops).toBe(1);
     expect(events.filter((event) => event === 'subprocess_quit')).toHaveLength(1);
-    expect(events).toEqual(expect.arrayContaining(['finished is_dir 1: OUTCOME_UNKNOWN', 'finished is_dir 2: APPLIANCE_GONE', 'finished is_dir 3: APPLIANCE_GONE']));
+    expect(events).toEqual(
+      expect.arrayContaining([
+        'finished is_dir 1: OUTCOME_UNKNOWN',
+        'finished is_dir 2: APPLIANCE_GONE',
+        'finished is_dir 3: APPLIANCE_GONE',
+      ]),
+    );
     expect(events).not.toContain('started is_dir 3');
     const { daemon } = await launch(both.session, both.launcher);
     await expectWorks({ session: both.session, daemon });
@@ -566,7 +650,8 @@ describe('an appliance that ends by itself', () => {
 
   it('in the middle of an upload and of a download', async () => {
     for (const body of [
-      (daemon: Daemon): Promise<unknown> => daemon.upload(upload, { remotefilename: '/a', progress_hint: undefined }, new EndlessSource([pattern(10)])),
+      (daemon: Daemon): Promise<unknown> =>
+        daemon.upload(upload, { remotefilename: '/a', progress_hint: undefined }, new EndlessSource([pattern(10)])),
       (daemon: Daemon): Promise<unknown> => daemon.download(download, { remotefilename: '/a' }, collector().deliver),
     ]) {
       const both = await launched();
@@ -626,7 +711,11 @@ describe('ending', () => {
     both.machine.drives.failed.set(1, 3);
     const closed = failureOf(both.session.close());
     await both.daemon.reply(await both.daemon.nextCall());
-    expect(await closed).toMatchObject({ reason: 'EIO', message: expect.stringContaining('3 writes to /dev/sdb'), details: { metadata: { device: '/dev/sdb', failed_writes: '3' } } });
+    expect(await closed).toMatchObject({
+      reason: 'EIO',
+      message: expect.stringContaining('3 writes to /dev/sdb'),
+      details: { metadata: { device: '/dev/sdb', failed_writes: '3' } },
+    });
     expect(both.machine.stops).toBe(1);
   });
 
@@ -677,8 +766,11 @@ describe('ending', () => {
 
   it('by kill frees the turn of a download that nobody takes', async () => {
     const both = await launched();
-    const answer = failureOf(both.session.perform(action('download'), {}, never, (turn) =>
-      turn.download(download, { remotefilename: '/a' }, () => new Promise<never>(() => undefined))));
+    const answer = failureOf(
+      both.session.perform(action('download'), {}, never, (turn) =>
+        turn.download(download, { remotefilename: '/a' }, () => new Promise<never>(() => undefined)),
+      ),
+    );
     await both.daemon.reply(await both.daemon.nextCall());
     await both.daemon.chunk(pattern(10));
     await quiet();
@@ -702,8 +794,11 @@ describe('ending', () => {
 
   it('cancels a transfer under way by the protocol, and then syncs', async () => {
     const both = await launched();
-    const answer = failureOf(both.session.perform(action('upload'), {}, never, (turn) =>
-      turn.upload(upload, { remotefilename: '/a', progress_hint: undefined }, new EndlessSource([pattern(10)]))));
+    const answer = failureOf(
+      both.session.perform(action('upload'), {}, never, (turn) =>
+        turn.upload(upload, { remotefilename: '/a', progress_hint: undefined }, new EndlessSource([pattern(10)])),
+      ),
+    );
     const call = await both.daemon.nextCall();
     await both.daemon.nextPiece();
     const down = both.session.shutdown();
@@ -800,8 +895,11 @@ describe('ending', () => {
 describe('user_cancel', () => {
   it('ends an upload under way with EINTR', async () => {
     const both = await launched();
-    const answer = failureOf(both.session.perform(action('upload'), {}, never, (turn) =>
-      turn.upload(upload, { remotefilename: '/a', progress_hint: undefined }, new EndlessSource([pattern(10)]))));
+    const answer = failureOf(
+      both.session.perform(action('upload'), {}, never, (turn) =>
+        turn.upload(upload, { remotefilename: '/a', progress_hint: undefined }, new EndlessSource([pattern(10)])),
+      ),
+    );
     const call = await both.daemon.nextCall();
     await both.daemon.nextPiece();
     both.session.cancelTransfer();
@@ -813,7 +911,11 @@ describe('user_cancel', () => {
 
   it('ends a download under way with EINTR', async () => {
     const both = await launched();
-    const answer = failureOf(both.session.perform(action('download'), {}, never, (turn) => turn.download(download, { remotefilename: '/a' }, collector().deliver)));
+    const answer = failureOf(
+      both.session.perform(action('download'), {}, never, (turn) =>
+        turn.download(download, { remotefilename: '/a' }, collector().deliver),
+      ),
+    );
     await both.daemon.reply(await both.daemon.nextCall());
     await both.daemon.chunk(pattern(10));
     both.session.cancelTransfer();
@@ -850,7 +952,15 @@ describe('events', () => {
     await closeInOrder(both);
     await done;
     expect(events).toEqual([
-      'queued mkdir 1', 'started mkdir 1', 'enter mkdir', 'trace mkdir "/dir"', 'progress mkdir 1/2', 'trace mkdir = 0', 'finished mkdir 1', 'subprocess_quit', 'close',
+      'queued mkdir 1',
+      'started mkdir 1',
+      'enter mkdir',
+      'trace mkdir "/dir"',
+      'progress mkdir 1/2',
+      'trace mkdir = 0',
+      'finished mkdir 1',
+      'subprocess_quit',
+      'close',
     ]);
   });
 
@@ -858,13 +968,22 @@ describe('events', () => {
     const both = await launched({ trace: true });
     const { events, done } = listen(both.session);
     const request = { path: '/dir' };
-    const answer = failureOf(both.session.perform(action('mkdir'), request, never, (turn) => turn.call(mkdir, request)));
+    const answer = failureOf(
+      both.session.perform(action('mkdir'), request, never, (turn) => turn.call(mkdir, request)),
+    );
     await both.daemon.fail(await both.daemon.nextCall(), 'EEXIST', 'File exists');
     await answer;
     await closeInOrder(both);
     await done;
     expect(events).toEqual([
-      'queued mkdir 1', 'started mkdir 1', 'enter mkdir', 'trace mkdir "/dir"', 'trace mkdir = -1 (error)', 'finished mkdir 1: EEXIST', 'subprocess_quit', 'close',
+      'queued mkdir 1',
+      'started mkdir 1',
+      'enter mkdir',
+      'trace mkdir "/dir"',
+      'trace mkdir = -1 (error)',
+      'finished mkdir 1: EEXIST',
+      'subprocess_quit',
+      'close',
     ]);
   });
 
@@ -872,7 +991,9 @@ describe('events', () => {
     const { session } = testSession({ trace: true });
     const { events } = listen(session);
     const request = { path: '/dir' };
-    expect(await failureOf(session.perform(action('mkdir'), request, never, (turn) => turn.call(mkdir, request)))).toMatchObject({ reason: 'WRONG_STATE' });
+    expect(
+      await failureOf(session.perform(action('mkdir'), request, never, (turn) => turn.call(mkdir, request))),
+    ).toMatchObject({ reason: 'WRONG_STATE' });
     await quiet();
     expect(events).toEqual(['enter mkdir', 'trace mkdir "/dir"', 'trace mkdir = -1 (error)']);
   });
@@ -903,7 +1024,9 @@ describe('events', () => {
     const both = await launched({ trace: true });
     const { events, done } = listen(both.session);
     const request = { device: '/dev/sda1', key: 'open sesame', mapname: 'm' };
-    const answer = failureOf(both.session.perform(action('luks_open'), request, never, (turn) => turn.call(luksOpen, request)));
+    const answer = failureOf(
+      both.session.perform(action('luks_open'), request, never, (turn) => turn.call(luksOpen, request)),
+    );
     await both.daemon.fail(await both.daemon.nextCall(), '', 'no key available');
     await answer;
     await closeInOrder(both);
@@ -959,9 +1082,15 @@ describe('events', () => {
     const { events } = listen(both.session, ['progress']);
     const data = pattern(3 * 8192);
     const answer = both.session.perform(action('upload'), {}, never, (turn) =>
-      turn.upload(upload, { remotefilename: '/a', progress_hint: undefined }, (async function* () {
-        yield data;
-      })(), BigInt(data.length)));
+      turn.upload(
+        upload,
+        { remotefilename: '/a', progress_hint: undefined },
+        (async function* () {
+          yield data;
+        })(),
+        BigInt(data.length),
+      ),
+    );
     const call = await both.daemon.nextCall();
     expect(call.progressHint).toBe(BigInt(data.length));
     await both.daemon.nextPiece();

@@ -27,17 +27,20 @@ describe('StateMachine', () => {
     expect(new StateMachine().state).toBe('CONFIG');
   });
 
-  it.each(STATES.flatMap((state) => TRANSITIONS.map((transition) => [state, transition] as const)))('in %s: %s', (state, transition) => {
-    const machine = inState(state);
-    const next = ALLOWED[state][transition];
-    if (next === undefined) {
-      expect(() => machine.move(transition)).toThrow(`no transition ${transition} from state ${state}`);
-      expect(machine.state).toBe(state);
-    } else {
-      machine.move(transition);
-      expect(machine.state).toBe(next);
-    }
-  });
+  it.each(STATES.flatMap((state) => TRANSITIONS.map((transition) => [state, transition] as const)))(
+    'in %s: %s',
+    (state, transition) => {
+      const machine = inState(state);
+      const next = ALLOWED[state][transition];
+      if (next === undefined) {
+        expect(() => machine.move(transition)).toThrow(`no transition ${transition} from state ${state}`);
+        expect(machine.state).toBe(state);
+      } else {
+        machine.move(transition);
+        expect(machine.state).toBe(next);
+      }
+    },
+  );
 
   it.each(STATES)('in %s lets pass what is allowed there, and names the states otherwise', (state) => {
     const machine = inState(state);
@@ -51,19 +54,24 @@ describe('StateMachine', () => {
         thrown = error;
       }
       expect(thrown).toMatchObject({
-        reason: 'WRONG_STATE', details: { metadata: { required_state: other } },
+        reason: 'WRONG_STATE',
+        details: { metadata: { required_state: other } },
         message: expect.stringContaining(`mkdir needs a session in state ${other}; this one is in state ${state}`),
       });
     }
   });
 
   it.each([
-    ['CONFIG', ['READY'], 'call launch first'], ['LAUNCHING', ['READY'], 'wait until launch has answered'], ['LAUNCHING', ['CONFIG'], 'wait until launch has answered'],
+    ['CONFIG', ['READY'], 'call launch first'],
+    ['LAUNCHING', ['READY'], 'wait until launch has answered'],
+    ['LAUNCHING', ['CONFIG'], 'wait until launch has answered'],
   ] as const)('in %s says how to get to %p', (state, allowed, hint) => {
     expect(() => inState(state).require(allowed, 'mkdir')).toThrow(hint);
   });
 
   it('names all states that would do', () => {
-    expect(() => new StateMachine().require(['LAUNCHING', 'READY'], 'x')).toThrow('x needs a session in state LAUNCHING or READY');
+    expect(() => new StateMachine().require(['LAUNCHING', 'READY'], 'x')).toThrow(
+      'x needs a session in state LAUNCHING or READY',
+    );
   });
 });

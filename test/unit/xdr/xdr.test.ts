@@ -69,7 +69,17 @@ describe('XdrEncoder', () => {
 
 describe('XdrDecoder', () => {
   it('reads values in order', () => {
-    const decoder = reading(word(-2), word(0xfffffffe), long(-3n), long(-4n), word(1), word(0), opaque(Buffer.of(1, 2, 3)), text('é'), textList(['a', '', 'bc']));
+    const decoder = reading(
+      word(-2),
+      word(0xfffffffe),
+      long(-3n),
+      long(-4n),
+      word(1),
+      word(0),
+      opaque(Buffer.of(1, 2, 3)),
+      text('é'),
+      textList(['a', '', 'bc']),
+    );
     expect(decoder.int()).toBe(-2);
     expect(decoder.unsignedInt()).toBe(0xfffffffe);
     expect(decoder.int64()).toBe(-3n);
@@ -122,7 +132,10 @@ describe('XdrDecoder', () => {
   });
 
   it.each([
-    ['alone', 'NUL', '\0'], ['first', 'NUL', '\0a'], ['last', 'NUL', 'a\0'], ['in the middle', 'NUL', 'a\0b'],
+    ['alone', 'NUL', '\0'],
+    ['first', 'NUL', '\0a'],
+    ['last', 'NUL', 'a\0'],
+    ['in the middle', 'NUL', 'a\0b'],
   ])('refuses a string with a NUL %s', (_where, _what, value) => {
     expect(() => reading(text(value)).string()).toThrow('NUL');
     expect(reading(text(value)).buffer()).toEqual(Buffer.from(value));
@@ -157,7 +170,11 @@ describe('XdrDecoder', () => {
   });
 
   it('reads a hashtable from keys and values that alternate', () => {
-    expect([...reading(textList(['a', '1', '__proto__', '2', '', ''])).hashtable()]).toEqual([['a', '1'], ['__proto__', '2'], ['', '']]);
+    expect([...reading(textList(['a', '1', '__proto__', '2', '', ''])).hashtable()]).toEqual([
+      ['a', '1'],
+      ['__proto__', '2'],
+      ['', ''],
+    ]);
   });
 
   it.each([1, 3, 5])('refuses a hashtable of %d strings', (count) => {
@@ -165,7 +182,13 @@ describe('XdrDecoder', () => {
   });
 
   it.each([
-    [0x64, 'd'], [0x7f, '\u007f'], [0xe9, '\uefe9'], [-23, '\uefe9'], [-128, '\uef80'], [255, '\uefff'], [0, '\0'],
+    [0x64, 'd'],
+    [0x7f, '\u007f'],
+    [0xe9, '\uefe9'],
+    [-23, '\uefe9'],
+    [-128, '\uef80'],
+    [255, '\uefff'],
+    [0, '\0'],
   ])('reads the character %d, signed or not', (value, expected) => {
     expect(reading(word(value)).char()).toBe(expected);
   });
@@ -183,7 +206,11 @@ describe('XdrDecoder', () => {
   });
 
   it.each([
-    ['0', '00000000', 0], ['-0', '80000000', -0], ['12.5', '41480000', 12.5], ['-1, which is none', 'bf800000', undefined], ['not a number, which is none', '7fc00000', undefined],
+    ['0', '00000000', 0],
+    ['-0', '80000000', -0],
+    ['12.5', '41480000', 12.5],
+    ['-1, which is none', 'bf800000', undefined],
+    ['not a number, which is none', '7fc00000', undefined],
   ])('reads the percentage %s', (_what, bytes, expected) => {
     expect(reading(Buffer.from(bytes, 'hex')).percentage()).toBe(expected);
   });

@@ -6,16 +6,37 @@ import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { appearance, arrival, departure, diskName, rehearsal } from '../../../../src/launcher/guest/guestScripts.js';
 
-const identity = { time: 1700000000.1239, machineId: '0123456789abcdef0123456789abcdef', bootId: '11111111-2222-3333-4444-555555555555' };
+const identity = {
+  time: 1700000000.1239,
+  machineId: '0123456789abcdef0123456789abcdef',
+  bootId: '11111111-2222-3333-4444-555555555555',
+};
 
 describe('the name of a disk', () => {
-  it.each([[0, 'sda'], [1, 'sdb'], [25, 'sdz'], [26, 'sdaa'], [51, 'sdaz'], [52, 'sdba'], [59, 'sdbh'], [254, 'sdiu'], [701, 'sdzz'], [702, 'sdaaa']])('%i is %s', (index, name) => {
+  it.each([
+    [0, 'sda'],
+    [1, 'sdb'],
+    [25, 'sdz'],
+    [26, 'sdaa'],
+    [51, 'sdaz'],
+    [52, 'sdba'],
+    [59, 'sdbh'],
+    [254, 'sdiu'],
+    [701, 'sdzz'],
+    [702, 'sdaaa'],
+  ])('%i is %s', (index, name) => {
     expect(diskName(index)).toBe(name);
   });
 });
 
 describe('the scripts', () => {
-  it.each([['arrival without drives', arrival(identity, 0)], ['arrival with many', arrival(identity, 255)], ['rehearsal', rehearsal()], ['appearance', appearance({ index: 1, name: 'sdb' })], ['departure', departure(1)]])('%s: a shell understands', (_name, script) => {
+  it.each([
+    ['arrival without drives', arrival(identity, 0)],
+    ['arrival with many', arrival(identity, 255)],
+    ['rehearsal', rehearsal()],
+    ['appearance', appearance({ index: 1, name: 'sdb' })],
+    ['departure', departure(1)],
+  ])('%s: a shell understands', (_name, script) => {
     expect(spawnSync('sh', ['-n'], { input: script, encoding: 'utf8' })).toMatchObject({ status: 0, stderr: '' });
   });
 
@@ -56,8 +77,16 @@ const disk = (id: number, name: string): void => {
 };
 const shell = (program: string): { status: number | null; stdout: string; stderr: string; calls: string[] } => {
   const script = program.replaceAll(/\/(sys|run|etc|proc)\//g, (path) => inGuest(path));
-  const { status, stdout, stderr } = spawnSync('sh', ['-c', script], { encoding: 'utf8', env: { PATH: `${inGuest('bin')}:${process.env['PATH'] ?? ''}` } });
-  return { status, stdout, stderr, calls: existsSync(inGuest('calls')) ? readFileSync(inGuest('calls'), 'utf8').trim().split('\n') : [] };
+  const { status, stdout, stderr } = spawnSync('sh', ['-c', script], {
+    encoding: 'utf8',
+    env: { PATH: `${inGuest('bin')}:${process.env['PATH'] ?? ''}` },
+  });
+  return {
+    status,
+    stdout,
+    stderr,
+    calls: existsSync(inGuest('calls')) ? readFileSync(inGuest('calls'), 'utf8').trim().split('\n') : [],
+  };
 };
 const run = (drives: number): Omit<ReturnType<typeof shell>, 'stdout'> => {
   const { stdout: _stdout, ...rest } = shell(arrival(identity, drives));
@@ -114,18 +143,39 @@ describe('on arrival', () => {
     ['nothing for file systems', 'E:ID_FS_TYPE=btrfs\nE:ID_PART_ENTRY_TYPE=0x83\n', []],
     ['nothing for words in a label', 'E:ID_FS_LABEL=ID_FS_TYPE=LVM2_member\n', []],
     ['volume groups', 'E:ID_FS_TYPE=LVM2_member\n', [PVSCAN, 'udevadm settle']],
-    ['arrays, and the volume groups that may be on them', 'E:ID_FS_TYPE=linux_raid_member\n', [...ARRAYS, PVSCAN, 'mdadm -As --auto=yes --run', 'udevadm settle']],
-    ['arrays of firmware', 'E:ID_FS_TYPE=isw_raid_member\n', [...ARRAYS, PVSCAN, 'mdadm -As --auto=yes --run', 'udevadm settle']],
+    [
+      'arrays, and the volume groups that may be on them',
+      'E:ID_FS_TYPE=linux_raid_member\n',
+      [...ARRAYS, PVSCAN, 'mdadm -As --auto=yes --run', 'udevadm settle'],
+    ],
+    [
+      'arrays of firmware',
+      'E:ID_FS_TYPE=isw_raid_member\n',
+      [...ARRAYS, PVSCAN, 'mdadm -As --auto=yes --run', 'udevadm settle'],
+    ],
     ['dynamic disks on an MBR', 'E:ID_PART_ENTRY_TYPE=0x42\n', ['ldmtool create all', 'udevadm settle']],
-    ['dynamic disks on a GPT', 'E:ID_PART_ENTRY_TYPE=af9b60a0-1431-4f62-bc68-3311714a69ad\n', ['ldmtool create all', 'udevadm settle']],
+    [
+      'dynamic disks on a GPT',
+      'E:ID_PART_ENTRY_TYPE=af9b60a0-1431-4f62-bc68-3311714a69ad\n',
+      ['ldmtool create all', 'udevadm settle'],
+    ],
   ])('starts %s', (_what, data, calls) => {
     disk(0, 'sda');
     write('run/udev/data/b8:0', data);
-    expect(run(1)).toEqual({ status: 0, stderr: '', calls: ['date -u -s @1700000000.124', 'udevadm settle', ...calls] });
+    expect(run(1)).toEqual({
+      status: 0,
+      stderr: '',
+      calls: ['date -u -s @1700000000.124', 'udevadm settle', ...calls],
+    });
   });
 
   it.each([
-    ['whose partitions are not those of its MBR', true, 'E:ID_PART_TABLE_TYPE=dos\n', ['ldmtool create all', 'udevadm settle']],
+    [
+      'whose partitions are not those of its MBR',
+      true,
+      'E:ID_PART_TABLE_TYPE=dos\n',
+      ['ldmtool create all', 'udevadm settle'],
+    ],
     ['but nothing for a disk with an MBR and no partitions', false, 'E:ID_PART_TABLE_TYPE=dos\n', []],
     ['but nothing for partitions of an MBR', true, 'E:ID_PART_TABLE_TYPE=dos\nE:ID_PART_ENTRY_TYPE=0x83\n', []],
   ])('starts dynamic disks %s', (_what, partition, data, calls) => {
@@ -133,7 +183,11 @@ describe('on arrival', () => {
     write('run/udev/data/b8:0', 'E:ID_PART_TABLE_TYPE=dos\n');
     write('run/udev/data/b8:1', data);
     if (partition) write('sys/dev/block/8:1/partition', '1\n');
-    expect(run(1)).toEqual({ status: 0, stderr: '', calls: ['date -u -s @1700000000.124', 'udevadm settle', ...calls] });
+    expect(run(1)).toEqual({
+      status: 0,
+      stderr: '',
+      calls: ['date -u -s @1700000000.124', 'udevadm settle', ...calls],
+    });
   });
 
   it('everything is started that is there, in the order of a boot', () => {
@@ -141,7 +195,13 @@ describe('on arrival', () => {
     write('run/udev/data/b8:0', 'E:ID_FS_TYPE=LVM2_member\n');
     write('run/udev/data/b8:16', 'E:ID_FS_TYPE=linux_raid_member\n');
     write('run/udev/data/b8:33', 'E:ID_PART_ENTRY_TYPE=5808c8aa-7e8f-42e0-85d2-e1e90434cfb3\n');
-    expect(run(1).calls.slice(2)).toEqual([...ARRAYS, PVSCAN, 'mdadm -As --auto=yes --run', 'ldmtool create all', 'udevadm settle']);
+    expect(run(1).calls.slice(2)).toEqual([
+      ...ARRAYS,
+      PVSCAN,
+      'mdadm -As --auto=yes --run',
+      'ldmtool create all',
+      'udevadm settle',
+    ]);
   });
 
   it('the older way is taken where lvm has no pvscan --activate, and a tool that fails does not matter', () => {
@@ -165,7 +225,12 @@ describe('when a drive comes', () => {
     write('run/udev/data/b8:0', 'E:ID_FS_TYPE=linux_raid_member\n');
     write('run/udev/data/b8:16', data.join('\n'));
     const started = data.length === 0 ? [] : [PVSCAN, 'udevadm settle'];
-    expect(shell(appearance({ index: 1, name }))).toEqual({ status: 0, stdout: '', stderr: '', calls: ['udevadm settle', ...started] });
+    expect(shell(appearance({ index: 1, name }))).toEqual({
+      status: 0,
+      stdout: '',
+      stderr: '',
+      calls: ['udevadm settle', ...started],
+    });
   });
 
   it('its partitions count', () => {
@@ -178,7 +243,10 @@ describe('when a drive comes', () => {
 
   it('it is to have the name that it should', () => {
     disk(1, 'sdc');
-    expect(shell(appearance({ index: 1, name: 'sdb' }))).toMatchObject({ status: 1, stderr: 'drive 1 did not become sdb\n' });
+    expect(shell(appearance({ index: 1, name: 'sdb' }))).toMatchObject({
+      status: 1,
+      stderr: 'drive 1 did not become sdb\n',
+    });
   });
 });
 
@@ -188,12 +256,20 @@ describe('when a drive goes', () => {
 
   beforeEach(() => {
     disk(1, 'sdb');
-    write('proc/mounts', '/dev/vda / ext4 rw 0 0\n/dev/sda /sysroot ext4 rw 0 0\n/dev/sdba1 /sysroot/other ext4 rw 0 0\n');
+    write(
+      'proc/mounts',
+      '/dev/vda / ext4 rw 0 0\n/dev/sda /sysroot ext4 rw 0 0\n/dev/sdba1 /sysroot/other ext4 rw 0 0\n',
+    );
     write('proc/swaps', 'Filename Type Size Used Priority\n');
   });
 
   it('all is written, and the disk is let go', () => {
-    expect(leave()).toEqual({ status: 0, stdout: 'sdb\n', stderr: '', calls: ['udevadm settle', 'blockdev --rereadpt /dev/sdb', FLUSH, 'udevadm settle'] });
+    expect(leave()).toEqual({
+      status: 0,
+      stdout: 'sdb\n',
+      stderr: '',
+      calls: ['udevadm settle', 'blockdev --rereadpt /dev/sdb', FLUSH, 'udevadm settle'],
+    });
     expect(readFileSync(inGuest('sys/bus/scsi/devices/3:0:1:0/delete'), 'utf8')).toBe('1\n');
   });
 
@@ -201,8 +277,16 @@ describe('when a drive goes', () => {
     ['mounted', 'mounted on /', () => write('proc/mounts', '/dev/sdb1 /sysroot ext4 rw 0 0\n')],
     ['mounted as a whole', 'mounted on /data', () => write('proc/mounts', '/dev/sdb /sysroot/data ext4 rw 0 0\n')],
     ['swap', 'swap', () => write('proc/swaps', 'Filename Type Size Used Priority\n/dev/sdb2 partition 1 0 -2\n')],
-    ['in a volume group', 'part of group-one', () => write('sys/bus/scsi/devices/3:0:1:0/block/sdb/sdb1/holders/dm-0/dm/name', 'group-one\n')],
-    ['in an array', 'part of md127', () => write('sys/bus/scsi/devices/3:0:1:0/block/sdb/holders/md127/dev', '9:127\n')],
+    [
+      'in a volume group',
+      'part of group-one',
+      () => write('sys/bus/scsi/devices/3:0:1:0/block/sdb/sdb1/holders/dm-0/dm/name', 'group-one\n'),
+    ],
+    [
+      'in an array',
+      'part of md127',
+      () => write('sys/bus/scsi/devices/3:0:1:0/block/sdb/holders/md127/dev', '9:127\n'),
+    ],
   ])('not while it is %s', (_what, use, begin) => {
     begin();
     expect(leave()).toMatchObject({ status: 1, stderr: `the drive is in use, ${use}\n`, calls: [] });
@@ -210,7 +294,10 @@ describe('when a drive goes', () => {
   });
 
   it('not while the kernel says that it is used', () => {
-    write('bin/blockdev', '#!/bin/sh\necho "blockdev: ioctl error on BLKRRPART: Device or resource busy" >&2; exit 1\n');
+    write(
+      'bin/blockdev',
+      '#!/bin/sh\necho "blockdev: ioctl error on BLKRRPART: Device or resource busy" >&2; exit 1\n',
+    );
     expect(leave()).toMatchObject({ status: 1, stderr: 'the drive is in use\n' });
   });
 
@@ -221,7 +308,10 @@ describe('when a drive goes', () => {
 
   it('not when what was written does not reach it', () => {
     write('bin/dd', '#!/bin/sh\necho "dd: fsync failed: Input/output error" >&2; exit 1\n');
-    expect(leave()).toMatchObject({ status: 1, stderr: 'what was written cannot be brought to the disk: dd: fsync failed: Input/output error\n' });
+    expect(leave()).toMatchObject({
+      status: 1,
+      stderr: 'what was written cannot be brought to the disk: dd: fsync failed: Input/output error\n',
+    });
     expect(existsSync(inGuest('sys/bus/scsi/devices/3:0:1:0/delete'))).toBe(false);
   });
 

@@ -20,6 +20,8 @@ describe('a clone whose guest hangs on its arrival', () => {
   });
 
   it('does not outlast its launch', async () => {
-    await expect(arrive(silent(), 1, AbortSignal.abort(new Error('the client is gone')))).rejects.toThrow('the client is gone');
+    await expect(arrive(silent(), 1, AbortSignal.abort(new Error('the client is gone')))).rejects.toThrow(
+      'the client is gone',
+    );
   });
 });

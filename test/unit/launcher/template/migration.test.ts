@@ -11,11 +11,20 @@ import { NEGOTIATION, scriptedMonitor, type Exchange, type ScriptedMonitor } fro
 const never = new AbortController().signal;
 const CAPABILITIES: Exchange = {
   expect: 'migrate-set-capabilities',
-  arguments: { capabilities: [{ capability: 'x-ignore-shared', state: true }, { capability: 'events', state: true }] },
+  arguments: {
+    capabilities: [
+      { capability: 'x-ignore-shared', state: true },
+      { capability: 'events', state: true },
+    ],
+  },
   say: ['{"return": {}, "id": $id}'],
 };
 const event = (status: string): string => `{"event": "MIGRATION", "data": {"status": "${status}"}}`;
-const MIGRATE: Exchange = { expect: 'migrate', arguments: { uri: 'unix:/qemu/state' }, say: ['{"return": {}, "id": $id}'] };
+const MIGRATE: Exchange = {
+  expect: 'migrate',
+  arguments: { uri: 'unix:/qemu/state' },
+  say: ['{"return": {}, "id": $id}'],
+};
 
 let scene: string;
 let handle: FileHandle;
@@ -37,7 +46,12 @@ async function talk(script: readonly Exchange[]): Promise<{ script: ScriptedMoni
 
 /** What qemu does when it is told to migrate, which it is when everybody may write to the socket. */
 async function qemuWrites(parts: readonly Buffer[]): Promise<Socket> {
-  await eventually(() => stat(join(scene, 'state')).then(({ mode }) => (mode & 0o666) === 0o666, () => false));
+  await eventually(() =>
+    stat(join(scene, 'state')).then(
+      ({ mode }) => (mode & 0o666) === 0o666,
+      () => false,
+    ),
+  );
   const socket = connect(join(scene, 'state'));
   socket.on('error', () => undefined);
   for (const part of parts) socket.write(part);
@@ -50,7 +64,9 @@ describe('saving a state', () => {
     const saving = saveState({ monitor, signal: never }, directory);
     (await qemuWrites([Buffer.from('one'), Buffer.alloc(100_000, 2), Buffer.from('three')])).end();
     script.say(`${event('active')}\n${event('completed')}\n`);
-    expect((await saving).equals(Buffer.concat([Buffer.from('one'), Buffer.alloc(100_000, 2), Buffer.from('three')]))).toBe(true);
+    expect(
+      (await saving).equals(Buffer.concat([Buffer.from('one'), Buffer.alloc(100_000, 2), Buffer.from('three')])),
+    ).toBe(true);
     expect([script.remaining(), script.surprises]).toEqual([0, []]);
   });
 
@@ -66,17 +82,24 @@ describe('saving a state', () => {
 
   it.each(['failed', 'cancelled'])('fails with the reason that qemu has, when it %s', async (status) => {
     const { script, monitor } = await talk([
-      CAPABILITIES, { ...MIGRATE, say: [...MIGRATE.say, event(status)] },
+      CAPABILITIES,
+      { ...MIGRATE, say: [...MIGRATE.say, event(status)] },
       { expect: 'query-migrate', say: ['{"return": {"error-desc": "the disk is on fire"}, "id": $id}'] },
     ]);
-    await expect(saveState({ monitor, signal: never }, directory)).rejects.toThrow(`migrate ${status}: the disk is on fire`);
+    await expect(saveState({ monitor, signal: never }, directory)).rejects.toThrow(
+      `migrate ${status}: the disk is on fire`,
+    );
     expect(script.remaining()).toBe(0);
     expect(await readdir(scene)).toEqual([]);
   });
 
   it('fails when qemu cannot, and when it dies', async () => {
-    const refusing = await talk([{ ...CAPABILITIES, say: ['{"error": {"class": "GenericError", "desc": "no such capability"}, "id": $id}'] }]);
-    await expect(saveState({ monitor: refusing.monitor, signal: never }, directory)).rejects.toThrow(/no such capability/);
+    const refusing = await talk([
+      { ...CAPABILITIES, say: ['{"error": {"class": "GenericError", "desc": "no such capability"}, "id": $id}'] },
+    ]);
+    await expect(saveState({ monitor: refusing.monitor, signal: never }, directory)).rejects.toThrow(
+      /no such capability/,
+    );
     const dying = await talk([CAPABILITIES, { ...MIGRATE, hangUp: true }]);
     await expect(saveState({ monitor: dying.monitor, signal: never }, directory)).rejects.toThrow();
     expect(await readdir(scene)).toEqual([]);
@@ -84,7 +107,9 @@ describe('saving a state', () => {
 
   it('fails when there can be no socket', async () => {
     const { monitor } = await talk([]);
-    await expect(saveState({ monitor, signal: never }, { own: join(scene, 'no', 'such'), qemu: '/qemu' })).rejects.toMatchObject({ code: expect.stringMatching(/ENOENT|EACCES/) });
+    await expect(
+      saveState({ monitor, signal: never }, { own: join(scene, 'no', 'such'), qemu: '/qemu' }),
+    ).rejects.toMatchObject({ code: expect.stringMatching(/ENOENT|EACCES/) });
   });
 
   it('ends when it is given up', async () => {
@@ -99,7 +124,11 @@ describe('saving a state', () => {
 });
 
 describe('restoring a state', () => {
-  const INCOMING: Exchange = { expect: 'migrate-incoming', arguments: { uri: 'fd:12' }, say: ['{"return": {}, "id": $id}', event('active'), event('completed')] };
+  const INCOMING: Exchange = {
+    expect: 'migrate-incoming',
+    arguments: { uri: 'fd:12' },
+    say: ['{"return": {}, "id": $id}', event('active'), event('completed')],
+  };
 
   it('is done when qemu says so', async () => {
     const { script, monitor } = await talk([CAPABILITIES, INCOMING]);
@@ -108,8 +137,14 @@ describe('restoring a state', () => {
   });
 
   it('fails when qemu does not like the state, or ends', async () => {
-    const silent = await talk([CAPABILITIES, { ...INCOMING, say: ['{"return": {}, "id": $id}', event('failed')] }, { expect: 'query-migrate', say: ['{"return": {}, "id": $id}'] }]);
-    await expect(restoreState({ monitor: silent.monitor, signal: never }, 12)).rejects.toThrow('migrate-incoming failed: qemu does not say why');
+    const silent = await talk([
+      CAPABILITIES,
+      { ...INCOMING, say: ['{"return": {}, "id": $id}', event('failed')] },
+      { expect: 'query-migrate', say: ['{"return": {}, "id": $id}'] },
+    ]);
+    await expect(restoreState({ monitor: silent.monitor, signal: never }, 12)).rejects.toThrow(
+      'migrate-incoming failed: qemu does not say why',
+    );
     const dying = await talk([CAPABILITIES, { ...INCOMING, say: ['{"return": {}, "id": $id}'], hangUp: true }]);
     await expect(restoreState({ monitor: dying.monitor, signal: never }, 12)).rejects.toThrow();
   });

@@ -22,7 +22,8 @@ export class TemplateScene {
 
   constructor() {
     mkdirSync(this.cache);
-    for (const name of ['kernel', 'initrd', 'root', 'qemu']) writeFileSync(join(this.directory, name), name, { mode: 0o755 });
+    for (const name of ['kernel', 'initrd', 'root', 'qemu'])
+      writeFileSync(join(this.directory, name), name, { mode: 0o755 });
     const logger: Logger = {
       debug: () => undefined,
       info: () => undefined,
@@ -35,7 +36,13 @@ export class TemplateScene {
     this.logger = logger;
     this.request = {
       ...{ memsizeMb: 1280, smp: 1, network: false, selinux: false, verbose: false, append: undefined },
-      ...{ accelerator: 'tcg' as const, qemuBinary: this.path('qemu'), appliancePath: this.directory, temporaryDirectory: this.directory, cacheDirectory: this.cache },
+      ...{
+        accelerator: 'tcg' as const,
+        qemuBinary: this.path('qemu'),
+        appliancePath: this.directory,
+        temporaryDirectory: this.directory,
+        cacheDirectory: this.cache,
+      },
     };
   }
 
@@ -54,7 +61,9 @@ export class TemplateScene {
   }
 
   async ground(changes: Partial<LaunchGround> = {}): Promise<LaunchGround> {
-    const [kernel, initrd, root] = await Promise.all(['kernel', 'initrd', 'root'].map((name) => open(this.path(name), 'r'))) as [FileHandle, FileHandle, FileHandle];
+    const [kernel, initrd, root] = (await Promise.all(
+      ['kernel', 'initrd', 'root'].map((name) => open(this.path(name), 'r')),
+    )) as [FileHandle, FileHandle, FileHandle];
     this.#grounds += 1;
     let closed = false;
     const close = async (): Promise<void> => {
@@ -65,9 +74,17 @@ export class TemplateScene {
     };
     const appliance = {
       ...{ kernel, initrd, root, close, directory: this.directory, kind: 'fixed' as const, manifest: undefined },
-      rootUuid: '11111111-2222-3333-4444-555555555555', rootImage: { format: 'raw' as const, virtualSize: 1n << 30n, uuid: undefined },
+      rootUuid: '11111111-2222-3333-4444-555555555555',
+      rootImage: { format: 'raw' as const, virtualSize: 1n << 30n, uuid: undefined },
     } as unknown as LaunchGround['appliance'];
-    return { qemuBinary: this.path('qemu'), appliance, accelerator: 'tcg', kvmUnusable: undefined, kvmGroups: [], ...changes };
+    return {
+      qemuBinary: this.path('qemu'),
+      appliance,
+      accelerator: 'tcg',
+      kvmUnusable: undefined,
+      kvmGroups: [],
+      ...changes,
+    };
   }
 
   groundwork(): Groundwork {
@@ -87,7 +104,11 @@ export class TemplateScene {
       await made.write(`${name} of ${contents}`);
       return made;
     };
-    return new Template(key, { memory: await file('memory'), state: await file('state'), overlay: await file('overlay') }, { console: Buffer.from(`console of ${contents}\n\xff`, 'latin1'), createdAt: 1234 });
+    return new Template(
+      key,
+      { memory: await file('memory'), state: await file('state'), overlay: await file('overlay') },
+      { console: Buffer.from(`console of ${contents}\n\xff`, 'latin1'), createdAt: 1234 },
+    );
   }
 
   async remove(): Promise<void> {

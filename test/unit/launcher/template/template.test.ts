@@ -16,7 +16,10 @@ const isOpen = (): boolean => template.files.memory.fd >= 0;
 
 describe('a template', () => {
   it('is read from the start by each who opens it', async () => {
-    expect([await contentsOf(template, 'state'), await contentsOf(template, 'state')]).toEqual(['state of one', 'state of one']);
+    expect([await contentsOf(template, 'state'), await contentsOf(template, 'state')]).toEqual([
+      'state of one',
+      'state of one',
+    ]);
   });
 
   it('is closed when it is retired and nobody uses it', async () => {

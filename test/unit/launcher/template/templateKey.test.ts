@@ -1,7 +1,11 @@
 import { renameSync, utimesSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { LaunchGround } from '../../../../src/launcher/groundwork.js';
-import { templateCommandLine, templateKey, type TemplateConfig } from '../../../../src/launcher/template/templateKey.js';
+import {
+  templateCommandLine,
+  templateKey,
+  type TemplateConfig,
+} from '../../../../src/launcher/template/templateKey.js';
 import { TemplateScene } from './scene.js';
 
 let scene: TemplateScene;
@@ -39,19 +43,27 @@ describe("a template's key", () => {
   it('is another with any other setting', async () => {
     const keys = await Promise.all([
       keyOf(),
-      keyOf({ memsizeMb: 1281 }), keyOf({ smp: 2 }), keyOf({ network: true }), keyOf({ selinux: true }), keyOf({ verbose: true }),
-      keyOf({ append: 'quiet' }), keyOf({ append: 'loud' }),
+      keyOf({ memsizeMb: 1281 }),
+      keyOf({ smp: 2 }),
+      keyOf({ network: true }),
+      keyOf({ selinux: true }),
+      keyOf({ verbose: true }),
+      keyOf({ append: 'quiet' }),
+      keyOf({ append: 'loud' }),
       keyOf({}, { accelerator: 'kvm' }),
     ]);
     expect(new Set(keys).size).toBe(keys.length);
   });
 
-  it.each(['kernel', 'initrd', 'root', 'qemu'])('is another with another %s, even of the same size, contents and time', async (name) => {
-    utimesSync(scene.path(name), 1000, 1000);
-    const key = await keyOf();
-    replace(name);
-    expect(await keyOf()).not.toBe(key);
-  });
+  it.each(['kernel', 'initrd', 'root', 'qemu'])(
+    'is another with another %s, even of the same size, contents and time',
+    async (name) => {
+      utimesSync(scene.path(name), 1000, 1000);
+      const key = await keyOf();
+      replace(name);
+      expect(await keyOf()).not.toBe(key);
+    },
+  );
 
   it.each(['kernel', 'initrd', 'root', 'qemu'])('is another when the %s is written over', async (name) => {
     const key = await keyOf();
@@ -74,7 +86,9 @@ describe("a template's key", () => {
 describe("a template's kernel command line", () => {
   it('names no session', async () => {
     const laid = await scene.ground();
-    expect(templateCommandLine({ ...scene.request, identifier: 'a1' } as TemplateConfig, laid)).not.toContain('guestfs_identifier');
+    expect(templateCommandLine({ ...scene.request, identifier: 'a1' } as TemplateConfig, laid)).not.toContain(
+      'guestfs_identifier',
+    );
     await laid.appliance.close();
   });
 });

@@ -1,4 +1,18 @@
-import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, rmSync, truncateSync, utimesSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
@@ -20,7 +34,8 @@ beforeEach(() => {
 });
 afterEach(() => scene.remove());
 
-const keep = async (key: string, contents = key): Promise<void> => store.keep(await scene.template(key, contents), never);
+const keep = async (key: string, contents = key): Promise<void> =>
+  store.keep(await scene.template(key, contents), never);
 const load = async (key: string): Promise<string | undefined> => {
   const template = await new TemplateStore(scene.cache, scene.logger).load(key, never);
   if (template === undefined) return undefined;
@@ -31,13 +46,17 @@ const load = async (key: string): Promise<string | undefined> => {
   }
 };
 /** What this process has open of the scene, and in memory. */
-const openFiles = (): string[] => readdirSync('/proc/self/fd').map((fd) => {
-  try {
-    return readlinkSync(`/proc/self/fd/${fd}`);
-  } catch {
-    return ''; // the directory's own, which is closed again
-  }
-}).filter((path) => path.startsWith(scene.directory) || path.startsWith('/memfd:')).sort();
+const openFiles = (): string[] =>
+  readdirSync('/proc/self/fd')
+    .map((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`);
+      } catch {
+        return ''; // the directory's own, which is closed again
+      }
+    })
+    .filter((path) => path.startsWith(scene.directory) || path.startsWith('/memfd:'))
+    .sort();
 
 describe('a kept template', () => {
   it('is what it was', async () => {
@@ -96,7 +115,12 @@ describe.each([...TEMPLATE_FILES, 'template.json'])('a template whose %s', (name
     const before = openFiles();
     expect(await load('one')).toBeUndefined();
     expect(openFiles()).toEqual(before);
-    expect(scene.warnings).toEqual([{ message: 'a kept template cannot be used and is made anew', fields: { key: 'one', reason: expect.stringMatching(/./) } }]);
+    expect(scene.warnings).toEqual([
+      {
+        message: 'a kept template cannot be used and is made anew',
+        fields: { key: 'one', reason: expect.stringMatching(/./) },
+      },
+    ]);
     // Else it would be in the way of the one that is made next.
     expect(existsSync(join(scene.kept, 'one'))).toBe(false);
   });
@@ -122,7 +146,10 @@ describe('the store', () => {
 
   it('removes what a dead server left unfinished, but not what another is writing', async () => {
     await keep('one');
-    for (const [name, age] of [['.unfinished-old', 2 * 3600_000], ['.unfinished-new', 60_000]] as const) {
+    for (const [name, age] of [
+      ['.unfinished-old', 2 * 3600_000],
+      ['.unfinished-new', 60_000],
+    ] as const) {
       mkdirSync(join(scene.kept, name));
       writeFileSync(join(scene.kept, name, 'memory'), 'half');
       const time = new Date(Date.now() - age);
@@ -137,7 +164,12 @@ describe('the store', () => {
     writeFileSync(scene.cache, 'a file');
     expect(await load('one')).toBeUndefined();
     await keep('one');
-    expect(scene.warnings).toEqual([{ message: 'a template cannot be kept: it is made again when the server is started again', fields: { key: 'one', reason: expect.stringMatching(/ENOTDIR|EEXIST/) } }]);
+    expect(scene.warnings).toEqual([
+      {
+        message: 'a template cannot be kept: it is made again when the server is started again',
+        fields: { key: 'one', reason: expect.stringMatching(/ENOTDIR|EEXIST/) },
+      },
+    ]);
   });
 
   it('believes nothing in a directory that others can write', async () => {
@@ -145,7 +177,12 @@ describe('the store', () => {
     chmodSync(scene.kept, 0o777);
     expect(await load('one')).toBeUndefined();
     await keep('two');
-    expect(scene.warnings).toEqual([{ message: expect.stringContaining('cannot be kept'), fields: { key: 'two', reason: expect.stringContaining('can be written by others') } }]);
+    expect(scene.warnings).toEqual([
+      {
+        message: expect.stringContaining('cannot be kept'),
+        fields: { key: 'two', reason: expect.stringContaining('can be written by others') },
+      },
+    ]);
     // Nor does it touch what is in there.
     expect(readdirSync(scene.kept)).toEqual(['one']);
   });
@@ -164,7 +201,12 @@ describe('the store', () => {
     await store.keep(new Template('one', { ...template.files, overlay: directory }, template.facts), never);
     await directory.close();
     expect(readdirSync(scene.kept)).toEqual([]);
-    expect(scene.warnings).toEqual([{ message: expect.stringContaining('cannot be kept'), fields: { key: 'one', reason: expect.stringMatching(/./) } }]);
+    expect(scene.warnings).toEqual([
+      {
+        message: expect.stringContaining('cannot be kept'),
+        fields: { key: 'one', reason: expect.stringMatching(/./) },
+      },
+    ]);
   });
 
   it('throws what the signal says when loading is given up, and the template stays', async () => {

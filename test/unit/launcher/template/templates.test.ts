@@ -29,15 +29,21 @@ let makings: Making[];
 
 function start(): Templates {
   return new Templates({
-    logger: scene.logger, users: createQemuUsers(), groundwork: scene.groundwork(),
-    make: (key, request, _ground, _options, signal) => new Promise((resolve, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason as Error));
-      const number = makings.length + 1;
-      makings.push({
-        key, signal, request: request as TemplateRequest, fail: (reason) => reject(new Error(reason)),
-        succeed: async () => resolve(await scene.template(key, `making ${number}`)),
-      });
-    }),
+    logger: scene.logger,
+    users: createQemuUsers(),
+    groundwork: scene.groundwork(),
+    make: (key, request, _ground, _options, signal) =>
+      new Promise((resolve, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason as Error));
+        const number = makings.length + 1;
+        makings.push({
+          key,
+          signal,
+          request: request as TemplateRequest,
+          fail: (reason) => reject(new Error(reason)),
+          succeed: async () => resolve(await scene.template(key, `making ${number}`)),
+        });
+      }),
   });
 }
 
@@ -54,7 +60,8 @@ afterEach(async () => {
   await scene.remove();
 });
 
-const get = (changes: Partial<TemplateRequest> = {}): Promise<Template | NoTemplate> => templates.get({ ...scene.request, ...changes }, ground, never);
+const get = (changes: Partial<TemplateRequest> = {}): Promise<Template | NoTemplate> =>
+  templates.get({ ...scene.request, ...changes }, ground, never);
 async function made(changes: Partial<TemplateRequest> = {}): Promise<Template> {
   const template = await get(changes);
   if (!(template instanceof Template)) throw new Error(`no template: ${template.reason}`);
@@ -111,7 +118,12 @@ describe('templates', () => {
     writeFileSync(scene.path('kernel'), 'another');
     await templates.idle();
     expect(makings).toEqual([]);
-    expect(scene.warnings).toEqual([{ message: 'templates do not work here, appliances are booted', fields: { key: expect.any(String), reason: 'the appliance was replaced' } }]);
+    expect(scene.warnings).toEqual([
+      {
+        message: 'templates do not work here, appliances are booted',
+        fields: { key: expect.any(String), reason: 'the appliance was replaced' },
+      },
+    ]);
   });
 
   it('are kept, and found by the next server', async () => {
@@ -167,9 +179,17 @@ describe('a template that cannot be made', () => {
     await templates.idle();
     expect(await get()).toMatchObject({ reason: 'the kernel has no driver' });
     expect(makings).toHaveLength(1);
-    expect(scene.warnings).toEqual([{ message: 'templates do not work here, appliances are booted', fields: { key: expect.any(String), reason: 'the kernel has no driver' } }]);
+    expect(scene.warnings).toEqual([
+      {
+        message: 'templates do not work here, appliances are booted',
+        fields: { key: expect.any(String), reason: 'the kernel has no driver' },
+      },
+    ]);
     await make({ smp: 2 });
-    jest.useFakeTimers({ now: Date.now() + 601_000, doNotFake: ['setTimeout', 'setInterval', 'setImmediate', 'nextTick', 'queueMicrotask', 'performance'] });
+    jest.useFakeTimers({
+      now: Date.now() + 601_000,
+      doNotFake: ['setTimeout', 'setInterval', 'setImmediate', 'nextTick', 'queueMicrotask', 'performance'],
+    });
     expect(await get()).toEqual({ reason: 'its template is being made' });
     expect(await making(2)).toMatchObject({ request: { smp: 1 } });
   });

@@ -6,14 +6,24 @@ import { inspectionReport } from '../../../../src/library/report/report.js';
 import { all } from '../fakes.js';
 import { application, daemonError, oneSystem, ScriptedActions, type Script } from './scriptedActions.js';
 
-const plain: InspectRequest = { drives: [], keys: [], without_applications: false, settings: undefined, session_id: undefined };
+const plain: InspectRequest = {
+  drives: [],
+  keys: [],
+  without_applications: false,
+  settings: undefined,
+  session_id: undefined,
+};
 
-async function reportOf(changes: Script = {}, request: Partial<InspectRequest> = {}): Promise<{ report: InspectResponse[]; actions: ScriptedActions }> {
+async function reportOf(
+  changes: Script = {},
+  request: Partial<InspectRequest> = {},
+): Promise<{ report: InspectResponse[]; actions: ScriptedActions }> {
   const actions = new ScriptedActions({ ...oneSystem, ...changes });
   return { report: await all(inspectionReport(actions, { ...plain, ...request })), actions };
 }
 
-const warned = (report: readonly InspectResponse[]): string[] => report.flatMap(({ warnings }) => warnings.map(({ field, action, reason }) => `${field} ${action} ${reason}`));
+const warned = (report: readonly InspectResponse[]): string[] =>
+  report.flatMap(({ warnings }) => warnings.map(({ field, action, reason }) => `${field} ${action} ${reason}`));
 
 describe('a report', () => {
   it('tells the image, the system and its applications', async () => {
@@ -25,7 +35,18 @@ describe('a report', () => {
           $case: 'image',
           value: {
             devices: [{ device: '/dev/sda', size: 1024n, partition_table: 'msdos' }],
-            partitions: [{ partition: '/dev/sda1', device: '/dev/sda', number: 1, start: 512n, size: 512n, name: '', gpt_type: '', mbr_id: 0x83 }],
+            partitions: [
+              {
+                partition: '/dev/sda1',
+                device: '/dev/sda',
+                number: 1,
+                start: 512n,
+                size: 512n,
+                name: '',
+                gpt_type: '',
+                mbr_id: 0x83,
+              },
+            ],
             filesystems: [{ mountable: '/dev/sda1', type: 'ext4', label: 'root', uuid: 'some-uuid', size: 1024n }],
             encrypted_devices: [],
             roots: ['/dev/sda1'],
@@ -37,9 +58,23 @@ describe('a report', () => {
         part: {
           $case: 'system',
           value: {
-            root: '/dev/sda1', type: 'linux', distro: 'debian', product_name: '12.7', product_variant: 'unknown', major_version: 12, minor_version: 7, hostname: 'host',
-            arch: 'x86_64', package_format: 'deb', package_management: 'apt', build_id: 'unknown', osinfo: 'debian12', mountpoints: new Map([['/', '/dev/sda1']]),
-            filesystems: ['/dev/sda1'], drive_mappings: new Map(), windows: undefined,
+            root: '/dev/sda1',
+            type: 'linux',
+            distro: 'debian',
+            product_name: '12.7',
+            product_variant: 'unknown',
+            major_version: 12,
+            minor_version: 7,
+            hostname: 'host',
+            arch: 'x86_64',
+            package_format: 'deb',
+            package_management: 'apt',
+            build_id: 'unknown',
+            osinfo: 'debian12',
+            mountpoints: new Map([['/', '/dev/sda1']]),
+            filesystems: ['/dev/sda1'],
+            drive_mappings: new Map(),
+            windows: undefined,
           },
         },
         warnings: [],
@@ -58,10 +93,17 @@ describe('a report', () => {
       inspect_get_windows_group_policy: new GuestfsError('ACTION_NOT_IN_DAEMON', 'came with 1.57.6'),
     });
     expect(report[1]?.part?.value).toMatchObject({
-      windows: { systemroot: '/Windows', current_control_set: 'ControlSet001', software_hive: '/software', system_hive: '', group_policy: undefined },
+      windows: {
+        systemroot: '/Windows',
+        current_control_set: 'ControlSet001',
+        software_hive: '/software',
+        system_hive: '',
+        group_policy: undefined,
+      },
     });
     expect(warned(report)).toEqual([
-      'windows.system_hive inspect_get_windows_system_hive EIO', 'windows.group_policy inspect_get_windows_group_policy ACTION_NOT_IN_DAEMON',
+      'windows.system_hive inspect_get_windows_system_hive EIO',
+      'windows.group_policy inspect_get_windows_group_policy ACTION_NOT_IN_DAEMON',
     ]);
   });
 
@@ -73,13 +115,19 @@ describe('a report', () => {
 
   it('says nothing of size for what is no device', async () => {
     const { report } = await reportOf({ list_filesystems: { fses: new Map([['btrfsvol:/dev/sda1/root', 'btrfs']]) } });
-    expect(report[0]?.part?.value).toMatchObject({ filesystems: [{ mountable: 'btrfsvol:/dev/sda1/root', size: undefined }] });
+    expect(report[0]?.part?.value).toMatchObject({
+      filesystems: [{ mountable: 'btrfsvol:/dev/sda1/root', size: undefined }],
+    });
   });
 });
 
 describe('what fails', () => {
   it('leaves its field empty, with a warning in its part', async () => {
-    const { report } = await reportOf({ vfs_label: daemonError('no label'), inspect_get_hostname: daemonError('no host name'), inspect_get_osinfo: daemonError('no number') });
+    const { report } = await reportOf({
+      vfs_label: daemonError('no label'),
+      inspect_get_hostname: daemonError('no host name'),
+      inspect_get_osinfo: daemonError('no number'),
+    });
     expect(report[0]).toMatchObject({
       part: { value: { filesystems: [{ label: '', uuid: 'some-uuid' }] } },
       warnings: [{ field: 'filesystems[0].label', action: 'vfs_label', reason: 'EIO', message: 'no label' }],
@@ -92,18 +140,33 @@ describe('what fails', () => {
     const nothing = Object.fromEntries(Object.keys(oneSystem).map((action) => [action, daemonError('broken')]));
     const { report } = await reportOf(nothing);
     expect(report).toHaveLength(1);
-    expect(report[0]?.part?.value).toEqual({ devices: [], partitions: [], filesystems: [], encrypted_devices: [], roots: [] });
+    expect(report[0]?.part?.value).toEqual({
+      devices: [],
+      partitions: [],
+      filesystems: [],
+      encrypted_devices: [],
+      roots: [],
+    });
     expect(warned(report)).toContain('roots inspect_os EIO');
   });
 
-  it.each(['APPLIANCE_GONE', 'OUTCOME_UNKNOWN', 'CANCELLED', 'DEADLINE_EXCEEDED', 'SESSION_UNKNOWN', 'EINTR'])('ends the report when it is not one action: %s', async (reason) => {
-    await expect(reportOf({ inspect_get_arch: new GuestfsError(reason, 'over') })).rejects.toMatchObject({ reason });
-    await expect(reportOf({ inspect_list_applications2: new GuestfsError(reason, 'over') })).rejects.toMatchObject({ reason });
-  });
+  it.each(['APPLIANCE_GONE', 'OUTCOME_UNKNOWN', 'CANCELLED', 'DEADLINE_EXCEEDED', 'SESSION_UNKNOWN', 'EINTR'])(
+    'ends the report when it is not one action: %s',
+    async (reason) => {
+      await expect(reportOf({ inspect_get_arch: new GuestfsError(reason, 'over') })).rejects.toMatchObject({ reason });
+      await expect(reportOf({ inspect_list_applications2: new GuestfsError(reason, 'over') })).rejects.toMatchObject({
+        reason,
+      });
+    },
+  );
 
   it('is told in words that cannot do harm, and no more than some', async () => {
     const many = new Map(Array.from({ length: 80 }, (_unused, index) => [`/dev/vg/lv${index}`, 'ext4']));
-    const { report } = await reportOf({ list_filesystems: { fses: many }, vfs_label: daemonError(`\u001b[31m${'x'.repeat(5000)}`), vfs_uuid: daemonError('no') });
+    const { report } = await reportOf({
+      list_filesystems: { fses: many },
+      vfs_label: daemonError(`\u001b[31m${'x'.repeat(5000)}`),
+      vfs_uuid: daemonError('no'),
+    });
     const warnings = report[0]?.warnings ?? [];
     expect(warnings).toHaveLength(101);
     expect(warnings[100]).toMatchObject({ field: '', message: '60 more warnings are left out' });
@@ -114,17 +177,26 @@ describe('what fails', () => {
 
 describe('mounting for the applications', () => {
   it('goes from the root down, for reading, and ends before the list is told', async () => {
-    const mountpoints = new Map([['/var/lib', '/dev/sda3'], ['/', '/dev/sda1'], ['/var', '/dev/sda2']]);
+    const mountpoints = new Map([
+      ['/var/lib', '/dev/sda3'],
+      ['/', '/dev/sda1'],
+      ['/var', '/dev/sda2'],
+    ]);
     const { actions } = await reportOf({ inspect_get_mountpoints: { mountpoints } });
     expect(actions.requests('mount_ro')).toEqual([
-      { mountable: '/dev/sda1', mountpoint: '/' }, { mountable: '/dev/sda2', mountpoint: '/var' }, { mountable: '/dev/sda3', mountpoint: '/var/lib' },
+      { mountable: '/dev/sda1', mountpoint: '/' },
+      { mountable: '/dev/sda2', mountpoint: '/var' },
+      { mountable: '/dev/sda3', mountpoint: '/var/lib' },
     ]);
     expect(actions.called.slice(-2).map(({ action }) => action)).toEqual(['inspect_list_applications2', 'umount_all']);
   });
 
   it('takes the root itself where the system does not say what belongs there', async () => {
     const { actions } = await reportOf({ inspect_get_mountpoints: { mountpoints: new Map([['/home', '/dev/sda2']]) } });
-    expect(actions.requests('mount_ro')).toEqual([{ mountable: '/dev/sda1', mountpoint: '/' }, { mountable: '/dev/sda2', mountpoint: '/home' }]);
+    expect(actions.requests('mount_ro')).toEqual([
+      { mountable: '/dev/sda1', mountpoint: '/' },
+      { mountable: '/dev/sda2', mountpoint: '/home' },
+    ]);
   });
 
   it('goes on when one cannot be mounted, and stops at a limit', async () => {
@@ -140,7 +212,9 @@ describe('mounting for the applications', () => {
 
 describe('what a guest fills', () => {
   it('is told in batches that messages have room for', async () => {
-    const applications2 = Array.from({ length: 5000 }, (_unused, index) => application({ app2_name: `package-${index}`, app2_description: 'x'.repeat(500) }));
+    const applications2 = Array.from({ length: 5000 }, (_unused, index) =>
+      application({ app2_name: `package-${index}`, app2_description: 'x'.repeat(500) }),
+    );
     const { report } = await reportOf({ inspect_list_applications2: { applications2 } });
     const batches = report.flatMap(({ part }) => (part?.$case === 'applications' ? [part.value.applications] : []));
     expect(batches.length).toBeGreaterThan(3);
@@ -151,11 +225,16 @@ describe('what a guest fills', () => {
     const huge = 'x'.repeat(1 << 20);
     const { report } = await reportOf({
       inspect_get_product_name: { product: huge },
-      inspect_list_applications2: { applications2: [application({ app2_name: 'a' }), application({ app2_name: 'b', app2_description: huge })] },
+      inspect_list_applications2: {
+        applications2: [application({ app2_name: 'a' }), application({ app2_name: 'b', app2_description: huge })],
+      },
     });
     expect(report[1]?.part?.value).toMatchObject({ product_name: '' });
     expect(report[2]?.part?.value).toMatchObject({ applications: [{ app2_name: 'a' }] });
-    expect(warned(report)).toEqual(['product_name inspect_get_product_name MESSAGE_TOO_LARGE', 'applications  MESSAGE_TOO_LARGE']);
+    expect(warned(report)).toEqual([
+      'product_name inspect_get_product_name MESSAGE_TOO_LARGE',
+      'applications  MESSAGE_TOO_LARGE',
+    ]);
   });
 
   it('is cut where there are too many file systems', async () => {
@@ -174,11 +253,19 @@ describe('what an appliance makes up', () => {
 
   it.each<[string, Script]>([
     ['devices', { part_to_dev: ({ partition }: { partition: string }) => ({ device: long(partition) }) }],
-    ['names', { part_get_parttype: { parttype: 'gpt' }, part_get_name: { name: long('') }, part_get_gpt_type: { guid: '' } }],
-    ['kinds of tables', {
-      list_partitions: { partitions: partitions.slice(0, 1000) },
-      list_devices: { devices: partitions.slice(0, 1000) }, part_to_dev: ({ partition }: { partition: string }) => ({ device: partition }), part_get_parttype: { parttype: long('') },
-    }],
+    [
+      'names',
+      { part_get_parttype: { parttype: 'gpt' }, part_get_name: { name: long('') }, part_get_gpt_type: { guid: '' } },
+    ],
+    [
+      'kinds of tables',
+      {
+        list_partitions: { partitions: partitions.slice(0, 1000) },
+        list_devices: { devices: partitions.slice(0, 1000) },
+        part_to_dev: ({ partition }: { partition: string }) => ({ device: partition }),
+        part_get_parttype: { parttype: long('') },
+      },
+    ],
   ])('of partitions is held to a bound: long %s', async (_what, changes) => {
     const { report, actions } = await reportOf({ list_partitions: { partitions }, ...changes });
     const part = report[0]?.part;
@@ -188,7 +275,9 @@ describe('what an appliance makes up', () => {
   });
 
   it('of devices is held to a bound', async () => {
-    const { report, actions } = await reportOf({ list_devices: { devices: Array.from({ length: 20_000 }, (_unused, index) => `/dev/sd${index}`) } });
+    const { report, actions } = await reportOf({
+      list_devices: { devices: Array.from({ length: 20_000 }, (_unused, index) => `/dev/sd${index}`) },
+    });
     expect(actions.requests('blockdev_getsize64').length).toBeLessThan(10_000);
     expect(warned(report)).toEqual(['devices  MESSAGE_TOO_LARGE', 'encrypted_devices  MESSAGE_TOO_LARGE']);
   });
@@ -197,16 +286,29 @@ describe('what an appliance makes up', () => {
     const fses = new Map(partitions.slice(0, 3000).map((partition) => [partition, 'ext4']));
     const { report, actions } = await reportOf({ list_filesystems: { fses }, vfs_label: { label: long('') } });
     expect(actions.requests('vfs_label').length).toBeLessThan(50);
-    expect(report[0]?.warnings).toEqual([expect.objectContaining({ field: 'filesystems', reason: 'MESSAGE_TOO_LARGE', message: expect.stringMatching(/^29\d\d more are left out/) })]);
+    expect(report[0]?.warnings).toEqual([
+      expect.objectContaining({
+        field: 'filesystems',
+        reason: 'MESSAGE_TOO_LARGE',
+        message: expect.stringMatching(/^29\d\d more are left out/),
+      }),
+    ]);
   });
 
   it('is no reason to leave out what disks can have', async () => {
     const { report } = await reportOf({
-      list_partitions: { partitions }, part_get_parttype: { parttype: 'gpt' }, part_get_name: { name: 'é'.repeat(36) }, part_get_gpt_type: { guid: '0657FD6D-A4AB-43C4-84E5-0933C84B4F4F' },
-      list_filesystems: { fses: new Map(partitions.slice(0, 3000).map((partition) => [partition, 'ext4'])) }, vfs_label: { label: 'é'.repeat(128) }, vfs_uuid: { uuid: '0657fd6d-a4ab-43c4-84e5-0933c84b4f4f' },
+      list_partitions: { partitions },
+      part_get_parttype: { parttype: 'gpt' },
+      part_get_name: { name: 'é'.repeat(36) },
+      part_get_gpt_type: { guid: '0657FD6D-A4AB-43C4-84E5-0933C84B4F4F' },
+      list_filesystems: { fses: new Map(partitions.slice(0, 3000).map((partition) => [partition, 'ext4'])) },
+      vfs_label: { label: 'é'.repeat(128) },
+      vfs_uuid: { uuid: '0657fd6d-a4ab-43c4-84e5-0933c84b4f4f' },
     });
     const part = report[0]?.part;
-    expect(part?.$case === 'image' ? [part.value.partitions.length, part.value.filesystems.length] : []).toEqual([5000, 3000]);
+    expect(part?.$case === 'image' ? [part.value.partitions.length, part.value.filesystems.length] : []).toEqual([
+      5000, 3000,
+    ]);
     expect(warned(report)).toEqual([]);
   });
 });
@@ -216,13 +318,27 @@ describe('tables of partitions', () => {
     const { report, actions } = await reportOf({
       list_devices: { devices: ['/dev/sda', '/dev/sdb'] },
       list_partitions: { partitions: ['/dev/sda1', '/dev/sda2', '/dev/sda3', '/dev/sdb1', '/dev/md0p1'] },
-      part_to_dev: ({ partition }: { partition: string }) => (partition === '/dev/sda2' ? daemonError('none') : { device: partition.replace(/p?\d$/, '') }),
+      part_to_dev: ({ partition }: { partition: string }) =>
+        partition === '/dev/sda2' ? daemonError('none') : { device: partition.replace(/p?\d$/, '') },
       part_get_parttype: ({ device }: { device: string }) => ({ parttype: device === '/dev/sda' ? 'msdos' : 'loop' }),
     });
-    expect(actions.requests('part_list')).toEqual([{ device: '/dev/sda' }, { device: '/dev/sdb' }, { device: '/dev/md0' }]);
+    expect(actions.requests('part_list')).toEqual([
+      { device: '/dev/sda' },
+      { device: '/dev/sdb' },
+      { device: '/dev/md0' },
+    ]);
     expect(report[0]?.part?.value).toMatchObject({
-      devices: [{ device: '/dev/sda', partition_table: 'msdos' }, { device: '/dev/sdb', partition_table: 'loop' }],
-      partitions: [{ device: '/dev/sda', size: 512n, mbr_id: 0x83 }, { device: '', size: undefined, mbr_id: undefined }, { device: '/dev/sda', mbr_id: 0x83 }, { device: '/dev/sdb' }, { device: '/dev/md0' }],
+      devices: [
+        { device: '/dev/sda', partition_table: 'msdos' },
+        { device: '/dev/sdb', partition_table: 'loop' },
+      ],
+      partitions: [
+        { device: '/dev/sda', size: 512n, mbr_id: 0x83 },
+        { device: '', size: undefined, mbr_id: undefined },
+        { device: '/dev/sda', mbr_id: 0x83 },
+        { device: '/dev/sdb' },
+        { device: '/dev/md0' },
+      ],
     });
   });
 });
@@ -230,7 +346,9 @@ describe('tables of partitions', () => {
 describe('keys', () => {
   const luks: Script = {
     list_partitions: { partitions: ['/dev/sda1', '/dev/sda2'] },
-    vfs_type: ({ mountable }: { mountable: string }) => ({ fstype: mountable === '/dev/sda2' ? 'crypto_LUKS' : mountable === '/dev/vg/lv' ? 'BitLocker' : '' }),
+    vfs_type: ({ mountable }: { mountable: string }) => ({
+      fstype: mountable === '/dev/sda2' ? 'crypto_LUKS' : mountable === '/dev/vg/lv' ? 'BitLocker' : '',
+    }),
     luks_uuid: { uuid: 'abc' },
     lvs: { logvols: ['/dev/vg/lv'] },
     cryptsetup_open: {},
@@ -238,22 +356,34 @@ describe('keys', () => {
   };
 
   it('open devices for reading, in order, and look for volumes in them', async () => {
-    const { report, actions } = await reportOf(luks, { keys: [{ device: '/dev/sda2', key: 'one' }, { device: '/dev/vg/lv', key: 'two' }] });
+    const { report, actions } = await reportOf(luks, {
+      keys: [
+        { device: '/dev/sda2', key: 'one' },
+        { device: '/dev/vg/lv', key: 'two' },
+      ],
+    });
     expect(actions.requests('cryptsetup_open')).toEqual([
       { device: '/dev/sda2', key: 'one', mapname: 'luks-abc', readonly: true },
       { device: '/dev/vg/lv', key: 'two', mapname: 'inspected-1', readonly: true },
     ]);
     expect(actions.requests('lvm_scan')).toEqual([{ activate: true }, { activate: true }]);
-    expect(report[0]?.part?.value).toMatchObject({ encrypted_devices: [
-      { device: '/dev/sda2', type: 'crypto_LUKS', opened_as: '/dev/mapper/luks-abc' },
-      { device: '/dev/vg/lv', type: 'BitLocker', opened_as: '/dev/mapper/inspected-1' },
-    ] });
+    expect(report[0]?.part?.value).toMatchObject({
+      encrypted_devices: [
+        { device: '/dev/sda2', type: 'crypto_LUKS', opened_as: '/dev/mapper/luks-abc' },
+        { device: '/dev/vg/lv', type: 'BitLocker', opened_as: '/dev/mapper/inspected-1' },
+      ],
+    });
   });
 
   it('that do not fit are warned of, and never quoted', async () => {
-    const { report } = await reportOf({ ...luks, cryptsetup_open: daemonError('No key available with this passphrase.') }, { keys: [{ device: '/dev/sda2', key: 'wrong' }] });
+    const { report } = await reportOf(
+      { ...luks, cryptsetup_open: daemonError('No key available with this passphrase.') },
+      { keys: [{ device: '/dev/sda2', key: 'wrong' }] },
+    );
     expect(warned(report)).toEqual(['keys[0] cryptsetup_open EIO']);
-    expect(report[0]?.part?.value).toMatchObject({ encrypted_devices: [{ device: '/dev/sda2', opened_as: '' }, { device: '/dev/vg/lv' }] });
+    expect(report[0]?.part?.value).toMatchObject({
+      encrypted_devices: [{ device: '/dev/sda2', opened_as: '' }, { device: '/dev/vg/lv' }],
+    });
     expect(report[0]?.warnings[0]?.message).not.toContain('wrong');
   });
 });

@@ -72,8 +72,23 @@ export const daemonError = (message: string): GuestfsError => new GuestfsError('
 /** An application of which only some is given. */
 export function application(given: Partial<Application2>): Application2 {
   return {
-    app2_name: '', app2_display_name: '', app2_epoch: 0, app2_version: '', app2_release: '', app2_arch: '', app2_install_path: '', app2_trans_path: '',
-    app2_publisher: '', app2_url: '', app2_source_package: '', app2_summary: '', app2_description: '', app2_class: '', app2_spare2: '', app2_spare3: '', app2_spare4: '',
+    app2_name: '',
+    app2_display_name: '',
+    app2_epoch: 0,
+    app2_version: '',
+    app2_release: '',
+    app2_arch: '',
+    app2_install_path: '',
+    app2_trans_path: '',
+    app2_publisher: '',
+    app2_url: '',
+    app2_source_package: '',
+    app2_summary: '',
+    app2_description: '',
+    app2_class: '',
+    app2_spare2: '',
+    app2_spare3: '',
+    app2_spare4: '',
     ...given,
   };
 }

@@ -177,8 +177,8 @@ describeWithAppliance('the appliance of a session', () => {
         await linesInGuest(found, 'ls /dev/mapper /dev/group; lvm vgs; lvm lvs -o lv_name,lv_attr,lv_size'),
       );
       // Without what says which name the kernel chose, or when.
-      // eslint-disable-next-line no-template-curly-in-string -- the shell's
       const properties =
+        // eslint-disable-next-line no-template-curly-in-string -- the shell's
         'for link in $(find . -path "./by-path/*scsi*" -type l | sort); do echo $link; disk=$(readlink -f $link); udevadm info --query=property --name=$disk | grep -Ev "^(DEV|MINOR=|USEC_INITIALIZED=|DISKSEQ=|ID_PART_ENTRY_DISK=)"; cat /sys/class/block/${disk#/dev/}/device/timeout 2>/dev/null || :; done';
       seen[kind].set('properties of the disks', await linesInGuest(found, `cd /dev/disk; ${properties}`));
     });

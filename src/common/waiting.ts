@@ -1,0 +1,155 @@
+/**
+ * Waiting that ends early: when a signal aborts, or when time is up.
+ *
+ * The one place for timers and abort listeners that belong to a wait. Each of these functions takes its own away again,
+ * so a signal that lives as long as a session does not collect listeners. `AbortSignal.any` and `AbortSignal.timeout`
+ * are not used: Node 20 may collect such a signal before it fires when nothing else refers to it, and each of them
+ * costs a finalizer.
+ *
+ * The work that is waited for goes on when a wait ends early; its outcome is dropped and never counts as unhandled.
+ */
+import { setMaxListeners } from 'node:events';
+import { GuestfsError } from './errors.js';
+
+/**
+ * Why a signal aborted: the {@link GuestfsError} that it was given or that its `AbortError` wraps, or else the error
+ * that it was given.
+ */
+export function reasonOf(signal: AbortSignal): Error {
+  const reason: unknown = signal.reason;
+  const converted = GuestfsError.from(reason);
+  return reason instanceof Error && converted.cause === reason ? reason : converted;
+}
+
+/** @throws what {@link reasonOf} returns, when the signal has aborted */
+export function throwIfAborted(signal: AbortSignal): void {
+  if (signal.aborted) throw reasonOf(signal);
+}
+
+/**
+ * Calls `listener` once when the signal aborts; at once when it has aborted already.
+ * @returns how to stop listening; may be called at any time, any number of times
+ */
+export function onAbort(signal: AbortSignal, listener: (reason: Error) => void): () => void {
+  const abort = (): void => listener(reasonOf(signal));
+  if (signal.aborted) {
+    abort();
+    return () => undefined;
+  }
+  // Any number may wait with one signal: that is no leak.
+  setMaxListeners(0, signal);
+  signal.addEventListener('abort', abort, { once: true });
+  return () => signal.removeEventListener('abort', abort);
+}
+
+/**
+ * Waits for `promise` or for `signal`, whichever comes first.
+ * @throws the error of `promise`, or the reason of `signal`
+ */
+export async function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  promise.catch(() => undefined);
+  throwIfAborted(signal);
+  let stop = (): void => undefined;
+  try {
+    return await new Promise<Value>((resolve, reject) => {
+      stop = onAbort(signal, reject);
+      promise.then(resolve, reject);
+    });
+  } finally {
+    stop();
+  }
+}
+
+/** What `promise` gives, or `otherwise` when that takes longer than `milliseconds`. @throws the error of `promise` */
+export async function inTime<Value, Otherwise>(
+  milliseconds: number,
+  otherwise: Otherwise,
+  promise: Promise<Value>,
+): Promise<Value | Otherwise> {
+  promise.catch(() => undefined);
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    return await new Promise<Value | Otherwise>((resolve, reject) => {
+      timer = setTimeout(() => resolve(otherwise), milliseconds);
+      promise.then(resolve, reject);
+    });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+const LATE = Symbol('late');
+
+/**
+ * Waits for `promise`, but not longer than `milliseconds`.
+ * @throws the error of `promise`, or what `makeError` returns when time is up
+ */
+export async function withTimeout<Value>(
+  milliseconds: number,
+  makeError: () => Error,
+  promise: Promise<Value>,
+): Promise<Value> {
+  const value = await inTime(milliseconds, LATE, promise);
+  if (value === LATE) throw makeError();
+  return value;
+}
+
+/** Waits for so long. @throws the reason of `signal` */
+export async function sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const over = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, milliseconds);
+  });
+  try {
+    await (signal === undefined ? over : unlessAborted(over, signal));
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** A signal that aborts with others, or on its own. */
+export interface LinkedSignal {
+  readonly signal: AbortSignal;
+  /** Aborts this signal, not the ones it is linked to. */
+  abort(reason: Error): void;
+  /** Takes the listeners away from the others; the signal aborts only by {@link abort} from then on. Can be called twice. */
+  unlink(): void;
+}
+
+/** A signal that aborts as soon as one of `parents` does, with its reason. To be unlinked when the work is over. */
+export function linkedSignal(...parents: readonly AbortSignal[]): LinkedSignal {
+  const controller = new AbortController();
+  const stops: (() => void)[] = [];
+  const unlink = (): void => {
+    for (const stop of stops.splice(0)) stop();
+  };
+  for (const parent of parents)
+    stops.push(
+      onAbort(parent, (reason) => {
+        controller.abort(reason);
+        unlink();
+      }),
+    );
+  if (controller.signal.aborted) unlink();
+  return { signal: controller.signal, abort: (reason) => controller.abort(reason), unlink };
+}
+
+/**
+ * Runs `work` with a signal that aborts with one of `parents`, or after `milliseconds` with what `makeError` returns.
+ * `work` decides how it ends: it is waited for in any case.
+ */
+export async function withTimeLimit<Value>(
+  milliseconds: number,
+  makeError: () => Error,
+  parents: readonly AbortSignal[],
+  work: (signal: AbortSignal) => Promise<Value>,
+): Promise<Value> {
+  const limit = linkedSignal(...parents);
+  const timer = setTimeout(() => limit.abort(makeError()), milliseconds);
+  try {
+    return await work(limit.signal);
+  } finally {
+    clearTimeout(timer);
+    limit.unlink();
+  }
+}

@@ -16,7 +16,6 @@ import type {
   WaitReadyRequest, WaitReadyResponse,
 } from './proto/guestfs/v1/appliance.js';
 import type {
-  CPointerRequest, CPointerResponse,
   ClearBackendSettingRequest, ClearBackendSettingResponse,
   ConfigRequest, ConfigResponse,
   GetAppendRequest, GetAppendResponse,
@@ -29,10 +28,6 @@ import type {
   GetDirectRequest, GetDirectResponse,
   GetHvRequest, GetHvResponse,
   GetIdentifierRequest, GetIdentifierResponse,
-  GetLibvirtRequestedCredentialChallengeRequest, GetLibvirtRequestedCredentialChallengeResponse,
-  GetLibvirtRequestedCredentialDefresultRequest, GetLibvirtRequestedCredentialDefresultResponse,
-  GetLibvirtRequestedCredentialPromptRequest, GetLibvirtRequestedCredentialPromptResponse,
-  GetLibvirtRequestedCredentialsRequest, GetLibvirtRequestedCredentialsResponse,
   GetMemsizeRequest, GetMemsizeResponse,
   GetNetworkRequest, GetNetworkResponse,
   GetPathRequest, GetPathResponse,
@@ -58,8 +53,6 @@ import type {
   SetDirectRequest, SetDirectResponse,
   SetHvRequest, SetHvResponse,
   SetIdentifierRequest, SetIdentifierResponse,
-  SetLibvirtRequestedCredentialRequest, SetLibvirtRequestedCredentialResponse,
-  SetLibvirtSupportedCredentialsRequest, SetLibvirtSupportedCredentialsResponse,
   SetMemsizeRequest, SetMemsizeResponse,
   SetNetworkRequest, SetNetworkResponse,
   SetPathRequest, SetPathResponse,
@@ -95,11 +88,8 @@ import type {
   DeviceNameRequest, DeviceNameResponse,
 } from './proto/guestfs/v1/device.js';
 import type {
-  MountLocalRequest, MountLocalResponse,
-  MountLocalRunRequest, MountLocalRunResponse,
   MountableDeviceRequest, MountableDeviceResponse,
   MountableSubvolumeRequest, MountableSubvolumeResponse,
-  UmountLocalRequest, UmountLocalResponse,
 } from './proto/guestfs/v1/mount.js';
 import type {
   CatRequest, CatResponse,
@@ -174,8 +164,6 @@ export interface ApplianceLibraryActions {
 
 /** Library-side actions: settings of a session. */
 export interface PropertyLibraryActions {
-  /** Fails always: would return the in-process address of the handle. */
-  c_pointer: (context: LibraryContext, request: CPointerRequest) => Promise<CPointerResponse>;
   /** Removes a backend setting by name. */
   clear_backend_setting: (context: LibraryContext, request: ClearBackendSettingRequest) => Promise<ClearBackendSettingResponse>;
   /** Adds a raw command-line option for the hypervisor. */
@@ -200,14 +188,6 @@ export interface PropertyLibraryActions {
   get_hv: (context: LibraryContext, request: GetHvRequest) => Promise<GetHvResponse>;
   /** Returns the identifier set for the session. */
   get_identifier: (context: LibraryContext, request: GetIdentifierRequest) => Promise<GetIdentifierResponse>;
-  /** Fails always: would return the challenge of a credential that libvirt asks for. */
-  get_libvirt_requested_credential_challenge: (context: LibraryContext, request: GetLibvirtRequestedCredentialChallengeRequest) => Promise<GetLibvirtRequestedCredentialChallengeResponse>;
-  /** Fails always: would return the default of a credential that libvirt asks for. */
-  get_libvirt_requested_credential_defresult: (context: LibraryContext, request: GetLibvirtRequestedCredentialDefresultRequest) => Promise<GetLibvirtRequestedCredentialDefresultResponse>;
-  /** Fails always: would return the prompt of a credential that libvirt asks for. */
-  get_libvirt_requested_credential_prompt: (context: LibraryContext, request: GetLibvirtRequestedCredentialPromptRequest) => Promise<GetLibvirtRequestedCredentialPromptResponse>;
-  /** Fails always: would list the credentials that libvirt asks for. */
-  get_libvirt_requested_credentials: (context: LibraryContext, request: GetLibvirtRequestedCredentialsRequest) => Promise<GetLibvirtRequestedCredentialsResponse>;
   /** Returns the memory size of the appliance. */
   get_memsize: (context: LibraryContext, request: GetMemsizeRequest) => Promise<GetMemsizeResponse>;
   /** Tells whether the appliance has network access. */
@@ -258,10 +238,6 @@ export interface PropertyLibraryActions {
   set_hv: (context: LibraryContext, request: SetHvRequest) => Promise<SetHvResponse>;
   /** Sets a short name for the session in the server's log. */
   set_identifier: (context: LibraryContext, request: SetIdentifierRequest) => Promise<SetIdentifierResponse>;
-  /** Fails always: would answer a question of libvirt for a credential. */
-  set_libvirt_requested_credential: (context: LibraryContext, request: SetLibvirtRequestedCredentialRequest) => Promise<SetLibvirtRequestedCredentialResponse>;
-  /** Fails always: would declare which credentials libvirt may ask for. */
-  set_libvirt_supported_credentials: (context: LibraryContext, request: SetLibvirtSupportedCredentialsRequest) => Promise<SetLibvirtSupportedCredentialsResponse>;
   /** Sets how much memory the appliance gets. */
   set_memsize: (context: LibraryContext, request: SetMemsizeRequest) => Promise<SetMemsizeResponse>;
   /** Turns network access of the appliance on or off. */
@@ -332,16 +308,10 @@ export interface DeviceLibraryActions {
 
 /** Library-side actions: mounting and unmounting. */
 export interface MountLibraryActions {
-  /** Fails always: would export the guest's files on the server. */
-  mount_local: (context: LibraryContext, request: MountLocalRequest) => Promise<MountLocalResponse>;
-  /** Fails always: would serve what mount_local exports. */
-  mount_local_run: (context: LibraryContext, request: MountLocalRunRequest) => Promise<MountLocalRunResponse>;
   /** Returns the device named in a mountable. */
   mountable_device: (context: LibraryContext, request: MountableDeviceRequest) => Promise<MountableDeviceResponse>;
   /** Returns the subvolume path named in a mountable. */
   mountable_subvolume: (context: LibraryContext, request: MountableSubvolumeRequest) => Promise<MountableSubvolumeResponse>;
-  /** Fails always: would end the export of mount_local. */
-  umount_local: (context: LibraryContext, request: UmountLocalRequest) => Promise<UmountLocalResponse>;
 }
 
 /** Library-side actions: files and directories. */

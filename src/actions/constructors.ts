@@ -8,7 +8,9 @@ type Given<Without extends keyof ActionDef = never> = Omit<ActionDef, Defaulted 
 const defaults = { args: [], optargs: [], visibility: 'public', mutating: true, description: '' } as const;
 
 /** An action that guestfsd does. */
-export function daemon(action: Given<'configOnly' | 'readyOnly' | 'permissions' | 'notOverNetwork'>): ActionDef {
+export function daemon(
+  action: Given<'configOnly' | 'readyOnly' | 'notLaunching' | 'permissions' | 'notOverNetwork'>,
+): ActionDef {
   return { ...defaults, ...action, impl: 'daemon' };
 }
 

@@ -85,11 +85,32 @@ export type Visibility =
 /** What the server's `--allow` can name: power over its host, which clients do not have until its operator gives it. */
 export type Permission = 'remote-drives' | 'block-devices' | 'network' | 'host-actions' | 'custom-qemu';
 
-/** A permission that an action needs. */
+/**
+ * What of a request a permission depends on. A field is named by its path in the request's message:
+ * `settings.network`, or `drives.source.$case` for the one that is set of a oneof, in any element of a list.
+ */
+export type RequestCondition =
+  /** The field has this value. */
+  | { readonly field: string; readonly is: boolean | string }
+  /** The field is set, and to something else than this. */
+  | { readonly field: string; readonly isNot: string }
+  /** The field, or one of its elements, matches. */
+  | { readonly field: string; readonly matches: RegExp }
+  /** A variable of the server's own environment, written `NAME=value`, matches. */
+  | { readonly serverVariable: RegExp };
+
+/** A permission that an RPC needs. */
 export interface PermissionDef {
   readonly permission: Permission;
-  /** What for, if the action does without otherwise: `to turn it on`. */
+  /** What for, if the RPC does without otherwise, as the end of a sentence: `with a `protocol` other than `file``. */
   readonly purpose?: string;
+  /**
+   * When it is needed; unset: always. `found` stands for what only the work itself finds out, such as a disk on a
+   * network in the description of a domain: there the implementation asks for the permission when it gets there.
+   */
+  readonly when?: RequestCondition | 'found';
+  /** What a client who lacks the permission rather uses, as a sentence. */
+  readonly instead?: string;
 }
 
 /** Why an action is refused by a network service, and what to do instead: the ends of two sentences. */
@@ -134,6 +155,8 @@ export interface ActionDef {
   readonly configOnly?: true;
   /** Done by the library's side without the daemon, and yet allowed only in state READY. */
   readonly readyOnly?: true;
+  /** Allowed in states CONFIG and READY: not while the appliance starts. */
+  readonly notLaunching?: true;
   /** What the server's operator has to allow. */
   readonly permissions?: readonly PermissionDef[];
   /** It means something only inside the process that uses the C library: refused always. */

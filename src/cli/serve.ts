@@ -105,7 +105,6 @@ export async function runServer(config: ServerConfig): Promise<void> {
     defaults: config.defaults,
     defaultIdleTimeoutMs: config.idleTimeoutMs,
     launcher,
-    policy: config.policy,
     logger,
   });
   const ends: (() => Promise<unknown>)[] = [];

@@ -28,7 +28,12 @@ function signature(action: ActionDef): string {
 /** gen/libraryActions.ts */
 export function emitLibraryActions(areas: readonly AreaDef[]): string {
   const mine = areas
-    .map((area) => ({ area, actions: area.actions.filter((action) => action.impl === 'library' && hasRpc(action)) }))
+    .map((area) => ({
+      area,
+      actions: area.actions.filter(
+        (action) => action.impl === 'library' && hasRpc(action) && action.notOverNetwork === undefined,
+      ),
+    }))
     .filter(({ actions }) => actions.length > 0);
   return (
     `${HEADER}import type { LibraryContext } from '../src/library/context.js';\n` +

@@ -1,8 +1,9 @@
 /** What the reference tells of an RPC, before it is laid out. In texts, backquotes are around code. */
 import type { AreaDef } from '../actions/areas.js';
 import { allActions } from '../actions/areas.js';
+import { ANY_STATE, statesOf } from '../actions/callRules.js';
 import type { CompositeRpcDef } from '../actions/compositeRpcs.js';
-import { hasRpc, isFileIn, isFileOut, isStreamedAnswer, needsDaemon } from '../actions/shape.js';
+import { hasRpc, isFileIn, isFileOut, isStreamedAnswer } from '../actions/shape.js';
 import type { ActionDef } from '../actions/types.js';
 import { pascalCase } from '../actions/names.js';
 import { exampleCommand, grpcurl } from './exampleCommand.js';
@@ -54,11 +55,8 @@ function hostPaths(action: ActionDef): string | undefined {
 
 /** What has to be so before the action can succeed, the most general first. */
 function needs(action: ActionDef): readonly string[] {
-  const state = action.configOnly
-    ? 'state CONFIG'
-    : needsDaemon(action) || action.readyOnly
-      ? 'state READY'
-      : undefined;
+  const states = statesOf(action);
+  const state = states.length < ANY_STATE.length ? `state ${states.join(' or ')}` : undefined;
   return [
     state,
     action.optionalGroup && `optional group \`${action.optionalGroup}\``,

@@ -2,7 +2,7 @@
  * Makes drives of the loose arguments of `add_drive` and its relatives, with the
  * library's checks in the library's order.
  */
-import { badArgument, GuestfsError } from '../common/errors.js';
+import { badArgument } from '../common/errors.js';
 import { openImage, type ImageRoots } from '../security/pathPolicy.js';
 import type { CacheMode, Discard, Drive } from './drive.js';
 import { READ_ONLY_PROTOCOLS, remoteProtocol, remoteSourceFromRequest, type RemoteProtocol } from './remoteSource.js';
@@ -36,10 +36,9 @@ const NULL_DRIVE_SIZE = 4096n;
  * Checks the arguments of `add_drive`; an image that is a file must be there and readable now,
  * and is opened again, and checked again, at launch. A server is first asked at launch.
  *
- * @param remoteDrives whether the server's configuration allows drives that are not files
- * @throws GuestfsError `BAD_ARGUMENT`, `NOT_ALLOWED` for remote drives, and those of {@link openImage}
+ * @throws GuestfsError `BAD_ARGUMENT`, and those of {@link openImage}
  */
-export async function driveFromRequest(filename: string, options: AddDriveOptions, roots: ImageRoots, remoteDrives = false): Promise<Drive> {
+export async function driveFromRequest(filename: string, options: AddDriveOptions, roots: ImageRoots): Promise<Drive> {
   const drive = {
     format: options.format,
     readonly: options.readonly ?? false,
@@ -61,7 +60,6 @@ export async function driveFromRequest(filename: string, options: AddDriveOption
   const { protocol: protocolName = 'file' } = options;
   if (protocolName !== 'file') {
     const protocol = remoteProtocol(protocolName);
-    if (!remoteDrives) throw notAllowed(protocol);
     const remote = await remoteSourceFromRequest(protocol, filename, options, roots);
     checkReadOnly(protocol, drive.readonly);
     // Bytes that a stranger serves are never guessed to be anything.
@@ -125,12 +123,4 @@ function checkFile({ server, username, secret }: AddDriveOptions): void {
 /** The library finds out at launch only. */
 function checkReadOnly(protocol: RemoteProtocol, readonly: boolean): void {
   if (!readonly && READ_ONLY_PROTOCOLS.has(protocol)) throw badArgument('readonly', `drives over '${protocol}' can be read only`);
-}
-
-function notAllowed(protocol: RemoteProtocol): GuestfsError {
-  return new GuestfsError(
-    'NOT_ALLOWED',
-    `drives over '${protocol}' are switched off on this server: they need --allow remote-drives`,
-    { metadata: { setting: '--allow remote-drives' } },
-  );
 }

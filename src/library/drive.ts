@@ -8,20 +8,16 @@ import type { LibraryContext } from './context.js';
 import { addDomain } from './domain/addDomain.js';
 
 async function add(
-  { session, policy, action, signal }: LibraryContext,
+  { session, imageRoots, action, signal }: LibraryContext,
   filename: string,
   options: AddDriveOptions,
 ): Promise<Record<never, never>> {
-  await session.attachDrive(
-    await driveFromRequest(filename, options, policy.imageRoots, policy.allowed.has('remote-drives')),
-    action.name,
-    signal,
-  );
+  await session.attachDrive(await driveFromRequest(filename, options, imageRoots), action.name, signal);
   return {};
 }
 
 function queries(context: LibraryContext): DiskQueryContext {
-  return { imageRoots: context.policy.imageRoots, probe: context.probe, signal: context.signal };
+  return { imageRoots: context.imageRoots, probe: context.probe, signal: context.signal };
 }
 
 export const driveActions: DriveLibraryActions = {

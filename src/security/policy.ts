@@ -1,9 +1,17 @@
 /** What the server's configuration allows to clients. */
+import type { CallRules } from '../actions/callRules.js';
+import type { Permission, PermissionDef, RefusalDef, RequestCondition } from '../actions/types.js';
 import { GuestfsError } from '../common/errors.js';
 import type { ImageRoots } from './pathPolicy.js';
 
 /** What `--allow` can name. */
-export const ALLOWABLE = ['remote-drives', 'block-devices', 'network', 'host-actions', 'custom-qemu'] as const;
+export const ALLOWABLE = [
+  'remote-drives',
+  'block-devices',
+  'network',
+  'host-actions',
+  'custom-qemu',
+] as const satisfies readonly Permission[];
 export type Allowable = (typeof ALLOWABLE)[number];
 
 /** The server's policy. */
@@ -13,12 +21,74 @@ export interface ServerPolicy {
   readonly allowed: ReadonlySet<Allowable>;
 }
 
-/** @throws GuestfsError NOT_ALLOWED naming the setting which allows it */
-export function requireAllowed(policy: ServerPolicy, what: Allowable, action: string): void {
-  if (policy.allowed.has(what)) return;
-  throw new GuestfsError(
+/** What decides on a call. */
+export interface CallPolicy extends Pick<ServerPolicy, 'allowed'> {
+  /** Serves the actions that look into the appliance. */
+  readonly debugService: boolean;
+}
+
+/** All values at a path: of each element, where there is a list on the way. */
+function valuesAt(value: unknown, path: readonly string[]): readonly unknown[] {
+  if (Array.isArray(value)) return value.flatMap((element) => valuesAt(element, path));
+  const [name, ...rest] = path;
+  if (name === undefined) return [value];
+  if (typeof value !== 'object' || value === null) return [];
+  return valuesAt((value as Readonly<Record<string, unknown>>)[name], rest);
+}
+
+function holds(condition: RequestCondition, request: object): boolean {
+  if ('serverVariable' in condition) {
+    return Object.entries(process.env).some(([name, value]) => condition.serverVariable.test(`${name}=${value ?? ''}`));
+  }
+  const values = valuesAt(request, condition.field.split('.'));
+  if ('is' in condition) return values.includes(condition.is);
+  const texts = values.filter((value) => typeof value === 'string');
+  return texts.some((text) => ('isNot' in condition ? text !== condition.isNot : condition.matches.test(text)));
+}
+
+function notAllowed(what: string, setting: string, instead = ''): GuestfsError {
+  const advice = instead === '' ? '' : `. ${instead}`;
+  return new GuestfsError(
     'NOT_ALLOWED',
-    `${action} is not allowed on this server; its operator can allow it with --allow ${what}`,
-    { metadata: { setting: `--allow ${what}` } },
+    `${what} is not allowed on this server; its operator can allow it with ${setting}${advice}`,
+    { metadata: { setting } },
   );
+}
+
+function requirePermission(
+  { name }: CallRules,
+  { permission, purpose, instead }: PermissionDef,
+  policy: CallPolicy,
+): void {
+  if (policy.allowed.has(permission)) return;
+  throw notAllowed(purpose === undefined ? name : `${name} ${purpose}`, `--allow ${permission}`, instead);
+}
+
+/**
+ * Checks what an RPC needs before it does anything.
+ * @param request as far as it is known: a condition on a field that is not there does not hold
+ * @throws GuestfsError NOT_ALLOWED naming the setting that allows it
+ */
+export function requireAllowed(rules: CallRules, request: object, policy: CallPolicy): void {
+  if (rules.offeredWith !== undefined && !policy.debugService) throw notAllowed(rules.name, rules.offeredWith);
+  for (const needed of rules.permissions) {
+    if (needed.when === 'found') continue;
+    if (needed.when === undefined || holds(needed.when, request)) requirePermission(rules, needed, policy);
+  }
+}
+
+/**
+ * Checks a permission that an RPC declares for what it may find. (Block devices among images are found, and refused,
+ * where images are opened: `pathPolicy.ts`.)
+ * @throws GuestfsError NOT_ALLOWED naming the setting that allows it
+ */
+export function requireFound(rules: CallRules, permission: Permission, policy: CallPolicy): void {
+  const declared = rules.permissions.find((needed) => needed.permission === permission && needed.when === 'found');
+  if (declared === undefined) throw new Error(`${rules.name} does not declare that it may need ${permission}`);
+  requirePermission(rules, declared, policy);
+}
+
+/** The answer to an action that means something only inside the process that uses the C library. */
+export function notOverNetwork(action: string, { why, instead }: RefusalDef): GuestfsError {
+  return new GuestfsError('NOT_OVER_NETWORK', `${action} does not work over a network: ${why}. Instead, ${instead}`);
 }

@@ -40,11 +40,6 @@ export function scopeOf(call: ServerCall): CallScope {
   return { signal: controller.signal, end: () => void call.off('cancelled', abort) };
 }
 
-/** The signal of a call's scope, for those who do not tell when they have answered. */
-export function signalOf(call: ServerCall): AbortSignal {
-  return scopeOf(call).signal;
-}
-
 /**
  * Identity of the client: the first URI of its certificate's subject alternative names (a
  * SPIFFE ID in a mesh), else the certificate's common name, else the certificate itself;

@@ -4,7 +4,7 @@ import { badArgument, GuestfsError } from '../common/errors.js';
 import { driveFromRequest, scratchDriveFromRequest, type AddDriveOptions } from '../images/addDriveRequest.js';
 import type { Drive } from '../images/drive.js';
 import { remoteProtocol } from '../images/remoteSource.js';
-import type { ServerPolicy } from '../security/policy.js';
+import type { ImageRoots } from '../security/pathPolicy.js';
 
 type Source = NonNullable<DriveSpec['source']>;
 
@@ -42,16 +42,16 @@ function inDrive(index: number, source: Source | undefined, error: unknown): unk
   );
 }
 
-async function fileDrive(path: string, options: AddDriveOptions, policy: ServerPolicy): Promise<Drive> {
+async function fileDrive(path: string, options: AddDriveOptions, imageRoots: ImageRoots): Promise<Drive> {
   if (path.includes('\0')) throw badArgument('path', 'must not contain a NUL character');
   if (path === '') throw badArgument('path', 'must not be empty');
-  return driveFromRequest(path, options, policy.imageRoots);
+  return driveFromRequest(path, options, imageRoots);
 }
 
 async function remoteDrive(
   { protocol, server, filename, username, secret }: RemoteDrive,
   options: AddDriveOptions,
-  policy: ServerPolicy,
+  imageRoots: ImageRoots,
 ): Promise<Drive> {
   const where = {
     protocol: remoteProtocol(protocol),
@@ -59,10 +59,10 @@ async function remoteDrive(
     ...(username === undefined ? {} : { username }),
     ...(secret === undefined ? {} : { secret }),
   };
-  return driveFromRequest(filename, { ...options, ...where }, policy.imageRoots, policy.allowed.has('remote-drives'));
+  return driveFromRequest(filename, { ...options, ...where }, imageRoots);
 }
 
-async function driveOf(spec: DriveSpec, policy: ServerPolicy): Promise<Drive> {
+async function driveOf(spec: DriveSpec, imageRoots: ImageRoots): Promise<Drive> {
   const { source, label, blocksize, format, cachemode, discard, writable } = spec;
   if (source === undefined) throw badArgument('source', 'is not set: say where the contents of the drive are');
   const common = { ...(label === undefined ? {} : { label }), ...(blocksize === undefined ? {} : { blocksize }) };
@@ -75,18 +75,18 @@ async function driveOf(spec: DriveSpec, policy: ServerPolicy): Promise<Drive> {
     ...(discard === undefined ? {} : { discard }),
   };
   return source.$case === 'path'
-    ? fileDrive(source.value, options, policy)
-    : remoteDrive(source.value, options, policy);
+    ? fileDrive(source.value, options, imageRoots)
+    : remoteDrive(source.value, options, imageRoots);
 }
 
 /**
  * Checks the field `drives` of a request.
- * @throws GuestfsError BAD_ARGUMENT, NOT_ALLOWED, and what is wrong with an image
+ * @throws GuestfsError BAD_ARGUMENT, and what is wrong with an image
  */
-export function drivesOf(specs: readonly DriveSpec[], policy: ServerPolicy): Promise<Drive[]> {
+export function drivesOf(specs: readonly DriveSpec[], imageRoots: ImageRoots): Promise<Drive[]> {
   return Promise.all(
     specs.map((spec, index) =>
-      driveOf(spec, policy).catch((error: unknown) => {
+      driveOf(spec, imageRoots).catch((error: unknown) => {
         throw inDrive(index, spec.source, error);
       }),
     ),

@@ -1,22 +1,11 @@
 /** EventService: a stream of a session's events. */
-import { Metadata, type ServerWritableStream } from '@grpc/grpc-js';
-import {
-  EventType,
-  type EventServiceServer,
-  type SubscribeRequest,
-  type SubscribeResponse,
-} from '../../gen/proto/guestfs/v1/event.js';
+import { EventType, type SubscribeRequest, type SubscribeResponse } from '../../gen/proto/guestfs/v1/event.js';
+import { serviceRules } from '../actions/callRules.js';
 import { badArgument, GuestfsError } from '../common/errors.js';
-import type { Logger } from '../common/logger.js';
 import type { DeliveredEvent } from '../events/eventSubscription.js';
 import type { EventKind, SessionEvent } from '../events/sessionEvent.js';
-import type { SessionRegistry } from '../session/sessionRegistry.js';
-import { answerWriter } from './answerWriter.js';
-import { identityOf, signalOf } from './callScope.js';
-import { Undecodable } from './decoding.js';
 import { beating } from './heartbeat.js';
-import { sessionIdOf } from './sessionHeader.js';
-import { toStatus } from './statusMapping.js';
+import { streamingRpc, type AnswerStream, type Rpc, type SessionCall } from './rpc.js';
 
 const TYPES: Record<EventKind, EventType> = {
   close: EventType.CLOSE,
@@ -58,45 +47,28 @@ function kindsOf(request: SubscribeRequest): EventKind[] {
   });
 }
 
-/** Handlers of EventService. */
-export function eventService({
-  registry,
-  logger,
-}: {
-  readonly registry: SessionRegistry;
-  readonly logger: Logger;
-}): EventServiceServer {
-  const stream = async (call: ServerWritableStream<SubscribeRequest, SubscribeResponse>): Promise<void> => {
-    if (call.request instanceof Undecodable) throw call.request.error;
-    const session = registry.get(sessionIdOf(call.metadata), identityOf(call));
-    const subscription = session.events.subscribe(kindsOf(call.request));
-    const signal = signalOf(call);
-    signal.addEventListener('abort', () => subscription.end(), { once: true });
-    call.sendMetadata(new Metadata()); // tells the client that it is subscribed
-    const heart = beating(
-      answerWriter(call, signal),
-      (): SubscribeResponse => ({
-        type: EventType.HEARTBEAT,
-        time: new Date(),
-        sequence: 0n,
-        lost: 0n,
-        detail: undefined,
-      }),
-    );
-    try {
-      for await (const event of subscription) await heart.write(toMessage(event));
-    } finally {
-      heart.stop();
-      subscription.end();
-    }
-    if (signal.aborted) throw GuestfsError.from(signal.reason);
-  };
-  return {
-    subscribe: (call) => {
-      stream(call).then(
-        () => call.end(),
-        (error: unknown) => call.emit('error', toStatus(error, { action: 'Subscribe' }, logger)),
-      );
-    },
-  };
+function heartbeat(): SubscribeResponse {
+  return { type: EventType.HEARTBEAT, time: new Date(), sequence: 0n, lost: 0n, detail: undefined };
 }
+
+async function subscribe(
+  { request, session, signal }: SessionCall<SubscribeRequest>,
+  answers: AnswerStream,
+): Promise<void> {
+  const subscription = session.events.subscribe(kindsOf(request));
+  const end = (): void => subscription.end();
+  signal.addEventListener('abort', end, { once: true });
+  answers.opened(); // tells the client that it is subscribed
+  const heart = beating(answers, heartbeat);
+  try {
+    for await (const event of subscription) await heart.write(toMessage(event));
+  } finally {
+    heart.stop();
+    signal.removeEventListener('abort', end);
+    subscription.end();
+  }
+  if (signal.aborted) throw GuestfsError.from(signal.reason);
+}
+
+/** The RPCs of EventService. */
+export const eventRpcs: readonly Rpc[] = [streamingRpc(serviceRules.Subscribe, subscribe)];

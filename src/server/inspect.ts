@@ -1,5 +1,4 @@
 /** `InspectionService/Inspect`: a session for the length of a call, and the report of what it finds. */
-import { Metadata, type handleServerStreamingCall, type ServerWritableStream } from '@grpc/grpc-js';
 import type {
   InspectDrive,
   InspectKey,
@@ -7,33 +6,29 @@ import type {
   InspectResponse,
 } from '../../gen/proto/guestfs/v1/inspection_report.js';
 import type { DriveSpec } from '../../gen/proto/guestfs/v1/session.js';
+import { serviceRules } from '../actions/callRules.js';
 import { badArgument } from '../common/errors.js';
-import type { Logger } from '../common/logger.js';
 import type { ForeignImageProbe } from '../images/foreignProbe.js';
 import { actionCalls } from '../library/report/actionCalls.js';
 import { inspectionReport } from '../library/report/report.js';
-import type { ServerPolicy } from '../security/policy.js';
+import type { ImageRoots } from '../security/pathPolicy.js';
 import { newSessionId, type SessionRegistry } from '../session/sessionRegistry.js';
-import { answerWriter } from './answerWriter.js';
-import { identityOf, scopeOf } from './callScope.js';
-import { Undecodable } from './decoding.js';
 import { drivesOf } from './driveSpecs.js';
 import { beating } from './heartbeat.js';
+import { streamingRpc, type AdmittedCall, type AnswerStream, type Rpc } from './rpc.js';
 import type { SessionFactory } from './sessionFactory.js';
-import { toStatus } from './statusMapping.js';
 
-const NAME = 'Inspect';
 /** As many as a session has drives. */
 const MAX_KEYS = 255;
 /** By which those who list sessions tell these from others. */
-const LABELS: ReadonlyMap<string, string> = new Map([['rpc', NAME]]);
+const LABELS: ReadonlyMap<string, string> = new Map([['rpc', serviceRules.Inspect.name]]);
 
 export interface InspectOptions {
   readonly registry: SessionRegistry;
   readonly factory: SessionFactory;
-  readonly policy: ServerPolicy;
+  /** Where images may be. */
+  readonly imageRoots: ImageRoots;
   readonly probe: ForeignImageProbe;
-  readonly logger: Logger;
 }
 
 /** A drive whose writes go nowhere. */
@@ -50,38 +45,26 @@ function checkKeys(keys: readonly InspectKey[]): void {
   }
 }
 
-/** The handler of the RPC. */
-export function inspectHandler({
-  registry,
-  factory,
-  policy,
-  probe,
-  logger,
-}: InspectOptions): handleServerStreamingCall<InspectRequest | Undecodable, InspectResponse> {
-  const inspect = async (
-    call: ServerWritableStream<InspectRequest | Undecodable, InspectResponse>,
-    signal: AbortSignal,
-  ): Promise<void> => {
-    const { request } = call;
-    if (request instanceof Undecodable) throw request.error;
-    registry.refuseWhileDraining();
+/** The RPC. */
+export function inspectRpc({ registry, factory, imageRoots, probe }: InspectOptions): Rpc {
+  const inspect = async (call: AdmittedCall<InspectRequest>, answers: AnswerStream): Promise<void> => {
+    const { rules, request, identity, signal, requireFound, note } = call;
     if (request.drives.length === 0) throw badArgument('drives', 'names no disk image; at least one is needed');
     checkKeys(request.keys);
     const settings = factory.settings(request.settings);
-    const drives = await drivesOf(request.drives.map(readOnly), policy);
+    const drives = await drivesOf(request.drives.map(readOnly), imageRoots);
     const id = request.session_id ?? newSessionId();
+    note({ session: id, drives: drives.length });
     const session = registry.add(id, () =>
-      factory.create({ id, settings, labels: LABELS, owner: identityOf(call), idleTimeoutMs: undefined }),
+      factory.create({ id, settings, labels: LABELS, owner: identity, idleTimeoutMs: undefined }),
     );
-    const writer = answerWriter(call, signal);
-    const heart = beating(writer, (): InspectResponse => ({ part: undefined, warnings: [] }));
+    const heart = beating(answers, (): InspectResponse => ({ part: undefined, warnings: [] }));
     try {
-      call.sendMetadata(new Metadata()); // tells the client that there is a session now
-      session.addDrives(drives, NAME);
+      answers.opened(); // tells the client that there is a session now
+      session.addDrives(drives, rules.name);
       await session.launch(signal);
-      const actions = actionCalls({ session, signal, policy, probe });
+      const actions = actionCalls({ session, signal, imageRoots, probe, requireFound });
       for await (const part of inspectionReport(actions, request)) await heart.write(part);
-      await writer.flushed();
     } catch (error) {
       // What ended a session of a server that stops says less than that; the call changed nothing, and can be made again.
       registry.refuseWhileDraining();
@@ -91,13 +74,5 @@ export function inspectHandler({
       await registry.discard(session);
     }
   };
-  return (call) => {
-    const scope = scopeOf(call);
-    inspect(call, scope.signal)
-      .finally(() => scope.end())
-      .then(
-        () => call.end(),
-        (error: unknown) => call.emit('error', toStatus(error, { action: NAME }, logger)),
-      );
-  };
+  return streamingRpc(serviceRules.Inspect, inspect);
 }

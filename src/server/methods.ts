@@ -1,7 +1,7 @@
 /** The methods of the generated service definitions. */
 import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
 import { pascalCase } from '../actions/names.js';
-import type { ActionDef } from '../actions/types.js';
+import type { Rpc } from './rpc.js';
 
 export interface ServiceMember {
   readonly key: string;
@@ -19,7 +19,7 @@ export function rpcOf(service: ServiceDefinition, rpc: string): ServiceMember {
   throw new Error(`no RPC ${rpc}`);
 }
 
-/** The member that is an action's RPC. */
-export function methodOf(service: ServiceDefinition, action: ActionDef): ServiceMember {
-  return rpcOf(service, pascalCase(action.name));
+/** The name of an RPC in its service. */
+export function rpcNameOf({ action, rules }: Pick<Rpc, 'action' | 'rules'>): string {
+  return action === undefined ? rules.name : pascalCase(action.name);
 }

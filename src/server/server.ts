@@ -3,7 +3,6 @@ import {
   Server,
   type ServerCredentials,
   type ServiceDefinition,
-  type UntypedHandleCall,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
@@ -20,21 +19,22 @@ import { REQUEST_LIMIT } from '../common/messageLimits.js';
 import type { ForeignImageProbe } from '../images/foreignProbe.js';
 import type { ServerPolicy } from '../security/policy.js';
 import type { SessionRegistry } from '../session/sessionRegistry.js';
+import { actionRpc } from './actionRpc.js';
 import { addressText } from './address.js';
 import { encodingAnswers } from './answerEncoding.js';
 import { decodingSafely } from './decoding.js';
-import { eventService } from './eventService.js';
-import { ActionInvoker } from './invoker.js';
-import { inspectHandler } from './inspect.js';
-import { methodOf, rpcOf } from './methods.js';
+import { Dispatch } from './dispatch.js';
+import { eventRpcs } from './eventService.js';
+import { inspectRpc } from './inspect.js';
+import { rpcNameOf, rpcOf } from './methods.js';
 import { countCalls } from './metrics.js';
-import { refusing } from './refusing.js';
 import { RequestMemory } from './largeRequests.js';
 import { addReflection } from './reflection.js';
 import { limitingRequests } from './requestLimit.js';
 import { oneMessageAtATime } from './requestFlow.js';
+import type { Rpc } from './rpc.js';
 import type { SessionFactory } from './sessionFactory.js';
-import { sessionService } from './sessionService.js';
+import { sessionRpcs } from './sessionService.js';
 
 /** Connections that are silent are asked for a sign of life this often, milliseconds. */
 const KEEPALIVE_INTERVAL_MS = 30_000;
@@ -90,30 +90,27 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     if (missing.length > 0) throw new Error(`no handlers for ${missing.join(', ')}`);
     server.addService(decodingSafely(definition), implementation);
   };
-  add(SessionServiceService, sessionService({ registry, factory, policy, endpoint: () => address, logger }));
-  add(EventServiceService, eventService({ registry, logger }));
-  const invoker = new ActionInvoker({ registry, policy, probe: options.probe, logger });
+  const { imageRoots, allowed } = policy;
+  const dispatch = new Dispatch({ registry, policy: { allowed, debugService: options.debugService }, logger });
+  const addRpcs = (definition: ServiceDefinition, rpcs: readonly Rpc[]): void =>
+    add(
+      definition,
+      Object.fromEntries(rpcs.map((rpc) => [rpcOf(definition, rpcNameOf(rpc)).key, dispatch.handler(rpc)])),
+    );
+  addRpcs(SessionServiceService, sessionRpcs({ registry, factory, imageRoots, endpoint: () => address }));
+  addRpcs(EventServiceService, eventRpcs);
   /** By name, the RPCs that are no actions. */
-  const composites: Readonly<Record<CompositeRpcName, UntypedHandleCall>> = {
-    Inspect: inspectHandler({ registry, factory, policy, probe: options.probe, logger }),
+  const composites: Readonly<Record<CompositeRpcName, Rpc>> = {
+    Inspect: inspectRpc({ registry, factory, imageRoots, probe: options.probe }),
   };
   for (const area of areas) {
     const definition = services[area.name];
     if (definition === undefined) continue;
-    const refused = area.name === 'debug' && !options.debugService;
-    const handlers = area.actions.filter(hasRpc).map((action) => {
-      const { key } = methodOf(definition, action);
-      return [
-        key,
-        refused
-          ? refusing(action, '--debug-service', logger)
-          : invoker.handler(action, daemonCalls[camelCase(action.name)]),
-      ] as const;
-    });
-    const others = (area.compositeRpcs ?? []).map(
-      ({ name }) => [rpcOf(definition, name).key, composites[name]] as const,
-    );
-    add(definition, Object.fromEntries([...handlers, ...others]));
+    const actions = area.actions
+      .filter(hasRpc)
+      .map((action) => actionRpc(action, daemonCalls[camelCase(action.name)], { imageRoots, probe: options.probe }));
+    const others = (area.compositeRpcs ?? []).map(({ name }) => composites[name]);
+    addRpcs(definition, [...actions, ...others]);
   }
   const health = new HealthImplementation(Object.fromEntries(['', ...serviceNames()].map((name) => [name, 'SERVING'])));
   health.addToServer(server);

@@ -3,7 +3,6 @@ import type { SessionSettings as ProtoSettings } from '../../gen/proto/guestfs/v
 import { badArgument } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import type { Launcher } from '../launcher/launcher.js';
-import { requireAllowed, type ServerPolicy } from '../security/policy.js';
 import { Session } from '../session/session.js';
 import type { SessionSettings } from '../session/settings.js';
 import { fromDuration } from './durations.js';
@@ -26,7 +25,6 @@ export interface SessionFactoryOptions {
   readonly defaults: SessionSettings;
   readonly defaultIdleTimeoutMs: number | undefined;
   readonly launcher: Launcher;
-  readonly policy: ServerPolicy;
   readonly logger: Logger;
 }
 
@@ -35,7 +33,7 @@ export class SessionFactory {
 
   /**
    * The server's settings with those of a request in their place.
-   * @throws GuestfsError BAD_ARGUMENT, NOT_ALLOWED
+   * @throws GuestfsError BAD_ARGUMENT
    */
   settings(given: ProtoSettings | undefined): SessionSettings {
     const settings = { ...this.options.defaults };
@@ -49,7 +47,6 @@ export class SessionFactory {
       if (smp < 1 || smp > MAX_SMP) throw badArgument('settings.smp', `must be 1 to ${MAX_SMP}`);
       settings.smp = smp;
     }
-    if (network === true) requireAllowed(this.options.policy, 'network', 'network');
     settings.network = network ?? settings.network;
     settings.verbose = verbose ?? settings.verbose;
     settings.trace = trace ?? settings.trace;

@@ -1,5 +1,4 @@
 /** SessionService: creates, shows and deletes sessions. */
-import type { sendUnaryData, ServerUnaryCall } from '@grpc/grpc-js';
 import {
   Accelerator,
   LaunchKind,
@@ -15,21 +14,18 @@ import {
   type ListSessionsRequest,
   type ListSessionsResponse,
   type Session as ProtoSession,
-  type SessionServiceServer,
 } from '../../gen/proto/guestfs/v1/session.js';
+import { serviceRules } from '../actions/callRules.js';
 import { badArgument } from '../common/errors.js';
 import { decodeGuestText, printable } from '../common/guestText.js';
-import type { Logger } from '../common/logger.js';
 import { SERVER_VERSION } from '../common/version.js';
-import type { ServerPolicy } from '../security/policy.js';
+import type { ImageRoots } from '../security/pathPolicy.js';
 import type { Session } from '../session/session.js';
 import { newSessionId, type SessionRegistry } from '../session/sessionRegistry.js';
-import type { SessionFactory } from './sessionFactory.js';
-import { identityOf, signalOf } from './callScope.js';
-import { Undecodable } from './decoding.js';
 import { drivesOf } from './driveSpecs.js';
 import { fromDuration, toDuration } from './durations.js';
-import { toStatus } from './statusMapping.js';
+import { plainRpc, sessionRpc, type AdmittedCall, type Rpc } from './rpc.js';
+import type { SessionFactory } from './sessionFactory.js';
 
 const MAX_LABELS = 32;
 const MAX_LABEL_LENGTH = 256;
@@ -46,10 +42,16 @@ const STATES = {
 export interface SessionServiceOptions {
   readonly registry: SessionRegistry;
   readonly factory: SessionFactory;
-  readonly policy: ServerPolicy;
+  /** Where images may be. */
+  readonly imageRoots: ImageRoots;
   /** Where this replica is reached, host:port. */
   readonly endpoint: () => string;
-  readonly logger: Logger;
+}
+
+/** Some of the sessions, and the token for those after them; empty: there are none. */
+interface Page {
+  readonly sessions: readonly Session[];
+  readonly next: string;
 }
 
 /** A session as clients see it. */
@@ -98,46 +100,37 @@ function checkLabels(labels: ReadonlyMap<string, string>): void {
   }
 }
 
-/** Handlers of SessionService. */
-export function sessionService({
-  registry,
-  factory,
-  policy,
-  endpoint,
-  logger,
-}: SessionServiceOptions): SessionServiceServer {
-  const unary =
-    <Request, Response>(
-      name: string,
-      body: (request: Request, identity: string | undefined, signal: AbortSignal) => Promise<Response>,
-    ) =>
-    (call: ServerUnaryCall<Request, Response>, callback: sendUnaryData<Response>): void => {
-      const answered = (async () => {
-        if (call.request instanceof Undecodable) throw call.request.error;
-        return body(call.request, identityOf(call), signalOf(call));
-      })();
-      answered.then(
-        (response) => callback(null, response),
-        (error: unknown) => callback(toStatus(error, { action: name }, logger)),
-      );
-    };
+function page(registry: SessionRegistry, request: ListSessionsRequest, identity: string | undefined): Page {
+  if (request.page_size < 0) throw badArgument('page_size', 'must not be negative');
+  const start = request.page_token === '' ? 0 : Number(request.page_token);
+  if (!Number.isSafeInteger(start) || start < 0)
+    throw badArgument('page_token', 'is not one that ListSessions returned');
+  const size = Math.min(request.page_size || DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE);
+  const all = registry.list(identity);
+  const end = start + size;
+  return { sessions: all.slice(start, end), next: end < all.length ? String(end) : '' };
+}
 
-  const create = async (
-    request: CreateSessionRequest,
-    identity: string | undefined,
-    signal: AbortSignal,
-  ): Promise<CreateSessionResponse> => {
-    registry.refuseWhileDraining();
+/** The RPCs of SessionService. */
+export function sessionRpcs({ registry, factory, imageRoots, endpoint }: SessionServiceOptions): readonly Rpc[] {
+  const create = async ({
+    rules,
+    request,
+    identity,
+    signal,
+    note,
+  }: AdmittedCall<CreateSessionRequest>): Promise<CreateSessionResponse> => {
     checkLabels(request.labels);
     const idleTimeoutMs = request.idle_timeout && fromDuration('idle_timeout', request.idle_timeout);
     const settings = factory.settings(request.settings);
-    const drives = await drivesOf(request.drives, policy);
+    const drives = await drivesOf(request.drives, imageRoots);
     const id = request.session_id ?? newSessionId();
+    note({ session: id, drives: drives.length, launched: request.launch });
     const session = registry.add(id, () =>
       factory.create({ id, settings, labels: request.labels, owner: identity, idleTimeoutMs }),
     );
     try {
-      session.addDrives(drives, 'CreateSession');
+      session.addDrives(drives, rules.name);
       if (request.launch) await session.launch(signal);
       signal.throwIfAborted(); // nobody would know of the session
     } catch (error) {
@@ -146,45 +139,26 @@ export function sessionService({
       registry.refuseWhileDraining();
       throw error;
     }
-    logger.info('session created', { session: id, drives: drives.length, launched: request.launch });
     return { id, session: describeSession(session, endpoint()) };
   };
 
-  const list = (request: ListSessionsRequest, identity: string | undefined): ListSessionsResponse => {
-    if (request.page_size < 0) throw badArgument('page_size', 'must not be negative');
-    const start = request.page_token === '' ? 0 : Number(request.page_token);
-    if (!Number.isSafeInteger(start) || start < 0)
-      throw badArgument('page_token', 'is not one that ListSessions returned');
-    const size = Math.min(request.page_size || DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE);
-    const all = registry.list(identity);
-    const end = start + size;
-    return {
-      sessions: all.slice(start, end).map((session) => describeSession(session, endpoint())),
-      next_page_token: end < all.length ? String(end) : '',
-    };
-  };
-
-  return {
-    createSession: unary('CreateSession', create),
-    getSession: unary(
-      'GetSession',
-      (request: GetSessionRequest, identity): Promise<GetSessionResponse> =>
-        Promise.resolve({ session: describeSession(registry.get(request.id, identity), endpoint()) }),
-    ),
-    listSessions: unary('ListSessions', (request: ListSessionsRequest, identity) =>
-      Promise.resolve(list(request, identity)),
-    ),
-    deleteSession: unary(
-      'DeleteSession',
-      async (request: DeleteSessionRequest, identity): Promise<DeleteSessionResponse> => {
-        await registry.delete(registry.get(request.id, identity));
-        logger.info('session deleted', { session: request.id });
-        return {};
-      },
-    ),
-    getLog: unary('GetLog', (request: GetLogRequest, identity): Promise<GetLogResponse> => {
-      const { console: log } = registry.get(request.id, identity);
-      return Promise.resolve({ log: printable(decodeGuestText(log.tail())), dropped_bytes: BigInt(log.droppedBytes) });
+  const { CreateSession, GetSession, ListSessions, DeleteSession, GetLog } = serviceRules;
+  return [
+    plainRpc(CreateSession, create),
+    sessionRpc<GetSessionRequest, GetSessionResponse>(GetSession, async ({ session }) => ({
+      session: describeSession(session, endpoint()),
+    })),
+    plainRpc<ListSessionsRequest, ListSessionsResponse>(ListSessions, async ({ request, identity }) => {
+      const { sessions, next } = page(registry, request, identity);
+      return { sessions: sessions.map((session) => describeSession(session, endpoint())), next_page_token: next };
     }),
-  };
+    sessionRpc<DeleteSessionRequest, DeleteSessionResponse>(DeleteSession, async ({ session }) => {
+      await registry.delete(session);
+      return {};
+    }),
+    sessionRpc<GetLogRequest, GetLogResponse>(GetLog, async ({ session: { console: log } }) => ({
+      log: printable(decodeGuestText(log.tail())),
+      dropped_bytes: BigInt(log.droppedBytes),
+    })),
+  ];
 }

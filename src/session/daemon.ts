@@ -8,6 +8,7 @@ import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import type { DaemonVersion } from '../protocol/daemonVersion.js';
 import { allActions } from '../actions/areas.js';
 import type { ActionDef } from '../actions/types.js';
+import { notInDaemon } from './daemonSupport.js';
 
 /** Calls to the daemon, for the length of one turn. */
 export interface Daemon {
@@ -62,31 +63,6 @@ export function isUnknownProcedure(error: GuestfsError): boolean {
   return error.reason === 'DAEMON_ERROR' && UNKNOWN_PROCEDURE.test(error.message);
 }
 
-/** @throws GuestfsError ACTION_NOT_IN_DAEMON if the daemon is too old for the action or an argument that is set */
-function requireVersion(
-  action: ActionDef,
-  call: DaemonCall<never, unknown>,
-  request: object,
-  version: DaemonVersion,
-): void {
-  if (action.procedure === call.procedure && !version.atLeast(action.since))
-    throw notInDaemon(action.name, action.since, version);
-  for (const argument of action.optargs) {
-    const given = (request as Readonly<Record<string, unknown>>)[argument.name] !== undefined;
-    if (given && argument.since !== undefined && !version.atLeast(argument.since)) {
-      throw notInDaemon(`${action.name} with ${argument.name}`, argument.since, version);
-    }
-  }
-}
-
-function notInDaemon(what: string, since: string, version: DaemonVersion): GuestfsError {
-  return new GuestfsError(
-    'ACTION_NOT_IN_DAEMON',
-    `${what} came with libguestfs ${since}; the daemon in this appliance is ${version.text}. Use an appliance with a newer daemon`,
-    { metadata: { since, daemon_version: version.text } },
-  );
-}
-
 /** Says better what the daemon says of things it does not have, or does not say at all. */
 function explained(action: ActionDef, version: DaemonVersion, error: unknown): unknown {
   if (!(error instanceof GuestfsError)) return error;
@@ -121,15 +97,10 @@ export function daemonOn(
   signal: AbortSignal,
   onSent: (action: string, procedure: number, serial: number) => void,
 ): Daemon {
-  const guarded = async <Value>(
-    call: DaemonCall<never, unknown>,
-    request: object,
-    send: () => Promise<Value>,
-  ): Promise<Value> => {
+  const guarded = async <Value>(call: DaemonCall<never, unknown>, send: () => Promise<Value>): Promise<Value> => {
     signal.throwIfAborted();
     const action = actionsByName.get(call.action);
     if (!action) throw new Error(`no action ${call.action}`);
-    requireVersion(action, call, request, version);
     try {
       return await send();
     } catch (error) {
@@ -142,10 +113,9 @@ export function daemonOn(
       onSent(call.action, call.procedure, serial);
   return {
     version,
-    call: (call, request) =>
-      guarded(call, request as object, () => connection.call(call, request, version, { onSent: sent(call) })),
+    call: (call, request) => guarded(call, () => connection.call(call, request, version, { onSent: sent(call) })),
     upload: (call, request, source, size) =>
-      guarded(call, request as object, () =>
+      guarded(call, () =>
         connection.upload(call, request, version, source, {
           signal,
           onSent: sent(call),
@@ -154,8 +124,6 @@ export function daemonOn(
         }),
       ),
     download: (call, request, deliver) =>
-      guarded(call, request as object, () =>
-        connection.download(call, request, version, deliver, { signal, onSent: sent(call) }),
-      ),
+      guarded(call, () => connection.download(call, request, version, deliver, { signal, onSent: sent(call) })),
   };
 }

@@ -336,6 +336,12 @@ export class Session {
     }
   }
 
+  /** Traces a call that is refused before anything is done, as the library does. */
+  async traceRefused(action: ActionDef, request: object): Promise<void> {
+    const refused = Promise.reject(new Error('refused'));
+    await this.#traced(action, request, () => refused).catch(() => undefined);
+  }
+
   /** Runs an action that needs no turn, with its trace. */
   async performAside<Value>(action: ActionDef, request: object, body: () => Promise<Value>): Promise<Value> {
     this.#use();

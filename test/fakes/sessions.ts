@@ -23,7 +23,8 @@ export const drive: Drive = {
   blockSize: undefined,
 };
 
-const settings: SessionSettings = {
+/** Settings as a server has them. */
+export const defaultSettings: SessionSettings = {
   memsizeMb: 512,
   smp: 1,
   network: false,
@@ -57,7 +58,7 @@ export function testSession(changed: Partial<SessionSettings> = {}): TestSession
   const launcher = new FakeLauncher();
   const session = new Session({
     id: 'test',
-    settings: { ...settings, ...changed },
+    settings: { ...defaultSettings, ...changed },
     launcher,
     logger: silentLogger,
     labels: new Map(),

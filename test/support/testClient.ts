@@ -24,7 +24,8 @@ import {
 import { areas } from '../../src/actions/areas.js';
 import { isFileIn, isFileOut, isStreamedAnswer } from '../../src/actions/shape.js';
 import type { ActionDef } from '../../src/actions/types.js';
-import { methodOf } from '../../src/server/methods.js';
+import { pascalCase } from '../../src/actions/names.js';
+import { rpcOf as memberOf } from '../../src/server/methods.js';
 import { errorInfoOf, type ErrorInfo } from './errorInfo.js';
 
 type AnyMethod = MethodDefinition<object, object>;
@@ -61,7 +62,7 @@ function rpcOf(name: string): { action: ActionDef; method: AnyMethod } {
   for (const area of areas) {
     const action = area.actions.find((candidate) => candidate.name === name);
     const service = services[area.name];
-    if (action && service) return { action, method: methodOf(service, action).method };
+    if (action && service) return { action, method: memberOf(service, pascalCase(action.name)).method };
   }
   throw new Error(`no RPC for ${name}`);
 }

@@ -18,6 +18,15 @@ import {
   str,
 } from '../constructors.js';
 
+/**
+ * A URI (https://libvirt.org/uri.html) by which libvirt would do more than connect: with the transport `ext`, which
+ * runs a program of the URI's, or with a parameter other than `no_verify` and `no_tty`. Others run programs (`command`),
+ * have the QEMU driver run inside virsh with a configuration of the client's (`root`), or name files and sockets that
+ * are read, written or connected to. Names are compared as they are written: libvirt decodes them, and none of the two
+ * needs that.
+ */
+const POWERFUL_LIBVIRT_URI = /^[^:]*\+ext:|^[^?]*\?(?:[^]*[&;])?(?!(?:no_verify|no_tty)(?:[=&;]|$))[^=&;]/i;
+
 export const driveActions: readonly ActionDef[] = [
   library({
     name: 'add_cdrom',
@@ -35,8 +44,12 @@ export const driveActions: readonly ActionDef[] = [
     since: '1.7.4',
     permissions: [
       { permission: 'host-actions' },
-      { permission: 'remote-drives', purpose: 'for disks on a network' },
-      { permission: 'custom-qemu', purpose: 'for a `libvirturi` that can run programs' },
+      { permission: 'remote-drives', purpose: 'for disks on a network', when: 'found' },
+      {
+        permission: 'custom-qemu',
+        purpose: 'for a `libvirturi` that can run programs',
+        when: { field: 'libvirturi', matches: POWERFUL_LIBVIRT_URI },
+      },
     ],
     guide: 'network-drives.md',
     configOnly: true,
@@ -61,10 +74,15 @@ export const driveActions: readonly ActionDef[] = [
   library({
     name: 'add_drive',
     since: '0.0.3',
+    notLaunching: true,
     aliases: ['add'],
     permissions: [
-      { permission: 'remote-drives', purpose: 'with a `protocol` other than `file`' },
-      { permission: 'block-devices', purpose: 'for a block device of the server' },
+      {
+        permission: 'remote-drives',
+        purpose: 'with a `protocol` other than `file`',
+        when: { field: 'protocol', isNot: 'file' },
+      },
+      { permission: 'block-devices', purpose: 'for a block device of the server', when: 'found' },
     ],
     guide: 'network-drives.md',
     args: [
@@ -139,6 +157,7 @@ export const driveActions: readonly ActionDef[] = [
   library({
     name: 'add_drive_scratch',
     since: '1.23.10',
+    notLaunching: true,
     aliases: ['scratch'],
     args: [int64('size')],
     optargs: [optional('name'), optional('label'), int('blocksize')],
@@ -173,7 +192,10 @@ export const driveActions: readonly ActionDef[] = [
       bool('copyonread'),
     ],
     returns: returnsInt('nrdisks'),
-    permissions: [{ permission: 'host-actions' }],
+    permissions: [
+      { permission: 'host-actions' },
+      { permission: 'remote-drives', purpose: 'for disks on a network', when: 'found' },
+    ],
     guide: 'network-drives.md',
     summary: 'Adds every disk of a libvirt domain, given by its name or its UUID',
     description:
@@ -234,6 +256,7 @@ export const driveActions: readonly ActionDef[] = [
   library({
     name: 'remove_drive',
     since: '1.19.49',
+    notLaunching: true,
     deprecated: true,
     args: [str('label')],
     returns: none,

@@ -24,6 +24,9 @@ const CREDENTIAL_REFUSAL = {
   instead: 'give what a remote drive needs to AddDrive, as username and secret',
 } as const;
 
+/** The variable that names the qemu to start, by its new name or the old one; it counts only where it is not empty. */
+const HYPERVISOR_VARIABLE = /^LIBGUESTFS_(?:HV|QEMU)=./s;
+
 export const propertyActions: readonly ActionDef[] = [
   library({
     name: 'c_pointer',
@@ -299,7 +302,10 @@ export const propertyActions: readonly ActionDef[] = [
   library({
     name: 'parse_environment',
     since: '1.19.53',
-    permissions: [{ permission: 'host-actions' }, { permission: 'custom-qemu', purpose: 'for LIBGUESTFS_HV' }],
+    permissions: [
+      { permission: 'host-actions' },
+      { permission: 'custom-qemu', purpose: 'for LIBGUESTFS_HV', when: { serverVariable: HYPERVISOR_VARIABLE } },
+    ],
     returns: none,
     summary: 'Applies libguestfs environment variables to the session settings',
     description:
@@ -308,7 +314,14 @@ export const propertyActions: readonly ActionDef[] = [
   library({
     name: 'parse_environment_list',
     since: '1.19.53',
-    permissions: [{ permission: 'host-actions' }, { permission: 'custom-qemu', purpose: 'for LIBGUESTFS_HV' }],
+    permissions: [
+      { permission: 'host-actions' },
+      {
+        permission: 'custom-qemu',
+        purpose: 'for LIBGUESTFS_HV',
+        when: { field: 'environment', matches: HYPERVISOR_VARIABLE },
+      },
+    ],
     args: [strings('environment')],
     returns: none,
     summary: 'Applies a given list of environment settings to the session',
@@ -465,7 +478,7 @@ export const propertyActions: readonly ActionDef[] = [
   library({
     name: 'set_network',
     since: '1.5.4',
-    permissions: [{ permission: 'network', purpose: 'to turn it on' }],
+    permissions: [{ permission: 'network', purpose: 'to turn it on', when: { field: 'network', is: true } }],
     configOnly: true,
     aliases: ['network'],
     args: [bool('network')],

@@ -71,7 +71,13 @@ export const transferActions: readonly ActionDef[] = [
   library({
     name: 'copy_in',
     since: '1.29.24',
-    permissions: [{ permission: 'host-actions' }],
+    permissions: [
+      {
+        permission: 'host-actions',
+        instead:
+          'It is about files of the server, not of its client, who uses TarIn for a directory and Upload for a file',
+      },
+    ],
     visibility: 'public_nofish',
     args: [onServer(str('localpath')), pathname('remotedir')],
     returns: none,
@@ -82,7 +88,13 @@ export const transferActions: readonly ActionDef[] = [
   library({
     name: 'copy_out',
     since: '1.29.24',
-    permissions: [{ permission: 'host-actions' }],
+    permissions: [
+      {
+        permission: 'host-actions',
+        instead:
+          'It is about files of the server, not of its client, who uses TarOut for a directory and Download for a file',
+      },
+    ],
     visibility: 'public_nofish',
     args: [pathname('remotepath'), onServer(str('localdir'))],
     returns: none,

@@ -4,10 +4,8 @@ import { badArgument, GuestfsError } from '../../common/errors.js';
 import { printable } from '../../common/guestText.js';
 import { driveFromRequest } from '../../images/addDriveRequest.js';
 import type { Drive } from '../../images/drive.js';
-import { requireAllowed } from '../../security/policy.js';
 import type { LibraryContext } from '../context.js';
 import { parseDomain, type DomainDisk } from './domainXml.js';
-import { requireHarmless } from './libvirtUri.js';
 import { secretOf } from './secret.js';
 import { virsh } from './virsh.js';
 
@@ -36,7 +34,7 @@ async function driveOf(
   disk: DomainDisk,
   readonly: boolean,
   request: AddDomainRequest,
-  { policy, signal }: LibraryContext,
+  { imageRoots, requireFound, signal }: LibraryContext,
 ): Promise<Drive> {
   const { source } = disk;
   const { cachemode, discard, copyonread } = request;
@@ -48,26 +46,26 @@ async function driveOf(
     ...(discard === undefined ? {} : { discard }),
     ...(copyonread === undefined ? {} : { copyonread }),
   };
-  const remoteDrives = policy.allowed.has('remote-drives');
-  if (source.kind === 'path') return driveFromRequest(source.path, options, policy.imageRoots);
+  if (source.kind === 'path') return driveFromRequest(source.path, options, imageRoots);
   if (source.kind === 'volume') {
     const path = await virsh(
       request.libvirturi,
       ['vol-path', `--pool=${source.pool}`, `--vol=${source.volume}`],
       signal,
     );
-    return driveFromRequest(path.trimEnd(), options, policy.imageRoots);
+    return driveFromRequest(path.trimEnd(), options, imageRoots);
   }
   const { protocol, servers: server, name, login } = source;
-  // A secret that would not be used is not asked for either.
+  // First: a secret that would not be used is not asked for either.
+  requireFound('remote-drives');
   const credentials =
-    login === undefined || !remoteDrives
+    login === undefined
       ? {}
       : {
           username: login.username,
           secret: await secretOf((...args) => virsh(request.libvirturi, args, signal), login.secret),
         };
-  return driveFromRequest(name, { ...options, protocol, server, ...credentials }, policy.imageRoots, remoteDrives);
+  return driveFromRequest(name, { ...options, protocol, server, ...credentials }, imageRoots);
 }
 
 /**
@@ -76,9 +74,7 @@ async function driveOf(
  * @throws GuestfsError `NOT_ALLOWED`, `ENOTSUP` without virsh, what libvirt says, and what is wrong with a disk
  */
 export async function addDomain(context: LibraryContext, request: AddDomainRequest): Promise<number> {
-  const { action, policy, session, signal } = context;
-  requireAllowed(policy, 'host-actions', action.name);
-  if (request.libvirturi !== undefined) requireHarmless(request.libvirturi, policy, action.name);
+  const { action, session, signal } = context;
   const handling = readonlyDiskOf(request.readonlydisk);
   if (request.live === true)
     throw new GuestfsError('ENOTSUP', 'libguestfs live support was removed in libguestfs 1.48');

@@ -13,8 +13,12 @@ async function* archiveOf(tar: Tar): AsyncGenerator<Buffer> {
   await tar.finish();
 }
 
-export async function copyIn({ daemon, policy }: LibraryContext, localpath: string, remotedir: string): Promise<void> {
-  const { directory, name } = await openSource(localpath, policy.imageRoots);
+export async function copyIn(
+  { daemon, imageRoots }: LibraryContext,
+  localpath: string,
+  remotedir: string,
+): Promise<void> {
+  const { directory, name } = await openSource(localpath, imageRoots);
   try {
     if (!(await daemon.call(isDir, { path: remotedir })).dirflag)
       throw new GuestfsError('ENOTDIR', `target '${printable(remotedir)}' is not a directory`);

@@ -96,10 +96,10 @@ async function receive(
 }
 
 export async function copyOut(context: LibraryContext, remotepath: string, localdir: string): Promise<void> {
-  const { daemon, policy } = context;
+  const { daemon, imageRoots } = context;
   if (splitPath(remotepath).name === '..')
     throw refused('remotepath', `'${printable(remotepath)}' does not end in a name`);
-  const target = await openTarget(localdir, policy.imageRoots);
+  const target = await openTarget(localdir, imageRoots);
   try {
     const isPlainFile = (await daemon.call(isFile, { path: remotepath })).fileflag;
     if (!isPlainFile && !(await daemon.call(isDir, { path: remotepath })).dirflag) {

@@ -13,7 +13,7 @@ beforeEach(() => {
 afterEach(() => scene.remove());
 
 async function sourceOf(filename: string, options: AddDriveOptions): Promise<RemoteSource> {
-  const drive = await driveFromRequest(filename, options, { directories: [scene.root] }, true);
+  const drive = await driveFromRequest(filename, options, { directories: [scene.root] });
   expect(drive.format).toBe('raw');
   if (drive.source.kind !== 'remote') throw new Error('not a remote drive');
   return drive.source.remote;

@@ -9,7 +9,7 @@ import { deviceNameOf, driveIndexOf } from '../../../src/session/deviceNames.js'
 import { driveActions } from '../../../src/library/drive.js';
 import { GuestfsError } from '../../../src/common/errors.js';
 import type { Session } from '../../../src/session/session.js';
-import { aside, FakeDaemon, makePolicy } from './fakes.js';
+import { aside, FakeDaemon } from './fakes.js';
 
 let root: string;
 let image: string;
@@ -19,7 +19,7 @@ beforeEach(() => {
   image = join(root, 'a.img');
   writeFileSync(image, '');
   truncateSync(image, 1 << 20);
-  context = aside('add_drive', { policy: makePolicy([], [root]) });
+  context = aside('add_drive', { imageRoots: { directories: [root] } });
 });
 afterEach(() => rmSync(root, { recursive: true }));
 
@@ -87,19 +87,6 @@ describe('add_drive and its relatives', () => {
     await driveActions.remove_drive(context, { label: 'data' });
     expect(context.session.drives).toEqual([]);
     await expect(driveActions.remove_drive(context, { label: 'data' })).rejects.toMatchObject({ reason: 'ENOENT' });
-  });
-
-  it('of libvirt need leave', async () => {
-    const request = { dom: 'x' };
-    await expect(driveActions.add_domain(context, request)).rejects.toMatchObject({ reason: 'NOT_ALLOWED' });
-    await expect(driveActions.add_libvirt_dom(context, request)).rejects.toMatchObject({ reason: 'NOT_ALLOWED' });
-  });
-
-  it('of libvirt run no programs of the client without more leave', async () => {
-    const allowed = aside('add_domain', { policy: makePolicy(['host-actions']) });
-    await expect(
-      driveActions.add_domain(allowed, { dom: 'x', libvirturi: 'qemu+ext://host/system?command=/bin/true' }),
-    ).rejects.toMatchObject({ reason: 'NOT_ALLOWED', details: { metadata: { setting: '--allow custom-qemu' } } });
   });
 });
 

@@ -5,7 +5,6 @@ import type { Machine } from '../../../src/launcher/launcher.js';
 import type { DaemonCall } from '../../../src/protocol/daemonCall.js';
 import { NothingMoreComes } from '../../../src/protocol/daemonConnection.js';
 import { DaemonVersion } from '../../../src/protocol/daemonVersion.js';
-import type { Allowable, ServerPolicy } from '../../../src/security/policy.js';
 import type { Daemon } from '../../../src/session/daemon.js';
 import { Session } from '../../../src/session/session.js';
 import type { SessionSettings } from '../../../src/session/settings.js';
@@ -146,10 +145,6 @@ export function makeSession(): Session {
   });
 }
 
-export function makePolicy(allowed: readonly Allowable[] = [], directories: readonly string[] = []): ServerPolicy {
-  return { imageRoots: { directories }, allowed: new Set(allowed) };
-}
-
 function common(name: string): Omit<LibraryContext, 'daemon'> {
   const action = allActions.find((one) => one.name === name);
   if (action === undefined) throw new Error(`no action ${name}`);
@@ -157,7 +152,8 @@ function common(name: string): Omit<LibraryContext, 'daemon'> {
     action,
     session: makeSession(),
     signal: new AbortController().signal,
-    policy: makePolicy(),
+    imageRoots: { directories: [] },
+    requireFound: () => undefined,
     probe: () => Promise.reject(new Error('not here')),
   };
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { GuestfsError } from '../../../src/common/errors.js';
 import type { LibraryContext } from '../../../src/library/context.js';
 import { mountActions } from '../../../src/library/mount.js';
-import { aside, inTurn } from './fakes.js';
+import { inTurn } from './fakes.js';
 
 describe('parts of mountables', () => {
   const parsed = (im_device: string, im_volume: string) => ({
@@ -42,12 +42,5 @@ describe('parts of mountables', () => {
         reason,
       });
     }
-  });
-});
-
-describe('mounts on the server', () => {
-  it.each(['mount_local', 'mount_local_run', 'umount_local'] as const)('%s is refused', async (name) => {
-    const act = mountActions[name] as (context: LibraryContext, request: object) => Promise<object>;
-    await expect(act(aside(name), {})).rejects.toMatchObject({ reason: 'NOT_OVER_NETWORK' });
   });
 });

@@ -4,14 +4,12 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import type { LibraryContext } from '../../../src/library/context.js';
 import { propertyActions } from '../../../src/library/property.js';
-import type { Allowable } from '../../../src/security/policy.js';
 import { acceleratorOf } from '../../../src/session/backendSettings.js';
 import { launched } from '../../fakes/sessions.js';
-import { aside, makePolicy } from './fakes.js';
+import { aside } from './fakes.js';
 
-/** A session on a server that allows all, or only some. */
-function server(allowed: readonly Allowable[] = ['host-actions', 'custom-qemu', 'network']): LibraryContext {
-  return aside('set_path', { policy: makePolicy(allowed) });
+function server(): LibraryContext {
+  return aside('set_path');
 }
 
 describe('numbers and names', () => {
@@ -64,14 +62,6 @@ describe('switches', () => {
     await propertyActions.set_program(context, { program: 'virt-p2v' });
     expect(await propertyActions.get_program(context, {})).toEqual({ program: 'virt-p2v' });
   });
-
-  it('network needs leave to be on, none to be off', async () => {
-    await expect(propertyActions.set_network(server([]), { network: true })).rejects.toMatchObject({
-      reason: 'NOT_ALLOWED',
-      message: expect.stringContaining('--allow network'),
-    });
-    await propertyActions.set_network(server([]), { network: false });
-  });
 });
 
 describe('settings of the host', () => {
@@ -83,32 +73,6 @@ describe('settings of the host', () => {
   };
   afterEach(() => {
     for (const path of made.splice(0)) rmdirSync(path);
-  });
-
-  it.each([
-    ['set_append', { append: 'x' }, 'host-actions'],
-    ['set_path', { searchpath: '/x' }, 'host-actions'],
-    ['set_hv', { hv: '/bin/sh' }, 'custom-qemu'],
-    ['set_qemu', { hv: '/bin/sh' }, 'custom-qemu'],
-    ['config', { hvparam: '-x', hvvalue: undefined }, 'custom-qemu'],
-    ['set_tmpdir', { tmpdir: '/' }, 'host-actions'],
-    ['set_cachedir', { cachedir: '/' }, 'host-actions'],
-    ['set_backend', { backend: 'direct' }, 'host-actions'],
-    ['set_attach_method', { backend: 'direct' }, 'host-actions'],
-    ['set_backend_settings', { settings: [] }, 'host-actions'],
-    ['set_backend_setting', { name: 'a', val: 'b' }, 'host-actions'],
-    ['clear_backend_setting', { name: 'a' }, 'host-actions'],
-    ['parse_environment', {}, 'host-actions'],
-    ['parse_environment_list', { environment: [] }, 'host-actions'],
-  ] as const)('%s needs leave', async (name, request, setting) => {
-    const context = aside(name);
-    const before = { ...context.session.settings };
-    const act = propertyActions[name] as (context: LibraryContext, request: object) => Promise<object>;
-    await expect(act(context, request)).rejects.toMatchObject({
-      reason: 'NOT_ALLOWED',
-      details: { metadata: { setting: `--allow ${setting}` } },
-    });
-    expect(context.session.settings).toEqual(before);
   });
 
   it('append and path go back when they are unset', async () => {
@@ -297,7 +261,7 @@ describe('parse_environment_list', () => {
 
   it('changes what a launched appliance can have changed, and nothing else', async () => {
     const { session } = await launched();
-    const context = aside('parse_environment_list', { policy: makePolicy(['host-actions']), session });
+    const context = aside('parse_environment_list', { session });
     await propertyActions.parse_environment_list(context, {
       environment: ['LIBGUESTFS_TRACE=1', 'TMPDIR=/', 'LIBGUESTFS_MEMSIZE='],
     });
@@ -313,29 +277,5 @@ describe('parse_environment_list', () => {
         reason: 'WRONG_STATE',
       });
     }
-  });
-
-  it('needs more leave for a qemu of the client', async () => {
-    await expect(
-      propertyActions.parse_environment_list(server(['host-actions']), { environment: ['LIBGUESTFS_HV=/bin/sh'] }),
-    ).rejects.toMatchObject({ reason: 'NOT_ALLOWED' });
-  });
-});
-
-describe('what means something only inside the process', () => {
-  it.each([
-    'c_pointer',
-    'get_libvirt_requested_credentials',
-    'get_libvirt_requested_credential_prompt',
-    'get_libvirt_requested_credential_challenge',
-    'get_libvirt_requested_credential_defresult',
-    'set_libvirt_requested_credential',
-    'set_libvirt_supported_credentials',
-  ] as const)('%s says what to use instead', async (name) => {
-    const act = propertyActions[name] as (context: LibraryContext, request: object) => Promise<object>;
-    await expect(act(aside(name), {})).rejects.toMatchObject({
-      reason: 'NOT_OVER_NETWORK',
-      message: expect.stringContaining('Instead'),
-    });
   });
 });

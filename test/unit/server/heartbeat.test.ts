@@ -9,10 +9,9 @@ describe('a beating writer', () => {
 
   const scene = (write: (message: object) => Promise<void> = () => Promise.resolve()) => {
     const written: object[] = [];
-    const writer = beating(
-      { write: (message) => (written.push(message), write(message)), flushed: () => Promise.resolve() },
-      (): object => ({ beat: true }),
-    );
+    const writer = beating({ write: (message) => (written.push(message), write(message)) }, (): object => ({
+      beat: true,
+    }));
     return { written, writer };
   };
 

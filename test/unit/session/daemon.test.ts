@@ -2,19 +2,18 @@
 import { describe, expect, it } from '@jest/globals';
 import { setfiles } from '../../../gen/calls/attribute.js';
 import { initrdCat } from '../../../gen/calls/boot.js';
-import { command, commandOut } from '../../../gen/calls/command.js';
+import { command } from '../../../gen/calls/command.js';
 import { preadDevice } from '../../../gen/calls/device.js';
 import { findfsPartuuid } from '../../../gen/calls/filesystem.js';
 import { isDir, mkdir, pread, readdirUntil148 } from '../../../gen/calls/file.js';
 import { e2fsck } from '../../../gen/calls/filesystem.js';
-import { cryptsetupOpen } from '../../../gen/calls/luks.js';
 import { vgmeta } from '../../../gen/calls/lvm.js';
-import { download, tarIn, upload } from '../../../gen/calls/transfer.js';
-import { xfsInfo, xfsInfo2 } from '../../../gen/calls/xfs.js';
+import { download, upload } from '../../../gen/calls/transfer.js';
+import { xfsInfo } from '../../../gen/calls/xfs.js';
 import { GuestfsError } from '../../../src/common/errors.js';
 import { DaemonVersion } from '../../../src/protocol/daemonVersion.js';
 import { daemonOn, type Daemon } from '../../../src/session/daemon.js';
-import { connected, expectRest, failureOf, type Connected } from '../../fakes/connected.js';
+import { connected, failureOf, type Connected } from '../../fakes/connected.js';
 import { quiet } from '../../fakes/duplexPair.js';
 import { collector, pattern, pieces } from '../../fakes/files.js';
 import { forbidWarnings } from '../../fakes/warnings.js';
@@ -37,37 +36,7 @@ async function turnOn(version: string, signal: AbortSignal = new AbortController
 
 const isDirRequest = { path: '/', followsymlinks: undefined };
 const e2fsckRequest = { device: '/dev/sda1', correct: undefined, forceall: undefined, forceno: undefined };
-const tarInRequest = {
-  directory: '/',
-  compress: undefined,
-  xattrs: undefined,
-  selinux: undefined,
-  acls: undefined,
-  keepdirlink: undefined,
-  progress_hint: undefined,
-};
-const cryptRequest = {
-  device: '/dev/sda1',
-  key: 'k',
-  mapname: 'm',
-  readonly: undefined,
-  crypttype: undefined,
-  cipher: undefined,
-};
 const setfilesRequest = { specfile: '/contexts', paths: ['/etc'], force: undefined, excludes: undefined };
-
-/** It is refused for its version, without a byte to the daemon. */
-async function expectTooOld(both: Turn, answer: Promise<unknown>, since: string, message: string): Promise<void> {
-  expect(await failureOf(answer)).toMatchObject({
-    reason: 'ACTION_NOT_IN_DAEMON',
-    message: `${message} came with libguestfs ${since}; the daemon in this appliance is ${both.turn.version.text}. Use an appliance with a newer daemon`,
-    details: { metadata: { since, daemon_version: both.turn.version.text } },
-  });
-  await quiet();
-  expect(both.daemon.unreadBytes).toBe(0);
-  expect(both.sent).toEqual([]);
-  await expectRest(both);
-}
 
 describe('a turn', () => {
   it('calls, uploads and downloads, and tells each call on its way', async () => {
@@ -124,57 +93,12 @@ describe('a turn', () => {
   });
 });
 
-describe('a daemon that is too old', () => {
-  it('is not sent an action that it does not have', async () => {
-    const old = await turnOn('1.48.6');
-    await expectTooOld(old, old.turn.call(findfsPartuuid, { uuid: 'x' }), '1.53.5', 'findfs_partuuid');
-    const older = await turnOn('1.59.1');
-    await expectTooOld(older, older.turn.call(xfsInfo2, { pathordevice: '/' }), '1.59.2', 'xfs_info2');
-    const out = await turnOn('1.54.1');
-    await expectTooOld(
-      out,
-      out.turn.download(commandOut, { arguments: ['ls'] }, collector().deliver),
-      '1.55.6',
-      'command_out',
-    );
-  });
-
+describe('a daemon of an older version', () => {
   it('is sent an action from the version on that has it', async () => {
     const { turn, daemon } = await turnOn('1.53.5');
     const answer = failureOf(turn.call(findfsPartuuid, { uuid: 'x' }));
     await daemon.fail(await daemon.nextCall(), '', 'findfs: unable to resolve');
     expect(await answer).toMatchObject({ reason: 'DAEMON_ERROR', message: 'findfs: unable to resolve' });
-  });
-
-  it('is not sent an optional argument that it does not have', async () => {
-    const one = await turnOn('1.54.1');
-    await expectTooOld(
-      one,
-      one.turn.call(e2fsck, { ...e2fsckRequest, forceno: false }),
-      '1.55.13',
-      'e2fsck with forceno',
-    );
-    const two = await turnOn('1.54.1');
-    await expectTooOld(
-      two,
-      two.turn.upload(tarIn, { ...tarInRequest, keepdirlink: true }, pieces()),
-      '1.59.1',
-      'tar_in with keepdirlink',
-    );
-    const three = await turnOn('1.48.6');
-    await expectTooOld(
-      three,
-      three.turn.call(cryptsetupOpen, { ...cryptRequest, cipher: '' }),
-      '1.53.3',
-      'cryptsetup_open with cipher',
-    );
-    const four = await turnOn('1.60.1');
-    await expectTooOld(
-      four,
-      four.turn.call(setfiles, { ...setfilesRequest, excludes: { values: ['/srv'] } }),
-      '1.61.1',
-      'setfiles with excludes',
-    );
   });
 
   it('is sent the action without that argument as it knows it', async () => {

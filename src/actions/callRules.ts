@@ -1,0 +1,90 @@
+/** What every RPC declares, whichever kind it is: the server enforces it before anything is done. */
+import { needsDaemon } from './shape.js';
+import type { ActionDef, PermissionDef, RefusalDef } from './types.js';
+
+/** States that a session can be called in. */
+export type CallableState = 'CONFIG' | 'LAUNCHING' | 'READY';
+
+/** How a call names its session: in the metadata, in the field `id` of its request, or not at all. */
+export type SessionReference = 'metadata' | 'id' | 'none';
+
+export interface CallRules {
+  /** The action's name; of an RPC that is no action, the RPC's own. */
+  readonly name: string;
+  readonly session: SessionReference;
+  /** A server that shuts down still answers it. */
+  readonly whileDraining: boolean;
+  readonly permissions: readonly PermissionDef[];
+  /** The flag without which the server does not offer it at all. */
+  readonly offeredWith: '--debug-service' | undefined;
+  /** Why it is refused always. */
+  readonly refusal: RefusalDef | undefined;
+  /** States of the session that allow it; undefined: all, even of one that is being deleted. */
+  readonly states: readonly CallableState[] | undefined;
+  /** It changes something in guest, appliance, session or server. */
+  readonly mutating: boolean;
+}
+
+/** All states of a session that is not on its way out. */
+export const ANY_STATE: readonly CallableState[] = ['CONFIG', 'LAUNCHING', 'READY'];
+
+/** States in which an action is allowed. */
+export function statesOf(action: ActionDef): readonly CallableState[] {
+  if (action.configOnly === true) return ['CONFIG'];
+  if (action.readyOnly === true || needsDaemon(action)) return ['READY'];
+  return action.notLaunching === true ? ['CONFIG', 'READY'] : ANY_STATE;
+}
+
+/** The rules of an action's RPC. */
+export function rulesOf(action: ActionDef): CallRules {
+  return {
+    name: action.name,
+    session: 'metadata',
+    whileDraining: false,
+    permissions: action.permissions ?? [],
+    offeredWith: action.visibility === 'debug' ? '--debug-service' : undefined,
+    refusal: action.notOverNetwork,
+    states: statesOf(action),
+    mutating: action.mutating,
+  };
+}
+
+/** What the drives and settings of a request to create a session need. */
+const NEW_SESSION_PERMISSIONS: readonly PermissionDef[] = [
+  {
+    permission: 'network',
+    purpose: 'with `network` in its settings',
+    when: { field: 'settings.network', is: true },
+  },
+  {
+    permission: 'remote-drives',
+    purpose: 'with a drive that is `remote`',
+    when: { field: 'drives.source.$case', is: 'remote' },
+  },
+];
+
+const ofService = {
+  permissions: [],
+  offeredWith: undefined,
+  refusal: undefined,
+  states: undefined,
+} as const;
+const createsSession = {
+  ...ofService,
+  session: 'none',
+  whileDraining: false,
+  permissions: NEW_SESSION_PERMISSIONS,
+} as const;
+const asksForSession = { ...ofService, session: 'id', whileDraining: true, mutating: false } as const;
+
+/** The rules of the RPCs that are no actions, by name. */
+export const serviceRules = {
+  CreateSession: { ...createsSession, name: 'CreateSession', mutating: true },
+  GetSession: { ...asksForSession, name: 'GetSession' },
+  ListSessions: { ...asksForSession, name: 'ListSessions', session: 'none' },
+  DeleteSession: { ...asksForSession, name: 'DeleteSession', mutating: true },
+  GetLog: { ...asksForSession, name: 'GetLog' },
+  Subscribe: { ...asksForSession, name: 'Subscribe', session: 'metadata' },
+  /** Its session lives as long as the call, and its drives are read-only. */
+  Inspect: { ...createsSession, name: 'Inspect', mutating: false },
+} as const satisfies Readonly<Record<string, CallRules>>;

@@ -1,0 +1,98 @@
+/** The RPCs of actions: what each does when its turn has come. */
+import type { LibraryActions } from '../../gen/libraryActions.js';
+import { rulesOf } from '../actions/callRules.js';
+import { isFileIn, isFileOut, isStreamedAnswer, takesAnySize } from '../actions/shape.js';
+import type { ActionDef } from '../actions/types.js';
+import { badArgument } from '../common/errors.js';
+import type { ForeignImageProbe } from '../images/foreignProbe.js';
+import type { LibraryContext } from '../library/context.js';
+import { libraryActions } from '../library/index.js';
+import type { AnyDaemonCall } from '../protocol/daemonCall.js';
+import type { ImageRoots } from '../security/pathPolicy.js';
+import type { FileArguments } from './fileMessages.js';
+import { FilePieces } from './fileMessages.js';
+import { whileHeld } from './largeRequests.js';
+import type { ActionCall, ActionRpc, AnswerStream } from './rpc.js';
+
+/** What library-side actions work with besides their call. */
+export interface ActionSurroundings {
+  readonly imageRoots: ImageRoots;
+  readonly probe: ForeignImageProbe;
+}
+
+/** Library actions as they are called here; the types are those of `LibraryActions`. */
+type AnyLibraryAction = (context: LibraryContext, request: object) => Promise<object> | AsyncIterable<object>;
+
+/** The RPC of an action; `codec` is that of a daemon action. */
+export function actionRpc(
+  action: ActionDef,
+  codec: AnyDaemonCall | undefined,
+  surroundings: ActionSurroundings,
+): ActionRpc {
+  const shared = { action, rules: rulesOf(action) };
+  if (action.notOverNetwork !== undefined) return { ...shared, kind: 'unary', perform: neverAdmitted };
+  if (action.impl === 'library') {
+    const implementation = libraryActions[action.name as keyof LibraryActions] as AnyLibraryAction;
+    return isStreamedAnswer(action)
+      ? { ...shared, kind: 'serverStream', perform: inBatches(implementation, surroundings) }
+      : { ...shared, kind: 'unary', perform: atOnce(action, implementation, surroundings) };
+  }
+  if (codec === undefined) throw new Error(`no codec for ${action.name}`);
+  if (isFileIn(action)) return { ...shared, kind: 'clientStream', perform: upload(codec) };
+  if (isFileOut(action)) return { ...shared, kind: 'serverStream', perform: download(codec) };
+  return { ...shared, kind: 'unary', perform: ({ daemon, request }) => daemon.call(codec, request) as Promise<object> };
+}
+
+/** For actions that their rules refuse: there is nothing that does them. */
+async function neverAdmitted({ rules }: ActionCall): Promise<never> {
+  throw new Error(`${rules.name} is refused always`);
+}
+
+function upload(codec: AnyDaemonCall): ActionRpc['perform'] {
+  return ({ daemon, request, chunks }) => {
+    const { progress_hint: size } = request as FileArguments;
+    if (size !== undefined && size < 0n) throw badArgument('progress_hint', 'must not be negative');
+    return daemon.upload(codec, request, chunks, size) as Promise<object>;
+  };
+}
+
+function download(codec: AnyDaemonCall): ActionRpc['perform'] {
+  return async ({ daemon, request }, answers) => {
+    await daemon.download(codec, request, (pieces) => answers.write(new FilePieces(pieces)));
+    return {};
+  };
+}
+
+function atOnce(
+  action: ActionDef,
+  implementation: AnyLibraryAction,
+  surroundings: ActionSurroundings,
+): ActionRpc['perform'] {
+  const perform = (call: ActionCall): Promise<object> =>
+    implementation(contextOf(call, surroundings), call.request) as Promise<object>;
+  // The contents of a large request take memory until they are used.
+  return takesAnySize(action) ? (call) => whileHeld(call.request, () => perform(call)) : perform;
+}
+
+function inBatches(implementation: AnyLibraryAction, surroundings: ActionSurroundings): ActionRpc['perform'] {
+  return async (call: ActionCall, answers: AnswerStream) => {
+    const batches = implementation(contextOf(call, surroundings), call.request) as AsyncIterable<object>;
+    for await (const batch of batches) await answers.write(batch);
+    return {};
+  };
+}
+
+function contextOf(call: ActionCall, { imageRoots, probe }: ActionSurroundings): LibraryContext {
+  const { action, session, signal, requireFound } = call;
+  return {
+    action,
+    session,
+    signal,
+    requireFound,
+    imageRoots,
+    probe,
+    get daemon() {
+      return call.daemon;
+    },
+  };
+}

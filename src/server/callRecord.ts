@@ -1,0 +1,42 @@
+/** The record of a call: one line of the log. */
+import { performance } from 'node:perf_hooks';
+import type { CallRules } from '../actions/callRules.js';
+import type { LogFields, Logger } from '../common/logger.js';
+
+/** How a call ended that did not succeed. */
+export interface CallFailure {
+  readonly reason: string;
+  readonly message: string;
+}
+
+/**
+ * What is known of one call, and written down when it has ended: at level info if it changes something or failed, else
+ * at debug. Nothing of requests is in it: they can hold keys.
+ */
+export class CallRecord {
+  readonly #rules: CallRules;
+  readonly #logger: Logger;
+  readonly #started = performance.now();
+  #fields: LogFields = {};
+
+  constructor(rules: CallRules, logger: Logger) {
+    this.#rules = rules;
+    this.#logger = logger;
+  }
+
+  /** Adds fields. */
+  note(fields: LogFields): void {
+    this.#fields = { ...this.#fields, ...fields };
+  }
+
+  /** Writes the line; `failure` is undefined for a call that succeeded. */
+  write(failure: CallFailure | undefined): void {
+    const level = failure !== undefined || this.#rules.mutating ? 'info' : 'debug';
+    this.#logger[level](failure === undefined ? 'call succeeded' : 'call failed', {
+      action: this.#rules.name,
+      ...this.#fields,
+      ms: Math.round((performance.now() - this.#started) * 10) / 10,
+      ...(failure === undefined ? {} : { reason: failure.reason, error: failure.message }),
+    });
+  }
+}

@@ -1,0 +1,164 @@
+/**
+ * The one way of a call, of whichever RPC, in this order:
+ *
+ *  1. identity    who calls
+ *  2. session     the one that the call names, if it is the caller's
+ *  3. draining    a server that shuts down takes no new work
+ *  4. permission  what the operator of the server has to allow
+ *  5. refusal     what means nothing over a network
+ *  6. state       of the session
+ *  7. arguments   decoded, and checked; and whether the daemon knows them
+ *  8. turn        the daemon does one action at a time; the others wait, or need no turn
+ *  9. answer      or the status that an error becomes
+ * 10. record      one line of the log
+ *
+ * What an RPC needs is declared by its record in `src/actions`, and enforced here and nowhere else.
+ */
+import type {
+  sendUnaryData,
+  ServerReadableStream,
+  ServerUnaryCall,
+  ServerWritableStream,
+  UntypedHandleCall,
+} from '@grpc/grpc-js';
+import type { CallRules } from '../actions/callRules.js';
+import { needsDaemon } from '../actions/shape.js';
+import type { ActionDef } from '../actions/types.js';
+import { GuestfsError } from '../common/errors.js';
+import type { Logger } from '../common/logger.js';
+import type { DaemonVersion } from '../protocol/daemonVersion.js';
+import { notOverNetwork, requireAllowed, requireFound, type CallPolicy } from '../security/policy.js';
+import type { Daemon } from '../session/daemon.js';
+import { requireInDaemon } from '../session/daemonSupport.js';
+import type { Session } from '../session/session.js';
+import type { SessionRegistry } from '../session/sessionRegistry.js';
+import { CallRecord } from './callRecord.js';
+import { identityOf, scopeOf, type ServerCall } from './callScope.js';
+import { checkArguments } from './checkArguments.js';
+import type { AdmittedCall, Rpc } from './rpc.js';
+import { sessionIdOf } from './sessionHeader.js';
+import { toStatus } from './statusMapping.js';
+import { clientStreamTransport, serverStreamTransport, unaryTransport, type Transport } from './transports.js';
+
+export interface DispatchOptions {
+  readonly registry: SessionRegistry;
+  readonly policy: CallPolicy;
+  readonly logger: Logger;
+}
+
+export class Dispatch {
+  readonly #registry: SessionRegistry;
+  readonly #policy: CallPolicy;
+  readonly #logger: Logger;
+
+  constructor({ registry, policy, logger }: DispatchOptions) {
+    this.#registry = registry;
+    this.#policy = policy;
+    this.#logger = logger;
+  }
+
+  /** The handler of an RPC. */
+  handler(rpc: Rpc): UntypedHandleCall {
+    switch (rpc.kind) {
+      case 'unary':
+        return (call: ServerUnaryCall<object, object>, callback: sendUnaryData<object>) =>
+          void this.#serve(rpc, call, () => unaryTransport(call, callback));
+      case 'clientStream':
+        return (call: ServerReadableStream<object, object>, callback: sendUnaryData<object>) =>
+          void this.#serve(rpc, call, (signal) => clientStreamTransport(call, callback, signal));
+      case 'serverStream':
+        return (call: ServerWritableStream<object, object>) =>
+          void this.#serve(rpc, call, (signal) => serverStreamTransport(call, signal));
+    }
+  }
+
+  async #serve(rpc: Rpc, call: ServerCall, open: (signal: AbortSignal) => Transport): Promise<void> {
+    const { rules } = rpc;
+    const scope = scopeOf(call);
+    const transport = open(scope.signal);
+    const record = new CallRecord(rules, this.#logger);
+    let session: Session | undefined;
+    try {
+      const identity = identityOf(call);
+      record.note({ identity });
+      session = await this.#sessionOf(rules, call, transport, identity);
+      if (session !== undefined) record.note({ session: session.id });
+      if (!rules.whileDraining) this.#registry.refuseWhileDraining();
+      await this.#requireAdmissible(rpc, session, transport.given);
+      const request = await transport.request();
+      if (rpc.action !== undefined) requireArguments(rpc.action, request, session?.daemonVersion);
+      const answer = await inTurn(rpc, transport, {
+        rules,
+        request,
+        identity,
+        session,
+        signal: scope.signal,
+        chunks: transport.chunks,
+        requireFound: (permission) => requireFound(rules, permission, this.#policy),
+        note: (fields) => record.note(fields),
+      });
+      await transport.succeed(answer);
+      record.write(undefined);
+    } catch (thrown) {
+      transport.fail(toStatus(thrown, { action: rules.name, ...(session && { state: session.state }) }, this.#logger));
+      record.write(GuestfsError.from(thrown));
+    } finally {
+      scope.end();
+    }
+  }
+
+  /** @throws GuestfsError SESSION_MISSING, MALFORMED_SESSION_ID, SESSION_UNKNOWN */
+  async #sessionOf(
+    { session: reference }: CallRules,
+    call: ServerCall,
+    transport: Transport,
+    identity: string | undefined,
+  ): Promise<Session | undefined> {
+    if (reference === 'none') return undefined;
+    const id =
+      reference === 'metadata' ? sessionIdOf(call.metadata) : ((await transport.request()) as { id: string }).id;
+    return this.#registry.get(id, identity);
+  }
+
+  /** Permission, refusal and state. What is refused is traced all the same, as the library does. */
+  async #requireAdmissible({ rules, action }: Rpc, session: Session | undefined, given = {}): Promise<void> {
+    try {
+      requireAllowed(rules, given, this.#policy);
+      if (rules.refusal !== undefined) throw notOverNetwork(rules.name, rules.refusal);
+      if (rules.states !== undefined) session?.requireState(rules.states, rules.name);
+    } catch (refusal) {
+      if (action !== undefined) await session?.traceRefused(action, given);
+      throw refusal;
+    }
+  }
+}
+
+/** @throws GuestfsError BAD_ARGUMENT; ACTION_NOT_IN_DAEMON for what the session's daemon is too old for */
+function requireArguments(action: ActionDef, request: object, version: DaemonVersion | undefined): void {
+  checkArguments(action, request);
+  if (action.impl === 'daemon' && version !== undefined) requireInDaemon(action, request, version);
+}
+
+/** Does what the call asks for: an action of the daemon when its turn has come, all others at once. */
+function inTurn(rpc: Rpc, { answers }: Transport, call: AdmittedCall): Promise<object> {
+  if (rpc.action === undefined) return rpc.perform(call, answers);
+  const { action, perform } = rpc;
+  const { session, request, signal } = call;
+  if (session === undefined) throw new Error(`${action.name} has no session`);
+  if (needsDaemon(action)) {
+    return session.perform(action, request, signal, (daemon) => perform({ ...call, session, action, daemon }, answers));
+  }
+  return session.performAside(action, request, () =>
+    perform(
+      {
+        ...call,
+        session,
+        action,
+        get daemon(): Daemon {
+          throw new Error(`${action.name} has no turn`);
+        },
+      },
+      answers,
+    ),
+  );
+}

@@ -1,0 +1,93 @@
+/** A real server in this process, on a fake launcher: sessions in each state that can be called in. */
+import { credentials, ServerCredentials } from '@grpc/grpc-js';
+import type { CallableState } from '../../src/actions/callRules.js';
+import { silentLogger, type Logger } from '../../src/common/logger.js';
+import type { Allowable } from '../../src/security/policy.js';
+import { serve } from '../../src/server/server.js';
+import { SessionFactory } from '../../src/server/sessionFactory.js';
+import { SessionRegistry } from '../../src/session/sessionRegistry.js';
+import { SessionClient, TestClient } from '../support/testClient.js';
+import { FakeLauncher, FakeMachine } from './fakeLauncher.js';
+import { defaultSettings } from './sessions.js';
+
+export interface FakeServerOptions {
+  readonly allowed: readonly Allowable[];
+  readonly debugService: boolean;
+  readonly logger?: Logger;
+}
+
+export interface FakeServer {
+  readonly client: TestClient;
+  readonly registry: SessionRegistry;
+  /** One in each state. */
+  readonly sessions: Readonly<Record<CallableState, SessionClient>>;
+  /** The machine of the session that is READY. */
+  readonly machine: FakeMachine;
+  stop(): Promise<void>;
+}
+
+const SCRATCH = { source: { $case: 'scratch_size', value: 1n << 20n }, writable: true } as const;
+const drive = {
+  ...SCRATCH,
+  format: undefined,
+  label: undefined,
+  cachemode: undefined,
+  discard: undefined,
+  blocksize: undefined,
+};
+
+export async function startFakeServer({
+  allowed,
+  debugService,
+  logger = silentLogger,
+}: FakeServerOptions): Promise<FakeServer> {
+  const launcher = new FakeLauncher();
+  const registry = new SessionRegistry(100, logger);
+  const factory = new SessionFactory({
+    defaults: { ...defaultSettings },
+    defaultIdleTimeoutMs: undefined,
+    launcher,
+    logger,
+  });
+  const server = await serve({
+    listen: '127.0.0.1:0',
+    credentials: ServerCredentials.createInsecure(),
+    registry,
+    factory,
+    policy: { imageRoots: { directories: [] }, allowed: new Set(allowed) },
+    probe: () => Promise.reject(new Error('there are no images here')),
+    debugService,
+    requestMemory: 64 << 20,
+    logger,
+  });
+  const client = new TestClient(server.address, credentials.createInsecure());
+  const session = async (id: CallableState): Promise<SessionClient> => {
+    await client.createSession({ session_id: id, drives: [drive] });
+    return new SessionClient(client, id);
+  };
+  const sessions = {
+    CONFIG: await session('CONFIG'),
+    LAUNCHING: await session('LAUNCHING'),
+    READY: await session('READY'),
+  };
+  const machine = new FakeMachine('1.61.9');
+  const ready = sessions.READY.call('launch');
+  (await launcher.request(0)).succeed(machine);
+  await machine.daemon.launch();
+  await ready;
+  const launching = sessions.LAUNCHING.call('launch').catch(() => undefined);
+  const pending = await launcher.request(1);
+  return {
+    client,
+    registry,
+    sessions,
+    machine,
+    stop: async () => {
+      pending.fail(new Error('the test is over'));
+      await launching;
+      machine.die();
+      await server.stop();
+      client.close();
+    },
+  };
+}

@@ -1,4 +1,5 @@
 /** What every RPC declares, whichever kind it is: the server enforces it before anything is done. */
+import { REMOTE_PROTOCOLS } from './remoteProtocols.js';
 import { needsDaemon } from './shape.js';
 import type { ActionDef, PermissionDef, RefusalDef } from './types.js';
 
@@ -59,7 +60,7 @@ const NEW_SESSION_PERMISSIONS: readonly PermissionDef[] = [
   {
     permission: 'remote-drives',
     purpose: 'with a drive that is `remote`',
-    when: { field: 'drives.source.$case', is: 'remote' },
+    when: { field: 'drives.source.value.protocol', isOneOf: REMOTE_PROTOCOLS },
   },
 ];
 

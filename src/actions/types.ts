@@ -87,13 +87,13 @@ export type Permission = 'remote-drives' | 'block-devices' | 'network' | 'host-a
 
 /**
  * What of a request a permission depends on. A field is named by its path in the request's message:
- * `settings.network`, or `drives.source.$case` for the one that is set of a oneof, in any element of a list.
+ * `settings.network`, or `drives.source.value.protocol` for what is set of a oneof, in any element of a list.
  */
 export type RequestCondition =
   /** The field has this value. */
-  | { readonly field: string; readonly is: boolean | string }
-  /** The field is set, and to something else than this. */
-  | { readonly field: string; readonly isNot: string }
+  | { readonly field: string; readonly is: boolean }
+  /** The field has one of these values. */
+  | { readonly field: string; readonly isOneOf: readonly string[] }
   /** The field, or one of its elements, matches. */
   | { readonly field: string; readonly matches: RegExp }
   /** A variable of the server's own environment, written `NAME=value`, matches. */

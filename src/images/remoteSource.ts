@@ -3,11 +3,10 @@
  * `add_drive` with the library's checks.
  */
 import { isIPv6 } from 'node:net';
+import { REMOTE_PROTOCOLS } from '../actions/remoteProtocols.js';
 import { badArgument } from '../common/errors.js';
 import { printable, resolveSocketPath, type ImageRoots } from '../security/pathPolicy.js';
 
-/** Protocols of drives that are not files. */
-export const REMOTE_PROTOCOLS = ['nbd', 'http', 'https', 'ftp', 'ftps', 'ssh', 'iscsi', 'rbd', 'gluster'] as const;
 export type RemoteProtocol = (typeof REMOTE_PROTOCOLS)[number];
 
 /** Protocols that libguestfs once knew, and qemu no longer does. */

@@ -43,7 +43,9 @@ function holds(condition: RequestCondition, request: object): boolean {
   const values = valuesAt(request, condition.field.split('.'));
   if ('is' in condition) return values.includes(condition.is);
   const texts = values.filter((value) => typeof value === 'string');
-  return texts.some((text) => ('isNot' in condition ? text !== condition.isNot : condition.matches.test(text)));
+  return texts.some((text) =>
+    'isOneOf' in condition ? condition.isOneOf.includes(text) : condition.matches.test(text),
+  );
 }
 
 function notAllowed(what: string, setting: string, instead = ''): GuestfsError {

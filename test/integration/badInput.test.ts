@@ -27,6 +27,11 @@ import {
 const MEBIBYTE = 1 << 20;
 const UPLOAD = '/guestfs.v1.TransferService/Upload';
 
+/** Refused for want of a permission before its state is looked at: see admission.test.ts. */
+function alwaysNeedsPermission({ permissions = [] }: ActionDef): boolean {
+  return permissions.some(({ when }) => when === undefined);
+}
+
 const actions = areas
   .filter((area) => area.name !== 'debug')
   .flatMap((area) => area.actions)
@@ -66,7 +71,7 @@ describeWithAppliance('bad input', () => {
       expect((await scene.client.getSession(config.id)).state).toBe(SessionState.CONFIG);
     });
 
-    const forDaemon = actions.filter(needsDaemon);
+    const forDaemon = actions.filter((action) => needsDaemon(action) && !alwaysNeedsPermission(action));
 
     it(`is each of the ${forDaemon.length} actions that need one: FAILED_PRECONDITION naming the state and the cure`, async () => {
       expect(forDaemon.length).toBeGreaterThan(450);
@@ -317,7 +322,7 @@ describeWithAppliance('bad input', () => {
       await session.call('ping_daemon');
     });
 
-    const configOnly = actions.filter((action) => action.configOnly);
+    const configOnly = actions.filter((action) => action.configOnly && !alwaysNeedsPermission(action));
 
     it.each(configOnly.map((action) => [action.name, action] as const))(
       'is %s, which is for a session that is not',

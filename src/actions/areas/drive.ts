@@ -1,4 +1,5 @@
 /** Actions: drives of a session and disk images on the server */
+import { REMOTE_PROTOCOLS } from '../remoteProtocols.js';
 import type { ActionDef } from '../types.js';
 import {
   bool,
@@ -80,7 +81,7 @@ export const driveActions: readonly ActionDef[] = [
       {
         permission: 'remote-drives',
         purpose: 'with a `protocol` other than `file`',
-        when: { field: 'protocol', isNot: 'file' },
+        when: { field: 'protocol', isOneOf: REMOTE_PROTOCOLS },
       },
       { permission: 'block-devices', purpose: 'for a block device of the server', when: 'found' },
     ],

@@ -18,14 +18,14 @@ const refusal = (permission: Allowable): unknown =>
 
 const CREATE = serviceRules.CreateSession;
 const INSPECT = serviceRules.Inspect;
-const remote = { source: { $case: 'remote', value: {} } };
+const remote = { source: { $case: 'remote', value: { protocol: 'ssh' } } };
 const local = { source: { $case: 'path', value: 'a.img' } };
 
 describe('a permission for what an argument asks for', () => {
   it.each<[string, CallRules, Allowable, object, object]>([
     ['network', ofAction('set_network'), 'network', { network: true }, { network: false }],
     ['a protocol', ofAction('add_drive'), 'remote-drives', { protocol: 'nbd' }, { protocol: 'file' }],
-    ['a protocol that is not set', ofAction('add_drive'), 'remote-drives', { protocol: '' }, { protocol: undefined }],
+    ['one of the protocols there are', ofAction('add_drive'), 'remote-drives', { protocol: 'ftp' }, { protocol: 'x' }],
     [
       'a variable',
       ofAction('parse_environment_list'),

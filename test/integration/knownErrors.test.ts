@@ -106,7 +106,7 @@ describeWithAppliance('the errors that the reference tells of', () => {
   const libvirt = mkdtempSync(join(tmpdir(), 'known-errors-'));
   const scene = serverForTests({
     env: { LIBVIRT_DEFAULT_URI: `test://${join(libvirt, 'node.xml')}`, LIBGUESTFS_BACKEND: 'libvirt' },
-    flags: ['--debug-service', '--allow', 'host-actions', '--allow', 'custom-qemu'],
+    flags: ['--debug-service', '--allow', 'host-actions', '--allow', 'custom-qemu', '--allow', 'network'],
   });
   let session: SessionClient;
   let config: SessionClient;

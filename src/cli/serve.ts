@@ -2,7 +2,6 @@
 import { readFile } from 'node:fs/promises';
 import { setFlagsFromString } from 'node:v8';
 import { ServerCredentials } from '@grpc/grpc-js';
-import { messageOf } from '../common/errors.js';
 import { createLogger, type Logger } from '../common/logger.js';
 import { sweepRunDirectories } from '../common/tempDir.js';
 import { createGroundwork, type Groundwork } from '../launcher/groundwork.js';
@@ -72,7 +71,7 @@ async function prepare(
       logger.warn('the first sessions are booted: there is no template yet', {
         afterSeconds: PREPARATION_LIMIT_MS / 1000,
       });
-    else logger.error('sessions cannot be launched as things are', { error: messageOf(error) });
+    else logger.error('sessions cannot be launched as things are', { err: error });
   }
 }
 

@@ -135,7 +135,7 @@ export interface ErrorContext {
 export function toStatus(thrown: unknown, context: ErrorContext, logger: Logger): StatusObject {
   const error = GuestfsError.from(thrown);
   if (error.reason === 'INTERNAL')
-    logger.error('internal error', { action: context.action, error: error.details.cause ?? error });
+    logger.error('internal error', { action: context.action, err: error.details.cause ?? error });
   const code = statusOf(error.reason);
   const text = shorten(error.message, TEXT_LIMIT);
   const facts = new Map<string, string>();

@@ -2,6 +2,7 @@
  * Generates what follows from the action list, then the TypeScript of the .proto files.
  * The first is committed; the second, long, is not.
  */
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fingerprint, Stamp } from '../support/fingerprint.mjs';
 import { inProject, projectTool } from '../support/project.mjs';
 import { run } from '../support/run.mjs';
@@ -15,6 +16,8 @@ const INPUTS = [
   'tsconfig.json',
   'tsconfig.generator.json',
   'package-lock.json',
+  // The list of what is generated from them.
+  'scripts/setup/generated.mjs',
 ];
 /** Folders with files that are generated and committed (some of proto is written by hand). */
 export const COMMITTED_OUTPUTS = ['proto', 'gen/calls', 'gen/services.ts', 'gen/libraryActions.ts', 'docs/reference'];
@@ -38,6 +41,25 @@ export function generatorCommand(...args) {
   return [process.execPath, inProject('dist', 'src', 'generator', 'main.js'), ...args];
 }
 
+/** The .proto files of gRPC's own services that the server has, where their packages keep them, and which of them. */
+const GRPC_SERVICES = [
+  ['node_modules/grpc-health-check/proto'],
+  ['node_modules/@grpc/reflection/build/proto', '--path', 'node_modules/@grpc/reflection/build/proto/grpc'],
+];
+
+/** Writes what server reflection serves: the descriptors of the API, and of gRPC's own services. */
+async function describe() {
+  const part = inProject('gen', 'proto', 'part.binpb');
+  const sets = [];
+  for (const input of [['proto'], ...GRPC_SERVICES]) {
+    await run(projectTool('buf', 'build', ...input, '-o', part));
+    sets.push(readFileSync(part));
+  }
+  rmSync(part);
+  // A set of descriptors is one repeated field: sets one after another are one set.
+  writeFileSync(inProject('gen', 'proto', 'descriptors.binpb'), Buffer.concat(sets));
+}
+
 /** Generates all, whether it is needed or not. */
 export async function generate() {
   // Taken before: what is edited meanwhile is generated from the next time.
@@ -46,8 +68,7 @@ export async function generate() {
   await run(projectTool('tsc', '-p', 'tsconfig.generator.json'));
   await run(generatorCommand());
   await run(projectTool('buf', 'generate'));
-  // What server reflection serves.
-  await run(projectTool('buf', 'build', '-o', 'gen/proto/descriptors.binpb'));
+  await describe();
   stamp.write(state(inputs));
 }
 

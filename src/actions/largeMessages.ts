@@ -1,8 +1,5 @@
 /** What to use instead of an action whose request, or whose answer, is more than one message holds. */
 
-/** Memory for large requests unless the server is told otherwise, MiB. */
-export const DEFAULT_REQUEST_MEMORY_MB = 512;
-
 const FEWER_NAMES = 'ask for fewer names at a time';
 const FEWER_LINES = 'ask for fewer lines, or use Download, which streams';
 const FEWER_BYTES = 'ask for fewer bytes, or use DownloadOffset, which streams';

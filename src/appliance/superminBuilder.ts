@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto';
 import { realpath, utimes } from 'node:fs/promises';
 import { arch } from 'node:os';
 import { join } from 'node:path';
-import { abortable } from '../common/abort.js';
+import { unlessAborted } from '../common/waiting.js';
 import { GuestfsError, messageOf } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import { makePrivateDirectory } from '../common/privateDirectory.js';
@@ -52,7 +52,7 @@ export function createSuperminBuilder(logger: Logger, supermin = 'supermin'): Su
         build = run(supermin, skeleton, cache, logger).finally(() => running.delete(key));
         running.set(key, build);
       }
-      return abortable(build, signal);
+      return unlessAborted(build, signal);
     },
   };
 }

@@ -1,31 +1,20 @@
-/** The server's configuration, from flags and environment. */
+/** The server's configuration, from its flags and libguestfs's environment variables. */
 import { mkdir, realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { defaultApplianceDirectory } from '../../appliance-builder/location.js';
-import { DEFAULT_REQUEST_MEMORY_MB } from '../actions/largeMessages.js';
 import { isTrue } from '../common/booleans.js';
-import { LOG_LEVELS, type LogLevel } from '../common/logger.js';
 import { messageOf } from '../common/errors.js';
-import { REQUEST_LIMIT } from '../common/messageLimits.js';
-import { ALLOWABLE, type Allowable, type ServerPolicy } from '../security/policy.js';
-import { splitAddress } from '../server/address.js';
-import { MAX_SMP, MIN_MEMSIZE_MB } from '../server/sessionFactory.js';
+import type { LogLevel } from '../common/logger.js';
+import type { ServerPolicy } from '../security/policy.js';
+import { MIN_MEMSIZE_MB } from '../server/sessionFactory.js';
 import { acceleratorOf } from '../session/backendSettings.js';
 import type { SessionSettings } from '../session/settings.js';
-import { UsageError, type FlagValues } from './flags.js';
+import { UsageError, type ServerCommandLine } from './commandLine.js';
+import { DEFAULT_IMAGE_ROOTS, MEBIBYTE, type Flags } from './flags.js';
+import { wholeNumber } from './flagValues.js';
 
 const DEFAULT_SUITE = 'trixie';
-const DEFAULT_MEMSIZE_MB = 1280;
-const DEFAULT_MAX_SESSIONS = 64;
-/** More is a mistake. */
-const MAX_POOL = 1000;
-const DEFAULT_IDLE_TIMEOUT_S = 3600;
-const MEBIBYTE = 1024 * 1024;
-/** What every request may be. */
-const MIN_REQUEST_MEMORY_MB = REQUEST_LIMIT / MEBIBYTE;
-/** The largest message that protobuf has is of 2 GiB. */
-const MAX_REQUEST_MEMORY_MB = 2047;
-const DEFAULT_LAUNCH_TIMEOUT_MS = 180_000;
+const LAUNCH_TIMEOUT_MS = 180_000;
 const SECOND_MS = 1000;
 
 export interface ServerConfig {
@@ -47,43 +36,6 @@ export interface ServerConfig {
   readonly logLevel: LogLevel;
 }
 
-function text(flags: FlagValues, name: string): string | undefined {
-  const value = flags[name];
-  return typeof value === 'string' ? value : undefined;
-}
-
-function list(flags: FlagValues, name: string): readonly string[] {
-  const value = flags[name];
-  return Array.isArray(value) ? (value as readonly string[]) : [];
-}
-
-function integer(
-  what: string,
-  value: string | undefined,
-  fallback: number,
-  least: number,
-  most = Number.MAX_SAFE_INTEGER,
-): number {
-  if (value === undefined || value === '') return fallback;
-  const number = Number(value);
-  if (/^\d+$/.test(value) && number >= least && number <= most) return number;
-  throw new UsageError(
-    `${what}: ${value} is not a whole number${most === Number.MAX_SAFE_INTEGER ? ` from ${least}` : ` from ${least} to ${most}`}`,
-  );
-}
-
-function oneOf<Value extends string>(what: string, value: string, allowed: readonly Value[]): Value {
-  const found = allowed.find((candidate) => candidate === value);
-  if (found === undefined) throw new UsageError(`${what}: ${value} is none of ${allowed.join(', ')}`);
-  return found;
-}
-
-function address(what: string, value: string): string {
-  if (splitAddress(value) === undefined)
-    throw new UsageError(`${what}: ${value} is not an address of the form HOST:PORT`);
-  return value;
-}
-
 /** As libguestfs reads its own boolean variables. */
 function switched(what: string, value: string | undefined): boolean {
   const on = isTrue(value || '0');
@@ -91,36 +43,40 @@ function switched(what: string, value: string | undefined): boolean {
   return on;
 }
 
+/** Memory of an appliance, MiB: a flag goes before libguestfs's variable. */
+function memsize({ flags, given }: ServerCommandLine, environment: NodeJS.ProcessEnv): number {
+  const variable = 'LIBGUESTFS_MEMSIZE';
+  if (given.has('memsize')) return flags.memsize;
+  try {
+    return wholeNumber(MIN_MEMSIZE_MB)(environment[variable] ?? '', flags.memsize);
+  } catch (error) {
+    throw new UsageError(`${variable}: '${environment[variable]}' is invalid. ${messageOf(error)}`);
+  }
+}
+
 /** The accelerator, and the settings that can force one: a flag goes before them. */
 function backend(
-  flags: FlagValues,
+  { flags, given }: ServerCommandLine,
   environment: NodeJS.ProcessEnv,
 ): Pick<SessionSettings, 'accelerator' | 'backendSettings'> {
-  const flag = text(flags, 'accel');
-  const given = (environment['LIBGUESTFS_BACKEND_SETTINGS'] ?? '').split(':').filter((setting) => setting !== '');
-  if (flag !== undefined) {
-    return {
-      accelerator: oneOf('--accel', flag, ['auto', 'kvm', 'tcg']),
-      backendSettings: given.filter((setting) => !/^force_(tcg|kvm)(=|$)/.test(setting)),
-    };
-  }
-  const settings = { accelerator: 'auto', backendSettings: given } as const;
+  const variable = 'LIBGUESTFS_BACKEND_SETTINGS';
+  const stated = (environment[variable] ?? '').split(':').filter((setting) => setting !== '');
+  const settings = {
+    accelerator: flags.accel,
+    backendSettings: given.has('accel') ? stated.filter((setting) => !/^force_(tcg|kvm)(=|$)/.test(setting)) : stated,
+  };
   try {
     acceleratorOf(settings);
   } catch (error) {
-    throw new UsageError(`LIBGUESTFS_BACKEND_SETTINGS: ${messageOf(error)}`);
+    throw new UsageError(`${variable}: ${messageOf(error)}`);
   }
   return settings;
 }
 
-async function imageRoots(flags: FlagValues): Promise<readonly string[]> {
-  const given = list(flags, 'image-root');
-  if (given.length === 0) {
-    await mkdir('images', { recursive: true });
-    return [await realpath('images')];
-  }
+async function imageRoots({ imageRoot }: Flags): Promise<readonly string[]> {
+  if (imageRoot === DEFAULT_IMAGE_ROOTS) for (const directory of imageRoot) await mkdir(directory, { recursive: true });
   return Promise.all(
-    given.map(async (directory) => {
+    imageRoot.map(async (directory) => {
       try {
         return await realpath(directory);
       } catch (error) {
@@ -130,15 +86,13 @@ async function imageRoots(flags: FlagValues): Promise<readonly string[]> {
   );
 }
 
-function pool(flags: FlagValues): number {
-  const size = integer('--pool', text(flags, 'pool'), 0, 0, MAX_POOL);
-  if (size > 0 && text(flags, 'launch') === 'cold')
-    throw new UsageError('--pool needs --launch template: what waits are clones');
+function pool({ pool: size, launch }: Flags): number {
+  if (size > 0 && launch === 'cold')
+    throw new UsageError('--pool needs --launch template: the pool holds clones of the template');
   return size;
 }
 
-function tls(flags: FlagValues): ServerConfig['tls'] {
-  const [certificate, key, clientCa] = ['tls-cert', 'tls-key', 'client-ca'].map((name) => text(flags, name));
+function tls({ tlsCert: certificate, tlsKey: key, clientCa }: Flags): ServerConfig['tls'] {
   if (certificate === undefined && key === undefined) {
     if (clientCa !== undefined) throw new UsageError('--client-ca needs --tls-cert and --tls-key');
     return undefined;
@@ -147,22 +101,17 @@ function tls(flags: FlagValues): ServerConfig['tls'] {
   return { certificate, key, clientCa };
 }
 
-function defaultSettings(flags: FlagValues, environment: NodeJS.ProcessEnv): SessionSettings {
+function defaultSettings(line: ServerCommandLine, environment: NodeJS.ProcessEnv): SessionSettings {
+  const { flags } = line;
   /** The first of these variables that says something: an empty one does not. */
   const filled = (...names: readonly string[]): string | undefined =>
     names.map((name) => environment[name]).find((value) => value !== undefined && value !== '');
-  const appliance = text(flags, 'appliance');
   return {
-    memsizeMb: integer(
-      '--memsize',
-      text(flags, 'memsize') ?? environment['LIBGUESTFS_MEMSIZE'],
-      DEFAULT_MEMSIZE_MB,
-      MIN_MEMSIZE_MB,
-    ),
-    smp: integer('--smp', text(flags, 'smp'), 1, 1, MAX_SMP),
+    memsizeMb: memsize(line, environment),
+    smp: flags.smp,
     network: false,
     verbose: switched('LIBGUESTFS_DEBUG', environment['LIBGUESTFS_DEBUG']),
-    trace: flags['trace'] === true || switched('LIBGUESTFS_TRACE', environment['LIBGUESTFS_TRACE']),
+    trace: flags.trace || switched('LIBGUESTFS_TRACE', environment['LIBGUESTFS_TRACE']),
     autosync: true,
     selinux: false,
     pgroup: false,
@@ -172,49 +121,41 @@ function defaultSettings(flags: FlagValues, environment: NodeJS.ProcessEnv): Ses
     program: 'guestfs-grpc',
     append: environment['LIBGUESTFS_APPEND'],
     path:
-      appliance === undefined
+      flags.appliance === undefined
         ? (filled('LIBGUESTFS_PATH') ?? defaultApplianceDirectory(DEFAULT_SUITE, environment))
-        : resolve(appliance),
+        : resolve(flags.appliance),
     hv: filled('LIBGUESTFS_HV', 'LIBGUESTFS_QEMU'),
     tmpdir: resolve(filled('LIBGUESTFS_TMPDIR', 'TMPDIR') ?? '/tmp'),
     cachedir: resolve(filled('LIBGUESTFS_CACHEDIR', 'TMPDIR') ?? '/var/tmp'),
     backend: 'direct',
-    ...backend(flags, environment),
-    launchTimeoutMs: DEFAULT_LAUNCH_TIMEOUT_MS,
+    ...backend(line, environment),
+    launchTimeoutMs: LAUNCH_TIMEOUT_MS,
     extraQemuArguments: [],
   };
 }
 
 /**
- * The configuration; makes ./images when no image root is given.
+ * The configuration; creates ./images when no image root is given.
  * @throws UsageError naming the flag or variable that is wrong
  */
-export async function readConfig(flags: FlagValues, environment: NodeJS.ProcessEnv): Promise<ServerConfig> {
-  const idleSeconds = integer('--idle-timeout', text(flags, 'idle-timeout'), DEFAULT_IDLE_TIMEOUT_S, 0);
-  const metrics = text(flags, 'metrics-listen');
-  const allowed = new Set(list(flags, 'allow').map((what): Allowable => oneOf('--allow', what, ALLOWABLE)));
+export async function readConfig(line: ServerCommandLine, environment: NodeJS.ProcessEnv): Promise<ServerConfig> {
+  const { flags } = line;
+  const allowed = new Set(flags.allow);
   return {
-    listen: address('--listen', text(flags, 'listen') ?? '127.0.0.1:50051'),
-    metricsListen: metrics === undefined ? undefined : address('--metrics-listen', metrics),
+    listen: flags.listen,
+    metricsListen: flags.metricsListen,
     tls: tls(flags),
     policy: {
       imageRoots: { directories: await imageRoots(flags), blockDevices: allowed.has('block-devices') },
       allowed,
     },
-    defaults: defaultSettings(flags, environment),
-    launch: oneOf('--launch', text(flags, 'launch') ?? 'template', ['template', 'cold']),
+    defaults: defaultSettings(line, environment),
+    launch: flags.launch,
     pool: pool(flags),
-    maxSessions: integer('--max-sessions', text(flags, 'max-sessions'), DEFAULT_MAX_SESSIONS, 1),
-    requestMemory:
-      integer(
-        '--request-memory',
-        text(flags, 'request-memory'),
-        DEFAULT_REQUEST_MEMORY_MB,
-        MIN_REQUEST_MEMORY_MB,
-        MAX_REQUEST_MEMORY_MB,
-      ) * MEBIBYTE,
-    idleTimeoutMs: idleSeconds === 0 ? undefined : idleSeconds * SECOND_MS,
-    debugService: flags['debug-service'] === true,
-    logLevel: oneOf('--log-level', text(flags, 'log-level') ?? 'info', LOG_LEVELS),
+    maxSessions: flags.maxSessions,
+    requestMemory: flags.requestMemory * MEBIBYTE,
+    idleTimeoutMs: flags.idleTimeout === 0 ? undefined : flags.idleTimeout * SECOND_MS,
+    debugService: flags.debugService,
+    logLevel: flags.logLevel,
   };
 }

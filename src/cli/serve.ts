@@ -2,9 +2,9 @@
 import { readFile } from 'node:fs/promises';
 import { setFlagsFromString } from 'node:v8';
 import { ServerCredentials } from '@grpc/grpc-js';
-import { messageOf } from '../common/errors.js';
 import { createLogger, type Logger } from '../common/logger.js';
 import { sweepRunDirectories } from '../common/tempDir.js';
+import { withTimeLimit } from '../common/waiting.js';
 import { createGroundwork, type Groundwork } from '../launcher/groundwork.js';
 import { createColdLauncher } from '../launcher/coldLauncher.js';
 import { createTemplateLauncher, type TemplateLauncher } from '../launcher/templateLauncher.js';
@@ -60,19 +60,27 @@ async function prepare(
   logger: Logger,
 ): Promise<void> {
   const needs = defaultRequest(defaults);
-  const limit = AbortSignal.timeout(PREPARATION_LIMIT_MS);
+  const late = new Error('preparing takes too long');
   try {
-    const ground = await groundwork.lay(needs, limit);
-    await ground.appliance.close();
-    const withoutTemplate = await templates?.prepare(needs, limit);
-    const launch = templates === undefined || withoutTemplate !== undefined ? 'cold' : 'template';
-    logger.info('ready to launch', { launch, accelerator: ground.accelerator, appliance: ground.appliance.directory });
+    await withTimeLimit(
+      PREPARATION_LIMIT_MS,
+      () => late,
+      [],
+      async (limit) => {
+        const ground = await groundwork.lay(needs, limit);
+        await ground.appliance.close();
+        const withoutTemplate = await templates?.prepare(needs, limit);
+        const launch = templates === undefined || withoutTemplate !== undefined ? 'cold' : 'template';
+        const { accelerator, appliance } = ground;
+        logger.info('ready to launch', { launch, accelerator, appliance: appliance.directory });
+      },
+    );
   } catch (error) {
-    if (limit.aborted)
+    if (error === late)
       logger.warn('the first sessions are booted: there is no template yet', {
         afterSeconds: PREPARATION_LIMIT_MS / 1000,
       });
-    else logger.error('sessions cannot be launched as things are', { error: messageOf(error) });
+    else logger.error('sessions cannot be launched as things are', { err: error });
   }
 }
 

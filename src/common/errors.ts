@@ -17,7 +17,6 @@ export type OwnReason =
   | 'SESSION_MISSING'
   | 'SESSION_UNKNOWN'
   | 'SESSION_EXISTS'
-  | 'SESSION_ELSEWHERE'
   /** The session's state does not allow the action. */
   | 'WRONG_STATE'
   | 'NO_DRIVES'

@@ -1,11 +1,28 @@
-/** Structured log lines on standard error: one JSON object a line. */
+/** Structured log lines on standard error: one JSON object a line, written by pino. */
+import { pino, stdTimeFunctions } from 'pino';
 
 /** Log levels, least to most severe. */
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-/** Named facts of a log line. */
-export type LogFields = Readonly<Record<string, unknown>>;
+/**
+ * Named facts of a log line. Every line also has `time` (ISO 8601, UTC), `level` (a word) and `msg`,
+ * which no field may be named after.
+ */
+export interface LogFields {
+  readonly time?: never;
+  readonly level?: never;
+  readonly msg?: never;
+  /** What was thrown; an Error is logged with type, message, stack and causes. */
+  readonly err?: unknown;
+  /** ID of the session that the line is about. */
+  readonly session?: string | undefined;
+  /** libguestfs's name of the action or, for an RPC that is none, the RPC's. */
+  readonly action?: string | undefined;
+  /** Who made the call. */
+  readonly identity?: string | undefined;
+  readonly [name: string]: unknown;
+}
 
 /** Writes log lines; `child` adds fields to every line of the new logger. */
 export interface Logger {
@@ -16,21 +33,46 @@ export interface Logger {
   child(fields: LogFields): Logger;
 }
 
+/** Names whose values are never logged. */
+const SECRET_NAMES = [
+  'key',
+  'keys',
+  'passphrase',
+  'password',
+  'secret',
+  'token',
+  'credentials',
+  'authorization',
+  'cookie',
+];
+/** How deep in a line such a name is looked for: `err.aggregateErrors.0.details.metadata.key` is at 5. */
+const REDACTED_DEPTH = 5;
+const REDACTED_PATHS = SECRET_NAMES.flatMap((name) =>
+  Array.from({ length: REDACTED_DEPTH + 1 }, (_, depth) => `${'*.'.repeat(depth)}${name}`),
+);
+
 /** Makes a logger which drops lines below `level`. */
 export function createLogger(
-  level: LogLevel,
+  level: LogLevel | 'silent',
   write: (line: string) => void = (line) => void process.stderr.write(line),
 ): Logger {
-  const least = LOG_LEVELS.indexOf(level);
+  const lines = pino(
+    {
+      level,
+      // Neither the process nor the host: whoever collects the lines knows where they come from.
+      base: undefined,
+      timestamp: stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      redact: { paths: REDACTED_PATHS, censor: '[redacted]' },
+    },
+    { write },
+  );
   const make = (bound: LogFields): Logger => {
+    // Bound fields are merged here: pino's own children repeat the name of a field that a line also gives.
     const log =
       (at: LogLevel) =>
-      (message: string, fields: LogFields = {}): void => {
-        if (LOG_LEVELS.indexOf(at) < least) return;
-        write(
-          JSON.stringify({ time: new Date().toISOString(), level: at, message, ...bound, ...fields }, plain) + '\n',
-        );
-      };
+      (message: string, fields: LogFields = {}): void =>
+        lines[at]({ ...bound, ...fields }, message);
     return {
       debug: log('debug'),
       info: log('info'),
@@ -43,12 +85,4 @@ export function createLogger(
 }
 
 /** A logger that says nothing. */
-export const silentLogger: Logger = createLogger('error', () => undefined);
-
-/** Errors and bigints have no JSON form of their own. */
-function plain(_key: string, value: unknown): unknown {
-  if (typeof value === 'bigint') return value.toString();
-  if (value instanceof Error)
-    return { name: value.name, message: value.message, stack: value.stack, cause: value.cause };
-  return value;
-}
+export const silentLogger: Logger = createLogger('silent');

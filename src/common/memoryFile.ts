@@ -8,8 +8,8 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { abortable } from './abort.js';
 import { runTool, startProcess } from './subprocess.js';
+import { unlessAborted, withTimeout } from './waiting.js';
 
 /** Read where it is: the compiler copies no other languages. */
 const PROGRAM = fileURLToPath(new URL('../../../src/common/memoryFile.py', import.meta.url));
@@ -58,8 +58,7 @@ async function run(command: readonly string[], files: readonly FileHandle[], sig
     maxOutputBytes: MESSAGES_LIMIT,
     signal,
   });
-  if (exitCode !== 0)
-    throw new Error(overLimit ? `${command[0]}: took longer than ${LIMIT_MS / 1000} s` : lastLine(stderr));
+  if (exitCode !== 0) throw overLimit ? tookTooLong(command) : new Error(lastLine(stderr));
   return stdout;
 }
 
@@ -85,7 +84,10 @@ async function make(
       })
       .resume();
   try {
-    const answer = await abortable(firstLine(channel), AbortSignal.any([signal, AbortSignal.timeout(LIMIT_MS)]));
+    const answer = await unlessAborted(
+      withTimeout(LIMIT_MS, () => tookTooLong(command), firstLine(channel)),
+      signal,
+    );
     const [, fd, digest = ''] = /^(\d+)(?: ([0-9a-f]{64}))?$/.exec(answer) ?? [];
     if (fd === undefined) {
       await started.exited;
@@ -94,8 +96,13 @@ async function make(
     return { file: await open(`/proc/${started.pid}/fd/${fd}`, 'r+'), digest };
   } finally {
     channel.destroy();
-    if (signal.aborted) started.kill('SIGKILL');
+    // It ends by itself when its channel does, unless it hangs.
+    started.kill('SIGKILL');
   }
+}
+
+function tookTooLong([what]: readonly string[]): Error {
+  return new Error(`${what ?? ''}: took longer than ${LIMIT_MS / 1000} s`);
 }
 
 /** The first line that comes; what came before the end, if none does. */

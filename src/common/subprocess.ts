@@ -7,6 +7,7 @@
  */
 import { getDefaultHighWaterMark, setDefaultHighWaterMark, type Duplex, type Readable } from 'node:stream';
 import { execa, type Options } from 'execa';
+import { inTime, onAbort } from './waiting.js';
 
 /** Where commands are looked for, and a language whose messages can be recognised. */
 const BASE_ENVIRONMENT: Readonly<Record<string, string>> = {
@@ -66,14 +67,11 @@ export async function runTool(command: string, args: readonly string[], options:
   });
   // Tools have nothing to save, and must not be able to refuse.
   const kill = (): void => killGroup(child.pid);
-  let timedOut = false;
-  const timer = setTimeout(() => {
-    timedOut = true;
-    kill();
-  }, options.timeoutMs);
-  options.signal.addEventListener('abort', kill, { once: true });
+  const stopListening = onAbort(options.signal, kill);
   runningTools.add(kill);
   try {
+    const timedOut = (await inTime(options.timeoutMs, 'late', child)) === 'late';
+    if (timedOut) kill();
     const result = await child;
     options.signal.throwIfAborted();
     const overLimit = timedOut || result.isMaxBuffer;
@@ -86,8 +84,7 @@ export async function runTool(command: string, args: readonly string[], options:
       overLimit,
     };
   } finally {
-    clearTimeout(timer);
-    options.signal.removeEventListener('abort', kill);
+    stopListening();
     runningTools.delete(kill);
   }
 }

@@ -12,7 +12,6 @@
  */
 import { chmod, chown, lstat, mkdir, mkdtemp, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { messageOf } from './errors.js';
 import type { Logger } from './logger.js';
 import { formatIdentity, identityOf, isRunning, parseIdentity } from './processIdentity.js';
 
@@ -86,7 +85,7 @@ export async function sweepRunDirectories(parent: string, logger: Logger): Promi
       await rm(path, { recursive: true, force: true });
       removed += 1;
     } catch (error) {
-      logger.warn('a run directory of a dead server cannot be removed', { path, reason: messageOf(error) });
+      logger.warn('a run directory of a dead server cannot be removed', { path, err: error });
     }
   }
   if (removed > 0) logger.info('removed the run directories of a dead server', { directory: parent, count: removed });

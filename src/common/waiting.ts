@@ -18,7 +18,9 @@ import { GuestfsError } from './errors.js';
 export function reasonOf(signal: AbortSignal): Error {
   const reason: unknown = signal.reason;
   const converted = GuestfsError.from(reason);
-  return reason instanceof Error && converted.cause === reason ? reason : converted;
+  // Not `instanceof Error`: the engine's own exceptions come from elsewhere when tests run in a context of their own.
+  const unknownError = converted.cause === reason && typeof reason === 'object' && reason !== null;
+  return unknownError ? (reason as Error) : converted;
 }
 
 /** @throws what {@link reasonOf} returns, when the signal has aborted */
@@ -107,36 +109,44 @@ export async function sleep(milliseconds: number, signal?: AbortSignal): Promise
   }
 }
 
-/** A signal that aborts with others, or on its own. */
-export interface LinkedSignal {
+/** A signal of its own that also follows others. */
+export interface LinkedAbort {
   readonly signal: AbortSignal;
-  /** Aborts this signal, not the ones it is linked to. */
-  abort(reason: Error): void;
-  /** Takes the listeners away from the others; the signal aborts only by {@link abort} from then on. Can be called twice. */
-  unlink(): void;
+  /** Aborts this signal, not the ones that it follows; only the first reason counts. */
+  abort(reason: unknown): void;
+  /** Stops following the others, and ends the timer. To be called when the work is over; can be called twice. */
+  release(): void;
 }
 
-/** A signal that aborts as soon as one of `parents` does, with its reason. To be unlinked when the work is over. */
-export function linkedSignal(...parents: readonly AbortSignal[]): LinkedSignal {
+/** How long a signal lasts. */
+export interface TimeLimit {
+  readonly milliseconds: number;
+  /** What the signal aborts with when time is up. */
+  readonly makeError: () => Error;
+}
+
+/** Makes a signal that aborts with the first of `parents` that does, with its reason, or when time is up. */
+export function linkedAbort(parents: readonly AbortSignal[], limit?: TimeLimit): LinkedAbort {
   const controller = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
   const stops: (() => void)[] = [];
-  const unlink = (): void => {
+  const release = (): void => {
+    clearTimeout(timer);
     for (const stop of stops.splice(0)) stop();
   };
-  for (const parent of parents)
-    stops.push(
-      onAbort(parent, (reason) => {
-        controller.abort(reason);
-        unlink();
-      }),
-    );
-  if (controller.signal.aborted) unlink();
-  return { signal: controller.signal, abort: (reason) => controller.abort(reason), unlink };
+  const abort = (reason: unknown): void => {
+    controller.abort(reason);
+    release();
+  };
+  for (const parent of parents) stops.push(onAbort(parent, abort));
+  if (controller.signal.aborted) release();
+  else if (limit !== undefined) timer = setTimeout(() => abort(limit.makeError()), limit.milliseconds);
+  return { signal: controller.signal, abort, release };
 }
 
 /**
- * Runs `work` with a signal that aborts with one of `parents`, or after `milliseconds` with what `makeError` returns.
- * `work` decides how it ends: it is waited for in any case.
+ * Runs `work` with a signal that aborts with the first of `parents`, or after `milliseconds` with what `makeError`
+ * returns. `work` decides how it ends: it is waited for in any case.
  */
 export async function withTimeLimit<Value>(
   milliseconds: number,
@@ -144,12 +154,10 @@ export async function withTimeLimit<Value>(
   parents: readonly AbortSignal[],
   work: (signal: AbortSignal) => Promise<Value>,
 ): Promise<Value> {
-  const limit = linkedSignal(...parents);
-  const timer = setTimeout(() => limit.abort(makeError()), milliseconds);
+  const limited = linkedAbort(parents, { milliseconds, makeError });
   try {
-    return await work(limit.signal);
+    return await work(limited.signal);
   } finally {
-    clearTimeout(timer);
-    limit.unlink();
+    limited.release();
   }
 }

@@ -3,7 +3,7 @@
  * is known of its arguments and its answer, and from what was found out of single actions.
  * test/integration/knownErrors.test.ts has each of them happen.
  */
-import { DEFAULT_REQUEST_MEMORY_MB, insteadOfLargeAnswer, insteadOfLargeRequest } from '../actions/largeMessages.js';
+import { insteadOfLargeAnswer, insteadOfLargeRequest } from '../actions/largeMessages.js';
 import { isFileIn, isFileOut, isStreamedAnswer, takesAnySize } from '../actions/shape.js';
 import type { ActionDef, ArgumentDef } from '../actions/types.js';
 import {
@@ -167,7 +167,7 @@ export function knownErrors(action: ActionDef): readonly KnownError[] {
     add(
       'RESOURCE_EXHAUSTED',
       'MESSAGE_TOO_LARGE',
-      `the arguments take more than the server keeps for large requests (\`--request-memory\`, by default ${DEFAULT_REQUEST_MEMORY_MB} MiB): ${insteadOfRequest ?? ''}`,
+      `the arguments take more than the server keeps for large requests (\`--request-memory\`): ${insteadOfRequest ?? ''}`,
     );
     add('RESOURCE_EXHAUSTED', 'OUT_OF_MEMORY', 'other large requests have taken what the server keeps for them');
   } else if (insteadOfRequest !== undefined) {

@@ -8,7 +8,7 @@
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { GuestfsError } from '../common/errors.js';
-import { createLimiter } from '../common/limiter.js';
+import { Semaphore } from '../common/semaphore.js';
 import type { OpenImage } from '../security/pathPolicy.js';
 import { BACKED_FORMATS, type ImageFormat } from './formats.js';
 import { runIsolatedQemu, type IsolatedRun, type IsolationSettings } from './isolatedQemu.js';
@@ -26,9 +26,9 @@ const MAX_PARALLEL = 2;
 
 /** Makes a probe. */
 export function createForeignProbe(settings: IsolationSettings): ForeignImageProbe {
-  const limit = createLimiter(MAX_PARALLEL);
+  const turns = new Semaphore(MAX_PARALLEL);
   return (image, format, subject, signal) =>
-    limit(async () => {
+    turns.run(async () => {
       // To read, qemu wants a descriptor that cannot write, whatever the image was opened for.
       const reader = await open(`/proc/self/fd/${image.handle.fd}`, constants.O_RDONLY | constants.O_NONBLOCK);
       try {

@@ -4,7 +4,7 @@
  */
 import { stat } from 'node:fs/promises';
 import { GuestfsError } from '../common/errors.js';
-import { createLimiter } from '../common/limiter.js';
+import { Semaphore } from '../common/semaphore.js';
 import { BACKED_FORMATS, type ImageFormat } from './formats.js';
 import { runIsolatedQemu, type IsolatedRun } from './isolatedQemu.js';
 import { remoteNode } from './remoteNodes.js';
@@ -19,7 +19,7 @@ const MEMORY_BYTES = 4 * 2 ** 30;
 
 /** For the whole server, however many drives and sessions there are: each is a process, and most of them wait for a network. */
 const MAX_PARALLEL = 8;
-const limit = createLimiter(MAX_PARALLEL);
+const turns = new Semaphore(MAX_PARALLEL);
 
 /** Protocols whose drivers Debian packages apart from qemu. */
 const EXTRA_PROTOCOLS: ReadonlySet<RemoteProtocol> = new Set(['http', 'https', 'ftp', 'ftps', 'ssh', 'iscsi', 'rbd', 'gluster']);
@@ -62,7 +62,7 @@ export interface AskedDrive {
 
 /** Makes what asks the server of a drive, which waits while as many are asked as may be. */
 export function remoteAsker(drive: AskedDrive): AskRemote {
-  return (question) => limit(() => ask(drive, question), drive.signal);
+  return (question) => turns.run(() => ask(drive, question), drive.signal);
 }
 
 async function ask(drive: AskedDrive, question: RemoteQuestion): Promise<RemoteAnswer> {

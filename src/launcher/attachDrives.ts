@@ -1,4 +1,5 @@
 /** Attaches drives to a machine that runs, or stands still, by its monitor, and takes devices away. */
+import { linkedAbort } from '../common/waiting.js';
 import type { PreparedDrive, PreparedDrives } from '../images/prepareDrives.js';
 import { driveProperties } from '../qemu/applianceMachine.js';
 import { QmpError, type QmpClient } from '../qemu/qmpClient.js';
@@ -50,19 +51,19 @@ export async function attachDrives(
  * @throws QmpError, or the reason of `signal`
  */
 export async function unplug(monitor: QmpClient, id: string, signal: AbortSignal): Promise<void> {
-  const refused = new AbortController();
+  const wait = linkedAbort([signal]);
   const gone = monitor.waitForEvent(
     ({ event, data }) => event === 'DEVICE_DELETED' && data['device'] === id,
-    AbortSignal.any([signal, refused.signal]),
+    wait.signal,
   );
   gone.catch(() => undefined);
   try {
     await monitor.execute('device_del', { id }, signal);
-  } catch (error) {
-    refused.abort(error);
-    throw error;
+    await gone;
+  } finally {
+    // Of a device that is not removed no event comes.
+    wait.abort(new Error('no longer waited for'));
   }
-  await gone;
 }
 
 function definedOnly(properties: Readonly<Record<string, unknown>>): Record<string, unknown> {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { openAppliance, type Appliance, type OpenAppliance } from '../appliance/appliance.js';
 import { locateAppliance } from '../appliance/locateAppliance.js';
 import { createSuperminBuilder } from '../appliance/superminBuilder.js';
-import { abortable } from '../common/abort.js';
+import { unlessAborted } from '../common/waiting.js';
 import { GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import { createForeignProbe, type ForeignImageProbe } from '../images/foreignProbe.js';
@@ -124,7 +124,7 @@ export function createGroundwork({
         cache: own || anySkeleton ? cache : undefined,
         signal,
       });
-      const { accelerator, kvmUnusable } = await abortable(
+      const { accelerator, kvmUnusable } = await unlessAborted(
         chooseAccelerator(config, qemuBinary, join(found.directory, 'kernel')),
         signal,
       );

@@ -9,6 +9,7 @@
 import { open } from 'node:fs/promises';
 import type { Logger } from '../common/logger.js';
 import { createRunDirectory } from '../common/tempDir.js';
+import { inTime } from '../common/waiting.js';
 import { addBase, addConsole } from '../qemu/applianceMachine.js';
 import { hostArchitecture } from '../qemu/arch.js';
 import { QemuCommandLine } from '../qemu/commandLine.js';
@@ -87,12 +88,7 @@ export function createKvmBootTest(users: QemuUsers, logger: Logger, limitMs = LI
       });
       undo.add('qemu', () => qemu.stop(0));
       await directory.recordChild(qemu.pid);
-      let timer: NodeJS.Timeout | undefined;
-      const late = new Promise<'late'>((resolve) => {
-        timer = setTimeout(() => resolve('late'), limitMs);
-      });
-      const outcome = await Promise.race([spoke, qemu.exited, late]);
-      clearTimeout(timer);
+      const outcome = await inTime(limitMs, 'late' as const, Promise.race([spoke, qemu.exited]));
       if (outcome === 'speaks') return { usable: true, reason: '', hang: false };
       if (outcome === 'late')
         return { usable: false, reason: `a guest says nothing within ${limitMs / 1000} s`, hang: true };

@@ -1,6 +1,7 @@
 /** Attaches drives to a machine whose daemon is up, and takes them away. */
 import type { FileHandle } from 'node:fs/promises';
 import { GuestfsError, messageOf } from '../common/errors.js';
+import { withTimeLimit } from '../common/waiting.js';
 import type { Drive } from '../images/drive.js';
 import type { ForeignImageProbe } from '../images/foreignProbe.js';
 import { prepareDrives, type PreparedDrive } from '../images/prepareDrives.js';
@@ -76,9 +77,10 @@ export class RunningDrives implements MachineDrives {
       this.#filesGiven += fdSets.size;
       const [attached] = prepared.drives as [PreparedDrive];
       try {
-        const limit = AbortSignal.timeout(QEMU_LIMIT_MS);
-        await fdSets.send(directory, limit);
-        await attachDrives(monitor, { prepared, firstIndex: disk.index, nodes: 'add nodes' }, limit);
+        await withinLimit(async (limit) => {
+          await fdSets.send(directory, limit);
+          await attachDrives(monitor, { prepared, firstIndex: disk.index, nodes: 'add nodes' }, limit);
+        });
         await runInGuest(connection, appearance(disk));
       } catch (error) {
         await this.#detach(attached, disk.index, 'as far as it came');
@@ -120,10 +122,8 @@ export class RunningDrives implements MachineDrives {
   }
 
   async failedWrites(): Promise<ReadonlyMap<number, number>> {
-    const statistics = (await this.parts.monitor.execute(
-      'query-blockstats',
-      {},
-      AbortSignal.timeout(QEMU_LIMIT_MS),
+    const statistics = (await withinLimit((limit) =>
+      this.parts.monitor.execute('query-blockstats', {}, limit),
     )) as readonly DeviceStatistics[];
     const failed = new Map<number, number>();
     for (const [index, drive] of this.#drives) {
@@ -152,9 +152,17 @@ export class RunningDrives implements MachineDrives {
   }
 
   /** Takes away the device, what it shows, and the files of that. */
-  async #detach(drive: PreparedDrive, index: number, state: 'whole' | 'as far as it came'): Promise<void> {
+  #detach(drive: PreparedDrive, index: number, state: 'whole' | 'as far as it came'): Promise<void> {
+    return withinLimit((signal) => this.#removeAll(drive, index, state, signal));
+  }
+
+  async #removeAll(
+    drive: PreparedDrive,
+    index: number,
+    state: 'whole' | 'as far as it came',
+    signal: AbortSignal,
+  ): Promise<void> {
     const { monitor } = this.parts;
-    const signal = AbortSignal.timeout(QEMU_LIMIT_MS);
     const step = async (work: Promise<unknown>): Promise<void> => {
       await work.catch((error: unknown) => {
         // What was never added cannot be removed, and of a machine that is gone nothing has to be.
@@ -170,6 +178,12 @@ export class RunningDrives implements MachineDrives {
       if (set !== undefined) await step(monitor.execute('remove-fd', { 'fdset-id': Number(set) }, signal));
     }
   }
+}
+
+/** Runs work that needs qemu to answer. */
+function withinLimit<Value>(work: (limit: AbortSignal) => Promise<Value>): Promise<Value> {
+  const silent = (): Error => new Error(`qemu did not answer within ${QEMU_LIMIT_MS / 1000} s`);
+  return withTimeLimit(QEMU_LIMIT_MS, silent, [], work);
 }
 
 function explained(error: unknown, what: string): unknown {

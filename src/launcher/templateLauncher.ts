@@ -2,7 +2,7 @@
  * Clones a saved machine, and boots where that does not work: with settings that no template
  * has, on a machine where none can be made.
  */
-import { abortable } from '../common/abort.js';
+import { unlessAborted } from '../common/waiting.js';
 import type { Logger } from '../common/logger.js';
 import { GuestfsError } from '../common/errors.js';
 import type { QemuUsers } from '../qemu/qemuUsers.js';
@@ -100,11 +100,11 @@ export function createTemplateLauncher(options: TemplateLauncherOptions): Templa
       try {
         let template = await templates.get(request, ground, signal);
         if (!(template instanceof Template)) {
-          await abortable(templates.idle(), signal);
+          await unlessAborted(templates.idle(), signal);
           template = await templates.get(request, ground, signal);
         }
         if (!(template instanceof Template)) return template;
-        if (pool !== undefined) await abortable(pool.fill(), signal);
+        if (pool !== undefined) await unlessAborted(pool.fill(), signal);
         return undefined;
       } finally {
         await ground.appliance.close();

@@ -1,4 +1,5 @@
 /** Downloads as async iterables: from what is pushed to what is pulled, with a bound between them. */
+import { inTime, onAbort } from '../common/waiting.js';
 import type { DaemonCall } from '../protocol/daemonCall.js';
 import type { Daemon } from '../session/daemon.js';
 
@@ -73,13 +74,11 @@ class Handover {
   /** Until there are so many bytes, or no more come, or the time is over. */
   async #sleep(wanted: number, limitMs?: number): Promise<void> {
     if (this.#ended || this.#size >= wanted) return;
-    let timer: NodeJS.Timeout | undefined;
-    await new Promise<void>((resolve) => {
+    const woken = new Promise<void>((resolve) => {
       this.#wanted = wanted;
       this.#wakeTaker = resolve;
-      if (limitMs !== undefined) timer = setTimeout(resolve, limitMs);
     });
-    clearTimeout(timer);
+    await (limitMs === undefined ? woken : inTime(limitMs, undefined, woken));
     this.#wakeTaker = undefined;
   }
 }
@@ -95,8 +94,7 @@ export async function* pieces<Request>(
   request: Request,
 ): AsyncGenerator<Buffer, void, undefined> {
   const handover = new Handover();
-  const abort = (): void => handover.stop(signal.reason);
-  signal.addEventListener('abort', abort, { once: true });
+  const stopListening = onAbort(signal, (reason) => handover.stop(reason));
   const download = daemon
     .download(call, request, (delivered) => handover.put(delivered))
     .then(
@@ -110,7 +108,7 @@ export async function* pieces<Request>(
       yield bytes;
     }
   } finally {
-    signal.removeEventListener('abort', abort);
+    stopListening();
     handover.stop(STOPPED);
     await download;
   }

@@ -1,6 +1,7 @@
 /** Downloads that are lists: of names, or of records in XDR. */
 import { GuestfsError } from '../common/errors.js';
 import { decodeGuestText } from '../common/guestText.js';
+import { inTime } from '../common/waiting.js';
 import { XdrDecoder, XdrError } from '../xdr/decoder.js';
 
 /** Items in one answer at most. */
@@ -44,19 +45,6 @@ export interface SortingWindow {
   readonly milliseconds?: number;
 }
 
-/** What comes, or undefined when it has not come in time. */
-async function inTime<Value>(coming: Promise<Value>, limitMs: number): Promise<Value | undefined> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), limitMs);
-  });
-  try {
-    return await Promise.race([coming, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
 /**
  * Sorts by bytes, as the library does, as much as the window holds: a longer list comes in
  * several sorted runs, since it is not held here as a whole.
@@ -80,8 +68,8 @@ export async function* sortedRuns(
     for (;;) {
       const coming = iterator.next();
       if (held.length > 0 && milliseconds < Infinity) {
-        coming.catch(() => undefined); // told below, when what is held is out
-        if ((await inTime(coming, heldSince + milliseconds - performance.now())) === undefined) yield* inBatches(run());
+        const late = (await inTime(heldSince + milliseconds - performance.now(), 'late', coming)) === 'late';
+        if (late) yield* inBatches(run());
       }
       const result = await coming;
       if (result.done === true) break;

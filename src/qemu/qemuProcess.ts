@@ -9,6 +9,7 @@
 import type { Duplex } from 'node:stream';
 import { GuestfsError, messageOf } from '../common/errors.js';
 import { startProcess, type ProcessExit } from '../common/subprocess.js';
+import { inTime } from '../common/waiting.js';
 import { CHANNEL_FDS, type QemuCommand } from './commandLine.js';
 
 /** Bytes kept of what qemu says. */
@@ -94,9 +95,11 @@ export async function startQemu(command: QemuCommand, options: QemuStartOptions)
   );
   const text = (): string => messages.toString('utf8');
   const exited = started.exited.then(async (exit) => {
-    await withLimit(Promise.all(drained), DRAIN_MS);
+    await inTime(DRAIN_MS, undefined, Promise.all(drained));
     // What the daemon said last may still be read; then a channel that nobody reads must not stay open.
-    void withLimit(closed(daemon), DRAIN_MS).then(() => started.channels.forEach((channel) => channel.destroy()));
+    void inTime(DRAIN_MS, undefined, closed(daemon)).then(() =>
+      started.channels.forEach((channel) => channel.destroy()),
+    );
     return { ...exit, qemuMessages: text() };
   });
 
@@ -108,8 +111,8 @@ export async function startQemu(command: QemuCommand, options: QemuStartOptions)
     exited,
     stop: async (graceMs) => {
       started.kill(graceMs > 0 ? 'SIGTERM' : 'SIGKILL');
-      const timer = setTimeout(() => started.kill('SIGKILL'), graceMs);
-      return exited.finally(() => clearTimeout(timer));
+      if ((await inTime(graceMs, 'late', exited)) === 'late') started.kill('SIGKILL');
+      return exited;
     },
   };
 }
@@ -124,13 +127,4 @@ function privileges(user: QemuIdentity | undefined): string[] {
 
 async function closed(channel: Duplex): Promise<void> {
   if (!channel.destroyed) await new Promise((resolve) => channel.once('close', resolve));
-}
-
-async function withLimit(work: Promise<unknown>, milliseconds: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, milliseconds);
-  });
-  await Promise.race([work, limit]);
-  clearTimeout(timer);
 }

@@ -2,7 +2,7 @@
  * Speaks to qemu's monitor: greeting, commands with answers matched by id, events.
  */
 import type { Duplex } from 'node:stream';
-import { abortable } from '../common/abort.js';
+import { unlessAborted } from '../common/waiting.js';
 import { QmpFramer, QmpProtocolError, type QmpMessage } from './qmpFramer.js';
 
 /** qemu refused a command. */
@@ -70,7 +70,7 @@ export class QmpClient {
   static async connect(stream: Duplex, signal: AbortSignal, framer: QmpFramer = new QmpFramer()): Promise<QmpClient> {
     const client = new QmpClient(stream, framer);
     try {
-      await abortable(client.#greeting, signal);
+      await unlessAborted(client.#greeting, signal);
       await client.execute('qmp_capabilities', undefined, signal);
       return client;
     } catch (error) {
@@ -93,7 +93,7 @@ export class QmpClient {
     this.#stream.write(
       `${JSON.stringify({ execute: command, ...(args === undefined ? {} : { arguments: args }), id })}\n`,
     );
-    return signal === undefined ? answer : abortable(answer, signal);
+    return signal === undefined ? answer : unlessAborted(answer, signal);
   }
 
   /** Calls `listener` for each event; returns how to stop that. */
@@ -121,7 +121,7 @@ export class QmpClient {
         this.#stream.removeListener('close', closed);
       };
     });
-    return abortable(event, signal).finally(() => stop());
+    return unlessAborted(event, signal).finally(() => stop());
   }
 
   /** Closes the connection; open commands fail. Can be called twice. */

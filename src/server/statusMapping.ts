@@ -11,7 +11,6 @@ const OWN_STATUS: Record<OwnReason, status> = {
   SESSION_MISSING: status.INVALID_ARGUMENT,
   SESSION_UNKNOWN: status.NOT_FOUND,
   SESSION_EXISTS: status.ALREADY_EXISTS,
-  SESSION_ELSEWHERE: status.FAILED_PRECONDITION,
   WRONG_STATE: status.FAILED_PRECONDITION,
   NO_DRIVES: status.FAILED_PRECONDITION,
   APPLIANCE_GONE: status.UNAVAILABLE,
@@ -136,7 +135,7 @@ export interface ErrorContext {
 export function toStatus(thrown: unknown, context: ErrorContext, logger: Logger): StatusObject {
   const error = GuestfsError.from(thrown);
   if (error.reason === 'INTERNAL')
-    logger.error('internal error', { action: context.action, error: error.details.cause ?? error });
+    logger.error('internal error', { action: context.action, err: error.details.cause ?? error });
   const code = statusOf(error.reason);
   const text = shorten(error.message, TEXT_LIMIT);
   const facts = new Map<string, string>();

@@ -87,13 +87,25 @@ describe('a server without sessions', () => {
     const listed = await reflect(scene.server.address, version, { list_services: '' });
     const names = (listed['list_services_response'] as { service: { name: string }[] }).service.map(({ name }) => name);
     expect(names).toEqual(
-      expect.arrayContaining(['guestfs.v1.SessionService', 'guestfs.v1.EventService', 'guestfs.v1.InspectionService']),
+      expect.arrayContaining([
+        'guestfs.v1.SessionService',
+        'guestfs.v1.EventService',
+        'guestfs.v1.InspectionService',
+        'grpc.health.v1.Health',
+        'grpc.reflection.v1.ServerReflection',
+        'grpc.reflection.v1alpha.ServerReflection',
+      ]),
     );
-    const described = await reflect(scene.server.address, version, {
-      file_containing_symbol: 'guestfs.v1.LvmService.Lvcreate',
-    });
-    const files = (described['file_descriptor_response'] as { file_descriptor_proto: Buffer[] }).file_descriptor_proto;
-    expect(files.some((file) => file.includes('guestfs/v1/lvm.proto'))).toBe(true);
+    // Each can be described, and so can what errors hold.
+    const symbols = [...names, 'guestfs.v1.LvmService.Lvcreate', 'google.rpc.Status', 'google.rpc.ErrorInfo'];
+    for (const symbol of symbols) {
+      const described = await reflect(scene.server.address, version, { file_containing_symbol: symbol });
+      const { file_descriptor_proto: files } = described['file_descriptor_response'] as {
+        file_descriptor_proto: Buffer[];
+      };
+      const message = symbol.split('.').at(-1) ?? '';
+      expect(files.some((file) => file.includes(message))).toBe(true);
+    }
   });
 
   it('takes its flags from the environment too', async () => {

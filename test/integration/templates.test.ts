@@ -31,6 +31,7 @@ import { replaceArgument, wrapQemu } from '../support/qemuWrapper.js';
 import { launchSession } from '../support/scene.js';
 import { failureOf, scratchDrive, TestClient } from '../support/testClient.js';
 import {
+  logged,
   CLEAN_END,
   MAIN,
   plainEnvironment,
@@ -86,16 +87,6 @@ async function serve(cache: string, options: TestServerOptions = {}): Promise<Ru
   running.push(one);
   return one;
 }
-
-/** The log's lines with this message. */
-const logged = (server: TestServer, message: string): Record<string, unknown>[] =>
-  server
-    .log()
-    .trim()
-    .split('\n')
-    .filter((line) => line.startsWith('{'))
-    .map((line) => JSON.parse(line) as Record<string, unknown>)
-    .filter((line) => line['message'] === message);
 
 /** Memory files that the server holds: three for each template. */
 const memoryFiles = (server: TestServer): number =>

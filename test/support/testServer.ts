@@ -100,8 +100,18 @@ export async function startTestServer({
   };
 }
 
+/** The lines that a server logged with a message, the oldest first. */
+export function logged(server: Pick<TestServer, 'log'>, message: string): Record<string, unknown>[] {
+  return server
+    .log()
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+    .filter(({ msg }) => msg === message);
+}
+
 /** What a server with `--metrics-listen` tells of itself now. */
 export async function metricsOf(server: Pick<TestServer, 'log'>): Promise<string> {
-  const address = /"serving metrics","address":"([^"]+)"/.exec(server.log())?.[1] ?? '';
-  return (await fetch(`http://${address}/metrics`)).text();
+  const address = logged(server, 'serving metrics').at(-1)?.['address'];
+  return (await fetch(`http://${String(address)}/metrics`)).text();
 }

@@ -1,6 +1,6 @@
 /** Runs scripts in a guest by the daemon's own `debug` procedure, which every version has. */
 import { debug } from '../../../gen/calls/debug.js';
-import { abortable } from '../../common/abort.js';
+import { unlessAborted } from '../../common/waiting.js';
 import type { DaemonConnection } from '../../protocol/daemonConnection.js';
 import { DaemonVersion } from '../../protocol/daemonVersion.js';
 
@@ -14,5 +14,5 @@ const ANY_VERSION = new DaemonVersion('1.48.0');
  */
 export async function runInGuest(connection: DaemonConnection, script: string, signal?: AbortSignal): Promise<string> {
   const answer = connection.call(debug, { subcmd: 'sh', extraargs: [script] }, ANY_VERSION);
-  return (await (signal === undefined ? answer : abortable(answer, signal))).result;
+  return (await (signal === undefined ? answer : unlessAborted(answer, signal))).result;
 }

@@ -4,6 +4,7 @@
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { GuestfsError, messageOf } from '../../common/errors.js';
+import { withTimeLimit } from '../../common/waiting.js';
 import { prepareDrives, type PreparedDrives } from '../../images/prepareDrives.js';
 import type { ImageRoots } from '../../security/pathPolicy.js';
 import type { Groundwork } from '../groundwork.js';
@@ -117,20 +118,12 @@ export async function arrive(
   signal: AbortSignal,
   limitMs = ARRIVAL_LIMIT_MS + drives * LIMIT_FOR_A_DRIVE_MS,
 ): Promise<void> {
-  const limit = new AbortController();
-  const timer = setTimeout(
-    () => limit.abort(new Error(`its guest did not find its drives within ${limitMs / 1000} s`)),
-    limitMs,
-  );
-  const both = AbortSignal.any([signal, limit.signal]);
-  try {
-    await orCloneFailed(
-      monitor.execute('cont', undefined, both).then(() => runInGuest(connection, arrival(newIdentity(), drives), both)),
-      signal,
-    );
-  } finally {
-    clearTimeout(timer);
-  }
+  const late = (): Error => new Error(`its guest did not find its drives within ${limitMs / 1000} s`);
+  const work = withTimeLimit(limitMs, late, [signal], async (limited) => {
+    await monitor.execute('cont', undefined, limited);
+    await runInGuest(connection, arrival(newIdentity(), drives), limited);
+  });
+  await orCloneFailed(work, signal);
 }
 
 /** What became of a clone when it was given drives. */

@@ -7,6 +7,7 @@ import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { ConsoleLog } from '../../common/consoleLog.js';
 import { messageOf } from '../../common/errors.js';
+import { withTimeLimit } from '../../common/waiting.js';
 import { prepareDrives } from '../../images/prepareDrives.js';
 import { LateFdSets } from '../../qemu/fdSender.js';
 import type { LaunchGround } from '../groundwork.js';
@@ -179,7 +180,8 @@ export class ClonePool {
         return;
       }
       try {
-        const clone = await this.#prepare();
+        const late = (): Error => new Error(`it took longer than ${LIMIT_MS / 1000} s`);
+        const clone = await withTimeLimit(LIMIT_MS, late, [this.#ended.signal], (signal) => this.#prepare(signal));
         if (clone === undefined) return;
         this.#waiting.push(clone);
         void clone.qemu.exited.then(() => this.#lost(clone));
@@ -208,8 +210,7 @@ export class ClonePool {
     void clone.undo.run().then(() => this.fill());
   }
 
-  async #prepare(): Promise<Waiting | undefined> {
-    const signal = AbortSignal.any([this.#ended.signal, AbortSignal.timeout(LIMIT_MS)]);
+  async #prepare(signal: AbortSignal): Promise<Waiting | undefined> {
     const found = await this.source(signal);
     if ('reason' in found) {
       this.options.logger.warn('there is no template for the pool', { reason: found.reason });

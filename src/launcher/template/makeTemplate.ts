@@ -6,7 +6,7 @@
  */
 import { open, type FileHandle } from 'node:fs/promises';
 import { totalmem } from 'node:os';
-import { abortable } from '../../common/abort.js';
+import { unlessAborted } from '../../common/waiting.js';
 import { ConsoleLog } from '../../common/consoleLog.js';
 import { messageOf } from '../../common/errors.js';
 import { decodeGuestText } from '../../common/guestText.js';
@@ -122,7 +122,7 @@ export async function makeTemplate(
 
 async function prepareGuest(qemu: QemuProcess, monitor: QmpClient, signal: AbortSignal): Promise<void> {
   const connection = new DaemonConnection(qemu.daemon, { onProgress: () => undefined });
-  await abortable(connection.awaitLaunch(), signal);
+  await unlessAborted(connection.awaitLaunch(), signal);
   await rehearse({ monitor, connection }, rehearsal(), signal);
 }
 

@@ -1,7 +1,7 @@
 /** Saves and restores the state of a machine by qemu's migration, without its memory, which is a file. */
 import { chmod } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
-import { abortable } from '../../common/abort.js';
+import { unlessAborted } from '../../common/waiting.js';
 import type { QmpClient } from '../../qemu/qmpClient.js';
 
 /** A state is half a megabyte. */
@@ -44,7 +44,7 @@ export async function saveState({ monitor, signal }: Migration, directory: Socke
     });
     await chmod(`${directory.own}/${name}`, 0o666);
     await migrate({ monitor, signal }, 'migrate', `unix:${directory.qemu}/${name}`);
-    return await abortable(connected, signal);
+    return await unlessAborted(connected, signal);
   } finally {
     server.close();
   }

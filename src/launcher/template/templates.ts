@@ -1,7 +1,7 @@
 /** The templates of a server: found on disk, or made, one at a time, when one is first asked for. */
-import { abortable } from '../../common/abort.js';
 import { messageOf } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
+import { unlessAborted, withTimeLimit } from '../../common/waiting.js';
 import type { QemuUsers } from '../../qemu/qemuUsers.js';
 import type { GroundConfig, Groundwork, LaunchGround } from '../groundwork.js';
 import { makeTemplate } from './makeTemplate.js';
@@ -57,7 +57,7 @@ export class Templates {
    */
   async get(request: TemplateRequest, ground: LaunchGround, signal: AbortSignal): Promise<Template | NoTemplate> {
     const key = await templateKey(request, ground);
-    const template = this.#ready.get(key) ?? (await abortable(this.#load(key, request), signal));
+    const template = this.#ready.get(key) ?? (await unlessAborted(this.#load(key, request), signal));
     if (template !== undefined) return this.#touch(template);
     const failure = this.#failures.get(key);
     if (failure !== undefined && failure.until > Date.now()) return failure;
@@ -114,27 +114,31 @@ export class Templates {
   }
 
   async #make(key: string, request: TemplateRequest): Promise<void> {
-    const signal = AbortSignal.any([this.#ended.signal, AbortSignal.timeout(LIMIT_MS)]);
-    const { logger, groundwork, users, make = makeTemplate } = this.#options;
+    const late = (): Error => new Error(`it took longer than ${LIMIT_MS / 1000} s to make the template`);
     try {
-      // Of its own: who asked goes on without it.
-      const ground = await groundwork.lay(request, signal);
-      try {
-        if ((await templateKey(request, ground)) !== key) throw new Error('the appliance was replaced');
-        const template = await make(
-          key,
-          request,
-          ground,
-          { logger, users, temporaryDirectory: request.temporaryDirectory },
-          signal,
-        );
-        this.#inBackground(template.use(() => this.#store(request).keep(template, this.#ended.signal)));
-        await this.#add(template);
-      } finally {
-        await ground.appliance.close();
-      }
+      await withTimeLimit(LIMIT_MS, late, [this.#ended.signal], (signal) => this.#makeAndAdd(key, request, signal));
     } catch (error) {
       this.#fail(key, messageOf(error));
+    }
+  }
+
+  async #makeAndAdd(key: string, request: TemplateRequest, signal: AbortSignal): Promise<void> {
+    const { logger, groundwork, users, make = makeTemplate } = this.#options;
+    // Of its own: who asked goes on without it.
+    const ground = await groundwork.lay(request, signal);
+    try {
+      if ((await templateKey(request, ground)) !== key) throw new Error('the appliance was replaced');
+      const template = await make(
+        key,
+        request,
+        ground,
+        { logger, users, temporaryDirectory: request.temporaryDirectory },
+        signal,
+      );
+      this.#inBackground(template.use(() => this.#store(request).keep(template, this.#ended.signal)));
+      await this.#add(template);
+    } finally {
+      await ground.appliance.close();
     }
   }
 

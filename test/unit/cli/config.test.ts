@@ -2,8 +2,9 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { readConfig } from '../../../src/cli/config.js';
-import { parseFlags, UsageError } from '../../../src/cli/flags.js';
+import { readConfig, type ServerConfig } from '../../../src/cli/config.js';
+import { readCommandLine, UsageError } from '../../../src/cli/commandLine.js';
+import { inEnvironment } from './environment.js';
 
 let root = '';
 beforeAll(async () => {
@@ -11,8 +12,11 @@ beforeAll(async () => {
 });
 afterAll(() => rm(root, { recursive: true }));
 
-const read = (args: string[], environment: NodeJS.ProcessEnv = {}) =>
-  readConfig(parseFlags(['--image-root', root, ...args], environment), environment);
+async function read(args: string[], environment: NodeJS.ProcessEnv = {}): Promise<ServerConfig> {
+  const line = inEnvironment(environment, () => readCommandLine(['--image-root', root, ...args]));
+  if ('text' in line) throw new Error('no flags');
+  return readConfig(line, environment);
+}
 
 describe('configuration', () => {
   it('has the documented defaults', async () => {
@@ -93,6 +97,9 @@ describe('configuration', () => {
 
   it.each([
     { LIBGUESTFS_DEBUG: 'maybe' },
+    { LIBGUESTFS_TRACE: 'maybe' },
+    { LIBGUESTFS_MEMSIZE: '100' },
+    { LIBGUESTFS_MEMSIZE: 'x' },
     { LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg=maybe' },
     { LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg:force_kvm' },
   ])('refuses %j', async (environment) => {
@@ -103,25 +110,43 @@ describe('configuration', () => {
     expect((await read(['--idle-timeout', '0'])).idleTimeoutMs).toBeUndefined();
   });
 
+  it('makes ./images when no image root is given, and no other', async () => {
+    const before = process.cwd();
+    process.chdir(root);
+    try {
+      const line = inEnvironment({}, () => readCommandLine([]));
+      if ('text' in line) throw new Error('no flags');
+      const { policy } = await readConfig(line, {});
+      expect(policy.imageRoots.directories).toEqual([join(root, 'images')]);
+      await expect(read(['--image-root', 'other'])).rejects.toThrow(/--image-root: other: .*ENOENT/);
+    } finally {
+      process.chdir(before);
+    }
+  });
+
+  it("prefers the server's own variable to libguestfs's, even for what is the default", async () => {
+    const environment = {
+      GUESTFS_GRPC_MEMSIZE: '1280',
+      LIBGUESTFS_MEMSIZE: '700',
+      GUESTFS_GRPC_ACCEL: 'auto',
+      LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg:gdb',
+    };
+    expect((await read([], environment)).defaults).toMatchObject({
+      memsizeMb: 1280,
+      accelerator: 'auto',
+      backendSettings: ['gdb'],
+    });
+  });
+
   it.each([
-    [['--memsize', '100']],
-    [['--smp', '0']],
-    [['--smp', 'x']],
-    [['--max-sessions=-1']],
-    [['--listen', 'nonsense']],
-    [['--listen', '1.2.3.4:99999']],
-    [['--accel', 'fast']],
-    [['--allow', 'everything']],
-    [['--log-level', 'loud']],
-    [['--image-root', '/does/not/exist']],
-    [['--tls-cert', 'x']],
-    [['--client-ca', 'x']],
-    [['--request-memory', '7']],
-    [['--request-memory', '2048']],
-    [['--launch', 'magic']],
-    [['--launch', 'cold', '--pool', '1']],
-    [['--pool=-1']],
-  ])('refuses %j', async (args) => {
-    await expect(read(args)).rejects.toBeInstanceOf(UsageError);
+    [['--image-root', '/does/not/exist'], /--image-root/],
+    [['--tls-cert', 'x'], /--tls-cert and --tls-key/],
+    [['--tls-key', 'x'], /--tls-cert and --tls-key/],
+    [['--client-ca', 'x'], /--client-ca/],
+    [['--launch', 'cold', '--pool', '1'], /--pool/],
+  ])('refuses %j', async (args, why) => {
+    const refused = read(args);
+    await expect(refused).rejects.toBeInstanceOf(UsageError);
+    await expect(refused).rejects.toThrow(why);
   });
 });

@@ -6,7 +6,7 @@ import { describe, expect, it } from '@jest/globals';
 import { GuestfsError } from '../../../src/common/errors.js';
 import {
   inTime,
-  linkedSignal,
+  linkedAbort,
   onAbort,
   reasonOf,
   sleep,
@@ -144,7 +144,7 @@ describe('a linked signal', () => {
   it.each([0, 1])('aborts with parent %d, and lets go of both', (which) => {
     const parents = [new AbortController(), new AbortController()];
     const [first, second] = parents.map(({ signal }) => signal) as [AbortSignal, AbortSignal];
-    const linked = linkedSignal(first, second);
+    const linked = linkedAbort([first, second]);
     parents[which]?.abort(enough);
     expect(linked.signal.aborted).toBe(true);
     expect(linked.signal.reason).toBe(enough);
@@ -153,26 +153,47 @@ describe('a linked signal', () => {
 
   it('is aborted from the beginning with a parent that is', () => {
     const other = new AbortController();
-    const linked = linkedSignal(AbortSignal.abort(enough), other.signal);
+    const linked = linkedAbort([AbortSignal.abort(enough), other.signal]);
     expect(linked.signal.reason).toBe(enough);
     expect(listeners(other.signal)).toBe(0);
   });
 
   it('aborts on its own, but not its parent', () => {
     const parent = new AbortController();
-    const linked = linkedSignal(parent.signal);
+    const linked = linkedAbort([parent.signal]);
     linked.abort(enough);
     expect(linked.signal.reason).toBe(enough);
     expect(parent.signal.aborted).toBe(false);
   });
 
-  it('no longer follows once it is unlinked', () => {
+  it('no longer follows once it is released', () => {
     const parent = new AbortController();
-    const linked = linkedSignal(parent.signal);
-    linked.unlink();
-    linked.unlink();
+    const linked = linkedAbort([parent.signal]);
+    linked.release();
+    linked.release();
     parent.abort(enough);
     expect(linked.signal.aborted).toBe(false);
+  });
+});
+
+describe('a linked signal with a time limit', () => {
+  const limit = { milliseconds: LONG_MS, makeError: late };
+
+  it('aborts when time is up', async () => {
+    const linked = linkedAbort([], { milliseconds: 1, makeError: late });
+    await expect(unlessAborted(never, linked.signal)).rejects.toThrow('too late');
+  });
+
+  it('leaves no timer, however it ends', async () => {
+    await leavingNoTimer(async () => {
+      linkedAbort([], limit).release();
+      linkedAbort([], limit).abort(enough);
+      linkedAbort([AbortSignal.abort(enough)], limit);
+      const parent = new AbortController();
+      linkedAbort([parent.signal], limit);
+      parent.abort(enough);
+      await setImmediate();
+    });
   });
 });
 

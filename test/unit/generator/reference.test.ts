@@ -147,7 +147,7 @@ describe('errors', () => {
     expect(said).toEqual(
       expect.arrayContaining([
         'cat: the answer does not fit into one message (4 MiB): use Download, which streams, or Pread for a part',
-        'write: the arguments take more than the server keeps for large requests (`--request-memory`, by default 512 MiB): use Upload, which streams',
+        'write: the arguments take more than the server keeps for large requests (`--request-memory`): use Upload, which streams',
         'pwrite: the arguments do not fit into one message (4 MiB): use UploadOffset, which streams, or write less at a time',
         'vfs_type: the answer does not fit into one message (4 MiB)',
       ]),

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it } from '@jest/globals';
-import { createLimiter } from '../../../src/common/limiter.js';
+import { Semaphore } from '../../../src/common/semaphore.js';
 
 const never = new AbortController().signal;
 
@@ -18,11 +18,11 @@ class Task {
 const tasks = (count: number): Task[] => Array.from({ length: count }, () => new Task());
 const begun = (all: readonly Task[]): boolean[] => all.map((task) => task.begun);
 
-describe('a limiter', () => {
+describe('a semaphore', () => {
   it('begins as many as it may, and the others in their order', async () => {
-    const limit = createLimiter(2);
+    const turns = new Semaphore(2);
     const all = tasks(4);
-    const done = all.map((task) => limit(task.run, never));
+    const done = all.map((task) => turns.run(task.run, never));
     expect(begun(all)).toEqual([true, true, false, false]);
     all[1]?.end();
     await done[1];
@@ -37,21 +37,21 @@ describe('a limiter', () => {
   });
 
   it('goes on after a task that fails', async () => {
-    const limit = createLimiter(1);
-    const failed = limit(() => Promise.reject(new Error('no')), never);
-    const other = limit(() => Promise.resolve('done'), never);
+    const turns = new Semaphore(1);
+    const failed = turns.run(() => Promise.reject(new Error('no')), never);
+    const other = turns.run(() => Promise.resolve('done'), never);
     await expect(failed).rejects.toThrow('no');
     await expect(other).resolves.toBe('done');
-    await expect(limit(() => Promise.resolve('again'), never)).resolves.toBe('again');
+    await expect(turns.run(() => Promise.resolve('again'), never)).resolves.toBe('again');
   });
 
   it('lets go at once of one that gives up waiting, and never begins it', async () => {
-    const limit = createLimiter(1);
+    const turns = new Semaphore(1);
     const [first, second, third] = tasks(3) as [Task, Task, Task];
     const abort = new AbortController();
-    const done = limit(first.run, never);
-    const givenUp = limit(second.run, abort.signal);
-    const last = limit(third.run, never);
+    const done = turns.run(first.run, never);
+    const givenUp = turns.run(second.run, abort.signal);
+    const last = turns.run(third.run, never);
     abort.abort(new Error('enough'));
     await expect(givenUp).rejects.toThrow('enough');
     expect(begun([first, second, third])).toEqual([true, false, false]);
@@ -65,7 +65,7 @@ describe('a limiter', () => {
 
   it('does not begin for a signal that is aborted already', async () => {
     const task = new Task();
-    await expect(createLimiter(1)(task.run, AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough');
+    await expect(new Semaphore(1).run(task.run, AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough');
     expect(task.begun).toBe(false);
   });
 });

@@ -1,0 +1,87 @@
+/** Reads the command line, and the environment where the command line is silent. */
+import { Command, CommanderError, type Option } from 'commander';
+import { isTrue } from '../common/booleans.js';
+import { SERVER_VERSION } from '../common/version.js';
+import { FLAGS, type Flags } from './flags.js';
+import { parts } from './flagValues.js';
+
+/** An invocation that cannot be right. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** The flags of a server to be started. */
+export interface ServerCommandLine {
+  readonly flags: Flags;
+  /** The flags whose values come from the command line or the environment; those of the others are defaults. */
+  readonly given: ReadonlySet<keyof Flags>;
+}
+
+/** The help or the version, to be printed in the place of a server. */
+export interface Information {
+  readonly text: string;
+}
+
+const ABOUT = 'Serves libguestfs over gRPC.';
+const ENVIRONMENT = `
+Every flag is also an environment variable, which the flag overrides. The variable of a repeatable flag separates
+values by commas or colons; that of a flag without a value is 1 or 0. LIBGUESTFS_PATH, LIBGUESTFS_HV,
+LIBGUESTFS_MEMSIZE, LIBGUESTFS_TMPDIR, LIBGUESTFS_CACHEDIR, LIBGUESTFS_APPEND, LIBGUESTFS_DEBUG, LIBGUESTFS_TRACE and
+LIBGUESTFS_BACKEND_SETTINGS mean what they mean for libguestfs, where no flag says otherwise.`;
+
+function serverCommand(print: (text: string) => void): Command {
+  const command = new Command('npm start --')
+    .description(ABOUT)
+    .usage('[FLAGS]')
+    .helpOption(false)
+    .addHelpText('after', ENVIRONMENT)
+    .exitOverride()
+    .configureOutput({ writeOut: print, writeErr: () => undefined, getOutHelpWidth: () => 120 });
+  for (const option of FLAGS) command.addOption(option);
+  command
+    .version(`guestfs-grpc ${SERVER_VERSION}`, '--version', 'print the version and exit')
+    // An option of our own: commander's is looked at last, after the environment, which may be what help is needed with.
+    .option('--help', 'print this text and exit')
+    .on('option:help', () => command.help());
+  return command;
+}
+
+/**
+ * Settles what commander leaves open: to it, a variable is one value of a repeatable flag, and a switch is on
+ * whatever its variable says.
+ */
+function settle(command: Command, option: Option): void {
+  const { envVar } = option;
+  const name = option.attributeName();
+  if (envVar === undefined || command.getOptionValueSource(name) !== 'env') return;
+  const value = process.env[envVar] ?? '';
+  if (option.isBoolean()) {
+    const on = isTrue(value || '0');
+    if (on === undefined) throw new UsageError(`${envVar}: ${value} is not a boolean, such as 0 or 1`);
+    command.setOptionValueWithSource(name, on, 'env');
+  } else if (Array.isArray(option.defaultValue)) {
+    const all = parts(value);
+    command.setOptionValueWithSource(name, all.length === 0 ? option.defaultValue : all, 'env');
+  }
+}
+
+/**
+ * The flags of the command line, and where it is silent those of the process's environment.
+ * @param args without the names of program and script
+ * @throws UsageError
+ */
+export function readCommandLine(args: readonly string[]): ServerCommandLine | Information {
+  let text = '';
+  const command = serverCommand((part) => (text += part));
+  try {
+    command.parse(args, { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return { text };
+    throw new UsageError(error.message.replace(/^error: /, ''));
+  }
+  for (const option of FLAGS) settle(command, option);
+  const names = FLAGS.map((option) => option.attributeName() as keyof Flags);
+  const given = names.filter((name) => !['default', undefined].includes(command.getOptionValueSource(name)));
+  return { flags: command.opts<Flags>(), given: new Set(given) };
+}

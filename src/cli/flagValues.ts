@@ -1,0 +1,53 @@
+/** How the values of flags are read. A value that is wrong is an InvalidArgumentError of commander's. */
+import { InvalidArgumentError, type Option } from 'commander';
+import { splitAddress } from '../server/address.js';
+
+type Parser<Value> = (value: string, previous: Value) => Value;
+
+/** A whole number in a range; an empty value leaves what there is. */
+export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): Parser<number> {
+  return (value, previous) => {
+    if (value === '') return previous;
+    const number = Number(value);
+    if (/^\d+$/.test(value) && number >= least && number <= most) return number;
+    throw new InvalidArgumentError(
+      `It must be a whole number ${most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`}.`,
+    );
+  };
+}
+
+/** An address to listen on. */
+export function address(value: string): string {
+  if (splitAddress(value) !== undefined) return value;
+  throw new InvalidArgumentError('It must have the form HOST:PORT.');
+}
+
+/** A path; one that begins with a dash would more likely be a flag whose value was forgotten. */
+export function path(value: string): string {
+  if (value === '') throw new InvalidArgumentError('It must not be empty.');
+  if (value.startsWith('-')) throw new InvalidArgumentError(`Write ./${value} for a path that begins with a dash.`);
+  return value;
+}
+
+/** The parts of a list in one value, separated by commas or colons. */
+export function parts(value: string): readonly string[] {
+  return value.split(/[:,]/).filter((part) => part !== '');
+}
+
+/** A flag that can be given more than once: its values take the place of the default. */
+export function repeatable(option: Option): Option {
+  return option.argParser((value: string, previous: readonly string[]) => [
+    ...(previous === option.defaultValue ? [] : previous),
+    value,
+  ]);
+}
+
+/** A repeatable flag of a few values, of which one argument can name several. */
+export function repeatableChoice(option: Option, choices: readonly string[]): Option {
+  return option.choices(choices).argParser((value: string, previous: readonly string[]) => {
+    const all = parts(value);
+    if (all.every((part) => choices.includes(part)))
+      return [...(previous === option.defaultValue ? [] : previous), ...all];
+    throw new InvalidArgumentError(`Allowed choices are ${choices.join(', ')}.`);
+  });
+}

@@ -1,0 +1,250 @@
+import { describe, expect, it } from '@jest/globals';
+import { readCommandLine, UsageError, type ServerCommandLine } from '../../../src/cli/commandLine.js';
+import { FLAGS, type Flags } from '../../../src/cli/flags.js';
+import { SERVER_VERSION } from '../../../src/common/version.js';
+import { inEnvironment } from './environment.js';
+
+function read(args: readonly string[], environment: NodeJS.ProcessEnv = {}): ServerCommandLine {
+  const line = inEnvironment(environment, () => readCommandLine(args));
+  if ('text' in line) throw new Error(`a text in the place of flags: ${line.text}`);
+  return line;
+}
+
+/** What is wrong with an invocation. */
+function refusal(args: readonly string[], environment: NodeJS.ProcessEnv = {}): string {
+  try {
+    read(args, environment);
+  } catch (error) {
+    if (error instanceof UsageError) return error.message;
+    throw error;
+  }
+  throw new Error(`${args.join(' ')} is not refused`);
+}
+
+const DEFAULTS: Flags = {
+  listen: '127.0.0.1:50051',
+  imageRoot: ['images'],
+  accel: 'auto',
+  launch: 'template',
+  pool: 0,
+  memsize: 1280,
+  smp: 1,
+  maxSessions: 64,
+  requestMemory: 512,
+  idleTimeout: 3600,
+  debugService: false,
+  allow: [],
+  logLevel: 'info',
+  trace: false,
+};
+
+/** Of each flag with a value: what can be given, twice, and what that means. */
+const VALUES: readonly (readonly [flag: string, key: keyof Flags, first: string, means: unknown, second: string])[] = [
+  ['listen', 'listen', '0.0.0.0:1', '0.0.0.0:1', '[::1]:2'],
+  ['image-root', 'imageRoot', '/a', ['/a'], '/b'],
+  ['appliance', 'appliance', '/appliance', '/appliance', '/other'],
+  ['accel', 'accel', 'tcg', 'tcg', 'kvm'],
+  ['launch', 'launch', 'cold', 'cold', 'template'],
+  ['pool', 'pool', '3', 3, '4'],
+  ['memsize', 'memsize', '700', 700, '800'],
+  ['smp', 'smp', '2', 2, '255'],
+  ['max-sessions', 'maxSessions', '9', 9, '10'],
+  ['request-memory', 'requestMemory', '8', 8, '2047'],
+  ['idle-timeout', 'idleTimeout', '0', 0, '5'],
+  ['tls-cert', 'tlsCert', 'c.pem', 'c.pem', 'd.pem'],
+  ['tls-key', 'tlsKey', 'c.key', 'c.key', 'd.key'],
+  ['client-ca', 'clientCa', 'ca.pem', 'ca.pem', 'cb.pem'],
+  ['metrics-listen', 'metricsListen', '127.0.0.1:9', '127.0.0.1:9', '127.0.0.1:10'],
+  ['allow', 'allow', 'network', ['network'], 'host-actions'],
+  ['log-level', 'logLevel', 'debug', 'debug', 'error'],
+];
+const SWITCHES: readonly (readonly [flag: string, key: keyof Flags])[] = [
+  ['debug-service', 'debugService'],
+  ['trace', 'trace'],
+];
+
+const variable = (flag: string): string => `GUESTFS_GRPC_${flag.toUpperCase().replaceAll('-', '_')}`;
+
+describe('the flags', () => {
+  it('are all here', () => {
+    const names = [...VALUES, ...SWITCHES].map(([flag]) => `--${flag}`);
+    expect(FLAGS.map(({ long }) => long).sort()).toEqual(names.sort());
+  });
+
+  it('have defaults', () => {
+    expect(read([])).toEqual({ flags: DEFAULTS, given: new Set() });
+  });
+});
+
+describe.each(VALUES)('--%s', (flag, key, first, means, second) => {
+  it('is taken from the command line, in both spellings', () => {
+    const expected = { flags: { ...DEFAULTS, [key]: means }, given: new Set([key]) };
+    expect(read([`--${flag}`, first])).toEqual(expected);
+    expect(read([`--${flag}=${first}`])).toEqual(expected);
+  });
+
+  it('is taken from its variable', () => {
+    const expected = { flags: { ...DEFAULTS, [key]: means }, given: new Set([key]) };
+    expect(read([], { [variable(flag)]: first })).toEqual(expected);
+  });
+
+  it('goes before its variable', () => {
+    expect(read([`--${flag}`, first], { [variable(flag)]: second }).flags).toEqual({ ...DEFAULTS, [key]: means });
+  });
+
+  it('needs a value', () => {
+    expect(refusal([`--${flag}`])).toMatch(new RegExp(`--${flag} .*argument missing`));
+  });
+});
+
+describe.each(SWITCHES)('--%s', (flag, key) => {
+  it('is on when it is given, whatever its variable says', () => {
+    for (const environment of [{}, { [variable(flag)]: '0' }, { [variable(flag)]: '1' }])
+      expect(read([`--${flag}`], environment)).toEqual({ flags: { ...DEFAULTS, [key]: true }, given: new Set([key]) });
+  });
+
+  it.each([
+    ['1', true],
+    ['true', true],
+    ['Yes', true],
+    ['on', true],
+    ['0', false],
+    ['FALSE', false],
+    ['no', false],
+    ['off', false],
+    ['', false],
+  ])('takes %j from its variable', (value, on) => {
+    expect(read([], { [variable(flag)]: value }).flags).toEqual({ ...DEFAULTS, [key]: on });
+  });
+
+  it('takes nothing else from it', () => {
+    expect(refusal([], { [variable(flag)]: 'perhaps' })).toMatch(new RegExp(`${variable(flag)}.*perhaps`));
+  });
+
+  it('takes no value', () => {
+    expect(refusal([`--${flag}=1`])).toContain(`--${flag}=1`);
+    expect(refusal([`--${flag}`, '1'])).toContain('too many arguments');
+  });
+});
+
+describe('a number', () => {
+  it.each([
+    ['pool', '-1', '0', '1000', '1001'],
+    ['memsize', '255', '256', '100000', 'x'],
+    ['smp', '0', '1', '255', '256'],
+    ['max-sessions', '0', '1', '1000000', '1.5'],
+    ['request-memory', '7', '8', '2047', '2048'],
+    ['idle-timeout', '-1', '0', '31536000', '1e3'],
+  ])('of --%s is in its range', (flag, below, least, most, above) => {
+    for (const good of [least, most]) expect(() => read([`--${flag}`, good])).not.toThrow();
+    for (const bad of [below, above, ' 8', '0x10', 'NaN']) {
+      expect(refusal([`--${flag}=${bad}`])).toMatch(new RegExp(`--${flag} .*whole number`));
+      expect(refusal([], { [variable(flag)]: bad })).toMatch(new RegExp(`whole number`));
+      expect(refusal([], { [variable(flag)]: bad })).toContain(variable(flag));
+    }
+  });
+
+  it('in an empty variable is the default', () => {
+    expect(read([], { GUESTFS_GRPC_SMP: '' }).flags).toEqual(DEFAULTS);
+  });
+});
+
+describe('a choice', () => {
+  it.each([
+    ['accel', 'fast', 'auto, kvm, tcg'],
+    ['launch', 'magic', 'template, cold'],
+    ['log-level', 'loud', 'debug, info, warn, error'],
+    ['allow', 'everything', 'remote-drives, block-devices, network, host-actions, custom-qemu'],
+    ['allow', 'network,everything', 'remote-drives, block-devices, network, host-actions, custom-qemu'],
+  ])('of --%s is not %s', (flag, bad, choices) => {
+    expect(refusal([`--${flag}`, bad])).toMatch(new RegExp(`--${flag} .*'${bad}' is invalid.*${choices}`));
+    expect(refusal([], { [variable(flag)]: bad })).toMatch(new RegExp(`'${bad}' from env '${variable(flag)}'`));
+  });
+});
+
+describe('an address', () => {
+  it.each(['listen', 'metrics-listen'])('of --%s has host and port', (flag) => {
+    for (const bad of ['nonsense', ':1', '1.2.3.4:99999', 'h:', '']) {
+      expect(refusal([`--${flag}=${bad}`])).toContain('HOST:PORT');
+      expect(refusal([], { [variable(flag)]: bad })).toContain(variable(flag));
+    }
+  });
+});
+
+describe('a path', () => {
+  it.each(['appliance', 'tls-cert', 'tls-key', 'client-ca'])('of --%s is not empty, and no flag', (flag) => {
+    expect(refusal([`--${flag}`, '--trace'])).toContain("'--trace' is invalid");
+    expect(refusal([`--${flag}=`])).toContain('must not be empty');
+    expect(refusal([], { [variable(flag)]: '' })).toContain('must not be empty');
+  });
+});
+
+describe('a repeatable flag', () => {
+  it('has all values that it is given', () => {
+    const args = ['--image-root', '/a:b,c', '--image-root=/d', '--allow', 'network', '--allow=remote-drives'];
+    expect(read(args).flags).toMatchObject({ imageRoot: ['/a:b,c', '/d'], allow: ['network', 'remote-drives'] });
+  });
+
+  it.each([',', ':', ',,', ',:'])('has the values of its variable, separated by %j', (separator) => {
+    const environment = {
+      GUESTFS_GRPC_IMAGE_ROOT: ['/a', '/b'].join(separator),
+      GUESTFS_GRPC_ALLOW: ['network', 'host-actions'].join(separator),
+    };
+    expect(read([], environment).flags).toMatchObject({
+      imageRoot: ['/a', '/b'],
+      allow: ['network', 'host-actions'],
+    });
+  });
+
+  it('has none of its variable when it is given itself', () => {
+    const environment = { GUESTFS_GRPC_IMAGE_ROOT: '/a:/b', GUESTFS_GRPC_ALLOW: 'network' };
+    const { flags } = read(['--image-root', '/c', '--allow', 'host-actions'], environment);
+    expect(flags).toMatchObject({ imageRoot: ['/c'], allow: ['host-actions'] });
+  });
+
+  it('has its default when its variable is empty', () => {
+    expect(read([], { GUESTFS_GRPC_IMAGE_ROOT: '', GUESTFS_GRPC_ALLOW: ',' }).flags).toEqual(DEFAULTS);
+  });
+});
+
+describe('what is no flag', () => {
+  it.each([[['--nonsense']], [['--listn', 'x']], [['stray']], [['-x']], [['--no-trace']]])('is refused: %j', (args) => {
+    expect(refusal(args)).toMatch(/unknown option|too many arguments/);
+  });
+
+  it('is told what it may be meant for', () => {
+    expect(refusal(['--listn', 'x'])).toContain('--listen');
+  });
+});
+
+describe('help and version', () => {
+  const printed = (args: readonly string[], environment: NodeJS.ProcessEnv = {}): unknown =>
+    inEnvironment(environment, () => readCommandLine(args));
+
+  it('are printed', () => {
+    expect(printed(['--version'])).toEqual({ text: `guestfs-grpc ${SERVER_VERSION}\n` });
+    expect(printed(['--trace', '--help'])).toEqual({ text: expect.stringContaining('Usage: npm start -- [FLAGS]') });
+  });
+
+  it('are printed in an environment that is wrong, too', () => {
+    for (const flag of ['--help', '--version'])
+      expect(printed([flag], { GUESTFS_GRPC_SMP: 'x' })).toEqual({ text: expect.any(String) });
+  });
+
+  it('are nothing that an environment asks for', () => {
+    expect(read([], { GUESTFS_GRPC_VERSION: '1', GUESTFS_GRPC_HELP: '1' }).flags).toEqual(DEFAULTS);
+  });
+
+  it('tell of each flag, its variable, its default and its choices', () => {
+    const text = inEnvironment({}, () => readCommandLine(['--help'])) as { readonly text: string };
+    const help = text.text.replaceAll(/\s+/g, ' ');
+    for (const option of FLAGS) {
+      expect(help).toContain(` ${option.flags} ${option.description}`);
+      expect(help).toContain(`env: ${String(option.envVar)}`);
+      for (const choice of option.argChoices ?? []) expect(help).toContain(`"${choice}"`);
+    }
+    for (const [, key] of VALUES)
+      if (['string', 'number'].includes(typeof DEFAULTS[key]))
+        expect(help).toContain(`default: ${JSON.stringify(DEFAULTS[key])}`);
+  });
+});

@@ -17,6 +17,7 @@ import { SessionRegistry } from '../session/sessionRegistry.js';
 import type { SessionSettings } from '../session/settings.js';
 import type { TemplateRequest } from '../launcher/template/templates.js';
 import type { ServerConfig } from './config.js';
+import { endInOrder, type Part } from './shutdown.js';
 
 async function credentials(tls: ServerConfig['tls']): Promise<ServerCredentials> {
   if (tls === undefined) return ServerCredentials.createInsecure();
@@ -91,7 +92,10 @@ async function prepare(
  */
 const HEAP_GROWTH = 100;
 
-/** Serves until a signal ends it. */
+/** How the process exits when a session could not be synced, or anything else failed, on the way out. */
+const EXIT_UNCLEAN = 1;
+
+/** Serves until a signal ends it; then the process exits with 0, or with 1 if the shutdown failed. */
 export async function runServer(config: ServerConfig): Promise<void> {
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH}`);
   const logger = createLogger(config.logLevel);
@@ -115,19 +119,15 @@ export async function runServer(config: ServerConfig): Promise<void> {
     launcher,
     logger,
   });
-  const ends: (() => Promise<unknown>)[] = [];
+  /** The last to be ended comes first. */
+  const parts: Part[] = templates === undefined ? [] : [{ name: 'templates', end: () => templates.close() }];
   let stopping = false;
   const stop = async (signal: NodeJS.Signals): Promise<void> => {
     // A terminal's Ctrl-C comes twice: to the whole process group, and passed on by npm.
     if (stopping) return;
     stopping = true;
     logger.info('shutting down', { signal, sessions: registry.size });
-    try {
-      for (const end of ends.reverse()) await end();
-      await templates?.close();
-    } finally {
-      process.exit(0);
-    }
+    process.exit((await endInOrder(parts.reverse(), logger)) ? 0 : EXIT_UNCLEAN);
   };
   process.on('SIGTERM', (signal) => void stop(signal));
   process.on('SIGINT', (signal) => void stop(signal));
@@ -149,9 +149,9 @@ export async function runServer(config: ServerConfig): Promise<void> {
       : await serveMetrics(config.metricsListen, { registry, waitingClones: () => templates?.waiting });
   if (metrics !== undefined) {
     logger.info('serving metrics', { address: metrics.address });
-    ends.push(() => metrics.close());
+    parts.push({ name: 'metrics', end: () => metrics.close() });
   }
-  ends.push(() => server.stop());
+  parts.push({ name: 'sessions and connections', end: () => server.stop() });
   await prepare(groundwork, templates, config, logger);
   process.stdout.write(`listening on ${server.address}\n`);
 }

@@ -57,7 +57,10 @@ export interface GrpcServerOptions {
 export interface GrpcServer {
   /** Where it listens, host:port. */
   readonly address: string;
-  /** Stops: not serving, no new sessions, the open ones synced and closed, then the connections. */
+  /**
+   * Stops: not serving, no new sessions, the open ones synced and closed, then the connections.
+   * @throws AggregateError when all that is done, if a session ended with an error
+   */
   stop(): Promise<void>;
 }
 
@@ -68,6 +71,21 @@ function serviceNames(): string[] {
     'SessionService',
     'EventService',
   ].map((name) => `guestfs.v1.${name}`);
+}
+
+/** Closes the connections: those with open streams after a while. */
+async function closeConnections(server: Server): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const force = setTimeout(() => {
+      server.forceShutdown();
+      resolve();
+    }, DRAIN_GRACE_MS);
+    server.tryShutdown((error) => {
+      clearTimeout(force);
+      if (error === undefined) resolve();
+      else reject(error);
+    });
+  });
 }
 
 /** Starts serving. */
@@ -124,17 +142,11 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   let stopping: Promise<void> | undefined;
   const stop = async (): Promise<void> => {
     for (const name of ['', ...serviceNames()]) health.setStatus(name, 'NOT_SERVING');
-    await registry.drain();
-    await new Promise<void>((resolve) => {
-      const force = setTimeout(() => {
-        server.forceShutdown();
-        resolve();
-      }, DRAIN_GRACE_MS);
-      server.tryShutdown(() => {
-        clearTimeout(force);
-        resolve();
-      });
-    });
+    try {
+      await registry.drain();
+    } finally {
+      await closeConnections(server);
+    }
   };
   return { address, stop: () => (stopping ??= stop()) };
 }

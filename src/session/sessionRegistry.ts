@@ -1,6 +1,6 @@
 /** The sessions of this server. */
 import { randomBytes } from 'node:crypto';
-import { GuestfsError, messageOf } from '../common/errors.js';
+import { GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import type { Session } from './session.js';
 import type { SessionState } from './stateMachine.js';
@@ -115,23 +115,28 @@ export class SessionRegistry {
       });
   }
 
-  /** Takes no more sessions and calls, and ends all that are there, in order. */
+  /**
+   * Takes no more sessions and calls, and ends all that are there, in order.
+   * @throws AggregateError when all have ended, if any of them did with an error
+   */
   async drain(): Promise<void> {
     this.#draining = true;
     clearInterval(this.#sweep);
-    await Promise.all([...this.#sessions.values()].map((session) => this.#end(session, 'the server shuts down')));
+    const sessions = [...this.#sessions.values()];
+    const ends = await Promise.allSettled(sessions.map((session) => this.#end(session, 'the server shuts down')));
+    const errors = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as unknown] : []));
+    if (errors.length > 0)
+      throw new AggregateError(errors, `${errors.length} of ${sessions.length} sessions ended with an error`);
   }
 
+  /** Ends a session, and logs how; throws what went wrong. */
   async #end(session: Session, why: string): Promise<void> {
     try {
       await this.delete(session);
       this.#logger.info('session ended', { session: session.id, why });
     } catch (error) {
-      this.#logger.error('session ended with an error: data may be lost', {
-        session: session.id,
-        why,
-        error: messageOf(error),
-      });
+      this.#logger.error('session ended with an error: data may be lost', { session: session.id, why, err: error });
+      throw error;
     }
   }
 
@@ -140,7 +145,7 @@ export class SessionRegistry {
     for (const session of this.#sessions.values()) {
       const expires = session.expireTime;
       if (session.state !== 'CLOSED' && expires !== undefined && expires.getTime() <= now)
-        void this.#end(session, 'it was idle');
+        this.#end(session, 'it was idle').catch(() => undefined); // which is logged
     }
   }
 }

@@ -1,7 +1,7 @@
 /** What a service mesh needs of the server: health, reflection, TLS, metrics, an orderly end, and no end without one. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -22,7 +22,7 @@ import { debugfs, emptyImage } from '../support/diskImages.js';
 import { ended } from '../support/processes.js';
 import { launchSession, serverForTests } from '../support/scene.js';
 import { asFailure, failureOf, imageDrive, scratchDrive, SessionClient, TestClient } from '../support/testClient.js';
-import { CLEAN_END, MAIN, metricsOf, plainEnvironment, startTestServer } from '../support/testServer.js';
+import { CLEAN_END, logged, MAIN, metricsOf, plainEnvironment, startTestServer } from '../support/testServer.js';
 
 interface HealthClient extends Client {
   check(request: { service: string }, callback: (error: Error | null, response: { status: string }) => void): void;
@@ -297,6 +297,34 @@ describeWithAppliance('the end of a server', () => {
     watcher.close();
     client.close();
     expect(await server.stop()).toEqual(CLEAN_END);
+  });
+
+  // Somebody who is not root cannot mount what is too small.
+  (process.geteuid?.() === 0 ? it : it.skip)('with an error when a session could not be written out', async () => {
+    const server = await startTestServer();
+    const client = new TestClient(server.address);
+    const small = join(server.images, 'small');
+    mkdirSync(small);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', small]);
+    try {
+      emptyImage(join(small, 'disk.img'), 64);
+      const session = await launchSession(client, [imageDrive('small/disk.img')]);
+      const content = Buffer.alloc(2 << 20, 1);
+      // Whether the daemon hears of it is not what matters: the host has no room for the last of it.
+      await session.call('pwrite_device', { device: '/dev/sda', content, offset: 0n }).catch(() => undefined);
+      client.close();
+      server.process.kill('SIGTERM');
+      expect(await once(server.process, 'exit')).toEqual([1, null]);
+    } finally {
+      execFileSync('umount', [small]);
+    }
+    expect(logged(server, 'shutdown failed')).toEqual([
+      expect.objectContaining({
+        level: 'error',
+        err: expect.objectContaining({ message: '1 of 1 sessions ended with an error' }),
+      }),
+    ]);
+    expect(await server.stop()).toEqual({ ...CLEAN_END, code: 1 });
   });
 
   it('by SIGKILL takes its qemu along, and the next server removes what is left', async () => {

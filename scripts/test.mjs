@@ -20,7 +20,14 @@ import { ensureSystemPackages } from './setup/systemPackages.mjs';
 import { inProject } from './support/project.mjs';
 import { StepFailed } from './support/run.mjs';
 import { duration, say, sinceStart } from './support/say.mjs';
-import { checkFormat, checkGenerated, checkProto, checkStyle, checkTypes } from './testing/checks.mjs';
+import {
+  checkFormat,
+  checkGenerated,
+  checkProto,
+  checkReleasedApi,
+  checkStyle,
+  checkTypes,
+} from './testing/checks.mjs';
 import { runJest } from './testing/jest.mjs';
 import { checkLeftovers } from './testing/leftovers.mjs';
 import { Sandbox } from './testing/sandbox.mjs';
@@ -98,6 +105,7 @@ async function main() {
     await runStage('format', checkFormat);
     await runStage('eslint', checkStyle);
     await runStage('buf lint', checkProto);
+    await runStage('buf breaking', checkReleasedApi);
     await runStage('types', checkTypes);
   } else {
     await runStage(

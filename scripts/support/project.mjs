@@ -5,6 +5,9 @@ import { fileURLToPath } from 'node:url';
 /** The project's root directory. */
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
+/** The API of the last release, an image of buf's, from the project's root; `npm run release:api` renews it. */
+export const RELEASED_API = 'test/fixtures/released-api.binpb';
+
 /**
  * Absolute path of something in the project.
  * @param {string[]} parts

@@ -2,7 +2,7 @@
 import { buildAll } from '../setup/build.mjs';
 import { COMMITTED_OUTPUTS, ensureGenerated, generatorCommand } from '../setup/generated.mjs';
 import { fingerprint } from '../support/fingerprint.mjs';
-import { projectTool } from '../support/project.mjs';
+import { projectTool, RELEASED_API } from '../support/project.mjs';
 import { start } from '../support/run.mjs';
 import { say } from '../support/say.mjs';
 import { oneFailed, onePassed } from './tally.mjs';
@@ -37,6 +37,11 @@ export async function checkStyle() {
 /** buf's STANDARD rules for .proto files. */
 export async function checkProto() {
   return verdict((await start(projectTool('buf', 'lint'))) === 0);
+}
+
+/** The API is compatible with the released one, by buf's rules for files. */
+export async function checkReleasedApi() {
+  return verdict((await start(projectTool('buf', 'breaking', '--against', RELEASED_API))) === 0);
 }
 
 /** Types: of everything that is compiled, and of the scripts. */

@@ -14,17 +14,35 @@ export function grpcOptions({ deadline }: CallOptions): GrpcCallOptions {
   return deadline === undefined ? {} : { deadline };
 }
 
+interface Cancellable {
+  cancel(): void;
+}
+
+/** The calls that a signal cancels. One listener serves them all: Node warns when a signal has more than ten. */
+const underWay = new WeakMap<AbortSignal, Set<Cancellable>>();
+
+function callsOf(signal: AbortSignal): Set<Cancellable> {
+  const known = underWay.get(signal);
+  if (known !== undefined) return known;
+  const calls = new Set<Cancellable>();
+  underWay.set(signal, calls);
+  const cancelAll = (): void => {
+    for (const call of calls) call.cancel();
+  };
+  signal.addEventListener('abort', cancelAll, { once: true });
+  return calls;
+}
+
 /**
- * Cancels a call when one of the signals is aborted.
- * @returns stops listening, for when the call is over
+ * Cancels a call when one of the signals is aborted, or at once if one was.
+ * @returns forgets the call, for when it is over
  */
-export function cancelOnAbort(call: { cancel(): void }, signals: readonly (AbortSignal | undefined)[]): () => void {
+export function cancelOnAbort(call: Cancellable, signals: readonly (AbortSignal | undefined)[]): () => void {
   const given = signals.filter((signal) => signal !== undefined);
-  const cancel = (): void => call.cancel();
-  if (given.some((signal) => signal.aborted)) cancel();
-  for (const signal of given) signal.addEventListener('abort', cancel, { once: true });
+  if (given.some((signal) => signal.aborted)) call.cancel();
+  for (const signal of given) callsOf(signal).add(call);
   return () => {
-    for (const signal of given) signal.removeEventListener('abort', cancel);
+    for (const signal of given) callsOf(signal).delete(call);
   };
 }
 

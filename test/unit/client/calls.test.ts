@@ -127,6 +127,25 @@ describe('a unary call', () => {
     await cancelled;
   });
 
+  it('is one of many that a signal cancels, and nobody is warned of that', async () => {
+    const warnings: Error[] = [];
+    const warned = (warning: Error): unknown => warnings.push(warning);
+    process.on('warning', warned);
+    const controller = new AbortController();
+    let calls = 0;
+    const client = await serveCat(() => {
+      calls += 1;
+      if (calls === 20) controller.abort();
+    });
+    const { signal } = controller;
+    const all = Array.from({ length: 20 }, () =>
+      failure(client.call(FileServiceService.cat, { path: '' }, { signal })),
+    );
+    expect((await Promise.all(all)).map(({ code }) => code)).toEqual(all.map(() => status.CANCELLED));
+    process.off('warning', warned);
+    expect(warnings).toEqual([]);
+  });
+
   it('is not made when its signal was aborted before', async () => {
     let calls = 0;
     const client = await serveCat((_call, answer) => {

@@ -3,7 +3,7 @@ export { Calls, type OpenUpload } from './calls.js';
 export { connect, GuestfsClient, type ConnectOptions } from './client.js';
 export type { Drive, DriveSource } from './drives.js';
 export { GuestfsRpcError } from './error.js';
-export type { ErrorInfo } from './errorInfo.js';
+export { errorInfoOf, type ErrorInfo } from './errorInfo.js';
 export { EventStream } from './events.js';
 export {
   rpcName,

@@ -135,7 +135,7 @@ describeWithAppliance('an error of the daemon', () => {
       domain: 'guestfs',
       metadata: { action, state: 'READY' },
       fields: [],
-      retry: false,
+      retryAfterMs: undefined,
     });
     expect(failure.details).toMatch(text);
   });

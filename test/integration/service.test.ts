@@ -113,7 +113,7 @@ describe('a server without sessions', () => {
     const { id } = await scene.client.createSession();
     expect((await failureOf(scene.client.createSession())).info).toMatchObject({
       reason: 'TOO_MANY_SESSIONS',
-      retry: true,
+      retryAfterMs: expect.any(Number),
       metadata: { limit: '1' },
     });
     await scene.client.deleteSession(id);

@@ -82,7 +82,11 @@ describe('sessions that are not launched', () => {
     expect(await failureOf(scene.client.createSession())).toMatchObject({
       code: status.RESOURCE_EXHAUSTED,
       details: expect.stringContaining('5'),
-      info: { reason: 'TOO_MANY_SESSIONS', retry: true, metadata: { limit: '5', action: 'CreateSession' } },
+      info: {
+        reason: 'TOO_MANY_SESSIONS',
+        retryAfterMs: expect.any(Number),
+        metadata: { limit: '5', action: 'CreateSession' },
+      },
     });
     await scene.client.deleteSession(ids[0] ?? '');
     await scene.client.createSession({ session_id: 'f' });
@@ -386,7 +390,7 @@ describeWithAppliance('sessions that are launched', () => {
     process.kill(pid, 'SIGKILL');
     expect(await running).toMatchObject({
       code: status.ABORTED,
-      info: { reason: 'OUTCOME_UNKNOWN', retry: false, metadata: { action: 'sleep', state: 'CONFIG' } },
+      info: { reason: 'OUTCOME_UNKNOWN', retryAfterMs: undefined, metadata: { action: 'sleep', state: 'CONFIG' } },
     });
     expect(await waiting).toMatchObject({
       code: status.UNAVAILABLE,

@@ -51,6 +51,7 @@ export class Session extends Calls implements AsyncDisposable {
   readonly id: string;
   readonly #uncancelled: Calls;
   #ended: Promise<void> | undefined;
+  #endAsked = false;
 
   /**
    * @param channel the connection
@@ -93,18 +94,23 @@ export class Session extends Calls implements AsyncDisposable {
   /**
    * Ends the session; resolves when the appliance is gone and the images are free. Only the signal in `options`
    * cancels it: a session can be ended after the signal that its client was made with was aborted. Called again,
-   * it gives the same result.
+   * it does nothing, unless it failed.
    * @throws GuestfsRpcError, also for data that could not be written
    */
   end(options?: CallOptions): Promise<void> {
-    this.#ended ??= this.#uncancelled
-      .call(SessionServiceService.deleteSession, { id: this.id }, options)
-      .then(() => undefined);
+    this.#endAsked = true;
+    this.#ended ??= this.#uncancelled.call(SessionServiceService.deleteSession, { id: this.id }, options).then(
+      () => undefined,
+      (error: unknown) => {
+        this.#ended = undefined;
+        throw error;
+      },
+    );
     return this.#ended;
   }
 
-  /** {@link end}, for `await using`. */
+  /** {@link end}, for `await using`, unless it was called before: who called it knows what came of it. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.end();
+    if (!this.#endAsked) await this.end();
   }
 }

@@ -119,6 +119,17 @@ describe('a session', () => {
     await expect(client.attach('full').end()).rejects.toMatchObject({ code: status.RESOURCE_EXHAUSTED });
   });
 
+  it('can be told again to end when that failed, and tells it once', async () => {
+    const { client, deleted } = await serveSessions();
+    const failing = async (): Promise<void> => {
+      await using session = client.attach('full');
+      await session.end().catch(() => undefined);
+      await session.end();
+    };
+    await expect(failing()).rejects.toMatchObject({ code: status.RESOURCE_EXHAUSTED });
+    expect(deleted).toEqual(['full', 'full']);
+  });
+
   it('can be ended after its client was told to cancel everything', async () => {
     const controller = new AbortController();
     const { client, deleted } = await serveSessions(undefined, { signal: controller.signal });

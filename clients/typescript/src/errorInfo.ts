@@ -1,6 +1,8 @@
 /** Reads what the service says about an error beside its status: `google.rpc.Status` in the trailers. */
-import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import type { Metadata } from '@grpc/grpc-js';
+import type { Duration } from '../../../gen/proto/google/protobuf/duration.js';
+import { BadRequest, ErrorInfo as ErrorInfoMessage, RetryInfo } from '../../../gen/proto/google/rpc/error_details.js';
+import { Status } from '../../../gen/proto/google/rpc/status.js';
 
 /** The trailer that carries it. */
 const DETAILS_TRAILER = 'grpc-status-details-bin';
@@ -22,62 +24,23 @@ export interface ErrorInfo {
   readonly retryAfterMs: number | undefined;
 }
 
-/** Fields of a message by number: bytes, or a number for those that are varints; others are skipped. */
-function fieldsOf(bytes: Uint8Array): ReadonlyMap<number, readonly (Uint8Array | number)[]> {
-  const reader = new BinaryReader(bytes);
-  const fields = new Map<number, (Uint8Array | number)[]>();
-  while (reader.pos < reader.len) {
-    const [number, type] = reader.tag();
-    const values = fields.get(number) ?? [];
-    fields.set(number, values);
-    if (type === WireType.LengthDelimited) values.push(reader.bytes());
-    else if (type === WireType.Varint) values.push(Number(reader.int64()));
-    else reader.skip(type);
-  }
-  return fields;
-}
-
-type Fields = ReturnType<typeof fieldsOf>;
-
-function messages(fields: Fields | undefined, number: number): Uint8Array[] {
-  return (fields?.get(number) ?? []).filter((value) => typeof value !== 'number');
-}
-
-function text(fields: Fields | undefined, number: number): string {
-  return Buffer.from(messages(fields, number)[0] ?? []).toString();
-}
-
-function integer(fields: Fields | undefined, number: number): number {
-  const value = fields?.get(number)?.[0];
-  return typeof value === 'number' ? value : 0;
-}
-
-function retryDelay(retryInfo: Fields): number {
-  const duration = fieldsOf(messages(retryInfo, 1)[0] ?? new Uint8Array());
-  return integer(duration, 1) * MILLISECONDS + integer(duration, 2) / NANOSECONDS_PER_MILLISECOND;
+function milliseconds({ seconds, nanos }: Duration): number {
+  return Number(seconds) * MILLISECONDS + nanos / NANOSECONDS_PER_MILLISECOND;
 }
 
 /** What came in the trailers of an error; undefined if nothing did, as when the server cannot be reached. */
 export function errorInfoOf(trailers: Metadata): ErrorInfo | undefined {
   const [status] = trailers.get(DETAILS_TRAILER);
   if (!Buffer.isBuffer(status)) return undefined;
-  const details = new Map(
-    messages(fieldsOf(status), 3).map((detail) => {
-      const any = fieldsOf(detail);
-      return [text(any, 1), fieldsOf(messages(any, 2)[0] ?? new Uint8Array())];
-    }),
-  );
-  const info = details.get(`${TYPE_PREFIX}ErrorInfo`);
-  const retryInfo = details.get(`${TYPE_PREFIX}RetryInfo`);
+  const details = new Map(Status.decode(status).details.map(({ type_url, value }) => [type_url, value]));
+  const detail = (type: string): Uint8Array => details.get(TYPE_PREFIX + type) ?? new Uint8Array();
+  const { reason, domain, metadata } = ErrorInfoMessage.decode(detail('ErrorInfo'));
+  const { retry_delay } = RetryInfo.decode(detail('RetryInfo'));
   return {
-    reason: text(info, 1),
-    domain: text(info, 2),
-    metadata: Object.fromEntries(
-      messages(info, 3)
-        .map(fieldsOf)
-        .map((entry) => [text(entry, 1), text(entry, 2)]),
-    ),
-    fields: messages(details.get(`${TYPE_PREFIX}BadRequest`), 1).map((violation) => text(fieldsOf(violation), 1)),
-    retryAfterMs: retryInfo === undefined ? undefined : retryDelay(retryInfo),
+    reason,
+    domain,
+    metadata: Object.fromEntries(metadata),
+    fields: BadRequest.decode(detail('BadRequest')).field_violations.map(({ field }) => field),
+    retryAfterMs: retry_delay === undefined ? undefined : milliseconds(retry_delay),
   };
 }

@@ -7,7 +7,7 @@
 import { open } from 'node:fs/promises';
 import { FilesystemServiceService } from '../gen/proto/guestfs/v1/filesystem.js';
 import { MountServiceService } from '../gen/proto/guestfs/v1/mount.js';
-import { TransferServiceService, type TarInRequest } from '../gen/proto/guestfs/v1/transfer.js';
+import { TransferServiceService } from '../gen/proto/guestfs/v1/transfer.js';
 import type { Bench } from './bench.js';
 import { emptyFilesArchive } from './namesArchive.js';
 import { timed } from './timed.js';
@@ -29,11 +29,6 @@ function* fileNames(): Generator<string> {
   }
 }
 
-function* archive(): Generator<TarInRequest> {
-  yield { payload: { $case: 'arguments', value: { directory: '/' } } };
-  for (const chunk of emptyFilesArchive(fileNames())) yield { payload: { $case: 'chunk', value: chunk } };
-}
-
 /** Makes the image and returns its path. */
 export async function namesImage(bench: Bench): Promise<string> {
   const image = bench.image('names.img');
@@ -49,7 +44,7 @@ export async function namesImage(bench: Bench): Promise<string> {
       numberofinodes: BigInt(2 * ALL_NAMES),
     });
     await machine.session.call(MountServiceService.mount, { mountable: DEVICE, mountpoint: '/' });
-    await machine.session.upload(TransferServiceService.tarIn, archive());
+    await machine.session.upload(TransferServiceService.tarIn, { directory: '/' }, emptyFilesArchive(fileNames()));
   });
   await machine.close();
   bench.say(`${ALL_NAMES} names were made in ${seconds.toFixed(1)} s`);

@@ -37,7 +37,22 @@ export class EventTicker {
     this.#muted = muted;
   }
 
-  handle(event: SubscribeResponse): void {
+  /** Handles events until there are no more. */
+  async follow(events: AsyncIterable<SubscribeResponse>): Promise<void> {
+    try {
+      for await (const event of events) this.#handle(event);
+    } catch (error) {
+      this.#tell(`no more events: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+
+  /** How many events of each kind came. */
+  summary(): string {
+    const kinds = [...this.#counts].map(([type, count]) => `${count} ${EventType[type].toLowerCase()}`);
+    return `${kinds.join(', ')}; ${this.#lost === 0n ? 'none' : this.#lost} lost`;
+  }
+
+  #handle(event: SubscribeResponse): void {
     this.#counts.set(event.type, (this.#counts.get(event.type) ?? 0) + 1);
     this.#lost += event.lost;
     const { detail } = event;
@@ -53,12 +68,6 @@ export class EventTicker {
       const name = NAMES[event.type];
       if (name !== undefined) this.#tell(name);
     }
-  }
-
-  /** How many events of each kind came. */
-  summary(): string {
-    const kinds = [...this.#counts].map(([type, count]) => `${count} ${EventType[type].toLowerCase()}`);
-    return `${kinds.join(', ')}; ${this.#lost === 0n ? 'none' : this.#lost} lost`;
   }
 
   #call(

@@ -1,6 +1,11 @@
 /** What the steps of the tour work with: calls that are told as they are made. */
-import type { GuestfsClient } from './client/guestfsClient.js';
-import { rpcName, type StreamMethod, type UnaryMethod } from './client/methods.js';
+import {
+  rpcName,
+  type GuestfsClient,
+  type ServerStreamMethod,
+  type Session,
+  type UnaryMethod,
+} from '../clients/typescript/src/index.js';
 import type { EventTicker } from './eventTicker.js';
 import type { Narrator } from './narrator.js';
 import type { LocalServer } from './server/localServer.js';
@@ -17,21 +22,28 @@ export type QuietCall = <Request, Response>(
   request: Request,
 ) => Promise<Response>;
 
+/** The session of the tour. */
+export interface TourSession {
+  readonly session: Session;
+  readonly events: EventTicker;
+  /** Resolves when the events have ended. */
+  readonly eventsEnded: Promise<void>;
+}
+
 export class Guide {
   /** Set by the step that creates the session. */
-  session: { readonly id: string; readonly client: GuestfsClient; readonly events: EventTicker } | undefined;
+  current: TourSession | undefined;
 
   constructor(
     readonly out: Narrator,
     readonly server: LocalServer,
     readonly workspace: Workspace,
-    readonly root: GuestfsClient,
+    readonly client: GuestfsClient,
   ) {}
 
-  /** The client of the session. */
-  get client(): GuestfsClient {
-    if (this.session === undefined) throw new Error('there is no session yet');
-    return this.session.client;
+  get session(): Session {
+    if (this.current === undefined) throw new Error('there is no session yet');
+    return this.current.session;
   }
 
   /** Makes a call in the session and tells it. */
@@ -40,12 +52,12 @@ export class Guide {
     request: Request,
     note: Note<Response> = '',
   ): Promise<Response> {
-    return this.tell(method, () => this.client.call(method, request), note);
+    return this.tell(method, () => this.session.call(method, request), note);
   }
 
   /** All messages of a stream. */
   async collect<Request, Response>(
-    method: StreamMethod<Request, Response>,
+    method: ServerStreamMethod<Request, Response>,
     request: Request,
     note: Note<readonly Response[]>,
   ): Promise<readonly Response[]> {
@@ -53,7 +65,7 @@ export class Guide {
       method,
       async () => {
         const messages: Response[] = [];
-        for await (const message of this.client.stream(method, request)) messages.push(message);
+        for await (const message of this.session.stream(method, request)) messages.push(message);
         return messages;
       },
       note,
@@ -87,17 +99,17 @@ export class Guide {
   /** Makes many small calls, told together. */
   async together(body: (call: QuietCall) => Promise<void>, note: string): Promise<void> {
     const told = new Map<string, { count: number; ms: number }>();
-    this.session?.events.mute(true);
+    this.current?.events.mute(true);
     try {
       await body(async (method, request) => {
         const startedAt = performance.now();
-        const response = await this.client.call(method, request);
+        const response = await this.session.call(method, request);
         const sum = told.get(rpcName(method)) ?? { count: 0, ms: 0 };
         told.set(rpcName(method), { count: sum.count + 1, ms: sum.ms + performance.now() - startedAt });
         return response;
       });
     } finally {
-      this.session?.events.mute(false);
+      this.current?.events.mute(false);
     }
     for (const [index, [name, { count, ms }]] of [...told].entries())
       this.out.rpc(name, ms, index === 0 ? note : '', count);

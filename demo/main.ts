@@ -3,8 +3,7 @@
  * nothing behind, whatever happens.
  */
 import { mkdir } from 'node:fs/promises';
-import { SessionServiceService } from '../gen/proto/guestfs/v1/session.js';
-import { GuestfsClient } from './client/guestfsClient.js';
+import { connect } from '../clients/typescript/src/index.js';
 import { Guide } from './guide.js';
 import { Narrator } from './narrator.js';
 import { LocalServer } from './server/localServer.js';
@@ -25,12 +24,12 @@ function stopSignal(): AbortSignal {
 }
 
 /** The end of the appliance's log, while there is still a session to ask. */
-async function sessionLog({ session }: Guide, address: string): Promise<string> {
-  if (session === undefined) return '';
+async function sessionLog({ current }: Guide, address: string): Promise<string> {
+  if (current === undefined) return '';
   // A connection of its own: the other one has been told to cancel everything.
-  const client = GuestfsClient.connect(address);
+  const client = connect(address);
   try {
-    const { log } = await client.call(SessionServiceService.getLog, { id: session.id });
+    const log = await client.attach(current.session.id).log();
     return log.trimEnd().split('\n').slice(-LOG_LINES).map(harmless).join('\n');
   } catch {
     return '';
@@ -40,7 +39,7 @@ async function sessionLog({ session }: Guide, address: string): Promise<string> 
 }
 
 async function tourOn(server: LocalServer, workspace: Workspace, out: Narrator, signal: AbortSignal): Promise<boolean> {
-  const client = GuestfsClient.connect(server.address, signal);
+  const client = connect(server.address, { signal });
   const guide = new Guide(out, server, workspace, client);
   try {
     await runTour(guide, signal);

@@ -1,8 +1,8 @@
 /** A file larger than any buffer goes through one session and back; the server's memory must not follow. */
 import { createHash } from 'node:crypto';
+import type { Session } from '../../clients/typescript/src/index.js';
 import { TransferServiceService } from '../../gen/proto/guestfs/v1/transfer.js';
 import { writeNoise } from '../../demo/guest/noise.js';
-import type { GuestfsClient } from '../../demo/client/guestfsClient.js';
 import type { Bench } from '../bench.js';
 import type { Measurement, Row } from '../measurement.js';
 import { peak, startPeak } from '../memory.js';
@@ -14,9 +14,9 @@ const REMOTE = '/large.bin';
 const LIMIT_MIB = 64;
 
 /** SHA-256 of a file in the guest, as it comes out. */
-async function downloadedSum(session: GuestfsClient): Promise<string> {
+async function downloadedSum(session: Session): Promise<string> {
   const hash = createHash('sha256');
-  for await (const { chunk } of session.stream(TransferServiceService.download, { remotefilename: REMOTE }))
+  for await (const chunk of session.download(TransferServiceService.download, { remotefilename: REMOTE }))
     hash.update(chunk);
   return hash.digest('hex');
 }

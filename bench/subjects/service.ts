@@ -1,17 +1,25 @@
 /** This service: a server in a process of its own, and a client over loopback. */
+import { createReadStream } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import {
+  connect,
+  type Drive,
+  type GuestfsClient,
+  type ServerStreamMethod,
+  type Session,
+} from '../../clients/typescript/src/index.js';
 import { ApplianceServiceService } from '../../gen/proto/guestfs/v1/appliance.js';
 import { FileServiceService } from '../../gen/proto/guestfs/v1/file.js';
 import { FilesystemServiceService } from '../../gen/proto/guestfs/v1/filesystem.js';
 import { MountServiceService } from '../../gen/proto/guestfs/v1/mount.js';
-import { SessionServiceService, type DriveSpec } from '../../gen/proto/guestfs/v1/session.js';
-import { download, upload } from '../../demo/client/fileTransfer.js';
-import { GuestfsClient } from '../../demo/client/guestfsClient.js';
-import type { StreamMethod } from '../../demo/client/methods.js';
+import { TransferServiceService } from '../../gen/proto/guestfs/v1/transfer.js';
 import { LocalServer } from '../../demo/server/localServer.js';
 import { timed } from '../timed.js';
 import type { BenchDrive, Listing, Machine, Subject } from './subject.js';
 
 const FIRST_DRIVE = '/dev/sda';
+/** Large enough that a chunk's own cost does not count. */
+const CHUNK = 256 * 1024;
 
 export interface ServiceOptions {
   /** Where images may be. */
@@ -24,9 +32,8 @@ export interface ServiceOptions {
   readonly signal: AbortSignal;
 }
 
-function driveSpec(drive: BenchDrive): DriveSpec {
-  if ('path' in drive) return { source: { $case: 'path', value: drive.path }, format: drive.format, writable: false };
-  return { source: { $case: 'scratch_size', value: drive.scratchSize }, writable: true };
+function driveOf(drive: BenchDrive): Drive {
+  return 'path' in drive ? drive : { scratch_size: drive.scratchSize, writable: true };
 }
 
 export class Service implements Subject {
@@ -44,29 +51,21 @@ export class Service implements Subject {
       flags: ['--appliance', appliance, '--accel', 'tcg', ...flags],
       env: { LIBGUESTFS_TMPDIR: temporary },
     });
-    return new Service(server, GuestfsClient.connect(server.address, signal));
+    return new Service(server, connect(server.address, { signal }));
   }
 
   launch(drives: readonly BenchDrive[]): Promise<ServiceMachine> {
-    return this.#launch(drives.map(driveSpec));
+    return this.#launch(drives.map(driveOf));
   }
 
   /** With a raw image to fill. */
   launchToWrite(path: string): Promise<ServiceMachine> {
-    return this.#launch([{ source: { $case: 'path', value: path }, format: 'raw', writable: true }]);
+    return this.#launch([{ path, format: 'raw', writable: true }]);
   }
 
-  async #launch(drives: DriveSpec[]): Promise<ServiceMachine> {
-    const [launchSeconds, { id }] = await timed(() =>
-      this.client.call(SessionServiceService.createSession, {
-        drives,
-        launch: true,
-        settings: undefined,
-        idle_timeout: undefined,
-        labels: new Map(),
-      }),
-    );
-    return new ServiceMachine(launchSeconds, id, this.client, this.client.inSession(id));
+  async #launch(drives: readonly Drive[]): Promise<ServiceMachine> {
+    const [launchSeconds, session] = await timed(() => this.client.session({ drives, launch: true }));
+    return new ServiceMachine(launchSeconds, session);
   }
 
   async close(): Promise<void> {
@@ -79,9 +78,7 @@ export class Service implements Subject {
 export class ServiceMachine implements Machine {
   constructor(
     readonly launchSeconds: number,
-    readonly id: string,
-    readonly root: GuestfsClient,
-    readonly session: GuestfsClient,
+    readonly session: Session,
   ) {}
 
   async format(): Promise<void> {
@@ -94,12 +91,17 @@ export class ServiceMachine implements Machine {
   }
 
   async upload(local: string, remote: string, size: bigint): Promise<number> {
-    const [seconds] = await timed(() => upload(this.session, local, remote, size));
+    const given = { remotefilename: remote, progress_hint: size };
+    const [seconds] = await timed(() =>
+      this.session.upload(TransferServiceService.upload, given, createReadStream(local, { highWaterMark: CHUNK })),
+    );
     return seconds;
   }
 
   async download(remote: string, local: string): Promise<number> {
-    const [seconds] = await timed(() => download(this.session, remote, local));
+    const [seconds] = await timed(() =>
+      writeFile(local, this.session.download(TransferServiceService.download, { remotefilename: remote })),
+    );
     return seconds;
   }
 
@@ -132,7 +134,7 @@ export class ServiceMachine implements Machine {
   }
 
   async close(): Promise<void> {
-    await this.root.call(SessionServiceService.deleteSession, { id: this.id });
+    await this.session.end();
   }
 
   async #repeat(count: number, call: () => Promise<unknown>): Promise<readonly number[]> {
@@ -142,7 +144,7 @@ export class ServiceMachine implements Machine {
   }
 
   async #list<Request, Response>(
-    method: StreamMethod<Request, Response>,
+    method: ServerStreamMethod<Request, Response>,
     request: Request,
     count: (response: Response) => number,
   ): Promise<Listing> {

@@ -18,15 +18,16 @@ const SIGNATURES: readonly { readonly what: string; readonly offset: number; rea
 ];
 
 export async function finish(guide: Guide): Promise<void> {
-  const { session, root, out } = guide;
-  if (session === undefined) return;
+  const { current, out } = guide;
+  if (current === undefined) return;
   await guide.tell(
     SessionServiceService.deleteSession,
-    () => root.call(SessionServiceService.deleteSession, { id: session.id }),
+    () => current.session.end(),
     'synced, unmounted, the appliance is gone',
   );
-  guide.session = undefined;
-  out.text(`events: ${session.events.summary()}`);
+  guide.current = undefined;
+  await current.eventsEnded;
+  out.text(`events: ${current.events.summary()}`);
   await showImage(guide);
 }
 

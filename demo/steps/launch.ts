@@ -12,15 +12,14 @@ import { seconds } from '../terminal/format.js';
 export async function launch(guide: Guide): Promise<void> {
   await guide.tell(
     ApplianceServiceService.launch,
-    () => guide.client.call(ApplianceServiceService.launch, {}),
+    () => guide.session.call(ApplianceServiceService.launch, {}),
     '',
-    () => guide.session?.events.console ?? '',
+    () => guide.current?.events.console ?? '',
   );
   await guide.tell(
     SessionServiceService.getSession,
-    () => guide.root.call(SessionServiceService.getSession, { id: guide.session?.id ?? '' }),
-    ({ session }) => {
-      if (session === undefined) return '';
+    () => guide.session.describe(),
+    (session) => {
       const kind = `${LaunchKind[session.launch_kind].toLowerCase()} launch on ${Accelerator[session.accelerator]}, daemon ${session.daemon_version}`;
       return session.launch_timings === undefined ? kind : `${kind}\n${timings(session.launch_timings)}`;
     },

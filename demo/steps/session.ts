@@ -2,7 +2,6 @@
 import { DriveServiceService } from '../../gen/proto/guestfs/v1/drive.js';
 import { EventServiceService, EventType } from '../../gen/proto/guestfs/v1/event.js';
 import { SessionServiceService } from '../../gen/proto/guestfs/v1/session.js';
-import { subscribe } from '../client/eventFeed.js';
 import { EventTicker } from '../eventTicker.js';
 import type { Guide } from '../guide.js';
 import { bytes } from '../terminal/format.js';
@@ -11,22 +10,12 @@ const IMAGE_NAME = 'disk.img';
 export const IMAGE_SIZE = 1024n * 1024n * 1024n;
 
 export async function session(guide: Guide): Promise<void> {
-  const { out, root } = guide;
-  const { id } = await guide.tell(
+  const { out, client } = guide;
+  const created = await guide.tell(
     SessionServiceService.createSession,
-    () =>
-      root.call(SessionServiceService.createSession, {
-        drives: [],
-        settings: undefined,
-        launch: false,
-        idle_timeout: undefined,
-        labels: new Map([['purpose', 'tour']]),
-      }),
-    (created) => `session ${created.id}`,
+    () => client.session({ labels: new Map([['purpose', 'tour']]) }),
+    ({ id }) => `session ${id}`,
   );
-  const client = root.inSession(id);
-  const events = new EventTicker(out);
-  guide.session = { id, client, events };
   const types = [
     EventType.LAUNCH_DONE,
     EventType.SUBPROCESS_QUIT,
@@ -37,11 +26,13 @@ export async function session(guide: Guide): Promise<void> {
     EventType.STARTED,
     EventType.FINISHED,
   ];
-  await guide.tell(
+  const events = await guide.tell(
     EventServiceService.subscribe,
-    () => subscribe(client, types, (event) => events.handle(event)),
+    () => created.events(types),
     'its events are printed beside the calls, with ┊',
   );
+  const ticker = new EventTicker(out);
+  guide.current = { session: created, events: ticker, eventsEnded: ticker.follow(events) };
   await guide.call(
     DriveServiceService.diskCreate,
     { filename: imagePath(guide), format: 'raw', size: IMAGE_SIZE },

@@ -4,7 +4,19 @@ import { dirname, join, normalize } from 'node:path';
 import { exists, filesBelow, textOf } from './sourceTree.js';
 
 /** Folders of the project that a quoted path can begin with. */
-const FOLDERS = ['src', 'proto', 'gen', 'docs', 'test', 'scripts', 'appliance-builder', 'examples', 'deploy', '.ci'];
+const FOLDERS = [
+  'src',
+  'proto',
+  'gen',
+  'docs',
+  'test',
+  'scripts',
+  'appliance-builder',
+  'examples',
+  'clients',
+  'deploy',
+  '.ci',
+];
 
 /** What exists after set-up only. */
 const MADE_LATER = /^(gen\/proto|dist|images|node_modules)(\/|$)/;
@@ -19,6 +31,7 @@ const documents = [
     ...prose,
     ...filesBelow('docs', '.md'),
     ...filesBelow('appliance-builder', '.md'),
+    ...filesBelow('clients', '.md'),
     ...filesBelow('test', '.md'),
   ]),
 ];

@@ -77,6 +77,13 @@ describe('imports', () => {
     expect(importers(/^(node:)?child_process$/).filter((path) => path !== SUBPROCESS)).toEqual([]);
   });
 
+  test('clients need the generated API alone', () => {
+    const wrong = filesBelow('clients', '.ts').flatMap((from) =>
+      importsOf(from).files.filter((to) => !/^(clients|gen\/proto)\//.test(to)),
+    );
+    expect(wrong).toEqual([]);
+  });
+
   test('have no cycles', () => {
     expect(
       findCycle(sources, (path) => importsOf(path).files.filter((file) => sources.includes(file))),

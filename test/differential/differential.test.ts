@@ -19,7 +19,7 @@ import { everyAction, ACTION_COUNT } from './domains/everyAction.js';
 import { handle } from './domains/handle.js';
 import { hostImages } from './hostImages.js';
 import { LibraryPeer, openInOrder, ServicePeer, type PeerOptions } from './peers.js';
-import { Random } from './random.js';
+import { samples } from './random.js';
 import { shrink } from './shrink.js';
 
 /** Such that every release's library can talk to it: the library that is installed is Debian 12's. */
@@ -160,9 +160,8 @@ describeWhen(
       };
 
       it.each(sequences)('agree on $domain.name', async ({ domain, count }) => {
-        const random = new Random(seed);
-        for (let number = 0; number < count; number += 1) {
-          const sequence = Array.from({ length: LENGTH }, () => domain.call(random));
+        const drawn = samples((random) => Array.from({ length: LENGTH }, () => domain.call(random)), seed, count);
+        for (const [number, sequence] of drawn.entries()) {
           const difference = await firstDifference(domain, sequence);
           if (difference === undefined) continue;
           const failing = sequence.slice(0, sequence.indexOf(difference.call) + 1);

@@ -1,11 +1,12 @@
 /** The two sides: this service, and libguestfs's C library. Each does a call and says what came of it, in the same form. */
 import { createHash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
+import { GuestfsRpcError } from '../../clients/typescript/src/index.js';
 import { PythonDriver } from '../../bench/subjects/pythonDriver.js';
 import { diskName } from '../../src/launcher/guest/guestScripts.js';
 import { isFileIn, isFileOut } from '../../src/actions/shape.js';
 import type { ActionDef } from '../../src/actions/types.js';
-import { imageDrive, CallFailure, SessionClient, type TestClient } from '../support/testClient.js';
+import { imageDrive, SessionClient, type TestClient } from '../support/testClient.js';
 import { actionOf, HOST_DIRECTORY, type Argument, type Call, type Outcome } from './call.js';
 
 export interface Peer {
@@ -124,7 +125,7 @@ export class ServicePeer implements Peer {
       if (isFileOut(action)) return { value: plain(await this.session.download(call.name, request)) };
       return { value: plain(await this.session.call(call.name, request)) };
     } catch (error) {
-      if (!(error instanceof CallFailure)) throw error;
+      if (!(error instanceof GuestfsRpcError)) throw error;
       return { errno: error.info?.reason ?? `status ${error.code}`, message: error.details };
     }
   }

@@ -1,32 +1,48 @@
-/** Numbers that look random and are the same for the same seed (Mulberry32, by Tommy Ettinger). */
+/** Choices of fast-check, for what is written as calls and not as arbitraries. */
+import {
+  boolean,
+  constantFrom,
+  double,
+  gen,
+  integer,
+  noShrink,
+  sample,
+  type Arbitrary,
+  type GeneratorValue,
+} from 'fast-check';
+
+/** The choices of one value. */
 export class Random {
-  #state: number;
+  readonly #choose: GeneratorValue;
 
-  constructor(seed: number) {
-    this.#state = seed >>> 0;
-  }
-
-  /** From 0 to below 1. */
-  next(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let mixed = this.#state;
-    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 0x100000000;
+  constructor(choose: GeneratorValue) {
+    this.#choose = choose;
   }
 
   /** An integer from `least` to `most`, both included. */
   integer(least: number, most: number): number {
-    return least + Math.floor(this.next() * (most - least + 1));
+    return this.#choose(integer, { min: least, max: most });
   }
 
   /** One of these. */
   of<Value>(...values: readonly Value[]): Value {
-    return values[this.integer(0, values.length - 1)] as Value;
+    const choice: (...values: Value[]) => Arbitrary<Value> = constantFrom;
+    return this.#choose(choice, ...values);
   }
 
   /** True so often. */
   chance(probability: number): boolean {
-    return this.next() < probability;
+    if (probability === 0.5) return this.#choose(boolean);
+    return this.#choose(double, { min: 0, max: 1, maxExcluded: true, noNaN: true }) < probability;
   }
+}
+
+/** What is made of random choices. How sequences of them are shortened, shrink.ts says. */
+function made<Value>(make: (random: Random) => Value): Arbitrary<Value> {
+  return noShrink(gen().map((choose) => make(new Random(choose))));
+}
+
+/** So many values made of random choices, the same for the same seed. */
+export function samples<Value>(make: (random: Random) => Value, seed: number, count: number): Value[] {
+  return sample(made(make), { seed, numRuns: count });
 }

@@ -1,7 +1,8 @@
 /** Makes a failing sequence short. */
+import { asyncProperty, check, pre, subarray } from 'fast-check';
 
 /**
- * Leaves out ever smaller parts as long as what is left still fails.
+ * Leaves out what a failing sequence fails without, except its last item.
  * @param fails whether a sequence fails; asked at most `limit` times
  */
 export async function shrink<Item>(
@@ -9,21 +10,13 @@ export async function shrink<Item>(
   fails: (items: readonly Item[]) => Promise<boolean>,
   limit: number,
 ): Promise<readonly Item[]> {
-  let left = items;
+  const [before, last] = [items.slice(0, -1), items.slice(-1)];
   let asked = 0;
-  for (let size = Math.ceil(left.length / 2); size >= 1; size = size === 1 ? 0 : Math.ceil(size / 2)) {
-    for (let start = 0; start < left.length && left.length > 1; ) {
-      const fewer = [...left.slice(0, start), ...left.slice(start + size)];
-      if (fewer.length > 0) {
-        if (asked >= limit) return left;
-        asked += 1;
-        if (await fails(fewer)) {
-          left = fewer;
-          continue;
-        }
-      }
-      start += size;
-    }
-  }
-  return left;
+  const holds = asyncProperty(subarray(before), async (some) => {
+    pre(asked < limit);
+    asked += 1;
+    return !(await fails([...some, ...last]));
+  });
+  const { counterexample } = await check(holds, { numRuns: 1, examples: [[before]] });
+  return [...(counterexample?.[0] ?? before), ...last];
 }

@@ -5,17 +5,22 @@ import { join } from 'node:path';
 import { Metadata, status } from '@grpc/grpc-js';
 import { afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { EventType } from '../../gen/proto/guestfs/v1/event.js';
-import { SessionState, type CreateSessionRequest, type DriveSpec } from '../../gen/proto/guestfs/v1/session.js';
+import {
+  SessionServiceService,
+  SessionState,
+  type CreateSessionRequest,
+  type DriveSpec,
+} from '../../gen/proto/guestfs/v1/session.js';
 import { areas } from '../../src/actions/areas.js';
 import { hasRpc, isFileIn, isFileOut, needsDaemon } from '../../src/actions/shape.js';
 import type { ActionDef } from '../../src/actions/types.js';
+import type { GuestfsRpcError } from '../../clients/typescript/src/index.js';
 import { describeWithAppliance } from '../support/appliance.js';
 import { emptyImage } from '../support/diskImages.js';
 import { holdImage } from '../support/lockHolder.js';
-import { rawUnary } from '../support/rawCalls.js';
+import { rawUnary, rawUpload } from '../support/rawCalls.js';
 import { serverForTests, settings } from '../support/scene.js';
 import {
-  CallFailure,
   failureOf,
   imageDrive,
   scratchDrive,
@@ -38,7 +43,7 @@ const actions = areas
   .filter(hasRpc);
 
 /** Calls an action in whatever way it is called, with empty arguments, but for those that are refused in any state. */
-async function failureOfAction(session: SessionClient, action: ActionDef): Promise<CallFailure> {
+async function failureOfAction(session: SessionClient, action: ActionDef): Promise<GuestfsRpcError> {
   const guids = action.args
     .filter((argument) => 'kind' in argument && argument.kind === 'guid')
     .map(({ name }) => [name, randomUUID()]);
@@ -55,7 +60,7 @@ function metadataWith(...ids: string[]): Metadata {
 }
 
 const ping = (client: TestClient, metadata: Metadata): Promise<Buffer> =>
-  rawUnary(client.client, '/guestfs.v1.ApplianceService/PingDaemon', Buffer.alloc(0), metadata);
+  rawUnary(client, '/guestfs.v1.ApplianceService/PingDaemon', Buffer.alloc(0), metadata);
 
 describeWithAppliance('bad input', () => {
   const scene = serverForTests();
@@ -173,12 +178,11 @@ describeWithAppliance('bad input', () => {
     });
 
     it('leaves no session behind', async () => {
-      const ids = await new Promise<string[]>((resolve, reject) => {
-        scene.client.sessions.listSessions({ page_size: 0, page_token: '' }, (error, response) =>
-          error ? reject(error) : resolve(response.sessions.map(({ id }) => id)),
-        );
+      const { sessions } = await scene.client.call(SessionServiceService.listSessions, {
+        page_size: 0,
+        page_token: '',
       });
-      expect(ids).toHaveLength(1); // the one of the tests above
+      expect(sessions).toHaveLength(1); // the one of the tests above
     });
   });
 
@@ -249,12 +253,7 @@ describeWithAppliance('bad input', () => {
       [{ page_size: 1, page_token: 'x' }, 'page_token'],
       [{ page_size: 1, page_token: '-1' }, 'page_token'],
     ])('is refused: %p', async (request, field) => {
-      const listed = new Promise((resolve, reject) => {
-        scene.client.sessions.listSessions(request, (error, response) =>
-          error ? reject(new CallFailure(error.code, error.details, undefined, error.metadata)) : resolve(response),
-        );
-      });
-      expect(await failureOf(listed)).toMatchObject({
+      expect(await failureOf(scene.client.call(SessionServiceService.listSessions, request))).toMatchObject({
         code: status.INVALID_ARGUMENT,
         details: expect.stringContaining(field),
       });
@@ -385,7 +384,7 @@ describeWithAppliance('bad input', () => {
       ['no protobuf at all', Buffer.from('GET / HTTP/1.1\r\n\r\n')],
     ])('is a request with %s', async (_what, request) => {
       const failure = await failureOf(
-        rawUnary(scene.client.client, '/guestfs.v1.FileService/Mkdir', request, sessionMetadata(session.id)),
+        rawUnary(scene.client, '/guestfs.v1.FileService/Mkdir', request, sessionMetadata(session.id)),
       );
       expect(failure).toMatchObject({
         code: status.INVALID_ARGUMENT,
@@ -396,33 +395,14 @@ describeWithAppliance('bad input', () => {
 
     it('is a request to SessionService that is not UTF-8', async () => {
       const failure = await failureOf(
-        rawUnary(
-          scene.client.client,
-          '/guestfs.v1.SessionService/GetSession',
-          Buffer.from([0x0a, 1, 0xff]),
-          new Metadata(),
-        ),
+        rawUnary(scene.client, '/guestfs.v1.SessionService/GetSession', Buffer.from([0x0a, 1, 0xff])),
       );
       expect(failure).toMatchObject({ code: status.INVALID_ARGUMENT, details: expect.stringContaining('UTF-8') });
     });
 
     it('is an upload whose message cannot be decoded', async () => {
-      const { client } = scene.client;
-      const failure = await failureOf(
-        new Promise((resolve, reject) => {
-          const stream = client.makeClientStreamRequest(
-            UPLOAD,
-            (bytes: Buffer) => bytes,
-            (bytes: Buffer) => bytes,
-            sessionMetadata(session.id),
-            (error, response) => {
-              if (error) reject(new CallFailure(error.code, error.details, undefined, error.metadata));
-              else resolve(response);
-            },
-          );
-          stream.write(Buffer.from([0x0a, 3, 0x0a, 1, 0xff]));
-        }),
-      );
+      const message = Buffer.from([0x0a, 3, 0x0a, 1, 0xff]);
+      const failure = await failureOf(rawUpload(scene.client, UPLOAD, message, sessionMetadata(session.id)));
       expect(failure).toMatchObject({ code: status.INVALID_ARGUMENT, details: expect.stringContaining('UTF-8') });
     });
 
@@ -654,7 +634,7 @@ describeWithAppliance('bad input', () => {
         '/guestfs.v2.FileService/Mkdir',
       ]) {
         expect(
-          await failureOf(rawUnary(scene.client.client, path, Buffer.alloc(0), sessionMetadata(session.id))),
+          await failureOf(rawUnary(scene.client, path, Buffer.alloc(0), sessionMetadata(session.id))),
         ).toMatchObject({ code: status.UNIMPLEMENTED });
       }
     });

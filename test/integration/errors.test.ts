@@ -3,9 +3,10 @@ import { status } from '@grpc/grpc-js';
 import { afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { EventType } from '../../gen/proto/guestfs/v1/event.js';
 import { SessionState } from '../../gen/proto/guestfs/v1/session.js';
+import type { GuestfsRpcError } from '../../clients/typescript/src/index.js';
 import { describeWithAppliance } from '../support/appliance.js';
 import { launchSession, serverForTests } from '../support/scene.js';
-import { argumentsOf, failureOf, scratchDrive, type CallFailure, type SessionClient } from '../support/testClient.js';
+import { argumentsOf, failureOf, scratchDrive, type SessionClient } from '../support/testClient.js';
 
 const MEBIBYTE = 1 << 20;
 /** What clients can be sure to get of an error, bytes. */
@@ -89,8 +90,8 @@ const CASES: readonly Case[] = [
 ];
 
 /** Bytes of an error on its way: its message, and its details in base64. */
-function sizeOf({ details, metadata }: CallFailure): number {
-  const [trailer] = metadata.get('grpc-status-details-bin');
+function sizeOf({ details, trailers }: GuestfsRpcError): number {
+  const [trailer] = trailers.get('grpc-status-details-bin');
   return encodeURI(details).length + Buffer.from(trailer ?? '').toString('base64').length;
 }
 
@@ -134,7 +135,7 @@ describeWithAppliance('an error of the daemon', () => {
       domain: 'guestfs',
       metadata: { action, state: 'READY' },
       fields: [],
-      retry: false,
+      retryAfterMs: undefined,
     });
     expect(failure.details).toMatch(text);
   });

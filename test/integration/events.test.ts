@@ -2,11 +2,11 @@
 import { once } from 'node:events';
 import { status } from '@grpc/grpc-js';
 import { beforeAll, expect, it } from '@jest/globals';
-import { EventType, type SubscribeResponse } from '../../gen/proto/guestfs/v1/event.js';
+import { EventServiceService, EventType, type SubscribeResponse } from '../../gen/proto/guestfs/v1/event.js';
 import { Accelerator, SessionState } from '../../gen/proto/guestfs/v1/session.js';
 import { describeWithAppliance } from '../support/appliance.js';
 import { serverForTests, settings } from '../support/scene.js';
-import { scratchDrive, SessionClient, sessionMetadata, type Subscription } from '../support/testClient.js';
+import { scratchDrive, SessionClient, type Subscription } from '../support/testClient.js';
 
 const MEBIBYTE = 1 << 20;
 const KEY = 'open-sesame-and-tell-nobody';
@@ -182,7 +182,9 @@ describeWithAppliance('events', () => {
   it('do not wait for a slow subscriber, who is told what was lost', async () => {
     const CALLS = 1200;
     // Read by nobody: what fits into the buffers on the way is sent, and no more.
-    const slow = scene.client.events.subscribe({ types: [EventType.TRACE] }, sessionMetadata(session.id));
+    const slow = scene.client
+      .attach(session.id)
+      .openStream(EventServiceService.subscribe, { types: [EventType.TRACE] });
     slow.on('error', () => undefined); // it is cancelled below
     await once(slow, 'metadata');
     for (let made = 0; made < CALLS; made += 100) {

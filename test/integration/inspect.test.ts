@@ -6,6 +6,7 @@ import { status } from '@grpc/grpc-js';
 import { beforeAll, expect, it } from '@jest/globals';
 import { EventType } from '../../gen/proto/guestfs/v1/event.js';
 import type { InspectDrive, InspectedImage, InspectResponse } from '../../gen/proto/guestfs/v1/inspection_report.js';
+import type { GuestfsRpcError } from '../../clients/typescript/src/index.js';
 import { builtAppliance, describeWhen, describeWithAppliance } from '../support/appliance.js';
 import { emptyImage, run, sha256 } from '../support/diskImages.js';
 import { eventually } from '../support/eventually.js';
@@ -16,7 +17,7 @@ import { encrypted, encryptedKey } from '../support/guests/encrypted.js';
 import { makeGuest, mountAll, writeTree } from '../support/guests/guest.js';
 import { reportedSystems } from '../support/guests/observed.js';
 import { serverForTests, settings } from '../support/scene.js';
-import { asFailure, failureOf, remoteDrive, TestClient, type CallFailure } from '../support/testClient.js';
+import { asFailure, failureOf, remoteDrive, TestClient } from '../support/testClient.js';
 import { CLEAN_END, startTestServer } from '../support/testServer.js';
 
 /** More packages than fit in one message. */
@@ -269,7 +270,7 @@ describeWithAppliance('Inspect', () => {
     await eventually(() =>
       scene.client.getSession('inspected').then(
         () => false,
-        ({ code }: CallFailure) => code === status.NOT_FOUND,
+        ({ code }: GuestfsRpcError) => code === status.NOT_FOUND,
       ),
     );
     expect(scene.server.machines()).toEqual([]);

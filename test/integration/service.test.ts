@@ -20,6 +20,7 @@ import { service as healthService } from 'grpc-health-check';
 import { describeWithAppliance } from '../support/appliance.js';
 import { debugfs, emptyImage } from '../support/diskImages.js';
 import { ended } from '../support/processes.js';
+import { rawUnary } from '../support/rawCalls.js';
 import { launchSession, serverForTests } from '../support/scene.js';
 import { asFailure, failureOf, imageDrive, scratchDrive, SessionClient, TestClient } from '../support/testClient.js';
 import { CLEAN_END, logged, MAIN, metricsOf, plainEnvironment, startTestServer } from '../support/testServer.js';
@@ -112,7 +113,7 @@ describe('a server without sessions', () => {
     const { id } = await scene.client.createSession();
     expect((await failureOf(scene.client.createSession())).info).toMatchObject({
       reason: 'TOO_MANY_SESSIONS',
-      retry: true,
+      retryAfterMs: expect.any(Number),
       metadata: { limit: '1' },
     });
     await scene.client.deleteSession(id);
@@ -129,15 +130,7 @@ describe('a server without sessions', () => {
   });
 
   it('answers UNIMPLEMENTED to a method that is not there', async () => {
-    const call = new Promise((resolve, reject) => {
-      scene.client.client.makeUnaryRequest(
-        '/guestfs.v1.FileService/Nonsense',
-        () => Buffer.alloc(0),
-        (bytes) => bytes,
-        {},
-        (error, value) => (error ? reject(asFailure(error)) : resolve(value)),
-      );
-    });
+    const call = rawUnary(scene.client, '/guestfs.v1.FileService/Nonsense', Buffer.alloc(0));
     expect((await failureOf(call)).code).toBe(status.UNIMPLEMENTED);
   });
 });

@@ -1,10 +1,11 @@
 /** The life of sessions: how they begin, what they share, and how they end, in order or not. */
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { Metadata, status } from '@grpc/grpc-js';
+import { status } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { EventType } from '../../gen/proto/guestfs/v1/event.js';
 import {
+  SessionServiceService,
   SessionState,
   type CreateSessionRequest,
   type ListSessionsResponse,
@@ -16,18 +17,14 @@ import { eventually } from '../support/eventually.js';
 import { holdImage } from '../support/lockHolder.js';
 import { ended } from '../support/processes.js';
 import { launchSession, serverForTests, settings, type Scene } from '../support/scene.js';
-import { asFailure, failureOf, imageDrive, scratchDrive, SessionClient, TestClient } from '../support/testClient.js';
+import { failureOf, imageDrive, scratchDrive, SessionClient, TestClient } from '../support/testClient.js';
 import { CLEAN_END, startTestServer } from '../support/testServer.js';
 
 const MEBIBYTE = 1 << 20;
 const SECOND_MS = 1000;
 
 function list(client: TestClient, page_size = 0, page_token = ''): Promise<ListSessionsResponse> {
-  return new Promise((resolve, reject) => {
-    client.sessions.listSessions({ page_size, page_token }, (error, response) =>
-      error ? reject(asFailure(error)) : resolve(response),
-    );
-  });
+  return client.call(SessionServiceService.listSessions, { page_size, page_token });
 }
 
 /** CreateSession with a deadline, and a way to cancel it. */
@@ -36,30 +33,11 @@ function create(
   request: Partial<CreateSessionRequest>,
   timeoutMs?: number,
 ): { created: Promise<Session>; cancel: () => void } {
-  let cancel = (): void => undefined;
-  const created = new Promise<Session>((resolve, reject) => {
-    const whole: CreateSessionRequest = {
-      session_id: undefined,
-      drives: [],
-      settings: undefined,
-      launch: false,
-      idle_timeout: undefined,
-      labels: new Map(),
-      ...request,
-    };
-    const call = client.sessions.createSession(
-      whole,
-      new Metadata(),
-      timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs },
-      (error, response) => {
-        if (error) reject(asFailure(error));
-        else resolve(response.session as Session);
-      },
-    );
-    cancel = () => call.cancel();
-  });
+  const controller = new AbortController();
+  const deadline = timeoutMs === undefined ? undefined : Date.now() + timeoutMs;
+  const created = client.createSession(request, { signal: controller.signal, deadline });
   created.catch(() => undefined);
-  return { created, cancel };
+  return { created, cancel: () => controller.abort() };
 }
 
 /** No session, no qemu, no run directory. */
@@ -104,7 +82,11 @@ describe('sessions that are not launched', () => {
     expect(await failureOf(scene.client.createSession())).toMatchObject({
       code: status.RESOURCE_EXHAUSTED,
       details: expect.stringContaining('5'),
-      info: { reason: 'TOO_MANY_SESSIONS', retry: true, metadata: { limit: '5', action: 'CreateSession' } },
+      info: {
+        reason: 'TOO_MANY_SESSIONS',
+        retryAfterMs: expect.any(Number),
+        metadata: { limit: '5', action: 'CreateSession' },
+      },
     });
     await scene.client.deleteSession(ids[0] ?? '');
     await scene.client.createSession({ session_id: 'f' });
@@ -408,7 +390,7 @@ describeWithAppliance('sessions that are launched', () => {
     process.kill(pid, 'SIGKILL');
     expect(await running).toMatchObject({
       code: status.ABORTED,
-      info: { reason: 'OUTCOME_UNKNOWN', retry: false, metadata: { action: 'sleep', state: 'CONFIG' } },
+      info: { reason: 'OUTCOME_UNKNOWN', retryAfterMs: undefined, metadata: { action: 'sleep', state: 'CONFIG' } },
     });
     expect(await waiting).toMatchObject({
       code: status.UNAVAILABLE,

@@ -7,9 +7,10 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { GuestfsRpcError } from '../../clients/typescript/src/index.js';
 import { builtAppliance } from '../support/appliance.js';
 import { launchSession, serverForTests } from '../support/scene.js';
-import { scratchDrive, SessionClient, TestClient, type CallFailure } from '../support/testClient.js';
+import { scratchDrive, SessionClient, TestClient } from '../support/testClient.js';
 
 const MEBIBYTE = 1 << 20;
 
@@ -92,7 +93,7 @@ function worksAlike(scene: Scene): void {
 function refusesLargeAnswers(scene: Scene): void {
   describe('to a client with the limits that clients have', () => {
     let client: TestClient;
-    const failure = (action: string, request: object): Promise<CallFailure> =>
+    const failure = (action: string, request: object): Promise<GuestfsRpcError> =>
       new SessionClient(client, scene.session.id).failure(action, request);
     const refused = (action: string, instead: string): object => ({
       code: status.RESOURCE_EXHAUSTED,

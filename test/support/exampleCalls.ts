@@ -1,10 +1,11 @@
 /** The calls that the reference shows, made as it shows them. */
+import { GuestfsRpcError } from '../../clients/typescript/src/index.js';
 import { allActions } from '../../src/actions/areas.js';
 import { isFileIn, isFileOut } from '../../src/actions/shape.js';
 import type { ActionDef } from '../../src/actions/types.js';
 import { exampleFile, exampleRequest } from '../../src/generator/exampleValues.js';
 import { requestFields } from '../../src/generator/shape.js';
-import { CallFailure, type SessionClient } from './testClient.js';
+import type { SessionClient } from './testClient.js';
 
 const byName = new Map(allActions.map((action) => [action.name, action]));
 
@@ -52,7 +53,7 @@ export async function outcomeOf(
     await call;
     return undefined;
   } catch (error) {
-    if (!(error instanceof CallFailure)) throw error;
+    if (!(error instanceof GuestfsRpcError)) throw error;
     return { reason: error.info?.reason ?? '', text: error.details };
   }
 }

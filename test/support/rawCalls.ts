@@ -1,28 +1,42 @@
-/** Calls whose bytes the test makes itself. */
-import type { Client, Metadata } from '@grpc/grpc-js';
-import { asFailure } from './testClient.js';
+/** Calls whose bytes the test makes itself, with the metadata that it likes. */
+import { Metadata } from '@grpc/grpc-js';
+import { Calls, type ClientStreamMethod, type UnaryMethod } from '../../clients/typescript/src/index.js';
+import type { TestClient } from './testClient.js';
 
 const same = (bytes: Buffer): Buffer => bytes;
 
 /** A unary call; the response's bytes. */
-export function rawUnary(client: Client, path: string, request: Buffer, metadata: Metadata): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    client.makeUnaryRequest(path, same, same, request, metadata, (error, response) =>
-      error ? reject(asFailure(error)) : resolve(response ?? Buffer.alloc(0)),
-    );
-  });
+export function rawUnary(
+  { channel }: Pick<TestClient, 'channel'>,
+  path: string,
+  request: Buffer,
+  metadata = new Metadata(),
+): Promise<Buffer> {
+  const method: UnaryMethod<Buffer, Buffer> = {
+    path,
+    requestStream: false,
+    responseStream: false,
+    requestSerialize: same,
+    responseDeserialize: same,
+  };
+  return new Calls(channel, metadata).call(method, request);
 }
 
-/** A call with a stream of messages in each direction, of which the first answer is enough. */
-export function rawStream(client: Client, path: string, request: Buffer, metadata: Metadata): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const call = client.makeBidiStreamRequest(path, same, same, metadata);
-    call.on('data', (response: Buffer) => {
-      resolve(response);
-      call.cancel();
-    });
-    call.on('error', (error) => reject(asFailure(error)));
-    call.on('end', () => reject(new Error('no answer')));
-    call.write(request);
-  });
+/** A client-streaming call that sends one message, and waits for the answer. */
+export function rawUpload(
+  { channel }: Pick<TestClient, 'channel'>,
+  path: string,
+  message: Buffer,
+  metadata = new Metadata(),
+): Promise<Buffer> {
+  const method: ClientStreamMethod<Buffer, Buffer> = {
+    path,
+    requestStream: true,
+    responseStream: false,
+    requestSerialize: same,
+    responseDeserialize: same,
+  };
+  const { stream, answer } = new Calls(channel, metadata).openUpload(method);
+  stream.write(message);
+  return answer;
 }

@@ -1,21 +1,31 @@
-/** A client for tests: any action by its libguestfs name, over real gRPC. */
+/** The client for tests: any action by its libguestfs name, what is left out of a request empty, and events kept. */
 import {
+  Client,
   credentials,
   Metadata,
-  status,
-  type CallOptions,
   type ChannelCredentials,
   type ClientOptions,
-  type MethodDefinition,
+  type ClientReadableStream,
+  type ClientWritableStream,
   type ServiceError,
-  Client,
 } from '@grpc/grpc-js';
-import { services } from '../../gen/services.js';
-import { InspectionServiceClient } from '../../gen/proto/guestfs/v1/inspection.js';
-import type { InspectRequest, InspectResponse } from '../../gen/proto/guestfs/v1/inspection_report.js';
-import { EventServiceClient, type EventType, type SubscribeResponse } from '../../gen/proto/guestfs/v1/event.js';
 import {
-  SessionServiceClient,
+  GuestfsClient,
+  GuestfsRpcError,
+  type CallOptions,
+  type ClientStreamMethod,
+  type FileInMethod,
+  type FileOutMethod,
+  type ServerStreamMethod,
+  type UnaryMethod,
+  type UploadSource,
+} from '../../clients/typescript/src/index.js';
+import { services } from '../../gen/services.js';
+import { InspectionServiceService } from '../../gen/proto/guestfs/v1/inspection.js';
+import type { InspectRequest, InspectResponse } from '../../gen/proto/guestfs/v1/inspection_report.js';
+import type { EventType, SubscribeResponse } from '../../gen/proto/guestfs/v1/event.js';
+import {
+  SessionServiceService,
   type CreateSessionRequest,
   type DriveSpec,
   type RemoteDrive,
@@ -26,45 +36,37 @@ import { isFileIn, isFileOut, isStreamedAnswer } from '../../src/actions/shape.j
 import type { ActionDef } from '../../src/actions/types.js';
 import { pascalCase } from '../../src/actions/names.js';
 import { rpcOf as memberOf } from '../../src/server/methods.js';
-import { errorInfoOf, type ErrorInfo } from './errorInfo.js';
 
-type AnyMethod = MethodDefinition<object, object>;
-
-/** A failed call, as a client sees it. */
-export class CallFailure extends Error {
-  constructor(
-    readonly code: status,
-    readonly details: string,
-    readonly info: ErrorInfo | undefined,
-    readonly metadata: Metadata,
-  ) {
-    super(`${status[code]}: ${details}`);
-  }
-}
-
-export function asFailure(error: unknown): CallFailure {
-  const { code, details, metadata } = error as ServiceError;
-  return new CallFailure(code, details, errorInfoOf(metadata), metadata);
+/** An error of a call that was made without the client. */
+export function asFailure(error: unknown): GuestfsRpcError {
+  return new GuestfsRpcError('the call', error as ServiceError);
 }
 
 /** What a call fails with; throws when it does not fail. */
-export async function failureOf(call: Promise<unknown>, name = 'the call'): Promise<CallFailure> {
+export async function failureOf(call: Promise<unknown>, name = 'the call'): Promise<GuestfsRpcError> {
   try {
     await call;
   } catch (error) {
-    if (error instanceof CallFailure) return error;
+    if (error instanceof GuestfsRpcError) return error;
     throw error;
   }
   throw new Error(`${name} was expected to fail`);
 }
 
-function rpcOf(name: string): { action: ActionDef; method: AnyMethod } {
+/** The RPC of an action; who asks knows its kind. */
+function rpcOf<Method>(name: string): { action: ActionDef; method: Method } {
   for (const area of areas) {
     const action = area.actions.find((candidate) => candidate.name === name);
     const service = services[area.name];
-    if (action && service) return { action, method: memberOf(service, pascalCase(action.name)).method };
+    if (action && service) return { action, method: memberOf(service, pascalCase(action.name)).method as Method };
   }
   throw new Error(`no RPC for ${name}`);
+}
+
+async function collect<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
+  const all: Item[] = [];
+  for await (const item of items) all.push(item);
+  return all;
 }
 
 /** What a subscriber has got so far, and how to wait for more. */
@@ -79,11 +81,8 @@ export interface Subscription {
   cancel(): void;
 }
 
-export class TestClient {
-  readonly client: Client;
-  readonly sessions: SessionServiceClient;
-  readonly events: EventServiceClient;
-  readonly inspection: InspectionServiceClient;
+export class TestClient extends GuestfsClient {
+  readonly channel: Client;
 
   /** @param options without any, it takes messages of any size, as other clients do not */
   constructor(
@@ -91,20 +90,12 @@ export class TestClient {
     channelCredentials: ChannelCredentials = credentials.createInsecure(),
     options: ClientOptions = { 'grpc.max_receive_message_length': -1 },
   ) {
-    this.client = new Client(address, channelCredentials, options);
-    this.sessions = new SessionServiceClient(address, channelCredentials, options);
-    this.events = new EventServiceClient(address, channelCredentials, options);
-    this.inspection = new InspectionServiceClient(address, channelCredentials, options);
+    const channel = new Client(address, channelCredentials, options);
+    super(channel);
+    this.channel = channel;
   }
 
-  close(): void {
-    this.client.close();
-    this.sessions.close();
-    this.events.close();
-    this.inspection.close();
-  }
-
-  createSession(request: Partial<CreateSessionRequest> = {}): Promise<Session> {
+  async createSession(request: Partial<CreateSessionRequest> = {}, options: CallOptions = {}): Promise<Session> {
     const whole: CreateSessionRequest = {
       session_id: undefined,
       drives: [],
@@ -114,77 +105,44 @@ export class TestClient {
       labels: new Map(),
       ...request,
     };
-    return new Promise((resolve, reject) => {
-      this.sessions.createSession(whole, (error, response) =>
-        error ? reject(asFailure(error)) : resolve(response.session as Session),
-      );
-    });
+    return (await this.call(SessionServiceService.createSession, whole, options)).session as Session;
   }
 
   getSession(id: string): Promise<Session> {
-    return new Promise((resolve, reject) => {
-      this.sessions.getSession({ id }, (error, response) =>
-        error ? reject(asFailure(error)) : resolve(response.session as Session),
-      );
-    });
+    return this.attach(id).describe();
   }
 
   getLog(id: string): Promise<string> {
-    return new Promise((resolve, reject) => {
-      this.sessions.getLog({ id }, (error, response) => (error ? reject(asFailure(error)) : resolve(response.log)));
-    });
+    return this.attach(id).log();
   }
 
   deleteSession(id: string): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.sessions.deleteSession({ id }, (error) => (error ? reject(asFailure(error)) : resolve()));
-    });
+    return this.attach(id).end();
   }
 
   /** The raw stream of Inspect. */
-  openInspect(request: Partial<InspectRequest>, options: CallOptions = {}) {
-    const whole: InspectRequest = {
-      drives: [],
-      keys: [],
-      without_applications: false,
-      settings: undefined,
-      session_id: undefined,
-      ...request,
-    };
-    return this.inspection.inspect(whole, new Metadata(), options);
+  openInspect(request: Partial<InspectRequest>, options: CallOptions = {}): ClientReadableStream<InspectResponse> {
+    return this.openStream(InspectionServiceService.inspect, wholeInspect(request), options);
   }
 
   /** All parts of a report, without heartbeats. */
-  inspect(request: Partial<InspectRequest>, options: CallOptions = {}): Promise<InspectResponse[]> {
-    return new Promise((resolve, reject) => {
-      const stream = this.openInspect(request, options);
-      const parts: InspectResponse[] = [];
-      stream.on('data', (part: InspectResponse) => {
-        if (part.part !== undefined) parts.push(part);
-      });
-      stream.on('error', (error) => reject(asFailure(error)));
-      stream.on('end', () => resolve(parts));
-    });
+  async inspect(request: Partial<InspectRequest>, options: CallOptions = {}): Promise<InspectResponse[]> {
+    const parts = await collect(this.stream(InspectionServiceService.inspect, wholeInspect(request), options));
+    return parts.filter(({ part }) => part !== undefined);
   }
 
   /** The events of a session, from the moment that the server has subscribed us. */
   async subscribe(id: string, types: EventType[] = []): Promise<Subscription> {
-    const stream = this.events.subscribe({ types }, sessionMetadata(id));
+    const stream = await this.attach(id).events(types);
     const events: SubscribeResponse[] = [];
     const watchers = new Set<(event: SubscribeResponse) => void>();
-    stream.on('data', (event: SubscribeResponse) => {
-      events.push(event);
-      for (const watch of watchers) watch(event);
-    });
-    const ended = new Promise<void>((resolve, reject) => {
-      stream.on('end', () => resolve());
-      stream.on('error', (error) => reject(asFailure(error)));
-    });
+    const ended = (async () => {
+      for await (const event of stream) {
+        events.push(event);
+        for (const watch of watchers) watch(event);
+      }
+    })();
     ended.catch(() => undefined);
-    await new Promise<void>((resolve, reject) => {
-      stream.once('metadata', () => resolve());
-      stream.once('error', (error) => reject(asFailure(error)));
-    });
     const event = (matches: (event: SubscribeResponse) => boolean): Promise<SubscribeResponse> =>
       new Promise((resolve, reject) => {
         const found = events.find(matches);
@@ -207,6 +165,17 @@ export function sessionMetadata(id: string): Metadata {
   const metadata = new Metadata();
   metadata.set('guestfs-session', id);
   return metadata;
+}
+
+function wholeInspect(request: Partial<InspectRequest>): InspectRequest {
+  return {
+    drives: [],
+    keys: [],
+    without_applications: false,
+    settings: undefined,
+    session_id: undefined,
+    ...request,
+  };
 }
 
 /** A request, or arguments, with whatever is left out empty. */
@@ -247,113 +216,54 @@ export class SessionClient {
 
   /** The value of a unary action, or all batches of a streamed one. */
   async call(name: string, given: object = {}, options: CallOptions = {}): Promise<never> {
-    const { action, method } = rpcOf(name);
+    const { action, method } = rpcOf<UnaryMethod<object, object> | ServerStreamMethod<object, object>>(name);
     const request = fill(action, given);
-    if (isStreamedAnswer(action)) {
-      const batches = await this.#collect(method, request, options);
+    if (isStreamedAnswer(action) && method.responseStream) {
+      const batches = await collect(this.#session.stream(method, request, options));
       return batches.flatMap((batch) => Object.values(batch)[0] as unknown[]) as never;
     }
-    const response = await new Promise<object>((resolve, reject) => {
-      this.client.client.makeUnaryRequest(
-        method.path,
-        method.requestSerialize,
-        method.responseDeserialize,
-        request,
-        sessionMetadata(this.id),
-        options,
-        (error, value) => (error ? reject(asFailure(error)) : resolve(value as object)),
-      );
-    });
+    const response = await this.#session.call(method as UnaryMethod<object, object>, request, options);
     return Object.values(response)[0] as never;
   }
 
   /** What a failing action fails with; throws when it does not fail. */
-  async failure(name: string, given: object = {}, options: CallOptions = {}): Promise<CallFailure> {
+  async failure(name: string, given: object = {}, options: CallOptions = {}): Promise<GuestfsRpcError> {
     return failureOf(this.call(name, given, options), name);
   }
 
   /** A FileOut action: the file. */
   async download(name: string, given: object, options: CallOptions = {}): Promise<Buffer> {
-    const { action, method } = rpcOf(name);
+    const { action, method } = rpcOf<FileOutMethod<object>>(name);
     if (!isFileOut(action)) throw new Error(`${name} streams no file`);
-    const messages = await this.#collect(method, fill(action, given), options);
-    return Buffer.concat(messages.map((message) => (message as { chunk: Buffer }).chunk));
+    return Buffer.concat(await collect(this.#session.download(method, fill(action, given), options)));
   }
 
-  /** A FileIn action; `chunks` are sent as they come, until the server has answered. */
-  async upload(
-    name: string,
-    given: object,
-    chunks: Iterable<Buffer> | AsyncIterable<Buffer>,
-    options: CallOptions = {},
-  ): Promise<void> {
-    const { stream, done } = this.openUpload(name, options);
-    let answered = false;
-    const answer = done.finally(() => {
-      answered = true;
-    });
-    answer.catch(() => undefined);
-    stream.write(argumentsOf(name, given));
-    const source = Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]();
-    for (;;) {
-      const next = await Promise.race([source.next(), answer]);
-      if (next === undefined || next.done || answered) break;
-      if (!stream.write({ payload: { $case: 'chunk', value: next.value } })) {
-        await Promise.race([new Promise((resolve) => stream.once('drain', resolve)), answer]);
-      }
-    }
-    stream.end();
-    await answer;
+  /** A FileIn action. */
+  async upload(name: string, given: object, source: UploadSource, options: CallOptions = {}): Promise<void> {
+    const { action, method } = rpcOf<FileInMethod<object, object>>(name);
+    if (!isFileIn(action)) throw new Error(`${name} takes no file`);
+    await this.#session.upload(method, fill(action, given), source, options);
   }
 
   /** The raw stream of a FileIn action. */
-  openUpload(name: string, options: CallOptions = {}) {
-    const { action, method } = rpcOf(name);
+  openUpload(
+    name: string,
+    options: CallOptions = {},
+  ): { readonly stream: ClientWritableStream<object>; readonly done: Promise<unknown> } {
+    const { action, method } = rpcOf<ClientStreamMethod<object, object>>(name);
     if (!isFileIn(action)) throw new Error(`${name} takes no file`);
-    let settle: (error: ServiceError | null) => void = () => undefined;
-    const done = new Promise<void>((resolve, reject) => {
-      settle = (error) => (error ? reject(asFailure(error)) : resolve());
-    });
-    done.catch(() => undefined);
-    const stream = this.client.client.makeClientStreamRequest(
-      method.path,
-      method.requestSerialize,
-      method.responseDeserialize,
-      sessionMetadata(this.id),
-      options,
-      (error) => settle(error),
-    );
-    return { stream, done };
+    const { stream, answer } = this.#session.openUpload(method, options);
+    return { stream, done: answer };
   }
 
   /** The raw stream of an action that is answered in a stream. */
-  openStream(name: string, given: object, options: CallOptions = {}) {
-    const { action, method } = rpcOf(name);
-    return this.client.client.makeServerStreamRequest(
-      method.path,
-      method.requestSerialize,
-      method.responseDeserialize,
-      fill(action, given),
-      sessionMetadata(this.id),
-      options,
-    );
+  openStream(name: string, given: object, options: CallOptions = {}): ClientReadableStream<object> {
+    const { action, method } = rpcOf<ServerStreamMethod<object, object>>(name);
+    return this.#session.openStream(method, fill(action, given), options);
   }
 
-  #collect(method: AnyMethod, request: object, options: CallOptions): Promise<object[]> {
-    return new Promise((resolve, reject) => {
-      const stream = this.client.client.makeServerStreamRequest(
-        method.path,
-        method.requestSerialize,
-        method.responseDeserialize,
-        request,
-        sessionMetadata(this.id),
-        options,
-      );
-      const messages: object[] = [];
-      stream.on('data', (message: object) => messages.push(message));
-      stream.on('error', (error) => reject(asFailure(error)));
-      stream.on('end', () => resolve(messages));
-    });
+  get #session() {
+    return this.client.attach(this.id);
   }
 }
 

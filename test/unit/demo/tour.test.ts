@@ -4,15 +4,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { arch, platform, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createHash } from 'node:crypto';
-import { Metadata } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { reasonOf } from '../../../demo/client/errorInfo.js';
 import { sha256Of, writeNoise } from '../../../demo/guest/noise.js';
 import { tinyProgram } from '../../../demo/guest/tinyProgram.js';
 import { bar, bytes, harmless, seconds } from '../../../demo/terminal/format.js';
-import { GuestfsError } from '../../../src/common/errors.js';
-import { silentLogger } from '../../../src/common/logger.js';
-import { toStatus } from '../../../src/server/statusMapping.js';
 
 let directory: string;
 beforeAll(() => {
@@ -47,16 +42,5 @@ describe('noise', () => {
     expect(await writeNoise(other, 2)).toBe(sum);
     expect(await sha256Of(one)).toBe(sum);
     expect(createHash('sha256').update(readFileSync(other)).digest('hex')).toBe(sum);
-  });
-});
-
-describe('the reason of an error', () => {
-  it('is read out of what the server sends', () => {
-    const { metadata } = toStatus(new GuestfsError('IMAGE_LOCKED', 'in use'), { action: 'launch' }, silentLogger);
-    expect(reasonOf(metadata)).toBe('IMAGE_LOCKED');
-  });
-
-  it('is empty where there is none', () => {
-    expect(reasonOf(new Metadata())).toBe('');
   });
 });

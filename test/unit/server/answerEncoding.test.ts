@@ -2,6 +2,7 @@
 import {
   Client,
   credentials,
+  Metadata,
   Server,
   ServerCredentials,
   status,
@@ -9,6 +10,7 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from '@jest/globals';
+import { Calls, type ServerStreamMethod, type UnaryMethod } from '../../../clients/typescript/src/index.js';
 import { CatResponse, FileServiceService } from '../../../gen/proto/guestfs/v1/file.js';
 import { InspectionServiceService } from '../../../gen/proto/guestfs/v1/inspection.js';
 import { SessionServiceService } from '../../../gen/proto/guestfs/v1/session.js';
@@ -18,7 +20,7 @@ import { ANSWER_MESSAGE_LIMIT, encodingAnswers } from '../../../src/server/answe
 import { decodingSafely } from '../../../src/server/decoding.js';
 import { FilePieces } from '../../../src/server/fileMessages.js';
 import { pattern } from '../../fakes/files.js';
-import { asFailure, failureOf } from '../../support/testClient.js';
+import { failureOf } from '../../support/testClient.js';
 
 let stop: () => void = () => undefined;
 afterEach(() => stop());
@@ -50,22 +52,12 @@ const answering =
   (_call: unknown, callback: (error: null, value: unknown) => void): void =>
     callback(null, answer);
 
-type Method<Request, Response> = {
-  readonly path: string;
-  requestSerialize(request: Request): Buffer;
-  responseDeserialize(bytes: Buffer): Response;
-};
-
 function ask<Request, Response>(
   client: Client,
-  { path, requestSerialize, responseDeserialize }: Method<Request, Response>,
+  method: UnaryMethod<Request, Response>,
   request: Request,
 ): Promise<Response> {
-  return new Promise((resolve, reject) => {
-    client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, (error, value) =>
-      error ? reject(asFailure(error)) : resolve(value as Response),
-    );
-  });
+  return new Calls(client, new Metadata()).call(method, request);
 }
 
 const { cat, readLines } = FileServiceService;
@@ -153,22 +145,16 @@ describe('an answer', () => {
 describe('a stream of answers', () => {
   type Written = { write(message: object): void; end(): void };
   /** What a client got before the end, and the end. */
-  async function read(
+  async function read<Request>(
     client: Client,
-    method: Method<never, object>,
-    request: object,
+    method: ServerStreamMethod<Request, object>,
+    request: Request,
   ): Promise<{ got: number; failure: unknown }> {
     let got = 0;
     try {
-      for await (const _message of client.makeServerStreamRequest(
-        method.path,
-        method.requestSerialize,
-        method.responseDeserialize,
-        request as never,
-      ))
-        got += 1;
+      for await (const _message of new Calls(client, new Metadata()).stream(method, request)) got += 1;
     } catch (error) {
-      return { got, failure: asFailure(error) };
+      return { got, failure: error };
     }
     return { got, failure: undefined };
   }
@@ -184,7 +170,7 @@ describe('a stream of answers', () => {
         call.write(bad);
       },
     });
-    expect(await read(client, FileServiceService.find as Method<never, object>, { directory: '/' })).toMatchObject({
+    expect(await read(client, FileServiceService.find, { directory: '/' })).toMatchObject({
       got: 2,
       failure: { code, info: { reason, metadata: { action: 'find' } } },
     });
@@ -197,9 +183,10 @@ describe('a stream of answers', () => {
         call.end();
       },
     });
-    expect(
-      await read(client, TransferServiceService.download as Method<never, object>, { remotefilename: '/a' }),
-    ).toEqual({ got: 5, failure: undefined });
+    expect(await read(client, TransferServiceService.download, { remotefilename: '/a' })).toEqual({
+      got: 5,
+      failure: undefined,
+    });
   });
 });
 

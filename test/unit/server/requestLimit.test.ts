@@ -11,7 +11,8 @@ import { REQUEST_LIMIT } from '../../../src/common/messageLimits.js';
 import { decodingSafely, Undecodable } from '../../../src/server/decoding.js';
 import { RequestMemory, whileHeld } from '../../../src/server/largeRequests.js';
 import { limitingRequests } from '../../../src/server/requestLimit.js';
-import { asFailure, failureOf } from '../../support/testClient.js';
+import { rawUnary, rawUpload } from '../../support/rawCalls.js';
+import { failureOf } from '../../support/testClient.js';
 
 let server: Server;
 let client: Client;
@@ -82,11 +83,7 @@ const same = (bytes: Buffer): Buffer => bytes;
 const { write, pwrite, mkdir } = FileServiceService;
 
 function send(path: string, bytes: Buffer): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    client.makeUnaryRequest(path, same, same, bytes, (error, value) =>
-      error ? reject(asFailure(error)) : resolve(value),
-    );
-  });
+  return rawUnary({ channel: client }, path, bytes);
 }
 
 /** A request, of write or of pwrite, whose message has a size. */
@@ -170,12 +167,7 @@ describe('a request over the limit', () => {
       cancelled = resolve;
     });
     const failure = await failureOf(
-      new Promise((resolve, reject) => {
-        const stream = client.makeClientStreamRequest(TransferServiceService.upload.path, same, same, (error, value) =>
-          error ? reject(asFailure(error)) : resolve(value),
-        );
-        stream.write(Buffer.alloc(REQUEST_LIMIT + 1));
-      }),
+      rawUpload({ channel: client }, TransferServiceService.upload.path, Buffer.alloc(REQUEST_LIMIT + 1)),
     );
     expect(failure).toMatchObject({
       code: status.RESOURCE_EXHAUSTED,

@@ -3,7 +3,7 @@ import { status, type Metadata } from '@grpc/grpc-js';
 import { GuestfsError } from '../../../src/common/errors.js';
 import { createLogger, silentLogger } from '../../../src/common/logger.js';
 import { shorten, statusOf, toStatus } from '../../../src/server/statusMapping.js';
-import { errorInfoOf } from '../../support/errorInfo.js';
+import { errorInfoOf } from '../../../clients/typescript/src/index.js';
 
 /** Bytes that the status takes in the trailers: text percent-encoded, details in base64. */
 function trailerSize({ details, metadata }: { details: string; metadata: Metadata }): number {
@@ -59,7 +59,7 @@ describe('toStatus', () => {
       domain: 'guestfs',
       metadata: { action: 'cat', state: 'READY' },
       fields: [],
-      retry: false,
+      retryAfterMs: undefined,
     });
   });
 
@@ -68,7 +68,10 @@ describe('toStatus', () => {
       fields: [{ field: 'smp', description: 'too many' }],
       retryAfterMs: 1500,
     });
-    expect(errorInfoOf(toStatus(error, {}, silentLogger).metadata)).toMatchObject({ fields: ['smp'], retry: true });
+    expect(errorInfoOf(toStatus(error, {}, silentLogger).metadata)).toMatchObject({
+      fields: ['smp'],
+      retryAfterMs: 1500,
+    });
   });
 
   it.each([

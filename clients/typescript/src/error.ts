@@ -1,0 +1,77 @@
+/** The one error of the client: an RPC that failed, with its status and the reason. */
+import { status, type Metadata, type ServiceError } from '@grpc/grpc-js';
+import { errorInfoOf, type ErrorInfo } from './errorInfo.js';
+
+/** Reasons that are errnos: none of the service's own begins with E. */
+const ERRNO = /^E[A-Z0-9]+$/;
+
+/** An RPC that failed. */
+export class GuestfsRpcError extends Error {
+  override readonly name = 'GuestfsRpcError';
+  /** The gRPC status. */
+  readonly code: status;
+  /** What happened, in the words of the daemon or the service. */
+  readonly details: string;
+  /** The service's account of the error; undefined if it did not come from the service, such as a lost connection. */
+  readonly info: ErrorInfo | undefined;
+  /** The trailing metadata of the RPC. */
+  readonly trailers: Metadata;
+
+  /**
+   * @param rpc the RPC's name, such as `FileService/Cat`
+   * @param error what grpc-js reports
+   * @param options the cause; left out, it is `error`
+   */
+  constructor(
+    readonly rpc: string,
+    error: Pick<ServiceError, 'code' | 'details' | 'metadata'>,
+    options: ErrorOptions = { cause: error },
+  ) {
+    const info = errorInfoOf(error.metadata);
+    const reason = info === undefined || info.reason === '' ? '' : ` (${info.reason})`;
+    super(`${rpc}: ${status[error.code]}${reason}: ${error.details}`, options);
+    this.code = error.code;
+    this.details = error.details;
+    this.info = info;
+    this.trailers = error.metadata;
+  }
+
+  /** An errno's name, such as `ENOENT`, or one of the service's own reasons, such as `IMAGE_LOCKED`; empty if there is none. */
+  get reason(): string {
+    return this.info?.reason ?? '';
+  }
+
+  /** The errno's name where the reason is one, such as `ENOENT`. */
+  get errno(): string | undefined {
+    return ERRNO.test(this.reason) ? this.reason : undefined;
+  }
+
+  /** The libguestfs action, or the RPC of a session, that failed; undefined if the error did not come from the service. */
+  get action(): string | undefined {
+    return this.metadata['action'];
+  }
+
+  /** More about the error, by the names that docs/errors.md has. */
+  get metadata(): Readonly<Record<string, string>> {
+    return this.info?.metadata ?? {};
+  }
+
+  /** Names of the request's fields that are wrong. */
+  get fields(): readonly string[] {
+    return this.info?.fields ?? [];
+  }
+}
+
+function isServiceError(thrown: unknown): thrown is ServiceError {
+  return thrown instanceof Error && 'code' in thrown && 'details' in thrown && 'metadata' in thrown;
+}
+
+/**
+ * What a failed call rejects with: an error of grpc-js as a {@link GuestfsRpcError}, anything else as it is.
+ * @param signal the signal of the call; if it was aborted, its reason is the error's cause
+ */
+export function asRpcError(rpc: string, thrown: unknown, signal?: AbortSignal): unknown {
+  if (!isServiceError(thrown)) return thrown;
+  const aborted = signal?.aborted === true && thrown.code === status.CANCELLED;
+  return new GuestfsRpcError(rpc, thrown, aborted ? { cause: signal.reason } : undefined);
+}

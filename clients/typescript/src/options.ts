@@ -1,0 +1,52 @@
+/** What any call can be given, and how it is cancelled. */
+import type { CallOptions as GrpcCallOptions } from '@grpc/grpc-js';
+
+/** Options of one call. */
+export interface CallOptions {
+  /** Aborting it cancels the call, which fails with CANCELLED; the signal's reason is the error's cause. */
+  readonly signal?: AbortSignal | undefined;
+  /** When the call fails with DEADLINE_EXCEEDED, if it has not ended: a date, or milliseconds as `Date.now()` counts them. */
+  readonly deadline?: Date | number | undefined;
+}
+
+/** As grpc-js takes them. */
+export function grpcOptions({ deadline }: CallOptions): GrpcCallOptions {
+  return deadline === undefined ? {} : { deadline };
+}
+
+interface Cancellable {
+  cancel(): void;
+}
+
+/** The calls that a signal cancels. One listener serves them all: Node warns when a signal has more than ten. */
+const underWay = new WeakMap<AbortSignal, Set<Cancellable>>();
+
+function callsOf(signal: AbortSignal): Set<Cancellable> {
+  const known = underWay.get(signal);
+  if (known !== undefined) return known;
+  const calls = new Set<Cancellable>();
+  underWay.set(signal, calls);
+  const cancelAll = (): void => {
+    for (const call of calls) call.cancel();
+  };
+  signal.addEventListener('abort', cancelAll, { once: true });
+  return calls;
+}
+
+/**
+ * Cancels a call when one of the signals is aborted, or at once if one was.
+ * @returns forgets the call, for when it is over
+ */
+export function cancelOnAbort(call: Cancellable, signals: readonly (AbortSignal | undefined)[]): () => void {
+  const given = signals.filter((signal) => signal !== undefined);
+  if (given.some((signal) => signal.aborted)) call.cancel();
+  for (const signal of given) callsOf(signal).add(call);
+  return () => {
+    for (const signal of given) callsOf(signal).delete(call);
+  };
+}
+
+/** The first of the signals that was aborted. */
+export function abortedOf(signals: readonly (AbortSignal | undefined)[]): AbortSignal | undefined {
+  return signals.find((signal) => signal?.aborted);
+}

@@ -1,0 +1,116 @@
+/** A session: calls that name it, its events, its log, and its end. */
+import { Metadata, type Client } from '@grpc/grpc-js';
+import type { EventType } from '../../../gen/proto/guestfs/v1/event.js';
+import {
+  SessionServiceService,
+  type CreateSessionRequest,
+  type Session as SessionState,
+  type SessionSettings,
+} from '../../../gen/proto/guestfs/v1/session.js';
+import { Calls } from './calls.js';
+import { driveSpec, type Drive } from './drives.js';
+import { EventStream } from './events.js';
+import type { CallOptions } from './options.js';
+
+/** The metadata key that names a call's session. */
+export const SESSION_HEADER = 'guestfs-session';
+
+/** What a new session is made with; what is left out is the server's default. */
+export interface SessionOptions
+  extends Partial<Pick<CreateSessionRequest, 'session_id' | 'launch' | 'idle_timeout' | 'labels'>> {
+  /** The drives: the first is /dev/sda. */
+  readonly drives?: readonly Drive[];
+  /** Memory, processors, and the like. */
+  readonly settings?: SessionSettings;
+}
+
+/** The request that makes a session. */
+export function createSessionRequest({ drives = [], ...options }: SessionOptions): CreateSessionRequest {
+  return {
+    launch: false,
+    idle_timeout: undefined,
+    labels: new Map(),
+    ...options,
+    drives: drives.map(driveSpec),
+    settings: options.settings,
+  };
+}
+
+function metadataOf(id: string): Metadata {
+  const metadata = new Metadata();
+  metadata.set(SESSION_HEADER, id);
+  return metadata;
+}
+
+/**
+ * A session of the service. Its calls ({@link Calls.call}, {@link Calls.upload}, {@link Calls.stream},
+ * {@link Calls.download}) name it in their metadata.
+ */
+export class Session extends Calls implements AsyncDisposable {
+  /** The session's ID. */
+  readonly id: string;
+  readonly #uncancelled: Calls;
+  #ended: Promise<void> | undefined;
+  #endAsked = false;
+
+  /**
+   * @param channel the connection
+   * @param id the ID of a session that exists
+   * @param signal aborting it cancels all calls of the session
+   */
+  constructor(channel: Client, id: string, signal?: AbortSignal) {
+    super(channel, metadataOf(id), signal);
+    this.id = id;
+    this.#uncancelled = new Calls(channel, new Metadata());
+  }
+
+  /**
+   * What the server says of the session: its state, how it was launched, and more.
+   * @throws GuestfsRpcError
+   */
+  async describe(options?: CallOptions): Promise<SessionState> {
+    const { session } = await this.call(SessionServiceService.getSession, { id: this.id }, options);
+    if (session === undefined) throw new Error('GetSession answered without a session');
+    return session;
+  }
+
+  /**
+   * The end of the log of the appliance: its console, and what its daemon wrote.
+   * @throws GuestfsRpcError
+   */
+  async log(options?: CallOptions): Promise<string> {
+    return (await this.call(SessionServiceService.getLog, { id: this.id }, options)).log;
+  }
+
+  /**
+   * Subscribes to the session's events; resolves when no later event can be missed.
+   * @param types which events, such as `EventType.PROGRESS`; none: all of them
+   * @throws GuestfsRpcError
+   */
+  events(types: readonly EventType[] = [], options: CallOptions = {}): Promise<EventStream> {
+    return EventStream.open(this, types, options);
+  }
+
+  /**
+   * Ends the session; resolves when the appliance is gone and the images are free. Only the signal in `options`
+   * cancels it: a session can be ended after the signal that its client was made with was aborted. Called again,
+   * it does nothing, unless it failed.
+   * @throws GuestfsRpcError, also for data that could not be written
+   */
+  end(options?: CallOptions): Promise<void> {
+    this.#endAsked = true;
+    this.#ended ??= this.#uncancelled.call(SessionServiceService.deleteSession, { id: this.id }, options).then(
+      () => undefined,
+      (error: unknown) => {
+        this.#ended = undefined;
+        throw error;
+      },
+    );
+    return this.#ended;
+  }
+
+  /** {@link end}, for `await using`, unless it was called before: who called it knows what came of it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#endAsked) await this.end();
+  }
+}

@@ -1,0 +1,30 @@
+/** A gRPC server of a few handlers, and a client of it. */
+import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import { connect, type ConnectOptions, type GuestfsClient } from '../../../clients/typescript/src/index.js';
+
+export interface Served {
+  readonly client: GuestfsClient;
+  close(): void;
+}
+
+/** Serves handlers, of which each service can have any; the others answer UNIMPLEMENTED. */
+export async function serve(
+  services: readonly (readonly [ServiceDefinition, UntypedServiceImplementation])[],
+  options?: ConnectOptions,
+): Promise<Served> {
+  const server = new Server();
+  for (const [service, handlers] of services) server.addService(service, handlers);
+  const port = await new Promise<number>((resolve, reject) =>
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+      error ? reject(error) : resolve(bound),
+    ),
+  );
+  const client = connect(`127.0.0.1:${port}`, options);
+  return {
+    client,
+    close: () => {
+      client.close();
+      server.forceShutdown();
+    },
+  };
+}

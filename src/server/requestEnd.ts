@@ -3,8 +3,8 @@
  *
  * HTTP/2 ends a stream that is complete by END_STREAM, and one that is given up by RST_STREAM or
  * with its connection. Node's `http2` reports both by 'end'; what it knows at that moment was
- * read in lib/internal/http2/core.js and observed with raw clients, grpc-js, killed processes
- * and cut connections (`requestEnd.test.ts`):
+ * read in lib/internal/http2/core.js and observed with Node 20, 22 and 24: with raw clients,
+ * grpc-js, killed processes and cut connections (`requestFlow.test.ts`):
  *
  * - `closed` is reliable. `closeStream` sets it when a reset or the loss of the connection is
  *   noticed, before it ends the readable side; END_STREAM does not set it.
@@ -27,7 +27,7 @@
 import type { Http2Session, ServerHttp2Stream } from 'node:http2';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-/** The PINGs of one connection: those who wait at the same time share one. */
+/** The round trips on one connection: those who wait at the same time share one. */
 class RoundTrips {
   readonly #session: Http2Session;
   #current: Promise<void> | undefined;
@@ -37,10 +37,10 @@ class RoundTrips {
     this.#session = session;
   }
 
-  /** Resolves when the peer has acknowledged a PING that was sent after the call of this, or the connection has ended. */
+  /** Resolves when the peer has acknowledged a frame that was sent after this was called, or the connection has ended. */
   make(): Promise<void> {
     if (this.#current === undefined) {
-      this.#current = this.#ping().finally(() => {
+      this.#current = this.#ask().finally(() => {
         this.#current = undefined;
       });
       return this.#current;
@@ -52,11 +52,12 @@ class RoundTrips {
     return this.#following;
   }
 
-  async #ping(): Promise<void> {
-    // A connection that is being closed sends no PINGs.
-    if (this.#session.destroyed || this.#session.closed) return;
+  async #ask(): Promise<void> {
+    if (this.#session.destroyed) return;
     await new Promise<void>((resolve) => {
-      this.#session.ping(() => resolve());
+      // Node sends no PING on a connection that is being closed. SETTINGS that change nothing are acknowledged as well.
+      if (this.#session.closed) this.#session.settings({}, () => resolve());
+      else this.#session.ping(() => resolve());
     });
   }
 }

@@ -168,12 +168,15 @@ describe('a client stream', () => {
     expect(await Promise.all(ends)).toEqual(ends.map(() => ({ messages: ['a'], end: 'whole' })));
   });
 
-  it('ends on a connection that its client is closing', async () => {
+  it.each<[string, (connection: ClientHttp2Session) => void]>([
+    ['its client', (connection) => connection.close()],
+    ['the server', () => server.tryShutdown(() => undefined)],
+  ])('ends on a connection that %s is closing', async (_who, close) => {
     const connection = connectTo(address);
     const client = open(connection);
     client.write(message('a'));
     const call = await nextCall();
-    connection.close();
+    close(connection);
     client.end(message('b'));
     expect(await outcomeOf(call)).toEqual({ messages: ['a', 'b'], end: 'whole' });
   });

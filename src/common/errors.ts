@@ -30,6 +30,10 @@ export type OwnReason =
   | 'DEADLINE_EXCEEDED'
   | 'MESSAGE_TOO_LARGE'
   | 'CHUNK_TOO_LARGE'
+  /** An upload that differs from the size or checksum that its client gave. */
+  | 'CHECKSUM_MISMATCH'
+  /** An upload that ended where it cannot end. */
+  | 'UPLOAD_INCOMPLETE'
   | 'QUEUE_FULL'
   | 'TOO_MANY_SESSIONS'
   | 'SHUTTING_DOWN'

@@ -12,6 +12,7 @@ import {
   requestFields,
   responseFields,
   structFields,
+  uploadFields,
   type ProtoField,
 } from './shape.js';
 
@@ -21,9 +22,6 @@ syntax = "proto3";
 
 package guestfs.v1;
 `;
-
-/** Field number of `progress_hint`; above any number of arguments. */
-const PROGRESS_HINT_NUMBER = 100;
 
 function comment(text: string, indent = ''): string {
   return wrap(text, 96 - indent.length)
@@ -84,15 +82,8 @@ function messages(action: ActionDef): string {
     : responseFields(action);
   let request: string;
   if (isFileIn(action)) {
-    const hint: ProtoField = {
-      label: 'optional ',
-      type: 'int64',
-      name: 'progress_hint',
-      number: PROGRESS_HINT_NUMBER,
-      comment: 'Size in bytes of what will be streamed, when known: progress events then have a total.',
-    };
     request =
-      message(`${name}Arguments`, [...fields, hint], `Arguments of ${rpcName}.`) +
+      message(`${name}Arguments`, [...fields, ...uploadFields], `Arguments of ${rpcName}.`) +
       `\n// The first message sets arguments, later ones set chunk.\nmessage ${name}Request {\n  oneof payload {\n` +
       `    // The arguments.\n    ${name}Arguments arguments = 1;\n    // The next bytes of the file, at most 1 MiB.\n    bytes chunk = 2;\n  }\n}\n`;
   } else {

@@ -68,6 +68,14 @@ function needs(action: ActionDef): readonly string[] {
   ].filter((one): one is string => Boolean(one));
 }
 
+/** How a client can be certain of a file that it sends or gets. */
+function certainty(action: ActionDef): string | undefined {
+  if (isFileIn(action))
+    return 'in `arguments`, optionally: `progress_hint`, and `exact_size`, `sha256`, `crc32c` to be compared with what arrives';
+  if (isFileOut(action)) return 'metadata `guestfs-checksum` asks for `sha256`, `crc32c` in trailers, with the size';
+  return undefined;
+}
+
 function traits(action: ActionDef): readonly string[] {
   return [
     isFileIn(action) ? 'client-streaming: the client sends the file' : '',
@@ -94,11 +102,13 @@ function factsOf(action: ActionDef): readonly string[] {
       ? `procedure ${action.procedure}`
       : `since ${action.since}; done by this server, with any daemon`;
   const needed = action.notOverNetwork ? [] : needs(action);
+  const certain = certainty(action);
   return [
     `libguestfs: \`${action.name}\`, ${origin}`,
     ...(needed.length === 0 ? [] : [`needs: ${needed.join(', ')}`]),
     ...(traits(action).length === 0 ? [] : [traits(action).join('; ')]),
     `answers: ${answerOf(action)}`,
+    ...(certain === undefined ? [] : [certain]),
   ];
 }
 
@@ -119,9 +129,15 @@ function signatureOf(action: ActionDef): string {
   return `(${fields})${sent}${received === '' ? '' : ` → ${received}`}`;
 }
 
+function guidesOf(action: ActionDef): readonly Guide[] {
+  return [
+    ...(action.guide === undefined ? [] : [{ text: 'more about it', path: `docs/${action.guide}` }]),
+    ...(isFileIn(action) || isFileOut(action) ? [{ text: 'how transfers end', path: 'docs/transfers.md' }] : []),
+  ];
+}
+
 function actionEntry(service: string, action: ActionDef): Entry {
   const deprecated = deprecation(action);
-  const guide = action.guide;
   return {
     name: action.name,
     service,
@@ -131,7 +147,7 @@ function actionEntry(service: string, action: ActionDef): Entry {
     description: fullDescription(action),
     signature: signatureOf(action),
     facts: factsOf(action),
-    guides: guide === undefined ? [] : [{ text: 'more about it', path: `docs/${guide}` }],
+    guides: guidesOf(action),
     fields: requestFields(action),
     errors: knownErrors(action),
     example: exampleCommand(service, action),

@@ -105,6 +105,40 @@ export function requestFields(action: ActionDef): ProtoField[] {
   return [...required, ...optional];
 }
 
+/** What a client may say of the file that it uploads; numbered above any number of arguments. */
+export const uploadFields: readonly ProtoField[] = [
+  {
+    label: 'optional ',
+    type: 'int64',
+    name: 'progress_hint',
+    number: 100,
+    comment:
+      'Size in bytes of what will be streamed, when known: progress events then have a total. It may be wrong. Without it, exact_size is used.',
+  },
+  {
+    label: 'optional ',
+    type: 'int64',
+    name: 'exact_size',
+    number: 101,
+    comment:
+      'Size in bytes of what will be streamed. If another number of bytes arrives, the transfer is cancelled and the call fails with DATA_LOSS, reason CHECKSUM_MISMATCH.',
+  },
+  {
+    label: 'optional ',
+    type: 'bytes',
+    name: 'sha256',
+    number: 102,
+    comment: 'SHA-256 of what will be streamed, 32 bytes; compared as exact_size is.',
+  },
+  {
+    label: 'optional ',
+    type: 'fixed32',
+    name: 'crc32c',
+    number: 103,
+    comment: 'CRC-32C (Castagnoli) of what will be streamed; compared as exact_size is.',
+  },
+];
+
 function returnField(returns: ReturnDef): Omit<ProtoField, 'name' | 'number' | 'comment'> | undefined {
   switch (returns.type) {
     case 'err':

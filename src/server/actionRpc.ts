@@ -13,6 +13,7 @@ import type { FileArguments } from './fileMessages.js';
 import { FilePieces } from './fileMessages.js';
 import { whileHeld } from './largeRequests.js';
 import type { ActionCall, ActionRpc, AnswerStream } from './rpc.js';
+import { downloadCheck, uploadCheck } from './transferChecks.js';
 
 /** What library-side actions work with besides their call. */
 export interface ActionSurroundings {
@@ -49,16 +50,26 @@ async function neverAdmitted({ rules }: ActionCall): Promise<never> {
 }
 
 function upload(codec: AnyDaemonCall): ActionRpc['perform'] {
-  return ({ daemon, request, chunks }) => {
-    const { progress_hint: size } = request as FileArguments;
+  return async ({ daemon, request, chunks, signal }) => {
+    const said = request as FileArguments;
+    const check = uploadCheck(said);
+    const size = said.progress_hint ?? said.exact_size;
     if (size !== undefined && size < 0n) throw badArgument('progress_hint', 'must not be negative');
-    return daemon.upload(codec, request, chunks, size) as Promise<object>;
+    const answer = (await daemon.upload(codec, request, check(chunks), size)) as object;
+    // A client that gave up while the daemon was answering has not been served.
+    signal.throwIfAborted();
+    return answer;
   };
 }
 
 function download(codec: AnyDaemonCall): ActionRpc['perform'] {
-  return async ({ daemon, request }, answers) => {
-    await daemon.download(codec, request, (pieces) => answers.write(new FilePieces(pieces)));
+  return async ({ daemon, request, metadata }, answers) => {
+    const check = downloadCheck(metadata);
+    await daemon.download(codec, request, (pieces) => {
+      check?.add(pieces);
+      return answers.write(new FilePieces(pieces));
+    });
+    if (check !== undefined) answers.endWith(check.trailers());
     return {};
   };
 }

@@ -90,6 +90,7 @@ export class Dispatch {
       const answer = await inTurn(rpc, transport, {
         rules,
         request,
+        metadata: call.metadata,
         identity,
         session,
         signal: scope.signal,

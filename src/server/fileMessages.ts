@@ -4,9 +4,12 @@
  * grpc-js lets them.
  */
 
-/** Arguments of a FileIn action: those of the action, and the hint. */
+/** Arguments of a FileIn action: those of the action, and what the client says of the file. */
 export interface FileArguments {
-  readonly progress_hint: bigint | undefined;
+  readonly progress_hint?: bigint | undefined;
+  readonly exact_size?: bigint | undefined;
+  readonly sha256?: Uint8Array | undefined;
+  readonly crc32c?: number | undefined;
 }
 
 /** A message of the stream. */

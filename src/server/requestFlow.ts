@@ -5,11 +5,14 @@
  * This interceptor lets one message at a time through: the next is read from the network when
  * the handler has released the one before.
  *
- * A client that gives up in the middle can look like one that has sent all: Node ends a stream
- * that is reset before it says that it was, and clients made with Node really end the stream
- * just before they reset it. So an end is believed only when no reset came shortly after it.
+ * grpc-js reports a half-close whenever a stream ends, also when its client has given it up or
+ * it ends inside a message. Here only the end of a complete stream is passed on.
  */
 import { ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js';
+import { GuestfsError } from '../common/errors.js';
+import { Undecodable } from './decoding.js';
+import { http2StreamOf, isInsideMessage, type InterceptedCall } from './grpcInternals.js';
+import { isWhole } from './requestEnd.js';
 
 /** A message of a client stream; until it is released no other is read. */
 export class HeldMessage<Message> {
@@ -19,16 +22,25 @@ export class HeldMessage<Message> {
   ) {}
 }
 
-/** A reset that belongs to an end comes with it, or in the next packet. */
-const RESET_FOLLOWS_MS = 5;
+/** What the handler gets of a stream that ended, by its client's word, where it cannot end. */
+function incomplete(): HeldMessage<Undecodable> {
+  const error = new GuestfsError(
+    'UPLOAD_INCOMPLETE',
+    'the request stream ended in the middle of a message; send the file again',
+  );
+  return new HeldMessage(new Undecodable(error), () => undefined);
+}
+
+type Listener = Parameters<InterceptedCall['start']>[0];
 
 /** A call whose reads wait for the release of the message before. */
 class OneAtATime extends ServerInterceptingCall {
+  readonly #call: InterceptedCall;
+  #listener: Listener | undefined;
   #held = false;
   #wanted = false;
-  #cancelled = false;
 
-  constructor(call: ConstructorParameters<typeof ServerInterceptingCall>[0]) {
+  constructor(call: InterceptedCall) {
     super(call, {
       start: (next) => {
         next({
@@ -36,17 +48,16 @@ class OneAtATime extends ServerInterceptingCall {
             this.#held = true;
             passOn(new HeldMessage(message, () => this.#release()));
           },
-          onReceiveHalfClose: (passOn) => {
-            setTimeout(() => {
-              if (!this.#cancelled) passOn();
-            }, RESET_FOLLOWS_MS);
-          },
-          onCancel: () => {
-            this.#cancelled = true;
-          },
+          onReceiveHalfClose: (passOn) => void this.#end(passOn),
         });
       },
     });
+    this.#call = call;
+  }
+
+  override start(listener: Listener): void {
+    this.#listener = listener;
+    super.start(listener);
   }
 
   override startRead(): void {
@@ -59,6 +70,13 @@ class OneAtATime extends ServerInterceptingCall {
     if (!this.#wanted) return;
     this.#wanted = false;
     super.startRead();
+  }
+
+  /** Nothing is passed on of a call that was given up: that it was cancelled is told by grpc-js. */
+  async #end(passOn: () => void): Promise<void> {
+    if (!(await isWhole(http2StreamOf(this.#call)))) return;
+    if (isInsideMessage(this.#call)) this.#listener?.onReceiveMessage(incomplete());
+    else passOn();
   }
 }
 

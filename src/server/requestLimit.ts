@@ -5,6 +5,7 @@ import type { GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import { REQUEST_LIMIT, requestTooLarge } from '../common/messageLimits.js';
 import { chunkTooLarge } from './fileIn.js';
+import { replaceDecoder, replaceStatus, type SentStatus } from './grpcInternals.js';
 import { LargeRequestReader, type RequestMemory } from './largeRequests.js';
 import { rpcAt, type NamedRpc } from './rpcNames.js';
 import { toStatus } from './statusMapping.js';
@@ -12,16 +13,8 @@ import { toStatus } from './statusMapping.js';
 /** What grpc-js says of a message that is larger, or would be if it were decompressed. */
 const TOO_LARGE = /^Received message (?:larger than max \((\d+) |that decompresses to a size larger)/;
 
-/** What of grpc-js's own call is replaced here: it has no limits by method, and no words of ours. */
-interface OwnCall {
-  sendStatus(sent: Sent): void;
-  decoder: { write(data: Buffer): Buffer[] };
-}
-
-type Sent = Parameters<ServerInterceptingCall['sendStatus']>[0];
-
 /** What grpc-js refuses, in our words. */
-function refusal({ name, action }: NamedRpc, isClientStream: boolean, sent: Sent): GuestfsError | undefined {
+function refusal({ name, action }: NamedRpc, isClientStream: boolean, sent: SentStatus): GuestfsError | undefined {
   const match = sent.code === status.RESOURCE_EXHAUSTED ? TOO_LARGE.exec(sent.details ?? '') : null;
   if (match === null) return undefined;
   const size = match[1] === undefined ? undefined : Number(match[1]);
@@ -37,8 +30,7 @@ function refusal({ name, action }: NamedRpc, isClientStream: boolean, sent: Sent
 /**
  * Lets actions that take contents of any size have requests as large as the memory for them, and
  * says of requests over a limit, in our own words and with details, that they are. grpc-js
- * refuses them where it reads their length, below all interceptors, by the method of its own
- * call that ends it: so that one is replaced here, and this has to be the first of the interceptors.
+ * refuses them where it reads their length, below all interceptors: see `grpcInternals.ts`.
  */
 export function limitingRequests({
   memory,
@@ -51,23 +43,21 @@ export function limitingRequests({
     const rpc = rpcAt(method.path);
     if (rpc === undefined) return call as ServerInterceptingCall;
     const { name, action } = rpc;
-    const own = call as unknown as OwnCall;
-    const send = own.sendStatus.bind(call);
     const reader =
       action !== undefined && takesAnySize(action)
         ? new LargeRequestReader({
             action: name,
             ordinary: REQUEST_LIMIT,
             memory,
-            onStall: ({ message }) => own.sendStatus({ code: status.DEADLINE_EXCEEDED, details: message }),
+            onStall: ({ message }) => sendStatus({ code: status.DEADLINE_EXCEEDED, details: message }),
           })
         : undefined;
-    own.sendStatus = (sent) => {
+    const sendStatus = replaceStatus(call, (sent) => {
       const refused = reader?.refusal ?? refusal(rpc, method.requestStream, sent);
-      send(refused === undefined ? sent : toStatus(refused, { action: name }, logger));
-    };
+      return refused === undefined ? sent : toStatus(refused, { action: name }, logger);
+    });
     if (reader === undefined) return call as ServerInterceptingCall;
-    own.decoder = reader;
+    replaceDecoder(call, reader);
     return new ServerInterceptingCall(call, {
       start: (next) =>
         next({

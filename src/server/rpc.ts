@@ -1,4 +1,5 @@
 /** An RPC as the dispatch sees it: its rules, and what it does for a call that keeps them. */
+import type { Metadata } from '@grpc/grpc-js';
 import type { CallRules } from '../actions/callRules.js';
 import type { ActionDef, Permission } from '../actions/types.js';
 import type { LogFields } from '../common/logger.js';
@@ -9,6 +10,8 @@ import type { Session } from '../session/session.js';
 export interface AdmittedCall<Request = object> {
   readonly rules: CallRules;
   readonly request: Request;
+  /** What the client sent beside the request. */
+  readonly metadata: Metadata;
   /** Who calls; undefined: nobody that is known. */
   readonly identity: string | undefined;
   /** The session that the call names; undefined: the rules say that it names none. */
@@ -47,6 +50,8 @@ export interface AnswerStream {
   opened(): void;
   /** Resolves when there is room for another message; rejects when the client is gone. */
   write(message: object): Promise<void>;
+  /** Trailers for when the call ends with OK. */
+  endWith(trailers: Metadata): void;
 }
 
 /** How requests come and answers go. */

@@ -40,6 +40,9 @@ const noAnswers: AnswerStream = {
   write: async () => {
     throw new Error('the RPC has one answer, and no stream');
   },
+  endWith: () => {
+    throw new Error('the RPC has one answer, and no stream');
+  },
 };
 
 function decoded(request: object): object {
@@ -81,16 +84,20 @@ export function clientStreamTransport(
 
 export function serverStreamTransport(call: ServerWritableStream<object, object>, signal: AbortSignal): Transport {
   const writer = answerWriter(call, signal);
+  let ending: Metadata | undefined;
   return {
     ...whole(call.request),
     chunks: noChunks,
     answers: {
       opened: () => call.sendMetadata(new Metadata()),
       write: (message) => writer.write(message),
+      endWith: (trailers) => {
+        ending = trailers;
+      },
     },
     succeed: async () => {
       await writer.flushed();
-      call.end();
+      call.end(ending);
     },
     fail: (status) => void call.emit('error', status),
   };

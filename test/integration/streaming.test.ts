@@ -1,14 +1,26 @@
 /** Uploads and downloads, and everything that can end them: the session is good afterwards. */
 import { createHash, randomBytes } from 'node:crypto';
-import { status } from '@grpc/grpc-js';
+import { credentials, status, type StatusObject } from '@grpc/grpc-js';
 import { afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { EventType } from '../../gen/proto/guestfs/v1/event.js';
+import { TransferServiceClient } from '../../gen/proto/guestfs/v1/transfer.js';
+import { crc32c } from '../../src/common/crc32c.js';
 import { describeWithAppliance } from '../support/appliance.js';
 import { cuttableProxy, type CuttableProxy } from '../support/cuttableProxy.js';
 import { eventually } from '../support/eventually.js';
+import { frameRelay } from '../support/frameRelay.js';
+import { lateResetProxy } from '../support/lateResetProxy.js';
 import { residentMemory, resetPeakMemory } from '../support/processes.js';
 import { launchSession, serverForTests } from '../support/scene.js';
-import { argumentsOf, asFailure, failureOf, scratchDrive, SessionClient, TestClient } from '../support/testClient.js';
+import {
+  argumentsOf,
+  asFailure,
+  failureOf,
+  scratchDrive,
+  sessionMetadata,
+  SessionClient,
+  TestClient,
+} from '../support/testClient.js';
 
 const MEBIBYTE = 1 << 20;
 const CHUNK = Buffer.alloc(64 * 1024, 'c');
@@ -168,6 +180,104 @@ describeWithAppliance('a transfer', () => {
         details: expect.stringContaining('progress_hint'),
         info: { fields: ['progress_hint'] },
       });
+    });
+  });
+
+  describe('that is certain', () => {
+    const contents = randomBytes(3 * MEBIBYTE + 5);
+    const chunks = (): Buffer[] => [
+      contents.subarray(0, MEBIBYTE),
+      contents.subarray(MEBIBYTE, 2 * MEBIBYTE),
+      contents.subarray(2 * MEBIBYTE, 3 * MEBIBYTE),
+      contents.subarray(3 * MEBIBYTE),
+    ];
+    const said = {
+      exact_size: BigInt(contents.length),
+      sha256: createHash('sha256').update(contents).digest(),
+      crc32c: crc32c(contents),
+    };
+
+    it('arrives if it is what its client says', async () => {
+      await session.upload('upload', { remotefilename: '/certain', ...said }, chunks());
+      expect(await session.call('checksum', { csumtype: 'sha256', path: '/certain' })).toBe(
+        said.sha256.toString('hex'),
+      );
+    });
+
+    it.each([
+      ['exact_size', { exact_size: said.exact_size + 1n }],
+      ['exact_size', { exact_size: 100n }],
+      ['sha256', { sha256: Buffer.alloc(32) }],
+      ['crc32c', { crc32c: said.crc32c ^ 1 }],
+    ])('fails if its %s is another', async (check, wrong) => {
+      const failure = await failureOf(
+        session.upload('upload', { remotefilename: '/other', ...said, ...wrong }, chunks()),
+      );
+      expect(failure).toMatchObject({
+        code: status.DATA_LOSS,
+        info: { reason: 'CHECKSUM_MISMATCH', metadata: { action: 'upload', check } },
+      });
+    });
+
+    it('has what it was in its trailers, if its client asks', async () => {
+      await session.upload('upload', { remotefilename: '/certain' }, chunks());
+      const client = new TransferServiceClient(scene.server.address, credentials.createInsecure());
+      const metadata = sessionMetadata(session.id);
+      metadata.set('guestfs-checksum', 'crc32c,sha256');
+      const stream = client.download({ remotefilename: '/certain' }, metadata);
+      stream.resume();
+      const end = await new Promise<StatusObject>((resolve) => stream.once('status', resolve));
+      client.close();
+      expect(end.code).toBe(status.OK);
+      expect(end.metadata.getMap()).toMatchObject({
+        'guestfs-size': String(contents.length),
+        'guestfs-sha256': said.sha256.toString('hex'),
+        'guestfs-crc32c': said.crc32c.toString(16).padStart(8, '0'),
+      });
+    });
+  });
+
+  describe('that is cut', () => {
+    it.each([
+      [
+        'directly, between two messages',
+        async () => ({ address: scene.server.address, close: async () => undefined }),
+        {},
+        'CANCELLED',
+      ],
+      [
+        'through a slow relay, between two messages',
+        () => frameRelay(scene.server.address, 'apart', 10),
+        {},
+        'CANCELLED',
+      ],
+      [
+        'through a proxy that passes the reset on late, of a known size',
+        () => lateResetProxy(scene.server.address, { delayMs: 100, endsWhatIsLost: true }),
+        { exact_size: BigInt(100 * CHUNK.length) },
+        'CHECKSUM_MISMATCH',
+      ],
+    ])('%s, never counts as complete', async (_how, route, said, reason) => {
+      const way = await route();
+      const client = new TestClient(way.address);
+      const far = new SessionClient(client, session.id);
+      for (let chunks = 0; chunks < 8; chunks += 1) {
+        const { callEvent, cancel } = await scene.client.subscribe(session.id, [EventType.STARTED, EventType.FINISHED]);
+        const { stream, done } = far.openUpload('upload');
+        stream.write(argumentsOf('upload', { remotefilename: '/cut', ...said }));
+        for (let sent = 0; sent < chunks; sent += 1) stream.write(chunkMessage(CHUNK));
+        await callEvent(EventType.STARTED, 'upload');
+        // The last chunk is on its way, or has arrived.
+        await new Promise((resolve) => setTimeout(resolve, 10 * chunks));
+        stream.cancel();
+        expect(await failureOf(done)).toMatchObject({ code: status.CANCELLED });
+        expect((await callEvent(EventType.FINISHED, 'upload')).detail).toMatchObject({
+          value: { error_reason: reason },
+        });
+        cancel();
+      }
+      client.close();
+      await way.close();
     });
   });
 

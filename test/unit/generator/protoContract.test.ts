@@ -31,7 +31,13 @@ const COMPOSITE = ['Inspect'];
 const OTHER_SERVICES = ['SessionService', 'EventService'];
 /** Answers without bound: a batch in each message. */
 const IN_BATCHES = ['ls', 'find', 'readdir', 'filesystem_walk', 'find_inode', 'yara_scan'];
-const PROGRESS_HINT = 'progress_hint int64 = 100 optional';
+/** Of each upload, above its arguments. */
+const UPLOAD_FIELDS = [
+  'progress_hint int64 = 100 optional',
+  'exact_size int64 = 101 optional',
+  'sha256 bytes = 102 optional',
+  'crc32c fixed32 = 103 optional',
+];
 
 const optionsOf = ({ proto }: DescMethod): Record<string, unknown> | undefined => {
   if (actionOption === undefined || proto.options === undefined || !hasExtension(proto.options, actionOption))
@@ -259,7 +265,7 @@ describe('the messages of', () => {
         `arguments ${rpcName(name)}Arguments = 1 in payload`,
         'chunk bytes = 2 in payload',
       ]);
-      expect(fieldsOf(messageOf(`${rpcName(name)}Arguments`))).toEqual([...argumentFields(action), PROGRESS_HINT]);
+      expect(fieldsOf(messageOf(`${rpcName(name)}Arguments`))).toEqual([...argumentFields(action), ...UPLOAD_FIELDS]);
     } else {
       expect(fieldsOf(method.input)).toEqual(argumentFields(action));
     }

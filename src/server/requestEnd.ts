@@ -1,0 +1,87 @@
+/**
+ * Whether a client has sent all of its request stream, or has given it up.
+ *
+ * HTTP/2 ends a stream that is complete by END_STREAM, and one that is given up by RST_STREAM or
+ * with its connection. Node's `http2` reports both by 'end'; what it knows at that moment was
+ * read in lib/internal/http2/core.js and observed with Node 20, 22 and 24: with raw clients,
+ * grpc-js, killed processes and cut connections (`requestFlow.test.ts`):
+ *
+ * - `closed` is reliable. `closeStream` sets it when a reset or the loss of the connection is
+ *   noticed, before it ends the readable side; END_STREAM does not set it.
+ * - `aborted` is set at the same time, but only while the writable side is open.
+ * - `rstCode` is not reliable: a reset with NO_ERROR leaves it 0.
+ * - `state.remoteClose` and `state.state` are not reliable: at 'end' they still describe an open
+ *   stream after END_STREAM, and a remotely closed one after some resets.
+ * - `endAfterHeaders` concerns streams without a body only.
+ *
+ * One more thing has to be settled. `Http2Stream.close(code)`, and so the `cancel()` of clients
+ * made with grpc-js, sends an empty DATA frame with END_STREAM, and in the next packet
+ * RST_STREAM: such a stream was complete for a moment. Frames of a connection stay in order, so
+ * the server asks by a PING: what the client sent along with the END_STREAM arrives before the
+ * PING is acknowledged. That holds for any relay of the connection, however slow.
+ *
+ * It does not hold behind an HTTP/2 proxy that passes END_STREAM on before it has seen the
+ * reset: the PING is acknowledged by the proxy. This cannot be told from a client that sent all
+ * and cancelled afterwards. A client that has to be certain sends the size or a checksum.
+ */
+import type { Http2Session, ServerHttp2Stream } from 'node:http2';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+
+/** The round trips on one connection: those who wait at the same time share one. */
+class RoundTrips {
+  readonly #session: Http2Session;
+  #current: Promise<void> | undefined;
+  #following: Promise<void> | undefined;
+
+  constructor(session: Http2Session) {
+    this.#session = session;
+  }
+
+  /** Resolves when the peer has acknowledged a frame that was sent after this was called, or the connection has ended. */
+  make(): Promise<void> {
+    if (this.#current === undefined) {
+      this.#current = this.#ask().finally(() => {
+        this.#current = undefined;
+      });
+      return this.#current;
+    }
+    this.#following ??= this.#current.then(() => {
+      this.#following = undefined;
+      return this.make();
+    });
+    return this.#following;
+  }
+
+  async #ask(): Promise<void> {
+    if (this.#session.destroyed) return;
+    await new Promise<void>((resolve) => {
+      // Node sends no PING on a connection that is being closed. SETTINGS that change nothing are acknowledged as well.
+      if (this.#session.closed) this.#session.settings({}, () => resolve());
+      else this.#session.ping(() => resolve());
+    });
+  }
+}
+
+const roundTrips = new WeakMap<Http2Session, RoundTrips>();
+
+function roundTrip(session: Http2Session): Promise<void> {
+  let trips = roundTrips.get(session);
+  if (trips === undefined) {
+    trips = new RoundTrips(session);
+    roundTrips.set(session, trips);
+  }
+  return trips.make();
+}
+
+/**
+ * Of a stream whose readable side has ended: whether its client has sent all. It takes one
+ * round trip to the client, or until the connection ends.
+ */
+export async function isWhole(stream: ServerHttp2Stream): Promise<boolean> {
+  // 'end' is emitted while the frames that were read together are still being parsed.
+  await nextTurn();
+  if (stream.closed) return false;
+  if (stream.session !== undefined) await roundTrip(stream.session);
+  await nextTurn();
+  return !stream.closed;
+}

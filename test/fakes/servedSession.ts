@@ -1,0 +1,78 @@
+/** The gRPC server, whole, with one session whose daemon takes uploads and gives downloads. */
+import { ServerCredentials } from '@grpc/grpc-js';
+import { download, upload } from '../../gen/calls/transfer.js';
+import { silentLogger } from '../../src/common/logger.js';
+import { serve, type GrpcServer, type GrpcServerOptions } from '../../src/server/server.js';
+import { SessionRegistry } from '../../src/session/sessionRegistry.js';
+import { cut } from './files.js';
+import { launched, type LaunchedSession } from './sessions.js';
+
+/** An upload as the daemon saw it. */
+export interface SeenUpload {
+  readonly data: Buffer;
+  readonly cancelled: boolean;
+  /** From the header of the request. */
+  readonly progressHint: bigint;
+}
+
+export interface ServedSession {
+  readonly server: GrpcServer;
+  readonly session: LaunchedSession['session'];
+  /** All uploads that have ended for the daemon. */
+  readonly uploads: SeenUpload[];
+  /** What downloads give. */
+  file: Buffer;
+  /** What the daemon does between the end of an upload and its answer. */
+  beforeAnswer: () => Promise<unknown>;
+  stop(): Promise<void>;
+}
+
+/** Serves a session named `test`. */
+export async function servedSession(): Promise<ServedSession> {
+  const { session, daemon } = await launched();
+  const registry = new SessionRegistry(1, silentLogger);
+  registry.add('test', () => session);
+  const unused = undefined as never;
+  const options: GrpcServerOptions = {
+    listen: '127.0.0.1:0',
+    credentials: ServerCredentials.createInsecure(),
+    registry,
+    factory: unused,
+    policy: { imageRoots: { directories: [] }, allowed: new Set() },
+    probe: unused,
+    debugService: false,
+    requestMemory: 1 << 20,
+    logger: silentLogger,
+  };
+  const server = await serve(options);
+  const served: ServedSession = {
+    server,
+    session,
+    uploads: [],
+    file: Buffer.alloc(0),
+    beforeAnswer: async () => undefined,
+    stop: () => server.stop(),
+  };
+  const work = async (): Promise<never> => {
+    for (;;) {
+      const call = await daemon.nextCall();
+      if (call.procedure === upload.procedure) {
+        const { data, cancelled } = await daemon.nextFile();
+        served.uploads.push({ data, cancelled, progressHint: call.progressHint });
+        await served.beforeAnswer();
+        // The daemon answers a cancelled upload with an error, as guestfsd does.
+        if (cancelled) await daemon.fail(call, 'EINTR', 'the upload was cancelled');
+        else await daemon.reply(call);
+      } else if (call.procedure === download.procedure) {
+        await daemon.reply(call);
+        for (const piece of cut(served.file)) await daemon.chunk(piece);
+        await daemon.lastChunk();
+      } else {
+        await daemon.reply(call);
+      }
+    }
+  };
+  // It ends with the session, by an error.
+  work().catch(() => undefined);
+  return served;
+}

@@ -20,6 +20,8 @@ export interface ServedSession {
   readonly session: LaunchedSession['session'];
   /** All uploads that have ended for the daemon. */
   readonly uploads: SeenUpload[];
+  /** Resolves when the daemon takes the next upload. */
+  nextUpload(): Promise<void>;
   /** What downloads give. */
   file: Buffer;
   /** What the daemon does between the end of an upload and its answer. */
@@ -45,10 +47,15 @@ export async function servedSession(): Promise<ServedSession> {
     logger: silentLogger,
   };
   const server = await serve(options);
+  let taken: () => void = () => undefined;
   const served: ServedSession = {
     server,
     session,
     uploads: [],
+    nextUpload: () =>
+      new Promise((resolve) => {
+        taken = resolve;
+      }),
     file: Buffer.alloc(0),
     beforeAnswer: async () => undefined,
     stop: () => server.stop(),
@@ -57,6 +64,7 @@ export async function servedSession(): Promise<ServedSession> {
     for (;;) {
       const call = await daemon.nextCall();
       if (call.procedure === upload.procedure) {
+        taken();
         const { data, cancelled } = await daemon.nextFile();
         served.uploads.push({ data, cancelled, progressHint: call.progressHint });
         await served.beforeAnswer();

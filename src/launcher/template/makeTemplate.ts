@@ -106,7 +106,7 @@ export async function makeTemplate(
     await sealMemoryFiles([memory, state, overlay], signal);
 
     options.logger.info('made a template', {
-      key,
+      template: key,
       memsizeMb: config.memsizeMb,
       accelerator: ground.accelerator,
       ms: Math.round(performance.now() - started),

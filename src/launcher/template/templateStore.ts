@@ -65,7 +65,7 @@ export class TemplateStore {
       return template;
     } catch (error) {
       signal.throwIfAborted();
-      this.logger.warn('a kept template cannot be used and is made anew', { key, reason: messageOf(error) });
+      this.logger.warn('a kept template cannot be used and is made anew', { template: key, reason: messageOf(error) });
       await this.remove(key);
       return undefined;
     }
@@ -92,7 +92,7 @@ export class TemplateStore {
       if (unfinished !== undefined) await rm(unfinished, { recursive: true, force: true });
       if (signal.aborted) return;
       this.logger.warn('a template cannot be kept: it is made again when the server is started again', {
-        key: template.key,
+        template: template.key,
         reason: messageOf(error),
       });
     }
@@ -101,7 +101,7 @@ export class TemplateStore {
   /** Forgets a template. */
   async remove(key: string): Promise<void> {
     await rm(join(this.#directory(), key), { recursive: true, force: true }).catch((error: unknown) => {
-      this.logger.warn('a template cannot be removed', { key, reason: messageOf(error) });
+      this.logger.warn('a template cannot be removed', { template: key, reason: messageOf(error) });
     });
   }
 

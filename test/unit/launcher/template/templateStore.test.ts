@@ -118,7 +118,7 @@ describe.each([...TEMPLATE_FILES, 'template.json'])('a template whose %s', (name
     expect(scene.warnings).toEqual([
       {
         message: 'a kept template cannot be used and is made anew',
-        fields: { key: 'one', reason: expect.stringMatching(/./) },
+        fields: { template: 'one', reason: expect.stringMatching(/./) },
       },
     ]);
     // Else it would be in the way of the one that is made next.
@@ -167,7 +167,7 @@ describe('the store', () => {
     expect(scene.warnings).toEqual([
       {
         message: 'a template cannot be kept: it is made again when the server is started again',
-        fields: { key: 'one', reason: expect.stringMatching(/ENOTDIR|EEXIST/) },
+        fields: { template: 'one', reason: expect.stringMatching(/ENOTDIR|EEXIST/) },
       },
     ]);
   });
@@ -180,7 +180,7 @@ describe('the store', () => {
     expect(scene.warnings).toEqual([
       {
         message: expect.stringContaining('cannot be kept'),
-        fields: { key: 'two', reason: expect.stringContaining('can be written by others') },
+        fields: { template: 'two', reason: expect.stringContaining('can be written by others') },
       },
     ]);
     // Nor does it touch what is in there.
@@ -204,7 +204,7 @@ describe('the store', () => {
     expect(scene.warnings).toEqual([
       {
         message: expect.stringContaining('cannot be kept'),
-        fields: { key: 'one', reason: expect.stringMatching(/./) },
+        fields: { template: 'one', reason: expect.stringMatching(/./) },
       },
     ]);
   });

@@ -121,7 +121,7 @@ describe('templates', () => {
     expect(scene.warnings).toEqual([
       {
         message: 'templates do not work here, appliances are booted',
-        fields: { key: expect.any(String), reason: 'the appliance was replaced' },
+        fields: { template: expect.any(String), reason: 'the appliance was replaced' },
       },
     ]);
   });
@@ -182,7 +182,7 @@ describe('a template that cannot be made', () => {
     expect(scene.warnings).toEqual([
       {
         message: 'templates do not work here, appliances are booted',
-        fields: { key: expect.any(String), reason: 'the kernel has no driver' },
+        fields: { template: expect.any(String), reason: 'the kernel has no driver' },
       },
     ]);
     await make({ smp: 2 });

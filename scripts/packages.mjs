@@ -53,7 +53,12 @@ export const systemPackages = [
     why: 'decompresses kernels, modules and test data',
     programs: ['xz'],
   },
-  { name: 'zstd', for: ['appliance', 'conformance'], why: 'decompresses kernels, modules and test data', programs: ['zstd'] },
+  {
+    name: 'zstd',
+    for: ['appliance', 'conformance'],
+    why: 'decompresses kernels, modules and test data',
+    programs: ['zstd'],
+  },
   {
     name: 'fakeroot',
     for: ['applianceAsUser'],

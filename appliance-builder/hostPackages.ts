@@ -1,4 +1,4 @@
-/** What the machine that builds an appliance needs. */
+/** The packages that the host of a build needs. */
 
 /** Debian packages that every build uses. */
 export const hostPackages: readonly string[] = [

@@ -1,4 +1,4 @@
-/** Where appliances are kept when nobody says otherwise. */
+/** The default location of appliances. */
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 

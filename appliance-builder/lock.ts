@@ -1,20 +1,20 @@
-/** Keeps two builders from making the same appliance at once. */
+/** Prevents two builds of the same appliance at once. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
 import type { BuildContext } from './command.js';
 
-/** A lock that is held. */
+/** A held lock. */
 export interface Lock {
   release(): Promise<void>;
 }
 
 /**
- * Takes the lock on `file`, after waiting for another holder if there is one.
+ * Takes the lock on `file`, and waits while another process holds it.
  *
  * The lock is flock(2), held by a child that ends when its standard input
- * closes: it goes away with this process however that dies, so there is no
- * such thing as a stale lock.
+ * closes: it is released however this process dies, so that locks are
+ * never stale.
  */
 export async function acquireLock(context: BuildContext, file: string): Promise<Lock> {
   const attempt = async (...flags: string[]): Promise<Lock | undefined> => {

@@ -6,12 +6,12 @@ import { BuildCommandError } from './command.js';
 import { defaultApplianceDirectory } from './location.js';
 import { DEFAULT_SUITE, suiteNames } from './suite.js';
 
-const USAGE = `Makes a fixed appliance, which libguestfs and guestfs-grpc can boot, from Debian packages.
+const USAGE = `Builds a fixed appliance, which libguestfs and guestfs-grpc can boot, from Debian packages.
 
   --suite NAME   Debian suite: ${suiteNames.join(', ')} (default ${DEFAULT_SUITE})
-  --output DIR   directory to make (default ${defaultApplianceDirectory('<suite>')})
-  --refresh      build again if the archive has newer packages
-  --force        build again in any case
+  --output DIR   directory to create (default ${defaultApplianceDirectory('<suite>')})
+  --refresh      rebuild if the archive has newer packages
+  --force        rebuild in any case
   --help         this text
 `;
 
@@ -53,7 +53,7 @@ main().then(
     process.exitCode = code;
   },
   (error: unknown) => {
-    // The stack of a failed command is ours and tells nothing about the failure.
+    // The stack of a failed command says nothing about the failure.
     const expected = error instanceof BuildCommandError || (error instanceof Error && !(error instanceof TypeError));
     process.stderr.write(`appliance: ${expected ? error.message : String((error as Error)?.stack ?? error)}\n`);
     process.exitCode = 1;

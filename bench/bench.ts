@@ -1,4 +1,4 @@
-/** What measurements work with: subjects, machines in turn, a place for files, a time limit. */
+/** What measurements work with: subjects in turn, a directory for files, a time limit. */
 import { chmod, mkdir } from 'node:fs/promises';
 import { Workspace } from '../demo/server/workspace.js';
 import { Library } from './subjects/library.js';
@@ -10,7 +10,7 @@ export interface BenchOptions {
   /** Size of files that are transferred, MiB; undefined: the measurement's own. */
   readonly size: number | undefined;
   readonly appliance: string;
-  /** Who is measured. */
+  /** The subjects to measure. */
   readonly subjects: readonly SubjectId[];
   readonly signal: AbortSignal;
   readonly say: (text: string) => void;
@@ -30,7 +30,7 @@ export class Bench {
     const workspace = await Workspace.create('guestfs-grpc-bench-');
     await mkdir(workspace.path('images'));
     await mkdir(workspace.path('tmp'));
-    // As /tmp is: a server that is root starts qemu as somebody else.
+    // Like /tmp, because a server that runs as root starts qemu as another user.
     await chmod(workspace.path('tmp'), 0o1777);
     return new Bench(options, workspace);
   }
@@ -43,17 +43,17 @@ export class Bench {
     this.options.say(text);
   }
 
-  /** Where something for drives, or anything else, is put. */
+  /** Path for a file of a measurement, such as a drive. */
   image(name: string): string {
     return this.workspace.path('images', name);
   }
 
-  /** Whether it is to be measured. */
+  /** Whether a subject is to be measured. */
   has(id: SubjectId): boolean {
     return this.options.subjects.includes(id);
   }
 
-  /** The service, started when it is first asked for with these flags. */
+  /** The service, started on the first request with these flags. */
   async service(flags: readonly string[] = []): Promise<Service> {
     const key = flags.join(' ');
     const there = this.#services.get(key);
@@ -71,7 +71,7 @@ export class Bench {
     return started;
   }
 
-  /** Does something with each subject in turn; one that cannot is left out, with its reason. */
+  /** Runs something for each subject in turn; one that fails is left out, with the reason. */
   async withEach<Value>(body: (subject: Subject) => Promise<Value>): Promise<Map<SubjectId, Value>> {
     const values = new Map<SubjectId, Value>();
     for (const id of this.options.subjects) {
@@ -85,8 +85,8 @@ export class Bench {
   }
 
   /**
-   * Launches a machine of each subject, and measures on them in turn, `repeat` times, after one
-   * time that does not count: caches fill, code is compiled.
+   * Launches an appliance of each subject, and measures them in turn, `repeat` times after a warm-up
+   * that does not count: it fills caches and compiles code.
    */
   async inTurn<Value>(
     drives: readonly BenchDrive[],
@@ -116,7 +116,7 @@ export class Bench {
     return values;
   }
 
-  /** Ends everything and removes all files. */
+  /** Stops everything and removes all files. */
   async close(): Promise<void> {
     for (const subject of [...this.#services.values(), ...this.#libraries.values()]) await subject.close();
     await this.workspace.remove();
@@ -137,7 +137,7 @@ export class Bench {
     return library;
   }
 
-  /** What the library cannot do here leaves a gap; what the service cannot do is a failure. */
+  /** If the library fails, its column stays empty; if the service fails, the measurement fails. */
   #rethrowUnlessLibrary(id: SubjectId, error: unknown): void {
     if (id === 'service' || this.options.signal.aborted) throw error;
     this.say(`${SUBJECT_TITLES[id]} is left out: ${error instanceof Error ? error.message : String(error)}`);

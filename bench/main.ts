@@ -30,7 +30,7 @@ interface Asked {
   readonly output: string;
 }
 
-/** A mistake of the person who started it. */
+/** A mistake on the command line. */
 class UsageError extends Error {}
 
 function usage(): string {
@@ -47,13 +47,13 @@ function usage(): string {
 
 function count(name: string, value: string | undefined): number | undefined {
   if (value === undefined) return undefined;
-  if (!/^[1-9]\d*$/.test(value)) throw new UsageError(`--${name}: ${value} is not a number from 1`);
+  if (!/^[1-9]\d*$/.test(value)) throw new UsageError(`--${name}: ${value} is not a positive integer`);
   return Number(value);
 }
 
 function oneOf<Value extends { readonly name: string } | string>(word: string, all: readonly Value[]): Value {
   const found = all.find((value) => (typeof value === 'string' ? value : value.name) === word);
-  if (found === undefined) throw new UsageError(`there is no ${word}`);
+  if (found === undefined) throw new UsageError(`unknown name: ${word}`);
   return found;
 }
 
@@ -86,11 +86,11 @@ function readArguments(): Asked | undefined {
   };
 }
 
-/** One measurement, within its time. */
+/** Runs one measurement within its time limit. */
 async function measure(measurement: Measurement, asked: Asked, stop: AbortSignal): Promise<readonly RowResult[]> {
   say(`── ${measurement.name}: ${measurement.summary}`);
   const signal = AbortSignal.any([stop, AbortSignal.timeout(measurement.limitSeconds * 1000)]);
-  // Each call under way listens to it.
+  // Every running call listens to it.
   setMaxListeners(0, signal);
   const appliance = process.env['GUESTFS_GRPC_APPLIANCE'] ?? defaultApplianceDirectory(DEFAULT_SUITE);
   const bench = await Bench.open({

@@ -1,4 +1,4 @@
-/** A measurement: what it is called, what it does, what comes out. One file each, in measurements/. */
+/** A measurement: its name, its procedure, its results. There is one file for each, in measurements/. */
 import type { Bench } from './bench.js';
 import type { SubjectId } from './subjects/subject.js';
 
@@ -6,22 +6,22 @@ import type { SubjectId } from './subjects/subject.js';
 export interface Row {
   readonly title: string;
   readonly unit: 's' | 'ms' | 'µs' | 'MiB/s' | 'MiB' | 'calls/s' | 'sessions/s' | '';
-  /** Which way is better. */
+  /** Whether more or less is better. */
   readonly better: 'less' | 'more';
   /** All values that were measured; the table shows their medians. */
   readonly values: Readonly<Partial<Record<SubjectId, readonly number[]>>>;
-  /** What the service has to keep to. */
+  /** The limit for the service. */
   readonly limit?: number;
   readonly note?: string;
 }
 
 export interface Measurement {
-  /** The word that selects it. */
+  /** The name that selects it on the command line. */
   readonly name: string;
   readonly summary: string;
-  /** How often it measures when nobody says otherwise. */
+  /** Default number of repetitions. */
   readonly repeat: number;
-  /** It is given up after this long, seconds. */
+  /** Time limit, seconds. */
   readonly limitSeconds: number;
   run(bench: Bench): Promise<readonly Row[]>;
 }

@@ -2,7 +2,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 
 const MEBIBYTE_KB = 1024;
-/** What the kernel takes as "forget the peak". */
+/** Written to clear_refs, this resets the peak. */
 const FORGET_PEAK = '5';
 
 async function status(pid: number, field: 'VmRSS' | 'VmHWM'): Promise<number> {
@@ -12,18 +12,18 @@ async function status(pid: number, field: 'VmRSS' | 'VmHWM'): Promise<number> {
   return Number(kilobytes) / MEBIBYTE_KB;
 }
 
-/** Resident memory now, MiB; the peak is counted from here. */
+/** Current resident memory, MiB; resets the peak. */
 export async function startPeak(pid: number): Promise<number> {
   await writeFile(`/proc/${pid}/clear_refs`, FORGET_PEAK);
   return status(pid, 'VmRSS');
 }
 
-/** The most that was resident since {@link startPeak}, MiB. */
+/** Peak resident memory since {@link startPeak}, MiB. */
 export function peak(pid: number): Promise<number> {
   return status(pid, 'VmHWM');
 }
 
-/** Resident memory now, MiB. */
+/** Current resident memory, MiB. */
 export function currentSize(pid: number): Promise<number> {
   return status(pid, 'VmRSS');
 }

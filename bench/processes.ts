@@ -1,9 +1,9 @@
-/** What a server has: processes, open files, memory, as /proc shows them. */
+/** Resources of a server according to /proc: processes, open files, memory. */
 import { readdir, readFile, readlink } from 'node:fs/promises';
 
 const KIBIBYTES_IN_MEBIBYTE = 1024;
 
-/** Processes that `pid` has started, and that are still there. */
+/** Running child processes of `pid`. */
 export async function childrenOf(pid: number): Promise<readonly number[]> {
   const children: number[] = [];
   for (const task of await readdir(`/proc/${pid}/task`)) {

@@ -1,6 +1,6 @@
-/** Numbers about numbers. */
+/** Medians, percentiles and ratios. */
 
-/** The value that share of the values are not above; NaN of none. */
+/** The value that the given share of the values do not exceed; NaN for no values. */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((one, other) => one - other);
   const position = (sorted.length - 1) * share;

@@ -1,4 +1,4 @@
-/** How long something takes, in seconds, and what it gives. */
+/** Measures an operation: its duration in seconds, and its result. */
 export async function timed<Value>(body: () => Promise<Value>): Promise<[seconds: number, value: Value]> {
   const startedAt = performance.now();
   const value = await body();

@@ -1,12 +1,12 @@
-/** Prints the session's events beside the calls, and keeps what the live line shows of them. */
+/** Prints the session's events next to the calls, and keeps what the live line shows of them. */
 import { EventType, type SubscribeResponse } from '../gen/proto/guestfs/v1/event.js';
 import type { Narrator } from './narrator.js';
 import { harmless, seconds } from './terminal/format.js';
 
 const NAMES: Partial<Record<EventType, string>> = {
   [EventType.CLOSE]: 'the session ends',
-  [EventType.SUBPROCESS_QUIT]: 'the appliance ended',
-  [EventType.LAUNCH_DONE]: 'launch done: the daemon takes calls',
+  [EventType.SUBPROCESS_QUIT]: 'the appliance exited',
+  [EventType.LAUNCH_DONE]: 'launch done: the daemon accepts calls',
 };
 
 export class EventTicker {
@@ -27,12 +27,12 @@ export class EventTicker {
     return this.#console;
   }
 
-  /** How far the call under way is, once it reports it. */
+  /** Progress of the running call, once it reports any. */
   get progress(): { readonly position: bigint; readonly total: bigint } | undefined {
     return this.#progress;
   }
 
-  /** Prints nothing, but counts on. */
+  /** Stops printing, but keeps counting. */
   mute(muted: boolean): void {
     this.#muted = muted;
   }
@@ -46,7 +46,7 @@ export class EventTicker {
     }
   }
 
-  /** How many events of each kind came. */
+  /** Number of events of each kind. */
   summary(): string {
     const kinds = [...this.#counts].map(([type, count]) => `${count} ${EventType[type].toLowerCase()}`);
     return `${kinds.join(', ')}; ${this.#lost === 0n ? 'none' : this.#lost} lost`;

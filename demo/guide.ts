@@ -1,4 +1,4 @@
-/** What the steps of the tour work with: calls that are told as they are made. */
+/** What the steps of the tour work with: calls that are printed as they are made. */
 import {
   rpcName,
   type GuestfsClient,
@@ -16,7 +16,7 @@ const TIME_WIDTH = 7;
 
 type Note<Response> = string | ((response: Response) => string);
 
-/** Several small calls, told as one line for each RPC. */
+/** Several small calls, printed as one line per RPC. */
 export type QuietCall = <Request, Response>(
   method: UnaryMethod<Request, Response>,
   request: Request,
@@ -46,7 +46,7 @@ export class Guide {
     return this.current.session;
   }
 
-  /** Makes a call in the session and tells it. */
+  /** Makes a call in the session and prints it. */
   async call<Request, Response>(
     method: UnaryMethod<Request, Response>,
     request: Request,
@@ -73,8 +73,8 @@ export class Guide {
   }
 
   /**
-   * Times anything that is one call, and tells it.
-   * @param live what is shown while it runs, besides the time
+   * Times anything that is one call, and prints it.
+   * @param live what to show while it runs, besides the time
    */
   async tell<Response>(
     method: { readonly path: string },
@@ -96,7 +96,7 @@ export class Guide {
     }
   }
 
-  /** Makes many small calls, told together. */
+  /** Makes many small calls, printed together. */
   async together(body: (call: QuietCall) => Promise<void>, note: string): Promise<void> {
     const told = new Map<string, { count: number; ms: number }>();
     this.current?.events.mute(true);

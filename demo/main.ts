@@ -1,5 +1,5 @@
 /**
- * The tour: starts a server of its own, shows it through its public API alone, and leaves
+ * The tour: starts its own server, demonstrates it through the public API alone, and leaves
  * nothing behind, whatever happens.
  */
 import { mkdir } from 'node:fs/promises';
@@ -16,17 +16,17 @@ import { runTour } from './tour.js';
 const LOG_LINES = 20;
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** Aborts at the first signal that asks to stop; the second one ends the process as usual. */
+/** Aborts at the first signal that asks to stop; a second one ends the process as usual. */
 function stopSignal(): AbortSignal {
   const controller = new AbortController();
   for (const signal of SIGNALS) process.once(signal, () => controller.abort(new Error(`stopped by ${signal}`)));
   return controller.signal;
 }
 
-/** The end of the appliance's log, while there is still a session to ask. */
+/** The end of the appliance's log, while the session still exists. */
 async function sessionLog({ current }: Guide, address: string): Promise<string> {
   if (current === undefined) return '';
-  // A connection of its own: the other one has been told to cancel everything.
+  // A separate connection, because all calls on the other one have been cancelled.
   const client = connect(address);
   try {
     const log = await client.attach(current.session.id).log();
@@ -55,7 +55,7 @@ async function tourOn(server: LocalServer, workspace: Workspace, out: Narrator, 
       ['the appliance', log],
       ['the server', await server.log()],
     ] as const) {
-      if (text !== '') out.screen.print(`\nThe last lines of ${title}'s log:\n${text}`);
+      if (text !== '') out.screen.print(`\nThe last lines of the log of ${title}:\n${text}`);
     }
     return false;
   } finally {
@@ -74,7 +74,7 @@ async function main(): Promise<boolean> {
       imageRoots: [workspace.path('images')],
       logFile: workspace.path('server.log'),
     });
-    screen.print(`A tour of guestfs-grpc, through its gRPC API alone. Server: ${server.address}`);
+    screen.print(`A tour of guestfs-grpc through its gRPC API. Server: ${server.address}`);
     try {
       return await tourOn(server, workspace, out, signal);
     } finally {

@@ -1,4 +1,4 @@
-/** Tells the tour: steps, the RPC behind everything, what it answered, how long it took. */
+/** Prints the tour: steps, the RPC behind each line, its answer, its duration. */
 import type { Screen } from './terminal/screen.js';
 import { seconds } from './terminal/format.js';
 import type { Style } from './terminal/style.js';
@@ -24,7 +24,7 @@ export class Narrator {
     this.#style = style;
   }
 
-  /** Begins a step, and ends the one before. */
+  /** Begins a step, and ends the previous one. */
   step(title: string): void {
     this.endStep();
     this.#steps.push({ title, startedAt: performance.now(), ms: 0 });
@@ -37,7 +37,7 @@ export class Narrator {
     if (step !== undefined && step.ms === 0) step.ms = performance.now() - step.startedAt;
   }
 
-  /** A call that worked. */
+  /** A call that succeeded. */
   rpc(name: string, ms: number, note = '', count = 1): void {
     this.#calls += count;
     const [line = '', ...more] = note.split('\n');
@@ -46,17 +46,17 @@ export class Narrator {
     for (const next of more) this.text(next);
   }
 
-  /** Something that came out of a call. */
+  /** The result of a call. */
   text(line: string): void {
     this.screen.print(`      ${line}`);
   }
 
-  /** Something that was found to be as it should. */
+  /** A check that succeeded. */
   good(line: string): void {
     this.screen.print(`    ${this.#style.good('✓')} ${line}`);
   }
 
-  /** Something that happened beside the calls. */
+  /** An event next to the calls. */
   event(line: string): void {
     this.screen.print(this.#style.faint(`      ┊ ${line}`));
   }
@@ -70,7 +70,7 @@ export class Narrator {
   summary(): void {
     this.endStep();
     this.screen.print();
-    this.screen.print(this.#style.strong('    Where the time went'));
+    this.screen.print(this.#style.strong('    Time by step'));
     const width = Math.max(...this.#steps.map(({ title }) => title.length)) + 2;
     for (const [index, { title, ms }] of this.#steps.entries()) {
       this.screen.print(

@@ -14,15 +14,15 @@ import { transfer } from './steps/transfer.js';
 
 const STEPS: readonly (readonly [title: string, step: (guide: Guide) => Promise<void>])[] = [
   ['A session and a disk image', session],
-  ['Launch: an appliance of its own, with the real guestfsd', launch],
+  ['Launch: a dedicated appliance with the real guestfsd', launch],
   ['Partitions', partitions],
   ['File systems and logical volumes', filesystems],
-  [`${files.size} files, as if it were a Linux system`, writeFiles],
-  ['64 MiB in and out', transfer],
-  ['What is there', listing],
+  [`${files.size} files that make up a small Linux system`, writeFiles],
+  ['64 MiB up and down', transfer],
+  ['Listing files', listing],
   ['An inspection', inspection],
   ['Space', space],
-  ['The end of the session', finish],
+  ['End of the session', finish],
 ];
 
 export async function runTour(guide: Guide, signal: AbortSignal): Promise<void> {

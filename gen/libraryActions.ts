@@ -156,7 +156,7 @@ export interface ApplianceLibraryActions {
   launch: (context: LibraryContext, request: LaunchRequest) => Promise<LaunchResponse>;
   /** Stops the appliance and writes pending changes to the disks. */
   shutdown: (context: LibraryContext, request: ShutdownRequest) => Promise<ShutdownResponse>;
-  /** Returns the version of libguestfs that decides what works. */
+  /** Returns the version of libguestfs that determines which actions work. */
   version: (context: LibraryContext, request: VersionRequest) => Promise<VersionResponse>;
   /** Does nothing except check that the appliance is running. */
   wait_ready: (context: LibraryContext, request: WaitReadyRequest) => Promise<WaitReadyResponse>;

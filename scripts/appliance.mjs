@@ -1,4 +1,4 @@
-/** `npm run appliance -- FLAGS`: makes an appliance; `--help` tells the flags. */
+/** `npm run appliance -- FLAGS`: builds an appliance; `--help` lists the flags. */
 import { appliancePurposes } from './setup/setUp.mjs';
 import { ensureProductBuilt } from './setup/build.mjs';
 import { ensureGenerated } from './setup/generated.mjs';

@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: measures this service and libguestfs in turn. Sets up what is missing
- * first, libguestfs's own library among it. Everything after `--` goes to the benchmarks.
+ * first, including libguestfs's own library. Everything after `--` goes to the benchmarks.
  */
 import { pathToFileURL } from 'node:url';
 import { ensureAllBuilt } from './setup/build.mjs';

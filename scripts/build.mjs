@@ -1,4 +1,4 @@
-/** `npm run build`: everything that is generated, then everything compiled, tests too. */
+/** `npm run build`: generates what is generated, then compiles everything, tests included. */
 import { buildAll } from './setup/build.mjs';
 import { ensureGenerated } from './setup/generated.mjs';
 import { ensureNodePackages } from './setup/nodePackages.mjs';

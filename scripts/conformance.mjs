@@ -3,8 +3,8 @@
  *
  *   --only REGEX      only these test vectors, which are named `action:index`
  *   --jobs N          sessions at a time
- *   --appliance DIR   another appliance than the default one
- *   --verbose         the server logs everything
+ *   --appliance DIR   an appliance other than the default one
+ *   --verbose         the server logs at debug level
  */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';

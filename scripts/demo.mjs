@@ -1,6 +1,6 @@
 /**
- * `npm run demo`: a tour in about two minutes, on a server and a disk image of its own. Sets
- * up what is missing first.
+ * `npm run demo`: a two-minute tour with its own server and disk image. Sets up what is missing
+ * first.
  */
 import { pathToFileURL } from 'node:url';
 import { ensureAllBuilt } from './setup/build.mjs';

@@ -1,4 +1,4 @@
-/** `npm run generate`: everything that follows from the action list. */
+/** `npm run generate`: regenerates everything that derives from the action list. */
 import { generate } from './setup/generated.mjs';
 import { ensureNodePackages } from './setup/nodePackages.mjs';
 import { command } from './support/command.mjs';

@@ -1,18 +1,17 @@
 /**
- * The system packages that the project needs, by Debian's names: the one place where they
- * are listed. Nothing is built yet when this is read, so it is plain data.
+ * The system packages that the project needs, by their Debian names. This is the only list of them. It is plain data,
+ * because it is read before anything is built.
  *
  * @typedef {'server' | 'appliance' | 'applianceAsUser' | 'conformance' | 'test'} Purpose
- *   `server`: to run the server; `appliance`: to build an appliance, `applianceAsUser`: what
- *   that needs as well when it is not root who builds it; `conformance`: to replay
- *   libguestfs's own tests; `test`: for the other tests.
+ *   `server`: to run the server; `appliance`: to build an appliance, `applianceAsUser`: what an ordinary user needs as
+ *   well; `conformance`: to replay libguestfs's own tests; `test`: for the other tests.
  *
  * @typedef {object} SystemPackage
  * @property {string} name
- * @property {string} [ubuntu] Ubuntu's name, where it is another.
+ * @property {string} [ubuntu] Ubuntu's name, if different.
  * @property {readonly Purpose[]} for
- * @property {string} why
- * @property {readonly string[]} [programs] What to look for on other distributions.
+ * @property {string} why What it is for; shown before it is installed.
+ * @property {readonly string[]} [programs] Programs to look for where packages cannot be queried.
  */
 
 /** @type {readonly SystemPackage[]} */
@@ -21,51 +20,76 @@ export const systemPackages = [
   {
     name: 'qemu-utils',
     for: ['server', 'conformance'],
-    why: 'probes, makes and converts disk images',
+    why: 'probes, creates and converts disk images',
     programs: ['qemu-img'],
   },
   { name: 'qemu-block-extra', for: ['server'], why: 'drives over HTTP, FTP, SSH, iSCSI, RBD and GlusterFS' },
-  { name: 'python3', for: ['server'], why: 'makes files in memory that nobody can change', programs: ['python3'] },
+  {
+    name: 'python3',
+    for: ['server'],
+    why: 'creates sealed in-memory files (memfd), which Node.js cannot',
+    programs: ['python3'],
+  },
   {
     name: 'util-linux',
     for: ['server', 'appliance'],
-    why: 'setpriv: qemu without privileges, and never without its server',
+    why: "setpriv: drops qemu's privileges, and kills qemu when the server dies",
     programs: ['setpriv'],
   },
 
-  { name: 'mmdebstrap', for: ['appliance'], why: "makes the appliance's root from packages", programs: ['mmdebstrap'] },
-  { name: 'debian-archive-keyring', for: ['appliance'], why: 'the keys of those packages' },
-  { name: 'e2fsprogs', for: ['appliance'], why: "makes the root's file system", programs: ['mke2fs'] },
-  { name: 'kmod', for: ['appliance'], why: "finds out what the kernel's modules need", programs: ['depmod'] },
+  {
+    name: 'mmdebstrap',
+    for: ['appliance'],
+    why: "unpacks Debian packages into the appliance's root",
+    programs: ['mmdebstrap'],
+  },
+  { name: 'debian-archive-keyring', for: ['appliance'], why: 'signing keys of the Debian archive' },
+  { name: 'e2fsprogs', for: ['appliance'], why: "makes the file system of the appliance's root", programs: ['mke2fs'] },
+  { name: 'kmod', for: ['appliance'], why: 'resolves dependencies of kernel modules', programs: ['depmod'] },
   { name: 'tar', for: ['appliance'], why: 'unpacks packages', programs: ['tar'] },
   {
     name: 'xz-utils',
     for: ['appliance', 'conformance'],
-    why: 'compresses what the appliance is made of, and test data',
+    why: 'decompresses kernels, modules and test data',
     programs: ['xz'],
   },
-  { name: 'zstd', for: ['appliance', 'conformance'], why: 'the same', programs: ['zstd'] },
-  { name: 'fakeroot', for: ['applianceAsUser'], why: 'files that belong to root', programs: ['fakeroot'] },
-  { name: 'uidmap', for: ['applianceAsUser'], why: 'users of its own for the build', programs: ['newuidmap'] },
+  {
+    name: 'zstd',
+    for: ['appliance', 'conformance'],
+    why: 'decompresses kernels, modules and test data',
+    programs: ['zstd'],
+  },
+  {
+    name: 'fakeroot',
+    for: ['applianceAsUser'],
+    why: 'files owned by root, without being root',
+    programs: ['fakeroot'],
+  },
+  { name: 'uidmap', for: ['applianceAsUser'], why: 'user namespace for the build', programs: ['newuidmap'] },
 
   { name: 'python3-grpcio', for: ['conformance', 'test'], why: 'a gRPC client in another language' },
-  { name: 'python3-protobuf', for: ['conformance', 'test'], why: 'its messages' },
+  { name: 'python3-protobuf', for: ['conformance', 'test'], why: 'its protobuf messages' },
   { name: 'fdisk', for: ['test'], why: 'makes partition tables', programs: ['sfdisk'] },
   { name: 'genisoimage', for: ['conformance', 'test'], why: 'makes CD images', programs: ['genisoimage'] },
   { name: 'cpio', for: ['conformance', 'test'], why: 'makes initial RAM disks', programs: ['cpio'] },
-  { name: 'gcc', for: ['conformance', 'test'], why: 'compiles small programs that run in a guest', programs: ['gcc'] },
-  { name: 'libc6-dev', for: ['conformance', 'test'], why: 'what they are linked with' },
+  {
+    name: 'gcc',
+    for: ['conformance', 'test'],
+    why: 'compiles small programs that run in an appliance',
+    programs: ['gcc'],
+  },
+  { name: 'libc6-dev', for: ['conformance', 'test'], why: 'headers and libraries for these programs' },
 
   {
     name: 'guestfish',
     for: ['test'],
-    why: 'stock libguestfs, which has to work with our appliance',
+    why: 'stock libguestfs, which must run on the appliance built here',
     programs: ['guestfish'],
   },
   {
     name: 'libguestfs-tools',
     for: ['test'],
-    why: 'stock appliances, which have to work with our server',
+    why: 'stock appliances, which the server must launch',
     programs: ['libguestfs-make-fixed-appliance'],
   },
   { name: 'python3-guestfs', for: ['test'], why: 'stock libguestfs, for golden files and comparisons' },
@@ -74,21 +98,21 @@ export const systemPackages = [
     name: 'linux-image-cloud-amd64',
     ubuntu: 'linux-image-virtual',
     for: ['test'],
-    why: 'the kernel in stock appliances: a container has none',
+    why: 'kernel for stock appliances, which containers lack',
   },
   { name: 'libwin-hivex-perl', for: ['test'], why: 'makes registry hives', programs: ['hivexregedit'] },
   { name: 'rpm', for: ['test'], why: "makes RPM's package databases", programs: ['rpm', 'rpmbuild'] },
   { name: 'dosfstools', for: ['test'], why: 'makes FAT file systems', programs: ['mkfs.vfat'] },
-  { name: 'libvirt-clients', for: ['test'], why: 'knows the domains of libvirt', programs: ['virsh'] },
+  { name: 'libvirt-clients', for: ['test'], why: 'lists libvirt domains', programs: ['virsh'] },
   { name: 'nbdkit', for: ['test'], why: 'serves drives over NBD', programs: ['nbdkit'] },
   { name: 'nginx-light', for: ['test'], why: 'serves drives over HTTP and HTTPS', programs: ['nginx'] },
   { name: 'openssl', for: ['test'], why: 'makes certificates', programs: ['openssl'] },
-  { name: 'ca-certificates', for: ['test'], why: 'the directory of those that HTTPS trusts' },
+  { name: 'ca-certificates', for: ['test'], why: 'directory of trusted certificates for HTTPS' },
   { name: 'python3-pyftpdlib', for: ['test'], why: 'serves drives over FTP' },
-  { name: 'tgt', for: ['test'], why: 'serves drives over iSCSI, without the kernel', programs: ['tgtd', 'tgtadm'] },
+  { name: 'tgt', for: ['test'], why: 'serves drives over iSCSI, in user space', programs: ['tgtd', 'tgtadm'] },
   { name: 'openssh-server', for: ['test'], why: 'serves drives over SSH', programs: ['sshd'] },
-  { name: 'openssh-client', for: ['test'], why: 'makes its keys', programs: ['ssh-keygen'] },
-  { name: 'glusterfs-common', for: ['test'], why: 'what GlusterFS goes over, which qemu-block-extra is without' },
+  { name: 'openssh-client', for: ['test'], why: 'makes SSH keys', programs: ['ssh-keygen'] },
+  { name: 'glusterfs-common', for: ['test'], why: 'transport of GlusterFS, which qemu-block-extra lacks' },
   { name: 'systemd-journal-remote', for: ['test'], why: 'makes journals' },
 ];
 

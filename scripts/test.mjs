@@ -1,7 +1,7 @@
 /**
  * `npm test`: sets everything up and runs all tests, from the fastest to the slowest. A
- * stage that fails does not stop the ones after it, so that one run shows everything.
- * The last line adds up: `N passed, N failed, N skipped`.
+ * failed stage does not stop the later ones, so that one run shows everything. The last
+ * line is the total: `N passed, N failed, N skipped`.
  *
  *   npm test                            everything
  *   npm test -- check                   lint, generated code, types
@@ -38,18 +38,18 @@ import { add, nothing, oneFailed, tallyLine } from './testing/tally.mjs';
 
 const MINUTE_MS = 60_000;
 const INTEGRATION_TEST_TIMEOUT_MS = 3 * MINUTE_MS;
-/** Files with tests that boot machines, by their compiled paths; all others need none. */
+/** Test files that boot virtual machines, by their compiled paths; the others boot none. */
 const INTEGRATION_TESTS = 'dist/test/(integration/|.*\\.integration\\.test)';
-/** Those that ask libguestfs's C library, too. */
+/** Test files that also call libguestfs's C library. */
 const DIFFERENTIAL_TESTS = 'dist/test/differential/';
-/** The releases whose appliances are tested: the default one, and the one of Debian 12. */
+/** The releases whose appliances are tested: the default, and Debian 12. */
 const SUITES = [DEFAULT_SUITE, 'bookworm'];
 
 /** @type {readonly Part[]} */
 const PARTS = ['check', 'unit', 'integration', 'differential', 'conformance'];
 const [asked, pattern] = process.argv.slice(2);
 if (asked !== undefined && !PARTS.some((part) => part === asked)) {
-  say(`there is no part "${asked}" of the tests; the parts are ${PARTS.join(', ')}`);
+  say(`unknown part of the tests: ${asked}; choose one of ${PARTS.join(', ')}`);
   process.exit(2);
 }
 
@@ -82,7 +82,7 @@ async function runStage(name, stage) {
 }
 
 /**
- * A stage that sets something up: it counts only when it fails.
+ * A set-up stage: it counts only if it fails.
  * @param {() => Promise<unknown>} action
  */
 const setUp = (action) => async () => {
@@ -141,7 +141,7 @@ async function main() {
       await runStage('integration tests', () =>
         runJest({
           name: 'integration',
-          // A machine wants a little more than one core: two at a time get more done than one, and three do not.
+          // An appliance uses a little more than one core: on two cores two at a time are fastest.
           paths: INTEGRATION_TESTS,
           only: pattern,
           flags: ['--maxWorkers=2', `--testTimeout=${String(INTEGRATION_TEST_TIMEOUT_MS)}`],
@@ -176,8 +176,10 @@ async function main() {
     try {
       sandbox.remove();
     } catch (error) {
-      // A test that failed may have left a mount; the counts are told all the same.
-      say(`not all of ${sandbox.directory} can be removed: ${error instanceof Error ? error.message : String(error)}`);
+      // A failed test may have left a mount; report the counts all the same.
+      say(
+        `${sandbox.directory} cannot be removed completely: ${error instanceof Error ? error.message : String(error)}`,
+      );
     }
   }
 }

@@ -1,4 +1,4 @@
-/** Sessions come and go; nothing of them may stay. */
+/** Sessions come and go, and must leave nothing behind. */
 import { execFile } from 'node:child_process';
 import { open, readdir } from 'node:fs/promises';
 import { promisify } from 'node:util';
@@ -13,13 +13,13 @@ import type { Service } from '../subjects/service.js';
 import { timed } from '../timed.js';
 
 const SESSIONS = 200;
-/** As many come first: what the server keeps for good is there then. */
+/** Warm-up sessions, after which the server has everything that it keeps permanently. */
 const WARM_UP = 40;
 const IN_FLIGHT = 4;
 const IMAGE_SIZE = 64 * 1024 * 1024;
-/** What garbage collection leaves to chance. */
+/** Tolerance for the timing of garbage collection. */
 const RSS_LIMIT_MIB = 32;
-/** The last session's files are closed a moment after it is answered. */
+/** The last session's files are closed a moment after the answer. */
 const SETTLE_MS = 2_000;
 const CONTENT = Buffer.from('written through a session of its own');
 
@@ -28,7 +28,7 @@ async function use(service: Service, path: string): Promise<void> {
   await machine.session.call(MountServiceService.mount, { mountable: '/dev/sda', mountpoint: '/' });
   await machine.session.call(FileServiceService.write, { path: '/file', content: CONTENT });
   const { content } = await machine.session.call(FileServiceService.readFile, { path: '/file' });
-  if (!CONTENT.equals(content)) throw new Error('what was read is not what was written');
+  if (!CONTENT.equals(content)) throw new Error('the file read differs from the file written');
   await machine.close();
 }
 
@@ -94,7 +94,7 @@ async function run(bench: Bench): Promise<readonly Row[]> {
       better: 'more',
       values: { service: [SESSIONS / seconds] },
     },
-    { title: "server's processor time for each", unit: 'ms', better: 'less', values: { service: [processorMs] } },
+    { title: "server's CPU time for each", unit: 'ms', better: 'less', values: { service: [processorMs] } },
     growth('processes', 'processes', '', 0),
     growth('open files', 'files', '', 0),
     growth('sockets', 'sockets', '', 0),
@@ -105,7 +105,7 @@ async function run(bench: Bench): Promise<readonly Row[]> {
 
 export const churn: Measurement = {
   name: 'churn',
-  summary: `${SESSIONS} sessions made, used and deleted, ${IN_FLIGHT} in flight`,
+  summary: `${SESSIONS} sessions created, used and deleted, ${IN_FLIGHT} in flight`,
   repeat: 1,
   limitSeconds: 3000,
   run,

@@ -1,4 +1,4 @@
-/** Many sessions at once: what each takes of the memory, and whether each answers. */
+/** Many sessions at once: the memory of each, and whether each answers. */
 import type { Bench } from '../bench.js';
 import type { Measurement, Row } from '../measurement.js';
 import { currentSize } from '../memory.js';
@@ -6,14 +6,14 @@ import { childrenOf, openFiles, proportionalSize } from '../processes.js';
 import type { ServiceMachine } from '../subjects/service.js';
 
 const SESSIONS = 40;
-/** After so many, memory is measured. */
+/** Numbers of sessions at which memory is measured. */
 const STEPS = [1, 10, 20, SESSIONS];
 const LIMIT_MIB = 150;
-/** The guest has done what a launch leaves to be done later. */
+/** Time for the appliance to finish work that a launch defers. */
 const IDLE_MS = 5_000;
 const MEBIBYTE = 1024n * 1024n;
 
-/** Proportional set sizes of all machines of a server, MiB. */
+/** Proportional set sizes of all qemu processes of a server, MiB. */
 async function sizes(server: number): Promise<number[]> {
   return Promise.all((await childrenOf(server)).map(proportionalSize));
 }
@@ -23,7 +23,7 @@ interface Holdings {
   readonly rss: number;
 }
 
-/** What the server itself has. */
+/** Resources of the server itself. */
 async function holdings(pid: number): Promise<Holdings> {
   const { files, sockets } = await openFiles(pid);
   return { descriptors: files + sockets, rss: await currentSize(pid) };
@@ -43,7 +43,7 @@ async function run(bench: Bench): Promise<readonly Row[]> {
     if (!STEPS.includes(count)) continue;
     await new Promise((resolve) => setTimeout(resolve, IDLE_MS));
     const found = await sizes(pid);
-    if (found.length !== count) throw new Error(`${found.length} machines run for ${count} sessions`);
+    if (found.length !== count) throw new Error(`${found.length} qemu processes are running for ${count} sessions`);
     bench.say(`${count} sessions take ${found.reduce((sum, size) => sum + size, 0).toFixed(0)} MiB`);
     proportional.set(count, found);
   }

@@ -1,4 +1,4 @@
-/** All measurements, in the order in which they are made. */
+/** All measurements, in the order in which they run. */
 import type { Measurement } from '../measurement.js';
 import { call } from './call.js';
 import { churn } from './churn.js';

@@ -1,6 +1,6 @@
 /**
- * From nothing to a daemon that takes calls, with one read-only drive: by booting, from a template,
- * and from the pool. The library boots, each time.
+ * The time until the daemon accepts calls, with one read-only drive: by a cold boot, from a template,
+ * and from the pool. The library always cold-boots.
  */
 import { open } from 'node:fs/promises';
 import type { Bench } from '../bench.js';
@@ -9,7 +9,7 @@ import type { Subject, SubjectId } from '../subjects/subject.js';
 
 const IMAGE_SIZE = 100 * 1024 * 1024;
 
-/** How the service launches; the pool is full again by the time it is its turn. */
+/** The service's kinds of launch; the pool is refilled before each turn. */
 const KINDS = [
   { title: 'cold launch, one drive', flags: ['--launch', 'cold'] },
   { title: 'launch from a template', flags: ['--launch', 'template'] },
@@ -29,7 +29,7 @@ async function run(bench: Bench): Promise<readonly Row[]> {
   };
   const ours: number[][] = KINDS.map(() => []);
   const libraries: Partial<Record<SubjectId, number[]>> = {};
-  // The first time does not count: templates are made, the stock appliance is built, files come into the cache.
+  // The first run does not count: it makes templates, builds the stock appliance and fills caches.
   for (let round = 0; round <= bench.repeat; round += 1) {
     const services: number[] = [];
     for (const { flags } of KINDS)

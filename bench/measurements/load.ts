@@ -1,4 +1,4 @@
-/** Many small calls at once, over several sessions. Only the service: the library has one caller a handle. */
+/** Many small calls at once, over several sessions. Only for the service: the library has one caller per handle. */
 import type { Bench } from '../bench.js';
 import type { Measurement, Row } from '../measurement.js';
 import { processorTime } from '../processorTime.js';
@@ -7,11 +7,11 @@ import { timed } from '../timed.js';
 
 const CALLS = 10_000;
 const IN_FLIGHT = 32;
-/** As many as two processors carry; calls of one session take turns. */
+/** As many as two processors can run; calls of one session take turns. */
 const SESSIONS = 4;
 const MICROSECONDS = 1_000_000;
 
-/** So many calls, with {@link IN_FLIGHT} of them under way at any time. */
+/** Makes this many calls, with {@link IN_FLIGHT} of them in flight at any time. */
 async function callAll(machines: readonly ServiceMachine[], count: number): Promise<void> {
   let started = 0;
   await Promise.all(
@@ -48,7 +48,7 @@ async function run(bench: Bench): Promise<readonly Row[]> {
   const what = `${CALLS} echo_daemon, ${IN_FLIGHT} in flight, ${SESSIONS} sessions`;
   return [
     { title: what, unit: 'calls/s', better: 'more', values: { service: rates } },
-    { title: "server's processor time for each", unit: 'µs', better: 'less', values: { service: costs } },
+    { title: "server's CPU time for each", unit: 'µs', better: 'less', values: { service: costs } },
   ];
 }
 

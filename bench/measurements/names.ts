@@ -8,11 +8,11 @@ import type { Listing, Machine, SubjectId } from '../subjects/subject.js';
 interface Round {
   readonly find: Listing;
   readonly readdir: Listing | undefined;
-  /** Of the service: what the daemon sends for find. */
+  /** Only for the service: the daemon's output for find. */
   readonly find0: Listing | undefined;
 }
 
-/** A 1.48 library cannot ask newer daemons for readdir: its procedure is gone from them. */
+/** libguestfs 1.48 cannot call readdir on newer daemons, which have dropped its procedure. */
 async function readdirIfPossible(machine: Machine, id: SubjectId): Promise<Listing | undefined> {
   try {
     return await machine.readdir(MANY);

@@ -1,4 +1,4 @@
-/** A file larger than any buffer goes through one session and back; the server's memory must not follow. */
+/** Uploads and downloads a file larger than any buffer; the server's memory must not grow with it. */
 import { createHash } from 'node:crypto';
 import type { Session } from '../../clients/typescript/src/index.js';
 import { TransferServiceService } from '../../gen/proto/guestfs/v1/transfer.js';
@@ -13,7 +13,7 @@ const MEBIBYTE = 1024n * 1024n;
 const REMOTE = '/large.bin';
 const LIMIT_MIB = 64;
 
-/** SHA-256 of a file in the guest, as it comes out. */
+/** SHA-256 of the downloaded file. */
 async function downloadedSum(session: Session): Promise<string> {
   const hash = createHash('sha256');
   for await (const chunk of session.download(TransferServiceService.download, { remotefilename: REMOTE }))
@@ -31,7 +31,7 @@ async function run(bench: Bench): Promise<readonly Row[]> {
   const { pid } = service.server;
   const machine = await service.launch([{ scratchSize: size + size / 4n }]);
   await machine.format();
-  // Nothing was transferred yet: what the first transfer takes counts as growth.
+  // Nothing has been transferred yet: the memory of the first transfer counts as growth.
   const before = await startPeak(pid);
   const uploadSeconds = await machine.upload(local, REMOTE, size);
   const uploadGrowth = (await peak(pid)) - before;
@@ -45,8 +45,10 @@ async function run(bench: Bench): Promise<readonly Row[]> {
   bench.say(`downloaded in ${downloadSeconds.toFixed(0)} s; the server grew by ${downloadGrowth.toFixed(0)} MiB`);
   await machine.close();
   if (inGuest !== expected || back !== expected)
-    throw new Error(`checksums differ: here ${expected}, in the guest ${inGuest}, downloaded ${back}`);
-  bench.say(`checksums equal: here, in the guest, downloaded (${expected})`);
+    throw new Error(
+      `checksums differ: on the client ${expected}, in the appliance ${inGuest}, of the download ${back}`,
+    );
+  bench.say(`checksums equal: on the client, in the appliance, of the download (${expected})`);
   return [
     {
       title: `server's RSS growth, ${mebibytes} MiB up`,
@@ -79,7 +81,7 @@ async function run(bench: Bench): Promise<readonly Row[]> {
 
 export const rss: Measurement = {
   name: 'rss',
-  summary: "the server's memory while 2 GiB go in and out",
+  summary: "the server's memory during an upload and a download of 2 GiB",
   repeat: 1,
   limitSeconds: 3600,
   run,

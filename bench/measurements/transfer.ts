@@ -21,7 +21,7 @@ async function run(bench: Bench): Promise<readonly Row[]> {
     async (machine, id) => {
       const up = mebibytes / (await machine.upload(local, REMOTE, size));
       const down = mebibytes / (await machine.download(REMOTE, back));
-      if ((await sha256Of(back)) !== expected) throw new Error(`${id}: what came back is not what went in`);
+      if ((await sha256Of(back)) !== expected) throw new Error(`${id}: the download differs from the upload`);
       bench.say(`${id}: up ${up.toFixed(1)} MiB/s, down ${down.toFixed(1)} MiB/s`);
       return { up, down };
     },

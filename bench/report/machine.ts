@@ -1,4 +1,4 @@
-/** On what it was measured. */
+/** The host of the measurement. */
 import { execFile } from 'node:child_process';
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import { promisify } from 'node:util';
@@ -21,7 +21,7 @@ export async function machineFacts(): Promise<Record<string, string | number>> {
     node: process.version,
     qemu: await firstLine('qemu-system-x86_64', '--version'),
     accelerator: 'tcg',
-    // Others at work make all times longer; turns taken one by one keep the ratios honest.
+    // Other load makes all times longer; measuring in turn keeps the ratios fair.
     load: loadavg()[0] ?? 0,
   };
 }

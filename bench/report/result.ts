@@ -1,4 +1,4 @@
-/** What a run found, as it is kept. */
+/** The results of a run, as stored. */
 import type { Row } from '../measurement.js';
 import { median, timesBetter } from '../statistics.js';
 import { SUBJECTS, type SubjectId } from '../subjects/subject.js';
@@ -15,7 +15,7 @@ export interface RowResult extends Omit<Row, 'values'> {
   readonly values: Readonly<Partial<Record<SubjectId, Summary>>>;
   /** How many times better the service is. */
   readonly ratios: Readonly<Partial<Record<SubjectId, number>>>;
-  /** With a limit: whether the service keeps to it. */
+  /** Whether the service is within the limit, if there is one. */
   readonly kept?: boolean;
 }
 
@@ -23,7 +23,7 @@ export interface BenchResult {
   readonly date: string;
   readonly machine: Readonly<Record<string, string | number>>;
   readonly rows: readonly RowResult[];
-  /** Measurements that came to nothing, and why. */
+  /** Measurements that failed, with the reason. */
   readonly failures: Readonly<Record<string, string>>;
 }
 

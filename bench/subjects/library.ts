@@ -1,4 +1,4 @@
-/** libguestfs: its C library, in a process of its own, on our appliance or on the one it makes itself. */
+/** libguestfs: the C library in a separate process, with this project's appliance or the one that it builds itself. */
 import { PythonDriver } from './pythonDriver.js';
 import type { BenchDrive, Listing, Machine, Subject } from './subject.js';
 

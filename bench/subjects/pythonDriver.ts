@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-/** Debian's own Python: the one for which its packages bring modules. */
+/** Debian's own Python, for which its packages install modules. */
 const PYTHON = '/usr/bin/python3';
 /** Found from this file's place in dist. */
 const PROGRAM = fileURLToPath(new URL('../../../bench/subjects/library.py', import.meta.url));
@@ -28,7 +28,7 @@ export class PythonDriver {
       env: { ...Object.fromEntries(others), ...env },
       detached: true,
     });
-    this.#child.on('error', () => undefined); // told by the missing answer
+    this.#child.on('error', () => undefined); // noticed by the missing answer
     this.#child.stdin?.on('error', () => undefined);
     if (this.#child.stdout === null) throw new Error('no pipe');
     this.#lines = createInterface({ input: this.#child.stdout });
@@ -62,12 +62,12 @@ export class PythonDriver {
   }
 }
 
-/** The library's qemu is in the group of the process that launched it, and does not end by itself. */
+/** The library's qemu is in the process group of its launcher, and does not exit by itself. */
 function killGroup({ pid }: ChildProcess): void {
   if (pid === undefined) return;
   try {
     process.kill(-pid, 'SIGKILL');
   } catch {
-    // They are gone.
+    // They have exited.
   }
 }

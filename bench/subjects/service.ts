@@ -1,4 +1,4 @@
-/** This service: a server in a process of its own, and a client over loopback. */
+/** This service: a server in a separate process, and a client over loopback. */
 import { createReadStream } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import {
@@ -27,7 +27,7 @@ export interface ServiceOptions {
   readonly temporary: string;
   readonly appliance: string;
   readonly logFile: string;
-  /** More flags; by default sessions are launched from a template, as a server does. */
+  /** Additional flags; by default sessions are launched from a template, as on any server. */
   readonly flags: readonly string[];
   readonly signal: AbortSignal;
 }
@@ -113,7 +113,7 @@ export class ServiceMachine implements Machine {
     return this.#repeat(count, () => this.session.call(ApplianceServiceService.echoDaemon, { words: ['hello'] }));
   }
 
-  /** The smallest call that the server answers by itself. */
+  /** The smallest call that the server answers without the daemon. */
   version(count: number): Promise<readonly number[]> {
     return this.#repeat(count, () => this.session.call(ApplianceServiceService.version, {}));
   }
@@ -122,7 +122,7 @@ export class ServiceMachine implements Machine {
     return this.#list(FileServiceService.find, { directory }, ({ names }) => names.length);
   }
 
-  /** What find is made from, as the daemon sends it. */
+  /** The daemon's output on which find is built. */
   find0(directory: string): Promise<Listing> {
     return this.#list(FileServiceService.find0, { directory }, ({ chunk }) =>
       chunk.reduce((count, byte) => (byte === 0 ? count + 1 : count), 0),

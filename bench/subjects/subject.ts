@@ -1,19 +1,19 @@
-/** Who is measured: this service, and libguestfs. A measurement is written once, for all of them. */
+/** The subjects: this service, and libguestfs. A measurement is written once for all of them. */
 
-/** A drive for a machine to be measured. */
+/** A drive for an appliance to be measured. */
 export type BenchDrive = { readonly path: string; readonly format: 'raw' } | { readonly scratchSize: bigint };
 
-/** What listing names took. */
+/** The cost of listing names. */
 export interface Listing {
   readonly seconds: number;
   readonly names: number;
-  /** Until the first names were there, for those who give them out before all are. */
+  /** Time to the first names, for subjects that deliver them before the list is complete. */
   readonly firstSeconds?: number;
 }
 
-/** A launched appliance. Times are seconds, measured where the caller is. */
+/** A launched appliance. Times are in seconds, measured at the caller. */
 export interface Machine {
-  /** From nothing to the daemon's readiness. */
+  /** Time until the daemon is ready. */
   readonly launchSeconds: number;
   /** Makes ext4 on the first drive and mounts it on /. */
   format(): Promise<void>;
@@ -23,7 +23,7 @@ export interface Machine {
   download(remote: string, local: string): Promise<number>;
   /** SHA-256, computed in the appliance. */
   checksum(remote: string): Promise<string>;
-  /** The smallest call that goes to the daemon, so many times in a row. */
+  /** Makes the smallest call to the daemon, this many times in a row. */
   echo(count: number): Promise<readonly number[]>;
   find(directory: string): Promise<Listing>;
   readdir(directory: string): Promise<Listing>;

@@ -1,4 +1,4 @@
-/** Large files whose contents cannot be compressed or guessed, and are the same every time. */
+/** Large files with incompressible contents that are the same every time. */
 import { createCipheriv, createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createReadStream, createWriteStream } from 'node:fs';
@@ -6,7 +6,7 @@ import { finished } from 'node:stream/promises';
 
 const PIECE = Buffer.alloc(1024 * 1024);
 
-/** Writes a file of so many MiB and returns its SHA-256. */
+/** Writes a file of this many MiB and returns its SHA-256. */
 export async function writeNoise(path: string, mebibytes: number): Promise<string> {
   const cipher = createCipheriv('aes-128-ctr', Buffer.alloc(16, 1), Buffer.alloc(16));
   const hash = createHash('sha256');

@@ -1,19 +1,19 @@
 /**
- * The files of a very small Linux system: enough for an inspection to find out what it is.
- * Nothing in it could start.
+ * The files of a very small Linux system: enough for an inspection to identify it. It cannot
+ * boot.
  */
 import { tinyProgram } from './tinyProgram.js';
 
 export const HOSTNAME = 'tour.example.com';
 
-/** The volume group and what is in it. */
+/** The volume group and its logical volumes. */
 export const VOLUME_GROUP = 'system';
 export const ROOT_VOLUME = `/dev/${VOLUME_GROUP}/root`;
 export const HOME_VOLUME = `/dev/${VOLUME_GROUP}/home`;
 
 export const directories = ['/boot', '/etc', '/home', '/usr/bin', '/usr/share', '/var/log', '/var/lib/dpkg'] as const;
 
-/** What old paths lead to, as on a system with everything under /usr. */
+/** Links at old paths, as on a system with merged /usr. */
 export const links = [{ target: 'usr/bin', linkname: '/bin' }] as const;
 
 function installed(name: string, version: string, description: string): string {
@@ -60,5 +60,5 @@ export const files: ReadonlyMap<string, Buffer> = new Map([
   ['/home/notes.txt', lines('Written over gRPC.')],
 ]);
 
-/** Files that can be run. */
+/** Executable files. */
 export const programs = ['/usr/bin/sh'] as const;

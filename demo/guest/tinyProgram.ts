@@ -1,4 +1,4 @@
-/** The smallest honest program for Linux on x86-64: it exits with 0. By it an inspection knows the processor. */
+/** A minimal valid program for Linux on x86-64, which exits with 0. An inspection determines the architecture from it. */
 const HEADER_SIZE = 64;
 const SEGMENT_HEADER_SIZE = 56;
 const BASE_ADDRESS = 0x400000n;

@@ -1,4 +1,4 @@
-/** A server on a free port of this machine, for as long as it is needed. */
+/** A server on a free local port, for as long as it is needed. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
@@ -7,22 +7,22 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 const PROGRAM = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
-/** It ends in order, too, when the one that started it is killed. */
+/** Also makes it shut down cleanly if the process that started it is killed. */
 const WITH_ITS_PARENT = ['--pdeathsig', 'TERM'];
 const READY_LINE = /^listening on (\S+:\d+)$/;
 const START_LIMIT_MS = 60_000;
-/** A server that is asked to stop first closes its sessions, which sync their disks. */
+/** Before it stops, a server closes its sessions, which sync their disks. */
 const STOP_LIMIT_MS = 120_000;
 const LOG_LINES = 20;
 
-/** Settings of the surroundings that would make it another server than its client expects. */
+/** Environment variables that would make it a different server than its client expects. */
 const NOT_INHERITED = /^GUESTFS_GRPC_(TLS_|CLIENT_CA|METRICS_LISTEN)/;
 
 export interface LocalServerOptions {
   readonly imageRoots: readonly string[];
-  /** Where its log goes. */
+  /** Path of its log. */
   readonly logFile: string;
-  /** More flags. */
+  /** Additional flags. */
   readonly flags?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
 }
@@ -41,10 +41,10 @@ export class LocalServer {
     this.#exited = exited;
   }
 
-  /** Starts a server; resolves when it takes sessions. */
+  /** Starts a server; resolves when it accepts sessions. */
   static async start({ imageRoots, logFile, flags = [], env = {} }: LocalServerOptions): Promise<LocalServer> {
     const log = openSync(logFile, 'a');
-    // In a group of its own: Ctrl-C reaches the one that started it, who then stops it in order.
+    // In a separate process group, so that Ctrl-C reaches only the parent, which then stops it cleanly.
     const child = spawn(
       'setpriv',
       [
@@ -65,7 +65,7 @@ export class LocalServer {
     );
     closeSync(log);
     const exited = once(child, 'exit');
-    exited.catch(() => undefined); // told by "error" below
+    exited.catch(() => undefined); // reported by "error" below
     try {
       return new LocalServer(child, exited, await readyAddress(child), logFile);
     } catch (error) {
@@ -87,7 +87,7 @@ export class LocalServer {
     return endOf(this.logFile);
   }
 
-  /** Stops it as an operator does; resolves when it is gone. */
+  /** Stops it as an operator does; resolves when it has exited. */
   async stop(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     this.#child.kill('SIGTERM');
@@ -119,7 +119,7 @@ function readyAddress(child: ChildProcess): Promise<string> {
     });
     child.once('exit', (code, signal) => {
       settle();
-      reject(new Error(`it ended (${String(code ?? signal)})`));
+      reject(new Error(`it exited (${String(code ?? signal)})`));
     });
   });
 }

@@ -1,4 +1,4 @@
-/** A temporary directory that is gone afterwards. */
+/** A temporary directory that is removed afterwards. */
 import { chmod, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ export class Workspace {
 
   static async create(prefix: string): Promise<Workspace> {
     const directory = await mkdtemp(join(await realpath(tmpdir()), prefix));
-    // A server that is root gives up its rights for some of what it does with images.
+    // A server that runs as root drops its privileges for some of its work on images.
     await chmod(directory, 0o755);
     return new Workspace(directory);
   }

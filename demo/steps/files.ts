@@ -1,4 +1,4 @@
-/** Directories and files that make it look like a small Linux system. */
+/** Directories and files that make the image look like a small Linux system. */
 import { AttributeServiceService } from '../../gen/proto/guestfs/v1/attribute.js';
 import { FileServiceService } from '../../gen/proto/guestfs/v1/file.js';
 import { MountServiceService } from '../../gen/proto/guestfs/v1/mount.js';

@@ -1,4 +1,4 @@
-/** The session ends, and what it did is in the image. */
+/** Ends the session, and checks its work in the image. */
 import { open, stat } from 'node:fs/promises';
 import { SessionServiceService } from '../../gen/proto/guestfs/v1/session.js';
 import type { Guide } from '../guide.js';
@@ -7,10 +7,10 @@ import { BOOT_START, LVM_START } from './partitions.js';
 import { imagePath } from './session.js';
 
 const SECTOR = 512;
-/** Blocks of stat, whatever the file system's are. */
+/** Block size of stat, independent of the file system. */
 const STAT_BLOCK = 512;
 
-/** What has to be where in the image. */
+/** What must be in the image, and where. */
 const SIGNATURES: readonly { readonly what: string; readonly offset: number; readonly bytes: Buffer }[] = [
   { what: 'a GPT header', offset: SECTOR, bytes: Buffer.from('EFI PART') },
   { what: 'an ext4 superblock', offset: Number(BOOT_START) * SECTOR + 1024 + 56, bytes: Buffer.from([0x53, 0xef]) },
@@ -23,7 +23,7 @@ export async function finish(guide: Guide): Promise<void> {
   await guide.tell(
     SessionServiceService.deleteSession,
     () => current.session.end(),
-    'synced, unmounted, the appliance is gone',
+    'synced and unmounted; the appliance has exited',
   );
   guide.current = undefined;
   await current.eventsEnded;
@@ -40,7 +40,7 @@ async function showImage(guide: Guide): Promise<void> {
     for (const { what, offset, bytes: expected } of SIGNATURES) {
       const found = Buffer.alloc(expected.length);
       await file.read(found, 0, found.length, offset);
-      if (!found.equals(expected)) throw new Error(`there is not ${what} at byte ${offset} of the image`);
+      if (!found.equals(expected)) throw new Error(`byte ${offset} of the image is not ${what}`);
       guide.out.good(`${what} at byte ${offset}`);
     }
   } finally {

@@ -1,11 +1,11 @@
-/** What is on this disk? Asked as if nobody knew. */
+/** Inspects the disk as if its contents were unknown. */
 import { InspectionServiceService as Inspection } from '../../gen/proto/guestfs/v1/inspection.js';
 import { MountServiceService } from '../../gen/proto/guestfs/v1/mount.js';
 import { HOSTNAME } from '../guest/systemFiles.js';
 import type { Guide } from '../guide.js';
 
 export async function inspection(guide: Guide): Promise<void> {
-  await guide.call(MountServiceService.umountAll, {}, 'forget what is mounted');
+  await guide.call(MountServiceService.umountAll, {}, 'start with nothing mounted');
   const {
     roots: [root],
   } = await guide.call(
@@ -22,12 +22,12 @@ export async function inspection(guide: Guide): Promise<void> {
   const { mountpoints } = await guide.call(Inspection.inspectGetMountpoints, { root }, (found) =>
     [...found.mountpoints].map(([path, device]) => `${path} ${device}`).join(', '),
   );
-  // A mount point has to be there before anything can be mounted on it: shortest first.
+  // A mount point must exist before it can be used: shortest first.
   const shortestFirst = [...mountpoints].sort(([one], [other]) => one.length - other.length);
   await guide.together(async (call) => {
     for (const [mountpoint, mountable] of shortestFirst)
       await call(MountServiceService.mount, { mountable, mountpoint });
-  }, 'all of them, as its fstab says');
+  }, 'everything in its fstab');
   await guide.call(
     Inspection.inspectListApplications2,
     { root },

@@ -1,4 +1,4 @@
-/** The appliance starts. */
+/** Starts the appliance. */
 import { ApplianceServiceService } from '../../gen/proto/guestfs/v1/appliance.js';
 import {
   Accelerator,

@@ -1,4 +1,4 @@
-/** Names, however many there are: in a stream. */
+/** Lists names, however many there are, as a stream. */
 import { FileServiceService } from '../../gen/proto/guestfs/v1/file.js';
 import { HOSTNAME } from '../guest/systemFiles.js';
 import type { Guide } from '../guide.js';

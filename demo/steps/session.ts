@@ -1,4 +1,4 @@
-/** A session, its events, and a disk image that it makes itself. */
+/** Creates a session, subscribes to its events, and creates a disk image in it. */
 import { DriveServiceService } from '../../gen/proto/guestfs/v1/drive.js';
 import { EventServiceService, EventType } from '../../gen/proto/guestfs/v1/event.js';
 import { SessionServiceService } from '../../gen/proto/guestfs/v1/session.js';
@@ -29,7 +29,7 @@ export async function session(guide: Guide): Promise<void> {
   const events = await guide.tell(
     EventServiceService.subscribe,
     () => created.events(types),
-    'its events are printed beside the calls, with ┊',
+    'its events are printed next to the calls, marked ┊',
   );
   const ticker = new EventTicker(out);
   guide.current = { session: created, events: ticker, eventsEnded: ticker.follow(events) };
@@ -45,7 +45,7 @@ export async function session(guide: Guide): Promise<void> {
   );
 }
 
-/** Where the image is. */
+/** Path of the image. */
 export function imagePath(guide: Guide): string {
   return guide.workspace.path('images', IMAGE_NAME);
 }

@@ -1,4 +1,4 @@
-/** How full it is. */
+/** Shows how full the file systems are. */
 import { FileServiceService } from '../../gen/proto/guestfs/v1/file.js';
 import type { Guide } from '../guide.js';
 

@@ -1,4 +1,4 @@
-/** A large file goes in and comes back, and is the same on all three sides. */
+/** Uploads and downloads a large file, and compares the checksums on all three sides. */
 import { createReadStream } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { FileServiceService } from '../../gen/proto/guestfs/v1/file.js';
@@ -28,14 +28,14 @@ export async function transfer(guide: Guide): Promise<void> {
     { csumtype: 'sha256', path: REMOTE },
     'by the appliance',
   );
-  expectSame('the checksum in the guest', expected, checksum);
-  out.good(`in the guest: SHA-256 ${checksum.slice(0, 16)}..., as here`);
+  expectSame('the checksum in the appliance', expected, checksum);
+  out.good(`in the appliance: SHA-256 ${checksum.slice(0, 16)}..., same as on the client`);
 
   await withBar(guide, TransferServiceService.download, size, () =>
     writeFile(back, session.download(TransferServiceService.download, { remotefilename: REMOTE })),
   );
-  expectSame('the checksum of what came back', expected, await sha256Of(back));
-  out.good('what came back is the same');
+  expectSame('the checksum of the download', expected, await sha256Of(back));
+  out.good('the download is identical');
 }
 
 /** Shows a bar from the progress events of a transfer, and its throughput afterwards. */
@@ -63,5 +63,5 @@ async function withBar(
 }
 
 function expectSame(what: string, expected: string, found: string): void {
-  if (expected !== found) throw new Error(`${what} is ${found}, and should be ${expected}`);
+  if (expected !== found) throw new Error(`${what} is ${found}, expected ${expected}`);
 }

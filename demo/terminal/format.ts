@@ -1,4 +1,4 @@
-/** Numbers and foreign text, for people. */
+/** Formats numbers and untrusted text. */
 
 export function seconds(ms: number): string {
   return `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1)} s`;
@@ -17,12 +17,12 @@ export function bytes(count: number | bigint): string {
   return `${Number.isInteger(value) ? value : value.toFixed(1)} ${UNITS[unit]}`;
 }
 
-/** One line of text that came out of an appliance: nothing in it may steer the terminal. */
+/** One line of text from an appliance, made safe to print: it must not control the terminal. */
 export function harmless(text: string): string {
   return text.replace(/\u001b\[[0-9;?]*[A-Za-z]/g, '').replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ');
 }
 
-/** A bar of so many characters. */
+/** A progress bar of this many characters. */
 export function bar(part: number, width: number): string {
   const filled = Math.round(Math.min(Math.max(part, 0), 1) * width);
   return '█'.repeat(filled) + '░'.repeat(width - filled);

@@ -1,6 +1,6 @@
 /**
- * Lines that stay, and below them one that changes: a spinner, a progress bar. Where nobody
- * watches, in a file or a pipe, only the lines that stay are written.
+ * Permanent lines, and below them a live line with a spinner and a progress bar. If the output is
+ * a file or a pipe, only the permanent lines are written.
  */
 const TICK_MS = 120;
 const SPINNER = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'] as const;
@@ -21,7 +21,7 @@ export class Screen {
     return this.#out.isTTY;
   }
 
-  /** A line that stays. */
+  /** Prints a permanent line. */
   print(line = ''): void {
     if (this.#live === undefined || !this.interactive) {
       this.#out.write(`${line}\n`);

@@ -1,4 +1,4 @@
-/** Colours, where somebody sees them. */
+/** Colours, on terminals only. */
 export interface Style {
   readonly strong: (text: string) => string;
   readonly faint: (text: string) => string;

@@ -1,4 +1,4 @@
-/** The disk image and files that the test vectors expect: made once, kept in the user's cache. */
+/** The disk image and files that the test vectors expect: made once, and kept in the user's cache. */
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
@@ -18,7 +18,7 @@ export async function ensureData(suite) {
   if (existsSync(directory)) return directory;
   say('making the test data');
   mkdirSync(dirname(directory), { recursive: true });
-  // Made beside its place and then moved there, so that what is there is whole.
+  // Made next to the destination and then moved there, so that it is never incomplete.
   const fresh = mkdtempSync(`${directory}.`);
   try {
     await run(suite.makeDataCommand(fresh));

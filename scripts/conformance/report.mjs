@@ -1,10 +1,10 @@
-/** What the results mean: against what is known not to pass, and against the real library. */
+/** Evaluates the results: against the vectors known to fail, and against the real library. */
 import { readFileSync } from 'node:fs';
 import { inProject } from '../support/project.mjs';
 
 /** @typedef {import('./suite.mjs').VectorResult} VectorResult */
 
-/** Vectors that are known not to pass, each with its cause; committed, so that it is reviewed. */
+/** Vectors that are known to fail, each with its cause; committed, so that it is reviewed. */
 const EXPECTATIONS = inProject('test', 'conformance-expectations.json');
 
 /**
@@ -62,7 +62,7 @@ export function report(suite, ours, known) {
 }
 
 /**
- * The project's measure: of the vectors for actions of the daemon that the library passes.
+ * The project's measure: the share of the vectors for daemon actions that the library passes.
  * @param {import('./suite.mjs').Suite} suite
  * @param {readonly VectorResult[]} results
  * @param {Readonly<Record<string, VectorResult>>} library

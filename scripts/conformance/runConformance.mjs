@@ -1,4 +1,4 @@
-/** Replays libguestfs's own API tests against a server of its own. */
+/** Replays libguestfs's own API tests against a server started for them. */
 import { chmodSync, mkdirSync, mkdtempSync, openSync, closeSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import { knownCauses, report } from './report.mjs';
 import { startServer } from './server.mjs';
 import { readResults, Suite } from './suite.mjs';
 
-/** As many sessions at a time as keep two cores busy. */
+/** Sessions at a time: enough to keep two cores busy. */
 const DEFAULT_JOBS = 2;
 
 /**
@@ -25,14 +25,14 @@ const DEFAULT_JOBS = 2;
  */
 
 /**
- * Runs the suite. Server and packages have to be there already.
+ * Runs the suite. Server and packages must be set up already.
  * @param {ConformanceRun} asked
  * @returns {Promise<import('../testing/tally.mjs').Tally>}
  */
 export async function runConformance({ directory, only, appliance, jobs = DEFAULT_JOBS, env = {}, limitMs }) {
   const suite = new Suite(directory);
   if (!suite.exists()) {
-    say(`SKIPPED: the conformance suite is not there (${directory})`);
+    say(`SKIPPED: there is no conformance suite in ${directory}`);
     return oneSkipped;
   }
   const data = await ensureData(suite);
@@ -69,8 +69,8 @@ export async function runConformance({ directory, only, appliance, jobs = DEFAUL
     } finally {
       stopped = await server.stop();
     }
-    if (!complete) say('the run was stopped before its end');
-    if (!stopped) say('the server did not end as it should');
+    if (!complete) say('the run was stopped before it was complete');
+    if (!stopped) say('the server did not shut down cleanly');
     const results = readResults(json);
     if (results === undefined) throw new StepFailed('the run left no results');
     const notRun = suite.vectors(only).filter((id) => results.results[id] === undefined);

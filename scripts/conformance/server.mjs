@@ -1,4 +1,4 @@
-/** A server for the tests alone. */
+/** A server for the tests. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
@@ -31,9 +31,9 @@ export async function startServer({ flags, env = {}, log }) {
     }
     child.on('error', reject);
     child.on('exit', (code, signal) =>
-      reject(new StepFailed(`the server ended before it was ready (${String(code ?? signal)})`)),
+      reject(new StepFailed(`the server exited before it was ready (${String(code ?? signal)})`)),
     );
-    setTimeout(() => reject(new StepFailed('the server did not get ready in time')), START_LIMIT_MS).unref();
+    setTimeout(() => reject(new StepFailed('the server was not ready in time')), START_LIMIT_MS).unref();
   });
   try {
     return { address: await ready, stop: () => stop(child, exited) };
@@ -44,7 +44,7 @@ export async function startServer({ flags, env = {}, log }) {
 }
 
 /**
- * Ends the server as an operator does.
+ * Stops the server as an operator does.
  * @param {import('node:child_process').ChildProcess} child
  * @param {Promise<unknown>} exited
  */

@@ -6,11 +6,11 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { outputOf } from '../support/run.mjs';
 
-/** Debian's own Python: the one for which its packages bring modules. */
+/** Debian's own Python, for which its packages install modules. */
 const PYTHON = '/usr/bin/python3';
 
 /**
- * What became of one test vector.
+ * The result of one test vector.
  * @typedef {object} VectorResult
  * @property {string} id
  * @property {string} action
@@ -27,7 +27,7 @@ export class Suite {
     this.directory = directory;
   }
 
-  /** Start of a command line; -B: nothing is written beside the suite. */
+  /** Beginning of a command line; -B: Python writes nothing into the suite. */
   get #runner() {
     return [PYTHON, '-B', join(this.directory, 'run.py'), '--actions', join(this.directory, 'open.json')];
   }
@@ -70,7 +70,7 @@ export class Suite {
   }
 
   /**
-   * Names of the test vectors that a run comprises.
+   * Names of the test vectors in a run.
    * @param {string | undefined} only
    */
   vectors(only) {
@@ -89,7 +89,7 @@ export class Suite {
   }
 
   /**
-   * Names of the actions that the daemon does.
+   * Names of the daemon actions.
    * @returns {Set<string>}
    */
   daemonActions() {

@@ -1,8 +1,8 @@
-/** Makes the default appliance, through the project's own appliance builder. */
+/** Builds the default appliance, with the project's own appliance builder. */
 import { inProject } from '../support/project.mjs';
 import { run } from '../support/run.mjs';
 
-/** The Debian release that the default appliance is made from. */
+/** The Debian release that the default appliance is built from. */
 export const DEFAULT_SUITE = 'trixie';
 
 /**
@@ -17,8 +17,8 @@ export async function applianceDirectory(suite) {
 }
 
 /**
- * Makes sure that the appliance of a suite is there and up to date; the builder itself
- * knows what that means, and says what it does.
+ * Makes sure that the appliance of a suite exists and is up to date. The builder decides whether it is, and reports
+ * what it does.
  * @param {string} [suite]
  */
 export async function ensureAppliance(suite = DEFAULT_SUITE) {

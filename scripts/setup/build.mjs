@@ -18,7 +18,7 @@ function state(sources) {
   return fingerprint([...SETTINGS, ...sources]);
 }
 
-/** Deletes the output of sources that are gone: a deleted test must not run on. */
+/** Deletes the output of deleted sources, so that a deleted test does not run any more. */
 function prune() {
   /** @param {string} folder */
   const pruneFolder = (folder) => {
@@ -34,7 +34,7 @@ function prune() {
 
 /** Makes sure that the server and the appliance builder are compiled. */
 export async function ensureProductBuilt() {
-  // Taken before: what is edited while the compiler runs is compiled the next time.
+  // Taken first: edits made while the compiler runs count the next time.
   const product = state(PRODUCT_SOURCES);
   if (productStamp.matches(product) && existsSync(inProject('dist', 'src', 'cli', 'main.js'))) return;
   say('compiling');
@@ -43,7 +43,7 @@ export async function ensureProductBuilt() {
   productStamp.write(product);
 }
 
-/** Compiles everything, tests too. */
+/** Compiles everything, tests included. */
 export async function buildAll() {
   const [all, product] = [state(ALL_SOURCES), state(PRODUCT_SOURCES)];
   allStamp.clear();
@@ -54,7 +54,7 @@ export async function buildAll() {
   productStamp.write(product);
 }
 
-/** Makes sure that everything is compiled, tests too. */
+/** Makes sure that everything is compiled, tests included. */
 export async function ensureAllBuilt() {
   if (allStamp.matches(state(ALL_SOURCES)) && existsSync(inProject('dist', 'test'))) return;
   say('compiling');

@@ -1,6 +1,6 @@
 /**
- * Generates what follows from the action list, then the TypeScript of the .proto files.
- * The first is committed; the second, long, is not.
+ * Generates what derives from the action list, then TypeScript from the .proto files.
+ * The former is committed; the latter, which is long, is not.
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fingerprint, Stamp } from '../support/fingerprint.mjs';
@@ -19,14 +19,14 @@ const INPUTS = [
   // The list of what is generated from them.
   'scripts/setup/generated.mjs',
 ];
-/** Folders with files that are generated and committed (some of proto is written by hand). */
+/** Folders with generated files that are committed (some of proto is written by hand). */
 export const COMMITTED_OUTPUTS = ['proto', 'gen/calls', 'gen/services.ts', 'gen/libraryActions.ts', 'docs/reference'];
 const OTHER_OUTPUTS = ['gen/proto'];
 
 const stamp = new Stamp('generated');
 
 /**
- * What the stamp holds. Outputs count as well: one that was edited or deleted is made anew.
+ * The value of the stamp. It includes the outputs: one that was edited or deleted is generated again.
  * @param {string} inputs
  */
 function state(inputs) {
@@ -60,9 +60,9 @@ async function describe() {
   writeFileSync(inProject('gen', 'proto', 'descriptors.binpb'), Buffer.concat(sets));
 }
 
-/** Generates all, whether it is needed or not. */
+/** Generates everything unconditionally. */
 export async function generate() {
-  // Taken before: what is edited meanwhile is generated from the next time.
+  // Taken first: edits made while this runs count the next time.
   const inputs = fingerprint(INPUTS);
   stamp.clear();
   await run(projectTool('tsc', '-p', 'tsconfig.generator.json'));

@@ -1,5 +1,5 @@
-/** Installs the npm packages when they are not the ones that package-lock.json asks for. */
-import { readFileSync } from 'node:fs';
+/** Installs the npm packages unless they are the ones in package-lock.json. */
+import { existsSync, readFileSync } from 'node:fs';
 import { inProject } from '../support/project.mjs';
 import { run } from '../support/run.mjs';
 import { say } from '../support/say.mjs';
@@ -8,6 +8,8 @@ import { say } from '../support/say.mjs';
  * @typedef {object} LockedPackage
  * @property {string} [version]
  * @property {boolean} [optional]
+ * @property {boolean} [dev]
+ * @property {boolean} [devOptional]
  */
 
 /**
@@ -21,7 +23,7 @@ function lockedPackages(path) {
   return new Map(Object.entries(lock.packages).filter(([folder]) => folder !== ''));
 }
 
-/** True if node_modules holds what package-lock.json asks for, by npm's own record of what it installed. */
+/** True if node_modules matches package-lock.json, according to npm's own record of what it installed. */
 function upToDate() {
   const asked = lockedPackages(inProject('package-lock.json'));
   /** @type {Map<string, LockedPackage>} */
@@ -31,15 +33,23 @@ function upToDate() {
   } catch {
     return false;
   }
-  // Packages for other systems are asked for and not installed.
+  // Packages for other platforms are in the lock file but not installed.
   const complete = [...asked].every(([folder, { optional }]) => optional === true || installed.has(folder));
   return complete && [...installed].every(([folder, { version }]) => asked.get(folder)?.version === version);
+}
+
+/** Folders of the npm packages that the server needs to run, and that are not installed. */
+export function missingNodePackages() {
+  const needed = [...lockedPackages(inProject('package-lock.json'))].filter(
+    ([, { optional, dev, devOptional }]) => !optional && !dev && !devOptional,
+  );
+  return needed.map(([folder]) => folder).filter((folder) => !existsSync(inProject(folder, 'package.json')));
 }
 
 /** Makes sure that the npm packages are installed. */
 export async function ensureNodePackages() {
   if (upToDate()) return;
   say('installing npm packages (npm ci)');
-  // None of them needs its install script: the ones that have one bring their binaries as packages.
+  // None of them needs its install script: those that have one ship their binaries as packages.
   await run(['npm', 'ci', '--ignore-scripts']);
 }

@@ -1,4 +1,4 @@
-/** Everything that the server needs, in order; what is up to date is skipped. */
+/** Everything that the server needs, in order. Steps that are up to date are skipped. */
 import { ensureAppliance } from './appliance.mjs';
 import { ensureProductBuilt } from './build.mjs';
 import { ensureGenerated } from './generated.mjs';
@@ -7,11 +7,12 @@ import { ensureSystemPackages } from './systemPackages.mjs';
 
 /**
  * Sets up what is missing.
- * @param {{ appliance: boolean, purposes?: readonly import('../packages.mjs').Purpose[] }} options
- *   `appliance`: whether the default appliance is wanted; `purposes`: of packages, besides the server's.
+ * @param {{ appliance: boolean, purposes?: readonly import('../packages.mjs').Purpose[], install?: boolean }} options
+ *   `appliance`: whether the default appliance is wanted; `purposes`: of packages, besides the server's; `install`:
+ *   whether missing system packages may be installed, by default unless the environment forbids it.
  */
-export async function setUpServer({ appliance, purposes = [] }) {
-  await ensureSystemPackages(['server', ...(appliance ? appliancePurposes() : []), ...purposes]);
+export async function setUpServer({ appliance, purposes = [], install }) {
+  await ensureSystemPackages(['server', ...(appliance ? appliancePurposes() : []), ...purposes], { install });
   await ensureNodePackages();
   await ensureGenerated();
   await ensureProductBuilt();
@@ -19,7 +20,7 @@ export async function setUpServer({ appliance, purposes = [] }) {
 }
 
 /**
- * Building an appliance takes more from an ordinary user than from root.
+ * The packages for building an appliance: an ordinary user needs more of them than root.
  * @returns {readonly import('../packages.mjs').Purpose[]}
  */
 export function appliancePurposes() {

@@ -1,17 +1,20 @@
-/** Installs the system packages that are missing: through apt on Debian and its kin. */
+/** Installs missing system packages, with apt on Debian and its derivatives. */
 import { readFileSync } from 'node:fs';
 import { packagesFor } from '../packages.mjs';
 import { isInstalled, outputOf, run, StepFailed } from '../support/run.mjs';
 import { say } from '../support/say.mjs';
+import { HOW_TO_INSTALL_NOTHING, setupForbidden } from './noSetup.mjs';
 
-/** Nobody is there to answer questions. */
+/** @typedef {import('../packages.mjs').SystemPackage} SystemPackage */
+
+/** apt must not ask questions. */
 const APT_ENVIRONMENT = ['DEBIAN_FRONTEND=noninteractive', 'NEEDRESTART_SUSPEND=1'];
-/** Another apt may be at work, for example the one that looks for updates. */
+/** Another apt may be running, for example for unattended upgrades. */
 const APT_OPTIONS = ['-o', 'DPkg::Lock::Timeout=300', '-o', 'Acquire::Retries=3', '-q'];
 
 /**
- * apt-get that starts no services: the tests start what they need by themselves, and nobody who runs
- * them has asked for a web server. Packages ask this policy before they start one (Debian Policy, 9.3.3.2).
+ * apt-get without starting services: the tests start the ones that they need, and whoever runs them has not asked for a
+ * web server. Packages consult this policy before they start a service (Debian Policy, 9.3.3.2).
  */
 const APT_GET = `policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
@@ -26,7 +29,7 @@ apt-get "$@"`;
 // eslint-disable-next-line no-template-curly-in-string
 const DPKG_FORMAT = '--showformat=${db:Status-Status} ${Package}\\n';
 
-/** Names of the distribution and of what it derives from. */
+/** IDs of the distribution and of those that it derives from. */
 function distributions() {
   try {
     const release = readFileSync('/etc/os-release', 'utf8');
@@ -39,29 +42,73 @@ function distributions() {
 /**
  * Makes sure that the packages for some purposes are installed.
  * @param {readonly import('../packages.mjs').Purpose[]} purposes
+ * @param {{ install?: boolean }} [options] `install`: whether missing ones may be installed; by default, unless the
+ *   environment forbids set-up.
+ * @throws {StepFailed} naming the packages that are missing and cannot be installed
  */
-export async function ensureSystemPackages(purposes) {
+export async function ensureSystemPackages(purposes, { install = !setupForbidden(process.env) } = {}) {
   const wanted = packagesFor(purposes);
-  if (isInstalled('apt-get') && isInstalled('dpkg-query')) await ensureByApt(wanted);
-  else requirePrograms(wanted);
+  if (!isInstalled('apt-get') || !isInstalled('dpkg-query')) {
+    requirePrograms(wanted);
+    return;
+  }
+  const missing = missingPackages(wanted, distributions().includes('ubuntu'), installedPackages);
+  if (missing.length === 0) return;
+  const root = process.getuid?.() === 0;
+  const decision = decide(missing, { install, canBecomeRoot: root || isInstalled('sudo') });
+  say(decision.message);
+  if (!decision.install) throw new StepFailed(decision.remedy);
+  await installByApt(
+    missing.map(({ name }) => name),
+    root,
+  );
 }
 
-/** @param {readonly import('../packages.mjs').SystemPackage[]} wanted */
-async function ensureByApt(wanted) {
-  const ubuntu = distributions().includes('ubuntu');
-  const names = wanted.map((entry) => (ubuntu && entry.ubuntu) || entry.name);
-  const listed = outputOf(['dpkg-query', '--show', DPKG_FORMAT, ...names]);
-  const installed = new Set([...listed.matchAll(/^installed (.+)$/gm)].map((match) => match[1]));
-  const missing = names.filter((name) => !installed.has(name));
-  if (missing.length === 0) return;
+/**
+ * The wanted packages that are not installed, by the names of this distribution.
+ * @param {readonly SystemPackage[]} wanted
+ * @param {boolean} ubuntu
+ * @param {(names: readonly string[]) => ReadonlySet<string>} installedAmong
+ * @returns {{ name: string, why: string }[]}
+ */
+export function missingPackages(wanted, ubuntu, installedAmong) {
+  const packages = wanted.map(({ name, why, ubuntu: ubuntuName }) => ({ name: (ubuntu && ubuntuName) || name, why }));
+  const installed = installedAmong(packages.map(({ name }) => name));
+  return packages.filter(({ name }) => !installed.has(name));
+}
 
-  const root = process.getuid?.() === 0;
-  if (!root && !isInstalled('sudo')) {
-    throw new StepFailed(
-      `these packages are missing: run "apt-get install ${missing.join(' ')}" as root, then start again`,
-    );
-  }
-  say(`installing system packages: ${missing.join(' ')}`);
+/**
+ * Whether missing packages are installed, and what is said before: each package with its reason, one per line.
+ * @param {readonly { name: string, why: string }[]} missing
+ * @param {{ install: boolean, canBecomeRoot: boolean }} circumstances
+ * @returns {{ install: true, message: string } | { install: false, message: string, remedy: string }}
+ */
+export function decide(missing, { install, canBecomeRoot }) {
+  const width = Math.max(...missing.map(({ name }) => name.length));
+  const list = missing.map(({ name, why }) => `\n  ${name.padEnd(width)}  ${why}`).join('');
+  if (install && canBecomeRoot)
+    return { install, message: `installing system packages with apt (${HOW_TO_INSTALL_NOTHING}):${list}` };
+  return {
+    install: false,
+    message: `system packages are missing:${list}`,
+    remedy: `run as root, then start again: apt-get install ${missing.map(({ name }) => name).join(' ')}`,
+  };
+}
+
+/**
+ * The packages among some that are installed.
+ * @param {readonly string[]} names
+ */
+function installedPackages(names) {
+  const listed = outputOf(['dpkg-query', '--show', DPKG_FORMAT, ...names]);
+  return new Set([...listed.matchAll(/^installed (.+)$/gm)].map(([, name = '']) => name));
+}
+
+/**
+ * @param {readonly string[]} names
+ * @param {boolean} root Whether this process is root's; otherwise sudo is used.
+ */
+async function installByApt(names, root) {
   /** @param {string[]} args */
   const apt = (...args) =>
     run([
@@ -76,18 +123,18 @@ async function ensureByApt(wanted) {
       ...args,
     ]);
   await apt('update');
-  await apt('install', '--yes', '--no-install-recommends', ...missing);
+  await apt('install', '--yes', '--no-install-recommends', ...names);
 }
 
 /**
- * On a distribution whose package manager is not known here, says what is missing.
- * @param {readonly import('../packages.mjs').SystemPackage[]} wanted
+ * On a distribution without apt, reports the programs that are missing.
+ * @param {readonly SystemPackage[]} wanted
  */
 function requirePrograms(wanted) {
   const missing = wanted.flatMap((entry) =>
     (entry.programs ?? [])
       .filter((program) => !isInstalled(program))
-      .map((program) => `  ${program}  (${entry.why}; Debian has it in ${entry.name})`),
+      .map((program) => `  ${program}  (${entry.why}; Debian package ${entry.name})`),
   );
   if (missing.length === 0) return;
   throw new StepFailed(`this system has no apt; install these programs, then start again:\n${missing.join('\n')}`);

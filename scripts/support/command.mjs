@@ -1,4 +1,4 @@
-/** The frame of every script: a step that fails is explained, and ends it with exit code 1. */
+/** Runs a script: a step that fails is explained, and the script exits with code 1. */
 import { StepFailed } from './run.mjs';
 import { say } from './say.mjs';
 

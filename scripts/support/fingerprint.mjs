@@ -1,7 +1,6 @@
 /**
- * Fingerprints of files, and stamps that remember them: a step is skipped when what it
- * reads and what it wrote are byte for byte what they were after the last time it worked.
- * Contents, not times: a checkout gives new times to old files.
+ * Fingerprints of files, and stamps that remember them: a step is skipped if its inputs and outputs are byte for byte
+ * the same as after its last success. Contents count, not times, because a checkout changes the times.
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -9,8 +8,8 @@ import { dirname, join } from 'node:path';
 import { inProject, root } from './project.mjs';
 
 /**
- * Fingerprint of files and of folders with all that is in them, given from the project's
- * root; something that does not exist has a fingerprint too.
+ * Fingerprint of files and folders, recursively, by paths relative to the project's root. A missing file has a
+ * fingerprint too.
  * @param {readonly string[]} paths
  * @param {readonly string[]} [more] Other values that it depends on.
  */
@@ -31,7 +30,7 @@ export function fingerprint(paths, more = []) {
   return hash.digest('hex');
 }
 
-/** Remembers the fingerprint with which a step last worked. */
+/** Remembers the fingerprint of a step's last success. */
 export class Stamp {
   #file;
 
@@ -55,7 +54,7 @@ export class Stamp {
     writeFileSync(this.#file, value);
   }
 
-  /** Forgets it: before a step starts that may stop half way. */
+  /** Forgets it, before a step that might not complete. */
   clear() {
     rmSync(this.#file, { force: true });
   }

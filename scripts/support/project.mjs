@@ -1,4 +1,4 @@
-/** Where the project is, and the programs of its own that the scripts start. */
+/** Paths of the project, and the programs of its npm packages. */
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -9,7 +9,7 @@ export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 export const RELEASED_API = 'test/fixtures/released-api.binpb';
 
 /**
- * Absolute path of something in the project.
+ * Absolute path of a file in the project.
  * @param {string[]} parts
  */
 export function inProject(...parts) {
@@ -17,7 +17,7 @@ export function inProject(...parts) {
 }
 
 /**
- * Command line of a program that an npm package of the project brings.
+ * Command line of a program from one of the project's npm packages.
  * @param {'tsc' | 'buf' | 'biome' | 'eslint' | 'jest'} name
  * @param {string[]} args
  */

@@ -1,6 +1,6 @@
 /**
- * Runs other programs. A signal that would end the script is passed on to the program
- * that runs, so that nothing goes on alone, and ends the script when the program is gone.
+ * Runs other programs. A signal that would end the script is passed on to the running program, and ends the script once
+ * the program has exited, so that nothing keeps running alone.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
@@ -9,19 +9,19 @@ import { root } from './project.mjs';
 
 const ENDING_SIGNALS = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP']);
 
-/** A step that did not work, explained for a person: no stack is printed for it. */
+/** A failed step, explained for people: printed without a stack. */
 export class StepFailed extends Error {
   /** @override */
   name = 'StepFailed';
 }
 
 /**
- * What {@link start} takes besides the command line.
+ * Options of {@link start}.
  * @typedef {object} RunOptions
  * @property {import('node:child_process').StdioOptions} [stdio] By default the script's own.
  * @property {NodeJS.ProcessEnv} [env] Added to the script's own environment.
  * @property {string} [cwd] By default the project's root.
- * @property {number} [limitMs] After this time it is killed.
+ * @property {number} [limitMs] The program is killed after this time.
  */
 
 /**
@@ -52,7 +52,7 @@ export function start([program = '', ...args], { stdio = 'inherit', env = {}, cw
     });
     child.on('close', (code, signal) => {
       settle();
-      // The script was told to end: now that the program is gone, it does.
+      // The script was asked to end: now that the program has exited, it does.
       if (asked !== undefined) process.kill(process.pid, asked);
       else resolve(code ?? signal ?? 1);
     });
@@ -60,7 +60,7 @@ export function start([program = '', ...args], { stdio = 'inherit', env = {}, cw
 }
 
 /**
- * As {@link start}, for a program that has to succeed.
+ * As {@link start}, for a program that must succeed.
  * @param {string[]} command
  * @param {RunOptions} [options]
  */
@@ -88,7 +88,7 @@ export function outputOf([program = '', ...args]) {
 }
 
 /**
- * True if a program can be found: on the PATH, or where administrators' programs are.
+ * True if a program is on the PATH or in one of the sbin directories.
  * @param {string} program
  */
 export function isInstalled(program) {

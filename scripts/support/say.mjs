@@ -1,9 +1,9 @@
-/** What the scripts say to the person who started them. */
+/** Messages of the scripts to the user. */
 
 const startedAt = performance.now();
 
 /**
- * One line about what happens.
+ * Prints one message.
  * @param {string} text
  */
 export function say(text) {
@@ -11,7 +11,7 @@ export function say(text) {
 }
 
 /**
- * A length of time, for people.
+ * Formats a duration.
  * @param {number} ms
  */
 export function duration(ms) {
@@ -20,7 +20,7 @@ export function duration(ms) {
   return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
 
-/** Time since the script started, for people. */
+/** Time since the script started, formatted. */
 export function sinceStart() {
   return duration(performance.now() - startedAt);
 }

@@ -8,19 +8,19 @@ import { say } from '../support/say.mjs';
 import { add, nothing, oneFailed } from './tally.mjs';
 
 /**
- * What is asked of Jest.
+ * Options of a Jest run.
  * @typedef {object} JestRun
  * @property {string} name Name of the results file.
  * @property {string} paths Regular expression for the paths of test files.
- * @property {string} [not] Another, for files among them that are left out.
- * @property {string} [only] Another: only files among them that it matches.
+ * @property {string} [not] Another, for files among them to leave out.
+ * @property {string} [only] Another: only matching files among them.
  * @property {string[]} [flags]
  * @property {NodeJS.ProcessEnv} [env]
- * @property {number} limitMs Time for all.
+ * @property {number} limitMs Time limit of the run.
  */
 
 /**
- * Runs test files; the counts are Jest's, and one more failed for a run that did not end well.
+ * Runs test files. The counts are Jest's, plus one failure for a run that did not end normally.
  * @param {JestRun} asked
  * @returns {Promise<import('./tally.mjs').Tally>}
  */
@@ -28,7 +28,7 @@ export async function runJest({ name, paths, not, only, flags = [], env, limitMs
   const resultsFile = inProject('dist', `test-results-${name}.json`);
   rmSync(resultsFile, { force: true });
   const command = [
-    // The tests are ES modules, which Jest loads through an interface that Node.js has behind this flag.
+    // The tests are ES modules, which Jest loads through an API that Node.js has behind this flag.
     process.execPath,
     '--experimental-vm-modules',
     inProject('node_modules', '.bin', 'jest'),
@@ -43,18 +43,18 @@ export async function runJest({ name, paths, not, only, flags = [], env, limitMs
     '--testPathPatterns',
     only === undefined ? paths : `(?=.*${paths}).*(?:${only})`,
   ];
-  // The results go to the file; what a person reads comes on standard error.
+  // The results go to the file, the readable report to standard error.
   const ended = await start(command, { stdio: ['ignore', 'ignore', 'inherit'], env, limitMs });
   const counted = readResults(resultsFile);
-  if (typeof ended === 'string') say(`Jest was stopped (${ended}): it did not end by itself`);
+  if (typeof ended === 'string') say(`Jest was killed (${ended})`);
   return counted.failed === 0 && ended !== 0 ? add(counted, oneFailed) : counted;
 }
 
-/** Of what a failed test says, so many lines are said again. */
+/** Lines of a failed test's message that the summary repeats. */
 const FAILURE_LINES = 12;
 
 /**
- * What of Jest's results is read.
+ * The part of Jest's results that is read.
  * @typedef {object} JestResults
  * @property {number} [numPassedTests]
  * @property {number} [numFailedTests]
@@ -105,7 +105,7 @@ function readResults(file) {
     numTodoTests = 0,
     numRuntimeErrorTestSuites = 0,
   } = results;
-  // A file that cannot be loaded has no tests to count.
+  // A file that cannot be loaded has no tests to count; count the file.
   return {
     passed: numPassedTests,
     failed: numFailedTests + numRuntimeErrorTestSuites,

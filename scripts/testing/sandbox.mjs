@@ -1,27 +1,27 @@
 /**
- * A temporary directory of its own for the tests that start real machines, by which what
- * they leave behind is told from everything else on the system.
+ * A separate temporary directory for the tests that boot appliances. It distinguishes what they leave behind from
+ * everything else on the host.
  */
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /**
- * A process that is still there.
+ * A process that is still running.
  * @typedef {{ pid: number, command: string }} LeftProcess
  */
 
 export class Sandbox {
-  /** The directory; short, because sockets are made in it. */
+  /** The directory; its path is short, because it will contain sockets. */
   directory;
 
   constructor() {
     this.directory = mkdtempSync(join(realpathSync(tmpdir()), 'gg-'));
-    // As /tmp is: a server that is root starts qemu as somebody else.
+    // Like /tmp, because a server that runs as root starts qemu as another user.
     chmodSync(this.directory, 0o1777);
   }
 
-  /** Environment for the tests; what is slow to make, such as supermin's appliance, is kept elsewhere. */
+  /** Environment for the tests; files that are slow to make, such as supermin's appliance, are cached elsewhere. */
   get env() {
     return { TMPDIR: this.directory, LIBGUESTFS_CACHEDIR: process.env.LIBGUESTFS_CACHEDIR ?? '/var/tmp' };
   }
@@ -43,18 +43,18 @@ export class Sandbox {
       });
   }
 
-  /** Names of what lies in the directory. */
+  /** Names of the files in the directory. */
   files() {
     return readdirSync(this.directory);
   }
 
-  /** Ends what still runs and removes the directory. */
+  /** Kills what is still running, and removes the directory. */
   remove() {
     for (const { pid } of this.processes()) {
       try {
         process.kill(pid, 'SIGKILL');
       } catch {
-        // It ended by itself meanwhile.
+        // It has exited meanwhile.
       }
     }
     rmSync(this.directory, { recursive: true, force: true });

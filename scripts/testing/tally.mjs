@@ -1,7 +1,7 @@
 /** Counts of tests. */
 
 /**
- * Counts, and what is to be said again at the end of all: a test that failed, and how.
+ * Counts, and the failures to repeat at the very end: which test failed, and how.
  * @typedef {{ passed: number, failed: number, skipped: number, failures?: readonly string[] }} Tally
  */
 

@@ -1,5 +1,5 @@
 /**
- * An appliance: the kernel, initrd and root image that a machine is booted from.
+ * An appliance: the kernel, initrd and root image that a virtual machine boots from.
  *
  * Its files are opened as one set: a supermin appliance can be replaced as a whole
  * at any moment, and a kernel must not meet another generation's modules.
@@ -12,7 +12,7 @@ import { inspectRoot, type RootImage } from './rootImage.js';
 
 /** Where an appliance is. */
 export interface Appliance {
-  /** Made in advance, or by supermin from the packages of this host. */
+  /** Built in advance, or by supermin from the packages of this host. */
   readonly kind: 'fixed' | 'supermin';
   /** Directory with `kernel`, `initrd` and `root`. */
   readonly directory: string;
@@ -24,7 +24,7 @@ export interface OpenAppliance extends Appliance {
   readonly initrd: FileHandle;
   readonly root: FileHandle;
   readonly rootImage: RootImage;
-  /** What the kernel is told to look for. */
+  /** The file system that the kernel is told to look for. */
   readonly rootUuid: string;
   readonly manifest: ApplianceManifest | undefined;
   close(): Promise<void>;
@@ -45,7 +45,7 @@ export async function openAppliance(appliance: Appliance): Promise<OpenAppliance
   try {
     const directory = await open(appliance.directory, 'r');
     handles.push(directory);
-    // Through the open directory: this generation, whatever the path leads to by now.
+    // Through the open directory, so that all files are of one generation even if the path now leads to another.
     const inside = (name: string): string => `/proc/self/fd/${directory.fd}/${name}`;
     const manifest = await readManifest(inside(MANIFEST_NAME));
     const [kernel, initrd, root] = await openFiles(appliance, inside, manifest, handles);
@@ -82,11 +82,11 @@ async function openFiles(
     files.push(file);
     const { size } = await file.stat();
     const expected = manifest?.sizes.get(name);
-    // Cheap enough for each launch, and finds what an interrupted copy leaves.
+    // Cheap enough for every launch, and detects an interrupted copy.
     if (size === 0 || (expected !== undefined && size !== expected)) {
       throw new GuestfsError(
         'APPLIANCE_UNUSABLE',
-        `${join(appliance.directory, name)} has ${size} bytes${expected === undefined ? '' : ` and not the ${expected} of its manifest`}; the appliance has to be built anew`,
+        `${join(appliance.directory, name)} has ${size} bytes${expected === undefined ? '' : ` but its manifest says ${expected}`}; rebuild the appliance`,
       );
     }
   }

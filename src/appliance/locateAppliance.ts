@@ -1,6 +1,6 @@
 /**
  * Finds an appliance as libguestfs does: the first element of the search path
- * that holds one, be it a supermin skeleton or a fixed appliance.
+ * that holds one, whether a supermin skeleton or a fixed appliance.
  */
 import { access } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -12,10 +12,10 @@ const SUPERMIN_FILES = ['supermin.d/base.tar.gz', 'supermin.d/packages'] as cons
 const FIXED_FILES = ['README.fixed', 'kernel', 'initrd', 'root'] as const;
 const OLD_STYLE = /* of libguestfs before 1.8 */ ['x86_64', 'aarch64'].map((cpu) => `initramfs.${cpu}.img`);
 
-/** What a search is given. */
+/** Settings of a search. */
 export interface SearchContext {
   readonly supermin: SuperminBuilder;
-  /** For a supermin appliance; undefined: there may be none. */
+  /** For supermin appliances; undefined: they are not accepted. */
   readonly cache: ApplianceCache | undefined;
   readonly signal: AbortSignal;
 }
@@ -36,7 +36,7 @@ export async function locateAppliance(path: string, context: SearchContext): Pro
       if (cache === undefined) {
         throw new GuestfsError(
           'NOT_ALLOWED',
-          `${directory} has a supermin appliance, which is made of any files of the server's host that it names: for one that is not the server's own, the server has to run with --allow custom-qemu`,
+          `${directory} has a supermin appliance, which can include any file of the server's host: one that is not the server's own requires --allow custom-qemu`,
           {
             metadata: { setting: '--allow custom-qemu' },
           },
@@ -55,7 +55,7 @@ async function describe(directory: string, missing: readonly string[]): Promise<
   if (!(await exists(directory))) return 'does not exist';
   for (const name of OLD_STYLE) {
     if (await exists(join(directory, name)))
-      return 'an appliance without a root image, of an old libguestfs; such are not supported';
+      return 'has an appliance without a root image, made by an old libguestfs, which is not supported';
   }
   const none = missing.length === FIXED_FILES.length;
   return none ? 'holds neither a fixed appliance nor a supermin one' : `lacks ${missing.join(', ')}`;

@@ -1,27 +1,27 @@
-/** The manifest that the appliance builder puts next to its files. */
+/** The manifest that the appliance builder writes next to the appliance's files. */
 import { readFile } from 'node:fs/promises';
 import { GuestfsError } from '../common/errors.js';
 
 export const MANIFEST_NAME = 'manifest.json';
 
-/** Newest format that is understood. */
+/** Newest format that this server understands. */
 const FORMAT_VERSION = 1;
 
-/** What is used of a manifest; all else in it is for people. */
+/** The part of a manifest that the server uses; the rest is for people. */
 export interface ApplianceManifest {
   readonly suite: string | undefined;
   readonly architecture: string | undefined;
   readonly daemonVersion: string | undefined;
   readonly kernelVersion: string | undefined;
   readonly rootUuid: string | undefined;
-  /** Changes whenever the appliance does. */
+  /** Changes whenever the appliance changes. */
   readonly inputsHash: string | undefined;
-  /** Name of each file and how long it is to be. */
+  /** Expected size of each file, by name. */
   readonly sizes: ReadonlyMap<string, number>;
 }
 
 /**
- * Reads a manifest; undefined when there is none, as in appliances of others.
+ * Reads a manifest; undefined if there is none, as in appliances made by other tools.
  * @throws GuestfsError `APPLIANCE_UNUSABLE` when it cannot be understood
  */
 export async function readManifest(path: string): Promise<ApplianceManifest | undefined> {
@@ -43,7 +43,7 @@ export function parseManifest(text: string, path: string): ApplianceManifest {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new GuestfsError('APPLIANCE_UNUSABLE', `${path} is not JSON; the appliance has to be built anew`, {
+    throw new GuestfsError('APPLIANCE_UNUSABLE', `${path} is not JSON; rebuild the appliance`, {
       cause: error,
     });
   }
@@ -52,7 +52,7 @@ export function parseManifest(text: string, path: string): ApplianceManifest {
   if (manifest === undefined || typeof version !== 'number' || version < 1 || version > FORMAT_VERSION) {
     throw new GuestfsError(
       'APPLIANCE_UNUSABLE',
-      `${path} has format ${String(version)}, this server understands ${FORMAT_VERSION}; the appliance has to be built anew`,
+      `${path} has format ${String(version)}, but this server understands ${FORMAT_VERSION}; rebuild the appliance`,
     );
   }
   const word = (name: string): string | undefined => (typeof manifest[name] === 'string' ? manifest[name] : undefined);

@@ -1,11 +1,11 @@
-/** Reads what a launch must know of an appliance's root image: its format, size and file system's UUID. */
+/** Reads the facts about an appliance's root image that a launch needs: format, size, and UUID of the file system. */
 import type { FileHandle } from 'node:fs/promises';
 import { GuestfsError } from '../common/errors.js';
 
 /** The root image of an appliance. */
 export interface RootImage {
   readonly format: 'raw' | 'qcow2';
-  /** Bytes that the guest sees. */
+  /** Size of the disk as the appliance sees it, bytes. */
   readonly virtualSize: bigint;
   /** UUID of the ext file system; undefined when only the manifest can tell (a qcow2 image). */
   readonly uuid: string | undefined;

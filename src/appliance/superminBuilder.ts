@@ -24,13 +24,14 @@ const BUILD_LIMIT_MS = 15 * 60_000;
 export interface ApplianceCache {
   readonly directory: string;
   /**
-   * The place that libguestfs has for appliances, one for all skeletons: supermin looks at times, and takes what was built from
-   * another skeleton for up to date. So only the server's own has it; a client's appliance must not become that of others.
+   * libguestfs keeps one appliance for all skeletons. supermin compares only timestamps, and would consider an appliance
+   * built from another skeleton up to date. So only the server's own skeleton shares that place: a client's appliance must
+   * not become that of others.
    */
   readonly place: 'shared with libguestfs' | 'of the skeleton';
 }
 
-/** Builds appliances, and only once for those who ask at the same time. */
+/** Builds appliances; callers that ask at the same time share one build. */
 export interface SuperminBuilder {
   /**
    * Brings the appliance of a `supermin.d` directory up to date.
@@ -57,7 +58,7 @@ export function createSuperminBuilder(logger: Logger, supermin = 'supermin'): Su
   };
 }
 
-/** Not stopped when the one who asked goes away: others wait for it, or will. */
+/** Not stopped when its caller goes away: others may be waiting for it. */
 async function run(supermin: string, wanted: string, cache: ApplianceCache, logger: Logger): Promise<string> {
   const { skeleton, place } = await placeOf(wanted, cache);
   const output = join(place, 'appliance.d');
@@ -91,25 +92,25 @@ async function run(supermin: string, wanted: string, cache: ApplianceCache, logg
     const words = (result.stderr.trim() || result.stdout.trim()).slice(-1000);
     throw new GuestfsError(
       'APPLIANCE_UNUSABLE',
-      `supermin cannot build the appliance of ${skeleton}: ${result.overLimit ? 'it takes too long' : words}`,
+      `supermin cannot build the appliance of ${skeleton}: ${result.overLimit ? 'it took too long' : words}`,
     );
   }
-  // supermin compares these times with those of the packages, and the kernel keeps the time
-  // it was packaged: untouched, it would be built anew each time. It also keeps cleaners away.
+  // supermin compares these times with those of the packages, and the kernel's is the time at which it was packaged:
+  // without the touch, supermin would rebuild each time. It also keeps cache cleaners away.
   const now = new Date();
   await Promise.all(APPLIANCE_FILES.map((name) => utimes(join(output, name), now, now).catch(() => undefined)));
   logger.debug('supermin appliance is up to date', { skeleton, output, ms: Math.round(performance.now() - started) });
   return output;
 }
 
-/** The directory that an appliance is built in, and the skeleton that is its own. */
+/** The directory in which an appliance is built, and its skeleton. */
 async function placeOf(
   skeleton: string,
   cache: ApplianceCache,
 ): Promise<{ readonly skeleton: string; readonly place: string }> {
   const users = await privateCache(join(cache.directory, `.guestfs-${process.geteuid?.() ?? 0}`));
   if (cache.place === 'shared with libguestfs') return { skeleton, place: users };
-  // The real one: a link could lead to another when supermin looks.
+  // The real path: a link could lead to another skeleton by the time supermin reads it.
   const real = await realpath(skeleton).catch((error: unknown) => {
     throw new GuestfsError('APPLIANCE_UNUSABLE', `the appliance of ${skeleton} cannot be built: ${messageOf(error)}`, {
       cause: error,
@@ -118,10 +119,10 @@ async function placeOf(
   return { skeleton: real, place: await privateCache(join(users, createHash('sha256').update(real).digest('hex'))) };
 }
 
-/** A directory of caches that only this user can write. */
+/** A cache directory that only this user can write. */
 async function privateCache(path: string): Promise<string> {
   try {
-    // Readable by all: so libguestfs makes it, and qemu may run as another user.
+    // Readable by all, as libguestfs makes it, and because qemu may run as another user.
     await makePrivateDirectory(path, 0o755);
     return path;
   } catch (error) {

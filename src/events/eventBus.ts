@@ -1,4 +1,4 @@
-/** Hands the events of one session to its subscribers; never waits for any of them. */
+/** Delivers the events of one session to its subscribers, without waiting for any of them. */
 import { EventSubscription } from './eventSubscription.js';
 import type { EventKind, SessionEvent } from './sessionEvent.js';
 
@@ -7,20 +7,20 @@ export class EventBus {
   #sequence = 0n;
   #closed = false;
 
-  /** Sends an event to everyone who wants its kind. */
+  /** Sends an event to every subscriber of its kind. */
   emit(event: SessionEvent): void {
     this.#sequence += 1n;
     for (const subscription of this.#subscriptions)
       subscription.offer({ event, time: new Date(), sequence: this.#sequence });
   }
 
-  /** True if anyone wants events of this kind: what is costly to say need not be said to nobody. */
+  /** True if anyone subscribes to this kind: expensive events need not be built for nobody. */
   wants(kind: EventKind): boolean {
     for (const subscription of this.#subscriptions) if (subscription.wants(kind)) return true;
     return false;
   }
 
-  /** Begins a subscription to `kinds`; none: all. */
+  /** Begins a subscription to `kinds`; if empty, to all kinds. */
   subscribe(kinds: readonly EventKind[]): EventSubscription {
     const subscription = new EventSubscription(kinds, () => this.#subscriptions.delete(subscription));
     if (this.#closed) subscription.end();
@@ -28,7 +28,7 @@ export class EventBus {
     return subscription;
   }
 
-  /** Ends every subscription, after what is queued for it. */
+  /** Ends every subscription after its queued events. */
   close(): void {
     this.#closed = true;
     for (const subscription of [...this.#subscriptions]) subscription.end();

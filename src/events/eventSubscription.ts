@@ -1,7 +1,7 @@
-/** One subscriber's queue of events: bounded; what does not fit is counted, not kept. */
+/** One subscriber's bounded queue of events: those that do not fit are counted and dropped. */
 import type { EventKind, NumberedEvent } from './sessionEvent.js';
 
-/** Events that wait for a subscriber at most. */
+/** Maximum number of events that wait for a subscriber. */
 const QUEUE_LIMIT = 1024;
 
 /** An event, and how many were lost just before it. */
@@ -27,7 +27,7 @@ export class EventSubscription implements AsyncIterable<DeliveredEvent> {
     return this.#kinds.size === 0 || this.#kinds.has(kind);
   }
 
-  /** Queues an event if it is wanted and fits. */
+  /** Queues an event if its kind is subscribed to and the queue has room. */
   offer(event: NumberedEvent): void {
     if (this.#ended || !this.wants(event.event.kind)) return;
     if (this.#queue.length >= QUEUE_LIMIT) {

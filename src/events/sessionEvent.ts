@@ -1,4 +1,4 @@
-/** What happens in a session; the kinds are libguestfs's, and a few of ours. */
+/** Events of a session. The kinds are libguestfs's, plus a few of this server's own. */
 
 /** Kinds of events, lower case as libguestfs names them. */
 export const EVENT_KINDS = [
@@ -30,7 +30,7 @@ export interface CallDetail {
   readonly action: string;
   /** Number of the call in its session, from 1. */
   readonly number: bigint;
-  /** Of `finished`: reason of the error; empty: it worked. */
+  /** Of `finished`: reason of the error; empty if the call succeeded. */
   readonly errorReason: string;
 }
 

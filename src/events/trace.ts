@@ -6,12 +6,12 @@
 import { structs } from '../actions/structs.js';
 import type { ActionDef, ArgumentDef, FieldType, OptionalArgumentDef } from '../actions/types.js';
 
-/** Characters of a line at most, without the remark that it was cut. */
+/** Maximum length of a line in characters, without the note that it was truncated. */
 export const TRACE_LIMIT = 4096;
 /** Bytes of a buffer that are shown; libguestfs's number. */
 const BUFFER_LIMIT = 256;
 
-/** In place of what nobody may read. */
+/** Replaces secrets. */
 const MASK = '***';
 /** In place of a file, which has no name here; libguestfs's shell writes its streams so. */
 const STREAM = '-';
@@ -20,12 +20,12 @@ type Fields = Readonly<Record<string, unknown>>;
 
 const structsByName = new Map(structs.map((struct) => [struct.name, struct]));
 
-/** A line that stops to grow at its limit; what is added later costs nothing. */
+/** A line that stops growing at its limit; later additions cost nothing. */
 class Line {
   #text = '';
   #cut = false;
 
-  /** Text of ours. */
+  /** Adds text of this module. */
   add(text: string): this {
     if (this.#cut) return this;
     this.#text += text;
@@ -33,7 +33,7 @@ class Line {
     return this;
   }
 
-  /** Text of anyone else's. */
+  /** Adds text from anywhere else. */
   addForeign(value: unknown): this {
     return this.#cut ? this : this.add(escaped(plain(value).slice(0, TRACE_LIMIT + 1)));
   }
@@ -69,7 +69,7 @@ function plain(value: unknown): string {
   }
 }
 
-/** Control characters, line ends of any kind and marks that turn the direction of text become visible. */
+/** Makes control characters, line ends of any kind and text direction marks visible. */
 function escaped(text: string): string {
   return text.replace(/[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu, (character) => {
     const code = character.charCodeAt(0);
@@ -77,7 +77,7 @@ function escaped(text: string): string {
   });
 }
 
-/** Bytes of which the printable ASCII ones stand for themselves. */
+/** Adds bytes: printable ASCII as is, all others escaped. */
 function escapedBytes(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) =>
     byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`,
@@ -127,7 +127,7 @@ function addArgument(line: Line, argument: ArgumentDef, value: unknown): void {
 
 function addOptionalArgument(line: Line, argument: OptionalArgumentDef, value: unknown): void {
   line.add(` "${argument.name}:`);
-  // The password of a remote drive is no key argument to libguestfs, but it is one to its owner.
+  // For libguestfs the password of a remote drive is not a key argument, but it is a secret all the same.
   if (argument.name === 'secret') line.add(MASK);
   else if (argument.type === 'string_list')
     line.addList(listOf((value as Fields).values), ' ', (item) => line.addForeign(item));
@@ -228,7 +228,7 @@ function addStrings(line: Line, items: readonly unknown[]): void {
     .add(']');
 }
 
-/** True if there is a value to show: what was sent to the client bit by bit is not kept for that. */
+/** True if there is a value to show: values that were streamed to the client are not kept for it. */
 function isThere(action: ActionDef, response: Fields): boolean {
   switch (action.returns.type) {
     case 'err':

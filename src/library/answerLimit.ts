@@ -1,4 +1,4 @@
-/** How much one answer may hold. */
+/** The size limit of an answer. */
 
-/** gRPC clients take messages of 4 MiB unless told otherwise; a little of that is for what wraps the value. */
+/** gRPC clients accept 4 MiB by default; a little of that is reserved for what wraps the value. */
 export const ANSWER_LIMIT = 4 * 1024 * 1024 - 4 * 1024;

@@ -8,8 +8,8 @@ import { versionActions } from './version.js';
 const STATE_NUMBERS: Record<Session['state'], number> = { CONFIG: 0, LAUNCHING: 1, READY: 2, CLOSED: 0xebadebad | 0 };
 
 /**
- * Stops the appliance: in order if nothing runs, as the library does. What the library cannot
- * do, since a handle is locked while a call runs: a call under way is cut off with its appliance.
+ * Stops the appliance: cleanly if no call is running, as the library does. Unlike the library, whose handle is locked
+ * during a call, this also stops it in the middle of a call, which then fails.
  */
 async function killSubprocess(session: Session): Promise<void> {
   if (session.pendingCalls === 0 && session.state !== 'LAUNCHING') await session.shutdown();

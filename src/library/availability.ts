@@ -11,7 +11,7 @@ const AVAILABLE = 0;
 const UNKNOWN = 2;
 
 /**
- * Whether a group is there.
+ * Whether a group is available.
  * @throws GuestfsError for a group that no version of the daemon has
  */
 async function isAvailable({ daemon }: LibraryContext, group: string): Promise<boolean> {

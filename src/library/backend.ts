@@ -1,4 +1,4 @@
-/** The backend and its settings; of the library's backends this server has one, `direct`. */
+/** The backend and its settings. This server has one of the library's backends, `direct`. */
 import type { PropertyLibraryActions } from '../../gen/libraryActions.js';
 import { GuestfsError } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
@@ -20,7 +20,7 @@ type BackendActions = Pick<
 >;
 
 const DIRECT = 'direct';
-/** Its name in old versions, still answered by `get_attach_method`. */
+/** Its name in old versions, which `get_attach_method` still returns. */
 const APPLIANCE = 'appliance';
 
 /** @throws GuestfsError BAD_ARGUMENT for backends that this server does not have */

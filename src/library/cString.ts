@@ -1,6 +1,6 @@
-/** Strings as C has them, which end at the first zero byte. */
+/** C strings, which end at the first zero byte. */
 
-/** All before the first zero byte. */
+/** Everything before the first zero byte. */
 export function upToZero(bytes: Buffer): Buffer {
   const end = bytes.indexOf(0);
   return end < 0 ? bytes : bytes.subarray(0, end);
@@ -11,8 +11,7 @@ const INT_PATTERN = /^[ \t\n\v\f\r]*[+-]?\d+$/;
 const INT_MAX = 2 ** 31 - 1;
 
 /**
- * A number that is all of a text, as strtol reads it; undefined if it is not one, or none that
- * an int32 of a message holds.
+ * Parses a whole text as a number, as strtol does; undefined if it is not a number or does not fit an int32.
  */
 export function wholeNumber(text: string): number | undefined {
   const number = INT_PATTERN.test(text) ? Number(text) : NaN;

@@ -1,4 +1,4 @@
-/** Downloads that are wanted as one piece. */
+/** Downloads that are needed in one piece. */
 import type { DaemonCall } from '../protocol/daemonCall.js';
 import type { Daemon } from '../session/daemon.js';
 

@@ -1,4 +1,4 @@
-/** What a library-side action has to work with. */
+/** What a library action works with. */
 import type { ActionDef, Permission } from '../actions/types.js';
 import type { ForeignImageProbe } from '../images/foreignProbe.js';
 import type { Daemon } from '../session/daemon.js';
@@ -8,7 +8,7 @@ import type { ImageRoots } from '../security/pathPolicy.js';
 export interface LibraryContext {
   readonly action: ActionDef;
   readonly session: Session;
-  /** Aborts when the client is gone, its deadline has passed, or it cancelled. */
+  /** Aborts when the client disconnects or cancels, or its deadline passes. */
   readonly signal: AbortSignal;
   /** Where files of the server may be. */
   readonly imageRoots: ImageRoots;

@@ -1,4 +1,4 @@
-/** For developers: the drives as the session has them. */
+/** For developers: the session's view of its drives. */
 import type { DebugLibraryActions } from '../../gen/libraryActions.js';
 import type { Drive, DriveSource } from '../images/drive.js';
 

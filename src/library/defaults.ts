@@ -1,15 +1,15 @@
-/** What a session's settings were before a client changed them: the server's. */
+/** A session's settings before a client changed them, which are the server's. */
 import type { SessionSettings } from '../session/settings.js';
 
 const originals = new WeakMap<SessionSettings, Readonly<SessionSettings>>();
 
-/** Changes settings, remembering the first values. */
+/** Changes settings, and remembers their initial values. */
 export function change(settings: SessionSettings, changes: Partial<SessionSettings>): void {
   if (!originals.has(settings)) originals.set(settings, { ...settings });
   Object.assign(settings, changes);
 }
 
-/** The values that the session began with. */
+/** The initial values of the session. */
 export function originalsOf(settings: SessionSettings): Readonly<SessionSettings> {
   return originals.get(settings) ?? settings;
 }

@@ -10,12 +10,12 @@ import { unlessDaemonFails } from './tolerance.js';
 
 const lvmCanonicalLvNameAction = allActions.find((action) => action.name === 'lvm_canonical_lv_name');
 
-/** The usual name of a logical volume that is named by its device mapper name. */
+/** The usual name of a logical volume that is given by its device-mapper name. */
 async function logicalVolume({ session, signal }: LibraryContext, lvname: string): Promise<string> {
-  // The library answers at all times; without a daemon there is nobody to ask.
+  // The library answers in every state, but without a daemon there is nothing to query.
   if (session.state !== 'READY' || lvmCanonicalLvNameAction === undefined) return lvname;
   const request = { lvname };
-  // A call of its own: the rest of the action needs no turn.
+  // A separate call, because the rest of the action needs no turn.
   const found = await unlessDaemonFails(
     session.perform(lvmCanonicalLvNameAction, request, signal, (daemon) => daemon.call(lvmCanonicalLvName, request)),
   );

@@ -25,7 +25,7 @@ export const driveActions: DriveLibraryActions = {
     add(context, filename, { ...options, server: server?.values }),
   add_drive_ro: (context, { filename }) => add(context, filename, { readonly: true }),
   add_cdrom: (context, { filename }) => add(context, filename, { readonly: true }),
-  // The kind of bus has not mattered to the library for long.
+  // The library has long ignored the type of bus.
   add_drive_with_if: (context, { filename }) => add(context, filename, {}),
   add_drive_ro_with_if: (context, { filename }) => add(context, filename, { readonly: true }),
   add_drive_scratch: async ({ action, session, signal }, { size, ...options }) => {
@@ -33,7 +33,7 @@ export const driveActions: DriveLibraryActions = {
     return {};
   },
   add_domain: async (context, request) => ({ nrdisks: await addDomain(context, request) }),
-  // What a client of the library points at is here named, by either of its names.
+  // The library takes a pointer to a drive; here the drive is named, by either of its names.
   add_libvirt_dom: async (context, request) => ({
     nrdisks: await addDomain(context, { ...request, libvirturi: undefined, allowuuid: true }),
   }),

@@ -19,7 +19,7 @@ function truth(name: string, word: string): boolean {
   return value;
 }
 
-/** A number at the beginning of the text, as scanf reads it. */
+/** The number at the beginning of a text, as scanf reads it. */
 function leadingNumber(name: string, text: string): number {
   const digits = /^\s*([+-]?\d{1,9})(?!\d)/.exec(text)?.[1];
   if (digits === undefined) throw refused('environment', `non-numeric value for ${name}`);
@@ -37,10 +37,10 @@ const FOR_THE_LAUNCH = [
   'LIBGUESTFS_BACKEND',
   'LIBGUESTFS_ATTACH_METHOD',
 ] as const;
-/** Such variables that say something when they are empty, too. */
+/** Those of them that also have a meaning when empty. */
 const ALSO_EMPTY = ['LIBGUESTFS_APPEND', 'LIBGUESTFS_BACKEND_SETTINGS'] as const;
 
-/** In the library's order; what was set before an error stays set. */
+/** Applies them in the library's order; settings made before an error remain. */
 async function apply(lookUp: Lookup, session: Session, action: string): Promise<void> {
   const { settings } = session;
   /** A variable that counts as not set when it is empty. */
@@ -55,7 +55,7 @@ async function apply(lookUp: Lookup, session: Session, action: string): Promise<
     ALSO_EMPTY.some((name) => lookUp(name) !== undefined)
   )
     session.requireState(['CONFIG'], action);
-  // TMPDIR stands in for both directories, where neither a variable nor the client says more.
+  // TMPDIR is the default for both directories, unless a variable or the client sets them.
   const { tmpdir: ownTmpdir, cachedir: ownCachedir } = originalsOf(settings);
   const tmpdir = filled('LIBGUESTFS_TMPDIR') ?? (settings.tmpdir === ownTmpdir ? filled('TMPDIR') : undefined);
   if (tmpdir !== undefined) await setTmpdir(settings, tmpdir);

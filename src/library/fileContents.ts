@@ -10,12 +10,12 @@ import { collect } from './collect.js';
 import type { LibraryContext } from './context.js';
 import { upToZero } from './cString.js';
 
-/** Up to here contents go in the request; the library's limit. */
+/** Contents up to this size go into the request; the library's limit. */
 const INLINE_LIMIT = 2 * 1024 * 1024;
-/** Pieces of an upload. */
+/** Size of the pieces of an upload. */
 const PIECE_SIZE = 64 * 1024;
 
-/** What a line of an answer takes besides its text, bytes; more only if it is long. */
+/** Overhead of a line in an answer, bytes; only long lines take more. */
 const LINE_OVERHEAD = 2;
 
 const NEWLINE = 0x0a;
@@ -26,15 +26,15 @@ function readWhole({ action, daemon }: LibraryContext, path: string): Promise<Bu
   );
 }
 
-/** How often a newline is in some bytes. */
+/** Counts the newlines. */
 function countNewlines(bytes: Buffer): number {
   let count = 0;
-  // Not by indexOf, which costs more than this where there are many.
+  // Not with indexOf, which is slower if there are many.
   for (let at = 0; at < bytes.length; at += 1) if (bytes[at] === NEWLINE) count += 1;
   return count;
 }
 
-/** A line as the library has it: as much as a string of C holds, and without the CR of its end. */
+/** A line as the library returns it: up to the first zero byte, and without a CR at its end. */
 function asLine(text: string): string {
   const zero = text.indexOf('\0');
   const held = zero < 0 ? text : text.slice(0, zero);
@@ -46,7 +46,7 @@ function asLine(text: string): string {
  * @throws GuestfsError MESSAGE_TOO_LARGE
  */
 function linesOf(bytes: Buffer, action: string): string[] {
-  // Millions of empty lines are not to be made a message only to be refused.
+  // Do not build a message from millions of empty lines only to refuse it.
   if (countNewlines(bytes) * LINE_OVERHEAD > ANSWER_LIMIT) throw answerTooLarge(action, ANSWER_LIMIT);
   const texts = decodeGuestText(bytes).split('\n');
   if (texts.at(-1) === '') texts.pop();

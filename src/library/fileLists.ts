@@ -9,12 +9,12 @@ import type { LibraryContext } from './context.js';
 import { pieces } from './pieces.js';
 import { BATCH_SIZE, inBatches, namesOf, recordsOf, sortedRuns, type SortingWindow } from './records.js';
 
-/** Most directories are sorted as a whole, at a bounded price in memory. */
+/** Most directories are sorted as a whole, within a memory limit. */
 const DIRECTORY_WINDOW: SortingWindow = { names: 32_768, bytes: 1024 * 1024 };
-/** A tree can be large and slow to walk: its first names are not to wait for the others, and none to wait long. */
+/** A tree can be large and slow to walk: its first names must not wait for the others, and none must wait long. */
 const TREE_WINDOW: SortingWindow = { names: BATCH_SIZE, bytes: 64 * 1024, milliseconds: 75 };
 
-/** The name in an entry of internal_readdir; undefined: it is one that lists do not have. */
+/** The name in an entry of internal_readdir; undefined: lists omit it. */
 function decodeName(reader: XdrDecoder): Buffer | undefined {
   reader.int64();
   reader.int();
@@ -24,7 +24,7 @@ function decodeName(reader: XdrDecoder): Buffer | undefined {
   return text === '.' || text === '..' ? undefined : name;
 }
 
-/** True for what the daemon answered, as against what became of the connection: every errno begins so, and no reason of ours. */
+/** True for an error in the daemon's answer, false for one of the connection: every errno begins this way, and no other reason. */
 function saidByDaemon(error: unknown): boolean {
   return (
     error instanceof GuestfsError &&
@@ -33,9 +33,8 @@ function saidByDaemon(error: unknown): boolean {
 }
 
 /**
- * The names in a directory, in no order. The daemon sends those of ls0 one by one, at the price
- * of a message each; those of internal_readdir, which tells more of them, come 8 KiB at a time,
- * ten times as fast.
+ * The names in a directory, unsorted. For ls0 the daemon sends each name in a message of its own; for
+ * internal_readdir, whose entries hold more, it sends 8 KiB at a time, which is ten times as fast.
  */
 async function* namesIn(context: LibraryContext, directory: string): AsyncGenerator<Buffer[]> {
   if (!context.daemon.version.upTo('1.48')) {
@@ -51,7 +50,7 @@ async function* namesIn(context: LibraryContext, directory: string): AsyncGenera
         yield names.filter((name) => name !== undefined);
       return;
     } catch (error) {
-      // Asked once more, the daemon says what is wrong in the words that the library passes on.
+      // Ask once more: this call fails with the message that the library passes on.
       if (begun || !saidByDaemon(error)) throw error;
     }
   }

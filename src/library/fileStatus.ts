@@ -5,10 +5,10 @@ import type { AttributeLibraryActions, FileLibraryActions } from '../../gen/libr
 import type { Stat, Statns } from '../../gen/proto/guestfs/v1/structs.js';
 import type { LibraryContext } from './context.js';
 
-/** Names in one request to the daemon; the library's number. */
+/** Names per request to the daemon; the library's limit. */
 const NAMES_AT_ONCE = 1000;
 
-/** Asks for many names, some at a time. */
+/** Queries many names, in batches. */
 async function inBatches<Item>(
   names: readonly string[],
   ask: (some: string[]) => Promise<readonly Item[]>,
@@ -20,7 +20,7 @@ async function inBatches<Item>(
   return all;
 }
 
-/** The status as it was before it had fractions of seconds. */
+/** The old form of the status, without fractions of seconds. */
 function withoutFractions(status: Statns): Stat {
   return {
     dev: status.st_dev,

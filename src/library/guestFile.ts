@@ -1,4 +1,4 @@
-/** Files of the guest that actions read for what they say. */
+/** Guest files whose contents an action needs. */
 import { filesize, isFile } from '../../gen/calls/file.js';
 import { download } from '../../gen/calls/transfer.js';
 import { GuestfsError } from '../common/errors.js';
@@ -7,7 +7,7 @@ import type { LibraryContext } from './context.js';
 import { pieces } from './pieces.js';
 
 const NEWLINE = 0x0a;
-/** What is longer of a line is dropped: no line that matters is. */
+/** Longer lines are truncated; no relevant line is longer. */
 const MAX_LINE = 64 * 1024;
 
 const EMPTY = Buffer.alloc(0);
@@ -16,23 +16,23 @@ function tooLarge(path: string, size: string): GuestfsError {
   return new GuestfsError('EFBIG', `size of ${printable(path)} is unreasonably large (${size} bytes)`);
 }
 
-/** @throws GuestfsError if there is no such file, or it is larger than any sound one */
+/** @throws GuestfsError if there is no such file, or it is too large to be genuine */
 async function requireSound({ daemon }: LibraryContext, path: string, limit: number): Promise<void> {
   const { size } = await daemon.call(filesize, { file: path });
   if (size > BigInt(limit)) throw tooLarge(path, String(size));
-  // A device of a guest may never end, and a named pipe never begin.
+  // Reading a device might never end, and reading a named pipe never begin.
   const { fileflag } = await daemon.call(isFile, { path, followsymlinks: true });
   if (!fileflag) throw new GuestfsError('DAEMON_ERROR', `${printable(path)} is not a regular file`);
 }
 
-/** A line as the library has it, up to the first zero byte. */
+/** A line as the library returns it, up to the first zero byte. */
 function asLine(text: string): string {
   const zero = text.indexOf('\0');
   return text.slice(0, zero < 0 ? MAX_LINE : Math.min(zero, MAX_LINE));
 }
 
 /**
- * The lines of a text file, without their ends, as many at a time as have come.
+ * The lines of a text file, without line ends, in batches as they arrive.
  * @throws GuestfsError also if the file has more than `limit` bytes
  */
 export async function* linesOfFile(context: LibraryContext, path: string, limit: number): AsyncGenerator<string[]> {
@@ -41,7 +41,7 @@ export async function* linesOfFile(context: LibraryContext, path: string, limit:
   let received = 0;
   for await (const piece of pieces(context, download, { remotefilename: path })) {
     received += piece.length;
-    // What was said of its size need not be true.
+    // The reported size need not be true.
     if (received > limit) throw tooLarge(path, `more than ${limit}`);
     const bytes = rest.length === 0 ? piece : Buffer.concat([rest, piece]);
     const last = bytes.lastIndexOf(NEWLINE);

@@ -1,4 +1,4 @@
-/** Settings that reach into the server's machine; changing them needs the operator's leave. */
+/** Settings that affect the host; changing them needs the operator's permission. */
 import { realpath, stat } from 'node:fs/promises';
 import type { PropertyLibraryActions } from '../../gen/libraryActions.js';
 import { hostArchitecture } from '../qemu/arch.js';
@@ -48,7 +48,7 @@ async function hypervisor({ settings }: Session): Promise<string> {
 
 /**
  * The real absolute path of a directory.
- * @throws GuestfsError the errno of looking for it, as the library; BAD_ARGUMENT for what is no directory
+ * @throws GuestfsError the errno of the lookup, as the library; BAD_ARGUMENT if it is not a directory
  */
 async function directory(field: string, path: string): Promise<string> {
   const real = await realpath(path).catch((error: unknown) => {
@@ -105,11 +105,11 @@ export const hostPropertyActions: HostProperties = {
     await setCachedir(session.settings, cachedir);
     return {};
   },
-  // Sockets are in the machine's run directory, which is made there.
+  // Sockets are in the session's run directory, which is created there.
   get_sockdir: async ({ session }) => ({ sockdir: session.settings.tmpdir }),
   config: async ({ session }, { hvparam, hvvalue }) => {
     if (!hvparam.startsWith('-')) throw refused('hvparam', `parameter '${printable(hvparam)}' must begin with '-'`);
-    // qemu takes two dashes for one.
+    // qemu treats two dashes as one.
     if (RESERVED_OPTIONS.has(hvparam.replace(/^--/, '-')))
       throw refused('hvparam', `parameter '${hvparam}' isn't allowed: the appliance's own would not work`);
     session.settings.extraQemuArguments = [...session.settings.extraQemuArguments, [hvparam, hvvalue]];

@@ -1,9 +1,9 @@
 /**
  * Icons of inspected systems: `inspect_get_icon`.
  *
- * Nothing of a guest's file is parsed here. PNG files are taken as they are, when the daemon says
- * that this is what they are. Icons of Windows XP and 7, which are inside a program, and of CirrOS,
- * where it is text, are converted in the appliance.
+ * The server parses no guest file. PNG files are returned as they are, if the daemon identifies them
+ * as PNG. The icons of Windows XP and 7, which are inside a program, and of CirrOS, which is text,
+ * are converted in the appliance.
  */
 import { isFile } from '../../gen/calls/file.js';
 import { inspectGetDistro, inspectGetMajorVersion, inspectGetType } from '../../gen/calls/inspection.js';
@@ -16,14 +16,14 @@ import { windowsIcon } from './windowsIcon.js';
 /** Where an icon is looked for. */
 interface Place {
   readonly paths: readonly string[];
-  /** Largest sound size, bytes; left out: what so many pixels could take. */
+  /** Largest plausible size, bytes; by default, as much as that many pixels could take. */
   readonly maxSize?: number;
-  /** Not good enough for those who want a large one. */
+  /** Too small for callers that want a large icon. */
   readonly lowQuality?: true;
 }
 
 const FAVICON = '/etc/favicon.png';
-/** Largest text that is taken for an icon, bytes. */
+/** Largest text accepted as an icon, bytes. */
 const MAX_TEXT = 1024;
 
 const HICOLOR = '/usr/share/icons/hicolor';
@@ -32,7 +32,7 @@ const SUSE: Place = {
   maxSize: 10240,
 };
 
-/** Where distributions keep theirs. */
+/** Icon paths of distributions. */
 const PLACES: ReadonlyMap<string, Place> = new Map<string, Place>([
   ['fedora', { paths: [`${HICOLOR}/96x96/apps/fedora-logo-icon.png`] }],
   ['debian', { paths: ['/usr/share/pixmaps/debian-logo.png'], maxSize: 2048 }],
@@ -57,7 +57,7 @@ const PLACES: ReadonlyMap<string, Place> = new Map<string, Place>([
   ['openmandriva', { paths: ['/usr/share/icons/large/mandriva.png', '/usr/share/icons/mandriva.png'], maxSize: 10240 }],
 ]);
 
-/** Distributions that keep theirs where Red Hat Enterprise Linux does. */
+/** Distributions that use the path of Red Hat Enterprise Linux. */
 const RHEL_LIKE: ReadonlySet<string> = new Set([
   'rhel',
   'redhat-based',
@@ -90,7 +90,7 @@ async function favicon(daemon: Daemon, type: string): Promise<Buffer | undefined
   return fetchPng(daemon, path);
 }
 
-/** CirrOS has a text of it. */
+/** The icon of CirrOS is text. */
 async function cirrosIcon(daemon: Daemon): Promise<Buffer | undefined> {
   const path = '/usr/share/cirros/logo';
   if (!(await daemon.call(isFile, { path })).fileflag) return undefined;

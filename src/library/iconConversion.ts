@@ -1,9 +1,9 @@
 /**
- * Icons that are no PNG files in the guest: bitmaps in programs, and text.
+ * Icons that are not PNG files in the guest: bitmaps in programs, and text.
  *
- * The tools that make PNG files of them read what an attacker may have made, so they run in the
- * appliance, within bounds. With an appliance that lacks them there are no such icons, as there are
- * none with libguestfs where they are not installed.
+ * The tools that convert them to PNG read input that an attacker may have crafted, so they run in the
+ * appliance, with limits. An appliance without these tools yields no such icons, as libguestfs yields
+ * none where they are not installed.
  */
 import type { Daemon } from '../session/daemon.js';
 import { guestFileWord, runInAppliance } from './applianceScript.js';
@@ -11,14 +11,14 @@ import { guestFileWord, runInAppliance } from './applianceScript.js';
 /** The commands of a pipeline that turns a file, given as a word of a script, into a PNG file. */
 export type Conversion = (file: string) => readonly [string, ...string[]];
 
-/** Of the program `explorer.exe` of Windows XP: one of its bitmaps. */
+/** A bitmap in `explorer.exe` of Windows XP. */
 export const fromExplorerOfXp: Conversion = (file) => [
   `wrestool -x --type=2 --name=143 ${file}`,
   'bmptopnm',
   'pnmtopng',
 ];
 
-/** Of the program `explorer.exe` of Windows 7: the first of the pictures that one of its bitmaps has below each other. */
+/** The topmost of several pictures in a bitmap in `explorer.exe` of Windows 7. */
 export const fromExplorerOf7: Conversion = (file) => [
   `wrestool -x --type=2 --name=6801 ${file}`,
   'bmptopnm',
@@ -26,17 +26,17 @@ export const fromExplorerOf7: Conversion = (file) => [
   'pnmtopng',
 ];
 
-/** A text as it looks in print. */
+/** A rendered text. */
 export const fromText: Conversion = (file) => [`pbmtext <${file}`, 'pnmtopng'];
 
-/** Larger icons are none; in base64 they would not fit into a message of the protocol. Bytes. */
+/** Larger icons are dropped: in base64 they would not fit in a protocol message. Bytes. */
 const LARGEST = 3_000_000;
 /** Enough for a slow processor; all commands of a pipeline run at the same time. */
 const SECONDS = 30;
-/** Some ten times what the tools take for an icon, and little of what the appliance has. */
+/** About ten times what the tools need for an icon, and a small part of the appliance's memory. */
 const KIBIBYTES_OF_MEMORY = 128 * 1024;
 
-/** Follows a PNG file that is complete: a shell has no status for a pipeline whose end succeeds. */
+/** Printed after a complete PNG file: the shell does not report a failure early in a pipeline. */
 const COMPLETE = Buffer.from('complete');
 
 function script(commands: readonly string[]): string {
@@ -50,7 +50,7 @@ function script(commands: readonly string[]): string {
 /**
  * Converts a file of the guest into a PNG file, in the appliance.
  * @param path of the file, without links in it
- * @returns undefined if the tools are not there, or make nothing of the file, or too much
+ * @returns undefined if the tools are missing or cannot convert the file, or the result is too large
  */
 export async function convertToPng(daemon: Daemon, path: string, conversion: Conversion): Promise<Buffer | undefined> {
   const output = Buffer.from(await runInAppliance(daemon, script(conversion(guestFileWord(path)))), 'base64');

@@ -1,4 +1,4 @@
-/** Files of a guest that may be icons; what cannot be had is none. */
+/** Guest files that may be icons; one that cannot be read is treated as missing. */
 import { caseSensitivePath, file, filesize, isFile, realpath } from '../../gen/calls/file.js';
 import { download } from '../../gen/calls/transfer.js';
 import { GuestfsError } from '../common/errors.js';
@@ -14,22 +14,22 @@ const BYTES_PER_PIXEL = 4;
 
 const TOO_LARGE = new GuestfsError('EFBIG', 'the icon is too large');
 
-/** The path with the letters that the file system has; undefined if there is no such directory. */
+/** The path with upper and lower case as in the file system; undefined if there is no such directory. */
 export async function inItsLetters(daemon: Daemon, path: string): Promise<string | undefined> {
   return (await unlessDaemonFails(daemon.call(caseSensitivePath, { path })))?.rpath;
 }
 
-/** The path without links in it; undefined if it leads nowhere. */
+/** The path with links resolved; undefined if it leads nowhere. */
 export async function withoutLinks(daemon: Daemon, path: string): Promise<string | undefined> {
   return (await unlessDaemonFails(daemon.call(realpath, { path })))?.rpath;
 }
 
-/** What the daemon says that a file is; undefined if it cannot tell. */
+/** The file's type according to the daemon; undefined if it cannot tell. */
 export async function describe(daemon: Daemon, path: string): Promise<string | undefined> {
   return (await unlessDaemonFails(daemon.call(file, { path })))?.description;
 }
 
-/** Whether a file has at most so many bytes; false if that is not known. */
+/** Whether a file is at most `limit` bytes long; false if its size is unknown. */
 async function isAtMost(daemon: Daemon, path: string, limit: number): Promise<boolean> {
   const found = await unlessDaemonFails(daemon.call(filesize, { file: path }));
   return found !== undefined && found.size <= BigInt(limit);
@@ -42,8 +42,8 @@ export async function fetch(daemon: Daemon, path: string, limit: number): Promis
 }
 
 /**
- * A PNG file of a sound size.
- * @param maxSize bytes; left out: what its pixels could take
+ * A PNG file of a plausible size.
+ * @param maxSize bytes; by default, as much as its pixels could take
  */
 export async function fetchPng(daemon: Daemon, path: string, maxSize?: number): Promise<Buffer | undefined> {
   if (!(await daemon.call(isFile, { path, followsymlinks: true })).fileflag) return undefined;

@@ -1,4 +1,4 @@
-/** The library-side actions: what libguestfs does in the process that uses it, done by the server. */
+/** The library actions: libguestfs runs them in the calling process, here the server does. */
 import type { LibraryActions } from '../../gen/libraryActions.js';
 import { applianceActions } from './appliance.js';
 import { debugActions } from './debug.js';

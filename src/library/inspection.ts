@@ -1,4 +1,4 @@
-/** What is found out about inspected systems on this side of the daemon. */
+/** Facts about inspected systems that the library determines, not the daemon. */
 import type { InspectionLibraryActions } from '../../gen/libraryActions.js';
 import { applicationActions } from './applications/index.js';
 import { iconActions } from './icon.js';

@@ -14,7 +14,7 @@ import { ANSWER_LIMIT } from './answerLimit.js';
 const LENGTH_SIZE = 8;
 const EQUALS = '='.charCodeAt(0);
 
-/** The fields of an entry: each is a 64-bit length and so many bytes, `NAME=value`. */
+/** The fields of an entry: each is a 64-bit length and that many bytes, `NAME=value`. */
 export function* fieldsOf(bytes: Buffer): Generator<Xattr> {
   for (let at = 0; at < bytes.length; ) {
     if (at + LENGTH_SIZE > bytes.length) throw malformed('is cut off');
@@ -31,13 +31,13 @@ export function* fieldsOf(bytes: Buffer): Generator<Xattr> {
 }
 
 /**
- * Receives an entry. The daemon sends the length of each field, then the field in one chunk; of one
- * that does not fit in a chunk it sends nothing, nor anything after it, and waits for the next call.
- * The threshold is no help: systemd cuts no field that it has at hand, however long.
+ * Receives an entry. The daemon sends the length of each field, then the field in one chunk. If a field
+ * does not fit in a chunk, it sends neither that field nor anything after it, and waits for the next
+ * call. The threshold does not help: systemd does not truncate a field that it has in memory.
  */
 async function receiveEntry(daemon: Daemon, action: string): Promise<Buffer> {
   let bytes = Buffer.alloc(0);
-  /** Where the next length is. */
+  /** Offset of the next length. */
   let next = 0;
   await daemon.download(internalJournalGet, {}, async (delivered) => {
     bytes = Buffer.concat([bytes, ...delivered]);
@@ -54,7 +54,7 @@ async function receiveEntry(daemon: Daemon, action: string): Promise<Buffer> {
 function fieldTooLong(action: string, length: bigint): GuestfsError {
   return new GuestfsError(
     'MESSAGE_TOO_LARGE',
-    `${action}: the entry has a field of ${length} bytes, and daemons send none of more than ${MAX_CHUNK_SIZE}; ${insteadOfLargeAnswer(action) ?? ''}`,
+    `${action}: the entry has a field of ${length} bytes, but the daemon sends at most ${MAX_CHUNK_SIZE}; ${insteadOfLargeAnswer(action) ?? ''}`,
     {
       metadata: { limit: String(MAX_CHUNK_SIZE) },
     },

@@ -14,7 +14,7 @@ import { printable } from '../common/guestText.js';
 import type { Daemon } from '../session/daemon.js';
 import { wholeNumber } from './cString.js';
 
-/** What is known of an inspected system. */
+/** The known facts about an inspected system. */
 export interface InspectedSystem {
   readonly type: string;
   readonly distro: string;
@@ -22,18 +22,18 @@ export interface InspectedSystem {
   readonly minor: number;
 }
 
-/** What tells apart versions of Windows that have one number. */
+/** Distinguishes Windows releases that share a version number. */
 export interface WindowsDetails {
   readonly productName: string;
   readonly productVariant: string;
-  /** Asked only where nothing else tells; undefined: the daemon cannot say it. */
+  /** Queried only if nothing else decides; undefined: the daemon cannot tell. */
   readonly buildId: () => Promise<number | undefined>;
 }
 
 const UNKNOWN = 'unknown';
 /** Build of the first Windows 11. */
 const WINDOWS_11_BUILD = 22000;
-/** First version whose daemon tells the build. */
+/** First version whose daemon reports the build. */
 const BUILD_ID_SINCE = '1.49.8';
 
 /** Identifier of a Linux distribution. */
@@ -72,7 +72,7 @@ export function linuxIdentifier({ distro, major, minor }: InspectedSystem): stri
   return distro !== UNKNOWN && (major > 0 || minor > 0) ? full : UNKNOWN;
 }
 
-/** Versions 6.x: of the client, and of the server. */
+/** Releases with version 6.x: client, and server. */
 const WINDOWS_6: readonly (readonly [string, string])[] = [
   ['winvista', 'win2k8'],
   ['win7', 'win2k8r2'],
@@ -91,7 +91,7 @@ export async function windowsIdentifier({ major, minor }: InspectedSystem, detai
   }
   if (major === 6) return WINDOWS_6[minor]?.[isServer ? 1 : 0] ?? UNKNOWN;
   if (major !== 10 || minor !== 0) return UNKNOWN;
-  // Where there is no build there is no Windows 11 either: that was the library's answer, too.
+  // Without a build it is not considered Windows 11, as in the library.
   if (!isServer) return ((await details.buildId()) ?? 0) >= WINDOWS_11_BUILD ? 'win11' : 'win10';
   const year = ['2025', '2022', '2019'].find((one) => productName.includes(one));
   return year === undefined ? 'win2k16' : `win2k${year.slice(2)}`;

@@ -1,29 +1,29 @@
-/** Downloads as async iterables: from what is pushed to what is pulled, with a bound between them. */
+/** Downloads as async iterables: turns a push source into a pull source, with a bounded buffer in between. */
 import { inTime, onAbort } from '../common/waiting.js';
 import type { DaemonCall } from '../protocol/daemonCall.js';
 import type { Daemon } from '../session/daemon.js';
 
-/** Bytes that may wait before the daemon has to, and that are handed on without waiting for more. */
+/** Size of the buffer, bytes: when it is full the daemon waits, and its contents are delivered at once. */
 const ENOUGH = 64 * 1024;
-/** So long are bytes gathered, after the first, that come in small pieces; milliseconds. */
+/** How long small pieces are gathered, after the first, milliseconds. */
 const GATHER_MS = 10;
 
-/** What the download fails with when nobody wants the rest of it. */
+/** The error of a download whose consumer has stopped. */
 const STOPPED = new Error('the rest of the file is not wanted');
 
-/** Between one that puts and one that takes. */
+/** A buffer between one producer and one consumer. */
 class Handover {
   #pieces: Buffer[] = [];
   #size = 0;
   #ended = false;
   #failure: { readonly cause: unknown } | undefined;
   #stopped: { readonly reason: unknown } | undefined;
-  /** The taker sleeps until there are so many bytes. */
+  /** The consumer sleeps until this many bytes are buffered. */
   #wanted = 1;
   #wakeTaker: (() => void) | undefined;
   #wakePutter: (() => void) | undefined;
 
-  /** Resolves when there is room for more; rejects when no more is wanted. */
+  /** Resolves when there is room for more; rejects when the consumer has stopped. */
   async put(pieces: readonly Buffer[]): Promise<void> {
     this.#throwIfStopped();
     for (const piece of pieces) {
@@ -39,20 +39,20 @@ class Handover {
     }
   }
 
-  /** No more comes. */
+  /** Called by the producer at the end. */
   end(failure?: { readonly cause: unknown }): void {
     this.#ended = true;
     this.#failure = failure;
     this.#wakeTaker?.();
   }
 
-  /** No more is wanted. */
+  /** Called by the consumer when it stops. */
   stop(reason: unknown): void {
     this.#stopped ??= { reason };
     this.#wakePutter?.();
   }
 
-  /** All that is there, after `gatherMs` more unless that is enough; undefined at the end. */
+  /** Everything that is buffered, after another `gatherMs` if that is little; undefined at the end. */
   async take(gatherMs: number): Promise<Buffer | undefined> {
     await this.#sleep(1);
     if (gatherMs > 0) await this.#sleep(ENOUGH, gatherMs);
@@ -71,7 +71,7 @@ class Handover {
     if (this.#stopped) throw this.#stopped.reason;
   }
 
-  /** Until there are so many bytes, or no more come, or the time is over. */
+  /** Waits until that many bytes are buffered, the source ends, or the time is up. */
   async #sleep(wanted: number, limitMs?: number): Promise<void> {
     if (this.#ended || this.#size >= wanted) return;
     const woken = new Promise<void>((resolve) => {
@@ -84,9 +84,9 @@ class Handover {
 }
 
 /**
- * The bytes of a download. The first come as soon as they are there, later ones gathered a
- * little; the daemon waits while the consumer does. When the consumer stops, the download ends
- * by the protocol, and this ends when it has.
+ * The bytes of a download. The first are delivered at once, later ones gathered briefly. If the consumer is slow, the
+ * daemon waits. When the consumer stops, the download is cancelled by the protocol, and the iteration ends once the
+ * daemon has acknowledged that.
  */
 export async function* pieces<Request>(
   { daemon, signal }: { readonly daemon: Daemon; readonly signal: AbortSignal },

@@ -4,14 +4,14 @@ import { decodeGuestText } from '../common/guestText.js';
 import { inTime } from '../common/waiting.js';
 import { XdrDecoder, XdrError } from '../xdr/decoder.js';
 
-/** Items in one answer at most. */
+/** Maximum items per answer. */
 export const BATCH_SIZE = 1000;
-/** Longest name or record that is believed; daemons send each in one chunk of 8 KiB. */
+/** Longest name or record accepted, bytes; daemons send each in one chunk of 8 KiB. */
 const MAX_RECORD = 64 * 1024;
 
 const EMPTY = Buffer.alloc(0);
 
-/** A list in parts that one answer can hold. */
+/** Splits a list into parts that fit in one answer each. */
 export function* inBatches<Item>(items: readonly Item[]): Generator<Item[]> {
   for (let at = 0; at < items.length; at += BATCH_SIZE) yield items.slice(at, at + BATCH_SIZE);
 }
@@ -20,7 +20,7 @@ function malformed(action: string, what: string, cause?: unknown): GuestfsError 
   return new GuestfsError('DAEMON_ERROR', `${action}: the daemon sent ${what}`, { cause });
 }
 
-/** The names in a file where each ends with a zero byte; what follows the last one is no name, as for the library. */
+/** The names in a file of zero-terminated names; anything after the last zero byte is ignored, as by the library. */
 export async function* namesOf(source: AsyncIterable<Buffer>, action: string): AsyncGenerator<Buffer[]> {
   let rest: Buffer = EMPTY;
   for await (const piece of source) {
@@ -37,17 +37,17 @@ export async function* namesOf(source: AsyncIterable<Buffer>, action: string): A
   }
 }
 
-/** How much is sorted at a time. */
+/** How much is sorted at once. */
 export interface SortingWindow {
   readonly names: number;
   readonly bytes: number;
-  /** No name waits longer than this for those that come after it, milliseconds; undefined: as long as it takes. */
+  /** Longest time that a name waits for later ones, milliseconds; undefined: no limit. */
   readonly milliseconds?: number;
 }
 
 /**
- * Sorts by bytes, as the library does, as much as the window holds: a longer list comes in
- * several sorted runs, since it is not held here as a whole.
+ * Sorts bytewise, as the library does, one window at a time: a list longer than the window comes in
+ * several sorted runs, because it is never held as a whole.
  */
 export async function* sortedRuns(
   source: AsyncIterable<readonly Buffer[]>,
@@ -89,7 +89,7 @@ export async function* sortedRuns(
   yield* inBatches(run());
 }
 
-/** The records in a file that is nothing but them, one after the other. */
+/** The records in a file of concatenated records. */
 export async function* recordsOf<Item>(
   source: AsyncIterable<Buffer>,
   decode: (reader: XdrDecoder) => Item,
@@ -109,12 +109,12 @@ export async function* recordsOf<Item>(
       }
     } catch (error) {
       if (!(error instanceof XdrError)) throw error;
-      // The rest of it may be still to come; if not, this is what is wrong with it.
+      // The rest may still be to come; if not, this is the error.
       failure = error;
     }
     rest = bytes.subarray(bytes.length - remaining);
-    if (rest.length > MAX_RECORD) throw malformed(action, 'a record that makes no sense', failure);
+    if (rest.length > MAX_RECORD) throw malformed(action, 'an invalid record', failure);
     yield* inBatches(items);
   }
-  if (rest.length > 0) throw malformed(action, 'a record that is not whole', failure);
+  if (rest.length > 0) throw malformed(action, 'an incomplete record', failure);
 }

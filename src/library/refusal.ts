@@ -2,9 +2,9 @@
 import { GuestfsError } from '../common/errors.js';
 
 /**
- * The error for an argument that cannot be right.
+ * The error for an argument that cannot be valid.
  * @param field name of the argument in the request
- * @param text the whole message, as the library has it where it has one
+ * @param text the whole message; the library's own, if it has one
  */
 export function refused(field: string, text: string): GuestfsError {
   return new GuestfsError('BAD_ARGUMENT', text, { fields: [{ field, description: text }] });

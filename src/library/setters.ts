@@ -2,9 +2,9 @@
 import type { SessionSettings } from '../session/settings.js';
 import { refused } from './refusal.js';
 
-/** Smallest memory an appliance can work with, MiB; the library's limit. */
+/** Minimum memory of an appliance, MiB; the library's limit. */
 const MIN_MEMSIZE_MB = 256;
-/** Most virtual CPUs; the library's limit. */
+/** Maximum number of virtual CPUs; the library's limit. */
 const MAX_SMP = 255;
 
 /** @throws GuestfsError BAD_ARGUMENT if it is too little */

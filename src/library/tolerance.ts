@@ -1,13 +1,13 @@
-/** Calls whose failure is not one of the action that makes them. */
+/** Calls whose failure does not fail the calling action. */
 import { GuestfsError } from '../common/errors.js';
 
-/** True for what a daemon says of a call, as against the end of the call, the appliance or the session. */
+/** True for an error in the daemon's answer, false if the call, the appliance or the session has ended. */
 export function isDaemonError(error: unknown): boolean {
   if (!(error instanceof GuestfsError) || error.reason === 'EINTR') return false;
   return error.reason === 'DAEMON_ERROR' || /^E[A-Z0-9]+$/.test(error.reason);
 }
 
-/** What a call gives; undefined if the daemon refuses it. */
+/** The result of a call; undefined if the daemon refuses it. */
 export async function unlessDaemonFails<Value>(call: Promise<Value>): Promise<Value | undefined> {
   try {
     return await call;

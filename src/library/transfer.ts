@@ -1,4 +1,4 @@
-/** Transfers between guest and server, and the end of any transfer. */
+/** Transfers between guest and host, and the cancelling of transfers. */
 import type { TransferLibraryActions } from '../../gen/libraryActions.js';
 import { copyIn } from './hostCopy/copyIn.js';
 import { copyOut } from './hostCopy/copyOut.js';

@@ -1,4 +1,4 @@
-/** Icons of Windows: in its explorer up to 7, in a file of its own in 8. There is none known of other versions. */
+/** Icons of Windows: in explorer.exe up to Windows 7, in a separate file in Windows 8. For other versions none is known. */
 import { caseSensitivePath, isFile } from '../../gen/calls/file.js';
 import {
   inspectGetMajorVersion,
@@ -25,7 +25,7 @@ async function ofXp(daemon: Daemon, systemroot: string): Promise<Buffer | undefi
 }
 
 async function of7(daemon: Daemon, systemroot: string): Promise<Buffer | undefined> {
-  // On 64-bit systems it is the 32-bit program that has the icon; 32-bit systems do not have its directory.
+  // On 64-bit systems the icon is in the 32-bit program, whose directory does not exist on 32-bit systems.
   for (const name of ['SysWOW64/explorer.exe', 'explorer.exe']) {
     const path = await inItsLetters(daemon, `${systemroot}/${name}`);
     if (path !== undefined && (await daemon.call(isFile, { path })).fileflag)

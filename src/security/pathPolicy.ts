@@ -1,12 +1,10 @@
 /**
- * Which files of this machine may serve as disk images.
+ * Which files of the host may be used as disk images.
  *
- * Everything a client names, and everything that an image's header names, goes
- * through {@link openImage}. A path is walked here, name by name, instead of by
- * the kernel in one go: a link that leads out of the image roots is refused
- * without its target being touched, so that no answer tells whether a file
- * elsewhere exists. What the open then really reached is checked once more on
- * the open file itself; a directory swapped in between changes nothing.
+ * Every file named by a client or by an image's header goes through {@link openImage}. It resolves a path name by
+ * name, instead of leaving that to the kernel: a link that leads out of the image roots is refused without touching its
+ * target, so that no answer reveals whether a file elsewhere exists. The location of the open file is then checked once
+ * more on the descriptor; a directory that is swapped in between changes nothing.
  */
 import { constants } from 'node:fs';
 import { lstat, open, readlink, realpath, type FileHandle } from 'node:fs/promises';
@@ -15,19 +13,19 @@ import { GuestfsError } from '../common/errors.js';
 
 /** Where images may be. */
 export interface ImageRoots {
-  /** Directories; a relative image path is looked for in each, in this order. */
+  /** Directories; a relative image path is searched in each, in this order. */
   readonly directories: readonly string[];
   /** Block devices under the roots count as images. */
   readonly blockDevices?: boolean;
 }
 
-/** What the opener will do with an image. */
+/** The intended access to an image. */
 export type ImageAccess = 'read-only' | 'read-write';
 
 /** An image that lies under an image root, open. */
 export interface OpenImage {
   readonly handle: FileHandle;
-  /** Where it really is: no link is left in it. */
+  /** Its real path, without links. */
   readonly path: string;
   readonly kind: 'file' | 'block';
   /** Bytes; of a block device, its capacity. */
@@ -37,13 +35,13 @@ export interface OpenImage {
 /** The kernel's own limit. */
 const MAX_LINKS = 40;
 
-/** How a message names an image; `name` is quoted as its author wrote it. */
+/** How messages name an image; `name` is quoted as its author wrote it. */
 export interface ImageNaming {
   /** `image 'a.qcow2'`, or `backing file 'b' of image 'a'`. */
   readonly subject: string;
 }
 
-/** Names an image that the client itself named. */
+/** For an image named by the client. */
 export function naming(path: string): ImageNaming {
   return { subject: `image '${printable(path)}'` };
 }
@@ -68,7 +66,7 @@ export async function resolveImagePath(
     try {
       return await walk({ at: root.real, names: split(path) }, realRoots, name);
     } catch (error) {
-      // Only "not there" lets the next root have its turn; anything else is the answer.
+      // Only if the file does not exist is the next root tried; any other result is final.
       if (!(error instanceof GuestfsError) || error.reason !== 'IMAGE_MISSING') throw error;
       notThere ??= error;
     }
@@ -111,15 +109,15 @@ export async function openImage(
   }
 }
 
-/** A file that is to become an image, open for reading and writing. */
+/** A file that will become an image, open for reading and writing. */
 export interface CreatedImage extends OpenImage {
-  /** It was not there before. */
+  /** The file did not exist before. */
   readonly created: boolean;
 }
 
 /**
- * Opens the file in which an image is to be made, under the image roots; what is
- * already there is left as it is.
+ * Opens the file in which an image will be created, under the image roots; an existing
+ * file is not changed.
  *
  * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING` (its directory) or `IMAGE_UNUSABLE`
  */
@@ -152,16 +150,16 @@ export async function createImageFile(path: string, roots: ImageRoots): Promise<
   }
 }
 
-/** `O_PATH` of Linux: a reference to a file that can do nothing with it. */
+/** `O_PATH` of Linux: a reference to a file that permits no I/O. */
 const O_PATH = 0o10000000;
 
-/** Names a socket that the client itself named. */
+/** For a socket named by the client. */
 function namingSocket(path: string): ImageNaming {
   return { subject: `socket '${printable(path)}'` };
 }
 
 /**
- * Finds the Unix socket that `path` means; the same rules hold as for images.
+ * Finds the Unix socket that `path` means; the same rules apply as to images.
  *
  * @returns its real absolute path
  * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING` or `IMAGE_UNUSABLE`
@@ -197,7 +195,7 @@ export async function openSocket(path: string, roots: ImageRoots): Promise<FileH
   }
 }
 
-/** Where an open file really is, which must be under a root. */
+/** The real path of an open file, which must be under a root. */
 async function checkReached(handle: FileHandle, roots: ImageRoots, name: ImageNaming): Promise<string> {
   const reached = await readlink(`/proc/self/fd/${handle.fd}`);
   if (!(await findRoots(roots)).some((root) => isUnder(reached, root.real))) throw outside(name);
@@ -211,7 +209,7 @@ interface Root {
   readonly realNames: readonly string[];
 }
 
-/** Roots that are there now; one that is missing holds no image. */
+/** Roots that currently exist; a missing one has no images. */
 async function findRoots(roots: ImageRoots): Promise<Root[]> {
   const found: Root[] = [];
   for (const configured of roots.directories) {
@@ -225,11 +223,11 @@ async function findRoots(roots: ImageRoots): Promise<Root[]> {
 interface Position {
   /** Real directory under a root. */
   readonly at: string;
-  /** Still to be followed from there. */
+  /** Names still to be resolved from there. */
   readonly names: string[];
 }
 
-/** Where an absolute path enters the roots, by name alone: nothing outside is looked at. */
+/** Where an absolute path enters the roots, by name alone: nothing outside the roots is accessed. */
 function enter(path: string, roots: readonly Root[], name: ImageNaming): Position {
   const names = split(path);
   for (const root of roots) {
@@ -251,7 +249,7 @@ async function walk(start: Position, roots: readonly Root[], name: ImageNaming):
     if (next === '..') {
       at = dirname(at);
       if (!roots.some((root) => isUnder(at, root.real))) {
-        // Out of one root, perhaps into another; `at` holds no link, so the name alone tells.
+        // Out of one root, perhaps into another; `at` contains no link, so the name alone decides.
         ({ at, names } = enter([at, ...names].join('/'), roots, name));
       }
       continue;
@@ -312,7 +310,7 @@ function kindOf(stats: FileKind, roots: ImageRoots, name: ImageNaming): 'file' |
   throw unusable(name, `is a ${what}, not a disk image`);
 }
 
-/** A block device's inode has no size; the kernel tells it in 512-byte sectors, whatever the device's own. */
+/** A block device's inode has no size; the kernel reports it in 512-byte sectors, regardless of the device's sector size. */
 async function blockDeviceSize(device: bigint, name: ImageNaming): Promise<bigint> {
   const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn);
   const minor = (device & 0xffn) | ((device >> 12n) & ~0xffn);
@@ -349,7 +347,7 @@ function unusable(name: ImageNaming, why: string, cause?: unknown): GuestfsError
   return new GuestfsError('IMAGE_UNUSABLE', `${name.subject} ${why}`, { cause });
 }
 
-/** What a failed system call under the roots means. */
+/** The error for a failed system call under the roots. */
 function openFailure(error: unknown, access: ImageAccess, name: ImageNaming): unknown {
   const code = systemErrorCode(error);
   switch (code) {
@@ -357,7 +355,7 @@ function openFailure(error: unknown, access: ImageAccess, name: ImageNaming): un
     case 'ENOTDIR':
       return missing(name);
     case 'ELOOP':
-      // The last name became a link after it was looked at.
+      // The last name became a link after it was checked.
       return outside(name);
     case 'EACCES':
     case 'EPERM':
@@ -394,7 +392,7 @@ export function systemErrorCode(error: unknown): string | undefined {
   return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? code : undefined;
 }
 
-/** Paths are hostile text: control characters must not reach a terminal through a message. */
+/** Paths are untrusted text: control characters must not reach a terminal through a message. */
 export function printable(path: string): string {
   const shown = path.replace(
     /[\u0000-\u001f\u007f-\u009f]/g,

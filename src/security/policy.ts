@@ -1,10 +1,10 @@
-/** What the server's configuration allows to clients. */
+/** What the server's configuration allows clients to do. */
 import type { CallRules } from '../actions/callRules.js';
 import type { Permission, PermissionDef, RefusalDef, RequestCondition } from '../actions/types.js';
 import { GuestfsError } from '../common/errors.js';
 import type { ImageRoots } from './pathPolicy.js';
 
-/** What `--allow` can name. */
+/** Values of `--allow`. */
 export const ALLOWABLE = [
   'remote-drives',
   'block-devices',

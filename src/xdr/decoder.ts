@@ -1,12 +1,11 @@
 /**
- * Reads values from XDR (RFC 4506), on the primitives of @stellar/js-xdr, and believes
- * nothing: what comes from an appliance is hostile. Anything that the type does not allow
- * is an {@link XdrError}.
+ * Reads values from XDR (RFC 4506), based on the primitives of @stellar/js-xdr. Bytes from an appliance are
+ * untrusted: anything that the type does not allow is an {@link XdrError}.
  */
 import jsXdr, { type XdrReader } from '@stellar/js-xdr';
 import { decodeGuestText } from '../common/guestText.js';
 
-/** Bytes that are not what the type says. */
+/** The bytes do not match the type. */
 export class XdrError extends Error {
   override readonly name = 'XdrError';
 }
@@ -44,7 +43,7 @@ export class XdrDecoder {
     return value === 1;
   }
 
-  /** A percentage; undefined when it is not present, which the daemon says with a negative number. */
+  /** A percentage; undefined if absent, which the daemon encodes as a negative number. */
   percentage(): number | undefined {
     const value = this.#checked(() => this.#reader.readFloatBE());
     return value >= 0 ? value : undefined;
@@ -94,7 +93,7 @@ export class XdrDecoder {
     return table;
   }
 
-  /** Bytes not read yet. */
+  /** Number of unread bytes. */
   get remaining(): number {
     return this.#reader.remainingBytes();
   }

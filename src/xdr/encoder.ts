@@ -1,11 +1,11 @@
-/** Writes values as XDR (RFC 4506), on the primitives of @stellar/js-xdr. */
+/** Writes values as XDR (RFC 4506), based on the primitives of @stellar/js-xdr. */
 import jsXdr from '@stellar/js-xdr';
 import { encodeGuestText } from '../common/guestText.js';
 
 /** Most messages are small. */
 const INITIAL_SIZE = 256;
 
-/** Grows to the double: the steps of the library would copy a message of megabytes hundreds of times. */
+/** Doubles its size: with the library's small steps a message of megabytes would be copied hundreds of times. */
 class GrowingWriter extends jsXdr.XdrWriter {
   #capacity = INITIAL_SIZE;
 

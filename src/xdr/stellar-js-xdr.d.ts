@@ -1,4 +1,4 @@
-/** Types of the part of @stellar/js-xdr that is used; the package has none of its own. */
+/** Types for the part of @stellar/js-xdr that is used; the package has no types. */
 declare module '@stellar/js-xdr' {
   export class XdrReader {
     constructor(source: Buffer);

@@ -24,6 +24,8 @@ const MADE_LATER = /^(gen\/proto|dist|images|node_modules)(\/|$)/;
 const prose = [
   'README.md',
   'CONTRIBUTING.md',
+  'CHANGELOG.md',
+  'SECURITY.md',
   ...filesBelow('docs', '.md').filter((path) => dirname(path) === 'docs'),
 ].filter(exists);
 const documents = [

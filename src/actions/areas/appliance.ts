@@ -148,7 +148,7 @@ export const applianceActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Stops the appliance',
     description:
-      'Deprecated: use `shutdown`. Without other calls in the session it does the same; one that runs or waits, a launch too, is cut off at once, and what was not synced is lost.',
+      'Deprecated: use `shutdown`. Does the same if the session has no other calls. Calls that run or wait, including a launch, are cut off at once, and unsynced data is lost.',
   }),
   library({
     name: 'launch',
@@ -159,7 +159,7 @@ export const applianceActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Starts the appliance with the configured drives',
     description:
-      'Add drives and change settings first; calls that work on guest content are possible only afterwards. The call returns when the appliance is ready, which takes seconds. When the appliance has ended, by `shutdown` or by itself, the session can be launched again; its drives went with it and have to be added anew.',
+      'Add drives and change settings first; calls that work on guest content are possible only afterwards. The call returns when the appliance is ready, which takes seconds. When the appliance has exited, through `shutdown` or by itself, the session can be launched again; its drives are removed and must be added again.',
   }),
   daemon({
     name: 'modprobe',
@@ -169,7 +169,8 @@ export const applianceActions: readonly ActionDef[] = [
     args: [str('modulename')],
     returns: none,
     summary: 'Loads a kernel module into the appliance',
-    description: "`modulename` is a name without a path. The appliance's own kernel is meant, not the guest's.",
+    description:
+      "`modulename` is a name without a path. The module is loaded into the appliance's kernel, not the guest's.",
   }),
   daemon({
     name: 'ping_daemon',
@@ -213,7 +214,7 @@ export const applianceActions: readonly ActionDef[] = [
     since: '1.0.58',
     mutating: false,
     returns: struct('version', 'version'),
-    summary: 'Returns the version of libguestfs that decides what works',
+    summary: 'Returns the version of libguestfs that determines which actions work',
     description:
       'That of the daemon in the appliance; before launch 1.61.1, whose actions this service has. `major`, `minor` and `release` hold numbers, while `extra` is an often empty text added by distributors. Do not derive features from the version: use available or feature_available.',
   }),

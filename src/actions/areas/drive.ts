@@ -70,7 +70,7 @@ export const driveActions: readonly ActionDef[] = [
     returns: returnsInt('nrdisks'),
     summary: 'Adds every disk of a named libvirt domain',
     description:
-      'Must be called before launch; returns how many disks were added, and adds none at all if any step fails. Needs `virsh` on the server, which is asked for the secrets of network disks, too. Unless `readonly` is true the domain has to be stopped. `libvirturi` defaults to the standard libvirt connection, `allowuuid` (default false) lets `dom` be a UUID, and `readonlydisk` (`error`, `read`, `write` or `ignore`; default `write`) decides how disks marked read-only in the domain are treated.',
+      'Must be called before launch; returns how many disks were added, and adds none at all if any step fails. Needs `virsh` on the server, which also supplies the secrets of network disks. Unless `readonly` is true the domain must be stopped. `libvirturi` defaults to the standard libvirt connection, `allowuuid` (default false) lets `dom` be a UUID, and `readonlydisk` (`error`, `read`, `write` or `ignore`; default `write`) decides how disks marked read-only in the domain are treated.',
   }),
   library({
     name: 'add_drive',
@@ -106,16 +106,16 @@ export const driveActions: readonly ActionDef[] = [
         optional('protocol'),
       ),
       described(
-        'Where a drive on a network is: `host`, `host:port`, `tcp:host:port` or `unix:/path`. How many servers are needed depends on `protocol`; a file has none.',
+        'The servers of a network drive: `host`, `host:port`, `tcp:host:port` or `unix:/path`. Their number depends on `protocol`; a file has none.',
         optionalStrings('server'),
       ),
       described('Name to log in with to the server; a file has none.', optional('username')),
       described(
-        'What goes with `username`: a password, or a key. It appears in no log or trace. A file has none.',
+        'The password or key for `username`. It appears in no log or trace. A file has none.',
         optional('secret'),
       ),
       described(
-        '`writeback` (the default) or `unsafe`, which is faster and does not bring flushes of the guest to the image: for images that can be made again.',
+        '`writeback` (the default) or `unsafe`, which is faster but ignores flushes: only for images that can be recreated.',
         optional('cachemode'),
       ),
       described(
@@ -244,7 +244,7 @@ export const driveActions: readonly ActionDef[] = [
     args: [onServer(str('filename'))],
     returns: returnsInt64('size'),
     summary: 'Returns the virtual size of a disk image',
-    description: 'The size is in bytes and is what a guest sees, not the space the image file takes.',
+    description: 'The size is in bytes and is the virtual size of the disk, not the space that the image file takes.',
   }),
   library({
     name: 'max_disks',
@@ -263,6 +263,6 @@ export const driveActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Takes away the drive with the given label',
     description:
-      "Before launch the drive is just not attached. In a running session all that was written is brought to the image first, which is free for others when the call returns; a drive that is mounted, or that swap, LVM, MD or an opened encrypted device lies on, is refused with EBUSY. When writes to its image have failed on the server's side the call says so with EIO, and the drive is gone all the same. The other drives keep their names, and the next drive that is added takes the free one. libguestfs itself, which marks the action as deprecated, has not been able to do this since 1.48.",
+      'Before launch the drive is simply not attached. In a running session everything written is flushed to the image first, and others can use the image once the call returns. A drive that is mounted, or in use by swap, LVM, MD or an opened encrypted device, is refused with EBUSY. If writes to the image have failed on the server, the call fails with EIO, and the drive is removed all the same. The other drives keep their names, and the next drive that is added takes the free one. libguestfs itself, which marks the action as deprecated, has not been able to do this since 1.48.',
   }),
 ];

@@ -252,7 +252,7 @@ export const fileActions: readonly ActionDef[] = [
     returns: returnsStrings('names'),
     summary: 'Lists everything below a directory, recursively',
     description:
-      'Paths are relative to `directory`, which itself is not listed, and sorted. A tree that is large, or slow to walk, comes in several parts, each of them sorted: its first paths do not wait for the last. Fails for anything other than a directory.',
+      'Paths are relative to `directory`, which itself is not listed, and sorted. A large or slow tree is returned in several parts, each of them sorted, so that the first paths do not wait for the last. Fails for anything other than a directory.',
   }),
   daemon({
     name: 'find0',

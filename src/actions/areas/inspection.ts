@@ -102,7 +102,7 @@ export const inspectionActions: readonly ActionDef[] = [
     returns: returnsBuffer('icon'),
     summary: 'Returns a PNG icon for an inspected operating system',
     description:
-      "The guest's filesystems must be mounted. An empty result means that no icon was found. `favicon` (default true) allows the guest's own favicon, `highquality` (default false) rejects small or plain icons; the image comes from the guest, so treat it as untrusted data. Those of Windows XP, Windows 7 and CirrOS are no PNG files and are converted inside the appliance; one that lacks `wrestool` or netpbm gives none.",
+      "The guest's filesystems must be mounted. An empty result means that no icon was found. `favicon` (default true) allows the guest's own favicon, `highquality` (default false) rejects small or plain icons; the image comes from the guest, so treat it as untrusted data. The icons of Windows XP, Windows 7 and CirrOS are not PNG files and are converted inside the appliance; one that lacks `wrestool` or netpbm gives none.",
   }),
   daemon({
     name: 'inspect_get_major_version',

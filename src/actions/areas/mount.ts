@@ -72,8 +72,8 @@ export const mountActions: readonly ActionDef[] = [
     args: [str('localmountpoint')],
     optargs: [bool('readonly'), optional('options'), int('cachetimeout'), bool('debugcalls')],
     returns: none,
-    summary: "Fails always: would export the guest's files on the server",
-    description: "With libguestfs itself, the guest's files appear in a directory of the machine that calls.",
+    summary: "Always fails: would export the guest's files on the server",
+    description: "In libguestfs, the guest's files appear in a directory on the caller's host.",
   }),
   library({
     name: 'mount_local_run',
@@ -82,7 +82,7 @@ export const mountActions: readonly ActionDef[] = [
     cancellable: true,
     returns: none,
     summary: 'Fails always: would serve what mount_local exports',
-    description: 'With libguestfs itself, it returns when the export is unmounted.',
+    description: 'In libguestfs, it returns when the export is unmounted.',
   }),
   daemon({
     name: 'mount_loop',
@@ -149,7 +149,7 @@ export const mountActions: readonly ActionDef[] = [
     returns: hashtable('mps', 'mountable', 'plain'),
     summary: 'Returns each mounted device with the directory it is mounted on',
     description:
-      'The keys of the map are devices, and the values are directories in the guest file tree. A Btrfs subvolume has the device that holds it as its key; of a device that is mounted several times, as with two of its subvolumes, only the directory mounted last is told. Mounts that the appliance makes for itself are left out. Use mounts if only the devices matter.',
+      'The keys of the map are devices, and the values are directories in the guest file tree. A Btrfs subvolume has the device that holds it as its key; if a device is mounted several times, for example through two of its subvolumes, only the last directory is listed. Mounts that the appliance makes for itself are left out. Use mounts if only the devices matter.',
   }),
   daemon({
     name: 'mounts',

@@ -110,7 +110,7 @@ export const partitionActions: readonly ActionDef[] = [
     returns: returnsString('guid'),
     summary: 'Returns the unique GUID of a GPT partition',
     description:
-      'This identifies the single partition, unlike part_get_gpt_type, which tells what kind of partition it is. `partnum` starts at 1.',
+      'This identifies the single partition, unlike part_get_gpt_type, which returns the kind of partition. `partnum` starts at 1.',
   }),
   daemon({
     name: 'part_get_gpt_type',

@@ -38,7 +38,7 @@ export const propertyActions: readonly ActionDef[] = [
     mutating: false,
     returns: returnsInt64('ptr'),
     summary: 'Fails always: would return the in-process address of the handle',
-    description: 'With libguestfs itself, it lets two bindings in one process share a handle.',
+    description: 'In libguestfs, it lets two bindings in one process share a handle.',
   }),
   library({
     name: 'clear_backend_setting',
@@ -130,7 +130,8 @@ export const propertyActions: readonly ActionDef[] = [
     mutating: false,
     returns: returnsBool('direct'),
     summary: 'Returns the old direct mode flag, which has no effect',
-    description: 'Deprecated, and without effect here: the console always comes as events, by EventService/Subscribe.',
+    description:
+      'Deprecated, and without effect here: console output is always delivered as events, through EventService/Subscribe.',
   }),
   library({
     name: 'get_hv',
@@ -159,7 +160,7 @@ export const propertyActions: readonly ActionDef[] = [
     returns: returnsString('challenge'),
     summary: 'Fails always: would return the challenge of a credential that libvirt asks for',
     description:
-      'With libguestfs itself, libvirt asks while it opens a drive, and the program answers from its callback.',
+      'In libguestfs, libvirt asks for credentials while it opens a drive, and the program answers in its callback.',
   }),
   library({
     name: 'get_libvirt_requested_credential_defresult',
@@ -170,7 +171,7 @@ export const propertyActions: readonly ActionDef[] = [
     returns: returnsString('defresult'),
     summary: 'Fails always: would return the default of a credential that libvirt asks for',
     description:
-      'With libguestfs itself, libvirt asks while it opens a drive, and the program answers from its callback.',
+      'In libguestfs, libvirt asks for credentials while it opens a drive, and the program answers in its callback.',
   }),
   library({
     name: 'get_libvirt_requested_credential_prompt',
@@ -181,7 +182,7 @@ export const propertyActions: readonly ActionDef[] = [
     returns: returnsString('prompt'),
     summary: 'Fails always: would return the prompt of a credential that libvirt asks for',
     description:
-      'With libguestfs itself, libvirt asks while it opens a drive, and the program answers from its callback.',
+      'In libguestfs, libvirt asks for credentials while it opens a drive, and the program answers in its callback.',
   }),
   library({
     name: 'get_libvirt_requested_credentials',
@@ -191,7 +192,7 @@ export const propertyActions: readonly ActionDef[] = [
     returns: returnsStrings('creds'),
     summary: 'Fails always: would list the credentials that libvirt asks for',
     description:
-      'With libguestfs itself, libvirt asks while it opens a drive, and the program answers from its callback.',
+      'In libguestfs, libvirt asks for credentials while it opens a drive, and the program answers in its callback.',
   }),
   library({
     name: 'get_memsize',
@@ -222,7 +223,7 @@ export const propertyActions: readonly ActionDef[] = [
     mutating: false,
     returns: returnsBool('pgroup'),
     summary: 'Returns the process group flag, which has no effect',
-    description: 'Each hypervisor of this server is in a process group of its own, whatever the value.',
+    description: 'Each hypervisor of this server has its own process group, whatever the value.',
   }),
   library({
     name: 'get_program',
@@ -248,7 +249,7 @@ export const propertyActions: readonly ActionDef[] = [
     mutating: false,
     returns: returnsBool('recoveryproc'),
     summary: 'Returns the recovery process flag, which has no effect',
-    description: 'The kernel ends the hypervisor when the server dies, whatever the value. True by default.',
+    description: 'The kernel kills the hypervisor when the server dies, whatever the value. True by default.',
   }),
   library({
     name: 'get_selinux',
@@ -275,7 +276,7 @@ export const propertyActions: readonly ActionDef[] = [
     returns: returnsString('sockdir'),
     summary: 'Returns the directory for temporary files, sockets among them',
     description:
-      'A path on the server host, the same that get_tmpdir returns: each appliance has its sockets in a directory of its own in there.',
+      'A path on the server host, the one that get_tmpdir returns: each appliance has its sockets in a separate directory below it.',
   }),
   library({
     name: 'get_tmpdir',
@@ -395,7 +396,7 @@ export const propertyActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Replaces the whole list of backend settings',
     description:
-      "Must be called before launch. Each item is a word or a name=value pair. `force_tcg` and `force_kvm` choose how the guest's processor is run; others are kept and change nothing. Earlier settings are dropped; use set_backend_setting to change just one.",
+      'Must be called before launch. Each item is a word or a name=value pair. `force_tcg` and `force_kvm` select emulation or KVM; other settings are kept but have no effect. Earlier settings are dropped; use set_backend_setting to change just one.',
   }),
   library({
     name: 'set_cachedir',
@@ -420,7 +421,7 @@ export const propertyActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Sets the old direct mode flag, which has no effect',
     description:
-      'Deprecated, and without effect here: the value is kept for get_direct, and the console always comes as events, by EventService/Subscribe. Must be called before launch.',
+      'Deprecated, and without effect here: the value is kept for get_direct, and console output is always delivered as events, through EventService/Subscribe. Must be called before launch.',
   }),
   library({
     name: 'set_hv',
@@ -452,7 +453,7 @@ export const propertyActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Fails always: would answer a question of libvirt for a credential',
     description:
-      'With libguestfs itself, libvirt asks while it opens a drive, and the program answers from its callback.',
+      'In libguestfs, libvirt asks for credentials while it opens a drive, and the program answers in its callback.',
   }),
   library({
     name: 'set_libvirt_supported_credentials',
@@ -462,7 +463,7 @@ export const propertyActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Fails always: would declare which credentials libvirt may ask for',
     description:
-      'With libguestfs itself, libvirt asks while it opens a drive, and the program answers from its callback.',
+      'In libguestfs, libvirt asks for credentials while it opens a drive, and the program answers in its callback.',
   }),
   library({
     name: 'set_memsize',
@@ -497,7 +498,7 @@ export const propertyActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Sets where libguestfs looks for its appliance files',
     description:
-      "Must be called before launch. `searchpath` is a colon-separated list of directories on the machine that runs the service; leave it unset to return to the built-in default. The starting value comes from LIBGUESTFS_PATH in the server's environment, if present. A supermin appliance that is not the server's own is made of whatever files of that machine it names: launch refuses it unless the server runs with `--allow custom-qemu`, too.",
+      "Must be called before launch. `searchpath` is a colon-separated list of directories on the machine that runs the service; leave it unset to return to the built-in default. The starting value comes from LIBGUESTFS_PATH in the server's environment, if present. A supermin appliance that is not the server's own can include any file of the host: launch refuses it unless the server runs with `--allow custom-qemu`, too.",
   }),
   library({
     name: 'set_pgroup',
@@ -508,7 +509,7 @@ export const propertyActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Sets the process group flag, which has no effect',
     description:
-      'Has no effect here: each hypervisor is in a process group of its own, and the value is kept for get_pgroup only. Must be called before launch.',
+      'Has no effect here: each hypervisor has its own process group, and the value is kept for get_pgroup only. Must be called before launch.',
   }),
   library({
     name: 'set_program',
@@ -588,7 +589,7 @@ export const propertyActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Turns tracing of API calls on or off',
     description:
-      "When on, every action is reported with its arguments and result as a trace message. The calls to the daemon that an action of the server is made of, a download for cat, are not reported. Off by default, unless LIBGUESTFS_TRACE=1 is in the server's environment. Arguments may contain private data.",
+      "When on, every action is reported with its arguments and result as a trace message. The daemon calls that a library action makes, such as a download for cat, are not reported. Off by default, unless LIBGUESTFS_TRACE=1 is in the server's environment. Arguments may contain private data.",
   }),
   library({
     name: 'set_verbose',

@@ -90,7 +90,7 @@ export const swapActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Lets the appliance use a device as swap space',
     description:
-      "The device must already be formatted with mkswap. Adds memory for whatever the appliance runs. Do not use the guest's own swap partition: it may hold a hibernated system, and data of the appliance would be left on it; attach an extra drive instead.",
+      "The device must already be formatted with mkswap. Adds memory for the programs that run in the appliance. Do not use the guest's own swap partition: it may hold a hibernated system, and data of the appliance would be left on it; attach an extra drive instead.",
   }),
   daemon({
     name: 'swapon_file',

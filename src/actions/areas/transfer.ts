@@ -83,7 +83,7 @@ export const transferActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Copies a server-side file or directory into the guest',
     description:
-      "`localpath` is a path on the server host, not on the client; directories are copied recursively. `remotedir` must be an existing directory in the guest; wildcards are not expanded. A server that runs as root reads without root's powers: what only another user of the server may read makes the call fail. Remote clients normally use upload or tar_in.",
+      "`localpath` is a path on the server host, not on the client; directories are copied recursively. `remotedir` must be an existing directory in the guest; wildcards are not expanded. A server that runs as root reads without root's capabilities: the call fails on files that only another user may read. Remote clients normally use upload or tar_in.",
   }),
   library({
     name: 'copy_out',

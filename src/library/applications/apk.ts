@@ -16,7 +16,7 @@ interface Paragraph {
   description?: string;
 }
 
-/** Reads `L:value`, with a letter that says what it is. */
+/** Reads `L:value`, where the letter is the field. */
 function readField(paragraph: Paragraph, line: string): void {
   const value = line.slice(2);
   switch (line.slice(0, 1)) {
@@ -41,7 +41,7 @@ function readField(paragraph: Paragraph, line: string): void {
   }
 }
 
-/** What a database has said so far. */
+/** What has been read of a database so far. */
 class Database {
   readonly #list = new ApplicationList();
   #paragraph: Paragraph = {};
@@ -50,7 +50,7 @@ class Database {
     return this.#list.applications;
   }
 
-  /** Takes the next line; a paragraph counts once an empty one has ended it. */
+  /** Reads the next line; a paragraph counts once an empty line has ended it. */
   take(line: string): void {
     if (line.length > 1 && line[1] !== ':') return;
     if (line !== '') {

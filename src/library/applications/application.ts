@@ -1,15 +1,15 @@
-/** Applications as lists have them. */
+/** Applications in the form of libguestfs's lists. */
 import type { Application, Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
 import { GuestfsError } from '../../common/errors.js';
 import { decodeGuestText, encodeGuestText } from '../../common/guestText.js';
 import { wholeNumber } from '../cString.js';
 
-/** Text of a list that is held at most, in characters; clients take far less in one message. */
+/** Maximum text of a list in characters; clients accept far less in one message. */
 export const MAX_TEXT = 16 * 1024 * 1024;
-/** Entries of a list at most, several times the packages of a whole distribution: those without text take memory, too. */
+/** Maximum entries of a list, several times the packages of a whole distribution: entries without text take memory too. */
 export const MAX_APPLICATIONS = 256 * 1024;
 
-/** What package databases say of an application; what is left out is empty. */
+/** What package databases say about an application; omitted fields are empty. */
 export interface ApplicationFacts {
   readonly name: string;
   readonly displayName?: string | undefined;
@@ -26,7 +26,7 @@ export interface ApplicationFacts {
   readonly applicationClass?: string | undefined;
 }
 
-/** What a list of applications fails with that is larger than any sound one. */
+/** The error for a list of applications that is too large to be genuine. */
 export function listTooLarge(limit: number, unit: 'applications' | 'characters'): GuestfsError {
   return new GuestfsError(
     'MESSAGE_TOO_LARGE',
@@ -37,7 +37,7 @@ export function listTooLarge(limit: number, unit: 'applications' | 'characters')
   );
 }
 
-/** The text in a string of its own: a part of a string keeps the whole of it in memory. */
+/** Copies the text: a slice keeps the whole original string in memory. */
 function own(text = ''): string {
   return decodeGuestText(encodeGuestText(text));
 }
@@ -64,12 +64,12 @@ function application(facts: ApplicationFacts): Application2 {
   };
 }
 
-/** A list under way. */
+/** A list that is being read. */
 export class ApplicationList {
   readonly applications: Application2[] = [];
   #text = 0;
 
-  /** @throws GuestfsError MESSAGE_TOO_LARGE when the list is larger than any sound one */
+  /** @throws GuestfsError MESSAGE_TOO_LARGE if the list is too large to be genuine */
   add(facts: ApplicationFacts): void {
     for (const fact of Object.values(facts) as unknown[]) if (typeof fact === 'string') this.#text += fact.length;
     if (this.#text > MAX_TEXT) throw listTooLarge(MAX_TEXT, 'characters');
@@ -78,7 +78,7 @@ export class ApplicationList {
   }
 }
 
-/** By name, in the order of bytes. */
+/** Sorted by name, bytewise. */
 export function sorted(applications: readonly Application2[]): Application2[] {
   return applications
     .map((one) => ({ one, key: encodeGuestText(one.app2_name) }))
@@ -106,13 +106,13 @@ export function oldForm(one: Application2): Application {
 
 /** A version in its parts. */
 export interface VersionParts {
-  /** undefined: it is not a number, and the version not to be trusted. */
+  /** undefined: not a number, so the version is not usable. */
   readonly epoch: number | undefined;
   readonly version: string;
   readonly release: string | undefined;
 }
 
-/** Takes apart `[epoch:]version[-release]`. */
+/** Splits `[epoch:]version[-release]`. */
 export function splitVersion(text: string): VersionParts {
   const colon = text.indexOf(':');
   const rest = text.slice(colon + 1);

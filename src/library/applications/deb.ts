@@ -7,10 +7,10 @@ import { ApplicationList, listTooLarge, MAX_TEXT, splitVersion, type VersionPart
 const STATUS_FILE = '/var/lib/dpkg/status';
 /** Larger ones are not read; the library's limit. */
 const MAX_STATUS_SIZE = 50_000_000;
-/** What a line of a description takes besides its text, in characters. */
+/** Overhead of a line of a description, in characters. */
 const LINE_OVERHEAD = 32;
 
-/** What one paragraph has said so far. */
+/** What has been read of a paragraph so far. */
 interface Paragraph {
   name?: string;
   installed?: boolean;
@@ -21,7 +21,7 @@ interface Paragraph {
   summary?: string;
 }
 
-/** Reads `Name: value`; other fields and forms are of no interest. */
+/** Reads `Name: value`; other fields and forms are ignored. */
 function readField(paragraph: Paragraph, line: string): void {
   const colon = line.indexOf(': ');
   const value = line.slice(colon + 2);
@@ -51,20 +51,20 @@ function readField(paragraph: Paragraph, line: string): void {
   }
 }
 
-/** What a status file has said so far. */
+/** What has been read of a status file so far. */
 class StatusFile {
   readonly #list = new ApplicationList();
   #paragraph: Paragraph = {};
   #inDescription = false;
   #description: string[] = [];
-  /** Characters of it, and what its lines take. */
+  /** Its characters, plus the overhead of its lines. */
   #described = 0;
 
   get applications(): Application2[] {
     return this.#list.applications;
   }
 
-  /** Takes the next line; a paragraph counts once an empty one has ended it. */
+  /** Reads the next line; a paragraph counts once an empty line has ended it. */
   take(line: string): void {
     if (line.startsWith(' ')) {
       if (this.#inDescription) this.#describe(line.slice(1));

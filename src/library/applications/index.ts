@@ -1,4 +1,4 @@
-/** Applications that an inspected system has: `inspect_list_applications` and its successor. */
+/** Applications of an inspected system: `inspect_list_applications` and its successor. */
 import { inspectGetPackageFormat, inspectGetType } from '../../../gen/calls/inspection.js';
 import { internalListRpmApplications } from '../../../gen/calls/internal.js';
 import type { InspectionLibraryActions } from '../../../gen/libraryActions.js';
@@ -13,7 +13,7 @@ import { listWindowsApplications } from './windows.js';
 /** Systems whose packages are in a database of a known format. */
 const PACKAGED_TYPES: ReadonlySet<string> = new Set(['linux', 'hurd']);
 
-/** For each format of packages, what lists them. */
+/** The reader for each package format. */
 const LISTERS: ReadonlyMap<string, (context: LibraryContext) => Promise<Application2[]>> = new Map([
   ['rpm', async ({ daemon }) => (await daemon.call(internalListRpmApplications, {})).applications2],
   ['deb', listDebApplications],
@@ -21,7 +21,7 @@ const LISTERS: ReadonlyMap<string, (context: LibraryContext) => Promise<Applicat
   ['apk', listApkApplications],
 ]);
 
-/** What is not known to be listed is no error: the list is empty. */
+/** A package format without a reader is not an error: the list is empty. */
 async function list(context: LibraryContext, root: string): Promise<Application2[]> {
   const { name: type } = await context.daemon.call(inspectGetType, { root });
   const { packageformat } = await context.daemon.call(inspectGetPackageFormat, { root });

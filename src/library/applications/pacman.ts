@@ -10,10 +10,10 @@ const DATABASE = '/var/lib/pacman/local';
 /** Larger descriptions are not read; the library's limit. */
 const MAX_DESCRIPTION_SIZE = 8192;
 
-/** Sections of a description that matter. */
+/** Relevant sections of a description. */
 const SECTIONS: ReadonlySet<string> = new Set(['NAME', 'VERSION', 'DESC', 'URL', 'ARCH']);
 
-/** The values of a description, by section; of several lines the first is the value. */
+/** The values of a description, by section; the first line of a section is its value. */
 async function sectionsOf(source: AsyncIterable<readonly string[]>): Promise<ReadonlyMap<string, string>> {
   const values = new Map<string, string>();
   let section: string | undefined;
@@ -27,7 +27,7 @@ async function sectionsOf(source: AsyncIterable<readonly string[]>): Promise<Rea
   return values;
 }
 
-/** Reads the lines of one package's description; undefined if something that must be there is not. */
+/** Reads the lines of one package's description; undefined if a required section is missing. */
 export async function parsePacmanDescription(
   source: AsyncIterable<readonly string[]>,
 ): Promise<ApplicationFacts | undefined> {
@@ -55,7 +55,7 @@ export async function listPacmanApplications(context: LibraryContext): Promise<A
   }
   const list = new ApplicationList();
   for (const directory of packages) {
-    // One that cannot be read does not hide the others.
+    // A description that cannot be read does not hide the others.
     const facts = await unlessDaemonFails(
       parsePacmanDescription(linesOfFile(context, `${DATABASE}/${directory}/desc`, MAX_DESCRIPTION_SIZE)),
     );

@@ -1,4 +1,4 @@
-/** Applications of Windows, from the registry: the daemon reads the hive, nothing of it is parsed here. */
+/** Applications of Windows, from the registry. The daemon parses the hive, not the server. */
 import {
   hivexClose,
   hivexNodeChildren,
@@ -18,9 +18,9 @@ import { unlessDaemonFails } from '../tolerance.js';
 import { ApplicationList } from './application.js';
 
 const UNINSTALL = ['Microsoft', 'Windows', 'CurrentVersion', 'Uninstall'];
-/** Where those of 32 bits are on a system of 64. */
+/** Where a 64-bit system has its 32-bit applications. */
 const UNINSTALL_32 = ['WOW6432node', ...UNINSTALL];
-/** It has no uninstaller, and so is not among the others. */
+/** Has no uninstaller, and is therefore not among the others. */
 const DEFENDER = ['Microsoft', 'Windows Defender'];
 
 const ANTIVIRUS = /virus|kaspersky|mcafee|norton|sophos|ApexOneNT|avg technologies/i;
@@ -51,13 +51,13 @@ async function textOf(daemon: Daemon, nodeh: Handle, key: string): Promise<strin
     : (await unlessDaemonFails(daemon.call(hivexValueString, { valueh })))?.databuf;
 }
 
-/** Adds what can be uninstalled and has a name to show. */
+/** Adds applications that can be uninstalled and have a display name. */
 async function addInstalled(daemon: Daemon, list: ApplicationList, path: readonly string[]): Promise<void> {
   const parent = await findNode(daemon, path);
   if (parent === undefined) return;
   const children = (await unlessDaemonFails(daemon.call(hivexNodeChildren, { nodeh: parent })))?.nodehs ?? [];
   for (const { hivex_node_h: node } of children) {
-    // Unlike what is shown, this does not depend on the language.
+    // Unlike the display name, this does not depend on the language.
     const name = (await unlessDaemonFails(daemon.call(hivexNodeName, { nodeh: node })))?.name;
     const displayName = name === undefined ? undefined : await textOf(daemon, node, 'DisplayName');
     if (name === undefined || displayName === undefined) continue;
@@ -80,7 +80,7 @@ async function addInstalled(daemon: Daemon, list: ApplicationList, path: readonl
   }
 }
 
-/** True if a value says that Defender is switched off. */
+/** True if a value says that Defender is disabled. */
 async function isDisabled(daemon: Daemon, defender: Handle): Promise<boolean> {
   const valueh = await findValue(daemon, defender, 'DisableAntiVirus');
   const value =
@@ -111,7 +111,7 @@ export async function listWindowsApplications(
     await addInstalled(daemon, list, UNINSTALL_32);
     await addDefender(daemon, list);
   } finally {
-    // A hive that stays open is closed by the next one; why the list failed matters more.
+    // The next hive to be opened closes one that stays open; the reason for the failure matters more.
     await daemon.call(hivexClose, {}).catch(() => undefined);
   }
   return list.applications;

@@ -9,7 +9,7 @@ import { parseDomain, type DomainDisk } from './domainXml.js';
 import { secretOf } from './secret.js';
 import { virsh } from './virsh.js';
 
-/** What becomes of disks that the domain only reads. */
+/** What to do with disks that the domain only reads. */
 const READONLY_DISK = ['error', 'read', 'write', 'ignore'] as const;
 type ReadonlyDisk = (typeof READONLY_DISK)[number];
 
@@ -21,7 +21,7 @@ function readonlyDiskOf(given = 'write'): ReadonlyDisk {
   return known;
 }
 
-/** Whether the drive is read-only, by libguestfs's rules (lib/libvirt-domain.c); undefined: it is left out. */
+/** Whether the drive is read-only, by libguestfs's rules (lib/libvirt-domain.c); undefined: it is skipped. */
 function isReadonly(disk: DomainDisk, wanted: boolean, handling: ReadonlyDisk): boolean | undefined {
   if (!disk.readonly) return wanted;
   if (handling === 'ignore') return undefined;
@@ -81,7 +81,7 @@ export async function addDomain(context: LibraryContext, request: AddDomainReque
   const wanted = request.readonly ?? false;
   const { dom, libvirturi, allowuuid } = request;
   const domain = parseDomain(await virsh(libvirturi, ['dumpxml', `--domain=${dom}`], signal));
-  // virsh takes numbers of running domains, and UUIDs, for names as well.
+  // virsh also accepts IDs of running domains, and UUIDs, in place of names.
   if (domain.name !== dom && !(allowuuid === true && domain.uuid === dom.toLowerCase())) {
     throw new GuestfsError('ENOENT', `no libvirt domain called '${printable(dom)}'`);
   }

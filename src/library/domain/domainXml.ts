@@ -3,13 +3,13 @@ import { XMLParser } from 'fast-xml-parser';
 import { GuestfsError, messageOf } from '../../common/errors.js';
 import type { SecretReference } from './secret.js';
 
-/** How a network disk's server is logged in to. */
+/** Credentials for a network disk's server. */
 export interface DomainLogin {
   readonly username: string;
   readonly secret: SecretReference;
 }
 
-/** A disk as the domain has it. */
+/** A disk of the domain. */
 export interface DomainDisk {
   readonly source:
     | { readonly kind: 'path'; readonly path: string }
@@ -37,7 +37,7 @@ export interface Domain {
 /** An element: its attributes begin with `@`, all other properties are elements, or lists of them. */
 type Element = Readonly<Record<string, unknown>>;
 
-/** Elements that come more than once. */
+/** Elements that can occur more than once. */
 const LISTS: ReadonlySet<string> = new Set(['domain.devices.disk', 'domain.devices.disk.source.host']);
 
 function element(parent: Element, name: string): Element {
@@ -57,7 +57,7 @@ function elements(parent: Element, name: string): readonly Element[] {
     : [];
 }
 
-/** undefined for what is no disk with contents, such as an empty CD drive, or of a kind that libguestfs does not take. */
+/** undefined for a disk without contents, such as an empty CD drive, or of a kind that libguestfs does not support. */
 function sourceOf(disk: Element): DomainDisk['source'] | undefined {
   const source = element(disk, 'source');
   const type = attribute(disk, 'type');
@@ -85,7 +85,7 @@ function sourceOf(disk: Element): DomainDisk['source'] | undefined {
   };
 }
 
-/** It can be in the source as well as beside it. */
+/** The element can be inside the source or next to it. */
 function loginOf(parent: Element): DomainLogin | undefined {
   const login = element(parent, 'auth');
   const username = attribute(login, 'username');
@@ -103,12 +103,12 @@ function loginOf(parent: Element): DomainLogin | undefined {
 
 /**
  * Reads the description.
- * @throws GuestfsError `EINVAL` for what is none
+ * @throws GuestfsError `EINVAL` if it is not one
  */
 export function parseDomain(xml: string): Domain {
   const malformed = (why: string): GuestfsError =>
     new GuestfsError('EINVAL', `unable to parse the description of the domain that libvirt returned: ${why}`);
-  // libvirt never writes one; with it, a text could name files.
+  // libvirt never writes one, and it could refer to files.
   if (xml.includes('<!DOCTYPE')) throw malformed('it has a document type');
   const parser = new XMLParser({
     ignoreAttributes: false,

@@ -2,12 +2,12 @@
 import { GuestfsError } from '../../common/errors.js';
 import { printable } from '../../common/guestText.js';
 
-/** What a domain says of a secret: by one of `uuid` and `usage`. */
+/** A domain's reference to a secret, by either `uuid` or `usage`. */
 export interface SecretReference {
   /** `ceph`, `iscsi` ... */
   readonly type: string;
   readonly uuid: string | undefined;
-  /** What it is for, by which its type names it. */
+  /** The secret's purpose, whose meaning depends on the type. */
   readonly usage: string | undefined;
 }
 
@@ -15,12 +15,12 @@ export interface SecretReference {
 export type AskLibvirt = (...args: readonly string[]) => Promise<string>;
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-/** Of Ceph, libvirt keeps the key itself, and all others take it in base64. */
+/** For Ceph, libvirt stores the raw key, while everything else expects it in base64. */
 const CEPH = 'ceph';
 
 /**
- * Asks libvirt for a secret, as `add_drive` takes it.
- * @throws GuestfsError `EINVAL` for a reference to nothing, `ENOENT`, `ENOTSUP` for what is no text, and what libvirt says
+ * Asks libvirt for a secret, in the form that `add_drive` accepts.
+ * @throws GuestfsError `EINVAL` for an empty reference, `ENOENT`, `ENOTSUP` if it is not text, and libvirt's own errors
  */
 export async function secretOf(ask: AskLibvirt, reference: SecretReference): Promise<string> {
   const base64 = (await ask('secret-get-value', `--secret=${await uuidOf(ask, reference)}`)).trim();
@@ -28,7 +28,7 @@ export async function secretOf(ask: AskLibvirt, reference: SecretReference): Pro
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.from(base64, 'base64'));
   } catch {
-    // Without the cause, which could show it.
+    // Without the cause, which could reveal the secret.
     throw new GuestfsError('ENOTSUP', `the secret of type '${printable(reference.type)}' is not UTF-8`);
   }
 }
@@ -40,7 +40,7 @@ async function uuidOf(ask: AskLibvirt, { type, uuid, usage }: SecretReference): 
   }
   if (usage === undefined)
     throw new GuestfsError('EINVAL', 'a disk of the domain needs a secret, and does not say which');
-  // Rows of a table: the UUID, then the type and what it is for.
+  // Rows of a table: the UUID, then the type and the usage.
   for (const row of (await ask('secret-list')).split('\n')) {
     const [, found, use] = /^\s*(\S+)\s+(.*?)\s*$/.exec(row) ?? [];
     if (found !== undefined && UUID.test(found) && use === `${type} ${usage}`) return found;

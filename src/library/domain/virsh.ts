@@ -1,17 +1,17 @@
-/** Asks libvirt by its command line tool, which is not always installed. */
+/** Queries libvirt through its command-line tool, which is not always installed. */
 import { GuestfsError, messageOf } from '../../common/errors.js';
 import { runTool } from '../../common/subprocess.js';
 import { systemErrorCode } from '../../security/pathPolicy.js';
 
-/** A libvirt far away, or one that starts when it is asked. */
+/** Enough for a remote libvirt, or one that starts on demand. */
 const LIMIT_MS = 60_000;
-/** A description of a domain with all the disks that a session can have is a tenth of it. */
+/** Ten times the description of a domain with as many disks as a session can have. */
 const OUTPUT_LIMIT = 4 << 20;
 
-/** What virsh begins its errors with. */
+/** Prefix of virsh's error messages. */
 const MARK = 'error: ';
 
-/** What virsh finds the user's libvirt, and its keys, by. */
+/** Environment by which virsh finds the user's libvirt and its keys. */
 const INHERITED = [
   'HOME',
   'USER',
@@ -23,7 +23,7 @@ const INHERITED = [
 
 /**
  * Runs `virsh` and returns what it prints.
- * @param uri of the libvirt; undefined: the usual one
+ * @param uri of the libvirt; undefined: the default one
  * @throws GuestfsError `ENOTSUP` without virsh, `ETIMEDOUT`, or DAEMON_ERROR with virsh's words
  */
 export async function virsh(uri: string | undefined, args: readonly string[], signal: AbortSignal): Promise<string> {
@@ -41,7 +41,7 @@ export async function virsh(uri: string | undefined, args: readonly string[], si
     if (systemErrorCode(error) !== 'ENOENT') throw error;
     throw new GuestfsError(
       'ENOTSUP',
-      'this server has no virsh, by which it asks libvirt; on Debian and Ubuntu, the package libvirt-clients has it. Or add each disk of the domain with AddDrive',
+      'this server has no virsh, which it needs to query libvirt: install it (Debian package libvirt-clients), or add each disk of the domain with AddDrive',
       { cause: error },
     );
   });
@@ -54,7 +54,7 @@ export async function virsh(uri: string | undefined, args: readonly string[], si
   return result.stdout;
 }
 
-/** What virsh says is wrong. Not what it quotes on other lines: of a file that is no domain, those are lines of the file, whoever's it is. */
+/** virsh's own error messages, without quoted lines: if a file is not a domain, those are lines of that file, whoever owns it. */
 function errorsIn(text: string): string {
   return text
     .split('\n')

@@ -1,9 +1,9 @@
 /**
  * `copy_out`: from the guest into a directory of the server.
  *
- * What comes is first put into a new directory beside its place. So nothing that is there
- * already, a link for instance which an earlier copy brought, can lead it elsewhere; and a copy
- * that fails leaves nothing behind.
+ * Files are first unpacked into a new directory next to their destination. So nothing that exists
+ * there already, such as a link from an earlier copy, can redirect them, and a copy that fails
+ * leaves nothing behind.
  */
 import { constants } from 'node:fs';
 import { mkdir, mkdtemp, open, rm, type FileHandle } from 'node:fs/promises';
@@ -18,7 +18,7 @@ import { openTarget, pathOf, splitPath } from './hostPath.js';
 import { publish, publishEntries } from './publish.js';
 import { startUnpacking, takeOver, type Tar } from './tarProcess.js';
 
-/** What the guest's file or directory is called until it is in its place. */
+/** Temporary name of the guest's file or directory. */
 const RECEIVED = 'received';
 
 async function receiveFile({ daemon }: LibraryContext, remotepath: string, path: string): Promise<void> {
@@ -32,9 +32,9 @@ async function receiveFile({ daemon }: LibraryContext, remotepath: string, path:
   }
 }
 
-/** Hands pieces of an archive to a tar, which may end at any moment. */
+/** Feeds pieces of an archive to tar, which may exit at any moment. */
 async function feed(tar: Tar, channel: Duplex, pieces: readonly Buffer[]): Promise<void> {
-  // If it ended well, what still comes is padding.
+  // If tar succeeded, the rest is padding.
   if (!channel.writable) return tar.finish();
   let hasRoom = true;
   for (const piece of pieces) hasRoom = channel.write(piece);
@@ -55,7 +55,7 @@ async function receiveDirectory({ daemon, signal }: LibraryContext, remotepath: 
   try {
     const tar = await startUnpacking(directory);
     const [channel] = tar.process.channels as [Duplex];
-    // A tar that gives up closes its end; it says why when it is asked.
+    // A tar that fails closes its end; the reason follows when it is awaited.
     channel.on('error', () => undefined);
     channel.resume();
     try {
@@ -74,7 +74,7 @@ async function receiveDirectory({ daemon, signal }: LibraryContext, remotepath: 
   }
 }
 
-/** Receives into a new directory, and moves from there. */
+/** Receives into a new directory, and moves the result to its destination. */
 async function receive(
   context: LibraryContext,
   remotepath: string,
@@ -87,7 +87,7 @@ async function receive(
   try {
     const received = `${staging}/${RECEIVED}`;
     await (isPlainFile ? receiveFile : receiveDirectory)(context, remotepath, received);
-    // The root of the guest, or a path that ends in a dot, has no name of its own.
+    // The guest's root, and a path that ends in a dot, have no name of their own.
     if (name.length === 0 || name.equals(Buffer.from('.'))) await publishEntries(Buffer.from(received), place);
     else await publish(Buffer.from(received), Buffer.concat([place, Buffer.from('/'), name]));
   } finally {

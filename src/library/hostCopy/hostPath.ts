@@ -1,4 +1,4 @@
-/** Paths of the server that `copy_in` and `copy_out` may use: those under the image roots. */
+/** Paths on the host that `copy_in` and `copy_out` may use: those under the image roots. */
 import { constants } from 'node:fs';
 import { lstat, open, readlink, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, isAbsolute } from 'node:path';
@@ -7,18 +7,18 @@ import { printable } from '../../common/guestText.js';
 import { resolveImagePath, type ImageNaming, type ImageRoots } from '../../security/pathPolicy.js';
 import { refused } from '../refusal.js';
 
-/** A name in a directory that is open. */
+/** A name in an open directory. */
 export interface NameInDirectory {
   readonly directory: FileHandle;
   readonly name: string;
 }
 
-/** The path of a directory that is open: what happens to its name meanwhile does not matter. */
+/** The path of an open directory, valid even if the directory is renamed meanwhile. */
 export function pathOf(directory: FileHandle): string {
   return `/proc/self/fd/${directory.fd}`;
 }
 
-/** Takes apart a path as the library does: a slash at its end does not count. */
+/** Splits a path as the library does: a trailing slash is ignored. */
 export function splitPath(path: string): { readonly parent: string; readonly name: string } {
   const name = basename(path);
   return { parent: name === '' ? path : dirname(path), name };
@@ -35,12 +35,12 @@ async function openDirectory(path: string, roots: ImageRoots, naming: ImageNamin
   if (handle === undefined) throw new GuestfsError('ENOTDIR', `${naming.subject} is not a directory`);
   if ((await readlink(pathOf(handle))) === resolved) return handle;
   await handle.close();
-  throw new GuestfsError('OUTSIDE_IMAGE_ROOTS', `${naming.subject} was moved while it was looked at`);
+  throw new GuestfsError('OUTSIDE_IMAGE_ROOTS', `${naming.subject} was moved while it was being checked`);
 }
 
 /**
- * What is to be copied in. The path itself may be a link, which is then copied as one; it must
- * lead to something under the roots all the same.
+ * The file or directory to copy in. The path itself may be a link, which is copied as a link; its
+ * target must still be under the roots.
  * @throws GuestfsError those of the path policy
  */
 export async function openSource(localpath: string, roots: ImageRoots): Promise<NameInDirectory> {
@@ -64,7 +64,7 @@ export async function openSource(localpath: string, roots: ImageRoots): Promise<
 }
 
 /**
- * Where something is to be copied out to.
+ * The destination of a copy out.
  * @throws GuestfsError those of the path policy, or ENOTDIR
  */
 export function openTarget(localdir: string, roots: ImageRoots): Promise<FileHandle> {

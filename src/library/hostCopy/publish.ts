@@ -1,4 +1,4 @@
-/** Moves what was received into its place, as unpacking it there would have: directories are merged, files replaced. */
+/** Moves received files to their destination, with the result of unpacking there: directories are merged, files replaced. */
 import { constants, type Stats } from 'node:fs';
 import { lstat, open, readdir, rename, unlink } from 'node:fs/promises';
 import { GuestfsError } from '../../common/errors.js';
@@ -13,7 +13,7 @@ function within(directory: Buffer, name: Buffer): Buffer {
 
 async function move(from: Buffer, to: Buffer, what: Stats): Promise<void> {
   if (!what.isDirectory() || (what.mode & OWNER_MAY_WRITE) !== 0) return rename(from, to);
-  // A directory in another one is changed by that, too: its `..`.
+  // Moving a directory also changes the directory itself: its `..`.
   const handle = await open(from, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
   try {
     await handle.chmod(what.mode | OWNER_MAY_WRITE);
@@ -24,7 +24,7 @@ async function move(from: Buffer, to: Buffer, what: Stats): Promise<void> {
   }
 }
 
-/** Moves one file or tree; names are bytes, which a guest chose. No link is followed. */
+/** Moves one file or tree without following links. Names are bytes, chosen by a guest. */
 export async function publish(from: Buffer, to: Buffer): Promise<void> {
   const what = await lstat(from);
   const there = await lstat(to).catch(() => undefined);
@@ -34,12 +34,12 @@ export async function publish(from: Buffer, to: Buffer): Promise<void> {
       'EISDIR',
       `'${printable(decodeGuestText(to.subarray(to.lastIndexOf(SLASH) + 1)))}' is a directory on the server, and not in the guest`,
     );
-  // A file is replaced by what is renamed over it, but not by a directory.
+  // Renaming over a file replaces it, unless a directory is renamed.
   if (there !== undefined && what.isDirectory()) await unlink(to);
   return move(from, to, what);
 }
 
-/** Moves all that is in a directory. */
+/** Moves everything in a directory. */
 export async function publishEntries(from: Buffer, to: Buffer): Promise<void> {
   for (const name of await readdir(from, { encoding: 'buffer' })) await publish(within(from, name), within(to, name));
 }

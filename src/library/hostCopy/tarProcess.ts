@@ -1,8 +1,8 @@
 /**
  * The server's own tar, which packs and unpacks for `copy_in` and `copy_out`.
  *
- * What it unpacks a guest may have made. So it starts in an empty directory, where there is no
- * link to be followed, and never with root's powers: no devices, no files of others.
+ * A guest may have crafted the archive that it unpacks. It therefore starts in an empty directory, where there is no
+ * link to follow, and never with root's powers: no devices, no files of others.
  */
 import type { FileHandle } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
@@ -10,12 +10,12 @@ import { GuestfsError } from '../../common/errors.js';
 import { printable } from '../../common/guestText.js';
 import { runTool, startProcess, type StartedProcess } from '../../common/subprocess.js';
 
-/** Of what tar says, characters that an error holds. */
+/** Maximum length of tar's output in an error, characters. */
 const MAX_MESSAGE = 1000;
 
-/** Drops what a superuser may, and ordinary users may not. */
+/** Drops root's capabilities. */
 const POWERLESS = ['setpriv', '--inh-caps=-all', '--bounding-set=-all', '--no-new-privs'];
-/** Who unpacks for a server that is root: to be root without its powers would not do, since tar trusts in them. */
+/** The user that unpacks for a server that runs as root: as root without capabilities tar would fail, since it relies on them. */
 const NOBODY = 65534;
 const AS_NOBODY = [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups'];
 /** Makes a channel the standard input. */
@@ -27,12 +27,12 @@ function isRoot(): boolean {
   return process.geteuid?.() === 0;
 }
 
-/** A tar that runs. */
+/** A running tar. */
 export interface Tar {
   readonly process: StartedProcess;
-  /** Resolves when it is done; rejects with what it says if it failed. */
+  /** Resolves when it is done; rejects with its error output if it failed. */
   finish(): Promise<void>;
-  /** Ends it, whatever it does, and waits for its end. */
+  /** Kills it and waits for its exit. */
   abandon(): Promise<void>;
 }
 
@@ -58,7 +58,7 @@ async function start(command: readonly string[], channels: number, directory: nu
   };
 }
 
-/** Starts to pack a name in a directory; the archive comes as its standard output. */
+/** Starts packing a name in a directory; the archive is its standard output. */
 export function startPacking(directory: number, name: string): Promise<Tar> {
   return start(
     [...(isRoot() ? [...POWERLESS, '--'] : []), 'tar', '-C', '/proc/self/fd/3', '-cf', '-', '--', name],
@@ -67,7 +67,7 @@ export function startPacking(directory: number, name: string): Promise<Tar> {
   );
 }
 
-/** Starts to unpack into an empty directory an archive that is written to its first channel. */
+/** Starts unpacking an archive, written to its first channel, into an empty directory. */
 export async function startUnpacking(directory: FileHandle): Promise<Tar> {
   if (isRoot()) await directory.chown(NOBODY, NOBODY);
   const options = ['--no-same-owner', '--no-same-permissions', '--no-acls', '--no-selinux', '--no-xattrs'];
@@ -75,7 +75,7 @@ export async function startUnpacking(directory: FileHandle): Promise<Tar> {
   return start([...powers, ...FROM_CHANNEL, 'tar', '-C', '/proc/self/fd/4', ...options, '-xf', '-'], 1, directory.fd);
 }
 
-/** Makes what was unpacked the server's own. */
+/** Changes the owner of the unpacked files to the server's user. */
 export async function takeOver(directory: FileHandle, signal: AbortSignal): Promise<void> {
   if (!isRoot()) return;
   const owner = `${process.geteuid?.() ?? 0}:${process.getegid?.() ?? 0}`;
@@ -88,6 +88,6 @@ export async function takeOver(directory: FileHandle, signal: AbortSignal): Prom
   if (exitCode !== 0)
     throw new GuestfsError(
       'EIO',
-      `what was copied cannot be given its owner: ${printable(stderr.trim()).slice(0, MAX_MESSAGE)}`,
+      `the owner of the copied files cannot be changed: ${printable(stderr.trim()).slice(0, MAX_MESSAGE)}`,
     );
 }

@@ -7,15 +7,15 @@ import { applicationActions } from '../applications/index.js';
 import type { LibraryContext } from '../context.js';
 import { osinfoActions } from '../osinfo.js';
 
-/** The library-side actions that a report needs. */
+/** The library actions that a report needs. */
 const libraryActions = { ...applicationActions, ...osinfoActions };
 type LibraryAction = keyof typeof libraryActions;
 
-/** What a report asks. */
+/** The calls that a report makes. */
 export interface ActionCalls {
   /** An action of the daemon. */
   call<Request, Response>(call: DaemonCall<Request, Response>, request: Request): Promise<Response>;
-  /** An action that the server does itself, about the system at `root`. */
+  /** A library action about the system at `root`. */
   library<Name extends LibraryAction>(name: Name, root: string): ReturnType<InspectionLibraryActions[Name]>;
 }
 
@@ -27,7 +27,7 @@ function actionOf(name: string): ActionDef {
   return action;
 }
 
-/** The actions of a session that is launched. */
+/** The actions of a launched session. */
 export function actionCalls(context: Omit<LibraryContext, 'action' | 'daemon'>): ActionCalls {
   const { session, signal } = context;
   return {

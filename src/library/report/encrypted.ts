@@ -17,7 +17,7 @@ import type { Warnings } from './warnings.js';
 const LUKS = 'crypto_LUKS';
 const ENCRYPTED: ReadonlySet<string> = new Set([LUKS, 'BitLocker']);
 
-/** Name for what is in a device: the one that systems give to theirs, so that their fstab says true. */
+/** Mapper name for an opened device: the one that systems use themselves, so that their fstab matches. */
 async function mappingName(actions: ActionCalls, device: string, index: number): Promise<string> {
   const { fstype } = await actions.call(vfsType, { mountable: device });
   if (fstype !== LUKS) return `inspected-${index}`;
@@ -26,7 +26,7 @@ async function mappingName(actions: ActionCalls, device: string, index: number):
 }
 
 /**
- * Opens devices in the order of their keys; those that cannot be opened are warned of.
+ * Opens devices in the order of their keys; adds a warning for each that cannot be opened.
  * @returns what is in them, by device
  */
 export async function openEncrypted(
@@ -51,13 +51,13 @@ export async function openEncrypted(
     });
     if (done === undefined) continue;
     openedAs.set(device, `/dev/mapper/${mapname}`);
-    // The next key may be for a volume that has just become visible.
+    // The next key may be for a volume that has just appeared.
     await warnings.attempt({ field, action: 'lvm_scan', ask: () => actions.call(lvmScan, { activate: true }) });
   }
   return openedAs;
 }
 
-/** The encrypted devices: they are not among the file systems that the daemon lists. */
+/** The encrypted devices, which the daemon does not list as file systems. */
 export async function findEncrypted(
   actions: ActionCalls,
   filesystems: readonly InspectedFilesystem[],

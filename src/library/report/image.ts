@@ -1,4 +1,4 @@
-/** The first part of a report: the disks, and where systems are. */
+/** The first part of a report: the disks, and the roots of systems. */
 import { listFilesystems, vfsLabel, vfsUuid } from '../../../gen/calls/filesystem.js';
 import { inspectOs } from '../../../gen/calls/inspection.js';
 import type {
@@ -47,7 +47,7 @@ async function describeFilesystems(actions: ActionCalls, warnings: Warnings): Pr
   return filesystems;
 }
 
-/** Opens what there are keys for, then says what is there. */
+/** Opens the devices that there are keys for, then lists everything. */
 export async function describeImage(
   actions: ActionCalls,
   keys: readonly InspectKey[],

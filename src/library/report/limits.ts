@@ -1,18 +1,18 @@
 /**
- * How much a part of a report holds. A guest can fill what it says of itself; a message has to
- * stay below the 4 MiB that gRPC clients take.
+ * Size limits of the parts of a report. A guest can make its own data arbitrarily long, but a message must stay below
+ * the 4 MiB that gRPC clients accept.
  */
 
-/** Text that one field holds at most, UTF-8 bytes. */
+/** Maximum text of one field, UTF-8 bytes. */
 export const MAX_FIELD = 128 * 1024;
-/** Text of a list in a message at most, UTF-8 bytes. */
+/** Maximum text of a list in a message, UTF-8 bytes. */
 export const MAX_LIST = 512 * 1024;
-/** What an entry takes besides its text, generously, bytes. */
+/** Overhead of an entry, rounded up, bytes. */
 const ENTRY_OVERHEAD = 64;
-/** What the entries of a list take at most once the answers about each are in them, bytes; those of disks that are sound take less. */
+/** Maximum size of a list's entries including the facts about each, bytes; genuine disks need less. */
 const MAX_DESCRIBED = 3 * 1024 * 1024;
 
-/** UTF-8 bytes of all text in a value, and some for each of its entries. */
+/** UTF-8 bytes of all text in a value, plus the overhead of its entries. */
 export function sizeOf(value: unknown): number {
   if (typeof value === 'string') return Buffer.byteLength(value) + ENTRY_OVERHEAD;
   if (value instanceof Map)
@@ -22,7 +22,7 @@ export function sizeOf(value: unknown): number {
   return 0;
 }
 
-/** The items from the start that a list has room for. */
+/** The leading items that fit in a list. */
 export function fitting<Item>(items: readonly Item[]): readonly Item[] {
   let room = MAX_LIST;
   const end = items.findIndex((item) => {
@@ -32,11 +32,11 @@ export function fitting<Item>(items: readonly Item[]): readonly Item[] {
   return end < 0 ? items : items.slice(0, end);
 }
 
-/** Room for what is found out about the entries of a list. */
+/** Room for the facts about the entries of a list. */
 export class Room {
   #left = MAX_DESCRIBED;
 
-  /** Takes the room that a value needs; false if there is not so much. */
+  /** Reserves room for a value; false if there is too little. */
   takes(value: unknown): boolean {
     this.#left -= sizeOf(value);
     return this.#left >= 0;

@@ -16,7 +16,7 @@ import type { ActionCalls } from './actionCalls.js';
 import { fitting, Room } from './limits.js';
 import type { Warnings } from './warnings.js';
 
-/** The table of a drive or an array, as far as it can be read. */
+/** The partition table of a drive or an array, as far as it can be read. */
 interface Table {
   readonly device: string;
   readonly kind: string;
@@ -58,7 +58,7 @@ async function readTable(actions: ActionCalls, device: string, field: string, wa
   };
 }
 
-/** What only tables of one kind say of a partition. */
+/** Facts about a partition that only one type of table has. */
 async function describeEntry(
   actions: ActionCalls,
   kind: string,
@@ -121,7 +121,7 @@ export async function describeDrives(
       partition_table: '',
     });
   }
-  // Of the last device only: partitions are listed by device, and a table can be as long as a message.
+  // For the last device only: partitions are listed by device, and a table can be as long as a message.
   let last: Table | undefined;
   const room = new Room();
   const partitions: InspectedPartition[] = [];
@@ -141,7 +141,7 @@ export async function describeDrives(
     const partnum = number?.partnum ?? 0;
     if (device !== '' && last?.device !== device) {
       const position = devices.findIndex((one) => one.device === device);
-      const entry = devices[position]; // of an array there is none
+      const entry = devices[position]; // undefined for an array
       last = await readTable(
         actions,
         device,

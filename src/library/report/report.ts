@@ -1,6 +1,6 @@
 /**
- * A report on disk images: what `InspectionService/Inspect` answers, put together from the
- * answers of actions. Nothing of a guest is read here that actions do not read.
+ * A report on disk images: the answer of `InspectionService/Inspect`, assembled from the answers of
+ * actions. It reads nothing from a guest that the actions do not read.
  */
 import type { InspectRequest, InspectResponse } from '../../../gen/proto/guestfs/v1/inspection_report.js';
 import type { ActionCalls } from './actionCalls.js';
@@ -11,7 +11,7 @@ import { Warnings } from './warnings.js';
 
 /**
  * The parts of a report, in the order in which clients get them.
- * @throws GuestfsError what ends the report: the end of the appliance, of the call, of the session
+ * @throws GuestfsError if the appliance, the call or the session ends
  */
 export async function* inspectionReport(
   actions: ActionCalls,

@@ -25,7 +25,7 @@ import type { DaemonCall } from '../../protocol/daemonCall.js';
 import type { ActionCalls } from './actionCalls.js';
 import type { Warnings } from './warnings.js';
 
-/** Asks a fact about a system. */
+/** Queries a fact about a system. */
 type Ask = <Response>(field: string, call: DaemonCall<{ root: string }, Response>) => Promise<Response | undefined>;
 
 async function describeWindows(ask: Ask): Promise<InspectedWindows> {

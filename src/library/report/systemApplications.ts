@@ -8,10 +8,10 @@ import type { ActionCalls } from './actionCalls.js';
 import { fitting, MAX_LIST, sizeOf } from './limits.js';
 import type { Warnings } from './warnings.js';
 
-/** A hostile fstab can name any number. */
+/** A crafted fstab can name any number. */
 const MAX_MOUNTS = 64;
 
-/** What has to be mounted, in an order in which each mount point is there; the root's first. */
+/** The file systems to mount, the root's first, in an order in which each mount point exists. */
 function mountOrder(
   root: string,
   mountpoints: ReadonlyMap<string, string>,
@@ -19,7 +19,7 @@ function mountOrder(
   return [...new Map([['/', root], ...mountpoints])].sort(([one], [other]) => one.length - other.length);
 }
 
-/** Mounts a system for reading, as its own configuration says. */
+/** Mounts a system read-only, according to its own configuration. */
 async function mountSystem(
   actions: ActionCalls,
   root: string,
@@ -43,7 +43,7 @@ async function mountSystem(
     );
 }
 
-/** The list; empty, with a warning, if there is none to be had. */
+/** The list; empty, with a warning, if it is not available. */
 async function list(actions: ActionCalls, root: string, warnings: Warnings): Promise<readonly Application2[]> {
   try {
     return (await actions.library('inspect_list_applications2', root)).applications2;
@@ -55,7 +55,7 @@ async function list(actions: ActionCalls, root: string, warnings: Warnings): Pro
   }
 }
 
-/** A batch, with what is left after it. */
+/** A batch, and the rest of the list. */
 function batchOf(applications: readonly Application2[]): {
   readonly batch: readonly Application2[];
   readonly rest: readonly Application2[];
@@ -65,8 +65,8 @@ function batchOf(applications: readonly Application2[]): {
 }
 
 /**
- * Batches of a system's applications, at least one. While they are found out the system is
- * mounted; nothing is mounted when the first batch comes.
+ * Batches of a system's applications, at least one. The system is mounted while the list is read, and
+ * unmounted before the first batch.
  */
 export async function* describeApplications(
   actions: ActionCalls,

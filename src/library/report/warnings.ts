@@ -1,35 +1,35 @@
-/** What could not be found out: told beside the rest, instead of ending a report. */
+/** Facts that could not be determined: they become warnings instead of ending the report. */
 import type { InspectWarning } from '../../../gen/proto/guestfs/v1/inspection_report.js';
 import { GuestfsError } from '../../common/errors.js';
 import { printable } from '../../common/guestText.js';
 import { isDaemonError } from '../tolerance.js';
 import { MAX_FIELD, sizeOf } from './limits.js';
 
-/** A guest can make everything fail. */
+/** A crafted image can make every call fail. */
 const MAX_WARNINGS = 100;
-/** Daemons say up to 64 KiB; characters. */
+/** Maximum length of a message, characters; daemons send up to 64 KiB. */
 const MAX_MESSAGE = 1024;
 
-/** Reasons that are about one action, though the daemon did not say them. */
+/** Reasons that concern one action although they are not the daemon's. */
 const OF_ONE_ACTION: ReadonlySet<string> = new Set([
   'ACTION_NOT_IN_DAEMON',
   'GROUP_NOT_AVAILABLE',
   'MESSAGE_TOO_LARGE',
 ]);
 
-/** True for a failure that says nothing about other actions, as against the end of the appliance or the call. */
+/** True for a failure of this action alone, false if the appliance or the call has ended. */
 function isOfOneAction(error: unknown): error is GuestfsError {
   return isDaemonError(error) || (error instanceof GuestfsError && OF_ONE_ACTION.has(error.reason));
 }
 
-/** Something asked of an action. */
+/** A query of an action. */
 export interface Question<Value> {
   /** Path of the field that the answer is for. */
   readonly field: string;
-  /** libguestfs's name of what is asked. */
+  /** libguestfs's name of the action. */
   readonly action: string;
   readonly ask: () => Promise<Value>;
-  /** The answer is a list that who asks cuts to what fits; else it is dropped where it is more than a field holds. */
+  /** The answer is a list that the caller cuts to fit; any other answer is dropped if it is too long for a field. */
   readonly isCut?: boolean;
 }
 
@@ -38,7 +38,7 @@ export class Warnings {
   readonly #list: InspectWarning[] = [];
   #dropped = 0;
 
-  /** All of them; of too many, how many more there are. */
+  /** The warnings; if there are too many, the last one says how many are omitted. */
   get list(): InspectWarning[] {
     if (this.#dropped === 0) return this.#list;
     return [
@@ -53,14 +53,14 @@ export class Warnings {
     else this.#dropped += 1;
   }
 
-  /** Says that a list was cut. */
+  /** Adds a warning that a list was cut. */
   leftOut(field: string, count: number): void {
     if (count > 0) this.add(field, '', 'MESSAGE_TOO_LARGE', `${count} more are left out: they do not fit in a message`);
   }
 
   /**
-   * What an action answers; undefined, with a warning, if it fails or says more than a field holds.
-   * @throws GuestfsError what is not about this action alone
+   * The answer of an action; undefined, with a warning, if it fails or its answer is too long for a field.
+   * @throws GuestfsError if the failure does not concern this action alone
    */
   async attempt<Value>({ field, action, ask, isCut = false }: Question<Value>): Promise<Value | undefined> {
     try {

@@ -356,7 +356,7 @@ describe('descriptions', () => {
     ['set_backend', /Only `direct`/, /Typical values/],
     ['set_backend_settings', /force_tcg/, /depends on the backend/],
     ['get_hv', /or else the default/, /the call then fails/],
-    ['get_sockdir', /the same that get_tmpdir returns/, /kept short/],
+    ['get_sockdir', /the one that get_tmpdir returns/, /kept short/],
     ['set_identifier', /trace messages are without it/, /appears in trace/],
     ['get_identifier', /set_identifier/, /marks the session's trace messages/],
     ['set_program', /changes nothing/, /for information only/],

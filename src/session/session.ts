@@ -1,58 +1,30 @@
 /**
  * A session: settings, drives, and at most one appliance with its daemon.
  *
- * Calls go through {@link Session.perform}, one at a time. Whatever happens to the appliance,
- * the session comes back to state CONFIG and can be used on.
+ * Calls to the daemon go through {@link Session.perform}, one at a time. Whatever happens to the appliance,
+ * the session returns to state CONFIG and can be used again, until it is closed.
  */
 import type { ActionDef } from '../actions/types.js';
-import { internalAutosync } from '../../gen/calls/internal.js';
+import { ConsoleLog } from '../common/consoleLog.js';
 import { GuestfsError, messageOf } from '../common/errors.js';
 import { decodeGuestText, printable } from '../common/guestText.js';
 import type { Logger } from '../common/logger.js';
+import { linkedAbort, unlessAborted } from '../common/waiting.js';
 import { EventBus } from '../events/eventBus.js';
-import { traceCall, traceError, traceResult } from '../events/trace.js';
 import type { Drive } from '../images/drive.js';
-import { diskName } from '../launcher/guest/guestScripts.js';
-import type { Launcher, Machine, MachineExit } from '../launcher/launcher.js';
-import { DaemonConnection, type ConnectionEvents } from '../protocol/daemonConnection.js';
-import { DaemonVersion } from '../protocol/daemonVersion.js';
-import { acceleratorOf } from './backendSettings.js';
-import { askVersion } from './askVersion.js';
-import { CallQueue } from './callQueue.js';
-import { ConsoleLog } from '../common/consoleLog.js';
+import type { Launcher, Machine } from '../launcher/launcher.js';
+import type { DaemonVersion } from '../protocol/daemonVersion.js';
+import { applianceGone, CALL_STATES, requireAllowed } from './callStates.js';
+import { traced } from './callTrace.js';
 import { daemonOn, type Daemon } from './daemon.js';
 import { knowingAliases } from './driveAliases.js';
+import { endInOrder, type OrderlyEnd } from './ending.js';
+import { launchConfig, launchTimeout, startAppliance, type SessionLaunchTimings } from './launching.js';
+import type { RunningAppliance } from './runningAppliance.js';
+import { SessionDrives } from './sessionDrives.js';
 import type { SessionSettings } from './settings.js';
-import { StateMachine, type SessionState } from './stateMachine.js';
-
-/** Most drives of a session: what one virtio-scsi bus carries besides the appliance. */
-export const MAX_DRIVES = 255;
-/** A session that ends waits this long for the call under way, milliseconds. */
-const CALL_GRACE_MS = 20_000;
-/** ... and this long for the daemon to sync and unmount. */
-const AUTOSYNC_LIMIT_MS = 120_000;
-/** ... and this long for qemu to write out what it holds. */
-const QEMU_END_LIMIT_MS = 60_000;
-/** Characters of qemu's last words in a message. */
-const QUOTED_MESSAGE = 300;
-/** Console output that an explanation of a failed launch is made from, bytes. */
-const EXPLANATION_TAIL = 16 * 1024;
-
-/** An appliance that runs, and the conversation with its daemon. */
-interface Appliance {
-  readonly machine: Machine;
-  readonly connection: DaemonConnection;
-  readonly version: DaemonVersion;
-}
-
-/** Milliseconds of the last launch. */
-export interface SessionLaunchTimings {
-  readonly totalMs: number;
-  readonly prepareMs: number;
-  readonly drivesMs: number;
-  readonly qemuMs: number;
-  readonly bootMs: number;
-}
+import { StateMachine, type SessionState, type StateNamed } from './stateMachine.js';
+import { Turns } from './turns.js';
 
 export interface SessionOptions {
   readonly id: string;
@@ -78,21 +50,13 @@ export class Session {
   readonly #launcher: Launcher;
   readonly #logger: Logger;
   readonly #states = new StateMachine();
-  readonly #queue = new CallQueue();
-  /** By number: 0 is /dev/sda. Those that were taken away leave their place free. */
-  #drives: (Drive | undefined)[] = [];
-  #appliance: Appliance | undefined;
-  /** Set while the appliance starts: aborting it ends the launch. */
-  #launching: { readonly abort: AbortController; readonly done: Promise<unknown> } | undefined;
-  /** Ends the transfer that runs now. */
-  #transfer: AbortController | undefined;
+  readonly #turns = new Turns(this.events, () => this.touch());
+  /** Those of the appliance that runs, or of the next one. */
+  #drives = new SessionDrives();
+  /** Calls under way that need no turn. */
+  #callsOutOfTurn = 0;
   #timings: SessionLaunchTimings | undefined;
-  #calls = 0n;
   #lastUse = Date.now();
-  #stopping: Promise<MachineExit | undefined> | undefined;
-  #closing: Promise<void> | undefined;
-  /** The call that the daemon works on, for its progress messages. */
-  #current: { readonly action: string; readonly procedure: number; readonly serial: number } | undefined;
 
   constructor(options: SessionOptions) {
     this.id = options.id;
@@ -104,20 +68,21 @@ export class Session {
     this.#logger = options.logger;
   }
 
+  /** The state as clients see it. */
   get state(): SessionState {
-    return this.#states.state;
+    return this.#states.shown;
   }
 
   get drives(): readonly Drive[] {
-    return this.#drives.filter((drive) => drive !== undefined);
+    return this.#drives.all;
   }
 
   /** Whether there is a drive with this number: 0 is /dev/sda. */
   hasDrive(index: number): boolean {
-    return this.#drives[index] !== undefined;
+    return this.#drives.has(index);
   }
 
-  /** The machine that runs; undefined in state CONFIG. */
+  /** The machine that runs; undefined without one, and until its daemon is up. */
   get machine(): Machine | undefined {
     return this.#appliance?.machine;
   }
@@ -127,18 +92,25 @@ export class Session {
     return this.#appliance?.version;
   }
 
+  get #appliance(): RunningAppliance | undefined {
+    const state = this.#states.current;
+    return 'appliance' in state ? state.appliance : undefined;
+  }
+
   get launchTimings(): SessionLaunchTimings | undefined {
     return this.#timings;
   }
 
-  /** Calls that run or wait. */
+  /** Calls to the daemon that run or wait. */
   get pendingCalls(): number {
-    return this.#queue.length;
+    return this.#turns.pending;
   }
 
-  /** When it ends if nobody uses it; undefined: it does not, or it is in use. */
+  /** When it ends if nobody uses it; undefined: it does not, is in use, or ends already. */
   get expireTime(): Date | undefined {
-    if (this.idleTimeoutMs === undefined || this.#queue.length > 0 || this.#launching) return undefined;
+    const { name } = this.#states.current;
+    if (this.idleTimeoutMs === undefined || (name !== 'CONFIG' && name !== 'READY')) return undefined;
+    if (this.#turns.pending > 0 || this.#callsOutOfTurn > 0) return undefined;
     return new Date(this.#lastUse + this.idleTimeoutMs);
   }
 
@@ -147,42 +119,36 @@ export class Session {
     this.#lastUse = Date.now();
   }
 
-  /** @throws GuestfsError SESSION_UNKNOWN when it is on its way out */
-  #use(): void {
-    if (this.#closing) throw new GuestfsError('SESSION_UNKNOWN', `the session ${this.id} was deleted`);
-    this.touch();
-  }
-
-  /** @throws GuestfsError WRONG_STATE */
+  /**
+   * Refuses an action that the state does not allow.
+   * @param allowed a row of {@link CALL_STATES}, or any other states
+   * @throws GuestfsError WRONG_STATE, APPLIANCE_GONE, SESSION_UNKNOWN: see {@link requireAllowed}
+   */
   requireState(allowed: readonly SessionState[], action: string): void {
-    this.#states.require(allowed, action);
+    requireAllowed({ id: this.id, state: this.#states.current.name }, allowed, action);
   }
 
-  /** Adds a drive, in state CONFIG. */
+  // --- Drives ---
+
+  /** Adds a drive to those to launch with. */
   addDrive(drive: Drive, action: string): void {
-    this.#states.require(['CONFIG'], action);
-    this.#checkDrive(drive, action);
-    this.#drives.push(drive);
+    this.requireState(CALL_STATES.addDrive, action);
+    this.#drives.add(drive, action);
   }
 
-  /** Adds all of these drives or, when one cannot be added, none; in state CONFIG. */
+  /** Adds all of these drives to those to launch with or, when one cannot be added, none. */
   addDrives(drives: readonly Drive[], action: string): void {
-    const before = this.#drives.length;
-    try {
-      for (const drive of drives) this.addDrive(drive, action);
-    } catch (error) {
-      this.#drives.length = before;
-      throw error;
-    }
+    this.requireState(CALL_STATES.addDrive, action);
+    this.#drives.addAll(drives, action);
   }
 
   /** Adds a drive in any state that allows it: in READY to the appliance that runs. */
   async attachDrive(drive: Drive, action: string, signal: AbortSignal): Promise<void> {
-    this.#states.require(['CONFIG', 'READY'], action);
-    if (this.#states.state === 'CONFIG') return this.addDrive(drive, action);
-    await this.#withAppliance(action, signal, async ({ machine, connection }) => {
-      this.#checkDrive(drive, action);
-      this.#drives[await machine.drives.add(connection, drive, signal)] = drive;
+    this.requireState(CALL_STATES.attachDrive, action);
+    if (this.state === 'CONFIG') return this.#drives.add(drive, action);
+    await this.#turns.hold(signal, async () => {
+      const appliance = this.#requireAppliance(action);
+      await this.#drives.attach(appliance, drive, action, signal);
     });
   }
 
@@ -192,63 +158,15 @@ export class Session {
    *   writes to its image have failed: the drive is gone then, unless the guest noticed, too
    */
   async removeDrive(label: string, action: string, signal: AbortSignal): Promise<void> {
-    this.#states.require(['CONFIG', 'READY'], action);
-    const find = (): number => {
-      const index = this.#drives.findIndex((drive) => drive?.label === label);
-      if (index === -1)
-        throw new GuestfsError('ENOENT', `${action}: the session has no drive with the label ${printable(label)}`);
-      return index;
-    };
-    if (this.#states.state === 'CONFIG') {
-      this.#drives.splice(find(), 1);
-      return;
-    }
-    await this.#withAppliance(action, signal, async (appliance) => {
-      const { machine, connection } = appliance;
-      const index = find();
-      const drive = this.#drives[index];
-      const failed = await machine.drives.remove(connection, index).catch(async (error: unknown) => {
-        // The guest may have noticed as well, and knows less of it.
-        if (error instanceof GuestfsError && error.reason === 'DAEMON_ERROR') await this.#requireWritten(appliance);
-        throw error;
-      });
-      this.#drives[index] = undefined;
-      throwUnlessWritten(drive, index, failed);
+    this.requireState(CALL_STATES.removeDrive, action);
+    if (this.state === 'CONFIG') return this.#drives.remove(label, action);
+    await this.#turns.hold(signal, async () => {
+      const appliance = this.#requireAppliance(action);
+      await this.#drives.detach(appliance, label, action);
     });
   }
 
-  #checkDrive(drive: Drive, action: string): void {
-    if (this.drives.length >= MAX_DRIVES) {
-      throw new GuestfsError('ENOSPC', `${action}: a session has at most ${MAX_DRIVES} drives`, {
-        metadata: { limit: String(MAX_DRIVES) },
-      });
-    }
-    if (drive.label !== undefined && this.#drives.some((other) => other?.label === drive.label)) {
-      throw new GuestfsError('EEXIST', `${action}: there is a drive with the label ${drive.label} already`);
-    }
-  }
-
-  /** Runs what is no call of the daemon's, but must not meet one; the turn lasts until it is done, also when nobody waits for it any more. */
-  async #withAppliance(
-    action: string,
-    signal: AbortSignal,
-    body: (appliance: Appliance) => Promise<void>,
-  ): Promise<void> {
-    const release = await this.#queue.turn(signal);
-    const whole = (async () => body(this.#runningAppliance(action)))().finally(() => {
-      this.touch();
-      release();
-    });
-    await unlessAborted(whole, signal);
-  }
-
-  /** @throws GuestfsError APPLIANCE_GONE when it ended while the call waited for its turn */
-  #runningAppliance(action: string): Appliance {
-    if (this.#states.state === 'READY' && this.#appliance !== undefined) return this.#appliance;
-    throw new GuestfsError('APPLIANCE_GONE', `the appliance ended before ${action} was sent to it`, {
-      retryAfterMs: 1000,
-    });
-  }
+  // --- Calls ---
 
   /**
    * Runs an action in its turn: what `body` does is one call for other callers.
@@ -262,78 +180,17 @@ export class Session {
     signal: AbortSignal,
     body: (daemon: Daemon) => Promise<Value>,
   ): Promise<Value> {
-    this.#use();
+    this.#requireOpen(action.name);
     // Told like any other call, as the library does, but without a turn.
-    if (this.#states.state !== 'READY')
-      await this.#traced(action, request, async () => this.#states.require(['READY'], action.name));
-    return this.#inTurn(action, request, signal, async (combined) => {
-      const appliance = this.#runningAppliance(action.name);
-      const daemon = daemonOn(appliance.connection, appliance.version, combined, (name, procedure, serial) => {
-        this.#current = { action: name, procedure, serial };
-      });
-      return body(knowingAliases(daemon, this.#drives.length));
-    });
-  }
-
-  async #inTurn<Value>(
-    action: ActionDef,
-    request: object,
-    signal: AbortSignal,
-    body: (signal: AbortSignal) => Promise<Value>,
-  ): Promise<Value> {
-    this.#calls += 1n;
-    const number = this.#calls;
-    const say = (kind: 'queued' | 'started' | 'finished', errorReason = ''): void => {
-      this.events.emit({ kind, call: { action: action.name, number, errorReason } });
-    };
-    say('queued');
-    let release: () => void;
-    try {
-      release = await this.#queue.turn(signal);
-    } catch (error) {
-      say('finished', GuestfsError.from(error).reason);
-      throw error;
-    }
-    const transfer = new AbortController();
-    // Not AbortSignal.any: its signals are collected by a finalizer, one for each call.
-    const abort = (): void => transfer.abort(signal.reason);
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true });
-    this.#transfer = transfer;
-    say('started');
-    const whole = this.#traced(action, request, () => body(transfer.signal))
-      .then(
-        (value) => {
-          say('finished');
-          return value;
-        },
-        (error: unknown) => {
-          say('finished', GuestfsError.from(error).reason);
-          throw error;
-        },
-      )
-      .finally(() => {
-        signal.removeEventListener('abort', abort);
-        this.#transfer = undefined;
-        this.touch();
-        release();
-      });
-    return unlessAborted(whole, signal);
-  }
-
-  /** Says the call and its result to those who want to know, as libguestfs does. */
-  async #traced<Value>(action: ActionDef, request: object, body: () => Promise<Value>): Promise<Value> {
-    this.events.emit({ kind: 'enter', message: action.name });
-    if (!this.settings.trace) return body();
-    this.events.emit({ kind: 'trace', message: traceCall(action, request) });
-    try {
-      const value = await body();
-      this.events.emit({ kind: 'trace', message: traceResult(action, value) });
-      return value;
-    } catch (error) {
-      this.events.emit({ kind: 'trace', message: traceError(action) });
-      throw error;
-    }
+    if (this.state !== 'READY')
+      await this.#traced(action, request, async () => this.requireState(CALL_STATES.daemon, action.name));
+    return this.#turns.call(action.name, signal, (combined) =>
+      this.#traced(action, request, async () => {
+        const { connection, version } = this.#requireAppliance(action.name);
+        const daemon = daemonOn(connection, version, combined, (...call) => this.#turns.sent(...call));
+        return body(knowingAliases(daemon, this.#drives.numbers));
+      }),
+    );
   }
 
   /** Traces a call that is refused before anything is done, as the library does. */
@@ -342,208 +199,166 @@ export class Session {
     await this.#traced(action, request, () => refused).catch(() => undefined);
   }
 
-  /** Runs an action that needs no turn, with its trace. */
+  /** Runs an action that needs no turn, with its trace. The session is in use until it is done. */
   async performAside<Value>(action: ActionDef, request: object, body: () => Promise<Value>): Promise<Value> {
-    this.#use();
-    return this.#traced(action, request, body);
+    this.#requireOpen(action.name);
+    this.#callsOutOfTurn += 1;
+    try {
+      return await this.#traced(action, request, body);
+    } finally {
+      this.#callsOutOfTurn -= 1;
+      this.touch();
+    }
   }
 
   /** Ends the transfer under way, if there is one: its call fails with EINTR. */
   cancelTransfer(): void {
-    this.#transfer?.abort(new GuestfsError('EINTR', 'the operation was cancelled by user_cancel'));
+    this.#turns.cancelTransfer(new GuestfsError('EINTR', 'the operation was cancelled by user_cancel'));
   }
+
+  #traced<Value>(action: ActionDef, request: object, body: () => Promise<Value>): Promise<Value> {
+    return traced(this.events, this.settings.trace, action, request, body);
+  }
+
+  /** @throws GuestfsError SESSION_UNKNOWN when it is on its way out */
+  #requireOpen(action: string): void {
+    this.requireState(CALL_STATES.outOfTurn, action);
+    this.touch();
+  }
+
+  /** @throws GuestfsError APPLIANCE_GONE when it ended while the call waited for its turn */
+  #requireAppliance(action: string): RunningAppliance {
+    const state = this.#states.current;
+    if (state.name === 'READY') return state.appliance;
+    throw applianceGone(action);
+  }
+
+  // --- The life of the appliance ---
 
   /**
    * Starts the appliance.
    * @throws GuestfsError saying why it did not come up; the session is in state CONFIG again
    */
   async launch(signal: AbortSignal): Promise<void> {
-    this.#use();
-    this.#states.require(['CONFIG'], 'launch');
+    this.requireState(CALL_STATES.launch, 'launch');
+    this.touch();
     if (this.drives.length === 0) {
       throw new GuestfsError(
         'NO_DRIVES',
         'launch needs at least one drive: call add_drive or add_drive_scratch first, or give drives to CreateSession',
       );
     }
-    this.#states.move('launch');
+    const limitMs = this.settings.launchTimeoutMs;
+    const abort = linkedAbort([signal], { milliseconds: limitMs, makeError: () => launchTimeout(limitMs) });
+    let over = (): void => undefined;
+    const previous = this.#previousGone();
+    this.#states.move('launch', {
+      name: 'LAUNCHING',
+      abort,
+      previous,
+      over: new Promise((resolve) => (over = resolve)),
+    });
     this.#timings = undefined;
-    const abort = new AbortController();
-    const limit = setTimeout(() => abort.abort(timedOut(this.settings.launchTimeoutMs)), this.settings.launchTimeoutMs);
-    const done = this.#start(AbortSignal.any([signal, abort.signal]));
-    this.#launching = { abort, done: done.catch(() => undefined) };
     try {
-      await done;
-      this.events.emit({ kind: 'launch_done' });
-    } finally {
-      clearTimeout(limit);
-      this.#launching = undefined;
-      this.touch();
-    }
-  }
-
-  async #start(signal: AbortSignal): Promise<void> {
-    const started = performance.now();
-    this.#launchProgress(0n);
-    this.#tell(
-      'library',
-      `launch: program=${printable(this.settings.program)}${this.settings.identifier === '' ? '' : `, identifier=${this.settings.identifier}`}`,
-    );
-    let machine: Machine | undefined;
-    try {
-      // One machine at a time: what ends or loses a session's appliance is about the one that it has.
-      if (this.#stopping !== undefined) await unlessAborted(this.#stopping, signal);
-      machine = await this.#launcher.launch(this.#launchConfig(), {
-        signal,
-        onConsole: (bytes) => this.#say(bytes),
-        onMessage: (kind, message) => this.#tell(kind, message),
-      });
-      this.#launchProgress(3n);
-      const events: ConnectionEvents = {
-        onProgress: ({ procedure, serial, position, total }) => {
-          const current = this.#current;
-          if (current?.serial !== serial || current.procedure !== procedure) return;
-          this.events.emit({
-            kind: 'progress',
-            progress: { action: current.action, procedure, serial, position, total },
-          });
-        },
-      };
-      const connection = machine.connection?.follow(events) ?? new DaemonConnection(machine.channel, events);
-      await this.#up(machine, connection, signal);
-      const version =
-        machine.daemonVersion === undefined
-          ? await unlessAborted(askVersion(connection), signal)
-          : new DaemonVersion(machine.daemonVersion);
-      const totalMs = performance.now() - started;
-      const { prepareMs, drivesMs, qemuMs } = machine.timings;
-      this.#timings = { totalMs, prepareMs, drivesMs, qemuMs, bootMs: totalMs - prepareMs - drivesMs - qemuMs };
-      const appliance = { machine, connection, version };
-      this.#appliance = appliance;
-      this.#states.move('launched');
-      void Promise.race([connection.closed, machine.exited]).then(() => this.#lost(appliance));
-      this.#launchProgress(12n);
-      this.#tell('library', `launch: daemon ${version.text} is up after ${Math.round(totalMs)} ms`);
-      this.#logger.info('appliance is up', {
-        totalMs: Math.round(totalMs),
-        accelerator: machine.accelerator,
-        launchKind: machine.launchKind,
-        daemonVersion: version.text,
-      });
+      await this.#start(abort.signal, previous);
     } catch (error) {
-      await machine?.stop();
-      this.#states.move('stopped');
+      // A session that is deleted meanwhile stays on its way.
+      if (this.#states.current.name === 'LAUNCHING') this.#states.move('launchFailed', { name: 'CONFIG', previous });
       this.events.emit({ kind: 'subprocess_quit' });
       this.#logger.warn('launch failed', { reason: GuestfsError.from(error).reason, error: messageOf(error) });
       throw error;
+    } finally {
+      abort.release();
+      this.touch();
+      over();
     }
+    this.events.emit({ kind: 'launch_done' });
   }
 
-  /** Waits for the daemon's first word, and explains why it does not come. */
-  async #up(machine: Machine, connection: DaemonConnection, signal: AbortSignal): Promise<void> {
-    const launched = connection.awaitLaunch();
-    launched.catch(() => undefined); // told below, by the exit of the machine
-    const outcome = await Promise.race([
-      launched.then(
-        () => 'up' as const,
-        () => 'closed' as const,
-      ),
-      aborted(signal),
-    ]);
-    if (outcome === 'up') return;
-    const tail = (): string => decodeGuestText(this.console.tail(EXPLANATION_TAIL));
-    if (outcome === 'aborted') {
-      const reason = GuestfsError.from(signal.reason);
-      throw reason.reason === 'LAUNCH_TIMEOUT' ? machine.explainFailure(tail(), 'timeout') : reason;
+  async #start(signal: AbortSignal, previous: Promise<void> | undefined): Promise<void> {
+    const { program, identifier } = this.settings;
+    this.#emitLaunchProgress(0n);
+    this.#emitMessage(
+      'library',
+      `launch: program=${printable(program)}${identifier === '' ? '' : `, identifier=${identifier}`}`,
+    );
+    // One machine at a time: the one before may have the images open still.
+    if (previous !== undefined) await unlessAborted(previous, signal);
+    const { appliance, timings } = await startAppliance(
+      this.#launcher,
+      launchConfig(this.id, this.settings, this.drives),
+      {
+        signal,
+        console: this.console,
+        onConsole: (bytes) => this.#appendConsole(bytes),
+        onMessage: (kind, message) => this.#emitMessage(kind, message),
+        onMachine: () => this.#emitLaunchProgress(3n),
+        onProgress: (progress) => this.#turns.progress(progress),
+      },
+    );
+    if (signal.aborted) {
+      // Somebody ended the launch in the moment in which the daemon came up.
+      await appliance.stop();
+      throw GuestfsError.from(signal.reason);
     }
-    const failure = connection.failure;
-    if (failure?.reason === 'PROTOCOL_ERROR') throw failure;
-    await machine.stop();
-    throw machine.explainFailure(tail(), await machine.exited);
-  }
-
-  #launchConfig(): Parameters<Launcher['launch']>[0] {
-    const { settings } = this;
-    return {
-      drives: this.drives,
-      memsizeMb: settings.memsizeMb,
-      smp: settings.smp,
-      network: settings.network,
-      selinux: settings.selinux,
-      verbose: settings.verbose,
-      accelerator: acceleratorOf(settings),
-      qemuBinary: settings.hv,
-      appliancePath: settings.path,
-      append: settings.append,
-      session: this.id,
-      identifier: settings.identifier,
-      extraQemuArguments: settings.extraQemuArguments,
-      temporaryDirectory: settings.tmpdir,
-      cacheDirectory: settings.cachedir,
-    };
-  }
-
-  #launchProgress(position: bigint): void {
-    this.events.emit({
-      kind: 'progress',
-      progress: { action: 'launch', procedure: 0, serial: 0, position, total: 12n },
+    this.#timings = timings;
+    this.#states.move('launched', { name: 'READY', appliance });
+    void appliance.ended().then(() => this.#handleApplianceExit(appliance));
+    this.#emitLaunchProgress(12n);
+    const { machine, version } = appliance;
+    const totalMs = Math.round(timings.totalMs);
+    this.#emitMessage('library', `launch: daemon ${version.text} is up after ${totalMs} ms`);
+    this.#logger.info('appliance is up', {
+      totalMs,
+      accelerator: machine.accelerator,
+      launchKind: machine.launchKind,
+      daemonVersion: version.text,
     });
   }
 
-  /** Says what the server does for the session, of which the details only to those who want them. */
-  #tell(kind: 'library' | 'warning', message: string): void {
-    if (kind === 'warning' || this.settings.verbose) this.events.emit({ kind, message });
-  }
-
-  #say(bytes: Buffer): void {
-    this.console.append(bytes);
-    if (this.events.wants('appliance')) this.events.emit({ kind: 'appliance', message: decodeGuestText(bytes) });
-  }
-
-  /** The appliance ended by itself, or broke the protocol. */
-  #lost(appliance: Appliance): void {
-    if (this.#appliance !== appliance || this.#stopping) return;
+  /** Of an appliance that is up no more: it was stopped, ended by itself, or violated the protocol. */
+  #handleApplianceExit(appliance: RunningAppliance): void {
+    if (appliance.stopRequested) return;
     const reason = appliance.connection.failure?.message;
-    this.#tell('warning', `the appliance ended unexpectedly${reason === undefined ? '' : `: ${reason}`}`);
+    this.#emitMessage('warning', `the appliance ended unexpectedly${reason === undefined ? '' : `: ${reason}`}`);
     this.#logger.warn('appliance ended unexpectedly', { reason });
-    this.#stop().catch((error: unknown) =>
+    // In STOPPING and DELETING the end under way notices it.
+    if (this.#states.current.name !== 'READY') return;
+    this.#abandonAppliance('exited', appliance).catch((error: unknown) =>
       this.#logger.error('an appliance did not end in order', { error: messageOf(error) }),
     );
   }
 
-  /**
-   * Ends the appliance without syncing; state CONFIG afterwards.
-   * @param graceMs how long qemu may take; undefined: as long as machines usually may
-   * @returns how qemu ended; undefined when there was none
-   */
-  #stop(graceMs?: number): Promise<MachineExit | undefined> {
-    this.#stopping ??= (async () => {
-      const appliance = this.#appliance;
-      if (appliance === undefined) return undefined;
-      this.#appliance = undefined;
-      this.#drives = [];
-      this.#states.move('stopped');
-      this.#queue.refuseWaiting(
-        new GuestfsError('APPLIANCE_GONE', 'the appliance ended before the call was sent to it', {
-          retryAfterMs: 1000,
-        }),
-      );
-      appliance.connection.close();
-      const exit = await appliance.machine.stop(graceMs);
-      this.events.emit({ kind: 'subprocess_quit' });
-      return exit;
-    })().finally(() => {
-      this.#stopping = undefined;
-    });
-    return this.#stopping;
+  /** Ends the appliance without a sync. The session is in CONFIG at once; resolves when all that the appliance held is free. */
+  #abandonAppliance(event: 'killed' | 'exited', appliance: RunningAppliance): Promise<void> {
+    const gone = appliance.stop().then(() => this.events.emit({ kind: 'subprocess_quit' }));
+    // Its failure is told by whoever waits for `gone`.
+    this.#states.move(event, { name: 'CONFIG', previous: gone.catch(() => undefined) });
+    this.#drives = new SessionDrives();
+    this.#turns.refuseWaiting(applianceGone('the call'));
+    return gone;
   }
 
   /** Ends the appliance now, whatever it does: what was not synced is lost. */
   async kill(): Promise<void> {
     this.touch();
-    this.#launching?.abort.abort(new GuestfsError('LAUNCH_FAILED', 'the launch was ended by kill_subprocess'));
-    await this.#launching?.done;
-    await this.#stop();
+    const state = this.#states.current;
+    switch (state.name) {
+      case 'CONFIG':
+        return state.previous;
+      case 'LAUNCHING':
+        return this.#endLaunch(state, new GuestfsError('LAUNCH_FAILED', 'the launch was ended by kill_subprocess'));
+      case 'READY':
+        return this.#abandonAppliance('killed', state.appliance);
+      case 'STOPPING':
+        state.end.cutShort();
+        return ignoringFailure(state.end.done);
+      case 'DELETING':
+        state.end?.cutShort();
+        return ignoringFailure(state.deletion);
+      case 'CLOSED':
+        return undefined;
+    }
   }
 
   /**
@@ -552,146 +367,114 @@ export class Session {
    */
   async shutdown(): Promise<void> {
     this.touch();
-    this.#launching?.abort.abort(
-      new GuestfsError('LAUNCH_FAILED', 'the launch was ended, because the session is shut down'),
-    );
-    await this.#launching?.done;
-    let failure: unknown;
-    const appliance = this.#appliance;
-    try {
-      if (appliance !== undefined) await this.#writeOut(appliance);
-    } catch (error) {
-      failure = error;
+    const state = this.#states.current;
+    switch (state.name) {
+      case 'CONFIG':
+        return state.previous;
+      case 'LAUNCHING':
+        return this.#endLaunch(state, launchEndedByShutdown());
+      case 'READY': {
+        const { appliance } = state;
+        const end = this.#endInOrder(appliance);
+        this.#states.move('shutDown', { name: 'STOPPING', appliance, end });
+        return end.done;
+      }
+      case 'STOPPING':
+        return state.end.done;
+      case 'DELETING':
+        return state.deletion;
+      case 'CLOSED':
+        return undefined;
     }
-    const inOrder = appliance !== undefined && this.#appliance === appliance;
-    const exit = await this.#stop(QEMU_END_LIMIT_MS);
-    if (inOrder && exit !== undefined) failure ??= unsoundEnd(exit);
-    if (failure !== undefined) throw failure;
-  }
-
-  /** @throws GuestfsError EIO when the host did not take all that the guest wrote to an image; guests do not always notice */
-  async #requireWritten({ machine }: Appliance): Promise<void> {
-    // A qemu that does not answer does not end in order either, and that is told.
-    const failed = await machine.drives.failedWrites().catch(() => new Map<number, number>());
-    for (const [index, count] of failed) throwUnlessWritten(this.#drives[index], index, count);
-  }
-
-  /** Has the guest write all to its drives, as the last that it does. */
-  async #writeOut(appliance: Appliance): Promise<void> {
-    this.#transfer?.abort(new GuestfsError('CANCELLED', 'the session was shut down'));
-    // The sync is next, however many wait.
-    this.#queue.refuseWaiting(
-      new GuestfsError('APPLIANCE_GONE', 'the session was shut down before the call was sent to its appliance'),
-    );
-    const signal = AbortSignal.timeout(CALL_GRACE_MS);
-    let release: () => void;
-    try {
-      release = await this.#queue.turn(signal);
-    } catch (error) {
-      throw new GuestfsError(
-        'ETIMEDOUT',
-        `the call under way did not end within ${CALL_GRACE_MS / 1000} s: the appliance was stopped without a sync, and what was not yet written is lost`,
-        { cause: error },
-      );
-    }
-    try {
-      if (appliance.connection.failure) return;
-      if (this.settings.autosync) await this.#autosync(appliance);
-      await this.#requireWritten(appliance);
-    } finally {
-      release();
-    }
-  }
-
-  async #autosync({ connection, version }: Appliance): Promise<void> {
-    const why = `the daemon did not sync within ${AUTOSYNC_LIMIT_MS / 1000} s: the appliance was stopped, and what was not yet written is lost`;
-    await within(AUTOSYNC_LIMIT_MS, why, connection.call(internalAutosync, {}, version));
   }
 
   /** Ends the session for good; throws what {@link shutdown} throws, but only when all is freed. Can be called again. */
-  close(): Promise<void> {
-    this.#closing ??= this.#end();
-    return this.#closing;
-  }
-
-  async #end(): Promise<void> {
-    let failure: unknown;
-    try {
-      await this.shutdown();
-    } catch (error) {
-      failure = error;
+  async close(): Promise<void> {
+    const state = this.#states.current;
+    switch (state.name) {
+      case 'CONFIG':
+        return this.#delete(state.previous);
+      case 'LAUNCHING':
+        return this.#delete(this.#endLaunch(state, launchEndedByShutdown()));
+      case 'READY': {
+        const end = this.#endInOrder(state.appliance);
+        return this.#delete(end.done, state.appliance, end);
+      }
+      case 'STOPPING':
+        return this.#delete(state.end.done, state.appliance, state.end);
+      case 'DELETING':
+        return state.deletion;
+      case 'CLOSED':
+        if (state.failure !== undefined) throw state.failure;
+        return undefined;
     }
-    this.#states.move('close');
-    this.events.emit({ kind: 'close' });
-    this.events.close();
-    if (failure !== undefined) throw failure;
   }
-}
 
-/** What is to be said of a qemu that was asked to end; undefined: it ended in order. */
-function unsoundEnd({ exitCode, signal, qemuMessages }: MachineExit): GuestfsError | undefined {
-  if (exitCode === 0) return undefined;
-  const how =
-    signal === 'SIGKILL'
-      ? `did not end within ${QEMU_END_LIMIT_MS / 1000} s and was killed`
-      : `ended with ${signal ?? `exit code ${String(exitCode)}`}`;
-  const said = printable(qemuMessages.trim().split('\n').at(-1) ?? '').slice(0, QUOTED_MESSAGE);
-  return new GuestfsError(
-    'QEMU_FAILED',
-    `qemu ${how} when the appliance was shut down: what it had not yet written to the images may be lost${said === '' ? '' : `; it said: ${said}`}`,
-  );
-}
-
-/** @throws GuestfsError EIO when there are writes that failed, and the drive does not vanish with the session anyway */
-function throwUnlessWritten(drive: Drive | undefined, index: number, failed: number): void {
-  if (failed === 0 || drive === undefined || drive.readonly || drive.source.kind === 'scratch') return;
-  const device = `/dev/${diskName(index)}`;
-  throw new GuestfsError(
-    'EIO',
-    `${failed} writes to ${device} failed on the server's side, where its image is: what was written to it is not all there`,
-    {
-      metadata: { device, failed_writes: String(failed) },
-    },
-  );
-}
-
-function timedOut(limitMs: number): GuestfsError {
-  return new GuestfsError(
-    'LAUNCH_TIMEOUT',
-    `the appliance did not come up within the ${limitMs / 1000} s that this session gives it`,
-  );
-}
-
-/** The value, or an error saying `why` when it takes longer than the limit. */
-async function within<Value>(milliseconds: number, why: string, value: Promise<Value>): Promise<Value> {
-  const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(new GuestfsError('ETIMEDOUT', why)), milliseconds);
-  try {
-    return await unlessAborted(value, controller.signal);
-  } finally {
-    clearTimeout(timer);
+  #delete(gone: Promise<void> | undefined, appliance?: RunningAppliance, end?: OrderlyEnd): Promise<void> {
+    const deletion = (async () => {
+      let failure: unknown;
+      try {
+        await gone;
+      } catch (error) {
+        failure = error;
+      }
+      this.#states.move('deleted', { name: 'CLOSED', failure });
+      this.events.emit({ kind: 'close' });
+      this.events.close();
+      if (failure !== undefined) throw failure;
+    })();
+    this.#states.move('delete', { name: 'DELETING', appliance, end, deletion });
+    return deletion;
   }
-}
 
-function aborted(signal: AbortSignal): Promise<'aborted'> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve('aborted');
-    signal.addEventListener('abort', () => resolve('aborted'), { once: true });
-  });
-}
+  async #endLaunch(state: StateNamed<'LAUNCHING'>, reason: GuestfsError): Promise<void> {
+    state.abort.abort(reason);
+    await state.over;
+    await state.previous;
+  }
 
-/** The value, or the signal's reason as soon as it aborts; what happens later to the value is of no interest. */
-async function unlessAborted<Value>(value: Promise<Value>, signal: AbortSignal): Promise<Value> {
-  value.catch(() => undefined);
-  let giveUp: (() => void) | undefined;
-  try {
-    return await new Promise<Value>((resolve, reject) => {
-      giveUp = () => reject(GuestfsError.from(signal.reason));
-      if (signal.aborted) giveUp();
-      signal.addEventListener('abort', giveUp, { once: true });
-      value.then(resolve, reject);
+  #endInOrder(appliance: RunningAppliance): OrderlyEnd {
+    return endInOrder(appliance, {
+      turns: this.#turns,
+      drives: this.#drives,
+      autosync: this.settings.autosync,
+      onGone: () => {
+        this.#drives = new SessionDrives();
+        if (this.#states.current.name === 'STOPPING')
+          this.#states.move('stopped', { name: 'CONFIG', previous: undefined });
+        this.events.emit({ kind: 'subprocess_quit' });
+      },
     });
-  } finally {
-    if (giveUp) signal.removeEventListener('abort', giveUp);
   }
+
+  #previousGone(): Promise<void> | undefined {
+    const state = this.#states.current;
+    return state.name === 'CONFIG' ? state.previous : undefined;
+  }
+
+  #emitLaunchProgress(position: bigint): void {
+    this.events.emit({
+      kind: 'progress',
+      progress: { action: 'launch', procedure: 0, serial: 0, position, total: 12n },
+    });
+  }
+
+  /** Tells what the server does for the session: details only when the session is verbose. */
+  #emitMessage(kind: 'library' | 'warning', message: string): void {
+    if (kind === 'warning' || this.settings.verbose) this.events.emit({ kind, message });
+  }
+
+  #appendConsole(bytes: Buffer): void {
+    this.console.append(bytes);
+    if (this.events.wants('appliance')) this.events.emit({ kind: 'appliance', message: decodeGuestText(bytes) });
+  }
+}
+
+/** Waits for an end whose failure others are told. */
+function ignoringFailure(end: Promise<void>): Promise<void> {
+  return end.catch(() => undefined);
+}
+
+function launchEndedByShutdown(): GuestfsError {
+  return new GuestfsError('LAUNCH_FAILED', 'the launch was ended, because the session is shut down');
 }

@@ -1,4 +1,5 @@
 /** Which kind of call is allowed in which state, and how the others are refused. */
+import { ANY_STATE } from '../actions/callRules.js';
 import { GuestfsError } from '../common/errors.js';
 import type { SessionState, StateName } from './stateMachine.js';
 
@@ -8,7 +9,7 @@ import type { SessionState, StateName } from './stateMachine.js';
  */
 export const CALL_STATES = {
   /** Calls that are answered without the daemon, out of turn: getters, setters and what only looks at the host. */
-  outOfTurn: ['CONFIG', 'LAUNCHING', 'READY', 'STOPPING'],
+  outOfTurn: ANY_STATE,
   /** Calls that change what an appliance is made from. */
   configOnly: ['CONFIG'],
   addDrive: ['CONFIG'],

@@ -3,8 +3,8 @@ import { REMOTE_PROTOCOLS } from './remoteProtocols.js';
 import { needsDaemon } from './shape.js';
 import type { ActionDef, PermissionDef, RefusalDef } from './types.js';
 
-/** States that a session can be called in. */
-export type CallableState = 'CONFIG' | 'LAUNCHING' | 'READY';
+/** States that a session can be called in; STOPPING is that of a shutdown, not of a deletion. */
+export type CallableState = 'CONFIG' | 'LAUNCHING' | 'READY' | 'STOPPING';
 
 /** How a call names its session: in the metadata, in the field `id` of its request, or not at all. */
 export type SessionReference = 'metadata' | 'id' | 'none';
@@ -27,7 +27,7 @@ export interface CallRules {
 }
 
 /** All states of a session that is not on its way out. */
-export const ANY_STATE: readonly CallableState[] = ['CONFIG', 'LAUNCHING', 'READY'];
+export const ANY_STATE: readonly CallableState[] = ['CONFIG', 'LAUNCHING', 'READY', 'STOPPING'];
 
 /** States in which an action is allowed. */
 export function statesOf(action: ActionDef): readonly CallableState[] {

@@ -4,8 +4,17 @@ import type { Session } from '../session/session.js';
 import { availabilityActions } from './availability.js';
 import { versionActions } from './version.js';
 
-/** The library's numbers for its states; a session that ends has the one of a closed handle. */
-const STATE_NUMBERS: Record<Session['state'], number> = { CONFIG: 0, LAUNCHING: 1, READY: 2, CLOSED: 0xebadebad | 0 };
+/**
+ * The library's numbers for its states. It knows no STOPPING: its handles are READY until their appliance is gone. A
+ * session that is gone has the number of a closed handle.
+ */
+const STATE_NUMBERS: Record<Session['state'], number> = {
+  CONFIG: 0,
+  LAUNCHING: 1,
+  READY: 2,
+  STOPPING: 2,
+  CLOSED: 0xebadebad | 0,
+};
 
 /**
  * Stops the appliance: cleanly if no call is running, as the library does. Unlike the library, whose handle is locked
@@ -35,8 +44,8 @@ export const applianceActions: ApplianceLibraryActions = {
   wait_ready: async () => ({}),
   get_pid: async ({ session }) => ({ pid: session.machine?.pid ?? 0 }),
   get_state: async ({ session }) => ({ state: STATE_NUMBERS[session.state] }),
-  is_config: async ({ session }) => ({ config: session.state === 'CONFIG' }),
-  is_launching: async ({ session }) => ({ launching: session.state === 'LAUNCHING' }),
-  is_ready: async ({ session }) => ({ ready: session.state === 'READY' }),
+  is_config: async ({ session }) => ({ config: STATE_NUMBERS[session.state] === STATE_NUMBERS.CONFIG }),
+  is_launching: async ({ session }) => ({ launching: STATE_NUMBERS[session.state] === STATE_NUMBERS.LAUNCHING }),
+  is_ready: async ({ session }) => ({ ready: STATE_NUMBERS[session.state] === STATE_NUMBERS.READY }),
   is_busy: async () => ({ busy: false }),
 };

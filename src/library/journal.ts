@@ -7,7 +7,7 @@ import { GuestfsError } from '../common/errors.js';
 import { decodeGuestText } from '../common/guestText.js';
 import { answerTooLarge } from '../common/messageLimits.js';
 import { MAX_CHUNK_SIZE } from '../protocol/constants.js';
-import { NothingMoreComes } from '../protocol/daemonConnection.js';
+import { NothingMoreComes } from '../protocol/fileTransfer.js';
 import type { Daemon } from '../session/daemon.js';
 import { ANSWER_LIMIT } from './answerLimit.js';
 

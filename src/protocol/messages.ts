@@ -110,6 +110,11 @@ export function encodeLastChunk(cancel: boolean): Buffer {
   return bytes;
 }
 
+/** The chunk that cancels a file, without its length word. */
+export const CANCEL_CHUNK = encodeLastChunk(true).subarray(WORD);
+/** Length of the message that ends a file, whole or not, bytes. No other message is so short. */
+export const FILE_END_LENGTH = CANCEL_CHUNK.length;
+
 /** The flag that asks the daemon to stop sending a file. */
 export function encodeCancelFlag(): Buffer {
   const bytes = Buffer.alloc(WORD);

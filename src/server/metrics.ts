@@ -27,7 +27,7 @@ export const countCalls: ServerInterceptor = (method, call) =>
     },
   });
 
-const STATES = ['CONFIG', 'LAUNCHING', 'READY'] as const;
+const STATES = ['CONFIG', 'LAUNCHING', 'READY', 'STOPPING', 'CLOSED'] as const;
 
 /** What is measured when it is asked for. */
 export interface Measured {

@@ -36,7 +36,8 @@ const STATES = {
   CONFIG: ProtoState.CONFIG,
   LAUNCHING: ProtoState.LAUNCHING,
   READY: ProtoState.READY,
-  CLOSED: ProtoState.UNSPECIFIED,
+  STOPPING: ProtoState.STOPPING,
+  CLOSED: ProtoState.CLOSED,
 } as const;
 
 export interface SessionServiceOptions {

@@ -144,8 +144,8 @@ export class SessionRegistry {
     const now = Date.now();
     for (const session of this.#sessions.values()) {
       const expires = session.expireTime;
-      if (session.state !== 'CLOSED' && expires !== undefined && expires.getTime() <= now)
-        this.#end(session, 'it was idle').catch(() => undefined); // which is logged
+      if (expires === undefined || expires.getTime() > now) continue;
+      this.#end(session, 'it was idle').catch(() => undefined); // which is logged
     }
   }
 }

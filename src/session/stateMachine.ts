@@ -1,46 +1,89 @@
-/** The states of a session, and what moves it from one to another. */
-import { GuestfsError } from '../common/errors.js';
+/**
+ * The life of a session: its states, what each of them carries, and the events that lead from one to another.
+ *
+ * The state is the only record of what the session's appliance does, and {@link StateMachine.move} is the only
+ * thing that changes it.
+ */
+import type { LinkedAbort } from '../common/waiting.js';
+import type { OrderlyEnd } from './ending.js';
+import type { RunningAppliance } from './runningAppliance.js';
 
-/** libguestfs's states, and one more for a session that is being or was deleted. */
-export type SessionState = 'CONFIG' | 'LAUNCHING' | 'READY' | 'CLOSED';
+/** What clients see: libguestfs's states, and two for a session whose appliance, or which itself, ends. */
+export type SessionState = 'CONFIG' | 'LAUNCHING' | 'READY' | 'STOPPING' | 'CLOSED';
 
-/** What happens to a session's appliance. */
-export type Transition = 'launch' | 'launched' | 'stopped' | 'close';
+/** A state with what belongs to it. */
+export type State =
+  /** No appliance. `previous` resolves, and never rejects, when the one before it has freed all it held. */
+  | { readonly name: 'CONFIG'; readonly previous: Promise<void> | undefined }
+  /** The appliance starts: `abort` ends the launch, `over` resolves, and never rejects, when it has ended. */
+  | {
+      readonly name: 'LAUNCHING';
+      readonly abort: LinkedAbort;
+      readonly over: Promise<void>;
+      readonly previous: Promise<void> | undefined;
+    }
+  /** The daemon takes calls. */
+  | { readonly name: 'READY'; readonly appliance: RunningAppliance }
+  /** The appliance is shut down in order; the session can be used on afterwards. */
+  | { readonly name: 'STOPPING'; readonly appliance: RunningAppliance; readonly end: OrderlyEnd }
+  /** The session itself ends, which takes as long as the end of its appliance, if it has one. */
+  | {
+      readonly name: 'DELETING';
+      readonly appliance: RunningAppliance | undefined;
+      readonly end: OrderlyEnd | undefined;
+      readonly deletion: Promise<void>;
+    }
+  /** It is gone. `failure` is what could not be written; undefined: all was. */
+  | { readonly name: 'CLOSED'; readonly failure: unknown };
 
-const TRANSITIONS: Record<Transition, { readonly from: readonly SessionState[]; readonly to: SessionState }> = {
-  launch: { from: ['CONFIG'], to: 'LAUNCHING' },
-  launched: { from: ['LAUNCHING'], to: 'READY' },
-  stopped: { from: ['LAUNCHING', 'READY'], to: 'CONFIG' },
-  close: { from: ['CONFIG', 'LAUNCHING', 'READY'], to: 'CLOSED' },
+export type StateName = State['name'];
+export type StateNamed<Name extends StateName> = Extract<State, { readonly name: Name }>;
+
+/** As which state each is shown: for whoever looks from outside, an end is an end. */
+const SHOWN: Readonly<Record<StateName, SessionState>> = {
+  CONFIG: 'CONFIG',
+  LAUNCHING: 'LAUNCHING',
+  READY: 'READY',
+  STOPPING: 'STOPPING',
+  DELETING: 'STOPPING',
+  CLOSED: 'CLOSED',
 };
 
-/** Holds the state; {@link move} is the only thing that changes it. */
+/** What happens in the life of a session. An event in a state that it does not come from is a defect. */
+export const TRANSITIONS = {
+  launch: { from: ['CONFIG'], to: 'LAUNCHING' },
+  launched: { from: ['LAUNCHING'], to: 'READY' },
+  launchFailed: { from: ['LAUNCHING'], to: 'CONFIG' },
+  /** The appliance was ended at once. */
+  killed: { from: ['READY'], to: 'CONFIG' },
+  /** The appliance ended by itself, or violated the protocol. */
+  exited: { from: ['READY'], to: 'CONFIG' },
+  shutDown: { from: ['READY'], to: 'STOPPING' },
+  stopped: { from: ['STOPPING'], to: 'CONFIG' },
+  delete: { from: ['CONFIG', 'LAUNCHING', 'READY', 'STOPPING'], to: 'DELETING' },
+  deleted: { from: ['DELETING'], to: 'CLOSED' },
+} as const satisfies Readonly<Record<string, { readonly from: readonly StateName[]; readonly to: StateName }>>;
+
+export type LifeEvent = keyof typeof TRANSITIONS;
+/** The state that an event leads to. */
+export type StateAfter<Event extends LifeEvent> = StateNamed<(typeof TRANSITIONS)[Event]['to']>;
+
 export class StateMachine {
-  #state: SessionState = 'CONFIG';
+  #current: State = { name: 'CONFIG', previous: undefined };
 
-  get state(): SessionState {
-    return this.#state;
+  get current(): State {
+    return this.#current;
   }
 
-  /** Moves, or fails if the transition is not one from this state. */
-  move(transition: Transition): void {
-    const { from, to } = TRANSITIONS[transition];
-    if (!from.includes(this.#state)) throw new Error(`no transition ${transition} from state ${this.#state}`);
-    this.#state = to;
+  /** The state as clients see it. */
+  get shown(): SessionState {
+    return SHOWN[this.#current.name];
   }
 
-  /** @throws GuestfsError WRONG_STATE naming the state and the ones allowed */
-  require(allowed: readonly SessionState[], action: string): void {
-    if (allowed.includes(this.#state)) return;
-    throw new GuestfsError('WRONG_STATE', wrongState(action, this.#state, allowed), {
-      metadata: { required_state: allowed.join(',') },
-    });
+  /** Moves to `state`, or fails if the event cannot happen in the current one. */
+  move<Event extends LifeEvent>(event: Event, state: StateAfter<Event>): void {
+    const from: readonly StateName[] = TRANSITIONS[event].from;
+    if (!from.includes(this.#current.name)) throw new Error(`no transition ${event} from state ${this.#current.name}`);
+    this.#current = state;
   }
-}
-
-function wrongState(action: string, actual: SessionState, allowed: readonly SessionState[]): string {
-  const needed = `${action} needs a session in state ${allowed.join(' or ')}; this one is in state ${actual}`;
-  if (actual === 'CONFIG' && allowed.includes('READY')) return `${needed}: call launch first`;
-  if (actual === 'LAUNCHING') return `${needed}: wait until launch has answered`;
-  return needed;
 }

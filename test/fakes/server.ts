@@ -69,14 +69,22 @@ export async function startFakeServer({
     CONFIG: await session('CONFIG'),
     LAUNCHING: await session('LAUNCHING'),
     READY: await session('READY'),
+    STOPPING: await session('STOPPING'),
   };
-  const machine = new FakeMachine('1.61.9');
-  const ready = sessions.READY.call('launch');
-  (await launcher.request(0)).succeed(machine);
-  await machine.daemon.launch();
-  await ready;
+  const launchOf = async (one: SessionClient, number: number): Promise<FakeMachine> => {
+    const machine = new FakeMachine('1.61.9');
+    const ready = one.call('launch');
+    (await launcher.request(number)).succeed(machine);
+    await machine.daemon.launch();
+    await ready;
+    return machine;
+  };
+  const machine = await launchOf(sessions.READY, 0);
+  const stoppingMachine = await launchOf(sessions.STOPPING, 1);
+  const stopping = sessions.STOPPING.call('shutdown').catch(() => undefined);
+  await stoppingMachine.daemon.nextCall(); // the sync, which is not answered
   const launching = sessions.LAUNCHING.call('launch').catch(() => undefined);
-  const pending = await launcher.request(1);
+  const pending = await launcher.request(2);
   return {
     client,
     registry,
@@ -85,6 +93,8 @@ export async function startFakeServer({
     stop: async () => {
       pending.fail(new Error('the test is over'));
       await launching;
+      stoppingMachine.die();
+      await stopping;
       machine.die();
       await server.stop();
       client.close();

@@ -90,6 +90,53 @@ describeWithAppliance('a session', () => {
     await scene.client.deleteSession(id);
   });
 
+  it("is STOPPING while it is shut down, of which the library's numbers know nothing, and while it is deleted", async () => {
+    const { id } = await scene.client.createSession({ drives: [scratchDrive(MEBIBYTE)], launch: true });
+    const session = new SessionClient(scene.client, id);
+    const isStopping = async (): Promise<boolean> =>
+      (await scene.client.getSession(id)).state === SessionState.STOPPING;
+    const { callEvent, event, cancel } = await scene.client.subscribe(id, [
+      EventType.STARTED,
+      EventType.SUBPROCESS_QUIT,
+      EventType.CLOSE,
+    ]);
+
+    // An end in order waits for the call under way.
+    const call = session.call('sleep', { secs: 3 });
+    await callEvent(EventType.STARTED, 'sleep');
+    const down = session.call('shutdown');
+    await eventually(isStopping);
+    expect(await told(session)).toEqual(READY);
+    for (const [action, request, reason] of [
+      ['list_devices', {}, 'APPLIANCE_GONE'],
+      ['launch', {}, 'WRONG_STATE'],
+      ['add_drive_scratch', { size: 512n }, 'APPLIANCE_GONE'],
+      ['set_append', { append: 'quiet' }, 'WRONG_STATE'],
+    ] as const)
+      expect(await session.failure(action, request)).toMatchObject({
+        info: { reason, metadata: { state: 'STOPPING' } },
+      });
+    await call;
+    await down;
+    expect((await scene.client.getSession(id)).state).toBe(SessionState.CONFIG);
+    await event(({ type }) => type === EventType.SUBPROCESS_QUIT);
+
+    await session.call('add_drive_scratch', { size: BigInt(MEBIBYTE) });
+    await session.call('launch');
+    const last = session.call('sleep', { secs: 3 });
+    await eventually(async () => (await scene.client.getSession(id)).pending_calls === 1);
+    const deleted = scene.client.deleteSession(id);
+    await eventually(isStopping);
+    expect(await session.failure('get_memsize')).toMatchObject({
+      code: status.NOT_FOUND,
+      info: { reason: 'SESSION_UNKNOWN', metadata: { state: 'STOPPING' } },
+    });
+    await last;
+    await deleted;
+    await event(({ type }) => type === EventType.CLOSE);
+    cancel();
+  });
+
   it('has as many drives as max_disks says, and no more', async () => {
     const { id } = await scene.client.createSession();
     const session = new SessionClient(scene.client, id);

@@ -3,7 +3,7 @@ import { allActions } from '../../../src/actions/areas.js';
 import type { LibraryContext } from '../../../src/library/context.js';
 import type { Machine } from '../../../src/launcher/launcher.js';
 import type { DaemonCall } from '../../../src/protocol/daemonCall.js';
-import { NothingMoreComes } from '../../../src/protocol/daemonConnection.js';
+import { NothingMoreComes } from '../../../src/protocol/fileTransfer.js';
 import { DaemonVersion } from '../../../src/protocol/daemonVersion.js';
 import type { Daemon } from '../../../src/session/daemon.js';
 import { Session } from '../../../src/session/session.js';

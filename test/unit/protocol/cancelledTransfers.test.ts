@@ -4,7 +4,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { download, upload } from '../../../gen/calls/transfer.js';
 import { GuestfsError } from '../../../src/common/errors.js';
-import { NothingMoreComes } from '../../../src/protocol/daemonConnection.js';
+import { NothingMoreComes } from '../../../src/protocol/fileTransfer.js';
 import {
   connected,
   type Connected,

@@ -2,7 +2,7 @@
  * What records declare that keeps clients from something, once more: a declaration that is taken out of a record by
  * mistake would take its own test with it. States of actions that talk to the daemon follow from that.
  */
-import { statesOf } from '../../../src/actions/callRules.js';
+import { ANY_STATE, statesOf } from '../../../src/actions/callRules.js';
 import { needsDaemon } from '../../../src/actions/shape.js';
 import type { ActionDef } from '../../../src/actions/types.js';
 
@@ -15,7 +15,7 @@ function declared(action: ActionDef): readonly string[] {
     return `${permission} ${when === 'found' ? 'if found' : 'by request'}`;
   });
   return [
-    ...states.filter((state) => state !== 'state CONFIG or LAUNCHING or READY'),
+    ...states.filter((state) => state !== `state ${ANY_STATE.join(' or ')}`),
     ...permissions,
     ...(action.notOverNetwork === undefined ? [] : ['refused']),
     ...(action.visibility === 'debug' ? ['debug service'] : []),

@@ -1,0 +1,127 @@
+/**
+ * The messages that came from a daemon and wait to be taken, in order.
+ *
+ * Bounded: once so many bytes wait, the channel is paused, and the daemon with it, until they are taken. One side
+ * waits at a time. Once the inbox is closed nobody waits: what is there can still be taken, and then each call fails.
+ */
+import type { Duplex } from 'node:stream';
+import type { GuestfsError } from '../common/errors.js';
+import { FILE_END_LENGTH } from './messages.js';
+
+/** Bytes from the daemon that may wait to be taken before reading pauses. */
+const RECEIVE_LIMIT = 256 * 1024;
+/** What a message that waits costs besides its bytes: without it, messages of no length would cost nothing. */
+const MESSAGE_OVERHEAD = 256;
+/**
+ * How long chunks of a download that come one by one are gathered, after the first, milliseconds: each delivery
+ * becomes a message to the client, which costs both ends more than the bytes in it.
+ */
+const GATHER_MS = 5;
+/**
+ * A daemon that lists names sends each as a chunk of its own. Reading rests so long between such chunks,
+ * milliseconds: each would wake this process, and qemu to wake it. The socket holds a hundred of them or so; a longer
+ * rest would make qemu wait.
+ */
+const REST_MS = 2;
+
+export class Inbox {
+  readonly #channel: Duplex;
+  readonly #messages: Buffer[] = [];
+  #waitingBytes = 0;
+  #wake: (() => void) | undefined;
+  /** Ends the wait for more chunks, once so much is there. */
+  #gathering: { readonly enough: number; readonly wake: () => void } | undefined;
+  #closed: GuestfsError | undefined;
+
+  /** @param channel what the messages come from, to be paused while too many wait */
+  constructor(channel: Duplex) {
+    this.#channel = channel;
+  }
+
+  get isEmpty(): boolean {
+    return this.#messages.length === 0;
+  }
+
+  /** The next message, which stays. */
+  peek(): Buffer | undefined {
+    return this.#messages[0];
+  }
+
+  push(message: Buffer): void {
+    this.#messages.push(message);
+    this.#waitingBytes += message.length + MESSAGE_OVERHEAD;
+    this.#notify();
+    const gathering = this.#gathering;
+    if (gathering && (this.#waitingBytes >= gathering.enough || message.length === FILE_END_LENGTH)) gathering.wake();
+  }
+
+  /** Pauses the channel if enough waits; to be called when all that was read is pushed. */
+  holdBack(): void {
+    if (this.#waitingBytes >= RECEIVE_LIMIT) this.#channel.pause();
+  }
+
+  /** The next message, if it is there. */
+  take(): Buffer | undefined {
+    const message = this.#messages.shift();
+    if (message === undefined) return undefined;
+    this.#waitingBytes -= message.length + MESSAGE_OVERHEAD;
+    if (this.#waitingBytes < RECEIVE_LIMIT && this.#channel.isPaused()) this.#channel.resume();
+    return message;
+  }
+
+  /**
+   * The next message, once it comes.
+   * @throws GuestfsError what the inbox was closed with
+   */
+  async next(): Promise<Buffer> {
+    for (;;) {
+      const message = this.take();
+      if (message !== undefined) return message;
+      if (this.#closed) throw this.#closed;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+
+  /** Waits a little until so many bytes wait, or the end of a file does. */
+  async gather(enough: number): Promise<void> {
+    if (this.#closed || this.#waitingBytes >= enough || this.#hasFileEnd()) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => this.#gathering?.wake(), GATHER_MS);
+      this.#gathering = {
+        enough,
+        wake: () => {
+          clearTimeout(timer);
+          this.#gathering = undefined;
+          resolve();
+        },
+      };
+    });
+  }
+
+  /** Lets what the daemon sends wait in the socket for a moment, unless the end of a file is here. */
+  async rest(): Promise<void> {
+    if (this.#closed || this.#hasFileEnd()) return;
+    this.#channel.pause();
+    await new Promise((resolve) => setTimeout(resolve, REST_MS));
+    if (this.#waitingBytes < RECEIVE_LIMIT) this.#channel.resume();
+  }
+
+  /** Nothing more comes: whoever waits now or later fails with `error`. */
+  close(error: GuestfsError): void {
+    this.#closed = error;
+    this.#notify();
+    this.#gathering?.wake();
+  }
+
+  #hasFileEnd(): boolean {
+    return this.#messages.at(-1)?.length === FILE_END_LENGTH;
+  }
+
+  #notify(): void {
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * What is written to a daemon. One side writes at a time, and waits while the channel has no room. Once the outbox is
+ * closed nobody waits, and each write fails.
+ */
+import type { Duplex } from 'node:stream';
+import type { GuestfsError } from '../common/errors.js';
+
+export class Outbox {
+  readonly #channel: Duplex;
+  /** Ends the wait for room in the channel. */
+  #unblock: (() => void) | undefined;
+  #closed: GuestfsError | undefined;
+
+  constructor(channel: Duplex) {
+    this.#channel = channel;
+  }
+
+  /**
+   * Resolves when there is room for more.
+   * @throws GuestfsError what the outbox was closed with
+   */
+  async write(bytes: Buffer): Promise<void> {
+    if (this.#closed) throw this.#closed;
+    if (this.#channel.write(bytes)) return;
+    await new Promise<void>((resolve) => {
+      this.#channel.once('drain', resolve);
+      this.#unblock = resolve;
+    });
+    this.#requireOpen();
+  }
+
+  /** As {@link write}, but resolves when the bytes are out of the buffer, which can then be used again. */
+  async writeThrough(bytes: Buffer): Promise<void> {
+    if (this.#closed) throw this.#closed;
+    await new Promise<void>((resolve) => {
+      this.#unblock = resolve;
+      this.#channel.write(bytes, () => resolve());
+    });
+    this.#requireOpen();
+  }
+
+  /** Nothing more is written: whoever waits now or later fails with `error`. */
+  close(error: GuestfsError): void {
+    this.#closed = error;
+    this.#unblock?.();
+  }
+
+  /** It may have been closed during a wait, which the compiler does not see. */
+  #requireOpen(): void {
+    if (this.#closed) throw this.#closed;
+  }
+}

@@ -1,0 +1,141 @@
+/**
+ * The end of an appliance in order: no more calls, sync and unmount, and qemu writes out what it holds. Each step has a
+ * limit, after which the appliance is stopped all the same.
+ */
+import { internalAutosync } from '../../gen/calls/internal.js';
+import { GuestfsError } from '../common/errors.js';
+import { printable } from '../common/guestText.js';
+import { linkedAbort, unlessAborted, withTimeout } from '../common/waiting.js';
+import type { MachineExit } from '../launcher/launcher.js';
+import type { RunningAppliance } from './runningAppliance.js';
+import type { SessionDrives } from './sessionDrives.js';
+import type { Turns } from './turns.js';
+
+/** How long an appliance that ends waits for the call under way, milliseconds. */
+const CALL_GRACE_MS = 20_000;
+/** ... and then for the daemon to sync and unmount. */
+const AUTOSYNC_LIMIT_MS = 120_000;
+/** ... and then for qemu to write out what it holds. */
+const QEMU_END_LIMIT_MS = 60_000;
+/** Characters of qemu's last words in a message. */
+const QUOTED_MESSAGE = 300;
+
+/** An end under way. */
+export interface OrderlyEnd {
+  /** Resolves when the appliance is gone; rejects, then too, with what could not be written, or may not have been. */
+  readonly done: Promise<void>;
+  /** Ends the appliance now, whatever it does: what was not yet written is lost, and {@link done} says so. */
+  cutShort(): void;
+}
+
+export interface EndOptions {
+  readonly turns: Turns;
+  readonly drives: SessionDrives;
+  /** Whether the daemon is to sync and unmount. */
+  readonly autosync: boolean;
+  /** Told when the appliance is gone, before {@link OrderlyEnd.done} is settled. */
+  readonly onGone: () => void;
+}
+
+/** Ends an appliance in order. */
+export function endInOrder(appliance: RunningAppliance, options: EndOptions): OrderlyEnd {
+  const cut = new AbortController();
+  const done = run(appliance, options, cut.signal);
+  done.catch(() => undefined); // whoever waits is told; there may be nobody yet
+  return {
+    done,
+    cutShort: () => {
+      cut.abort(
+        new GuestfsError(
+          'OUTCOME_UNKNOWN',
+          'the appliance was killed while it was being shut down: what was not yet written is lost',
+        ),
+      );
+      // When qemu was already asked to end, with its long limit; elsewhere its failure is told.
+      if (appliance.stopRequested) appliance.stop().catch(() => undefined);
+    },
+  };
+}
+
+async function run(appliance: RunningAppliance, options: EndOptions, cut: AbortSignal): Promise<void> {
+  let failure: unknown;
+  try {
+    await unlessAborted(writeOut(appliance, options), cut);
+  } catch (error) {
+    failure = error;
+  }
+  const alive = !cut.aborted && appliance.connection.failure === undefined;
+  try {
+    const exit = await appliance.stop(cut.aborted ? undefined : QEMU_END_LIMIT_MS);
+    if (alive) failure ??= unsoundEnd(exit, cut);
+  } finally {
+    options.onGone();
+  }
+  if (failure !== undefined) throw failure;
+}
+
+/** Has the daemon write all to the drives, as the last that it does. */
+async function writeOut(appliance: RunningAppliance, { turns, drives, autosync }: EndOptions): Promise<void> {
+  turns.cancelTransfer(new GuestfsError('CANCELLED', 'the session was shut down'));
+  // The sync is next, however many wait.
+  turns.refuseWaiting(
+    new GuestfsError('APPLIANCE_GONE', 'the session was shut down before the call was sent to its appliance'),
+  );
+  const release = await lastTurn(turns);
+  try {
+    if (autosync) await syncAndUnmount(appliance);
+    await drives.requireWritten(appliance.machine);
+  } finally {
+    release();
+  }
+}
+
+async function lastTurn(turns: Turns): Promise<() => void> {
+  const limit = linkedAbort([], {
+    milliseconds: CALL_GRACE_MS,
+    makeError: () =>
+      new GuestfsError(
+        'ETIMEDOUT',
+        `the call under way did not end within ${CALL_GRACE_MS / 1000} s: the appliance was stopped without a sync, and what was not yet written is lost`,
+      ),
+  });
+  try {
+    return await turns.take(limit.signal);
+  } finally {
+    limit.release();
+  }
+}
+
+async function syncAndUnmount({ connection, version }: RunningAppliance): Promise<void> {
+  if (connection.failure !== undefined) {
+    throw new GuestfsError(
+      'OUTCOME_UNKNOWN',
+      'the appliance ended before it was synced: what was not yet written is lost',
+      { cause: connection.failure },
+    );
+  }
+  await withTimeout(
+    AUTOSYNC_LIMIT_MS,
+    () =>
+      new GuestfsError(
+        'ETIMEDOUT',
+        `the daemon did not sync within ${AUTOSYNC_LIMIT_MS / 1000} s: the appliance was stopped, and what was not yet written is lost`,
+      ),
+    connection.call(internalAutosync, {}, version),
+  );
+}
+
+/** What is to be said of a qemu that was asked to end; undefined: it ended in order. */
+function unsoundEnd({ exitCode, signal, qemuMessages }: MachineExit, cut: AbortSignal): GuestfsError | undefined {
+  if (exitCode === 0) return undefined;
+  if (cut.aborted) return GuestfsError.from(cut.reason);
+  const how =
+    signal === 'SIGKILL'
+      ? `did not end within ${QEMU_END_LIMIT_MS / 1000} s and was killed`
+      : `ended with ${signal ?? `exit code ${String(exitCode)}`}`;
+  const said = printable(qemuMessages.trim().split('\n').at(-1) ?? '').slice(0, QUOTED_MESSAGE);
+  return new GuestfsError(
+    'QEMU_FAILED',
+    `qemu ${how} when the appliance was shut down: what it had not yet written to the images may be lost${said === '' ? '' : `; it said: ${said}`}`,
+  );
+}

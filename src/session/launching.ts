@@ -1,0 +1,112 @@
+/** Starts an appliance: from what a session is set to, to a daemon that takes calls. */
+import type { ConsoleLog } from '../common/consoleLog.js';
+import { GuestfsError } from '../common/errors.js';
+import { decodeGuestText } from '../common/guestText.js';
+import { unlessAborted } from '../common/waiting.js';
+import type { Drive } from '../images/drive.js';
+import type { LaunchConfig, Launcher, LaunchOptions, Machine } from '../launcher/launcher.js';
+import { DaemonConnection, type ConnectionEvents } from '../protocol/daemonConnection.js';
+import { DaemonVersion } from '../protocol/daemonVersion.js';
+import { askVersion } from './askVersion.js';
+import { acceleratorOf } from './backendSettings.js';
+import { RunningAppliance } from './runningAppliance.js';
+import type { SessionSettings } from './settings.js';
+
+/** Console output that an explanation of a failed launch is made from, bytes. */
+const EXPLANATION_TAIL = 16 * 1024;
+
+/** Milliseconds that a launch and its steps took. */
+export interface SessionLaunchTimings {
+  readonly totalMs: number;
+  readonly prepareMs: number;
+  readonly drivesMs: number;
+  readonly qemuMs: number;
+  readonly bootMs: number;
+}
+
+export interface StartOptions extends LaunchOptions, ConnectionEvents {
+  /** Where the console's output is collected. */
+  readonly console: ConsoleLog;
+  /** The machine runs; its daemon has yet to come. */
+  readonly onMachine: () => void;
+}
+
+/** The machine that a session's settings and drives describe. */
+export function launchConfig(id: string, settings: SessionSettings, drives: readonly Drive[]): LaunchConfig {
+  return {
+    drives,
+    memsizeMb: settings.memsizeMb,
+    smp: settings.smp,
+    network: settings.network,
+    selinux: settings.selinux,
+    verbose: settings.verbose,
+    accelerator: acceleratorOf(settings),
+    qemuBinary: settings.hv,
+    appliancePath: settings.path,
+    append: settings.append,
+    session: id,
+    identifier: settings.identifier,
+    extraQemuArguments: settings.extraQemuArguments,
+    temporaryDirectory: settings.tmpdir,
+    cacheDirectory: settings.cachedir,
+  };
+}
+
+/**
+ * Starts a machine and waits for its daemon.
+ * @throws GuestfsError saying why it did not come up, or the signal's reason; nothing of the machine is left then
+ */
+export async function startAppliance(
+  launcher: Launcher,
+  config: LaunchConfig,
+  options: StartOptions,
+): Promise<{ readonly appliance: RunningAppliance; readonly timings: SessionLaunchTimings }> {
+  const started = performance.now();
+  const machine = await launcher.launch(config, options);
+  try {
+    options.onMachine();
+    const connection = machine.connection?.follow(options) ?? new DaemonConnection(machine.channel, options);
+    const version = await awaitDaemon(machine, connection, options);
+    const totalMs = performance.now() - started;
+    const { prepareMs, drivesMs, qemuMs } = machine.timings;
+    return {
+      appliance: new RunningAppliance(machine, connection, version),
+      timings: { totalMs, prepareMs, drivesMs, qemuMs, bootMs: totalMs - prepareMs - drivesMs - qemuMs },
+    };
+  } catch (error) {
+    await machine.stop();
+    throw error;
+  }
+}
+
+/** Waits until the daemon has said that it is up, and its version is known; explains why it does not come. */
+async function awaitDaemon(
+  machine: Machine,
+  connection: DaemonConnection,
+  { signal, console }: StartOptions,
+): Promise<DaemonVersion> {
+  const tail = (): string => decodeGuestText(console.tail(EXPLANATION_TAIL));
+  try {
+    return await unlessAborted(firstContact(machine, connection), signal);
+  } catch (error) {
+    if (signal.aborted) {
+      const reason = GuestfsError.from(signal.reason);
+      throw reason.reason === 'LAUNCH_TIMEOUT' ? machine.explainFailure(tail(), 'timeout') : reason;
+    }
+    if (connection.failure?.reason !== 'APPLIANCE_GONE') throw error;
+    throw machine.explainFailure(tail(), await machine.stop());
+  }
+}
+
+async function firstContact(machine: Machine, connection: DaemonConnection): Promise<DaemonVersion> {
+  await connection.awaitLaunch();
+  return machine.daemonVersion === undefined ? askVersion(connection) : new DaemonVersion(machine.daemonVersion);
+}
+
+/** Of a launch that took too long. */
+export function launchTimeout(limitMs: number): GuestfsError {
+  return new GuestfsError(
+    'LAUNCH_TIMEOUT',
+    `the appliance did not come up within the ${limitMs / 1000} s that this session gives it`,
+  );
+}

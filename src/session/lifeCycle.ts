@@ -1,0 +1,329 @@
+/**
+ * The life of a session and of its appliances: launch, kill, shutdown and deletion, and the appliance that ends by
+ * itself. Whatever of these meet, the state tells who came first, and the later one joins what is under way.
+ */
+import type { ConsoleLog } from '../common/consoleLog.js';
+import { GuestfsError, messageOf } from '../common/errors.js';
+import { decodeGuestText, printable } from '../common/guestText.js';
+import type { Logger } from '../common/logger.js';
+import { linkedAbort, unlessAborted } from '../common/waiting.js';
+import type { EventBus } from '../events/eventBus.js';
+import type { Launcher } from '../launcher/launcher.js';
+import { applianceGone, CALL_STATES, requireAllowed } from './callStates.js';
+import { endInOrder, type OrderlyEnd } from './ending.js';
+import { launchConfig, launchTimeout, startAppliance, type SessionLaunchTimings } from './launching.js';
+import type { RunningAppliance } from './runningAppliance.js';
+import { SessionDrives } from './sessionDrives.js';
+import type { SessionSettings } from './settings.js';
+import { StateMachine, type SessionState, type State, type StateNamed } from './stateMachine.js';
+import type { Turns } from './turns.js';
+
+export interface LifeCycleOptions {
+  /** ID of the session. */
+  readonly id: string;
+  readonly settings: SessionSettings;
+  readonly launcher: Launcher;
+  readonly logger: Logger;
+  readonly events: EventBus;
+  readonly console: ConsoleLog;
+  readonly turns: Turns;
+}
+
+export class LifeCycle {
+  readonly #id: string;
+  readonly #settings: SessionSettings;
+  readonly #launcher: Launcher;
+  readonly #logger: Logger;
+  readonly #events: EventBus;
+  readonly #console: ConsoleLog;
+  readonly #turns: Turns;
+  readonly #states = new StateMachine();
+  #drives = new SessionDrives();
+  #timings: SessionLaunchTimings | undefined;
+
+  constructor(options: LifeCycleOptions) {
+    this.#id = options.id;
+    this.#settings = options.settings;
+    this.#launcher = options.launcher;
+    this.#logger = options.logger;
+    this.#events = options.events;
+    this.#console = options.console;
+    this.#turns = options.turns;
+  }
+
+  get state(): State {
+    return this.#states.current;
+  }
+
+  /** The state as clients see it. */
+  get shownState(): SessionState {
+    return this.#states.shown;
+  }
+
+  /** The drives of the appliance that runs, or of the next one. */
+  get drives(): SessionDrives {
+    return this.#drives;
+  }
+
+  /** The appliance that runs; undefined without one, and until its daemon is up. */
+  get appliance(): RunningAppliance | undefined {
+    const state = this.#states.current;
+    return 'appliance' in state ? state.appliance : undefined;
+  }
+
+  /** How long the last launch took, if it succeeded. */
+  get timings(): SessionLaunchTimings | undefined {
+    return this.#timings;
+  }
+
+  /** @throws GuestfsError as {@link requireAllowed} */
+  require(allowed: readonly SessionState[], action: string): void {
+    requireAllowed({ id: this.#id, state: this.#states.current.name }, allowed, action);
+  }
+
+  /** @throws GuestfsError APPLIANCE_GONE when it ended while the call waited for its turn */
+  requireAppliance(action: string): RunningAppliance {
+    const state = this.#states.current;
+    if (state.name === 'READY') return state.appliance;
+    throw applianceGone(action);
+  }
+
+  /**
+   * Starts the appliance.
+   * @throws GuestfsError saying why it did not come up; the session is in state CONFIG again
+   */
+  async launch(signal: AbortSignal): Promise<void> {
+    this.require(CALL_STATES.launch, 'launch');
+    if (this.drives.all.length === 0) {
+      throw new GuestfsError(
+        'NO_DRIVES',
+        'launch needs at least one drive: call add_drive or add_drive_scratch first, or give drives to CreateSession',
+      );
+    }
+    const limitMs = this.#settings.launchTimeoutMs;
+    const abort = linkedAbort([signal], { milliseconds: limitMs, makeError: () => launchTimeout(limitMs) });
+    let over = (): void => undefined;
+    const previous = this.#previousGone();
+    this.#states.move('launch', {
+      name: 'LAUNCHING',
+      abort,
+      previous,
+      over: new Promise((resolve) => (over = resolve)),
+    });
+    this.#timings = undefined;
+    try {
+      await this.#start(abort.signal, previous);
+    } catch (error) {
+      // A session that is deleted meanwhile stays on its way.
+      if (this.#states.current.name === 'LAUNCHING') this.#states.move('launchFailed', { name: 'CONFIG', previous });
+      this.#events.emit({ kind: 'subprocess_quit' });
+      this.#logger.warn('launch failed', { reason: GuestfsError.from(error).reason, error: messageOf(error) });
+      throw error;
+    } finally {
+      abort.release();
+      over();
+    }
+    this.#events.emit({ kind: 'launch_done' });
+  }
+
+  async #start(signal: AbortSignal, previous: Promise<void> | undefined): Promise<void> {
+    const { program, identifier } = this.#settings;
+    this.#emitLaunchProgress(0n);
+    this.#emitMessage(
+      'library',
+      `launch: program=${printable(program)}${identifier === '' ? '' : `, identifier=${identifier}`}`,
+    );
+    // One machine at a time: the one before may have the images open still.
+    if (previous !== undefined) await unlessAborted(previous, signal);
+    const { appliance, timings } = await startAppliance(
+      this.#launcher,
+      launchConfig(this.#id, this.#settings, this.drives.all),
+      {
+        signal,
+        console: this.#console,
+        onConsole: (bytes) => this.#appendConsole(bytes),
+        onMessage: (kind, message) => this.#emitMessage(kind, message),
+        onMachine: () => this.#emitLaunchProgress(3n),
+        onProgress: (progress) => this.#turns.progress(progress),
+      },
+    );
+    if (signal.aborted) {
+      // Somebody ended the launch in the moment in which the daemon came up.
+      await appliance.stop();
+      throw GuestfsError.from(signal.reason);
+    }
+    this.#timings = timings;
+    this.#states.move('launched', { name: 'READY', appliance });
+    void appliance.ended().then(() => this.#handleApplianceExit(appliance));
+    this.#emitLaunchProgress(12n);
+    const { machine, version } = appliance;
+    const totalMs = Math.round(timings.totalMs);
+    this.#emitMessage('library', `launch: daemon ${version.text} is up after ${totalMs} ms`);
+    this.#logger.info('appliance is up', {
+      totalMs,
+      accelerator: machine.accelerator,
+      launchKind: machine.launchKind,
+      daemonVersion: version.text,
+    });
+  }
+
+  /** Of an appliance that is up no more: it was stopped, ended by itself, or violated the protocol. */
+  #handleApplianceExit(appliance: RunningAppliance): void {
+    if (appliance.stopRequested) return;
+    const reason = appliance.connection.failure?.message;
+    this.#emitMessage('warning', `the appliance ended unexpectedly${reason === undefined ? '' : `: ${reason}`}`);
+    this.#logger.warn('appliance ended unexpectedly', { reason });
+    // In STOPPING and DELETING the end under way notices it.
+    if (this.#states.current.name !== 'READY') return;
+    this.#abandonAppliance('exited', appliance).catch((error: unknown) =>
+      this.#logger.error('an appliance did not end in order', { error: messageOf(error) }),
+    );
+  }
+
+  /** Ends the appliance without a sync. The session is in CONFIG at once; resolves when all that the appliance held is free. */
+  #abandonAppliance(event: 'killed' | 'exited', appliance: RunningAppliance): Promise<void> {
+    const gone = appliance.stop().then(() => this.#events.emit({ kind: 'subprocess_quit' }));
+    // Its failure is told by whoever waits for `gone`.
+    this.#states.move(event, { name: 'CONFIG', previous: gone.catch(() => undefined) });
+    this.#drives = new SessionDrives();
+    this.#turns.refuseWaiting(applianceGone('the call'));
+    return gone;
+  }
+
+  /** Ends the appliance now, whatever it does: what was not synced is lost. */
+  async kill(): Promise<void> {
+    const state = this.#states.current;
+    switch (state.name) {
+      case 'CONFIG':
+        return state.previous;
+      case 'LAUNCHING':
+        return this.#endLaunch(state, new GuestfsError('LAUNCH_FAILED', 'the launch was ended by kill_subprocess'));
+      case 'READY':
+        return this.#abandonAppliance('killed', state.appliance);
+      case 'STOPPING':
+        state.end.cutShort();
+        return ignoringFailure(state.end.done);
+      case 'DELETING':
+        state.end?.cutShort();
+        return ignoringFailure(state.deletion);
+      case 'CLOSED':
+        return undefined;
+    }
+  }
+
+  /**
+   * Ends the appliance in order: waits for the call under way, syncs and unmounts, and has qemu write out what it holds.
+   * @throws GuestfsError what could not be written, or may not have been; the appliance is gone all the same
+   */
+  async shutdown(): Promise<void> {
+    const state = this.#states.current;
+    switch (state.name) {
+      case 'CONFIG':
+        return state.previous;
+      case 'LAUNCHING':
+        return this.#endLaunch(state, launchEndedByShutdown());
+      case 'READY': {
+        const { appliance } = state;
+        const end = this.#endInOrder(appliance);
+        this.#states.move('shutDown', { name: 'STOPPING', appliance, end });
+        return end.done;
+      }
+      case 'STOPPING':
+        return state.end.done;
+      case 'DELETING':
+        return state.deletion;
+      case 'CLOSED':
+        return undefined;
+    }
+  }
+
+  /** Ends the session for good; throws what {@link shutdown} throws, but only when all is freed. Can be called again. */
+  async close(): Promise<void> {
+    const state = this.#states.current;
+    switch (state.name) {
+      case 'CONFIG':
+        return this.#delete(state.previous);
+      case 'LAUNCHING':
+        return this.#delete(this.#endLaunch(state, launchEndedByShutdown()));
+      case 'READY': {
+        const end = this.#endInOrder(state.appliance);
+        return this.#delete(end.done, state.appliance, end);
+      }
+      case 'STOPPING':
+        return this.#delete(state.end.done, state.appliance, state.end);
+      case 'DELETING':
+        return state.deletion;
+      case 'CLOSED':
+        if (state.failure !== undefined) throw state.failure;
+        return undefined;
+    }
+  }
+
+  #delete(gone: Promise<void> | undefined, appliance?: RunningAppliance, end?: OrderlyEnd): Promise<void> {
+    const deletion = (async () => {
+      let failure: unknown;
+      try {
+        await gone;
+      } catch (error) {
+        failure = error;
+      }
+      this.#states.move('deleted', { name: 'CLOSED', failure });
+      this.#events.emit({ kind: 'close' });
+      this.#events.close();
+      if (failure !== undefined) throw failure;
+    })();
+    this.#states.move('delete', { name: 'DELETING', appliance, end, deletion });
+    return deletion;
+  }
+
+  async #endLaunch(state: StateNamed<'LAUNCHING'>, reason: GuestfsError): Promise<void> {
+    state.abort.abort(reason);
+    await state.over;
+    await state.previous;
+  }
+
+  #endInOrder(appliance: RunningAppliance): OrderlyEnd {
+    return endInOrder(appliance, {
+      turns: this.#turns,
+      drives: this.#drives,
+      autosync: this.#settings.autosync,
+      onGone: () => {
+        this.#drives = new SessionDrives();
+        if (this.#states.current.name === 'STOPPING')
+          this.#states.move('stopped', { name: 'CONFIG', previous: undefined });
+        this.#events.emit({ kind: 'subprocess_quit' });
+      },
+    });
+  }
+
+  #previousGone(): Promise<void> | undefined {
+    const state = this.#states.current;
+    return state.name === 'CONFIG' ? state.previous : undefined;
+  }
+
+  #emitLaunchProgress(position: bigint): void {
+    this.#events.emit({
+      kind: 'progress',
+      progress: { action: 'launch', procedure: 0, serial: 0, position, total: 12n },
+    });
+  }
+
+  /** Tells what the server does for the session: details only when the session is verbose. */
+  #emitMessage(kind: 'library' | 'warning', message: string): void {
+    if (kind === 'warning' || this.#settings.verbose) this.#events.emit({ kind, message });
+  }
+
+  #appendConsole(bytes: Buffer): void {
+    this.#console.append(bytes);
+    if (this.#events.wants('appliance')) this.#events.emit({ kind: 'appliance', message: decodeGuestText(bytes) });
+  }
+}
+
+/** Waits for an end whose failure others are told. */
+function ignoringFailure(end: Promise<void>): Promise<void> {
+  return end.catch(() => undefined);
+}
+
+function launchEndedByShutdown(): GuestfsError {
+  return new GuestfsError('LAUNCH_FAILED', 'the launch was ended, because the session is shut down');
+}

@@ -1,0 +1,35 @@
+/** An appliance that is up, and the conversation with its daemon. */
+import type { Machine, MachineExit } from '../launcher/launcher.js';
+import type { DaemonConnection } from '../protocol/daemonConnection.js';
+import type { DaemonVersion } from '../protocol/daemonVersion.js';
+
+export class RunningAppliance {
+  #stopRequested = false;
+
+  constructor(
+    readonly machine: Machine,
+    readonly connection: DaemonConnection,
+    readonly version: DaemonVersion,
+  ) {}
+
+  /** Whether this side has asked it to end. */
+  get stopRequested(): boolean {
+    return this.#stopRequested;
+  }
+
+  /** Resolves when the machine is gone or the conversation is over, by whatever cause. */
+  ended(): Promise<unknown> {
+    return Promise.race([this.connection.closed, this.machine.exited]);
+  }
+
+  /**
+   * Ends the machine without a sync; a call under way fails. Can be called again, with a shorter grace.
+   * @param graceMs how long qemu may take; undefined: as long as machines usually may
+   * @returns how qemu ended, when all that the machine held is free
+   */
+  stop(graceMs?: number): Promise<MachineExit> {
+    this.#stopRequested = true;
+    this.connection.close();
+    return this.machine.stop(graceMs);
+  }
+}

@@ -1,0 +1,127 @@
+/**
+ * The drives of a session, for the time of one appliance: those to launch it with, and those that come to it and go
+ * while it runs. The next appliance has a list of its own, so that what is late cannot touch it.
+ */
+import { GuestfsError } from '../common/errors.js';
+import { printable } from '../common/guestText.js';
+import type { Drive } from '../images/drive.js';
+import type { Machine } from '../launcher/launcher.js';
+import { deviceNameOf } from './deviceNames.js';
+import type { RunningAppliance } from './runningAppliance.js';
+
+/** Most drives of a session: what one virtio-scsi bus carries besides the appliance. */
+export const MAX_DRIVES = 255;
+
+export class SessionDrives {
+  /** By number: 0 is /dev/sda. Those that were taken away leave their place free. */
+  #drives: (Drive | undefined)[] = [];
+
+  /** Those that are there, in order. */
+  get all(): readonly Drive[] {
+    return this.#drives.filter((drive) => drive !== undefined);
+  }
+
+  /** One more than the largest number that a drive has, or had. */
+  get numbers(): number {
+    return this.#drives.length;
+  }
+
+  /** Whether there is a drive with this number: 0 is /dev/sda. */
+  has(index: number): boolean {
+    return this.#drives[index] !== undefined;
+  }
+
+  /**
+   * Adds a drive to those to launch with.
+   * @throws GuestfsError ENOSPC when there are {@link MAX_DRIVES}, EEXIST when another has its label
+   */
+  add(drive: Drive, action: string): void {
+    this.#checkRoom(drive, action);
+    this.#drives.push(drive);
+  }
+
+  /** As {@link add}, of all these drives or, when one cannot be added, none. */
+  addAll(drives: readonly Drive[], action: string): void {
+    const before = this.#drives.length;
+    try {
+      for (const drive of drives) this.add(drive, action);
+    } catch (error) {
+      this.#drives.length = before;
+      throw error;
+    }
+  }
+
+  /**
+   * Takes a drive from those to launch with; the ones behind it move up.
+   * @throws GuestfsError ENOENT when there is none with this label
+   */
+  remove(label: string, action: string): void {
+    this.#drives.splice(this.#find(label, action), 1);
+  }
+
+  /** Attaches a drive to the appliance that runs, under the lowest number that is free. */
+  async attach(
+    { machine, connection }: RunningAppliance,
+    drive: Drive,
+    action: string,
+    signal: AbortSignal,
+  ): Promise<void> {
+    this.#checkRoom(drive, action);
+    this.#drives[await machine.drives.add(connection, drive, signal)] = drive;
+  }
+
+  /**
+   * Takes a drive away from the appliance that runs, when all is written to it.
+   * @throws GuestfsError ENOENT when there is none with this label, EBUSY when it is in use, EIO when writes to its
+   *   image have failed: the drive is gone then, unless the guest noticed, too
+   */
+  async detach({ machine, connection }: RunningAppliance, label: string, action: string): Promise<void> {
+    const index = this.#find(label, action);
+    const drive = this.#drives[index];
+    const failed = await machine.drives.remove(connection, index).catch(async (error: unknown) => {
+      // The guest may have noticed as well, and knows less of it.
+      if (error instanceof GuestfsError && error.reason === 'DAEMON_ERROR') await this.requireWritten(machine);
+      throw error;
+    });
+    this.#drives[index] = undefined;
+    throwUnlessWritten(drive, index, failed);
+  }
+
+  /** @throws GuestfsError EIO when the host did not take all that the guest wrote to an image; guests do not always notice */
+  async requireWritten(machine: Machine): Promise<void> {
+    // A qemu that does not answer does not end in order either, and that is told.
+    const failed = await machine.drives.failedWrites().catch(() => new Map<number, number>());
+    for (const [index, count] of failed) throwUnlessWritten(this.#drives[index], index, count);
+  }
+
+  #find(label: string, action: string): number {
+    const index = this.#drives.findIndex((drive) => drive?.label === label);
+    if (index === -1)
+      throw new GuestfsError('ENOENT', `${action}: the session has no drive with the label ${printable(label)}`);
+    return index;
+  }
+
+  #checkRoom(drive: Drive, action: string): void {
+    if (this.all.length >= MAX_DRIVES) {
+      throw new GuestfsError('ENOSPC', `${action}: a session has at most ${MAX_DRIVES} drives`, {
+        metadata: { limit: String(MAX_DRIVES) },
+      });
+    }
+    if (drive.label !== undefined && this.#drives.some((other) => other?.label === drive.label)) {
+      throw new GuestfsError('EEXIST', `${action}: there is a drive with the label ${drive.label} already`);
+    }
+  }
+}
+
+/** @throws GuestfsError EIO when there are writes that failed, and the drive does not vanish with the session anyway */
+function throwUnlessWritten(drive: Drive | undefined, index: number, failed: number): void {
+  if (failed === 0 || drive === undefined || drive.readonly || drive.source.kind === 'scratch') return;
+  const device = deviceNameOf(index);
+  throw new GuestfsError(
+    'EIO',
+    `${failed} writes to ${device} failed on the server's side, where its image is: what was written to it is not all there`,
+    {
+      metadata: { device, failed_writes: String(failed) },
+    },
+  );
+}

@@ -1,0 +1,110 @@
+/**
+ * Turns with the appliance: one call, or one change of its drives, at a time. Tells of each call as it is queued,
+ * starts, makes progress and finishes.
+ */
+import { GuestfsError } from '../common/errors.js';
+import { linkedAbort, unlessAborted, type LinkedAbort } from '../common/waiting.js';
+import type { EventBus } from '../events/eventBus.js';
+import type { ProgressMessage } from '../protocol/messages.js';
+import { CallQueue } from './callQueue.js';
+
+export class Turns {
+  readonly #events: EventBus;
+  readonly #onOver: () => void;
+  readonly #queue = new CallQueue();
+  #calls = 0n;
+  /** Ends the transfer of the call that has the turn. */
+  #transfer: LinkedAbort | undefined;
+  /** The call that the daemon works on, for its progress messages. */
+  #current: { readonly action: string; readonly procedure: number; readonly serial: number } | undefined;
+
+  /** @param onOver told at the end of each turn, before the next begins */
+  constructor(events: EventBus, onOver: () => void) {
+    this.#events = events;
+    this.#onOver = onOver;
+  }
+
+  /** Turns that are taken or waited for. */
+  get pending(): number {
+    return this.#queue.length;
+  }
+
+  /**
+   * Runs a call in its turn. When the signal aborts, the caller is answered at once; the turn lasts until `body`,
+   * and so the daemon, is done.
+   * @param body its signal aborts with the caller's, and by {@link cancelTransfer}
+   * @throws GuestfsError QUEUE_FULL; the signal's reason; what `body` throws
+   */
+  async call<Value>(
+    action: string,
+    signal: AbortSignal,
+    body: (signal: AbortSignal) => Promise<Value>,
+  ): Promise<Value> {
+    this.#calls += 1n;
+    const number = this.#calls;
+    const emit = (kind: 'queued' | 'started' | 'finished', errorReason = ''): void => {
+      this.#events.emit({ kind, call: { action, number, errorReason } });
+    };
+    emit('queued');
+    const release = await this.#queue.turn(signal).catch((error: unknown) => {
+      emit('finished', GuestfsError.from(error).reason);
+      throw error;
+    });
+    const transfer = linkedAbort([signal]);
+    this.#transfer = transfer;
+    emit('started');
+    return this.#untilOver(release, signal, async () => {
+      try {
+        const value = await body(transfer.signal);
+        emit('finished');
+        return value;
+      } catch (error) {
+        emit('finished', GuestfsError.from(error).reason);
+        throw error;
+      } finally {
+        transfer.release();
+        this.#transfer = undefined;
+      }
+    });
+  }
+
+  /** Runs what is no call of the daemon's, but must not meet one; as {@link call}, but nobody is told. */
+  async hold(signal: AbortSignal, body: () => Promise<void>): Promise<void> {
+    await this.#untilOver(await this.#queue.turn(signal), signal, body);
+  }
+
+  /** Waits for the turn; the caller must call what it gets when it is done. */
+  take(signal: AbortSignal): Promise<() => void> {
+    return this.#queue.turn(signal);
+  }
+
+  /** Refuses all that wait for their turn. */
+  refuseWaiting(reason: GuestfsError): void {
+    this.#queue.refuseWaiting(reason);
+  }
+
+  /** Ends the transfer under way, if there is one: its call fails with the reason. */
+  cancelTransfer(reason: GuestfsError): void {
+    this.#transfer?.abort(reason);
+  }
+
+  /** The call that has the turn has sent this to the daemon. */
+  sent(action: string, procedure: number, serial: number): void {
+    this.#current = { action, procedure, serial };
+  }
+
+  /** The daemon tells how far it is; what it says of anything but the call under way is ignored. */
+  progress({ procedure, serial, position, total }: ProgressMessage): void {
+    const current = this.#current;
+    if (current?.serial !== serial || current.procedure !== procedure) return;
+    this.#events.emit({ kind: 'progress', progress: { action: current.action, procedure, serial, position, total } });
+  }
+
+  async #untilOver<Value>(release: () => void, signal: AbortSignal, body: () => Promise<Value>): Promise<Value> {
+    const whole = body().finally(() => {
+      this.#onOver();
+      release();
+    });
+    return unlessAborted(whole, signal);
+  }
+}

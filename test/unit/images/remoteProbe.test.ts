@@ -42,7 +42,9 @@ describe('the server of a remote drive', () => {
 
   it('is asked while at most seven others are, whatever the number of drives and machines', async () => {
     const log = join(scene.base, 'log');
-    const context = contextWith(`echo + >> ${log}; sleep 0.2; echo - >> ${log}; echo '${NODES}'`);
+    // None of them ends before eight have begun, or have had long enough to.
+    const others = `n=0; while [ $(grep -c + ${log}) -lt 8 ] && [ $n -lt 200 ]; do sleep 0.05; n=$((n + 1)); done`;
+    const context = contextWith(`echo + >> ${log}; ${others}; sleep 0.2; echo - >> ${log}; echo '${NODES}'`);
     const drives = Array.from({ length: 10 }, () => nbdDrive('127.0.0.1:1', { readonly: false }));
     const machines = await Promise.all([prepareDrives(drives, context), prepareDrives(drives, { ...context, firstIndex: 10 })]);
     await Promise.all(machines.map((machine) => machine.dispose()));

@@ -2,7 +2,7 @@
 import { badArgument } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import { prepareDrives } from '../images/prepareDrives.js';
-import { MAX_DRIVES } from '../qemu/applianceMachine.js';
+import { MAX_DRIVES } from '../qemu/limits.js';
 import { addFdMonitor } from '../qemu/fdSender.js';
 import type { QemuUsers } from '../qemu/qemuUsers.js';
 import type { ImageRoots } from '../security/pathPolicy.js';

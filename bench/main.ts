@@ -8,6 +8,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { defaultApplianceDirectory } from '../appliance-builder/location.js';
+import { DEFAULT_SUITE } from '../appliance-builder/suite.js';
 import { Bench } from './bench.js';
 import type { Measurement } from './measurement.js';
 import { measurements } from './measurements/index.js';
@@ -17,7 +18,6 @@ import { rowResult, type BenchResult, type RowResult } from './report/result.js'
 import { table } from './report/table.js';
 import { SUBJECTS, type SubjectId } from './subjects/subject.js';
 
-const DEFAULT_SUITE = 'trixie';
 const DEFAULT_OUTPUT = join('build', 'bench');
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const say = (text: string): void => console.error(`bench: ${text}`);

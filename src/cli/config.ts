@@ -2,18 +2,18 @@
 import { mkdir, realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { defaultApplianceDirectory } from '../../appliance-builder/location.js';
+import { DEFAULT_SUITE } from '../../appliance-builder/suite.js';
 import { isTrue } from '../common/booleans.js';
 import { messageOf } from '../common/errors.js';
 import type { LogLevel } from '../common/logger.js';
+import { MIN_MEMSIZE_MB } from '../qemu/limits.js';
 import type { ServerPolicy } from '../security/policy.js';
-import { MIN_MEMSIZE_MB } from '../server/sessionFactory.js';
 import { acceleratorOf } from '../session/backendSettings.js';
 import type { SessionSettings } from '../session/settings.js';
 import { UsageError, type ServerCommandLine } from './commandLine.js';
 import { DEFAULT_IMAGE_ROOTS, MEBIBYTE, type Flags } from './flags.js';
 import { wholeNumber } from './flagValues.js';
 
-const DEFAULT_SUITE = 'trixie';
 const LAUNCH_TIMEOUT_MS = 180_000;
 const SECOND_MS = 1000;
 

@@ -3,7 +3,7 @@ import { Option } from 'commander';
 import { LOG_LEVELS, type LogLevel } from '../common/logger.js';
 import { REQUEST_LIMIT } from '../common/messageLimits.js';
 import { ALLOWABLE, type Allowable } from '../security/policy.js';
-import { MAX_SMP, MIN_MEMSIZE_MB } from '../server/sessionFactory.js';
+import { MAX_SMP, MIN_MEMSIZE_MB } from '../qemu/limits.js';
 import { address, path, repeatable, repeatableChoice, wholeNumber } from './flagValues.js';
 
 export const MEBIBYTE = 1024 * 1024;

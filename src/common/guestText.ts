@@ -110,9 +110,28 @@ export function encodeGuestText(text: string): Buffer {
   return bytes.subarray(0, length);
 }
 
-/** Text for logs and error messages: control characters other than newline and tab are escaped. */
+/**
+ * Text of several lines for logs and error messages, such as what a console or a daemon said: control characters other
+ * than newline and tab are escaped.
+ */
 export function printable(text: string): string {
-  return text.toWellFormed().replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (character) => {
-    return `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`;
-  });
+  return escaped(text, /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g);
+}
+
+/** Characters of a name that a message quotes at most. */
+const MAX_QUOTED_NAME = 300;
+
+/**
+ * A name or path for messages. Whoever chose it must not add lines to a message or fill it: all control characters are
+ * escaped, and it is cut.
+ */
+export function printableName(name: string): string {
+  const shown = escaped(name, /[\u0000-\u001f\u007f-\u009f]/g);
+  return shown.length > MAX_QUOTED_NAME ? `${shown.slice(0, MAX_QUOTED_NAME).toWellFormed()}...` : shown;
+}
+
+function escaped(text: string, characters: RegExp): string {
+  return text
+    .toWellFormed()
+    .replace(characters, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }

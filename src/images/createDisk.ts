@@ -2,8 +2,9 @@
 import { unlink } from 'node:fs/promises';
 import { dirname, isAbsolute } from 'node:path';
 import { badArgument, GuestfsError } from '../common/errors.js';
+import { printableName } from '../common/guestText.js';
 import { runTool } from '../common/subprocess.js';
-import { createImageFile, naming, printable, resolveImagePath, systemErrorCode, type CreatedImage, type ImageRoots } from '../security/pathPolicy.js';
+import { createImageFile, naming, resolveImagePath, systemErrorCode, type CreatedImage, type ImageRoots } from '../security/pathPolicy.js';
 import { isLockMessage } from './blockErrors.js';
 import type { ForeignImageProbe } from './foreignProbe.js';
 import { openImageChain } from './imageChain.js';
@@ -55,7 +56,7 @@ export async function createDisk(disk: DiskToCreate, context: CreateDiskContext)
     case 'qcow2':
       return createQcow2(disk, context);
     default:
-      throw badArgument('format', `'${printable(disk.format)}' cannot be made: only 'raw' and 'qcow2'`);
+      throw badArgument('format', `'${printableName(disk.format)}' cannot be made: only 'raw' and 'qcow2'`);
   }
 }
 
@@ -84,7 +85,7 @@ async function createQcow2(disk: DiskToCreate, context: CreateDiskContext): Prom
   }
   const preallocation = choose(disk.preallocation ?? 'off', { off: undefined, sparse: undefined, metadata: 'metadata', full: 'falloc' });
   if (disk.compat !== undefined && disk.compat !== '0.10' && disk.compat !== '1.1') {
-    throw badArgument('compat', `'${printable(disk.compat)}' is not a version of qcow2: '0.10' or '1.1'`);
+    throw badArgument('compat', `'${printableName(disk.compat)}' is not a version of qcow2: '0.10' or '1.1'`);
   }
   const { clustersize } = disk;
   if (clustersize !== undefined && (clustersize < 512 || clustersize > 2097152 || (clustersize & (clustersize - 1)) !== 0)) {
@@ -117,7 +118,7 @@ interface Backing {
 
 async function findBacking(file: string, disk: DiskToCreate, image: string, context: CreateDiskContext): Promise<Backing> {
   const { imageRoots, probe, signal } = context;
-  const subject = `backing file '${printable(file)}' of ${naming(disk.filename).subject}`;
+  const subject = `backing file '${printableName(file)}' of ${naming(disk.filename).subject}`;
   // To qemu, a colon before the first slash ends the name of a protocol.
   if (/^[^/]*:/.test(file)) throw unusableImage(subject, 'is not a plain file name: backing images over a network are refused');
   const beside = isAbsolute(file) ? undefined : await resolveImagePath(`${dirname(image)}/${file}`, imageRoots, { subject }).catch(notMissing);
@@ -177,7 +178,7 @@ function systemError(error: unknown, disk: DiskToCreate): unknown {
 
 function choose<T>(value: string, choices: Readonly<Record<string, T>>): T {
   if (!Object.hasOwn(choices, value)) {
-    throw badArgument('preallocation', `'${printable(value)}' is unknown: it can be ${Object.keys(choices).join(', ')}`);
+    throw badArgument('preallocation', `'${printableName(value)}' is unknown: it can be ${Object.keys(choices).join(', ')}`);
   }
   return choices[value] as T;
 }

@@ -12,7 +12,8 @@
  * the overlay. An image that is complete in one file may be taken by its looks.
  */
 import { dirname, isAbsolute } from 'node:path';
-import { naming, openImage, printable, type ImageAccess, type ImageRoots, type OpenImage } from '../security/pathPolicy.js';
+import { printableName } from '../common/guestText.js';
+import { naming, openImage, type ImageAccess, type ImageRoots, type OpenImage } from '../security/pathPolicy.js';
 import { READ_ONLY_FORMATS, type ImageFormat } from './formats.js';
 import { recogniseImage, unusableImage, type Recognised } from './recognise.js';
 
@@ -102,7 +103,7 @@ function checkUsable(known: Recognised, stated: boolean, how: ImageAccess, subje
   if (reference !== undefined && !stated) {
     throw unusableImage(
       subject,
-      `refers to another file, '${printable(reference)}', and its format was not stated: a guest can write such a reference into a raw image; if it really is one, attach it with format 'qcow2'`,
+      `refers to another file, '${printableName(reference)}', and its format was not stated: a guest can write such a reference into a raw image; if it really is one, attach it with format 'qcow2'`,
     );
   }
   if (how === 'read-only') return;
@@ -113,7 +114,7 @@ function checkUsable(known: Recognised, stated: boolean, how: ImageAccess, subje
 }
 
 function backingOf(backing: { file: string; format: string | undefined }, overlay: OpenImage, subject: string, top: string): Reference {
-  const file = printable(backing.file);
+  const file = printableName(backing.file);
   if (backing.format === undefined || backing.format === '') {
     throw unusableImage(subject, `does not say in which format its backing file '${file}' is, and guessing it is not safe: state it with 'qemu-img rebase -u -F FORMAT -b BACKING-FILE'`);
   }
@@ -123,7 +124,7 @@ function backingOf(backing: { file: string; format: string | undefined }, overla
 
 function dataFileOf(file: string | undefined, overlay: OpenImage, subject: string): Reference {
   if (file === undefined || file === '') throw unusableImage(subject, 'keeps its data in another file but does not name it');
-  const name = `data file '${printable(file)}' of ${subject}`;
+  const name = `data file '${printableName(file)}' of ${subject}`;
   return { path: referredPath(file, overlay, name), format: undefined, subject: name };
 }
 

@@ -7,7 +7,7 @@
  * agreeing, since qemu is told the format that was found here.
  */
 import { GuestfsError } from '../common/errors.js';
-import { printable } from '../security/pathPolicy.js';
+import { printableName } from '../common/guestText.js';
 import { BadImageHeader } from './badImageHeader.js';
 import { foreignReference, type ForeignReference } from './foreignHeader.js';
 import { IMAGE_FORMATS, isImageFormat, SNIFF_LENGTH, sniffFormat, type ImageFormat, type SniffedFormat } from './formats.js';
@@ -74,7 +74,7 @@ async function chooseFormat(image: ReadableImage, stated: string | undefined, su
 export function statedFormat(name: string, subject: string): ImageFormat {
   if (isImageFormat(name)) return name;
   if (name === 'luks') throw unusableImage(subject, "cannot be attached in format 'luks': attach it as 'raw' and open it inside with cryptsetup_open");
-  throw unusableImage(subject, `cannot be attached in format '${printable(name)}': known formats are ${IMAGE_FORMATS.join(', ')}`);
+  throw unusableImage(subject, `cannot be attached in format '${printableName(name)}': known formats are ${IMAGE_FORMATS.join(', ')}`);
 }
 
 /** qemu sees sectors: a last one that is not full is filled up. */

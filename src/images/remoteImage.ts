@@ -6,7 +6,7 @@
  * shows, and reads no header from the server. In the formats that are taken as they come, a header
  * can name no file but one under the image, and qemu is always told that there is none.
  */
-import { printable } from '../security/pathPolicy.js';
+import { printableName } from '../common/guestText.js';
 import { BadImageHeader } from './badImageHeader.js';
 import type { Drive } from './drive.js';
 import { HEAD_UNIT } from './emptyQcow2.js';
@@ -106,7 +106,7 @@ function headerLength(head: Buffer, subject: string): number {
 
 function refuseReferences({ qcow2, foreign }: Recognised, format: ImageFormat, subject: string): void {
   if (qcow2?.encrypted === true) throw unusableImage(subject, 'is encrypted in the qcow2 format, which is not supported');
-  const found = qcow2?.backing !== undefined ? `has a backing file, '${printable(qcow2.backing.file)}'`
+  const found = qcow2?.backing !== undefined ? `has a backing file, '${printableName(qcow2.backing.file)}'`
     : qcow2?.dataFile !== undefined ? 'keeps its data in another file'
     : foreign !== undefined ? 'has a backing file'
     : undefined;

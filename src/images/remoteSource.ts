@@ -5,7 +5,8 @@
 import { isIPv6 } from 'node:net';
 import { REMOTE_PROTOCOLS } from '../actions/remoteProtocols.js';
 import { badArgument } from '../common/errors.js';
-import { printable, resolveSocketPath, type ImageRoots } from '../security/pathPolicy.js';
+import { printableName } from '../common/guestText.js';
+import { resolveSocketPath, type ImageRoots } from '../security/pathPolicy.js';
 
 export type RemoteProtocol = (typeof REMOTE_PROTOCOLS)[number];
 
@@ -50,7 +51,7 @@ export interface RemoteOptions {
 export function remoteProtocol(name: string): RemoteProtocol {
   const known = REMOTE_PROTOCOLS.find((protocol) => protocol === name);
   if (known !== undefined) return known;
-  throw badArgument('protocol', `'${printable(name)}' is unknown${REMOVED_PROTOCOLS.has(name) ? ': qemu does not have it any more' : ''}`);
+  throw badArgument('protocol', `'${printableName(name)}' is unknown${REMOVED_PROTOCOLS.has(name) ? ': qemu does not have it any more' : ''}`);
 }
 
 /**
@@ -79,14 +80,14 @@ async function parseServer(server: string, roots: ImageRoots): Promise<RemoteSer
   const [, before, digits] = /^(.*):(\d+)$/s.exec(address) ?? [];
   if (before === undefined || isIPv6(address)) return { transport: 'tcp', host: checkHost(address), port: undefined };
   const port = Number(digits);
-  if (port < 1 || port > 65535) throw badArgument('server', `invalid port number '${printable(digits ?? '')}'`);
+  if (port < 1 || port > 65535) throw badArgument('server', `invalid port number '${printableName(digits ?? '')}'`);
   return { transport: 'tcp', host: checkHost(before), port };
 }
 
 function checkHost(text: string): string {
   const host = /^\[(.*)\]$/.exec(text)?.[1] ?? text;
   const valid = host !== text ? isIPv6(host) : isIPv6(host) || /^[-.A-Za-z0-9]{1,255}$/.test(host);
-  if (!valid || host.startsWith('-')) throw badArgument('server', `invalid hostname or server string '${printable(text)}'`);
+  if (!valid || host.startsWith('-')) throw badArgument('server', `invalid hostname or server string '${printableName(text)}'`);
   return host;
 }
 
@@ -167,11 +168,11 @@ function secretNeedsUsername({ protocol, username, secret }: RemoteSource): void
   if (secret !== undefined && username === undefined) throw badArgument('username', `${protocol}: a secret needs a username`);
 }
 
-/** The drive as a message names it: all but the secret, printable. */
+/** The drive as a message names it: all but the secret, printableName. */
 export function remoteSubject({ protocol, servers, name, username }: RemoteSource): string {
   const hosts = servers.map((server) => (server.transport === 'unix' ? `unix:${server.path}` : hostAndPort(server)));
   const user = username === undefined ? '' : `${username}@`;
-  return `${protocol} drive '${printable(`${user}${hosts.join(',')}${name === '' || name.startsWith('/') ? '' : '/'}${name}`)}'`;
+  return `${protocol} drive '${printableName(`${user}${hosts.join(',')}${name === '' || name.startsWith('/') ? '' : '/'}${name}`)}'`;
 }
 
 /** As an URI has it: IPv6 addresses in brackets. */

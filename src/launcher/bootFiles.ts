@@ -1,9 +1,9 @@
 /** The files that an appliance boots from. */
 import type { FileHandle } from 'node:fs/promises';
 import type { OpenAppliance } from '../appliance/appliance.js';
-import type { RunDirectory } from '../common/tempDir.js';
 import { createOverlay } from '../images/temporaryDisk.js';
 import { openForEverybody } from '../qemu/plainFile.js';
+import type { MachineSite } from './startMachine.js';
 
 /** Files that a boot needs besides the appliance's root. */
 export interface BootFiles {
@@ -14,29 +14,16 @@ export interface BootFiles {
   readonly overlay: FileHandle;
 }
 
-/** What is opened anew for each boot; `close` can be called twice. */
-export type OpenBootFiles = BootFiles & { close(): Promise<void> };
-
-/** Opens them for one machine. @param others whether qemu runs as another user */
+/** Opens them for one machine; they are closed once it is started. */
 export async function openBootFiles(
   appliance: OpenAppliance,
-  runDirectory: RunDirectory,
-  others: boolean,
-): Promise<OpenBootFiles> {
-  const opened: { close(): Promise<void> }[] = [];
-  let closing: Promise<void> | undefined;
-  const close = (): Promise<void> =>
-    (closing ??= Promise.all(opened.map((file) => file.close())).then(() => undefined));
-  try {
-    const overlay = await createOverlay(runDirectory.path, 'root.qcow2', appliance.rootImage.virtualSize);
-    opened.push(overlay.handle);
-    const kernel = await openForEverybody(appliance.kernel, runDirectory.path, 'kernel', others);
-    opened.push(kernel);
-    const initrd = await openForEverybody(appliance.initrd, runDirectory.path, 'initrd', others);
-    opened.push(initrd);
-    return { overlay: overlay.handle, kernel: kernel.handle, initrd: initrd.handle, close };
-  } catch (error) {
-    await close();
-    throw error;
-  }
+  { runDirectory, otherUser, closeOnceStarted }: Pick<MachineSite, 'runDirectory' | 'otherUser' | 'closeOnceStarted'>,
+): Promise<BootFiles> {
+  const overlay = await createOverlay(runDirectory.path, 'root.qcow2', appliance.rootImage.virtualSize);
+  closeOnceStarted('overlay of the root', overlay.handle);
+  const kernel = await openForEverybody(appliance.kernel, runDirectory.path, 'kernel', otherUser);
+  closeOnceStarted('kernel', kernel);
+  const initrd = await openForEverybody(appliance.initrd, runDirectory.path, 'initrd', otherUser);
+  closeOnceStarted('initrd', initrd);
+  return { overlay: overlay.handle, kernel: kernel.handle, initrd: initrd.handle };
 }

@@ -11,6 +11,7 @@ import { GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import { createForeignProbe, type ForeignImageProbe } from '../images/foreignProbe.js';
 import type { Accelerator } from '../qemu/accelerator.js';
+import { shellCommand, type QemuCommand } from '../qemu/commandLine.js';
 import { findKvmDevice, groupsForKvm } from '../qemu/kvmDevice.js';
 import { locateQemu } from '../qemu/qemuBinary.js';
 import type { QemuUsers } from '../qemu/qemuUsers.js';
@@ -64,6 +65,11 @@ export function tellGround(
       'warning',
       `KVM does not work on this server, so the appliance is emulated and several times slower: ${kvmUnusable}`,
     );
+}
+
+/** Tells a session the command that its machine is started with. */
+export function tellCommand({ binary, args }: QemuCommand, { onMessage }: Pick<LaunchOptions, 'onMessage'>): void {
+  onMessage?.('library', `launch: ${shellCommand([binary, ...args])}`);
 }
 
 /** What the groundwork works with. */

@@ -8,16 +8,13 @@
  */
 import { open } from 'node:fs/promises';
 import type { Logger } from '../common/logger.js';
-import { createRunDirectory } from '../common/tempDir.js';
 import { inTime } from '../common/waiting.js';
 import { addBase, addConsole } from '../qemu/applianceMachine.js';
 import { hostArchitecture } from '../qemu/arch.js';
-import { QemuCommandLine } from '../qemu/commandLine.js';
 import { openForEverybody } from '../qemu/plainFile.js';
-import { startQemu } from '../qemu/qemuProcess.js';
 import type { QemuUsers } from '../qemu/qemuUsers.js';
 import { quoteEnd } from './launchFailure.js';
-import { Undo } from './undo.js';
+import { startMachine } from './startMachine.js';
 
 /** What is booted. */
 export interface BootRequest {
@@ -54,40 +51,33 @@ const CONSOLE_LIMIT = 64 * 1024;
 /** Makes the test. */
 export function createKvmBootTest(users: QemuUsers, logger: Logger, limitMs = LIMIT_MS): BootTest {
   return async (request) => {
-    const undo = new Undo(logger);
+    let heard = '';
+    let speaks = (): void => undefined;
+    const spoke = new Promise<'speaks'>((resolve) => {
+      speaks = () => resolve('speaks');
+    });
+    const { qemu, undo } = await startMachine({
+      ...{ logger, users, groups: request.groups },
+      qemuBinary: request.qemuBinary,
+      temporaryDirectory: request.temporaryDirectory,
+      compose: async (line, { runDirectory, otherUser, closeOnceStarted }) => {
+        const file = await open(request.kernelPath, 'r');
+        closeOnceStarted('kernel', file);
+        const kernel = await openForEverybody(file, runDirectory.path, 'kernel', otherUser);
+        closeOnceStarted('copy of the kernel', kernel);
+        const architecture = hostArchitecture();
+        addBase(line, { architecture, accelerator: 'kvm', memsizeMb: MEMORY_MB, smp: 1 });
+        addConsole(line);
+        line
+          .option('kernel', line.addPlainFile(kernel.handle))
+          .option('append', `${architecture.console} ${architecture.earlyConsole} panic=1`);
+      },
+      onConsole: (bytes) => {
+        heard = (heard + bytes.toString('latin1')).slice(-CONSOLE_LIMIT);
+        if (FIRST_LINE.test(heard)) speaks();
+      },
+    });
     try {
-      const user = await users.acquire();
-      if (user !== undefined) undo.add('user', () => user.release());
-      const directory = await createRunDirectory(request.temporaryDirectory, user);
-      undo.add('run directory', () => directory.remove());
-      const file = await open(request.kernelPath, 'r');
-      undo.add('kernel', () => file.close());
-      const kernel = await openForEverybody(file, directory.path, 'kernel', user !== undefined);
-      undo.add('copy of the kernel', () => kernel.close());
-
-      const line = new QemuCommandLine(request.qemuBinary);
-      const architecture = hostArchitecture();
-      addBase(line, { architecture, accelerator: 'kvm', memsizeMb: MEMORY_MB, smp: 1 });
-      addConsole(line);
-      line
-        .option('kernel', line.addPlainFile(kernel.handle))
-        .option('append', `${architecture.console} ${architecture.earlyConsole} panic=1`);
-
-      let heard = '';
-      let speaks = (): void => undefined;
-      const spoke = new Promise<'speaks'>((resolve) => {
-        speaks = () => resolve('speaks');
-      });
-      const qemu = await startQemu(line.build(), {
-        user: user && { uid: user.uid, gid: user.gid, groups: request.groups },
-        runDirectory: directory.path,
-        onConsole: (bytes) => {
-          heard = (heard + bytes.toString('latin1')).slice(-CONSOLE_LIMIT);
-          if (FIRST_LINE.test(heard)) speaks();
-        },
-      });
-      undo.add('qemu', () => qemu.stop(0));
-      await directory.recordChild(qemu.pid);
       const outcome = await inTime(limitMs, 'late' as const, Promise.race([spoke, qemu.exited]));
       if (outcome === 'speaks') return { usable: true, reason: '', hang: false };
       if (outcome === 'late')

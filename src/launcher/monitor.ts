@@ -1,22 +1,26 @@
-/** Who a qemu runs as, and its monitor. */
+/** Connects to the monitor of a qemu that has just been started. */
 import type { PreparedDrives } from '../images/prepareDrives.js';
-import type { QemuIdentity, QemuProcess } from '../qemu/qemuProcess.js';
-import type { QemuUser } from '../qemu/qemuUsers.js';
+import type { Accelerator } from '../qemu/accelerator.js';
+import type { QemuProcess } from '../qemu/qemuProcess.js';
 import { QmpClient } from '../qemu/qmpClient.js';
-import type { LaunchGround } from './groundwork.js';
 import { explainLaunchFailure } from './launchFailure.js';
-import type { LaunchConfig } from './launcher.js';
 
-/** The user with the groups that the accelerator needs. */
-export function identityOf(user: QemuUser, ground: LaunchGround): QemuIdentity {
-  return { uid: user.uid, gid: user.gid, groups: ground.kvmGroups };
+/** What is known of a machine whose qemu may fail. */
+export interface MonitoredMachine {
+  readonly accelerator: Accelerator;
+  readonly memsizeMb: number;
 }
 
-/** qemu greets when all its files are open and all its devices there; what it does not like, it says before. */
+/** How long a qemu whose monitor does not answer may take to end, milliseconds. */
+const END_MS = 1000;
+
+/**
+ * qemu greets when all its files are open and all its devices there; what it does not like, it says before.
+ * @throws GuestfsError saying that, or the reason of `signal`
+ */
 export async function connectMonitor(
   qemu: QemuProcess,
-  config: Pick<LaunchConfig, 'memsizeMb'>,
-  ground: LaunchGround,
+  { accelerator, memsizeMb }: MonitoredMachine,
   drives: Pick<PreparedDrives, 'explain'> | undefined,
   signal: AbortSignal,
 ): Promise<QmpClient> {
@@ -24,13 +28,9 @@ export async function connectMonitor(
     return await QmpClient.connect(qemu.monitor, signal);
   } catch {
     signal.throwIfAborted();
-    const exit = await qemu.stop(1000);
+    const exit = await qemu.stop(END_MS);
     throw explainLaunchFailure({
-      exit,
-      qemuMessages: exit.qemuMessages,
-      console: '',
-      accelerator: ground.accelerator,
-      memsizeMb: config.memsizeMb,
+      ...{ exit, qemuMessages: exit.qemuMessages, console: '', accelerator, memsizeMb },
       explainDrives: (messages) => drives?.explain(messages),
     });
   }

@@ -3,7 +3,7 @@ import type { DriveLibraryActions } from '../../gen/libraryActions.js';
 import { driveFromRequest, scratchDriveFromRequest, type AddDriveOptions } from '../images/addDriveRequest.js';
 import { createDisk } from '../images/createDisk.js';
 import { diskFormat, diskHasBackingFile, diskVirtualSize, type DiskQueryContext } from '../images/diskQueries.js';
-import { MAX_DRIVES } from '../session/sessionDrives.js';
+import { MAX_DRIVES } from '../qemu/limits.js';
 import type { LibraryContext } from './context.js';
 import { addDomain } from './domain/addDomain.js';
 

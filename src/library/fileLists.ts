@@ -8,6 +8,7 @@ import { XdrError, type XdrDecoder } from '../xdr/decoder.js';
 import type { LibraryContext } from './context.js';
 import { pieces } from './pieces.js';
 import { BATCH_SIZE, inBatches, namesOf, recordsOf, sortedRuns, type SortingWindow } from './records.js';
+import { isDaemonError } from './tolerance.js';
 
 /** Most directories are sorted as a whole, within a memory limit. */
 const DIRECTORY_WINDOW: SortingWindow = { names: 32_768, bytes: 1024 * 1024 };
@@ -24,12 +25,9 @@ function decodeName(reader: XdrDecoder): Buffer | undefined {
   return text === '.' || text === '..' ? undefined : name;
 }
 
-/** True for an error in the daemon's answer, false for one of the connection: every errno begins this way, and no other reason. */
-function saidByDaemon(error: unknown): boolean {
-  return (
-    error instanceof GuestfsError &&
-    (error.reason.startsWith('E') || error.reason === 'DAEMON_ERROR' || error.reason === 'ACTION_NOT_IN_DAEMON')
-  );
+/** A daemon that lacks the quick way answers by the other. */
+function canBeAskedAgain(error: unknown): boolean {
+  return isDaemonError(error) || (error instanceof GuestfsError && error.reason === 'ACTION_NOT_IN_DAEMON');
 }
 
 /**
@@ -51,7 +49,7 @@ async function* namesIn(context: LibraryContext, directory: string): AsyncGenera
       return;
     } catch (error) {
       // Ask once more: this call fails with the message that the library passes on.
-      if (begun || !saidByDaemon(error)) throw error;
+      if (begun || !canBeAskedAgain(error)) throw error;
     }
   }
   yield* namesOf(pieces(context, ls0, { dir: directory }), context.action.name);

@@ -1,11 +1,7 @@
 /** Checked changes of settings, for the actions and for `parse_environment`. */
+import { MAX_SMP, MIN_MEMSIZE_MB } from '../qemu/limits.js';
 import type { SessionSettings } from '../session/settings.js';
 import { refused } from './refusal.js';
-
-/** Minimum memory of an appliance, MiB; the library's limit. */
-const MIN_MEMSIZE_MB = 256;
-/** Maximum number of virtual CPUs; the library's limit. */
-const MAX_SMP = 255;
 
 /** @throws GuestfsError BAD_ARGUMENT if it is too little */
 export function setMemsize(settings: SessionSettings, memsize: number): void {

@@ -9,9 +9,6 @@ import { CHANNEL_FDS, type PropertyValue, type QemuCommandLine } from './command
 /** Id of the bus that drives are on. */
 export const SCSI_BUS = 'scsi0.0';
 
-/** Most drives of one machine: SCSI targets of the one controller, less one as in libguestfs. */
-export const MAX_DRIVES = 255;
-
 /** Name of the port where guestfsd listens. */
 const DAEMON_PORT = 'org.libguestfs.channel.0';
 

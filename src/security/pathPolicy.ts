@@ -10,6 +10,7 @@ import { constants } from 'node:fs';
 import { lstat, open, readlink, realpath, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { GuestfsError } from '../common/errors.js';
+import { printableName } from '../common/guestText.js';
 
 /** Where images may be. */
 export interface ImageRoots {
@@ -43,7 +44,7 @@ export interface ImageNaming {
 
 /** For an image named by the client. */
 export function naming(path: string): ImageNaming {
-  return { subject: `image '${printable(path)}'` };
+  return { subject: `image '${printableName(path)}'` };
 }
 
 /**
@@ -155,7 +156,7 @@ const O_PATH = 0o10000000;
 
 /** For a socket named by the client. */
 function namingSocket(path: string): ImageNaming {
-  return { subject: `socket '${printable(path)}'` };
+  return { subject: `socket '${printableName(path)}'` };
 }
 
 /**
@@ -390,13 +391,4 @@ function openFailure(error: unknown, access: ImageAccess, name: ImageNaming): un
 export function systemErrorCode(error: unknown): string | undefined {
   const code = (error as { readonly code?: unknown } | null | undefined)?.code;
   return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? code : undefined;
-}
-
-/** Paths are untrusted text: control characters must not reach a terminal through a message. */
-export function printable(path: string): string {
-  const shown = path.replace(
-    /[\u0000-\u001f\u007f-\u009f]/g,
-    (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
-  );
-  return shown.length > 300 ? `${shown.slice(0, 300)}...` : shown;
 }

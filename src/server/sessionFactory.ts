@@ -3,14 +3,10 @@ import type { SessionSettings as ProtoSettings } from '../../gen/proto/guestfs/v
 import { badArgument } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import type { Launcher } from '../launcher/launcher.js';
+import { MAX_SMP, MIN_MEMSIZE_MB } from '../qemu/limits.js';
 import { Session } from '../session/session.js';
 import type { SessionSettings } from '../session/settings.js';
 import { fromDuration } from './durations.js';
-
-/** Least memory of an appliance, MiB, as libguestfs has it. */
-export const MIN_MEMSIZE_MB = 256;
-/** Most virtual CPUs, as libguestfs has it. */
-export const MAX_SMP = 255;
 
 export interface NewSession {
   readonly id: string;

@@ -6,11 +6,9 @@ import { GuestfsError } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
 import type { Drive } from '../images/drive.js';
 import type { Machine } from '../launcher/launcher.js';
+import { MAX_DRIVES } from '../qemu/limits.js';
 import { deviceNameOf } from './deviceNames.js';
 import type { RunningAppliance } from './runningAppliance.js';
-
-/** Most drives of a session: what one virtio-scsi bus carries besides the appliance. */
-export const MAX_DRIVES = 255;
 
 export class SessionDrives {
   /** By number: 0 is /dev/sda. Those that were taken away leave their place free. */

@@ -23,11 +23,14 @@ const LEVELS: readonly (readonly string[])[] = [
 const LIST = 'actions';
 const GENERATOR = 'generator';
 
-/** Where appliances are kept when nobody says otherwise: who makes them and who looks for them have to agree. */
-const SHARED_WITH_BUILDER = 'appliance-builder/location.ts';
+/** Which appliance is the default one and where it is kept: who makes them and who looks for them have to agree. */
+const SHARED_WITH_BUILDER = ['appliance-builder/location.ts', 'appliance-builder/suite.ts'];
 
 /** The only file that starts programs through execa. */
 const SUBPROCESS = 'src/common/subprocess.ts';
+
+/** Read XDR above the protocol: files that some actions download are lists of XDR records. */
+const RECORD_READERS = ['src/library/fileLists.ts', 'src/library/records.ts'];
 
 const levelOf = new Map(LEVELS.flatMap((rooms, level) => rooms.map((room) => [room, level] as const)));
 const sources = filesBelow('src', '.ts');
@@ -43,7 +46,7 @@ function objection(from: string, to: string): string | undefined {
   if (room === undefined || room === other) return undefined;
   if (room === LIST) return 'the action list imports nothing from outside itself';
   if (room === GENERATOR) return other === LIST ? undefined : 'the generator imports the action list only';
-  if (to.startsWith('gen/') || to === SHARED_WITH_BUILDER || other === LIST) return undefined;
+  if (to.startsWith('gen/') || SHARED_WITH_BUILDER.includes(to) || other === LIST) return undefined;
   if (other === GENERATOR) return 'the generator is not part of the server';
   if (other === undefined) return 'the server imports src and gen only';
   return (levelOf.get(other) ?? Infinity) < (levelOf.get(room) ?? -1) ? undefined : `${room} is not above ${other}`;
@@ -82,6 +85,20 @@ describe('imports', () => {
       importsOf(from).files.filter((to) => !/^(clients|gen\/proto)\//.test(to)),
     );
     expect(wrong).toEqual([]);
+  });
+
+  test('only the server and the command line know gRPC', () => {
+    const importers = sources.filter((path) =>
+      importsOf(path).packages.some((name) => /^(@grpc\/|grpc-health-check$|prom-client$)/.test(name)),
+    );
+    expect(importers.filter((path) => !['server', 'cli'].includes(roomOf(path) ?? ''))).toEqual([]);
+  });
+
+  test('only one room knows the XDR library, and few files above the protocol know XDR', () => {
+    const knowing = (path: string): boolean => importsOf(path).packages.some((name) => name.startsWith('@stellar/'));
+    expect(sources.filter(knowing).filter((path) => roomOf(path) !== 'xdr')).toEqual([]);
+    const readers = sources.filter((path) => importsOf(path).files.some((file) => roomOf(file) === 'xdr'));
+    expect(readers.filter((path) => !['xdr', 'protocol'].includes(roomOf(path) ?? ''))).toEqual(RECORD_READERS);
   });
 
   test('have no cycles', () => {

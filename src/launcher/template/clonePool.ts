@@ -44,7 +44,7 @@ const SETTINGS = [
 ] as const satisfies readonly (keyof TemplateRequest)[];
 
 /** A clone that waits. */
-interface Waiting extends Clone<void> {
+interface Waiting extends Clone<undefined> {
   readonly template: Template;
   readonly ground: LaunchGround;
   /** Who hears what the guest and qemu say. */

@@ -4,7 +4,7 @@
  * is stopped, and its memory, its state and what it wrote to its root are what every clone
  * starts from.
  */
-import { open, type FileHandle } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { unlessAborted } from '../../common/waiting.js';
 import { ConsoleLog } from '../../common/consoleLog.js';
@@ -12,18 +12,15 @@ import { messageOf } from '../../common/errors.js';
 import { decodeGuestText } from '../../common/guestText.js';
 import type { Logger } from '../../common/logger.js';
 import { createMemoryFile, sealMemoryFiles } from '../../common/memoryFile.js';
-import { createRunDirectory } from '../../common/tempDir.js';
 import { writeEmptyQcow2 } from '../../images/emptyQcow2.js';
 import { DaemonConnection } from '../../protocol/daemonConnection.js';
-import { QemuCommandLine } from '../../qemu/commandLine.js';
-import { startQemu, type QemuProcess } from '../../qemu/qemuProcess.js';
+import type { QemuProcess } from '../../qemu/qemuProcess.js';
 import type { QemuUsers } from '../../qemu/qemuUsers.js';
 import type { QmpClient } from '../../qemu/qmpClient.js';
 import { openBootFiles } from '../bootFiles.js';
 import type { LaunchGround } from '../groundwork.js';
 import { quoteEnd } from '../launchFailure.js';
-import { connectMonitor, identityOf } from '../monitor.js';
-import { Undo } from '../undo.js';
+import { startMonitoredMachine, type StartedMachine } from '../startMachine.js';
 import { rehearsal } from '../guest/guestScripts.js';
 import { saveState } from './migration.js';
 import { rehearse } from './rehearse.js';
@@ -58,7 +55,6 @@ export async function makeTemplate(
   if (config.memsizeMb * MEBIBYTE > totalmem())
     throw new Error(`this server has less memory than ${config.memsizeMb} MiB`);
   const started = performance.now();
-  const undo = new Undo(options.logger);
   const kept: FileHandle[] = [];
   try {
     const memory = await createMemoryFile(config.memsizeMb * MEBIBYTE, signal);
@@ -67,39 +63,23 @@ export async function makeTemplate(
     kept.push(overlay);
     await writeEmptyQcow2(overlay, ground.appliance.rootImage.virtualSize);
 
-    const user = await options.users.acquire();
-    if (user !== undefined) undo.add('user', () => user.release());
-    const runDirectory = await createRunDirectory(options.temporaryDirectory, user);
-    undo.add('run directory', () => runDirectory.remove());
-    const directory = await open(runDirectory.path, 'r');
-    undo.add('descriptor of the run directory', () => directory.close());
-    const bootFiles = await openBootFiles(ground.appliance, runDirectory, user !== undefined);
-    undo.add('files of the appliance', () => bootFiles.close());
-
-    const line = new QemuCommandLine(ground.qemuBinary);
-    const qemuDirectory = line.addPlainFile(directory);
-    addTemplateMachine(line, config, {
-      ...bootFiles,
-      overlay,
-      ground,
-      memory,
-      name: `guestfs-template-${key}`,
-      saved: undefined,
-    });
     const console = new ConsoleLog();
-    const qemu = await startQemu(line.build(), {
-      user: user && identityOf(user, ground),
-      runDirectory: runDirectory.path,
+    const { accelerator, qemuBinary } = ground;
+    const machine = await startMonitoredMachine({
+      ...options,
+      ...{ accelerator, qemuBinary, signal },
+      groups: ground.kvmGroups,
+      memsizeMb: config.memsizeMb,
+      compose: async (line, site) => {
+        const bootFiles = await openBootFiles(ground.appliance, site);
+        const name = `guestfs-template-${key}`;
+        const qemuDirectory = line.addPlainFile(site.directory);
+        addTemplateMachine(line, config, { ...bootFiles, overlay, ground, memory, name, saved: undefined });
+        return { drives: undefined, qemuDirectory };
+      },
       onConsole: (bytes) => console.append(bytes),
     });
-    undo.add('qemu', () => qemu.stop(0));
-    await runDirectory.recordChild(qemu.pid);
-    const monitor = await connectMonitor(qemu, config, ground, undefined, signal);
-    await unlessEnded(qemu, () => decodeGuestText(console.tail()), prepareGuest(qemu, monitor, signal));
-
-    await monitor.execute('stop', undefined, signal);
-    const saved = await saveState({ monitor, signal }, { own: `/proc/self/fd/${directory.fd}`, qemu: qemuDirectory });
-    await qemu.stop(END_MS);
+    const saved = await saveMachine(machine, console, signal).finally(() => machine.undo.run());
     const state = await createMemoryFile(saved.length, signal);
     kept.push(state);
     await state.write(saved, 0, saved.length, 0);
@@ -115,9 +95,23 @@ export async function makeTemplate(
   } catch (error) {
     await Promise.all(kept.map((file) => file.close()));
     throw error;
-  } finally {
-    await undo.run();
   }
+}
+
+type Booting = StartedMachine<{ readonly qemuDirectory: string }> & { readonly monitor: QmpClient };
+
+/** Waits until the appliance is up, prepares it, and saves and ends the machine. */
+async function saveMachine(
+  { qemu, monitor, directory, parts }: Booting,
+  console: ConsoleLog,
+  signal: AbortSignal,
+): Promise<Buffer> {
+  await unlessEnded(qemu, () => decodeGuestText(console.tail()), prepareGuest(qemu, monitor, signal));
+  await monitor.execute('stop', undefined, signal);
+  const directories = { own: `/proc/self/fd/${directory.fd}`, qemu: parts.qemuDirectory };
+  const saved = await saveState({ monitor, signal }, directories);
+  await qemu.stop(END_MS);
+  return saved;
 }
 
 async function prepareGuest(qemu: QemuProcess, monitor: QmpClient, signal: AbortSignal): Promise<void> {

@@ -1,21 +1,21 @@
 /** Starts qemu with the state and the memory of a template. The guest stands still where it was saved. */
-import { open, type FileHandle } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { messageOf } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
-import { createRunDirectory, type RunDirectory } from '../../common/tempDir.js';
+import type { RunDirectory } from '../../common/tempDir.js';
 import type { PreparedDrives } from '../../images/prepareDrives.js';
 import { DaemonConnection } from '../../protocol/daemonConnection.js';
-import { QemuCommandLine, shellCommand } from '../../qemu/commandLine.js';
+import type { QemuCommandLine } from '../../qemu/commandLine.js';
 import { addFdMonitor } from '../../qemu/fdSender.js';
-import { startQemu, type QemuProcess } from '../../qemu/qemuProcess.js';
+import type { QemuProcess } from '../../qemu/qemuProcess.js';
 import type { QemuUsers } from '../../qemu/qemuUsers.js';
 import type { QmpClient } from '../../qemu/qmpClient.js';
 import { openBootFiles } from '../bootFiles.js';
-import type { LaunchGround } from '../groundwork.js';
+import { tellCommand, type LaunchGround } from '../groundwork.js';
 import { QEMU_QUOTE, quoteEnd } from '../launchFailure.js';
 import type { LaunchConfig, LaunchOptions } from '../launcher.js';
-import { connectMonitor, identityOf } from '../monitor.js';
-import { Undo } from '../undo.js';
+import { startMonitoredMachine } from '../startMachine.js';
+import type { Undo } from '../undo.js';
 import { restoreState } from './migration.js';
 import type { Template } from './template.js';
 import type { TemplateConfig } from './templateKey.js';
@@ -82,53 +82,48 @@ export async function orCloneFailed<Value>(
  * @param complete adds to the command line: the drives, where they are known already
  * @throws what `complete` throws, GuestfsError of a qemu that does not start, CloneFailed, or the reason of the signal
  */
-export async function restoreClone<Drives extends PreparedDrives | void>(
+export async function restoreClone<Drives extends PreparedDrives | undefined>(
   { template, ground, config }: Source,
   options: RestoreOptions,
   { signal, onConsole, onMessage }: LaunchOptions,
   complete: (line: QemuCommandLine, runDirectory: RunDirectory) => Promise<Drives>,
 ): Promise<Clone<Drives>> {
-  const undo = new Undo(options.logger.child({ session: config.session }));
+  const { accelerator, qemuBinary } = ground;
+  const machine = await startMonitoredMachine({
+    ...{ accelerator, qemuBinary, onConsole, signal },
+    logger: options.logger.child({ session: config.session }),
+    users: options.users,
+    groups: ground.kvmGroups,
+    temporaryDirectory: config.temporaryDirectory,
+    memsizeMb: config.memsizeMb,
+    compose: async (line, site) => {
+      addFdMonitor(line, site.directory);
+      const drives = await complete(line, site.runDirectory);
+      site.undo.add('drives', () => drives?.dispose());
+      const openedAt = performance.now();
+      const bootFiles = await openBootFiles(ground.appliance, site);
+      // Between finding a template and using it, it may have been given up.
+      const state = await orCloneFailed(template.open('state'), signal);
+      site.closeOnceStarted('state of the template', state);
+      const overlay = await orCloneFailed(template.open('overlay'), signal);
+      site.closeOnceStarted('overlay of the template', overlay);
+      const name = `guestfs-${config.session.replace(/[^A-Za-z0-9_.-]/g, '_')}`;
+      addTemplateMachine(line, config, {
+        ...{ ...bootFiles, ground, name },
+        memory: template.files.memory,
+        saved: { overlay },
+      });
+      return { drives, openedAt, stateFd: line.addDescriptor(state) };
+    },
+    onCommand: (command) => {
+      tellCommand(command, { onMessage });
+      // What the appliance said while it booted belongs to the log of each clone.
+      onConsole(template.facts.console);
+    },
+  });
+  const { qemu, monitor, undo, parts, runDirectory, directory } = machine;
+  const { drives, openedAt, stateFd } = parts;
   try {
-    const user = await options.users.acquire();
-    if (user !== undefined) undo.add('user', () => user.release());
-    const runDirectory = await createRunDirectory(config.temporaryDirectory, user);
-    undo.add('run directory', () => runDirectory.remove());
-    const directory = await open(runDirectory.path, 'r');
-    undo.add('descriptor of the run directory', () => directory.close());
-
-    const line = new QemuCommandLine(ground.qemuBinary);
-    addFdMonitor(line, directory);
-    const drives = await complete(line, runDirectory);
-    undo.add('drives', () => drives?.dispose());
-    const openedAt = performance.now();
-    const bootFiles = await openBootFiles(ground.appliance, runDirectory, user !== undefined);
-    undo.add('files of the appliance', () => bootFiles.close());
-    // Between finding a template and using it, it may have been given up.
-    const state = await orCloneFailed(template.open('state'), signal);
-    undo.add('state of the template', () => state.close());
-    const overlay = await orCloneFailed(template.open('overlay'), signal);
-    undo.add('overlay of the template', () => overlay.close());
-    const name = `guestfs-${config.session.replace(/[^A-Za-z0-9_.-]/g, '_')}`;
-    addTemplateMachine(line, config, { ...bootFiles, ground, memory: template.files.memory, name, saved: { overlay } });
-    const stateFd = line.addDescriptor(state);
-    signal.throwIfAborted();
-
-    const command = line.build();
-    onMessage?.('library', `launch: ${shellCommand([command.binary, ...command.args])}`);
-    // What the appliance said while it booted belongs to the log of each clone.
-    onConsole(template.facts.console);
-    const qemu = await startQemu(command, {
-      user: user && identityOf(user, ground),
-      runDirectory: runDirectory.path,
-      onConsole,
-    });
-    undo.add('qemu', () => qemu.stop(0));
-    await runDirectory.recordChild(qemu.pid);
-    await Promise.all([bootFiles.close(), state.close(), overlay.close()]);
-    const monitor = await connectMonitor(qemu, config, ground, drives ?? undefined, signal);
-    // qemu has opened them; an image is free again when qemu ends only if nobody else holds it open.
-    await drives?.dispose();
     const connection = DaemonConnection.resume(qemu.daemon, { onProgress: () => undefined });
     await orCloneFailed(restoreState({ monitor, signal }, stateFd), signal, qemu);
     return { drives, openedAt, qemu, monitor, connection, runDirectory, directory, undo };

@@ -2,7 +2,7 @@
 import { isUtf8 } from 'node:buffer';
 import { describe, expect, it } from '@jest/globals';
 import { array, assert, constantFrom, oneof, property, uint8Array } from 'fast-check';
-import { decodeGuestText, encodeGuestText, printable } from '../../../src/common/guestText.js';
+import { decodeGuestText, encodeGuestText, printable, printableName } from '../../../src/common/guestText.js';
 
 function bytesOf(...hex: readonly string[]): Buffer {
   return Buffer.from(hex.join('').replaceAll(' ', ''), 'hex');
@@ -229,5 +229,16 @@ describe('printable text', () => {
 
   it('replaces cut off surrogates', () => {
     expect(printable('a\ud800')).toBe('a\ufffd');
+  });
+});
+
+describe('a printable name', () => {
+  it('is one line, whatever was chosen as a name', () => {
+    expect(printableName('a\nb\tc\u001b[31m\ud800')).toBe('a\\x0ab\\x09c\\x1b[31m\ufffd');
+  });
+
+  it('is cut, and not within a character', () => {
+    expect(printableName('x'.repeat(300))).toHaveLength(300);
+    expect(printableName(`${'x'.repeat(299)}\u{1f600}`)).toBe(`${'x'.repeat(299)}\ufffd...`);
   });
 });

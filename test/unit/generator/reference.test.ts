@@ -14,7 +14,7 @@ import { knownErrors } from '../../../src/generator/knownErrors.js';
 import { requestFields } from '../../../src/generator/shape.js';
 import type { LibraryContext } from '../../../src/library/context.js';
 import { versionActions } from '../../../src/library/version.js';
-import { MAX_DRIVES } from '../../../src/session/sessionDrives.js';
+import { MAX_DRIVES } from '../../../src/qemu/limits.js';
 import { ALLOWABLE } from '../../../src/security/policy.js';
 import { checkArguments } from '../../../src/server/checkArguments.js';
 import { knownReasons, statusOf } from '../../../src/server/statusMapping.js';

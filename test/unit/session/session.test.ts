@@ -7,7 +7,7 @@ import { download, upload } from '../../../gen/calls/transfer.js';
 import { GuestfsError } from '../../../src/common/errors.js';
 import type { Daemon } from '../../../src/session/daemon.js';
 import type { Session } from '../../../src/session/session.js';
-import { MAX_DRIVES } from '../../../src/session/sessionDrives.js';
+import { MAX_DRIVES } from '../../../src/qemu/limits.js';
 import { QUEUE_LIMIT } from '../../../src/session/callQueue.js';
 import { failureOf, thrownBy } from '../../fakes/connected.js';
 import { quiet } from '../../fakes/duplexPair.js';

@@ -208,7 +208,7 @@ describeWithAppliance('a transfer', () => {
       ['exact_size', { exact_size: said.exact_size + 1n }],
       ['exact_size', { exact_size: 100n }],
       ['sha256', { sha256: Buffer.alloc(32) }],
-      ['crc32c', { crc32c: said.crc32c ^ 1 }],
+      ['crc32c', { crc32c: (said.crc32c ^ 1) >>> 0 }],
     ])('fails if its %s is another', async (check, wrong) => {
       const failure = await failureOf(
         session.upload('upload', { remotefilename: '/other', ...said, ...wrong }, chunks()),

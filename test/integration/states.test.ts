@@ -111,7 +111,7 @@ describeWithAppliance('a session', () => {
       ['list_devices', {}, 'APPLIANCE_GONE'],
       ['launch', {}, 'WRONG_STATE'],
       ['add_drive_scratch', { size: 512n }, 'APPLIANCE_GONE'],
-      ['set_append', { append: 'quiet' }, 'WRONG_STATE'],
+      ['set_memsize', { memsize: 512 }, 'WRONG_STATE'],
     ] as const)
       expect(await session.failure(action, request)).toMatchObject({
         info: { reason, metadata: { state: 'STOPPING' } },

@@ -40,6 +40,9 @@ const callWithout = (session: SessionClient, action: ActionDef): Promise<unknown
 /** These end or start the appliance: they are called elsewhere in states that allow them. */
 const CHANGE_STATE = new Set(['launch', 'shutdown', 'kill_subprocess']);
 
+/** Three servers with their sessions, on a machine that is busy. */
+const START_LIMIT_MS = 60_000;
+
 /** Servers that allow nothing, host actions alone, and all. */
 let closed: FakeServer;
 let partly: FakeServer;
@@ -51,7 +54,7 @@ beforeAll(async () => {
     allowed: ['remote-drives', 'block-devices', 'network', 'host-actions', 'custom-qemu'],
     debugService: true,
   });
-});
+}, START_LIMIT_MS);
 afterAll(async () => {
   await closed.stop();
   await partly.stop();

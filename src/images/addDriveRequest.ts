@@ -48,7 +48,8 @@ export async function driveFromRequest(filename: string, options: AddDriveOption
     copyOnRead: options.copyonread ?? false,
     blockSize: undefined as number | undefined,
   };
-  if (drive.readonly && drive.discard === 'enable') throw badArgument('discard', 'support cannot be enabled on read-only drives');
+  if (drive.readonly && drive.discard === 'enable')
+    throw badArgument('discard', 'support cannot be enabled on read-only drives');
   if (drive.format !== undefined && !/^[-_A-Za-z0-9]+$/.test(drive.format)) {
     throw badArgument('format', 'is empty or contains characters other than letters, digits, - and _');
   }
@@ -67,7 +68,8 @@ export async function driveFromRequest(filename: string, options: AddDriveOption
   }
   checkFile(options);
   if (filename === '/dev/null') {
-    if (drive.format !== undefined && drive.format !== 'raw') throw badArgument('format', "must be 'raw' for /dev/null");
+    if (drive.format !== undefined && drive.format !== 'raw')
+      throw badArgument('format', "must be 'raw' for /dev/null");
     const source = { kind: 'scratch', size: NULL_DRIVE_SIZE } as const;
     return { ...drive, source, format: 'raw', readonly: false, discard: 'disable', copyOnRead: false };
   }
@@ -115,12 +117,14 @@ function checkBlockSize(blockSize: number | undefined): number | undefined {
 }
 
 function checkFile({ server, username, secret }: AddDriveOptions): void {
-  if (server !== undefined && server.length > 0) throw badArgument('server', 'cannot be given for drives that are files');
+  if (server !== undefined && server.length > 0)
+    throw badArgument('server', 'cannot be given for drives that are files');
   if (username !== undefined) throw badArgument('username', 'cannot be given for drives that are files');
   if (secret !== undefined) throw badArgument('secret', 'cannot be given for drives that are files');
 }
 
 /** The library finds out at launch only. */
 function checkReadOnly(protocol: RemoteProtocol, readonly: boolean): void {
-  if (!readonly && READ_ONLY_PROTOCOLS.has(protocol)) throw badArgument('readonly', `drives over '${protocol}' can be read only`);
+  if (!readonly && READ_ONLY_PROTOCOLS.has(protocol))
+    throw badArgument('readonly', `drives over '${protocol}' can be read only`);
 }

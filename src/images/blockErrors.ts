@@ -7,7 +7,11 @@ import { GuestfsError } from '../common/errors.js';
  * @param fallback what the message is about when it names none of them
  * @returns undefined when the message is about none of them
  */
-export function explainBlockError(message: string, subjects: ReadonlyMap<string, string>, fallback?: string): GuestfsError | undefined {
+export function explainBlockError(
+  message: string,
+  subjects: ReadonlyMap<string, string>,
+  fallback?: string,
+): GuestfsError | undefined {
   const lines = message.split('\n');
   const line = lines.find((text) => named(text, subjects) !== undefined);
   const subject = line === undefined ? fallback : named(line, subjects);

@@ -64,7 +64,11 @@ export function blockNodesOf(nodes: DriveNodes): BlockNode[] {
     const base = depth > 0 ? `${prefix}-backing${depth}` : overlay !== undefined ? `${prefix}-image` : prefix;
     const name = depth === 0 && copyOnRead ? `${prefix}-image` : base;
     const fileName = depth === 0 ? `${prefix}-file` : `${name}-file`;
-    added.push(...('node' in link.file ? bytesNodes(fileName, link.file, options.file) : [fileNode(fileName, link.file, options.file)]));
+    added.push(
+      ...('node' in link.file
+        ? bytesNodes(fileName, link.file, options.file)
+        : [fileNode(fileName, link.file, options.file)]),
+    );
     if (link.dataFile !== undefined) added.push(fileNode(`${fileName}-data`, link.dataFile, options.file));
     added.push({
       driver: link.format,
@@ -87,7 +91,11 @@ export function blockNodesOf(nodes: DriveNodes): BlockNode[] {
   return added;
 }
 
-function fileNode(name: string, { path, kind }: NodeFile, { locking, ...options }: Readonly<Record<string, unknown>>): BlockNode {
+function fileNode(
+  name: string,
+  { path, kind }: NodeFile,
+  { locking, ...options }: Readonly<Record<string, unknown>>,
+): BlockNode {
   return { driver: kind === 'block' ? 'host_device' : 'file', 'node-name': name, filename: path, locking, ...options };
 }
 

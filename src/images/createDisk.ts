@@ -4,7 +4,14 @@ import { dirname, isAbsolute } from 'node:path';
 import { badArgument, GuestfsError } from '../common/errors.js';
 import { printableName } from '../common/guestText.js';
 import { runTool } from '../common/subprocess.js';
-import { createImageFile, naming, resolveImagePath, systemErrorCode, type CreatedImage, type ImageRoots } from '../security/pathPolicy.js';
+import {
+  createImageFile,
+  naming,
+  resolveImagePath,
+  systemErrorCode,
+  type CreatedImage,
+  type ImageRoots,
+} from '../security/pathPolicy.js';
 import { isLockMessage } from './blockErrors.js';
 import type { ForeignImageProbe } from './foreignProbe.js';
 import { openImageChain } from './imageChain.js';
@@ -67,7 +74,12 @@ async function createRaw(disk: DiskToCreate, context: CreateDiskContext): Promis
   const preallocation = choose(disk.preallocation ?? 'off', { off: 'off', sparse: 'off', full: 'falloc' });
   await create(disk, context, async ({ handle, kind }) => {
     if (kind === 'block') return discardAll(handle.fd, context);
-    await runQemuImg(['-f', 'raw', '-o', `preallocation=${preallocation}`, '/proc/self/fd/3', String(disk.size)], handle.fd, disk, context);
+    await runQemuImg(
+      ['-f', 'raw', '-o', `preallocation=${preallocation}`, '/proc/self/fd/3', String(disk.size)],
+      handle.fd,
+      disk,
+      context,
+    );
     // qemu-img fills up the last sector.
     if (disk.size % 512n !== 0n) await handle.truncate(Number(disk.size));
   });
@@ -75,20 +87,37 @@ async function createRaw(disk: DiskToCreate, context: CreateDiskContext): Promis
 
 /** As the library, which takes a device that discards nothing as it is. */
 async function discardAll(fd: number, { signal }: CreateDiskContext): Promise<void> {
-  await runTool('blkdiscard', ['/proc/self/fd/3'], { fds: [fd], timeoutMs: WALL_CLOCK_MS, maxOutputBytes: 1 << 16, signal });
+  await runTool('blkdiscard', ['/proc/self/fd/3'], {
+    fds: [fd],
+    timeoutMs: WALL_CLOCK_MS,
+    maxOutputBytes: 1 << 16,
+    signal,
+  });
 }
 
 async function createQcow2(disk: DiskToCreate, context: CreateDiskContext): Promise<void> {
-  if (disk.backingformat !== undefined && disk.backingfile === undefined) throw badArgument('backingformat', 'cannot be used without a backing file');
+  if (disk.backingformat !== undefined && disk.backingfile === undefined)
+    throw badArgument('backingformat', 'cannot be used without a backing file');
   if (disk.backingformat !== undefined && !/^[A-Za-z0-9]{1,16}$/.test(disk.backingformat)) {
-    throw badArgument('backingformat', 'is empty, longer than 16 characters, or contains characters other than letters and digits');
+    throw badArgument(
+      'backingformat',
+      'is empty, longer than 16 characters, or contains characters other than letters and digits',
+    );
   }
-  const preallocation = choose(disk.preallocation ?? 'off', { off: undefined, sparse: undefined, metadata: 'metadata', full: 'falloc' });
+  const preallocation = choose(disk.preallocation ?? 'off', {
+    off: undefined,
+    sparse: undefined,
+    metadata: 'metadata',
+    full: 'falloc',
+  });
   if (disk.compat !== undefined && disk.compat !== '0.10' && disk.compat !== '1.1') {
     throw badArgument('compat', `'${printableName(disk.compat)}' is not a version of qcow2: '0.10' or '1.1'`);
   }
   const { clustersize } = disk;
-  if (clustersize !== undefined && (clustersize < 512 || clustersize > 2097152 || (clustersize & (clustersize - 1)) !== 0)) {
+  if (
+    clustersize !== undefined &&
+    (clustersize < 512 || clustersize > 2097152 || (clustersize & (clustersize - 1)) !== 0)
+  ) {
     throw badArgument('clustersize', `${clustersize} is not a power of 2 from 512 to 2097152`);
   }
   const options = [
@@ -97,7 +126,8 @@ async function createQcow2(disk: DiskToCreate, context: CreateDiskContext): Prom
     ...(clustersize === undefined ? [] : [`cluster_size=${clustersize}`]),
   ];
   await create(disk, context, async ({ handle, path }) => {
-    const backing = disk.backingfile === undefined ? undefined : await findBacking(disk.backingfile, disk, path, context);
+    const backing =
+      disk.backingfile === undefined ? undefined : await findBacking(disk.backingfile, disk, path, context);
     const args = [
       ...['-f', 'qcow2'],
       ...(options.length === 0 ? [] : ['-o', options.join(',')]),
@@ -116,12 +146,20 @@ interface Backing {
   readonly size: bigint;
 }
 
-async function findBacking(file: string, disk: DiskToCreate, image: string, context: CreateDiskContext): Promise<Backing> {
+async function findBacking(
+  file: string,
+  disk: DiskToCreate,
+  image: string,
+  context: CreateDiskContext,
+): Promise<Backing> {
   const { imageRoots, probe, signal } = context;
   const subject = `backing file '${printableName(file)}' of ${naming(disk.filename).subject}`;
   // To qemu, a colon before the first slash ends the name of a protocol.
-  if (/^[^/]*:/.test(file)) throw unusableImage(subject, 'is not a plain file name: backing images over a network are refused');
-  const beside = isAbsolute(file) ? undefined : await resolveImagePath(`${dirname(image)}/${file}`, imageRoots, { subject }).catch(notMissing);
+  if (/^[^/]*:/.test(file))
+    throw unusableImage(subject, 'is not a plain file name: backing images over a network are refused');
+  const beside = isAbsolute(file)
+    ? undefined
+    : await resolveImagePath(`${dirname(image)}/${file}`, imageRoots, { subject }).catch(notMissing);
   const path = beside ?? (await resolveImagePath(file, imageRoots, { subject }));
   const name = beside !== undefined || isAbsolute(file) ? file : path;
   if (path === image) throw unusableImage(subject, 'is the new image itself');
@@ -142,7 +180,11 @@ function notMissing(error: unknown): undefined {
 }
 
 /** Opens the file, has it filled, and removes it when that fails and it is new. */
-async function create(disk: DiskToCreate, context: CreateDiskContext, fill: (image: CreatedImage) => Promise<void>): Promise<void> {
+async function create(
+  disk: DiskToCreate,
+  context: CreateDiskContext,
+  fill: (image: CreatedImage) => Promise<void>,
+): Promise<void> {
   context.signal.throwIfAborted();
   const image = await createImageFile(disk.filename, context.imageRoots);
   try {
@@ -156,11 +198,22 @@ async function create(disk: DiskToCreate, context: CreateDiskContext, fill: (ima
 }
 
 /** qemu-img writes through the open file, and refuses, for the lock, to overwrite an image in use. */
-async function runQemuImg(args: readonly string[], fd: number, disk: DiskToCreate, { signal }: CreateDiskContext): Promise<void> {
-  const result = await runTool('qemu-img', ['create', '-q', ...args], { fds: [fd], timeoutMs: WALL_CLOCK_MS, maxOutputBytes: 1 << 16, signal });
+async function runQemuImg(
+  args: readonly string[],
+  fd: number,
+  disk: DiskToCreate,
+  { signal }: CreateDiskContext,
+): Promise<void> {
+  const result = await runTool('qemu-img', ['create', '-q', ...args], {
+    fds: [fd],
+    timeoutMs: WALL_CLOCK_MS,
+    maxOutputBytes: 1 << 16,
+    signal,
+  });
   if (result.exitCode === 0) return;
   if (/No space left on device/.test(result.stderr)) throw Object.assign(new Error('no space'), { code: 'ENOSPC' });
-  if (/File too large|image size is too large/.test(result.stderr)) throw Object.assign(new Error('file too large'), { code: 'EFBIG' });
+  if (/File too large|image size is too large/.test(result.stderr))
+    throw Object.assign(new Error('file too large'), { code: 'EFBIG' });
   if (isLockMessage(result.stderr)) {
     throw new GuestfsError('IMAGE_LOCKED', `${naming(disk.filename).subject} is in use and cannot be overwritten`);
   }
@@ -172,13 +225,22 @@ async function runQemuImg(args: readonly string[], fd: number, disk: DiskToCreat
 function systemError(error: unknown, disk: DiskToCreate): unknown {
   const code = error instanceof GuestfsError ? undefined : systemErrorCode(error);
   if (code === undefined) return error;
-  const why = { ENOSPC: 'there is no space left', EDQUOT: 'the quota is used up', EFBIG: 'the file system or the format does not hold that size' }[code];
-  return why === undefined ? error : new GuestfsError(code, `${naming(disk.filename).subject} cannot be made: ${why}`, { cause: error });
+  const why = {
+    ENOSPC: 'there is no space left',
+    EDQUOT: 'the quota is used up',
+    EFBIG: 'the file system or the format does not hold that size',
+  }[code];
+  return why === undefined
+    ? error
+    : new GuestfsError(code, `${naming(disk.filename).subject} cannot be made: ${why}`, { cause: error });
 }
 
 function choose<T>(value: string, choices: Readonly<Record<string, T>>): T {
   if (!Object.hasOwn(choices, value)) {
-    throw badArgument('preallocation', `'${printableName(value)}' is unknown: it can be ${Object.keys(choices).join(', ')}`);
+    throw badArgument(
+      'preallocation',
+      `'${printableName(value)}' is unknown: it can be ${Object.keys(choices).join(', ')}`,
+    );
   }
   return choices[value] as T;
 }

@@ -46,10 +46,18 @@ export async function diskVirtualSize(path: string, context: DiskQueryContext): 
  * @throws GuestfsError those of the path policy; `IMAGE_UNUSABLE` for a damaged image
  */
 export async function diskHasBackingFile(path: string, context: DiskQueryContext): Promise<boolean> {
-  return query(path, context, async (_image, known) => known.qcow2?.backing !== undefined || known.foreign === 'backing file');
+  return query(
+    path,
+    context,
+    async (_image, known) => known.qcow2?.backing !== undefined || known.foreign === 'backing file',
+  );
 }
 
-async function query<T>(path: string, { imageRoots }: DiskQueryContext, ask: (image: OpenImage, known: Recognised) => Promise<T>): Promise<T> {
+async function query<T>(
+  path: string,
+  { imageRoots }: DiskQueryContext,
+  ask: (image: OpenImage, known: Recognised) => Promise<T>,
+): Promise<T> {
   const image = await openImage(path, imageRoots, 'read-only');
   try {
     return await ask(image, await recogniseImage(image, undefined, naming(path).subject));
@@ -58,7 +66,12 @@ async function query<T>(path: string, { imageRoots }: DiskQueryContext, ask: (im
   }
 }
 
-async function virtualSize(path: string, image: OpenImage, known: Recognised, { probe, signal }: DiskQueryContext): Promise<bigint> {
+async function virtualSize(
+  path: string,
+  image: OpenImage,
+  known: Recognised,
+  { probe, signal }: DiskQueryContext,
+): Promise<bigint> {
   if (known.virtualSize !== undefined) return known.virtualSize;
   const { subject } = naming(path);
   // What is in other files is not opened here, but its size stands in this one.

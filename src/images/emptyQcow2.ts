@@ -72,10 +72,11 @@ export async function writeQcow2Head(file: FileHandle, virtualSize: bigint, head
   const l1Table = Buffer.alloc(8);
   l1Table.writeBigUInt64BE(USED_ONCE | BigInt(l2TableAt));
   const l2Table = Buffer.alloc(8 * headClusters);
-  for (let cluster = 0; cluster < headClusters; cluster++) l2Table.writeBigUInt64BE(USED_ONCE | BigInt(headAt + cluster * CLUSTER), 8 * cluster);
+  for (let cluster = 0; cluster < headClusters; cluster++)
+    l2Table.writeBigUInt64BE(USED_ONCE | BigInt(headAt + cluster * CLUSTER), 8 * cluster);
   await file.write(l1Table, 0, l1Table.length, L1_TABLE_AT);
   await file.write(l2Table, 0, l2Table.length, l2TableAt);
-  for (let written = 0; written < head.length;) {
+  for (let written = 0; written < head.length; ) {
     written += (await file.write(head, written, head.length - written, headAt + written)).bytesWritten;
   }
 }

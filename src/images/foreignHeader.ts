@@ -22,7 +22,8 @@ export async function foreignReference(file: ByteSource, format: ImageFormat): P
     case 'qcow': {
       const head = await readFully(file, 0, 48);
       if (head.length < 48) throw new BadImageHeader('has a truncated qcow header');
-      if (head.readUInt32BE(36) !== 0) throw new BadImageHeader('is encrypted in the qcow format, which is not supported');
+      if (head.readUInt32BE(36) !== 0)
+        throw new BadImageHeader('is encrypted in the qcow format, which is not supported');
       return head.readBigUInt64BE(8) !== 0n ? 'backing file' : undefined;
     }
     case 'qed': {
@@ -33,7 +34,8 @@ export async function foreignReference(file: ByteSource, format: ImageFormat): P
     case 'vpc': {
       const head = await readFully(file, 0, 64);
       // Fixed images have their footer at the end only, and no parent.
-      const differencing = head.length === 64 && head.subarray(0, 8).toString('latin1') === 'conectix' && head.readUInt32BE(60) === 4;
+      const differencing =
+        head.length === 64 && head.subarray(0, 8).toString('latin1') === 'conectix' && head.readUInt32BE(60) === 4;
       return differencing ? 'backing file' : undefined;
     }
     case 'vmdk':
@@ -58,7 +60,8 @@ async function vmdkReference(file: ByteSource): Promise<ForeignReference | undef
   // Without a capacity the embedded descriptor counts, extents and all.
   if (capacity === 0n) return 'extents';
   if (descriptorAt === 0n) return undefined;
-  if (descriptorAt > 0x10000n) throw new BadImageHeader('has a damaged VMDK header: its descriptor lies too far inside');
+  if (descriptorAt > 0x10000n)
+    throw new BadImageHeader('has a damaged VMDK header: its descriptor lies too far inside');
   const descriptor = (await readFully(file, Number(descriptorAt) * SECTOR, MAX_DESCRIPTOR)).toString('latin1');
   const parent = /^\s*parentCID\s*=\s*([0-9a-f]+)/im.exec(descriptor)?.[1]?.toLowerCase();
   const parentNamed = /^\s*parentFileNameHint\s*=/im.test(descriptor);

@@ -17,7 +17,12 @@ import { runIsolatedQemu, type IsolatedRun, type IsolationSettings } from './iso
  * @returns bytes that a guest would see
  * @throws GuestfsError `IMAGE_UNUSABLE` when qemu cannot open the image in that format
  */
-export type ForeignImageProbe = (image: OpenImage, format: ImageFormat, subject: string, signal: AbortSignal) => Promise<bigint>;
+export type ForeignImageProbe = (
+  image: OpenImage,
+  format: ImageFormat,
+  subject: string,
+  signal: AbortSignal,
+) => Promise<bigint>;
 
 const MEMORY_BYTES = 1 << 30;
 const WALL_CLOCK_MS = 30_000;
@@ -41,7 +46,8 @@ export function createForeignProbe(settings: IsolationSettings): ForeignImagePro
           signal,
         });
         if (overLimit) throw refuse(subject, format, 'reading it takes too long');
-        if (failure !== undefined) throw refuse(subject, format, failure.replaceAll('/dev/fdset/1', 'it').slice(0, 300));
+        if (failure !== undefined)
+          throw refuse(subject, format, failure.replaceAll('/dev/fdset/1', 'it').slice(0, 300));
         // Killed by a limit, or no emulator at all.
         if (size === undefined) throw refuse(subject, format, lastMessage.slice(0, 200) || 'qemu gave up on it');
         return size;
@@ -52,8 +58,20 @@ export function createForeignProbe(settings: IsolationSettings): ForeignImagePro
 }
 
 function commands(kind: OpenImage['kind'], format: ImageFormat): IsolatedRun['commands'] {
-  const file = { driver: kind === 'block' ? 'host_device' : 'file', filename: '/dev/fdset/1', 'node-name': 'file', 'read-only': true, locking: 'off' };
-  const image = { driver: format, file: 'file', 'node-name': 'image', 'read-only': true, ...(BACKED_FORMATS.has(format) ? { backing: null } : {}) };
+  const file = {
+    driver: kind === 'block' ? 'host_device' : 'file',
+    filename: '/dev/fdset/1',
+    'node-name': 'file',
+    'read-only': true,
+    locking: 'off',
+  };
+  const image = {
+    driver: format,
+    file: 'file',
+    'node-name': 'image',
+    'read-only': true,
+    ...(BACKED_FORMATS.has(format) ? { backing: null } : {}),
+  };
   return [
     { execute: 'blockdev-add', arguments: file },
     { execute: 'blockdev-add', arguments: image },

@@ -4,7 +4,20 @@
  * Formats that become qemu's `driver`. A closed list: qemu has drivers such as
  * `vvfat`, `nbd` or `blkdebug` that would reach files and networks.
  */
-export const IMAGE_FORMATS = ['raw', 'qcow2', 'qcow', 'qed', 'vmdk', 'vdi', 'vhdx', 'vpc', 'parallels', 'bochs', 'cloop', 'dmg'] as const;
+export const IMAGE_FORMATS = [
+  'raw',
+  'qcow2',
+  'qcow',
+  'qed',
+  'vmdk',
+  'vdi',
+  'vhdx',
+  'vpc',
+  'parallels',
+  'bochs',
+  'cloop',
+  'dmg',
+] as const;
 export type ImageFormat = (typeof IMAGE_FORMATS)[number];
 
 /**

@@ -67,13 +67,16 @@ export async function openImageChain(
     let next: Reference | undefined = { path, format, subject: top };
     while (next !== undefined) {
       const { subject }: Reference = next;
-      if (links.length === MAX_CHAIN_LENGTH) throw unusableImage(top, `is a chain of more than ${MAX_CHAIN_LENGTH} images`);
+      if (links.length === MAX_CHAIN_LENGTH)
+        throw unusableImage(top, `is a chain of more than ${MAX_CHAIN_LENGTH} images`);
       const how = links.length === 0 ? access : 'read-only';
       const image = await openTracked(next.path, how, subject);
-      if (links.some((link) => link.image.path === image.path)) throw unusableImage(subject, 'leads back to an image of the same chain');
+      if (links.some((link) => link.image.path === image.path))
+        throw unusableImage(subject, 'leads back to an image of the same chain');
       const known = await recogniseImage(image, next.format, subject);
       checkUsable(known, next.format !== undefined, how, subject);
-      const data: Reference | undefined = known.qcow2?.dataFile && dataFileOf(known.qcow2.dataFile.file, image, subject);
+      const data: Reference | undefined =
+        known.qcow2?.dataFile && dataFileOf(known.qcow2.dataFile.file, image, subject);
       const dataFile = data && (await openTracked(data.path, how, data.subject));
       links.push({ image, format: known.format, virtualSize: known.virtualSize, dataFile, subject });
       next = known.qcow2?.backing && backingOf(known.qcow2.backing, image, subject, top);
@@ -94,10 +97,14 @@ interface Reference {
 
 function checkUsable(known: Recognised, stated: boolean, how: ImageAccess, subject: string): void {
   const { format, qcow2, foreign } = known;
-  if (qcow2?.encrypted === true) throw unusableImage(subject, 'is encrypted in the qcow2 format, which is not supported');
+  if (qcow2?.encrypted === true)
+    throw unusableImage(subject, 'is encrypted in the qcow2 format, which is not supported');
   if (foreign !== undefined) {
     const what = foreign === 'extents' ? 'keeps its data in other files' : 'has a backing file';
-    throw unusableImage(subject, `${what}, which is supported for qcow2 only: convert it first with 'qemu-img convert -O qcow2'`);
+    throw unusableImage(
+      subject,
+      `${what}, which is supported for qcow2 only: convert it first with 'qemu-img convert -O qcow2'`,
+    );
   }
   const reference = qcow2?.backing?.file ?? (qcow2?.dataFile === undefined ? undefined : (qcow2.dataFile.file ?? ''));
   if (reference !== undefined && !stated) {
@@ -107,23 +114,36 @@ function checkUsable(known: Recognised, stated: boolean, how: ImageAccess, subje
     );
   }
   if (how === 'read-only') return;
-  if (READ_ONLY_FORMATS.has(format)) throw unusableImage(subject, `is in format '${format}', which can only be attached read-only`);
+  if (READ_ONLY_FORMATS.has(format))
+    throw unusableImage(subject, `is in format '${format}', which can only be attached read-only`);
   if (qcow2?.corrupt === true) {
-    throw unusableImage(subject, "is marked as corrupt and cannot be written: repair it with 'qemu-img check -r all', or attach it read-only");
+    throw unusableImage(
+      subject,
+      "is marked as corrupt and cannot be written: repair it with 'qemu-img check -r all', or attach it read-only",
+    );
   }
 }
 
-function backingOf(backing: { file: string; format: string | undefined }, overlay: OpenImage, subject: string, top: string): Reference {
+function backingOf(
+  backing: { file: string; format: string | undefined },
+  overlay: OpenImage,
+  subject: string,
+  top: string,
+): Reference {
   const file = printableName(backing.file);
   if (backing.format === undefined || backing.format === '') {
-    throw unusableImage(subject, `does not say in which format its backing file '${file}' is, and guessing it is not safe: state it with 'qemu-img rebase -u -F FORMAT -b BACKING-FILE'`);
+    throw unusableImage(
+      subject,
+      `does not say in which format its backing file '${file}' is, and guessing it is not safe: state it with 'qemu-img rebase -u -F FORMAT -b BACKING-FILE'`,
+    );
   }
   const name = `backing file '${file}' of ${subject === top ? '' : 'a backing file of '}${top}`;
   return { path: referredPath(backing.file, overlay, name), format: backing.format, subject: name };
 }
 
 function dataFileOf(file: string | undefined, overlay: OpenImage, subject: string): Reference {
-  if (file === undefined || file === '') throw unusableImage(subject, 'keeps its data in another file but does not name it');
+  if (file === undefined || file === '')
+    throw unusableImage(subject, 'keeps its data in another file but does not name it');
   const name = `data file '${printableName(file)}' of ${subject}`;
   return { path: referredPath(file, overlay, name), format: undefined, subject: name };
 }
@@ -135,6 +155,10 @@ function dataFileOf(file: string | undefined, overlay: OpenImage, subject: strin
 function referredPath(file: string, image: OpenImage, subject: string): string {
   const path = file.startsWith('file:/') ? file.slice('file:'.length) : file;
   // To qemu, a colon before the first slash ends the name of a protocol.
-  if (/^[^/]*:/.test(path)) throw unusableImage(subject, 'is not a plain file name: references to network and other special sources are refused');
+  if (/^[^/]*:/.test(path))
+    throw unusableImage(
+      subject,
+      'is not a plain file name: references to network and other special sources are refused',
+    );
   return isAbsolute(path) ? path : `${dirname(image.path)}/${path}`;
 }

@@ -71,7 +71,8 @@ export async function runIsolatedQemu(settings: IsolationSettings, run: Isolated
     maxOutputBytes: MAX_OUTPUT_BYTES,
     signal: run.signal,
   });
-  const printed = head === undefined ? result.stdout : (await readFully(head.file, 0, printedLimit(head.length))).toString();
+  const printed =
+    head === undefined ? result.stdout : (await readFully(head.file, 0, printedLimit(head.length))).toString();
   const answers = answersIn(printed).flatMap(parseAnswer);
   return {
     overLimit: result.overLimit,
@@ -89,8 +90,16 @@ function printedLimit(length: number): number {
 
 function commandLine({ qemuBinary, user, sandbox = true }: IsolationSettings, run: IsolatedRun): string[] {
   return [
-    ...['prlimit', `--as=${run.memoryBytes}`, `--cpu=${CPU_SECONDS}`, '--core=0', ...(run.head === undefined ? [] : [`--fsize=${printedLimit(run.head.length)}`])],
-    ...(user === undefined ? [] : ['setpriv', `--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups', '--no-new-privs']),
+    ...[
+      'prlimit',
+      `--as=${run.memoryBytes}`,
+      `--cpu=${CPU_SECONDS}`,
+      '--core=0',
+      ...(run.head === undefined ? [] : [`--fsize=${printedLimit(run.head.length)}`]),
+    ],
+    ...(user === undefined
+      ? []
+      : ['setpriv', `--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups', '--no-new-privs']),
     ...[qemuBinary, '-machine', 'none', '-nodefaults', '-no-user-config', '-display', 'none', '-S'],
     // Its translation buffer alone would be a gigabyte.
     ...['-accel', 'tcg,tb-size=1'],
@@ -116,7 +125,9 @@ function parseAnswer(line: string): Answer[] {
 function sizeOfImage(answers: readonly Answer[]): bigint | undefined {
   for (const answer of answers) {
     if (!Array.isArray(answer.return)) continue;
-    const node = (answer.return as { 'node-name'?: unknown; image?: { 'virtual-size'?: unknown } }[]).find((one) => one['node-name'] === 'image');
+    const node = (answer.return as { 'node-name'?: unknown; image?: { 'virtual-size'?: unknown } }[]).find(
+      (one) => one['node-name'] === 'image',
+    );
     const size = node?.image?.['virtual-size'];
     if (typeof size === 'number' && size >= 0 && Number.isSafeInteger(size)) return BigInt(size);
   }

@@ -27,7 +27,9 @@ export function answersIn(printed: string): string[] {
 export function dumpIn(printed: string, length: number): Buffer | undefined {
   const bytes = Buffer.alloc(length);
   let at = 0;
-  for (const [, offset, row] of printed.replace(ANSWER, '').matchAll(/^([0-9a-f]{8}): {2}((?:[0-9a-f]{2} ){1,16}) /gm)) {
+  for (const [, offset, row] of printed
+    .replace(ANSWER, '')
+    .matchAll(/^([0-9a-f]{8}): {2}((?:[0-9a-f]{2} ){1,16}) /gm)) {
     const part = Buffer.from((row as string).replaceAll(' ', ''), 'hex');
     if (parseInt(offset as string, 16) !== at || at + part.length > length) return undefined;
     at += part.copy(bytes, at);

@@ -79,10 +79,14 @@ export interface PreparedDrives {
  *   of the run directory; nothing is left open then. When several drives are wrong, the first one's error.
  */
 export async function prepareDrives(drives: readonly Drive[], context: DriveContext): Promise<PreparedDrives> {
-  const opened = await Promise.allSettled(drives.map((drive, index) => openDrive(drive, nodePrefix(index, context), context)));
+  const opened = await Promise.allSettled(
+    drives.map((drive, index) => openDrive(drive, nodePrefix(index, context), context)),
+  );
   let disposing: Promise<void> | undefined;
   const dispose = (): Promise<void> =>
-    (disposing ??= Promise.all(opened.map(async (one) => (one.status === 'fulfilled' ? one.value.close() : undefined))).then(() => undefined));
+    (disposing ??= Promise.all(
+      opened.map(async (one) => (one.status === 'fulfilled' ? one.value.close() : undefined)),
+    ).then(() => undefined));
   try {
     context.signal.throwIfAborted();
     const failed = opened.find((one) => one.status === 'rejected');
@@ -92,7 +96,11 @@ export async function prepareDrives(drives: readonly Drive[], context: DriveCont
       const { value } = one as PromiseFulfilledResult<OpenedDrive>;
       return describe(drives[index] as Drive, value, nodePrefix(index, context), context.fdSets, subjects);
     });
-    return { drives: prepared, explain: (message, drive) => explainBlockError(message, subjects, drive?.subject), dispose };
+    return {
+      drives: prepared,
+      explain: (message, drive) => explainBlockError(message, subjects, drive?.subject),
+      dispose,
+    };
   } catch (error) {
     await dispose();
     throw error;
@@ -118,7 +126,12 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
     return { temporary: scratch, close: () => scratch.handle.close() };
   }
   if (drive.source.kind === 'remote') return openRemote(drive, drive.source.remote, name, context);
-  const chain = await openImageChain(drive.source.path, drive.format, drive.readonly ? 'read-only' : 'read-write', context.imageRoots);
+  const chain = await openImageChain(
+    drive.source.path,
+    drive.format,
+    drive.readonly ? 'read-only' : 'read-write',
+    context.imageRoots,
+  );
   try {
     const [top] = chain.links;
     checkDiscard(drive, top);
@@ -139,17 +152,29 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
   }
 }
 
-async function openRemote(drive: Drive, source: RemoteSource, name: string, context: DriveContext): Promise<OpenedDrive> {
+async function openRemote(
+  drive: Drive,
+  source: RemoteSource,
+  name: string,
+  context: DriveContext,
+): Promise<OpenedDrive> {
   const subject = remoteSubject(source);
   const format = remoteFormat(drive, subject);
   if (drive.discard === 'enable' && !DISCARD_PROTOCOLS.has(source.protocol)) {
-    throw new GuestfsError('ENOTSUP', `discard cannot be enabled on this drive: protocol '${source.protocol}' does not support discard; 'besteffort' leaves it out where it is not`);
+    throw new GuestfsError(
+      'ENOTSUP',
+      `discard cannot be enabled on this drive: protocol '${source.protocol}' does not support discard; 'besteffort' leaves it out where it is not`,
+    );
   }
   const { runDirectory, qemuBinary, signal } = context;
   const resources = await createRemoteResources(source, name, runDirectory, context.imageRoots);
   let image: RemoteImage | undefined;
   try {
-    image = await openRemoteImage(remoteAsker({ source, resources, name, qemuBinary, runDirectory, signal }), format, { directory: runDirectory, file: `${name}-head.qcow2`, subject });
+    image = await openRemoteImage(remoteAsker({ source, resources, name, qemuBinary, runDirectory, signal }), format, {
+      directory: runDirectory,
+      file: `${name}-head.qcow2`,
+      subject,
+    });
     const head = image.head?.handle;
     const overlay = drive.readonly ? await createOverlay(runDirectory, `${name}.qcow2`, image.virtualSize) : undefined;
     return {
@@ -172,38 +197,71 @@ async function probe(link: ChainLink, context: DriveContext): Promise<bigint> {
 
 function checkDiscard(drive: Drive, top: ChainLink): void {
   if (drive.discard !== 'enable') return;
-  if (drive.readonly) throw new GuestfsError('ENOTSUP', 'discard cannot be enabled on this drive: the drive is read-only');
+  if (drive.readonly)
+    throw new GuestfsError('ENOTSUP', 'discard cannot be enabled on this drive: the drive is read-only');
   if (!DISCARD_FORMATS.has(top.format)) {
-    throw new GuestfsError('ENOTSUP', `discard cannot be enabled on this drive: it is not supported for format '${top.format}'; 'besteffort' leaves it out where it is not`);
+    throw new GuestfsError(
+      'ENOTSUP',
+      `discard cannot be enabled on this drive: it is not supported for format '${top.format}'; 'besteffort' leaves it out where it is not`,
+    );
   }
 }
 
 /** Hands a drive's files over and writes its nodes; notes in `subjects` what each of them is. */
-function describe(drive: Drive, opened: OpenedDrive, prefix: string, fdSets: FdSets, subjects: Map<string, string>): PreparedDrive {
+function describe(
+  drive: Drive,
+  opened: OpenedDrive,
+  prefix: string,
+  fdSets: FdSets,
+  subjects: Map<string, string>,
+): PreparedDrive {
   const give = (image: Pick<OpenImage, 'handle' | 'kind'>, access: FdAccess, subject: string): NodeFile => {
     const path = fdSets.add(image.handle, access);
     subjects.set(path, subject);
     return { path, kind: image.kind };
   };
-  const describeNodes = (subject: string, format: ImageFormat, chain: readonly NodeLink[], overlay: NodeFile | undefined, objects: readonly QemuObject[] = []): PreparedDrive => {
+  const describeNodes = (
+    subject: string,
+    format: ImageFormat,
+    chain: readonly NodeLink[],
+    overlay: NodeFile | undefined,
+    objects: readonly QemuObject[] = [],
+  ): PreparedDrive => {
     const blockNodes = blockNodesOf({ prefix, chain, overlay, drive });
-    for (const node of blockNodes) subjects.set(node['node-name'], (typeof node['filename'] === 'string' && subjects.get(node['filename'])) || subject);
+    for (const node of blockNodes)
+      subjects.set(
+        node['node-name'],
+        (typeof node['filename'] === 'string' && subjects.get(node['filename'])) || subject,
+      );
     return { objects, blockNodes, topNode: prefix, serial: drive.label, blockSize: drive.blockSize, format, subject };
   };
   const { chain, remote, temporary } = opened;
-  const temporaryFile = temporary && give({ handle: temporary.handle, kind: 'file' }, 'read-write', 'a temporary disk of the server');
+  const temporaryFile =
+    temporary && give({ handle: temporary.handle, kind: 'file' }, 'read-write', 'a temporary disk of the server');
   if (remote !== undefined) {
     const { source, resources, image } = remote;
     const subject = remoteSubject(source);
     const file = {
-      node: (name: string, options: Readonly<Record<string, unknown>>): BlockNode => remoteNode(source, name, resources, options),
+      node: (name: string, options: Readonly<Record<string, unknown>>): BlockNode =>
+        remoteNode(source, name, resources, options),
       head: image.head && give({ handle: image.head.handle, kind: 'file' }, 'read-only', subject),
     };
-    return describeNodes(subject, image.format, [{ file, format: image.format, dataFile: undefined }], temporaryFile, resources.objects);
+    return describeNodes(
+      subject,
+      image.format,
+      [{ file, format: image.format, dataFile: undefined }],
+      temporaryFile,
+      resources.objects,
+    );
   }
   if (chain === undefined) {
     const { format } = temporary as TemporaryDisk;
-    return describeNodes('a scratch drive', format, [{ file: temporaryFile as NodeFile, format, dataFile: undefined }], undefined);
+    return describeNodes(
+      'a scratch drive',
+      format,
+      [{ file: temporaryFile as NodeFile, format, dataFile: undefined }],
+      undefined,
+    );
   }
   const links = chain.links.map((link, depth) => {
     const access = depth === 0 && !drive.readonly ? 'read-write' : 'read-only';

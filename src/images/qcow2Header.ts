@@ -41,7 +41,8 @@ const MAX_BACKING_NAME = 1023;
  */
 export function clusterSizeOf(head: Buffer): number {
   const clusterBits = head.readUInt32BE(20);
-  if (clusterBits < 9 || clusterBits > 21) throw new BadImageHeader(`has a damaged qcow2 header: cluster size of 2^${clusterBits} bytes`);
+  if (clusterBits < 9 || clusterBits > 21)
+    throw new BadImageHeader(`has a damaged qcow2 header: cluster size of 2^${clusterBits} bytes`);
   return 1 << clusterBits;
 }
 
@@ -50,7 +51,8 @@ export async function readQcow2Header(file: ByteSource): Promise<Qcow2Header> {
   const fixed = await readFully(file, 0, 104);
   if (fixed.length < 72) throw new BadImageHeader('is too short to be a qcow2 image');
   const version = fixed.readUInt32BE(4);
-  if (version !== 2 && version !== 3) throw new BadImageHeader(`has qcow2 version ${version}; versions 2 and 3 are known`);
+  if (version !== 2 && version !== 3)
+    throw new BadImageHeader(`has qcow2 version ${version}; versions 2 and 3 are known`);
   if (version === 3 && fixed.length < 104) throw new BadImageHeader('has a truncated qcow2 header');
   const backingOffset = fixed.readBigUInt64BE(8);
   const backingLength = fixed.readUInt32BE(16);
@@ -61,7 +63,8 @@ export async function readQcow2Header(file: ByteSource): Promise<Qcow2Header> {
   if (headerLength < (version === 3 ? 104 : 72) || headerLength > clusterSize) {
     throw new BadImageHeader(`has a damaged qcow2 header: length ${headerLength}`);
   }
-  if ((incompatible & ~INCOMPATIBLE_KNOWN) !== 0n) throw new BadImageHeader('uses qcow2 features that this server does not know');
+  if ((incompatible & ~INCOMPATIBLE_KNOWN) !== 0n)
+    throw new BadImageHeader('uses qcow2 features that this server does not know');
 
   // Names and extensions all lie in the first cluster.
   const cluster = await readFully(file, 0, clusterSize);
@@ -74,7 +77,9 @@ export async function readQcow2Header(file: ByteSource): Promise<Qcow2Header> {
     // A length of 0 means "no backing file", as it does to qemu.
     if (backingLength > 0) backingFile = decodeName(cluster.subarray(Number(backingOffset), Number(end)));
   }
-  const extensions = readExtensions(cluster.subarray(headerLength, backingOffset !== 0n ? Number(backingOffset) : undefined));
+  const extensions = readExtensions(
+    cluster.subarray(headerLength, backingOffset !== 0n ? Number(backingOffset) : undefined),
+  );
   return {
     version,
     virtualSize: fixed.readBigUInt64BE(24),

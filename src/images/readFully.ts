@@ -8,7 +8,10 @@ export interface ByteSource {
 
 /** Bytes that are in memory. */
 export function bytesInMemory(bytes: Buffer): ByteSource {
-  return { read: (buffer, offset, length, position) => Promise.resolve({ bytesRead: bytes.subarray(position, position + length).copy(buffer, offset) }) };
+  return {
+    read: (buffer, offset, length, position) =>
+      Promise.resolve({ bytesRead: bytes.subarray(position, position + length).copy(buffer, offset) }),
+  };
 }
 
 /** Reads `length` bytes at `position`, or what there is of them. */

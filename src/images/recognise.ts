@@ -10,7 +10,14 @@ import { GuestfsError } from '../common/errors.js';
 import { printableName } from '../common/guestText.js';
 import { BadImageHeader } from './badImageHeader.js';
 import { foreignReference, type ForeignReference } from './foreignHeader.js';
-import { IMAGE_FORMATS, isImageFormat, SNIFF_LENGTH, sniffFormat, type ImageFormat, type SniffedFormat } from './formats.js';
+import {
+  IMAGE_FORMATS,
+  isImageFormat,
+  SNIFF_LENGTH,
+  sniffFormat,
+  type ImageFormat,
+  type SniffedFormat,
+} from './formats.js';
 import { readQcow2Header, type Qcow2Header } from './qcow2Header.js';
 import { readFully, type ByteSource } from './readFully.js';
 
@@ -41,7 +48,11 @@ export async function looksLike(image: ReadableImage): Promise<SniffedFormat> {
  * @param stated format of the image as its user states it; undefined: by its looks
  * @throws GuestfsError `IMAGE_UNUSABLE` when it is not in the stated format, or damaged
  */
-export async function recogniseImage(image: ReadableImage, stated: string | undefined, subject: string): Promise<Recognised> {
+export async function recogniseImage(
+  image: ReadableImage,
+  stated: string | undefined,
+  subject: string,
+): Promise<Recognised> {
   const format = await chooseFormat(image, stated, subject);
   try {
     if (format === 'qcow2') {
@@ -64,7 +75,10 @@ async function chooseFormat(image: ReadableImage, stated: string | undefined, su
   // These two have their mark at the end of the file, if at all: only qemu can tell.
   const marked = format !== 'dmg' && format !== 'vpc';
   if (seen === format || (seen === 'raw' && !marked)) return format;
-  throw unusableImage(subject, `is not in format '${format}': it looks like ${seen === 'raw' ? 'a raw image, or a damaged one' : `format '${seen}'`}`);
+  throw unusableImage(
+    subject,
+    `is not in format '${format}': it looks like ${seen === 'raw' ? 'a raw image, or a damaged one' : `format '${seen}'`}`,
+  );
 }
 
 /**
@@ -73,8 +87,15 @@ async function chooseFormat(image: ReadableImage, stated: string | undefined, su
  */
 export function statedFormat(name: string, subject: string): ImageFormat {
   if (isImageFormat(name)) return name;
-  if (name === 'luks') throw unusableImage(subject, "cannot be attached in format 'luks': attach it as 'raw' and open it inside with cryptsetup_open");
-  throw unusableImage(subject, `cannot be attached in format '${printableName(name)}': known formats are ${IMAGE_FORMATS.join(', ')}`);
+  if (name === 'luks')
+    throw unusableImage(
+      subject,
+      "cannot be attached in format 'luks': attach it as 'raw' and open it inside with cryptsetup_open",
+    );
+  throw unusableImage(
+    subject,
+    `cannot be attached in format '${printableName(name)}': known formats are ${IMAGE_FORMATS.join(', ')}`,
+  );
 }
 
 /** qemu sees sectors: a last one that is not full is filled up. */

@@ -33,14 +33,23 @@ const LEADING_FORMATS: ReadonlySet<ImageFormat> = new Set(['vmdk']);
  * The format that a network drive states, if it can have that.
  * @throws GuestfsError `IMAGE_UNUSABLE` with what to do instead
  */
-export function remoteFormat({ format: stated = 'raw', readonly }: Pick<Drive, 'format' | 'readonly'>, subject: string): ImageFormat {
+export function remoteFormat(
+  { format: stated = 'raw', readonly }: Pick<Drive, 'format' | 'readonly'>,
+  subject: string,
+): ImageFormat {
   const format = statedFormat(stated, subject);
   const decoded = `have an NBD server decode it (${decoder(format)})`;
   if (LEADING_FORMATS.has(format)) {
-    throw unusableImage(subject, `cannot be attached in format '${format}': its header can name files of this host, and its server can change it at any time; ${decoded}`);
+    throw unusableImage(
+      subject,
+      `cannot be attached in format '${format}': its header can name files of this host, and its server can change it at any time; ${decoded}`,
+    );
   }
   if (format !== 'raw' && !readonly) {
-    throw unusableImage(subject, `cannot be written in format '${format}': over a network, images in a format can be attached read-only; attach it so, or ${decoded}`);
+    throw unusableImage(
+      subject,
+      `cannot be written in format '${format}': over a network, images in a format can be attached read-only; attach it so, or ${decoded}`,
+    );
   }
   return format;
 }
@@ -59,14 +68,22 @@ export interface RemoteImageNames {
  * Looks at the image of a drive.
  * @throws GuestfsError `IMAGE_UNUSABLE`, and those of `ask`
  */
-export async function openRemoteImage(ask: AskRemote, format: ImageFormat, { directory, file, subject }: RemoteImageNames): Promise<RemoteImage> {
+export async function openRemoteImage(
+  ask: AskRemote,
+  format: ImageFormat,
+  { directory, file, subject }: RemoteImageNames,
+): Promise<RemoteImage> {
   if (format === 'raw') return { format, virtualSize: notEmpty((await ask({})).size, subject), head: undefined };
   const { size, head } = await copyHead(ask, subject);
   const known = await recogniseImage({ handle: bytesInMemory(head), size }, format, subject);
   refuseReferences(known, format, subject);
   // Only of qcow2 is the size known without qemu.
   const virtualSize = notEmpty(known.virtualSize ?? (await ask({ format })).size, subject);
-  return { format, virtualSize, head: format === 'qcow2' ? await createImageHead(directory, file, size, head) : undefined };
+  return {
+    format,
+    virtualSize,
+    head: format === 'qcow2' ? await createImageHead(directory, file, size, head) : undefined,
+  };
 }
 
 function notEmpty(size: bigint, subject: string): bigint {
@@ -105,13 +122,21 @@ function headerLength(head: Buffer, subject: string): number {
 }
 
 function refuseReferences({ qcow2, foreign }: Recognised, format: ImageFormat, subject: string): void {
-  if (qcow2?.encrypted === true) throw unusableImage(subject, 'is encrypted in the qcow2 format, which is not supported');
-  const found = qcow2?.backing !== undefined ? `has a backing file, '${printableName(qcow2.backing.file)}'`
-    : qcow2?.dataFile !== undefined ? 'keeps its data in another file'
-    : foreign !== undefined ? 'has a backing file'
-    : undefined;
+  if (qcow2?.encrypted === true)
+    throw unusableImage(subject, 'is encrypted in the qcow2 format, which is not supported');
+  const found =
+    qcow2?.backing !== undefined
+      ? `has a backing file, '${printableName(qcow2.backing.file)}'`
+      : qcow2?.dataFile !== undefined
+        ? 'keeps its data in another file'
+        : foreign !== undefined
+          ? 'has a backing file'
+          : undefined;
   if (found === undefined) return;
-  throw unusableImage(subject, `${found}, and over a network an image must be complete in itself: make it so with 'qemu-img convert -O qcow2', or have an NBD server decode it where its files are (${decoder(format)})`);
+  throw unusableImage(
+    subject,
+    `${found}, and over a network an image must be complete in itself: make it so with 'qemu-img convert -O qcow2', or have an NBD server decode it where its files are (${decoder(format)})`,
+  );
 }
 
 function decoder(format: ImageFormat): string {

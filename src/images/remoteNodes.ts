@@ -16,8 +16,18 @@ const SSH_PORT = 22;
 const GLUSTER_PORT = 24007;
 
 /** The node for the bytes of a source, with further options of any node. */
-export function remoteNode(source: RemoteSource, name: string, access: RemoteAccess, options: Readonly<Record<string, unknown>>): BlockNode {
-  return { driver: source.protocol, 'node-name': name, ...definedOnly(NODES[source.protocol](source, access)), ...options };
+export function remoteNode(
+  source: RemoteSource,
+  name: string,
+  access: RemoteAccess,
+  options: Readonly<Record<string, unknown>>,
+): BlockNode {
+  return {
+    driver: source.protocol,
+    'node-name': name,
+    ...definedOnly(NODES[source.protocol](source, access)),
+    ...options,
+  };
 }
 
 type Write = (source: RemoteSource, access: RemoteAccess) => Record<string, unknown>;
@@ -49,7 +59,14 @@ const NODES: Readonly<Record<RemoteProtocol, Write>> = {
   },
   iscsi: (source, { secretId }) => {
     const [target, unit = '0'] = source.name.split('/');
-    return { transport: 'tcp', portal: hostAndPort(tcp(source)), target, lun: Number(unit), user: source.username, 'password-secret': secretId };
+    return {
+      transport: 'tcp',
+      portal: hostAndPort(tcp(source)),
+      target,
+      lun: Number(unit),
+      user: source.username,
+      'password-secret': secretId,
+    };
   },
   rbd: (source, { secretId }) => {
     const [, path = '', snapshot] = /^([^@]*)(?:@(.*))?$/s.exec(source.name) ?? [];
@@ -60,9 +77,16 @@ const NODES: Readonly<Record<RemoteProtocol, Write>> = {
       image: parts.at(-1),
       snapshot,
       user: source.username,
-      'auth-client-required': source.username === undefined && source.secret === undefined ? ['none'] : ['cephx', 'none'],
+      'auth-client-required':
+        source.username === undefined && source.secret === undefined ? ['none'] : ['cephx', 'none'],
       'key-secret': secretId,
-      server: source.servers.length === 0 ? undefined : source.servers.map((server) => ({ host: (server as RemoteServer & { transport: 'tcp' }).host, port: String((server as RemoteServer & { transport: 'tcp' }).port) })),
+      server:
+        source.servers.length === 0
+          ? undefined
+          : source.servers.map((server) => ({
+              host: (server as RemoteServer & { transport: 'tcp' }).host,
+              port: String((server as RemoteServer & { transport: 'tcp' }).port),
+            })),
     };
   },
   gluster: (source, access) => {

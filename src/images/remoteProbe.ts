@@ -22,7 +22,16 @@ const MAX_PARALLEL = 8;
 const turns = new Semaphore(MAX_PARALLEL);
 
 /** Protocols whose drivers Debian packages apart from qemu. */
-const EXTRA_PROTOCOLS: ReadonlySet<RemoteProtocol> = new Set(['http', 'https', 'ftp', 'ftps', 'ssh', 'iscsi', 'rbd', 'gluster']);
+const EXTRA_PROTOCOLS: ReadonlySet<RemoteProtocol> = new Set([
+  'http',
+  'https',
+  'ftp',
+  'ftps',
+  'ssh',
+  'iscsi',
+  'rbd',
+  'gluster',
+]);
 const EXTRA_PACKAGE = 'qemu-block-extra';
 
 /** What is wanted of a server: the bytes themselves, or the image in a format that they are. */
@@ -76,15 +85,32 @@ async function ask(drive: AskedDrive, question: RemoteQuestion): Promise<RemoteA
   }
 }
 
-async function askFor({ source, resources, qemuBinary, runDirectory, signal }: AskedDrive, { format = 'raw' }: RemoteQuestion, wanted: IsolatedRun['head']): Promise<RemoteAnswer> {
+async function askFor(
+  { source, resources, qemuBinary, runDirectory, signal }: AskedDrive,
+  { format = 'raw' }: RemoteQuestion,
+  wanted: IsolatedRun['head'],
+): Promise<RemoteAnswer> {
   const { uid, gid } = await stat(runDirectory);
   const subject = remoteSubject(source);
-  const refuse = (why: string): GuestfsError => new GuestfsError('IMAGE_UNUSABLE', `${subject} cannot be opened${format === 'raw' ? '' : ` in format '${format}'`}: ${why}`);
+  const refuse = (why: string): GuestfsError =>
+    new GuestfsError(
+      'IMAGE_UNUSABLE',
+      `${subject} cannot be opened${format === 'raw' ? '' : ` in format '${format}'`}: ${why}`,
+    );
   const bytes = (name: string): object => remoteNode(source, name, resources, { 'read-only': true });
-  const nodes = format === 'raw' ? [bytes('image')] : [
-    bytes('bytes'),
-    { driver: format, 'node-name': 'image', file: 'bytes', 'read-only': true, ...(BACKED_FORMATS.has(format) ? { backing: null } : {}) },
-  ];
+  const nodes =
+    format === 'raw'
+      ? [bytes('image')]
+      : [
+          bytes('bytes'),
+          {
+            driver: format,
+            'node-name': 'image',
+            file: 'bytes',
+            'read-only': true,
+            ...(BACKED_FORMATS.has(format) ? { backing: null } : {}),
+          },
+        ];
   const { overLimit, failure, size, head, lastMessage } = await runIsolatedQemu(
     { qemuBinary, user: uid === process.geteuid?.() ? undefined : { uid, gid } },
     {

@@ -27,7 +27,12 @@ export interface RemoteResources extends RemoteAccess {
  * @param prefix starts names of files and objects
  * @throws GuestfsError those of {@link relaySocket}; `ENOTSUP` for a key that qemu would not find
  */
-export async function createRemoteResources(source: RemoteSource, prefix: string, runDirectory: string, roots: ImageRoots): Promise<RemoteResources> {
+export async function createRemoteResources(
+  source: RemoteSource,
+  prefix: string,
+  runDirectory: string,
+  roots: ImageRoots,
+): Promise<RemoteResources> {
   const owner = await stat(runDirectory);
   const files: string[] = [];
   const relays: SocketRelay[] = [];
@@ -55,7 +60,12 @@ export async function createRemoteResources(source: RemoteSource, prefix: string
       await giveSshKey(source.secret, prefix, runDirectory, owner, give);
     } else if (source.secret !== undefined) {
       const format = source.protocol === 'rbd' ? 'base64' : 'raw';
-      objects.push({ 'qom-type': 'secret', id: `${prefix}-secret`, format, file: await give(`${prefix}.secret`, source.secret) });
+      objects.push({
+        'qom-type': 'secret',
+        id: `${prefix}-secret`,
+        format,
+        file: await give(`${prefix}.secret`, source.secret),
+      });
     }
     return { objects, secretId: objects[0]?.id, socketFor: (server) => sockets.get(server) as string, close };
   } catch (error) {
@@ -67,10 +77,19 @@ export async function createRemoteResources(source: RemoteSource, prefix: string
 /** Names under which libssh looks for a key in its user's directory. */
 const SSH_KEYS = ['id_ed25519', 'id_ecdsa', 'id_rsa'] as const;
 
-async function giveSshKey(key: string, prefix: string, runDirectory: string, owner: { readonly uid: number; readonly gid: number }, give: (name: string, contents: string) => Promise<string>): Promise<void> {
+async function giveSshKey(
+  key: string,
+  prefix: string,
+  runDirectory: string,
+  owner: { readonly uid: number; readonly gid: number },
+  give: (name: string, contents: string) => Promise<string>,
+): Promise<void> {
   // libssh asks the system for the directory of a user with a name, and HOME only for one without.
   if (process.geteuid?.() === owner.uid) {
-    throw new GuestfsError('ENOTSUP', 'ssh: this server does not run as root, so qemu takes the keys of its user, and a drive cannot bring its own: leave secret out');
+    throw new GuestfsError(
+      'ENOTSUP',
+      'ssh: this server does not run as root, so qemu takes the keys of its user, and a drive cannot bring its own: leave secret out',
+    );
   }
   const directory = join(runDirectory, '.ssh');
   await mkdir(directory, { mode: 0o700, recursive: true });
@@ -83,5 +102,8 @@ async function giveSshKey(key: string, prefix: string, runDirectory: string, own
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     }
   }
-  throw new GuestfsError('ENOTSUP', `ssh: ${prefix} is one drive too many with a key of its own: a session has at most ${SSH_KEYS.length}`);
+  throw new GuestfsError(
+    'ENOTSUP',
+    `ssh: ${prefix} is one drive too many with a key of its own: a session has at most ${SSH_KEYS.length}`,
+  );
 }

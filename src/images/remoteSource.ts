@@ -51,18 +51,30 @@ export interface RemoteOptions {
 export function remoteProtocol(name: string): RemoteProtocol {
   const known = REMOTE_PROTOCOLS.find((protocol) => protocol === name);
   if (known !== undefined) return known;
-  throw badArgument('protocol', `'${printableName(name)}' is unknown${REMOVED_PROTOCOLS.has(name) ? ': qemu does not have it any more' : ''}`);
+  throw badArgument(
+    'protocol',
+    `'${printableName(name)}' is unknown${REMOVED_PROTOCOLS.has(name) ? ': qemu does not have it any more' : ''}`,
+  );
 }
 
 /**
  * Checks the arguments of a network drive.
  * @throws GuestfsError `BAD_ARGUMENT`, and those of {@link resolveSocketPath}
  */
-export async function remoteSourceFromRequest(protocol: RemoteProtocol, name: string, options: RemoteOptions, roots: ImageRoots): Promise<RemoteSource> {
+export async function remoteSourceFromRequest(
+  protocol: RemoteProtocol,
+  name: string,
+  options: RemoteOptions,
+  roots: ImageRoots,
+): Promise<RemoteSource> {
   const servers: RemoteServer[] = [];
   for (const server of options.server ?? []) servers.push(await parseServer(server, roots));
   const source: RemoteSource = { protocol, servers, name, username: options.username, secret: options.secret };
-  for (const [field, value] of [['filename', name], ['username', options.username], ['secret', options.secret]] as const) {
+  for (const [field, value] of [
+    ['filename', name],
+    ['username', options.username],
+    ['secret', options.secret],
+  ] as const) {
     if (value?.includes('\0') === true) throw badArgument(field, 'must not contain a NUL character');
   }
   CHECKS[protocol](source);
@@ -87,7 +99,8 @@ async function parseServer(server: string, roots: ImageRoots): Promise<RemoteSer
 function checkHost(text: string): string {
   const host = /^\[(.*)\]$/.exec(text)?.[1] ?? text;
   const valid = host !== text ? isIPv6(host) : isIPv6(host) || /^[-.A-Za-z0-9]{1,255}$/.test(host);
-  if (!valid || host.startsWith('-')) throw badArgument('server', `invalid hostname or server string '${printableName(text)}'`);
+  if (!valid || host.startsWith('-'))
+    throw badArgument('server', `invalid hostname or server string '${printableName(text)}'`);
   return host;
 }
 
@@ -97,7 +110,8 @@ const checkCurl: Check = (source) => {
   exactlyOneServer(source);
   onlyTcp(source);
   absoluteName(source, 'pathname');
-  if (source.username === '') throw badArgument('username', `${source.protocol}: username should not be an empty string`);
+  if (source.username === '')
+    throw badArgument('username', `${source.protocol}: username should not be an empty string`);
   secretNeedsUsername(source);
 };
 
@@ -121,27 +135,40 @@ const CHECKS: Readonly<Record<RemoteProtocol, Check>> = {
     exactlyOneServer(source);
     onlyTcp(source);
     relativeName(source, 'target name');
-    if (!/^[^/]+(\/\d{1,5})?$/.test(source.name)) throw badArgument('filename', "iscsi: must be a target, or a target and the number of a unit, as in 'iqn.2003-01.org.example:disk/1'");
+    if (!/^[^/]+(\/\d{1,5})?$/.test(source.name))
+      throw badArgument(
+        'filename',
+        "iscsi: must be a target, or a target and the number of a unit, as in 'iqn.2003-01.org.example:disk/1'",
+      );
     secretNeedsUsername(source);
-    if (source.username !== undefined && source.secret === undefined) throw badArgument('secret', 'iscsi: a username needs a secret');
+    if (source.username !== undefined && source.secret === undefined)
+      throw badArgument('secret', 'iscsi: a username needs a secret');
   },
   rbd: (source) => {
     onlyTcp(source);
-    if (source.servers.some((server) => server.transport === 'tcp' && server.port === undefined)) throw badArgument('server', 'rbd: port number must be specified');
+    if (source.servers.some((server) => server.transport === 'tcp' && server.port === undefined))
+      throw badArgument('server', 'rbd: port number must be specified');
     relativeName(source, 'image name');
-    if (!/^[^/@]+(\/[^/@]+){1,2}(@[^/@]+)?$/.test(source.name)) throw badArgument('filename', "rbd: must be a pool and an image, as in 'pool/image' or 'pool/namespace/image@snapshot'");
-    if (source.secret !== undefined && !/^[A-Za-z0-9+/]+={0,2}$/.test(source.secret)) throw badArgument('secret', 'rbd: must be a key in base64, as "ceph auth print-key" prints it');
+    if (!/^[^/@]+(\/[^/@]+){1,2}(@[^/@]+)?$/.test(source.name))
+      throw badArgument(
+        'filename',
+        "rbd: must be a pool and an image, as in 'pool/image' or 'pool/namespace/image@snapshot'",
+      );
+    if (source.secret !== undefined && !/^[A-Za-z0-9+/]+={0,2}$/.test(source.secret))
+      throw badArgument('secret', 'rbd: must be a key in base64, as "ceph auth print-key" prints it');
   },
   gluster: (source) => {
     withoutCredentials(source);
     exactlyOneServer(source);
     relativeName(source, 'volume name');
-    if (!/^[^/]+\/./s.test(source.name)) throw badArgument('filename', "gluster: must be a volume and a path, as in 'volume/disk.img'");
+    if (!/^[^/]+\/./s.test(source.name))
+      throw badArgument('filename', "gluster: must be a volume and a path, as in 'volume/disk.img'");
   },
 };
 
 function withoutCredentials({ protocol, username, secret }: RemoteSource): void {
-  if (username !== undefined) throw badArgument('username', `${protocol}: you cannot specify a username with this protocol`);
+  if (username !== undefined)
+    throw badArgument('username', `${protocol}: you cannot specify a username with this protocol`);
   if (secret !== undefined) throw badArgument('secret', `${protocol}: you cannot specify a secret with this protocol`);
 }
 
@@ -150,7 +177,8 @@ function exactlyOneServer({ protocol, servers }: RemoteSource): void {
 }
 
 function onlyTcp({ protocol, servers }: RemoteSource): void {
-  if (servers.some(({ transport }) => transport !== 'tcp')) throw badArgument('server', `${protocol}: only tcp transport is supported`);
+  if (servers.some(({ transport }) => transport !== 'tcp'))
+    throw badArgument('server', `${protocol}: only tcp transport is supported`);
 }
 
 function absoluteName({ protocol, name }: RemoteSource, what: string): void {
@@ -165,7 +193,8 @@ function relativeName({ protocol, name }: RemoteSource, what: string): void {
 
 /** The library leaves such a secret out without a word. */
 function secretNeedsUsername({ protocol, username, secret }: RemoteSource): void {
-  if (secret !== undefined && username === undefined) throw badArgument('username', `${protocol}: a secret needs a username`);
+  if (secret !== undefined && username === undefined)
+    throw badArgument('username', `${protocol}: a secret needs a username`);
 }
 
 /** The drive as a message names it: all but the secret, printableName. */

@@ -20,7 +20,12 @@ export interface SocketRelay {
  * @param name of the socket in the directory
  * @throws GuestfsError those of {@link openSocket}, `EIO` when no socket can be made
  */
-export async function relaySocket(target: string, directory: string, name: string, roots: ImageRoots): Promise<SocketRelay> {
+export async function relaySocket(
+  target: string,
+  directory: string,
+  name: string,
+  roots: ImageRoots,
+): Promise<SocketRelay> {
   const targetHandle = await openSocket(target, roots);
   // By descriptor: the path of the directory may be longer than a socket's may be.
   const directoryHandle = await open(directory, 'r').catch(async (error: unknown) => {
@@ -33,11 +38,12 @@ export async function relaySocket(target: string, directory: string, name: strin
     pass(far, near);
   });
   let closing: Promise<void> | undefined;
-  const close = (): Promise<void> => (closing ??= (async () => {
-    // Removes the socket, at once and by the path it was made with; ends when the last connection does, which nobody awaits.
-    server.close();
-    await Promise.all([targetHandle.close(), directoryHandle.close()]);
-  })());
+  const close = (): Promise<void> =>
+    (closing ??= (async () => {
+      // Removes the socket, at once and by the path it was made with; ends when the last connection does, which nobody awaits.
+      server.close();
+      await Promise.all([targetHandle.close(), directoryHandle.close()]);
+    })());
   try {
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);

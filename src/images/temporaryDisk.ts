@@ -28,7 +28,12 @@ export async function createOverlay(directory: string, name: string, virtualSize
 }
 
 /** Makes a qcow2 image that has `head`, which nobody can write, and else what it is put upon. */
-export async function createImageHead(directory: string, name: string, virtualSize: bigint, head: Buffer): Promise<TemporaryDisk> {
+export async function createImageHead(
+  directory: string,
+  name: string,
+  virtualSize: bigint,
+  head: Buffer,
+): Promise<TemporaryDisk> {
   const { handle, format } = await fill(directory, name, async (file) => {
     await writeQcow2Head(file, virtualSize, head);
     return 'qcow2';
@@ -60,7 +65,11 @@ export async function createScratchDisk(directory: string, name: string, size: b
 /** Makes an empty file for reading and writing, which has its name for no longer than that takes. */
 export async function createUnnamedFile(directory: string, name: string): Promise<FileHandle> {
   const path = join(directory, name);
-  const handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+  const handle = await open(
+    path,
+    constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
+    0o600,
+  );
   try {
     await unlink(path);
     return handle;
@@ -70,14 +79,19 @@ export async function createUnnamedFile(directory: string, name: string): Promis
   }
 }
 
-async function fill(directory: string, name: string, write: (handle: FileHandle) => Promise<ImageFormat>): Promise<TemporaryDisk> {
+async function fill(
+  directory: string,
+  name: string,
+  write: (handle: FileHandle) => Promise<ImageFormat>,
+): Promise<TemporaryDisk> {
   let handle: FileHandle | undefined;
   try {
     handle = await createUnnamedFile(directory, name);
     return { handle, format: await write(handle) };
   } catch (error) {
     await handle?.close();
-    if (error instanceof RangeError) throw new GuestfsError('EFBIG', `a temporary disk cannot be made: ${error.message}`, { cause: error });
+    if (error instanceof RangeError)
+      throw new GuestfsError('EFBIG', `a temporary disk cannot be made: ${error.message}`, { cause: error });
     const code = systemErrorCode(error);
     if (code === 'ENOSPC' || code === 'EDQUOT') {
       throw new GuestfsError(code, 'the server has no space left for temporary disks', { cause: error });

@@ -1,6 +1,10 @@
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { driveFromRequest, scratchDriveFromRequest, type AddDriveOptions } from '../../../src/images/addDriveRequest.js';
+import {
+  driveFromRequest,
+  scratchDriveFromRequest,
+  type AddDriveOptions,
+} from '../../../src/images/addDriveRequest.js';
 import type { ImageRoots } from '../../../src/security/pathPolicy.js';
 import { errorOf, makeScene, openFiles, rawImage, type Scene } from './scene.js';
 
@@ -13,21 +17,48 @@ beforeEach(() => {
 });
 afterEach(() => scene.remove());
 
-const DEFAULTS = { format: undefined, readonly: false, label: undefined, cacheMode: 'writeback', discard: 'disable', copyOnRead: false, blockSize: undefined };
+const DEFAULTS = {
+  format: undefined,
+  readonly: false,
+  label: undefined,
+  cacheMode: 'writeback',
+  discard: 'disable',
+  copyOnRead: false,
+  blockSize: undefined,
+};
 
 describe('driveFromRequest', () => {
   it('has the defaults of the library', async () => {
     const before = openFiles();
-    expect(await driveFromRequest('a.img', {}, roots)).toEqual({ ...DEFAULTS, source: { kind: 'file', path: join(scene.root, 'a.img') } });
+    expect(await driveFromRequest('a.img', {}, roots)).toEqual({
+      ...DEFAULTS,
+      source: { kind: 'file', path: join(scene.root, 'a.img') },
+    });
     expect(openFiles()).toBe(before);
   });
 
   it('takes all options', async () => {
     const options: AddDriveOptions = {
-      readonly: false, format: 'qcow2', iface: 'ide', name: 'sdx', label: 'LABEL', protocol: 'file', server: [], cachemode: 'unsafe', discard: 'enable', copyonread: true, blocksize: 4096,
+      readonly: false,
+      format: 'qcow2',
+      iface: 'ide',
+      name: 'sdx',
+      label: 'LABEL',
+      protocol: 'file',
+      server: [],
+      cachemode: 'unsafe',
+      discard: 'enable',
+      copyonread: true,
+      blocksize: 4096,
     };
     expect(await driveFromRequest('a.img', options, roots)).toMatchObject({
-      format: 'qcow2', readonly: false, label: 'LABEL', cacheMode: 'unsafe', discard: 'enable', copyOnRead: true, blockSize: 4096,
+      format: 'qcow2',
+      readonly: false,
+      label: 'LABEL',
+      cacheMode: 'unsafe',
+      discard: 'enable',
+      copyOnRead: true,
+      blockSize: 4096,
     });
   });
 
@@ -51,11 +82,21 @@ describe('driveFromRequest', () => {
     ['protocol of Object', { protocol: 'constructor' }, 'protocol', 'unknown'],
   ])('refuses %s', async (_what, options, field, words) => {
     const error = await errorOf(driveFromRequest('a.img', options, roots));
-    expect(error).toMatchObject({ reason: 'BAD_ARGUMENT', message: expect.stringContaining(words), details: { fields: [{ field }] } });
+    expect(error).toMatchObject({
+      reason: 'BAD_ARGUMENT',
+      message: expect.stringContaining(words),
+      details: { fields: [{ field }] },
+    });
     if (options.secret !== undefined) expect(error.message).not.toContain(options.secret);
   });
 
-  it.each([{ label: 'x'.repeat(20) }, { blocksize: 0 }, { blocksize: 512 }, { discard: 'besteffort', readonly: true }, { format: 'vhdx_-9' }])('takes %p', async (options) => {
+  it.each([
+    { label: 'x'.repeat(20) },
+    { blocksize: 0 },
+    { blocksize: 512 },
+    { discard: 'besteffort', readonly: true },
+    { format: 'vhdx_-9' },
+  ])('takes %p', async (options) => {
     await driveFromRequest('a.img', options, roots);
   });
 
@@ -70,17 +111,33 @@ describe('driveFromRequest', () => {
   });
 
   it('makes a small scratch drive of /dev/null', async () => {
-    expect(await driveFromRequest('/dev/null', { readonly: true, discard: 'besteffort', copyonread: true, label: 'nil' }, roots)).toEqual({
-      ...DEFAULTS, source: { kind: 'scratch', size: 4096n }, format: 'raw', label: 'nil',
+    expect(
+      await driveFromRequest(
+        '/dev/null',
+        { readonly: true, discard: 'besteffort', copyonread: true, label: 'nil' },
+        roots,
+      ),
+    ).toEqual({
+      ...DEFAULTS,
+      source: { kind: 'scratch', size: 4096n },
+      format: 'raw',
+      label: 'nil',
     });
-    expect(await errorOf(driveFromRequest('/dev/null', { format: 'qcow2' }, roots))).toMatchObject({ reason: 'BAD_ARGUMENT' });
+    expect(await errorOf(driveFromRequest('/dev/null', { format: 'qcow2' }, roots))).toMatchObject({
+      reason: 'BAD_ARGUMENT',
+    });
   });
 });
 
 describe('scratchDriveFromRequest', () => {
   it('makes a drive that nobody keeps', () => {
     expect(scratchDriveFromRequest(5n, { name: 'x', label: 'lab', blocksize: 512 })).toEqual({
-      ...DEFAULTS, source: { kind: 'scratch', size: 5n }, format: 'raw', cacheMode: 'unsafe', label: 'lab', blockSize: 512,
+      ...DEFAULTS,
+      source: { kind: 'scratch', size: 5n },
+      format: 'raw',
+      cacheMode: 'unsafe',
+      label: 'lab',
+      blockSize: 512,
     });
   });
 

@@ -2,11 +2,24 @@ import { describe, expect, it } from '@jest/globals';
 import { blockNodesOf, type DriveNodes, type NodeFile, type NodeLink } from '../../../src/images/blockNodes.js';
 
 const file = (path: string, kind: NodeFile['kind'] = 'file'): NodeFile => ({ path, kind });
-const link = (path: string, format: NodeLink['format'], data?: string): NodeLink => ({ file: file(path), format, dataFile: data === undefined ? undefined : file(data) });
+const link = (path: string, format: NodeLink['format'], data?: string): NodeLink => ({
+  file: file(path),
+  format,
+  dataFile: data === undefined ? undefined : file(data),
+});
 const settings = { cacheMode: 'writeback', discard: 'disable', copyOnRead: false } as const;
 
-function nodes(chain: NodeLink[], drive: Partial<DriveNodes['drive']> = {}, overlay?: string): Record<string, unknown>[] {
-  return blockNodesOf({ prefix: 'drive0', chain, overlay: overlay === undefined ? undefined : file(overlay), drive: { ...settings, ...drive } });
+function nodes(
+  chain: NodeLink[],
+  drive: Partial<DriveNodes['drive']> = {},
+  overlay?: string,
+): Record<string, unknown>[] {
+  return blockNodesOf({
+    prefix: 'drive0',
+    chain,
+    overlay: overlay === undefined ? undefined : file(overlay),
+    drive: { ...settings, ...drive },
+  });
 }
 
 const SAFE = { direct: false, 'no-flush': false };
@@ -21,7 +34,14 @@ describe('a writable drive', () => {
   });
 
   it('qcow2 without a backing file says so', () => {
-    expect(nodes([link('/1', 'qcow2')]).at(-1)).toEqual({ driver: 'qcow2', 'node-name': 'drive0', file: 'drive0-file', backing: null, 'read-only': false, cache: SAFE });
+    expect(nodes([link('/1', 'qcow2')]).at(-1)).toEqual({
+      driver: 'qcow2',
+      'node-name': 'drive0',
+      file: 'drive0-file',
+      backing: null,
+      'read-only': false,
+      cache: SAFE,
+    });
   });
 
   it('a chain: what lies under it is read-only, and locked against writers', () => {
@@ -30,10 +50,32 @@ describe('a writable drive', () => {
       { driver: 'raw', 'node-name': 'drive0-backing2', file: 'drive0-backing2-file', 'read-only': true },
       { driver: 'file', 'node-name': 'drive0-backing1-file', filename: '/3', 'read-only': true, locking: 'on' },
       { driver: 'file', 'node-name': 'drive0-backing1-file-data', filename: '/4', 'read-only': true, locking: 'on' },
-      { driver: 'qcow2', 'node-name': 'drive0-backing1', file: 'drive0-backing1-file', 'data-file': 'drive0-backing1-file-data', backing: 'drive0-backing2', 'read-only': true },
+      {
+        driver: 'qcow2',
+        'node-name': 'drive0-backing1',
+        file: 'drive0-backing1-file',
+        'data-file': 'drive0-backing1-file-data',
+        backing: 'drive0-backing2',
+        'read-only': true,
+      },
       { driver: 'file', 'node-name': 'drive0-file', filename: '/1', 'read-only': false, locking: 'on', cache: SAFE },
-      { driver: 'file', 'node-name': 'drive0-file-data', filename: '/2', 'read-only': false, locking: 'on', cache: SAFE },
-      { driver: 'qcow2', 'node-name': 'drive0', file: 'drive0-file', 'data-file': 'drive0-file-data', backing: 'drive0-backing1', 'read-only': false, cache: SAFE },
+      {
+        driver: 'file',
+        'node-name': 'drive0-file-data',
+        filename: '/2',
+        'read-only': false,
+        locking: 'on',
+        cache: SAFE,
+      },
+      {
+        driver: 'qcow2',
+        'node-name': 'drive0',
+        file: 'drive0-file',
+        'data-file': 'drive0-file-data',
+        backing: 'drive0-backing1',
+        'read-only': false,
+        cache: SAFE,
+      },
     ]);
   });
 
@@ -47,13 +89,33 @@ describe('a writable drive', () => {
 
   it('copy-on-read is a node above the image', () => {
     expect(nodes([link('/1', 'qcow2')], { copyOnRead: true, discard: 'enable' }).slice(1)).toEqual([
-      { driver: 'qcow2', 'node-name': 'drive0-image', file: 'drive0-file', backing: null, 'read-only': false, cache: SAFE, discard: 'unmap' },
-      { driver: 'copy-on-read', 'node-name': 'drive0', file: 'drive0-image', 'read-only': false, cache: SAFE, discard: 'unmap' },
+      {
+        driver: 'qcow2',
+        'node-name': 'drive0-image',
+        file: 'drive0-file',
+        backing: null,
+        'read-only': false,
+        cache: SAFE,
+        discard: 'unmap',
+      },
+      {
+        driver: 'copy-on-read',
+        'node-name': 'drive0',
+        file: 'drive0-image',
+        'read-only': false,
+        cache: SAFE,
+        discard: 'unmap',
+      },
     ]);
   });
 
   it('a block device', () => {
-    const [node] = blockNodesOf({ prefix: 'x', chain: [{ file: file('/1', 'block'), format: 'raw', dataFile: undefined }], overlay: undefined, drive: settings });
+    const [node] = blockNodesOf({
+      prefix: 'x',
+      chain: [{ file: file('/1', 'block'), format: 'raw', dataFile: undefined }],
+      overlay: undefined,
+      drive: settings,
+    });
     expect(node).toMatchObject({ driver: 'host_device', 'node-name': 'x-file' });
   });
 });
@@ -64,17 +126,45 @@ describe('a read-only drive', () => {
       { driver: 'file', 'node-name': 'drive0-backing1-file', filename: '/2', 'read-only': true, locking: 'off' },
       { driver: 'raw', 'node-name': 'drive0-backing1', file: 'drive0-backing1-file', 'read-only': true },
       { driver: 'file', 'node-name': 'drive0-file', filename: '/1', 'read-only': true, locking: 'off' },
-      { driver: 'qcow2', 'node-name': 'drive0-image', file: 'drive0-file', backing: 'drive0-backing1', 'read-only': true },
-      { driver: 'file', 'node-name': 'drive0-overlay', filename: '/3', 'read-only': false, locking: 'off', cache: UNSAFE },
-      { driver: 'qcow2', 'node-name': 'drive0', file: 'drive0-overlay', backing: 'drive0-image', 'read-only': false, cache: UNSAFE },
+      {
+        driver: 'qcow2',
+        'node-name': 'drive0-image',
+        file: 'drive0-file',
+        backing: 'drive0-backing1',
+        'read-only': true,
+      },
+      {
+        driver: 'file',
+        'node-name': 'drive0-overlay',
+        filename: '/3',
+        'read-only': false,
+        locking: 'off',
+        cache: UNSAFE,
+      },
+      {
+        driver: 'qcow2',
+        'node-name': 'drive0',
+        file: 'drive0-overlay',
+        backing: 'drive0-image',
+        'read-only': false,
+        cache: UNSAFE,
+      },
     ]);
   });
 });
 
 describe('a drive whose bytes are in no file', () => {
-  const bytes = (head?: string) => ({ node: (name: string, options: object) => ({ driver: 'nbd', 'node-name': name, ...options }), head: head === undefined ? undefined : file(head) });
+  const bytes = (head?: string) => ({
+    node: (name: string, options: object) => ({ driver: 'nbd', 'node-name': name, ...options }),
+    head: head === undefined ? undefined : file(head),
+  });
   const nodesOf = (format: NodeLink['format'], head?: string, overlay?: string) =>
-    blockNodesOf({ prefix: 'drive0', chain: [{ file: bytes(head), format, dataFile: undefined }], overlay: overlay === undefined ? undefined : file(overlay), drive: settings });
+    blockNodesOf({
+      prefix: 'drive0',
+      chain: [{ file: bytes(head), format, dataFile: undefined }],
+      overlay: overlay === undefined ? undefined : file(overlay),
+      drive: settings,
+    });
 
   it('has a node for them, without locks', () => {
     expect(nodesOf('raw')).toEqual([
@@ -87,17 +177,39 @@ describe('a drive whose bytes are in no file', () => {
     expect(nodesOf('qcow2', '/1', '/2')).toEqual([
       { driver: 'nbd', 'node-name': 'drive0-file-remote', 'read-only': true },
       { driver: 'file', 'node-name': 'drive0-file-head', filename: '/1', 'read-only': true, locking: 'off' },
-      { driver: 'qcow2', 'node-name': 'drive0-file', file: 'drive0-file-head', backing: 'drive0-file-remote', 'read-only': true },
+      {
+        driver: 'qcow2',
+        'node-name': 'drive0-file',
+        file: 'drive0-file-head',
+        backing: 'drive0-file-remote',
+        'read-only': true,
+      },
       { driver: 'qcow2', 'node-name': 'drive0-image', file: 'drive0-file', backing: null, 'read-only': true },
-      { driver: 'file', 'node-name': 'drive0-overlay', filename: '/2', 'read-only': false, locking: 'off', cache: UNSAFE },
-      { driver: 'qcow2', 'node-name': 'drive0', file: 'drive0-overlay', backing: 'drive0-image', 'read-only': false, cache: UNSAFE },
+      {
+        driver: 'file',
+        'node-name': 'drive0-overlay',
+        filename: '/2',
+        'read-only': false,
+        locking: 'off',
+        cache: UNSAFE,
+      },
+      {
+        driver: 'qcow2',
+        'node-name': 'drive0',
+        file: 'drive0-overlay',
+        backing: 'drive0-image',
+        'read-only': false,
+        cache: UNSAFE,
+      },
     ]);
   });
 });
 
 it('node names stay under the 32 bytes that qemu allows, and are unique', () => {
   const chain = Array.from({ length: 32 }, (_, depth) => link(`/${depth}`, 'qcow2', `/d${depth}`));
-  const all = blockNodesOf({ prefix: 'drive255', chain, overlay: file('/o'), drive: settings }).map((node) => node['node-name']);
+  const all = blockNodesOf({ prefix: 'drive255', chain, overlay: file('/o'), drive: settings }).map(
+    (node) => node['node-name'],
+  );
   expect(Math.max(...all.map((name) => name.length))).toBeLessThan(32);
   expect(new Set(all).size).toBe(all.length);
 });

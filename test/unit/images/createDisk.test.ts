@@ -13,7 +13,8 @@ beforeEach(() => {
 afterEach(() => scene.remove());
 
 const inRoot = (name: string): string => join(scene.root, name);
-const info = (name: string): Record<string, unknown> => JSON.parse(qemuImg('info', '--output=json', inRoot(name))) as Record<string, unknown>;
+const info = (name: string): Record<string, unknown> =>
+  JSON.parse(qemuImg('info', '--output=json', inRoot(name))) as Record<string, unknown>;
 
 describe('raw disks', () => {
   it.each([
@@ -22,7 +23,10 @@ describe('raw disks', () => {
     ['sparse', 0],
     ['full', 1 << 20],
   ])('preallocation %s', async (preallocation, allocated) => {
-    await createDisk({ filename: 'a.img', format: 'raw', size: 1n << 20n, ...(preallocation === undefined ? {} : { preallocation }) }, context);
+    await createDisk(
+      { filename: 'a.img', format: 'raw', size: 1n << 20n, ...(preallocation === undefined ? {} : { preallocation }) },
+      context,
+    );
     const stats = statSync(inRoot('a.img'));
     expect(stats.size).toBe(1 << 20);
     expect(stats.blocks * 512).toBeGreaterThanOrEqual(allocated);
@@ -49,9 +53,22 @@ describe('qcow2 disks', () => {
   });
 
   it('with options', async () => {
-    await createDisk({ filename: 'a.qcow2', format: 'qcow2', size: 1n << 20n, compat: '0.10', clustersize: 4096, preallocation: 'metadata' }, context);
+    await createDisk(
+      {
+        filename: 'a.qcow2',
+        format: 'qcow2',
+        size: 1n << 20n,
+        compat: '0.10',
+        clustersize: 4096,
+        preallocation: 'metadata',
+      },
+      context,
+    );
     expect(info('a.qcow2')).toMatchObject({ 'cluster-size': 4096, 'format-specific': { data: { compat: '0.10' } } });
-    await createDisk({ filename: 'b.qcow2', format: 'qcow2', size: 1n << 20n, compat: '1.1', preallocation: 'full' }, context);
+    await createDisk(
+      { filename: 'b.qcow2', format: 'qcow2', size: 1n << 20n, compat: '1.1', preallocation: 'full' },
+      context,
+    );
     expect(info('b.qcow2')['actual-size']).toBeGreaterThanOrEqual(1 << 20);
   });
 
@@ -59,19 +76,39 @@ describe('qcow2 disks', () => {
     mkdirSync(inRoot('sub'));
     rawImage(inRoot('sub/base.img'), 3 << 20);
     await createDisk({ filename: 'sub/a.qcow2', format: 'qcow2', size: -1n, backingfile: 'base.img' }, context);
-    expect(info('sub/a.qcow2')).toMatchObject({ 'virtual-size': 3 << 20, 'backing-filename': 'base.img', 'backing-filename-format': 'raw' });
+    expect(info('sub/a.qcow2')).toMatchObject({
+      'virtual-size': 3 << 20,
+      'backing-filename': 'base.img',
+      'backing-filename-format': 'raw',
+    });
   });
 
   it('on a backing file that is relative to an image root', async () => {
     mkdirSync(inRoot('sub'));
     qcow2Image(inRoot('base.qcow2'), '4M');
-    await createDisk({ filename: 'sub/a.qcow2', format: 'qcow2', size: -1n, backingfile: 'base.qcow2', backingformat: 'qcow2' }, context);
-    expect(info('sub/a.qcow2')).toMatchObject({ 'virtual-size': 4 << 20, 'backing-filename': inRoot('base.qcow2'), 'backing-filename-format': 'qcow2' });
+    await createDisk(
+      { filename: 'sub/a.qcow2', format: 'qcow2', size: -1n, backingfile: 'base.qcow2', backingformat: 'qcow2' },
+      context,
+    );
+    expect(info('sub/a.qcow2')).toMatchObject({
+      'virtual-size': 4 << 20,
+      'backing-filename': inRoot('base.qcow2'),
+      'backing-filename-format': 'qcow2',
+    });
   });
 
   it('on an absolute backing file', async () => {
     rawImage(inRoot('base, with=comma'), 1 << 20);
-    await createDisk({ filename: 'a.qcow2', format: 'qcow2', size: -1n, backingfile: inRoot('base, with=comma'), backingformat: 'raw' }, context);
+    await createDisk(
+      {
+        filename: 'a.qcow2',
+        format: 'qcow2',
+        size: -1n,
+        backingfile: inRoot('base, with=comma'),
+        backingformat: 'raw',
+      },
+      context,
+    );
     expect(info('a.qcow2')).toMatchObject({ 'backing-filename': inRoot('base, with=comma') });
   });
 });
@@ -96,12 +133,37 @@ describe('what is refused leaves nothing behind', () => {
     ['a large cluster', { ...qcow2, clustersize: 4194304 }, 'BAD_ARGUMENT', 'clustersize'],
     ['an uneven cluster', { ...qcow2, clustersize: 1000 }, 'BAD_ARGUMENT', 'clustersize'],
     ['a backing format and no backing file', { ...qcow2, backingformat: 'raw' }, 'BAD_ARGUMENT', 'backingformat'],
-    ['an odd backing format', { ...qcow2, size: -1n, backingfile: 'base.img', backingformat: 'raw,x=y' }, 'BAD_ARGUMENT', 'backingformat'],
-    ['an unknown backing format', { ...qcow2, size: -1n, backingfile: 'base.img', backingformat: 'nbd' }, 'IMAGE_UNUSABLE', 'known formats'],
-    ['a wrong backing format', { ...qcow2, size: -1n, backingfile: 'base.img', backingformat: 'qcow2' }, 'IMAGE_UNUSABLE', "not in format 'qcow2'"],
+    [
+      'an odd backing format',
+      { ...qcow2, size: -1n, backingfile: 'base.img', backingformat: 'raw,x=y' },
+      'BAD_ARGUMENT',
+      'backingformat',
+    ],
+    [
+      'an unknown backing format',
+      { ...qcow2, size: -1n, backingfile: 'base.img', backingformat: 'nbd' },
+      'IMAGE_UNUSABLE',
+      'known formats',
+    ],
+    [
+      'a wrong backing format',
+      { ...qcow2, size: -1n, backingfile: 'base.img', backingformat: 'qcow2' },
+      'IMAGE_UNUSABLE',
+      "not in format 'qcow2'",
+    ],
     ['a missing backing file', { ...qcow2, size: -1n, backingfile: 'gone.img' }, 'IMAGE_MISSING', 'gone.img'],
-    ['a backing file outside', { ...qcow2, size: -1n, backingfile: '/etc/passwd', backingformat: 'raw' }, 'OUTSIDE_IMAGE_ROOTS', '/etc/passwd'],
-    ['a backing file over a network', { ...qcow2, size: -1n, backingfile: 'nbd:localhost:1' }, 'IMAGE_UNUSABLE', 'plain file name'],
+    [
+      'a backing file outside',
+      { ...qcow2, size: -1n, backingfile: '/etc/passwd', backingformat: 'raw' },
+      'OUTSIDE_IMAGE_ROOTS',
+      '/etc/passwd',
+    ],
+    [
+      'a backing file over a network',
+      { ...qcow2, size: -1n, backingfile: 'nbd:localhost:1' },
+      'IMAGE_UNUSABLE',
+      'plain file name',
+    ],
     ['itself as backing file', { ...qcow2, size: -1n, backingfile: 'new.img' }, 'IMAGE_UNUSABLE', 'itself'],
     ['a place outside', { ...raw, filename: '../out/new.img' }, 'OUTSIDE_IMAGE_ROOTS', 'new.img'],
     ['a place behind a link', { ...raw, filename: 'trap/new.img' }, 'OUTSIDE_IMAGE_ROOTS', 'new.img'],

@@ -1,7 +1,12 @@
 import { readdirSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { diskFormat, diskHasBackingFile, diskVirtualSize, type DiskQueryContext } from '../../../src/images/diskQueries.js';
+import {
+  diskFormat,
+  diskHasBackingFile,
+  diskVirtualSize,
+  type DiskQueryContext,
+} from '../../../src/images/diskQueries.js';
 import { unusableImage } from '../../../src/images/recognise.js';
 import { errorOf, makeScene, openFiles, overlayImage, qcow2Image, qemuImg, rawImage, type Scene } from './scene.js';
 
@@ -25,7 +30,11 @@ afterEach(() => scene.remove());
 const inRoot = (name: string): string => join(scene.root, name);
 const ask = async (name: string): Promise<[string, bigint, boolean]> => {
   const before = openFiles();
-  const answer = [await diskFormat(name, context), await diskVirtualSize(name, context), await diskHasBackingFile(name, context)] as [string, bigint, boolean];
+  const answer = [
+    await diskFormat(name, context),
+    await diskVirtualSize(name, context),
+    await diskHasBackingFile(name, context),
+  ] as [string, bigint, boolean];
   expect(openFiles()).toBe(before);
   return answer;
 };
@@ -71,16 +80,22 @@ describe('what an image is', () => {
     expect(await errorOf(diskFormat('bad', context))).toMatchObject({ reason: 'IMAGE_UNUSABLE' });
   });
 
-  it.each(['monolithicFlat', 'twoGbMaxExtentSparse'])('extents of a VMDK (%s) are counted, and need not be there', async (subformat) => {
-    qemuImg('create', '-q', '-f', 'vmdk', '-o', `subformat=${subformat}`, inRoot('a'), '3G');
-    for (const name of readdirSync(scene.root)) if (name !== 'a') unlinkSync(inRoot(name));
-    expect(await ask('a')).toEqual(['vmdk', 3n << 30n, false]);
-    expect(probed).toEqual([]);
-  });
+  it.each(['monolithicFlat', 'twoGbMaxExtentSparse'])(
+    'extents of a VMDK (%s) are counted, and need not be there',
+    async (subformat) => {
+      qemuImg('create', '-q', '-f', 'vmdk', '-o', `subformat=${subformat}`, inRoot('a'), '3G');
+      for (const name of readdirSync(scene.root)) if (name !== 'a') unlinkSync(inRoot(name));
+      expect(await ask('a')).toEqual(['vmdk', 3n << 30n, false]);
+      expect(probed).toEqual([]);
+    },
+  );
 
   it('a VMDK that names no extents is damaged', async () => {
     writeFileSync(inRoot('a'), '# Disk DescriptorFile\nversion=1\nRW x FLAT "b" 0\n');
-    expect(await errorOf(diskVirtualSize('a', context))).toMatchObject({ reason: 'IMAGE_UNUSABLE', message: expect.stringContaining('names no extents') });
+    expect(await errorOf(diskVirtualSize('a', context))).toMatchObject({
+      reason: 'IMAGE_UNUSABLE',
+      message: expect.stringContaining('names no extents'),
+    });
   });
 
   it.each([

@@ -26,11 +26,17 @@ describe('writeEmptyQcow2', () => {
     await file.close();
     expect(JSON.parse(qemuImg('check', '--output=json', path))).toMatchObject({ 'check-errors': 0 });
     expect(JSON.parse(qemuImg('check', '--output=json', path))).not.toHaveProperty('leaks');
-    expect(JSON.parse(qemuImg('info', '--output=json', path))).toMatchObject({ format: 'qcow2', 'virtual-size': Number(size) });
+    expect(JSON.parse(qemuImg('info', '--output=json', path))).toMatchObject({
+      format: 'qcow2',
+      'virtual-size': Number(size),
+    });
     expect(statSync(path).blocks * 512).toBeLessThan(64 * 1024);
     // It takes data.
     execFileSync('qemu-io', ['-f', 'qcow2', '-c', `write -P 7 ${size - 512n} 512`, path]);
-    expect(JSON.parse(qemuImg('check', '--output=json', path))).toMatchObject({ 'check-errors': 0, 'allocated-clusters': 1 });
+    expect(JSON.parse(qemuImg('check', '--output=json', path))).toMatchObject({
+      'check-errors': 0,
+      'allocated-clusters': 1,
+    });
   });
 
   it.each([
@@ -42,9 +48,15 @@ describe('writeEmptyQcow2', () => {
     const file = await open(path, 'wx+');
     await writeQcow2Head(file, size, Buffer.alloc(length, 'h'));
     await file.close();
-    expect(JSON.parse(qemuImg('check', '--output=json', path))).toMatchObject({ 'check-errors': 0, 'allocated-clusters': Math.ceil(length / HEAD_UNIT) });
+    expect(JSON.parse(qemuImg('check', '--output=json', path))).toMatchObject({
+      'check-errors': 0,
+      'allocated-clusters': Math.ceil(length / HEAD_UNIT),
+    });
     expect(JSON.parse(qemuImg('check', '--output=json', path))).not.toHaveProperty('leaks');
-    const read = (pattern: number, offset: bigint | number, count: number): string => execFileSync('qemu-io', ['-r', '-f', 'qcow2', '-c', `read -P ${pattern} ${offset} ${count}`, path], { encoding: 'utf8' });
+    const read = (pattern: number, offset: bigint | number, count: number): string =>
+      execFileSync('qemu-io', ['-r', '-f', 'qcow2', '-c', `read -P ${pattern} ${offset} ${count}`, path], {
+        encoding: 'utf8',
+      });
     expect(read('h'.charCodeAt(0), 0, length)).not.toContain('failed');
     if (size > length) expect(read(0, length, 512) + read(0, size - 512n, 512)).not.toContain('failed');
   });

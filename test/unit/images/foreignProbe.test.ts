@@ -56,21 +56,41 @@ describe('the probe', () => {
 
   it('runs as the user it is given', async () => {
     if (process.getuid?.() !== 0) return;
-    const probe = createForeignProbe({ qemuBinary: emulator(`echo "{\\"return\\": [{\\"node-name\\": \\"image\\", \\"image\\": {\\"virtual-size\\": $(id -u)$(id -G | tr -d ' ')}}]}"`), user: { uid: 65534, gid: 65534 } });
+    const probe = createForeignProbe({
+      qemuBinary: emulator(
+        `echo "{\\"return\\": [{\\"node-name\\": \\"image\\", \\"image\\": {\\"virtual-size\\": $(id -u)$(id -G | tr -d ' ')}}]}"`,
+      ),
+      user: { uid: 65534, gid: 65534 },
+    });
     expect(await probe(image, 'vdi', 'image', signal)).toBe(6553465534n);
   });
 
   it.each([
-    ['an error of qemu', `echo '{"error": {"class": "GenericError", "desc": "Image not in VDI format in /dev/fdset/1"}}'`, "image 'a' cannot be opened in format 'vdi': Image not in VDI format in it"],
+    [
+      'an error of qemu',
+      `echo '{"error": {"class": "GenericError", "desc": "Image not in VDI format in /dev/fdset/1"}}'`,
+      "image 'a' cannot be opened in format 'vdi': Image not in VDI format in it",
+    ],
     ['silence', 'exit 0', 'qemu gave up on it'],
     ['its death', 'kill -9 $$', 'qemu gave up on it'],
     ['a message', 'echo "out of memory" >&2; exit 1', 'out of memory'],
-    ['nonsense', 'echo "[1, {]"; echo 7; echo null; echo \'{"return": [{}, {"node-name": "image"}]}\'', 'qemu gave up on it'],
-    ['a negative size', `echo '{"return": [{"node-name": "image", "image": {"virtual-size": -1}}]}'`, 'qemu gave up on it'],
+    [
+      'nonsense',
+      'echo "[1, {]"; echo 7; echo null; echo \'{"return": [{}, {"node-name": "image"}]}\'',
+      'qemu gave up on it',
+    ],
+    [
+      'a negative size',
+      `echo '{"return": [{"node-name": "image", "image": {"virtual-size": -1}}]}'`,
+      'qemu gave up on it',
+    ],
     ['endless words', 'exec yes', 'takes too long'],
     ['endless work', 'ulimit -t 1; while :; do :; done', 'qemu gave up on it'],
   ])('turns %s into an error', async (_what, script, words) => {
-    expect(await errorOf(probeWith(script)(image, 'vdi', "image 'a'", signal))).toMatchObject({ reason: 'IMAGE_UNUSABLE', message: expect.stringContaining(words) });
+    expect(await errorOf(probeWith(script)(image, 'vdi', "image 'a'", signal))).toMatchObject({
+      reason: 'IMAGE_UNUSABLE',
+      message: expect.stringContaining(words),
+    });
   });
 
   it('runs two at a time', async () => {

@@ -21,13 +21,16 @@ async function sniff(path: string): Promise<string> {
 }
 
 describe('sniffFormat', () => {
-  it.each(['raw', 'qcow2', 'qcow', 'qed', 'vmdk', 'vdi', 'vhdx', 'vpc', 'parallels'])('knows %s as qemu-img makes it', async (format) => {
-    const path = join(scene.root, `x.${format}`);
-    qemuImg('create', '-q', '-f', format, path, '4M');
-    expect(await sniff(path)).toBe(format);
-    // qemu agrees.
-    expect(JSON.parse(qemuImg('info', '--output=json', path))).toMatchObject({ format });
-  });
+  it.each(['raw', 'qcow2', 'qcow', 'qed', 'vmdk', 'vdi', 'vhdx', 'vpc', 'parallels'])(
+    'knows %s as qemu-img makes it',
+    async (format) => {
+      const path = join(scene.root, `x.${format}`);
+      qemuImg('create', '-q', '-f', format, path, '4M');
+      expect(await sniff(path)).toBe(format);
+      // qemu agrees.
+      expect(JSON.parse(qemuImg('info', '--output=json', path))).toMatchObject({ format });
+    },
+  );
 
   it('knows LUKS, as qemu does, in version 1 only', () => {
     expect(sniffFormat(Buffer.from('LUKS\xba\xbe\0\x01', 'latin1'))).toBe('luks');
@@ -47,7 +50,20 @@ describe('sniffFormat', () => {
 });
 
 describe('isImageFormat', () => {
-  it.each(['nbd', 'http', 'vvfat', 'file', 'host_device', 'blkdebug', 'json', 'null-co', 'luks', '', 'QCOW2', 'toString'])('refuses %p', (name) => {
+  it.each([
+    'nbd',
+    'http',
+    'vvfat',
+    'file',
+    'host_device',
+    'blkdebug',
+    'json',
+    'null-co',
+    'luks',
+    '',
+    'QCOW2',
+    'toString',
+  ])('refuses %p', (name) => {
     expect(isImageFormat(name)).toBe(false);
   });
 });

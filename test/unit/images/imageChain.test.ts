@@ -17,14 +17,26 @@ afterEach(() => scene.remove());
 const inRoot = (name: string): string => join(scene.root, name);
 
 /** What a chain is, without its files. */
-async function chainOf(path: string, format?: string): Promise<{ path: string; format: string; size: bigint | undefined; data: string | undefined }[]> {
+async function chainOf(
+  path: string,
+  format?: string,
+): Promise<{ path: string; format: string; size: bigint | undefined; data: string | undefined }[]> {
   const chain: ImageChain = await openImageChain(path, format, 'read-only', roots);
   await chain.close();
-  return chain.links.map((link) => ({ path: link.image.path, format: link.format, size: link.virtualSize, data: link.dataFile?.path }));
+  return chain.links.map((link) => ({
+    path: link.image.path,
+    format: link.format,
+    size: link.virtualSize,
+    data: link.dataFile?.path,
+  }));
 }
 
 /** Fails to open it, and checks that nothing stays open. */
-async function refusal(path: string, format?: string, access: 'read-only' | 'read-write' = 'read-only'): Promise<{ reason: string; message: string }> {
+async function refusal(
+  path: string,
+  format?: string,
+  access: 'read-only' | 'read-write' = 'read-only',
+): Promise<{ reason: string; message: string }> {
   const before = openFiles();
   const error = await errorOf(openImageChain(path, format, access, roots));
   expect(openFiles()).toBe(before);
@@ -47,7 +59,9 @@ describe('one image', () => {
   it('qcow2, by its looks and stated', async () => {
     qcow2Image(inRoot('a.qcow2'), '3G');
     for (const format of [undefined, 'qcow2']) {
-      expect(await chainOf('a.qcow2', format)).toEqual([{ path: inRoot('a.qcow2'), format: 'qcow2', size: 3n << 30n, data: undefined }]);
+      expect(await chainOf('a.qcow2', format)).toEqual([
+        { path: inRoot('a.qcow2'), format: 'qcow2', size: 3n << 30n, data: undefined },
+      ]);
     }
   });
 
@@ -59,7 +73,10 @@ describe('one image', () => {
   it('a LUKS container is a raw drive', async () => {
     writeFileSync(inRoot('a.img'), Buffer.concat([Buffer.from('LUKS\xba\xbe\0\x01', 'latin1'), Buffer.alloc(1016)]));
     expect(await chainOf('a.img')).toMatchObject([{ format: 'raw', size: 1024n }]);
-    expect(await refusal('a.img', 'luks')).toMatchObject({ reason: 'IMAGE_UNUSABLE', message: expect.stringContaining('cryptsetup_open') });
+    expect(await refusal('a.img', 'luks')).toMatchObject({
+      reason: 'IMAGE_UNUSABLE',
+      message: expect.stringContaining('cryptsetup_open'),
+    });
   });
 
   it.each([
@@ -70,20 +87,28 @@ describe('one image', () => {
     ['nonsense', 'toString', 'known formats are'],
   ])('refuses %s', async (_what, format, words) => {
     rawImage(inRoot('a.img'), 65536);
-    expect(await refusal('a.img', format)).toMatchObject({ reason: 'IMAGE_UNUSABLE', message: expect.stringContaining(words) });
+    expect(await refusal('a.img', format)).toMatchObject({
+      reason: 'IMAGE_UNUSABLE',
+      message: expect.stringContaining(words),
+    });
   });
 
   it('refuses qcow2 stated as something else', async () => {
     qcow2Image(inRoot('a.img'), '1M');
     for (const format of ['vmdk', 'vpc']) {
-      expect((await refusal('a.img', format)).message).toContain(`is not in format '${format}': it looks like format 'qcow2'`);
+      expect((await refusal('a.img', format)).message).toContain(
+        `is not in format '${format}': it looks like format 'qcow2'`,
+      );
     }
   });
 
   it('refuses a damaged header', async () => {
     qcow2Image(inRoot('a.img'), '1M');
     truncateSync(inRoot('a.img'), 40);
-    expect(await refusal('a.img')).toMatchObject({ reason: 'IMAGE_UNUSABLE', message: expect.stringContaining("image 'a.img' is too short") });
+    expect(await refusal('a.img')).toMatchObject({
+      reason: 'IMAGE_UNUSABLE',
+      message: expect.stringContaining("image 'a.img' is too short"),
+    });
   });
 
   it('refuses qcow2 encryption', async () => {
@@ -158,7 +183,10 @@ describe('a chain', () => {
     rawImage(inRoot('sub/base.img'), 1 << 20);
     overlayImage(inRoot('sub/over.qcow2'), 'base.img');
     symlinkSync('sub/over.qcow2', inRoot('link'));
-    expect((await chainOf('link', 'qcow2')).map((link) => link.path)).toEqual([inRoot('sub/over.qcow2'), inRoot('sub/base.img')]);
+    expect((await chainOf('link', 'qcow2')).map((link) => link.path)).toEqual([
+      inRoot('sub/over.qcow2'),
+      inRoot('sub/base.img'),
+    ]);
   });
 
   it('may say file:', async () => {
@@ -190,14 +218,20 @@ describe('a chain', () => {
     rawImage(inRoot('base.img'), 1 << 20);
     overlayImage(inRoot('over.img'), 'base.img');
     qcow2Image(inRoot('data.img'), '1M', '-o', `data_file=${inRoot('d')}`);
-    expect(await refusal('over.img')).toMatchObject({ reason: 'IMAGE_UNUSABLE', message: expect.stringMatching(/'base.img'.*format was not stated.*format 'qcow2'/) });
+    expect(await refusal('over.img')).toMatchObject({
+      reason: 'IMAGE_UNUSABLE',
+      message: expect.stringMatching(/'base.img'.*format was not stated.*format 'qcow2'/),
+    });
     expect(await refusal('data.img')).toMatchObject({ message: expect.stringContaining('format was not stated') });
   });
 
   it('needs the backing format stated', async () => {
     rawImage(inRoot('base.img'), 1 << 20);
     overlayImage(inRoot('over.img'), 'base.img', null);
-    expect(await refusal('over.img', 'qcow2')).toMatchObject({ reason: 'IMAGE_UNUSABLE', message: expect.stringMatching(/does not say in which format.*'base.img'.*qemu-img rebase/) });
+    expect(await refusal('over.img', 'qcow2')).toMatchObject({
+      reason: 'IMAGE_UNUSABLE',
+      message: expect.stringMatching(/does not say in which format.*'base.img'.*qemu-img rebase/),
+    });
   });
 
   it('is believed about the backing format: raw is not looked into', async () => {
@@ -262,16 +296,21 @@ describe('a chain', () => {
 
   it('has a bounded length', async () => {
     rawImage(inRoot('0'), 1 << 20);
-    for (let level = 1; level <= MAX_CHAIN_LENGTH; level++) overlayImage(inRoot(String(level)), String(level - 1), level === 1 ? 'raw' : 'qcow2');
+    for (let level = 1; level <= MAX_CHAIN_LENGTH; level++)
+      overlayImage(inRoot(String(level)), String(level - 1), level === 1 ? 'raw' : 'qcow2');
     expect(await chainOf(String(MAX_CHAIN_LENGTH - 1), 'qcow2')).toHaveLength(MAX_CHAIN_LENGTH);
-    expect(await refusal(String(MAX_CHAIN_LENGTH), 'qcow2')).toMatchObject({ reason: 'IMAGE_UNUSABLE', message: expect.stringContaining(`more than ${MAX_CHAIN_LENGTH} images`) });
+    expect(await refusal(String(MAX_CHAIN_LENGTH), 'qcow2')).toMatchObject({
+      reason: 'IMAGE_UNUSABLE',
+      message: expect.stringContaining(`more than ${MAX_CHAIN_LENGTH} images`),
+    });
   });
 
   it('keeps messages short, however deep and long the names', async () => {
     const long = 'n'.repeat(250);
     mkdirSync(inRoot(long));
     overlayImage(inRoot(`${long}/0`), 'x'.repeat(1000));
-    for (let level = 1; level < 10; level++) overlayImage(inRoot(`${long}/${level}`), `${'./'.repeat(300)}${level - 1}`, 'qcow2');
+    for (let level = 1; level < 10; level++)
+      overlayImage(inRoot(`${long}/${level}`), `${'./'.repeat(300)}${level - 1}`, 'qcow2');
     expect((await refusal(`${long}/9`, 'qcow2')).message.length).toBeLessThan(1500);
   });
 });

@@ -18,9 +18,18 @@ async function run(script: string, length?: number): Promise<IsolatedResult> {
   chmodSync(qemuBinary, 0o755);
   const file = await createUnnamedFile(scene.run, 'printed');
   try {
-    return await runIsolatedQemu({ qemuBinary, user: undefined }, {
-      args: [], commands: [], fds: [], memoryBytes: 1 << 30, wallClockMs: 20_000, signal: new AbortController().signal, ...(length === undefined ? {} : { head: { length, file } }),
-    });
+    return await runIsolatedQemu(
+      { qemuBinary, user: undefined },
+      {
+        args: [],
+        commands: [],
+        fds: [],
+        memoryBytes: 1 << 30,
+        wallClockMs: 20_000,
+        signal: new AbortController().signal,
+        ...(length === undefined ? {} : { head: { length, file } }),
+      },
+    );
   } finally {
     await file.close();
   }
@@ -31,7 +40,10 @@ const ROW = '00000000:  51 46 49 fb  QFI.';
 
 describe('an isolated qemu', () => {
   it('tells the first bytes of an image beside its size', async () => {
-    expect(await run(`echo '{"return": {}}'; echo '${ROW}'; echo '${NODES}'`, 4)).toMatchObject({ size: 512n, head: Buffer.from('QFI\xfb', 'latin1') });
+    expect(await run(`echo '{"return": {}}'; echo '${ROW}'; echo '${NODES}'`, 4)).toMatchObject({
+      size: 512n,
+      head: Buffer.from('QFI\xfb', 'latin1'),
+    });
   });
 
   it('is asked for them before it is asked to quit, and only when they are wanted', async () => {
@@ -43,8 +55,17 @@ describe('an isolated qemu', () => {
   });
 
   it('prints to a file, and no more than there can be', async () => {
-    expect(await run(`test -f /dev/stdout && echo '${ROW}'; echo '${NODES}'`, 4)).toMatchObject({ size: 512n, head: Buffer.from('QFI\xfb', 'latin1') });
-    expect(await run(`yes '${ROW}' | head -c 1048576; echo '${NODES}'`, 1 << 16)).toMatchObject({ size: 512n, head: undefined });
-    expect(await run(`yes '${ROW}' | head -c 1600000; echo '${NODES}'`, 1 << 16)).toMatchObject({ size: undefined, head: undefined });
+    expect(await run(`test -f /dev/stdout && echo '${ROW}'; echo '${NODES}'`, 4)).toMatchObject({
+      size: 512n,
+      head: Buffer.from('QFI\xfb', 'latin1'),
+    });
+    expect(await run(`yes '${ROW}' | head -c 1048576; echo '${NODES}'`, 1 << 16)).toMatchObject({
+      size: 512n,
+      head: undefined,
+    });
+    expect(await run(`yes '${ROW}' | head -c 1600000; echo '${NODES}'`, 1 << 16)).toMatchObject({
+      size: undefined,
+      head: undefined,
+    });
   });
 });

@@ -19,14 +19,22 @@ const TOTAL = 'read 600/600 bytes at offset 0\n600 bytes, 1 ops; 00.00 sec (1 Mi
 
 describe('what qemu prints', () => {
   it('is asked for by the name of the node', () => {
-    expect(dumpCommand('image', 512)).toEqual({ execute: 'human-monitor-command', arguments: { 'command-line': 'qemu-io image "read -v 0 512"' } });
+    expect(dumpCommand('image', 512)).toEqual({
+      execute: 'human-monitor-command',
+      arguments: { 'command-line': 'qemu-io image "read -v 0 512"' },
+    });
   });
 
   it.each([0, 8, 11, 40, 75, 400])('is put together again when an answer comes after %d characters of it', (at) => {
     const text = dump(BYTES);
     const printed = GREETING + text.slice(0, at) + ANSWER + text.slice(at) + TOTAL + ANSWER;
     expect(dumpIn(printed, BYTES.length)).toEqual(BYTES);
-    expect(answersIn(printed).map((answer) => JSON.parse(answer) as unknown)).toEqual([{ QMP: { version: {} } }, { return: {} }, { return: '{}' }, { return: '{}' }]);
+    expect(answersIn(printed).map((answer) => JSON.parse(answer) as unknown)).toEqual([
+      { QMP: { version: {} } },
+      { return: {} },
+      { return: '{}' },
+      { return: '{}' },
+    ]);
   });
 
   it.each([

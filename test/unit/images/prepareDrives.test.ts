@@ -5,7 +5,18 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { GuestfsError } from '../../../src/common/errors.js';
 import { prepareDrives, type DriveContext, type PreparedDrives } from '../../../src/images/prepareDrives.js';
 import type { FdAccess } from '../../../src/qemu/fdSets.js';
-import { errorOf, fileDrive, makeScene, openFiles, overlayImage, qcow2Image, qemuImg, rawImage, scratchDrive, type Scene } from './scene.js';
+import {
+  errorOf,
+  fileDrive,
+  makeScene,
+  openFiles,
+  overlayImage,
+  qcow2Image,
+  qemuImg,
+  rawImage,
+  scratchDrive,
+  type Scene,
+} from './scene.js';
 
 let scene: Scene;
 let given: { file: FileHandle; access: FdAccess }[];
@@ -44,7 +55,11 @@ describe('prepareDrives', () => {
     rawImage(inRoot('a.img'), 1 << 20);
     qcow2Image(inRoot('b.qcow2'), '2M');
     const prepared = await prepareDrives(
-      [fileDrive('b.qcow2', { label: 'two' }), fileDrive('a.img', { readonly: false, blockSize: 4096 }), scratchDrive(1n << 20n, { label: 'tmp', cacheMode: 'unsafe' })],
+      [
+        fileDrive('b.qcow2', { label: 'two' }),
+        fileDrive('a.img', { readonly: false, blockSize: 4096 }),
+        scratchDrive(1n << 20n, { label: 'tmp', cacheMode: 'unsafe' }),
+      ],
       context,
     );
     expect(prepared.drives).toMatchObject([
@@ -52,7 +67,11 @@ describe('prepareDrives', () => {
       { topNode: 'drive1', serial: undefined, blockSize: 4096, format: 'raw', subject: "image 'a.img'" },
       { topNode: 'drive2', serial: 'tmp', blockSize: undefined, format: 'raw', subject: 'a scratch drive' },
     ]);
-    expect(prepared.drives.map((drive) => drive.blockNodes.at(-1)?.['node-name'])).toEqual(['drive0', 'drive1', 'drive2']);
+    expect(prepared.drives.map((drive) => drive.blockNodes.at(-1)?.['node-name'])).toEqual([
+      'drive0',
+      'drive1',
+      'drive2',
+    ]);
     expect(accessOf(prepared, 'drive0-file')).toBe('read-only');
     expect(accessOf(prepared, 'drive0-overlay')).toBe('read-write');
     expect(accessOf(prepared, 'drive1-file')).toBe('read-write');
@@ -69,9 +88,15 @@ describe('prepareDrives', () => {
   it('opens read-only images so that nobody can write them', async () => {
     rawImage(inRoot('base.img'), 1 << 20);
     overlayImage(inRoot('a.qcow2'), 'base.img');
-    const prepared = await prepareDrives([fileDrive('a.qcow2', { format: 'qcow2' }), fileDrive('a.qcow2', { format: 'qcow2', readonly: false })], context);
+    const prepared = await prepareDrives(
+      [fileDrive('a.qcow2', { format: 'qcow2' }), fileDrive('a.qcow2', { format: 'qcow2', readonly: false })],
+      context,
+    );
     for (const { file, access } of given) {
-      const write = file.write('').then(() => 'read-write', () => 'read-only');
+      const write = file.write('').then(
+        () => 'read-write',
+        () => 'read-only',
+      );
       // An empty write still fails on a descriptor that is open for reading.
       expect(await write).toBe(access);
     }
@@ -111,7 +136,10 @@ describe('prepareDrives', () => {
 
   it('keeps scratch disks that no file can hold in qcow2', async () => {
     const size = 1n << 50n;
-    const holds = await truncate(rawImage(join(scene.run, 'try'), 0), Number(size)).then(() => 'raw', () => 'qcow2');
+    const holds = await truncate(rawImage(join(scene.run, 'try'), 0), Number(size)).then(
+      () => 'raw',
+      () => 'qcow2',
+    );
     rmSync(join(scene.run, 'try'));
     const prepared = await prepareDrives([scratchDrive(size), scratchDrive(1n << 20n)], context);
     expect(prepared.drives.map((drive) => drive.format)).toEqual([holds, 'raw']);
@@ -125,7 +153,12 @@ describe('prepareDrives', () => {
     ['an empty image', { path: 'empty.img' }, 'IMAGE_UNUSABLE', 'is empty'],
     ['an image outside', { path: '/etc/passwd' }, 'OUTSIDE_IMAGE_ROOTS', '/etc/passwd'],
     ['discard on a read-only drive', { path: 'a.img', options: { discard: 'enable' } }, 'ENOTSUP', 'read-only'],
-    ['discard on a format without', { path: 'a.vdi', options: { discard: 'enable', readonly: false } }, 'ENOTSUP', "'vdi'"],
+    [
+      'discard on a format without',
+      { path: 'a.vdi', options: { discard: 'enable', readonly: false } },
+      'ENOTSUP',
+      "'vdi'",
+    ],
     ['a format that needs qemu, without it', { path: 'a.vdi' }, 'IMAGE_UNUSABLE', "'vdi'"],
   ] as const)('refuses %s, and leaves nothing behind', async (_what, wrong, reason, words) => {
     rawImage(inRoot('a.img'), 1 << 20);
@@ -140,7 +173,9 @@ describe('prepareDrives', () => {
 
   it('reports the first of several wrong drives', async () => {
     for (let turn = 0; turn < 5; turn++) {
-      const error = await errorOf(prepareDrives([fileDrive('sub/../x/first.img'), fileDrive('second.img'), fileDrive('')], context));
+      const error = await errorOf(
+        prepareDrives([fileDrive('sub/../x/first.img'), fileDrive('second.img'), fileDrive('')], context),
+      );
       expect(error.message).toContain('first.img');
     }
   });
@@ -152,7 +187,10 @@ describe('prepareDrives', () => {
       asked.push([image.path, format, subject]);
       return Promise.resolve(3n << 20n);
     };
-    const prepared = await prepareDrives([fileDrive('a.vdi'), fileDrive('a.vdi', { readonly: false, discard: 'besteffort' })], { ...context, probe });
+    const prepared = await prepareDrives(
+      [fileDrive('a.vdi'), fileDrive('a.vdi', { readonly: false, discard: 'besteffort' })],
+      { ...context, probe },
+    );
     expect(asked).toEqual(Array(2).fill([inRoot('a.vdi'), 'vdi', "image 'a.vdi'"]));
     expect(prepared.drives[1]?.blockNodes.at(-1)).toMatchObject({ driver: 'vdi' });
     expect(prepared.drives[1]?.blockNodes.at(-1)).not.toHaveProperty('backing');
@@ -171,7 +209,10 @@ describe('prepareDrives', () => {
   it('explains what qemu says about its files', async () => {
     rawImage(inRoot('a.img'), 1 << 20);
     const prepared = await prepareDrives([fileDrive('a.img', { readonly: false })], context);
-    expect(prepared.explain('Is another process using the image [/dev/fdset/1]?')).toMatchObject({ reason: 'IMAGE_LOCKED', message: expect.stringContaining("'a.img'") });
+    expect(prepared.explain('Is another process using the image [/dev/fdset/1]?')).toMatchObject({
+      reason: 'IMAGE_LOCKED',
+      message: expect.stringContaining("'a.img'"),
+    });
     expect(prepared.explain('Failed to get "write" lock', prepared.drives[0])?.message).toContain("'a.img'");
     expect(prepared.explain('something else')).toBeUndefined();
     await prepared.dispose();

@@ -35,7 +35,14 @@ describe('readQcow2Header', () => {
     ['0.10', 2],
   ])('reads compat %s', async (compat, version) => {
     qcow2Image(path, '5G', '-o', `compat=${compat}`);
-    expect(await read()).toEqual({ version, virtualSize: 5n << 30n, backing: undefined, dataFile: undefined, encrypted: false, corrupt: false });
+    expect(await read()).toEqual({
+      version,
+      virtualSize: 5n << 30n,
+      backing: undefined,
+      dataFile: undefined,
+      encrypted: false,
+      corrupt: false,
+    });
   });
 
   it.each([
@@ -122,7 +129,8 @@ describe('readQcow2Header', () => {
       for (let change = 0; change < 6; change++) noisy[8 + random(150)] = random(256);
       writeFileSync(path, noisy);
       const result = await read().catch((thrown: unknown) => thrown);
-      if ((result as { message?: string }).message !== undefined) expect({ seed, result }).toEqual({ seed, result: expect.any(BadImageHeader) });
+      if ((result as { message?: string }).message !== undefined)
+        expect({ seed, result }).toEqual({ seed, result: expect.any(BadImageHeader) });
     }
   });
 });

@@ -30,7 +30,10 @@ function serverOf(...images: readonly Buffer[]): AskRemote {
     asked.push(question);
     const { headLength = 0, format } = question;
     const size = BigInt(Math.ceil(bytes.length / 512) * 512);
-    const head = headLength === 0 || BigInt(headLength) > size ? undefined : Buffer.concat([bytes, Buffer.alloc(512)]).subarray(0, headLength);
+    const head =
+      headLength === 0 || BigInt(headLength) > size
+        ? undefined
+        : Buffer.concat([bytes, Buffer.alloc(512)]).subarray(0, headLength);
     return Promise.resolve({ size: format === undefined ? size : GUEST_SIZE, head });
   };
 }
@@ -40,7 +43,8 @@ const made = (make: (path: string) => unknown): Buffer => {
   make(path);
   return readFileSync(path);
 };
-const openImage = async (ask: AskRemote, format: ImageFormat): Promise<RemoteImage> => (opened = await openRemoteImage(ask, format, { directory: scene.run, file: 'head.qcow2', subject: SUBJECT }));
+const openImage = async (ask: AskRemote, format: ImageFormat): Promise<RemoteImage> =>
+  (opened = await openRemoteImage(ask, format, { directory: scene.run, file: 'head.qcow2', subject: SUBJECT }));
 /** What qemu reads through a copy of an image's start. */
 async function bytesOf({ head }: RemoteImage): Promise<Buffer> {
   const [copy, raw] = [join(scene.run, 'copy'), join(scene.run, 'raw')];
@@ -51,7 +55,11 @@ async function bytesOf({ head }: RemoteImage): Promise<Buffer> {
 
 describe('an image that a server has', () => {
   it('is what it is when it is raw', async () => {
-    expect(await openImage(serverOf(Buffer.alloc(1000)), 'raw')).toEqual({ format: 'raw', virtualSize: 1024n, head: undefined });
+    expect(await openImage(serverOf(Buffer.alloc(1000)), 'raw')).toEqual({
+      format: 'raw',
+      virtualSize: 1024n,
+      head: undefined,
+    });
     expect(asked).toEqual([{}]);
   });
 
@@ -82,28 +90,68 @@ describe('an image that a server has', () => {
   });
 
   it.each<[string, ImageFormat, (path: string) => unknown, string]>([
-    ['has a backing file', 'qcow2', (path) => overlayImage(path, '/etc/passwd'), "has a backing file, '/etc/passwd', and over a network an image must be complete in itself: make it so with 'qemu-img convert -O qcow2', or have an NBD server decode it where its files are (\"qemu-nbd --persistent --format=qcow2\")"],
-    ['has a data file', 'qcow2', (path) => qcow2Image(path, '1M', '-o', `data_file=${join(scene.root, 'data')}`), 'keeps its data in another file'],
-    ['is encrypted', 'qcow2', (path) => {
-      qcow2Image(path, '1M');
-      const image = readFileSync(path);
-      image.writeUInt32BE(1, 32);
-      writeFileSync(path, image);
-    }, 'encrypted'],
-    ['is damaged', 'qcow2', (path) => {
-      qcow2Image(path, '1M');
-      const image = readFileSync(path);
-      image.writeUInt32BE(40, 20);
-      writeFileSync(path, image);
-    }, 'cluster size'],
-    ['is cut', 'qcow2', (path) => {
-      qcow2Image(path, '1M');
-      writeFileSync(path, readFileSync(path).subarray(0, 4096));
-    }, 'ends inside its header'],
-    ['is not what it is said to be', 'qcow2', (path) => writeFileSync(path, Buffer.alloc(70_000)), "is not in format 'qcow2'"],
+    [
+      'has a backing file',
+      'qcow2',
+      (path) => overlayImage(path, '/etc/passwd'),
+      "has a backing file, '/etc/passwd', and over a network an image must be complete in itself: make it so with 'qemu-img convert -O qcow2', or have an NBD server decode it where its files are (\"qemu-nbd --persistent --format=qcow2\")",
+    ],
+    [
+      'has a data file',
+      'qcow2',
+      (path) => qcow2Image(path, '1M', '-o', `data_file=${join(scene.root, 'data')}`),
+      'keeps its data in another file',
+    ],
+    [
+      'is encrypted',
+      'qcow2',
+      (path) => {
+        qcow2Image(path, '1M');
+        const image = readFileSync(path);
+        image.writeUInt32BE(1, 32);
+        writeFileSync(path, image);
+      },
+      'encrypted',
+    ],
+    [
+      'is damaged',
+      'qcow2',
+      (path) => {
+        qcow2Image(path, '1M');
+        const image = readFileSync(path);
+        image.writeUInt32BE(40, 20);
+        writeFileSync(path, image);
+      },
+      'cluster size',
+    ],
+    [
+      'is cut',
+      'qcow2',
+      (path) => {
+        qcow2Image(path, '1M');
+        writeFileSync(path, readFileSync(path).subarray(0, 4096));
+      },
+      'ends inside its header',
+    ],
+    [
+      'is not what it is said to be',
+      'qcow2',
+      (path) => writeFileSync(path, Buffer.alloc(70_000)),
+      "is not in format 'qcow2'",
+    ],
     ['is another', 'vdi', (path) => qcow2Image(path, '1M'), "looks like format 'qcow2'"],
-    ['has a backing file in qed', 'qed', (path) => qemuImg('create', '-q', '-f', 'qed', '-u', '-b', 'base', '-F', 'raw', path, '1M'), 'has a backing file'],
-    ['has a backing file in qcow', 'qcow', (path) => qemuImg('create', '-q', '-f', 'qcow', '-u', '-b', 'base', '-F', 'raw', path, '1M'), 'has a backing file'],
+    [
+      'has a backing file in qed',
+      'qed',
+      (path) => qemuImg('create', '-q', '-f', 'qed', '-u', '-b', 'base', '-F', 'raw', path, '1M'),
+      'has a backing file',
+    ],
+    [
+      'has a backing file in qcow',
+      'qcow',
+      (path) => qemuImg('create', '-q', '-f', 'qcow', '-u', '-b', 'base', '-F', 'raw', path, '1M'),
+      'has a backing file',
+    ],
     ['has no bytes', 'qcow2', (path) => writeFileSync(path, ''), 'is empty'],
     ['has no bytes and is raw', 'raw', (path) => writeFileSync(path, ''), 'is empty'],
   ])('is refused when it %s', async (_what, format, make, words) => {
@@ -115,7 +163,9 @@ describe('an image that a server has', () => {
   });
 
   it('is refused when it changes while it is read', async () => {
-    const images = [65536, 1 << 20, 2 << 20].map((size) => made((path) => qcow2Image(path, '4M', '-o', `cluster_size=${size}`)));
+    const images = [65536, 1 << 20, 2 << 20].map((size) =>
+      made((path) => qcow2Image(path, '4M', '-o', `cluster_size=${size}`)),
+    );
     const [small, large, larger] = images as [Buffer, Buffer, Buffer];
     const growing = serverOf(large.subarray(0, 3 << 20), larger);
     expect((await errorOf(openImage(growing, 'qcow2'))).message).toContain('changes while it is read');
@@ -147,6 +197,8 @@ describe('the format of a network drive', () => {
     ['luks', true, /cryptsetup_open/],
     ['blkdebug', true, /known formats are raw, qcow2/],
   ])('cannot be %s (read-only: %s)', (format, readonly, words) => {
-    expect(() => remoteFormat({ format, readonly }, SUBJECT)).toThrow(expect.objectContaining({ reason: 'IMAGE_UNUSABLE', message: expect.stringMatching(words) }));
+    expect(() => remoteFormat({ format, readonly }, SUBJECT)).toThrow(
+      expect.objectContaining({ reason: 'IMAGE_UNUSABLE', message: expect.stringMatching(words) }),
+    );
   });
 });

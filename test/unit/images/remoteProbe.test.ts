@@ -18,7 +18,13 @@ function contextWith(script: string): DriveContext {
   const qemuBinary = join(scene.base, 'qemu');
   writeFileSync(qemuBinary, `#!/bin/sh\n${script}\n`);
   chmodSync(qemuBinary, 0o755);
-  return { runDirectory: scene.run, qemuBinary, imageRoots: { directories: [scene.root] }, signal: new AbortController().signal, fdSets: { add: () => '/dev/fdset/1' } };
+  return {
+    runDirectory: scene.run,
+    qemuBinary,
+    imageRoots: { directories: [scene.root] },
+    signal: new AbortController().signal,
+    fdSets: { add: () => '/dev/fdset/1' },
+  };
 }
 
 /** The most that ran at once, by a log of beginnings and ends. */
@@ -35,7 +41,10 @@ function mostAtOnce(log: string): number {
 describe('the server of a remote drive', () => {
   it("is asked by the machine's qemu, which need not be the one on the PATH", async () => {
     const seen = join(scene.base, 'seen');
-    const prepared = await prepareDrives([nbdDrive('127.0.0.1:1', { readonly: false })], contextWith(`cat > ${seen}; echo '${NODES}'`));
+    const prepared = await prepareDrives(
+      [nbdDrive('127.0.0.1:1', { readonly: false })],
+      contextWith(`cat > ${seen}; echo '${NODES}'`),
+    );
     await prepared.dispose();
     expect(readFileSync(seen, 'utf8')).toContain('"driver":"nbd"');
   });
@@ -46,7 +55,10 @@ describe('the server of a remote drive', () => {
     const others = `n=0; while [ $(grep -c + ${log}) -lt 8 ] && [ $n -lt 200 ]; do sleep 0.05; n=$((n + 1)); done`;
     const context = contextWith(`echo + >> ${log}; ${others}; sleep 0.2; echo - >> ${log}; echo '${NODES}'`);
     const drives = Array.from({ length: 10 }, () => nbdDrive('127.0.0.1:1', { readonly: false }));
-    const machines = await Promise.all([prepareDrives(drives, context), prepareDrives(drives, { ...context, firstIndex: 10 })]);
+    const machines = await Promise.all([
+      prepareDrives(drives, context),
+      prepareDrives(drives, { ...context, firstIndex: 10 }),
+    ]);
     await Promise.all(machines.map((machine) => machine.dispose()));
     expect(mostAtOnce(log)).toBe(8);
   });

@@ -18,24 +18,110 @@ async function sourceOf(filename: string, options: AddDriveOptions): Promise<Rem
   if (drive.source.kind !== 'remote') throw new Error('not a remote drive');
   return drive.source.remote;
 }
-const nodeOf = (source: RemoteSource): object => remoteNode(source, 'n', { secretId: source.secret === undefined ? undefined : 's', socketFor: () => 'n-0.sock' }, { 'read-only': true });
+const nodeOf = (source: RemoteSource): object =>
+  remoteNode(
+    source,
+    'n',
+    { secretId: source.secret === undefined ? undefined : 's', socketFor: () => 'n-0.sock' },
+    { 'read-only': true },
+  );
 
 describe('a remote drive', () => {
   // What libguestfs writes as one string is on the left of each.
   it.each<[string, string, AddDriveOptions, object]>([
-    ['nbd:host:10809', '', { protocol: 'nbd', server: ['host'] }, { driver: 'nbd', server: { type: 'inet', host: 'host', port: '10809' } }],
-    ['nbd:1.2.3.4:1:exportname=a b', 'a b', { protocol: 'nbd', server: ['tcp:1.2.3.4:1'] }, { driver: 'nbd', server: { type: 'inet', host: '1.2.3.4', port: '1' }, export: 'a b' }],
-    ['nbd:[::1]:2', '', { protocol: 'nbd', server: ['[::1]:2'] }, { driver: 'nbd', server: { type: 'inet', host: '::1', port: '2' } }],
-    ['http://host/a%20b?', '/a b?#%', { protocol: 'http', server: ['host'], readonly: true }, { driver: 'http', url: 'http://host/a%20b%3F%23%25' }],
-    ['https://u:p@[fe80::1]:8443/x', '/x', { protocol: 'https', server: ['[fe80::1]:8443'], username: 'u', secret: 'p', readonly: true }, { driver: 'https', url: 'https://[fe80::1]:8443/x', username: 'u', 'password-secret': 's' }],
-    ['ftps://u@host/x', '/x', { protocol: 'ftps', server: ['host'], username: 'u', readonly: true }, { driver: 'ftps', url: 'ftps://host/x', username: 'u' }],
-    ['ssh://u@host/x', '/x', { protocol: 'ssh', server: ['host'], username: 'u' }, { driver: 'ssh', server: { host: 'host', port: '22' }, path: '/x', user: 'u', 'host-key-check': { mode: 'known_hosts' } }],
-    ['iscsi://u%p@host:3260/iqn:disk/1', 'iqn:disk/1', { protocol: 'iscsi', server: ['host:3260'], username: 'u', secret: 'p' }, { driver: 'iscsi', transport: 'tcp', portal: 'host:3260', target: 'iqn:disk', lun: 1, user: 'u', 'password-secret': 's' }],
-    ['rbd:pool/disk:auth_supported=none', 'pool/disk', { protocol: 'rbd' }, { driver: 'rbd', pool: 'pool', image: 'disk', 'auth-client-required': ['none'] }],
-    ['rbd:pool/ns/disk@snap:mon_host=a\\:1\\;b\\:2:id=u:auth_supported=cephx\\;none:key=QUFB', 'pool/ns/disk@snap', { protocol: 'rbd', server: ['a:1', 'b:2'], username: 'u', secret: 'QUFB' }, {
-      driver: 'rbd', pool: 'pool', namespace: 'ns', image: 'disk', snapshot: 'snap', user: 'u', 'auth-client-required': ['cephx', 'none'], 'key-secret': 's', server: [{ host: 'a', port: '1' }, { host: 'b', port: '2' }],
-    }],
-    ['gluster://host/volume/a/b', 'volume/a/b', { protocol: 'gluster', server: ['host'] }, { driver: 'gluster', volume: 'volume', path: 'a/b', server: [{ type: 'inet', host: 'host', port: '24007' }] }],
+    [
+      'nbd:host:10809',
+      '',
+      { protocol: 'nbd', server: ['host'] },
+      { driver: 'nbd', server: { type: 'inet', host: 'host', port: '10809' } },
+    ],
+    [
+      'nbd:1.2.3.4:1:exportname=a b',
+      'a b',
+      { protocol: 'nbd', server: ['tcp:1.2.3.4:1'] },
+      { driver: 'nbd', server: { type: 'inet', host: '1.2.3.4', port: '1' }, export: 'a b' },
+    ],
+    [
+      'nbd:[::1]:2',
+      '',
+      { protocol: 'nbd', server: ['[::1]:2'] },
+      { driver: 'nbd', server: { type: 'inet', host: '::1', port: '2' } },
+    ],
+    [
+      'http://host/a%20b?',
+      '/a b?#%',
+      { protocol: 'http', server: ['host'], readonly: true },
+      { driver: 'http', url: 'http://host/a%20b%3F%23%25' },
+    ],
+    [
+      'https://u:p@[fe80::1]:8443/x',
+      '/x',
+      { protocol: 'https', server: ['[fe80::1]:8443'], username: 'u', secret: 'p', readonly: true },
+      { driver: 'https', url: 'https://[fe80::1]:8443/x', username: 'u', 'password-secret': 's' },
+    ],
+    [
+      'ftps://u@host/x',
+      '/x',
+      { protocol: 'ftps', server: ['host'], username: 'u', readonly: true },
+      { driver: 'ftps', url: 'ftps://host/x', username: 'u' },
+    ],
+    [
+      'ssh://u@host/x',
+      '/x',
+      { protocol: 'ssh', server: ['host'], username: 'u' },
+      {
+        driver: 'ssh',
+        server: { host: 'host', port: '22' },
+        path: '/x',
+        user: 'u',
+        'host-key-check': { mode: 'known_hosts' },
+      },
+    ],
+    [
+      'iscsi://u%p@host:3260/iqn:disk/1',
+      'iqn:disk/1',
+      { protocol: 'iscsi', server: ['host:3260'], username: 'u', secret: 'p' },
+      {
+        driver: 'iscsi',
+        transport: 'tcp',
+        portal: 'host:3260',
+        target: 'iqn:disk',
+        lun: 1,
+        user: 'u',
+        'password-secret': 's',
+      },
+    ],
+    [
+      'rbd:pool/disk:auth_supported=none',
+      'pool/disk',
+      { protocol: 'rbd' },
+      { driver: 'rbd', pool: 'pool', image: 'disk', 'auth-client-required': ['none'] },
+    ],
+    [
+      'rbd:pool/ns/disk@snap:mon_host=a\\:1\\;b\\:2:id=u:auth_supported=cephx\\;none:key=QUFB',
+      'pool/ns/disk@snap',
+      { protocol: 'rbd', server: ['a:1', 'b:2'], username: 'u', secret: 'QUFB' },
+      {
+        driver: 'rbd',
+        pool: 'pool',
+        namespace: 'ns',
+        image: 'disk',
+        snapshot: 'snap',
+        user: 'u',
+        'auth-client-required': ['cephx', 'none'],
+        'key-secret': 's',
+        server: [
+          { host: 'a', port: '1' },
+          { host: 'b', port: '2' },
+        ],
+      },
+    ],
+    [
+      'gluster://host/volume/a/b',
+      'volume/a/b',
+      { protocol: 'gluster', server: ['host'] },
+      { driver: 'gluster', volume: 'volume', path: 'a/b', server: [{ type: 'inet', host: 'host', port: '24007' }] },
+    ],
   ])('is what libguestfs calls %s', async (_text, filename, options, node) => {
     expect(nodeOf(await sourceOf(filename, options))).toEqual({ 'node-name': 'n', 'read-only': true, ...node });
   });
@@ -44,15 +130,29 @@ describe('a remote drive', () => {
     const path = join(scene.root, 'a.sock');
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(path, resolve));
-    expect(nodeOf(await sourceOf('', { protocol: 'nbd', server: ['unix:a.sock'] }))).toMatchObject({ server: { type: 'unix', path: 'n-0.sock' } });
+    expect(nodeOf(await sourceOf('', { protocol: 'nbd', server: ['unix:a.sock'] }))).toMatchObject({
+      server: { type: 'unix', path: 'n-0.sock' },
+    });
     await new Promise((resolve) => server.close(resolve));
   });
 
   it.each<[string, string, AddDriveOptions, string, string]>([
     ['no server', '', { protocol: 'nbd' }, 'server', 'exactly one server'],
     ['two servers', '/x', { protocol: 'ssh', server: ['a', 'b'] }, 'server', 'exactly one server'],
-    ['a username for nbd', '', { protocol: 'nbd', server: ['a'], username: 'u' }, 'username', 'cannot specify a username'],
-    ['a secret for gluster', 'v/x', { protocol: 'gluster', server: ['a'], secret: 'hidden' }, 'secret', 'cannot specify a secret'],
+    [
+      'a username for nbd',
+      '',
+      { protocol: 'nbd', server: ['a'], username: 'u' },
+      'username',
+      'cannot specify a username',
+    ],
+    [
+      'a secret for gluster',
+      'v/x',
+      { protocol: 'gluster', server: ['a'], secret: 'hidden' },
+      'secret',
+      'cannot specify a secret',
+    ],
     ['a relative path', 'x', { protocol: 'http', server: ['a'], readonly: true }, 'filename', "begin with a '/'"],
     ['an empty path', '', { protocol: 'ssh', server: ['a'] }, 'filename', 'empty string'],
     ['an empty username', '/x', { protocol: 'ssh', server: ['a'], username: '' }, 'username', 'empty string'],
@@ -62,23 +162,41 @@ describe('a remote drive', () => {
     ['an image without a pool', 'i', { protocol: 'rbd' }, 'filename', 'pool'],
     ['a port out of range', '', { protocol: 'nbd', server: ['a:65536'] }, 'server', 'invalid port number'],
     ['a host that is an option', '', { protocol: 'nbd', server: ['-x'] }, 'server', 'invalid hostname'],
-    ['a host with a slash', '/x', { protocol: 'http', server: ['a/b@c'], readonly: true }, 'server', 'invalid hostname'],
+    [
+      'a host with a slash',
+      '/x',
+      { protocol: 'http', server: ['a/b@c'], readonly: true },
+      'server',
+      'invalid hostname',
+    ],
     ['an empty socket', '', { protocol: 'nbd', server: ['unix:'] }, 'server', 'missing Unix domain socket path'],
     ['writing over http', '/x', { protocol: 'http', server: ['a'] }, 'readonly', 'read only'],
     ['sheepdog', 'x', { protocol: 'sheepdog', server: ['a'] }, 'protocol', 'any more'],
   ])('is refused with %s', async (_what, filename, options, field, words) => {
     const error = await errorOf(sourceOf(filename, options));
-    expect(error).toMatchObject({ reason: 'BAD_ARGUMENT', message: expect.stringContaining(words), details: { fields: [{ field }] } });
+    expect(error).toMatchObject({
+      reason: 'BAD_ARGUMENT',
+      message: expect.stringContaining(words),
+      details: { fields: [{ field }] },
+    });
     expect(error.message).not.toContain('hidden');
   });
 
   it('takes TCP only where the protocol has nothing else, and sockets only', async () => {
     rawImage(join(scene.root, 'a.img'), 512);
-    expect(await errorOf(sourceOf('/x', { protocol: 'ssh', server: ['unix:a.img'] }))).toMatchObject({ reason: 'IMAGE_UNUSABLE' });
-    expect(await errorOf(sourceOf('', { protocol: 'nbd', server: ['unix:/etc/passwd'] }))).toMatchObject({ reason: 'OUTSIDE_IMAGE_ROOTS' });
+    expect(await errorOf(sourceOf('/x', { protocol: 'ssh', server: ['unix:a.img'] }))).toMatchObject({
+      reason: 'IMAGE_UNUSABLE',
+    });
+    expect(await errorOf(sourceOf('', { protocol: 'nbd', server: ['unix:/etc/passwd'] }))).toMatchObject({
+      reason: 'OUTSIDE_IMAGE_ROOTS',
+    });
   });
 
   it('is named without its secret', async () => {
-    expect(remoteSubject(await sourceOf('iqn:disk', { protocol: 'iscsi', server: ['host:1'], username: 'u', secret: 'hidden' }))).toBe("iscsi drive 'u@host:1/iqn:disk'");
+    expect(
+      remoteSubject(
+        await sourceOf('iqn:disk', { protocol: 'iscsi', server: ['host:1'], username: 'u', secret: 'hidden' }),
+      ),
+    ).toBe("iscsi drive 'u@host:1/iqn:disk'");
   });
 });

@@ -1,6 +1,15 @@
 /** Directories and images for tests of drives. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync, truncateSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+  truncateSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { jest } from '@jest/globals';
@@ -62,7 +71,13 @@ export function fileDrive(path: string, options: Partial<Drive> = {}): Drive {
 /** What an NBD server has at an address such as `127.0.0.1:10809`. */
 export function nbdDrive(address: string, options: Partial<Drive> = {}): Drive {
   const [host, port] = address.split(':') as [string, string];
-  const remote = { protocol: 'nbd', servers: [{ transport: 'tcp', host, port: Number(port) }], name: '', username: undefined, secret: undefined } as const;
+  const remote = {
+    protocol: 'nbd',
+    servers: [{ transport: 'tcp', host, port: Number(port) }],
+    name: '',
+    username: undefined,
+    secret: undefined,
+  } as const;
   return { ...DEFAULTS, format: 'raw', source: { kind: 'remote', remote }, ...options };
 }
 

@@ -47,7 +47,7 @@ export class Session {
   readonly #turns = new Turns(this.events, () => this.touch());
   /** Calls under way that need no turn. */
   #callsOutOfTurn = 0;
-  #lastUse = Date.now();
+  #lastUse = this.createTime.getTime();
 
   constructor(options: SessionOptions) {
     this.id = options.id;

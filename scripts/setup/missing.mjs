@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { packagesFor } from '../packages.mjs';
 import { inProject } from '../support/project.mjs';
 import { isInstalled, StepFailed } from '../support/run.mjs';
-import { applianceDirectory, DEFAULT_SUITE } from './appliance.mjs';
+import { applianceDirectory } from './appliance.mjs';
 import { missingNodePackages } from './nodePackages.mjs';
 
 /**
@@ -48,7 +48,7 @@ async function look() {
     existsSync(inProject('dist', 'src', 'cli', 'main.js')) &&
     existsSync(inProject('gen', 'proto', 'descriptors.binpb'));
   const directory = existsSync(inProject('dist', 'appliance-builder', 'location.js'))
-    ? await applianceDirectory(DEFAULT_SUITE)
+    ? await applianceDirectory()
     : undefined;
   return {
     hasProgram: isInstalled,

@@ -2,7 +2,7 @@
  * Turns the drives of a session into open files and qemu block nodes.
  */
 import { GuestfsError } from '../common/errors.js';
-import type { FdAccess, FdSets } from '../qemu/fdSets.js';
+import type { FdSets } from '../qemu/fdSets.js';
 import type { ImageRoots, OpenImage } from '../security/pathPolicy.js';
 import { blockNodesOf, type BlockNode, type NodeFile, type NodeLink } from './blockNodes.js';
 import { explainBlockError } from './blockErrors.js';
@@ -215,8 +215,8 @@ function describe(
   fdSets: FdSets,
   subjects: Map<string, string>,
 ): PreparedDrive {
-  const give = (image: Pick<OpenImage, 'handle' | 'kind'>, access: FdAccess, subject: string): NodeFile => {
-    const path = fdSets.add(image.handle, access);
+  const give = (image: Pick<OpenImage, 'handle' | 'kind'>, subject: string): NodeFile => {
+    const path = fdSets.add(image.handle);
     subjects.set(path, subject);
     return { path, kind: image.kind };
   };
@@ -236,15 +236,14 @@ function describe(
     return { objects, blockNodes, topNode: prefix, serial: drive.label, blockSize: drive.blockSize, format, subject };
   };
   const { chain, remote, temporary } = opened;
-  const temporaryFile =
-    temporary && give({ handle: temporary.handle, kind: 'file' }, 'read-write', 'a temporary disk of the server');
+  const temporaryFile = temporary && give({ handle: temporary.handle, kind: 'file' }, 'a temporary disk of the server');
   if (remote !== undefined) {
     const { source, resources, image } = remote;
     const subject = remoteSubject(source);
     const file = {
       node: (name: string, options: Readonly<Record<string, unknown>>): BlockNode =>
         remoteNode(source, name, resources, options),
-      head: image.head && give({ handle: image.head.handle, kind: 'file' }, 'read-only', subject),
+      head: image.head && give({ handle: image.head.handle, kind: 'file' }, subject),
     };
     return describeNodes(
       subject,
@@ -263,14 +262,11 @@ function describe(
       undefined,
     );
   }
-  const links = chain.links.map((link, depth) => {
-    const access = depth === 0 && !drive.readonly ? 'read-write' : 'read-only';
-    return {
-      file: give(link.image, access, link.subject),
-      format: link.format,
-      dataFile: link.dataFile && give(link.dataFile, access, link.subject),
-    };
-  });
+  const links = chain.links.map((link) => ({
+    file: give(link.image, link.subject),
+    format: link.format,
+    dataFile: link.dataFile && give(link.dataFile, link.subject),
+  }));
   const [top] = chain.links;
   return describeNodes(top.subject, top.format, links, temporaryFile);
 }

@@ -39,9 +39,9 @@ export function addColdMachine(line: QemuCommandLine, config: LaunchConfig, part
   addMonitor(line);
   addApplianceDevices(line);
   addRoot(line, {
-    image: line.add(appliance.root, 'read-only'),
+    image: line.add(appliance.root),
     format: appliance.rootImage.format,
-    overlay: line.add(parts.overlay, 'read-write'),
+    overlay: line.add(parts.overlay),
   });
   parts.drives.forEach((drive, index) => {
     for (const object of drive.objects) line.option('object', JSON.stringify(object));

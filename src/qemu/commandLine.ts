@@ -5,7 +5,7 @@
  * channels, then the files in the order in which they are added.
  */
 import type { FileHandle } from 'node:fs/promises';
-import type { FdAccess, FdSets } from './fdSets.js';
+import type { FdSets } from './fdSets.js';
 
 /** Descriptors of the socket pairs between the server and qemu. */
 export const CHANNEL_FDS = {
@@ -57,7 +57,7 @@ export class QemuCommandLine implements FdSets {
     return this.option('blockdev', JSON.stringify(node));
   }
 
-  add(file: FileHandle, _access: FdAccess): string {
+  add(file: FileHandle): string {
     const fd = this.#give(file);
     // The set's number is the descriptor's: one thing less to look up when reading a command line.
     this.option('add-fd', `fd=${fd},set=${fd}`);

@@ -6,7 +6,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { runTool } from '../common/subprocess.js';
 import type { QemuCommandLine } from './commandLine.js';
-import type { FdAccess, FdSets } from './fdSets.js';
+import type { FdSets } from './fdSets.js';
 
 /** Read where it is: the compiler copies no other languages. */
 const PROGRAM = fileURLToPath(new URL('../../../src/qemu/fdSender.py', import.meta.url));
@@ -38,7 +38,7 @@ export class LateFdSets implements FdSets {
     return this.#files.length;
   }
 
-  add(file: FileHandle, _access: FdAccess): string {
+  add(file: FileHandle): string {
     return `/dev/fdset/${this.#first + this.#files.push(file) - 1}`;
   }
 

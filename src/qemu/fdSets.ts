@@ -7,14 +7,11 @@
  */
 import type { FileHandle } from 'node:fs/promises';
 
-/** How qemu may use the file; the handle must have been opened that way. */
-export type FdAccess = 'read-only' | 'read-write';
-
 /** Collects the open files of one qemu. The caller keeps owning, and closes, the handles. */
 export interface FdSets {
   /**
-   * Makes an open file known to qemu.
+   * Makes an open file known to qemu, which can do with it what the handle was opened for.
    * @returns the path under which qemu sees it, `/dev/fdset/N`
    */
-  add(file: FileHandle, access: FdAccess): string;
+  add(file: FileHandle): string;
 }

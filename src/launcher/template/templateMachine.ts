@@ -56,10 +56,10 @@ export function addTemplateMachine(line: QemuCommandLine, config: TemplateConfig
   addApplianceDevices(line);
   addGenerationId(line);
   addRoot(line, {
-    image: line.add(appliance.root, 'read-only'),
+    image: line.add(appliance.root),
     format: appliance.rootImage.format,
-    overlay: line.add(parts.overlay, 'read-write'),
-    ...(saved === undefined ? {} : { savedOverlay: line.add(saved.overlay, 'read-only') }),
+    overlay: line.add(parts.overlay),
+    ...(saved === undefined ? {} : { savedOverlay: line.add(saved.overlay) }),
   });
   if (config.network) addNetwork(line);
   if (saved !== undefined) line.option('S').option('incoming', 'defer');

@@ -1,10 +1,9 @@
-import { readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { truncate, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { GuestfsError } from '../../../src/common/errors.js';
 import { prepareDrives, type DriveContext, type PreparedDrives } from '../../../src/images/prepareDrives.js';
-import type { FdAccess } from '../../../src/qemu/fdSets.js';
 import {
   errorOf,
   fileDrive,
@@ -18,8 +17,17 @@ import {
   type Scene,
 } from './scene.js';
 
+type Access = 'read-only' | 'read-write' | 'write-only';
+
+/** What the kernel lets one do with an open file: O_ACCMODE of its flags, see proc(5). */
+function accessThrough({ fd }: FileHandle): Access | undefined {
+  const flags = /^flags:\s*([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? '';
+  return (['read-only', 'write-only', 'read-write'] as const)[parseInt(flags, 8) & 3];
+}
+
 let scene: Scene;
-let given: { file: FileHandle; access: FdAccess }[];
+/** The file of each set, in order, and how it was open when it was given. */
+let given: { readonly file: FileHandle; readonly access: Access | undefined }[];
 let abort: AbortController;
 let context: DriveContext;
 let before: number;
@@ -34,8 +42,8 @@ beforeEach(() => {
     imageRoots: { directories: [scene.root] },
     signal: abort.signal,
     fdSets: {
-      add(file, access) {
-        given.push({ file, access });
+      add(file) {
+        given.push({ file, access: accessThrough(file) });
         return `/dev/fdset/${given.length}`;
       },
     },
@@ -45,7 +53,7 @@ beforeEach(() => {
 afterEach(() => scene.remove());
 
 const inRoot = (name: string): string => join(scene.root, name);
-const accessOf = (prepared: PreparedDrives, node: string): FdAccess | undefined => {
+const accessOf = (prepared: PreparedDrives, node: string): Access | undefined => {
   const found = prepared.drives.flatMap((drive) => drive.blockNodes).find((one) => one['node-name'] === node);
   return given[Number(String(found?.['filename']).split('/').at(-1)) - 1]?.access;
 };

@@ -33,7 +33,7 @@ function commandOf(
 ) {
   const line = new QemuCommandLine('/usr/bin/qemu-system-x86_64');
   // As when drives are prepared: their files come first.
-  line.add(file(40), 'read-only');
+  line.add(file(40));
   addColdMachine(
     line,
     { ...config, ...changes },

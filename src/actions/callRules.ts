@@ -24,6 +24,8 @@ export interface CallRules {
   readonly states: readonly CallableState[] | undefined;
   /** It changes something in guest, appliance, session or server. */
   readonly mutating: boolean;
+  /** What to do when its answer is more than one message holds, as the end of a sentence. */
+  readonly insteadOfLargeAnswer?: string;
 }
 
 /** All states of a session that is not on its way out. */
@@ -82,7 +84,12 @@ const asksForSession = { ...ofService, session: 'id', whileDraining: true, mutat
 export const serviceRules = {
   CreateSession: { ...createsSession, name: 'CreateSession', mutating: true },
   GetSession: { ...asksForSession, name: 'GetSession' },
-  ListSessions: { ...asksForSession, name: 'ListSessions', session: 'none' },
+  ListSessions: {
+    ...asksForSession,
+    name: 'ListSessions',
+    session: 'none',
+    insteadOfLargeAnswer: 'ask for fewer sessions with page_size',
+  },
   DeleteSession: { ...asksForSession, name: 'DeleteSession', mutating: true },
   GetLog: { ...asksForSession, name: 'GetLog' },
   Subscribe: { ...asksForSession, name: 'Subscribe', session: 'metadata' },

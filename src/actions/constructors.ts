@@ -9,13 +9,13 @@ const defaults = { args: [], optargs: [], visibility: 'public', mutating: true, 
 
 /** An action that guestfsd does. */
 export function daemon(
-  action: Given<'configOnly' | 'readyOnly' | 'notLaunching' | 'permissions' | 'notOverNetwork'>,
+  action: Given<'configOnly' | 'readyOnly' | 'notLaunching' | 'permissions' | 'notOverNetwork' | 'usesDaemon'>,
 ): ActionDef {
   return { ...defaults, ...action, impl: 'daemon' };
 }
 
 /** An action that is done on the library's side, here: by the server. */
-export function library(action: Given<'procedure'>): ActionDef {
+export function library(action: Given<'procedure' | 'largeAnswerText' | 'mayNotAnswer'>): ActionDef {
   return { ...defaults, ...action, procedure: 0, impl: 'library' };
 }
 
@@ -73,6 +73,11 @@ export function described<Argument extends ArgumentDef | OptionalArgumentDef>(
   argument: Argument,
 ): Argument {
   return { ...argument, about };
+}
+
+/** An argument that is a secret, and no key to libguestfs. */
+export function secret<Argument extends ArgumentDef | OptionalArgumentDef>(argument: Argument): Argument {
+  return { ...argument, secret: true };
 }
 
 /** An argument that is a path on the server. */

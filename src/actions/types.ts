@@ -36,6 +36,8 @@ interface NamedArgument {
   readonly name: string;
   /** What it is, in sentences, where type and kind do not say it; for the field's comment. */
   readonly about?: string;
+  /** A secret, though libguestfs does not take it for a key: never shown in traces or logs. */
+  readonly secret?: true;
   /** A path on the server, which has to be under one of its image roots. */
   readonly onServer?: true;
 }
@@ -147,6 +149,18 @@ export interface ActionDef {
   readonly summary: string;
   /** What a caller needs to know beyond the summary; may be empty. */
   readonly description: string;
+  /** Done by the library's side, with calls to the daemon: it runs in its turn, in state READY. */
+  readonly usesDaemon?: true;
+  /** Its answer is a list without a bound: each response carries a batch. */
+  readonly inBatches?: true;
+  /** What to do when its answer is more than one message holds, as the end of a sentence; unset: nothing else gives it. */
+  readonly insteadOfLargeAnswer?: string;
+  /** The same of its request. */
+  readonly insteadOfLargeRequest?: string;
+  /** What the daemon says, without an errno, when it finds out beforehand that its answer would be too large. */
+  readonly largeAnswerText?: RegExp;
+  /** The daemon can take its file and never answer: a ping behind the file tells. */
+  readonly mayNotAnswer?: true;
   /** Reports progress while it runs. */
   readonly progress?: true;
   /** Can be cancelled while it runs. */

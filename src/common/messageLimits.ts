@@ -1,5 +1,5 @@
 /** What one message may hold, and the errors for what is more. */
-import { insteadOfLargeAnswer, insteadOfLargeRequest } from '../actions/largeMessages.js';
+import { insteadOfLargeAnswer, insteadOfLargeRequest } from '../actions/byName.js';
 import { GuestfsError } from './errors.js';
 
 /**

@@ -127,8 +127,7 @@ function addArgument(line: Line, argument: ArgumentDef, value: unknown): void {
 
 function addOptionalArgument(line: Line, argument: OptionalArgumentDef, value: unknown): void {
   line.add(` "${argument.name}:`);
-  // For libguestfs the password of a remote drive is not a key argument, but it is a secret all the same.
-  if (argument.name === 'secret') line.add(MASK);
+  if (argument.secret === true) line.add(MASK);
   else if (argument.type === 'string_list')
     line.addList(listOf((value as Fields).values), ' ', (item) => line.addForeign(item));
   else line.addForeign(value);

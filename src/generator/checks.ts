@@ -1,7 +1,6 @@
 /** Rules that the action list keeps; each failure names the action. */
 import { allActions, areas } from '../actions/areas.js';
-import { namesWithAlternatives } from '../actions/largeMessages.js';
-import { hasRpc, isStreamedAnswer, LIBRARY_WITH_DAEMON, needsDaemon } from '../actions/shape.js';
+import { isStreamedAnswer, needsDaemon } from '../actions/shape.js';
 import { structs } from '../actions/structs.js';
 import type { ActionDef } from '../actions/types.js';
 import { pascalCase } from '../actions/names.js';
@@ -55,24 +54,6 @@ function duplicates(values: readonly (string | number)[], what: string): string[
     .map((value) => `${what} ${value} is there twice`);
 }
 
-/** Names that something is said of, and that nothing has. */
-function strangers(): string[] {
-  const actions = new Set(allActions.map(({ name }) => name));
-  const libraryActions = new Set(
-    allActions.filter((action) => action.impl === 'library' && hasRpc(action)).map(({ name }) => name),
-  );
-  // RPCs that are no actions begin with a capital.
-  const withAlternatives = namesWithAlternatives.filter((name) => /^[a-z]/.test(name));
-  return [
-    ...withAlternatives
-      .filter((name) => !actions.has(name))
-      .map((name) => `${name}: has an alternative, and is no action`),
-    ...[...LIBRARY_WITH_DAEMON]
-      .filter((name) => !libraryActions.has(name))
-      .map((name) => `${name}: needs the daemon, and is no library action`),
-  ];
-}
-
 /** Everything wrong with the list; empty when nothing is. */
 export function checkActions(): string[] {
   return [
@@ -95,6 +76,5 @@ export function checkActions(): string[] {
     ...areas
       .filter((area) => area.service === undefined && area.actions.some((action) => action.visibility !== 'internal'))
       .map((area) => `${area.name}: public actions without a service`),
-    ...strangers(),
   ];
 }

@@ -3,7 +3,6 @@
  * is known of its arguments and its answer, and from what was found out of single actions.
  * test/integration/knownErrors.test.ts has each of them happen.
  */
-import { insteadOfLargeAnswer, insteadOfLargeRequest } from '../actions/largeMessages.js';
 import { isFileIn, isFileOut, isStreamedAnswer, takesAnySize } from '../actions/shape.js';
 import type { ActionDef, ArgumentDef } from '../actions/types.js';
 import {
@@ -155,7 +154,7 @@ export function knownErrors(action: ActionDef): readonly KnownError[] {
   if (files !== undefined && files !== blocks)
     add(STATUS[files] ?? '', files, 'the file system can hold no more files');
   errors.push(...ofServer(action));
-  const [insteadOfAnswer, insteadOfRequest] = [insteadOfLargeAnswer(action.name), insteadOfLargeRequest(action.name)];
+  const { insteadOfLargeAnswer: insteadOfAnswer, insteadOfLargeRequest: insteadOfRequest } = action;
   if (UNBOUNDED.has(action.returns.type) && !isStreamedAnswer(action) && !isFileOut(action)) {
     add(
       'RESOURCE_EXHAUSTED',

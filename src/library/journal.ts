@@ -1,6 +1,6 @@
 /** Reading the systemd journal. */
 import { internalJournalGet } from '../../gen/calls/internal.js';
-import { insteadOfLargeAnswer } from '../actions/largeMessages.js';
+import { insteadOfLargeAnswer } from '../actions/byName.js';
 import type { JournalLibraryActions } from '../../gen/libraryActions.js';
 import type { Xattr } from '../../gen/proto/guestfs/v1/structs.js';
 import { GuestfsError } from '../common/errors.js';

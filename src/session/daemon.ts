@@ -6,7 +6,7 @@ import { MESSAGE_MAX } from '../protocol/constants.js';
 import type { DaemonCall } from '../protocol/daemonCall.js';
 import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import type { DaemonVersion } from '../protocol/daemonVersion.js';
-import { allActions } from '../actions/areas.js';
+import { actionsByName } from '../actions/byName.js';
 import type { ActionDef } from '../actions/types.js';
 import { notInDaemon } from './daemonSupport.js';
 
@@ -29,8 +29,6 @@ export interface Daemon {
   ): Promise<void>;
 }
 
-const actionsByName = new Map(allActions.map((action) => [action.name, action]));
-
 /** What the daemon says of a procedure number that it does not know; it gives no errno. */
 const UNKNOWN_PROCEDURE = /^dispatch_incoming_message: unknown procedure number \d+/;
 /** What the daemon says of a feature it was built, or is installed, without; its errno is ENOTSUP. */
@@ -39,22 +37,11 @@ const UNAVAILABLE_FEATURE = /^feature '([^']+)' is not available/;
 /** What the daemon says when its reply to any call is more than a message holds; it gives no errno. */
 const REPLY_TOO_LARGE =
   /^guestfsd: failed to encode reply body\n\(maybe the reply exceeds the maximum message size in the protocol\?\)$/;
-/** What it says of that by action, where it looks beforehand; no errno either. */
-const RESULT_TOO_LARGE: ReadonlyMap<string, RegExp> = new Map([
-  ['pread', /: count is too large for the protocol, use smaller reads$/],
-  ['pread_device', /: count is too large for the protocol, use smaller reads$/],
-  ['initrd_cat', /: file is too large for the protocol$/],
-  ['vgmeta', /^metadata is too large for message buffer$/],
-]);
-
-/** Those that it may take a file of and never answer: compiled rules that are damaged, or of another version (daemon/yara.c). */
-const MAY_BE_SILENT: ReadonlySet<string> = new Set(['yara_load']);
-
 /** True for what a daemon answers where its answer would be too large; what other actions do with a guest may say the like. */
-function isTooLargeToAnswer(action: string, error: GuestfsError): boolean {
+function isTooLargeToAnswer({ largeAnswerText }: ActionDef, error: GuestfsError): boolean {
   return (
     error.reason === 'DAEMON_ERROR' &&
-    (REPLY_TOO_LARGE.test(error.message) || RESULT_TOO_LARGE.get(action)?.test(error.message) === true)
+    (REPLY_TOO_LARGE.test(error.message) || largeAnswerText?.test(error.message) === true)
   );
 }
 
@@ -75,7 +62,7 @@ function explained(action: ActionDef, version: DaemonVersion, error: unknown): u
     );
   }
   if (isUnknownProcedure(error)) return notInDaemon(action.name, action.since, version);
-  if (isTooLargeToAnswer(action.name, error)) return answerTooLarge(action.name, MESSAGE_MAX);
+  if (isTooLargeToAnswer(action, error)) return answerTooLarge(action.name, MESSAGE_MAX);
   // Some tools print what is wrong where the daemon does not look.
   if (error.message.trim() === '')
     return new GuestfsError(
@@ -120,7 +107,7 @@ export function daemonOn(
           signal,
           onSent: sent(call),
           ...(size === undefined ? {} : { progressHint: size }),
-          ...(MAY_BE_SILENT.has(call.action) ? { followUp: pingDaemon } : {}),
+          ...(actionsByName.get(call.action)?.mayNotAnswer === true ? { followUp: pingDaemon } : {}),
         }),
       ),
     download: (call, request, deliver) =>

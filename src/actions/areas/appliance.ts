@@ -18,6 +18,7 @@ export const applianceActions: readonly ActionDef[] = [
   library({
     name: 'available',
     since: '1.0.80',
+    usesDaemon: true,
     mutating: false,
     args: [strings('groups')],
     returns: none,
@@ -66,6 +67,7 @@ export const applianceActions: readonly ActionDef[] = [
   library({
     name: 'feature_available',
     since: '1.21.26',
+    usesDaemon: true,
     mutating: false,
     args: [strings('groups')],
     returns: returnsBool('isavailable'),

@@ -1,4 +1,5 @@
 /** Actions: permissions, owners, times, extended attributes, ACLs, capabilities and SELinux */
+import { FEWER_NAMES } from '../alternatives.js';
 import type { ActionDef } from '../types.js';
 import {
   bool,
@@ -163,6 +164,7 @@ export const attributeActions: readonly ActionDef[] = [
     name: 'getxattrs',
     procedure: 141,
     since: '1.0.59',
+    insteadOfLargeAnswer: 'use Getxattr for one attribute at a time',
     optionalGroup: 'linuxxattrs',
     mutating: false,
     args: [pathname('path')],
@@ -196,6 +198,7 @@ export const attributeActions: readonly ActionDef[] = [
     name: 'lgetxattrs',
     procedure: 142,
     since: '1.0.59',
+    insteadOfLargeAnswer: 'use Lgetxattr for one attribute at a time',
     optionalGroup: 'linuxxattrs',
     mutating: false,
     args: [pathname('path')],
@@ -227,6 +230,9 @@ export const attributeActions: readonly ActionDef[] = [
   library({
     name: 'lxattrlist',
     since: '1.0.77',
+    usesDaemon: true,
+    insteadOfLargeAnswer: FEWER_NAMES,
+    insteadOfLargeRequest: FEWER_NAMES,
     optionalGroup: 'linuxxattrs',
     mutating: false,
     args: [pathname('path'), strings('names', 'filename')],

@@ -1,4 +1,5 @@
 /** Actions: editing configuration files with Augeas */
+import { FEWER_NODES } from '../alternatives.js';
 import type { ActionDef } from '../types.js';
 import {
   bool,
@@ -106,6 +107,7 @@ export const augeasActions: readonly ActionDef[] = [
     name: 'aug_ls',
     procedure: 28,
     since: '0.0.8',
+    insteadOfLargeAnswer: FEWER_NODES,
     mutating: false,
     args: [str('augpath')],
     returns: returnsStrings('matches'),
@@ -116,6 +118,7 @@ export const augeasActions: readonly ActionDef[] = [
     name: 'aug_match',
     procedure: 24,
     since: '0.0.7',
+    insteadOfLargeAnswer: FEWER_NODES,
     mutating: false,
     args: [str('augpath')],
     returns: returnsStrings('matches'),

@@ -1,4 +1,5 @@
 /** Actions: boot loaders and initial RAM disks */
+import { STREAMED_INITRD } from '../alternatives.js';
 import type { ActionDef } from '../types.js';
 import { daemon, device, none, optional, pathname, returnsBuffer, returnsStrings, str } from '../constructors.js';
 
@@ -29,6 +30,8 @@ export const bootActions: readonly ActionDef[] = [
     name: 'initrd_cat',
     procedure: 221,
     since: '1.0.84',
+    insteadOfLargeAnswer: STREAMED_INITRD,
+    largeAnswerText: /: file is too large for the protocol$/,
     mutating: false,
     args: [pathname('initrdpath'), str('filename')],
     returns: returnsBuffer('content'),
@@ -40,6 +43,7 @@ export const bootActions: readonly ActionDef[] = [
     name: 'initrd_list',
     procedure: 128,
     since: '1.0.54',
+    insteadOfLargeAnswer: STREAMED_INITRD,
     mutating: false,
     args: [pathname('path')],
     returns: returnsStrings('filenames'),

@@ -1,4 +1,5 @@
 /** Actions: running commands of the guest */
+import { streamedOutput } from '../alternatives.js';
 import type { ActionDef } from '../types.js';
 import { daemon, fileOut, none, returnsString, returnsStrings, str, strings } from '../constructors.js';
 
@@ -7,6 +8,7 @@ export const commandActions: readonly ActionDef[] = [
     name: 'command',
     procedure: 50,
     since: '1.9.1',
+    insteadOfLargeAnswer: streamedOutput('CommandOut'),
     args: [strings('arguments')],
     returns: returnsString('output'),
     summary: 'Runs a program of the guest and returns its output',
@@ -17,6 +19,7 @@ export const commandActions: readonly ActionDef[] = [
     name: 'command_lines',
     procedure: 51,
     since: '1.9.1',
+    insteadOfLargeAnswer: streamedOutput('CommandOut'),
     args: [strings('arguments')],
     returns: returnsStrings('lines'),
     summary: 'Runs a program of the guest and returns output lines',
@@ -37,6 +40,7 @@ export const commandActions: readonly ActionDef[] = [
     name: 'sh',
     procedure: 111,
     since: '1.0.50',
+    insteadOfLargeAnswer: streamedOutput('ShOut'),
     args: [str('command')],
     returns: returnsString('output'),
     summary: 'Runs a shell command inside the guest and returns its output',
@@ -47,6 +51,7 @@ export const commandActions: readonly ActionDef[] = [
     name: 'sh_lines',
     procedure: 112,
     since: '1.0.50',
+    insteadOfLargeAnswer: streamedOutput('ShOut'),
     args: [str('command')],
     returns: returnsStrings('lines'),
     summary: 'Runs a shell command inside the guest and returns output lines',

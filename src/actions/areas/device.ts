@@ -1,4 +1,5 @@
 /** Actions: block devices inside the appliance */
+import { FEWER_BYTES } from '../alternatives.js';
 import type { ActionDef } from '../types.js';
 import {
   bool,
@@ -322,6 +323,8 @@ export const deviceActions: readonly ActionDef[] = [
     name: 'pread_device',
     procedure: 276,
     since: '1.5.21',
+    insteadOfLargeAnswer: FEWER_BYTES,
+    largeAnswerText: /: count is too large for the protocol, use smaller reads$/,
     mutating: false,
     args: [device('device'), int('count'), int64('offset')],
     returns: returnsBuffer('content'),
@@ -333,6 +336,7 @@ export const deviceActions: readonly ActionDef[] = [
     name: 'pwrite_device',
     procedure: 275,
     since: '1.5.20',
+    insteadOfLargeRequest: 'use UploadOffset, which streams, or write less at a time',
     args: [device('device'), buffer('content'), int64('offset')],
     returns: returnsInt('nbytes'),
     summary: 'Writes bytes to a block device at an offset',

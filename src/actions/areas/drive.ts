@@ -16,6 +16,7 @@ import {
   returnsInt,
   returnsInt64,
   returnsString,
+  secret,
   str,
 } from '../constructors.js';
 
@@ -112,7 +113,7 @@ export const driveActions: readonly ActionDef[] = [
       described('Name to log in with to the server; a file has none.', optional('username')),
       described(
         'The password or key for `username`. It appears in no log or trace. A file has none.',
-        optional('secret'),
+        secret(optional('secret')),
       ),
       described(
         '`writeback` (the default) or `unsafe`, which is faster but ignores flushes: only for images that can be recreated.',

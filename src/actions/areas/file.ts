@@ -1,4 +1,5 @@
 /** Actions: files and directories */
+import { FEWER_BYTES, FEWER_NAMES, IN_BATCHES, STREAMED, STREAMED_OR_PART } from '../alternatives.js';
 import type { ActionDef } from '../types.js';
 import {
   bool,
@@ -39,6 +40,8 @@ export const fileActions: readonly ActionDef[] = [
   library({
     name: 'cat',
     since: '0.0.4',
+    usesDaemon: true,
+    insteadOfLargeAnswer: STREAMED_OR_PART,
     mutating: false,
     args: [pathname('path')],
     returns: returnsString('content'),
@@ -247,6 +250,8 @@ export const fileActions: readonly ActionDef[] = [
   library({
     name: 'find',
     since: '1.0.27',
+    usesDaemon: true,
+    inBatches: true,
     mutating: false,
     args: [pathname('directory')],
     returns: returnsStrings('names'),
@@ -270,6 +275,7 @@ export const fileActions: readonly ActionDef[] = [
     name: 'glob_expand',
     procedure: 113,
     since: '1.0.50',
+    insteadOfLargeAnswer: 'give a pattern that fewer names match, or use Find, which answers in batches',
     mutating: false,
     args: [pathname('pattern')],
     optargs: [bool('directoryslash')],
@@ -282,6 +288,7 @@ export const fileActions: readonly ActionDef[] = [
     name: 'hexdump',
     procedure: 96,
     since: '1.0.22',
+    insteadOfLargeAnswer: STREAMED,
     mutating: false,
     args: [pathname('path')],
     returns: returnsString('dump'),
@@ -385,6 +392,7 @@ export const fileActions: readonly ActionDef[] = [
     name: 'll',
     procedure: 5,
     since: '0.0.4',
+    insteadOfLargeAnswer: IN_BATCHES,
     mutating: false,
     args: [pathname('directory')],
     returns: returnsString('listing'),
@@ -396,6 +404,7 @@ export const fileActions: readonly ActionDef[] = [
     name: 'llz',
     procedure: 305,
     since: '1.17.6',
+    insteadOfLargeAnswer: IN_BATCHES,
     deprecated: true,
     replacedBy: 'lgetxattrs',
     mutating: false,
@@ -445,6 +454,8 @@ export const fileActions: readonly ActionDef[] = [
   library({
     name: 'ls',
     since: '0.0.4',
+    usesDaemon: true,
+    inBatches: true,
     mutating: false,
     args: [pathname('directory')],
     returns: returnsStrings('listing'),
@@ -465,6 +476,7 @@ export const fileActions: readonly ActionDef[] = [
   library({
     name: 'lstat',
     since: '1.9.2',
+    usesDaemon: true,
     deprecated: true,
     replacedBy: 'lstatns',
     mutating: false,
@@ -476,6 +488,9 @@ export const fileActions: readonly ActionDef[] = [
   library({
     name: 'lstatlist',
     since: '1.0.77',
+    usesDaemon: true,
+    insteadOfLargeAnswer: FEWER_NAMES,
+    insteadOfLargeRequest: FEWER_NAMES,
     deprecated: true,
     replacedBy: 'lstatnslist',
     mutating: false,
@@ -498,6 +513,9 @@ export const fileActions: readonly ActionDef[] = [
   library({
     name: 'lstatnslist',
     since: '1.27.53',
+    usesDaemon: true,
+    insteadOfLargeAnswer: FEWER_NAMES,
+    insteadOfLargeRequest: FEWER_NAMES,
     mutating: false,
     args: [pathname('path'), strings('names', 'filename')],
     returns: structs('statbufs', 'statns'),
@@ -609,6 +627,8 @@ export const fileActions: readonly ActionDef[] = [
     name: 'pread',
     procedure: 207,
     since: '1.0.77',
+    insteadOfLargeAnswer: FEWER_BYTES,
+    largeAnswerText: /: count is too large for the protocol, use smaller reads$/,
     mutating: false,
     args: [pathname('path'), int('count'), int64('offset')],
     returns: returnsBuffer('content'),
@@ -620,6 +640,7 @@ export const fileActions: readonly ActionDef[] = [
     name: 'pwrite',
     procedure: 247,
     since: '1.3.14',
+    insteadOfLargeRequest: 'use UploadOffset, which streams, or write less at a time',
     args: [pathname('path'), buffer('content'), int64('offset')],
     returns: returnsInt('nbytes'),
     summary: 'Writes bytes into an existing file at an offset',
@@ -629,6 +650,8 @@ export const fileActions: readonly ActionDef[] = [
   library({
     name: 'read_file',
     since: '1.0.63',
+    usesDaemon: true,
+    insteadOfLargeAnswer: STREAMED_OR_PART,
     mutating: false,
     args: [pathname('path')],
     returns: returnsBuffer('content'),
@@ -639,6 +662,8 @@ export const fileActions: readonly ActionDef[] = [
   library({
     name: 'read_lines',
     since: '0.0.7',
+    usesDaemon: true,
+    insteadOfLargeAnswer: STREAMED_OR_PART,
     mutating: false,
     args: [pathname('path')],
     returns: returnsStrings('lines'),
@@ -649,6 +674,9 @@ export const fileActions: readonly ActionDef[] = [
   library({
     name: 'readdir',
     since: '1.0.55',
+    usesDaemon: true,
+    inBatches: true,
+    insteadOfLargeAnswer: IN_BATCHES,
     progress: true,
     cancellable: true,
     history: [{ until: '1.48', procedure: 138 }],
@@ -673,6 +701,9 @@ export const fileActions: readonly ActionDef[] = [
   library({
     name: 'readlinklist',
     since: '1.0.77',
+    usesDaemon: true,
+    insteadOfLargeAnswer: FEWER_NAMES,
+    insteadOfLargeRequest: FEWER_NAMES,
     mutating: false,
     args: [pathname('path'), strings('names', 'filename')],
     returns: returnsStrings('links'),
@@ -751,6 +782,7 @@ export const fileActions: readonly ActionDef[] = [
   library({
     name: 'stat',
     since: '1.9.2',
+    usesDaemon: true,
     deprecated: true,
     replacedBy: 'statns',
     mutating: false,
@@ -813,6 +845,8 @@ export const fileActions: readonly ActionDef[] = [
   library({
     name: 'write',
     since: '1.3.14',
+    usesDaemon: true,
+    insteadOfLargeRequest: 'use Upload, which streams',
     args: [pathname('path'), buffer('content')],
     returns: none,
     summary: 'Writes a file, replacing any earlier content',
@@ -822,6 +856,8 @@ export const fileActions: readonly ActionDef[] = [
   library({
     name: 'write_append',
     since: '1.11.18',
+    usesDaemon: true,
+    insteadOfLargeRequest: 'use UploadOffset, which streams, at the end of the file',
     args: [pathname('path'), buffer('content')],
     returns: none,
     summary: 'Appends bytes to the end of a file',
@@ -832,6 +868,7 @@ export const fileActions: readonly ActionDef[] = [
     name: 'write_file',
     procedure: 44,
     since: '0.0.8',
+    insteadOfLargeRequest: 'use Upload, which streams',
     deprecated: true,
     replacedBy: 'write',
     args: [pathname('path'), str('content'), int('size')],

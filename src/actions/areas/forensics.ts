@@ -35,6 +35,8 @@ export const forensicsActions: readonly ActionDef[] = [
   library({
     name: 'filesystem_walk',
     since: '1.33.39',
+    usesDaemon: true,
+    inBatches: true,
     optionalGroup: 'libtsk',
     progress: true,
     cancellable: true,
@@ -48,6 +50,8 @@ export const forensicsActions: readonly ActionDef[] = [
   library({
     name: 'find_inode',
     since: '1.35.6',
+    usesDaemon: true,
+    inBatches: true,
     optionalGroup: 'libtsk',
     progress: true,
     cancellable: true,
@@ -71,6 +75,7 @@ export const forensicsActions: readonly ActionDef[] = [
     name: 'yara_load',
     procedure: 472,
     since: '1.37.13',
+    mayNotAnswer: true,
     optionalGroup: 'libyara',
     progress: true,
     cancellable: true,
@@ -83,6 +88,8 @@ export const forensicsActions: readonly ActionDef[] = [
   library({
     name: 'yara_scan',
     since: '1.37.13',
+    usesDaemon: true,
+    inBatches: true,
     optionalGroup: 'libyara',
     progress: true,
     cancellable: true,

@@ -1,4 +1,5 @@
 /** Actions: Windows registry hives */
+import { STREAMED_HIVE } from '../alternatives.js';
 import type { ActionDef } from '../types.js';
 import {
   bool,
@@ -51,6 +52,7 @@ export const hivexActions: readonly ActionDef[] = [
     name: 'hivex_node_children',
     procedure: 354,
     since: '1.19.35',
+    insteadOfLargeAnswer: STREAMED_HIVE,
     optionalGroup: 'hivex',
     mutating: false,
     args: [int64('nodeh')],
@@ -127,6 +129,7 @@ export const hivexActions: readonly ActionDef[] = [
     name: 'hivex_node_values',
     procedure: 357,
     since: '1.19.35',
+    insteadOfLargeAnswer: STREAMED_HIVE,
     optionalGroup: 'hivex',
     mutating: false,
     args: [int64('nodeh')],
@@ -172,6 +175,7 @@ export const hivexActions: readonly ActionDef[] = [
     name: 'hivex_value_string',
     procedure: 479,
     since: '1.37.22',
+    insteadOfLargeAnswer: STREAMED_HIVE,
     optionalGroup: 'hivex',
     mutating: false,
     args: [int64('valueh')],
@@ -195,6 +199,7 @@ export const hivexActions: readonly ActionDef[] = [
     name: 'hivex_value_utf8',
     procedure: 478,
     since: '1.19.35',
+    insteadOfLargeAnswer: STREAMED_HIVE,
     optionalGroup: 'hivex',
     deprecated: true,
     replacedBy: 'hivex_value_string',
@@ -208,6 +213,7 @@ export const hivexActions: readonly ActionDef[] = [
     name: 'hivex_value_value',
     procedure: 361,
     since: '1.19.35',
+    insteadOfLargeAnswer: STREAMED_HIVE,
     optionalGroup: 'hivex',
     mutating: false,
     args: [int64('valueh')],

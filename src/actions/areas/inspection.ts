@@ -1,4 +1,5 @@
 /** Actions: finding out which operating systems an image holds */
+import { BATCHES_OF_APPLICATIONS } from '../alternatives.js';
 import type { ActionDef } from '../types.js';
 import {
   bool,
@@ -96,6 +97,7 @@ export const inspectionActions: readonly ActionDef[] = [
   library({
     name: 'inspect_get_icon',
     since: '1.11.12',
+    usesDaemon: true,
     mutating: false,
     args: [mountable('root')],
     optargs: [bool('favicon'), bool('highquality')],
@@ -139,6 +141,7 @@ export const inspectionActions: readonly ActionDef[] = [
   library({
     name: 'inspect_get_osinfo',
     since: '1.39.1',
+    usesDaemon: true,
     mutating: false,
     args: [mountable('root')],
     returns: returnsString('id'),
@@ -301,6 +304,8 @@ export const inspectionActions: readonly ActionDef[] = [
   library({
     name: 'inspect_list_applications',
     since: '1.7.8',
+    usesDaemon: true,
+    insteadOfLargeAnswer: BATCHES_OF_APPLICATIONS,
     deprecated: true,
     replacedBy: 'inspect_list_applications2',
     args: [mountable('root')],
@@ -312,6 +317,8 @@ export const inspectionActions: readonly ActionDef[] = [
   library({
     name: 'inspect_list_applications2',
     since: '1.19.56',
+    usesDaemon: true,
+    insteadOfLargeAnswer: BATCHES_OF_APPLICATIONS,
     args: [mountable('root')],
     returns: structs('applications2', 'application2'),
     summary: 'Returns the applications installed in an inspected operating system',

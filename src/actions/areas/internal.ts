@@ -1,4 +1,5 @@
 /** Actions: procedures that only the server itself calls */
+import { FEWER_NAMES, STREAMED_DATABASE } from '../alternatives.js';
 import type { ActionDef } from '../types.js';
 import {
   buffer,
@@ -94,6 +95,7 @@ export const internalActions: readonly ActionDef[] = [
     name: 'internal_list_rpm_applications',
     procedure: 510,
     since: '1.45.3',
+    insteadOfLargeAnswer: STREAMED_DATABASE,
     visibility: 'internal',
     mutating: false,
     returns: structs('applications2', 'application2'),
@@ -104,6 +106,7 @@ export const internalActions: readonly ActionDef[] = [
     name: 'internal_lstatnslist',
     procedure: 423,
     since: '1.27.53',
+    insteadOfLargeAnswer: FEWER_NAMES,
     visibility: 'internal',
     mutating: false,
     args: [pathname('path'), strings('names', 'filename')],
@@ -115,6 +118,7 @@ export const internalActions: readonly ActionDef[] = [
     name: 'internal_lxattrlist',
     procedure: 205,
     since: '1.19.32',
+    insteadOfLargeAnswer: FEWER_NAMES,
     visibility: 'internal',
     optionalGroup: 'linuxxattrs',
     mutating: false,
@@ -150,6 +154,7 @@ export const internalActions: readonly ActionDef[] = [
     name: 'internal_readlinklist',
     procedure: 206,
     since: '1.19.32',
+    insteadOfLargeAnswer: FEWER_NAMES,
     visibility: 'internal',
     mutating: false,
     args: [pathname('path'), strings('names', 'filename')],

@@ -15,6 +15,8 @@ export const journalActions: readonly ActionDef[] = [
   library({
     name: 'journal_get',
     since: '1.23.11',
+    usesDaemon: true,
+    insteadOfLargeAnswer: 'use Download for the files of the journal, and journalctl to read them',
     optionalGroup: 'journal',
     mutating: false,
     returns: structs('fields', 'xattr'),

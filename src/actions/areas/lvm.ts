@@ -322,6 +322,7 @@ export const lvmActions: readonly ActionDef[] = [
     name: 'vgmeta',
     procedure: 315,
     since: '1.17.20',
+    largeAnswerText: /^metadata is too large for message buffer$/,
     optionalGroup: 'lvm2',
     mutating: false,
     args: [str('vgname')],

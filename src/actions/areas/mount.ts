@@ -126,6 +126,7 @@ export const mountActions: readonly ActionDef[] = [
   library({
     name: 'mountable_device',
     since: '1.33.15',
+    usesDaemon: true,
     mutating: false,
     args: [mountable('mountable')],
     returns: returnsString('device', 'device'),
@@ -135,6 +136,7 @@ export const mountActions: readonly ActionDef[] = [
   library({
     name: 'mountable_subvolume',
     since: '1.33.15',
+    usesDaemon: true,
     mutating: false,
     args: [mountable('mountable')],
     returns: returnsString('subvolume'),

@@ -71,6 +71,7 @@ export const transferActions: readonly ActionDef[] = [
   library({
     name: 'copy_in',
     since: '1.29.24',
+    usesDaemon: true,
     permissions: [
       {
         permission: 'host-actions',
@@ -88,6 +89,7 @@ export const transferActions: readonly ActionDef[] = [
   library({
     name: 'copy_out',
     since: '1.29.24',
+    usesDaemon: true,
     permissions: [
       {
         permission: 'host-actions',

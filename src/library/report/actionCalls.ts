@@ -1,6 +1,6 @@
 /** Actions of a session, called by the server itself: each in its own turn, with its events and trace. */
 import type { InspectionLibraryActions } from '../../../gen/libraryActions.js';
-import { allActions } from '../../actions/areas.js';
+import { actionsByName } from '../../actions/byName.js';
 import type { ActionDef } from '../../actions/types.js';
 import type { DaemonCall } from '../../protocol/daemonCall.js';
 import { applicationActions } from '../applications/index.js';
@@ -18,8 +18,6 @@ export interface ActionCalls {
   /** A library action about the system at `root`. */
   library<Name extends LibraryAction>(name: Name, root: string): ReturnType<InspectionLibraryActions[Name]>;
 }
-
-const actionsByName = new Map(allActions.map((action) => [action.name, action]));
 
 function actionOf(name: string): ActionDef {
   const action = actionsByName.get(name);

@@ -4,7 +4,6 @@ import { existsSync, readFileSync } from 'node:fs';
 import { status } from '@grpc/grpc-js';
 import { describe, expect, it } from '@jest/globals';
 import { allActions, areas } from '../../../src/actions/areas.js';
-import { namesWithAlternatives } from '../../../src/actions/largeMessages.js';
 import { hasRpc, isFileIn, isStreamedAnswer, needsDaemon } from '../../../src/actions/shape.js';
 import { emitAreaReference, emitReferenceIndex } from '../../../src/generator/emitReference.js';
 import { entriesOf, type Entry } from '../../../src/generator/entry.js';
@@ -152,10 +151,10 @@ describe('errors', () => {
         'vfs_type: the answer does not fit into one message (4 MiB)',
       ]),
     );
-    // Those of RPCs that are no actions, or of actions that are none, are told by the error alone.
-    const alternatives = namesWithAlternatives.filter((name) =>
-      actions.some((action) => action.name === name && !isStreamedAnswer(action)),
-    );
+    const alternatives = actions
+      .filter((action) => !isStreamedAnswer(action))
+      .flatMap(({ insteadOfLargeAnswer, insteadOfLargeRequest }) => [insteadOfLargeAnswer, insteadOfLargeRequest])
+      .filter((instead) => instead !== undefined);
     expect(said.filter((one) => /(MiB|--request-memory`)\): /.test(one))).toHaveLength(alternatives.length);
   });
 

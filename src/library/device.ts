@@ -1,14 +1,14 @@
 /** Names of drives inside the appliance. */
 import { lvmCanonicalLvName } from '../../gen/calls/lvm.js';
 import type { DeviceLibraryActions } from '../../gen/libraryActions.js';
-import { allActions } from '../actions/areas.js';
+import { actionsByName } from '../actions/byName.js';
 import { GuestfsError } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
 import { deviceNameOf, driveIndexOf, driveSuffixOf } from '../session/deviceNames.js';
 import type { LibraryContext } from './context.js';
 import { unlessDaemonFails } from './tolerance.js';
 
-const lvmCanonicalLvNameAction = allActions.find((action) => action.name === 'lvm_canonical_lv_name');
+const lvmCanonicalLvNameAction = actionsByName.get(lvmCanonicalLvName.action);
 
 /** The usual name of a logical volume that is given by its device-mapper name. */
 async function logicalVolume({ session, signal }: LibraryContext, lvname: string): Promise<string> {

@@ -39,20 +39,20 @@ export async function openEncrypted(
     const field = `keys[${index}]`;
     const mapname = await warnings.attempt({
       field,
-      action: 'vfs_type',
+      action: vfsType.action,
       ask: () => mappingName(actions, device, index),
     });
     if (mapname === undefined) continue;
     const done = await warnings.attempt({
       field,
-      action: 'cryptsetup_open',
+      action: cryptsetupOpen.action,
       ask: () =>
         actions.call(cryptsetupOpen, { device, key, mapname, readonly: true, crypttype: undefined, cipher: undefined }),
     });
     if (done === undefined) continue;
     openedAs.set(device, `/dev/mapper/${mapname}`);
     // The next key may be for a volume that has just appeared.
-    await warnings.attempt({ field, action: 'lvm_scan', ask: () => actions.call(lvmScan, { activate: true }) });
+    await warnings.attempt({ field, action: lvmScan.action, ask: () => actions.call(lvmScan, { activate: true }) });
   }
   return openedAs;
 }
@@ -67,20 +67,20 @@ export async function findEncrypted(
   const field = 'encrypted_devices';
   const partitions = await warnings.attempt({
     field,
-    action: 'list_partitions',
+    action: listPartitions.action,
     isCut: true,
     ask: () => actions.call(listPartitions, {}),
   });
   const drives = await warnings.attempt({
     field,
-    action: 'list_devices',
+    action: listDevices.action,
     isCut: true,
     ask: () => actions.call(listDevices, {}),
   });
-  const volumes = await warnings.attempt({ field, action: 'lvs', isCut: true, ask: () => actions.call(lvs, {}) });
+  const volumes = await warnings.attempt({ field, action: lvs.action, isCut: true, ask: () => actions.call(lvs, {}) });
   const arrays = await warnings.attempt({
     field,
-    action: 'list_md_devices',
+    action: listMdDevices.action,
     isCut: true,
     ask: () => actions.call(listMdDevices, {}),
   });
@@ -96,8 +96,13 @@ export async function findEncrypted(
   const found: EncryptedDevice[] = [];
   for (const device of candidates) {
     const type =
-      (await warnings.attempt({ field, action: 'vfs_type', ask: () => actions.call(vfsType, { mountable: device }) }))
-        ?.fstype ?? '';
+      (
+        await warnings.attempt({
+          field,
+          action: vfsType.action,
+          ask: () => actions.call(vfsType, { mountable: device }),
+        })
+      )?.fstype ?? '';
     if (ENCRYPTED.has(type)) found.push({ device, type, opened_as: openedAs.get(device) ?? '' });
   }
   return found;

@@ -15,7 +15,7 @@ import type { Warnings } from './warnings.js';
 async function describeFilesystems(actions: ActionCalls, warnings: Warnings): Promise<InspectedFilesystem[]> {
   const found = await warnings.attempt({
     field: 'filesystems',
-    action: 'list_filesystems',
+    action: listFilesystems.action,
     isCut: true,
     ask: () => actions.call(listFilesystems, {}),
   });
@@ -28,12 +28,12 @@ async function describeFilesystems(actions: ActionCalls, warnings: Warnings): Pr
     const field = (name: string): string => `filesystems[${index}].${name}`;
     const label = await warnings.attempt({
       field: field('label'),
-      action: 'vfs_label',
+      action: vfsLabel.action,
       ask: () => actions.call(vfsLabel, { mountable }),
     });
     const uuid = await warnings.attempt({
       field: field('uuid'),
-      action: 'vfs_uuid',
+      action: vfsUuid.action,
       ask: () => actions.call(vfsUuid, { mountable }),
     });
     const size = mountable.startsWith('/')
@@ -58,7 +58,7 @@ export async function describeImage(
   const filesystems = await describeFilesystems(actions, warnings);
   const found = await warnings.attempt({
     field: 'roots',
-    action: 'inspect_os',
+    action: inspectOs.action,
     isCut: true,
     ask: () => actions.call(inspectOs, {}),
   });

@@ -33,7 +33,7 @@ export async function sizeOfDevice(
   return (
     await warnings.attempt({
       field,
-      action: 'blockdev_getsize64',
+      action: blockdevGetsize64.action,
       ask: () => actions.call(blockdevGetsize64, { device }),
     })
   )?.sizeinbytes;
@@ -42,12 +42,12 @@ export async function sizeOfDevice(
 async function readTable(actions: ActionCalls, device: string, field: string, warnings: Warnings): Promise<Table> {
   const kind = await warnings.attempt({
     field,
-    action: 'part_get_parttype',
+    action: partGetParttype.action,
     ask: () => actions.call(partGetParttype, { device }),
   });
   const list = await warnings.attempt({
     field,
-    action: 'part_list',
+    action: partList.action,
     isCut: true,
     ask: () => actions.call(partList, { device }),
   });
@@ -71,7 +71,7 @@ async function describeEntry(
   if (kind === 'msdos') {
     const id = await warnings.attempt({
       field: `${field}.mbr_id`,
-      action: 'part_get_mbr_id',
+      action: partGetMbrId.action,
       ask: () => actions.call(partGetMbrId, request),
     });
     return { name: '', gpt_type: '', mbr_id: id?.idbyte };
@@ -79,12 +79,12 @@ async function describeEntry(
   if (kind !== 'gpt') return { name: '', gpt_type: '', mbr_id: undefined };
   const name = await warnings.attempt({
     field: `${field}.name`,
-    action: 'part_get_name',
+    action: partGetName.action,
     ask: () => actions.call(partGetName, request),
   });
   const type = await warnings.attempt({
     field: `${field}.gpt_type`,
-    action: 'part_get_gpt_type',
+    action: partGetGptType.action,
     ask: () => actions.call(partGetGptType, request),
   });
   return { name: name?.name ?? '', gpt_type: type?.guid ?? '', mbr_id: undefined };
@@ -97,13 +97,13 @@ export async function describeDrives(
 ): Promise<{ devices: InspectedDevice[]; partitions: InspectedPartition[] }> {
   const names = await warnings.attempt({
     field: 'devices',
-    action: 'list_devices',
+    action: listDevices.action,
     isCut: true,
     ask: () => actions.call(listDevices, {}),
   });
   const found = await warnings.attempt({
     field: 'partitions',
-    action: 'list_partitions',
+    action: listPartitions.action,
     isCut: true,
     ask: () => actions.call(listPartitions, {}),
   });
@@ -129,12 +129,12 @@ export async function describeDrives(
     const field = `partitions[${index}]`;
     const parent = await warnings.attempt({
       field,
-      action: 'part_to_dev',
+      action: partToDev.action,
       ask: () => actions.call(partToDev, { partition }),
     });
     const number = await warnings.attempt({
       field,
-      action: 'part_to_partnum',
+      action: partToPartnum.action,
       ask: () => actions.call(partToPartnum, { partition }),
     });
     const device = parent?.device ?? '';

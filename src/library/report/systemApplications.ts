@@ -30,14 +30,14 @@ async function mountSystem(
   for (const [mountpoint, mountable] of order.slice(0, MAX_MOUNTS)) {
     await warnings.attempt({
       field: `mountpoints[${mountpoint}]`,
-      action: 'mount_ro',
+      action: mountRo.action,
       ask: () => actions.call(mountRo, { mountable, mountpoint }),
     });
   }
   if (order.length > MAX_MOUNTS)
     warnings.add(
       'mountpoints',
-      'mount_ro',
+      mountRo.action,
       'MESSAGE_TOO_LARGE',
       `${order.length - MAX_MOUNTS} of them are not mounted: at most ${MAX_MOUNTS} are`,
     );
@@ -76,7 +76,7 @@ export async function* describeApplications(
 ): AsyncGenerator<InspectedApplications> {
   await mountSystem(actions, root, mountpoints, warnings);
   const all = await list(actions, root, warnings);
-  await warnings.attempt({ field: 'applications', action: 'umount_all', ask: () => actions.call(umountAll, {}) });
+  await warnings.attempt({ field: 'applications', action: umountAll.action, ask: () => actions.call(umountAll, {}) });
   const sound = all.filter((one) => sizeOf(one) <= MAX_LIST);
   warnings.leftOut('applications', all.length - sound.length);
   let rest = sound;

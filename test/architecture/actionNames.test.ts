@@ -1,0 +1,105 @@
+/**
+ * What is known of an action stands in its record: no source outside `src/actions` names actions, or could hold a table
+ * of them. `src/library` names those that it implements, and words that have a meaning of their own are no names.
+ */
+import { describe, expect, test } from '@jest/globals';
+import ts from 'typescript';
+import { actionsByName } from '../../src/actions/byName.js';
+import { filesBelow, textOf } from './sourceTree.js';
+
+/** Names of actions that are words of these sources as well, and what they mean there. */
+const WORDS: Readonly<Record<string, string>> = {
+  blkdiscard: 'a program of the host',
+  chown: 'a function of Node.js',
+  config: 'settings of a launch',
+  debug: 'a level of the log',
+  download: 'the way of a file',
+  file: 'a kind of image, of argument and of block node',
+  head: 'the beginning of an image',
+  launch: 'what a session does, and its event',
+  mountpoints: 'a field of a report',
+  sh: 'a program of appliance and host',
+  upload: 'the way of a file',
+  version: 'of a daemon',
+  write: 'to a stream, or to a disk',
+};
+
+interface Found {
+  readonly name: string;
+  readonly where: string;
+  readonly node: ts.Node;
+}
+
+/** String literals, types too, and names of properties that are not functions. */
+function nameOf(node: ts.Node): string | undefined {
+  if (ts.isStringLiteralLike(node)) return node.text;
+  if (!ts.isPropertyAssignment(node) || !ts.isIdentifier(node.name)) return undefined;
+  return ts.isArrowFunction(node.initializer) ? undefined : node.name.text;
+}
+
+function namesIn(path: string, text: string = textOf(path)): Found[] {
+  const source = ts.createSourceFile(path, text, ts.ScriptTarget.ES2022, true);
+  const found: Found[] = [];
+  const visit = (node: ts.Node): void => {
+    const name = nameOf(node);
+    if (name !== undefined && actionsByName.has(name)) {
+      const { line } = source.getLineAndCharacterOfPosition(node.getStart());
+      found.push({ name, where: `${path}:${line + 1}`, node });
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
+/** The list or table that a name is an entry of. */
+function tableOf({ node }: Found): ts.Node | undefined {
+  for (let outer = node.parent; !ts.isSourceFile(outer); outer = outer.parent) {
+    if (ts.isArrayLiteralExpression(outer) || ts.isObjectLiteralExpression(outer)) return outer;
+    if (!ts.isAsExpression(outer) && !ts.isSatisfiesExpression(outer) && outer !== node.parent) return undefined;
+  }
+  return undefined;
+}
+
+/** What is wrong with the names in a file. */
+function objections(path: string, text?: string): string[] {
+  const implementing = path.startsWith('src/library/');
+  const names = namesIn(path, text).filter(({ name }) => !implementing || actionsByName.get(name)?.impl !== 'library');
+  const tables = new Map<ts.Node, Set<string>>();
+  for (const found of names) {
+    const table = tableOf(found);
+    if (table !== undefined) tables.set(table, (tables.get(table) ?? new Set()).add(found.name));
+  }
+  return [
+    ...names.filter(({ name }) => !(name in WORDS)).map(({ name, where }) => `${where}: '${name}' is an action's name`),
+    ...[...tables.values()]
+      .filter((one) => one.size > 1)
+      .map((one) => `${path}: a table of actions: ${[...one].join(', ')}`),
+  ];
+}
+
+const sources = filesBelow('src', '.ts').filter((path) => !path.startsWith('src/actions/'));
+
+describe('names of actions', () => {
+  test('stand in no other source than their records', () => {
+    expect(sources.flatMap((path) => objections(path))).toEqual([]);
+  });
+
+  test('that are words as well are used as such', () => {
+    const used = new Set(sources.flatMap((path) => namesIn(path)).map(({ name }) => name));
+    expect(Object.keys(WORDS).filter((word) => !used.has(word))).toEqual([]);
+  });
+
+  test.each([
+    ['a set of names', "const SLOW = new Set(['lvs', 'pvs']);", true],
+    ['a table', "const HELP = { mkfs: 'makes a file system' };", true],
+    ['a map', "const HELP = new Map([['part_disk', 1]]);", true],
+    ['a comparison', "if (action.name === 'part_disk') return;", true],
+    ['a table of words', "const SLOW = ['launch', 'upload', 'download'];", true],
+    ['a table of words with facts', 'const LIMITS = { write: 1, upload: 2 };', true],
+    ['methods', 'const daemon = { upload: () => 1, download: () => 2 };', false],
+    ['a word', "emit({ kind: 'launch' });", false],
+  ])('are told apart from words: %s', (_what, text, wrong) => {
+    expect(objections('src/server/example.ts', text).length > 0).toBe(wrong);
+  });
+});

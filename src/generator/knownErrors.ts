@@ -1,11 +1,12 @@
 /**
  * What an action can be expected to fail with, besides what any call can (docs/errors.md): from what
- * is known of its arguments and its answer, and from what was found out of single actions.
+ * follows from its arguments and its answer, and from what its record says was found out.
  * test/integration/knownErrors.test.ts has each of them happen.
  */
 import { insteadOfLargeAnswer, insteadOfLargeRequest } from '../actions/largeMessages.js';
 import { isFileIn, isFileOut, isStreamedAnswer, takesAnySize } from '../actions/shape.js';
 import type { AbsentPath, ActionDef, ArgumentDef, KnownError } from '../actions/types.js';
+
 /** The daemon that every appliance has at least. */
 const OLDEST_DAEMON = { major: 1, minor: 48 };
 

@@ -1,6 +1,6 @@
 /**
  * Generates what derives from the action list, then TypeScript from the .proto files.
- * The former is committed; the latter, which is long, is not.
+ * The former is committed, except the search page; the latter, which is long, is not.
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fingerprint, Stamp } from '../support/fingerprint.mjs';
@@ -21,7 +21,7 @@ const INPUTS = [
 ];
 /** Folders with generated files that are committed (some of proto is written by hand). */
 export const COMMITTED_OUTPUTS = ['proto', 'gen/calls', 'gen/services.ts', 'gen/libraryActions.ts', 'docs/reference'];
-const OTHER_OUTPUTS = ['gen/proto'];
+const OTHER_OUTPUTS = ['gen/proto', 'dist/reference'];
 
 const stamp = new Stamp('generated');
 

@@ -1,5 +1,5 @@
 /** Small constructors that keep the records of the action list short. */
-import type { ActionDef, ArgumentDef, OptionalArgumentDef, ReturnDef, StringKind } from './types.js';
+import type { AbsentPath, ActionDef, ArgumentDef, OptionalArgumentDef, ReturnDef, StringKind } from './types.js';
 
 type Defaulted = 'args' | 'optargs' | 'impl' | 'visibility' | 'mutating' | 'description';
 type Given<Without extends keyof ActionDef = never> = Omit<ActionDef, Defaulted | Without> &
@@ -35,6 +35,11 @@ export const key = stringOf('key');
 export const guid = stringOf('guid');
 export const fileIn = stringOf('filein');
 export const fileOut = stringOf('fileout');
+
+/** A device that is a whole disk. */
+export function disk(name: string): ArgumentDef {
+  return { ...device(name), wholeDisk: true };
+}
 
 /** List of strings, all of one kind. */
 export function strings(
@@ -83,6 +88,16 @@ export function secret<Argument extends ArgumentDef | OptionalArgumentDef>(argum
 /** An argument that is a path on the server. */
 export function onServer<Argument extends ArgumentDef | OptionalArgumentDef>(argument: Argument): Argument {
   return { ...argument, onServer: true };
+}
+
+/** A path for which ENOENT is not what happens if it does not exist. */
+export function ifAbsent(what: AbsentPath, argument: ArgumentDef): ArgumentDef {
+  return { ...argument, ifAbsent: what };
+}
+
+/** A device that need not exist. */
+export function notLookedFor(argument: ArgumentDef): ArgumentDef {
+  return { ...argument, notLookedFor: true };
 }
 
 /** Returns nothing but success or an error. */

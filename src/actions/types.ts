@@ -42,8 +42,26 @@ interface NamedArgument {
   readonly onServer?: true;
 }
 
+/** What happens if there is nothing at a path, or no directory that it could be made in. */
+export type AbsentPath =
+  | 'ENOENT'
+  | 'ENOENT for its directory'
+  | 'DAEMON_ERROR'
+  | 'DAEMON_ERROR for its directory'
+  | 'nothing';
+
+/** What a required argument has. */
+interface RequiredArgument extends NamedArgument {
+  /** What happens if its path does not exist; unset: ENOENT. */
+  readonly ifAbsent?: AbsentPath;
+  /** It names a device that need not exist. */
+  readonly notLookedFor?: true;
+  /** It names a whole disk, not a partition or a volume. */
+  readonly wholeDisk?: true;
+}
+
 /** A required argument, in XDR order. */
-export type ArgumentDef = NamedArgument &
+export type ArgumentDef = RequiredArgument &
   (
     | { readonly type: 'string'; readonly kind: StringKind }
     | { readonly type: 'string_list'; readonly kind: 'plain' | 'device' | 'filename' | 'pathname' }
@@ -121,6 +139,26 @@ export interface RefusalDef {
   readonly instead: string;
 }
 
+/** One way to fail. */
+export interface KnownError {
+  /** Name of the gRPC status. */
+  readonly status: string;
+  /** `reason` of ErrorInfo. */
+  readonly reason: string;
+  readonly when: string;
+}
+
+/** What a full file system makes of an action: one without free blocks, and one that can hold no more files. */
+export interface FullFileSystem {
+  readonly blocks?: 'ENOSPC' | 'DAEMON_ERROR';
+  readonly files?: 'ENOSPC' | 'DAEMON_ERROR';
+}
+
+/** Values of arguments, by name, in protobuf's JSON: bytes are base64, 64-bit numbers are strings. */
+export type ExampleArguments = Readonly<
+  Record<string, string | number | boolean | readonly string[] | { readonly values: readonly string[] }>
+>;
+
 /** How an action looked to daemons up to a version. */
 export interface HistoryDef {
   /** Last version (inclusive, of the form `1.48`) with this form. */
@@ -185,6 +223,16 @@ export interface ActionDef {
   /** Other names it has in libguestfs's shell. */
   readonly aliases?: readonly string[];
   readonly history?: readonly HistoryDef[];
+  /** The action that has to come before, because this one works on what it opens. */
+  readonly openedBy?: string;
+  /** What a full file system makes of it; unset: it needs no space. */
+  readonly fullFileSystem?: FullFileSystem;
+  /** What it fails with, as far as it does not follow from the rest of the record; the most frequent first. */
+  readonly errors?: readonly KnownError[];
+  /** Arguments of its example in the reference, where the defaults in `exampleGuest.ts` do not fit. */
+  readonly example?: ExampleArguments;
+  /** What its example sends as a file; unset: a line of text. */
+  readonly exampleFile?: Buffer;
 }
 
 /** Wire type of a struct's field. */

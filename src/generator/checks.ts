@@ -1,6 +1,6 @@
 /** Rules that the action list keeps; each failure names the action. */
 import { allActions, areas } from '../actions/areas.js';
-import { isStreamedAnswer, needsDaemon } from '../actions/shape.js';
+import { isFileIn, isStreamedAnswer, needsDaemon } from '../actions/shape.js';
 import { structs } from '../actions/structs.js';
 import type { ActionDef } from '../actions/types.js';
 import { pascalCase } from '../actions/names.js';
@@ -28,6 +28,16 @@ function problemsOf(action: ActionDef): string[] {
     !action.replacedBy || allActions.some((other) => other.name === action.replacedBy),
     `no action ${action.replacedBy ?? ''}`,
   );
+  rule(
+    !action.openedBy || allActions.some((other) => other.name === action.openedBy),
+    `no action ${action.openedBy ?? ''}`,
+  );
+  rule(!action.exampleFile || isFileIn(action), 'a file for the example, and it takes none');
+  for (const { name, ...argument } of action.args) {
+    const kind = 'kind' in argument ? argument.kind : argument.type;
+    rule(!argument.ifAbsent || /path/.test(kind), `${name} is no path that could be absent`);
+    rule(!argument.notLookedFor || /device|mountable/.test(kind), `${name} is no device that could be looked for`);
+  }
   rule(action.optargs.length <= MAX_OPTIONAL_ARGUMENTS, `more than ${MAX_OPTIONAL_ARGUMENTS} optional arguments`);
   rule(
     /^[A-Z]/.test(action.summary) && !action.summary.endsWith('.'),

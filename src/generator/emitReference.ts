@@ -70,8 +70,9 @@ export function emitReferenceIndex(areas: readonly AreaDef[]): string {
       summaryOf(entry),
     ]);
   return (
-    `${HEADER}# Reference\n\n[search.html](search.html), opened in a browser from a copy of this folder, finds actions by any words.\n` +
-    'What any call can fail with is in [errors](../errors.md).\n\n' +
+    `${HEADER}# Reference\n\n` +
+    '`npm run generate` also writes `dist/reference/search.html`, a page that finds actions by any words; open it in a\n' +
+    'browser. What any call can fail with is in [errors](../errors.md).\n\n' +
     'The examples are for a guest that has what they name: `/dev/sda1` is mounted on `/`, and `/dev/sdb` is a disk whose\n' +
     'contents are not needed any more. Bytes are base64 in JSON, and 64-bit numbers are strings.\n\nOne service per area:\n\n' +
     `${served.map((area) => `- [${area.service ?? ''}](${area.name}.md): ${area.about}\n`).join('')}\n` +

@@ -99,7 +99,7 @@ function article(entry: Entry, names: ReadonlySet<string>): string {
   );
 }
 
-/** docs/reference/search.html */
+/** dist/reference/search.html */
 export function emitSearchPage(areas: readonly AreaDef[]): string {
   const entries = areas
     .filter((area) => area.service !== undefined)

@@ -4,10 +4,9 @@ import { allActions } from '../actions/areas.js';
 import { ANY_STATE, statesOf } from '../actions/callRules.js';
 import type { CompositeRpcDef } from '../actions/compositeRpcs.js';
 import { hasRpc, isFileIn, isFileOut, isStreamedAnswer } from '../actions/shape.js';
-import type { ActionDef } from '../actions/types.js';
+import type { ActionDef, KnownError } from '../actions/types.js';
 import { pascalCase } from '../actions/names.js';
 import { exampleCommand, grpcurl } from './exampleCommand.js';
-import type { KnownError } from './errorFacts.js';
 import { knownErrors } from './knownErrors.js';
 import { fullDescription, requestFields, responseFields, type ProtoField } from './shape.js';
 

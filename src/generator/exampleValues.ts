@@ -1,91 +1,23 @@
-/**
- * Values for the examples of the reference, such as one would give. They are true of one guest:
- * `/dev/sda1` is mounted on `/`, `/dev/sdb` is there to be overwritten, and what else an action
- * needs is there as well. test/integration/examples.test.ts sends each of them to such a guest.
- */
+/** Requests of the examples in the reference: the record's own arguments, and the example guest's for the others. */
+import { BYTES, DIRECTORIES, VALUES_BY_KIND, VALUES_BY_NAME } from '../actions/exampleGuest.js';
 import { isFileIn } from '../actions/shape.js';
-import type { ActionDef, ArgumentDef } from '../actions/types.js';
-import { EXAMPLES } from './examples.js';
-import { FILES } from './exampleFiles.js';
+import type { ActionDef, ArgumentDef, ExampleArguments } from '../actions/types.js';
 import { fieldArguments } from './shape.js';
 
-type Json = string | number | boolean | readonly string[] | { readonly values: readonly string[] };
-type Request = Readonly<Record<string, Json>>;
-
-/** By the argument's name, where that says what is meant in whatever action. */
-const BY_NAME: Request = {
-  acltype: 'access',
-  augpath: '/files/etc/hosts/1',
-  c: 0,
-  csumtype: 'sha256',
-  ctype: 'gzip',
-  cyls: 0,
-  devmajor: 8,
-  devminor: 1,
-  fstype: 'ext4',
-  groups: ['lvm2', 'ntfs3g'],
-  heads: 0,
-  index: 0,
-  keyslot: 0,
-  label: 'data',
-  len: 1048576,
-  logvol: 'root',
-  mapname: 'opened',
-  name: 'data',
-  names: ['hostname', 'hosts'],
-  newkey: 'another secret',
-  offset: '0',
-  partnum: 1,
-  pattern: 'root',
-  percent: 50,
-  regex: '^root:',
-  sectors: 0,
-  specfile: '/etc/selinux/targeted/contexts/files/file_contexts',
-  target: '/etc/hosts',
-  tmpl: '/tmp/XXXXXX',
-  uuid: '7d2c3a64-90f3-4f0d-a7b8-5d0f2f1f6a3e',
-  vg: 'group',
-  vgname: 'group',
-  volgroup: 'group',
-  volgroups: ['group'],
-  xattr: 'user.comment',
-};
-
-/** By what a string stands for. */
-const BY_KIND: Readonly<Record<string, string>> = {
-  pathname: '/etc/hostname',
-  dev_or_path: '/etc/hostname',
-  key: 'secret',
-  guid: 'c12a7328-f81f-11d2-ba4b-00a0c93ec93b',
-};
-
-/** By name and kind: directories of the guest. */
-const DIRECTORIES: Readonly<Record<string, string>> = {
-  dir: '/etc',
-  directory: '/etc',
-  remotedir: '/srv',
-  mountpoint: '/',
-  root: '/',
-  linkname: '/tmp/link',
-};
-
-/** "hello" */
-const BYTES = 'aGVsbG8=';
-
 /** What is changed is not what the guest lives on. */
-function deviceFor({ name, mutating }: ActionDef): string {
+function deviceFor({ mutating }: ActionDef, { wholeDisk }: ArgumentDef): string {
   const disk = mutating ? '/dev/sdb' : '/dev/sda';
-  return /^(part_|sfdisk)/.test(name) ? disk : `${disk}1`;
+  return wholeDisk ? disk : `${disk}1`;
 }
 
-function defaultOf(action: ActionDef, argument: ArgumentDef): Json | undefined {
+function defaultOf(action: ActionDef, argument: ArgumentDef): ExampleArguments[string] | undefined {
   const { name } = argument;
   const kind = 'kind' in argument ? argument.kind : 'plain';
   if (kind === 'pathname' && name in DIRECTORIES) return DIRECTORIES[name];
-  if ((kind === 'device' || kind === 'mountable') && argument.type === 'string') return deviceFor(action);
-  if (name in BY_NAME) return BY_NAME[name];
+  if ((kind === 'device' || kind === 'mountable') && argument.type === 'string') return deviceFor(action, argument);
+  if (name in VALUES_BY_NAME) return VALUES_BY_NAME[name];
   if (argument.type === 'buffer') return BYTES;
-  return argument.type === 'string' ? BY_KIND[kind] : undefined;
+  return argument.type === 'string' ? VALUES_BY_KIND[kind] : undefined;
 }
 
 /**
@@ -93,8 +25,8 @@ function defaultOf(action: ActionDef, argument: ArgumentDef): Json | undefined {
  * call makes no sense without.
  * @throws Error for an argument without a value: the example would say nothing
  */
-export function exampleRequest(action: ActionDef): Request {
-  const own: Request = EXAMPLES[action.name] ?? {};
+export function exampleRequest(action: ActionDef): ExampleArguments {
+  const own = action.example ?? {};
   const names = [...fieldArguments(action), ...action.optargs].map(({ name }) => name);
   const unknown = Object.keys(own).filter((name) => !names.includes(name));
   if (unknown.length > 0)
@@ -107,12 +39,12 @@ export function exampleRequest(action: ActionDef): Request {
   });
   const optional = action.optargs.map(({ name }) => [name, own[name]] as const);
   return Object.fromEntries(
-    [...values, ...optional].filter((entry): entry is [string, Json] => entry[1] !== undefined),
+    [...values, ...optional].filter((entry): entry is [string, ExampleArguments[string]] => entry[1] !== undefined),
   );
 }
 
 /** What the example of an action sends as a file. */
 export function exampleFile(action: ActionDef): Buffer {
   if (!isFileIn(action)) throw new Error(`${action.name} takes no file`);
-  return FILES[action.name] ?? Buffer.from('hello\n');
+  return action.exampleFile ?? Buffer.from('hello\n');
 }

@@ -1,33 +1,13 @@
 /**
  * What an action can be expected to fail with, besides what any call can (docs/errors.md): from what
- * is known of its arguments and its answer, and from what was found out of single actions.
+ * follows from its arguments and its answer, and from what its record says was found out.
  * test/integration/knownErrors.test.ts has each of them happen.
  */
 import { isFileIn, isFileOut, isStreamedAnswer, takesAnySize } from '../actions/shape.js';
-import type { ActionDef, ArgumentDef } from '../actions/types.js';
-import {
-  ABSENT_PATHS,
-  BY_ACTION,
-  FULL_FILE_SYSTEM,
-  NO_DEVICE_NEEDED,
-  NO_OPENER_NEEDED,
-  type AbsentPath,
-  type FullFileSystem,
-  type KnownError,
-} from './errorFacts.js';
+import type { AbsentPath, ActionDef, ArgumentDef, KnownError } from '../actions/types.js';
 
 /** The daemon that every appliance has at least. */
 const OLDEST_DAEMON = { major: 1, minor: 48 };
-
-/** What has to be called first, by the beginning of the name of actions which work on what it opened. */
-export const OPENED_BY: readonly { readonly prefix: string; readonly opener: string }[] = [
-  { prefix: 'aug_', opener: 'aug_init' },
-  { prefix: 'hivex_', opener: 'hivex_open' },
-  { prefix: 'inotify_', opener: 'inotify_init' },
-  { prefix: 'journal_', opener: 'journal_open' },
-  { prefix: 'inspect_', opener: 'inspect_os' },
-  { prefix: 'yara_', opener: 'yara_load' },
-];
 
 const STATUS: Readonly<Record<string, string>> = {
   ENOENT: 'NOT_FOUND',
@@ -37,38 +17,28 @@ const STATUS: Readonly<Record<string, string>> = {
 
 const UNBOUNDED = new Set(['string', 'string_list', 'buffer', 'hashtable', 'struct_list']);
 
-function argumentsOf(action: ActionDef, kinds: readonly string[]): readonly string[] {
-  const named = (argument: ArgumentDef): boolean => 'kind' in argument && kinds.includes(argument.kind);
-  return action.args.filter(named).map(({ name }) => name);
+function argumentsOf(action: ActionDef, kinds: readonly string[]): readonly ArgumentDef[] {
+  return action.args.filter((argument) => 'kind' in argument && kinds.includes(argument.kind));
 }
+
+const namesOf = (args: readonly ArgumentDef[]): readonly string[] => args.map(({ name }) => name);
 
 /** What can be a path of the guest or a device of the appliance. */
 const EITHER = ['dev_or_path', 'mountable_or_path'];
 
 /** Arguments that can be paths of the guest. */
 export function pathArguments(action: ActionDef): readonly string[] {
-  return argumentsOf(action, ['pathname', ...EITHER]);
+  return namesOf(argumentsOf(action, ['pathname', ...EITHER]));
 }
 
 /** Arguments that can be devices of the appliance, which the action looks for. */
 export function deviceArguments(action: ActionDef): readonly string[] {
-  return NO_DEVICE_NEEDED.has(action.name) ? [] : argumentsOf(action, ['device', 'mountable', ...EITHER]);
+  return namesOf(argumentsOf(action, ['device', 'mountable', ...EITHER]).filter(({ notLookedFor }) => !notLookedFor));
 }
 
 /** What happens if there is nothing at a path. */
 export function absentPath(action: ActionDef, argument: string): AbsentPath {
-  return ABSENT_PATHS.get(`${action.name}.${argument}`) ?? 'ENOENT';
-}
-
-/** The action that has to come before; undefined if none has to. */
-export function openerOf({ name }: ActionDef): string | undefined {
-  if (NO_OPENER_NEEDED.has(name)) return undefined;
-  return OPENED_BY.find(({ prefix, opener }) => name.startsWith(prefix) && name !== opener)?.opener;
-}
-
-/** The reasons that an action fails for on a full file system; none if it needs no space. */
-export function fullFileSystem({ name }: ActionDef): FullFileSystem {
-  return FULL_FILE_SYSTEM.get(name) ?? {};
+  return action.args.find(({ name }) => name === argument)?.ifAbsent ?? 'ENOENT';
 }
 
 const list = (names: readonly string[]): string => names.map((name) => `\`${name}\``).join(' or ');
@@ -145,11 +115,10 @@ function ofServer({ permissions = [], args, optargs, configOnly, readyOnly }: Ac
 export function knownErrors(action: ActionDef): readonly KnownError[] {
   if (action.notOverNetwork !== undefined)
     return [{ status: 'UNIMPLEMENTED', reason: 'NOT_OVER_NETWORK', when: 'always' }];
-  const errors: KnownError[] = [...(BY_ACTION[action.name] ?? []), ...ofNames(action)];
+  const errors: KnownError[] = [...(action.errors ?? []), ...ofNames(action)];
   const add = (status: string, reason: string, when: string): void => void errors.push({ status, reason, when });
-  const opener = openerOf(action);
-  if (opener !== undefined) add('UNKNOWN', 'DAEMON_ERROR', `\`${opener}\` was not called before`);
-  const { blocks, files } = fullFileSystem(action);
+  if (action.openedBy !== undefined) add('UNKNOWN', 'DAEMON_ERROR', `\`${action.openedBy}\` was not called before`);
+  const { blocks, files } = action.fullFileSystem ?? {};
   if (blocks !== undefined) add(STATUS[blocks] ?? '', blocks, 'the file system is full');
   if (files !== undefined && files !== blocks)
     add(STATUS[files] ?? '', files, 'the file system can hold no more files');

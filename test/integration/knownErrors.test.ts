@@ -6,17 +6,8 @@ import { dirname, join, posix } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { allActions } from '../../src/actions/areas.js';
 import { hasRpc } from '../../src/actions/shape.js';
-import type { ActionDef } from '../../src/actions/types.js';
-import type { AbsentPath } from '../../src/generator/errorFacts.js';
-import {
-  absentPath,
-  deviceArguments,
-  fullFileSystem,
-  knownErrors,
-  OPENED_BY,
-  openerOf,
-  pathArguments,
-} from '../../src/generator/knownErrors.js';
+import type { AbsentPath, ActionDef } from '../../src/actions/types.js';
+import { absentPath, deviceArguments, knownErrors, pathArguments } from '../../src/generator/knownErrors.js';
 import { needsDaemon } from '../../src/actions/shape.js';
 import { DaemonVersion } from '../../src/protocol/daemonVersion.js';
 import { describeWithAppliance } from '../support/appliance.js';
@@ -177,13 +168,14 @@ describeWithAppliance('the errors that the reference tells of', () => {
   });
 
   it('with nothing opened', async () => {
-    const openers = new Set(OPENED_BY.map(({ opener }) => opener));
+    const openers = new Set(allActions.flatMap(({ openedBy }) => openedBy ?? []));
+    // Others that begin like their opener, such as inspect_get_roots, seem to work on what it opens, and do not.
+    const family = (name: string): string | undefined => name.split('_')[0];
+    const families = new Set([...openers].map(family));
     const wrong: unknown[] = [];
-    for (const action of actions.filter(
-      ({ name }) => OPENED_BY.some(({ prefix }) => name.startsWith(prefix)) && !openers.has(name),
-    )) {
+    for (const action of actions.filter(({ name }) => families.has(family(name)) && !openers.has(name))) {
       const found = await fails(action);
-      if (found?.reason !== (openerOf(action) === undefined ? undefined : 'DAEMON_ERROR'))
+      if (found?.reason !== (action.openedBy === undefined ? undefined : 'DAEMON_ERROR'))
         wrong.push([action.name, found]);
     }
     expect(wrong).toEqual([]);
@@ -281,7 +273,7 @@ describeWithAppliance('the errors that the reference tells of', () => {
         if (found?.reason === 'ENOSPC' || (found?.reason === 'DAEMON_ERROR' && NO_SPACE.test(found.text)))
           reason ??= found.reason;
       }
-      if (reason !== fullFileSystem(action)[resource]) wrong[action.name] = reason;
+      if (reason !== action.fullFileSystem?.[resource]) wrong[action.name] = reason;
     }
     expect(wrong).toEqual({});
   });

@@ -13,6 +13,9 @@ import {
   strings,
   struct,
 } from '../constructors.js';
+import { badArgument, error } from '../knownErrors.js';
+
+const UNKNOWN_GROUP = badArgument('no version of libguestfs has such a group');
 
 export const applianceActions: readonly ActionDef[] = [
   library({
@@ -25,6 +28,7 @@ export const applianceActions: readonly ActionDef[] = [
     summary: 'Checks that all named feature groups are supported',
     description:
       'Succeeds if every group in `groups` is supported and fails if one is not; feature_available answers with a boolean instead. A supported group does not guarantee that each of its actions will succeed.',
+    errors: [error('UNIMPLEMENTED', 'GROUP_NOT_AVAILABLE', 'a group is not there'), UNKNOWN_GROUP],
   }),
   daemon({
     name: 'available_all_groups',
@@ -53,6 +57,7 @@ export const applianceActions: readonly ActionDef[] = [
     summary: 'Drops the kernel caches of the appliance',
     description:
       'Pending writes are synced first. `whattodrop` is 1 for the page cache, 2 for directory and inode caches, 3 for both.',
+    example: { whattodrop: 3 },
   }),
   daemon({
     name: 'echo_daemon',
@@ -63,6 +68,7 @@ export const applianceActions: readonly ActionDef[] = [
     returns: returnsString('output'),
     summary: 'Returns the given words joined by spaces',
     description: 'A simple test that the appliance answers.',
+    example: { words: ['hello', 'world'] },
   }),
   library({
     name: 'feature_available',
@@ -74,6 +80,7 @@ export const applianceActions: readonly ActionDef[] = [
     summary: 'Tells whether all named feature groups are supported',
     description:
       'Returns false if a group in `groups` is missing in the appliance, where available would fail. A name that no version of libguestfs has as a group is an error in both.',
+    errors: [UNKNOWN_GROUP],
   }),
   daemon({
     name: 'filesystem_available',
@@ -85,6 +92,7 @@ export const applianceActions: readonly ActionDef[] = [
     summary: 'Tells whether the appliance kernel supports a filesystem type',
     description:
       'Needs a launched appliance; `filesystem` is a name such as `ext4` or `xfs`. A true answer does not promise that a given filesystem can be mounted or created; the kernel module may be loaded as a side effect.',
+    example: { filesystem: 'ext4' },
   }),
   library({
     name: 'get_pid',
@@ -162,6 +170,18 @@ export const applianceActions: readonly ActionDef[] = [
     summary: 'Starts the appliance with the configured drives',
     description:
       'Add drives and change settings first; calls that work on guest content are possible only afterwards. The call returns when the appliance is ready, which takes seconds. When the appliance has exited, through `shutdown` or by itself, the session can be launched again; its drives are removed and must be added again.',
+    errors: [
+      error('FAILED_PRECONDITION', 'NO_DRIVES', 'the session has no drive'),
+      error('FAILED_PRECONDITION', 'IMAGE_LOCKED', 'another qemu uses an image'),
+      error('FAILED_PRECONDITION', 'IMAGE_UNUSABLE', 'an image is not in the format that it was added with'),
+      error(
+        'DEADLINE_EXCEEDED',
+        'LAUNCH_TIMEOUT',
+        'the appliance did not come up in the time that the session gives it',
+      ),
+      error('RESOURCE_EXHAUSTED', 'OUT_OF_MEMORY', 'the host or the appliance has too little memory'),
+      error('FAILED_PRECONDITION', 'KVM_UNUSABLE', 'KVM is asked for and does not work'),
+    ],
   }),
   daemon({
     name: 'modprobe',
@@ -173,6 +193,7 @@ export const applianceActions: readonly ActionDef[] = [
     summary: 'Loads a kernel module into the appliance',
     description:
       "`modulename` is a name without a path. The module is loaded into the appliance's kernel, not the guest's.",
+    example: { modulename: 'loop' },
   }),
   daemon({
     name: 'ping_daemon',
@@ -200,6 +221,7 @@ export const applianceActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Waits for a number of seconds',
     description: 'The appliance does nothing else for this session in the meantime.',
+    example: { secs: 1 },
   }),
   daemon({
     name: 'utsname',

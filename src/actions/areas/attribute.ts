@@ -4,6 +4,7 @@ import type { ActionDef } from '../types.js';
 import {
   bool,
   daemon,
+  ifAbsent,
   int,
   int64,
   library,
@@ -19,6 +20,10 @@ import {
   strings,
   structs,
 } from '../constructors.js';
+import { error } from '../knownErrors.js';
+import { FILE, MODE_0644, PASSWORDS } from '../exampleGuest.js';
+
+const NO_ATTRIBUTE = error('NOT_FOUND', 'ENODATA', 'the file has no such attribute');
 
 export const attributeActions: readonly ActionDef[] = [
   daemon({
@@ -54,6 +59,7 @@ export const attributeActions: readonly ActionDef[] = [
     summary: 'Replaces the POSIX ACL of a file or directory',
     description:
       '`acltype` is `access` or `default` (the latter only makes sense for directories). `acl` is a long or short text ACL that replaces the old one entirely, so it must contain the owner, group and other entries, plus a mask entry once named users or groups appear. Give numeric user and group IDs, because names are not looked up in the guest.',
+    example: { acl: 'u::rw-,g::r--,o::r--' },
   }),
   daemon({
     name: 'cap_get_file',
@@ -65,6 +71,7 @@ export const attributeActions: readonly ActionDef[] = [
     returns: returnsString('cap'),
     summary: 'Returns the Linux capabilities of a file',
     description: 'The result is in text form, and empty if the file has no capabilities.',
+    example: { path: '/bin/ping' },
   }),
   daemon({
     name: 'cap_set_file',
@@ -75,6 +82,7 @@ export const attributeActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Replaces the Linux capabilities of a file',
     description: '`cap` is a capability set in text form, such as `cap_net_raw=ep`.',
+    example: { path: '/bin/ping', cap: 'cap_net_raw+ep' },
   }),
   daemon({
     name: 'chmod',
@@ -84,6 +92,7 @@ export const attributeActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Changes the permission bits of a file',
     description: '`mode` is a plain number: octal 0755 is sent as 493. Symbolic links are followed.',
+    example: { mode: MODE_0644 },
   }),
   daemon({
     name: 'chown',
@@ -94,6 +103,7 @@ export const attributeActions: readonly ActionDef[] = [
     summary: 'Changes the owner and group of a file',
     description:
       '`owner` and `group` are numeric IDs; names are not looked up. Symbolic links are followed; use lchown to change the link itself.',
+    example: { owner: 0, group: 0 },
   }),
   daemon({
     name: 'copy_attributes',
@@ -105,13 +115,14 @@ export const attributeActions: readonly ActionDef[] = [
     summary: 'Copies attributes from one path to another',
     description:
       'Choose what to copy: `mode` (permission bits), `xattributes` (extended attributes), `ownership` (user and group), or `all`. Every option defaults to false, so nothing is copied unless one is set.',
+    example: { src: PASSWORDS, dest: FILE, all: true },
   }),
   daemon({
     name: 'get_e2attrs',
     procedure: 318,
     since: '1.17.31',
     mutating: false,
-    args: [pathname('file')],
+    args: [ifAbsent('DAEMON_ERROR', pathname('file'))],
     returns: returnsString('attrs'),
     summary: 'Returns the ext attribute letters of a file',
     description:
@@ -122,7 +133,7 @@ export const attributeActions: readonly ActionDef[] = [
     procedure: 320,
     since: '1.17.31',
     mutating: false,
-    args: [pathname('file')],
+    args: [ifAbsent('DAEMON_ERROR', pathname('file'))],
     returns: returnsInt64('generation'),
     summary: 'Returns the inode generation number of a file',
     description: 'Works only on ext2, ext3 and ext4.',
@@ -159,6 +170,8 @@ export const attributeActions: readonly ActionDef[] = [
     summary: 'Returns one extended attribute of a file',
     description:
       'Symbolic links are followed; use lgetxattr for the link itself. The value is raw bytes; the call fails if the attribute does not exist.',
+    errors: [NO_ATTRIBUTE],
+    example: { name: 'user.comment' },
   }),
   daemon({
     name: 'getxattrs',
@@ -181,6 +194,7 @@ export const attributeActions: readonly ActionDef[] = [
     summary: 'Changes owner and group, not following a symbolic link',
     description:
       'Both are numeric; -1 leaves the one concerned unchanged. For a symbolic link, the link changes and its target does not.',
+    example: { owner: 0, group: 0, path: '/tmp/link' },
   }),
   daemon({
     name: 'lgetxattr',
@@ -193,6 +207,8 @@ export const attributeActions: readonly ActionDef[] = [
     summary: 'Returns one extended attribute, not following a symbolic link',
     description:
       "The value is raw bytes. For a symbolic link, the link's own attribute is read. A missing attribute is an error.",
+    errors: [NO_ATTRIBUTE],
+    example: { name: 'user.comment' },
   }),
   daemon({
     name: 'lgetxattrs',
@@ -215,6 +231,7 @@ export const attributeActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Removes one extended attribute, not following a symbolic link',
     description: "For a symbolic link, the link's own attribute is removed. A missing attribute is an error.",
+    errors: [NO_ATTRIBUTE],
   }),
   daemon({
     name: 'lsetxattr',
@@ -226,6 +243,8 @@ export const attributeActions: readonly ActionDef[] = [
     summary: 'Sets one extended attribute, not following a symbolic link',
     description:
       "`vallen` says how many bytes of `val` to store and must not exceed its length. An existing attribute is replaced. For a symbolic link, the link's own attribute is set.",
+    fullFileSystem: { blocks: 'ENOSPC', files: 'ENOSPC' },
+    example: { val: 'hello', vallen: 5 },
   }),
   library({
     name: 'lxattrlist',
@@ -235,11 +254,12 @@ export const attributeActions: readonly ActionDef[] = [
     insteadOfLargeRequest: FEWER_NAMES,
     optionalGroup: 'linuxxattrs',
     mutating: false,
-    args: [pathname('path'), strings('names', 'filename')],
+    args: [ifAbsent('nothing', pathname('path')), strings('names', 'filename')],
     returns: structs('xattrs', 'xattr'),
     summary: 'Returns extended attributes for several names in a directory',
     description:
       '`path` is the directory and `names` are plain entry names. The result is one flat list: each name gives a header with an empty attribute name, whose value is the count of attributes that follow as decimal text, or empty if reading failed. Links are not followed.',
+    example: { path: '/etc' },
   }),
   daemon({
     name: 'removexattr',
@@ -251,6 +271,7 @@ export const attributeActions: readonly ActionDef[] = [
     summary: 'Removes an extended attribute from a file',
     description:
       '`xattr` is the full attribute name with its namespace, such as user.note. If `path` is a symbolic link the attribute of the target is removed; use lremovexattr for the link itself. Fails if the attribute does not exist.',
+    errors: [NO_ATTRIBUTE],
   }),
   daemon({
     name: 'selinux_relabel',
@@ -259,33 +280,36 @@ export const attributeActions: readonly ActionDef[] = [
     optionalGroup: 'selinuxrelabel',
     deprecated: true,
     replacedBy: 'setfiles',
-    args: [str('specfile'), pathname('path')],
+    args: [str('specfile'), ifAbsent('DAEMON_ERROR', pathname('path'))],
     optargs: [bool('force')],
     returns: none,
     summary: 'Resets SELinux labels below one directory',
     description:
       'Deprecated: use setfiles, which accepts several starting directories and a list of exclusions. `specfile` is the guest path of the file_contexts file to apply, and `force` (default false) also resets labels that were customised.',
+    example: { path: '/' },
   }),
   daemon({
     name: 'set_e2attrs',
     procedure: 319,
     since: '1.17.31',
-    args: [pathname('file'), str('attrs')],
+    args: [ifAbsent('DAEMON_ERROR', pathname('file')), str('attrs')],
     optargs: [bool('clear')],
     returns: none,
     summary: 'Sets or clears ext2, ext3 or ext4 attribute flags of a file',
     description:
       '`attrs` is a string of flag letters, listed under get_e2attrs. The letters are switched on, or switched off if `clear` is true (default false); all other flags keep their state. Some flags cannot be changed, and the call fails on other kinds of filesystem.',
+    example: { file: FILE, attrs: 'd' },
   }),
   daemon({
     name: 'set_e2generation',
     procedure: 321,
     since: '1.17.31',
-    args: [pathname('file'), int64('generation')],
+    args: [ifAbsent('DAEMON_ERROR', pathname('file')), int64('generation')],
     returns: none,
     summary: 'Sets the generation number of a file on ext2, ext3 or ext4',
     description:
       'The generation is a number kept with the inode and used mainly by NFS. Read it with get_e2generation. Filesystems with checksums of their metadata, as ext4 has them by default, do not let it be set.',
+    example: { file: FILE, generation: '42' },
   }),
   daemon({
     name: 'setcon',
@@ -299,6 +323,7 @@ export const attributeActions: readonly ActionDef[] = [
     summary: 'Sets the SELinux context of the service inside the appliance',
     description:
       'Deprecated: use setfiles to give files the right labels. Has an effect only when SELinux was enabled in the appliance.',
+    example: { context: 'system_u:system_r:unconfined_t:s0' },
   }),
   daemon({
     name: 'setfiles',
@@ -311,6 +336,7 @@ export const attributeActions: readonly ActionDef[] = [
     summary: 'Resets SELinux labels of files below the given directories',
     description:
       "`specfile` is the guest path of the policy's file_contexts file, whose location follows from SELINUXTYPE in /etc/selinux/config. Each starting directory in `paths` is treated only up to the borders of its filesystem, and an empty list does nothing. `force` (default false) also resets customised labels and the user, role and range parts, and `excludes` names directories to skip in addition to /dev, /proc, /selinux and /sys.",
+    example: { paths: ['/'] },
   }),
   daemon({
     name: 'setxattr',
@@ -322,6 +348,8 @@ export const attributeActions: readonly ActionDef[] = [
     summary: 'Sets an extended attribute of a file',
     description:
       '`xattr` is the full attribute name with its namespace, such as user.note, and `vallen` is the length of `val` in bytes. An existing value is replaced. If `path` is a symbolic link the target is changed; use lsetxattr for the link itself.',
+    fullFileSystem: { blocks: 'ENOSPC', files: 'ENOSPC' },
+    example: { val: 'hello', vallen: 5 },
   }),
   daemon({
     name: 'umask',
@@ -332,6 +360,7 @@ export const attributeActions: readonly ActionDef[] = [
     summary: 'Sets the permission mask for new files and returns the old one',
     description:
       'Bits set in `mask` are taken away from the mode of every file, directory and device created later in this session. The default is octal 022, sent as the number 18; values outside 0 to octal 777 are refused. Use get_umask only to read it.',
+    example: { mask: 18 },
   }),
   daemon({
     name: 'utimens',
@@ -342,5 +371,6 @@ export const attributeActions: readonly ActionDef[] = [
     summary: 'Sets the access and modification times of a file',
     description:
       'Each time is seconds since 1970-01-01 UTC plus nanoseconds. A nanosecond value of -1 means the current time and -2 leaves that time unchanged; the seconds are then ignored. Symbolic links are changed themselves, not their targets.',
+    example: { path: FILE, atsecs: '1700000000', atnsecs: '0', mtsecs: '1700000000', mtnsecs: '0' },
   }),
 ];

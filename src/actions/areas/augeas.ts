@@ -4,6 +4,7 @@ import type { ActionDef } from '../types.js';
 import {
   bool,
   daemon,
+  ifAbsent,
   int,
   none,
   optStr,
@@ -25,6 +26,8 @@ export const augeasActions: readonly ActionDef[] = [
     summary: 'Clears the value of an Augeas node',
     description:
       'The node stays in the tree but no longer has a value. The change is only in memory until aug_save is called.',
+    openedBy: 'aug_init',
+    example: { augpath: '/files/etc/hosts/1/alias' },
   }),
   daemon({
     name: 'aug_close',
@@ -33,6 +36,7 @@ export const augeasActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Closes the current Augeas session',
     description: 'Unsaved edits are lost. Call aug_init again before any further aug_* action.',
+    openedBy: 'aug_init',
   }),
   daemon({
     name: 'aug_defnode',
@@ -43,6 +47,8 @@ export const augeasActions: readonly ActionDef[] = [
     summary: 'Defines an Augeas variable, creating its node if needed',
     description:
       'If `expr` matches nothing, a node is created there with the value `val` and the variable refers to it. Returns how many nodes the variable holds (`i`) and whether a node was created (`b`).',
+    openedBy: 'aug_init',
+    example: { name: 'new', expr: '/files/etc/hosts/01/ipaddr', val: '192.0.2.1' },
   }),
   daemon({
     name: 'aug_defvar',
@@ -53,6 +59,8 @@ export const augeasActions: readonly ActionDef[] = [
     summary: 'Defines or removes an Augeas variable',
     description:
       'The variable `name` takes the result of evaluating `expr`; leaving `expr` unset removes the variable. Returns how many nodes the result holds, or 0 when the result is not a set of nodes.',
+    openedBy: 'aug_init',
+    example: { name: 'hosts', expr: '/files/etc/hosts/*[ipaddr]' },
   }),
   daemon({
     name: 'aug_get',
@@ -63,16 +71,19 @@ export const augeasActions: readonly ActionDef[] = [
     returns: returnsString('val'),
     summary: 'Returns the value of one Augeas node',
     description: '`augpath` has to identify a single node, otherwise the call fails.',
+    openedBy: 'aug_init',
+    example: { augpath: '/files/etc/hosts/1/canonical' },
   }),
   daemon({
     name: 'aug_init',
     procedure: 16,
     since: '0.0.7',
-    args: [pathname('root'), int('flags')],
+    args: [ifAbsent('nothing', pathname('root')), int('flags')],
     returns: none,
     summary: 'Opens an Augeas session for editing configuration files',
     description:
       'Required before any other aug_* action; an Augeas session that is already open is closed first and its unsaved edits are lost. `root` is the directory in the guest taken as the root, normally `/`. `flags` is a sum of: 1 keep a backup (.augsave), 2 save to a new file (.augnew), 4 type-check lenses, 8 skip the standard lens directories, 16 make saving a dry run, 32 do not load files now.',
+    example: { flags: 0 },
   }),
   daemon({
     name: 'aug_insert',
@@ -83,6 +94,8 @@ export const augeasActions: readonly ActionDef[] = [
     summary: 'Inserts a new sibling next to an Augeas node',
     description:
       '`augpath` has to identify a single node. The new node `label` goes before it if `before` is true, otherwise after it; `label` is a plain name without slashes, wildcards or an index. The edit stays in memory until aug_save.',
+    openedBy: 'aug_init',
+    example: { label: '02', before: true },
   }),
   daemon({
     name: 'aug_label',
@@ -94,6 +107,7 @@ export const augeasActions: readonly ActionDef[] = [
     summary: 'Returns the label of one Augeas node',
     description:
       "The label is the last component of the node's path. `augpath` has to identify a single node, otherwise the call fails.",
+    openedBy: 'aug_init',
   }),
   daemon({
     name: 'aug_load',
@@ -102,6 +116,7 @@ export const augeasActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Loads guest configuration files into the Augeas tree',
     description: 'Reads the files covered by the current lenses again. Edits not yet saved can be lost.',
+    openedBy: 'aug_init',
   }),
   daemon({
     name: 'aug_ls',
@@ -113,6 +128,8 @@ export const augeasActions: readonly ActionDef[] = [
     returns: returnsStrings('matches'),
     summary: 'Lists the children of an Augeas node',
     description: 'Returns the full paths of the direct children of `augpath`, sorted alphabetically.',
+    openedBy: 'aug_init',
+    example: { augpath: '/files/etc/hosts' },
   }),
   daemon({
     name: 'aug_match',
@@ -124,6 +141,8 @@ export const augeasActions: readonly ActionDef[] = [
     returns: returnsStrings('matches'),
     summary: 'Lists the Augeas nodes that match an expression',
     description: 'Each returned path identifies exactly one node. The list is empty if nothing matches.',
+    openedBy: 'aug_init',
+    example: { augpath: '/files/etc/hosts/*[ipaddr = "127.0.0.1"]' },
   }),
   daemon({
     name: 'aug_mv',
@@ -134,6 +153,8 @@ export const augeasActions: readonly ActionDef[] = [
     summary: 'Moves an Augeas node to another path',
     description:
       '`src` has to identify a single node. A node already at `dest` is overwritten. The edit stays in memory until aug_save.',
+    openedBy: 'aug_init',
+    example: { src: '/files/etc/hosts/2', dest: '/files/etc/hosts/20' },
   }),
   daemon({
     name: 'aug_rm',
@@ -143,6 +164,8 @@ export const augeasActions: readonly ActionDef[] = [
     returns: returnsInt('nrnodes'),
     summary: 'Removes Augeas nodes together with their children',
     description: 'Returns the number of nodes removed, children included. The edit stays in memory until aug_save.',
+    openedBy: 'aug_init',
+    example: { augpath: '/files/etc/hosts/1/alias' },
   }),
   daemon({
     name: 'aug_save',
@@ -152,6 +175,7 @@ export const augeasActions: readonly ActionDef[] = [
     summary: 'Writes pending Augeas edits to the guest files',
     description:
       'The flags given to aug_init decide whether originals are backed up, new files are written instead, or nothing is written at all.',
+    openedBy: 'aug_init',
   }),
   daemon({
     name: 'aug_set',
@@ -162,6 +186,8 @@ export const augeasActions: readonly ActionDef[] = [
     summary: 'Sets the value of an Augeas node',
     description:
       'The node is created if it does not exist. The edit stays in memory until aug_save; use aug_clear to remove a value.',
+    openedBy: 'aug_init',
+    example: { augpath: '/files/etc/hosts/1/canonical', val: 'localhost' },
   }),
   daemon({
     name: 'aug_setm',
@@ -172,6 +198,8 @@ export const augeasActions: readonly ActionDef[] = [
     summary: 'Sets the value of many Augeas nodes at once',
     description:
       'For every node matching `base`, the node found at the relative path `sub` gets the value `val`; without `sub` the `base` nodes themselves are changed. Returns the number of nodes changed, which stay in memory until aug_save.',
+    openedBy: 'aug_init',
+    example: { base: '/files/etc/hosts/*[ipaddr]', sub: 'canonical', val: 'example.com' },
   }),
   daemon({
     name: 'aug_transform',
@@ -183,5 +211,7 @@ export const augeasActions: readonly ActionDef[] = [
     summary: 'Adds or removes a lens for a configuration file',
     description:
       'Makes `lens` handle the files matching `file`, or stops it from doing so when `remove` is true (default false). Call aug_load afterwards for it to take effect.',
+    openedBy: 'aug_init',
+    example: { lens: 'Hosts.lns', file: '/etc/hosts.local' },
   }),
 ];

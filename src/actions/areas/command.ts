@@ -3,6 +3,8 @@ import { streamedOutput } from '../alternatives.js';
 import type { ActionDef } from '../types.js';
 import { daemon, fileOut, none, returnsString, returnsStrings, str, strings } from '../constructors.js';
 
+const PROGRAM = ['/bin/uname', '-a'];
+
 export const commandActions: readonly ActionDef[] = [
   daemon({
     name: 'command',
@@ -14,6 +16,7 @@ export const commandActions: readonly ActionDef[] = [
     summary: 'Runs a program of the guest and returns its output',
     description:
       'A compatible Linux guest must be mounted with everything the program needs. `arguments` holds the program and its arguments and must not be empty; no shell is involved. Returns standard output; a non-zero exit status makes the call fail with the standard error text.',
+    example: { arguments: PROGRAM },
   }),
   daemon({
     name: 'command_lines',
@@ -24,6 +27,7 @@ export const commandActions: readonly ActionDef[] = [
     returns: returnsStrings('lines'),
     summary: 'Runs a program of the guest and returns output lines',
     description: 'Same as command, with the standard output split into a list of lines.',
+    example: { arguments: PROGRAM },
   }),
   daemon({
     name: 'command_out',
@@ -35,6 +39,7 @@ export const commandActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Runs a program of the guest and streams its output',
     description: 'Same as command, but the server streams standard output, so its size is not limited.',
+    example: { arguments: PROGRAM },
   }),
   daemon({
     name: 'sh',
@@ -46,6 +51,7 @@ export const commandActions: readonly ActionDef[] = [
     summary: 'Runs a shell command inside the guest and returns its output',
     description:
       'The text is run by /bin/sh of the guest, so wildcards, variables and pipes work as in that shell. A guest root filesystem with a matching processor type must be mounted; the programs are untrusted guest code running in the appliance. The call fails if the command exits with an error, and the output size is limited: use sh_out for more.',
+    example: { command: 'uname -a' },
   }),
   daemon({
     name: 'sh_lines',
@@ -56,6 +62,7 @@ export const commandActions: readonly ActionDef[] = [
     returns: returnsStrings('lines'),
     summary: 'Runs a shell command inside the guest and returns output lines',
     description: 'Works like sh, with the output split into lines.',
+    example: { command: 'uname -a' },
   }),
   daemon({
     name: 'sh_out',
@@ -65,5 +72,6 @@ export const commandActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Runs a shell command inside the guest and streams its output',
     description: 'Works like sh, but the server streams the output, so its size is not limited.',
+    example: { command: 'uname -a' },
   }),
 ];

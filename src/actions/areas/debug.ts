@@ -1,6 +1,7 @@
 /** Actions: looking into the appliance; off by default */
 import type { ActionDef } from '../types.js';
 import { daemon, fileIn, int, library, none, returnsString, returnsStrings, str, strings } from '../constructors.js';
+import { MODE_0644, NEW } from '../exampleGuest.js';
 
 export const debugActions: readonly ActionDef[] = [
   daemon({
@@ -13,6 +14,7 @@ export const debugActions: readonly ActionDef[] = [
     summary: 'Runs a debugging subcommand in the appliance',
     description:
       'For developers only: subcommands may change or vanish at any time, and some, such as `sh` or `segv`, can alter or crash the appliance. Use `help` to list them.',
+    example: { subcmd: 'help', extraargs: [] },
   }),
   library({
     name: 'debug_drives',
@@ -34,6 +36,7 @@ export const debugActions: readonly ActionDef[] = [
     summary: 'Writes an uploaded stream to a file of the appliance',
     description:
       "For developers only. The client uploads a stream; `tmpname` is a path in the appliance's own filesystem, not in the guest, and `mode` holds the permission bits. An existing file is replaced.",
+    example: { tmpname: NEW, mode: MODE_0644 },
   }),
   daemon({
     name: 'internal_exit',

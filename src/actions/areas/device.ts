@@ -8,10 +8,12 @@ import {
   devOrPath,
   device,
   hashtable,
+  ifAbsent,
   int,
   int64,
   library,
   none,
+  notLookedFor,
   pathname,
   returnsBool,
   returnsBuffer,
@@ -21,6 +23,8 @@ import {
   returnsStrings,
   str,
 } from '../constructors.js';
+import { error } from '../knownErrors.js';
+import { DISK, FILE, PARTITION, PASSWORDS } from '../exampleGuest.js';
 
 export const deviceActions: readonly ActionDef[] = [
   daemon({
@@ -33,6 +37,7 @@ export const deviceActions: readonly ActionDef[] = [
     summary: 'Discards all blocks of a block device',
     description:
       'Destroys the data on the device and gives the space back to the host. The drive must have been added with `discard` enabled; without support from the host the call may fail or silently do nothing.',
+    example: { device: DISK },
   }),
   daemon({
     name: 'blkdiscardzeroes',
@@ -122,6 +127,7 @@ export const deviceActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Makes the kernel read a partition table again',
     description: "`device` is a whole disk. Only the kernel's view changes; nothing is written to the disk.",
+    example: { device: DISK },
   }),
   daemon({
     name: 'blockdev_setbsz',
@@ -132,6 +138,7 @@ export const deviceActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Does nothing; kept for compatibility',
     description: 'Deprecated and without effect. Pass `blocksize` to mkfs to choose the block size of a filesystem.',
+    example: { blocksize: 4096 },
   }),
   daemon({
     name: 'blockdev_setra',
@@ -141,6 +148,7 @@ export const deviceActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Sets the read-ahead of a block device',
     description: '`sectors` counts 512-byte units. The setting lasts only while the appliance runs.',
+    example: { sectors: 1024 },
   }),
   daemon({
     name: 'blockdev_setro',
@@ -169,6 +177,7 @@ export const deviceActions: readonly ActionDef[] = [
     summary: 'Converts a device name to its usual form',
     description:
       'For example /dev/vda1 and /dev/hda1 become /dev/sda1, and device-mapper names of logical volumes become /dev/VG/LV. Other strings are returned as they are.',
+    example: { device: '/dev/vda1' },
   }),
   daemon({
     name: 'checksum_device',
@@ -191,18 +200,21 @@ export const deviceActions: readonly ActionDef[] = [
     summary: 'Copies data from one block device to another',
     description:
       '`srcoffset`, `destoffset` and `size` are in bytes; offsets default to 0 and the copy runs to the end of the source if `size` is omitted. Data on the destination is overwritten. With `sparse` true, blocks of zeroes are skipped, which is right only if the destination already reads as zeroes; `append` is not allowed.',
+    example: { src: PARTITION, dest: '/dev/sdc' },
   }),
   daemon({
     name: 'copy_device_to_file',
     procedure: 295,
     since: '1.13.25',
     progress: true,
-    args: [device('src'), pathname('dest')],
+    args: [device('src'), ifAbsent('ENOENT for its directory', pathname('dest'))],
     optargs: [int64('srcoffset'), int64('destoffset'), int64('size'), bool('sparse'), bool('append')],
     returns: none,
     summary: 'Copies data from a block device into a file',
     description:
       'The file is created if missing and emptied first unless `append` is true. `srcoffset`, `destoffset` and `size` are in bytes; offsets default to 0 and the copy runs to the end of the device if `size` is omitted. `sparse` true skips blocks of zeroes.',
+    fullFileSystem: { blocks: 'ENOSPC', files: 'ENOSPC' },
+    example: { src: PARTITION, dest: FILE },
   }),
   daemon({
     name: 'copy_file_to_device',
@@ -215,6 +227,7 @@ export const deviceActions: readonly ActionDef[] = [
     summary: 'Copies data from a file onto a block device',
     description:
       'Data on the device is overwritten. `srcoffset`, `destoffset` and `size` are in bytes; offsets default to 0 and the copy runs to the end of the file if `size` is omitted. With `sparse` true, blocks of zeroes are skipped, which is right only if the device already reads as zeroes; `append` is not allowed.',
+    example: { src: FILE, dest: PARTITION },
   }),
   daemon({
     name: 'copy_size',
@@ -223,11 +236,13 @@ export const deviceActions: readonly ActionDef[] = [
     progress: true,
     deprecated: true,
     replacedBy: 'copy_device_to_device',
-    args: [devOrPath('src'), devOrPath('dest'), int64('size')],
+    args: [devOrPath('src'), ifAbsent('ENOENT for its directory', devOrPath('dest')), int64('size')],
     returns: none,
     summary: 'Copies an exact number of bytes between files or devices',
     description:
       'Deprecated: use copy_device_to_device or its file variants. `size` is in bytes; the call fails when the source holds fewer bytes or the destination has no room. A destination file is replaced, a device overwritten.',
+    fullFileSystem: { blocks: 'ENOSPC', files: 'ENOSPC' },
+    example: { src: PASSWORDS, dest: FILE, size: '10' },
   }),
   daemon({
     name: 'dd',
@@ -235,20 +250,24 @@ export const deviceActions: readonly ActionDef[] = [
     since: '1.0.80',
     deprecated: true,
     replacedBy: 'copy_device_to_device',
-    args: [devOrPath('src'), devOrPath('dest')],
+    args: [ifAbsent('DAEMON_ERROR', devOrPath('src')), ifAbsent('DAEMON_ERROR for its directory', devOrPath('dest'))],
     returns: none,
     summary: 'Copies a whole file or device to another',
     description:
       'Deprecated: use copy_device_to_device or its file variants. The destination is overwritten from its start; one that is a device needs room for all of the source.',
+    fullFileSystem: { blocks: 'DAEMON_ERROR', files: 'DAEMON_ERROR' },
+    example: { src: PARTITION, dest: FILE },
   }),
   library({
     name: 'device_index',
     since: '1.19.7',
     mutating: false,
-    args: [device('device')],
+    args: [notLookedFor(device('device'))],
     returns: returnsInt('index'),
     summary: 'Returns the position of a drive from its name',
     description: 'Counting starts at 0, so /dev/sda gives 0. `device` must name a whole drive.',
+    errors: [error('NOT_FOUND', 'ENODEV', '`device` is no name of a drive')],
+    example: { device: '/dev/sda' },
   }),
   library({
     name: 'device_name',
@@ -258,6 +277,7 @@ export const deviceActions: readonly ActionDef[] = [
     returns: returnsString('name'),
     summary: 'Returns the name of a drive from its position',
     description: 'Counting starts at 0, so 0 gives /dev/sda. A drive must have been added at that position.',
+    errors: [error('INVALID_ARGUMENT', 'EINVAL', 'there is no drive with this number')],
   }),
   daemon({
     name: 'is_whole_device',
@@ -268,6 +288,7 @@ export const deviceActions: readonly ActionDef[] = [
     returns: returnsBool('flag'),
     summary: 'Tells whether a device stands for a whole disk',
     description: 'Partitions, logical volumes and other mapped devices give false.',
+    example: { device: '/dev/sda' },
   }),
   daemon({
     name: 'is_zero_device',
@@ -331,6 +352,7 @@ export const deviceActions: readonly ActionDef[] = [
     summary: 'Reads a range of bytes from a block device',
     description:
       'Reads up to `count` bytes starting `offset` bytes into the device. The result can be shorter than requested, as at the end of the device. Neither number may be negative, and `count` must stay below the message limit of about 4 MiB.',
+    example: { device: '/dev/sda', count: 512 },
   }),
   daemon({
     name: 'pwrite_device',
@@ -342,6 +364,7 @@ export const deviceActions: readonly ActionDef[] = [
     summary: 'Writes bytes to a block device at an offset',
     description:
       'Overwrites what was stored from `offset` bytes onward. Returns the number of bytes written, which the caller should compare with the amount sent. The whole message must stay below the limit of about 4 MiB. For longer content use upload_offset.',
+    example: { device: DISK },
   }),
   daemon({
     name: 'scrub_device',

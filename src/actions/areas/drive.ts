@@ -19,6 +19,8 @@ import {
   secret,
   str,
 } from '../constructors.js';
+import { badArgument, error } from '../knownErrors.js';
+import { GIB } from '../exampleGuest.js';
 
 /**
  * A URI (https://libvirt.org/uri.html) by which libvirt would do more than connect: with the transport `ext`, which
@@ -28,6 +30,18 @@ import {
  * needs that.
  */
 const POWERFUL_LIBVIRT_URI = /^[^:]*\+ext:|^[^?]*\?(?:[^]*[&;])?(?!(?:no_verify|no_tty)(?:[=&;]|$))[^=&;]/i;
+
+const IMAGE = 'disk.img';
+const MISSING = error('NOT_FOUND', 'IMAGE_MISSING', 'there is no such image');
+const UNUSABLE = error(
+  'FAILED_PRECONDITION',
+  'IMAGE_UNUSABLE',
+  'it is not what can be attached: a directory, a broken header, an unknown format',
+);
+const LOCKED = error('FAILED_PRECONDITION', 'IMAGE_LOCKED', 'another qemu uses the image');
+const TOO_MANY_DRIVES = error('RESOURCE_EXHAUSTED', 'ENOSPC', 'the session has 255 drives');
+const LABEL_TAKEN = error('ALREADY_EXISTS', 'EEXIST', 'another drive of the session has the label');
+const ADDED = [MISSING, UNUSABLE, TOO_MANY_DRIVES];
 
 export const driveActions: readonly ActionDef[] = [
   library({
@@ -40,6 +54,8 @@ export const driveActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Adds a disk image as a read-only CD-ROM drive',
     description: 'Deprecated: use add_drive_ro, which does the same. Must be called before launch.',
+    errors: ADDED,
+    example: { filename: IMAGE },
   }),
   library({
     name: 'add_domain',
@@ -72,6 +88,13 @@ export const driveActions: readonly ActionDef[] = [
     summary: 'Adds every disk of a named libvirt domain',
     description:
       'Must be called before launch; returns how many disks were added, and adds none at all if any step fails. Needs `virsh` on the server, which also supplies the secrets of network disks. Unless `readonly` is true the domain must be stopped. `libvirturi` defaults to the standard libvirt connection, `allowuuid` (default false) lets `dom` be a UUID, and `readonlydisk` (`error`, `read`, `write` or `ignore`; default `write`) decides how disks marked read-only in the domain are treated.',
+    errors: [
+      error('UNKNOWN', 'DAEMON_ERROR', 'libvirt knows no such domain'),
+      error('FAILED_PRECONDITION', 'EBUSY', 'the domain runs, and `readonly` is not set'),
+      MISSING,
+      UNUSABLE,
+    ],
+    example: { dom: 'guest', readonly: true },
   }),
   library({
     name: 'add_drive',
@@ -133,6 +156,15 @@ export const driveActions: readonly ActionDef[] = [
     summary: 'Adds a disk image, block device of the host or network drive to the session',
     description:
       'Drives are named in the order they are added (/dev/sda first, then /dev/sdb). A drive that is added after launch is attached to the running appliance, under the first free name, and volume groups and arrays on it are started as at launch. An image must be there when it is added; a server is first asked at launch. Drives on a network are `raw` unless `format` says otherwise, which it can with `readonly` only. Block devices of the server have to be under an image root, and need `--allow block-devices`.',
+    errors: [
+      MISSING,
+      UNUSABLE,
+      LABEL_TAKEN,
+      badArgument('an argument cannot be right, or does not go with the others'),
+      error('FAILED_PRECONDITION', 'IMAGE_LOCKED', 'the session is launched, and another qemu uses the image'),
+      TOO_MANY_DRIVES,
+    ],
+    example: { filename: IMAGE, readonly: true, format: 'raw', label: 'data' },
   }),
   library({
     name: 'add_drive_ro',
@@ -144,6 +176,8 @@ export const driveActions: readonly ActionDef[] = [
     summary: 'Adds a disk image as a read-only drive',
     description:
       'Must be called before launch; same as add_drive with `readonly` true. The image itself is never changed: writes land in a temporary overlay that is discarded. The image format is probed, so prefer add_drive with an explicit `format` for untrusted images.',
+    errors: ADDED,
+    example: { filename: IMAGE },
   }),
   library({
     name: 'add_drive_ro_with_if',
@@ -155,6 +189,8 @@ export const driveActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Adds a read-only drive, naming a drive interface',
     description: 'Deprecated: use add_drive with `readonly` true. Must be called before launch; `iface` is ignored.',
+    errors: ADDED,
+    example: { filename: IMAGE, iface: 'virtio' },
   }),
   library({
     name: 'add_drive_scratch',
@@ -167,6 +203,12 @@ export const driveActions: readonly ActionDef[] = [
     summary: 'Adds a blank temporary drive of the given size',
     description:
       'Can be called before and after launch, as add_drive. `size` is in bytes; the drive reads as zeroes at first and is deleted when the session closes. `label` and `blocksize` mean the same as for add_drive, and `name` is ignored.',
+    errors: [
+      LABEL_TAKEN,
+      badArgument('`size` is not greater than 0, or `label` or `blocksize` cannot be right'),
+      TOO_MANY_DRIVES,
+    ],
+    example: { size: GIB },
   }),
   library({
     name: 'add_drive_with_if',
@@ -178,6 +220,8 @@ export const driveActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Adds a writable drive, naming a drive interface',
     description: 'Deprecated: use add_drive. Must be called before launch; `iface` is ignored.',
+    errors: ADDED,
+    example: { filename: IMAGE, iface: 'virtio' },
   }),
   library({
     name: 'add_libvirt_dom',
@@ -202,6 +246,7 @@ export const driveActions: readonly ActionDef[] = [
     summary: 'Adds every disk of a libvirt domain, given by its name or its UUID',
     description:
       "For programs that were written for it: where a program that uses the library gives a pointer to a domain, `dom` is here the name or the UUID of one of the server's usual libvirt. Otherwise it is add_domain, which can ask other libvirts, too.",
+    example: { dom: 'guest' },
   }),
   library({
     name: 'disk_create',
@@ -218,6 +263,17 @@ export const driveActions: readonly ActionDef[] = [
     summary: 'Creates a blank disk image on the server host',
     description:
       'An existing image is overwritten, unless it is in use. `size` is in bytes, and must be -1 with `backingfile`, which creates an overlay instead. `preallocation` is `off` (default), `sparse` (the same), `full`, which reserves all space, or for qcow2 `metadata`; `compat` (`0.10` or `1.1`) and `clustersize` (bytes, a power of 2 from 512 to 2097152, default 65536) apply to qcow2 only. The image is not added to the session.',
+    errors: [
+      badArgument('`format` is neither `raw` nor `qcow2`, or the options do not go with it'),
+      error('NOT_FOUND', 'IMAGE_MISSING', 'there is no directory for `filename`, or no `backingfile`'),
+      error(
+        'FAILED_PRECONDITION',
+        'IMAGE_UNUSABLE',
+        '`filename` is not that of a file, or `backingfile` not that of an image',
+      ),
+      LOCKED,
+    ],
+    example: { filename: 'new.qcow2', format: 'qcow2', size: GIB },
   }),
   library({
     name: 'disk_format',
@@ -228,6 +284,8 @@ export const driveActions: readonly ActionDef[] = [
     summary: 'Detects the format of a disk image',
     description:
       'Returns a name such as `raw` or `qcow2`, or `unknown`; do not trust the answer for images from untrusted sources.',
+    errors: [MISSING, UNUSABLE],
+    example: { filename: IMAGE },
   }),
   library({
     name: 'disk_has_backing_file',
@@ -237,6 +295,8 @@ export const driveActions: readonly ActionDef[] = [
     returns: returnsBool('backingfile'),
     summary: 'Tells whether a disk image has a backing file',
     description: 'Probing the format of untrusted images is unsafe.',
+    errors: [MISSING, UNUSABLE],
+    example: { filename: IMAGE },
   }),
   library({
     name: 'disk_virtual_size',
@@ -246,6 +306,8 @@ export const driveActions: readonly ActionDef[] = [
     returns: returnsInt64('size'),
     summary: 'Returns the virtual size of a disk image',
     description: 'The size is in bytes and is the virtual size of the disk, not the space that the image file takes.',
+    errors: [MISSING, UNUSABLE],
+    example: { filename: IMAGE },
   }),
   library({
     name: 'max_disks',
@@ -265,5 +327,9 @@ export const driveActions: readonly ActionDef[] = [
     summary: 'Takes away the drive with the given label',
     description:
       'Before launch the drive is simply not attached. In a running session everything written is flushed to the image first, and others can use the image once the call returns. A drive that is mounted, or in use by swap, LVM, MD or an opened encrypted device, is refused with EBUSY. If writes to the image have failed on the server, the call fails with EIO, and the drive is removed all the same. The other drives keep their names, and the next drive that is added takes the free one. libguestfs itself, which marks the action as deprecated, has not been able to do this since 1.48.',
+    errors: [
+      error('FAILED_PRECONDITION', 'EBUSY', 'the guest uses the drive'),
+      error('NOT_FOUND', 'ENOENT', 'no drive of the session has the label'),
+    ],
   }),
 ];

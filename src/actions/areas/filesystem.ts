@@ -6,6 +6,7 @@ import {
   device,
   fileOut,
   hashtable,
+  ifAbsent,
   int,
   int64,
   mountable,
@@ -20,6 +21,7 @@ import {
   str,
   struct,
 } from '../constructors.js';
+import { DATA, DISK, MIB_64 } from '../exampleGuest.js';
 
 export const filesystemActions: readonly ActionDef[] = [
   daemon({
@@ -32,6 +34,7 @@ export const filesystemActions: readonly ActionDef[] = [
     summary: 'Checks an ext2, ext3 or ext4 filesystem',
     description:
       'The filesystem should not be mounted; the check is always a full one. At most one of these may be true (all default to false): `correct` repairs what is safe to repair, `forceall` answers yes to every question, `forceno` answers no and changes nothing. The call fails if errors remain.',
+    example: { correct: true },
   }),
   daemon({
     name: 'e2fsck_f',
@@ -63,6 +66,7 @@ export const filesystemActions: readonly ActionDef[] = [
     returns: returnsString('device', 'device'),
     summary: 'Finds the device whose filesystem has a label',
     description: 'Fails if no filesystem has this label.',
+    example: { label: 'root' },
   }),
   daemon({
     name: 'findfs_partlabel',
@@ -74,6 +78,7 @@ export const filesystemActions: readonly ActionDef[] = [
     summary: 'Finds the partition that has a partition label',
     description:
       'Looks at the name stored in the partition table, not at the filesystem label. Fails if there is no such partition.',
+    example: { label: 'root' },
   }),
   daemon({
     name: 'findfs_partuuid',
@@ -85,6 +90,7 @@ export const filesystemActions: readonly ActionDef[] = [
     summary: 'Finds the partition that has a partition UUID',
     description:
       'Looks at the UUID stored in the partition table, not at the filesystem UUID. Fails if there is no such partition.',
+    example: { uuid: '5b0a4d4e-6d19-4b26-8d0a-0a8b0f3b6f35' },
   }),
   daemon({
     name: 'findfs_uuid',
@@ -95,6 +101,7 @@ export const filesystemActions: readonly ActionDef[] = [
     returns: returnsString('device', 'device'),
     summary: 'Finds the device whose filesystem has a UUID',
     description: 'Fails if no filesystem has this UUID.',
+    example: { uuid: 'f1c58f28-5d5c-4f6a-9d0c-6f1b3a1f2e77' },
   }),
   daemon({
     name: 'fsck',
@@ -111,7 +118,7 @@ export const filesystemActions: readonly ActionDef[] = [
     procedure: 334,
     since: '1.19.6',
     optionalGroup: 'fstrim',
-    args: [pathname('mountpoint')],
+    args: [ifAbsent('DAEMON_ERROR', pathname('mountpoint'))],
     optargs: [int64('offset'), int64('length'), int64('minimumfreeextent')],
     returns: none,
     summary: 'Gives the free space of a filesystem back to the host',
@@ -152,6 +159,7 @@ export const filesystemActions: readonly ActionDef[] = [
     summary: 'Returns the volume header of an ISO image file',
     description:
       'The image is a file in a mounted guest filesystem; for an ISO attached as a drive use `isoinfo_device`. Times are seconds since 1970 in UTC, or -1 if not set. Anything but an ISO 9660 image is an error.',
+    example: { isofile: '/srv/cd.iso' },
   }),
   daemon({
     name: 'isoinfo_device',
@@ -163,6 +171,7 @@ export const filesystemActions: readonly ActionDef[] = [
     summary: 'Returns the volume header of an ISO device',
     description:
       'The data describes the volume: names, sizes and dates. Times are seconds since 1970 in UTC, or -1 if not set. A device without ISO 9660 content is an error.',
+    example: { device: DISK },
   }),
   daemon({
     name: 'list_filesystems',
@@ -235,6 +244,7 @@ export const filesystemActions: readonly ActionDef[] = [
     summary: 'Creates an ext filesystem with a journal on another device',
     description:
       'Deprecated: use `mke2fs` with `journaldevice`. All data on `device` is lost; `blocksize` is in bytes.',
+    example: { blocksize: 4096, journal: '/dev/sdb2' },
   }),
   daemon({
     name: 'mke2fs_JL',
@@ -247,6 +257,7 @@ export const filesystemActions: readonly ActionDef[] = [
     summary: 'Creates an ext filesystem with a journal found by label',
     description:
       'Deprecated: use `mke2fs` with `journaldevice` set to `LABEL=` and the label. All data on `device` is lost; `blocksize` is in bytes.',
+    example: { blocksize: 4096, label: 'journal' },
   }),
   daemon({
     name: 'mke2fs_JU',
@@ -260,6 +271,7 @@ export const filesystemActions: readonly ActionDef[] = [
     summary: 'Creates an ext filesystem with a journal found by UUID',
     description:
       'Deprecated: use `mke2fs` with `journaldevice` set to `UUID=` and the UUID. All data on `device` is lost; `blocksize` is in bytes.',
+    example: { blocksize: 4096 },
   }),
   daemon({
     name: 'mke2journal',
@@ -272,6 +284,7 @@ export const filesystemActions: readonly ActionDef[] = [
     summary: 'Creates an external ext journal on a device',
     description:
       'Deprecated: use `mke2fs` with `journaldev` set. All data on `device` is lost; `blocksize` is in bytes.',
+    example: { blocksize: 4096, device: '/dev/sdb2' },
   }),
   daemon({
     name: 'mke2journal_L',
@@ -284,6 +297,7 @@ export const filesystemActions: readonly ActionDef[] = [
     summary: 'Creates an external ext journal with a label',
     description:
       'Deprecated: use `mke2fs` with `journaldev` and `label`. All data on `device` is lost; the label can have 16 bytes.',
+    example: { blocksize: 4096, label: 'journal', device: '/dev/sdb2' },
   }),
   daemon({
     name: 'mke2journal_U',
@@ -296,6 +310,7 @@ export const filesystemActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Creates an external ext journal with a UUID',
     description: 'Deprecated: use `mke2fs` with `journaldev` and `uuid`. All data on `device` is lost.',
+    example: { blocksize: 4096, device: '/dev/sdb2' },
   }),
   daemon({
     name: 'mkfs',
@@ -318,16 +333,19 @@ export const filesystemActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Creates a filesystem with a given block size',
     description: 'Deprecated: use `mkfs` with `blocksize`. All data on `device` is lost.',
+    example: { blocksize: 4096 },
   }),
   daemon({
     name: 'mklost_and_found',
     procedure: 374,
     since: '1.19.56',
-    args: [pathname('mountpoint')],
+    args: [ifAbsent('DAEMON_ERROR', pathname('mountpoint'))],
     returns: none,
     summary: 'Creates the lost+found directory of an ext filesystem',
     description:
       '`mountpoint` is the directory in which to create it, normally the top of the filesystem. It is an error if it exists.',
+    fullFileSystem: { blocks: 'DAEMON_ERROR', files: 'DAEMON_ERROR' },
+    example: { mountpoint: DATA },
   }),
   daemon({
     name: 'mksquashfs',
@@ -336,12 +354,13 @@ export const filesystemActions: readonly ActionDef[] = [
     optionalGroup: 'squashfs',
     cancellable: true,
     mutating: false,
-    args: [pathname('path'), fileOut('filename')],
+    args: [ifAbsent('DAEMON_ERROR', pathname('path')), fileOut('filename')],
     optargs: [optional('compress'), optionalStrings('excludes')],
     returns: none,
     summary: 'Streams a squashfs image of a directory',
     description:
       'The server streams the image; the guest itself is not changed. `compress` is `gzip` (the default), `lzma`, `lzo`, `lz4` or `xz`, and files that match a wildcard in `excludes` are left out. The image is built in the appliance first, so very large ones, around 3 GB and up, may fail.',
+    example: { path: '/etc' },
   }),
   daemon({
     name: 'resize2fs',
@@ -371,17 +390,19 @@ export const filesystemActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Changes the size of an ext2/3/4 filesystem to a given value',
     description: '`size` is in bytes. The tool may insist on a filesystem check first; run e2fsck in that case.',
+    example: { size: MIB_64 },
   }),
   daemon({
     name: 'scrub_freespace',
     procedure: 116,
     since: '1.0.52',
     optionalGroup: 'scrub',
-    args: [pathname('dir')],
+    args: [ifAbsent('DAEMON_ERROR', pathname('dir'))],
     returns: none,
     summary: 'Overwrites the free space of a filesystem with patterns',
     description:
       '`dir` is an existing directory on the filesystem to be cleaned. It is filled with files until no space is left, which are then scrubbed and deleted; other data stays as it is.',
+    example: { dir: '/data/scrub' },
   }),
   daemon({
     name: 'set_e2label',
@@ -466,6 +487,7 @@ export const filesystemActions: readonly ActionDef[] = [
     summary: 'Changes settings of an ext2, ext3 or ext4 filesystem',
     description:
       'Options that are absent leave their setting unchanged; `force` (default false) goes on despite errors. `maxmountcount` and `intervalbetweenchecks` (in seconds) set when the next check is due, where 0 disables that check; `errorbehavior` is `continue`, `remount-ro` or `panic`. Space kept for privileged users is set by `reservedblockspercentage` or `reservedblockscount` (in blocks), and `user` and `group` are numeric IDs allowed to use it; `lastmounteddirectory` sets the recorded last mount point.',
+    example: { maxmountcount: 30 },
   }),
   daemon({
     name: 'tune2fs_l',
@@ -531,6 +553,8 @@ export const filesystemActions: readonly ActionDef[] = [
     summary: 'Fills the free space of a mounted filesystem with zeros',
     description:
       '`directory` is where the filesystem is mounted, and it must be writable. A temporary file uses up all free space and is then removed; other files stay as they are. No space is given back to the disk image: use fstrim for that.',
+    fullFileSystem: { files: 'ENOSPC' },
+    example: { directory: DATA },
   }),
   daemon({
     name: 'zerofree',

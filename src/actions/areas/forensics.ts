@@ -2,6 +2,8 @@
 import type { ActionDef } from '../types.js';
 import { bool, daemon, fileIn, fileOut, int64, library, mountable, none, pathname, structs } from '../constructors.js';
 
+const INODE = '12';
+
 export const forensicsActions: readonly ActionDef[] = [
   daemon({
     name: 'download_blocks',
@@ -17,6 +19,7 @@ export const forensicsActions: readonly ActionDef[] = [
     summary: 'Streams a range of filesystem data units',
     description:
       "`device` need not be mounted. `start` and `stop` count the filesystem's own data units (clusters or blocks), not bytes, and `stop` must be larger than `start`. With `unallocated` true only unused units are sent, which can hold the content of deleted files; leave it out to get every unit.",
+    example: { start: '0', stop: '8' },
   }),
   daemon({
     name: 'download_inode',
@@ -31,6 +34,7 @@ export const forensicsActions: readonly ActionDef[] = [
     summary: 'Streams the content of a file given its inode number',
     description:
       '`device` need not be mounted. Also works for deleted or otherwise unreachable files, as long as their data is still there.',
+    example: { inode: INODE },
   }),
   library({
     name: 'filesystem_walk',
@@ -61,6 +65,7 @@ export const forensicsActions: readonly ActionDef[] = [
     summary: 'Lists the filesystem entries that refer to an inode',
     description:
       '`device` need not be mounted. Deleted entries are included; the fields are the same as in filesystem_walk.',
+    example: { inode: INODE },
   }),
   daemon({
     name: 'yara_destroy',
@@ -70,6 +75,7 @@ export const forensicsActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Discards the loaded Yara rules',
     description: 'Frees the memory they use in the appliance. Scanning needs a new yara_load afterwards.',
+    openedBy: 'yara_load',
   }),
   daemon({
     name: 'yara_load',
@@ -84,6 +90,7 @@ export const forensicsActions: readonly ActionDef[] = [
     summary: 'Uploads a set of Yara rules for scanning',
     description:
       'The client uploads the rules as a stream, either as source text or compiled with yarac; rules in source form cannot include other files. Rules loaded earlier are replaced.',
+    exampleFile: Buffer.from('rule hello { strings: $text = "hello" condition: $text }\n'),
   }),
   library({
     name: 'yara_scan',
@@ -99,5 +106,6 @@ export const forensicsActions: readonly ActionDef[] = [
     summary: 'Scans a file with Yara rules loaded earlier',
     description:
       'Returns one entry per matching rule, holding the path of the file and the rule name; an empty list means no match. Fails if no rules were loaded with yara_load.',
+    openedBy: 'yara_load',
   }),
 ];

@@ -16,6 +16,11 @@ import {
   structs,
 } from '../constructors.js';
 
+const HIVE = '/Windows/System32/config/SOFTWARE';
+const NODE = '4128';
+const CHILD = '8448';
+const REGISTRY_VALUE = '8592';
+
 export const hivexActions: readonly ActionDef[] = [
   daemon({
     name: 'hivex_close',
@@ -25,6 +30,7 @@ export const hivexActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Closes the registry hive opened in this session',
     description: 'Changes that were not saved with `hivex_commit` are lost. It is an error if no hive is open.',
+    openedBy: 'hivex_open',
   }),
   daemon({
     name: 'hivex_commit',
@@ -36,6 +42,7 @@ export const hivexActions: readonly ActionDef[] = [
     summary: 'Saves pending changes of the open registry hive',
     description:
       'Without `filename` the hive that was opened is overwritten; with it, the result goes to that absolute path in the guest and the original file stays as it was. The hive must have been opened with `write` set.',
+    openedBy: 'hivex_open',
   }),
   daemon({
     name: 'hivex_node_add_child',
@@ -47,6 +54,8 @@ export const hivexActions: readonly ActionDef[] = [
     summary: 'Adds a subkey to a registry node',
     description:
       'Returns the number of the new node. The call fails if `parent` already has a child called `name`. The change reaches the disk only after `hivex_commit`.',
+    openedBy: 'hivex_open',
+    example: { parent: NODE, name: 'Example' },
   }),
   daemon({
     name: 'hivex_node_children',
@@ -59,6 +68,8 @@ export const hivexActions: readonly ActionDef[] = [
     returns: structs('nodehs', 'hivex_node'),
     summary: 'Returns the subkeys of a registry node',
     description: 'Each entry holds a node number to pass to the other hive calls. Only direct children are listed.',
+    openedBy: 'hivex_open',
+    example: { nodeh: NODE },
   }),
   daemon({
     name: 'hivex_node_delete_child',
@@ -70,6 +81,8 @@ export const hivexActions: readonly ActionDef[] = [
     summary: 'Deletes a registry node and everything below it',
     description:
       'Despite the name, `nodeh` is the node that goes away, not its parent. The change reaches the disk only after `hivex_commit`.',
+    openedBy: 'hivex_open',
+    example: { nodeh: CHILD },
   }),
   daemon({
     name: 'hivex_node_get_child',
@@ -81,6 +94,8 @@ export const hivexActions: readonly ActionDef[] = [
     returns: returnsInt64('child'),
     summary: 'Finds a subkey of a registry node by name',
     description: "Returns the child's node number, or 0 if there is no subkey with that name.",
+    openedBy: 'hivex_open',
+    example: { nodeh: NODE, name: 'Microsoft' },
   }),
   daemon({
     name: 'hivex_node_get_value',
@@ -92,6 +107,8 @@ export const hivexActions: readonly ActionDef[] = [
     returns: returnsInt64('valueh'),
     summary: 'Finds a value of a registry node by name',
     description: 'Returns a value number for the `hivex_value_*` calls, or 0 when no value called `key` exists there.',
+    openedBy: 'hivex_open',
+    example: { nodeh: CHILD, key: 'ProductName' },
   }),
   daemon({
     name: 'hivex_node_name',
@@ -102,6 +119,8 @@ export const hivexActions: readonly ActionDef[] = [
     args: [int64('nodeh')],
     returns: returnsString('name'),
     summary: 'Returns the name of a registry node',
+    openedBy: 'hivex_open',
+    example: { nodeh: NODE },
   }),
   daemon({
     name: 'hivex_node_parent',
@@ -113,6 +132,8 @@ export const hivexActions: readonly ActionDef[] = [
     returns: returnsInt64('parent'),
     summary: 'Returns the parent of a registry node',
     description: 'The answer is a node number. Asking for the parent of the root node does not give a useful result.',
+    openedBy: 'hivex_open',
+    example: { nodeh: CHILD },
   }),
   daemon({
     name: 'hivex_node_set_value',
@@ -124,6 +145,8 @@ export const hivexActions: readonly ActionDef[] = [
     summary: 'Creates or replaces one value of a registry node',
     description:
       "`t` is the numeric registry type (for example 1 for a string, 3 for binary, 4 for a 32-bit number) and `val` the raw bytes in that type's encoding; strings are UTF-16LE. Other values of the node are kept. The change reaches the disk only after `hivex_commit`.",
+    openedBy: 'hivex_open',
+    example: { nodeh: CHILD, key: 'ProductName', t: '1', val: 'aABpAAAA' },
   }),
   daemon({
     name: 'hivex_node_values',
@@ -137,6 +160,8 @@ export const hivexActions: readonly ActionDef[] = [
     summary: 'Returns the values attached to a registry node',
     description:
       'Each entry holds a value number; use `hivex_value_key`, `hivex_value_type` and `hivex_value_value` to read its name, type and content.',
+    openedBy: 'hivex_open',
+    example: { nodeh: CHILD },
   }),
   daemon({
     name: 'hivex_open',
@@ -149,6 +174,7 @@ export const hivexActions: readonly ActionDef[] = [
     summary: 'Opens a Windows hive for use in this session',
     description:
       'A session has at most one open hive, and one that was open before is closed with its unsaved changes lost. Set `write` to be able to change it, and `unsafe` to try to read a damaged hive; `verbose` and `debug` add log messages. All options default to false.',
+    example: { filename: HIVE, write: true },
   }),
   daemon({
     name: 'hivex_root',
@@ -159,6 +185,7 @@ export const hivexActions: readonly ActionDef[] = [
     returns: returnsInt64('nodeh'),
     summary: 'Returns the top node of the open registry hive',
     description: 'The node number is the starting point for walking the hive.',
+    openedBy: 'hivex_open',
   }),
   daemon({
     name: 'hivex_value_key',
@@ -170,6 +197,8 @@ export const hivexActions: readonly ActionDef[] = [
     returns: returnsString('key'),
     summary: 'Returns the name of a registry value',
     description: 'The default value of a node has an empty name.',
+    openedBy: 'hivex_open',
+    example: { valueh: REGISTRY_VALUE },
   }),
   daemon({
     name: 'hivex_value_string',
@@ -183,6 +212,8 @@ export const hivexActions: readonly ActionDef[] = [
     summary: 'Returns the content of a registry value as text',
     description:
       'The bytes are decoded from UTF-16LE whatever type the value declares; the call fails if that is not possible. The registry does not enforce types, so be ready for content that is not text.',
+    openedBy: 'hivex_open',
+    example: { valueh: REGISTRY_VALUE },
   }),
   daemon({
     name: 'hivex_value_type',
@@ -194,6 +225,8 @@ export const hivexActions: readonly ActionDef[] = [
     returns: returnsInt64('datatype'),
     summary: 'Returns the type number of a registry value',
     description: 'The number is a standard Windows registry type, for example 1 for a string or 4 for a 32-bit number.',
+    openedBy: 'hivex_open',
+    example: { valueh: REGISTRY_VALUE },
   }),
   daemon({
     name: 'hivex_value_utf8',
@@ -208,6 +241,8 @@ export const hivexActions: readonly ActionDef[] = [
     returns: returnsString('databuf'),
     summary: 'Returns the content of a registry value as text',
     description: 'Deprecated: use `hivex_value_string`, which does the same.',
+    openedBy: 'hivex_open',
+    example: { valueh: REGISTRY_VALUE },
   }),
   daemon({
     name: 'hivex_value_value',
@@ -220,5 +255,7 @@ export const hivexActions: readonly ActionDef[] = [
     returns: returnsBuffer('databuf'),
     summary: 'Returns the raw bytes of a registry value',
     description: 'No decoding takes place. Use `hivex_value_type` to learn how to read the bytes.',
+    openedBy: 'hivex_open',
+    example: { valueh: REGISTRY_VALUE },
   }),
 ];

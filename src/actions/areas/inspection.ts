@@ -15,6 +15,8 @@ import {
   structs,
 } from '../constructors.js';
 
+const WINDOWS = '/dev/sda2';
+
 export const inspectionActions: readonly ActionDef[] = [
   daemon({
     name: 'inspect_get_arch',
@@ -26,6 +28,7 @@ export const inspectionActions: readonly ActionDef[] = [
     summary: 'Returns the processor architecture of an inspected operating system',
     description:
       '`root` must come from `inspect_os`. The answer is a name such as `x86_64` or `aarch64`, or `unknown`.',
+    openedBy: 'inspect_os',
   }),
   daemon({
     name: 'inspect_get_build_id',
@@ -37,6 +40,7 @@ export const inspectionActions: readonly ActionDef[] = [
     summary: 'Returns the build identifier of an inspected operating system',
     description:
       'For Windows this is the build number as text; for Linux it is BUILD_ID from os-release, which few systems set. The answer is `unknown` when there is none.',
+    openedBy: 'inspect_os',
   }),
   daemon({
     name: 'inspect_get_distro',
@@ -48,6 +52,7 @@ export const inspectionActions: readonly ActionDef[] = [
     summary: 'Returns the short distribution name of an inspected operating system',
     description:
       '`root` must come from `inspect_os`. Typical answers are `fedora`, `debian`, `ubuntu` or `windows`; `unknown` means it was not recognised. New names may appear in later versions.',
+    openedBy: 'inspect_os',
   }),
   daemon({
     name: 'inspect_get_drive_mappings',
@@ -59,6 +64,8 @@ export const inspectionActions: readonly ActionDef[] = [
     summary: 'Returns which device each Windows drive letter stands for',
     description:
       'Keys are drive letters without the colon and should be compared without regard to case. Only hard disks are covered. The map is empty for guests without drive letters or when the mapping could not be found.',
+    openedBy: 'inspect_os',
+    example: { root: WINDOWS },
   }),
   daemon({
     name: 'inspect_get_filesystems',
@@ -70,6 +77,7 @@ export const inspectionActions: readonly ActionDef[] = [
     summary: 'Returns all filesystems that belong to an inspected operating system',
     description:
       'The list includes the root filesystem and also swap devices. In a guest with several operating systems the same filesystem can belong to more than one.',
+    openedBy: 'inspect_os',
   }),
   daemon({
     name: 'inspect_get_format',
@@ -93,6 +101,7 @@ export const inspectionActions: readonly ActionDef[] = [
     summary: 'Returns the host name configured in an inspected operating system',
     description:
       'The name is read from configuration stored in the guest. The answer is `unknown` if it was not found.',
+    openedBy: 'inspect_os',
   }),
   library({
     name: 'inspect_get_icon',
@@ -105,6 +114,7 @@ export const inspectionActions: readonly ActionDef[] = [
     summary: 'Returns a PNG icon for an inspected operating system',
     description:
       "The guest's filesystems must be mounted. An empty result means that no icon was found. `favicon` (default true) allows the guest's own favicon, `highquality` (default false) rejects small or plain icons; the image comes from the guest, so treat it as untrusted data. The icons of Windows XP, Windows 7 and CirrOS are not PNG files and are converted inside the appliance; one that lacks `wrestool` or netpbm gives none.",
+    openedBy: 'inspect_os',
   }),
   daemon({
     name: 'inspect_get_major_version',
@@ -116,6 +126,7 @@ export const inspectionActions: readonly ActionDef[] = [
     summary: "Returns an inspected operating system's major version",
     description:
       'The answer is 0 if unknown. For Windows this is the internal version, not the marketing one: Windows 7 reports 6.1, for example.',
+    openedBy: 'inspect_os',
   }),
   daemon({
     name: 'inspect_get_minor_version',
@@ -126,6 +137,7 @@ export const inspectionActions: readonly ActionDef[] = [
     returns: returnsInt('minor'),
     summary: "Returns an inspected operating system's minor version",
     description: 'The answer is 0 if unknown, or if the system really has minor version 0.',
+    openedBy: 'inspect_os',
   }),
   daemon({
     name: 'inspect_get_mountpoints',
@@ -137,6 +149,7 @@ export const inspectionActions: readonly ActionDef[] = [
     summary: 'Returns where each filesystem of an operating system belongs',
     description:
       'Keys are mount points, values are what to pass to `mount`. The data is guessed from files such as fstab, so an entry may fail to mount; mount shorter paths first, as the map has no order. Windows guests only have an entry for `/`; see `inspect_get_drive_mappings` for the rest.',
+    openedBy: 'inspect_os',
   }),
   library({
     name: 'inspect_get_osinfo',
@@ -148,6 +161,7 @@ export const inspectionActions: readonly ActionDef[] = [
     summary: 'Returns a likely libosinfo short identifier for an operating system',
     description:
       'The identifier is built from the detected name and version and may be missing from the osinfo database. The answer is `unknown` if none can be built.',
+    openedBy: 'inspect_os',
   }),
   daemon({
     name: 'inspect_get_package_format',
@@ -159,6 +173,7 @@ export const inspectionActions: readonly ActionDef[] = [
     summary: 'Returns the package format of an inspected operating system',
     description:
       'Examples are `rpm` and `deb`. The answer is `unknown` if it was not recognised or the system has no packages.',
+    openedBy: 'inspect_os',
   }),
   daemon({
     name: 'inspect_get_package_management',
@@ -169,6 +184,7 @@ export const inspectionActions: readonly ActionDef[] = [
     returns: returnsString('packagemanagement'),
     summary: 'Returns the package tool of an inspected operating system',
     description: 'Examples are `dnf`, `apt` and `zypper`. The answer is `unknown` if it was not recognised.',
+    openedBy: 'inspect_os',
   }),
   daemon({
     name: 'inspect_get_product_name',
@@ -180,6 +196,7 @@ export const inspectionActions: readonly ActionDef[] = [
     summary: "Returns an inspected operating system's product name",
     description:
       'The text is meant for people and has no fixed form, so do not parse it. The answer is `unknown` if it was not found.',
+    openedBy: 'inspect_os',
   }),
   daemon({
     name: 'inspect_get_product_variant',
@@ -191,6 +208,7 @@ export const inspectionActions: readonly ActionDef[] = [
     summary: "Returns an inspected operating system's product variant",
     description:
       'For Windows this is the installation type from the registry, often `Client` or `Server`, which tells apart editions with the same version number. Otherwise the answer is `unknown`.',
+    openedBy: 'inspect_os',
   }),
   daemon({
     name: 'inspect_get_roots',
@@ -212,6 +230,7 @@ export const inspectionActions: readonly ActionDef[] = [
     summary: 'Returns the kind of an inspected operating system',
     description:
       'The answer is a name such as `linux`, `windows`, `freebsd` or `dos`, or `unknown`. More names may be added in later versions.',
+    openedBy: 'inspect_os',
   }),
   daemon({
     name: 'inspect_get_windows_current_control_set',
@@ -223,6 +242,8 @@ export const inspectionActions: readonly ActionDef[] = [
     summary: 'Returns which control set a Windows guest uses',
     description:
       'The answer names a registry key, for instance `ControlSet001`. The call fails if the guest is not Windows or its registry could not be read.',
+    openedBy: 'inspect_os',
+    example: { root: WINDOWS },
   }),
   daemon({
     name: 'inspect_get_windows_group_policy',
@@ -234,6 +255,8 @@ export const inspectionActions: readonly ActionDef[] = [
     summary: 'Tells whether group policy is present in a Windows guest',
     description:
       'Such policies can stop driver installation, but the policy itself is not examined, so treat true only as a warning. The call fails if the guest is not Windows or its registry could not be read.',
+    openedBy: 'inspect_os',
+    example: { root: WINDOWS },
   }),
   daemon({
     name: 'inspect_get_windows_software_hive',
@@ -245,6 +268,8 @@ export const inspectionActions: readonly ActionDef[] = [
     summary: "Returns the path of a Windows guest's software hive",
     description:
       'The path names the file behind HKLM\\SOFTWARE, ready for `hivex_open` once the guest is mounted. The call fails if the guest is not Windows or the file was not found.',
+    openedBy: 'inspect_os',
+    example: { root: WINDOWS },
   }),
   daemon({
     name: 'inspect_get_windows_system_hive',
@@ -256,6 +281,8 @@ export const inspectionActions: readonly ActionDef[] = [
     summary: "Returns the path of a Windows guest's system hive",
     description:
       'The path names the file behind HKLM\\SYSTEM, ready for `hivex_open` once the guest is mounted. The call fails if the guest is not Windows or the file was not found.',
+    openedBy: 'inspect_os',
+    example: { root: WINDOWS },
   }),
   daemon({
     name: 'inspect_get_windows_systemroot',
@@ -267,6 +294,8 @@ export const inspectionActions: readonly ActionDef[] = [
     summary: 'Returns the Windows system directory of an inspected guest',
     description:
       'The path is written with forward slashes, for example `/Windows`. The call fails if the guest is not Windows or the directory was not found.',
+    openedBy: 'inspect_os',
+    example: { root: WINDOWS },
   }),
   daemon({
     name: 'inspect_is_live',
@@ -313,6 +342,8 @@ export const inspectionActions: readonly ActionDef[] = [
     summary: 'Returns the applications installed in an inspected operating system',
     description:
       'Deprecated: use `inspect_list_applications2`, whose entries carry more fields. The guest must be mounted; for Windows guests a registry hive open in this session is closed.',
+    openedBy: 'inspect_os',
+    example: { root: '/dev/sda1' },
   }),
   library({
     name: 'inspect_list_applications2',
@@ -324,6 +355,8 @@ export const inspectionActions: readonly ActionDef[] = [
     summary: 'Returns the applications installed in an inspected operating system',
     description:
       "Call `inspect_os` first and mount the filesystems from `inspect_get_mountpoints`, because this call reads the guest's package data. The list is empty when the packages cannot be determined. For Windows guests a registry hive open in this session is closed, losing unsaved changes.",
+    openedBy: 'inspect_os',
+    example: { root: '/dev/sda1' },
   }),
   daemon({
     name: 'inspect_os',

@@ -11,6 +11,7 @@ export const journalActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Closes the systemd journal open in this session',
     description: 'It is an error if no journal is open.',
+    openedBy: 'journal_open',
   }),
   library({
     name: 'journal_get',
@@ -23,6 +24,7 @@ export const journalActions: readonly ActionDef[] = [
     summary: 'Returns every field of the entry at the reading position',
     description:
       'Each field has a name and a value of raw bytes, which may be cut at the data threshold. Call `journal_next` at least once before. The reading position does not move.',
+    openedBy: 'journal_open',
   }),
   daemon({
     name: 'journal_get_data_threshold',
@@ -33,6 +35,7 @@ export const journalActions: readonly ActionDef[] = [
     returns: returnsInt64('threshold'),
     summary: 'Returns the size limit for journal field values',
     description: 'In bytes; 0 means no limit. Longer values may be cut when read, but need not be.',
+    openedBy: 'journal_open',
   }),
   daemon({
     name: 'journal_get_realtime_usec',
@@ -43,6 +46,7 @@ export const journalActions: readonly ActionDef[] = [
     returns: returnsInt64('usec'),
     summary: 'Returns the wall-clock time of the entry being read',
     description: 'In microseconds since 1970 in UTC.',
+    openedBy: 'journal_open',
   }),
   daemon({
     name: 'journal_next',
@@ -53,6 +57,7 @@ export const journalActions: readonly ActionDef[] = [
     summary: 'Advances the reading position by one journal entry',
     description:
       'Returns true if there is an entry to read and false when none is left. A freshly opened journal stands before its first entry, so call this before reading.',
+    openedBy: 'journal_open',
   }),
   daemon({
     name: 'journal_open',
@@ -64,6 +69,7 @@ export const journalActions: readonly ActionDef[] = [
     summary: 'Opens the systemd journal in a guest directory',
     description:
       'A session has at most one open journal; one that was open before is closed. Reading starts before the first entry, so continue with `journal_next`.',
+    example: { directory: '/var/log/journal' },
   }),
   daemon({
     name: 'journal_set_data_threshold',
@@ -75,6 +81,8 @@ export const journalActions: readonly ActionDef[] = [
     summary: 'Sets the size limit for journal field values',
     description:
       'In bytes; 0 removes the limit. Longer values may be cut when read, but need not be. The setting is lost when the journal is closed.',
+    openedBy: 'journal_open',
+    example: { threshold: '65536' },
   }),
   daemon({
     name: 'journal_skip',
@@ -86,5 +94,7 @@ export const journalActions: readonly ActionDef[] = [
     summary: 'Moves several entries through the journal',
     description:
       'A positive `skip` moves towards newer entries, a negative one towards older ones. Returns how many entries were passed, never negative; fewer than requested means that an end of the journal was reached.',
+    openedBy: 'journal_open',
+    example: { skip: '10' },
   }),
 ];

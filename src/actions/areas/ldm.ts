@@ -1,6 +1,9 @@
 /** Actions: Windows dynamic disks */
 import type { ActionDef } from '../types.js';
 import { daemon, none, returnsString, returnsStrings, str, strings } from '../constructors.js';
+import { DISK } from '../exampleGuest.js';
+
+const DISK_GROUP = '8e0aee01-9a3c-4d4c-9a52-33d9a3ad8f1d';
 
 export const ldmActions: readonly ActionDef[] = [
   daemon({
@@ -23,6 +26,7 @@ export const ldmActions: readonly ActionDef[] = [
     returns: returnsStrings('disks', 'device'),
     summary: 'Returns the disks that form a dynamic disk group',
     description: '`diskgroup` is an identifier returned by `ldmtool_scan`.',
+    example: { diskgroup: DISK_GROUP },
   }),
   daemon({
     name: 'ldmtool_diskgroup_name',
@@ -34,6 +38,7 @@ export const ldmActions: readonly ActionDef[] = [
     returns: returnsString('name'),
     summary: "Returns a dynamic disk group's name",
     description: '`diskgroup` is an identifier returned by `ldmtool_scan`.',
+    example: { diskgroup: DISK_GROUP },
   }),
   daemon({
     name: 'ldmtool_diskgroup_volumes',
@@ -45,6 +50,7 @@ export const ldmActions: readonly ActionDef[] = [
     returns: returnsStrings('volumes'),
     summary: 'Returns the volume names in a dynamic disk group',
     description: '`diskgroup` is an identifier returned by `ldmtool_scan`.',
+    example: { diskgroup: DISK_GROUP },
   }),
   daemon({
     name: 'ldmtool_remove_all',
@@ -77,6 +83,7 @@ export const ldmActions: readonly ActionDef[] = [
     summary: 'Searches given block devices for Windows dynamic disk groups',
     description:
       'Returns the identifiers (GUIDs) of the groups found. An empty `devices` list means all block devices.',
+    example: { devices: [DISK, '/dev/sdc'] },
   }),
   daemon({
     name: 'ldmtool_volume_hint',
@@ -88,6 +95,7 @@ export const ldmActions: readonly ActionDef[] = [
     returns: returnsString('hint'),
     summary: "Returns a dynamic disk volume's hint text",
     description: 'The hint is often a drive letter such as `E:`. It is empty if the volume has none.',
+    example: { diskgroup: DISK_GROUP, volume: 'Volume1' },
   }),
   daemon({
     name: 'ldmtool_volume_partitions',
@@ -100,6 +108,7 @@ export const ldmActions: readonly ActionDef[] = [
     summary: 'Returns the partitions that make up a dynamic disk volume',
     description:
       '`diskgroup` is an identifier from `ldmtool_scan` and `volume` a name from `ldmtool_diskgroup_volumes`.',
+    example: { diskgroup: DISK_GROUP, volume: 'Volume1' },
   }),
   daemon({
     name: 'ldmtool_volume_type',
@@ -111,6 +120,7 @@ export const ldmActions: readonly ActionDef[] = [
     returns: returnsString('voltype'),
     summary: "Returns a dynamic disk volume's layout",
     description: 'Typical answers are `simple`, `spanned`, `striped`, `mirrored` and `raid5`; others can occur.',
+    example: { diskgroup: DISK_GROUP, volume: 'Volume1' },
   }),
   daemon({
     name: 'list_ldm_partitions',

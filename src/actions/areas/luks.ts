@@ -1,6 +1,7 @@
 /** Actions: encrypted block devices */
 import type { ActionDef } from '../types.js';
 import { bool, daemon, device, int, key, none, optional, returnsString, since, str } from '../constructors.js';
+import { PARTITION } from '../exampleGuest.js';
 
 export const luksActions: readonly ActionDef[] = [
   daemon({
@@ -24,6 +25,7 @@ export const luksActions: readonly ActionDef[] = [
     summary: 'Closes an unlocked encrypted device',
     description:
       '`device` is the mapping, such as /dev/mapper/name, not the encrypted device beneath it. Nothing on the mapping may be in use.',
+    example: { device: '/dev/mapper/opened' },
   }),
   daemon({
     name: 'cryptsetup_open',
@@ -47,6 +49,7 @@ export const luksActions: readonly ActionDef[] = [
     summary: 'Adds a key to a LUKS encrypted device',
     description:
       '`key` is any working key of the device and `newkey` the one to add. `keyslot` must be free; clear it with `luks_kill_slot` beforehand.',
+    example: { keyslot: 1 },
   }),
   daemon({
     name: 'luks_close',
@@ -60,6 +63,7 @@ export const luksActions: readonly ActionDef[] = [
     summary: 'Closes an opened encrypted device',
     description:
       'Deprecated: use `cryptsetup_close`. `device` is the mapped name under `/dev/mapper`, not the encrypted disk.',
+    example: { device: '/dev/mapper/opened' },
   }),
   daemon({
     name: 'luks_format',
@@ -82,6 +86,7 @@ export const luksActions: readonly ActionDef[] = [
     summary: 'Formats a device for LUKS with a chosen cipher',
     description:
       'All data on the device is lost. `cipher` is a cryptsetup cipher name such as `aes-xts-plain64`; `key` becomes the first key, in slot `keyslot`.',
+    example: { cipher: 'aes-xts-plain64' },
   }),
   daemon({
     name: 'luks_kill_slot',
@@ -92,6 +97,7 @@ export const luksActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Removes the key in one LUKS key slot',
     description: '`key` must be a key from a different slot.',
+    example: { keyslot: 1 },
   }),
   daemon({
     name: 'luks_open',
@@ -128,5 +134,6 @@ export const luksActions: readonly ActionDef[] = [
     returns: returnsString('uuid'),
     summary: "Returns a LUKS device's UUID",
     description: '`device` is the encrypted device itself and need not be open.',
+    example: { device: PARTITION },
   }),
 ];

@@ -16,6 +16,9 @@ import {
   strings,
   structs,
 } from '../constructors.js';
+import { DISK, PARTITION } from '../exampleGuest.js';
+
+const VOLUME = '/dev/group/root';
 
 export const lvmActions: readonly ActionDef[] = [
   daemon({
@@ -26,6 +29,7 @@ export const lvmActions: readonly ActionDef[] = [
     args: [mountable('mountable')],
     returns: returnsBool('lvflag'),
     summary: 'Tells whether a device is an LVM logical volume',
+    example: { mountable: VOLUME },
   }),
   daemon({
     name: 'lvcreate',
@@ -37,6 +41,7 @@ export const lvmActions: readonly ActionDef[] = [
     summary: 'Creates a logical volume of a given size',
     description:
       '`mbytes` is in mebibytes and is rounded up to whole extents. The volume appears as `/dev/VOLGROUP/LOGVOL`. A name in use or too little free space is an error.',
+    example: { mbytes: 64 },
   }),
   daemon({
     name: 'lvcreate_free',
@@ -48,6 +53,7 @@ export const lvmActions: readonly ActionDef[] = [
     summary: 'Creates a logical volume from a share of free space',
     description:
       '`percent` (0 to 100) refers to the free space left in the volume group, so 100 takes all of it. The volume appears as `/dev/VOLGROUP/LOGVOL`.',
+    example: { logvol: 'data' },
   }),
   daemon({
     name: 'lvm_canonical_lv_name',
@@ -59,6 +65,7 @@ export const lvmActions: readonly ActionDef[] = [
     summary: 'Returns the standard device name of a logical volume',
     description:
       'The form is `/dev/GROUP/VOLUME`; mapped names such as `/dev/mapper/GROUP-VOLUME` are converted to it. The call fails if the device is not a logical volume.',
+    example: { lvname: '/dev/mapper/group-root' },
   }),
   daemon({
     name: 'lvm_clear_filter',
@@ -87,6 +94,7 @@ export const lvmActions: readonly ActionDef[] = [
     summary: 'Searches all block devices for LVM volumes',
     description:
       'With `activate` set, volume groups found are switched on so that their devices appear. `launch` does this already; call it after devices have appeared or vanished, for example after opening an encrypted disk. It does nothing if the appliance lacks LVM.',
+    example: { activate: true },
   }),
   daemon({
     name: 'lvm_set_filter',
@@ -98,6 +106,7 @@ export const lvmActions: readonly ActionDef[] = [
     summary: 'Restricts LVM to the given block devices',
     description:
       'Whole disks (with all their partitions) or single partitions can be given; everything else is ignored by LVM. Helps when cloned disks carry the same volume groups. Volume groups are switched off and on again, so none may be in use.',
+    example: { devices: [DISK] },
   }),
   daemon({
     name: 'lvremove',
@@ -108,6 +117,7 @@ export const lvmActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Removes a logical volume and its data',
     description: '`device` has the form `/dev/VG/LV`. Naming a whole group, `/dev/VG`, removes all of its volumes.',
+    example: { device: VOLUME },
   }),
   daemon({
     name: 'lvrename',
@@ -117,6 +127,7 @@ export const lvmActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Renames a logical volume',
     description: '`logvol` is the present device path and `newlogvol` the new one. The content is not touched.',
+    example: { logvol: VOLUME, newlogvol: '/dev/group/home' },
   }),
   daemon({
     name: 'lvresize',
@@ -128,6 +139,7 @@ export const lvmActions: readonly ActionDef[] = [
     summary: 'Changes the size of a logical volume',
     description:
       '`mbytes` is the new total size in mebibytes. Shrinking cuts off data without asking, so shrink the filesystem inside first; after growing, extend the filesystem separately. Giving the present size is not an error.',
+    example: { device: VOLUME, mbytes: 128 },
   }),
   daemon({
     name: 'lvresize_free',
@@ -139,6 +151,7 @@ export const lvmActions: readonly ActionDef[] = [
     summary: 'Grows a logical volume into free space',
     description:
       "`percent` (0 to 100) of the volume group's free space is added, so 100 adds all of it. The filesystem inside is not resized.",
+    example: { lv: VOLUME },
   }),
   daemon({
     name: 'lvs',
@@ -168,6 +181,7 @@ export const lvmActions: readonly ActionDef[] = [
     args: [device('device')],
     returns: returnsString('uuid'),
     summary: "Returns a logical volume's UUID",
+    example: { device: VOLUME },
   }),
   daemon({
     name: 'pvchange_uuid',
@@ -228,6 +242,7 @@ export const lvmActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Sets an LVM physical volume to a given size',
     description: '`size` is in bytes. Use pvresize to follow the size of the device instead.',
+    example: { size: '268435456' },
   }),
   daemon({
     name: 'pvs',
@@ -258,6 +273,7 @@ export const lvmActions: readonly ActionDef[] = [
     args: [device('device')],
     returns: returnsString('uuid'),
     summary: 'Returns the UUID of an LVM physical volume',
+    example: { device: PARTITION },
   }),
   daemon({
     name: 'vg_activate',
@@ -269,6 +285,7 @@ export const lvmActions: readonly ActionDef[] = [
     summary: 'Activates or deactivates the logical volumes of volume groups',
     description:
       '`activate` false deactivates; the logical volumes must then not be in use. Careful: an empty `volgroups` list means all volume groups.',
+    example: { activate: true },
   }),
   daemon({
     name: 'vg_activate_all',
@@ -279,6 +296,7 @@ export const lvmActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Activates or deactivates the logical volumes of all volume groups',
     description: '`activate` false deactivates; the logical volumes must then not be in use.',
+    example: { activate: true },
   }),
   daemon({
     name: 'vgchange_uuid',
@@ -307,6 +325,7 @@ export const lvmActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Creates an LVM volume group from physical volumes',
     description: '`physvols` lists at least one device prepared with pvcreate. Fails if a group of that name exists.',
+    example: { physvols: [PARTITION] },
   }),
   daemon({
     name: 'vglvuuids',
@@ -361,6 +380,7 @@ export const lvmActions: readonly ActionDef[] = [
     summary: 'Renames an LVM volume group',
     description:
       'The device names of its logical volumes change accordingly. Settings in the guest that mention the old name, such as /etc/fstab, are not updated.',
+    example: { newvolgroup: 'data' },
   }),
   daemon({
     name: 'vgs',

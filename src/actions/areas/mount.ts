@@ -5,16 +5,20 @@ import {
   daemon,
   devOrPath,
   hashtable,
+  ifAbsent,
   int,
   library,
   mountable,
   none,
+  notLookedFor,
   optional,
   pathname,
   returnsString,
   returnsStrings,
   str,
 } from '../constructors.js';
+import { error } from '../knownErrors.js';
+import { DATA } from '../exampleGuest.js';
 
 /** What is wrong with exporting a guest's files through the server's file system. */
 const MOUNT_LOCAL_REFUSAL = {
@@ -42,6 +46,7 @@ export const mountActions: readonly ActionDef[] = [
     summary: 'Creates an empty directory to mount on, before `/` is mounted',
     description:
       'Needed only to mount several unrelated filesystems side by side without one on `/`. The directory lives in the appliance and is removed with `rmmountpoint`. Do not combine it with `umount_all`.',
+    example: { exemptpath: DATA },
   }),
   daemon({
     name: 'mount',
@@ -52,6 +57,7 @@ export const mountActions: readonly ActionDef[] = [
     summary: 'Mounts a filesystem for reading and writing',
     description:
       '`mountable` is a device or an entry from `list_filesystems` or `inspect_get_mountpoints`. Mount one on `/` first; other mount points must be existing directories. Mounting alone can write to the disk, for example to replay a journal; drives added as read-only are not changed by it.',
+    example: { mountable: '/dev/sda1', mountpoint: '/' },
   }),
   daemon({
     name: 'mount_9p',
@@ -64,6 +70,7 @@ export const mountActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Fails always, as 9p sharing was removed',
     description: 'Deprecated, with no replacement.',
+    example: { mounttag: 'share', mountpoint: '/mnt' },
   }),
   library({
     name: 'mount_local',
@@ -74,6 +81,7 @@ export const mountActions: readonly ActionDef[] = [
     returns: none,
     summary: "Always fails: would export the guest's files on the server",
     description: "In libguestfs, the guest's files appear in a directory on the caller's host.",
+    example: { localmountpoint: '/mnt' },
   }),
   library({
     name: 'mount_local_run',
@@ -88,10 +96,11 @@ export const mountActions: readonly ActionDef[] = [
     name: 'mount_loop',
     procedure: 129,
     since: '1.0.54',
-    args: [pathname('file'), pathname('mountpoint')],
+    args: [ifAbsent('DAEMON_ERROR', pathname('file')), ifAbsent('DAEMON_ERROR', pathname('mountpoint'))],
     returns: none,
     summary: 'Mounts a filesystem image stored in a guest file',
     description: '`file` is the image inside an already mounted filesystem, and `mountpoint` an existing directory.',
+    example: { file: '/srv/disk.img', mountpoint: '/mnt' },
   }),
   daemon({
     name: 'mount_options',
@@ -102,6 +111,7 @@ export const mountActions: readonly ActionDef[] = [
     summary: 'Mounts a filesystem with given mount options',
     description:
       "Separate several `options` with commas; an empty text means the filesystem's defaults. Otherwise it behaves as `mount`.",
+    example: { options: 'ro,noatime', mountable: '/dev/sda1', mountpoint: '/' },
   }),
   daemon({
     name: 'mount_ro',
@@ -112,6 +122,7 @@ export const mountActions: readonly ActionDef[] = [
     summary: 'Mounts a filesystem for reading only',
     description:
       'Otherwise it behaves as `mount`. A journal may still be replayed onto the disk; add the drive as read-only to rule that out.',
+    example: { mountable: '/dev/sda1', mountpoint: '/' },
   }),
   daemon({
     name: 'mount_vfs',
@@ -122,6 +133,7 @@ export const mountActions: readonly ActionDef[] = [
     summary: 'Mounts a filesystem with given options and type',
     description:
       '`vfstype` is a name such as `ext4`; an empty text means automatic detection. Separate several `options` with commas, or leave them empty. Otherwise it behaves as `mount`.',
+    example: { options: 'noatime', vfstype: 'ext4', mountable: '/dev/sda1', mountpoint: '/' },
   }),
   library({
     name: 'mountable_device',
@@ -132,16 +144,19 @@ export const mountActions: readonly ActionDef[] = [
     returns: returnsString('device', 'device'),
     summary: 'Returns the device named in a mountable',
     description: 'For a btrfs subvolume this is the device that holds it; for most others it equals the input.',
+    example: { mountable: 'btrfsvol:/dev/sdb1/home' },
   }),
   library({
     name: 'mountable_subvolume',
     since: '1.33.15',
     usesDaemon: true,
     mutating: false,
-    args: [mountable('mountable')],
+    args: [notLookedFor(mountable('mountable'))],
     returns: returnsString('subvolume'),
     summary: 'Returns the subvolume path named in a mountable',
     description: 'The call fails if the mountable is not a btrfs subvolume.',
+    errors: [error('INVALID_ARGUMENT', 'EINVAL', 'it is not that of a Btrfs subvolume, or its device is not there')],
+    example: { mountable: 'btrfsvol:/dev/sdb1/home' },
   }),
   daemon({
     name: 'mountpoints',
@@ -167,12 +182,13 @@ export const mountActions: readonly ActionDef[] = [
     name: 'remount',
     procedure: 402,
     since: '1.23.2',
-    args: [pathname('mountpoint')],
+    args: [ifAbsent('DAEMON_ERROR', pathname('mountpoint'))],
     optargs: [bool('rw')],
     returns: none,
     summary: 'Switches a mounted filesystem between read-only and read-write',
     description:
       '`mountpoint` is the directory where it is mounted. `rw` true makes it writable and false makes it read-only. Although formally optional, `rw` must be given, or the call fails.',
+    example: { mountpoint: '/', rw: true },
   }),
   daemon({
     name: 'rmmountpoint',
@@ -183,18 +199,20 @@ export const mountActions: readonly ActionDef[] = [
     summary: 'Removes a mount point directory made with mkmountpoint',
     description:
       'Nothing may be mounted on the directory at the time. Unlike rmdir, it works even when no root filesystem is mounted.',
+    example: { exemptpath: DATA },
   }),
   daemon({
     name: 'umount',
     procedure: 45,
     since: '0.0.8',
     aliases: ['unmount'],
-    args: [devOrPath('pathordevice')],
+    args: [ifAbsent('DAEMON_ERROR', devOrPath('pathordevice'))],
     optargs: [bool('force'), bool('lazyunmount')],
     returns: none,
     summary: 'Unmounts one filesystem',
     description:
       'Give either the directory where it is mounted or its device. `force` tries even if the filesystem does not respond, and `lazyunmount` detaches it at once and cleans up when it is no longer in use; both are false by default.',
+    example: { pathordevice: '/' },
   }),
   daemon({
     name: 'umount_all',

@@ -13,6 +13,8 @@ import {
   returnsInt,
   str,
 } from '../constructors.js';
+import { MIB_64, MODE_0644, PARTITION } from '../exampleGuest.js';
+import { emptyNtfsclone } from '../exampleFiles.js';
 
 export const ntfsActions: readonly ActionDef[] = [
   daemon({
@@ -26,6 +28,7 @@ export const ntfsActions: readonly ActionDef[] = [
     summary: 'Tests whether an NTFS volume can be mounted',
     description:
       'Set `rw` to true to test for read-write mounting, false for read-only; nothing is mounted or altered. The result is 0 if the mount should work, otherwise a code defined by the ntfs-3g.probe tool that tells why it should not. A non-zero result is a normal answer, not a failed call.',
+    example: { rw: true, device: PARTITION },
   }),
   daemon({
     name: 'ntfs_chmod',
@@ -38,6 +41,7 @@ export const ntfsActions: readonly ActionDef[] = [
     summary: 'Changes Unix-style permissions of an item on an unmounted NTFS volume',
     description:
       '`device` is the block device holding the NTFS filesystem, which must not be mounted, and `path` is the location inside that filesystem. `mode` is the plain numeric value of the permission bits, so octal 0755 is sent as 493. With `recursive` true, everything below a directory is changed too; the default is false.',
+    example: { mode: MODE_0644, path: '/file' },
   }),
   daemon({
     name: 'ntfscat_i',
@@ -51,6 +55,7 @@ export const ntfsActions: readonly ActionDef[] = [
     summary: 'Streams the content of an NTFS file chosen by inode number',
     description:
       'The server streams the bytes of the file. The filesystem on `device` must be unmounted. Useful for files that ordinary paths cannot reach, such as NTFS system files under $Extend; a negative `inode` is rejected.',
+    example: { device: PARTITION, inode: '7' },
   }),
   daemon({
     name: 'ntfsclone_in',
@@ -63,6 +68,7 @@ export const ntfsActions: readonly ActionDef[] = [
     summary: 'Restores a streamed ntfsclone image onto a device',
     description:
       'The client uploads as a stream an image made earlier by ntfsclone_out. Everything now on `device` is overwritten.',
+    exampleFile: emptyNtfsclone(),
   }),
   daemon({
     name: 'ntfsclone_out',
@@ -77,6 +83,7 @@ export const ntfsActions: readonly ActionDef[] = [
     summary: 'Streams an image of an NTFS filesystem in ntfsclone format',
     description:
       'The server streams a special image holding the used clusters, which ntfsclone_in can restore; it is not a raw disk copy. With `metadataonly` the user data is left out, which suits fault finding only. `rescue` carries on past read errors, `ignorefscheck` skips the consistency check, `preservetimestamps` keeps the times of a metadata-only image, and `force` proceeds on a volume that is marked dirty; all are false by default.',
+    example: { device: PARTITION },
   }),
   daemon({
     name: 'ntfsfix',
@@ -101,6 +108,7 @@ export const ntfsActions: readonly ActionDef[] = [
     summary: 'Grows or shrinks an NTFS filesystem',
     description:
       '`size` is the wanted filesystem size in bytes and must be greater than zero; when absent, the filesystem is made to fill its device. Every resize leaves the volume marked for a check by Windows, and a further resize before that check is refused unless `force` is true. The partition itself does not change size.',
+    example: { size: MIB_64 },
   }),
   daemon({
     name: 'ntfsresize_size',
@@ -113,5 +121,6 @@ export const ntfsActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Resizes an NTFS filesystem to a given number of bytes',
     description: 'Deprecated: use ntfsresize with its optional `size` argument.',
+    example: { size: MIB_64 },
   }),
 ];

@@ -4,6 +4,7 @@ import {
   bool,
   daemon,
   device,
+  disk,
   guid,
   int,
   int64,
@@ -17,6 +18,7 @@ import {
   strings,
   structs,
 } from '../constructors.js';
+import { DISK } from '../exampleGuest.js';
 
 export const partitionActions: readonly ActionDef[] = [
   daemon({
@@ -32,17 +34,18 @@ export const partitionActions: readonly ActionDef[] = [
     name: 'part_add',
     procedure: 209,
     since: '1.0.78',
-    args: [device('device'), str('prlogex'), int64('startsect'), int64('endsect')],
+    args: [disk('device'), str('prlogex'), int64('startsect'), int64('endsect')],
     returns: none,
     summary: 'Adds a partition to a device that has a partition table',
     description:
       '`prlogex` is `primary` (or `p`), or on MBR disks also `logical` (`l`) or `extended` (`e`). `startsect` and `endsect` are sector numbers and both belong to the partition; a negative `endsect` counts from the end of the disk, where -1 is the last sector. Run part_init first on a blank disk; part_disk is simpler if one partition should fill the disk.',
+    example: { prlogex: 'p', startsect: '2048', endsect: '-2048' },
   }),
   daemon({
     name: 'part_del',
     procedure: 233,
     since: '1.3.2',
-    args: [device('device'), int('partnum')],
+    args: [disk('device'), int('partnum')],
     returns: none,
     summary: 'Deletes one partition from the partition table',
     description:
@@ -52,18 +55,19 @@ export const partitionActions: readonly ActionDef[] = [
     name: 'part_disk',
     procedure: 210,
     since: '1.0.78',
-    args: [device('device'), str('parttype')],
+    args: [disk('device'), str('parttype')],
     returns: none,
     summary: 'Creates a partition table with one partition filling the disk',
     description:
       'Any existing partition table is replaced, so access to the old partitions is lost. `parttype` is usually `gpt` or `mbr`; part_init lists the others. The partition begins at sector 128 and a similar gap is left free at the end of the disk.',
+    example: { parttype: 'gpt' },
   }),
   daemon({
     name: 'part_expand_gpt',
     procedure: 462,
     since: '1.33.2',
     optionalGroup: 'gdisk',
-    args: [device('device')],
+    args: [disk('device')],
     returns: none,
     summary: "Moves the spare copy of the GPT to the disk's end",
     description:
@@ -74,7 +78,7 @@ export const partitionActions: readonly ActionDef[] = [
     procedure: 234,
     since: '1.3.2',
     mutating: false,
-    args: [device('device'), int('partnum')],
+    args: [disk('device'), int('partnum')],
     returns: returnsBool('bootable'),
     summary: 'Reports whether a partition carries the bootable flag',
     description: '`partnum` starts at 1. See part_set_bootable for changing the flag.',
@@ -84,7 +88,7 @@ export const partitionActions: readonly ActionDef[] = [
     procedure: 460,
     since: '1.33.2',
     mutating: false,
-    args: [device('device')],
+    args: [disk('device')],
     returns: returnsString('guid'),
     summary: 'Returns the disk identifier stored in a GPT partition table',
     description:
@@ -95,7 +99,7 @@ export const partitionActions: readonly ActionDef[] = [
     procedure: 504,
     since: '1.21.1',
     mutating: false,
-    args: [device('device'), int('partnum')],
+    args: [disk('device'), int('partnum')],
     returns: returnsInt64('attributes'),
     summary: 'Returns the attribute bits of a GPT partition',
     description:
@@ -106,7 +110,7 @@ export const partitionActions: readonly ActionDef[] = [
     procedure: 447,
     since: '1.29.25',
     mutating: false,
-    args: [device('device'), int('partnum')],
+    args: [disk('device'), int('partnum')],
     returns: returnsString('guid'),
     summary: 'Returns the unique GUID of a GPT partition',
     description:
@@ -117,7 +121,7 @@ export const partitionActions: readonly ActionDef[] = [
     procedure: 393,
     since: '1.21.1',
     mutating: false,
-    args: [device('device'), int('partnum')],
+    args: [disk('device'), int('partnum')],
     returns: returnsString('guid'),
     summary: 'Returns the GUID that gives the type of a GPT partition',
     description:
@@ -133,6 +137,7 @@ export const partitionActions: readonly ActionDef[] = [
     summary: 'Returns the type byte of an MBR partition',
     description:
       'The number says what the partition is meant for, for example 131 (hexadecimal 83) for Linux. `partnum` starts at 1. The result is not defined for a disk whose table is not MBR; check with part_get_parttype.',
+    example: { device: DISK },
   }),
   daemon({
     name: 'part_get_mbr_part_type',
@@ -144,13 +149,14 @@ export const partitionActions: readonly ActionDef[] = [
     summary: 'Tells whether an MBR partition is primary, extended or logical',
     description:
       'The result is the word `primary`, `extended` or `logical`. On a disk that is not MBR the answer should not be relied on.',
+    example: { device: DISK },
   }),
   daemon({
     name: 'part_get_name',
     procedure: 416,
     since: '1.25.33',
     mutating: false,
-    args: [device('device'), int('partnum')],
+    args: [disk('device'), int('partnum')],
     returns: returnsString('name'),
     summary: 'Returns the name of a GPT partition',
     description: '`partnum` starts at 1. Works only on GPT disks and fails on any other kind of partition table.',
@@ -160,7 +166,7 @@ export const partitionActions: readonly ActionDef[] = [
     procedure: 214,
     since: '1.0.78',
     mutating: false,
-    args: [device('device')],
+    args: [disk('device')],
     returns: returnsString('parttype'),
     summary: 'Returns the kind of partition table found on a device',
     description:
@@ -170,18 +176,19 @@ export const partitionActions: readonly ActionDef[] = [
     name: 'part_init',
     procedure: 208,
     since: '1.0.78',
-    args: [device('device'), str('parttype')],
+    args: [disk('device'), str('parttype')],
     returns: none,
     summary: 'Writes a new, empty partition table to a device',
     description:
       'Any existing table is replaced and its partitions can no longer be reached. `parttype` is normally `gpt` (also `efi`) or `msdos` (also `mbr`, limited to about 2 TB); `aix`, `amiga` (also `rdb`), `bsd`, `dasd`, `dvh`, `mac`, `pc98` and `sun` are accepted but not supported. Add partitions afterwards with part_add.',
+    example: { parttype: 'gpt' },
   }),
   daemon({
     name: 'part_list',
     procedure: 213,
     since: '1.0.78',
     mutating: false,
-    args: [device('device')],
+    args: [disk('device')],
     returns: structs('partitions', 'partition'),
     summary: 'Lists the partitions of a device with position and size',
     description:
@@ -191,27 +198,29 @@ export const partitionActions: readonly ActionDef[] = [
     name: 'part_resize',
     procedure: 477,
     since: '1.37.20',
-    args: [device('device'), int('partnum'), int64('endsect')],
+    args: [disk('device'), int('partnum'), int64('endsect')],
     returns: none,
     summary: 'Moves the end of a partition to another sector',
     description:
       '`endsect` is the new last sector; a negative value counts back from the end of the disk. The filesystem inside is left alone: shrink it before making the partition smaller, and grow it after making the partition larger, or data is lost.',
+    example: { endsect: '34815' },
   }),
   daemon({
     name: 'part_set_bootable',
     procedure: 211,
     since: '1.0.78',
-    args: [device('device'), int('partnum'), bool('bootable')],
+    args: [disk('device'), int('partnum'), bool('bootable')],
     returns: none,
     summary: 'Sets or clears the bootable flag of a partition',
     description:
       '`partnum` starts at 1 and `bootable` false clears the flag. Some systems, Windows above all, use the flag to choose what to boot; many others ignore it.',
+    example: { bootable: true },
   }),
   daemon({
     name: 'part_set_disk_guid',
     procedure: 459,
     since: '1.33.2',
-    args: [device('device'), guid('guid')],
+    args: [disk('device'), guid('guid')],
     returns: none,
     summary: 'Sets the disk identifier of a GPT partition table',
     description:
@@ -221,7 +230,7 @@ export const partitionActions: readonly ActionDef[] = [
     name: 'part_set_disk_guid_random',
     procedure: 461,
     since: '1.33.2',
-    args: [device('device')],
+    args: [disk('device')],
     returns: none,
     summary: 'Gives a GPT disk a new random disk identifier',
     description: 'Handy after copying a disk, so that both copies differ. Fails if the disk does not have a GPT table.',
@@ -230,17 +239,18 @@ export const partitionActions: readonly ActionDef[] = [
     name: 'part_set_gpt_attributes',
     procedure: 503,
     since: '1.21.1',
-    args: [device('device'), int('partnum'), int64('attributes')],
+    args: [disk('device'), int('partnum'), int64('attributes')],
     returns: none,
     summary: 'Sets the attribute bits of a GPT partition',
     description:
       '`attributes` is the complete 64-bit value, so bits that are not given are cleared; read the old value with part_get_gpt_attributes first if you only want to add a bit. Bits 3 to 47 are reserved, and the call fails if one is set or if the disk has no GPT table.',
+    example: { attributes: '4' },
   }),
   daemon({
     name: 'part_set_gpt_guid',
     procedure: 446,
     since: '1.29.25',
-    args: [device('device'), int('partnum'), guid('guid')],
+    args: [disk('device'), int('partnum'), guid('guid')],
     returns: none,
     summary: 'Sets the unique GUID of a GPT partition',
     description:
@@ -250,7 +260,7 @@ export const partitionActions: readonly ActionDef[] = [
     name: 'part_set_gpt_type',
     procedure: 392,
     since: '1.21.1',
-    args: [device('device'), int('partnum'), guid('guid')],
+    args: [disk('device'), int('partnum'), guid('guid')],
     returns: none,
     summary: 'Sets the GUID that gives the type of a GPT partition',
     description:
@@ -260,17 +270,18 @@ export const partitionActions: readonly ActionDef[] = [
     name: 'part_set_mbr_id',
     procedure: 236,
     since: '1.3.2',
-    args: [device('device'), int('partnum'), int('idbyte')],
+    args: [disk('device'), int('partnum'), int('idbyte')],
     returns: none,
     summary: 'Sets the type byte of an MBR partition',
     description:
       '`idbyte` is an ordinary number, while most tables of type codes print hexadecimal: the Linux code 83 is 131 here. Use it only on MBR disks; the effect on other tables is not defined.',
+    example: { idbyte: 131 },
   }),
   daemon({
     name: 'part_set_name',
     procedure: 212,
     since: '1.0.78',
-    args: [device('device'), int('partnum'), str('name')],
+    args: [disk('device'), int('partnum'), str('name')],
     returns: none,
     summary: 'Sets the name of a partition',
     description:
@@ -285,6 +296,7 @@ export const partitionActions: readonly ActionDef[] = [
     returns: returnsString('device', 'device'),
     summary: 'Returns the whole device that a partition belongs to',
     description: 'For example /dev/sdb1 gives /dev/sdb. The partition must exist.',
+    example: { partition: '/dev/sda1' },
   }),
   daemon({
     name: 'part_to_partnum',
@@ -295,6 +307,7 @@ export const partitionActions: readonly ActionDef[] = [
     returns: returnsInt('partnum'),
     summary: 'Returns the number of a partition from its device name',
     description: 'For example /dev/sdb1 gives 1. The partition must exist.',
+    example: { partition: '/dev/sda1' },
   }),
   daemon({
     name: 'sfdisk',
@@ -302,11 +315,12 @@ export const partitionActions: readonly ActionDef[] = [
     since: '0.0.8',
     deprecated: true,
     replacedBy: 'part_add',
-    args: [device('device'), int('cyls'), int('heads'), int('sectors'), strings('lines')],
+    args: [disk('device'), int('cyls'), int('heads'), int('sectors'), strings('lines')],
     returns: none,
     summary: 'Repartitions a device with a script for sfdisk',
     description:
       'Deprecated: use part_init and part_add. `lines` are fed to the sfdisk program and replace the existing partition table. `cyls`, `heads` and `sectors` give the disk geometry, and 0 means that sfdisk works it out.',
+    example: { lines: ['2048,16384,L'] },
   }),
   daemon({
     name: 'sfdiskM',
@@ -314,11 +328,12 @@ export const partitionActions: readonly ActionDef[] = [
     since: '1.0.55',
     deprecated: true,
     replacedBy: 'part_add',
-    args: [device('device'), strings('lines')],
+    args: [disk('device'), strings('lines')],
     returns: none,
     summary: 'Repartitions a device with sfdisk, with sizes in megabytes',
     description:
       'Deprecated: use part_init and part_add. `lines` are fed to the sfdisk program and replace the existing partition table. Fails with the sfdisk of present appliances, which counts in sectors only.',
+    example: { lines: [',8,L'] },
   }),
   daemon({
     name: 'sfdisk_N',
@@ -326,18 +341,19 @@ export const partitionActions: readonly ActionDef[] = [
     since: '1.0.26',
     deprecated: true,
     replacedBy: 'part_add',
-    args: [device('device'), int('partnum'), int('cyls'), int('heads'), int('sectors'), str('line')],
+    args: [disk('device'), int('partnum'), int('cyls'), int('heads'), int('sectors'), str('line')],
     returns: none,
     summary: 'Changes a single partition with sfdisk',
     description:
       'Deprecated: use part_add, with part_del to remove the old partition. `partnum` starts at 1 and `line` is the new entry in sfdisk syntax. `cyls`, `heads` and `sectors` give the disk geometry and are normally 0.',
+    example: { line: ',16384,L' },
   }),
   daemon({
     name: 'sfdisk_disk_geometry',
     procedure: 102,
     since: '1.0.26',
     mutating: false,
-    args: [device('device')],
+    args: [disk('device')],
     returns: returnsString('partitions'),
     summary: 'Returns the disk geometry according to the partition table',
     description:
@@ -348,7 +364,7 @@ export const partitionActions: readonly ActionDef[] = [
     procedure: 101,
     since: '1.0.26',
     mutating: false,
-    args: [device('device')],
+    args: [disk('device')],
     returns: returnsString('partitions'),
     summary: 'Returns the disk geometry according to the kernel',
     description: 'The result is text meant for people and its layout may change.',
@@ -360,7 +376,7 @@ export const partitionActions: readonly ActionDef[] = [
     deprecated: true,
     replacedBy: 'part_list',
     mutating: false,
-    args: [device('device')],
+    args: [disk('device')],
     returns: returnsString('partitions', 'device'),
     summary: 'Returns the partition table as text for people',
     description: 'Deprecated: use part_list, which returns fields a program can read.',

@@ -17,6 +17,7 @@ import {
   str,
   strings,
 } from '../constructors.js';
+import { badArgument, error } from '../knownErrors.js';
 
 /** What is wrong with libvirt's questions for credentials, which the library passes on to its caller. */
 const CREDENTIAL_REFUSAL = {
@@ -26,6 +27,9 @@ const CREDENTIAL_REFUSAL = {
 
 /** The variable that names the qemu to start, by its new name or the old one; it counts only where it is not empty. */
 const HYPERVISOR_VARIABLE = /^LIBGUESTFS_(?:HV|QEMU)=./s;
+
+const NO_DIRECTORY = error('NOT_FOUND', 'ENOENT', 'there is no such directory on the server');
+const UNKNOWN_BACKEND = badArgument('`backend` is not `direct` or `appliance`');
 
 export const propertyActions: readonly ActionDef[] = [
   library({
@@ -50,6 +54,7 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Removes a backend setting by name',
     description:
       'Must be called before launch. Drops every entry that equals `name` or starts with `name=`, and returns how many were dropped, possibly 0.',
+    example: { name: 'force_tcg' },
   }),
   library({
     name: 'config',
@@ -61,6 +66,8 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Adds a raw command-line option for the hypervisor',
     description:
       'Must be called before launch. `hvparam` starts with a dash and `hvvalue` is optional; options that would clash with those set internally are refused.',
+    errors: [badArgument('the option is one that the appliance needs itself')],
+    example: { hvparam: '-device', hvvalue: 'virtio-rng-pci' },
   }),
   library({
     name: 'get_append',
@@ -105,6 +112,8 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Returns the value of one backend setting',
     description:
       'Returns the text after `name=`, or `1` if the setting is just `name`. Fails with ESRCH if there is no such setting.',
+    errors: [error('NOT_FOUND', 'ESRCH', 'there is no such setting')],
+    example: { name: 'force_tcg' },
   }),
   library({
     name: 'get_backend_settings',
@@ -311,6 +320,7 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Applies libguestfs environment variables to the session settings',
     description:
       'Reads the environment of the server process, not that of the client: for example LIBGUESTFS_DEBUG=1 turns verbose messages on. A new session has done so already, so the call is seldom needed. To send your own values, use parse_environment_list.',
+    errors: [badArgument('a variable has a value that it cannot have')],
   }),
   library({
     name: 'parse_environment_list',
@@ -328,6 +338,8 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Applies a given list of environment settings to the session',
     description:
       "Each item has the form NAME=value with a variable name that libguestfs knows, for example LIBGUESTFS_TRACE=1. Works like parse_environment, but takes the values from the request in place of the server's environment.",
+    errors: [badArgument('a variable has a value that it cannot have')],
+    example: { environment: ['LIBGUESTFS_TRACE=1', 'LIBGUESTFS_MEMSIZE=2048'] },
   }),
   library({
     name: 'set_append',
@@ -340,6 +352,7 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Sets extra kernel command line options for the appliance',
     description:
       "Must be called before launch. The text is added to the options that libguestfs always passes; leave it unset to add nothing. The starting value comes from LIBGUESTFS_APPEND in the server's environment, if present.",
+    example: { append: 'loglevel=7' },
   }),
   library({
     name: 'set_attach_method',
@@ -353,6 +366,8 @@ export const propertyActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Selects how the appliance is started',
     description: 'Deprecated: use set_backend, which takes the same values.',
+    errors: [UNKNOWN_BACKEND],
+    example: { backend: 'appliance' },
   }),
   library({
     name: 'set_autosync',
@@ -363,6 +378,7 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Turns automatic flushing at session end on or off',
     description:
       'When on, which is the default, filesystems are unmounted and written out as well as possible when the session is shut down or closed. When off, call sync or unmount everything yourself, or changes may be lost.',
+    example: { autosync: true },
   }),
   library({
     name: 'set_backend',
@@ -375,6 +391,8 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Selects how the appliance is started',
     description:
       'Must be called before launch. Only `direct`, or `appliance`, its old name, is accepted, as this server runs the hypervisor itself; libvirt and others are refused.',
+    errors: [UNKNOWN_BACKEND],
+    example: { backend: 'direct' },
   }),
   library({
     name: 'set_backend_setting',
@@ -386,6 +404,7 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Adds or replaces one named backend setting',
     description:
       'Must be called before launch. Stores name=value, replacing an earlier setting of that name and leaving all others in place.',
+    example: { name: 'force_tcg', val: '1' },
   }),
   library({
     name: 'set_backend_settings',
@@ -397,6 +416,7 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Replaces the whole list of backend settings',
     description:
       'Must be called before launch. Each item is a word or a name=value pair. `force_tcg` and `force_kvm` select emulation or KVM; other settings are kept but have no effect. Earlier settings are dropped; use set_backend_setting to change just one.',
+    example: { settings: ['force_tcg'] },
   }),
   library({
     name: 'set_cachedir',
@@ -409,6 +429,8 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Sets the server directory where the built appliance is cached',
     description:
       "Must be called before launch. The directory is on the machine that runs the service, and sessions of the same user share the cache. When unset, the server's LIBGUESTFS_CACHEDIR or TMPDIR variable is used, or else /var/tmp.",
+    errors: [NO_DIRECTORY, badArgument('it is no directory')],
+    example: { cachedir: '/var/tmp' },
   }),
   library({
     name: 'set_direct',
@@ -422,6 +444,7 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Sets the old direct mode flag, which has no effect',
     description:
       'Deprecated, and without effect here: the value is kept for get_direct, and console output is always delivered as events, through EventService/Subscribe. Must be called before launch.',
+    example: { direct: false },
   }),
   library({
     name: 'set_hv',
@@ -434,6 +457,7 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Sets the hypervisor program used to run the appliance',
     description:
       "Must be called before launch. `hv` is a path on the machine that runs the service. The starting value comes from LIBGUESTFS_HV in the server's environment, if present.",
+    example: { hv: '/usr/bin/qemu-system-x86_64' },
   }),
   library({
     name: 'set_identifier',
@@ -444,6 +468,8 @@ export const propertyActions: readonly ActionDef[] = [
     summary: "Sets a short name for the session in the server's log",
     description:
       "From the next launch on it stands, in place of the session's ID, in what the server logs of the launch and in the name of the qemu process, where it helps the server's operator; trace messages are without it. Only ASCII letters, digits, underscore and minus are allowed; it is empty by default.",
+    errors: [badArgument('it has other characters than those allowed')],
+    example: { identifier: 'backup' },
   }),
   library({
     name: 'set_libvirt_requested_credential',
@@ -454,6 +480,7 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Fails always: would answer a question of libvirt for a credential',
     description:
       'In libguestfs, libvirt asks for credentials while it opens a drive, and the program answers in its callback.',
+    example: { cred: 'c2VjcmV0' },
   }),
   library({
     name: 'set_libvirt_supported_credentials',
@@ -464,6 +491,7 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Fails always: would declare which credentials libvirt may ask for',
     description:
       'In libguestfs, libvirt asks for credentials while it opens a drive, and the program answers in its callback.',
+    example: { creds: ['username', 'passphrase'] },
   }),
   library({
     name: 'set_memsize',
@@ -475,6 +503,8 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Sets how much memory the appliance gets',
     description:
       "Must be called before launch. `memsize` is in mebibytes and must be at least 256; the usual default is 1280, or LIBGUESTFS_MEMSIZE from the server's environment.",
+    errors: [badArgument('it is less than 256')],
+    example: { memsize: 2048 },
   }),
   library({
     name: 'set_network',
@@ -487,6 +517,7 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Turns network access of the appliance on or off',
     description:
       'Must be called before launch, and is off by default. Needed by rsync_in, rsync_out, clevis_luks_unlock and any command run in the guest that uses the network.',
+    example: { network: true },
   }),
   library({
     name: 'set_path',
@@ -499,6 +530,7 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Sets where libguestfs looks for its appliance files',
     description:
       "Must be called before launch. `searchpath` is a colon-separated list of directories on the machine that runs the service; leave it unset to return to the built-in default. The starting value comes from LIBGUESTFS_PATH in the server's environment, if present. A supermin appliance that is not the server's own can include any file of the host: launch refuses it unless the server runs with `--allow custom-qemu`, too.",
+    example: { searchpath: '/usr/lib/guestfs:/usr/local/lib/guestfs' },
   }),
   library({
     name: 'set_pgroup',
@@ -510,6 +542,7 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Sets the process group flag, which has no effect',
     description:
       'Has no effect here: each hypervisor has its own process group, and the value is kept for get_pgroup only. Must be called before launch.',
+    example: { pgroup: false },
   }),
   library({
     name: 'set_program',
@@ -519,6 +552,7 @@ export const propertyActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Sets the program name stored in the session',
     description: 'The name is kept for get_program and changes nothing.',
+    example: { program: 'backup' },
   }),
   library({
     name: 'set_qemu',
@@ -533,6 +567,7 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Sets the hypervisor program used to run the appliance',
     description:
       'Deprecated: use set_hv. Leaving the value unset brings back the default program, which set_hv cannot do.',
+    example: { hv: '/usr/bin/qemu-system-x86_64' },
   }),
   library({
     name: 'set_recovery_proc',
@@ -544,6 +579,7 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Sets the recovery process flag, which has no effect',
     description:
       'Has no effect here: the kernel ends the hypervisor when the server dies, and the value is kept for get_recovery_proc only. Must be called before launch.',
+    example: { recoveryproc: true },
   }),
   library({
     name: 'set_selinux',
@@ -557,6 +593,7 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Turns SELinux inside the appliance on or off',
     description:
       'Deprecated: to relabel files use setfiles, which does not need this setting. Must be called before launch and is off by default; when on, SELinux only reports violations and does not block them.',
+    example: { selinux: false },
   }),
   library({
     name: 'set_smp',
@@ -568,6 +605,8 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Sets the number of virtual CPUs of the appliance',
     description:
       'Must be called before launch. Allowed values are 1 to 255 and the default is 1; more CPUs speed up only some work.',
+    errors: [badArgument('it is not 1 to 255')],
+    example: { smp: 2 },
   }),
   library({
     name: 'set_tmpdir',
@@ -580,6 +619,8 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Sets the server directory for temporary files of the session',
     description:
       "Must be called before launch. The directory is on the machine that runs the service. When unset, the server's LIBGUESTFS_TMPDIR or TMPDIR variable is used, or else /tmp.",
+    errors: [NO_DIRECTORY, badArgument('it is no directory')],
+    example: { tmpdir: '/tmp' },
   }),
   library({
     name: 'set_trace',
@@ -590,6 +631,7 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Turns tracing of API calls on or off',
     description:
       "When on, every action is reported with its arguments and result as a trace message. The daemon calls that a library action makes, such as a download for cat, are not reported. Off by default, unless LIBGUESTFS_TRACE=1 is in the server's environment. Arguments may contain private data.",
+    example: { trace: true },
   }),
   library({
     name: 'set_verbose',
@@ -600,5 +642,6 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Turns detailed debug messages on or off',
     description:
       "Off by default, unless LIBGUESTFS_DEBUG=1 is in the server's environment. Turn it on before launch to see messages from the start of the appliance.",
+    example: { verbose: true },
   }),
 ];

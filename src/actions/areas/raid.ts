@@ -13,6 +13,9 @@ import {
   strings,
   structs,
 } from '../constructors.js';
+import { DISK } from '../exampleGuest.js';
+
+const ARRAY = '/dev/md127';
 
 export const raidActions: readonly ActionDef[] = [
   daemon({
@@ -35,6 +38,7 @@ export const raidActions: readonly ActionDef[] = [
     summary: 'Creates a Linux software RAID array',
     description:
       'The data on `devices` is lost. `level` defaults to `raid1`, `spare` to 0, and `nrdevices` (active members, at least 2) to all devices plus the missing ones; bit n of `missingbitmap` leaves position n empty. `chunk` is in bytes, a multiple of 1024, and must not be given for `raid1`.',
+    example: { name: 'array', devices: [DISK, '/dev/sdc'] },
   }),
   daemon({
     name: 'md_detail',
@@ -46,6 +50,7 @@ export const raidActions: readonly ActionDef[] = [
     returns: hashtable('info'),
     summary: 'Returns descriptive data about a software RAID array',
     description: 'Usual keys are `level`, `devices`, `metadata`, `uuid` and `name`; all values are text.',
+    example: { md: ARRAY },
   }),
   daemon({
     name: 'md_stat',
@@ -58,6 +63,7 @@ export const raidActions: readonly ActionDef[] = [
     summary: 'Returns the member devices of a software RAID array',
     description:
       'Each entry has the device, its position, and flag letters: `F` faulty, `S` spare, `W` write-mostly, `R` replacement.',
+    example: { md: ARRAY },
   }),
   daemon({
     name: 'md_stop',
@@ -68,5 +74,6 @@ export const raidActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Stops a software RAID array',
     description: "The array's device goes away, but the data on its members stays.",
+    example: { md: ARRAY },
   }),
 ];

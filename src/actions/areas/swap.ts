@@ -1,6 +1,6 @@
 /** Actions: swap devices and files */
 import type { ActionDef } from '../types.js';
-import { daemon, device, none, optional, pathname, str } from '../constructors.js';
+import { daemon, device, ifAbsent, none, optional, pathname, str } from '../constructors.js';
 
 export const swapActions: readonly ActionDef[] = [
   daemon({
@@ -23,6 +23,7 @@ export const swapActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Formats a device as swap space with a label',
     description: 'Deprecated: use `mkswap` with `label`. All data on `device` is lost.',
+    example: { label: 'swap' },
   }),
   daemon({
     name: 'mkswap_U',
@@ -40,10 +41,11 @@ export const swapActions: readonly ActionDef[] = [
     name: 'mkswap_file',
     procedure: 178,
     since: '1.0.66',
-    args: [pathname('path')],
+    args: [ifAbsent('DAEMON_ERROR', pathname('path'))],
     returns: none,
     summary: 'Formats an existing file as Linux swap space',
     description: 'The file must exist with its full size already (see `fallocate64`). Its start is overwritten.',
+    example: { path: '/swapfile' },
   }),
   daemon({
     name: 'swapoff_device',
@@ -58,10 +60,11 @@ export const swapActions: readonly ActionDef[] = [
     name: 'swapoff_file',
     procedure: 173,
     since: '1.0.66',
-    args: [pathname('file')],
+    args: [ifAbsent('DAEMON_ERROR', pathname('file'))],
     returns: none,
     summary: 'Stops the appliance from using a file as swap',
     description: 'Reverses swapon_file; the file is not deleted.',
+    example: { file: '/swapfile' },
   }),
   daemon({
     name: 'swapoff_label',
@@ -71,6 +74,7 @@ export const swapActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Stops the appliance from using a swap partition chosen by label',
     description: 'Reverses swapon_label.',
+    example: { label: 'swap' },
   }),
   daemon({
     name: 'swapoff_uuid',
@@ -96,10 +100,11 @@ export const swapActions: readonly ActionDef[] = [
     name: 'swapon_file',
     procedure: 172,
     since: '1.0.66',
-    args: [pathname('file')],
+    args: [ifAbsent('DAEMON_ERROR', pathname('file'))],
     returns: none,
     summary: 'Lets the appliance use a file as swap space',
     description: 'The file must already be formatted with mkswap_file. See swapon_device for the risks.',
+    example: { file: '/swapfile' },
   }),
   daemon({
     name: 'swapon_label',
@@ -109,6 +114,7 @@ export const swapActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Lets the appliance use a swap partition chosen by label',
     description: 'See swapon_device for the risks of using swap that belongs to the guest.',
+    example: { label: 'swap' },
   }),
   daemon({
     name: 'swapon_uuid',

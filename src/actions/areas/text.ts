@@ -2,6 +2,7 @@
 import { FEWER_LINES, FEWER_MATCHES, STREAMED, STREAMED_OR_PART } from '../alternatives.js';
 import type { ActionDef } from '../types.js';
 import { bool, daemon, int, pathname, returnsInt, returnsStrings, str } from '../constructors.js';
+import { LOG, PASSWORDS } from '../exampleGuest.js';
 
 export const textActions: readonly ActionDef[] = [
   daemon({
@@ -16,6 +17,7 @@ export const textActions: readonly ActionDef[] = [
     returns: returnsStrings('lines'),
     summary: 'Lists file lines that match an extended regular expression',
     description: 'Deprecated: use grep with `extended` true. The list is empty if nothing matches.',
+    example: { regex: '^(root|daemon):', path: PASSWORDS },
   }),
   daemon({
     name: 'egrepi',
@@ -29,6 +31,7 @@ export const textActions: readonly ActionDef[] = [
     returns: returnsStrings('lines'),
     summary: 'Lists lines matching an extended regex, ignoring case',
     description: 'Deprecated: use grep with `extended` and `insensitive` true. The list is empty if nothing matches.',
+    example: { regex: '^(ROOT|daemon):', path: PASSWORDS },
   }),
   daemon({
     name: 'fgrep',
@@ -42,6 +45,7 @@ export const textActions: readonly ActionDef[] = [
     returns: returnsStrings('lines'),
     summary: 'Lists file lines that contain a fixed string',
     description: 'Deprecated: use grep with `fixed` true. The list is empty if nothing matches.',
+    example: { path: PASSWORDS },
   }),
   daemon({
     name: 'fgrepi',
@@ -55,6 +59,7 @@ export const textActions: readonly ActionDef[] = [
     returns: returnsStrings('lines'),
     summary: 'Lists lines containing a fixed string, ignoring case',
     description: 'Deprecated: use grep with `fixed` and `insensitive` true. The list is empty if nothing matches.',
+    example: { pattern: 'ROOT', path: PASSWORDS },
   }),
   daemon({
     name: 'grep',
@@ -68,6 +73,7 @@ export const textActions: readonly ActionDef[] = [
     summary: 'Returns the lines of a file that match a pattern',
     description:
       'Basic regular expression syntax applies unless `extended` or `fixed` (plain text) is set; setting both is an error. `insensitive` ignores letter case and `compressed` reads a gzip or compress file; all four default to false. When nothing matches, the list is empty and no error is raised.',
+    example: { path: PASSWORDS },
   }),
   daemon({
     name: 'grepi',
@@ -81,6 +87,7 @@ export const textActions: readonly ActionDef[] = [
     returns: returnsStrings('lines'),
     summary: 'Returns the lines of a file that match, ignoring letter case',
     description: 'Deprecated: use `grep` with `insensitive` set. When nothing matches, the list is empty.',
+    example: { regex: '^ROOT:', path: PASSWORDS },
   }),
   daemon({
     name: 'head',
@@ -92,6 +99,7 @@ export const textActions: readonly ActionDef[] = [
     returns: returnsStrings('lines'),
     summary: 'Returns the first ten lines of a file',
     description: 'A shorter file is returned in full. Use `head_n` to choose the number of lines.',
+    example: { path: PASSWORDS },
   }),
   daemon({
     name: 'head_n',
@@ -104,6 +112,7 @@ export const textActions: readonly ActionDef[] = [
     summary: "Returns a chosen number of lines from a file's start",
     description:
       'A positive `nrlines` gives that many lines from the beginning. A negative value gives everything but that many lines at the end, and zero gives an empty list.',
+    example: { nrlines: 5, path: PASSWORDS },
   }),
   daemon({
     name: 'strings',
@@ -116,6 +125,7 @@ export const textActions: readonly ActionDef[] = [
     summary: 'Returns the readable text strings found in a file',
     description:
       'Looks for runs of at least four printable 7-bit characters anywhere in the file, in file order. For other encodings use strings_e.',
+    example: { path: '/bin/uname' },
   }),
   daemon({
     name: 'strings_e',
@@ -128,6 +138,7 @@ export const textActions: readonly ActionDef[] = [
     summary: 'Returns readable strings found in a file, in a chosen encoding',
     description:
       '`encoding` is one letter: `s` 7-bit characters (as strings uses), `S` 8-bit characters, `b` or `l` 16-bit big or little endian, `B` or `L` 32-bit big or little endian. The result is always UTF-8. Text in Windows programs is mostly `l`.',
+    example: { encoding: 'l', path: '/bin/uname' },
   }),
   daemon({
     name: 'tail',
@@ -139,6 +150,7 @@ export const textActions: readonly ActionDef[] = [
     returns: returnsStrings('lines'),
     summary: 'Returns the last 10 lines of a text file',
     description: 'Shorter files are returned whole. Use tail_n for a different number.',
+    example: { path: PASSWORDS },
   }),
   daemon({
     name: 'tail_n',
@@ -151,6 +163,7 @@ export const textActions: readonly ActionDef[] = [
     summary: 'Returns a chosen number of lines from the end of a file',
     description:
       'A positive `nrlines` gives that many last lines and 0 gives none. A negative value -N gives everything from line N (the first line is 1) to the end.',
+    example: { nrlines: 5, path: PASSWORDS },
   }),
   daemon({
     name: 'wc_c',
@@ -161,6 +174,7 @@ export const textActions: readonly ActionDef[] = [
     returns: returnsInt('chars'),
     summary: 'Counts the bytes in a file',
     description: 'Although the result is called `chars`, multi-byte characters count as several.',
+    example: { path: PASSWORDS },
   }),
   daemon({
     name: 'wc_l',
@@ -171,6 +185,7 @@ export const textActions: readonly ActionDef[] = [
     returns: returnsInt('lines'),
     summary: 'Counts the lines in a file',
     description: 'Counts newline characters, so an unfinished last line is not included.',
+    example: { path: PASSWORDS },
   }),
   daemon({
     name: 'wc_w',
@@ -181,6 +196,7 @@ export const textActions: readonly ActionDef[] = [
     returns: returnsInt('words'),
     summary: 'Counts the words in a file',
     description: 'A word is any run of characters between white space.',
+    example: { path: PASSWORDS },
   }),
   daemon({
     name: 'zegrep',
@@ -194,6 +210,7 @@ export const textActions: readonly ActionDef[] = [
     returns: returnsStrings('lines'),
     summary: 'Returns lines of a compressed file matching an extended pattern',
     description: 'Deprecated: use grep with `extended` and `compressed` set to true.',
+    example: { regex: 'error|warning', path: LOG },
   }),
   daemon({
     name: 'zegrepi',
@@ -207,6 +224,7 @@ export const textActions: readonly ActionDef[] = [
     returns: returnsStrings('lines'),
     summary: 'Returns lines of a compressed file matching, ignoring case',
     description: 'Deprecated: use grep with `extended`, `insensitive` and `compressed` set to true.',
+    example: { regex: 'error|warning', path: LOG },
   }),
   daemon({
     name: 'zfgrep',
@@ -220,6 +238,7 @@ export const textActions: readonly ActionDef[] = [
     returns: returnsStrings('lines'),
     summary: 'Returns lines of a compressed file containing fixed text',
     description: 'Deprecated: use grep with `fixed` and `compressed` set to true.',
+    example: { pattern: 'error', path: LOG },
   }),
   daemon({
     name: 'zfgrepi',
@@ -233,6 +252,7 @@ export const textActions: readonly ActionDef[] = [
     returns: returnsStrings('lines'),
     summary: 'Returns lines of a compressed file with fixed text, ignoring case',
     description: 'Deprecated: use grep with `fixed`, `insensitive` and `compressed` set to true.',
+    example: { pattern: 'error', path: LOG },
   }),
   daemon({
     name: 'zgrep',
@@ -246,6 +266,7 @@ export const textActions: readonly ActionDef[] = [
     returns: returnsStrings('lines'),
     summary: 'Returns lines of a compressed file matching a basic pattern',
     description: 'Deprecated: use grep with `compressed` set to true.',
+    example: { regex: 'error', path: LOG },
   }),
   daemon({
     name: 'zgrepi',
@@ -259,5 +280,6 @@ export const textActions: readonly ActionDef[] = [
     returns: returnsStrings('lines'),
     summary: 'Returns compressed file lines matching a basic pattern, any case',
     description: 'Deprecated: use grep with `insensitive` and `compressed` set to true.',
+    example: { regex: 'error', path: LOG },
   }),
 ];

@@ -7,6 +7,7 @@ import {
   device,
   fileIn,
   fileOut,
+  ifAbsent,
   int,
   int64,
   library,
@@ -19,6 +20,11 @@ import {
   since,
   str,
 } from '../constructors.js';
+import { NOT_A_FILE, error } from '../knownErrors.js';
+import { FILE, LOG, NEW, PASSWORDS } from '../exampleGuest.js';
+import { TAR_GZ, TAR_XZ } from '../exampleFiles.js';
+
+const NO_SERVER = error('UNKNOWN', 'DAEMON_ERROR', 'the rsync server cannot be reached, or refuses');
 
 export const transferActions: readonly ActionDef[] = [
   daemon({
@@ -26,11 +32,14 @@ export const transferActions: readonly ActionDef[] = [
     procedure: 242,
     since: '1.3.5',
     cancellable: true,
-    args: [fileIn('base64file'), pathname('filename')],
+    args: [fileIn('base64file'), ifAbsent('DAEMON_ERROR for its directory', pathname('filename'))],
     returns: none,
     summary: 'Decodes an uploaded base64 stream into a guest file',
     description:
       'The client uploads base64 text as a stream; the decoded bytes are written to `filename`, replacing an existing file.',
+    fullFileSystem: { blocks: 'DAEMON_ERROR', files: 'DAEMON_ERROR' },
+    example: { filename: FILE },
+    exampleFile: Buffer.from('aGVsbG8K\n'),
   }),
   daemon({
     name: 'base64_out',
@@ -42,6 +51,7 @@ export const transferActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Streams a guest file encoded as base64',
     description: 'The server streams the content of `filename` as base64 text.',
+    example: { filename: PASSWORDS },
   }),
   daemon({
     name: 'compress_device_out',
@@ -61,12 +71,13 @@ export const transferActions: readonly ActionDef[] = [
     since: '1.13.15',
     cancellable: true,
     mutating: false,
-    args: [str('ctype'), pathname('file'), fileOut('zfile')],
+    args: [str('ctype'), ifAbsent('DAEMON_ERROR', pathname('file')), fileOut('zfile')],
     optargs: [int('level')],
     returns: none,
     summary: 'Streams the compressed content of a file',
     description:
       "The server streams the compressed data. `ctype` is `compress`, `gzip`, `bzip2`, `xz` or `lzop`; a type the appliance lacks gives an error. `level` is specific to the compressor and defaults to the compressor's own choice.",
+    example: { file: PASSWORDS },
   }),
   library({
     name: 'copy_in',
@@ -80,11 +91,17 @@ export const transferActions: readonly ActionDef[] = [
       },
     ],
     visibility: 'public_nofish',
-    args: [onServer(str('localpath')), pathname('remotedir')],
+    args: [onServer(str('localpath')), ifAbsent('nothing', pathname('remotedir'))],
     returns: none,
     summary: 'Copies a server-side file or directory into the guest',
     description:
       "`localpath` is a path on the server host, not on the client; directories are copied recursively. `remotedir` must be an existing directory in the guest; wildcards are not expanded. A server that runs as root reads without root's capabilities: the call fails on files that only another user may read. Remote clients normally use upload or tar_in.",
+    fullFileSystem: { blocks: 'DAEMON_ERROR', files: 'ENOSPC' },
+    errors: [
+      error('FAILED_PRECONDITION', 'ENOTDIR', '`remotedir` is not that of a directory'),
+      error('NOT_FOUND', 'IMAGE_MISSING', 'there is no `localpath`'),
+    ],
+    example: { localpath: 'files' },
   }),
   library({
     name: 'copy_out',
@@ -98,11 +115,17 @@ export const transferActions: readonly ActionDef[] = [
       },
     ],
     visibility: 'public_nofish',
-    args: [pathname('remotepath'), onServer(str('localdir'))],
+    args: [ifAbsent('nothing', pathname('remotepath')), onServer(str('localdir'))],
     returns: none,
     summary: 'Copies a guest file or directory to the server host',
     description:
       "`localdir` must be an existing directory on the server host, not on the client; directories are copied recursively and wildcards are not expanded. The copies belong to the server's user, whoever owns the originals, and devices among them make the call fail. The guest is not changed. Remote clients normally use download or tar_out.",
+    errors: [
+      error('INVALID_ARGUMENT', 'EINVAL', 'there is no file or directory at `remotepath`'),
+      error('FAILED_PRECONDITION', 'ENOTDIR', '`localdir` is not that of a directory'),
+      error('NOT_FOUND', 'IMAGE_MISSING', 'there is no `localdir`'),
+    ],
+    example: { remotepath: '/etc', localdir: 'received' },
   }),
   daemon({
     name: 'cpio_out',
@@ -115,6 +138,7 @@ export const transferActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Streams a directory as a cpio archive',
     description: 'The server streams the archive. `format` is `newc` (default) or `crc`, which adds checksums.',
+    example: { directory: '/etc' },
   }),
   daemon({
     name: 'download',
@@ -128,6 +152,8 @@ export const transferActions: readonly ActionDef[] = [
     summary: 'Streams the content of a guest file or device',
     description:
       'The server streams the raw content. `remotefilename` is a file in the mounted guest or a device such as /dev/sda1; directories are refused.',
+    errors: [NOT_A_FILE],
+    example: { remotefilename: PASSWORDS },
   }),
   daemon({
     name: 'download_offset',
@@ -140,42 +166,49 @@ export const transferActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Streams part of a guest file or device',
     description: 'The server streams `size` bytes from byte `offset` on. The range must lie inside the file or device.',
+    example: { remotefilename: PASSWORDS, size: '10' },
   }),
   daemon({
     name: 'rsync',
     procedure: 344,
     since: '1.19.29',
     optionalGroup: 'rsync',
-    args: [pathname('src'), pathname('dest')],
+    args: [ifAbsent('DAEMON_ERROR', pathname('src')), ifAbsent('DAEMON_ERROR for its directory', pathname('dest'))],
     optargs: [bool('archive'), bool('deletedest')],
     returns: none,
     summary: 'Synchronises one guest directory into another',
     description:
       'Both directories lie in the guest file tree, and unchanged files are skipped. `archive` keeps owners, times, links and permissions and descends into subdirectories; `deletedest` removes files from the destination that the source lacks. Both are false by default.',
+    fullFileSystem: { blocks: 'DAEMON_ERROR', files: 'DAEMON_ERROR' },
+    example: { src: '/etc', dest: NEW, archive: true },
   }),
   daemon({
     name: 'rsync_in',
     procedure: 345,
     since: '1.19.29',
     optionalGroup: 'rsync',
-    args: [str('remote'), pathname('dest')],
+    args: [str('remote'), ifAbsent('nothing', pathname('dest'))],
     optargs: [bool('archive'), bool('deletedest')],
     returns: none,
     summary: 'Synchronises files from an rsync server into the guest',
     description:
       '`remote` is an rsync address and the appliance itself connects to it, so set_network must have been turned on before launch. No password can be given, so the server must accept the connection without one. `archive` and `deletedest` mean the same as in rsync and are false by default.',
+    errors: [NO_SERVER],
+    example: { remote: 'rsync://rsync.example.com/files', dest: '/srv', archive: true },
   }),
   daemon({
     name: 'rsync_out',
     procedure: 346,
     since: '1.19.29',
     optionalGroup: 'rsync',
-    args: [pathname('src'), str('remote')],
+    args: [ifAbsent('nothing', pathname('src')), str('remote')],
     optargs: [bool('archive'), bool('deletedest')],
     returns: none,
     summary: 'Synchronises guest files out to an rsync server',
     description:
       '`remote` is an rsync address and the appliance itself connects to it, so set_network must have been turned on before launch. Files there are overwritten, and with `deletedest` those missing from `src` are deleted. No password can be given, `archive` and `deletedest` are false by default, and wildcards in `src` are not expanded (see glob_expand).',
+    errors: [NO_SERVER],
+    example: { src: '/etc', remote: 'rsync://rsync.example.com/backup', archive: true },
   }),
   daemon({
     name: 'tar_in',
@@ -194,6 +227,9 @@ export const transferActions: readonly ActionDef[] = [
     summary: 'Unpacks an uploaded tar archive into a directory',
     description:
       'The client uploads the archive as a stream, and files of the same names are replaced. `compress` names the compression of the archive: `compress`, `gzip`, `bzip2`, `xz`, `lzop`, `lzma` or `zstd`, with none by default. `xattrs`, `selinux` and `acls` restore those attributes, and `keepdirlink` unpacks through existing links to directories instead of replacing them; all are false by default.',
+    fullFileSystem: { blocks: 'DAEMON_ERROR', files: 'ENOSPC' },
+    example: { directory: '/tmp', compress: 'gzip' },
+    exampleFile: TAR_GZ,
   }),
   daemon({
     name: 'tar_out',
@@ -214,6 +250,7 @@ export const transferActions: readonly ActionDef[] = [
     summary: 'Streams a directory as a tar archive',
     description:
       'The server streams the archive. `compress` picks a compression: `compress`, `gzip`, `bzip2`, `xz`, `lzop`, `lzma` or `zstd`, with none by default. `excludes` is a list of wildcard patterns to leave out, `numericowner` stores numbers in place of user and group names, and `xattrs`, `selinux` and `acls` store those attributes; all are false by default.',
+    example: { directory: '/etc' },
   }),
   daemon({
     name: 'tgz_in',
@@ -226,6 +263,9 @@ export const transferActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Unpacks an uploaded gzip-compressed tar archive into a directory',
     description: 'Deprecated: use tar_in with `compress` set to `gzip`.',
+    fullFileSystem: { blocks: 'DAEMON_ERROR', files: 'ENOSPC' },
+    example: { directory: '/tmp' },
+    exampleFile: TAR_GZ,
   }),
   daemon({
     name: 'tgz_out',
@@ -252,6 +292,9 @@ export const transferActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Unpacks an uploaded xz-compressed tar archive into a directory',
     description: 'Deprecated: use tar_in with `compress` set to `xz`.',
+    fullFileSystem: { blocks: 'DAEMON_ERROR', files: 'ENOSPC' },
+    example: { directory: '/tmp' },
+    exampleFile: TAR_XZ,
   }),
   daemon({
     name: 'txz_out',
@@ -273,11 +316,14 @@ export const transferActions: readonly ActionDef[] = [
     since: '1.0.2',
     progress: true,
     cancellable: true,
-    args: [fileIn('filename'), devOrPath('remotefilename')],
+    args: [fileIn('filename'), ifAbsent('ENOENT for its directory', devOrPath('remotefilename'))],
     returns: none,
     summary: 'Uploads a stream into a file or device',
     description:
       'The client uploads the content as a stream. `remotefilename` is a path in the guest or a device name; a file is created if missing, otherwise its old content is discarded first. A device is overwritten from its start.',
+    fullFileSystem: { blocks: 'DAEMON_ERROR', files: 'ENOSPC' },
+    errors: [error('FAILED_PRECONDITION', 'EISDIR', 'it is that of a directory')],
+    example: { remotefilename: FILE },
   }),
   daemon({
     name: 'upload_offset',
@@ -285,11 +331,13 @@ export const transferActions: readonly ActionDef[] = [
     since: '1.5.17',
     progress: true,
     cancellable: true,
-    args: [fileIn('filename'), devOrPath('remotefilename'), int64('offset')],
+    args: [fileIn('filename'), ifAbsent('ENOENT for its directory', devOrPath('remotefilename')), int64('offset')],
     returns: none,
     summary: 'Uploads a stream into a file or device at an offset',
     description:
       'The client uploads the content as a stream, which is written from byte `offset` onward; the rest stays unchanged. A missing file is created, with zeros before `offset`. Unlike pwrite, all the data is written or the call fails.',
+    fullFileSystem: { blocks: 'DAEMON_ERROR', files: 'ENOSPC' },
+    example: { remotefilename: FILE },
   }),
   library({
     name: 'user_cancel',
@@ -306,10 +354,11 @@ export const transferActions: readonly ActionDef[] = [
     deprecated: true,
     replacedBy: 'file',
     mutating: false,
-    args: [str('meth'), pathname('path')],
+    args: [str('meth'), ifAbsent('nothing', pathname('path'))],
     returns: returnsString('description'),
     summary: 'Identifies the type of data inside a compressed file',
     description:
       'Deprecated: use file, which looks into compressed files itself. `meth` is `gzip`, `compress` or `bzip2`.',
+    example: { meth: 'gzip', path: LOG },
   }),
 ];

@@ -6,6 +6,7 @@ import {
   devOrPath,
   device,
   hashtable,
+  ifAbsent,
   int,
   int64,
   none,
@@ -14,6 +15,7 @@ import {
   returnsInt,
   struct,
 } from '../constructors.js';
+import { DATA, PARTITION } from '../exampleGuest.js';
 
 export const xfsActions: readonly ActionDef[] = [
   daemon({
@@ -35,13 +37,14 @@ export const xfsActions: readonly ActionDef[] = [
     summary: 'Changes settings of an unmounted XFS filesystem',
     description:
       '`label` and `uuid` set those values; `extunwritten`, `v2log` and `projid32bit`, when true, enable the feature and cannot disable it. `lazycounter` switches that feature on or off, but has no effect on version 5 filesystems. `imgfile` says that the target is a regular image file; absent options change nothing.',
+    example: { label: 'data' },
   }),
   daemon({
     name: 'xfs_growfs',
     procedure: 343,
     since: '1.19.28',
     optionalGroup: 'xfs',
-    args: [pathname('path')],
+    args: [ifAbsent('DAEMON_ERROR', pathname('path'))],
     optargs: [
       bool('datasec'),
       bool('logsec'),
@@ -56,6 +59,7 @@ export const xfsActions: readonly ActionDef[] = [
     summary: 'Grows a mounted XFS filesystem',
     description:
       '`path` is the directory where it is mounted; without options the data area grows to fill the device. `datasec`, `logsec` and `rtsec` choose the data, log or realtime area, and `datasize`, `logsize`, `rtsize` and `rtextsize` are counted in filesystem blocks. `maxpct` is the highest percentage of space that inodes may use.',
+    example: { path: DATA },
   }),
   daemon({
     name: 'xfs_info',
@@ -65,10 +69,11 @@ export const xfsActions: readonly ActionDef[] = [
     deprecated: true,
     replacedBy: 'xfs_info2',
     mutating: false,
-    args: [devOrPath('pathordevice')],
+    args: [ifAbsent('DAEMON_ERROR', devOrPath('pathordevice'))],
     returns: struct('info', 'xfsinfo'),
     summary: 'Returns the layout of an XFS filesystem as fields',
     description: 'Deprecated: use xfs_info2. Numeric fields that are not known are -1 and text fields are empty.',
+    example: { pathordevice: DATA },
   }),
   daemon({
     name: 'xfs_info2',
@@ -81,13 +86,14 @@ export const xfsActions: readonly ActionDef[] = [
     summary: 'Returns the layout of an XFS filesystem as a map',
     description:
       'Give a device or the directory where the filesystem is mounted. Keys join a section and a field of the xfs_info tool with a dot, for example `data.bsize`. Values are text and may include a unit.',
+    example: { pathordevice: DATA },
   }),
   daemon({
     name: 'xfs_repair',
     procedure: 366,
     since: '1.19.36',
     optionalGroup: 'xfs',
-    args: [devOrPath('device')],
+    args: [ifAbsent('nothing', devOrPath('device'))],
     optargs: [
       bool('forcelogzero'),
       bool('nomodify'),
@@ -104,5 +110,6 @@ export const xfsActions: readonly ActionDef[] = [
     summary: 'Repairs a damaged XFS filesystem',
     description:
       'The filesystem must be unmounted; a path instead of a device means an image file inside the guest. The result is 0 if no damage was found and 1 if there was damage; `nomodify` only looks and writes nothing, while `forcelogzero` discards the journal and can lose recent changes. `logdev` and `rtdev` name an external log or realtime device, `maxmem` limits memory in mebibytes, and `noprefetch`, `forcegeometry`, `ihashsize`, `bhashsize` and `agstride` are tuning options passed on to the xfs_repair tool.',
+    example: { device: PARTITION },
   }),
 ];

@@ -1,11 +1,15 @@
-/** What examples of FileIn actions send, where any bytes would not do. */
+/** Files that examples of FileIn actions send, where a line of text would not do. */
 
 /** An archive with the file `hello`, packed by gzip. */
-const TAR_GZ =
-  'H4sIAAAAAAACA8tIzcnJZ6AtMAACMxMTMA0E6DRIlsHQxNTIxNzcwAQkbmhgZG7IoGDAQAdQWlySWAR0CjU8iey5IQIyQPHPxTAKRsEoGAWjYIQBAOwCKSoACAAA';
+export const TAR_GZ = Buffer.from(
+  'H4sIAAAAAAACA8tIzcnJZ6AtMAACMxMTMA0E6DRIlsHQxNTIxNzcwAQkbmhgZG7IoGDAQAdQWlySWAR0CjU8iey5IQIyQPHPxTAKRsEoGAWjYIQBAOwCKSoACAAA',
+  'base64',
+);
 /** The same, packed by xz. */
-const TAR_XZ =
-  '/Td6WFoAAAFpIt42AgAhARwAAAAQz1jM4Af/AEhdADQZSe6N1/i4P8k3Mt7I1YCE/+ChAPrk84aJ4buKw6IbYvjHHdN8QRRIZ2Gh14KjpJSb8PI9Sx2S1fR6f5IGpCM4emZmXlCoAADsAikqAAFggBAAAACKPF4qPjANiwIAAAAAAVla';
+export const TAR_XZ = Buffer.from(
+  '/Td6WFoAAAFpIt42AgAhARwAAAAQz1jM4Af/AEhdADQZSe6N1/i4P8k3Mt7I1YCE/+ChAPrk84aJ4buKw6IbYvjHHdN8QRRIZ2Gh14KjpJSb8PI9Sx2S1fR6f5IGpCM4emZmXlCoAADsAikqAAFggBAAAACKPF4qPjANiwIAAAAAAVla',
+  'base64',
+);
 
 /** Clusters of 4 KiB of an NTFS of 64 MiB. */
 const CLUSTER_SIZE = 4096;
@@ -15,7 +19,7 @@ const CLUSTERS = 16383n;
  * An ntfsclone image (version 10.1) of a file system without a cluster in use: a header, and a
  * gap that is as long as the device. Real ones come from ntfsclone_out, and are too long to print.
  */
-function emptyNtfsclone(): Buffer {
+export function emptyNtfsclone(): Buffer {
   const header = Buffer.alloc(50);
   header.write('\0ntfsclone-image', 0, 'latin1');
   header.writeUInt8(10, 16);
@@ -29,13 +33,3 @@ function emptyNtfsclone(): Buffer {
   gap.writeBigUInt64LE(CLUSTERS, 1);
   return Buffer.concat([header, gap]);
 }
-
-/** By action. */
-export const FILES: Readonly<Record<string, Buffer>> = {
-  base64_in: Buffer.from('aGVsbG8K\n'),
-  ntfsclone_in: emptyNtfsclone(),
-  tar_in: Buffer.from(TAR_GZ, 'base64'),
-  tgz_in: Buffer.from(TAR_GZ, 'base64'),
-  txz_in: Buffer.from(TAR_XZ, 'base64'),
-  yara_load: Buffer.from('rule hello { strings: $text = "hello" condition: $text }\n'),
-};

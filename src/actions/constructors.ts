@@ -1,27 +1,52 @@
 /** Small constructors that keep the records of the action list short. */
-import type { AbsentPath, ActionDef, ArgumentDef, OptionalArgumentDef, ReturnDef, StringKind } from './types.js';
+import type {
+  AbsentPath,
+  ActionDef,
+  ArgumentDef,
+  ExampleValue,
+  OptionalArgumentDef,
+  ReturnDef,
+  StringKind,
+} from './types.js';
 
 type Defaulted = 'args' | 'optargs' | 'impl' | 'visibility' | 'mutating' | 'description';
-type Given<Without extends keyof ActionDef = never> = Omit<ActionDef, Defaulted | Without> &
-  Partial<Pick<ActionDef, Exclude<Defaulted, 'impl'>>>;
+type Given<Without extends keyof ActionDef = never> = Omit<ActionDef, Defaulted | keyof WithExample | Without> &
+  Partial<Pick<ActionDef, Exclude<Defaulted, 'impl' | keyof WithExample>>>;
+
+/** Arguments, and an example that can name no others. */
+interface WithExample<
+  Args extends readonly ArgumentDef[] = readonly ArgumentDef[],
+  Optargs extends readonly OptionalArgumentDef[] = readonly OptionalArgumentDef[],
+> {
+  readonly args?: Args;
+  readonly optargs?: Optargs;
+  readonly example?: { readonly [Name in (Args | Optargs)[number]['name']]?: ExampleValue };
+}
 
 const defaults = { args: [], optargs: [], visibility: 'public', mutating: true, description: '' } as const;
 
 /** An action that guestfsd does. */
-export function daemon(
-  action: Given<'configOnly' | 'readyOnly' | 'notLaunching' | 'permissions' | 'notOverNetwork' | 'usesDaemon'>,
+export function daemon<
+  const Args extends readonly ArgumentDef[] = readonly [],
+  const Optargs extends readonly OptionalArgumentDef[] = readonly [],
+>(
+  action: Given<'configOnly' | 'readyOnly' | 'notLaunching' | 'permissions' | 'notOverNetwork' | 'usesDaemon'> &
+    WithExample<Args, Optargs>,
 ): ActionDef {
   return { ...defaults, ...action, impl: 'daemon' };
 }
 
 /** An action that is done on the library's side, here: by the server. */
-export function library(action: Given<'procedure' | 'largeAnswerText' | 'mayNotAnswer'>): ActionDef {
+export function library<
+  const Args extends readonly ArgumentDef[] = readonly [],
+  const Optargs extends readonly OptionalArgumentDef[] = readonly [],
+>(action: Given<'procedure' | 'largeAnswerText' | 'mayNotAnswer'> & WithExample<Args, Optargs>): ActionDef {
   return { ...defaults, ...action, procedure: 0, impl: 'library' };
 }
 
 const stringOf =
   <Kind extends StringKind>(kind: Kind) =>
-  (name: string) =>
+  <Name extends string>(name: Name) =>
     ({ type: 'string', kind, name }) as const;
 
 export const str = stringOf('plain');
@@ -37,21 +62,21 @@ export const fileIn = stringOf('filein');
 export const fileOut = stringOf('fileout');
 
 /** A device that is a whole disk. */
-export function disk(name: string): ArgumentDef {
-  return { ...device(name), wholeDisk: true };
+export function disk<Name extends string>(name: Name) {
+  return { ...device(name), wholeDisk: true } as const;
 }
 
 /** List of strings, all of one kind. */
-export function strings(
-  name: string,
+export function strings<Name extends string>(
+  name: Name,
   kind: Extract<ArgumentDef, { type: 'string_list' }>['kind'] = 'plain',
-): ArgumentDef {
-  return { type: 'string_list', kind, name };
+) {
+  return { type: 'string_list', kind, name } as const;
 }
 
 const named =
   <Type extends string>(type: Type) =>
-  (name: string) =>
+  <Name extends string>(name: Name) =>
     ({ type, name }) as const;
 
 /** Required argument that may be null. */
@@ -68,7 +93,7 @@ export const optional = named('string');
 export const optionalStrings = named('string_list');
 
 /** An optional argument that came later than its action. */
-export function since(version: string, argument: OptionalArgumentDef): OptionalArgumentDef {
+export function since<Argument extends OptionalArgumentDef>(version: string, argument: Argument): Argument {
   return { ...argument, since: version };
 }
 
@@ -90,13 +115,18 @@ export function onServer<Argument extends ArgumentDef | OptionalArgumentDef>(arg
   return { ...argument, onServer: true };
 }
 
+type PathArgument = ArgumentDef & {
+  readonly kind: 'pathname' | 'dev_or_path' | 'mountable_or_path';
+};
+type DeviceArgument = ArgumentDef & { readonly kind: 'device' | 'mountable' | 'dev_or_path' | 'mountable_or_path' };
+
 /** A path for which ENOENT is not what happens if it does not exist. */
-export function ifAbsent(what: AbsentPath, argument: ArgumentDef): ArgumentDef {
+export function ifAbsent<Argument extends PathArgument>(what: AbsentPath, argument: Argument): Argument {
   return { ...argument, ifAbsent: what };
 }
 
 /** A device that need not exist. */
-export function notLookedFor(argument: ArgumentDef): ArgumentDef {
+export function notLookedFor<Argument extends DeviceArgument>(argument: Argument): Argument {
   return { ...argument, notLookedFor: true };
 }
 

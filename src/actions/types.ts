@@ -154,10 +154,11 @@ export interface FullFileSystem {
   readonly files?: 'ENOSPC' | 'DAEMON_ERROR';
 }
 
-/** Values of arguments, by name, in protobuf's JSON: bytes are base64, 64-bit numbers are strings. */
-export type ExampleArguments = Readonly<
-  Record<string, string | number | boolean | readonly string[] | { readonly values: readonly string[] }>
->;
+/** The value of an argument in protobuf's JSON: bytes are base64, 64-bit numbers are strings. */
+export type ExampleValue = string | number | boolean | readonly string[] | { readonly values: readonly string[] };
+
+/** Values of arguments, by name. */
+export type ExampleArguments = Readonly<Record<string, ExampleValue>>;
 
 /** How an action looked to daemons up to a version. */
 export interface HistoryDef {
@@ -230,7 +231,7 @@ export interface ActionDef {
   /** What it fails with, as far as it does not follow from the rest of the record; the most frequent first. */
   readonly errors?: readonly KnownError[];
   /** Arguments of its example in the reference, where the defaults in `exampleGuest.ts` do not fit. */
-  readonly example?: ExampleArguments;
+  readonly example?: Partial<ExampleArguments>;
   /** What its example sends as a file; unset: a line of text. */
   readonly exampleFile?: Buffer;
 }

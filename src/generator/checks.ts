@@ -33,11 +33,6 @@ function problemsOf(action: ActionDef): string[] {
     `no action ${action.openedBy ?? ''}`,
   );
   rule(!action.exampleFile || isFileIn(action), 'a file for the example, and it takes none');
-  for (const { name, ...argument } of action.args) {
-    const kind = 'kind' in argument ? argument.kind : argument.type;
-    rule(!argument.ifAbsent || /path/.test(kind), `${name} is no path that could be absent`);
-    rule(!argument.notLookedFor || /device|mountable/.test(kind), `${name} is no device that could be looked for`);
-  }
   rule(action.optargs.length <= MAX_OPTIONAL_ARGUMENTS, `more than ${MAX_OPTIONAL_ARGUMENTS} optional arguments`);
   rule(
     /^[A-Z]/.test(action.summary) && !action.summary.endsWith('.'),

@@ -1,7 +1,7 @@
 /** Requests of the examples in the reference: the record's own arguments, and the example guest's for the others. */
 import { BYTES, DIRECTORIES, VALUES_BY_KIND, VALUES_BY_NAME } from '../actions/exampleGuest.js';
 import { isFileIn } from '../actions/shape.js';
-import type { ActionDef, ArgumentDef, ExampleArguments } from '../actions/types.js';
+import type { ActionDef, ArgumentDef, ExampleArguments, ExampleValue } from '../actions/types.js';
 import { fieldArguments } from './shape.js';
 
 /** What is changed is not what the guest lives on. */
@@ -10,7 +10,7 @@ function deviceFor({ mutating }: ActionDef, { wholeDisk }: ArgumentDef): string 
   return wholeDisk ? disk : `${disk}1`;
 }
 
-function defaultOf(action: ActionDef, argument: ArgumentDef): ExampleArguments[string] | undefined {
+function defaultOf(action: ActionDef, argument: ArgumentDef): ExampleValue | undefined {
   const { name } = argument;
   const kind = 'kind' in argument ? argument.kind : 'plain';
   if (kind === 'pathname' && name in DIRECTORIES) return DIRECTORIES[name];
@@ -39,7 +39,7 @@ export function exampleRequest(action: ActionDef): ExampleArguments {
   });
   const optional = action.optargs.map(({ name }) => [name, own[name]] as const);
   return Object.fromEntries(
-    [...values, ...optional].filter((entry): entry is [string, ExampleArguments[string]] => entry[1] !== undefined),
+    [...values, ...optional].filter((entry): entry is [string, ExampleValue] => entry[1] !== undefined),
   );
 }
 

@@ -70,7 +70,7 @@ export const FLAGS: readonly Option[] = [
   flag('launch', 'HOW', 'how appliances start: cloned from a saved template, or booted')
     .choices(['template', 'cold'])
     .default('template'),
-  flag('pool', 'N', 'clones kept waiting for new sessions, about 150 MB of memory each')
+  flag('pool', 'N', 'clones kept waiting for new sessions; docs/capacity.md says how much memory they take')
     .default(0)
     .argParser(wholeNumber(0, MAX_POOL)),
   flag('memsize', 'MB', 'memory of an appliance, in MiB').default(1280).argParser(wholeNumber(MIN_MEMSIZE_MB)),

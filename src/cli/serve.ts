@@ -5,7 +5,7 @@ import { ServerCredentials } from '@grpc/grpc-js';
 import { createLogger, type Logger } from '../common/logger.js';
 import { sweepRunDirectories } from '../common/tempDir.js';
 import { withTimeLimit } from '../common/waiting.js';
-import { createGroundwork, type Groundwork } from '../launcher/groundwork.js';
+import { createPreflight, type LaunchPreflight } from '../launcher/preflight.js';
 import { createColdLauncher } from '../launcher/coldLauncher.js';
 import { createTemplateLauncher, type TemplateLauncher } from '../launcher/templateLauncher.js';
 import { createQemuUsers } from '../qemu/qemuUsers.js';
@@ -55,7 +55,7 @@ function defaultRequest(defaults: SessionSettings): TemplateRequest {
 
 /** Builds the appliance, if need be, decides between KVM and TCG, and makes the template, before the first session asks. */
 async function prepare(
-  groundwork: Groundwork,
+  preflight: LaunchPreflight,
   templates: TemplateLauncher | undefined,
   { defaults }: ServerConfig,
   logger: Logger,
@@ -68,11 +68,11 @@ async function prepare(
       () => late,
       [],
       async (limit) => {
-        const ground = await groundwork.lay(needs, limit);
-        await ground.appliance.close();
+        const base = await preflight.run(needs, limit);
+        await base.appliance.close();
         const withoutTemplate = await templates?.prepare(needs, limit);
         const launch = templates === undefined || withoutTemplate !== undefined ? 'cold' : 'template';
-        const { accelerator, appliance } = ground;
+        const { accelerator, appliance } = base;
         logger.info('ready to launch', { launch, accelerator, appliance: appliance.directory });
       },
     );
@@ -101,14 +101,14 @@ export async function runServer(config: ServerConfig): Promise<void> {
   const logger = createLogger(config.logLevel);
   await sweepRunDirectories(config.defaults.tmpdir, logger);
   const users = createQemuUsers();
-  const groundwork = createGroundwork({
+  const preflight = createPreflight({
     logger,
     users,
     qemuBinary: config.defaults.hv,
     appliancePath: config.defaults.path,
     anySkeleton: config.policy.allowed.has('custom-qemu'),
   });
-  const launching = { logger, imageRoots: config.policy.imageRoots, users, groundwork };
+  const launching = { logger, imageRoots: config.policy.imageRoots, users, preflight };
   const pool = config.pool === 0 ? {} : { pool: { size: config.pool, request: defaultRequest(config.defaults) } };
   const templates = config.launch === 'template' ? createTemplateLauncher({ ...launching, ...pool }) : undefined;
   const launcher = templates ?? createColdLauncher(launching);
@@ -138,7 +138,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
     registry,
     factory,
     policy: config.policy,
-    probe: groundwork.imageProbe,
+    probe: preflight.imageProbe,
     debugService: config.debugService,
     requestMemory: config.requestMemory,
     logger,
@@ -152,6 +152,6 @@ export async function runServer(config: ServerConfig): Promise<void> {
     parts.push({ name: 'metrics', end: () => metrics.close() });
   }
   parts.push({ name: 'sessions and connections', end: () => server.stop() });
-  await prepare(groundwork, templates, config, logger);
+  await prepare(preflight, templates, config, logger);
   process.stdout.write(`listening on ${server.address}\n`);
 }

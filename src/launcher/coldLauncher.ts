@@ -8,7 +8,7 @@ import type { QemuUsers } from '../qemu/qemuUsers.js';
 import type { ImageRoots } from '../security/pathPolicy.js';
 import { openBootFiles } from './bootFiles.js';
 import { addColdMachine } from './coldMachine.js';
-import { createGroundwork, tellCommand, tellGround, type Groundwork } from './groundwork.js';
+import { createPreflight, reportCommand, reportPreflight, type LaunchPreflight } from './preflight.js';
 import type { LaunchConfig, Launcher, LaunchOptions, Machine } from './launcher.js';
 import { createMachine } from './qemuMachine.js';
 import { RunningDrives } from './runningDrives.js';
@@ -20,13 +20,13 @@ export interface ColdLauncherOptions {
   readonly imageRoots: ImageRoots;
   readonly users: QemuUsers;
   /** Given when the server or another launcher uses it too. */
-  readonly groundwork?: Groundwork;
+  readonly preflight?: LaunchPreflight;
 }
 
 /** Makes a launcher that boots. */
 export function createColdLauncher(options: ColdLauncherOptions): Launcher {
-  const groundwork = options.groundwork ?? createGroundwork(options);
-  return { launch: (config, launch) => boot({ ...options, groundwork }, config, launch) };
+  const preflight = options.preflight ?? createPreflight(options);
+  return { launch: (config, launch) => boot({ ...options, preflight }, config, launch) };
 }
 
 async function boot(
@@ -35,17 +35,17 @@ async function boot(
   { signal, onConsole, onMessage }: LaunchOptions,
 ): Promise<Machine> {
   if (config.drives.length > MAX_DRIVES) throw badArgument('drives', `a session can have at most ${MAX_DRIVES} drives`);
-  const { groundwork, users, imageRoots } = options;
+  const { preflight, users, imageRoots } = options;
   const logger = options.logger.child({ session: config.session });
   const started = performance.now();
-  const ground = await groundwork.lay(config, signal);
+  const base = await preflight.run(config, signal);
   try {
-    const { accelerator, qemuBinary } = ground;
+    const { accelerator, qemuBinary } = base;
     const prepared = performance.now();
-    tellGround(ground, config, { onMessage });
+    reportPreflight(base, config, { onMessage });
     const { parts, qemu, monitor, directory, runDirectory, uid, undo } = await startMonitoredMachine({
       ...{ logger, users, qemuBinary, accelerator, onConsole, signal },
-      groups: ground.kvmGroups,
+      groups: base.kvmGroups,
       temporaryDirectory: config.temporaryDirectory,
       memsizeMb: config.memsizeMb,
       compose: async (line, site) => {
@@ -54,14 +54,14 @@ async function boot(
           ...{ qemuBinary, imageRoots, signal },
           runDirectory: site.runDirectory.path,
           fdSets: line,
-          probe: groundwork.imageProbe,
+          probe: preflight.imageProbe,
         });
         site.undo.add('drives', () => drives.dispose());
-        const opened = await openBootFiles(ground.appliance, site);
-        addColdMachine(line, config, { ...ground, ...opened, drives: drives.drives });
+        const opened = await openBootFiles(base.appliance, site);
+        addColdMachine(line, config, { ...base, ...opened, drives: drives.drives });
         return { drives, openedAt: performance.now() };
       },
-      onCommand: (command) => tellCommand(command, { onMessage }),
+      onCommand: (command) => reportCommand(command, { onMessage }),
     });
     const { drives, openedAt } = parts;
     const timings = {
@@ -73,25 +73,25 @@ async function boot(
       pid: qemu.pid,
       user: uid,
       accelerator,
-      appliance: ground.appliance.directory,
+      appliance: base.appliance.directory,
       drives: config.drives.length,
       ...timings,
     });
     const facts = {
       ...{ accelerator, launchKind: 'cold' as const, timings, memsizeMb: config.memsizeMb },
-      daemonVersion: ground.appliance.manifest?.daemonVersion,
+      daemonVersion: base.appliance.manifest?.daemonVersion,
       explainDrives: (messages: string) => drives.explain(messages),
       drives: new RunningDrives(
         {
           ...{ monitor, directory, qemuBinary, imageRoots },
           runDirectory: runDirectory.path,
-          probe: groundwork.imageProbe,
+          probe: preflight.imageProbe,
         },
         { launched: drives.drives, filesGiven: 0 },
       ),
     };
     return createMachine(qemu, facts, undo);
   } finally {
-    await ground.appliance.close();
+    await base.appliance.close();
   }
 }

@@ -11,8 +11,8 @@ import { LateFdSets } from '../qemu/fdSender.js';
 import { QmpError, type QmpClient } from '../qemu/qmpClient.js';
 import type { ImageRoots } from '../security/pathPolicy.js';
 import { attachDrives, unplug } from './attachDrives.js';
-import { appearance, departure, diskName, IN_USE, type Disk } from './guest/guestScripts.js';
-import { runInGuest } from './guest/guestShell.js';
+import { appearance, departure, diskName, IN_USE, type Disk } from './appliance/applianceScripts.js';
+import { runInGuest } from './appliance/applianceShell.js';
 import type { MachineDrives } from './launcher.js';
 
 /** What drives are attached with. */

@@ -8,7 +8,7 @@ import { GuestfsError } from '../common/errors.js';
 import type { QemuUsers } from '../qemu/qemuUsers.js';
 import type { ImageRoots } from '../security/pathPolicy.js';
 import { createColdLauncher } from './coldLauncher.js';
-import { tellGround, type Groundwork } from './groundwork.js';
+import { reportPreflight, type LaunchPreflight } from './preflight.js';
 import type { LaunchConfig, Launcher, LaunchOptions, Machine } from './launcher.js';
 import { startClone } from './template/clone.js';
 import { ClonePool } from './template/clonePool.js';
@@ -21,7 +21,7 @@ export interface TemplateLauncherOptions {
   readonly logger: Logger;
   readonly imageRoots: ImageRoots;
   readonly users: QemuUsers;
-  readonly groundwork: Groundwork;
+  readonly preflight: LaunchPreflight;
   /** How many clones wait for sessions, and with which settings. */
   readonly pool?: { readonly size: number; readonly request: TemplateRequest };
 }
@@ -48,7 +48,7 @@ const HOPELESS = new Set(['QEMU_FAILED', 'LAUNCH_FAILED', 'OUT_OF_MEMORY', 'KVM_
 
 /** Makes a launcher that clones. */
 export function createTemplateLauncher(options: TemplateLauncherOptions): TemplateLauncher {
-  const { logger, groundwork } = options;
+  const { logger, preflight } = options;
   const cold = createColdLauncher(options);
   const templates = new Templates(options);
   const pool = options.pool === undefined ? undefined : createPool(options.pool, templates, options);
@@ -57,16 +57,16 @@ export function createTemplateLauncher(options: TemplateLauncherOptions): Templa
   const clone = async (config: LaunchConfig, launch: LaunchOptions): Promise<Machine | NoClone> => {
     if (config.extraQemuArguments.length > 0) return { reason: 'the session has qemu arguments of its own' };
     const started = performance.now();
-    const ground = await groundwork.lay(config, launch.signal);
+    const base = await preflight.run(config, launch.signal);
     try {
-      const template = await templates.get(config, ground, launch.signal);
+      const template = await templates.get(config, base, launch.signal);
       if (!(template instanceof Template)) return template;
-      tellGround(ground, config, launch);
+      reportPreflight(base, config, launch);
       const prepareMs = Math.round(performance.now() - started);
       try {
         const waiting = await pool?.take(template, config, prepareMs, launch);
         if (waiting !== undefined) return waiting;
-        return await template.use(() => startClone({ template, config, ground, prepareMs }, options, launch));
+        return await template.use(() => startClone({ template, config, base, prepareMs }, options, launch));
       } catch (error) {
         if (!(error instanceof CloneFailed || (error instanceof GuestfsError && HOPELESS.has(error.reason))))
           throw error;
@@ -78,7 +78,7 @@ export function createTemplateLauncher(options: TemplateLauncherOptions): Templa
         return { reason: error.message, giveUp: () => templates.reject(template, config, error.message) };
       }
     } finally {
-      await ground.appliance.close();
+      await base.appliance.close();
     }
   };
 
@@ -96,18 +96,18 @@ export function createTemplateLauncher(options: TemplateLauncherOptions): Templa
       return booted;
     },
     prepare: async (request, signal) => {
-      const ground = await groundwork.lay(request, signal);
+      const base = await preflight.run(request, signal);
       try {
-        let template = await templates.get(request, ground, signal);
+        let template = await templates.get(request, base, signal);
         if (!(template instanceof Template)) {
           await unlessAborted(templates.idle(), signal);
-          template = await templates.get(request, ground, signal);
+          template = await templates.get(request, base, signal);
         }
         if (!(template instanceof Template)) return template;
         if (pool !== undefined) await unlessAborted(pool.fill(), signal);
         return undefined;
       } finally {
-        await ground.appliance.close();
+        await base.appliance.close();
       }
     },
     close: async () => {
@@ -126,10 +126,10 @@ function createPool(
     size,
     request,
     async (signal) => {
-      const ground = await options.groundwork.lay(request, signal);
-      const template = await templates.get(request, ground, signal);
-      if (template instanceof Template) return { template, ground };
-      await ground.appliance.close();
+      const base = await options.preflight.run(request, signal);
+      const template = await templates.get(request, base, signal);
+      if (template instanceof Template) return { template, base };
+      await base.appliance.close();
       return template;
     },
     options,

@@ -149,7 +149,7 @@ function inTurn(rpc: Rpc, { answers }: Transport, call: AdmittedCall): Promise<o
   if (needsDaemon(action)) {
     return session.perform(action, request, signal, (daemon) => perform({ ...call, session, action, daemon }, answers));
   }
-  return session.performAside(action, request, () =>
+  return session.performOutOfTurn(action, request, () =>
     perform(
       {
         ...call,

@@ -1,5 +1,5 @@
 /** How Linux names disks: `/dev/sda` to `/dev/sdz`, `/dev/sdaa`, ... */
-import { diskName } from '../launcher/guest/guestScripts.js';
+import { diskName } from '../launcher/appliance/applianceScripts.js';
 
 const LETTERS = 26;
 const FIRST = 'a'.charCodeAt(0);

@@ -187,7 +187,7 @@ export class Session {
   }
 
   /** Runs an action that needs no turn, with its trace. The session is in use until it is done. */
-  async performAside<Value>(action: ActionDef, request: object, body: () => Promise<Value>): Promise<Value> {
+  async performOutOfTurn<Value>(action: ActionDef, request: object, body: () => Promise<Value>): Promise<Value> {
     this.#requireOpen(action.name);
     this.#callsOutOfTurn += 1;
     try {

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { GuestfsRpcError } from '../../clients/typescript/src/index.js';
 import { PythonDriver } from '../../bench/subjects/pythonDriver.js';
-import { diskName } from '../../src/launcher/guest/guestScripts.js';
+import { diskName } from '../../src/launcher/appliance/applianceScripts.js';
 import { isFileIn, isFileOut } from '../../src/actions/shape.js';
 import type { ActionDef } from '../../src/actions/types.js';
 import { imageDrive, SessionClient, type TestClient } from '../support/testClient.js';

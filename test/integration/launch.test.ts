@@ -14,7 +14,7 @@ import { DaemonConnection } from '../../src/protocol/daemonConnection.js';
 import type { DaemonCall } from '../../src/protocol/daemonCall.js';
 import { DaemonVersion } from '../../src/protocol/daemonVersion.js';
 import { createColdLauncher } from '../../src/launcher/coldLauncher.js';
-import { createGroundwork } from '../../src/launcher/groundwork.js';
+import { createPreflight } from '../../src/launcher/preflight.js';
 import type { LaunchConfig, Machine } from '../../src/launcher/launcher.js';
 import { createQemuUsers, HOST_RANGE } from '../../src/qemu/qemuUsers.js';
 import { builtAppliance, describeWhen, describeWithAppliance } from '../support/appliance.js';
@@ -72,12 +72,12 @@ interface Launched {
 }
 
 async function launch(changes: Partial<LaunchConfig> = {}, signal = new AbortController().signal): Promise<Launched> {
-  const groundwork = createGroundwork({ logger: silentLogger, users, anySkeleton: true });
+  const preflight = createPreflight({ logger: silentLogger, users, anySkeleton: true });
   const launcher = createColdLauncher({
     logger: silentLogger,
     users,
     imageRoots: { directories: [join(scene, 'images')] },
-    groundwork,
+    preflight,
   });
   let console = '';
   const machine = await launcher.launch(

@@ -7,13 +7,13 @@ import { GuestfsError, messageOf } from '../../common/errors.js';
 import { withTimeLimit } from '../../common/waiting.js';
 import { prepareDrives, type PreparedDrives } from '../../images/prepareDrives.js';
 import type { ImageRoots } from '../../security/pathPolicy.js';
-import type { Groundwork } from '../groundwork.js';
+import type { LaunchPreflight } from '../preflight.js';
 import type { LaunchConfig, LaunchOptions, LaunchTimings, Machine } from '../launcher.js';
 import { attachDrives, type Attachment } from '../attachDrives.js';
 import { createMachine } from '../qemuMachine.js';
 import { RunningDrives } from '../runningDrives.js';
-import { arrival, type Identity } from '../guest/guestScripts.js';
-import { runInGuest } from '../guest/guestShell.js';
+import { arrival, type Identity } from '../appliance/applianceScripts.js';
+import { runInGuest } from '../appliance/applianceShell.js';
 import { CloneFailed, orCloneFailed, restoreClone, type Clone, type RestoreOptions, type Source } from './restore.js';
 
 /**
@@ -26,7 +26,7 @@ const LIMIT_FOR_A_DRIVE_MS = 1000;
 /** What clones with drives are started with. */
 export interface CloneOptions extends RestoreOptions {
   readonly imageRoots: ImageRoots;
-  readonly groundwork: Pick<Groundwork, 'imageProbe'>;
+  readonly preflight: Pick<LaunchPreflight, 'imageProbe'>;
 }
 
 /** A clone for a session. */
@@ -47,11 +47,11 @@ export async function startClone(source: CloneSource, options: CloneOptions, lau
   const clone = await restoreClone(source, options, launch, async (line, runDirectory) => {
     const prepared = await prepareDrives(config.drives, {
       runDirectory: runDirectory.path,
-      qemuBinary: source.ground.qemuBinary,
+      qemuBinary: source.base.qemuBinary,
       fdSets: line,
       imageRoots: options.imageRoots,
       signal,
-      probe: options.groundwork.imageProbe,
+      probe: options.preflight.imageProbe,
     });
     for (const drive of prepared.drives) {
       for (const object of drive.objects) line.option('object', JSON.stringify(object));
@@ -137,7 +137,7 @@ export interface Equipped {
 /** The clone as the rest of the server sees it. */
 export function machineOf(
   clone: Clone,
-  { ground, config }: Pick<Source, 'ground' | 'config'>,
+  { base, config }: Pick<Source, 'base' | 'config'>,
   { drives, timings, filesGiven }: Equipped,
   options: CloneOptions,
 ): Machine {
@@ -146,22 +146,22 @@ export function machineOf(
     qemu,
     {
       ...{
-        accelerator: ground.accelerator,
+        accelerator: base.accelerator,
         launchKind: 'template' as const,
         timings,
         memsizeMb: config.memsizeMb,
         connection,
       },
-      daemonVersion: ground.appliance.manifest?.daemonVersion,
+      daemonVersion: base.appliance.manifest?.daemonVersion,
       explainDrives: (messages) => drives.explain(messages),
       drives: new RunningDrives(
         {
           monitor,
           directory,
           runDirectory: runDirectory.path,
-          qemuBinary: ground.qemuBinary,
+          qemuBinary: base.qemuBinary,
           imageRoots: options.imageRoots,
-          probe: options.groundwork.imageProbe,
+          probe: options.preflight.imageProbe,
         },
         { launched: drives.drives, filesGiven },
       ),

@@ -10,10 +10,10 @@ import { messageOf } from '../../common/errors.js';
 import { withTimeLimit } from '../../common/waiting.js';
 import { prepareDrives } from '../../images/prepareDrives.js';
 import { LateFdSets } from '../../qemu/fdSender.js';
-import type { LaunchGround } from '../groundwork.js';
+import type { PreflightResult } from '../preflight.js';
 import type { LaunchConfig, LaunchOptions, Machine } from '../launcher.js';
 import { arrive, attachToClone, machineOf, newIdentity, type CloneOptions } from './clone.js';
-import { arrivalRehearsal } from '../guest/guestScripts.js';
+import { arrivalRehearsal } from '../appliance/applianceScripts.js';
 import { orCloneFailed, restoreClone, type Clone } from './restore.js';
 import { rehearse } from './rehearse.js';
 import type { Template } from './template.js';
@@ -46,17 +46,17 @@ const SETTINGS = [
 /** A clone that waits. */
 interface Waiting extends Clone<undefined> {
   readonly template: Template;
-  readonly ground: LaunchGround;
+  readonly base: PreflightResult;
   /** Who hears what the guest and qemu say. */
   listener: (bytes: Buffer) => void;
   /** The end of what they have said until somebody listens. */
   readonly said: ConsoleLog;
 }
 
-/** Gives the template and the ground that new clones stand on; the ground is closed by who asked. */
+/** Finds the template of new clones and what they are launched with; the caller closes the latter. */
 export type SourceOfClones = (
   signal: AbortSignal,
-) => Promise<{ readonly template: Template; readonly ground: LaunchGround } | { readonly reason: string }>;
+) => Promise<{ readonly template: Template; readonly base: PreflightResult } | { readonly reason: string }>;
 
 /** A pool of one kind of clones. */
 export class ClonePool {
@@ -105,17 +105,17 @@ export class ClonePool {
     onMessage?.('library', 'launch: a waiting clone of a booted appliance takes the drives');
     onConsole(clone.said.tail());
     clone.listener = onConsole;
-    const { logger, imageRoots, groundwork } = this.options;
+    const { logger, imageRoots, preflight } = this.options;
     try {
       const started = performance.now();
       const fdSets = new LateFdSets();
       const drives = await prepareDrives(config.drives, {
         runDirectory: clone.runDirectory.path,
-        qemuBinary: clone.ground.qemuBinary,
+        qemuBinary: clone.base.qemuBinary,
         fdSets,
         imageRoots,
         signal,
-        probe: groundwork.imageProbe,
+        probe: preflight.imageProbe,
       });
       try {
         const opened = performance.now();
@@ -137,7 +137,7 @@ export class ClonePool {
         });
         return machineOf(
           clone,
-          { ground: clone.ground, config },
+          { base: clone.base, config },
           { drives, timings, filesGiven: fdSets.size },
           this.options,
         );
@@ -217,23 +217,23 @@ export class ClonePool {
       this.#again();
       return undefined;
     }
-    const { template, ground } = found;
+    const { template, base } = found;
     const said = new ConsoleLog();
     const ears: Pick<Waiting, 'said' | 'listener'> = { said, listener: (bytes) => said.append(bytes) };
     try {
-      const source = { template, ground, config: { ...this.request, session: `pool-${randomUUID()}` } };
+      const source = { template, base, config: { ...this.request, session: `pool-${randomUUID()}` } };
       const launch = { signal, onConsole: (bytes: Buffer) => ears.listener(bytes) };
       const clone = await template.use(() => restoreClone(source, this.options, launch, async () => undefined));
       try {
         await clone.monitor.execute('cont', undefined, signal);
         for (let count = 0; count < REHEARSALS; count++) await rehearse(clone, arrivalRehearsal(newIdentity()), signal);
-        return Object.assign(ears, clone, { template, ground });
+        return Object.assign(ears, clone, { template, base });
       } catch (error) {
         await clone.undo.run();
         throw error;
       }
     } finally {
-      await ground.appliance.close();
+      await base.appliance.close();
     }
   }
 }

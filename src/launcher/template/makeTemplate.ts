@@ -18,10 +18,10 @@ import type { QemuProcess } from '../../qemu/qemuProcess.js';
 import type { QemuUsers } from '../../qemu/qemuUsers.js';
 import type { QmpClient } from '../../qemu/qmpClient.js';
 import { openBootFiles } from '../bootFiles.js';
-import type { LaunchGround } from '../groundwork.js';
+import type { PreflightResult } from '../preflight.js';
 import { quoteEnd } from '../launchFailure.js';
 import { startMonitoredMachine, type StartedMachine } from '../startMachine.js';
-import { rehearsal } from '../guest/guestScripts.js';
+import { rehearsal } from '../appliance/applianceScripts.js';
 import { saveState } from './migration.js';
 import { rehearse } from './rehearse.js';
 import { Template } from './template.js';
@@ -41,13 +41,13 @@ export interface MakerOptions {
 
 /**
  * Makes a template.
- * @param ground stays open until this has ended
+ * @param base stays open until this has ended
  * @throws Error saying why this appliance, or this machine, cannot be saved
  */
 export async function makeTemplate(
   key: string,
   config: TemplateConfig,
-  ground: LaunchGround,
+  base: PreflightResult,
   options: MakerOptions,
   signal: AbortSignal,
 ): Promise<Template> {
@@ -61,20 +61,20 @@ export async function makeTemplate(
     kept.push(memory);
     const overlay = await createMemoryFile(0, signal);
     kept.push(overlay);
-    await writeEmptyQcow2(overlay, ground.appliance.rootImage.virtualSize);
+    await writeEmptyQcow2(overlay, base.appliance.rootImage.virtualSize);
 
     const console = new ConsoleLog();
-    const { accelerator, qemuBinary } = ground;
+    const { accelerator, qemuBinary } = base;
     const machine = await startMonitoredMachine({
       ...options,
       ...{ accelerator, qemuBinary, signal },
-      groups: ground.kvmGroups,
+      groups: base.kvmGroups,
       memsizeMb: config.memsizeMb,
       compose: async (line, site) => {
-        const bootFiles = await openBootFiles(ground.appliance, site);
+        const bootFiles = await openBootFiles(base.appliance, site);
         const name = `guestfs-template-${key}`;
         const qemuDirectory = line.addPlainFile(site.directory);
-        addTemplateMachine(line, config, { ...bootFiles, overlay, ground, memory, name, saved: undefined });
+        addTemplateMachine(line, config, { ...bootFiles, overlay, base, memory, name, saved: undefined });
         return { drives: undefined, qemuDirectory };
       },
       onConsole: (bytes) => console.append(bytes),
@@ -88,7 +88,7 @@ export async function makeTemplate(
     options.logger.info('made a template', {
       template: key,
       memsizeMb: config.memsizeMb,
-      accelerator: ground.accelerator,
+      accelerator: base.accelerator,
       ms: Math.round(performance.now() - started),
     });
     return new Template(key, { memory, state, overlay }, { console: console.tail(), createdAt: Date.now() });

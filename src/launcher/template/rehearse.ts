@@ -3,7 +3,7 @@ import type { DaemonConnection } from '../../protocol/daemonConnection.js';
 import { driveProperties } from '../../qemu/applianceMachine.js';
 import type { QmpClient } from '../../qemu/qmpClient.js';
 import { unplug } from '../attachDrives.js';
-import { runInGuest } from '../guest/guestShell.js';
+import { runInGuest } from '../appliance/applianceShell.js';
 
 const NODE = 'rehearsal';
 /** Bytes. */

@@ -11,7 +11,7 @@ import type { QemuProcess } from '../../qemu/qemuProcess.js';
 import type { QemuUsers } from '../../qemu/qemuUsers.js';
 import type { QmpClient } from '../../qemu/qmpClient.js';
 import { openBootFiles } from '../bootFiles.js';
-import { tellCommand, type LaunchGround } from '../groundwork.js';
+import { reportCommand, type PreflightResult } from '../preflight.js';
 import { QEMU_QUOTE, quoteEnd } from '../launchFailure.js';
 import type { LaunchConfig, LaunchOptions } from '../launcher.js';
 import { startMonitoredMachine } from '../startMachine.js';
@@ -25,7 +25,7 @@ import { addTemplateMachine } from './templateMachine.js';
 export interface Source {
   readonly template: Template;
   /** Stays open until the clone is restored. */
-  readonly ground: LaunchGround;
+  readonly base: PreflightResult;
   readonly config: TemplateConfig & Pick<LaunchConfig, 'session' | 'temporaryDirectory'>;
 }
 
@@ -83,17 +83,17 @@ export async function orCloneFailed<Value>(
  * @throws what `complete` throws, GuestfsError of a qemu that does not start, CloneFailed, or the reason of the signal
  */
 export async function restoreClone<Drives extends PreparedDrives | undefined>(
-  { template, ground, config }: Source,
+  { template, base, config }: Source,
   options: RestoreOptions,
   { signal, onConsole, onMessage }: LaunchOptions,
   complete: (line: QemuCommandLine, runDirectory: RunDirectory) => Promise<Drives>,
 ): Promise<Clone<Drives>> {
-  const { accelerator, qemuBinary } = ground;
+  const { accelerator, qemuBinary } = base;
   const machine = await startMonitoredMachine({
     ...{ accelerator, qemuBinary, onConsole, signal },
     logger: options.logger.child({ session: config.session }),
     users: options.users,
-    groups: ground.kvmGroups,
+    groups: base.kvmGroups,
     temporaryDirectory: config.temporaryDirectory,
     memsizeMb: config.memsizeMb,
     compose: async (line, site) => {
@@ -101,7 +101,7 @@ export async function restoreClone<Drives extends PreparedDrives | undefined>(
       const drives = await complete(line, site.runDirectory);
       site.undo.add('drives', () => drives?.dispose());
       const openedAt = performance.now();
-      const bootFiles = await openBootFiles(ground.appliance, site);
+      const bootFiles = await openBootFiles(base.appliance, site);
       // Between finding a template and using it, it may have been given up.
       const state = await orCloneFailed(template.open('state'), signal);
       site.closeOnceStarted('state of the template', state);
@@ -109,14 +109,14 @@ export async function restoreClone<Drives extends PreparedDrives | undefined>(
       site.closeOnceStarted('overlay of the template', overlay);
       const name = `guestfs-${config.session.replace(/[^A-Za-z0-9_.-]/g, '_')}`;
       addTemplateMachine(line, config, {
-        ...{ ...bootFiles, ground, name },
+        ...{ ...bootFiles, base, name },
         memory: template.files.memory,
         saved: { overlay },
       });
       return { drives, openedAt, stateFd: line.addDescriptor(state) };
     },
     onCommand: (command) => {
-      tellCommand(command, { onMessage });
+      reportCommand(command, { onMessage });
       // What the appliance said while it booted belongs to the log of each clone.
       onConsole(template.facts.console);
     },

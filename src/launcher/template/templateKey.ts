@@ -6,9 +6,9 @@ import type { OpenAppliance } from '../../appliance/appliance.js';
 import { hostArchitecture } from '../../qemu/arch.js';
 import { kernelCommandLine } from '../../qemu/kernelCommandLine.js';
 import { fingerprintOf } from '../../qemu/qemuBinary.js';
-import type { LaunchGround } from '../groundwork.js';
+import type { PreflightResult } from '../preflight.js';
 import type { LaunchConfig } from '../launcher.js';
-import { rehearsal } from '../guest/guestScripts.js';
+import { rehearsal } from '../appliance/applianceScripts.js';
 
 /** Raised when what is kept, or the machine, changes, so that older templates do not fit. */
 const FORMAT = 1;
@@ -17,8 +17,8 @@ const FORMAT = 1;
 export type TemplateConfig = Pick<LaunchConfig, 'memsizeMb' | 'smp' | 'network' | 'selinux' | 'verbose' | 'append'>;
 
 /** Kernel command line of a template: it is nobody's in particular. */
-export function templateCommandLine(config: TemplateConfig, ground: LaunchGround): string {
-  const { accelerator, appliance } = ground;
+export function templateCommandLine(config: TemplateConfig, base: PreflightResult): string {
+  const { accelerator, appliance } = base;
   return kernelCommandLine({
     ...config,
     accelerator,
@@ -29,8 +29,8 @@ export function templateCommandLine(config: TemplateConfig, ground: LaunchGround
 }
 
 /** A name for all machines that can be cloned from one template. */
-export async function templateKey(config: TemplateConfig, ground: LaunchGround): Promise<string> {
-  const { qemuBinary, appliance, accelerator } = ground;
+export async function templateKey(config: TemplateConfig, base: PreflightResult): Promise<string> {
+  const { qemuBinary, appliance, accelerator } = base;
   const architecture = hostArchitecture();
   const facts = [
     FORMAT,
@@ -42,7 +42,7 @@ export async function templateKey(config: TemplateConfig, ground: LaunchGround):
     config.memsizeMb,
     config.smp,
     config.network,
-    templateCommandLine(config, ground),
+    templateCommandLine(config, base),
     await identityOf(appliance),
     // The processor that the guest has found; with KVM the kernel's part of it, too.
     cpus()[0]?.model,

@@ -15,12 +15,12 @@ import {
 import { hostArchitecture } from '../../qemu/arch.js';
 import type { QemuCommandLine } from '../../qemu/commandLine.js';
 import type { BootFiles } from '../bootFiles.js';
-import type { LaunchGround } from '../groundwork.js';
+import type { PreflightResult } from '../preflight.js';
 import { templateCommandLine, type TemplateConfig } from './templateKey.js';
 
 /** What the machine is made of besides its configuration. */
 export interface TemplateMachineParts extends BootFiles {
-  readonly ground: LaunchGround;
+  readonly base: PreflightResult;
   readonly name: string;
   /** Holds the guest's memory, or what it starts from. */
   readonly memory: FileHandle;
@@ -31,7 +31,7 @@ export interface TemplateMachineParts extends BootFiles {
 /** Puts the machine on a command line. */
 export function addTemplateMachine(line: QemuCommandLine, config: TemplateConfig, parts: TemplateMachineParts): void {
   const {
-    ground: { accelerator, appliance },
+    base: { accelerator, appliance },
     saved,
   } = parts;
   const memory = {
@@ -50,7 +50,7 @@ export function addTemplateMachine(line: QemuCommandLine, config: TemplateConfig
     // Not read by a restored machine, but part of what it is compared by.
     .option('kernel', line.addPlainFile(parts.kernel))
     .option('initrd', line.addPlainFile(parts.initrd))
-    .option('append', templateCommandLine(config, parts.ground));
+    .option('append', templateCommandLine(config, parts.base));
   addConsole(line);
   addMonitor(line);
   addApplianceDevices(line);

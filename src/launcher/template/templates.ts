@@ -3,7 +3,7 @@ import { messageOf } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import { unlessAborted, withTimeLimit } from '../../common/waiting.js';
 import type { QemuUsers } from '../../qemu/qemuUsers.js';
-import type { GroundConfig, Groundwork, LaunchGround } from '../groundwork.js';
+import type { PreflightConfig, LaunchPreflight, PreflightResult } from '../preflight.js';
 import { makeTemplate } from './makeTemplate.js';
 import type { Template } from './template.js';
 import { templateKey, type TemplateConfig } from './templateKey.js';
@@ -22,7 +22,7 @@ const MOST_REJECTIONS = 2;
 export interface TemplatesOptions {
   readonly logger: Logger;
   readonly users: QemuUsers;
-  readonly groundwork: Groundwork;
+  readonly preflight: LaunchPreflight;
   /** Instead of booting; for tests. */
   readonly make?: typeof makeTemplate;
 }
@@ -33,7 +33,7 @@ export interface NoTemplate {
 }
 
 /** All settings that a template depends on, and where things are. */
-export type TemplateRequest = TemplateConfig & GroundConfig;
+export type TemplateRequest = TemplateConfig & PreflightConfig;
 
 export class Templates {
   readonly #options: TemplatesOptions;
@@ -55,8 +55,8 @@ export class Templates {
    * next finds it: nobody waits for a machine that boots instead of booting one.
    * @throws the reason of `signal`
    */
-  async get(request: TemplateRequest, ground: LaunchGround, signal: AbortSignal): Promise<Template | NoTemplate> {
-    const key = await templateKey(request, ground);
+  async get(request: TemplateRequest, base: PreflightResult, signal: AbortSignal): Promise<Template | NoTemplate> {
+    const key = await templateKey(request, base);
     const template = this.#ready.get(key) ?? (await unlessAborted(this.#load(key, request), signal));
     if (template !== undefined) return this.#touch(template);
     const failure = this.#failures.get(key);
@@ -96,7 +96,7 @@ export class Templates {
     this.#ready.clear();
   }
 
-  #store({ cacheDirectory }: GroundConfig): TemplateStore {
+  #store({ cacheDirectory }: PreflightConfig): TemplateStore {
     return new TemplateStore(cacheDirectory, this.#options.logger);
   }
 
@@ -123,22 +123,22 @@ export class Templates {
   }
 
   async #makeAndAdd(key: string, request: TemplateRequest, signal: AbortSignal): Promise<void> {
-    const { logger, groundwork, users, make = makeTemplate } = this.#options;
+    const { logger, preflight, users, make = makeTemplate } = this.#options;
     // Of its own: who asked goes on without it.
-    const ground = await groundwork.lay(request, signal);
+    const base = await preflight.run(request, signal);
     try {
-      if ((await templateKey(request, ground)) !== key) throw new Error('the appliance was replaced');
+      if ((await templateKey(request, base)) !== key) throw new Error('the appliance was replaced');
       const template = await make(
         key,
         request,
-        ground,
+        base,
         { logger, users, temporaryDirectory: request.temporaryDirectory },
         signal,
       );
       this.#inBackground(template.use(() => this.#store(request).keep(template, this.#ended.signal)));
       await this.#add(template);
     } finally {
-      await ground.appliance.close();
+      await base.appliance.close();
     }
   }
 

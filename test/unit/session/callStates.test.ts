@@ -62,7 +62,7 @@ async function inState(name: StateName): Promise<InState> {
 
 /** Each kind of call that a state can refuse. */
 const CALLS: Readonly<Record<string, (session: Session) => Promise<unknown>>> = {
-  'out of turn': (session) => session.performAside(action('get_memsize'), {}, async () => ({ memsize: 1 })),
+  'out of turn': (session) => session.performOutOfTurn(action('get_memsize'), {}, async () => ({ memsize: 1 })),
   'configuration only': async (session) => session.requireState(CALL_STATES.configOnly, 'set_append'),
   'add a drive': async (session) => session.addDrive(drive, 'add_drive'),
   'add drives': async (session) => session.addDrives([drive, drive], 'add_domain'),

@@ -314,7 +314,7 @@ describe('a session that nobody uses', () => {
     const { session } = testSession();
     const { sweep } = registryOf(session);
     const work = gate();
-    const created = session.performAside(action('disk_create'), {}, () => work.passed);
+    const created = session.performOutOfTurn(action('disk_create'), {}, () => work.passed);
     await sweep(600_000);
     expect(session.state).toBe('CONFIG');
     expect(session.expireTime).toBeUndefined();

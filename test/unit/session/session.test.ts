@@ -570,7 +570,7 @@ describe('calls', () => {
   it('aside of the queue run whatever the daemon does', async () => {
     const { session } = await launched();
     void ask(session).catch(() => undefined);
-    expect(await session.performAside(action('get_memsize'), {}, async () => 'now')).toBe('now');
+    expect(await session.performOutOfTurn(action('get_memsize'), {}, async () => 'now')).toBe('now');
     await session.kill();
   });
 
@@ -1038,7 +1038,7 @@ describe('events', () => {
   it('of actions aside of the queue are enter and trace', async () => {
     const { session } = testSession({ trace: true });
     const { events } = listen(session);
-    await session.performAside(action('get_memsize'), {}, async () => ({ memsize: 512 }));
+    await session.performOutOfTurn(action('get_memsize'), {}, async () => ({ memsize: 512 }));
     await quiet();
     expect(events).toEqual(['enter get_memsize', 'trace get_memsize', 'trace get_memsize = 512']);
   });

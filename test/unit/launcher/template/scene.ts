@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createMemoryFile } from '../../../../src/common/memoryFile.js';
 import type { LogFields, Logger } from '../../../../src/common/logger.js';
-import type { Groundwork, LaunchGround } from '../../../../src/launcher/groundwork.js';
+import type { LaunchPreflight, PreflightResult } from '../../../../src/launcher/preflight.js';
 import { Template } from '../../../../src/launcher/template/template.js';
 import type { TemplateRequest } from '../../../../src/launcher/template/templates.js';
 
@@ -60,7 +60,7 @@ export class TemplateScene {
     return this.#grounds;
   }
 
-  async ground(changes: Partial<LaunchGround> = {}): Promise<LaunchGround> {
+  async base(changes: Partial<PreflightResult> = {}): Promise<PreflightResult> {
     const [kernel, initrd, root] = (await Promise.all(
       ['kernel', 'initrd', 'root'].map((name) => open(this.path(name), 'r')),
     )) as [FileHandle, FileHandle, FileHandle];
@@ -76,7 +76,7 @@ export class TemplateScene {
       ...{ kernel, initrd, root, close, directory: this.directory, kind: 'fixed' as const, manifest: undefined },
       rootUuid: '11111111-2222-3333-4444-555555555555',
       rootImage: { format: 'raw' as const, virtualSize: 1n << 30n, uuid: undefined },
-    } as unknown as LaunchGround['appliance'];
+    } as unknown as PreflightResult['appliance'];
     return {
       qemuBinary: this.path('qemu'),
       appliance,
@@ -87,9 +87,9 @@ export class TemplateScene {
     };
   }
 
-  groundwork(): Groundwork {
+  preflight(): LaunchPreflight {
     return {
-      lay: () => this.ground(),
+      run: () => this.base(),
       imageProbe: () => {
         throw new Error('no image is probed');
       },

@@ -1,6 +1,6 @@
 import { renameSync, utimesSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import type { LaunchGround } from '../../../../src/launcher/groundwork.js';
+import type { PreflightResult } from '../../../../src/launcher/preflight.js';
 import {
   templateCommandLine,
   templateKey,
@@ -14,8 +14,8 @@ beforeEach(() => {
 });
 afterEach(() => scene.remove());
 
-async function keyOf(changes: Partial<TemplateConfig> = {}, ground: Partial<LaunchGround> = {}): Promise<string> {
-  const laid = await scene.ground(ground);
+async function keyOf(changes: Partial<TemplateConfig> = {}, base: Partial<PreflightResult> = {}): Promise<string> {
+  const laid = await scene.base(base);
   try {
     return await templateKey({ ...scene.request, ...changes }, laid);
   } finally {
@@ -72,7 +72,7 @@ describe("a template's key", () => {
   });
 
   it('is another with the root of another UUID, and another manifest', async () => {
-    const { appliance } = await scene.ground();
+    const { appliance } = await scene.base();
     const keys = await Promise.all([
       keyOf({}, { appliance }),
       keyOf({}, { appliance: { ...appliance, rootUuid: '22222222-2222-3333-4444-555555555555' } }),
@@ -85,7 +85,7 @@ describe("a template's key", () => {
 
 describe("a template's kernel command line", () => {
   it('names no session', async () => {
-    const laid = await scene.ground();
+    const laid = await scene.base();
     expect(templateCommandLine({ ...scene.request, identifier: 'a1' } as TemplateConfig, laid)).not.toContain(
       'guestfs_identifier',
     );

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import type { LaunchGround } from '../../../../src/launcher/groundwork.js';
+import type { PreflightResult } from '../../../../src/launcher/preflight.js';
 import { Template } from '../../../../src/launcher/template/template.js';
 import { Templates, type NoTemplate, type TemplateRequest } from '../../../../src/launcher/template/templates.js';
 import { createQemuUsers } from '../../../../src/qemu/qemuUsers.js';
@@ -24,14 +24,14 @@ interface Making {
 
 let scene: TemplateScene;
 let templates: Templates;
-let ground: LaunchGround;
+let base: PreflightResult;
 let makings: Making[];
 
 function start(): Templates {
   return new Templates({
     logger: scene.logger,
     users: createQemuUsers(),
-    groundwork: scene.groundwork(),
+    preflight: scene.preflight(),
     make: (key, request, _ground, _options, signal) =>
       new Promise((resolve, reject) => {
         signal.addEventListener('abort', () => reject(signal.reason as Error));
@@ -49,19 +49,19 @@ function start(): Templates {
 
 beforeEach(async () => {
   scene = new TemplateScene();
-  ground = await scene.ground();
+  base = await scene.base();
   makings = [];
   templates = start();
 });
 afterEach(async () => {
   jest.useRealTimers();
   await templates.close();
-  await ground.appliance.close();
+  await base.appliance.close();
   await scene.remove();
 });
 
 const get = (changes: Partial<TemplateRequest> = {}): Promise<Template | NoTemplate> =>
-  templates.get({ ...scene.request, ...changes }, ground, never);
+  templates.get({ ...scene.request, ...changes }, base, never);
 async function made(changes: Partial<TemplateRequest> = {}): Promise<Template> {
   const template = await get(changes);
   if (!(template instanceof Template)) throw new Error(`no template: ${template.reason}`);
@@ -104,7 +104,7 @@ describe('templates', () => {
     expect(makings.map(({ request }) => request.smp)).toEqual([1, 2]);
   });
 
-  it('are made on a ground of their own, which is left', async () => {
+  it('are made on a base of their own, which is left', async () => {
     await get();
     await making();
     expect(scene.openGrounds).toBe(2);
@@ -166,7 +166,7 @@ describe('templates', () => {
 
   it('are not waited for by who gives up', async () => {
     const controller = new AbortController();
-    const asking = templates.get(scene.request, ground, controller.signal);
+    const asking = templates.get(scene.request, base, controller.signal);
     controller.abort(new Error('changed my mind'));
     await expect(asking).rejects.toThrow('changed my mind');
   });

@@ -4,7 +4,13 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wr
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { appearance, arrival, departure, diskName, rehearsal } from '../../../../src/launcher/guest/guestScripts.js';
+import {
+  appearance,
+  arrival,
+  departure,
+  diskName,
+  rehearsal,
+} from '../../../../src/launcher/appliance/applianceScripts.js';
 
 const identity = {
   time: 1700000000.1239,

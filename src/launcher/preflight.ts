@@ -1,5 +1,5 @@
 /**
- * What every launch stands on, whether it boots or restores: the qemu, the
+ * Preflight of a launch, whether it boots or restores: it finds the qemu, the
  * appliance, the accelerator, and the probe for images of other formats.
  */
 import { join } from 'node:path';
@@ -19,14 +19,14 @@ import { createAcceleratorProbe, type AcceleratorProbe } from './acceleratorProb
 import { createKvmBootTest } from './kvmBootTest.js';
 import type { LaunchConfig, LaunchOptions } from './launcher.js';
 
-/** The parts of a configuration that the ground depends on. */
-export type GroundConfig = Pick<
+/** The parts of a configuration that a preflight depends on. */
+export type PreflightConfig = Pick<
   LaunchConfig,
   'accelerator' | 'qemuBinary' | 'appliancePath' | 'temporaryDirectory' | 'cacheDirectory'
 >;
 
-/** What a launch stands on. */
-export interface LaunchGround {
+/** What a launch is based on. */
+export interface PreflightResult {
   /** Absolute path. */
   readonly qemuBinary: string;
   /** Open; to be closed by who asked. */
@@ -38,21 +38,21 @@ export interface LaunchGround {
   readonly kvmGroups: readonly number[];
 }
 
-/** Lays the ground. One for the whole server: what it finds out, it finds out once. */
-export interface Groundwork {
+/** Checks and opens what launches need. One for the whole server: what it finds out, it finds out once. */
+export interface LaunchPreflight {
   /**
    * Finds the appliance (building it, for supermin) and decides on the accelerator.
    * Called early by the server, it spares the first session the wait.
    * @throws GuestfsError `QEMU_MISSING`, `APPLIANCE_MISSING`, `APPLIANCE_UNUSABLE`, `NOT_ALLOWED`, `KVM_UNUSABLE`, or the reason of `signal`
    */
-  lay(config: GroundConfig, signal: AbortSignal): Promise<LaunchGround>;
+  run(config: PreflightConfig, signal: AbortSignal): Promise<PreflightResult>;
   /** Measures images in formats that only qemu understands. */
   readonly imageProbe: ForeignImageProbe;
 }
 
-/** Tells a session what its machine is like, and what is not as one would wish. */
-export function tellGround(
-  { accelerator, kvmUnusable }: LaunchGround,
+/** Tells a session what its machine is like, and what makes it slow. */
+export function reportPreflight(
+  { accelerator, kvmUnusable }: PreflightResult,
   config: LaunchConfig,
   { onMessage }: Pick<LaunchOptions, 'onMessage'>,
 ): void {
@@ -68,12 +68,12 @@ export function tellGround(
 }
 
 /** Tells a session the command that its machine is started with. */
-export function tellCommand({ binary, args }: QemuCommand, { onMessage }: Pick<LaunchOptions, 'onMessage'>): void {
+export function reportCommand({ binary, args }: QemuCommand, { onMessage }: Pick<LaunchOptions, 'onMessage'>): void {
   onMessage?.('library', `launch: ${shellCommand([binary, ...args])}`);
 }
 
-/** What the groundwork works with. */
-export interface GroundworkOptions {
+/** What a preflight works with. */
+export interface PreflightOptions {
   readonly logger: Logger;
   readonly users: QemuUsers;
   /** The server's qemu, by which images are measured; undefined: the one of the architecture on the PATH. */
@@ -86,25 +86,25 @@ export interface GroundworkOptions {
   readonly probe?: AcceleratorProbe;
 }
 
-/** Makes the groundwork. */
-export function createGroundwork({
+/** Makes the preflight of a server. */
+export function createPreflight({
   logger,
   users,
   qemuBinary: serversQemu,
   appliancePath: serversAppliance,
   anySkeleton = false,
   probe: given,
-}: GroundworkOptions): Groundwork {
+}: PreflightOptions): LaunchPreflight {
   const unprivileged = process.geteuid?.() === 0;
   const probe = given ?? createAcceleratorProbe({ logger, unprivileged, test: createKvmBootTest(users, logger) });
   const supermin = createSuperminBuilder(logger);
   const announced = new Set<string>();
 
   const chooseAccelerator = async (
-    config: GroundConfig,
+    config: PreflightConfig,
     qemuBinary: string,
     kernelPath: string,
-  ): Promise<Pick<LaunchGround, 'accelerator' | 'kvmUnusable'>> => {
+  ): Promise<Pick<PreflightResult, 'accelerator' | 'kvmUnusable'>> => {
     if (config.accelerator === 'tcg') return { accelerator: 'tcg', kvmUnusable: undefined };
     const { usable, reason } = await probe.verdict({ ...config, qemuBinary, kernelPath });
     if (usable) return { accelerator: 'kvm', kvmUnusable: undefined };
@@ -118,7 +118,7 @@ export function createGroundwork({
   };
 
   return {
-    lay: async (config, signal) => {
+    run: async (config, signal) => {
       const qemuBinary = await locateQemu(config.qemuBinary);
       const own = config.appliancePath === serversAppliance;
       const cache = {

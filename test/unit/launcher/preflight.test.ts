@@ -3,14 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from '@jest/globals';
 import { silentLogger } from '../../../src/common/logger.js';
-import { createGroundwork, type GroundConfig } from '../../../src/launcher/groundwork.js';
+import { createPreflight, type PreflightConfig } from '../../../src/launcher/preflight.js';
 import { createQemuUsers } from '../../../src/qemu/qemuUsers.js';
 import type { OpenImage } from '../../../src/security/pathPolicy.js';
 
 const signal = new AbortController().signal;
 
 it("measures images by the server's own qemu, which need not be on the PATH", async () => {
-  const { imageProbe } = createGroundwork({
+  const { imageProbe } = createPreflight({
     logger: silentLogger,
     users: createQemuUsers(),
     qemuBinary: '/nosuch/qemu',
@@ -22,7 +22,7 @@ it("measures images by the server's own qemu, which need not be on the PATH", as
 });
 
 it('builds supermin appliances of others apart from its own, and only where that is allowed', async () => {
-  const directory = mkdtempSync(join(tmpdir(), 'groundwork-'));
+  const directory = mkdtempSync(join(tmpdir(), 'preflight-'));
   try {
     for (const name of ['own', 'other']) {
       mkdirSync(join(directory, name, 'supermin.d'), { recursive: true });
@@ -30,8 +30,8 @@ it('builds supermin appliances of others apart from its own, and only where that
       for (const file of ['base.tar.gz', 'packages']) writeFileSync(join(directory, name, 'supermin.d', file), '!');
     }
     const options = { logger: silentLogger, users: createQemuUsers(), appliancePath: join(directory, 'own') };
-    const groundwork = createGroundwork({ ...options, anySkeleton: true });
-    const configFor = (name: string): GroundConfig => ({
+    const preflight = createPreflight({ ...options, anySkeleton: true });
+    const configFor = (name: string): PreflightConfig => ({
       accelerator: 'tcg',
       qemuBinary: '/bin/sh',
       appliancePath: join(directory, name),
@@ -39,14 +39,14 @@ it('builds supermin appliances of others apart from its own, and only where that
       cacheDirectory: directory,
     });
     const placesAfter = async (name: string): Promise<string[]> => {
-      await expect(groundwork.lay(configFor(name), signal)).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE' });
+      await expect(preflight.run(configFor(name), signal)).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE' });
       return readdirSync(join(directory, `.guestfs-${process.geteuid?.() ?? 0}`)).filter((place) => place !== 'lock');
     };
     expect(await placesAfter('own')).toEqual([]);
     expect(await placesAfter('other')).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/)]);
-    const cautious = createGroundwork(options);
-    await expect(cautious.lay(configFor('own'), signal)).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE' });
-    await expect(cautious.lay(configFor('other'), signal)).rejects.toMatchObject({
+    const cautious = createPreflight(options);
+    await expect(cautious.run(configFor('own'), signal)).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE' });
+    await expect(cautious.run(configFor('other'), signal)).rejects.toMatchObject({
       reason: 'NOT_ALLOWED',
       message: expect.stringContaining('--allow custom-qemu'),
     });

@@ -3,6 +3,9 @@ import { performance } from 'node:perf_hooks';
 import type { CallRules } from '../actions/callRules.js';
 import type { LogFields, Logger } from '../common/logger.js';
 
+/** What a record tells of the RPC. */
+export type RecordedRpc = Pick<CallRules, 'name' | 'mutating'>;
+
 /** How a call ended that did not succeed. */
 export interface CallFailure {
   readonly reason: string;
@@ -14,12 +17,12 @@ export interface CallFailure {
  * at debug. Nothing of requests is in it: they can hold keys.
  */
 export class CallRecord {
-  readonly #rules: CallRules;
+  readonly #rules: RecordedRpc;
   readonly #logger: Logger;
   readonly #started = performance.now();
   #fields: LogFields = {};
 
-  constructor(rules: CallRules, logger: Logger) {
+  constructor(rules: RecordedRpc, logger: Logger) {
     this.#rules = rules;
     this.#logger = logger;
   }
@@ -36,7 +39,8 @@ export class CallRecord {
       action: this.#rules.name,
       ...this.#fields,
       ms: Math.round((performance.now() - this.#started) * 10) / 10,
-      ...(failure === undefined ? {} : { reason: failure.reason, error: failure.message }),
+      // Without a stack: it is the client's failure, and can come with every call.
+      ...(failure === undefined ? {} : { reason: failure.reason, err: { message: failure.message } }),
     });
   }
 }

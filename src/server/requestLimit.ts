@@ -4,6 +4,7 @@ import { takesAnySize } from '../actions/shape.js';
 import type { GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import { REQUEST_LIMIT, requestTooLarge } from '../common/messageLimits.js';
+import { CallRecord } from './callRecord.js';
 import { chunkTooLarge } from './fileIn.js';
 import { replaceDecoder, replaceStatus, type SentStatus } from './grpcInternals.js';
 import { LargeRequestReader, type RequestMemory } from './largeRequests.js';
@@ -54,7 +55,10 @@ export function limitingRequests({
         : undefined;
     const sendStatus = replaceStatus(call, (sent) => {
       const refused = reader?.refusal ?? refusal(rpc, method.requestStream, sent);
-      return refused === undefined ? sent : toStatus(refused, { action: name }, logger);
+      if (refused === undefined) return sent;
+      // The dispatch has the record of a stream, and never learns of a single request that is refused here.
+      if (!method.requestStream) new CallRecord({ name, mutating: action?.mutating ?? true }, logger).write(refused);
+      return toStatus(refused, { action: name }, logger);
     });
     if (reader === undefined) return call as ServerInterceptingCall;
     replaceDecoder(call, reader);

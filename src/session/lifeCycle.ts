@@ -3,7 +3,7 @@
  * itself. Whatever of these meet, the state tells who came first, and the later one joins what is under way.
  */
 import type { ConsoleLog } from '../common/consoleLog.js';
-import { GuestfsError, messageOf } from '../common/errors.js';
+import { GuestfsError } from '../common/errors.js';
 import { decodeGuestText, printable } from '../common/guestText.js';
 import type { Logger } from '../common/logger.js';
 import { linkedAbort, unlessAborted } from '../common/waiting.js';
@@ -117,7 +117,7 @@ export class LifeCycle {
       // A session that is deleted meanwhile stays on its way.
       if (this.#states.current.name === 'LAUNCHING') this.#states.move('launchFailed', { name: 'CONFIG', previous });
       this.#events.emit({ kind: 'subprocess_quit' });
-      this.#logger.warn('launch failed', { reason: GuestfsError.from(error).reason, error: messageOf(error) });
+      this.#logger.warn('launch failed', { reason: GuestfsError.from(error).reason, err: error });
       throw error;
     } finally {
       abort.release();
@@ -176,7 +176,7 @@ export class LifeCycle {
     // In STOPPING and DELETING the end under way notices it.
     if (this.#states.current.name !== 'READY') return;
     this.#abandonAppliance('exited', appliance).catch((error: unknown) =>
-      this.#logger.error('an appliance did not end in order', { error: messageOf(error) }),
+      this.#logger.error('shutdown of an appliance failed', { err: error }),
     );
   }
 

@@ -1,6 +1,7 @@
 /** The record of each call: one line, and nothing of what is secret. */
 import { afterAll, beforeAll, beforeEach, expect, it } from '@jest/globals';
 import type { LogFields, Logger } from '../../../src/common/logger.js';
+import { REQUEST_LIMIT } from '../../../src/common/messageLimits.js';
 import { startFakeServer, type FakeServer } from '../../fakes/server.js';
 import { eventually } from '../../support/eventually.js';
 
@@ -72,6 +73,13 @@ it('of a new session names it', async () => {
   await server.client.createSession({ session_id: 'made' });
   expect(await records()).toMatchObject([
     { level: 'info', fields: { action: 'CreateSession', session: 'made', drives: 0, launched: false } },
+  ]);
+});
+
+it('of a request that is refused before it is read is there as well', async () => {
+  await server.sessions.CONFIG.failure('set_append', { append: 'x'.repeat(REQUEST_LIMIT + 1) });
+  expect(await records()).toMatchObject([
+    { level: 'info', fields: { action: 'set_append', reason: 'MESSAGE_TOO_LARGE' } },
   ]);
 });
 

@@ -32,6 +32,7 @@ import type { Daemon } from '../session/daemon.js';
 import { requireInDaemon } from '../session/daemonSupport.js';
 import type { Session } from '../session/session.js';
 import type { SessionRegistry } from '../session/sessionRegistry.js';
+import type { EncodeAnswer } from './answerEncoding.js';
 import { CallRecord } from './callRecord.js';
 import { identityOf, scopeOf, type ServerCall } from './callScope.js';
 import { checkArguments } from './checkArguments.js';
@@ -58,17 +59,17 @@ export class Dispatch {
   }
 
   /** The handler of an RPC. */
-  handler(rpc: Rpc): UntypedHandleCall {
+  handler(rpc: Rpc, encode: EncodeAnswer): UntypedHandleCall {
     switch (rpc.kind) {
       case 'unary':
         return (call: ServerUnaryCall<object, object>, callback: sendUnaryData<object>) =>
-          void this.#serve(rpc, call, () => unaryTransport(call, callback));
+          void this.#serve(rpc, call, () => unaryTransport(call, callback, encode));
       case 'clientStream':
         return (call: ServerReadableStream<object, object>, callback: sendUnaryData<object>) =>
-          void this.#serve(rpc, call, (signal) => clientStreamTransport(call, callback, signal));
+          void this.#serve(rpc, call, (signal) => clientStreamTransport(call, callback, encode, signal));
       case 'serverStream':
         return (call: ServerWritableStream<object, object>) =>
-          void this.#serve(rpc, call, (signal) => serverStreamTransport(call, signal));
+          void this.#serve(rpc, call, (signal) => serverStreamTransport(call, encode, signal));
     }
   }
 

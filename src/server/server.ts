@@ -13,7 +13,7 @@ import { services } from '../../gen/services.js';
 import { areas } from '../actions/areas.js';
 import type { CompositeRpcName } from '../actions/compositeRpcs.js';
 import { camelCase } from '../actions/names.js';
-import { hasRpc } from '../actions/shape.js';
+import { hasRpc, isFileOut } from '../actions/shape.js';
 import type { Logger } from '../common/logger.js';
 import { REQUEST_LIMIT } from '../common/messageLimits.js';
 import type { ForeignImageProbe } from '../images/foreignProbe.js';
@@ -21,12 +21,12 @@ import type { ServerPolicy } from '../security/policy.js';
 import type { SessionRegistry } from '../session/sessionRegistry.js';
 import { actionRpc } from './actionRpc.js';
 import { addressText } from './address.js';
-import { encodingAnswers } from './answerEncoding.js';
+import { answerEncoder, type EncodeAnswer } from './answerEncoding.js';
 import { decodingSafely } from './decoding.js';
 import { Dispatch } from './dispatch.js';
 import { eventRpcs } from './eventService.js';
 import { inspectRpc } from './inspect.js';
-import { rpcNameOf, rpcOf } from './methods.js';
+import { rpcNameOf, rpcOf, type ServiceMember } from './methods.js';
 import { countCalls } from './metrics.js';
 import { RequestMemory } from './largeRequests.js';
 import { addReflection } from './reflection.js';
@@ -88,6 +88,12 @@ async function closeConnections(server: Server): Promise<void> {
   });
 }
 
+/** Files come in pieces that are never too large, and have an encoding of their own. */
+function encoderOf({ action, rules }: Rpc, method: ServiceMember['method']): EncodeAnswer {
+  if (action !== undefined && isFileOut(action)) return (answer) => answer;
+  return answerEncoder(rules.name, method.responseSerialize);
+}
+
 /** Starts serving. */
 export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   const { registry, factory, policy, logger } = options;
@@ -99,7 +105,6 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
       limitingRequests({ memory: new RequestMemory(options.requestMemory), logger }),
       oneMessageAtATime,
       countCalls,
-      encodingAnswers(logger),
     ],
   });
   let address = options.listen;
@@ -110,11 +115,13 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   };
   const { imageRoots, allowed } = policy;
   const dispatch = new Dispatch({ registry, policy: { allowed, debugService: options.debugService }, logger });
-  const addRpcs = (definition: ServiceDefinition, rpcs: readonly Rpc[]): void =>
-    add(
-      definition,
-      Object.fromEntries(rpcs.map((rpc) => [rpcOf(definition, rpcNameOf(rpc)).key, dispatch.handler(rpc)])),
-    );
+  const addRpcs = (definition: ServiceDefinition, rpcs: readonly Rpc[]): void => {
+    const handlers = rpcs.map((rpc) => {
+      const { key, method } = rpcOf(definition, rpcNameOf(rpc));
+      return [key, dispatch.handler(rpc, encoderOf(rpc, method))] as const;
+    });
+    add(definition, Object.fromEntries(handlers));
+  };
   addRpcs(SessionServiceService, sessionRpcs({ registry, factory, imageRoots, endpoint: () => address }));
   addRpcs(EventServiceService, eventRpcs);
   /** By name, the RPCs that are no actions. */

@@ -7,6 +7,7 @@ import {
   type ServerWritableStream,
   type StatusObject,
 } from '@grpc/grpc-js';
+import type { EncodeAnswer } from './answerEncoding.js';
 import { answerWriter } from './answerWriter.js';
 import { Undecodable } from './decoding.js';
 import { fileChunks, readArguments } from './fileIn.js';
@@ -26,7 +27,10 @@ export interface Transport {
   /** The file of a client stream. */
   readonly chunks: AsyncIterable<Buffer>;
   readonly answers: AnswerStream;
-  /** Ends the call with an answer; resolves when the messages before it are on their way. */
+  /**
+   * Ends the call with an answer; resolves when the messages before it are on their way.
+   * @throws GuestfsError MESSAGE_TOO_LARGE
+   */
   succeed(answer: object): Promise<void>;
   fail(status: StatusObject): void;
 }
@@ -54,21 +58,29 @@ function whole(request: object): Pick<Transport, 'given' | 'request'> {
   return { given: request instanceof Undecodable ? undefined : request, request: async () => decoded(request) };
 }
 
-function oneAnswer(callback: sendUnaryData<object>): Pick<Transport, 'answers' | 'succeed' | 'fail'> {
+function oneAnswer(
+  callback: sendUnaryData<object>,
+  encode: EncodeAnswer,
+): Pick<Transport, 'answers' | 'succeed' | 'fail'> {
   return {
     answers: noAnswers,
-    succeed: async (answer) => callback(null, answer),
+    succeed: async (answer) => callback(null, encode(answer)),
     fail: (status) => callback(status),
   };
 }
 
-export function unaryTransport(call: ServerUnaryCall<object, object>, callback: sendUnaryData<object>): Transport {
-  return { ...whole(call.request), chunks: noChunks, ...oneAnswer(callback) };
+export function unaryTransport(
+  call: ServerUnaryCall<object, object>,
+  callback: sendUnaryData<object>,
+  encode: EncodeAnswer,
+): Transport {
+  return { ...whole(call.request), chunks: noChunks, ...oneAnswer(callback, encode) };
 }
 
 export function clientStreamTransport(
   call: ServerReadableStream<object, object>,
   callback: sendUnaryData<object>,
+  encode: EncodeAnswer,
   signal: AbortSignal,
 ): Transport {
   const messages = (call as ServerReadableStream<HeldMessage<FileMessage | Undecodable>, object>)[
@@ -78,11 +90,15 @@ export function clientStreamTransport(
     given: undefined,
     request: () => readArguments(messages, signal),
     chunks: fileChunks(messages),
-    ...oneAnswer(callback),
+    ...oneAnswer(callback, encode),
   };
 }
 
-export function serverStreamTransport(call: ServerWritableStream<object, object>, signal: AbortSignal): Transport {
+export function serverStreamTransport(
+  call: ServerWritableStream<object, object>,
+  encode: EncodeAnswer,
+  signal: AbortSignal,
+): Transport {
   const writer = answerWriter(call, signal);
   let ending: Metadata | undefined;
   return {
@@ -90,7 +106,7 @@ export function serverStreamTransport(call: ServerWritableStream<object, object>
     chunks: noChunks,
     answers: {
       opened: () => call.sendMetadata(new Metadata()),
-      write: (message) => writer.write(message),
+      write: async (message) => writer.write(encode(message)),
       endWith: (trailers) => {
         ending = trailers;
       },

@@ -7,7 +7,6 @@ import {
   ServerCredentials,
   status,
   type ServiceDefinition,
-  type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { Calls, type ServerStreamMethod, type UnaryMethod } from '../../../clients/typescript/src/index.js';
@@ -15,25 +14,48 @@ import { CatResponse, FileServiceService } from '../../../gen/proto/guestfs/v1/f
 import { InspectionServiceService } from '../../../gen/proto/guestfs/v1/inspection.js';
 import { SessionServiceService } from '../../../gen/proto/guestfs/v1/session.js';
 import { TransferServiceService } from '../../../gen/proto/guestfs/v1/transfer.js';
+import { serviceRules } from '../../../src/actions/callRules.js';
+import { pascalCase } from '../../../src/actions/names.js';
 import { createLogger, silentLogger, type Logger } from '../../../src/common/logger.js';
-import { ANSWER_MESSAGE_LIMIT, encodingAnswers } from '../../../src/server/answerEncoding.js';
+import { GuestfsError } from '../../../src/common/errors.js';
+import { ANSWER_MESSAGE_LIMIT, answerEncoder } from '../../../src/server/answerEncoding.js';
 import { decodingSafely } from '../../../src/server/decoding.js';
+import { Dispatch } from '../../../src/server/dispatch.js';
 import { FilePieces } from '../../../src/server/fileMessages.js';
+import { rpcOf } from '../../../src/server/methods.js';
+import type { Rpc, ServiceRpc } from '../../../src/server/rpc.js';
+import { SessionRegistry } from '../../../src/session/sessionRegistry.js';
 import { pattern } from '../../fakes/files.js';
 import { failureOf } from '../../support/testClient.js';
 
 let stop: () => void = () => undefined;
 afterEach(() => stop());
 
-/** A client, with the limits that clients have, of a server with these handlers. */
+/** What RPCs answer, by libguestfs's name of the action or, of an RPC that is none, the RPC's. */
+type Handlers = Readonly<Record<string, Pick<Rpc, 'kind'> & { readonly perform: ServiceRpc['perform'] }>>;
+
+/** A client, with the limits that clients have, of a server with these RPCs. */
 async function serving(
   definition: ServiceDefinition,
-  handlers: UntypedServiceImplementation,
+  handlers: Handlers,
   logger: Logger = silentLogger,
 ): Promise<Client> {
-  const server = new Server({ 'grpc.max_send_message_length': -1, interceptors: [encodingAnswers(logger)] });
-  const served = Object.fromEntries(Object.entries(definition).filter(([name]) => name in handlers));
-  server.addService(decodingSafely(served), handlers);
+  const server = new Server({ 'grpc.max_send_message_length': -1 });
+  const dispatch = new Dispatch({
+    registry: new SessionRegistry(1, silentLogger),
+    policy: { allowed: new Set(), debugService: false },
+    logger,
+  });
+  const members = Object.entries(handlers).map(([name, { kind, perform }]) => {
+    const { key, method } = rpcOf(definition, pascalCase(name));
+    const rpc = { kind, perform, rules: { ...serviceRules.ListSessions, name } };
+    const encode = name === 'download' ? (answer: object) => answer : answerEncoder(name, method.responseSerialize);
+    return { key, method, handler: dispatch.handler(rpc, encode) };
+  });
+  server.addService(
+    decodingSafely(Object.fromEntries(members.map(({ key, method }) => [key, method]))),
+    Object.fromEntries(members.map(({ key, handler }) => [key, handler])),
+  );
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
       error ? reject(error) : resolve(bound),
@@ -47,10 +69,14 @@ async function serving(
   return client;
 }
 
-const answering =
-  (answer: unknown) =>
-  (_call: unknown, callback: (error: null, value: unknown) => void): void =>
-    callback(null, answer);
+const answering = (answer: object): Handlers[string] => ({ kind: 'unary', perform: async () => answer });
+const streaming = (...answers: readonly object[]): Handlers[string] => ({
+  kind: 'serverStream',
+  perform: async (_call, stream) => {
+    for (const answer of answers) await stream.write(answer);
+    return {};
+  },
+});
 
 function ask<Request, Response>(
   client: Client,
@@ -84,9 +110,20 @@ describe('an answer', () => {
     });
   });
 
+  it('of more has a record that says so', async () => {
+    const lines: string[] = [];
+    const content = 'x'.repeat(ANSWER_MESSAGE_LIMIT);
+    const logger = createLogger('info', (line) => lines.push(line));
+    const client = await serving(FileServiceService, { cat: answering({ content }) }, logger);
+    await failureOf(ask(client, cat, { path: '/a' }));
+    expect(lines.map((line) => JSON.parse(line) as object)).toMatchObject([
+      { msg: 'call failed', action: 'cat', reason: 'MESSAGE_TOO_LARGE' },
+    ]);
+  });
+
   it('is measured by the bytes of its text, of which one of a guest can become three', async () => {
     const client = await serving(FileServiceService, {
-      readLines: answering({ lines: ['\uefe9'.repeat(ANSWER_MESSAGE_LIMIT / 2)] }),
+      read_lines: answering({ lines: ['\uefe9'.repeat(ANSWER_MESSAGE_LIMIT / 2)] }),
     });
     expect(await failureOf(ask(client, readLines, { path: '/a' }))).toMatchObject({
       code: status.RESOURCE_EXHAUSTED,
@@ -97,7 +134,7 @@ describe('an answer', () => {
   it('that is a list is measured as a whole', async () => {
     const one = { ...emptyApplication, app2_description: 'x'.repeat(1024) };
     const client = await serving(InspectionServiceService, {
-      inspectListApplications2: answering({ applications2: Array.from({ length: 4096 }, () => one) }),
+      inspect_list_applications2: answering({ applications2: Array.from({ length: 4096 }, () => one) }),
     });
     expect(await failureOf(ask(client, inspectListApplications2, { root: '/dev/sda1' }))).toMatchObject({
       code: status.RESOURCE_EXHAUSTED,
@@ -109,7 +146,7 @@ describe('an answer', () => {
   it('that nothing else gives is an error without an alternative', async () => {
     const { getLog } = SessionServiceService;
     const client = await serving(SessionServiceService, {
-      getLog: answering({ log: 'x'.repeat(ANSWER_MESSAGE_LIMIT), dropped_bytes: 0n }),
+      GetLog: answering({ log: 'x'.repeat(ANSWER_MESSAGE_LIMIT), dropped_bytes: 0n }),
     });
     expect(await failureOf(ask(client, getLog, { id: 'a' }))).toMatchObject({
       details: expect.stringMatching(/^GetLog: .*hold$/),
@@ -122,7 +159,7 @@ describe('an answer', () => {
     const client = await serving(
       InspectionServiceService,
       {
-        inspectListApplications2: answering({ applications2: [{ ...emptyApplication, app2_epoch: 2 ** 40 }] }),
+        inspect_list_applications2: answering({ applications2: [{ ...emptyApplication, app2_epoch: 2 ** 40 }] }),
       },
       createLogger('error', (line) => lines.push(line)),
     );
@@ -136,14 +173,13 @@ describe('an answer', () => {
 
   it('that fails is passed on', async () => {
     const client = await serving(FileServiceService, {
-      cat: (_call: unknown, callback: (error: object) => void) => callback({ code: status.NOT_FOUND, details: 'no' }),
+      cat: { kind: 'unary', perform: () => Promise.reject(new GuestfsError('ENOENT', 'no')) },
     });
     expect(await failureOf(ask(client, cat, { path: '/a' }))).toMatchObject({ code: status.NOT_FOUND, details: 'no' });
   });
 });
 
 describe('a stream of answers', () => {
-  type Written = { write(message: object): void; end(): void };
   /** What a client got before the end, and the end. */
   async function read<Request>(
     client: Client,
@@ -164,11 +200,7 @@ describe('a stream of answers', () => {
     ['one that no message can hold', { names: [{ toString: undefined }] }, status.INTERNAL, 'INTERNAL'],
   ])('ends with %s, after those before', async (_what, bad, code, reason) => {
     const client = await serving(FileServiceService, {
-      find: (call: Written) => {
-        call.write({ names: ['a'] });
-        call.write({ names: ['b'] });
-        call.write(bad);
-      },
+      find: streaming({ names: ['a'] }, { names: ['b'] }, bad),
     });
     expect(await read(client, FileServiceService.find, { directory: '/' })).toMatchObject({
       got: 2,
@@ -178,10 +210,7 @@ describe('a stream of answers', () => {
 
   it('that is a file is left as it is', async () => {
     const client = await serving(TransferServiceService, {
-      download: (call: Written) => {
-        for (let at = 0; at < 5; at += 1) call.write(new FilePieces([pattern(1024 * 1024)]));
-        call.end();
-      },
+      download: streaming(...Array.from({ length: 5 }, () => new FilePieces([pattern(1024 * 1024)]))),
     });
     expect(await read(client, TransferServiceService.download, { remotefilename: '/a' })).toEqual({
       got: 5,

@@ -1,6 +1,6 @@
 /**
- * What an action can be expected to fail with, besides what any call can (docs/errors.md): from what
- * follows from its arguments and its answer, and from what its record says was found out.
+ * What an action can be expected to fail with, besides what any call can (docs/errors.md). Some of it follows from
+ * the action's arguments and answer; the record states the rest.
  * test/integration/knownErrors.test.ts has each of them happen.
  */
 import { isFileIn, isFileOut, isStreamedAnswer, takesAnySize } from '../actions/shape.js';

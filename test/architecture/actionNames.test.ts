@@ -13,11 +13,13 @@ const WORDS: Readonly<Record<string, string>> = {
   chown: 'a function of Node.js',
   config: 'settings of a launch',
   debug: 'a level of the log',
+  download: 'what a daemon does with a file',
   file: 'a kind of image, of argument and of block node',
   head: 'the beginning of an image',
   launch: 'what a session does, and its event',
   mountpoints: 'a field of a report',
   sh: 'a program of appliance and host',
+  upload: 'what a daemon does with a file',
   version: 'of a daemon',
   write: 'to a stream, or to a disk',
 };
@@ -28,11 +30,12 @@ interface Found {
   readonly node: ts.Node;
 }
 
-/** String literals, types too, and names of properties that are not functions. */
+/** String literals, types too, and names of what an object has, functions too. */
 function nameOf(node: ts.Node): string | undefined {
   if (ts.isStringLiteralLike(node)) return node.text;
-  if (!ts.isPropertyAssignment(node) || !ts.isIdentifier(node.name)) return undefined;
-  return ts.isArrowFunction(node.initializer) ? undefined : node.name.text;
+  const isMember =
+    ts.isPropertyAssignment(node) || (ts.isMethodDeclaration(node) && ts.isObjectLiteralExpression(node.parent));
+  return isMember && ts.isIdentifier(node.name) ? node.name.text : undefined;
 }
 
 function namesIn(path: string, text: string = textOf(path)): Found[] {
@@ -50,13 +53,29 @@ function namesIn(path: string, text: string = textOf(path)): Found[] {
   return found;
 }
 
-/** The list or table that a name is an entry of. */
+/** True for a member that does something, as `upload` of a daemon does: a word there is what it does. */
+function isFunction({ node }: Found): boolean {
+  return ts.isMethodDeclaration(node) || (ts.isPropertyAssignment(node) && ts.isArrowFunction(node.initializer));
+}
+
+/** The whole list or table that a name is an entry of, which may consist of others, such as the pairs of a map. */
 function tableOf({ node }: Found): ts.Node | undefined {
+  let table: ts.Node | undefined;
   for (let outer = node.parent; !ts.isSourceFile(outer); outer = outer.parent) {
-    if (ts.isArrayLiteralExpression(outer) || ts.isObjectLiteralExpression(outer)) return outer;
-    if (!ts.isAsExpression(outer) && !ts.isSatisfiesExpression(outer) && outer !== node.parent) return undefined;
+    if (ts.isArrayLiteralExpression(outer) || ts.isObjectLiteralExpression(outer)) table = outer;
+    else if (!ts.isPropertyAssignment(outer) && !ts.isAsExpression(outer) && !ts.isSatisfiesExpression(outer)) break;
   }
-  return undefined;
+  return table;
+}
+
+/** An expression that says which action it is about. */
+const ACTION = /(^|\.)action(Name)?(\??\.name)?$/;
+
+/** True for a word that an action's name is compared with: there it is a name, whatever else it may mean. */
+function isCompared({ node }: Found): boolean {
+  const { parent } = node;
+  if (ts.isCaseClause(parent)) return ACTION.test(parent.parent.parent.expression.getText());
+  return ts.isBinaryExpression(parent) && [parent.left, parent.right].some((side) => ACTION.test(side.getText()));
 }
 
 /** What is wrong with the names in a file. */
@@ -65,11 +84,13 @@ function objections(path: string, text?: string): string[] {
   const names = namesIn(path, text).filter(({ name }) => !implementing || actionsByName.get(name)?.impl !== 'library');
   const tables = new Map<ts.Node, Set<string>>();
   for (const found of names) {
-    const table = tableOf(found);
+    const table = isFunction(found) ? undefined : tableOf(found);
     if (table !== undefined) tables.set(table, (tables.get(table) ?? new Set()).add(found.name));
   }
   return [
-    ...names.filter(({ name }) => !(name in WORDS)).map(({ name, where }) => `${where}: '${name}' is an action's name`),
+    ...names
+      .filter((found) => !(found.name in WORDS) || isCompared(found))
+      .map(({ name, where }) => `${where}: '${name}' is an action's name`),
     ...[...tables.values()]
       .filter((one) => one.size > 1)
       .map((one) => `${path}: a table of actions: ${[...one].join(', ')}`),
@@ -95,7 +116,12 @@ describe('names of actions', () => {
     ['a comparison', "if (action.name === 'part_disk') return;", true],
     ['a table of words', "const SLOW = ['launch', 'write', 'head'];", true],
     ['a table of words with facts', 'const LIMITS = { write: 1, head: 2 };', true],
+    ['a map of words', "const LIMITS = new Map([['write', 1], ['head', 2]]);", true],
+    ['a table of functions', 'const QUIRKS = { mkfs: () => 1, lvs() {} };', true],
+    ['a word that an action is compared with', "if (call.action.name === 'write') return;", true],
+    ['a word that is a case of an action', "switch (actionName) { case 'launch': return; }", true],
     ['methods', 'const daemon = { upload: () => 1, download: () => 2 };', false],
+    ['a word that something else is compared with', "if (drive.kind === 'file') return;", false],
     ['a word', "emit({ kind: 'launch' });", false],
   ])('are told apart from words: %s', (_what, text, wrong) => {
     expect(objections('src/server/example.ts', text).length > 0).toBe(wrong);

@@ -22,6 +22,10 @@ function problemsOf(action: ActionDef): string[] {
     action.impl === 'library' || !(action.readyOnly || action.permissions || action.notOverNetwork),
     'a daemon action needs state READY, no permission, and works over a network',
   );
+  rule(
+    !isFileIn(action) || !(action.permissions ?? []).some(({ when }) => typeof when === 'object'),
+    'a permission that depends on the request of a client stream, which is not there when permissions are checked',
+  );
   rule(!(action.configOnly && action.readyOnly), 'for one state only, and for another only');
   rule(!(action.replacedBy && !action.deprecated), 'replacedBy without deprecated');
   rule(

@@ -1,4 +1,5 @@
 /** The RPCs of actions: what each does when its turn has come. */
+import type { Metadata } from '@grpc/grpc-js';
 import type { LibraryActions } from '../../gen/libraryActions.js';
 import { rulesOf } from '../actions/callRules.js';
 import { isFileIn, isFileOut, isStreamedAnswer, takesAnySize } from '../actions/shape.js';
@@ -39,8 +40,8 @@ export function actionRpc(
       : { ...shared, kind: 'unary', perform: atOnce(action, implementation, surroundings) };
   }
   if (codec === undefined) throw new Error(`no codec for ${action.name}`);
-  if (isFileIn(action)) return { ...shared, kind: 'clientStream', perform: upload(codec) };
-  if (isFileOut(action)) return { ...shared, kind: 'serverStream', perform: download(codec) };
+  if (isFileIn(action)) return { ...shared, kind: 'clientStream', check: checkUpload, perform: upload(codec) };
+  if (isFileOut(action)) return { ...shared, kind: 'serverStream', check: checkDownload, perform: download(codec) };
   return { ...shared, kind: 'unary', perform: ({ daemon, request }) => daemon.call(codec, request) as Promise<object> };
 }
 
@@ -49,12 +50,22 @@ async function neverAdmitted({ rules }: ActionCall): Promise<never> {
   throw new Error(`${rules.name} is refused always`);
 }
 
+function checkUpload(request: object): void {
+  const said = request as FileArguments;
+  uploadCheck(said);
+  if (said.progress_hint !== undefined && said.progress_hint < 0n)
+    throw badArgument('progress_hint', 'must not be negative');
+}
+
+function checkDownload(_request: object, metadata: Metadata): void {
+  downloadCheck(metadata);
+}
+
 function upload(codec: AnyDaemonCall): ActionRpc['perform'] {
   return async ({ daemon, request, chunks, signal }) => {
     const said = request as FileArguments;
     const check = uploadCheck(said);
     const size = said.progress_hint ?? said.exact_size;
-    if (size !== undefined && size < 0n) throw badArgument('progress_hint', 'must not be negative');
     const answer = (await daemon.upload(codec, request, check(chunks), size)) as object;
     // A client that gave up while the daemon was answering has not been served.
     signal.throwIfAborted();

@@ -2,6 +2,10 @@
 import { performance } from 'node:perf_hooks';
 import type { CallRules } from '../actions/callRules.js';
 import type { LogFields, Logger } from '../common/logger.js';
+import { shorten } from './statusMapping.js';
+
+/** Of an error's text; a daemon's can have 64 KiB. */
+const MESSAGE_LIMIT = 500;
 
 /** What a record tells of the RPC. */
 export type RecordedRpc = Pick<CallRules, 'name' | 'mutating'>;
@@ -14,7 +18,7 @@ export interface CallFailure {
 
 /**
  * What is known of one call, and written down when it has ended: at level info if it changes something or failed, else
- * at debug. Nothing of requests is in it: they can hold keys.
+ * at debug. No request is in it, since requests can hold keys; an error's text can quote names from one.
  */
 export class CallRecord {
   readonly #rules: RecordedRpc;
@@ -40,7 +44,9 @@ export class CallRecord {
       ...this.#fields,
       ms: Math.round((performance.now() - this.#started) * 10) / 10,
       // Without a stack: it is the client's failure, and can come with every call.
-      ...(failure === undefined ? {} : { reason: failure.reason, err: { message: failure.message } }),
+      ...(failure === undefined
+        ? {}
+        : { reason: failure.reason, err: { message: shorten(failure.message, MESSAGE_LIMIT) } }),
     });
   }
 }

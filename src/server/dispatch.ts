@@ -15,6 +15,7 @@
  * What an RPC needs is declared by its record in `src/actions`, and enforced here and nowhere else.
  */
 import type {
+  Metadata,
   sendUnaryData,
   ServerReadableStream,
   ServerUnaryCall,
@@ -23,7 +24,6 @@ import type {
 } from '@grpc/grpc-js';
 import type { CallRules } from '../actions/callRules.js';
 import { needsDaemon } from '../actions/shape.js';
-import type { ActionDef } from '../actions/types.js';
 import { GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import type { DaemonVersion } from '../protocol/daemonVersion.js';
@@ -36,7 +36,7 @@ import type { EncodeAnswer } from './answerEncoding.js';
 import { CallRecord } from './callRecord.js';
 import { identityOf, scopeOf, type ServerCall } from './callScope.js';
 import { checkArguments } from './checkArguments.js';
-import type { AdmittedCall, Rpc } from './rpc.js';
+import type { ActionRpc, AdmittedCall, Rpc } from './rpc.js';
 import { sessionIdOf } from './sessionHeader.js';
 import { toStatus } from './statusMapping.js';
 import { clientStreamTransport, serverStreamTransport, unaryTransport, type Transport } from './transports.js';
@@ -79,6 +79,7 @@ export class Dispatch {
     const transport = open(scope.signal);
     const record = new CallRecord(rules, this.#logger);
     let session: Session | undefined;
+    let failure: GuestfsError | undefined;
     try {
       const identity = identityOf(call);
       record.note({ identity });
@@ -87,7 +88,7 @@ export class Dispatch {
       if (!rules.whileDraining) this.#registry.refuseWhileDraining();
       await this.#requireAdmissible(rpc, session, transport.given);
       const request = await transport.request();
-      if (rpc.action !== undefined) requireArguments(rpc.action, request, session?.daemonVersion);
+      if (rpc.action !== undefined) requireArguments(rpc, request, call.metadata, session?.daemonVersion);
       const answer = await inTurn(rpc, transport, {
         rules,
         request,
@@ -100,12 +101,12 @@ export class Dispatch {
         note: (fields) => record.note(fields),
       });
       await transport.succeed(answer);
-      record.write(undefined);
     } catch (thrown) {
+      failure = GuestfsError.from(thrown);
       transport.fail(toStatus(thrown, { action: rules.name, ...(session && { state: session.state }) }, this.#logger));
-      record.write(GuestfsError.from(thrown));
     } finally {
       scope.end();
+      record.write(failure);
     }
   }
 
@@ -136,8 +137,14 @@ export class Dispatch {
 }
 
 /** @throws GuestfsError BAD_ARGUMENT; ACTION_NOT_IN_DAEMON for what the session's daemon is too old for */
-function requireArguments(action: ActionDef, request: object, version: DaemonVersion | undefined): void {
+function requireArguments(
+  { action, check }: ActionRpc,
+  request: object,
+  metadata: Metadata,
+  version: DaemonVersion | undefined,
+): void {
   checkArguments(action, request);
+  check?.(request, metadata);
   if (action.impl === 'daemon' && version !== undefined) requireInDaemon(action, request, version);
 }
 

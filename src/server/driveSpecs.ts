@@ -4,6 +4,7 @@ import { badArgument, GuestfsError } from '../common/errors.js';
 import { driveFromRequest, scratchDriveFromRequest, type AddDriveOptions } from '../images/addDriveRequest.js';
 import type { Drive } from '../images/drive.js';
 import { remoteProtocol } from '../images/remoteSource.js';
+import { MAX_DRIVES } from '../qemu/limits.js';
 import type { ImageRoots } from '../security/pathPolicy.js';
 
 type Source = NonNullable<DriveSpec['source']>;
@@ -83,12 +84,17 @@ async function driveOf(spec: DriveSpec, imageRoots: ImageRoots): Promise<Drive> 
  * Checks the field `drives` of a request.
  * @throws GuestfsError BAD_ARGUMENT, and what is wrong with an image
  */
-export function drivesOf(specs: readonly DriveSpec[], imageRoots: ImageRoots): Promise<Drive[]> {
-  return Promise.all(
-    specs.map((spec, index) =>
-      driveOf(spec, imageRoots).catch((error: unknown) => {
-        throw inDrive(index, spec.source, error);
-      }),
-    ),
-  );
+export async function drivesOf(specs: readonly DriveSpec[], imageRoots: ImageRoots): Promise<Drive[]> {
+  if (specs.length > MAX_DRIVES)
+    throw badArgument('drives', `has ${specs.length} entries; at most ${MAX_DRIVES} are allowed`);
+  const drives: Drive[] = [];
+  // One at a time: each holds descriptors while it is looked at, and other sessions need some, too.
+  for (const [index, spec] of specs.entries()) {
+    try {
+      drives.push(await driveOf(spec, imageRoots));
+    } catch (error) {
+      throw inDrive(index, spec.source, error);
+    }
+  }
+  return drives;
 }

@@ -65,6 +65,11 @@ interface AnyRpc {
 /** The RPC of an action. */
 export interface ActionRpc extends AnyRpc {
   readonly action: ActionDef;
+  /**
+   * Checks what the record does not declare: how a file is to be verified.
+   * @throws GuestfsError BAD_ARGUMENT
+   */
+  readonly check?: (request: object, metadata: Metadata) => void;
   /** The answer; of a server stream it is ignored, and what was written is the answer. */
   readonly perform: (call: ActionCall, answers: AnswerStream) => Promise<object>;
 }

@@ -182,8 +182,10 @@ export class Session {
 
   /** Traces a call that is refused before anything is done, as the library does. */
   async traceRefused(action: ActionDef, request: object): Promise<void> {
-    const refused = Promise.reject(new Error('refused'));
-    await this.#traced(action, request, () => refused).catch(() => undefined);
+    const refused = async (): Promise<never> => {
+      throw new Error('refused');
+    };
+    await this.#traced(action, request, refused).catch(() => undefined);
   }
 
   /** Runs an action that needs no turn, with its trace. The session is in use until it is done. */

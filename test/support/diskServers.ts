@@ -140,12 +140,13 @@ export async function nginx({ root, directory, login, tls }: WebOptions): Promis
       server {
         listen 127.0.0.1:${port}${tls === undefined ? '' : ' ssl'};
         ${tls === undefined ? '' : `ssl_certificate ${tls.certificate}; ssl_certificate_key ${tls.key};`}
-        root ${root};
+        root ${root}; keepalive_timeout 0;
         ${login === undefined ? '' : `auth_basic disks; auth_basic_user_file ${passwords};`}
       }
     }`,
   );
-  // qemu's HTTP client waits for ever now and then for a server that answers within microseconds; see docs/network-drives.md.
+  // qemu's HTTP client waits for ever when two transfers end in one event, as they do on a busy machine: here one begins
+  // when the one before has ended. See docs/network-drives.md.
   return atDistance(await start(port, 'nginx', '-c', configuration, '-e', 'stderr'));
 }
 

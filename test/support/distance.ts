@@ -1,4 +1,7 @@
-/** Puts a server at the distance of a network: what it says arrives a moment later. */
+/**
+ * Puts a server at the distance of a network: what it says arrives a moment later, and it serves one connection after
+ * the other.
+ */
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import type { DiskServer } from './diskServers.js';
@@ -6,30 +9,46 @@ import type { DiskServer } from './diskServers.js';
 /** As in a local network with a few switches, there and back. */
 const DELAY_MS = 2;
 
-/** The same server at another address, with the distance between. */
+/** Passes on what the client and the server say, until both have closed. */
+async function relay(client: Socket, server: Socket): Promise<void> {
+  for (const [from, to, delay] of [
+    [client, server, 0],
+    [server, client, DELAY_MS],
+  ] as const) {
+    from.on('data', (bytes) => setTimeout(() => void to.write(bytes), delay));
+    from.on('end', () => setTimeout(() => to.end(), delay));
+    from.on('error', () => to.destroy());
+    from.on('close', () => setTimeout(() => to.destroy(), delay));
+  }
+  await Promise.all([client, server].map((socket) => new Promise((resolve) => socket.once('close', resolve))));
+}
+
+/** The same server at another address, with the distance between. It has to close a connection after each answer. */
 export async function atDistance(near: DiskServer): Promise<DiskServer> {
   const [host = '', port = ''] = near.address.split(':');
   const sockets = new Set<Socket>();
-  const relay = createServer({ allowHalfOpen: true }, (client) => {
-    const server = connect({ host, port: Number(port), allowHalfOpen: true });
-    for (const [from, to, delay] of [
-      [client, server, 0],
-      [server, client, DELAY_MS],
-    ] as const) {
-      sockets.add(from);
-      from.on('data', (bytes) => setTimeout(() => void to.write(bytes), delay));
-      from.on('end', () => setTimeout(() => to.end(), delay));
-      from.on('error', () => to.destroy());
-      from.on('close', () => sockets.delete(from));
-    }
+  let before: Promise<unknown> = Promise.resolve();
+  const listener = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) => {
+    sockets.add(client);
+    client.on('close', () => sockets.delete(client));
+    client.on('error', () => undefined);
+    before = before.then(async () => {
+      if (client.destroyed) return;
+      const server = connect({ host, port: Number(port), allowHalfOpen: true });
+      sockets.add(server);
+      server.on('close', () => sockets.delete(server));
+      const over = relay(client, server);
+      client.resume();
+      await over;
+    });
   });
-  relay.listen(0, '127.0.0.1');
-  await once(relay, 'listening');
+  listener.listen(0, '127.0.0.1');
+  await once(listener, 'listening');
   return {
     ...near,
-    address: `127.0.0.1:${(relay.address() as AddressInfo).port}`,
+    address: `127.0.0.1:${(listener.address() as AddressInfo).port}`,
     stop: async () => {
-      relay.close();
+      listener.close();
       for (const socket of sockets) socket.destroy();
       await near.stop();
     },

@@ -100,6 +100,15 @@ describe('the drives of a request', () => {
     expect(JSON.stringify([error.message, error.details.fields])).not.toContain('hidden');
   });
 
+  it('are counted before any is opened', async () => {
+    const many = Array.from({ length: 256 }, () => spec({ $case: 'path', value: 'gone.img' }));
+    expect(await errorOf(drivesOf(many, roots()))).toMatchObject({
+      reason: 'BAD_ARGUMENT',
+      details: { fields: [{ field: 'drives', description: expect.stringContaining('at most 255') }] },
+    });
+    expect(await errorOf(drivesOf(many.slice(1), roots()))).toMatchObject({ reason: 'IMAGE_MISSING' });
+  });
+
   it('say where they are', async () => {
     expect(await errorOf(drivesOf([spec(undefined)], roots()))).toMatchObject({
       reason: 'BAD_ARGUMENT',

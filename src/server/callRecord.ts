@@ -13,8 +13,8 @@ export interface CallFailure {
 }
 
 /**
- * What is known of one call, and written down when it has ended: at level info if it changes something or failed, else
- * at debug. Nothing of requests is in it: they can hold keys.
+ * Collects facts about one call and logs them when it ends: at level info if the call is mutating or failed, otherwise
+ * at debug. Requests are never logged: they can contain keys.
  */
 export class CallRecord {
   readonly #rules: RecordedRpc;

@@ -8,7 +8,7 @@ export const actionsByName: ReadonlyMap<string, ActionDef> = new Map(allActions.
 
 const services: ReadonlyMap<string, CallRules> = new Map(Object.entries(serviceRules));
 
-/** What to do when an answer is too large, as the end of a sentence; undefined: nothing else gives it. */
+/** What to use when an answer is too large, as the end of a sentence; undefined: no alternative. */
 export function insteadOfLargeAnswer(name: string): string | undefined {
   return (actionsByName.get(name) ?? services.get(name))?.insteadOfLargeAnswer;
 }

@@ -1,4 +1,4 @@
-/** What every RPC declares, whichever kind it is: the server enforces it before anything is done. */
+/** The rules that every RPC declares, of whichever kind; the server enforces them before the call runs. */
 import { REMOTE_PROTOCOLS } from './remoteProtocols.js';
 import { needsDaemon } from './shape.js';
 import type { ActionDef, PermissionDef, RefusalDef } from './types.js';
@@ -13,22 +13,22 @@ export interface CallRules {
   /** The action's name; of an RPC that is no action, the RPC's own. */
   readonly name: string;
   readonly session: SessionReference;
-  /** A server that shuts down still answers it. */
+  /** Answered even while the server drains. */
   readonly whileDraining: boolean;
   readonly permissions: readonly PermissionDef[];
   /** The flag without which the server does not offer it at all. */
   readonly offeredWith: '--debug-service' | undefined;
-  /** Why it is refused always. */
+  /** Why it is always refused. */
   readonly refusal: RefusalDef | undefined;
   /** States of the session that allow it; undefined: all, even of one that is being deleted. */
   readonly states: readonly CallableState[] | undefined;
   /** It changes something in guest, appliance, session or server. */
   readonly mutating: boolean;
-  /** What to do when its answer is more than one message holds, as the end of a sentence. */
+  /** What to use when its answer does not fit into one message, as the end of a sentence. */
   readonly insteadOfLargeAnswer?: string;
 }
 
-/** All states of a session that is not on its way out. */
+/** All states of a session that is not being deleted. */
 export const ANY_STATE: readonly CallableState[] = ['CONFIG', 'LAUNCHING', 'READY', 'STOPPING'];
 
 /** States in which an action is allowed. */

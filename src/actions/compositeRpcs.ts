@@ -1,6 +1,5 @@
 /**
- * RPCs that are no actions: each does the work of many, in one call. The list says where they
- * belong and what they are; their messages are written by hand.
+ * RPCs that are not actions but do the work of many in one call. Their messages are written by hand.
  */
 
 /** Their names: each has a handler in the server. */
@@ -15,7 +14,7 @@ export interface CompositeRpcDef {
   /** One sentence, without a full stop. */
   readonly summary: string;
   readonly description: string;
-  /** The page that explains it, from docs. */
+  /** The page in docs that explains it. */
   readonly guide: string;
   /** A request as grpcurl takes it. */
   readonly example: string;

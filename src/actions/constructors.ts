@@ -25,7 +25,7 @@ interface WithExample<
 
 const defaults = { args: [], optargs: [], visibility: 'public', mutating: true, description: '' } as const;
 
-/** An action that guestfsd does. */
+/** A daemon action: guestfsd executes it. */
 export function daemon<
   const Args extends readonly ArgumentDef[] = readonly [],
   const Optargs extends readonly OptionalArgumentDef[] = readonly [],
@@ -36,7 +36,7 @@ export function daemon<
   return { ...defaults, ...action, impl: 'daemon' };
 }
 
-/** An action that is done on the library's side, here: by the server. */
+/** A library-side action: the server implements it. */
 export function library<
   const Args extends readonly ArgumentDef[] = readonly [],
   const Optargs extends readonly OptionalArgumentDef[] = readonly [],
@@ -97,7 +97,7 @@ export function since<Argument extends OptionalArgumentDef>(version: string, arg
   return { ...argument, since: version };
 }
 
-/** An argument with what its field's comment says of it. */
+/** An argument with a description for its field's comment. */
 export function described<Argument extends ArgumentDef | OptionalArgumentDef>(
   about: string,
   argument: Argument,
@@ -105,7 +105,7 @@ export function described<Argument extends ArgumentDef | OptionalArgumentDef>(
   return { ...argument, about };
 }
 
-/** An argument that is a secret, and no key to libguestfs. */
+/** A secret argument that libguestfs does not declare as a key. */
 export function secret<Argument extends ArgumentDef | OptionalArgumentDef>(argument: Argument): Argument {
   return { ...argument, secret: true };
 }

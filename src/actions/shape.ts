@@ -8,7 +8,7 @@ export function isStreamedAnswer(action: ActionDef): boolean {
 
 /**
  * True for an action that talks to the daemon: it runs in its turn, one at a time, in state
- * READY. The others run aside, whatever the daemon does.
+ * READY. The others run out of turn, independently of the daemon.
  */
 export function needsDaemon(action: ActionDef): boolean {
   return action.impl === 'daemon' || action.usesDaemon === true;

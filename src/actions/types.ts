@@ -31,14 +31,14 @@ export type StringKind =
   /** File contents streamed to the client. */
   | 'fileout';
 
-/** What any argument has. */
+/** Members of any argument. */
 interface NamedArgument {
   readonly name: string;
-  /** What it is, in sentences, where type and kind do not say it; for the field's comment. */
+  /** Description in sentences, where type and kind are not enough; becomes the field's comment. */
   readonly about?: string;
-  /** A secret, though libguestfs does not take it for a key: never shown in traces or logs. */
+  /** A secret that libguestfs does not declare as a key: never shown in traces or logs. */
   readonly secret?: true;
-  /** A path on the server, which has to be under one of its image roots. */
+  /** A path on the server; must be under one of its image roots. */
   readonly onServer?: true;
 }
 
@@ -50,7 +50,7 @@ export type AbsentPath =
   | 'DAEMON_ERROR for its directory'
   | 'nothing';
 
-/** What a required argument has. */
+/** Members of a required argument. */
 interface RequiredArgument extends NamedArgument {
   /** What happens if its path does not exist; unset: ENOENT. */
   readonly ifAbsent?: AbsentPath;
@@ -102,7 +102,7 @@ export type Visibility =
   /** No RPC: the server itself calls it. */
   | 'internal';
 
-/** What the server's `--allow` can name: power over its host, which clients do not have until its operator gives it. */
+/** What the server's `--allow` can name: permissions that affect its host and are off by default. */
 export type Permission = 'remote-drives' | 'block-devices' | 'network' | 'host-actions' | 'custom-qemu';
 
 /**
@@ -122,14 +122,14 @@ export type RequestCondition =
 /** A permission that an RPC needs. */
 export interface PermissionDef {
   readonly permission: Permission;
-  /** What for, if the RPC does without otherwise, as the end of a sentence: `with a `protocol` other than `file``. */
+  /** What it is needed for, if not always, as the end of a sentence: `with a `protocol` other than `file``. */
   readonly purpose?: string;
   /**
    * When it is needed; unset: always. `found` stands for what only the work itself finds out, such as a disk on a
    * network in the description of a domain: there the implementation asks for the permission when it gets there.
    */
   readonly when?: RequestCondition | 'found';
-  /** What a client who lacks the permission rather uses, as a sentence. */
+  /** What a client without the permission can use instead, as a sentence. */
   readonly instead?: string;
 }
 
@@ -148,7 +148,7 @@ export interface KnownError {
   readonly when: string;
 }
 
-/** What a full file system makes of an action: one without free blocks, and one that can hold no more files. */
+/** How an action behaves on a full file system: without free blocks, and without free inodes. */
 export interface FullFileSystem {
   readonly blocks?: 'ENOSPC' | 'DAEMON_ERROR';
   readonly files?: 'ENOSPC' | 'DAEMON_ERROR';
@@ -160,7 +160,7 @@ export type ExampleValue = string | number | boolean | readonly string[] | { rea
 /** Values of arguments, by name. */
 export type ExampleArguments = Readonly<Record<string, ExampleValue>>;
 
-/** How an action looked to daemons up to a version. */
+/** The form of an action in daemons up to a version. */
 export interface HistoryDef {
   /** Last version (inclusive, of the form `1.48`) with this form. */
   readonly until: string;
@@ -171,7 +171,7 @@ export interface HistoryDef {
 export interface ActionDef {
   /** libguestfs's name. */
   readonly name: string;
-  /** Procedure number on the wire; 0 for an action that the library side does itself. */
+  /** Procedure number on the wire; 0 for a library-side action. */
   readonly procedure: number;
   /** First libguestfs version with the action. */
   readonly since: string;
@@ -188,17 +188,17 @@ export interface ActionDef {
   readonly summary: string;
   /** What a caller needs to know beyond the summary; may be empty. */
   readonly description: string;
-  /** Done by the library's side, with calls to the daemon: it runs in its turn, in state READY. */
+  /** A library-side action that calls the daemon: it runs in its turn, in state READY. */
   readonly usesDaemon?: true;
-  /** Its answer is a list without a bound: each response carries a batch. */
+  /** Its answer is an unbounded list, streamed in batches. */
   readonly inBatches?: true;
-  /** What to do when its answer is more than one message holds, as the end of a sentence; unset: nothing else gives it. */
+  /** What to use when its answer does not fit into one message, as the end of a sentence; unset: no alternative. */
   readonly insteadOfLargeAnswer?: string;
   /** The same of its request. */
   readonly insteadOfLargeRequest?: string;
-  /** What the daemon says, without an errno, when it finds out beforehand that its answer would be too large. */
+  /** The daemon's error, without an errno, when it detects in advance that its answer would be too large. */
   readonly largeAnswerText?: RegExp;
-  /** The daemon can take its file and never answer: a ping behind the file tells. */
+  /** The daemon may accept its file and never answer; a ping sent after the file detects that. */
   readonly mayNotAnswer?: true;
   /** Reports progress while it runs. */
   readonly progress?: true;
@@ -206,15 +206,15 @@ export interface ActionDef {
   readonly cancellable?: true;
   /** Allowed only in state CONFIG. */
   readonly configOnly?: true;
-  /** Done by the library's side without the daemon, and yet allowed only in state READY. */
+  /** A library-side action that does not call the daemon but is allowed only in state READY. */
   readonly readyOnly?: true;
   /** Allowed in states CONFIG and READY: not while the appliance starts. */
   readonly notLaunching?: true;
-  /** What the server's operator has to allow. */
+  /** Permissions that the server's operator must grant. */
   readonly permissions?: readonly PermissionDef[];
-  /** It means something only inside the process that uses the C library: refused always. */
+  /** It makes sense only inside a process that uses the C library: always refused. */
   readonly notOverNetwork?: RefusalDef;
-  /** The page in `docs` that tells more. */
+  /** The page in `docs` with more information. */
   readonly guide?: string;
   /** Superseded; `replacedBy` names what to use, where there is such a thing. */
   readonly deprecated?: true;
@@ -226,7 +226,7 @@ export interface ActionDef {
   readonly history?: readonly HistoryDef[];
   /** The action that has to come before, because this one works on what it opens. */
   readonly openedBy?: string;
-  /** What a full file system makes of it; unset: it needs no space. */
+  /** How it behaves on a full file system; unset: it needs no space. */
   readonly fullFileSystem?: FullFileSystem;
   /** What it fails with, as far as it does not follow from the rest of the record; the most frequent first. */
   readonly errors?: readonly KnownError[];

@@ -1,11 +1,11 @@
-/** Reads the command line, and the environment where the command line is silent. */
+/** Reads flags from the command line, and from the environment for flags that are not given. */
 import { Command, CommanderError, type Option } from 'commander';
 import { isTrue } from '../common/booleans.js';
 import { SERVER_VERSION } from '../common/version.js';
 import { FLAGS, type Flags } from './flags.js';
 import { parts } from './flagValues.js';
 
-/** An invocation that cannot be right. */
+/** An invalid invocation. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
@@ -17,7 +17,7 @@ export interface ServerCommandLine {
   readonly given: ReadonlySet<keyof Flags>;
 }
 
-/** The help or the version, to be printed in the place of a server. */
+/** The help or the version, to be printed instead of starting a server. */
 export interface Information {
   readonly text: string;
 }
@@ -27,7 +27,7 @@ const ENVIRONMENT = `
 Every flag is also an environment variable, which the flag overrides. The variable of a repeatable flag separates
 values by commas or colons; that of a flag without a value is 1 or 0. LIBGUESTFS_PATH, LIBGUESTFS_HV,
 LIBGUESTFS_MEMSIZE, LIBGUESTFS_TMPDIR, LIBGUESTFS_CACHEDIR, LIBGUESTFS_APPEND, LIBGUESTFS_DEBUG, LIBGUESTFS_TRACE and
-LIBGUESTFS_BACKEND_SETTINGS mean what they mean for libguestfs, where no flag says otherwise.`;
+LIBGUESTFS_BACKEND_SETTINGS have the same meaning as in libguestfs; flags override them.`;
 
 function serverCommand(print: (text: string) => void): Command {
   const command = new Command('npm start --')
@@ -66,7 +66,7 @@ function settle(command: Command, option: Option): void {
 }
 
 /**
- * The flags of the command line, and where it is silent those of the process's environment.
+ * The flags of the command line; those that are not given come from the environment of the process.
  * @param args without the names of program and script
  * @throws UsageError
  */

@@ -26,7 +26,7 @@ export interface ServerConfig {
   readonly policy: ServerPolicy;
   readonly defaults: SessionSettings;
   readonly launch: 'template' | 'cold';
-  /** Clones that wait for sessions. */
+  /** Number of clones kept ready for new sessions. */
   readonly pool: number;
   readonly maxSessions: number;
   /** For large requests, bytes. */
@@ -103,7 +103,7 @@ function tls({ tlsCert: certificate, tlsKey: key, clientCa }: Flags): ServerConf
 
 function defaultSettings(line: ServerCommandLine, environment: NodeJS.ProcessEnv): SessionSettings {
   const { flags } = line;
-  /** The first of these variables that says something: an empty one does not. */
+  /** The first of these variables that is set and not empty. */
   const filled = (...names: readonly string[]): string | undefined =>
     names.map((name) => environment[name]).find((value) => value !== undefined && value !== '');
   return {

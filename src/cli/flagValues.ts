@@ -4,7 +4,7 @@ import { splitAddress } from '../server/address.js';
 
 type Parser<Value> = (value: string, previous: Value) => Value;
 
-/** A whole number in a range; an empty value leaves what there is. */
+/** A whole number in a range; an empty value keeps the previous one. */
 export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): Parser<number> {
   return (value, previous) => {
     if (value === '') return previous;

@@ -11,13 +11,13 @@ export const MEBIBYTE = 1024 * 1024;
 const MIN_REQUEST_MEMORY_MB = REQUEST_LIMIT / MEBIBYTE;
 /** A protobuf message is smaller than 2 GiB. */
 const MAX_REQUEST_MEMORY_MB = 2047;
-/** More is a mistake. */
+/** A larger value is certainly a mistake. */
 const MAX_POOL = 1000;
 
-/** Where images are looked for when nobody says where. */
+/** Image roots if none is given. */
 export const DEFAULT_IMAGE_ROOTS: readonly string[] = ['images'];
 
-/** The values of all flags: as given, else as the environment says, else the defaults. */
+/** The values of all flags: from the command line, otherwise the environment, otherwise the default. */
 export interface Flags {
   readonly listen: string;
   readonly imageRoot: readonly string[];
@@ -56,26 +56,26 @@ function aSwitch(name: string, help: string): Option {
 
 /** All flags but `--help` and `--version`, in the order of the help. */
 export const FLAGS: readonly Option[] = [
-  flag('listen', 'HOST:PORT', 'address to serve on').default('127.0.0.1:50051').argParser(address),
+  flag('listen', 'HOST:PORT', 'address to listen on').default('127.0.0.1:50051').argParser(address),
   repeatable(
-    flag('image-root', 'DIR', 'directory that disk images may be in; repeatable').default(
+    flag('image-root', 'DIR', 'directory from which disk images may be attached; repeatable').default(
       DEFAULT_IMAGE_ROOTS,
       './images, created if missing',
     ),
   ),
   flag('appliance', 'DIR', 'fixed or supermin appliance (default: the one that npm start builds)').argParser(path),
-  flag('accel', 'NAME', 'how appliances run: auto uses KVM where it works and TCG elsewhere')
+  flag('accel', 'NAME', 'accelerator of appliances; auto uses KVM if it works, otherwise TCG')
     .choices(['auto', 'kvm', 'tcg'])
     .default('auto'),
-  flag('launch', 'HOW', 'how appliances start: cloned from a saved template, or booted')
+  flag('launch', 'HOW', 'how appliances start: template clones a saved appliance, cold boots each one')
     .choices(['template', 'cold'])
     .default('template'),
-  flag('pool', 'N', 'clones kept waiting for new sessions; docs/capacity.md says how much memory they take')
+  flag('pool', 'N', 'clones kept ready for new sessions; for their memory use see docs/capacity.md')
     .default(0)
     .argParser(wholeNumber(0, MAX_POOL)),
   flag('memsize', 'MB', 'memory of an appliance, in MiB').default(1280).argParser(wholeNumber(MIN_MEMSIZE_MB)),
   flag('smp', 'N', 'virtual CPUs of an appliance').default(1).argParser(wholeNumber(1, MAX_SMP)),
-  flag('max-sessions', 'N', 'maximum number of sessions at a time').default(64).argParser(wholeNumber(1)),
+  flag('max-sessions', 'N', 'maximum number of concurrent sessions').default(64).argParser(wholeNumber(1)),
   flag(
     'request-memory',
     'MB',
@@ -83,7 +83,7 @@ export const FLAGS: readonly Option[] = [
   )
     .default(512)
     .argParser(wholeNumber(MIN_REQUEST_MEMORY_MB, MAX_REQUEST_MEMORY_MB)),
-  flag('idle-timeout', 'SECONDS', 'end sessions that have not been used for this long; 0 means never')
+  flag('idle-timeout', 'SECONDS', 'idle timeout of sessions, in seconds; 0 disables it')
     .default(3600)
     .argParser(wholeNumber(0)),
   flag('tls-cert', 'FILE', 'certificate chain of the server, PEM; requires --tls-key').argParser(path),
@@ -91,16 +91,16 @@ export const FLAGS: readonly Option[] = [
   flag(
     'client-ca',
     'FILE',
-    'CA that must have signed client certificates, PEM; a session then belongs to the identity that created it',
+    'CA that client certificates must be signed by, PEM; each session is then private to the identity that created it',
   ).argParser(path),
   flag('metrics-listen', 'HOST:PORT', 'address to serve Prometheus metrics on, over HTTP at /metrics').argParser(
     address,
   ),
-  aSwitch('debug-service', 'serve DebugService'),
+  aSwitch('debug-service', 'offer DebugService, which looks into the appliance'),
   repeatableChoice(
-    flag('allow', 'WHAT', 'give clients a power over the host that is off by default; repeatable').default([], 'none'),
+    flag('allow', 'WHAT', 'grant clients a permission that is off by default; repeatable').default([], 'none'),
     ALLOWABLE,
   ),
-  flag('log-level', 'LEVEL', 'least severe level of log lines to write').choices(LOG_LEVELS).default('info'),
+  flag('log-level', 'LEVEL', 'minimum severity of log lines').choices(LOG_LEVELS).default('info'),
   aSwitch('trace', 'emit trace events in every session'),
 ];

@@ -1,4 +1,4 @@
-/** The command: `serve`, which is also what it does when nothing is said. */
+/** Entry point of the command. */
 import { messageOf } from '../common/errors.js';
 import { readCommandLine, UsageError } from './commandLine.js';
 import { readConfig } from './config.js';

@@ -1,4 +1,4 @@
-/** Puts the server together, and takes it down in order on SIGTERM and SIGINT. */
+/** Assembles the server, and shuts it down gracefully on SIGTERM and SIGINT. */
 import { readFile } from 'node:fs/promises';
 import { setFlagsFromString } from 'node:v8';
 import { ServerCredentials } from '@grpc/grpc-js';
@@ -29,10 +29,10 @@ async function credentials(tls: ServerConfig['tls']): Promise<ServerCredentials>
   return ServerCredentials.createSsl(clientCa, [{ cert_chain: certificate, private_key: key }], clientCa !== null);
 }
 
-/** A template is ready in ten to twenty seconds; where it takes longer, sessions are booted until it is. */
+/** A template is usually ready within 20 seconds; if it takes longer, sessions cold-boot until it is. */
 const PREPARATION_LIMIT_MS = 30_000;
 
-/** The machines of sessions that state nothing of their own. */
+/** The machine of a session with default settings. */
 function defaultRequest(defaults: SessionSettings): TemplateRequest {
   return {
     ...{
@@ -53,7 +53,7 @@ function defaultRequest(defaults: SessionSettings): TemplateRequest {
   };
 }
 
-/** Builds the appliance, if need be, decides between KVM and TCG, and makes the template, before the first session asks. */
+/** Prepares for the first session: builds the appliance if needed, chooses KVM or TCG, and makes the template. */
 async function prepare(
   preflight: LaunchPreflight,
   templates: TemplateLauncher | undefined,
@@ -61,7 +61,7 @@ async function prepare(
   logger: Logger,
 ): Promise<void> {
   const needs = defaultRequest(defaults);
-  const late = new Error('preparing takes too long');
+  const late = new Error('launch preparation timed out');
   try {
     await withTimeLimit(
       PREPARATION_LIMIT_MS,
@@ -78,21 +78,21 @@ async function prepare(
     );
   } catch (error) {
     if (error === late)
-      logger.warn('the first sessions are booted: there is no template yet', {
+      logger.warn('template not ready yet, falling back to cold boot', {
         afterSeconds: PREPARATION_LIMIT_MS / 1000,
       });
-    else logger.error('sessions cannot be launched as things are', { err: error });
+    else logger.error('launch preflight failed', { err: error });
   }
 }
 
 /**
  * V8 counts the buffers that files pass through as part of its heap, and looks through all of
  * the heap, which is 40 MB of generated code mostly, whenever it has grown by a few megabytes: ten
- * times a second in a transfer. It is to do so when the heap has grown by this share, percent.
+ * times a second in a transfer. This makes it wait until the heap has grown by this share, percent.
  */
 const HEAP_GROWTH = 100;
 
-/** How the process exits when a session could not be synced, or anything else failed, on the way out. */
+/** Exit code if a session could not be synced or another part of the shutdown failed. */
 const EXIT_UNCLEAN = 1;
 
 /** Serves until a signal ends it; then the process exits with 0, or with 1 if the shutdown failed. */
@@ -119,11 +119,11 @@ export async function runServer(config: ServerConfig): Promise<void> {
     launcher,
     logger,
   });
-  /** The last to be ended comes first. */
+  /** In start order; the shutdown goes backwards. */
   const parts: Part[] = templates === undefined ? [] : [{ name: 'templates', end: () => templates.close() }];
   let stopping = false;
   const stop = async (signal: NodeJS.Signals): Promise<void> => {
-    // A terminal's Ctrl-C comes twice: to the whole process group, and passed on by npm.
+    // Ctrl-C arrives twice: sent to the whole process group by the terminal, and forwarded by npm.
     if (stopping) return;
     stopping = true;
     logger.info('shutting down', { signal, sessions: registry.size });

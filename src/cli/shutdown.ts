@@ -1,7 +1,7 @@
-/** The end of the server: its parts one after another, whatever becomes of each. */
+/** Shutdown of the server: all parts in order, even if one of them fails. */
 import type { Logger } from '../common/logger.js';
 
-/** Something of the server that has to be ended. */
+/** A part of the server that has to be shut down. */
 export interface Part {
   /** What it is, for the log. */
   readonly name: string;
@@ -10,7 +10,7 @@ export interface Part {
 }
 
 /**
- * Ends parts in order; one that fails is logged, and those after it are ended all the same.
+ * Shuts parts down in order; a failure is logged and does not stop the others.
  * @returns true if none failed
  */
 export async function endInOrder(parts: readonly Part[], logger: Logger): Promise<boolean> {

@@ -1,4 +1,4 @@
-/** The end of what an appliance said on its console. */
+/** Keeps the end of an appliance's console output. */
 
 /** Bytes kept. */
 export const LOG_LIMIT = 256 * 1024;
@@ -9,7 +9,7 @@ const INITIAL_SIZE = 4096;
 export class ConsoleLog {
   /** A ring once it has its full size. */
   #buffer = Buffer.allocUnsafe(INITIAL_SIZE);
-  /** All bytes that ever came. */
+  /** Total number of bytes received. */
   #total = 0;
 
   append(bytes: Buffer): void {

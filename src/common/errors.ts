@@ -1,7 +1,7 @@
 /**
  * The one family of errors.
  *
- * Every failure that a client is to understand is a {@link GuestfsError}; its
+ * Every failure that is reported to clients is a {@link GuestfsError}; its
  * `reason` is either the name of an errno, as the daemon sends it, or one of
  * {@link OwnReason}. The gRPC status follows from the reason, in one place:
  * `server/statusMapping.ts`. Anything else that is thrown is a defect of the server.
@@ -24,7 +24,7 @@ export type OwnReason =
   | 'APPLIANCE_GONE'
   /** A call that was sent and got no answer. */
   | 'OUTCOME_UNKNOWN'
-  /** The appliance broke the protocol; its session ends. */
+  /** The appliance violated the wire protocol and was stopped. */
   | 'PROTOCOL_ERROR'
   | 'CANCELLED'
   | 'DEADLINE_EXCEEDED'
@@ -32,7 +32,7 @@ export type OwnReason =
   | 'CHUNK_TOO_LARGE'
   /** An upload that differs from the size or checksum that its client gave. */
   | 'CHECKSUM_MISMATCH'
-  /** An upload that ended where it cannot end. */
+  /** An upload whose stream ended prematurely. */
   | 'UPLOAD_INCOMPLETE'
   | 'QUEUE_FULL'
   | 'TOO_MANY_SESSIONS'
@@ -42,7 +42,7 @@ export type OwnReason =
   | 'GROUP_NOT_AVAILABLE'
   /** An action that makes no sense over a network. */
   | 'NOT_OVER_NETWORK'
-  /** Switched off by the server's configuration. */
+  /** Not permitted by the server's configuration. */
   | 'NOT_ALLOWED'
   | 'OUTSIDE_IMAGE_ROOTS'
   | 'IMAGE_MISSING'
@@ -59,7 +59,7 @@ export type OwnReason =
   | 'LAUNCH_FAILED'
   | 'INTERNAL';
 
-/** What else an error can say. */
+/** Further details of an error. */
 export interface ErrorDetails {
   /** Facts for programs, such as `state`, `limit` or `daemon_version`. */
   readonly metadata?: Readonly<Record<string, string>>;
@@ -76,7 +76,7 @@ export class GuestfsError extends Error {
 
   /**
    * @param reason name of an errno (`ENOENT`) or one of ours
-   * @param message a sentence that a stranger understands
+   * @param message a self-explanatory sentence
    */
   constructor(
     readonly reason: OwnReason | (string & {}),
@@ -91,7 +91,7 @@ export class GuestfsError extends Error {
     if (thrown instanceof GuestfsError) return thrown;
     if (thrown instanceof Error && thrown.name === 'AbortError' && thrown.cause instanceof GuestfsError)
       return thrown.cause;
-    return new GuestfsError('INTERNAL', 'internal error of the server; its log has the details', { cause: thrown });
+    return new GuestfsError('INTERNAL', 'internal error; the server log has the details', { cause: thrown });
   }
 }
 

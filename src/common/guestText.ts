@@ -1,7 +1,7 @@
 /**
  * Text of guests, which is bytes, as strings, which are Unicode.
  *
- * Bytes that are UTF-8 become what they say. Each byte from 0x80 that is not part of valid
+ * Valid UTF-8 is decoded as usual. Each byte from 0x80 that is not part of valid
  * UTF-8 becomes one private-use code point, U+EF00 + byte (U+EF80 to U+EFFF), and becomes the
  * byte again on the way back. So that no two names share a string, a name that holds
  * one of these code points in UTF-8 has the bytes of it treated as not valid. The range is
@@ -64,7 +64,7 @@ function pointAt(bytes: Buffer, at: number): number {
 /** The string for bytes of a guest; never fails. */
 export function decodeGuestText(bytes: Buffer): string {
   if (isUtf8(bytes) && !holdsEscape(bytes)) return bytes.toString('utf8');
-  // By hand, and in one pass: a guest that makes up names must not stop the server with them.
+  // By hand, and in one pass: crafted names from a guest must not stall the server.
   const units = Buffer.allocUnsafe(2 * bytes.length);
   let length = 0;
   for (let at = 0; at < bytes.length; ) {

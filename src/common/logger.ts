@@ -84,5 +84,5 @@ export function createLogger(
   return make({});
 }
 
-/** A logger that says nothing. */
+/** A logger that discards everything. */
 export const silentLogger: Logger = createLogger('silent');

@@ -1,6 +1,6 @@
 /**
- * Files in memory that can be sealed: nobody, not even who has them open for writing, can
- * change a sealed one any more (memfd_create(2), F_ADD_SEALS in fcntl(2)).
+ * Files in memory that can be sealed: a sealed file can no longer be changed, not even through
+ * descriptors open for writing (memfd_create(2), F_ADD_SEALS in fcntl(2)).
  *
  * Node.js has no call for that, so a short-lived Python process makes each, and this
  * process opens it through /proc.

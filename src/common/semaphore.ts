@@ -1,4 +1,4 @@
-/** A bound on how much is done at a time: what comes later waits for its turn, in order. */
+/** Limits how many tasks run concurrently; the others wait in order. */
 import { onAbort, throwIfAborted } from './waiting.js';
 
 /** How many may wait, and what the next one is refused with. */
@@ -31,7 +31,7 @@ export class Semaphore {
   }
 
   /**
-   * Waits for a turn; the caller must call what it gets when it is done, once or more often.
+   * Waits for a turn. The caller must call the returned function when done; calling it again has no effect.
    * @throws the refusal of the limit, the reason of {@link refuseWaiting}, or that of `signal` if it aborts before the turn
    */
   async acquire(signal: AbortSignal): Promise<() => void> {
@@ -56,7 +56,7 @@ export class Semaphore {
     }
   }
 
-  /** Refuses all that wait. */
+  /** Rejects all waiting tasks. */
   refuseWaiting(reason: unknown): void {
     for (const waiting of [...this.#waiting]) waiting.refuse(reason);
   }
@@ -94,7 +94,7 @@ export class Semaphore {
     return () => {
       if (released) return;
       released = true;
-      // The place is handed on: nobody who comes in between can take it.
+      // The slot is handed over directly, so that a newcomer cannot take it.
       const [next] = this.#waiting;
       if (next === undefined) this.#running -= 1;
       else next.start();

@@ -1,5 +1,5 @@
 /**
- * Run directories: one for each machine, private, gone with it.
+ * Run directories: one for each machine, private, removed with it.
  *
  * A server that is killed cannot clean up, so the name of a run directory says
  * who made it, and the next server removes those whose maker is gone:
@@ -28,7 +28,7 @@ export interface Owner {
 export interface RunDirectory {
   /** The private part: 0700, of the owner. */
   readonly path: string;
-  /** Has the process ended by the next server, should this one die and not take it along. */
+  /** Records a process for the next server to end, in case this one dies without ending it. */
   recordChild(pid: number): Promise<void>;
   /** Removes everything. Can be called twice. */
   remove(): Promise<void>;

@@ -14,7 +14,7 @@ export class EventBus {
       subscription.offer({ event, time: new Date(), sequence: this.#sequence });
   }
 
-  /** True if anyone subscribes to this kind: expensive events need not be built for nobody. */
+  /** True if this kind has subscribers; expensive events are built only then. */
   wants(kind: EventKind): boolean {
     for (const subscription of this.#subscriptions) if (subscription.wants(kind)) return true;
     return false;

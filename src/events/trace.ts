@@ -13,7 +13,7 @@ const BUFFER_LIMIT = 256;
 
 /** Replaces secrets. */
 const MASK = '***';
-/** In place of a file, which has no name here; libguestfs's shell writes its streams so. */
+/** Stands for a streamed file, which has no name here; libguestfs's shell uses the same notation. */
 const STREAM = '-';
 
 type Fields = Readonly<Record<string, unknown>>;

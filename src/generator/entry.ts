@@ -10,14 +10,14 @@ import { exampleCommand, grpcurl } from './exampleCommand.js';
 import { knownErrors } from './knownErrors.js';
 import { fullDescription, requestFields, responseFields, type ProtoField } from './shape.js';
 
-/** A file that tells more. */
+/** A file with more information. */
 export interface Guide {
   readonly text: string;
   /** From the root of the project. */
   readonly path: string;
 }
 
-/** All that is told of one RPC. */
+/** Everything that the reference says about one RPC. */
 export interface Entry {
   /** libguestfs's name of the action, or the RPC's if it is none. */
   readonly name: string;
@@ -52,7 +52,7 @@ function hostPaths(action: ActionDef): string | undefined {
   return names.length === 0 ? undefined : `${names.join(' and ')} under an \`--image-root\``;
 }
 
-/** What has to be so before the action can succeed, the most general first. */
+/** The preconditions of the action, the most general first. */
 function needs(action: ActionDef): readonly string[] {
   const states = statesOf(action);
   const state = states.length < ANY_STATE.length ? `state ${states.join(' or ')}` : undefined;
@@ -67,7 +67,7 @@ function needs(action: ActionDef): readonly string[] {
   ].filter((one): one is string => Boolean(one));
 }
 
-/** How a client can be certain of a file that it sends or gets. */
+/** How a client can verify a file that it sends or receives. */
 function certainty(action: ActionDef): string | undefined {
   if (isFileIn(action))
     return 'in `arguments`, optionally: `progress_hint`, and `exact_size`, `sha256`, `crc32c` to be compared with what arrives';

@@ -6,7 +6,7 @@
 import { isFileIn, isFileOut, isStreamedAnswer, takesAnySize } from '../actions/shape.js';
 import type { AbsentPath, ActionDef, ArgumentDef, KnownError } from '../actions/types.js';
 
-/** The daemon that every appliance has at least. */
+/** The oldest daemon that an appliance may have. */
 const OLDEST_DAEMON = { major: 1, minor: 48 };
 
 const STATUS: Readonly<Record<string, string>> = {
@@ -84,7 +84,7 @@ function ofVersions(action: ActionDef): readonly KnownError[] {
   ];
 }
 
-/** What the server refuses before anybody else is asked. */
+/** What the server refuses before the daemon is called. */
 function ofServer({ permissions = [], args, optargs, configOnly, readyOnly }: ActionDef): readonly KnownError[] {
   const paths = [...args, ...optargs].filter(({ onServer }) => onServer).map(({ name }) => name);
   return [

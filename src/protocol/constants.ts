@@ -10,7 +10,7 @@ export const MAX_CHUNK_SIZE = 8192;
 
 /** In place of a length word: the daemon is up. */
 export const LAUNCH_FLAG = 0xf5f55ff5;
-/** In place of a length word: the transfer is to end. */
+/** In place of a length word: cancels the transfer. */
 export const CANCEL_FLAG = 0xffffeeee;
 /** In place of a length word: a progress message follows. */
 export const PROGRESS_FLAG = 0xffff5555;

@@ -1,10 +1,10 @@
 /**
- * The conversation with one daemon over one byte stream.
+ * The connection to one daemon, over one byte stream.
  *
- * One call at a time: the caller sees to that. The shapes of a call are those of libguestfs's
+ * One call at a time, which the caller ensures. The forms of a call are those of libguestfs's
  * lib/proto.c: request and reply; request, file chunks, reply (FileIn); request, reply, file
- * chunks (FileOut). Progress messages and flags may come in between at any moment. However a
- * call ends, the conversation is at rest again, or the connection is closed, and stays so.
+ * chunks (FileOut). Progress messages and flags may arrive at any time. After a call the
+ * connection is either idle again, or closed for good.
  */
 import type { Duplex } from 'node:stream';
 import { GuestfsError } from '../common/errors.js';
@@ -23,19 +23,19 @@ export interface ConnectionEvents {
 export interface CallOptions {
   /** Total size of an upload, bytes, where it is known. */
   readonly progressHint?: bigint;
-  /** Told the serial number of the call once it is on its way. */
+  /** Called with the serial number once the call has been sent. */
   readonly onSent?: (serial: number) => void;
 }
 
 export interface TransferOptions extends CallOptions {
-  /** Ends the transfer by the protocol; its reason is what the call then fails with. */
+  /** Cancels the transfer as the protocol defines it; the call then fails with the signal's reason. */
   readonly signal: AbortSignal;
 }
 
 export interface UploadOptions extends TransferOptions {
   /**
-   * Of an upload that the daemon may take whole and never answer: a call that it does answer,
-   * sent behind it. An answer to that one alone is the daemon's refusal.
+   * For an upload that the daemon may accept whole and never answer: a call that it does answer,
+   * sent after it. If only that one is answered, the daemon has refused the upload.
    */
   readonly followUp?: DaemonCall<NoValue, unknown>;
 }
@@ -50,7 +50,7 @@ export class DaemonConnection {
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
   readonly #transfer: FileTransfer;
-  /** A call is under way, so that messages are expected. */
+  /** A call is in flight, so messages are expected. */
   #busy = false;
   #launched = false;
   /** Ends the wait for the launch flag. */
@@ -75,7 +75,7 @@ export class DaemonConnection {
     );
     channel.on('close', () => this.#fail(new GuestfsError('APPLIANCE_GONE', 'the appliance closed its connection')));
     channel.on('end', () => this.#fail(new GuestfsError('APPLIANCE_GONE', 'the appliance closed its connection')));
-    // Of what happened before there is no event any more.
+    // A channel that was destroyed earlier emits no more events.
     if (channel.destroyed) this.#fail(new GuestfsError('APPLIANCE_GONE', 'the appliance closed its connection'));
   }
 
@@ -89,14 +89,14 @@ export class DaemonConnection {
     return this.#failure;
   }
 
-  /** The conversation with a daemon that said long ago that it is up: before its machine was saved. */
+  /** A connection to a daemon whose launch flag came before its machine was saved as a template. */
   static resume(channel: Duplex, events: ConnectionEvents): DaemonConnection {
     const connection = new DaemonConnection(channel, events);
     connection.#launched = true;
     return connection;
   }
 
-  /** From here on `events` is told. */
+  /** Starts delivery to `events`. */
   follow(events: ConnectionEvents): this {
     this.#events = events;
     return this;
@@ -112,7 +112,7 @@ export class DaemonConnection {
     }
   }
 
-  /** Closes the connection; a call under way fails. */
+  /** Closes the connection; a call in flight fails. */
   close(): void {
     this.#fail(new GuestfsError('APPLIANCE_GONE', 'the appliance was stopped'));
   }
@@ -149,7 +149,7 @@ export class DaemonConnection {
         return this.#replyOrSilence(call, serial, options.followUp, daemon);
       if (ended.kind === 'complete' || ended.kind === 'refused') return this.#reply(call, serial);
       await this.#reply(call, serial).catch((error: unknown) => {
-        // The daemon answers a cancelled upload with an error, which says less than the cause.
+        // The daemon answers a cancelled upload with an error that is less specific than the cause.
         if (this.#failure || error instanceof ProtocolError) throw error;
       });
       throw ended.cause;
@@ -176,14 +176,14 @@ export class DaemonConnection {
       if (ended.kind === 'refused') {
         throw new GuestfsError(
           'DAEMON_ERROR',
-          `${call.action}: the daemon could not send the whole file; the log of the session has its reason`,
+          `${call.action}: the daemon could not send the whole file; GetLog may show why`,
         );
       }
     });
   }
 
   async #exclusively<Value>(body: () => Promise<Value>): Promise<Value> {
-    if (this.#busy) throw new Error('two calls at once on one connection');
+    if (this.#busy) throw new Error('concurrent calls on one connection');
     this.#busy = true;
     try {
       return await body();
@@ -231,7 +231,10 @@ export class DaemonConnection {
     const answer = await this.#inbox.next();
     if (answersCall(following, answer)) {
       decodeReply(followUp, following, answer);
-      throw new GuestfsError('DAEMON_ERROR', `${call.action}: the daemon refuses the file, and does not say why`);
+      throw new GuestfsError(
+        'DAEMON_ERROR',
+        `${call.action}: the daemon refused the file and gave no reason; GetLog may show more`,
+      );
     }
     decodeReply(followUp, following, await this.#inbox.next());
     return decodeReply(call, serial, answer);
@@ -270,7 +273,7 @@ export class DaemonConnection {
     }
   }
 
-  /** Of a call that found the connection closed. */
+  /** The error of a call on a closed connection. */
   #neverSent(failure: GuestfsError): GuestfsError {
     if (failure.reason === 'APPLIANCE_GONE') return failure;
     return new GuestfsError('APPLIANCE_GONE', 'the appliance was stopped before the call was sent to it', {
@@ -291,7 +294,7 @@ export class DaemonConnection {
   }
 }
 
-/** What a call under way ends with when the connection fails. */
+/** The error of a call in flight when the connection fails. */
 function outcomeOf(failure: GuestfsError): GuestfsError {
   if (failure.reason === 'PROTOCOL_ERROR') return failure;
   return new GuestfsError(

@@ -1,8 +1,8 @@
 /**
- * The messages that came from a daemon and wait to be taken, in order.
+ * Queue of the messages received from a daemon.
  *
- * Bounded: once so many bytes wait, the channel is paused, and the daemon with it, until they are taken. One side
- * waits at a time. Once the inbox is closed nobody waits: what is there can still be taken, and then each call fails.
+ * Bounded: above the limit the channel is paused, which exerts backpressure on the daemon. There is one reader at a time.
+ * Once the inbox is closed, queued messages can still be taken; after them every read fails.
  */
 import type { Duplex } from 'node:stream';
 import type { GuestfsError } from '../common/errors.js';
@@ -10,7 +10,7 @@ import { FILE_END_LENGTH } from './messages.js';
 
 /** Bytes from the daemon that may wait to be taken before reading pauses. */
 const RECEIVE_LIMIT = 256 * 1024;
-/** What a message that waits costs besides its bytes: without it, messages of no length would cost nothing. */
+/** Overhead counted for each queued message, so that empty messages are bounded as well. */
 const MESSAGE_OVERHEAD = 256;
 /**
  * How long chunks of a download that come one by one are gathered, after the first, milliseconds: each delivery
@@ -18,9 +18,8 @@ const MESSAGE_OVERHEAD = 256;
  */
 const GATHER_MS = 5;
 /**
- * A daemon that lists names sends each as a chunk of its own. Reading rests so long between such chunks,
- * milliseconds: each would wake this process, and qemu to wake it. The socket holds a hundred of them or so; a longer
- * rest would make qemu wait.
+ * A daemon that lists names sends each in a chunk of its own, and each would wake qemu and this process. Reading pauses
+ * for this long between such chunks, milliseconds. The socket holds about a hundred; a longer pause would block qemu.
  */
 const REST_MS = 2;
 
@@ -29,7 +28,7 @@ export class Inbox {
   readonly #messages: Buffer[] = [];
   #waitingBytes = 0;
   #wake: (() => void) | undefined;
-  /** Ends the wait for more chunks, once so much is there. */
+  /** Ends the wait for more chunks once enough bytes are queued. */
   #gathering: { readonly enough: number; readonly wake: () => void } | undefined;
   #closed: GuestfsError | undefined;
 
@@ -84,7 +83,7 @@ export class Inbox {
     }
   }
 
-  /** Waits a little until so many bytes wait, or the end of a file does. */
+  /** Waits briefly until `enough` bytes or the end of a file are queued. */
   async gather(enough: number): Promise<void> {
     if (this.#closed || this.#waitingBytes >= enough || this.#hasFileEnd()) return;
     await new Promise<void>((resolve) => {
@@ -108,7 +107,7 @@ export class Inbox {
     if (this.#waitingBytes < RECEIVE_LIMIT) this.#channel.resume();
   }
 
-  /** Nothing more comes: whoever waits now or later fails with `error`. */
+  /** Closes the inbox: a current or later wait fails with `error`. */
   close(error: GuestfsError): void {
     this.#closed = error;
     this.#notify();

@@ -20,7 +20,7 @@ import {
 import type { DaemonCall } from './daemonCall.js';
 import type { DaemonVersion } from './daemonVersion.js';
 
-/** The daemon said something that the protocol does not allow: the connection cannot go on. */
+/** The daemon violated the wire protocol: the connection cannot be used any more. */
 export class ProtocolError extends Error {
   override readonly name = 'ProtocolError';
 }
@@ -31,7 +31,7 @@ export interface Chunk {
   readonly data: Buffer;
 }
 
-/** How far a call is. */
+/** Progress of a call. */
 export interface ProgressMessage {
   readonly procedure: number;
   readonly serial: number;
@@ -115,7 +115,7 @@ export const CANCEL_CHUNK = encodeLastChunk(true).subarray(WORD);
 /** Length of the message that ends a file, whole or not, bytes. No other message is so short. */
 export const FILE_END_LENGTH = CANCEL_CHUNK.length;
 
-/** The flag that asks the daemon to stop sending a file. */
+/** The flag that cancels a download. */
 export function encodeCancelFlag(): Buffer {
   const bytes = Buffer.alloc(WORD);
   bytes.writeUInt32BE(CANCEL_FLAG);
@@ -202,7 +202,7 @@ export function decodeReply<Response>(call: DaemonCall<never, Response>, serial:
     expectWord('status', status, STATUS_ERROR);
     const errno = reader.string(ERRNO_MAX);
     const text = reader.string(ERROR_TEXT_MAX);
-    // Every errno begins so, and no reason of ours does: an appliance cannot speak for the server.
+    // Every errno has this form and none of our own reasons does, so an appliance cannot forge a server error.
     if (!/^(?:E[A-Z0-9]+)?$/.test(errno)) throw new XdrError('errno that is not a name');
     return { error: new GuestfsError(errno === '' ? 'DAEMON_ERROR' : errno, printable(text)) };
   });

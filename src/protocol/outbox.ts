@@ -1,6 +1,5 @@
 /**
- * What is written to a daemon. One side writes at a time, and waits while the channel has no room. Once the outbox is
- * closed nobody waits, and each write fails.
+ * Writes to a daemon with backpressure, for one writer at a time. Once the outbox is closed, every write fails.
  */
 import type { Duplex } from 'node:stream';
 import type { GuestfsError } from '../common/errors.js';
@@ -29,7 +28,7 @@ export class Outbox {
     this.#requireOpen();
   }
 
-  /** As {@link write}, but resolves when the bytes are out of the buffer, which can then be used again. */
+  /** As {@link write}, but resolves when the buffer has been consumed and can be reused. */
   async writeThrough(bytes: Buffer): Promise<void> {
     if (this.#closed) throw this.#closed;
     await new Promise<void>((resolve) => {
@@ -39,7 +38,7 @@ export class Outbox {
     this.#requireOpen();
   }
 
-  /** Nothing more is written: whoever waits now or later fails with `error`. */
+  /** Closes the outbox: a current or later write fails with `error`. */
   close(error: GuestfsError): void {
     this.#closed = error;
     this.#unblock?.();

@@ -1,4 +1,4 @@
-/** The RPCs of actions: what each does when its turn has come. */
+/** The RPCs of actions: what each does once it has its turn. */
 import type { Metadata } from '@grpc/grpc-js';
 import type { LibraryActions } from '../../gen/libraryActions.js';
 import { rulesOf } from '../actions/callRules.js';
@@ -16,7 +16,7 @@ import { whileHeld } from './largeRequests.js';
 import type { ActionCall, ActionRpc, AnswerStream } from './rpc.js';
 import { downloadCheck, uploadCheck } from './transferChecks.js';
 
-/** What library-side actions work with besides their call. */
+/** What library-side actions need besides their call. */
 export interface ActionSurroundings {
   readonly imageRoots: ImageRoots;
   readonly probe: ForeignImageProbe;
@@ -45,9 +45,9 @@ export function actionRpc(
   return { ...shared, kind: 'unary', perform: ({ daemon, request }) => daemon.call(codec, request) as Promise<object> };
 }
 
-/** For actions that their rules refuse: there is nothing that does them. */
+/** For actions that the dispatch always refuses; they have no implementation. */
 async function neverAdmitted({ rules }: ActionCall): Promise<never> {
-  throw new Error(`${rules.name} is refused always`);
+  throw new Error(`${rules.name} is always refused`);
 }
 
 function checkUpload(request: object): void {
@@ -92,7 +92,7 @@ function atOnce(
 ): ActionRpc['perform'] {
   const perform = (call: ActionCall): Promise<object> =>
     implementation(contextOf(call, surroundings), call.request) as Promise<object>;
-  // The contents of a large request take memory until they are used.
+  // A large request holds its share of the request memory until its contents have been used.
   return takesAnySize(action) ? (call) => whileHeld(call.request, () => perform(call)) : perform;
 }
 

@@ -8,7 +8,7 @@ export function splitAddress(address: string): { readonly host: string; readonly
   return host === undefined || port > 65_535 ? undefined : { host, port };
 }
 
-/** The address with the port that was really bound, for one that said 0. */
+/** The address with the port that was actually bound; the configured port may be 0. */
 export function addressText(address: string, port: number): string {
   return address.replace(/:\d+$/, `:${port}`);
 }

@@ -1,11 +1,11 @@
 /**
- * Answers become bytes here, and not in grpc-js, which says of one that it cannot encode only
- * that it cannot, and of one that its client cannot take nothing at all.
+ * Answers are encoded here rather than in grpc-js, which gives no reason when encoding fails and does not check whether
+ * a message is too large for its client.
  */
 import { answerTooLarge } from '../common/messageLimits.js';
 import { EncodedAnswer } from './decoding.js';
 
-/** Largest answer in one message, bytes: what gRPC clients take unless told otherwise. */
+/** Largest answer in one message, bytes: the default limit of gRPC clients. */
 export const ANSWER_MESSAGE_LIMIT = 4 * 1024 * 1024;
 
 /** Makes an answer what grpc-js is given. */

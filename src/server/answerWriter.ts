@@ -1,16 +1,16 @@
-/** Writes the messages of a server stream no faster than the client takes them. */
+/** Writes the messages of a server stream with backpressure. */
 import type { ServerWritableStream } from '@grpc/grpc-js';
 
 export interface AnswerWriter {
-  /** Resolves when there is room for another message; rejects when the client is gone. */
+  /** Resolves when there is room for another message; rejects when the client has disconnected. */
   write(message: object): Promise<void>;
-  /** Resolves when all messages are on their way. */
+  /** Resolves when all messages have been handed to the transport. */
   flushed(): Promise<void>;
 }
 
-/** @param signal aborts when the client is gone: grpc-js then never answers a write */
+/** @param signal aborts when the client has disconnected: grpc-js then never completes a write */
 export function answerWriter(call: ServerWritableStream<unknown, object>, signal: AbortSignal): AnswerWriter {
-  // One message is on its way while the next is made: more would only be held here.
+  // One message is in flight while the next is prepared; more would only be buffered here.
   let before: Promise<void> = Promise.resolve();
   const send = (message: object): Promise<void> =>
     new Promise((resolve, reject) => {
@@ -29,7 +29,7 @@ export function answerWriter(call: ServerWritableStream<unknown, object>, signal
     write: async (message) => {
       await before;
       before = send(message);
-      before.catch(() => undefined); // told to the next write, or to flushed
+      before.catch(() => undefined); // reported by the next write, or by flushed
     },
     flushed: () => before,
   };

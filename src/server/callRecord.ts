@@ -17,8 +17,9 @@ export interface CallFailure {
 }
 
 /**
- * What is known of one call, and written down when it has ended: at level info if it changes something or failed, else
- * at debug. No request is in it, since requests can hold keys; an error's text can quote names from one.
+ * Collects facts about one call and logs them when it ends: at level info if the call is mutating or failed, otherwise
+ * at debug. Requests are never logged, because they
+ * can contain keys; the text of an error can quote names from one.
  */
 export class CallRecord {
   readonly #rules: RecordedRpc;

@@ -1,4 +1,4 @@
-/** What is known of one gRPC call: when it is over, and who makes it. */
+/** The lifetime of a gRPC call, and the identity of its client. */
 import type { Deadline, Metadata, ServerUnaryCall } from '@grpc/grpc-js';
 import { GuestfsError } from '../common/errors.js';
 
@@ -13,17 +13,17 @@ export interface ServerCall {
   off(event: 'cancelled', listener: () => void): unknown;
 }
 
-/** How long a call lasts. */
+/** The lifetime of a call. */
 export interface CallScope {
-  /** Aborts when the client is gone or has cancelled, or the deadline has passed. */
+  /** Aborts when the client cancels or disconnects, or when the deadline passes. */
   readonly signal: AbortSignal;
-  /** The call is answered: the signal is of no more use, and does not abort any more. */
+  /** To be called once the call is answered: the signal no longer aborts. */
   end(): void;
 }
 
 /**
- * The scope of a call. grpc-js says "cancelled" of calls that are answered, too: without an
- * end each would make an error, with its stack, for nobody.
+ * The scope of a call. grpc-js emits "cancelled" for answered calls as well; without `end`, each would create an unused
+ * error with a stack trace.
  */
 export function scopeOf(call: ServerCall): CallScope {
   const controller = new AbortController();
@@ -50,6 +50,6 @@ export function identityOf(call: ServerCall): string | undefined {
   if (certificate === undefined) return undefined;
   const uri = /(?:^|, )URI:([^,]+)/.exec(certificate.subjectaltname ?? '')?.[1];
   const name = certificate.subject.CN as string | readonly string[] | undefined;
-  // Sessions of nobody are everybody's: a certificate without a name is not nobody.
+  // Sessions without an identity are open to everyone, so a certificate without a name must still yield one.
   return uri ?? (typeof name === 'string' ? name : name?.[0]) ?? `sha256:${certificate.fingerprint256}`;
 }

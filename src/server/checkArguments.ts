@@ -7,10 +7,10 @@ function checkString(field: string, value: unknown): void {
   if (typeof value === 'string' && value.includes('\0')) throw badArgument(field, 'must not contain a NUL character');
 }
 
-/** As libguestfs takes one (lib/guid.c): with braces or without, and not only hexadecimal. */
+/** The form that libguestfs accepts (lib/guid.c): with or without braces, and not only hexadecimal. */
 const GUID = /^(\{(?=.{36}\}$))?[A-Za-z0-9]{8}(-[A-Za-z0-9]{4}){3}-[A-Za-z0-9]{12}\}?$/;
 
-/** What the C library checks before it asks the daemon, which relies on it. */
+/** Checks that the C library makes before it calls the daemon; the daemon relies on them. */
 function checkKind({ name, kind }: { readonly name: string; readonly kind: string }, value: string): void {
   if (kind === 'guid' && !(GUID.test(value) && value.startsWith('{') === value.endsWith('}')))
     throw badArgument(name, 'parameter is not a valid GUID');
@@ -18,7 +18,7 @@ function checkKind({ name, kind }: { readonly name: string; readonly kind: strin
 }
 
 /**
- * What the C library cannot even be given, strings with a NUL in them, and what it refuses by itself.
+ * Rejects what the C API cannot express (strings that contain NUL) and what the C library rejects itself.
  * @throws GuestfsError BAD_ARGUMENT naming the field
  */
 export function checkArguments(action: ActionDef, request: object): void {

@@ -1,6 +1,6 @@
 /**
  * Decoding of requests. A request that cannot be decoded becomes an {@link Undecodable}, which
- * the handler answers with INVALID_ARGUMENT: grpc-js itself would say INTERNAL.
+ * the handler answers with INVALID_ARGUMENT; grpc-js itself would answer INTERNAL.
  */
 import { isUtf8 } from 'node:buffer';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
@@ -9,17 +9,20 @@ import { GuestfsError, messageOf } from '../common/errors.js';
 import { REQUEST_LIMIT } from '../common/messageLimits.js';
 import { chunkMessage, encodeFilePieces, FilePieces } from './fileMessages.js';
 
-/** A request that is not one. */
+/** A request that could not be decoded. */
 export class Undecodable {
   constructor(readonly error: GuestfsError) {}
 }
 
-/** A response in bytes. */
+/** An encoded response. */
 export class EncodedAnswer {
   constructor(readonly bytes: Buffer) {}
 }
 
-/** Refuses what is longer than most requests may be, of those that may be larger for their contents; and what is not UTF-8, where the runtime would replace it. */
+/**
+ * Rejects strings over the usual request limit, which matters in requests that may be larger because of their contents;
+ * and invalid UTF-8, which the runtime would replace silently.
+ */
 function decodeUtf8(bytes: Uint8Array): string {
   if (bytes.length > REQUEST_LIMIT)
     throw new Error(`a string of ${bytes.length} bytes, where at most ${REQUEST_LIMIT} are allowed`);

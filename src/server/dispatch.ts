@@ -1,14 +1,14 @@
 /**
- * The one way of a call, of whichever RPC, in this order:
+ * The path of every call, whatever its RPC, in this order:
  *
- *  1. identity    who calls
- *  2. session     the one that the call names, if it is the caller's
+ *  1. identity    of the client
+ *  2. session     named by the call, and owned by the client
  *  3. draining    a server that shuts down takes no new work
- *  4. permission  what the operator of the server has to allow
- *  5. refusal     what means nothing over a network
+ *  4. permission  granted by the operator of the server
+ *  5. refusal     of actions that make no sense over a network
  *  6. state       of the session
- *  7. arguments   decoded, and checked; and whether the daemon knows them
- *  8. turn        the daemon does one action at a time; the others wait, or need no turn
+ *  7. arguments   decoded and checked, also against the daemon's version
+ *  8. turn        the daemon runs one action at a time; other calls wait, or need no turn
  *  9. answer      or the status that an error becomes
  * 10. record      one line of the log
  *
@@ -123,7 +123,7 @@ export class Dispatch {
     return this.#registry.get(id, identity);
   }
 
-  /** Permission, refusal and state. What is refused is traced all the same, as the library does. */
+  /** Permission, refusal and state. Refused calls are traced as well, as in libguestfs. */
   async #requireAdmissible({ rules, action }: Rpc, session: Session | undefined, given = {}): Promise<void> {
     try {
       requireAllowed(rules, given, this.#policy);
@@ -136,7 +136,7 @@ export class Dispatch {
   }
 }
 
-/** @throws GuestfsError BAD_ARGUMENT; ACTION_NOT_IN_DAEMON for what the session's daemon is too old for */
+/** @throws GuestfsError BAD_ARGUMENT; ACTION_NOT_IN_DAEMON if the session's daemon is too old */
 function requireArguments(
   { action, check }: ActionRpc,
   request: object,
@@ -148,7 +148,7 @@ function requireArguments(
   if (action.impl === 'daemon' && version !== undefined) requireInDaemon(action, request, version);
 }
 
-/** Does what the call asks for: an action of the daemon when its turn has come, all others at once. */
+/** Runs the call: a daemon action in its turn, everything else immediately. */
 function inTurn(rpc: Rpc, { answers }: Transport, call: AdmittedCall): Promise<object> {
   if (rpc.action === undefined) return rpc.perform(call, answers);
   const { action, perform } = rpc;

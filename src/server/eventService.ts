@@ -42,7 +42,7 @@ function toMessage({ event, time, sequence, lost }: DeliveredEvent): SubscribeRe
 function kindsOf(request: SubscribeRequest): EventKind[] {
   return request.types.map((type, index) => {
     const kind = KINDS.get(type);
-    if (kind === undefined) throw badArgument(`types[${index}]`, `there is no event type ${type}`);
+    if (kind === undefined) throw badArgument(`types[${index}]`, `unknown event type ${type}`);
     return kind;
   });
 }

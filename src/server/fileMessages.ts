@@ -4,7 +4,7 @@
  * grpc-js lets them.
  */
 
-/** Arguments of a FileIn action: those of the action, and what the client says of the file. */
+/** Arguments of a FileIn action: those of the action, and the expected size and checksums of the file. */
 export interface FileArguments {
   readonly progress_hint?: bigint | undefined;
   readonly exact_size?: bigint | undefined;
@@ -22,7 +22,7 @@ export interface FileMessage {
 
 /** Tag of the field `chunk` in the requests of all FileIn actions. */
 const IN_TAG = 0x12;
-/** A length has seven bits in each byte, and all but the last have the eighth bit. */
+/** A length is a varint: seven bits a byte; every byte but the last has the eighth bit set. */
 const LENGTH_BITS = 7;
 
 /**

@@ -1,17 +1,17 @@
-/** Signs of life on streams that can be silent for long. */
+/** Heartbeats on streams that can be silent for a long time. */
 import type { AnswerStream } from './rpc.js';
 
-/** Proxies cut streams that are silent for a minute. */
+/** Many proxies close streams after a minute without data. */
 const HEARTBEAT_MS = 20_000;
 
 export interface BeatingWriter<Message> {
   /** As {@link AnswerStream.write}. */
   write(message: Message): Promise<void>;
-  /** Sends no more heartbeats. */
+  /** Stops the heartbeats. */
   stop(): void;
 }
 
-/** A stream that sends what `heartbeat` makes whenever nothing else was sent for a while. */
+/** A stream that sends the message made by `heartbeat` whenever it has been silent for a while. */
 export function beating<Message extends object>(
   answers: Pick<AnswerStream, 'write'>,
   heartbeat: () => Message,

@@ -18,9 +18,9 @@ import { beating } from './heartbeat.js';
 import { streamingRpc, type AdmittedCall, type AnswerStream, type Rpc } from './rpc.js';
 import type { SessionFactory } from './sessionFactory.js';
 
-/** As many as a session has drives. */
+/** The same as the limit on drives of a session. */
 const MAX_KEYS = 255;
-/** By which those who list sessions tell these from others. */
+/** Label that tells these sessions from others in ListSessions. */
 const LABELS: ReadonlyMap<string, string> = new Map([['rpc', serviceRules.Inspect.name]]);
 
 export interface InspectOptions {
@@ -31,7 +31,7 @@ export interface InspectOptions {
   readonly probe: ForeignImageProbe;
 }
 
-/** A drive whose writes go nowhere. */
+/** A drive whose writes are discarded. */
 function readOnly({ source, format, blocksize }: InspectDrive): DriveSpec {
   return { source, format, writable: false, label: undefined, cachemode: undefined, discard: undefined, blocksize };
 }
@@ -66,7 +66,7 @@ export function inspectRpc({ registry, factory, imageRoots, probe }: InspectOpti
       const actions = actionCalls({ session, signal, imageRoots, probe, requireFound });
       for await (const part of inspectionReport(actions, request)) await heart.write(part);
     } catch (error) {
-      // What ended a session of a server that stops says less than that; the call changed nothing, and can be made again.
+      // During a shutdown SHUTTING_DOWN is the more useful error: the call changed nothing and can be retried.
       registry.refuseWhileDraining();
       throw error;
     } finally {

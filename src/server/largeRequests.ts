@@ -1,35 +1,35 @@
 /**
- * Requests of actions that take contents of any size, and the memory for them. grpc-js has one
- * limit for the requests of all methods, and reserves nothing; so these are read here.
+ * Reads the requests of actions that accept contents of any size, and accounts for their memory. grpc-js has a single
+ * size limit for all methods and no memory accounting.
  */
 import { GuestfsError } from '../common/errors.js';
 import { requestTooLarge } from '../common/messageLimits.js';
 
-/** What gRPC puts before each message: a flag that it is compressed, and its length in four bytes. */
+/** gRPC's prefix of each message: a compressed flag of one byte, and the length in four. */
 const HEADER_SIZE = 5;
 const LENGTH_OFFSET = 1;
 
-/** A request has to grow by so many bytes ... */
+/** A request must make progress by this many bytes ... */
 const LEAST_PROGRESS = 64 * 1024;
-/** ... in this time, milliseconds: the memory that it holds is not for clients that stopped. */
+/** ... in this time, milliseconds, so that stalled clients do not hold memory. */
 const PROGRESS_LIMIT_MS = 30_000;
 
-/** A client that is refused for want of memory may try again after, milliseconds. */
+/** Suggested retry delay after a refusal for lack of memory, milliseconds. */
 const RETRY_AFTER_MS = 5000;
 
-/** The memory that all large requests of a server may take together. */
+/** The memory budget shared by all large requests of a server. */
 export class RequestMemory {
   #held = 0;
 
   /** @param size bytes */
   constructor(readonly size: number) {}
 
-  /** What is left, bytes. */
+  /** Bytes left. */
   get free(): number {
     return this.size - this.#held;
   }
 
-  /** Takes so many bytes, if there are as many. */
+  /** Reserves bytes; false if not enough are left. */
   take(bytes: number): boolean {
     if (bytes > this.free) return false;
     this.#held += bytes;
@@ -44,10 +44,10 @@ export class RequestMemory {
 export interface ReadingOptions {
   /** The action's name. */
   readonly action: string;
-  /** Up to here a request is like others, bytes. */
+  /** Requests up to this size are not accounted for, bytes. */
   readonly ordinary: number;
   readonly memory: RequestMemory;
-  /** Told when the request does not go on, and is refused. */
+  /** Called when the request has stalled and is refused. */
   readonly onStall: (refusal: GuestfsError) => void;
 }
 
@@ -67,8 +67,8 @@ export async function whileHeld<Value>(request: object, work: () => Promise<Valu
 }
 
 /**
- * Puts the message of one call together from what comes of it. What a client only announces
- * takes no memory: the pages of a buffer are there when they are written to.
+ * Assembles the request message of one call from the data received. A length that is announced but not sent costs no
+ * physical memory: the pages of a buffer are allocated when they are first written to.
  */
 export class LargeRequestReader {
   readonly #options: ReadingOptions;
@@ -77,7 +77,7 @@ export class LargeRequestReader {
   #message: Buffer | undefined;
   #filled = 0;
   #taken = 0;
-  /** Of the memory: the call, and whoever works with what came of it. */
+  /** Holders of the memory: the call, and any work that still uses the request. */
   #holders = 1;
   #stall: NodeJS.Timeout | undefined;
   #refusal: GuestfsError | undefined;
@@ -86,13 +86,13 @@ export class LargeRequestReader {
     this.#options = options;
   }
 
-  /** Why the request was not taken. */
+  /** Why the request was refused. */
   get refusal(): GuestfsError | undefined {
     return this.#refusal;
   }
 
   /**
-   * Takes what has come, and gives the messages that are complete, each with its header.
+   * Takes received data and returns the completed messages, each with its header.
    * @throws GuestfsError MESSAGE_TOO_LARGE, OUT_OF_MEMORY
    */
   write(data: Buffer): Buffer[] {
@@ -114,18 +114,18 @@ export class LargeRequestReader {
     return complete;
   }
 
-  /** The request that was decoded from what came: see {@link whileHeld}. */
+  /** The request decoded from this message: see {@link whileHeld}. */
   decoded(request: unknown): void {
     if (typeof request === 'object' && request !== null) readers.set(request, this);
   }
 
-  /** Keeps the memory until what it returns is called. */
+  /** Holds the memory until the returned function is called. */
   hold(): () => void {
     this.#holders += 1;
     return () => this.#release();
   }
 
-  /** The call has ended: its memory is for others, unless somebody else holds it. */
+  /** The call has ended: releases its hold on the memory. */
   close(): void {
     this.#end();
     this.#release();
@@ -138,7 +138,7 @@ export class LargeRequestReader {
     this.#taken = 0;
   }
 
-  /** No more of the message comes. */
+  /** The message is abandoned: no more data is accepted. */
   #end(): void {
     clearInterval(this.#stall);
     this.#message = undefined;
@@ -173,7 +173,7 @@ export class LargeRequestReader {
     this.#stall.unref();
   }
 
-  /** Counts what has come of a message that is not ordinary. */
+  /** Accounts for the data received of a large message. */
   #reserve(bytes: number): void {
     const { action, ordinary, memory } = this.#options;
     if (this.#message === undefined || this.#message.length - HEADER_SIZE <= ordinary) return;

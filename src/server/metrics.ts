@@ -29,7 +29,7 @@ export const countCalls: ServerInterceptor = (method, call) =>
 
 const STATES = ['CONFIG', 'LAUNCHING', 'READY', 'STOPPING', 'CLOSED'] as const;
 
-/** What is measured when it is asked for. */
+/** Gauges, read when the metrics are scraped. */
 export interface Measured {
   readonly registry: SessionRegistry;
   /** How many clones the pool holds; undefined where there is none. */

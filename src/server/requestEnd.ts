@@ -1,8 +1,8 @@
 /**
- * Whether a client has sent all of its request stream, or has given it up.
+ * Tells whether a client has half-closed its request stream, or has aborted it.
  *
- * HTTP/2 ends a stream that is complete by END_STREAM, and one that is given up by RST_STREAM or
- * with its connection. Node's `http2` reports both by 'end'; what it knows at that moment was
+ * HTTP/2 ends a complete stream with END_STREAM, and an aborted one with RST_STREAM or the loss
+ * of its connection. Node's `http2` reports both by 'end'; what it knows at that moment was
  * read in lib/internal/http2/core.js and observed with Node 20, 22 and 24: with raw clients,
  * grpc-js, killed processes and cut connections (`requestFlow.test.ts`):
  *
@@ -27,7 +27,7 @@
 import type { Http2Session, ServerHttp2Stream } from 'node:http2';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-/** The round trips on one connection: those who wait at the same time share one. */
+/** Round trips on one connection; concurrent waiters share one. */
 class RoundTrips {
   readonly #session: Http2Session;
   #current: Promise<void> | undefined;
@@ -74,7 +74,7 @@ function roundTrip(session: Http2Session): Promise<void> {
 }
 
 /**
- * Of a stream whose readable side has ended: whether its client has sent all. It takes one
+ * For a stream whose readable side has ended: whether the client has sent everything. Takes one
  * round trip to the client, or until the connection ends.
  */
 export async function isWhole(stream: ServerHttp2Stream): Promise<boolean> {

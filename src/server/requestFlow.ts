@@ -5,8 +5,8 @@
  * This interceptor lets one message at a time through: the next is read from the network when
  * the handler has released the one before.
  *
- * grpc-js reports a half-close whenever a stream ends, also when its client has given it up or
- * it ends inside a message. Here only the end of a complete stream is passed on.
+ * grpc-js reports a half-close whenever a stream ends, even if the client aborted it or it ends
+ * inside a message. Here a half-close is passed on only for a complete stream.
  */
 import { ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js';
 import { GuestfsError } from '../common/errors.js';
@@ -14,7 +14,7 @@ import { Undecodable } from './decoding.js';
 import { http2StreamOf, isInsideMessage, type InterceptedCall } from './grpcInternals.js';
 import { isWhole } from './requestEnd.js';
 
-/** A message of a client stream; until it is released no other is read. */
+/** A message of a client stream; the next one is not read until it is released. */
 export class HeldMessage<Message> {
   constructor(
     readonly message: Message,
@@ -22,7 +22,7 @@ export class HeldMessage<Message> {
   ) {}
 }
 
-/** What the handler gets of a stream that ended, by its client's word, where it cannot end. */
+/** What the handler gets when a client half-closes its stream inside a message. */
 function incomplete(): HeldMessage<Undecodable> {
   const error = new GuestfsError(
     'UPLOAD_INCOMPLETE',
@@ -72,7 +72,7 @@ class OneAtATime extends ServerInterceptingCall {
     super.startRead();
   }
 
-  /** Nothing is passed on of a call that was given up: that it was cancelled is told by grpc-js. */
+  /** The end of an aborted call is not passed on: grpc-js reports the cancellation. */
   async #end(passOn: () => void): Promise<void> {
     if (!(await isWhole(http2StreamOf(this.#call)))) return;
     if (isInsideMessage(this.#call)) this.#listener?.onReceiveMessage(incomplete());
@@ -80,6 +80,6 @@ class OneAtATime extends ServerInterceptingCall {
   }
 }
 
-/** Other calls are passed on as they are: one layer less for each of their events to go through. */
+/** Other calls are passed on untouched, which saves a layer on each of their events. */
 export const oneMessageAtATime: ServerInterceptor = (method, call) =>
   method.requestStream && !method.responseStream ? new OneAtATime(call) : (call as ServerInterceptingCall);

@@ -1,4 +1,4 @@
-/** How large requests may be, and what is said of those that are larger. */
+/** Size limits of requests, and the errors for requests that exceed them. */
 import { ServerInterceptingCall, status, type ServerInterceptor } from '@grpc/grpc-js';
 import { takesAnySize } from '../actions/shape.js';
 import type { GuestfsError } from '../common/errors.js';
@@ -11,10 +11,10 @@ import { LargeRequestReader, type RequestMemory } from './largeRequests.js';
 import { rpcAt, type NamedRpc } from './rpcNames.js';
 import { toStatus } from './statusMapping.js';
 
-/** What grpc-js says of a message that is larger, or would be if it were decompressed. */
+/** The messages of grpc-js for a request over the limit, before or after decompression. */
 const TOO_LARGE = /^Received message (?:larger than max \((\d+) |that decompresses to a size larger)/;
 
-/** What grpc-js refuses, in our words. */
+/** Our error for a request that grpc-js refuses. */
 function refusal({ name, action }: NamedRpc, isClientStream: boolean, sent: SentStatus): GuestfsError | undefined {
   const match = sent.code === status.RESOURCE_EXHAUSTED ? TOO_LARGE.exec(sent.details ?? '') : null;
   if (match === null) return undefined;
@@ -29,8 +29,8 @@ function refusal({ name, action }: NamedRpc, isClientStream: boolean, sent: Sent
 }
 
 /**
- * Lets actions that take contents of any size have requests as large as the memory for them, and
- * says of requests over a limit, in our own words and with details, that they are. grpc-js
+ * Allows requests up to the request memory for actions that accept contents of any size, and
+ * answers requests over a limit with our own message and details. grpc-js
  * refuses them where it reads their length, below all interceptors: see `grpcInternals.ts`.
  */
 export function limitingRequests({
@@ -69,7 +69,7 @@ export function limitingRequests({
             reader.decoded(request);
             passOn(request);
           },
-          // Told of every end of a call, not only of cancelled ones.
+          // Called at every end of a call, not only when it is cancelled.
           onCancel: () => reader.close(),
         }),
     });

@@ -1,4 +1,4 @@
-/** An RPC as the dispatch sees it: its rules, and what it does for a call that keeps them. */
+/** An RPC as the dispatch sees it: its rules, and its implementation. */
 import type { Metadata } from '@grpc/grpc-js';
 import type { CallRules } from '../actions/callRules.js';
 import type { ActionDef, Permission } from '../actions/types.js';
@@ -6,22 +6,22 @@ import type { LogFields } from '../common/logger.js';
 import type { Daemon } from '../session/daemon.js';
 import type { Session } from '../session/session.js';
 
-/** A call that was let in. */
+/** An admitted call. */
 export interface AdmittedCall<Request = object> {
   readonly rules: CallRules;
   readonly request: Request;
-  /** What the client sent beside the request. */
+  /** The client's metadata. */
   readonly metadata: Metadata;
-  /** Who calls; undefined: nobody that is known. */
+  /** Identity of the client; undefined if it has none. */
   readonly identity: string | undefined;
-  /** The session that the call names; undefined: the rules say that it names none. */
+  /** The session that the call names; undefined for RPCs that name none. */
   readonly session: Session | undefined;
-  /** Aborts when the client is gone, its deadline has passed, or it cancelled. */
+  /** Aborts when the client cancels or disconnects, or when the deadline passes. */
   readonly signal: AbortSignal;
   /** The pieces of the file that a client stream carries; none for other calls. */
   readonly chunks: AsyncIterable<Buffer>;
   /**
-   * Asks for a permission that the RPC declares for what it may find.
+   * Requires a permission that the RPC declares as needed only for what the work itself finds.
    * @throws GuestfsError NOT_ALLOWED
    */
   readonly requireFound: (permission: Permission) => void;
@@ -46,15 +46,15 @@ export interface ActionCall extends SessionCall {
 
 /** The messages of a server stream. */
 export interface AnswerStream {
-  /** Tells the client that its call was taken, before there is a message. */
+  /** Sends the initial metadata: tells the client that its call was accepted before there is a message. */
   opened(): void;
-  /** Resolves when there is room for another message; rejects when the client is gone. */
+  /** Resolves when there is room for another message; rejects when the client has disconnected. */
   write(message: object): Promise<void>;
-  /** Trailers for when the call ends with OK. */
+  /** Sets the trailers to send if the call ends with OK. */
   endWith(trailers: Metadata): void;
 }
 
-/** How requests come and answers go. */
+/** The gRPC kind of the RPC. */
 export type RpcKind = 'unary' | 'clientStream' | 'serverStream';
 
 interface AnyRpc {
@@ -70,11 +70,11 @@ export interface ActionRpc extends AnyRpc {
    * @throws GuestfsError BAD_ARGUMENT
    */
   readonly check?: (request: object, metadata: Metadata) => void;
-  /** The answer; of a server stream it is ignored, and what was written is the answer. */
+  /** Returns the answer; ignored for a server stream, whose answer is what was written. */
   readonly perform: (call: ActionCall, answers: AnswerStream) => Promise<object>;
 }
 
-/** An RPC that is no action: it needs no turn. */
+/** An RPC that is not an action: it needs no turn. */
 export interface ServiceRpc extends AnyRpc {
   readonly action?: undefined;
   /** As of an {@link ActionRpc}. */

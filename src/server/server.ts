@@ -1,4 +1,4 @@
-/** The gRPC server: all services on one address, health and reflection, and an orderly end. */
+/** The gRPC server: all services on one address, health, reflection, and graceful shutdown. */
 import {
   Server,
   type ServerCredentials,
@@ -36,9 +36,9 @@ import type { Rpc } from './rpc.js';
 import type { SessionFactory } from './sessionFactory.js';
 import { sessionRpcs } from './sessionService.js';
 
-/** Connections that are silent are asked for a sign of life this often, milliseconds. */
+/** Interval of keepalive pings on idle connections, milliseconds. */
 const KEEPALIVE_INTERVAL_MS = 30_000;
-/** A drained server gives open streams this long to end, milliseconds. */
+/** How long open streams may take to end after the drain, milliseconds. */
 const DRAIN_GRACE_MS = 5000;
 
 export interface GrpcServerOptions {
@@ -58,13 +58,14 @@ export interface GrpcServer {
   /** Where it listens, host:port. */
   readonly address: string;
   /**
-   * Stops: not serving, no new sessions, the open ones synced and closed, then the connections.
-   * @throws AggregateError when all that is done, if a session ended with an error
+   * Drains and stops: health becomes NOT_SERVING, new sessions are refused, open ones are synced and closed, then the
+   * connections are closed.
+   * @throws AggregateError after all of that, if a session ended with an error
    */
   stop(): Promise<void>;
 }
 
-/** The services that clients are told the health of. */
+/** The services whose health is reported. */
 function serviceNames(): string[] {
   return [
     ...areas.flatMap((area) => (area.service === undefined ? [] : [area.service])),
@@ -73,7 +74,7 @@ function serviceNames(): string[] {
   ].map((name) => `guestfs.v1.${name}`);
 }
 
-/** Closes the connections: those with open streams after a while. */
+/** Closes the connections; those with open streams after a grace period. */
 async function closeConnections(server: Server): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const force = setTimeout(() => {

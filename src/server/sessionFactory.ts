@@ -28,7 +28,7 @@ export class SessionFactory {
   constructor(private readonly options: SessionFactoryOptions) {}
 
   /**
-   * The server's settings with those of a request in their place.
+   * The server's default settings, overridden by those of a request.
    * @throws GuestfsError BAD_ARGUMENT
    */
   settings(given: ProtoSettings | undefined): SessionSettings {

@@ -5,10 +5,10 @@ import { GuestfsError } from '../common/errors.js';
 /** The metadata key. Proxies can route on it. */
 export const SESSION_HEADER = 'guestfs-session';
 
-/** @throws GuestfsError SESSION_MISSING unless there is just one */
+/** @throws GuestfsError SESSION_MISSING unless there is exactly one */
 export function sessionIdOf(metadata: Metadata): string {
   const [id, ...more] = metadata.get(SESSION_HEADER);
-  // HTTP joins what comes twice; no ID has a comma.
+  // HTTP joins repeated headers with a comma, which no ID contains.
   const doubled = more.length > 0 || (typeof id === 'string' && id.includes(','));
   if (typeof id === 'string' && !doubled) return id;
   throw new GuestfsError(

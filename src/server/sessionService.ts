@@ -45,11 +45,11 @@ export interface SessionServiceOptions {
   readonly factory: SessionFactory;
   /** Where images may be. */
   readonly imageRoots: ImageRoots;
-  /** Where this replica is reached, host:port. */
+  /** Address of this replica, host:port. */
   readonly endpoint: () => string;
 }
 
-/** Some of the sessions, and the token for those after them; empty: there are none. */
+/** A page of sessions, and the token for the next page; empty on the last page. */
 interface Page {
   readonly sessions: readonly Session[];
   readonly next: string;
@@ -133,10 +133,10 @@ export function sessionRpcs({ registry, factory, imageRoots, endpoint }: Session
     try {
       session.addDrives(drives, rules.name);
       if (request.launch) await session.launch(signal);
-      signal.throwIfAborted(); // nobody would know of the session
+      signal.throwIfAborted(); // the client is gone: a session would be orphaned
     } catch (error) {
       await registry.delete(session);
-      // What ended a launch on a server that stops says less than that: the session is gone, and can be created elsewhere.
+      // During a shutdown SHUTTING_DOWN is the more useful error: the session can be created on another server.
       registry.refuseWhileDraining();
       throw error;
     }

@@ -1,4 +1,4 @@
-/** The one door out for errors: from the reason to the gRPC status. */
+/** Maps errors to gRPC statuses, by their reason. */
 import { Metadata, status, type StatusObject } from '@grpc/grpc-js';
 import { GuestfsError, type OwnReason } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
@@ -97,7 +97,7 @@ const STATUS: ReadonlyMap<string, status> = new Map(Object.entries({ ...OWN_STAT
 /** All reasons that have a status of their own. */
 export const knownReasons: readonly string[] = [...STATUS.keys()];
 
-/** The status for a reason; UNKNOWN for an errno that says nothing about the cause. */
+/** The status for a reason; UNKNOWN for an errno that has no status of its own. */
 export function statusOf(reason: string): status {
   return STATUS.get(reason) ?? status.UNKNOWN;
 }
@@ -133,7 +133,7 @@ export interface ErrorContext {
   readonly state?: string;
 }
 
-/** What grpc-js sends for anything that was thrown; what is not a {@link GuestfsError} is logged. */
+/** The status that grpc-js sends for anything thrown; anything but a {@link GuestfsError} is logged. */
 export function toStatus(thrown: unknown, context: ErrorContext, logger: Logger): StatusObject {
   const error = GuestfsError.from(thrown);
   if (error.reason === 'INTERNAL')

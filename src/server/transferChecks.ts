@@ -1,11 +1,11 @@
-/** Size and checksums of files: of uploads, compared with what the client expects; of downloads, told in trailers. */
+/** Size and checksums of files: uploads are compared with what the client expects; downloads report them in trailers. */
 import { createHash, type Hash } from 'node:crypto';
 import { Metadata } from '@grpc/grpc-js';
 import { crc32c } from '../common/crc32c.js';
 import { badArgument, GuestfsError } from '../common/errors.js';
 import type { FileArguments } from './fileMessages.js';
 
-/** Metadata key of FileOut calls: the checksums that are asked for, by name, separated by commas. */
+/** Metadata key of FileOut calls: the names of the requested checksums, separated by commas. */
 export const CHECKSUM_KEY = 'guestfs-checksum';
 const CHECKSUM_NAMES = ['sha256', 'crc32c'] as const;
 type ChecksumName = (typeof CHECKSUM_NAMES)[number];
@@ -16,7 +16,7 @@ function crcText(crc: number): string {
   return crc.toString(16).padStart(8, '0');
 }
 
-/** The size of what was seen, and those of its checksums that were asked for. */
+/** Computes the size and the requested checksums. */
 class Digest {
   #size = 0n;
   readonly #sha256: Hash | undefined;
@@ -47,7 +47,7 @@ class Digest {
   }
 }
 
-/** What a client says of the file that it uploads. */
+/** What a client expects of the file that it uploads. */
 interface Expected {
   readonly size: bigint | undefined;
   readonly checksums: ReadonlyMap<ChecksumName, string>;
@@ -95,8 +95,8 @@ async function* checked(chunks: AsyncIterable<Buffer>, { size, checksums }: Expe
 }
 
 /**
- * What checks an upload, by its arguments: the chunks it is given come out again, and what ends
- * them is an error if they are not what was expected. Without expectations they are not touched.
+ * The check of an upload, by its arguments: it passes the chunks through and throws at the end if they do not match.
+ * Without expectations the chunks are not touched.
  * @throws GuestfsError BAD_ARGUMENT; CHECKSUM_MISMATCH while the chunks are read
  */
 export function uploadCheck(request: FileArguments): (chunks: AsyncIterable<Buffer>) => AsyncIterable<Buffer> {
@@ -105,7 +105,7 @@ export function uploadCheck(request: FileArguments): (chunks: AsyncIterable<Buff
   return (chunks) => checked(chunks, expected);
 }
 
-/** What a download is told about in trailers. */
+/** Computes what the trailers of a download report. */
 export interface DownloadCheck {
   add(pieces: readonly Buffer[]): void;
   /** The trailers, once the file is complete. */
@@ -113,7 +113,7 @@ export interface DownloadCheck {
 }
 
 /**
- * What a FileOut call's metadata asks for; undefined: nothing.
+ * The check that a FileOut call's metadata requests; undefined if none.
  * @throws GuestfsError BAD_ARGUMENT
  */
 export function downloadCheck(metadata: Metadata): DownloadCheck | undefined {
@@ -125,7 +125,7 @@ export function downloadCheck(metadata: Metadata): DownloadCheck | undefined {
     .map((name) => name.trim());
   const unknown = names.find((name) => !(CHECKSUM_NAMES as readonly string[]).includes(name));
   if (unknown !== undefined)
-    throw badArgument(CHECKSUM_KEY, `no checksum is named '${unknown}'; use ${CHECKSUM_NAMES.join(' or ')}`);
+    throw badArgument(CHECKSUM_KEY, `unknown checksum '${unknown}'; use ${CHECKSUM_NAMES.join(' or ')}`);
   const digest = new Digest(names as ChecksumName[]);
   return {
     add: (pieces) => {

@@ -1,4 +1,4 @@
-/** The kinds of gRPC calls: how the request of each comes, and how its answer goes. */
+/** The kinds of gRPC calls: how each receives its request and sends its answer. */
 import {
   Metadata,
   type sendUnaryData,
@@ -15,9 +15,9 @@ import type { FileMessage } from './fileMessages.js';
 import type { HeldMessage } from './requestFlow.js';
 import type { AnswerStream } from './rpc.js';
 
-/** One call's way in and out. */
+/** Receives the request and sends the answer of one call. */
 export interface Transport {
-  /** The request where it came with the call; undefined: it is the first message of a stream, or cannot be decoded. */
+  /** The request, if it came with the call; undefined if it is the first message of a stream or cannot be decoded. */
   readonly given: object | undefined;
   /**
    * The whole request.

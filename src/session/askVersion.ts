@@ -1,9 +1,8 @@
 /**
- * Finds out which version a daemon is that nobody told us of: an appliance without a manifest.
+ * Determines the version of a daemon in an appliance without a manifest.
  *
- * There is no procedure for that. But a daemon says of a procedure that it does not know that
- * it does not, and of a known one with no arguments at all that these cannot be decoded; so a
- * few procedures, each of which came with a certain version, tell between which two it is.
+ * The protocol has no procedure for that. But a daemon answers an unknown procedure and a known one without arguments
+ * with different errors. Probing procedures that were added in known versions narrows the version down.
  */
 import { allActions } from '../actions/areas.js';
 import { GuestfsError } from '../common/errors.js';
@@ -12,10 +11,10 @@ import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import { DaemonVersion } from '../protocol/daemonVersion.js';
 import { isUnknownProcedure } from './daemon.js';
 
-/** Older daemons are not told apart. */
+/** The oldest version that is distinguished. */
 const OLDEST = new DaemonVersion('1.48.0');
 
-/** Daemon actions that came after the oldest version, the newest first; without required arguments one would run. */
+/** Daemon actions added since, newest first. Each has required arguments: one without would run. */
 const milestones = allActions
   .filter(
     (action) =>
@@ -39,7 +38,7 @@ async function knows(connection: DaemonConnection, action: string, procedure: nu
   }
 }
 
-/** The newest version that the daemon has everything of, as far as can be asked. */
+/** The newest version whose probed procedures the daemon knows. */
 export async function askVersion(connection: DaemonConnection): Promise<DaemonVersion> {
   for (const action of milestones) {
     if (await knows(connection, action.name, action.procedure)) return new DaemonVersion(action.since);

@@ -1,11 +1,11 @@
-/** Settings of the backend: `name=value`, or `name` alone for 1. Of the library's, those of the accelerator matter here. */
+/** Backend settings: `name=value`, or `name` alone for 1. Only those that force an accelerator have an effect here. */
 import { isTrue } from '../common/booleans.js';
 import { badArgument } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
 import type { AcceleratorChoice } from '../launcher/launcher.js';
 import type { SessionSettings } from './settings.js';
 
-/** Value of a setting if it is the one of this name. */
+/** Value of a setting, if it has this name. */
 export function valueOfSetting(setting: string, name: string): string | undefined {
   if (setting === name) return '1';
   return setting.startsWith(`${name}=`) ? setting.slice(name.length + 1) : undefined;
@@ -28,7 +28,7 @@ function isOn(settings: readonly string[], name: string): boolean {
 }
 
 /**
- * What runs the appliance: what the backend settings force, or else what the server was started with.
+ * The accelerator: the one that the backend settings force, otherwise the server's default.
  * @throws GuestfsError BAD_ARGUMENT for settings that contradict each other, or are neither true nor false; the library fails at launch then
  */
 export function acceleratorOf({

@@ -2,12 +2,12 @@
 import { GuestfsError } from '../common/errors.js';
 import { Semaphore } from '../common/semaphore.js';
 
-/** Calls that wait in one session at most. */
+/** Maximum number of calls waiting in one session. */
 export const QUEUE_LIMIT = 128;
 const RETRY_AFTER_MS = 1000;
 
 function queueFull(): GuestfsError {
-  return new GuestfsError('QUEUE_FULL', `${QUEUE_LIMIT} calls wait in this session already`, {
+  return new GuestfsError('QUEUE_FULL', `${QUEUE_LIMIT} calls are already waiting in this session: try again later`, {
     metadata: { limit: String(QUEUE_LIMIT) },
     retryAfterMs: RETRY_AFTER_MS,
   });
@@ -22,14 +22,14 @@ export class CallQueue {
   }
 
   /**
-   * Waits for the turn; the caller must call what it gets when it is done.
+   * Waits for the turn. The caller must call the returned function when done.
    * @throws GuestfsError QUEUE_FULL; or the signal's reason, if it aborts before the turn
    */
   turn(signal: AbortSignal): Promise<() => void> {
     return this.#turns.acquire(signal);
   }
 
-  /** Refuses all that wait. */
+  /** Rejects all waiting calls. */
   refuseWaiting(reason: unknown): void {
     this.#turns.refuseWaiting(reason);
   }

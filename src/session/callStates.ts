@@ -8,9 +8,9 @@ import type { SessionState, StateName } from './stateMachine.js';
  * one that is being deleted takes no calls at all.
  */
 export const CALL_STATES = {
-  /** Calls that are answered without the daemon, out of turn: getters, setters and what only looks at the host. */
+  /** Calls answered without the daemon, out of turn: getters, setters and calls that only inspect the host. */
   outOfTurn: ANY_STATE,
-  /** Calls that change what an appliance is made from. */
+  /** Calls that change what the appliance is launched with. */
   configOnly: ['CONFIG'],
   addDrive: ['CONFIG'],
   attachDrive: ['CONFIG', 'READY'],
@@ -22,7 +22,7 @@ export const CALL_STATES = {
 
 export type CallKind = keyof typeof CALL_STATES;
 
-/** A session as far as a refusal tells of it. */
+/** What a refusal needs to know of a session. */
 interface Refusing {
   readonly id: string;
   readonly state: StateName;
@@ -47,7 +47,7 @@ export function requireAllowed(session: Refusing, allowed: readonly SessionState
   });
 }
 
-/** Of a call that was never sent. */
+/** The error of a call that was never sent. */
 export function applianceGone(action: string): GuestfsError {
   return new GuestfsError('APPLIANCE_GONE', `the appliance ended before ${action} was sent to it`, {
     retryAfterMs: RETRY_AFTER_MS,

@@ -1,11 +1,11 @@
-/** Tells of a call and its result to those who want to know, as libguestfs does. */
+/** Emits enter and trace events for a call and its result, as libguestfs does. */
 import type { ActionDef } from '../actions/types.js';
 import type { EventBus } from '../events/eventBus.js';
 import { traceCall, traceError, traceResult } from '../events/trace.js';
 
 /**
- * Runs `body` between the events that tell of it.
- * @param trace whether arguments and result are told, too
+ * Runs `body` and emits the events around it.
+ * @param trace whether to emit trace events, with the arguments and the result
  */
 export async function traced<Value>(
   events: EventBus,

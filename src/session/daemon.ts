@@ -1,4 +1,4 @@
-/** The daemon, as those see it who have the turn in a session. */
+/** The daemon, as seen by the call that has the turn. */
 import { pingDaemon } from '../../gen/calls/appliance.js';
 import { GuestfsError } from '../common/errors.js';
 import { answerTooLarge } from '../common/messageLimits.js';
@@ -29,15 +29,15 @@ export interface Daemon {
   ): Promise<void>;
 }
 
-/** What the daemon says of a procedure number that it does not know; it gives no errno. */
+/** The daemon's error for an unknown procedure number; it has no errno. */
 const UNKNOWN_PROCEDURE = /^dispatch_incoming_message: unknown procedure number \d+/;
-/** What the daemon says of a feature it was built, or is installed, without; its errno is ENOTSUP. */
+/** The daemon's error for a feature that it was built or installed without; its errno is ENOTSUP. */
 const UNAVAILABLE_FEATURE = /^feature '([^']+)' is not available/;
 
-/** What the daemon says when its reply to any call is more than a message holds; it gives no errno. */
+/** The daemon's error when a reply exceeds the maximum message size; it has no errno. */
 const REPLY_TOO_LARGE =
   /^guestfsd: failed to encode reply body\n\(maybe the reply exceeds the maximum message size in the protocol\?\)$/;
-/** True for what a daemon answers where its answer would be too large; what other actions do with a guest may say the like. */
+/** True for the daemon's error about an answer that is too large. Reason and text are both checked, since guest output may resemble it. */
 function isTooLargeToAnswer({ largeAnswerText }: ActionDef, error: GuestfsError): boolean {
   return (
     error.reason === 'DAEMON_ERROR' &&
@@ -45,12 +45,12 @@ function isTooLargeToAnswer({ largeAnswerText }: ActionDef, error: GuestfsError)
   );
 }
 
-/** True for what a daemon answers to a procedure that it does not know; names and programs of a guest may say the like. */
+/** True for the daemon's error about an unknown procedure. Reason and text are both checked, since guest output may resemble it. */
 export function isUnknownProcedure(error: GuestfsError): boolean {
   return error.reason === 'DAEMON_ERROR' && UNKNOWN_PROCEDURE.test(error.message);
 }
 
-/** Says better what the daemon says of things it does not have, or does not say at all. */
+/** Replaces daemon errors that are unclear or empty by ones that explain the cause. */
 function explained(action: ActionDef, version: DaemonVersion, error: unknown): unknown {
   if (!(error instanceof GuestfsError)) return error;
   const group = error.reason === 'ENOTSUP' ? UNAVAILABLE_FEATURE.exec(error.message)?.[1] : undefined;
@@ -63,11 +63,11 @@ function explained(action: ActionDef, version: DaemonVersion, error: unknown): u
   }
   if (isUnknownProcedure(error)) return notInDaemon(action.name, action.since, version);
   if (isTooLargeToAnswer(action, error)) return answerTooLarge(action.name, MESSAGE_MAX);
-  // Some tools print what is wrong where the daemon does not look.
+  // Some tools print their errors where the daemon does not read them.
   if (error.message.trim() === '')
     return new GuestfsError(
       error.reason,
-      `${action.name} failed, and the daemon does not say why; GetLog may show more`,
+      `${action.name} failed, and the daemon gave no reason; GetLog may show more`,
       { cause: error },
     );
   return error;
@@ -76,7 +76,7 @@ function explained(action: ActionDef, version: DaemonVersion, error: unknown): u
 /**
  * The daemon behind a connection.
  * @param signal ends transfers, and keeps further calls of the turn from being sent
- * @param onSent told of each call on its way
+ * @param onSent called when a call has been sent
  */
 export function daemonOn(
   connection: DaemonConnection,

@@ -1,4 +1,4 @@
-/** What daemons have, by their version. */
+/** What a daemon supports, by its version. */
 import type { ActionDef } from '../actions/types.js';
 import { GuestfsError } from '../common/errors.js';
 import type { DaemonVersion } from '../protocol/daemonVersion.js';

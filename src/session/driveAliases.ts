@@ -10,7 +10,7 @@ import type { DaemonCall } from '../protocol/daemonCall.js';
 import type { Daemon } from './daemon.js';
 import { driveIndexOf, driveSuffixOf } from './deviceNames.js';
 
-/** Not what may be a path, too: there the daemon takes such names for one (is_device_parameter in daemon/utils.c). */
+/** Not arguments that may also be paths: there the daemon decides by the name (is_device_parameter in daemon/utils.c). */
 const DEVICE_KINDS: ReadonlySet<string> = new Set(['device', 'mountable']);
 /** A Btrfs subvolume on a drive. */
 const SUBVOLUME = /^btrfsvol:(\/dev\/[^/]+)(\/.*)$/s;
@@ -25,7 +25,7 @@ const deviceArguments = new Map(
 );
 
 /**
- * The usual name of what is a drive, or on one; anything else is left as it is.
+ * The canonical name of a drive or of something on a drive; any other name is returned unchanged.
  * @param drives how many there are: those of higher numbers have no names
  */
 export function withoutAlias(name: string, drives: number): string {

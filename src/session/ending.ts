@@ -1,6 +1,6 @@
 /**
- * The end of an appliance in order: no more calls, sync and unmount, and qemu writes out what it holds. Each step has a
- * limit, after which the appliance is stopped all the same.
+ * Orderly shutdown of an appliance: drain the calls, sync and unmount, let qemu flush its caches. Each step has a time
+ * limit, after which the appliance is stopped anyway.
  */
 import { internalAutosync } from '../../gen/calls/internal.js';
 import { GuestfsError } from '../common/errors.js';
@@ -11,18 +11,18 @@ import type { RunningAppliance } from './runningAppliance.js';
 import type { SessionDrives } from './sessionDrives.js';
 import type { Turns } from './turns.js';
 
-/** How long an appliance that ends waits for the call under way, milliseconds. */
+/** How long a shutdown waits for the call in flight, milliseconds. */
 const CALL_GRACE_MS = 20_000;
 /** ... and then for the daemon to sync and unmount. */
 const AUTOSYNC_LIMIT_MS = 120_000;
-/** ... and then for qemu to write out what it holds. */
+/** ... and then for qemu to flush its caches. */
 const QEMU_END_LIMIT_MS = 60_000;
-/** Characters of qemu's last words in a message. */
+/** Maximum length of qemu's output that a message quotes, characters. */
 const QUOTED_MESSAGE = 300;
 
-/** An end under way. */
+/** A shutdown in progress. */
 export interface OrderlyEnd {
-  /** Resolves when the appliance is gone; rejects, then too, with what could not be written, or may not have been. */
+  /** Resolves when the appliance is gone; rejects, also then, if data was or may have been lost. */
   readonly done: Promise<void>;
   /** Ends the appliance now, whatever it does: what was not yet written is lost, and {@link done} says so. */
   cutShort(): void;
@@ -33,15 +33,15 @@ export interface EndOptions {
   readonly drives: SessionDrives;
   /** Whether the daemon is to sync and unmount. */
   readonly autosync: boolean;
-  /** Told when the appliance is gone, before {@link OrderlyEnd.done} is settled. */
+  /** Called when the appliance is gone, before {@link OrderlyEnd.done} settles. */
   readonly onGone: () => void;
 }
 
-/** Ends an appliance in order. */
+/** Starts an orderly shutdown. */
 export function endInOrder(appliance: RunningAppliance, options: EndOptions): OrderlyEnd {
   const cut = new AbortController();
   const done = run(appliance, options, cut.signal);
-  done.catch(() => undefined); // whoever waits is told; there may be nobody yet
+  done.catch(() => undefined); // nobody may be waiting for it yet
   return {
     done,
     cutShort: () => {
@@ -74,10 +74,10 @@ async function run(appliance: RunningAppliance, options: EndOptions, cut: AbortS
   if (failure !== undefined) throw failure;
 }
 
-/** Has the daemon write all to the drives, as the last that it does. */
+/** Has the daemon sync and unmount, as its last call. */
 async function writeOut(appliance: RunningAppliance, { turns, drives, autosync }: EndOptions): Promise<void> {
   turns.cancelTransfer(new GuestfsError('CANCELLED', 'the session was shut down'));
-  // The sync is next, however many wait.
+  // The sync takes the next turn, ahead of all waiting calls.
   turns.refuseWaiting(
     new GuestfsError('APPLIANCE_GONE', 'the session was shut down before the call was sent to its appliance'),
   );
@@ -125,7 +125,7 @@ async function syncAndUnmount({ connection, version }: RunningAppliance): Promis
   );
 }
 
-/** What is to be said of a qemu that was asked to end; undefined: it ended in order. */
+/** The error for a qemu that did not exit cleanly after it was asked to; undefined if it did. */
 function unsoundEnd({ exitCode, signal, qemuMessages }: MachineExit, cut: AbortSignal): GuestfsError | undefined {
   if (exitCode === 0) return undefined;
   if (cut.aborted) return GuestfsError.from(cut.reason);

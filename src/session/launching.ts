@@ -1,4 +1,4 @@
-/** Starts an appliance: from what a session is set to, to a daemon that takes calls. */
+/** Starts an appliance: from a session's settings to a daemon that takes calls. */
 import type { ConsoleLog } from '../common/consoleLog.js';
 import { GuestfsError } from '../common/errors.js';
 import { decodeGuestText } from '../common/guestText.js';
@@ -12,7 +12,7 @@ import { acceleratorOf } from './backendSettings.js';
 import { RunningAppliance } from './runningAppliance.js';
 import type { SessionSettings } from './settings.js';
 
-/** Console output that an explanation of a failed launch is made from, bytes. */
+/** How much console output is searched for the cause of a failed launch, bytes. */
 const EXPLANATION_TAIL = 16 * 1024;
 
 /** Milliseconds that a launch and its steps took. */
@@ -27,7 +27,7 @@ export interface SessionLaunchTimings {
 export interface StartOptions extends LaunchOptions, ConnectionEvents {
   /** Where the console's output is collected. */
   readonly console: ConsoleLog;
-  /** The machine runs; its daemon has yet to come. */
+  /** The machine runs; its daemon is not up yet. */
   readonly onMachine: () => void;
 }
 
@@ -54,7 +54,7 @@ export function launchConfig(id: string, settings: SessionSettings, drives: read
 
 /**
  * Starts a machine and waits for its daemon.
- * @throws GuestfsError saying why it did not come up, or the signal's reason; nothing of the machine is left then
+ * @throws GuestfsError with the cause, or the signal's reason; the machine has been cleaned up
  */
 export async function startAppliance(
   launcher: Launcher,
@@ -79,7 +79,7 @@ export async function startAppliance(
   }
 }
 
-/** Waits until the daemon has said that it is up, and its version is known; explains why it does not come. */
+/** Waits until the daemon is up and its version is known; explains a failure. */
 async function awaitDaemon(
   machine: Machine,
   connection: DaemonConnection,
@@ -103,7 +103,7 @@ async function firstContact(machine: Machine, connection: DaemonConnection): Pro
   return machine.daemonVersion === undefined ? askVersion(connection) : new DaemonVersion(machine.daemonVersion);
 }
 
-/** Of a launch that took too long. */
+/** The error of a launch that exceeded its time limit. */
 export function launchTimeout(limitMs: number): GuestfsError {
   return new GuestfsError(
     'LAUNCH_TIMEOUT',

@@ -1,6 +1,6 @@
 /**
  * The life of a session and of its appliances: launch, kill, shutdown and deletion, and the appliance that ends by
- * itself. Whatever of these meet, the state tells who came first, and the later one joins what is under way.
+ * itself. When several of these coincide, the state tells which came first, and the later one joins it.
  */
 import type { ConsoleLog } from '../common/consoleLog.js';
 import { GuestfsError } from '../common/errors.js';
@@ -65,7 +65,7 @@ export class LifeCycle {
     return this.#drives;
   }
 
-  /** The appliance that runs; undefined without one, and until its daemon is up. */
+  /** The running appliance; undefined if there is none or its daemon is not up yet. */
   get appliance(): RunningAppliance | undefined {
     const state = this.#states.current;
     return 'appliance' in state ? state.appliance : undefined;
@@ -114,7 +114,7 @@ export class LifeCycle {
     try {
       await this.#start(abort.signal, previous);
     } catch (error) {
-      // A session that is deleted meanwhile stays on its way.
+      // A session that was deleted meanwhile stays in its state.
       if (this.#states.current.name === 'LAUNCHING') this.#states.move('launchFailed', { name: 'CONFIG', previous });
       this.#events.emit({ kind: 'subprocess_quit' });
       this.#logger.warn('launch failed', { reason: GuestfsError.from(error).reason, err: error });
@@ -133,7 +133,7 @@ export class LifeCycle {
       'library',
       `launch: program=${printable(program)}${identifier === '' ? '' : `, identifier=${identifier}`}`,
     );
-    // One machine at a time: the one before may have the images open still.
+    // One machine at a time: the previous one may still have the images open.
     if (previous !== undefined) await unlessAborted(previous, signal);
     const { appliance, timings } = await startAppliance(
       this.#launcher,
@@ -148,7 +148,7 @@ export class LifeCycle {
       },
     );
     if (signal.aborted) {
-      // Somebody ended the launch in the moment in which the daemon came up.
+      // The launch was ended just as the daemon came up.
       await appliance.stop();
       throw GuestfsError.from(signal.reason);
     }
@@ -167,13 +167,13 @@ export class LifeCycle {
     });
   }
 
-  /** Of an appliance that is up no more: it was stopped, ended by itself, or violated the protocol. */
+  /** Handles the end of an appliance: it was stopped, exited by itself, or violated the protocol. */
   #handleApplianceExit(appliance: RunningAppliance): void {
     if (appliance.stopRequested) return;
     const reason = appliance.connection.failure?.message;
     this.#emitMessage('warning', `the appliance ended unexpectedly${reason === undefined ? '' : `: ${reason}`}`);
     this.#logger.warn('appliance ended unexpectedly', { reason });
-    // In STOPPING and DELETING the end under way notices it.
+    // In STOPPING and DELETING the shutdown in progress handles it.
     if (this.#states.current.name !== 'READY') return;
     this.#abandonAppliance('exited', appliance).catch((error: unknown) =>
       this.#logger.error('shutdown of an appliance failed', { err: error }),
@@ -183,7 +183,7 @@ export class LifeCycle {
   /** Ends the appliance without a sync. The session is in CONFIG at once; resolves when all that the appliance held is free. */
   #abandonAppliance(event: 'killed' | 'exited', appliance: RunningAppliance): Promise<void> {
     const gone = appliance.stop().then(() => this.#events.emit({ kind: 'subprocess_quit' }));
-    // Its failure is told by whoever waits for `gone`.
+    // A failure is reported to whoever waits for `gone`.
     this.#states.move(event, { name: 'CONFIG', previous: gone.catch(() => undefined) });
     this.#drives = new SessionDrives();
     this.#turns.refuseWaiting(applianceGone('the call'));
@@ -197,7 +197,7 @@ export class LifeCycle {
       case 'CONFIG':
         return state.previous;
       case 'LAUNCHING':
-        return this.#endLaunch(state, new GuestfsError('LAUNCH_FAILED', 'the launch was ended by kill_subprocess'));
+        return this.#endLaunch(state, new GuestfsError('LAUNCH_FAILED', 'the launch was aborted by kill_subprocess'));
       case 'READY':
         return this.#abandonAppliance('killed', state.appliance);
       case 'STOPPING':
@@ -308,7 +308,7 @@ export class LifeCycle {
     });
   }
 
-  /** Tells what the server does for the session: details only when the session is verbose. */
+  /** Emits library events about the session; details only if the session is verbose. */
   #emitMessage(kind: 'library' | 'warning', message: string): void {
     if (kind === 'warning' || this.#settings.verbose) this.#events.emit({ kind, message });
   }
@@ -319,11 +319,11 @@ export class LifeCycle {
   }
 }
 
-/** Waits for an end whose failure others are told. */
+/** Waits for a shutdown whose failure is reported elsewhere. */
 function ignoringFailure(end: Promise<void>): Promise<void> {
   return end.catch(() => undefined);
 }
 
 function launchEndedByShutdown(): GuestfsError {
-  return new GuestfsError('LAUNCH_FAILED', 'the launch was ended, because the session is shut down');
+  return new GuestfsError('LAUNCH_FAILED', 'the launch was aborted because the session was shut down');
 }

@@ -1,4 +1,4 @@
-/** An appliance that is up, and the conversation with its daemon. */
+/** A running appliance and the connection to its daemon. */
 import type { Machine, MachineExit } from '../launcher/launcher.js';
 import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import type { DaemonVersion } from '../protocol/daemonVersion.js';
@@ -12,12 +12,12 @@ export class RunningAppliance {
     readonly version: DaemonVersion,
   ) {}
 
-  /** Whether this side has asked it to end. */
+  /** Whether the server has asked it to stop. */
   get stopRequested(): boolean {
     return this.#stopRequested;
   }
 
-  /** Resolves when the machine is gone or the conversation is over, by whatever cause. */
+  /** Resolves when the machine is gone or the connection is closed, whatever the cause. */
   ended(): Promise<unknown> {
     return Promise.race([this.connection.closed, this.machine.exited]);
   }

@@ -28,9 +28,9 @@ export interface SessionOptions {
   readonly launcher: Launcher;
   readonly logger: Logger;
   readonly labels: ReadonlyMap<string, string>;
-  /** Who made it: the identity of the client's certificate; undefined: anyone. */
+  /** Identity of the client that created it; undefined: it is open to everyone. */
   readonly owner: string | undefined;
-  /** Ends after this long without use, milliseconds; undefined: never. */
+  /** Idle timeout, milliseconds; undefined: none. */
   readonly idleTimeoutMs: number | undefined;
 }
 
@@ -45,7 +45,7 @@ export class Session {
   readonly console = new ConsoleLog();
   readonly #life: LifeCycle;
   readonly #turns = new Turns(this.events, () => this.touch());
-  /** Calls under way that need no turn. */
+  /** Calls in flight that need no turn. */
   #callsOutOfTurn = 0;
   #lastUse = this.createTime.getTime();
 
@@ -74,7 +74,7 @@ export class Session {
     return this.#life.drives.has(index);
   }
 
-  /** The machine that runs; undefined without one, and until its daemon is up. */
+  /** The running machine; undefined if there is none or its daemon is not up yet. */
   get machine(): Machine | undefined {
     return this.#life.appliance?.machine;
   }
@@ -93,7 +93,7 @@ export class Session {
     return this.#turns.pending;
   }
 
-  /** When it ends if nobody uses it; undefined: it does not, is in use, or ends already. */
+  /** When its idle timeout expires; undefined if it has none, is in use, or is already ending. */
   get expireTime(): Date | undefined {
     const { name } = this.#life.state;
     if (this.idleTimeoutMs === undefined || (name !== 'CONFIG' && name !== 'READY')) return undefined;
@@ -101,7 +101,7 @@ export class Session {
     return new Date(this.#lastUse + this.idleTimeoutMs);
   }
 
-  /** The session is in use: puts off its end. */
+  /** Records use of the session: restarts its idle timeout. */
   touch(): void {
     this.#lastUse = Date.now();
   }
@@ -129,7 +129,7 @@ export class Session {
     this.#life.drives.addAll(drives, action);
   }
 
-  /** Adds a drive in any state that allows it: in READY to the appliance that runs. */
+  /** Adds a drive in CONFIG, or hot-plugs it in READY. */
   async attachDrive(drive: Drive, action: string, signal: AbortSignal): Promise<void> {
     this.requireState(CALL_STATES.attachDrive, action);
     if (this.state === 'CONFIG') return this.#life.drives.add(drive, action);
@@ -140,7 +140,7 @@ export class Session {
   }
 
   /**
-   * Takes a drive away; from an appliance that runs, when all is written to it.
+   * Removes a drive; from a running appliance, once all writes have reached it.
    * @throws GuestfsError ENOENT when there is none with this label, EBUSY when it is in use, EIO when
    *   writes to its image have failed: the drive is gone then, unless the guest noticed, too
    */
@@ -168,7 +168,7 @@ export class Session {
     body: (daemon: Daemon) => Promise<Value>,
   ): Promise<Value> {
     this.#requireOpen(action.name);
-    // Told like any other call, as the library does, but without a turn.
+    // Traced like any other call, as in libguestfs, but without a turn.
     if (this.state !== 'READY')
       await this.#traced(action, request, async () => this.requireState(CALL_STATES.daemon, action.name));
     return this.#turns.call(action.name, signal, (combined) =>
@@ -180,7 +180,7 @@ export class Session {
     );
   }
 
-  /** Traces a call that is refused before anything is done, as the library does. */
+  /** Traces a call that is refused before it runs, as libguestfs does. */
   async traceRefused(action: ActionDef, request: object): Promise<void> {
     const refused = async (): Promise<never> => {
       throw new Error('refused');
@@ -200,7 +200,7 @@ export class Session {
     }
   }
 
-  /** Ends the transfer under way, if there is one: its call fails with EINTR. */
+  /** Cancels the transfer in flight, if any: its call fails with EINTR. */
   cancelTransfer(): void {
     this.#turns.cancelTransfer(new GuestfsError('EINTR', 'the operation was cancelled by user_cancel'));
   }
@@ -209,7 +209,7 @@ export class Session {
     return traced(this.events, this.settings.trace, action, request, body);
   }
 
-  /** @throws GuestfsError SESSION_UNKNOWN when it is on its way out */
+  /** @throws GuestfsError SESSION_UNKNOWN when it is being deleted or was */
   #requireOpen(action: string): void {
     this.requireState(CALL_STATES.outOfTurn, action);
     this.touch();

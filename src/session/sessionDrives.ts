@@ -1,6 +1,6 @@
 /**
- * The drives of a session, for the time of one appliance: those to launch it with, and those that come to it and go
- * while it runs. The next appliance has a list of its own, so that what is late cannot touch it.
+ * The drives of a session, for the lifetime of one appliance: those to launch it with, and those added and removed
+ * while it runs. The next appliance has a list of its own, which late operations cannot affect.
  */
 import { GuestfsError } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
@@ -11,10 +11,10 @@ import { deviceNameOf } from './deviceNames.js';
 import type { RunningAppliance } from './runningAppliance.js';
 
 export class SessionDrives {
-  /** By number: 0 is /dev/sda. Those that were taken away leave their place free. */
+  /** By number: 0 is /dev/sda. Removed drives leave their slots free. */
   #drives: (Drive | undefined)[] = [];
 
-  /** Those that are there, in order. */
+  /** The attached drives, in order. */
   get all(): readonly Drive[] {
     return this.#drives.filter((drive) => drive !== undefined);
   }
@@ -57,7 +57,7 @@ export class SessionDrives {
     this.#drives.splice(this.#find(label, action), 1);
   }
 
-  /** Attaches a drive to the appliance that runs, under the lowest number that is free. */
+  /** Attaches a drive to the running appliance, under the lowest free number. */
   async attach(
     { machine, connection }: RunningAppliance,
     drive: Drive,
@@ -69,7 +69,7 @@ export class SessionDrives {
   }
 
   /**
-   * Takes a drive away from the appliance that runs, when all is written to it.
+   * Removes a drive from the running appliance, once all writes have reached it.
    * @throws GuestfsError ENOENT when there is none with this label, EBUSY when it is in use, EIO when writes to its
    *   image have failed: the drive is gone then, unless the guest noticed, too
    */
@@ -77,7 +77,7 @@ export class SessionDrives {
     const index = this.#find(label, action);
     const drive = this.#drives[index];
     const failed = await machine.drives.remove(connection, index).catch(async (error: unknown) => {
-      // The guest may have noticed as well, and knows less of it.
+      // The appliance may have noticed as well, but its error says less.
       if (error instanceof GuestfsError && error.reason === 'DAEMON_ERROR') await this.requireWritten(machine);
       throw error;
     });
@@ -87,7 +87,7 @@ export class SessionDrives {
 
   /** @throws GuestfsError EIO when the host did not take all that the guest wrote to an image; guests do not always notice */
   async requireWritten(machine: Machine): Promise<void> {
-    // A qemu that does not answer does not end in order either, and that is told.
+    // If qemu does not answer, its shutdown fails as well, which is reported.
     const failed = await machine.drives.failedWrites().catch(() => new Map<number, number>());
     for (const [index, count] of failed) throwUnlessWritten(this.#drives[index], index, count);
   }
@@ -106,7 +106,7 @@ export class SessionDrives {
       });
     }
     if (drive.label !== undefined && this.#drives.some((other) => other?.label === drive.label)) {
-      throw new GuestfsError('EEXIST', `${action}: there is a drive with the label ${drive.label} already`);
+      throw new GuestfsError('EEXIST', `${action}: the label ${drive.label} is already in use by another drive`);
     }
   }
 }

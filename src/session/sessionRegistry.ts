@@ -7,7 +7,7 @@ import type { SessionState } from './stateMachine.js';
 
 const ID_PATTERN = /^[A-Za-z0-9._-]{1,64}$/;
 const ID_BYTES = 16;
-/** How often idle sessions are looked for, milliseconds. */
+/** Interval between checks for idle sessions, milliseconds. */
 const SWEEP_INTERVAL_MS = 1000;
 const RETRY_AFTER_MS = 5000;
 
@@ -48,11 +48,12 @@ export class SessionRegistry {
     return [...this.#sessions.values()].filter((session) => session.state === state).length;
   }
 
-  /** Takes in the session that `create` makes, if there is room for it. */
+  /** Registers the session made by `create`, if the limit allows. */
   add(id: string, create: () => Session): Session {
     checkSessionId(id);
     this.refuseWhileDraining();
-    if (this.#sessions.has(id)) throw new GuestfsError('SESSION_EXISTS', `there is a session ${id} already`);
+    if (this.#sessions.has(id))
+      throw new GuestfsError('SESSION_EXISTS', `a session ${id} already exists: choose another ID`);
     if (this.#sessions.size >= this.#limit) {
       throw new GuestfsError(
         'TOO_MANY_SESSIONS',
@@ -69,7 +70,7 @@ export class SessionRegistry {
   }
 
   /**
-   * @param identity who asks; others' sessions do not exist for them
+   * @param identity of the client; other clients' sessions are reported as unknown
    * @throws GuestfsError SESSION_UNKNOWN, MALFORMED_SESSION_ID
    */
   get(id: string, identity: string | undefined): Session {
@@ -89,7 +90,7 @@ export class SessionRegistry {
     return [...this.#sessions.values()].filter((session) => session.owner === undefined || session.owner === identity);
   }
 
-  /** Ends a session; resolves or fails when all it held is free. Its ID is free only then. */
+  /** Ends a session; settles when its resources are freed. Its ID can be reused only then. */
   async delete(session: Session): Promise<void> {
     try {
       await session.close();
@@ -98,7 +99,7 @@ export class SessionRegistry {
     }
   }
 
-  /** Ends a session at once that has nothing to save; resolves when all it held is free. */
+  /** Ends a session that has no data to lose, without a sync; resolves when its resources are freed. */
   async discard(session: Session): Promise<void> {
     try {
       await session.kill();
@@ -116,7 +117,7 @@ export class SessionRegistry {
   }
 
   /**
-   * Takes no more sessions and calls, and ends all that are there, in order.
+   * Drains: refuses new sessions and calls, and ends all sessions in an orderly way.
    * @throws AggregateError when all have ended, if any of them did with an error
    */
   async drain(): Promise<void> {

@@ -3,7 +3,7 @@ import type { AcceleratorChoice } from '../launcher/launcher.js';
 
 /** All settings; a session starts with the server's. */
 export interface SessionSettings {
-  /** Guest memory, MiB. */
+  /** Memory of the appliance, MiB. */
   memsizeMb: number;
   /** Virtual CPUs. */
   smp: number;
@@ -16,7 +16,7 @@ export interface SessionSettings {
   selinux: boolean;
   /** Kept and reported only: the server's qemu is always in a process group of its own. */
   pgroup: boolean;
-  /** Kept and reported only: the kernel ends qemu when the server dies. */
+  /** Kept and reported only: the kernel kills qemu when the server dies. */
   recoveryProc: boolean;
   /** Kept and reported only: the console always comes as events. */
   direct: boolean;

@@ -39,7 +39,7 @@ export type State =
 export type StateName = State['name'];
 export type StateNamed<Name extends StateName> = Extract<State, { readonly name: Name }>;
 
-/** As which state each is shown: for whoever looks from outside, an end is an end. */
+/** The public name of each state. Clients need not tell a shutdown from a deletion. */
 const SHOWN: Readonly<Record<StateName, SessionState>> = {
   CONFIG: 'CONFIG',
   LAUNCHING: 'LAUNCHING',
@@ -49,12 +49,12 @@ const SHOWN: Readonly<Record<StateName, SessionState>> = {
   CLOSED: 'CLOSED',
 };
 
-/** What happens in the life of a session. An event in a state that it does not come from is a defect. */
+/** The events of a session. An event in a state that does not allow it is a defect. */
 export const TRANSITIONS = {
   launch: { from: ['CONFIG'], to: 'LAUNCHING' },
   launched: { from: ['LAUNCHING'], to: 'READY' },
   launchFailed: { from: ['LAUNCHING'], to: 'CONFIG' },
-  /** The appliance was ended at once. */
+  /** The appliance was killed. */
   killed: { from: ['READY'], to: 'CONFIG' },
   /** The appliance ended by itself, or violated the protocol. */
   exited: { from: ['READY'], to: 'CONFIG' },

@@ -1,5 +1,5 @@
 /**
- * Turns with the appliance: one call, or one change of its drives, at a time. Tells of each call as it is queued,
+ * Turns with the appliance: one call, or one change of its drives, at a time. Emits events as a call is queued,
  * starts, makes progress and finishes.
  */
 import { GuestfsError } from '../common/errors.js';
@@ -13,7 +13,7 @@ export class Turns {
   readonly #onOver: () => void;
   readonly #queue = new CallQueue();
   #calls = 0n;
-  /** Ends the transfer of the call that has the turn. */
+  /** Cancels the transfer of the call that has the turn. */
   #transfer: LinkedAbort | undefined;
   /** The call that the daemon works on, for its progress messages. */
   #current: { readonly action: string; readonly procedure: number; readonly serial: number } | undefined;
@@ -68,22 +68,22 @@ export class Turns {
     });
   }
 
-  /** Runs what is no call of the daemon's, but must not meet one; as {@link call}, but nobody is told. */
+  /** Runs work that must not overlap a daemon call; like {@link call}, but without events. */
   async hold(signal: AbortSignal, body: () => Promise<void>): Promise<void> {
     await this.#untilOver(await this.#queue.turn(signal), signal, body);
   }
 
-  /** Waits for the turn; the caller must call what it gets when it is done. */
+  /** Waits for the turn. The caller must call the returned function when done. */
   take(signal: AbortSignal): Promise<() => void> {
     return this.#queue.turn(signal);
   }
 
-  /** Refuses all that wait for their turn. */
+  /** Rejects all calls that wait for their turn. */
   refuseWaiting(reason: GuestfsError): void {
     this.#queue.refuseWaiting(reason);
   }
 
-  /** Ends the transfer under way, if there is one: its call fails with the reason. */
+  /** Cancels the transfer in flight, if any: its call fails with the reason. */
   cancelTransfer(reason: GuestfsError): void {
     this.#transfer?.abort(reason);
   }
@@ -93,7 +93,7 @@ export class Turns {
     this.#current = { action, procedure, serial };
   }
 
-  /** The daemon tells how far it is; what it says of anything but the call under way is ignored. */
+  /** Handles a progress message; one for anything but the call in flight is ignored. */
   progress({ procedure, serial, position, total }: ProgressMessage): void {
     const current = this.#current;
     if (current?.serial !== serial || current.procedure !== procedure) return;

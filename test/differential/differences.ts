@@ -185,7 +185,7 @@ const WITH_ERRNO: Readonly<Record<string, string>> = { device_index: 'ENODEV' };
 const SAID_OR_NOT: ReadonlySet<string> = new Set(['set_uuid', 'set_uuid_random', 'set_e2uuid']);
 
 /** What the daemon refuses without a word, the library passes on so; this service says that there is none. */
-const WORDLESS = /, and the daemon does not say why; GetLog may show more$/;
+const WORDLESS = /, and the daemon gave no reason; GetLog may show more$/;
 
 /** What images of the host are refused for under a name of ours, where the library has an errno, or none and qemu-img's words. */
 const IMAGE_REASONS: Readonly<Record<string, readonly string[]>> = {

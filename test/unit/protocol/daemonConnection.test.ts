@@ -215,7 +215,7 @@ describe.each([
         error: expect.objectContaining({ reason: 'DAEMON_ERROR', message: 'found 1 errors when compiling the rules' }),
         nothing: expect.objectContaining({
           reason: 'DAEMON_ERROR',
-          message: 'yara_load: the daemon refuses the file, and does not say why',
+          message: 'yara_load: the daemon refused the file and gave no reason; GetLog may show more',
         }),
       }[said];
       expect(await ended).toEqual(expected);
@@ -329,7 +329,7 @@ describe('a request', () => {
     const both = await connected();
     const first = both.connection.call(isDir, { path: '/', followsymlinks: undefined }, VERSION);
     expect(await failureOf(both.connection.call(internalAutosync, {}, VERSION))).toMatchObject({
-      message: 'two calls at once on one connection',
+      message: 'concurrent calls on one connection',
     });
     const call = await both.daemon.nextCall();
     await both.daemon.reply(call, word(1));

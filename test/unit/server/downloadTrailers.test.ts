@@ -59,7 +59,7 @@ describe('the trailers of a download', () => {
     const { file, end } = await download('sha256,md5');
     expect(asFailure(end)).toMatchObject({
       code: status.INVALID_ARGUMENT,
-      details: expect.stringContaining("guestfs-checksum: no checksum is named 'md5'"),
+      details: expect.stringContaining("guestfs-checksum: unknown checksum 'md5'"),
       info: { reason: 'BAD_ARGUMENT', fields: ['guestfs-checksum'] },
     });
     expect(file).toHaveLength(0);

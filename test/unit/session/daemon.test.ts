@@ -240,6 +240,6 @@ it.each(['', ' \n'])('an error without a word (%j) is given some', async (messag
   await daemon.fail(await daemon.nextCall(), 'EEXIST', message);
   expect(await answer).toMatchObject({
     reason: 'EEXIST',
-    message: 'mkdir failed, and the daemon does not say why; GetLog may show more',
+    message: 'mkdir failed, and the daemon gave no reason; GetLog may show more',
   });
 });

@@ -165,7 +165,7 @@ describe('an answer', () => {
     );
     expect(await failureOf(ask(client, inspectListApplications2, { root: '/dev/sda1' }))).toMatchObject({
       code: status.INTERNAL,
-      details: expect.stringContaining('its log has the details'),
+      details: expect.stringContaining('the server log has the details'),
       info: { reason: 'INTERNAL', metadata: { action: 'inspect_list_applications2' } },
     });
     expect(lines.join('')).toMatch(/invalid int32/);

@@ -2,7 +2,7 @@
  * Boots a kernel under KVM and waits for its first line.
  *
  * That the device opens says little: under another hypervisor qemu may abort on a
- * register which that hypervisor does not let it set, or the guest may hang
+ * register which that hypervisor does not let it set, or the appliance may hang
  * before it says anything. So the kernel of an appliance is started as sessions
  * start it, by the same kind of user, on the same machine and processor.
  */
@@ -39,7 +39,7 @@ export interface BootOutcome {
 /** Rejects when the test itself cannot be made. */
 export type BootTest = (request: BootRequest) => Promise<BootOutcome>;
 
-/** A guest speaks within a second; with the rest of the test this stays under 5 s. */
+/** An appliance speaks within a second; with the rest of the test this stays under 5 s. */
 const LIMIT_MS = 4000;
 
 /** Enough for a kernel to say who it is. */
@@ -81,7 +81,7 @@ export function createKvmBootTest(users: QemuUsers, logger: Logger, limitMs = LI
       const outcome = await inTime(limitMs, 'late' as const, Promise.race([spoke, qemu.exited]));
       if (outcome === 'speaks') return { usable: true, reason: '', hang: false };
       if (outcome === 'late')
-        return { usable: false, reason: `a guest says nothing within ${limitMs / 1000} s`, hang: true };
+        return { usable: false, reason: `the appliance says nothing within ${limitMs / 1000} s`, hang: true };
       const how = outcome.signal === undefined ? `exit code ${String(outcome.exitCode)}` : outcome.signal;
       return { usable: false, reason: `qemu ends with ${how}: ${quoteEnd(outcome.qemuMessages, 400)}`, hang: false };
     } finally {

@@ -1,7 +1,7 @@
 /**
  * Turns the end of a machine that never came up into an error that says why.
  *
- * What is looked at was written by qemu and by the guest; it is quoted, made
+ * What is looked at was written by qemu and by the appliance; it is quoted, made
  * printable and cut, and nothing in it is believed beyond the choice of a reason.
  */
 import { GuestfsError, type OwnReason } from '../common/errors.js';

@@ -22,7 +22,7 @@ export interface LaunchConfig {
   readonly memsizeMb: number;
   /** Virtual CPUs. */
   readonly smp: number;
-  /** User-mode network for the guest. */
+  /** User-mode network for the appliance. */
   readonly network: boolean;
   /** SELinux enabled in the appliance's kernel. */
   readonly selinux: boolean;
@@ -86,7 +86,7 @@ export interface MachineDrives {
   /**
    * Takes a drive away when all is written to it; its image is free then.
    * @returns how many writes and flushes of it the host has failed
-   * @throws GuestfsError `EBUSY` when the guest uses it; it stays then
+   * @throws GuestfsError `EBUSY` when the appliance uses it; it stays then
    */
   remove(connection: DaemonConnection, index: number): Promise<number>;
   /**

@@ -1,4 +1,4 @@
-/** How qemu runs the guest's instructions. */
+/** How qemu runs the appliance's instructions. */
 
 export type Accelerator = 'kvm' | 'tcg';
 

@@ -70,7 +70,7 @@ export function addApplianceDevices(line: QemuCommandLine): void {
   line
     .option('object', 'rng-random,id=rng0,filename=/dev/urandom')
     .device('virtio-rng-pci', { rng: 'rng0' })
-    // Without the events that announce new drives: the guest is told which to look for, one after
+    // Without the events that announce new drives: the appliance is told which to look for, one after
     // the other. Events would come in any order, and beyond eight of them be lost.
     .device('virtio-scsi-pci', { id: SCSI_BUS.replace(/\.0$/, ''), hotplug: false })
     .device('virtio-serial-pci')
@@ -79,7 +79,7 @@ export function addApplianceDevices(line: QemuCommandLine): void {
 }
 
 /**
- * Errors of the host's disk become errors of the guest's. qemu would stop the guest instead when
+ * Errors of the host's disk become errors of the appliance's. qemu would stop the appliance instead when
  * the host's disk is full, to be continued by somebody who made room: here a call without an end.
  */
 const REPORT_ERRORS = { werror: 'report', rerror: 'report' } as const;
@@ -89,7 +89,7 @@ export function addNetwork(line: QemuCommandLine): void {
   line.option('netdev', 'user,id=network,net=169.254.0.0/16').device('virtio-net-pci', { netdev: 'network' });
 }
 
-/** Tells the guest's kernel when it has become another machine: it then takes new random numbers. */
+/** Tells the appliance's kernel when it has become another machine: it then takes new random numbers. */
 export function addGenerationId(line: QemuCommandLine): void {
   line.device('vmgenid', { guid: 'auto' });
 }
@@ -161,7 +161,7 @@ export function addRoot(line: QemuCommandLine, root: RootFiles): void {
 export interface DriveDevice {
   /** Node that it shows. */
   readonly topNode: string;
-  /** Label of the drive, in `/dev/disk/guestfs/` of the guest. */
+  /** Label of the drive, in `/dev/disk/guestfs/` of the appliance. */
   readonly serial: string | undefined;
   readonly blockSize: number | undefined;
 }

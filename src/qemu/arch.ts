@@ -21,8 +21,8 @@ const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
   x64: {
     name: 'x86_64',
     qemuBinary: 'qemu-system-x86_64',
-    // Not qemu's default, pc, whose firmware tables take an emulated guest 10 % of its boot to
-    // interpret. Without what no appliance uses; a core dump without the guest's memory.
+    // Not qemu's default, pc, whose firmware tables take an emulated appliance 10 % of its boot to
+    // interpret. Without what no appliance uses; a core dump without the appliance's memory.
     machine: 'q35,sata=off,smbus=off,usb=off,vmport=off,hpet=off,dump-guest-core=off',
     cpu: { kvm: 'max', tcg: 'max' },
     console: 'console=ttyS0',

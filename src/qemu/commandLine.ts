@@ -13,7 +13,7 @@ export const CHANNEL_FDS = {
   daemon: 3,
   /** QMP. */
   monitor: 4,
-  /** The guest's serial console. */
+  /** The appliance's serial console. */
   console: 5,
 } as const;
 

@@ -16,7 +16,7 @@ export interface KernelArguments {
 
 /**
  * What spares an emulated processor work. Measured with qemu 7.2 and a Debian 13
- * appliance, with and without the two: guest instructions until the daemon is up
+ * appliance, with and without the two: appliance instructions until the daemon is up
  * 2.69 G and 2.58 G; code fragments translated 323 k and 195 k; launch (median of 5,
  * one processor to itself) 7.5 s and 6.2 s; resident memory 456 MB and 381 MB.
  * Tried to no effect: mitigations=off, rcu_expedited, apparmor=0, audit=0, nr_cpus=1,

@@ -1,7 +1,7 @@
 /**
  * Cuts the monitor's stream into JSON objects, one a line. No I/O.
  *
- * qemu has parsed what guests wrote, so its words are bounded and checked like
+ * qemu has parsed what appliances wrote, so its words are bounded and checked like
  * those of a stranger.
  */
 

@@ -1,7 +1,7 @@
 /**
- * What a guest has to do that no procedure of the daemon does: when its machine was restored, and
+ * What an appliance has to do that no procedure of the daemon does: when its machine was restored, and
  * when drives come and go. Shell scripts for the daemon's own `debug sh`, so that any appliance
- * will do. POSIX sh; starting a program takes an emulated guest 10 to 30 ms, what the shell does
+ * will do. POSIX sh; starting a program takes an emulated appliance 10 to 30 ms, what the shell does
  * itself next to nothing.
  */
 
@@ -162,7 +162,7 @@ export function arrival(identity: Identity, drives: number): string {
   return `${PRELUDE}${becomeAnother(identity)}${attach(disks, ALL_ENTRIES)}`;
 }
 
-/** What a guest does when one more drive has been attached. */
+/** What an appliance does when one more drive has been attached. */
 export function appearance(disk: Disk): string {
   return `${PRELUDE}${attach([disk], entriesOf(disk.name))}`;
 }
@@ -179,7 +179,7 @@ ${entries}${ACTIVATE}
 export const IN_USE = 'the drive is in use';
 
 /**
- * What a guest does before a drive is taken away: writes out what it holds, lets go of the disk, and tells its name.
+ * What an appliance does before a drive is taken away: writes out what it holds, lets go of the disk, and tells its name.
  *
  * Nobody who uses a disk can miss: file systems, swap, LVM, MD and dm-crypt claim it or one of its partitions for
  * themselves, and then the kernel refuses to read the partition table again. (Older kernels do so for partitions

@@ -1,4 +1,4 @@
-/** Runs scripts in a guest by the daemon's own `debug` procedure, which every version has. */
+/** Runs scripts in an appliance by the daemon's own `debug` procedure, which every version has. */
 import { debug } from '../../../gen/calls/debug.js';
 import { unlessAborted } from '../../common/waiting.js';
 import type { DaemonConnection } from '../../protocol/daemonConnection.js';

@@ -1,6 +1,6 @@
 /**
- * Starts a machine from a template: the drives are attached while the restored guest stands
- * still, and then the guest looks for them.
+ * Starts a machine from a template: the drives are attached while the restored appliance stands
+ * still, and then the appliance looks for them.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { GuestfsError, messageOf } from '../../common/errors.js';
@@ -17,7 +17,7 @@ import { runInGuest } from '../appliance/applianceShell.js';
 import { CloneFailed, orCloneFailed, restoreClone, type Clone, type RestoreOptions, type Source } from './restore.js';
 
 /**
- * How long a guest may take to arrive: many times what it takes on a busy machine under emulation, and less than
+ * How long an appliance may take to arrive: many times what it takes on a busy machine under emulation, and less than
  * a session waits for a launch, so that there is time left to boot. Milliseconds; more for each drive.
  */
 const ARRIVAL_LIMIT_MS = 60_000;
@@ -108,7 +108,7 @@ export function newIdentity(): Identity {
 }
 
 /**
- * Has the guest go on, become a machine of its own, and look for its drives.
+ * Has the appliance go on, become a machine of its own, and look for its drives.
  * @param limitMs how long that may take
  * @throws CloneFailed, or the reason of the signal
  */
@@ -118,7 +118,7 @@ export async function arrive(
   signal: AbortSignal,
   limitMs = ARRIVAL_LIMIT_MS + drives * LIMIT_FOR_A_DRIVE_MS,
 ): Promise<void> {
-  const late = (): Error => new Error(`its guest did not find its drives within ${limitMs / 1000} s`);
+  const late = (): Error => new Error(`the appliance did not find its drives within ${limitMs / 1000} s`);
   const work = withTimeLimit(limitMs, late, [signal], async (limited) => {
     await monitor.execute('cont', undefined, limited);
     await runInGuest(connection, arrival(newIdentity(), drives), limited);

@@ -1,6 +1,6 @@
 /**
  * Clones without drives that wait for sessions. Each has attached a drive and let it go, so that
- * an emulating qemu has translated what the guest runs for that, and only the session's own
+ * an emulating qemu has translated what the appliance runs for that, and only the session's own
  * drives are left to be attached.
  */
 import { randomUUID } from 'node:crypto';
@@ -47,7 +47,7 @@ const SETTINGS = [
 interface Waiting extends Clone<undefined> {
   readonly template: Template;
   readonly base: PreflightResult;
-  /** Who hears what the guest and qemu say. */
+  /** Who hears what the appliance and qemu say. */
   listener: (bytes: Buffer) => void;
   /** The end of what they have said until somebody listens. */
   readonly said: ConsoleLog;

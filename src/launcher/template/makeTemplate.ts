@@ -51,7 +51,7 @@ export async function makeTemplate(
   options: MakerOptions,
   signal: AbortSignal,
 ): Promise<Template> {
-  // Files in memory may be larger than it, and the guest would fill it with what it knows of its pages.
+  // Files in memory may be larger than it, and the appliance would fill it with what it knows of its pages.
   if (config.memsizeMb * MEBIBYTE > totalmem())
     throw new Error(`this server has less memory than ${config.memsizeMb} MiB`);
   const started = performance.now();
@@ -120,7 +120,7 @@ async function prepareGuest(qemu: QemuProcess, monitor: QmpClient, signal: Abort
   await rehearse({ monitor, connection }, rehearsal(), signal);
 }
 
-/** What `work` gives; when qemu ends before, what it and the guest said. */
+/** What `work` gives; when qemu ends before, what it and the appliance said. */
 async function unlessEnded<Value>(qemu: QemuProcess, console: () => string, work: Promise<Value>): Promise<Value> {
   try {
     return await work;

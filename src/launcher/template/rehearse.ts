@@ -1,4 +1,4 @@
-/** Attaches a drive of zeros to a running machine, has the guest do something with it, and takes it away. */
+/** Attaches a drive of zeros to a running machine, has the appliance do something with it, and takes it away. */
 import type { DaemonConnection } from '../../protocol/daemonConnection.js';
 import { driveProperties } from '../../qemu/applianceMachine.js';
 import type { QmpClient } from '../../qemu/qmpClient.js';

@@ -1,4 +1,4 @@
-/** Starts qemu with the state and the memory of a template. The guest stands still where it was saved. */
+/** Starts qemu with the state and the memory of a template. The appliance stands still where it was saved. */
 import type { FileHandle } from 'node:fs/promises';
 import { messageOf } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';

@@ -11,11 +11,11 @@ export interface TemplateFacts {
 
 /** The files of a template. */
 export interface TemplateFiles {
-  /** Contents of the guest's memory. */
+  /** Contents of the appliance's memory. */
   readonly memory: FileHandle;
   /** State of the processors and devices, as qemu's migration writes it. */
   readonly state: FileHandle;
-  /** What the guest wrote to the appliance's root: a qcow2 image. */
+  /** What the appliance wrote to its root: a qcow2 image. */
   readonly overlay: FileHandle;
 }
 

@@ -44,7 +44,7 @@ export async function templateKey(config: TemplateConfig, base: PreflightResult)
     config.network,
     templateCommandLine(config, base),
     await identityOf(appliance),
-    // The processor that the guest has found; with KVM the kernel's part of it, too.
+    // The processor that the appliance has found; with KVM the kernel's part of it, too.
     cpus()[0]?.model,
     accelerator === 'kvm' ? release() : '',
   ];

@@ -22,7 +22,7 @@ import { templateCommandLine, type TemplateConfig } from './templateKey.js';
 export interface TemplateMachineParts extends BootFiles {
   readonly base: PreflightResult;
   readonly name: string;
-  /** Holds the guest's memory, or what it starts from. */
+  /** Holds the appliance's memory, or what it starts from. */
   readonly memory: FileHandle;
   /** What a restored machine starts from; undefined: it boots. */
   readonly saved: { readonly overlay: FileHandle } | undefined;

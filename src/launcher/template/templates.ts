@@ -150,7 +150,10 @@ export class Templates {
   #fail(key: string, reason: string): void {
     this.#failures.set(key, { reason, until: Date.now() + FAILURE_HOLDS_MS });
     if (!this.#ended.signal.aborted)
-      this.#options.logger.warn('templates do not work here, appliances are booted', { template: key, reason });
+      this.#options.logger.warn('templates do not work on this host: falling back to cold boot', {
+        template: key,
+        reason,
+      });
   }
 
   async #add(template: Template): Promise<void> {

@@ -16,7 +16,7 @@ describe('a clone whose guest hangs on its arrival', () => {
   it('has failed after a while, so that the appliance can be booted instead', async () => {
     const arrived = arrive(silent(), 1, never, 10);
     await expect(arrived).rejects.toThrow(CloneFailed);
-    await expect(arrived).rejects.toThrow('its guest did not find its drives within 0.01 s');
+    await expect(arrived).rejects.toThrow('the appliance did not find its drives within 0.01 s');
   });
 
   it('does not outlast its launch', async () => {

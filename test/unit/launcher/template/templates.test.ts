@@ -120,7 +120,7 @@ describe('templates', () => {
     expect(makings).toEqual([]);
     expect(scene.warnings).toEqual([
       {
-        message: 'templates do not work here, appliances are booted',
+        message: 'templates do not work on this host: falling back to cold boot',
         fields: { template: expect.any(String), reason: 'the appliance was replaced' },
       },
     ]);
@@ -181,7 +181,7 @@ describe('a template that cannot be made', () => {
     expect(makings).toHaveLength(1);
     expect(scene.warnings).toEqual([
       {
-        message: 'templates do not work here, appliances are booted',
+        message: 'templates do not work on this host: falling back to cold boot',
         fields: { template: expect.any(String), reason: 'the kernel has no driver' },
       },
     ]);

@@ -1,8 +1,15 @@
 /** Choices of fast-check, for what is written as calls and not as arbitraries. */
-import { constantFrom, gen, integer, noBias, noShrink, sample, type Arbitrary, type GeneratorValue } from 'fast-check';
-
-const STEPS = 1_000_000;
-const evenly = (): Arbitrary<number> => noBias(integer({ min: 0, max: STEPS - 1 }));
+import {
+  boolean,
+  constantFrom,
+  double,
+  gen,
+  integer,
+  noShrink,
+  sample,
+  type Arbitrary,
+  type GeneratorValue,
+} from 'fast-check';
 
 /** The choices of one value. */
 export class Random {
@@ -23,10 +30,10 @@ export class Random {
     return this.#choose(choice, ...values);
   }
 
-  /** True so often. */
+  /** True at least so often: fast-check leans to small numbers, and so to what is given and set. */
   chance(probability: number): boolean {
-    // Not fast-check's numbers between 0 and 1: most of those are close to 0.
-    return this.#choose(evenly) < probability * STEPS;
+    if (probability === 0.5) return this.#choose(boolean);
+    return this.#choose(double, { min: 0, max: 1, maxExcluded: true, noNaN: true }) < probability;
   }
 }
 

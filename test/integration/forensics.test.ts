@@ -247,7 +247,7 @@ describeWithAppliance('forensics', () => {
       const refused = await failureOf(load(Buffer.concat([Buffer.from('YARA'), Buffer.alloc(100, 0xff)])));
       expect(refused).toMatchObject({
         code: status.UNKNOWN,
-        details: expect.stringContaining('the daemon refuses the file'),
+        details: expect.stringContaining('the daemon refused the file'),
         info: { reason: 'DAEMON_ERROR', metadata: { action: 'yara_load' } },
       });
       expect((await session.failure('yara_scan', { path: '/haystack' })).details).toContain('no yara rules loaded');

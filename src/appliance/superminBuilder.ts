@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto';
 import { realpath, utimes } from 'node:fs/promises';
 import { arch } from 'node:os';
 import { join } from 'node:path';
-import { unlessAborted } from '../common/waiting.js';
+import { abortController, unlessAborted } from '../common/waiting.js';
 import { GuestfsError, messageOf } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import { makePrivateDirectory } from '../common/privateDirectory.js';
@@ -80,7 +80,7 @@ async function run(supermin: string, wanted: string, cache: ApplianceCache, logg
   const result = await runTool(supermin, args, {
     timeoutMs: BUILD_LIMIT_MS,
     maxOutputBytes: 4 << 20,
-    signal: new AbortController().signal,
+    signal: abortController().signal,
   }).catch((error: unknown) => {
     throw new GuestfsError(
       'APPLIANCE_UNUSABLE',

@@ -28,6 +28,13 @@ export function throwIfAborted(signal: AbortSignal): void {
   if (signal.aborted) throw reasonOf(signal);
 }
 
+/** Makes the controller of a signal that any number of waits may listen to: that is no leak, and Node is not to warn. */
+export function abortController(): AbortController {
+  const controller = new AbortController();
+  setMaxListeners(0, controller.signal);
+  return controller;
+}
+
 /**
  * Calls `listener` once when the signal aborts; at once when it has aborted already.
  * @returns how to stop listening; may be called at any time, any number of times
@@ -38,8 +45,6 @@ export function onAbort(signal: AbortSignal, listener: (reason: Error) => void):
     abort();
     return () => undefined;
   }
-  // Any number may wait with one signal: that is no leak.
-  setMaxListeners(0, signal);
   signal.addEventListener('abort', abort, { once: true });
   return () => signal.removeEventListener('abort', abort);
 }
@@ -127,7 +132,7 @@ export interface TimeLimit {
 
 /** Makes a signal that aborts with the first of `parents` that does, with its reason, or when time is up. */
 export function linkedAbort(parents: readonly AbortSignal[], limit?: TimeLimit): LinkedAbort {
-  const controller = new AbortController();
+  const controller = abortController();
   let timer: NodeJS.Timeout | undefined;
   const stops: (() => void)[] = [];
   const release = (): void => {

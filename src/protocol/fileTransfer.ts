@@ -6,6 +6,7 @@
  * daemon's last chunk, also when nobody wants it any more. Only a connection that is closed ends a file without.
  */
 import { GuestfsError } from '../common/errors.js';
+import { abortController } from '../common/waiting.js';
 import { MAX_CHUNK_SIZE } from './constants.js';
 import type { Inbox } from './inbox.js';
 import {
@@ -51,7 +52,7 @@ export class FileTransfer {
   /** Ends the wait for the next piece of an upload, or for whom a download is delivered to. */
   #interrupt: (() => void) | undefined;
   /** Aborted when the daemon asks to end the upload under way. */
-  #refused = new AbortController();
+  #refused = abortController();
   /** The daemon may send a second cancel chunk for the download that was cancelled last. */
   #spareCancelChunk = false;
   #closed: GuestfsError | undefined;
@@ -63,7 +64,7 @@ export class FileTransfer {
 
   /** The call of an upload is about to be sent: from here on the daemon may refuse its file. */
   expectUpload(): void {
-    this.#refused = new AbortController();
+    this.#refused = abortController();
   }
 
   /** The daemon asks to end the upload under way. Outside one it is late: it sends the flag just before its reply. */

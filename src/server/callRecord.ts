@@ -1,14 +1,17 @@
 /** The record of a call: one line of the log. */
 import { performance } from 'node:perf_hooks';
-import type { CallRules } from '../actions/callRules.js';
+import type { Metadata } from '@grpc/grpc-js';
 import type { LogFields, Logger } from '../common/logger.js';
 import { shorten } from './statusMapping.js';
 
 /** Of an error's text; a daemon's can have 64 KiB. */
 const MESSAGE_LIMIT = 500;
 
-/** What a record tells of the RPC. */
-export type RecordedRpc = Pick<CallRules, 'name' | 'mutating'>;
+/** What a record says about the RPC. */
+export interface RecordedRpc {
+  readonly name: string;
+  readonly mutating: boolean;
+}
 
 /** How a call ended that did not succeed. */
 export interface CallFailure {
@@ -17,37 +20,80 @@ export interface CallFailure {
 }
 
 /**
- * Collects facts about one call and logs them when it ends: at level info if the call is mutating or failed, otherwise
- * at debug. Requests are never logged, because they
+ * Collects facts about one call, and logs them when the call has been answered and its work has ended: at level info if
+ * the call is mutating or failed, otherwise at debug. Requests are never logged, because they
  * can contain keys; the text of an error can quote names from one.
  */
 export class CallRecord {
-  readonly #rules: RecordedRpc;
+  readonly #rpc: RecordedRpc;
   readonly #logger: Logger;
   readonly #started = performance.now();
-  #fields: LogFields = {};
+  readonly #fields: LogFields = {};
+  #working = false;
+  /** How the call was answered, once it was. */
+  #answer: { readonly failure: CallFailure | undefined } | undefined;
 
-  constructor(rules: RecordedRpc, logger: Logger) {
-    this.#rules = rules;
+  constructor(rpc: RecordedRpc, logger: Logger) {
+    this.#rpc = rpc;
     this.#logger = logger;
   }
 
   /** Adds fields. */
   note(fields: LogFields): void {
-    this.#fields = { ...this.#fields, ...fields };
+    Object.assign(this.#fields, fields);
   }
 
-  /** Writes the line; `failure` is undefined for a call that succeeded. */
-  write(failure: CallFailure | undefined): void {
-    const level = failure !== undefined || this.#rules.mutating ? 'info' : 'debug';
-    this.#logger[level](failure === undefined ? 'call succeeded' : 'call failed', {
-      action: this.#rules.name,
+  /** A handler works on the call: there is no line before {@link ended}. */
+  began(): void {
+    this.#working = true;
+  }
+
+  /** The handler is done. */
+  ended(): void {
+    this.#working = false;
+    this.#write();
+  }
+
+  /** The client has its answer, or is gone; only the first counts. `failure` is undefined if the call succeeded. */
+  answered(failure: CallFailure | undefined): void {
+    if (this.#answer !== undefined) return;
+    this.#answer = { failure };
+    this.#write();
+  }
+
+  #write(): void {
+    if (this.#working || this.#answer === undefined) return;
+    const { failure } = this.#answer;
+    const fields = {
+      action: this.#rpc.name,
       ...this.#fields,
       ms: Math.round((performance.now() - this.#started) * 10) / 10,
+    };
+    if (failure === undefined) {
+      this.#logger[this.#rpc.mutating ? 'info' : 'debug']('call succeeded', fields);
+      return;
+    }
+    // That a client stops reading is how every subscription ends.
+    const expected = failure.reason === 'CANCELLED' && !this.#rpc.mutating;
+    this.#logger[expected ? 'debug' : 'info']('call failed', {
+      ...fields,
+      reason: failure.reason,
       // Without a stack: it is the client's failure, and can come with every call.
-      ...(failure === undefined
-        ? {}
-        : { reason: failure.reason, err: { message: shorten(failure.message, MESSAGE_LIMIT) } }),
+      err: { message: shorten(failure.message, MESSAGE_LIMIT) },
     });
   }
+}
+
+/** The records of calls by their metadata, which is all that an interceptor and a handler have in common. */
+const records = new WeakMap<Metadata, CallRecord>();
+
+export function recordUnder(metadata: Metadata, record: CallRecord): void {
+  records.set(metadata, record);
+}
+
+/** @throws Error if the call has no record */
+export function recordOf(metadata: Metadata): CallRecord {
+  const record = records.get(metadata);
+  if (record === undefined) throw new Error('a call has no record');
+  return record;
 }

@@ -1,6 +1,7 @@
 /** The lifetime of a gRPC call, and the identity of its client. */
 import type { Deadline, Metadata, ServerUnaryCall } from '@grpc/grpc-js';
 import { GuestfsError } from '../common/errors.js';
+import { abortController } from '../common/waiting.js';
 
 /** What all kinds of grpc-js server calls have in common. */
 export interface ServerCall {
@@ -26,7 +27,7 @@ export interface CallScope {
  * error with a stack trace.
  */
 export function scopeOf(call: ServerCall): CallScope {
-  const controller = new AbortController();
+  const controller = abortController();
   const abort = (): void => {
     const deadline = Number(call.getDeadline());
     controller.abort(

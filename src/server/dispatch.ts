@@ -24,7 +24,6 @@ import type {
 } from '@grpc/grpc-js';
 import type { CallRules } from '../actions/callRules.js';
 import { needsDaemon } from '../actions/shape.js';
-import { GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import type { DaemonVersion } from '../protocol/daemonVersion.js';
 import { notOverNetwork, requireAllowed, requireFound, type CallPolicy } from '../security/policy.js';
@@ -33,7 +32,7 @@ import { requireInDaemon } from '../session/daemonSupport.js';
 import type { Session } from '../session/session.js';
 import type { SessionRegistry } from '../session/sessionRegistry.js';
 import type { EncodeAnswer } from './answerEncoding.js';
-import { CallRecord } from './callRecord.js';
+import { recordOf } from './callRecord.js';
 import { identityOf, scopeOf, type ServerCall } from './callScope.js';
 import { checkArguments } from './checkArguments.js';
 import type { ActionRpc, AdmittedCall, Rpc } from './rpc.js';
@@ -77,9 +76,9 @@ export class Dispatch {
     const { rules } = rpc;
     const scope = scopeOf(call);
     const transport = open(scope.signal);
-    const record = new CallRecord(rules, this.#logger);
+    const record = recordOf(call.metadata);
+    record.began();
     let session: Session | undefined;
-    let failure: GuestfsError | undefined;
     try {
       const identity = identityOf(call);
       record.note({ identity });
@@ -102,11 +101,10 @@ export class Dispatch {
       });
       await transport.succeed(answer);
     } catch (thrown) {
-      failure = GuestfsError.from(thrown);
       transport.fail(toStatus(thrown, { action: rules.name, ...(session && { state: session.state }) }, this.#logger));
     } finally {
       scope.end();
-      record.write(failure);
+      record.ended();
     }
   }
 
@@ -155,7 +153,10 @@ function inTurn(rpc: Rpc, { answers }: Transport, call: AdmittedCall): Promise<o
   const { session, request, signal } = call;
   if (session === undefined) throw new Error(`${action.name} has no session`);
   if (needsDaemon(action)) {
-    return session.perform(action, request, signal, (daemon) => perform({ ...call, session, action, daemon }, answers));
+    // `call` was made for this alone; a copy would cost more than the rest of this function.
+    return session.perform(action, request, signal, (daemon) =>
+      perform(Object.assign(call, { session, action, daemon }), answers),
+    );
   }
   return session.performOutOfTurn(action, request, () =>
     perform(

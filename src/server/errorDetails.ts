@@ -1,4 +1,5 @@
 /** `google.rpc.Status` and the details that go into it, as bytes for the trailer. */
+import type { Metadata } from '@grpc/grpc-js';
 import { BadRequest, ErrorInfo, RetryInfo } from '../../gen/proto/google/rpc/error_details.js';
 import { Status } from '../../gen/proto/google/rpc/status.js';
 import type { GuestfsError } from '../common/errors.js';
@@ -30,4 +31,12 @@ export function encodeStatus(
     details: details.map(([type, value]) => ({ type_url: TYPE_PREFIX + type, value: Buffer.from(value) })),
   };
   return Buffer.from(Status.encode(status).finish());
+}
+
+/** The reason in the trailers of a status of ours; undefined for any other status. */
+export function reasonIn(trailers: Metadata | null | undefined): string | undefined {
+  const [bytes] = trailers?.get(DETAILS_TRAILER) ?? [];
+  if (!Buffer.isBuffer(bytes)) return undefined;
+  const info = Status.decode(bytes).details.find(({ type_url }) => type_url === `${TYPE_PREFIX}ErrorInfo`);
+  return info === undefined ? undefined : ErrorInfo.decode(info.value).reason;
 }

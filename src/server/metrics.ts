@@ -2,7 +2,7 @@
 import { createServer, type Server as HttpServer } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { ServerInterceptingCall, status, type ServerInterceptor } from '@grpc/grpc-js';
+import { status } from '@grpc/grpc-js';
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import type { SessionRegistry } from '../session/sessionRegistry.js';
 import { splitAddress } from './address.js';
@@ -17,15 +17,11 @@ const handled = new Counter({
   registers: [metrics],
 });
 
-/** Counts each call by its status. */
-export const countCalls: ServerInterceptor = (method, call) =>
-  new ServerInterceptingCall(call, {
-    sendStatus: (sent, next) => {
-      const [, service = '', name = ''] = method.path.split('/');
-      handled.inc({ grpc_service: service, grpc_method: name, grpc_code: status[sent.code] });
-      next(sent);
-    },
-  });
+/** Counts a call by the status that it ended with. */
+export function countHandled(path: string, code: status): void {
+  const [, service = '', name = ''] = path.split('/');
+  handled.inc({ grpc_service: service, grpc_method: name, grpc_code: status[code] });
+}
 
 const STATES = ['CONFIG', 'LAUNCHING', 'READY', 'STOPPING', 'CLOSED'] as const;
 

@@ -4,7 +4,6 @@ import { takesAnySize } from '../actions/shape.js';
 import type { GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import { REQUEST_LIMIT, requestTooLarge } from '../common/messageLimits.js';
-import { CallRecord } from './callRecord.js';
 import { chunkTooLarge } from './fileIn.js';
 import { replaceDecoder, replaceStatus, type SentStatus } from './grpcInternals.js';
 import { LargeRequestReader, type RequestMemory } from './largeRequests.js';
@@ -56,8 +55,6 @@ export function limitingRequests({
     const sendStatus = replaceStatus(call, (sent) => {
       const refused = reader?.refusal ?? refusal(rpc, method.requestStream, sent);
       if (refused === undefined) return sent;
-      // The dispatch has the record of a stream, and never learns of a single request that is refused here.
-      if (!method.requestStream) new CallRecord({ name, mutating: action?.mutating ?? true }, logger).write(refused);
       return toStatus(refused, { action: name }, logger);
     });
     if (reader === undefined) return call as ServerInterceptingCall;

@@ -1,5 +1,6 @@
 /** RPCs, as their errors name them. */
 import { allActions } from '../actions/areas.js';
+import { serviceRules, type CallRules } from '../actions/callRules.js';
 import { pascalCase } from '../actions/names.js';
 import { hasRpc } from '../actions/shape.js';
 import type { ActionDef } from '../actions/types.js';
@@ -9,6 +10,8 @@ export interface NamedRpc {
   /** The action's name; of one that is no action, the RPC's own. */
   readonly name: string;
   readonly action: ActionDef | undefined;
+  /** It changes something in guest, appliance, session or server. */
+  readonly mutating: boolean;
 }
 
 const OURS = /^\/guestfs\.v1\.\w+\/(\w+)$/;
@@ -17,10 +20,13 @@ const actions: ReadonlyMap<string, ActionDef> = new Map(
   allActions.filter(hasRpc).map((action) => [pascalCase(action.name), action]),
 );
 
+const services: ReadonlyMap<string, CallRules> = new Map(Object.entries(serviceRules));
+
 /** The RPC that has a path; undefined if it is not one of ours. */
 export function rpcAt(path: string): NamedRpc | undefined {
   const rpc = OURS.exec(path)?.[1];
   if (rpc === undefined) return undefined;
   const action = actions.get(rpc);
-  return { name: action?.name ?? rpc, action };
+  const { name, mutating } = action ?? services.get(rpc) ?? { name: rpc, mutating: false };
+  return { name, action, mutating };
 }

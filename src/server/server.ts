@@ -27,8 +27,8 @@ import { Dispatch } from './dispatch.js';
 import { eventRpcs } from './eventService.js';
 import { inspectRpc } from './inspect.js';
 import { rpcNameOf, rpcOf, type ServiceMember } from './methods.js';
-import { countCalls } from './metrics.js';
 import { RequestMemory } from './largeRequests.js';
+import { observeCalls } from './observeCalls.js';
 import { addReflection } from './reflection.js';
 import { limitingRequests } from './requestLimit.js';
 import { oneMessageAtATime } from './requestFlow.js';
@@ -103,9 +103,9 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     'grpc.max_send_message_length': -1,
     'grpc.keepalive_time_ms': KEEPALIVE_INTERVAL_MS,
     interceptors: [
+      observeCalls(logger),
       limitingRequests({ memory: new RequestMemory(options.requestMemory), logger }),
       oneMessageAtATime,
-      countCalls,
     ],
   });
   let address = options.listen;

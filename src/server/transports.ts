@@ -8,7 +8,7 @@ import {
   type StatusObject,
 } from '@grpc/grpc-js';
 import type { EncodeAnswer } from './answerEncoding.js';
-import { answerWriter } from './answerWriter.js';
+import { answerWriter, type AnswerWriter } from './answerWriter.js';
 import { Undecodable } from './decoding.js';
 import { fileChunks, readArguments } from './fileIn.js';
 import type { FileMessage } from './fileMessages.js';
@@ -49,24 +49,41 @@ const noAnswers: AnswerStream = {
   },
 };
 
-function decoded(request: object): object {
-  if (request instanceof Undecodable) throw request.error;
-  return request;
+/** A call whose request came with it. */
+abstract class OneRequest {
+  readonly given: object | undefined;
+  readonly chunks = noChunks;
+  readonly #request: object;
+
+  constructor(request: object) {
+    this.#request = request;
+    this.given = request instanceof Undecodable ? undefined : request;
+  }
+
+  async request(): Promise<object> {
+    if (this.#request instanceof Undecodable) throw this.#request.error;
+    return this.#request;
+  }
 }
 
-function whole(request: object): Pick<Transport, 'given' | 'request'> {
-  return { given: request instanceof Undecodable ? undefined : request, request: async () => decoded(request) };
-}
+class UnaryTransport extends OneRequest implements Transport {
+  readonly answers = noAnswers;
+  readonly #callback: sendUnaryData<object>;
+  readonly #encode: EncodeAnswer;
 
-function oneAnswer(
-  callback: sendUnaryData<object>,
-  encode: EncodeAnswer,
-): Pick<Transport, 'answers' | 'succeed' | 'fail'> {
-  return {
-    answers: noAnswers,
-    succeed: async (answer) => callback(null, encode(answer)),
-    fail: (status) => callback(status),
-  };
+  constructor(request: object, callback: sendUnaryData<object>, encode: EncodeAnswer) {
+    super(request);
+    this.#callback = callback;
+    this.#encode = encode;
+  }
+
+  async succeed(answer: object): Promise<void> {
+    this.#callback(null, this.#encode(answer));
+  }
+
+  fail(status: StatusObject): void {
+    this.#callback(status);
+  }
 }
 
 export function unaryTransport(
@@ -74,7 +91,7 @@ export function unaryTransport(
   callback: sendUnaryData<object>,
   encode: EncodeAnswer,
 ): Transport {
-  return { ...whole(call.request), chunks: noChunks, ...oneAnswer(callback, encode) };
+  return new UnaryTransport(call.request, callback, encode);
 }
 
 export function clientStreamTransport(
@@ -90,8 +107,40 @@ export function clientStreamTransport(
     given: undefined,
     request: () => readArguments(messages, signal),
     chunks: fileChunks(messages),
-    ...oneAnswer(callback, encode),
+    answers: noAnswers,
+    succeed: async (answer) => callback(null, encode(answer)),
+    fail: (status) => callback(status),
   };
+}
+
+class ServerStreamTransport extends OneRequest implements Transport {
+  readonly answers: AnswerStream;
+  readonly #call: ServerWritableStream<object, object>;
+  readonly #writer: AnswerWriter;
+  #ending: Metadata | undefined;
+
+  constructor(call: ServerWritableStream<object, object>, encode: EncodeAnswer, signal: AbortSignal) {
+    super(call.request);
+    const writer = answerWriter(call, signal);
+    this.#call = call;
+    this.#writer = writer;
+    this.answers = {
+      opened: () => call.sendMetadata(new Metadata()),
+      write: async (message) => writer.write(encode(message)),
+      endWith: (trailers) => {
+        this.#ending = trailers;
+      },
+    };
+  }
+
+  async succeed(): Promise<void> {
+    await this.#writer.flushed();
+    this.#call.end(this.#ending);
+  }
+
+  fail(status: StatusObject): void {
+    this.#call.emit('error', status);
+  }
 }
 
 export function serverStreamTransport(
@@ -99,22 +148,5 @@ export function serverStreamTransport(
   encode: EncodeAnswer,
   signal: AbortSignal,
 ): Transport {
-  const writer = answerWriter(call, signal);
-  let ending: Metadata | undefined;
-  return {
-    ...whole(call.request),
-    chunks: noChunks,
-    answers: {
-      opened: () => call.sendMetadata(new Metadata()),
-      write: async (message) => writer.write(encode(message)),
-      endWith: (trailers) => {
-        ending = trailers;
-      },
-    },
-    succeed: async () => {
-      await writer.flushed();
-      call.end(ending);
-    },
-    fail: (status) => void call.emit('error', status),
-  };
+  return new ServerStreamTransport(call, encode, signal);
 }

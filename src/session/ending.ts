@@ -5,7 +5,7 @@
 import { internalAutosync } from '../../gen/calls/internal.js';
 import { GuestfsError } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
-import { linkedAbort, unlessAborted, withTimeout } from '../common/waiting.js';
+import { abortController, linkedAbort, unlessAborted, withTimeout } from '../common/waiting.js';
 import type { MachineExit } from '../launcher/launcher.js';
 import type { RunningAppliance } from './runningAppliance.js';
 import type { SessionDrives } from './sessionDrives.js';
@@ -39,7 +39,7 @@ export interface EndOptions {
 
 /** Starts an orderly shutdown. */
 export function endInOrder(appliance: RunningAppliance, options: EndOptions): OrderlyEnd {
-  const cut = new AbortController();
+  const cut = abortController();
   const done = run(appliance, options, cut.signal);
   done.catch(() => undefined); // nobody may be waiting for it yet
   return {

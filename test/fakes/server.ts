@@ -17,6 +17,8 @@ export interface FakeServerOptions {
 }
 
 export interface FakeServer {
+  /** Where it listens, host:port. */
+  readonly address: string;
   readonly client: TestClient;
   readonly registry: SessionRegistry;
   /** One in each state. */
@@ -86,6 +88,7 @@ export async function startFakeServer({
   const launching = sessions.LAUNCHING.call('launch').catch(() => undefined);
   const pending = await launcher.request(2);
   return {
+    address: server.address,
     client,
     registry,
     sessions,

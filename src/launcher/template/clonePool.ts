@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { ConsoleLog } from '../../common/consoleLog.js';
 import { messageOf } from '../../common/errors.js';
-import { withTimeLimit } from '../../common/waiting.js';
+import { abortController, withTimeLimit } from '../../common/waiting.js';
 import { prepareDrives } from '../../images/prepareDrives.js';
 import { LateFdSets } from '../../qemu/fdSender.js';
 import type { PreflightResult } from '../preflight.js';
@@ -61,7 +61,7 @@ export type SourceOfClones = (
 /** A pool of one kind of clones. */
 export class ClonePool {
   readonly #waiting: Waiting[] = [];
-  readonly #ended = new AbortController();
+  readonly #ended = abortController();
   #filling: Promise<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
 

@@ -1,7 +1,7 @@
 /** The templates of a server: found on disk, or made, one at a time, when one is first asked for. */
 import { messageOf } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
-import { unlessAborted, withTimeLimit } from '../../common/waiting.js';
+import { abortController, unlessAborted, withTimeLimit } from '../../common/waiting.js';
 import type { QemuUsers } from '../../qemu/qemuUsers.js';
 import type { PreflightConfig, LaunchPreflight, PreflightResult } from '../preflight.js';
 import { makeTemplate } from './makeTemplate.js';
@@ -43,7 +43,7 @@ export class Templates {
   readonly #failures = new Map<string, { readonly reason: string; readonly until: number }>();
   readonly #rejections = new Map<string, number>();
   readonly #background = new Set<Promise<unknown>>();
-  readonly #ended = new AbortController();
+  readonly #ended = abortController();
   #making: { readonly key: string; readonly done: Promise<unknown> } | undefined;
 
   constructor(options: TemplatesOptions) {

@@ -23,6 +23,7 @@ import { decodingSafely } from '../../../src/server/decoding.js';
 import { Dispatch } from '../../../src/server/dispatch.js';
 import { FilePieces } from '../../../src/server/fileMessages.js';
 import { rpcOf } from '../../../src/server/methods.js';
+import { observeCalls } from '../../../src/server/observeCalls.js';
 import type { Rpc, ServiceRpc } from '../../../src/server/rpc.js';
 import { SessionRegistry } from '../../../src/session/sessionRegistry.js';
 import { pattern } from '../../fakes/files.js';
@@ -40,7 +41,7 @@ async function serving(
   handlers: Handlers,
   logger: Logger = silentLogger,
 ): Promise<Client> {
-  const server = new Server({ 'grpc.max_send_message_length': -1 });
+  const server = new Server({ 'grpc.max_send_message_length': -1, interceptors: [observeCalls(logger)] });
   const dispatch = new Dispatch({
     registry: new SessionRegistry(1, silentLogger),
     policy: { allowed: new Set(), debugService: false },

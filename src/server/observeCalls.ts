@@ -1,0 +1,54 @@
+/**
+ * Sees how every call ends, whoever ends it: its handler, another interceptor, grpc-js (an expired deadline, a
+ * malformed request) or its client. Counts it, and completes its record.
+ *
+ * As it is on every method, it also keeps grpc-js from running a call that is over before its request is complete:
+ * without any interceptor, grpc-js hands on a request that arrives after the deadline.
+ */
+import { ServerInterceptingCall, status, type ServerInterceptor } from '@grpc/grpc-js';
+import type { Logger } from '../common/logger.js';
+import { CallRecord, recordUnder, type CallFailure } from './callRecord.js';
+import { reasonIn } from './errorDetails.js';
+import { http2StreamOf, replaceStatus, type SentStatus } from './grpcInternals.js';
+import { countHandled } from './metrics.js';
+import { rpcAt } from './rpcNames.js';
+
+/** What the client sees; the reason of a status that grpc-js made is the status itself. */
+function failureIn({ code, details, metadata }: SentStatus): CallFailure | undefined {
+  if (code === status.OK) return undefined;
+  return { reason: reasonIn(metadata) ?? status[code], message: details ?? '' };
+}
+
+const GONE: SentStatus = { code: status.CANCELLED, details: 'the client cancelled the call, or is gone' };
+
+/** To be the first interceptor, so that it sees what the others make of a status. */
+export function observeCalls(logger: Logger): ServerInterceptor {
+  return ({ path }, call) => {
+    const rpc = rpcAt(path);
+    const record = rpc === undefined ? undefined : new CallRecord(rpc, logger);
+    let isOver = false;
+    const over = (sent: SentStatus): void => {
+      if (isOver) return;
+      isOver = true;
+      countHandled(path, sent.code);
+      record?.answered(failureIn(sent));
+    };
+    const stream = http2StreamOf(call);
+    replaceStatus(call, (sent) => {
+      // grpc-js takes the end of a connection for a half-close, and complains that the request is missing.
+      over(stream.closed ? GONE : sent);
+      return sent;
+    });
+    // Without a status: grpc-js reports no cancellation of a stream that was closed before it looked.
+    stream.once('close', () => over(GONE));
+    return new ServerInterceptingCall(call, {
+      start: (next) =>
+        next({
+          onReceiveMetadata: (metadata, passOn) => {
+            if (record !== undefined) recordUnder(metadata, record);
+            passOn(metadata);
+          },
+        }),
+    });
+  };
+}

@@ -15,13 +15,15 @@ export interface NodeFile {
   /** `/dev/fdset/N`. */
   readonly path: string;
   readonly kind: 'file' | 'block';
+  /** A qcow2 image of those bytes that count instead, wherever it has any; undefined: the file counts. */
+  readonly head?: NodeFile | undefined;
 }
 
 /** Bytes that are not in a file. */
 export interface NodeBytes {
   /** Writes the node that has them. */
   readonly node: (name: string, options: Readonly<Record<string, unknown>>) => BlockNode;
-  /** A qcow2 image of those that count instead, wherever it has any; undefined: there are none. */
+  /** As of a {@link NodeFile}. */
   readonly head: NodeFile | undefined;
 }
 
@@ -64,11 +66,7 @@ export function blockNodesOf(nodes: DriveNodes): BlockNode[] {
     const base = depth > 0 ? `${prefix}-backing${depth}` : overlay !== undefined ? `${prefix}-image` : prefix;
     const name = depth === 0 && copyOnRead ? `${prefix}-image` : base;
     const fileName = depth === 0 ? `${prefix}-file` : `${name}-file`;
-    added.push(
-      ...('node' in link.file
-        ? bytesNodes(fileName, link.file, options.file)
-        : [fileNode(fileName, link.file, options.file)]),
-    );
+    added.push(...bytesNodes(fileName, link.file, options.file));
     if (link.dataFile !== undefined) added.push(fileNode(`${fileName}-data`, link.dataFile, options.file));
     added.push({
       driver: link.format,
@@ -100,13 +98,20 @@ function fileNode(
 }
 
 /** The last one has the bytes. Locks are for files. */
-function bytesNodes(name: string, { node, head }: NodeBytes, options: Readonly<Record<string, unknown>>): BlockNode[] {
+function bytesNodes(
+  name: string,
+  bytes: NodeFile | NodeBytes,
+  options: Readonly<Record<string, unknown>>,
+): BlockNode[] {
   const { locking: _, ...further } = options;
-  if (head === undefined) return [node(name, further)];
+  const node = (nodeName: string): BlockNode =>
+    'node' in bytes ? bytes.node(nodeName, further) : fileNode(nodeName, bytes, options);
+  if (bytes.head === undefined) return [node(name)];
   return [
-    node(`${name}-remote`, further),
-    fileNode(`${name}-head`, head, options),
-    { driver: 'qcow2', 'node-name': name, file: `${name}-head`, backing: `${name}-remote`, ...further },
+    node(`${name}-body`),
+    // Nobody else has it.
+    fileNode(`${name}-head`, bytes.head, { ...options, locking: 'off' }),
+    { driver: 'qcow2', 'node-name': name, file: `${name}-head`, backing: `${name}-body`, ...further },
   ];
 }
 

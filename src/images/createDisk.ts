@@ -15,6 +15,7 @@ import {
 import { isLockMessage } from './blockErrors.js';
 import type { ForeignImageProbe } from './foreignProbe.js';
 import { openImageChain } from './imageChain.js';
+import { ImageClaims } from './imageUses.js';
 import { unusableImage } from './recognise.js';
 
 /** What to make, as the request has it. */
@@ -163,14 +164,21 @@ async function findBacking(
   const path = beside ?? (await resolveImagePath(file, imageRoots, { subject }));
   const name = beside !== undefined || isAbsolute(file) ? file : path;
   if (path === image) throw unusableImage(subject, 'is the new image itself');
-  const chain = await openImageChain(path, disk.backingformat, 'read-only', imageRoots);
+  const claims = new ImageClaims();
+  const chain = await openImageChain(path, disk.backingformat, 'read-only', imageRoots, (opened, use, what) =>
+    claims.claim(path, opened, use, what),
+  ).catch((error: unknown) => {
+    claims.releaseAll();
+    throw error;
+  });
   try {
-    const [{ image: opened, format, virtualSize }] = chain.links;
-    const size = virtualSize ?? (await probe?.(opened, format, subject, signal));
+    const [{ image: opened, format, virtualSize, head }] = chain.links;
+    const size = virtualSize ?? (head && (await probe?.({ ...opened, head }, format, subject, signal)));
     if (size === undefined) throw unusableImage(subject, `is in format '${format}', which this server cannot measure`);
     return { name, format, size };
   } finally {
     await chain.close();
+    claims.releaseAll();
   }
 }
 
@@ -187,12 +195,15 @@ async function create(
 ): Promise<void> {
   context.signal.throwIfAborted();
   const image = await createImageFile(disk.filename, context.imageRoots);
+  const claims = new ImageClaims();
   try {
+    claims.claim(image.path, image, 'create', naming(disk.filename).subject);
     await fill(image);
   } catch (error) {
     if (image.created) await unlink(image.path).catch(() => undefined);
     throw systemError(error, disk);
   } finally {
+    claims.releaseAll();
     await image.handle.close();
   }
 }

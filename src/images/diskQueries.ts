@@ -3,8 +3,9 @@ import { naming, openImage, type ImageRoots, type OpenImage } from '../security/
 import { BadImageHeader } from './badImageHeader.js';
 import { extentsSize } from './foreignHeader.js';
 import type { ForeignImageProbe } from './foreignProbe.js';
+import { copyHead } from './imageHead.js';
 import { looksLike, recogniseImage, unusableImage, type Recognised } from './recognise.js';
-import { readFully } from './readFully.js';
+import { beginningWith, readFully, type ByteSource } from './readFully.js';
 
 /** Where images are looked for. */
 export interface DiskQueryContext {
@@ -22,7 +23,7 @@ export interface DiskQueryContext {
  */
 export async function diskFormat(path: string, context: DiskQueryContext): Promise<string> {
   return query(path, context, async (image, known) => {
-    if (known.format === 'raw') return looksLike(image);
+    if (known.format === 'raw') return looksLike({ handle: image.bytes, size: image.size });
     await virtualSize(path, image, known, context);
     return known.format;
   });
@@ -35,7 +36,8 @@ export async function diskFormat(path: string, context: DiskQueryContext): Promi
  */
 export async function diskVirtualSize(path: string, context: DiskQueryContext): Promise<bigint> {
   return query(path, context, async (image, known) => {
-    if (known.format === 'raw' && (await looksLike(image)) === 'luks') return luksPayloadSize(image);
+    if (known.format === 'raw' && (await looksLike({ handle: image.bytes, size: image.size })) === 'luks')
+      return luksPayloadSize(image);
     return virtualSize(path, image, known, context);
   });
 }
@@ -53,22 +55,32 @@ export async function diskHasBackingFile(path: string, context: DiskQueryContext
   );
 }
 
+/** An image, of whose first bytes only a copy counts. */
+interface CoveredImage extends OpenImage {
+  readonly head: Buffer;
+  /** The copy, and the rest of the image. */
+  readonly bytes: ByteSource;
+}
+
 async function query<T>(
   path: string,
   { imageRoots }: DiskQueryContext,
-  ask: (image: OpenImage, known: Recognised) => Promise<T>,
+  ask: (image: CoveredImage, known: Recognised) => Promise<T>,
 ): Promise<T> {
-  const image = await openImage(path, imageRoots, 'read-only');
+  const opened = await openImage(path, imageRoots, 'read-only');
   try {
-    return await ask(image, await recogniseImage(image, undefined, naming(path).subject));
+    const { subject } = naming(path);
+    const head = await copyHead(opened, subject);
+    const image = { ...opened, head, bytes: beginningWith(head, opened.handle) };
+    return await ask(image, await recogniseImage({ handle: image.bytes, size: image.size }, undefined, subject));
   } finally {
-    await image.handle.close();
+    await opened.handle.close();
   }
 }
 
 async function virtualSize(
   path: string,
-  image: OpenImage,
+  image: CoveredImage,
   known: Recognised,
   { probe, signal }: DiskQueryContext,
 ): Promise<bigint> {
@@ -76,7 +88,7 @@ async function virtualSize(
   const { subject } = naming(path);
   // What is in other files is not opened here, but its size stands in this one.
   if (known.foreign === 'extents') {
-    return extentsSize(image.handle).catch((error: unknown) => {
+    return extentsSize(image.bytes).catch((error: unknown) => {
       throw error instanceof BadImageHeader ? unusableImage(subject, error.message) : error;
     });
   }
@@ -84,8 +96,8 @@ async function virtualSize(
 }
 
 /** A LUKS container is its header and, after it, the disk. */
-async function luksPayloadSize(image: OpenImage): Promise<bigint> {
-  const field = await readFully(image.handle, 104, 4);
+async function luksPayloadSize(image: CoveredImage): Promise<bigint> {
+  const field = await readFully(image.bytes, 104, 4);
   const payload = BigInt(field.length === 4 ? field.readUInt32BE() : 0) * 512n;
   return payload > image.size ? 0n : image.size - payload;
 }

@@ -5,20 +5,29 @@
  * `/dev/fd/N` needs a right on the image again. So the emulator itself, isolated, opens the
  * descriptor as it would for a drive, and says what it sees.
  */
+import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { GuestfsError } from '../common/errors.js';
 import { Semaphore } from '../common/semaphore.js';
 import type { OpenImage } from '../security/pathPolicy.js';
 import { BACKED_FORMATS, type ImageFormat } from './formats.js';
+import { createImageHead, type TemporaryDisk } from './temporaryDisk.js';
 import { runIsolatedQemu, type IsolatedRun, type IsolationSettings } from './isolatedQemu.js';
+
+/** An image to be measured. */
+export interface ProbedImage extends Pick<OpenImage, 'handle' | 'kind' | 'size'> {
+  /** Its first bytes, as they were checked: these count. */
+  readonly head: Buffer;
+}
 
 /**
  * @returns bytes that a guest would see
  * @throws GuestfsError `IMAGE_UNUSABLE` when qemu cannot open the image in that format
  */
 export type ForeignImageProbe = (
-  image: OpenImage,
+  image: ProbedImage,
   format: ImageFormat,
   subject: string,
   signal: AbortSignal,
@@ -35,12 +44,14 @@ export function createForeignProbe(settings: IsolationSettings): ForeignImagePro
   return (image, format, subject, signal) =>
     turns.run(async () => {
       // To read, qemu wants a descriptor that cannot write, whatever the image was opened for.
+      let head: TemporaryDisk | undefined;
       const reader = await open(`/proc/self/fd/${image.handle.fd}`, constants.O_RDONLY | constants.O_NONBLOCK);
       try {
+        head = await createImageHead(tmpdir(), `guestfs-grpc-${randomUUID()}`, image.size, image.head);
         const { overLimit, failure, size, lastMessage } = await runIsolatedQemu(settings, {
-          args: ['-add-fd', 'fd=3,set=1'],
+          args: ['-add-fd', 'fd=3,set=1', '-add-fd', 'fd=4,set=2'],
           commands: commands(image.kind, format),
-          fds: [reader.fd],
+          fds: [reader.fd, head.handle.fd],
           memoryBytes: MEMORY_BYTES,
           wallClockMs: WALL_CLOCK_MS,
           signal,
@@ -52,30 +63,29 @@ export function createForeignProbe(settings: IsolationSettings): ForeignImagePro
         if (size === undefined) throw refuse(subject, format, lastMessage.slice(0, 200) || 'qemu gave up on it');
         return size;
       } finally {
-        await reader.close();
+        await Promise.all([reader.close(), head?.handle.close()]);
       }
     }, signal);
 }
 
 function commands(kind: OpenImage['kind'], format: ImageFormat): IsolatedRun['commands'] {
-  const file = {
-    driver: kind === 'block' ? 'host_device' : 'file',
-    filename: '/dev/fdset/1',
-    'node-name': 'file',
-    'read-only': true,
-    locking: 'off',
-  };
-  const image = {
-    driver: format,
-    file: 'file',
-    'node-name': 'image',
-    'read-only': true,
-    ...(BACKED_FORMATS.has(format) ? { backing: null } : {}),
-  };
-  return [
-    { execute: 'blockdev-add', arguments: file },
-    { execute: 'blockdev-add', arguments: image },
+  const readOnly = { 'read-only': true } as const;
+  const file = (name: string, set: number, driver: string) => ({
+    ...{ driver, filename: `/dev/fdset/${set}`, 'node-name': name, locking: 'off', ...readOnly },
+  });
+  const nodes = [
+    file('body', 1, kind === 'block' ? 'host_device' : 'file'),
+    file('head', 2, 'file'),
+    { driver: 'qcow2', 'node-name': 'file', file: 'head', backing: 'body', ...readOnly },
+    {
+      driver: format,
+      file: 'file',
+      'node-name': 'image',
+      ...readOnly,
+      ...(BACKED_FORMATS.has(format) ? { backing: null } : {}),
+    },
   ];
+  return nodes.map((node) => ({ execute: 'blockdev-add', arguments: node }));
 }
 
 function refuse(subject: string, format: ImageFormat, why: string): GuestfsError {

@@ -15,7 +15,10 @@ import { dirname, isAbsolute } from 'node:path';
 import { printableName } from '../common/guestText.js';
 import { naming, openImage, type ImageAccess, type ImageRoots, type OpenImage } from '../security/pathPolicy.js';
 import { READ_ONLY_FORMATS, type ImageFormat } from './formats.js';
-import { recogniseImage, unusableImage, type Recognised } from './recognise.js';
+import { copyHead } from './imageHead.js';
+import type { ImageUse } from './imageUses.js';
+import { beginningWith } from './readFully.js';
+import { chooseFormat, recogniseImage, unusableImage, type Recognised } from './recognise.js';
 
 /** Longest chain that is followed. */
 export const MAX_CHAIN_LENGTH = 32;
@@ -26,6 +29,8 @@ export interface ChainLink {
   readonly format: ImageFormat;
   /** Bytes that a guest sees, a multiple of 512; undefined: only qemu can tell. */
   readonly virtualSize: bigint | undefined;
+  /** The first bytes, which were checked; undefined: it is raw, and has no header. */
+  readonly head: Buffer | undefined;
   /** File that holds the data of a qcow2 image, when that is not the image itself. */
   readonly dataFile: OpenImage | undefined;
   /** Names it in messages. */
@@ -39,18 +44,23 @@ export interface ImageChain {
   close(): Promise<void>;
 }
 
+/** Claims a file for the use that is made of it; throws IMAGE_LOCKED when that cannot be. */
+export type ClaimImage = (image: OpenImage, use: ImageUse, subject: string) => void;
+
 /**
  * Opens the image at `path` and all it refers to; only the first image and its
  * data file are opened for writing, if at all.
  *
  * @param format as the client stated it, or undefined to go by its looks
- * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING` or `IMAGE_UNUSABLE`
+ * @param claim called for each file before what it contains counts
+ * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING`, `IMAGE_UNUSABLE` or `IMAGE_LOCKED`
  */
 export async function openImageChain(
   path: string,
   format: string | undefined,
   access: ImageAccess,
   roots: ImageRoots,
+  claim: ClaimImage,
 ): Promise<ImageChain> {
   const top = naming(path).subject;
   const links: ChainLink[] = [];
@@ -73,12 +83,22 @@ export async function openImageChain(
       const image = await openTracked(next.path, how, subject);
       if (links.some((link) => link.image.path === image.path))
         throw unusableImage(subject, 'leads back to an image of the same chain');
-      const known = await recogniseImage(image, next.format, subject);
+      const inFormat = await chooseFormat(image, next.format, subject);
+      claim(image, useOf(inFormat, how), subject);
+      // Copied when nobody can write to it as raw, but taken for nothing that it did not look like before.
+      const head = inFormat === 'raw' ? undefined : await copyHead(image, subject);
+      const checked = head === undefined ? image.handle : beginningWith(head, image.handle);
+      const known = await recogniseImage({ handle: checked, size: image.size }, inFormat, subject);
       checkUsable(known, next.format !== undefined, how, subject);
       const data: Reference | undefined =
         known.qcow2?.dataFile && dataFileOf(known.qcow2.dataFile.file, image, subject);
       const dataFile = data && (await openTracked(data.path, how, data.subject));
-      links.push({ image, format: known.format, virtualSize: known.virtualSize, dataFile, subject });
+      if (dataFile !== undefined) claim(dataFile, useOf('raw', how), (data as Reference).subject);
+      links.push({
+        ...{ image, dataFile, subject },
+        ...{ format: known.format, virtualSize: known.virtualSize },
+        head,
+      });
       next = known.qcow2?.backing && backingOf(known.qcow2.backing, image, subject, top);
     }
     return { links: links as [ChainLink, ...ChainLink[]], close };
@@ -86,6 +106,10 @@ export async function openImageChain(
     await close();
     throw error;
   }
+}
+
+function useOf(format: ImageFormat, access: ImageAccess): ImageUse {
+  return `${format === 'raw' ? 'raw' : 'format'} ${access === 'read-only' ? 'read' : 'write'}`;
 }
 
 /** A file that is to be opened. */

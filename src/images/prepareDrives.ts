@@ -9,6 +9,7 @@ import { explainBlockError } from './blockErrors.js';
 import type { Drive } from './drive.js';
 import { DISCARD_FORMATS, type ImageFormat } from './formats.js';
 import { openImageChain, type ChainLink, type ImageChain } from './imageChain.js';
+import type { ImageClaims } from './imageUses.js';
 import type { ForeignImageProbe } from './foreignProbe.js';
 import { openRemoteImage, remoteFormat, type RemoteImage } from './remoteImage.js';
 import { remoteNode } from './remoteNodes.js';
@@ -16,7 +17,7 @@ import { remoteAsker } from './remoteProbe.js';
 import { createRemoteResources, type QemuObject, type RemoteResources } from './remoteResources.js';
 import { DISCARD_PROTOCOLS, remoteSubject, type RemoteSource } from './remoteSource.js';
 import { unusableImage } from './recognise.js';
-import { createOverlay, createScratchDisk, type TemporaryDisk } from './temporaryDisk.js';
+import { createImageHead, createOverlay, createScratchDisk, type TemporaryDisk } from './temporaryDisk.js';
 
 /** Where and for whom drives are prepared. */
 export interface DriveContext {
@@ -27,6 +28,8 @@ export interface DriveContext {
   /** Collects what the machine's qemu is given. */
   readonly fdSets: FdSets;
   readonly imageRoots: ImageRoots;
+  /** Takes what the drives use, by the names of their top nodes; it is released when no qemu has them open any longer. */
+  readonly claims: ImageClaims;
   readonly signal: AbortSignal;
   /** Measures images whose format only qemu understands; without it there are raw and qcow2 only. */
   readonly probe?: ForeignImageProbe;
@@ -103,6 +106,7 @@ export async function prepareDrives(drives: readonly Drive[], context: DriveCont
     };
   } catch (error) {
     await dispose();
+    for (const index of drives.keys()) context.claims.release(nodePrefix(index, context));
     throw error;
   }
 }
@@ -113,6 +117,8 @@ function nodePrefix(index: number, context: DriveContext): string {
 
 interface OpenedDrive {
   readonly chain?: ImageChain;
+  /** For each image of the chain, what lies over its first bytes. */
+  readonly heads?: readonly (TemporaryDisk | undefined)[];
   readonly remote?: { readonly source: RemoteSource; readonly resources: RemoteResources; readonly image: RemoteImage };
   /** Overlay of a read-only drive, or the scratch disk. */
   readonly temporary: TemporaryDisk | undefined;
@@ -131,23 +137,29 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
     drive.format,
     drive.readonly ? 'read-only' : 'read-write',
     context.imageRoots,
+    (image, use, subject) => context.claims.claim(name, image, use, subject),
   );
+  const heads: (TemporaryDisk | undefined)[] = [];
+  let overlay: TemporaryDisk | undefined;
+  const close = async (): Promise<void> => {
+    await Promise.all([chain.close(), ...[...heads, overlay].map((disk) => disk?.handle.close())]);
+  };
   try {
     const [top] = chain.links;
     checkDiscard(drive, top);
+    for (const [depth, { image, head }] of chain.links.entries()) {
+      // What is written has its header written as well.
+      const covered = drive.readonly || depth > 0 ? head : undefined;
+      const file = `${name}-head${depth}.qcow2`;
+      heads.push(covered && (await createImageHead(context.runDirectory, file, image.size, covered)));
+    }
     // Asked of qemu also for writable drives: an image that it cannot open fails here, with a message.
     const size = top.virtualSize ?? (await probe(top, context));
     if (size === 0n) throw unusableImage(top.subject, 'is empty: a drive needs at least one sector');
-    const overlay = drive.readonly ? await createOverlay(context.runDirectory, `${name}.qcow2`, size) : undefined;
-    return {
-      chain,
-      temporary: overlay,
-      close: async () => {
-        await Promise.all([chain.close(), overlay?.handle.close()]);
-      },
-    };
+    overlay = drive.readonly ? await createOverlay(context.runDirectory, `${name}.qcow2`, size) : undefined;
+    return { chain, heads, temporary: overlay, close };
   } catch (error) {
-    await chain.close();
+    await close();
     throw error;
   }
 }
@@ -191,7 +203,9 @@ async function openRemote(
 }
 
 async function probe(link: ChainLink, context: DriveContext): Promise<bigint> {
-  if (context.probe !== undefined) return context.probe(link.image, link.format, link.subject, context.signal);
+  const { head } = link;
+  if (context.probe !== undefined && head !== undefined)
+    return context.probe({ ...link.image, head }, link.format, link.subject, context.signal);
   throw unusableImage(link.subject, `is in format '${link.format}', which this server cannot attach`);
 }
 
@@ -215,10 +229,10 @@ function describe(
   fdSets: FdSets,
   subjects: Map<string, string>,
 ): PreparedDrive {
-  const give = (image: Pick<OpenImage, 'handle' | 'kind'>, subject: string): NodeFile => {
+  const give = (image: Pick<OpenImage, 'handle' | 'kind'>, subject: string, head?: TemporaryDisk): NodeFile => {
     const path = fdSets.add(image.handle);
     subjects.set(path, subject);
-    return { path, kind: image.kind };
+    return { path, kind: image.kind, head: head && give({ handle: head.handle, kind: 'file' }, subject) };
   };
   const describeNodes = (
     subject: string,
@@ -235,7 +249,7 @@ function describe(
       );
     return { objects, blockNodes, topNode: prefix, serial: drive.label, blockSize: drive.blockSize, format, subject };
   };
-  const { chain, remote, temporary } = opened;
+  const { chain, heads = [], remote, temporary } = opened;
   const temporaryFile = temporary && give({ handle: temporary.handle, kind: 'file' }, 'a temporary disk of the server');
   if (remote !== undefined) {
     const { source, resources, image } = remote;
@@ -262,8 +276,8 @@ function describe(
       undefined,
     );
   }
-  const links = chain.links.map((link) => ({
-    file: give(link.image, link.subject),
+  const links = chain.links.map((link, depth) => ({
+    file: give(link.image, link.subject, heads[depth]),
     format: link.format,
     dataFile: link.dataFile && give(link.dataFile, link.subject),
   }));

@@ -14,6 +14,16 @@ export function bytesInMemory(bytes: Buffer): ByteSource {
   };
 }
 
+/** What begins with `head`, and goes on as `rest` does. */
+export function beginningWith(head: Buffer, rest: ByteSource): ByteSource {
+  return {
+    read: (buffer, offset, length, position) =>
+      position < head.length
+        ? bytesInMemory(head).read(buffer, offset, length, position)
+        : rest.read(buffer, offset, length, position),
+  };
+}
+
 /** Reads `length` bytes at `position`, or what there is of them. */
 export async function readFully(source: ByteSource, position: number, length: number): Promise<Buffer> {
   const buffer = Buffer.alloc(length);

@@ -67,7 +67,15 @@ export async function recogniseImage(
   }
 }
 
-async function chooseFormat(image: ReadableImage, stated: string | undefined, subject: string): Promise<ImageFormat> {
+/**
+ * The format that an image is to be taken for: the stated one, if it can be that, or else what it looks like.
+ * @throws GuestfsError IMAGE_UNUSABLE when it is not in the stated format
+ */
+export async function chooseFormat(
+  image: ReadableImage,
+  stated: string | undefined,
+  subject: string,
+): Promise<ImageFormat> {
   const format = stated === undefined ? undefined : statedFormat(stated, subject);
   if (format === 'raw') return 'raw';
   const seen = await looksLike(image);

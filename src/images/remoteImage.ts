@@ -7,11 +7,10 @@
  * can name no file but one under the image, and qemu is always told that there is none.
  */
 import { printableName } from '../common/guestText.js';
-import { BadImageHeader } from './badImageHeader.js';
 import type { Drive } from './drive.js';
 import { HEAD_UNIT } from './emptyQcow2.js';
-import { sniffFormat, type ImageFormat } from './formats.js';
-import { clusterSizeOf } from './qcow2Header.js';
+import type { ImageFormat } from './formats.js';
+import { headLength } from './imageHead.js';
 import { bytesInMemory } from './readFully.js';
 import { recogniseImage, statedFormat, unusableImage, type Recognised } from './recognise.js';
 import type { AskRemote } from './remoteProbe.js';
@@ -93,32 +92,22 @@ function notEmpty(size: bigint, subject: string): bigint {
 
 /** Copies the first bytes; of a qcow2 image at least those that its header can be in. */
 async function copyHead(ask: AskRemote, subject: string): Promise<{ readonly size: bigint; readonly head: Buffer }> {
-  let headLength = HEAD_UNIT;
+  let wanted = HEAD_UNIT;
   // Once more when the image is shorter than that, or its header may be longer.
   for (let turn = 0; turn < 2; turn++) {
-    const { size, head } = await ask({ headLength });
+    const { size, head } = await ask({ headLength: wanted });
     notEmpty(size, subject);
     if (head === undefined) {
-      if (size >= BigInt(headLength)) throw unusableImage(subject, 'cannot be read');
-      headLength = Number(size);
+      if (size >= BigInt(wanted)) throw unusableImage(subject, 'cannot be read');
+      wanted = Number(size);
       continue;
     }
-    const needed = headerLength(head, subject);
+    const needed = headLength(head, subject);
     if (needed <= head.length) return { size, head };
     if (size < BigInt(needed)) throw unusableImage(subject, 'ends inside its header');
-    headLength = needed;
+    wanted = needed;
   }
   throw unusableImage(subject, 'changes while it is read');
-}
-
-/** Bytes in which the header of an image that begins so can be. */
-function headerLength(head: Buffer, subject: string): number {
-  if (sniffFormat(head) !== 'qcow2') return 0;
-  try {
-    return clusterSizeOf(head);
-  } catch (error) {
-    throw error instanceof BadImageHeader ? unusableImage(subject, error.message) : error;
-  }
 }
 
 function refuseReferences({ qcow2, foreign }: Recognised, format: ImageFormat, subject: string): void {

@@ -2,6 +2,7 @@
 import { linkedAbort } from '../common/waiting.js';
 import type { PreparedDrive, PreparedDrives } from '../images/prepareDrives.js';
 import { driveProperties } from '../qemu/applianceMachine.js';
+import { requireGivenNodesOnly } from './checkNodes.js';
 import { QmpError, type QmpClient } from '../qemu/qmpClient.js';
 
 /** Which drives, where, and with whose nodes. */
@@ -21,29 +22,27 @@ export async function attachDrives(
   { prepared, firstIndex, nodes }: Attachment,
   signal: AbortSignal,
 ): Promise<void> {
-  const attach = async (drive: PreparedDrive, position: number): Promise<void> => {
-    // Sent at once: qemu takes its commands in order.
-    const commands =
-      nodes === 'started with nodes'
-        ? []
-        : [
-            ...drive.objects.map((object) => monitor.execute('object-add', object, signal)),
-            ...drive.blockNodes.map((node) => monitor.execute('blockdev-add', node, signal)),
-          ];
-    commands.push(
-      monitor.execute(
-        'device_add',
-        { driver: 'scsi-hd', ...definedOnly(driveProperties(drive, firstIndex + position)) },
-        signal,
-      ),
-    );
-    // The first that fails is the one that tells why; those after it fail because of it.
+  /** Sends the commands at once: qemu takes them in order. The first that fails is the one that says why. */
+  const all = async (drive: PreparedDrive, commands: readonly Promise<unknown>[]): Promise<void> => {
     const failed = (await Promise.allSettled(commands)).find((one) => one.status === 'rejected');
     if (failed === undefined) return;
     const { reason } = failed as { readonly reason: unknown };
     throw (reason instanceof QmpError ? prepared.explain(reason.description, drive) : undefined) ?? reason;
   };
-  await Promise.all(prepared.drives.map(attach));
+  const addNodes = (drive: PreparedDrive): Promise<void> =>
+    all(drive, [
+      ...drive.objects.map((object) => monitor.execute('object-add', object, signal)),
+      ...drive.blockNodes.map((node) => monitor.execute('blockdev-add', node, signal)),
+    ]);
+  const addDevice = (drive: PreparedDrive, position: number): Promise<void> => {
+    const properties = definedOnly(driveProperties(drive, firstIndex + position));
+    return all(drive, [monitor.execute('device_add', { driver: 'scsi-hd', ...properties }, signal)]);
+  };
+  if (nodes === 'add nodes') {
+    await Promise.all(prepared.drives.map(addNodes));
+    await requireGivenNodesOnly(monitor, signal);
+  }
+  await Promise.all(prepared.drives.map(addDevice));
 }
 
 /**

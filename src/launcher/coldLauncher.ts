@@ -43,7 +43,7 @@ async function boot(
     const { accelerator, qemuBinary } = base;
     const prepared = performance.now();
     reportPreflight(base, config, { onMessage });
-    const { parts, qemu, monitor, directory, runDirectory, uid, undo } = await startMonitoredMachine({
+    const { parts, qemu, monitor, directory, runDirectory, claims, uid, undo } = await startMonitoredMachine({
       ...{ logger, users, qemuBinary, accelerator, onConsole, signal },
       groups: base.kvmGroups,
       temporaryDirectory: config.temporaryDirectory,
@@ -52,6 +52,7 @@ async function boot(
         addFdMonitor(line, site.directory);
         const drives = await prepareDrives(config.drives, {
           ...{ qemuBinary, imageRoots, signal },
+          claims: site.claims,
           runDirectory: site.runDirectory.path,
           fdSets: line,
           probe: preflight.imageProbe,
@@ -83,7 +84,7 @@ async function boot(
       explainDrives: (messages: string) => drives.explain(messages),
       drives: new RunningDrives(
         {
-          ...{ monitor, directory, qemuBinary, imageRoots },
+          ...{ monitor, directory, claims, qemuBinary, imageRoots },
           runDirectory: runDirectory.path,
           probe: preflight.imageProbe,
         },

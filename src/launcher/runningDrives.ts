@@ -4,6 +4,7 @@ import { GuestfsError, messageOf } from '../common/errors.js';
 import { withTimeLimit } from '../common/waiting.js';
 import type { Drive } from '../images/drive.js';
 import type { ForeignImageProbe } from '../images/foreignProbe.js';
+import type { ImageClaims } from '../images/imageUses.js';
 import { prepareDrives, type PreparedDrive } from '../images/prepareDrives.js';
 import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import { driveProperties } from '../qemu/applianceMachine.js';
@@ -22,6 +23,8 @@ export interface RunningDrivesParts {
   readonly directory: FileHandle;
   /** ... and its path. */
   readonly runDirectory: string;
+  /** What the machine's drives use. */
+  readonly claims: ImageClaims;
   /** The qemu that the machine runs. */
   readonly qemuBinary: string;
   readonly imageRoots: ImageRoots;
@@ -61,13 +64,14 @@ export class RunningDrives implements MachineDrives {
 
   async add(connection: DaemonConnection, drive: Drive, signal: AbortSignal): Promise<number> {
     const disk = this.#nextDisk();
-    const { imageRoots, probe, runDirectory, qemuBinary, directory, monitor } = this.parts;
+    const { imageRoots, probe, runDirectory, qemuBinary, directory, claims, monitor } = this.parts;
     const fdSets = new LateFdSets(this.#filesGiven);
     const prepared = await prepareDrives([drive], {
       runDirectory,
       qemuBinary,
       fdSets,
       imageRoots,
+      claims,
       probe,
       signal,
       firstIndex: this.#count,
@@ -177,6 +181,7 @@ export class RunningDrives implements MachineDrives {
       const set = typeof filename === 'string' ? FD_SET.exec(filename)?.[1] : undefined;
       if (set !== undefined) await step(monitor.execute('remove-fd', { 'fdset-id': Number(set) }, signal));
     }
+    this.parts.claims.release(drive.topNode);
   }
 }
 

@@ -15,11 +15,13 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import type { Logger } from '../common/logger.js';
 import { createRunDirectory, type RunDirectory } from '../common/tempDir.js';
+import { ImageClaims } from '../images/imageUses.js';
 import type { PreparedDrives } from '../images/prepareDrives.js';
 import { QemuCommandLine, type QemuCommand } from '../qemu/commandLine.js';
 import { startQemu, type QemuProcess } from '../qemu/qemuProcess.js';
 import type { QemuUsers } from '../qemu/qemuUsers.js';
 import type { QmpClient } from '../qemu/qmpClient.js';
+import { requireGivenNodesOnly } from './checkNodes.js';
 import { connectMonitor, type MonitoredMachine } from './monitor.js';
 import { Undo } from './undo.js';
 
@@ -30,6 +32,8 @@ export interface MachineSite {
   readonly directory: FileHandle;
   /** qemu runs as another user than the server. */
   readonly otherUser: boolean;
+  /** Takes what its drives use; released when qemu is gone. */
+  readonly claims: ImageClaims;
   /** Takes what is to be given back when the machine has ended, or is not started. */
   readonly undo: Undo;
   /** Closes a file when qemu has been started with it, or is not started. It may be closed twice. */
@@ -63,6 +67,8 @@ export interface StartedMachine<Parts> {
   readonly runDirectory: RunDirectory;
   /** The run directory, open. */
   readonly directory: FileHandle;
+  /** What its drives use; released by `undo`, when qemu is gone. */
+  readonly claims: ImageClaims;
   /** Number of the user that it runs as; undefined: the server's. */
   readonly uid: number | undefined;
   readonly undo: Undo;
@@ -77,6 +83,8 @@ export async function startMachine<Parts>(plan: MachinePlan<Parts>): Promise<Sta
   const { signal } = plan;
   const started: { close(): Promise<void> }[] = [];
   try {
+    const claims = new ImageClaims();
+    undo.add('claims of images', () => claims.releaseAll());
     const user = await plan.users.acquire();
     if (user !== undefined) undo.add('user', () => user.release());
     const runDirectory = await createRunDirectory(plan.temporaryDirectory, user);
@@ -86,7 +94,7 @@ export async function startMachine<Parts>(plan: MachinePlan<Parts>): Promise<Sta
 
     const line = new QemuCommandLine(plan.qemuBinary);
     const parts = await plan.compose(line, {
-      ...{ runDirectory, directory, undo, otherUser: user !== undefined },
+      ...{ runDirectory, directory, claims, undo, otherUser: user !== undefined },
       closeOnceStarted: (what, file) => {
         undo.add(what, () => file.close());
         started.push(file);
@@ -104,7 +112,7 @@ export async function startMachine<Parts>(plan: MachinePlan<Parts>): Promise<Sta
     undo.add('qemu', () => qemu.stop(0));
     await runDirectory.recordChild(qemu.pid);
     await Promise.all(started.map((file) => file.close()));
-    return { parts, qemu, runDirectory, directory, uid: user?.uid, undo };
+    return { parts, qemu, runDirectory, directory, claims, uid: user?.uid, undo };
   } catch (error) {
     await undo.run();
     // What failed may have failed because of the abort.
@@ -129,6 +137,7 @@ export async function startMonitoredMachine<Parts extends { readonly drives: Pre
   const { drives } = machine.parts;
   try {
     const monitor = await connectMonitor(machine.qemu, plan, drives, plan.signal);
+    if (drives !== undefined) await requireGivenNodesOnly(monitor, plan.signal);
     // An image is free again when qemu ends only if nobody else holds it open.
     await drives?.dispose();
     return { ...machine, monitor };

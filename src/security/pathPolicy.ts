@@ -6,7 +6,7 @@
  * target, so that no answer reveals whether a file elsewhere exists. The location of the open file is then checked once
  * more on the descriptor; a directory that is swapped in between changes nothing.
  */
-import { constants } from 'node:fs';
+import { constants, type BigIntStats } from 'node:fs';
 import { lstat, open, readlink, realpath, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { GuestfsError } from '../common/errors.js';
@@ -28,6 +28,8 @@ export interface OpenImage {
   readonly handle: FileHandle;
   /** Its real path, without links. */
   readonly path: string;
+  /** Names the file itself, whatever it is called: the same for all its names. */
+  readonly identity: string;
   readonly kind: 'file' | 'block';
   /** Bytes; of a block device, its capacity. */
   readonly size: bigint;
@@ -103,7 +105,7 @@ export async function openImage(
     const opened = await handle.stat({ bigint: true });
     const kind = kindOf(opened, roots, name);
     const size = kind === 'block' ? await blockDeviceSize(opened.rdev, name) : opened.size;
-    return { handle, path: reached, kind, size };
+    return { handle, path: reached, identity: identityOf(opened, kind), kind, size };
   } catch (error) {
     await handle.close();
     throw error;
@@ -145,7 +147,8 @@ export async function createImageFile(path: string, roots: ImageRoots): Promise<
     const handle = await open(`/proc/self/fd/${directory.fd}/${last}`, flags, 0o666).catch((error: unknown) => {
       throw openFailure(error, 'read-write', name);
     });
-    return { handle, path: join(parent, last), kind: 'file', size: 0n, created: true };
+    const identity = identityOf(await handle.stat({ bigint: true }), 'file');
+    return { handle, path: join(parent, last), identity, kind: 'file', size: 0n, created: true };
   } finally {
     await directory.close();
   }
@@ -309,6 +312,11 @@ function kindOf(stats: FileKind, roots: ImageRoots, name: ImageNaming): 'file' |
         ? 'socket'
         : 'device';
   throw unusable(name, `is a ${what}, not a disk image`);
+}
+
+/** Of a block device by its number, since it may have several inodes. */
+function identityOf(stats: BigIntStats, kind: OpenImage['kind']): string {
+  return kind === 'block' ? `block ${stats.rdev}` : `file ${stats.dev}:${stats.ino}`;
 }
 
 /** A block device's inode has no size; the kernel reports it in 512-byte sectors, regardless of the device's sector size. */

@@ -12,6 +12,10 @@ import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Drive } from '../../src/images/drive.js';
 import { createForeignProbe } from '../../src/images/foreignProbe.js';
+import { abortController } from '../../src/common/waiting.js';
+import { requireGivenNodesOnly } from '../../src/launcher/checkNodes.js';
+import { copyHead } from '../../src/images/imageHead.js';
+import { ImageClaims, ImageUses } from '../../src/images/imageUses.js';
 import {
   prepareDrives,
   type DriveContext,
@@ -19,6 +23,8 @@ import {
   type PreparedDrives,
 } from '../../src/images/prepareDrives.js';
 import { openImage } from '../../src/security/pathPolicy.js';
+import type { QmpClient } from '../../src/qemu/qmpClient.js';
+import { leadingHeader } from '../support/leadingQcow2.js';
 import { nbdkit } from '../support/diskServers.js';
 import {
   errorOf,
@@ -51,9 +57,10 @@ beforeEach(() => {
     runDirectory: scene.run,
     qemuBinary: QEMU,
     imageRoots: { directories: [scene.root] },
-    signal: new AbortController().signal,
+    signal: abortController().signal,
     probe: createForeignProbe({ qemuBinary: QEMU, user: isRoot ? NOBODY : undefined }),
     fdSets: { add: (file) => `/dev/fdset/${files.push(file)}` },
+    claims: new ImageClaims(new ImageUses()),
   };
   // Only root's; qemu has no right on any of it.
   chmodSync(scene.base, 0o700);
@@ -458,8 +465,94 @@ describe('an image that qemu cannot open', () => {
       ],
     ] as const) {
       const image = await openImage(name, context.imageRoots, 'read-only');
-      await check(probe(image, 'vdi', `image '${name}'`, context.signal));
+      await check(probe({ ...image, head: await copyHead(image, name) }, 'vdi', `image '${name}'`, context.signal));
       await image.handle.close();
     }
+  });
+});
+
+describe('a header that changes after it was checked', () => {
+  const SECRET = 'nobody who has only images may read this';
+  let secret: string;
+
+  /** Has a session's drive opened after `change`, and returns what its guest would see first. */
+  async function opened(
+    drive: Drive,
+    change: () => void,
+  ): Promise<{ readonly qemu: StillQemu; readonly nodes: readonly string[] }> {
+    const prepared = await prepareDrives([drive], context);
+    change();
+    const qemu = start(prepared);
+    await qemu.command('qmp_capabilities');
+    await prepared.dispose();
+    const nodes = (await qemu.command('query-named-block-nodes', { flat: true })) as { 'node-name': string }[];
+    return { qemu, nodes: nodes.map((node) => node['node-name']) };
+  }
+
+  beforeEach(() => {
+    // Readable for everybody, so that only what is opened decides.
+    chmodSync(scene.base, 0o755);
+    secret = join(scene.base, 'secret');
+    writeFileSync(secret, SECRET.padEnd(1 << 20));
+    chmodSync(secret, 0o666);
+  });
+
+  it('of qcow2 leads a read-only drive nowhere', async () => {
+    const path = qcow2Image(inRoot('a.qcow2'), '1M');
+    const image = readFileSync(path);
+    const { qemu, nodes } = await opened(fileDrive('a.qcow2', { format: 'qcow2' }), () =>
+      writeFileSync(path, Buffer.concat([leadingHeader(image, secret), image.subarray(65536)])),
+    );
+    expect(nodes.filter((name) => !name.startsWith('drive0'))).toEqual([]);
+    await qemu.io('drive0', 'read -P 0 0 64k');
+    await qemu.stop();
+  });
+
+  it('of a backing file leads nowhere', async () => {
+    const path = qcow2Image(inRoot('base.qcow2'), '1M');
+    overlayImage(inRoot('over.qcow2'), 'base.qcow2', 'qcow2');
+    const image = readFileSync(path);
+    const { qemu, nodes } = await opened(fileDrive('over.qcow2', { format: 'qcow2', readonly: false }), () =>
+      writeFileSync(path, Buffer.concat([leadingHeader(image, secret), image.subarray(65536)])),
+    );
+    expect(nodes.filter((name) => !name.startsWith('drive0'))).toEqual([]);
+    await qemu.io('drive0', 'read -P 0 0 64k');
+    await qemu.stop();
+  });
+
+  it('of VMDK opens no extents', async () => {
+    qemuImg('create', '-q', '-f', 'vmdk', inRoot('a.vmdk'), '1M');
+    const { qemu, nodes } = await opened(fileDrive('a.vmdk'), () => {
+      const descriptor = `# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType="monolithicFlat"\nRW 2048 FLAT "${secret}" 0\n`;
+      writeFileSync(inRoot('a.vmdk'), descriptor.padEnd(1 << 16, '\0'));
+    });
+    expect(nodes.filter((name) => !name.startsWith('drive0'))).toEqual([]);
+    await qemu.stop();
+  });
+
+  it('of a drive that is written gives qemu a node without a name, which is what ends its machine', async () => {
+    const path = qcow2Image(inRoot('a.qcow2'), '1M');
+    const image = readFileSync(path);
+    const { qemu, nodes } = await opened(fileDrive('a.qcow2', { format: 'qcow2', readonly: false }), () =>
+      writeFileSync(path, Buffer.concat([leadingHeader(image, secret), image.subarray(65536)])),
+    );
+    expect(nodes.some((name) => name.startsWith('#'))).toBe(true);
+    const monitor = { execute: (name: string, args: object) => qemu.command(name, { ...args }) };
+    expect(await errorOf(requireGivenNodesOnly(monitor as QmpClient, context.signal))).toMatchObject({
+      reason: 'IMAGE_UNUSABLE',
+      message: expect.stringContaining('did not refer to when it was checked'),
+    });
+    await qemu.stop();
+  });
+
+  it('is no matter to the measuring of an image', async () => {
+    qemuImg('create', '-q', '-f', 'vmdk', inRoot('a.vmdk'), '1M');
+    const image = await openImage('a.vmdk', context.imageRoots, 'read-only');
+    const head = await copyHead(image, 'it');
+    const descriptor = `# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType="monolithicFlat"\nRW 4096 FLAT "${secret}" 0\n`;
+    writeFileSync(inRoot('a.vmdk'), descriptor.padEnd(1 << 16, '\0'));
+    const probe = context.probe as NonNullable<DriveContext['probe']>;
+    expect(await probe({ ...image, head }, 'vmdk', 'it', context.signal)).toBe(1n << 20n);
+    await image.handle.close();
   });
 });

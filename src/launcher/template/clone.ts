@@ -44,9 +44,10 @@ export async function startClone(source: CloneSource, options: CloneOptions, lau
   const { signal } = launch;
   const { config } = source;
   const started = performance.now();
-  const clone = await restoreClone(source, options, launch, async (line, runDirectory) => {
+  const clone = await restoreClone(source, options, launch, async (line, site) => {
     const prepared = await prepareDrives(config.drives, {
-      runDirectory: runDirectory.path,
+      runDirectory: site.runDirectory.path,
+      claims: site.claims,
       qemuBinary: source.base.qemuBinary,
       fdSets: line,
       imageRoots: options.imageRoots,
@@ -141,7 +142,7 @@ export function machineOf(
   { drives, timings, filesGiven }: Equipped,
   options: CloneOptions,
 ): Machine {
-  const { qemu, connection, undo, monitor, directory, runDirectory } = clone;
+  const { qemu, connection, undo, monitor, directory, runDirectory, claims } = clone;
   return createMachine(
     qemu,
     {
@@ -158,6 +159,7 @@ export function machineOf(
         {
           monitor,
           directory,
+          claims,
           runDirectory: runDirectory.path,
           qemuBinary: base.qemuBinary,
           imageRoots: options.imageRoots,

@@ -111,6 +111,7 @@ export class ClonePool {
       const fdSets = new LateFdSets();
       const drives = await prepareDrives(config.drives, {
         runDirectory: clone.runDirectory.path,
+        claims: clone.claims,
         qemuBinary: clone.base.qemuBinary,
         fdSets,
         imageRoots,

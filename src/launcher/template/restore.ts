@@ -3,6 +3,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { messageOf } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import type { RunDirectory } from '../../common/tempDir.js';
+import type { ImageClaims } from '../../images/imageUses.js';
 import type { PreparedDrives } from '../../images/prepareDrives.js';
 import { DaemonConnection } from '../../protocol/daemonConnection.js';
 import type { QemuCommandLine } from '../../qemu/commandLine.js';
@@ -14,7 +15,7 @@ import { openBootFiles } from '../bootFiles.js';
 import { reportCommand, type PreflightResult } from '../preflight.js';
 import { QEMU_QUOTE, quoteEnd } from '../launchFailure.js';
 import type { LaunchConfig, LaunchOptions } from '../launcher.js';
-import { startMonitoredMachine } from '../startMachine.js';
+import { startMonitoredMachine, type MachineSite } from '../startMachine.js';
 import type { Undo } from '../undo.js';
 import { restoreState } from './migration.js';
 import type { Template } from './template.js';
@@ -47,6 +48,8 @@ export interface Clone<Drives = unknown> {
   readonly runDirectory: RunDirectory;
   /** The run directory, open. */
   readonly directory: FileHandle;
+  /** What its drives use. */
+  readonly claims: ImageClaims;
   readonly undo: Undo;
 }
 
@@ -86,7 +89,7 @@ export async function restoreClone<Drives extends PreparedDrives | undefined>(
   { template, base, config }: Source,
   options: RestoreOptions,
   { signal, onConsole, onMessage }: LaunchOptions,
-  complete: (line: QemuCommandLine, runDirectory: RunDirectory) => Promise<Drives>,
+  complete: (line: QemuCommandLine, site: MachineSite) => Promise<Drives>,
 ): Promise<Clone<Drives>> {
   const { accelerator, qemuBinary } = base;
   const machine = await startMonitoredMachine({
@@ -98,7 +101,7 @@ export async function restoreClone<Drives extends PreparedDrives | undefined>(
     memsizeMb: config.memsizeMb,
     compose: async (line, site) => {
       addFdMonitor(line, site.directory);
-      const drives = await complete(line, site.runDirectory);
+      const drives = await complete(line, site);
       site.undo.add('drives', () => drives?.dispose());
       const openedAt = performance.now();
       const bootFiles = await openBootFiles(base.appliance, site);
@@ -121,12 +124,12 @@ export async function restoreClone<Drives extends PreparedDrives | undefined>(
       onConsole(template.facts.console);
     },
   });
-  const { qemu, monitor, undo, parts, runDirectory, directory } = machine;
+  const { qemu, monitor, undo, parts, runDirectory, directory, claims } = machine;
   const { drives, openedAt, stateFd } = parts;
   try {
     const connection = DaemonConnection.resume(qemu.daemon, { onProgress: () => undefined });
     await orCloneFailed(restoreState({ monitor, signal }, stateFd), signal, qemu);
-    return { drives, openedAt, qemu, monitor, connection, runDirectory, directory, undo };
+    return { drives, openedAt, qemu, monitor, connection, runDirectory, directory, claims, undo };
   } catch (error) {
     await undo.run();
     signal.throwIfAborted();

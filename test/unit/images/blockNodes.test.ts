@@ -175,13 +175,13 @@ describe('a drive whose bytes are in no file', () => {
 
   it('has its first bytes from a copy, which lies over them', () => {
     expect(nodesOf('qcow2', '/1', '/2')).toEqual([
-      { driver: 'nbd', 'node-name': 'drive0-file-remote', 'read-only': true },
+      { driver: 'nbd', 'node-name': 'drive0-file-body', 'read-only': true },
       { driver: 'file', 'node-name': 'drive0-file-head', filename: '/1', 'read-only': true, locking: 'off' },
       {
         driver: 'qcow2',
         'node-name': 'drive0-file',
         file: 'drive0-file-head',
-        backing: 'drive0-file-remote',
+        backing: 'drive0-file-body',
         'read-only': true,
       },
       { driver: 'qcow2', 'node-name': 'drive0-image', file: 'drive0-file', backing: null, 'read-only': true },

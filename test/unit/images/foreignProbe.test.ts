@@ -2,20 +2,19 @@ import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { createForeignProbe } from '../../../src/images/foreignProbe.js';
-import type { OpenImage } from '../../../src/security/pathPolicy.js';
+import { createForeignProbe, type ProbedImage } from '../../../src/images/foreignProbe.js';
 import { errorOf, makeScene, rawImage, type Scene } from './scene.js';
 
 let scene: Scene;
 let file: FileHandle;
-let image: OpenImage;
+let image: ProbedImage;
 const signal = new AbortController().signal;
 beforeEach(async () => {
   scene = makeScene();
   const path = rawImage(join(scene.root, 'a.img'), 4096);
   writeFileSync(path, 'the image');
   file = await open(path);
-  image = { handle: file, path, kind: 'file', size: 4096n };
+  image = { handle: file, kind: 'file', size: 4096n, head: Buffer.from('the head') };
 });
 afterEach(async () => {
   await file.close();
@@ -41,16 +40,17 @@ describe('the probe', () => {
 
   it('gives the image as a descriptor, limits, and no path', async () => {
     const seen = join(scene.run, 'seen');
-    const probe = probeWith(`{ echo "$@"; cat; cat /proc/self/limits; cat <&3; } > ${seen}; echo '${NODES}'`);
+    const probe = probeWith(`{ echo "$@"; cat; cat /proc/self/limits; cat <&3; cat <&4; } > ${seen}; echo '${NODES}'`);
     await probe(image, 'vmdk', 'image', signal);
     const said = readFileSync(seen, 'utf8');
-    expect(said).toContain('-add-fd fd=3,set=1');
+    expect(said).toContain('-add-fd fd=3,set=1 -add-fd fd=4,set=2');
     expect(said).toContain('-sandbox on');
     expect(said).toContain('"driver":"vmdk","file":"file"');
     expect(said).toContain('"backing":null');
     expect(said).toMatch(/Max cpu time +10 +10 /);
     expect(said).toMatch(/Max address space +1073741824 +1073741824 /);
     expect(said).toContain('the image');
+    expect(said).toContain('the head');
     expect(said).not.toContain('a.img');
   });
 

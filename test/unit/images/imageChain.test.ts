@@ -16,12 +16,14 @@ afterEach(() => scene.remove());
 
 const inRoot = (name: string): string => join(scene.root, name);
 
+const noClaim = (): void => undefined;
+
 /** What a chain is, without its files. */
 async function chainOf(
   path: string,
   format?: string,
 ): Promise<{ path: string; format: string; size: bigint | undefined; data: string | undefined }[]> {
-  const chain: ImageChain = await openImageChain(path, format, 'read-only', roots);
+  const chain: ImageChain = await openImageChain(path, format, 'read-only', roots, noClaim);
   await chain.close();
   return chain.links.map((link) => ({
     path: link.image.path,
@@ -38,7 +40,7 @@ async function refusal(
   access: 'read-only' | 'read-write' = 'read-only',
 ): Promise<{ reason: string; message: string }> {
   const before = openFiles();
-  const error = await errorOf(openImageChain(path, format, access, roots));
+  const error = await errorOf(openImageChain(path, format, access, roots, noClaim));
   expect(openFiles()).toBe(before);
   return error;
 }
@@ -198,7 +200,7 @@ describe('a chain', () => {
   it('is opened for writing at its top only', async () => {
     rawImage(inRoot('base.img'), 1 << 20);
     overlayImage(inRoot('over.qcow2'), 'base.img');
-    const chain = await openImageChain('over.qcow2', 'qcow2', 'read-write', roots);
+    const chain = await openImageChain('over.qcow2', 'qcow2', 'read-write', roots, noClaim);
     const written = await Promise.allSettled(chain.links.map((link) => link.image.handle.write('QFI')));
     await chain.close();
     expect(written.map((one) => one.status)).toEqual(['fulfilled', 'rejected']);
@@ -209,7 +211,7 @@ describe('a chain', () => {
     qcow2Image(inRoot('b.qcow2'), '1M', '-o', `data_file=${inRoot('b.data')},data_file_raw=on`);
     expect(await chainOf('a.qcow2', 'qcow2')).toMatchObject([{ data: inRoot('a.data') }]);
     expect(await chainOf('b.qcow2', 'qcow2')).toMatchObject([{ data: inRoot('b.data') }]);
-    const chain = await openImageChain('a.qcow2', 'qcow2', 'read-write', roots);
+    const chain = await openImageChain('a.qcow2', 'qcow2', 'read-write', roots, noClaim);
     await chain.links[0].dataFile?.handle.write('x');
     await chain.close();
   });

@@ -1,8 +1,9 @@
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { truncate, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { GuestfsError } from '../../../src/common/errors.js';
+import { ImageClaims, ImageUses } from '../../../src/images/imageUses.js';
 import { prepareDrives, type DriveContext, type PreparedDrives } from '../../../src/images/prepareDrives.js';
 import {
   errorOf,
@@ -39,6 +40,7 @@ beforeEach(() => {
   context = {
     runDirectory: scene.run,
     qemuBinary: '/nosuch/qemu',
+    claims: new ImageClaims(new ImageUses()),
     imageRoots: { directories: [scene.root] },
     signal: abort.signal,
     fdSets: {
@@ -80,7 +82,8 @@ describe('prepareDrives', () => {
       'drive1',
       'drive2',
     ]);
-    expect(accessOf(prepared, 'drive0-file')).toBe('read-only');
+    expect(accessOf(prepared, 'drive0-file-body')).toBe('read-only');
+    expect(accessOf(prepared, 'drive0-file-head')).toBe('read-only');
     expect(accessOf(prepared, 'drive0-overlay')).toBe('read-write');
     expect(accessOf(prepared, 'drive1-file')).toBe('read-write');
     expect(accessOf(prepared, 'drive2-file')).toBe('read-write');
@@ -192,14 +195,14 @@ describe('prepareDrives', () => {
     qemuImg('create', '-q', '-f', 'vdi', inRoot('a.vdi'), '3M');
     const asked: unknown[] = [];
     const probe: DriveContext['probe'] = (image, format, subject) => {
-      asked.push([image.path, format, subject]);
+      asked.push([image.size, image.head.subarray(0, 3).toString(), format, subject]);
       return Promise.resolve(3n << 20n);
     };
     const prepared = await prepareDrives(
       [fileDrive('a.vdi'), fileDrive('a.vdi', { readonly: false, discard: 'besteffort' })],
       { ...context, probe },
     );
-    expect(asked).toEqual(Array(2).fill([inRoot('a.vdi'), 'vdi', "image 'a.vdi'"]));
+    expect(asked).toEqual(Array(2).fill([BigInt(statSync(inRoot('a.vdi')).size), '<<<', 'vdi', "image 'a.vdi'"]));
     expect(prepared.drives[1]?.blockNodes.at(-1)).toMatchObject({ driver: 'vdi' });
     expect(prepared.drives[1]?.blockNodes.at(-1)).not.toHaveProperty('backing');
     await prepared.dispose();
@@ -239,5 +242,82 @@ describe('prepareDrives', () => {
     expect(took).toBeLessThan(performance.now() - runs);
     await prepared.dispose();
     expect(openFiles()).toBe(before);
+  });
+});
+
+describe('an image in a format', () => {
+  const uses = new ImageUses();
+  const sharing = (): DriveContext => ({ ...context, claims: new ImageClaims(uses) });
+
+  it('is opened with its first bytes as they were checked, unless it is written', async () => {
+    qcow2Image(inRoot('base.qcow2'), '1M');
+    overlayImage(inRoot('over.qcow2'), 'base.qcow2', 'qcow2');
+    const checked = ['base.qcow2', 'over.qcow2'].map((name) => readFileSync(inRoot(name)).subarray(0, 65536));
+    for (const readonly of [true, false]) {
+      given = [];
+      const prepared = await prepareDrives([fileDrive('over.qcow2', { format: 'qcow2', readonly })], context);
+      const nodes = prepared.drives.flatMap(({ blockNodes }) => blockNodes.map((node) => node['node-name']));
+      const heads = nodes.filter((name) => name.endsWith('-file-head'));
+      expect(heads).toEqual(['drive0-backing1-file-head', ...(readonly ? ['drive0-file-head'] : [])]);
+      for (const [index, name] of heads.entries()) {
+        const node = prepared.drives[0]?.blockNodes.find((one) => one['node-name'] === name);
+        const { file } = given[Number(String(node?.['filename']).split('/').at(-1)) - 1] as { file: FileHandle };
+        const contents = Buffer.alloc(65536);
+        // What the copy holds lies behind its tables: see emptyQcow2.ts.
+        await file.read(contents, 0, contents.length, 5 * 65536);
+        expect(contents.equals(checked[index] as Buffer)).toBe(true);
+      }
+      await prepared.dispose();
+    }
+  });
+
+  it('is not attached while it is written as a raw drive, nor the other way round', async () => {
+    qcow2Image(inRoot('a.qcow2'), '1M');
+    const raw = fileDrive('a.qcow2', { format: 'raw', readonly: false });
+    const formats = [
+      fileDrive('a.qcow2', { format: 'qcow2' }),
+      fileDrive('a.qcow2', { format: 'qcow2', readonly: false }),
+      fileDrive('a.qcow2'),
+    ];
+    for (const drive of formats) {
+      for (const [first, second] of [
+        [raw, drive],
+        [drive, raw],
+      ] as const) {
+        const holder = sharing();
+        const prepared = await prepareDrives([first], holder);
+        expect(await errorOf(prepareDrives([second], sharing()))).toMatchObject({ reason: 'IMAGE_LOCKED' });
+        // As long as a machine has it, not as long as this process has it open.
+        await prepared.dispose();
+        expect(await errorOf(prepareDrives([second], sharing()))).toMatchObject({ reason: 'IMAGE_LOCKED' });
+        holder.claims.releaseAll();
+        const now = sharing();
+        await (await prepareDrives([second], now)).dispose();
+        now.claims.releaseAll();
+      }
+    }
+    expect(openFiles()).toBe(before);
+  });
+
+  it('and a data file are not written as raw drives either', async () => {
+    qcow2Image(inRoot('a.qcow2'), '1M', '-o', `data_file=${inRoot('a.data')}`);
+    const holder = sharing();
+    const prepared = await prepareDrives([fileDrive('a.qcow2', { format: 'qcow2', readonly: false })], holder);
+    // Raw data is nothing to parse: the lock of qemu keeps two writers apart.
+    const reader = sharing();
+    await (await prepareDrives([fileDrive('a.data', { format: 'raw' })], reader)).dispose();
+    expect(
+      await errorOf(prepareDrives([fileDrive('a.qcow2', { format: 'raw', readonly: false })], sharing())),
+    ).toMatchObject({ reason: 'IMAGE_LOCKED' });
+    await prepared.dispose();
+    holder.claims.releaseAll();
+  });
+
+  it('that cannot be prepared is free again', async () => {
+    qcow2Image(inRoot('a.qcow2'), '1M');
+    await errorOf(prepareDrives([fileDrive('a.qcow2', { format: 'qcow2' }), fileDrive('none')], sharing()));
+    const writer = sharing();
+    await (await prepareDrives([fileDrive('a.qcow2', { format: 'raw', readonly: false })], writer)).dispose();
+    writer.claims.releaseAll();
   });
 });

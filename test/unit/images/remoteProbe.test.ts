@@ -1,6 +1,7 @@
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { ImageClaims, ImageUses } from '../../../src/images/imageUses.js';
 import { prepareDrives, type DriveContext } from '../../../src/images/prepareDrives.js';
 import { makeScene, nbdDrive, type Scene } from './scene.js';
 
@@ -24,6 +25,7 @@ function contextWith(script: string): DriveContext {
     imageRoots: { directories: [scene.root] },
     signal: new AbortController().signal,
     fdSets: { add: () => '/dev/fdset/1' },
+    claims: new ImageClaims(new ImageUses()),
   };
 }
 

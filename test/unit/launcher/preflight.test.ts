@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from '@jest/globals';
 import { silentLogger } from '../../../src/common/logger.js';
+import type { ProbedImage } from '../../../src/images/foreignProbe.js';
 import { createPreflight, type PreflightConfig } from '../../../src/launcher/preflight.js';
 import { createQemuUsers } from '../../../src/qemu/qemuUsers.js';
-import type { OpenImage } from '../../../src/security/pathPolicy.js';
 
 const signal = new AbortController().signal;
 
@@ -15,7 +15,7 @@ it("measures images by the server's own qemu, which need not be on the PATH", as
     users: createQemuUsers(),
     qemuBinary: '/nosuch/qemu',
   });
-  await expect(imageProbe({} as OpenImage, 'vdi', 'it', signal)).rejects.toMatchObject({
+  await expect(imageProbe({} as ProbedImage, 'vdi', 'it', signal)).rejects.toMatchObject({
     reason: 'QEMU_MISSING',
     message: expect.stringContaining('/nosuch/qemu'),
   });

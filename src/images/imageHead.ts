@@ -1,0 +1,43 @@
+/**
+ * The first bytes of an image in a format: all that can lead qemu to another file.
+ *
+ * They are copied once and checked; qemu gets the copy, laid over the image, and reads no header from the image itself,
+ * which somebody may change at any time. Only an image that is to be written has to be opened as it is.
+ *
+ * What counts lies in them, by qemu's sources: the header of qcow2 with all names (one cluster), the first sector of
+ * VMDK, which decides whether extents are opened by name; the names of backing files that other formats
+ * have are overridden, wherever they are.
+ */
+import type { OpenImage } from '../security/pathPolicy.js';
+import { BadImageHeader } from './badImageHeader.js';
+import { HEAD_UNIT } from './emptyQcow2.js';
+import { sniffFormat } from './formats.js';
+import { clusterSizeOf } from './qcow2Header.js';
+import { readFully } from './readFully.js';
+import { unusableImage } from './recognise.js';
+
+/**
+ * Bytes in which the header of an image that begins so can be; 0 when it is not qcow2.
+ * @throws GuestfsError IMAGE_UNUSABLE
+ */
+export function headLength(head: Buffer, subject: string): number {
+  if (sniffFormat(head) !== 'qcow2' || head.length < 24) return 0;
+  try {
+    return clusterSizeOf(head);
+  } catch (error) {
+    throw error instanceof BadImageHeader ? unusableImage(subject, error.message) : error;
+  }
+}
+
+/**
+ * Copies the first bytes of an open image, or all of a shorter one.
+ * @throws GuestfsError IMAGE_UNUSABLE
+ */
+export async function copyHead({ handle }: Pick<OpenImage, 'handle'>, subject: string): Promise<Buffer> {
+  const head = await readFully(handle, 0, HEAD_UNIT);
+  const length = headLength(head, subject);
+  if (length <= head.length || head.length < HEAD_UNIT) return head;
+  // The first bytes are not read again: they may be others by now.
+  const rest = await readFully(handle, head.length, length - head.length);
+  return Buffer.concat([head, rest]);
+}

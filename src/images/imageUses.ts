@@ -1,0 +1,95 @@
+/**
+ * Which image files the machines of this server use, and how.
+ *
+ * The header of an image in a format can name other files. It is checked before qemu reads it, and must not change in
+ * between; but whoever has the same file as a raw drive can write any header into it, at any time. So a file is never
+ * written as raw and read in a format at the same time. (Two writers are kept apart by qemu's own locks, also from
+ * those of other programs.)
+ */
+import { GuestfsError } from '../common/errors.js';
+import type { OpenImage } from '../security/pathPolicy.js';
+
+/** How a file is used: raw or in a format with a header of its own; `create` overwrites it. */
+export type ImageUse = 'raw read' | 'raw write' | 'format read' | 'format write' | 'create';
+
+const IN_FORMAT: readonly ImageUse[] = ['format read', 'format write'];
+
+/** For each use, those that it cannot be shared with. */
+const CONFLICTS: Readonly<Record<ImageUse, readonly ImageUse[]>> = {
+  'raw read': [],
+  'raw write': [...IN_FORMAT, 'create'],
+  'format read': ['raw write', 'create'],
+  'format write': ['raw write', 'create'],
+  create: ['raw write', ...IN_FORMAT, 'create'],
+};
+
+const DESCRIPTIONS: Readonly<Record<ImageUse, string>> = {
+  'raw read': 'read as a raw drive',
+  'raw write': 'written as a raw drive',
+  'format read': 'in use in a format other than raw',
+  'format write': 'in use in a format other than raw',
+  create: 'being created',
+};
+
+type Identified = Pick<OpenImage, 'identity'>;
+
+/** The uses of all images, by identity. */
+export class ImageUses {
+  readonly #uses = new Map<string, ImageUse[]>();
+
+  /**
+   * Begins a use.
+   * @returns ends it; may be called more than once
+   * @throws GuestfsError IMAGE_LOCKED naming the use that it conflicts with
+   */
+  begin({ identity }: Identified, use: ImageUse, subject: string): () => void {
+    const uses = this.#uses.get(identity) ?? [];
+    const conflict = uses.find((other) => CONFLICTS[use].includes(other));
+    if (conflict !== undefined) {
+      throw new GuestfsError(
+        'IMAGE_LOCKED',
+        `${subject} cannot be used now: it is ${DESCRIPTIONS[conflict]} by a session of this server`,
+      );
+    }
+    uses.push(use);
+    this.#uses.set(identity, uses);
+    let ended = false;
+    return () => {
+      if (ended) return;
+      ended = true;
+      uses.splice(uses.indexOf(use), 1);
+      if (uses.length === 0) this.#uses.delete(identity);
+    };
+  }
+}
+
+/** Of the whole server: files are the same whichever session has them. */
+const usesOfServer = new ImageUses();
+
+/** What one machine, or one call, uses; by drive, so that a drive can be detached. */
+export class ImageClaims {
+  readonly #ends = new Map<string, (() => void)[]>();
+
+  constructor(private readonly uses = usesOfServer) {}
+
+  /**
+   * Claims an image for a drive.
+   * @throws GuestfsError IMAGE_LOCKED
+   */
+  claim(drive: string, image: Identified, use: ImageUse, subject: string): void {
+    const ends = this.#ends.get(drive) ?? [];
+    ends.push(this.uses.begin(image, use, subject));
+    this.#ends.set(drive, ends);
+  }
+
+  /** Gives up the images of a drive. */
+  release(drive: string): void {
+    for (const end of this.#ends.get(drive) ?? []) end();
+    this.#ends.delete(drive);
+  }
+
+  /** Gives up all images: once no qemu has them open. */
+  releaseAll(): void {
+    for (const drive of [...this.#ends.keys()]) this.release(drive);
+  }
+}

@@ -180,7 +180,7 @@ describe('the store', () => {
     expect(scene.warnings).toEqual([
       {
         message: expect.stringContaining('cannot store a template'),
-        fields: { template: 'two', reason: expect.stringContaining('can be written by others') },
+        fields: { template: 'two', reason: expect.stringContaining('is writable by other users') },
       },
     ]);
     // Nor does it touch what is in there.

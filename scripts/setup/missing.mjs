@@ -60,7 +60,7 @@ async function look() {
 }
 
 /**
- * Requires that the server can start as things are.
+ * Checks that the server can start without set-up.
  * @param {{ ownAppliance: boolean }} brought
  * @throws {StepFailed} naming what is missing and how to get it
  */

@@ -1,10 +1,10 @@
 /**
- * Builds supermin appliances: a skeleton that names packages becomes an
- * appliance from the files of this host, in the cache that libguestfs uses too.
+ * Builds supermin appliances: from a skeleton that names packages and the files of
+ * this host, in the cache directory that libguestfs also uses.
  *
  *     <cache directory>/.guestfs-<uid>/lock           taken by supermin while it builds
  *                                      appliance.d/   kernel, initrd, root; replaced as a whole
- *                                      <skeleton>/    the same for each skeleton that is not the server's own
+ *                                      <skeleton>/    the same for every other skeleton than the server's own
  */
 import { createHash } from 'node:crypto';
 import { realpath, utimes } from 'node:fs/promises';
@@ -20,18 +20,18 @@ import { APPLIANCE_FILES } from './appliance.js';
 /** A build copies a few hundred MB; a slow disk under load needs minutes. */
 const BUILD_LIMIT_MS = 15 * 60_000;
 
-/** Where an appliance is kept. */
+/** Where an appliance is cached. */
 export interface ApplianceCache {
   readonly directory: string;
   /**
    * libguestfs keeps one appliance for all skeletons. supermin compares only timestamps, and would consider an appliance
-   * built from another skeleton up to date. So only the server's own skeleton shares that place: a client's appliance must
-   * not become that of others.
+   * built from another skeleton up to date. So only the server's own skeleton uses the shared directory: other clients
+   * must not get an appliance built from a client's skeleton.
    */
   readonly place: 'shared with libguestfs' | 'of the skeleton';
 }
 
-/** Builds appliances; callers that ask at the same time share one build. */
+/** Builds appliances; concurrent requests for the same one share a build. */
 export interface SuperminBuilder {
   /**
    * Brings the appliance of a `supermin.d` directory up to date.
@@ -41,7 +41,7 @@ export interface SuperminBuilder {
   build(skeleton: string, cache: ApplianceCache, signal: AbortSignal): Promise<string>;
 }
 
-/** Makes a builder; `supermin` is the command. */
+/** Creates a builder; `supermin` is the command. */
 export function createSuperminBuilder(logger: Logger, supermin = 'supermin'): SuperminBuilder {
   const running = new Map<string, Promise<string>>();
   return {
@@ -58,7 +58,7 @@ export function createSuperminBuilder(logger: Logger, supermin = 'supermin'): Su
   };
 }
 
-/** Not stopped when its caller goes away: others may be waiting for it. */
+/** Runs supermin. Not aborted with its caller, since others may be waiting for the same build. */
 async function run(supermin: string, wanted: string, cache: ApplianceCache, logger: Logger): Promise<string> {
   const { skeleton, place } = await placeOf(wanted, cache);
   const output = join(place, 'appliance.d');
@@ -84,7 +84,7 @@ async function run(supermin: string, wanted: string, cache: ApplianceCache, logg
   }).catch((error: unknown) => {
     throw new GuestfsError(
       'APPLIANCE_UNUSABLE',
-      `the appliance of ${skeleton} needs supermin, which cannot be started: ${messageOf(error)}`,
+      `cannot start supermin to build the appliance of ${skeleton}: ${messageOf(error)}`,
       { cause: error },
     );
   });
@@ -110,7 +110,7 @@ async function placeOf(
 ): Promise<{ readonly skeleton: string; readonly place: string }> {
   const users = await privateCache(join(cache.directory, `.guestfs-${process.geteuid?.() ?? 0}`));
   if (cache.place === 'shared with libguestfs') return { skeleton, place: users };
-  // The real path: a link could lead to another skeleton by the time supermin reads it.
+  // The resolved path: a symbolic link could be redirected to another skeleton before supermin reads it.
   const real = await realpath(skeleton).catch((error: unknown) => {
     throw new GuestfsError('APPLIANCE_UNUSABLE', `the appliance of ${skeleton} cannot be built: ${messageOf(error)}`, {
       cause: error,
@@ -122,15 +122,13 @@ async function placeOf(
 /** A cache directory that only this user can write. */
 async function privateCache(path: string): Promise<string> {
   try {
-    // Readable by all, as libguestfs makes it, and because qemu may run as another user.
+    // World-readable, like libguestfs's own, since qemu may run as another user.
     await makePrivateDirectory(path, 0o755);
     return path;
   } catch (error) {
-    throw new GuestfsError(
-      'APPLIANCE_UNUSABLE',
-      `the cache of appliances, ${path}, cannot be used: ${messageOf(error)}`,
-      { cause: error },
-    );
+    throw new GuestfsError('APPLIANCE_UNUSABLE', `the appliance cache ${path} is unusable: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
 }
 

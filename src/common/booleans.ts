@@ -1,4 +1,4 @@
-/** Truth in words, as the library reads it from settings and the environment. */
+/** Boolean words, as libguestfs parses them in settings and the environment. */
 
 const TRUE: ReadonlySet<string> = new Set(['1', 'true', 't', 'yes', 'y', 'on']);
 const FALSE: ReadonlySet<string> = new Set(['0', 'false', 'f', 'no', 'n', 'off']);

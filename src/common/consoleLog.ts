@@ -3,7 +3,7 @@
 /** Bytes kept. */
 export const LOG_LIMIT = 256 * 1024;
 
-/** The buffer is this large at first, and doubles. */
+/** Initial size of the buffer, which then doubles. */
 const INITIAL_SIZE = 4096;
 
 export class ConsoleLog {
@@ -23,7 +23,7 @@ export class ConsoleLog {
     this.#total += kept.length;
   }
 
-  /** Bytes that came before the ones kept. */
+  /** How many bytes were dropped before those that are kept. */
   get droppedBytes(): number {
     return Math.max(0, this.#total - LOG_LIMIT);
   }
@@ -37,7 +37,7 @@ export class ConsoleLog {
     return Buffer.concat([this.#buffer.subarray(this.#buffer.length - wrapped), this.#buffer.subarray(0, end)]);
   }
 
-  /** Makes room for `more` bytes; until the ring has its full size nothing was written over. */
+  /** Makes room for `more` bytes; nothing is overwritten until the ring has its full size. */
   #grow(more: number): void {
     const needed = Math.min(LOG_LIMIT, this.#total + more);
     if (needed <= this.#buffer.length) return;

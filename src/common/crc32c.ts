@@ -1,14 +1,14 @@
 /**
- * CRC-32C (Castagnoli), as iSCSI, ext4 and cloud storage use it. Node has only the other
- * polynomial (`zlib.crc32`, and not in Node 20). Eight tables take eight bytes at a time, which
- * is as fast as Node's SHA-256 and several times faster than any upload: no reason for a native
- * package.
+ * CRC-32C (Castagnoli), as used by iSCSI, ext4 and cloud storage. Node has only the other
+ * polynomial (`zlib.crc32`, missing in early releases of Node 20). With eight tables that process eight bytes at a
+ * time, it is as fast as Node's SHA-256 and several times faster than any upload, so a native
+ * package is not needed.
  */
 
-/** The polynomial, its bits reversed. */
+/** The polynomial, bit-reversed. */
 const POLYNOMIAL = 0x82f63b78;
 const TABLE_SIZE = 256;
-/** Bytes taken at a time, each by a table of its own. */
+/** Bytes processed at a time, each with its own table. */
 const STRIDE = 8;
 
 function makeTables(): Int32Array {
@@ -28,9 +28,9 @@ function makeTables(): Int32Array {
 const tables = makeTables();
 
 /**
- * @param bytes what follows
- * @param before the checksum of what came before; 0 of nothing
- * @returns the checksum of both, an unsigned number of 32 bits
+ * @param bytes the next bytes
+ * @param before the checksum of the bytes before them; 0 if there are none
+ * @returns the checksum of both, an unsigned 32-bit integer
  */
 export function crc32c(bytes: Uint8Array, before = 0): number {
   const t = tables as unknown as readonly number[];

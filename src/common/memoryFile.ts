@@ -11,15 +11,15 @@ import { fileURLToPath } from 'node:url';
 import { runTool, startProcess } from './subprocess.js';
 import { unlessAborted, withTimeout } from './waiting.js';
 
-/** Read where it is: the compiler copies no other languages. */
+/** Located in the source tree, since the compiler does not copy it. */
 const PROGRAM = fileURLToPath(new URL('../../../src/common/memoryFile.py', import.meta.url));
-/** `-I`: no modules but Python's own; `-S`: none of its site either, which saves half of the start. */
+/** `-I`: isolated mode; `-S`: without the `site` module, which halves the startup time. */
 const PYTHON = ['-I', '-S', PROGRAM] as const;
-/** Some hundred megabytes are copied in a second, on a busy machine in ten. */
+/** Copying some hundred megabytes takes a second, or ten on a busy host. */
 const LIMIT_MS = 120_000;
 const MESSAGES_LIMIT = 64 * 1024;
 
-/** A file in memory, and what was found in what it was made from. */
+/** A memory file, and the digest of its source. */
 export interface LoadedMemoryFile {
   /** Sealed. */
   readonly file: FileHandle;
@@ -37,7 +37,7 @@ export async function loadMemoryFile(source: FileHandle, signal: AbortSignal): P
   return make(['load'], [source.fd], signal);
 }
 
-/** Makes the files unchangeable, for ever. They must not be mapped for writing anywhere. */
+/** Seals the files, which can never be changed again. They must not have writable mappings. */
 export async function sealMemoryFiles(files: readonly FileHandle[], signal: AbortSignal): Promise<void> {
   await run(['seal', String(files.length)], files, signal);
 }
@@ -91,12 +91,12 @@ async function make(
     const [, fd, digest = ''] = /^(\d+)(?: ([0-9a-f]{64}))?$/.exec(answer) ?? [];
     if (fd === undefined) {
       await started.exited;
-      throw new Error(`a memory file cannot be made: ${lastLine(messages)}`);
+      throw new Error(`cannot create a memory file: ${lastLine(messages)}`);
     }
     return { file: await open(`/proc/${started.pid}/fd/${fd}`, 'r+'), digest };
   } finally {
     channel.destroy();
-    // It ends by itself when its channel does, unless it hangs.
+    // It exits when its channel is closed, unless it hangs.
     started.kill('SIGKILL');
   }
 }
@@ -105,7 +105,7 @@ function tookTooLong([what]: readonly string[]): Error {
   return new Error(`${what ?? ''}: took longer than ${LIMIT_MS / 1000} s`);
 }
 
-/** The first line that comes; what came before the end, if none does. */
+/** The first line of output, or all of it if there is no newline. */
 function firstLine(channel: Duplex): Promise<string> {
   return new Promise((resolve) => {
     let text = '';

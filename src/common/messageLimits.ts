@@ -1,4 +1,4 @@
-/** What one message may hold, and the errors for what is more. */
+/** Size limits of messages, and the errors for exceeding them. */
 import { insteadOfLargeAnswer, insteadOfLargeRequest } from '../actions/byName.js';
 import { GuestfsError } from './errors.js';
 

@@ -1,12 +1,12 @@
-/** Directories under shared ones, such as /var/tmp, that nobody else can have prepared or changed. */
+/** Private directories under shared ones, such as /var/tmp, safe from being prepared or changed by other users. */
 import { chmod, lstat, mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /**
- * Makes `path` with `mode` if it is not there, and checks that it is a directory
- * of this user which only this user can write.
+ * Creates `path` with `mode` if it does not exist, and checks that it is a directory
+ * that this user owns and only this user can write to.
  *
- * @throws Error whose message goes on after the name of the directory, as in "belongs to user 5"
+ * @throws Error whose message continues after the name of the directory, as in "belongs to user 5"
  */
 export async function makePrivateDirectory(path: string, mode: 0o700 | 0o755): Promise<void> {
   const uid = process.geteuid?.() ?? 0;
@@ -18,7 +18,7 @@ export async function makePrivateDirectory(path: string, mode: 0o700 | 0o755): P
   if (!found.isDirectory()) throw new Error('is not a directory');
   if (found.uid !== uid) throw new Error(`belongs to user ${found.uid} and not to ${uid}`);
   if ((found.mode & 0o022) !== 0)
-    throw new Error(`can be written by others (mode ${(found.mode & 0o7777).toString(8)})`);
-  // A umask may have taken away what is wanted.
+    throw new Error(`is writable by other users (mode ${(found.mode & 0o7777).toString(8)})`);
+  // The umask may have cleared some of the mode's bits.
   if ((found.mode & 0o777) !== mode) await chmod(path, mode);
 }

@@ -1,37 +1,37 @@
 /**
- * Names a process so that it is never mistaken for a later one with the same
- * number, nor for one in another container.
+ * Identifies a process uniquely, so that it is not confused with a later one with the
+ * same PID, nor with one in another container.
  */
 import { readFile, readlink } from 'node:fs/promises';
 
-/** A process: its PID namespace, its number there, and when it started (clock ticks after boot). */
+/** A process: its PID namespace, its PID there, and its start time (clock ticks after boot). */
 export interface ProcessIdentity {
   readonly namespace: string;
   readonly pid: number;
   readonly startTime: string;
 }
 
-/** Identity of a process of this PID namespace; undefined when there is none with that number. */
+/** Identity of a process of this PID namespace; undefined when there is none with that PID. */
 export async function identityOf(pid: number): Promise<ProcessIdentity | undefined> {
   const [stat, namespace] = await Promise.all([
     readFile(`/proc/${pid}/stat`, 'latin1').catch(() => undefined),
     ownNamespace(),
   ]);
   if (stat === undefined) return undefined;
-  // The second field, the name, is in parentheses and may hold anything.
+  // The second field, the command name, is in parentheses and may contain any character.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const [state, startTime] = [fields[0], fields[19]];
   if (startTime === undefined || state === 'Z' || state === 'X') return undefined;
   return { namespace, pid, startTime };
 }
 
-/** Whether that very process still runs; undefined when it belongs to another namespace and cannot be told. */
+/** Whether exactly this process is still running; undefined when it is in another PID namespace and thus unknown. */
 export async function isRunning(identity: ProcessIdentity): Promise<boolean | undefined> {
   if (identity.namespace !== (await ownNamespace())) return undefined;
   return (await identityOf(identity.pid))?.startTime === identity.startTime;
 }
 
-/** One word, for file names. */
+/** The identity as one word, for file names. */
 export function formatIdentity({ namespace, pid, startTime }: ProcessIdentity): string {
   return `${namespace}-${pid}-${startTime}`;
 }

@@ -1,31 +1,31 @@
 /**
  * Child processes. The only importer of `execa`.
  *
- * Two kinds: {@link runTool} for a short command whose output is wanted, and
- * {@link startProcess} for one that lives as long as a session. Neither goes
- * through a shell or inherits the server's environment.
+ * There are two kinds: {@link runTool} for a short-lived command whose output is needed,
+ * and {@link startProcess} for one that lives as long as a session. Neither uses a shell
+ * or inherits the server's environment.
  */
 import { getDefaultHighWaterMark, setDefaultHighWaterMark, type Duplex, type Readable } from 'node:stream';
 import { execa, type Options } from 'execa';
 import { inTime, onAbort } from './waiting.js';
 
-/** Where commands are looked for, and a language whose messages can be recognised. */
+/** The search path for commands, and a locale whose messages can be parsed. */
 const BASE_ENVIRONMENT: Readonly<Record<string, string>> = {
   PATH: process.env['PATH'] ?? '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
   LC_ALL: 'C',
 };
 
-/** What a short command is given, and how long it may take. */
+/** Input and limits of a short-lived command. */
 export interface RunOptions {
   /** Written to its standard input, which is then closed. */
   readonly input?: string;
-  /** Descriptor of the file that its standard output goes to; into the result when left out. */
+  /** Descriptor of the file that its standard output goes to; by default, it is part of the result. */
   readonly stdout?: number;
-  /** Descriptors that it gets as 3, 4, ... */
+  /** Descriptors that it inherits as 3, 4, ... */
   readonly fds?: readonly number[];
-  /** More environment than `PATH` and `LC_ALL`. */
+  /** Environment variables besides `PATH` and `LC_ALL`. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Where it runs; the server's directory when left out. */
+  /** Working directory; by default, the server's. */
   readonly cwd?: string;
   /** It is killed after this time ... */
   readonly timeoutMs: number;
@@ -34,11 +34,11 @@ export interface RunOptions {
   readonly signal: AbortSignal;
 }
 
-/** How a short command ended. */
+/** How a short-lived command exited. */
 export interface RunResult {
   /** undefined: killed by a signal. */
   readonly exitCode: number | undefined;
-  /** Empty when it went to a file. */
+  /** Empty when it was redirected to a file. */
   readonly stdout: string;
   readonly stderr: string;
   /** Killed because of `timeoutMs` or `maxOutputBytes`. */
@@ -46,8 +46,8 @@ export interface RunResult {
 }
 
 /**
- * Runs a command and waits for its end. A failing command is a result, not an
- * error; rejects when it cannot be started at all, or with the reason of `signal`.
+ * Runs a command and waits until it exits. A non-zero exit code is a result, not an
+ * error; rejects only when it cannot be started, or with the reason of `signal`.
  */
 export async function runTool(command: string, args: readonly string[], options: RunOptions): Promise<RunResult> {
   options.signal.throwIfAborted();
@@ -59,13 +59,13 @@ export async function runTool(command: string, args: readonly string[], options:
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     encoding: 'utf8',
     maxBuffer: options.maxOutputBytes,
-    // In a process group of its own, so that what it starts can be ended with it.
+    // In its own process group, so that its children can be killed with it.
     detached: true,
     cleanup: false,
     reject: false,
     stripFinalNewline: false,
   });
-  // Tools have nothing to save, and must not be able to refuse.
+  // SIGKILL: tools have nothing to save, and must not be able to ignore it.
   const kill = (): void => killGroup(child.pid);
   const stopListening = onAbort(options.signal, kill);
   runningTools.add(kill);
@@ -100,22 +100,22 @@ function killGroup(pid: number | undefined): void {
   try {
     process.kill(-pid, 'SIGKILL');
   } catch {
-    // Gone already.
+    // It has already exited.
   }
 }
 
-/** What a long-lived process is given. */
+/** Options of a long-lived process. */
 export interface StartOptions {
   /** How many two-way channels it gets, as descriptors 3, 4, ... */
   readonly channels: number;
-  /** Descriptors that it gets after the channels. */
+  /** Descriptors that it inherits after the channels. */
   readonly fds: readonly number[];
-  /** Its whole environment, but for `PATH`. */
+  /** Its complete environment, except for `PATH`. */
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
 }
 
-/** How a long-lived process ended. */
+/** How a long-lived process exited. */
 export interface ProcessExit {
   readonly exitCode: number | undefined;
   readonly signal: string | undefined;
@@ -128,19 +128,19 @@ export interface StartedProcess {
   readonly channels: readonly Duplex[];
   /** Standard output and standard error; paused as well. */
   readonly outputs: readonly Readable[];
-  /** Resolves, never rejects, when it is reaped; its outputs may still hold data. */
+  /** Resolves when it has been reaped, and never rejects; its outputs may still hold data. */
   readonly exited: Promise<ProcessExit>;
   kill(signal: 'SIGTERM' | 'SIGKILL'): void;
 }
 
 /**
- * A channel that is paused goes on to read until so many bytes wait. With Node's default of
+ * A paused channel continues to read until this many bytes are buffered. With Node's default of
  * 64 KiB, a process that writes little at a time would wake this one a thousand times; with 1, a
- * pause is one at once.
+ * pause takes effect immediately.
  */
 const CHANNEL_BUFFER = 1;
 
-/** Makes streams that buffer so little; Node has no option for those of a child. */
+/** Reduces the buffers of streams; Node has no option for those of a child process. */
 function bufferingLittle<Made>(make: () => Made): Made {
   const usual = getDefaultHighWaterMark(false);
   setDefaultHighWaterMark(false, CHANNEL_BUFFER);
@@ -152,10 +152,10 @@ function bufferingLittle<Made>(make: () => Made): Made {
 }
 
 /**
- * Starts a process in a session of its own, so that Control-C at the server's
- * terminal reaches the server only, which then ends its children in order.
+ * Starts a process in its own session (setsid), so that Control-C on the server's
+ * terminal reaches only the server, which then shuts its children down in order.
  *
- * @throws Error with the `code` of the system when it cannot be started
+ * @throws Error with the system's error code as `code` when it cannot be started
  */
 export async function startProcess(
   command: string,
@@ -174,7 +174,7 @@ export async function startProcess(
       reject: false,
     }),
   );
-  // Not the result of execa, which waits for the streams: a channel that nobody reads never ends.
+  // Not the result of execa, which waits for the streams: a channel without a reader never ends.
   const exited = new Promise<ProcessExit>((resolve) => {
     child.once('exit', (exitCode, signal) => resolve({ exitCode: exitCode ?? undefined, signal: signal ?? undefined }));
   });
@@ -185,7 +185,7 @@ export async function startProcess(
   }
   const channels = Array.from({ length: options.channels }, (_, index) => child.stdio[3 + index] as unknown as Duplex);
   const outputs = [child.stdout as Readable, child.stderr as Readable];
-  // execa has streams flow that nobody reads by the next turn of the event loop: what comes before a late reader would be lost.
+  // execa resumes streams that have no reader by the next turn of the event loop: their data would be lost to a later reader.
   for (const stream of [...channels, ...outputs]) stream.pause();
   return {
     pid,
@@ -196,7 +196,7 @@ export async function startProcess(
   };
 }
 
-/** execa passes descriptors on at any position; its types know them at the first three only. */
+/** execa passes descriptors on at any position, but its types allow them only at the first three. */
 function stdio(
   input: 'ignore' | 'pipe',
   output: 'pipe' | number,

@@ -1,8 +1,8 @@
 /**
- * Run directories: one for each machine, private, removed with it.
+ * Run directories: private, one for each machine, and removed with it.
  *
- * A server that is killed cannot clean up, so the name of a run directory says
- * who made it, and the next server removes those whose maker is gone:
+ * A server that is killed cannot clean up, so the name of a run directory identifies
+ * the server that created it, and the next server removes those whose creator has died:
  *
  *     guestfs-grpc-<PID namespace>-<pid>-<start time>-XXXXXX/   the server's
  *       private/                                                qemu's, 0700
@@ -18,23 +18,23 @@ import { formatIdentity, identityOf, isRunning, parseIdentity } from './processI
 const PREFIX = 'guestfs-grpc-';
 const CHILD_PREFIX = 'child-';
 
-/** Who owns what qemu may write. */
+/** Owner of the private part. */
 export interface Owner {
   readonly uid: number;
   readonly gid: number;
 }
 
-/** A directory for one machine. */
+/** The run directory of one machine. */
 export interface RunDirectory {
-  /** The private part: 0700, of the owner. */
+  /** Path of the private part: mode 0700, belonging to the owner. */
   readonly path: string;
-  /** Records a process for the next server to end, in case this one dies without ending it. */
+  /** Records a process that the next server is to kill if this one dies without doing so. */
   recordChild(pid: number): Promise<void>;
   /** Removes everything. Can be called twice. */
   remove(): Promise<void>;
 }
 
-/** Makes a run directory under `parent` whose private part belongs to `owner`, or to the server. */
+/** Creates a run directory under `parent` whose private part belongs to `owner`, or by default to the server's user. */
 export async function createRunDirectory(parent: string, owner: Owner | undefined): Promise<RunDirectory> {
   const self = await identityOf(process.pid);
   if (self === undefined) throw new Error('/proc does not show this process');
@@ -45,7 +45,7 @@ export async function createRunDirectory(parent: string, owner: Owner | undefine
     const path = join(outer, 'private');
     await mkdir(path, { mode: 0o700 });
     if (owner !== undefined) {
-      // Others may pass through, and see nothing but the one name.
+      // Other users may enter it, but not list it.
       await chmod(outer, 0o711);
       await chown(path, owner.uid, owner.gid);
     }
@@ -65,8 +65,8 @@ export async function createRunDirectory(parent: string, owner: Owner | undefine
 }
 
 /**
- * Removes the run directories under `parent` whose server is gone, and ends
- * what that server left running. Others' directories are left alone.
+ * Removes the run directories under `parent` whose server has died, and kills the
+ * processes that it left behind. Directories of other users are left alone.
  *
  * @returns how many were removed
  */
@@ -77,7 +77,7 @@ export async function sweepRunDirectories(parent: string, logger: Logger): Promi
     const path = join(parent, name);
     try {
       const maker = parseIdentity(name.slice(PREFIX.length, name.lastIndexOf('-')));
-      // In a directory such as /tmp anybody can make such a name.
+      // In a directory such as /tmp, any user can create such a name.
       const found = await lstat(path);
       if (maker === undefined || !found.isDirectory() || found.uid !== process.geteuid?.()) continue;
       if ((await isRunning(maker)) !== false) continue;
@@ -85,7 +85,7 @@ export async function sweepRunDirectories(parent: string, logger: Logger): Promi
       await rm(path, { recursive: true, force: true });
       removed += 1;
     } catch (error) {
-      logger.warn('a run directory of a dead server cannot be removed', { path, err: error });
+      logger.warn('cannot remove the run directory of a dead server', { path, err: error });
     }
   }
   if (removed > 0) logger.info('removed the run directories of a dead server', { directory: parent, count: removed });
@@ -99,7 +99,7 @@ async function endChildren(path: string): Promise<void> {
     try {
       process.kill(child.pid, 'SIGKILL');
     } catch {
-      // Gone in this moment.
+      // It has exited in the meantime.
     }
   }
 }

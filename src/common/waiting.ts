@@ -28,7 +28,7 @@ export function throwIfAborted(signal: AbortSignal): void {
   if (signal.aborted) throw reasonOf(signal);
 }
 
-/** Makes the controller of a signal that any number of waits may listen to: that is no leak, and Node is not to warn. */
+/** Creates an AbortController whose signal may have any number of listeners without a leak warning from Node. */
 export function abortController(): AbortController {
   const controller = new AbortController();
   setMaxListeners(0, controller.signal);
@@ -67,7 +67,7 @@ export async function unlessAborted<Value>(promise: Promise<Value>, signal: Abor
   }
 }
 
-/** What `promise` gives, or `otherwise` when that takes longer than `milliseconds`. @throws the error of `promise` */
+/** The result of `promise`, or `otherwise` if it takes longer than `milliseconds`. @throws the error of `promise` */
 export async function inTime<Value, Otherwise>(
   milliseconds: number,
   otherwise: Otherwise,
@@ -101,7 +101,7 @@ export async function withTimeout<Value>(
   return value;
 }
 
-/** Waits for so long. @throws the reason of `signal` */
+/** Waits for a time. @throws the reason of `signal` */
 export async function sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const over = new Promise<void>((resolve) => {

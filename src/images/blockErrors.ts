@@ -1,4 +1,4 @@
-/** Turns qemu's words about an image into an error that names the image. */
+/** Turns qemu's error about an image into an error that names the image. */
 import { GuestfsError } from '../common/errors.js';
 
 /**

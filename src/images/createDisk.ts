@@ -228,8 +228,8 @@ async function runQemuImg(
   if (isLockMessage(result.stderr)) {
     throw new GuestfsError('IMAGE_LOCKED', `${naming(disk.filename).subject} is in use and cannot be overwritten`);
   }
-  const said = result.stderr.trim().split('\n').at(-1) ?? '';
-  const why = said.replace(/^qemu-img: (\/proc\/self\/fd\/3: )?/, '').slice(0, 300);
+  const lastLine = result.stderr.trim().split('\n').at(-1) ?? '';
+  const why = lastLine.replace(/^qemu-img: (\/proc\/self\/fd\/3: )?/, '').slice(0, 300);
   throw unusableImage(naming(disk.filename).subject, `cannot be made: ${why || 'qemu-img failed'}`);
 }
 

@@ -3,7 +3,7 @@
  *
  * `qemu-img` cannot be run without a right on any file: it takes a path only, and opening
  * `/dev/fd/N` needs a right on the image again. So the emulator itself, isolated, opens the
- * descriptor as it would for a drive, and says what it sees.
+ * descriptor as it would for a drive, and reports what it finds.
  */
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';

@@ -43,7 +43,7 @@ export interface IsolatedRun {
 export interface IsolatedResult {
   /** It took too long. */
   readonly overLimit: boolean;
-  /** The first thing that its monitor said was wrong. */
+  /** The first error that its monitor reported. */
   readonly failure: string | undefined;
   /** `virtual-size` of the node that was named `image`, bytes. */
   readonly size: bigint | undefined;

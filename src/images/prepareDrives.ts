@@ -60,7 +60,7 @@ export interface PreparedDrives {
   /** In the order of the drives. */
   readonly drives: readonly PreparedDrive[];
   /**
-   * Explains what qemu said (on standard error, or as a QMP error) about one of
+   * Explains qemu's output (on standard error, or as a QMP error) about one of
    * these drives; undefined when it is about something else.
    *
    * @param drive the one that was being added, when that is known: a QMP error

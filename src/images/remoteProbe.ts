@@ -1,6 +1,6 @@
 /**
- * Asks a drive's server for its size, and for what it begins with, as the machine will, before there is
- * a machine: a server that does not answer is found out here, in time, and by an error that names it.
+ * Probes a remote image for its size and first bytes, through the same qemu drivers as the machine, before the
+ * launch: a server that does not answer causes an error that names the drive, within a time limit.
  */
 import { stat } from 'node:fs/promises';
 import { GuestfsError } from '../common/errors.js';
@@ -12,16 +12,16 @@ import type { RemoteResources } from './remoteResources.js';
 import { remoteSubject, type RemoteProtocol, type RemoteSource } from './remoteSource.js';
 import { createUnnamedFile } from './temporaryDisk.js';
 
-/** A server that is there answers in less, over any network. */
+/** Any reachable server answers in less. */
 const WALL_CLOCK_MS = 20_000;
 /** Libraries of storage clusters reserve memory for dozens of threads. */
 const MEMORY_BYTES = 4 * 2 ** 30;
 
-/** For the whole server, however many drives and sessions there are: each is a process, and most of them wait for a network. */
+/** Limit for all sessions together: each probe is a process, although most of them just wait for the network. */
 const MAX_PARALLEL = 8;
 const turns = new Semaphore(MAX_PARALLEL);
 
-/** Protocols whose drivers Debian packages apart from qemu. */
+/** Protocols whose drivers Debian packages separately from qemu. */
 const EXTRA_PROTOCOLS: ReadonlySet<RemoteProtocol> = new Set([
   'http',
   'https',
@@ -34,42 +34,42 @@ const EXTRA_PROTOCOLS: ReadonlySet<RemoteProtocol> = new Set([
 ]);
 const EXTRA_PACKAGE = 'qemu-block-extra';
 
-/** What is wanted of a server: the bytes themselves, or the image in a format that they are. */
+/** What to read: the raw bytes, or the contents of the image in a format. */
 export interface RemoteQuestion {
-  /** How many of the bytes, from the first on; none when left out. */
+  /** How many bytes to read from the start; by default none. */
   readonly headLength?: number;
-  /** One in which an image leads to no file but one under it, which is left out; `raw`, the bytes, when left out. */
+  /** A format whose images refer to no file but a backing image, which is not opened; by default `raw`. */
   readonly format?: ImageFormat;
 }
 
-/** What a server has. */
+/** What was found. */
 export interface RemoteAnswer {
-  /** Bytes, in whole sectors; of an image in a format, those that a guest sees. */
+  /** Size in bytes, in whole sectors; in a format other than raw, the virtual size. */
   readonly size: bigint;
-  /** The first bytes that were wanted; undefined: there are fewer. */
+  /** The first bytes, as many as requested; undefined if there are fewer. */
   readonly head: Buffer | undefined;
 }
 
 /**
- * Asks one server.
+ * Probes one remote image.
  * @throws GuestfsError `IMAGE_UNUSABLE` naming the drive, or the reason of the drive's signal
  */
 export type AskRemote = (question: RemoteQuestion) => Promise<RemoteAnswer>;
 
-/** A drive whose server is asked. */
+/** A drive whose remote image is probed. */
 export interface AskedDrive {
   readonly source: RemoteSource;
   readonly resources: RemoteResources;
-  /** Starts names of files. */
+  /** Prefix of file names. */
   readonly name: string;
-  /** The machine's, by its absolute path. */
+  /** Absolute path of the machine's qemu. */
   readonly qemuBinary: string;
-  /** The machine's; qemu runs as whom it belongs to. */
+  /** Run directory of the machine; qemu runs as its owner. */
   readonly runDirectory: string;
   readonly signal: AbortSignal;
 }
 
-/** Makes what asks the server of a drive, which waits while as many are asked as may be. */
+/** Creates the probe for a drive; it waits while {@link MAX_PARALLEL} probes are running. */
 export function remoteAsker(drive: AskedDrive): AskRemote {
   return (question) => turns.run(() => ask(drive, question), drive.signal);
 }
@@ -133,7 +133,7 @@ async function askFor(
   return { size, head };
 }
 
-/** qemu's words, and what to do where they do not say it. */
+/** qemu's error, with a hint where it lacks one. */
 function explain(failure: string, protocol: RemoteProtocol): string {
   const words = failure.slice(0, 300);
   if (EXTRA_PROTOCOLS.has(protocol) && /unknown driver|does not accept value/i.test(words)) {

@@ -1,9 +1,10 @@
 /**
- * Finds out whether KVM works, by booting, and remembers what came out.
+ * Tests whether KVM works by booting a kernel, and caches the result.
  *
- * A verdict holds until something changes that it depends on: the host's kernel
- * or processor, qemu, the rights on the device, or who asks. It is kept in the
- * cache directory, so that of all servers on a host one waits for it, once.
+ * A result is valid until something it depends on changes: the host's kernel or
+ * processor, qemu, the permissions on the device, or the user who runs the test.
+ * It is stored in the cache directory, so that only one server on a host has to
+ * run the test, and only once.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
@@ -24,14 +25,14 @@ export interface KvmVerdict {
   readonly reason: string;
 }
 
-/** What a verdict is asked for. */
+/** What the test needs besides the groups, and where its result is cached. */
 export interface VerdictRequest extends Omit<BootRequest, 'groups'> {
   readonly cacheDirectory: string;
 }
 
-/** Gives verdicts; those who ask at the same time wait for the same test. */
+/** Gives verdicts; concurrent requests share one test. */
 export interface AcceleratorProbe {
-  /** Never rejects: a test that fails is a verdict. Takes at most 5 s the first time. */
+  /** Never rejects: a failed test is a verdict, too. Takes at most 5 s the first time. */
   verdict(request: VerdictRequest): Promise<KvmVerdict>;
 }
 
@@ -39,16 +40,16 @@ export interface AcceleratorProbe {
 export interface AcceleratorProbeOptions {
   readonly logger: Logger;
   readonly test: BootTest;
-  /** The server is root, and qemu runs as a user without rights. */
+  /** The server is root, and qemu runs as an unprivileged user. */
   readonly unprivileged: boolean;
-  /** Where the device is; for tests. */
+  /** Path of the device; for tests. */
   readonly device?: string;
 }
 
-/** A machine that was only slow once is not to be without KVM for ever. */
+/** A host that was merely slow once must not lose KVM for good. */
 const HANG_IS_TRUSTED_MS = 24 * 3600_000;
 
-/** Raised when the test changes. */
+/** Incremented when the test changes. */
 const TEST_VERSION = 1;
 
 interface Stored extends KvmVerdict {
@@ -71,7 +72,7 @@ export function createAcceleratorProbe(options: AcceleratorProbeOptions): Accele
       ms: Math.round(performance.now() - started),
     });
     await store(file, stored).catch((error: unknown) =>
-      logger.warn('the verdict on KVM cannot be kept', { file, reason: messageOf(error) }),
+      logger.warn('cannot cache the result of the KVM boot test', { file, reason: messageOf(error) }),
     );
     return stored;
   };
@@ -81,7 +82,7 @@ export function createAcceleratorProbe(options: AcceleratorProbeOptions): Accele
     if (test === undefined) {
       test = runTest(request, groups, file);
       running.set(file, test);
-      // The outcome stays: the file may be impossible to write.
+      // A result stays in memory: the cache file may not be writable.
       test.catch(() => running.delete(file));
     }
     return test;
@@ -96,7 +97,7 @@ export function createAcceleratorProbe(options: AcceleratorProbeOptions): Accele
         if (groups === undefined)
           return {
             usable: false,
-            reason: `${options.device ?? KVM_DEVICE} can be opened by root only, and qemu does not run as root`,
+            reason: `only root can open ${options.device ?? KVM_DEVICE}, and qemu does not run as root`,
           };
         const file = join(
           request.cacheDirectory,
@@ -106,13 +107,13 @@ export function createAcceleratorProbe(options: AcceleratorProbeOptions): Accele
         const stored = running.has(file) ? undefined : await load(file);
         if (stored === undefined) return await onlyOnce(file, request, groups);
         if (stored.hang && Date.now() - stored.testedAt > HANG_IS_TRUSTED_MS) {
-          // Nobody waits for the new verdict; the next ones who ask get it.
+          // The test runs again in the background; later requests get its result.
           onlyOnce(file, request, groups).catch(() => undefined);
         }
         return stored;
       } catch (error) {
-        logger.warn('KVM cannot be tested', { reason: messageOf(error) });
-        return { usable: false, reason: `it cannot be tested: ${messageOf(error)}` };
+        logger.warn('the KVM boot test could not run', { reason: messageOf(error) });
+        return { usable: false, reason: `the boot test could not run: ${messageOf(error)}` };
       }
     },
   };
@@ -120,7 +121,7 @@ export function createAcceleratorProbe(options: AcceleratorProbeOptions): Accele
 
 async function keyOf({ qemuBinary }: VerdictRequest, device: KvmDevice, unprivileged: boolean): Promise<string> {
   const architecture = hostArchitecture();
-  // Whose groups qemu has when it runs as the server's user.
+  // When qemu runs as the server's user, it has the server's groups.
   const groups = unprivileged ? [] : [process.getegid?.(), ...(process.getgroups?.() ?? [])];
   const facts = [
     TEST_VERSION,
@@ -151,7 +152,7 @@ async function load(file: string): Promise<Stored | undefined> {
       return undefined;
     return { usable, reason, testedAt, hang };
   } catch {
-    // Not there yet, half written, or not ours: tested anew.
+    // Missing, incomplete, or owned by another user: run the test again.
     return undefined;
   }
 }

@@ -1,28 +1,28 @@
-/** Attaches drives to a machine that runs, or stands still, by its monitor, and takes devices away. */
+/** Attaches drives to a running or paused machine through its monitor, and detaches devices. */
 import { linkedAbort } from '../common/waiting.js';
 import type { PreparedDrive, PreparedDrives } from '../images/prepareDrives.js';
 import { driveProperties } from '../qemu/applianceMachine.js';
 import { requireGivenNodesOnly } from './checkNodes.js';
 import { QmpError, type QmpClient } from '../qemu/qmpClient.js';
 
-/** Which drives, where, and with whose nodes. */
+/** Which drives to attach, at which targets, and whether their block nodes exist already. */
 export interface Attachment {
   readonly prepared: PreparedDrives;
-  /** Number of the first one's SCSI target. */
+  /** SCSI target of the first drive. */
   readonly firstIndex: number;
   readonly nodes: 'started with nodes' | 'add nodes';
 }
 
 /**
- * Adds a device for each drive, and its nodes unless the machine was started with them.
- * @throws GuestfsError what is wrong with a drive; QmpError when nobody can tell; or the reason of `signal`
+ * Adds a device for each drive, and its block nodes unless the machine was started with them.
+ * @throws GuestfsError for a drive with a known fault; QmpError for any other refusal; or the reason of `signal`
  */
 export async function attachDrives(
   monitor: QmpClient,
   { prepared, firstIndex, nodes }: Attachment,
   signal: AbortSignal,
 ): Promise<void> {
-  /** Sends the commands at once: qemu takes them in order. The first that fails is the one that says why. */
+  /** The commands were sent without waiting in between. The first failure is the cause; those after it are consequences. */
   const all = async (drive: PreparedDrive, commands: readonly Promise<unknown>[]): Promise<void> => {
     const failed = (await Promise.allSettled(commands)).find((one) => one.status === 'rejected');
     if (failed === undefined) return;
@@ -46,7 +46,7 @@ export async function attachDrives(
 }
 
 /**
- * Takes a device away; resolves when it is gone.
+ * Detaches a device; resolves when qemu has removed it.
  * @throws QmpError, or the reason of `signal`
  */
 export async function unplug(monitor: QmpClient, id: string, signal: AbortSignal): Promise<void> {
@@ -60,7 +60,7 @@ export async function unplug(monitor: QmpClient, id: string, signal: AbortSignal
     await monitor.execute('device_del', { id }, signal);
     await gone;
   } finally {
-    // Of a device that is not removed no event comes.
+    // If `device_del` failed, the event never comes.
     wait.abort(new Error('no longer waited for'));
   }
 }

@@ -14,7 +14,7 @@ export interface BootFiles {
   readonly overlay: FileHandle;
 }
 
-/** Opens them for one machine; they are closed once it is started. */
+/** Opens the boot files of one machine; they are closed once it has been started. */
 export async function openBootFiles(
   appliance: OpenAppliance,
   { runDirectory, otherUser, closeOnceStarted }: Pick<MachineSite, 'runDirectory' | 'otherUser' | 'closeOnceStarted'>,

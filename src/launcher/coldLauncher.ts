@@ -1,4 +1,4 @@
-/** Boots an appliance from its kernel: finds it, opens the drives, and starts qemu; from then on it is the appliance that boots. */
+/** Cold boot: finds the appliance, opens the drives, and starts qemu, which boots the appliance's kernel. */
 import { badArgument } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import { prepareDrives } from '../images/prepareDrives.js';
@@ -19,11 +19,11 @@ export interface ColdLauncherOptions {
   readonly logger: Logger;
   readonly imageRoots: ImageRoots;
   readonly users: QemuUsers;
-  /** Given when the server or another launcher uses it too. */
+  /** Passed in when the server or another launcher shares it. */
   readonly preflight?: LaunchPreflight;
 }
 
-/** Makes a launcher that boots. */
+/** Creates a launcher that cold-boots every appliance. */
 export function createColdLauncher(options: ColdLauncherOptions): Launcher {
   const preflight = options.preflight ?? createPreflight(options);
   return { launch: (config, launch) => boot({ ...options, preflight }, config, launch) };

@@ -1,4 +1,4 @@
-/** The command line of a machine that boots an appliance. */
+/** The qemu command line of an appliance that is cold-booted. */
 import type { OpenAppliance } from '../appliance/appliance.js';
 import type { PreparedDrive } from '../images/prepareDrives.js';
 import type { Accelerator } from '../qemu/accelerator.js';
@@ -17,7 +17,7 @@ import { kernelCommandLine } from '../qemu/kernelCommandLine.js';
 import type { BootFiles } from './bootFiles.js';
 import type { LaunchConfig } from './launcher.js';
 
-/** What the machine is made of besides its configuration. */
+/** Parts of the machine that are not in its configuration. */
 export interface ColdMachineParts extends BootFiles {
   readonly accelerator: Accelerator;
   readonly appliance: Pick<OpenAppliance, 'root' | 'rootImage' | 'rootUuid'>;
@@ -26,7 +26,7 @@ export interface ColdMachineParts extends BootFiles {
   readonly architecture?: Architecture;
 }
 
-/** Puts the machine on a command line. */
+/** Adds the options of the machine to a command line. */
 export function addColdMachine(line: QemuCommandLine, config: LaunchConfig, parts: ColdMachineParts): void {
   const { accelerator, appliance, architecture = hostArchitecture() } = parts;
   addBase(line, { architecture, accelerator, memsizeMb: config.memsizeMb, smp: config.smp });
@@ -49,6 +49,6 @@ export function addColdMachine(line: QemuCommandLine, config: LaunchConfig, part
     line.device('scsi-hd', driveProperties(drive, index));
   });
   if (config.network) addNetwork(line);
-  // Last: `-set` changes what was said before.
+  // Last, since `-set` modifies options that precede it.
   for (const [name, value] of config.extraQemuArguments) line.option(name.replace(/^-/, ''), value);
 }

@@ -1,10 +1,11 @@
 /**
- * Boots a kernel under KVM and waits for its first line.
+ * Boots a kernel under KVM and waits for the first line on its console.
  *
- * That the device opens says little: under another hypervisor qemu may abort on a
- * register which that hypervisor does not let it set, or the appliance may hang
- * before it says anything. So the kernel of an appliance is started as sessions
- * start it, by the same kind of user, on the same machine and processor.
+ * Being able to open the device proves little: under nested virtualization, qemu
+ * may abort on a register that the outer hypervisor does not let it set, or the
+ * appliance may hang before it prints anything. So an appliance's kernel is booted
+ * in the same way as for a session: as the same kind of user, with the same machine
+ * type and processor model.
  */
 import { open } from 'node:fs/promises';
 import type { Logger } from '../common/logger.js';
@@ -27,34 +28,34 @@ export interface BootRequest {
   readonly groups: readonly number[];
 }
 
-/** What came out. */
+/** Result of the test. */
 export interface BootOutcome {
   readonly usable: boolean;
   /** Why not, as the end of a sentence. */
   readonly reason: string;
-  /** Nothing was heard in time, which a busy host can cause too. */
+  /** The console stayed silent, which an overloaded host can also cause. */
   readonly hang: boolean;
 }
 
-/** Rejects when the test itself cannot be made. */
+/** Rejects when the test itself cannot be run. */
 export type BootTest = (request: BootRequest) => Promise<BootOutcome>;
 
-/** An appliance speaks within a second; with the rest of the test this stays under 5 s. */
+/** An appliance prints its first line within a second; the whole test stays under 5 s. */
 const LIMIT_MS = 4000;
 
-/** Enough for a kernel to say who it is. */
+/** Enough for a kernel to print its version. */
 const MEMORY_MB = 256;
 
 const FIRST_LINE = /Linux version /;
 const CONSOLE_LIMIT = 64 * 1024;
 
-/** Makes the test. */
+/** Creates the test. */
 export function createKvmBootTest(users: QemuUsers, logger: Logger, limitMs = LIMIT_MS): BootTest {
   return async (request) => {
-    let heard = '';
-    let speaks = (): void => undefined;
-    const spoke = new Promise<'speaks'>((resolve) => {
-      speaks = () => resolve('speaks');
+    let output = '';
+    let reportBooted = (): void => undefined;
+    const booted = new Promise<'booted'>((resolve) => {
+      reportBooted = () => resolve('booted');
     });
     const { qemu, undo } = await startMachine({
       ...{ logger, users, groups: request.groups },
@@ -73,17 +74,17 @@ export function createKvmBootTest(users: QemuUsers, logger: Logger, limitMs = LI
           .option('append', `${architecture.console} ${architecture.earlyConsole} panic=1`);
       },
       onConsole: (bytes) => {
-        heard = (heard + bytes.toString('latin1')).slice(-CONSOLE_LIMIT);
-        if (FIRST_LINE.test(heard)) speaks();
+        output = (output + bytes.toString('latin1')).slice(-CONSOLE_LIMIT);
+        if (FIRST_LINE.test(output)) reportBooted();
       },
     });
     try {
-      const outcome = await inTime(limitMs, 'late' as const, Promise.race([spoke, qemu.exited]));
-      if (outcome === 'speaks') return { usable: true, reason: '', hang: false };
+      const outcome = await inTime(limitMs, 'late' as const, Promise.race([booted, qemu.exited]));
+      if (outcome === 'booted') return { usable: true, reason: '', hang: false };
       if (outcome === 'late')
-        return { usable: false, reason: `the appliance says nothing within ${limitMs / 1000} s`, hang: true };
+        return { usable: false, reason: `the kernel printed nothing within ${limitMs / 1000} s`, hang: true };
       const how = outcome.signal === undefined ? `exit code ${String(outcome.exitCode)}` : outcome.signal;
-      return { usable: false, reason: `qemu ends with ${how}: ${quoteEnd(outcome.qemuMessages, 400)}`, hang: false };
+      return { usable: false, reason: `qemu ended with ${how}: ${quoteEnd(outcome.qemuMessages, 400)}`, hang: false };
     } finally {
       await undo.run();
     }

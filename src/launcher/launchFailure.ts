@@ -1,32 +1,32 @@
 /**
- * Turns the end of a machine that never came up into an error that says why.
+ * Turns the exit of a machine that never came up into an error that explains it.
  *
- * What is looked at was written by qemu and by the appliance; it is quoted, made
- * printable and cut, and nothing in it is believed beyond the choice of a reason.
+ * The output of qemu and of the appliance is untrusted: it is quoted in printable
+ * form, truncated, and used for nothing but the choice of the error's reason.
  */
 import { GuestfsError, type OwnReason } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
 import type { Accelerator } from '../qemu/accelerator.js';
 
-/** Bytes of the console that a message carries: with qemu's words and the details it must stay under 4 KiB. */
+/** Bytes of the console quoted in a message: with qemu's output and the details it must stay under 4 KiB. */
 export const CONSOLE_QUOTE = 2048;
-/** Bytes of qemu's own words that it carries. */
+/** Bytes of qemu's own output quoted in a message. */
 export const QEMU_QUOTE = 640;
 
-/** Appliances have been seen to come up with half of this, and to fail with a third. */
+/** In tests, appliances came up with half of this, and failed with a third. */
 const LITTLE_MEMORY_MB = 256;
 
 /** What is known of a failed launch. */
 export interface LaunchFailure {
-  /** How qemu ended, or that the daemon did not speak in time. */
+  /** How qemu exited; or `timeout`: the daemon did not report in time. */
   readonly exit: { readonly exitCode: number | undefined; readonly signal: string | undefined } | 'timeout';
-  /** What qemu itself said. */
+  /** qemu's own output. */
   readonly qemuMessages: string;
-  /** The end of the console; may repeat qemu's words. */
+  /** The end of the console output; may include qemu's own. */
   readonly console: string;
   readonly accelerator: Accelerator;
   readonly memsizeMb: number;
-  /** Explains qemu's words when they are about a drive. */
+  /** Explains qemu's output when it is about a drive. */
   readonly explainDrives?: (qemuMessages: string) => GuestfsError | undefined;
 }
 
@@ -38,8 +38,8 @@ export function explainLaunchFailure(failure: LaunchFailure): GuestfsError {
   const console = quoteEnd(untilPanic(failure.console), CONSOLE_QUOTE);
   const message = [
     sentence,
-    ...(qemu === '' ? [] : [`qemu said: ${qemu}`]),
-    ...(console === '' || console === qemu ? [] : [`the console ended with:\n${console}`]),
+    ...(qemu === '' ? [] : [`qemu output: ${qemu}`]),
+    ...(console === '' || console === qemu ? [] : [`last console output:\n${console}`]),
   ].join('\n');
   return new GuestfsError(reason, message, {
     ...aboutDrive?.details,
@@ -47,7 +47,7 @@ export function explainLaunchFailure(failure: LaunchFailure): GuestfsError {
   });
 }
 
-/** What led to a panic, without the registers and addresses that follow. */
+/** The console up to a kernel panic, without the register dump and call trace that follow. */
 function untilPanic(console: string): string {
   const panic = /Kernel panic - not syncing[^\r\n]*/.exec(console);
   return panic === null ? console : console.slice(0, panic.index + panic[0].length);
@@ -61,12 +61,12 @@ const KVM_FAILURE =
   /KVM kernel module|failed to initialize (kvm|KVM)|KVM: |kvm_|ioctl\(KVM|error: failed to set MSR|KVM internal error/;
 
 function diagnose({ exit, qemuMessages, console, accelerator, memsizeMb }: LaunchFailure): Diagnosis {
-  const memory = `the appliance has too little memory with ${memsizeMb} MiB; give the session a larger memsize`;
+  const memory = `${memsizeMb} MiB is too little memory for the appliance; give the session a larger memsize`;
   if (/Cannot allocate memory|cannot set up guest memory|failed to allocate/i.test(qemuMessages)) {
     return ['OUT_OF_MEMORY', `the server has too little memory for an appliance of ${memsizeMb} MiB`];
   }
   if (accelerator === 'kvm' && KVM_FAILURE.test(qemuMessages))
-    return ['KVM_UNUSABLE', 'KVM does not work on this server'];
+    return ['KVM_UNUSABLE', 'KVM is unusable on this server'];
   if (/Failed to get (shared )?"[^"]+" lock/.test(qemuMessages))
     return ['IMAGE_LOCKED', 'an image of this session is in use by another virtual machine'];
   if (GUEST_OUT_OF_MEMORY.test(console)) return ['OUT_OF_MEMORY', memory];
@@ -74,16 +74,17 @@ function diagnose({ exit, qemuMessages, console, accelerator, memsizeMb }: Launc
   if (exit === 'timeout') return ['LAUNCH_TIMEOUT', 'the appliance did not come up in time'];
   if (exit.signal === 'SIGKILL')
     return ['QEMU_FAILED', 'qemu was killed while the appliance started; the host may be out of memory'];
-  if (exit.signal !== undefined) return ['QEMU_FAILED', `qemu died of ${exit.signal} while the appliance started`];
+  if (exit.signal !== undefined)
+    return ['QEMU_FAILED', `qemu was terminated by ${exit.signal} while the appliance started`];
   if (exit.exitCode !== 0) return ['QEMU_FAILED', `qemu failed with exit code ${String(exit.exitCode)}`];
-  // A kernel that finds no room for itself ends without a word, a daemon by a fault.
+  // Without enough memory, a kernel stops silently, and a daemon crashes.
   if (memsizeMb < LITTLE_MEMORY_MB) return ['OUT_OF_MEMORY', memory];
   return ['LAUNCH_FAILED', 'the appliance ended before its daemon was ready'];
 }
 
-/** The last lines of hostile text, printable, in at most `limit` bytes of UTF-8. */
+/** The end of untrusted text, in printable form, as at most `limit` bytes of UTF-8. */
 export function quoteEnd(text: string, limit: number): string {
-  // Colours and cursor movements say nothing here; what else is not printable is shown as what it is.
+  // Colours and cursor movements are dropped; other unprintable characters are escaped.
   const plain = printable(text.replace(/\u001b\[[0-9;?]*[A-Za-z]/g, '').replaceAll('\r', '')).trim();
   const bytes = Buffer.from(plain, 'utf8');
   if (bytes.length <= limit) return plain;

@@ -1,7 +1,7 @@
 /**
- * The seam between sessions and machines: a launcher starts one qemu with one
- * appliance and hands back a {@link Machine}. It knows no sessions; waiting for a
- * daemon that boots is the session's part.
+ * The interface between sessions and machines: a launcher starts one qemu with one
+ * appliance and returns a {@link Machine}. It knows nothing of sessions; waiting for
+ * the daemon of a booting appliance is up to the session.
  */
 import type { Duplex } from 'node:stream';
 import type { Drive } from '../images/drive.js';
@@ -14,11 +14,11 @@ export type { Accelerator, AcceleratorChoice } from '../qemu/accelerator.js';
 /** How a machine came up: booted, or cloned from a saved one. */
 export type LaunchKind = 'cold' | 'template';
 
-/** Everything a machine is made from. */
+/** The complete configuration of a machine. */
 export interface LaunchConfig {
   /** In order: the first is `/dev/sda`. */
   readonly drives: readonly Drive[];
-  /** Guest memory, MiB. */
+  /** Memory of the appliance, MiB. */
   readonly memsizeMb: number;
   /** Virtual CPUs. */
   readonly smp: number;
@@ -26,43 +26,43 @@ export interface LaunchConfig {
   readonly network: boolean;
   /** SELinux enabled in the appliance's kernel. */
   readonly selinux: boolean;
-  /** Daemon and kernel say all they do. */
+  /** Verbose output from the daemon and the kernel. */
   readonly verbose: boolean;
   readonly accelerator: AcceleratorChoice;
-  /** qemu binary, or undefined for the one of the architecture on the PATH. */
+  /** qemu binary; undefined: the host architecture's, found on the PATH. */
   readonly qemuBinary: string | undefined;
-  /** Where appliances are looked for, colon-separated, as `LIBGUESTFS_PATH`. */
+  /** Search path for appliances, colon-separated, as `LIBGUESTFS_PATH`. */
   readonly appliancePath: string;
-  /** More kernel arguments, or undefined. */
+  /** Additional kernel arguments. */
   readonly append: string | undefined;
   /** ID of the session, in logs and in the name of qemu's process. */
   readonly session: string;
-  /** What the client calls the handle, in the kernel command line of an appliance that is booted; empty: nothing. */
+  /** The client's name for the handle, put on the kernel command line in a cold boot; empty: none. */
   readonly identifier: string;
-  /** More `-name value` arguments of qemu (`config` action). */
+  /** Additional `-name value` arguments of qemu (`config` action). */
   readonly extraQemuArguments: readonly (readonly [string, string | undefined])[];
-  /** Directory for the private run directory. */
+  /** Parent of the private run directory. */
   readonly temporaryDirectory: string;
-  /** Directory for caches (supermin appliance, accelerator verdict). */
+  /** Directory for caches (supermin appliance, result of the KVM boot test). */
   readonly cacheDirectory: string;
 }
 
-/** Milliseconds that the steps of a launch took. */
+/** Duration of each step of a launch, milliseconds. */
 export interface LaunchTimings {
-  /** Appliance found (and built, for supermin), accelerator decided. */
+  /** Finding the appliance (building it, for supermin) and choosing the accelerator. */
   readonly prepareMs: number;
-  /** Drives opened and overlays made. */
+  /** Opening the drives and creating overlays. */
   readonly drivesMs: number;
-  /** qemu started, its monitor answers. */
+  /** Starting qemu until its monitor answers. */
   readonly qemuMs: number;
 }
 
 export interface LaunchOptions {
   /** Aborting stops the launch and leaves nothing behind. */
   readonly signal: AbortSignal;
-  /** Console and qemu's own messages, as they come; hostile bytes. */
+  /** Receives the output of the console and of qemu; untrusted bytes. */
   readonly onConsole: (bytes: Buffer) => void;
-  /** What the launcher decides and does, and, as warnings, what is not as one would wish. */
+  /** Receives the launcher's decisions and steps (`library`), and its warnings. */
   readonly onMessage?: (kind: 'library' | 'warning', text: string) => void;
 }
 
@@ -70,27 +70,27 @@ export interface LaunchOptions {
 export interface MachineExit {
   readonly exitCode: number | undefined;
   readonly signal: string | undefined;
-  /** The end of what qemu itself said on its standard error. */
+  /** The end of qemu's own output on standard error. */
   readonly qemuMessages: string;
 }
 
-/** The drives of a running machine, numbered as its disks are: 0 is `/dev/sda`. Used by one at a time, while no call is under way. */
+/** The drives of a running machine, numbered like its disks: 0 is `/dev/sda`. Not for concurrent use, nor while a call is in progress. */
 export interface MachineDrives {
   /**
-   * Attaches a drive, and returns its number: the lowest that is free.
+   * Attaches a drive, and returns its number: the lowest free one.
    * @param connection to the daemon
-   * @param signal ends this only while nothing has been attached
-   * @throws GuestfsError what is wrong with the drive; nothing is attached then
+   * @param signal cancels only until the drive starts being attached
+   * @throws GuestfsError explaining why the drive cannot be attached; nothing is attached then
    */
   add(connection: DaemonConnection, drive: Drive, signal: AbortSignal): Promise<number>;
   /**
-   * Takes a drive away when all is written to it; its image is free then.
-   * @returns how many writes and flushes of it the host has failed
-   * @throws GuestfsError `EBUSY` when the appliance uses it; it stays then
+   * Flushes and detaches a drive; its image is then released.
+   * @returns how many of its writes and flushes have failed on the host
+   * @throws GuestfsError `EBUSY` when the appliance still uses it; it stays attached then
    */
   remove(connection: DaemonConnection, index: number): Promise<number>;
   /**
-   * How many writes and flushes of each drive the host has failed, by the drive's number; those without any are left out.
+   * How many writes and flushes of each drive have failed on the host, by the drive's number; drives without failures are left out.
    * @throws Error when qemu does not answer
    */
   failedWrites(): Promise<ReadonlyMap<number, number>>;
@@ -99,26 +99,26 @@ export interface MachineDrives {
 /** A running qemu. */
 export interface Machine {
   readonly pid: number;
-  /** The virtio-serial channel; the daemon's first word is the launch flag. */
+  /** The virtio-serial channel; the daemon's first message is the launch flag. */
   readonly channel: Duplex;
-  /** The conversation over it, when the daemon is up already: of a machine that was not booted. */
+  /** The connection over that channel, when the daemon is up already because the machine is a clone. */
   readonly connection: DaemonConnection | undefined;
   readonly accelerator: Accelerator;
   readonly launchKind: LaunchKind;
   readonly timings: LaunchTimings;
-  /** Version of the daemon as the appliance's manifest states it, when it has one. */
+  /** Version of the daemon, if the appliance has a manifest that states it. */
   readonly daemonVersion: string | undefined;
   readonly drives: MachineDrives;
-  /** Resolves, never rejects, when qemu is gone. */
+  /** Resolves when qemu has exited; never rejects. */
   readonly exited: Promise<MachineExit>;
   /**
    * Ends qemu (SIGTERM, then SIGKILL after `graceMs`) and resolves when it is
-   * reaped, its images are free and its run directory is gone. Can be called twice.
+   * reaped, its images are released and its run directory is removed. Can be called twice.
    */
   stop(graceMs?: number): Promise<MachineExit>;
   /**
    * Explains a launch that failed after {@link Launcher.launch} returned, from the
-   * console's end, as it came, and qemu's messages.
+   * end of the console's raw output and qemu's messages.
    */
   explainFailure(consoleTail: string, exit: MachineExit | 'timeout'): GuestfsError;
 }

@@ -1,4 +1,4 @@
-/** Connects to the monitor of a qemu that has just been started. */
+/** Connects to the monitor of a newly started qemu. */
 import type { PreparedDrives } from '../images/prepareDrives.js';
 import type { Accelerator } from '../qemu/accelerator.js';
 import type { QemuProcess } from '../qemu/qemuProcess.js';
@@ -11,12 +11,13 @@ export interface MonitoredMachine {
   readonly memsizeMb: number;
 }
 
-/** How long a qemu whose monitor does not answer may take to end, milliseconds. */
+/** How long a qemu whose monitor does not answer may take to exit, milliseconds. */
 const END_MS = 1000;
 
 /**
- * qemu greets when all its files are open and all its devices there; what it does not like, it says before.
- * @throws GuestfsError saying that, or the reason of `signal`
+ * Waits for the QMP greeting, which qemu sends once it has opened all its files and created all its devices;
+ * before that, it reports errors on standard error and exits.
+ * @throws GuestfsError with that error, or the reason of `signal`
  */
 export async function connectMonitor(
   qemu: QemuProcess,

@@ -1,6 +1,6 @@
 /**
- * Preflight of a launch, whether it boots or restores: it finds the qemu, the
- * appliance, the accelerator, and the probe for images of other formats.
+ * Preflight of a launch, be it a cold boot or a clone: locates qemu and the
+ * appliance, chooses the accelerator, and provides the probe for foreign image formats.
  */
 import { join } from 'node:path';
 import { openAppliance, type Appliance, type OpenAppliance } from '../appliance/appliance.js';
@@ -29,28 +29,28 @@ export type PreflightConfig = Pick<
 export interface PreflightResult {
   /** Absolute path. */
   readonly qemuBinary: string;
-  /** Open; to be closed by who asked. */
+  /** Open; closed by the caller. */
   readonly appliance: OpenAppliance;
   readonly accelerator: Accelerator;
-  /** Why it is not KVM, which was left to the launcher; undefined: it is, or it was not. */
+  /** Why the launcher, free to choose, did not choose KVM; undefined if it did, or had no choice. */
   readonly kvmUnusable: string | undefined;
   /** Groups that qemu's user needs for the accelerator. */
   readonly kvmGroups: readonly number[];
 }
 
-/** Checks and opens what launches need. One for the whole server: what it finds out, it finds out once. */
+/** Checks and opens what launches need. The whole server shares one, since it caches its findings. */
 export interface LaunchPreflight {
   /**
    * Finds the appliance (building it, for supermin) and decides on the accelerator.
-   * Called early by the server, it spares the first session the wait.
+   * The server calls it at startup, so that the first session need not wait for it.
    * @throws GuestfsError `QEMU_MISSING`, `APPLIANCE_MISSING`, `APPLIANCE_UNUSABLE`, `NOT_ALLOWED`, `KVM_UNUSABLE`, or the reason of `signal`
    */
   run(config: PreflightConfig, signal: AbortSignal): Promise<PreflightResult>;
-  /** Measures images in formats that only qemu understands. */
+  /** Reads the size of images in formats that only qemu understands. */
   readonly imageProbe: ForeignImageProbe;
 }
 
-/** Tells a session what its machine is like, and what makes it slow. */
+/** Reports to a session how its machine is configured, and why it will be slow if it will be. */
 export function reportPreflight(
   { accelerator, kvmUnusable }: PreflightResult,
   config: LaunchConfig,
@@ -63,11 +63,11 @@ export function reportPreflight(
   if (kvmUnusable !== undefined)
     onMessage?.(
       'warning',
-      `KVM does not work on this server, so the appliance is emulated and several times slower: ${kvmUnusable}`,
+      `KVM is unusable on this server, so the appliance is emulated, which is several times slower: ${kvmUnusable}`,
     );
 }
 
-/** Tells a session the command that its machine is started with. */
+/** Reports to a session the command that starts its machine. */
 export function reportCommand({ binary, args }: QemuCommand, { onMessage }: Pick<LaunchOptions, 'onMessage'>): void {
   onMessage?.('library', `launch: ${shellCommand([binary, ...args])}`);
 }
@@ -76,17 +76,17 @@ export function reportCommand({ binary, args }: QemuCommand, { onMessage }: Pick
 export interface PreflightOptions {
   readonly logger: Logger;
   readonly users: QemuUsers;
-  /** The server's qemu, by which images are measured; undefined: the one of the architecture on the PATH. */
+  /** The server's qemu, which reads the size of images; undefined: the host architecture's, found on the PATH. */
   readonly qemuBinary?: string | undefined;
-  /** Where the server looks for its own appliance: libguestfs's cache has it, and no other. */
+  /** Search path of the server's own appliance, the only one built in the cache shared with libguestfs. */
   readonly appliancePath?: string;
-  /** Lets sessions have supermin appliances that are not the server's own. */
+  /** Whether sessions may use supermin appliances other than the server's own. */
   readonly anySkeleton?: boolean;
-  /** Instead of one that boots; for tests. */
+  /** Replaces the probe that boots a kernel; for tests. */
   readonly probe?: AcceleratorProbe;
 }
 
-/** Makes the preflight of a server. */
+/** Creates the preflight of a server. */
 export function createPreflight({
   logger,
   users,
@@ -109,10 +109,10 @@ export function createPreflight({
     const { usable, reason } = await probe.verdict({ ...config, qemuBinary, kernelPath });
     if (usable) return { accelerator: 'kvm', kvmUnusable: undefined };
     if (config.accelerator === 'kvm')
-      throw new GuestfsError('KVM_UNUSABLE', `KVM does not work on this server: ${reason}`);
+      throw new GuestfsError('KVM_UNUSABLE', `KVM is unusable on this server: ${reason}`);
     if (!announced.has(reason)) {
       announced.add(reason);
-      logger.info('KVM does not work here, TCG is used', { reason });
+      logger.info('KVM is unusable: falling back to TCG', { reason });
     }
     return { accelerator: 'tcg', kvmUnusable: reason };
   };
@@ -142,7 +142,7 @@ export function createPreflight({
   };
 }
 
-/** A supermin appliance can be replaced between the look and the open; a second try gets the new one. */
+/** A supermin appliance can be replaced after it is located and before it is opened; a second try gets the new one. */
 async function openCurrent(appliance: Appliance): Promise<OpenAppliance> {
   try {
     return await openAppliance(appliance);
@@ -152,7 +152,7 @@ async function openCurrent(appliance: Appliance): Promise<OpenAppliance> {
   }
 }
 
-/** All probes share one user: each is without rights, and over in a moment. qemu is looked for only when one is needed. */
+/** All probes share one unprivileged user, since each is short-lived. qemu is located only when a probe is needed. */
 function makeImageProbe(users: QemuUsers, qemuBinary: string | undefined): ForeignImageProbe {
   let made: Promise<ForeignImageProbe> | undefined;
   const make = async (): Promise<ForeignImageProbe> =>

@@ -1,4 +1,4 @@
-/** A running qemu with all that it holds, as the rest of the server sees it. */
+/** Wraps a running qemu and its resources as the {@link Machine} that the rest of the server uses. */
 import type { GuestfsError } from '../common/errors.js';
 import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import type { Accelerator } from '../qemu/accelerator.js';
@@ -7,10 +7,10 @@ import { explainLaunchFailure } from './launchFailure.js';
 import type { LaunchKind, LaunchTimings, Machine, MachineDrives, MachineExit } from './launcher.js';
 import type { Undo } from './undo.js';
 
-/** How long qemu may take to write out what it holds before it is killed. */
+/** How long qemu may take to flush its data before it is killed. */
 const DEFAULT_GRACE_MS = 10_000;
 
-/** What is known of a machine besides its process. */
+/** Facts about a machine besides its process. */
 export interface MachineFacts {
   readonly accelerator: Accelerator;
   readonly launchKind: LaunchKind;
@@ -22,7 +22,7 @@ export interface MachineFacts {
   readonly explainDrives: (qemuMessages: string) => GuestfsError | undefined;
 }
 
-/** Makes a machine; `undo` is run as soon as qemu is gone, whatever ended it. */
+/** Creates a machine; `undo` runs as soon as qemu has exited, whatever the cause. */
 export function createMachine(process: QemuProcess, facts: MachineFacts, undo: Undo): Machine {
   const gone = process.exited.then(() => undo.run());
   const { accelerator, launchKind, timings, daemonVersion, drives } = facts;

@@ -1,4 +1,4 @@
-/** Attaches drives to a machine whose daemon is up, and takes them away. */
+/** Hot-plugs and unplugs drives of a machine whose daemon is up. */
 import type { FileHandle } from 'node:fs/promises';
 import { GuestfsError, messageOf } from '../common/errors.js';
 import { withTimeLimit } from '../common/waiting.js';
@@ -12,8 +12,8 @@ import { LateFdSets } from '../qemu/fdSender.js';
 import { QmpError, type QmpClient } from '../qemu/qmpClient.js';
 import type { ImageRoots } from '../security/pathPolicy.js';
 import { attachDrives, unplug } from './attachDrives.js';
-import { appearance, departure, diskName, IN_USE, type Disk } from './appliance/applianceScripts.js';
-import { runInGuest } from './appliance/applianceShell.js';
+import { attachScript, detachScript, diskName, IN_USE, type Disk } from './appliance/applianceScripts.js';
+import { runInAppliance } from './appliance/applianceShell.js';
 import type { MachineDrives } from './launcher.js';
 
 /** What drives are attached with. */
@@ -31,13 +31,13 @@ export interface RunningDrivesParts {
   readonly probe: ForeignImageProbe;
 }
 
-/** How long qemu may take to open, or to let go of, a drive, milliseconds. */
+/** How long qemu may take to open or release a drive, milliseconds. */
 const QEMU_LIMIT_MS = 60_000;
 const FD_SET = /^\/dev\/fdset\/(\d+)$/;
-/** What disks are called. */
+/** The kernel's names for disks. */
 const DISK_NAME = /^sd[a-z]{1,3}$/;
 
-/** What `query-blockstats` tells of one device (qemu's qapi/block-core.json). */
+/** The part of `query-blockstats` that is used, for one device (qemu's qapi/block-core.json). */
 interface DeviceStatistics {
   readonly qdev?: string;
   readonly 'node-name'?: string;
@@ -46,9 +46,9 @@ interface DeviceStatistics {
 
 export class RunningDrives implements MachineDrives {
   readonly #drives = new Map<number, PreparedDrive>();
-  /** Disks that went, with the names that they had. */
+  /** Detached disks, with the names that they had. */
   readonly #free: Disk[] = [];
-  /** Drives that there have been: names of nodes are used once. */
+  /** Total of drives ever attached: node names are never reused. */
   #count: number;
   #filesGiven: number;
 
@@ -85,9 +85,9 @@ export class RunningDrives implements MachineDrives {
           await fdSets.send(directory, limit);
           await attachDrives(monitor, { prepared, firstIndex: disk.index, nodes: 'add nodes' }, limit);
         });
-        await runInGuest(connection, appearance(disk));
+        await runInAppliance(connection, attachScript(disk));
       } catch (error) {
-        await this.#detach(attached, disk.index, 'as far as it came');
+        await this.#detach(attached, disk.index, 'partly attached');
         throw explained(error, 'the drive cannot be attached');
       }
       this.#drives.set(disk.index, attached);
@@ -102,26 +102,26 @@ export class RunningDrives implements MachineDrives {
   async remove(connection: DaemonConnection, index: number): Promise<number> {
     const drive = this.#drives.get(index);
     if (drive === undefined) throw new Error(`no drive ${index}`);
-    const name = await runInGuest(connection, departure(index)).catch((error: unknown) => {
+    const name = await runInAppliance(connection, detachScript(index)).catch((error: unknown) => {
       const use = messageOf(error).indexOf(IN_USE);
       if (use === -1) throw error;
       throw new GuestfsError(
         'EBUSY',
-        `${messageOf(error).slice(use).trim()}: unmount it, and close what is opened on it, first`,
+        `${messageOf(error).slice(use).trim()}: unmount it, and close what is open on it, first`,
         { cause: error },
       );
     });
     let failed: number;
     try {
-      // qemu knows it as long as it has the device.
+      // qemu keeps these counts only while it has the device.
       failed = (await this.failedWrites()).get(index) ?? 0;
-      await this.#detach(drive, index, 'whole');
+      await this.#detach(drive, index, 'attached');
     } catch (error) {
-      throw explained(error, 'qemu does not let go of the drive');
+      throw explained(error, 'qemu cannot detach the drive');
     }
     this.#drives.delete(index);
-    const said = name.trim();
-    this.#free.push({ index, name: DISK_NAME.test(said) ? said : diskName(index) });
+    const reported = name.trim();
+    this.#free.push({ index, name: DISK_NAME.test(reported) ? reported : diskName(index) });
     return failed;
   }
 
@@ -131,7 +131,7 @@ export class RunningDrives implements MachineDrives {
     )) as readonly DeviceStatistics[];
     const failed = new Map<number, number>();
     for (const [index, drive] of this.#drives) {
-      // By the device, or where qemu tells none by the node: which of them it has depends on its version.
+      // Found by device, or else by node: which of them qemu reports depends on its version.
       const device = String(driveProperties(drive, index)['id']);
       const stats = statistics.find(
         (one) => one.qdev?.split('/').at(-1) === device || one['node-name'] === drive.topNode,
@@ -155,22 +155,22 @@ export class RunningDrives implements MachineDrives {
     return { index, name: diskName(index) };
   }
 
-  /** Takes away the device, what it shows, and the files of that. */
-  #detach(drive: PreparedDrive, index: number, state: 'whole' | 'as far as it came'): Promise<void> {
+  /** Removes the device, its block nodes, and their fd sets. */
+  #detach(drive: PreparedDrive, index: number, state: 'attached' | 'partly attached'): Promise<void> {
     return withinLimit((signal) => this.#removeAll(drive, index, state, signal));
   }
 
   async #removeAll(
     drive: PreparedDrive,
     index: number,
-    state: 'whole' | 'as far as it came',
+    state: 'attached' | 'partly attached',
     signal: AbortSignal,
   ): Promise<void> {
     const { monitor } = this.parts;
     const step = async (work: Promise<unknown>): Promise<void> => {
       await work.catch((error: unknown) => {
-        // What was never added cannot be removed, and of a machine that is gone nothing has to be.
-        if (state === 'whole') throw error;
+        // Removing what was never added fails, as does every command once qemu has exited.
+        if (state === 'attached') throw error;
       });
     };
     await step(unplug(monitor, String(driveProperties(drive, index)['id']), signal));
@@ -185,7 +185,7 @@ export class RunningDrives implements MachineDrives {
   }
 }
 
-/** Runs work that needs qemu to answer. */
+/** Runs work that depends on answers from qemu, under a time limit. */
 function withinLimit<Value>(work: (limit: AbortSignal) => Promise<Value>): Promise<Value> {
   const silent = (): Error => new Error(`qemu did not answer within ${QEMU_LIMIT_MS / 1000} s`);
   return withTimeLimit(QEMU_LIMIT_MS, silent, [], work);

@@ -1,16 +1,16 @@
 /**
- * Starts a qemu: the one way in which this server does it. In this order, and undone in reverse when a later step fails:
- * 1. a user without rights, when the server is root;
+ * Starts qemu; the server has no other code that does. The steps, which are undone in reverse order when a later one fails:
+ * 1. an unprivileged user, when the server is root;
  * 2. a private run directory;
- * 3. the command line, and the files that go with it;
+ * 3. the command line, and the files that it refers to;
  * 4. the process, recorded in the run directory;
- * 5. its monitor, where it has one ({@link startMonitoredMachine}).
+ * 5. its monitor, if it has one ({@link startMonitoredMachine}).
  *
- * What differs is stated by the {@link MachinePlan}:
- * - a cold boot has drives, and a monitor that takes files later;
+ * The {@link MachinePlan} states what differs:
+ * - a cold boot has drives, and a second monitor that accepts files later;
  * - a clone has these too, and the state and memory of its template;
- * - a template that is made has no drives, and memory in a file;
- * - the test of KVM has a kernel and a console, and no monitor.
+ * - a machine that becomes a template has no drives, and its memory in a file;
+ * - the KVM boot test has a kernel and a console, and no monitor.
  */
 import { open, type FileHandle } from 'node:fs/promises';
 import type { Logger } from '../common/logger.js';
@@ -25,18 +25,18 @@ import { requireGivenNodesOnly } from './checkNodes.js';
 import { connectMonitor, type MonitoredMachine } from './monitor.js';
 import { Undo } from './undo.js';
 
-/** Where a command line is composed. */
+/** The surroundings in which a command line is composed. */
 export interface MachineSite {
   readonly runDirectory: RunDirectory;
   /** The run directory, open. */
   readonly directory: FileHandle;
   /** qemu runs as another user than the server. */
   readonly otherUser: boolean;
-  /** Takes what its drives use; released when qemu is gone. */
+  /** Collects the claims of its drives; released when qemu has exited. */
   readonly claims: ImageClaims;
-  /** Takes what is to be given back when the machine has ended, or is not started. */
+  /** Collects what is to be released when the machine has exited or failed to start. */
   readonly undo: Undo;
-  /** Closes a file when qemu has been started with it, or is not started. It may be closed twice. */
+  /** Closes a file once qemu has been started with it or failed to start. It may be closed twice. */
   readonly closeOnceStarted: (what: string, file: { close(): Promise<void> }) => void;
 }
 
@@ -49,17 +49,17 @@ export interface MachinePlan<Parts> {
   readonly qemuBinary: string;
   /** Groups that qemu's user needs besides its own. */
   readonly groups: readonly number[];
-  /** Puts the machine on the command line. */
+  /** Adds the machine to the command line. */
   readonly compose: (line: QemuCommandLine, site: MachineSite) => Promise<Parts>;
-  /** Told the command before it is started. */
+  /** Receives the command before it is started. */
   readonly onCommand?: (command: QemuCommand) => void;
-  /** Console and qemu's messages, as they come. */
+  /** Receives the output of the console and of qemu. */
   readonly onConsole: (bytes: Buffer) => void;
   /** Aborting stops the start and leaves nothing behind. */
   readonly signal?: AbortSignal;
 }
 
-/** A started machine, and all that it holds: to be given back by `undo`, which also ends it. */
+/** A started machine and its resources, which `undo` releases after ending it. */
 export interface StartedMachine<Parts> {
   /** What `compose` returned. */
   readonly parts: Parts;
@@ -67,16 +67,16 @@ export interface StartedMachine<Parts> {
   readonly runDirectory: RunDirectory;
   /** The run directory, open. */
   readonly directory: FileHandle;
-  /** What its drives use; released by `undo`, when qemu is gone. */
+  /** The claims of its drives; `undo` releases them once qemu has exited. */
   readonly claims: ImageClaims;
-  /** Number of the user that it runs as; undefined: the server's. */
+  /** UID that it runs as; undefined: the server's. */
   readonly uid: number | undefined;
   readonly undo: Undo;
 }
 
 /**
  * Starts a machine.
- * @throws what `compose` throws, GuestfsError of a qemu that cannot be started, or the reason of the signal; nothing is left then
+ * @throws what `compose` throws, GuestfsError when qemu cannot be started, or the reason of the signal; nothing is left behind then
  */
 export async function startMachine<Parts>(plan: MachinePlan<Parts>): Promise<StartedMachine<Parts>> {
   const undo = new Undo(plan.logger);
@@ -115,20 +115,20 @@ export async function startMachine<Parts>(plan: MachinePlan<Parts>): Promise<Sta
     return { parts, qemu, runDirectory, directory, claims, uid: user?.uid, undo };
   } catch (error) {
     await undo.run();
-    // What failed may have failed because of the abort.
+    // The failure may be a consequence of the abort.
     signal?.throwIfAborted();
     throw error;
   }
 }
 
-/** What is to be started, and explained when its monitor does not answer. */
+/** Plan of a machine with a monitor, with what explains a failure to answer on it. */
 export interface MonitoredPlan<Parts> extends MachinePlan<Parts>, MonitoredMachine {
   readonly signal: AbortSignal;
 }
 
 /**
- * Starts a machine and waits for its monitor: qemu has opened all its files and made all its devices then.
- * @throws as {@link startMachine} does, and GuestfsError saying what qemu did not like
+ * Starts a machine and waits for its monitor, by which time qemu has opened all its files and created all its devices.
+ * @throws as {@link startMachine} does, and GuestfsError with the error that qemu reported
  */
 export async function startMonitoredMachine<Parts extends { readonly drives: PreparedDrives | undefined }>(
   plan: MonitoredPlan<Parts>,
@@ -138,7 +138,7 @@ export async function startMonitoredMachine<Parts extends { readonly drives: Pre
   try {
     const monitor = await connectMonitor(machine.qemu, plan, drives, plan.signal);
     if (drives !== undefined) await requireGivenNodesOnly(monitor, plan.signal);
-    // An image is free again when qemu ends only if nobody else holds it open.
+    // Closed here, so that qemu's exit alone releases the images and their locks.
     await drives?.dispose();
     return { ...machine, monitor };
   } catch (error) {

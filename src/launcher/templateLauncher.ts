@@ -1,6 +1,6 @@
 /**
- * Clones a saved machine, and boots where that does not work: with settings that no template
- * has, on a machine where none can be made.
+ * Launches clones of a template, and falls back to a cold boot where that is not possible: with
+ * settings that templates do not support, or on a host where none can be made.
  */
 import { unlessAborted } from '../common/waiting.js';
 import type { Logger } from '../common/logger.js';
@@ -22,31 +22,31 @@ export interface TemplateLauncherOptions {
   readonly imageRoots: ImageRoots;
   readonly users: QemuUsers;
   readonly preflight: LaunchPreflight;
-  /** How many clones wait for sessions, and with which settings. */
+  /** Size of the pool of prepared clones, and their settings. */
   readonly pool?: { readonly size: number; readonly request: TemplateRequest };
 }
 
 /** A launcher that holds templates. */
 export interface TemplateLauncher extends Launcher {
-  /** How many clones wait for sessions; undefined without a pool. */
+  /** How many prepared clones the pool holds; undefined without a pool. */
   readonly waiting: number | undefined;
   /**
-   * Makes the template for such machines; resolves with the reason if that cannot be done.
-   * @throws GuestfsError as a launch does, when nothing can be launched at all; or the reason of `signal`
+   * Makes the template for machines with these settings; resolves with the reason if that is not possible.
+   * @throws GuestfsError as a launch does, when not even a cold boot is possible; or the reason of `signal`
    */
   prepare(request: TemplateRequest, signal: AbortSignal): Promise<NoTemplate | undefined>;
   close(): Promise<void>;
 }
 
 interface NoClone extends NoTemplate {
-  /** Has the template made anew. */
+  /** Discards the template, so that it is made again. */
   readonly giveUp?: () => Promise<void>;
 }
 
-/** What ends a clone for reasons that have nothing to do with the template. */
-const HOPELESS = new Set(['QEMU_FAILED', 'LAUNCH_FAILED', 'OUT_OF_MEMORY', 'KVM_UNUSABLE']);
+/** Reasons for which a clone may fail where a cold boot succeeds. */
+const FALLBACK_REASONS = new Set(['QEMU_FAILED', 'LAUNCH_FAILED', 'OUT_OF_MEMORY', 'KVM_UNUSABLE']);
 
-/** Makes a launcher that clones. */
+/** Creates a launcher that clones templates. */
 export function createTemplateLauncher(options: TemplateLauncherOptions): TemplateLauncher {
   const { logger, preflight } = options;
   const cold = createColdLauncher(options);
@@ -68,9 +68,9 @@ export function createTemplateLauncher(options: TemplateLauncherOptions): Templa
         if (waiting !== undefined) return waiting;
         return await template.use(() => startClone({ template, config, base, prepareMs }, options, launch));
       } catch (error) {
-        if (!(error instanceof CloneFailed || (error instanceof GuestfsError && HOPELESS.has(error.reason))))
+        if (!(error instanceof CloneFailed || (error instanceof GuestfsError && FALLBACK_REASONS.has(error.reason))))
           throw error;
-        logger.warn('a clone failed, the appliance is booted', {
+        logger.warn('restoring a clone failed: falling back to a cold boot', {
           session: config.session,
           template: template.key,
           reason: error.message,
@@ -91,7 +91,8 @@ export function createTemplateLauncher(options: TemplateLauncherOptions): Templa
       if (!('reason' in machine)) return machine;
       launch.onMessage?.('library', `launch: booting without a template: ${machine.reason}`);
       const booted = await cold.launch(config, launch);
-      // What keeps a boot from starting as well is not the template's fault: no session can take it from the others.
+      // Only after the cold boot has started: what prevents that as well is not the template's fault, and no session
+      // may discard a template that others can use.
       await machine.giveUp?.();
       return booted;
     },

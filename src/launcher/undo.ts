@@ -1,4 +1,4 @@
-/** What has been acquired on the way, to be given back in reverse order. */
+/** Collects cleanup steps, to be run in reverse order. */
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 
@@ -8,12 +8,12 @@ export class Undo {
 
   constructor(private readonly logger: Logger) {}
 
-  /** Adds a step; `what` names it in the log, should it fail. */
+  /** Adds a step; `what` names it in the log if it fails. */
   add(what: string, step: () => Promise<unknown> | void): void {
     this.#steps.push({ what, step });
   }
 
-  /** Takes all steps once, the last one first; a failing one does not keep the others from being taken. */
+  /** Runs all steps once, the last one first; the failure of one does not stop the others. */
   run(): Promise<void> {
     this.#running ??= this.#all();
     return this.#running;

@@ -1,4 +1,4 @@
-/** What the generated codecs in gen/calls are made of. */
+/** Types and helpers of the generated codecs in gen/calls. */
 import type { XdrDecoder } from '../xdr/decoder.js';
 import type { XdrEncoder } from '../xdr/encoder.js';
 import type { DaemonVersion } from './daemonVersion.js';
@@ -13,12 +13,12 @@ export interface DaemonCall<Request, Response> {
   decode(reader: XdrDecoder): Response;
 }
 
-/** Of a request or response without fields. */
-// eslint-disable-next-line @typescript-eslint/no-empty-object-type -- it is what ts-proto makes of an empty message
+/** A request or response without fields. */
+// eslint-disable-next-line @typescript-eslint/no-empty-object-type -- ts-proto generates this type for an empty message
 export interface NoValue {}
 
-/** A call of which nothing more is known. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- requests are contravariant: unknown would not do
+/** A call with unknown types. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- requests are contravariant, so unknown does not work
 export type AnyDaemonCall = DaemonCall<any, any>;
 
 /** The bitmask of optional arguments: bit i is set if value i is given. */

@@ -71,7 +71,7 @@ export class DaemonConnection {
     });
     channel.on('data', (bytes: Buffer) => this.#receive(bytes)).resume();
     channel.on('error', (error) =>
-      this.#fail(new GuestfsError('APPLIANCE_GONE', 'the connection to the appliance broke', { cause: error })),
+      this.#fail(new GuestfsError('APPLIANCE_GONE', 'the connection to the appliance failed', { cause: error })),
     );
     channel.on('close', () => this.#fail(new GuestfsError('APPLIANCE_GONE', 'the appliance closed its connection')));
     channel.on('end', () => this.#fail(new GuestfsError('APPLIANCE_GONE', 'the appliance closed its connection')));
@@ -89,7 +89,7 @@ export class DaemonConnection {
     return this.#failure;
   }
 
-  /** A connection to a daemon whose launch flag came before its machine was saved as a template. */
+  /** A connection to the daemon of a clone, whose launch flag was sent before the machine was saved as a template. */
   static resume(channel: Duplex, events: ConnectionEvents): DaemonConnection {
     const connection = new DaemonConnection(channel, events);
     connection.#launched = true;
@@ -102,7 +102,7 @@ export class DaemonConnection {
     return this;
   }
 
-  /** Resolves when the daemon says that it is up. */
+  /** Resolves when the daemon reports that it is up. */
   async awaitLaunch(): Promise<void> {
     while (!this.#launched) {
       if (this.#failure) throw this.#failure;
@@ -158,8 +158,8 @@ export class DaemonConnection {
 
   /**
    * Request, reply, file. `deliver` gets the pieces in order, at most 128 KiB
-   * at a time, and holds back the daemon while it has not resolved. What it throws ends the
-   * download by the protocol, but for {@link NothingMoreComes}.
+   * at a time, and exerts backpressure on the daemon until it resolves. What it throws cancels
+   * the download as the protocol defines it, except for {@link NothingMoreComes}.
    */
   async download<Request>(
     call: DaemonCall<Request, unknown>,
@@ -215,7 +215,7 @@ export class DaemonConnection {
     return serial;
   }
 
-  /** From here on the call was sent: an appliance that is gone leaves the outcome unknown. */
+  /** Marks the call as sent: if the appliance ends from now on, the outcome is unknown. */
   async #reply<Response>(call: DaemonCall<never, Response>, serial: number): Promise<Response> {
     return decodeReply(call, serial, await this.#inbox.next());
   }
@@ -305,7 +305,7 @@ function outcomeOf(failure: GuestfsError): GuestfsError {
 }
 
 function brokenProtocol(error: ProtocolError): GuestfsError {
-  return new GuestfsError('PROTOCOL_ERROR', `the appliance broke the protocol (${error.message}); it was stopped`, {
+  return new GuestfsError('PROTOCOL_ERROR', `the appliance violated the protocol (${error.message}); it was stopped`, {
     cause: error,
   });
 }

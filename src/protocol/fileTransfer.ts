@@ -1,9 +1,9 @@
 /**
- * Files to and from a daemon, in chunks, and how they end early.
+ * Transfers files to and from a daemon, in chunks, including their cancellation.
  *
- * One file at a time, and no message of another kind until it has ended. However it ends, both sides agree that it
- * has: an upload is followed by a last chunk (which cancels it, if it is not whole), a download is read up to the
- * daemon's last chunk, also when nobody wants it any more. Only a connection that is closed ends a file without.
+ * There is one file at a time, and no message of another kind until it has ended. Both sides always agree on the end:
+ * an upload ends with a last chunk (which cancels an incomplete one), and a download is read up to the daemon's last
+ * chunk, even after it was cancelled. Only the end of the connection ends a file without one.
  */
 import { GuestfsError } from '../common/errors.js';
 import { abortController } from '../common/waiting.js';
@@ -20,25 +20,25 @@ import {
 } from './messages.js';
 import type { Outbox } from './outbox.js';
 
-/** Bytes of a file that are handed on, or made into chunks, at once. */
+/** Maximum number of bytes that are delivered, or split into chunks, at once. */
 const DELIVERY_SIZE = 128 * 1024;
-/** Chunks are small once a delivery has so many of them ... */
+/** Chunks count as small once a delivery consists of at least this many ... */
 const SMALL_CHUNKS = 8;
-/** ... and as long as there are so few bytes in each, on average. */
+/** ... and as long as their average size in bytes is below this. */
 const SMALL_CHUNK_SIZE = 512;
 
 /**
- * Thrown by whom a download is delivered to, when what came shows that the daemon sends no more of
- * it: neither the rest nor an end.
+ * Thrown by the receiver of a download when the data shows that the daemon will send neither the rest
+ * of the file nor its last chunk.
  */
 export class NothingMoreComes extends Error {
-  /** @param failure what the call then fails with */
+  /** @param failure the error that the call then fails with */
   constructor(readonly failure: GuestfsError) {
     super(failure.message, { cause: failure });
   }
 }
 
-/** How a file ended: whole, by the daemon's wish, or by this side's. */
+/** How a file ended: complete, refused by the daemon, or abandoned by this side. */
 export type FileEnd =
   | { readonly kind: 'complete' }
   | { readonly kind: 'refused' }
@@ -49,11 +49,11 @@ const INTERRUPTED = Symbol('interrupted');
 export class FileTransfer {
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
-  /** Ends the wait for the next piece of an upload, or for whom a download is delivered to. */
+  /** Ends the wait for the next piece of an upload, or for the receiver of a download. */
   #interrupt: (() => void) | undefined;
-  /** Aborted when the daemon asks to end the upload under way. */
+  /** Aborted when the daemon cancels the upload in progress. */
   #refused = abortController();
-  /** The daemon may send a second cancel chunk for the download that was cancelled last. */
+  /** The daemon may send a second cancel chunk for the most recently cancelled download. */
   #spareCancelChunk = false;
   #closed: GuestfsError | undefined;
 
@@ -62,31 +62,31 @@ export class FileTransfer {
     this.#outbox = outbox;
   }
 
-  /** The call of an upload is about to be sent: from here on the daemon may refuse its file. */
+  /** To be called before the call of an upload is sent: from then on the daemon may refuse its file. */
   expectUpload(): void {
     this.#refused = abortController();
   }
 
-  /** The daemon asks to end the upload under way. Outside one it is late: it sends the flag just before its reply. */
+  /** Handles the daemon's cancel flag. Without an upload in progress, it is a late one: the daemon sends it just before its reply. */
   refuse(): void {
     this.#refused.abort();
   }
 
-  /** Whether this message, the first since a download was cancelled, is a cancel chunk that the daemon sent once too often. */
+  /** Whether this message, the first since a download was cancelled, is a superfluous second cancel chunk. */
   isSpareCancelChunk(message: Buffer): boolean {
     const isSpare = this.#spareCancelChunk && message.equals(CANCEL_CHUNK);
     this.#spareCancelChunk = false;
     return isSpare;
   }
 
-  /** The connection is closed: a file under way ends with `error`. */
+  /** To be called when the connection is closed: a file in progress fails with `error`. */
   close(error: GuestfsError): void {
     this.#closed = error;
     this.#interrupt?.();
   }
 
   /**
-   * Sends a file up to its end, the daemon's refusal, a failure of the source or the signal, whichever is first.
+   * Sends a file until it is complete, the daemon refuses it, the source fails or the signal aborts.
    * @throws GuestfsError when the connection is closed
    */
   async upload(source: AsyncIterable<Buffer>, signal: AbortSignal): Promise<FileEnd> {
@@ -112,7 +112,7 @@ export class FileTransfer {
     } finally {
       signal.removeEventListener('abort', interrupt);
       refused.removeEventListener('abort', interrupt);
-      // A source that waits for its client cannot be waited for here.
+      // Not awaited: the source may be waiting for its client.
       if (ended?.kind !== 'complete') void iterator.return?.().catch(() => undefined);
     }
     await this.#outbox.write(encodeLastChunk(ended.kind !== 'complete'));
@@ -121,8 +121,8 @@ export class FileTransfer {
 
   /**
    * Receives a file up to the daemon's last chunk.
-   * @param deliver gets the pieces in order, at most {@link DELIVERY_SIZE} bytes at a time; what it throws ends the
-   *   file by the protocol, but for {@link NothingMoreComes}
+   * @param deliver gets the pieces in order, at most {@link DELIVERY_SIZE} bytes at a time; what it throws cancels the
+   *   transfer as the protocol defines it, except for {@link NothingMoreComes}
    * @throws GuestfsError when the connection is closed
    */
   async download(deliver: (pieces: readonly Buffer[]) => Promise<void>, signal: AbortSignal): Promise<FileEnd> {
@@ -130,7 +130,7 @@ export class FileTransfer {
     const abandon = (why: unknown): void => {
       if (abandoned) return;
       abandoned = { kind: 'abandoned', cause: why ?? new GuestfsError('CANCELLED', 'the transfer was cancelled') };
-      // The daemon may be busy, or gone, which shows when the next chunk is waited for.
+      // Not awaited: if the connection has failed, waiting for the next chunk fails as well.
       this.#outbox.write(encodeCancelFlag()).catch(() => undefined);
       this.#interrupt?.();
     };
@@ -141,7 +141,7 @@ export class FileTransfer {
       let small = false;
       for (let begun = false; ; begun = true) {
         const first = await this.#inbox.next();
-        // The beginning is not to wait: it may be all that comes for a long time.
+        // The first chunk is delivered without delay: it may be the only one for a long time.
         if (begun && first.length > FILE_END_LENGTH && !abandoned)
           await (small ? this.#inbox.rest() : this.#inbox.gather(DELIVERY_SIZE - first.length));
         const { pieces, size, end } = this.#takeChunks(first);
@@ -166,7 +166,7 @@ export class FileTransfer {
     }
   }
 
-  /** Sends a piece of a file, unless it is to end in the middle of it. */
+  /** Sends a piece of a file; stops in the middle of it when the transfer has ended. */
   async #writeChunks(piece: Buffer, scratch: Buffer, ended: () => boolean): Promise<void> {
     for (let start = 0; start < piece.length && !ended(); start += DELIVERY_SIZE) {
       await this.#outbox.writeThrough(encodeChunks(piece.subarray(start, start + DELIVERY_SIZE), scratch));
@@ -175,8 +175,8 @@ export class FileTransfer {
 
   /**
    * Some procedures of the daemon (internal_readdir, internal_filesystem_walk, internal_find_inode,
-   * internal_yara_scan) send the cancel chunk twice: once where they see the flag, and once more
-   * at their end. It comes before anything else, if it comes.
+   * internal_yara_scan) send the cancel chunk twice: when they see the flag, and again at their end.
+   * The second one, if any, comes before any other message.
    */
   #expectSpareCancelChunk(): void {
     const next = this.#inbox.peek();
@@ -184,7 +184,7 @@ export class FileTransfer {
     else if (next.equals(CANCEL_CHUNK)) this.#inbox.take();
   }
 
-  /** The chunk in `first`, and those after it that are there already. */
+  /** The chunk in `first`, and those after it that are already queued. */
   #takeChunks(first: Buffer): { pieces: Buffer[]; size: number; end: 'complete' | 'refused' | undefined } {
     const pieces: Buffer[] = [];
     let size = 0;
@@ -201,7 +201,7 @@ export class FileTransfer {
   }
 
   /**
-   * What `pending` gives, or INTERRUPTED. Not Promise.race: that would leave a reaction behind
+   * The result of `pending`, or INTERRUPTED. Unlike Promise.race, it leaves no reaction behind
    * for every piece of a file.
    */
   #unlessInterrupted<Value>(pending: Promise<Value>): Promise<Value | typeof INTERRUPTED> {

@@ -1,8 +1,8 @@
-/** Cuts the bytes from the daemon into frames; no I/O. */
+/** Splits the bytes from the daemon into frames; no I/O. */
 import { CANCEL_FLAG, LAUNCH_FLAG, MESSAGE_MAX, PROGRESS_FLAG, PROGRESS_SIZE } from './constants.js';
 import { decodeProgress, ProtocolError, type ProgressMessage } from './messages.js';
 
-/** What comes from the daemon. The bytes of a message may be a view of what was pushed. */
+/** A frame from the daemon. The bytes of a message may be a view of the pushed buffer. */
 export type Frame =
   | { readonly kind: 'launch' }
   | { readonly kind: 'cancel' }
@@ -12,20 +12,20 @@ export type Frame =
 const WORD = 4;
 const NOTHING = Buffer.alloc(0);
 
-/** Takes bytes as they come, however they are cut, and gives whole frames. */
+/** Takes bytes in pieces of any size, and returns complete frames. */
 export class FrameDecoder {
-  /** What is being waited for, and its size. */
+  /** The expected item and its size. */
   #expecting: 'word' | 'message' | 'progress' = 'word';
   #needed = WORD;
   /**
-   * The beginning of it, where that came in an earlier piece. It grows with what comes, so that
-   * neither a length without bytes nor bytes that come one by one cost more than they weigh.
+   * The beginning of that item, if it came in an earlier piece. Grows with the bytes received, so that
+   * a peer can cause no large allocation by a mere length word, and no quadratic cost by sending single bytes.
    */
   #kept = NOTHING;
   #keptLength = 0;
 
   /**
-   * The frames that are complete with these bytes, one after the other: take them all.
+   * Yields the frames that these bytes complete; the caller must consume them all.
    * @throws ProtocolError on a length over the limit, before anything is allocated for it
    */
   *push(bytes: Buffer): Generator<Frame, void, void> {
@@ -41,9 +41,9 @@ export class FrameDecoder {
     }
   }
 
-  /** Takes the bytes from `at` to `end`, which complete what is being waited for. */
+  /** Takes the bytes from `at` to `end`, which complete the expected item. */
   #accept(bytes: Buffer, at: number, end: number): Frame | undefined {
-    // Most words come whole: then nothing need be made of them to read them.
+    // Most words arrive in one piece and can be read without a copy.
     if (this.#expecting === 'word' && this.#keptLength === 0) return this.#word(bytes.readUInt32BE(at));
     const part = bytes.subarray(at, end);
     const whole = this.#keptLength === 0 ? part : this.#completedBy(part);

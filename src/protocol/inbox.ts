@@ -41,7 +41,7 @@ export class Inbox {
     return this.#messages.length === 0;
   }
 
-  /** The next message, which stays. */
+  /** The next message, without removing it. */
   peek(): Buffer | undefined {
     return this.#messages[0];
   }
@@ -59,7 +59,7 @@ export class Inbox {
     if (this.#waitingBytes >= RECEIVE_LIMIT) this.#channel.pause();
   }
 
-  /** The next message, if it is there. */
+  /** Removes and returns the next message, if there is one. */
   take(): Buffer | undefined {
     const message = this.#messages.shift();
     if (message === undefined) return undefined;
@@ -69,8 +69,8 @@ export class Inbox {
   }
 
   /**
-   * The next message, once it comes.
-   * @throws GuestfsError what the inbox was closed with
+   * Removes and returns the next message; waits for one.
+   * @throws GuestfsError the error that the inbox was closed with
    */
   async next(): Promise<Buffer> {
     for (;;) {
@@ -99,7 +99,7 @@ export class Inbox {
     });
   }
 
-  /** Lets what the daemon sends wait in the socket for a moment, unless the end of a file is here. */
+  /** Leaves the daemon's output in the socket for a moment, unless the end of a file is queued. */
   async rest(): Promise<void> {
     if (this.#closed || this.#hasFileEnd()) return;
     this.#channel.pause();

@@ -1,4 +1,4 @@
-/** The messages of the daemon's protocol, to and from bytes; no I/O. */
+/** Encodes and decodes the messages of the daemon's protocol; no I/O. */
 import { GuestfsError } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
 import { requestTooLarge } from '../common/messageLimits.js';
@@ -42,7 +42,7 @@ export interface ProgressMessage {
 const WORD = 4;
 /** Length word, cancel word and the length of the data. */
 const CHUNK_HEAD = 3 * WORD;
-/** Data that is a smaller share than this of the memory it lies in is copied out of it. */
+/** Data is copied when it takes a smaller share than this of its buffer, so as not to keep the buffer alive. */
 const LEAST_SHARE = 1 / 8;
 
 /**
@@ -77,15 +77,15 @@ function frame(action: string, parts: readonly Buffer[]): Buffer {
   return Buffer.concat([word, ...parts], WORD + length);
 }
 
-/** Bytes that the chunks of so much data take at most. */
+/** Maximum size of the chunks for so much data, bytes. */
 export function chunksSize(length: number): number {
   return length + Math.ceil(length / MAX_CHUNK_SIZE) * CHUNK_HEAD + WORD;
 }
 
 /**
  * The chunks of `data`, with their length words, as one buffer to write.
- * @param into where they are put: one buffer for all pieces of a file spares an allocation of
- *   each, which costs V8 a collection of its whole heap every few megabytes
+ * @param into buffer to write them to: reusing one for all pieces of a file avoids allocations that
+ *   would cause V8 to run a full garbage collection every few megabytes
  */
 export function encodeChunks(data: Buffer, into: Buffer = Buffer.allocUnsafe(chunksSize(data.length))): Buffer {
   let end = 0;
@@ -122,7 +122,7 @@ export function encodeCancelFlag(): Buffer {
   return bytes;
 }
 
-/** Reads a message whole, and turns what XDR does not allow into a {@link ProtocolError}. */
+/** Decodes a complete message; an XDR error becomes a {@link ProtocolError}. */
 function strictly<Value>(what: string, bytes: Buffer, read: (reader: XdrDecoder) => Value): Value {
   try {
     const reader = new XdrDecoder(bytes);
@@ -136,8 +136,8 @@ function strictly<Value>(what: string, bytes: Buffer, read: (reader: XdrDecoder)
 }
 
 /**
- * A chunk from the daemon. By hand, since there are a hundred thousand of them in a gigabyte.
- * `data` is a part of `bytes`, or a copy where it would keep much more memory than its own.
+ * Decodes a chunk from the daemon. Hand-written for speed: a gigabyte has a hundred thousand chunks.
+ * `data` is a view of `bytes`, or a copy if the view would keep much more memory than its own alive.
  */
 export function decodeChunk(bytes: Buffer): Chunk {
   if (bytes.length < 2 * WORD) throw malformedChunk(`${bytes.length} bytes`);
@@ -178,7 +178,7 @@ function expectWord(what: string, actual: number, expected: number): void {
 /** Where the serial number is in a header. */
 const SERIAL_OFFSET = 4 * WORD;
 
-/** True for a message that answers the call with a serial number, as far as its header says. */
+/** Whether a message, according to its header, is the reply to the call with a serial number. */
 export function answersCall(serial: number, bytes: Buffer): boolean {
   return bytes.length >= SERIAL_OFFSET + WORD && bytes.readUInt32BE(SERIAL_OFFSET) === serial;
 }

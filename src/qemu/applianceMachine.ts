@@ -1,35 +1,35 @@
 /**
- * The parts of a machine that runs an appliance: what every launcher puts on
- * qemu's command line, in pieces that can be combined.
+ * The parts of an appliance's machine, which launchers combine into qemu's
+ * command line.
  */
 import type { Accelerator } from './accelerator.js';
 import type { Architecture } from './arch.js';
 import { CHANNEL_FDS, type PropertyValue, type QemuCommandLine } from './commandLine.js';
 
-/** Id of the bus that drives are on. */
+/** ID of the bus that drives are attached to. */
 export const SCSI_BUS = 'scsi0.0';
 
-/** Name of the port where guestfsd listens. */
+/** Name of the virtio-serial port that guestfsd uses. */
 const DAEMON_PORT = 'org.libguestfs.channel.0';
 
 /**
- * No processor model (max, qemu64, max without AVX), no size of the code buffer and no
- * way of I/O (ioeventfd on, off) boots measurably faster than another. The bound keeps
- * a long session from filling qemu's default, a gigabyte, with code.
+ * The processor model (max, qemu64, max without AVX), the size of the translation buffer and
+ * the I/O method (ioeventfd on, off) make no measurable difference to the boot time. The size
+ * is limited so that a long session does not fill qemu's default buffer of 1 GiB.
  */
 const TCG = 'tcg,thread=multi,tb-size=256';
 
-/** Processor, memory and what qemu may do. */
+/** Processor, memory and accelerator. */
 export interface BaseOptions {
   readonly architecture: Architecture;
   readonly accelerator: Accelerator;
   readonly memsizeMb: number;
   readonly smp: number;
-  /** File of the size of the memory which holds, or starts, its contents; without it memory is qemu's own. */
+  /** File of the size of the memory, mapped shared (`written`) or copy-on-write; without it, memory is anonymous. */
   readonly memory?: { readonly path: string; readonly use: 'written' | 'copied on write' };
 }
 
-/** An empty machine under the system call filter. */
+/** A machine without devices, under qemu's seccomp sandbox. */
 export function addBase(line: QemuCommandLine, options: BaseOptions): void {
   const { architecture, accelerator, memory } = options;
   line
@@ -65,13 +65,13 @@ export function addMonitor(line: QemuCommandLine): void {
   line.option('chardev', `socket,id=monitor,fd=${CHANNEL_FDS.monitor}`).option('mon', 'chardev=monitor,mode=control');
 }
 
-/** Random numbers, the controller for drives, the daemon's port. */
+/** The random number generator, the controller for drives, and the daemon's port. */
 export function addApplianceDevices(line: QemuCommandLine): void {
   line
     .option('object', 'rng-random,id=rng0,filename=/dev/urandom')
     .device('virtio-rng-pci', { rng: 'rng0' })
-    // Without the events that announce new drives: the appliance is told which to look for, one after
-    // the other. Events would come in any order, and beyond eight of them be lost.
+    // Without hotplug events: scripts tell the appliance which drives to discover, one after the other.
+    // Events would arrive in any order, and be lost when more than eight are pending.
     .device('virtio-scsi-pci', { id: SCSI_BUS.replace(/\.0$/, ''), hotplug: false })
     .device('virtio-serial-pci')
     .option('chardev', `socket,id=daemon,fd=${CHANNEL_FDS.daemon}`)
@@ -79,8 +79,8 @@ export function addApplianceDevices(line: QemuCommandLine): void {
 }
 
 /**
- * Errors of the host's disk become errors of the appliance's. qemu would stop the appliance instead when
- * the host's disk is full, to be continued by somebody who made room: here a call without an end.
+ * Reports I/O errors of the host to the appliance. By default, qemu would pause the machine when the host's
+ * disk is full until somebody resumes it, and the call in progress would never end.
  */
 const REPORT_ERRORS = { werror: 'report', rerror: 'report' } as const;
 
@@ -89,12 +89,12 @@ export function addNetwork(line: QemuCommandLine): void {
   line.option('netdev', 'user,id=network,net=169.254.0.0/16').device('virtio-net-pci', { netdev: 'network' });
 }
 
-/** Tells the appliance's kernel when it has become another machine: it then takes new random numbers. */
+/** VM generation ID, which tells the appliance's kernel that it was cloned, so that it reseeds its random number generator. */
 export function addGenerationId(line: QemuCommandLine): void {
   line.device('vmgenid', { guid: 'auto' });
 }
 
-/** An appliance's root: paths of the image, of an overlay that was written before, and of an empty one. */
+/** An appliance's root: paths of the image, of the template's overlay if it is a clone, and of an empty overlay. */
 export interface RootFiles {
   readonly image: string;
   readonly format: string;
@@ -103,13 +103,13 @@ export interface RootFiles {
 }
 
 /**
- * The appliance's root with an overlay that takes the writes. On virtio-blk: it is
- * `vda`, and drives are `sda`, `sdb`, ... whenever they come.
+ * The appliance's root with an overlay that takes the writes. It is on virtio-blk, hence
+ * `vda`, so that drives are `sda`, `sdb`, ... whenever they are attached.
  */
 export function addRoot(line: QemuCommandLine, root: RootFiles): void {
   const throwaway = { cache: { direct: false, 'no-flush': true } };
   line
-    // Nobody writes to it: no lock is needed, and read-only media have none to give.
+    // Nothing writes to it, so no lock is needed; read-only media may not support locks.
     .blockNode({
       driver: 'file',
       'node-name': 'root-file',
@@ -157,16 +157,16 @@ export function addRoot(line: QemuCommandLine, root: RootFiles): void {
     .device('virtio-blk-pci', { drive: 'root', ...REPORT_ERRORS });
 }
 
-/** A drive's device, for the command line and for `device_add` alike. */
+/** A drive's device, for the command line as well as for `device_add`. */
 export interface DriveDevice {
-  /** Node that it shows. */
+  /** Block node that backs it. */
   readonly topNode: string;
   /** Label of the drive, in `/dev/disk/guestfs/` of the appliance. */
   readonly serial: string | undefined;
   readonly blockSize: number | undefined;
 }
 
-/** Properties of the `scsi-hd` device of the drive at `index`; the target's number fixes the order of the names. */
+/** Properties of the `scsi-hd` device of the drive at `index`; the SCSI target determines the order of the names. */
 export function driveProperties(drive: DriveDevice, index: number): Record<string, PropertyValue | undefined> {
   return {
     bus: SCSI_BUS,

@@ -1,7 +1,7 @@
 /**
- * Builds the command line of one qemu together with the files that it is given.
+ * Builds the command line of one qemu together with the files that are passed to it.
  *
- * Descriptors are numbered here, so that arguments can name them: first the
+ * Descriptors are numbered here, so that arguments can refer to them: first the
  * channels, then the files in the order in which they are added.
  */
 import type { FileHandle } from 'node:fs/promises';
@@ -27,7 +27,7 @@ export interface QemuCommand {
   readonly fds: readonly number[];
 }
 
-/** A value of a device's property. */
+/** Value of a device property. */
 export type PropertyValue = string | number | boolean;
 
 export class QemuCommandLine implements FdSets {
@@ -52,27 +52,27 @@ export class QemuCommandLine implements FdSets {
     return this.properties('device', driver, values);
   }
 
-  /** Adds a node of the block layer. */
+  /** Adds a block node. */
   blockNode(node: Readonly<Record<string, unknown>>): this {
     return this.option('blockdev', JSON.stringify(node));
   }
 
   add(file: FileHandle): string {
     const fd = this.#give(file);
-    // The set's number is the descriptor's: one thing less to look up when reading a command line.
+    // The set has the number of its descriptor, which makes command lines easier to read.
     this.option('add-fd', `fd=${fd},set=${fd}`);
     return `/dev/fdset/${fd}`;
   }
 
   /**
-   * Makes a file known for options that open a plain path and know no fd sets,
-   * such as `-kernel`. Opening it so needs a right on the file itself.
+   * Adds a file for options that open a plain path and do not support fd sets, such as
+   * `-kernel`. Opening it in this way requires permission on the file itself.
    */
   addPlainFile(file: FileHandle): string {
     return `/proc/self/fd/${this.#give(file)}`;
   }
 
-  /** Hands over an open file for options that take the number of a descriptor. */
+  /** Adds an open file for options that take the number of a descriptor. */
   addDescriptor(file: FileHandle): number {
     return this.#give(file);
   }
@@ -86,12 +86,12 @@ export class QemuCommandLine implements FdSets {
   }
 }
 
-/** A command as one would type it, for people to read. */
+/** A command as it would be typed in a shell, for display. */
 export function shellCommand(words: readonly string[]): string {
   return words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(' ');
 }
 
-/** `first,key=value,...` as qemu's option parser takes it. */
+/** `first,key=value,...` in the syntax of qemu's option parser. */
 export function formatProperties(first: string, values: Readonly<Record<string, PropertyValue | undefined>>): string {
   const parts = Object.entries(values).flatMap(([key, value]) => {
     if (value === undefined) return [];

@@ -1,4 +1,4 @@
-"""Hands open files to a running qemu: over its second monitor, where descriptors can be passed.
+"""Passes open files to a running qemu, over its second monitor, a Unix socket.
 
     fdSender.py SET...      descriptor 3 is the directory with the monitor's socket; those from 4 on
                             are the files, each for the fd set with the number given for it
@@ -22,7 +22,7 @@ def command(monitor, answers, execute, arguments, files):
             sys.exit(answer["error"]["desc"])
         if "return" in answer:
             return
-    sys.exit("the monitor is gone")
+    sys.exit("the QMP connection closed")
 
 
 def main(*sets):

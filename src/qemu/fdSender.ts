@@ -1,6 +1,6 @@
 /**
- * Files for a qemu that runs already. A descriptor goes over a Unix socket as ancillary data,
- * which Node.js cannot send: a short-lived Python process does, over a monitor of its own.
+ * Passes files to a running qemu. A descriptor is sent over a Unix socket as ancillary data, which
+ * Node.js does not support, so a short-lived Python process does it over a second monitor.
  */
 import type { FileHandle } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -8,17 +8,17 @@ import { runTool } from '../common/subprocess.js';
 import type { QemuCommandLine } from './commandLine.js';
 import type { FdSets } from './fdSets.js';
 
-/** Read where it is: the compiler copies no other languages. */
+/** Located in the source tree, since the compiler does not copy it. */
 const PROGRAM = fileURLToPath(new URL('../../../src/qemu/fdSender.py', import.meta.url));
 const LIMIT_MS = 30_000;
 const MESSAGES_LIMIT = 64 * 1024;
 
-/** Numbers of sets: above those that a command line makes, which are numbers of descriptors. */
+/** Number of the first fd set: above those of the command line, which equal numbers of descriptors. */
 const FIRST_SET = 10_000;
 
 /** Adds the monitor that {@link LateFdSets.send} connects to; `directory` is its private directory. */
 export function addFdMonitor(line: QemuCommandLine, directory: FileHandle): void {
-  // By descriptor: the path of the directory may be longer than a socket's may be.
+  // Named by descriptor, since the path of the directory may exceed the length limit of a socket's.
   const path = `${line.addPlainFile(directory)}/fds`;
   line.option('chardev', `socket,id=fds,path=${path},server=on,wait=off`).option('mon', 'chardev=fds,mode=control');
 }
@@ -28,7 +28,7 @@ export class LateFdSets implements FdSets {
   readonly #files: FileHandle[] = [];
   readonly #first: number;
 
-  /** @param given how many files that qemu was given in this way before */
+  /** @param given how many files that qemu has been passed in this way before */
   constructor(given = 0) {
     this.#first = FIRST_SET + given;
   }
@@ -43,8 +43,8 @@ export class LateFdSets implements FdSets {
   }
 
   /**
-   * Hands over all that was added, once.
-   * @throws Error with qemu's words, or the reason of `signal`
+   * Passes all files that were added to qemu; to be called once.
+   * @throws Error with qemu's error, or the reason of `signal`
    */
   async send(directory: FileHandle, signal: AbortSignal): Promise<void> {
     if (this.#files.length === 0) return;
@@ -57,7 +57,7 @@ export class LateFdSets implements FdSets {
     });
     if (exitCode !== 0)
       throw new Error(
-        `qemu did not take its files: ${overLimit ? 'it does not answer' : (stderr.trim().split('\n').at(-1) ?? '')}`,
+        `cannot pass files to qemu: ${overLimit ? 'it does not answer' : (stderr.trim().split('\n').at(-1) ?? '')}`,
       );
   }
 }

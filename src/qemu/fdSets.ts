@@ -1,17 +1,17 @@
 /**
- * Open files that qemu is given instead of paths.
+ * Open files that are passed to qemu instead of paths.
  *
- * The server opens images and appliance files with its own rights and hands the
- * descriptors on; qemu then needs no right on any path, and what it opens is
- * exactly what the server checked, whatever happens to the name afterwards.
+ * The server opens images and appliance files with its own permissions and passes the
+ * descriptors to qemu, which then needs no permission on any path, and uses exactly the
+ * file that the server checked, whatever happens to its name afterwards.
  */
 import type { FileHandle } from 'node:fs/promises';
 
-/** Collects the open files of one qemu. The caller keeps owning, and closes, the handles. */
+/** Collects the open files for one qemu. The caller still owns the handles, and closes them. */
 export interface FdSets {
   /**
-   * Makes an open file known to qemu, which can do with it what the handle was opened for.
-   * @returns the path under which qemu sees it, `/dev/fdset/N`
+   * Adds an open file, which qemu can use with the access mode that the handle was opened with.
+   * @returns the path by which qemu opens it, `/dev/fdset/N`
    */
   add(file: FileHandle): string;
 }

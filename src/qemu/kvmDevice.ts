@@ -1,4 +1,4 @@
-/** The device that gives access to KVM, and who may open it. */
+/** The KVM device, and which users can open it. */
 import { stat } from 'node:fs/promises';
 
 export const KVM_DEVICE = '/dev/kvm';
@@ -11,7 +11,7 @@ export interface KvmDevice {
   readonly rdev: number;
 }
 
-/** The device's facts; undefined when this machine has none. */
+/** The device's owner and permissions; undefined when there is no such device. */
 export async function findKvmDevice(path: string = KVM_DEVICE): Promise<KvmDevice | undefined> {
   const found = await stat(path).catch(() => undefined);
   if (found === undefined || !found.isCharacterDevice()) return undefined;
@@ -19,8 +19,8 @@ export async function findKvmDevice(path: string = KVM_DEVICE): Promise<KvmDevic
 }
 
 /**
- * Groups that a user without rights needs to open the device; undefined when none
- * would help. The group of root is never given.
+ * Groups that an unprivileged user needs to open the device; undefined when no group
+ * would help. Root's group is never granted.
  */
 export function groupsForKvm(device: KvmDevice): readonly number[] | undefined {
   if ((device.mode & 0o006) === 0o006) return [];

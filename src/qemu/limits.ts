@@ -1,10 +1,10 @@
-/** What a machine can have, as libguestfs limits it. */
+/** Limits of a machine, the same as libguestfs's. */
 
-/** Most drives: SCSI targets of the one controller, less one. */
+/** Maximum number of drives: the SCSI targets of the controller, less one. */
 export const MAX_DRIVES = 255;
 
-/** Least memory that an appliance can work with, MiB. */
+/** Minimum memory of an appliance, MiB. */
 export const MIN_MEMSIZE_MB = 256;
 
-/** Most virtual CPUs. */
+/** Maximum number of virtual CPUs. */
 export const MAX_SMP = 255;

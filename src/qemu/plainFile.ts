@@ -1,4 +1,4 @@
-/** Files that qemu opens by path as a user that may lack the right to. */
+/** Files that qemu opens by path, as a user that may lack permission. */
 import { constants } from 'node:fs';
 import { copyFile, open, unlink, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -6,15 +6,15 @@ import { join } from 'node:path';
 /** A file that can be opened again through `/proc`. */
 export interface PlainFile {
   readonly handle: FileHandle;
-  /** Closes the handle unless it is the one that was given. */
+  /** Closes the handle unless it is the one that was passed in. */
   close(): Promise<void>;
 }
 
 /**
- * Returns a handle on the contents of `file` that everybody can open again: the
- * file itself if its mode lets them, else a copy without a name.
+ * Returns a handle on the contents of `file` that every user can reopen: the
+ * file itself if it is world-readable, else an unlinked copy.
  *
- * @param others whether the opener is another user; this one can open it anyway
+ * @param others whether another user will open it; if not, the file itself will do
  */
 export async function openForEverybody(
   file: FileHandle,

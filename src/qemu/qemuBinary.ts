@@ -1,4 +1,4 @@
-/** Finds the qemu to be used. */
+/** Locates the qemu binary. */
 import { constants } from 'node:fs';
 import { access, realpath, stat } from 'node:fs/promises';
 import { delimiter, join, resolve } from 'node:path';
@@ -6,7 +6,7 @@ import { GuestfsError } from '../common/errors.js';
 import { hostArchitecture } from './arch.js';
 
 /**
- * The absolute path of a qemu, by path or by name on the PATH; by default the one of this architecture.
+ * The absolute path of a qemu given by path or by name on the PATH; by default, that of the host's architecture.
  * @throws GuestfsError `QEMU_MISSING`
  */
 export async function locateQemu(wanted: string | undefined): Promise<string> {
@@ -23,11 +23,11 @@ export async function locateQemu(wanted: string | undefined): Promise<string> {
   }
   throw new GuestfsError(
     'QEMU_MISSING',
-    name.includes('/') ? `${name} is no program that can be run` : `${name} is not installed on the server`,
+    name.includes('/') ? `${name} is not an executable file` : `${name} is not installed on the server`,
   );
 }
 
-/** Tells one build of a qemu from another without running it. */
+/** Distinguishes builds of qemu without running them. */
 export async function fingerprintOf(binary: string): Promise<string> {
   const path = await realpath(binary);
   const { size, mtimeMs, ino } = await stat(path);

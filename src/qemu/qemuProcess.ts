@@ -1,10 +1,10 @@
 /**
- * One running qemu: its channels, its messages, its end.
+ * One running qemu: its channels, its output, its exit.
  *
- * It is started through setpriv(1), which becomes qemu after it has
- * - asked the kernel to kill it when the server dies, whatever the server dies of,
- * - given up the way back to more rights,
- * - changed to a user without rights, when the server is root.
+ * It is started through setpriv(1), which, before it executes qemu,
+ * - asks the kernel to kill it when the server dies for whatever reason,
+ * - sets no_new_privs,
+ * - switches to an unprivileged user, when the server is root.
  */
 import type { Duplex } from 'node:stream';
 import { GuestfsError, messageOf } from '../common/errors.js';
@@ -12,48 +12,48 @@ import { startProcess, type ProcessExit } from '../common/subprocess.js';
 import { inTime } from '../common/waiting.js';
 import { CHANNEL_FDS, type QemuCommand } from './commandLine.js';
 
-/** Bytes kept of what qemu says. */
+/** Bytes kept of qemu's own output. */
 const MESSAGES_LIMIT = 16 * 1024;
 
-/** How long the last messages may take to arrive after the end. */
+/** How long the last output may take to arrive after the exit. */
 const DRAIN_MS = 1000;
 
-/** Whom qemu runs as. */
+/** The user and groups that qemu runs as. */
 export interface QemuIdentity {
   readonly uid: number;
   readonly gid: number;
-  /** More groups: the one of /dev/kvm. */
+  /** Supplementary groups: that of /dev/kvm. */
   readonly groups: readonly number[];
 }
 
-/** What a qemu is started with besides its command. */
+/** Options for starting qemu, besides its command. */
 export interface QemuStartOptions {
   /** undefined: the server's user. */
   readonly user: QemuIdentity | undefined;
-  /** Where qemu may write. */
+  /** The directory that qemu may write to. */
   readonly runDirectory: string;
-  /** Console and messages as they come. */
+  /** Receives the output of the console and of qemu. */
   readonly onConsole: (bytes: Buffer) => void;
 }
 
-/** How a qemu ended. */
+/** How qemu exited. */
 export interface QemuExit extends ProcessExit {
-  /** The end of what it said on its standard error and output. */
+  /** The end of its standard error and standard output. */
   readonly qemuMessages: string;
 }
 
 /** A started qemu, which may still fail to come up. */
 export interface QemuProcess {
   readonly pid: number;
-  /** To the daemon. */
+  /** Channel to the daemon. */
   readonly daemon: Duplex;
-  /** To the monitor. */
+  /** Channel to the monitor. */
   readonly monitor: Duplex;
-  /** What it has said until now. */
+  /** Its own output so far. */
   messages(): string;
-  /** Resolves, never rejects, when it is reaped and its messages are here. */
+  /** Resolves when it has been reaped and its output read; never rejects. */
   readonly exited: Promise<QemuExit>;
-  /** Asks it to end, and kills it after `graceMs`; resolves when it is reaped. */
+  /** Sends SIGTERM, and SIGKILL after `graceMs`; resolves when it has been reaped. */
   stop(graceMs: number): Promise<QemuExit>;
 }
 
@@ -65,9 +65,9 @@ export async function startQemu(command: QemuCommand, options: QemuStartOptions)
   const started = await startProcess('setpriv', [...privileges(options.user), '--', command.binary, ...command.args], {
     channels: Object.keys(CHANNEL_FDS).length,
     fds: command.fds,
-    // Libraries that look for a user's files, such as keys, find the machine's own.
+    // Libraries that look for files in the user's home directory, such as keys, find those of the run directory.
     env: { LC_ALL: 'C', TMPDIR: options.runDirectory, HOME: '.' },
-    // Its user may not look into the directories above; and the paths of sockets have to be short.
+    // Its user may lack permission on the parent directories, and paths of sockets have to be short.
     cwd: options.runDirectory,
   }).catch((error: unknown) => {
     throw new GuestfsError('QEMU_FAILED', `qemu cannot be started through setpriv: ${messageOf(error)}`, {
@@ -76,7 +76,7 @@ export async function startQemu(command: QemuCommand, options: QemuStartOptions)
   });
 
   const [daemon, monitor, console] = started.channels as [Duplex, Duplex, Duplex];
-  // A reset connection is how a killed qemu looks; `exited` tells it better.
+  // A killed qemu resets its connections; `exited` reports that better.
   for (const channel of started.channels) channel.on('error', () => undefined);
   console.on('data', options.onConsole).resume();
 
@@ -96,7 +96,7 @@ export async function startQemu(command: QemuCommand, options: QemuStartOptions)
   const text = (): string => messages.toString('utf8');
   const exited = started.exited.then(async (exit) => {
     await inTime(DRAIN_MS, undefined, Promise.all(drained));
-    // What the daemon said last may still be read; then a channel that nobody reads must not stay open.
+    // Leaves time to read the daemon's last output; then closes channels that nothing reads.
     void inTime(DRAIN_MS, undefined, closed(daemon)).then(() =>
       started.channels.forEach((channel) => channel.destroy()),
     );

@@ -1,46 +1,46 @@
 /**
- * Users without name or rights that qemu runs as, one for each machine: what
+ * Unprivileged, unnamed users that qemu runs as, one for each machine: an attacker who
  * breaks out of one qemu can neither signal nor read another.
  *
- * A server that is root takes blocks of numbers out of a range where no user is
- * and no tool allots any. A block is claimed by binding a socket name, which
- * the kernel frees with the process, so two servers never share one.
+ * A server that runs as root takes blocks of UIDs out of a range in which there are no
+ * users and no tool allocates any. A block is claimed by binding an abstract socket
+ * name, which the kernel releases with the process, so two servers never share one.
  */
 import { readFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { GuestfsError } from '../common/errors.js';
 
-/** First of the range where the whole of the numbers is mapped, as on a host: above systemd's and subordinate users'. */
+/** Used where all UIDs are mapped, as on a host: above the ranges of systemd and of subordinate UIDs. */
 export const HOST_RANGE = { first: 1_987_000_000, count: 1 << 16 } as const;
 
-/** In a user namespace with the usual 65536 numbers: below systemd's dynamic users, above a distribution's. */
+/** Used in a user namespace with the usual 65536 UIDs: below systemd's dynamic users, above a distribution's. */
 export const CONTAINER_RANGE = { first: 30_000, count: 16_384 } as const;
 
-/** Users in a block. */
+/** UIDs in a block. */
 const BLOCK = 256;
 
-/** A user, held for one machine. */
+/** A user allocated to one machine. */
 export interface QemuUser {
   readonly uid: number;
   readonly gid: number;
-  /** Gives it back, once nothing runs as it. */
+  /** Releases the user, once no process runs as it. */
   release(): void;
 }
 
-/** Allots users. */
+/** Allocates users. */
 export interface QemuUsers {
   /**
    * A user that no other machine has; undefined when the server is not root, and
    * qemu runs as the server's user.
-   * @throws GuestfsError when all are taken
+   * @throws GuestfsError when all are in use
    */
   acquire(): Promise<QemuUser | undefined>;
 }
 
-/** Makes an allotter. */
+/** Creates an allocator. */
 export function createQemuUsers(isRoot: boolean = process.geteuid?.() === 0): QemuUsers {
   const free: number[] = [];
-  // Held open for the life of the server.
+  // Held open for the lifetime of the server.
   const claims: Server[] = [];
   let nextBlock = 0;
   let claiming: Promise<void> = Promise.resolve();
@@ -69,7 +69,7 @@ export function createQemuUsers(isRoot: boolean = process.geteuid?.() === 0): Qe
       }
       const uid = free.pop();
       if (uid === undefined)
-        throw new GuestfsError('TOO_MANY_SESSIONS', 'all users that machines can run as are taken');
+        throw new GuestfsError('TOO_MANY_SESSIONS', 'all user IDs reserved for running qemu are in use');
       let held = true;
       return {
         uid,
@@ -83,7 +83,7 @@ export function createQemuUsers(isRoot: boolean = process.geteuid?.() === 0): Qe
   };
 }
 
-/** Where numbers are mapped by a user namespace, a high one may not exist. */
+/** In a user namespace, high UIDs may not be mapped. */
 async function usableRange(): Promise<{ readonly first: number; readonly count: number }> {
   const map = await readFile('/proc/self/uid_map', 'latin1').catch(() => '');
   const holds = map.split('\n').some((line) => {

@@ -1,5 +1,5 @@
 /**
- * Speaks to qemu's monitor: greeting, commands with answers matched by id, events.
+ * A QMP client: greeting, commands whose responses are matched by id, events.
  */
 import type { Duplex } from 'node:stream';
 import { unlessAborted } from '../common/waiting.js';
@@ -10,25 +10,27 @@ export class QmpError extends Error {
   override readonly name = 'QmpError';
   constructor(
     readonly command: string,
-    /** qemu's class of error, such as `GenericError`. */
+    /** qemu's error class, such as `GenericError`. */
     readonly errorClass: string,
-    /** qemu's own words. */
+    /** qemu's error description. */
     readonly description: string,
   ) {
     super(`${command}: ${description}`);
   }
 }
 
-/** The monitor is gone: qemu has ended, or the connection was closed. */
+/** The QMP connection is closed: qemu has exited, or one side closed the connection. */
 export class QmpClosedError extends Error {
   override readonly name = 'QmpClosedError';
 }
 
-/** Something that qemu tells unasked. */
+/** An asynchronous event of qemu. */
 export interface QmpEvent {
   readonly event: string;
   readonly data: Readonly<Record<string, unknown>>;
 }
+
+const CLOSED = 'the QMP connection closed';
 
 interface Pending {
   readonly command: string;
@@ -56,15 +58,15 @@ export class QmpClient {
     });
     this.#greeting.catch(() => undefined);
     stream.on('data', (bytes: Buffer) => this.#take(bytes)).resume();
-    stream.once('error', (error) => this.#end(new QmpClosedError('the monitor is gone', { cause: error })));
-    stream.once('close', () => this.#end(new QmpClosedError('the monitor is gone')));
-    stream.once('end', () => this.#end(new QmpClosedError('the monitor is gone')));
-    // A qemu that ended at once took the stream with it before anybody listened: no event tells that any more.
-    if (stream.destroyed || stream.readableEnded) this.#end(new QmpClosedError('the monitor is gone'));
+    stream.once('error', (error) => this.#end(new QmpClosedError(CLOSED, { cause: error })));
+    stream.once('close', () => this.#end(new QmpClosedError(CLOSED)));
+    stream.once('end', () => this.#end(new QmpClosedError(CLOSED)));
+    // If qemu exited immediately, the stream may have closed before these listeners were added.
+    if (stream.destroyed || stream.readableEnded) this.#end(new QmpClosedError(CLOSED));
   }
 
   /**
-   * Waits for the greeting and leaves the negotiation mode.
+   * Waits for the greeting and completes capabilities negotiation.
    * @throws QmpClosedError, QmpProtocolError, or the reason of `signal`; the stream is closed then
    */
   static async connect(stream: Duplex, signal: AbortSignal, framer: QmpFramer = new QmpFramer()): Promise<QmpClient> {
@@ -80,9 +82,9 @@ export class QmpClient {
   }
 
   /**
-   * Runs a command and returns what it returns.
+   * Executes a command and resolves with its return value.
    *
-   * An aborted command may still run: qemu cannot take it back. Its answer is dropped.
+   * An aborted command may still run, since QMP cannot cancel it. Its response is dropped.
    * @throws QmpError when qemu refuses, QmpClosedError, or the reason of `signal`
    */
   async execute(command: string, args?: Readonly<Record<string, unknown>>, signal?: AbortSignal): Promise<unknown> {
@@ -96,14 +98,14 @@ export class QmpClient {
     return signal === undefined ? answer : unlessAborted(answer, signal);
   }
 
-  /** Calls `listener` for each event; returns how to stop that. */
+  /** Calls `listener` for each event; returns a function that removes it. */
   onEvent(listener: (event: QmpEvent) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
   /**
-   * Resolves with the next event that `accepts`; to be called before the command which causes it.
+   * Resolves with the next event that `accepts` matches; call it before the command that causes the event.
    * @throws QmpClosedError or the reason of `signal`
    */
   async waitForEvent(accepts: (event: QmpEvent) => boolean, signal: AbortSignal): Promise<QmpEvent> {
@@ -114,7 +116,7 @@ export class QmpClient {
       const stopListening = this.onEvent((one) => {
         if (accepts(one)) resolve(one);
       });
-      const closed = (): void => reject(this.#ended ?? new QmpClosedError('the monitor is gone'));
+      const closed = (): void => reject(this.#ended ?? new QmpClosedError(CLOSED));
       this.#stream.once('close', closed);
       stop = () => {
         stopListening();
@@ -124,9 +126,9 @@ export class QmpClient {
     return unlessAborted(event, signal).finally(() => stop());
   }
 
-  /** Closes the connection; open commands fail. Can be called twice. */
+  /** Closes the connection; pending commands fail. Can be called twice. */
   close(): void {
-    this.#end(new QmpClosedError('the monitor connection is closed'));
+    this.#end(new QmpClosedError('the QMP connection was closed'));
   }
 
   #take(bytes: Buffer): void {
@@ -140,7 +142,7 @@ export class QmpClient {
 
   #handle(message: QmpMessage): void {
     if ('QMP' in message) {
-      if (this.#greeted === undefined) throw new QmpProtocolError('the monitor greets twice');
+      if (this.#greeted === undefined) throw new QmpProtocolError('qemu sent a second QMP greeting');
       this.#greeted();
       this.#greeted = undefined;
     } else if (typeof message['event'] === 'string') {
@@ -154,7 +156,7 @@ export class QmpClient {
   #answer(message: QmpMessage): void {
     const { id } = message;
     const pending = typeof id === 'number' ? this.#pending.get(id) : undefined;
-    if (pending === undefined) throw new QmpProtocolError('the monitor answers what was not asked');
+    if (pending === undefined) throw new QmpProtocolError('qemu sent a QMP response to no pending command');
     this.#pending.delete(id as number);
     if ('return' in message) {
       pending.resolve(message['return']);
@@ -173,7 +175,7 @@ export class QmpClient {
     for (const pending of this.#pending.values()) pending.reject(error);
     this.#pending.clear();
     this.#stream.destroy();
-    // A late error of the stream has nobody left to tell.
+    // Later errors of the stream are ignored: the connection has failed already.
     this.#stream.on('error', () => undefined);
   }
 }

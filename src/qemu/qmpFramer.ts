@@ -1,17 +1,16 @@
 /**
- * Cuts the monitor's stream into JSON objects, one a line. No I/O.
+ * Splits the QMP stream into JSON objects, one per line. No I/O.
  *
- * qemu has parsed what appliances wrote, so its words are bounded and checked like
- * those of a stranger.
+ * A qemu may have been compromised by its appliance, so its messages are untrusted: limited in length and validated.
  */
 
-/** Longest line taken. The longest known, the list of all block nodes of 255 drives, has under 1 MiB. */
+/** Maximum length of a line. The longest known, the list of all block nodes of 255 drives, has less than 1 MiB. */
 export const MAX_QMP_LINE = 8 << 20;
 
-/** One message of the monitor. */
+/** One QMP message. */
 export type QmpMessage = Readonly<Record<string, unknown>>;
 
-/** The peer does not speak QMP; the connection is of no use any more. */
+/** The peer violates the QMP protocol; the connection cannot be used any more. */
 export class QmpProtocolError extends Error {
   override readonly name = 'QmpProtocolError';
 }
@@ -24,7 +23,7 @@ export class QmpFramer {
 
   /**
    * Takes the next bytes and returns the messages that they complete.
-   * @throws QmpProtocolError when a line is too long or no JSON object
+   * @throws QmpProtocolError when a line is too long or not a JSON object
    */
   push(bytes: Buffer): QmpMessage[] {
     const messages: QmpMessage[] = [];
@@ -37,15 +36,14 @@ export class QmpFramer {
       if (line !== '') messages.push(parse(line));
       start = end + 1;
     }
-    // A copy: the rest must not hold a large read buffer.
+    // Copied, so that the rest does not keep a large read buffer alive.
     if (start < bytes.length) this.#keep(Buffer.from(bytes.subarray(start)));
     return messages;
   }
 
   #keep(part: Buffer): void {
     this.#length += part.length;
-    if (this.#length > this.maxLine)
-      throw new QmpProtocolError(`a line of the monitor is longer than ${this.maxLine} bytes`);
+    if (this.#length > this.maxLine) throw new QmpProtocolError(`a QMP message is longer than ${this.maxLine} bytes`);
     this.#parts.push(part);
   }
 }
@@ -55,9 +53,9 @@ function parse(line: string): QmpMessage {
   try {
     value = JSON.parse(line);
   } catch (error) {
-    throw new QmpProtocolError('a line of the monitor is not JSON', { cause: error });
+    throw new QmpProtocolError('a QMP message is not JSON', { cause: error });
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new QmpProtocolError('a line of the monitor is not a JSON object');
+    throw new QmpProtocolError('a QMP message is not a JSON object');
   return value as QmpMessage;
 }

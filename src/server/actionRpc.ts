@@ -51,9 +51,9 @@ async function neverAdmitted({ rules }: ActionCall): Promise<never> {
 }
 
 function checkUpload(request: object): void {
-  const said = request as FileArguments;
-  uploadCheck(said);
-  if (said.progress_hint !== undefined && said.progress_hint < 0n)
+  const fileArguments = request as FileArguments;
+  uploadCheck(fileArguments);
+  if (fileArguments.progress_hint !== undefined && fileArguments.progress_hint < 0n)
     throw badArgument('progress_hint', 'must not be negative');
 }
 
@@ -63,9 +63,9 @@ function checkDownload(_request: object, metadata: Metadata): void {
 
 function upload(codec: AnyDaemonCall): ActionRpc['perform'] {
   return async ({ daemon, request, chunks, signal }) => {
-    const said = request as FileArguments;
-    const check = uploadCheck(said);
-    const size = said.progress_hint ?? said.exact_size;
+    const fileArguments = request as FileArguments;
+    const check = uploadCheck(fileArguments);
+    const size = fileArguments.progress_hint ?? fileArguments.exact_size;
     const answer = (await daemon.upload(codec, request, check(chunks), size)) as object;
     // A client that gave up while the daemon was answering has not been served.
     signal.throwIfAborted();

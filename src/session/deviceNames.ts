@@ -4,7 +4,7 @@ import { diskName } from '../launcher/appliance/applianceScripts.js';
 const LETTERS = 26;
 const FIRST = 'a'.charCodeAt(0);
 
-/** The largest index that is told; no machine has as many disks. */
+/** The largest index that is returned; no machine has that many disks. */
 const MAX_LENGTH = 6;
 
 /** Name of the disk with an index, from 0. */

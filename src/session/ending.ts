@@ -22,9 +22,9 @@ const QUOTED_MESSAGE = 300;
 
 /** A shutdown in progress. */
 export interface OrderlyEnd {
-  /** Resolves when the appliance is gone; rejects, also then, if data was or may have been lost. */
+  /** Settles when the appliance has ended; rejects if data was or may have been lost. */
   readonly done: Promise<void>;
-  /** Ends the appliance now, whatever it does: what was not yet written is lost, and {@link done} says so. */
+  /** Ends the appliance immediately, whatever it is doing: unwritten data is lost, and {@link done} rejects. */
   cutShort(): void;
 }
 
@@ -33,7 +33,7 @@ export interface EndOptions {
   readonly drives: SessionDrives;
   /** Whether the daemon is to sync and unmount. */
   readonly autosync: boolean;
-  /** Called when the appliance is gone, before {@link OrderlyEnd.done} settles. */
+  /** Called when the appliance has ended, before {@link OrderlyEnd.done} settles. */
   readonly onGone: () => void;
 }
 
@@ -48,10 +48,10 @@ export function endInOrder(appliance: RunningAppliance, options: EndOptions): Or
       cut.abort(
         new GuestfsError(
           'OUTCOME_UNKNOWN',
-          'the appliance was killed while it was being shut down: what was not yet written is lost',
+          'the appliance was killed while it was being shut down: unwritten data is lost',
         ),
       );
-      // When qemu was already asked to end, with its long limit; elsewhere its failure is told.
+      // Replaces the long time limit if qemu is already exiting; its failure is reported elsewhere.
       if (appliance.stopRequested) appliance.stop().catch(() => undefined);
     },
   };
@@ -96,7 +96,7 @@ async function lastTurn(turns: Turns): Promise<() => void> {
     makeError: () =>
       new GuestfsError(
         'ETIMEDOUT',
-        `the call under way did not end within ${CALL_GRACE_MS / 1000} s: the appliance was stopped without a sync, and what was not yet written is lost`,
+        `the call in progress did not end within ${CALL_GRACE_MS / 1000} s: the appliance was stopped without a sync, and unwritten data is lost`,
       ),
   });
   try {
@@ -108,18 +108,16 @@ async function lastTurn(turns: Turns): Promise<() => void> {
 
 async function syncAndUnmount({ connection, version }: RunningAppliance): Promise<void> {
   if (connection.failure !== undefined) {
-    throw new GuestfsError(
-      'OUTCOME_UNKNOWN',
-      'the appliance ended before it was synced: what was not yet written is lost',
-      { cause: connection.failure },
-    );
+    throw new GuestfsError('OUTCOME_UNKNOWN', 'the appliance ended before it was synced: unwritten data is lost', {
+      cause: connection.failure,
+    });
   }
   await withTimeout(
     AUTOSYNC_LIMIT_MS,
     () =>
       new GuestfsError(
         'ETIMEDOUT',
-        `the daemon did not sync within ${AUTOSYNC_LIMIT_MS / 1000} s: the appliance was stopped, and what was not yet written is lost`,
+        `the daemon did not sync within ${AUTOSYNC_LIMIT_MS / 1000} s: the appliance was stopped, and unwritten data is lost`,
       ),
     connection.call(internalAutosync, {}, version),
   );
@@ -131,11 +129,11 @@ function unsoundEnd({ exitCode, signal, qemuMessages }: MachineExit, cut: AbortS
   if (cut.aborted) return GuestfsError.from(cut.reason);
   const how =
     signal === 'SIGKILL'
-      ? `did not end within ${QEMU_END_LIMIT_MS / 1000} s and was killed`
-      : `ended with ${signal ?? `exit code ${String(exitCode)}`}`;
-  const said = printable(qemuMessages.trim().split('\n').at(-1) ?? '').slice(0, QUOTED_MESSAGE);
+      ? `did not exit within ${QEMU_END_LIMIT_MS / 1000} s and was killed`
+      : `exited with ${signal ?? `exit code ${String(exitCode)}`}`;
+  const output = printable(qemuMessages.trim().split('\n').at(-1) ?? '').slice(0, QUOTED_MESSAGE);
   return new GuestfsError(
     'QEMU_FAILED',
-    `qemu ${how} when the appliance was shut down: what it had not yet written to the images may be lost${said === '' ? '' : `; it said: ${said}`}`,
+    `qemu ${how} when the appliance was shut down: data not yet written to the images may be lost${output === '' ? '' : `; qemu output: ${output}`}`,
   );
 }

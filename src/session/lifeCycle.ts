@@ -1,6 +1,6 @@
 /**
- * The life of a session and of its appliances: launch, kill, shutdown and deletion, and the appliance that ends by
- * itself. When several of these coincide, the state tells which came first, and the later one joins it.
+ * The life cycle of a session and its appliances: launch, kill, shutdown and deletion, and an appliance that exits on
+ * its own. When several of these coincide, the state shows which came first, and the later one joins it.
  */
 import type { ConsoleLog } from '../common/consoleLog.js';
 import { GuestfsError } from '../common/errors.js';
@@ -60,7 +60,7 @@ export class LifeCycle {
     return this.#states.shown;
   }
 
-  /** The drives of the appliance that runs, or of the next one. */
+  /** The drives of the running appliance, or of the next one. */
   get drives(): SessionDrives {
     return this.#drives;
   }
@@ -180,7 +180,7 @@ export class LifeCycle {
     );
   }
 
-  /** Ends the appliance without a sync. The session is in CONFIG at once; resolves when all that the appliance held is free. */
+  /** Ends the appliance without a sync. The session is in CONFIG at once; resolves when the appliance's resources are released. */
   #abandonAppliance(event: 'killed' | 'exited', appliance: RunningAppliance): Promise<void> {
     const gone = appliance.stop().then(() => this.#events.emit({ kind: 'subprocess_quit' }));
     // A failure is reported to whoever waits for `gone`.
@@ -190,7 +190,7 @@ export class LifeCycle {
     return gone;
   }
 
-  /** Ends the appliance now, whatever it does: what was not synced is lost. */
+  /** Ends the appliance immediately, whatever it is doing: unsynced data is lost. */
   async kill(): Promise<void> {
     const state = this.#states.current;
     switch (state.name) {
@@ -212,8 +212,8 @@ export class LifeCycle {
   }
 
   /**
-   * Ends the appliance in order: waits for the call under way, syncs and unmounts, and has qemu write out what it holds.
-   * @throws GuestfsError what could not be written, or may not have been; the appliance is gone all the same
+   * Shuts the appliance down: waits for the call in progress, syncs and unmounts, and has qemu flush its caches.
+   * @throws GuestfsError if data was or may have been lost; the appliance has ended all the same
    */
   async shutdown(): Promise<void> {
     const state = this.#states.current;
@@ -237,7 +237,7 @@ export class LifeCycle {
     }
   }
 
-  /** Ends the session for good; throws what {@link shutdown} throws, but only when all is freed. Can be called again. */
+  /** Ends the session for good; throws what {@link shutdown} throws, but only when all resources are released. Can be called again. */
   async close(): Promise<void> {
     const state = this.#states.current;
     switch (state.name) {

@@ -17,13 +17,13 @@ export class RunningAppliance {
     return this.#stopRequested;
   }
 
-  /** Resolves when the machine is gone or the connection is closed, whatever the cause. */
+  /** Resolves when the machine has exited or the connection is closed, whatever the cause. */
   ended(): Promise<unknown> {
     return Promise.race([this.connection.closed, this.machine.exited]);
   }
 
   /**
-   * Ends the machine without a sync; a call under way fails. Can be called again, with a shorter grace.
+   * Ends the machine without a sync; a call in progress fails. Can be called again, with a shorter grace period.
    * @param graceMs how long qemu may take; undefined: as long as machines usually may
    * @returns how qemu ended, when all that the machine held is free
    */

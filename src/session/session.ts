@@ -142,7 +142,7 @@ export class Session {
   /**
    * Removes a drive; from a running appliance, once all writes have reached it.
    * @throws GuestfsError ENOENT when there is none with this label, EBUSY when it is in use, EIO when
-   *   writes to its image have failed: the drive is gone then, unless the guest noticed, too
+   *   writes to its image have failed: the drive is removed then, unless the appliance noticed the failure as well
    */
   async removeDrive(label: string, action: string, signal: AbortSignal): Promise<void> {
     this.requireState(CALL_STATES.removeDrive, action);
@@ -233,8 +233,8 @@ export class Session {
   }
 
   /**
-   * Ends the appliance in order: waits for the call under way, syncs and unmounts, and has qemu write out what it holds.
-   * @throws GuestfsError what could not be written, or may not have been; the appliance is gone all the same
+   * Shuts the appliance down: waits for the call in progress, syncs and unmounts, and has qemu flush its caches.
+   * @throws GuestfsError if data was or may have been lost; the appliance has ended all the same
    */
   shutdown(): Promise<void> {
     this.touch();

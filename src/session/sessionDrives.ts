@@ -19,7 +19,7 @@ export class SessionDrives {
     return this.#drives.filter((drive) => drive !== undefined);
   }
 
-  /** One more than the largest number that a drive has, or had. */
+  /** One more than the largest number that any drive has or had. */
   get numbers(): number {
     return this.#drives.length;
   }
@@ -30,15 +30,15 @@ export class SessionDrives {
   }
 
   /**
-   * Adds a drive to those to launch with.
-   * @throws GuestfsError ENOSPC when there are {@link MAX_DRIVES}, EEXIST when another has its label
+   * Adds a drive for the launch.
+   * @throws GuestfsError ENOSPC when there are {@link MAX_DRIVES} already, EEXIST when another one has its label
    */
   add(drive: Drive, action: string): void {
     this.#checkRoom(drive, action);
     this.#drives.push(drive);
   }
 
-  /** As {@link add}, of all these drives or, when one cannot be added, none. */
+  /** As {@link add}, for several drives: adds all of them or, if one cannot be added, none. */
   addAll(drives: readonly Drive[], action: string): void {
     const before = this.#drives.length;
     try {
@@ -50,7 +50,7 @@ export class SessionDrives {
   }
 
   /**
-   * Takes a drive from those to launch with; the ones behind it move up.
+   * Removes a drive before the launch; those after it move up.
    * @throws GuestfsError ENOENT when there is none with this label
    */
   remove(label: string, action: string): void {
@@ -71,13 +71,13 @@ export class SessionDrives {
   /**
    * Removes a drive from the running appliance, once all writes have reached it.
    * @throws GuestfsError ENOENT when there is none with this label, EBUSY when it is in use, EIO when writes to its
-   *   image have failed: the drive is gone then, unless the guest noticed, too
+   *   image have failed: the drive is removed then, unless the appliance noticed the failure as well
    */
   async detach({ machine, connection }: RunningAppliance, label: string, action: string): Promise<void> {
     const index = this.#find(label, action);
     const drive = this.#drives[index];
     const failed = await machine.drives.remove(connection, index).catch(async (error: unknown) => {
-      // The appliance may have noticed as well, but its error says less.
+      // The appliance may have noticed as well, but its error is less specific.
       if (error instanceof GuestfsError && error.reason === 'DAEMON_ERROR') await this.requireWritten(machine);
       throw error;
     });
@@ -85,7 +85,7 @@ export class SessionDrives {
     throwUnlessWritten(drive, index, failed);
   }
 
-  /** @throws GuestfsError EIO when the host did not take all that the guest wrote to an image; guests do not always notice */
+  /** @throws GuestfsError EIO when writes to an image have failed on the host; the appliance does not always notice */
   async requireWritten(machine: Machine): Promise<void> {
     // If qemu does not answer, its shutdown fails as well, which is reported.
     const failed = await machine.drives.failedWrites().catch(() => new Map<number, number>());
@@ -111,13 +111,13 @@ export class SessionDrives {
   }
 }
 
-/** @throws GuestfsError EIO when there are writes that failed, and the drive does not vanish with the session anyway */
+/** @throws GuestfsError EIO when writes have failed, except for a drive that is discarded with the session anyway */
 function throwUnlessWritten(drive: Drive | undefined, index: number, failed: number): void {
   if (failed === 0 || drive === undefined || drive.readonly || drive.source.kind === 'scratch') return;
   const device = deviceNameOf(index);
   throw new GuestfsError(
     'EIO',
-    `${failed} writes to ${device} failed on the server's side, where its image is: what was written to it is not all there`,
+    `${failed} writes to ${device} failed on the server's host: its image lacks some of the data that was written`,
     {
       metadata: { device, failed_writes: String(failed) },
     },

@@ -33,7 +33,7 @@ export type State =
       readonly end: OrderlyEnd | undefined;
       readonly deletion: Promise<void>;
     }
-  /** It is gone. `failure` is what could not be written; undefined: all was. */
+  /** It has ended. `failure` says that data was or may have been lost; undefined: all was written. */
   | { readonly name: 'CLOSED'; readonly failure: unknown };
 
 export type StateName = State['name'];

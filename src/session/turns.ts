@@ -18,7 +18,7 @@ export class Turns {
   /** The call that the daemon works on, for its progress messages. */
   #current: { readonly action: string; readonly procedure: number; readonly serial: number } | undefined;
 
-  /** @param onOver told at the end of each turn, before the next begins */
+  /** @param onOver called at the end of each turn, before the next begins */
   constructor(events: EventBus, onOver: () => void) {
     this.#events = events;
     this.#onOver = onOver;

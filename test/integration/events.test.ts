@@ -77,7 +77,7 @@ describeWithAppliance('events', () => {
     const { accelerator } = await scene.client.getSession(session.id);
     const warnings = messagesOf(all, EventType.WARNING);
     if (accelerator === Accelerator.KVM) expect(warnings).toEqual([]);
-    else expect(warnings).toEqual([expect.stringMatching(/^KVM does not work on this server, .*: ./)]);
+    else expect(warnings).toEqual([expect.stringMatching(/^KVM is unusable on this server, .*: ./)]);
   });
 
   it('tell of each call: queued, started, finished, and how', async () => {

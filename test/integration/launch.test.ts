@@ -292,7 +292,7 @@ describeWithAppliance('the accelerator', () => {
     if (first.machine.accelerator === 'tcg') {
       expect(await failure({ accelerator: 'kvm' })).toMatchObject({
         reason: 'KVM_UNUSABLE',
-        message: expect.stringMatching(/KVM does not work on this server: ./),
+        message: expect.stringMatching(/KVM is unusable on this server: ./),
       });
     }
   });

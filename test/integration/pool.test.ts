@@ -14,7 +14,7 @@ const MEBIBYTE = 1 << 20;
 
 describeWithAppliance('the pool', () => {
   const scene = serverForTests({ flags: ['--pool', '1', '--debug-service', '--metrics-listen', '127.0.0.1:0'] });
-  const taken = (): number => scene.server.log().split('taken from the pool').length - 1;
+  const taken = (): number => scene.server.log().split('took a clone from the pool').length - 1;
   const qemus = (): readonly number[] =>
     scene.server
       .machines()
@@ -23,7 +23,8 @@ describeWithAppliance('the pool', () => {
   /** Clones that left the pool, in whatever way. */
   let gone = 0;
   /** Resolves when the pool has been filled as often as a clone has left it, and once before. */
-  const full = (): Promise<void> => eventually(() => scene.server.log().split('the pool is full').length - 1 > gone);
+  const full = (): Promise<void> =>
+    eventually(() => scene.server.log().split('the clone pool is full').length - 1 > gone);
 
   it('is full when the server listens', async () => {
     expect(qemus()).toHaveLength(1);
@@ -112,7 +113,7 @@ describeWithAppliance('the pool', () => {
     expect(qemus()).not.toContain(waiting);
     const session = await launchSession(scene.client, [scratchDrive(MEBIBYTE)]);
     expect(await session.call('list_devices')).toEqual(['/dev/sda']);
-    expect(scene.server.log()).toContain('a waiting clone ended');
+    expect(scene.server.log()).toContain('a clone in the pool exited unexpectedly');
     expect(taken()).toBe(5);
     await scene.client.deleteSession(session.id);
   });

@@ -430,7 +430,7 @@ describeWhen('drives over SSH', whyNoSsh, () => {
 describe.each([
   ['cloned', []],
   ['booted', ['--launch', 'cold']],
-  ['taken from the pool', ['--pool', '1']],
+  ['took a clone from the pool', ['--pool', '1']],
 ])('in a machine that is %s', (kind, flags) => {
   describeWithAppliance('drives from the network', () => {
     const scene = serverForTests({ flags: ['--allow', 'remote-drives', '--trace', '--log-level', 'debug', ...flags] });
@@ -448,7 +448,7 @@ describe.each([
           nginx({ root: scene.server.images, directory: mkdtempSync(join(scene.server.images, 'nginx-')), login }),
         ),
       ]);
-      if (flags.includes('--pool')) await eventually(() => scene.server.log().includes('the pool is full'));
+      if (flags.includes('--pool')) await eventually(() => scene.server.log().includes('the clone pool is full'));
       run(
         'qemu-img',
         'convert',
@@ -490,7 +490,7 @@ describe.each([
         expect(await session.call('is_zero_device', { device })).toBe(true);
         expect(await session.call('blockdev_getsize64', { device })).toBe(BigInt(mebibytes << 20));
       }
-      expect(scene.server.log().includes('taken from the pool')).toBe(kind === 'taken from the pool');
+      expect(scene.server.log().includes('took a clone from the pool')).toBe(kind === 'took a clone from the pool');
 
       const commands = scene.server.machines().map(({ pid }) => readFileSync(`/proc/${pid}/cmdline`, 'latin1'));
       const told = JSON.stringify(events.events, (_key, value: unknown) =>

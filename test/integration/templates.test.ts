@@ -172,8 +172,8 @@ describeWithAppliance('a template', () => {
       closeSync(file);
     });
     const server = await serve(cache);
-    expect(logged(server, 'a kept template cannot be used and is made anew')).toEqual([
-      expect.objectContaining({ level: 'warn', reason: expect.stringMatching(/memory is not what was written$/) }),
+    expect(logged(server, 'a stored template is unusable and will be made again')).toEqual([
+      expect.objectContaining({ level: 'warn', reason: expect.stringMatching(/memory does not match its digest$/) }),
     ]);
     expect(logged(server, 'made a template')).toHaveLength(1);
     expect(await launched(server)).toBe(LaunchKind.TEMPLATE);
@@ -195,7 +195,7 @@ describeWithAppliance('a template', () => {
 
     const server = await serve(cache);
     expect(await launched(server)).toBe(LaunchKind.COLD);
-    expect(logged(server, 'a clone failed, the appliance is booted')).toEqual([
+    expect(logged(server, 'restoring a clone failed: falling back to a cold boot')).toEqual([
       expect.objectContaining({ level: 'warn', reason: expect.stringContaining('Not a migration stream') }),
     ]);
     expect(existsSync(template)).toBe(false);
@@ -217,9 +217,7 @@ describeWithAppliance('a template', () => {
     await eventually(() => readdirSync(templatesIn(cache)).every((name) => !name.startsWith('.')));
     onlyTemplate(cache);
     for (const server of servers)
-      expect(logged(server, 'a template cannot be kept: it is made again when the server is started again')).toEqual(
-        [],
-      );
+      expect(logged(server, 'cannot store a template: it will be made again after a restart')).toEqual([]);
   });
 
   // Somebody who is not root cannot mount what is too small.
@@ -231,7 +229,7 @@ describeWithAppliance('a template', () => {
       const server = await serve(cache);
       expect(await launched(server)).toBe(LaunchKind.TEMPLATE);
       await eventually(
-        () => logged(server, 'a template cannot be kept: it is made again when the server is started again').length > 0,
+        () => logged(server, 'cannot store a template: it will be made again after a restart').length > 0,
       );
       expect(server.log()).toContain('No space left on device');
       expect(readdirSync(templatesIn(cache))).toEqual([]);
@@ -259,7 +257,7 @@ describeWithAppliance('a template', () => {
     const server = await serve(cache, { env: { LIBGUESTFS_HV: qemu } });
     expect(logged(server, 'made a template')).toHaveLength(1);
     expect(await launched(server)).toBe(LaunchKind.COLD);
-    expect(logged(server, 'a clone failed, the appliance is booted')).toEqual([
+    expect(logged(server, 'restoring a clone failed: falling back to a cold boot')).toEqual([
       expect.objectContaining({ level: 'warn', reason: expect.stringContaining('cannot restore') }),
     ]);
   });

@@ -1,18 +1,22 @@
-/** Runs scripts in an appliance by the daemon's own `debug` procedure, which every version has. */
+/** Runs scripts in an appliance through the daemon's `debug` procedure, which every version has. */
 import { debug } from '../../../gen/calls/debug.js';
 import { unlessAborted } from '../../common/waiting.js';
 import type { DaemonConnection } from '../../protocol/daemonConnection.js';
 import { DaemonVersion } from '../../protocol/daemonVersion.js';
 
-/** Its arguments are the same in all versions. */
+/** The procedure's arguments are the same in all versions. */
 const ANY_VERSION = new DaemonVersion('1.48.0');
 
 /**
  * Runs a script and waits for its end.
- * @throws GuestfsError with what the script said, when it fails; or the reason of `signal`, which does not end the script:
- *   the connection is of no use then
+ * @throws GuestfsError with the script's output, when it fails; or the reason of `signal`, which does not end the script,
+ *   so that the connection cannot be used any more
  */
-export async function runInGuest(connection: DaemonConnection, script: string, signal?: AbortSignal): Promise<string> {
+export async function runInAppliance(
+  connection: DaemonConnection,
+  script: string,
+  signal?: AbortSignal,
+): Promise<string> {
   const answer = connection.call(debug, { subcmd: 'sh', extraargs: [script] }, ANY_VERSION);
   return (await (signal === undefined ? answer : unlessAborted(answer, signal))).result;
 }

@@ -1,6 +1,6 @@
 /**
- * Starts a machine from a template: the drives are attached while the restored appliance stands
- * still, and then the appliance looks for them.
+ * Starts a machine from a template: the drives are attached while the restored machine is paused;
+ * then it is resumed, and the appliance discovers them.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { GuestfsError, messageOf } from '../../common/errors.js';
@@ -12,18 +12,18 @@ import type { LaunchConfig, LaunchOptions, LaunchTimings, Machine } from '../lau
 import { attachDrives, type Attachment } from '../attachDrives.js';
 import { createMachine } from '../qemuMachine.js';
 import { RunningDrives } from '../runningDrives.js';
-import { arrival, type Identity } from '../appliance/applianceScripts.js';
-import { runInGuest } from '../appliance/applianceShell.js';
+import { resumeScript, type Identity } from '../appliance/applianceScripts.js';
+import { runInAppliance } from '../appliance/applianceShell.js';
 import { CloneFailed, orCloneFailed, restoreClone, type Clone, type RestoreOptions, type Source } from './restore.js';
 
 /**
- * How long an appliance may take to arrive: many times what it takes on a busy machine under emulation, and less than
- * a session waits for a launch, so that there is time left to boot. Milliseconds; more for each drive.
+ * Time limit for resuming a clone, milliseconds: many times what a busy host needs under emulation, but less than a
+ * session waits for a launch, so that there is time left for a cold boot. Each drive adds to it.
  */
-const ARRIVAL_LIMIT_MS = 60_000;
+const RESUME_LIMIT_MS = 60_000;
 const LIMIT_FOR_A_DRIVE_MS = 1000;
 
-/** What clones with drives are started with. */
+/** Options for starting clones with drives. */
 export interface CloneOptions extends RestoreOptions {
   readonly imageRoots: ImageRoots;
   readonly preflight: Pick<LaunchPreflight, 'imageProbe'>;
@@ -32,13 +32,13 @@ export interface CloneOptions extends RestoreOptions {
 /** A clone for a session. */
 export interface CloneSource extends Source {
   readonly config: LaunchConfig;
-  /** What it took to find the template. */
+  /** How long finding the template took. */
   readonly prepareMs: number;
 }
 
 /**
  * Starts a clone.
- * @throws GuestfsError what is wrong with the drives, CloneFailed, or the reason of the signal
+ * @throws GuestfsError for faulty drives, CloneFailed, or the reason of the signal
  */
 export async function startClone(source: CloneSource, options: CloneOptions, launch: LaunchOptions): Promise<Machine> {
   const { signal } = launch;
@@ -63,7 +63,7 @@ export async function startClone(source: CloneSource, options: CloneOptions, lau
   const { drives, openedAt } = clone;
   try {
     await attachToClone(clone, { prepared: drives, firstIndex: 0, nodes: 'started with nodes' }, signal);
-    await arrive(clone, drives.drives.length, signal);
+    await resumeClone(clone, drives.drives.length, signal);
     const timings = {
       prepareMs: source.prepareMs,
       drivesMs: Math.round(openedAt - started),
@@ -86,8 +86,8 @@ export async function startClone(source: CloneSource, options: CloneOptions, lau
 
 /**
  * Attaches a session's drives.
- * @throws GuestfsError what is wrong with a drive; CloneFailed, since what nobody can explain, booting may: it comes to
- *   the same as a boot that fails, or goes on; or the reason of `signal`
+ * @throws GuestfsError for a drive with a known fault; CloneFailed for any other failure, since a cold boot may either
+ *   succeed or explain it; or the reason of `signal`
  */
 export async function attachToClone(
   { monitor }: Pick<Clone, 'monitor'>,
@@ -103,39 +103,39 @@ export async function attachToClone(
   }
 }
 
-/** What no other machine has. */
+/** A unique identity. */
 export function newIdentity(): Identity {
   return { time: Date.now() / 1000, machineId: randomBytes(16).toString('hex'), bootId: randomUUID() };
 }
 
 /**
- * Has the appliance go on, become a machine of its own, and look for its drives.
+ * Resumes the machine, gives the appliance an identity of its own, and has it discover its drives.
  * @param limitMs how long that may take
  * @throws CloneFailed, or the reason of the signal
  */
-export async function arrive(
+export async function resumeClone(
   { monitor, connection }: Pick<Clone, 'monitor' | 'connection'>,
   drives: number,
   signal: AbortSignal,
-  limitMs = ARRIVAL_LIMIT_MS + drives * LIMIT_FOR_A_DRIVE_MS,
+  limitMs = RESUME_LIMIT_MS + drives * LIMIT_FOR_A_DRIVE_MS,
 ): Promise<void> {
-  const late = (): Error => new Error(`the appliance did not find its drives within ${limitMs / 1000} s`);
+  const late = (): Error => new Error(`the appliance did not discover its drives within ${limitMs / 1000} s`);
   const work = withTimeLimit(limitMs, late, [signal], async (limited) => {
     await monitor.execute('cont', undefined, limited);
-    await runInGuest(connection, arrival(newIdentity(), drives), limited);
+    await runInAppliance(connection, resumeScript(newIdentity(), drives), limited);
   });
   await orCloneFailed(work, signal);
 }
 
-/** What became of a clone when it was given drives. */
+/** What changes when a clone is given its drives. */
 export interface Equipped {
   readonly drives: PreparedDrives;
   readonly timings: LaunchTimings;
-  /** How many files it was given since it was started. */
+  /** How many files qemu was given after it was started. */
   readonly filesGiven: number;
 }
 
-/** The clone as the rest of the server sees it. */
+/** Wraps a clone as the {@link Machine} that the rest of the server uses. */
 export function machineOf(
   clone: Clone,
   { base, config }: Pick<Source, 'base' | 'config'>,

@@ -1,7 +1,7 @@
 /**
- * Clones without drives that wait for sessions. Each has attached a drive and let it go, so that
- * an emulating qemu has translated what the appliance runs for that, and only the session's own
- * drives are left to be attached.
+ * A pool of running clones without drives, ready for sessions. Each has been warmed up by attaching and
+ * detaching a disk, so that under emulation qemu has already translated the code for that; only the
+ * session's own drives remain to be attached.
  */
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -12,23 +12,23 @@ import { prepareDrives } from '../../images/prepareDrives.js';
 import { LateFdSets } from '../../qemu/fdSender.js';
 import type { PreflightResult } from '../preflight.js';
 import type { LaunchConfig, LaunchOptions, Machine } from '../launcher.js';
-import { arrive, attachToClone, machineOf, newIdentity, type CloneOptions } from './clone.js';
-import { arrivalRehearsal } from '../appliance/applianceScripts.js';
+import { attachToClone, resumeClone, machineOf, newIdentity, type CloneOptions } from './clone.js';
+import { cloneWarmUpScript } from '../appliance/applianceScripts.js';
 import { orCloneFailed, restoreClone, type Clone } from './restore.js';
-import { rehearse } from './rehearse.js';
+import { warmUp } from './warmUp.js';
 import type { Template } from './template.js';
 import type { TemplateRequest } from './templates.js';
 
-/** What a clone takes of the host's memory while it waits, bytes. */
+/** Host memory that an idle clone takes, bytes. */
 const CLONE_MEMORY = 160 << 20;
-/** How long restoring and rehearsing may take. */
+/** How long restoring and warming up a clone may take. */
 const LIMIT_MS = 60_000;
-/** After a clone that could not be prepared, the next is tried after this time. */
+/** Delay before the next attempt when a clone could not be prepared. */
 const RETRY_MS = 30_000;
-/** Twice: what is translated the second time is what stays. */
-const REHEARSALS = 2;
+/** Two, since only the second run translates the code that later runs use. */
+const WARM_UPS = 2;
 
-/** What a session has to have in common with the clones. */
+/** Settings of a session that must equal those of the clones. */
 const SETTINGS = [
   'memsizeMb',
   'smp',
@@ -43,22 +43,22 @@ const SETTINGS = [
   'cacheDirectory',
 ] as const satisfies readonly (keyof TemplateRequest)[];
 
-/** A clone that waits. */
+/** A clone in the pool. */
 interface Waiting extends Clone<undefined> {
   readonly template: Template;
   readonly base: PreflightResult;
-  /** Who hears what the appliance and qemu say. */
+  /** Receives the output of the console and of qemu. */
   listener: (bytes: Buffer) => void;
-  /** The end of what they have said until somebody listens. */
-  readonly said: ConsoleLog;
+  /** The end of that output until a session takes the clone. */
+  readonly output: ConsoleLog;
 }
 
-/** Finds the template of new clones and what they are launched with; the caller closes the latter. */
+/** Finds the template of new clones and runs their preflight, whose appliance the caller closes. */
 export type SourceOfClones = (
   signal: AbortSignal,
 ) => Promise<{ readonly template: Template; readonly base: PreflightResult } | { readonly reason: string }>;
 
-/** A pool of one kind of clones. */
+/** A pool of clones with the same settings. */
 export class ClonePool {
   readonly #waiting: Waiting[] = [];
   readonly #ended = abortController();
@@ -73,12 +73,12 @@ export class ClonePool {
     private readonly options: CloneOptions,
   ) {}
 
-  /** How many clones wait. */
+  /** How many clones the pool holds. */
   get waiting(): number {
     return this.#waiting.length;
   }
 
-  /** Starts, or goes on, preparing clones; resolves when the pool is full or cannot be filled. */
+  /** Starts or continues filling the pool; resolves when it is full or cannot be filled. */
   async fill(): Promise<void> {
     this.#filling ??= this.#fill().finally(() => {
       this.#filling = undefined;
@@ -87,8 +87,8 @@ export class ClonePool {
   }
 
   /**
-   * A machine for a session, if one waits that is a clone of this template.
-   * @throws GuestfsError what is wrong with the drives, CloneFailed, or the reason of the signal
+   * Takes a clone of this template for a session, if the pool has one.
+   * @throws GuestfsError for faulty drives, CloneFailed, or the reason of the signal
    */
   async take(
     template: Template,
@@ -102,8 +102,8 @@ export class ClonePool {
     if (clone === undefined) return undefined;
     void this.fill();
     const { signal, onConsole, onMessage } = launch;
-    onMessage?.('library', 'launch: a waiting clone of a booted appliance takes the drives');
-    onConsole(clone.said.tail());
+    onMessage?.('library', 'launch: attaching the drives to a clone from the pool');
+    onConsole(clone.output.tail());
     clone.listener = onConsole;
     const { logger, imageRoots, preflight } = this.options;
     try {
@@ -123,13 +123,13 @@ export class ClonePool {
         await orCloneFailed(fdSets.send(clone.directory, signal), signal);
         await attachToClone(clone, { prepared: drives, firstIndex: 0, nodes: 'add nodes' }, signal);
         await drives.dispose();
-        await arrive(clone, config.drives.length, signal);
+        await resumeClone(clone, config.drives.length, signal);
         const timings = {
           prepareMs,
           drivesMs: Math.round(opened - started),
           qemuMs: Math.round(performance.now() - opened),
         };
-        logger.info('taken from the pool', {
+        logger.info('took a clone from the pool', {
           session: config.session,
           pid: clone.qemu.pid,
           template: template.key,
@@ -152,15 +152,15 @@ export class ClonePool {
     }
   }
 
-  /** Ends all clones that wait. */
+  /** Ends all clones in the pool. */
   async close(): Promise<void> {
-    this.#ended.abort(new Error('the server ends'));
+    this.#ended.abort(new Error('the server is shutting down'));
     clearTimeout(this.#retry);
     await this.#filling;
     await Promise.all(this.#waiting.splice(0).map((clone) => clone.undo.run()));
   }
 
-  /** With the same settings there is another template when the appliance was replaced, or clones of the old one failed. */
+  /** Ends clones of an older template, which was superseded because the appliance was replaced or its clones failed. */
   async #dropOthers(template: Template): Promise<void> {
     const others = this.#waiting.filter((clone) => clone.template !== template);
     for (const clone of others) this.#waiting.splice(this.#waiting.indexOf(clone), 1);
@@ -172,7 +172,7 @@ export class ClonePool {
     while (this.#waiting.length < this.size && !this.#ended.signal.aborted) {
       const available = await availableMemory();
       if (available !== undefined && available < 2 * CLONE_MEMORY) {
-        logger.warn('the pool is larger than the memory of this host', {
+        logger.warn('too little free memory to fill the clone pool', {
           wanted: this.size,
           waiting: this.#waiting.length,
           availableMiB: Math.round(available / (1 << 20)),
@@ -188,12 +188,12 @@ export class ClonePool {
         void clone.qemu.exited.then(() => this.#lost(clone));
       } catch (error) {
         if (this.#ended.signal.aborted) return;
-        logger.warn('a clone for the pool cannot be prepared', { reason: messageOf(error) });
+        logger.warn('cannot prepare a clone for the pool', { reason: messageOf(error) });
         this.#again();
         return;
       }
     }
-    logger.info('the pool is full', { waiting: this.#waiting.length });
+    logger.info('the clone pool is full', { waiting: this.#waiting.length });
   }
 
   #again(): void {
@@ -202,33 +202,33 @@ export class ClonePool {
     this.#retry = setTimeout(() => void this.fill(), RETRY_MS).unref();
   }
 
-  /** Only one that waits: who took it knows its end by itself. */
+  /** Handles the exit of a clone that is still in the pool; a session notices the exit of its own. */
   #lost(clone: Waiting): void {
     const index = this.#waiting.indexOf(clone);
     if (index === -1) return;
     this.#waiting.splice(index, 1);
-    this.options.logger.warn('a waiting clone ended', { pid: clone.qemu.pid });
+    this.options.logger.warn('a clone in the pool exited unexpectedly', { pid: clone.qemu.pid });
     void clone.undo.run().then(() => this.fill());
   }
 
   async #prepare(signal: AbortSignal): Promise<Waiting | undefined> {
     const found = await this.source(signal);
     if ('reason' in found) {
-      this.options.logger.warn('there is no template for the pool', { reason: found.reason });
+      this.options.logger.warn('no template for the clone pool', { reason: found.reason });
       this.#again();
       return undefined;
     }
     const { template, base } = found;
-    const said = new ConsoleLog();
-    const ears: Pick<Waiting, 'said' | 'listener'> = { said, listener: (bytes) => said.append(bytes) };
+    const output = new ConsoleLog();
+    const console: Pick<Waiting, 'output' | 'listener'> = { output, listener: (bytes) => output.append(bytes) };
     try {
       const source = { template, base, config: { ...this.request, session: `pool-${randomUUID()}` } };
-      const launch = { signal, onConsole: (bytes: Buffer) => ears.listener(bytes) };
+      const launch = { signal, onConsole: (bytes: Buffer) => console.listener(bytes) };
       const clone = await template.use(() => restoreClone(source, this.options, launch, async () => undefined));
       try {
         await clone.monitor.execute('cont', undefined, signal);
-        for (let count = 0; count < REHEARSALS; count++) await rehearse(clone, arrivalRehearsal(newIdentity()), signal);
-        return Object.assign(ears, clone, { template, base });
+        for (let count = 0; count < WARM_UPS; count++) await warmUp(clone, cloneWarmUpScript(newIdentity()), signal);
+        return Object.assign(console, clone, { template, base });
       } catch (error) {
         await clone.undo.run();
         throw error;
@@ -239,7 +239,7 @@ export class ClonePool {
   }
 }
 
-/** Memory that the host can give without swapping, bytes; undefined when it does not tell. */
+/** Memory available on the host without swapping, bytes; undefined if unknown. */
 async function availableMemory(): Promise<number | undefined> {
   const kibibytes = /^MemAvailable:\s+(\d+) kB$/m.exec(await readFile('/proc/meminfo', 'utf8').catch(() => ''))?.[1];
   return kibibytes === undefined ? undefined : Number(kibibytes) * 1024;

@@ -1,8 +1,7 @@
 /**
  * Makes a template. An appliance boots without drives until its daemon is up; one drive is
- * attached and let go, so that what the first drive brings with it is there; then the machine
- * is stopped, and its memory, its state and what it wrote to its root are what every clone
- * starts from.
+ * attached and detached, so that what the first drive needs is loaded; then the machine is paused.
+ * Every clone starts from its memory, its device state and the overlay of its root.
  */
 import type { FileHandle } from 'node:fs/promises';
 import { totalmem } from 'node:os';
@@ -21,18 +20,18 @@ import { openBootFiles } from '../bootFiles.js';
 import type { PreflightResult } from '../preflight.js';
 import { quoteEnd } from '../launchFailure.js';
 import { startMonitoredMachine, type StartedMachine } from '../startMachine.js';
-import { rehearsal } from '../appliance/applianceScripts.js';
+import { warmUpScript } from '../appliance/applianceScripts.js';
 import { saveState } from './migration.js';
-import { rehearse } from './rehearse.js';
+import { warmUp } from './warmUp.js';
 import { Template } from './template.js';
 import type { TemplateConfig } from './templateKey.js';
 import { addTemplateMachine } from './templateMachine.js';
 
-/** How long qemu may take to end once its state is saved. */
+/** How long qemu may take to exit once its state is saved. */
 const END_MS = 10_000;
 const MEBIBYTE = 1 << 20;
 
-/** What a template is made with. */
+/** Options for making a template. */
 export interface MakerOptions {
   readonly logger: Logger;
   readonly users: QemuUsers;
@@ -41,8 +40,8 @@ export interface MakerOptions {
 
 /**
  * Makes a template.
- * @param base stays open until this has ended
- * @throws Error saying why this appliance, or this machine, cannot be saved
+ * @param base must stay open until the promise settles
+ * @throws Error saying why no template can be made of this appliance or on this host
  */
 export async function makeTemplate(
   key: string,
@@ -51,7 +50,7 @@ export async function makeTemplate(
   options: MakerOptions,
   signal: AbortSignal,
 ): Promise<Template> {
-  // Files in memory may be larger than it, and the appliance would fill it with what it knows of its pages.
+  // A memory file can be created larger than the host's memory, which the appliance's page tables would then exhaust.
   if (config.memsizeMb * MEBIBYTE > totalmem())
     throw new Error(`this server has less memory than ${config.memsizeMb} MiB`);
   const started = performance.now();
@@ -100,13 +99,13 @@ export async function makeTemplate(
 
 type Booting = StartedMachine<{ readonly qemuDirectory: string }> & { readonly monitor: QmpClient };
 
-/** Waits until the appliance is up, prepares it, and saves and ends the machine. */
+/** Waits until the appliance is up, warms it up, saves the machine, and ends it. */
 async function saveMachine(
   { qemu, monitor, directory, parts }: Booting,
   console: ConsoleLog,
   signal: AbortSignal,
 ): Promise<Buffer> {
-  await unlessEnded(qemu, () => decodeGuestText(console.tail()), prepareGuest(qemu, monitor, signal));
+  await withOutput(qemu, () => decodeGuestText(console.tail()), prepareAppliance(qemu, monitor, signal));
   await monitor.execute('stop', undefined, signal);
   const directories = { own: `/proc/self/fd/${directory.fd}`, qemu: parts.qemuDirectory };
   const saved = await saveState({ monitor, signal }, directories);
@@ -114,20 +113,20 @@ async function saveMachine(
   return saved;
 }
 
-async function prepareGuest(qemu: QemuProcess, monitor: QmpClient, signal: AbortSignal): Promise<void> {
+async function prepareAppliance(qemu: QemuProcess, monitor: QmpClient, signal: AbortSignal): Promise<void> {
   const connection = new DaemonConnection(qemu.daemon, { onProgress: () => undefined });
   await unlessAborted(connection.awaitLaunch(), signal);
-  await rehearse({ monitor, connection }, rehearsal(), signal);
+  await warmUp({ monitor, connection }, warmUpScript(), signal);
 }
 
-/** What `work` gives; when qemu ends before, what it and the appliance said. */
-async function unlessEnded<Value>(qemu: QemuProcess, console: () => string, work: Promise<Value>): Promise<Value> {
+/** The result of `work`; its error is amended by the output of qemu and of the console. */
+async function withOutput<Value>(qemu: QemuProcess, console: () => string, work: Promise<Value>): Promise<Value> {
   try {
     return await work;
   } catch (error) {
-    const said = quoteEnd(qemu.messages(), 400);
+    const output = quoteEnd(qemu.messages(), 400);
     throw new Error(
-      `${messageOf(error)}${said === '' ? '' : `; qemu said: ${said}`}; the console ended with: ${quoteEnd(console(), 400)}`,
+      `${messageOf(error)}${output === '' ? '' : `; qemu output: ${output}`}; last console output: ${quoteEnd(console(), 400)}`,
       { cause: error },
     );
   }

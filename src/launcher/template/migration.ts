@@ -1,22 +1,22 @@
-/** Saves and restores the state of a machine by qemu's migration, without its memory, which is a file. */
+/** Saves and restores the state of a machine through qemu's migration, without its memory, which is in a shared file. */
 import { chmod } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
 import { unlessAborted } from '../../common/waiting.js';
 import type { QmpClient } from '../../qemu/qmpClient.js';
 
-/** A state is half a megabyte. */
+/** Limit of a saved state, which usually takes half a megabyte. */
 const STATE_LIMIT = 64 << 20;
 
-/** What is in shared memory is not written; that migration tells how it ends. */
+/** Leaves shared memory out of the migration stream, and reports the end of a migration as an event. */
 const CAPABILITIES = ['x-ignore-shared', 'events'].map((capability) => ({ capability, state: true }));
 
-/** What runs that is to be saved or restored. */
+/** The monitor of the machine that is to be saved or restored. */
 export interface Migration {
   readonly monitor: QmpClient;
   readonly signal: AbortSignal;
 }
 
-/** Both ends know the directory by a descriptor: its own path may be longer than a socket's may be. */
+/** Both ends name the directory by a descriptor, since its path may exceed the length limit of a socket's. */
 export interface SocketDirectory {
   /** As this process sees it. */
   readonly own: string;
@@ -24,11 +24,11 @@ export interface SocketDirectory {
   readonly qemu: string;
 }
 
-/** Saves the state of a stopped machine, which is then only to be ended. */
+/** Saves the state of a paused machine, which can then only be ended. */
 export async function saveState({ monitor, signal }: Migration, directory: SocketDirectory): Promise<Buffer> {
   const name = 'state';
   const server = createServer();
-  // Before it listens: qemu connects as soon as it is told to.
+  // Registered before listening: qemu connects as soon as it gets the command.
   const connected = new Promise<Buffer>((resolve, reject) => {
     server.once('connection', (socket) => {
       server.close();
@@ -50,7 +50,7 @@ export async function saveState({ monitor, signal }: Migration, directory: Socke
   }
 }
 
-/** Restores a machine that waits for its state, which is read from qemu's descriptor `fd`; it is stopped then. */
+/** Restores a machine started with `-incoming defer` from qemu's descriptor `fd`; it is paused then. */
 export async function restoreState(migration: Migration, fd: number): Promise<void> {
   await migrate(migration, 'migrate-incoming', `fd:${fd}`);
 }
@@ -66,7 +66,7 @@ async function migrate({ monitor, signal }: Migration, command: string, uri: str
   const { data } = await ended;
   if (data['status'] !== 'completed') {
     const why = (await monitor.execute('query-migrate', undefined, signal)) as { 'error-desc'?: string };
-    throw new Error(`${command} ${String(data['status'])}: ${why['error-desc'] ?? 'qemu does not say why'}`);
+    throw new Error(`${command} ${String(data['status'])}: ${why['error-desc'] ?? 'qemu gives no reason'}`);
   }
 }
 

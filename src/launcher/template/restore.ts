@@ -1,4 +1,4 @@
-/** Starts qemu with the state and the memory of a template. The appliance stands still where it was saved. */
+/** Starts qemu with the state and the memory of a template. The machine is left paused where it was saved. */
 import type { FileHandle } from 'node:fs/promises';
 import { messageOf } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
@@ -22,25 +22,25 @@ import type { Template } from './template.js';
 import type { TemplateConfig } from './templateKey.js';
 import { addTemplateMachine } from './templateMachine.js';
 
-/** What a clone is restored from. */
+/** What a clone is restored from, and its settings. */
 export interface Source {
   readonly template: Template;
-  /** Stays open until the clone is restored. */
+  /** Must stay open until the clone is restored. */
   readonly base: PreflightResult;
   readonly config: TemplateConfig & Pick<LaunchConfig, 'session' | 'temporaryDirectory'>;
 }
 
-/** What clones are started with. */
+/** Options for restoring clones. */
 export interface RestoreOptions {
   readonly logger: Logger;
   readonly users: QemuUsers;
 }
 
-/** A restored machine, and all that it holds: to be given back by `undo`. */
+/** A restored machine and its resources, which `undo` releases. */
 export interface Clone<Drives = unknown> {
-  /** What it was started with. */
+  /** The drives that it was started with. */
   readonly drives: Drives;
-  /** When these were open, on the clock of `performance`. */
+  /** When these had been opened, on the clock of `performance`. */
   readonly openedAt: number;
   readonly qemu: QemuProcess;
   readonly monitor: QmpClient;
@@ -53,17 +53,17 @@ export interface Clone<Drives = unknown> {
   readonly undo: Undo;
 }
 
-/** A clone could not be started, and not because of its drives: booting may still work. */
+/** A clone could not be started, and its drives are not the cause: a cold boot may still work. */
 export class CloneFailed extends Error {
   override readonly name = 'CloneFailed';
 }
 
-/** How long a qemu that failed may take to end. */
+/** How long a failed qemu may take to exit. */
 const END_MS = 1000;
 
 /**
- * What `work` gives; its failure has nothing to do with the drives.
- * @param qemu is ended then: of a state that it refuses it says more before it exits than by its monitor
+ * The result of `work`, whose failure is not due to the drives.
+ * @param qemu is ended on failure: its output explains a refused migration stream better than its monitor does
  * @throws CloneFailed, or the reason of `signal`
  */
 export async function orCloneFailed<Value>(
@@ -75,15 +75,15 @@ export async function orCloneFailed<Value>(
     return await work;
   } catch (error) {
     signal.throwIfAborted();
-    const said = qemu === undefined ? '' : quoteEnd((await qemu.stop(END_MS)).qemuMessages, QEMU_QUOTE);
-    throw new CloneFailed(`${messageOf(error)}${said === '' ? '' : `; qemu said: ${said}`}`, { cause: error });
+    const output = qemu === undefined ? '' : quoteEnd((await qemu.stop(END_MS)).qemuMessages, QEMU_QUOTE);
+    throw new CloneFailed(`${messageOf(error)}${output === '' ? '' : `; qemu output: ${output}`}`, { cause: error });
   }
 }
 
 /**
  * Restores a clone.
- * @param complete adds to the command line: the drives, where they are known already
- * @throws what `complete` throws, GuestfsError of a qemu that does not start, CloneFailed, or the reason of the signal
+ * @param complete completes the command line with the drives, if they are known already
+ * @throws what `complete` throws, GuestfsError when qemu does not start, CloneFailed, or the reason of the signal
  */
 export async function restoreClone<Drives extends PreparedDrives | undefined>(
   { template, base, config }: Source,
@@ -105,7 +105,7 @@ export async function restoreClone<Drives extends PreparedDrives | undefined>(
       site.undo.add('drives', () => drives?.dispose());
       const openedAt = performance.now();
       const bootFiles = await openBootFiles(base.appliance, site);
-      // Between finding a template and using it, it may have been given up.
+      // The template may have been retired since it was found.
       const state = await orCloneFailed(template.open('state'), signal);
       site.closeOnceStarted('state of the template', state);
       const overlay = await orCloneFailed(template.open('overlay'), signal);
@@ -120,7 +120,7 @@ export async function restoreClone<Drives extends PreparedDrives | undefined>(
     },
     onCommand: (command) => {
       reportCommand(command, { onMessage });
-      // What the appliance said while it booted belongs to the log of each clone.
+      // The console output of the boot belongs to the log of each clone.
       onConsole(template.facts.console);
     },
   });

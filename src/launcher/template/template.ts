@@ -1,9 +1,9 @@
-/** A saved machine: an appliance that has booted, to be cloned. */
+/** A template: the saved machine of a booted appliance, to be cloned. */
 import { open, type FileHandle } from 'node:fs/promises';
 
-/** What was saved, beside the files. */
+/** What is saved besides the files. */
 export interface TemplateFacts {
-  /** The end of what the console said until then. */
+  /** The end of the console output until the machine was saved. */
   readonly console: Buffer;
   /** When it was made, milliseconds since 1970. */
   readonly createdAt: number;
@@ -19,12 +19,12 @@ export interface TemplateFiles {
   readonly overlay: FileHandle;
 }
 
-/** Names of the files, in memory and where they are kept. */
+/** Names of the files, in memory and on disk. */
 export const TEMPLATE_FILES = ['memory', 'state', 'overlay'] as const satisfies readonly (keyof TemplateFiles)[];
 
 /**
- * A template that is ready. Its files are in memory and sealed: what breaks out of the qemu of
- * one session cannot reach another by way of the template that both come from.
+ * A template that is ready for use. Its files are sealed memory files, so that an attacker who breaks out
+ * of one session's qemu cannot reach another session through their common template.
  */
 export class Template {
   #users = 0;
@@ -36,12 +36,12 @@ export class Template {
     readonly facts: TemplateFacts,
   ) {}
 
-  /** Opens a file anew, for reading from its start. */
+  /** Opens a file again, for reading from its start. */
   open(name: keyof TemplateFiles): Promise<FileHandle> {
     return open(`/proc/self/fd/${this.files[name].fd}`, 'r');
   }
 
-  /** Keeps the files open while `body` starts a clone, which from then on has them itself. */
+  /** Keeps the files open while `body` starts a clone, which then holds them open itself. */
   async use<Value>(body: () => Promise<Value>): Promise<Value> {
     this.#users += 1;
     try {
@@ -52,7 +52,7 @@ export class Template {
     }
   }
 
-  /** Closes the files as soon as nobody starts from them. */
+  /** Closes the files as soon as no clone is being started from them. */
   async retire(): Promise<void> {
     if (this.#retired) return;
     this.#retired = true;

@@ -1,4 +1,4 @@
-/** What a template depends on: a machine of another kind needs a template of its own. */
+/** The key of a template: a digest of all that it depends on. Machines with another key need another template. */
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { cpus, release } from 'node:os';
@@ -8,15 +8,15 @@ import { kernelCommandLine } from '../../qemu/kernelCommandLine.js';
 import { fingerprintOf } from '../../qemu/qemuBinary.js';
 import type { PreflightResult } from '../preflight.js';
 import type { LaunchConfig } from '../launcher.js';
-import { rehearsal } from '../appliance/applianceScripts.js';
+import { warmUpScript } from '../appliance/applianceScripts.js';
 
-/** Raised when what is kept, or the machine, changes, so that older templates do not fit. */
+/** Incremented when the stored files or the machine change, so that older templates are not used. */
 const FORMAT = 1;
 
 /** The settings that a template depends on. */
 export type TemplateConfig = Pick<LaunchConfig, 'memsizeMb' | 'smp' | 'network' | 'selinux' | 'verbose' | 'append'>;
 
-/** Kernel command line of a template: it is nobody's in particular. */
+/** Kernel command line of a template, without the identifier of a handle. */
 export function templateCommandLine(config: TemplateConfig, base: PreflightResult): string {
   const { accelerator, appliance } = base;
   return kernelCommandLine({
@@ -28,13 +28,13 @@ export function templateCommandLine(config: TemplateConfig, base: PreflightResul
   });
 }
 
-/** A name for all machines that can be cloned from one template. */
+/** The key of the template for machines with these settings. */
 export async function templateKey(config: TemplateConfig, base: PreflightResult): Promise<string> {
   const { qemuBinary, appliance, accelerator } = base;
   const architecture = hostArchitecture();
   const facts = [
     FORMAT,
-    rehearsal(),
+    warmUpScript(),
     await fingerprintOf(qemuBinary),
     architecture.machine,
     architecture.cpu[accelerator],
@@ -44,7 +44,7 @@ export async function templateKey(config: TemplateConfig, base: PreflightResult)
     config.network,
     templateCommandLine(config, base),
     await identityOf(appliance),
-    // The processor that the appliance has found; with KVM the kernel's part of it, too.
+    // The host's processor, which the appliance has detected; with KVM, also the host's kernel.
     cpus()[0]?.model,
     accelerator === 'kvm' ? release() : '',
   ];
@@ -52,8 +52,8 @@ export async function templateKey(config: TemplateConfig, base: PreflightResult)
 }
 
 /**
- * An appliance's contents: the hash that its manifest states, and of each file when and where
- * it was last changed, which also tells files that nobody made a manifest of.
+ * Identifies an appliance's contents: the hash in its manifest, and the inode and modification time of each
+ * file, which also covers appliances without a manifest.
  */
 async function identityOf(appliance: OpenAppliance): Promise<unknown> {
   const changed = async (file: FileHandle): Promise<string> => {

@@ -1,6 +1,6 @@
 /**
- * The command line of a machine that is to be saved, and of one that is restored: the same
- * devices in the same order, as qemu requires, and no drives, which come later.
+ * The qemu command line of a machine that will be saved, and of one that is restored. Both have the same
+ * devices in the same order, as qemu's migration requires, and no drives, which are attached later.
  */
 import type { FileHandle } from 'node:fs/promises';
 import {
@@ -18,17 +18,17 @@ import type { BootFiles } from '../bootFiles.js';
 import type { PreflightResult } from '../preflight.js';
 import { templateCommandLine, type TemplateConfig } from './templateKey.js';
 
-/** What the machine is made of besides its configuration. */
+/** Parts of the machine that are not in its configuration. */
 export interface TemplateMachineParts extends BootFiles {
   readonly base: PreflightResult;
   readonly name: string;
-  /** Holds the appliance's memory, or what it starts from. */
+  /** Backs the appliance's memory; a restored machine maps it copy-on-write. */
   readonly memory: FileHandle;
-  /** What a restored machine starts from; undefined: it boots. */
+  /** The template's overlay, for a restored machine; undefined: it boots. */
   readonly saved: { readonly overlay: FileHandle } | undefined;
 }
 
-/** Puts the machine on a command line. */
+/** Adds the options of the machine to a command line. */
 export function addTemplateMachine(line: QemuCommandLine, config: TemplateConfig, parts: TemplateMachineParts): void {
   const {
     base: { accelerator, appliance },
@@ -47,7 +47,7 @@ export function addTemplateMachine(line: QemuCommandLine, config: TemplateConfig
   });
   line
     .option('name', parts.name)
-    // Not read by a restored machine, but part of what it is compared by.
+    // A restored machine does not boot from these, but qemu checks that they match the saved state.
     .option('kernel', line.addPlainFile(parts.kernel))
     .option('initrd', line.addPlainFile(parts.initrd))
     .option('append', templateCommandLine(config, parts.base));

@@ -1,11 +1,11 @@
 /**
- * Templates on disk, so that a server that starts again need not boot first.
+ * Templates on disk, so that a restarted server need not boot an appliance first.
  *
  *     <cache directory>/guestfs-grpc-<uid>/templates/<key>/{memory,state,overlay,template.json}
  *
- * A template is written beside its place and moved there when it is whole; of two servers that
- * make the same one, the first keeps it. What is read is checked against digests, so that nobody
- * starts from what a full disk or a crash left.
+ * A template is written to a temporary directory and renamed when it is complete; if two servers make
+ * the same one, the first wins. Files are verified against digests when they are loaded, so that no clone
+ * starts from a template damaged by a full disk or a crash.
  */
 import { constants } from 'node:fs';
 import {
@@ -30,22 +30,22 @@ import { Template, TEMPLATE_FILES, type TemplateFiles } from './template.js';
 
 const FACTS = 'template.json';
 const UNFINISHED = '.unfinished-';
-/** What a dead server has left unfinished is removed after this time. */
+/** Unfinished templates of servers that died are removed after this time. */
 const UNFINISHED_MS = 3600_000;
-/** Most templates on disk: what was not used for longest goes. */
+/** Maximum number of templates on disk; the least recently used are removed. */
 const MOST = 8;
 
-/** Keeps templates in one directory. */
+/** Stores templates in one directory. */
 export class TemplateStore {
   constructor(
     private readonly cacheDirectory: string,
     private readonly logger: Logger,
   ) {}
 
-  /** The template with this key, or undefined: there is none, or none that is whole. */
+  /** The template with this key; undefined if there is none that is complete. */
   async load(key: string, signal: AbortSignal): Promise<Template | undefined> {
     const directory = join(this.#directory(), key);
-    // Where nothing can be kept, or not by this user alone, there is nothing: `keep` says why.
+    // A directory that is not usable, or not private, holds no templates; `keep` reports why.
     if (
       !(await this.#prepare().then(
         () => true,
@@ -60,18 +60,21 @@ export class TemplateStore {
         console: facts.console,
         createdAt: facts.createdAt,
       });
-      // So that the time of the last use is known.
+      // Records the time of the last use.
       await utimes(join(directory, FACTS), new Date(), new Date()).catch(() => undefined);
       return template;
     } catch (error) {
       signal.throwIfAborted();
-      this.logger.warn('a kept template cannot be used and is made anew', { template: key, reason: messageOf(error) });
+      this.logger.warn('a stored template is unusable and will be made again', {
+        template: key,
+        reason: messageOf(error),
+      });
       await this.remove(key);
       return undefined;
     }
   }
 
-  /** Keeps a template, if it can; without that it is there as long as this server. */
+  /** Stores a template; if that fails, it exists only as long as this server. */
   async keep(template: Template, signal: AbortSignal): Promise<void> {
     let unfinished: string | undefined;
     try {
@@ -91,17 +94,17 @@ export class TemplateStore {
     } catch (error) {
       if (unfinished !== undefined) await rm(unfinished, { recursive: true, force: true });
       if (signal.aborted) return;
-      this.logger.warn('a template cannot be kept: it is made again when the server is started again', {
+      this.logger.warn('cannot store a template: it will be made again after a restart', {
         template: template.key,
         reason: messageOf(error),
       });
     }
   }
 
-  /** Forgets a template. */
+  /** Removes a template. */
   async remove(key: string): Promise<void> {
     await rm(join(this.#directory(), key), { recursive: true, force: true }).catch((error: unknown) => {
-      this.logger.warn('a template cannot be removed', { template: key, reason: messageOf(error) });
+      this.logger.warn('cannot remove a template', { template: key, reason: messageOf(error) });
     });
   }
 
@@ -136,7 +139,7 @@ interface KeptFacts {
   readonly createdAt: number;
 }
 
-/** Moves a directory; false: there is one already, since another server was faster. */
+/** Moves a directory; false: the target exists already, since another server was faster. */
 async function moveUnlessThere(from: string, to: string): Promise<boolean> {
   try {
     await rename(from, to);
@@ -147,7 +150,7 @@ async function moveUnlessThere(from: string, to: string): Promise<boolean> {
   }
 }
 
-/** A directory without all its files is not nothing: it would be in the way of the template that is made next. */
+/** Whether the directory exists, even if it is incomplete: it would block the rename of the next template. */
 async function exists(path: string): Promise<boolean> {
   return lstat(path).then(
     () => true,
@@ -160,7 +163,7 @@ async function readFacts(directory: string): Promise<KeptFacts> {
     Record<keyof KeptFacts, unknown>
   >;
   if (typeof digests !== 'object' || digests === null || typeof console !== 'string' || typeof createdAt !== 'number')
-    throw new Error(`${FACTS} is not complete`);
+    throw new Error(`${FACTS} is incomplete`);
   return { digests: digests as Record<string, unknown>, console: Buffer.from(console, 'base64'), createdAt };
 }
 
@@ -187,7 +190,7 @@ async function loadFile(path: string, digest: unknown, signal: AbortSignal): Pro
     const loaded = await loadMemoryFile(source, signal);
     if (loaded.digest === digest) return loaded.file;
     await loaded.file.close();
-    throw new Error(`${path} is not what was written`);
+    throw new Error(`${path} does not match its digest`);
   } finally {
     await source.close();
   }

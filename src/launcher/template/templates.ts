@@ -1,4 +1,4 @@
-/** The templates of a server: found on disk, or made, one at a time, when one is first asked for. */
+/** The templates of a server: loaded from disk, or made, one at a time, when one is first requested. */
 import { messageOf } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import { abortController, unlessAborted, withTimeLimit } from '../../common/waiting.js';
@@ -9,35 +9,35 @@ import type { Template } from './template.js';
 import { templateKey, type TemplateConfig } from './templateKey.js';
 import { TemplateStore } from './templateStore.js';
 
-/** Most templates that are held in memory, each of some 150 MB. */
+/** Maximum number of templates in memory; each takes about 150 MB. */
 const MOST_IN_MEMORY = 4;
-/** How long making one may take, as long as a launch. */
+/** How long making one may take; the same as for a launch. */
 const LIMIT_MS = 180_000;
-/** What could not be made is not tried again before this time. */
+/** After a template could not be made, it is not tried again for this time. */
 const FAILURE_HOLDS_MS = 600_000;
-/** As often clones of a template, and of the one made in its place, may fail. */
+/** After this many templates with the same key have been rejected because of failing clones, no other is made for a while. */
 const MOST_REJECTIONS = 2;
 
-/** What templates are made with. */
+/** Options of {@link Templates}. */
 export interface TemplatesOptions {
   readonly logger: Logger;
   readonly users: QemuUsers;
   readonly preflight: LaunchPreflight;
-  /** Instead of booting; for tests. */
+  /** Replaces booting an appliance; for tests. */
   readonly make?: typeof makeTemplate;
 }
 
-/** Why a launch has to do without a template, as the end of a sentence. */
+/** Why there is no template for a launch, as the end of a sentence. */
 export interface NoTemplate {
   readonly reason: string;
 }
 
-/** All settings that a template depends on, and where things are. */
+/** All settings that a template depends on. */
 export type TemplateRequest = TemplateConfig & PreflightConfig;
 
 export class Templates {
   readonly #options: TemplatesOptions;
-  /** In the order of their last use. */
+  /** Least recently used first. */
   readonly #ready = new Map<string, Template>();
   readonly #loading = new Map<string, Promise<Template | undefined>>();
   readonly #failures = new Map<string, { readonly reason: string; readonly until: number }>();
@@ -51,8 +51,8 @@ export class Templates {
   }
 
   /**
-   * The template for such machines, if it is in memory or on disk. If not, it is made, and who asks
-   * next finds it: nobody waits for a machine that boots instead of booting one.
+   * The template for machines with these settings, if it is in memory or on disk. If not, it is made in the
+   * background for later requests: a cold boot takes the caller less time than waiting for the template would.
    * @throws the reason of `signal`
    */
   async get(request: TemplateRequest, base: PreflightResult, signal: AbortSignal): Promise<Template | NoTemplate> {
@@ -77,7 +77,7 @@ export class Templates {
     await this.#making?.done;
   }
 
-  /** A clone of this template could not be started: it is made anew, unless that happened before. */
+  /** Discards a template of which a clone could not be started; it is made again, unless that has happened before. */
   async reject(template: Template, request: TemplateRequest, reason: string): Promise<void> {
     const { key } = template;
     if (this.#ready.get(key) !== template) return;
@@ -88,9 +88,9 @@ export class Templates {
     await Promise.all([template.retire(), this.#store(request).remove(key)]);
   }
 
-  /** Ends what is being made, and frees the memory. */
+  /** Stops making templates, and frees their memory. */
   async close(): Promise<void> {
-    this.#ended.abort(new Error('the server ends'));
+    this.#ended.abort(new Error('the server is shutting down'));
     await this.#making?.done;
     await Promise.all([...this.#background, ...[...this.#ready.values()].map((template) => template.retire())]);
     this.#ready.clear();
@@ -124,7 +124,7 @@ export class Templates {
 
   async #makeAndAdd(key: string, request: TemplateRequest, signal: AbortSignal): Promise<void> {
     const { logger, preflight, users, make = makeTemplate } = this.#options;
-    // Of its own: who asked goes on without it.
+    // With a preflight of its own: the caller does not wait, and closes its own.
     const base = await preflight.run(request, signal);
     try {
       if ((await templateKey(request, base)) !== key) throw new Error('the appliance was replaced');

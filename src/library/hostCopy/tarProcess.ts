@@ -45,10 +45,10 @@ async function start(command: readonly string[], channels: number, directory: nu
     finish: async () => {
       const { exitCode } = await started.exited;
       if (exitCode === 0) return;
-      const said = printable((await messages).trim()).slice(0, MAX_MESSAGE);
+      const output = printable((await messages).trim()).slice(0, MAX_MESSAGE);
       throw new GuestfsError(
-        /No space left on device/.test(said) ? 'ENOSPC' : 'DAEMON_ERROR',
-        `tar subprocess failed: ${said || 'it was killed'}`,
+        /No space left on device/.test(output) ? 'ENOSPC' : 'DAEMON_ERROR',
+        `tar subprocess failed: ${output || 'it was killed'}`,
       );
     },
     abandon: async () => {

@@ -126,7 +126,7 @@ describe('the cache', () => {
     await chmod(join(cache, own), 0o777);
     await expect((await builderOf(MAKE)).build('/s', shared, never)).rejects.toMatchObject({
       reason: 'APPLIANCE_UNUSABLE',
-      message: expect.stringContaining('can be written by others'),
+      message: expect.stringContaining('is writable by other users'),
     });
   });
 

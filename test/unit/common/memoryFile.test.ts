@@ -157,9 +157,9 @@ describe('what goes wrong with a memory file', () => {
       /Invalid argument|Is a directory/,
     );
     const directory = await opened('.', 'r');
-    await expect(loadMemoryFile(directory, never)).rejects.toThrow(/^a memory file cannot be made: .*Is a directory/);
-    await expect(createMemoryFile(-1, never)).rejects.toThrow(/^a memory file cannot be made: .*Invalid argument/);
-    await expect(createMemoryFile(2 ** 62 * 4, never)).rejects.toThrow(/^a memory file cannot be made: /);
+    await expect(loadMemoryFile(directory, never)).rejects.toThrow(/^cannot create a memory file: .*Is a directory/);
+    await expect(createMemoryFile(-1, never)).rejects.toThrow(/^cannot create a memory file: .*Invalid argument/);
+    await expect(createMemoryFile(2 ** 62 * 4, never)).rejects.toThrow(/^cannot create a memory file: /);
   });
 
   it('is not waited for by who gave up', async () => {

@@ -7,7 +7,7 @@ import { createAcceleratorProbe, type VerdictRequest } from '../../../src/launch
 import type { BootOutcome } from '../../../src/launcher/kvmBootTest.js';
 
 const WORKS: BootOutcome = { usable: true, reason: '', hang: false };
-const ABORTS: BootOutcome = { usable: false, reason: 'qemu ends with SIGABRT', hang: false };
+const ABORTS: BootOutcome = { usable: false, reason: 'qemu ended with SIGABRT', hang: false };
 /** Any character device that everybody may open stands in for the real one. */
 const DEVICE = '/dev/null';
 
@@ -54,7 +54,7 @@ describe('the verdict on KVM', () => {
     const probe = probeOf(ABORTS);
     const verdicts = await Promise.all([probe.verdict(request), probe.verdict(request), probe.verdict(request)]);
     expect(verdicts.map(({ usable, reason }) => [usable, reason])).toEqual(
-      Array(3).fill([false, 'qemu ends with SIGABRT']),
+      Array(3).fill([false, 'qemu ended with SIGABRT']),
     );
     expect(boots).toBe(1);
   });

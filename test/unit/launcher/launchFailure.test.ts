@@ -22,7 +22,7 @@ describe('the reason of a failed launch', () => {
     [
       'OUT_OF_MEMORY',
       { console: `[    0.9] Initramfs unpacking failed: write error\n${PANIC}` },
-      /with 512 MiB; give the session a larger memsize/,
+      /512 MiB is too little memory for the appliance; give the session a larger memsize/,
     ],
     ['OUT_OF_MEMORY', { console: '[    3.0] Kernel panic - not syncing: System is deadlocked on memory' }, /512 MiB/],
     ['OUT_OF_MEMORY', { console: '[    3.0] Out of memory: Killed process 99 (udevadm)', exit: 'timeout' }, /512 MiB/],
@@ -69,7 +69,7 @@ describe('the reason of a failed launch', () => {
     ],
     ['QEMU_FAILED', { exit: { exitCode: undefined, signal: 'SIGSEGV' } }, /SIGSEGV/],
     ['QEMU_FAILED', { exit: { exitCode: undefined, signal: 'SIGKILL' } }, /killed/],
-    ['OUT_OF_MEMORY', { memsizeMb: 64 }, /with 64 MiB/],
+    ['OUT_OF_MEMORY', { memsizeMb: 64 }, /64 MiB is too little/],
     ['LAUNCH_FAILED', { console: 'guestfsd: cannot open channel' }, /cannot open channel/],
   ])('is %s for %j', (reason, changes, message) => {
     const error = explainLaunchFailure({ ...failure, ...changes });

@@ -105,7 +105,7 @@ describe('a daemon that breaks the protocol', () => {
     await both.daemon.write(bytes(call)).catch(() => undefined);
     expect(await answer).toMatchObject({
       reason: 'PROTOCOL_ERROR',
-      message: expect.stringContaining('the appliance broke the protocol'),
+      message: expect.stringContaining('the appliance violated the protocol'),
     });
     await expectClosed(both, 'PROTOCOL_ERROR');
   });

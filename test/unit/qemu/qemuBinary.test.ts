@@ -19,7 +19,7 @@ describe('the qemu', () => {
     await writeFile(path, '');
     await expect(locateQemu(path)).rejects.toMatchObject({
       reason: 'QEMU_MISSING',
-      message: expect.stringContaining('no program'),
+      message: expect.stringContaining('not an executable file'),
     });
     await chmod(path, 0o755);
     await expect(locateQemu(path)).resolves.toBe(path);

@@ -685,7 +685,7 @@ describe('ending', () => {
   it.each([
     ['a signal', { exitCode: undefined, signal: 'SIGSEGV', qemuMessages: 'x\nlast words\n' }, 'SIGSEGV'],
     ['an exit code', { exitCode: 1, signal: undefined }, 'exit code 1'],
-    ['a kill, since it took too long', { exitCode: undefined, signal: 'SIGKILL' }, 'did not end within 60 s'],
+    ['a kill, since it took too long', { exitCode: undefined, signal: 'SIGKILL' }, 'did not exit within 60 s'],
   ])('reports a qemu that ends with %s: its last writes may be lost', async (_what, end, words) => {
     const both = await launched();
     both.machine.end = end;

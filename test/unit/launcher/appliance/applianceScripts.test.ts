@@ -1,15 +1,15 @@
-/** The guest's scripts, run by a shell of the host on a guest of plain files, with tools that note how they are called. */
+/** The appliance scripts, run by the host's shell on plain files, with stub tools that record their calls. */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import {
-  appearance,
-  arrival,
-  departure,
+  attachScript,
+  resumeScript,
+  detachScript,
   diskName,
-  rehearsal,
+  warmUpScript,
 } from '../../../../src/launcher/appliance/applianceScripts.js';
 
 const identity = {
@@ -37,17 +37,17 @@ describe('the name of a disk', () => {
 
 describe('the scripts', () => {
   it.each([
-    ['arrival without drives', arrival(identity, 0)],
-    ['arrival with many', arrival(identity, 255)],
-    ['rehearsal', rehearsal()],
-    ['appearance', appearance({ index: 1, name: 'sdb' })],
-    ['departure', departure(1)],
+    ['resuming without drives', resumeScript(identity, 0)],
+    ['resuming with many drives', resumeScript(identity, 255)],
+    ['warming up', warmUpScript()],
+    ['attaching', attachScript({ index: 1, name: 'sdb' })],
+    ['detaching', detachScript(1)],
   ])('%s: a shell understands', (_name, script) => {
     expect(spawnSync('sh', ['-n'], { input: script, encoding: 'utf8' })).toMatchObject({ status: 0, stderr: '' });
   });
 
   it('never hold more than a message to the daemon does', () => {
-    expect(Buffer.byteLength(arrival(identity, 255))).toBeLessThan(16 * 1024);
+    expect(Buffer.byteLength(resumeScript(identity, 255))).toBeLessThan(16 * 1024);
   });
 });
 
@@ -95,12 +95,12 @@ const shell = (program: string): { status: number | null; stdout: string; stderr
   };
 };
 const run = (drives: number): Omit<ReturnType<typeof shell>, 'stdout'> => {
-  const { stdout: _stdout, ...rest } = shell(arrival(identity, drives));
+  const { stdout: _stdout, ...rest } = shell(resumeScript(identity, drives));
   return rest;
 };
 
-describe('on arrival', () => {
-  it('the machine becomes another', () => {
+describe('on resume', () => {
+  it('the machine gets its own identity', () => {
     expect(run(0)).toEqual({ status: 0, stderr: '', calls: ['date -u -s @1700000000.124', 'udevadm settle'] });
     expect(readFileSync(inGuest('etc/machine-id'), 'utf8')).toBe(`${identity.machineId}\n`);
     expect(readFileSync(inGuest('run/boot-id'), 'utf8')).toBe(`${identity.bootId}\n`);
@@ -118,7 +118,7 @@ describe('on arrival', () => {
     // The real one waits five seconds.
     write('bin/sleep', '#!/bin/sh\n');
     chmodSync(inGuest('bin/sleep'), 0o755);
-    expect(run(0)).toMatchObject({ status: 1, stderr: 'the kernel did not take new random numbers\n' });
+    expect(run(0)).toMatchObject({ status: 1, stderr: 'the kernel did not reseed its random number generator\n' });
   });
 
   it('waits for new random numbers that come late', () => {
@@ -140,7 +140,7 @@ describe('on arrival', () => {
   it('it fails if a drive has another name, or did not come', () => {
     disk(0, 'sda');
     disk(1, 'sdc');
-    expect(run(2)).toMatchObject({ status: 1, stderr: 'drive 1 did not become sdb\n' });
+    expect(run(2)).toMatchObject({ status: 1, stderr: 'drive 1 was not discovered as sdb\n' });
   });
 
   const PVSCAN = 'lvm pvscan --cache --activate ay';
@@ -231,7 +231,7 @@ describe('when a drive comes', () => {
     write('run/udev/data/b8:0', 'E:ID_FS_TYPE=linux_raid_member\n');
     write('run/udev/data/b8:16', data.join('\n'));
     const started = data.length === 0 ? [] : [PVSCAN, 'udevadm settle'];
-    expect(shell(appearance({ index: 1, name }))).toEqual({
+    expect(shell(attachScript({ index: 1, name }))).toEqual({
       status: 0,
       stdout: '',
       stderr: '',
@@ -244,21 +244,21 @@ describe('when a drive comes', () => {
     write('sys/block/sdb/dev', '8:16\n');
     write('sys/block/sdb/sdb1/dev', '8:17\n');
     write('run/udev/data/b8:17', 'E:ID_FS_TYPE=LVM2_member\n');
-    expect(shell(appearance({ index: 1, name: 'sdb' })).calls).toContain(PVSCAN);
+    expect(shell(attachScript({ index: 1, name: 'sdb' })).calls).toContain(PVSCAN);
   });
 
   it('it is to have the name that it should', () => {
     disk(1, 'sdc');
-    expect(shell(appearance({ index: 1, name: 'sdb' }))).toMatchObject({
+    expect(shell(attachScript({ index: 1, name: 'sdb' }))).toMatchObject({
       status: 1,
-      stderr: 'drive 1 did not become sdb\n',
+      stderr: 'drive 1 was not discovered as sdb\n',
     });
   });
 });
 
 describe('when a drive goes', () => {
   const FLUSH = 'dd if=/dev/null of=/dev/sdb conv=notrunc,fsync';
-  const leave = (): ReturnType<typeof shell> => shell(departure(1));
+  const leave = (): ReturnType<typeof shell> => shell(detachScript(1));
 
   beforeEach(() => {
     disk(1, 'sdb');
@@ -316,7 +316,7 @@ describe('when a drive goes', () => {
     write('bin/dd', '#!/bin/sh\necho "dd: fsync failed: Input/output error" >&2; exit 1\n');
     expect(leave()).toMatchObject({
       status: 1,
-      stderr: 'what was written cannot be brought to the disk: dd: fsync failed: Input/output error\n',
+      stderr: 'cannot flush the disk: dd: fsync failed: Input/output error\n',
     });
     expect(existsSync(inGuest('sys/bus/scsi/devices/3:0:1:0/delete'))).toBe(false);
   });

@@ -1,26 +1,26 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Clone } from '../../../../src/launcher/template/restore.js';
 import { CloneFailed } from '../../../../src/launcher/template/restore.js';
-import { arrive } from '../../../../src/launcher/template/clone.js';
+import { resumeClone } from '../../../../src/launcher/template/clone.js';
 
 const never = new AbortController().signal;
 
-/** A clone whose guest does not answer. */
+/** A clone whose appliance does not answer. */
 function silent(): Pick<Clone, 'monitor' | 'connection'> {
   const monitor = { execute: async () => ({}) };
   const connection = { call: async () => new Promise(() => undefined) };
   return { monitor, connection } as unknown as Clone;
 }
 
-describe('a clone whose guest hangs on its arrival', () => {
+describe('a clone whose appliance hangs when it is resumed', () => {
   it('has failed after a while, so that the appliance can be booted instead', async () => {
-    const arrived = arrive(silent(), 1, never, 10);
-    await expect(arrived).rejects.toThrow(CloneFailed);
-    await expect(arrived).rejects.toThrow('the appliance did not find its drives within 0.01 s');
+    const resumed = resumeClone(silent(), 1, never, 10);
+    await expect(resumed).rejects.toThrow(CloneFailed);
+    await expect(resumed).rejects.toThrow('the appliance did not discover its drives within 0.01 s');
   });
 
   it('does not outlast its launch', async () => {
-    await expect(arrive(silent(), 1, AbortSignal.abort(new Error('the client is gone')))).rejects.toThrow(
+    await expect(resumeClone(silent(), 1, AbortSignal.abort(new Error('the client is gone')))).rejects.toThrow(
       'the client is gone',
     );
   });

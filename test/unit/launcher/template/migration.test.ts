@@ -117,8 +117,8 @@ describe('saving a state', () => {
     const controller = new AbortController();
     const saving = saveState({ monitor, signal: controller.signal }, directory);
     const socket = await qemuWrites([Buffer.from('half')]);
-    controller.abort(new Error('the server ends'));
-    await expect(saving).rejects.toThrow('the server ends');
+    controller.abort(new Error('the server is shutting down'));
+    await expect(saving).rejects.toThrow('the server is shutting down');
     socket.destroy();
   });
 });
@@ -143,7 +143,7 @@ describe('restoring a state', () => {
       { expect: 'query-migrate', say: ['{"return": {}, "id": $id}'] },
     ]);
     await expect(restoreState({ monitor: silent.monitor, signal: never }, 12)).rejects.toThrow(
-      'migrate-incoming failed: qemu does not say why',
+      'migrate-incoming failed: qemu gives no reason',
     );
     const dying = await talk([CAPABILITIES, { ...INCOMING, say: ['{"return": {}, "id": $id}'], hangUp: true }]);
     await expect(restoreState({ monitor: dying.monitor, signal: never }, 12)).rejects.toThrow();

@@ -117,7 +117,7 @@ describe.each([...TEMPLATE_FILES, 'template.json'])('a template whose %s', (name
     expect(openFiles()).toEqual(before);
     expect(scene.warnings).toEqual([
       {
-        message: 'a kept template cannot be used and is made anew',
+        message: 'a stored template is unusable and will be made again',
         fields: { template: 'one', reason: expect.stringMatching(/./) },
       },
     ]);
@@ -166,7 +166,7 @@ describe('the store', () => {
     await keep('one');
     expect(scene.warnings).toEqual([
       {
-        message: 'a template cannot be kept: it is made again when the server is started again',
+        message: 'cannot store a template: it will be made again after a restart',
         fields: { template: 'one', reason: expect.stringMatching(/ENOTDIR|EEXIST/) },
       },
     ]);
@@ -179,8 +179,8 @@ describe('the store', () => {
     await keep('two');
     expect(scene.warnings).toEqual([
       {
-        message: expect.stringContaining('cannot be kept'),
-        fields: { template: 'two', reason: expect.stringContaining('can be written by others') },
+        message: expect.stringContaining('cannot store a template'),
+        fields: { template: 'two', reason: expect.stringContaining('is writable by other users') },
       },
     ]);
     // Nor does it touch what is in there.
@@ -191,7 +191,7 @@ describe('the store', () => {
     const controller = new AbortController();
     const template = await scene.template('one');
     const keeping = store.keep(template, controller.signal);
-    controller.abort(new Error('the server ends'));
+    controller.abort(new Error('the server is shutting down'));
     await keeping;
     expect(readdirSync(scene.kept)).toEqual([]);
     // Who ends knows that.
@@ -203,7 +203,7 @@ describe('the store', () => {
     expect(readdirSync(scene.kept)).toEqual([]);
     expect(scene.warnings).toEqual([
       {
-        message: expect.stringContaining('cannot be kept'),
+        message: expect.stringContaining('cannot store a template'),
         fields: { template: 'one', reason: expect.stringMatching(/./) },
       },
     ]);
@@ -213,8 +213,8 @@ describe('the store', () => {
     await keep('one');
     const controller = new AbortController();
     const loading = store.load('one', controller.signal);
-    controller.abort(new Error('the server ends'));
-    await expect(loading).rejects.toThrow('the server ends');
+    controller.abort(new Error('the server is shutting down'));
+    await expect(loading).rejects.toThrow('the server is shutting down');
     expect(await load('one')).toBe('memory of one');
     expect(scene.warnings).toEqual([]);
   });

@@ -149,7 +149,9 @@ describe('templates', () => {
     const template = await make();
     await eventually(() => scene.warnings.length > 0);
     expect(await made()).toBe(template);
-    expect(scene.warnings).toEqual([{ message: expect.stringContaining('cannot be kept'), fields: expect.anything() }]);
+    expect(scene.warnings).toEqual([
+      { message: expect.stringContaining('cannot store a template'), fields: expect.anything() },
+    ]);
   });
 
   it('of at most four kinds are held in memory: the one not used for longest is closed, and loaded when it is asked for', async () => {

@@ -1,19 +1,19 @@
-/** Attaches a drive of zeros to a running machine, has the appliance do something with it, and takes it away. */
+/** Warms up a running appliance: attaches a drive of zeros, runs a script that uses it, and detaches it. */
 import type { DaemonConnection } from '../../protocol/daemonConnection.js';
 import { driveProperties } from '../../qemu/applianceMachine.js';
 import type { QmpClient } from '../../qemu/qmpClient.js';
 import { unplug } from '../attachDrives.js';
-import { runInGuest } from '../appliance/applianceShell.js';
+import { runInAppliance } from '../appliance/applianceShell.js';
 
-const NODE = 'rehearsal';
+const NODE = 'warm-up';
 /** Bytes. */
 const SIZE = 64 << 20;
 
 /**
- * Rehearses `script`, which finds the drive, and at its end lets it go.
- * @throws GuestfsError with what the script said, QmpError, or the reason of `signal`
+ * Runs `script`, which discovers the drive and finally removes it from the kernel.
+ * @throws GuestfsError with the script's output, QmpError, or the reason of `signal`
  */
-export async function rehearse(
+export async function warmUp(
   { monitor, connection }: { readonly monitor: QmpClient; readonly connection: DaemonConnection },
   script: string,
   signal: AbortSignal,
@@ -30,7 +30,7 @@ export async function rehearse(
     ...device
   } = driveProperties({ topNode: NODE, serial: undefined, blockSize: undefined }, 0);
   await monitor.execute('device_add', { driver: 'scsi-hd', ...device }, signal);
-  await runInGuest(connection, script, signal);
+  await runInAppliance(connection, script, signal);
   await unplug(monitor, String(device['id']), signal);
   await monitor.execute('blockdev-del', { 'node-name': NODE }, signal);
 }

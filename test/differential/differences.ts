@@ -41,11 +41,6 @@ const TEXTS: readonly { readonly reason: string; readonly pattern: RegExp; reado
     replacement: '',
   },
   {
-    reason: 'the library tells of the usual cache mode where it was asked for, this service never',
-    pattern: / cache=writeback/g,
-    replacement: '',
-  },
-  {
     reason: 'empty drives are files in a random directory of the library',
     pattern: /^\S*\/libguestfs\S+\/\w+\.img|^\(scratch, \d+ bytes\)/g,
     replacement: '<scratch>',

@@ -55,6 +55,17 @@ const TEXTS: readonly { readonly reason: string; readonly pattern: RegExp; reado
     pattern: /(?<=\/)\w{6}-x(?=: )/g,
     replacement: '<random>',
   },
+  {
+    reason:
+      'when a program ends before it has read an upload, the daemon reports either that it cannot write or that the program failed',
+    pattern: /^(write error|\w+ subcommand failed)(?= on (file|directory|device): )/g,
+    replacement: '<failed>',
+  },
+  {
+    reason: 'dd tells how long it took, and how fast it was',
+    pattern: /, [\d.e-]+ s, [\d.]+ \wB\/s$/gm,
+    replacement: '',
+  },
   { reason: 'processes are numbered as they come', pattern: /\bpid \d+/gi, replacement: 'pid <number>' },
   {
     reason: "a boot finds disks in any order, and tools tell the kernel's names",

@@ -2,7 +2,7 @@
  * Generates what derives from the action list, then TypeScript from the .proto files.
  * The former is committed, except the search page; the latter, which is long, is not.
  */
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fingerprint, Stamp } from '../support/fingerprint.mjs';
 import { inProject, projectTool } from '../support/project.mjs';
 import { run } from '../support/run.mjs';
@@ -23,6 +23,12 @@ const INPUTS = [
 export const COMMITTED_OUTPUTS = ['proto', 'gen/calls', 'gen/services.ts', 'gen/libraryActions.ts', 'docs/reference'];
 const OTHER_OUTPUTS = ['gen/proto', 'dist/reference'];
 
+/**
+ * The generator is compiled into a folder of its own. If the server's build wrote there, too, the compiler could take
+ * its output for that of the generator's sources, and a checkout of an older commit would generate with newer code.
+ */
+const GENERATOR = inProject('dist', 'generator', 'src', 'generator', 'main.js');
+
 const stamp = new Stamp('generated');
 
 /**
@@ -38,7 +44,7 @@ function state(inputs) {
  * @param {string[]} args
  */
 export function generatorCommand(...args) {
-  return [process.execPath, inProject('dist', 'src', 'generator', 'main.js'), ...args];
+  return [process.execPath, GENERATOR, ...args];
 }
 
 /** The .proto files of gRPC's own services that the server has, where their packages keep them, and which of them. */
@@ -74,7 +80,7 @@ export async function generate() {
 
 /** Makes sure that everything generated is up to date. */
 export async function ensureGenerated() {
-  if (stamp.matches(state(fingerprint(INPUTS)))) return;
+  if (stamp.matches(state(fingerprint(INPUTS))) && existsSync(GENERATOR)) return;
   say('generating code from the action list');
   await generate();
 }

@@ -24,8 +24,8 @@ export interface Information {
 
 const ABOUT = 'Serves libguestfs over gRPC.';
 const ENVIRONMENT = `
-Every flag is also an environment variable, which the flag overrides. The variable of a repeatable flag separates
-values by commas or colons; that of a flag without a value is 1 or 0. LIBGUESTFS_PATH, LIBGUESTFS_HV,
+Every flag is also an environment variable, which the flag overrides; an empty variable counts as not set. The variable
+of a repeatable flag separates values by commas or colons; that of a flag without a value is 1 or 0. LIBGUESTFS_PATH, LIBGUESTFS_HV,
 LIBGUESTFS_MEMSIZE, LIBGUESTFS_TMPDIR, LIBGUESTFS_CACHEDIR, LIBGUESTFS_APPEND, LIBGUESTFS_DEBUG, LIBGUESTFS_TRACE and
 LIBGUESTFS_BACKEND_SETTINGS have the same meaning as in libguestfs; flags override them.`;
 
@@ -46,6 +46,11 @@ function serverCommand(print: (text: string) => void): Command {
   return command;
 }
 
+/** Removes the flags' empty variables from the environment: to commander, an empty variable is a value. */
+function unsetEmptyVariables(): void {
+  for (const { envVar } of FLAGS) if (envVar !== undefined && process.env[envVar] === '') delete process.env[envVar];
+}
+
 /**
  * Settles what commander leaves open: to it, a variable is one value of a repeatable flag, and a switch is on
  * whatever its variable says.
@@ -56,7 +61,7 @@ function settle(command: Command, option: Option): void {
   if (envVar === undefined || command.getOptionValueSource(name) !== 'env') return;
   const value = process.env[envVar] ?? '';
   if (option.isBoolean()) {
-    const on = isTrue(value || '0');
+    const on = isTrue(value);
     if (on === undefined) throw new UsageError(`${envVar}: ${value} is not a boolean, such as 0 or 1`);
     command.setOptionValueWithSource(name, on, 'env');
   } else if (Array.isArray(option.defaultValue)) {
@@ -66,12 +71,14 @@ function settle(command: Command, option: Option): void {
 }
 
 /**
- * The flags of the command line; those that are not given come from the environment of the process.
+ * The flags of the command line; those that are not given come from the environment of the process, from which empty
+ * variables of flags are removed.
  * @param args without the names of program and script
  * @throws UsageError
  */
 export function readCommandLine(args: readonly string[]): ServerCommandLine | Information {
   let text = '';
+  unsetEmptyVariables();
   const command = serverCommand((part) => (text += part));
   try {
     command.parse(args, { from: 'user' });

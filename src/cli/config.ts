@@ -46,11 +46,12 @@ function switched(what: string, value: string | undefined): boolean {
 /** Memory of an appliance, MiB: a flag goes before libguestfs's variable. */
 function memsize({ flags, given }: ServerCommandLine, environment: NodeJS.ProcessEnv): number {
   const variable = 'LIBGUESTFS_MEMSIZE';
-  if (given.has('memsize')) return flags.memsize;
+  const value = environment[variable] ?? '';
+  if (given.has('memsize') || value === '') return flags.memsize;
   try {
-    return wholeNumber(MIN_MEMSIZE_MB)(environment[variable] ?? '', flags.memsize);
+    return wholeNumber(MIN_MEMSIZE_MB)(value);
   } catch (error) {
-    throw new UsageError(`${variable}: '${environment[variable]}' is invalid. ${messageOf(error)}`);
+    throw new UsageError(`${variable}: '${value}' is invalid. ${messageOf(error)}`);
   }
 }
 

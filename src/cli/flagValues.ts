@@ -2,12 +2,9 @@
 import { InvalidArgumentError, type Option } from 'commander';
 import { splitAddress } from '../server/address.js';
 
-type Parser<Value> = (value: string, previous: Value) => Value;
-
-/** A whole number in a range; an empty value keeps the previous one. */
-export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): Parser<number> {
-  return (value, previous) => {
-    if (value === '') return previous;
+/** A whole number in a range. */
+export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (value: string) => number {
+  return (value) => {
     const number = Number(value);
     if (/^\d+$/.test(value) && number >= least && number <= most) return number;
     throw new InvalidArgumentError(

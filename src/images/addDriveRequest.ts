@@ -43,7 +43,7 @@ export async function driveFromRequest(filename: string, options: AddDriveOption
     format: options.format,
     readonly: options.readonly ?? false,
     label: options.label,
-    cacheMode: (options.cachemode ?? 'writeback') as CacheMode,
+    cacheMode: undefined as CacheMode | undefined,
     discard: checkDiscard(options.discard ?? 'disable'),
     copyOnRead: options.copyonread ?? false,
     blockSize: undefined as number | undefined,
@@ -54,9 +54,7 @@ export async function driveFromRequest(filename: string, options: AddDriveOption
     throw badArgument('format', 'is empty or contains characters other than letters, digits, - and _');
   }
   checkLabel(drive.label);
-  if (drive.cacheMode !== 'writeback' && drive.cacheMode !== 'unsafe') {
-    throw badArgument('cachemode', "must be 'writeback' (the default) or 'unsafe'");
-  }
+  drive.cacheMode = checkCacheMode(options.cachemode);
   drive.blockSize = checkBlockSize(options.blocksize);
   const { protocol: protocolName = 'file' } = options;
   if (protocolName !== 'file') {
@@ -101,6 +99,11 @@ export function scratchDriveFromRequest(size: bigint, options: AddDriveScratchOp
 function checkDiscard(discard: string): Discard {
   if (discard === 'disable' || discard === 'enable' || discard === 'besteffort') return discard;
   throw badArgument('discard', "must be 'disable', 'enable' or 'besteffort'");
+}
+
+function checkCacheMode(cacheMode: string | undefined): CacheMode | undefined {
+  if (cacheMode === undefined || cacheMode === 'writeback' || cacheMode === 'unsafe') return cacheMode;
+  throw badArgument('cachemode', "must be 'writeback' (the default) or 'unsafe'");
 }
 
 function checkLabel(label: string | undefined): void {

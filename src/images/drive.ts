@@ -22,7 +22,8 @@ export interface Drive {
   readonly readonly: boolean;
   /** Appears as `/dev/disk/guestfs/<label>`. */
   readonly label: string | undefined;
-  readonly cacheMode: CacheMode;
+  /** undefined: writeback. */
+  readonly cacheMode: CacheMode | undefined;
   readonly discard: Discard;
   readonly copyOnRead: boolean;
   /** Logical and physical block size, bytes: 512 or 4096; undefined: qemu's default. */

@@ -21,7 +21,7 @@ function describe(drive: Drive): string {
     ...(drive.format === undefined ? [] : [`format=${drive.format}`]),
     `protocol=${drive.source.kind === 'remote' ? drive.source.remote.protocol : 'file'}`,
     ...(drive.label === undefined ? [] : [`label=${drive.label}`]),
-    ...(drive.cacheMode === 'writeback' ? [] : [`cache=${drive.cacheMode}`]),
+    ...(drive.cacheMode === undefined ? [] : [`cache=${drive.cacheMode}`]),
     ...(drive.discard === 'disable' ? [] : [`discard=${drive.discard}`]),
     ...(drive.copyOnRead ? ['copyonread'] : []),
     ...(drive.blockSize === undefined ? [] : [`blocksize=${drive.blockSize}`]),

@@ -41,11 +41,6 @@ const TEXTS: readonly { readonly reason: string; readonly pattern: RegExp; reado
     replacement: '',
   },
   {
-    reason: 'the library tells of the usual cache mode where it was asked for, this service never',
-    pattern: / cache=writeback/g,
-    replacement: '',
-  },
-  {
     reason: 'empty drives are files in a random directory of the library',
     pattern: /^\S*\/libguestfs\S+\/\w+\.img|^\(scratch, \d+ bytes\)/g,
     replacement: '<scratch>',
@@ -59,6 +54,17 @@ const TEXTS: readonly { readonly reason: string; readonly pattern: RegExp; reado
     reason: 'so have those that mktemp makes, or cannot make',
     pattern: /(?<=\/)\w{6}-x(?=: )/g,
     replacement: '<random>',
+  },
+  {
+    reason:
+      'when a program ends before it has read an upload, the daemon reports either that it cannot write or that the program failed',
+    pattern: /^(write error|\w+ subcommand failed)(?= on (file|directory|device): )/g,
+    replacement: '<failed>',
+  },
+  {
+    reason: 'dd tells how long it took, and how fast it was',
+    pattern: /, [\d.e-]+ s, [\d.]+ \wB\/s$/gm,
+    replacement: '',
   },
   { reason: 'processes are numbered as they come', pattern: /\bpid \d+/gi, replacement: 'pid <number>' },
   {

@@ -1,15 +1,11 @@
 /** Choices of fast-check, for what is written as calls and not as arbitraries. */
-import {
-  boolean,
-  constantFrom,
-  double,
-  gen,
-  integer,
-  noShrink,
-  sample,
-  type Arbitrary,
-  type GeneratorValue,
-} from 'fast-check';
+import { constantFrom, gen, integer, noBias, noShrink, sample, type Arbitrary, type GeneratorValue } from 'fast-check';
+
+/** Steps of a probability. */
+const STEPS = 1_000_000;
+
+/** Integers of which each comes as often; fast-check's own lean to the limits of the range, and to zero. */
+const evenly = (least: number, most: number): Arbitrary<number> => noBias(integer({ min: least, max: most }));
 
 /** The choices of one value. */
 export class Random {
@@ -21,7 +17,7 @@ export class Random {
 
   /** An integer from `least` to `most`, both included. */
   integer(least: number, most: number): number {
-    return this.#choose(integer, { min: least, max: most });
+    return this.#choose(evenly, least, most);
   }
 
   /** One of these. */
@@ -30,10 +26,9 @@ export class Random {
     return this.#choose(choice, ...values);
   }
 
-  /** True at least so often: fast-check leans to small numbers, and so to what is given and set. */
+  /** True with this probability. */
   chance(probability: number): boolean {
-    if (probability === 0.5) return this.#choose(boolean);
-    return this.#choose(double, { min: 0, max: 1, maxExcluded: true, noNaN: true }) < probability;
+    return this.integer(0, STEPS - 1) < probability * STEPS;
   }
 }
 

@@ -112,7 +112,6 @@ describe.each(SWITCHES)('--%s', (flag, key) => {
     ['FALSE', false],
     ['no', false],
     ['off', false],
-    ['', false],
   ])('takes %j from its variable', (value, on) => {
     expect(read([], { [variable(flag)]: value }).flags).toEqual({ ...DEFAULTS, [key]: on });
   });
@@ -127,6 +126,17 @@ describe.each(SWITCHES)('--%s', (flag, key) => {
   });
 });
 
+describe('an empty variable', () => {
+  it.each(FLAGS.map(({ envVar = '' }) => envVar))('counts as not set: %s', (name) => {
+    expect(read([], { [name]: '' })).toEqual({ flags: DEFAULTS, given: new Set() });
+  });
+
+  it('leaves its flag as it is given', () => {
+    const { flags, given } = read(['--memsize', '700'], { GUESTFS_GRPC_MEMSIZE: '' });
+    expect([flags.memsize, given]).toEqual([700, new Set(['memsize'])]);
+  });
+});
+
 describe('a number', () => {
   it.each([
     ['pool', '-1', '0', '1000', '1001'],
@@ -137,15 +147,12 @@ describe('a number', () => {
     ['idle-timeout', '-1', '0', '31536000', '1e3'],
   ])('of --%s is in its range', (flag, below, least, most, above) => {
     for (const good of [least, most]) expect(() => read([`--${flag}`, good])).not.toThrow();
+    expect(refusal([`--${flag}=`])).toContain('whole number');
     for (const bad of [below, above, ' 8', '0x10', 'NaN']) {
       expect(refusal([`--${flag}=${bad}`])).toMatch(new RegExp(`--${flag} .*whole number`));
       expect(refusal([], { [variable(flag)]: bad })).toMatch(new RegExp(`whole number`));
       expect(refusal([], { [variable(flag)]: bad })).toContain(variable(flag));
     }
-  });
-
-  it('in an empty variable is the default', () => {
-    expect(read([], { GUESTFS_GRPC_SMP: '' }).flags).toEqual(DEFAULTS);
   });
 });
 
@@ -164,7 +171,8 @@ describe('a choice', () => {
 
 describe('an address', () => {
   it.each(['listen', 'metrics-listen'])('of --%s has host and port', (flag) => {
-    for (const bad of ['nonsense', ':1', '1.2.3.4:99999', 'h:', '']) {
+    expect(refusal([`--${flag}=`])).toContain('HOST:PORT');
+    for (const bad of ['nonsense', ':1', '1.2.3.4:99999', 'h:']) {
       expect(refusal([`--${flag}=${bad}`])).toContain('HOST:PORT');
       expect(refusal([], { [variable(flag)]: bad })).toContain(variable(flag));
     }
@@ -175,7 +183,6 @@ describe('a path', () => {
   it.each(['appliance', 'tls-cert', 'tls-key', 'client-ca'])('of --%s is not empty, and no flag', (flag) => {
     expect(refusal([`--${flag}`, '--trace'])).toContain("'--trace' is invalid");
     expect(refusal([`--${flag}=`])).toContain('must not be empty');
-    expect(refusal([], { [variable(flag)]: '' })).toContain('must not be empty');
   });
 });
 
@@ -202,8 +209,8 @@ describe('a repeatable flag', () => {
     expect(flags).toMatchObject({ imageRoot: ['/c'], allow: ['host-actions'] });
   });
 
-  it('has its default when its variable is empty', () => {
-    expect(read([], { GUESTFS_GRPC_IMAGE_ROOT: '', GUESTFS_GRPC_ALLOW: ',' }).flags).toEqual(DEFAULTS);
+  it('has its default when its variable has no values', () => {
+    expect(read([], { GUESTFS_GRPC_IMAGE_ROOT: ':', GUESTFS_GRPC_ALLOW: ',' }).flags).toEqual(DEFAULTS);
   });
 });
 

@@ -77,6 +77,7 @@ describe('configuration', () => {
     const empty = {
       HOME: '/home/x',
       LIBGUESTFS_PATH: '',
+      LIBGUESTFS_MEMSIZE: '',
       LIBGUESTFS_HV: '',
       LIBGUESTFS_QEMU: '/q',
       LIBGUESTFS_TMPDIR: '',
@@ -90,9 +91,15 @@ describe('configuration', () => {
       hv: '/q',
       tmpdir: '/t',
       cachedir: '/t',
+      memsizeMb: 1280,
       verbose: true,
       trace: false,
     });
+  });
+
+  it("takes libguestfs's variable where that of the flag is empty", async () => {
+    const environment = { GUESTFS_GRPC_MEMSIZE: '', LIBGUESTFS_MEMSIZE: '700' };
+    expect((await read([], environment)).defaults.memsizeMb).toBe(700);
   });
 
   it.each([

@@ -7,7 +7,7 @@ import { make, type Domain } from '../../differential/domains/domain.js';
 import { ACTION_COUNT, common, everyAction, leftOut } from '../../differential/domains/everyAction.js';
 import { files } from '../../differential/domains/files.js';
 import { handle } from '../../differential/domains/handle.js';
-import { samples } from '../../differential/random.js';
+import { samples, type Random } from '../../differential/random.js';
 import { shrink } from '../../differential/shrink.js';
 
 describe('a failing sequence', () => {
@@ -39,6 +39,27 @@ describe('a failing sequence', () => {
       5,
     );
     expect(tries).toBe(5);
+  });
+});
+
+describe('random choices', () => {
+  const DRAWN = 10_000;
+  /** How often something is chosen, of all times. */
+  const rate = (choose: (random: Random) => boolean): number =>
+    samples(choose, 1, DRAWN).filter((chosen) => chosen).length / DRAWN;
+
+  it.each([0.1, 0.33, 0.5, 0.85])('come true with the probability %d', (probability) => {
+    expect(rate((random) => random.chance(probability))).toBeCloseTo(probability, 1);
+    const inOne = samples((random) => Array.from({ length: 100 }, () => random.chance(probability)), 1, 100).flat();
+    expect(inOne.filter((chosen) => chosen).length / inOne.length).toBeCloseTo(probability, 1);
+  });
+
+  it('are certain where they must be', () => {
+    expect([rate((random) => random.chance(0)), rate((random) => random.chance(1))]).toEqual([0, 1]);
+  });
+
+  it('have all integers of a range as often', () => {
+    for (const number of [0, 1, 9]) expect(rate((random) => random.integer(0, 9) === number)).toBeCloseTo(0.1, 1);
   });
 });
 
@@ -106,6 +127,16 @@ describe('outcomes', () => {
       { errno: 'EEXIST', message: 'mkdir: do_mkdir: /x: File exists' },
     ],
     ['UUIDs', { value: '22222222-2222-3333-4444-555555555555' }, { value: '66666666-2222-3333-4444-555555555555' }],
+    [
+      'how long dd took',
+      { errno: 'DAEMON_ERROR', message: '10485760 bytes (10 MB, 10 MiB) copied, 0.190218 s, 55.1 MB/s' },
+      { errno: 'DAEMON_ERROR', message: 'dd: 10485760 bytes (10 MB, 10 MiB) copied, 1.2e-05 s, 1.0 kB/s' },
+    ],
+    [
+      'whether the daemon or its program fails first',
+      { errno: 'DAEMON_ERROR', message: 'write error on file: /x' },
+      { errno: 'DAEMON_ERROR', message: 'base64_in: base64 subcommand failed on file: /x' },
+    ],
     ['times', { value: { st_mtime_sec: '1', st_size: '5' } }, { value: { st_mtime_sec: '2', st_size: '5' } }],
   ])('agree, but for what nobody can foresee: %s', (_what, ours, theirs) => {
     expect(agree(call, ours, theirs)).toBe(true);

@@ -40,7 +40,7 @@ beforeAll(() => {
   const run = (...command: string[]): void =>
     void execFileSync(process.execPath, command, { cwd: copy, stdio: ['ignore', 'pipe', 'pipe'] });
   run('node_modules/.bin/tsc', '-p', 'tsconfig.generator.json');
-  run('dist/src/generator/main.js');
+  run('dist/generator/src/generator/main.js');
 });
 afterAll(() => rmSync(copy, { recursive: true, force: true }));
 

@@ -21,7 +21,7 @@ const DEFAULTS = {
   format: undefined,
   readonly: false,
   label: undefined,
-  cacheMode: 'writeback',
+  cacheMode: undefined,
   discard: 'disable',
   copyOnRead: false,
   blockSize: undefined,

@@ -36,6 +36,7 @@ describe('add_drive and its relatives', () => {
       discard: 'besteffort',
       blocksize: 4096,
     });
+    await driveActions.add_drive(context, { filename: image, ...none, cachemode: 'writeback' });
     await driveActions.add_drive_ro(context, { filename: 'a.img' });
     await driveActions.add_cdrom(context, { filename: image });
     await driveActions.add_drive_with_if(context, { filename: image, iface: 'ide' });
@@ -43,6 +44,7 @@ describe('add_drive and its relatives', () => {
     await driveActions.add_drive_scratch(context, { size: 512n, label: 'scratch' });
     expect(context.session.drives.map((drive) => [drive.source.kind, drive.readonly, drive.label])).toEqual([
       ['file', false, 'data'],
+      ['file', false, undefined],
       ['file', true, undefined],
       ['file', true, undefined],
       ['file', false, undefined],
@@ -57,6 +59,7 @@ describe('add_drive and its relatives', () => {
     });
     expect((await debugActions.debug_drives(context, {})).cmdline).toEqual([
       `${image} format=raw protocol=file label=data cache=unsafe discard=besteffort blocksize=4096`,
+      `${image} protocol=file cache=writeback`,
       `${image} readonly protocol=file`,
       `${image} readonly protocol=file`,
       `${image} protocol=file`,

@@ -103,7 +103,13 @@ export type Visibility =
   | 'internal';
 
 /** What the server's `--allow` can name: permissions that affect its host and are off by default. */
-export type Permission = 'remote-drives' | 'block-devices' | 'network' | 'host-actions' | 'custom-qemu';
+export type Permission =
+  | 'remote-drives'
+  | 'block-devices'
+  | 'backing-files'
+  | 'network'
+  | 'host-actions'
+  | 'custom-qemu';
 
 /**
  * What of a request a permission depends on. A field is named by its path in the request's message:

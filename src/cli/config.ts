@@ -147,7 +147,11 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
     metricsListen: flags.metricsListen,
     tls: tls(flags),
     policy: {
-      imageRoots: { directories: await imageRoots(flags), blockDevices: allowed.has('block-devices') },
+      imageRoots: {
+        directories: await imageRoots(flags),
+        blockDevices: allowed.has('block-devices'),
+        backingFiles: allowed.has('backing-files'),
+      },
       allowed,
     },
     defaults: defaultSettings(line, environment),

@@ -12,6 +12,7 @@
  * the overlay. An image that is complete in one file may be taken by its looks.
  */
 import { dirname, isAbsolute } from 'node:path';
+import { GuestfsError } from '../common/errors.js';
 import { printableName } from '../common/guestText.js';
 import { naming, openImage, type ImageAccess, type ImageRoots, type OpenImage } from '../security/pathPolicy.js';
 import { READ_ONLY_FORMATS, type ImageFormat } from './formats.js';
@@ -53,7 +54,8 @@ export type ClaimImage = (image: OpenImage, use: ImageUse, subject: string) => v
  *
  * @param format as the client stated it, or undefined to go by its looks
  * @param claim called for each file before what it contains counts
- * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING`, `IMAGE_UNUSABLE` or `IMAGE_LOCKED`
+ * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING`, `IMAGE_UNUSABLE`, `IMAGE_LOCKED`, or `NOT_ALLOWED` for an
+ *   image that refers to other files on a server that does not allow it
  */
 export async function openImageChain(
   path: string,
@@ -90,6 +92,7 @@ export async function openImageChain(
       const checked = head === undefined ? image.handle : beginningWith(head, image.handle);
       const known = await recogniseImage({ handle: checked, size: image.size }, inFormat, subject);
       checkUsable(known, next.format !== undefined, how, subject);
+      if (roots.backingFiles !== true) refuseReference(known, subject);
       const data: Reference | undefined =
         known.qcow2?.dataFile && dataFileOf(known.qcow2.dataFile.file, image, subject);
       const dataFile = data && (await openTracked(data.path, how, data.subject));
@@ -146,6 +149,22 @@ function checkUsable(known: Recognised, stated: boolean, how: ImageAccess, subje
       "is marked as corrupt and cannot be written: repair it with 'qemu-img check -r all', or attach it read-only",
     );
   }
+}
+
+/** Whoever made an image decides what it refers to: with it, its user would attach any image that they may use. */
+function refuseReference({ qcow2 }: Recognised, subject: string): void {
+  const what =
+    qcow2?.backing !== undefined
+      ? `has a backing file, '${printableName(qcow2.backing.file)}'`
+      : qcow2?.dataFile !== undefined
+        ? `keeps its data in another file, '${printableName(qcow2.dataFile.file ?? '')}'`
+        : undefined;
+  if (what === undefined) return;
+  throw new GuestfsError(
+    'NOT_ALLOWED',
+    `${subject} ${what}, and this server attaches only images that are complete in one file: its operator can allow others with --allow backing-files; 'qemu-img convert -O qcow2' makes the image complete`,
+    { metadata: { setting: '--allow backing-files' } },
+  );
 }
 
 function backingOf(

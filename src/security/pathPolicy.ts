@@ -18,6 +18,8 @@ export interface ImageRoots {
   readonly directories: readonly string[];
   /** Block devices under the roots count as images. */
   readonly blockDevices?: boolean;
+  /** Images may refer to other files under the roots: backing files, and files that hold their data. */
+  readonly backingFiles?: boolean;
 }
 
 /** The intended access to an image. */

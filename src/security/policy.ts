@@ -8,6 +8,7 @@ import type { ImageRoots } from './pathPolicy.js';
 export const ALLOWABLE = [
   'remote-drives',
   'block-devices',
+  'backing-files',
   'network',
   'host-actions',
   'custom-qemu',

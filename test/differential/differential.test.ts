@@ -68,7 +68,10 @@ describeWhen(
         '--appliance',
         appliance ?? '',
         '--debug-service',
-        ...['host-actions', 'custom-qemu', 'network', 'remote-drives'].flatMap((what) => ['--allow', what]),
+        ...['host-actions', 'custom-qemu', 'network', 'remote-drives', 'backing-files'].flatMap((what) => [
+          '--allow',
+          what,
+        ]),
       ],
     });
 

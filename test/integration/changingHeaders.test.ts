@@ -60,9 +60,7 @@ describeWithAppliance('an image that one session writes as a raw drive', () => {
     expect(
       await failureOf(
         client.inspect({
-          drives: [
-            { source: { $case: 'path', value: 'one.img' }, format: 'qcow2', blocksize: undefined },
-          ],
+          drives: [{ source: { $case: 'path', value: 'one.img' }, format: 'qcow2', blocksize: undefined }],
         }),
       ),
     ).toMatchObject(locked);

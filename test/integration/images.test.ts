@@ -56,7 +56,7 @@ beforeEach(() => {
   context = {
     runDirectory: scene.run,
     qemuBinary: QEMU,
-    imageRoots: { directories: [scene.root] },
+    imageRoots: { directories: [scene.root], backingFiles: true },
     signal: abortController().signal,
     probe: createForeignProbe({ qemuBinary: QEMU, user: isRoot ? NOBODY : undefined }),
     fdSets: { add: (file) => `/dev/fdset/${files.push(file)}` },

@@ -76,7 +76,7 @@ const onDevices: readonly Call[] = [
 ];
 
 describeWithAppliance('read-only drives', () => {
-  const scene = serverForTests();
+  const scene = serverForTests({ flags: ['--allow', 'backing-files'] });
   let images: readonly string[];
   let before: readonly string[];
   let session: SessionClient;

@@ -108,6 +108,7 @@ export const driveActions: readonly ActionDef[] = [
         when: { field: 'protocol', isOneOf: REMOTE_PROTOCOLS },
       },
       { permission: 'block-devices', purpose: 'for a block device of the server', when: 'found' },
+      { permission: 'backing-files', purpose: 'for an image that refers to another file', when: 'found' },
     ],
     guide: 'network-drives.md',
     args: [
@@ -155,7 +156,7 @@ export const driveActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Adds a disk image, block device of the host or network drive to the session',
     description:
-      'Drives are named in the order they are added (/dev/sda first, then /dev/sdb). A drive that is added after launch is attached to the running appliance, under the first free name, and volume groups and arrays on it are started as at launch. An image must be there when it is added; a server is first asked at launch. Drives on a network are `raw` unless `format` says otherwise, which it can with `readonly` only. Block devices of the server have to be under an image root, and need `--allow block-devices`.',
+      'Drives are named in the order they are added (/dev/sda first, then /dev/sdb). A drive that is added after launch is attached to the running appliance, under the first free name, and volume groups and arrays on it are started as at launch. An image must be there when it is added; a server is first asked at launch. Drives on a network are `raw` unless `format` says otherwise, which it can with `readonly` only. Block devices of the server have to be under an image root, and need `--allow block-devices`; images with a backing file, or with their data in another file, need `--allow backing-files`.',
     errors: [
       MISSING,
       UNUSABLE,

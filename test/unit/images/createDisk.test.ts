@@ -8,7 +8,7 @@ let scene: Scene;
 let context: CreateDiskContext;
 beforeEach(() => {
   scene = makeScene();
-  context = { imageRoots: { directories: [scene.root] }, signal: new AbortController().signal };
+  context = { imageRoots: { directories: [scene.root], backingFiles: true }, signal: new AbortController().signal };
 });
 afterEach(() => scene.remove());
 

@@ -17,7 +17,7 @@ beforeEach(() => {
   scene = makeScene();
   probed = [];
   context = {
-    imageRoots: { directories: [scene.root] },
+    imageRoots: { directories: [scene.root], backingFiles: true },
     signal: new AbortController().signal,
     probe: (_image, format, subject) => {
       probed.push(format);

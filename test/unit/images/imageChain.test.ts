@@ -10,7 +10,7 @@ let scene: Scene;
 let roots: ImageRoots;
 beforeEach(() => {
   scene = makeScene();
-  roots = { directories: [scene.root] };
+  roots = { directories: [scene.root], backingFiles: true };
 });
 afterEach(() => scene.remove());
 
@@ -195,6 +195,26 @@ describe('a chain', () => {
     rawImage(inRoot('base.img'), 1 << 20);
     overlayImage(inRoot('over.qcow2'), `file:${inRoot('base.img')}`);
     expect(await chainOf('over.qcow2', 'qcow2')).toHaveLength(2);
+  });
+
+  it('is refused unless the server allows images that refer to others', async () => {
+    rawImage(inRoot('base.img'), 1 << 20);
+    overlayImage(inRoot('over.qcow2'), 'base.img');
+    qcow2Image(inRoot('a.qcow2'), '1M', '-o', `data_file=${inRoot('a.data')}`);
+    for (const [name, what] of [
+      ['over.qcow2', "image 'over.qcow2' has a backing file, 'base.img'"],
+      ['a.qcow2', "image 'a.qcow2' keeps its data in another file"],
+    ] as const) {
+      const alone = { directories: roots.directories };
+      const before = openFiles();
+      expect(await errorOf(openImageChain(name, 'qcow2', 'read-only', alone, noClaim))).toMatchObject({
+        reason: 'NOT_ALLOWED',
+        message: expect.stringContaining(what),
+        details: { metadata: { setting: '--allow backing-files' } },
+      });
+      expect(openFiles()).toBe(before);
+    }
+    await (await openImageChain('base.img', 'raw', 'read-only', roots, noClaim)).close();
   });
 
   it('is opened for writing at its top only', async () => {

@@ -41,7 +41,7 @@ beforeEach(() => {
     runDirectory: scene.run,
     qemuBinary: '/nosuch/qemu',
     claims: new ImageClaims(new ImageUses()),
-    imageRoots: { directories: [scene.root] },
+    imageRoots: { directories: [scene.root], backingFiles: true },
     signal: abort.signal,
     fdSets: {
       add(file) {

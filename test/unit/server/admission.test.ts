@@ -51,7 +51,7 @@ beforeAll(async () => {
   closed = await startFakeServer({ allowed: [], debugService: false });
   partly = await startFakeServer({ allowed: ['host-actions'], debugService: false });
   open = await startFakeServer({
-    allowed: ['remote-drives', 'block-devices', 'network', 'host-actions', 'custom-qemu'],
+    allowed: ['remote-drives', 'block-devices', 'backing-files', 'network', 'host-actions', 'custom-qemu'],
     debugService: true,
   });
 }, START_LIMIT_MS);

@@ -96,5 +96,6 @@ export const DECLARATIONS: Declarations = {
   'state CONFIG or READY': ['add_drive', 'add_drive_scratch', 'remove_drive'],
   'remote-drives by request': ['add_drive'],
   'block-devices if found': ['add_drive'],
+  'backing-files if found': ['add_drive'],
   'debug service': ['debug', 'debug_drives', 'debug_upload', 'internal_exit'],
 };

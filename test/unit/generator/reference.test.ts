@@ -116,8 +116,8 @@ describe('examples', () => {
 
 describe('needs', () => {
   it('are state READY for each action that talks to the daemon, or asks for its appliance', () => {
-    const said = Object.fromEntries(actions.map(({ name }) => [name, factsOf(name).includes('state READY')]));
-    expect(said).toEqual(
+    const texts = Object.fromEntries(actions.map(({ name }) => [name, factsOf(name).includes('state READY')]));
+    expect(texts).toEqual(
       Object.fromEntries(actions.map((action) => [action.name, needsDaemon(action) || action.readyOnly === true])),
     );
   });
@@ -138,12 +138,12 @@ describe('errors', () => {
   });
 
   it('say what to use instead of an action whose message would be too large', () => {
-    const said = actions.flatMap((action) =>
+    const texts = actions.flatMap((action) =>
       knownErrors(action)
         .filter(({ reason }) => reason === 'MESSAGE_TOO_LARGE')
         .map(({ when }) => `${action.name}: ${when}`),
     );
-    expect(said).toEqual(
+    expect(texts).toEqual(
       expect.arrayContaining([
         'cat: the answer does not fit into one message (4 MiB): use Download, which streams, or Pread for a part',
         "write: the arguments take more than the server's memory for large requests (`--request-memory`): use Upload, which streams",
@@ -155,7 +155,7 @@ describe('errors', () => {
       .filter((action) => !isStreamedAnswer(action))
       .flatMap(({ insteadOfLargeAnswer, insteadOfLargeRequest }) => [insteadOfLargeAnswer, insteadOfLargeRequest])
       .filter((instead) => instead !== undefined);
-    expect(said.filter((one) => /(MiB|--request-memory`)\): /.test(one))).toHaveLength(alternatives.length);
+    expect(texts.filter((one) => /(MiB|--request-memory`)\): /.test(one))).toHaveLength(alternatives.length);
   });
 
   it('are told once', () => {

@@ -206,7 +206,7 @@ export interface PropertyLibraryActions {
   get_selinux: (context: LibraryContext, request: GetSelinuxRequest) => Promise<GetSelinuxResponse>;
   /** Returns how many virtual CPUs the appliance gets. */
   get_smp: (context: LibraryContext, request: GetSmpRequest) => Promise<GetSmpResponse>;
-  /** Returns the directory for temporary files, sockets among them. */
+  /** Returns the directory for temporary files, including sockets. */
   get_sockdir: (context: LibraryContext, request: GetSockdirRequest) => Promise<GetSockdirResponse>;
   /** Returns the directory for temporary files. */
   get_tmpdir: (context: LibraryContext, request: GetTmpdirRequest) => Promise<GetTmpdirResponse>;
@@ -292,7 +292,7 @@ export interface DriveLibraryActions {
   disk_virtual_size: (context: LibraryContext, request: DiskVirtualSizeRequest) => Promise<DiskVirtualSizeResponse>;
   /** Returns how many drives the session can have. */
   max_disks: (context: LibraryContext, request: MaxDisksRequest) => Promise<MaxDisksResponse>;
-  /** Takes away the drive with the given label. */
+  /** Removes the drive with the given label. */
   remove_drive: (context: LibraryContext, request: RemoveDriveRequest) => Promise<RemoveDriveResponse>;
 }
 

@@ -26,7 +26,7 @@ export const inspect: CompositeRpcDef = {
   summary: 'Reports all that can be found out about disk images, in one call',
   description:
     'Needs no session: the server launches one for the call, with the drives read-only, and ends it with the call, however that ends. ' +
-    'What cannot be found out about a broken guest is told as a warning beside the rest.',
+    'What cannot be determined about a broken guest is reported as a warning.',
   guide: 'inspection.md',
   example: '{ "drives": [{ "path": "disk.img", "format": "raw" }] }',
 };

@@ -16,4 +16,4 @@ export function badArgument(when: string): KnownError {
   return error('INVALID_ARGUMENT', 'BAD_ARGUMENT', when);
 }
 
-export const NOT_A_FILE = error('UNKNOWN', 'DAEMON_ERROR', 'the path is that of a directory');
+export const NOT_A_FILE = error('UNKNOWN', 'DAEMON_ERROR', 'the path is a directory');

@@ -11,7 +11,7 @@
 export type OwnReason =
   /** A daemon error that carries no errno. */
   | 'DAEMON_ERROR'
-  /** An argument that cannot be right, whatever the state. */
+  /** An argument that is invalid in any state. */
   | 'BAD_ARGUMENT'
   | 'MALFORMED_SESSION_ID'
   | 'SESSION_MISSING'
@@ -95,7 +95,7 @@ export class GuestfsError extends Error {
   }
 }
 
-/** An argument that cannot be right. */
+/** The error for an invalid argument. */
 export function badArgument(field: string, description: string): GuestfsError {
   return new GuestfsError('BAD_ARGUMENT', `${field}: ${description}`, { fields: [{ field, description }] });
 }

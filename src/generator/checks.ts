@@ -1,4 +1,4 @@
-/** Rules that the action list keeps; each failure names the action. */
+/** Rules for the action list; each failure names the action. */
 import { allActions, areas } from '../actions/areas.js';
 import { isFileIn, isStreamedAnswer, needsDaemon } from '../actions/shape.js';
 import { structs } from '../actions/structs.js';
@@ -60,10 +60,10 @@ function problemsOf(action: ActionDef): string[] {
 function duplicates(values: readonly (string | number)[], what: string): string[] {
   return values
     .filter((value, index) => values.indexOf(value) !== index)
-    .map((value) => `${what} ${value} is there twice`);
+    .map((value) => `${what} ${value} is used twice`);
 }
 
-/** Everything wrong with the list; empty when nothing is. */
+/** All violations of the rules. */
 export function checkActions(): string[] {
   return [
     ...allActions.flatMap(problemsOf),

@@ -1,7 +1,6 @@
 /**
- * The search through the reference: one page that holds all of it, and needs nothing from
- * elsewhere. It can be read and linked into without its script, which only hides what is not
- * looked for.
+ * The search page of the reference: one self-contained page with all entries. It can be read and
+ * linked to without its script, which merely hides the entries that do not match.
  */
 import type { AreaDef } from '../actions/areas.js';
 import { entriesOf, typeOf, type Entry } from './entry.js';
@@ -13,7 +12,7 @@ const count = document.querySelector('output');
 const entries = [...document.querySelectorAll('article')].map((article) => ({
   article, name: article.id.toLowerCase(), text: article.textContent.toLowerCase(),
 }));
-/** How well an entry fits, the best first: named so, named like that, or telling of it. */
+/** How well an entry matches, best first: by its exact name, by part of its name, or by its text. */
 function rank({ name }, sought, words) {
   if (name === sought) return 0;
   return words.some((word) => name.includes(word)) ? 1 : 2;
@@ -26,7 +25,7 @@ function search() {
   list.append(...hits.map(({ article }) => article));
   count.textContent = hits.length + ' of ' + entries.length;
 }
-/** The part of the address after "#" is what is looked for: the name of an entry, or any words. */
+/** The fragment of the URL, after "#", is the search: the name of an entry, or any words. */
 function follow() {
   box.value = decodeURIComponent(location.hash.slice(1));
   search();
@@ -54,15 +53,15 @@ pre { background: #f4f4f4; overflow-x: auto; padding: .5em; }
 
 const SPECIAL: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
 
-/** Text as HTML has it. */
+/** Escapes text for HTML. */
 function escaped(text: string): string {
   return text.replace(/[&<>"]/g, (character) => SPECIAL[character] ?? character);
 }
 
-/** The same, with what is between backquotes as code, and names of entries as links to them. */
+/** The same, with text in backquotes as code, and names of entries as links to them. */
 function prose(text: string, names: ReadonlySet<string>): string {
   const link = (name: string, shown: string): string => (names.has(name) ? `<a href="#${name}">${shown}</a>` : shown);
-  // A word with an underscore is a name; others stand for what they mean unless they are code.
+  // A word with an underscore is a name; other words are names only if they are code.
   return escaped(text).replace(/`([^`]+)`|\b[a-z]\w*_\w+\b/g, (word, code?: string) =>
     code === undefined ? link(word, word) : link(code, `<code>${code}</code>`),
   );

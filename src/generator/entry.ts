@@ -1,4 +1,4 @@
-/** What the reference tells of an RPC, before it is laid out. In texts, backquotes are around code. */
+/** The contents of a reference entry for an RPC, before layout. In texts, code is in backquotes. */
 import type { AreaDef } from '../actions/areas.js';
 import { allActions } from '../actions/areas.js';
 import { ANY_STATE, statesOf } from '../actions/callRules.js';
@@ -23,17 +23,17 @@ export interface Entry {
   readonly name: string;
   readonly service: string;
   readonly rpc: string;
-  /** Set if it is superseded: that it is, and by what. */
+  /** Set if it is deprecated: says so, and names the replacement. */
   readonly deprecated?: string;
   /** One sentence, without a full stop. */
   readonly summary: string;
   readonly description: string;
-  /** What goes in and comes out, in one line. */
+  /** Request and response, in one line. */
   readonly signature: string;
   readonly facts: readonly string[];
   readonly guides: readonly Guide[];
   readonly fields: readonly ProtoField[];
-  /** Besides those of any call; not told of what is no action, whose guide has them. */
+  /** Besides those of any call; undefined for an RPC that is not an action, whose guide describes them. */
   readonly errors?: readonly KnownError[];
   /** Commands for a shell. */
   readonly example: string;
@@ -43,7 +43,7 @@ const rpcNames = new Map(allActions.filter(hasRpc).map(({ name }) => [name, pasc
 
 function deprecation({ deprecated, replacedBy = '' }: ActionDef): string | undefined {
   if (!deprecated) return undefined;
-  // libguestfs recommends one action that only a library can have.
+  // For one action, libguestfs's replacement can exist only in a library.
   return rpcNames.has(replacedBy) ? `Deprecated; use \`${replacedBy}\`.` : 'Deprecated.';
 }
 
@@ -70,8 +70,9 @@ function needs(action: ActionDef): readonly string[] {
 /** How a client can verify a file that it sends or receives. */
 function certainty(action: ActionDef): string | undefined {
   if (isFileIn(action))
-    return 'in `arguments`, optionally: `progress_hint`, and `exact_size`, `sha256`, `crc32c` to be compared with what arrives';
-  if (isFileOut(action)) return 'metadata `guestfs-checksum` asks for `sha256`, `crc32c` in trailers, with the size';
+    return 'in `arguments`, optionally: `progress_hint`, and `exact_size`, `sha256`, `crc32c` that the server compares with what it receives';
+  if (isFileOut(action))
+    return 'metadata `guestfs-checksum` requests `sha256` or `crc32c`, sent with the size as trailers';
   return undefined;
 }
 
@@ -79,7 +80,7 @@ function traits(action: ActionDef): readonly string[] {
   return [
     isFileIn(action) ? 'client-streaming: the client sends the file' : '',
     isFileOut(action) ? 'server-streaming: the server sends the file' : '',
-    isStreamedAnswer(action) ? 'server-streaming: the answer comes in batches' : '',
+    isStreamedAnswer(action) ? 'server-streaming: the answer is sent in batches' : '',
     action.progress ? 'reports progress' : '',
     action.cancellable ? 'can be cancelled' : '',
     action.mutating ? '' : 'changes nothing',
@@ -99,7 +100,7 @@ function factsOf(action: ActionDef): readonly string[] {
   const origin =
     action.impl === 'daemon'
       ? `procedure ${action.procedure}`
-      : `since ${action.since}; done by this server, with any daemon`;
+      : `since ${action.since}; implemented by this server, for any daemon`;
   const needed = action.notOverNetwork ? [] : needs(action);
   const certain = certainty(action);
   return [
@@ -111,7 +112,7 @@ function factsOf(action: ActionDef): readonly string[] {
   ];
 }
 
-/** What an optional field is called; of messages, all are optional. */
+/** The type of a field, with `optional` if it is; message fields always are. */
 export function typeOf({ label, type }: Pick<ProtoField, 'label' | 'type'>): string {
   return type === 'StringList' ? `optional ${type}` : `${label}${type}`;
 }
@@ -164,7 +165,7 @@ function compositeEntry(
     summary,
     description,
     signature: `(${name}Request) → stream ${name}Response`,
-    facts: ['no action of libguestfs', 'server-streaming: the answer comes in parts; changes nothing'],
+    facts: ['not an action of libguestfs', 'server-streaming: the answer is sent in parts; changes nothing'],
     guides: [
       { text: 'how to use it', path: `docs/${guide}` },
       { text: 'its messages', path: `proto/guestfs/v1/${messages}.proto` },
@@ -174,7 +175,7 @@ function compositeEntry(
   };
 }
 
-/** The entries of an area that has a service, those that are no actions first. */
+/** The entries of an area that has a service; RPCs that are not actions come first. */
 export function entriesOf({ service = '', compositeRpcs = [], actions }: AreaDef): readonly Entry[] {
   return [
     ...compositeRpcs.map((rpc) => compositeEntry(service, rpc)),

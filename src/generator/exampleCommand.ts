@@ -1,4 +1,4 @@
-/** Calls as one types them into a shell. */
+/** Example calls as shell commands. */
 import { isFileIn } from '../actions/shape.js';
 import type { ActionDef } from '../actions/types.js';
 import { pascalCase } from '../actions/names.js';
@@ -6,7 +6,7 @@ import { exampleFile, exampleRequest } from './exampleValues.js';
 
 const ADDRESS = '127.0.0.1:50051';
 
-/** A word for a POSIX shell that stands for the text and nothing else. */
+/** Quotes text as one word of a POSIX shell. */
 function quoted(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }
@@ -15,7 +15,7 @@ function quoted(text: string): string {
  * A call.
  * @param method service and RPC
  * @param data the messages that are sent
- * @param session the ID of its session; without one it is no call of an action
+ * @param session ID of the session; omitted for a call that is not an action
  */
 export function grpcurl(method: string, data: string, session?: string): string {
   const header = session === undefined ? '' : `-H ${quoted(`guestfs-session: ${session}`)} `;

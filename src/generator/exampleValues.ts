@@ -4,7 +4,7 @@ import { isFileIn } from '../actions/shape.js';
 import type { ActionDef, ArgumentDef, ExampleArguments, ExampleValue } from '../actions/types.js';
 import { fieldArguments } from './shape.js';
 
-/** What is changed is not what the guest lives on. */
+/** Examples do not modify the disk that the guest itself is on. */
 function deviceFor({ mutating }: ActionDef, { wholeDisk }: ArgumentDef): string {
   const disk = mutating ? '/dev/sdb' : '/dev/sda';
   return wholeDisk ? disk : `${disk}1`;
@@ -21,16 +21,16 @@ function defaultOf(action: ActionDef, argument: ArgumentDef): ExampleValue | und
 }
 
 /**
- * Arguments of an action in protobuf's JSON: all that are required, and optional ones where the
- * call makes no sense without.
- * @throws Error for an argument without a value: the example would say nothing
+ * Arguments of an action in protobuf's JSON: all required ones, and those optional ones without which the
+ * call would be pointless.
+ * @throws Error for an argument without a value
  */
 export function exampleRequest(action: ActionDef): ExampleArguments {
   const own = action.example ?? {};
   const names = [...fieldArguments(action), ...action.optargs].map(({ name }) => name);
   const unknown = Object.keys(own).filter((name) => !names.includes(name));
   if (unknown.length > 0)
-    throw new Error(`the example of ${action.name} has ${unknown.join(' and ')}, which the action has not`);
+    throw new Error(`the example of ${action.name} has ${unknown.join(' and ')}, which the action does not have`);
   const values = fieldArguments(action).map((argument) => {
     const value = own[argument.name] ?? (argument.type === 'opt_string' ? undefined : defaultOf(action, argument));
     if (value === undefined && argument.type !== 'opt_string')
@@ -43,7 +43,7 @@ export function exampleRequest(action: ActionDef): ExampleArguments {
   );
 }
 
-/** What the example of an action sends as a file. */
+/** The file that the example of an action sends. */
 export function exampleFile(action: ActionDef): Buffer {
   if (!isFileIn(action)) throw new Error(`${action.name} takes no file`);
   return action.exampleFile ?? Buffer.from('hello\n');

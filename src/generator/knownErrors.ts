@@ -1,7 +1,7 @@
 /**
- * What an action can be expected to fail with, besides what any call can (docs/errors.md). Some of it follows from
+ * The errors that an action can be expected to fail with, besides those of any call (docs/errors.md). Some follow from
  * the action's arguments and answer; the record states the rest.
- * test/integration/knownErrors.test.ts has each of them happen.
+ * test/integration/knownErrors.test.ts provokes each of them.
  */
 import { isFileIn, isFileOut, isStreamedAnswer, takesAnySize } from '../actions/shape.js';
 import type { AbsentPath, ActionDef, ArgumentDef, KnownError } from '../actions/types.js';
@@ -23,7 +23,7 @@ function argumentsOf(action: ActionDef, kinds: readonly string[]): readonly Argu
 
 const namesOf = (args: readonly ArgumentDef[]): readonly string[] => args.map(({ name }) => name);
 
-/** What can be a path of the guest or a device of the appliance. */
+/** Kinds of arguments that can be a path of the guest or a device of the appliance. */
 const EITHER = ['dev_or_path', 'mountable_or_path'];
 
 /** Arguments that can be paths of the guest. */
@@ -31,12 +31,12 @@ export function pathArguments(action: ActionDef): readonly string[] {
   return namesOf(argumentsOf(action, ['pathname', ...EITHER]));
 }
 
-/** Arguments that can be devices of the appliance, which the action looks for. */
+/** Arguments that can be devices of the appliance, and whose existence the action checks. */
 export function deviceArguments(action: ActionDef): readonly string[] {
   return namesOf(argumentsOf(action, ['device', 'mountable', ...EITHER]).filter(({ notLookedFor }) => !notLookedFor));
 }
 
-/** What happens if there is nothing at a path. */
+/** What happens if a path does not exist. */
 export function absentPath(action: ActionDef, argument: string): AbsentPath {
   return action.args.find(({ name }) => name === argument)?.ifAbsent ?? 'ENOENT';
 }
@@ -48,7 +48,7 @@ function isNewer(version: string): boolean {
   return major > OLDEST_DAEMON.major || (major === OLDEST_DAEMON.major && minor > OLDEST_DAEMON.minor);
 }
 
-/** Of paths and devices that are not there. */
+/** Errors for paths and devices that do not exist. */
 function ofNames(action: ActionDef): readonly KnownError[] {
   const paths = pathArguments(action);
   const where = (absent: AbsentPath): readonly string[] => paths.filter((path) => absentPath(action, path) === absent);
@@ -70,7 +70,7 @@ function ofNames(action: ActionDef): readonly KnownError[] {
     .map(([reason, names, when]) => ({ status: STATUS[reason] ?? '', reason, when: `${when} ${list(names)}` }));
 }
 
-/** Of optional arguments, those too that daemons learned after the action. */
+/** Errors for daemons that are too old for the action, or for an optional argument added after it. */
 function ofVersions(action: ActionDef): readonly KnownError[] {
   if (action.impl !== 'daemon') return [];
   const row = (when: string): KnownError => ({ status: 'UNIMPLEMENTED', reason: 'ACTION_NOT_IN_DAEMON', when });
@@ -84,7 +84,7 @@ function ofVersions(action: ActionDef): readonly KnownError[] {
   ];
 }
 
-/** What the server refuses before the daemon is called. */
+/** Errors of the server before it calls the daemon. */
 function ofServer({ permissions = [], args, optargs, configOnly, readyOnly }: ActionDef): readonly KnownError[] {
   const paths = [...args, ...optargs].filter(({ onServer }) => onServer).map(({ name }) => name);
   return [
@@ -103,7 +103,7 @@ function ofServer({ permissions = [], args, optargs, configOnly, readyOnly }: Ac
           },
         ]),
     ...(configOnly
-      ? [{ status: 'FAILED_PRECONDITION', reason: 'WRONG_STATE', when: 'the session is launched already' }]
+      ? [{ status: 'FAILED_PRECONDITION', reason: 'WRONG_STATE', when: 'the session is already launched' }]
       : []),
     ...(readyOnly
       ? [{ status: 'FAILED_PRECONDITION', reason: 'WRONG_STATE', when: 'the session is not launched' }]
@@ -111,7 +111,7 @@ function ofServer({ permissions = [], args, optargs, configOnly, readyOnly }: Ac
   ];
 }
 
-/** Ways to fail, the most frequent first. */
+/** The errors of an action, the most frequent first. */
 export function knownErrors(action: ActionDef): readonly KnownError[] {
   if (action.notOverNetwork !== undefined)
     return [{ status: 'UNIMPLEMENTED', reason: 'NOT_OVER_NETWORK', when: 'always' }];
@@ -135,9 +135,9 @@ export function knownErrors(action: ActionDef): readonly KnownError[] {
     add(
       'RESOURCE_EXHAUSTED',
       'MESSAGE_TOO_LARGE',
-      `the arguments take more than the server keeps for large requests (\`--request-memory\`): ${insteadOfRequest ?? ''}`,
+      `the arguments take more than the server's memory for large requests (\`--request-memory\`): ${insteadOfRequest ?? ''}`,
     );
-    add('RESOURCE_EXHAUSTED', 'OUT_OF_MEMORY', 'other large requests have taken what the server keeps for them');
+    add('RESOURCE_EXHAUSTED', 'OUT_OF_MEMORY', "other large requests use up the server's memory for them");
   } else if (insteadOfRequest !== undefined) {
     add(
       'RESOURCE_EXHAUSTED',
@@ -146,12 +146,12 @@ export function knownErrors(action: ActionDef): readonly KnownError[] {
     );
   }
   if (isFileIn(action))
-    add('CANCELLED', 'CANCELLED', 'the client ended the call before the file; what had come may be there in part');
+    add('CANCELLED', 'CANCELLED', 'the client ended the call before the end of the file; a partial file may remain');
   if (action.optionalGroup !== undefined)
     add(
       'UNIMPLEMENTED',
       'ENOTSUP',
-      `the appliance is without the group \`${action.optionalGroup}\`; \`feature_available\` tells`,
+      `the appliance lacks the group \`${action.optionalGroup}\`; \`feature_available\` tests for it`,
     );
   return [...errors, ...ofVersions(action)];
 }

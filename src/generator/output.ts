@@ -1,8 +1,8 @@
-/** Writes generated files: only where they differ, and deletes those no longer generated. */
+/** Writes generated files only if they differ, and deletes those no longer generated. */
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
-/** The files of one run, by path from the project's root. */
+/** The files of one run, by path relative to the project's root. */
 export type GeneratedFiles = ReadonlyMap<string, string>;
 
 /** A folder that holds generated files with an ending, and files that are not to be touched. */

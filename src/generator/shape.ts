@@ -1,4 +1,4 @@
-/** How an action looks as an RPC; the rules of the API, in one place. */
+/** Maps actions to RPCs: the rules of the API, in one place. */
 import { allActions } from '../actions/areas.js';
 import { structs } from '../actions/structs.js';
 import type { ActionDef, ArgumentDef, FieldType, OptionalArgumentDef, ReturnDef } from '../actions/types.js';
@@ -25,10 +25,10 @@ const KIND_COMMENTS: Record<string, string> = {
   guid: 'GUID.',
 };
 
-const ON_SERVER = 'Path on the server, under one of its image roots; a relative one is looked for in each of them.';
+const ON_SERVER = 'Path on the server, under one of its image roots; a relative path is searched for in each of them.';
 const STRING_LIST = 'Empty is not the same as unset; in JSON `{ "values": ["..."] }`.';
 
-/** What is known of an argument, from the general to the particular. */
+/** The comment on an argument, from the general to the particular. */
 function commentOn(argument: ArgumentDef | OptionalArgumentDef, ofType = ''): string {
   return [
     ofType,
@@ -77,10 +77,10 @@ const OPTIONAL_TYPES = {
   string_list: 'StringList',
 } as const;
 
-/** The description, and what the list says of the action in other members. */
+/** The description, extended by facts from other members of the record. */
 export function fullDescription({ description, notOverNetwork }: ActionDef): string {
   if (notOverNetwork === undefined) return description;
-  return `${description} Over a network it does not work: ${notOverNetwork.why}. Instead, ${notOverNetwork.instead}.`;
+  return `${description} It does not work over a network: ${notOverNetwork.why}. Instead, ${notOverNetwork.instead}.`;
 }
 
 /** Arguments that are fields: all but the streamed file. */
@@ -105,7 +105,7 @@ export function requestFields(action: ActionDef): ProtoField[] {
   return [...required, ...optional];
 }
 
-/** What a client may say of the file that it uploads; numbered above any number of arguments. */
+/** What a client may state about the file that it uploads; numbered above those of any arguments. */
 export const uploadFields: readonly ProtoField[] = [
   {
     label: 'optional ',

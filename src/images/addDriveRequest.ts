@@ -1,6 +1,6 @@
 /**
- * Makes drives of the loose arguments of `add_drive` and its relatives, with the
- * library's checks in the library's order.
+ * Turns the arguments of `add_drive` and related actions into drives, with libguestfs's
+ * checks in libguestfs's order.
  */
 import { badArgument } from '../common/errors.js';
 import { openImage, type ImageRoots } from '../security/pathPolicy.js';
@@ -11,9 +11,9 @@ import { READ_ONLY_PROTOCOLS, remoteProtocol, remoteSourceFromRequest, type Remo
 export interface AddDriveOptions {
   readonly readonly?: boolean;
   readonly format?: string;
-  /** Once the kind of bus; ignored, as by the library. */
+  /** Formerly the kind of bus; ignored, as in libguestfs. */
   readonly iface?: string;
-  /** Once a hint for the device's name; ignored, as by the library. */
+  /** Formerly a hint for the device's name; ignored, as in libguestfs. */
   readonly name?: string;
   readonly label?: string;
   readonly protocol?: string;
@@ -29,12 +29,12 @@ export interface AddDriveOptions {
 /** The optional arguments of `add_drive_scratch`. */
 export type AddDriveScratchOptions = Pick<AddDriveOptions, 'name' | 'label' | 'blocksize'>;
 
-/** Size of what stands for `/dev/null`: qemu takes no drive without sectors. */
+/** Size of the drive that replaces `/dev/null`, since qemu rejects drives without sectors. */
 const NULL_DRIVE_SIZE = 4096n;
 
 /**
- * Checks the arguments of `add_drive`; an image that is a file must be there and readable now,
- * and is opened again, and checked again, at launch. A server is first asked at launch.
+ * Checks the arguments of `add_drive`. An image file must exist and be readable now; it is opened and
+ * checked again at launch. A remote server is first contacted at launch.
  *
  * @throws GuestfsError `BAD_ARGUMENT`, and those of {@link openImage}
  */
@@ -61,7 +61,7 @@ export async function driveFromRequest(filename: string, options: AddDriveOption
     const protocol = remoteProtocol(protocolName);
     const remote = await remoteSourceFromRequest(protocol, filename, options, roots);
     checkReadOnly(protocol, drive.readonly);
-    // Bytes that a stranger serves are never guessed to be anything.
+    // The format of untrusted remote contents is never guessed.
     return { ...drive, format: drive.format ?? 'raw', source: { kind: 'remote', remote } };
   }
   checkFile(options);
@@ -126,7 +126,7 @@ function checkFile({ server, username, secret }: AddDriveOptions): void {
   if (secret !== undefined) throw badArgument('secret', 'cannot be given for drives that are files');
 }
 
-/** The library finds out at launch only. */
+/** libguestfs detects this only at launch. */
 function checkReadOnly(protocol: RemoteProtocol, readonly: boolean): void {
   if (!readonly && READ_ONLY_PROTOCOLS.has(protocol))
     throw badArgument('readonly', `drives over '${protocol}' can be read only`);

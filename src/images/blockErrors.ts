@@ -2,9 +2,9 @@
 import { GuestfsError } from '../common/errors.js';
 
 /**
- * @param message of qemu: its standard error, or a QMP error's description
- * @param subjects what a file (`/dev/fdset/N`) or a block node is, as the subject of a sentence
- * @param fallback what the message is about when it names none of them
+ * @param message qemu's standard error, or the description of a QMP error
+ * @param subjects descriptions of the files (`/dev/fdset/N`) and block nodes, each as the subject of a sentence
+ * @param fallback the subject if the message names none of them
  * @returns undefined when the message is about none of them
  */
 export function explainBlockError(
@@ -16,7 +16,7 @@ export function explainBlockError(
   const line = lines.find((text) => named(text, subjects) !== undefined);
   const subject = line === undefined ? fallback : named(line, subjects);
   if (isLockMessage(message)) {
-    // The path comes in a line of its own, and is the surer sign.
+    // The path, on a separate line, is the more reliable match.
     const path = lines.find((text) => text.includes('Is another process'));
     const locked = (path === undefined ? undefined : named(path, subjects)) ?? subject ?? 'an image of this session';
     return new GuestfsError(
@@ -33,7 +33,7 @@ export function isLockMessage(message: string): boolean {
   return /Failed to get (shared )?"[^"]+" lock/.test(message) || message.includes('Is another process using the image');
 }
 
-/** A file by its path; a node by the option that adds it, or the device on it. */
+/** Matches a file by its path, and a node by the option that adds it or by its device. */
 function named(line: string, subjects: ReadonlyMap<string, string>): string | undefined {
   for (const pattern of [/\/dev\/fdset\/\d+/, /"node-name":\s*"([^"]+)"/, /\bdrive(?:=|":\s*")([\w-]+)/]) {
     const match = pattern.exec(line);
@@ -43,7 +43,7 @@ function named(line: string, subjects: ReadonlyMap<string, string>): string | un
   return undefined;
 }
 
-/** The part of a message that means something without qemu's command line. */
+/** The part of a message that is meaningful without qemu's command line. */
 function plain(line: string): string {
   const text = line.replace(/^.*?qemu[^:\s]*: (-\w+ (\{.*\}|\S+): )?/, '').replace(/'?\/dev\/fdset\/\d+'?/g, 'it');
   return text.length > 300 ? `${text.slice(0, 300)}...` : text;

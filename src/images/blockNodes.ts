@@ -1,8 +1,8 @@
 /**
  * Writes drives as qemu block nodes.
  *
- * Every node is named and every reference is by name: qemu opens no file but
- * those it is given, guesses no format, and follows nothing that a header says.
+ * Every node is named and every reference is by name: qemu opens only the files that
+ * are passed to it, guesses no format, and follows no reference in a header.
  */
 import type { Drive } from './drive.js';
 import { BACKED_FORMATS, type ImageFormat } from './formats.js';
@@ -10,7 +10,7 @@ import { BACKED_FORMATS, type ImageFormat } from './formats.js';
 /** Arguments of one `blockdev-add`, or of `-blockdev` as JSON. */
 export type BlockNode = Readonly<Record<string, unknown>> & { readonly driver: string; readonly 'node-name': string };
 
-/** What qemu sees of one file. */
+/** One file as qemu opens it. */
 export interface NodeFile {
   /** `/dev/fdset/N`. */
   readonly path: string;
@@ -19,7 +19,7 @@ export interface NodeFile {
   readonly head?: NodeFile | undefined;
 }
 
-/** Bytes that are not in a file. */
+/** Contents that are not in a local file. */
 export interface NodeBytes {
   /** Writes the node that has them. */
   readonly node: (name: string, options: Readonly<Record<string, unknown>>) => BlockNode;
@@ -36,9 +36,9 @@ export interface NodeLink {
 
 /** All that the nodes of one drive depend on. */
 export interface DriveNodes {
-  /** Starts all node names; at most 12 characters, since qemu takes 31. */
+  /** Prefix of all node names; at most 12 characters, since qemu's limit is 31. */
   readonly prefix: string;
-  /** The image and what lies under it, top first. */
+  /** The image and its backing chain, top first. */
   readonly chain: readonly NodeLink[];
   /** Takes the writes to a read-only drive. */
   readonly overlay: NodeFile | undefined;
@@ -79,7 +79,7 @@ export function blockNodesOf(nodes: DriveNodes): BlockNode[] {
     below = name;
   }
   if (overlay !== undefined) {
-    // What vanishes with the session need not survive a crash of the host.
+    // Data that is discarded with the session need not survive a crash of the host.
     const options = { 'read-only': false, cache: { direct: false, 'no-flush': true } };
     added.push(fileNode(`${prefix}-overlay`, overlay, { ...options, locking: 'off' }));
     added.push({ driver: 'qcow2', 'node-name': prefix, file: `${prefix}-overlay`, backing: below, ...options });

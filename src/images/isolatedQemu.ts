@@ -1,53 +1,53 @@
 /**
- * Asks qemu about a drive without a machine. Parsers of images and protocols are what attackers
- * aim at, so the one that runs here has nothing to give: no other user's rights, qemu's system
- * call filter, limits of memory and time, and only what it is handed.
+ * Queries qemu about a drive without a machine. Parsers of images and protocols are a target of
+ * attacks, so this qemu is isolated: an unprivileged user, qemu's seccomp sandbox, limits of memory
+ * and time, and no files but those that are passed to it.
  */
 import type { FileHandle } from 'node:fs/promises';
 import { runTool } from '../common/subprocess.js';
 import { answersIn, dumpCommand, DUMP_GROWTH, dumpIn } from './nodeDump.js';
 import { readFully } from './readFully.js';
 
-/** What it runs with, every time. */
+/** Options common to all runs. */
 export interface IsolationSettings {
   /** Name or path of a qemu system emulator. */
   readonly qemuBinary: string;
   /** Unprivileged user for it, when the server is root. */
   readonly user: { readonly uid: number; readonly gid: number } | undefined;
-  /** The emulator's `-sandbox` works; taken as true when left out. */
+  /** Whether the emulator supports `-sandbox`; by default true. */
   readonly sandbox?: boolean;
 }
 
 /** One run. */
 export interface IsolatedRun {
-  /** More arguments of qemu. */
+  /** Additional arguments of qemu. */
   readonly args: readonly string[];
-  /** For its monitor; it is greeted before and asked to quit after them. */
+  /** QMP commands, run between capabilities negotiation and `quit`. */
   readonly commands: readonly { readonly execute: string; readonly arguments?: object }[];
-  /** Descriptors that it gets as 3, 4, ... */
+  /** Descriptors that it inherits as 3, 4, ... */
   readonly fds: readonly number[];
-  /** The first bytes of the node `image` are wanted; none when left out. */
+  /** Requests the first bytes of the node `image`; by default none are read. */
   readonly head?: {
     readonly length: number;
-    /** An empty file for what it prints. */
+    /** An empty file for its output. */
     readonly file: FileHandle;
   };
-  /** Where it runs and looks for its user's files; the server's directory, and none, when left out. */
+  /** Its working and home directory; by default, the server's working directory, and no home. */
   readonly directory?: string;
   readonly memoryBytes: number;
   readonly wallClockMs: number;
   readonly signal: AbortSignal;
 }
 
-/** What came of a run. */
+/** Result of a run. */
 export interface IsolatedResult {
   /** It took too long. */
   readonly overLimit: boolean;
   /** The first error that its monitor reported. */
   readonly failure: string | undefined;
-  /** `virtual-size` of the node that was named `image`, bytes. */
+  /** `virtual-size` of the node `image`, bytes. */
   readonly size: bigint | undefined;
-  /** The bytes that were wanted; undefined: there are fewer, or they cannot be read. */
+  /** The requested bytes; undefined if there are fewer, or they cannot be read. */
   readonly head: Buffer | undefined;
   /** The last line of its standard error. */
   readonly lastMessage: string;
@@ -56,7 +56,7 @@ export interface IsolatedResult {
 const CPU_SECONDS = 10;
 const MAX_OUTPUT_BYTES = 1 << 20;
 
-/** Runs qemu; afterwards nothing of it is left. */
+/** Runs qemu and waits until it has exited. */
 export async function runIsolatedQemu(settings: IsolationSettings, run: IsolatedRun): Promise<IsolatedResult> {
   const [command, ...args] = commandLine(settings, run);
   const { head } = run;
@@ -83,7 +83,7 @@ export async function runIsolatedQemu(settings: IsolationSettings, run: Isolated
   };
 }
 
-/** How long the file can get in which so many bytes are printed. */
+/** Maximum size of the output for a dump of so many bytes. */
 function printedLimit(length: number): number {
   return MAX_OUTPUT_BYTES + length * DUMP_GROWTH;
 }
@@ -101,7 +101,7 @@ function commandLine({ qemuBinary, user, sandbox = true }: IsolationSettings, ru
       ? []
       : ['setpriv', `--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups', '--no-new-privs']),
     ...[qemuBinary, '-machine', 'none', '-nodefaults', '-no-user-config', '-display', 'none', '-S'],
-    // Its translation buffer alone would be a gigabyte.
+    // The default translation buffer alone would take a gigabyte.
     ...['-accel', 'tcg,tb-size=1'],
     ...(sandbox ? ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'] : []),
     ...run.args,

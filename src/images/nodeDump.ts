@@ -1,29 +1,29 @@
 /**
- * Has qemu print what bytes a block node has.
+ * Reads bytes of a block node by having qemu print them.
  *
- * The monitor's `qemu-io` is the one command for bytes that is done when it answers. It prints them to
- * standard output, through a buffer of its own: where that is the monitor's too, an answer can come in
- * the middle of a line. And it must be a file: the monitor makes a pipe one that does not block, and
- * then all is lost that comes while the pipe is full.
+ * The monitor command `qemu-io` is the only synchronous one that reads bytes. It prints them to standard
+ * output, with its own buffering: if the monitor uses standard output as well, a response can appear in the
+ * middle of a line. Standard output must be a file: the monitor makes a pipe non-blocking, and output is
+ * lost while the pipe is full.
  */
 
-/** Characters that are printed for one byte, at most. */
+/** Maximum number of characters printed for one byte. */
 export const DUMP_GROWTH = 8;
 
-/** The command that prints the first `length` bytes of a node; when it has fewer, none. */
+/** The command that prints the first `length` bytes of a node, or none if it has fewer. */
 export function dumpCommand(node: string, length: number): { readonly execute: string; readonly arguments: object } {
   return { execute: 'human-monitor-command', arguments: { 'command-line': `qemu-io ${node} "read -v 0 ${length}"` } };
 }
 
-/** An answer of the monitor: up to the end of its line. In a dump, all but letters and digits are dots. */
+/** A response of the monitor, up to the end of the line. In a dump, all characters but letters and digits are dots. */
 const ANSWER = /\{[^\n]*\n?/g;
 
-/** The answers of the monitor in what was printed. */
+/** The monitor's responses in the output. */
 export function answersIn(printed: string): string[] {
   return printed.match(ANSWER) ?? [];
 }
 
-/** The bytes in what was printed; undefined when they are not exactly `length`. */
+/** The bytes in the output; undefined if they are not exactly `length`. */
 export function dumpIn(printed: string, length: number): Buffer | undefined {
   const bytes = Buffer.alloc(length);
   let at = 0;

@@ -56,7 +56,7 @@ describe('the API', () => {
     ],
     ['a field of another type', replaced('string mountpoint = 2;', 'bytes mountpoint = 2;'), /type from "string"/],
     ['an RPC that is gone', replaced('rpc Mount(', 'rpc Mounted('), /RPC "Mount"/],
-  ])('breaks by %s', (_what, change, said) => {
-    expect(broken(MOUNT, change)).toMatch(said);
+  ])('breaks by %s', (_what, change, failure) => {
+    expect(broken(MOUNT, change)).toMatch(failure);
   });
 });

@@ -65,12 +65,12 @@ describeWithAppliance('events', () => {
   });
 
   it('tell what the server decides and does for a verbose session', () => {
-    const said = messagesOf(all, EventType.LIBRARY);
-    expect(said[0]).toBe('launch: program=guestfs-grpc');
-    expect(said[1]).toMatch(/^launch: accelerator (kvm|tcg), memory 1280 MiB, processors 1, drives 1$/);
-    expect(said[2]).toMatch(/^launch: \S*qemu\S* .*-sandbox on/);
-    expect(said[3]).toMatch(/^launch: daemon 1\.\d+\.\d+ is up after \d+ ms$/);
-    expect(said).toHaveLength(4);
+    const libraryMessages = messagesOf(all, EventType.LIBRARY);
+    expect(libraryMessages[0]).toBe('launch: program=guestfs-grpc');
+    expect(libraryMessages[1]).toMatch(/^launch: accelerator (kvm|tcg), memory 1280 MiB, processors 1, drives 1$/);
+    expect(libraryMessages[2]).toMatch(/^launch: \S*qemu\S* .*-sandbox on/);
+    expect(libraryMessages[3]).toMatch(/^launch: daemon 1\.\d+\.\d+ is up after \d+ ms$/);
+    expect(libraryMessages).toHaveLength(4);
   });
 
   it('warn when KVM was preferred and does not work', async () => {

@@ -135,9 +135,9 @@ class StillQemu {
     const answer = (await this.command('human-monitor-command', {
       'command-line': `qemu-io -d dev-${drive} "${command}"`,
     })) as string;
-    expect({ command, said: answer + this.#printed }).toEqual({
+    expect({ command, printed: answer + this.#printed }).toEqual({
       command,
-      said: expect.stringMatching(/^(|(read|wrote|discard) (\d+)\/\3 bytes [^]*)$/),
+      printed: expect.stringMatching(/^(|(read|wrote|discard) (\d+)\/\3 bytes [^]*)$/),
     });
   }
 

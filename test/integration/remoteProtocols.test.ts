@@ -25,7 +25,7 @@ const PATIENCE_MS = 15_000;
 /** One who listens, hangs up on whoever calls, and remembers how they began. */
 interface Impostor {
   readonly port: number;
-  /** Settles when somebody has called; with what they said, if they spoke first. */
+  /** Resolves when a client has connected; with its first data, if it sends any. */
   readonly called: Promise<Buffer>;
 }
 
@@ -35,15 +35,15 @@ afterEach(async () => {
 });
 
 async function impostor(greeting: string): Promise<Impostor> {
-  let tell: (said: Buffer) => void = () => undefined;
+  let tell: (received: Buffer) => void = () => undefined;
   const called = new Promise<Buffer>((resolve) => {
     tell = resolve;
   });
   const server = createServer((socket) => {
     socket.on('error', () => undefined);
     if (greeting !== '') socket.write(greeting);
-    socket.once('data', (said: Buffer) => {
-      tell(said);
+    socket.once('data', (received: Buffer) => {
+      tell(received);
       socket.destroy();
     });
   });
@@ -121,8 +121,8 @@ describeWithAppliance('drives of other protocols', () => {
       const { port, called } = await impostor(one.greeting);
       const session = await add(one, port);
       const launch = failureOf(session.call('launch', {}, { deadline: Date.now() + PATIENCE_MS }));
-      const said = await Promise.race([called, launch.then((failure) => failure)]);
-      expect(Buffer.isBuffer(said) ? said.toString('latin1') : said).toMatch(one.begins);
+      const received = await Promise.race([called, launch.then((failure) => failure)]);
+      expect(Buffer.isBuffer(received) ? received.toString('latin1') : received).toMatch(one.begins);
       await scene.client.deleteSession(session.id);
       await launch;
     },

@@ -191,27 +191,27 @@ describeWithAppliance('a transfer', () => {
       contents.subarray(2 * MEBIBYTE, 3 * MEBIBYTE),
       contents.subarray(3 * MEBIBYTE),
     ];
-    const said = {
+    const stated = {
       exact_size: BigInt(contents.length),
       sha256: createHash('sha256').update(contents).digest(),
       crc32c: crc32c(contents),
     };
 
     it('arrives if it is what its client says', async () => {
-      await session.upload('upload', { remotefilename: '/certain', ...said }, chunks());
+      await session.upload('upload', { remotefilename: '/certain', ...stated }, chunks());
       expect(await session.call('checksum', { csumtype: 'sha256', path: '/certain' })).toBe(
-        said.sha256.toString('hex'),
+        stated.sha256.toString('hex'),
       );
     });
 
     it.each([
-      ['exact_size', { exact_size: said.exact_size + 1n }],
+      ['exact_size', { exact_size: stated.exact_size + 1n }],
       ['exact_size', { exact_size: 100n }],
       ['sha256', { sha256: Buffer.alloc(32) }],
-      ['crc32c', { crc32c: (said.crc32c ^ 1) >>> 0 }],
+      ['crc32c', { crc32c: (stated.crc32c ^ 1) >>> 0 }],
     ])('fails if its %s is another', async (check, wrong) => {
       const failure = await failureOf(
-        session.upload('upload', { remotefilename: '/other', ...said, ...wrong }, chunks()),
+        session.upload('upload', { remotefilename: '/other', ...stated, ...wrong }, chunks()),
       );
       expect(failure).toMatchObject({
         code: status.DATA_LOSS,
@@ -231,8 +231,8 @@ describeWithAppliance('a transfer', () => {
       expect(end.code).toBe(status.OK);
       expect(end.metadata.getMap()).toMatchObject({
         'guestfs-size': String(contents.length),
-        'guestfs-sha256': said.sha256.toString('hex'),
-        'guestfs-crc32c': said.crc32c.toString(16).padStart(8, '0'),
+        'guestfs-sha256': stated.sha256.toString('hex'),
+        'guestfs-crc32c': stated.crc32c.toString(16).padStart(8, '0'),
       });
     });
   });
@@ -257,14 +257,14 @@ describeWithAppliance('a transfer', () => {
         { exact_size: BigInt(100 * CHUNK.length) },
         'CHECKSUM_MISMATCH',
       ],
-    ])('%s, never counts as complete', async (_how, route, said, reason) => {
+    ])('%s, never counts as complete', async (_how, route, stated, reason) => {
       const way = await route();
       const client = new TestClient(way.address);
       const far = new SessionClient(client, session.id);
       for (let chunks = 0; chunks < 8; chunks += 1) {
         const { callEvent, cancel } = await scene.client.subscribe(session.id, [EventType.STARTED, EventType.FINISHED]);
         const { stream, done } = far.openUpload('upload');
-        stream.write(argumentsOf('upload', { remotefilename: '/cut', ...said }));
+        stream.write(argumentsOf('upload', { remotefilename: '/cut', ...stated }));
         for (let sent = 0; sent < chunks; sent += 1) stream.write(chunkMessage(CHUNK));
         await callEvent(EventType.STARTED, 'upload');
         // The last chunk is on its way, or has arrived.

@@ -1,16 +1,16 @@
-/** The appliances that integration tests boot: those that the builder made. */
+/** The built appliances that integration tests boot. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from '@jest/globals';
 import { defaultApplianceDirectory } from '../../appliance-builder/location.js';
 
-/** The default appliance of a suite; undefined if it was not made. */
+/** The default appliance of a suite; undefined if it has not been built. */
 export function builtAppliance(suite: string): string | undefined {
   const directory = defaultApplianceDirectory(suite);
   return ['kernel', 'initrd', 'root'].every((name) => existsSync(join(directory, name))) ? directory : undefined;
 }
 
-/** Why something cannot be tested here: a failure where tests run unattended, else a loud skip. */
+/** Reports why something cannot be tested on this host: in unattended runs as a failure, otherwise as a visible skip. */
 export function describeWhen(name: string, missing: string | undefined, body: () => void): void {
   if (missing === undefined) {
     describe(name, body);

@@ -1,10 +1,10 @@
-/** Certificates of an authority that exists for a test only. */
+/** Certificates of a temporary certificate authority for tests. */
 import { randomUUID } from 'node:crypto';
 import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from './diskImages.js';
 
-/** Files of PEM. */
+/** PEM files. */
 export interface Certificate {
   readonly key: string;
   readonly certificate: string;
@@ -35,12 +35,12 @@ function make(directory: string, name: string, ...options: readonly string[]): C
   return files;
 }
 
-/** An authority, which is a certificate for 127.0.0.1 of its own as well. */
+/** Creates an authority whose certificate is also valid as a server certificate for 127.0.0.1. */
 export function makeAuthority(directory: string): Certificate {
   return make(directory, `guestfs-grpc test ${randomUUID()}`, '-addext', 'subjectAltName=IP:127.0.0.1');
 }
 
-/** A certificate for a server by a name such as `DNS:host`. */
+/** Issues a server certificate for a name such as `DNS:host`. */
 export function makeCertificate(directory: string, { key, certificate }: Certificate, name: string): Certificate {
   return make(
     directory,
@@ -56,9 +56,9 @@ export function makeCertificate(directory: string, { key, certificate }: Certifi
   );
 }
 
-/** Has all programs of this machine trust an authority, until the file whose path is returned is removed. */
+/** Makes all programs on this host trust an authority, until the file whose path is returned is removed. */
 export function trust({ certificate }: Certificate): string {
-  // By the name that OpenSSL looks for; GnuTLS takes every file of the directory.
+  // Named as OpenSSL expects it; GnuTLS reads every file in the directory.
   const path = `/etc/ssl/certs/${run('openssl', 'x509', '-noout', '-subject_hash', '-in', certificate).trim()}.0`;
   copyFileSync(certificate, path);
   return path;

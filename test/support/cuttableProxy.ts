@@ -1,4 +1,4 @@
-/** Stands between clients and a server, so that a connection can break or stall while a call runs. */
+/** A proxy between clients and a server whose connections can be reset or stalled during a call. */
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 
@@ -7,7 +7,7 @@ export interface CuttableProxy {
   readonly address: string;
   /** Resets all connections, as when a client is killed. */
   cut(): void;
-  /** Passes nothing on any more, in neither direction, as when a client is frozen. */
+  /** Stops forwarding in both directions, as when a client is frozen. */
   stall(): void;
   close(): Promise<void>;
 }

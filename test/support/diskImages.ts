@@ -1,11 +1,11 @@
-/** Disk images from the outside: made and looked into without an appliance, by tools that need no mount. */
+/** Creates and examines disk images without an appliance, with tools that need no mount. */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { closeSync, createReadStream, openSync, ftruncateSync } from 'node:fs';
 
 const MEBIBYTE = 1 << 20;
 
-/** Runs a tool that is installed with the system, and returns what it prints. */
+/** Runs an installed tool, and returns its output. */
 export function run(tool: string, ...args: readonly string[]): string {
   const PATH = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
   return execFileSync(tool, args, {

@@ -1,4 +1,4 @@
-/** Servers of disk images on this machine: the real ones, each in a child process on a port of its own. */
+/** Real servers of disk images on this host, each in a child process with its own port. */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -7,18 +7,18 @@ import { join } from 'node:path';
 import { atDistance } from './distance.js';
 import { eventually } from './eventually.js';
 
-/** A server that takes connections. */
+/** A server that accepts connections. */
 export interface DiskServer {
-  /** As `add_drive` takes it. */
+  /** In the form that `add_drive` expects. */
   readonly address: string;
-  /** What it wrote to its outputs. */
+  /** Its standard output and standard error. */
   log(): string;
   stop(): Promise<void>;
 }
 
 const SYSTEM_PATH = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
 
-/** A port that nobody listens on. */
+/** An unused port. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -43,7 +43,7 @@ async function start(listensOn: number | string, program: string, ...args: reado
   return {
     address: typeof listensOn === 'string' ? `unix:${listensOn}` : `127.0.0.1:${listensOn}`,
     log: () => log,
-    // tgtd has no ear for requests to end while it has targets.
+    // tgtd ignores SIGTERM while it has targets.
     stop: () => end(child, args.includes('tgtd') ? 'SIGKILL' : 'SIGTERM'),
   };
 }
@@ -105,19 +105,19 @@ export async function qemuNbd(
   return start(port, 'qemu-nbd', '--bind=127.0.0.1', `--port=${port}`, ...common);
 }
 
-/** Where a web server has its files, and what it asks for. */
+/** Options of a web server. */
 export interface WebOptions {
-  /** What is served; a readable directory for everybody. */
+  /** The directory that is served; world-readable. */
   readonly root: string;
-  /** An empty directory for its configuration and its files of the moment. */
+  /** An empty directory for its configuration and temporary files. */
   readonly directory: string;
-  /** Lets in only this user with this password. */
+  /** Requires this user and password. */
   readonly login?: Login;
-  /** Files with a certificate and its key: speaks TLS. */
+  /** Files with a certificate and its key; enables TLS. */
   readonly tls?: { readonly certificate: string; readonly key: string };
 }
 
-/** Who is let in. */
+/** Credentials that are required. */
 export interface Login {
   readonly user: string;
   readonly password: string;
@@ -145,15 +145,15 @@ export async function nginx({ root, directory, login, tls }: WebOptions): Promis
       }
     }`,
   );
-  // qemu's HTTP client waits for ever when two transfers end in one event, as they do on a busy machine: here one begins
-  // when the one before has ended. See docs/network-drives.md.
+  // qemu's HTTP client hangs when two transfers end in one event, which happens on a busy host; here, each transfer
+  // begins only after the previous one has ended. See docs/network-drives.md.
   return atDistance(await start(port, 'nginx', '-c', configuration, '-e', 'stderr'));
 }
 
-/** Debian's modules are there for this one only. */
+/** The only version for which Debian has the modules. */
 const PYTHON = '/usr/bin/python3';
 
-/** An FTP server for the files in a directory, which lets in one user, to read. */
+/** A read-only FTP server for the files in a directory, with one user. */
 export async function ftpServer(root: string, { user, password }: Login): Promise<DiskServer> {
   const port = await freePort();
   return start(
@@ -174,18 +174,18 @@ export async function ftpServer(root: string, { user, password }: Login): Promis
   );
 }
 
-/** A target of iSCSI. */
+/** An iSCSI target. */
 export interface IscsiOptions {
-  /** The contents of its unit 1. */
+  /** The image of its LUN 1. */
   readonly image: string;
   readonly target: string;
   /** An empty directory for the server's own socket. */
   readonly directory: string;
-  /** Lets in only this user, by CHAP. */
+  /** Requires this user, by CHAP. */
   readonly login?: Login;
 }
 
-/** tgtd, all of which runs in user space. */
+/** tgtd, which runs entirely in user space. */
 export async function iscsiServer({ image, target, directory, login }: IscsiOptions): Promise<DiskServer> {
   const port = await freePort();
   const socket = join(directory, 'tgtd');
@@ -219,14 +219,14 @@ export async function iscsiServer({ image, target, directory, login }: IscsiOpti
   }
 }
 
-/** What an SSH server is made of. */
+/** Options of an SSH server. */
 export interface SshOptions {
-  /** A directory that only this user can read; keys and configuration are made in it. */
+  /** A directory that only this user can read; keys and configuration are created in it. */
   readonly directory: string;
   readonly port: number;
 }
 
-/** An SSH server with keys of its own, which lets in who has the key `client` of its directory. */
+/** An SSH server with newly generated host keys, which accepts the key `client` in its directory. */
 export async function sshd({ directory, port }: SshOptions): Promise<DiskServer> {
   const configuration = join(directory, 'sshd_config');
   writeFileSync(
@@ -245,11 +245,11 @@ export async function sshd({ directory, port }: SshOptions): Promise<DiskServer>
       '',
     ].join('\n'),
   );
-  // It starts itself anew for each connection, and so wants its own path.
+  // sshd re-executes itself for each connection, which requires an absolute path.
   return start(port, '/usr/sbin/sshd', '-D', '-e', '-f', configuration);
 }
 
-/** Makes a pair of keys: `path`, and `path`.pub, whose contents are returned without the remark. */
+/** Generates a key pair, `path` and `path`.pub; returns the contents of the latter without its comment. */
 export function makeSshKey(path: string, type: 'ed25519' | 'rsa' = 'ed25519'): string {
   execFileSync('ssh-keygen', ['-q', '-t', type, '-N', '', '-C', '', '-f', path]);
   return readFileSync(`${path}.pub`, 'utf8').trim();

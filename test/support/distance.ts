@@ -1,15 +1,14 @@
 /**
- * Puts a server at the distance of a network: what it says arrives a moment later, and it serves one connection after
- * the other.
+ * Simulates a server on a network: its output arrives after a delay, and it serves one connection at a time.
  */
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import type { DiskServer } from './diskServers.js';
 
-/** As in a local network with a few switches, there and back. */
+/** Round-trip time in a local network with a few switches. */
 const DELAY_MS = 2;
 
-/** Passes on what the client and the server say, until both have closed. */
+/** Forwards data between the client and the server until both have closed. */
 async function relay(client: Socket, server: Socket): Promise<void> {
   for (const [from, to, delay] of [
     [client, server, 0],
@@ -23,7 +22,7 @@ async function relay(client: Socket, server: Socket): Promise<void> {
   await Promise.all([client, server].map((socket) => new Promise((resolve) => socket.once('close', resolve))));
 }
 
-/** The same server at another address, with the distance between. It has to close a connection after each answer. */
+/** The same server at another address, with the delay. It has to close each connection after one response. */
 export async function atDistance(near: DiskServer): Promise<DiskServer> {
   const [host = '', port = ''] = near.address.split(':');
   const sockets = new Set<Socket>();

@@ -1,4 +1,4 @@
-/** For what no event tells. */
+/** Polling, for conditions that no event reports. */
 
 const INTERVAL_MS = 50;
 const LIMIT_MS = 60_000;

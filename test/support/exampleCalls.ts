@@ -1,4 +1,4 @@
-/** The calls that the reference shows, made as it shows them. */
+/** Makes the example calls of the reference. */
 import { GuestfsRpcError } from '../../clients/typescript/src/index.js';
 import { allActions } from '../../src/actions/areas.js';
 import { isFileIn, isFileOut } from '../../src/actions/shape.js';
@@ -9,14 +9,14 @@ import type { SessionClient } from './testClient.js';
 
 const byName = new Map(allActions.map((action) => [action.name, action]));
 
-/** An action that has to be there. */
+/** An action by its name; throws if it does not exist. */
 export function actionNamed(name: string): ActionDef {
   const action = byName.get(name);
   if (action === undefined) throw new Error(`no action ${name}`);
   return action;
 }
 
-/** The request of an example, out of its JSON. */
+/** The request of an example, parsed from its JSON. */
 export function decodedExample(action: ActionDef): Record<string, unknown> {
   const json = JSON.parse(JSON.stringify(exampleRequest(action))) as Record<string, unknown>;
   const types = new Map(requestFields(action).map(({ name, type }) => [name, type]));
@@ -33,7 +33,7 @@ export function decodedExample(action: ActionDef): Record<string, unknown> {
   return Object.fromEntries(decoded) as Record<string, unknown>;
 }
 
-/** Makes a call with a request, as the kind of its action wants it; a file that it sends is the example's. */
+/** Makes a call with a request, according to the kind of its action; if it sends a file, that is the example's. */
 export async function callWith(session: SessionClient, action: ActionDef, request: object): Promise<unknown> {
   if (isFileIn(action)) return session.upload(action.name, request, [exampleFile(action)]);
   if (isFileOut(action)) return session.download(action.name, request);
@@ -45,7 +45,7 @@ export function callExample(session: SessionClient, action: ActionDef): Promise<
   return callWith(session, action, decodedExample(action));
 }
 
-/** The reason that a call fails for, and its text; undefined if it succeeds. */
+/** The reason and the message that a call fails with; undefined if it succeeds. */
 export async function outcomeOf(
   call: Promise<unknown>,
 ): Promise<{ readonly reason: string; readonly text: string } | undefined> {

@@ -1,4 +1,4 @@
-/** Stands between HTTP/2 clients and a server, and decides which frames of a client arrive together. */
+/** A relay between HTTP/2 clients and a server that controls which frames of a client arrive together. */
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -12,7 +12,7 @@ export interface FrameRelay {
   close(): Promise<void>;
 }
 
-/** Cuts the bytes of an HTTP/2 client into its preface and its frames. */
+/** Splits the bytes of an HTTP/2 client into the preface and frames. */
 class FrameCutter {
   #rest = Buffer.alloc(0);
   #begun = false;

@@ -10,7 +10,7 @@ const DATA_HASH_TABLE = 4;
 const FIELD_HASH_TABLE = 5;
 const ENTRY_ARRAY = 6;
 
-/** One hash chain, which holds everything: nothing is looked for by its hash. */
+/** A single hash chain for everything, since nothing is looked up by hash. */
 const HASH_TABLE_SIZE = 16;
 
 export interface JournalEntry {

@@ -1,4 +1,4 @@
-/** An HTTP/2 proxy that passes the end of a client's stream on at once, and a reset later. */
+/** An HTTP/2 proxy that forwards the end of a client's stream at once, and a reset after a delay. */
 import { once } from 'node:events';
 import { connect, constants, createServer, type ClientHttp2Session, type Http2Session } from 'node:http2';
 import type { AddressInfo } from 'node:net';
@@ -10,9 +10,9 @@ export interface LateResetProxy {
 }
 
 export interface LateResetOptions {
-  /** How late a reset is passed on, milliseconds. */
+  /** Delay of a reset, milliseconds. */
   readonly delayMs: number;
-  /** The stream of a client that is gone is ended, as if the client had ended it, before it is reset. */
+  /** When a client disconnects, its stream is ended as if the client had done so, before it is reset. */
   readonly endsWhatIsLost: boolean;
 }
 

@@ -1,6 +1,6 @@
 /**
- * A server at its smallest: starts a machine from the configuration in its
- * argument, prints qemu's process number, and waits to be killed.
+ * A minimal server: starts a machine from the configuration in its argument,
+ * prints qemu's PID, and waits to be killed.
  */
 import { silentLogger } from '../../src/common/logger.js';
 import { createColdLauncher } from '../../src/launcher/coldLauncher.js';

@@ -1,23 +1,23 @@
-/** Sessions that come up in the way that a test is about, and what their guests say. */
+/** Sessions that are launched in the way that a test requires, and shell output from their appliances. */
 import { expect } from '@jest/globals';
 import { LaunchKind, type DriveSpec, type SessionSettings } from '../../gen/proto/guestfs/v1/session.js';
 import { eventually } from './eventually.js';
 import { launchSession, type Scene } from './scene.js';
 import type { SessionClient } from './testClient.js';
 
-/** What `--launch` is given. */
+/** Value of `--launch`. */
 export type Kind = 'template' | 'cold';
 
 export const KINDS: Record<Kind, LaunchKind> = { template: LaunchKind.TEMPLATE, cold: LaunchKind.COLD };
 
-/** Of three launches with settings that nobody had before the second is a clone, unless another template was being made. */
+/** With new settings, the second launch is a clone unless another template was being made at the time; the third always is. */
 const MOST_LAUNCHES = 3;
 
 const count = (text: string, part: string): number => text.split(part).length - 1;
 
 /**
- * A session that was launched in this way. With settings that have no template yet, appliances
- * boot until it is made: such sessions are ended, and others launched.
+ * A session that was launched in this way. With settings that have no template yet, launches are cold boots
+ * until it has been made; these sessions are deleted, and the launch is repeated.
  */
 export async function launchAs(
   kind: Kind,
@@ -30,7 +30,7 @@ export async function launchAs(
     const session = await launchSession(client, drives, given);
     const launchedAs = (await client.getSession(session.id)).launch_kind;
     if (launchedAs === KINDS[kind]) return session;
-    // A server that boots, but should not, or cannot clone, will not do so later either.
+    // A server that unexpectedly cold-boots, or cannot clone, will not do otherwise later.
     expect({ launches, launchedAs, log: server.log() }).toEqual({
       launches: expect.any(Number),
       launchedAs: LaunchKind.COLD,
@@ -45,12 +45,12 @@ export async function launchAs(
   }
 }
 
-/** What a shell in the guest prints. */
+/** The output of a shell in the appliance. */
 export async function inGuest(session: SessionClient, script: string): Promise<string> {
   return session.call('debug', { subcmd: 'sh', extraargs: [script] });
 }
 
-/** The lines that a shell in the guest prints. */
+/** The lines that a shell in the appliance prints. */
 export async function linesInGuest(session: SessionClient, script: string): Promise<string[]> {
   return (await inGuest(session, script)).trim().split('\n');
 }

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
 export interface LockHolder {
-  /** Ends it; resolves when the image is free. */
+  /** Ends it; resolves when the image is released. */
   release(): Promise<void>;
 }
 
@@ -34,7 +34,7 @@ export async function holdImage(path: string): Promise<LockHolder> {
     messages += bytes.toString();
   });
   const exited = once(child, 'exit');
-  // It greets when all its images are open.
+  // Its QMP greeting shows that all its images are open.
   const outcome = await Promise.race([once(child.stdout, 'data'), exited.then(() => undefined)]);
   if (outcome === undefined) throw new Error(`qemu did not start: ${messages}`);
   return {

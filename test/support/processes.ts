@@ -1,4 +1,4 @@
-/** Processes of this machine, as /proc shows them. */
+/** Processes of this host, according to /proc. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 
 export interface FoundProcess {
@@ -15,12 +15,12 @@ function read(path: string): string {
   }
 }
 
-/** True for a process that has ended and was not waited for. */
+/** Whether a process is a zombie. */
 function isZombie(pid: number): boolean {
   return /\) [ZX] /.test(read(`/proc/${pid}/stat`));
 }
 
-/** Processes with `text` in their arguments or their environment, which children inherit. */
+/** Processes with `text` in their arguments or in their environment, which children inherit. */
 export function processesThatMention(text: string): FoundProcess[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
@@ -34,19 +34,19 @@ export function processesThatMention(text: string): FoundProcess[] {
     .map((pid) => ({ pid, name: read(`/proc/${pid}/comm`).trim() }));
 }
 
-/** Resolves when a process is gone. */
+/** Resolves when a process has exited. */
 export async function ended(pid: number): Promise<void> {
   while (read(`/proc/${pid}/stat`) !== '' && !isZombie(pid)) await new Promise((resolve) => setTimeout(resolve, 20));
 }
 
-/** Memory of a process, bytes: what it has now, and the most it had since {@link resetPeakMemory}. */
+/** Memory of a process, bytes: the current amount, and the peak since {@link resetPeakMemory}. */
 export function residentMemory(pid: number): { readonly now: number; readonly peak: number } {
   const status = read(`/proc/${pid}/status`);
   const kibibytes = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]);
   return { now: kibibytes('VmRSS') * 1024, peak: kibibytes('VmHWM') * 1024 };
 }
 
-/** Makes the peak start anew. */
+/** Resets the peak. */
 export function resetPeakMemory(pid: number): void {
   writeFileSync(`/proc/${pid}/clear_refs`, '5');
 }

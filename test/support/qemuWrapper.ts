@@ -1,12 +1,12 @@
-/** Programs that stand in for qemu: the real one, called in another way. */
+/** Wrapper scripts for qemu. */
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { hostArchitecture } from '../../src/qemu/arch.js';
 import { locateQemu } from '../../src/qemu/qemuBinary.js';
 
 /**
- * Makes a program that becomes qemu, once `before` has run. There, the arguments are in `"$@"`, and
- * `$restored` is `yes` for a machine that is cloned.
+ * Creates a script that runs `before` and then executes qemu. In `before`, the arguments are in `"$@"`, and
+ * `$restored` is `yes` for a clone.
  */
 export async function wrapQemu(path: string, before: string): Promise<string> {
   const qemu = await locateQemu(hostArchitecture().qemuBinary);
@@ -22,7 +22,7 @@ ${before}
 exec ${qemu} "$@"
 `,
   );
-  // Whoever qemu runs as has to read it.
+  // The user that qemu runs as must be able to read it.
   await chmod(path, 0o755);
   return path;
 }

@@ -1,4 +1,4 @@
-/** Calls whose bytes the test makes itself, with the metadata that it likes. */
+/** Calls with bytes and metadata that the test composes itself. */
 import { Metadata } from '@grpc/grpc-js';
 import { Calls, type ClientStreamMethod, type UnaryMethod } from '../../clients/typescript/src/index.js';
 import type { TestClient } from './testClient.js';

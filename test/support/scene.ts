@@ -1,10 +1,10 @@
-/** What nearly every integration test has: a server, a client, and sessions; and nothing left behind. */
+/** The fixture of nearly every integration test: a server, a client, sessions, and a check that nothing is left behind. */
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import type { DriveSpec, SessionSettings } from '../../gen/proto/guestfs/v1/session.js';
 import { SessionClient, TestClient } from './testClient.js';
 import { CLEAN_END, startTestServer, type TestServer, type TestServerOptions } from './testServer.js';
 
-// A launch alone takes half a minute where there is no KVM and others want the processors, too.
+// A launch alone takes half a minute on a busy host without KVM.
 jest.setTimeout(180_000);
 
 export interface Scene {
@@ -14,7 +14,7 @@ export interface Scene {
 
 /**
  * A server for the tests of a `describe`, started before and stopped after them; fails them if
- * it does not end well, or leaves a process or a file.
+ * it does not exit cleanly, or leaves a process or a file behind.
  */
 export function serverForTests(options: TestServerOptions | (() => TestServerOptions) = {}): Scene {
   let scene: Scene | undefined;
@@ -41,7 +41,7 @@ export function serverForTests(options: TestServerOptions | (() => TestServerOpt
   };
 }
 
-/** Settings of which only some are given. */
+/** Settings with defaults for the omitted ones. */
 export function settings(given: Partial<SessionSettings> = {}): SessionSettings {
   const unset = {
     memsize: undefined,

@@ -1,4 +1,4 @@
-/** The client for tests: any action by its libguestfs name, what is left out of a request empty, and events kept. */
+/** The client for tests: calls any action by its libguestfs name, fills in omitted fields, and collects events. */
 import {
   Client,
   credentials,
@@ -37,12 +37,12 @@ import type { ActionDef } from '../../src/actions/types.js';
 import { pascalCase } from '../../src/actions/names.js';
 import { rpcOf as memberOf } from '../../src/server/methods.js';
 
-/** An error of a call that was made without the client. */
+/** The error of a call that was made without the client. */
 export function asFailure(error: unknown): GuestfsRpcError {
   return new GuestfsRpcError('the call', error as ServiceError);
 }
 
-/** What a call fails with; throws when it does not fail. */
+/** The error that a call fails with; throws if it does not fail. */
 export async function failureOf(call: Promise<unknown>, name = 'the call'): Promise<GuestfsRpcError> {
   try {
     await call;
@@ -53,7 +53,7 @@ export async function failureOf(call: Promise<unknown>, name = 'the call'): Prom
   throw new Error(`${name} was expected to fail`);
 }
 
-/** The RPC of an action; who asks knows its kind. */
+/** The RPC of an action; the caller knows its kind. */
 function rpcOf<Method>(name: string): { action: ActionDef; method: Method } {
   for (const area of areas) {
     const action = area.actions.find((candidate) => candidate.name === name);
@@ -69,7 +69,7 @@ async function collect<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
   return all;
 }
 
-/** What a subscriber has got so far, and how to wait for more. */
+/** The events that a subscriber has received so far, with means to wait for more. */
 export interface Subscription {
   readonly events: SubscribeResponse[];
   /** The first event that matches, past or to come. */
@@ -84,7 +84,7 @@ export interface Subscription {
 export class TestClient extends GuestfsClient {
   readonly channel: Client;
 
-  /** @param options without any, it takes messages of any size, as other clients do not */
+  /** @param options by default, it accepts messages of any size, unlike other clients */
   constructor(
     readonly address: string,
     channelCredentials: ChannelCredentials = credentials.createInsecure(),
@@ -131,7 +131,7 @@ export class TestClient extends GuestfsClient {
     return parts.filter(({ part }) => part !== undefined);
   }
 
-  /** The events of a session, from the moment that the server has subscribed us. */
+  /** The events of a session; resolves when the server has confirmed the subscription. */
   async subscribe(id: string, types: EventType[] = []): Promise<Subscription> {
     const stream = await this.attach(id).events(types);
     const events: SubscribeResponse[] = [];
@@ -178,7 +178,7 @@ function wholeInspect(request: Partial<InspectRequest>): InspectRequest {
   };
 }
 
-/** A request, or arguments, with whatever is left out empty. */
+/** A request, or arguments, with omitted fields empty. */
 function fill(action: ActionDef, given: object): object {
   const empty: Record<string, unknown> = {};
   for (const argument of action.args) {
@@ -226,7 +226,7 @@ export class SessionClient {
     return Object.values(response)[0] as never;
   }
 
-  /** What a failing action fails with; throws when it does not fail. */
+  /** The error that an action fails with; throws if it does not fail. */
   async failure(name: string, given: object = {}, options: CallOptions = {}): Promise<GuestfsRpcError> {
     return failureOf(this.call(name, given, options), name);
   }
@@ -286,7 +286,7 @@ export function imageDrive(path: string, more: Partial<DriveSpec> = {}): DriveSp
   };
 }
 
-/** Read-only, as all drives of CreateSession are unless they say otherwise. */
+/** A read-only drive, the default in CreateSession. */
 export function remoteDrive(remote: Partial<RemoteDrive>, more: Partial<DriveSpec> = {}): DriveSpec {
   return {
     ...imageDrive(''),

@@ -1,4 +1,4 @@
-/** A server of its own for a test file: the real command, in a child process. */
+/** A separate server for a test file: the real command, in a child process. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readdir, realpath, rm } from 'node:fs/promises';
@@ -11,10 +11,10 @@ import { processesThatMention, type FoundProcess } from './processes.js';
 /** The command, compiled. */
 export const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
 
-/** How a server ended, and what it left; `clean` is how it should. */
+/** How a server exited, and what it left behind; `clean` is the expected value. */
 export interface ServerEnd {
   readonly code: number | null;
-  /** Its children, and theirs, that still run. */
+  /** Its descendants that are still running. */
   readonly processes: readonly FoundProcess[];
   /** Names in the directory of its run directories. */
   readonly files: readonly string[];
@@ -24,27 +24,27 @@ export const CLEAN_END: ServerEnd = { code: 0, processes: [], files: [] };
 
 export interface TestServer {
   readonly address: string;
-  /** The image root; everything in it goes when the server does. */
+  /** The image root, which is removed with its contents when the server has exited. */
   readonly images: string;
-  /** Where the server makes its run directories. */
+  /** The directory in which the server creates its run directories. */
   readonly temporary: string;
   readonly process: ChildProcess;
-  /** What it wrote to standard error. */
+  /** Its standard error so far. */
   log(): string;
-  /** What its sessions left running; its qemus, while it has sessions. */
+  /** Processes of its sessions: its qemus, while it has sessions; afterwards those left behind. */
   machines(): readonly FoundProcess[];
-  /** Sends a signal, unless it ended before, and resolves when it is gone. */
+  /** Sends a signal, unless it has already exited, and resolves when it has exited. */
   stop(signal?: NodeJS.Signals): Promise<ServerEnd>;
 }
 
 export interface TestServerOptions {
   readonly flags?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  /** An existing directory for its run directories, which stays. */
+  /** An existing directory for its run directories, which is not removed. */
   readonly temporary?: string;
 }
 
-/** The environment of the tests without what would change the server's defaults. */
+/** The environment of the tests, without variables that would change the server's defaults. */
 export function plainEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !/^(GUESTFS_GRPC_|LIBGUESTFS_(?!CACHEDIR))/.test(name)),
@@ -110,7 +110,7 @@ export function logged(server: Pick<TestServer, 'log'>, message: string): Record
     .filter(({ msg }) => msg === message);
 }
 
-/** What a server with `--metrics-listen` tells of itself now. */
+/** The current metrics of a server with `--metrics-listen`. */
 export async function metricsOf(server: Pick<TestServer, 'log'>): Promise<string> {
   const address = logged(server, 'serving metrics').at(-1)?.['address'];
   return (await fetch(`http://${String(address)}/metrics`)).text();

@@ -15,7 +15,7 @@ import {
 } from '../constructors.js';
 import { badArgument, error } from '../knownErrors.js';
 
-const UNKNOWN_GROUP = badArgument('no version of libguestfs has such a group');
+const UNKNOWN_GROUP = badArgument('no version of libguestfs has a group of this name');
 
 export const applianceActions: readonly ActionDef[] = [
   library({
@@ -28,7 +28,7 @@ export const applianceActions: readonly ActionDef[] = [
     summary: 'Checks that all named feature groups are supported',
     description:
       'Succeeds if every group in `groups` is supported and fails if one is not; feature_available answers with a boolean instead. A supported group does not guarantee that each of its actions will succeed.',
-    errors: [error('UNIMPLEMENTED', 'GROUP_NOT_AVAILABLE', 'a group is not there'), UNKNOWN_GROUP],
+    errors: [error('UNIMPLEMENTED', 'GROUP_NOT_AVAILABLE', 'the appliance lacks a group'), UNKNOWN_GROUP],
   }),
   daemon({
     name: 'available_all_groups',
@@ -46,7 +46,7 @@ export const applianceActions: readonly ActionDef[] = [
     mutating: false,
     returns: returnsString('kmsgs'),
     summary: 'Returns the kernel log of the appliance',
-    description: 'Useful when tracking down problems.',
+    description: 'Useful for troubleshooting.',
   }),
   daemon({
     name: 'drop_caches',
@@ -79,7 +79,7 @@ export const applianceActions: readonly ActionDef[] = [
     returns: returnsBool('isavailable'),
     summary: 'Tells whether all named feature groups are supported',
     description:
-      'Returns false if a group in `groups` is missing in the appliance, where available would fail. A name that no version of libguestfs has as a group is an error in both.',
+      'Returns false if a group in `groups` is missing in the appliance, where available would fail. Both fail for a name that is a group in no version of libguestfs.',
     errors: [UNKNOWN_GROUP],
   }),
   daemon({
@@ -158,7 +158,7 @@ export const applianceActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Stops the appliance',
     description:
-      'Deprecated: use `shutdown`. Does the same if the session has no other calls. Calls that run or wait, including a launch, are cut off at once, and unsynced data is lost.',
+      'Deprecated: use `shutdown`. Does the same if the session has no other calls. Running and waiting calls, including a launch, fail at once, and unsynced data is lost.',
   }),
   library({
     name: 'launch',
@@ -174,13 +174,9 @@ export const applianceActions: readonly ActionDef[] = [
       error('FAILED_PRECONDITION', 'NO_DRIVES', 'the session has no drive'),
       error('FAILED_PRECONDITION', 'IMAGE_LOCKED', 'another qemu uses an image'),
       error('FAILED_PRECONDITION', 'IMAGE_UNUSABLE', 'an image is not in the format that it was added with'),
-      error(
-        'DEADLINE_EXCEEDED',
-        'LAUNCH_TIMEOUT',
-        'the appliance did not come up in the time that the session gives it',
-      ),
+      error('DEADLINE_EXCEEDED', 'LAUNCH_TIMEOUT', "the appliance did not come up within the session's launch timeout"),
       error('RESOURCE_EXHAUSTED', 'OUT_OF_MEMORY', 'the host or the appliance has too little memory'),
-      error('FAILED_PRECONDITION', 'KVM_UNUSABLE', 'KVM is asked for and does not work'),
+      error('FAILED_PRECONDITION', 'KVM_UNUSABLE', 'KVM is required, but unusable'),
     ],
   }),
   daemon({
@@ -210,7 +206,7 @@ export const applianceActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Stops the appliance and writes pending changes to the disks',
     description:
-      'With autosync on (the default), filesystems are unmounted and flushed first; a call that runs is waited for, and those that wait are refused. Do not ignore an error: it can mean that the disk image was not fully written. Calling it again does nothing, and the session itself stays, without drives, until it is deleted.',
+      'With autosync on (the default), filesystems are unmounted and flushed first; the call in progress is waited for, and waiting calls are refused. Do not ignore an error: it can mean that the disk image was not fully written. Calling it again does nothing, and the session itself stays, without drives, until it is deleted.',
   }),
   daemon({
     name: 'sleep',
@@ -240,7 +236,7 @@ export const applianceActions: readonly ActionDef[] = [
     returns: struct('version', 'version'),
     summary: 'Returns the version of libguestfs that determines which actions work',
     description:
-      'That of the daemon in the appliance; before launch 1.61.1, whose actions this service has. `major`, `minor` and `release` hold numbers, while `extra` is an often empty text added by distributors. Do not derive features from the version: use available or feature_available.',
+      'After launch, this is the version of the daemon in the appliance; before launch it is 1.61.1, whose actions this service provides. `major`, `minor` and `release` hold numbers, while `extra` is an often empty text added by distributors. Do not derive features from the version: use available or feature_available.',
   }),
   library({
     name: 'wait_ready',

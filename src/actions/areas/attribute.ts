@@ -193,7 +193,7 @@ export const attributeActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Changes owner and group, not following a symbolic link',
     description:
-      'Both are numeric; -1 leaves the one concerned unchanged. For a symbolic link, the link changes and its target does not.',
+      'Both are numeric; -1 leaves the owner or group unchanged. For a symbolic link, the link changes and its target does not.',
     example: { owner: 0, group: 0, path: '/tmp/link' },
   }),
   daemon({
@@ -308,7 +308,7 @@ export const attributeActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Sets the generation number of a file on ext2, ext3 or ext4',
     description:
-      'The generation is a number kept with the inode and used mainly by NFS. Read it with get_e2generation. Filesystems with checksums of their metadata, as ext4 has them by default, do not let it be set.',
+      'The generation is a number kept with the inode and used mainly by NFS. Read it with get_e2generation. It cannot be set on filesystems with metadata checksums, which ext4 has by default.',
     example: { file: FILE, generation: '42' },
   }),
   daemon({
@@ -359,7 +359,7 @@ export const attributeActions: readonly ActionDef[] = [
     returns: returnsInt('oldmask'),
     summary: 'Sets the permission mask for new files and returns the old one',
     description:
-      'Bits set in `mask` are taken away from the mode of every file, directory and device created later in this session. The default is octal 022, sent as the number 18; values outside 0 to octal 777 are refused. Use get_umask only to read it.',
+      'Bits set in `mask` are cleared in the mode of every file, directory and device created later in this session. The default is octal 022, sent as the number 18; values outside 0 to octal 777 are refused. Use get_umask only to read it.',
     example: { mask: 18 },
   }),
   daemon({

@@ -266,7 +266,7 @@ export const deviceActions: readonly ActionDef[] = [
     returns: returnsInt('index'),
     summary: 'Returns the position of a drive from its name',
     description: 'Counting starts at 0, so /dev/sda gives 0. `device` must name a whole drive.',
-    errors: [error('NOT_FOUND', 'ENODEV', '`device` is no name of a drive')],
+    errors: [error('NOT_FOUND', 'ENODEV', '`device` is not the name of a drive')],
     example: { device: '/dev/sda' },
   }),
   library({

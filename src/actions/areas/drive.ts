@@ -23,24 +23,24 @@ import { badArgument, error } from '../knownErrors.js';
 import { GIB } from '../exampleGuest.js';
 
 /**
- * A URI (https://libvirt.org/uri.html) by which libvirt would do more than connect: with the transport `ext`, which
- * runs a program of the URI's, or with a parameter other than `no_verify` and `no_tty`. Others run programs (`command`),
- * have the QEMU driver run inside virsh with a configuration of the client's (`root`), or name files and sockets that
- * are read, written or connected to. Names are compared as they are written: libvirt decodes them, and none of the two
- * needs that.
+ * Matches a URI (https://libvirt.org/uri.html) that makes libvirt do more than connect: one with the transport `ext`,
+ * which runs a program named in the URI, or with a parameter other than `no_verify` and `no_tty`. Other parameters run
+ * programs (`command`), run the QEMU driver inside virsh with a configuration chosen by the client (`root`), or name
+ * files and sockets that are read, written or connected to. Names are compared undecoded: libvirt decodes them, but
+ * neither of the two needs encoding.
  */
 const POWERFUL_LIBVIRT_URI = /^[^:]*\+ext:|^[^?]*\?(?:[^]*[&;])?(?!(?:no_verify|no_tty)(?:[=&;]|$))[^=&;]/i;
 
 const IMAGE = 'disk.img';
-const MISSING = error('NOT_FOUND', 'IMAGE_MISSING', 'there is no such image');
+const MISSING = error('NOT_FOUND', 'IMAGE_MISSING', 'the image does not exist');
 const UNUSABLE = error(
   'FAILED_PRECONDITION',
   'IMAGE_UNUSABLE',
-  'it is not what can be attached: a directory, a broken header, an unknown format',
+  'it cannot be attached: it is a directory, or has a corrupt header or an unknown format',
 );
 const LOCKED = error('FAILED_PRECONDITION', 'IMAGE_LOCKED', 'another qemu uses the image');
-const TOO_MANY_DRIVES = error('RESOURCE_EXHAUSTED', 'ENOSPC', 'the session has 255 drives');
-const LABEL_TAKEN = error('ALREADY_EXISTS', 'EEXIST', 'another drive of the session has the label');
+const TOO_MANY_DRIVES = error('RESOURCE_EXHAUSTED', 'ENOSPC', 'the session already has 255 drives');
+const LABEL_TAKEN = error('ALREADY_EXISTS', 'EEXIST', 'another drive of the session already has this label');
 const ADDED = [MISSING, UNUSABLE, TOO_MANY_DRIVES];
 
 export const driveActions: readonly ActionDef[] = [
@@ -89,7 +89,7 @@ export const driveActions: readonly ActionDef[] = [
     description:
       'Must be called before launch; returns how many disks were added, and adds none at all if any step fails. Needs `virsh` on the server, which also supplies the secrets of network disks. Unless `readonly` is true the domain must be stopped. `libvirturi` defaults to the standard libvirt connection, `allowuuid` (default false) lets `dom` be a UUID, and `readonlydisk` (`error`, `read`, `write` or `ignore`; default `write`) decides how disks marked read-only in the domain are treated.',
     errors: [
-      error('UNKNOWN', 'DAEMON_ERROR', 'libvirt knows no such domain'),
+      error('UNKNOWN', 'DAEMON_ERROR', 'libvirt has no such domain'),
       error('FAILED_PRECONDITION', 'EBUSY', 'the domain runs, and `readonly` is not set'),
       MISSING,
       UNUSABLE,
@@ -112,18 +112,18 @@ export const driveActions: readonly ActionDef[] = [
     ],
     guide: 'network-drives.md',
     args: [
-      described('With another `protocol` than `file` the name of the image at its server.', onServer(str('filename'))),
+      described('With a `protocol` other than `file`, the name of the image on its server.', onServer(str('filename'))),
     ],
     optargs: [
-      described('True: writes go to a temporary overlay, which is thrown away. Default: false.', bool('readonly')),
+      described('True: writes go to a temporary overlay, which is discarded. Default: false.', bool('readonly')),
       described(
-        "`raw`, `qcow2` or another of qemu's formats. Default: probed, which is not safe for raw images that a guest could write.",
+        "`raw`, `qcow2` or another of qemu's formats. Default: probed, which is unsafe for raw images that an untrusted guest may have written.",
         optional('format'),
       ),
       described('Ignored, as by libguestfs.', optional('iface')),
       described('Ignored, as by libguestfs.', optional('name')),
       described(
-        '1 to 20 ASCII letters, by which list_disk_labels and remove_drive know the drive; no two drives of a session have the same.',
+        '1 to 20 ASCII letters that identify the drive in list_disk_labels and remove_drive; unique in the session.',
         optional('label'),
       ),
       described(
@@ -131,12 +131,12 @@ export const driveActions: readonly ActionDef[] = [
         optional('protocol'),
       ),
       described(
-        'The servers of a network drive: `host`, `host:port`, `tcp:host:port` or `unix:/path`. Their number depends on `protocol`; a file has none.',
+        'The servers of a network drive: `host`, `host:port`, `tcp:host:port` or `unix:/path`. Their number depends on `protocol`; not for `file`.',
         optionalStrings('server'),
       ),
-      described('Name to log in with to the server; a file has none.', optional('username')),
+      described('User name for logging in to the server; not for `file`.', optional('username')),
       described(
-        'The password or key for `username`. It appears in no log or trace. A file has none.',
+        'The password or key for `username`. It appears in no log or trace. Not for `file`.',
         secret(optional('secret')),
       ),
       described(
@@ -144,11 +144,11 @@ export const driveActions: readonly ActionDef[] = [
         optional('cachemode'),
       ),
       described(
-        '`disable` (the default), `enable`, which fails for drives that are read-only or cannot give back blocks, or `besteffort`.',
+        '`disable` (the default), `enable`, which fails for drives that are read-only or do not support discard, or `besteffort`.',
         optional('discard'),
       ),
       described(
-        'Copies what is read of a backing image, which may be slow, into the image; does nothing for a drive that is read-only. Default: false.',
+        'Copies data that is read from a backing image, which may be slow, into the image; has no effect on a read-only drive. Default: false.',
         bool('copyonread'),
       ),
       described('Sector size in bytes: 512 (the default) or 4096.', int('blocksize')),
@@ -156,12 +156,12 @@ export const driveActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Adds a disk image, block device of the host or network drive to the session',
     description:
-      'Drives are named in the order they are added (/dev/sda first, then /dev/sdb). A drive that is added after launch is attached to the running appliance, under the first free name, and volume groups and arrays on it are started as at launch. An image must be there when it is added; a server is first asked at launch. Drives on a network are `raw` unless `format` says otherwise, which it can with `readonly` only. Block devices of the server have to be under an image root, and need `--allow block-devices`; images with a backing file, or with their data in another file, need `--allow backing-files`.',
+      "Drives are named in the order they are added (/dev/sda first, then /dev/sdb). A drive that is added after launch is attached to the running appliance, under the first free name, and volume groups and arrays on it are activated as at launch. An image must exist when it is added; a network drive's server is first contacted at launch. Network drives are `raw` unless `format` states another format, which requires `readonly`. Block devices of the server must be under an image root, and require `--allow block-devices`; images with a backing file, or with their data in another file, require `--allow backing-files`.",
     errors: [
       MISSING,
       UNUSABLE,
       LABEL_TAKEN,
-      badArgument('an argument cannot be right, or does not go with the others'),
+      badArgument('an argument is invalid, or conflicts with another one'),
       error('FAILED_PRECONDITION', 'IMAGE_LOCKED', 'the session is launched, and another qemu uses the image'),
       TOO_MANY_DRIVES,
     ],
@@ -206,7 +206,7 @@ export const driveActions: readonly ActionDef[] = [
       'Can be called before and after launch, as add_drive. `size` is in bytes; the drive reads as zeroes at first and is deleted when the session closes. `label` and `blocksize` mean the same as for add_drive, and `name` is ignored.',
     errors: [
       LABEL_TAKEN,
-      badArgument('`size` is not greater than 0, or `label` or `blocksize` cannot be right'),
+      badArgument('`size` is not greater than 0, or `label` or `blocksize` is invalid'),
       TOO_MANY_DRIVES,
     ],
     example: { size: GIB },
@@ -246,7 +246,7 @@ export const driveActions: readonly ActionDef[] = [
     guide: 'network-drives.md',
     summary: 'Adds every disk of a libvirt domain, given by its name or its UUID',
     description:
-      "For programs that were written for it: where a program that uses the library gives a pointer to a domain, `dom` is here the name or the UUID of one of the server's usual libvirt. Otherwise it is add_domain, which can ask other libvirts, too.",
+      "For programs written for this action: in libguestfs, `dom` is a pointer to a domain; here it is the name or UUID of a domain of the server's default libvirt connection. Otherwise it behaves as add_domain, which can also use other connections.",
     example: { dom: 'guest' },
   }),
   library({
@@ -265,12 +265,12 @@ export const driveActions: readonly ActionDef[] = [
     description:
       'An existing image is overwritten, unless it is in use. `size` is in bytes, and must be -1 with `backingfile`, which creates an overlay instead. `preallocation` is `off` (default), `sparse` (the same), `full`, which reserves all space, or for qcow2 `metadata`; `compat` (`0.10` or `1.1`) and `clustersize` (bytes, a power of 2 from 512 to 2097152, default 65536) apply to qcow2 only. The image is not added to the session.',
     errors: [
-      badArgument('`format` is neither `raw` nor `qcow2`, or the options do not go with it'),
-      error('NOT_FOUND', 'IMAGE_MISSING', 'there is no directory for `filename`, or no `backingfile`'),
+      badArgument('`format` is neither `raw` nor `qcow2`, or an option does not apply to it'),
+      error('NOT_FOUND', 'IMAGE_MISSING', 'the directory of `filename`, or `backingfile`, does not exist'),
       error(
         'FAILED_PRECONDITION',
         'IMAGE_UNUSABLE',
-        '`filename` is not that of a file, or `backingfile` not that of an image',
+        '`filename` is not a regular file, or `backingfile` is not an image',
       ),
       LOCKED,
     ],
@@ -325,12 +325,12 @@ export const driveActions: readonly ActionDef[] = [
     deprecated: true,
     args: [str('label')],
     returns: none,
-    summary: 'Takes away the drive with the given label',
+    summary: 'Removes the drive with the given label',
     description:
       'Before launch the drive is simply not attached. In a running session everything written is flushed to the image first, and others can use the image once the call returns. A drive that is mounted, or in use by swap, LVM, MD or an opened encrypted device, is refused with EBUSY. If writes to the image have failed on the server, the call fails with EIO, and the drive is removed all the same. The other drives keep their names, and the next drive that is added takes the free one. libguestfs itself, which marks the action as deprecated, has not been able to do this since 1.48.',
     errors: [
-      error('FAILED_PRECONDITION', 'EBUSY', 'the guest uses the drive'),
-      error('NOT_FOUND', 'ENOENT', 'no drive of the session has the label'),
+      error('FAILED_PRECONDITION', 'EBUSY', 'the drive is in use'),
+      error('NOT_FOUND', 'ENOENT', 'no drive of the session has this label'),
     ],
   }),
 ];

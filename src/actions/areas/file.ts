@@ -31,7 +31,7 @@ import { FILE, NEW, PASSWORDS } from '../exampleGuest.js';
 const MODE_0600 = 384;
 const MODE_0700 = 448;
 const BLOCK_DEVICE_0600 = 24960;
-const EXISTS = error('ALREADY_EXISTS', 'EEXIST', 'there is something at the path already');
+const EXISTS = error('ALREADY_EXISTS', 'EEXIST', 'the path already exists');
 
 export const fileActions: readonly ActionDef[] = [
   daemon({
@@ -764,7 +764,7 @@ export const fileActions: readonly ActionDef[] = [
     summary: 'Returns the target of a symbolic link',
     description:
       'The text is exactly what is stored in the link; the target need not exist. Fails if `path` is not a symbolic link.',
-    errors: [error('INVALID_ARGUMENT', 'EINVAL', 'it is not that of a symbolic link')],
+    errors: [error('INVALID_ARGUMENT', 'EINVAL', 'it is not a symbolic link')],
     example: { path: '/etc/os-release' },
   }),
   library({
@@ -843,7 +843,7 @@ export const fileActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Deletes an empty directory',
     description: 'Fails if the directory is missing or still has entries; rm_rf also deletes the content.',
-    errors: [error('FAILED_PRECONDITION', 'ENOTEMPTY', 'there is something in the directory')],
+    errors: [error('FAILED_PRECONDITION', 'ENOTEMPTY', 'the directory is not empty')],
     example: { path: NEW },
   }),
   daemon({
@@ -933,7 +933,7 @@ export const fileActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Writes a file, replacing any earlier content',
     description:
-      'The file is created if missing. `content` can be any bytes, as many as the memory that the server keeps for large requests (`--request-memory`, 512 MiB unless it is told otherwise); compressed requests hold 8 MiB. Upload, which streams, has no limit.',
+      "The file is created if missing. `content` can be any bytes, as many as the server's memory for large requests (`--request-memory`, by default 512 MiB) allows; compressed requests are limited to 8 MiB. Upload, which streams, has no limit.",
     fullFileSystem: { blocks: 'ENOSPC', files: 'ENOSPC' },
     example: { path: FILE },
   }),
@@ -946,7 +946,7 @@ export const fileActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Appends bytes to the end of a file',
     description:
-      'The file is normally created if missing, but appending more than 2 MiB requires it to exist. `content` can be any bytes, as many as write takes; upload_offset at the end of the file streams, and has no limit. Appending more than 2 MiB is not a single step and can be left half done.',
+      'The file is normally created if missing, but appending more than 2 MiB requires it to exist. `content` can be any bytes, with the same limit as in write; upload_offset at the end of the file streams, and has no limit. Appending more than 2 MiB is not a single step and can be left half done.',
     fullFileSystem: { blocks: 'ENOSPC', files: 'ENOSPC' },
     example: { path: FILE },
   }),

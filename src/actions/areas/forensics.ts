@@ -33,7 +33,7 @@ export const forensicsActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Streams the content of a file given its inode number',
     description:
-      '`device` need not be mounted. Also works for deleted or otherwise unreachable files, as long as their data is still there.',
+      '`device` need not be mounted. Also works for deleted or otherwise unreachable files, as long as their data has not been overwritten.',
     example: { inode: INODE },
   }),
   library({

@@ -80,7 +80,7 @@ export const hivexActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Deletes a registry node and everything below it',
     description:
-      'Despite the name, `nodeh` is the node that goes away, not its parent. The change reaches the disk only after `hivex_commit`.',
+      'Despite the name, `nodeh` is the node that is deleted, not its parent. The change reaches the disk only after `hivex_commit`.',
     openedBy: 'hivex_open',
     example: { nodeh: CHILD },
   }),

@@ -74,7 +74,7 @@ export const lvmActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Lets LVM see every block device again',
     description:
-      'Reverses `lvm_set_filter` and searches for volume groups anew. Volume groups are switched off and on again, so none may be in use, for instance by a mounted filesystem.',
+      'Reverses `lvm_set_filter` and searches for volume groups again. Volume groups are deactivated and activated again, so none may be in use, for instance by a mounted filesystem.',
   }),
   daemon({
     name: 'lvm_remove_all',
@@ -83,7 +83,7 @@ export const lvmActions: readonly ActionDef[] = [
     optionalGroup: 'lvm2',
     returns: none,
     summary: 'Removes every logical volume, volume group and physical volume',
-    description: 'All data stored in LVM on all drives of the session becomes unreachable. There is no way back.',
+    description: 'All data stored in LVM on all drives of the session becomes unreachable. This cannot be undone.',
   }),
   daemon({
     name: 'lvm_scan',
@@ -93,7 +93,7 @@ export const lvmActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Searches all block devices for LVM volumes',
     description:
-      'With `activate` set, volume groups found are switched on so that their devices appear. `launch` does this already; call it after devices have appeared or vanished, for example after opening an encrypted disk. It does nothing if the appliance lacks LVM.',
+      'With `activate` set, volume groups that are found are activated, so that their devices appear. `launch` does this already; call it after devices have appeared or vanished, for example after opening an encrypted disk. It does nothing if the appliance lacks LVM.',
     example: { activate: true },
   }),
   daemon({
@@ -105,7 +105,7 @@ export const lvmActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Restricts LVM to the given block devices',
     description:
-      'Whole disks (with all their partitions) or single partitions can be given; everything else is ignored by LVM. Helps when cloned disks carry the same volume groups. Volume groups are switched off and on again, so none may be in use.',
+      'Whole disks (with all their partitions) or single partitions can be given; everything else is ignored by LVM. Helps when cloned disks carry the same volume groups. Volume groups are deactivated and activated again, so none may be in use.',
     example: { devices: [DISK] },
   }),
   daemon({

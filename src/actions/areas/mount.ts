@@ -20,9 +20,9 @@ import {
 import { error } from '../knownErrors.js';
 import { DATA } from '../exampleGuest.js';
 
-/** What is wrong with exporting a guest's files through the server's file system. */
+/** Why a guest's files are not exported through the server's file system. */
 const MOUNT_LOCAL_REFUSAL = {
-  why: 'the files would appear on the server, not on the machine of its client',
+  why: 'the files would appear on the server, not on the client',
   instead: 'use the file actions, or TarOut and TarIn for whole directories',
 } as const;
 
@@ -155,7 +155,7 @@ export const mountActions: readonly ActionDef[] = [
     returns: returnsString('subvolume'),
     summary: 'Returns the subvolume path named in a mountable',
     description: 'The call fails if the mountable is not a btrfs subvolume.',
-    errors: [error('INVALID_ARGUMENT', 'EINVAL', 'it is not that of a Btrfs subvolume, or its device is not there')],
+    errors: [error('INVALID_ARGUMENT', 'EINVAL', 'it is not a Btrfs subvolume, or its device does not exist')],
     example: { mountable: 'btrfsvol:/dev/sdb1/home' },
   }),
   daemon({
@@ -166,7 +166,7 @@ export const mountActions: readonly ActionDef[] = [
     returns: hashtable('mps', 'mountable', 'plain'),
     summary: 'Returns each mounted device with the directory it is mounted on',
     description:
-      'The keys of the map are devices, and the values are directories in the guest file tree. A Btrfs subvolume has the device that holds it as its key; if a device is mounted several times, for example through two of its subvolumes, only the last directory is listed. Mounts that the appliance makes for itself are left out. Use mounts if only the devices matter.',
+      "The keys of the map are devices, and the values are directories in the guest file tree. The key of a Btrfs subvolume is the device that holds it; if a device is mounted several times, for example through two of its subvolumes, only the last directory is listed. The appliance's own mounts are left out. Use mounts if only the devices matter.",
   }),
   daemon({
     name: 'mounts',
@@ -176,7 +176,7 @@ export const mountActions: readonly ActionDef[] = [
     returns: returnsStrings('devices', 'mountable'),
     summary: 'Lists the filesystems that are currently mounted',
     description:
-      'Each item is the device or logical volume the filesystem lives on, for example /dev/sda1 or /dev/VG/LV. Mounts that the appliance makes for itself are left out. Use mountpoints to learn the directories as well.',
+      "Each item is the device or logical volume the filesystem lives on, for example /dev/sda1 or /dev/VG/LV. The appliance's own mounts are left out. Use mountpoints to learn the directories as well.",
   }),
   daemon({
     name: 'remount',
@@ -222,7 +222,7 @@ export const mountActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Unmounts all filesystems',
     description:
-      'Open Augeas, hivex and journal sessions are closed as well, and unsaved changes in them are lost. Mounts that the appliance makes for itself remain.',
+      "Open Augeas, hivex and journal sessions are closed as well, and unsaved changes in them are lost. The appliance's own mounts remain.",
   }),
   library({
     name: 'umount_local',

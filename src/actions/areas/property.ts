@@ -19,16 +19,16 @@ import {
 } from '../constructors.js';
 import { badArgument, error } from '../knownErrors.js';
 
-/** What is wrong with libvirt's questions for credentials, which the library passes on to its caller. */
+/** Why libvirt's requests for credentials, which libguestfs passes on to its caller, are not supported. */
 const CREDENTIAL_REFUSAL = {
   why: 'it belongs to a callback of libvirt, which this server does not use',
-  instead: 'give what a remote drive needs to AddDrive, as username and secret',
+  instead: 'pass the credentials of a remote drive to AddDrive, as username and secret',
 } as const;
 
-/** The variable that names the qemu to start, by its new name or the old one; it counts only where it is not empty. */
+/** The variable that names the qemu binary, under its new or its old name; ignored if empty. */
 const HYPERVISOR_VARIABLE = /^LIBGUESTFS_(?:HV|QEMU)=./s;
 
-const NO_DIRECTORY = error('NOT_FOUND', 'ENOENT', 'there is no such directory on the server');
+const NO_DIRECTORY = error('NOT_FOUND', 'ENOENT', 'the directory does not exist on the server');
 const UNKNOWN_BACKEND = badArgument('`backend` is not `direct` or `appliance`');
 
 export const propertyActions: readonly ActionDef[] = [
@@ -66,7 +66,7 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Adds a raw command-line option for the hypervisor',
     description:
       'Must be called before launch. `hvparam` starts with a dash and `hvvalue` is optional; options that would clash with those set internally are refused.',
-    errors: [badArgument('the option is one that the appliance needs itself')],
+    errors: [badArgument('the appliance itself needs this option')],
     example: { hvparam: '-device', hvvalue: 'virtio-rng-pci' },
   }),
   library({
@@ -101,7 +101,8 @@ export const propertyActions: readonly ActionDef[] = [
     mutating: false,
     returns: returnsString('backend'),
     summary: 'Returns the backend that runs the appliance',
-    description: 'Always `direct`, with what follows a colon in set_backend: the server runs the hypervisor itself.',
+    description:
+      'Always `direct`, followed by any text after a colon in set_backend: the server runs the hypervisor itself.',
   }),
   library({
     name: 'get_backend_setting',
@@ -158,7 +159,7 @@ export const propertyActions: readonly ActionDef[] = [
     returns: constString('identifier'),
     summary: 'Returns the identifier set for the session',
     description:
-      'Empty unless set with set_identifier, which tells where it appears. The ID of the session is something else.',
+      'Empty unless set with set_identifier, which describes where it appears. It is not the ID of the session.',
   }),
   library({
     name: 'get_libvirt_requested_credential_challenge',
@@ -283,7 +284,7 @@ export const propertyActions: readonly ActionDef[] = [
     since: '1.33.8',
     mutating: false,
     returns: returnsString('sockdir'),
-    summary: 'Returns the directory for temporary files, sockets among them',
+    summary: 'Returns the directory for temporary files, including sockets',
     description:
       'A path on the server host, the one that get_tmpdir returns: each appliance has its sockets in a separate directory below it.',
   }),
@@ -377,7 +378,7 @@ export const propertyActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Turns automatic flushing at session end on or off',
     description:
-      'When on, which is the default, filesystems are unmounted and written out as well as possible when the session is shut down or closed. When off, call sync or unmount everything yourself, or changes may be lost.',
+      'When on, which is the default, filesystems are unmounted and flushed, as far as possible, when the session is shut down or closed. When off, call sync or unmount everything yourself, or changes may be lost.',
     example: { autosync: true },
   }),
   library({
@@ -467,8 +468,8 @@ export const propertyActions: readonly ActionDef[] = [
     returns: none,
     summary: "Sets a short name for the session in the server's log",
     description:
-      "From the next launch on it stands, in place of the session's ID, in what the server logs of the launch and in the name of the qemu process, where it helps the server's operator; trace messages are without it. Only ASCII letters, digits, underscore and minus are allowed; it is empty by default.",
-    errors: [badArgument('it has other characters than those allowed')],
+      "From the next launch on, it replaces the session's ID in the server's log lines about the launch and in the name of the qemu process, where it helps the server's operator; it does not appear in trace messages. Only ASCII letters, digits, underscore and minus are allowed; it is empty by default.",
+    errors: [badArgument('it contains a character that is not allowed')],
     example: { identifier: 'backup' },
   }),
   library({
@@ -477,7 +478,7 @@ export const propertyActions: readonly ActionDef[] = [
     notOverNetwork: CREDENTIAL_REFUSAL,
     args: [int('index'), buffer('cred')],
     returns: none,
-    summary: 'Fails always: would answer a question of libvirt for a credential',
+    summary: 'Fails always: would supply a credential that libvirt asks for',
     description:
       'In libguestfs, libvirt asks for credentials while it opens a drive, and the program answers in its callback.',
     example: { cred: 'c2VjcmV0' },
@@ -529,7 +530,7 @@ export const propertyActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Sets where libguestfs looks for its appliance files',
     description:
-      "Must be called before launch. `searchpath` is a colon-separated list of directories on the machine that runs the service; leave it unset to return to the built-in default. The starting value comes from LIBGUESTFS_PATH in the server's environment, if present. A supermin appliance that is not the server's own can include any file of the host: launch refuses it unless the server runs with `--allow custom-qemu`, too.",
+      "Must be called before launch. `searchpath` is a colon-separated list of directories on the machine that runs the service; leave it unset to return to the built-in default. The starting value comes from LIBGUESTFS_PATH in the server's environment, if present. A supermin appliance that is not the server's own can include any file of the host: launch refuses it unless the server also runs with `--allow custom-qemu`.",
     example: { searchpath: '/usr/lib/guestfs:/usr/local/lib/guestfs' },
   }),
   library({
@@ -605,7 +606,7 @@ export const propertyActions: readonly ActionDef[] = [
     summary: 'Sets the number of virtual CPUs of the appliance',
     description:
       'Must be called before launch. Allowed values are 1 to 255 and the default is 1; more CPUs speed up only some work.',
-    errors: [badArgument('it is not 1 to 255')],
+    errors: [badArgument('it is not in the range 1 to 255')],
     example: { smp: 2 },
   }),
   library({

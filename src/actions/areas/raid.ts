@@ -73,7 +73,7 @@ export const raidActions: readonly ActionDef[] = [
     args: [device('md')],
     returns: none,
     summary: 'Stops a software RAID array',
-    description: "The array's device goes away, but the data on its members stays.",
+    description: "The array's device is removed, but the data on its members remains.",
     example: { md: ARRAY },
   }),
 ];

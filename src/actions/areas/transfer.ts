@@ -24,7 +24,7 @@ import { NOT_A_FILE, error } from '../knownErrors.js';
 import { FILE, LOG, NEW, PASSWORDS } from '../exampleGuest.js';
 import { TAR_GZ, TAR_XZ } from '../exampleFiles.js';
 
-const NO_SERVER = error('UNKNOWN', 'DAEMON_ERROR', 'the rsync server cannot be reached, or refuses');
+const NO_SERVER = error('UNKNOWN', 'DAEMON_ERROR', 'the rsync server is unreachable, or refuses the transfer');
 
 export const transferActions: readonly ActionDef[] = [
   daemon({
@@ -87,7 +87,7 @@ export const transferActions: readonly ActionDef[] = [
       {
         permission: 'host-actions',
         instead:
-          'It is about files of the server, not of its client, who uses TarIn for a directory and Upload for a file',
+          'It reads files on the server, not on the client, which uses TarIn for a directory and Upload for a file',
       },
     ],
     visibility: 'public_nofish',
@@ -98,8 +98,8 @@ export const transferActions: readonly ActionDef[] = [
       "`localpath` is a path on the server host, not on the client; directories are copied recursively. `remotedir` must be an existing directory in the guest; wildcards are not expanded. A server that runs as root reads without root's capabilities: the call fails on files that only another user may read. Remote clients normally use upload or tar_in.",
     fullFileSystem: { blocks: 'DAEMON_ERROR', files: 'ENOSPC' },
     errors: [
-      error('FAILED_PRECONDITION', 'ENOTDIR', '`remotedir` is not that of a directory'),
-      error('NOT_FOUND', 'IMAGE_MISSING', 'there is no `localpath`'),
+      error('FAILED_PRECONDITION', 'ENOTDIR', '`remotedir` is not a directory'),
+      error('NOT_FOUND', 'IMAGE_MISSING', '`localpath` does not exist'),
     ],
     example: { localpath: 'files' },
   }),
@@ -111,7 +111,7 @@ export const transferActions: readonly ActionDef[] = [
       {
         permission: 'host-actions',
         instead:
-          'It is about files of the server, not of its client, who uses TarOut for a directory and Download for a file',
+          'It writes files on the server, not on the client, which uses TarOut for a directory and Download for a file',
       },
     ],
     visibility: 'public_nofish',
@@ -119,11 +119,11 @@ export const transferActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Copies a guest file or directory to the server host',
     description:
-      "`localdir` must be an existing directory on the server host, not on the client; directories are copied recursively and wildcards are not expanded. The copies belong to the server's user, whoever owns the originals, and devices among them make the call fail. The guest is not changed. Remote clients normally use download or tar_out.",
+      "`localdir` must be an existing directory on the server host, not on the client; directories are copied recursively and wildcards are not expanded. The copies belong to the server's user, whoever owns the originals, and device nodes make the call fail. The guest is not changed. Remote clients normally use download or tar_out.",
     errors: [
-      error('INVALID_ARGUMENT', 'EINVAL', 'there is no file or directory at `remotepath`'),
-      error('FAILED_PRECONDITION', 'ENOTDIR', '`localdir` is not that of a directory'),
-      error('NOT_FOUND', 'IMAGE_MISSING', 'there is no `localdir`'),
+      error('INVALID_ARGUMENT', 'EINVAL', '`remotepath` does not exist'),
+      error('FAILED_PRECONDITION', 'ENOTDIR', '`localdir` is not a directory'),
+      error('NOT_FOUND', 'IMAGE_MISSING', '`localdir` does not exist'),
     ],
     example: { remotepath: '/etc', localdir: 'received' },
   }),
@@ -322,7 +322,7 @@ export const transferActions: readonly ActionDef[] = [
     description:
       'The client uploads the content as a stream. `remotefilename` is a path in the guest or a device name; a file is created if missing, otherwise its old content is discarded first. A device is overwritten from its start.',
     fullFileSystem: { blocks: 'DAEMON_ERROR', files: 'ENOSPC' },
-    errors: [error('FAILED_PRECONDITION', 'EISDIR', 'it is that of a directory')],
+    errors: [error('FAILED_PRECONDITION', 'EISDIR', 'it is a directory')],
     example: { remotefilename: FILE },
   }),
   daemon({

@@ -116,8 +116,8 @@ describe('examples', () => {
 
 describe('needs', () => {
   it('are state READY for each action that talks to the daemon, or asks for its appliance', () => {
-    const said = Object.fromEntries(actions.map(({ name }) => [name, factsOf(name).includes('state READY')]));
-    expect(said).toEqual(
+    const texts = Object.fromEntries(actions.map(({ name }) => [name, factsOf(name).includes('state READY')]));
+    expect(texts).toEqual(
       Object.fromEntries(actions.map((action) => [action.name, needsDaemon(action) || action.readyOnly === true])),
     );
   });
@@ -138,15 +138,15 @@ describe('errors', () => {
   });
 
   it('say what to use instead of an action whose message would be too large', () => {
-    const said = actions.flatMap((action) =>
+    const texts = actions.flatMap((action) =>
       knownErrors(action)
         .filter(({ reason }) => reason === 'MESSAGE_TOO_LARGE')
         .map(({ when }) => `${action.name}: ${when}`),
     );
-    expect(said).toEqual(
+    expect(texts).toEqual(
       expect.arrayContaining([
         'cat: the answer does not fit into one message (4 MiB): use Download, which streams, or Pread for a part',
-        'write: the arguments take more than the server keeps for large requests (`--request-memory`): use Upload, which streams',
+        "write: the arguments take more than the server's memory for large requests (`--request-memory`): use Upload, which streams",
         'pwrite: the arguments do not fit into one message (4 MiB): use UploadOffset, which streams, or write less at a time',
         'vfs_type: the answer does not fit into one message (4 MiB)',
       ]),
@@ -155,7 +155,7 @@ describe('errors', () => {
       .filter((action) => !isStreamedAnswer(action))
       .flatMap(({ insteadOfLargeAnswer, insteadOfLargeRequest }) => [insteadOfLargeAnswer, insteadOfLargeRequest])
       .filter((instead) => instead !== undefined);
-    expect(said.filter((one) => /(MiB|--request-memory`)\): /.test(one))).toHaveLength(alternatives.length);
+    expect(texts.filter((one) => /(MiB|--request-memory`)\): /.test(one))).toHaveLength(alternatives.length);
   });
 
   it('are told once', () => {
@@ -224,7 +224,7 @@ describe('what an action needs', () => {
   it('is a version of the daemon only if the daemon does it', () => {
     for (const { name, impl, since } of actions) {
       expect([name, factsOf(name).includes(`libguestfs ${since} or newer`)]).toEqual([name, impl === 'daemon']);
-      expect([name, factsOf(name).includes(`since ${since}; done by this server, with any daemon`)]).toEqual([
+      expect([name, factsOf(name).includes(`since ${since}; implemented by this server, for any daemon`)]).toEqual([
         name,
         impl === 'library',
       ]);
@@ -345,18 +345,18 @@ describe('descriptions', () => {
 
   it('tell the version that is answered before launch', async () => {
     const { version } = await versionActions.version({ session: {} } as unknown as LibraryContext, {});
-    expect(textOf('version')).toContain(`before launch ${version?.major}.${version?.minor}.${version?.release}`);
+    expect(textOf('version')).toContain(`before launch it is ${version?.major}.${version?.minor}.${version?.release}`);
   });
 
   it.each<[string, RegExp, RegExp]>([
-    ['feature_available', /is an error in both/, /missing or unknown/],
+    ['feature_available', /Both fail for a name/, /missing or unknown/],
     ['launch', /can be launched again/, /launched once/],
-    ['kill_subprocess', /cut off at once/, /^.*shutdown`, which does the same/],
+    ['kill_subprocess', /fail at once/, /^.*shutdown`, which does the same/],
     ['set_backend', /Only `direct`/, /Typical values/],
     ['set_backend_settings', /force_tcg/, /depends on the backend/],
     ['get_hv', /or else the default/, /the call then fails/],
     ['get_sockdir', /the one that get_tmpdir returns/, /kept short/],
-    ['set_identifier', /trace messages are without it/, /appears in trace/],
+    ['set_identifier', /does not appear in trace messages/, /appears in trace/],
     ['get_identifier', /set_identifier/, /marks the session's trace messages/],
     ['set_program', /changes nothing/, /for information only/],
     ['dd', /room for all of the source/, /at least as large as/],

@@ -42,16 +42,16 @@ describe('the probe', () => {
     const seen = join(scene.run, 'seen');
     const probe = probeWith(`{ echo "$@"; cat; cat /proc/self/limits; cat <&3; cat <&4; } > ${seen}; echo '${NODES}'`);
     await probe(image, 'vmdk', 'image', signal);
-    const said = readFileSync(seen, 'utf8');
-    expect(said).toContain('-add-fd fd=3,set=1 -add-fd fd=4,set=2');
-    expect(said).toContain('-sandbox on');
-    expect(said).toContain('"driver":"vmdk","file":"file"');
-    expect(said).toContain('"backing":null');
-    expect(said).toMatch(/Max cpu time +10 +10 /);
-    expect(said).toMatch(/Max address space +1073741824 +1073741824 /);
-    expect(said).toContain('the image');
-    expect(said).toContain('the head');
-    expect(said).not.toContain('a.img');
+    const output = readFileSync(seen, 'utf8');
+    expect(output).toContain('-add-fd fd=3,set=1 -add-fd fd=4,set=2');
+    expect(output).toContain('-sandbox on');
+    expect(output).toContain('"driver":"vmdk","file":"file"');
+    expect(output).toContain('"backing":null');
+    expect(output).toMatch(/Max cpu time +10 +10 /);
+    expect(output).toMatch(/Max address space +1073741824 +1073741824 /);
+    expect(output).toContain('the image');
+    expect(output).toContain('the head');
+    expect(output).not.toContain('a.img');
   });
 
   it('runs as the user it is given', async () => {

@@ -104,7 +104,7 @@ describe('the reason of a failed launch', () => {
 });
 
 describe('the message', () => {
-  it('carries the end of a long console and of what qemu said, and stays small', () => {
+  it("quotes the end of a long console and of qemu's output, and stays small", () => {
     const error = explainLaunchFailure({
       ...failure,
       console: `start ${'\u0001'.repeat(100_000)} the end`,

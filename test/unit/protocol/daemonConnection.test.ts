@@ -193,7 +193,7 @@ describe.each([
 
   it.each(['answer', 'error', 'nothing'])(
     'takes an upload that it may not answer, and answers what follows: %s',
-    async (said) => {
+    async (reply) => {
       const both = await connected(split);
       const answer = both.connection.upload(yaraLoad, { progress_hint: undefined }, VERSION, pieces(pattern(10)), {
         ...transfer(),
@@ -207,8 +207,8 @@ describe.each([
       expect((await both.daemon.nextFile()).cancelled).toBe(false);
       const following = await both.daemon.nextCall();
       expect(following).toMatchObject({ procedure: pingDaemon.procedure, serial: call.serial + 1 });
-      if (said === 'answer') await both.daemon.reply(call);
-      if (said === 'error') await both.daemon.fail(call, '', 'found 1 errors when compiling the rules');
+      if (reply === 'answer') await both.daemon.reply(call);
+      if (reply === 'error') await both.daemon.fail(call, '', 'found 1 errors when compiling the rules');
       await both.daemon.reply(following);
       const expected = {
         answer: 'an answer',
@@ -217,7 +217,7 @@ describe.each([
           reason: 'DAEMON_ERROR',
           message: 'yara_load: the daemon refused the file and gave no reason; GetLog may show more',
         }),
-      }[said];
+      }[reply];
       expect(await ended).toEqual(expected);
       await expectRest(both);
     },

@@ -236,9 +236,9 @@ describe('what a client says of its upload', () => {
   it.each([
     ['exact_size', { exact_size: -1n }],
     ['sha256', { sha256: Buffer.alloc(20) }],
-  ])('is refused before the daemon hears of it, if %s is malformed', async (field, said) => {
+  ])('is refused before the daemon hears of it, if %s is malformed', async (field, stated) => {
     served.uploads.length = 0;
-    const failure = await failureOf(session.upload('upload', { remotefilename: '/x', ...said }, [FILE]));
+    const failure = await failureOf(session.upload('upload', { remotefilename: '/x', ...stated }, [FILE]));
     expect(failure).toMatchObject({ code: status.INVALID_ARGUMENT, info: { reason: 'BAD_ARGUMENT', fields: [field] } });
     await session.upload('upload', { remotefilename: '/x' }, [FILE]);
     expect(served.uploads).toHaveLength(1);

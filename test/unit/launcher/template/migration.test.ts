@@ -70,7 +70,7 @@ describe('saving a state', () => {
     expect([script.remaining(), script.surprises]).toEqual([0, []]);
   });
 
-  it('waits for the bytes, which may come after qemu said that it is done', async () => {
+  it('waits for the bytes, which may arrive after qemu has reported completion', async () => {
     const { script, monitor } = await talk([CAPABILITIES, { ...MIGRATE, say: [event('completed'), ...MIGRATE.say] }]);
     const saving = saveState({ monitor, signal: never }, directory);
     const socket = await qemuWrites([Buffer.from('first ')]);

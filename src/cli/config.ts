@@ -13,9 +13,9 @@ import type { SessionSettings } from '../session/settings.js';
 import { UsageError, type ServerCommandLine } from './commandLine.js';
 import { DEFAULT_IMAGE_ROOTS, MEBIBYTE, type Flags } from './flags.js';
 import { wholeNumber } from './flagValues.js';
+import { secondsOrNone, settingLimits } from './limitFlags.js';
 
 const LAUNCH_TIMEOUT_MS = 180_000;
-const SECOND_MS = 1000;
 
 export interface ServerConfig {
   readonly listen: string;
@@ -32,6 +32,8 @@ export interface ServerConfig {
   /** For large requests, bytes. */
   readonly requestMemory: number;
   readonly idleTimeoutMs: number | undefined;
+  /** Undefined: sessions get as old as they like. */
+  readonly maxSessionAgeMs: number | undefined;
   readonly debugService: boolean;
   readonly logLevel: LogLevel;
 }
@@ -106,9 +108,10 @@ function defaultSettings(line: ServerCommandLine, environment: NodeJS.ProcessEnv
   /** The first of these variables that is set and not empty. */
   const filled = (...names: readonly string[]): string | undefined =>
     names.map((name) => environment[name]).find((value) => value !== undefined && value !== '');
+  const machine = { memsizeMb: memsize(line, environment), smp: flags.smp };
   return {
-    memsizeMb: memsize(line, environment),
-    smp: flags.smp,
+    ...machine,
+    limits: settingLimits(flags, { ...machine, idleTimeout: flags.idleTimeout }),
     network: false,
     verbose: switched('LIBGUESTFS_DEBUG', environment['LIBGUESTFS_DEBUG']),
     trace: flags.trace || switched('LIBGUESTFS_TRACE', environment['LIBGUESTFS_TRACE']),
@@ -154,7 +157,8 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
     pool: pool(flags),
     maxSessions: flags.maxSessions,
     requestMemory: flags.requestMemory * MEBIBYTE,
-    idleTimeoutMs: flags.idleTimeout === 0 ? undefined : flags.idleTimeout * SECOND_MS,
+    idleTimeoutMs: secondsOrNone(flags.idleTimeout),
+    maxSessionAgeMs: secondsOrNone(flags.maxSessionAge),
     debugService: flags.debugService,
     logLevel: flags.logLevel,
   };

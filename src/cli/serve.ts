@@ -116,6 +116,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
   const factory = new SessionFactory({
     defaults: config.defaults,
     defaultIdleTimeoutMs: config.idleTimeoutMs,
+    maxAgeMs: config.maxSessionAgeMs,
     launcher,
     logger,
   });

@@ -5,6 +5,7 @@ import { silentLogger, type Logger } from '../../src/common/logger.js';
 import type { Allowable } from '../../src/security/policy.js';
 import { serve } from '../../src/server/server.js';
 import { SessionFactory } from '../../src/server/sessionFactory.js';
+import type { SettingLimits } from '../../src/session/settingLimits.js';
 import { SessionRegistry } from '../../src/session/sessionRegistry.js';
 import { SessionClient, TestClient } from '../support/testClient.js';
 import { FakeLauncher, FakeMachine } from './fakeLauncher.js';
@@ -14,6 +15,9 @@ export interface FakeServerOptions {
   readonly allowed: readonly Allowable[];
   readonly debugService: boolean;
   readonly logger?: Logger;
+  /** Undefined: none. */
+  readonly limits?: SettingLimits;
+  readonly maxAgeMs?: number;
 }
 
 export interface FakeServer {
@@ -42,11 +46,14 @@ export async function startFakeServer({
   allowed,
   debugService,
   logger = silentLogger,
+  limits,
+  maxAgeMs,
 }: FakeServerOptions): Promise<FakeServer> {
   const launcher = new FakeLauncher();
   const registry = new SessionRegistry(100, logger);
   const factory = new SessionFactory({
-    defaults: { ...defaultSettings },
+    defaults: { ...defaultSettings, ...(limits === undefined ? {} : { limits }) },
+    maxAgeMs,
     defaultIdleTimeoutMs: undefined,
     launcher,
     logger,

@@ -9,11 +9,12 @@ import type { LogLevel } from '../common/logger.js';
 import { MIN_MEMSIZE_MB } from '../qemu/limits.js';
 import type { ServerPolicy } from '../security/policy.js';
 import { acceleratorOf } from '../session/backendSettings.js';
+import type { ServerLimits } from '../server/limits.js';
 import type { SessionSettings } from '../session/settings.js';
 import { UsageError, type ServerCommandLine } from './commandLine.js';
 import { DEFAULT_IMAGE_ROOTS, MEBIBYTE, type Flags } from './flags.js';
 import { wholeNumber } from './flagValues.js';
-import { secondsOrNone, settingLimits } from './limitFlags.js';
+import { secondsOrNone, serverLimits, settingLimits } from './limitFlags.js';
 
 const LAUNCH_TIMEOUT_MS = 180_000;
 
@@ -34,6 +35,7 @@ export interface ServerConfig {
   readonly idleTimeoutMs: number | undefined;
   /** Undefined: sessions get as old as they like. */
   readonly maxSessionAgeMs: number | undefined;
+  readonly limits: ServerLimits;
   readonly debugService: boolean;
   readonly logLevel: LogLevel;
 }
@@ -159,6 +161,7 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
     requestMemory: flags.requestMemory * MEBIBYTE,
     idleTimeoutMs: secondsOrNone(flags.idleTimeout),
     maxSessionAgeMs: secondsOrNone(flags.maxSessionAge),
+    limits: serverLimits(flags),
     debugService: flags.debugService,
     logLevel: flags.logLevel,
   };

@@ -70,7 +70,7 @@ export const FLAGS: readonly Option[] = [
   flag(
     'request-memory',
     'MB',
-    'memory shared by all large requests, in MiB; also the largest file that Write accepts in one message',
+    'memory for the large requests of a client, in MiB, of all clients twice as much; also the largest file that Write accepts in one message',
   )
     .default(512)
     .argParser(wholeNumber(MIN_REQUEST_MEMORY_MB, MAX_REQUEST_MEMORY_MB)),

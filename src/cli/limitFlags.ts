@@ -1,6 +1,7 @@
 /** The flags that limit what clients can take: see docs/limits.md. */
 import { availableParallelism, totalmem } from 'node:os';
 import { MAX_SMP, MIN_MEMSIZE_MB } from '../qemu/limits.js';
+import { DEFAULT_LIMITS, type ServerLimits } from '../server/limits.js';
 import type { SettingLimits } from '../session/settingLimits.js';
 import { flag, wholeNumber } from './flagValues.js';
 
@@ -9,6 +10,8 @@ const SECOND_MS = 1000;
 /** A machine for one processor is often asked for more. */
 const LEAST_MAX_SMP = 4;
 const DAY_SECONDS = 86_400;
+/** Timers of Node last for at most 24 days. */
+const MAX_TIMER_SECONDS = 2_000_000;
 
 /** Their values. */
 export interface LimitFlags {
@@ -18,6 +21,10 @@ export interface LimitFlags {
   readonly maxSmp?: number;
   readonly maxIdleTimeout: number;
   readonly maxSessionAge: number;
+  readonly maxConnections: number;
+  readonly maxCallsPerClient: number;
+  readonly connectionIdleTimeout: number;
+  readonly stallTimeout: number;
 }
 
 export const LIMIT_FLAGS = [
@@ -41,7 +48,34 @@ export const LIMIT_FLAGS = [
   flag('max-session-age', 'SECONDS', 'end sessions this long after they were created, in use or not; 0 disables it')
     .default(0)
     .argParser(wholeNumber(0)),
+  flag('max-connections', 'N', 'connections at a time; one that is idle makes room for a new one')
+    .default(DEFAULT_LIMITS.connections)
+    .argParser(wholeNumber(1)),
+  flag(
+    'max-calls-per-client',
+    'N',
+    'calls in flight of one client: an identity or, without client certificates, an address',
+  )
+    .default(DEFAULT_LIMITS.callsPerClient)
+    .argParser(wholeNumber(1)),
+  flag('connection-idle-timeout', 'SECONDS', 'close connections after this long without a call; 0 disables it')
+    .default(300)
+    .argParser(wholeNumber(0, MAX_TIMER_SECONDS)),
+  flag('stall-timeout', 'SECONDS', 'end calls whose request makes no progress for this long')
+    .default(DEFAULT_LIMITS.stallMs / SECOND_MS)
+    .argParser(wholeNumber(1, MAX_TIMER_SECONDS)),
 ];
+
+/** The limits of connections and calls. */
+export function serverLimits(flags: LimitFlags): ServerLimits {
+  return {
+    ...DEFAULT_LIMITS,
+    connections: flags.maxConnections,
+    callsPerClient: flags.maxCallsPerClient,
+    connectionIdleMs: secondsOrNone(flags.connectionIdleTimeout),
+    stallMs: flags.stallTimeout * SECOND_MS,
+  };
+}
 
 /** A number of seconds in milliseconds; undefined for 0, which stands for none. */
 export function secondsOrNone(seconds: number): number | undefined {

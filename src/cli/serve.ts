@@ -142,6 +142,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
     probe: preflight.imageProbe,
     debugService: config.debugService,
     requestMemory: config.requestMemory,
+    limits: config.limits,
     logger,
   });
   const metrics =

@@ -3,6 +3,7 @@ import { credentials, ServerCredentials } from '@grpc/grpc-js';
 import type { CallableState } from '../../src/actions/callRules.js';
 import { silentLogger, type Logger } from '../../src/common/logger.js';
 import type { Allowable } from '../../src/security/policy.js';
+import { DEFAULT_LIMITS, type ServerLimits } from '../../src/server/limits.js';
 import { serve } from '../../src/server/server.js';
 import { SessionFactory } from '../../src/server/sessionFactory.js';
 import type { SettingLimits } from '../../src/session/settingLimits.js';
@@ -18,6 +19,7 @@ export interface FakeServerOptions {
   /** Undefined: none. */
   readonly limits?: SettingLimits;
   readonly maxAgeMs?: number;
+  readonly serverLimits?: Partial<ServerLimits>;
 }
 
 export interface FakeServer {
@@ -48,6 +50,7 @@ export async function startFakeServer({
   logger = silentLogger,
   limits,
   maxAgeMs,
+  serverLimits,
 }: FakeServerOptions): Promise<FakeServer> {
   const launcher = new FakeLauncher();
   const registry = new SessionRegistry(100, logger);
@@ -67,6 +70,7 @@ export async function startFakeServer({
     probe: () => Promise.reject(new Error('there are no images here')),
     debugService,
     requestMemory: 64 << 20,
+    limits: { ...DEFAULT_LIMITS, ...serverLimits },
     logger,
   });
   const client = new TestClient(server.address, credentials.createInsecure());

@@ -5,6 +5,7 @@
 import { fileURLToPath } from 'node:url';
 import js from '@eslint/js';
 import { defineConfig } from 'eslint/config';
+import regexp from 'eslint-plugin-regexp';
 import tseslint from 'typescript-eslint';
 
 /**
@@ -17,6 +18,16 @@ const ownRules = {
   'no-control-regex': 'off',
   'no-throw-literal': 'error',
   'no-constructor-return': 'error',
+  // Node 20 may collect such a signal before it fires; src/common/waiting.ts has what does.
+  'no-restricted-properties': [
+    'error',
+    { object: 'AbortSignal', property: 'any', message: 'Use linkedAbort of src/common/waiting.ts.' },
+    {
+      object: 'AbortSignal',
+      property: 'timeout',
+      message: 'Use withTimeLimit or linkedAbort of src/common/waiting.ts.',
+    },
+  ],
   'no-self-compare': 'error',
   'no-template-curly-in-string': 'error',
   'no-unreachable-loop': 'error',
@@ -24,6 +35,16 @@ const ownRules = {
   'no-var': 'error',
   'object-shorthand': 'error',
   'prefer-const': 'error',
+};
+
+/**
+ * Expressions meet texts of images, guests and clients, so each has to take linear time, whatever the text. The second
+ * rule concerns a search that begins anew at each place of a text: `/\\s*=/` in a text of blanks.
+ * @type {import('eslint').Linter.RulesRecord}
+ */
+const linearTime = {
+  'regexp/no-super-linear-backtracking': ['error', { report: 'potential' }],
+  'regexp/no-super-linear-move': ['error', { report: 'potential', ignoreSticky: false, ignorePartial: false }],
 };
 
 /**
@@ -64,6 +85,11 @@ export default defineConfig(
       },
     },
     rules: { ...ownRules, ...ownTypedRules },
+  },
+  {
+    files: ['src/**/*.ts', 'appliance-builder/**/*.ts'],
+    plugins: { regexp },
+    rules: linearTime,
   },
   {
     files: ['**/*.mjs', '**/*.js'],

@@ -95,7 +95,7 @@ export function parsePolicy(text: string): Map<string, string> {
   let name = '';
   for (const line of text.split('\n')) {
     const heading = /^(\S+):$/.exec(line);
-    if (heading?.[1] !== undefined) name = heading[1].replace(/:.*$/, '');
+    if (heading?.[1] !== undefined) name = heading[1].split(':', 1).join();
     const version = /^ {2}Candidate: (.*)$/.exec(line)?.[1];
     if (version !== undefined && version !== '(none)') versions.set(name, version);
   }

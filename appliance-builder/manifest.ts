@@ -80,8 +80,9 @@ export async function describeFile(path: string): Promise<ManifestFile> {
  * Marks that packagers add (`+dfsg`, `~rc1`) are no part of what the daemon calls itself.
  */
 export function upstreamVersion(debianVersion: string): string {
-  return debianVersion
+  const [version = ''] = debianVersion
     .replace(/^\d+:/, '')
     .replace(/-[^-]*$/, '')
-    .replace(/[+~].*$/, '');
+    .split(/[+~]/);
+  return version;
 }

@@ -25,13 +25,20 @@ async function hostRepositories(context: BuildContext): Promise<HostRepository[]
   return parseRepositories(await run(context, 'apt-get', ['indextargets', '--format', format, 'Created-By: Packages']));
 }
 
+/** Without the slashes that it ends with. */
+function withoutEnd(uri: string): string {
+  let end = uri.length;
+  while (uri[end - 1] === '/') end -= 1;
+  return uri.slice(0, end);
+}
+
 /** Reads what {@link hostRepositories} asks apt for. */
 export function parseRepositories(text: string): HostRepository[] {
   return text.split('\n').flatMap((line) => {
     const [uri, release, component, origin] = line.split('|');
     if (!uri || !release || !component || origin === undefined) return [];
     // apt leaves a field as `$(NAME)` when it has not downloaded the index yet.
-    return [{ uri: uri.replace(/\/+$/, ''), release, component, origin: origin.startsWith('$(') ? '' : origin }];
+    return [{ uri: withoutEnd(uri), release, component, origin: origin.startsWith('$(') ? '' : origin }];
   });
 }
 

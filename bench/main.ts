@@ -3,12 +3,12 @@
  *
  *   npm run bench -- [MEASUREMENT...] [--repeat N] [--size MIB] [--only SUBJECT,...] [--output DIR]
  */
-import { setMaxListeners } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { defaultApplianceDirectory } from '../appliance-builder/location.js';
 import { DEFAULT_SUITE } from '../appliance-builder/suite.js';
+import { linkedAbort } from '../src/common/waiting.js';
 import { Bench } from './bench.js';
 import type { Measurement } from './measurement.js';
 import { measurements } from './measurements/index.js';
@@ -89,9 +89,11 @@ function readArguments(): Asked | undefined {
 /** Runs one measurement within its time limit. */
 async function measure(measurement: Measurement, asked: Asked, stop: AbortSignal): Promise<readonly RowResult[]> {
   say(`── ${measurement.name}: ${measurement.summary}`);
-  const signal = AbortSignal.any([stop, AbortSignal.timeout(measurement.limitSeconds * 1000)]);
-  // Every running call listens to it.
-  setMaxListeners(0, signal);
+  const limited = linkedAbort([stop], {
+    milliseconds: measurement.limitSeconds * 1000,
+    makeError: () => new Error(`${measurement.name} takes more than ${measurement.limitSeconds} s`),
+  });
+  const { signal } = limited;
   const appliance = process.env['GUESTFS_GRPC_APPLIANCE'] ?? defaultApplianceDirectory(DEFAULT_SUITE);
   const bench = await Bench.open({
     repeat: asked.repeat ?? measurement.repeat,
@@ -106,6 +108,7 @@ async function measure(measurement: Measurement, asked: Asked, stop: AbortSignal
   } catch (error) {
     throw signal.aborted ? signal.reason : error;
   } finally {
+    limited.release();
     await bench.close();
   }
 }

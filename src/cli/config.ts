@@ -9,13 +9,14 @@ import type { LogLevel } from '../common/logger.js';
 import { MIN_MEMSIZE_MB } from '../qemu/limits.js';
 import type { ServerPolicy } from '../security/policy.js';
 import { acceleratorOf } from '../session/backendSettings.js';
+import type { ServerLimits } from '../server/limits.js';
 import type { SessionSettings } from '../session/settings.js';
 import { UsageError, type ServerCommandLine } from './commandLine.js';
 import { DEFAULT_IMAGE_ROOTS, MEBIBYTE, type Flags } from './flags.js';
 import { wholeNumber } from './flagValues.js';
+import { secondsOrNone, serverLimits, settingLimits } from './limitFlags.js';
 
 const LAUNCH_TIMEOUT_MS = 180_000;
-const SECOND_MS = 1000;
 
 export interface ServerConfig {
   readonly listen: string;
@@ -32,6 +33,9 @@ export interface ServerConfig {
   /** For large requests, bytes. */
   readonly requestMemory: number;
   readonly idleTimeoutMs: number | undefined;
+  /** Undefined: sessions get as old as they like. */
+  readonly maxSessionAgeMs: number | undefined;
+  readonly limits: ServerLimits;
   readonly debugService: boolean;
   readonly logLevel: LogLevel;
 }
@@ -107,9 +111,10 @@ function defaultSettings(line: ServerCommandLine, environment: NodeJS.ProcessEnv
   /** The first of these variables that is set and not empty. */
   const filled = (...names: readonly string[]): string | undefined =>
     names.map((name) => environment[name]).find((value) => value !== undefined && value !== '');
+  const machine = { memsizeMb: memsize(line, environment), smp: flags.smp };
   return {
-    memsizeMb: memsize(line, environment),
-    smp: flags.smp,
+    ...machine,
+    limits: settingLimits(flags, { ...machine, idleTimeout: flags.idleTimeout }),
     network: false,
     verbose: switched('LIBGUESTFS_DEBUG', environment['LIBGUESTFS_DEBUG']),
     trace: flags.trace || switched('LIBGUESTFS_TRACE', environment['LIBGUESTFS_TRACE']),
@@ -159,7 +164,9 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
     pool: pool(flags),
     maxSessions: flags.maxSessions,
     requestMemory: flags.requestMemory * MEBIBYTE,
-    idleTimeoutMs: flags.idleTimeout === 0 ? undefined : flags.idleTimeout * SECOND_MS,
+    idleTimeoutMs: secondsOrNone(flags.idleTimeout),
+    maxSessionAgeMs: secondsOrNone(flags.maxSessionAge),
+    limits: serverLimits(flags),
     debugService: flags.debugService,
     logLevel: flags.logLevel,
   };

@@ -1,10 +1,23 @@
-/** How the values of flags are read. A value that is wrong is an InvalidArgumentError of commander's. */
-import { InvalidArgumentError, type Option } from 'commander';
+/** How flags are declared, and their values read. A value that is wrong is an InvalidArgumentError of commander's. */
+import { InvalidArgumentError, Option } from 'commander';
 import { splitAddress } from '../server/address.js';
 
-/** A whole number in a range. */
-export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (value: string) => number {
-  return (value) => {
+/** `--image-root` is `GUESTFS_GRPC_IMAGE_ROOT`. */
+function environmentName(name: string): string {
+  return `GUESTFS_GRPC_${name.toUpperCase().replaceAll('-', '_')}`;
+}
+
+/** A flag with a variable of its own; without `value` it is a switch. */
+export function flag(name: string, value: string | undefined, help: string): Option {
+  return new Option(`--${name}${value === undefined ? '' : ` <${value}>`}`, help).env(environmentName(name));
+}
+
+type Parser<Value> = (value: string, previous: Value) => Value;
+
+/** A whole number in a range; an empty value keeps the previous one. */
+export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): Parser<number> {
+  return (value, previous) => {
+    if (value === '') return previous;
     const number = Number(value);
     if (/^\d+$/.test(value) && number >= least && number <= most) return number;
     throw new InvalidArgumentError(

@@ -1,10 +1,11 @@
 /** The server's flags: their meaning, values, defaults and environment variables, all in one place. */
-import { Option } from 'commander';
+import type { Option } from 'commander';
 import { LOG_LEVELS, type LogLevel } from '../common/logger.js';
 import { REQUEST_LIMIT } from '../common/messageLimits.js';
 import { ALLOWABLE, type Allowable } from '../security/policy.js';
 import { MAX_SMP, MIN_MEMSIZE_MB } from '../qemu/limits.js';
-import { address, path, repeatable, repeatableChoice, wholeNumber } from './flagValues.js';
+import { address, flag, path, repeatable, repeatableChoice, wholeNumber } from './flagValues.js';
+import { LIMIT_FLAGS, type LimitFlags } from './limitFlags.js';
 
 export const MEBIBYTE = 1024 * 1024;
 /** Every request may be as large as this. */
@@ -18,7 +19,7 @@ const MAX_POOL = 1000;
 export const DEFAULT_IMAGE_ROOTS: readonly string[] = ['images'];
 
 /** The values of all flags: from the command line, otherwise the environment, otherwise the default. */
-export interface Flags {
+export interface Flags extends LimitFlags {
   readonly listen: string;
   readonly imageRoot: readonly string[];
   readonly appliance?: string;
@@ -38,16 +39,6 @@ export interface Flags {
   readonly allow: readonly Allowable[];
   readonly logLevel: LogLevel;
   readonly trace: boolean;
-}
-
-/** `--image-root` is `GUESTFS_GRPC_IMAGE_ROOT`. */
-function environmentName(flag: string): string {
-  return `GUESTFS_GRPC_${flag.toUpperCase().replaceAll('-', '_')}`;
-}
-
-/** A flag with a variable of its own; without `value` it is a switch. */
-function flag(name: string, value: string | undefined, help: string): Option {
-  return new Option(`--${name}${value === undefined ? '' : ` <${value}>`}`, help).env(environmentName(name));
 }
 
 function aSwitch(name: string, help: string): Option {
@@ -79,13 +70,14 @@ export const FLAGS: readonly Option[] = [
   flag(
     'request-memory',
     'MB',
-    'memory shared by all large requests, in MiB; also the largest file that Write accepts in one message',
+    'memory for the large requests of a client, in MiB, of all clients twice as much; also the largest file that Write accepts in one message',
   )
     .default(512)
     .argParser(wholeNumber(MIN_REQUEST_MEMORY_MB, MAX_REQUEST_MEMORY_MB)),
   flag('idle-timeout', 'SECONDS', 'idle timeout of sessions, in seconds; 0 disables it')
     .default(3600)
     .argParser(wholeNumber(0)),
+  ...LIMIT_FLAGS,
   flag('tls-cert', 'FILE', 'certificate chain of the server, PEM; requires --tls-key').argParser(path),
   flag('tls-key', 'FILE', 'private key of the server, PEM').argParser(path),
   flag(

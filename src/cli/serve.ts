@@ -116,6 +116,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
   const factory = new SessionFactory({
     defaults: config.defaults,
     defaultIdleTimeoutMs: config.idleTimeoutMs,
+    maxAgeMs: config.maxSessionAgeMs,
     launcher,
     logger,
   });
@@ -141,6 +142,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
     probe: preflight.imageProbe,
     debugService: config.debugService,
     requestMemory: config.requestMemory,
+    limits: config.limits,
     logger,
   });
   const metrics =

@@ -36,6 +36,8 @@ export type OwnReason =
   | 'UPLOAD_INCOMPLETE'
   | 'QUEUE_FULL'
   | 'TOO_MANY_SESSIONS'
+  /** A limit that the operator has set; metadata `limit` names it, `maximum` is its value. */
+  | 'LIMIT_EXCEEDED'
   | 'SHUTTING_DOWN'
   /** The daemon in the appliance lacks the action or its optional group. */
   | 'ACTION_NOT_IN_DAEMON'

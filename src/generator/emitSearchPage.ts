@@ -62,7 +62,7 @@ function escaped(text: string): string {
 function prose(text: string, names: ReadonlySet<string>): string {
   const link = (name: string, shown: string): string => (names.has(name) ? `<a href="#${name}">${shown}</a>` : shown);
   // A word with an underscore is a name; other words are names only if they are code.
-  return escaped(text).replace(/`([^`]+)`|\b[a-z]\w*_\w+\b/g, (word, code?: string) =>
+  return escaped(text).replace(/`([^`]+)`|\b[a-z][A-Za-z0-9]*_\w+\b/g, (word, code?: string) =>
     code === undefined ? link(word, word) : link(code, `<code>${code}</code>`),
   );
 }

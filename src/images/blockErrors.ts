@@ -45,6 +45,10 @@ function named(line: string, subjects: ReadonlyMap<string, string>): string | un
 
 /** The part of a message that is meaningful without qemu's command line. */
 function plain(line: string): string {
-  const text = line.replace(/^.*?qemu[^:\s]*: (-\w+ (\{.*\}|\S+): )?/, '').replace(/'?\/dev\/fdset\/\d+'?/g, 'it');
+  const afterProgram = line.indexOf(': ') + 2;
+  const said = line.slice(0, afterProgram).includes('qemu')
+    ? line.slice(afterProgram).replace(/^-\w+ (\{.*\}|\S+): /, '')
+    : line;
+  const text = said.replace(/'?\/dev\/fdset\/\d+'?/g, 'it');
   return text.length > 300 ? `${text.slice(0, 300)}...` : text;
 }

@@ -63,9 +63,16 @@ async function vmdkReference(file: ByteSource): Promise<ForeignReference | undef
   if (descriptorAt > 0x10000n)
     throw new BadImageHeader('has a damaged VMDK header: its descriptor lies too far inside');
   const descriptor = (await readFully(file, Number(descriptorAt) * SECTOR, MAX_DESCRIPTOR)).toString('latin1');
-  const parent = /^\s*parentCID\s*=\s*([0-9a-f]+)/im.exec(descriptor)?.[1]?.toLowerCase();
-  const parentNamed = /^\s*parentFileNameHint\s*=/im.test(descriptor);
-  return parentNamed || (parent !== undefined && parent !== 'ffffffff') ? 'backing file' : undefined;
+  return hasParent(descriptor) ? 'backing file' : undefined;
+}
+
+const PARENT_ID = /parentCID\s*=\s*([0-9a-f]+)/gi;
+const NO_PARENT = 'ffffffff';
+
+/** As qemu, this looks for the words anywhere: they need not begin a line. */
+function hasParent(descriptor: string): boolean {
+  if (/parentFileNameHint/i.test(descriptor)) return true;
+  return [...descriptor.matchAll(PARENT_ID)].some(([, id]) => id?.toLowerCase() !== NO_PARENT);
 }
 
 /** The sectors that lines such as `RW 4192256 FLAT "disk-f001.vmdk" 0` of a VMDK's descriptor give to its extents. */

@@ -8,6 +8,7 @@ import { printable } from '../common/guestText.js';
 import { systemErrorCode } from '../security/pathPolicy.js';
 import type { Session } from '../session/session.js';
 import type { SessionSettings } from '../session/settings.js';
+import { requireLength } from '../session/settingLimits.js';
 import { change, originalsOf } from './defaults.js';
 import { refused } from './refusal.js';
 
@@ -77,6 +78,7 @@ export async function setCachedir(settings: SessionSettings, cachedir: string | 
 export const hostPropertyActions: HostProperties = {
   get_append: async ({ session }) => ({ append: session.settings.append }),
   set_append: async ({ session }, { append }) => {
+    requireLength('append', append ?? '');
     session.settings.append = append;
     return {};
   },

@@ -3,6 +3,7 @@ import type { PropertyLibraryActions } from '../../gen/libraryActions.js';
 import { backendActions } from './backend.js';
 import { environmentActions } from './environment.js';
 import { hostPropertyActions } from './hostProperty.js';
+import { requireLength } from '../session/settingLimits.js';
 import { setIdentifier, setMemsize, setSmp } from './setters.js';
 
 export const propertyActions: PropertyLibraryActions = {
@@ -48,6 +49,7 @@ export const propertyActions: PropertyLibraryActions = {
   },
   get_program: async ({ session }) => ({ program: session.settings.program }),
   set_program: async ({ session }, { program }) => {
+    requireLength('program', program);
     session.settings.program = program;
     return {};
   },

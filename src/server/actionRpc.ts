@@ -12,7 +12,7 @@ import type { AnyDaemonCall } from '../protocol/daemonCall.js';
 import type { ImageRoots } from '../security/pathPolicy.js';
 import type { FileArguments } from './fileMessages.js';
 import { FilePieces } from './fileMessages.js';
-import { whileHeld } from './largeRequests.js';
+import { whileHeld } from './requestReader.js';
 import type { ActionCall, ActionRpc, AnswerStream } from './rpc.js';
 import { downloadCheck, uploadCheck } from './transferChecks.js';
 

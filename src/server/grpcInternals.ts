@@ -9,22 +9,27 @@
  *   limit of its own (`grpc.max_receive_message_length` is one limit for all methods), and asked
  *   whether a message is incomplete, which grpc-js ignores at the end of a stream. Its
  *   `readState` is 0 between messages.
+ * - `metadata`, which interceptors get only when the call is started.
  * - `sendStatus`, by which it refuses messages that are too large, below all interceptors:
  *   replaced, to give such a status our text and details.
  *
  * Of `ServerInterceptingCall`: `nextCall`, the call below an interceptor's, to get to the bottom.
  *
+ * Of `Server`: `http2Servers`, for the limits of connections, which grpc-js does not have.
+ *
  * One more assumption has no member: `serializeMessage` copies what a method's `responseSerialize`
  * returns before it returns, so that `fileMessages.ts` can reuse its buffer.
  */
-import type { ServerHttp2Stream } from 'node:http2';
-import type { ServerInterceptingCallInterface } from '@grpc/grpc-js';
+import type { Http2Server, ServerHttp2Stream } from 'node:http2';
+import type { Metadata, Server, ServerInterceptingCallInterface } from '@grpc/grpc-js';
 
 /** Any call that an interceptor may be given. */
 export type InterceptedCall = ServerInterceptingCallInterface;
 
 /** Cuts what arrives into messages, each with its five bytes of header. What it throws becomes RESOURCE_EXHAUSTED. */
 export interface MessageDecoder {
+  /** 0 when nothing of a message has arrived. */
+  readonly readState: number;
   write(data: Buffer): Buffer[];
 }
 
@@ -32,8 +37,9 @@ export interface MessageDecoder {
 export type SentStatus = Parameters<InterceptedCall['sendStatus']>[0];
 
 interface BaseCall {
+  readonly metadata: Metadata;
   readonly stream: ServerHttp2Stream;
-  decoder: MessageDecoder & { readonly readState?: number };
+  decoder: MessageDecoder;
   sendStatus(status: SentStatus): void;
 }
 
@@ -54,9 +60,21 @@ export function http2StreamOf(call: InterceptedCall): ServerHttp2Stream {
   return baseOf(call).stream;
 }
 
-/** Whether a part of a message has arrived, and not the rest. Only of calls whose decoder was not replaced. */
+/** Whether a part of a message has arrived, and not the rest. */
 export function isInsideMessage(call: InterceptedCall): boolean {
   return baseOf(call).decoder.readState !== NO_DATA;
+}
+
+/** The metadata of a call. */
+export function metadataOf(call: InterceptedCall): Metadata {
+  return baseOf(call).metadata;
+}
+
+/** The HTTP/2 servers of a gRPC server that is bound. */
+export function http2ServersOf(server: Server): readonly Http2Server[] {
+  const { http2Servers } = server as unknown as { readonly http2Servers?: ReadonlyMap<Http2Server, unknown> };
+  if (http2Servers === undefined) throw new Error('grpc-js has changed: a server has no HTTP/2 servers');
+  return [...http2Servers.keys()];
 }
 
 /** Has the messages of a call cut by `decoder`; before anything arrives. */

@@ -13,6 +13,7 @@ import { GuestfsError } from '../common/errors.js';
 import { Undecodable } from './decoding.js';
 import { http2StreamOf, isInsideMessage, type InterceptedCall } from './grpcInternals.js';
 import { isWhole } from './requestEnd.js';
+import { readerOf, type RequestReader } from './requestReader.js';
 
 /** A message of a client stream; the next one is not read until it is released. */
 export class HeldMessage<Message> {
@@ -36,6 +37,7 @@ type Listener = Parameters<InterceptedCall['start']>[0];
 /** A call whose reads wait for the release of the message before. */
 class OneAtATime extends ServerInterceptingCall {
   readonly #call: InterceptedCall;
+  readonly #reader: RequestReader | undefined;
   #listener: Listener | undefined;
   #held = false;
   #wanted = false;
@@ -45,14 +47,19 @@ class OneAtATime extends ServerInterceptingCall {
       start: (next) => {
         next({
           onReceiveMessage: (message: unknown, passOn) => {
+            this.#reader?.dataCame();
             this.#held = true;
             passOn(new HeldMessage(message, () => this.#release()));
           },
-          onReceiveHalfClose: (passOn) => void this.#end(passOn),
+          onReceiveHalfClose: (passOn) => {
+            this.#reader?.dataCame();
+            void this.#end(passOn);
+          },
         });
       },
     });
     this.#call = call;
+    this.#reader = readerOf(http2StreamOf(call));
   }
 
   override start(listener: Listener): void {
@@ -62,13 +69,19 @@ class OneAtATime extends ServerInterceptingCall {
 
   override startRead(): void {
     if (this.#held) this.#wanted = true;
-    else super.startRead();
+    else this.#read();
   }
 
   #release(): void {
     this.#held = false;
+    this.#reader?.used();
     if (!this.#wanted) return;
     this.#wanted = false;
+    this.#read();
+  }
+
+  #read(): void {
+    this.#reader?.awaitData();
     super.startRead();
   }
 

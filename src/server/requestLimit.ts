@@ -1,64 +1,96 @@
-/** Size limits of requests, and the errors for requests that exceed them. */
-import { ServerInterceptingCall, status, type ServerInterceptor } from '@grpc/grpc-js';
+/** Limits of requests: their size, memory and time, and the errors for requests that exceed them. */
+import { constants } from 'node:http2';
+import { ServerInterceptingCall, status, type Metadata, type ServerInterceptor } from '@grpc/grpc-js';
 import { takesAnySize } from '../actions/shape.js';
 import type { GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import { REQUEST_LIMIT, requestTooLarge } from '../common/messageLimits.js';
+import { clientOf } from './client.js';
 import { chunkTooLarge } from './fileIn.js';
-import { replaceDecoder, replaceStatus, type SentStatus } from './grpcInternals.js';
-import { LargeRequestReader, type RequestMemory } from './largeRequests.js';
+import { http2StreamOf, metadataOf, replaceDecoder, replaceStatus, type SentStatus } from './grpcInternals.js';
+import { RequestMemory } from './requestMemory.js';
+import { readUnder, RequestReader } from './requestReader.js';
 import { rpcAt, type NamedRpc } from './rpcNames.js';
 import { toStatus } from './statusMapping.js';
 
-/** The messages of grpc-js for a request over the limit, before or after decompression. */
-const TOO_LARGE = /^Received message (?:larger than max \((\d+) |that decompresses to a size larger)/;
+/** Memory for the requests of one client that are not large, bytes. */
+export const SMALL_REQUEST_MEMORY = 64 * 1024 * 1024;
+
+/** Largest request of health, reflection and the like, bytes: all of theirs are tiny. */
+const FOREIGN_LIMIT = 64 * 1024;
+
+/** The message of grpc-js for a request that is too large when it is decompressed. */
+const TOO_LARGE = /^Received message that decompresses to a size larger/;
 
 /** Our error for a request that grpc-js refuses. */
 function refusal({ name, action }: NamedRpc, isClientStream: boolean, sent: SentStatus): GuestfsError | undefined {
-  const match = sent.code === status.RESOURCE_EXHAUSTED ? TOO_LARGE.exec(sent.details ?? '') : null;
-  if (match === null) return undefined;
-  const size = match[1] === undefined ? undefined : Number(match[1]);
-  if (isClientStream) return chunkTooLarge(size);
+  if (sent.code !== status.RESOURCE_EXHAUSTED || !TOO_LARGE.test(sent.details ?? '')) return undefined;
+  if (isClientStream) return chunkTooLarge(undefined);
   return requestTooLarge(
     name,
     action !== undefined && takesAnySize(action) ? 'decompression' : 'server',
     REQUEST_LIMIT,
-    size,
+    undefined,
   );
 }
 
-/**
- * Allows requests up to the request memory for actions that accept contents of any size, and
- * answers requests over a limit with our own message and details. grpc-js
- * refuses them where it reads their length, below all interceptors: see `grpcInternals.ts`.
- */
-export function limitingRequests({
-  memory,
-  logger,
-}: {
+export interface RequestLimits {
+  /** For large requests. */
   readonly memory: RequestMemory;
+  /** How long a request may go without progress, milliseconds. */
+  readonly stallMs: number;
+  /**
+   * Called before more than a little of a request is read.
+   * @throws GuestfsError why the call is refused whatever its request
+   */
+  readonly admit: (rpc: NamedRpc, metadata: Metadata, call: Parameters<ServerInterceptor>[1]) => void;
   readonly logger: Logger;
-}): ServerInterceptor {
+}
+
+/**
+ * Allows requests up to the request memory for actions that accept contents of any size, and answers requests over a
+ * limit with our own message and details. grpc-js refuses them where it reads their length, below all interceptors: see
+ * `grpcInternals.ts`.
+ */
+export function limitingRequests({ memory: largeMemory, stallMs, admit, logger }: RequestLimits): ServerInterceptor {
+  const memory = new RequestMemory(SMALL_REQUEST_MEMORY);
   return (method, call) => {
     const rpc = rpcAt(method.path);
-    if (rpc === undefined) return call as ServerInterceptingCall;
-    const { name, action } = rpc;
-    const reader =
-      action !== undefined && takesAnySize(action)
-        ? new LargeRequestReader({
-            action: name,
-            ordinary: REQUEST_LIMIT,
-            memory,
-            onStall: ({ message }) => sendStatus({ code: status.DEADLINE_EXCEEDED, details: message }),
-          })
-        : undefined;
+    const named: NamedRpc = rpc ?? { name: method.path, action: undefined, mutating: false };
+    const { name, action } = named;
+    const stream = http2StreamOf(call);
+    const anySize = action !== undefined && takesAnySize(action);
+    const largest = rpc === undefined ? FOREIGN_LIMIT : anySize ? largeMemory.size : REQUEST_LIMIT;
+    const reader = new RequestReader({
+      action: name,
+      client: clientOf(call),
+      largest,
+      ...(method.requestStream ? { tooLarge: chunkTooLarge } : {}),
+      memory,
+      ordinary: REQUEST_LIMIT,
+      largeMemory,
+      admit: () => {
+        if (rpc !== undefined) admit(rpc, metadataOf(call), call);
+      },
+      stallMs,
+      onStall: ({ message }) => sendStatus({ code: status.DEADLINE_EXCEEDED, details: message }),
+    });
     const sendStatus = replaceStatus(call, (sent) => {
-      const refused = reader?.refusal ?? refusal(rpc, method.requestStream, sent);
+      const refused = reader.refusal ?? refusal(named, method.requestStream, sent);
       if (refused === undefined) return sent;
+      // Whatever else the client sends is not wanted.
+      setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR));
       return toStatus(refused, { action: name }, logger);
     });
-    if (reader === undefined) return call as ServerInterceptingCall;
     replaceDecoder(call, reader);
+    readUnder(stream, reader);
+    stream.once('close', () => reader.close());
+    if (!method.requestStream) {
+      // A client stream is waited for only when its handler asks for more: see requestFlow.ts.
+      reader.awaitData();
+      stream.once('end', () => reader.dataCame());
+    }
+    if (!anySize) return call as ServerInterceptingCall;
     return new ServerInterceptingCall(call, {
       start: (next) =>
         next({
@@ -66,8 +98,6 @@ export function limitingRequests({
             reader.decoded(request);
             passOn(request);
           },
-          // Called at every end of a call, not only when it is cancelled.
-          onCancel: () => reader.close(),
         }),
     });
   };

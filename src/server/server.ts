@@ -17,6 +17,7 @@ import { hasRpc, isFileOut } from '../actions/shape.js';
 import type { Logger } from '../common/logger.js';
 import { REQUEST_LIMIT } from '../common/messageLimits.js';
 import type { ForeignImageProbe } from '../images/foreignProbe.js';
+import type { ServerLimits } from './limits.js';
 import type { ServerPolicy } from '../security/policy.js';
 import type { SessionRegistry } from '../session/sessionRegistry.js';
 import { actionRpc } from './actionRpc.js';
@@ -27,13 +28,18 @@ import { Dispatch } from './dispatch.js';
 import { eventRpcs } from './eventService.js';
 import { inspectRpc } from './inspect.js';
 import { rpcNameOf, rpcOf, type ServiceMember } from './methods.js';
-import { RequestMemory } from './largeRequests.js';
+import { RequestMemory } from './requestMemory.js';
 import { observeCalls } from './observeCalls.js';
+import { http2ServersOf } from './grpcInternals.js';
 import { addReflection } from './reflection.js';
+import { limitingCalls } from './callsInFlight.js';
+import { guardConnections } from './connections.js';
 import { limitingRequests } from './requestLimit.js';
 import { oneMessageAtATime } from './requestFlow.js';
 import type { Rpc } from './rpc.js';
 import type { SessionFactory } from './sessionFactory.js';
+import { identityOf, type ServerCall } from './callScope.js';
+import { sessionIdOf } from './sessionHeader.js';
 import { sessionRpcs } from './sessionService.js';
 
 /** Interval of keepalive pings on idle connections, milliseconds. */
@@ -51,6 +57,7 @@ export interface GrpcServerOptions {
   readonly debugService: boolean;
   /** For large requests, bytes. */
   readonly requestMemory: number;
+  readonly limits: ServerLimits;
   readonly logger: Logger;
 }
 
@@ -98,13 +105,24 @@ function encoderOf({ action, rules }: Rpc, method: ServiceMember['method']): Enc
 /** Starts serving. */
 export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   const { registry, factory, policy, logger } = options;
+  const { limits } = options;
   const server = new Server({
     'grpc.max_receive_message_length': REQUEST_LIMIT,
+    'grpc.max_concurrent_streams': limits.callsPerConnection,
+    ...(limits.connectionIdleMs === undefined ? {} : { 'grpc.max_connection_idle_ms': limits.connectionIdleMs }),
     'grpc.max_send_message_length': -1,
     'grpc.keepalive_time_ms': KEEPALIVE_INTERVAL_MS,
     interceptors: [
       observeCalls(logger),
-      limitingRequests({ memory: new RequestMemory(options.requestMemory), logger }),
+      limitingCalls(limits.callsPerClient, logger),
+      limitingRequests({
+        memory: new RequestMemory(options.requestMemory),
+        stallMs: options.limits.stallMs,
+        admit: (rpc, metadata, call) => {
+          if (rpc.action !== undefined) registry.get(sessionIdOf(metadata), identityOf(call as unknown as ServerCall));
+        },
+        logger,
+      }),
       oneMessageAtATime,
     ],
   });
@@ -145,6 +163,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync(options.listen, options.credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
   });
+  const unguard = guardConnections(http2ServersOf(server), limits, logger);
   address = addressText(options.listen, port);
 
   let stopping: Promise<void> | undefined;
@@ -153,6 +172,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     try {
       await registry.drain();
     } finally {
+      unguard();
       await closeConnections(server);
     }
   };

@@ -5,7 +5,9 @@ import type { Logger } from '../common/logger.js';
 import type { Launcher } from '../launcher/launcher.js';
 import { MAX_SMP, MIN_MEMSIZE_MB } from '../qemu/limits.js';
 import { Session } from '../session/session.js';
+import { requireIdleTimeout, requireLaunchTimeout, requireMemsize, requireSmp } from '../session/settingLimits.js';
 import type { SessionSettings } from '../session/settings.js';
+import type { Duration } from '../../gen/proto/google/protobuf/duration.js';
 import { fromDuration } from './durations.js';
 
 export interface NewSession {
@@ -20,6 +22,8 @@ export interface NewSession {
 export interface SessionFactoryOptions {
   readonly defaults: SessionSettings;
   readonly defaultIdleTimeoutMs: number | undefined;
+  /** Undefined: sessions get as old as they like. */
+  readonly maxAgeMs?: number | undefined;
   readonly launcher: Launcher;
   readonly logger: Logger;
 }
@@ -29,7 +33,7 @@ export class SessionFactory {
 
   /**
    * The server's default settings, overridden by those of a request.
-   * @throws GuestfsError BAD_ARGUMENT
+   * @throws GuestfsError BAD_ARGUMENT, LIMIT_EXCEEDED
    */
   settings(given: ProtoSettings | undefined): SessionSettings {
     const settings = { ...this.options.defaults };
@@ -37,22 +41,38 @@ export class SessionFactory {
     const { memsize, smp, network, verbose, trace, autosync, launch_timeout: launchTimeout } = given;
     if (memsize !== undefined) {
       if (memsize < MIN_MEMSIZE_MB) throw badArgument('settings.memsize', `must be at least ${MIN_MEMSIZE_MB} (MiB)`);
+      requireMemsize(settings.limits, memsize);
       settings.memsizeMb = memsize;
     }
     if (smp !== undefined) {
       if (smp < 1 || smp > MAX_SMP) throw badArgument('settings.smp', `must be 1 to ${MAX_SMP}`);
+      requireSmp(settings.limits, smp);
       settings.smp = smp;
     }
     settings.network = network ?? settings.network;
     settings.verbose = verbose ?? settings.verbose;
     settings.trace = trace ?? settings.trace;
     settings.autosync = autosync ?? settings.autosync;
-    if (launchTimeout !== undefined) settings.launchTimeoutMs = fromDuration('settings.launch_timeout', launchTimeout);
+    if (launchTimeout !== undefined) {
+      settings.launchTimeoutMs = fromDuration('settings.launch_timeout', launchTimeout);
+      requireLaunchTimeout(settings.launchTimeoutMs);
+    }
     return settings;
   }
 
+  /**
+   * Milliseconds of the idle timeout that a request gives; undefined if it gives none.
+   * @throws GuestfsError BAD_ARGUMENT, LIMIT_EXCEEDED
+   */
+  idleTimeout(given: Duration | undefined): number | undefined {
+    if (given === undefined) return undefined;
+    const milliseconds = fromDuration('idle_timeout', given);
+    requireIdleTimeout(this.options.defaults.limits, milliseconds);
+    return milliseconds;
+  }
+
   create({ id, settings, labels, owner, idleTimeoutMs }: NewSession): Session {
-    const { launcher, logger, defaultIdleTimeoutMs } = this.options;
+    const { launcher, logger, defaultIdleTimeoutMs, maxAgeMs } = this.options;
     return new Session({
       id,
       settings,
@@ -61,6 +81,7 @@ export class SessionFactory {
       launcher,
       logger: logger.child({ session: id }),
       idleTimeoutMs: idleTimeoutMs ?? defaultIdleTimeoutMs,
+      maxAgeMs,
     });
   }
 }

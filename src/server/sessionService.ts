@@ -23,7 +23,7 @@ import type { ImageRoots } from '../security/pathPolicy.js';
 import type { Session } from '../session/session.js';
 import { newSessionId, type SessionRegistry } from '../session/sessionRegistry.js';
 import { drivesOf } from './driveSpecs.js';
-import { fromDuration, toDuration } from './durations.js';
+import { toDuration } from './durations.js';
 import { plainRpc, sessionRpc, type AdmittedCall, type Rpc } from './rpc.js';
 import type { SessionFactory } from './sessionFactory.js';
 
@@ -122,7 +122,7 @@ export function sessionRpcs({ registry, factory, imageRoots, endpoint }: Session
     note,
   }: AdmittedCall<CreateSessionRequest>): Promise<CreateSessionResponse> => {
     checkLabels(request.labels);
-    const idleTimeoutMs = request.idle_timeout && fromDuration('idle_timeout', request.idle_timeout);
+    const idleTimeoutMs = factory.idleTimeout(request.idle_timeout);
     const settings = factory.settings(request.settings);
     const drives = await drivesOf(request.drives, imageRoots);
     const id = request.session_id ?? newSessionId();

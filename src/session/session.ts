@@ -32,6 +32,8 @@ export interface SessionOptions {
   readonly owner: string | undefined;
   /** Idle timeout, milliseconds; undefined: none. */
   readonly idleTimeoutMs: number | undefined;
+  /** It ends so long after it was created, in use or not, milliseconds; undefined: it does not. */
+  readonly maxAgeMs?: number | undefined;
 }
 
 export class Session {
@@ -39,6 +41,8 @@ export class Session {
   readonly labels: ReadonlyMap<string, string>;
   readonly owner: string | undefined;
   readonly idleTimeoutMs: number | undefined;
+  /** When it ends, in use or not; undefined: never. */
+  readonly latestTime: Date | undefined;
   readonly createTime = new Date();
   readonly settings: SessionSettings;
   readonly events = new EventBus();
@@ -55,6 +59,8 @@ export class Session {
     this.labels = options.labels;
     this.owner = options.owner;
     this.idleTimeoutMs = options.idleTimeoutMs;
+    this.latestTime =
+      options.maxAgeMs === undefined ? undefined : new Date(this.createTime.getTime() + options.maxAgeMs);
     const { id, settings, launcher, logger } = options;
     const { events, console } = this;
     this.#life = new LifeCycle({ id, settings, launcher, logger, events, console, turns: this.#turns });
@@ -93,12 +99,14 @@ export class Session {
     return this.#turns.pending;
   }
 
-  /** When its idle timeout expires; undefined if it has none, is in use, or is already ending. */
+  /** When it ends by itself: at its idle timeout, or of age; undefined if neither comes, or it is already ending. */
   get expireTime(): Date | undefined {
     const { name } = this.#life.state;
-    if (this.idleTimeoutMs === undefined || (name !== 'CONFIG' && name !== 'READY')) return undefined;
-    if (this.#turns.pending > 0 || this.#callsOutOfTurn > 0) return undefined;
-    return new Date(this.#lastUse + this.idleTimeoutMs);
+    if (name !== 'CONFIG' && name !== 'READY') return undefined;
+    const inUse = this.#turns.pending > 0 || this.#callsOutOfTurn > 0;
+    if (this.idleTimeoutMs === undefined || inUse) return this.latestTime;
+    const idle = this.#lastUse + this.idleTimeoutMs;
+    return new Date(Math.min(idle, this.latestTime?.getTime() ?? idle));
   }
 
   /** Records use of the session: restarts its idle timeout. */

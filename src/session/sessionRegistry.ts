@@ -146,7 +146,10 @@ export class SessionRegistry {
     for (const session of this.#sessions.values()) {
       const expires = session.expireTime;
       if (expires === undefined || expires.getTime() > now) continue;
-      this.#end(session, 'it was idle').catch(() => undefined); // which is logged
+      const old = session.latestTime !== undefined && session.latestTime.getTime() <= now;
+      // A transfer could go on for as long as its client likes.
+      if (old) session.cancelTransfer();
+      this.#end(session, old ? 'it reached its maximum age' : 'it was idle').catch(() => undefined); // which is logged
     }
   }
 }

@@ -1,5 +1,6 @@
 /** Settings of a session: what libguestfs calls the properties of a handle. */
 import type { AcceleratorChoice } from '../launcher/launcher.js';
+import type { SettingLimits } from './settingLimits.js';
 
 /** All settings; a session starts with the server's. */
 export interface SessionSettings {
@@ -38,4 +39,6 @@ export interface SessionSettings {
   launchTimeoutMs: number;
   /** More arguments of qemu. */
   extraQemuArguments: readonly (readonly [string, string | undefined])[];
+  /** What clients can set at most; undefined: what qemu can do. */
+  readonly limits?: SettingLimits;
 }

@@ -167,6 +167,18 @@ function firstWord(message: string): string | undefined {
 /** Of the drives of a handle those that both sides take, or refuse, at the same time: see {@link REFUSED_EARLIER}. */
 const TAKEN_BY_BOTH = /^(<scratch>|<images>\/(?!directory))/;
 
+function takenByBoth(drives: readonly unknown[]): readonly unknown[] {
+  const labels = new Set<string>();
+  return drives.map(String).filter((drive) => {
+    if (!TAKEN_BY_BOTH.test(drive)) return false;
+    const label = / label=(\w+)/.exec(drive)?.[1];
+    if (label === undefined) return true;
+    const isFirst = !labels.has(label);
+    labels.add(label);
+    return isFirst;
+  });
+}
+
 /** What is in a list, or in a file of names. */
 function itemsOf(value: unknown): readonly unknown[] | undefined {
   if (Array.isArray(value)) return value as unknown[];
@@ -179,10 +191,7 @@ export function comparable(call: Call, outcome: Outcome): unknown {
   if ('value' in outcome) {
     if (uncompared.has(call.name) || isAboutDevice(call)) return { value: '<uncompared>' };
     const answer = BY_SIZE.has(call.name) ? sizeOf(outcome.value) : foreseeable(outcome.value);
-    const value =
-      call.name === 'debug_drives' && Array.isArray(answer)
-        ? answer.filter((one) => TAKEN_BY_BOTH.test(String(one)))
-        : answer;
+    const value = call.name === 'debug_drives' && Array.isArray(answer) ? takenByBoth(answer) : answer;
     const items = call.name in UNORDERED ? itemsOf(value) : undefined;
     return { value: items === undefined ? value : items.map((one) => JSON.stringify(one)).sort() };
   }
@@ -217,6 +226,10 @@ const REFUSED_EARLIER: readonly { readonly why: string; readonly refuses: (call:
   {
     why: 'a directory is no disk image',
     refuses: ({ name }, errno) => name.startsWith('add_') && errno === 'IMAGE_UNUSABLE',
+  },
+  {
+    why: 'another drive has the label: the library takes both, and the label then stands for either',
+    refuses: ({ name }, errno) => name.startsWith('add_') && errno === 'EEXIST',
   },
   {
     why: 'a file is no directory',

@@ -2,6 +2,7 @@
 import { ServerCredentials } from '@grpc/grpc-js';
 import { download, upload } from '../../gen/calls/transfer.js';
 import { silentLogger } from '../../src/common/logger.js';
+import { DEFAULT_LIMITS } from '../../src/server/limits.js';
 import { serve, type GrpcServer, type GrpcServerOptions } from '../../src/server/server.js';
 import { SessionRegistry } from '../../src/session/sessionRegistry.js';
 import { cut } from './files.js';
@@ -44,6 +45,7 @@ export async function servedSession(): Promise<ServedSession> {
     probe: unused,
     debugService: false,
     requestMemory: 1 << 20,
+    limits: DEFAULT_LIMITS,
     logger: silentLogger,
   };
   const server = await serve(options);

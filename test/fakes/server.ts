@@ -3,8 +3,10 @@ import { credentials, ServerCredentials } from '@grpc/grpc-js';
 import type { CallableState } from '../../src/actions/callRules.js';
 import { silentLogger, type Logger } from '../../src/common/logger.js';
 import type { Allowable } from '../../src/security/policy.js';
+import { DEFAULT_LIMITS, type ServerLimits } from '../../src/server/limits.js';
 import { serve } from '../../src/server/server.js';
 import { SessionFactory } from '../../src/server/sessionFactory.js';
+import type { SettingLimits } from '../../src/session/settingLimits.js';
 import { SessionRegistry } from '../../src/session/sessionRegistry.js';
 import { SessionClient, TestClient } from '../support/testClient.js';
 import { FakeLauncher, FakeMachine } from './fakeLauncher.js';
@@ -14,6 +16,10 @@ export interface FakeServerOptions {
   readonly allowed: readonly Allowable[];
   readonly debugService: boolean;
   readonly logger?: Logger;
+  /** Undefined: none. */
+  readonly limits?: SettingLimits;
+  readonly maxAgeMs?: number;
+  readonly serverLimits?: Partial<ServerLimits>;
 }
 
 export interface FakeServer {
@@ -42,11 +48,15 @@ export async function startFakeServer({
   allowed,
   debugService,
   logger = silentLogger,
+  limits,
+  maxAgeMs,
+  serverLimits,
 }: FakeServerOptions): Promise<FakeServer> {
   const launcher = new FakeLauncher();
   const registry = new SessionRegistry(100, logger);
   const factory = new SessionFactory({
-    defaults: { ...defaultSettings },
+    defaults: { ...defaultSettings, ...(limits === undefined ? {} : { limits }) },
+    maxAgeMs,
     defaultIdleTimeoutMs: undefined,
     launcher,
     logger,
@@ -60,6 +70,7 @@ export async function startFakeServer({
     probe: () => Promise.reject(new Error('there are no images here')),
     debugService,
     requestMemory: 64 << 20,
+    limits: { ...DEFAULT_LIMITS, ...serverLimits },
     logger,
   });
   const client = new TestClient(server.address, credentials.createInsecure());

@@ -97,7 +97,19 @@ describeWithAppliance('the errors that the reference tells of', () => {
   const libvirt = mkdtempSync(join(tmpdir(), 'known-errors-'));
   const scene = serverForTests({
     env: { LIBVIRT_DEFAULT_URI: `test://${join(libvirt, 'node.xml')}`, LIBGUESTFS_BACKEND: 'libvirt' },
-    flags: ['--debug-service', '--allow', 'host-actions', '--allow', 'custom-qemu', '--allow', 'network'],
+    flags: [
+      '--debug-service',
+      '--allow',
+      'host-actions',
+      '--allow',
+      'custom-qemu',
+      '--allow',
+      'network',
+      '--max-memsize',
+      String(1 << 30),
+      '--max-smp',
+      '8',
+    ],
   });
   let session: SessionClient;
   let config: SessionClient;
@@ -330,7 +342,9 @@ describeWithAppliance('the errors that the reference tells of', () => {
       ['set_backend', 'BAD_ARGUMENT', { backend: 'libvirt' }],
       ['set_attach_method', 'BAD_ARGUMENT', { backend: 'libvirt' }],
       ['set_memsize', 'BAD_ARGUMENT', { memsize: 1 }],
+      ['set_memsize', 'LIMIT_EXCEEDED', { memsize: 2 ** 31 - 1 }],
       ['set_smp', 'BAD_ARGUMENT', { smp: 0 }],
+      ['set_smp', 'LIMIT_EXCEEDED', { smp: 255 }],
       ['set_identifier', 'BAD_ARGUMENT', { identifier: 'a b' }],
       ['set_tmpdir', 'ENOENT', { tmpdir: '/no/such' }],
       ['set_tmpdir', 'BAD_ARGUMENT', { tmpdir: '/etc/passwd' }],

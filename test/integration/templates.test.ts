@@ -239,7 +239,7 @@ describeWithAppliance('a template', () => {
   });
 
   it('is not made with more memory than there is', async () => {
-    const server = await serve(good);
+    const server = await serve(good, { flags: ['--max-memsize', String(1 << 20)] });
     const failure = await failureOf(launchSession(server.client, DRIVES, { memsize: 1 << 20 }));
     expect(failure.info?.reason).toBe('OUT_OF_MEMORY');
     await eventually(() => logged(server, 'templates do not work on this host: falling back to cold boot').length > 0);

@@ -503,8 +503,11 @@ export const propertyActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Sets how much memory the appliance gets',
     description:
-      "Must be called before launch. `memsize` is in mebibytes and must be at least 256; the usual default is 1280, or LIBGUESTFS_MEMSIZE from the server's environment.",
-    errors: [badArgument('it is less than 256')],
+      "Must be called before launch. `memsize` is in mebibytes and must be at least 256, and at most the server's --max-memsize; the usual default is 1280, or LIBGUESTFS_MEMSIZE from the server's environment.",
+    errors: [
+      badArgument('it is less than 256'),
+      error('RESOURCE_EXHAUSTED', 'LIMIT_EXCEEDED', 'it is more than --max-memsize allows'),
+    ],
     example: { memsize: 2048 },
   }),
   library({
@@ -605,8 +608,11 @@ export const propertyActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Sets the number of virtual CPUs of the appliance',
     description:
-      'Must be called before launch. Allowed values are 1 to 255 and the default is 1; more CPUs speed up only some work.',
-    errors: [badArgument('it is not in the range 1 to 255')],
+      "Must be called before launch. Allowed values are 1 to 255, but at most the server's --max-smp, and the default is 1; more CPUs speed up only some work.",
+    errors: [
+      badArgument('it is not in the range 1 to 255'),
+      error('RESOURCE_EXHAUSTED', 'LIMIT_EXCEEDED', 'it is more than --max-smp allows'),
+    ],
     example: { smp: 2 },
   }),
   library({

@@ -42,8 +42,9 @@ async function uuidOf(ask: AskLibvirt, { type, uuid, usage }: SecretReference): 
     throw new GuestfsError('EINVAL', 'a disk of the domain needs a secret, and does not say which');
   // Rows of a table: the UUID, then the type and the usage.
   for (const row of (await ask('secret-list')).split('\n')) {
-    const [, found, use] = /^\s*(\S+)\s+(.*?)\s*$/.exec(row) ?? [];
-    if (found !== undefined && UUID.test(found) && use === `${type} ${usage}`) return found;
+    const text = row.trim();
+    const [found = ''] = text.split(/\s/, 1);
+    if (UUID.test(found) && text.slice(found.length).trimStart() === `${type} ${usage}`) return found;
   }
   throw new GuestfsError('ENOENT', `no secret for usage '${printable(usage)}' of type '${printable(type)}'`);
 }

@@ -3,6 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createSuperminBuilder, type ApplianceCache } from '../../../src/appliance/superminBuilder.js';
 import { silentLogger } from '../../../src/common/logger.js';
+import { lateSignal } from '../../support/lateSignal.js';
 import { createScene, type Scene } from './scene.js';
 
 let scene: Scene;
@@ -60,7 +61,7 @@ describe('building a supermin appliance', () => {
 
   it('goes on for the others when one who asked goes away', async () => {
     const supermin = await builderOf(MAKE);
-    const aborted = supermin.build('/s', shared, AbortSignal.timeout(10));
+    const aborted = supermin.build('/s', shared, lateSignal(10));
     const other = supermin.build('/s', shared, never);
     await expect(aborted).rejects.toMatchObject({ name: 'TimeoutError' });
     await expect(other).resolves.toContain('appliance.d');

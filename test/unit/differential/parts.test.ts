@@ -137,8 +137,20 @@ describe('outcomes', () => {
       { errno: 'DAEMON_ERROR', message: 'write error on file: /x' },
       { errno: 'DAEMON_ERROR', message: 'base64_in: base64 subcommand failed on file: /x' },
     ],
+    [
+      'a label that another drive has',
+      { errno: 'EEXIST', message: 'add_drive_scratch: the label x is already in use by another drive' },
+      { value: '' },
+      make('add_drive_scratch', { size: 512, label: 'x' }),
+    ],
+    [
+      'drives that only the library takes',
+      { value: ['<images>/a label=x', '<images>/b label=y', '<images>/c'] },
+      { value: ['<images>/a label=x', '<images>/b label=y', '<images>/b label=x', '<images>/directory', '<images>/c'] },
+      make('debug_drives'),
+    ],
     ['times', { value: { st_mtime_sec: '1', st_size: '5' } }, { value: { st_mtime_sec: '2', st_size: '5' } }],
-  ])('agree, but for what nobody can foresee: %s', (_what, ours, theirs) => {
-    expect(agree(call, ours, theirs)).toBe(true);
+  ])('agree, but for what may differ: %s', (_what, ours, theirs, asked = call) => {
+    expect(agree(asked, ours, theirs)).toBe(true);
   });
 });

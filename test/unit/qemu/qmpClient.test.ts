@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { QmpClient, QmpClosedError, QmpError } from '../../../src/qemu/qmpClient.js';
 import { QmpFramer, QmpProtocolError } from '../../../src/qemu/qmpFramer.js';
+import { lateSignal } from '../../support/lateSignal.js';
 import { GREETING, NEGOTIATION, scriptedMonitor } from './scriptedMonitor.js';
 
 const never = new AbortController().signal;
@@ -95,7 +96,7 @@ describe('commands', () => {
       { expect: 'query-status', say: ['{"return": 1, "id": 2}', '{"return": 2, "id": 3}'] },
     ]);
     const client = await QmpClient.connect(monitor.stream, never);
-    await expect(client.execute('migrate', undefined, AbortSignal.timeout(10))).rejects.toMatchObject({
+    await expect(client.execute('migrate', undefined, lateSignal(10))).rejects.toMatchObject({
       name: 'TimeoutError',
     });
     await expect(client.execute('query-status')).resolves.toBe(2);
@@ -147,7 +148,7 @@ describe('events', () => {
   it('are waited for until aborted', async () => {
     const monitor = scriptedMonitor([NEGOTIATION]);
     const client = await QmpClient.connect(monitor.stream, never);
-    await expect(client.waitForEvent(() => true, AbortSignal.timeout(10))).rejects.toMatchObject({
+    await expect(client.waitForEvent(() => true, lateSignal(10))).rejects.toMatchObject({
       name: 'TimeoutError',
     });
   });

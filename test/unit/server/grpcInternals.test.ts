@@ -131,6 +131,7 @@ describe('grpc-js', () => {
     const pieces: Buffer[] = [];
     const stream = await call((base) =>
       replaceDecoder(base, {
+        readState: 0,
         write: (data) => {
           pieces.push(data);
           throw new Error('not this');

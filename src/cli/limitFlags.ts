@@ -1,0 +1,96 @@
+/** The flags that limit what clients can take: see docs/limits.md. */
+import { availableParallelism, totalmem } from 'node:os';
+import { MAX_SMP, MIN_MEMSIZE_MB } from '../qemu/limits.js';
+import { DEFAULT_LIMITS, type ServerLimits } from '../server/limits.js';
+import type { SettingLimits } from '../session/settingLimits.js';
+import { flag, wholeNumber } from './flagValues.js';
+
+const MEBIBYTE = 1024 * 1024;
+const SECOND_MS = 1000;
+/** A machine for one processor is often asked for more. */
+const LEAST_MAX_SMP = 4;
+const DAY_SECONDS = 86_400;
+/** Timers of Node last for at most 24 days. */
+const MAX_TIMER_SECONDS = 2_000_000;
+
+/** Their values. */
+export interface LimitFlags {
+  /** MiB; undefined: by the machine. */
+  readonly maxMemsize?: number;
+  /** Undefined: by the machine. */
+  readonly maxSmp?: number;
+  readonly maxIdleTimeout: number;
+  readonly maxSessionAge: number;
+  readonly maxConnections: number;
+  readonly maxCallsPerClient: number;
+  readonly connectionIdleTimeout: number;
+  readonly stallTimeout: number;
+}
+
+export const LIMIT_FLAGS = [
+  flag(
+    'max-memsize',
+    'MB',
+    "most memory that a client can give an appliance, in MiB (default: half of the machine's, but not less than --memsize)",
+  ).argParser(wholeNumber(MIN_MEMSIZE_MB)),
+  flag(
+    'max-smp',
+    'N',
+    "most virtual CPUs that a client can give an appliance (default: the machine's, but not less than 4 or --smp)",
+  ).argParser(wholeNumber(1, MAX_SMP)),
+  flag(
+    'max-idle-timeout',
+    'SECONDS',
+    'longest idle timeout that a client can give a session, in seconds; 0 disables the limit',
+  )
+    .default(DAY_SECONDS)
+    .argParser(wholeNumber(0)),
+  flag('max-session-age', 'SECONDS', 'end sessions this long after they were created, in use or not; 0 disables it')
+    .default(0)
+    .argParser(wholeNumber(0)),
+  flag('max-connections', 'N', 'connections at a time; one that is idle makes room for a new one')
+    .default(DEFAULT_LIMITS.connections)
+    .argParser(wholeNumber(1)),
+  flag(
+    'max-calls-per-client',
+    'N',
+    'calls in flight of one client: an identity or, without client certificates, an address',
+  )
+    .default(DEFAULT_LIMITS.callsPerClient)
+    .argParser(wholeNumber(1)),
+  flag('connection-idle-timeout', 'SECONDS', 'close connections after this long without a call; 0 disables it')
+    .default(300)
+    .argParser(wholeNumber(0, MAX_TIMER_SECONDS)),
+  flag('stall-timeout', 'SECONDS', 'end calls whose request makes no progress for this long')
+    .default(DEFAULT_LIMITS.stallMs / SECOND_MS)
+    .argParser(wholeNumber(1, MAX_TIMER_SECONDS)),
+];
+
+/** The limits of connections and calls. */
+export function serverLimits(flags: LimitFlags): ServerLimits {
+  return {
+    ...DEFAULT_LIMITS,
+    connections: flags.maxConnections,
+    callsPerClient: flags.maxCallsPerClient,
+    connectionIdleMs: secondsOrNone(flags.connectionIdleTimeout),
+    stallMs: flags.stallTimeout * SECOND_MS,
+  };
+}
+
+/** A number of seconds in milliseconds; undefined for 0, which stands for none. */
+export function secondsOrNone(seconds: number): number | undefined {
+  return seconds === 0 ? undefined : seconds * SECOND_MS;
+}
+
+/** The limits of settings; what the server itself starts sessions with is always within them. */
+export function settingLimits(
+  { maxMemsize, maxSmp, maxIdleTimeout }: LimitFlags,
+  defaults: { readonly memsizeMb: number; readonly smp: number; readonly idleTimeout: number },
+): SettingLimits {
+  const idleTimeout = maxIdleTimeout === 0 ? 0 : Math.max(maxIdleTimeout, defaults.idleTimeout);
+  return {
+    memsizeMb: Math.max(maxMemsize ?? Math.floor(totalmem() / MEBIBYTE / 2), defaults.memsizeMb),
+    smp: Math.max(maxSmp ?? Math.max(availableParallelism(), LEAST_MAX_SMP), defaults.smp),
+    idleTimeoutMs: secondsOrNone(idleTimeout),
+  };
+}

@@ -1,0 +1,161 @@
+/**
+ * Limits of connections, which grpc-js does not have: how many there are, how long a client may take to greet, and an
+ * end for those that HTTP/2 has given up.
+ *
+ * When a client breaks the rules of HTTP/2 for a whole connection, such as with a metadata value of more than 64 KiB,
+ * nghttp2 announces the end of the connection (GOAWAY), and from then on neither reads nor writes. Node does not close
+ * it, and reports nothing: all calls on the connection would neither be answered nor fail, and a proxy multiplexes the
+ * calls of many clients on one. What can be seen is that a PING stays in the queue although nothing else is being
+ * written.
+ */
+import type { Http2Server, ServerHttp2Session } from 'node:http2';
+import { constants } from 'node:http2';
+import type { Socket } from 'node:net';
+import type { Logger } from '../common/logger.js';
+import type { ServerLimits } from './limits.js';
+
+/** How often connections that received something are looked at, milliseconds. */
+const CHECK_MS = 500;
+
+/**
+ * Largest metadata of a call, bytes, as clients are told; a call with more is reset. In gRPC's own implementations the
+ * limit is 16 KiB.
+ */
+export const METADATA_LIMIT = 32 * 1024;
+
+/** A connection with its HTTP/2 session. */
+interface Connection {
+  readonly session: ServerHttp2Session;
+  /** Open streams. */
+  calls: number;
+  /** When the last of them was closed. */
+  idleSince: number;
+  /** Bytes that had been received when it was known to work. */
+  soundAt: number;
+  /** It did not send a PING when it was last looked at. */
+  stuck: boolean;
+}
+
+/** Watches the connections of a server. @returns how to stop */
+export function guardConnections(servers: readonly Http2Server[], limits: ServerLimits, logger: Logger): () => void {
+  const guard = new ConnectionGuard(limits, logger);
+  for (const server of servers) guard.watch(server);
+  return () => guard.stop();
+}
+
+class ConnectionGuard {
+  readonly #limits: ServerLimits;
+  readonly #logger: Logger;
+  /** Connections, also those whose client has not greeted, by socket. */
+  readonly #sockets = new Map<Socket, NodeJS.Timeout>();
+  readonly #connections = new Set<Connection>();
+  readonly #checks: NodeJS.Timeout;
+
+  constructor(limits: ServerLimits, logger: Logger) {
+    this.#limits = limits;
+    this.#logger = logger;
+    this.#checks = setInterval(() => this.#check(), CHECK_MS);
+    this.#checks.unref();
+  }
+
+  watch(server: Http2Server): void {
+    server.updateSettings({ maxConcurrentStreams: this.#limits.callsPerConnection, maxHeaderListSize: METADATA_LIMIT });
+    server.maxConnections = this.#limits.connections;
+    server.on('drop', () => {
+      this.#logger.warn('connection refused', { limit: 'max-connections', maximum: this.#limits.connections });
+      this.#closeIdle();
+    });
+    server.prependListener('connection', (socket: Socket) => this.#connected(socket));
+    server.on('session', (session: ServerHttp2Session) => this.#began(session));
+  }
+
+  stop(): void {
+    clearInterval(this.#checks);
+    for (const timer of this.#sockets.values()) clearTimeout(timer);
+  }
+
+  #connected(socket: Socket): void {
+    const timer = setTimeout(() => socket.destroy(), this.#limits.handshakeMs);
+    timer.unref();
+    this.#sockets.set(socket, timer);
+    socket.once('close', () => {
+      clearTimeout(timer);
+      this.#sockets.delete(socket);
+    });
+    if (this.#sockets.size >= this.#limits.connections) this.#closeIdle();
+  }
+
+  /** Makes room for the next connection, unless all have calls: closes the one that has had none for longest. */
+  #closeIdle(): void {
+    let longest: Connection | undefined;
+    for (const connection of this.#connections) {
+      const idle = connection.calls === 0 && !connection.session.closed;
+      if (idle && connection.idleSince < (longest?.idleSince ?? Infinity)) longest = connection;
+    }
+    longest?.session.close();
+  }
+
+  #began(session: ServerHttp2Session): void {
+    const connection: Connection = { session, calls: 0, idleSince: Date.now(), soundAt: 0, stuck: false };
+    this.#connections.add(connection);
+    const silent = setTimeout(() => session.destroy(), this.#limits.handshakeMs);
+    silent.unref();
+    session.once('remoteSettings', () => {
+      clearTimeout(silent);
+      this.#greeted(session);
+    });
+    session.on('stream', (stream) => {
+      connection.calls += 1;
+      stream.once('close', () => {
+        connection.calls -= 1;
+        connection.idleSince = Date.now();
+      });
+    });
+    session.once('close', () => {
+      clearTimeout(silent);
+      this.#connections.delete(connection);
+    });
+  }
+
+  /** The time limit of the socket below is no longer needed; with TLS, that one is not the session's. */
+  #greeted({ socket: { remoteAddress, remotePort } }: ServerHttp2Session): void {
+    for (const [socket, timer] of this.#sockets) {
+      if (socket.remotePort === remotePort && socket.remoteAddress === remoteAddress) clearTimeout(timer);
+    }
+  }
+
+  #check(): void {
+    for (const connection of this.#connections) {
+      const { session } = connection;
+      if (session.destroyed || session.closed || bytesRead(session) === connection.soundAt) continue;
+      // Refused while ten others are on their way: then the connection is not known to be stuck.
+      const asked = session.ping((error) => {
+        if (error === null) connection.soundAt = bytesRead(session);
+      });
+      if (asked) setImmediate(() => this.#look(connection));
+    }
+  }
+
+  #look(connection: Connection): void {
+    const { session } = connection;
+    if (session.destroyed) return;
+    const sent = (session.state.outboundQueueSize ?? 0) === 0 || isWriting(session);
+    if (!sent && connection.stuck) {
+      this.#logger.warn('connection closed: its client broke the rules of HTTP/2', { calls: connection.calls });
+      session.destroy(undefined, constants.NGHTTP2_PROTOCOL_ERROR);
+      return;
+    }
+    connection.stuck = !sent;
+    if (connection.stuck) setImmediate(() => this.#look(connection));
+  }
+}
+
+function bytesRead({ socket }: ServerHttp2Session): number {
+  return socket?.bytesRead ?? 0;
+}
+
+/** Whether the kernel has not yet taken all that was written. */
+function isWriting({ socket }: ServerHttp2Session): boolean {
+  const { _handle: handle } = socket as unknown as { readonly _handle?: { readonly writeQueueSize?: number } | null };
+  return (handle?.writeQueueSize ?? 0) > 0;
+}

@@ -1,0 +1,33 @@
+/** The memory that the requests of a server take while they arrive and are used. */
+
+/**
+ * A budget of bytes. One client can have `size` of it, all together twice as much: so that there is some left for others
+ * whatever one does.
+ */
+export class RequestMemory {
+  readonly #held = new Map<string, number>();
+  #total = 0;
+
+  /** @param size bytes for one client */
+  constructor(readonly size: number) {}
+
+  /** Bytes left for a client. */
+  freeFor(client: string): number {
+    return Math.min(this.size - (this.#held.get(client) ?? 0), 2 * this.size - this.#total);
+  }
+
+  /** Reserves bytes; false if not enough are left. */
+  take(client: string, bytes: number): boolean {
+    if (bytes > this.freeFor(client)) return false;
+    this.#held.set(client, (this.#held.get(client) ?? 0) + bytes);
+    this.#total += bytes;
+    return true;
+  }
+
+  giveBack(client: string, bytes: number): void {
+    this.#total -= bytes;
+    const left = (this.#held.get(client) ?? 0) - bytes;
+    if (left > 0) this.#held.set(client, left);
+    else this.#held.delete(client);
+  }
+}

@@ -1,0 +1,170 @@
+/** Connections of clients that do not behave. */
+import { once } from 'node:events';
+import { connect as connectHttp2, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import { connect, createServer, type Socket } from 'node:net';
+import { setTimeout } from 'node:timers/promises';
+import { status } from '@grpc/grpc-js';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { SessionServiceService } from '../../../gen/proto/guestfs/v1/session.js';
+import { EventServiceService } from '../../../gen/proto/guestfs/v1/event.js';
+import { startFakeServer, type FakeServer } from '../../fakes/server.js';
+import { eventually } from '../../support/eventually.js';
+import { failureOf, TestClient } from '../../support/testClient.js';
+
+const LIMITS = { connections: 8, connectionIdleMs: 1000, handshakeMs: 500, callsPerClient: 20, stallMs: 60_000 };
+
+let server: FakeServer;
+let sockets: Socket[];
+let sessions: ClientHttp2Session[];
+beforeEach(async () => {
+  server = await startFakeServer({ allowed: [], debugService: false, serverLimits: LIMITS });
+  sockets = [];
+  sessions = [];
+});
+afterEach(async () => {
+  for (const socket of sockets) socket.destroy();
+  for (const session of sessions) session.destroy();
+  await server.stop();
+});
+
+function socket(): Socket {
+  const [host, port] = server.address.split(':');
+  const made = connect(Number(port), host);
+  made.on('error', () => undefined);
+  made.resume();
+  sockets.push(made);
+  return made;
+}
+
+function session(): ClientHttp2Session {
+  const made = connectHttp2(`http://${server.address}`, { maxSendHeaderBlockLength: 1 << 20 });
+  made.on('error', () => undefined);
+  sessions.push(made);
+  return made;
+}
+
+function call(on: ClientHttp2Session, path: string, headers: object = {}): ClientHttp2Stream {
+  const stream = on.request({
+    ':method': 'POST',
+    ':path': path,
+    'content-type': 'application/grpc',
+    te: 'trailers',
+    'guestfs-session': 'CONFIG',
+    ...headers,
+  });
+  stream.on('error', () => undefined);
+  stream.resume();
+  return stream;
+}
+
+const EMPTY = Buffer.alloc(5);
+const LIST = SessionServiceService.listSessions.path;
+const SUBSCRIBE = EventServiceService.subscribe.path;
+
+describe('a connection', () => {
+  it('that never greets is closed', async () => {
+    await once(socket(), 'close');
+  });
+
+  it('that greets, and makes no call, is closed as idle', async () => {
+    await once(session(), 'close');
+  });
+
+  it('with a call is not', async () => {
+    const one = session();
+    call(one, SUBSCRIBE).end(EMPTY);
+    await setTimeout(2500);
+    expect(one.closed).toBe(false);
+  });
+
+  it('that is idle makes room for new ones', async () => {
+    for (let count = 0; count < 2 * LIMITS.connections; count += 1) {
+      const one = session();
+      await Promise.race([once(one, 'remoteSettings'), once(one, 'close')]);
+    }
+    const other = new TestClient(server.address);
+    await other.createSession({ session_id: 'other' });
+    other.close();
+  });
+});
+
+describe('metadata', () => {
+  it('of more than the limit ends its call only', async () => {
+    const one = session();
+    const subscription = call(one, SUBSCRIBE);
+    subscription.end(EMPTY);
+    await once(subscription, 'response');
+    const large = call(one, LIST, { 'x-large': 'X'.repeat(40_000) });
+    large.end(EMPTY);
+    await new Promise((resolve) => large.once('close', resolve));
+    expect(large.rstCode).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    const after = call(one, LIST);
+    after.end(EMPTY);
+    await once(after, 'response');
+    expect(subscription.closed).toBe(false);
+  });
+
+  it('of more than HTTP/2 can take ends the connection, at once, for a client that does not see to it', async () => {
+    // A client that does not know what GOAWAY means, as it lets a real one speak for it.
+    const recorded = await recordedCalls();
+    const raw = socket();
+    let received = 0;
+    raw.on('data', ({ length }: Buffer) => {
+      received += length;
+    });
+    raw.write(recorded);
+    const started = Date.now();
+    await once(raw, 'close');
+    expect(received).toBeGreaterThan(0);
+    expect(Date.now() - started).toBeLessThan(5000);
+  });
+});
+
+/** The bytes of a subscription, and of a call with 100 KiB of metadata, on one connection. */
+async function recordedCalls(): Promise<Buffer> {
+  const bytes: Buffer[] = [];
+  const recorder = createServer((one) => {
+    one.on('error', () => undefined);
+    one.on('data', (data: Buffer) => bytes.push(data));
+  });
+  recorder.listen(0, '127.0.0.1');
+  await once(recorder, 'listening');
+  const { port } = recorder.address() as { port: number };
+  const client = connectHttp2(`http://127.0.0.1:${port}`, { maxSendHeaderBlockLength: 1 << 20 });
+  client.on('error', () => undefined);
+  call(client, SUBSCRIBE).end(EMPTY);
+  call(client, LIST, { 'x-large': 'X'.repeat(100 << 10) }).end(EMPTY);
+  await setTimeout(500);
+  client.destroy();
+  recorder.close();
+  return Buffer.concat(bytes);
+}
+
+describe('calls in flight', () => {
+  it('of one client are limited, on all its connections', async () => {
+    const clients = [new TestClient(server.address), new TestClient(server.address)];
+    const streams = [];
+    // The fake server's own client has two calls in flight.
+    for (let count = 2; count < LIMITS.callsPerClient; count += 1)
+      streams.push(await (clients[count % 2] as TestClient).subscribe('CONFIG'));
+    const failure = await failureOf(server.client.createSession());
+    expect(failure).toMatchObject({
+      code: status.RESOURCE_EXHAUSTED,
+      info: {
+        reason: 'LIMIT_EXCEEDED',
+        metadata: expect.objectContaining({ limit: 'max-calls-per-client', maximum: '20' }),
+      },
+    });
+    for (const stream of streams) {
+      stream.cancel();
+      await stream.ended.catch(() => undefined);
+    }
+    await eventually(() =>
+      server.client.createSession().then(
+        () => true,
+        () => false,
+      ),
+    );
+    for (const client of clients) client.close();
+  });
+});

@@ -53,7 +53,7 @@ function memsize({ flags, given }: ServerCommandLine, environment: NodeJS.Proces
   const value = environment[variable] ?? '';
   if (given.has('memsize') || value === '') return flags.memsize;
   try {
-    return wholeNumber(MIN_MEMSIZE_MB)(value, flags.memsize);
+    return wholeNumber(MIN_MEMSIZE_MB)(value);
   } catch (error) {
     throw new UsageError(`${variable}: '${value}' is invalid. ${messageOf(error)}`);
   }

@@ -12,12 +12,9 @@ export function flag(name: string, value: string | undefined, help: string): Opt
   return new Option(`--${name}${value === undefined ? '' : ` <${value}>`}`, help).env(environmentName(name));
 }
 
-type Parser<Value> = (value: string, previous: Value) => Value;
-
-/** A whole number in a range; an empty value keeps the previous one. */
-export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): Parser<number> {
-  return (value, previous) => {
-    if (value === '') return previous;
+/** A whole number in a range. */
+export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (value: string) => number {
+  return (value) => {
     const number = Number(value);
     if (/^\d+$/.test(value) && number >= least && number <= most) return number;
     throw new InvalidArgumentError(

@@ -70,16 +70,16 @@ export function createForeignProbe(settings: IsolationSettings): ForeignImagePro
 
 function commands(kind: OpenImage['kind'], format: ImageFormat): IsolatedRun['commands'] {
   const readOnly = { 'read-only': true } as const;
-  const file = (name: string, set: number, driver: string) => ({
+  const fileNode = (name: string, set: number, driver: string) => ({
     ...{ driver, filename: `/dev/fdset/${set}`, 'node-name': name, locking: 'off', ...readOnly },
   });
   const nodes = [
-    file('body', 1, kind === 'block' ? 'host_device' : 'file'),
-    file('head', 2, 'file'),
-    { driver: 'qcow2', 'node-name': 'file', file: 'head', backing: 'body', ...readOnly },
+    fileNode('image-body', 1, kind === 'block' ? 'host_device' : 'file'),
+    fileNode('image-head', 2, 'file'),
+    { driver: 'qcow2', 'node-name': 'image-file', file: 'image-head', backing: 'image-body', ...readOnly },
     {
       driver: format,
-      file: 'file',
+      file: 'image-file',
       'node-name': 'image',
       ...readOnly,
       ...(BACKED_FORMATS.has(format) ? { backing: null } : {}),

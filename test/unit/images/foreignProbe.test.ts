@@ -45,7 +45,7 @@ describe('the probe', () => {
     const output = readFileSync(seen, 'utf8');
     expect(output).toContain('-add-fd fd=3,set=1 -add-fd fd=4,set=2');
     expect(output).toContain('-sandbox on');
-    expect(output).toContain('"driver":"vmdk","file":"file"');
+    expect(output).toContain('"driver":"vmdk","file":"image-file"');
     expect(output).toContain('"backing":null');
     expect(output).toMatch(/Max cpu time +10 +10 /);
     expect(output).toMatch(/Max address space +1073741824 +1073741824 /);

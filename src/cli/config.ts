@@ -35,6 +35,8 @@ export interface ServerConfig {
   readonly idleTimeoutMs: number | undefined;
   /** Undefined: sessions get as old as they like. */
   readonly maxSessionAgeMs: number | undefined;
+  /** How long a call goes on that its client gave up. */
+  readonly abandonedCallMs: number;
   readonly limits: ServerLimits;
   readonly debugService: boolean;
   readonly logLevel: LogLevel;
@@ -161,6 +163,7 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
     requestMemory: flags.requestMemory * MEBIBYTE,
     idleTimeoutMs: secondsOrNone(flags.idleTimeout),
     maxSessionAgeMs: secondsOrNone(flags.maxSessionAge),
+    abandonedCallMs: flags.abandonedCallTimeout * 1000,
     limits: serverLimits(flags),
     debugService: flags.debugService,
     logLevel: flags.logLevel,

@@ -2,6 +2,7 @@
 import { availableParallelism, totalmem } from 'node:os';
 import { MAX_SMP, MIN_MEMSIZE_MB } from '../qemu/limits.js';
 import { DEFAULT_LIMITS, type ServerLimits } from '../server/limits.js';
+import { ABANDONED_MS } from '../session/session.js';
 import type { SettingLimits } from '../session/settingLimits.js';
 import { flag, wholeNumber } from './flagValues.js';
 
@@ -25,6 +26,7 @@ export interface LimitFlags {
   readonly maxCallsPerClient: number;
   readonly connectionIdleTimeout: number;
   readonly stallTimeout: number;
+  readonly abandonedCallTimeout: number;
 }
 
 export const LIMIT_FLAGS = [
@@ -63,6 +65,13 @@ export const LIMIT_FLAGS = [
     .argParser(wholeNumber(0, MAX_TIMER_SECONDS)),
   flag('stall-timeout', 'SECONDS', 'end calls whose request makes no progress for this long')
     .default(DEFAULT_LIMITS.stallMs / SECOND_MS)
+    .argParser(wholeNumber(1, MAX_TIMER_SECONDS)),
+  flag(
+    'abandoned-call-timeout',
+    'SECONDS',
+    "end an appliance whose daemon goes on for this long, or the session's idle timeout, with a call that the client gave up",
+  )
+    .default(ABANDONED_MS / SECOND_MS)
     .argParser(wholeNumber(1, MAX_TIMER_SECONDS)),
 ];
 

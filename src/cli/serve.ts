@@ -117,6 +117,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
     defaults: config.defaults,
     defaultIdleTimeoutMs: config.idleTimeoutMs,
     maxAgeMs: config.maxSessionAgeMs,
+    abandonedMs: config.abandonedCallMs,
     launcher,
     logger,
   });

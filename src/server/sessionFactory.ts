@@ -24,6 +24,8 @@ export interface SessionFactoryOptions {
   readonly defaultIdleTimeoutMs: number | undefined;
   /** Undefined: sessions get as old as they like. */
   readonly maxAgeMs?: number | undefined;
+  /** As of a session. */
+  readonly abandonedMs?: number | undefined;
   readonly launcher: Launcher;
   readonly logger: Logger;
 }
@@ -72,7 +74,7 @@ export class SessionFactory {
   }
 
   create({ id, settings, labels, owner, idleTimeoutMs }: NewSession): Session {
-    const { launcher, logger, defaultIdleTimeoutMs, maxAgeMs } = this.options;
+    const { launcher, logger, defaultIdleTimeoutMs, maxAgeMs, abandonedMs } = this.options;
     return new Session({
       id,
       settings,
@@ -82,6 +84,7 @@ export class SessionFactory {
       logger: logger.child({ session: id }),
       idleTimeoutMs: idleTimeoutMs ?? defaultIdleTimeoutMs,
       maxAgeMs,
+      abandonedMs,
     });
   }
 }

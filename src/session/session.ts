@@ -22,6 +22,9 @@ import type { SessionSettings } from './settings.js';
 import type { SessionState } from './stateMachine.js';
 import { Turns } from './turns.js';
 
+/** How long a call goes on that its client gave up, unless the session's idle timeout is shorter. */
+export const ABANDONED_MS = 300_000;
+
 export interface SessionOptions {
   readonly id: string;
   readonly settings: SessionSettings;
@@ -34,6 +37,8 @@ export interface SessionOptions {
   readonly idleTimeoutMs: number | undefined;
   /** It ends so long after it was created, in use or not, milliseconds; undefined: it does not. */
   readonly maxAgeMs?: number | undefined;
+  /** How long a call goes on that its client gave up, at most, milliseconds; ABANDONED_MS when left out. */
+  readonly abandonedMs?: number | undefined;
 }
 
 export class Session {
@@ -48,7 +53,12 @@ export class Session {
   readonly events = new EventBus();
   readonly console = new ConsoleLog();
   readonly #life: LifeCycle;
-  readonly #turns = new Turns(this.events, () => this.touch());
+  readonly #turns = new Turns(this.events, () => this.touch(), {
+    limitMs: () => Math.min(this.#abandonedMs, this.idleTimeoutMs ?? this.#abandonedMs),
+    end: () => this.#endAbandoned(),
+  });
+  readonly #abandonedMs: number;
+  readonly #logger: Logger;
   /** Calls in flight that need no turn. */
   #callsOutOfTurn = 0;
   #lastUse = this.createTime.getTime();
@@ -62,6 +72,8 @@ export class Session {
     this.latestTime =
       options.maxAgeMs === undefined ? undefined : new Date(this.createTime.getTime() + options.maxAgeMs);
     const { id, settings, launcher, logger } = options;
+    this.#abandonedMs = options.abandonedMs ?? ABANDONED_MS;
+    this.#logger = logger;
     const { events, console } = this;
     this.#life = new LifeCycle({ id, settings, launcher, logger, events, console, turns: this.#turns });
   }
@@ -221,6 +233,16 @@ export class Session {
   #requireOpen(action: string): void {
     this.requireState(CALL_STATES.outOfTurn, action);
     this.touch();
+  }
+
+  /** A daemon that does not end a call can only be ended with its appliance. */
+  #endAbandoned(): void {
+    this.#logger.warn('appliance ended: its daemon did not end a call that the client gave up', {});
+    this.events.emit({
+      kind: 'warning',
+      message: 'the appliance was ended: a call that its client gave up did not end',
+    });
+    this.#life.kill().catch((err: unknown) => this.#logger.error('shutdown of an appliance failed', { err }));
   }
 
   // --- Launch and end ---

@@ -15,6 +15,8 @@ export interface NewSession {
   readonly settings: SessionSettings;
   readonly labels: ReadonlyMap<string, string>;
   readonly owner: string | undefined;
+  /** Whose budget it counts against. */
+  readonly client: string;
   /** Undefined: the server's default. */
   readonly idleTimeoutMs: number | undefined;
 }
@@ -73,13 +75,14 @@ export class SessionFactory {
     return milliseconds;
   }
 
-  create({ id, settings, labels, owner, idleTimeoutMs }: NewSession): Session {
+  create({ id, settings, labels, owner, client, idleTimeoutMs }: NewSession): Session {
     const { launcher, logger, defaultIdleTimeoutMs, maxAgeMs, abandonedMs } = this.options;
     return new Session({
       id,
       settings,
       labels,
       owner,
+      client,
       launcher,
       logger: logger.child({ session: id }),
       idleTimeoutMs: idleTimeoutMs ?? defaultIdleTimeoutMs,

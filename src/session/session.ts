@@ -12,6 +12,7 @@ import { EventBus } from '../events/eventBus.js';
 import type { Drive } from '../images/drive.js';
 import type { Launcher, Machine } from '../launcher/launcher.js';
 import type { DaemonVersion } from '../protocol/daemonVersion.js';
+import type { Resources } from './clientBudget.js';
 import { CALL_STATES } from './callStates.js';
 import { traced } from './callTrace.js';
 import { daemonOn, type Daemon } from './daemon.js';
@@ -33,6 +34,8 @@ export interface SessionOptions {
   readonly labels: ReadonlyMap<string, string>;
   /** Identity of the client that created it; undefined: it is open to everyone. */
   readonly owner: string | undefined;
+  /** Whose budget it counts against; the server's own when left out. */
+  readonly client?: string;
   /** Idle timeout, milliseconds; undefined: none. */
   readonly idleTimeoutMs: number | undefined;
   /** It ends so long after it was created, in use or not, milliseconds; undefined: it does not. */
@@ -45,6 +48,7 @@ export class Session {
   readonly id: string;
   readonly labels: ReadonlyMap<string, string>;
   readonly owner: string | undefined;
+  readonly client: string;
   readonly idleTimeoutMs: number | undefined;
   /** When it ends, in use or not; undefined: never. */
   readonly latestTime: Date | undefined;
@@ -57,6 +61,7 @@ export class Session {
     limitMs: () => Math.min(this.#abandonedMs, this.idleTimeoutMs ?? this.#abandonedMs),
     end: () => this.#endAbandoned(),
   });
+  #admit: (needed: Resources) => void = () => undefined;
   readonly #abandonedMs: number;
   readonly #logger: Logger;
   /** Calls in flight that need no turn. */
@@ -68,6 +73,7 @@ export class Session {
     this.settings = options.settings;
     this.labels = options.labels;
     this.owner = options.owner;
+    this.client = options.client ?? '';
     this.idleTimeoutMs = options.idleTimeoutMs;
     this.latestTime =
       options.maxAgeMs === undefined ? undefined : new Date(this.createTime.getTime() + options.maxAgeMs);
@@ -135,6 +141,21 @@ export class Session {
     this.#life.require(allowed, action);
   }
 
+  /** What its appliance takes, running or starting; undefined without one. */
+  get resources(): Resources | undefined {
+    if (this.state === 'CONFIG' || this.state === 'CLOSED') return undefined;
+    return this.#needs(this.drives.length);
+  }
+
+  #needs(drives: number): Resources {
+    return { memsizeMb: this.settings.memsizeMb, smp: this.settings.smp, drives };
+  }
+
+  /** From now on, `admit` is asked before the session takes more; it throws to refuse. */
+  limitBy(admit: (needed: Resources) => void): void {
+    this.#admit = admit;
+  }
+
   // --- Drives ---
 
   /** Adds a drive to those to launch with. */
@@ -155,6 +176,7 @@ export class Session {
     if (this.state === 'CONFIG') return this.#life.drives.add(drive, action);
     await this.#turns.hold(signal, async () => {
       const appliance = this.#life.requireAppliance(action);
+      this.#admit(this.#needs(this.drives.length + 1));
       await this.#life.drives.attach(appliance, drive, action, signal);
     });
   }
@@ -253,6 +275,8 @@ export class Session {
    */
   async launch(signal: AbortSignal): Promise<void> {
     this.touch();
+    this.requireState(CALL_STATES.launch, 'launch');
+    this.#admit(this.#needs(this.drives.length));
     await this.#life.launch(signal).finally(() => this.touch());
   }
 

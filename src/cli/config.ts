@@ -10,11 +10,12 @@ import { MIN_MEMSIZE_MB } from '../qemu/limits.js';
 import type { ServerPolicy } from '../security/policy.js';
 import { acceleratorOf } from '../session/backendSettings.js';
 import type { ServerLimits } from '../server/limits.js';
+import type { ClientBudget } from '../session/clientBudget.js';
 import type { SessionSettings } from '../session/settings.js';
 import { UsageError, type ServerCommandLine } from './commandLine.js';
 import { DEFAULT_IMAGE_ROOTS, MEBIBYTE, type Flags } from './flags.js';
 import { wholeNumber } from './flagValues.js';
-import { secondsOrNone, serverLimits, settingLimits } from './limitFlags.js';
+import { clientBudget, secondsOrNone, serverLimits, settingLimits } from './limitFlags.js';
 
 const LAUNCH_TIMEOUT_MS = 180_000;
 
@@ -35,7 +36,10 @@ export interface ServerConfig {
   readonly idleTimeoutMs: number | undefined;
   /** Undefined: sessions get as old as they like. */
   readonly maxSessionAgeMs: number | undefined;
+  /** How long a call goes on that its client gave up. */
+  readonly abandonedCallMs: number;
   readonly limits: ServerLimits;
+  readonly clientBudget: ClientBudget;
   readonly debugService: boolean;
   readonly logLevel: LogLevel;
 }
@@ -166,7 +170,9 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
     requestMemory: flags.requestMemory * MEBIBYTE,
     idleTimeoutMs: secondsOrNone(flags.idleTimeout),
     maxSessionAgeMs: secondsOrNone(flags.maxSessionAge),
+    abandonedCallMs: flags.abandonedCallTimeout * 1000,
     limits: serverLimits(flags),
+    clientBudget: clientBudget(flags),
     debugService: flags.debugService,
     logLevel: flags.logLevel,
   };

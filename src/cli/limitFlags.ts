@@ -2,6 +2,8 @@
 import { availableParallelism, totalmem } from 'node:os';
 import { MAX_SMP, MIN_MEMSIZE_MB } from '../qemu/limits.js';
 import { DEFAULT_LIMITS, type ServerLimits } from '../server/limits.js';
+import type { ClientBudget } from '../session/clientBudget.js';
+import { ABANDONED_MS } from '../session/session.js';
 import type { SettingLimits } from '../session/settingLimits.js';
 import { flag, wholeNumber } from './flagValues.js';
 
@@ -21,10 +23,16 @@ export interface LimitFlags {
   readonly maxSmp?: number;
   readonly maxIdleTimeout: number;
   readonly maxSessionAge: number;
+  /** Undefined: half of all where there are identities, else all. */
+  readonly maxSessionsPerClient?: number;
+  readonly maxMemoryPerClient: number;
+  readonly maxCpusPerClient: number;
+  readonly maxDrivesPerClient: number;
   readonly maxConnections: number;
   readonly maxCallsPerClient: number;
   readonly connectionIdleTimeout: number;
   readonly stallTimeout: number;
+  readonly abandonedCallTimeout: number;
 }
 
 export const LIMIT_FLAGS = [
@@ -48,6 +56,20 @@ export const LIMIT_FLAGS = [
   flag('max-session-age', 'SECONDS', 'end sessions this long after they were created, in use or not; 0 disables it')
     .default(0)
     .argParser(wholeNumber(0)),
+  flag(
+    'max-sessions-per-client',
+    'N',
+    'sessions of one client (default: half of --max-sessions with --client-ca, else all)',
+  ).argParser(wholeNumber(1)),
+  flag('max-memory-per-client', 'MB', 'memory of the appliances of one client, in MiB; 0 disables the limit')
+    .default(0)
+    .argParser(wholeNumber(0)),
+  flag('max-cpus-per-client', 'N', 'virtual CPUs of the appliances of one client; 0 disables the limit')
+    .default(0)
+    .argParser(wholeNumber(0)),
+  flag('max-drives-per-client', 'N', 'drives of the appliances of one client; 0 disables the limit')
+    .default(0)
+    .argParser(wholeNumber(0)),
   flag('max-connections', 'N', 'connections at a time; one that is idle makes room for a new one')
     .default(DEFAULT_LIMITS.connections)
     .argParser(wholeNumber(1)),
@@ -64,6 +86,13 @@ export const LIMIT_FLAGS = [
   flag('stall-timeout', 'SECONDS', 'end calls whose request makes no progress for this long')
     .default(DEFAULT_LIMITS.stallMs / SECOND_MS)
     .argParser(wholeNumber(1, MAX_TIMER_SECONDS)),
+  flag(
+    'abandoned-call-timeout',
+    'SECONDS',
+    "end an appliance whose daemon goes on for this long, or the session's idle timeout, with a call that the client gave up",
+  )
+    .default(ABANDONED_MS / SECOND_MS)
+    .argParser(wholeNumber(1, MAX_TIMER_SECONDS)),
 ];
 
 /** The limits of connections and calls. */
@@ -74,6 +103,19 @@ export function serverLimits(flags: LimitFlags): ServerLimits {
     callsPerClient: flags.maxCallsPerClient,
     connectionIdleMs: secondsOrNone(flags.connectionIdleTimeout),
     stallMs: flags.stallTimeout * SECOND_MS,
+  };
+}
+
+/** What the sessions of one client can take together. */
+export function clientBudget(
+  flags: LimitFlags & { readonly maxSessions: number; readonly clientCa?: string },
+): ClientBudget {
+  const half = flags.clientCa === undefined ? undefined : Math.ceil(flags.maxSessions / 2);
+  return {
+    sessions: flags.maxSessionsPerClient ?? half,
+    memsizeMb: flags.maxMemoryPerClient || undefined,
+    smp: flags.maxCpusPerClient || undefined,
+    drives: flags.maxDrivesPerClient || undefined,
   };
 }
 

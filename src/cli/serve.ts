@@ -112,11 +112,12 @@ export async function runServer(config: ServerConfig): Promise<void> {
   const pool = config.pool === 0 ? {} : { pool: { size: config.pool, request: defaultRequest(config.defaults) } };
   const templates = config.launch === 'template' ? createTemplateLauncher({ ...launching, ...pool }) : undefined;
   const launcher = templates ?? createColdLauncher(launching);
-  const registry = new SessionRegistry(config.maxSessions, logger);
+  const registry = new SessionRegistry(config.maxSessions, logger, config.clientBudget);
   const factory = new SessionFactory({
     defaults: config.defaults,
     defaultIdleTimeoutMs: config.idleTimeoutMs,
     maxAgeMs: config.maxSessionAgeMs,
+    abandonedMs: config.abandonedCallMs,
     launcher,
     logger,
   });

@@ -10,6 +10,7 @@
  */
 import { setMaxListeners } from 'node:events';
 import { GuestfsError } from './errors.js';
+import { inheritClient } from './onBehalf.js';
 
 /**
  * Why a signal aborted: the {@link GuestfsError} that it was given or that its `AbortError` wraps, or else the error
@@ -133,6 +134,7 @@ export interface TimeLimit {
 /** Makes a signal that aborts with the first of `parents` that does, with its reason, or when time is up. */
 export function linkedAbort(parents: readonly AbortSignal[], limit?: TimeLimit): LinkedAbort {
   const controller = abortController();
+  inheritClient(controller.signal, parents);
   let timer: NodeJS.Timeout | undefined;
   const stops: (() => void)[] = [];
   const release = (): void => {

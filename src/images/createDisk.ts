@@ -13,6 +13,7 @@ import {
   type ImageRoots,
 } from '../security/pathPolicy.js';
 import { isLockMessage } from './blockErrors.js';
+import { diskTools } from './diskTools.js';
 import type { ForeignImageProbe } from './foreignProbe.js';
 import { openImageChain } from './imageChain.js';
 import { ImageClaims } from './imageUses.js';
@@ -88,12 +89,8 @@ async function createRaw(disk: DiskToCreate, context: CreateDiskContext): Promis
 
 /** As the library, which takes a device that discards nothing as it is. */
 async function discardAll(fd: number, { signal }: CreateDiskContext): Promise<void> {
-  await runTool('blkdiscard', ['/proc/self/fd/3'], {
-    fds: [fd],
-    timeoutMs: WALL_CLOCK_MS,
-    maxOutputBytes: 1 << 16,
-    signal,
-  });
+  const tool = { fds: [fd], timeoutMs: WALL_CLOCK_MS, maxOutputBytes: 1 << 16, signal };
+  await diskTools.run(() => runTool('blkdiscard', ['/proc/self/fd/3'], tool), signal);
 }
 
 async function createQcow2(disk: DiskToCreate, context: CreateDiskContext): Promise<void> {
@@ -215,12 +212,8 @@ async function runQemuImg(
   disk: DiskToCreate,
   { signal }: CreateDiskContext,
 ): Promise<void> {
-  const result = await runTool('qemu-img', ['create', '-q', ...args], {
-    fds: [fd],
-    timeoutMs: WALL_CLOCK_MS,
-    maxOutputBytes: 1 << 16,
-    signal,
-  });
+  const tool = { fds: [fd], timeoutMs: WALL_CLOCK_MS, maxOutputBytes: 1 << 16, signal };
+  const result = await diskTools.run(() => runTool('qemu-img', ['create', '-q', ...args], tool), signal);
   if (result.exitCode === 0) return;
   if (/No space left on device/.test(result.stderr)) throw Object.assign(new Error('no space'), { code: 'ENOSPC' });
   if (/File too large|image size is too large/.test(result.stderr))

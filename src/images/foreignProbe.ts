@@ -10,7 +10,7 @@ import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { GuestfsError } from '../common/errors.js';
-import { Semaphore } from '../common/semaphore.js';
+import { FairSemaphore } from '../common/fairSemaphore.js';
 import type { OpenImage } from '../security/pathPolicy.js';
 import { BACKED_FORMATS, type ImageFormat } from './formats.js';
 import { createImageHead, type TemporaryDisk } from './temporaryDisk.js';
@@ -37,10 +37,18 @@ const MEMORY_BYTES = 1 << 30;
 const WALL_CLOCK_MS = 30_000;
 /** Each takes a processor for 50 ms: more at a time only fight. */
 const MAX_PARALLEL = 2;
+/** Of one client: as many as a machine can have drives. */
+const MAX_WAITING = 256;
 
 /** Makes a probe. */
 export function createForeignProbe(settings: IsolationSettings): ForeignImageProbe {
-  const turns = new Semaphore(MAX_PARALLEL);
+  const turns = new FairSemaphore({
+    parallel: MAX_PARALLEL,
+    perClient: MAX_PARALLEL,
+    waiting: MAX_WAITING,
+    limit: 'image-probes-waiting',
+    tasks: 'images to be looked at',
+  });
   return (image, format, subject, signal) =>
     turns.run(async () => {
       // To read, qemu wants a descriptor that cannot write, whatever the image was opened for.

@@ -16,9 +16,14 @@ export function clientOf(call: Call): string {
   const { session } = http2StreamOf(call);
   const known = session === undefined ? undefined : clients.get(session);
   if (known !== undefined) return known;
-  const client = identityOf(call as unknown as ServerCall) ?? addressOf(call.getPeer());
+  const client = clientKey(identityOf(call as unknown as ServerCall), call.getPeer());
   if (session !== undefined) clients.set(session, client);
   return client;
+}
+
+/** The name of a client by its identity or, if it has none, the address and port that it comes from. */
+export function clientKey(identity: string | undefined, peer: string): string {
+  return identity ?? addressOf(peer);
 }
 
 /** An address without its port; a Unix socket has none. */

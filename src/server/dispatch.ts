@@ -34,6 +34,8 @@ import type { SessionRegistry } from '../session/sessionRegistry.js';
 import type { EncodeAnswer } from './answerEncoding.js';
 import { recordOf } from './callRecord.js';
 import { identityOf, scopeOf, type ServerCall } from './callScope.js';
+import { onBehalfOf } from '../common/onBehalf.js';
+import { clientKey } from './client.js';
 import { checkArguments } from './checkArguments.js';
 import type { ActionRpc, AdmittedCall, Rpc } from './rpc.js';
 import { sessionIdOf } from './sessionHeader.js';
@@ -82,6 +84,8 @@ export class Dispatch {
     try {
       const identity = identityOf(call);
       record.note({ identity });
+      const client = clientKey(identity, call.getPeer());
+      onBehalfOf(client, scope.signal);
       session = await this.#sessionOf(rules, call, transport, identity);
       if (session !== undefined) record.note({ session: session.id });
       if (!rules.whileDraining) this.#registry.refuseWhileDraining();
@@ -93,6 +97,7 @@ export class Dispatch {
         request,
         metadata: call.metadata,
         identity,
+        client,
         session,
         signal: scope.signal,
         chunks: transport.chunks,

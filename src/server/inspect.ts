@@ -48,15 +48,17 @@ function checkKeys(keys: readonly InspectKey[]): void {
 /** The RPC. */
 export function inspectRpc({ registry, factory, imageRoots, probe }: InspectOptions): Rpc {
   const inspect = async (call: AdmittedCall<InspectRequest>, answers: AnswerStream): Promise<void> => {
-    const { rules, request, identity, signal, requireFound, note } = call;
+    const { rules, request, identity, client, signal, requireFound, note } = call;
     if (request.drives.length === 0) throw badArgument('drives', 'names no disk image; at least one is needed');
     checkKeys(request.keys);
     const settings = factory.settings(request.settings);
     const drives = await drivesOf(request.drives.map(readOnly), imageRoots);
     const id = request.session_id ?? newSessionId();
     note({ session: id, drives: drives.length });
-    const session = registry.add(id, () =>
-      factory.create({ id, settings, labels: LABELS, owner: identity, idleTimeoutMs: undefined }),
+    const session = registry.add(
+      id,
+      () => factory.create({ id, settings, labels: LABELS, owner: identity, client, idleTimeoutMs: undefined }),
+      client,
     );
     const heart = beating(answers, (): InspectResponse => ({ part: undefined, warnings: [] }));
     try {

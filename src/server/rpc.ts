@@ -14,6 +14,8 @@ export interface AdmittedCall<Request = object> {
   readonly metadata: Metadata;
   /** Identity of the client; undefined if it has none. */
   readonly identity: string | undefined;
+  /** Whom it shares limits with: its identity, or its address. */
+  readonly client: string;
   /** The session that the call names; undefined for RPCs that name none. */
   readonly session: Session | undefined;
   /** Aborts when the client cancels or disconnects, or when the deadline passes. */

@@ -15,6 +15,8 @@ export interface NewSession {
   readonly settings: SessionSettings;
   readonly labels: ReadonlyMap<string, string>;
   readonly owner: string | undefined;
+  /** Whose budget it counts against. */
+  readonly client: string;
   /** Undefined: the server's default. */
   readonly idleTimeoutMs: number | undefined;
 }
@@ -24,6 +26,8 @@ export interface SessionFactoryOptions {
   readonly defaultIdleTimeoutMs: number | undefined;
   /** Undefined: sessions get as old as they like. */
   readonly maxAgeMs?: number | undefined;
+  /** As of a session. */
+  readonly abandonedMs?: number | undefined;
   readonly launcher: Launcher;
   readonly logger: Logger;
 }
@@ -71,17 +75,19 @@ export class SessionFactory {
     return milliseconds;
   }
 
-  create({ id, settings, labels, owner, idleTimeoutMs }: NewSession): Session {
-    const { launcher, logger, defaultIdleTimeoutMs, maxAgeMs } = this.options;
+  create({ id, settings, labels, owner, client, idleTimeoutMs }: NewSession): Session {
+    const { launcher, logger, defaultIdleTimeoutMs, maxAgeMs, abandonedMs } = this.options;
     return new Session({
       id,
       settings,
       labels,
       owner,
+      client,
       launcher,
       logger: logger.child({ session: id }),
       idleTimeoutMs: idleTimeoutMs ?? defaultIdleTimeoutMs,
       maxAgeMs,
+      abandonedMs,
     });
   }
 }

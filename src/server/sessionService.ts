@@ -118,6 +118,7 @@ export function sessionRpcs({ registry, factory, imageRoots, endpoint }: Session
     rules,
     request,
     identity,
+    client,
     signal,
     note,
   }: AdmittedCall<CreateSessionRequest>): Promise<CreateSessionResponse> => {
@@ -127,8 +128,10 @@ export function sessionRpcs({ registry, factory, imageRoots, endpoint }: Session
     const drives = await drivesOf(request.drives, imageRoots);
     const id = request.session_id ?? newSessionId();
     note({ session: id, drives: drives.length, launched: request.launch });
-    const session = registry.add(id, () =>
-      factory.create({ id, settings, labels: request.labels, owner: identity, idleTimeoutMs }),
+    const session = registry.add(
+      id,
+      () => factory.create({ id, settings, labels: request.labels, owner: identity, client, idleTimeoutMs }),
+      client,
     );
     try {
       session.addDrives(drives, rules.name);

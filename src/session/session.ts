@@ -12,6 +12,7 @@ import { EventBus } from '../events/eventBus.js';
 import type { Drive } from '../images/drive.js';
 import type { Launcher, Machine } from '../launcher/launcher.js';
 import type { DaemonVersion } from '../protocol/daemonVersion.js';
+import type { Resources } from './clientBudget.js';
 import { CALL_STATES } from './callStates.js';
 import { traced } from './callTrace.js';
 import { daemonOn, type Daemon } from './daemon.js';
@@ -22,6 +23,9 @@ import type { SessionSettings } from './settings.js';
 import type { SessionState } from './stateMachine.js';
 import { Turns } from './turns.js';
 
+/** How long a call goes on that its client gave up, unless the session's idle timeout is shorter. */
+export const ABANDONED_MS = 300_000;
+
 export interface SessionOptions {
   readonly id: string;
   readonly settings: SessionSettings;
@@ -30,16 +34,21 @@ export interface SessionOptions {
   readonly labels: ReadonlyMap<string, string>;
   /** Identity of the client that created it; undefined: it is open to everyone. */
   readonly owner: string | undefined;
+  /** Whose budget it counts against; the server's own when left out. */
+  readonly client?: string;
   /** Idle timeout, milliseconds; undefined: none. */
   readonly idleTimeoutMs: number | undefined;
   /** It ends so long after it was created, in use or not, milliseconds; undefined: it does not. */
   readonly maxAgeMs?: number | undefined;
+  /** How long a call goes on that its client gave up, at most, milliseconds; ABANDONED_MS when left out. */
+  readonly abandonedMs?: number | undefined;
 }
 
 export class Session {
   readonly id: string;
   readonly labels: ReadonlyMap<string, string>;
   readonly owner: string | undefined;
+  readonly client: string;
   readonly idleTimeoutMs: number | undefined;
   /** When it ends, in use or not; undefined: never. */
   readonly latestTime: Date | undefined;
@@ -48,7 +57,13 @@ export class Session {
   readonly events = new EventBus();
   readonly console = new ConsoleLog();
   readonly #life: LifeCycle;
-  readonly #turns = new Turns(this.events, () => this.touch());
+  readonly #turns = new Turns(this.events, () => this.touch(), {
+    limitMs: () => Math.min(this.#abandonedMs, this.idleTimeoutMs ?? this.#abandonedMs),
+    end: () => this.#endAbandoned(),
+  });
+  #admit: (needed: Resources) => void = () => undefined;
+  readonly #abandonedMs: number;
+  readonly #logger: Logger;
   /** Calls in flight that need no turn. */
   #callsOutOfTurn = 0;
   #lastUse = this.createTime.getTime();
@@ -58,10 +73,13 @@ export class Session {
     this.settings = options.settings;
     this.labels = options.labels;
     this.owner = options.owner;
+    this.client = options.client ?? '';
     this.idleTimeoutMs = options.idleTimeoutMs;
     this.latestTime =
       options.maxAgeMs === undefined ? undefined : new Date(this.createTime.getTime() + options.maxAgeMs);
     const { id, settings, launcher, logger } = options;
+    this.#abandonedMs = options.abandonedMs ?? ABANDONED_MS;
+    this.#logger = logger;
     const { events, console } = this;
     this.#life = new LifeCycle({ id, settings, launcher, logger, events, console, turns: this.#turns });
   }
@@ -123,6 +141,21 @@ export class Session {
     this.#life.require(allowed, action);
   }
 
+  /** What its appliance takes, running or starting; undefined without one. */
+  get resources(): Resources | undefined {
+    if (this.state === 'CONFIG' || this.state === 'CLOSED') return undefined;
+    return this.#needs(this.drives.length);
+  }
+
+  #needs(drives: number): Resources {
+    return { memsizeMb: this.settings.memsizeMb, smp: this.settings.smp, drives };
+  }
+
+  /** From now on, `admit` is asked before the session takes more; it throws to refuse. */
+  limitBy(admit: (needed: Resources) => void): void {
+    this.#admit = admit;
+  }
+
   // --- Drives ---
 
   /** Adds a drive to those to launch with. */
@@ -143,6 +176,7 @@ export class Session {
     if (this.state === 'CONFIG') return this.#life.drives.add(drive, action);
     await this.#turns.hold(signal, async () => {
       const appliance = this.#life.requireAppliance(action);
+      this.#admit(this.#needs(this.drives.length + 1));
       await this.#life.drives.attach(appliance, drive, action, signal);
     });
   }
@@ -223,6 +257,16 @@ export class Session {
     this.touch();
   }
 
+  /** A daemon that does not end a call can only be ended with its appliance. */
+  #endAbandoned(): void {
+    this.#logger.warn('appliance ended: its daemon did not end a call that the client gave up', {});
+    this.events.emit({
+      kind: 'warning',
+      message: 'the appliance was ended: a call that its client gave up did not end',
+    });
+    this.#life.kill().catch((err: unknown) => this.#logger.error('shutdown of an appliance failed', { err }));
+  }
+
   // --- Launch and end ---
 
   /**
@@ -231,6 +275,8 @@ export class Session {
    */
   async launch(signal: AbortSignal): Promise<void> {
     this.touch();
+    this.requireState(CALL_STATES.launch, 'launch');
+    this.#admit(this.#needs(this.drives.length));
     await this.#life.launch(signal).finally(() => this.touch());
   }
 

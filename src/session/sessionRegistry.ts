@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
+import { NO_BUDGET, requireResources, requireSession, type ClientBudget } from './clientBudget.js';
 import type { Session } from './session.js';
 import type { SessionState } from './stateMachine.js';
 
@@ -28,11 +29,16 @@ export class SessionRegistry {
   readonly #sessions = new Map<string, Session>();
   readonly #limit: number;
   readonly #logger: Logger;
+  readonly #budget: ClientBudget;
   readonly #sweep: NodeJS.Timeout;
   #draining = false;
 
-  /** @param limit most sessions at a time */
-  constructor(limit: number, logger: Logger) {
+  /**
+   * @param limit most sessions at a time
+   * @param budget what those of one client can take
+   */
+  constructor(limit: number, logger: Logger, budget: ClientBudget = NO_BUDGET) {
+    this.#budget = budget;
     this.#limit = limit;
     this.#logger = logger;
     this.#sweep = setInterval(() => this.#endIdle(), SWEEP_INTERVAL_MS);
@@ -48,8 +54,11 @@ export class SessionRegistry {
     return [...this.#sessions.values()].filter((session) => session.state === state).length;
   }
 
-  /** Registers the session made by `create`, if the limit allows. */
-  add(id: string, create: () => Session): Session {
+  /**
+   * Registers the session made by `create`, if the limits allow.
+   * @param client whose budget it counts against; nobody's when left out
+   */
+  add(id: string, create: () => Session, client?: string): Session {
     checkSessionId(id);
     this.refuseWhileDraining();
     if (this.#sessions.has(id))
@@ -64,9 +73,24 @@ export class SessionRegistry {
         },
       );
     }
+    if (client !== undefined) requireSession(this.#budget, this.#of(client).length);
     const session = create();
     this.#sessions.set(id, session);
+    if (client !== undefined) {
+      session.limitBy((needed) => {
+        const others = this.#of(client).filter((other) => other !== session);
+        requireResources(
+          this.#budget,
+          others.flatMap(({ resources }) => resources ?? []),
+          needed,
+        );
+      });
+    }
     return session;
+  }
+
+  #of(client: string): Session[] {
+    return [...this.#sessions.values()].filter((session) => session.client === client);
   }
 
   /**

@@ -3,14 +3,23 @@
  * starts, makes progress and finishes.
  */
 import { GuestfsError } from '../common/errors.js';
-import { linkedAbort, unlessAborted, type LinkedAbort } from '../common/waiting.js';
+import { linkedAbort, onAbort, unlessAborted, type LinkedAbort } from '../common/waiting.js';
 import type { EventBus } from '../events/eventBus.js';
 import type { ProgressMessage } from '../protocol/messages.js';
 import { CallQueue } from './callQueue.js';
 
+/** What becomes of a call that its client gave up, and that goes on. */
+export interface AbandonedCalls {
+  /** How long it may go on, milliseconds. */
+  readonly limitMs: () => number;
+  /** Ends the appliance, and with it the call. */
+  readonly end: () => void;
+}
+
 export class Turns {
   readonly #events: EventBus;
   readonly #onOver: () => void;
+  readonly #abandoned: AbandonedCalls | undefined;
   readonly #queue = new CallQueue();
   #calls = 0n;
   /** Cancels the transfer of the call that has the turn. */
@@ -18,10 +27,14 @@ export class Turns {
   /** The call that the daemon works on, for its progress messages. */
   #current: { readonly action: string; readonly procedure: number; readonly serial: number } | undefined;
 
-  /** @param onOver called at the end of each turn, before the next begins */
-  constructor(events: EventBus, onOver: () => void) {
+  /**
+   * @param onOver called at the end of each turn, before the next begins
+   * @param abandoned left out: such calls go on for as long as they like
+   */
+  constructor(events: EventBus, onOver: () => void, abandoned?: AbandonedCalls) {
     this.#events = events;
     this.#onOver = onOver;
+    this.#abandoned = abandoned;
   }
 
   /** Turns that are taken or waited for. */
@@ -100,8 +113,25 @@ export class Turns {
     this.#events.emit({ kind: 'progress', progress: { action: current.action, procedure, serial, position, total } });
   }
 
+  /** From when the client gives up, the turn has a time limit. @returns how to stop watching */
+  #watchAbandoned(signal: AbortSignal): () => void {
+    const abandoned = this.#abandoned;
+    if (abandoned === undefined) return () => undefined;
+    let timer: NodeJS.Timeout | undefined;
+    const stopListening = onAbort(signal, () => {
+      timer = setTimeout(abandoned.end, abandoned.limitMs());
+      timer.unref();
+    });
+    return () => {
+      stopListening();
+      clearTimeout(timer);
+    };
+  }
+
   async #untilOver<Value>(release: () => void, signal: AbortSignal, body: () => Promise<Value>): Promise<Value> {
+    const endWatch = this.#watchAbandoned(signal);
     const whole = body().finally(() => {
+      endWatch();
       this.#onOver();
       release();
     });

@@ -6,6 +6,7 @@ import type { Allowable } from '../../src/security/policy.js';
 import { DEFAULT_LIMITS, type ServerLimits } from '../../src/server/limits.js';
 import { serve } from '../../src/server/server.js';
 import { SessionFactory } from '../../src/server/sessionFactory.js';
+import type { ClientBudget } from '../../src/session/clientBudget.js';
 import type { SettingLimits } from '../../src/session/settingLimits.js';
 import { SessionRegistry } from '../../src/session/sessionRegistry.js';
 import { SessionClient, TestClient } from '../support/testClient.js';
@@ -20,6 +21,7 @@ export interface FakeServerOptions {
   readonly limits?: SettingLimits;
   readonly maxAgeMs?: number;
   readonly serverLimits?: Partial<ServerLimits>;
+  readonly budget?: ClientBudget;
 }
 
 export interface FakeServer {
@@ -51,9 +53,10 @@ export async function startFakeServer({
   limits,
   maxAgeMs,
   serverLimits,
+  budget,
 }: FakeServerOptions): Promise<FakeServer> {
   const launcher = new FakeLauncher();
-  const registry = new SessionRegistry(100, logger);
+  const registry = new SessionRegistry(100, logger, budget);
   const factory = new SessionFactory({
     defaults: { ...defaultSettings, ...(limits === undefined ? {} : { limits }) },
     maxAgeMs,

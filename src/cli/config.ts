@@ -7,6 +7,7 @@ import { isTrue } from '../common/booleans.js';
 import { messageOf } from '../common/errors.js';
 import type { LogLevel } from '../common/logger.js';
 import { MIN_MEMSIZE_MB } from '../qemu/limits.js';
+import type { CertificateKind } from '../security/certificateIdentity.js';
 import type { ServerPolicy } from '../security/policy.js';
 import { acceleratorOf } from '../session/backendSettings.js';
 import type { SessionSettings } from '../session/settings.js';
@@ -23,6 +24,8 @@ export interface ServerConfig {
   readonly tls:
     | { readonly certificate: string; readonly key: string; readonly clientCa: string | undefined }
     | undefined;
+  /** Kinds of names in client certificates that count. */
+  readonly identityKinds: readonly CertificateKind[];
   readonly policy: ServerPolicy;
   readonly defaults: SessionSettings;
   readonly launch: 'template' | 'cold';
@@ -145,6 +148,7 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
     listen: flags.listen,
     metricsListen: flags.metricsListen,
     tls: tls(flags),
+    identityKinds: flags.identityKinds,
     policy: {
       imageRoots: { directories: await imageRoots(flags), blockDevices: allowed.has('block-devices') },
       allowed,

@@ -2,6 +2,7 @@
 import { Option } from 'commander';
 import { LOG_LEVELS, type LogLevel } from '../common/logger.js';
 import { REQUEST_LIMIT } from '../common/messageLimits.js';
+import { CERTIFICATE_KINDS, type CertificateKind } from '../security/certificateIdentity.js';
 import { ALLOWABLE, type Allowable } from '../security/policy.js';
 import { MAX_SMP, MIN_MEMSIZE_MB } from '../qemu/limits.js';
 import { address, path, repeatable, repeatableChoice, wholeNumber } from './flagValues.js';
@@ -33,6 +34,7 @@ export interface Flags {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly clientCa?: string;
+  readonly identityKinds: readonly CertificateKind[];
   readonly metricsListen?: string;
   readonly debugService: boolean;
   readonly allow: readonly Allowable[];
@@ -93,6 +95,14 @@ export const FLAGS: readonly Option[] = [
     'FILE',
     'CA that client certificates must be signed by, PEM; each session is then private to the identity that created it',
   ).argParser(path),
+  repeatableChoice(
+    flag(
+      'identity-kinds',
+      'KINDS',
+      'names of client certificates that count as identities, in order of precedence; repeatable, or separated by commas',
+    ).default(CERTIFICATE_KINDS, CERTIFICATE_KINDS.join(',')),
+    CERTIFICATE_KINDS,
+  ),
   flag('metrics-listen', 'HOST:PORT', 'address to serve Prometheus metrics on, over HTTP at /metrics').argParser(
     address,
   ),

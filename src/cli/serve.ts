@@ -9,6 +9,7 @@ import { createPreflight, type LaunchPreflight } from '../launcher/preflight.js'
 import { createColdLauncher } from '../launcher/coldLauncher.js';
 import { createTemplateLauncher, type TemplateLauncher } from '../launcher/templateLauncher.js';
 import { createQemuUsers } from '../qemu/qemuUsers.js';
+import { createIdentify } from '../server/identify.js';
 import { serveMetrics } from '../server/metrics.js';
 import { serve } from '../server/server.js';
 import { SessionFactory } from '../server/sessionFactory.js';
@@ -135,6 +136,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
   const server = await serve({
     listen: config.listen,
     credentials: await credentials(config.tls),
+    identify: createIdentify({ kinds: config.identityKinds }),
     registry,
     factory,
     policy: config.policy,

@@ -33,8 +33,9 @@ import type { Session } from '../session/session.js';
 import type { SessionRegistry } from '../session/sessionRegistry.js';
 import type { EncodeAnswer } from './answerEncoding.js';
 import { recordOf } from './callRecord.js';
-import { identityOf, scopeOf, type ServerCall } from './callScope.js';
+import { scopeOf, type ServerCall } from './callScope.js';
 import { checkArguments } from './checkArguments.js';
+import type { Identify } from './identify.js';
 import type { ActionRpc, AdmittedCall, Rpc } from './rpc.js';
 import { sessionIdOf } from './sessionHeader.js';
 import { toStatus } from './statusMapping.js';
@@ -42,17 +43,20 @@ import { clientStreamTransport, serverStreamTransport, unaryTransport, type Tran
 
 export interface DispatchOptions {
   readonly registry: SessionRegistry;
+  readonly identify: Identify;
   readonly policy: CallPolicy;
   readonly logger: Logger;
 }
 
 export class Dispatch {
   readonly #registry: SessionRegistry;
+  readonly #identify: Identify;
   readonly #policy: CallPolicy;
   readonly #logger: Logger;
 
-  constructor({ registry, policy, logger }: DispatchOptions) {
+  constructor({ registry, identify, policy, logger }: DispatchOptions) {
     this.#registry = registry;
+    this.#identify = identify;
     this.#policy = policy;
     this.#logger = logger;
   }
@@ -80,7 +84,7 @@ export class Dispatch {
     record.began();
     let session: Session | undefined;
     try {
-      const identity = identityOf(call);
+      const identity = await this.#identify(call);
       record.note({ identity });
       session = await this.#sessionOf(rules, call, transport, identity);
       if (session !== undefined) record.note({ session: session.id });

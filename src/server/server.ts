@@ -25,6 +25,7 @@ import { answerEncoder, type EncodeAnswer } from './answerEncoding.js';
 import { decodingSafely } from './decoding.js';
 import { Dispatch } from './dispatch.js';
 import { eventRpcs } from './eventService.js';
+import type { Identify } from './identify.js';
 import { inspectRpc } from './inspect.js';
 import { rpcNameOf, rpcOf, type ServiceMember } from './methods.js';
 import { RequestMemory } from './largeRequests.js';
@@ -44,6 +45,7 @@ const DRAIN_GRACE_MS = 5000;
 export interface GrpcServerOptions {
   readonly listen: string;
   readonly credentials: ServerCredentials;
+  readonly identify: Identify;
   readonly registry: SessionRegistry;
   readonly factory: SessionFactory;
   readonly policy: ServerPolicy;
@@ -115,7 +117,12 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     server.addService(decodingSafely(definition), implementation);
   };
   const { imageRoots, allowed } = policy;
-  const dispatch = new Dispatch({ registry, policy: { allowed, debugService: options.debugService }, logger });
+  const dispatch = new Dispatch({
+    registry,
+    identify: options.identify,
+    policy: { allowed, debugService: options.debugService },
+    logger,
+  });
   const addRpcs = (definition: ServiceDefinition, rpcs: readonly Rpc[]): void => {
     const handlers = rpcs.map((rpc) => {
       const { key, method } = rpcOf(definition, rpcNameOf(rpc));

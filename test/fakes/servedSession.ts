@@ -38,6 +38,7 @@ export async function servedSession(): Promise<ServedSession> {
   const options: GrpcServerOptions = {
     listen: '127.0.0.1:0',
     credentials: ServerCredentials.createInsecure(),
+    identify: async () => undefined,
     registry,
     factory: unused,
     policy: { imageRoots: { directories: [] }, allowed: new Set() },

@@ -44,6 +44,7 @@ async function serving(
   const server = new Server({ 'grpc.max_send_message_length': -1, interceptors: [observeCalls(logger)] });
   const dispatch = new Dispatch({
     registry: new SessionRegistry(1, silentLogger),
+    identify: async () => undefined,
     policy: { allowed: new Set(), debugService: false },
     logger,
   });

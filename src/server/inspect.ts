@@ -55,7 +55,7 @@ export function inspectRpc({ registry, factory, imageRoots, probe }: InspectOpti
     const drives = await drivesOf(request.drives.map(readOnly), imageRoots);
     const id = request.session_id ?? newSessionId();
     note({ session: id, drives: drives.length });
-    const session = registry.add(id, () =>
+    const session = registry.add(id, identity, () =>
       factory.create({ id, settings, labels: LABELS, owner: identity, idleTimeoutMs: undefined }),
     );
     const heart = beating(answers, (): InspectResponse => ({ part: undefined, warnings: [] }));

@@ -59,7 +59,7 @@ export class SessionFactory {
       labels,
       owner,
       launcher,
-      logger: logger.child({ session: id }),
+      logger: logger.child({ session: id, ...(owner === undefined ? {} : { identity: owner }) }),
       idleTimeoutMs: idleTimeoutMs ?? defaultIdleTimeoutMs,
     });
   }

@@ -127,7 +127,7 @@ export function sessionRpcs({ registry, factory, imageRoots, endpoint }: Session
     const drives = await drivesOf(request.drives, imageRoots);
     const id = request.session_id ?? newSessionId();
     note({ session: id, drives: drives.length, launched: request.launch });
-    const session = registry.add(id, () =>
+    const session = registry.add(id, identity, () =>
       factory.create({ id, settings, labels: request.labels, owner: identity, idleTimeoutMs }),
     );
     try {

@@ -1,4 +1,7 @@
-/** The sessions of this server. */
+/**
+ * The sessions of this server. Each identity has a namespace of its own for IDs: whether another one uses an ID, nothing
+ * that it gets here depends on.
+ */
 import { randomBytes } from 'node:crypto';
 import { GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
@@ -24,7 +27,18 @@ export function checkSessionId(id: string): void {
   });
 }
 
+/** An identity and an ID of its sessions; no identity contains a line break. */
+function keyOf(owner: string | undefined, id: string): string {
+  return `${id}\n${owner ?? ''}`;
+}
+
+/** What log lines call a session: two identities can use one ID. */
+function namesOf({ id, owner }: Session): { readonly session: string; readonly identity?: string } {
+  return { session: id, ...(owner === undefined ? {} : { identity: owner }) };
+}
+
 export class SessionRegistry {
+  /** By {@link keyOf}. */
   readonly #sessions = new Map<string, Session>();
   readonly #limit: number;
   readonly #logger: Logger;
@@ -48,11 +62,15 @@ export class SessionRegistry {
     return [...this.#sessions.values()].filter((session) => session.state === state).length;
   }
 
-  /** Registers the session made by `create`, if the limit allows. */
-  add(id: string, create: () => Session): Session {
+  /**
+   * Registers the session made by `create`, if the limit allows.
+   * @param owner the identity of the client; undefined on a server without identities
+   */
+  add(id: string, owner: string | undefined, create: () => Session): Session {
     checkSessionId(id);
     this.refuseWhileDraining();
-    if (this.#sessions.has(id))
+    const key = keyOf(owner, id);
+    if (this.#sessions.has(key))
       throw new GuestfsError('SESSION_EXISTS', `a session ${id} already exists: choose another ID`);
     if (this.#sessions.size >= this.#limit) {
       throw new GuestfsError(
@@ -65,7 +83,7 @@ export class SessionRegistry {
       );
     }
     const session = create();
-    this.#sessions.set(id, session);
+    this.#sessions.set(key, session);
     return session;
   }
 
@@ -75,8 +93,8 @@ export class SessionRegistry {
    */
   get(id: string, identity: string | undefined): Session {
     checkSessionId(id);
-    const session = this.#sessions.get(id);
-    if (session === undefined || (session.owner !== undefined && session.owner !== identity)) {
+    const session = this.#sessions.get(keyOf(identity, id));
+    if (session === undefined) {
       throw new GuestfsError(
         'SESSION_UNKNOWN',
         `there is no session ${id} on this server: it was deleted, ended after its idle timeout, or never existed`,
@@ -85,9 +103,9 @@ export class SessionRegistry {
     return session;
   }
 
-  /** Sessions that `identity` may see, the oldest first. */
+  /** The sessions of an identity, the oldest first. */
   list(identity: string | undefined): Session[] {
-    return [...this.#sessions.values()].filter((session) => session.owner === undefined || session.owner === identity);
+    return [...this.#sessions.values()].filter((session) => session.owner === identity);
   }
 
   /** Ends a session; settles when its resources are freed. Its ID can be reused only then. */
@@ -95,7 +113,8 @@ export class SessionRegistry {
     try {
       await session.close();
     } finally {
-      if (this.#sessions.get(session.id) === session) this.#sessions.delete(session.id);
+      const key = keyOf(session.owner, session.id);
+      if (this.#sessions.get(key) === session) this.#sessions.delete(key);
     }
   }
 
@@ -134,9 +153,9 @@ export class SessionRegistry {
   async #end(session: Session, why: string): Promise<void> {
     try {
       await this.delete(session);
-      this.#logger.info('session ended', { session: session.id, why });
+      this.#logger.info('session ended', { ...namesOf(session), why });
     } catch (error) {
-      this.#logger.error('session ended with an error: data may be lost', { session: session.id, why, err: error });
+      this.#logger.error('session ended with an error: data may be lost', { ...namesOf(session), why, err: error });
       throw error;
     }
   }

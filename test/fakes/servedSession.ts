@@ -33,7 +33,7 @@ export interface ServedSession {
 export async function servedSession(): Promise<ServedSession> {
   const { session, daemon } = await launched();
   const registry = new SessionRegistry(1, silentLogger);
-  registry.add('test', () => session);
+  registry.add('test', undefined, () => session);
   const unused = undefined as never;
   const options: GrpcServerOptions = {
     listen: '127.0.0.1:0',

@@ -81,6 +81,14 @@ export interface OptionalArgumentDef extends NamedArgument {
   readonly since?: string;
 }
 
+/** A field that a request has besides libguestfs's arguments. */
+export interface OwnFieldDef {
+  readonly name: string;
+  readonly type: 'bool';
+  /** Description in sentences; becomes the field's comment. */
+  readonly about: string;
+}
+
 /** What an action returns. */
 export type ReturnDef =
   | { readonly type: 'err' }
@@ -179,6 +187,8 @@ export interface ActionDef {
   readonly args: readonly ArgumentDef[];
   /** In the order of the optional arguments bitmask. */
   readonly optargs: readonly OptionalArgumentDef[];
+  /** Fields that libguestfs does not know; only of library-side actions, because the daemon does not know them either. */
+  readonly ownFields?: readonly OwnFieldDef[];
   /** Where it runs: in the daemon, or on the library's side, which is this server. */
   readonly impl: 'daemon' | 'library';
   readonly visibility: Visibility;

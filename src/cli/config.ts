@@ -27,6 +27,8 @@ export interface ServerConfig {
   /** Kinds of names in client certificates that count. */
   readonly identityKinds: readonly CertificateKind[];
   readonly policy: ServerPolicy;
+  /** Says what each identity may do. */
+  readonly policyFile: string | undefined;
   readonly defaults: SessionSettings;
   readonly launch: 'template' | 'cold';
   /** Number of clones kept ready for new sessions. */
@@ -104,6 +106,12 @@ function tls({ tlsCert: certificate, tlsKey: key, clientCa }: Flags): ServerConf
   return { certificate, key, clientCa };
 }
 
+function policyFile({ policy, clientCa }: Flags): string | undefined {
+  if (policy !== undefined && clientCa === undefined)
+    throw new UsageError('--policy needs --client-ca: without identities there is nobody to have a role');
+  return policy;
+}
+
 function defaultSettings(line: ServerCommandLine, environment: NodeJS.ProcessEnv): SessionSettings {
   const { flags } = line;
   /** The first of these variables that is set and not empty. */
@@ -149,6 +157,7 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
     metricsListen: flags.metricsListen,
     tls: tls(flags),
     identityKinds: flags.identityKinds,
+    policyFile: policyFile(flags),
     policy: {
       imageRoots: { directories: await imageRoots(flags), blockDevices: allowed.has('block-devices') },
       allowed,

@@ -35,6 +35,7 @@ export interface Flags {
   readonly tlsKey?: string;
   readonly clientCa?: string;
   readonly identityKinds: readonly CertificateKind[];
+  readonly policy?: string;
   readonly metricsListen?: string;
   readonly debugService: boolean;
   readonly allow: readonly Allowable[];
@@ -103,6 +104,11 @@ export const FLAGS: readonly Option[] = [
     ).default(CERTIFICATE_KINDS, CERTIFICATE_KINDS.join(',')),
     CERTIFICATE_KINDS,
   ),
+  flag(
+    'policy',
+    'FILE',
+    'what each identity may do, YAML or JSON, read again on SIGHUP (default: what the flags say, with images of its own)',
+  ).argParser(path),
   flag('metrics-listen', 'HOST:PORT', 'address to serve Prometheus metrics on, over HTTP at /metrics').argParser(
     address,
   ),

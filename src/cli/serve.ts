@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { setFlagsFromString } from 'node:v8';
 import { ServerCredentials } from '@grpc/grpc-js';
+import { messageOf } from '../common/errors.js';
 import { createLogger, type Logger } from '../common/logger.js';
 import { sweepRunDirectories } from '../common/tempDir.js';
 import { withTimeLimit } from '../common/waiting.js';
@@ -10,6 +11,9 @@ import { createColdLauncher } from '../launcher/coldLauncher.js';
 import { createTemplateLauncher, type TemplateLauncher } from '../launcher/templateLauncher.js';
 import { createQemuUsers } from '../qemu/qemuUsers.js';
 import { createIdentify } from '../server/identify.js';
+import { ownDirectories } from '../security/ownDirectories.js';
+import { sameForAll, type AccessPolicy } from '../security/access.js';
+import { RolePolicy } from '../security/rolePolicy.js';
 import { serveMetrics } from '../server/metrics.js';
 import { serve } from '../server/server.js';
 import { SessionFactory } from '../server/sessionFactory.js';
@@ -17,6 +21,7 @@ import { acceleratorOf } from '../session/backendSettings.js';
 import { SessionRegistry } from '../session/sessionRegistry.js';
 import type { SessionSettings } from '../session/settings.js';
 import type { TemplateRequest } from '../launcher/template/templates.js';
+import { UsageError } from './commandLine.js';
 import type { ServerConfig } from './config.js';
 import { endInOrder, type Part } from './shutdown.js';
 
@@ -28,6 +33,22 @@ async function credentials(tls: ServerConfig['tls']): Promise<ServerCredentials>
     tls.clientCa === undefined ? null : readFile(tls.clientCa),
   ]);
   return ServerCredentials.createSsl(clientCa, [{ cert_chain: certificate, private_key: key }], clientCa !== null);
+}
+
+/** What clients may do. */
+async function access({ tls, policy, policyFile }: ServerConfig, logger: Logger): Promise<AccessPolicy> {
+  if (tls?.clientCa === undefined) return sameForAll(policy);
+  if (policyFile === undefined) return ownDirectories(policy, logger);
+  const roles = await RolePolicy.read(policyFile, policy).catch((error: unknown) => {
+    throw new UsageError(`--policy: ${policyFile}: ${messageOf(error)}`);
+  });
+  process.on('SIGHUP', () => {
+    roles.reload().then(
+      () => logger.info('policy read again', { policy: policyFile }),
+      (err: unknown) => logger.error('policy cannot be read, the old one stays in force', { policy: policyFile, err }),
+    );
+  });
+  return roles;
 }
 
 /** A template is usually ready within 20 seconds; if it takes longer, sessions cold-boot until it is. */
@@ -109,7 +130,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
     appliancePath: config.defaults.path,
     anySkeleton: config.policy.allowed.has('custom-qemu'),
   });
-  const launching = { logger, imageRoots: config.policy.imageRoots, users, preflight };
+  const launching = { logger, users, preflight };
   const pool = config.pool === 0 ? {} : { pool: { size: config.pool, request: defaultRequest(config.defaults) } };
   const templates = config.launch === 'template' ? createTemplateLauncher({ ...launching, ...pool }) : undefined;
   const launcher = templates ?? createColdLauncher(launching);
@@ -139,7 +160,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
     identify: createIdentify({ kinds: config.identityKinds }),
     registry,
     factory,
-    policy: config.policy,
+    access: await access(config, logger),
     probe: preflight.imageProbe,
     debugService: config.debugService,
     requestMemory: config.requestMemory,

@@ -1,10 +1,10 @@
 /**
  * The path of every call, whatever its RPC, in this order:
  *
- *  1. identity    of the client
+ *  1. identity    of the client, and what it may do at all
  *  2. session     named by the call, and owned by the client
  *  3. draining    a server that shuts down takes no new work
- *  4. permission  granted by the operator of the server
+ *  4. permission  granted by the operator of the server: by its policy, and by its flags
  *  5. refusal     of actions that make no sense over a network
  *  6. state       of the session
  *  7. arguments   decoded and checked, also against the daemon's version
@@ -26,7 +26,8 @@ import type { CallRules } from '../actions/callRules.js';
 import { needsDaemon } from '../actions/shape.js';
 import type { Logger } from '../common/logger.js';
 import type { DaemonVersion } from '../protocol/daemonVersion.js';
-import { notOverNetwork, requireAllowed, requireFound, type CallPolicy } from '../security/policy.js';
+import type { Access, AccessPolicy } from '../security/access.js';
+import { notOverNetwork, requireAllowed, requireFound } from '../security/policy.js';
 import type { Daemon } from '../session/daemon.js';
 import { requireInDaemon } from '../session/daemonSupport.js';
 import type { Session } from '../session/session.js';
@@ -44,20 +45,24 @@ import { clientStreamTransport, serverStreamTransport, unaryTransport, type Tran
 export interface DispatchOptions {
   readonly registry: SessionRegistry;
   readonly identify: Identify;
-  readonly policy: CallPolicy;
+  readonly access: AccessPolicy;
+  /** Serves the actions that look into the appliance. */
+  readonly debugService: boolean;
   readonly logger: Logger;
 }
 
 export class Dispatch {
   readonly #registry: SessionRegistry;
   readonly #identify: Identify;
-  readonly #policy: CallPolicy;
+  readonly #access: AccessPolicy;
+  readonly #debugService: boolean;
   readonly #logger: Logger;
 
-  constructor({ registry, identify, policy, logger }: DispatchOptions) {
+  constructor({ registry, identify, access, debugService, logger }: DispatchOptions) {
     this.#registry = registry;
     this.#identify = identify;
-    this.#policy = policy;
+    this.#access = access;
+    this.#debugService = debugService;
     this.#logger = logger;
   }
 
@@ -86,10 +91,11 @@ export class Dispatch {
     try {
       const identity = await this.#identify(call);
       record.note({ identity });
+      const access = await this.#access.of(identity);
       session = await this.#sessionOf(rules, call, transport, identity);
       if (session !== undefined) record.note({ session: session.id });
       if (!rules.whileDraining) this.#registry.refuseWhileDraining();
-      await this.#requireAdmissible(rpc, session, transport.given);
+      await this.#requireAdmissible(rpc, access, session, transport.given);
       const request = await transport.request();
       if (rpc.action !== undefined) requireArguments(rpc, request, call.metadata, session?.daemonVersion);
       const answer = await inTurn(rpc, transport, {
@@ -97,10 +103,11 @@ export class Dispatch {
         request,
         metadata: call.metadata,
         identity,
+        access,
         session,
         signal: scope.signal,
         chunks: transport.chunks,
-        requireFound: (permission) => requireFound(rules, permission, this.#policy),
+        requireFound: (permission) => requireFound(rules, permission, access),
         note: (fields) => record.note(fields),
       });
       await transport.succeed(answer);
@@ -126,9 +133,15 @@ export class Dispatch {
   }
 
   /** Permission, refusal and state. Refused calls are traced as well, as in libguestfs. */
-  async #requireAdmissible({ rules, action }: Rpc, session: Session | undefined, given = {}): Promise<void> {
+  async #requireAdmissible(
+    { rules, action }: Rpc,
+    access: Access,
+    session: Session | undefined,
+    given = {},
+  ): Promise<void> {
     try {
-      requireAllowed(rules, given, this.#policy);
+      access.requireCall(rules);
+      requireAllowed(rules, given, { allowed: access.allowed, debugService: this.#debugService });
       if (rules.refusal !== undefined) throw notOverNetwork(rules.name, rules.refusal);
       if (rules.states !== undefined) session?.requireState(rules.states, rules.name);
     } catch (refusal) {

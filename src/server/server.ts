@@ -17,7 +17,7 @@ import { hasRpc, isFileOut } from '../actions/shape.js';
 import type { Logger } from '../common/logger.js';
 import { REQUEST_LIMIT } from '../common/messageLimits.js';
 import type { ForeignImageProbe } from '../images/foreignProbe.js';
-import type { ServerPolicy } from '../security/policy.js';
+import type { AccessPolicy } from '../security/access.js';
 import type { SessionRegistry } from '../session/sessionRegistry.js';
 import { actionRpc } from './actionRpc.js';
 import { addressText } from './address.js';
@@ -48,7 +48,7 @@ export interface GrpcServerOptions {
   readonly identify: Identify;
   readonly registry: SessionRegistry;
   readonly factory: SessionFactory;
-  readonly policy: ServerPolicy;
+  readonly access: AccessPolicy;
   readonly probe: ForeignImageProbe;
   readonly debugService: boolean;
   /** For large requests, bytes. */
@@ -99,7 +99,7 @@ function encoderOf({ action, rules }: Rpc, method: ServiceMember['method']): Enc
 
 /** Starts serving. */
 export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
-  const { registry, factory, policy, logger } = options;
+  const { registry, factory, logger } = options;
   const server = new Server({
     'grpc.max_receive_message_length': REQUEST_LIMIT,
     'grpc.max_send_message_length': -1,
@@ -116,11 +116,11 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     if (missing.length > 0) throw new Error(`no handlers for ${missing.join(', ')}`);
     server.addService(decodingSafely(definition), implementation);
   };
-  const { imageRoots, allowed } = policy;
   const dispatch = new Dispatch({
     registry,
     identify: options.identify,
-    policy: { allowed, debugService: options.debugService },
+    access: options.access,
+    debugService: options.debugService,
     logger,
   });
   const addRpcs = (definition: ServiceDefinition, rpcs: readonly Rpc[]): void => {
@@ -130,18 +130,18 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     });
     add(definition, Object.fromEntries(handlers));
   };
-  addRpcs(SessionServiceService, sessionRpcs({ registry, factory, imageRoots, endpoint: () => address }));
+  addRpcs(SessionServiceService, sessionRpcs({ registry, factory, endpoint: () => address }));
   addRpcs(EventServiceService, eventRpcs);
   /** By name, the RPCs that are no actions. */
   const composites: Readonly<Record<CompositeRpcName, Rpc>> = {
-    Inspect: inspectRpc({ registry, factory, imageRoots, probe: options.probe }),
+    Inspect: inspectRpc({ registry, factory, probe: options.probe }),
   };
   for (const area of areas) {
     const definition = services[area.name];
     if (definition === undefined) continue;
     const actions = area.actions
       .filter(hasRpc)
-      .map((action) => actionRpc(action, daemonCalls[camelCase(action.name)], { imageRoots, probe: options.probe }));
+      .map((action) => actionRpc(action, daemonCalls[camelCase(action.name)], { probe: options.probe }));
     const others = (area.compositeRpcs ?? []).map(({ name }) => composites[name]);
     addRpcs(definition, [...actions, ...others]);
   }

@@ -32,6 +32,21 @@ function keyOf(owner: string | undefined, id: string): string {
   return `${id}\n${owner ?? ''}`;
 }
 
+function tooMany(message: string, limit: number): GuestfsError {
+  return new GuestfsError('TOO_MANY_SESSIONS', message, {
+    metadata: { limit: String(limit) },
+    retryAfterMs: RETRY_AFTER_MS,
+  });
+}
+
+/** Who makes a session. */
+export interface SessionOwner {
+  /** Undefined on a server without identities. */
+  readonly identity: string | undefined;
+  /** Most sessions of this identity at a time, if that has a limit of its own. */
+  readonly limit?: number | undefined;
+}
+
 /** What log lines call a session: two identities can use one ID. */
 function namesOf({ id, owner }: Session): { readonly session: string; readonly identity?: string } {
   return { session: id, ...(owner === undefined ? {} : { identity: owner }) };
@@ -64,22 +79,20 @@ export class SessionRegistry {
 
   /**
    * Registers the session made by `create`, if the limit allows.
-   * @param owner the identity of the client; undefined on a server without identities
+   * @throws GuestfsError MALFORMED_SESSION_ID, SHUTTING_DOWN, SESSION_EXISTS, TOO_MANY_SESSIONS
    */
-  add(id: string, owner: string | undefined, create: () => Session): Session {
+  add(id: string, { identity, limit }: SessionOwner, create: () => Session): Session {
     checkSessionId(id);
     this.refuseWhileDraining();
-    const key = keyOf(owner, id);
+    const key = keyOf(identity, id);
     if (this.#sessions.has(key))
       throw new GuestfsError('SESSION_EXISTS', `a session ${id} already exists: choose another ID`);
+    if (limit !== undefined && this.list(identity).length >= limit)
+      throw tooMany(`this client has ${limit} sessions, which is its limit; delete one`, limit);
     if (this.#sessions.size >= this.#limit) {
-      throw new GuestfsError(
-        'TOO_MANY_SESSIONS',
+      throw tooMany(
         `this server has ${this.#limit} sessions, which is its limit; delete one, or try again later`,
-        {
-          metadata: { limit: String(this.#limit) },
-          retryAfterMs: RETRY_AFTER_MS,
-        },
+        this.#limit,
       );
     }
     const session = create();

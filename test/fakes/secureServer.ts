@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { credentials, ServerCredentials } from '@grpc/grpc-js';
 import { silentLogger, type Logger } from '../../src/common/logger.js';
+import { sameForAll } from '../../src/security/access.js';
 import { CERTIFICATE_KINDS } from '../../src/security/certificateIdentity.js';
 import { createIdentify, type Identify } from '../../src/server/identify.js';
 import { serve, type GrpcServerOptions } from '../../src/server/server.js';
@@ -14,7 +15,7 @@ import { TestClient } from '../support/testClient.js';
 import { FakeLauncher } from './fakeLauncher.js';
 import { defaultSettings } from './sessions.js';
 
-export interface SecureServerOptions extends Partial<Pick<GrpcServerOptions, 'policy'>> {
+export interface SecureServerOptions extends Partial<Pick<GrpcServerOptions, 'access'>> {
   readonly identify?: Identify;
   readonly logger?: Logger;
 }
@@ -49,7 +50,7 @@ export async function startSecureServer(
   { directory, certificate: authority }: Authority,
   {
     identify = createIdentify({ kinds: CERTIFICATE_KINDS }),
-    policy = { imageRoots: { directories: [] }, allowed: new Set() },
+    access = sameForAll({ imageRoots: { directories: [] }, allowed: new Set() }),
     logger = silentLogger,
   }: SecureServerOptions = {},
 ): Promise<SecureServer> {
@@ -68,7 +69,7 @@ export async function startSecureServer(
     identify,
     registry,
     factory,
-    policy,
+    access,
     probe: () => Promise.reject(new Error('no image here needs it')),
     debugService: false,
     requestMemory: 64 << 20,

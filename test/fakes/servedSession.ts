@@ -3,6 +3,7 @@ import { ServerCredentials } from '@grpc/grpc-js';
 import { download, upload } from '../../gen/calls/transfer.js';
 import { silentLogger } from '../../src/common/logger.js';
 import { serve, type GrpcServer, type GrpcServerOptions } from '../../src/server/server.js';
+import { sameForAll } from '../../src/security/access.js';
 import { SessionRegistry } from '../../src/session/sessionRegistry.js';
 import { cut } from './files.js';
 import { launched, type LaunchedSession } from './sessions.js';
@@ -33,7 +34,7 @@ export interface ServedSession {
 export async function servedSession(): Promise<ServedSession> {
   const { session, daemon } = await launched();
   const registry = new SessionRegistry(1, silentLogger);
-  registry.add('test', undefined, () => session);
+  registry.add('test', { identity: undefined }, () => session);
   const unused = undefined as never;
   const options: GrpcServerOptions = {
     listen: '127.0.0.1:0',
@@ -41,7 +42,7 @@ export async function servedSession(): Promise<ServedSession> {
     identify: async () => undefined,
     registry,
     factory: unused,
-    policy: { imageRoots: { directories: [] }, allowed: new Set() },
+    access: sameForAll({ imageRoots: { directories: [] }, allowed: new Set() }),
     probe: unused,
     debugService: false,
     requestMemory: 1 << 20,

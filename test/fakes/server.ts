@@ -2,6 +2,7 @@
 import { credentials, ServerCredentials } from '@grpc/grpc-js';
 import type { CallableState } from '../../src/actions/callRules.js';
 import { silentLogger, type Logger } from '../../src/common/logger.js';
+import { sameForAll } from '../../src/security/access.js';
 import type { Allowable } from '../../src/security/policy.js';
 import { serve } from '../../src/server/server.js';
 import { SessionFactory } from '../../src/server/sessionFactory.js';
@@ -57,7 +58,7 @@ export async function startFakeServer({
     identify: async () => undefined,
     registry,
     factory,
-    policy: { imageRoots: { directories: [] }, allowed: new Set(allowed) },
+    access: sameForAll({ imageRoots: { directories: [] }, allowed: new Set(allowed) }),
     probe: () => Promise.reject(new Error('there are no images here')),
     debugService,
     requestMemory: 64 << 20,

@@ -50,7 +50,6 @@ beforeEach(() => {
   context = {
     runDirectory: scene.run,
     qemuBinary: QEMU,
-    imageRoots: { directories: [scene.root] },
     signal: new AbortController().signal,
     probe: createForeignProbe({ qemuBinary: QEMU, user: isRoot ? NOBODY : undefined }),
     fdSets: { add: (file) => `/dev/fdset/${files.push(file)}` },
@@ -457,7 +456,7 @@ describe('an image that qemu cannot open', () => {
         async (asked: Promise<bigint>) => expect(await errorOf(asked)).toMatchObject({ reason: 'IMAGE_UNUSABLE' }),
       ],
     ] as const) {
-      const image = await openImage(name, context.imageRoots, 'read-only');
+      const image = await openImage(name, { directories: [scene.root] }, 'read-only');
       await check(probe(image, 'vdi', `image '${name}'`, context.signal));
       await image.handle.close();
     }

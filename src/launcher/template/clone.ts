@@ -6,7 +6,6 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { GuestfsError, messageOf } from '../../common/errors.js';
 import { withTimeLimit } from '../../common/waiting.js';
 import { prepareDrives, type PreparedDrives } from '../../images/prepareDrives.js';
-import type { ImageRoots } from '../../security/pathPolicy.js';
 import type { LaunchPreflight } from '../preflight.js';
 import type { LaunchConfig, LaunchOptions, LaunchTimings, Machine } from '../launcher.js';
 import { attachDrives, type Attachment } from '../attachDrives.js';
@@ -25,7 +24,6 @@ const LIMIT_FOR_A_DRIVE_MS = 1000;
 
 /** What clones with drives are started with. */
 export interface CloneOptions extends RestoreOptions {
-  readonly imageRoots: ImageRoots;
   readonly preflight: Pick<LaunchPreflight, 'imageProbe'>;
 }
 
@@ -49,7 +47,6 @@ export async function startClone(source: CloneSource, options: CloneOptions, lau
       runDirectory: runDirectory.path,
       qemuBinary: source.base.qemuBinary,
       fdSets: line,
-      imageRoots: options.imageRoots,
       signal,
       probe: options.preflight.imageProbe,
     });
@@ -160,7 +157,6 @@ export function machineOf(
           directory,
           runDirectory: runDirectory.path,
           qemuBinary: base.qemuBinary,
-          imageRoots: options.imageRoots,
           probe: options.preflight.imageProbe,
         },
         { launched: drives.drives, filesGiven },

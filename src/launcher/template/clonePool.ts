@@ -105,7 +105,7 @@ export class ClonePool {
     onMessage?.('library', 'launch: a waiting clone of a booted appliance takes the drives');
     onConsole(clone.said.tail());
     clone.listener = onConsole;
-    const { logger, imageRoots, preflight } = this.options;
+    const { logger, preflight } = this.options;
     try {
       const started = performance.now();
       const fdSets = new LateFdSets();
@@ -113,7 +113,6 @@ export class ClonePool {
         runDirectory: clone.runDirectory.path,
         qemuBinary: clone.base.qemuBinary,
         fdSets,
-        imageRoots,
         signal,
         probe: preflight.imageProbe,
       });

@@ -56,6 +56,7 @@ const VALUES: readonly (readonly [flag: string, key: keyof Flags, first: string,
   ['tls-key', 'tlsKey', 'c.key', 'c.key', 'd.key'],
   ['client-ca', 'clientCa', 'ca.pem', 'ca.pem', 'cb.pem'],
   ['identity-kinds', 'identityKinds', 'uri,dns', ['uri', 'dns'], 'cn'],
+  ['policy', 'policy', 'policy.yaml', 'policy.yaml', 'other.yaml'],
   ['metrics-listen', 'metricsListen', '127.0.0.1:9', '127.0.0.1:9', '127.0.0.1:10'],
   ['allow', 'allow', 'network', ['network'], 'host-actions'],
   ['log-level', 'logLevel', 'debug', 'debug', 'error'],
@@ -174,7 +175,7 @@ describe('an address', () => {
 });
 
 describe('a path', () => {
-  it.each(['appliance', 'tls-cert', 'tls-key', 'client-ca'])('of --%s is not empty, and no flag', (flag) => {
+  it.each(['appliance', 'tls-cert', 'tls-key', 'client-ca', 'policy'])('of --%s is not empty, and no flag', (flag) => {
     expect(refusal([`--${flag}`, '--trace'])).toContain("'--trace' is invalid");
     expect(refusal([`--${flag}=`])).toContain('must not be empty');
     expect(refusal([], { [variable(flag)]: '' })).toContain('must not be empty');

@@ -39,7 +39,6 @@ beforeEach(() => {
   context = {
     runDirectory: scene.run,
     qemuBinary: '/nosuch/qemu',
-    imageRoots: { directories: [scene.root] },
     signal: abort.signal,
     fdSets: {
       add(file) {

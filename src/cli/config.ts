@@ -29,6 +29,8 @@ export interface ServerConfig {
   readonly policy: ServerPolicy;
   /** Says what each identity may do. */
   readonly policyFile: string | undefined;
+  /** File of the audit log, or `-`. */
+  readonly auditLog: string | undefined;
   readonly defaults: SessionSettings;
   readonly launch: 'template' | 'cold';
   /** Number of clones kept ready for new sessions. */
@@ -158,6 +160,7 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
     tls: tls(flags),
     identityKinds: flags.identityKinds,
     policyFile: policyFile(flags),
+    auditLog: flags.auditLog,
     policy: {
       imageRoots: { directories: await imageRoots(flags), blockDevices: allowed.has('block-devices') },
       allowed,

@@ -5,7 +5,7 @@ import { REQUEST_LIMIT } from '../common/messageLimits.js';
 import { CERTIFICATE_KINDS, type CertificateKind } from '../security/certificateIdentity.js';
 import { ALLOWABLE, type Allowable } from '../security/policy.js';
 import { MAX_SMP, MIN_MEMSIZE_MB } from '../qemu/limits.js';
-import { address, path, repeatable, repeatableChoice, wholeNumber } from './flagValues.js';
+import { address, outputPath, path, repeatable, repeatableChoice, wholeNumber } from './flagValues.js';
 
 export const MEBIBYTE = 1024 * 1024;
 /** Every request may be as large as this. */
@@ -36,6 +36,7 @@ export interface Flags {
   readonly clientCa?: string;
   readonly identityKinds: readonly CertificateKind[];
   readonly policy?: string;
+  readonly auditLog?: string;
   readonly metricsListen?: string;
   readonly debugService: boolean;
   readonly allow: readonly Allowable[];
@@ -109,6 +110,11 @@ export const FLAGS: readonly Option[] = [
     'FILE',
     'what each identity may do, YAML or JSON, read again on SIGHUP (default: what the flags say, with images of its own)',
   ).argParser(path),
+  flag(
+    'audit-log',
+    'FILE',
+    'file that gets a line of JSON for each call that changes something, - for standard output; opened again on SIGHUP',
+  ).argParser(outputPath),
   flag('metrics-listen', 'HOST:PORT', 'address to serve Prometheus metrics on, over HTTP at /metrics').argParser(
     address,
   ),

@@ -10,6 +10,7 @@ import { createPreflight, type LaunchPreflight } from '../launcher/preflight.js'
 import { createColdLauncher } from '../launcher/coldLauncher.js';
 import { createTemplateLauncher, type TemplateLauncher } from '../launcher/templateLauncher.js';
 import { createQemuUsers } from '../qemu/qemuUsers.js';
+import { openAuditLog, type AuditLog } from '../server/auditLog.js';
 import { createIdentify } from '../server/identify.js';
 import { ownDirectories } from '../security/ownDirectories.js';
 import { sameForAll, type AccessPolicy } from '../security/access.js';
@@ -49,6 +50,17 @@ async function access({ tls, policy, policyFile }: ServerConfig, logger: Logger)
     );
   });
   return roles;
+}
+
+function openAudit({ auditLog: path }: ServerConfig, logger: Logger): AuditLog | undefined {
+  if (path === undefined) return undefined;
+  try {
+    const audit = openAuditLog(path, logger);
+    process.on('SIGHUP', () => audit.reopen());
+    return audit;
+  } catch (error) {
+    throw new UsageError(`--audit-log: ${path}: ${messageOf(error)}`);
+  }
 }
 
 /** A template is usually ready within 20 seconds; if it takes longer, sessions cold-boot until it is. */
@@ -154,6 +166,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
   process.on('SIGTERM', (signal) => void stop(signal));
   process.on('SIGINT', (signal) => void stop(signal));
 
+  const audit = openAudit(config, logger);
   const server = await serve({
     listen: config.listen,
     credentials: await credentials(config.tls),
@@ -165,6 +178,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
     debugService: config.debugService,
     requestMemory: config.requestMemory,
     logger,
+    audit,
   });
   const metrics =
     config.metricsListen === undefined

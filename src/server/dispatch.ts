@@ -10,7 +10,7 @@
  *  7. arguments   decoded and checked, also against the daemon's version
  *  8. turn        the daemon runs one action at a time; other calls wait, or need no turn
  *  9. answer      or the status that an error becomes
- * 10. record      one line of the log
+ * 10. record      one line of the log, and one of the audit log
  *
  * What an RPC needs is declared by its record in `src/actions`, and enforced here and nowhere else.
  */
@@ -31,13 +31,14 @@ import { notOverNetwork, requireAllowed, requireFound } from '../security/policy
 import type { Daemon } from '../session/daemon.js';
 import { requireInDaemon } from '../session/daemonSupport.js';
 import type { Session } from '../session/session.js';
-import type { SessionRegistry } from '../session/sessionRegistry.js';
+import { checkSessionId, type SessionRegistry } from '../session/sessionRegistry.js';
 import type { EncodeAnswer } from './answerEncoding.js';
-import { recordOf } from './callRecord.js';
+import { recordOf, type CallRecord } from './callRecord.js';
 import { scopeOf, type ServerCall } from './callScope.js';
 import { checkArguments } from './checkArguments.js';
 import type { Identify } from './identify.js';
 import type { ActionRpc, AdmittedCall, Rpc } from './rpc.js';
+import { namedImages } from './namedImages.js';
 import { sessionIdOf } from './sessionHeader.js';
 import { toStatus } from './statusMapping.js';
 import { clientStreamTransport, serverStreamTransport, unaryTransport, type Transport } from './transports.js';
@@ -87,13 +88,13 @@ export class Dispatch {
     const transport = open(scope.signal);
     const record = recordOf(call.metadata);
     record.began();
+    record.names(namedImages(rpc, transport.given));
     let session: Session | undefined;
     try {
       const identity = await this.#identify(call);
       record.note({ identity });
       const access = await this.#access.of(identity);
-      session = await this.#sessionOf(rules, call, transport, identity);
-      if (session !== undefined) record.note({ session: session.id });
+      session = await this.#sessionOf(rules, call, transport, identity, record);
       if (!rules.whileDraining) this.#registry.refuseWhileDraining();
       await this.#requireAdmissible(rpc, access, session, transport.given);
       const request = await transport.request();
@@ -125,10 +126,13 @@ export class Dispatch {
     call: ServerCall,
     transport: Transport,
     identity: string | undefined,
+    record: CallRecord,
   ): Promise<Session | undefined> {
     if (reference === 'none') return undefined;
     const id =
       reference === 'metadata' ? sessionIdOf(call.metadata) : ((await transport.request()) as { id: string }).id;
+    checkSessionId(id);
+    record.note({ session: id });
     return this.#registry.get(id, identity);
   }
 

@@ -25,6 +25,7 @@ import { answerEncoder, type EncodeAnswer } from './answerEncoding.js';
 import { decodingSafely } from './decoding.js';
 import { Dispatch } from './dispatch.js';
 import { eventRpcs } from './eventService.js';
+import type { AuditLog } from './auditLog.js';
 import type { Identify } from './identify.js';
 import { inspectRpc } from './inspect.js';
 import { rpcNameOf, rpcOf, type ServiceMember } from './methods.js';
@@ -54,6 +55,8 @@ export interface GrpcServerOptions {
   /** For large requests, bytes. */
   readonly requestMemory: number;
   readonly logger: Logger;
+  /** Has a line for each call that changes something. */
+  readonly audit?: AuditLog | undefined;
 }
 
 export interface GrpcServer {
@@ -105,7 +108,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     'grpc.max_send_message_length': -1,
     'grpc.keepalive_time_ms': KEEPALIVE_INTERVAL_MS,
     interceptors: [
-      observeCalls(logger),
+      observeCalls(logger, options.audit),
       limitingRequests({ memory: new RequestMemory(options.requestMemory), logger }),
       oneMessageAtATime,
     ],

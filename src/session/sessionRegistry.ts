@@ -102,10 +102,9 @@ export class SessionRegistry {
 
   /**
    * @param identity of the client; other clients' sessions are reported as unknown
-   * @throws GuestfsError SESSION_UNKNOWN, MALFORMED_SESSION_ID
+   * @throws GuestfsError SESSION_UNKNOWN
    */
   get(id: string, identity: string | undefined): Session {
-    checkSessionId(id);
     const session = this.#sessions.get(keyOf(identity, id));
     if (session === undefined) {
       throw new GuestfsError(

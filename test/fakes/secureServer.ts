@@ -15,7 +15,7 @@ import { TestClient } from '../support/testClient.js';
 import { FakeLauncher } from './fakeLauncher.js';
 import { defaultSettings } from './sessions.js';
 
-export interface SecureServerOptions extends Partial<Pick<GrpcServerOptions, 'access'>> {
+export interface SecureServerOptions extends Partial<Pick<GrpcServerOptions, 'access' | 'audit'>> {
   readonly identify?: Identify;
   readonly logger?: Logger;
 }
@@ -52,6 +52,7 @@ export async function startSecureServer(
     identify = createIdentify({ kinds: CERTIFICATE_KINDS }),
     access = sameForAll({ imageRoots: { directories: [] }, allowed: new Set() }),
     logger = silentLogger,
+    audit,
   }: SecureServerOptions = {},
 ): Promise<SecureServer> {
   const launcher = new FakeLauncher();
@@ -74,6 +75,7 @@ export async function startSecureServer(
     debugService: false,
     requestMemory: 64 << 20,
     logger,
+    audit,
   });
   const clients: TestClient[] = [];
   return {

@@ -40,6 +40,8 @@ interface NamedArgument {
   readonly secret?: true;
   /** A path on the server; must be under one of its image roots. */
   readonly onServer?: true;
+  /** What says which drive it is about, other than by a path on the server: a label, a domain. */
+  readonly namesDrive?: true;
 }
 
 /** What happens if there is nothing at a path, or no directory that it could be made in. */

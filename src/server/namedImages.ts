@@ -3,13 +3,6 @@ import type { DriveSpec } from '../../gen/proto/guestfs/v1/session.js';
 import { MAX_DRIVES } from '../qemu/limits.js';
 import type { Rpc } from './rpc.js';
 
-/** What other arguments of actions name a drive by. */
-const DRIVE_NAMES: Readonly<Record<string, readonly string[]>> = {
-  remove_drive: ['label'],
-  add_domain: ['dom'],
-  add_libvirt_dom: ['dom'],
-};
-
 function nameOf({ source }: DriveSpec): string {
   switch (source?.$case) {
     case 'path':
@@ -32,9 +25,8 @@ export function namedImages({ action, rules }: Rpc, request: object | undefined)
     // More are refused.
     return rules.session === 'none' ? drives.slice(0, MAX_DRIVES).map(nameOf) : [];
   }
-  const names = [
-    ...[...action.args, ...action.optargs].filter(({ onServer }) => onServer).map(({ name }) => name),
-    ...(DRIVE_NAMES[action.name] ?? []),
-  ];
-  return names.map((name) => fields[name]).filter((value) => typeof value === 'string');
+  return [...action.args, ...action.optargs]
+    .filter(({ onServer, namesDrive }) => onServer === true || namesDrive === true)
+    .map(({ name }) => fields[name])
+    .filter((value) => typeof value === 'string');
 }

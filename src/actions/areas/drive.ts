@@ -7,6 +7,7 @@ import {
   int,
   int64,
   library,
+  namesDrive,
   none,
   onServer,
   optional,
@@ -72,7 +73,7 @@ export const driveActions: readonly ActionDef[] = [
     guide: 'network-drives.md',
     configOnly: true,
     aliases: ['domain'],
-    args: [str('dom')],
+    args: [namesDrive(str('dom'))],
     optargs: [
       optional('libvirturi'),
       bool('readonly'),
@@ -227,7 +228,7 @@ export const driveActions: readonly ActionDef[] = [
     name: 'add_libvirt_dom',
     since: '1.29.14',
     configOnly: true,
-    args: [pointer('dom')],
+    args: [namesDrive(pointer('dom'))],
     optargs: [
       bool('readonly'),
       optional('iface'),
@@ -331,7 +332,7 @@ export const driveActions: readonly ActionDef[] = [
     since: '1.19.49',
     notLaunching: true,
     deprecated: true,
-    args: [str('label')],
+    args: [namesDrive(str('label'))],
     returns: none,
     summary: 'Takes away the drive with the given label',
     description:

@@ -120,6 +120,11 @@ type PathArgument = ArgumentDef & {
 };
 type DeviceArgument = ArgumentDef & { readonly kind: 'device' | 'mountable' | 'dev_or_path' | 'mountable_or_path' };
 
+/** An argument that names a drive, and is not a path on the server. */
+export function namesDrive<Argument extends ArgumentDef>(argument: Argument): Argument {
+  return { ...argument, namesDrive: true };
+}
+
 /** A path for which ENOENT is not what happens if it does not exist. */
 export function ifAbsent<Argument extends PathArgument>(what: AbsentPath, argument: Argument): Argument {
   return { ...argument, ifAbsent: what };

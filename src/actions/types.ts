@@ -40,6 +40,8 @@ interface NamedArgument {
   readonly secret?: true;
   /** A path on the server; must be under one of its image roots. */
   readonly onServer?: true;
+  /** What says which drive it is about, other than by a path on the server: a label, a domain. */
+  readonly namesDrive?: true;
 }
 
 /** What happens if there is nothing at a path, or no directory that it could be made in. */
@@ -79,6 +81,14 @@ export interface OptionalArgumentDef extends NamedArgument {
   readonly type: 'bool' | 'int' | 'int64' | 'string' | 'string_list';
   /** First version with it, where the action itself is older: daemons before it do not read it. */
   readonly since?: string;
+}
+
+/** A field that a request has besides libguestfs's arguments. */
+export interface OwnFieldDef {
+  readonly name: string;
+  readonly type: 'bool';
+  /** Description in sentences; becomes the field's comment. */
+  readonly about: string;
 }
 
 /** What an action returns. */
@@ -185,6 +195,8 @@ export interface ActionDef {
   readonly args: readonly ArgumentDef[];
   /** In the order of the optional arguments bitmask. */
   readonly optargs: readonly OptionalArgumentDef[];
+  /** Fields that libguestfs does not know; only of library-side actions, because the daemon does not know them either. */
+  readonly ownFields?: readonly OwnFieldDef[];
   /** Where it runs: in the daemon, or on the library's side, which is this server. */
   readonly impl: 'daemon' | 'library';
   readonly visibility: Visibility;

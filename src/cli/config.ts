@@ -7,6 +7,7 @@ import { isTrue } from '../common/booleans.js';
 import { messageOf } from '../common/errors.js';
 import type { LogLevel } from '../common/logger.js';
 import { MIN_MEMSIZE_MB } from '../qemu/limits.js';
+import type { CertificateKind } from '../security/certificateIdentity.js';
 import type { ServerPolicy } from '../security/policy.js';
 import { acceleratorOf } from '../session/backendSettings.js';
 import type { ServerLimits } from '../server/limits.js';
@@ -25,7 +26,13 @@ export interface ServerConfig {
   readonly tls:
     | { readonly certificate: string; readonly key: string; readonly clientCa: string | undefined }
     | undefined;
+  /** Kinds of names in client certificates that count. */
+  readonly identityKinds: readonly CertificateKind[];
   readonly policy: ServerPolicy;
+  /** Says what each identity may do. */
+  readonly policyFile: string | undefined;
+  /** File of the audit log, or `-`. */
+  readonly auditLog: string | undefined;
   readonly defaults: SessionSettings;
   readonly launch: 'template' | 'cold';
   /** Number of clones kept ready for new sessions. */
@@ -110,6 +117,12 @@ function tls({ tlsCert: certificate, tlsKey: key, clientCa }: Flags): ServerConf
   return { certificate, key, clientCa };
 }
 
+function policyFile({ policy, clientCa }: Flags): string | undefined {
+  if (policy !== undefined && clientCa === undefined)
+    throw new UsageError('--policy needs --client-ca: without identities there is nobody to have a role');
+  return policy;
+}
+
 function defaultSettings(line: ServerCommandLine, environment: NodeJS.ProcessEnv): SessionSettings {
   const { flags } = line;
   /** The first of these variables that is set and not empty. */
@@ -155,6 +168,9 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
     listen: flags.listen,
     metricsListen: flags.metricsListen,
     tls: tls(flags),
+    identityKinds: flags.identityKinds,
+    policyFile: policyFile(flags),
+    auditLog: flags.auditLog,
     policy: {
       imageRoots: {
         directories: await imageRoots(flags),

@@ -36,6 +36,11 @@ export function path(value: string): string {
   return value;
 }
 
+/** A path to write to; a dash stands for standard output. */
+export function outputPath(value: string): string {
+  return value === '-' ? value : path(value);
+}
+
 /** The parts of a list in one value, separated by commas or colons. */
 export function parts(value: string): readonly string[] {
   return value.split(/[:,]/).filter((part) => part !== '');

@@ -2,9 +2,10 @@
 import type { Option } from 'commander';
 import { LOG_LEVELS, type LogLevel } from '../common/logger.js';
 import { REQUEST_LIMIT } from '../common/messageLimits.js';
+import { CERTIFICATE_KINDS, type CertificateKind } from '../security/certificateIdentity.js';
 import { ALLOWABLE, type Allowable } from '../security/policy.js';
 import { MAX_SMP, MIN_MEMSIZE_MB } from '../qemu/limits.js';
-import { address, flag, path, repeatable, repeatableChoice, wholeNumber } from './flagValues.js';
+import { address, flag, outputPath, path, repeatable, repeatableChoice, wholeNumber } from './flagValues.js';
 import { LIMIT_FLAGS, type LimitFlags } from './limitFlags.js';
 
 export const MEBIBYTE = 1024 * 1024;
@@ -34,6 +35,9 @@ export interface Flags extends LimitFlags {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly clientCa?: string;
+  readonly identityKinds: readonly CertificateKind[];
+  readonly policy?: string;
+  readonly auditLog?: string;
   readonly metricsListen?: string;
   readonly debugService: boolean;
   readonly allow: readonly Allowable[];
@@ -85,6 +89,24 @@ export const FLAGS: readonly Option[] = [
     'FILE',
     'CA that client certificates must be signed by, PEM; each session is then private to the identity that created it',
   ).argParser(path),
+  repeatableChoice(
+    flag(
+      'identity-kinds',
+      'KINDS',
+      'names of client certificates that count as identities, in order of precedence; repeatable, or separated by commas',
+    ).default(CERTIFICATE_KINDS, CERTIFICATE_KINDS.join(',')),
+    CERTIFICATE_KINDS,
+  ),
+  flag(
+    'policy',
+    'FILE',
+    'what each identity may do, YAML or JSON, read again on SIGHUP (default: what the flags say, with images of its own)',
+  ).argParser(path),
+  flag(
+    'audit-log',
+    'FILE',
+    'file that gets a line of JSON for each call that changes something, - for standard output; opened again on SIGHUP',
+  ).argParser(outputPath),
   flag('metrics-listen', 'HOST:PORT', 'address to serve Prometheus metrics on, over HTTP at /metrics').argParser(
     address,
   ),

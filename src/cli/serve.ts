@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { setFlagsFromString } from 'node:v8';
 import { ServerCredentials } from '@grpc/grpc-js';
+import { messageOf } from '../common/errors.js';
 import { createLogger, type Logger } from '../common/logger.js';
 import { sweepRunDirectories } from '../common/tempDir.js';
 import { withTimeLimit } from '../common/waiting.js';
@@ -9,6 +10,11 @@ import { createPreflight, type LaunchPreflight } from '../launcher/preflight.js'
 import { createColdLauncher } from '../launcher/coldLauncher.js';
 import { createTemplateLauncher, type TemplateLauncher } from '../launcher/templateLauncher.js';
 import { createQemuUsers } from '../qemu/qemuUsers.js';
+import { openAuditLog, type AuditLog } from '../server/auditLog.js';
+import { createIdentify } from '../server/identify.js';
+import { ownDirectories } from '../security/ownDirectories.js';
+import { sameForAll, type AccessPolicy } from '../security/access.js';
+import { RolePolicy } from '../security/rolePolicy.js';
 import { serveMetrics } from '../server/metrics.js';
 import { serve } from '../server/server.js';
 import { SessionFactory } from '../server/sessionFactory.js';
@@ -16,6 +22,7 @@ import { acceleratorOf } from '../session/backendSettings.js';
 import { SessionRegistry } from '../session/sessionRegistry.js';
 import type { SessionSettings } from '../session/settings.js';
 import type { TemplateRequest } from '../launcher/template/templates.js';
+import { UsageError } from './commandLine.js';
 import type { ServerConfig } from './config.js';
 import { endInOrder, type Part } from './shutdown.js';
 
@@ -27,6 +34,33 @@ async function credentials(tls: ServerConfig['tls']): Promise<ServerCredentials>
     tls.clientCa === undefined ? null : readFile(tls.clientCa),
   ]);
   return ServerCredentials.createSsl(clientCa, [{ cert_chain: certificate, private_key: key }], clientCa !== null);
+}
+
+/** What clients may do. */
+async function access({ tls, policy, policyFile }: ServerConfig, logger: Logger): Promise<AccessPolicy> {
+  if (tls?.clientCa === undefined) return sameForAll(policy);
+  if (policyFile === undefined) return ownDirectories(policy, logger);
+  const roles = await RolePolicy.read(policyFile, policy).catch((error: unknown) => {
+    throw new UsageError(`--policy: ${policyFile}: ${messageOf(error)}`);
+  });
+  process.on('SIGHUP', () => {
+    roles.reload().then(
+      () => logger.info('policy read again', { policy: policyFile }),
+      (err: unknown) => logger.error('policy cannot be read, the old one stays in force', { policy: policyFile, err }),
+    );
+  });
+  return roles;
+}
+
+function openAudit({ auditLog: path }: ServerConfig, logger: Logger): AuditLog | undefined {
+  if (path === undefined) return undefined;
+  try {
+    const audit = openAuditLog(path, logger);
+    process.on('SIGHUP', () => audit.reopen());
+    return audit;
+  } catch (error) {
+    throw new UsageError(`--audit-log: ${path}: ${messageOf(error)}`);
+  }
 }
 
 /** A template is usually ready within 20 seconds; if it takes longer, sessions cold-boot until it is. */
@@ -108,7 +142,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
     appliancePath: config.defaults.path,
     anySkeleton: config.policy.allowed.has('custom-qemu'),
   });
-  const launching = { logger, imageRoots: config.policy.imageRoots, users, preflight };
+  const launching = { logger, users, preflight };
   const pool = config.pool === 0 ? {} : { pool: { size: config.pool, request: defaultRequest(config.defaults) } };
   const templates = config.launch === 'template' ? createTemplateLauncher({ ...launching, ...pool }) : undefined;
   const launcher = templates ?? createColdLauncher(launching);
@@ -134,17 +168,20 @@ export async function runServer(config: ServerConfig): Promise<void> {
   process.on('SIGTERM', (signal) => void stop(signal));
   process.on('SIGINT', (signal) => void stop(signal));
 
+  const audit = openAudit(config, logger);
   const server = await serve({
     listen: config.listen,
     credentials: await credentials(config.tls),
+    identify: createIdentify({ kinds: config.identityKinds }),
     registry,
     factory,
-    policy: config.policy,
+    access: await access(config, logger),
     probe: preflight.imageProbe,
     debugService: config.debugService,
     requestMemory: config.requestMemory,
     limits: config.limits,
     logger,
+    audit,
   });
   const metrics =
     config.metricsListen === undefined

@@ -13,6 +13,8 @@ export type OwnReason =
   | 'DAEMON_ERROR'
   /** An argument that is invalid in any state. */
   | 'BAD_ARGUMENT'
+  /** The client does not prove who it is. */
+  | 'UNAUTHENTICATED'
   | 'MALFORMED_SESSION_ID'
   | 'SESSION_MISSING'
   | 'SESSION_UNKNOWN'

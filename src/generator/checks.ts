@@ -44,7 +44,8 @@ function problemsOf(action: ActionDef): string[] {
   );
   rule(action.summary.length <= SUMMARY_MAX, `the summary is longer than ${SUMMARY_MAX} characters`);
   rule(/^\d+\.\d+\.\d+$/.test(action.since), 'since is not a version');
-  const names = [...action.args, ...action.optargs].map((argument) => argument.name);
+  const names = [...action.args, ...action.optargs, ...(action.ownFields ?? [])].map(({ name }) => name);
+  rule(action.ownFields === undefined || action.impl === 'library', 'fields that the daemon does not know');
   rule(new Set(names).size === names.length, 'two arguments of one name');
   const files = action.args.filter(
     (argument) => argument.type === 'string' && (argument.kind === 'filein' || argument.kind === 'fileout'),

@@ -90,6 +90,9 @@ export function fieldArguments(action: ActionDef): readonly ArgumentDef[] {
   );
 }
 
+/** Of fields that libguestfs does not know: above any number of arguments. */
+const FIRST_OWN_NUMBER = 101;
+
 /** Fields of the request, or of the arguments message of a FileIn action. */
 export function requestFields(action: ActionDef): ProtoField[] {
   const required = fieldArguments(action).map((argument, index) => argumentField(argument, index + 1));
@@ -102,7 +105,16 @@ export function requestFields(action: ActionDef): ProtoField[] {
       comment: commentOn(argument, argument.type === 'string_list' ? STRING_LIST : ''),
     }),
   );
-  return [...required, ...optional];
+  const own = (action.ownFields ?? []).map(
+    ({ type, name, about }, index): ProtoField => ({
+      label: 'optional ',
+      type,
+      name,
+      number: FIRST_OWN_NUMBER + index,
+      comment: about,
+    }),
+  );
+  return [...required, ...optional, ...own];
 }
 
 /** What a client may state about the file that it uploads; numbered above those of any arguments. */

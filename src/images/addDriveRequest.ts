@@ -62,7 +62,7 @@ export async function driveFromRequest(filename: string, options: AddDriveOption
     const remote = await remoteSourceFromRequest(protocol, filename, options, roots);
     checkReadOnly(protocol, drive.readonly);
     // The format of untrusted remote contents is never guessed.
-    return { ...drive, format: drive.format ?? 'raw', source: { kind: 'remote', remote } };
+    return { ...drive, format: drive.format ?? 'raw', source: { kind: 'remote', remote, roots } };
   }
   checkFile(options);
   if (filename === '/dev/null') {
@@ -73,7 +73,7 @@ export async function driveFromRequest(filename: string, options: AddDriveOption
   }
   const image = await openImage(filename, roots, 'read-only');
   await image.handle.close();
-  return { ...drive, source: { kind: 'file', path: image.path } };
+  return { ...drive, source: { kind: 'file', path: image.path, roots } };
 }
 
 /**

@@ -34,6 +34,8 @@ export interface DiskToCreate {
   /** Version of qcow2: `0.10` or `1.1`. */
   readonly compat?: string;
   readonly clustersize?: number;
+  /** A file or device that is there already is overwritten. */
+  readonly overwrite?: boolean;
 }
 
 /** Where disks may be made. */
@@ -48,10 +50,10 @@ export interface CreateDiskContext {
 const WALL_CLOCK_MS = 3_600_000;
 
 /**
- * Makes an empty disk image. A regular file that is there is overwritten, as by
- * the library; of a block device a `raw` disk is made by discarding what is on it, if it can.
+ * Makes an empty disk image. What is there already is overwritten if the request says so, which the library
+ * does in any case; of a block device a `raw` disk is made by discarding what is on it, if it can.
  *
- * @throws GuestfsError `BAD_ARGUMENT`, those of the path policy, or the errno of a file system that refuses
+ * @throws GuestfsError `BAD_ARGUMENT`, `EEXIST`, those of the path policy, or the errno of a file system that refuses
  */
 export async function createDisk(disk: DiskToCreate, context: CreateDiskContext): Promise<void> {
   if (disk.backingfile !== undefined) {
@@ -191,7 +193,7 @@ async function create(
   fill: (image: CreatedImage) => Promise<void>,
 ): Promise<void> {
   context.signal.throwIfAborted();
-  const image = await createImageFile(disk.filename, context.imageRoots);
+  const image = await createImageFile(disk.filename, context.imageRoots, disk.overwrite ?? false);
   const claims = new ImageClaims();
   try {
     claims.claim(image.path, image, 'create', naming(disk.filename).subject);

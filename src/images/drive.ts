@@ -1,4 +1,5 @@
 /** A drive as a session's configuration states it. */
+import type { ImageRoots } from '../security/pathPolicy.js';
 import type { RemoteSource } from './remoteSource.js';
 
 export type CacheMode = 'writeback' | 'unsafe';
@@ -6,10 +7,13 @@ export type Discard = 'disable' | 'enable' | 'besteffort';
 
 /** Where the contents of a drive are. */
 export type DriveSource =
-  /** An image under an image root; `path` is the resolved absolute path. */
-  | { readonly kind: 'file'; readonly path: string }
-  /** Bytes that a server on the network has. */
-  | { readonly kind: 'remote'; readonly remote: RemoteSource }
+  /**
+   * An image under an image root; `path` is the resolved absolute path. Whatever is opened for the drive, now or later,
+   * has to be under the roots of the client that added it.
+   */
+  | { readonly kind: 'file'; readonly path: string; readonly roots: ImageRoots }
+  /** Bytes that a server on the network has; its Unix socket, if it has one, is under the roots of the client. */
+  | { readonly kind: 'remote'; readonly remote: RemoteSource; readonly roots: ImageRoots }
   /** An empty drive that vanishes with the session; `size` in bytes. */
   | { readonly kind: 'scratch'; readonly size: bigint };
 

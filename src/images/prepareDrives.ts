@@ -3,10 +3,10 @@
  */
 import { GuestfsError } from '../common/errors.js';
 import type { FdSets } from '../qemu/fdSets.js';
-import type { ImageRoots, OpenImage } from '../security/pathPolicy.js';
+import type { OpenImage } from '../security/pathPolicy.js';
 import { blockNodesOf, type BlockNode, type NodeFile, type NodeLink } from './blockNodes.js';
 import { explainBlockError } from './blockErrors.js';
-import type { Drive } from './drive.js';
+import type { Drive, DriveSource } from './drive.js';
 import { DISCARD_FORMATS, type ImageFormat } from './formats.js';
 import { openImageChain, type ChainLink, type ImageChain } from './imageChain.js';
 import type { ImageClaims } from './imageUses.js';
@@ -27,7 +27,6 @@ export interface DriveContext {
   readonly qemuBinary: string;
   /** Collects what the machine's qemu is given. */
   readonly fdSets: FdSets;
-  readonly imageRoots: ImageRoots;
   /** Takes what the drives use, by the names of their top nodes; it is released when no qemu has them open any longer. */
   readonly claims: ImageClaims;
   readonly signal: AbortSignal;
@@ -131,12 +130,12 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
     const scratch = await createScratchDisk(context.runDirectory, `${name}.img`, drive.source.size);
     return { temporary: scratch, close: () => scratch.handle.close() };
   }
-  if (drive.source.kind === 'remote') return openRemote(drive, drive.source.remote, name, context);
+  if (drive.source.kind === 'remote') return openRemote(drive, drive.source, name, context);
   const chain = await openImageChain(
     drive.source.path,
     drive.format,
     drive.readonly ? 'read-only' : 'read-write',
-    context.imageRoots,
+    drive.source.roots,
     (image, use, subject) => context.claims.claim(name, image, use, subject),
   );
   const heads: (TemporaryDisk | undefined)[] = [];
@@ -166,7 +165,7 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
 
 async function openRemote(
   drive: Drive,
-  source: RemoteSource,
+  { remote: source, roots }: Extract<DriveSource, { kind: 'remote' }>,
   name: string,
   context: DriveContext,
 ): Promise<OpenedDrive> {
@@ -179,7 +178,7 @@ async function openRemote(
     );
   }
   const { runDirectory, qemuBinary, signal } = context;
-  const resources = await createRemoteResources(source, name, runDirectory, context.imageRoots);
+  const resources = await createRemoteResources(source, name, runDirectory, roots);
   let image: RemoteImage | undefined;
   try {
     image = await openRemoteImage(remoteAsker({ source, resources, name, qemuBinary, runDirectory, signal }), format, {

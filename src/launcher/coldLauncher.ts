@@ -5,7 +5,6 @@ import { prepareDrives } from '../images/prepareDrives.js';
 import { MAX_DRIVES } from '../qemu/limits.js';
 import { addFdMonitor } from '../qemu/fdSender.js';
 import type { QemuUsers } from '../qemu/qemuUsers.js';
-import type { ImageRoots } from '../security/pathPolicy.js';
 import { openBootFiles } from './bootFiles.js';
 import { addColdMachine } from './coldMachine.js';
 import { createPreflight, reportCommand, reportPreflight, type LaunchPreflight } from './preflight.js';
@@ -17,7 +16,6 @@ import { startMonitoredMachine } from './startMachine.js';
 /** What a cold launcher works with. */
 export interface ColdLauncherOptions {
   readonly logger: Logger;
-  readonly imageRoots: ImageRoots;
   readonly users: QemuUsers;
   /** Passed in when the server or another launcher shares it. */
   readonly preflight?: LaunchPreflight;
@@ -35,7 +33,7 @@ async function boot(
   { signal, onConsole, onMessage }: LaunchOptions,
 ): Promise<Machine> {
   if (config.drives.length > MAX_DRIVES) throw badArgument('drives', `a session can have at most ${MAX_DRIVES} drives`);
-  const { preflight, users, imageRoots } = options;
+  const { preflight, users } = options;
   const logger = options.logger.child({ session: config.session });
   const started = performance.now();
   const base = await preflight.run(config, signal);
@@ -51,7 +49,7 @@ async function boot(
       compose: async (line, site) => {
         addFdMonitor(line, site.directory);
         const drives = await prepareDrives(config.drives, {
-          ...{ qemuBinary, imageRoots, signal },
+          ...{ qemuBinary, signal },
           claims: site.claims,
           runDirectory: site.runDirectory.path,
           fdSets: line,
@@ -84,7 +82,7 @@ async function boot(
       explainDrives: (messages: string) => drives.explain(messages),
       drives: new RunningDrives(
         {
-          ...{ monitor, directory, claims, qemuBinary, imageRoots },
+          ...{ monitor, directory, claims, qemuBinary },
           runDirectory: runDirectory.path,
           probe: preflight.imageProbe,
         },

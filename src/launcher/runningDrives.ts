@@ -10,7 +10,6 @@ import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import { driveProperties } from '../qemu/applianceMachine.js';
 import { LateFdSets } from '../qemu/fdSender.js';
 import { QmpError, type QmpClient } from '../qemu/qmpClient.js';
-import type { ImageRoots } from '../security/pathPolicy.js';
 import { attachDrives, unplug } from './attachDrives.js';
 import { attachScript, detachScript, diskName, IN_USE, type Disk } from './appliance/applianceScripts.js';
 import { runInAppliance } from './appliance/applianceShell.js';
@@ -27,7 +26,6 @@ export interface RunningDrivesParts {
   readonly claims: ImageClaims;
   /** The qemu that the machine runs. */
   readonly qemuBinary: string;
-  readonly imageRoots: ImageRoots;
   readonly probe: ForeignImageProbe;
 }
 
@@ -64,13 +62,12 @@ export class RunningDrives implements MachineDrives {
 
   async add(connection: DaemonConnection, drive: Drive, signal: AbortSignal): Promise<number> {
     const disk = this.#nextDisk();
-    const { imageRoots, probe, runDirectory, qemuBinary, directory, claims, monitor } = this.parts;
+    const { probe, runDirectory, qemuBinary, directory, claims, monitor } = this.parts;
     const fdSets = new LateFdSets(this.#filesGiven);
     const prepared = await prepareDrives([drive], {
       runDirectory,
       qemuBinary,
       fdSets,
-      imageRoots,
       claims,
       probe,
       signal,

@@ -6,7 +6,6 @@ import { unlessAborted } from '../common/waiting.js';
 import type { Logger } from '../common/logger.js';
 import { GuestfsError } from '../common/errors.js';
 import type { QemuUsers } from '../qemu/qemuUsers.js';
-import type { ImageRoots } from '../security/pathPolicy.js';
 import { createColdLauncher } from './coldLauncher.js';
 import { reportPreflight, type LaunchPreflight } from './preflight.js';
 import type { LaunchConfig, Launcher, LaunchOptions, Machine } from './launcher.js';
@@ -19,7 +18,6 @@ import { Templates, type NoTemplate, type TemplateRequest } from './template/tem
 /** What the launcher works with. */
 export interface TemplateLauncherOptions {
   readonly logger: Logger;
-  readonly imageRoots: ImageRoots;
   readonly users: QemuUsers;
   readonly preflight: LaunchPreflight;
   /** Size of the pool of prepared clones, and their settings. */

@@ -16,6 +16,13 @@ import { printableName } from '../common/guestText.js';
 export interface ImageRoots {
   /** Directories; a relative image path is searched in each, in this order. */
   readonly directories: readonly string[];
+  /** Those of them in which nothing may be written. Of roots that lie in each other the inner one counts. */
+  readonly readOnly?: ReadonlySet<string>;
+  /**
+   * A directory that is reached through a link is none of the roots: a client that may write around it could otherwise
+   * choose where it leads.
+   */
+  readonly withoutLinks?: boolean;
   /** Block devices under the roots count as images. */
   readonly blockDevices?: boolean;
   /** Images may refer to other files under the roots: backing files, and files that hold their data. */
@@ -96,6 +103,7 @@ export async function openImage(
   });
   // Before the open: opening a pipe or a device can already have an effect.
   kindOf(found, roots, name);
+  if (access === 'read-write') await requireWritable(resolved, roots, name);
   const flags = access === 'read-write' ? constants.O_RDWR : constants.O_RDONLY;
   const handle = await open(resolved, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY).catch(
     (error: unknown) => {
@@ -104,6 +112,7 @@ export async function openImage(
   );
   try {
     const reached = await checkReached(handle, roots, name);
+    if (access === 'read-write') await requireWritable(reached, roots, name);
     const opened = await handle.stat({ bigint: true });
     const kind = kindOf(opened, roots, name);
     const size = kind === 'block' ? await blockDeviceSize(opened.rdev, name) : opened.size;
@@ -124,12 +133,17 @@ export interface CreatedImage extends OpenImage {
  * Opens the file in which an image will be created, under the image roots; an existing
  * file is not changed.
  *
- * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING` (its directory) or `IMAGE_UNUSABLE`
+ * @param overwrite whether the file may be there already
+ * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING` (its directory), `IMAGE_UNUSABLE`, `NOT_ALLOWED` or
+ *   `EEXIST`
  */
-export async function createImageFile(path: string, roots: ImageRoots): Promise<CreatedImage> {
+export async function createImageFile(path: string, roots: ImageRoots, overwrite: boolean): Promise<CreatedImage> {
   const name = naming(path);
   try {
-    return { ...(await openImage(path, roots, 'read-write', name)), created: false };
+    const existing = await openImage(path, roots, 'read-write', name);
+    if (overwrite) return { ...existing, created: false };
+    await existing.handle.close();
+    throw new GuestfsError('EEXIST', `${name.subject} exists already: set overwrite to lose what is in it`);
   } catch (error) {
     if (!(error instanceof GuestfsError) || error.reason !== 'IMAGE_MISSING') throw error;
   }
@@ -143,7 +157,7 @@ export async function createImageFile(path: string, roots: ImageRoots): Promise<
     },
   );
   try {
-    await checkReached(directory, roots, name);
+    await requireWritable(join(await checkReached(directory, roots, name), last), roots, name);
     // Through the open directory, so that the file cannot end up in another one.
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
     const handle = await open(`/proc/self/fd/${directory.fd}/${last}`, flags, 0o666).catch((error: unknown) => {
@@ -192,7 +206,8 @@ export async function openSocket(path: string, roots: ImageRoots): Promise<FileH
     throw openFailure(error, 'read-only', name);
   });
   try {
-    await checkReached(handle, roots, name);
+    // Whoever listens may do as it is told.
+    await requireWritable(await checkReached(handle, roots, name), roots, name);
     if (!(await handle.stat()).isSocket()) throw unusable(name, 'is not a socket');
     return handle;
   } catch (error) {
@@ -208,11 +223,34 @@ async function checkReached(handle: FileHandle, roots: ImageRoots, name: ImageNa
   return reached;
 }
 
+/**
+ * Requires that what is at a real path may be written.
+ * @throws GuestfsError NOT_ALLOWED
+ */
+async function requireWritable(path: string, roots: ImageRoots, name: ImageNaming): Promise<void> {
+  if (roots.readOnly === undefined || roots.readOnly.size === 0) return;
+  const around = (await findRoots(roots)).filter((root) => isUnder(path, root.real));
+  const innermost = Math.max(...around.map((root) => root.real.length));
+  if (around.some((root) => root.real.length === innermost && !root.readOnly)) return;
+  throw readOnly(name);
+}
+
+/**
+ * Requires that all of a directory may be written, at its real path.
+ * @throws GuestfsError NOT_ALLOWED
+ */
+export async function requireWritableTree(path: string, roots: ImageRoots, name: ImageNaming): Promise<void> {
+  await requireWritable(path, roots, name);
+  if ((await findRoots(roots)).some((root) => root.readOnly && root.real !== path && isUnder(root.real, path)))
+    throw readOnly(name);
+}
+
 interface Root {
   /** As configured, split into names. */
   readonly names: readonly string[];
   readonly real: string;
   readonly realNames: readonly string[];
+  readonly readOnly: boolean;
 }
 
 /** Roots that currently exist; a missing one has no images. */
@@ -221,7 +259,9 @@ async function findRoots(roots: ImageRoots): Promise<Root[]> {
   for (const configured of roots.directories) {
     const directory = resolve(configured);
     const real = await realpath(directory).catch(() => undefined);
-    if (real !== undefined) found.push({ names: split(directory), real, realNames: split(real) });
+    if (real === undefined || (roots.withoutLinks === true && real !== directory)) continue;
+    const readOnly = roots.readOnly?.has(configured) ?? false;
+    found.push({ names: split(directory), real, realNames: split(real), readOnly });
   }
   return found;
 }
@@ -347,6 +387,13 @@ function outside(name: ImageNaming): GuestfsError {
   return new GuestfsError(
     'OUTSIDE_IMAGE_ROOTS',
     `${name.subject} is not under an image root: drives, and every file that an image refers to, must be in the directories that the server was given with --image-root`,
+  );
+}
+
+function readOnly(name: ImageNaming): GuestfsError {
+  return new GuestfsError(
+    'NOT_ALLOWED',
+    `${name.subject} may be read only: the server's policy lets this client write nothing there`,
   );
 }
 

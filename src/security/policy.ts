@@ -61,7 +61,7 @@ function notAllowed(what: string, setting: string, instead = ''): GuestfsError {
 function requirePermission(
   { name }: CallRules,
   { permission, purpose, instead }: PermissionDef,
-  policy: CallPolicy,
+  policy: Pick<CallPolicy, 'allowed'>,
 ): void {
   if (policy.allowed.has(permission)) return;
   throw notAllowed(purpose === undefined ? name : `${name} ${purpose}`, `--allow ${permission}`, instead);
@@ -85,7 +85,7 @@ export function requireAllowed(rules: CallRules, request: object, policy: CallPo
  * where images are opened: `pathPolicy.ts`.)
  * @throws GuestfsError NOT_ALLOWED naming the setting that allows it
  */
-export function requireFound(rules: CallRules, permission: Permission, policy: CallPolicy): void {
+export function requireFound(rules: CallRules, permission: Permission, policy: Pick<CallPolicy, 'allowed'>): void {
   const declared = rules.permissions.find((needed) => needed.permission === permission && needed.when === 'found');
   if (declared === undefined) throw new Error(`${rules.name} does not declare that it may need ${permission}`);
   requirePermission(rules, declared, policy);

@@ -9,7 +9,6 @@ import type { ForeignImageProbe } from '../images/foreignProbe.js';
 import type { LibraryContext } from '../library/context.js';
 import { libraryActions } from '../library/index.js';
 import type { AnyDaemonCall } from '../protocol/daemonCall.js';
-import type { ImageRoots } from '../security/pathPolicy.js';
 import type { FileArguments } from './fileMessages.js';
 import { FilePieces } from './fileMessages.js';
 import { whileHeld } from './requestReader.js';
@@ -18,7 +17,6 @@ import { downloadCheck, uploadCheck } from './transferChecks.js';
 
 /** What library-side actions need besides their call. */
 export interface ActionSurroundings {
-  readonly imageRoots: ImageRoots;
   readonly probe: ForeignImageProbe;
 }
 
@@ -104,14 +102,14 @@ function inBatches(implementation: AnyLibraryAction, surroundings: ActionSurroun
   };
 }
 
-function contextOf(call: ActionCall, { imageRoots, probe }: ActionSurroundings): LibraryContext {
-  const { action, session, signal, requireFound } = call;
+function contextOf(call: ActionCall, { probe }: ActionSurroundings): LibraryContext {
+  const { action, access, session, signal, requireFound } = call;
   return {
     action,
     session,
     signal,
     requireFound,
-    imageRoots,
+    imageRoots: access.imageRoots,
     probe,
     get daemon() {
       return call.daemon;

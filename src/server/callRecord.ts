@@ -1,7 +1,8 @@
-/** The record of a call: one line of the log. */
+/** The record of a call: one line of the log, and one of the audit log if the call is mutating. */
 import { performance } from 'node:perf_hooks';
 import type { Metadata } from '@grpc/grpc-js';
 import type { LogFields, Logger } from '../common/logger.js';
+import type { AuditLog } from './auditLog.js';
 import { shorten } from './statusMapping.js';
 
 /** Of an error's text; a daemon's can have 64 KiB. */
@@ -27,20 +28,28 @@ export interface CallFailure {
 export class CallRecord {
   readonly #rpc: RecordedRpc;
   readonly #logger: Logger;
+  readonly #audit: AuditLog | undefined;
   readonly #started = performance.now();
   readonly #fields: LogFields = {};
+  #images: readonly string[] = [];
   #working = false;
   /** How the call was answered, once it was. */
   #answer: { readonly failure: CallFailure | undefined } | undefined;
 
-  constructor(rpc: RecordedRpc, logger: Logger) {
+  constructor(rpc: RecordedRpc, logger: Logger, audit?: AuditLog) {
     this.#rpc = rpc;
     this.#logger = logger;
+    this.#audit = audit;
   }
 
   /** Adds fields. */
   note(fields: LogFields): void {
     Object.assign(this.#fields, fields);
+  }
+
+  /** Images that the request names, for the audit log. */
+  names(images: readonly string[]): void {
+    this.#images = images;
   }
 
   /** A handler works on the call: there is no line before {@link ended}. */
@@ -64,6 +73,7 @@ export class CallRecord {
   #write(): void {
     if (this.#working || this.#answer === undefined) return;
     const { failure } = this.#answer;
+    if (this.#rpc.mutating) this.#writeAudit(failure);
     const fields = {
       action: this.#rpc.name,
       ...this.#fields,
@@ -80,6 +90,18 @@ export class CallRecord {
       reason: failure.reason,
       // Without a stack: it is the client's failure, and can come with every call.
       err: { message: shorten(failure.message, MESSAGE_LIMIT) },
+    });
+  }
+
+  #writeAudit(failure: CallFailure | undefined): void {
+    const { identity, session } = this.#fields;
+    this.#audit?.write({
+      time: new Date().toISOString(),
+      identity,
+      session,
+      action: this.#rpc.name,
+      ...(this.#images.length === 0 ? {} : { images: this.#images }),
+      outcome: failure?.reason ?? 'OK',
     });
   }
 }

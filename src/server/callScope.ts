@@ -1,4 +1,4 @@
-/** The lifetime of a gRPC call, and the identity of its client. */
+/** The lifetime of a gRPC call. */
 import type { Deadline, Metadata, ServerUnaryCall } from '@grpc/grpc-js';
 import { GuestfsError } from '../common/errors.js';
 import { abortController } from '../common/waiting.js';
@@ -39,18 +39,4 @@ export function scopeOf(call: ServerCall): CallScope {
   if (call.cancelled) abort();
   call.once('cancelled', abort);
   return { signal: controller.signal, end: () => void call.off('cancelled', abort) };
-}
-
-/**
- * Identity of the client: the first URI of its certificate's subject alternative names (a
- * SPIFFE ID in a mesh), else the certificate's common name, else the certificate itself;
- * undefined without a certificate.
- */
-export function identityOf(call: ServerCall): string | undefined {
-  const certificate = call.getAuthContext().sslPeerCertificate;
-  if (certificate === undefined) return undefined;
-  const uri = /(?:^|, )URI:([^,]+)/.exec(certificate.subjectaltname ?? '')?.[1];
-  const name = certificate.subject.CN as string | readonly string[] | undefined;
-  // Sessions without an identity are open to everyone, so a certificate without a name must still yield one.
-  return uri ?? (typeof name === 'string' ? name : name?.[0]) ?? `sha256:${certificate.fingerprint256}`;
 }

@@ -2,7 +2,7 @@
 import type { ServerInterceptingCall, ServerInterceptor } from '@grpc/grpc-js';
 import { limitExceeded } from '../common/limitExceeded.js';
 import type { Logger } from '../common/logger.js';
-import { clientOf } from './client.js';
+import type { ClientOf } from './client.js';
 import { http2StreamOf } from './grpcInternals.js';
 import { rpcAt } from './rpcNames.js';
 import { toStatus } from './statusMapping.js';
@@ -10,7 +10,7 @@ import { toStatus } from './statusMapping.js';
 const RETRY_AFTER_MS = 1000;
 
 /** Refuses a call when its client has `most` others in flight. Streams count until they are closed. */
-export function limitingCalls(most: number, logger: Logger): ServerInterceptor {
+export function limitingCalls(most: number, clientOf: ClientOf, logger: Logger): ServerInterceptor {
   const inFlight = new Map<string, number>();
   return ({ path }, call) => {
     const client = clientOf(call);

@@ -1,16 +1,16 @@
 /**
  * The path of every call, whatever its RPC, in this order:
  *
- *  1. identity    of the client
+ *  1. identity    of the client, and what it may do at all
  *  2. session     named by the call, and owned by the client
  *  3. draining    a server that shuts down takes no new work
- *  4. permission  granted by the operator of the server
+ *  4. permission  granted by the operator of the server: by its policy, and by its flags
  *  5. refusal     of actions that make no sense over a network
  *  6. state       of the session
  *  7. arguments   decoded and checked, also against the daemon's version
  *  8. turn        the daemon runs one action at a time; other calls wait, or need no turn
  *  9. answer      or the status that an error becomes
- * 10. record      one line of the log
+ * 10. record      one line of the log, and one of the audit log
  *
  * What an RPC needs is declared by its record in `src/actions`, and enforced here and nowhere else.
  */
@@ -26,36 +26,46 @@ import type { CallRules } from '../actions/callRules.js';
 import { needsDaemon } from '../actions/shape.js';
 import type { Logger } from '../common/logger.js';
 import type { DaemonVersion } from '../protocol/daemonVersion.js';
-import { notOverNetwork, requireAllowed, requireFound, type CallPolicy } from '../security/policy.js';
+import type { Access, AccessPolicy } from '../security/access.js';
+import { notOverNetwork, requireAllowed, requireFound } from '../security/policy.js';
 import type { Daemon } from '../session/daemon.js';
 import { requireInDaemon } from '../session/daemonSupport.js';
 import type { Session } from '../session/session.js';
-import type { SessionRegistry } from '../session/sessionRegistry.js';
+import { checkSessionId, type SessionRegistry } from '../session/sessionRegistry.js';
 import type { EncodeAnswer } from './answerEncoding.js';
-import { recordOf } from './callRecord.js';
-import { identityOf, scopeOf, type ServerCall } from './callScope.js';
 import { onBehalfOf } from '../common/onBehalf.js';
+import { recordOf, type CallRecord } from './callRecord.js';
+import { scopeOf, type ServerCall } from './callScope.js';
 import { clientKey } from './client.js';
 import { checkArguments } from './checkArguments.js';
+import type { Identify } from './identify.js';
 import type { ActionRpc, AdmittedCall, Rpc } from './rpc.js';
+import { namedImages } from './namedImages.js';
 import { sessionIdOf } from './sessionHeader.js';
 import { toStatus } from './statusMapping.js';
 import { clientStreamTransport, serverStreamTransport, unaryTransport, type Transport } from './transports.js';
 
 export interface DispatchOptions {
   readonly registry: SessionRegistry;
-  readonly policy: CallPolicy;
+  readonly identify: Identify;
+  readonly access: AccessPolicy;
+  /** Serves the actions that look into the appliance. */
+  readonly debugService: boolean;
   readonly logger: Logger;
 }
 
 export class Dispatch {
   readonly #registry: SessionRegistry;
-  readonly #policy: CallPolicy;
+  readonly #identify: Identify;
+  readonly #access: AccessPolicy;
+  readonly #debugService: boolean;
   readonly #logger: Logger;
 
-  constructor({ registry, policy, logger }: DispatchOptions) {
+  constructor({ registry, identify, access, debugService, logger }: DispatchOptions) {
     this.#registry = registry;
-    this.#policy = policy;
+    this.#identify = identify;
+    this.#access = access;
+    this.#debugService = debugService;
     this.#logger = logger;
   }
 
@@ -80,16 +90,17 @@ export class Dispatch {
     const transport = open(scope.signal);
     const record = recordOf(call.metadata);
     record.began();
+    record.names(namedImages(rpc, transport.given));
     let session: Session | undefined;
     try {
-      const identity = identityOf(call);
+      const identity = await this.#identify(call);
       record.note({ identity });
       const client = clientKey(identity, call.getPeer());
       onBehalfOf(client, scope.signal);
-      session = await this.#sessionOf(rules, call, transport, identity);
-      if (session !== undefined) record.note({ session: session.id });
+      const access = await this.#access.of(identity);
+      session = await this.#sessionOf(rules, call, transport, identity, record);
       if (!rules.whileDraining) this.#registry.refuseWhileDraining();
-      await this.#requireAdmissible(rpc, session, transport.given);
+      await this.#requireAdmissible(rpc, access, session, transport.given);
       const request = await transport.request();
       if (rpc.action !== undefined) requireArguments(rpc, request, call.metadata, session?.daemonVersion);
       const answer = await inTurn(rpc, transport, {
@@ -98,10 +109,11 @@ export class Dispatch {
         metadata: call.metadata,
         identity,
         client,
+        access,
         session,
         signal: scope.signal,
         chunks: transport.chunks,
-        requireFound: (permission) => requireFound(rules, permission, this.#policy),
+        requireFound: (permission) => requireFound(rules, permission, access),
         note: (fields) => record.note(fields),
       });
       await transport.succeed(answer);
@@ -119,17 +131,26 @@ export class Dispatch {
     call: ServerCall,
     transport: Transport,
     identity: string | undefined,
+    record: CallRecord,
   ): Promise<Session | undefined> {
     if (reference === 'none') return undefined;
     const id =
       reference === 'metadata' ? sessionIdOf(call.metadata) : ((await transport.request()) as { id: string }).id;
+    checkSessionId(id);
+    record.note({ session: id });
     return this.#registry.get(id, identity);
   }
 
   /** Permission, refusal and state. Refused calls are traced as well, as in libguestfs. */
-  async #requireAdmissible({ rules, action }: Rpc, session: Session | undefined, given = {}): Promise<void> {
+  async #requireAdmissible(
+    { rules, action }: Rpc,
+    access: Access,
+    session: Session | undefined,
+    given = {},
+  ): Promise<void> {
     try {
-      requireAllowed(rules, given, this.#policy);
+      access.requireCall(rules);
+      requireAllowed(rules, given, { allowed: access.allowed, debugService: this.#debugService });
       if (rules.refusal !== undefined) throw notOverNetwork(rules.name, rules.refusal);
       if (rules.states !== undefined) session?.requireState(rules.states, rules.name);
     } catch (refusal) {

@@ -11,7 +11,6 @@ import { badArgument } from '../common/errors.js';
 import type { ForeignImageProbe } from '../images/foreignProbe.js';
 import { actionCalls } from '../library/report/actionCalls.js';
 import { inspectionReport } from '../library/report/report.js';
-import type { ImageRoots } from '../security/pathPolicy.js';
 import { newSessionId, type SessionRegistry } from '../session/sessionRegistry.js';
 import { drivesOf } from './driveSpecs.js';
 import { beating } from './heartbeat.js';
@@ -26,8 +25,6 @@ const LABELS: ReadonlyMap<string, string> = new Map([['rpc', serviceRules.Inspec
 export interface InspectOptions {
   readonly registry: SessionRegistry;
   readonly factory: SessionFactory;
-  /** Where images may be. */
-  readonly imageRoots: ImageRoots;
   readonly probe: ForeignImageProbe;
 }
 
@@ -46,26 +43,24 @@ function checkKeys(keys: readonly InspectKey[]): void {
 }
 
 /** The RPC. */
-export function inspectRpc({ registry, factory, imageRoots, probe }: InspectOptions): Rpc {
+export function inspectRpc({ registry, factory, probe }: InspectOptions): Rpc {
   const inspect = async (call: AdmittedCall<InspectRequest>, answers: AnswerStream): Promise<void> => {
-    const { rules, request, identity, client, signal, requireFound, note } = call;
+    const { rules, request, identity, client, access, signal, requireFound, note } = call;
     if (request.drives.length === 0) throw badArgument('drives', 'names no disk image; at least one is needed');
     checkKeys(request.keys);
     const settings = factory.settings(request.settings);
-    const drives = await drivesOf(request.drives.map(readOnly), imageRoots);
+    const drives = await drivesOf(request.drives.map(readOnly), access.imageRoots);
     const id = request.session_id ?? newSessionId();
     note({ session: id, drives: drives.length });
-    const session = registry.add(
-      id,
-      () => factory.create({ id, settings, labels: LABELS, owner: identity, client, idleTimeoutMs: undefined }),
-      client,
+    const session = registry.add(id, { identity, client, limit: access.maxSessions }, () =>
+      factory.create({ id, settings, labels: LABELS, owner: identity, client, idleTimeoutMs: undefined }),
     );
     const heart = beating(answers, (): InspectResponse => ({ part: undefined, warnings: [] }));
     try {
       answers.opened(); // tells the client that there is a session now
       session.addDrives(drives, rules.name);
       await session.launch(signal);
-      const actions = actionCalls({ session, signal, imageRoots, probe, requireFound });
+      const actions = actionCalls({ session, signal, imageRoots: access.imageRoots, probe, requireFound });
       for await (const part of inspectionReport(actions, request)) await heart.write(part);
     } catch (error) {
       // During a shutdown SHUTTING_DOWN is the more useful error: the call changed nothing and can be retried.

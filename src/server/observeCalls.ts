@@ -7,6 +7,7 @@
  */
 import { ServerInterceptingCall, status, type ServerInterceptor } from '@grpc/grpc-js';
 import type { Logger } from '../common/logger.js';
+import type { AuditLog } from './auditLog.js';
 import { CallRecord, recordUnder, type CallFailure } from './callRecord.js';
 import { reasonIn } from './errorDetails.js';
 import { http2StreamOf, replaceStatus, type SentStatus } from './grpcInternals.js';
@@ -22,10 +23,10 @@ function failureIn({ code, details, metadata }: SentStatus): CallFailure | undef
 const GONE: SentStatus = { code: status.CANCELLED, details: 'the client cancelled the call, or is gone' };
 
 /** To be the first interceptor, so that it sees what the others make of a status. */
-export function observeCalls(logger: Logger): ServerInterceptor {
+export function observeCalls(logger: Logger, audit?: AuditLog): ServerInterceptor {
   return ({ path }, call) => {
     const rpc = rpcAt(path);
-    const record = rpc === undefined ? undefined : new CallRecord(rpc, logger);
+    const record = rpc === undefined ? undefined : new CallRecord(rpc, logger, audit);
     let isOver = false;
     const over = (sent: SentStatus): void => {
       if (isOver) return;

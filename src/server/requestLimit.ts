@@ -5,7 +5,7 @@ import { takesAnySize } from '../actions/shape.js';
 import type { GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import { REQUEST_LIMIT, requestTooLarge } from '../common/messageLimits.js';
-import { clientOf } from './client.js';
+import type { ClientOf } from './client.js';
 import { chunkTooLarge } from './fileIn.js';
 import { http2StreamOf, metadataOf, replaceDecoder, replaceStatus, type SentStatus } from './grpcInternals.js';
 import { RequestMemory } from './requestMemory.js';
@@ -35,6 +35,7 @@ function refusal({ name, action }: NamedRpc, isClientStream: boolean, sent: Sent
 }
 
 export interface RequestLimits {
+  readonly clientOf: ClientOf;
   /** For large requests. */
   readonly memory: RequestMemory;
   /** How long a request may go without progress, milliseconds. */
@@ -52,7 +53,13 @@ export interface RequestLimits {
  * limit with our own message and details. grpc-js refuses them where it reads their length, below all interceptors: see
  * `grpcInternals.ts`.
  */
-export function limitingRequests({ memory: largeMemory, stallMs, admit, logger }: RequestLimits): ServerInterceptor {
+export function limitingRequests({
+  clientOf,
+  memory: largeMemory,
+  stallMs,
+  admit,
+  logger,
+}: RequestLimits): ServerInterceptor {
   const memory = new RequestMemory(SMALL_REQUEST_MEMORY);
   return (method, call) => {
     const rpc = rpcAt(method.path);

@@ -18,7 +18,7 @@ import type { Logger } from '../common/logger.js';
 import { REQUEST_LIMIT } from '../common/messageLimits.js';
 import type { ForeignImageProbe } from '../images/foreignProbe.js';
 import type { ServerLimits } from './limits.js';
-import type { ServerPolicy } from '../security/policy.js';
+import type { AccessPolicy } from '../security/access.js';
 import type { SessionRegistry } from '../session/sessionRegistry.js';
 import { actionRpc } from './actionRpc.js';
 import { addressText } from './address.js';
@@ -26,6 +26,8 @@ import { answerEncoder, type EncodeAnswer } from './answerEncoding.js';
 import { decodingSafely } from './decoding.js';
 import { Dispatch } from './dispatch.js';
 import { eventRpcs } from './eventService.js';
+import type { AuditLog } from './auditLog.js';
+import type { Identify } from './identify.js';
 import { inspectRpc } from './inspect.js';
 import { rpcNameOf, rpcOf, type ServiceMember } from './methods.js';
 import { RequestMemory } from './requestMemory.js';
@@ -38,7 +40,8 @@ import { limitingRequests } from './requestLimit.js';
 import { oneMessageAtATime } from './requestFlow.js';
 import type { Rpc } from './rpc.js';
 import type { SessionFactory } from './sessionFactory.js';
-import { identityOf, type ServerCall } from './callScope.js';
+import type { ServerCall } from './callScope.js';
+import { clientsBy } from './client.js';
 import { sessionIdOf } from './sessionHeader.js';
 import { sessionRpcs } from './sessionService.js';
 
@@ -50,15 +53,18 @@ const DRAIN_GRACE_MS = 5000;
 export interface GrpcServerOptions {
   readonly listen: string;
   readonly credentials: ServerCredentials;
+  readonly identify: Identify;
   readonly registry: SessionRegistry;
   readonly factory: SessionFactory;
-  readonly policy: ServerPolicy;
+  readonly access: AccessPolicy;
   readonly probe: ForeignImageProbe;
   readonly debugService: boolean;
   /** For large requests, bytes. */
   readonly requestMemory: number;
   readonly limits: ServerLimits;
   readonly logger: Logger;
+  /** Has a line for each call that changes something. */
+  readonly audit?: AuditLog | undefined;
 }
 
 export interface GrpcServer {
@@ -104,8 +110,8 @@ function encoderOf({ action, rules }: Rpc, method: ServiceMember['method']): Enc
 
 /** Starts serving. */
 export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
-  const { registry, factory, policy, logger } = options;
-  const { limits } = options;
+  const { registry, factory, limits, logger } = options;
+  const clientOf = clientsBy(options.identify);
   const server = new Server({
     'grpc.max_receive_message_length': REQUEST_LIMIT,
     'grpc.max_concurrent_streams': limits.callsPerConnection,
@@ -113,13 +119,18 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     'grpc.max_send_message_length': -1,
     'grpc.keepalive_time_ms': KEEPALIVE_INTERVAL_MS,
     interceptors: [
-      observeCalls(logger),
-      limitingCalls(limits.callsPerClient, logger),
+      observeCalls(logger, options.audit),
+      limitingCalls(limits.callsPerClient, clientOf, logger),
       limitingRequests({
+        clientOf,
         memory: new RequestMemory(options.requestMemory),
         stallMs: options.limits.stallMs,
         admit: (rpc, metadata, call) => {
-          if (rpc.action !== undefined) registry.get(sessionIdOf(metadata), identityOf(call as unknown as ServerCall));
+          if (rpc.action === undefined) return;
+          const identity = options.identify(call as unknown as ServerCall);
+          // One that takes time to find is left to the dispatch.
+          if (identity instanceof Promise) identity.catch(() => undefined);
+          else registry.get(sessionIdOf(metadata), identity);
         },
         logger,
       }),
@@ -132,8 +143,13 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     if (missing.length > 0) throw new Error(`no handlers for ${missing.join(', ')}`);
     server.addService(decodingSafely(definition), implementation);
   };
-  const { imageRoots, allowed } = policy;
-  const dispatch = new Dispatch({ registry, policy: { allowed, debugService: options.debugService }, logger });
+  const dispatch = new Dispatch({
+    registry,
+    identify: options.identify,
+    access: options.access,
+    debugService: options.debugService,
+    logger,
+  });
   const addRpcs = (definition: ServiceDefinition, rpcs: readonly Rpc[]): void => {
     const handlers = rpcs.map((rpc) => {
       const { key, method } = rpcOf(definition, rpcNameOf(rpc));
@@ -141,18 +157,18 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     });
     add(definition, Object.fromEntries(handlers));
   };
-  addRpcs(SessionServiceService, sessionRpcs({ registry, factory, imageRoots, endpoint: () => address }));
+  addRpcs(SessionServiceService, sessionRpcs({ registry, factory, endpoint: () => address }));
   addRpcs(EventServiceService, eventRpcs);
   /** By name, the RPCs that are no actions. */
   const composites: Readonly<Record<CompositeRpcName, Rpc>> = {
-    Inspect: inspectRpc({ registry, factory, imageRoots, probe: options.probe }),
+    Inspect: inspectRpc({ registry, factory, probe: options.probe }),
   };
   for (const area of areas) {
     const definition = services[area.name];
     if (definition === undefined) continue;
     const actions = area.actions
       .filter(hasRpc)
-      .map((action) => actionRpc(action, daemonCalls[camelCase(action.name)], { imageRoots, probe: options.probe }));
+      .map((action) => actionRpc(action, daemonCalls[camelCase(action.name)], { probe: options.probe }));
     const others = (area.compositeRpcs ?? []).map(({ name }) => composites[name]);
     addRpcs(definition, [...actions, ...others]);
   }

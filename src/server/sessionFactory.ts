@@ -84,7 +84,7 @@ export class SessionFactory {
       owner,
       client,
       launcher,
-      logger: logger.child({ session: id }),
+      logger: logger.child({ session: id, ...(owner === undefined ? {} : { identity: owner }) }),
       idleTimeoutMs: idleTimeoutMs ?? defaultIdleTimeoutMs,
       maxAgeMs,
       abandonedMs,

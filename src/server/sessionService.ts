@@ -19,7 +19,6 @@ import { serviceRules } from '../actions/callRules.js';
 import { badArgument } from '../common/errors.js';
 import { decodeGuestText, printable } from '../common/guestText.js';
 import { SERVER_VERSION } from '../common/version.js';
-import type { ImageRoots } from '../security/pathPolicy.js';
 import type { Session } from '../session/session.js';
 import { newSessionId, type SessionRegistry } from '../session/sessionRegistry.js';
 import { drivesOf } from './driveSpecs.js';
@@ -43,8 +42,6 @@ const STATES = {
 export interface SessionServiceOptions {
   readonly registry: SessionRegistry;
   readonly factory: SessionFactory;
-  /** Where images may be. */
-  readonly imageRoots: ImageRoots;
   /** Address of this replica, host:port. */
   readonly endpoint: () => string;
 }
@@ -113,25 +110,24 @@ function page(registry: SessionRegistry, request: ListSessionsRequest, identity:
 }
 
 /** The RPCs of SessionService. */
-export function sessionRpcs({ registry, factory, imageRoots, endpoint }: SessionServiceOptions): readonly Rpc[] {
+export function sessionRpcs({ registry, factory, endpoint }: SessionServiceOptions): readonly Rpc[] {
   const create = async ({
     rules,
     request,
     identity,
     client,
+    access,
     signal,
     note,
   }: AdmittedCall<CreateSessionRequest>): Promise<CreateSessionResponse> => {
     checkLabels(request.labels);
     const idleTimeoutMs = factory.idleTimeout(request.idle_timeout);
     const settings = factory.settings(request.settings);
-    const drives = await drivesOf(request.drives, imageRoots);
+    const drives = await drivesOf(request.drives, access.imageRoots);
     const id = request.session_id ?? newSessionId();
     note({ session: id, drives: drives.length, launched: request.launch });
-    const session = registry.add(
-      id,
-      () => factory.create({ id, settings, labels: request.labels, owner: identity, client, idleTimeoutMs }),
-      client,
+    const session = registry.add(id, { identity, client, limit: access.maxSessions }, () =>
+      factory.create({ id, settings, labels: request.labels, owner: identity, client, idleTimeoutMs }),
     );
     try {
       session.addDrives(drives, rules.name);

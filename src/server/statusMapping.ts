@@ -7,6 +7,7 @@ import { DETAILS_TRAILER, encodeStatus } from './errorDetails.js';
 const OWN_STATUS: Record<OwnReason, status> = {
   DAEMON_ERROR: status.UNKNOWN,
   BAD_ARGUMENT: status.INVALID_ARGUMENT,
+  UNAUTHENTICATED: status.UNAUTHENTICATED,
   MALFORMED_SESSION_ID: status.INVALID_ARGUMENT,
   SESSION_MISSING: status.INVALID_ARGUMENT,
   SESSION_UNKNOWN: status.NOT_FOUND,

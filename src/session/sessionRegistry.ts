@@ -1,4 +1,7 @@
-/** The sessions of this server. */
+/**
+ * The sessions of this server. Each identity has a namespace of its own for IDs: whether another one uses an ID, nothing
+ * that it gets here depends on.
+ */
 import { randomBytes } from 'node:crypto';
 import { GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
@@ -25,7 +28,35 @@ export function checkSessionId(id: string): void {
   });
 }
 
+/** An identity and an ID of its sessions; no identity contains a line break. */
+function keyOf(owner: string | undefined, id: string): string {
+  return `${id}\n${owner ?? ''}`;
+}
+
+function tooMany(message: string, limit: number): GuestfsError {
+  return new GuestfsError('TOO_MANY_SESSIONS', message, {
+    metadata: { limit: String(limit) },
+    retryAfterMs: RETRY_AFTER_MS,
+  });
+}
+
+/** Who makes a session. */
+export interface SessionOwner {
+  /** Undefined on a server without identities. */
+  readonly identity: string | undefined;
+  /** Whose budget the session counts against: the identity, or an address; nobody's when left out. */
+  readonly client?: string | undefined;
+  /** Most sessions of this identity at a time, if that has a limit of its own. */
+  readonly limit?: number | undefined;
+}
+
+/** What log lines call a session: two identities can use one ID. */
+function namesOf({ id, owner }: Session): { readonly session: string; readonly identity?: string } {
+  return { session: id, ...(owner === undefined ? {} : { identity: owner }) };
+}
+
 export class SessionRegistry {
+  /** By {@link keyOf}. */
   readonly #sessions = new Map<string, Session>();
   readonly #limit: number;
   readonly #logger: Logger;
@@ -55,27 +86,26 @@ export class SessionRegistry {
   }
 
   /**
-   * Registers the session made by `create`, if the limits allow.
-   * @param client whose budget it counts against; nobody's when left out
+   * Registers the session made by `create`, if the limit allows.
+   * @throws GuestfsError MALFORMED_SESSION_ID, SHUTTING_DOWN, SESSION_EXISTS, TOO_MANY_SESSIONS
    */
-  add(id: string, create: () => Session, client?: string): Session {
+  add(id: string, { identity, client, limit }: SessionOwner, create: () => Session): Session {
     checkSessionId(id);
     this.refuseWhileDraining();
-    if (this.#sessions.has(id))
+    const key = keyOf(identity, id);
+    if (this.#sessions.has(key))
       throw new GuestfsError('SESSION_EXISTS', `a session ${id} already exists: choose another ID`);
+    if (limit !== undefined && this.list(identity).length >= limit)
+      throw tooMany(`this client has ${limit} sessions, which is its limit; delete one`, limit);
     if (this.#sessions.size >= this.#limit) {
-      throw new GuestfsError(
-        'TOO_MANY_SESSIONS',
+      throw tooMany(
         `this server has ${this.#limit} sessions, which is its limit; delete one, or try again later`,
-        {
-          metadata: { limit: String(this.#limit) },
-          retryAfterMs: RETRY_AFTER_MS,
-        },
+        this.#limit,
       );
     }
     if (client !== undefined) requireSession(this.#budget, this.#of(client).length);
     const session = create();
-    this.#sessions.set(id, session);
+    this.#sessions.set(key, session);
     if (client !== undefined) {
       session.limitBy((needed) => {
         const others = this.#of(client).filter((other) => other !== session);
@@ -95,12 +125,11 @@ export class SessionRegistry {
 
   /**
    * @param identity of the client; other clients' sessions are reported as unknown
-   * @throws GuestfsError SESSION_UNKNOWN, MALFORMED_SESSION_ID
+   * @throws GuestfsError SESSION_UNKNOWN
    */
   get(id: string, identity: string | undefined): Session {
-    checkSessionId(id);
-    const session = this.#sessions.get(id);
-    if (session === undefined || (session.owner !== undefined && session.owner !== identity)) {
+    const session = this.#sessions.get(keyOf(identity, id));
+    if (session === undefined) {
       throw new GuestfsError(
         'SESSION_UNKNOWN',
         `there is no session ${id} on this server: it was deleted, ended after its idle timeout, or never existed`,
@@ -109,9 +138,9 @@ export class SessionRegistry {
     return session;
   }
 
-  /** Sessions that `identity` may see, the oldest first. */
+  /** The sessions of an identity, the oldest first. */
   list(identity: string | undefined): Session[] {
-    return [...this.#sessions.values()].filter((session) => session.owner === undefined || session.owner === identity);
+    return [...this.#sessions.values()].filter((session) => session.owner === identity);
   }
 
   /** Ends a session; settles when its resources are freed. Its ID can be reused only then. */
@@ -119,7 +148,8 @@ export class SessionRegistry {
     try {
       await session.close();
     } finally {
-      if (this.#sessions.get(session.id) === session) this.#sessions.delete(session.id);
+      const key = keyOf(session.owner, session.id);
+      if (this.#sessions.get(key) === session) this.#sessions.delete(key);
     }
   }
 
@@ -158,9 +188,9 @@ export class SessionRegistry {
   async #end(session: Session, why: string): Promise<void> {
     try {
       await this.delete(session);
-      this.#logger.info('session ended', { session: session.id, why });
+      this.#logger.info('session ended', { ...namesOf(session), why });
     } catch (error) {
-      this.#logger.error('session ended with an error: data may be lost', { session: session.id, why, err: error });
+      this.#logger.error('session ended with an error: data may be lost', { ...namesOf(session), why, err: error });
       throw error;
     }
   }

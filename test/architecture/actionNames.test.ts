@@ -19,6 +19,7 @@ const WORDS: Readonly<Record<string, string>> = {
   launch: 'what a session does, and its event',
   mountpoints: 'a field of a report',
   sh: 'a program of appliance and host',
+  sync: 'how a stream writes',
   upload: 'what a daemon does with a file',
   version: 'of a daemon',
   write: 'to a stream, or to a disk',

@@ -114,9 +114,11 @@ export class ServicePeer implements Peer {
 
   async #do(call: Call): Promise<Outcome> {
     const action = actionOf(call);
-    const request = Object.fromEntries(
+    const request: Record<string, unknown> = Object.fromEntries(
       Object.entries(call.args).map(([name, value]) => [name, forClient(action, name, value)]),
     );
+    // The library overwrites what is there.
+    if (call.name === 'disk_create') request['overwrite'] = true;
     try {
       if (isFileIn(action)) {
         await this.session.upload(call.name, request, [Buffer.from(call.file ?? '', 'base64')]);

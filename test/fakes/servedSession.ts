@@ -4,6 +4,7 @@ import { download, upload } from '../../gen/calls/transfer.js';
 import { silentLogger } from '../../src/common/logger.js';
 import { DEFAULT_LIMITS } from '../../src/server/limits.js';
 import { serve, type GrpcServer, type GrpcServerOptions } from '../../src/server/server.js';
+import { sameForAll } from '../../src/security/access.js';
 import { SessionRegistry } from '../../src/session/sessionRegistry.js';
 import { cut } from './files.js';
 import { launched, type LaunchedSession } from './sessions.js';
@@ -34,14 +35,15 @@ export interface ServedSession {
 export async function servedSession(): Promise<ServedSession> {
   const { session, daemon } = await launched();
   const registry = new SessionRegistry(1, silentLogger);
-  registry.add('test', () => session);
+  registry.add('test', { identity: undefined }, () => session);
   const unused = undefined as never;
   const options: GrpcServerOptions = {
     listen: '127.0.0.1:0',
     credentials: ServerCredentials.createInsecure(),
+    identify: async () => undefined,
     registry,
     factory: unused,
-    policy: { imageRoots: { directories: [] }, allowed: new Set() },
+    access: sameForAll({ imageRoots: { directories: [] }, allowed: new Set() }),
     probe: unused,
     debugService: false,
     requestMemory: 1 << 20,

@@ -2,6 +2,7 @@
 import { credentials, ServerCredentials } from '@grpc/grpc-js';
 import type { CallableState } from '../../src/actions/callRules.js';
 import { silentLogger, type Logger } from '../../src/common/logger.js';
+import { sameForAll } from '../../src/security/access.js';
 import type { Allowable } from '../../src/security/policy.js';
 import { DEFAULT_LIMITS, type ServerLimits } from '../../src/server/limits.js';
 import { serve } from '../../src/server/server.js';
@@ -67,9 +68,10 @@ export async function startFakeServer({
   const server = await serve({
     listen: '127.0.0.1:0',
     credentials: ServerCredentials.createInsecure(),
+    identify: async () => undefined,
     registry,
     factory,
-    policy: { imageRoots: { directories: [] }, allowed: new Set(allowed) },
+    access: sameForAll({ imageRoots: { directories: [] }, allowed: new Set(allowed) }),
     probe: () => Promise.reject(new Error('there are no images here')),
     debugService,
     requestMemory: 64 << 20,

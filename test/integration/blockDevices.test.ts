@@ -87,7 +87,9 @@ describeWhen('block devices of the host', process.geteuid?.() === 0 ? undefined 
     it('become empty raw disks by being discarded', async () => {
       const { id } = await scene.client.createSession();
       const session = new SessionClient(scene.client, id);
-      await session.call('disk_create', { filename: 'devices/disk', format: 'raw', size: BigInt(16 * MEBIBYTE) });
+      const disk = { filename: 'devices/disk', format: 'raw', size: BigInt(16 * MEBIBYTE) };
+      expect(await session.failure('disk_create', disk)).toMatchObject({ info: { reason: 'EEXIST' } });
+      await session.call('disk_create', { ...disk, overwrite: true });
       expect(contents()).toBe('\0\0\0\0\0');
       expect(await session.call('disk_virtual_size', { filename: 'devices/disk' })).toBe(BigInt(16 * MEBIBYTE));
     });

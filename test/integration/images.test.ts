@@ -56,7 +56,6 @@ beforeEach(() => {
   context = {
     runDirectory: scene.run,
     qemuBinary: QEMU,
-    imageRoots: { directories: [scene.root], backingFiles: true },
     signal: abortController().signal,
     probe: createForeignProbe({ qemuBinary: QEMU, user: isRoot ? NOBODY : undefined }),
     fdSets: { add: (file) => `/dev/fdset/${files.push(file)}` },
@@ -464,7 +463,7 @@ describe('an image that qemu cannot open', () => {
         async (asked: Promise<bigint>) => expect(await errorOf(asked)).toMatchObject({ reason: 'IMAGE_UNUSABLE' }),
       ],
     ] as const) {
-      const image = await openImage(name, context.imageRoots, 'read-only');
+      const image = await openImage(name, { directories: [scene.root] }, 'read-only');
       await check(probe({ ...image, head: await copyHead(image, name) }, 'vdi', `image '${name}'`, context.signal));
       await image.handle.close();
     }
@@ -547,7 +546,7 @@ describe('a header that changes after it was checked', () => {
 
   it('is no matter to the measuring of an image', async () => {
     qemuImg('create', '-q', '-f', 'vmdk', inRoot('a.vmdk'), '1M');
-    const image = await openImage('a.vmdk', context.imageRoots, 'read-only');
+    const image = await openImage('a.vmdk', { directories: [scene.root] }, 'read-only');
     const head = await copyHead(image, 'it');
     const descriptor = `# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType="monolithicFlat"\nRW 4096 FLAT "${secret}" 0\n`;
     writeFileSync(inRoot('a.vmdk'), descriptor.padEnd(1 << 16, '\0'));

@@ -76,7 +76,6 @@ async function launch(changes: Partial<LaunchConfig> = {}, signal = new AbortCon
   const launcher = createColdLauncher({
     logger: silentLogger,
     users,
-    imageRoots: { directories: [join(scene, 'images')] },
     preflight,
   });
   let console = '';
@@ -234,7 +233,8 @@ describeWithAppliance('a launch that fails', () => {
   it('says that an image is in use', async () => {
     const path = join(scene, 'images', 'disk.img');
     await writeFile(path, Buffer.alloc(1 << 20));
-    const drives = [{ ...scratch(0n), source: { kind: 'file' as const, path }, format: 'raw' }];
+    const source = { kind: 'file' as const, path, roots: { directories: [join(scene, 'images')] } };
+    const drives = [{ ...scratch(0n), source, format: 'raw' }];
     const { machine } = await launch({ drives });
     try {
       expect(await failure({ drives })).toMatchObject({

@@ -1,6 +1,6 @@
 /** Certificates of a temporary certificate authority for tests. */
 import { randomUUID } from 'node:crypto';
-import { copyFileSync } from 'node:fs';
+import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from './diskImages.js';
 
@@ -54,6 +54,41 @@ export function makeCertificate(directory: string, { key, certificate }: Certifi
     '-addext',
     'basicConstraints=critical,CA:FALSE',
   );
+}
+
+/** What a client certificate says of its holder: a subject such as `/CN=name`, and values of alternative names by type. */
+export interface ClientNames {
+  readonly subject?: string;
+  readonly alternative?: readonly (readonly [type: 'URI' | 'DNS' | 'IP' | 'email' | 'dirName', value: string])[];
+}
+
+/** A certificate for a client. */
+export function makeClientCertificate(
+  directory: string,
+  { key, certificate }: Certificate,
+  { subject = '/', alternative = [] }: ClientNames,
+): Certificate {
+  const path = join(directory, randomUUID());
+  const files = { key: `${path}.key`, certificate: `${path}.pem` };
+  const config = `${path}.conf`;
+  // In a section of its own a value may have commas.
+  const names = alternative.map(([type, value], index) => `${type}.${index} = ${value}`);
+  writeFileSync(
+    config,
+    [
+      '[req]\ndistinguished_name = none\nx509_extensions = client\n[none]\n[holder]\nCN = somebody',
+      '[client]\nbasicConstraints = critical,CA:FALSE',
+      ...(names.length === 0 ? [] : ['subjectAltName = @names\n[names]', ...names]),
+      '',
+    ].join('\n'),
+  );
+  run(
+    'openssl',
+    ...['req', '-x509', '-config', config, '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'],
+    ...['-nodes', '-days', '2', '-subj', subject, '-CA', certificate, '-CAkey', key],
+    ...['-keyout', files.key, '-out', files.certificate],
+  );
+  return files;
 }
 
 /** Makes all programs on this host trust an authority, until the file whose path is returned is removed. */

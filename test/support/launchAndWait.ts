@@ -11,7 +11,6 @@ const config = JSON.parse(process.argv[2] ?? '{}') as LaunchConfig;
 const launcher = createColdLauncher({
   logger: silentLogger,
   users: createQemuUsers(),
-  imageRoots: { directories: [] },
 });
 const machine = await launcher.launch(config, { signal: new AbortController().signal, onConsole: () => undefined });
 process.stdout.write(`${machine.pid}\n`);

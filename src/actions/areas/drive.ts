@@ -7,6 +7,7 @@ import {
   int,
   int64,
   library,
+  namesDrive,
   none,
   onServer,
   optional,
@@ -72,7 +73,7 @@ export const driveActions: readonly ActionDef[] = [
     guide: 'network-drives.md',
     configOnly: true,
     aliases: ['domain'],
-    args: [str('dom')],
+    args: [namesDrive(str('dom'))],
     optargs: [
       optional('libvirturi'),
       bool('readonly'),
@@ -228,7 +229,7 @@ export const driveActions: readonly ActionDef[] = [
     name: 'add_libvirt_dom',
     since: '1.29.14',
     configOnly: true,
-    args: [pointer('dom')],
+    args: [namesDrive(pointer('dom'))],
     optargs: [
       bool('readonly'),
       optional('iface'),
@@ -260,12 +261,21 @@ export const driveActions: readonly ActionDef[] = [
       optional('compat'),
       int('clustersize'),
     ],
+    ownFields: [
+      {
+        name: 'overwrite',
+        type: 'bool',
+        about:
+          'Whether a file or block device that is there already is overwritten. Without it the call fails with EEXIST.',
+      },
+    ],
     returns: none,
     summary: 'Creates a blank disk image on the server host',
     description:
-      'An existing image is overwritten, unless it is in use. `size` is in bytes, and must be -1 with `backingfile`, which creates an overlay instead. `preallocation` is `off` (default), `sparse` (the same), `full`, which reserves all space, or for qcow2 `metadata`; `compat` (`0.10` or `1.1`) and `clustersize` (bytes, a power of 2 from 512 to 2097152, default 65536) apply to qcow2 only. The image is not added to the session.',
+      'A file that is there already is left as it is, and the call fails, unless `overwrite` is set and the image is not in use. `size` is in bytes, and must be -1 with `backingfile`, which creates an overlay instead. `preallocation` is `off` (default), `sparse` (the same), `full`, which reserves all space, or for qcow2 `metadata`; `compat` (`0.10` or `1.1`) and `clustersize` (bytes, a power of 2 from 512 to 2097152, default 65536) apply to qcow2 only. The image is not added to the session.',
     errors: [
       badArgument('`format` is neither `raw` nor `qcow2`, or an option does not apply to it'),
+      error('ALREADY_EXISTS', 'EEXIST', '`filename` exists already, and `overwrite` is not set'),
       error('NOT_FOUND', 'IMAGE_MISSING', 'the directory of `filename`, or `backingfile`, does not exist'),
       error(
         'FAILED_PRECONDITION',
@@ -323,7 +333,7 @@ export const driveActions: readonly ActionDef[] = [
     since: '1.19.49',
     notLaunching: true,
     deprecated: true,
-    args: [str('label')],
+    args: [namesDrive(str('label'))],
     returns: none,
     summary: 'Removes the drive with the given label',
     description:

@@ -6,7 +6,6 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { GuestfsError, messageOf } from '../../common/errors.js';
 import { withTimeLimit } from '../../common/waiting.js';
 import { prepareDrives, type PreparedDrives } from '../../images/prepareDrives.js';
-import type { ImageRoots } from '../../security/pathPolicy.js';
 import type { LaunchPreflight } from '../preflight.js';
 import type { LaunchConfig, LaunchOptions, LaunchTimings, Machine } from '../launcher.js';
 import { attachDrives, type Attachment } from '../attachDrives.js';
@@ -25,7 +24,6 @@ const LIMIT_FOR_A_DRIVE_MS = 1000;
 
 /** Options for starting clones with drives. */
 export interface CloneOptions extends RestoreOptions {
-  readonly imageRoots: ImageRoots;
   readonly preflight: Pick<LaunchPreflight, 'imageProbe'>;
 }
 
@@ -50,7 +48,6 @@ export async function startClone(source: CloneSource, options: CloneOptions, lau
       claims: site.claims,
       qemuBinary: source.base.qemuBinary,
       fdSets: line,
-      imageRoots: options.imageRoots,
       signal,
       probe: options.preflight.imageProbe,
     });
@@ -162,7 +159,6 @@ export function machineOf(
           claims,
           runDirectory: runDirectory.path,
           qemuBinary: base.qemuBinary,
-          imageRoots: options.imageRoots,
           probe: options.preflight.imageProbe,
         },
         { launched: drives.drives, filesGiven },

@@ -105,7 +105,7 @@ export class ClonePool {
     onMessage?.('library', 'launch: attaching the drives to a clone from the pool');
     onConsole(clone.output.tail());
     clone.listener = onConsole;
-    const { logger, imageRoots, preflight } = this.options;
+    const { logger, preflight } = this.options;
     try {
       const started = performance.now();
       const fdSets = new LateFdSets();
@@ -114,7 +114,6 @@ export class ClonePool {
         claims: clone.claims,
         qemuBinary: clone.base.qemuBinary,
         fdSets,
-        imageRoots,
         signal,
         probe: preflight.imageProbe,
       });

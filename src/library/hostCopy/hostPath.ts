@@ -4,7 +4,7 @@ import { lstat, open, readlink, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, isAbsolute } from 'node:path';
 import { GuestfsError } from '../../common/errors.js';
 import { printable } from '../../common/guestText.js';
-import { resolveImagePath, type ImageNaming, type ImageRoots } from '../../security/pathPolicy.js';
+import { requireWritableTree, resolveImagePath, type ImageNaming, type ImageRoots } from '../../security/pathPolicy.js';
 import { refused } from '../refusal.js';
 
 /** A name in an open directory. */
@@ -67,6 +67,14 @@ export async function openSource(localpath: string, roots: ImageRoots): Promise<
  * The destination of a copy out.
  * @throws GuestfsError those of the path policy, or ENOTDIR
  */
-export function openTarget(localdir: string, roots: ImageRoots): Promise<FileHandle> {
-  return openDirectory(localdir, roots, { subject: `target '${printable(localdir)}'` });
+export async function openTarget(localdir: string, roots: ImageRoots): Promise<FileHandle> {
+  const naming = { subject: `target '${printable(localdir)}'` };
+  const target = await openDirectory(localdir, roots, naming);
+  try {
+    await requireWritableTree(await readlink(pathOf(target)), roots, naming);
+    return target;
+  } catch (error) {
+    await target.close();
+    throw error;
+  }
 }

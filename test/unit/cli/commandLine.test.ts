@@ -42,6 +42,7 @@ const DEFAULTS: Flags = {
   connectionIdleTimeout: 300,
   stallTimeout: 30,
   abandonedCallTimeout: 300,
+  identityKinds: ['uri', 'dns', 'cn', 'sha256'],
   debugService: false,
   allow: [],
   logLevel: 'info',
@@ -77,6 +78,9 @@ const VALUES: readonly (readonly [flag: string, key: keyof Flags, first: string,
   ['tls-cert', 'tlsCert', 'c.pem', 'c.pem', 'd.pem'],
   ['tls-key', 'tlsKey', 'c.key', 'c.key', 'd.key'],
   ['client-ca', 'clientCa', 'ca.pem', 'ca.pem', 'cb.pem'],
+  ['identity-kinds', 'identityKinds', 'uri,dns', ['uri', 'dns'], 'cn'],
+  ['policy', 'policy', 'policy.yaml', 'policy.yaml', 'other.yaml'],
+  ['audit-log', 'auditLog', '-', '-', 'audit.log'],
   ['metrics-listen', 'metricsListen', '127.0.0.1:9', '127.0.0.1:9', '127.0.0.1:10'],
   ['allow', 'allow', 'network', ['network'], 'host-actions'],
   ['log-level', 'logLevel', 'debug', 'debug', 'error'],
@@ -216,7 +220,7 @@ describe('an address', () => {
 });
 
 describe('a path', () => {
-  it.each(['appliance', 'tls-cert', 'tls-key', 'client-ca'])('of --%s is not empty, and no flag', (flag) => {
+  it.each(['appliance', 'tls-cert', 'tls-key', 'client-ca', 'policy'])('of --%s is not empty, and no flag', (flag) => {
     expect(refusal([`--${flag}`, '--trace'])).toContain("'--trace' is invalid");
     expect(refusal([`--${flag}=`])).toContain('must not be empty');
   });

@@ -119,6 +119,7 @@ function argumentFields(action: ActionDef): string[] {
       ({ name, type }, index) =>
         `${name} ${OPTIONAL[type]} = ${required.length + index + 1}${type === 'string_list' ? '' : ' optional'}`,
     ),
+    ...(action.ownFields ?? []).map(({ name, type }, index) => `${name} ${type} = ${101 + index} optional`),
   ];
 }
 

@@ -38,9 +38,17 @@ describe('raw disks', () => {
     expect(statSync(inRoot('a.img')).size).toBe(1001);
   });
 
-  it('overwrites a file', async () => {
+  it('overwrites a file only if it shall', async () => {
     writeFileSync(inRoot('a.img'), 'x'.repeat(5000));
-    await createDisk({ filename: inRoot('a.img'), format: 'raw', size: 512n }, context);
+    const disk = { filename: inRoot('a.img'), format: 'raw', size: 512n };
+    for (const overwrite of [{}, { overwrite: false }]) {
+      expect(await errorOf(createDisk({ ...disk, ...overwrite }, context))).toMatchObject({
+        reason: 'EEXIST',
+        message: `image '${inRoot('a.img')}' exists already: set overwrite to lose what is in it`,
+      });
+      expect(statSync(inRoot('a.img')).size).toBe(5000);
+    }
+    await createDisk({ ...disk, overwrite: true }, context);
     expect(statSync(inRoot('a.img'))).toMatchObject({ size: 512 });
   });
 });

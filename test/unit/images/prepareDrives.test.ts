@@ -41,7 +41,6 @@ beforeEach(() => {
     runDirectory: scene.run,
     qemuBinary: '/nosuch/qemu',
     claims: new ImageClaims(new ImageUses()),
-    imageRoots: { directories: [scene.root], backingFiles: true },
     signal: abort.signal,
     fdSets: {
       add(file) {

@@ -22,7 +22,6 @@ function contextWith(script: string): DriveContext {
   return {
     runDirectory: scene.run,
     qemuBinary,
-    imageRoots: { directories: [scene.root] },
     signal: new AbortController().signal,
     fdSets: { add: () => '/dev/fdset/1' },
     claims: new ImageClaims(new ImageUses()),

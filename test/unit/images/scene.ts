@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { jest } from '@jest/globals';
 import { GuestfsError } from '../../../src/common/errors.js';
 import type { Drive } from '../../../src/images/drive.js';
+import type { ImageRoots } from '../../../src/security/pathPolicy.js';
 
 // Each image is a run of qemu-img, and the machine may be busy.
 jest.setTimeout(60_000);
@@ -29,10 +30,14 @@ export interface Scene {
   remove(): void;
 }
 
+/** Those of the scene that was made last. */
+let roots: ImageRoots = { directories: [] };
+
 export function makeScene(): Scene {
   const base = realpathSync(mkdtempSync(join(tmpdir(), 'images-')));
   const [root, outside, run] = ['in', 'out', 'run'].map((name) => join(base, name)) as [string, string, string];
   for (const directory of [root, outside, run]) mkdirSync(directory);
+  roots = { directories: [root] };
   return { base, root, outside, run, remove: () => rmSync(base, { recursive: true, force: true }) };
 }
 
@@ -66,7 +71,7 @@ export function overlayImage(path: string, backing: string, format: string | nul
 
 /** A drive as a session would have it. */
 export function fileDrive(path: string, options: Partial<Drive> = {}): Drive {
-  return { ...DEFAULTS, source: { kind: 'file', path }, ...options };
+  return { ...DEFAULTS, source: { kind: 'file', path, roots }, ...options };
 }
 
 /** What an NBD server has at an address such as `127.0.0.1:10809`. */
@@ -79,7 +84,7 @@ export function nbdDrive(address: string, options: Partial<Drive> = {}): Drive {
     username: undefined,
     secret: undefined,
   } as const;
-  return { ...DEFAULTS, format: 'raw', source: { kind: 'remote', remote }, ...options };
+  return { ...DEFAULTS, format: 'raw', source: { kind: 'remote', remote, roots }, ...options };
 }
 
 export function scratchDrive(size: bigint, options: Partial<Drive> = {}): Drive {

@@ -216,7 +216,7 @@ describe('createImageFile', () => {
     ['new.img', () => inRoot('new.img')],
     ['sub/new.img', () => inRoot('sub/new.img')],
   ])('makes %s', async (path, expected) => {
-    const image = await createImageFile(path, roots);
+    const image = await createImageFile(path, roots, true);
     await image.handle.write('made');
     await image.handle.close();
     expect(image).toMatchObject({ created: true, path: expected() });
@@ -224,7 +224,7 @@ describe('createImageFile', () => {
   });
 
   it('leaves what is there', async () => {
-    const image = await createImageFile('a.img', roots);
+    const image = await createImageFile('a.img', roots, true);
     await image.handle.close();
     expect(image.created).toBe(false);
     expect(readFileSync(inRoot('a.img'), 'utf8')).toBe('first a');
@@ -244,7 +244,7 @@ describe('createImageFile', () => {
     symlinkSync(join(scene.outside, 'new.img'), inRoot('dangling'));
     symlinkSync('not-there', inRoot('inside'));
     const before = openFiles();
-    expect(await errorOf(createImageFile(path, roots))).toMatchObject({ reason });
+    expect(await errorOf(createImageFile(path, roots, false))).toMatchObject({ reason });
     expect(openFiles()).toBe(before);
     rmSync(inRoot('trap'));
     expect(() => readFileSync(join(scene.outside, 'new.img'))).toThrow('ENOENT');

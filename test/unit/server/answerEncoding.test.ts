@@ -25,6 +25,7 @@ import { FilePieces } from '../../../src/server/fileMessages.js';
 import { rpcOf } from '../../../src/server/methods.js';
 import { observeCalls } from '../../../src/server/observeCalls.js';
 import type { Rpc, ServiceRpc } from '../../../src/server/rpc.js';
+import { sameForAll } from '../../../src/security/access.js';
 import { SessionRegistry } from '../../../src/session/sessionRegistry.js';
 import { pattern } from '../../fakes/files.js';
 import { failureOf } from '../../support/testClient.js';
@@ -44,7 +45,9 @@ async function serving(
   const server = new Server({ 'grpc.max_send_message_length': -1, interceptors: [observeCalls(logger)] });
   const dispatch = new Dispatch({
     registry: new SessionRegistry(1, silentLogger),
-    policy: { allowed: new Set(), debugService: false },
+    identify: async () => undefined,
+    access: sameForAll({ imageRoots: { directories: [] }, allowed: new Set() }),
+    debugService: false,
     logger,
   });
   const members = Object.entries(handlers).map(([name, { kind, perform }]) => {

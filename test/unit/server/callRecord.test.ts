@@ -68,11 +68,11 @@ it('of a call that fails says why', async () => {
   ]);
 });
 
-it('of a call that is refused before it has a session names none', async () => {
+it('of a call that is refused before it has a session names the one it asked for', async () => {
   await expect(server.client.getSession('nobody')).rejects.toMatchObject({ info: { reason: 'SESSION_UNKNOWN' } });
   const [record] = await records();
   expect(record).toMatchObject({ level: 'info', fields: { action: 'GetSession', reason: 'SESSION_UNKNOWN' } });
-  expect(record?.fields.session).toBeUndefined();
+  expect(record?.fields.session).toBe('nobody');
 });
 
 it('of a new session names it', async () => {

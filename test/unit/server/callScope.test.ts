@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { describe, expect, it } from '@jest/globals';
-import { identityOf, scopeOf, type ServerCall } from '../../../src/server/callScope.js';
+import { scopeOf, type ServerCall } from '../../../src/server/callScope.js';
 
 /** A call of which only the end matters. */
 function fakeCall(deadline: number = Infinity): EventEmitter & ServerCall {
@@ -33,27 +33,5 @@ describe('the scope of a call', () => {
     expect(call.listenerCount('cancelled')).toBe(0);
     call.emit('cancelled');
     expect(signal.aborted).toBe(false);
-  });
-});
-
-describe('the identity of a client', () => {
-  const identityWith = (sslPeerCertificate: object | undefined): string | undefined =>
-    identityOf({ getAuthContext: () => ({ sslPeerCertificate }) } as unknown as ServerCall);
-
-  it.each([
-    [
-      'a URI goes before a common name',
-      { subject: { CN: 'ali' }, subjectaltname: 'DNS:a, URI:spiffe://mesh/ali' },
-      'spiffe://mesh/ali',
-    ],
-    ['a common name', { subject: { CN: 'ali' } }, 'ali'],
-    [
-      'the certificate, when it names nobody',
-      { subject: {}, subjectaltname: 'DNS:a', fingerprint256: 'AA:BB' },
-      'sha256:AA:BB',
-    ],
-    ['nobody without a certificate', undefined, undefined],
-  ])('is %s', (_what, certificate, expected) => {
-    expect(identityWith(certificate)).toBe(expected);
   });
 });

@@ -39,7 +39,13 @@ beforeEach(async () => {
   server = new Server({
     'grpc.max_receive_message_length': REQUEST_LIMIT,
     interceptors: [
-      limitingRequests({ memory, stallMs: STALL_MS, admit: () => undefined, logger: silentLogger }),
+      limitingRequests({
+        clientOf: () => 'client',
+        memory,
+        stallMs: STALL_MS,
+        admit: () => undefined,
+        logger: silentLogger,
+      }),
       oneMessageAtATime,
     ],
   });

@@ -290,7 +290,7 @@ describe('a session that nobody uses', () => {
     jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate', 'performance'] });
     const ended: string[] = [];
     const logger = { ...silentLogger, info: (message: string) => void ended.push(message) };
-    new SessionRegistry(10, logger).add(session.id, () => session);
+    new SessionRegistry(10, logger).add(session.id, { identity: undefined }, () => session);
     session.touch();
     return { ended, sweep: (afterMs) => jest.advanceTimersByTimeAsync(afterMs) };
   }

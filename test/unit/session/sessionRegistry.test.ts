@@ -13,7 +13,7 @@ function registryOf(sessions: readonly Session[]): { registry: SessionRegistry; 
   const lines: Record<string, unknown>[] = [];
   const logger = createLogger('debug', (line) => lines.push(JSON.parse(line) as Record<string, unknown>));
   const registry = new SessionRegistry(10, logger);
-  for (const session of sessions) registry.add(session.id, () => session);
+  for (const session of sessions) registry.add(session.id, { identity: undefined }, () => session);
   return { registry, lines };
 }
 
@@ -29,7 +29,7 @@ describe('a registry that is drained', () => {
       ['session ended', 'a'],
       ['session ended', 'b'],
     ]);
-    expect(() => registry.add('c', () => one('c'))).toThrow(/shutting down/);
+    expect(() => registry.add('c', { identity: undefined }, () => one('c'))).toThrow(/shutting down/);
   });
 
   it('fails when a session could not be synced, once all have ended', async () => {

@@ -1,0 +1,113 @@
+/**
+ * The identity that a client certificate stands for.
+ *
+ * An identity has a kind, `uri:spiffe://mesh/ns/prod/sa/build` or `cn:build`, so that a name of one kind never passes for
+ * the same text of another: authorities check what they write into the different fields of a certificate by different
+ * rules.
+ */
+import { GuestfsError } from '../common/errors.js';
+import { printable } from '../common/guestText.js';
+
+/** Kinds of identities that certificates have: a SAN of type URI or DNS, the common name, the certificate itself. */
+export const CERTIFICATE_KINDS = ['uri', 'dns', 'cn', 'sha256'] as const;
+export type CertificateKind = (typeof CERTIFICATE_KINDS)[number];
+
+/** What is read of a certificate, in the form of Node's `tls.PeerCertificate`. */
+export interface CertificateNames {
+  readonly subject: { readonly CN?: string | readonly string[] };
+  /** All subject alternative names, as Node writes them. */
+  readonly subjectaltname?: string | undefined;
+  readonly fingerprint256: string;
+}
+
+/** A subject alternative name. */
+interface AlternativeName {
+  readonly type: string;
+  readonly value: string;
+  /** Its value has characters that names do not have. */
+  readonly quoted: boolean;
+}
+
+/** Longer than any SPIFFE ID. */
+const MAX_LENGTH = 2048;
+
+/**
+ * One name of Node's list, which writes any value with a comma, a quote or other special characters as a JSON string.
+ * Neither alternative of the value can match what the other can, so the time is linear.
+ */
+const ALTERNATIVE_NAME = /([A-Za-z0-9 ]+):(?:("(?:[^"\\]|\\.)*")|([^",]*))(?:, |$)/y;
+
+/** Splits Node's list of alternative names; undefined if it is not such a list. */
+function alternativeNames(list: string): AlternativeName[] | undefined {
+  const names: AlternativeName[] = [];
+  ALTERNATIVE_NAME.lastIndex = 0;
+  let end = 0;
+  while (end < list.length) {
+    const match = ALTERNATIVE_NAME.exec(list);
+    if (match === null) return undefined;
+    end = ALTERNATIVE_NAME.lastIndex;
+    const [, type = '', quoted, plain = ''] = match;
+    names.push({ type, value: quoted ?? plain, quoted: quoted !== undefined });
+  }
+  return names;
+}
+
+/** A client that does not prove who it is. */
+export function unauthenticated(why: string): GuestfsError {
+  return new GuestfsError('UNAUTHENTICATED', why);
+}
+
+/**
+ * An identity of a kind and a name.
+ * @throws GuestfsError UNAUTHENTICATED if the name is empty, too long, or has characters that cannot be seen
+ */
+export function identity(kind: string, name: string): string {
+  if (name === '') throw unauthenticated(`the ${kind} name of the client is empty`);
+  if (name.length > MAX_LENGTH)
+    throw unauthenticated(`the ${kind} name of the client has over ${MAX_LENGTH} characters`);
+  if (/[\p{C}\p{Zl}\p{Zp}]/u.test(name) || !name.isWellFormed())
+    throw unauthenticated(`the ${kind} name of the client, '${printable(name)}', has control characters`);
+  return `${kind}:${name}`;
+}
+
+function commonNames({ subject }: CertificateNames): readonly string[] {
+  const { CN } = subject;
+  if (CN === undefined) return [];
+  return typeof CN === 'string' ? [CN] : CN;
+}
+
+/** The one name of a kind that may not occur twice: nobody could say which of them counts. */
+function only(what: string, names: readonly string[]): string | undefined {
+  if (names.length > 1) throw unauthenticated(`the client certificate has ${names.length} ${what}: it must have one`);
+  return names[0];
+}
+
+/**
+ * The identity of a certificate: of the first of `kinds` that it has.
+ * @throws GuestfsError UNAUTHENTICATED if it has none of them, or one that is ambiguous
+ */
+export function certificateIdentity(certificate: CertificateNames, kinds: readonly CertificateKind[]): string {
+  const alternative = alternativeNames(certificate.subjectaltname ?? '');
+  if (alternative === undefined)
+    throw unauthenticated('the subject alternative names of the client certificate cannot be read');
+  const ofType = (type: string): string[] => {
+    const names = alternative.filter((name) => name.type === type);
+    if (names.some(({ quoted }) => quoted))
+      throw unauthenticated(`a ${type} name of the client certificate has characters that such names do not have`);
+    return names.map(({ value }) => value);
+  };
+  const find: Readonly<Record<CertificateKind, () => string | undefined>> = {
+    uri: () => only('URI names', ofType('URI')),
+    // The names of one host: the first is the one that a certificate is issued for.
+    dns: () => ofType('DNS')[0]?.toLowerCase(),
+    cn: () => only('common names', commonNames(certificate)),
+    sha256: () => certificate.fingerprint256,
+  };
+  for (const kind of kinds) {
+    const name = find[kind]();
+    if (name !== undefined) return identity(kind, name);
+  }
+  throw unauthenticated(
+    `the client certificate has no name of a kind that counts here (${kinds.join(', ')}); the server's --identity-kinds names those kinds`,
+  );
+}

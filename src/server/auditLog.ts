@@ -1,0 +1,54 @@
+/**
+ * The audit log: one line of JSON for each call that changes something, whether it was carried out or refused. It is a
+ * stream of its own, apart from the server's log.
+ */
+import { pino } from 'pino';
+import type { Logger } from '../common/logger.js';
+
+/** What is told of a call. */
+export interface AuditEntry {
+  /** When it was answered, ISO 8601, UTC. */
+  readonly time: string;
+  /** Who made the call; missing without identities, or if the client did not prove its own. */
+  readonly identity?: string | undefined;
+  readonly session?: string | undefined;
+  readonly action: string;
+  /** Paths, labels and names of images and drives, as the client wrote them. */
+  readonly images?: readonly string[] | undefined;
+  /** `OK`, or the reason of the failure. */
+  readonly outcome: string;
+}
+
+export interface AuditLog {
+  write(entry: AuditEntry): void;
+  /** Opens the file again, after it was renamed. */
+  reopen(): void;
+}
+
+const STANDARD_OUTPUT = 1;
+/** Paths of the host are nobody else's business. */
+const MODE = 0o600;
+
+/**
+ * Opens an audit log for appending.
+ * @param path of the file, or `-` for standard output
+ * @throws Error of the file system
+ */
+export function openAuditLog(path: string, logger: Logger): AuditLog {
+  const toFile = path !== '-';
+  // Each line is written before the call goes on: a server that is killed loses none.
+  const lines = pino.destination({ dest: toFile ? path : STANDARD_OUTPUT, append: true, sync: true, mode: MODE });
+  const failed = (err: unknown): void => logger.error('the audit log cannot be written', { audit: path, err });
+  lines.on('error', failed);
+  return {
+    write: (entry) => void lines.write(`${JSON.stringify(entry)}\n`),
+    reopen: () => {
+      if (!toFile) return;
+      try {
+        lines.reopen();
+      } catch (error) {
+        failed(error);
+      }
+    },
+  };
+}

@@ -1,0 +1,32 @@
+/** The images that a request names, for the audit log: paths as the client wrote them, and nothing that is secret. */
+import type { DriveSpec } from '../../gen/proto/guestfs/v1/session.js';
+import { MAX_DRIVES } from '../qemu/limits.js';
+import type { Rpc } from './rpc.js';
+
+function nameOf({ source }: DriveSpec): string {
+  switch (source?.$case) {
+    case 'path':
+      return source.value;
+    case 'remote':
+      return `${source.value.protocol}://${source.value.server.join(',')}/${source.value.filename}`;
+    case 'scratch_size':
+      return `scratch ${source.value}`;
+    case undefined:
+      return '';
+  }
+}
+
+/** The images of a request as far as it is known. */
+export function namedImages({ action, rules }: Rpc, request: object | undefined): readonly string[] {
+  if (request === undefined) return [];
+  const fields = request as Readonly<Record<string, unknown>>;
+  if (action === undefined) {
+    const drives = (fields['drives'] ?? []) as readonly DriveSpec[];
+    // More are refused.
+    return rules.session === 'none' ? drives.slice(0, MAX_DRIVES).map(nameOf) : [];
+  }
+  return [...action.args, ...action.optargs]
+    .filter(({ onServer, namesDrive }) => onServer === true || namesDrive === true)
+    .map(({ name }) => fields[name])
+    .filter((value) => typeof value === 'string');
+}

@@ -1,0 +1,101 @@
+/** A real server in this process with TLS and client certificates, on a fake launcher, and clients with certificates. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { credentials, ServerCredentials } from '@grpc/grpc-js';
+import { silentLogger, type Logger } from '../../src/common/logger.js';
+import { sameForAll } from '../../src/security/access.js';
+import { CERTIFICATE_KINDS } from '../../src/security/certificateIdentity.js';
+import { createIdentify, type Identify } from '../../src/server/identify.js';
+import { DEFAULT_LIMITS } from '../../src/server/limits.js';
+import { serve, type GrpcServerOptions } from '../../src/server/server.js';
+import { SessionFactory } from '../../src/server/sessionFactory.js';
+import { SessionRegistry } from '../../src/session/sessionRegistry.js';
+import { makeAuthority, makeClientCertificate, type Certificate, type ClientNames } from '../support/certificates.js';
+import { TestClient } from '../support/testClient.js';
+import { FakeLauncher } from './fakeLauncher.js';
+import { defaultSettings } from './sessions.js';
+
+export interface SecureServerOptions extends Partial<Pick<GrpcServerOptions, 'access' | 'audit'>> {
+  readonly identify?: Identify;
+  readonly logger?: Logger;
+}
+
+export interface SecureServer {
+  /** Where it listens, host:port. */
+  readonly address: string;
+  readonly registry: SessionRegistry;
+  readonly launcher: FakeLauncher;
+  /** A client with a certificate that says so of it. */
+  client(names: ClientNames): TestClient;
+  stop(): Promise<void>;
+}
+
+/** An authority for a test file, and what it signed. */
+export interface Authority {
+  readonly directory: string;
+  readonly certificate: Certificate;
+  end(): void;
+}
+
+export function startAuthority(): Authority {
+  const directory = mkdtempSync(join(tmpdir(), 'guestfs-grpc-authority-'));
+  return {
+    directory,
+    certificate: makeAuthority(directory),
+    end: () => rmSync(directory, { recursive: true }),
+  };
+}
+
+export async function startSecureServer(
+  { directory, certificate: authority }: Authority,
+  {
+    identify = createIdentify({ kinds: CERTIFICATE_KINDS }),
+    access = sameForAll({ imageRoots: { directories: [] }, allowed: new Set() }),
+    logger = silentLogger,
+    audit,
+  }: SecureServerOptions = {},
+): Promise<SecureServer> {
+  const launcher = new FakeLauncher();
+  const registry = new SessionRegistry(100, logger);
+  const factory = new SessionFactory({
+    defaults: { ...defaultSettings },
+    defaultIdleTimeoutMs: undefined,
+    launcher,
+    logger,
+  });
+  const ca = readFileSync(authority.certificate);
+  const server = await serve({
+    listen: '127.0.0.1:0',
+    credentials: ServerCredentials.createSsl(ca, [{ cert_chain: ca, private_key: readFileSync(authority.key) }], true),
+    identify,
+    registry,
+    factory,
+    access,
+    probe: () => Promise.reject(new Error('no image here needs it')),
+    debugService: false,
+    requestMemory: 64 << 20,
+    limits: DEFAULT_LIMITS,
+    logger,
+    audit,
+  });
+  const clients: TestClient[] = [];
+  return {
+    address: server.address,
+    registry,
+    launcher,
+    client: (names) => {
+      const { key, certificate } = makeClientCertificate(directory, authority, names);
+      const client = new TestClient(
+        server.address,
+        credentials.createSsl(ca, readFileSync(key), readFileSync(certificate)),
+      );
+      clients.push(client);
+      return client;
+    },
+    stop: async () => {
+      for (const client of clients) client.close();
+      await server.stop();
+    },
+  };
+}

@@ -1,0 +1,151 @@
+/** Two clients with certificates of one authority: no call of the one reaches an image of the other. */
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { silentLogger } from '../../../src/common/logger.js';
+import type { Drive } from '../../../src/images/drive.js';
+import { openImageChain } from '../../../src/images/imageChain.js';
+import { ownDirectories } from '../../../src/security/ownDirectories.js';
+import { RolePolicy } from '../../../src/security/rolePolicy.js';
+import { startAuthority, startSecureServer, type Authority, type SecureServer } from '../../fakes/secureServer.js';
+import { overlayImage } from '../images/scene.js';
+import { failureOf, imageDrive, SessionClient, type TestClient } from '../../support/testClient.js';
+
+let authority: Authority;
+let root: string;
+beforeAll(() => {
+  authority = startAuthority();
+  root = realpathSync(mkdtempSync(join(tmpdir(), 'guestfs-grpc-owners-')));
+});
+afterAll(() => {
+  authority.end();
+  rmSync(root, { recursive: true });
+});
+
+async function sessionOf(client: TestClient): Promise<SessionClient> {
+  return new SessionClient(client, (await client.createSession()).id);
+}
+const serverPolicy = () => ({ imageRoots: { directories: [root] }, allowed: new Set<never>() });
+
+/** Every way to name a file of the host before a session is launched. */
+const CALLS: readonly (readonly [name: string, (path: string) => object])[] = [
+  ['add_drive', (filename) => ({ filename })],
+  ['add_drive', (filename) => ({ filename, readonly: true, format: 'raw' })],
+  ['add_drive_ro', (filename) => ({ filename })],
+  ['add_cdrom', (filename) => ({ filename })],
+  ['add_drive_with_if', (filename) => ({ filename, iface: 'ide' })],
+  ['add_drive_ro_with_if', (filename) => ({ filename, iface: 'ide' })],
+  ['disk_create', (filename) => ({ filename, format: 'raw', size: 512n })],
+  ['disk_create', (filename) => ({ filename, format: 'qcow2', size: 512n, overwrite: true })],
+  [
+    'disk_create',
+    (backingfile) => ({ filename: 'over.qcow2', format: 'qcow2', size: -1n, backingfile, backingformat: 'raw' }),
+  ],
+  ['disk_format', (filename) => ({ filename })],
+  ['disk_virtual_size', (filename) => ({ filename })],
+  ['disk_has_backing_file', (filename) => ({ filename })],
+];
+
+describe('without a policy', () => {
+  let server: SecureServer;
+  let alice: TestClient;
+  let bob: TestClient;
+  let image: string;
+  beforeAll(async () => {
+    server = await startSecureServer(authority, { access: ownDirectories(serverPolicy(), silentLogger) });
+    [alice, bob] = [server.client({ subject: '/CN=alice' }), server.client({ subject: '/CN=bob' })];
+    image = join(root, 'cn%3Aalice/disk.img');
+    await (await sessionOf(alice)).call('disk_create', { filename: 'disk.img', format: 'raw', size: 1n << 20n });
+    writeFileSync(image, `${readFileSync(image, 'latin1').slice(5)}hello`);
+  });
+  afterAll(() => server.stop());
+
+  it('an image is in the directory of who made it', async () => {
+    expect(readFileSync(image).subarray(-5).toString()).toBe('hello');
+    const session = await sessionOf(alice);
+    await session.call('add_drive', { filename: image });
+    expect(await session.call('disk_virtual_size', { filename: 'disk.img' })).toBe(1n << 20n);
+    expect(await session.failure('disk_create', { filename: 'disk.img', format: 'raw', size: 1n })).toMatchObject({
+      info: { reason: 'EEXIST' },
+    });
+  });
+
+  it.each(CALLS)('no other identity reaches it with %s', async (name, request) => {
+    const session = await sessionOf(bob);
+    for (const path of [image, '../cn%3Aalice/disk.img']) {
+      const failure = await session.failure(name, request(path));
+      expect(failure.info?.reason).toBe('OUTSIDE_IMAGE_ROOTS');
+      // Whether something is there or not.
+      expect((await session.failure(name, request(`${path}x`))).info?.reason).toBe('OUTSIDE_IMAGE_ROOTS');
+    }
+    expect(readFileSync(image).subarray(-5).toString()).toBe('hello');
+    await bob.deleteSession(session.id);
+  });
+
+  it('no other identity reaches it with CreateSession or Inspect', async () => {
+    for (const drive of [imageDrive(image), imageDrive('../cn%3Aalice/disk.img', { writable: true })]) {
+      expect((await failureOf(bob.createSession({ drives: [drive] }))).info?.reason).toBe('OUTSIDE_IMAGE_ROOTS');
+    }
+    const inspected = bob.inspect({ drives: [{ source: { $case: 'path', value: image }, format: 'raw' }] });
+    expect((await failureOf(inspected)).info?.reason).toBe('OUTSIDE_IMAGE_ROOTS');
+  });
+
+  it('no other identity reaches it through an image of its own', async () => {
+    const own = join(root, 'cn%3Abob');
+    for (const [index, backing] of [image, '../cn%3Aalice/disk.img'].entries()) {
+      const path = join(own, `chain${index}.qcow2`);
+      overlayImage(path, backing);
+      const launching = bob.createSession({ drives: [imageDrive(path, { format: 'qcow2' })], launch: true });
+      const machine = server.launcher.request(index);
+      const { config } = await machine;
+      // As the launcher opens it.
+      const { source } = config.drives[0] as Drive;
+      if (source.kind !== 'file') throw new Error('the drive is no file');
+      const opening = openImageChain(
+        source.path,
+        'qcow2',
+        'read-only',
+        { ...source.roots, backingFiles: true },
+        () => undefined,
+      );
+      await expect(opening).rejects.toMatchObject({ reason: 'OUTSIDE_IMAGE_ROOTS' });
+      (await machine).fail(new Error('the fake opens nothing'));
+      await failureOf(launching);
+    }
+  });
+});
+
+describe('with a policy', () => {
+  it('has a role what its entry says', async () => {
+    mkdirSync(join(root, 'shared'));
+    writeFileSync(join(root, 'shared/os.img'), Buffer.alloc(4096));
+    const file = join(root, 'policy.yaml');
+    writeFileSync(
+      file,
+      `roles:
+  reader: { calls: [read, CreateSession, DeleteSession, DriveService], images: [{ path: shared, access: read }], limits: { sessions: 1 } }
+identities:
+  - { match: ["cn:carol"], role: reader }
+`,
+    );
+    const server = await startSecureServer(authority, { access: await RolePolicy.read(file, serverPolicy()) });
+    try {
+      const [carol, dave] = [server.client({ subject: '/CN=carol' }), server.client({ subject: '/CN=dave' })];
+      expect(await failureOf(dave.createSession())).toMatchObject({ code: 7, info: { reason: 'NOT_ALLOWED' } });
+      const { id } = await carol.createSession({ drives: [imageDrive('os.img')] });
+      expect((await failureOf(carol.createSession())).info).toMatchObject({
+        reason: 'TOO_MANY_SESSIONS',
+        metadata: { limit: '1' },
+      });
+      const session = new SessionClient(carol, id);
+      expect(await session.call('disk_virtual_size', { filename: 'os.img' })).toBe(4096n);
+      expect((await session.failure('set_memsize', { memsize: 600 })).info?.reason).toBe('NOT_ALLOWED');
+      const disk = { filename: 'os.img', format: 'raw', size: 1n, overwrite: true };
+      expect((await session.failure('disk_create', disk)).info?.reason).toBe('NOT_ALLOWED');
+      expect(readFileSync(join(root, 'shared/os.img'))).toHaveLength(4096);
+    } finally {
+      await server.stop();
+    }
+  });
+});

@@ -40,7 +40,7 @@ beforeEach(async () => {
     'grpc.max_receive_message_length': REQUEST_LIMIT,
     interceptors: [
       limitingRequests({
-        clientOf: () => 'client',
+        clientOf: () => ADDRESS,
         memory,
         stallMs: STALL_MS,
         admit: () => undefined,

@@ -8,13 +8,13 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { ISOLATED_PYTHON } from './python.js';
 import { runTool, startProcess } from './subprocess.js';
 import { unlessAborted, withTimeout } from './waiting.js';
 
 /** Read where it is: the compiler copies no other languages. */
 const PROGRAM = fileURLToPath(new URL('../../../src/common/memoryFile.py', import.meta.url));
-/** `-I`: no modules but Python's own; `-S`: none of its site either, which saves half of the start. */
-const PYTHON = ['-I', '-S', PROGRAM] as const;
+const [PYTHON = '', ...ISOLATED] = ISOLATED_PYTHON;
 /** Some hundred megabytes are copied in a second, on a busy machine in ten. */
 const LIMIT_MS = 120_000;
 const MESSAGES_LIMIT = 64 * 1024;
@@ -52,7 +52,7 @@ export async function keepMemoryFile(source: FileHandle, target: FileHandle, sig
 }
 
 async function run(command: readonly string[], files: readonly FileHandle[], signal: AbortSignal): Promise<string> {
-  const { exitCode, stdout, stderr, overLimit } = await runTool('python3', [...PYTHON, ...command], {
+  const { exitCode, stdout, stderr, overLimit } = await runTool(PYTHON, [...ISOLATED, PROGRAM, ...command], {
     fds: files.map(({ fd }) => fd),
     timeoutMs: LIMIT_MS,
     maxOutputBytes: MESSAGES_LIMIT,
@@ -68,7 +68,7 @@ async function make(
   signal: AbortSignal,
 ): Promise<LoadedMemoryFile> {
   signal.throwIfAborted();
-  const started = await startProcess('python3', [...PYTHON, ...command], {
+  const started = await startProcess(PYTHON, [...ISOLATED, PROGRAM, ...command], {
     channels: 1,
     fds,
     env: { LC_ALL: 'C' },

@@ -134,6 +134,17 @@ export interface StartedProcess {
 }
 
 /**
+ * The descriptor of this process's end of a channel, to be inherited by another process.
+ * @throws Error when the channel is closed
+ */
+export function descriptorOf(channel: Duplex): number {
+  // Node has no public name for it, and passes streams on in no other way than by this number.
+  const { _handle: handle } = channel as { readonly _handle?: { readonly fd?: number } | null };
+  if (channel.destroyed || handle?.fd === undefined || handle.fd < 0) throw new Error('the channel is closed');
+  return handle.fd;
+}
+
+/**
  * A channel that is paused goes on to read until so many bytes wait. With Node's default of
  * 64 KiB, a process that writes little at a time would wake this one a thousand times; with 1, a
  * pause is one at once.

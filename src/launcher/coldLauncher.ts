@@ -43,13 +43,13 @@ async function boot(
     const { accelerator, qemuBinary } = base;
     const prepared = performance.now();
     reportPreflight(base, config, { onMessage });
-    const { parts, qemu, monitor, directory, runDirectory, uid, undo } = await startMonitoredMachine({
+    const { parts, qemu, monitor, runDirectory, uid, undo } = await startMonitoredMachine({
       ...{ logger, users, qemuBinary, accelerator, onConsole, signal },
       groups: base.kvmGroups,
       temporaryDirectory: config.temporaryDirectory,
       memsizeMb: config.memsizeMb,
       compose: async (line, site) => {
-        addFdMonitor(line, site.directory);
+        addFdMonitor(line);
         const drives = await prepareDrives(config.drives, {
           ...{ qemuBinary, imageRoots, signal },
           runDirectory: site.runDirectory.path,
@@ -83,7 +83,7 @@ async function boot(
       explainDrives: (messages: string) => drives.explain(messages),
       drives: new RunningDrives(
         {
-          ...{ monitor, directory, qemuBinary, imageRoots },
+          ...{ monitor, qemuBinary, imageRoots, files: qemu.files },
           runDirectory: runDirectory.path,
           probe: preflight.imageProbe,
         },

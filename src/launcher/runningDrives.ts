@@ -1,5 +1,4 @@
 /** Attaches drives to a machine whose daemon is up, and takes them away. */
-import type { FileHandle } from 'node:fs/promises';
 import { GuestfsError, messageOf } from '../common/errors.js';
 import { withTimeLimit } from '../common/waiting.js';
 import type { Drive } from '../images/drive.js';
@@ -7,7 +6,7 @@ import type { ForeignImageProbe } from '../images/foreignProbe.js';
 import { prepareDrives, type PreparedDrive } from '../images/prepareDrives.js';
 import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import { driveProperties } from '../qemu/applianceMachine.js';
-import { LateFdSets } from '../qemu/fdSender.js';
+import { LateFdSets, type FdSender } from '../qemu/fdSender.js';
 import { QmpError, type QmpClient } from '../qemu/qmpClient.js';
 import type { ImageRoots } from '../security/pathPolicy.js';
 import { attachDrives, unplug } from './attachDrives.js';
@@ -18,9 +17,9 @@ import type { MachineDrives } from './launcher.js';
 /** What drives are attached with. */
 export interface RunningDrivesParts {
   readonly monitor: QmpClient;
-  /** The run directory, open ... */
-  readonly directory: FileHandle;
-  /** ... and its path. */
+  /** Takes their files to qemu. */
+  readonly files: FdSender;
+  /** Path. */
   readonly runDirectory: string;
   /** The qemu that the machine runs. */
   readonly qemuBinary: string;
@@ -61,7 +60,7 @@ export class RunningDrives implements MachineDrives {
 
   async add(connection: DaemonConnection, drive: Drive, signal: AbortSignal): Promise<number> {
     const disk = this.#nextDisk();
-    const { imageRoots, probe, runDirectory, qemuBinary, directory, monitor } = this.parts;
+    const { imageRoots, probe, runDirectory, qemuBinary, files, monitor } = this.parts;
     const fdSets = new LateFdSets(this.#filesGiven);
     const prepared = await prepareDrives([drive], {
       runDirectory,
@@ -78,7 +77,7 @@ export class RunningDrives implements MachineDrives {
       const [attached] = prepared.drives as [PreparedDrive];
       try {
         await withinLimit(async (limit) => {
-          await fdSets.send(directory, limit);
+          await fdSets.send(files, limit);
           await attachDrives(monitor, { prepared, firstIndex: disk.index, nodes: 'add nodes' }, limit);
         });
         await runInGuest(connection, appearance(disk));

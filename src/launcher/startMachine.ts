@@ -26,8 +26,6 @@ import { Undo } from './undo.js';
 /** Where a command line is composed. */
 export interface MachineSite {
   readonly runDirectory: RunDirectory;
-  /** The run directory, open. */
-  readonly directory: FileHandle;
   /** qemu runs as another user than the server. */
   readonly otherUser: boolean;
   /** Takes what is to be given back when the machine has ended, or is not started. */
@@ -86,7 +84,7 @@ export async function startMachine<Parts>(plan: MachinePlan<Parts>): Promise<Sta
 
     const line = new QemuCommandLine(plan.qemuBinary);
     const parts = await plan.compose(line, {
-      ...{ runDirectory, directory, undo, otherUser: user !== undefined },
+      ...{ runDirectory, undo, otherUser: user !== undefined },
       closeOnceStarted: (what, file) => {
         undo.add(what, () => file.close());
         started.push(file);

@@ -11,6 +11,7 @@ import { GuestfsError, messageOf } from '../common/errors.js';
 import { startProcess, type ProcessExit } from '../common/subprocess.js';
 import { inTime } from '../common/waiting.js';
 import { CHANNEL_FDS, type QemuCommand } from './commandLine.js';
+import { FdSender } from './fdSender.js';
 
 /** Bytes kept of what qemu says. */
 const MESSAGES_LIMIT = 16 * 1024;
@@ -49,6 +50,8 @@ export interface QemuProcess {
   readonly daemon: Duplex;
   /** To the monitor. */
   readonly monitor: Duplex;
+  /** To the monitor that takes files. */
+  readonly files: FdSender;
   /** What it has said until now. */
   messages(): string;
   /** Resolves, never rejects, when it is reaped and its messages are here. */
@@ -75,7 +78,7 @@ export async function startQemu(command: QemuCommand, options: QemuStartOptions)
     });
   });
 
-  const [daemon, monitor, console] = started.channels as [Duplex, Duplex, Duplex];
+  const [daemon, monitor, console, files] = started.channels as [Duplex, Duplex, Duplex, Duplex];
   // A reset connection is how a killed qemu looks; `exited` tells it better.
   for (const channel of started.channels) channel.on('error', () => undefined);
   console.on('data', options.onConsole).resume();
@@ -107,6 +110,7 @@ export async function startQemu(command: QemuCommand, options: QemuStartOptions)
     pid: started.pid,
     daemon,
     monitor,
+    files: new FdSender(files),
     messages: text,
     exited,
     stop: async (graceMs) => {

@@ -150,7 +150,7 @@ describeWithAppliance('a machine', () => {
       const [directory] = await runDirectories();
       const inside = await stat(join(config.temporaryDirectory, directory ?? '', 'private'));
       expect([inside.uid, inside.mode & 0o777]).toEqual([Number(uid?.split('\t')[0]), 0o700]);
-      expect(await readdir(join(config.temporaryDirectory, directory ?? '', 'private'))).toEqual(['fds']); // the monitor for files of later drives
+      expect(await readdir(join(config.temporaryDirectory, directory ?? '', 'private'))).toEqual([]);
       const variables = (await readFile(`/proc/${machine.pid}/environ`, 'latin1'))
         .split('\0')
         .map((variable) => variable.split('=')[0]);

@@ -141,7 +141,7 @@ export function machineOf(
   { drives, timings, filesGiven }: Equipped,
   options: CloneOptions,
 ): Machine {
-  const { qemu, connection, undo, monitor, directory, runDirectory } = clone;
+  const { qemu, connection, undo, monitor, runDirectory } = clone;
   return createMachine(
     qemu,
     {
@@ -157,7 +157,7 @@ export function machineOf(
       drives: new RunningDrives(
         {
           monitor,
-          directory,
+          files: qemu.files,
           runDirectory: runDirectory.path,
           qemuBinary: base.qemuBinary,
           imageRoots: options.imageRoots,

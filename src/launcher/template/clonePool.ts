@@ -119,7 +119,7 @@ export class ClonePool {
       });
       try {
         const opened = performance.now();
-        await orCloneFailed(fdSets.send(clone.directory, signal), signal);
+        await orCloneFailed(fdSets.send(clone.qemu.files, signal), signal);
         await attachToClone(clone, { prepared: drives, firstIndex: 0, nodes: 'add nodes' }, signal);
         await drives.dispose();
         await arrive(clone, config.drives.length, signal);

@@ -73,9 +73,8 @@ export async function makeTemplate(
       compose: async (line, site) => {
         const bootFiles = await openBootFiles(base.appliance, site);
         const name = `guestfs-template-${key}`;
-        const qemuDirectory = line.addPlainFile(site.directory);
         addTemplateMachine(line, config, { ...bootFiles, overlay, base, memory, name, saved: undefined });
-        return { drives: undefined, qemuDirectory };
+        return { drives: undefined };
       },
       onConsole: (bytes) => console.append(bytes),
     });
@@ -98,18 +97,17 @@ export async function makeTemplate(
   }
 }
 
-type Booting = StartedMachine<{ readonly qemuDirectory: string }> & { readonly monitor: QmpClient };
+type Booting = StartedMachine<unknown> & { readonly monitor: QmpClient };
 
 /** Waits until the appliance is up, prepares it, and saves and ends the machine. */
 async function saveMachine(
-  { qemu, monitor, directory, parts }: Booting,
+  { qemu, monitor, directory }: Booting,
   console: ConsoleLog,
   signal: AbortSignal,
 ): Promise<Buffer> {
   await unlessEnded(qemu, () => decodeGuestText(console.tail()), prepareGuest(qemu, monitor, signal));
   await monitor.execute('stop', undefined, signal);
-  const directories = { own: `/proc/self/fd/${directory.fd}`, qemu: parts.qemuDirectory };
-  const saved = await saveState({ monitor, signal }, directories);
+  const saved = await saveState({ monitor, signal }, directory);
   await qemu.stop(END_MS);
   return saved;
 }

@@ -1,5 +1,4 @@
 /** Starts qemu with the state and the memory of a template. The appliance stands still where it was saved. */
-import type { FileHandle } from 'node:fs/promises';
 import { messageOf } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import type { RunDirectory } from '../../common/tempDir.js';
@@ -45,8 +44,6 @@ export interface Clone<Drives = unknown> {
   readonly monitor: QmpClient;
   readonly connection: DaemonConnection;
   readonly runDirectory: RunDirectory;
-  /** The run directory, open. */
-  readonly directory: FileHandle;
   readonly undo: Undo;
 }
 
@@ -97,7 +94,7 @@ export async function restoreClone<Drives extends PreparedDrives | undefined>(
     temporaryDirectory: config.temporaryDirectory,
     memsizeMb: config.memsizeMb,
     compose: async (line, site) => {
-      addFdMonitor(line, site.directory);
+      addFdMonitor(line);
       const drives = await complete(line, site.runDirectory);
       site.undo.add('drives', () => drives?.dispose());
       const openedAt = performance.now();
@@ -121,12 +118,12 @@ export async function restoreClone<Drives extends PreparedDrives | undefined>(
       onConsole(template.facts.console);
     },
   });
-  const { qemu, monitor, undo, parts, runDirectory, directory } = machine;
+  const { qemu, monitor, undo, parts, runDirectory } = machine;
   const { drives, openedAt, stateFd } = parts;
   try {
     const connection = DaemonConnection.resume(qemu.daemon, { onProgress: () => undefined });
     await orCloneFailed(restoreState({ monitor, signal }, stateFd), signal, qemu);
-    return { drives, openedAt, qemu, monitor, connection, runDirectory, directory, undo };
+    return { drives, openedAt, qemu, monitor, connection, runDirectory, undo };
   } catch (error) {
     await undo.run();
     signal.throwIfAborted();

@@ -3,7 +3,9 @@ import { unlink } from 'node:fs/promises';
 import { dirname, isAbsolute } from 'node:path';
 import { badArgument, GuestfsError } from '../common/errors.js';
 import { printableName } from '../common/guestText.js';
-import { runTool } from '../common/subprocess.js';
+import { runJailed } from '../jail/jail.js';
+import type { JailLimits, JailPlan } from '../jail/jailArguments.js';
+import { findProgram } from '../jail/programFiles.js';
 import {
   createImageFile,
   naming,
@@ -44,6 +46,7 @@ export interface CreateDiskContext {
 
 /** Writing all of a preallocated disk can take long; there is the caller's signal for that. */
 const WALL_CLOCK_MS = 3_600_000;
+const LIMITS: JailLimits = { data: 2 ** 31, openFiles: 64 };
 
 /**
  * Makes an empty disk image. A regular file that is there is overwritten, as by
@@ -87,7 +90,7 @@ async function createRaw(disk: DiskToCreate, context: CreateDiskContext): Promis
 
 /** As the library, which takes a device that discards nothing as it is. */
 async function discardAll(fd: number, { signal }: CreateDiskContext): Promise<void> {
-  await runTool('blkdiscard', ['/proc/self/fd/3'], {
+  await runJailed(await fileTool('blkdiscard', ['/proc/self/fd/3']), {
     fds: [fd],
     timeoutMs: WALL_CLOCK_MS,
     maxOutputBytes: 1 << 16,
@@ -197,6 +200,15 @@ async function create(
   }
 }
 
+/** A tool for the file that it is given as descriptor 3, whoever that belongs to. */
+async function fileTool(name: string, args: readonly string[]): Promise<JailPlan> {
+  return {
+    ...{ program: await findProgram(name, 'tool'), args, user: undefined, limits: LIMITS },
+    // It opens the file once more, by its descriptor, and reaches no other.
+    capabilities: ['CAP_DAC_OVERRIDE'],
+  };
+}
+
 /** qemu-img writes through the open file, and refuses, for the lock, to overwrite an image in use. */
 async function runQemuImg(
   args: readonly string[],
@@ -204,7 +216,7 @@ async function runQemuImg(
   disk: DiskToCreate,
   { signal }: CreateDiskContext,
 ): Promise<void> {
-  const result = await runTool('qemu-img', ['create', '-q', ...args], {
+  const result = await runJailed(await fileTool('qemu-img', ['create', '-q', ...args]), {
     fds: [fd],
     timeoutMs: WALL_CLOCK_MS,
     maxOutputBytes: 1 << 16,

@@ -8,6 +8,7 @@ import type { QemuUsers } from '../qemu/qemuUsers.js';
 import type { ImageRoots } from '../security/pathPolicy.js';
 import { openBootFiles } from './bootFiles.js';
 import { addColdMachine } from './coldMachine.js';
+import { needsHostNetwork } from './hostNetwork.js';
 import { createPreflight, reportCommand, reportPreflight, type LaunchPreflight } from './preflight.js';
 import type { LaunchConfig, Launcher, LaunchOptions, Machine } from './launcher.js';
 import { createMachine } from './qemuMachine.js';
@@ -42,12 +43,14 @@ async function boot(
   try {
     const { accelerator, qemuBinary } = base;
     const prepared = performance.now();
+    const network = needsHostNetwork(config);
     reportPreflight(base, config, { onMessage });
     const { parts, qemu, monitor, runDirectory, uid, undo } = await startMonitoredMachine({
       ...{ logger, users, qemuBinary, accelerator, onConsole, signal },
       groups: base.kvmGroups,
       temporaryDirectory: config.temporaryDirectory,
       memsizeMb: config.memsizeMb,
+      network,
       compose: async (line, site) => {
         addFdMonitor(line);
         const drives = await prepareDrives(config.drives, {
@@ -83,7 +86,7 @@ async function boot(
       explainDrives: (messages: string) => drives.explain(messages),
       drives: new RunningDrives(
         {
-          ...{ monitor, qemuBinary, imageRoots, files: qemu.files },
+          ...{ monitor, qemuBinary, imageRoots, files: qemu.files, network },
           runDirectory: runDirectory.path,
           probe: preflight.imageProbe,
         },

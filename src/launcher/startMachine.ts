@@ -16,11 +16,12 @@ import { open, type FileHandle } from 'node:fs/promises';
 import type { Logger } from '../common/logger.js';
 import { createRunDirectory, type RunDirectory } from '../common/tempDir.js';
 import type { PreparedDrives } from '../images/prepareDrives.js';
+import type { Accelerator } from '../qemu/accelerator.js';
 import { QemuCommandLine, type QemuCommand } from '../qemu/commandLine.js';
 import { startQemu, type QemuProcess } from '../qemu/qemuProcess.js';
 import type { QemuUsers } from '../qemu/qemuUsers.js';
 import type { QmpClient } from '../qemu/qmpClient.js';
-import { connectMonitor, type MonitoredMachine } from './monitor.js';
+import { connectMonitor } from './monitor.js';
 import { Undo } from './undo.js';
 
 /** Where a command line is composed. */
@@ -43,6 +44,10 @@ export interface MachinePlan<Parts> {
   readonly qemuBinary: string;
   /** Groups that qemu's user needs besides its own. */
   readonly groups: readonly number[];
+  readonly accelerator: Accelerator;
+  readonly memsizeMb: number;
+  /** It gets the host's network. */
+  readonly network: boolean;
   /** Puts the machine on the command line. */
   readonly compose: (line: QemuCommandLine, site: MachineSite) => Promise<Parts>;
   /** Told the command before it is started. */
@@ -97,6 +102,9 @@ export async function startMachine<Parts>(plan: MachinePlan<Parts>): Promise<Sta
     const qemu = await startQemu(command, {
       user: user && { uid: user.uid, gid: user.gid, groups: plan.groups },
       runDirectory: runDirectory.path,
+      memsizeMb: plan.memsizeMb,
+      kvm: plan.accelerator === 'kvm',
+      network: plan.network,
       onConsole: plan.onConsole,
     });
     undo.add('qemu', () => qemu.stop(0));
@@ -112,7 +120,7 @@ export async function startMachine<Parts>(plan: MachinePlan<Parts>): Promise<Sta
 }
 
 /** What is to be started, and explained when its monitor does not answer. */
-export interface MonitoredPlan<Parts> extends MachinePlan<Parts>, MonitoredMachine {
+export interface MonitoredPlan<Parts> extends MachinePlan<Parts> {
   readonly signal: AbortSignal;
 }
 

@@ -12,8 +12,11 @@ import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { messageOf } from '../common/errors.js';
 import { ISOLATED_PYTHON } from '../common/python.js';
-import { descriptorOf, startProcess } from '../common/subprocess.js';
+import { descriptorOf } from '../common/subprocess.js';
 import { unlessAborted, withTimeLimit } from '../common/waiting.js';
+import { startJailed } from '../jail/jail.js';
+import type { JailLimits, JailPlan } from '../jail/jailArguments.js';
+import { findProgram } from '../jail/programFiles.js';
 import { CHANNEL_FDS, type QemuCommandLine } from './commandLine.js';
 import type { FdSets } from './fdSets.js';
 import { QmpClient, QmpError } from './qmpClient.js';
@@ -35,6 +38,7 @@ const FIRST_SET = 10_000;
 
 /** The user that hands over files for a server that is root; qemu is never this one. */
 const NOBODY = 65534;
+const LIMITS: JailLimits = { addressSpace: 1 << 29, cpuSeconds: 30, openFiles: 8192, fileSize: 0 };
 
 /** Adds the monitor by which files come later. */
 export function addFdMonitor(line: QemuCommandLine): void {
@@ -71,11 +75,10 @@ export class FdSender {
 
   async #sendAll(files: ReadonlyMap<number, FileHandle>, signal: AbortSignal): Promise<void> {
     const monitor = await this.#connect(signal);
-    const process = await startProcess(...command(files.size), {
+    const process = await startJailed(await senderJail(files.size), {
       channels: 1,
       fds: [descriptorOf(this.#stream), ...[...files.values()].map(({ fd }) => fd)],
       env: { LC_ALL: 'C' },
-      cwd: '/',
     });
     const messages = process.channels[0] as Duplex;
     messages.on('error', () => undefined);
@@ -120,14 +123,14 @@ export class FdSender {
   }
 }
 
-/** Without rights. */
-function command(count: number): [string, string[]] {
-  const python = [...ISOLATED_PYTHON, '-c', PROGRAM, String(count)];
-  const user =
-    process.geteuid?.() === 0
-      ? [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', '--bounding-set=-all']
-      : [];
-  return ['setpriv', ['--pdeathsig', 'KILL', '--no-new-privs', ...user, '--', ...python]];
+async function senderJail(count: number): Promise<JailPlan> {
+  const [python = '', ...isolated] = ISOLATED_PYTHON;
+  return {
+    program: await findProgram(python, 'python'),
+    args: [...isolated, '-c', PROGRAM, String(count)],
+    user: process.geteuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : undefined,
+    limits: LIMITS,
+  };
 }
 
 /** Collects files for a running qemu. */

@@ -1,15 +1,16 @@
 /**
  * One running qemu: its channels, its messages, its end.
  *
- * It is started through setpriv(1), which becomes qemu after it has
- * - asked the kernel to kill it when the server dies, whatever the server dies of,
- * - given up the way back to more rights,
- * - changed to a user without rights, when the server is root.
+ * It is started in a jail, where this machine allows one, as a user without rights when the server is root, and ends
+ * with the server, whatever the server ends of.
  */
 import type { Duplex } from 'node:stream';
 import { GuestfsError, messageOf } from '../common/errors.js';
-import { startProcess, type ProcessExit } from '../common/subprocess.js';
+import type { ProcessExit } from '../common/subprocess.js';
 import { inTime } from '../common/waiting.js';
+import { startJailed } from '../jail/jail.js';
+import type { JailUser } from '../jail/jailArguments.js';
+import { qemuPlan } from './qemuJail.js';
 import { CHANNEL_FDS, type QemuCommand } from './commandLine.js';
 import { FdSender } from './fdSender.js';
 
@@ -19,20 +20,18 @@ const MESSAGES_LIMIT = 16 * 1024;
 /** How long the last messages may take to arrive after the end. */
 const DRAIN_MS = 1000;
 
-/** Whom qemu runs as. */
-export interface QemuIdentity {
-  readonly uid: number;
-  readonly gid: number;
-  /** More groups: the one of /dev/kvm. */
-  readonly groups: readonly number[];
-}
-
 /** What a qemu is started with besides its command. */
 export interface QemuStartOptions {
   /** undefined: the server's user. */
-  readonly user: QemuIdentity | undefined;
+  readonly user: JailUser | undefined;
   /** Where qemu may write. */
   readonly runDirectory: string;
+  /** Memory of the machine, MiB. */
+  readonly memsizeMb: number;
+  /** It uses KVM. */
+  readonly kvm: boolean;
+  /** It uses the host's network. */
+  readonly network: boolean;
   /** Console and messages as they come. */
   readonly onConsole: (bytes: Buffer) => void;
 }
@@ -65,18 +64,18 @@ export interface QemuProcess {
  * @throws GuestfsError `QEMU_FAILED` when no process can be started
  */
 export async function startQemu(command: QemuCommand, options: QemuStartOptions): Promise<QemuProcess> {
-  const started = await startProcess('setpriv', [...privileges(options.user), '--', command.binary, ...command.args], {
-    channels: Object.keys(CHANNEL_FDS).length,
-    fds: command.fds,
-    // Libraries that look for a user's files, such as keys, find the machine's own.
-    env: { LC_ALL: 'C', TMPDIR: options.runDirectory, HOME: '.' },
-    // Its user may not look into the directories above; and the paths of sockets have to be short.
-    cwd: options.runDirectory,
-  }).catch((error: unknown) => {
-    throw new GuestfsError('QEMU_FAILED', `qemu cannot be started through setpriv: ${messageOf(error)}`, {
-      cause: error,
+  const started = await qemuPlan(command, options)
+    .then((plan) =>
+      startJailed(plan, {
+        channels: Object.keys(CHANNEL_FDS).length,
+        fds: command.fds,
+        // Libraries that look for a user's files, such as keys, find the machine's own.
+        env: { LC_ALL: 'C', TMPDIR: options.runDirectory, HOME: '.' },
+      }),
+    )
+    .catch((error: unknown) => {
+      throw new GuestfsError('QEMU_FAILED', `qemu cannot be started: ${messageOf(error)}`, { cause: error });
     });
-  });
 
   const [daemon, monitor, console, files] = started.channels as [Duplex, Duplex, Duplex, Duplex];
   // A reset connection is how a killed qemu looks; `exited` tells it better.
@@ -119,14 +118,6 @@ export async function startQemu(command: QemuCommand, options: QemuStartOptions)
       return exited;
     },
   };
-}
-
-function privileges(user: QemuIdentity | undefined): string[] {
-  return [
-    ...['--pdeathsig', 'KILL', '--no-new-privs'],
-    ...(user === undefined ? [] : ['--reuid', String(user.uid), '--regid', String(user.gid)]),
-    ...(user === undefined ? [] : user.groups.length === 0 ? ['--clear-groups'] : ['--groups', user.groups.join(',')]),
-  ];
 }
 
 async function closed(channel: Duplex): Promise<void> {

@@ -154,7 +154,7 @@ describeWithAppliance('a machine', () => {
       const variables = (await readFile(`/proc/${machine.pid}/environ`, 'latin1'))
         .split('\0')
         .map((variable) => variable.split('=')[0]);
-      expect(variables.sort()).toEqual(['', 'HOME', 'LC_ALL', 'PATH', 'TMPDIR']);
+      expect(variables.sort()).toEqual(['', 'HOME', 'LC_ALL', 'PATH', 'PWD', 'TMPDIR']);
     } finally {
       await machine.stop();
       await machine.stop();

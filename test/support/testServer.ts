@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { processesThatMention, type FoundProcess } from './processes.js';
+import { isInJail, processesThatMention, type FoundProcess } from './processes.js';
 
 /** The command, compiled. */
 export const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
@@ -81,7 +81,7 @@ export async function startTestServer({
       throw new Error(`the server ended with ${code}:\n${log}`);
     }),
   ]);
-  const machines = (): readonly FoundProcess[] =>
+  const children = (): readonly FoundProcess[] =>
     processesThatMention(temporary).filter(({ pid }) => pid !== child.pid);
   return {
     address,
@@ -89,11 +89,11 @@ export async function startTestServer({
     temporary,
     process: child,
     log: () => log,
-    machines,
+    machines: () => children().filter(isInJail),
     stop: async (signal = 'SIGTERM') => {
       if (child.exitCode === null && child.signalCode === null) child.kill(signal);
       const [code] = await exited;
-      const end = { code, processes: machines(), files: await readdir(temporary) };
+      const end = { code, processes: children(), files: await readdir(temporary) };
       await rm(base, { recursive: true, force: true });
       return end;
     },

@@ -11,6 +11,7 @@ import { abortController, withTimeLimit } from '../../common/waiting.js';
 import { prepareDrives } from '../../images/prepareDrives.js';
 import { LateFdSets } from '../../qemu/fdSender.js';
 import type { PreflightResult } from '../preflight.js';
+import { needsHostNetwork } from '../hostNetwork.js';
 import type { LaunchConfig, LaunchOptions, Machine } from '../launcher.js';
 import { arrive, attachToClone, machineOf, newIdentity, type CloneOptions } from './clone.js';
 import { arrivalRehearsal } from '../appliance/applianceScripts.js';
@@ -97,6 +98,7 @@ export class ClonePool {
     launch: LaunchOptions,
   ): Promise<Machine | undefined> {
     if (SETTINGS.some((name) => config[name] !== this.request[name])) return undefined;
+    if (needsHostNetwork(config) !== needsHostNetwork(this.request)) return undefined;
     await this.#dropOthers(template);
     const clone = this.#waiting.shift();
     if (clone === undefined) return undefined;

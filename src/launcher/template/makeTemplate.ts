@@ -70,6 +70,7 @@ export async function makeTemplate(
       ...{ accelerator, qemuBinary, signal },
       groups: base.kvmGroups,
       memsizeMb: config.memsizeMb,
+      network: false,
       compose: async (line, site) => {
         const bootFiles = await openBootFiles(base.appliance, site);
         const name = `guestfs-template-${key}`;

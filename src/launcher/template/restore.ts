@@ -11,6 +11,7 @@ import type { QemuUsers } from '../../qemu/qemuUsers.js';
 import type { QmpClient } from '../../qemu/qmpClient.js';
 import { openBootFiles } from '../bootFiles.js';
 import { reportCommand, type PreflightResult } from '../preflight.js';
+import { needsHostNetwork, type NetworkUse } from '../hostNetwork.js';
 import { QEMU_QUOTE, quoteEnd } from '../launchFailure.js';
 import type { LaunchConfig, LaunchOptions } from '../launcher.js';
 import { startMonitoredMachine } from '../startMachine.js';
@@ -25,7 +26,7 @@ export interface Source {
   readonly template: Template;
   /** Stays open until the clone is restored. */
   readonly base: PreflightResult;
-  readonly config: TemplateConfig & Pick<LaunchConfig, 'session' | 'temporaryDirectory'>;
+  readonly config: TemplateConfig & Pick<LaunchConfig, 'session' | 'temporaryDirectory'> & NetworkUse;
 }
 
 /** What clones are started with. */
@@ -93,6 +94,7 @@ export async function restoreClone<Drives extends PreparedDrives | undefined>(
     groups: base.kvmGroups,
     temporaryDirectory: config.temporaryDirectory,
     memsizeMb: config.memsizeMb,
+    network: needsHostNetwork(config),
     compose: async (line, site) => {
       addFdMonitor(line);
       const drives = await complete(line, site.runDirectory);

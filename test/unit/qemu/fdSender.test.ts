@@ -125,9 +125,9 @@ hear()
   });
 
   it.each([
-    ['a line without end', 'while True: say("x" * 65536)', 'longer than 65536 bytes'],
-    ['events without end', 'while True: say(\'{"event": "FLOOD"}\\n\' * 1000)', 'the monitor is gone'],
-    ['an endless greeting', 'pass', 'longer than 65536 bytes'],
+    ['a line without end', 'while True: say("x" * 65536)', /longer than 65536 bytes|channel is closed/],
+    ['events without end', 'while True: say(\'{"event": "FLOOD"}\\n\' * 1000)', /monitor is gone|channel is closed/],
+    ['an endless greeting', 'pass', /longer than 65536 bytes|channel is closed/],
   ])('are not handed to a qemu that says %s, of which little is read', async (what, then, why) => {
     const greeting = what === 'an endless greeting' ? 'while True: say("{" * 65536)' : undefined;
     const { sender, stream } = await (greeting === undefined ? fakeQemu(then) : fakeQemuSaying(greeting));

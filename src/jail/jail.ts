@@ -61,6 +61,7 @@ export async function startJailed(
 
 /** The program in the jail, instead of the process that made the jail, waits for it, and ends as it does. */
 async function inside(maker: StartedProcess): Promise<StartedProcess> {
+  const release = hold([...maker.channels, ...maker.outputs]);
   const pid = await programOf(await firstProcess(maker)).catch((error: unknown) => {
     maker.kill('SIGKILL');
     throw error;
@@ -71,6 +72,7 @@ async function inside(maker: StartedProcess): Promise<StartedProcess> {
     if (identity !== undefined) await goneFor(identity);
     return innerExit(exit);
   });
+  release();
   return {
     ...{ pid, exited, channels: maker.channels, outputs: maker.outputs, extraChannel: undefined },
     kill: (signal) => {
@@ -95,6 +97,7 @@ async function firstProcess(maker: StartedProcess): Promise<number> {
     maker.extraChannel?.destroy();
   }
   maker.kill('SIGKILL');
+  maker.outputs[1]?.removeAllListeners('readable');
   const said = await everything(maker.outputs[1] as Readable, MESSAGES_LIMIT);
   throw new Error(said.trim().split('\n').at(-1) || 'the jail cannot be made');
 }
@@ -109,6 +112,18 @@ async function programOf(first: number): Promise<number> {
     await sleep(COMPLETION_POLL_MS);
   }
   throw new Error(`the jail is not complete within ${START_MS / 1000} s`);
+}
+
+/**
+ * Keeps what streams have to say until it is released, also when the process ends meanwhile: Node.js then has all its
+ * streams flow, whether anybody reads them or not.
+ */
+function hold(streams: readonly (Duplex | Readable)[]): () => void {
+  const wait = (): void => undefined;
+  for (const stream of streams) stream.on('readable', wait);
+  return () => {
+    for (const stream of streams) stream.off('readable', wait).pause();
+  };
 }
 
 /** All that a stream says, to its end, or as much as the limit allows. */

@@ -4,6 +4,8 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { runJailed, startJailed } from '../../../src/jail/jail.js';
@@ -113,6 +115,16 @@ describe('a program in a jail', () => {
     asked.kill('SIGTERM');
     asked.channels[0]?.write('x\n');
     expect(await asked.exited).toEqual({ exitCode: 9, signal: undefined });
+  });
+
+  it('is heard to its end, however short it is', async () => {
+    for (const wait of ['', 'n=0; while [ $n -lt 100000 ]; do n=$((n + 1)); done; ']) {
+      const started = await start(`echo one; echo two >&2; echo three >&3; ${wait}exit 4`);
+      const [channel] = started.channels as [Duplex];
+      const said = await Promise.all([...started.outputs, channel].map((stream) => text(stream)));
+      expect(said).toEqual(['one\n', 'two\n', 'three\n']);
+      expect(await started.exited).toEqual({ exitCode: 4, signal: undefined });
+    }
   });
 
   it('cannot be started in a directory that is not there', async () => {

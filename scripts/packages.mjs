@@ -34,7 +34,13 @@ export const systemPackages = [
     name: 'util-linux',
     for: ['server', 'appliance'],
     why: "setpriv: drops qemu's privileges, and kills qemu when the server dies",
-    programs: ['setpriv'],
+    programs: ['setpriv', 'prlimit'],
+  },
+  {
+    name: 'bubblewrap',
+    for: ['server'],
+    why: 'starts qemu and its helpers in namespaces of their own',
+    programs: ['bwrap'],
   },
 
   {

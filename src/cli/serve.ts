@@ -9,6 +9,8 @@ import { withTimeLimit } from '../common/waiting.js';
 import { createPreflight, type LaunchPreflight } from '../launcher/preflight.js';
 import { createColdLauncher } from '../launcher/coldLauncher.js';
 import { createTemplateLauncher, type TemplateLauncher } from '../launcher/templateLauncher.js';
+import { findIsolation } from '../jail/isolation.js';
+import type { Isolation } from '../jail/jailArguments.js';
 import { createQemuUsers } from '../qemu/qemuUsers.js';
 import { openAuditLog, type AuditLog } from '../server/auditLog.js';
 import { createIdentify } from '../server/identify.js';
@@ -23,6 +25,7 @@ import { SessionRegistry } from '../session/sessionRegistry.js';
 import type { SessionSettings } from '../session/settings.js';
 import type { TemplateRequest } from '../launcher/template/templates.js';
 import { UsageError } from './commandLine.js';
+import { closeInheritedDescriptors } from './inheritedDescriptors.js';
 import type { ServerConfig } from './config.js';
 import { endInOrder, type Part } from './shutdown.js';
 
@@ -126,13 +129,30 @@ async function prepare(
  */
 const HEAP_GROWTH = 100;
 
+/** Says at the start what keeps tenants apart. */
+function logIsolation(isolation: Isolation, logger: Logger): void {
+  if (isolation.kind === 'namespaces') {
+    logger.info('qemu and its helpers run in jails', { isolation: isolation.kind, as: isolation.as });
+    return;
+  }
+  logger.warn(
+    isolation.as === 'root'
+      ? 'no namespaces can be made here: qemu and its helpers are kept apart by their users alone, and reach the network and what everybody may read'
+      : 'no namespaces can be made here: nothing keeps qemu and its helpers from what the user of the server may do',
+    { isolation: isolation.kind, reason: isolation.reason },
+  );
+}
+
 /** Exit code if a session could not be synced or another part of the shutdown failed. */
 const EXIT_UNCLEAN = 1;
 
 /** Serves until a signal ends it; then the process exits with 0, or with 1 if the shutdown failed. */
 export async function runServer(config: ServerConfig): Promise<void> {
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH}`);
+  const inherited = closeInheritedDescriptors();
   const logger = createLogger(config.logLevel);
+  if (inherited.length > 0) logger.info('closed descriptors of the process that started the server', { inherited });
+  logIsolation(await findIsolation(), logger);
   await sweepRunDirectories(config.defaults.tmpdir, logger);
   const users = createQemuUsers();
   const preflight = createPreflight({

@@ -8,14 +8,14 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { ISOLATED_PYTHON } from './python.js';
 import { runTool, startProcess } from './subprocess.js';
 import { unlessAborted, withTimeout } from './waiting.js';
 
 /** Located in the source tree, since the compiler does not copy it. */
 const PROGRAM = fileURLToPath(new URL('../../../src/common/memoryFile.py', import.meta.url));
-/** `-I`: isolated mode; `-S`: without the `site` module, which halves the startup time. */
-const PYTHON = ['-I', '-S', PROGRAM] as const;
-/** Copying some hundred megabytes takes a second, or ten on a busy host. */
+const [PYTHON = '', ...ISOLATED] = ISOLATED_PYTHON;
+/** Some hundred megabytes are copied in a second, on a busy machine in ten. */
 const LIMIT_MS = 120_000;
 const MESSAGES_LIMIT = 64 * 1024;
 
@@ -52,7 +52,7 @@ export async function keepMemoryFile(source: FileHandle, target: FileHandle, sig
 }
 
 async function run(command: readonly string[], files: readonly FileHandle[], signal: AbortSignal): Promise<string> {
-  const { exitCode, stdout, stderr, overLimit } = await runTool('python3', [...PYTHON, ...command], {
+  const { exitCode, stdout, stderr, overLimit } = await runTool(PYTHON, [...ISOLATED, PROGRAM, ...command], {
     fds: files.map(({ fd }) => fd),
     timeoutMs: LIMIT_MS,
     maxOutputBytes: MESSAGES_LIMIT,
@@ -68,7 +68,7 @@ async function make(
   signal: AbortSignal,
 ): Promise<LoadedMemoryFile> {
   signal.throwIfAborted();
-  const started = await startProcess('python3', [...PYTHON, ...command], {
+  const started = await startProcess(PYTHON, [...ISOLATED, PROGRAM, ...command], {
     channels: 1,
     fds,
     env: { LC_ALL: 'C' },

@@ -7,6 +7,7 @@
  */
 import { getDefaultHighWaterMark, setDefaultHighWaterMark, type Duplex, type Readable } from 'node:stream';
 import { execa, type Options } from 'execa';
+import { locateProgram } from './locateProgram.js';
 import { inTime, onAbort } from './waiting.js';
 
 /** The search path for commands, and a locale whose messages can be parsed. */
@@ -32,6 +33,8 @@ export interface RunOptions {
   /** ... or when it has written more than this to one of its outputs. */
   readonly maxOutputBytes: number;
   readonly signal: AbortSignal;
+  /** It ends by itself when the server does, whatever the server ends of. */
+  readonly diesWithServer?: boolean;
 }
 
 /** How a short-lived command exited. */
@@ -51,7 +54,9 @@ export interface RunResult {
  */
 export async function runTool(command: string, args: readonly string[], options: RunOptions): Promise<RunResult> {
   options.signal.throwIfAborted();
-  const child = execa(command, args, {
+  const [program, ...words] = await tied(command, args, options.diesWithServer);
+  options.signal.throwIfAborted();
+  const child = execa(program, words, {
     ...(options.input === undefined ? {} : { input: options.input }),
     stdio: stdio(options.input === undefined ? 'ignore' : 'pipe', options.stdout ?? 'pipe', 0, options.fds ?? []),
     env: { ...BASE_ENVIRONMENT, ...options.env },
@@ -113,6 +118,10 @@ export interface StartOptions {
   /** Its complete environment, except for `PATH`. */
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
+  /** One more channel, with the descriptor after all others. */
+  readonly extraChannel?: boolean;
+  /** It ends by itself when the server does, whatever the server ends of. */
+  readonly diesWithServer?: boolean;
 }
 
 /** How a long-lived process exited. */
@@ -126,6 +135,8 @@ export interface StartedProcess {
   readonly pid: number;
   /** Socket pairs, one for each of {@link StartOptions.channels}; paused, until their reader resumes them. */
   readonly channels: readonly Duplex[];
+  /** The one that was asked for by {@link StartOptions.extraChannel}. */
+  readonly extraChannel: Duplex | undefined;
   /** Standard output and standard error; paused as well. */
   readonly outputs: readonly Readable[];
   /** Resolves when it has been reaped, and never rejects; its outputs may still hold data. */
@@ -134,7 +145,18 @@ export interface StartedProcess {
 }
 
 /**
- * A paused channel continues to read until this many bytes are buffered. With Node's default of
+ * The descriptor of this process's end of a channel, to be inherited by another process.
+ * @throws Error when the channel is closed
+ */
+export function descriptorOf(channel: Duplex): number {
+  // Node has no public name for it, and passes streams on in no other way than by this number.
+  const { _handle: handle } = channel as { readonly _handle?: { readonly fd?: number } | null };
+  if (channel.destroyed || handle?.fd === undefined || handle.fd < 0) throw new Error('the channel is closed');
+  return handle.fd;
+}
+
+/**
+ * A channel that is paused goes on to read until so many bytes wait. With Node's default of
  * 64 KiB, a process that writes little at a time would wake this one a thousand times; with 1, a
  * pause takes effect immediately.
  */
@@ -162,9 +184,10 @@ export async function startProcess(
   args: readonly string[],
   options: StartOptions,
 ): Promise<StartedProcess> {
+  const [program, ...words] = await tied(command, args, options.diesWithServer);
   const child = bufferingLittle(() =>
-    execa(command, args, {
-      stdio: stdio('ignore', 'pipe', options.channels, options.fds),
+    execa(program, words, {
+      stdio: stdio('ignore', 'pipe', options.channels, options.fds, options.extraChannel),
       env: { PATH: BASE_ENVIRONMENT['PATH'] as string, ...options.env },
       extendEnv: false,
       cwd: options.cwd,
@@ -184,12 +207,17 @@ export async function startProcess(
     throw notStarted(command, result);
   }
   const channels = Array.from({ length: options.channels }, (_, index) => child.stdio[3 + index] as unknown as Duplex);
+  const extraChannel =
+    options.extraChannel === true
+      ? (child.stdio[3 + options.channels + options.fds.length] as unknown as Duplex)
+      : undefined;
   const outputs = [child.stdout as Readable, child.stderr as Readable];
-  // execa resumes streams that have no reader by the next turn of the event loop: their data would be lost to a later reader.
-  for (const stream of [...channels, ...outputs]) stream.pause();
+  // execa has streams flow that nobody reads by the next turn of the event loop: what comes before a late reader would be lost.
+  for (const stream of [...channels, ...outputs, ...(extraChannel === undefined ? [] : [extraChannel])]) stream.pause();
   return {
     pid,
     channels,
+    extraChannel,
     outputs,
     exited,
     kill: (signal) => void child.kill(signal),
@@ -202,10 +230,23 @@ function stdio(
   output: 'pipe' | number,
   channels: number,
   fds: readonly number[],
+  extraChannel = false,
 ): NonNullable<Options['stdio']> {
-  return [input, output, 'pipe', ...Array<'pipe'>(channels).fill('pipe'), ...fds] as unknown as NonNullable<
-    Options['stdio']
-  >;
+  return [
+    ...[input, output, 'pipe'],
+    ...Array<'pipe'>(channels).fill('pipe'),
+    ...fds,
+    ...(extraChannel ? ['pipe'] : []),
+  ] as unknown as NonNullable<Options['stdio']>;
+}
+
+/**
+ * A command that the kernel ends when the server has ended, also when that had no time to end anything.
+ * @throws Error with `code` ENOENT when there is no such program
+ */
+async function tied(command: string, args: readonly string[], already = false): Promise<[string, ...string[]]> {
+  if (already) return [command, ...args];
+  return ['setpriv', '--pdeathsig', 'KILL', '--', await locateProgram(command), ...args];
 }
 
 /** The system's own error, with its `code`. */

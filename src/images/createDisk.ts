@@ -3,7 +3,9 @@ import { unlink } from 'node:fs/promises';
 import { dirname, isAbsolute } from 'node:path';
 import { badArgument, GuestfsError } from '../common/errors.js';
 import { printableName } from '../common/guestText.js';
-import { runTool } from '../common/subprocess.js';
+import { runJailed } from '../jail/jail.js';
+import type { JailLimits, JailPlan } from '../jail/jailArguments.js';
+import { findProgram } from '../jail/programFiles.js';
 import {
   createImageFile,
   naming,
@@ -48,6 +50,7 @@ export interface CreateDiskContext {
 
 /** Writing all of a preallocated disk can take long; there is the caller's signal for that. */
 const WALL_CLOCK_MS = 3_600_000;
+const LIMITS: JailLimits = { data: 2 ** 31, openFiles: 64 };
 
 /**
  * Makes an empty disk image. What is there already is overwritten if the request says so, which the library
@@ -92,7 +95,8 @@ async function createRaw(disk: DiskToCreate, context: CreateDiskContext): Promis
 /** As the library, which takes a device that discards nothing as it is. */
 async function discardAll(fd: number, { signal }: CreateDiskContext): Promise<void> {
   const tool = { fds: [fd], timeoutMs: WALL_CLOCK_MS, maxOutputBytes: 1 << 16, signal };
-  await diskTools.run(() => runTool('blkdiscard', ['/proc/self/fd/3'], tool), signal);
+  const plan = await fileTool('blkdiscard', ['/proc/self/fd/3']);
+  await diskTools.run(() => runJailed(plan, tool), signal);
 }
 
 async function createQcow2(disk: DiskToCreate, context: CreateDiskContext): Promise<void> {
@@ -207,6 +211,15 @@ async function create(
   }
 }
 
+/** A tool for the file that it is given as descriptor 3, whoever that belongs to. */
+async function fileTool(name: string, args: readonly string[]): Promise<JailPlan> {
+  return {
+    ...{ program: await findProgram(name, 'tool'), args, user: undefined, limits: LIMITS },
+    // It opens the file once more, by its descriptor, and reaches no other.
+    capabilities: ['CAP_DAC_OVERRIDE'],
+  };
+}
+
 /** qemu-img writes through the open file, and refuses, for the lock, to overwrite an image in use. */
 async function runQemuImg(
   args: readonly string[],
@@ -215,7 +228,8 @@ async function runQemuImg(
   { signal }: CreateDiskContext,
 ): Promise<void> {
   const tool = { fds: [fd], timeoutMs: WALL_CLOCK_MS, maxOutputBytes: 1 << 16, signal };
-  const result = await diskTools.run(() => runTool('qemu-img', ['create', '-q', ...args], tool), signal);
+  const plan = await fileTool('qemu-img', ['create', '-q', ...args]);
+  const result = await diskTools.run(() => runJailed(plan, tool), signal);
   if (result.exitCode === 0) return;
   if (/No space left on device/.test(result.stderr)) throw Object.assign(new Error('no space'), { code: 'ENOSPC' });
   if (/File too large|image size is too large/.test(result.stderr))

@@ -4,7 +4,9 @@
  * and time, and no files but those that are passed to it.
  */
 import type { FileHandle } from 'node:fs/promises';
-import { runTool } from '../common/subprocess.js';
+import { runJailed } from '../jail/jail.js';
+import type { JailPlan } from '../jail/jailArguments.js';
+import { findQemu, networkPlaces } from '../qemu/qemuJail.js';
 import { answersIn, dumpCommand, DUMP_GROWTH, dumpIn } from './nodeDump.js';
 import { readFully } from './readFully.js';
 
@@ -32,8 +34,10 @@ export interface IsolatedRun {
     /** An empty file for its output. */
     readonly file: FileHandle;
   };
-  /** Its working and home directory; by default, the server's working directory, and no home. */
+  /** Where it runs and looks for its user's files; none when left out. */
   readonly directory?: string;
+  /** What it opens is on the network; it reaches none when left out. */
+  readonly network?: boolean;
   readonly memoryBytes: number;
   readonly wallClockMs: number;
   readonly signal: AbortSignal;
@@ -54,19 +58,19 @@ export interface IsolatedResult {
 }
 
 const CPU_SECONDS = 10;
+const OPEN_FILES = 1024;
 const MAX_OUTPUT_BYTES = 1 << 20;
 
 /** Runs qemu and waits until it has exited. */
 export async function runIsolatedQemu(settings: IsolationSettings, run: IsolatedRun): Promise<IsolatedResult> {
-  const [command, ...args] = commandLine(settings, run);
   const { head } = run;
   const query = { execute: 'query-named-block-nodes', arguments: { flat: true } };
   const last = [...(head === undefined ? [] : [dumpCommand('image', head.length)]), query, { execute: 'quit' }];
-  const result = await runTool(command as string, args, {
+  const result = await runJailed(await jailOf(settings, run), {
     input: [{ execute: 'qmp_capabilities' }, ...run.commands, ...last].map((one) => JSON.stringify(one)).join('\n'),
     fds: run.fds,
     ...(head === undefined ? {} : { stdout: head.file.fd }),
-    ...(run.directory === undefined ? {} : { cwd: run.directory, env: { HOME: '.' } }),
+    ...(run.directory === undefined ? {} : { env: { HOME: '.' } }),
     timeoutMs: run.wallClockMs,
     maxOutputBytes: MAX_OUTPUT_BYTES,
     signal: run.signal,
@@ -88,20 +92,25 @@ function printedLimit(length: number): number {
   return MAX_OUTPUT_BYTES + length * DUMP_GROWTH;
 }
 
-function commandLine({ qemuBinary, user, sandbox = true }: IsolationSettings, run: IsolatedRun): string[] {
+async function jailOf(settings: IsolationSettings, run: IsolatedRun): Promise<JailPlan> {
+  const { user, qemuBinary } = settings;
+  const { network = false, directory, memoryBytes, head } = run;
+  return {
+    program: await findQemu(qemuBinary),
+    args: commandLine(settings, run),
+    ...{ user, network, places: network ? networkPlaces(user) : [] },
+    ...(directory === undefined ? {} : { directory }),
+    limits: {
+      ...{ addressSpace: memoryBytes, cpuSeconds: CPU_SECONDS, openFiles: OPEN_FILES },
+      ...(head === undefined ? {} : { fileSize: printedLimit(head.length) }),
+    },
+  };
+}
+
+function commandLine({ sandbox = true }: IsolationSettings, run: IsolatedRun): string[] {
   return [
-    ...[
-      'prlimit',
-      `--as=${run.memoryBytes}`,
-      `--cpu=${CPU_SECONDS}`,
-      '--core=0',
-      ...(run.head === undefined ? [] : [`--fsize=${printedLimit(run.head.length)}`]),
-    ],
-    ...(user === undefined
-      ? []
-      : ['setpriv', `--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups', '--no-new-privs']),
-    ...[qemuBinary, '-machine', 'none', '-nodefaults', '-no-user-config', '-display', 'none', '-S'],
-    // The default translation buffer alone would take a gigabyte.
+    ...['-machine', 'none', '-nodefaults', '-no-user-config', '-display', 'none', '-S'],
+    // Its translation buffer alone would be a gigabyte.
     ...['-accel', 'tcg,tb-size=1'],
     ...(sandbox ? ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'] : []),
     ...run.args,

@@ -9,7 +9,7 @@ import { BACKED_FORMATS, type ImageFormat } from './formats.js';
 import { runIsolatedQemu, type IsolatedRun } from './isolatedQemu.js';
 import { remoteNode } from './remoteNodes.js';
 import type { RemoteResources } from './remoteResources.js';
-import { remoteSubject, type RemoteProtocol, type RemoteSource } from './remoteSource.js';
+import { remoteSubject, usesNetwork, type RemoteProtocol, type RemoteSource } from './remoteSource.js';
 import { createUnnamedFile } from './temporaryDisk.js';
 
 /** Any reachable server answers in less. */
@@ -122,6 +122,7 @@ async function askFor(
       fds: [],
       ...(wanted === undefined ? {} : { head: wanted }),
       directory: runDirectory,
+      network: usesNetwork(source),
       memoryBytes: MEMORY_BYTES,
       wallClockMs: WALL_CLOCK_MS,
       signal,

@@ -37,6 +37,11 @@ export interface RemoteSource {
   readonly secret: string | undefined;
 }
 
+/** Whether it is reached over a network, and not by sockets of this machine alone. A cluster without servers is told by its configuration. */
+export function usesNetwork({ servers }: RemoteSource): boolean {
+  return servers.length === 0 || servers.some(({ transport }) => transport === 'tcp');
+}
+
 /** The arguments of `add_drive` that make a {@link RemoteSource}. */
 export interface RemoteOptions {
   readonly server?: readonly string[];

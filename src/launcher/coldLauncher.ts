@@ -7,6 +7,7 @@ import { addFdMonitor } from '../qemu/fdSender.js';
 import type { QemuUsers } from '../qemu/qemuUsers.js';
 import { openBootFiles } from './bootFiles.js';
 import { addColdMachine } from './coldMachine.js';
+import { needsHostNetwork } from './hostNetwork.js';
 import { createPreflight, reportCommand, reportPreflight, type LaunchPreflight } from './preflight.js';
 import type { LaunchConfig, Launcher, LaunchOptions, Machine } from './launcher.js';
 import { createMachine } from './qemuMachine.js';
@@ -40,14 +41,16 @@ async function boot(
   try {
     const { accelerator, qemuBinary } = base;
     const prepared = performance.now();
+    const network = needsHostNetwork(config);
     reportPreflight(base, config, { onMessage });
-    const { parts, qemu, monitor, directory, runDirectory, claims, uid, undo } = await startMonitoredMachine({
+    const { parts, qemu, monitor, runDirectory, claims, uid, undo } = await startMonitoredMachine({
       ...{ logger, users, qemuBinary, accelerator, onConsole, signal },
       groups: base.kvmGroups,
       temporaryDirectory: config.temporaryDirectory,
       memsizeMb: config.memsizeMb,
+      network,
       compose: async (line, site) => {
-        addFdMonitor(line, site.directory);
+        addFdMonitor(line);
         const drives = await prepareDrives(config.drives, {
           ...{ qemuBinary, signal },
           claims: site.claims,
@@ -82,7 +85,7 @@ async function boot(
       explainDrives: (messages: string) => drives.explain(messages),
       drives: new RunningDrives(
         {
-          ...{ monitor, directory, claims, qemuBinary },
+          ...{ monitor, claims, qemuBinary, files: qemu.files, network },
           runDirectory: runDirectory.path,
           probe: preflight.imageProbe,
         },

@@ -59,6 +59,7 @@ export function createKvmBootTest(users: QemuUsers, logger: Logger, limitMs = LI
     });
     const { qemu, undo } = await startMachine({
       ...{ logger, users, groups: request.groups },
+      ...{ accelerator: 'kvm', memsizeMb: MEMORY_MB, network: false },
       qemuBinary: request.qemuBinary,
       temporaryDirectory: request.temporaryDirectory,
       compose: async (line, { runDirectory, otherUser, closeOnceStarted }) => {

@@ -1,5 +1,4 @@
 /** Hot-plugs and unplugs drives of a machine whose daemon is up. */
-import type { FileHandle } from 'node:fs/promises';
 import { GuestfsError, messageOf } from '../common/errors.js';
 import { withTimeLimit } from '../common/waiting.js';
 import type { Drive } from '../images/drive.js';
@@ -8,19 +7,22 @@ import type { ImageClaims } from '../images/imageUses.js';
 import { prepareDrives, type PreparedDrive } from '../images/prepareDrives.js';
 import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import { driveProperties } from '../qemu/applianceMachine.js';
-import { LateFdSets } from '../qemu/fdSender.js';
+import { LateFdSets, type FdSender } from '../qemu/fdSender.js';
 import { QmpError, type QmpClient } from '../qemu/qmpClient.js';
 import { attachDrives, unplug } from './attachDrives.js';
 import { attachScript, detachScript, diskName, IN_USE, type Disk } from './appliance/applianceScripts.js';
 import { runInAppliance } from './appliance/applianceShell.js';
+import { checkReachable } from './hostNetwork.js';
 import type { MachineDrives } from './launcher.js';
 
 /** What drives are attached with. */
 export interface RunningDrivesParts {
   readonly monitor: QmpClient;
-  /** The run directory, open ... */
-  readonly directory: FileHandle;
-  /** ... and its path. */
+  /** Takes their files to qemu. */
+  readonly files: FdSender;
+  /** The machine has the host's network. */
+  readonly network: boolean;
+  /** Path. */
   readonly runDirectory: string;
   /** What the machine's drives use. */
   readonly claims: ImageClaims;
@@ -61,8 +63,9 @@ export class RunningDrives implements MachineDrives {
   }
 
   async add(connection: DaemonConnection, drive: Drive, signal: AbortSignal): Promise<number> {
+    await checkReachable(drive, this.parts.network);
     const disk = this.#nextDisk();
-    const { probe, runDirectory, qemuBinary, directory, claims, monitor } = this.parts;
+    const { probe, runDirectory, qemuBinary, claims, files, monitor } = this.parts;
     const fdSets = new LateFdSets(this.#filesGiven);
     const prepared = await prepareDrives([drive], {
       runDirectory,
@@ -79,7 +82,7 @@ export class RunningDrives implements MachineDrives {
       const [attached] = prepared.drives as [PreparedDrive];
       try {
         await withinLimit(async (limit) => {
-          await fdSets.send(directory, limit);
+          await fdSets.send(files, limit);
           await attachDrives(monitor, { prepared, firstIndex: disk.index, nodes: 'add nodes' }, limit);
         });
         await runInAppliance(connection, attachScript(disk));

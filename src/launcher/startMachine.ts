@@ -17,19 +17,18 @@ import type { Logger } from '../common/logger.js';
 import { createRunDirectory, type RunDirectory } from '../common/tempDir.js';
 import { ImageClaims } from '../images/imageUses.js';
 import type { PreparedDrives } from '../images/prepareDrives.js';
+import type { Accelerator } from '../qemu/accelerator.js';
 import { QemuCommandLine, type QemuCommand } from '../qemu/commandLine.js';
 import { startQemu, type QemuProcess } from '../qemu/qemuProcess.js';
 import type { QemuUsers } from '../qemu/qemuUsers.js';
 import type { QmpClient } from '../qemu/qmpClient.js';
 import { requireGivenNodesOnly } from './checkNodes.js';
-import { connectMonitor, type MonitoredMachine } from './monitor.js';
+import { connectMonitor } from './monitor.js';
 import { Undo } from './undo.js';
 
 /** The surroundings in which a command line is composed. */
 export interface MachineSite {
   readonly runDirectory: RunDirectory;
-  /** The run directory, open. */
-  readonly directory: FileHandle;
   /** qemu runs as another user than the server. */
   readonly otherUser: boolean;
   /** Collects the claims of its drives; released when qemu has exited. */
@@ -49,6 +48,10 @@ export interface MachinePlan<Parts> {
   readonly qemuBinary: string;
   /** Groups that qemu's user needs besides its own. */
   readonly groups: readonly number[];
+  readonly accelerator: Accelerator;
+  readonly memsizeMb: number;
+  /** It gets the host's network. */
+  readonly network: boolean;
   /** Adds the machine to the command line. */
   readonly compose: (line: QemuCommandLine, site: MachineSite) => Promise<Parts>;
   /** Receives the command before it is started. */
@@ -94,7 +97,7 @@ export async function startMachine<Parts>(plan: MachinePlan<Parts>): Promise<Sta
 
     const line = new QemuCommandLine(plan.qemuBinary);
     const parts = await plan.compose(line, {
-      ...{ runDirectory, directory, claims, undo, otherUser: user !== undefined },
+      ...{ runDirectory, claims, undo, otherUser: user !== undefined },
       closeOnceStarted: (what, file) => {
         undo.add(what, () => file.close());
         started.push(file);
@@ -107,6 +110,9 @@ export async function startMachine<Parts>(plan: MachinePlan<Parts>): Promise<Sta
     const qemu = await startQemu(command, {
       user: user && { uid: user.uid, gid: user.gid, groups: plan.groups },
       runDirectory: runDirectory.path,
+      memsizeMb: plan.memsizeMb,
+      kvm: plan.accelerator === 'kvm',
+      network: plan.network,
       onConsole: plan.onConsole,
     });
     undo.add('qemu', () => qemu.stop(0));
@@ -122,7 +128,7 @@ export async function startMachine<Parts>(plan: MachinePlan<Parts>): Promise<Sta
 }
 
 /** Plan of a machine with a monitor, with what explains a failure to answer on it. */
-export interface MonitoredPlan<Parts> extends MachinePlan<Parts>, MonitoredMachine {
+export interface MonitoredPlan<Parts> extends MachinePlan<Parts> {
   readonly signal: AbortSignal;
 }
 

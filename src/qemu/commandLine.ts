@@ -15,15 +15,17 @@ export const CHANNEL_FDS = {
   monitor: 4,
   /** The appliance's serial console. */
   console: 5,
+  /** QMP once more, for files that come later. */
+  files: 6,
 } as const;
 
-const FIRST_FILE_FD = 6;
+const FIRST_FILE_FD = 7;
 
 /** A command ready to be started. */
 export interface QemuCommand {
   readonly binary: string;
   readonly args: readonly string[];
-  /** The server's descriptors that become 6, 7, ... */
+  /** The server's descriptors that become 7, 8, ... */
   readonly fds: readonly number[];
 }
 

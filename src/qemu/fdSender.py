@@ -1,39 +1,32 @@
-"""Passes open files to a running qemu, over its second monitor, a Unix socket.
+"""Hands open files to a running qemu, over its second monitor: only with a message can a descriptor be passed.
 
-    fdSender.py SET...      descriptor 3 is the directory with the monitor's socket; those from 4 on
-                            are the files, each for the fd set with the number given for it
+    fdSender.py COUNT       descriptor 3 gives the messages, one a line; 4 is the server's end of the
+                            monitor; those from 5 on are the files, one for each message
+
+It reads nothing from qemu: the server waits for each answer before it gives the next message.
 """
-import json
-import os
 import socket
 import sys
 
-DIRECTORY = 3
-FIRST_FILE = 4
-SOCKET = "fds"
+MESSAGES = 3
+MONITOR = 4
+FIRST_FILE = 5
+LONGEST_MESSAGE = 4096
+# A qemu that reads nothing leaves no room for a message.
+LIMIT_SECONDS = 30
 
 
-def command(monitor, answers, execute, arguments, files):
-    message = json.dumps({"execute": execute, "arguments": arguments}).encode()
-    socket.send_fds(monitor, [message], files)
-    for line in answers:
-        answer = json.loads(line)
-        if "error" in answer:
-            sys.exit(answer["error"]["desc"])
-        if "return" in answer:
+def main(count):
+    messages = open(MESSAGES, "rb", buffering=0)
+    monitor = socket.socket(fileno=MONITOR)
+    monitor.settimeout(LIMIT_SECONDS)
+    for file in range(FIRST_FILE, FIRST_FILE + count):
+        message = messages.readline(LONGEST_MESSAGE)
+        if not message:
             return
-    sys.exit("the QMP connection closed")
+        # The descriptor goes with the first byte.
+        sent = socket.send_fds(monitor, [message], [file])
+        monitor.sendall(message[sent:])
 
 
-def main(*sets):
-    os.chdir(f"/proc/self/fd/{DIRECTORY}")
-    monitor = socket.socket(socket.AF_UNIX)
-    monitor.connect(SOCKET)
-    answers = monitor.makefile()
-    json.loads(answers.readline())
-    command(monitor, answers, "qmp_capabilities", {}, [])
-    for index, number in enumerate(sets):
-        command(monitor, answers, "add-fd", {"fdset-id": int(number)}, [FIRST_FILE + index])
-
-
-main(*sys.argv[1:])
+main(int(sys.argv[1]))

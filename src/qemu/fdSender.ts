@@ -1,26 +1,136 @@
 /**
- * Passes files to a running qemu. A descriptor is sent over a Unix socket as ancillary data, which
- * Node.js does not support, so a short-lived Python process does it over a second monitor.
+ * Files for a qemu that runs already. A descriptor goes over a Unix socket as ancillary data,
+ * which Node.js cannot send: a short-lived Python process does, over a monitor that qemu was started with.
+ *
+ * That monitor is one end of a socket pair: there is no name that whoever runs as qemu could
+ * put something else under. The process has the other end, the files and no rights, and reads nothing
+ * that comes from qemu; the answers are read here, and only so many of them.
  */
+import { readFileSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
+import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { runTool } from '../common/subprocess.js';
-import type { QemuCommandLine } from './commandLine.js';
+import { messageOf } from '../common/errors.js';
+import { ISOLATED_PYTHON } from '../common/python.js';
+import { descriptorOf } from '../common/subprocess.js';
+import { unlessAborted, withTimeLimit } from '../common/waiting.js';
+import { startJailed } from '../jail/jail.js';
+import type { JailLimits, JailPlan } from '../jail/jailArguments.js';
+import { findProgram } from '../jail/programFiles.js';
+import { CHANNEL_FDS, type QemuCommandLine } from './commandLine.js';
 import type { FdSets } from './fdSets.js';
+import { QmpClient, QmpError } from './qmpClient.js';
+import { QmpFramer } from './qmpFramer.js';
 
-/** Located in the source tree, since the compiler does not copy it. */
-const PROGRAM = fileURLToPath(new URL('../../../src/qemu/fdSender.py', import.meta.url));
+/** Read where it is: the compiler copies no other languages. Its user may not read it there. */
+const PROGRAM = readFileSync(fileURLToPath(new URL('../../../src/qemu/fdSender.py', import.meta.url)), 'utf8');
 const LIMIT_MS = 30_000;
-const MESSAGES_LIMIT = 64 * 1024;
+const MESSAGES_LIMIT = 4096;
+
+/** Longest answer or event; the longest known event has under 1 KiB. */
+export const LONGEST_ANSWER = 64 << 10;
+/** Most bytes within {@link FLOOD_MS}: thousands of events. */
+export const FLOOD_BYTES = 4 << 20;
+const FLOOD_MS = 10_000;
 
 /** Number of the first fd set: above those of the command line, which equal numbers of descriptors. */
 const FIRST_SET = 10_000;
 
-/** Adds the monitor that {@link LateFdSets.send} connects to; `directory` is its private directory. */
-export function addFdMonitor(line: QemuCommandLine, directory: FileHandle): void {
-  // Named by descriptor, since the path of the directory may exceed the length limit of a socket's.
-  const path = `${line.addPlainFile(directory)}/fds`;
-  line.option('chardev', `socket,id=fds,path=${path},server=on,wait=off`).option('mon', 'chardev=fds,mode=control');
+/** The user that hands over files for a server that is root; qemu is never this one. */
+const NOBODY = 65534;
+const LIMITS: JailLimits = { addressSpace: 1 << 29, cpuSeconds: 30, openFiles: 8192, fileSize: 0 };
+
+/** Adds the monitor by which files come later. */
+export function addFdMonitor(line: QemuCommandLine): void {
+  line.option('chardev', `socket,id=fds,fd=${CHANNEL_FDS.files}`).option('mon', 'chardev=fds,mode=control');
+}
+
+/** The server's end of the monitor that takes files. */
+export class FdSender {
+  readonly #stream: Duplex;
+  #monitor: QmpClient | undefined;
+  #windowStart = 0;
+  #windowBytes = 0;
+
+  constructor(stream: Duplex) {
+    this.#stream = stream;
+  }
+
+  /**
+   * Adds each file to its set.
+   * @throws Error with qemu's words, or the reason of `signal`
+   */
+  async send(files: ReadonlyMap<number, FileHandle>, signal: AbortSignal): Promise<void> {
+    const late = (): Error => new Error('qemu did not take its files: it does not answer');
+    await withTimeLimit(LIMIT_MS, late, [signal], async (limit) => {
+      try {
+        await this.#sendAll(files, limit);
+      } catch (error) {
+        limit.throwIfAborted();
+        const why = error instanceof QmpError ? error.description : messageOf(error);
+        throw new Error(`qemu did not take its files: ${why}`, { cause: error });
+      }
+    });
+  }
+
+  async #sendAll(files: ReadonlyMap<number, FileHandle>, signal: AbortSignal): Promise<void> {
+    const monitor = await this.#connect(signal);
+    const process = await startJailed(await senderJail(files.size), {
+      channels: 1,
+      fds: [descriptorOf(this.#stream), ...[...files.values()].map(({ fd }) => fd)],
+      env: { LC_ALL: 'C' },
+    });
+    const messages = process.channels[0] as Duplex;
+    messages.on('error', () => undefined);
+    let said = '';
+    for (const output of process.outputs)
+      output
+        .on('data', (bytes: Buffer) => {
+          said = (said + bytes.toString('utf8')).slice(-MESSAGES_LIMIT);
+        })
+        .resume();
+    const ended = process.exited.then(({ exitCode }) => {
+      if (exitCode !== 0) throw new Error(said.trim().split('\n').at(-1) || 'the process that passes them ended');
+    });
+    ended.catch(() => undefined);
+    try {
+      for (const set of files.keys()) {
+        const answer = monitor.execute('add-fd', { 'fdset-id': set }, signal, (line) => void messages.write(line));
+        await Promise.race([answer, ended.then(() => answer)]);
+      }
+      messages.end();
+      await unlessAborted(ended, signal);
+    } finally {
+      messages.destroy();
+      process.kill('SIGKILL');
+    }
+  }
+
+  async #connect(signal: AbortSignal): Promise<QmpClient> {
+    if (this.#monitor !== undefined) return this.#monitor;
+    // Before anybody else: what is counted here is cut before it is parsed.
+    this.#stream.on('data', (bytes: Buffer) => this.#count(bytes.length));
+    this.#monitor = await QmpClient.connect(this.#stream, signal, new QmpFramer(LONGEST_ANSWER));
+    return this.#monitor;
+  }
+
+  /** Events come here too, and nobody needs them: more than a machine has to say is an attack, or as bad as one. */
+  #count(bytes: number): void {
+    const now = performance.now();
+    if (now - this.#windowStart > FLOOD_MS) [this.#windowStart, this.#windowBytes] = [now, 0];
+    this.#windowBytes += bytes;
+    if (this.#windowBytes > FLOOD_BYTES) this.#stream.destroy(new Error('its monitor says too much'));
+  }
+}
+
+async function senderJail(count: number): Promise<JailPlan> {
+  const [python = '', ...isolated] = ISOLATED_PYTHON;
+  return {
+    program: await findProgram(python, 'python'),
+    args: [...isolated, '-c', PROGRAM, String(count)],
+    user: process.geteuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : undefined,
+    limits: LIMITS,
+  };
 }
 
 /** Collects files for a running qemu. */
@@ -46,18 +156,8 @@ export class LateFdSets implements FdSets {
    * Passes all files that were added to qemu; to be called once.
    * @throws Error with qemu's error, or the reason of `signal`
    */
-  async send(directory: FileHandle, signal: AbortSignal): Promise<void> {
+  async send(sender: FdSender, signal: AbortSignal): Promise<void> {
     if (this.#files.length === 0) return;
-    const sets = this.#files.map((_, index) => String(this.#first + index));
-    const { exitCode, stderr, overLimit } = await runTool('python3', ['-I', '-S', PROGRAM, ...sets], {
-      fds: [directory.fd, ...this.#files.map(({ fd }) => fd)],
-      timeoutMs: LIMIT_MS,
-      maxOutputBytes: MESSAGES_LIMIT,
-      signal,
-    });
-    if (exitCode !== 0)
-      throw new Error(
-        `cannot pass files to qemu: ${overLimit ? 'it does not answer' : (stderr.trim().split('\n').at(-1) ?? '')}`,
-      );
+    await sender.send(new Map(this.#files.map((file, index) => [this.#first + index, file])), signal);
   }
 }

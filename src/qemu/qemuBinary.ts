@@ -1,8 +1,7 @@
-/** Locates the qemu binary. */
-import { constants } from 'node:fs';
-import { access, realpath, stat } from 'node:fs/promises';
-import { delimiter, join, resolve } from 'node:path';
+/** Finds the qemu to be used. */
+import { realpath, stat } from 'node:fs/promises';
 import { GuestfsError } from '../common/errors.js';
+import { locateProgram } from '../common/locateProgram.js';
 import { hostArchitecture } from './arch.js';
 
 /**
@@ -11,20 +10,13 @@ import { hostArchitecture } from './arch.js';
  */
 export async function locateQemu(wanted: string | undefined): Promise<string> {
   const name = wanted ?? hostArchitecture().qemuBinary;
-  const candidates = name.includes('/')
-    ? [resolve(name)]
-    : (process.env['PATH'] ?? '').split(delimiter).map((directory) => join(directory, name));
-  for (const candidate of candidates) {
-    const usable = await access(candidate, constants.X_OK).then(
-      async () => (await stat(candidate)).isFile(),
-      () => false,
+  return locateProgram(name).catch((error: unknown) => {
+    throw new GuestfsError(
+      'QEMU_MISSING',
+      name.includes('/') ? `${name} is no program that can be run` : `${name} is not installed on the server`,
+      { cause: error },
     );
-    if (usable) return candidate;
-  }
-  throw new GuestfsError(
-    'QEMU_MISSING',
-    name.includes('/') ? `${name} is not an executable file` : `${name} is not installed on the server`,
-  );
+  });
 }
 
 /** Distinguishes builds of qemu without running them. */

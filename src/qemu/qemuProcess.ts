@@ -1,16 +1,18 @@
 /**
  * One running qemu: its channels, its output, its exit.
  *
- * It is started through setpriv(1), which, before it executes qemu,
- * - asks the kernel to kill it when the server dies for whatever reason,
- * - sets no_new_privs,
- * - switches to an unprivileged user, when the server is root.
+ * It is started in a jail, where this machine allows one, as a user without rights when the server is root, and ends
+ * with the server, whatever the server ends of.
  */
 import type { Duplex } from 'node:stream';
 import { GuestfsError, messageOf } from '../common/errors.js';
-import { startProcess, type ProcessExit } from '../common/subprocess.js';
+import type { ProcessExit } from '../common/subprocess.js';
 import { inTime } from '../common/waiting.js';
+import { startJailed } from '../jail/jail.js';
+import type { JailUser } from '../jail/jailArguments.js';
+import { qemuPlan } from './qemuJail.js';
 import { CHANNEL_FDS, type QemuCommand } from './commandLine.js';
+import { FdSender } from './fdSender.js';
 
 /** Bytes kept of qemu's own output. */
 const MESSAGES_LIMIT = 16 * 1024;
@@ -18,21 +20,19 @@ const MESSAGES_LIMIT = 16 * 1024;
 /** How long the last output may take to arrive after the exit. */
 const DRAIN_MS = 1000;
 
-/** The user and groups that qemu runs as. */
-export interface QemuIdentity {
-  readonly uid: number;
-  readonly gid: number;
-  /** Supplementary groups: that of /dev/kvm. */
-  readonly groups: readonly number[];
-}
-
-/** Options for starting qemu, besides its command. */
+/** What a qemu is started with besides its command. */
 export interface QemuStartOptions {
   /** undefined: the server's user. */
-  readonly user: QemuIdentity | undefined;
-  /** The directory that qemu may write to. */
+  readonly user: JailUser | undefined;
+  /** Where qemu may write. */
   readonly runDirectory: string;
-  /** Receives the output of the console and of qemu. */
+  /** Memory of the machine, MiB. */
+  readonly memsizeMb: number;
+  /** It uses KVM. */
+  readonly kvm: boolean;
+  /** It uses the host's network. */
+  readonly network: boolean;
+  /** Console and messages as they come. */
   readonly onConsole: (bytes: Buffer) => void;
 }
 
@@ -49,7 +49,9 @@ export interface QemuProcess {
   readonly daemon: Duplex;
   /** Channel to the monitor. */
   readonly monitor: Duplex;
-  /** Its own output so far. */
+  /** To the monitor that takes files. */
+  readonly files: FdSender;
+  /** What it has said until now. */
   messages(): string;
   /** Resolves when it has been reaped and its output read; never rejects. */
   readonly exited: Promise<QemuExit>;
@@ -62,21 +64,21 @@ export interface QemuProcess {
  * @throws GuestfsError `QEMU_FAILED` when no process can be started
  */
 export async function startQemu(command: QemuCommand, options: QemuStartOptions): Promise<QemuProcess> {
-  const started = await startProcess('setpriv', [...privileges(options.user), '--', command.binary, ...command.args], {
-    channels: Object.keys(CHANNEL_FDS).length,
-    fds: command.fds,
-    // Libraries that look for files in the user's home directory, such as keys, find those of the run directory.
-    env: { LC_ALL: 'C', TMPDIR: options.runDirectory, HOME: '.' },
-    // Its user may lack permission on the parent directories, and paths of sockets have to be short.
-    cwd: options.runDirectory,
-  }).catch((error: unknown) => {
-    throw new GuestfsError('QEMU_FAILED', `qemu cannot be started through setpriv: ${messageOf(error)}`, {
-      cause: error,
+  const started = await qemuPlan(command, options)
+    .then((plan) =>
+      startJailed(plan, {
+        channels: Object.keys(CHANNEL_FDS).length,
+        fds: command.fds,
+        // Libraries that look for a user's files, such as keys, find the machine's own.
+        env: { LC_ALL: 'C', TMPDIR: options.runDirectory, HOME: '.' },
+      }),
+    )
+    .catch((error: unknown) => {
+      throw new GuestfsError('QEMU_FAILED', `qemu cannot be started: ${messageOf(error)}`, { cause: error });
     });
-  });
 
-  const [daemon, monitor, console] = started.channels as [Duplex, Duplex, Duplex];
-  // A killed qemu resets its connections; `exited` reports that better.
+  const [daemon, monitor, console, files] = started.channels as [Duplex, Duplex, Duplex, Duplex];
+  // A reset connection is how a killed qemu looks; `exited` tells it better.
   for (const channel of started.channels) channel.on('error', () => undefined);
   console.on('data', options.onConsole).resume();
 
@@ -107,6 +109,7 @@ export async function startQemu(command: QemuCommand, options: QemuStartOptions)
     pid: started.pid,
     daemon,
     monitor,
+    files: new FdSender(files),
     messages: text,
     exited,
     stop: async (graceMs) => {
@@ -115,14 +118,6 @@ export async function startQemu(command: QemuCommand, options: QemuStartOptions)
       return exited;
     },
   };
-}
-
-function privileges(user: QemuIdentity | undefined): string[] {
-  return [
-    ...['--pdeathsig', 'KILL', '--no-new-privs'],
-    ...(user === undefined ? [] : ['--reuid', String(user.uid), '--regid', String(user.gid)]),
-    ...(user === undefined ? [] : user.groups.length === 0 ? ['--clear-groups'] : ['--groups', user.groups.join(',')]),
-  ];
 }
 
 async function closed(channel: Duplex): Promise<void> {

@@ -85,16 +85,20 @@ export class QmpClient {
    * Executes a command and resolves with its return value.
    *
    * An aborted command may still run, since QMP cannot cancel it. Its response is dropped.
+   * @param write sends the line, where that takes more than writing to the stream
    * @throws QmpError when qemu refuses, QmpClosedError, or the reason of `signal`
    */
-  async execute(command: string, args?: Readonly<Record<string, unknown>>, signal?: AbortSignal): Promise<unknown> {
+  async execute(
+    command: string,
+    args?: Readonly<Record<string, unknown>>,
+    signal?: AbortSignal,
+    write: (line: string) => void = (line) => void this.#stream.write(line),
+  ): Promise<unknown> {
     signal?.throwIfAborted();
     if (this.#ended !== undefined) throw this.#ended;
     const id = ++this.#lastId;
     const answer = new Promise<unknown>((resolve, reject) => this.#pending.set(id, { command, resolve, reject }));
-    this.#stream.write(
-      `${JSON.stringify({ execute: command, ...(args === undefined ? {} : { arguments: args }), id })}\n`,
-    );
+    write(`${JSON.stringify({ execute: command, ...(args === undefined ? {} : { arguments: args }), id })}\n`);
     return signal === undefined ? answer : unlessAborted(answer, signal);
   }
 

@@ -9,6 +9,7 @@ import { filesBelow, importsOf } from './sourceTree.js';
 /** The rooms of the running server, from the bottom up; rooms on one level do not know each other. */
 const LEVELS: readonly (readonly string[])[] = [
   ['common'],
+  ['jail'],
   ['xdr', 'events'],
   ['protocol', 'qemu', 'appliance', 'security'],
   ['images'],

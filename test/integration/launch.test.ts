@@ -149,11 +149,11 @@ describeWithAppliance('a machine', () => {
       const [directory] = await runDirectories();
       const inside = await stat(join(config.temporaryDirectory, directory ?? '', 'private'));
       expect([inside.uid, inside.mode & 0o777]).toEqual([Number(uid?.split('\t')[0]), 0o700]);
-      expect(await readdir(join(config.temporaryDirectory, directory ?? '', 'private'))).toEqual(['fds']); // the monitor for files of later drives
+      expect(await readdir(join(config.temporaryDirectory, directory ?? '', 'private'))).toEqual([]);
       const variables = (await readFile(`/proc/${machine.pid}/environ`, 'latin1'))
         .split('\0')
         .map((variable) => variable.split('=')[0]);
-      expect(variables.sort()).toEqual(['', 'HOME', 'LC_ALL', 'PATH', 'TMPDIR']);
+      expect(variables.sort()).toEqual(['', 'HOME', 'LC_ALL', 'PATH', 'PWD', 'TMPDIR']);
     } finally {
       await machine.stop();
       await machine.stop();

@@ -34,6 +34,11 @@ export function processesThatMention(text: string): FoundProcess[] {
     .map((pid) => ({ pid, name: read(`/proc/${pid}/comm`).trim() }));
 }
 
+/** Not one that made a jail and waits for what is in it. */
+export function isInJail({ name }: FoundProcess): boolean {
+  return name !== 'bwrap';
+}
+
 /** Resolves when a process has exited. */
 export async function ended(pid: number): Promise<void> {
   while (read(`/proc/${pid}/stat`) !== '' && !isZombie(pid)) await new Promise((resolve) => setTimeout(resolve, 20));

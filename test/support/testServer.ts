@@ -1,12 +1,12 @@
 /** A separate server for a test file: the real command, in a child process. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, realpath, rm } from 'node:fs/promises';
+import { chown, mkdtemp, readdir, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { processesThatMention, type FoundProcess } from './processes.js';
+import { isInJail, processesThatMention, type FoundProcess } from './processes.js';
 
 /** The command, compiled. */
 export const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
@@ -42,6 +42,10 @@ export interface TestServerOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** An existing directory for its run directories, which is not removed. */
   readonly temporary?: string;
+  /** User that the server runs as, when the tests are root's. */
+  readonly uid?: number;
+  /** Run by the shell that becomes the server. */
+  readonly before?: string;
 }
 
 /** The environment of the tests, without variables that would change the server's defaults. */
@@ -56,11 +60,18 @@ export async function startTestServer({
   flags = [],
   env = {},
   temporary: given,
+  uid = 0,
+  before = '',
 }: TestServerOptions = {}): Promise<TestServer> {
   const base = await realpath(await mkdtemp(join(tmpdir(), 'guestfs-grpc-test-')));
   const images = await mkdtemp(join(base, 'images-'));
   const temporary = given ?? (await mkdtemp(join(base, 'tmp-')));
-  const child = spawn(process.execPath, [MAIN, 'serve', '--listen', '127.0.0.1:0', '--image-root', images, ...flags], {
+  const own = [process.execPath, MAIN, 'serve', '--listen', '127.0.0.1:0', '--image-root', images, ...flags];
+  if (uid !== 0) await Promise.all([base, images, temporary].map((path) => chown(path, uid, uid)));
+  const change = uid === 0 ? [] : ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--'];
+  const shell = before === '' ? [] : ['bash', '-c', `${before}; exec "$@"`, 'bash'];
+  const [command = '', ...args] = [...change, ...shell, ...own];
+  const child = spawn(command, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...plainEnvironment(), LIBGUESTFS_TMPDIR: temporary, ...env },
   });
@@ -81,7 +92,7 @@ export async function startTestServer({
       throw new Error(`the server ended with ${code}:\n${log}`);
     }),
   ]);
-  const machines = (): readonly FoundProcess[] =>
+  const children = (): readonly FoundProcess[] =>
     processesThatMention(temporary).filter(({ pid }) => pid !== child.pid);
   return {
     address,
@@ -89,11 +100,11 @@ export async function startTestServer({
     temporary,
     process: child,
     log: () => log,
-    machines,
+    machines: () => children().filter(isInJail),
     stop: async (signal = 'SIGTERM') => {
       if (child.exitCode === null && child.signalCode === null) child.kill(signal);
       const [code] = await exited;
-      const end = { code, processes: machines(), files: await readdir(temporary) };
+      const end = { code, processes: children(), files: await readdir(temporary) };
       await rm(base, { recursive: true, force: true });
       return end;
     },

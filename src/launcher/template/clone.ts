@@ -9,6 +9,7 @@ import { prepareDrives, type PreparedDrives } from '../../images/prepareDrives.j
 import type { LaunchPreflight } from '../preflight.js';
 import type { LaunchConfig, LaunchOptions, LaunchTimings, Machine } from '../launcher.js';
 import { attachDrives, type Attachment } from '../attachDrives.js';
+import { needsHostNetwork } from '../hostNetwork.js';
 import { createMachine } from '../qemuMachine.js';
 import { RunningDrives } from '../runningDrives.js';
 import { resumeScript, type Identity } from '../appliance/applianceScripts.js';
@@ -139,7 +140,7 @@ export function machineOf(
   { drives, timings, filesGiven }: Equipped,
   options: CloneOptions,
 ): Machine {
-  const { qemu, connection, undo, monitor, directory, runDirectory, claims } = clone;
+  const { qemu, connection, undo, monitor, runDirectory, claims } = clone;
   return createMachine(
     qemu,
     {
@@ -155,8 +156,9 @@ export function machineOf(
       drives: new RunningDrives(
         {
           monitor,
-          directory,
           claims,
+          files: qemu.files,
+          network: needsHostNetwork(config),
           runDirectory: runDirectory.path,
           qemuBinary: base.qemuBinary,
           probe: options.preflight.imageProbe,

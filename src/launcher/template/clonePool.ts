@@ -11,6 +11,7 @@ import { abortController, withTimeLimit } from '../../common/waiting.js';
 import { prepareDrives } from '../../images/prepareDrives.js';
 import { LateFdSets } from '../../qemu/fdSender.js';
 import type { PreflightResult } from '../preflight.js';
+import { needsHostNetwork } from '../hostNetwork.js';
 import type { LaunchConfig, LaunchOptions, Machine } from '../launcher.js';
 import { attachToClone, resumeClone, machineOf, newIdentity, type CloneOptions } from './clone.js';
 import { cloneWarmUpScript } from '../appliance/applianceScripts.js';
@@ -97,6 +98,7 @@ export class ClonePool {
     launch: LaunchOptions,
   ): Promise<Machine | undefined> {
     if (SETTINGS.some((name) => config[name] !== this.request[name])) return undefined;
+    if (needsHostNetwork(config) !== needsHostNetwork(this.request)) return undefined;
     await this.#dropOthers(template);
     const clone = this.#waiting.shift();
     if (clone === undefined) return undefined;
@@ -119,7 +121,7 @@ export class ClonePool {
       });
       try {
         const opened = performance.now();
-        await orCloneFailed(fdSets.send(clone.directory, signal), signal);
+        await orCloneFailed(fdSets.send(clone.qemu.files, signal), signal);
         await attachToClone(clone, { prepared: drives, firstIndex: 0, nodes: 'add nodes' }, signal);
         await drives.dispose();
         await resumeClone(clone, config.drives.length, signal);

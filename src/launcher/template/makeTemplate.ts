@@ -69,12 +69,12 @@ export async function makeTemplate(
       ...{ accelerator, qemuBinary, signal },
       groups: base.kvmGroups,
       memsizeMb: config.memsizeMb,
+      network: false,
       compose: async (line, site) => {
         const bootFiles = await openBootFiles(base.appliance, site);
         const name = `guestfs-template-${key}`;
-        const qemuDirectory = line.addPlainFile(site.directory);
         addTemplateMachine(line, config, { ...bootFiles, overlay, base, memory, name, saved: undefined });
-        return { drives: undefined, qemuDirectory };
+        return { drives: undefined };
       },
       onConsole: (bytes) => console.append(bytes),
     });
@@ -97,18 +97,17 @@ export async function makeTemplate(
   }
 }
 
-type Booting = StartedMachine<{ readonly qemuDirectory: string }> & { readonly monitor: QmpClient };
+type Booting = StartedMachine<unknown> & { readonly monitor: QmpClient };
 
 /** Waits until the appliance is up, warms it up, saves the machine, and ends it. */
 async function saveMachine(
-  { qemu, monitor, directory, parts }: Booting,
+  { qemu, monitor, directory }: Booting,
   console: ConsoleLog,
   signal: AbortSignal,
 ): Promise<Buffer> {
   await withOutput(qemu, () => decodeGuestText(console.tail()), prepareAppliance(qemu, monitor, signal));
   await monitor.execute('stop', undefined, signal);
-  const directories = { own: `/proc/self/fd/${directory.fd}`, qemu: parts.qemuDirectory };
-  const saved = await saveState({ monitor, signal }, directories);
+  const saved = await saveState({ monitor, signal }, directory);
   await qemu.stop(END_MS);
   return saved;
 }

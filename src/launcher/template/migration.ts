@@ -1,5 +1,5 @@
-/** Saves and restores the state of a machine through qemu's migration, without its memory, which is in a shared file. */
-import { chmod } from 'node:fs/promises';
+/** Saves and restores the state of a machine by qemu's migration, without its memory, which is a file. */
+import { lchown, type FileHandle } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
 import { unlessAborted } from '../../common/waiting.js';
 import type { QmpClient } from '../../qemu/qmpClient.js';
@@ -16,17 +16,14 @@ export interface Migration {
   readonly signal: AbortSignal;
 }
 
-/** Both ends name the directory by a descriptor, since its path may exceed the length limit of a socket's. */
-export interface SocketDirectory {
-  /** As this process sees it. */
-  readonly own: string;
-  /** As qemu sees it. */
-  readonly qemu: string;
-}
-
-/** Saves the state of a paused machine, which can then only be ended. */
-export async function saveState({ monitor, signal }: Migration, directory: SocketDirectory): Promise<Buffer> {
+/**
+ * Saves the state of a stopped machine, which is then only to be ended.
+ * @param directory of qemu, where it runs, and where a socket is made for it
+ */
+export async function saveState({ monitor, signal }: Migration, directory: FileHandle): Promise<Buffer> {
   const name = 'state';
+  // By descriptor: the path of the directory may be longer than a socket's may be.
+  const path = `/proc/self/fd/${directory.fd}/${name}`;
   const server = createServer();
   // Registered before listening: qemu connects as soon as it gets the command.
   const connected = new Promise<Buffer>((resolve, reject) => {
@@ -40,10 +37,12 @@ export async function saveState({ monitor, signal }: Migration, directory: Socke
   try {
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen(`${directory.own}/${name}`, resolve);
+      server.listen(path, resolve);
     });
-    await chmod(`${directory.own}/${name}`, 0o666);
-    await migrate({ monitor, signal }, 'migrate', `unix:${directory.qemu}/${name}`);
+    const { uid, gid } = await directory.stat();
+    // Follows no link that its owner may have put there.
+    await lchown(path, uid, gid);
+    await migrate({ monitor, signal }, 'migrate', `unix:${name}`);
     return await unlessAborted(connected, signal);
   } finally {
     server.close();

@@ -1,5 +1,4 @@
 /** Starts qemu with the state and the memory of a template. The machine is left paused where it was saved. */
-import type { FileHandle } from 'node:fs/promises';
 import { messageOf } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import type { RunDirectory } from '../../common/tempDir.js';
@@ -13,6 +12,7 @@ import type { QemuUsers } from '../../qemu/qemuUsers.js';
 import type { QmpClient } from '../../qemu/qmpClient.js';
 import { openBootFiles } from '../bootFiles.js';
 import { reportCommand, type PreflightResult } from '../preflight.js';
+import { needsHostNetwork, type NetworkUse } from '../hostNetwork.js';
 import { QEMU_QUOTE, quoteEnd } from '../launchFailure.js';
 import type { LaunchConfig, LaunchOptions } from '../launcher.js';
 import { startMonitoredMachine, type MachineSite } from '../startMachine.js';
@@ -27,7 +27,7 @@ export interface Source {
   readonly template: Template;
   /** Must stay open until the clone is restored. */
   readonly base: PreflightResult;
-  readonly config: TemplateConfig & Pick<LaunchConfig, 'session' | 'temporaryDirectory'>;
+  readonly config: TemplateConfig & Pick<LaunchConfig, 'session' | 'temporaryDirectory'> & NetworkUse;
 }
 
 /** Options for restoring clones. */
@@ -46,9 +46,7 @@ export interface Clone<Drives = unknown> {
   readonly monitor: QmpClient;
   readonly connection: DaemonConnection;
   readonly runDirectory: RunDirectory;
-  /** The run directory, open. */
-  readonly directory: FileHandle;
-  /** What its drives use. */
+  /** The claims of its drives. */
   readonly claims: ImageClaims;
   readonly undo: Undo;
 }
@@ -99,8 +97,9 @@ export async function restoreClone<Drives extends PreparedDrives | undefined>(
     groups: base.kvmGroups,
     temporaryDirectory: config.temporaryDirectory,
     memsizeMb: config.memsizeMb,
+    network: needsHostNetwork(config),
     compose: async (line, site) => {
-      addFdMonitor(line, site.directory);
+      addFdMonitor(line);
       const drives = await complete(line, site);
       site.undo.add('drives', () => drives?.dispose());
       const openedAt = performance.now();
@@ -124,12 +123,12 @@ export async function restoreClone<Drives extends PreparedDrives | undefined>(
       onConsole(template.facts.console);
     },
   });
-  const { qemu, monitor, undo, parts, runDirectory, directory, claims } = machine;
+  const { qemu, monitor, undo, parts, runDirectory, claims } = machine;
   const { drives, openedAt, stateFd } = parts;
   try {
     const connection = DaemonConnection.resume(qemu.daemon, { onProgress: () => undefined });
     await orCloneFailed(restoreState({ monitor, signal }, stateFd), signal, qemu);
-    return { drives, openedAt, qemu, monitor, connection, runDirectory, directory, claims, undo };
+    return { drives, openedAt, qemu, monitor, connection, runDirectory, claims, undo };
   } catch (error) {
     await undo.run();
     signal.throwIfAborted();

@@ -8,18 +8,21 @@ import type { FileHandle } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { GuestfsError } from '../../common/errors.js';
 import { printable } from '../../common/guestText.js';
-import { runTool, startProcess, type StartedProcess } from '../../common/subprocess.js';
+import type { StartedProcess } from '../../common/subprocess.js';
+import { runJailed, startJailed } from '../../jail/jail.js';
+import type { JailLimits, JailPlan } from '../../jail/jailArguments.js';
+import { findProgram } from '../../jail/programFiles.js';
 
 /** Maximum length of tar's output in an error, characters. */
 const MAX_MESSAGE = 1000;
 
-/** Drops root's capabilities. */
-const POWERLESS = ['setpriv', '--inh-caps=-all', '--bounding-set=-all', '--no-new-privs'];
 /** The user that unpacks for a server that runs as root: as root without capabilities tar would fail, since it relies on them. */
 const NOBODY = 65534;
-const AS_NOBODY = [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups'];
 /** Makes a channel the standard input. */
-const FROM_CHANNEL = ['sh', '-c', 'exec "$@" <&3', 'sh'];
+const FROM_CHANNEL = ['-c', 'exec "$@" <&3', 'sh'];
+const LIMITS: JailLimits = { data: 1 << 30, openFiles: 256 };
+/** What it takes to change owners in directories that their owner may have closed. */
+const CHANGE_OWNERS = ['CAP_CHOWN', 'CAP_DAC_READ_SEARCH'];
 
 const TAKE_OVER_LIMIT_MS = 600_000;
 
@@ -36,9 +39,8 @@ export interface Tar {
   abandon(): Promise<void>;
 }
 
-async function start(command: readonly string[], channels: number, directory: number): Promise<Tar> {
-  const [program = '', ...args] = command;
-  const started = await startProcess(program, args, { channels, fds: [directory], env: { LC_ALL: 'C' }, cwd: '/' });
+async function start(plan: JailPlan, channels: number, directory: number): Promise<Tar> {
+  const started = await startJailed(plan, { channels, fds: [directory], env: { LC_ALL: 'C' } });
   const messages = text(started.outputs[1] as NodeJS.ReadableStream).catch(() => '');
   return {
     process: started,
@@ -59,27 +61,36 @@ async function start(command: readonly string[], channels: number, directory: nu
 }
 
 /** Starts packing a name in a directory; the archive is its standard output. */
-export function startPacking(directory: number, name: string): Promise<Tar> {
-  return start(
-    [...(isRoot() ? [...POWERLESS, '--'] : []), 'tar', '-C', '/proc/self/fd/3', '-cf', '-', '--', name],
-    0,
-    directory,
-  );
+export async function startPacking(directory: number, name: string): Promise<Tar> {
+  const program = await findProgram('tar', 'tool');
+  const args = ['-C', '/proc/self/fd/3', '-cf', '-', '--', name];
+  return start({ program, args, user: undefined, limits: LIMITS }, 0, directory);
 }
 
 /** Starts unpacking an archive, written to its first channel, into an empty directory. */
 export async function startUnpacking(directory: FileHandle): Promise<Tar> {
   if (isRoot()) await directory.chown(NOBODY, NOBODY);
   const options = ['--no-same-owner', '--no-same-permissions', '--no-acls', '--no-selinux', '--no-xattrs'];
-  const powers = isRoot() ? [...POWERLESS, ...AS_NOBODY, '--'] : [];
-  return start([...powers, ...FROM_CHANNEL, 'tar', '-C', '/proc/self/fd/4', ...options, '-xf', '-'], 1, directory.fd);
+  const [shell, tar] = await Promise.all([findProgram('sh', 'tool'), findProgram('tar', 'tool')]);
+  const plan: JailPlan = {
+    program: shell,
+    args: [...FROM_CHANNEL, tar.path, '-C', '/proc/self/fd/4', ...options, '-xf', '-'],
+    user: isRoot() ? { uid: NOBODY, gid: NOBODY } : undefined,
+    ...{ places: tar.places, limits: LIMITS },
+  };
+  return start(plan, 1, directory.fd);
 }
 
 /** Changes the owner of the unpacked files to the server's user. */
 export async function takeOver(directory: FileHandle, signal: AbortSignal): Promise<void> {
   if (!isRoot()) return;
   const owner = `${process.geteuid?.() ?? 0}:${process.getegid?.() ?? 0}`;
-  const { exitCode, stderr } = await runTool('chown', ['-hR', '--', owner, '/proc/self/fd/3/.'], {
+  const plan: JailPlan = {
+    program: await findProgram('chown', 'tool'),
+    args: ['-hR', '--', owner, '/proc/self/fd/3/.'],
+    ...{ user: undefined, capabilities: CHANGE_OWNERS, limits: LIMITS },
+  };
+  const { exitCode, stderr } = await runJailed(plan, {
     fds: [directory.fd],
     timeoutMs: TAKE_OVER_LIMIT_MS,
     maxOutputBytes: 1 << 16,

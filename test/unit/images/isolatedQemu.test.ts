@@ -24,6 +24,7 @@ async function run(script: string, length?: number): Promise<IsolatedResult> {
         args: [],
         commands: [],
         fds: [],
+        directory: scene.run,
         memoryBytes: 1 << 30,
         wallClockMs: 20_000,
         signal: new AbortController().signal,
@@ -48,9 +49,9 @@ describe('an isolated qemu', () => {
 
   it('is asked for them before it is asked to quit, and only when they are wanted', async () => {
     const seen = join(scene.run, 'seen');
-    await run(`cat > ${seen}`, 4096);
+    await run(`cat > seen`, 4096);
     expect(readFileSync(seen, 'utf8')).toMatch(/qemu-io image \\"read -v 0 4096\\"[^]*"quit"/);
-    expect(await run(`cat > ${seen}; echo '${ROW}'; echo '${NODES}'`)).toMatchObject({ size: 512n, head: undefined });
+    expect(await run(`cat > seen; echo '${ROW}'; echo '${NODES}'`)).toMatchObject({ size: 512n, head: undefined });
     expect(readFileSync(seen, 'utf8')).not.toContain('qemu-io');
   });
 

@@ -41,20 +41,20 @@ function mostAtOnce(log: string): number {
 
 describe('the server of a remote drive', () => {
   it("is asked by the machine's qemu, which need not be the one on the PATH", async () => {
-    const seen = join(scene.base, 'seen');
+    const seen = join(scene.run, 'seen');
     const prepared = await prepareDrives(
       [nbdDrive('127.0.0.1:1', { readonly: false })],
-      contextWith(`cat > ${seen}; echo '${NODES}'`),
+      contextWith(`cat > seen; echo '${NODES}'`),
     );
     await prepared.dispose();
     expect(readFileSync(seen, 'utf8')).toContain('"driver":"nbd"');
   });
 
   it('is asked while at most seven others are, whatever the number of drives and machines', async () => {
-    const log = join(scene.base, 'log');
+    const log = join(scene.run, 'log');
     // None of them ends before eight have begun, or have had long enough to.
-    const others = `n=0; while [ $(grep -c + ${log}) -lt 8 ] && [ $n -lt 200 ]; do sleep 0.05; n=$((n + 1)); done`;
-    const context = contextWith(`echo + >> ${log}; ${others}; sleep 0.2; echo - >> ${log}; echo '${NODES}'`);
+    const others = `n=0; while [ $(grep -c + log) -lt 8 ] && [ $n -lt 200 ]; do sleep 0.05; n=$((n + 1)); done`;
+    const context = contextWith(`echo + >> log; ${others}; sleep 0.2; echo - >> log; echo '${NODES}'`);
     const drives = Array.from({ length: 10 }, () => nbdDrive('127.0.0.1:1', { readonly: false }));
     const machines = await Promise.all([
       prepareDrives(drives, context),

@@ -1,9 +1,9 @@
-import { mkdtemp, open, readdir, rm, stat, type FileHandle } from 'node:fs/promises';
+import { mkdtemp, open, readdir, readlink, rm, type FileHandle } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { restoreState, saveState, type SocketDirectory } from '../../../../src/launcher/template/migration.js';
+import { restoreState, saveState } from '../../../../src/launcher/template/migration.js';
 import { QmpClient } from '../../../../src/qemu/qmpClient.js';
 import { eventually } from '../../../support/eventually.js';
 import { NEGOTIATION, scriptedMonitor, type Exchange, type ScriptedMonitor } from '../../qemu/scriptedMonitor.js';
@@ -22,36 +22,31 @@ const CAPABILITIES: Exchange = {
 const event = (status: string): string => `{"event": "MIGRATION", "data": {"status": "${status}"}}`;
 const MIGRATE: Exchange = {
   expect: 'migrate',
-  arguments: { uri: 'unix:/qemu/state' },
+  arguments: { uri: 'unix:state' },
   say: ['{"return": {}, "id": $id}'],
 };
 
 let scene: string;
-let handle: FileHandle;
-let directory: SocketDirectory;
+let directory: FileHandle;
+let latest: ScriptedMonitor | undefined;
 beforeEach(async () => {
   scene = await mkdtemp(join(tmpdir(), 'migration-'));
-  handle = await open(scene, 'r');
-  directory = { own: `/proc/self/fd/${handle.fd}`, qemu: '/qemu' };
+  directory = await open(scene, 'r');
 });
 afterEach(async () => {
-  await handle.close();
+  await directory.close();
   await rm(scene, { recursive: true });
 });
 
 async function talk(script: readonly Exchange[]): Promise<{ script: ScriptedMonitor; monitor: QmpClient }> {
   const scripted = scriptedMonitor([NEGOTIATION, ...script]);
+  latest = scripted;
   return { script: scripted, monitor: await QmpClient.connect(scripted.stream, never) };
 }
 
-/** What qemu does when it is told to migrate, which it is when everybody may write to the socket. */
+/** What qemu does when it is told to migrate. */
 async function qemuWrites(parts: readonly Buffer[]): Promise<Socket> {
-  await eventually(() =>
-    stat(join(scene, 'state')).then(
-      ({ mode }) => (mode & 0o666) === 0o666,
-      () => false,
-    ),
-  );
+  await eventually(() => latest?.remaining() === 0);
   const socket = connect(join(scene, 'state'));
   socket.on('error', () => undefined);
   for (const part of parts) socket.write(part);
@@ -107,9 +102,12 @@ describe('saving a state', () => {
 
   it('fails when there can be no socket', async () => {
     const { monitor } = await talk([]);
-    await expect(
-      saveState({ monitor, signal: never }, { own: join(scene, 'no', 'such'), qemu: '/qemu' }),
-    ).rejects.toMatchObject({ code: expect.stringMatching(/ENOENT|EACCES/) });
+    const gone = await open(await mkdtemp(join(scene, 'gone-')), 'r');
+    await rm(await readlink(`/proc/self/fd/${gone.fd}`), { recursive: true });
+    await expect(saveState({ monitor, signal: never }, gone)).rejects.toMatchObject({
+      code: expect.stringMatching(/ENOENT|EACCES/),
+    });
+    await gone.close();
   });
 
   it('ends when it is given up', async () => {

@@ -1,0 +1,137 @@
+/** Which files of this machine a program needs to run: all that it finds in its jail besides what it is given. */
+import { lstatSync, readlinkSync, statSync } from 'node:fs';
+import { open, realpath } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
+import { locateProgram } from '../common/locateProgram.js';
+
+/** A place in a jail. */
+export type Place =
+  /** The file or directory at the same path, and what is below it, read-only. */
+  | { readonly kind: 'read-only'; readonly path: string }
+  | { readonly kind: 'link'; readonly path: string; readonly target: string };
+
+/** What a program is, besides itself and its libraries. */
+export type ProgramKind = 'tool' | 'qemu' | 'python';
+
+/** A program that was looked at. */
+export interface Program {
+  /** Absolute path without links. */
+  readonly path: string;
+  readonly places: readonly Place[];
+}
+
+/** Data and firmware of Debian's qemu packages. */
+const QEMU_FILES = [
+  '/usr/share/qemu',
+  '/usr/share/seabios',
+  '/usr/lib/ipxe',
+  '/usr/share/edk2',
+  '/usr/share/OVMF',
+  '/usr/share/ovmf',
+  '/usr/share/AAVMF',
+  '/usr/share/qemu-efi-aarch64',
+];
+
+/** For names of hosts, and to know servers by: what the drivers of network drives look at. */
+export const NETWORK_FILES = [
+  '/etc/resolv.conf',
+  '/etc/hosts',
+  '/etc/host.conf',
+  '/etc/gai.conf',
+  '/etc/nsswitch.conf',
+  '/etc/services',
+  '/etc/protocols',
+  '/etc/ssl/certs',
+  '/etc/ssl/openssl.cnf',
+  '/etc/ca-certificates',
+  '/etc/pki',
+  '/usr/share/ca-certificates',
+  '/usr/local/share/ca-certificates',
+  '/etc/ssh/ssh_config',
+  '/etc/ssh/ssh_config.d',
+  '/etc/ssh/ssh_known_hosts',
+  '/etc/libssh',
+  '/etc/ceph',
+];
+
+/** Where shared libraries are: of a multiarch system those of this architecture only. */
+const LIBRARY_DIRECTORIES: Readonly<Record<string, readonly string[]>> = {
+  x64: ['/usr/lib/x86_64-linux-gnu', '/usr/lib64', '/usr/local/lib'],
+  arm64: ['/usr/lib/aarch64-linux-gnu', '/usr/lib64', '/usr/local/lib'],
+};
+const ANY_LIBRARY_DIRECTORY = ['/usr/lib', '/usr/lib64', '/usr/local/lib'];
+/** Links into /usr, or directories where it is not merged. */
+const TOP_LIBRARIES = ['/lib', '/lib32', '/lib64'];
+const TOP_PROGRAMS = ['/bin', '/sbin'];
+const LOADER_CACHE = '/etc/ld.so.cache';
+/** `/etc` has so many parts. */
+const TOP_LEVEL = 2;
+const SCRIPT = Buffer.from('#!');
+
+/**
+ * Finds a program and what it needs. A program of the system gets its libraries and its own files. One that an operator,
+ * or a client who may, put elsewhere gets all of /usr, which is public on every machine, and what lies around it;
+ * a script gets all of /usr, and itself.
+ * @throws Error with `code` ENOENT
+ */
+export async function findProgram(name: string, kind: ProgramKind): Promise<Program> {
+  const path = await realpath(await locateProgram(name));
+  const script = await isScript(path);
+  if (path.startsWith('/usr/') && !script) {
+    const own = kind === 'qemu' ? QEMU_FILES : kind === 'python' ? [pythonLibrary(path)] : [];
+    return { path, places: [readOnly(path), ...systemLibraries(), ...own.filter(exists).map(readOnly)] };
+  }
+  const wide = [readOnly('/usr'), ...[...TOP_LIBRARIES, ...TOP_PROGRAMS].flatMap(topPlace), ...cache()];
+  // Qemu's own build has its data beside it, and an installed one beside the directory that it is in.
+  const around = script ? path : basename(dirname(path)) === 'bin' ? dirname(dirname(path)) : dirname(path);
+  // Never a directory of the system or of all users.
+  const place = around.split('/').length > TOP_LEVEL ? around : path;
+  return { path, places: [...wide, ...(path.startsWith('/usr/') ? [] : [readOnly(place)])] };
+}
+
+/** Those of some paths that are there. */
+export function placesOf(paths: readonly string[]): Place[] {
+  return paths.filter(exists).map(readOnly);
+}
+
+function systemLibraries(): Place[] {
+  const known = LIBRARY_DIRECTORIES[process.arch] ?? [];
+  const directories = known[0] !== undefined && exists(known[0]) ? known : ANY_LIBRARY_DIRECTORY;
+  return [...placesOf(directories), ...TOP_LIBRARIES.flatMap(topPlace), ...cache()];
+}
+
+function cache(): Place[] {
+  return placesOf([LOADER_CACHE]);
+}
+
+function topPlace(path: string): Place[] {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return [];
+  return [found.isSymbolicLink() ? { kind: 'link', path, target: readlinkSync(path) } : readOnly(path)];
+}
+
+/** Modules of the Python at `/usr/bin/python3.N`. */
+function pythonLibrary(path: string): string {
+  return `/usr/lib/${basename(path)}`;
+}
+
+function readOnly(path: string): Place {
+  return { kind: 'read-only', path };
+}
+
+function exists(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+async function isScript(path: string): Promise<boolean> {
+  const file = await open(path, 'r').catch(() => undefined);
+  // What cannot be read, as a program of another user, is taken for a program.
+  if (file === undefined) return false;
+  try {
+    const start = Buffer.alloc(SCRIPT.length);
+    await file.read(start, 0, start.length, 0);
+    return start.equals(SCRIPT);
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,61 @@
+/** What a qemu gets in its jail: for machines, and for asking about images without one. */
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { JailLimits, JailPlan, JailUser } from '../jail/jailArguments.js';
+import { findProgram, NETWORK_FILES, placesOf, type Place, type Program } from '../jail/programFiles.js';
+import { KVM_DEVICE } from './kvmDevice.js';
+import { fingerprintOf } from './qemuBinary.js';
+
+/** What a machine needs besides the memory that its guest has; drivers of storage clusters need most of it. */
+const EXTRA_MEMORY_MB = 8192;
+const MEBIBYTE = 1 << 20;
+/** Files of 255 drives with all images under them, and sockets. */
+const OPEN_FILES = 8192;
+/** Threads: processors, and what reads and writes; libraries of storage clusters have dozens. */
+const THREADS = 2048;
+
+/** What a machine's qemu is started with. */
+export interface QemuJail {
+  /** undefined: the server's user. */
+  readonly user: JailUser | undefined;
+  readonly runDirectory: string;
+  readonly memsizeMb: number;
+  readonly kvm: boolean;
+  readonly network: boolean;
+}
+
+/** The jail of a machine. */
+export async function qemuPlan(
+  { binary, args }: { readonly binary: string; readonly args: readonly string[] },
+  { user, runDirectory, memsizeMb, kvm, network }: QemuJail,
+): Promise<JailPlan> {
+  const limits: JailLimits = {
+    data: (memsizeMb + EXTRA_MEMORY_MB) * MEBIBYTE,
+    openFiles: OPEN_FILES,
+    // Of the server's own user, other processes would count.
+    ...(user === undefined ? {} : { processes: THREADS }),
+  };
+  return {
+    ...{ program: await findQemu(binary), args, user, network, limits },
+    directory: runDirectory,
+    devices: kvm ? [KVM_DEVICE] : [],
+    places: network ? networkPlaces(user) : [],
+  };
+}
+
+const known = new Map<string, { readonly fingerprint: string; readonly program: Program }>();
+
+/** Files of a qemu; they are looked for again when it is another one. */
+export async function findQemu(binary: string): Promise<Program> {
+  const fingerprint = await fingerprintOf(binary);
+  const before = known.get(binary);
+  if (before?.fingerprint === fingerprint) return before.program;
+  const program = await findProgram(binary, 'qemu');
+  known.set(binary, { fingerprint, program });
+  return program;
+}
+
+/** What drivers of network drives look at; those of the server's own user find its keys, as they always have. */
+export function networkPlaces(user: JailUser | undefined): Place[] {
+  return placesOf([...NETWORK_FILES, ...(user === undefined ? ['/etc/passwd', join(homedir(), '.ssh')] : [])]);
+}

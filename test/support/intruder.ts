@@ -1,0 +1,20 @@
+/** What somebody who has taken over a process can do; needs root. */
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+const PROGRAM = fileURLToPath(new URL('../../../test/support/intruder.py', import.meta.url));
+
+/** One attempt: what, and of what. */
+export type Attempt = readonly [
+  what: 'read' | 'list' | 'write' | 'kill' | 'tcp' | 'network' | 'unix' | 'processes' | 'write memory',
+  argument: string | number,
+];
+
+/** Makes attempts from inside a process; returns how each ended: `done`, or the name of the error. */
+export function intrude(pid: number, attempts: readonly Attempt[]): string[] {
+  const said = execFileSync('/usr/bin/python3', ['-I', '-S', PROGRAM, String(pid)], {
+    input: JSON.stringify(attempts),
+    encoding: 'utf8',
+  });
+  return JSON.parse(said) as string[];
+}

@@ -8,7 +8,7 @@ import type { QemuUsers } from '../qemu/qemuUsers.js';
 import type { ImageRoots } from '../security/pathPolicy.js';
 import { openBootFiles } from './bootFiles.js';
 import { addColdMachine } from './coldMachine.js';
-import { needsHostNetwork } from './hostNetwork.js';
+import { needsHostNetwork, type NetworkPolicy } from './hostNetwork.js';
 import { createPreflight, reportCommand, reportPreflight, type LaunchPreflight } from './preflight.js';
 import type { LaunchConfig, Launcher, LaunchOptions, Machine } from './launcher.js';
 import { createMachine } from './qemuMachine.js';
@@ -16,7 +16,7 @@ import { RunningDrives } from './runningDrives.js';
 import { startMonitoredMachine } from './startMachine.js';
 
 /** What a cold launcher works with. */
-export interface ColdLauncherOptions {
+export interface ColdLauncherOptions extends NetworkPolicy {
   readonly logger: Logger;
   readonly imageRoots: ImageRoots;
   readonly users: QemuUsers;
@@ -31,7 +31,7 @@ export function createColdLauncher(options: ColdLauncherOptions): Launcher {
 }
 
 async function boot(
-  options: Required<ColdLauncherOptions>,
+  options: ColdLauncherOptions & { readonly preflight: LaunchPreflight },
   config: LaunchConfig,
   { signal, onConsole, onMessage }: LaunchOptions,
 ): Promise<Machine> {
@@ -43,14 +43,13 @@ async function boot(
   try {
     const { accelerator, qemuBinary } = base;
     const prepared = performance.now();
-    const network = needsHostNetwork(config);
     reportPreflight(base, config, { onMessage });
     const { parts, qemu, monitor, runDirectory, uid, undo } = await startMonitoredMachine({
       ...{ logger, users, qemuBinary, accelerator, onConsole, signal },
       groups: base.kvmGroups,
       temporaryDirectory: config.temporaryDirectory,
       memsizeMb: config.memsizeMb,
-      network,
+      network: needsHostNetwork(config, options),
       compose: async (line, site) => {
         addFdMonitor(line);
         const drives = await prepareDrives(config.drives, {
@@ -86,7 +85,7 @@ async function boot(
       explainDrives: (messages: string) => drives.explain(messages),
       drives: new RunningDrives(
         {
-          ...{ monitor, qemuBinary, imageRoots, files: qemu.files, network },
+          ...{ monitor, qemuBinary, imageRoots, files: qemu.files },
           runDirectory: runDirectory.path,
           probe: preflight.imageProbe,
         },

@@ -12,7 +12,6 @@ import type { ImageRoots } from '../security/pathPolicy.js';
 import { attachDrives, unplug } from './attachDrives.js';
 import { appearance, departure, diskName, IN_USE, type Disk } from './appliance/applianceScripts.js';
 import { runInGuest } from './appliance/applianceShell.js';
-import { checkReachable } from './hostNetwork.js';
 import type { MachineDrives } from './launcher.js';
 
 /** What drives are attached with. */
@@ -20,8 +19,6 @@ export interface RunningDrivesParts {
   readonly monitor: QmpClient;
   /** Takes their files to qemu. */
   readonly files: FdSender;
-  /** The machine has the host's network. */
-  readonly network: boolean;
   /** Path. */
   readonly runDirectory: string;
   /** The qemu that the machine runs. */
@@ -62,7 +59,6 @@ export class RunningDrives implements MachineDrives {
   }
 
   async add(connection: DaemonConnection, drive: Drive, signal: AbortSignal): Promise<number> {
-    await checkReachable(drive, this.parts.network);
     const disk = this.#nextDisk();
     const { imageRoots, probe, runDirectory, qemuBinary, files, monitor } = this.parts;
     const fdSets = new LateFdSets(this.#filesGiven);

@@ -8,6 +8,7 @@ import { GuestfsError } from '../common/errors.js';
 import type { QemuUsers } from '../qemu/qemuUsers.js';
 import type { ImageRoots } from '../security/pathPolicy.js';
 import { createColdLauncher } from './coldLauncher.js';
+import type { NetworkPolicy } from './hostNetwork.js';
 import { reportPreflight, type LaunchPreflight } from './preflight.js';
 import type { LaunchConfig, Launcher, LaunchOptions, Machine } from './launcher.js';
 import { startClone } from './template/clone.js';
@@ -17,7 +18,7 @@ import { Template } from './template/template.js';
 import { Templates, type NoTemplate, type TemplateRequest } from './template/templates.js';
 
 /** What the launcher works with. */
-export interface TemplateLauncherOptions {
+export interface TemplateLauncherOptions extends NetworkPolicy {
   readonly logger: Logger;
   readonly imageRoots: ImageRoots;
   readonly users: QemuUsers;

@@ -10,7 +10,6 @@ import type { ImageRoots } from '../../security/pathPolicy.js';
 import type { LaunchPreflight } from '../preflight.js';
 import type { LaunchConfig, LaunchOptions, LaunchTimings, Machine } from '../launcher.js';
 import { attachDrives, type Attachment } from '../attachDrives.js';
-import { needsHostNetwork } from '../hostNetwork.js';
 import { createMachine } from '../qemuMachine.js';
 import { RunningDrives } from '../runningDrives.js';
 import { arrival, type Identity } from '../appliance/applianceScripts.js';
@@ -159,7 +158,6 @@ export function machineOf(
         {
           monitor,
           files: qemu.files,
-          network: needsHostNetwork(config),
           runDirectory: runDirectory.path,
           qemuBinary: base.qemuBinary,
           imageRoots: options.imageRoots,

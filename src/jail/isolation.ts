@@ -33,8 +33,8 @@ async function probe(): Promise<Isolation> {
       setpriv: await findProgram('setpriv', 'tool'),
     };
     const plan = { program: await findProgram('true', 'tool'), args: [], user: isRoot ? SOMEBODY : undefined };
-    const { command, args, cwd } = jailCommand(isolation, plan, undefined);
-    const { exitCode, stderr } = await runTool(command, args, {
+    const { executable, args, cwd } = jailCommand(isolation, plan, undefined);
+    const { exitCode, stderr } = await runTool(executable, args, {
       ...{ cwd, timeoutMs: LIMIT_MS, maxOutputBytes: MESSAGES_LIMIT, diesWithServer: true },
       signal: new AbortController().signal,
     });

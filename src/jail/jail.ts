@@ -34,8 +34,8 @@ export async function runJailed(
   options: Omit<RunOptions, 'cwd' | 'diesWithServer'>,
 ): Promise<RunResult> {
   const isolation = await findIsolation();
-  const { command, args, cwd } = jailCommand(isolation, plan, undefined);
-  const result = await runTool(command, args, { ...options, cwd, diesWithServer: true });
+  const { executable, args, cwd } = jailCommand(isolation, plan, undefined);
+  const result = await runTool(executable, args, { ...options, cwd, diesWithServer: true });
   const signalled = isolation.kind === 'namespaces' && (result.exitCode ?? 0) > SIGNALLED;
   return signalled ? { ...result, exitCode: undefined } : result;
 }
@@ -51,8 +51,8 @@ export async function startJailed(
   const isolation = await findIsolation();
   const jailed = isolation.kind === 'namespaces';
   const statusFd = FIRST_FD + options.channels + options.fds.length;
-  const { command, args, cwd } = jailCommand(isolation, plan, jailed ? statusFd : undefined);
-  const started = await startProcess(command, args, {
+  const { executable, args, cwd } = jailCommand(isolation, plan, jailed ? statusFd : undefined);
+  const started = await startProcess(executable, args, {
     ...options,
     ...{ cwd, extraChannel: jailed, diesWithServer: true },
   });

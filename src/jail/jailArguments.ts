@@ -60,7 +60,7 @@ export type Isolation =
 
 /** A command ready to be started. */
 export interface JailedCommand {
-  readonly command: string;
+  readonly executable: string;
   readonly args: readonly string[];
   /** Where it is to be started. */
   readonly cwd: string;
@@ -83,7 +83,7 @@ export function jailCommand(isolation: Isolation, plan: JailPlan, statusFd: numb
   const limits = limitArguments(plan.limits ?? {});
   if (isolation.kind === 'none') {
     return {
-      command: 'prlimit',
+      executable: 'prlimit',
       args: [...limits, '--', 'setpriv', ...privileges(plan, isolation), '--', program.path, ...args],
       cwd: directory,
     };
@@ -91,7 +91,7 @@ export function jailCommand(isolation: Isolation, plan: JailPlan, statusFd: numb
   const change = user !== undefined && isolation.as === 'root';
   const inside = change ? [isolation.setpriv.path, ...privileges(plan, isolation), '--'] : [];
   return {
-    command: 'prlimit',
+    executable: 'prlimit',
     args: [
       ...[...limits, '--', isolation.bwrap],
       ...namespaces(isolation, plan),

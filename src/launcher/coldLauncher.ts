@@ -7,7 +7,7 @@ import { addFdMonitor } from '../qemu/fdSender.js';
 import type { QemuUsers } from '../qemu/qemuUsers.js';
 import { openBootFiles } from './bootFiles.js';
 import { addColdMachine } from './coldMachine.js';
-import { needsHostNetwork } from './hostNetwork.js';
+import { needsHostNetwork, type NetworkPolicy } from './hostNetwork.js';
 import { createPreflight, reportCommand, reportPreflight, type LaunchPreflight } from './preflight.js';
 import type { LaunchConfig, Launcher, LaunchOptions, Machine } from './launcher.js';
 import { createMachine } from './qemuMachine.js';
@@ -15,7 +15,7 @@ import { RunningDrives } from './runningDrives.js';
 import { startMonitoredMachine } from './startMachine.js';
 
 /** What a cold launcher works with. */
-export interface ColdLauncherOptions {
+export interface ColdLauncherOptions extends NetworkPolicy {
   readonly logger: Logger;
   readonly users: QemuUsers;
   /** Passed in when the server or another launcher shares it. */
@@ -29,7 +29,7 @@ export function createColdLauncher(options: ColdLauncherOptions): Launcher {
 }
 
 async function boot(
-  options: Required<ColdLauncherOptions>,
+  options: ColdLauncherOptions & { readonly preflight: LaunchPreflight },
   config: LaunchConfig,
   { signal, onConsole, onMessage }: LaunchOptions,
 ): Promise<Machine> {
@@ -41,14 +41,13 @@ async function boot(
   try {
     const { accelerator, qemuBinary } = base;
     const prepared = performance.now();
-    const network = needsHostNetwork(config);
     reportPreflight(base, config, { onMessage });
     const { parts, qemu, monitor, runDirectory, claims, uid, undo } = await startMonitoredMachine({
       ...{ logger, users, qemuBinary, accelerator, onConsole, signal },
       groups: base.kvmGroups,
       temporaryDirectory: config.temporaryDirectory,
       memsizeMb: config.memsizeMb,
-      network,
+      network: needsHostNetwork(config, options),
       compose: async (line, site) => {
         addFdMonitor(line);
         const drives = await prepareDrives(config.drives, {
@@ -85,7 +84,7 @@ async function boot(
       explainDrives: (messages: string) => drives.explain(messages),
       drives: new RunningDrives(
         {
-          ...{ monitor, claims, qemuBinary, files: qemu.files, network },
+          ...{ monitor, claims, qemuBinary, files: qemu.files },
           runDirectory: runDirectory.path,
           probe: preflight.imageProbe,
         },

@@ -12,7 +12,6 @@ import { QmpError, type QmpClient } from '../qemu/qmpClient.js';
 import { attachDrives, unplug } from './attachDrives.js';
 import { attachScript, detachScript, diskName, IN_USE, type Disk } from './appliance/applianceScripts.js';
 import { runInAppliance } from './appliance/applianceShell.js';
-import { checkReachable } from './hostNetwork.js';
 import type { MachineDrives } from './launcher.js';
 
 /** What drives are attached with. */
@@ -20,8 +19,6 @@ export interface RunningDrivesParts {
   readonly monitor: QmpClient;
   /** Takes their files to qemu. */
   readonly files: FdSender;
-  /** The machine has the host's network. */
-  readonly network: boolean;
   /** Path. */
   readonly runDirectory: string;
   /** What the machine's drives use. */
@@ -63,7 +60,6 @@ export class RunningDrives implements MachineDrives {
   }
 
   async add(connection: DaemonConnection, drive: Drive, signal: AbortSignal): Promise<number> {
-    await checkReachable(drive, this.parts.network);
     const disk = this.#nextDisk();
     const { probe, runDirectory, qemuBinary, claims, files, monitor } = this.parts;
     const fdSets = new LateFdSets(this.#filesGiven);

@@ -9,7 +9,6 @@ import { prepareDrives, type PreparedDrives } from '../../images/prepareDrives.j
 import type { LaunchPreflight } from '../preflight.js';
 import type { LaunchConfig, LaunchOptions, LaunchTimings, Machine } from '../launcher.js';
 import { attachDrives, type Attachment } from '../attachDrives.js';
-import { needsHostNetwork } from '../hostNetwork.js';
 import { createMachine } from '../qemuMachine.js';
 import { RunningDrives } from '../runningDrives.js';
 import { resumeScript, type Identity } from '../appliance/applianceScripts.js';
@@ -158,7 +157,6 @@ export function machineOf(
           monitor,
           claims,
           files: qemu.files,
-          network: needsHostNetwork(config),
           runDirectory: runDirectory.path,
           qemuBinary: base.qemuBinary,
           probe: options.preflight.imageProbe,

@@ -12,7 +12,7 @@ import type { QemuUsers } from '../../qemu/qemuUsers.js';
 import type { QmpClient } from '../../qemu/qmpClient.js';
 import { openBootFiles } from '../bootFiles.js';
 import { reportCommand, type PreflightResult } from '../preflight.js';
-import { needsHostNetwork, type NetworkUse } from '../hostNetwork.js';
+import { needsHostNetwork, type NetworkPolicy, type NetworkUse } from '../hostNetwork.js';
 import { QEMU_QUOTE, quoteEnd } from '../launchFailure.js';
 import type { LaunchConfig, LaunchOptions } from '../launcher.js';
 import { startMonitoredMachine, type MachineSite } from '../startMachine.js';
@@ -31,7 +31,7 @@ export interface Source {
 }
 
 /** Options for restoring clones. */
-export interface RestoreOptions {
+export interface RestoreOptions extends NetworkPolicy {
   readonly logger: Logger;
   readonly users: QemuUsers;
 }
@@ -97,7 +97,7 @@ export async function restoreClone<Drives extends PreparedDrives | undefined>(
     groups: base.kvmGroups,
     temporaryDirectory: config.temporaryDirectory,
     memsizeMb: config.memsizeMb,
-    network: needsHostNetwork(config),
+    network: needsHostNetwork(config, options),
     compose: async (line, site) => {
       addFdMonitor(line);
       const drives = await complete(line, site);

@@ -22,8 +22,8 @@ const plan: JailPlan = {
   user: { uid: 5, gid: 6 },
 };
 const words = (isolation: Isolation, changes: Partial<JailPlan> = {}, statusFd?: number): string => {
-  const { command, args } = jailCommand(isolation, { ...plan, ...changes }, statusFd);
-  return [command, ...args].join(' ');
+  const { executable, args } = jailCommand(isolation, { ...plan, ...changes }, statusFd);
+  return [executable, ...args].join(' ');
 };
 
 describe('the command of a jail', () => {

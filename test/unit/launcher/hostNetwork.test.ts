@@ -1,0 +1,29 @@
+import { describe, expect, it } from '@jest/globals';
+import type { Drive } from '../../../src/images/drive.js';
+import type { RemoteServer } from '../../../src/images/remoteSource.js';
+import { needsHostNetwork } from '../../../src/launcher/hostNetwork.js';
+
+const drive = (source: Drive['source']): Drive => ({
+  ...{ source, format: 'raw', readonly: true, label: undefined, cacheMode: 'writeback', discard: 'disable' },
+  ...{ copyOnRead: false, blockSize: undefined },
+});
+const remote = (servers: RemoteServer[]): Drive =>
+  drive({ kind: 'remote', remote: { protocol: 'nbd', servers, name: '', username: undefined, secret: undefined } });
+
+describe('a machine has the network of the host', () => {
+  const tcp = remote([{ transport: 'tcp', host: 'host', port: 1 }]);
+  const unix = remote([{ transport: 'unix', path: '/socket' }]);
+  const file = drive({ kind: 'file', path: '/image' });
+
+  it.each([
+    ['a session with network', { network: true }, {}, true],
+    ['a server with network drives', { network: false }, { remoteDrives: true }, true],
+    ['a drive over TCP', { network: false, drives: [file, tcp] }, {}, true],
+    ['a cluster that configuration files name', { network: false, drives: [remote([])] }, {}, true],
+    ['a network among qemu arguments', { network: false, extraQemuArguments: [['-netdev', 'user,id=n']] }, {}, true],
+    ['a drive of a socket', { network: false, drives: [file, unix] }, {}, false],
+    ['nothing of these', { network: false, extraQemuArguments: [['-smbios', 'type=2']] }, {}, false],
+  ] as const)('for %s: %#', (_what, use, policy, expected) => {
+    expect(needsHostNetwork(use, policy)).toBe(expected);
+  });
+});

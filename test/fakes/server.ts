@@ -22,6 +22,7 @@ export interface FakeServerOptions {
   readonly maxAgeMs?: number;
   readonly serverLimits?: Partial<ServerLimits>;
   readonly budget?: ClientBudget;
+  readonly imageRoots?: readonly string[];
 }
 
 export interface FakeServer {
@@ -54,6 +55,7 @@ export async function startFakeServer({
   maxAgeMs,
   serverLimits,
   budget,
+  imageRoots = [],
 }: FakeServerOptions): Promise<FakeServer> {
   const launcher = new FakeLauncher();
   const registry = new SessionRegistry(100, logger, budget);
@@ -69,7 +71,7 @@ export async function startFakeServer({
     credentials: ServerCredentials.createInsecure(),
     registry,
     factory,
-    policy: { imageRoots: { directories: [] }, allowed: new Set(allowed) },
+    policy: { imageRoots: { directories: imageRoots }, allowed: new Set(allowed) },
     probe: () => Promise.reject(new Error('there are no images here')),
     debugService,
     requestMemory: 64 << 20,

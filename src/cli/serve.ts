@@ -144,6 +144,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
     debugService: config.debugService,
     requestMemory: config.requestMemory,
     limits: config.limits,
+    directories: config.defaults,
     logger,
   });
   const metrics =

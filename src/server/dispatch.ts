@@ -46,14 +46,18 @@ export interface DispatchOptions {
   readonly registry: SessionRegistry;
   readonly policy: CallPolicy;
   readonly logger: Logger;
+  /** Takes out of the texts of errors what clients are not to know. */
+  readonly hide?: (text: string) => string;
 }
 
 export class Dispatch {
   readonly #registry: SessionRegistry;
   readonly #policy: CallPolicy;
   readonly #logger: Logger;
+  readonly #hide: (text: string) => string;
 
-  constructor({ registry, policy, logger }: DispatchOptions) {
+  constructor({ registry, policy, logger, hide = (text) => text }: DispatchOptions) {
+    this.#hide = hide;
     this.#registry = registry;
     this.#policy = policy;
     this.#logger = logger;
@@ -106,7 +110,13 @@ export class Dispatch {
       });
       await transport.succeed(answer);
     } catch (thrown) {
-      transport.fail(toStatus(thrown, { action: rules.name, ...(session && { state: session.state }) }, this.#logger));
+      transport.fail(
+        toStatus(
+          thrown,
+          { action: rules.name, ...(session && { state: session.state }), hide: this.#hide },
+          this.#logger,
+        ),
+      );
     } finally {
       scope.end();
       record.ended();

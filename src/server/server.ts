@@ -26,6 +26,7 @@ import { answerEncoder, type EncodeAnswer } from './answerEncoding.js';
 import { decodingSafely } from './decoding.js';
 import { Dispatch } from './dispatch.js';
 import { eventRpcs } from './eventService.js';
+import { hidingHostPaths, type ServerDirectories } from './hostPaths.js';
 import { inspectRpc } from './inspect.js';
 import { rpcNameOf, rpcOf, type ServiceMember } from './methods.js';
 import { RequestMemory } from './requestMemory.js';
@@ -58,6 +59,8 @@ export interface GrpcServerOptions {
   /** For large requests, bytes. */
   readonly requestMemory: number;
   readonly limits: ServerLimits;
+  /** What clients are not told; undefined: there is nothing. */
+  readonly directories?: ServerDirectories;
   readonly logger: Logger;
 }
 
@@ -133,7 +136,8 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     server.addService(decodingSafely(definition), implementation);
   };
   const { imageRoots, allowed } = policy;
-  const dispatch = new Dispatch({ registry, policy: { allowed, debugService: options.debugService }, logger });
+  const hide = options.directories === undefined ? (text: string) => text : hidingHostPaths(options.directories);
+  const dispatch = new Dispatch({ registry, policy: { allowed, debugService: options.debugService }, logger, hide });
   const addRpcs = (definition: ServiceDefinition, rpcs: readonly Rpc[]): void => {
     const handlers = rpcs.map((rpc) => {
       const { key, method } = rpcOf(definition, rpcNameOf(rpc));
@@ -142,7 +146,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     add(definition, Object.fromEntries(handlers));
   };
   addRpcs(SessionServiceService, sessionRpcs({ registry, factory, imageRoots, endpoint: () => address }));
-  addRpcs(EventServiceService, eventRpcs);
+  addRpcs(EventServiceService, eventRpcs(hide));
   /** By name, the RPCs that are no actions. */
   const composites: Readonly<Record<CompositeRpcName, Rpc>> = {
     Inspect: inspectRpc({ registry, factory, imageRoots, probe: options.probe }),

@@ -18,6 +18,8 @@ export interface ApplianceManifest {
   readonly inputsHash: string | undefined;
   /** Expected size of each file, by name. */
   readonly sizes: ReadonlyMap<string, number>;
+  /** SHA-256 of each file, by name, in hexadecimal digits. */
+  readonly checksums: ReadonlyMap<string, string>;
 }
 
 /**
@@ -57,9 +59,12 @@ export function parseManifest(text: string, path: string): ApplianceManifest {
   }
   const word = (name: string): string | undefined => (typeof manifest[name] === 'string' ? manifest[name] : undefined);
   const sizes = new Map<string, number>();
+  const checksums = new Map<string, string>();
   for (const [name, file] of Object.entries(asRecord(manifest['files']) ?? {})) {
     const size = asRecord(file)?.['size'];
     if (typeof size === 'number') sizes.set(name, size);
+    const sha256 = asRecord(file)?.['sha256'];
+    if (typeof sha256 === 'string') checksums.set(name, sha256);
   }
   return {
     suite: word('suite'),
@@ -69,6 +74,7 @@ export function parseManifest(text: string, path: string): ApplianceManifest {
     rootUuid: word('rootUuid'),
     inputsHash: word('inputsHash'),
     sizes,
+    checksums,
   };
 }
 

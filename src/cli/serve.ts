@@ -203,6 +203,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
     debugService: config.debugService,
     requestMemory: config.requestMemory,
     limits: config.limits,
+    directories: config.defaults,
     logger,
     audit,
   });

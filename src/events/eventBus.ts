@@ -1,6 +1,11 @@
 /** Delivers the events of one session to its subscribers, without waiting for any of them. */
+import { limitExceeded } from '../common/limitExceeded.js';
 import { EventSubscription } from './eventSubscription.js';
 import type { EventKind, SessionEvent } from './sessionEvent.js';
+
+/** Most subscriptions to one session: what waits for the slow ones takes memory. */
+export const MAX_SUBSCRIPTIONS = 64;
+const RETRY_AFTER_MS = 1000;
 
 export class EventBus {
   readonly #subscriptions = new Set<EventSubscription>();
@@ -20,8 +25,18 @@ export class EventBus {
     return false;
   }
 
-  /** Begins a subscription to `kinds`; if empty, to all kinds. */
+  /**
+   * Begins a subscription to `kinds`; if empty, to all kinds.
+   * @throws GuestfsError LIMIT_EXCEEDED
+   */
   subscribe(kinds: readonly EventKind[]): EventSubscription {
+    if (this.#subscriptions.size >= MAX_SUBSCRIPTIONS) {
+      throw limitExceeded(`the session has ${MAX_SUBSCRIPTIONS} subscribers, which is the limit`, {
+        limit: 'subscriptions',
+        maximum: MAX_SUBSCRIPTIONS,
+        retryAfterMs: RETRY_AFTER_MS,
+      });
+    }
     const subscription = new EventSubscription(kinds, () => this.#subscriptions.delete(subscription));
     if (this.#closed) subscription.end();
     else this.#subscriptions.add(subscription);

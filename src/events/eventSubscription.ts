@@ -1,18 +1,26 @@
 /** One subscriber's bounded queue of events: those that do not fit are counted and dropped. */
 import type { EventKind, NumberedEvent } from './sessionEvent.js';
 
-/** Maximum number of events that wait for a subscriber. */
+/** Maximum number of events that wait for a subscriber ... */
 const QUEUE_LIMIT = 1024;
+/** ... and of UTF-16 units of their texts: a console sends up to 64 KiB in one. */
+const TEXT_LIMIT = 512 * 1024;
 
 /** An event, and how many were lost just before it. */
 export interface DeliveredEvent extends NumberedEvent {
   readonly lost: bigint;
 }
 
+function textLength({ event }: NumberedEvent): number {
+  return 'message' in event ? event.message.length : 0;
+}
+
 export class EventSubscription implements AsyncIterable<DeliveredEvent> {
   readonly #kinds: ReadonlySet<EventKind>;
   readonly #unsubscribe: () => void;
   readonly #queue: DeliveredEvent[] = [];
+  /** Length of the texts in the queue. */
+  #queued = 0;
   #lost = 0n;
   #ended = false;
   #wake: (() => void) | undefined;
@@ -30,10 +38,14 @@ export class EventSubscription implements AsyncIterable<DeliveredEvent> {
   /** Queues an event if its kind is subscribed to and the queue has room. */
   offer(event: NumberedEvent): void {
     if (this.#ended || !this.wants(event.event.kind)) return;
-    if (this.#queue.length >= QUEUE_LIMIT) {
+    const length = textLength(event);
+    // One that is larger than all of the room is not lost when there is nothing else.
+    const full = this.#queue.length > 0 && this.#queued + length > TEXT_LIMIT;
+    if (full || this.#queue.length >= QUEUE_LIMIT) {
       this.#lost += 1n;
       return;
     }
+    this.#queued += length;
     this.#queue.push({ ...event, lost: this.#lost });
     this.#lost = 0n;
     this.#wake?.();
@@ -52,6 +64,7 @@ export class EventSubscription implements AsyncIterable<DeliveredEvent> {
       for (;;) {
         const next = this.#queue.shift();
         if (next !== undefined) {
+          this.#queued -= textLength(next);
           yield next;
           continue;
         }

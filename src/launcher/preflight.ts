@@ -3,6 +3,7 @@
  * appliance, chooses the accelerator, and provides the probe for foreign image formats.
  */
 import { join } from 'node:path';
+import { ApplianceChecksums } from '../appliance/checksums.js';
 import { openAppliance, type Appliance, type OpenAppliance } from '../appliance/appliance.js';
 import { locateAppliance } from '../appliance/locateAppliance.js';
 import { createSuperminBuilder } from '../appliance/superminBuilder.js';
@@ -98,6 +99,7 @@ export function createPreflight({
   const unprivileged = process.geteuid?.() === 0;
   const probe = given ?? createAcceleratorProbe({ logger, unprivileged, test: createKvmBootTest(users, logger) });
   const supermin = createSuperminBuilder(logger);
+  const checksums = new ApplianceChecksums(logger);
   const announced = new Set<string>();
 
   const chooseAccelerator = async (
@@ -136,6 +138,12 @@ export function createPreflight({
       );
       const device = accelerator === 'kvm' && unprivileged ? await findKvmDevice() : undefined;
       const appliance = await openCurrent(found);
+      try {
+        await checksums.require(appliance, config.cacheDirectory);
+      } catch (error) {
+        await appliance.close();
+        throw error;
+      }
       return { qemuBinary, appliance, accelerator, kvmUnusable, kvmGroups: (device && groupsForKvm(device)) ?? [] };
     },
     imageProbe: makeImageProbe(users, serversQemu),

@@ -52,6 +52,8 @@ export interface DispatchOptions {
   /** Serves the actions that look into the appliance. */
   readonly debugService: boolean;
   readonly logger: Logger;
+  /** Takes out of the texts of errors what clients are not to know. */
+  readonly hide?: (text: string) => string;
 }
 
 export class Dispatch {
@@ -60,8 +62,17 @@ export class Dispatch {
   readonly #access: AccessPolicy;
   readonly #debugService: boolean;
   readonly #logger: Logger;
+  readonly #hide: (text: string) => string;
 
-  constructor({ registry, identify, access, debugService, logger }: DispatchOptions) {
+  constructor({
+    registry,
+    identify,
+    access,
+    debugService,
+    logger,
+    hide = (text) => text,
+  }: DispatchOptions) {
+    this.#hide = hide;
     this.#registry = registry;
     this.#identify = identify;
     this.#access = access;
@@ -118,7 +129,13 @@ export class Dispatch {
       });
       await transport.succeed(answer);
     } catch (thrown) {
-      transport.fail(toStatus(thrown, { action: rules.name, ...(session && { state: session.state }) }, this.#logger));
+      transport.fail(
+        toStatus(
+          thrown,
+          { action: rules.name, ...(session && { state: session.state }), hide: this.#hide },
+          this.#logger,
+        ),
+      );
     } finally {
       scope.end();
       record.ended();

@@ -24,8 +24,15 @@ const TYPES: Record<EventKind, EventType> = {
 };
 const KINDS = new Map(Object.entries(TYPES).map(([kind, type]) => [type, kind as EventKind]));
 
-function detailOf(event: SessionEvent): SubscribeResponse['detail'] {
-  if ('message' in event) return { $case: 'message', value: event.message };
+/** Takes out of a text what clients are not to know. */
+type Hide = (text: string) => string;
+
+/** Kinds whose messages are the server's own. */
+const OWN_WORDS: ReadonlySet<EventKind> = new Set(['library', 'warning']);
+
+function detailOf(event: SessionEvent, hide: Hide): SubscribeResponse['detail'] {
+  if ('message' in event)
+    return { $case: 'message', value: OWN_WORDS.has(event.kind) ? hide(event.message) : event.message };
   if ('progress' in event) return { $case: 'progress', value: event.progress };
   if ('call' in event)
     return {
@@ -35,8 +42,8 @@ function detailOf(event: SessionEvent): SubscribeResponse['detail'] {
   return undefined;
 }
 
-function toMessage({ event, time, sequence, lost }: DeliveredEvent): SubscribeResponse {
-  return { type: TYPES[event.kind], time, sequence, lost, detail: detailOf(event) };
+function toMessage({ event, time, sequence, lost }: DeliveredEvent, hide: Hide): SubscribeResponse {
+  return { type: TYPES[event.kind], time, sequence, lost, detail: detailOf(event, hide) };
 }
 
 function kindsOf(request: SubscribeRequest): EventKind[] {
@@ -54,6 +61,7 @@ function heartbeat(): SubscribeResponse {
 async function subscribe(
   { request, session, signal }: SessionCall<SubscribeRequest>,
   answers: AnswerStream,
+  hide: Hide,
 ): Promise<void> {
   const subscription = session.events.subscribe(kindsOf(request));
   const end = (): void => subscription.end();
@@ -61,7 +69,7 @@ async function subscribe(
   answers.opened(); // tells the client that it is subscribed
   const heart = beating(answers, heartbeat);
   try {
-    for await (const event of subscription) await heart.write(toMessage(event));
+    for await (const event of subscription) await heart.write(toMessage(event, hide));
   } finally {
     heart.stop();
     signal.removeEventListener('abort', end);
@@ -71,4 +79,10 @@ async function subscribe(
 }
 
 /** The RPCs of EventService. */
-export const eventRpcs: readonly Rpc[] = [streamingRpc(serviceRules.Subscribe, subscribe)];
+export function eventRpcs(hide: Hide): readonly Rpc[] {
+  return [
+    streamingRpc<SessionCall<SubscribeRequest>>(serviceRules.Subscribe, (call, answers) =>
+      subscribe(call, answers, hide),
+    ),
+  ];
+}

@@ -19,7 +19,7 @@ export const DEFAULT_LIMITS: ServerLimits = {
   connections: 1024,
   connectionIdleMs: 300_000,
   handshakeMs: 10_000,
-  callsPerConnection: 1000,
+  callsPerConnection: 250,
   callsPerClient: 1000,
   stallMs: 30_000,
 };

@@ -28,6 +28,7 @@ import { Dispatch } from './dispatch.js';
 import { eventRpcs } from './eventService.js';
 import type { AuditLog } from './auditLog.js';
 import type { Identify } from './identify.js';
+import { hidingHostPaths, type ServerDirectories } from './hostPaths.js';
 import { inspectRpc } from './inspect.js';
 import { rpcNameOf, rpcOf, type ServiceMember } from './methods.js';
 import { RequestMemory } from './requestMemory.js';
@@ -62,6 +63,8 @@ export interface GrpcServerOptions {
   /** For large requests, bytes. */
   readonly requestMemory: number;
   readonly limits: ServerLimits;
+  /** What clients are not told; undefined: there is nothing. */
+  readonly directories?: ServerDirectories;
   readonly logger: Logger;
   /** Has a line for each call that changes something. */
   readonly audit?: AuditLog | undefined;
@@ -143,12 +146,14 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     if (missing.length > 0) throw new Error(`no handlers for ${missing.join(', ')}`);
     server.addService(decodingSafely(definition), implementation);
   };
+  const hide = options.directories === undefined ? (text: string) => text : hidingHostPaths(options.directories);
   const dispatch = new Dispatch({
     registry,
     identify: options.identify,
     access: options.access,
     debugService: options.debugService,
     logger,
+    hide,
   });
   const addRpcs = (definition: ServiceDefinition, rpcs: readonly Rpc[]): void => {
     const handlers = rpcs.map((rpc) => {
@@ -158,7 +163,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     add(definition, Object.fromEntries(handlers));
   };
   addRpcs(SessionServiceService, sessionRpcs({ registry, factory, endpoint: () => address }));
-  addRpcs(EventServiceService, eventRpcs);
+  addRpcs(EventServiceService, eventRpcs(hide));
   /** By name, the RPCs that are no actions. */
   const composites: Readonly<Record<CompositeRpcName, Rpc>> = {
     Inspect: inspectRpc({ registry, factory, probe: options.probe }),

@@ -133,26 +133,30 @@ export function shorten(text: string, limit: number): string {
 export interface ErrorContext {
   readonly action?: string;
   readonly state?: string;
+  /** Takes out of texts what clients are not to know. */
+  readonly hide?: (text: string) => string;
 }
 
 /** The status that grpc-js sends for anything thrown; anything but a {@link GuestfsError} is logged. */
 export function toStatus(thrown: unknown, context: ErrorContext, logger: Logger): StatusObject {
   const error = GuestfsError.from(thrown);
+  const hide = context.hide ?? ((said: string) => said);
   if (error.reason === 'INTERNAL')
     logger.error('internal error', { action: context.action, err: error.details.cause ?? error });
   const code = statusOf(error.reason);
-  const text = shorten(error.message, TEXT_LIMIT);
+  const text = shorten(hide(error.message), TEXT_LIMIT);
   const facts = new Map<string, string>();
   if (context.action !== undefined) facts.set('action', context.action);
   if (context.state !== undefined) facts.set('state', context.state);
-  for (const [key, value] of Object.entries(error.details.metadata ?? {})) facts.set(key, shorten(value, VALUE_LIMIT));
+  for (const [key, value] of Object.entries(error.details.metadata ?? {}))
+    facts.set(key, shorten(hide(value), VALUE_LIMIT));
   const shortened = new GuestfsError(error.reason, text, {
     ...error.details,
     ...(error.details.fields
       ? {
           fields: error.details.fields.slice(0, FIELD_LIMIT).map((field) => ({
             field: shorten(field.field, VALUE_LIMIT),
-            description: shorten(field.description, VALUE_LIMIT),
+            description: shorten(hide(field.description), VALUE_LIMIT),
           })),
         }
       : {}),

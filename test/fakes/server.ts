@@ -23,6 +23,7 @@ export interface FakeServerOptions {
   readonly maxAgeMs?: number;
   readonly serverLimits?: Partial<ServerLimits>;
   readonly budget?: ClientBudget;
+  readonly imageRoots?: readonly string[];
 }
 
 export interface FakeServer {
@@ -55,6 +56,7 @@ export async function startFakeServer({
   maxAgeMs,
   serverLimits,
   budget,
+  imageRoots = [],
 }: FakeServerOptions): Promise<FakeServer> {
   const launcher = new FakeLauncher();
   const registry = new SessionRegistry(100, logger, budget);
@@ -71,7 +73,7 @@ export async function startFakeServer({
     identify: async () => undefined,
     registry,
     factory,
-    access: sameForAll({ imageRoots: { directories: [] }, allowed: new Set(allowed) }),
+    access: sameForAll({ imageRoots: { directories: imageRoots }, allowed: new Set(allowed) }),
     probe: () => Promise.reject(new Error('there are no images here')),
     debugService,
     requestMemory: 64 << 20,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { EventBus } from '../../../src/events/eventBus.js';
+import { EventBus, MAX_SUBSCRIPTIONS } from '../../../src/events/eventBus.js';
 import type { DeliveredEvent, EventSubscription } from '../../../src/events/eventSubscription.js';
 import { EVENT_KINDS, type SessionEvent } from '../../../src/events/sessionEvent.js';
 import { quiet } from '../../fakes/duplexPair.js';
@@ -73,6 +73,28 @@ describe('EventBus', () => {
     bus.emit(warning('after it'));
     expect((await slow.next()).value).toMatchObject({ event: { message: 'next' }, lost: 7n, sequence: 1032n });
     expect((await slow.next()).value).toMatchObject({ event: { message: 'after it' }, lost: 0n });
+  });
+
+  it('keeps no more than half a mebibyte of text for it, but at least one event', async () => {
+    const bus = new EventBus();
+    const slow = bus.subscribe([])[Symbol.asyncIterator]();
+    const large = 'x'.repeat(64 * 1024);
+    for (let count = 0; count < 1000; count += 1) bus.emit(warning(large));
+    let delivered = 0;
+    for (; delivered < 8; delivered += 1) expect((await slow.next()).value).toMatchObject({ lost: 0n });
+    bus.emit(warning(`${large}${'y'.repeat(1024 * 1024)}`));
+    bus.emit(warning('small'));
+    expect((await slow.next()).value).toMatchObject({ lost: BigInt(1000 - delivered) });
+    bus.emit(warning('after'));
+    expect((await slow.next()).value).toMatchObject({ event: { message: 'after' }, lost: 1n });
+  });
+
+  it('has so many subscribers, and no more', () => {
+    const bus = new EventBus();
+    const all = Array.from({ length: MAX_SUBSCRIPTIONS }, () => bus.subscribe([]));
+    expect(() => bus.subscribe([])).toThrow(expect.objectContaining({ reason: 'LIMIT_EXCEEDED' }));
+    all[0]?.end();
+    bus.subscribe([]);
   });
 
   it('counts as lost only what the subscriber asked for', async () => {

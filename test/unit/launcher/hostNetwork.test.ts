@@ -3,17 +3,22 @@ import type { Drive } from '../../../src/images/drive.js';
 import type { RemoteServer } from '../../../src/images/remoteSource.js';
 import { needsHostNetwork } from '../../../src/launcher/hostNetwork.js';
 
+const roots = { directories: [] };
 const drive = (source: Drive['source']): Drive => ({
   ...{ source, format: 'raw', readonly: true, label: undefined, cacheMode: 'writeback', discard: 'disable' },
   ...{ copyOnRead: false, blockSize: undefined },
 });
 const remote = (servers: RemoteServer[]): Drive =>
-  drive({ kind: 'remote', remote: { protocol: 'nbd', servers, name: '', username: undefined, secret: undefined } });
+  drive({
+    kind: 'remote',
+    remote: { protocol: 'nbd', servers, name: '', username: undefined, secret: undefined },
+    roots,
+  });
 
 describe('a machine has the network of the host', () => {
   const tcp = remote([{ transport: 'tcp', host: 'host', port: 1 }]);
   const unix = remote([{ transport: 'unix', path: '/socket' }]);
-  const file = drive({ kind: 'file', path: '/image' });
+  const file = drive({ kind: 'file', path: '/image', roots });
 
   it.each([
     ['a session with network', { network: true }, {}, true],

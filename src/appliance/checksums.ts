@@ -1,0 +1,128 @@
+/**
+ * Compares the files of an appliance with the checksums in its manifest: a file that was changed, or damaged, is found
+ * before it is trusted with images.
+ *
+ * Reading all of a root image takes some ten seconds of a processor, most of it for holes. So that is done once for each
+ * appliance, beside whatever else happens, and kept in the cache: until a file changes, even in its times, which nobody
+ * but root can undo. The kernel and initrd are waited for, which takes a moment; so is a root whose verdict is known.
+ */
+import { createHash } from 'node:crypto';
+import { access, open, writeFile, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { GuestfsError, messageOf } from '../common/errors.js';
+import type { Logger } from '../common/logger.js';
+import { makePrivateDirectory } from '../common/privateDirectory.js';
+import { runTool } from '../common/subprocess.js';
+import { APPLIANCE_FILES, type OpenAppliance } from './appliance.js';
+
+/** A minute is what a slow disk takes. */
+const LIMIT_MS = 600_000;
+const MAX_OUTPUT_BYTES = 4096;
+
+export class ApplianceChecksums {
+  readonly #logger: Logger;
+  /** By a file's identity: what is wrong with it, undefined if nothing. */
+  readonly #checks = new Map<string, Promise<string | undefined>>();
+  /** Of files of which something is known to be wrong. */
+  readonly #bad = new Map<string, string>();
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  /**
+   * Checks the files that the manifest has checksums of.
+   * @throws GuestfsError APPLIANCE_UNUSABLE
+   */
+  async require(appliance: OpenAppliance, cacheDirectory: string): Promise<void> {
+    for (const name of APPLIANCE_FILES) {
+      const expected = appliance.manifest?.checksums.get(name);
+      if (expected === undefined) continue;
+      const key = await identityOf(appliance[name], expected);
+      const check = this.#check(key, appliance[name], expected, join(appliance.directory, name), cacheDirectory);
+      const wrong = name === 'root' ? this.#bad.get(key) : await check;
+      if (wrong !== undefined) throw new GuestfsError('APPLIANCE_UNUSABLE', `${wrong}; rebuild the appliance`);
+    }
+  }
+
+  /** Resolves when all checks under way are done. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#checks.values());
+  }
+
+  #check(
+    key: string,
+    file: FileHandle,
+    expected: string,
+    path: string,
+    cacheDirectory: string,
+  ): Promise<string | undefined> {
+    let check = this.#checks.get(key);
+    if (check === undefined) {
+      check = this.#compare(key, file, expected, path, cacheDirectory);
+      this.#checks.set(key, check);
+    }
+    return check;
+  }
+
+  async #compare(
+    key: string,
+    file: FileHandle,
+    expected: string,
+    path: string,
+    cacheDirectory: string,
+  ): Promise<string | undefined> {
+    const kept = join(cacheDirectory, `guestfs-grpc-${process.geteuid?.() ?? 0}`, `checked-${key}`);
+    // The appliance is closed when its launch is over.
+    const own = await open(`/proc/self/fd/${file.fd}`, 'r');
+    try {
+      // Where the cache cannot be used, the check is made all the same.
+      if (await isKept(kept).catch(() => false)) return undefined;
+      const started = performance.now();
+      const actual = await sha256Of(own);
+      if (actual !== expected) {
+        const wrong = `${path} is not what was built: its checksum is ${actual}, but its manifest says ${expected}`;
+        this.#bad.set(key, wrong);
+        this.#logger.error('the appliance is damaged, or was changed', { path, expected, actual });
+        return wrong;
+      }
+      this.#logger.info('checked the appliance', { path, ms: Math.round(performance.now() - started) });
+      await writeFile(kept, '', { mode: 0o600 });
+    } catch (error) {
+      this.#logger.warn('the appliance cannot be checked, or the result not be kept', {
+        path,
+        reason: messageOf(error),
+      });
+    } finally {
+      await own.close();
+    }
+    return undefined;
+  }
+}
+
+/** Changes with the file. */
+async function identityOf(file: FileHandle, expected: string): Promise<string> {
+  const { dev, ino, size, mtimeNs, ctimeNs } = await file.stat({ bigint: true });
+  const facts = [dev, ino, size, mtimeNs, ctimeNs, expected].join(' ');
+  return createHash('sha256').update(facts).digest('hex').slice(0, 32);
+}
+
+async function isKept(path: string): Promise<boolean> {
+  await makePrivateDirectory(join(path, '..'), 0o700);
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** In a process of its own, which gives way to all others. */
+async function sha256Of(file: FileHandle): Promise<string> {
+  const { exitCode, stdout, stderr } = await runTool('nice', ['-n', '19', 'sha256sum', '/proc/self/fd/3'], {
+    fds: [file.fd],
+    timeoutMs: LIMIT_MS,
+    maxOutputBytes: MAX_OUTPUT_BYTES,
+    signal: new AbortController().signal,
+  });
+  if (exitCode !== 0) throw new Error(`sha256sum failed: ${stderr.trim().slice(0, 200)}`);
+  return stdout.split(' ', 1).join();
+}

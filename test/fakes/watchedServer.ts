@@ -1,0 +1,38 @@
+/**
+ * The fake server as a program, which watches its own event loop. Prints its address; for each line of its input, it
+ * prints the longest turn of the loop since the last, in milliseconds of the processor.
+ *
+ * Not of the clock: what another process has taken is not the server's fault.
+ */
+import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { startFakeServer } from './server.js';
+
+const NANOSECONDS = 1e6;
+
+/** Processor time of the main thread, milliseconds. */
+function processorTime(): number {
+  return Number(readFileSync('/proc/self/schedstat', 'utf8').split(' ')[0]) / NANOSECONDS;
+}
+
+const server = await startFakeServer({
+  allowed: [],
+  debugService: false,
+  imageRoots: process.argv.slice(2),
+  serverLimits: { handshakeMs: 1000, stallMs: 2000 },
+});
+
+let longest = 0;
+let before = processorTime();
+setInterval(() => {
+  const now = processorTime();
+  longest = Math.max(longest, now - before);
+  before = now;
+}, 1);
+
+process.stdout.write(`${server.address}\n`);
+for await (const _line of createInterface({ input: process.stdin })) {
+  process.stdout.write(`${longest}\n`);
+  longest = 0;
+}
+process.exit();

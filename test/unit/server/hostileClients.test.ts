@@ -1,0 +1,198 @@
+/**
+ * What one client can do to the others: nothing that it sends keeps the event loop for longer than they would notice,
+ * and the server answers them all the while.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect as connectHttp2, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { FileServiceService } from '../../../gen/proto/guestfs/v1/file.js';
+import { SessionServiceService } from '../../../gen/proto/guestfs/v1/session.js';
+import { REQUEST_LIMIT } from '../../../src/common/messageLimits.js';
+import { SessionClient, TestClient } from '../../support/testClient.js';
+
+const SERVER = fileURLToPath(new URL('../../fakes/watchedServer.js', import.meta.url));
+/** Milliseconds of the processor that one turn of the loop may take. */
+const LIMIT_MS = 50;
+/** Of one that begins many calls: HTTP/2 hands over all that came in one read, and each costs the server 50 µs. */
+const FLOOD_LIMIT_MS = 100;
+const FLOOD = /calls|announce/;
+/** A collection of garbage can come in between, which is nobody's fault: it does not each time. */
+const ROUNDS = 3;
+
+let images: string;
+let server: ChildProcess;
+let lines: AsyncIterator<string>;
+let address: string;
+let client: TestClient;
+
+async function longestTurn(): Promise<number> {
+  server.stdin?.write('\n');
+  return Number((await lines.next()).value);
+}
+
+/** The memory of the server, MiB. */
+function memory(): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.pid}/status`, 'utf8'))?.[1]) / 1024;
+}
+
+beforeAll(async () => {
+  images = mkdtempSync(join(tmpdir(), 'guestfs-grpc-hostile-'));
+  server = spawn(process.execPath, ['--experimental-vm-modules', SERVER, images], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  lines = createInterface({ input: server.stdout as NonNullable<typeof server.stdout> })[Symbol.asyncIterator]();
+  address = String((await lines.next()).value);
+  client = new TestClient(address);
+  // What is called for the first time is compiled first.
+  for (let count = 0; count < 300; count += 1) await bystander();
+  for (const attack of Object.values(ATTACKS)) await attack();
+  await setTimeout(1000);
+}, 300_000);
+afterAll(async () => {
+  client.close();
+  server.stdin?.end();
+  await once(server, 'exit');
+  rmSync(images, { recursive: true });
+});
+
+/** Another client's call. */
+async function bystander(): Promise<void> {
+  await new SessionClient(client, 'CONFIG').call('get_memsize');
+}
+
+async function connection(): Promise<ClientHttp2Session> {
+  const session = connectHttp2(`http://${address}`);
+  session.on('error', () => undefined);
+  await once(session, 'connect');
+  return session;
+}
+
+function open(on: ClientHttp2Session, path: string, headers: object = {}): ClientHttp2Stream {
+  const stream = on.request({
+    ':method': 'POST',
+    ':path': path,
+    'content-type': 'application/grpc',
+    te: 'trailers',
+    'guestfs-session': 'CONFIG',
+    ...headers,
+  });
+  stream.on('error', () => undefined);
+  stream.resume();
+  return stream;
+}
+
+function header(size: number, compressed = 0): Buffer {
+  const bytes = Buffer.alloc(5, compressed);
+  bytes.writeUInt32BE(size, 1);
+  return bytes;
+}
+
+/** Sends a whole request, and waits for its end. */
+async function request(path: string, message: Buffer, compressed = 0, headers: object = {}): Promise<void> {
+  const on = await connection();
+  const stream = open(on, path, headers);
+  const closed = new Promise((resolve) => stream.once('close', resolve));
+  stream.end(Buffer.concat([header(message.length, compressed), message]));
+  await closed;
+  on.destroy();
+}
+
+const CREATE = SessionServiceService.createSession.path;
+const { write, mkdir, lstatnslist } = FileServiceService;
+
+/** A field of variable length that is empty. */
+const emptyField = (number: number): Buffer => Buffer.of((number << 3) | 2, 0);
+
+const ATTACKS: Readonly<Record<string, () => Promise<void>>> = {
+  'a VMDK of newlines, thirty times': async () => {
+    const image = Buffer.alloc(64 * 1024, '\n');
+    image.fill(0, 0, 512);
+    image.write('KDMV');
+    image.writeBigUInt64LE(2048n, 12);
+    image.writeBigUInt64LE(1n, 28);
+    writeFileSync(join(images, 'newlines.vmdk'), image);
+    const session = new SessionClient(client, 'CONFIG');
+    await Promise.all(
+      Array.from({ length: 30 }, () => session.call('disk_has_backing_file', { filename: 'newlines.vmdk' })),
+    );
+  },
+  'a session with 60,000 drives': () => request(CREATE, Buffer.alloc(2 * 60_000, emptyField(2))),
+  'a session with four million drives': () => request(CREATE, Buffer.alloc(REQUEST_LIMIT, emptyField(2))),
+  'a session with four million labels': () => request(CREATE, Buffer.alloc(REQUEST_LIMIT, emptyField(6))),
+  'four million names': () => request(lstatnslist.path, Buffer.alloc(REQUEST_LIMIT, emptyField(2))),
+  'eight megabytes that are no message': () => request(mkdir.path, Buffer.alloc(REQUEST_LIMIT, 0xff)),
+  '64 kilobytes that are 64 megabytes': () =>
+    request(mkdir.path, gzipSync(Buffer.alloc(64 * 1024 * 1024)), 1, { 'grpc-encoding': 'gzip' }),
+  '120 requests of which the end never comes': async () => {
+    const on = await connection();
+    const half = Buffer.concat([header(REQUEST_LIMIT - 64), Buffer.alloc(REQUEST_LIMIT - 100_000)]);
+    for (let count = 0; count < 120; count += 1) open(on, mkdir.path).write(half);
+    await setTimeout(2000);
+    on.destroy();
+  },
+  '1,000 requests that announce 60 megabytes': async () => {
+    const all = await Promise.all(Array.from({ length: 4 }, connection));
+    const announced = Buffer.concat([header(60 << 20), Buffer.of(0)]);
+    for (let count = 0; count < 230; count += 1) for (const on of all) open(on, write.path).write(announced);
+    await setTimeout(1000);
+    for (const on of all) on.destroy();
+  },
+  '2,000 calls that are reset at once': async () => {
+    const on = await connection();
+    for (let count = 0; count < 2000; count += 1) open(on, mkdir.path).close();
+    await setTimeout(500);
+    on.destroy();
+  },
+  '200 calls with as much metadata as there may be': async () => {
+    const on = await connection();
+    for (let count = 0; count < 200; count += 1) open(on, mkdir.path, { 'x-large': 'X'.repeat(30_000) }).end(header(0));
+    await setTimeout(1000);
+    on.destroy();
+  },
+  '500 connections that never say anything': async () => {
+    const [host, port] = address.split(':');
+    const sockets = Array.from({ length: 500 }, () => connect(Number(port), host).on('error', () => undefined));
+    await setTimeout(2000);
+    for (const socket of sockets) socket.destroy();
+  },
+};
+
+/** How many calls of others are answered while an attack lasts. */
+async function answeredDuring(attack: () => Promise<void>): Promise<number> {
+  let over = false;
+  const attacked = attack().finally(() => {
+    over = true;
+  });
+  let answered = 0;
+  while (!over) {
+    await bystander();
+    answered += 1;
+  }
+  await attacked;
+  return answered;
+}
+
+it.each(Object.entries(ATTACKS))(
+  '%s',
+  async (name, attack) => {
+    const limit = FLOOD.test(name) ? FLOOD_LIMIT_MS : LIMIT_MS;
+    let longest = Infinity;
+    for (let round = 0; round < ROUNDS && longest >= limit; round += 1) {
+      await longestTurn();
+      expect(await answeredDuring(attack)).toBeGreaterThan(0);
+      longest = await longestTurn();
+    }
+    expect(longest).toBeLessThan(limit);
+    expect(memory()).toBeLessThan(1000);
+  },
+  60_000,
+);

@@ -9,6 +9,7 @@ import type { LogLevel } from '../common/logger.js';
 import { MIN_MEMSIZE_MB } from '../qemu/limits.js';
 import type { CertificateKind } from '../security/certificateIdentity.js';
 import type { ServerPolicy } from '../security/policy.js';
+import { isLocal, socketPath } from '../server/address.js';
 import { acceleratorOf } from '../session/backendSettings.js';
 import type { SessionSettings } from '../session/settings.js';
 import { UsageError, type ServerCommandLine } from './commandLine.js';
@@ -20,6 +21,8 @@ const SECOND_MS = 1000;
 
 export interface ServerConfig {
   readonly listen: string;
+  /** Of a Unix socket. */
+  readonly socketMode: number;
   readonly metricsListen: string | undefined;
   readonly tls:
     | { readonly certificate: string; readonly key: string; readonly clientCa: string | undefined }
@@ -108,6 +111,17 @@ function tls({ tlsCert: certificate, tlsKey: key, clientCa }: Flags): ServerConf
   return { certificate, key, clientCa };
 }
 
+function listen({ flags, given }: ServerCommandLine): string {
+  const { listen: address, tlsCert, insecureListen } = flags;
+  if (given.has('socketMode') && socketPath(address) === undefined)
+    throw new UsageError('--socket-mode needs --listen unix:/PATH');
+  if (tlsCert === undefined && !insecureListen && !isLocal(address))
+    throw new UsageError(
+      `--listen ${address}: other machines can connect there, and without TLS everyone reads along; give --tls-cert and --tls-key, or --insecure-listen if something else protects the connections`,
+    );
+  return address;
+}
+
 function policyFile({ policy, clientCa }: Flags): string | undefined {
   if (policy !== undefined && clientCa === undefined)
     throw new UsageError('--policy needs --client-ca: without identities there is nobody to have a role');
@@ -155,7 +169,8 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
   const { flags } = line;
   const allowed = new Set(flags.allow);
   return {
-    listen: flags.listen,
+    listen: listen(line),
+    socketMode: Number.parseInt(flags.socketMode, 8),
     metricsListen: flags.metricsListen,
     tls: tls(flags),
     identityKinds: flags.identityKinds,

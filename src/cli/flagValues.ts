@@ -1,6 +1,7 @@
 /** How the values of flags are read. A value that is wrong is an InvalidArgumentError of commander's. */
+import { isAbsolute } from 'node:path';
 import { InvalidArgumentError, type Option } from 'commander';
-import { splitAddress } from '../server/address.js';
+import { socketPath, splitAddress } from '../server/address.js';
 
 type Parser<Value> = (value: string, previous: Value) => Value;
 
@@ -14,6 +15,19 @@ export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): Pars
       `It must be a whole number ${most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`}.`,
     );
   };
+}
+
+/** An address to listen on, or a Unix socket. */
+export function addressOrSocket(value: string): string {
+  const socket = socketPath(value);
+  if (socket === undefined ? splitAddress(value) !== undefined : isAbsolute(socket)) return value;
+  throw new InvalidArgumentError('It must have the form HOST:PORT or unix:/PATH.');
+}
+
+/** The mode of a file, octal. */
+export function fileMode(value: string): string {
+  if (/^0?[0-7]{3}$/.test(value)) return value;
+  throw new InvalidArgumentError('It must be three octal digits, such as 660.');
 }
 
 /** An address to listen on. */

@@ -5,7 +5,16 @@ import { REQUEST_LIMIT } from '../common/messageLimits.js';
 import { CERTIFICATE_KINDS, type CertificateKind } from '../security/certificateIdentity.js';
 import { ALLOWABLE, type Allowable } from '../security/policy.js';
 import { MAX_SMP, MIN_MEMSIZE_MB } from '../qemu/limits.js';
-import { address, outputPath, path, repeatable, repeatableChoice, wholeNumber } from './flagValues.js';
+import {
+  address,
+  addressOrSocket,
+  fileMode,
+  outputPath,
+  path,
+  repeatable,
+  repeatableChoice,
+  wholeNumber,
+} from './flagValues.js';
 
 export const MEBIBYTE = 1024 * 1024;
 /** Every request may be as large as this. */
@@ -21,6 +30,8 @@ export const DEFAULT_IMAGE_ROOTS: readonly string[] = ['images'];
 /** The values of all flags: from the command line, otherwise the environment, otherwise the default. */
 export interface Flags {
   readonly listen: string;
+  readonly socketMode: string;
+  readonly insecureListen: boolean;
   readonly imageRoot: readonly string[];
   readonly appliance?: string;
   readonly accel: 'auto' | 'kvm' | 'tcg';
@@ -60,7 +71,13 @@ function aSwitch(name: string, help: string): Option {
 
 /** All flags but `--help` and `--version`, in the order of the help. */
 export const FLAGS: readonly Option[] = [
-  flag('listen', 'HOST:PORT', 'address to listen on').default('127.0.0.1:50051').argParser(address),
+  flag('listen', 'ADDRESS', 'HOST:PORT, or unix:/PATH for a Unix socket')
+    .default('127.0.0.1:50051')
+    .argParser(addressOrSocket),
+  flag('socket-mode', 'MODE', 'mode of the Unix socket: who may connect may use the server')
+    .default('600')
+    .argParser(fileMode),
+  aSwitch('insecure-listen', 'listen without TLS where other machines can connect'),
   repeatable(
     flag('image-root', 'DIR', 'directory from which disk images may be attached; repeatable').default(
       DEFAULT_IMAGE_ROOTS,

@@ -169,6 +169,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
   const audit = openAudit(config, logger);
   const server = await serve({
     listen: config.listen,
+    socketMode: config.socketMode,
     credentials: await credentials(config.tls),
     identify: createIdentify({ kinds: config.identityKinds }),
     registry,

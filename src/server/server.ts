@@ -1,10 +1,5 @@
 /** The gRPC server: all services on one address, health, reflection, and graceful shutdown. */
-import {
-  Server,
-  type ServerCredentials,
-  type ServiceDefinition,
-  type UntypedServiceImplementation,
-} from '@grpc/grpc-js';
+import { Server, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import { daemonCalls } from '../../gen/calls/index.js';
 import { EventServiceService } from '../../gen/proto/guestfs/v1/event.js';
@@ -20,7 +15,6 @@ import type { ForeignImageProbe } from '../images/foreignProbe.js';
 import type { AccessPolicy } from '../security/access.js';
 import type { SessionRegistry } from '../session/sessionRegistry.js';
 import { actionRpc } from './actionRpc.js';
-import { addressText } from './address.js';
 import { answerEncoder, type EncodeAnswer } from './answerEncoding.js';
 import { decodingSafely } from './decoding.js';
 import { Dispatch } from './dispatch.js';
@@ -29,6 +23,7 @@ import type { AuditLog } from './auditLog.js';
 import type { Identify } from './identify.js';
 import { inspectRpc } from './inspect.js';
 import { rpcNameOf, rpcOf, type ServiceMember } from './methods.js';
+import { startListening, type Listening } from './listening.js';
 import { RequestMemory } from './largeRequests.js';
 import { observeCalls } from './observeCalls.js';
 import { addReflection } from './reflection.js';
@@ -43,9 +38,7 @@ const KEEPALIVE_INTERVAL_MS = 30_000;
 /** How long open streams may take to end after the drain, milliseconds. */
 const DRAIN_GRACE_MS = 5000;
 
-export interface GrpcServerOptions {
-  readonly listen: string;
-  readonly credentials: ServerCredentials;
+export interface GrpcServerOptions extends Listening {
   readonly identify: Identify;
   readonly registry: SessionRegistry;
   readonly factory: SessionFactory;
@@ -60,7 +53,7 @@ export interface GrpcServerOptions {
 }
 
 export interface GrpcServer {
-  /** Where it listens, host:port. */
+  /** Where it listens, host:port or unix:/path. */
   readonly address: string;
   /**
    * Drains and stops: health becomes NOT_SERVING, new sessions are refused, open ones are synced and closed, then the
@@ -152,10 +145,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   health.addToServer(server);
   await addReflection(server);
 
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(options.listen, options.credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
-  });
-  address = addressText(options.listen, port);
+  address = await startListening(server, options);
 
   let stopping: Promise<void> | undefined;
   const stop = async (): Promise<void> => {

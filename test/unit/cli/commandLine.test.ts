@@ -23,6 +23,8 @@ function refusal(args: readonly string[], environment: NodeJS.ProcessEnv = {}): 
 
 const DEFAULTS: Flags = {
   listen: '127.0.0.1:50051',
+  socketMode: '600',
+  insecureListen: false,
   imageRoot: ['images'],
   accel: 'auto',
   launch: 'template',
@@ -42,6 +44,7 @@ const DEFAULTS: Flags = {
 /** Of each flag with a value: what can be given, twice, and what that means. */
 const VALUES: readonly (readonly [flag: string, key: keyof Flags, first: string, means: unknown, second: string])[] = [
   ['listen', 'listen', '0.0.0.0:1', '0.0.0.0:1', '[::1]:2'],
+  ['socket-mode', 'socketMode', '660', '660', '640'],
   ['image-root', 'imageRoot', '/a', ['/a'], '/b'],
   ['appliance', 'appliance', '/appliance', '/appliance', '/other'],
   ['accel', 'accel', 'tcg', 'tcg', 'kvm'],
@@ -64,6 +67,7 @@ const VALUES: readonly (readonly [flag: string, key: keyof Flags, first: string,
 ];
 const SWITCHES: readonly (readonly [flag: string, key: keyof Flags])[] = [
   ['debug-service', 'debugService'],
+  ['insecure-listen', 'insecureListen'],
   ['trace', 'trace'],
 ];
 

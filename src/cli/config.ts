@@ -8,6 +8,7 @@ import { messageOf } from '../common/errors.js';
 import type { LogLevel } from '../common/logger.js';
 import { MIN_MEMSIZE_MB } from '../qemu/limits.js';
 import type { CertificateKind } from '../security/certificateIdentity.js';
+import type { TokenSettings } from '../security/tokens.js';
 import type { ServerPolicy } from '../security/policy.js';
 import { isLocal, socketPath } from '../server/address.js';
 import { acceleratorOf } from '../session/backendSettings.js';
@@ -19,6 +20,15 @@ import { wholeNumber } from './flagValues.js';
 const LAUNCH_TIMEOUT_MS = 180_000;
 const SECOND_MS = 1000;
 
+/** What identities are made of. */
+export interface Identities {
+  /** Kinds of names in client certificates that count. */
+  readonly kinds: readonly CertificateKind[];
+  readonly tokens: TokenSettings | undefined;
+  /** Patterns of proxies' identities. */
+  readonly proxies: readonly string[];
+}
+
 export interface ServerConfig {
   readonly listen: string;
   /** Of a Unix socket. */
@@ -27,8 +37,8 @@ export interface ServerConfig {
   readonly tls:
     | { readonly certificate: string; readonly key: string; readonly clientCa: string | undefined }
     | undefined;
-  /** Kinds of names in client certificates that count. */
-  readonly identityKinds: readonly CertificateKind[];
+  /** What clients are identified by; undefined: they are not. */
+  readonly identities: Identities | undefined;
   readonly policy: ServerPolicy;
   /** Says what each identity may do. */
   readonly policyFile: string | undefined;
@@ -122,9 +132,24 @@ function listen({ flags, given }: ServerCommandLine): string {
   return address;
 }
 
-function policyFile({ policy, clientCa }: Flags): string | undefined {
-  if (policy !== undefined && clientCa === undefined)
-    throw new UsageError('--policy needs --client-ca: without identities there is nobody to have a role');
+function tokens({ jwtKeys: keys, jwtIssuer: issuer, jwtAudience: audience }: Flags): TokenSettings | undefined {
+  if (keys === undefined && issuer === undefined && audience === undefined) return undefined;
+  if (keys === undefined || issuer === undefined || audience === undefined)
+    throw new UsageError('--jwt-keys, --jwt-issuer and --jwt-audience go together');
+  return { keys, issuer, audience };
+}
+
+function identities(flags: Flags): Identities | undefined {
+  const { clientCa, identityKinds: kinds, xfccPeers: proxies = [] } = flags;
+  if (proxies.length > 0 && clientCa === undefined)
+    throw new UsageError('--xfcc-peers needs --client-ca: a proxy without a certificate could be anyone');
+  const settings = { kinds, tokens: tokens(flags), proxies };
+  return clientCa === undefined && settings.tokens === undefined ? undefined : settings;
+}
+
+function policyFile({ policy, clientCa, jwtKeys }: Flags): string | undefined {
+  if (policy !== undefined && clientCa === undefined && jwtKeys === undefined)
+    throw new UsageError('--policy needs --client-ca or --jwt-keys: without identities there is nobody to have a role');
   return policy;
 }
 
@@ -173,7 +198,7 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
     socketMode: Number.parseInt(flags.socketMode, 8),
     metricsListen: flags.metricsListen,
     tls: tls(flags),
-    identityKinds: flags.identityKinds,
+    identities: identities(flags),
     policyFile: policyFile(flags),
     auditLog: flags.auditLog,
     policy: {

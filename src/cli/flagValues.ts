@@ -1,6 +1,7 @@
 /** How the values of flags are read. A value that is wrong is an InvalidArgumentError of commander's. */
 import { isAbsolute } from 'node:path';
 import { InvalidArgumentError, type Option } from 'commander';
+import { IDENTITY_KINDS, namesKind } from '../security/certificateIdentity.js';
 import { socketPath, splitAddress } from '../server/address.js';
 
 type Parser<Value> = (value: string, previous: Value) => Value;
@@ -46,6 +47,21 @@ export function path(value: string): string {
 /** A path to write to; a dash stands for standard output. */
 export function outputPath(value: string): string {
   return value === '-' ? value : path(value);
+}
+
+/** A text that says something. */
+export function someText(value: string): string {
+  if (value === '') throw new InvalidArgumentError('It must not be empty.');
+  return value;
+}
+
+/** Patterns of identities, separated by commas. */
+export function identityPatterns(value: string): readonly string[] {
+  const patterns = value.split(',');
+  if (patterns.every(namesKind)) return patterns;
+  throw new InvalidArgumentError(
+    `Each must begin with a kind: ${IDENTITY_KINDS.map((kind) => `${kind}:`).join(', ')}.`,
+  );
 }
 
 /** The parts of a list in one value, separated by commas or colons. */

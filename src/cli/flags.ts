@@ -9,10 +9,12 @@ import {
   address,
   addressOrSocket,
   fileMode,
+  identityPatterns,
   outputPath,
   path,
   repeatable,
   repeatableChoice,
+  someText,
   wholeNumber,
 } from './flagValues.js';
 
@@ -46,6 +48,10 @@ export interface Flags {
   readonly tlsKey?: string;
   readonly clientCa?: string;
   readonly identityKinds: readonly CertificateKind[];
+  readonly jwtKeys?: string;
+  readonly jwtIssuer?: string;
+  readonly jwtAudience?: string;
+  readonly xfccPeers?: readonly string[];
   readonly policy?: string;
   readonly auditLog?: string;
   readonly metricsListen?: string;
@@ -122,6 +128,14 @@ export const FLAGS: readonly Option[] = [
     ).default(CERTIFICATE_KINDS, CERTIFICATE_KINDS.join(',')),
     CERTIFICATE_KINDS,
   ),
+  flag('jwt-keys', 'FILE', 'public keys of the issuer of bearer tokens, a JSON Web Key Set').argParser(path),
+  flag('jwt-issuer', 'NAME', 'issuer (iss) that tokens must have').argParser(someText),
+  flag('jwt-audience', 'NAME', 'audience (aud) that tokens must have').argParser(someText),
+  flag(
+    'xfcc-peers',
+    'PATTERNS',
+    'identities of proxies that are believed in x-forwarded-client-cert, such as dns:envoy.*, separated by commas',
+  ).argParser(identityPatterns),
   flag(
     'policy',
     'FILE',

@@ -8,7 +8,9 @@ import { messageOf } from '../common/errors.js';
 import type { LogLevel } from '../common/logger.js';
 import { MIN_MEMSIZE_MB } from '../qemu/limits.js';
 import type { CertificateKind } from '../security/certificateIdentity.js';
+import type { TokenSettings } from '../security/tokens.js';
 import type { ServerPolicy } from '../security/policy.js';
+import { isLocal, socketPath } from '../server/address.js';
 import { acceleratorOf } from '../session/backendSettings.js';
 import type { ServerLimits } from '../server/limits.js';
 import type { ClientBudget } from '../session/clientBudget.js';
@@ -20,14 +22,25 @@ import { clientBudget, secondsOrNone, serverLimits, settingLimits } from './limi
 
 const LAUNCH_TIMEOUT_MS = 180_000;
 
+/** What identities are made of. */
+export interface Identities {
+  /** Kinds of names in client certificates that count. */
+  readonly kinds: readonly CertificateKind[];
+  readonly tokens: TokenSettings | undefined;
+  /** Patterns of proxies' identities. */
+  readonly proxies: readonly string[];
+}
+
 export interface ServerConfig {
   readonly listen: string;
+  /** Of a Unix socket. */
+  readonly socketMode: number;
   readonly metricsListen: string | undefined;
   readonly tls:
     | { readonly certificate: string; readonly key: string; readonly clientCa: string | undefined }
     | undefined;
-  /** Kinds of names in client certificates that count. */
-  readonly identityKinds: readonly CertificateKind[];
+  /** What clients are identified by; undefined: they are not. */
+  readonly identities: Identities | undefined;
   readonly policy: ServerPolicy;
   /** Says what each identity may do. */
   readonly policyFile: string | undefined;
@@ -117,9 +130,35 @@ function tls({ tlsCert: certificate, tlsKey: key, clientCa }: Flags): ServerConf
   return { certificate, key, clientCa };
 }
 
-function policyFile({ policy, clientCa }: Flags): string | undefined {
-  if (policy !== undefined && clientCa === undefined)
-    throw new UsageError('--policy needs --client-ca: without identities there is nobody to have a role');
+function listen({ flags, given }: ServerCommandLine): string {
+  const { listen: address, tlsCert, insecureListen } = flags;
+  if (given.has('socketMode') && socketPath(address) === undefined)
+    throw new UsageError('--socket-mode needs --listen unix:/PATH');
+  if (tlsCert === undefined && !insecureListen && !isLocal(address))
+    throw new UsageError(
+      `--listen ${address}: other machines can connect there, and without TLS everyone reads along; give --tls-cert and --tls-key, or --insecure-listen if something else protects the connections`,
+    );
+  return address;
+}
+
+function tokens({ jwtKeys: keys, jwtIssuer: issuer, jwtAudience: audience }: Flags): TokenSettings | undefined {
+  if (keys === undefined && issuer === undefined && audience === undefined) return undefined;
+  if (keys === undefined || issuer === undefined || audience === undefined)
+    throw new UsageError('--jwt-keys, --jwt-issuer and --jwt-audience go together');
+  return { keys, issuer, audience };
+}
+
+function identities(flags: Flags): Identities | undefined {
+  const { clientCa, identityKinds: kinds, xfccPeers: proxies = [] } = flags;
+  if (proxies.length > 0 && clientCa === undefined)
+    throw new UsageError('--xfcc-peers needs --client-ca: a proxy without a certificate could be anyone');
+  const settings = { kinds, tokens: tokens(flags), proxies };
+  return clientCa === undefined && settings.tokens === undefined ? undefined : settings;
+}
+
+function policyFile({ policy, clientCa, jwtKeys }: Flags): string | undefined {
+  if (policy !== undefined && clientCa === undefined && jwtKeys === undefined)
+    throw new UsageError('--policy needs --client-ca or --jwt-keys: without identities there is nobody to have a role');
   return policy;
 }
 
@@ -165,10 +204,11 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
   const { flags } = line;
   const allowed = new Set(flags.allow);
   return {
-    listen: flags.listen,
+    listen: listen(line),
+    socketMode: Number.parseInt(flags.socketMode, 8),
     metricsListen: flags.metricsListen,
     tls: tls(flags),
-    identityKinds: flags.identityKinds,
+    identities: identities(flags),
     policyFile: policyFile(flags),
     auditLog: flags.auditLog,
     policy: {

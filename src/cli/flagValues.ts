@@ -1,6 +1,8 @@
 /** How flags are declared, and their values read. A value that is wrong is an InvalidArgumentError of commander's. */
+import { isAbsolute } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
-import { splitAddress } from '../server/address.js';
+import { IDENTITY_KINDS, namesKind } from '../security/certificateIdentity.js';
+import { socketPath, splitAddress } from '../server/address.js';
 
 /** `--image-root` is `GUESTFS_GRPC_IMAGE_ROOT`. */
 function environmentName(name: string): string {
@@ -23,6 +25,19 @@ export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (val
   };
 }
 
+/** An address to listen on, or a Unix socket. */
+export function addressOrSocket(value: string): string {
+  const socket = socketPath(value);
+  if (socket === undefined ? splitAddress(value) !== undefined : isAbsolute(socket)) return value;
+  throw new InvalidArgumentError('It must have the form HOST:PORT or unix:/PATH.');
+}
+
+/** The mode of a file, octal. */
+export function fileMode(value: string): string {
+  if (/^0?[0-7]{3}$/.test(value)) return value;
+  throw new InvalidArgumentError('It must be three octal digits, such as 660.');
+}
+
 /** An address to listen on. */
 export function address(value: string): string {
   if (splitAddress(value) !== undefined) return value;
@@ -39,6 +54,21 @@ export function path(value: string): string {
 /** A path to write to; a dash stands for standard output. */
 export function outputPath(value: string): string {
   return value === '-' ? value : path(value);
+}
+
+/** A text that says something. */
+export function someText(value: string): string {
+  if (value === '') throw new InvalidArgumentError('It must not be empty.');
+  return value;
+}
+
+/** Patterns of identities, separated by commas. */
+export function identityPatterns(value: string): readonly string[] {
+  const patterns = value.split(',');
+  if (patterns.every(namesKind)) return patterns;
+  throw new InvalidArgumentError(
+    `Each must begin with a kind: ${IDENTITY_KINDS.map((kind) => `${kind}:`).join(', ')}.`,
+  );
 }
 
 /** The parts of a list in one value, separated by commas or colons. */

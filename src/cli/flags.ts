@@ -5,7 +5,19 @@ import { REQUEST_LIMIT } from '../common/messageLimits.js';
 import { CERTIFICATE_KINDS, type CertificateKind } from '../security/certificateIdentity.js';
 import { ALLOWABLE, type Allowable } from '../security/policy.js';
 import { MAX_SMP, MIN_MEMSIZE_MB } from '../qemu/limits.js';
-import { address, flag, outputPath, path, repeatable, repeatableChoice, wholeNumber } from './flagValues.js';
+import {
+  address,
+  addressOrSocket,
+  fileMode,
+  flag,
+  identityPatterns,
+  outputPath,
+  path,
+  repeatable,
+  repeatableChoice,
+  someText,
+  wholeNumber,
+} from './flagValues.js';
 import { LIMIT_FLAGS, type LimitFlags } from './limitFlags.js';
 
 export const MEBIBYTE = 1024 * 1024;
@@ -22,6 +34,8 @@ export const DEFAULT_IMAGE_ROOTS: readonly string[] = ['images'];
 /** The values of all flags: from the command line, otherwise the environment, otherwise the default. */
 export interface Flags extends LimitFlags {
   readonly listen: string;
+  readonly socketMode: string;
+  readonly insecureListen: boolean;
   readonly imageRoot: readonly string[];
   readonly appliance?: string;
   readonly accel: 'auto' | 'kvm' | 'tcg';
@@ -36,6 +50,10 @@ export interface Flags extends LimitFlags {
   readonly tlsKey?: string;
   readonly clientCa?: string;
   readonly identityKinds: readonly CertificateKind[];
+  readonly jwtKeys?: string;
+  readonly jwtIssuer?: string;
+  readonly jwtAudience?: string;
+  readonly xfccPeers?: readonly string[];
   readonly policy?: string;
   readonly auditLog?: string;
   readonly metricsListen?: string;
@@ -51,7 +69,13 @@ function aSwitch(name: string, help: string): Option {
 
 /** All flags but `--help` and `--version`, in the order of the help. */
 export const FLAGS: readonly Option[] = [
-  flag('listen', 'HOST:PORT', 'address to listen on').default('127.0.0.1:50051').argParser(address),
+  flag('listen', 'ADDRESS', 'HOST:PORT, or unix:/PATH for a Unix socket')
+    .default('127.0.0.1:50051')
+    .argParser(addressOrSocket),
+  flag('socket-mode', 'MODE', 'mode of the Unix socket: who may connect may use the server')
+    .default('600')
+    .argParser(fileMode),
+  aSwitch('insecure-listen', 'listen without TLS where other machines can connect'),
   repeatable(
     flag('image-root', 'DIR', 'directory from which disk images may be attached; repeatable').default(
       DEFAULT_IMAGE_ROOTS,
@@ -97,6 +121,14 @@ export const FLAGS: readonly Option[] = [
     ).default(CERTIFICATE_KINDS, CERTIFICATE_KINDS.join(',')),
     CERTIFICATE_KINDS,
   ),
+  flag('jwt-keys', 'FILE', 'public keys of the issuer of bearer tokens, a JSON Web Key Set').argParser(path),
+  flag('jwt-issuer', 'NAME', 'issuer (iss) that tokens must have').argParser(someText),
+  flag('jwt-audience', 'NAME', 'audience (aud) that tokens must have').argParser(someText),
+  flag(
+    'xfcc-peers',
+    'PATTERNS',
+    'identities of proxies that are believed in x-forwarded-client-cert, such as dns:envoy.*, separated by commas',
+  ).argParser(identityPatterns),
   flag(
     'policy',
     'FILE',

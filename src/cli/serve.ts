@@ -1,5 +1,4 @@
 /** Assembles the server, and shuts it down gracefully on SIGTERM and SIGINT. */
-import { readFile } from 'node:fs/promises';
 import { setFlagsFromString } from 'node:v8';
 import { ServerCredentials } from '@grpc/grpc-js';
 import { messageOf } from '../common/errors.js';
@@ -13,10 +12,12 @@ import { findIsolation } from '../jail/isolation.js';
 import type { Isolation } from '../jail/jailArguments.js';
 import { createQemuUsers } from '../qemu/qemuUsers.js';
 import { openAuditLog, type AuditLog } from '../server/auditLog.js';
-import { createIdentify } from '../server/identify.js';
+import { Certificates } from '../server/certificates.js';
+import { createIdentify, type Identify } from '../server/identify.js';
 import { ownDirectories } from '../security/ownDirectories.js';
 import { sameForAll, type AccessPolicy } from '../security/access.js';
 import { RolePolicy } from '../security/rolePolicy.js';
+import { TokenVerifier } from '../security/tokens.js';
 import { serveMetrics } from '../server/metrics.js';
 import { serve } from '../server/server.js';
 import { SessionFactory } from '../server/sessionFactory.js';
@@ -27,31 +28,39 @@ import type { TemplateRequest } from '../launcher/template/templates.js';
 import { UsageError } from './commandLine.js';
 import { closeInheritedDescriptors } from './inheritedDescriptors.js';
 import type { ServerConfig } from './config.js';
+import { keepReloading } from './reloading.js';
 import { endInOrder, type Part } from './shutdown.js';
 
-async function credentials(tls: ServerConfig['tls']): Promise<ServerCredentials> {
+async function credentials(tls: ServerConfig['tls'], logger: Logger): Promise<ServerCredentials> {
   if (tls === undefined) return ServerCredentials.createInsecure();
-  const [certificate, key, clientCa] = await Promise.all([
-    readFile(tls.certificate),
-    readFile(tls.key),
-    tls.clientCa === undefined ? null : readFile(tls.clientCa),
-  ]);
-  return ServerCredentials.createSsl(clientCa, [{ cert_chain: certificate, private_key: key }], clientCa !== null);
+  const certificates = await Certificates.read(tls).catch((error: unknown) => {
+    throw new UsageError(`--tls-cert, --tls-key, --client-ca: ${messageOf(error)}`);
+  });
+  const watched = [tls.certificate, tls.key, ...(tls.clientCa === undefined ? [] : [tls.clientCa])];
+  await keepReloading({ what: 'certificates', watched, reload: () => certificates.reload() }, logger);
+  return certificates.credentials();
+}
+
+/** How clients are identified. */
+async function identify({ identities }: ServerConfig, logger: Logger): Promise<Identify> {
+  if (identities === undefined) return async () => undefined;
+  const { kinds, proxies, tokens: settings } = identities;
+  if (settings === undefined) return createIdentify({ kinds, proxies });
+  const tokens = await TokenVerifier.read(settings).catch((error: unknown) => {
+    throw new UsageError(`--jwt-keys: ${settings.keys}: ${messageOf(error)}`);
+  });
+  await keepReloading({ what: 'key set', watched: [settings.keys], reload: () => tokens.reload() }, logger);
+  return createIdentify({ kinds, proxies, tokens });
 }
 
 /** What clients may do. */
-async function access({ tls, policy, policyFile }: ServerConfig, logger: Logger): Promise<AccessPolicy> {
-  if (tls?.clientCa === undefined) return sameForAll(policy);
+async function access({ identities, policy, policyFile }: ServerConfig, logger: Logger): Promise<AccessPolicy> {
+  if (identities === undefined) return sameForAll(policy);
   if (policyFile === undefined) return ownDirectories(policy, logger);
   const roles = await RolePolicy.read(policyFile, policy).catch((error: unknown) => {
     throw new UsageError(`--policy: ${policyFile}: ${messageOf(error)}`);
   });
-  process.on('SIGHUP', () => {
-    roles.reload().then(
-      () => logger.info('policy read again', { policy: policyFile }),
-      (err: unknown) => logger.error('policy cannot be read, the old one stays in force', { policy: policyFile, err }),
-    );
-  });
+  await keepReloading({ what: 'policy', reload: () => roles.reload() }, logger);
   return roles;
 }
 
@@ -194,8 +203,9 @@ export async function runServer(config: ServerConfig): Promise<void> {
   const audit = openAudit(config, logger);
   const server = await serve({
     listen: config.listen,
-    credentials: await credentials(config.tls),
-    identify: createIdentify({ kinds: config.identityKinds }),
+    socketMode: config.socketMode,
+    credentials: await credentials(config.tls, logger),
+    identify: await identify(config, logger),
     registry,
     factory,
     access: await access(config, logger),

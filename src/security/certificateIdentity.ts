@@ -12,6 +12,17 @@ import { printable } from '../common/guestText.js';
 export const CERTIFICATE_KINDS = ['uri', 'dns', 'cn', 'sha256'] as const;
 export type CertificateKind = (typeof CERTIFICATE_KINDS)[number];
 
+/** The kind of the identities of bearer tokens: `sub:` and the subject. */
+export const TOKEN_KIND = 'sub';
+
+/** Whether a pattern of identities begins with a kind. */
+export function namesKind(pattern: string): boolean {
+  return IDENTITY_KINDS.some((kind) => pattern.startsWith(`${kind}:`));
+}
+
+/** All kinds of identities. */
+export const IDENTITY_KINDS: readonly string[] = [...CERTIFICATE_KINDS, TOKEN_KIND];
+
 /** What is read of a certificate, in the form of Node's `tls.PeerCertificate`. */
 export interface CertificateNames {
   readonly subject: { readonly CN?: string | readonly string[] };

@@ -2,14 +2,11 @@
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { serviceOfRpc } from '../actions/services.js';
-import { CERTIFICATE_KINDS } from './certificateIdentity.js';
+import { IDENTITY_KINDS, namesKind } from './certificateIdentity.js';
 import { ALLOWABLE } from './policy.js';
 
 /** All calls, and all that change nothing. */
 const CALL_CLASSES = ['all', 'read'] as const;
-
-/** Kinds of identities that there are. */
-const KINDS: readonly string[] = [...CERTIFICATE_KINDS, 'sub'];
 
 const CALL_NAMES: ReadonlySet<string> = new Set([...CALL_CLASSES, ...serviceOfRpc.keys(), ...serviceOfRpc.values()]);
 
@@ -18,9 +15,9 @@ const call = z.string().refine((name) => CALL_NAMES.has(name), {
     `'${String(input)}' is no call: name an action, an RPC of SessionService, a service, all or read`,
 });
 
-const pattern = z.string().refine((text) => KINDS.some((kind) => text.startsWith(`${kind}:`)), {
+const pattern = z.string().refine(namesKind, {
   error: ({ input }) =>
-    `'${String(input)}' names no kind: it must begin with ${KINDS.map((kind) => `${kind}:`).join(', ')}`,
+    `'${String(input)}' names no kind: it must begin with ${IDENTITY_KINDS.map((kind) => `${kind}:`).join(', ')}`,
 });
 
 const image = z.strictObject({

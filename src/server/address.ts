@@ -1,4 +1,22 @@
-/** Addresses of the form host:port, [v6]:port. */
+/** Addresses of the form host:port, [v6]:port, or unix:/path. */
+import { isIPv4, isIPv6 } from 'node:net';
+
+const UNIX = 'unix:';
+
+/** The path of a Unix socket's address; undefined for any other address. */
+export function socketPath(address: string): string | undefined {
+  return address.startsWith(UNIX) ? address.slice(UNIX.length) : undefined;
+}
+
+/** True if nothing but the machine itself reaches an address. A name may resolve to anything, but for `localhost`. */
+export function isLocal(address: string): boolean {
+  if (socketPath(address) !== undefined) return true;
+  const host = splitAddress(address)?.host ?? '';
+  if (isIPv4(host)) return host.startsWith('127.');
+  // An IPv6 address has more than one spelling, a URL one.
+  if (isIPv6(host)) return new URL(`http://[${host}]`).hostname === '[::1]';
+  return host === 'localhost';
+}
 
 /** Host and port of an address. */
 export function splitAddress(address: string): { readonly host: string; readonly port: number } | undefined {

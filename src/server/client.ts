@@ -1,5 +1,5 @@
 /** Who shares limits with whom. */
-import type { ServerInterceptor } from '@grpc/grpc-js';
+import { Metadata, type ServerInterceptor } from '@grpc/grpc-js';
 import { http2StreamOf } from './grpcInternals.js';
 import type { ServerCall } from './callScope.js';
 import type { Identify } from './identify.js';
@@ -29,7 +29,7 @@ export function clientsBy(identify: Identify): ClientOf {
 /** The identity of a call's connection; undefined if it has none, none that counts, or one that takes time to find. */
 function identityAtOnce(identify: Identify, call: Call): string | undefined {
   try {
-    const identity = identify(call as unknown as ServerCall);
+    const identity = identify({ getAuthContext: () => call.getAuthContext(), metadata: new Metadata() });
     if (!(identity instanceof Promise)) return identity;
     identity.catch(() => undefined);
   } catch {

@@ -64,14 +64,7 @@ export class Dispatch {
   readonly #logger: Logger;
   readonly #hide: (text: string) => string;
 
-  constructor({
-    registry,
-    identify,
-    access,
-    debugService,
-    logger,
-    hide = (text) => text,
-  }: DispatchOptions) {
+  constructor({ registry, identify, access, debugService, logger, hide = (text) => text }: DispatchOptions) {
     this.#hide = hide;
     this.#registry = registry;
     this.#identify = identify;

@@ -1,10 +1,5 @@
 /** The gRPC server: all services on one address, health, reflection, and graceful shutdown. */
-import {
-  Server,
-  type ServerCredentials,
-  type ServiceDefinition,
-  type UntypedServiceImplementation,
-} from '@grpc/grpc-js';
+import { Server, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import { daemonCalls } from '../../gen/calls/index.js';
 import { EventServiceService } from '../../gen/proto/guestfs/v1/event.js';
@@ -21,7 +16,6 @@ import type { ServerLimits } from './limits.js';
 import type { AccessPolicy } from '../security/access.js';
 import type { SessionRegistry } from '../session/sessionRegistry.js';
 import { actionRpc } from './actionRpc.js';
-import { addressText } from './address.js';
 import { answerEncoder, type EncodeAnswer } from './answerEncoding.js';
 import { decodingSafely } from './decoding.js';
 import { Dispatch } from './dispatch.js';
@@ -31,6 +25,7 @@ import type { Identify } from './identify.js';
 import { hidingHostPaths, type ServerDirectories } from './hostPaths.js';
 import { inspectRpc } from './inspect.js';
 import { rpcNameOf, rpcOf, type ServiceMember } from './methods.js';
+import { startListening, type Listening } from './listening.js';
 import { RequestMemory } from './requestMemory.js';
 import { observeCalls } from './observeCalls.js';
 import { http2ServersOf } from './grpcInternals.js';
@@ -51,9 +46,7 @@ const KEEPALIVE_INTERVAL_MS = 30_000;
 /** How long open streams may take to end after the drain, milliseconds. */
 const DRAIN_GRACE_MS = 5000;
 
-export interface GrpcServerOptions {
-  readonly listen: string;
-  readonly credentials: ServerCredentials;
+export interface GrpcServerOptions extends Listening {
   readonly identify: Identify;
   readonly registry: SessionRegistry;
   readonly factory: SessionFactory;
@@ -71,7 +64,7 @@ export interface GrpcServerOptions {
 }
 
 export interface GrpcServer {
-  /** Where it listens, host:port. */
+  /** Where it listens, host:port or unix:/path. */
   readonly address: string;
   /**
    * Drains and stops: health becomes NOT_SERVING, new sessions are refused, open ones are synced and closed, then the
@@ -130,7 +123,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
         stallMs: options.limits.stallMs,
         admit: (rpc, metadata, call) => {
           if (rpc.action === undefined) return;
-          const identity = options.identify(call as unknown as ServerCall);
+          const identity = options.identify({ getAuthContext: () => call.getAuthContext(), metadata });
           // One that takes time to find is left to the dispatch.
           if (identity instanceof Promise) identity.catch(() => undefined);
           else registry.get(sessionIdOf(metadata), identity);
@@ -181,11 +174,8 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   health.addToServer(server);
   await addReflection(server);
 
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(options.listen, options.credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
-  });
+  address = await startListening(server, options);
   const unguard = guardConnections(http2ServersOf(server), limits, logger);
-  address = addressText(options.listen, port);
 
   let stopping: Promise<void> | undefined;
   const stop = async (): Promise<void> => {

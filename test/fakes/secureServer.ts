@@ -67,6 +67,7 @@ export async function startSecureServer(
   const ca = readFileSync(authority.certificate);
   const server = await serve({
     listen: '127.0.0.1:0',
+    socketMode: 0o600,
     credentials: ServerCredentials.createSsl(ca, [{ cert_chain: ca, private_key: readFileSync(authority.key) }], true),
     identify,
     registry,

@@ -39,6 +39,7 @@ export async function servedSession(): Promise<ServedSession> {
   const unused = undefined as never;
   const options: GrpcServerOptions = {
     listen: '127.0.0.1:0',
+    socketMode: 0o600,
     credentials: ServerCredentials.createInsecure(),
     identify: async () => undefined,
     registry,

@@ -69,6 +69,7 @@ export async function startFakeServer({
   });
   const server = await serve({
     listen: '127.0.0.1:0',
+    socketMode: 0o600,
     credentials: ServerCredentials.createInsecure(),
     identify: async () => undefined,
     registry,

@@ -10,19 +10,28 @@ import { emptyImage } from '../support/diskImages.js';
 import { eventually } from '../support/eventually.js';
 import { launchSession } from '../support/scene.js';
 import { failureOf, imageDrive, scratchDrive, TestClient } from '../support/testClient.js';
-import { CLEAN_END, logged, startTestServer, type TestServer } from '../support/testServer.js';
+import { CLEAN_END, logged, startTestServer, type TestServer, type TestServerOptions } from '../support/testServer.js';
 
 let directory: string;
 let authority: Certificate;
 const clients: TestClient[] = [];
+const servers: TestServer[] = [];
 beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), 'guestfs-grpc-owners-'));
   authority = makeAuthority(directory);
 });
 afterAll(() => {
   for (const client of clients) client.close();
+  // Those of tests that failed.
+  for (const { process: child } of servers) if (child.exitCode === null) child.kill('SIGKILL');
   rmSync(directory, { recursive: true });
 });
+
+async function start(options: TestServerOptions): Promise<TestServer> {
+  const server = await startTestServer(options);
+  servers.push(server);
+  return server;
+}
 
 const tls = (): string[] => [
   ...['--tls-cert', authority.certificate, '--tls-key', authority.key],
@@ -38,7 +47,7 @@ function clientOf(server: TestServer, name: string): TestClient {
 
 describeWithAppliance('two identities and no policy', () => {
   it('reach nothing of each other, whatever the state of their sessions', async () => {
-    const server = await startTestServer({ flags: tls() });
+    const server = await start({ flags: tls() });
     const [alice, bob] = [clientOf(server, 'alice'), clientOf(server, 'bob')];
     const theirs = await launchSession(bob, [scratchDrive(64 << 20)]);
     await theirs.call('mkfs', { fstype: 'ext2', device: '/dev/sda' });
@@ -55,8 +64,8 @@ describeWithAppliance('two identities and no policy', () => {
     const outside = { reason: 'OUTSIDE_IMAGE_ROOTS' };
     for (const path of [image, '../cn%3Aalice/disk.img', home]) {
       for (const [name, request] of [
-        ['add_drive', { filename: path }],
-        ['add_drive_ro', { filename: path }],
+        ['add_drive', { filename: path, label: 'x' }],
+        ['add_drive', { filename: path, readonly: true, label: 'x' }],
         ['disk_create', { filename: path, format: 'raw', size: 512n, overwrite: true }],
         ['copy_in', { localpath: path, remotedir: '/' }],
         ['copy_out', { remotepath: '/file', localdir: path }],
@@ -88,7 +97,7 @@ describeWithAppliance('two identities and no policy', () => {
       policy,
       'roles: { r: { images: [{ path: base, access: read }] } }\nidentities: [{ match: ["cn:*"], role: r }]',
     );
-    const server = await startTestServer({ flags: [...tls(), '--policy', policy] });
+    const server = await start({ flags: [...tls(), '--policy', policy] });
     mkdirSync(join(server.images, 'base'));
     emptyImage(join(server.images, 'base/os.img'), 1);
     const carol = clientOf(server, 'carol');
@@ -96,7 +105,7 @@ describeWithAppliance('two identities and no policy', () => {
     expect((await failureOf(writable)).info?.reason).toBe('NOT_ALLOWED');
     const session = await launchSession(carol, [imageDrive('os.img', { writable: false })]);
     expect((await session.failure('add_drive', { filename: 'os.img', label: 'w' })).info?.reason).toBe('NOT_ALLOWED');
-    await session.call('add_drive_ro', { filename: 'os.img' });
+    await session.call('add_drive', { filename: 'os.img', readonly: true, label: 'r' });
     await carol.deleteSession(session.id);
     expect(await server.stop()).toEqual(CLEAN_END);
   });
@@ -108,7 +117,7 @@ describe('a policy file', () => {
     const write = (calls: string): void =>
       writeFileSync(policy, `roles: { r: { calls: [${calls}] } }\nidentities: [{ match: ["cn:eve"], role: r }]`);
     write('all');
-    const server = await startTestServer({ flags: [...tls(), '--policy', policy] });
+    const server = await start({ flags: [...tls(), '--policy', policy] });
     const eve = clientOf(server, 'eve');
     const { id } = await eve.createSession();
     write('nonsense');
@@ -125,8 +134,8 @@ describe('a policy file', () => {
   it('that is wrong keeps the server from starting', async () => {
     const policy = join(directory, 'wrong.yaml');
     writeFileSync(policy, 'roles: { r: { imgs: [] } }\nidentities: []');
-    await expect(startTestServer({ flags: [...tls(), '--policy', policy] })).rejects.toThrow(
-      /ended with 2.*--policy: .*wrong\.yaml: roles\.r: .*"imgs"/s,
+    await expect(start({ flags: [...tls(), '--policy', policy] })).rejects.toThrow(
+      /--policy: .*wrong\.yaml: roles\.r: .*"imgs"/s,
     );
   });
 });

@@ -23,6 +23,8 @@ function refusal(args: readonly string[], environment: NodeJS.ProcessEnv = {}): 
 
 const DEFAULTS: Flags = {
   listen: '127.0.0.1:50051',
+  socketMode: '600',
+  insecureListen: false,
   imageRoot: ['images'],
   accel: 'auto',
   launch: 'template',
@@ -52,6 +54,7 @@ const DEFAULTS: Flags = {
 /** Of each flag with a value: what can be given, twice, and what that means. */
 const VALUES: readonly (readonly [flag: string, key: keyof Flags, first: string, means: unknown, second: string])[] = [
   ['listen', 'listen', '0.0.0.0:1', '0.0.0.0:1', '[::1]:2'],
+  ['socket-mode', 'socketMode', '660', '660', '640'],
   ['image-root', 'imageRoot', '/a', ['/a'], '/b'],
   ['appliance', 'appliance', '/appliance', '/appliance', '/other'],
   ['accel', 'accel', 'tcg', 'tcg', 'kvm'],
@@ -79,6 +82,10 @@ const VALUES: readonly (readonly [flag: string, key: keyof Flags, first: string,
   ['tls-key', 'tlsKey', 'c.key', 'c.key', 'd.key'],
   ['client-ca', 'clientCa', 'ca.pem', 'ca.pem', 'cb.pem'],
   ['identity-kinds', 'identityKinds', 'uri,dns', ['uri', 'dns'], 'cn'],
+  ['jwt-keys', 'jwtKeys', 'keys.json', 'keys.json', 'other.json'],
+  ['jwt-issuer', 'jwtIssuer', 'https://issuer', 'https://issuer', 'other'],
+  ['jwt-audience', 'jwtAudience', 'guestfs', 'guestfs', 'other'],
+  ['xfcc-peers', 'xfccPeers', 'dns:envoy.*,cn:x', ['dns:envoy.*', 'cn:x'], 'cn:other'],
   ['policy', 'policy', 'policy.yaml', 'policy.yaml', 'other.yaml'],
   ['audit-log', 'auditLog', '-', '-', 'audit.log'],
   ['metrics-listen', 'metricsListen', '127.0.0.1:9', '127.0.0.1:9', '127.0.0.1:10'],
@@ -87,6 +94,7 @@ const VALUES: readonly (readonly [flag: string, key: keyof Flags, first: string,
 ];
 const SWITCHES: readonly (readonly [flag: string, key: keyof Flags])[] = [
   ['debug-service', 'debugService'],
+  ['insecure-listen', 'insecureListen'],
   ['trace', 'trace'],
 ];
 

@@ -146,11 +146,33 @@ describe('configuration', () => {
   });
 
   it.each([
+    ['--listen', '127.0.0.1:1'],
+    ['--listen', '127.1.2.3:1'],
+    ['--listen', '[::1]:1'],
+    ['--listen', '[0:0:0:0:0:0:0:1]:1'],
+    ['--listen', 'localhost:1'],
+    ['--listen', 'unix:/run/x.sock'],
+    ['--listen', '0.0.0.0:1', '--insecure-listen'],
+    ['--listen', '0.0.0.0:1', '--tls-cert', 'c', '--tls-key', 'k'],
+  ])('listens with %s %s', async (...args) => {
+    expect((await read(args)).listen).toBe(args[1]);
+  });
+
+  it.each([
     [['--image-root', '/does/not/exist'], /--image-root/],
     [['--tls-cert', 'x'], /--tls-cert and --tls-key/],
     [['--tls-key', 'x'], /--tls-cert and --tls-key/],
     [['--client-ca', 'x'], /--client-ca/],
     [['--launch', 'cold', '--pool', '1'], /--pool/],
+    [['--policy', 'x'], /--policy needs --client-ca/],
+    [['--jwt-keys', 'x', '--jwt-issuer', 'x'], /--jwt-audience go together/],
+    [['--xfcc-peers', 'cn:x'], /--xfcc-peers needs --client-ca/],
+    [['--socket-mode', '660'], /--socket-mode needs --listen unix:/],
+    [['--listen', '0.0.0.0:1'], /--insecure-listen/],
+    [['--listen', '[::]:1'], /--insecure-listen/],
+    [['--listen', '192.0.2.1:1'], /--insecure-listen/],
+    [['--listen', 'host.example:1'], /--insecure-listen/],
+    [['--listen', '127.example:1'], /--insecure-listen/],
   ])('refuses %j', async (args, why) => {
     const refused = read(args);
     await expect(refused).rejects.toBeInstanceOf(UsageError);

@@ -59,6 +59,7 @@ describe('the drives of a request', () => {
             username: undefined,
             secret: undefined,
           },
+          roots: roots(),
         },
         format: 'raw',
         readonly: true,
@@ -67,6 +68,7 @@ describe('the drives of a request', () => {
         source: {
           kind: 'remote',
           remote: expect.objectContaining({ protocol: 'https', name: '/a.qcow2', username: 'ali', secret: 'sesame' }),
+          roots: roots(),
         },
         format: 'qcow2',
         readonly: true,

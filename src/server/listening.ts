@@ -1,0 +1,82 @@
+/** Binds the server to its address: host:port, or `unix:/path` for a socket that the modes of files protect. */
+import { chmod, lstat, unlink } from 'node:fs/promises';
+import { connect } from 'node:net';
+import type { Server, ServerCredentials } from '@grpc/grpc-js';
+import { messageOf } from '../common/errors.js';
+import { addressText, socketPath } from './address.js';
+
+/** Only the server's own user may connect while the socket gets its mode. */
+const CLOSED_UMASK = 0o177;
+
+function bind(server: Server, address: string, credentials: ServerCredentials): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(address, credentials, (error, port) => (error ? reject(error) : resolve(port)));
+  });
+}
+
+/** Whether somebody accepts connections at a socket. */
+function isAnswered(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    const end = (answered: boolean) => (): void => {
+      socket.destroy();
+      resolve(answered);
+    };
+    socket.once('connect', end(true));
+    socket.once('error', end(false));
+  });
+}
+
+/**
+ * Removes the socket that a server left which was killed.
+ * @throws Error if the path is not free
+ */
+async function clear(path: string): Promise<void> {
+  const found = await lstat(path).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (found === undefined) return;
+  if (!found.isSocket()) throw new Error('there is a file that is not a socket');
+  if (await isAnswered(path)) throw new Error('another server listens there');
+  await unlink(path);
+}
+
+async function listenOnSocket(
+  server: Server,
+  path: string,
+  mode: number,
+  credentials: ServerCredentials,
+): Promise<void> {
+  await clear(path);
+  const umask = process.umask(CLOSED_UMASK);
+  try {
+    await bind(server, `unix:${path}`, credentials);
+  } finally {
+    process.umask(umask);
+  }
+  await chmod(path, mode);
+}
+
+/** Where to listen. */
+export interface Listening {
+  readonly listen: string;
+  /** Mode of a Unix socket. */
+  readonly socketMode: number;
+  readonly credentials: ServerCredentials;
+}
+
+/**
+ * Starts listening.
+ * @returns the address, with the port that was bound
+ */
+export async function startListening(server: Server, { listen, socketMode, credentials }: Listening): Promise<string> {
+  const path = socketPath(listen);
+  if (path === undefined) return addressText(listen, await bind(server, listen, credentials));
+  try {
+    await listenOnSocket(server, path, socketMode, credentials);
+  } catch (error) {
+    throw new Error(`cannot listen on ${listen}: ${messageOf(error)}`, { cause: error });
+  }
+  return listen;
+}

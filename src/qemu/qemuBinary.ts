@@ -13,7 +13,7 @@ export async function locateQemu(wanted: string | undefined): Promise<string> {
   return locateProgram(name).catch((error: unknown) => {
     throw new GuestfsError(
       'QEMU_MISSING',
-      name.includes('/') ? `${name} is no program that can be run` : `${name} is not installed on the server`,
+      name.includes('/') ? `${name} is not an executable file` : `${name} is not installed on the server`,
       { cause: error },
     );
   });

@@ -1,7 +1,6 @@
 /** Who shares limits with whom. */
 import { Metadata, type ServerInterceptor } from '@grpc/grpc-js';
 import { http2StreamOf } from './grpcInternals.js';
-import type { ServerCall } from './callScope.js';
 import type { Identify } from './identify.js';
 
 type Call = Parameters<ServerInterceptor>[1];

@@ -36,7 +36,6 @@ import { limitingRequests } from './requestLimit.js';
 import { oneMessageAtATime } from './requestFlow.js';
 import type { Rpc } from './rpc.js';
 import type { SessionFactory } from './sessionFactory.js';
-import type { ServerCall } from './callScope.js';
 import { clientsBy } from './client.js';
 import { sessionIdOf } from './sessionHeader.js';
 import { sessionRpcs } from './sessionService.js';

@@ -37,7 +37,7 @@ export function makeScene(): Scene {
   const base = realpathSync(mkdtempSync(join(tmpdir(), 'images-')));
   const [root, outside, run] = ['in', 'out', 'run'].map((name) => join(base, name)) as [string, string, string];
   for (const directory of [root, outside, run]) mkdirSync(directory);
-  roots = { directories: [root] };
+  roots = { directories: [root], backingFiles: true };
   return { base, root, outside, run, remove: () => rmSync(base, { recursive: true, force: true }) };
 }
 

@@ -168,7 +168,8 @@ describe('a bearer token', () => {
   });
 
   it('is what each call needs where there are no certificates', async () => {
-    const identify = createIdentify({ kinds: CERTIFICATE_KINDS, tokens });
+    const identifies = createIdentify({ kinds: CERTIFICATE_KINDS, tokens });
+    const identify = async (call: Parameters<typeof identifies>[0]) => identifies(call);
     const call = (headers: Record<string, string>) => ({
       metadata: Metadata.fromHttp2Headers(headers),
       getAuthContext: () => ({}),

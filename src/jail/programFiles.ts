@@ -63,6 +63,8 @@ const ANY_LIBRARY_DIRECTORY = ['/usr/lib', '/usr/lib64', '/usr/local/lib'];
 /** Links into /usr, or directories where it is not merged. */
 const TOP_LIBRARIES = ['/lib', '/lib32', '/lib64'];
 const TOP_PROGRAMS = ['/bin', '/sbin'];
+/** Links by which Debian chooses among programs. */
+const ALTERNATIVES = '/etc/alternatives';
 const LOADER_CACHE = '/etc/ld.so.cache';
 /** `/etc` has so many parts. */
 const TOP_LEVEL = 2;
@@ -81,7 +83,10 @@ export async function findProgram(name: string, kind: ProgramKind): Promise<Prog
     const own = kind === 'qemu' ? QEMU_FILES : kind === 'python' ? [pythonLibrary(path)] : [];
     return { path, places: [readOnly(path), ...systemLibraries(), ...own.filter(exists).map(readOnly)] };
   }
-  const wide = [readOnly('/usr'), ...[...TOP_LIBRARIES, ...TOP_PROGRAMS].flatMap(topPlace), ...cache()];
+  const wide = [
+    ...[readOnly('/usr'), ...[...TOP_LIBRARIES, ...TOP_PROGRAMS].flatMap(topPlace)],
+    ...[...cache(), ...placesOf([ALTERNATIVES])],
+  ];
   // Qemu's own build has its data beside it, and an installed one beside the directory that it is in.
   const around = script ? path : basename(dirname(path)) === 'bin' ? dirname(dirname(path)) : dirname(path);
   // Never a directory of the system or of all users.

@@ -19,7 +19,7 @@ const server = await startFakeServer({
   allowed: [],
   debugService: false,
   imageRoots: process.argv.slice(2),
-  serverLimits: { handshakeMs: 1000, stallMs: 2000 },
+  serverLimits: { handshakeMs: 1000, stallMs: 2000, callsPerClient: 5000 },
 });
 
 let longest = 0;

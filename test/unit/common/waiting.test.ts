@@ -25,7 +25,8 @@ const timers = (): number => process.getActiveResourcesInfo().filter((name) => n
 async function leavingNoTimer(body: () => Promise<unknown>): Promise<void> {
   const before = timers();
   await body();
-  expect(timers()).toBe(before);
+  // Timers of the test runner may end meanwhile.
+  expect(timers()).toBeLessThanOrEqual(before);
 }
 
 describe('the reason of a signal', () => {

@@ -172,6 +172,7 @@ async function answeredDuring(attack: () => Promise<void>): Promise<number> {
   const attacked = attack().finally(() => {
     over = true;
   });
+  attacked.catch(() => undefined); // which is waited for below
   let answered = 0;
   while (!over) {
     await bystander();

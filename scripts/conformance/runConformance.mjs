@@ -55,6 +55,7 @@ export async function runConformance({ directory, only, appliance, jobs = DEFAUL
         workDirectory,
         '--image-root',
         data,
+        ...['--allow', 'backing-files'],
         ...(appliance === undefined ? [] : ['--appliance', appliance]),
       ],
       env,

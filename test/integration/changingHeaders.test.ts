@@ -54,9 +54,9 @@ describeWithAppliance('an image that one session writes as a raw drive', () => {
     expect(
       await other.failure('add_drive', { filename: 'one.img', format: 'qcow2', readonly: true, label: 'hot' }),
     ).toMatchObject(locked);
-    expect(await other.failure('disk_create', { filename: 'one.img', format: 'raw', size: 1n << 20n })).toMatchObject(
-      locked,
-    );
+    expect(
+      await other.failure('disk_create', { filename: 'one.img', format: 'raw', size: 1n << 20n, overwrite: true }),
+    ).toMatchObject(locked);
     expect(
       await failureOf(
         client.inspect({

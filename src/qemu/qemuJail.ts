@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { JailLimits, JailPlan, JailUser } from '../jail/jailArguments.js';
 import { findProgram, NETWORK_FILES, placesOf, type Place, type Program } from '../jail/programFiles.js';
 import { KVM_DEVICE } from './kvmDevice.js';
-import { fingerprintOf } from './qemuBinary.js';
+import { fingerprintOf, locateQemu } from './qemuBinary.js';
 
 /** What a machine needs besides the memory that its guest has; drivers of storage clusters need most of it. */
 const EXTRA_MEMORY_MB = 8192;
@@ -45,8 +45,12 @@ export async function qemuPlan(
 
 const known = new Map<string, { readonly fingerprint: string; readonly program: Program }>();
 
-/** Files of a qemu; they are looked for again when it is another one. */
-export async function findQemu(binary: string): Promise<Program> {
+/**
+ * Files of a qemu, by path or by name on the PATH; they are looked for again when it is another one.
+ * @throws GuestfsError `QEMU_MISSING`
+ */
+export async function findQemu(name: string): Promise<Program> {
+  const binary = await locateQemu(name);
   const fingerprint = await fingerprintOf(binary);
   const before = known.get(binary);
   if (before?.fingerprint === fingerprint) return before.program;

@@ -47,7 +47,7 @@ function clientOf(server: TestServer, name: string): TestClient {
 
 describeWithAppliance('two identities and no policy', () => {
   it('reach nothing of each other, whatever the state of their sessions', async () => {
-    const server = await start({ flags: tls() });
+    const server = await start({ flags: [...tls(), '--allow', 'host-actions'] });
     const [alice, bob] = [clientOf(server, 'alice'), clientOf(server, 'bob')];
     const theirs = await launchSession(bob, [scratchDrive(64 << 20)]);
     await theirs.call('mkfs', { fstype: 'ext2', device: '/dev/sda' });

@@ -153,7 +153,7 @@ for (const [name, { suite, flags }] of Object.entries(SERVERS)) {
 }
 
 describeWithAppliance('a drive that came to a session that runs', () => {
-  const scene = serverForTests();
+  const scene = serverForTests({ flags: ['--allow', 'backing-files'] });
   const image = (file: string): string => join(scene.server.images, file);
 
   it('is kept as long as it is swap, a part of an array, or under an encrypted device that is open', async () => {

@@ -96,7 +96,11 @@ export function jailCommand(isolation: Isolation, plan: JailPlan, statusFd: numb
       ...[...limits, '--', isolation.bwrap],
       ...namespaces(isolation, plan),
       ...(statusFd === undefined ? [] : ['--info-fd', String(statusFd)]),
-      ...root([...program.places, ...(change ? isolation.setpriv.places : []), ...(plan.places ?? [])], plan),
+      ...root(
+        [...program.places, ...(change ? isolation.setpriv.places : []), ...(plan.places ?? [])],
+        plan,
+        isolation.as === 'root' && !change,
+      ),
       ...['--chdir', directory],
       ...['--', ...inside, program.path, ...args],
     ],
@@ -119,7 +123,8 @@ function namespaces(isolation: Isolation & { kind: 'namespaces' }, plan: JailPla
 }
 
 /** The empty root, and what is put into it. */
-function root(places: readonly Place[], { devices = [], directory }: JailPlan): string[] {
+function root(places: readonly Place[], plan: JailPlan, staysRoot: boolean): string[] {
+  const { devices = [], directory } = plan;
   const unique = new Map(places.map((place) => [place.path, place]));
   const inside = (path: string): boolean =>
     [...unique.values()].some((other) => other.kind === 'read-only' && path.startsWith(`${other.path}/`));
@@ -139,8 +144,10 @@ function root(places: readonly Place[], { devices = [], directory }: JailPlan): 
     ),
     ...nodes.flatMap((path) => ['--dev-bind', path, path]),
     ...Object.entries(DEVICE_LINKS).flatMap(([path, target]) => ['--symlink', `/proc/self/${target}`, path]),
-    // Shows the jail's processes only. Read-only: not even root in a jail changes a setting of the kernel.
-    ...['--proc', '/proc', '--remount-ro', '/proc'],
+    // Shows the jail's processes only. Read-only: not even root in a jail changes a setting of the kernel. Others cannot
+    // in any case, and the library for GlusterFS crashes where it may not open a file there for writing.
+    ...['--proc', '/proc'],
+    ...(staysRoot || plan.network !== true ? ['--remount-ro', '/proc'] : []),
     ...own.flatMap((path) => ['--bind', path, path]),
     ...['--remount-ro', '/'],
   ];

@@ -77,7 +77,8 @@ ATTEMPTS = {
     "tcp": lambda port: connect(socket.AF_INET, ("127.0.0.1", port)),
     "network": lambda address: connect(socket.AF_INET, (address, 53)),
     "unix": lambda path: connect(socket.AF_UNIX, path),
-    "processes": lambda expected: [1 for pid in os.listdir("/proc") if pid.isdigit() and int(pid) > expected][0],
+    # By how many there are: numbers of processes go up with every thread.
+    "processes": lambda expected: [pid for pid in os.listdir("/proc") if pid.isdigit()][expected],
     "write memory": write_memory,
 }
 

@@ -68,6 +68,8 @@ describeWhen(
         '--appliance',
         appliance ?? '',
         '--debug-service',
+        // As much as the library takes.
+        ...['--max-smp', '255'],
         ...['host-actions', 'custom-qemu', 'network', 'remote-drives', 'backing-files'].flatMap((what) => [
           '--allow',
           what,

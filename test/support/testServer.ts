@@ -91,7 +91,10 @@ export async function startTestServer({
     exited.then(([code]) => {
       throw new Error(`the server ended with ${code}:\n${log}`);
     }),
-  ]);
+  ]).catch(async (error: unknown) => {
+    await rm(base, { recursive: true, force: true });
+    throw error;
+  });
   const children = (): readonly FoundProcess[] =>
     processesThatMention(temporary).filter(({ pid }) => pid !== child.pid);
   return {

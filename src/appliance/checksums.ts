@@ -15,6 +15,16 @@ import { makePrivateDirectory } from '../common/privateDirectory.js';
 import { runTool } from '../common/subprocess.js';
 import { APPLIANCE_FILES, type OpenAppliance } from './appliance.js';
 
+/** A file of an appliance, and what it is to be. */
+interface CheckedFile {
+  readonly file: FileHandle;
+  /** Its checksum in the manifest. */
+  readonly expected: string;
+  readonly path: string;
+  /** Where it is remembered that the file was checked. */
+  readonly cacheDirectory: string;
+}
+
 /** A minute is what a slow disk takes. */
 const LIMIT_MS = 600_000;
 const MAX_OUTPUT_BYTES = 4096;
@@ -39,7 +49,12 @@ export class ApplianceChecksums {
       const expected = appliance.manifest?.checksums.get(name);
       if (expected === undefined) continue;
       const key = await identityOf(appliance[name], expected);
-      const check = this.#check(key, appliance[name], expected, join(appliance.directory, name), cacheDirectory);
+      const check = this.#check(key, {
+        file: appliance[name],
+        expected,
+        path: join(appliance.directory, name),
+        cacheDirectory,
+      });
       const wrong = name === 'root' ? this.#bad.get(key) : await check;
       if (wrong !== undefined) throw new GuestfsError('APPLIANCE_UNUSABLE', `${wrong}; rebuild the appliance`);
     }
@@ -50,28 +65,16 @@ export class ApplianceChecksums {
     await Promise.all(this.#checks.values());
   }
 
-  #check(
-    key: string,
-    file: FileHandle,
-    expected: string,
-    path: string,
-    cacheDirectory: string,
-  ): Promise<string | undefined> {
+  #check(key: string, checked: CheckedFile): Promise<string | undefined> {
     let check = this.#checks.get(key);
     if (check === undefined) {
-      check = this.#compare(key, file, expected, path, cacheDirectory);
+      check = this.#compare(key, checked);
       this.#checks.set(key, check);
     }
     return check;
   }
 
-  async #compare(
-    key: string,
-    file: FileHandle,
-    expected: string,
-    path: string,
-    cacheDirectory: string,
-  ): Promise<string | undefined> {
+  async #compare(key: string, { file, expected, path, cacheDirectory }: CheckedFile): Promise<string | undefined> {
     const kept = join(cacheDirectory, `guestfs-grpc-${process.geteuid?.() ?? 0}`, `checked-${key}`);
     // The appliance is closed when its launch is over.
     const own = await open(`/proc/self/fd/${file.fd}`, 'r');

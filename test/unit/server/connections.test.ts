@@ -1,6 +1,6 @@
 /** Connections of clients that do not behave. */
 import { once } from 'node:events';
-import { connect as connectHttp2, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import { connect as connectHttp2, constants, type ClientHttp2Session } from 'node:http2';
 import { connect, createServer, type Socket } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
@@ -10,6 +10,7 @@ import { EventServiceService } from '../../../gen/proto/guestfs/v1/event.js';
 import { startFakeServer, type FakeServer } from '../../fakes/server.js';
 import { eventually } from '../../support/eventually.js';
 import { failureOf, TestClient } from '../../support/testClient.js';
+import { openCall } from '../../support/openCall.js';
 
 const LIMITS = { connections: 8, connectionIdleMs: 1000, handshakeMs: 500, callsPerClient: 20, stallMs: 60_000 };
 
@@ -43,20 +44,6 @@ function session(): ClientHttp2Session {
   return made;
 }
 
-function call(on: ClientHttp2Session, path: string, headers: object = {}): ClientHttp2Stream {
-  const stream = on.request({
-    ':method': 'POST',
-    ':path': path,
-    'content-type': 'application/grpc',
-    te: 'trailers',
-    'guestfs-session': 'CONFIG',
-    ...headers,
-  });
-  stream.on('error', () => undefined);
-  stream.resume();
-  return stream;
-}
-
 const EMPTY = Buffer.alloc(5);
 const LIST = SessionServiceService.listSessions.path;
 const SUBSCRIBE = EventServiceService.subscribe.path;
@@ -72,7 +59,7 @@ describe('a connection', () => {
 
   it('with a call is not', async () => {
     const one = session();
-    call(one, SUBSCRIBE).end(EMPTY);
+    openCall(one, SUBSCRIBE).end(EMPTY);
     await setTimeout(2500);
     expect(one.closed).toBe(false);
   });
@@ -91,14 +78,14 @@ describe('a connection', () => {
 describe('metadata', () => {
   it('of more than the limit ends its call only', async () => {
     const one = session();
-    const subscription = call(one, SUBSCRIBE);
+    const subscription = openCall(one, SUBSCRIBE);
     subscription.end(EMPTY);
     await once(subscription, 'response');
-    const large = call(one, LIST, { 'x-large': 'X'.repeat(40_000) });
+    const large = openCall(one, LIST, { 'x-large': 'X'.repeat(40_000) });
     large.end(EMPTY);
     await new Promise((resolve) => large.once('close', resolve));
     expect(large.rstCode).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
-    const after = call(one, LIST);
+    const after = openCall(one, LIST);
     after.end(EMPTY);
     await once(after, 'response');
     expect(subscription.closed).toBe(false);
@@ -132,8 +119,8 @@ async function recordedCalls(): Promise<Buffer> {
   const { port } = recorder.address() as { port: number };
   const client = connectHttp2(`http://127.0.0.1:${port}`, { maxSendHeaderBlockLength: 1 << 20 });
   client.on('error', () => undefined);
-  call(client, SUBSCRIBE).end(EMPTY);
-  call(client, LIST, { 'x-large': 'X'.repeat(100 << 10) }).end(EMPTY);
+  openCall(client, SUBSCRIBE).end(EMPTY);
+  openCall(client, LIST, { 'x-large': 'X'.repeat(100 << 10) }).end(EMPTY);
   await setTimeout(500);
   client.destroy();
   recorder.close();

@@ -5,7 +5,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { connect as connectHttp2, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,6 +18,7 @@ import { FileServiceService } from '../../../gen/proto/guestfs/v1/file.js';
 import { SessionServiceService } from '../../../gen/proto/guestfs/v1/session.js';
 import { REQUEST_LIMIT } from '../../../src/common/messageLimits.js';
 import { SessionClient, TestClient } from '../../support/testClient.js';
+import { openCall } from '../../support/openCall.js';
 
 const SERVER = fileURLToPath(new URL('../../fakes/watchedServer.js', import.meta.url));
 /** Milliseconds of the processor that one turn of the loop may take. */
@@ -76,20 +77,6 @@ async function connection(): Promise<ClientHttp2Session> {
   return session;
 }
 
-function open(on: ClientHttp2Session, path: string, headers: object = {}): ClientHttp2Stream {
-  const stream = on.request({
-    ':method': 'POST',
-    ':path': path,
-    'content-type': 'application/grpc',
-    te: 'trailers',
-    'guestfs-session': 'CONFIG',
-    ...headers,
-  });
-  stream.on('error', () => undefined);
-  stream.resume();
-  return stream;
-}
-
 function header(size: number, compressed = 0): Buffer {
   const bytes = Buffer.alloc(5, compressed);
   bytes.writeUInt32BE(size, 1);
@@ -99,7 +86,7 @@ function header(size: number, compressed = 0): Buffer {
 /** Sends a whole request, and waits for its end. */
 async function request(path: string, message: Buffer, compressed = 0, headers: object = {}): Promise<void> {
   const on = await connection();
-  const stream = open(on, path, headers);
+  const stream = openCall(on, path, headers);
   const closed = new Promise((resolve) => stream.once('close', resolve));
   stream.end(Buffer.concat([header(message.length, compressed), message]));
   await closed;
@@ -135,26 +122,27 @@ const ATTACKS: Readonly<Record<string, () => Promise<void>>> = {
   '120 requests of which the end never comes': async () => {
     const on = await connection();
     const half = Buffer.concat([header(REQUEST_LIMIT - 64), Buffer.alloc(REQUEST_LIMIT - 100_000)]);
-    for (let count = 0; count < 120; count += 1) open(on, mkdir.path).write(half);
+    for (let count = 0; count < 120; count += 1) openCall(on, mkdir.path).write(half);
     await setTimeout(2000);
     on.destroy();
   },
   '1,000 requests that announce 60 megabytes': async () => {
     const all = await Promise.all(Array.from({ length: 4 }, connection));
     const announced = Buffer.concat([header(60 << 20), Buffer.of(0)]);
-    for (let count = 0; count < 230; count += 1) for (const on of all) open(on, write.path).write(announced);
+    for (let count = 0; count < 230; count += 1) for (const on of all) openCall(on, write.path).write(announced);
     await setTimeout(1000);
     for (const on of all) on.destroy();
   },
   '2,000 calls that are reset at once': async () => {
     const on = await connection();
-    for (let count = 0; count < 2000; count += 1) open(on, mkdir.path).close();
+    for (let count = 0; count < 2000; count += 1) openCall(on, mkdir.path).close();
     await setTimeout(500);
     on.destroy();
   },
   '200 calls with as much metadata as there may be': async () => {
     const on = await connection();
-    for (let count = 0; count < 200; count += 1) open(on, mkdir.path, { 'x-large': 'X'.repeat(30_000) }).end(header(0));
+    for (let count = 0; count < 200; count += 1)
+      openCall(on, mkdir.path, { 'x-large': 'X'.repeat(30_000) }).end(header(0));
     await setTimeout(1000);
     on.destroy();
   },

@@ -347,7 +347,9 @@ describeWithAppliance('the appliance of a session', () => {
       const before = Date.now() / 1000;
       const time = Number(await inGuest(found, 'date +%s.%N'));
       const after = Date.now() / 1000;
-      expect(time).toBeGreaterThan(before - 1);
+      // A booted kernel takes its time from the real-time clock, which counts whole seconds: it is behind by
+      // up to a second, and by the time that reading the clock takes on an emulated processor.
+      expect(time).toBeGreaterThan(before - 2);
       expect(time).toBeLessThan(after + 1);
     });
   });

@@ -94,7 +94,7 @@ export class Dispatch {
     const transport = open(scope.signal);
     const record = recordOf(call.metadata);
     record.began();
-    record.names(namedImages(rpc, transport.given));
+    if (record.isAudited) record.names(namedImages(rpc, transport.given));
     let session: Session | undefined;
     try {
       const identity = await this.#identify(call);

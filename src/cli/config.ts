@@ -27,6 +27,8 @@ export interface Identities {
   /** Kinds of names in client certificates that count. */
   readonly kinds: readonly CertificateKind[];
   readonly tokens: TokenSettings | undefined;
+  /** The users of clients on a Unix socket count. */
+  readonly users: boolean;
   /** Patterns of proxies' identities. */
   readonly proxies: readonly string[];
 }
@@ -149,16 +151,21 @@ function tokens({ jwtKeys: keys, jwtIssuer: issuer, jwtAudience: audience }: Fla
 }
 
 function identities(flags: Flags): Identities | undefined {
-  const { clientCa, identityKinds: kinds, xfccPeers: proxies = [] } = flags;
-  if (proxies.length > 0 && clientCa === undefined)
-    throw new UsageError('--xfcc-peers needs --client-ca: a proxy without a certificate could be anyone');
-  const settings = { kinds, tokens: tokens(flags), proxies };
-  return clientCa === undefined && settings.tokens === undefined ? undefined : settings;
+  const { clientCa, tlsCert, listen: address, identityKinds: kinds, xfccPeers: proxies = [] } = flags;
+  const users = tlsCert === undefined && socketPath(address) !== undefined;
+  if (proxies.length > 0 && clientCa === undefined && !users)
+    throw new UsageError(
+      '--xfcc-peers needs --client-ca or --listen unix:/PATH: a proxy that does not prove who it is could be anyone',
+    );
+  const settings = { kinds, tokens: tokens(flags), users, proxies };
+  return clientCa === undefined && settings.tokens === undefined && !users ? undefined : settings;
 }
 
-function policyFile({ policy, clientCa, jwtKeys }: Flags): string | undefined {
-  if (policy !== undefined && clientCa === undefined && jwtKeys === undefined)
-    throw new UsageError('--policy needs --client-ca or --jwt-keys: without identities there is nobody to have a role');
+function policyFile({ policy }: Flags, known: Identities | undefined): string | undefined {
+  if (policy !== undefined && known === undefined)
+    throw new UsageError(
+      '--policy needs --client-ca, --jwt-keys or --listen unix:/PATH: without identities there is nobody to have a role',
+    );
   return policy;
 }
 
@@ -196,6 +203,11 @@ function defaultSettings(line: ServerCommandLine, environment: NodeJS.ProcessEnv
   };
 }
 
+/** Only the server's own user, and root, can be clients. */
+function forOwnUser({ listen: address, socketMode }: Flags): boolean {
+  return socketPath(address) !== undefined && (Number.parseInt(socketMode, 8) & 0o077) === 0;
+}
+
 /**
  * The configuration; creates ./images when no image root is given.
  * @throws UsageError naming the flag or variable that is wrong
@@ -203,13 +215,14 @@ function defaultSettings(line: ServerCommandLine, environment: NodeJS.ProcessEnv
 export async function readConfig(line: ServerCommandLine, environment: NodeJS.ProcessEnv): Promise<ServerConfig> {
   const { flags } = line;
   const allowed = new Set(flags.allow);
+  const known = identities(flags);
   return {
     listen: listen(line),
     socketMode: Number.parseInt(flags.socketMode, 8),
     metricsListen: flags.metricsListen,
     tls: tls(flags),
-    identities: identities(flags),
-    policyFile: policyFile(flags),
+    identities: known,
+    policyFile: policyFile(flags, known),
     auditLog: flags.auditLog,
     policy: {
       imageRoots: {
@@ -228,7 +241,7 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
     maxSessionAgeMs: secondsOrNone(flags.maxSessionAge),
     abandonedCallMs: flags.abandonedCallTimeout * 1000,
     limits: serverLimits(flags),
-    clientBudget: clientBudget(flags),
+    clientBudget: clientBudget(flags, known !== undefined && !forOwnUser(flags)),
     debugService: flags.debugService,
     logLevel: flags.logLevel,
   };

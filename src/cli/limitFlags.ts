@@ -23,7 +23,7 @@ export interface LimitFlags {
   readonly maxSmp?: number;
   readonly maxIdleTimeout: number;
   readonly maxSessionAge: number;
-  /** Undefined: half of all where there are identities, else all. */
+  /** Undefined: half of all where several identities use the server, else all. */
   readonly maxSessionsPerClient?: number;
   readonly maxMemoryPerClient: number;
   readonly maxCpusPerClient: number;
@@ -59,7 +59,7 @@ export const LIMIT_FLAGS = [
   flag(
     'max-sessions-per-client',
     'N',
-    'sessions of one client (default: half of --max-sessions with --client-ca, else all)',
+    'sessions of one client (default: half of --max-sessions where clients have identities, else all)',
   ).argParser(wholeNumber(1)),
   flag('max-memory-per-client', 'MB', 'memory of the appliances of one client, in MiB; 0 disables the limit')
     .default(0)
@@ -73,11 +73,7 @@ export const LIMIT_FLAGS = [
   flag('max-connections', 'N', 'connections at a time; one that is idle makes room for a new one')
     .default(DEFAULT_LIMITS.connections)
     .argParser(wholeNumber(1)),
-  flag(
-    'max-calls-per-client',
-    'N',
-    'calls in flight of one client: an identity or, without client certificates, an address',
-  )
+  flag('max-calls-per-client', 'N', 'calls in flight of one client: an identity or, without identities, an address')
     .default(DEFAULT_LIMITS.callsPerClient)
     .argParser(wholeNumber(1)),
   flag('connection-idle-timeout', 'SECONDS', 'close connections after this long without a call; 0 disables it')
@@ -106,11 +102,12 @@ export function serverLimits(flags: LimitFlags): ServerLimits {
   };
 }
 
-/** What the sessions of one client can take together. */
-export function clientBudget(
-  flags: LimitFlags & { readonly maxSessions: number; readonly clientCa?: string },
-): ClientBudget {
-  const half = flags.clientCa === undefined ? undefined : Math.ceil(flags.maxSessions / 2);
+/**
+ * What the sessions of one client can take together.
+ * @param isShared several identities use the server
+ */
+export function clientBudget(flags: LimitFlags & { readonly maxSessions: number }, isShared: boolean): ClientBudget {
+  const half = isShared ? Math.ceil(flags.maxSessions / 2) : undefined;
   return {
     sessions: flags.maxSessionsPerClient ?? half,
     memsizeMb: flags.maxMemoryPerClient || undefined,

@@ -1,4 +1,5 @@
 /** Assembles the server, and shuts it down gracefully on SIGTERM and SIGINT. */
+import { geteuid } from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import { ServerCredentials } from '@grpc/grpc-js';
 import { messageOf } from '../common/errors.js';
@@ -16,9 +17,11 @@ import { Certificates } from '../server/certificates.js';
 import { createIdentify, type Identify } from '../server/identify.js';
 import { ownDirectories } from '../security/ownDirectories.js';
 import { sameForAll, type AccessPolicy } from '../security/access.js';
+import { userIdentity } from '../security/certificateIdentity.js';
 import { RolePolicy } from '../security/rolePolicy.js';
 import { TokenVerifier } from '../security/tokens.js';
 import { serveMetrics } from '../server/metrics.js';
+import { PeerUsers } from '../server/peerUsers.js';
 import { serve } from '../server/server.js';
 import { SessionFactory } from '../server/sessionFactory.js';
 import { acceleratorOf } from '../session/backendSettings.js';
@@ -42,21 +45,30 @@ async function credentials(tls: ServerConfig['tls'], logger: Logger): Promise<Se
 }
 
 /** How clients are identified. */
-async function identify({ identities }: ServerConfig, logger: Logger): Promise<Identify> {
+async function identify(
+  { identities }: ServerConfig,
+  peerUsers: PeerUsers | undefined,
+  logger: Logger,
+): Promise<Identify> {
   if (identities === undefined) return async () => undefined;
   const { kinds, proxies, tokens: settings } = identities;
-  if (settings === undefined) return createIdentify({ kinds, proxies });
+  if (settings === undefined) return createIdentify({ kinds, peerUsers, proxies });
   const tokens = await TokenVerifier.read(settings).catch((error: unknown) => {
     throw new UsageError(`--jwt-keys: ${settings.keys}: ${messageOf(error)}`);
   });
   await keepReloading({ what: 'key set', watched: [settings.keys], reload: () => tokens.reload() }, logger);
-  return createIdentify({ kinds, proxies, tokens });
+  return createIdentify({ kinds, peerUsers, proxies, tokens });
+}
+
+/** Users that could do to the server whatever they like: root, and its own. */
+function operators(): ReadonlySet<string> {
+  return new Set([0, geteuid?.() ?? 0].map(userIdentity));
 }
 
 /** What clients may do. */
 async function access({ identities, policy, policyFile }: ServerConfig, logger: Logger): Promise<AccessPolicy> {
   if (identities === undefined) return sameForAll(policy);
-  if (policyFile === undefined) return ownDirectories(policy, logger);
+  if (policyFile === undefined) return ownDirectories(policy, logger, identities.users ? operators() : undefined);
   const roles = await RolePolicy.read(policyFile, policy).catch((error: unknown) => {
     throw new UsageError(`--policy: ${policyFile}: ${messageOf(error)}`);
   });
@@ -201,11 +213,13 @@ export async function runServer(config: ServerConfig): Promise<void> {
   process.on('SIGINT', (signal) => void stop(signal));
 
   const audit = openAudit(config, logger);
+  const peerUsers = config.identities?.users === true ? new PeerUsers(logger) : undefined;
   const server = await serve({
     listen: config.listen,
     socketMode: config.socketMode,
     credentials: await credentials(config.tls, logger),
-    identify: await identify(config, logger),
+    identify: await identify(config, peerUsers, logger),
+    peerUsers,
     registry,
     factory,
     access: await access(config, logger),

@@ -28,7 +28,11 @@ export function clientsBy(identify: Identify): ClientOf {
 /** The identity of a call's connection; undefined if it has none, none that counts, or one that takes time to find. */
 function identityAtOnce(identify: Identify, call: Call): string | undefined {
   try {
-    const identity = identify({ getAuthContext: () => call.getAuthContext(), metadata: new Metadata() });
+    const identity = identify({
+      getAuthContext: () => call.getAuthContext(),
+      metadata: new Metadata(),
+      connection: http2StreamOf(call).session,
+    });
     if (!(identity instanceof Promise)) return identity;
     identity.catch(() => undefined);
   } catch {

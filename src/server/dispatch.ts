@@ -34,6 +34,7 @@ import type { Session } from '../session/session.js';
 import { checkSessionId, type SessionRegistry } from '../session/sessionRegistry.js';
 import type { EncodeAnswer } from './answerEncoding.js';
 import { onBehalfOf } from '../common/onBehalf.js';
+import { connectionOf } from './callConnection.js';
 import { recordOf, type CallRecord } from './callRecord.js';
 import { scopeOf, type ServerCall } from './callScope.js';
 import { clientKey } from './client.js';
@@ -97,7 +98,11 @@ export class Dispatch {
     if (record.isAudited) record.names(namedImages(rpc, transport.given));
     let session: Session | undefined;
     try {
-      const identity = await this.#identify(call);
+      const identity = await this.#identify({
+        getAuthContext: () => call.getAuthContext(),
+        metadata: call.metadata,
+        connection: connectionOf(call.metadata),
+      });
       record.note({ identity });
       const client = clientKey(identity, call.getPeer());
       onBehalfOf(client, scope.signal);

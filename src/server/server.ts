@@ -28,7 +28,7 @@ import { rpcNameOf, rpcOf, type ServiceMember } from './methods.js';
 import { startListening, type Listening } from './listening.js';
 import { RequestMemory } from './requestMemory.js';
 import { observeCalls } from './observeCalls.js';
-import { http2ServersOf } from './grpcInternals.js';
+import { http2ServersOf, http2StreamOf } from './grpcInternals.js';
 import { addReflection } from './reflection.js';
 import { limitingCalls } from './callsInFlight.js';
 import { guardConnections } from './connections.js';
@@ -122,7 +122,11 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
         stallMs: options.limits.stallMs,
         admit: (rpc, metadata, call) => {
           if (rpc.action === undefined) return;
-          const identity = options.identify({ getAuthContext: () => call.getAuthContext(), metadata });
+          const identity = options.identify({
+            getAuthContext: () => call.getAuthContext(),
+            metadata,
+            connection: http2StreamOf(call).session,
+          });
           // One that takes time to find is left to the dispatch.
           if (identity instanceof Promise) identity.catch(() => undefined);
           else registry.get(sessionIdOf(metadata), identity);

@@ -16,7 +16,9 @@ import { TestClient } from '../support/testClient.js';
 import { FakeLauncher } from './fakeLauncher.js';
 import { defaultSettings } from './sessions.js';
 
-export interface SecureServerOptions extends Partial<Pick<GrpcServerOptions, 'access' | 'audit'>> {
+export interface SecureServerOptions extends Partial<Pick<GrpcServerOptions, 'access' | 'audit' | 'peerUsers'>> {
+  /** Where to listen without TLS; undefined: on a port, with TLS. */
+  readonly socket?: string;
   readonly identify?: Identify;
   readonly logger?: Logger;
 }
@@ -28,6 +30,8 @@ export interface SecureServer {
   readonly launcher: FakeLauncher;
   /** A client with a certificate that says so of it. */
   client(names: ClientNames): TestClient;
+  /** A client without one, at the server's socket or another address. */
+  plainClient(address?: string): TestClient;
   stop(): Promise<void>;
 }
 
@@ -54,6 +58,8 @@ export async function startSecureServer(
     access = sameForAll({ imageRoots: { directories: [] }, allowed: new Set() }),
     logger = silentLogger,
     audit,
+    peerUsers,
+    socket,
   }: SecureServerOptions = {},
 ): Promise<SecureServer> {
   const launcher = new FakeLauncher();
@@ -66,9 +72,13 @@ export async function startSecureServer(
   });
   const ca = readFileSync(authority.certificate);
   const server = await serve({
-    listen: '127.0.0.1:0',
-    socketMode: 0o600,
-    credentials: ServerCredentials.createSsl(ca, [{ cert_chain: ca, private_key: readFileSync(authority.key) }], true),
+    listen: socket === undefined ? '127.0.0.1:0' : `unix:${socket}`,
+    socketMode: 0o666,
+    peerUsers,
+    credentials:
+      socket !== undefined
+        ? ServerCredentials.createInsecure()
+        : ServerCredentials.createSsl(ca, [{ cert_chain: ca, private_key: readFileSync(authority.key) }], true),
     identify,
     registry,
     factory,
@@ -91,6 +101,11 @@ export async function startSecureServer(
         server.address,
         credentials.createSsl(ca, readFileSync(key), readFileSync(certificate)),
       );
+      clients.push(client);
+      return client;
+    },
+    plainClient: (address = server.address) => {
+      const client = new TestClient(address, credentials.createInsecure());
       clients.push(client);
       return client;
     },

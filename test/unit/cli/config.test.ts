@@ -159,6 +159,19 @@ describe('configuration', () => {
   });
 
   it.each([
+    [
+      ['--listen', 'unix:/run/x', '--socket-mode', '666'],
+      { identities: { users: true }, clientBudget: { sessions: 32 } },
+    ],
+    [['--listen', 'unix:/run/x'], { identities: { users: true }, clientBudget: { sessions: undefined } }],
+    [['--listen', 'unix:/run/x', '--policy', 'p', '--xfcc-peers', 'uid:7'], { identities: { proxies: ['uid:7'] } }],
+    [['--jwt-keys', 'x', '--jwt-issuer', 'i', '--jwt-audience', 'a'], { clientBudget: { sessions: 32 } }],
+    [[], { identities: undefined, clientBudget: { sessions: undefined } }],
+  ])('identifies clients as %j says', async (args, expected) => {
+    expect(await read(args)).toMatchObject(expected);
+  });
+
+  it.each([
     [['--image-root', '/does/not/exist'], /--image-root/],
     [['--tls-cert', 'x'], /--tls-cert and --tls-key/],
     [['--tls-key', 'x'], /--tls-cert and --tls-key/],
@@ -167,6 +180,7 @@ describe('configuration', () => {
     [['--policy', 'x'], /--policy needs --client-ca/],
     [['--jwt-keys', 'x', '--jwt-issuer', 'x'], /--jwt-audience go together/],
     [['--xfcc-peers', 'cn:x'], /--xfcc-peers needs --client-ca/],
+    [['--listen', 'unix:/run/x', '--tls-cert', 'c', '--tls-key', 'k', '--policy', 'x'], /--policy needs --client-ca/],
     [['--socket-mode', '660'], /--socket-mode needs --listen unix:/],
     [['--listen', '0.0.0.0:1'], /--insecure-listen/],
     [['--listen', '[::]:1'], /--insecure-listen/],

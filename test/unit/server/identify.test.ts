@@ -173,6 +173,7 @@ describe('a bearer token', () => {
     const call = (headers: Record<string, string>) => ({
       metadata: Metadata.fromHttp2Headers(headers),
       getAuthContext: () => ({}),
+      connection: undefined,
     });
     await expect(identify(call({}))).rejects.toMatchObject({ reason: 'UNAUTHENTICATED' });
     expect(await identify(call({ authorization: `Bearer ${await sign()}` }))).toBe('sub:ali');

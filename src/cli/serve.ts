@@ -50,7 +50,7 @@ async function identify(
   peerUsers: PeerUsers | undefined,
   logger: Logger,
 ): Promise<Identify> {
-  if (identities === undefined) return async () => undefined;
+  if (identities === undefined) return () => undefined;
   const { kinds, proxies, tokens: settings } = identities;
   if (settings === undefined) return createIdentify({ kinds, peerUsers, proxies });
   const tokens = await TokenVerifier.read(settings).catch((error: unknown) => {

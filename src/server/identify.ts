@@ -62,11 +62,19 @@ function bearerToken(metadata: Metadata): string | undefined {
 }
 
 export function createIdentify({ kinds, tokens, peerUsers, proxies = [] }: IdentitySettings): Identify {
-  const peerOf = (call: Caller): Identified => {
-    const certificate = call.getAuthContext().sslPeerCertificate;
+  /** Reading a certificate takes time, and a connection has only one. */
+  const peers = new WeakMap<Http2Session, string>();
+  const findPeer = ({ connection, getAuthContext }: Caller): Identified => {
+    const { sslPeerCertificate: certificate } = getAuthContext();
     if (certificate !== undefined) return certificateIdentity(certificate, kinds);
-    const user = peerUsers?.of(call.connection);
+    const user = peerUsers?.of(connection);
     return user === undefined ? undefined : userIdentity(user);
+  };
+  const peerOf = (call: Caller): Identified => {
+    const { connection } = call;
+    const peer = (connection && peers.get(connection)) ?? findPeer(call);
+    if (connection !== undefined && peer !== undefined) peers.set(connection, peer);
+    return peer;
   };
   return (call) => {
     const peer = peerOf(call);

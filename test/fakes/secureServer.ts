@@ -16,7 +16,8 @@ import { TestClient } from '../support/testClient.js';
 import { FakeLauncher } from './fakeLauncher.js';
 import { defaultSettings } from './sessions.js';
 
-export interface SecureServerOptions extends Partial<Pick<GrpcServerOptions, 'access' | 'audit' | 'peerUsers'>> {
+export interface SecureServerOptions
+  extends Partial<Pick<GrpcServerOptions, 'access' | 'audit' | 'limits' | 'peerUsers'>> {
   /** Where to listen without TLS; undefined: on a port, with TLS. */
   readonly socket?: string;
   readonly identify?: Identify;
@@ -58,6 +59,7 @@ export async function startSecureServer(
     access = sameForAll({ imageRoots: { directories: [] }, allowed: new Set() }),
     logger = silentLogger,
     audit,
+    limits = DEFAULT_LIMITS,
     peerUsers,
     socket,
   }: SecureServerOptions = {},
@@ -86,7 +88,7 @@ export async function startSecureServer(
     probe: () => Promise.reject(new Error('no image here needs it')),
     debugService: false,
     requestMemory: 64 << 20,
-    limits: DEFAULT_LIMITS,
+    limits,
     logger,
     audit,
   });

@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { Metadata } from '@grpc/grpc-js';
+import { Metadata, status } from '@grpc/grpc-js';
 import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT, type CryptoKey, type JWTPayload } from 'jose';
 import {
   CreateSessionRequest,
@@ -257,7 +257,7 @@ describe('limits of calls', () => {
       const metadata = metadataOf({ ...headers, 'guestfs-session': 'none' });
       client.channel
         .makeClientStreamRequest(path, requestSerialize, responseDeserialize, metadata, (error) => {
-          if (error?.code === 8) refused += 1;
+          if (error?.code === status.RESOURCE_EXHAUSTED) refused += 1;
         })
         .on('error', () => undefined);
     }

@@ -149,7 +149,7 @@ export async function createImageFile(path: string, roots: ImageRoots, overwrite
   }
   const last = basename(path);
   if (last === '' || last === '.' || last === '..' || path.endsWith('/'))
-    throw unusable(name, 'cannot be made: the path does not end in a file name');
+    throw unusable(name, 'cannot be created: the path does not end in a file name');
   const parent = await resolveImagePath(dirname(path), roots, { subject: `the directory of ${name.subject}` });
   const directory = await open(parent, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW).catch(
     (error: unknown) => {
@@ -425,10 +425,10 @@ function openFailure(error: unknown, access: ImageAccess, name: ImageNaming): un
         error,
       );
     case 'EEXIST':
-      return unusable(name, 'cannot be made: a symbolic link that leads nowhere is in its place', error);
+      return unusable(name, 'cannot be created: a dangling symbolic link is in its place', error);
     case 'ENOSPC':
     case 'EDQUOT':
-      return new GuestfsError(code, `${name.subject} cannot be made: the server has no space left for it`, {
+      return new GuestfsError(code, `${name.subject} cannot be created: the server has no space left for it`, {
         cause: error,
       });
     case 'EROFS':

@@ -177,7 +177,7 @@ describe('what is refused leaves nothing behind', () => {
     ['a place behind a link', { ...raw, filename: 'trap/new.img' }, 'OUTSIDE_IMAGE_ROOTS', 'new.img'],
     ['a missing directory', { ...raw, filename: 'gone/new.img' }, 'IMAGE_MISSING', 'gone'],
     ['a size that no file has', { ...raw, size: 1n << 62n }, 'EFBIG', 'size'],
-    ['an impossible size', { ...qcow2, size: 1n << 60n }, 'EFBIG', 'cannot be made'],
+    ['an impossible size', { ...qcow2, size: 1n << 60n }, 'EFBIG', 'cannot be created'],
   ])('%s', async (_what, disk, reason, words) => {
     rawImage(inRoot('base.img'), 1 << 20);
     symlinkSync(scene.outside, inRoot('trap'));

@@ -44,7 +44,7 @@ describe('raw disks', () => {
     for (const overwrite of [{}, { overwrite: false }]) {
       expect(await errorOf(createDisk({ ...disk, ...overwrite }, context))).toMatchObject({
         reason: 'EEXIST',
-        message: `image '${inRoot('a.img')}' exists already: set overwrite to lose what is in it`,
+        message: `image '${inRoot('a.img')}' already exists: set overwrite to replace its content`,
       });
       expect(statSync(inRoot('a.img')).size).toBe(5000);
     }

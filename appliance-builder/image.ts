@@ -6,15 +6,15 @@ import type { BuildContext } from './command.js';
 import type { Fakeroot } from './rootfs.js';
 
 /**
- * Size of the disk. The file is sparse; what is free is where the daemon keeps
- * temporary files, on a layer that is thrown away with the machine.
+ * Size of the disk. The file is sparse; the daemon keeps temporary files in
+ * the free space, on a layer that is discarded with the machine.
  */
 const IMAGE_SIZE = 4 * 1024 ** 3;
 
 /**
- * Features of the file system, whatever the building machine's defaults are.
+ * Features of the file system, independent of the build machine's defaults.
  * No journal, checksums or reserve: the layer above the image is never used
- * again, and all of that costs time at boot.
+ * again, and each of them costs time at boot.
  */
 const FEATURES = [
   'none',
@@ -28,7 +28,7 @@ const FEATURES = [
   'uninit_bg',
 ];
 
-/** Files that the image has room for, apart from its bytes. */
+/** How many files the image has room for. */
 const INODES = 131072;
 
 /** Writes the tree at `tree` into a new ext4 image at `image`. */
@@ -71,8 +71,8 @@ export async function makeImage(
 }
 
 /**
- * A UUID made from a text: the same for the same content, so that equal builds
- * give equal appliances, and another for any other.
+ * A UUID derived from a text: equal builds give equal appliances, and different
+ * texts give different UUIDs.
  */
 export function uuidFrom(text: string): string {
   const bytes = createHash('sha256').update(text).digest().subarray(0, 16);

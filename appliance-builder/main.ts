@@ -53,7 +53,7 @@ main().then(
     process.exitCode = code;
   },
   (error: unknown) => {
-    // The stack of a failed command says nothing about the failure.
+    // The stack trace of a failed command explains nothing.
     const expected = error instanceof BuildCommandError || (error instanceof Error && !(error instanceof TypeError));
     process.stderr.write(`appliance: ${expected ? error.message : String((error as Error)?.stack ?? error)}\n`);
     process.exitCode = 1;

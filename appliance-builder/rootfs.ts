@@ -20,27 +20,27 @@ import type { Suite } from './suite.js';
 import { removeTree } from './tree.js';
 import { installUdev } from './udev.js';
 
-/** A root tree and what it was made of. */
+/** A root tree and its packages. */
 export interface RootTree {
   readonly directory: string;
   /** Version of each package in it. */
   readonly packages: ReadonlyMap<string, string>;
 }
 
-/** The parts that Debian's libguestfs package carries for its appliance. */
+/** The parts in Debian's libguestfs package that make up its appliance. */
 export interface ApplianceParts {
   readonly packageName: string;
   readonly packageVersion: string;
   /** Directory with the tar files. */
   readonly directory: string;
-  /** Packages that Debian's appliance is made of. */
+  /** The packages in Debian's appliance. */
   readonly listed: readonly string[];
 }
 
 /** The tar files to unpack: guestfsd itself, the init script, the udev rule for its port. */
 const PARTS = ['daemon.tar.gz', 'init.tar.gz', 'udev-rules.tar.gz'];
 
-/** Downloads libguestfs and unpacks, without installing, what it has for the appliance. */
+/** Downloads libguestfs and unpacks its parts for the appliance, without installing them. */
 export async function prepareParts(
   context: BuildContext,
   archive: Archive,
@@ -90,8 +90,8 @@ export async function makeRootTree(
       '--extract',
       `--file=${join(parts.directory, part)}`,
       `--directory=${directory}`,
-      // The owner recorded is whoever built the package, and the directories
-      // recorded are links in this tree.
+      // The archives record the user who built the package as the owner, and contain
+      // directories that are links in this tree.
       '--no-same-owner',
       '--keep-directory-symlink',
       '--no-overwrite-dir',
@@ -101,8 +101,8 @@ export async function makeRootTree(
 }
 
 /**
- * Runs commands that see files as root's, whoever builds: as they are for
- * root, through fakeroot(1) for others.
+ * Runs commands that see all files as owned by root: directly if the builder
+ * is root, otherwise through fakeroot(1).
  */
 export class Fakeroot {
   /**
@@ -131,7 +131,7 @@ async function installPackages(
   fakeroot: Fakeroot,
 ): Promise<void> {
   const archiveFile = `${directory}.tar`;
-  context.log(`installing ${packages.length} packages and what they need (mmdebstrap)`);
+  context.log(`installing ${packages.length} packages and their dependencies (mmdebstrap)`);
   const hooks = '/usr/share/mmdebstrap/hooks/maybe-merged-usr';
   await run(
     context,
@@ -139,9 +139,9 @@ async function installPackages(
     [
       '--variant=essential',
       `--architectures=${archive.architecture}`,
-      // A directory cannot be written with root's ownership by others.
+      // Only root can write a directory whose files belong to root.
       `--format=${fakeroot.needed ? 'tar' : 'directory'}`,
-      // What a crash leaves is thrown away; syncing each file takes longer than all else.
+      // What a crash leaves behind is discarded, so there is no need to sync each file, which takes most of the time.
       '--dpkgopt=force-unsafe-io',
       `--include=${packages.join(',')}`,
       ...UNPACK_EXCLUDES.map((path) => `--dpkgopt=path-exclude=${path}`),
@@ -154,7 +154,7 @@ async function installPackages(
     ],
     {
       onLine: (line) => {
-        // `I:` lines are the stages; the rest is progress bars and dpkg's chatter.
+        // `I:` lines are the stages; the rest is progress bars and dpkg's output.
         if (line.startsWith('I: ')) context.log(`  ${line.slice(3)}`);
       },
     },
@@ -171,11 +171,11 @@ async function installPackages(
   }
 }
 
-/** Takes away what the appliance has no use for. */
+/** Removes what the appliance does not need. */
 async function trim(directory: string): Promise<void> {
   for (const path of REMOVED_PATHS) await removeTree(join(directory, path));
   for (const path of KEPT_DIRECTORIES) await mkdir(join(directory, path), { recursive: true });
-  // In /usr and, in suites that are older than the merge, in the same place through a link.
+  // Always in /usr: in suites older than the /usr merge, the paths outside it are links.
   await keepOnly(join(directory, 'usr/lib/udev/rules.d'), UDEV_RULES);
   await keepOnly(join(directory, 'usr/lib/tmpfiles.d'), TMPFILES);
 }

@@ -1,4 +1,4 @@
-/** Finds out how programs can be kept apart on this machine: by making a jail and starting a program in it. */
+/** Finds out how programs can be isolated on this machine, by running a program in a test jail. */
 import { messageOf } from '../common/errors.js';
 import { locateProgram } from '../common/locateProgram.js';
 import { runTool } from '../common/subprocess.js';
@@ -12,12 +12,12 @@ const SOMEBODY = { uid: 65534, gid: 65534 };
 
 let found: Promise<Isolation> | undefined;
 
-/** What this machine allows. Found out once; it does not change while the server runs. */
+/** What this machine allows. Determined once; it does not change while the server runs. */
 export function findIsolation(): Promise<Isolation> {
   return (found ??= probe());
 }
 
-/** Has programs started in another way than this machine allows, until this is called with undefined; for tests. */
+/** Overrides how programs are isolated, until this is called with undefined; for tests. */
 export function overrideIsolation(isolation: Isolation | undefined): void {
   found = isolation && Promise.resolve(isolation);
 }
@@ -39,7 +39,7 @@ async function probe(): Promise<Isolation> {
       signal: new AbortController().signal,
     });
     if (exitCode === 0) return isolation;
-    return { kind: 'none', as, reason: stderr.trim().split('\n').at(-1) || 'bwrap does not end in time' };
+    return { kind: 'none', as, reason: stderr.trim().split('\n').at(-1) || 'bwrap did not finish in time' };
   } catch (error) {
     return { kind: 'none', as, reason: messageOf(error) };
   }

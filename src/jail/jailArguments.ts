@@ -1,72 +1,73 @@
 /**
  * The command that starts a program in a jail, or as close to one as this machine allows. No I/O.
  *
- * In a jail the program has an empty root with its own files, read-only; namespaces of its own for mounts, processes,
- * IPC, the host's name and, unless it needs one, the network; for a server that is not root a user namespace as well.
+ * In a jail the program has a root file system with nothing but its own files, read-only; separate namespaces for
+ * mounts, processes, IPC, the host name and, unless it needs the network, the network; and for a server that is not
+ * root also a user namespace.
  *
- * Process 1 there is bubblewrap's, not the program: it has the user of the process that waits outside, by whose end the
- * kernel may therefore end it, and with it the program and everything that that started.
+ * Process 1 there is bubblewrap's, not the program. It has the same user as the process that waits outside, so the
+ * kernel may kill it when that process ends, and with it the program and everything the program has started.
  */
 import type { Place, Program } from './programFiles.js';
 
-/** Whom a program runs as. */
+/** The user that a program runs as. */
 export interface JailUser {
   readonly uid: number;
   readonly gid: number;
-  /** More groups. */
+  /** Supplementary groups. */
   readonly groups?: readonly number[];
 }
 
-/** Resource limits (setrlimit(2)); those that are left out are the server's. */
+/** Resource limits (setrlimit(2)); those left out are inherited from the server. */
 export interface JailLimits {
   /** Bytes of address space. */
   readonly addressSpace?: number;
-  /** Bytes of memory of its own. */
+  /** Bytes of private memory. */
   readonly data?: number;
   /** Seconds of processor time. */
   readonly cpuSeconds?: number;
-  /** Bytes of a file that it writes. */
+  /** Size of a file that it writes, in bytes. */
   readonly fileSize?: number;
   readonly openFiles?: number;
-  /** Processes and threads of its user; for a user that nobody else has. */
+  /** Processes and threads of its user; only for a user that no other program has. */
   readonly processes?: number;
 }
 
-/** What is to be started. */
+/** What to start. */
 export interface JailPlan {
   readonly program: Program;
   readonly args: readonly string[];
   /** undefined: the server's user. */
   readonly user: JailUser | undefined;
-  /** Of root's powers, those that a program which stays root keeps. */
+  /** Capabilities that a program keeps if it runs as root. */
   readonly capabilities?: readonly string[];
-  /** Uses the host's network. */
+  /** Whether it uses the host's network. */
   readonly network?: boolean;
-  /** Its directory, where it runs and may write, at its own path; none when left out. */
+  /** Its working directory, at the same path as on the host, which it may write to; none by default. */
   readonly directory?: string;
-  /** Devices that it may open, if their mode lets it. */
+  /** Devices that it may open, if their mode permits. */
   readonly devices?: readonly string[];
   /** More files, read-only. */
   readonly places?: readonly Place[];
   readonly limits?: JailLimits;
 }
 
-/** How programs are kept apart on this machine. */
+/** How programs are isolated on this machine. */
 export type Isolation =
-  /** In jails, made by bubblewrap with root's rights or, with user namespaces, without. */
+  /** In jails, which bubblewrap creates as root or, by means of user namespaces, as another user. */
   | { readonly kind: 'namespaces'; readonly as: 'root' | 'user'; readonly bwrap: string; readonly setpriv: Program }
-  /** By user and rights alone; not at all, for a server that is not root. */
+  /** Only by user and file permissions; for a server that is not root, not at all. */
   | { readonly kind: 'none'; readonly as: 'root' | 'user'; readonly reason: string };
 
 /** A command ready to be started. */
 export interface JailedCommand {
   readonly executable: string;
   readonly args: readonly string[];
-  /** Where it is to be started. */
+  /** The directory in which to start it. */
   readonly cwd: string;
 }
 
-/** The server's own may tell of its user. */
+/** Not the server's own PATH, which may reveal its user. */
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const DEVICES = ['/dev/null', '/dev/zero', '/dev/random', '/dev/urandom'];
 const DEVICE_LINKS = { '/dev/fd': 'fd', '/dev/stdin': 'fd/0', '/dev/stdout': 'fd/1', '/dev/stderr': 'fd/2' };
@@ -75,8 +76,8 @@ const DEVICE_LINKS = { '/dev/fd': 'fd', '/dev/stdin': 'fd/0', '/dev/stdout': 'fd
 const CHANGE_USER = ['CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP', 'CAP_DAC_READ_SEARCH'];
 
 /**
- * Writes the command.
- * @param statusFd descriptor on which the jail tells the number of the process
+ * Builds the command.
+ * @param statusFd descriptor on which the jail reports the number of the process
  */
 export function jailCommand(isolation: Isolation, plan: JailPlan, statusFd: number | undefined): JailedCommand {
   const { program, args, user, directory = '/' } = plan;
@@ -115,14 +116,14 @@ function namespaces(isolation: Isolation & { kind: 'namespaces' }, plan: JailPla
     ...['--unshare-pid', '--unshare-ipc', '--unshare-uts'],
     ...['--setenv', 'PATH', PATH],
     ...(plan.network === true ? [] : ['--unshare-net']),
-    // Its capabilities there are gone when the program starts.
+    // It has lost its capabilities there by the time the program starts.
     ...(isolation.as === 'user'
       ? ['--unshare-user']
       : ['--cap-drop', 'ALL', ...kept.flatMap((capability) => ['--cap-add', capability])]),
   ];
 }
 
-/** The empty root, and what is put into it. */
+/** The empty root and its content. */
 function root(places: readonly Place[], plan: JailPlan, staysRoot: boolean): string[] {
   const { devices = [], directory } = plan;
   const unique = new Map(places.map((place) => [place.path, place]));
@@ -132,7 +133,7 @@ function root(places: readonly Place[], plan: JailPlan, staysRoot: boolean): str
   const nodes = [...DEVICES, ...devices];
   const own = directory === undefined ? [] : [directory];
   return [
-    // bubblewrap would make them for its own user alone.
+    // By default, bubblewrap makes them accessible only to its own user.
     ...parentsOf([...wanted.map(({ path }) => path), ...nodes, ...own]).flatMap((path) => [
       '--perms',
       '0755',
@@ -144,8 +145,8 @@ function root(places: readonly Place[], plan: JailPlan, staysRoot: boolean): str
     ),
     ...nodes.flatMap((path) => ['--dev-bind', path, path]),
     ...Object.entries(DEVICE_LINKS).flatMap(([path, target]) => ['--symlink', `/proc/self/${target}`, path]),
-    // Shows the jail's processes only. Read-only: not even root in a jail changes a setting of the kernel. Others cannot
-    // in any case, and the library for GlusterFS crashes where it may not open a file there for writing.
+    // Shows only the jail's processes. Read-only, so not even root in a jail can change kernel settings. Other users
+    // cannot in any case, and the GlusterFS library crashes if it cannot open a file there for writing.
     ...['--proc', '/proc'],
     ...(staysRoot || plan.network !== true ? ['--remount-ro', '/proc'] : []),
     ...own.flatMap((path) => ['--bind', path, path]),
@@ -163,7 +164,7 @@ function parentsOf(paths: readonly string[]): string[] {
   return [...parents].sort();
 }
 
-/** Arguments of setpriv(1): dies with its parent, cannot get more rights, is another user. */
+/** Arguments of setpriv(1): die with the parent, gain no privileges, change the user. */
 function privileges({ user, capabilities = [] }: JailPlan, { as }: Isolation): string[] {
   const kept = user === undefined ? capabilities.map((name) => `,+${name.replace('CAP_', '').toLowerCase()}`) : [];
   return [

@@ -91,7 +91,7 @@ DPkg::Post-Invoke:: "rm -f /x";
 describe('findSuite', () => {
   it('names the suites that there are', () => {
     expect(() => findSuite('warty')).toThrow(
-      "unknown suite 'warty'; an appliance can be made of bookworm, trixie, forky, sid",
+      "unknown suite 'warty'; an appliance can be built from bookworm, trixie, forky, sid",
     );
   });
 });

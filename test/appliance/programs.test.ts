@@ -12,6 +12,6 @@ describe('librariesOf', () => {
   });
 
   it('tells what is not there', () => {
-    expect(() => librariesOf(depends, ['libnetpb'])).toThrow('there is no libnetpb among');
+    expect(() => librariesOf(depends, ['libnetpb'])).toThrow('no libnetpb among the dependencies');
   });
 });

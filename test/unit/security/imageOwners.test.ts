@@ -111,7 +111,7 @@ describe('a role', () => {
   it('is refused with a path outside the image roots, or permissions that the server lacks', async () => {
     for (const path of ['/etc', '../x', 'a/../../x', 'a/x{identity}']) {
       const text = `roles: { t: { images: [{ path: "${path}", access: read }] } }\nidentities: []`;
-      await expect(policyOf(text)).rejects.toThrow(/roles\.t\.images: .*(--image-root|whole name)/);
+      await expect(policyOf(text)).rejects.toThrow(/roles\.t\.images: .*(--image-root|complete name)/);
     }
     const text = 'roles: { t: { permissions: [network] } }\nidentities: []';
     await expect(policyOf(text)).rejects.toThrow('--allow network');

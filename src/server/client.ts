@@ -9,11 +9,11 @@ type Call = Parameters<ServerInterceptor>[1];
 export type ClientOf = (call: Call) => string;
 
 /**
- * Finds the client of a call, as far as limits are concerned, before the call is identified: the identity of its
- * connection, if that has one that counts, or else the address that it comes from.
+ * Finds the client that a call counts against, before the client is identified: the identity of the connection, if that
+ * has a usable one, or else the address that it comes from.
  */
 export function clientsBy(identify: Identify): ClientOf {
-  /** Reading a certificate is not cheap, and a connection has only one. */
+  /** Parsing a certificate is expensive, and a connection has only one. */
   const clients = new WeakMap<object, string>();
   return (call) => {
     const { session } = http2StreamOf(call);
@@ -25,14 +25,14 @@ export function clientsBy(identify: Identify): ClientOf {
   };
 }
 
-/** The identity of a call's connection; undefined if it has none, none that counts, or one that takes time to find. */
+/** The identity of a call's connection; undefined if it has none that is usable, or finding it takes time. */
 function identityAtOnce(identify: Identify, call: Call): string | undefined {
   try {
     const identity = identify({ getAuthContext: () => call.getAuthContext(), metadata: new Metadata() });
     if (!(identity instanceof Promise)) return identity;
     identity.catch(() => undefined);
   } catch {
-    // The dispatch refuses the call, and says why.
+    // The dispatch refuses the call, with the reason.
   }
   return undefined;
 }

@@ -31,7 +31,7 @@ function identityAtOnce(identify: Identify, call: Call, metadata: Metadata): str
     if (!(identity instanceof Promise)) return identity;
     identity.catch(() => undefined);
   } catch {
-    // The dispatch refuses the call, and says why.
+    // The dispatch refuses the call, with the reason.
   }
   return undefined;
 }

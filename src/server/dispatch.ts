@@ -50,10 +50,10 @@ export interface DispatchOptions {
   readonly registry: SessionRegistry;
   readonly identify: Identify;
   readonly access: AccessPolicy;
-  /** Serves the actions that look into the appliance. */
+  /** Whether the actions that inspect the appliance are served. */
   readonly debugService: boolean;
   readonly logger: Logger;
-  /** Takes out of the texts of errors what clients are not to know. */
+  /** Removes from error texts what clients must not see. */
   readonly hide?: (text: string) => string;
 }
 
@@ -194,7 +194,7 @@ function inTurn(rpc: Rpc, { answers }: Transport, call: AdmittedCall): Promise<o
   const { session, request, signal } = call;
   if (session === undefined) throw new Error(`${action.name} has no session`);
   if (needsDaemon(action)) {
-    // `call` was made for this alone; a copy would cost more than the rest of this function.
+    // `call` was created only for this; a copy would cost more than the rest of this function.
     return session.perform(action, request, signal, (daemon) =>
       perform(Object.assign(call, { session, action, daemon }), answers),
     );

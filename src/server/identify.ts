@@ -30,15 +30,15 @@ export interface Caller extends Pick<ServerCall, 'getAuthContext' | 'metadata'> 
   readonly connection: Http2Session | undefined;
 }
 
-/** What identities are made of. */
+/** How clients are identified. */
 export interface IdentitySettings {
-  /** Kinds of names in certificates that count; the first that a certificate has is its identity. */
+  /** Kinds of names in certificates that are used; the first one that a certificate has is its identity. */
   readonly kinds: readonly CertificateKind[];
-  /** Checks bearer tokens; without it there are none. */
+  /** Checks bearer tokens; without it, tokens are not used. */
   readonly tokens?: Pick<TokenVerifier, 'verify'> | undefined;
-  /** Knows the users of connections to a Unix socket; without it they do not count. */
+  /** Knows the users of connections to a Unix socket; without it, they are not used. */
   readonly peerUsers?: Pick<PeerUsers, 'of'> | undefined;
-  /** Patterns of identities of proxies, which speak for their clients in `x-forwarded-client-cert`. */
+  /** Patterns for identities of proxies, which identify their clients by `x-forwarded-client-cert`. */
   readonly proxies?: readonly string[];
 }
 
@@ -46,10 +46,10 @@ const AUTHORIZATION = 'authorization';
 const FORWARDED = 'x-forwarded-client-cert';
 const BEARER = /^Bearer +([A-Za-z0-9._~+/-]+=*)$/i;
 
-/** A header that must not be there twice: nobody could say which one counts. */
+/** A header that must not occur twice: there would be no way to choose one. */
 function only(metadata: Metadata, name: string): string | undefined {
   const values = metadata.get(name);
-  if (values.length > 1) throw unauthenticated(`the metadata key "${name}" is there more than once`);
+  if (values.length > 1) throw unauthenticated(`the metadata key "${name}" occurs more than once`);
   return values[0]?.toString();
 }
 
@@ -86,8 +86,8 @@ export function createIdentify({ kinds, tokens, peerUsers, proxies = [] }: Ident
     }
     if (!proxies.some((pattern) => matchesWildcard(pattern, peer))) return peer;
     const forwarded = only(call.metadata, FORWARDED);
-    // The proxy's own identity is none of its clients'.
-    if (forwarded === undefined) throw unauthenticated(`a proxy has to say in ${FORWARDED} whom it speaks for`);
+    // The proxy's own identity must not be used for its clients.
+    if (forwarded === undefined) throw unauthenticated(`a proxy must identify its client in ${FORWARDED}`);
     return forwardedIdentity(forwarded, kinds);
   };
 }

@@ -1,4 +1,4 @@
-/** Binds the server to its address: host:port, or `unix:/path` for a socket that the modes of files protect. */
+/** Binds the server to its address: host:port, or `unix:/path` for a socket protected by file permissions. */
 import { chmod, lstat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
 import type { Server, ServerCredentials } from '@grpc/grpc-js';
@@ -7,7 +7,7 @@ import { addressText, socketPath } from './address.js';
 import { http2ServersOf } from './grpcInternals.js';
 import type { PeerUsers } from './peerUsers.js';
 
-/** Only the server's own user may connect while the socket gets its mode. */
+/** Only the server's own user may connect until the socket has its mode. */
 const CLOSED_UMASK = 0o177;
 
 function bind(server: Server, address: string, credentials: ServerCredentials): Promise<number> {
@@ -16,7 +16,7 @@ function bind(server: Server, address: string, credentials: ServerCredentials): 
   });
 }
 
-/** Whether somebody accepts connections at a socket. */
+/** Whether a process accepts connections on a socket. */
 function isAnswered(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
@@ -30,7 +30,7 @@ function isAnswered(path: string): Promise<boolean> {
 }
 
 /**
- * Removes the socket that a server left which was killed.
+ * Removes the socket of a server that was killed.
  * @throws Error if the path is not free
  */
 async function clear(path: string): Promise<void> {
@@ -39,8 +39,8 @@ async function clear(path: string): Promise<void> {
     throw error;
   });
   if (found === undefined) return;
-  if (!found.isSocket()) throw new Error('there is a file that is not a socket');
-  if (await isAnswered(path)) throw new Error('another server listens there');
+  if (!found.isSocket()) throw new Error('it exists and is not a socket');
+  if (await isAnswered(path)) throw new Error('another server is listening on it');
   await unlink(path);
 }
 

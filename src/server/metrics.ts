@@ -28,7 +28,7 @@ const STATES = ['CONFIG', 'LAUNCHING', 'READY', 'STOPPING', 'CLOSED'] as const;
 /** Gauges, read when the metrics are scraped. */
 export interface Measured {
   readonly registry: SessionRegistry;
-  /** How many clones the pool holds; undefined where there is none. */
+  /** How many clones the pool contains; undefined if there is no pool. */
   readonly waitingClones: () => number | undefined;
 }
 
@@ -53,7 +53,7 @@ export async function serveMetrics(
     metrics.registerMetric(
       new Gauge({
         name: 'guestfs_pool_waiting_clones',
-        help: 'Clones of the pool that wait for sessions.',
+        help: 'Clones in the pool, waiting for sessions.',
         registers: [],
         collect() {
           this.set(waitingClones() ?? 0);

@@ -55,15 +55,15 @@ export interface GrpcServerOptions extends Listening {
   /** For large requests, bytes. */
   readonly requestMemory: number;
   readonly limits: ServerLimits;
-  /** What clients are not told; undefined: there is nothing. */
+  /** The locations to hide from clients; undefined: none. */
   readonly directories?: ServerDirectories;
   readonly logger: Logger;
-  /** Has a line for each call that changes something. */
+  /** Gets a line for each call that changes something. */
   readonly audit?: AuditLog | undefined;
 }
 
 export interface GrpcServer {
-  /** Where it listens, host:port or unix:/path. */
+  /** The address it listens on, host:port or unix:/path. */
   readonly address: string;
   /**
    * Drains and stops: health becomes NOT_SERVING, new sessions are refused, open ones are synced and closed, then the
@@ -97,7 +97,7 @@ async function closeConnections(server: Server): Promise<void> {
   });
 }
 
-/** Files come in pieces that are never too large, and have an encoding of their own. */
+/** Files arrive in chunks of limited size, and have their own encoding. */
 function encoderOf({ action, rules }: Rpc, method: ServiceMember['method']): EncodeAnswer {
   if (action !== undefined && isFileOut(action)) return (answer) => answer;
   return answerEncoder(rules.name, method.responseSerialize);
@@ -127,7 +127,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
             metadata,
             connection: http2StreamOf(call).session,
           });
-          // One that takes time to find is left to the dispatch.
+          // An identity that takes time to find is left to the dispatch.
           if (identity instanceof Promise) identity.catch(() => undefined);
           else registry.get(sessionIdOf(metadata), identity);
         },
@@ -160,7 +160,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   };
   addRpcs(SessionServiceService, sessionRpcs({ registry, factory, endpoint: () => address }));
   addRpcs(EventServiceService, eventRpcs(hide));
-  /** By name, the RPCs that are no actions. */
+  /** The RPCs that are not actions, by name. */
   const composites: Readonly<Record<CompositeRpcName, Rpc>> = {
     Inspect: inspectRpc({ registry, factory, probe: options.probe }),
   };

@@ -1,4 +1,4 @@
-/** Makes sessions with the server's defaults. */
+/** Creates sessions with the server's defaults. */
 import type { SessionSettings as ProtoSettings } from '../../gen/proto/guestfs/v1/session.js';
 import { badArgument } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
@@ -15,7 +15,7 @@ export interface NewSession {
   readonly settings: SessionSettings;
   readonly labels: ReadonlyMap<string, string>;
   readonly owner: string | undefined;
-  /** Whose budget it counts against. */
+  /** The client whose budget it counts against. */
   readonly client: string;
   /** Undefined: the server's default. */
   readonly idleTimeoutMs: number | undefined;
@@ -24,9 +24,9 @@ export interface NewSession {
 export interface SessionFactoryOptions {
   readonly defaults: SessionSettings;
   readonly defaultIdleTimeoutMs: number | undefined;
-  /** Undefined: sessions get as old as they like. */
+  /** Undefined: sessions have no maximum age. */
   readonly maxAgeMs?: number | undefined;
-  /** As of a session. */
+  /** As in a session. */
   readonly abandonedMs?: number | undefined;
   readonly launcher: Launcher;
   readonly logger: Logger;
@@ -65,7 +65,7 @@ export class SessionFactory {
   }
 
   /**
-   * Milliseconds of the idle timeout that a request gives; undefined if it gives none.
+   * The idle timeout in a request, in milliseconds; undefined if it has none.
    * @throws GuestfsError BAD_ARGUMENT, LIMIT_EXCEEDED
    */
   idleTimeout(given: Duration | undefined): number | undefined {

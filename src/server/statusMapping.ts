@@ -96,16 +96,16 @@ const ERRNO_STATUS: Readonly<Record<string, status>> = {
 
 const STATUS: ReadonlyMap<string, status> = new Map(Object.entries({ ...OWN_STATUS, ...ERRNO_STATUS }));
 
-/** All reasons that have a status of their own. */
+/** All reasons with their own status. */
 export const knownReasons: readonly string[] = [...STATUS.keys()];
 
-/** The status for a reason; UNKNOWN for an errno that has no status of its own. */
+/** The status for a reason; UNKNOWN for an errno without its own status. */
 export function statusOf(reason: string): status {
   return STATUS.get(reason) ?? status.UNKNOWN;
 }
 
 /**
- * Clients drop trailers over 8 KiB, and with them the error. The text goes out twice: percent-
+ * Clients drop trailers over 8 KiB, and with them the error. The text is sent twice: percent-
  * encoded, and in the details in base64; together they stay under 4 KiB.
  */
 const TEXT_LIMIT = 1300;
@@ -115,7 +115,7 @@ const FIELD_LIMIT = 4;
 
 const ELLIPSIS = ' [...] ';
 
-/** Keeps the beginning and the end, within a limit on the percent-encoded size. */
+/** Keeps the start and the end, within a limit on the percent-encoded size. */
 export function shorten(text: string, limit: number): string {
   const sound = text.toWellFormed();
   if (encodeURI(sound).length <= limit && Buffer.byteLength(sound) <= limit) return sound;
@@ -129,11 +129,11 @@ export function shorten(text: string, limit: number): string {
   }
 }
 
-/** Where an error happened. */
+/** Where an error occurred. */
 export interface ErrorContext {
   readonly action?: string;
   readonly state?: string;
-  /** Takes out of texts what clients are not to know. */
+  /** Removes from texts what clients must not see. */
   readonly hide?: (text: string) => string;
 }
 

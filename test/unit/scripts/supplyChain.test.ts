@@ -1,8 +1,10 @@
 /** What the project is made of: bills of materials, licences, known vulnerabilities. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { pathToFileURL } from 'node:url';
@@ -256,7 +258,7 @@ describe('the audit of npm packages', () => {
   async function check(answer: object | undefined): Promise<Tally> {
     const registry = createServer((request, response) => {
       request.resume();
-      const name = (request.url ?? '').slice(1);
+      const name = decodeURIComponent((request.url ?? '').slice(1));
       const packument = { name, 'dist-tags': { latest: '1.0.0' }, versions: { '1.0.0': { name, version: '1.0.0' } } };
       if (request.method === 'POST' && answer === undefined) response.writeHead(405).end();
       else
@@ -264,6 +266,7 @@ describe('the audit of npm packages', () => {
           .writeHead(200, { 'content-type': 'application/json' })
           .end(JSON.stringify(request.method === 'POST' ? answer : packument));
     });
+    const cache = await mkdtemp(join(tmpdir(), 'npm-cache-'));
     registry.listen(0, '127.0.0.1');
     await once(registry, 'listening');
     try {
@@ -271,12 +274,14 @@ describe('the audit of npm packages', () => {
       const main = `import(process.argv[1]).then((it) => it.checkAdvisories()).then((it) => console.log(JSON.stringify(it)))`;
       const child = spawn(process.execPath, ['-e', main, script('testing/audit.mjs')], {
         stdio: ['ignore', 'pipe', 'ignore'],
-        env: { ...process.env, npm_config_registry: `http://127.0.0.1:${port}/` },
+        // A cache of its own: npm keeps what it learns of vulnerabilities.
+        env: { ...process.env, npm_config_registry: `http://127.0.0.1:${port}/`, npm_config_cache: cache },
       });
       return JSON.parse(await text(child.stdout)) as Tally;
     } finally {
       registry.closeAllConnections();
       registry.close();
+      await rm(cache, { recursive: true });
     }
   }
 

@@ -4,7 +4,7 @@
  * line is the total: `N passed, N failed, N skipped`.
  *
  *   npm test                            everything
- *   npm test -- check                   lint, generated code, types
+ *   npm test -- check                   lint, generated code, types, advisories
  *   npm test -- unit [PATTERN]          tests that need no qemu
  *   npm test -- integration [PATTERN]   tests with real appliances
  *   npm test -- differential            the same calls to libguestfs's C library
@@ -20,6 +20,7 @@ import { ensureSystemPackages } from './setup/systemPackages.mjs';
 import { inProject } from './support/project.mjs';
 import { StepFailed } from './support/run.mjs';
 import { duration, say, sinceStart } from './support/say.mjs';
+import { checkAdvisories } from './testing/audit.mjs';
 import {
   checkFormat,
   checkGenerated,
@@ -107,6 +108,7 @@ async function main() {
     await runStage('buf lint', checkProto);
     await runStage('buf breaking', checkReleasedApi);
     await runStage('types', checkTypes);
+    await runStage('npm audit', checkAdvisories);
   } else {
     await runStage(
       'build',
@@ -187,6 +189,7 @@ async function main() {
 await main();
 const total = done.reduce((sum, { tally }) => add(sum, tally), nothing);
 console.log('');
+for (const skip of total.skips ?? []) console.log(`SKIPPED ${skip}`);
 for (const failure of total.failures ?? []) console.log(`FAILED ${failure}`);
 for (const { name, tally, ms } of done)
   console.log(`${name.padEnd(22)}${duration(ms).padStart(12)}   ${tallyLine(tally)}`);

@@ -58,6 +58,13 @@ export interface ServerConfig {
   readonly maxSessionAgeMs: number | undefined;
   /** How long a call goes on that its client gave up. */
   readonly abandonedCallMs: number;
+  /** How the server shuts down. */
+  readonly drain: {
+    /** How long it goes on after it has said that it ends, milliseconds. */
+    readonly delayMs: number;
+    /** ... and how long the shutdown then takes at most. */
+    readonly graceMs: number;
+  };
   readonly limits: ServerLimits;
   readonly clientBudget: ClientBudget;
   readonly debugService: boolean;
@@ -227,6 +234,7 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
     idleTimeoutMs: secondsOrNone(flags.idleTimeout),
     maxSessionAgeMs: secondsOrNone(flags.maxSessionAge),
     abandonedCallMs: flags.abandonedCallTimeout * 1000,
+    drain: { delayMs: flags.drainDelay * 1000, graceMs: flags.drainGrace * 1000 },
     limits: serverLimits(flags),
     clientBudget: clientBudget(flags),
     debugService: flags.debugService,

@@ -13,7 +13,7 @@ const SECOND_MS = 1000;
 const LEAST_MAX_SMP = 4;
 const DAY_SECONDS = 86_400;
 /** Timers of Node last for at most 24 days. */
-const MAX_TIMER_SECONDS = 2_000_000;
+export const MAX_TIMER_SECONDS = 2_000_000;
 
 /** Their values. */
 export interface LimitFlags {

@@ -40,6 +40,7 @@ export interface EndOptions {
 /** Starts an orderly shutdown. */
 export function endInOrder(appliance: RunningAppliance, options: EndOptions): OrderlyEnd {
   const cut = abortController();
+  const { written } = options.drives;
   const done = run(appliance, options, cut.signal);
   done.catch(() => undefined); // nobody may be waiting for it yet
   return {
@@ -48,11 +49,11 @@ export function endInOrder(appliance: RunningAppliance, options: EndOptions): Or
       cut.abort(
         new GuestfsError(
           'OUTCOME_UNKNOWN',
-          'the appliance was killed while it was being shut down: unwritten data is lost',
+          `the appliance was killed while it was being shut down: unwritten data is lost${written.length === 0 ? '' : ` (${written.join(', ')})`}`,
         ),
       );
       // Replaces the long time limit if qemu is already exiting; its failure is reported elsewhere.
-      if (appliance.stopRequested) appliance.stop().catch(() => undefined);
+      if (appliance.stopRequested) appliance.kill().catch(() => undefined);
     },
   };
 }
@@ -66,7 +67,7 @@ async function run(appliance: RunningAppliance, options: EndOptions, cut: AbortS
   }
   const alive = !cut.aborted && appliance.connection.failure === undefined;
   try {
-    const exit = await appliance.stop(cut.aborted ? undefined : QEMU_END_LIMIT_MS);
+    const exit = await (cut.aborted ? appliance.kill() : appliance.stop(QEMU_END_LIMIT_MS));
     if (alive) failure ??= unsoundEnd(exit, cut);
   } finally {
     options.onGone();

@@ -182,7 +182,7 @@ export class LifeCycle {
 
   /** Ends the appliance without a sync. The session is in CONFIG at once; resolves when the appliance's resources are released. */
   #abandonAppliance(event: 'killed' | 'exited', appliance: RunningAppliance): Promise<void> {
-    const gone = appliance.stop().then(() => this.#events.emit({ kind: 'subprocess_quit' }));
+    const gone = appliance.kill().then(() => this.#events.emit({ kind: 'subprocess_quit' }));
     // A failure is reported to whoever waits for `gone`.
     this.#states.move(event, { name: 'CONFIG', previous: gone.catch(() => undefined) });
     this.#drives = new SessionDrives();

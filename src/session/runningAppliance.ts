@@ -3,6 +3,12 @@ import type { Machine, MachineExit } from '../launcher/launcher.js';
 import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import type { DaemonVersion } from '../protocol/daemonVersion.js';
 
+/**
+ * How long a qemu that is killed has to flush what the appliance has already written: as much as one that works needs.
+ * One that does not react is killed the hard way.
+ */
+const KILL_GRACE_MS = 1000;
+
 export class RunningAppliance {
   #stopRequested = false;
 
@@ -31,5 +37,10 @@ export class RunningAppliance {
     this.#stopRequested = true;
     this.connection.close();
     return this.machine.stop(graceMs);
+  }
+
+  /** Ends the machine at once, whatever it does; as {@link stop} otherwise. */
+  kill(): Promise<MachineExit> {
+    return this.stop(KILL_GRACE_MS);
   }
 }

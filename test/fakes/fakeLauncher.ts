@@ -71,8 +71,12 @@ export class FakeMachine implements Machine {
   /** What it takes to end. */
   ending: Promise<void> = Promise.resolve();
 
-  async stop(): Promise<MachineExit> {
+  /** How long it was given each time, milliseconds. */
+  readonly graces: (number | undefined)[] = [];
+
+  async stop(graceMs?: number): Promise<MachineExit> {
     this.stops += 1;
+    this.graces.push(graceMs);
     await this.ending;
     this.die(this.end);
     return this.exited;

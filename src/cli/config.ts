@@ -65,6 +65,8 @@ export interface ServerConfig {
     /** ... and how long the shutdown then takes at most. */
     readonly graceMs: number;
   };
+  /** How long an appliance may say nothing; undefined: any time. */
+  readonly unresponsiveMs: number | undefined;
   readonly limits: ServerLimits;
   readonly clientBudget: ClientBudget;
   readonly debugService: boolean;
@@ -235,6 +237,7 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
     maxSessionAgeMs: secondsOrNone(flags.maxSessionAge),
     abandonedCallMs: flags.abandonedCallTimeout * 1000,
     drain: { delayMs: flags.drainDelay * 1000, graceMs: flags.drainGrace * 1000 },
+    unresponsiveMs: secondsOrNone(flags.unresponsiveTimeout),
     limits: serverLimits(flags),
     clientBudget: clientBudget(flags),
     debugService: flags.debugService,

@@ -184,6 +184,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
     defaultIdleTimeoutMs: config.idleTimeoutMs,
     maxAgeMs: config.maxSessionAgeMs,
     abandonedMs: config.abandonedCallMs,
+    unresponsiveMs: config.unresponsiveMs,
     launcher,
     logger,
   });

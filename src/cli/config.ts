@@ -60,6 +60,15 @@ export interface ServerConfig {
   readonly maxSessionAgeMs: number | undefined;
   /** How long a call goes on that its client gave up. */
   readonly abandonedCallMs: number;
+  /** How the server shuts down. */
+  readonly drain: {
+    /** How long it goes on after it has said that it ends, milliseconds. */
+    readonly delayMs: number;
+    /** ... and how long the shutdown then takes at most. */
+    readonly graceMs: number;
+  };
+  /** How long an appliance may say nothing; undefined: any time. */
+  readonly unresponsiveMs: number | undefined;
   readonly limits: ServerLimits;
   readonly clientBudget: ClientBudget;
   readonly debugService: boolean;
@@ -240,6 +249,8 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
     idleTimeoutMs: secondsOrNone(flags.idleTimeout),
     maxSessionAgeMs: secondsOrNone(flags.maxSessionAge),
     abandonedCallMs: flags.abandonedCallTimeout * 1000,
+    drain: { delayMs: flags.drainDelay * 1000, graceMs: flags.drainGrace * 1000 },
+    unresponsiveMs: secondsOrNone(flags.unresponsiveTimeout),
     limits: serverLimits(flags),
     clientBudget: clientBudget(flags, known !== undefined && !forOwnUser(flags)),
     debugService: flags.debugService,

@@ -13,7 +13,7 @@ const SECOND_MS = 1000;
 const LEAST_MAX_SMP = 4;
 const DAY_SECONDS = 86_400;
 /** Timers of Node last for at most 24 days. */
-const MAX_TIMER_SECONDS = 2_000_000;
+export const MAX_TIMER_SECONDS = 2_000_000;
 
 /** Their values. */
 export interface LimitFlags {
@@ -33,6 +33,7 @@ export interface LimitFlags {
   readonly connectionIdleTimeout: number;
   readonly stallTimeout: number;
   readonly abandonedCallTimeout: number;
+  readonly unresponsiveTimeout: number;
 }
 
 export const LIMIT_FLAGS = [
@@ -89,6 +90,13 @@ export const LIMIT_FLAGS = [
   )
     .default(ABANDONED_MS / SECOND_MS)
     .argParser(wholeNumber(1, MAX_TIMER_SECONDS)),
+  flag(
+    'unresponsive-timeout',
+    'SECONDS',
+    'end an appliance whose qemu, or whose idle daemon, does not answer for this long; 0 disables it',
+  )
+    .default(60)
+    .argParser(wholeNumber(0, MAX_TIMER_SECONDS)),
 ];
 
 /** The limits of connections and calls. */

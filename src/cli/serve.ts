@@ -5,7 +5,7 @@ import { ServerCredentials } from '@grpc/grpc-js';
 import { messageOf } from '../common/errors.js';
 import { createLogger, type Logger } from '../common/logger.js';
 import { sweepRunDirectories } from '../common/tempDir.js';
-import { withTimeLimit } from '../common/waiting.js';
+import { sleep, withTimeLimit } from '../common/waiting.js';
 import { createPreflight, type LaunchPreflight } from '../launcher/preflight.js';
 import { createColdLauncher } from '../launcher/coldLauncher.js';
 import { createTemplateLauncher, type TemplateLauncher } from '../launcher/templateLauncher.js';
@@ -164,7 +164,7 @@ function logIsolation(isolation: Isolation, logger: Logger): void {
   );
 }
 
-/** Exit code if a session could not be synced or another part of the shutdown failed. */
+/** Exit code if a session could not be synced, was killed, or another part of the shutdown failed. */
 const EXIT_UNCLEAN = 1;
 
 /** Serves until a signal ends it; then the process exits with 0, or with 1 if the shutdown failed. */
@@ -196,18 +196,23 @@ export async function runServer(config: ServerConfig): Promise<void> {
     defaultIdleTimeoutMs: config.idleTimeoutMs,
     maxAgeMs: config.maxSessionAgeMs,
     abandonedMs: config.abandonedCallMs,
+    unresponsiveMs: config.unresponsiveMs,
     launcher,
     logger,
   });
   /** In start order; the shutdown goes backwards. */
   const parts: Part[] = templates === undefined ? [] : [{ name: 'templates', end: () => templates.close() }];
   let stopping = false;
+  let announceEnd = (): void => undefined;
   const stop = async (signal: NodeJS.Signals): Promise<void> => {
     // Ctrl-C arrives twice: sent to the whole process group by the terminal, and forwarded by npm.
     if (stopping) return;
     stopping = true;
+    const { delayMs } = config.drain;
     logger.info('shutting down', { signal, sessions: registry.size });
-    process.exit((await endInOrder(parts.reverse(), logger)) ? 0 : EXIT_UNCLEAN);
+    announceEnd();
+    if (delayMs > 0) await sleep(delayMs);
+    process.exit((await endInOrder(parts.reverse(), config.drain, logger)) ? 0 : EXIT_UNCLEAN);
   };
   process.on('SIGTERM', (signal) => void stop(signal));
   process.on('SIGINT', (signal) => void stop(signal));
@@ -239,7 +244,8 @@ export async function runServer(config: ServerConfig): Promise<void> {
     logger.info('serving metrics', { address: metrics.address });
     parts.push({ name: 'metrics', end: () => metrics.close() });
   }
-  parts.push({ name: 'sessions and connections', end: () => server.stop() });
+  announceEnd = () => server.announceEnd();
+  parts.push({ name: 'sessions and connections', end: (grace) => server.stop(grace) });
   await prepare(preflight, templates, config, logger);
   process.stdout.write(`listening on ${server.address}\n`);
 }

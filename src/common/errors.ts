@@ -26,6 +26,8 @@ export type OwnReason =
   | 'APPLIANCE_GONE'
   /** A call that was sent and got no answer. */
   | 'OUTCOME_UNKNOWN'
+  /** As OUTCOME_UNKNOWN: qemu or the daemon no longer answered, and the appliance was ended. */
+  | 'UNRESPONSIVE'
   /** The appliance violated the wire protocol and was stopped. */
   | 'PROTOCOL_ERROR'
   | 'CANCELLED'

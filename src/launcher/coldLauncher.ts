@@ -82,6 +82,7 @@ async function boot(
       ...{ accelerator, launchKind: 'cold' as const, timings, memsizeMb: config.memsizeMb },
       daemonVersion: base.appliance.manifest?.daemonVersion,
       explainDrives: (messages: string) => drives.explain(messages),
+      monitor,
       drives: new RunningDrives(
         {
           ...{ monitor, claims, qemuBinary, files: qemu.files },

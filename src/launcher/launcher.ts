@@ -96,6 +96,14 @@ export interface MachineDrives {
   failedWrites(): Promise<ReadonlyMap<number, number>>;
 }
 
+/** What shows whether qemu still works. */
+export interface MachinePulse {
+  /** When qemu last answered on its monitor, on the clock of `performance`. */
+  lastAnswer(): number;
+  /** Resolves when qemu answers; rejects if it answers that its machine has stopped, or its monitor is closed. */
+  ask(): Promise<void>;
+}
+
 /** A running qemu. */
 export interface Machine {
   readonly pid: number;
@@ -109,6 +117,7 @@ export interface Machine {
   /** Version of the daemon, if the appliance has a manifest that states it. */
   readonly daemonVersion: string | undefined;
   readonly drives: MachineDrives;
+  readonly pulse: MachinePulse;
   /** Resolves when qemu has exited; never rejects. */
   readonly exited: Promise<MachineExit>;
   /**

@@ -28,6 +28,8 @@ export interface SessionFactoryOptions {
   readonly maxAgeMs?: number | undefined;
   /** As in a session. */
   readonly abandonedMs?: number | undefined;
+  /** As of a session. */
+  readonly unresponsiveMs?: number | undefined;
   readonly launcher: Launcher;
   readonly logger: Logger;
 }
@@ -76,7 +78,7 @@ export class SessionFactory {
   }
 
   create({ id, settings, labels, owner, client, idleTimeoutMs }: NewSession): Session {
-    const { launcher, logger, defaultIdleTimeoutMs, maxAgeMs, abandonedMs } = this.options;
+    const { launcher, logger, defaultIdleTimeoutMs, maxAgeMs, abandonedMs, unresponsiveMs } = this.options;
     return new Session({
       id,
       settings,
@@ -88,6 +90,7 @@ export class SessionFactory {
       idleTimeoutMs: idleTimeoutMs ?? defaultIdleTimeoutMs,
       maxAgeMs,
       abandonedMs,
+      unresponsiveMs,
     });
   }
 }

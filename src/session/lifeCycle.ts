@@ -17,6 +17,7 @@ import { SessionDrives } from './sessionDrives.js';
 import type { SessionSettings } from './settings.js';
 import { StateMachine, type SessionState, type State, type StateNamed } from './stateMachine.js';
 import type { Turns } from './turns.js';
+import { watch } from './watch.js';
 
 export interface LifeCycleOptions {
   /** ID of the session. */
@@ -27,6 +28,8 @@ export interface LifeCycleOptions {
   readonly events: EventBus;
   readonly console: ConsoleLog;
   readonly turns: Turns;
+  /** When qemu or the daemon says nothing for so long, the appliance is ended, milliseconds; undefined: never. */
+  readonly unresponsiveMs?: number | undefined;
 }
 
 export class LifeCycle {
@@ -40,6 +43,7 @@ export class LifeCycle {
   readonly #states = new StateMachine();
   #drives = new SessionDrives();
   #timings: SessionLaunchTimings | undefined;
+  readonly #unresponsiveMs: number | undefined;
 
   constructor(options: LifeCycleOptions) {
     this.#id = options.id;
@@ -49,6 +53,7 @@ export class LifeCycle {
     this.#events = options.events;
     this.#console = options.console;
     this.#turns = options.turns;
+    this.#unresponsiveMs = options.unresponsiveMs;
   }
 
   get state(): State {
@@ -155,6 +160,7 @@ export class LifeCycle {
     this.#timings = timings;
     this.#states.move('launched', { name: 'READY', appliance });
     void appliance.ended().then(() => this.#handleApplianceExit(appliance));
+    this.#watch(appliance);
     this.#emitLaunchProgress(12n);
     const { machine, version } = appliance;
     const totalMs = Math.round(timings.totalMs);
@@ -165,6 +171,39 @@ export class LifeCycle {
       launchKind: machine.launchKind,
       daemonVersion: version.text,
     });
+  }
+
+  /** Ends the appliance when qemu or the daemon no longer answers, also while it is being shut down. */
+  #watch(appliance: RunningAppliance): void {
+    if (this.#unresponsiveMs === undefined) return;
+    const { pulse } = appliance.machine;
+    const stop = watch(
+      [
+        { name: 'qemu', lastAnswer: () => pulse.lastAnswer(), ask: () => pulse.ask() },
+        {
+          name: 'the daemon',
+          lastAnswer: () => appliance.connection.lastAnswer,
+          // While it works on a call, it answers nothing else.
+          ask: () => this.#turns.whenIdle(() => appliance.ping()),
+        },
+      ],
+      this.#unresponsiveMs,
+      (error) => this.#endUnresponsive(appliance, error),
+    );
+    void appliance.stopping.then(stop);
+  }
+
+  #endUnresponsive(appliance: RunningAppliance, error: GuestfsError): void {
+    this.#logger.warn('appliance ended: it no longer answers', { err: error });
+    this.#emitMessage('warning', error.message);
+    const state = this.#states.current;
+    // Those who wait for the daemon learn why.
+    appliance.connection.close(error);
+    if (state.name === 'READY')
+      this.#abandonAppliance('exited', appliance).catch((err: unknown) =>
+        this.#logger.error('shutdown of an appliance failed', { err }),
+      );
+    else if ('end' in state) state.end?.cutShort(error);
   }
 
   /** Handles the end of an appliance: it was stopped, exited by itself, or violated the protocol. */
@@ -182,7 +221,7 @@ export class LifeCycle {
 
   /** Ends the appliance without a sync. The session is in CONFIG at once; resolves when the appliance's resources are released. */
   #abandonAppliance(event: 'killed' | 'exited', appliance: RunningAppliance): Promise<void> {
-    const gone = appliance.stop().then(() => this.#events.emit({ kind: 'subprocess_quit' }));
+    const gone = appliance.kill().then(() => this.#events.emit({ kind: 'subprocess_quit' }));
     // A failure is reported to whoever waits for `gone`.
     this.#states.move(event, { name: 'CONFIG', previous: gone.catch(() => undefined) });
     this.#drives = new SessionDrives();

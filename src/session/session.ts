@@ -42,6 +42,8 @@ export interface SessionOptions {
   readonly maxAgeMs?: number | undefined;
   /** How long a call goes on that its client gave up, at most, milliseconds; ABANDONED_MS when left out. */
   readonly abandonedMs?: number | undefined;
+  /** How long qemu or the daemon may say nothing until the appliance is ended, milliseconds; undefined: any time. */
+  readonly unresponsiveMs?: number | undefined;
 }
 
 export class Session {
@@ -77,11 +79,11 @@ export class Session {
     this.idleTimeoutMs = options.idleTimeoutMs;
     this.latestTime =
       options.maxAgeMs === undefined ? undefined : new Date(this.createTime.getTime() + options.maxAgeMs);
-    const { id, settings, launcher, logger } = options;
+    const { id, settings, launcher, logger, unresponsiveMs } = options;
     this.#abandonedMs = options.abandonedMs ?? ABANDONED_MS;
     this.#logger = logger;
     const { events, console } = this;
-    this.#life = new LifeCycle({ id, settings, launcher, logger, events, console, turns: this.#turns });
+    this.#life = new LifeCycle({ id, settings, launcher, logger, events, console, turns: this.#turns, unresponsiveMs });
   }
 
   /** The state as clients see it. */

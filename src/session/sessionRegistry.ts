@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
+import { onAbort } from '../common/waiting.js';
 import { NO_BUDGET, requireResources, requireSession, type ClientBudget } from './clientBudget.js';
 import type { Session } from './session.js';
 import type { SessionState } from './stateMachine.js';
@@ -172,16 +173,33 @@ export class SessionRegistry {
 
   /**
    * Drains: refuses new sessions and calls, and ends all sessions in an orderly way.
+   * @param grace when it aborts, the sessions that have not ended yet are killed
    * @throws AggregateError when all have ended, if any of them did with an error
    */
-  async drain(): Promise<void> {
+  async drain(grace?: AbortSignal): Promise<void> {
     this.#draining = true;
     clearInterval(this.#sweep);
     const sessions = [...this.#sessions.values()];
-    const ends = await Promise.allSettled(sessions.map((session) => this.#end(session, 'the server shuts down')));
+    const ending = sessions.map((session) => this.#end(session, 'the server shuts down'));
+    const stopListening = grace && onAbort(grace, () => this.#killAll());
+    const ends = await Promise.allSettled(ending);
+    stopListening?.();
     const errors = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as unknown] : []));
     if (errors.length > 0)
       throw new AggregateError(errors, `${errors.length} of ${sessions.length} sessions ended with an error`);
+  }
+
+  /** Ends what is left of all sessions at once; how each ended is reported by the end that was under way. */
+  #killAll(): void {
+    const left = [...this.#sessions.values()];
+    if (left.length > 0)
+      this.#logger.warn('the time for an orderly shutdown is over: sessions are killed', {
+        sessions: left.map(namesOf),
+      });
+    for (const session of left)
+      session
+        .kill()
+        .catch((err: unknown) => this.#logger.error('a session cannot be killed', { ...namesOf(session), err }));
   }
 
   /** Ends a session, and logs how; throws what went wrong. */

@@ -152,6 +152,7 @@ export function machineOf(
       },
       daemonVersion: base.appliance.manifest?.daemonVersion,
       explainDrives: (messages) => drives.explain(messages),
+      monitor,
       drives: new RunningDrives(
         {
           monitor,

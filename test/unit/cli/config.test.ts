@@ -24,6 +24,7 @@ describe('configuration', () => {
       listen: '127.0.0.1:50051',
       maxSessions: 64,
       idleTimeoutMs: 3_600_000,
+      drain: { delayMs: 0, graceMs: 60_000 },
       debugService: false,
       logLevel: 'info',
       tls: undefined,

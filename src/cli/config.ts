@@ -41,6 +41,8 @@ export interface ServerConfig {
     | undefined;
   /** What clients are identified by; undefined: they are not. */
   readonly identities: Identities | undefined;
+  /** Serves several identities also where nothing keeps their machines apart. */
+  readonly insecureIsolation: boolean;
   readonly policy: ServerPolicy;
   /** Says what each identity may do. */
   readonly policyFile: string | undefined;
@@ -156,6 +158,14 @@ function identities(flags: Flags): Identities | undefined {
   return clientCa === undefined && settings.tokens === undefined ? undefined : settings;
 }
 
+function insecureIsolation({ insecureIsolation: given, clientCa, jwtKeys }: Flags): boolean {
+  if (given && clientCa === undefined && jwtKeys === undefined)
+    throw new UsageError(
+      '--insecure-isolation needs --client-ca or --jwt-keys: without identities there is one client',
+    );
+  return given;
+}
+
 function policyFile({ policy, clientCa, jwtKeys }: Flags): string | undefined {
   if (policy !== undefined && clientCa === undefined && jwtKeys === undefined)
     throw new UsageError('--policy needs --client-ca or --jwt-keys: without identities there is nobody to have a role');
@@ -209,6 +219,7 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
     metricsListen: flags.metricsListen,
     tls: tls(flags),
     identities: identities(flags),
+    insecureIsolation: insecureIsolation(flags),
     policyFile: policyFile(flags),
     auditLog: flags.auditLog,
     policy: {

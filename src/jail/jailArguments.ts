@@ -1,5 +1,5 @@
 /**
- * The command that starts a program in a jail, or as close to one as this machine allows. No I/O.
+ * The command that starts a program in a jail, or as close to one as this machine allows.
  *
  * In a jail the program has an empty root with its own files, read-only; namespaces of its own for mounts, processes,
  * IPC, the host's name and, unless it needs one, the network; for a server that is not root a user namespace as well.
@@ -7,7 +7,13 @@
  * Process 1 there is bubblewrap's, not the program: it has the user of the process that waits outside, by whose end the
  * kernel may therefore end it, and with it the program and everything that that started.
  */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { ISOLATED_PYTHON } from '../common/python.js';
 import type { Place, Program } from './programFiles.js';
+
+/** Read where it is: the compiler copies no other languages. Its user may not read it there. */
+const CONFINE = readFileSync(fileURLToPath(new URL('../../../src/jail/confine.py', import.meta.url)), 'utf8');
 
 /** Whom a program runs as. */
 export interface JailUser {
@@ -42,6 +48,8 @@ export interface JailPlan {
   readonly capabilities?: readonly string[];
   /** Uses the host's network. */
   readonly network?: boolean;
+  /** Changes modes, owners and times of files that it is given. */
+  readonly attributes?: boolean;
   /** Its directory, where it runs and may write, at its own path; none when left out. */
   readonly directory?: string;
   /** Devices that it may open, if their mode lets it. */
@@ -55,6 +63,8 @@ export interface JailPlan {
 export type Isolation =
   /** In jails, made by bubblewrap with root's rights or, with user namespaces, without. */
   | { readonly kind: 'namespaces'; readonly as: 'root' | 'user'; readonly bwrap: string; readonly setpriv: Program }
+  /** By rights that each program gives up before it starts: `confine.py`. */
+  | { readonly kind: 'landlock'; readonly as: 'root' | 'user'; readonly reason: string }
   /** By user and rights alone; not at all, for a server that is not root. */
   | { readonly kind: 'none'; readonly as: 'root' | 'user'; readonly reason: string };
 
@@ -81,10 +91,11 @@ const CHANGE_USER = ['CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP', 'CAP_DAC_READ_SE
 export function jailCommand(isolation: Isolation, plan: JailPlan, statusFd: number | undefined): JailedCommand {
   const { program, args, user, directory = '/' } = plan;
   const limits = limitArguments(plan.limits ?? {});
-  if (isolation.kind === 'none') {
+  if (isolation.kind !== 'namespaces') {
+    const confined = isolation.kind === 'landlock' ? confinement(plan) : [];
     return {
       executable: 'prlimit',
-      args: [...limits, '--', 'setpriv', ...privileges(plan, isolation), '--', program.path, ...args],
+      args: [...limits, '--', 'setpriv', ...privileges(plan, isolation), '--', ...confined, program.path, ...args],
       cwd: directory,
     };
   }
@@ -119,6 +130,21 @@ function namespaces(isolation: Isolation & { kind: 'namespaces' }, plan: JailPla
     ...(isolation.as === 'user'
       ? ['--unshare-user']
       : ['--cap-drop', 'ALL', ...kept.flatMap((capability) => ['--cap-add', capability])]),
+  ];
+}
+
+/** Takes the program all that the empty root would not have. */
+function confinement({ program, places = [], devices = [], directory, network, attributes }: JailPlan): string[] {
+  // A link is followed to where it leads, which is what counts.
+  const read = [...program.places, ...places].filter(({ kind }) => kind === 'read-only').map(({ path }) => path);
+  return [
+    ...[...ISOLATED_PYTHON, '-c', CONFINE],
+    ...[...new Set(read)].map((path) => `read=${path}`),
+    ...[...DEVICES, ...devices].map((path) => `device=${path}`),
+    ...(directory === undefined ? [] : [`write=${directory}`]),
+    ...(network === true ? ['network='] : []),
+    ...(attributes === true ? ['attributes='] : []),
+    '--',
   ];
 }
 

@@ -168,6 +168,7 @@ describe('configuration', () => {
     [['--jwt-keys', 'x', '--jwt-issuer', 'x'], /--jwt-audience go together/],
     [['--xfcc-peers', 'cn:x'], /--xfcc-peers needs --client-ca/],
     [['--socket-mode', '660'], /--socket-mode needs --listen unix:/],
+    [['--insecure-isolation'], /--insecure-isolation needs --client-ca/],
     [['--listen', '0.0.0.0:1'], /--insecure-listen/],
     [['--listen', '[::]:1'], /--insecure-listen/],
     [['--listen', '192.0.2.1:1'], /--insecure-listen/],

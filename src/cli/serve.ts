@@ -8,6 +8,7 @@ import { withTimeLimit } from '../common/waiting.js';
 import { createPreflight, type LaunchPreflight } from '../launcher/preflight.js';
 import { createColdLauncher } from '../launcher/coldLauncher.js';
 import { createTemplateLauncher, type TemplateLauncher } from '../launcher/templateLauncher.js';
+import { findCgroups, sweepCgroups } from '../jail/cgroups.js';
 import { findIsolation, isShared } from '../jail/isolation.js';
 import type { Isolation } from '../jail/jailArguments.js';
 import { createQemuUsers } from '../qemu/qemuUsers.js';
@@ -166,6 +167,25 @@ function logIsolation(isolation: Isolation, config: ServerConfig, logger: Logger
   return oneIdentity;
 }
 
+/** Says what limits machines, and removes what a server that was killed has left. */
+async function prepareCgroups(logger: Logger): Promise<void> {
+  const cgroups = await findCgroups();
+  if (cgroups.version === undefined) {
+    logger.info('machines have no cgroups of their own: the limits of their processes are all there is', {
+      reason: cgroups.reason,
+    });
+    return;
+  }
+  const { version, parents } = cgroups;
+  logger.info('each machine has a cgroup of its own', { version, below: [...new Set(parents.values())] });
+  try {
+    const count = await sweepCgroups();
+    if (count > 0) logger.info('removed the cgroups of a dead server', { count });
+  } catch (error) {
+    logger.warn('cannot remove the cgroups of a dead server', { err: error });
+  }
+}
+
 /** Exit code if a session could not be synced or another part of the shutdown failed. */
 const EXIT_UNCLEAN = 1;
 
@@ -177,6 +197,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
   if (inherited.length > 0) logger.info('closed descriptors of the process that started the server', { inherited });
   const oneIdentity = logIsolation(await findIsolation(), config, logger);
   await sweepRunDirectories(config.defaults.tmpdir, logger);
+  await prepareCgroups(logger);
   const users = createQemuUsers();
   const preflight = createPreflight({
     logger,

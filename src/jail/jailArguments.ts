@@ -57,6 +57,8 @@ export interface JailPlan {
   /** More files, read-only. */
   readonly places?: readonly Place[];
   readonly limits?: JailLimits;
+  /** Files by which it enters its cgroups; none when left out. */
+  readonly cgroup?: readonly string[];
 }
 
 /** How programs are kept apart on this machine. */
@@ -76,6 +78,8 @@ export interface JailedCommand {
   readonly cwd: string;
 }
 
+/** Before anything else, so that all that the program uses counts. 0 is the process that writes it. */
+const ENTER_CGROUPS = 'while [ "$1" != -- ]; do echo 0 > "$1" || exit 1; shift; done; shift; exec "$@"';
 /** The server's own may tell of its user. */
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const DEVICES = ['/dev/null', '/dev/zero', '/dev/random', '/dev/urandom'];
@@ -89,6 +93,17 @@ const CHANGE_USER = ['CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP', 'CAP_DAC_READ_SE
  * @param statusFd descriptor on which the jail tells the number of the process
  */
 export function jailCommand(isolation: Isolation, plan: JailPlan, statusFd: number | undefined): JailedCommand {
+  const command = jailedCommand(isolation, plan, statusFd);
+  const { cgroup = [] } = plan;
+  if (cgroup.length === 0) return command;
+  return {
+    executable: 'sh',
+    args: ['-c', ENTER_CGROUPS, 'sh', ...cgroup, '--', command.executable, ...command.args],
+    cwd: command.cwd,
+  };
+}
+
+function jailedCommand(isolation: Isolation, plan: JailPlan, statusFd: number | undefined): JailedCommand {
   const { program, args, user, directory = '/' } = plan;
   const limits = limitArguments(plan.limits ?? {});
   if (isolation.kind !== 'namespaces') {

@@ -43,6 +43,8 @@ export interface ServerConfig {
     | undefined;
   /** What clients are identified by; undefined: they are not. */
   readonly identities: Identities | undefined;
+  /** Serves several identities also where nothing keeps their machines apart. */
+  readonly insecureIsolation: boolean;
   readonly policy: ServerPolicy;
   /** Says what each identity may do. */
   readonly policyFile: string | undefined;
@@ -170,6 +172,14 @@ function identities(flags: Flags): Identities | undefined {
   return clientCa === undefined && settings.tokens === undefined && !users ? undefined : settings;
 }
 
+function insecureIsolation({ insecureIsolation: given }: Flags, known: Identities | undefined): boolean {
+  if (given && known === undefined)
+    throw new UsageError(
+      '--insecure-isolation needs --client-ca, --jwt-keys or --listen unix:/PATH: without identities there is one client',
+    );
+  return given;
+}
+
 function policyFile({ policy }: Flags, known: Identities | undefined): string | undefined {
   if (policy !== undefined && known === undefined)
     throw new UsageError(
@@ -231,6 +241,7 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
     metricsListen: flags.metricsListen,
     tls: tls(flags),
     identities: known,
+    insecureIsolation: insecureIsolation(flags, known),
     policyFile: policyFile(flags, known),
     auditLog: flags.auditLog,
     policy: {

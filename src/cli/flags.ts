@@ -56,6 +56,7 @@ export interface Flags extends LimitFlags {
   readonly jwtIssuer?: string;
   readonly jwtAudience?: string;
   readonly xfccPeers?: readonly string[];
+  readonly insecureIsolation: boolean;
   readonly policy?: string;
   readonly auditLog?: string;
   readonly metricsListen?: string;
@@ -145,6 +146,10 @@ export const FLAGS: readonly Option[] = [
     'PATTERNS',
     'identities of proxies that are believed in x-forwarded-client-cert, such as dns:envoy.*, separated by commas',
   ).argParser(identityPatterns),
+  aSwitch(
+    'insecure-isolation',
+    'serve several identities also where the host does not let the server keep their machines apart',
+  ),
   flag(
     'policy',
     'FILE',

@@ -9,7 +9,8 @@ import { sleep, withTimeLimit } from '../common/waiting.js';
 import { createPreflight, type LaunchPreflight } from '../launcher/preflight.js';
 import { createColdLauncher } from '../launcher/coldLauncher.js';
 import { createTemplateLauncher, type TemplateLauncher } from '../launcher/templateLauncher.js';
-import { findIsolation } from '../jail/isolation.js';
+import { findCgroups, sweepCgroups } from '../jail/cgroups.js';
+import { findIsolation, isShared } from '../jail/isolation.js';
 import type { Isolation } from '../jail/jailArguments.js';
 import { createQemuUsers } from '../qemu/qemuUsers.js';
 import { openAuditLog, type AuditLog } from '../server/auditLog.js';
@@ -150,18 +151,51 @@ async function prepare(
  */
 const HEAP_GROWTH = 100;
 
-/** Says at the start what keeps tenants apart. */
-function logIsolation(isolation: Isolation, logger: Logger): void {
+/**
+ * Says at the start what keeps tenants apart.
+ * @returns whether only one identity may be served, since nothing does
+ */
+function logIsolation(isolation: Isolation, config: ServerConfig, logger: Logger): boolean {
+  const { kind, as } = isolation;
   if (isolation.kind === 'namespaces') {
-    logger.info('qemu and its helpers run in jails', { isolation: isolation.kind, as: isolation.as });
+    logger.info('qemu and its helpers run in jails', { isolation: kind, as });
+    return false;
+  }
+  const { reason } = isolation;
+  if (kind === 'landlock') {
+    logger.info('qemu and its helpers are confined by Landlock and seccomp: no namespaces can be made here', {
+      ...{ isolation: kind, as, reason },
+    });
+    return false;
+  }
+  const oneIdentity = config.identities !== undefined && isShared(isolation) && !config.insecureIsolation;
+  const consequence = oneIdentity ? '; the first identity that makes a session is the only one that is served' : '';
+  logger.warn(
+    as === 'root'
+      ? 'neither namespaces nor Landlock can be had here: qemu and its helpers are kept apart by their users alone, and reach the network and what everybody may read'
+      : `neither namespaces nor Landlock can be had here: nothing keeps qemu and its helpers from what the user of the server may do${consequence}`,
+    { isolation: kind, as, reason },
+  );
+  return oneIdentity;
+}
+
+/** Says what limits machines, and removes what a server that was killed has left. */
+async function prepareCgroups(logger: Logger): Promise<void> {
+  const cgroups = await findCgroups();
+  if (cgroups.version === undefined) {
+    logger.info('machines have no cgroups of their own: the limits of their processes are all there is', {
+      reason: cgroups.reason,
+    });
     return;
   }
-  logger.warn(
-    isolation.as === 'root'
-      ? 'no namespaces can be made here: qemu and its helpers are kept apart by their users alone, and reach the network and what everybody may read'
-      : 'no namespaces can be made here: nothing keeps qemu and its helpers from what the user of the server may do',
-    { isolation: isolation.kind, reason: isolation.reason },
-  );
+  const { version, parents } = cgroups;
+  logger.info('each machine has a cgroup of its own', { version, below: [...new Set(parents.values())] });
+  try {
+    const count = await sweepCgroups();
+    if (count > 0) logger.info('removed the cgroups of a dead server', { count });
+  } catch (error) {
+    logger.warn('cannot remove the cgroups of a dead server', { err: error });
+  }
 }
 
 /** Exit code if a session could not be synced, was killed, or another part of the shutdown failed. */
@@ -173,8 +207,9 @@ export async function runServer(config: ServerConfig): Promise<void> {
   const inherited = closeInheritedDescriptors();
   const logger = createLogger(config.logLevel);
   if (inherited.length > 0) logger.info('closed descriptors of the process that started the server', { inherited });
-  logIsolation(await findIsolation(), logger);
+  const oneIdentity = logIsolation(await findIsolation(), config, logger);
   await sweepRunDirectories(config.defaults.tmpdir, logger);
+  await prepareCgroups(logger);
   const users = createQemuUsers();
   const preflight = createPreflight({
     logger,
@@ -190,7 +225,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
   const pool = config.pool === 0 ? {} : { pool: { size: config.pool, request: defaultRequest(config.defaults) } };
   const templates = config.launch === 'template' ? createTemplateLauncher({ ...launching, ...pool }) : undefined;
   const launcher = templates ?? createColdLauncher(launching);
-  const registry = new SessionRegistry(config.maxSessions, logger, config.clientBudget);
+  const registry = new SessionRegistry(config.maxSessions, logger, config.clientBudget, { oneIdentity });
   const factory = new SessionFactory({
     defaults: config.defaults,
     defaultIdleTimeoutMs: config.idleTimeoutMs,

@@ -43,6 +43,8 @@ export type OwnReason =
   /** A limit that the operator has set; metadata `limit` names it, `maximum` is its value. */
   | 'LIMIT_EXCEEDED'
   | 'SHUTTING_DOWN'
+  /** The host does not let the server keep several identities apart, and it works for another one. */
+  | 'NOT_ISOLATED'
   /** The daemon in the appliance lacks the action or its optional group. */
   | 'ACTION_NOT_IN_DAEMON'
   | 'GROUP_NOT_AVAILABLE'

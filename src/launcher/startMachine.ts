@@ -3,8 +3,9 @@
  * 1. an unprivileged user, when the server is root;
  * 2. a private run directory;
  * 3. the command line, and the files that it refers to;
- * 4. the process, recorded in the run directory;
- * 5. its monitor, if it has one ({@link startMonitoredMachine}).
+ * 4. a cgroup, where one can be made;
+ * 5. the process, recorded in the run directory;
+ * 6. its monitor, if it has one ({@link startMonitoredMachine}).
  *
  * The {@link MachinePlan} states what differs:
  * - a cold boot has drives, and a second monitor that accepts files later;
@@ -17,8 +18,10 @@ import type { Logger } from '../common/logger.js';
 import { createRunDirectory, type RunDirectory } from '../common/tempDir.js';
 import { ImageClaims } from '../images/imageUses.js';
 import type { PreparedDrives } from '../images/prepareDrives.js';
+import { createCgroup } from '../jail/cgroups.js';
 import type { Accelerator } from '../qemu/accelerator.js';
 import { QemuCommandLine, type QemuCommand } from '../qemu/commandLine.js';
+import { cgroupLimits } from '../qemu/qemuJail.js';
 import { startQemu, type QemuProcess } from '../qemu/qemuProcess.js';
 import type { QemuUsers } from '../qemu/qemuUsers.js';
 import type { QmpClient } from '../qemu/qmpClient.js';
@@ -105,6 +108,8 @@ export async function startMachine<Parts>(plan: MachinePlan<Parts>): Promise<Sta
     });
     signal?.throwIfAborted();
 
+    const cgroup = await createCgroup(cgroupLimits(plan.memsizeMb));
+    if (cgroup !== undefined) undo.add('cgroup', () => cgroup.remove());
     const command = line.build();
     plan.onCommand?.(command);
     const qemu = await startQemu(command, {
@@ -113,6 +118,7 @@ export async function startMachine<Parts>(plan: MachinePlan<Parts>): Promise<Sta
       memsizeMb: plan.memsizeMb,
       kvm: plan.accelerator === 'kvm',
       network: plan.network,
+      cgroup: cgroup?.entries ?? [],
       onConsole: plan.onConsole,
     });
     undo.add('qemu', () => qemu.stop(0));

@@ -1,6 +1,7 @@
 /** What a qemu gets in its jail: for machines, and for asking about images without one. */
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import type { CgroupLimits } from '../jail/cgroups.js';
 import type { JailLimits, JailPlan, JailUser } from '../jail/jailArguments.js';
 import { findProgram, NETWORK_FILES, placesOf, type Place, type Program } from '../jail/programFiles.js';
 import { KVM_DEVICE } from './kvmDevice.js';
@@ -22,12 +23,19 @@ export interface QemuJail {
   readonly memsizeMb: number;
   readonly kvm: boolean;
   readonly network: boolean;
+  /** Files by which it enters its cgroups. */
+  readonly cgroup: readonly string[];
+}
+
+/** What the processes of a machine may use together. */
+export function cgroupLimits(memsizeMb: number): CgroupLimits {
+  return { memory: (memsizeMb + EXTRA_MEMORY_MB) * MEBIBYTE, processes: THREADS };
 }
 
 /** The jail of a machine. */
 export async function qemuPlan(
   { binary, args }: { readonly binary: string; readonly args: readonly string[] },
-  { user, runDirectory, memsizeMb, kvm, network }: QemuJail,
+  { user, runDirectory, memsizeMb, kvm, network, cgroup }: QemuJail,
 ): Promise<JailPlan> {
   const limits: JailLimits = {
     data: (memsizeMb + EXTRA_MEMORY_MB) * MEBIBYTE,
@@ -36,7 +44,7 @@ export async function qemuPlan(
     ...(user === undefined ? {} : { processes: THREADS }),
   };
   return {
-    ...{ program: await findQemu(binary), args, user, network, limits },
+    ...{ program: await findQemu(binary), args, user, network, limits, cgroup },
     directory: runDirectory,
     devices: kvm ? [KVM_DEVICE] : [],
     places: network ? networkPlaces(user) : [],

@@ -32,6 +32,8 @@ export interface QemuStartOptions {
   readonly kvm: boolean;
   /** It uses the host's network. */
   readonly network: boolean;
+  /** Files by which it enters its cgroups. */
+  readonly cgroup: readonly string[];
   /** Console and messages as they come. */
   readonly onConsole: (bytes: Buffer) => void;
 }

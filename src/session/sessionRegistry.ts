@@ -56,6 +56,12 @@ function namesOf({ id, owner }: Session): { readonly session: string; readonly i
   return { session: id, ...(owner === undefined ? {} : { identity: owner }) };
 }
 
+/** What else a registry is made with. */
+export interface RegistryOptions {
+  /** Nothing keeps the machines of two identities apart: the first that makes a session is the only one for good. */
+  readonly oneIdentity?: boolean;
+}
+
 export class SessionRegistry {
   /** By {@link keyOf}. */
   readonly #sessions = new Map<string, Session>();
@@ -63,14 +69,18 @@ export class SessionRegistry {
   readonly #logger: Logger;
   readonly #budget: ClientBudget;
   readonly #sweep: NodeJS.Timeout;
+  readonly #oneIdentity: boolean;
+  /** The first that made a session. */
+  #first: { readonly identity: string | undefined } | undefined;
   #draining = false;
 
   /**
    * @param limit most sessions at a time
    * @param budget what those of one client can take
    */
-  constructor(limit: number, logger: Logger, budget: ClientBudget = NO_BUDGET) {
+  constructor(limit: number, logger: Logger, budget: ClientBudget = NO_BUDGET, options: RegistryOptions = {}) {
     this.#budget = budget;
+    this.#oneIdentity = options.oneIdentity ?? false;
     this.#limit = limit;
     this.#logger = logger;
     this.#sweep = setInterval(() => this.#endIdle(), SWEEP_INTERVAL_MS);
@@ -88,11 +98,12 @@ export class SessionRegistry {
 
   /**
    * Registers the session made by `create`, if the limit allows.
-   * @throws GuestfsError MALFORMED_SESSION_ID, SHUTTING_DOWN, SESSION_EXISTS, TOO_MANY_SESSIONS
+   * @throws GuestfsError MALFORMED_SESSION_ID, SHUTTING_DOWN, NOT_ISOLATED, SESSION_EXISTS, TOO_MANY_SESSIONS
    */
   add(id: string, { identity, client, limit }: SessionOwner, create: () => Session): Session {
     checkSessionId(id);
     this.refuseWhileDraining();
+    if (this.#oneIdentity) this.#requireFirst(identity);
     const key = keyOf(identity, id);
     if (this.#sessions.has(key))
       throw new GuestfsError('SESSION_EXISTS', `a session ${id} already exists: choose another ID`);
@@ -106,6 +117,10 @@ export class SessionRegistry {
     }
     if (client !== undefined) requireSession(this.#budget, this.#of(client).length);
     const session = create();
+    if (this.#oneIdentity && this.#first === undefined) {
+      this.#first = { identity };
+      this.#logger.warn('this server serves no other identity from now on: it cannot keep several apart', { identity });
+    }
     this.#sessions.set(key, session);
     if (client !== undefined) {
       session.limitBy((needed) => {
@@ -118,6 +133,18 @@ export class SessionRegistry {
       });
     }
     return session;
+  }
+
+  /**
+   * Also when that one has no session any more: whoever took over its machine could have changed the server as well, and
+   * reads the images of others whether they are in use or not.
+   */
+  #requireFirst(identity: string | undefined): void {
+    if (this.#first === undefined || this.#first.identity === identity) return;
+    throw new GuestfsError(
+      'NOT_ISOLATED',
+      'this server cannot keep the machines of several identities apart on its host, and already works for another one',
+    );
   }
 
   #of(client: string): Session[] {

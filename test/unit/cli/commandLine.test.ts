@@ -25,6 +25,7 @@ const DEFAULTS: Flags = {
   listen: '127.0.0.1:50051',
   socketMode: '600',
   insecureListen: false,
+  insecureIsolation: false,
   imageRoot: ['images'],
   accel: 'auto',
   launch: 'template',
@@ -101,6 +102,7 @@ const VALUES: readonly (readonly [flag: string, key: keyof Flags, first: string,
 const SWITCHES: readonly (readonly [flag: string, key: keyof Flags])[] = [
   ['debug-service', 'debugService'],
   ['insecure-listen', 'insecureListen'],
+  ['insecure-isolation', 'insecureIsolation'],
   ['trace', 'trace'],
 ];
 

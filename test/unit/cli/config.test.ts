@@ -183,6 +183,7 @@ describe('configuration', () => {
     [['--xfcc-peers', 'cn:x'], /--xfcc-peers needs --client-ca/],
     [['--listen', 'unix:/run/x', '--tls-cert', 'c', '--tls-key', 'k', '--policy', 'x'], /--policy needs --client-ca/],
     [['--socket-mode', '660'], /--socket-mode needs --listen unix:/],
+    [['--insecure-isolation'], /--insecure-isolation needs --client-ca/],
     [['--listen', '0.0.0.0:1'], /--insecure-listen/],
     [['--listen', '[::]:1'], /--insecure-listen/],
     [['--listen', '192.0.2.1:1'], /--insecure-listen/],

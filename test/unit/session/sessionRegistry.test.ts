@@ -79,3 +79,33 @@ describe('a registry that is drained', () => {
     });
   });
 });
+
+describe('a registry for one identity', () => {
+  it('serves the first that makes a session, and no other after it, whether that one has a session or not', async () => {
+    const lines: string[] = [];
+    const registry = new SessionRegistry(
+      10,
+      createLogger('debug', (line) => lines.push(line)),
+      undefined,
+      { oneIdentity: true },
+    );
+    const add = (identity: string, id: string, closed = async (): Promise<void> => undefined): Session =>
+      registry.add(id, { identity }, () => Object.assign(ending(id, closed), { owner: identity }));
+    const refused = { reason: 'NOT_ISOLATED', message: expect.stringContaining('cannot keep the machines') };
+    // What could not be made makes nobody the first.
+    expect(() =>
+      registry.add('a', { identity: 'uri:c' }, () => {
+        throw new Error('no');
+      }),
+    ).toThrow('no');
+    const first = add('uri:a', 'a');
+    expect(() => add('uri:b', 'b')).toThrow(expect.objectContaining(refused));
+    add('uri:a', 'b');
+    await registry.delete(first);
+    await registry.delete(registry.get('b', 'uri:a'));
+    expect(registry.size).toBe(0);
+    expect(() => add('uri:b', 'b')).toThrow(expect.objectContaining(refused));
+    expect(add('uri:a', 'c').id).toBe('c');
+    expect(lines.filter((line) => line.includes('serves no other identity'))).toHaveLength(1);
+  });
+});

@@ -60,6 +60,8 @@ export interface ServerConfig {
   readonly abandonedCallMs: number;
   readonly limits: ServerLimits;
   readonly clientBudget: ClientBudget;
+  /** What one client can write to files of the server, bytes; undefined: any amount. */
+  readonly diskBytes: number | undefined;
   readonly debugService: boolean;
   readonly logLevel: LogLevel;
 }
@@ -229,6 +231,7 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
     abandonedCallMs: flags.abandonedCallTimeout * 1000,
     limits: serverLimits(flags),
     clientBudget: clientBudget(flags),
+    diskBytes: flags.maxDiskBytesPerClient || undefined,
     debugService: flags.debugService,
     logLevel: flags.logLevel,
   };

@@ -34,6 +34,8 @@ export interface ChainLink {
   readonly head: Buffer | undefined;
   /** File that holds the data of a qcow2 image, when that is not the image itself. */
   readonly dataFile: OpenImage | undefined;
+  /** It keeps earlier states of the disk, too. */
+  readonly snapshots: boolean;
   /** Names it in messages. */
   readonly subject: string;
 }
@@ -101,6 +103,7 @@ export async function openImageChain(
         ...{ image, dataFile, subject },
         ...{ format: known.format, virtualSize: known.virtualSize },
         head,
+        snapshots: known.qcow2?.snapshots ?? false,
       });
       next = known.qcow2?.backing && backingOf(known.qcow2.backing, image, subject, top);
     }

@@ -3,13 +3,27 @@ import type { CallRules } from '../actions/callRules.js';
 import type { ImageRoots } from './pathPolicy.js';
 import type { Allowable, ServerPolicy } from './policy.js';
 
+/** Limits that a role has instead of those that the flags give every client. */
+export interface OwnLimits {
+  readonly sessions?: number | undefined;
+  /** MiB. */
+  readonly memsizeMb?: number | undefined;
+  readonly smp?: number | undefined;
+  readonly drives?: number | undefined;
+  /** Of files on the host. */
+  readonly diskBytes?: number | undefined;
+}
+
+/** The flags count. */
+export const NO_OWN_LIMITS: OwnLimits = {};
+
 export interface Access {
   /** Where the client's images may be. What holds on to it sees changes of the policy, too. */
   readonly imageRoots: ImageRoots;
   /** Permissions that the client has. */
   readonly allowed: ReadonlySet<Allowable>;
-  /** Most sessions at a time; undefined: as many as the server has. */
-  readonly maxSessions: number | undefined;
+  /** Limits of the client's own. What holds on to them sees changes of the policy, too. */
+  readonly limits: OwnLimits;
   /** @throws GuestfsError NOT_ALLOWED if the client may not make such calls */
   requireCall(rules: CallRules): void;
 }
@@ -25,6 +39,6 @@ export interface AccessPolicy {
 
 /** For a server without identities: everyone may do what the flags say. */
 export function sameForAll({ imageRoots, allowed }: ServerPolicy): AccessPolicy {
-  const access: Access = { imageRoots, allowed, maxSessions: undefined, requireCall: () => undefined };
+  const access: Access = { imageRoots, allowed, limits: NO_OWN_LIMITS, requireCall: () => undefined };
   return { of: async () => access };
 }

@@ -11,6 +11,7 @@ import { camelCase } from '../actions/names.js';
 import { hasRpc, isFileOut } from '../actions/shape.js';
 import type { Logger } from '../common/logger.js';
 import { REQUEST_LIMIT } from '../common/messageLimits.js';
+import { DiskQuotas } from '../images/diskQuota.js';
 import type { ForeignImageProbe } from '../images/foreignProbe.js';
 import type { ServerLimits } from './limits.js';
 import type { AccessPolicy } from '../security/access.js';
@@ -55,6 +56,8 @@ export interface GrpcServerOptions extends Listening {
   /** For large requests, bytes. */
   readonly requestMemory: number;
   readonly limits: ServerLimits;
+  /** What each client may write to files of the host, bytes; undefined: any amount. */
+  readonly diskBytes?: number | undefined;
   /** What clients are not told; undefined: there is nothing. */
   readonly directories?: ServerDirectories;
   readonly logger: Logger;
@@ -144,6 +147,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     identify: options.identify,
     access: options.access,
     debugService: options.debugService,
+    disks: new DiskQuotas(options.diskBytes),
     logger,
     hide,
   });

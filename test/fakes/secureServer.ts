@@ -10,15 +10,17 @@ import { createIdentify, type Identify } from '../../src/server/identify.js';
 import { DEFAULT_LIMITS } from '../../src/server/limits.js';
 import { serve, type GrpcServerOptions } from '../../src/server/server.js';
 import { SessionFactory } from '../../src/server/sessionFactory.js';
+import type { ClientBudget } from '../../src/session/clientBudget.js';
 import { SessionRegistry } from '../../src/session/sessionRegistry.js';
 import { makeAuthority, makeClientCertificate, type Certificate, type ClientNames } from '../support/certificates.js';
 import { TestClient } from '../support/testClient.js';
 import { FakeLauncher } from './fakeLauncher.js';
 import { defaultSettings } from './sessions.js';
 
-export interface SecureServerOptions extends Partial<Pick<GrpcServerOptions, 'access' | 'audit'>> {
+export interface SecureServerOptions extends Partial<Pick<GrpcServerOptions, 'access' | 'audit' | 'diskBytes'>> {
   readonly identify?: Identify;
   readonly logger?: Logger;
+  readonly budget?: ClientBudget;
 }
 
 export interface SecureServer {
@@ -54,10 +56,12 @@ export async function startSecureServer(
     access = sameForAll({ imageRoots: { directories: [] }, allowed: new Set() }),
     logger = silentLogger,
     audit,
+    budget,
+    diskBytes,
   }: SecureServerOptions = {},
 ): Promise<SecureServer> {
   const launcher = new FakeLauncher();
-  const registry = new SessionRegistry(100, logger);
+  const registry = new SessionRegistry(100, logger, budget);
   const factory = new SessionFactory({
     defaults: { ...defaultSettings },
     defaultIdleTimeoutMs: undefined,
@@ -77,6 +81,7 @@ export async function startSecureServer(
     debugService: false,
     requestMemory: 64 << 20,
     limits: DEFAULT_LIMITS,
+    diskBytes,
     logger,
     audit,
   });

@@ -73,6 +73,8 @@ export interface ServerConfig {
   readonly unresponsiveMs: number | undefined;
   readonly limits: ServerLimits;
   readonly clientBudget: ClientBudget;
+  /** What one client can write to files of the server, bytes; undefined: any amount. */
+  readonly diskBytes: number | undefined;
   readonly debugService: boolean;
   readonly logLevel: LogLevel;
 }
@@ -264,6 +266,7 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
     unresponsiveMs: secondsOrNone(flags.unresponsiveTimeout),
     limits: serverLimits(flags),
     clientBudget: clientBudget(flags, known !== undefined && !forOwnUser(flags)),
+    diskBytes: flags.maxDiskBytesPerClient || undefined,
     debugService: flags.debugService,
     logLevel: flags.logLevel,
   };

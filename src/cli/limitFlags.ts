@@ -28,6 +28,7 @@ export interface LimitFlags {
   readonly maxMemoryPerClient: number;
   readonly maxCpusPerClient: number;
   readonly maxDrivesPerClient: number;
+  readonly maxDiskBytesPerClient: number;
   readonly maxConnections: number;
   readonly maxCallsPerClient: number;
   readonly connectionIdleTimeout: number;
@@ -69,6 +70,13 @@ export const LIMIT_FLAGS = [
     .default(0)
     .argParser(wholeNumber(0)),
   flag('max-drives-per-client', 'N', 'drives of the appliances of one client; 0 disables the limit')
+    .default(0)
+    .argParser(wholeNumber(0)),
+  flag(
+    'max-disk-bytes-per-client',
+    'BYTES',
+    'what one client can write to files of the server: images that it makes, scratch drives and overlays; 0 disables the limit',
+  )
     .default(0)
     .argParser(wholeNumber(0)),
   flag('max-connections', 'N', 'connections at a time; one that is idle makes room for a new one')

@@ -267,6 +267,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
     debugService: config.debugService,
     requestMemory: config.requestMemory,
     limits: config.limits,
+    diskBytes: config.diskBytes,
     directories: config.defaults,
     logger,
     audit,

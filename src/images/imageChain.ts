@@ -35,6 +35,8 @@ export interface ChainLink {
   readonly head: Buffer | undefined;
   /** The file with the data of a qcow2 image, if that is not the image itself. */
   readonly dataFile: OpenImage | undefined;
+  /** It contains snapshots of the disk, too. */
+  readonly snapshots: boolean;
   /** How messages refer to it. */
   readonly subject: string;
 }
@@ -102,6 +104,7 @@ export async function openImageChain(
         ...{ image, dataFile, subject },
         ...{ format: known.format, virtualSize: known.virtualSize },
         head,
+        snapshots: known.qcow2?.snapshots ?? false,
       });
       next = known.qcow2?.backing && backingOf(known.qcow2.backing, image, subject, top);
     }

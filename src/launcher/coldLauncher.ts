@@ -56,6 +56,7 @@ async function boot(
           runDirectory: site.runDirectory.path,
           fdSets: line,
           probe: preflight.imageProbe,
+          disk: config.disk,
         });
         site.undo.add('drives', () => drives.dispose());
         const opened = await openBootFiles(base.appliance, site);
@@ -88,6 +89,7 @@ async function boot(
           ...{ monitor, claims, qemuBinary, files: qemu.files },
           runDirectory: runDirectory.path,
           probe: preflight.imageProbe,
+          disk: config.disk,
         },
         { launched: drives.drives, filesGiven: 0 },
       ),

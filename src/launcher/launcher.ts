@@ -4,6 +4,7 @@
  * the daemon of a booting appliance is up to the session.
  */
 import type { Duplex } from 'node:stream';
+import type { DiskQuota } from '../images/diskQuota.js';
 import type { Drive } from '../images/drive.js';
 import type { GuestfsError } from '../common/errors.js';
 import type { DaemonConnection } from '../protocol/daemonConnection.js';
@@ -43,6 +44,8 @@ export interface LaunchConfig {
   readonly extraQemuArguments: readonly (readonly [string, string | undefined])[];
   /** Parent of the private run directory. */
   readonly temporaryDirectory: string;
+  /** What may be written to files of the host; any amount when left out. */
+  readonly disk?: DiskQuota | undefined;
   /** Directory for caches (supermin appliance, result of the KVM boot test). */
   readonly cacheDirectory: string;
 }

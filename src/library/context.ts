@@ -1,5 +1,6 @@
 /** What a library action works with. */
 import type { ActionDef, Permission } from '../actions/types.js';
+import type { DiskQuota } from '../images/diskQuota.js';
 import type { ForeignImageProbe } from '../images/foreignProbe.js';
 import type { Daemon } from '../session/daemon.js';
 import type { Session } from '../session/session.js';
@@ -12,6 +13,8 @@ export interface LibraryContext {
   readonly signal: AbortSignal;
   /** Where files of the server may be. */
   readonly imageRoots: ImageRoots;
+  /** What may be written there. */
+  readonly disk: DiskQuota;
   /**
    * Asks for a permission that the action declares for what it may find.
    * @throws GuestfsError NOT_ALLOWED naming the setting that allows it

@@ -5,7 +5,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '../common/logger.js';
-import { sameForAll, type Access, type AccessPolicy } from './access.js';
+import { NO_OWN_LIMITS, sameForAll, type Access, type AccessPolicy } from './access.js';
 import type { ImageRoots } from './pathPolicy.js';
 import { systemErrorCode } from './pathPolicy.js';
 import type { ServerPolicy } from './policy.js';
@@ -53,7 +53,7 @@ export function ownDirectories(
     return {
       imageRoots: { ...imageRoots, directories, withoutLinks: true },
       allowed,
-      maxSessions: undefined,
+      limits: NO_OWN_LIMITS,
       requireCall: () => undefined,
     };
   };

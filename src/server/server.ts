@@ -12,6 +12,7 @@ import { hasRpc, isFileOut } from '../actions/shape.js';
 import type { Logger } from '../common/logger.js';
 import { REQUEST_LIMIT } from '../common/messageLimits.js';
 import { linkedAbort, onAbort } from '../common/waiting.js';
+import { DiskQuotas } from '../images/diskQuota.js';
 import type { ForeignImageProbe } from '../images/foreignProbe.js';
 import type { ServerLimits } from './limits.js';
 import type { AccessPolicy } from '../security/access.js';
@@ -56,6 +57,8 @@ export interface GrpcServerOptions extends Listening {
   /** For large requests, bytes. */
   readonly requestMemory: number;
   readonly limits: ServerLimits;
+  /** What each client may write to files of the host, bytes; undefined: any amount. */
+  readonly diskBytes?: number | undefined;
   /** The locations to hide from clients; undefined: none. */
   readonly directories?: ServerDirectories;
   readonly logger: Logger;
@@ -156,6 +159,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     identify: options.identify,
     access: options.access,
     debugService: options.debugService,
+    disks: new DiskQuotas(options.diskBytes),
     logger,
     hide,
   });

@@ -8,6 +8,7 @@ import { decodeGuestText, printable } from '../common/guestText.js';
 import type { Logger } from '../common/logger.js';
 import { linkedAbort, unlessAborted } from '../common/waiting.js';
 import type { EventBus } from '../events/eventBus.js';
+import type { DiskQuota } from '../images/diskQuota.js';
 import type { Launcher } from '../launcher/launcher.js';
 import { applianceGone, CALL_STATES, requireAllowed } from './callStates.js';
 import { endInOrder, type OrderlyEnd } from './ending.js';
@@ -30,6 +31,8 @@ export interface LifeCycleOptions {
   readonly turns: Turns;
   /** When qemu or the daemon says nothing for so long, the appliance is ended, milliseconds; undefined: never. */
   readonly unresponsiveMs?: number | undefined;
+  /** What the session may write to files of the host; any amount when left out. */
+  readonly disk?: DiskQuota | undefined;
 }
 
 export class LifeCycle {
@@ -40,6 +43,7 @@ export class LifeCycle {
   readonly #events: EventBus;
   readonly #console: ConsoleLog;
   readonly #turns: Turns;
+  readonly #disk: DiskQuota | undefined;
   readonly #states = new StateMachine();
   #drives = new SessionDrives();
   #timings: SessionLaunchTimings | undefined;
@@ -54,6 +58,7 @@ export class LifeCycle {
     this.#console = options.console;
     this.#turns = options.turns;
     this.#unresponsiveMs = options.unresponsiveMs;
+    this.#disk = options.disk;
   }
 
   get state(): State {
@@ -142,7 +147,7 @@ export class LifeCycle {
     if (previous !== undefined) await unlessAborted(previous, signal);
     const { appliance, timings } = await startAppliance(
       this.#launcher,
-      launchConfig(this.#id, this.#settings, this.drives.all),
+      launchConfig(this.#id, this.#settings, this.drives.all, this.#disk),
       {
         signal,
         console: this.#console,

@@ -9,6 +9,7 @@ import { ConsoleLog } from '../common/consoleLog.js';
 import { GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import { EventBus } from '../events/eventBus.js';
+import type { DiskQuota } from '../images/diskQuota.js';
 import type { Drive } from '../images/drive.js';
 import type { Launcher, Machine } from '../launcher/launcher.js';
 import type { DaemonVersion } from '../protocol/daemonVersion.js';
@@ -36,6 +37,8 @@ export interface SessionOptions {
   readonly owner: string | undefined;
   /** Whose budget it counts against; the server's own when left out. */
   readonly client?: string;
+  /** What it may write to files of the host; any amount when left out. */
+  readonly disk?: DiskQuota | undefined;
   /** Idle timeout, milliseconds; undefined: none. */
   readonly idleTimeoutMs: number | undefined;
   /** It ends so long after it was created, in use or not, milliseconds; undefined: it does not. */
@@ -83,7 +86,10 @@ export class Session {
     this.#abandonedMs = options.abandonedMs ?? ABANDONED_MS;
     this.#logger = logger;
     const { events, console } = this;
-    this.#life = new LifeCycle({ id, settings, launcher, logger, events, console, turns: this.#turns, unresponsiveMs });
+    this.#life = new LifeCycle({
+      ...{ id, settings, launcher, logger, events, console },
+      ...{ turns: this.#turns, disk: options.disk, unresponsiveMs },
+    });
   }
 
   /** The state as clients see it. */

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { GuestfsError } from '../common/errors.js';
+import { NO_OWN_LIMITS, type OwnLimits } from '../security/access.js';
 import type { Logger } from '../common/logger.js';
 import { onAbort } from '../common/waiting.js';
 import { NO_BUDGET, requireResources, requireSession, type ClientBudget } from './clientBudget.js';
@@ -47,8 +48,8 @@ export interface SessionOwner {
   readonly identity: string | undefined;
   /** Whose budget the session counts against: the identity, or an address; nobody's when left out. */
   readonly client?: string | undefined;
-  /** Most sessions of this identity at a time, if that has a limit of its own. */
-  readonly limit?: number | undefined;
+  /** Limits of this identity, which go before those of the budget. */
+  readonly limits?: OwnLimits;
 }
 
 /** What log lines call a session: two identities can use one ID. */
@@ -100,22 +101,23 @@ export class SessionRegistry {
    * Registers the session made by `create`, if the limit allows.
    * @throws GuestfsError MALFORMED_SESSION_ID, SHUTTING_DOWN, NOT_ISOLATED, SESSION_EXISTS, TOO_MANY_SESSIONS
    */
-  add(id: string, { identity, client, limit }: SessionOwner, create: () => Session): Session {
+  add(id: string, { identity, client, limits = NO_OWN_LIMITS }: SessionOwner, create: () => Session): Session {
     checkSessionId(id);
     this.refuseWhileDraining();
     if (this.#oneIdentity) this.#requireFirst(identity);
     const key = keyOf(identity, id);
     if (this.#sessions.has(key))
       throw new GuestfsError('SESSION_EXISTS', `a session ${id} already exists: choose another ID`);
-    if (limit !== undefined && this.list(identity).length >= limit)
-      throw tooMany(`this client has ${limit} sessions, which is its limit; delete one`, limit);
+    const { sessions: own } = limits;
+    if (own !== undefined && this.list(identity).length >= own)
+      throw tooMany(`this client has ${own} sessions, which is its limit; delete one`, own);
     if (this.#sessions.size >= this.#limit) {
       throw tooMany(
         `this server has ${this.#limit} sessions, which is its limit; delete one, or try again later`,
         this.#limit,
       );
     }
-    if (client !== undefined) requireSession(this.#budget, this.#of(client).length);
+    if (client !== undefined && own === undefined) requireSession(this.#budget, this.#of(client).length);
     const session = create();
     if (this.#oneIdentity && this.#first === undefined) {
       this.#first = { identity };
@@ -129,6 +131,7 @@ export class SessionRegistry {
           this.#budget,
           others.flatMap(({ resources }) => resources ?? []),
           needed,
+          limits,
         );
       });
     }

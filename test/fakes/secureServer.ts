@@ -10,6 +10,7 @@ import { createIdentify, type Identify } from '../../src/server/identify.js';
 import { DEFAULT_LIMITS } from '../../src/server/limits.js';
 import { serve, type GrpcServerOptions } from '../../src/server/server.js';
 import { SessionFactory } from '../../src/server/sessionFactory.js';
+import type { ClientBudget } from '../../src/session/clientBudget.js';
 import { SessionRegistry } from '../../src/session/sessionRegistry.js';
 import { makeAuthority, makeClientCertificate, type Certificate, type ClientNames } from '../support/certificates.js';
 import { TestClient } from '../support/testClient.js';
@@ -17,11 +18,12 @@ import { FakeLauncher } from './fakeLauncher.js';
 import { defaultSettings } from './sessions.js';
 
 export interface SecureServerOptions
-  extends Partial<Pick<GrpcServerOptions, 'access' | 'audit' | 'limits' | 'peerUsers'>> {
+  extends Partial<Pick<GrpcServerOptions, 'access' | 'audit' | 'diskBytes' | 'limits' | 'peerUsers'>> {
   /** Where to listen without TLS; undefined: on a port, with TLS. */
   readonly socket?: string;
   readonly identify?: Identify;
   readonly logger?: Logger;
+  readonly budget?: ClientBudget;
 }
 
 export interface SecureServer {
@@ -59,13 +61,15 @@ export async function startSecureServer(
     access = sameForAll({ imageRoots: { directories: [] }, allowed: new Set() }),
     logger = silentLogger,
     audit,
+    budget,
+    diskBytes,
     limits = DEFAULT_LIMITS,
     peerUsers,
     socket,
   }: SecureServerOptions = {},
 ): Promise<SecureServer> {
   const launcher = new FakeLauncher();
-  const registry = new SessionRegistry(100, logger);
+  const registry = new SessionRegistry(100, logger, budget);
   const factory = new SessionFactory({
     defaults: { ...defaultSettings },
     defaultIdleTimeoutMs: undefined,
@@ -89,6 +93,7 @@ export async function startSecureServer(
     debugService: false,
     requestMemory: 64 << 20,
     limits,
+    diskBytes,
     logger,
     audit,
   });

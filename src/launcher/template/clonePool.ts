@@ -118,6 +118,7 @@ export class ClonePool {
         fdSets,
         signal,
         probe: preflight.imageProbe,
+        disk: config.disk,
       });
       try {
         const opened = performance.now();

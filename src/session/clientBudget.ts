@@ -1,7 +1,7 @@
-/** What the sessions of one client can take together. */
+/** Limits the resources that all sessions of one client use together. */
 import { limitExceeded } from '../common/limitExceeded.js';
 
-/** What a session with an appliance takes. */
+/** The resources that a session with an appliance uses. */
 export interface Resources {
   /** MiB. */
   readonly memsizeMb: number;
@@ -9,7 +9,7 @@ export interface Resources {
   readonly drives: number;
 }
 
-/** The most of each; undefined: any number. */
+/** The maximum of each; undefined: no limit. */
 export interface ClientBudget {
   readonly sessions: number | undefined;
   readonly memsizeMb: number | undefined;
@@ -38,12 +38,12 @@ function requireUnder(budget: ClientBudget, key: keyof ClientBudget, wanted: num
   );
 }
 
-/** @throws GuestfsError LIMIT_EXCEEDED when the client has `others` sessions, and may not have one more */
+/** @throws GuestfsError LIMIT_EXCEEDED if the client has `others` sessions and may not have another one */
 export function requireSession(budget: ClientBudget, others: number): void {
   requireUnder(budget, 'sessions', others + 1);
 }
 
-/** @throws GuestfsError LIMIT_EXCEEDED when a client whose sessions take `others` may not take so much more */
+/** @throws GuestfsError LIMIT_EXCEEDED if a client whose other sessions use `others` may not use that much more */
 export function requireResources(budget: ClientBudget, others: readonly Resources[], more: Resources): void {
   for (const key of ['memsizeMb', 'smp', 'drives'] as const)
     requireUnder(

@@ -1,6 +1,6 @@
 /**
- * The sessions of this server. Each identity has a namespace of its own for IDs: whether another one uses an ID, nothing
- * that it gets here depends on.
+ * The sessions of this server. Each identity has its own namespace for IDs, so no result reveals whether another
+ * identity uses an ID.
  */
 import { randomBytes } from 'node:crypto';
 import { GuestfsError } from '../common/errors.js';
@@ -40,17 +40,17 @@ function tooMany(message: string, limit: number): GuestfsError {
   });
 }
 
-/** Who makes a session. */
+/** Who creates a session. */
 export interface SessionOwner {
   /** Undefined on a server without identities. */
   readonly identity: string | undefined;
-  /** Whose budget the session counts against: the identity, or an address; nobody's when left out. */
+  /** The client whose budget the session counts against: the identity, or an address; none by default. */
   readonly client?: string | undefined;
-  /** Most sessions of this identity at a time, if that has a limit of its own. */
+  /** Maximum number of sessions of this identity at a time, if it has its own limit. */
   readonly limit?: number | undefined;
 }
 
-/** What log lines call a session: two identities can use one ID. */
+/** The fields for a session in log lines; two identities can use the same ID. */
 function namesOf({ id, owner }: Session): { readonly session: string; readonly identity?: string } {
   return { session: id, ...(owner === undefined ? {} : { identity: owner }) };
 }
@@ -65,8 +65,8 @@ export class SessionRegistry {
   #draining = false;
 
   /**
-   * @param limit most sessions at a time
-   * @param budget what those of one client can take
+   * @param limit maximum number of sessions at a time
+   * @param budget limits for those of one client
    */
   constructor(limit: number, logger: Logger, budget: ClientBudget = NO_BUDGET) {
     this.#budget = budget;
@@ -86,7 +86,7 @@ export class SessionRegistry {
   }
 
   /**
-   * Registers the session made by `create`, if the limit allows.
+   * Registers the session that `create` returns, if the limit allows.
    * @throws GuestfsError MALFORMED_SESSION_ID, SHUTTING_DOWN, SESSION_EXISTS, TOO_MANY_SESSIONS
    */
   add(id: string, { identity, client, limit }: SessionOwner, create: () => Session): Session {
@@ -143,7 +143,7 @@ export class SessionRegistry {
     return [...this.#sessions.values()].filter((session) => session.owner === identity);
   }
 
-  /** Ends a session; settles when its resources are freed. Its ID can be reused only then. */
+  /** Ends a session; settles when its resources are released. Its ID can be reused only then. */
   async delete(session: Session): Promise<void> {
     try {
       await session.close();
@@ -172,7 +172,7 @@ export class SessionRegistry {
 
   /**
    * Drains: refuses new sessions and calls, and ends all sessions in an orderly way.
-   * @throws AggregateError when all have ended, if any of them did with an error
+   * @throws AggregateError once all have ended, if any of them ended with an error
    */
   async drain(): Promise<void> {
     this.#draining = true;
@@ -184,7 +184,7 @@ export class SessionRegistry {
       throw new AggregateError(errors, `${errors.length} of ${sessions.length} sessions ended with an error`);
   }
 
-  /** Ends a session, and logs how; throws what went wrong. */
+  /** Ends a session and logs the outcome; throws the error, if any. */
   async #end(session: Session, why: string): Promise<void> {
     try {
       await this.delete(session);
@@ -201,9 +201,9 @@ export class SessionRegistry {
       const expires = session.expireTime;
       if (expires === undefined || expires.getTime() > now) continue;
       const old = session.latestTime !== undefined && session.latestTime.getTime() <= now;
-      // A transfer could go on for as long as its client likes.
+      // A client can make a transfer last as long as it likes.
       if (old) session.cancelTransfer();
-      this.#end(session, old ? 'it reached its maximum age' : 'it was idle').catch(() => undefined); // which is logged
+      this.#end(session, old ? 'it reached its maximum age' : 'it was idle').catch(() => undefined); // the error is logged
     }
   }
 }

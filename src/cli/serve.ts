@@ -99,7 +99,7 @@ function defaultRequest(defaults: SessionSettings): TemplateRequest {
   };
 }
 
-/** Prepares for the first session: builds the appliance if needed, chooses KVM or TCG, and makes the template. */
+/** Prepares for the first session: builds the appliance if needed, chooses KVM or TCG, and creates the template. */
 async function prepare(
   preflight: LaunchPreflight,
   templates: TemplateLauncher | undefined,
@@ -132,13 +132,13 @@ async function prepare(
 }
 
 /**
- * V8 counts the buffers that files pass through as part of its heap, and looks through all of
- * the heap, which is 40 MB of generated code mostly, whenever it has grown by a few megabytes: ten
- * times a second in a transfer. This makes it wait until the heap has grown by this share, percent.
+ * V8 counts the buffers that files pass through as part of its heap, and scans the entire heap,
+ * mostly 40 MB of generated code, whenever it has grown by a few megabytes: ten times a second in
+ * a transfer. This makes it wait until the heap has grown by this share, percent.
  */
 const HEAP_GROWTH = 100;
 
-/** Says at the start what keeps tenants apart. */
+/** Logs at the start how tenants are isolated from each other. */
 function logIsolation(isolation: Isolation, logger: Logger): void {
   if (isolation.kind === 'namespaces') {
     logger.info('qemu and its helpers run in jails', { isolation: isolation.kind, as: isolation.as });
@@ -146,8 +146,8 @@ function logIsolation(isolation: Isolation, logger: Logger): void {
   }
   logger.warn(
     isolation.as === 'root'
-      ? 'no namespaces can be made here: qemu and its helpers are kept apart by their users alone, and reach the network and what everybody may read'
-      : 'no namespaces can be made here: nothing keeps qemu and its helpers from what the user of the server may do',
+      ? 'cannot create namespaces: qemu and its helpers are isolated only by their user IDs, and have access to the network and to world-readable files'
+      : "cannot create namespaces: qemu and its helpers are not isolated, and have all permissions of the server's user",
     { isolation: isolation.kind, reason: isolation.reason },
   );
 }
@@ -187,11 +187,11 @@ export async function runServer(config: ServerConfig): Promise<void> {
     launcher,
     logger,
   });
-  /** In start order; the shutdown goes backwards. */
+  /** In start order; the shutdown is in reverse order. */
   const parts: Part[] = templates === undefined ? [] : [{ name: 'templates', end: () => templates.close() }];
   let stopping = false;
   const stop = async (signal: NodeJS.Signals): Promise<void> => {
-    // Ctrl-C arrives twice: sent to the whole process group by the terminal, and forwarded by npm.
+    // Ctrl-C arrives twice: the terminal sends it to the entire process group, and npm forwards it.
     if (stopping) return;
     stopping = true;
     logger.info('shutting down', { signal, sessions: registry.size });

@@ -1,11 +1,11 @@
-/** Shutdown of the server: all parts in order, even if one of them fails. */
+/** Shutdown of the server: ends all parts, one after the other, even if one of them fails. */
 import type { Logger } from '../common/logger.js';
 
 /** A part of the server that has to be shut down. */
 export interface Part {
   /** What it is, for the log. */
   readonly name: string;
-  /** Resolves when all it held is free; rejects, then too, when something was lost. */
+  /** Settles when all its resources are released; rejects if something was lost. */
   end(): Promise<unknown>;
 }
 

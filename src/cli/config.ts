@@ -22,9 +22,9 @@ import { clientBudget, secondsOrNone, serverLimits, settingLimits } from './limi
 
 const LAUNCH_TIMEOUT_MS = 180_000;
 
-/** What identities are made of. */
+/** How clients are identified. */
 export interface Identities {
-  /** Kinds of names in client certificates that count. */
+  /** Kinds of names in client certificates that are used. */
   readonly kinds: readonly CertificateKind[];
   readonly tokens: TokenSettings | undefined;
   /** The users of clients on a Unix socket count. */
@@ -35,18 +35,18 @@ export interface Identities {
 
 export interface ServerConfig {
   readonly listen: string;
-  /** Of a Unix socket. */
+  /** Mode of a Unix socket. */
   readonly socketMode: number;
   readonly metricsListen: string | undefined;
   readonly tls:
     | { readonly certificate: string; readonly key: string; readonly clientCa: string | undefined }
     | undefined;
-  /** What clients are identified by; undefined: they are not. */
+  /** How clients are identified; undefined: they are not. */
   readonly identities: Identities | undefined;
   /** Serves several identities also where nothing keeps their machines apart. */
   readonly insecureIsolation: boolean;
   readonly policy: ServerPolicy;
-  /** Says what each identity may do. */
+  /** Determines what each identity may do. */
   readonly policyFile: string | undefined;
   /** File of the audit log, or `-`. */
   readonly auditLog: string | undefined;
@@ -58,9 +58,9 @@ export interface ServerConfig {
   /** For large requests, bytes. */
   readonly requestMemory: number;
   readonly idleTimeoutMs: number | undefined;
-  /** Undefined: sessions get as old as they like. */
+  /** Undefined: sessions have no maximum age. */
   readonly maxSessionAgeMs: number | undefined;
-  /** How long a call goes on that its client gave up. */
+  /** How long a call continues after its client has given up. */
   readonly abandonedCallMs: number;
   /** How the server shuts down. */
   readonly drain: {
@@ -79,14 +79,14 @@ export interface ServerConfig {
   readonly logLevel: LogLevel;
 }
 
-/** As libguestfs reads its own boolean variables. */
+/** Parses a boolean variable as libguestfs does. */
 function switched(what: string, value: string | undefined): boolean {
   const on = isTrue(value || '0');
   if (on === undefined) throw new UsageError(`${what}: ${String(value)} is not a boolean, such as 0 or 1`);
   return on;
 }
 
-/** Memory of an appliance, MiB: a flag goes before libguestfs's variable. */
+/** Memory of an appliance, MiB: a flag takes precedence over libguestfs's variable. */
 function memsize({ flags, given }: ServerCommandLine, environment: NodeJS.ProcessEnv): number {
   const variable = 'LIBGUESTFS_MEMSIZE';
   const value = environment[variable] ?? '';
@@ -98,7 +98,7 @@ function memsize({ flags, given }: ServerCommandLine, environment: NodeJS.Proces
   }
 }
 
-/** The accelerator, and the settings that can force one: a flag goes before them. */
+/** The accelerator, and the settings that can force one: a flag takes precedence over them. */
 function backend(
   { flags, given }: ServerCommandLine,
   environment: NodeJS.ProcessEnv,
@@ -132,7 +132,7 @@ async function imageRoots({ imageRoot }: Flags): Promise<readonly string[]> {
 
 function pool({ pool: size, launch }: Flags): number {
   if (size > 0 && launch === 'cold')
-    throw new UsageError('--pool needs --launch template: the pool holds clones of the template');
+    throw new UsageError('--pool needs --launch template: the pool contains clones of the template');
   return size;
 }
 
@@ -141,7 +141,7 @@ function tls({ tlsCert: certificate, tlsKey: key, clientCa }: Flags): ServerConf
     if (clientCa !== undefined) throw new UsageError('--client-ca needs --tls-cert and --tls-key');
     return undefined;
   }
-  if (certificate === undefined || key === undefined) throw new UsageError('--tls-cert and --tls-key go together');
+  if (certificate === undefined || key === undefined) throw new UsageError('--tls-cert and --tls-key need each other');
   return { certificate, key, clientCa };
 }
 
@@ -159,7 +159,7 @@ function listen({ flags, given }: ServerCommandLine): string {
 function tokens({ jwtKeys: keys, jwtIssuer: issuer, jwtAudience: audience }: Flags): TokenSettings | undefined {
   if (keys === undefined && issuer === undefined && audience === undefined) return undefined;
   if (keys === undefined || issuer === undefined || audience === undefined)
-    throw new UsageError('--jwt-keys, --jwt-issuer and --jwt-audience go together');
+    throw new UsageError('--jwt-keys, --jwt-issuer and --jwt-audience need each other');
   return { keys, issuer, audience };
 }
 
@@ -230,8 +230,8 @@ function forOwnUser({ listen: address, socketMode }: Flags): boolean {
 }
 
 /**
- * The configuration; creates ./images when no image root is given.
- * @throws UsageError naming the flag or variable that is wrong
+ * The configuration; creates ./images if no image root is given.
+ * @throws UsageError naming the invalid flag or variable
  */
 export async function readConfig(line: ServerCommandLine, environment: NodeJS.ProcessEnv): Promise<ServerConfig> {
   const { flags } = line;

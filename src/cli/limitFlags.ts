@@ -1,4 +1,4 @@
-/** The flags that limit what clients can take: see docs/limits.md. */
+/** The flags that limit how much clients can use: see docs/limits.md. */
 import { availableParallelism, totalmem } from 'node:os';
 import { MAX_SMP, MIN_MEMSIZE_MB } from '../qemu/limits.js';
 import { DEFAULT_LIMITS, type ServerLimits } from '../server/limits.js';
@@ -9,7 +9,7 @@ import { flag, wholeNumber } from './flagValues.js';
 
 const MEBIBYTE = 1024 * 1024;
 const SECOND_MS = 1000;
-/** A machine for one processor is often asked for more. */
+/** Even on a host with one processor, clients often request more. */
 const LEAST_MAX_SMP = 4;
 const DAY_SECONDS = 86_400;
 /** Timers of Node last for at most 24 days. */
@@ -17,9 +17,9 @@ export const MAX_TIMER_SECONDS = 2_000_000;
 
 /** Their values. */
 export interface LimitFlags {
-  /** MiB; undefined: by the machine. */
+  /** MiB; undefined: depends on the machine. */
   readonly maxMemsize?: number;
-  /** Undefined: by the machine. */
+  /** Undefined: depends on the machine. */
   readonly maxSmp?: number;
   readonly maxIdleTimeout: number;
   readonly maxSessionAge: number;
@@ -41,12 +41,12 @@ export const LIMIT_FLAGS = [
   flag(
     'max-memsize',
     'MB',
-    "most memory that a client can give an appliance, in MiB (default: half of the machine's, but not less than --memsize)",
+    "maximum memory that a client can give an appliance, in MiB (default: half of the machine's, but not less than --memsize)",
   ).argParser(wholeNumber(MIN_MEMSIZE_MB)),
   flag(
     'max-smp',
     'N',
-    "most virtual CPUs that a client can give an appliance (default: the machine's, but not less than 4 or --smp)",
+    "maximum number of virtual CPUs that a client can give an appliance (default: the machine's, but not less than 4 or --smp)",
   ).argParser(wholeNumber(1, MAX_SMP)),
   flag(
     'max-idle-timeout',
@@ -94,7 +94,7 @@ export const LIMIT_FLAGS = [
   flag(
     'abandoned-call-timeout',
     'SECONDS',
-    "end an appliance whose daemon goes on for this long, or the session's idle timeout, with a call that the client gave up",
+    "end an appliance whose daemon continues for this long, or the session's idle timeout, with a call that the client has given up",
   )
     .default(ABANDONED_MS / SECOND_MS)
     .argParser(wholeNumber(1, MAX_TIMER_SECONDS)),
@@ -132,12 +132,12 @@ export function clientBudget(flags: LimitFlags & { readonly maxSessions: number 
   };
 }
 
-/** A number of seconds in milliseconds; undefined for 0, which stands for none. */
+/** Converts seconds to milliseconds; undefined for 0, which means no limit. */
 export function secondsOrNone(seconds: number): number | undefined {
   return seconds === 0 ? undefined : seconds * SECOND_MS;
 }
 
-/** The limits of settings; what the server itself starts sessions with is always within them. */
+/** The limits for settings; the server's own defaults are always within them. */
 export function settingLimits(
   { maxMemsize, maxSmp, maxIdleTimeout }: LimitFlags,
   defaults: { readonly memsizeMb: number; readonly smp: number; readonly idleTimeout: number },

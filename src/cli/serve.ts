@@ -112,7 +112,7 @@ function defaultRequest(defaults: SessionSettings): TemplateRequest {
   };
 }
 
-/** Prepares for the first session: builds the appliance if needed, chooses KVM or TCG, and makes the template. */
+/** Prepares for the first session: builds the appliance if needed, chooses KVM or TCG, and creates the template. */
 async function prepare(
   preflight: LaunchPreflight,
   templates: TemplateLauncher | undefined,
@@ -145,9 +145,9 @@ async function prepare(
 }
 
 /**
- * V8 counts the buffers that files pass through as part of its heap, and looks through all of
- * the heap, which is 40 MB of generated code mostly, whenever it has grown by a few megabytes: ten
- * times a second in a transfer. This makes it wait until the heap has grown by this share, percent.
+ * V8 counts the buffers that files pass through as part of its heap, and scans the entire heap,
+ * mostly 40 MB of generated code, whenever it has grown by a few megabytes: ten times a second in
+ * a transfer. This makes it wait until the heap has grown by this share, percent.
  */
 const HEAP_GROWTH = 100;
 
@@ -235,12 +235,12 @@ export async function runServer(config: ServerConfig): Promise<void> {
     launcher,
     logger,
   });
-  /** In start order; the shutdown goes backwards. */
+  /** In start order; the shutdown is in reverse order. */
   const parts: Part[] = templates === undefined ? [] : [{ name: 'templates', end: () => templates.close() }];
   let stopping = false;
   let announceEnd = (): void => undefined;
   const stop = async (signal: NodeJS.Signals): Promise<void> => {
-    // Ctrl-C arrives twice: sent to the whole process group by the terminal, and forwarded by npm.
+    // Ctrl-C arrives twice: the terminal sends it to the entire process group, and npm forwards it.
     if (stopping) return;
     stopping = true;
     const { delayMs } = config.drain;

@@ -3,7 +3,7 @@
  *
  * Every failure that is reported to clients is a {@link GuestfsError}; its
  * `reason` is either the name of an errno, as the daemon sends it, or one of
- * {@link OwnReason}. The gRPC status follows from the reason, in one place:
+ * {@link OwnReason}. The gRPC status is derived from the reason, in one place:
  * `server/statusMapping.ts`. Anything else that is thrown is a defect of the server.
  */
 
@@ -13,7 +13,7 @@ export type OwnReason =
   | 'DAEMON_ERROR'
   /** An argument that is invalid in any state. */
   | 'BAD_ARGUMENT'
-  /** The client does not prove who it is. */
+  /** The client does not prove its identity. */
   | 'UNAUTHENTICATED'
   | 'MALFORMED_SESSION_ID'
   | 'SESSION_MISSING'
@@ -22,9 +22,9 @@ export type OwnReason =
   /** The session's state does not allow the action. */
   | 'WRONG_STATE'
   | 'NO_DRIVES'
-  /** A call that was never sent: the appliance was gone. */
+  /** A call that was never sent: the appliance had ended. */
   | 'APPLIANCE_GONE'
-  /** A call that was sent and got no answer. */
+  /** A call that was sent, but not answered. */
   | 'OUTCOME_UNKNOWN'
   /** As OUTCOME_UNKNOWN: qemu or the daemon no longer answered, and the appliance was ended. */
   | 'UNRESPONSIVE'
@@ -34,7 +34,7 @@ export type OwnReason =
   | 'DEADLINE_EXCEEDED'
   | 'MESSAGE_TOO_LARGE'
   | 'CHUNK_TOO_LARGE'
-  /** An upload that differs from the size or checksum that its client gave. */
+  /** An upload that differs from the size or checksum stated by its client. */
   | 'CHECKSUM_MISMATCH'
   /** An upload whose stream ended prematurely. */
   | 'UPLOAD_INCOMPLETE'

@@ -20,7 +20,7 @@ const BASE_ENVIRONMENT: Readonly<Record<string, string>> = {
 export interface RunOptions {
   /** Written to its standard input, which is then closed. */
   readonly input?: string;
-  /** Descriptor of the file that its standard output goes to; by default, it is part of the result. */
+  /** Descriptor of the file for its standard output; by default, the output is part of the result. */
   readonly stdout?: number;
   /** Descriptors that it inherits as 3, 4, ... */
   readonly fds?: readonly number[];
@@ -33,7 +33,7 @@ export interface RunOptions {
   /** ... or when it has written more than this to one of its outputs. */
   readonly maxOutputBytes: number;
   readonly signal: AbortSignal;
-  /** It ends by itself when the server does, whatever the server ends of. */
+  /** Whether it ends when the server ends, whatever the cause. */
   readonly diesWithServer?: boolean;
 }
 
@@ -41,7 +41,7 @@ export interface RunOptions {
 export interface RunResult {
   /** undefined: killed by a signal. */
   readonly exitCode: number | undefined;
-  /** Empty when it was redirected to a file. */
+  /** Empty if it was redirected to a file. */
   readonly stdout: string;
   readonly stderr: string;
   /** Killed because of `timeoutMs` or `maxOutputBytes`. */
@@ -50,7 +50,7 @@ export interface RunResult {
 
 /**
  * Runs a command and waits until it exits. A non-zero exit code is a result, not an
- * error; rejects only when it cannot be started, or with the reason of `signal`.
+ * error; rejects only if it cannot be started, or with the reason of `signal`.
  */
 export async function runTool(command: string, args: readonly string[], options: RunOptions): Promise<RunResult> {
   options.signal.throwIfAborted();
@@ -118,9 +118,9 @@ export interface StartOptions {
   /** Its complete environment, except for `PATH`. */
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
-  /** One more channel, with the descriptor after all others. */
+  /** Whether it gets one more channel, with the descriptor after all others. */
   readonly extraChannel?: boolean;
-  /** It ends by itself when the server does, whatever the server ends of. */
+  /** Whether it ends when the server ends, whatever the cause. */
   readonly diesWithServer?: boolean;
 }
 
@@ -133,30 +133,30 @@ export interface ProcessExit {
 /** A running process. */
 export interface StartedProcess {
   readonly pid: number;
-  /** Socket pairs, one for each of {@link StartOptions.channels}; paused, until their reader resumes them. */
+  /** Socket pairs, one for each of {@link StartOptions.channels}; paused until their reader resumes them. */
   readonly channels: readonly Duplex[];
-  /** The one that was asked for by {@link StartOptions.extraChannel}. */
+  /** The channel requested by {@link StartOptions.extraChannel}. */
   readonly extraChannel: Duplex | undefined;
   /** Standard output and standard error; paused as well. */
   readonly outputs: readonly Readable[];
-  /** Resolves when it has been reaped, and never rejects; its outputs may still hold data. */
+  /** Resolves when it has been reaped, and never rejects; its outputs may still contain data. */
   readonly exited: Promise<ProcessExit>;
   kill(signal: 'SIGTERM' | 'SIGKILL'): void;
 }
 
 /**
  * The descriptor of this process's end of a channel, to be inherited by another process.
- * @throws Error when the channel is closed
+ * @throws Error if the channel is closed
  */
 export function descriptorOf(channel: Duplex): number {
-  // Node has no public name for it, and passes streams on in no other way than by this number.
+  // Node has no public name for the descriptor, and can pass a stream on only by this number.
   const { _handle: handle } = channel as { readonly _handle?: { readonly fd?: number } | null };
   if (channel.destroyed || handle?.fd === undefined || handle.fd < 0) throw new Error('the channel is closed');
   return handle.fd;
 }
 
 /**
- * A channel that is paused goes on to read until so many bytes wait. With Node's default of
+ * A paused channel continues to read until this many bytes are buffered. With Node's default of
  * 64 KiB, a process that writes little at a time would wake this one a thousand times; with 1, a
  * pause takes effect immediately.
  */
@@ -175,9 +175,9 @@ function bufferingLittle<Made>(make: () => Made): Made {
 
 /**
  * Starts a process in its own session (setsid), so that Control-C on the server's
- * terminal reaches only the server, which then shuts its children down in order.
+ * terminal reaches only the server, which then shuts its children down properly.
  *
- * @throws Error with the system's error code as `code` when it cannot be started
+ * @throws Error with the system's error code as `code` if it cannot be started
  */
 export async function startProcess(
   command: string,
@@ -197,7 +197,7 @@ export async function startProcess(
       reject: false,
     }),
   );
-  // Not the result of execa, which waits for the streams: a channel without a reader never ends.
+  // Not execa's result, which waits for the streams: a channel without a reader never ends.
   const exited = new Promise<ProcessExit>((resolve) => {
     child.once('exit', (exitCode, signal) => resolve({ exitCode: exitCode ?? undefined, signal: signal ?? undefined }));
   });
@@ -212,7 +212,7 @@ export async function startProcess(
       ? (child.stdio[3 + options.channels + options.fds.length] as unknown as Duplex)
       : undefined;
   const outputs = [child.stdout as Readable, child.stderr as Readable];
-  // execa has streams flow that nobody reads by the next turn of the event loop: what comes before a late reader would be lost.
+  // execa lets streams without a reader flow from the next turn of the event loop on: their data would be lost.
   for (const stream of [...channels, ...outputs, ...(extraChannel === undefined ? [] : [extraChannel])]) stream.pause();
   return {
     pid,
@@ -241,8 +241,8 @@ function stdio(
 }
 
 /**
- * A command that the kernel ends when the server has ended, also when that had no time to end anything.
- * @throws Error with `code` ENOENT when there is no such program
+ * A command that the kernel kills when the server has ended, even if the server had no time to clean up.
+ * @throws Error with `code` ENOENT if there is no such program
  */
 async function tied(command: string, args: readonly string[], already = false): Promise<[string, ...string[]]> {
   if (already) return [command, ...args];

@@ -14,11 +14,11 @@ import { createMachine } from './qemuMachine.js';
 import { RunningDrives } from './runningDrives.js';
 import { startMonitoredMachine } from './startMachine.js';
 
-/** What a cold launcher works with. */
+/** What a cold launcher needs. */
 export interface ColdLauncherOptions extends NetworkPolicy {
   readonly logger: Logger;
   readonly users: QemuUsers;
-  /** Passed in when the server or another launcher shares it. */
+  /** Given if the server or another launcher shares it. */
   readonly preflight?: LaunchPreflight;
 }
 

@@ -22,7 +22,7 @@ export interface ColdMachineParts extends BootFiles {
   readonly accelerator: Accelerator;
   readonly appliance: Pick<OpenAppliance, 'root' | 'rootImage' | 'rootUuid'>;
   readonly drives: readonly PreparedDrive[];
-  /** For tests; by default the one of this host. */
+  /** For tests; by default that of this host. */
   readonly architecture?: Architecture;
 }
 

@@ -11,7 +11,7 @@ import type { Undo } from './undo.js';
 /** How long qemu may take to flush its data before it is killed. */
 const DEFAULT_GRACE_MS = 10_000;
 
-/** Facts about a machine besides its process. */
+/** Facts about a machine in addition to its process. */
 export interface MachineFacts {
   readonly accelerator: Accelerator;
   readonly launchKind: LaunchKind;

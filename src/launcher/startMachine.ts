@@ -1,13 +1,13 @@
 /**
- * Starts qemu; the server has no other code that does. The steps, which are undone in reverse order when a later one fails:
- * 1. an unprivileged user, when the server is root;
+ * Starts qemu; no other code in the server does. If a step fails, the earlier ones are undone in reverse order:
+ * 1. an unprivileged user, if the server is root;
  * 2. a private run directory;
  * 3. the command line, and the files that it refers to;
  * 4. a cgroup, where one can be made;
  * 5. the process, recorded in the run directory;
  * 6. its monitor, if it has one ({@link startMonitoredMachine}).
  *
- * The {@link MachinePlan} states what differs:
+ * The {@link MachinePlan} describes the differences:
  * - a cold boot has drives, and a second monitor that accepts files later;
  * - a clone has these too, and the state and memory of its template;
  * - a machine that becomes a template has no drives, and its memory in a file;
@@ -32,28 +32,28 @@ import { Undo } from './undo.js';
 /** The surroundings in which a command line is composed. */
 export interface MachineSite {
   readonly runDirectory: RunDirectory;
-  /** qemu runs as another user than the server. */
+  /** Whether qemu runs as a different user from the server. */
   readonly otherUser: boolean;
   /** Collects the claims of its drives; released when qemu has exited. */
   readonly claims: ImageClaims;
-  /** Collects what is to be released when the machine has exited or failed to start. */
+  /** Collects what has to be released when the machine has exited or failed to start. */
   readonly undo: Undo;
   /** Closes a file once qemu has been started with it or failed to start. It may be closed twice. */
   readonly closeOnceStarted: (what: string, file: { close(): Promise<void> }) => void;
 }
 
-/** What is to be started. */
+/** What to start. */
 export interface MachinePlan<Parts> {
   readonly logger: Logger;
   readonly users: QemuUsers;
   readonly temporaryDirectory: string;
   /** Absolute path. */
   readonly qemuBinary: string;
-  /** Groups that qemu's user needs besides its own. */
+  /** Groups that qemu's user needs in addition to its own. */
   readonly groups: readonly number[];
   readonly accelerator: Accelerator;
   readonly memsizeMb: number;
-  /** It gets the host's network. */
+  /** Whether it gets the host's network. */
   readonly network: boolean;
   /** Adds the machine to the command line. */
   readonly compose: (line: QemuCommandLine, site: MachineSite) => Promise<Parts>;
@@ -75,14 +75,14 @@ export interface StartedMachine<Parts> {
   readonly directory: FileHandle;
   /** The claims of its drives; `undo` releases them once qemu has exited. */
   readonly claims: ImageClaims;
-  /** UID that it runs as; undefined: the server's. */
+  /** The UID it runs as; undefined: the server's. */
   readonly uid: number | undefined;
   readonly undo: Undo;
 }
 
 /**
  * Starts a machine.
- * @throws what `compose` throws, GuestfsError when qemu cannot be started, or the reason of the signal; nothing is left behind then
+ * @throws what `compose` throws, GuestfsError if qemu cannot be started, or the reason of the signal; nothing is left behind then
  */
 export async function startMachine<Parts>(plan: MachinePlan<Parts>): Promise<StartedMachine<Parts>> {
   const undo = new Undo(plan.logger);
@@ -133,7 +133,7 @@ export async function startMachine<Parts>(plan: MachinePlan<Parts>): Promise<Sta
   }
 }
 
-/** Plan of a machine with a monitor, with what explains a failure to answer on it. */
+/** Plan of a machine with a monitor, and the means to explain why its monitor does not answer. */
 export interface MonitoredPlan<Parts> extends MachinePlan<Parts> {
   readonly signal: AbortSignal;
 }

@@ -34,7 +34,7 @@ export interface TransferOptions extends CallOptions {
 
 export interface UploadOptions extends TransferOptions {
   /**
-   * For an upload that the daemon may accept whole and never answer: a call that it does answer,
+   * For an upload that the daemon may accept completely but never answer: a call that it does answer,
    * sent after it. If only that one is answered, the daemon has refused the upload.
    */
   readonly followUp?: DaemonCall<NoValue, unknown>;
@@ -50,7 +50,7 @@ export class DaemonConnection {
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
   readonly #transfer: FileTransfer;
-  /** A call is in flight, so messages are expected. */
+  /** Whether a call is in flight, so that messages are expected. */
   #busy = false;
   #launched = false;
   /** Ends the wait for the launch flag. */
@@ -226,7 +226,7 @@ export class DaemonConnection {
     return decodeReply(call, serial, await this.#inbox.next());
   }
 
-  /** As {@link #reply}, to a call that the daemon may not answer. */
+  /** Like {@link #reply}, for a call that the daemon may not answer. */
   async #replyOrSilence<Response>(
     call: DaemonCall<never, Response>,
     serial: number,

@@ -15,7 +15,7 @@ export const CHANNEL_FDS = {
   monitor: 4,
   /** The appliance's serial console. */
   console: 5,
-  /** QMP once more, for files that come later. */
+  /** A second monitor, for files that are passed later. */
   files: 6,
 } as const;
 

@@ -1,4 +1,4 @@
-/** What a qemu gets in its jail: for machines, and for asking about images without one. */
+/** What a qemu gets in its jail, both for machines and for queries about images. */
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { CgroupLimits } from '../jail/cgroups.js';
@@ -7,15 +7,15 @@ import { findProgram, NETWORK_FILES, placesOf, type Place, type Program } from '
 import { KVM_DEVICE } from './kvmDevice.js';
 import { fingerprintOf, locateQemu } from './qemuBinary.js';
 
-/** What a machine needs besides the memory that its guest has; drivers of storage clusters need most of it. */
+/** Memory that a machine needs in addition to that of its guest, mostly for drivers of storage clusters. */
 const EXTRA_MEMORY_MB = 8192;
 const MEBIBYTE = 1 << 20;
-/** Files of 255 drives with all images under them, and sockets. */
+/** Files of 255 drives with all their backing images, and sockets. */
 const OPEN_FILES = 8192;
-/** Threads: processors, and what reads and writes; libraries of storage clusters have dozens. */
+/** Threads for processors and I/O; libraries of storage clusters have dozens. */
 const THREADS = 2048;
 
-/** What a machine's qemu is started with. */
+/** Parameters of a machine's qemu. */
 export interface QemuJail {
   /** undefined: the server's user. */
   readonly user: JailUser | undefined;
@@ -40,7 +40,7 @@ export async function qemuPlan(
   const limits: JailLimits = {
     data: (memsizeMb + EXTRA_MEMORY_MB) * MEBIBYTE,
     openFiles: OPEN_FILES,
-    // Of the server's own user, other processes would count.
+    // Not for the server's own user, whose other processes would count as well.
     ...(user === undefined ? {} : { processes: THREADS }),
   };
   return {
@@ -54,7 +54,7 @@ export async function qemuPlan(
 const known = new Map<string, { readonly fingerprint: string; readonly program: Program }>();
 
 /**
- * Files of a qemu, by path or by name on the PATH; they are looked for again when it is another one.
+ * Files of a qemu, by path or by name on the PATH; determined again if the binary has changed.
  * @throws GuestfsError `QEMU_MISSING`
  */
 export async function findQemu(name: string): Promise<Program> {
@@ -67,7 +67,7 @@ export async function findQemu(name: string): Promise<Program> {
   return program;
 }
 
-/** What drivers of network drives look at; those of the server's own user find its keys, as they always have. */
+/** Files that drivers of network drives read; as the server's own user, they also find that user's keys. */
 export function networkPlaces(user: JailUser | undefined): Place[] {
   return placesOf([...NETWORK_FILES, ...(user === undefined ? ['/etc/passwd', join(homedir(), '.ssh')] : [])]);
 }

@@ -10,7 +10,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { GuestfsError } from '../common/errors.js';
 
-/** Used where all UIDs are mapped, as on a host: above the ranges of systemd and of subordinate UIDs. */
+/** Used if all UIDs are mapped, as on a host: above the ranges of systemd and of subordinate UIDs. */
 export const HOST_RANGE = { first: 1_987_000_000, count: 1 << 16 } as const;
 
 /** Used in a user namespace with the usual 65536 UIDs: below systemd's dynamic users, above a distribution's. */
@@ -30,9 +30,9 @@ export interface QemuUser {
 /** Allocates users. */
 export interface QemuUsers {
   /**
-   * A user that no other machine has; undefined when the server is not root, and
+   * A user that no other machine has; undefined if the server is not root, and
    * qemu runs as the server's user.
-   * @throws GuestfsError when all are in use
+   * @throws GuestfsError if all are in use
    */
   acquire(): Promise<QemuUser | undefined>;
 }

@@ -87,7 +87,7 @@ export class QmpClient {
    *
    * An aborted command may still run, since QMP cannot cancel it. Its response is dropped.
    * @param write sends the line, where that takes more than writing to the stream
-   * @throws QmpError when qemu refuses, QmpClosedError, or the reason of `signal`
+   * @throws QmpError if qemu refuses, QmpClosedError, or the reason of `signal`
    */
   async execute(
     command: string,

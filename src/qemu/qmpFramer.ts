@@ -23,7 +23,7 @@ export class QmpFramer {
 
   /**
    * Takes the next bytes and returns the messages that they complete.
-   * @throws QmpProtocolError when a line is too long or not a JSON object
+   * @throws QmpProtocolError if a line is too long or not a JSON object
    */
   push(bytes: Buffer): QmpMessage[] {
     const messages: QmpMessage[] = [];

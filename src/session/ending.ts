@@ -34,7 +34,7 @@ export interface OrderlyEnd {
 export interface EndOptions {
   readonly turns: Turns;
   readonly drives: SessionDrives;
-  /** Whether the daemon is to sync and unmount. */
+  /** Whether the daemon should sync and unmount. */
   readonly autosync: boolean;
   /** Called when the appliance has ended, before {@link OrderlyEnd.done} settles. */
   readonly onGone: () => void;
@@ -45,7 +45,7 @@ export function endInOrder(appliance: RunningAppliance, options: EndOptions): Or
   const cut = abortController();
   const { written } = options.drives;
   const done = run(appliance, options, cut.signal);
-  done.catch(() => undefined); // nobody may be waiting for it yet
+  done.catch(() => undefined); // there may be no one waiting for it yet
   return {
     done,
     cutShort: (why) => {
@@ -79,7 +79,7 @@ async function run(appliance: RunningAppliance, options: EndOptions, cut: AbortS
   if (failure !== undefined) throw failure;
 }
 
-/** Has the daemon sync and unmount, as its last call. */
+/** Makes the daemon sync and unmount, as its last call. */
 async function writeOut(appliance: RunningAppliance, { turns, drives, autosync }: EndOptions): Promise<void> {
   turns.cancelTransfer(new GuestfsError('CANCELLED', 'the session was shut down'));
   // The sync takes the next turn, ahead of all waiting calls.

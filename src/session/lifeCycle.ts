@@ -1,6 +1,6 @@
 /**
- * The life cycle of a session and its appliances: launch, kill, shutdown and deletion, and an appliance that exits on
- * its own. When several of these coincide, the state shows which came first, and the later one joins it.
+ * The life cycle of a session and its appliances: launch, kill, shutdown and deletion, and appliances that exit
+ * unexpectedly. If several of these coincide, the state shows which came first, and the later ones join it.
  */
 import type { ConsoleLog } from '../common/consoleLog.js';
 import { GuestfsError } from '../common/errors.js';
@@ -65,7 +65,7 @@ export class LifeCycle {
     return this.#states.current;
   }
 
-  /** The state as clients see it. */
+  /** The state, as shown to clients. */
   get shownState(): SessionState {
     return this.#states.shown;
   }
@@ -91,7 +91,7 @@ export class LifeCycle {
     requireAllowed({ id: this.#id, state: this.#states.current.name }, allowed, action);
   }
 
-  /** @throws GuestfsError APPLIANCE_GONE when it ended while the call waited for its turn */
+  /** @throws GuestfsError APPLIANCE_GONE if it ended while the call waited for its turn */
   requireAppliance(action: string): RunningAppliance {
     const state = this.#states.current;
     if (state.name === 'READY') return state.appliance;
@@ -100,7 +100,7 @@ export class LifeCycle {
 
   /**
    * Starts the appliance.
-   * @throws GuestfsError saying why it did not come up; the session is in state CONFIG again
+   * @throws GuestfsError explaining why it did not start; the session is in state CONFIG again
    */
   async launch(signal: AbortSignal): Promise<void> {
     this.require(CALL_STATES.launch, 'launch');
@@ -124,7 +124,7 @@ export class LifeCycle {
     try {
       await this.#start(abort.signal, previous);
     } catch (error) {
-      // A session that was deleted meanwhile stays in its state.
+      // A session that has been deleted meanwhile stays in its state.
       if (this.#states.current.name === 'LAUNCHING') this.#states.move('launchFailed', { name: 'CONFIG', previous });
       this.#events.emit({ kind: 'subprocess_quit' });
       this.#logger.warn('launch failed', { reason: GuestfsError.from(error).reason, err: error });
@@ -224,7 +224,7 @@ export class LifeCycle {
     );
   }
 
-  /** Ends the appliance without a sync. The session is in CONFIG at once; resolves when the appliance's resources are released. */
+  /** Ends the appliance without a sync. The session is in CONFIG at once; resolves once all resources are released. */
   #abandonAppliance(event: 'killed' | 'exited', appliance: RunningAppliance): Promise<void> {
     const gone = appliance.kill().then(() => this.#events.emit({ kind: 'subprocess_quit' }));
     // A failure is reported to whoever waits for `gone`.
@@ -256,8 +256,8 @@ export class LifeCycle {
   }
 
   /**
-   * Shuts the appliance down: waits for the call in progress, syncs and unmounts, and has qemu flush its caches.
-   * @throws GuestfsError if data was or may have been lost; the appliance has ended all the same
+   * Shuts the appliance down: waits for the call in progress, syncs and unmounts, and makes qemu flush its caches.
+   * @throws GuestfsError if data was or may have been lost; the appliance has ended nevertheless
    */
   async shutdown(): Promise<void> {
     const state = this.#states.current;
@@ -281,7 +281,7 @@ export class LifeCycle {
     }
   }
 
-  /** Ends the session for good; throws what {@link shutdown} throws, but only when all resources are released. Can be called again. */
+  /** Deletes the session; throws what {@link shutdown} throws, once all resources are released. Can be repeated. */
   async close(): Promise<void> {
     const state = this.#states.current;
     switch (state.name) {

@@ -44,8 +44,8 @@ export class RunningAppliance {
 
   /**
    * Ends the machine without a sync; a call in progress fails. Can be called again, with a shorter grace period.
-   * @param graceMs how long qemu may take; undefined: as long as machines usually may
-   * @returns how qemu ended, when all that the machine held is free
+   * @param graceMs how long qemu may take; undefined: the machine's default
+   * @returns how qemu ended, once all resources of the machine are released
    */
   stop(graceMs?: number): Promise<MachineExit> {
     this.#stopRequested = true;

@@ -1,6 +1,6 @@
 /**
- * The sessions of this server. Each identity has a namespace of its own for IDs: whether another one uses an ID, nothing
- * that it gets here depends on.
+ * The sessions of this server. Each identity has its own namespace for IDs, so no result reveals whether another
+ * identity uses an ID.
  */
 import { randomBytes } from 'node:crypto';
 import { GuestfsError } from '../common/errors.js';
@@ -42,17 +42,17 @@ function tooMany(message: string, limit: number): GuestfsError {
   });
 }
 
-/** Who makes a session. */
+/** Who creates a session. */
 export interface SessionOwner {
   /** Undefined on a server without identities. */
   readonly identity: string | undefined;
-  /** Whose budget the session counts against: the identity, or an address; nobody's when left out. */
+  /** The client whose budget the session counts against: the identity, or an address; none by default. */
   readonly client?: string | undefined;
   /** Limits of this identity, which go before those of the budget. */
   readonly limits?: OwnLimits;
 }
 
-/** What log lines call a session: two identities can use one ID. */
+/** The fields for a session in log lines; two identities can use the same ID. */
 function namesOf({ id, owner }: Session): { readonly session: string; readonly identity?: string } {
   return { session: id, ...(owner === undefined ? {} : { identity: owner }) };
 }
@@ -76,8 +76,8 @@ export class SessionRegistry {
   #draining = false;
 
   /**
-   * @param limit most sessions at a time
-   * @param budget what those of one client can take
+   * @param limit maximum number of sessions at a time
+   * @param budget limits for those of one client
    */
   constructor(limit: number, logger: Logger, budget: ClientBudget = NO_BUDGET, options: RegistryOptions = {}) {
     this.#budget = budget;
@@ -174,7 +174,7 @@ export class SessionRegistry {
     return [...this.#sessions.values()].filter((session) => session.owner === identity);
   }
 
-  /** Ends a session; settles when its resources are freed. Its ID can be reused only then. */
+  /** Ends a session; settles when its resources are released. Its ID can be reused only then. */
   async delete(session: Session): Promise<void> {
     try {
       await session.close();
@@ -249,9 +249,9 @@ export class SessionRegistry {
       const expires = session.expireTime;
       if (expires === undefined || expires.getTime() > now) continue;
       const old = session.latestTime !== undefined && session.latestTime.getTime() <= now;
-      // A transfer could go on for as long as its client likes.
+      // A client can make a transfer last as long as it likes.
       if (old) session.cancelTransfer();
-      this.#end(session, old ? 'it reached its maximum age' : 'it was idle').catch(() => undefined); // which is logged
+      this.#end(session, old ? 'it reached its maximum age' : 'it was idle').catch(() => undefined); // the error is logged
     }
   }
 }

@@ -23,7 +23,7 @@ declare module '@stellar/js-xdr' {
     /** Called when the buffer is full: makes it hold at least `size` bytes. */
     resize(size: number): void;
   }
-  /** The package is CommonJS: everything hangs on its default export. */
+  /** The package is CommonJS: everything is a property of its default export. */
   const jsXdr: { readonly XdrReader: typeof XdrReader; readonly XdrWriter: typeof XdrWriter };
   export default jsXdr;
 }

@@ -179,7 +179,7 @@ describe('configuration', () => {
     [['--client-ca', 'x'], /--client-ca/],
     [['--launch', 'cold', '--pool', '1'], /--pool/],
     [['--policy', 'x'], /--policy needs --client-ca/],
-    [['--jwt-keys', 'x', '--jwt-issuer', 'x'], /--jwt-audience go together/],
+    [['--jwt-keys', 'x', '--jwt-issuer', 'x'], /--jwt-audience need each other/],
     [['--xfcc-peers', 'cn:x'], /--xfcc-peers needs --client-ca/],
     [['--listen', 'unix:/run/x', '--tls-cert', 'c', '--tls-key', 'k', '--policy', 'x'], /--policy needs --client-ca/],
     [['--socket-mode', '660'], /--socket-mode needs --listen unix:/],

@@ -15,6 +15,9 @@ const OPEN_FILES = 8192;
 /** Threads: processors, and what reads and writes; libraries of storage clusters have dozens. */
 const THREADS = 2048;
 
+/** What qemu does with the host's network: nothing, be the network of its guest, or have drives there as well. */
+export type QemuNetwork = 'none' | 'guest' | 'drives';
+
 /** What a machine's qemu is started with. */
 export interface QemuJail {
   /** undefined: the server's user. */
@@ -22,7 +25,7 @@ export interface QemuJail {
   readonly runDirectory: string;
   readonly memsizeMb: number;
   readonly kvm: boolean;
-  readonly network: boolean;
+  readonly network: QemuNetwork;
   /** Files by which it enters its cgroups. */
   readonly cgroup: readonly string[];
 }
@@ -44,10 +47,12 @@ export async function qemuPlan(
     ...(user === undefined ? {} : { processes: THREADS }),
   };
   return {
-    ...{ program: await findQemu(binary), args, user, network, limits, cgroup },
+    ...{ program: await findQemu(binary), args, user, network: network !== 'none', limits, cgroup },
     directory: runDirectory,
     devices: kvm ? [KVM_DEVICE] : [],
-    places: network ? networkPlaces(user) : [],
+    places: { none: () => [], guest: () => placesOf(['/etc/resolv.conf']), drives: () => networkPlaces(user) }[
+      network
+    ](),
   };
 }
 

@@ -42,6 +42,7 @@ export const systemPackages = [
     why: 'starts qemu and its helpers in namespaces of their own',
     programs: ['bwrap'],
   },
+  { name: 'passt', for: ['server'], why: 'network of sessions that have one', programs: ['passt'] },
 
   {
     name: 'mmdebstrap',

@@ -152,12 +152,15 @@ function namespaces(isolation: Isolation & { kind: 'namespaces' }, plan: JailPla
 /** Takes the program all that the empty root would not have. */
 function confinement({ program, places = [], devices = [], directory, network, attributes }: JailPlan): string[] {
   // A link is followed to where it leads, which is what counts.
-  const read = [...program.places, ...places].filter(({ kind }) => kind === 'read-only').map(({ path }) => path);
+  const read = [...program.places, ...places].flatMap((place) =>
+    place.kind === 'read-only' ? [place.source ?? place.path] : [],
+  );
   return [
     ...[...ISOLATED_PYTHON, '-c', CONFINE],
     ...[...new Set(read)].map((path) => `read=${path}`),
     ...[...DEVICES, ...devices].map((path) => `device=${path}`),
-    ...(directory === undefined ? [] : [`write=${directory}`]),
+    // Where it is already: its user may not enter the directories above.
+    ...(directory === undefined ? [] : ['write=.']),
     ...(network === true ? ['network='] : []),
     ...(attributes === true ? ['attributes='] : []),
     '--',
@@ -174,16 +177,19 @@ function root(places: readonly Place[], plan: JailPlan, staysRoot: boolean): str
   const nodes = [...DEVICES, ...devices];
   const own = directory === undefined ? [] : [directory];
   return [
-    // By default, bubblewrap makes them accessible only to its own user.
-    ...parentsOf([...wanted.map(({ path }) => path), ...nodes, ...own]).flatMap((path) => [
+    // bubblewrap would make them for its own user alone.
+    ...parentsOf([...wanted.map(placeOrInside), ...nodes, ...own]).flatMap((path) => [
       '--perms',
       '0755',
       '--dir',
       path,
     ]),
-    ...wanted.flatMap((place) =>
-      place.kind === 'link' ? ['--symlink', place.target, place.path] : ['--ro-bind', place.path, place.path],
-    ),
+    ...wanted.flatMap((place) => {
+      if (place.kind === 'empty') return [];
+      return place.kind === 'link'
+        ? ['--symlink', place.target, place.path]
+        : ['--ro-bind', place.source ?? place.path, place.path];
+    }),
     ...nodes.flatMap((path) => ['--dev-bind', path, path]),
     ...Object.entries(DEVICE_LINKS).flatMap(([path, target]) => ['--symlink', `/proc/self/${target}`, path]),
     // Shows only the jail's processes. Read-only, so not even root in a jail can change kernel settings. Other users
@@ -193,6 +199,11 @@ function root(places: readonly Place[], plan: JailPlan, staysRoot: boolean): str
     ...own.flatMap((path) => ['--bind', path, path]),
     ...['--remount-ro', '/'],
   ];
+}
+
+/** A path whose directory is to be made. */
+function placeOrInside({ kind, path }: Place): string {
+  return kind === 'empty' ? `${path}/.` : path;
 }
 
 /** The directories above some paths, from the top down. */

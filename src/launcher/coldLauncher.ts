@@ -48,6 +48,7 @@ async function boot(
       temporaryDirectory: config.temporaryDirectory,
       memsizeMb: config.memsizeMb,
       network: needsHostNetwork(config, options),
+      guestNetwork: config.network,
       compose: async (line, site) => {
         addFdMonitor(line);
         const drives = await prepareDrives(config.drives, {
@@ -60,7 +61,7 @@ async function boot(
         });
         site.undo.add('drives', () => drives.dispose());
         const opened = await openBootFiles(base.appliance, site);
-        addColdMachine(line, config, { ...base, ...opened, drives: drives.drives });
+        addColdMachine(line, config, { ...base, ...opened, drives: drives.drives, guestNetwork: site.guestNetwork });
         return { drives, openedAt: performance.now() };
       },
       onCommand: (command) => reportCommand(command, { onMessage }),

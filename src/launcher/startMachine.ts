@@ -2,7 +2,7 @@
  * Starts qemu; no other code in the server does. If a step fails, the earlier ones are undone in reverse order:
  * 1. an unprivileged user, if the server is root;
  * 2. a private run directory;
- * 3. the command line, and the files that it refers to;
+ * 3. the process that is its network, if it has one, and the command line, and the files that it refers to;
  * 4. a cgroup, where one can be made;
  * 5. the process, recorded in the run directory;
  * 6. its monitor, if it has one ({@link startMonitoredMachine}).
@@ -26,6 +26,7 @@ import { startQemu, type QemuProcess } from '../qemu/qemuProcess.js';
 import type { QemuUsers } from '../qemu/qemuUsers.js';
 import type { QmpClient } from '../qemu/qmpClient.js';
 import { requireGivenNodesOnly } from './checkNodes.js';
+import { startGuestNetwork } from './guestNetwork.js';
 import { connectMonitor } from './monitor.js';
 import { Undo } from './undo.js';
 
@@ -34,6 +35,8 @@ export interface MachineSite {
   readonly runDirectory: RunDirectory;
   /** Whether qemu runs as a different user from the server. */
   readonly otherUser: boolean;
+  /** Where the guest's network is; undefined: there is none, or it is qemu's own. */
+  readonly guestNetwork: { readonly fd: number } | undefined;
   /** Collects the claims of its drives; released when qemu has exited. */
   readonly claims: ImageClaims;
   /** Collects what has to be released when the machine has exited or failed to start. */
@@ -53,8 +56,10 @@ export interface MachinePlan<Parts> {
   readonly groups: readonly number[];
   readonly accelerator: Accelerator;
   readonly memsizeMb: number;
-  /** Whether it gets the host's network. */
+  /** qemu itself gets the host's network. */
   readonly network: boolean;
+  /** The guest has a network; false when left out. */
+  readonly guestNetwork?: boolean;
   /** Adds the machine to the command line. */
   readonly compose: (line: QemuCommandLine, site: MachineSite) => Promise<Parts>;
   /** Receives the command before it is started. */
@@ -92,15 +97,30 @@ export async function startMachine<Parts>(plan: MachinePlan<Parts>): Promise<Sta
     const claims = new ImageClaims();
     undo.add('claims of images', () => claims.releaseAll());
     const user = await plan.users.acquire();
-    if (user !== undefined) undo.add('user', () => user.release());
+    let filesRemain = false;
+    if (user !== undefined)
+      undo.add('user', async () => {
+        if (filesRemain) throw new Error(`user ID ${user.uid} is not used again: files of it remain`);
+        await user.release();
+      });
     const runDirectory = await createRunDirectory(plan.temporaryDirectory, user);
-    undo.add('run directory', () => runDirectory.remove());
+    undo.add('run directory', async () => {
+      filesRemain = true;
+      await runDirectory.remove();
+      filesRemain = false;
+    });
     const directory = await open(runDirectory.path, 'r');
     undo.add('descriptor of the run directory', () => directory.close());
 
+    const guest = plan.guestNetwork === true ? await startGuestNetwork(user, plan.logger) : undefined;
+    if (guest !== undefined) {
+      undo.add('network', () => guest.stop());
+      started.push(guest);
+    }
+
     const line = new QemuCommandLine(plan.qemuBinary);
     const parts = await plan.compose(line, {
-      ...{ runDirectory, claims, undo, otherUser: user !== undefined },
+      ...{ runDirectory, claims, undo, otherUser: user !== undefined, guestNetwork: guest },
       closeOnceStarted: (what, file) => {
         undo.add(what, () => file.close());
         started.push(file);
@@ -117,7 +137,7 @@ export async function startMachine<Parts>(plan: MachinePlan<Parts>): Promise<Sta
       runDirectory: runDirectory.path,
       memsizeMb: plan.memsizeMb,
       kvm: plan.accelerator === 'kvm',
-      network: plan.network,
+      network: plan.network ? 'drives' : plan.guestNetwork === true && guest === undefined ? 'guest' : 'none',
       cgroup: cgroup?.entries ?? [],
       onConsole: plan.onConsole,
     });

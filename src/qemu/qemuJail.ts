@@ -15,14 +15,17 @@ const OPEN_FILES = 8192;
 /** Threads for processors and I/O; libraries of storage clusters have dozens. */
 const THREADS = 2048;
 
-/** Parameters of a machine's qemu. */
+/** What qemu does with the host's network: nothing, be the network of its guest, or have drives there as well. */
+export type QemuNetwork = 'none' | 'guest' | 'drives';
+
+/** What a machine's qemu is started with. */
 export interface QemuJail {
   /** undefined: the server's user. */
   readonly user: JailUser | undefined;
   readonly runDirectory: string;
   readonly memsizeMb: number;
   readonly kvm: boolean;
-  readonly network: boolean;
+  readonly network: QemuNetwork;
   /** Files by which it enters its cgroups. */
   readonly cgroup: readonly string[];
 }
@@ -44,10 +47,12 @@ export async function qemuPlan(
     ...(user === undefined ? {} : { processes: THREADS }),
   };
   return {
-    ...{ program: await findQemu(binary), args, user, network, limits, cgroup },
+    ...{ program: await findQemu(binary), args, user, network: network !== 'none', limits, cgroup },
     directory: runDirectory,
     devices: kvm ? [KVM_DEVICE] : [],
-    places: network ? networkPlaces(user) : [],
+    places: { none: () => [], guest: () => placesOf(['/etc/resolv.conf']), drives: () => networkPlaces(user) }[
+      network
+    ](),
   };
 }
 

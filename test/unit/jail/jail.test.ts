@@ -4,11 +4,13 @@ import { once } from 'node:events';
 import {
   chmodSync,
   closeSync,
+  existsSync,
   mkdtempSync,
   openSync,
   readFileSync,
   readlinkSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -158,6 +160,26 @@ describe('a program in a jail', () => {
     await eventually(inside);
     server.kill('SIGKILL');
     await eventually(() => processesThatMention(mark).length === 0, 5000);
+  });
+});
+
+describe.each(['namespaces', 'landlock'] as const)('KVM with %s', (kind) => {
+  // Without a right on it, nobody can say that it is there.
+  const usable = existsSync('/dev/kvm') && (isRoot || statSync('/dev/kvm').gid === process.getgid?.());
+
+  (usable ? it : it.skip)('is there for a program that uses it, and for no other', async () => {
+    if (kind === 'landlock') overrideIsolation({ kind, as: isRoot ? 'root' : 'user', reason: 'a test' });
+    const script = 'import fcntl, os; print(fcntl.ioctl(os.open("/dev/kvm", os.O_RDWR), 0xAE00))';
+    const { gid } = statSync('/dev/kvm');
+    const found = await findProgram('/usr/bin/python3', 'python');
+    const run = async (devices: readonly string[]) => {
+      const user = isRoot ? { uid: 1_900_000_000, gid: 1_900_000_000, groups: [gid] } : undefined;
+      const plan = await shell('', { program: found, args: ['-I', '-S', '-c', script], devices, user });
+      return runJailed(plan, limits);
+    };
+    // The version of its interface.
+    expect((await run(['/dev/kvm'])).stdout).toBe('12\n');
+    expect((await run([])).stderr).toMatch(/FileNotFoundError|PermissionError/);
   });
 });
 

@@ -85,7 +85,7 @@ describe('the command of a jail', () => {
       /^prlimit --core=0 -- setpriv --pdeathsig KILL --no-new-privs -- \S*python3 -I -S -c PROGRAM /,
     );
     expect(text).toContain('PROGRAM read=/usr/bin/tool read=/usr/lib device=/dev/null');
-    expect(text).toMatch(/device=\/dev\/kvm write=\/d attributes= -- \/usr\/bin\/tool --do it$/);
+    expect(text).toMatch(/device=\/dev\/kvm write=\. attributes= -- \/usr\/bin\/tool --do it$/);
     expect(cwd).toBe('/d');
     expect(words(confined, { user: undefined, network: true })).toContain(' network= -- /usr/bin/tool');
     expect(words({ ...confined, as: 'root' })).toContain('--reuid 5 --regid 6');

@@ -1,6 +1,7 @@
 /** Assembles the server, and shuts it down gracefully on SIGTERM and SIGINT. */
 import { setFlagsFromString } from 'node:v8';
 import { ServerCredentials } from '@grpc/grpc-js';
+import { descriptors } from '../common/descriptors.js';
 import { messageOf } from '../common/errors.js';
 import { createLogger, type Logger } from '../common/logger.js';
 import { sweepRunDirectories } from '../common/tempDir.js';
@@ -18,6 +19,7 @@ import { ownDirectories } from '../security/ownDirectories.js';
 import { sameForAll, type AccessPolicy } from '../security/access.js';
 import { RolePolicy } from '../security/rolePolicy.js';
 import { TokenVerifier } from '../security/tokens.js';
+import type { ServerLimits } from '../server/limits.js';
 import { serveMetrics } from '../server/metrics.js';
 import { serve } from '../server/server.js';
 import { SessionFactory } from '../server/sessionFactory.js';
@@ -28,6 +30,7 @@ import type { TemplateRequest } from '../launcher/template/templates.js';
 import { UsageError } from './commandLine.js';
 import { closeInheritedDescriptors } from './inheritedDescriptors.js';
 import type { ServerConfig } from './config.js';
+import { drainOnUnhandled } from './lastResort.js';
 import { keepReloading } from './reloading.js';
 import { endInOrder, type Part } from './shutdown.js';
 
@@ -62,6 +65,17 @@ async function access({ identities, policy, policyFile }: ServerConfig, logger: 
   });
   await keepReloading({ what: 'policy', reload: () => roles.reload() }, logger);
   return roles;
+}
+
+/** Connections take descriptors, and so do sessions. */
+function withinDescriptors(limits: ServerLimits, logger: Logger): ServerLimits {
+  const connections = descriptors.connections(limits.connections);
+  if (connections === limits.connections) return limits;
+  logger.warn('the limit of file descriptors (ulimit -n) allows fewer connections than --max-connections', {
+    fileDescriptors: descriptors.limit,
+    connections,
+  });
+  return { ...limits, connections };
 }
 
 function openAudit({ auditLog: path }: ServerConfig, logger: Logger): AuditLog | undefined {
@@ -152,7 +166,7 @@ function logIsolation(isolation: Isolation, logger: Logger): void {
   );
 }
 
-/** Exit code if a session could not be synced, was killed, or another part of the shutdown failed. */
+/** Exit code if a session could not be synced, was killed, another part of the shutdown failed, or a defect caused it. */
 const EXIT_UNCLEAN = 1;
 
 /** Serves until a signal ends it; then the process exits with 0, or with 1 if the shutdown failed. */
@@ -192,18 +206,20 @@ export async function runServer(config: ServerConfig): Promise<void> {
   const parts: Part[] = templates === undefined ? [] : [{ name: 'templates', end: () => templates.close() }];
   let stopping = false;
   let announceEnd = (): void => undefined;
-  const stop = async (signal: NodeJS.Signals): Promise<void> => {
+  const stop = async (why: { readonly signal: NodeJS.Signals } | { readonly defect: true }): Promise<void> => {
     // Ctrl-C arrives twice: sent to the whole process group by the terminal, and forwarded by npm.
     if (stopping) return;
     stopping = true;
     const { delayMs } = config.drain;
-    logger.info('shutting down', { signal, sessions: registry.size });
+    logger.info('shutting down', { ...why, sessions: registry.size });
     announceEnd();
     if (delayMs > 0) await sleep(delayMs);
-    process.exit((await endInOrder(parts.reverse(), config.drain, logger)) ? 0 : EXIT_UNCLEAN);
+    const clean = await endInOrder(parts.reverse(), config.drain, logger);
+    process.exit(clean && 'signal' in why ? 0 : EXIT_UNCLEAN);
   };
-  process.on('SIGTERM', (signal) => void stop(signal));
-  process.on('SIGINT', (signal) => void stop(signal));
+  drainOnUnhandled(logger, () => void stop({ defect: true }));
+  process.on('SIGTERM', (signal) => void stop({ signal }));
+  process.on('SIGINT', (signal) => void stop({ signal }));
 
   const audit = openAudit(config, logger);
   const server = await serve({
@@ -217,7 +233,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
     probe: preflight.imageProbe,
     debugService: config.debugService,
     requestMemory: config.requestMemory,
-    limits: config.limits,
+    limits: withinDescriptors(config.limits, logger),
     directories: config.defaults,
     logger,
     audit,

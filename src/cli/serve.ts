@@ -2,6 +2,7 @@
 import { geteuid } from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import { ServerCredentials } from '@grpc/grpc-js';
+import { descriptors } from '../common/descriptors.js';
 import { messageOf } from '../common/errors.js';
 import { createLogger, type Logger } from '../common/logger.js';
 import { sweepRunDirectories } from '../common/tempDir.js';
@@ -21,6 +22,7 @@ import { sameForAll, type AccessPolicy } from '../security/access.js';
 import { userIdentity } from '../security/certificateIdentity.js';
 import { RolePolicy } from '../security/rolePolicy.js';
 import { TokenVerifier } from '../security/tokens.js';
+import type { ServerLimits } from '../server/limits.js';
 import { serveMetrics } from '../server/metrics.js';
 import { PeerUsers } from '../server/peerUsers.js';
 import { serve } from '../server/server.js';
@@ -32,6 +34,7 @@ import type { TemplateRequest } from '../launcher/template/templates.js';
 import { UsageError } from './commandLine.js';
 import { closeInheritedDescriptors } from './inheritedDescriptors.js';
 import type { ServerConfig } from './config.js';
+import { drainOnUnhandled } from './lastResort.js';
 import { keepReloading } from './reloading.js';
 import { endInOrder, type Part } from './shutdown.js';
 
@@ -75,6 +78,17 @@ async function access({ identities, policy, policyFile }: ServerConfig, logger: 
   });
   await keepReloading({ what: 'policy', reload: () => roles.reload() }, logger);
   return roles;
+}
+
+/** Connections take descriptors, and so do sessions. */
+function withinDescriptors(limits: ServerLimits, logger: Logger): ServerLimits {
+  const connections = descriptors.connections(limits.connections);
+  if (connections === limits.connections) return limits;
+  logger.warn('the limit of file descriptors (ulimit -n) allows fewer connections than --max-connections', {
+    fileDescriptors: descriptors.limit,
+    connections,
+  });
+  return { ...limits, connections };
 }
 
 function openAudit({ auditLog: path }: ServerConfig, logger: Logger): AuditLog | undefined {
@@ -198,7 +212,7 @@ async function prepareCgroups(logger: Logger): Promise<void> {
   }
 }
 
-/** Exit code if a session could not be synced, was killed, or another part of the shutdown failed. */
+/** Exit code if a session could not be synced, was killed, another part of the shutdown failed, or a defect caused it. */
 const EXIT_UNCLEAN = 1;
 
 /** Serves until a signal ends it; then the process exits with 0, or with 1 if the shutdown failed. */
@@ -239,18 +253,20 @@ export async function runServer(config: ServerConfig): Promise<void> {
   const parts: Part[] = templates === undefined ? [] : [{ name: 'templates', end: () => templates.close() }];
   let stopping = false;
   let announceEnd = (): void => undefined;
-  const stop = async (signal: NodeJS.Signals): Promise<void> => {
-    // Ctrl-C arrives twice: the terminal sends it to the entire process group, and npm forwards it.
+  const stop = async (why: { readonly signal: NodeJS.Signals } | { readonly defect: true }): Promise<void> => {
+    // Ctrl-C arrives twice: sent to the whole process group by the terminal, and forwarded by npm.
     if (stopping) return;
     stopping = true;
     const { delayMs } = config.drain;
-    logger.info('shutting down', { signal, sessions: registry.size });
+    logger.info('shutting down', { ...why, sessions: registry.size });
     announceEnd();
     if (delayMs > 0) await sleep(delayMs);
-    process.exit((await endInOrder(parts.reverse(), config.drain, logger)) ? 0 : EXIT_UNCLEAN);
+    const clean = await endInOrder(parts.reverse(), config.drain, logger);
+    process.exit(clean && 'signal' in why ? 0 : EXIT_UNCLEAN);
   };
-  process.on('SIGTERM', (signal) => void stop(signal));
-  process.on('SIGINT', (signal) => void stop(signal));
+  drainOnUnhandled(logger, () => void stop({ defect: true }));
+  process.on('SIGTERM', (signal) => void stop({ signal }));
+  process.on('SIGINT', (signal) => void stop({ signal }));
 
   const audit = openAudit(config, logger);
   const peerUsers = config.identities?.users === true ? new PeerUsers(logger) : undefined;
@@ -266,7 +282,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
     probe: preflight.imageProbe,
     debugService: config.debugService,
     requestMemory: config.requestMemory,
-    limits: config.limits,
+    limits: withinDescriptors(config.limits, logger),
     diskBytes: config.diskBytes,
     directories: config.defaults,
     logger,

@@ -1,6 +1,7 @@
 /**
  * Turns the drives of a session into open files and qemu block nodes.
  */
+import { descriptors } from '../common/descriptors.js';
 import { GuestfsError } from '../common/errors.js';
 import type { FdSets } from '../qemu/fdSets.js';
 import type { OpenImage } from '../security/pathPolicy.js';
@@ -77,6 +78,9 @@ export interface PreparedDrives {
   dispose(): Promise<void>;
 }
 
+/** Usually an image, its overlay, and the files that these are made with. */
+const DESCRIPTORS_PER_DRIVE = 4;
+
 /**
  * Opens all images and creates overlays and scratch disks.
  *
@@ -84,8 +88,8 @@ export interface PreparedDrives {
  *   of the run directory; nothing is left open then. If several drives fail, the error of the first one.
  */
 export async function prepareDrives(drives: readonly Drive[], context: DriveContext): Promise<PreparedDrives> {
-  const opened = await Promise.allSettled(
-    drives.map((drive, index) => openDrive(drive, nodePrefix(index, context), context)),
+  const opened = await descriptors.while(drives.length * DESCRIPTORS_PER_DRIVE, () =>
+    Promise.allSettled(drives.map((drive, index) => openDrive(drive, nodePrefix(index, context), context))),
   );
   let disposing: Promise<void> | undefined;
   const dispose = (): Promise<void> =>

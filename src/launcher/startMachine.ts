@@ -14,6 +14,7 @@
  * - the KVM boot test has a kernel and a console, and no monitor.
  */
 import { open, type FileHandle } from 'node:fs/promises';
+import { descriptors } from '../common/descriptors.js';
 import type { Logger } from '../common/logger.js';
 import { createRunDirectory, type RunDirectory } from '../common/tempDir.js';
 import { ImageClaims } from '../images/imageUses.js';
@@ -29,6 +30,9 @@ import { requireGivenNodesOnly } from './checkNodes.js';
 import { startGuestNetwork } from './guestNetwork.js';
 import { connectMonitor } from './monitor.js';
 import { Undo } from './undo.js';
+
+/** Descriptors that are open at the same time while a machine without drives is started. */
+const DESCRIPTORS = 40;
 
 /** The surroundings in which a command line is composed. */
 export interface MachineSite {
@@ -89,7 +93,11 @@ export interface StartedMachine<Parts> {
  * Starts a machine.
  * @throws what `compose` throws, GuestfsError if qemu cannot be started, or the reason of the signal; nothing is left behind then
  */
-export async function startMachine<Parts>(plan: MachinePlan<Parts>): Promise<StartedMachine<Parts>> {
+export function startMachine<Parts>(plan: MachinePlan<Parts>): Promise<StartedMachine<Parts>> {
+  return descriptors.while(DESCRIPTORS, () => start(plan));
+}
+
+async function start<Parts>(plan: MachinePlan<Parts>): Promise<StartedMachine<Parts>> {
   const undo = new Undo(plan.logger);
   const { signal } = plan;
   const started: { close(): Promise<void> }[] = [];

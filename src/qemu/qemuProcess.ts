@@ -76,6 +76,7 @@ export async function startQemu(command: QemuCommand, options: QemuStartOptions)
       }),
     )
     .catch((error: unknown) => {
+      if (error instanceof GuestfsError) throw error;
       throw new GuestfsError('QEMU_FAILED', `qemu cannot be started: ${messageOf(error)}`, { cause: error });
     });
 

@@ -28,6 +28,9 @@ const WARM_UP_SHARE = 0.25;
 /** ... so many bytes. */
 const LARGEST_GROWTH = 24 << 20;
 
+/** What V8 and Node.js need for a buffer, beside its bytes. */
+const BUFFER_OVERHEAD = 512;
+
 export interface Finding {
   readonly what: string;
   readonly input: Buffer;
@@ -142,7 +145,7 @@ export class Fuzzer {
   #memory(): number {
     this.#options.collectGarbage();
     const { heapUsed, external } = process.memoryUsage();
-    return heapUsed + external - this.#corpus.reduce((sum, { length }) => sum + length, 0);
+    return heapUsed + external - this.#corpus.reduce((sum, { length }) => sum + length + BUFFER_OVERHEAD, 0);
   }
 
   async #next(): Promise<void> {
@@ -172,8 +175,11 @@ export class Fuzzer {
     else if (ms > LONGEST_MS) await this.#slow(input);
     if (keep && ms > this.#slowest && ms < LONGEST_MS) this.#slowest = ms;
     if (!isNew) return;
-    this.#corpus.push(input);
-    this.#options.onNew(input);
+    // Small buffers share their memory with others, which would be kept as well.
+    const own = Buffer.alloc(input.length);
+    input.copy(own);
+    this.#corpus.push(own);
+    this.#options.onNew(own);
   }
 
   async #execute(input: Buffer): Promise<Outcome> {

@@ -118,7 +118,7 @@ const WINDOWS = ['h', 'h', 'h', 'h', 'h', 'nn', 'key', 'v', 'Some Antivirus', 'v
 export const packages: Target = {
   name: 'packages',
   about: 'the package databases of dpkg, apk, pacman and Windows',
-  longest: 2048,
+  longest: 1024,
   // What comes in one turn of the event loop.
   stretched: 64 * 1024,
   seeds: () =>

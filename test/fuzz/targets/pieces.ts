@@ -4,7 +4,7 @@
 const READ = 64 * 1024;
 
 /** More would make a run slow. */
-const MOST_PIECES = 2048;
+const MOST_PIECES = 64;
 
 /** Bytes in the largest pieces in which they can come. */
 export function asRead(bytes: Buffer): Buffer[] {

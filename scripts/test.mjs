@@ -6,6 +6,7 @@
  *   npm test                            everything
  *   npm test -- check                   lint, generated code, types, advisories
  *   npm test -- unit [PATTERN]          tests that need no qemu
+ *   npm test -- fuzz [TARGET]           fuzzing, a minute for each target
  *   npm test -- integration [PATTERN]   tests with real appliances
  *   npm test -- differential            the same calls to libguestfs's C library
  *   npm test -- conformance [REGEX]     libguestfs's own tests
@@ -29,15 +30,18 @@ import {
   checkStyle,
   checkTypes,
 } from './testing/checks.mjs';
+import { runFuzz } from './testing/fuzz.mjs';
 import { runJest } from './testing/jest.mjs';
 import { checkLeftovers } from './testing/leftovers.mjs';
 import { Sandbox } from './testing/sandbox.mjs';
 import { add, nothing, oneFailed, tallyLine } from './testing/tally.mjs';
 
 /** @typedef {import('./testing/tally.mjs').Tally} Tally */
-/** @typedef {'check' | 'unit' | 'integration' | 'differential' | 'conformance'} Part */
+/** @typedef {'check' | 'unit' | 'fuzz' | 'integration' | 'differential' | 'conformance'} Part */
 
 const MINUTE_MS = 60_000;
+/** For each target of the fuzzer. */
+const FUZZ_SECONDS = 60;
 const INTEGRATION_TEST_TIMEOUT_MS = 3 * MINUTE_MS;
 /** Test files that boot virtual machines, by their compiled paths; the others boot none. */
 const INTEGRATION_TESTS = 'dist/test/(integration/|.*\\.integration\\.test)';
@@ -47,7 +51,7 @@ const DIFFERENTIAL_TESTS = 'dist/test/differential/';
 const SUITES = [undefined, 'bookworm'];
 
 /** @type {readonly Part[]} */
-const PARTS = ['check', 'unit', 'integration', 'differential', 'conformance'];
+const PARTS = ['check', 'unit', 'fuzz', 'integration', 'differential', 'conformance'];
 const [asked, pattern] = process.argv.slice(2);
 if (asked !== undefined && !PARTS.some((part) => part === asked)) {
   say(`unknown part of the tests: ${asked}; choose one of ${PARTS.join(', ')}`);
@@ -130,6 +134,10 @@ async function main() {
       }),
     );
   }
+  if (wanted('fuzz'))
+    await runStage('fuzzing', () =>
+      runFuzz({ only: asked === undefined ? undefined : pattern, seconds: FUZZ_SECONDS }),
+    );
   if (!needsMachines) return;
 
   for (const suite of asked === 'conformance' ? [undefined] : SUITES)

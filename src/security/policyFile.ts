@@ -75,7 +75,8 @@ export class PolicyFileError extends Error {
  * @throws PolicyFileError listing each error with its place
  */
 export function parsePolicy(text: string): PolicyDocument {
-  const document = parseDocument(text, { uniqueKeys: true });
+  // Other keys would become strings, with a warning to nobody.
+  const document = parseDocument(text, { uniqueKeys: true, stringKeys: true });
   const [broken] = [...document.errors, ...document.warnings];
   if (broken !== undefined) throw new PolicyFileError(broken.message);
   let value: unknown;

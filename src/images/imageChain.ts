@@ -54,6 +54,7 @@ export type ClaimImage = (image: OpenImage, use: ImageUse, subject: string) => v
  *
  * @param format as the client stated it, or undefined to go by its looks
  * @param claim called for each file before what it contains counts
+ * @param top names the image in messages
  * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING`, `IMAGE_UNUSABLE`, `IMAGE_LOCKED`, or `NOT_ALLOWED` for an
  *   image that refers to other files on a server that does not allow it
  */
@@ -63,8 +64,8 @@ export async function openImageChain(
   access: ImageAccess,
   roots: ImageRoots,
   claim: ClaimImage,
+  top = naming(path).subject,
 ): Promise<ImageChain> {
-  const top = naming(path).subject;
   const links: ChainLink[] = [];
   const opened: OpenImage[] = [];
   const close = async (): Promise<void> => {

@@ -74,7 +74,7 @@ export async function driveFromRequest(filename: string, options: AddDriveOption
   const image = await openImage(filename, roots, 'read-only');
   await image.handle.close();
   if (!drive.readonly) await requireWritable(image.path, roots, naming(filename));
-  return { ...drive, source: { kind: 'file', path: image.path, roots } };
+  return { ...drive, source: { kind: 'file', path: image.path, name: filename, roots } };
 }
 
 /**

@@ -173,8 +173,13 @@ async function findBacking(
   const name = beside !== undefined || isAbsolute(file) ? file : path;
   if (path === image) throw unusableImage(subject, 'is the new image itself');
   const claims = new ImageClaims();
-  const chain = await openImageChain(path, disk.backingformat, 'read-only', imageRoots, (opened, use, what) =>
-    claims.claim(path, opened, use, what),
+  const chain = await openImageChain(
+    path,
+    disk.backingformat,
+    'read-only',
+    imageRoots,
+    (opened, use, what) => claims.claim(path, opened, use, what),
+    subject,
   ).catch((error: unknown) => {
     claims.releaseAll();
     throw error;

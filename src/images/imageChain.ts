@@ -57,6 +57,7 @@ export type ClaimImage = (image: OpenImage, use: ImageUse, subject: string) => v
  *
  * @param format as stated by the client, or undefined to recognise it
  * @param claim called for each file before its content is used
+ * @param top how messages refer to the image
  * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING`, `IMAGE_UNUSABLE`, `IMAGE_LOCKED`, or `NOT_ALLOWED` for an
  *   image that refers to other files on a server that does not allow it
  */
@@ -66,8 +67,8 @@ export async function openImageChain(
   access: ImageAccess,
   roots: ImageRoots,
   claim: ClaimImage,
+  top = naming(path).subject,
 ): Promise<ImageChain> {
-  const top = naming(path).subject;
   const links: ChainLink[] = [];
   const opened: OpenImage[] = [];
   const close = async (): Promise<void> => {

@@ -4,7 +4,7 @@
 import { descriptors } from '../common/descriptors.js';
 import { GuestfsError } from '../common/errors.js';
 import type { FdSets } from '../qemu/fdSets.js';
-import type { OpenImage } from '../security/pathPolicy.js';
+import { naming, type OpenImage } from '../security/pathPolicy.js';
 import { blockNodesOf, type BlockNode, type NodeFile, type NodeLink } from './blockNodes.js';
 import { explainBlockError } from './blockErrors.js';
 import type { DiskNeed, DiskQuota } from './diskQuota.js';
@@ -161,6 +161,7 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
     drive.readonly ? 'read-only' : 'read-write',
     drive.source.roots,
     (image, use, subject) => context.claims.claim(name, image, use, subject),
+    naming(drive.source.name).subject,
   );
   const heads: (TemporaryDisk | undefined)[] = [];
   let overlay: TemporaryDisk | undefined;

@@ -326,7 +326,9 @@ async function walk(start: Position, roots: readonly Root[], name: ImageNaming):
       continue;
     }
     if (++links > MAX_LINKS) throw unusable(name, 'goes through too many symbolic links');
-    const target = await readlink(path);
+    const target = await readlink(path).catch((error: unknown) => {
+      throw openFailure(error, 'read-only', name);
+    });
     if (isAbsolute(target)) {
       ({ at, names } = enter([target, ...names].join('/'), roots, name));
     } else {
@@ -445,6 +447,9 @@ function openFailure(error: unknown, access: ImageAccess, name: ImageNaming): un
           : 'cannot be read: the server lacks permission',
         error,
       );
+    case 'EINVAL':
+      // It was a link when it was looked at.
+      return unusable(name, 'has changed while it was opened', error);
     case 'EEXIST':
       return unusable(name, 'cannot be created: a dangling symbolic link is in its place', error);
     case 'ENOSPC':

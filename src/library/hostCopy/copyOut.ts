@@ -1,9 +1,9 @@
 /**
  * `copy_out`: from the guest into a directory of the server.
  *
- * Files are first unpacked into a new directory next to their destination. So nothing that exists
- * there already, such as a link from an earlier copy, can redirect them, and a copy that fails
- * leaves nothing behind.
+ * Files are first unpacked into a new directory next to their destination. So nothing that already
+ * exists there, such as a link from an earlier copy, can redirect them, and a failed copy leaves
+ * nothing behind.
  */
 import { constants } from 'node:fs';
 import { mkdir, mkdtemp, open, rm, type FileHandle } from 'node:fs/promises';
@@ -87,7 +87,7 @@ async function receive(
   try {
     const received = `${staging}/${RECEIVED}`;
     await (isPlainFile ? receiveFile : receiveDirectory)(context, remotepath, received);
-    // The guest's root, and a path that ends in a dot, have no name of their own.
+    // The guest's root, and a path that ends in a dot, have no name.
     if (name.length === 0 || name.equals(Buffer.from('.'))) await publishEntries(Buffer.from(received), place);
     else await publish(Buffer.from(received), Buffer.concat([place, Buffer.from('/'), name]));
   } finally {

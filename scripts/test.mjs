@@ -186,7 +186,7 @@ async function main() {
     try {
       sandbox.remove();
     } catch (error) {
-      // A failed test may have left a mount; report the counts all the same.
+      // A failed test may have left a mount; report the counts nevertheless.
       say(
         `${sandbox.directory} cannot be removed completely: ${error instanceof Error ? error.message : String(error)}`,
       );

@@ -6,7 +6,7 @@ import { describe, expect, test } from '@jest/globals';
 import { findCycle } from './findCycle.js';
 import { filesBelow, importsOf } from './sourceTree.js';
 
-/** The rooms of the running server, from the bottom up; rooms on one level do not know each other. */
+/** The rooms of the running server, from the bottom up; rooms on the same level do not import each other. */
 const LEVELS: readonly (readonly string[])[] = [
   ['common'],
   ['jail'],
@@ -20,11 +20,11 @@ const LEVELS: readonly (readonly string[])[] = [
   ['cli'],
 ];
 
-/** Rooms that have places of their own: the list, which knows nothing, and what reads it to write code. */
+/** Rooms with special rules: the list, which imports nothing, and the generator, which reads it to write code. */
 const LIST = 'actions';
 const GENERATOR = 'generator';
 
-/** Which appliance is the default one and where it is kept: who makes them and who looks for them have to agree. */
+/** The default appliance and its location: the builder and the server have to agree on them. */
 const SHARED_WITH_BUILDER = ['appliance-builder/location.ts', 'appliance-builder/suite.ts'];
 
 /**

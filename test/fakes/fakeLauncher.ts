@@ -1,4 +1,4 @@
-/** A launcher by script: its machines are fake daemons, and it comes and fails as the test says. */
+/** A scripted launcher: its machines are fake daemons, and it succeeds and fails as the test determines. */
 import { GuestfsError } from '../../src/common/errors.js';
 import type { Drive } from '../../src/images/drive.js';
 import type {
@@ -12,12 +12,12 @@ import type {
 } from '../../src/launcher/launcher.js';
 import { FakeDaemon } from './fakeDaemon.js';
 
-/** Takes all drives. */
+/** Accepts all drives. */
 export class FakeDrives implements MachineDrives {
   readonly attached = new Map<number, Drive>();
-  /** Writes that the host failed. */
+  /** Number of writes that failed on the host. */
   readonly failed = new Map<number, number>();
-  /** What the next use of it does first. */
+  /** Runs before each operation. */
   before: () => Promise<void> = async () => undefined;
 
   constructor(private next = 1) {}
@@ -79,16 +79,16 @@ export class FakeMachine implements Machine {
     });
   }
 
-  /** Ends by itself. */
+  /** Makes it exit unexpectedly. */
   die(exit: Partial<MachineExit> = {}): void {
     this.daemon.die();
     this.#exit({ exitCode: 1, signal: undefined, qemuMessages: '', ...exit });
   }
 
-  /** How it ends when it is asked to. */
+  /** How it ends when it is asked to stop. */
   end: Partial<MachineExit> = { exitCode: 0 };
 
-  /** What it takes to end. */
+  /** Its end waits for this. */
   ending: Promise<void> = Promise.resolve();
 
   /** How long it was given each time, milliseconds. */
@@ -114,7 +114,7 @@ export class FakeMachine implements Machine {
 export interface LaunchRequest {
   readonly config: LaunchConfig;
   readonly options: LaunchOptions;
-  /** Hands over a machine. */
+  /** Lets the launch succeed with a machine. */
   readonly succeed: (machine: FakeMachine) => void;
   readonly fail: (error: unknown) => void;
 }
@@ -130,7 +130,7 @@ export class FakeLauncher implements Launcher {
     });
   }
 
-  /** The request with this number, from 0, once it was made. */
+  /** The request with this number, from 0, once it has been made. */
   async request(number = 0): Promise<LaunchRequest> {
     for (;;) {
       const request = this.requests[number];

@@ -1,4 +1,4 @@
-/** A real server in this process with TLS and client certificates, on a fake launcher, and clients with certificates. */
+/** A real server in this process, with TLS, client certificates and a fake launcher, and clients with certificates. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,18 +27,18 @@ export interface SecureServerOptions
 }
 
 export interface SecureServer {
-  /** Where it listens, host:port. */
+  /** The address it listens on, host:port. */
   readonly address: string;
   readonly registry: SessionRegistry;
   readonly launcher: FakeLauncher;
-  /** A client with a certificate that says so of it. */
+  /** A client with a certificate for this holder. */
   client(names: ClientNames): TestClient;
   /** A client without one, at the server's socket or another address. */
   plainClient(address?: string): TestClient;
   stop(): Promise<void>;
 }
 
-/** An authority for a test file, and what it signed. */
+/** A certificate authority for a test file, and the certificates that it issued. */
 export interface Authority {
   readonly directory: string;
   readonly certificate: Certificate;

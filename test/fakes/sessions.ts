@@ -23,7 +23,7 @@ export const drive: Drive = {
   blockSize: undefined,
 };
 
-/** Settings as a server has them. */
+/** A server's default settings. */
 export const defaultSettings: SessionSettings = {
   memsizeMb: 512,
   smp: 1,
@@ -110,7 +110,7 @@ export function action(name: string): ActionDef {
   return found;
 }
 
-/** An event in few words. */
+/** An event in short form. */
 export function told({ event }: DeliveredEvent): string {
   switch (event.kind) {
     case 'progress':
@@ -125,7 +125,7 @@ export function told({ event }: DeliveredEvent): string {
   }
 }
 
-/** Everything a session tells, in few words; complete once the session is closed. */
+/** All events of a session, in short form; complete once the session is closed. */
 export function listen(
   session: Session,
   kinds: readonly EventKind[] = [],

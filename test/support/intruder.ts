@@ -1,10 +1,10 @@
-/** What somebody who has taken over a process can do; needs root. */
+/** What an attacker who has taken over a process can do; needs root. */
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 const PROGRAM = fileURLToPath(new URL('../../../test/support/intruder.py', import.meta.url));
 
-/** One attempt: what, and of what. */
+/** One attempt: the operation, and its object. */
 export type Attempt = readonly [
   what: 'read' | 'list' | 'write' | 'kill' | 'tcp' | 'network' | 'unix' | 'processes' | 'write memory',
   argument: string | number,

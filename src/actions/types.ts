@@ -218,6 +218,8 @@ export interface ActionDef {
   readonly largeAnswerText?: RegExp;
   /** The daemon may accept its file and never answer; a ping sent after the file detects that. */
   readonly mayNotAnswer?: true;
+  /** Its success says that data has reached the images: writes that the host failed make it fail. */
+  readonly promisesDurability?: true;
   /** Reports progress while it runs. */
   readonly progress?: true;
   /** Can be cancelled while it runs. */

@@ -12,7 +12,7 @@ import { QmpError, type QmpClient } from '../qemu/qmpClient.js';
 import { attachDrives, unplug } from './attachDrives.js';
 import { attachScript, detachScript, diskName, IN_USE, type Disk } from './appliance/applianceScripts.js';
 import { runInAppliance } from './appliance/applianceShell.js';
-import type { MachineDrives } from './launcher.js';
+import type { FailedWrites, MachineDrives } from './launcher.js';
 
 /** What drives are attached with. */
 export interface RunningDrivesParts {
@@ -48,6 +48,8 @@ export class RunningDrives implements MachineDrives {
   /** Total of drives ever attached: node names are never reused. */
   #count: number;
   #filesGiven: number;
+  /** Top nodes of drives of which a write has failed for want of space. */
+  readonly #full = new Set<string>();
 
   /** @param start the drives of the launch, and how many files qemu was given after it was started */
   constructor(
@@ -57,6 +59,10 @@ export class RunningDrives implements MachineDrives {
     start.launched.forEach((drive, index) => this.#drives.set(index, drive));
     this.#count = start.launched.length;
     this.#filesGiven = start.filesGiven;
+    // The statistics do not say why.
+    parts.monitor.onEvent(({ event, data }) => {
+      if (event === 'BLOCK_IO_ERROR' && data['nospace'] === true) this.#full.add(String(data['node-name']));
+    });
   }
 
   async add(connection: DaemonConnection, drive: Drive, signal: AbortSignal): Promise<number> {
@@ -95,7 +101,7 @@ export class RunningDrives implements MachineDrives {
     }
   }
 
-  async remove(connection: DaemonConnection, index: number): Promise<number> {
+  async remove(connection: DaemonConnection, index: number): Promise<FailedWrites | undefined> {
     const drive = this.#drives.get(index);
     if (drive === undefined) throw new Error(`no drive ${index}`);
     const name = await runInAppliance(connection, detachScript(index)).catch((error: unknown) => {
@@ -107,10 +113,10 @@ export class RunningDrives implements MachineDrives {
         { cause: error },
       );
     });
-    let failed: number;
+    let failed: FailedWrites | undefined;
     try {
       // qemu keeps these counts only while it has the device.
-      failed = (await this.failedWrites()).get(index) ?? 0;
+      failed = (await this.failedWrites()).get(index);
       await this.#detach(drive, index, 'attached');
     } catch (error) {
       throw explained(error, 'qemu cannot detach the drive');
@@ -121,11 +127,11 @@ export class RunningDrives implements MachineDrives {
     return failed;
   }
 
-  async failedWrites(): Promise<ReadonlyMap<number, number>> {
+  async failedWrites(): Promise<ReadonlyMap<number, FailedWrites>> {
     const statistics = (await withinLimit((limit) =>
       this.parts.monitor.execute('query-blockstats', {}, limit),
     )) as readonly DeviceStatistics[];
-    const failed = new Map<number, number>();
+    const failed = new Map<number, FailedWrites>();
     for (const [index, drive] of this.#drives) {
       // Found by device, or else by node: which of them qemu reports depends on its version.
       const device = String(driveProperties(drive, index)['id']);
@@ -133,7 +139,7 @@ export class RunningDrives implements MachineDrives {
         (one) => one.qdev?.split('/').at(-1) === device || one['node-name'] === drive.topNode,
       )?.stats;
       const count = (stats?.failed_wr_operations ?? 0) + (stats?.failed_flush_operations ?? 0);
-      if (count > 0) failed.set(index, count);
+      if (count > 0) failed.set(index, { count, noSpace: this.#full.has(drive.topNode) });
     }
     return failed;
   }

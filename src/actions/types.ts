@@ -38,6 +38,10 @@ interface NamedArgument {
   readonly about?: string;
   /** A secret that libguestfs does not declare as a key: never shown in traces or logs. */
   readonly secret?: true;
+  /** A number that the daemon mishandles if it is negative: such a call never reaches it. */
+  readonly notNegative?: true;
+  /** All values that the daemon knows; it mishandles others: such a call never reaches it. */
+  readonly values?: readonly string[];
   /** A path on the server; must be under one of its image roots. */
   readonly onServer?: true;
   /** What says which drive it is about, other than by a path on the server: a label, a domain. */

@@ -7,6 +7,7 @@
  * Process 1 there is bubblewrap's, not the program: it has the user of the process that waits outside, by whose end the
  * kernel may therefore end it, and with it the program and everything that that started.
  */
+import { descriptors } from '../common/descriptors.js';
 import type { Place, Program } from './programFiles.js';
 
 /** Whom a program runs as. */
@@ -184,7 +185,8 @@ function limitArguments(limits: JailLimits): string[] {
     ['data', limits.data],
     ['cpu', limits.cpuSeconds],
     ['fsize', limits.fileSize],
-    ['nofile', limits.openFiles],
+    // Nobody can be given more than this process has.
+    ['nofile', limits.openFiles && Math.min(limits.openFiles, descriptors.limit)],
     ['nproc', limits.processes],
   ];
   return ['--core=0', ...given.flatMap(([name, value]) => (value === undefined ? [] : [`--${name}=${value}`]))];

@@ -58,6 +58,8 @@ export interface FuzzerOptions {
   readonly probes: Probes;
   readonly seed: number;
   readonly milliseconds: number;
+  /** Ends with the first finding. */
+  readonly onlyFirst?: boolean;
   /** Inputs to begin with, beside the target's own. */
   readonly inputs: readonly Buffer[];
   readonly collectGarbage: () => void;
@@ -106,7 +108,7 @@ export class Fuzzer {
   }
 
   async run(): Promise<Status> {
-    const { target, inputs, milliseconds, statusMs, onStatus } = this.#options;
+    const { target, inputs, milliseconds, onlyFirst = false, statusMs, onStatus } = this.#options;
     // Inputs are refused with errors, and most of their price is their stack.
     Error.stackTraceLimit = 0;
     const started = performance.now();
@@ -128,7 +130,7 @@ export class Fuzzer {
       for (let count = 0; count < BATCH && performance.now() - begun < BATCH_MS; count += 1) await this.#next();
       await setImmediate();
       const elapsed = performance.now() - started;
-      if (elapsed > milliseconds) break;
+      if (elapsed > milliseconds || (onlyFirst && this.#findings > 0)) break;
       if (warm === undefined && elapsed > WARM_UP_SHARE * milliseconds) warm = this.#memory();
       if (elapsed - reported > statusMs) {
         reported = elapsed;

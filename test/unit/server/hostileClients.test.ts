@@ -180,7 +180,7 @@ const ATTACKS: Readonly<Record<string, () => Promise<void>>> = {
   },
   '200 downloads that never begin, whose client goes away': async () => {
     const reading = Array.from({ length: 200 }, () =>
-      new SessionClient(client, 'READY').call('read_file', { path: '/fifo' }, { signal: AbortSignal.timeout(500) }),
+      new SessionClient(client, 'READY').call('read_file', { path: '/fifo' }, { deadline: Date.now() + 500 }),
     );
     await Promise.allSettled(reading);
   },

@@ -3,11 +3,11 @@
  * checks in libguestfs's order.
  */
 import { badArgument } from '../common/errors.js';
-import { openImage, type ImageRoots } from '../security/pathPolicy.js';
+import { naming, openImage, requireWritable, type ImageRoots } from '../security/pathPolicy.js';
 import type { CacheMode, Discard, Drive } from './drive.js';
 import { READ_ONLY_PROTOCOLS, remoteProtocol, remoteSourceFromRequest, type RemoteProtocol } from './remoteSource.js';
 
-/** The optional arguments of `add_drive`, as the request has them. */
+/** The optional arguments of `add_drive`, as given in the request. */
 export interface AddDriveOptions {
   readonly readonly?: boolean;
   readonly format?: string;
@@ -34,7 +34,7 @@ const NULL_DRIVE_SIZE = 4096n;
 
 /**
  * Checks the arguments of `add_drive`. An image file must exist and be readable now; it is opened and
- * checked again at launch. A remote server is first contacted at launch.
+ * checked again at launch. A drive that is to be written must be where the client may write. A remote server is first contacted at launch.
  *
  * @throws GuestfsError `BAD_ARGUMENT`, and those of {@link openImage}
  */
@@ -61,7 +61,7 @@ export async function driveFromRequest(filename: string, options: AddDriveOption
     const protocol = remoteProtocol(protocolName);
     const remote = await remoteSourceFromRequest(protocol, filename, options, roots);
     checkReadOnly(protocol, drive.readonly);
-    // The format of untrusted remote contents is never guessed.
+    // The format of untrusted remote content is never guessed.
     return { ...drive, format: drive.format ?? 'raw', source: { kind: 'remote', remote, roots } };
   }
   checkFile(options);
@@ -73,6 +73,7 @@ export async function driveFromRequest(filename: string, options: AddDriveOption
   }
   const image = await openImage(filename, roots, 'read-only');
   await image.handle.close();
+  if (!drive.readonly) await requireWritable(image.path, roots, naming(filename));
   return { ...drive, source: { kind: 'file', path: image.path, name: filename, roots } };
 }
 
@@ -112,7 +113,7 @@ function checkLabel(label: string | undefined): void {
   }
 }
 
-/** 0 stands for "not set", as in the library. */
+/** 0 means "not set", as in the library. */
 function checkBlockSize(blockSize: number | undefined): number | undefined {
   if (blockSize === undefined || blockSize === 0) return undefined;
   if (blockSize === 512 || blockSize === 4096) return blockSize;

@@ -1,4 +1,4 @@
-/** Makes empty disk images: the action `disk_create`. */
+/** Creates empty disk images: the action `disk_create`. */
 import { unlink } from 'node:fs/promises';
 import { dirname, isAbsolute } from 'node:path';
 import { badArgument, GuestfsError } from '../common/errors.js';
@@ -15,13 +15,14 @@ import {
   type ImageRoots,
 } from '../security/pathPolicy.js';
 import { isLockMessage } from './blockErrors.js';
+import { NO_QUOTA, type DiskQuota } from './diskQuota.js';
 import { diskTools } from './diskTools.js';
 import type { ForeignImageProbe } from './foreignProbe.js';
 import { openImageChain } from './imageChain.js';
 import { ImageClaims } from './imageUses.js';
 import { unusableImage } from './recognise.js';
 
-/** What to make, as the request has it. */
+/** What to create, as given in the request. */
 export interface DiskToCreate {
   readonly filename: string;
   /** `raw` or `qcow2`. */
@@ -36,27 +37,29 @@ export interface DiskToCreate {
   /** Version of qcow2: `0.10` or `1.1`. */
   readonly compat?: string;
   readonly clustersize?: number;
-  /** A file or device that is there already is overwritten. */
+  /** Whether an existing file or device may be overwritten. */
   readonly overwrite?: boolean;
 }
 
-/** Where disks may be made. */
+/** The directories in which disks may be created. */
 export interface CreateDiskContext {
   readonly imageRoots: ImageRoots;
   /** Measures backing files whose format only qemu understands. */
   readonly probe?: ForeignImageProbe;
+  /** What may be made; any amount when left out. */
+  readonly disk?: DiskQuota;
   readonly signal: AbortSignal;
 }
 
-/** Writing all of a preallocated disk can take long; there is the caller's signal for that. */
+/** Generous, since writing all of a preallocated disk can take long; the caller's signal can end it earlier. */
 const WALL_CLOCK_MS = 3_600_000;
 const LIMITS: JailLimits = { data: 2 ** 31, openFiles: 64 };
 
 /**
- * Makes an empty disk image. What is there already is overwritten if the request says so, which the library
- * does in any case; of a block device a `raw` disk is made by discarding what is on it, if it can.
+ * Creates an empty disk image. An existing file is overwritten only if the request allows it; the library always
+ * overwrites it. On a block device, a `raw` disk is created by discarding its content, if the device supports that.
  *
- * @throws GuestfsError `BAD_ARGUMENT`, `EEXIST`, those of the path policy, or the errno of a file system that refuses
+ * @throws GuestfsError `BAD_ARGUMENT`, `EEXIST`, those of the path policy, or an errno of the file system
  */
 export async function createDisk(disk: DiskToCreate, context: CreateDiskContext): Promise<void> {
   if (disk.backingfile !== undefined) {
@@ -70,7 +73,7 @@ export async function createDisk(disk: DiskToCreate, context: CreateDiskContext)
     case 'qcow2':
       return createQcow2(disk, context);
     default:
-      throw badArgument('format', `'${printableName(disk.format)}' cannot be made: only 'raw' and 'qcow2'`);
+      throw badArgument('format', `'${printableName(disk.format)}' cannot be created, only 'raw' and 'qcow2' can`);
   }
 }
 
@@ -79,20 +82,21 @@ async function createRaw(disk: DiskToCreate, context: CreateDiskContext): Promis
     if (disk[option] !== undefined) throw badArgument(option, 'cannot be used with raw format');
   }
   const preallocation = choose(disk.preallocation ?? 'off', { off: 'off', sparse: 'off', full: 'falloc' });
-  await create(disk, context, async ({ handle, kind }) => {
+  await create(disk, context, async ({ handle, kind }, reserve) => {
     if (kind === 'block') return discardAll(handle.fd, context);
+    await reserve(disk.size);
     await runQemuImg(
       ['-f', 'raw', '-o', `preallocation=${preallocation}`, '/proc/self/fd/3', String(disk.size)],
       handle.fd,
       disk,
       context,
     );
-    // qemu-img fills up the last sector.
+    // qemu-img pads the last sector.
     if (disk.size % 512n !== 0n) await handle.truncate(Number(disk.size));
   });
 }
 
-/** As the library, which takes a device that discards nothing as it is. */
+/** As in the library, a device that does not support discarding is left unchanged. */
 async function discardAll(fd: number, { signal }: CreateDiskContext): Promise<void> {
   const tool = { fds: [fd], timeoutMs: WALL_CLOCK_MS, maxOutputBytes: 1 << 16, signal };
   const plan = await fileTool('blkdiscard', ['/proc/self/fd/3']);
@@ -129,9 +133,10 @@ async function createQcow2(disk: DiskToCreate, context: CreateDiskContext): Prom
     ...(disk.compat === undefined ? [] : [`compat=${disk.compat}`]),
     ...(clustersize === undefined ? [] : [`cluster_size=${clustersize}`]),
   ];
-  await create(disk, context, async ({ handle, path }) => {
+  await create(disk, context, async ({ handle, path }, reserve) => {
     const backing =
       disk.backingfile === undefined ? undefined : await findBacking(disk.backingfile, disk, path, context);
+    await reserve(backing?.size ?? disk.size);
     const args = [
       ...['-f', 'qcow2'],
       ...(options.length === 0 ? [] : ['-o', options.join(',')]),
@@ -195,18 +200,24 @@ function notMissing(error: unknown): undefined {
   throw error;
 }
 
-/** Opens the file, has it filled, and removes it when that fails and it is new. */
+/** Opens the file, fills it, and removes it if that fails and the file is new. */
 async function create(
   disk: DiskToCreate,
   context: CreateDiskContext,
-  fill: (image: CreatedImage) => Promise<void>,
+  fill: (image: CreatedImage, reserve: (bytes: bigint) => Promise<void>) => Promise<void>,
 ): Promise<void> {
   context.signal.throwIfAborted();
   const image = await createImageFile(disk.filename, context.imageRoots, disk.overwrite ?? false);
   const claims = new ImageClaims();
+  /** Keeps what the disk can grow to. */
+  const reserve = async (bytes: bigint): Promise<void> => {
+    const needs = image.kind === 'block' ? [] : [{ bytes, file: image.identity }];
+    const reserved = await (context.disk ?? NO_QUOTA).reserve(needs, context.signal);
+    for (const one of reserved) claims.keep(image.path, () => one.release());
+  };
   try {
     claims.claim(image.path, image, 'create', naming(disk.filename).subject);
-    await fill(image);
+    await fill(image, reserve);
   } catch (error) {
     if (image.created) await unlink(image.path).catch(() => undefined);
     throw systemError(error, disk);
@@ -216,16 +227,16 @@ async function create(
   }
 }
 
-/** A tool for the file that it is given as descriptor 3, whoever that belongs to. */
+/** A tool that works on the file passed as descriptor 3, whoever owns that file. */
 async function fileTool(name: string, args: readonly string[]): Promise<JailPlan> {
   return {
     ...{ program: await findProgram(name, 'tool'), args, user: undefined, limits: LIMITS },
-    // It opens the file once more, by its descriptor, and reaches no other.
+    // It reopens the file by its descriptor, and cannot access any other.
     capabilities: ['CAP_DAC_OVERRIDE'],
   };
 }
 
-/** qemu-img writes through the open file, and refuses, for the lock, to overwrite an image in use. */
+/** qemu-img writes through the open file and, because it takes the lock, does not overwrite an image in use. */
 async function runQemuImg(
   args: readonly string[],
   fd: number,
@@ -244,20 +255,20 @@ async function runQemuImg(
   }
   const lastLine = result.stderr.trim().split('\n').at(-1) ?? '';
   const why = lastLine.replace(/^qemu-img: (\/proc\/self\/fd\/3: )?/, '').slice(0, 300);
-  throw unusableImage(naming(disk.filename).subject, `cannot be made: ${why || 'qemu-img failed'}`);
+  throw unusableImage(naming(disk.filename).subject, `cannot be created: ${why || 'qemu-img failed'}`);
 }
 
 function systemError(error: unknown, disk: DiskToCreate): unknown {
   const code = error instanceof GuestfsError ? undefined : systemErrorCode(error);
   if (code === undefined) return error;
   const why = {
-    ENOSPC: 'there is no space left',
-    EDQUOT: 'the quota is used up',
-    EFBIG: 'the file system or the format does not hold that size',
+    ENOSPC: 'no space left',
+    EDQUOT: 'disk quota exceeded',
+    EFBIG: 'the size exceeds the limit of the file system or the format',
   }[code];
   return why === undefined
     ? error
-    : new GuestfsError(code, `${naming(disk.filename).subject} cannot be made: ${why}`, { cause: error });
+    : new GuestfsError(code, `${naming(disk.filename).subject} cannot be created: ${why}`, { cause: error });
 }
 
 function choose<T>(value: string, choices: Readonly<Record<string, T>>): T {

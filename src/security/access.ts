@@ -1,15 +1,29 @@
-/** What one client may do; asked anew for every call, so that a changed policy counts from the next call on. */
+/** What one client may do; determined anew for every call, so a changed policy applies from the next call on. */
 import type { CallRules } from '../actions/callRules.js';
 import type { ImageRoots } from './pathPolicy.js';
 import type { Allowable, ServerPolicy } from './policy.js';
 
+/** Limits that a role has instead of those that the flags give every client. */
+export interface OwnLimits {
+  readonly sessions?: number | undefined;
+  /** MiB. */
+  readonly memsizeMb?: number | undefined;
+  readonly smp?: number | undefined;
+  readonly drives?: number | undefined;
+  /** Of files on the host. */
+  readonly diskBytes?: number | undefined;
+}
+
+/** The flags count. */
+export const NO_OWN_LIMITS: OwnLimits = {};
+
 export interface Access {
-  /** Where the client's images may be. What holds on to it sees changes of the policy, too. */
+  /** Where the client's images may be. An object that is kept reflects later changes of the policy. */
   readonly imageRoots: ImageRoots;
-  /** Permissions that the client has. */
+  /** The client's permissions. */
   readonly allowed: ReadonlySet<Allowable>;
-  /** Most sessions at a time; undefined: as many as the server has. */
-  readonly maxSessions: number | undefined;
+  /** The client's own limits. An object that is kept reflects later changes of the policy. */
+  readonly limits: OwnLimits;
   /** @throws GuestfsError NOT_ALLOWED if the client may not make such calls */
   requireCall(rules: CallRules): void;
 }
@@ -23,8 +37,8 @@ export interface AccessPolicy {
   of(identity: string | undefined): Promise<Access>;
 }
 
-/** For a server without identities: everyone may do what the flags say. */
+/** For a server without identities: every client may do what the flags allow. */
 export function sameForAll({ imageRoots, allowed }: ServerPolicy): AccessPolicy {
-  const access: Access = { imageRoots, allowed, maxSessions: undefined, requireCall: () => undefined };
+  const access: Access = { imageRoots, allowed, limits: NO_OWN_LIMITS, requireCall: () => undefined };
   return { of: async () => access };
 }

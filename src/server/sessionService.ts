@@ -52,7 +52,7 @@ interface Page {
   readonly next: string;
 }
 
-/** A session as clients see it. */
+/** A session, as shown to clients. */
 export function describeSession(session: Session, endpoint: string): ProtoSession {
   const { machine, launchTimings: timings } = session;
   return {
@@ -93,7 +93,10 @@ function checkLabels(labels: ReadonlyMap<string, string>): void {
     throw badArgument('labels', `has ${labels.size} entries; at most ${MAX_LABELS} are allowed`);
   for (const [key, value] of labels) {
     if (key === '' || key.length > MAX_LABEL_LENGTH || value.length > MAX_LABEL_LENGTH) {
-      throw badArgument('labels', `keys have 1 to ${MAX_LABEL_LENGTH} characters, values at most ${MAX_LABEL_LENGTH}`);
+      throw badArgument(
+        'labels',
+        `keys must have 1 to ${MAX_LABEL_LENGTH} characters, values at most ${MAX_LABEL_LENGTH}`,
+      );
     }
   }
 }
@@ -117,6 +120,7 @@ export function sessionRpcs({ registry, factory, endpoint }: SessionServiceOptio
     identity,
     client,
     access,
+    disk,
     signal,
     note,
   }: AdmittedCall<CreateSessionRequest>): Promise<CreateSessionResponse> => {
@@ -126,13 +130,13 @@ export function sessionRpcs({ registry, factory, endpoint }: SessionServiceOptio
     const drives = await drivesOf(request.drives, access.imageRoots);
     const id = request.session_id ?? newSessionId();
     note({ session: id, drives: drives.length, launched: request.launch });
-    const session = registry.add(id, { identity, client, limit: access.maxSessions }, () =>
-      factory.create({ id, settings, labels: request.labels, owner: identity, client, idleTimeoutMs }),
+    const session = registry.add(id, { identity, client, limits: access.limits }, () =>
+      factory.create({ id, settings, labels: request.labels, owner: identity, client, disk, idleTimeoutMs }),
     );
     try {
       session.addDrives(drives, rules.name);
       if (request.launch) await session.launch(signal);
-      signal.throwIfAborted(); // the client is gone: a session would be orphaned
+      signal.throwIfAborted(); // the client has disconnected: a session would be orphaned
     } catch (error) {
       await registry.delete(session);
       // During a shutdown SHUTTING_DOWN is the more useful error: the session can be created on another server.

@@ -50,6 +50,7 @@ export async function startClone(source: CloneSource, options: CloneOptions, lau
       fdSets: line,
       signal,
       probe: options.preflight.imageProbe,
+      disk: config.disk,
     });
     for (const drive of prepared.drives) {
       for (const object of drive.objects) line.option('object', JSON.stringify(object));
@@ -106,7 +107,7 @@ export function newIdentity(): Identity {
 }
 
 /**
- * Resumes the machine, gives the appliance an identity of its own, and has it discover its drives.
+ * Resumes the machine, gives the appliance its own identity, and makes it discover its drives.
  * @param limitMs how long that may take
  * @throws CloneFailed, or the reason of the signal
  */
@@ -124,7 +125,7 @@ export async function resumeClone(
   await orCloneFailed(work, signal);
 }
 
-/** What changes when a clone is given its drives. */
+/** What changes when a clone gets its drives. */
 export interface Equipped {
   readonly drives: PreparedDrives;
   readonly timings: LaunchTimings;
@@ -135,7 +136,7 @@ export interface Equipped {
 /** Wraps a clone as the {@link Machine} that the rest of the server uses. */
 export function machineOf(
   clone: Clone,
-  { base, config }: Pick<Source, 'base' | 'config'>,
+  { base, config }: Pick<CloneSource, 'base' | 'config'>,
   { drives, timings, filesGiven }: Equipped,
   options: CloneOptions,
 ): Machine {
@@ -152,6 +153,7 @@ export function machineOf(
       },
       daemonVersion: base.appliance.manifest?.daemonVersion,
       explainDrives: (messages) => drives.explain(messages),
+      monitor,
       drives: new RunningDrives(
         {
           monitor,
@@ -160,6 +162,7 @@ export function machineOf(
           runDirectory: runDirectory.path,
           qemuBinary: base.qemuBinary,
           probe: options.preflight.imageProbe,
+          disk: config.disk,
         },
         { launched: drives.drives, filesGiven },
       ),

@@ -252,7 +252,7 @@ describe('a chain', () => {
     overlayImage(inRoot('over.img'), 'base.img', null);
     expect(await refusal('over.img', 'qcow2')).toMatchObject({
       reason: 'IMAGE_UNUSABLE',
-      message: expect.stringMatching(/does not say in which format.*'base.img'.*qemu-img rebase/),
+      message: expect.stringMatching(/does not state the format.*'base.img'.*qemu-img rebase/),
     });
   });
 

@@ -6,6 +6,7 @@
  * or inherits the server's environment.
  */
 import { getDefaultHighWaterMark, setDefaultHighWaterMark, type Duplex, type Readable } from 'node:stream';
+import type { Socket } from 'node:net';
 import { execa, type Options } from 'execa';
 import { locateProgram } from './locateProgram.js';
 import { inTime, onAbort } from './waiting.js';
@@ -142,6 +143,8 @@ export interface StartedProcess {
   /** Resolves when it has been reaped, and never rejects; its outputs may still hold data. */
   readonly exited: Promise<ProcessExit>;
   kill(signal: 'SIGTERM' | 'SIGKILL'): void;
+  /** The server can exit while it runs. */
+  unref(): void;
 }
 
 /**
@@ -221,6 +224,10 @@ export async function startProcess(
     outputs,
     exited,
     kill: (signal) => void child.kill(signal),
+    unref: () => {
+      child.unref();
+      for (const stream of [...channels, ...outputs]) (stream as Partial<Socket>).unref?.();
+    },
   };
 }
 

@@ -8,10 +8,10 @@ export type Discard = 'disable' | 'enable' | 'besteffort';
 /** Where the contents of a drive are. */
 export type DriveSource =
   /**
-   * An image under an image root; `path` is the resolved absolute path. Whatever is opened for the drive, now or later,
+   * An image under an image root; `path` is the resolved absolute path, `name` what clients see of it. Whatever is opened for the drive, now or later,
    * has to be under the roots of the client that added it.
    */
-  | { readonly kind: 'file'; readonly path: string; readonly roots: ImageRoots }
+  | { readonly kind: 'file'; readonly path: string; readonly name: string; readonly roots: ImageRoots }
   /** Bytes that a server on the network has; its Unix socket, if it has one, is under the roots of the client. */
   | { readonly kind: 'remote'; readonly remote: RemoteSource; readonly roots: ImageRoots }
   /** An empty drive that vanishes with the session; `size` in bytes. */

@@ -152,7 +152,7 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
   }
   if (drive.source.kind === 'remote') return openRemote(drive, drive.source, name, context);
   const chain = await openImageChain(
-    drive.source.path,
+    { path: drive.source.path, name: drive.source.name },
     drive.format,
     drive.readonly ? 'read-only' : 'read-write',
     drive.source.roots,

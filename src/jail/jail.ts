@@ -75,6 +75,7 @@ async function inside(maker: StartedProcess): Promise<StartedProcess> {
   release();
   return {
     ...{ pid, exited, channels: maker.channels, outputs: maker.outputs, extraChannel: undefined },
+    unref: () => maker.unref(),
     kill: (signal) => {
       // The end of the maker is that of the jail.
       if (signal === 'SIGKILL') maker.kill(signal);

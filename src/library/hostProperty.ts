@@ -1,15 +1,12 @@
 /** Settings that affect the host; changing them needs the operator's permission. */
 import { realpath, stat } from 'node:fs/promises';
 import type { PropertyLibraryActions } from '../../gen/libraryActions.js';
-import { hostArchitecture } from '../qemu/arch.js';
-import { locateQemu } from '../qemu/qemuBinary.js';
-import { GuestfsError, messageOf } from '../common/errors.js';
+import { GuestfsError } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
 import { systemErrorCode } from '../security/pathPolicy.js';
-import type { Session } from '../session/session.js';
 import type { SessionSettings } from '../session/settings.js';
 import { requireLength } from '../session/settingLimits.js';
-import { change, originalsOf } from './defaults.js';
+import { defaultHostPath, setHostPath, shownHostPath, type Origin } from './defaults.js';
 import { refused } from './refusal.js';
 
 type HostProperties = Pick<
@@ -42,11 +39,6 @@ const RESERVED_OPTIONS: ReadonlySet<string> = new Set([
   '-vnc',
 ]);
 
-/** The qemu in use. */
-async function hypervisor({ settings }: Session): Promise<string> {
-  return settings.hv ?? locateQemu(undefined).catch(() => hostArchitecture().qemuBinary);
-}
-
 /**
  * The real absolute path of a directory.
  * @throws GuestfsError the errno of the lookup, as the library; BAD_ARGUMENT if it is not a directory
@@ -55,7 +47,7 @@ async function directory(field: string, path: string): Promise<string> {
   const real = await realpath(path).catch((error: unknown) => {
     throw new GuestfsError(
       systemErrorCode(error) ?? 'INTERNAL',
-      `${field} '${printable(path)}' cannot be used: ${messageOf(error)}`,
+      `${field} '${printable(path)}' cannot be used: ${systemErrorCode(error) ?? 'unknown error'}`,
       { cause: error },
     );
   });
@@ -63,16 +55,35 @@ async function directory(field: string, path: string): Promise<string> {
   return real;
 }
 
-/** Sets the directory for temporary files; undefined: the server's. */
-export async function setTmpdir(settings: SessionSettings, tmpdir: string | undefined): Promise<void> {
-  change(settings, { tmpdir: tmpdir === undefined ? originalsOf(settings).tmpdir : await directory('tmpdir', tmpdir) });
+/** What a client wants a path to be; undefined: the server's, also when it says what it sees of that. */
+function wanted(name: Parameters<typeof setHostPath>[1], path: string | undefined): string | undefined {
+  return path === defaultHostPath(name) ? undefined : path;
 }
 
-/** Sets the directory for caches; undefined: the server's. */
-export async function setCachedir(settings: SessionSettings, cachedir: string | undefined): Promise<void> {
-  change(settings, {
-    cachedir: cachedir === undefined ? originalsOf(settings).cachedir : await directory('cachedir', cachedir),
-  });
+/**
+ * Sets a directory; undefined: the server's.
+ * @throws GuestfsError the errno of the lookup, as the library; BAD_ARGUMENT if it is not a directory
+ */
+export async function setDirectory(
+  settings: SessionSettings,
+  name: 'tmpdir' | 'cachedir',
+  path: string | undefined,
+  origin: Origin,
+): Promise<void> {
+  const given = origin === 'client' ? wanted(name, path) : path;
+  const real = given === undefined ? undefined : await directory(name, given);
+  setHostPath(settings, name, real, origin === 'client' ? given : undefined);
+}
+
+/** Sets the search path for appliances, or the hypervisor; undefined: the server's. */
+export function setProgramPath(
+  settings: SessionSettings,
+  name: 'path' | 'hv',
+  path: string | undefined,
+  origin: Origin,
+): void {
+  const given = origin === 'client' ? wanted(name, path) : path;
+  setHostPath(settings, name, given, origin === 'client' ? given : undefined);
 }
 
 export const hostPropertyActions: HostProperties = {
@@ -82,33 +93,33 @@ export const hostPropertyActions: HostProperties = {
     session.settings.append = append;
     return {};
   },
-  get_path: async ({ session }) => ({ path: session.settings.path }),
+  get_path: async ({ session }) => ({ path: shownHostPath(session.settings, 'path') }),
   set_path: async ({ session }, { searchpath }) => {
-    change(session.settings, { path: searchpath ?? originalsOf(session.settings).path });
+    setProgramPath(session.settings, 'path', searchpath, 'client');
     return {};
   },
-  get_hv: async ({ session }) => ({ hv: await hypervisor(session) }),
-  get_qemu: async ({ session }) => ({ hv: await hypervisor(session) }),
+  get_hv: async ({ session }) => ({ hv: shownHostPath(session.settings, 'hv') }),
+  get_qemu: async ({ session }) => ({ hv: shownHostPath(session.settings, 'hv') }),
   set_hv: async ({ session }, { hv }) => {
-    change(session.settings, { hv });
+    setProgramPath(session.settings, 'hv', hv, 'client');
     return {};
   },
   set_qemu: async ({ session }, { hv }) => {
-    change(session.settings, { hv: hv ?? originalsOf(session.settings).hv });
+    setProgramPath(session.settings, 'hv', hv, 'client');
     return {};
   },
-  get_tmpdir: async ({ session }) => ({ tmpdir: session.settings.tmpdir }),
+  get_tmpdir: async ({ session }) => ({ tmpdir: shownHostPath(session.settings, 'tmpdir') }),
   set_tmpdir: async ({ session }, { tmpdir }) => {
-    await setTmpdir(session.settings, tmpdir);
+    await setDirectory(session.settings, 'tmpdir', tmpdir, 'client');
     return {};
   },
-  get_cachedir: async ({ session }) => ({ cachedir: session.settings.cachedir }),
+  get_cachedir: async ({ session }) => ({ cachedir: shownHostPath(session.settings, 'cachedir') }),
   set_cachedir: async ({ session }, { cachedir }) => {
-    await setCachedir(session.settings, cachedir);
+    await setDirectory(session.settings, 'cachedir', cachedir, 'client');
     return {};
   },
   // Sockets are in the session's run directory, which is created there.
-  get_sockdir: async ({ session }) => ({ sockdir: session.settings.tmpdir }),
+  get_sockdir: async ({ session }) => ({ sockdir: shownHostPath(session.settings, 'tmpdir') }),
   config: async ({ session }, { hvparam, hvvalue }) => {
     if (!hvparam.startsWith('-')) throw refused('hvparam', `parameter '${printable(hvparam)}' must begin with '-'`);
     // qemu treats two dashes as one.

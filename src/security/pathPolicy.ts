@@ -8,7 +8,7 @@
  */
 import { constants, type BigIntStats } from 'node:fs';
 import { lstat, open, readlink, realpath, type FileHandle } from 'node:fs/promises';
-import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
+import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { GuestfsError } from '../common/errors.js';
 import { printableName } from '../common/guestText.js';
 
@@ -245,6 +245,13 @@ export async function requireWritableTree(path: string, roots: ImageRoots, name:
     throw readOnly(name);
 }
 
+/** A real path under an image root, relative to it. */
+export async function nameUnderRoots(path: string, roots: ImageRoots): Promise<string> {
+  const around = (await findRoots(roots)).filter((root) => isUnder(path, root.real));
+  const outermost = around.reduce((shortest, { real }) => (real.length < shortest.length ? real : shortest), path);
+  return relative(outermost, path);
+}
+
 /** Where a client may write: real paths. */
 export interface WritableDirectories {
   readonly directories: readonly string[];
@@ -312,6 +319,7 @@ async function walk(start: Position, roots: readonly Root[], name: ImageNaming):
       at = dirname(at);
       if (!roots.some((root) => isUnder(at, root.real))) {
         // Out of one root, perhaps into another; `at` contains no link, so the name alone decides.
+        for (; names[0] === '..'; names.shift()) at = dirname(at);
         ({ at, names } = enter([at, ...names].join('/'), roots, name));
       }
       continue;

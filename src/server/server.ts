@@ -158,7 +158,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     });
     add(definition, Object.fromEntries(handlers));
   };
-  addRpcs(SessionServiceService, sessionRpcs({ registry, factory, endpoint: () => address }));
+  addRpcs(SessionServiceService, sessionRpcs({ registry, factory, endpoint: () => address, hide }));
   addRpcs(EventServiceService, eventRpcs(hide));
   /** By name, the RPCs that are no actions. */
   const composites: Readonly<Record<CompositeRpcName, Rpc>> = {

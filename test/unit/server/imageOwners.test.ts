@@ -103,7 +103,7 @@ describe('without a policy', () => {
       const { source } = config.drives[0] as Drive;
       if (source.kind !== 'file') throw new Error('the drive is no file');
       const opening = openImageChain(
-        source.path,
+        source,
         'qcow2',
         'read-only',
         { ...source.roots, backingFiles: true },

@@ -3,7 +3,7 @@ import type { PropertyLibraryActions } from '../../gen/libraryActions.js';
 import { isTrue } from '../common/booleans.js';
 import { GuestfsError } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
-import type { Session } from '../session/session.js';
+import type { LibraryContext } from './context.js';
 import { setBackend, setBackendSettings } from './backend.js';
 import { originalsOf, type Origin } from './defaults.js';
 import { setDirectory, setProgramPath } from './hostProperty.js';
@@ -41,8 +41,9 @@ const FOR_THE_LAUNCH = [
 const ALSO_EMPTY = ['LIBGUESTFS_APPEND', 'LIBGUESTFS_BACKEND_SETTINGS'] as const;
 
 /** Applies them in the library's order; settings made before an error remain. */
-async function apply(lookUp: Lookup, session: Session, action: string, origin: Origin): Promise<void> {
+async function apply(lookUp: Lookup, { session, action, imageRoots }: LibraryContext, origin: Origin): Promise<void> {
   const { settings } = session;
+  const setter = { settings, imageRoots, origin };
   /** A variable that counts as not set when it is empty. */
   const filled = (name: string): string | undefined => lookUp(name) || undefined;
 
@@ -54,17 +55,17 @@ async function apply(lookUp: Lookup, session: Session, action: string, origin: O
     FOR_THE_LAUNCH.some((name) => filled(name) !== undefined) ||
     ALSO_EMPTY.some((name) => lookUp(name) !== undefined)
   )
-    session.requireState(['CONFIG'], action);
+    session.requireState(['CONFIG'], action.name);
   // TMPDIR is the default for both directories, unless a variable or the client sets them.
   const { tmpdir: ownTmpdir, cachedir: ownCachedir } = originalsOf(settings);
   const tmpdir = filled('LIBGUESTFS_TMPDIR') ?? (settings.tmpdir === ownTmpdir ? filled('TMPDIR') : undefined);
-  if (tmpdir !== undefined) await setDirectory(settings, 'tmpdir', tmpdir, origin);
+  if (tmpdir !== undefined) await setDirectory(setter, 'tmpdir', tmpdir);
   const cachedir = filled('LIBGUESTFS_CACHEDIR') ?? (settings.cachedir === ownCachedir ? filled('TMPDIR') : undefined);
-  if (cachedir !== undefined) await setDirectory(settings, 'cachedir', cachedir, origin);
+  if (cachedir !== undefined) await setDirectory(setter, 'cachedir', cachedir);
   const path = filled('LIBGUESTFS_PATH');
-  if (path !== undefined) setProgramPath(settings, 'path', path, origin);
+  if (path !== undefined) await setProgramPath(setter, 'path', path);
   const hv = filled('LIBGUESTFS_HV') ?? filled('LIBGUESTFS_QEMU');
-  if (hv !== undefined) setProgramPath(settings, 'hv', hv, origin);
+  if (hv !== undefined) await setProgramPath(setter, 'hv', hv);
   const append = lookUp('LIBGUESTFS_APPEND');
   if (append !== undefined) settings.append = append;
   const memsize = filled('LIBGUESTFS_MEMSIZE');
@@ -89,18 +90,18 @@ function withoutPaths(error: unknown): unknown {
 }
 
 export const environmentActions: Pick<PropertyLibraryActions, 'parse_environment' | 'parse_environment_list'> = {
-  parse_environment: async ({ action, session }) => {
+  parse_environment: async (context) => {
     try {
-      await apply((name) => process.env[name], session, action.name, 'server');
+      await apply((name) => process.env[name], context, 'server');
       return {};
     } catch (error) {
       throw withoutPaths(error);
     }
   },
-  parse_environment_list: async ({ action, session }, { environment }) => {
+  parse_environment_list: async (context, { environment }) => {
     const lookUp = (name: string): string | undefined =>
       environment.find((variable) => variable.startsWith(`${name}=`))?.slice(name.length + 1);
-    await apply(lookUp, session, action.name, 'client');
+    await apply(lookUp, context, 'client');
     return {};
   },
 };

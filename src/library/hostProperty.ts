@@ -3,8 +3,9 @@ import { realpath, stat } from 'node:fs/promises';
 import type { PropertyLibraryActions } from '../../gen/libraryActions.js';
 import { GuestfsError } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
-import { systemErrorCode } from '../security/pathPolicy.js';
+import { requireNotOfOthers, systemErrorCode, type ImageRoots } from '../security/pathPolicy.js';
 import type { SessionSettings } from '../session/settings.js';
+import type { LibraryContext } from './context.js';
 import { requireLength } from '../session/settingLimits.js';
 import { defaultHostPath, setHostPath, shownHostPath, type Origin } from './defaults.js';
 import { refused } from './refusal.js';
@@ -60,30 +61,55 @@ function wanted(name: Parameters<typeof setHostPath>[1], path: string | undefine
   return path === defaultHostPath(name) ? undefined : path;
 }
 
-/**
- * Sets a directory; undefined: the server's.
- * @throws GuestfsError the errno of the lookup, as the library; BAD_ARGUMENT if it is not a directory
- */
-export async function setDirectory(
-  settings: SessionSettings,
-  name: 'tmpdir' | 'cachedir',
-  path: string | undefined,
-  origin: Origin,
-): Promise<void> {
-  const given = origin === 'client' ? wanted(name, path) : path;
-  const real = given === undefined ? undefined : await directory(name, given);
-  setHostPath(settings, name, real, origin === 'client' ? given : undefined);
+/** What sets a path. */
+export interface PathSetter {
+  readonly settings: SessionSettings;
+  /** Where the client has its images. */
+  readonly imageRoots: ImageRoots;
+  readonly origin: Origin;
 }
 
-/** Sets the search path for appliances, or the hypervisor; undefined: the server's. */
-export function setProgramPath(
-  settings: SessionSettings,
+/** For a path that a client gives. */
+function byClient({ session, imageRoots }: LibraryContext): PathSetter {
+  return { settings: session.settings, imageRoots, origin: 'client' };
+}
+
+/**
+ * Sets a directory; undefined: the server's.
+ * @throws GuestfsError the errno of the lookup, as the library; BAD_ARGUMENT if it is not a directory;
+ *   OUTSIDE_IMAGE_ROOTS or NOT_ALLOWED among images
+ */
+export async function setDirectory(
+  { settings, imageRoots, origin }: PathSetter,
+  name: 'tmpdir' | 'cachedir',
+  path: string | undefined,
+): Promise<void> {
+  if (origin === 'server') {
+    setHostPath(settings, name, path === undefined ? undefined : await directory(name, path), undefined);
+    return;
+  }
+  const given = wanted(name, path);
+  if (given === undefined) return setHostPath(settings, name, undefined, undefined);
+  await requireNotOfOthers(given, imageRoots, 'read-write', { subject: `${name} '${printable(given)}'` });
+  setHostPath(settings, name, await directory(name, given), given);
+}
+
+/**
+ * Sets the search path for appliances, or the hypervisor; undefined: the server's.
+ * @throws GuestfsError OUTSIDE_IMAGE_ROOTS among images of others
+ */
+export async function setProgramPath(
+  { settings, imageRoots, origin }: PathSetter,
   name: 'path' | 'hv',
   path: string | undefined,
-  origin: Origin,
-): void {
-  const given = origin === 'client' ? wanted(name, path) : path;
-  setHostPath(settings, name, given, origin === 'client' ? given : undefined);
+): Promise<void> {
+  if (origin === 'server') return setHostPath(settings, name, path, undefined);
+  const given = wanted(name, path);
+  // A name alone is looked for where the server's own programs are.
+  const places = name === 'path' ? (given ?? '').split(':') : [given ?? ''].filter((one) => one.includes('/'));
+  for (const place of places.filter((one) => one !== ''))
+    await requireNotOfOthers(place, imageRoots, 'read-only', { subject: `${name} '${printable(place)}'` });
+  setHostPath(settings, name, given, given);
 }
 
 export const hostPropertyActions: HostProperties = {
@@ -94,28 +120,28 @@ export const hostPropertyActions: HostProperties = {
     return {};
   },
   get_path: async ({ session }) => ({ path: shownHostPath(session.settings, 'path') }),
-  set_path: async ({ session }, { searchpath }) => {
-    setProgramPath(session.settings, 'path', searchpath, 'client');
+  set_path: async (context, { searchpath }) => {
+    await setProgramPath(byClient(context), 'path', searchpath);
     return {};
   },
   get_hv: async ({ session }) => ({ hv: shownHostPath(session.settings, 'hv') }),
   get_qemu: async ({ session }) => ({ hv: shownHostPath(session.settings, 'hv') }),
-  set_hv: async ({ session }, { hv }) => {
-    setProgramPath(session.settings, 'hv', hv, 'client');
+  set_hv: async (context, { hv }) => {
+    await setProgramPath(byClient(context), 'hv', hv);
     return {};
   },
-  set_qemu: async ({ session }, { hv }) => {
-    setProgramPath(session.settings, 'hv', hv, 'client');
+  set_qemu: async (context, { hv }) => {
+    await setProgramPath(byClient(context), 'hv', hv);
     return {};
   },
   get_tmpdir: async ({ session }) => ({ tmpdir: shownHostPath(session.settings, 'tmpdir') }),
-  set_tmpdir: async ({ session }, { tmpdir }) => {
-    await setDirectory(session.settings, 'tmpdir', tmpdir, 'client');
+  set_tmpdir: async (context, { tmpdir }) => {
+    await setDirectory(byClient(context), 'tmpdir', tmpdir);
     return {};
   },
   get_cachedir: async ({ session }) => ({ cachedir: shownHostPath(session.settings, 'cachedir') }),
-  set_cachedir: async ({ session }, { cachedir }) => {
-    await setDirectory(session.settings, 'cachedir', cachedir, 'client');
+  set_cachedir: async (context, { cachedir }) => {
+    await setDirectory(byClient(context), 'cachedir', cachedir);
     return {};
   },
   // Sockets are in the session's run directory, which is created there.

@@ -42,7 +42,7 @@ export function ownDirectories({ imageRoots, allowed }: ServerPolicy, logger: Lo
     const directories = directoriesOf(identity, imageRoots);
     await makeDirectories(directories, logger);
     return {
-      imageRoots: { ...imageRoots, directories, withoutLinks: true },
+      imageRoots: { ...imageRoots, directories, ofAll: imageRoots.directories, withoutLinks: true },
       allowed,
       limits: NO_OWN_LIMITS,
       requireCall: () => undefined,

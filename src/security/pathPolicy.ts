@@ -23,6 +23,8 @@ export interface ImageRoots {
    * choose where it leads.
    */
   readonly withoutLinks?: boolean;
+  /** Where the images of all clients are, if these are not those of all; undefined: they are. */
+  readonly ofAll?: readonly string[];
   /** Block devices under the roots count as images. */
   readonly blockDevices?: boolean;
   /** Images may refer to other files under the roots: backing files, and files that hold their data. */
@@ -250,6 +252,29 @@ export async function nameUnderRoots(path: string, roots: ImageRoots): Promise<s
   const around = (await findRoots(roots)).filter((root) => isUnder(path, root.real));
   const outermost = around.reduce((shortest, { real }) => (real.length < shortest.length ? real : shortest), path);
   return relative(outermost, path);
+}
+
+/**
+ * Requires that a path of the host, which is not that of an image, leads to nothing among the images of other clients.
+ * @throws GuestfsError OUTSIDE_IMAGE_ROOTS
+ */
+export async function requireNotOfOthers(
+  path: string,
+  roots: ImageRoots,
+  access: ImageAccess,
+  name: ImageNaming,
+): Promise<void> {
+  const { ofAll = [] } = roots;
+  if (ofAll.length === 0) return;
+  const real = await realpath(path).catch(() => undefined);
+  const within = await Promise.all(ofAll.map((directory) => realpath(directory).catch(() => directory)));
+  // What is not there could be made a link later.
+  const amongImages = [resolve(path), real ?? path].some((one) =>
+    [...ofAll, ...within].some((directory) => isUnder(one, directory)),
+  );
+  if (!amongImages) return;
+  if (real === undefined || !(await findRoots(roots)).some((root) => isUnder(real, root.real))) throw outside(name);
+  if (access === 'read-write') await requireWritable(real, roots, name);
 }
 
 /** Where a client may write: real paths. */

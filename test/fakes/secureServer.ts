@@ -17,7 +17,8 @@ import { TestClient } from '../support/testClient.js';
 import { FakeLauncher } from './fakeLauncher.js';
 import { defaultSettings } from './sessions.js';
 
-export interface SecureServerOptions extends Partial<Pick<GrpcServerOptions, 'access' | 'audit' | 'diskBytes'>> {
+export interface SecureServerOptions
+  extends Partial<Pick<GrpcServerOptions, 'access' | 'audit' | 'diskBytes' | 'debugService'>> {
   readonly identify?: Identify;
   readonly logger?: Logger;
   readonly budget?: ClientBudget;
@@ -58,6 +59,7 @@ export async function startSecureServer(
     audit,
     budget,
     diskBytes,
+    debugService = false,
   }: SecureServerOptions = {},
 ): Promise<SecureServer> {
   const launcher = new FakeLauncher();
@@ -78,7 +80,7 @@ export async function startSecureServer(
     factory,
     access,
     probe: () => Promise.reject(new Error('no image here needs it')),
-    debugService: false,
+    debugService,
     requestMemory: 64 << 20,
     limits: DEFAULT_LIMITS,
     diskBytes,

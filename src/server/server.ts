@@ -171,7 +171,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     });
     add(definition, Object.fromEntries(handlers));
   };
-  addRpcs(SessionServiceService, sessionRpcs({ registry, factory, endpoint: () => address }));
+  addRpcs(SessionServiceService, sessionRpcs({ registry, factory, endpoint: () => address, hide }));
   addRpcs(EventServiceService, eventRpcs(hide));
   /** The RPCs that are not actions, by name. */
   const composites: Readonly<Record<CompositeRpcName, Rpc>> = {

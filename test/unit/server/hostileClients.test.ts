@@ -160,7 +160,7 @@ async function answeredDuring(attack: () => Promise<void>): Promise<number> {
   const attacked = attack().finally(() => {
     over = true;
   });
-  undefined); // which is waited for below => attacked.catch(() => undefined); // awaited below => undefined); // which is waited for below
+  attacked.catch(() => undefined); // awaited below
   let answered = 0;
   while (!over) {
     await bystander();

@@ -22,7 +22,7 @@ afterEach(async () => {
   scene.remove();
 });
 
-/** Stands for qemu: a shell script. */
+/** A shell script in place of qemu. */
 function emulator(script: string): string {
   const path = join(scene.base, 'qemu');
   writeFileSync(path, `#!/bin/sh\n${script}\n`);
@@ -33,17 +33,17 @@ function emulator(script: string): string {
 const probeWith = (script: string) => createForeignProbe({ qemuBinary: emulator(script), user: undefined });
 const NODES = `{"return": [{"node-name": "file", "image": {"virtual-size": 1}}, {"node-name": "image", "image": {"virtual-size": 1048576}}]}`;
 
-// In a jail, what stands for qemu could not write down what it saw.
+// In a jail, the script could not record what it saw.
 beforeAll(() => overrideIsolation({ kind: 'none', as: 'user', reason: 'a test' }));
 afterAll(() => overrideIsolation(undefined));
 
 describe('the probe', () => {
-  it('finds the size of the node that it asked for', async () => {
+  it('finds the size of the requested node', async () => {
     const probe = probeWith(`echo '{"QMP": {}}'; echo '{"return": {}}'; echo '${NODES}'`);
     expect(await probe(image, 'vdi', 'image', signal)).toBe(1048576n);
   });
 
-  it('gives the image as a descriptor, limits, and no path', async () => {
+  it('passes the image as a descriptor, sets limits, and passes no path', async () => {
     const seen = join(scene.run, 'seen');
     const probe = probeWith(`{ echo "$@"; cat; cat /proc/self/limits; cat <&3; cat <&4; } > ${seen}; echo '${NODES}'`);
     await probe(image, 'vmdk', 'image', signal);
@@ -59,7 +59,7 @@ describe('the probe', () => {
     expect(output).not.toContain('a.img');
   });
 
-  it('runs as the user it is given', async () => {
+  it('runs as the given user', async () => {
     if (process.getuid?.() !== 0) return;
     const probe = createForeignProbe({
       qemuBinary: emulator(

@@ -1,6 +1,6 @@
 /**
-* What one client can do to the others: nothing that it sends blocks the event loop for noticeably long,
-* and the server continues to answer them.
+ * What one client can do to the others: nothing that it sends blocks the event loop for noticeably long,
+ * and the server continues to answer them.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';

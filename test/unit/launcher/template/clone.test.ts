@@ -19,7 +19,7 @@ describe('a clone whose appliance hangs when it is resumed', () => {
     await expect(resumed).rejects.toThrow('the appliance did not discover its drives within 0.01 s');
   });
 
-  it('does not outlast its launch', async () => {
+  it('ends with its launch', async () => {
     await expect(resumeClone(silent(), 1, AbortSignal.abort(new Error('the client is gone')))).rejects.toThrow(
       'the client is gone',
     );

@@ -23,7 +23,7 @@ describe('endInOrder', () => {
     expect(await end([])).toEqual({ clean: true, ended: ['sessions', 'metrics', 'templates'], lines: [] });
   });
 
-  it('ends those after one that fails, and tells at error what failed', async () => {
+  it('ends those after a failing one, and logs the failure at level error', async () => {
     expect(await end(['sessions', 'metrics'])).toEqual({
       clean: false,
       ended: ['sessions', 'metrics', 'templates'],

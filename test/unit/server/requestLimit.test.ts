@@ -171,8 +171,8 @@ describe('a request over the limit', () => {
   });
 
   it.each([
-    [pwrite.path, 'the server takes', 'use UploadOffset'],
-    [write.path, 'the decompression takes', 'use Upload'],
+    [pwrite.path, 'the server accepts', 'use UploadOffset'],
+    [write.path, 'the decompression accepts', 'use Upload'],
   ])('is refused in the same way if it is compressed: %s', async (path, who, instead) => {
     const bytes = gzipSync(ofSize(REQUEST_LIMIT + 1));
     const { connection, stream, status: ended } = rawCall(path, { 'grpc-encoding': 'gzip' });

@@ -4,6 +4,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 
 import { Archive } from './archive.js';
 import { type BuildContext, type Log, run } from './command.js';
+import { installCopyrights } from './copyrights.js';
 import { makeImage, uuidFrom } from './image.js';
 import { makeInitrd } from './initrd.js';
 import { hashInputs } from './inputs.js';
@@ -152,6 +153,7 @@ async function buildInto(
   await copyFile(kernel.image, join(output, 'kernel'));
 
   const tree = await makeRootTree(context, suite, archive, parts, kernel, busybox, join(work, 'root'), fakeroot);
+  await installCopyrights([busyboxTree, kernel.tree, parts.tree], tree.directory);
   const extracted = await archive.candidates([BUSYBOX_PACKAGE]);
   const packages = Object.fromEntries(
     [
@@ -163,7 +165,7 @@ async function buildInto(
   );
   const rootUuid = uuidFrom(JSON.stringify([inputsHash, packages]));
   context.log('writing the disk image');
-  await makeImage(context, tree.directory, join(output, 'root'), rootUuid, fakeroot);
+  await makeImage(context, tree.directory, join(output, 'root'), rootUuid, kernel.builtAt, fakeroot);
 
   const manifest: Manifest = {
     formatVersion: MANIFEST_FORMAT,
@@ -179,7 +181,7 @@ async function buildInto(
       initrd: await describeFile(join(output, 'initrd')),
       root: await describeFile(join(output, 'root')),
     },
-    builtAt: new Date().toISOString(),
+    sourceDate: kernel.builtAt.toISOString(),
   };
   await writeFile(join(output, 'README.fixed'), readmeFixed(manifest));
   // Last, as its presence marks the appliance as complete.

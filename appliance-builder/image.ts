@@ -3,7 +3,9 @@ import { open } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
 
 import type { BuildContext } from './command.js';
+import { pinInodeTimes } from './inodeTimes.js';
 import type { Fakeroot } from './rootfs.js';
+import { sourceDateEnv, toSeconds } from './sourceDate.js';
 
 /**
  * Size of the disk. The file is sparse; the daemon keeps temporary files in
@@ -31,43 +33,54 @@ const FEATURES = [
 /** How many files the image has room for. */
 const INODES = 131072;
 
-/** Writes the tree at `tree` into a new ext4 image at `image`. */
+/**
+ * Writes the tree at `tree` into a new ext4 image at `image`. Equal trees give equal images: no file is newer than
+ * `sourceDate`, and none has another time than that of its last modification.
+ */
 export async function makeImage(
   context: BuildContext,
   tree: string,
   image: string,
   uuid: string,
+  sourceDate: Date,
   fakeroot: Fakeroot,
+  size = IMAGE_SIZE,
 ): Promise<void> {
   const file = await open(image, 'wx', 0o644);
   try {
-    await file.truncate(IMAGE_SIZE);
+    await file.truncate(size);
   } finally {
     await file.close();
   }
-  await fakeroot.run(context, 'mke2fs', [
-    '-q',
-    '-F',
-    '-t',
-    'ext4',
-    '-b',
-    '4096',
-    '-I',
-    '256',
-    '-m',
-    '0',
-    '-O',
-    FEATURES.join(','),
-    '-N',
-    String(INODES),
-    '-E',
-    'root_owner=0:0,lazy_itable_init=1',
-    '-U',
-    uuid,
-    '-d',
-    tree,
-    image,
-  ]);
+  await fakeroot.run(
+    context,
+    'mke2fs',
+    [
+      '-q',
+      '-F',
+      '-t',
+      'ext4',
+      '-b',
+      '4096',
+      '-I',
+      '256',
+      '-m',
+      '0',
+      '-O',
+      FEATURES.join(','),
+      '-N',
+      String(INODES),
+      '-E',
+      `root_owner=0:0,lazy_itable_init=1,hash_seed=${uuid}`,
+      '-U',
+      uuid,
+      '-d',
+      tree,
+      image,
+    ],
+    sourceDateEnv(sourceDate),
+  );
+  await pinInodeTimes(image, toSeconds(sourceDate));
 }
 
 /**

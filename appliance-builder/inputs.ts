@@ -8,7 +8,7 @@ import { MANIFEST_FORMAT } from './manifest.js';
 import type { Suite } from './suite.js';
 
 /** Modules that do not affect the result. */
-const NOT_INPUTS = new Set(['main.js', 'hostPackages.js', 'location.js', 'lock.js']);
+const NOT_INPUTS = new Set(['main.js', 'compare.js', 'hostPackages.js', 'location.js', 'lock.js', 'verify.js']);
 
 /**
  * Hash of the suite and of the builder itself, including its package lists:

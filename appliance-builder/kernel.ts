@@ -15,6 +15,10 @@ export interface Kernel {
   /** The Debian package it comes from, and that package's version. */
   readonly packageName: string;
   readonly packageVersion: string;
+  /** When Debian built it. */
+  readonly builtAt: Date;
+  /** The unpacked package. */
+  readonly tree: string;
   /** The file to boot. */
   readonly image: string;
   /** `lib/modules/<version>`, pruned and with its indexes. */
@@ -65,9 +69,12 @@ export async function prepareKernel(context: BuildContext, archive: Archive, dir
 
   const image = join(directory, 'kernel');
   const inBoot = join(tree, 'boot', `vmlinuz-${version}`);
-  const compressed = await readFile((await exists(inBoot)) ? inBoot : join(modulesDirectory, 'vmlinuz'));
+  const packed = (await exists(inBoot)) ? inBoot : join(modulesDirectory, 'vmlinuz');
+  const compressed = await readFile(packed);
+  // As the package has it, because dpkg-deb keeps it.
+  const { mtime: builtAt } = await stat(packed);
   await writeFile(image, (await decompressKernel(context, compressed)) ?? compressed);
-  return { version, packageName, packageVersion, image, modulesDirectory, modules };
+  return { version, packageName, packageVersion, builtAt, tree, image, modulesDirectory, modules };
 }
 
 /**

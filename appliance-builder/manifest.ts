@@ -35,8 +35,11 @@ export interface Manifest {
     readonly initrd: ManifestFile;
     readonly root: ManifestFile;
   };
-  /** When it was built, in ISO 8601. */
-  readonly builtAt: string;
+  /**
+   * When its kernel was built, in ISO 8601. Nothing in the appliance is newer: the time of its own build is nowhere,
+   * because builds from the same packages are identical.
+   */
+  readonly sourceDate: string;
 }
 
 /** Reads the manifest of an appliance; undefined if there is none or it has another format version. */

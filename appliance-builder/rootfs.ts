@@ -5,6 +5,7 @@ import { join } from 'node:path';
 
 import type { Archive } from './archive.js';
 import { type BuildContext, run } from './command.js';
+import type { Kernel } from './kernel.js';
 import {
   KEPT_DIRECTORIES,
   LIBGUESTFS_PACKAGES,
@@ -16,6 +17,7 @@ import {
   UNPACK_INCLUDES,
 } from './packages.js';
 import { findPrograms, installPrograms } from './programs.js';
+import { sourceDateEnv } from './sourceDate.js';
 import type { Suite } from './suite.js';
 import { removeTree } from './tree.js';
 import { installUdev } from './udev.js';
@@ -31,6 +33,8 @@ export interface RootTree {
 export interface ApplianceParts {
   readonly packageName: string;
   readonly packageVersion: string;
+  /** The unpacked package. */
+  readonly tree: string;
   /** Directory with the tar files. */
   readonly directory: string;
   /** The packages in Debian's appliance. */
@@ -58,7 +62,7 @@ export async function prepareParts(
   if (supermin === undefined) throw new Error(`${packageName} has no supermin.d`);
   const parts = join(tree, 'usr/lib', supermin);
   const listed = (await readFile(join(parts, 'packages'), 'utf8')).split('\n').filter((name) => name !== '');
-  return { packageName, packageVersion, directory: parts, listed };
+  return { packageName, packageVersion, tree, directory: parts, listed };
 }
 
 /** Makes the root tree at `directory`. */
@@ -67,7 +71,7 @@ export async function makeRootTree(
   suite: Suite,
   archive: Archive,
   parts: ApplianceParts,
-  kernel: { readonly version: string; readonly modulesDirectory: string },
+  kernel: Kernel,
   busybox: string,
   directory: string,
   fakeroot: Fakeroot,
@@ -78,7 +82,8 @@ export async function makeRootTree(
 
   const programs = await findPrograms(context, suite, archive);
 
-  await installPackages(context, suite, archive, [...packages, ...programs.libraries], directory, fakeroot);
+  const names = [...packages, ...programs.libraries];
+  await installPackages(context, suite, archive, names, kernel.builtAt, directory, fakeroot);
   const installed = parseStatus(await readFile(join(directory, 'var/lib/dpkg/status'), 'utf8'));
   await trim(directory);
   await installPrograms(context, archive, programs, `${directory}.programs`, directory);
@@ -114,11 +119,16 @@ export class Fakeroot {
     readonly needed: boolean = process.getuid?.() !== 0,
   ) {}
 
-  /** Runs one command. */
-  run(context: BuildContext, command: string, args: readonly string[]): Promise<string> {
-    if (!this.needed) return run(context, command, args);
+  /** Runs one command, with `env` added to its environment. */
+  run(
+    context: BuildContext,
+    command: string,
+    args: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<string> {
+    if (!this.needed) return run(context, command, args, { env });
     const memory = [...(existsSync(this.state) ? ['-i', this.state] : []), '-s', this.state];
-    return run(context, 'fakeroot', [...memory, '--', command, ...args]);
+    return run(context, 'fakeroot', [...memory, '--', command, ...args], { env });
   }
 }
 
@@ -127,6 +137,7 @@ async function installPackages(
   suite: Suite,
   archive: Archive,
   packages: readonly string[],
+  sourceDate: Date,
   directory: string,
   fakeroot: Fakeroot,
 ): Promise<void> {
@@ -153,6 +164,8 @@ async function installPackages(
       ...archive.sources,
     ],
     {
+      // Scripts of packages write dates: of passwords into /etc/shadow, for example.
+      env: sourceDateEnv(sourceDate),
       onLine: (line) => {
         // `I:` lines are the stages; the rest is progress bars and dpkg's output.
         if (line.startsWith('I: ')) context.log(`  ${line.slice(3)}`);

@@ -42,6 +42,7 @@ export const systemPackages = [
     why: 'runs qemu and its helpers in separate namespaces',
     programs: ['bwrap'],
   },
+  { name: 'passt', for: ['server'], why: 'network of sessions that have one', programs: ['passt'] },
 
   {
     name: 'mmdebstrap',

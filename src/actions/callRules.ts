@@ -24,6 +24,8 @@ export interface CallRules {
   readonly states: readonly CallableState[] | undefined;
   /** Whether it changes something in the guest, appliance, session or server. */
   readonly mutating: boolean;
+  /** It has no end of its own: that its client cancels it is no failure. */
+  readonly endsWithClient?: boolean;
   /** What to use when its answer does not fit into one message, as the end of a sentence. */
   readonly insteadOfLargeAnswer?: string;
 }
@@ -92,7 +94,7 @@ export const serviceRules = {
   },
   DeleteSession: { ...asksForSession, name: 'DeleteSession', mutating: true },
   GetLog: { ...asksForSession, name: 'GetLog' },
-  Subscribe: { ...asksForSession, name: 'Subscribe', session: 'metadata' },
+  Subscribe: { ...asksForSession, name: 'Subscribe', session: 'metadata', endsWithClient: true },
   /** Its session lives as long as the call, and its drives are read-only. */
   Inspect: { ...createsSession, name: 'Inspect', mutating: false },
 } as const satisfies Readonly<Record<string, CallRules>>;

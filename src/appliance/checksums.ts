@@ -8,7 +8,8 @@
  * is known to be damaged.
  */
 import { createHash } from 'node:crypto';
-import { access, open, writeFile, type FileHandle } from 'node:fs/promises';
+import { closeSync, openSync } from 'node:fs';
+import { access, writeFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GuestfsError, messageOf } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
@@ -77,8 +78,8 @@ export class ApplianceChecksums {
 
   async #compare(key: string, { file, expected, path, cacheDirectory }: CheckedFile): Promise<string | undefined> {
     const kept = join(cacheDirectory, `guestfs-grpc-${process.geteuid?.() ?? 0}`, `checked-${key}`);
-    // The appliance is closed when its launch has ended.
-    const own = await open(`/proc/self/fd/${file.fd}`, 'r');
+    // The appliance is closed when its launch is over: at once, while its number is sure to be its own.
+    const own = openSync(`/proc/self/fd/${file.fd}`, 'r');
     try {
       // If the cache cannot be used, the file is checked nevertheless.
       if (await isKept(kept).catch(() => false)) return undefined;
@@ -98,7 +99,7 @@ export class ApplianceChecksums {
         reason: messageOf(error),
       });
     } finally {
-      await own.close();
+      closeSync(own);
     }
     return undefined;
   }
@@ -120,9 +121,9 @@ async function isKept(path: string): Promise<boolean> {
 }
 
 /** In a separate process with the lowest priority. */
-async function sha256Of(file: FileHandle): Promise<string> {
+async function sha256Of(fd: number): Promise<string> {
   const { exitCode, stdout, stderr } = await runTool('nice', ['-n', '19', 'sha256sum', '/proc/self/fd/3'], {
-    fds: [file.fd],
+    fds: [fd],
     timeoutMs: LIMIT_MS,
     maxOutputBytes: MAX_OUTPUT_BYTES,
     signal: new AbortController().signal,

@@ -27,6 +27,8 @@ export interface Identities {
   /** Kinds of names in client certificates that are used. */
   readonly kinds: readonly CertificateKind[];
   readonly tokens: TokenSettings | undefined;
+  /** The users of clients on a Unix socket count. */
+  readonly users: boolean;
   /** Patterns of proxies' identities. */
   readonly proxies: readonly string[];
 }
@@ -41,6 +43,8 @@ export interface ServerConfig {
     | undefined;
   /** How clients are identified; undefined: they are not. */
   readonly identities: Identities | undefined;
+  /** Serves several identities also where nothing keeps their machines apart. */
+  readonly insecureIsolation: boolean;
   readonly policy: ServerPolicy;
   /** Determines what each identity may do. */
   readonly policyFile: string | undefined;
@@ -58,8 +62,19 @@ export interface ServerConfig {
   readonly maxSessionAgeMs: number | undefined;
   /** How long a call continues after its client has given up. */
   readonly abandonedCallMs: number;
+  /** How the server shuts down. */
+  readonly drain: {
+    /** How long it goes on after it has said that it ends, milliseconds. */
+    readonly delayMs: number;
+    /** ... and how long the shutdown then takes at most. */
+    readonly graceMs: number;
+  };
+  /** How long an appliance may say nothing; undefined: any time. */
+  readonly unresponsiveMs: number | undefined;
   readonly limits: ServerLimits;
   readonly clientBudget: ClientBudget;
+  /** What one client can write to files of the server, bytes; undefined: any amount. */
+  readonly diskBytes: number | undefined;
   readonly debugService: boolean;
   readonly logLevel: LogLevel;
 }
@@ -149,16 +164,29 @@ function tokens({ jwtKeys: keys, jwtIssuer: issuer, jwtAudience: audience }: Fla
 }
 
 function identities(flags: Flags): Identities | undefined {
-  const { clientCa, identityKinds: kinds, xfccPeers: proxies = [] } = flags;
-  if (proxies.length > 0 && clientCa === undefined)
-    throw new UsageError('--xfcc-peers needs --client-ca: a proxy without a certificate could be anyone');
-  const settings = { kinds, tokens: tokens(flags), proxies };
-  return clientCa === undefined && settings.tokens === undefined ? undefined : settings;
+  const { clientCa, tlsCert, listen: address, identityKinds: kinds, xfccPeers: proxies = [] } = flags;
+  const users = tlsCert === undefined && socketPath(address) !== undefined;
+  if (proxies.length > 0 && clientCa === undefined && !users)
+    throw new UsageError(
+      '--xfcc-peers needs --client-ca or --listen unix:/PATH: a proxy that does not prove who it is could be anyone',
+    );
+  const settings = { kinds, tokens: tokens(flags), users, proxies };
+  return clientCa === undefined && settings.tokens === undefined && !users ? undefined : settings;
 }
 
-function policyFile({ policy, clientCa, jwtKeys }: Flags): string | undefined {
-  if (policy !== undefined && clientCa === undefined && jwtKeys === undefined)
-    throw new UsageError('--policy needs --client-ca or --jwt-keys: roles are for identities');
+function insecureIsolation({ insecureIsolation: given }: Flags, known: Identities | undefined): boolean {
+  if (given && known === undefined)
+    throw new UsageError(
+      '--insecure-isolation needs --client-ca, --jwt-keys or --listen unix:/PATH: without identities there is one client',
+    );
+  return given;
+}
+
+function policyFile({ policy }: Flags, known: Identities | undefined): string | undefined {
+  if (policy !== undefined && known === undefined)
+    throw new UsageError(
+      '--policy needs --client-ca, --jwt-keys or --listen unix:/PATH: without identities there is nobody to have a role',
+    );
   return policy;
 }
 
@@ -196,6 +224,11 @@ function defaultSettings(line: ServerCommandLine, environment: NodeJS.ProcessEnv
   };
 }
 
+/** Only the server's own user, and root, can be clients. */
+function forOwnUser({ listen: address, socketMode }: Flags): boolean {
+  return socketPath(address) !== undefined && (Number.parseInt(socketMode, 8) & 0o077) === 0;
+}
+
 /**
  * The configuration; creates ./images if no image root is given.
  * @throws UsageError naming the invalid flag or variable
@@ -203,13 +236,15 @@ function defaultSettings(line: ServerCommandLine, environment: NodeJS.ProcessEnv
 export async function readConfig(line: ServerCommandLine, environment: NodeJS.ProcessEnv): Promise<ServerConfig> {
   const { flags } = line;
   const allowed = new Set(flags.allow);
+  const known = identities(flags);
   return {
     listen: listen(line),
     socketMode: Number.parseInt(flags.socketMode, 8),
     metricsListen: flags.metricsListen,
     tls: tls(flags),
-    identities: identities(flags),
-    policyFile: policyFile(flags),
+    identities: known,
+    insecureIsolation: insecureIsolation(flags, known),
+    policyFile: policyFile(flags, known),
     auditLog: flags.auditLog,
     policy: {
       imageRoots: {
@@ -227,8 +262,11 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
     idleTimeoutMs: secondsOrNone(flags.idleTimeout),
     maxSessionAgeMs: secondsOrNone(flags.maxSessionAge),
     abandonedCallMs: flags.abandonedCallTimeout * 1000,
+    drain: { delayMs: flags.drainDelay * 1000, graceMs: flags.drainGrace * 1000 },
+    unresponsiveMs: secondsOrNone(flags.unresponsiveTimeout),
     limits: serverLimits(flags),
-    clientBudget: clientBudget(flags),
+    clientBudget: clientBudget(flags, known !== undefined && !forOwnUser(flags)),
+    diskBytes: flags.maxDiskBytesPerClient || undefined,
     debugService: flags.debugService,
     logLevel: flags.logLevel,
   };

@@ -18,7 +18,7 @@ import {
   someText,
   wholeNumber,
 } from './flagValues.js';
-import { LIMIT_FLAGS, type LimitFlags } from './limitFlags.js';
+import { LIMIT_FLAGS, MAX_TIMER_SECONDS, type LimitFlags } from './limitFlags.js';
 
 export const MEBIBYTE = 1024 * 1024;
 /** Every request may have this size. */
@@ -46,6 +46,8 @@ export interface Flags extends LimitFlags {
   readonly maxSessions: number;
   readonly requestMemory: number;
   readonly idleTimeout: number;
+  readonly drainDelay: number;
+  readonly drainGrace: number;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly clientCa?: string;
@@ -54,6 +56,7 @@ export interface Flags extends LimitFlags {
   readonly jwtIssuer?: string;
   readonly jwtAudience?: string;
   readonly xfccPeers?: readonly string[];
+  readonly insecureIsolation: boolean;
   readonly policy?: string;
   readonly auditLog?: string;
   readonly metricsListen?: string;
@@ -105,6 +108,20 @@ export const FLAGS: readonly Option[] = [
   flag('idle-timeout', 'SECONDS', 'idle timeout of sessions, in seconds; 0 disables it')
     .default(3600)
     .argParser(wholeNumber(0)),
+  flag(
+    'drain-delay',
+    'SECONDS',
+    'when told to end, report NOT_SERVING and serve for this long, so that load balancers notice, before the shutdown begins',
+  )
+    .default(0)
+    .argParser(wholeNumber(0, MAX_TIMER_SECONDS)),
+  flag(
+    'drain-grace',
+    'SECONDS',
+    'time for the shutdown: to sync and end all sessions; those left then are killed, and the server exits with 1',
+  )
+    .default(60)
+    .argParser(wholeNumber(0, MAX_TIMER_SECONDS)),
   ...LIMIT_FLAGS,
   flag('tls-cert', 'FILE', 'certificate chain of the server, PEM; requires --tls-key').argParser(path),
   flag('tls-key', 'FILE', 'private key of the server, PEM').argParser(path),
@@ -129,6 +146,10 @@ export const FLAGS: readonly Option[] = [
     'PATTERNS',
     'identities of proxies whose x-forwarded-client-cert is trusted, such as dns:envoy.*, separated by commas',
   ).argParser(identityPatterns),
+  aSwitch(
+    'insecure-isolation',
+    'serve several identities also where the host does not let the server keep their machines apart',
+  ),
   flag(
     'policy',
     'FILE',

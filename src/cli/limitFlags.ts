@@ -12,8 +12,8 @@ const SECOND_MS = 1000;
 /** Even on a host with one processor, clients often request more. */
 const LEAST_MAX_SMP = 4;
 const DAY_SECONDS = 86_400;
-/** Node timers last for at most 24 days. */
-const MAX_TIMER_SECONDS = 2_000_000;
+/** Timers of Node last for at most 24 days. */
+export const MAX_TIMER_SECONDS = 2_000_000;
 
 /** Their values. */
 export interface LimitFlags {
@@ -23,16 +23,18 @@ export interface LimitFlags {
   readonly maxSmp?: number;
   readonly maxIdleTimeout: number;
   readonly maxSessionAge: number;
-  /** Undefined: half of all sessions if clients have identities, otherwise all. */
+  /** Undefined: half of all where several identities use the server, else all. */
   readonly maxSessionsPerClient?: number;
   readonly maxMemoryPerClient: number;
   readonly maxCpusPerClient: number;
   readonly maxDrivesPerClient: number;
+  readonly maxDiskBytesPerClient: number;
   readonly maxConnections: number;
   readonly maxCallsPerClient: number;
   readonly connectionIdleTimeout: number;
   readonly stallTimeout: number;
   readonly abandonedCallTimeout: number;
+  readonly unresponsiveTimeout: number;
 }
 
 export const LIMIT_FLAGS = [
@@ -59,7 +61,7 @@ export const LIMIT_FLAGS = [
   flag(
     'max-sessions-per-client',
     'N',
-    'sessions of one client (default: half of --max-sessions with --client-ca, otherwise all)',
+    'sessions of one client (default: half of --max-sessions where clients have identities, else all)',
   ).argParser(wholeNumber(1)),
   flag('max-memory-per-client', 'MB', 'memory of the appliances of one client, in MiB; 0 disables the limit')
     .default(0)
@@ -70,14 +72,17 @@ export const LIMIT_FLAGS = [
   flag('max-drives-per-client', 'N', 'drives of the appliances of one client; 0 disables the limit')
     .default(0)
     .argParser(wholeNumber(0)),
+  flag(
+    'max-disk-bytes-per-client',
+    'BYTES',
+    'what one client can write to files of the server: images that it makes, scratch drives and overlays; 0 disables the limit',
+  )
+    .default(0)
+    .argParser(wholeNumber(0)),
   flag('max-connections', 'N', 'connections at a time; one that is idle makes room for a new one')
     .default(DEFAULT_LIMITS.connections)
     .argParser(wholeNumber(1)),
-  flag(
-    'max-calls-per-client',
-    'N',
-    'calls in flight from one client: an identity or, without client certificates, an address',
-  )
+  flag('max-calls-per-client', 'N', 'calls in flight of one client: an identity or, without identities, an address')
     .default(DEFAULT_LIMITS.callsPerClient)
     .argParser(wholeNumber(1)),
   flag('connection-idle-timeout', 'SECONDS', 'close connections after this long without a call; 0 disables it')
@@ -93,6 +98,13 @@ export const LIMIT_FLAGS = [
   )
     .default(ABANDONED_MS / SECOND_MS)
     .argParser(wholeNumber(1, MAX_TIMER_SECONDS)),
+  flag(
+    'unresponsive-timeout',
+    'SECONDS',
+    'end an appliance whose qemu, or whose idle daemon, does not answer for this long; 0 disables it',
+  )
+    .default(60)
+    .argParser(wholeNumber(0, MAX_TIMER_SECONDS)),
 ];
 
 /** The limits of connections and calls. */
@@ -106,11 +118,12 @@ export function serverLimits(flags: LimitFlags): ServerLimits {
   };
 }
 
-/** The limits for all sessions of one client together. */
-export function clientBudget(
-  flags: LimitFlags & { readonly maxSessions: number; readonly clientCa?: string },
-): ClientBudget {
-  const half = flags.clientCa === undefined ? undefined : Math.ceil(flags.maxSessions / 2);
+/**
+ * What the sessions of one client can take together.
+ * @param isShared several identities use the server
+ */
+export function clientBudget(flags: LimitFlags & { readonly maxSessions: number }, isShared: boolean): ClientBudget {
+  const half = isShared ? Math.ceil(flags.maxSessions / 2) : undefined;
   return {
     sessions: flags.maxSessionsPerClient ?? half,
     memsizeMb: flags.maxMemoryPerClient || undefined,

@@ -3,7 +3,7 @@
  * checks in libguestfs's order.
  */
 import { badArgument } from '../common/errors.js';
-import { openImage, type ImageRoots } from '../security/pathPolicy.js';
+import { naming, openImage, requireWritable, type ImageRoots } from '../security/pathPolicy.js';
 import type { CacheMode, Discard, Drive } from './drive.js';
 import { READ_ONLY_PROTOCOLS, remoteProtocol, remoteSourceFromRequest, type RemoteProtocol } from './remoteSource.js';
 
@@ -34,7 +34,7 @@ const NULL_DRIVE_SIZE = 4096n;
 
 /**
  * Checks the arguments of `add_drive`. An image file must exist and be readable now; it is opened and
- * checked again at launch. A remote server is first contacted at launch.
+ * checked again at launch. A drive that is to be written must be where the client may write. A remote server is first contacted at launch.
  *
  * @throws GuestfsError `BAD_ARGUMENT`, and those of {@link openImage}
  */
@@ -73,7 +73,8 @@ export async function driveFromRequest(filename: string, options: AddDriveOption
   }
   const image = await openImage(filename, roots, 'read-only');
   await image.handle.close();
-  return { ...drive, source: { kind: 'file', path: image.path, roots } };
+  if (!drive.readonly) await requireWritable(image.path, roots, naming(filename));
+  return { ...drive, source: { kind: 'file', path: image.path, name: filename, roots } };
 }
 
 /**

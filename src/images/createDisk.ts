@@ -15,6 +15,7 @@ import {
   type ImageRoots,
 } from '../security/pathPolicy.js';
 import { isLockMessage } from './blockErrors.js';
+import { NO_QUOTA, type DiskQuota } from './diskQuota.js';
 import { diskTools } from './diskTools.js';
 import type { ForeignImageProbe } from './foreignProbe.js';
 import { openImageChain } from './imageChain.js';
@@ -45,6 +46,8 @@ export interface CreateDiskContext {
   readonly imageRoots: ImageRoots;
   /** Measures backing files whose format only qemu understands. */
   readonly probe?: ForeignImageProbe;
+  /** What may be made; any amount when left out. */
+  readonly disk?: DiskQuota;
   readonly signal: AbortSignal;
 }
 
@@ -79,8 +82,9 @@ async function createRaw(disk: DiskToCreate, context: CreateDiskContext): Promis
     if (disk[option] !== undefined) throw badArgument(option, 'cannot be used with raw format');
   }
   const preallocation = choose(disk.preallocation ?? 'off', { off: 'off', sparse: 'off', full: 'falloc' });
-  await create(disk, context, async ({ handle, kind }) => {
+  await create(disk, context, async ({ handle, kind }, reserve) => {
     if (kind === 'block') return discardAll(handle.fd, context);
+    await reserve(disk.size);
     await runQemuImg(
       ['-f', 'raw', '-o', `preallocation=${preallocation}`, '/proc/self/fd/3', String(disk.size)],
       handle.fd,
@@ -129,9 +133,10 @@ async function createQcow2(disk: DiskToCreate, context: CreateDiskContext): Prom
     ...(disk.compat === undefined ? [] : [`compat=${disk.compat}`]),
     ...(clustersize === undefined ? [] : [`cluster_size=${clustersize}`]),
   ];
-  await create(disk, context, async ({ handle, path }) => {
+  await create(disk, context, async ({ handle, path }, reserve) => {
     const backing =
       disk.backingfile === undefined ? undefined : await findBacking(disk.backingfile, disk, path, context);
+    await reserve(backing?.size ?? disk.size);
     const args = [
       ...['-f', 'qcow2'],
       ...(options.length === 0 ? [] : ['-o', options.join(',')]),
@@ -168,8 +173,13 @@ async function findBacking(
   const name = beside !== undefined || isAbsolute(file) ? file : path;
   if (path === image) throw unusableImage(subject, 'is the new image itself');
   const claims = new ImageClaims();
-  const chain = await openImageChain(path, disk.backingformat, 'read-only', imageRoots, (opened, use, what) =>
-    claims.claim(path, opened, use, what),
+  const chain = await openImageChain(
+    path,
+    disk.backingformat,
+    'read-only',
+    imageRoots,
+    (opened, use, what) => claims.claim(path, opened, use, what),
+    subject,
   ).catch((error: unknown) => {
     claims.releaseAll();
     throw error;
@@ -194,14 +204,20 @@ function notMissing(error: unknown): undefined {
 async function create(
   disk: DiskToCreate,
   context: CreateDiskContext,
-  fill: (image: CreatedImage) => Promise<void>,
+  fill: (image: CreatedImage, reserve: (bytes: bigint) => Promise<void>) => Promise<void>,
 ): Promise<void> {
   context.signal.throwIfAborted();
   const image = await createImageFile(disk.filename, context.imageRoots, disk.overwrite ?? false);
   const claims = new ImageClaims();
+  /** Keeps what the disk can grow to. */
+  const reserve = async (bytes: bigint): Promise<void> => {
+    const needs = image.kind === 'block' ? [] : [{ bytes, file: image.identity }];
+    const reserved = await (context.disk ?? NO_QUOTA).reserve(needs, context.signal);
+    for (const one of reserved) claims.keep(image.path, () => one.release());
+  };
   try {
     claims.claim(image.path, image, 'create', naming(disk.filename).subject);
-    await fill(image);
+    await fill(image, reserve);
   } catch (error) {
     if (image.created) await unlink(image.path).catch(() => undefined);
     throw systemError(error, disk);

@@ -49,6 +49,8 @@ export async function foreignReference(file: ByteSource, format: ImageFormat): P
 const SECTOR = 512;
 /** qemu reads no more of a descriptor, either. */
 const MAX_DESCRIPTOR = 20 * SECTOR;
+/** It follows the header: none is further inside. */
+const MAX_DESCRIPTOR_SECTOR = 0x10000n;
 
 async function vmdkReference(file: ByteSource): Promise<ForeignReference | undefined> {
   const head = await readFully(file, 0, SECTOR);
@@ -57,14 +59,24 @@ async function vmdkReference(file: ByteSource): Promise<ForeignReference | undef
   if (magic !== 'KDMV') return 'extents';
   if (head.length < SECTOR) throw new BadImageHeader('has a truncated VMDK header');
   const capacity = head.readBigUInt64LE(12);
-  const descriptorAt = head.readBigUInt64LE(28);
   // Without a capacity, the embedded descriptor applies, including its extents.
   if (capacity === 0n) return 'extents';
-  if (descriptorAt === 0n) return undefined;
-  if (descriptorAt > 0x10000n)
-    throw new BadImageHeader('has a damaged VMDK header: its descriptor is too far from the start');
-  const descriptor = (await readFully(file, Number(descriptorAt) * SECTOR, MAX_DESCRIPTOR)).toString('latin1');
+  const at = descriptorOffset(head);
+  if (at === 0) return undefined;
+  const descriptor = (await readFully(file, at, MAX_DESCRIPTOR)).toString('latin1');
   return hasParent(descriptor) ? 'backing file' : undefined;
+}
+
+/**
+ * Where the descriptor is in an image that begins with `KDMV`; 0 if it has none.
+ * @throws BadImageHeader
+ */
+function descriptorOffset(head: Buffer): number {
+  if (head.length < SECTOR) throw new BadImageHeader('has a truncated VMDK header');
+  const sector = head.readBigUInt64LE(28);
+  if (sector > MAX_DESCRIPTOR_SECTOR)
+    throw new BadImageHeader('has a damaged VMDK header: its descriptor lies too far inside');
+  return Number(sector) * SECTOR;
 }
 
 const PARENT_ID = /parentCID\s*=\s*([0-9a-f]+)/gi;
@@ -82,7 +94,7 @@ const EXTENT = /^[ \t]*(?:RW|RDONLY|NOACCESS)[ \t]+(\d{1,15})[ \t]+(?:FLAT|SPARS
 /** Virtual size in bytes of a VMDK with `extents`, as its descriptor states it; the extents are not opened. */
 export async function extentsSize(file: ByteSource): Promise<bigint> {
   const head = await readFully(file, 0, MAX_DESCRIPTOR);
-  const at = head.subarray(0, 4).toString('latin1') === 'KDMV' ? Number(head.readBigUInt64LE(28)) * SECTOR : 0;
+  const at = head.subarray(0, 4).toString('latin1') === 'KDMV' ? descriptorOffset(head) : 0;
   const descriptor = at === 0 ? head : await readFully(file, at, MAX_DESCRIPTOR);
   let sectors = 0n;
   for (const [, count = '0'] of descriptor.toString('latin1').matchAll(EXTENT)) sectors += BigInt(count);

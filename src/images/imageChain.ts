@@ -35,6 +35,8 @@ export interface ChainLink {
   readonly head: Buffer | undefined;
   /** The file with the data of a qcow2 image, if that is not the image itself. */
   readonly dataFile: OpenImage | undefined;
+  /** It contains snapshots of the disk, too. */
+  readonly snapshots: boolean;
   /** How messages refer to it. */
   readonly subject: string;
 }
@@ -55,6 +57,7 @@ export type ClaimImage = (image: OpenImage, use: ImageUse, subject: string) => v
  *
  * @param format as stated by the client, or undefined to recognise it
  * @param claim called for each file before its content is used
+ * @param top how messages refer to the image
  * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING`, `IMAGE_UNUSABLE`, `IMAGE_LOCKED`, or `NOT_ALLOWED` for an
  *   image that refers to other files on a server that does not allow it
  */
@@ -64,8 +67,8 @@ export async function openImageChain(
   access: ImageAccess,
   roots: ImageRoots,
   claim: ClaimImage,
+  top = naming(path).subject,
 ): Promise<ImageChain> {
-  const top = naming(path).subject;
   const links: ChainLink[] = [];
   const opened: OpenImage[] = [];
   const close = async (): Promise<void> => {
@@ -102,6 +105,7 @@ export async function openImageChain(
         ...{ image, dataFile, subject },
         ...{ format: known.format, virtualSize: known.virtualSize },
         head,
+        snapshots: known.qcow2?.snapshots ?? false,
       });
       next = known.qcow2?.backing && backingOf(known.qcow2.backing, image, subject, top);
     }

@@ -77,8 +77,13 @@ export class ImageClaims {
    * @throws GuestfsError IMAGE_LOCKED
    */
   claim(drive: string, image: Identified, use: ImageUse, subject: string): void {
+    this.keep(drive, this.uses.begin(image, use, subject));
+  }
+
+  /** Has `end` called when the images of a drive are given up. */
+  keep(drive: string, end: () => void): void {
     const ends = this.#ends.get(drive) ?? [];
-    ends.push(this.uses.begin(image, use, subject));
+    ends.push(end);
     this.#ends.set(drive, ends);
   }
 

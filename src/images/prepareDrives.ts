@@ -1,11 +1,13 @@
 /**
  * Turns the drives of a session into open files and qemu block nodes.
  */
+import { descriptors } from '../common/descriptors.js';
 import { GuestfsError } from '../common/errors.js';
 import type { FdSets } from '../qemu/fdSets.js';
-import type { OpenImage } from '../security/pathPolicy.js';
+import { naming, type OpenImage } from '../security/pathPolicy.js';
 import { blockNodesOf, type BlockNode, type NodeFile, type NodeLink } from './blockNodes.js';
 import { explainBlockError } from './blockErrors.js';
+import type { DiskNeed, DiskQuota } from './diskQuota.js';
 import type { Drive, DriveSource } from './drive.js';
 import { DISCARD_FORMATS, type ImageFormat } from './formats.js';
 import { openImageChain, type ChainLink, type ImageChain } from './imageChain.js';
@@ -29,6 +31,8 @@ export interface DriveContext {
   readonly fdSets: FdSets;
   /** Records the images that the drives use, by the names of their top nodes; released once no qemu has them open. */
   readonly claims: ImageClaims;
+  /** What may be written in all; any amount when left out. */
+  readonly disk?: DiskQuota | undefined;
   readonly signal: AbortSignal;
   /** Measures images whose format only qemu understands; without it, only raw and qcow2 are supported. */
   readonly probe?: ForeignImageProbe;
@@ -74,6 +78,9 @@ export interface PreparedDrives {
   dispose(): Promise<void>;
 }
 
+/** Usually an image, its overlay, and the files that these are made with. */
+const DESCRIPTORS_PER_DRIVE = 4;
+
 /**
  * Opens all images and creates overlays and scratch disks.
  *
@@ -81,8 +88,8 @@ export interface PreparedDrives {
  *   of the run directory; nothing is left open then. If several drives fail, the error of the first one.
  */
 export async function prepareDrives(drives: readonly Drive[], context: DriveContext): Promise<PreparedDrives> {
-  const opened = await Promise.allSettled(
-    drives.map((drive, index) => openDrive(drive, nodePrefix(index, context), context)),
+  const opened = await descriptors.while(drives.length * DESCRIPTORS_PER_DRIVE, () =>
+    Promise.allSettled(drives.map((drive, index) => openDrive(drive, nodePrefix(index, context), context))),
   );
   let disposing: Promise<void> | undefined;
   const dispose = (): Promise<void> =>
@@ -93,9 +100,10 @@ export async function prepareDrives(drives: readonly Drive[], context: DriveCont
     context.signal.throwIfAborted();
     const failed = opened.find((one) => one.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
+    const ready = opened.map((one) => (one as PromiseFulfilledResult<OpenedDrive>).value);
+    await reserveDisk(ready, context);
     const subjects = new Map<string, string>();
-    const prepared = opened.map((one, index) => {
-      const { value } = one as PromiseFulfilledResult<OpenedDrive>;
+    const prepared = ready.map((value, index) => {
       return describe(drives[index] as Drive, value, nodePrefix(index, context), context.fdSets, subjects);
     });
     return {
@@ -110,6 +118,20 @@ export async function prepareDrives(drives: readonly Drive[], context: DriveCont
   }
 }
 
+/** Keeps what the drives can write, for as long as they have it. */
+async function reserveDisk(opened: readonly OpenedDrive[], context: DriveContext): Promise<void> {
+  const { disk, claims, signal } = context;
+  if (disk === undefined) return;
+  const needs = opened.flatMap(({ writes }, index) =>
+    writes.map((need) => ({ need, name: nodePrefix(index, context) })),
+  );
+  const reservations = await disk.reserve(
+    needs.map(({ need }) => need),
+    signal,
+  );
+  reservations.forEach((one, index) => claims.keep(needs[index]?.name ?? '', () => one.release()));
+}
+
 function nodePrefix(index: number, context: DriveContext): string {
   return `drive${(context.firstIndex ?? 0) + index}`;
 }
@@ -121,6 +143,8 @@ interface OpenedDrive {
   readonly remote?: { readonly source: RemoteSource; readonly resources: RemoteResources; readonly image: RemoteImage };
   /** Overlay of a read-only drive, or the scratch disk. */
   readonly temporary: TemporaryDisk | undefined;
+  /** What can be written for it, at most. */
+  readonly writes: readonly DiskNeed[];
   close(): Promise<void>;
 }
 
@@ -128,7 +152,7 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
   context.signal.throwIfAborted();
   if (drive.source.kind === 'scratch') {
     const scratch = await createScratchDisk(context.runDirectory, `${name}.img`, drive.source.size);
-    return { temporary: scratch, close: () => scratch.handle.close() };
+    return { temporary: scratch, writes: [{ bytes: drive.source.size }], close: () => scratch.handle.close() };
   }
   if (drive.source.kind === 'remote') return openRemote(drive, drive.source, name, context);
   const chain = await openImageChain(
@@ -137,6 +161,7 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
     drive.readonly ? 'read-only' : 'read-write',
     drive.source.roots,
     (image, use, subject) => context.claims.claim(name, image, use, subject),
+    naming(drive.source.name).subject,
   );
   const heads: (TemporaryDisk | undefined)[] = [];
   let overlay: TemporaryDisk | undefined;
@@ -156,11 +181,23 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
     const size = top.virtualSize ?? (await probe(top, context));
     if (size === 0n) throw unusableImage(top.subject, 'is empty: a drive needs at least one sector');
     overlay = drive.readonly ? await createOverlay(context.runDirectory, `${name}.qcow2`, size) : undefined;
-    return { chain, heads, temporary: overlay, close };
+    const ownCopies = chain.links.reduce((sum, { head }, depth) => sum + (heads[depth] && head ? head.length : 0), 0);
+    const writes = [...(ownCopies > 0 ? [{ bytes: BigInt(ownCopies) }] : []), ...growth(top, size, overlay)];
+    return { chain, heads, temporary: overlay, writes, close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+/** What an image can become, at most, and what can take its place: an overlay. A raw image stays as long as it is. */
+function growth({ image, format, dataFile, snapshots }: ChainLink, size: bigint, overlay: unknown): DiskNeed[] {
+  if (overlay !== undefined) return [{ bytes: size }];
+  const larger = (one: OpenImage): bigint => (one.size > size ? one.size : size);
+  if (dataFile?.kind === 'file') return [{ bytes: larger(dataFile), file: dataFile.identity }];
+  if (format === 'raw' || image.kind === 'block') return [];
+  // What a snapshot holds is not overwritten, but written elsewhere.
+  return [{ bytes: snapshots ? image.size + size : larger(image), file: image.identity }];
 }
 
 async function openRemote(
@@ -191,6 +228,7 @@ async function openRemote(
     return {
       remote: { source, resources, image },
       temporary: overlay,
+      writes: overlay === undefined ? [] : [{ bytes: image.virtualSize }],
       close: async () => {
         await Promise.all([resources.close(), head?.close(), overlay?.handle.close()]);
       },

@@ -19,6 +19,8 @@ export interface Qcow2Header {
   readonly encrypted: boolean;
   /** qemu marked the image as damaged and refuses to write to it. */
   readonly corrupt: boolean;
+  /** It keeps earlier states of the disk. */
+  readonly snapshots: boolean;
 }
 
 const INCOMPATIBLE_CORRUPT = 1n << 1n;
@@ -90,6 +92,7 @@ export async function readQcow2Header(file: ByteSource): Promise<Qcow2Header> {
         : undefined,
     encrypted: fixed.readUInt32BE(32) !== 0,
     corrupt: (incompatible & INCOMPATIBLE_CORRUPT) !== 0n,
+    snapshots: fixed.readUInt32BE(60) !== 0,
   };
 }
 

@@ -22,9 +22,22 @@ export function overrideIsolation(isolation: Isolation | undefined): void {
   found = isolation && Promise.resolve(isolation);
 }
 
+/** Nothing keeps the programs of several sessions apart: what takes over one has the rights of the server itself. */
+export function isShared({ kind, as }: Isolation): boolean {
+  return kind === 'none' && as === 'user';
+}
+
 async function probe(): Promise<Isolation> {
-  const isRoot = process.geteuid?.() === 0;
-  const as = isRoot ? 'root' : 'user';
+  const as = process.geteuid?.() === 0 ? 'root' : 'user';
+  const reason = await namespaces(as);
+  if (typeof reason !== 'string') return reason;
+  const confined: Isolation = { kind: 'landlock', as, reason };
+  const failure = await failureIn(confined);
+  return failure === undefined ? confined : { kind: 'none', as, reason: `${reason}; ${failure}` };
+}
+
+/** Jails; or why there are none. */
+async function namespaces(as: Isolation['as']): Promise<Isolation | string> {
   try {
     const isolation: Isolation = {
       kind: 'namespaces',
@@ -32,15 +45,24 @@ async function probe(): Promise<Isolation> {
       bwrap: await locateProgram('bwrap'),
       setpriv: await findProgram('setpriv', 'tool'),
     };
-    const plan = { program: await findProgram('true', 'tool'), args: [], user: isRoot ? SOMEBODY : undefined };
+    return (await failureIn(isolation)) ?? isolation;
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+/** Starts a program in that way; undefined when that works. */
+async function failureIn(isolation: Isolation): Promise<string | undefined> {
+  try {
+    const user = isolation.as === 'root' ? SOMEBODY : undefined;
+    const plan = { program: await findProgram('true', 'tool'), args: [], user };
     const { executable, args, cwd } = jailCommand(isolation, plan, undefined);
     const { exitCode, stderr } = await runTool(executable, args, {
       ...{ cwd, timeoutMs: LIMIT_MS, maxOutputBytes: MESSAGES_LIMIT, diesWithServer: true },
       signal: new AbortController().signal,
     });
-    if (exitCode === 0) return isolation;
-    return { kind: 'none', as, reason: stderr.trim().split('\n').at(-1) || 'bwrap did not finish in time' };
+    return exitCode === 0 ? undefined : stderr.trim().split('\n').at(-1) || `${executable} did not finish in time`;
   } catch (error) {
-    return { kind: 'none', as, reason: messageOf(error) };
+    return messageOf(error);
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The command that starts a program in a jail, or as close to one as this machine allows. No I/O.
+ * The command that starts a program in a jail, or as close to one as this machine allows.
  *
  * In a jail the program has a root file system with nothing but its own files, read-only; separate namespaces for
  * mounts, processes, IPC, the host name and, unless it needs the network, the network; and for a server that is not
@@ -8,7 +8,13 @@
  * Process 1 there is bubblewrap's, not the program. It has the same user as the process that waits outside, so the
  * kernel may kill it when that process ends, and with it the program and everything the program has started.
  */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { ISOLATED_PYTHON } from '../common/python.js';
 import type { Place, Program } from './programFiles.js';
+
+/** Read where it is: the compiler copies no other languages. Its user may not read it there. */
+const CONFINE = readFileSync(fileURLToPath(new URL('../../../src/jail/confine.py', import.meta.url)), 'utf8');
 
 /** The user that a program runs as. */
 export interface JailUser {
@@ -43,6 +49,8 @@ export interface JailPlan {
   readonly capabilities?: readonly string[];
   /** Whether it uses the host's network. */
   readonly network?: boolean;
+  /** Changes modes, owners and times of files that it is given. */
+  readonly attributes?: boolean;
   /** Its working directory, at the same path as on the host, which it may write to; none by default. */
   readonly directory?: string;
   /** Devices that it may open, if their mode permits. */
@@ -50,12 +58,16 @@ export interface JailPlan {
   /** More files, read-only. */
   readonly places?: readonly Place[];
   readonly limits?: JailLimits;
+  /** Files by which it enters its cgroups; none when left out. */
+  readonly cgroup?: readonly string[];
 }
 
 /** How programs are isolated on this machine. */
 export type Isolation =
   /** In jails, which bubblewrap creates as root or, by means of user namespaces, as another user. */
   | { readonly kind: 'namespaces'; readonly as: 'root' | 'user'; readonly bwrap: string; readonly setpriv: Program }
+  /** By rights that each program gives up before it starts: `confine.py`. */
+  | { readonly kind: 'landlock'; readonly as: 'root' | 'user'; readonly reason: string }
   /** Only by user and file permissions; for a server that is not root, not at all. */
   | { readonly kind: 'none'; readonly as: 'root' | 'user'; readonly reason: string };
 
@@ -67,6 +79,8 @@ export interface JailedCommand {
   readonly cwd: string;
 }
 
+/** Before anything else, so that all that the program uses counts. 0 is the process that writes it. */
+const ENTER_CGROUPS = 'while [ "$1" != -- ]; do echo 0 > "$1" || exit 1; shift; done; shift; exec "$@"';
 /** Not the server's own PATH, which may reveal its user. */
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const DEVICES = ['/dev/null', '/dev/zero', '/dev/random', '/dev/urandom'];
@@ -80,12 +94,24 @@ const CHANGE_USER = ['CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP', 'CAP_DAC_READ_SE
  * @param statusFd descriptor on which the jail reports the number of the process
  */
 export function jailCommand(isolation: Isolation, plan: JailPlan, statusFd: number | undefined): JailedCommand {
+  const command = jailedCommand(isolation, plan, statusFd);
+  const { cgroup = [] } = plan;
+  if (cgroup.length === 0) return command;
+  return {
+    executable: 'sh',
+    args: ['-c', ENTER_CGROUPS, 'sh', ...cgroup, '--', command.executable, ...command.args],
+    cwd: command.cwd,
+  };
+}
+
+function jailedCommand(isolation: Isolation, plan: JailPlan, statusFd: number | undefined): JailedCommand {
   const { program, args, user, directory = '/' } = plan;
   const limits = limitArguments(plan.limits ?? {});
-  if (isolation.kind === 'none') {
+  if (isolation.kind !== 'namespaces') {
+    const confined = isolation.kind === 'landlock' ? confinement(plan) : [];
     return {
       executable: 'prlimit',
-      args: [...limits, '--', 'setpriv', ...privileges(plan, isolation), '--', program.path, ...args],
+      args: [...limits, '--', 'setpriv', ...privileges(plan, isolation), '--', ...confined, program.path, ...args],
       cwd: directory,
     };
   }
@@ -123,6 +149,24 @@ function namespaces(isolation: Isolation & { kind: 'namespaces' }, plan: JailPla
   ];
 }
 
+/** Takes the program all that the empty root would not have. */
+function confinement({ program, places = [], devices = [], directory, network, attributes }: JailPlan): string[] {
+  // A link is followed to where it leads, which is what counts.
+  const read = [...program.places, ...places].flatMap((place) =>
+    place.kind === 'read-only' ? [place.source ?? place.path] : [],
+  );
+  return [
+    ...[...ISOLATED_PYTHON, '-c', CONFINE],
+    ...[...new Set(read)].map((path) => `read=${path}`),
+    ...[...DEVICES, ...devices].map((path) => `device=${path}`),
+    // Where it is already: its user may not enter the directories above.
+    ...(directory === undefined ? [] : ['write=.']),
+    ...(network === true ? ['network='] : []),
+    ...(attributes === true ? ['attributes='] : []),
+    '--',
+  ];
+}
+
 /** The empty root and its content. */
 function root(places: readonly Place[], plan: JailPlan, staysRoot: boolean): string[] {
   const { devices = [], directory } = plan;
@@ -133,16 +177,19 @@ function root(places: readonly Place[], plan: JailPlan, staysRoot: boolean): str
   const nodes = [...DEVICES, ...devices];
   const own = directory === undefined ? [] : [directory];
   return [
-    // By default, bubblewrap makes them accessible only to its own user.
-    ...parentsOf([...wanted.map(({ path }) => path), ...nodes, ...own]).flatMap((path) => [
+    // bubblewrap would make them for its own user alone.
+    ...parentsOf([...wanted.map(placeOrInside), ...nodes, ...own]).flatMap((path) => [
       '--perms',
       '0755',
       '--dir',
       path,
     ]),
-    ...wanted.flatMap((place) =>
-      place.kind === 'link' ? ['--symlink', place.target, place.path] : ['--ro-bind', place.path, place.path],
-    ),
+    ...wanted.flatMap((place) => {
+      if (place.kind === 'empty') return [];
+      return place.kind === 'link'
+        ? ['--symlink', place.target, place.path]
+        : ['--ro-bind', place.source ?? place.path, place.path];
+    }),
     ...nodes.flatMap((path) => ['--dev-bind', path, path]),
     ...Object.entries(DEVICE_LINKS).flatMap(([path, target]) => ['--symlink', `/proc/self/${target}`, path]),
     // Shows only the jail's processes. Read-only, so not even root in a jail can change kernel settings. Other users
@@ -152,6 +199,11 @@ function root(places: readonly Place[], plan: JailPlan, staysRoot: boolean): str
     ...own.flatMap((path) => ['--bind', path, path]),
     ...['--remount-ro', '/'],
   ];
+}
+
+/** A path whose directory is to be made. */
+function placeOrInside({ kind, path }: Place): string {
+  return kind === 'empty' ? `${path}/.` : path;
 }
 
 /** The directories above some paths, from the top down. */

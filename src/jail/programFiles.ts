@@ -6,8 +6,10 @@ import { locateProgram } from '../common/locateProgram.js';
 
 /** A place in a jail. */
 export type Place =
-  /** The file or directory at the same path, and what is below it, read-only. */
-  | { readonly kind: 'read-only'; readonly path: string }
+  /** The file or directory at the same path, or another one, and what is below it, read-only. */
+  | { readonly kind: 'read-only'; readonly path: string; readonly source?: string }
+  /** An empty directory. */
+  | { readonly kind: 'empty'; readonly path: string }
   | { readonly kind: 'link'; readonly path: string; readonly target: string };
 
 /** Kinds of programs, by what they need in addition to their executable and libraries. */

@@ -48,6 +48,7 @@ async function boot(
       temporaryDirectory: config.temporaryDirectory,
       memsizeMb: config.memsizeMb,
       network: needsHostNetwork(config, options),
+      guestNetwork: config.network,
       compose: async (line, site) => {
         addFdMonitor(line);
         const drives = await prepareDrives(config.drives, {
@@ -56,10 +57,11 @@ async function boot(
           runDirectory: site.runDirectory.path,
           fdSets: line,
           probe: preflight.imageProbe,
+          disk: config.disk,
         });
         site.undo.add('drives', () => drives.dispose());
         const opened = await openBootFiles(base.appliance, site);
-        addColdMachine(line, config, { ...base, ...opened, drives: drives.drives });
+        addColdMachine(line, config, { ...base, ...opened, drives: drives.drives, guestNetwork: site.guestNetwork });
         return { drives, openedAt: performance.now() };
       },
       onCommand: (command) => reportCommand(command, { onMessage }),
@@ -82,11 +84,13 @@ async function boot(
       ...{ accelerator, launchKind: 'cold' as const, timings, memsizeMb: config.memsizeMb },
       daemonVersion: base.appliance.manifest?.daemonVersion,
       explainDrives: (messages: string) => drives.explain(messages),
+      monitor,
       drives: new RunningDrives(
         {
           ...{ monitor, claims, qemuBinary, files: qemu.files },
           runDirectory: runDirectory.path,
           probe: preflight.imageProbe,
+          disk: config.disk,
         },
         { launched: drives.drives, filesGiven: 0 },
       ),

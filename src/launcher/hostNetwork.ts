@@ -1,4 +1,7 @@
-/** Decides which machines get the network of this host: only those that need it, or may need it later. */
+/**
+ * Which qemus get the network of this host: those that have, or may get, something to do there, and no others. That of
+ * their guests is another matter: see guestNetwork.ts.
+ */
 import { usesNetwork } from '../images/remoteSource.js';
 import type { LaunchConfig } from './launcher.js';
 
@@ -11,17 +14,16 @@ export interface NetworkPolicy {
   readonly remoteDrives?: boolean;
 }
 
-/** The settings that decide; a clone for the pool has no drives yet. */
-export type NetworkUse = Pick<LaunchConfig, 'network'> & Partial<Pick<LaunchConfig, 'drives' | 'extraQemuArguments'>>;
+/** What decides; a clone for the pool has no drives yet. */
+export type NetworkUse = Partial<Pick<LaunchConfig, 'drives' | 'extraQemuArguments'>>;
 
-/** Whether a machine with these settings needs the host's network: for its user-mode network, or for qemu itself. */
+/** Whether the qemu of a machine with these settings needs the host's network. */
 export function needsHostNetwork(
-  { network, drives = [], extraQemuArguments = [] }: NetworkUse,
+  { drives = [], extraQemuArguments = [] }: NetworkUse,
   { remoteDrives = false }: NetworkPolicy,
 ): boolean {
   return (
-    network ||
-    // A process cannot get the network later.
+    // A process cannot be given the network later.
     remoteDrives ||
     drives.some(({ source }) => source.kind === 'remote' && usesNetwork(source.remote)) ||
     extraQemuArguments.some(([name]) => NETWORK_OPTIONS.has(name.replace(/^-+/, '')))

@@ -4,6 +4,7 @@
  * the daemon of a booting appliance is up to the session.
  */
 import type { Duplex } from 'node:stream';
+import type { DiskQuota } from '../images/diskQuota.js';
 import type { Drive } from '../images/drive.js';
 import type { GuestfsError } from '../common/errors.js';
 import type { DaemonConnection } from '../protocol/daemonConnection.js';
@@ -43,6 +44,8 @@ export interface LaunchConfig {
   readonly extraQemuArguments: readonly (readonly [string, string | undefined])[];
   /** Parent of the private run directory. */
   readonly temporaryDirectory: string;
+  /** What may be written to files of the host; any amount when left out. */
+  readonly disk?: DiskQuota | undefined;
   /** Directory for caches (supermin appliance, result of the KVM boot test). */
   readonly cacheDirectory: string;
 }
@@ -97,6 +100,14 @@ export interface MachineDrives {
   failedWrites(): Promise<ReadonlyMap<number, number>>;
 }
 
+/** What shows whether qemu still works. */
+export interface MachinePulse {
+  /** When qemu last answered on its monitor, on the clock of `performance`. */
+  lastAnswer(): number;
+  /** Resolves when qemu answers; rejects if it answers that its machine has stopped, or its monitor is closed. */
+  ask(): Promise<void>;
+}
+
 /** A running qemu. */
 export interface Machine {
   readonly pid: number;
@@ -110,6 +121,7 @@ export interface Machine {
   /** Version of the daemon, if the appliance has a manifest that states it. */
   readonly daemonVersion: string | undefined;
   readonly drives: MachineDrives;
+  readonly pulse: MachinePulse;
   /** Resolves when qemu has exited; never rejects. */
   readonly exited: Promise<MachineExit>;
   /**

@@ -1,6 +1,7 @@
 /** Hot-plugs and unplugs drives of a machine whose daemon is up. */
 import { GuestfsError, messageOf } from '../common/errors.js';
 import { withTimeLimit } from '../common/waiting.js';
+import type { DiskQuota } from '../images/diskQuota.js';
 import type { Drive } from '../images/drive.js';
 import type { ForeignImageProbe } from '../images/foreignProbe.js';
 import type { ImageClaims } from '../images/imageUses.js';
@@ -26,6 +27,8 @@ export interface RunningDrivesParts {
   /** The machine's qemu. */
   readonly qemuBinary: string;
   readonly probe: ForeignImageProbe;
+  /** As of the launch. */
+  readonly disk: DiskQuota | undefined;
 }
 
 /** How long qemu may take to open or release a drive, milliseconds. */
@@ -61,7 +64,7 @@ export class RunningDrives implements MachineDrives {
 
   async add(connection: DaemonConnection, drive: Drive, signal: AbortSignal): Promise<number> {
     const disk = this.#nextDisk();
-    const { probe, runDirectory, qemuBinary, claims, files, monitor } = this.parts;
+    const { probe, runDirectory, qemuBinary, claims, files, monitor, disk: quota } = this.parts;
     const fdSets = new LateFdSets(this.#filesGiven);
     const prepared = await prepareDrives([drive], {
       runDirectory,
@@ -69,6 +72,7 @@ export class RunningDrives implements MachineDrives {
       fdSets,
       claims,
       probe,
+      disk: quota,
       signal,
       firstIndex: this.#count,
     });

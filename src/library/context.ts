@@ -1,5 +1,6 @@
 /** What a library action needs. */
 import type { ActionDef, Permission } from '../actions/types.js';
+import type { DiskQuota } from '../images/diskQuota.js';
 import type { ForeignImageProbe } from '../images/foreignProbe.js';
 import type { Daemon } from '../session/daemon.js';
 import type { Session } from '../session/session.js';
@@ -12,6 +13,8 @@ export interface LibraryContext {
   readonly signal: AbortSignal;
   /** The directories in which files on the server may be. */
   readonly imageRoots: ImageRoots;
+  /** What may be written there. */
+  readonly disk: DiskQuota;
   /**
    * Requires a permission that the action declares as needed only in some cases.
    * @throws GuestfsError NOT_ALLOWED naming the setting that allows it

@@ -84,9 +84,14 @@ export function addApplianceDevices(line: QemuCommandLine): void {
  */
 const REPORT_ERRORS = { werror: 'report', rerror: 'report' } as const;
 
-/** User-mode network, on the addresses that libguestfs uses. */
-export function addNetwork(line: QemuCommandLine): void {
-  line.option('netdev', 'user,id=network,net=169.254.0.0/16').device('virtio-net-pci', { netdev: 'network' });
+/**
+ * The network, on the addresses that libguestfs uses.
+ * @param socket leads to the process that has them; undefined: qemu does it all itself
+ */
+export function addNetwork(line: QemuCommandLine, socket: { readonly fd: number } | undefined): void {
+  const backend =
+    socket === undefined ? 'user,id=network,net=169.254.0.0/16' : `socket,id=network,fd=${line.addDescriptor(socket)}`;
+  line.option('netdev', backend).device('virtio-net-pci', { netdev: 'network' });
 }
 
 /** VM generation ID: when it changes in a clone, the appliance's kernel reseeds its random number generator. */

@@ -75,7 +75,7 @@ export class QemuCommandLine implements FdSets {
   }
 
   /** Adds an open file for options that take the number of a descriptor. */
-  addDescriptor(file: FileHandle): number {
+  addDescriptor(file: { readonly fd: number }): number {
     return this.#give(file);
   }
 
@@ -83,7 +83,7 @@ export class QemuCommandLine implements FdSets {
     return { binary: this.binary, args: [...this.#args], fds: [...this.#fds] };
   }
 
-  #give(file: FileHandle): number {
+  #give(file: { readonly fd: number }): number {
     return FIRST_FILE_FD + this.#fds.push(file.fd) - 1;
   }
 }

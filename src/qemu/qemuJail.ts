@@ -1,6 +1,7 @@
 /** What a qemu gets in its jail, both for machines and for queries about images. */
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import type { CgroupLimits } from '../jail/cgroups.js';
 import type { JailLimits, JailPlan, JailUser } from '../jail/jailArguments.js';
 import { findProgram, NETWORK_FILES, placesOf, type Place, type Program } from '../jail/programFiles.js';
 import { KVM_DEVICE } from './kvmDevice.js';
@@ -14,20 +15,30 @@ const OPEN_FILES = 8192;
 /** Threads for processors and I/O; libraries of storage clusters have dozens. */
 const THREADS = 2048;
 
-/** Parameters of a machine's qemu. */
+/** What qemu does with the host's network: nothing, be the network of its guest, or have drives there as well. */
+export type QemuNetwork = 'none' | 'guest' | 'drives';
+
+/** What a machine's qemu is started with. */
 export interface QemuJail {
   /** undefined: the server's user. */
   readonly user: JailUser | undefined;
   readonly runDirectory: string;
   readonly memsizeMb: number;
   readonly kvm: boolean;
-  readonly network: boolean;
+  readonly network: QemuNetwork;
+  /** Files by which it enters its cgroups. */
+  readonly cgroup: readonly string[];
+}
+
+/** What the processes of a machine may use together. */
+export function cgroupLimits(memsizeMb: number): CgroupLimits {
+  return { memory: (memsizeMb + EXTRA_MEMORY_MB) * MEBIBYTE, processes: THREADS };
 }
 
 /** The jail of a machine. */
 export async function qemuPlan(
   { binary, args }: { readonly binary: string; readonly args: readonly string[] },
-  { user, runDirectory, memsizeMb, kvm, network }: QemuJail,
+  { user, runDirectory, memsizeMb, kvm, network, cgroup }: QemuJail,
 ): Promise<JailPlan> {
   const limits: JailLimits = {
     data: (memsizeMb + EXTRA_MEMORY_MB) * MEBIBYTE,
@@ -36,10 +47,12 @@ export async function qemuPlan(
     ...(user === undefined ? {} : { processes: THREADS }),
   };
   return {
-    ...{ program: await findQemu(binary), args, user, network, limits },
+    ...{ program: await findQemu(binary), args, user, network: network !== 'none', limits, cgroup },
     directory: runDirectory,
     devices: kvm ? [KVM_DEVICE] : [],
-    places: network ? networkPlaces(user) : [],
+    places: { none: () => [], guest: () => placesOf(['/etc/resolv.conf']), drives: () => networkPlaces(user) }[
+      network
+    ](),
   };
 }
 

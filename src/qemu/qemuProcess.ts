@@ -10,7 +10,7 @@ import type { ProcessExit } from '../common/subprocess.js';
 import { inTime } from '../common/waiting.js';
 import { startJailed } from '../jail/jail.js';
 import type { JailUser } from '../jail/jailArguments.js';
-import { qemuPlan } from './qemuJail.js';
+import { qemuPlan, type QemuNetwork } from './qemuJail.js';
 import { CHANNEL_FDS, type QemuCommand } from './commandLine.js';
 import { FdSender } from './fdSender.js';
 
@@ -30,9 +30,11 @@ export interface QemuStartOptions {
   readonly memsizeMb: number;
   /** Whether it uses KVM. */
   readonly kvm: boolean;
-  /** Whether it uses the host's network. */
-  readonly network: boolean;
-  /** Receives the output of the console and of qemu as it arrives. */
+  /** What it does with the host's network. */
+  readonly network: QemuNetwork;
+  /** Files by which it enters its cgroups. */
+  readonly cgroup: readonly string[];
+  /** Console and messages as they come. */
   readonly onConsole: (bytes: Buffer) => void;
 }
 
@@ -74,6 +76,7 @@ export async function startQemu(command: QemuCommand, options: QemuStartOptions)
       }),
     )
     .catch((error: unknown) => {
+      if (error instanceof GuestfsError) throw error;
       throw new GuestfsError('QEMU_FAILED', `qemu cannot be started: ${messageOf(error)}`, { cause: error });
     });
 

@@ -3,13 +3,27 @@ import type { CallRules } from '../actions/callRules.js';
 import type { ImageRoots } from './pathPolicy.js';
 import type { Allowable, ServerPolicy } from './policy.js';
 
+/** Limits that a role has instead of those that the flags give every client. */
+export interface OwnLimits {
+  readonly sessions?: number | undefined;
+  /** MiB. */
+  readonly memsizeMb?: number | undefined;
+  readonly smp?: number | undefined;
+  readonly drives?: number | undefined;
+  /** Of files on the host. */
+  readonly diskBytes?: number | undefined;
+}
+
+/** The flags count. */
+export const NO_OWN_LIMITS: OwnLimits = {};
+
 export interface Access {
   /** Where the client's images may be. An object that is kept reflects later changes of the policy. */
   readonly imageRoots: ImageRoots;
   /** The client's permissions. */
   readonly allowed: ReadonlySet<Allowable>;
-  /** Maximum number of sessions at a time; undefined: no limit besides the server's. */
-  readonly maxSessions: number | undefined;
+  /** The client's own limits. An object that is kept reflects later changes of the policy. */
+  readonly limits: OwnLimits;
   /** @throws GuestfsError NOT_ALLOWED if the client may not make such calls */
   requireCall(rules: CallRules): void;
 }
@@ -25,6 +39,6 @@ export interface AccessPolicy {
 
 /** For a server without identities: every client may do what the flags allow. */
 export function sameForAll({ imageRoots, allowed }: ServerPolicy): AccessPolicy {
-  const access: Access = { imageRoots, allowed, maxSessions: undefined, requireCall: () => undefined };
+  const access: Access = { imageRoots, allowed, limits: NO_OWN_LIMITS, requireCall: () => undefined };
   return { of: async () => access };
 }

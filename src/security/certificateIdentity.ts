@@ -15,13 +15,21 @@ export type CertificateKind = (typeof CERTIFICATE_KINDS)[number];
 /** The kind of the identities of bearer tokens: `sub:` and the subject. */
 export const TOKEN_KIND = 'sub';
 
+/** The kind of the identities of clients on a Unix socket: `uid:` and the number of their user. */
+const USER_KIND = 'uid';
+
+/** The identity of a user of this machine. */
+export function userIdentity(user: number): string {
+  return `${USER_KIND}:${user}`;
+}
+
 /** Whether a pattern for identities starts with a kind. */
 export function namesKind(pattern: string): boolean {
   return IDENTITY_KINDS.some((kind) => pattern.startsWith(`${kind}:`));
 }
 
 /** All kinds of identities. */
-export const IDENTITY_KINDS: readonly string[] = [...CERTIFICATE_KINDS, TOKEN_KIND];
+export const IDENTITY_KINDS: readonly string[] = [...CERTIFICATE_KINDS, TOKEN_KIND, USER_KIND];
 
 /** The fields of a certificate that are used, in the form of Node's `tls.PeerCertificate`. */
 export interface CertificateNames {

@@ -5,7 +5,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '../common/logger.js';
-import type { Access, AccessPolicy } from './access.js';
+import { NO_OWN_LIMITS, sameForAll, type Access, type AccessPolicy } from './access.js';
 import type { ImageRoots } from './pathPolicy.js';
 import { systemErrorCode } from './pathPolicy.js';
 import type { ServerPolicy } from './policy.js';
@@ -35,8 +35,17 @@ async function makeDirectories(directories: readonly string[], logger: Logger): 
   }
 }
 
-/** Each identity may do what the flags allow, with its own images. */
-export function ownDirectories({ imageRoots, allowed }: ServerPolicy, logger: Logger): AccessPolicy {
+/**
+ * Each identity may do what the flags allow, with its own images.
+ * @param operators identities that have all of the image roots
+ */
+export function ownDirectories(
+  policy: ServerPolicy,
+  logger: Logger,
+  operators: ReadonlySet<string> = new Set(),
+): AccessPolicy {
+  const { imageRoots, allowed } = policy;
+  const everywhere = sameForAll(policy);
   const made = new Map<string, Promise<Access>>();
   const accessOf = async (identity: string): Promise<Access> => {
     const directories = directoriesOf(identity, imageRoots);
@@ -44,13 +53,14 @@ export function ownDirectories({ imageRoots, allowed }: ServerPolicy, logger: Lo
     return {
       imageRoots: { ...imageRoots, directories, withoutLinks: true },
       allowed,
-      maxSessions: undefined,
+      limits: NO_OWN_LIMITS,
       requireCall: () => undefined,
     };
   };
   return {
     of: (identity) => {
       if (identity === undefined) throw new Error('a client without an identity');
+      if (operators.has(identity)) return everywhere.of(identity);
       const access = made.get(identity) ?? accessOf(identity);
       made.set(identity, access);
       return access;

@@ -227,7 +227,7 @@ async function checkReached(handle: FileHandle, roots: ImageRoots, name: ImageNa
  * Requires that the file at a real path may be written.
  * @throws GuestfsError NOT_ALLOWED
  */
-async function requireWritable(path: string, roots: ImageRoots, name: ImageNaming): Promise<void> {
+export async function requireWritable(path: string, roots: ImageRoots, name: ImageNaming): Promise<void> {
   if (roots.readOnly === undefined || roots.readOnly.size === 0) return;
   const around = (await findRoots(roots)).filter((root) => isUnder(path, root.real));
   const innermost = Math.max(...around.map((root) => root.real.length));
@@ -243,6 +243,22 @@ export async function requireWritableTree(path: string, roots: ImageRoots, name:
   await requireWritable(path, roots, name);
   if ((await findRoots(roots)).some((root) => root.readOnly && root.real !== path && isUnder(root.real, path)))
     throw readOnly(name);
+}
+
+/** Where a client may write: real paths. */
+export interface WritableDirectories {
+  readonly directories: readonly string[];
+  /** Directories in them in which nothing may be written. */
+  readonly readOnly: readonly string[];
+}
+
+/** The image roots that exist, by what may be done in them. */
+export async function writableDirectories(roots: ImageRoots): Promise<WritableDirectories> {
+  const found = await findRoots(roots);
+  const paths = (readOnly: boolean): string[] => [
+    ...new Set(found.filter((root) => root.readOnly === readOnly).map((root) => root.real)),
+  ];
+  return { directories: paths(false), readOnly: paths(true) };
 }
 
 interface Root {
@@ -310,7 +326,9 @@ async function walk(start: Position, roots: readonly Root[], name: ImageNaming):
       continue;
     }
     if (++links > MAX_LINKS) throw unusable(name, 'goes through too many symbolic links');
-    const target = await readlink(path);
+    const target = await readlink(path).catch((error: unknown) => {
+      throw openFailure(error, 'read-only', name);
+    });
     if (isAbsolute(target)) {
       ({ at, names } = enter([target, ...names].join('/'), roots, name));
     } else {
@@ -356,9 +374,14 @@ function kindOf(stats: FileKind, roots: ImageRoots, name: ImageNaming): 'file' |
   throw unusable(name, `is a ${what}, not a disk image`);
 }
 
+/** Names a file, or a directory, as {@link OpenImage.identity} does. */
+export function fileIdentity(stats: BigIntStats): string {
+  return `file ${stats.dev}:${stats.ino}`;
+}
+
 /** A block device is identified by its number, since it may have several inodes. */
 function identityOf(stats: BigIntStats, kind: OpenImage['kind']): string {
-  return kind === 'block' ? `block ${stats.rdev}` : `file ${stats.dev}:${stats.ino}`;
+  return kind === 'block' ? `block ${stats.rdev}` : fileIdentity(stats);
 }
 
 /** A block device's inode has no size; the kernel reports it in 512-byte sectors, regardless of the device's sector size. */
@@ -424,6 +447,9 @@ function openFailure(error: unknown, access: ImageAccess, name: ImageNaming): un
           : 'cannot be read: the server lacks permission',
         error,
       );
+    case 'EINVAL':
+      // It was a link when it was looked at.
+      return unusable(name, 'has changed while it was opened', error);
     case 'EEXIST':
       return unusable(name, 'cannot be created: a dangling symbolic link is in its place', error);
     case 'ENOSPC':

@@ -25,12 +25,24 @@ const image = z.strictObject({
   access: z.enum(['read', 'write']),
 });
 
+const atMost = z.int().min(0).optional();
+
+/** Of one identity with the role; what is left out is as the flags say. */
+const limits = z.strictObject({
+  sessions: atMost,
+  /** MiB. */
+  memory: atMost,
+  cpus: atMost,
+  drives: atMost,
+  disk_bytes: atMost,
+});
+
 const role = z.strictObject({
   calls: z.array(call).default(['all']),
   except: z.array(call).default([]),
   permissions: z.array(z.enum(ALLOWABLE)).default([]),
   images: z.array(image).default([]),
-  limits: z.strictObject({ sessions: z.int().min(0).optional() }).default({}),
+  limits: limits.default({}),
 });
 
 const policy = z
@@ -63,7 +75,8 @@ export class PolicyFileError extends Error {
  * @throws PolicyFileError listing each error with its place
  */
 export function parsePolicy(text: string): PolicyDocument {
-  const document = parseDocument(text, { uniqueKeys: true });
+  // Other keys would become strings, with a warning to nobody.
+  const document = parseDocument(text, { uniqueKeys: true, stringKeys: true });
   const [broken] = [...document.errors, ...document.warnings];
   if (broken !== undefined) throw new PolicyFileError(broken.message);
   let value: unknown;

@@ -4,7 +4,7 @@ import { isAbsolute, join, normalize, sep } from 'node:path';
 import type { CallRules } from '../actions/callRules.js';
 import { serviceOfRpc } from '../actions/services.js';
 import { GuestfsError } from '../common/errors.js';
-import type { Access, AccessPolicy } from './access.js';
+import type { Access, AccessPolicy, OwnLimits } from './access.js';
 import { directoryName } from './ownDirectories.js';
 import type { ImageRoots } from './pathPolicy.js';
 import type { Allowable, ServerPolicy } from './policy.js';
@@ -110,6 +110,31 @@ class RoleRoots implements ImageRoots {
   }
 }
 
+/** The limits of an identity, as they are in the policy of the moment. */
+class RoleLimits implements OwnLimits {
+  constructor(private readonly role: () => Role | undefined) {}
+
+  get sessions(): number | undefined {
+    return this.role()?.limits.sessions;
+  }
+
+  get memsizeMb(): number | undefined {
+    return this.role()?.limits.memory;
+  }
+
+  get smp(): number | undefined {
+    return this.role()?.limits.cpus;
+  }
+
+  get drives(): number | undefined {
+    return this.role()?.limits.drives;
+  }
+
+  get diskBytes(): number | undefined {
+    return this.role()?.limits.disk_bytes;
+  }
+}
+
 /** Access by the roles of a file. */
 export class RolePolicy implements AccessPolicy {
   #document: PolicyDocument;
@@ -148,7 +173,7 @@ export class RolePolicy implements AccessPolicy {
     return {
       imageRoots: new RoleRoots(() => this.#roleOf(identity), this.server.imageRoots, identity),
       allowed: new Set<Allowable>(role.permissions),
-      maxSessions: role.limits.sessions,
+      limits: new RoleLimits(() => this.#roleOf(identity)),
       requireCall: (rules) => {
         const has = (names: readonly string[]): boolean => names.some((name) => covers(name, rules));
         if (has(role.calls) && !has(role.except)) return;

@@ -38,6 +38,12 @@ interface Known {
   readonly expires: number;
 }
 
+interface Checked {
+  readonly checking: Promise<Known>;
+  /** Once the signature is known to be good. */
+  known?: Known;
+}
+
 async function readKeys(path: string): Promise<JWTVerifyGetKey> {
   const set = JSON.parse(await readFile(path, 'utf8')) as JSONWebKeySet;
   const keys = createLocalJWKSet(set);
@@ -53,7 +59,7 @@ export class TokenVerifier {
    * By hash of the token. It contains promises, so that calls with the same token proceed in the order of arrival,
    * although the first of them waits for the signature check.
    */
-  readonly #known = new Map<string, Promise<Known>>();
+  readonly #checked = new Map<string, Checked>();
 
   private constructor(
     keys: JWTVerifyGetKey,
@@ -73,31 +79,48 @@ export class TokenVerifier {
    */
   async reload(): Promise<void> {
     this.#keys = await readKeys(this.settings.keys);
-    this.#known.clear();
+    this.#checked.clear();
   }
 
   /**
-   * The identity of a token.
+   * The identity of a token; at once, if the token has been seen before.
    * @throws GuestfsError UNAUTHENTICATED
    */
-  async verify(token: string): Promise<string> {
+  verify(token: string): string | Promise<string> {
     const hash = createHash('sha256').update(token).digest('base64');
-    const known = this.#known.get(hash) ?? this.#check(token, hash);
-    const { identity: found, expires } = await known;
+    const checked = this.#checked.get(hash) ?? this.#check(token, hash);
+    return checked.known === undefined ? this.#verified(checked, hash) : this.#unlessExpired(checked.known, hash);
+  }
+
+  async #verified({ checking }: Checked, hash: string): Promise<string> {
+    return this.#unlessExpired(await checking, hash);
+  }
+
+  #unlessExpired({ identity: found, expires }: Known, hash: string): string {
     if (expires + CLOCK_TOLERANCE_S * 1000 > Date.now()) return found;
-    this.#known.delete(hash);
+    this.#checked.delete(hash);
     throw unauthenticated('the bearer token has expired');
   }
 
-  #check(token: string, hash: string): Promise<Known> {
-    const checking = this.#verifyNow(token);
-    this.#known.set(hash, checking);
-    const [oldest] = this.#known.keys();
-    if (this.#known.size > MOST_KNOWN && oldest !== undefined) this.#known.delete(oldest);
-    checking.catch(() => {
-      if (this.#known.get(hash) === checking) this.#known.delete(hash);
-    });
-    return checking;
+  #check(token: string, hash: string): Checked {
+    const checked: Checked = { checking: this.#verifyNow(token) };
+    this.#checked.set(hash, checked);
+    checked.checking.then(
+      (known) => {
+        checked.known = known;
+        // Only good tokens make others be forgotten.
+        if (this.#checked.size > MOST_KNOWN) this.#forgetOldest();
+      },
+      () => {
+        if (this.#checked.get(hash) === checked) this.#checked.delete(hash);
+      },
+    );
+    return checked;
+  }
+
+  #forgetOldest(): void {
+    const [oldest] = this.#checked.keys();
+    if (oldest !== undefined) this.#checked.delete(oldest);
   }
 
   async #verifyNow(token: string): Promise<Known> {

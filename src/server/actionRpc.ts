@@ -103,13 +103,14 @@ function inBatches(implementation: AnyLibraryAction, surroundings: ActionSurroun
 }
 
 function contextOf(call: ActionCall, { probe }: ActionSurroundings): LibraryContext {
-  const { action, access, session, signal, requireFound } = call;
+  const { action, access, disk, session, signal, requireFound } = call;
   return {
     action,
     session,
     signal,
     requireFound,
     imageRoots: access.imageRoots,
+    disk,
     probe,
     get daemon() {
       return call.daemon;

@@ -12,6 +12,8 @@ const MESSAGE_LIMIT = 500;
 export interface RecordedRpc {
   readonly name: string;
   readonly mutating: boolean;
+  /** That its client cancels it is no failure. */
+  readonly endsWithClient: boolean;
 }
 
 /** How a failed call ended. */
@@ -47,6 +49,11 @@ export class CallRecord {
     Object.assign(this.#fields, fields);
   }
 
+  /** The call will have a line in the audit log. */
+  get isAudited(): boolean {
+    return this.#audit !== undefined && this.#rpc.mutating;
+  }
+
   /** Images that the request names, for the audit log. */
   names(images: readonly string[]): void {
     this.#images = images;
@@ -73,7 +80,7 @@ export class CallRecord {
   #write(): void {
     if (this.#working || this.#answer === undefined) return;
     const { failure } = this.#answer;
-    if (this.#rpc.mutating) this.#writeAudit(failure);
+    if (this.isAudited) this.#writeAudit(failure);
     const fields = {
       action: this.#rpc.name,
       ...this.#fields,
@@ -83,8 +90,7 @@ export class CallRecord {
       this.#logger[this.#rpc.mutating ? 'info' : 'debug']('call succeeded', fields);
       return;
     }
-    // Every subscription ends when its client stops reading.
-    const expected = failure.reason === 'CANCELLED' && !this.#rpc.mutating;
+    const expected = failure.reason === 'CANCELLED' && this.#rpc.endsWithClient;
     this.#logger[expected ? 'debug' : 'info']('call failed', {
       ...fields,
       reason: failure.reason,

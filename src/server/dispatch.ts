@@ -25,6 +25,7 @@ import type {
 import type { CallRules } from '../actions/callRules.js';
 import { needsDaemon } from '../actions/shape.js';
 import type { Logger } from '../common/logger.js';
+import { DiskQuotas } from '../images/diskQuota.js';
 import type { DaemonVersion } from '../protocol/daemonVersion.js';
 import type { Access, AccessPolicy } from '../security/access.js';
 import { notOverNetwork, requireAllowed, requireFound } from '../security/policy.js';
@@ -34,6 +35,7 @@ import type { Session } from '../session/session.js';
 import { checkSessionId, type SessionRegistry } from '../session/sessionRegistry.js';
 import type { EncodeAnswer } from './answerEncoding.js';
 import { onBehalfOf } from '../common/onBehalf.js';
+import { connectionOf } from './callConnection.js';
 import { recordOf, type CallRecord } from './callRecord.js';
 import { scopeOf, type ServerCall } from './callScope.js';
 import { clientKey } from './client.js';
@@ -51,6 +53,8 @@ export interface DispatchOptions {
   readonly access: AccessPolicy;
   /** Whether the actions that inspect the appliance are served. */
   readonly debugService: boolean;
+  /** What clients may write to files of the host; any amount when left out. */
+  readonly disks?: DiskQuotas;
   readonly logger: Logger;
   /** Removes from error texts what clients must not see. */
   readonly hide?: (text: string) => string;
@@ -61,15 +65,25 @@ export class Dispatch {
   readonly #identify: Identify;
   readonly #access: AccessPolicy;
   readonly #debugService: boolean;
+  readonly #disks: DiskQuotas;
   readonly #logger: Logger;
   readonly #hide: (text: string) => string;
 
-  constructor({ registry, identify, access, debugService, logger, hide = (text) => text }: DispatchOptions) {
+  constructor({
+    registry,
+    identify,
+    access,
+    debugService,
+    disks = new DiskQuotas(undefined),
+    logger,
+    hide = (text) => text,
+  }: DispatchOptions) {
     this.#hide = hide;
     this.#registry = registry;
     this.#identify = identify;
     this.#access = access;
     this.#debugService = debugService;
+    this.#disks = disks;
     this.#logger = logger;
   }
 
@@ -94,10 +108,14 @@ export class Dispatch {
     const transport = open(scope.signal);
     const record = recordOf(call.metadata);
     record.began();
-    record.names(namedImages(rpc, transport.given));
+    if (record.isAudited) record.names(namedImages(rpc, transport.given));
     let session: Session | undefined;
     try {
-      const identity = await this.#identify(call);
+      const identity = await this.#identify({
+        getAuthContext: () => call.getAuthContext(),
+        metadata: call.metadata,
+        connection: connectionOf(call.metadata),
+      });
       record.note({ identity });
       const client = clientKey(identity, call.getPeer());
       onBehalfOf(client, scope.signal);
@@ -114,6 +132,7 @@ export class Dispatch {
         identity,
         client,
         access,
+        disk: this.#disks.of({ client, imageRoots: access.imageRoots, limits: access.limits }),
         session,
         signal: scope.signal,
         chunks: transport.chunks,

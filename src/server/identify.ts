@@ -1,10 +1,20 @@
-/** Identifies a client by its token, or else by its certificate or the certificate that a trusted proxy forwards. */
+/**
+ * Who a client is: whom its token names, else its certificate or, on a Unix socket, its user, or the certificate that a
+ * trusted proxy has seen.
+ */
+import type { Http2Session } from 'node:http2';
 import type { Metadata } from '@grpc/grpc-js';
-import { certificateIdentity, unauthenticated, type CertificateKind } from '../security/certificateIdentity.js';
+import {
+  certificateIdentity,
+  unauthenticated,
+  userIdentity,
+  type CertificateKind,
+} from '../security/certificateIdentity.js';
 import { forwardedIdentity } from '../security/forwardedCertificate.js';
 import type { TokenVerifier } from '../security/tokens.js';
 import { matchesWildcard } from '../security/wildcard.js';
 import type { ServerCall } from './callScope.js';
+import type { PeerUsers } from './peerUsers.js';
 
 /** An identity; undefined on a server without identities. */
 export type Identified = string | undefined;
@@ -13,7 +23,12 @@ export type Identified = string | undefined;
  * Identity of the client of a call; undefined on a server without identities.
  * @throws GuestfsError UNAUTHENTICATED
  */
-export type Identify = (call: Pick<ServerCall, 'getAuthContext' | 'metadata'>) => Identified | Promise<Identified>;
+export type Identify = (caller: Caller) => Identified | Promise<Identified>;
+
+/** What a client can be identified by. */
+export interface Caller extends Pick<ServerCall, 'getAuthContext' | 'metadata'> {
+  readonly connection: Http2Session | undefined;
+}
 
 /** How clients are identified. */
 export interface IdentitySettings {
@@ -21,6 +36,8 @@ export interface IdentitySettings {
   readonly kinds: readonly CertificateKind[];
   /** Checks bearer tokens; without it, tokens are not used. */
   readonly tokens?: Pick<TokenVerifier, 'verify'> | undefined;
+  /** Knows the users of connections to a Unix socket; without it, they are not used. */
+  readonly peerUsers?: Pick<PeerUsers, 'of'> | undefined;
   /** Patterns for identities of proxies, which identify their clients by `x-forwarded-client-cert`. */
   readonly proxies?: readonly string[];
 }
@@ -44,14 +61,27 @@ function bearerToken(metadata: Metadata): string | undefined {
   return token;
 }
 
-export function createIdentify({ kinds, tokens, proxies = [] }: IdentitySettings): Identify {
+export function createIdentify({ kinds, tokens, peerUsers, proxies = [] }: IdentitySettings): Identify {
+  /** Reading a certificate takes time, and a connection has only one. */
+  const peers = new WeakMap<Http2Session, string>();
+  const findPeer = ({ connection, getAuthContext }: Caller): Identified => {
+    const { sslPeerCertificate: certificate } = getAuthContext();
+    if (certificate !== undefined) return certificateIdentity(certificate, kinds);
+    const user = peerUsers?.of(connection);
+    return user === undefined ? undefined : userIdentity(user);
+  };
+  const peerOf = (call: Caller): Identified => {
+    const { connection } = call;
+    const peer = (connection && peers.get(connection)) ?? findPeer(call);
+    if (connection !== undefined && peer !== undefined) peers.set(connection, peer);
+    return peer;
+  };
   return (call) => {
-    const certificate = call.getAuthContext().sslPeerCertificate;
-    const peer = certificate && certificateIdentity(certificate, kinds);
+    const peer = peerOf(call);
     const token = tokens && bearerToken(call.metadata);
     if (tokens !== undefined && token !== undefined) return tokens.verify(token);
     if (peer === undefined) {
-      if (tokens === undefined) return undefined;
+      if (tokens === undefined) throw unauthenticated('the connection does not say who the client is');
       throw unauthenticated(`send a bearer token in the metadata key "${AUTHORIZATION}"`);
     }
     if (!proxies.some((pattern) => matchesWildcard(pattern, peer))) return peer;

@@ -45,22 +45,22 @@ function checkKeys(keys: readonly InspectKey[]): void {
 /** The RPC. */
 export function inspectRpc({ registry, factory, probe }: InspectOptions): Rpc {
   const inspect = async (call: AdmittedCall<InspectRequest>, answers: AnswerStream): Promise<void> => {
-    const { rules, request, identity, client, access, signal, requireFound, note } = call;
+    const { rules, request, identity, client, access, disk, signal, requireFound, note } = call;
     if (request.drives.length === 0) throw badArgument('drives', 'names no disk image; at least one is needed');
     checkKeys(request.keys);
     const settings = factory.settings(request.settings);
     const drives = await drivesOf(request.drives.map(readOnly), access.imageRoots);
     const id = request.session_id ?? newSessionId();
     note({ session: id, drives: drives.length });
-    const session = registry.add(id, { identity, client, limit: access.maxSessions }, () =>
-      factory.create({ id, settings, labels: LABELS, owner: identity, client, idleTimeoutMs: undefined }),
+    const session = registry.add(id, { identity, client, limits: access.limits }, () =>
+      factory.create({ id, settings, labels: LABELS, owner: identity, client, disk, idleTimeoutMs: undefined }),
     );
     const heart = beating(answers, (): InspectResponse => ({ part: undefined, warnings: [] }));
     try {
       answers.opened(); // lets the client know that there is a session now
       session.addDrives(drives, rules.name);
       await session.launch(signal);
-      const actions = actionCalls({ session, signal, imageRoots: access.imageRoots, probe, requireFound });
+      const actions = actionCalls({ session, signal, imageRoots: access.imageRoots, disk, probe, requireFound });
       for await (const part of inspectionReport(actions, request)) await heart.write(part);
     } catch (error) {
       // During a shutdown SHUTTING_DOWN is the more useful error: the call changed nothing and can be retried.

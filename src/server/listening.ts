@@ -4,6 +4,8 @@ import { connect } from 'node:net';
 import type { Server, ServerCredentials } from '@grpc/grpc-js';
 import { messageOf } from '../common/errors.js';
 import { addressText, socketPath } from './address.js';
+import { http2ServersOf } from './grpcInternals.js';
+import type { PeerUsers } from './peerUsers.js';
 
 /** Only the server's own user may connect until the socket has its mode. */
 const CLOSED_UMASK = 0o177;
@@ -45,17 +47,18 @@ async function clear(path: string): Promise<void> {
 async function listenOnSocket(
   server: Server,
   path: string,
-  mode: number,
-  credentials: ServerCredentials,
+  { socketMode, credentials, peerUsers }: Listening,
 ): Promise<void> {
   await clear(path);
   const umask = process.umask(CLOSED_UMASK);
   try {
     await bind(server, `unix:${path}`, credentials);
+    // No connection can have been accepted yet.
+    for (const bound of http2ServersOf(server)) peerUsers?.watch(bound);
   } finally {
     process.umask(umask);
   }
-  await chmod(path, mode);
+  await chmod(path, socketMode);
 }
 
 /** Where to listen. */
@@ -64,17 +67,20 @@ export interface Listening {
   /** Mode of a Unix socket. */
   readonly socketMode: number;
   readonly credentials: ServerCredentials;
+  /** To be told of the connections to a Unix socket. */
+  readonly peerUsers?: PeerUsers | undefined;
 }
 
 /**
  * Starts listening.
  * @returns the address, with the port that was bound
  */
-export async function startListening(server: Server, { listen, socketMode, credentials }: Listening): Promise<string> {
+export async function startListening(server: Server, listening: Listening): Promise<string> {
+  const { listen, credentials } = listening;
   const path = socketPath(listen);
   if (path === undefined) return addressText(listen, await bind(server, listen, credentials));
   try {
-    await listenOnSocket(server, path, socketMode, credentials);
+    await listenOnSocket(server, path, listening);
   } catch (error) {
     throw new Error(`cannot listen on ${listen}: ${messageOf(error)}`, { cause: error });
   }

@@ -23,6 +23,9 @@ export function countHandled(path: string, code: status): void {
   handled.inc({ grpc_service: service, grpc_method: name, grpc_code: status[code] });
 }
 
+/** Scrapers are few; more would take descriptors from sessions. */
+const MAX_CONNECTIONS = 32;
+
 const STATES = ['CONFIG', 'LAUNCHING', 'READY', 'STOPPING', 'CLOSED'] as const;
 
 /** Gauges, read when the metrics are scraped. */
@@ -71,6 +74,7 @@ export async function serveMetrics(
       () => response.writeHead(500).end(),
     );
   });
+  server.maxConnections = MAX_CONNECTIONS;
   const { host, port } = splitAddress(listen) ?? { host: '127.0.0.1', port: 0 };
   server.listen(port, host);
   await once(server, 'listening');

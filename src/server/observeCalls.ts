@@ -8,6 +8,7 @@
 import { ServerInterceptingCall, status, type ServerInterceptor } from '@grpc/grpc-js';
 import type { Logger } from '../common/logger.js';
 import type { AuditLog } from './auditLog.js';
+import { connectionUnder } from './callConnection.js';
 import { CallRecord, recordUnder, type CallFailure } from './callRecord.js';
 import { reasonIn } from './errorDetails.js';
 import { http2StreamOf, replaceStatus, type SentStatus } from './grpcInternals.js';
@@ -47,6 +48,7 @@ export function observeCalls(logger: Logger, audit?: AuditLog): ServerIntercepto
         next({
           onReceiveMetadata: (metadata, passOn) => {
             if (record !== undefined) recordUnder(metadata, record);
+            if (stream.session !== undefined) connectionUnder(metadata, stream.session);
             passOn(metadata);
           },
         }),

@@ -23,7 +23,11 @@ const FOREIGN_LIMIT = 64 * 1024;
 const TOO_LARGE = /^Received message that decompresses to a size larger/;
 
 /** Our error for a request that grpc-js refuses. */
-function refusal({ name, action }: NamedRpc, isClientStream: boolean, sent: SentStatus): GuestfsError | undefined {
+function refusal(
+  { name, action }: Pick<NamedRpc, 'name' | 'action'>,
+  isClientStream: boolean,
+  sent: SentStatus,
+): GuestfsError | undefined {
   if (sent.code !== status.RESOURCE_EXHAUSTED || !TOO_LARGE.test(sent.details ?? '')) return undefined;
   if (isClientStream) return chunkTooLarge(undefined);
   return requestTooLarge(
@@ -63,7 +67,7 @@ export function limitingRequests({
   const memory = new RequestMemory(SMALL_REQUEST_MEMORY);
   return (method, call) => {
     const rpc = rpcAt(method.path);
-    const named: NamedRpc = rpc ?? { name: method.path, action: undefined, mutating: false };
+    const named = rpc ?? { name: method.path, action: undefined };
     const { name, action } = named;
     const stream = http2StreamOf(call);
     const anySize = action !== undefined && takesAnySize(action);

@@ -3,6 +3,7 @@ import type { Metadata } from '@grpc/grpc-js';
 import type { CallRules } from '../actions/callRules.js';
 import type { ActionDef, Permission } from '../actions/types.js';
 import type { LogFields } from '../common/logger.js';
+import type { DiskQuota } from '../images/diskQuota.js';
 import type { Access } from '../security/access.js';
 import type { Daemon } from '../session/daemon.js';
 import type { Session } from '../session/session.js';
@@ -19,6 +20,8 @@ export interface AdmittedCall<Request = object> {
   readonly client: string;
   /** What the client may do. */
   readonly access: Access;
+  /** What it may write to files of the host. */
+  readonly disk: DiskQuota;
   /** The session of the call; undefined for RPCs without one. */
   readonly session: Session | undefined;
   /** Aborts when the client cancels or disconnects, or when the deadline passes. */

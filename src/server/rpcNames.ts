@@ -12,6 +12,8 @@ export interface NamedRpc {
   readonly action: ActionDef | undefined;
   /** Whether it changes something in the guest, appliance, session or server. */
   readonly mutating: boolean;
+  /** That its client cancels it is no failure. */
+  readonly endsWithClient: boolean;
 }
 
 const OURS = /^\/guestfs\.v1\.\w+\/(\w+)$/;
@@ -27,6 +29,7 @@ export function rpcAt(path: string): NamedRpc | undefined {
   const rpc = OURS.exec(path)?.[1];
   if (rpc === undefined) return undefined;
   const action = actions.get(rpc);
-  const { name, mutating } = action ?? services.get(rpc) ?? { name: rpc, mutating: false };
-  return { name, action, mutating };
+  const rules = services.get(rpc);
+  const { name, mutating } = action ?? rules ?? { name: rpc, mutating: false };
+  return { name, action, mutating, endsWithClient: rules?.endsWithClient === true };
 }

@@ -2,6 +2,7 @@
 import type { SessionSettings as ProtoSettings } from '../../gen/proto/guestfs/v1/session.js';
 import { badArgument } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
+import type { DiskQuota } from '../images/diskQuota.js';
 import type { Launcher } from '../launcher/launcher.js';
 import { MAX_SMP, MIN_MEMSIZE_MB } from '../qemu/limits.js';
 import { Session } from '../session/session.js';
@@ -17,6 +18,8 @@ export interface NewSession {
   readonly owner: string | undefined;
   /** The client whose budget it counts against. */
   readonly client: string;
+  /** What it may write to files of the host. */
+  readonly disk: DiskQuota;
   /** Undefined: the server's default. */
   readonly idleTimeoutMs: number | undefined;
 }
@@ -28,6 +31,8 @@ export interface SessionFactoryOptions {
   readonly maxAgeMs?: number | undefined;
   /** As in a session. */
   readonly abandonedMs?: number | undefined;
+  /** As of a session. */
+  readonly unresponsiveMs?: number | undefined;
   readonly launcher: Launcher;
   readonly logger: Logger;
 }
@@ -75,19 +80,21 @@ export class SessionFactory {
     return milliseconds;
   }
 
-  create({ id, settings, labels, owner, client, idleTimeoutMs }: NewSession): Session {
-    const { launcher, logger, defaultIdleTimeoutMs, maxAgeMs, abandonedMs } = this.options;
+  create({ id, settings, labels, owner, client, disk, idleTimeoutMs }: NewSession): Session {
+    const { launcher, logger, defaultIdleTimeoutMs, maxAgeMs, abandonedMs, unresponsiveMs } = this.options;
     return new Session({
       id,
       settings,
       labels,
       owner,
       client,
+      disk,
       launcher,
       logger: logger.child({ session: id, ...(owner === undefined ? {} : { identity: owner }) }),
       idleTimeoutMs: idleTimeoutMs ?? defaultIdleTimeoutMs,
       maxAgeMs,
       abandonedMs,
+      unresponsiveMs,
     });
   }
 }

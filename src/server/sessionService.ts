@@ -120,6 +120,7 @@ export function sessionRpcs({ registry, factory, endpoint }: SessionServiceOptio
     identity,
     client,
     access,
+    disk,
     signal,
     note,
   }: AdmittedCall<CreateSessionRequest>): Promise<CreateSessionResponse> => {
@@ -129,8 +130,8 @@ export function sessionRpcs({ registry, factory, endpoint }: SessionServiceOptio
     const drives = await drivesOf(request.drives, access.imageRoots);
     const id = request.session_id ?? newSessionId();
     note({ session: id, drives: drives.length, launched: request.launch });
-    const session = registry.add(id, { identity, client, limit: access.maxSessions }, () =>
-      factory.create({ id, settings, labels: request.labels, owner: identity, client, idleTimeoutMs }),
+    const session = registry.add(id, { identity, client, limits: access.limits }, () =>
+      factory.create({ id, settings, labels: request.labels, owner: identity, client, disk, idleTimeoutMs }),
     );
     try {
       session.addDrives(drives, rules.name);

@@ -1,5 +1,6 @@
 /** Limits the resources that all sessions of one client use together. */
 import { limitExceeded } from '../common/limitExceeded.js';
+import { NO_OWN_LIMITS, type OwnLimits } from '../security/access.js';
 
 /** The resources that a session with an appliance uses. */
 export interface Resources {
@@ -22,32 +23,42 @@ export const NO_BUDGET: ClientBudget = { sessions: undefined, memsizeMb: undefin
 const RETRY_AFTER_MS = 5000;
 
 const NAMES = {
-  sessions: { limit: 'max-sessions-per-client', what: 'sessions' },
-  memsizeMb: { limit: 'max-memory-per-client', what: 'MiB of memory' },
-  smp: { limit: 'max-cpus-per-client', what: 'virtual CPUs' },
-  drives: { limit: 'max-drives-per-client', what: 'drives' },
+  sessions: { limit: 'max-sessions-per-client', inRole: 'sessions', what: 'sessions' },
+  memsizeMb: { limit: 'max-memory-per-client', inRole: 'memory', what: 'MiB of memory' },
+  smp: { limit: 'max-cpus-per-client', inRole: 'cpus', what: 'virtual CPUs' },
+  drives: { limit: 'max-drives-per-client', inRole: 'drives', what: 'drives' },
 } as const;
 
-function requireUnder(budget: ClientBudget, key: keyof ClientBudget, wanted: number): void {
-  const maximum = budget[key];
+function requireUnder(budget: ClientBudget, own: OwnLimits, key: keyof ClientBudget, wanted: number): void {
+  const maximum = own[key] ?? budget[key];
   if (maximum === undefined || wanted <= maximum) return;
-  const { limit, what } = NAMES[key];
+  const { limit, inRole, what } = NAMES[key];
+  const setting = own[key] === undefined ? `--${limit}` : `limits.${inRole} of its role`;
   throw limitExceeded(
-    `with this one, the sessions of this client would have ${wanted} ${what}; at most ${maximum} are allowed (--${limit})`,
+    `with this one, the sessions of this client would have ${wanted} ${what}; at most ${maximum} are allowed (${setting})`,
     { limit, maximum, retryAfterMs: RETRY_AFTER_MS },
   );
 }
 
 /** @throws GuestfsError LIMIT_EXCEEDED if the client has `others` sessions and may not have another one */
 export function requireSession(budget: ClientBudget, others: number): void {
-  requireUnder(budget, 'sessions', others + 1);
+  requireUnder(budget, NO_OWN_LIMITS, 'sessions', others + 1);
 }
 
-/** @throws GuestfsError LIMIT_EXCEEDED if a client whose other sessions use `others` may not use that much more */
-export function requireResources(budget: ClientBudget, others: readonly Resources[], more: Resources): void {
+/**
+ * @param own limits of the client, which go before the budget
+ * @throws GuestfsError LIMIT_EXCEEDED when a client whose sessions take `others` may not take so much more
+ */
+export function requireResources(
+  budget: ClientBudget,
+  others: readonly Resources[],
+  more: Resources,
+  own: OwnLimits,
+): void {
   for (const key of ['memsizeMb', 'smp', 'drives'] as const)
     requireUnder(
       budget,
+      own,
       key,
       others.reduce((sum, one) => sum + one[key], more[key]),
     );

@@ -3,6 +3,7 @@ import type { ConsoleLog } from '../common/consoleLog.js';
 import { GuestfsError } from '../common/errors.js';
 import { decodeGuestText } from '../common/guestText.js';
 import { unlessAborted } from '../common/waiting.js';
+import type { DiskQuota } from '../images/diskQuota.js';
 import type { Drive } from '../images/drive.js';
 import type { LaunchConfig, Launcher, LaunchOptions, Machine } from '../launcher/launcher.js';
 import { DaemonConnection, type ConnectionEvents } from '../protocol/daemonConnection.js';
@@ -32,7 +33,12 @@ export interface StartOptions extends LaunchOptions, ConnectionEvents {
 }
 
 /** The machine that a session's settings and drives describe. */
-export function launchConfig(id: string, settings: SessionSettings, drives: readonly Drive[]): LaunchConfig {
+export function launchConfig(
+  id: string,
+  settings: SessionSettings,
+  drives: readonly Drive[],
+  disk?: DiskQuota,
+): LaunchConfig {
   return {
     drives,
     memsizeMb: settings.memsizeMb,
@@ -47,6 +53,7 @@ export function launchConfig(id: string, settings: SessionSettings, drives: read
     session: id,
     identifier: settings.identifier,
     extraQemuArguments: settings.extraQemuArguments,
+    disk,
     temporaryDirectory: settings.tmpdir,
     cacheDirectory: settings.cachedir,
   };

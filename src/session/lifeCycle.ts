@@ -8,6 +8,7 @@ import { decodeGuestText, printable } from '../common/guestText.js';
 import type { Logger } from '../common/logger.js';
 import { linkedAbort, unlessAborted } from '../common/waiting.js';
 import type { EventBus } from '../events/eventBus.js';
+import type { DiskQuota } from '../images/diskQuota.js';
 import type { Launcher } from '../launcher/launcher.js';
 import { applianceGone, CALL_STATES, requireAllowed } from './callStates.js';
 import { endInOrder, type OrderlyEnd } from './ending.js';
@@ -17,6 +18,7 @@ import { SessionDrives } from './sessionDrives.js';
 import type { SessionSettings } from './settings.js';
 import { StateMachine, type SessionState, type State, type StateNamed } from './stateMachine.js';
 import type { Turns } from './turns.js';
+import { watch } from './watch.js';
 
 export interface LifeCycleOptions {
   /** ID of the session. */
@@ -27,6 +29,10 @@ export interface LifeCycleOptions {
   readonly events: EventBus;
   readonly console: ConsoleLog;
   readonly turns: Turns;
+  /** When qemu or the daemon says nothing for so long, the appliance is ended, milliseconds; undefined: never. */
+  readonly unresponsiveMs?: number | undefined;
+  /** What the session may write to files of the host; any amount when left out. */
+  readonly disk?: DiskQuota | undefined;
 }
 
 export class LifeCycle {
@@ -37,9 +43,11 @@ export class LifeCycle {
   readonly #events: EventBus;
   readonly #console: ConsoleLog;
   readonly #turns: Turns;
+  readonly #disk: DiskQuota | undefined;
   readonly #states = new StateMachine();
   #drives = new SessionDrives();
   #timings: SessionLaunchTimings | undefined;
+  readonly #unresponsiveMs: number | undefined;
 
   constructor(options: LifeCycleOptions) {
     this.#id = options.id;
@@ -49,6 +57,8 @@ export class LifeCycle {
     this.#events = options.events;
     this.#console = options.console;
     this.#turns = options.turns;
+    this.#unresponsiveMs = options.unresponsiveMs;
+    this.#disk = options.disk;
   }
 
   get state(): State {
@@ -137,7 +147,7 @@ export class LifeCycle {
     if (previous !== undefined) await unlessAborted(previous, signal);
     const { appliance, timings } = await startAppliance(
       this.#launcher,
-      launchConfig(this.#id, this.#settings, this.drives.all),
+      launchConfig(this.#id, this.#settings, this.drives.all, this.#disk),
       {
         signal,
         console: this.#console,
@@ -155,6 +165,7 @@ export class LifeCycle {
     this.#timings = timings;
     this.#states.move('launched', { name: 'READY', appliance });
     void appliance.ended().then(() => this.#handleApplianceExit(appliance));
+    this.#watch(appliance);
     this.#emitLaunchProgress(12n);
     const { machine, version } = appliance;
     const totalMs = Math.round(timings.totalMs);
@@ -167,7 +178,40 @@ export class LifeCycle {
     });
   }
 
-  /** Handles the end of an appliance: it was stopped, exited unexpectedly, or violated the protocol. */
+  /** Ends the appliance when qemu or the daemon no longer answers, also while it is being shut down. */
+  #watch(appliance: RunningAppliance): void {
+    if (this.#unresponsiveMs === undefined) return;
+    const { pulse } = appliance.machine;
+    const stop = watch(
+      [
+        { name: 'qemu', lastAnswer: () => pulse.lastAnswer(), ask: () => pulse.ask() },
+        {
+          name: 'the daemon',
+          lastAnswer: () => appliance.connection.lastAnswer,
+          // While it works on a call, it answers nothing else.
+          ask: () => this.#turns.whenIdle(() => appliance.ping()),
+        },
+      ],
+      this.#unresponsiveMs,
+      (error) => this.#endUnresponsive(appliance, error),
+    );
+    void appliance.stopping.then(stop);
+  }
+
+  #endUnresponsive(appliance: RunningAppliance, error: GuestfsError): void {
+    this.#logger.warn('appliance ended: it no longer answers', { err: error });
+    this.#emitMessage('warning', error.message);
+    const state = this.#states.current;
+    // Those who wait for the daemon learn why.
+    appliance.connection.close(error);
+    if (state.name === 'READY')
+      this.#abandonAppliance('exited', appliance).catch((err: unknown) =>
+        this.#logger.error('shutdown of an appliance failed', { err }),
+      );
+    else if ('end' in state) state.end?.cutShort(error);
+  }
+
+  /** Handles the end of an appliance: it was stopped, exited by itself, or violated the protocol. */
   #handleApplianceExit(appliance: RunningAppliance): void {
     if (appliance.stopRequested) return;
     const reason = appliance.connection.failure?.message;
@@ -182,8 +226,8 @@ export class LifeCycle {
 
   /** Ends the appliance without a sync. The session is in CONFIG at once; resolves once all resources are released. */
   #abandonAppliance(event: 'killed' | 'exited', appliance: RunningAppliance): Promise<void> {
-    const gone = appliance.stop().then(() => this.#events.emit({ kind: 'subprocess_quit' }));
-    // A failure is reported to those who wait for `gone`.
+    const gone = appliance.kill().then(() => this.#events.emit({ kind: 'subprocess_quit' }));
+    // A failure is reported to whoever waits for `gone`.
     this.#states.move(event, { name: 'CONFIG', previous: gone.catch(() => undefined) });
     this.#drives = new SessionDrives();
     this.#turns.refuseWaiting(applianceGone('the call'));

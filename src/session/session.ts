@@ -9,6 +9,7 @@ import { ConsoleLog } from '../common/consoleLog.js';
 import { GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import { EventBus } from '../events/eventBus.js';
+import type { DiskQuota } from '../images/diskQuota.js';
 import type { Drive } from '../images/drive.js';
 import type { Launcher, Machine } from '../launcher/launcher.js';
 import type { DaemonVersion } from '../protocol/daemonVersion.js';
@@ -36,12 +37,16 @@ export interface SessionOptions {
   readonly owner: string | undefined;
   /** The client whose budget it counts against; by default, the server itself. */
   readonly client?: string;
+  /** What it may write to files of the host; any amount when left out. */
+  readonly disk?: DiskQuota | undefined;
   /** Idle timeout, milliseconds; undefined: none. */
   readonly idleTimeoutMs: number | undefined;
   /** It ends at this age, in use or not, milliseconds; undefined: no limit. */
   readonly maxAgeMs?: number | undefined;
   /** How long a call may continue after its client has given up, milliseconds; by default ABANDONED_MS. */
   readonly abandonedMs?: number | undefined;
+  /** How long qemu or the daemon may say nothing until the appliance is ended, milliseconds; undefined: any time. */
+  readonly unresponsiveMs?: number | undefined;
 }
 
 export class Session {
@@ -77,11 +82,14 @@ export class Session {
     this.idleTimeoutMs = options.idleTimeoutMs;
     this.latestTime =
       options.maxAgeMs === undefined ? undefined : new Date(this.createTime.getTime() + options.maxAgeMs);
-    const { id, settings, launcher, logger } = options;
+    const { id, settings, launcher, logger, unresponsiveMs } = options;
     this.#abandonedMs = options.abandonedMs ?? ABANDONED_MS;
     this.#logger = logger;
     const { events, console } = this;
-    this.#life = new LifeCycle({ id, settings, launcher, logger, events, console, turns: this.#turns });
+    this.#life = new LifeCycle({
+      ...{ id, settings, launcher, logger, events, console },
+      ...{ turns: this.#turns, disk: options.disk, unresponsiveMs },
+    });
   }
 
   /** The state, as shown to clients. */

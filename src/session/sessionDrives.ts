@@ -24,6 +24,11 @@ export class SessionDrives {
     return this.#drives.length;
   }
 
+  /** Names of the devices whose writes are to reach an image. */
+  get written(): readonly string[] {
+    return this.#drives.flatMap((drive, index) => (drive !== undefined && isKept(drive) ? [deviceNameOf(index)] : []));
+  }
+
   /** Whether there is a drive with this number: 0 is /dev/sda. */
   has(index: number): boolean {
     return this.#drives[index] !== undefined;
@@ -111,9 +116,14 @@ export class SessionDrives {
   }
 }
 
-/** @throws GuestfsError EIO if writes have failed, except for a drive that is discarded with the session anyway */
+/** Whether what is written to a drive outlives the session. */
+function isKept(drive: Drive): boolean {
+  return !drive.readonly && drive.source.kind !== 'scratch';
+}
+
+/** @throws GuestfsError EIO when writes have failed, except for a drive that is discarded with the session anyway */
 function throwUnlessWritten(drive: Drive | undefined, index: number, failed: number): void {
-  if (failed === 0 || drive === undefined || drive.readonly || drive.source.kind === 'scratch') return;
+  if (failed === 0 || drive === undefined || !isKept(drive)) return;
   const device = deviceNameOf(index);
   throw new GuestfsError(
     'EIO',

@@ -4,7 +4,9 @@
  */
 import { randomBytes } from 'node:crypto';
 import { GuestfsError } from '../common/errors.js';
+import { NO_OWN_LIMITS, type OwnLimits } from '../security/access.js';
 import type { Logger } from '../common/logger.js';
+import { onAbort } from '../common/waiting.js';
 import { NO_BUDGET, requireResources, requireSession, type ClientBudget } from './clientBudget.js';
 import type { Session } from './session.js';
 import type { SessionState } from './stateMachine.js';
@@ -46,13 +48,19 @@ export interface SessionOwner {
   readonly identity: string | undefined;
   /** The client whose budget the session counts against: the identity, or an address; none by default. */
   readonly client?: string | undefined;
-  /** Maximum number of sessions of this identity at a time, if it has its own limit. */
-  readonly limit?: number | undefined;
+  /** Limits of this identity, which go before those of the budget. */
+  readonly limits?: OwnLimits;
 }
 
 /** The fields for a session in log lines; two identities can use the same ID. */
 function namesOf({ id, owner }: Session): { readonly session: string; readonly identity?: string } {
   return { session: id, ...(owner === undefined ? {} : { identity: owner }) };
+}
+
+/** What else a registry is made with. */
+export interface RegistryOptions {
+  /** Nothing keeps the machines of two identities apart: the first that makes a session is the only one for good. */
+  readonly oneIdentity?: boolean;
 }
 
 export class SessionRegistry {
@@ -62,14 +70,18 @@ export class SessionRegistry {
   readonly #logger: Logger;
   readonly #budget: ClientBudget;
   readonly #sweep: NodeJS.Timeout;
+  readonly #oneIdentity: boolean;
+  /** The first that made a session. */
+  #first: { readonly identity: string | undefined } | undefined;
   #draining = false;
 
   /**
    * @param limit maximum number of sessions at a time
    * @param budget limits for those of one client
    */
-  constructor(limit: number, logger: Logger, budget: ClientBudget = NO_BUDGET) {
+  constructor(limit: number, logger: Logger, budget: ClientBudget = NO_BUDGET, options: RegistryOptions = {}) {
     this.#budget = budget;
+    this.#oneIdentity = options.oneIdentity ?? false;
     this.#limit = limit;
     this.#logger = logger;
     this.#sweep = setInterval(() => this.#endIdle(), SWEEP_INTERVAL_MS);
@@ -86,25 +98,31 @@ export class SessionRegistry {
   }
 
   /**
-   * Registers the session that `create` returns, if the limit allows.
-   * @throws GuestfsError MALFORMED_SESSION_ID, SHUTTING_DOWN, SESSION_EXISTS, TOO_MANY_SESSIONS
+   * Registers the session made by `create`, if the limit allows.
+   * @throws GuestfsError MALFORMED_SESSION_ID, SHUTTING_DOWN, NOT_ISOLATED, SESSION_EXISTS, TOO_MANY_SESSIONS
    */
-  add(id: string, { identity, client, limit }: SessionOwner, create: () => Session): Session {
+  add(id: string, { identity, client, limits = NO_OWN_LIMITS }: SessionOwner, create: () => Session): Session {
     checkSessionId(id);
     this.refuseWhileDraining();
+    if (this.#oneIdentity) this.#requireFirst(identity);
     const key = keyOf(identity, id);
     if (this.#sessions.has(key))
       throw new GuestfsError('SESSION_EXISTS', `a session ${id} already exists: choose another ID`);
-    if (limit !== undefined && this.list(identity).length >= limit)
-      throw tooMany(`this client has ${limit} sessions, which is its limit; delete one`, limit);
+    const { sessions: own } = limits;
+    if (own !== undefined && this.list(identity).length >= own)
+      throw tooMany(`this client has ${own} sessions, which is its limit; delete one`, own);
     if (this.#sessions.size >= this.#limit) {
       throw tooMany(
         `this server has ${this.#limit} sessions, which is its limit; delete one, or try again later`,
         this.#limit,
       );
     }
-    if (client !== undefined) requireSession(this.#budget, this.#of(client).length);
+    if (client !== undefined && own === undefined) requireSession(this.#budget, this.#of(client).length);
     const session = create();
+    if (this.#oneIdentity && this.#first === undefined) {
+      this.#first = { identity };
+      this.#logger.warn('this server serves no other identity from now on: it cannot keep several apart', { identity });
+    }
     this.#sessions.set(key, session);
     if (client !== undefined) {
       session.limitBy((needed) => {
@@ -113,10 +131,23 @@ export class SessionRegistry {
           this.#budget,
           others.flatMap(({ resources }) => resources ?? []),
           needed,
+          limits,
         );
       });
     }
     return session;
+  }
+
+  /**
+   * Also when that one has no session any more: whoever took over its machine could have changed the server as well, and
+   * reads the images of others whether they are in use or not.
+   */
+  #requireFirst(identity: string | undefined): void {
+    if (this.#first === undefined || this.#first.identity === identity) return;
+    throw new GuestfsError(
+      'NOT_ISOLATED',
+      'this server cannot keep the machines of several identities apart on its host, and already works for another one',
+    );
   }
 
   #of(client: string): Session[] {
@@ -172,19 +203,36 @@ export class SessionRegistry {
 
   /**
    * Drains: refuses new sessions and calls, and ends all sessions in an orderly way.
-   * @throws AggregateError once all have ended, if any of them ended with an error
+   * @param grace when it aborts, the sessions that have not ended yet are killed
+   * @throws AggregateError when all have ended, if any of them did with an error
    */
-  async drain(): Promise<void> {
+  async drain(grace?: AbortSignal): Promise<void> {
     this.#draining = true;
     clearInterval(this.#sweep);
     const sessions = [...this.#sessions.values()];
-    const ends = await Promise.allSettled(sessions.map((session) => this.#end(session, 'the server shuts down')));
+    const ending = sessions.map((session) => this.#end(session, 'the server shuts down'));
+    const stopListening = grace && onAbort(grace, () => this.#killAll());
+    const ends = await Promise.allSettled(ending);
+    stopListening?.();
     const errors = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as unknown] : []));
     if (errors.length > 0)
       throw new AggregateError(errors, `${errors.length} of ${sessions.length} sessions ended with an error`);
   }
 
-  /** Ends a session and logs the outcome; throws the error, if any. */
+  /** Ends what is left of all sessions at once; how each ended is reported by the end that was under way. */
+  #killAll(): void {
+    const left = [...this.#sessions.values()];
+    if (left.length > 0)
+      this.#logger.warn('the time for an orderly shutdown is over: sessions are killed', {
+        sessions: left.map(namesOf),
+      });
+    for (const session of left)
+      session
+        .kill()
+        .catch((err: unknown) => this.#logger.error('a session cannot be killed', { ...namesOf(session), err }));
+  }
+
+  /** Ends a session, and logs how; throws what went wrong. */
   async #end(session: Session, why: string): Promise<void> {
     try {
       await this.delete(session);

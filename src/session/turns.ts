@@ -3,7 +3,7 @@
  * starts, makes progress and finishes.
  */
 import { GuestfsError } from '../common/errors.js';
-import { linkedAbort, onAbort, unlessAborted, type LinkedAbort } from '../common/waiting.js';
+import { abortController, linkedAbort, onAbort, unlessAborted, type LinkedAbort } from '../common/waiting.js';
 import type { EventBus } from '../events/eventBus.js';
 import type { ProgressMessage } from '../protocol/messages.js';
 import { CallQueue } from './callQueue.js';
@@ -16,12 +16,16 @@ export interface AbandonedCalls {
   readonly end: () => void;
 }
 
+const NEVER = abortController().signal;
+
 export class Turns {
   readonly #events: EventBus;
   readonly #onOver: () => void;
   readonly #abandoned: AbandonedCalls | undefined;
   readonly #queue = new CallQueue();
   #calls = 0n;
+  /** The turn belongs to {@link whenIdle}. */
+  #asking = false;
   /** Cancels the transfer of the call that has the turn. */
   #transfer: LinkedAbort | undefined;
   /** The call that the daemon is working on, for its progress messages. */
@@ -39,7 +43,7 @@ export class Turns {
 
   /** Number of turns that are taken or waited for. */
   get pending(): number {
-    return this.#queue.length;
+    return this.#queue.length - (this.#asking ? 1 : 0);
   }
 
   /**
@@ -84,6 +88,22 @@ export class Turns {
   /** Runs work that must not overlap a daemon call; like {@link call}, but without events. */
   async hold(signal: AbortSignal, body: () => Promise<void>): Promise<void> {
     await this.#untilOver(await this.#queue.turn(signal), signal, body);
+  }
+
+  /** Asks the daemon something in a turn that does not count as use; undefined: it has other work. */
+  whenIdle(ask: () => Promise<void>): Promise<void> | undefined {
+    if (this.#queue.length > 0) return undefined;
+    return this.#ask(ask);
+  }
+
+  async #ask(ask: () => Promise<void>): Promise<void> {
+    this.#asking = true;
+    try {
+      const release = await this.#queue.turn(NEVER);
+      await ask().finally(release);
+    } finally {
+      this.#asking = false;
+    }
   }
 
   /** Waits for the turn. The caller must call the returned function when done. */

@@ -8,6 +8,7 @@ import type {
   Machine,
   MachineDrives,
   MachineExit,
+  MachinePulse,
 } from '../../src/launcher/launcher.js';
 import { FakeDaemon } from './fakeDaemon.js';
 
@@ -39,6 +40,24 @@ export class FakeDrives implements MachineDrives {
   }
 }
 
+/** Answers at once, until it is told not to. */
+export class FakePulse implements MachinePulse {
+  /** How often it was asked. */
+  asked = 0;
+  answer: () => Promise<void> = async () => undefined;
+  #last = performance.now();
+
+  lastAnswer(): number {
+    return this.#last;
+  }
+
+  async ask(): Promise<void> {
+    this.asked += 1;
+    await this.answer();
+    this.#last = performance.now();
+  }
+}
+
 export class FakeMachine implements Machine {
   readonly pid = 4711;
   readonly daemon = new FakeDaemon();
@@ -48,6 +67,7 @@ export class FakeMachine implements Machine {
   readonly launchKind = 'cold';
   readonly timings = { prepareMs: 1, drivesMs: 2, qemuMs: 3 };
   readonly drives = new FakeDrives();
+  readonly pulse = new FakePulse();
   readonly exited: Promise<MachineExit>;
   /** How often it was asked to stop. */
   stops = 0;
@@ -71,8 +91,12 @@ export class FakeMachine implements Machine {
   /** Its end waits for this. */
   ending: Promise<void> = Promise.resolve();
 
-  async stop(): Promise<MachineExit> {
+  /** How long it was given each time, milliseconds. */
+  readonly graces: (number | undefined)[] = [];
+
+  async stop(graceMs?: number): Promise<MachineExit> {
     this.stops += 1;
+    this.graces.push(graceMs);
     await this.ending;
     this.die(this.end);
     return this.exited;

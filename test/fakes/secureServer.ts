@@ -10,15 +10,20 @@ import { createIdentify, type Identify } from '../../src/server/identify.js';
 import { DEFAULT_LIMITS } from '../../src/server/limits.js';
 import { serve, type GrpcServerOptions } from '../../src/server/server.js';
 import { SessionFactory } from '../../src/server/sessionFactory.js';
+import type { ClientBudget } from '../../src/session/clientBudget.js';
 import { SessionRegistry } from '../../src/session/sessionRegistry.js';
 import { makeAuthority, makeClientCertificate, type Certificate, type ClientNames } from '../support/certificates.js';
 import { TestClient } from '../support/testClient.js';
 import { FakeLauncher } from './fakeLauncher.js';
 import { defaultSettings } from './sessions.js';
 
-export interface SecureServerOptions extends Partial<Pick<GrpcServerOptions, 'access' | 'audit'>> {
+export interface SecureServerOptions
+  extends Partial<Pick<GrpcServerOptions, 'access' | 'audit' | 'diskBytes' | 'limits' | 'peerUsers'>> {
+  /** Where to listen without TLS; undefined: on a port, with TLS. */
+  readonly socket?: string;
   readonly identify?: Identify;
   readonly logger?: Logger;
+  readonly budget?: ClientBudget;
 }
 
 export interface SecureServer {
@@ -28,6 +33,8 @@ export interface SecureServer {
   readonly launcher: FakeLauncher;
   /** A client with a certificate for this holder. */
   client(names: ClientNames): TestClient;
+  /** A client without one, at the server's socket or another address. */
+  plainClient(address?: string): TestClient;
   stop(): Promise<void>;
 }
 
@@ -54,10 +61,15 @@ export async function startSecureServer(
     access = sameForAll({ imageRoots: { directories: [] }, allowed: new Set() }),
     logger = silentLogger,
     audit,
+    budget,
+    diskBytes,
+    limits = DEFAULT_LIMITS,
+    peerUsers,
+    socket,
   }: SecureServerOptions = {},
 ): Promise<SecureServer> {
   const launcher = new FakeLauncher();
-  const registry = new SessionRegistry(100, logger);
+  const registry = new SessionRegistry(100, logger, budget);
   const factory = new SessionFactory({
     defaults: { ...defaultSettings },
     defaultIdleTimeoutMs: undefined,
@@ -66,9 +78,13 @@ export async function startSecureServer(
   });
   const ca = readFileSync(authority.certificate);
   const server = await serve({
-    listen: '127.0.0.1:0',
-    socketMode: 0o600,
-    credentials: ServerCredentials.createSsl(ca, [{ cert_chain: ca, private_key: readFileSync(authority.key) }], true),
+    listen: socket === undefined ? '127.0.0.1:0' : `unix:${socket}`,
+    socketMode: 0o666,
+    peerUsers,
+    credentials:
+      socket !== undefined
+        ? ServerCredentials.createInsecure()
+        : ServerCredentials.createSsl(ca, [{ cert_chain: ca, private_key: readFileSync(authority.key) }], true),
     identify,
     registry,
     factory,
@@ -76,7 +92,8 @@ export async function startSecureServer(
     probe: () => Promise.reject(new Error('no image here needs it')),
     debugService: false,
     requestMemory: 64 << 20,
-    limits: DEFAULT_LIMITS,
+    limits,
+    diskBytes,
     logger,
     audit,
   });
@@ -91,6 +108,11 @@ export async function startSecureServer(
         server.address,
         credentials.createSsl(ca, readFileSync(key), readFileSync(certificate)),
       );
+      clients.push(client);
+      return client;
+    },
+    plainClient: (address = server.address) => {
+      const client = new TestClient(address, credentials.createInsecure());
       clients.push(client);
       return client;
     },

@@ -5,7 +5,7 @@ import { silentLogger } from '../../src/common/logger.js';
 import type { DeliveredEvent } from '../../src/events/eventSubscription.js';
 import type { EventKind } from '../../src/events/sessionEvent.js';
 import type { Drive } from '../../src/images/drive.js';
-import { Session } from '../../src/session/session.js';
+import { Session, type SessionOptions } from '../../src/session/session.js';
 import type { SessionSettings } from '../../src/session/settings.js';
 import type { FakeDaemon } from './fakeDaemon.js';
 import { FakeLauncher, FakeMachine } from './fakeLauncher.js';
@@ -13,7 +13,7 @@ import { FakeLauncher, FakeMachine } from './fakeLauncher.js';
 export const never = new AbortController().signal;
 
 export const drive: Drive = {
-  source: { kind: 'file', path: '/images/disk.img', roots: { directories: ['/images'] } },
+  source: { kind: 'file', path: '/images/disk.img', name: 'disk.img', roots: { directories: ['/images'] } },
   format: 'raw',
   readonly: true,
   label: undefined,
@@ -54,7 +54,10 @@ export interface TestSession {
   readonly launcher: FakeLauncher;
 }
 
-export function testSession(changed: Partial<SessionSettings> = {}): TestSession {
+export function testSession(
+  changed: Partial<SessionSettings> = {},
+  options: Partial<SessionOptions> = {},
+): TestSession {
   const launcher = new FakeLauncher();
   const session = new Session({
     id: 'test',
@@ -64,6 +67,7 @@ export function testSession(changed: Partial<SessionSettings> = {}): TestSession
     labels: new Map(),
     owner: undefined,
     idleTimeoutMs: 60_000,
+    ...options,
   });
   return { session, launcher };
 }

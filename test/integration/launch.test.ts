@@ -233,7 +233,7 @@ describeWithAppliance('a launch that fails', () => {
   it('reports that an image is in use', async () => {
     const path = join(scene, 'images', 'disk.img');
     await writeFile(path, Buffer.alloc(1 << 20));
-    const source = { kind: 'file' as const, path, roots: { directories: [join(scene, 'images')] } };
+    const source = { kind: 'file' as const, path, name: path, roots: { directories: [join(scene, 'images')] } };
     const drives = [{ ...scratch(0n), source, format: 'raw' }];
     const { machine } = await launch({ drives });
     try {

@@ -18,3 +18,41 @@ export function intrude(pid: number, attempts: readonly Attempt[]): string[] {
   });
   return JSON.parse(said) as string[];
 }
+
+const TAKEOVER = fileURLToPath(new URL('../../../test/support/takeover.py', import.meta.url));
+
+/** An attempt of a process that was taken over. */
+export type TakenAttempt = readonly [
+  what:
+    | 'read'
+    | 'list'
+    | 'write'
+    | 'make'
+    | 'truncate'
+    | 'chmod'
+    | 'unlink'
+    | 'kill'
+    | 'pidfd'
+    | 'trace'
+    | 'read memory'
+    | 'limit'
+    | 'tcp'
+    | 'udp'
+    | 'unix',
+  argument: string | number,
+];
+
+/** Whether {@link takeOver} works on this machine. */
+export const canTakeOver = process.arch === 'x64';
+
+/**
+ * Has a running process make attempts itself, by its own system calls; returns how each ended: `done`, or the name of
+ * the error. It then goes on where it was.
+ */
+export function takeOver(pid: number, attempts: readonly TakenAttempt[]): string[] {
+  const said = execFileSync('/usr/bin/python3', ['-I', '-S', TAKEOVER, String(pid)], {
+    input: JSON.stringify(attempts),
+    encoding: 'utf8',
+  });
+  return JSON.parse(said) as string[];
+}

@@ -50,6 +50,7 @@ export async function startClone(source: CloneSource, options: CloneOptions, lau
       fdSets: line,
       signal,
       probe: options.preflight.imageProbe,
+      disk: config.disk,
     });
     for (const drive of prepared.drives) {
       for (const object of drive.objects) line.option('object', JSON.stringify(object));
@@ -135,7 +136,7 @@ export interface Equipped {
 /** Wraps a clone as the {@link Machine} that the rest of the server uses. */
 export function machineOf(
   clone: Clone,
-  { base, config }: Pick<Source, 'base' | 'config'>,
+  { base, config }: Pick<CloneSource, 'base' | 'config'>,
   { drives, timings, filesGiven }: Equipped,
   options: CloneOptions,
 ): Machine {
@@ -152,6 +153,7 @@ export function machineOf(
       },
       daemonVersion: base.appliance.manifest?.daemonVersion,
       explainDrives: (messages) => drives.explain(messages),
+      monitor,
       drives: new RunningDrives(
         {
           monitor,
@@ -160,6 +162,7 @@ export function machineOf(
           runDirectory: runDirectory.path,
           qemuBinary: base.qemuBinary,
           probe: options.preflight.imageProbe,
+          disk: config.disk,
         },
         { launched: drives.drives, filesGiven },
       ),

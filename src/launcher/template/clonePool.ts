@@ -98,7 +98,7 @@ export class ClonePool {
     launch: LaunchOptions,
   ): Promise<Machine | undefined> {
     if (SETTINGS.some((name) => config[name] !== this.request[name])) return undefined;
-    if (needsHostNetwork(config, this.options) !== needsHostNetwork(this.request, this.options)) return undefined;
+    if (needsHostNetwork(config, this.options) !== needsHostNetwork({}, this.options)) return undefined;
     await this.#dropOthers(template);
     const clone = this.#waiting.shift();
     if (clone === undefined) return undefined;
@@ -118,6 +118,7 @@ export class ClonePool {
         fdSets,
         signal,
         probe: preflight.imageProbe,
+        disk: config.disk,
       });
       try {
         const opened = performance.now();

@@ -98,6 +98,7 @@ export async function restoreClone<Drives extends PreparedDrives | undefined>(
     temporaryDirectory: config.temporaryDirectory,
     memsizeMb: config.memsizeMb,
     network: needsHostNetwork(config, options),
+    guestNetwork: config.network,
     compose: async (line, site) => {
       addFdMonitor(line);
       const drives = await complete(line, site);
@@ -114,6 +115,7 @@ export async function restoreClone<Drives extends PreparedDrives | undefined>(
         ...{ ...bootFiles, base, name },
         memory: template.files.memory,
         saved: { overlay },
+        guestNetwork: site.guestNetwork,
       });
       return { drives, openedAt, stateFd: line.addDescriptor(state) };
     },

@@ -6,12 +6,15 @@
  * nothing behind.
  */
 import { constants } from 'node:fs';
-import { mkdir, mkdtemp, open, rm, type FileHandle } from 'node:fs/promises';
+import { lstat, mkdir, mkdtemp, open, rm, type FileHandle } from 'node:fs/promises';
 import type { Duplex } from 'node:stream';
 import { isDir, isFile } from '../../../gen/calls/file.js';
 import { download, tarOut } from '../../../gen/calls/transfer.js';
 import { GuestfsError } from '../../common/errors.js';
 import { encodeGuestText, printable } from '../../common/guestText.js';
+import type { DiskReservation } from '../../images/diskQuota.js';
+import { bytesBelow } from '../../images/fileSizes.js';
+import { fileIdentity } from '../../security/pathPolicy.js';
 import type { LibraryContext } from '../context.js';
 import { refused } from '../refusal.js';
 import { openTarget, pathOf, splitPath } from './hostPath.js';
@@ -21,10 +24,18 @@ import { startUnpacking, takeOver, type Tar } from './tarProcess.js';
 /** Temporary name of the guest's file or directory. */
 const RECEIVED = 'received';
 
-async function receiveFile({ daemon }: LibraryContext, remotepath: string, path: string): Promise<void> {
+/** Room for what is received. */
+type Room = Pick<DiskReservation, 'grow'>;
+
+function sizeOf(pieces: readonly Buffer[]): bigint {
+  return BigInt(pieces.reduce((sum, { length }) => sum + length, 0));
+}
+
+async function receiveFile({ daemon }: LibraryContext, remotepath: string, path: string, room: Room): Promise<void> {
   const file = await open(path, 'wx', 0o666);
   try {
     await daemon.download(download, { remotefilename: remotepath }, async (pieces) => {
+      await room.grow(sizeOf(pieces));
       for (const piece of pieces) await file.writeFile(piece);
     });
   } finally {
@@ -49,7 +60,12 @@ async function feed(tar: Tar, channel: Duplex, pieces: readonly Buffer[]): Promi
   });
 }
 
-async function receiveDirectory({ daemon, signal }: LibraryContext, remotepath: string, path: string): Promise<void> {
+async function receiveDirectory(
+  { daemon, signal }: LibraryContext,
+  remotepath: string,
+  path: string,
+  room: Room,
+): Promise<void> {
   await mkdir(path, 0o777);
   const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
   try {
@@ -59,9 +75,10 @@ async function receiveDirectory({ daemon, signal }: LibraryContext, remotepath: 
     channel.on('error', () => undefined);
     channel.resume();
     try {
-      await daemon.download(tarOut, { directory: remotepath, excludes: undefined }, (pieces) =>
-        feed(tar, channel, pieces),
-      );
+      await daemon.download(tarOut, { directory: remotepath, excludes: undefined }, async (pieces) => {
+        await room.grow(sizeOf(pieces));
+        await feed(tar, channel, pieces);
+      });
       channel.end();
       await tar.finish();
     } finally {
@@ -83,15 +100,21 @@ async function receive(
 ): Promise<void> {
   const place = Buffer.from(pathOf(target));
   const name = encodeGuestText(splitPath(remotepath).name);
+  const { disk, signal } = context;
   const staging = await mkdtemp(`${pathOf(target)}/.copy_out-`);
+  let room: DiskReservation | undefined;
   try {
     const received = `${staging}/${RECEIVED}`;
-    await (isPlainFile ? receiveFile : receiveDirectory)(context, remotepath, received);
-    // The guest's root, and a path that ends in a dot, have no name.
+    const file = fileIdentity(await lstat(staging, { bigint: true }));
+    [room] = (await disk.reserve([{ bytes: 0n, file }], signal)) as [DiskReservation];
+    await (isPlainFile ? receiveFile : receiveDirectory)(context, remotepath, received, room);
+    // Many small files take more than their archive.
+    await room.settle(() => bytesBelow({ directories: [staging], readOnly: [] }, new Set(), signal));
+    // The guest's root, and a path that ends in a dot, have no name of their own.
     if (name.length === 0 || name.equals(Buffer.from('.'))) await publishEntries(Buffer.from(received), place);
     else await publish(Buffer.from(received), Buffer.concat([place, Buffer.from('/'), name]));
   } finally {
-    await rm(staging, { recursive: true, force: true });
+    await rm(staging, { recursive: true, force: true }).finally(() => room?.release());
   }
 }
 

@@ -76,7 +76,7 @@ export async function startUnpacking(directory: FileHandle): Promise<Tar> {
     program: shell,
     args: [...FROM_CHANNEL, tar.path, '-C', '/proc/self/fd/4', ...options, '-xf', '-'],
     user: isRoot() ? { uid: NOBODY, gid: NOBODY } : undefined,
-    ...{ places: tar.places, limits: LIMITS },
+    ...{ places: tar.places, attributes: true, limits: LIMITS },
   };
   return start(plan, 1, directory.fd);
 }
@@ -88,7 +88,7 @@ export async function takeOver(directory: FileHandle, signal: AbortSignal): Prom
   const plan: JailPlan = {
     program: await findProgram('chown', 'tool'),
     args: ['-hR', '--', owner, '/proc/self/fd/3/.'],
-    ...{ user: undefined, capabilities: CHANGE_OWNERS, limits: LIMITS },
+    ...{ user: undefined, capabilities: CHANGE_OWNERS, attributes: true, limits: LIMITS },
   };
   const { exitCode, stderr } = await runJailed(plan, {
     fds: [directory.fd],

@@ -32,7 +32,7 @@ describe('driveFromRequest', () => {
     const before = openFiles();
     expect(await driveFromRequest('a.img', {}, roots)).toEqual({
       ...DEFAULTS,
-      source: { kind: 'file', path: join(scene.root, 'a.img'), roots },
+      source: { kind: 'file', path: join(scene.root, 'a.img'), name: 'a.img', roots },
     });
     expect(openFiles()).toBe(before);
   });

@@ -71,7 +71,7 @@ export function overlayImage(path: string, backing: string, format: string | nul
 
 /** A drive as in a session. */
 export function fileDrive(path: string, options: Partial<Drive> = {}): Drive {
-  return { ...DEFAULTS, source: { kind: 'file', path, roots }, ...options };
+  return { ...DEFAULTS, source: { kind: 'file', path, name: path, roots }, ...options };
 }
 
 /** The source for an NBD server at an address such as `127.0.0.1:10809`. */

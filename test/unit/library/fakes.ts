@@ -1,5 +1,6 @@
 /** A daemon with scripted answers, and contexts for library-side actions. */
 import { allActions } from '../../../src/actions/areas.js';
+import { NO_QUOTA } from '../../../src/images/diskQuota.js';
 import type { LibraryContext } from '../../../src/library/context.js';
 import type { Machine } from '../../../src/launcher/launcher.js';
 import type { DaemonCall } from '../../../src/protocol/daemonCall.js';
@@ -152,6 +153,7 @@ function common(name: string): Omit<LibraryContext, 'daemon'> {
     action,
     session: makeSession(),
     signal: new AbortController().signal,
+    disk: NO_QUOTA,
     imageRoots: { directories: [] },
     requireFound: () => undefined,
     probe: () => Promise.reject(new Error('not here')),

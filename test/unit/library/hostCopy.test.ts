@@ -17,6 +17,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { GuestfsError } from '../../../src/common/errors.js';
+import { DiskQuotas } from '../../../src/images/diskQuota.js';
 import { transferActions } from '../../../src/library/transfer.js';
 import { inTurn, type Script } from './fakes.js';
 
@@ -280,6 +281,31 @@ describe('copy_out', () => {
       reason: 'EIO',
     });
     expect(readdirSync(root)).toEqual([]);
+  });
+
+  it("writes no more than the client's quota, and leaves nothing of a refused copy", async () => {
+    const copy = async (context: ReturnType<typeof guest>, quotas: DiskQuotas): Promise<unknown> => {
+      const disk = quotas.of({ client: 'a', imageRoots: context.imageRoots, limits: {} });
+      return transferActions.copy_out(
+        { ...context, daemon: context.daemon, disk },
+        { remotepath: '/x', localdir: root },
+      );
+    };
+    const refused = { reason: 'LIMIT_EXCEEDED', details: { metadata: { limit: 'max-disk-bytes-per-client' } } };
+    const quotas = new DiskQuotas(16384);
+    const tooMuch = withFile('x'.repeat(20_000));
+    await expect(copy(tooMuch, quotas)).rejects.toMatchObject(refused);
+    expect(tooMuch.daemon.downloadEnded).toBe('cancelled');
+    // As an archive it is small enough, but each file and directory takes 4 KiB.
+    for (const name of ['a', 'b', 'c', 'd']) writeFileSync(join(source, name), name);
+    const small = archive(source, '-b1', 'a', 'b', 'c', 'd');
+    expect(small.length).toBeLessThan(16384);
+    await expect(copy(withDirectory(small), quotas)).rejects.toMatchObject(refused);
+    expect(readdirSync(root)).toEqual([]);
+    await copy(withFile('x'.repeat(16_000)), quotas);
+    await expect(copy(withFile('x'), quotas)).rejects.toMatchObject(refused);
+    await copy(withFile('x'), new DiskQuotas(undefined));
+    expect(readFileSync(join(root, 'x'), 'utf8')).toBe('x');
   });
 
   it('tolerates a tar that stops reading', async () => {

@@ -190,4 +190,11 @@ describe('without a policy', () => {
     }
     expect(await reasonOf(openImage('disk.img', bob.imageRoots, 'read-only'))).toBe('IMAGE_MISSING');
   });
+
+  it('operators have the image roots themselves', async () => {
+    const access = ownDirectories(serverPolicy(), silentLogger, new Set(['uid:0']));
+    const [root, user] = [await access.of('uid:0'), await access.of('uid:1000')];
+    expect(root.imageRoots.directories).toEqual([scene.root]);
+    expect(user.imageRoots.directories).toEqual([join(scene.root, 'uid%3A1000')]);
+  });
 });

@@ -26,7 +26,7 @@ describe('a policy file', () => {
   it.each([
     ['an unknown key', 'roles: { a: { cals: [] } }\nidentities: []', /^roles\.a: .*"cals"/],
     ['an unknown key at the top', 'roles: {}\nidentities: []\ndefault: a', /"default"/],
-    ['an unknown limit', 'roles: { a: { limits: { cpus: 3 } } }\nidentities: []', /^roles\.a\.limits: .*"cpus"/],
+    ['an unknown limit', 'roles: { a: { limits: { gpus: 3 } } }\nidentities: []', /^roles\.a\.limits: .*"gpus"/],
     [
       'a call that there is not',
       'roles: { a: { calls: [mkdirr] } }\nidentities: []',
@@ -45,6 +45,7 @@ describe('a policy file', () => {
       /^identities\[0\]\.match\[1\]: '\*' names no kind/,
     ],
     ['the same key twice', 'roles: {}\nroles: {}\nidentities: []', /unique/],
+    ['a key that is a list', 'roles: { [a, b]: {} }\nidentities: []', /keys must be strings/i],
     ['broken YAML', 'roles: [', /./],
     ['an alias', 'roles: { a: &a {}, b: *a }\nidentities: []', /alias/i],
     ['nothing', '', /./],

@@ -1,5 +1,5 @@
 /** Two clients with certificates of the same authority: no call of one has access to an image of the other. */
-import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -10,7 +10,7 @@ import { ownDirectories } from '../../../src/security/ownDirectories.js';
 import { RolePolicy } from '../../../src/security/rolePolicy.js';
 import { startAuthority, startSecureServer, type Authority, type SecureServer } from '../../fakes/secureServer.js';
 import { overlayImage } from '../images/scene.js';
-import { failureOf, imageDrive, SessionClient, type TestClient } from '../../support/testClient.js';
+import { failureOf, imageDrive, scratchDrive, SessionClient, type TestClient } from '../../support/testClient.js';
 
 let authority: Authority;
 let root: string;
@@ -133,7 +133,9 @@ identities:
     try {
       const [carol, dave] = [server.client({ subject: '/CN=carol' }), server.client({ subject: '/CN=dave' })];
       expect(await failureOf(dave.createSession())).toMatchObject({ code: 7, info: { reason: 'NOT_ALLOWED' } });
-      const { id } = await carol.createSession({ drives: [imageDrive('os.img')] });
+      const written = imageDrive('os.img', { writable: true });
+      expect((await failureOf(carol.createSession({ drives: [written] }))).info?.reason).toBe('NOT_ALLOWED');
+      const { id } = await carol.createSession({ drives: [imageDrive('os.img', { writable: false })] });
       expect((await failureOf(carol.createSession())).info).toMatchObject({
         reason: 'TOO_MANY_SESSIONS',
         metadata: { limit: '1' },
@@ -141,9 +143,77 @@ identities:
       const session = new SessionClient(carol, id);
       expect(await session.call('disk_virtual_size', { filename: 'os.img' })).toBe(4096n);
       expect((await session.failure('set_memsize', { memsize: 600 })).info?.reason).toBe('NOT_ALLOWED');
+      for (const [name, request] of [
+        ['add_drive', {}],
+        ['add_drive', { readonly: false, format: 'raw' }],
+        ['add_drive_with_if', { iface: 'ide' }],
+      ] as const)
+        expect((await session.failure(name, { filename: 'os.img', ...request })).info?.reason).toBe('NOT_ALLOWED');
+      await session.call('add_drive', { filename: 'os.img', readonly: true });
       const disk = { filename: 'os.img', format: 'raw', size: 1n, overwrite: true };
       expect((await session.failure('disk_create', disk)).info?.reason).toBe('NOT_ALLOWED');
       expect(readFileSync(join(root, 'shared/os.img'))).toHaveLength(4096);
+    } finally {
+      await server.stop();
+    }
+  });
+
+  it('has the limits of its role instead of those of the flags', async () => {
+    const file = join(root, 'limits.yaml');
+    mkdirSync(join(root, 'made'));
+    const limits = 'sessions: 3, memory: 600, cpus: 2, drives: 2, disk_bytes: 2097152';
+    const roles = (text: string): void =>
+      writeFileSync(
+        file,
+        `roles:
+  tenant: { images: [{ path: made, access: write }], limits: { ${text} } }
+  other: { images: [{ path: made, access: write }] }
+identities:
+  - { match: ["cn:erin"], role: tenant }
+  - { match: ["cn:frank"], role: other }
+`,
+      );
+    roles(limits);
+    const access = await RolePolicy.read(file, serverPolicy());
+    const budget = { sessions: 1, memsizeMb: 1, smp: 1, drives: 1 };
+    const server = await startSecureServer(authority, { access, budget, diskBytes: 4096 });
+    const refusal = (limit: string, maximum: number): object => ({
+      code: 8,
+      info: { reason: 'LIMIT_EXCEEDED', metadata: expect.objectContaining({ limit, maximum: String(maximum) }) },
+    });
+    try {
+      const [erin, frank] = [server.client({ subject: '/CN=erin' }), server.client({ subject: '/CN=frank' })];
+      const scratch = scratchDrive(512);
+      const settings = (memsize: number, smp: number) => ({ settings: { memsize, smp }, launch: true });
+      expect(await failureOf(erin.createSession({ drives: [scratch], ...settings(601, 1) }))).toMatchObject(
+        refusal('max-memory-per-client', 600),
+      );
+      expect(await failureOf(erin.createSession({ drives: [scratch], ...settings(600, 3) }))).toMatchObject(
+        refusal('max-cpus-per-client', 2),
+      );
+      const three = { drives: [scratch, scratch, scratch], ...settings(600, 2) };
+      expect(await failureOf(erin.createSession(three))).toMatchObject(refusal('max-drives-per-client', 2));
+      expect(await failureOf(frank.createSession({ drives: [scratch], ...settings(512, 1) }))).toMatchObject(
+        refusal('max-memory-per-client', 1),
+      );
+      const session = await sessionOf(erin);
+      const disk = (filename: string, size: bigint, format = 'raw') => ({ filename, format, size });
+      await session.call('disk_create', disk('one.img', 1n << 20n));
+      expect(await session.failure('disk_create', disk('two.qcow2', (1n << 20n) + 1n, 'qcow2'))).toMatchObject(
+        refusal('max-disk-bytes-per-client', 2097152),
+      );
+      expect(readdirSync(join(root, 'made'))).toEqual(['one.img']);
+      await session.call('disk_create', disk('two.qcow2', 1n << 20n, 'qcow2'));
+      // Both may write there, and so it counts for both.
+      const other = await sessionOf(frank);
+      expect(await other.failure('disk_create', disk('x.img', 1n))).toMatchObject(
+        refusal('max-disk-bytes-per-client', 4096),
+      );
+      roles('disk_bytes: 0');
+      await access.reload();
+      expect(await session.failure('disk_create', disk('x.img', 1n))).toMatchObject(
+        refusal('max-disk-bytes-per-client', 0),
+      );
     } finally {
       await server.stop();
     }

@@ -42,7 +42,7 @@ export class EventTicker {
     try {
       for await (const event of events) this.#handle(event);
     } catch (error) {
-      this.#tell(`no more events: ${error instanceof Error ? error.message : String(error)}`);
+      this.#print(`no more events: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
 
@@ -63,10 +63,10 @@ export class EventTicker {
     } else if (event.type === EventType.APPLIANCE) {
       if (detail?.$case === 'message') this.#console = lastLine(detail.value) ?? this.#console;
     } else if (detail?.$case === 'message') {
-      this.#tell(`${EventType[event.type].toLowerCase()}: ${harmless(detail.value)}`);
+      this.#print(`${EventType[event.type].toLowerCase()}: ${harmless(detail.value)}`);
     } else {
       const name = NAMES[event.type];
-      if (name !== undefined) this.#tell(name);
+      if (name !== undefined) this.#print(name);
     }
   }
 
@@ -80,10 +80,10 @@ export class EventTicker {
     }
     if (type !== EventType.FINISHED) return;
     const took = seconds(performance.now() - this.#startedAt);
-    this.#tell(reason === '' ? `finished ${action}, ${took} after it started` : `${action} failed: ${reason}`);
+    this.#print(reason === '' ? `finished ${action}, ${took} after it started` : `${action} failed: ${reason}`);
   }
 
-  #tell(line: string): void {
+  #print(line: string): void {
     if (!this.#muted) this.#out.event(line);
   }
 }

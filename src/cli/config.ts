@@ -184,9 +184,7 @@ function insecureIsolation({ insecureIsolation: given }: Flags, known: Identitie
 
 function policyFile({ policy }: Flags, known: Identities | undefined): string | undefined {
   if (policy !== undefined && known === undefined)
-    throw new UsageError(
-      '--policy needs --client-ca, --jwt-keys or --listen unix:/PATH: without identities there is nobody to have a role',
-    );
+    throw new UsageError('--policy needs --client-ca, --jwt-keys or --listen unix:/PATH: roles are for identities');
   return policy;
 }
 

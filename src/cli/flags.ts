@@ -111,7 +111,7 @@ export const FLAGS: readonly Option[] = [
   flag(
     'drain-delay',
     'SECONDS',
-    'when told to end, report NOT_SERVING and serve for this long, so that load balancers notice, before the shutdown begins',
+    'on a signal to end, report NOT_SERVING and keep serving for this long, so that load balancers notice, before the shutdown starts',
   )
     .default(0)
     .argParser(wholeNumber(0, MAX_TIMER_SECONDS)),

@@ -70,7 +70,7 @@ def make():
 
 
 def show(*words):
-    """Tells the channel, and waits until nobody listens any more."""
+    """Writes to the channel, and waits until the other side closes it."""
     os.write(CHANNEL, (" ".join(map(str, words)) + "\n").encode())
     while os.read(CHANNEL, 1):
         pass

@@ -23,7 +23,7 @@ export interface Entry {
   readonly name: string;
   readonly service: string;
   readonly rpc: string;
-  /** Set if it is deprecated: says so, and names the replacement. */
+  /** Set if it is deprecated; names the replacement. */
   readonly deprecated?: string;
   /** One sentence, without a full stop. */
   readonly summary: string;

@@ -54,7 +54,7 @@ export class Certificates {
     const provider: experimental.CertificateProvider = {
       addCaCertificateListener: (listener) => {
         this.#caListeners.add(listener);
-        process.nextTick(() => this.#tellCa(listener));
+        process.nextTick(() => this.#notifyCa(listener));
       },
       removeCaCertificateListener: (listener) => void this.#caListeners.delete(listener),
       addIdentityCertificateListener: (listener) => {
@@ -77,11 +77,11 @@ export class Certificates {
    */
   async reload(): Promise<void> {
     this.#contents = await read(this.files);
-    for (const listener of this.#caListeners) this.#tellCa(listener);
+    for (const listener of this.#caListeners) this.#notifyCa(listener);
     for (const listener of this.#identityListeners) listener(this.#contents);
   }
 
-  #tellCa(listener: CaListener): void {
+  #notifyCa(listener: CaListener): void {
     const { caCertificate } = this.#contents;
     listener(caCertificate === undefined ? null : { caCertificate });
   }

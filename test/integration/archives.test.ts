@@ -10,7 +10,7 @@ const MEBIBYTE = 1 << 20;
 const CONTENT = Buffer.alloc(200_000, 'contents that can be compressed ');
 const ACL = 'user::rw-\nuser:1234:r--\ngroup::r--\nmask::r--\nother::---\n';
 
-/** What tar on this machine says is in an archive. */
+/** The content of an archive, according to this machine's tar. */
 function listed(archive: Buffer, ...options: readonly string[]): string[] {
   const { status, stdout, stderr } = spawnSync('tar', ['-tvf', '-', ...options], {
     input: archive,
@@ -82,7 +82,7 @@ describeWithAppliance('an archive', () => {
     await session.call('acl_set_file', { path: '/tree/shared', acltype: 'access', acl: ACL });
   });
 
-  it('has everything, and brings it back', async () => {
+  it('has everything, and restores it', async () => {
     const archive = await session.download('tar_out', { directory: '/tree' });
     const lines = listed(archive, '--numeric-owner');
     expect(lines).toEqual(
@@ -104,7 +104,7 @@ describeWithAppliance('an archive', () => {
     expect(links.st_nlink).toBe(2n);
   });
 
-  it('has names of owners unless numbers are asked for', async () => {
+  it('has names of owners unless numbers are requested', async () => {
     const owners = async (options: object): Promise<string[]> =>
       listed(await session.download('tar_out', { directory: '/tree', ...options }))
         .filter((line) => /\.\/file$|hard$/.test(line))
@@ -137,7 +137,7 @@ describeWithAppliance('an archive', () => {
     expect(listed(plain).length).toBe(listed(await session.download('tar_out', { directory: '/tree' })).length);
   });
 
-  it('has extended attributes and ACLs if asked for, both ways', async () => {
+  it('has extended attributes and ACLs if requested, both ways', async () => {
     const acl = async (path: string): Promise<string> =>
       ((await session.call('acl_get_file', { path, acltype: 'access' })) as string).trim();
     const everything = await session.download('tar_out', { directory: '/tree', xattrs: true, acls: true });
@@ -171,7 +171,7 @@ describeWithAppliance('an archive', () => {
     await session.call('ping_daemon');
   });
 
-  it('is refused when it is compressed in another way than it says', async () => {
+  it('is refused if its compression differs from the stated one', async () => {
     const archive = await session.download('tar_out', { directory: '/tree', compress: 'gzip' });
     const failure = await failureOf(unpacked(archive, { compress: 'xz' }));
     expect(failure).toMatchObject({

@@ -1,4 +1,4 @@
-/** Whatever a client gets wrong: a precise status, a message that a stranger understands, and the session still good. */
+/** Any mistake by a client: a precise status, an understandable message, and a session that still works. */
 import { randomUUID } from 'node:crypto';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -32,7 +32,7 @@ import {
 const MEBIBYTE = 1 << 20;
 const UPLOAD = '/guestfs.v1.TransferService/Upload';
 
-/** Refused for want of a permission before its state is looked at: see admission.test.ts. */
+/** Refused for lack of a permission before its state is checked: see admission.test.ts. */
 function alwaysNeedsPermission({ permissions = [] }: ActionDef): boolean {
   return permissions.some(({ when }) => when === undefined);
 }
@@ -276,7 +276,7 @@ describeWithAppliance('bad input', () => {
       const { event, cancel } = await scene.client.subscribe(id, [EventType.PROGRESS, EventType.LAUNCH_DONE]);
       const launched = session.call('launch');
       await event((one) => one.type === EventType.PROGRESS);
-      // Meanwhile the session takes nothing else.
+      // Meanwhile the session accepts nothing else.
       for (const name of ['ping_daemon', 'launch', 'set_memsize', 'add_drive_scratch']) {
         const refused = await session.failure(
           name,
@@ -557,7 +557,7 @@ describeWithAppliance('bad input', () => {
       }
     });
 
-    // Of these the daemon asks first whether there is anything to find a path in.
+    // For these, the daemon first checks whether a file system is mounted.
     it('is a path that is not absolute, of contents', async () => {
       await session.call('mkfs', { fstype: 'ext2', device: '/dev/sda' });
       await session.call('mount', { mountable: '/dev/sda', mountpoint: '/' });
@@ -579,7 +579,7 @@ describeWithAppliance('bad input', () => {
       await session.call('umount_all');
     });
 
-    it('is a file operation before anything is mounted, with the cure', async () => {
+    it('is a file operation before anything is mounted, with the remedy', async () => {
       expect(await session.failure('touch', { path: '/x' })).toMatchObject({
         details: expect.stringContaining("you must call 'mount' first"),
       });
@@ -599,7 +599,7 @@ describeWithAppliance('bad input', () => {
       expect([status.INVALID_ARGUMENT, status.UNKNOWN]).toContain(failure.code);
     });
 
-    it("is a request over the daemon's limit: the message says which", async () => {
+    it("is a request over the daemon's limit, which is in the message", async () => {
       const failure = await session.failure('pwrite_device', {
         device: '/dev/sda',
         content: Buffer.alloc(4 * MEBIBYTE),
@@ -613,7 +613,7 @@ describeWithAppliance('bad input', () => {
       expect(failure.details).toContain('use UploadOffset');
     });
 
-    it('is one just under it, which is taken', async () => {
+    it('is not one just under it', async () => {
       const content = Buffer.alloc(4 * MEBIBYTE - 256, 'm');
       expect(await session.call('pwrite_device', { device: '/dev/sda', content, offset: 0n })).toBeGreaterThan(0);
     });

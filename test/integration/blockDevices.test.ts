@@ -21,7 +21,7 @@ function loopDevice(images: string): { readonly device: string; readonly name: s
   return { device, name, file };
 }
 
-// A loop device needs root, as it does for those who have real ones.
+// A loop device needs root, like real block devices.
 describeWhen('block devices of the host', process.geteuid?.() === 0 ? undefined : 'it takes root', () => {
   describe('where they are not allowed', () => {
     const scene = serverForTests();
@@ -71,7 +71,7 @@ describeWhen('block devices of the host', process.geteuid?.() === 0 ? undefined 
       expect(contents()).toBe('hello');
     });
 
-    it('keep what they hold when a session may only read', async () => {
+    it('keep their content if a session may only read', async () => {
       const session = await launchSession(scene.client, [
         imageDrive('devices/disk', { format: 'raw', writable: false }),
       ]);

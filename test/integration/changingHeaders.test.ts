@@ -1,4 +1,4 @@
-/** One session writes headers into an image as a raw drive; no other gets anything but that image by it. */
+/** One session writes headers into an image as a raw drive; no other session gets access to other files by that. */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -44,7 +44,7 @@ describeWithAppliance('an image that one session writes as a raw drive', () => {
         await failureOf(launchSession(client, [imageDrive('one.img', { format: 'qcow2', writable })])),
       ).toMatchObject(locked);
     }
-    // What it looks like is what a guest wrote.
+    // Its apparent format is what a guest wrote.
     expect(
       await failureOf(launchSession(client, [imageDrive('one.img', { format: undefined, writable: false })])),
     ).toMatchObject(locked);
@@ -65,25 +65,25 @@ describeWithAppliance('an image that one session writes as a raw drive', () => {
       ),
     ).toMatchObject(locked);
 
-    // To read it as raw is as harmless as ever, and so is the format once the writer is gone.
+    // Reading it as raw is harmless, and so is the format once the writer has ended.
     const reader = await launchSession(client, [imageDrive('one.img', { writable: false })]);
     await reader.call('pread_device', { device: '/dev/sda', count: 512, offset: 0n });
     await client.deleteSession(reader.id);
     await client.deleteSession(session.id);
     await other.call('add_drive', { filename: 'one.img', format: 'qcow2', readonly: true, label: 'hot' });
-    // Now it is the reader that keeps a writer out, until its drive is taken away.
+    // Now the reader keeps writers out, until its drive is removed.
     expect(await failureOf(launchSession(client, [imageDrive('one.img')]))).toMatchObject(locked);
     await other.call('remove_drive', { label: 'hot' });
     await client.deleteSession((await launchSession(client, [imageDrive('one.img')])).id);
     await client.deleteSession(other.id);
   });
 
-  it('shows nothing of the host when something else changes it all the time', async () => {
+  it('shows nothing of the host even if another program keeps changing it', async () => {
     const { server, client } = scene;
     const path = join(server.images, 'two.img');
     const { session, evil, good } = await writer('two.img');
     await client.deleteSession(session.id);
-    // Another program of the host, of which the server knows nothing.
+    // Another program on the host, unknown to the server.
     const timer = setInterval(() => writeFileSync(path, Math.random() < 0.5 ? evil : good, { flag: 'r+' }), 3);
     try {
       for (let turn = 0; turn < 4; turn++) {

@@ -1,4 +1,4 @@
-/** Names of devices, by whichever name they are known: canonical_device_name on real ones. */
+/** All names of devices: canonical_device_name on real ones. */
 import { beforeAll, expect, it } from '@jest/globals';
 import { describeWithAppliance } from '../support/appliance.js';
 import { inGuest, linesInGuest } from '../support/launchKinds.js';
@@ -61,7 +61,7 @@ describeWithAppliance('the usual name', () => {
     expect(await canonical('/dev/mapper/other')).toBe('/dev/mapper/other');
   });
 
-  it('is told without a machine, too, as far as that goes', async () => {
+  it('is returned without a machine as well, as far as possible', async () => {
     const { id } = await scene.client.createSession();
     const other = new SessionClient(scene.client, id);
     expect(await canonical('/dev/vda1', other)).toBe('/dev/sda1');

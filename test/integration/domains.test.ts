@@ -1,4 +1,4 @@
-/** The disks of libvirt's domains, asked of libvirt's own tool: its test driver has domains without a hypervisor. */
+/** The disks of libvirt domains, from libvirt's own tool: its test driver has domains without a hypervisor. */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -135,7 +135,7 @@ describeWithAppliance('a domain of libvirt', () => {
     },
   );
 
-  it('shows nothing of a file that is no description of domains', async () => {
+  it('shows nothing of a file that is not a description of domains', async () => {
     const one = await session();
     writeFileSync(image('secret'), 'a line of somebody else\n');
     const { code, details } = await failureOf(
@@ -164,7 +164,7 @@ describeWithAppliance('a domain of libvirt', () => {
   });
 });
 
-/** Stands for virsh with a libvirt that has secrets: the test driver has none, and is asked for all else. */
+/** Replaces virsh, for a libvirt with secrets: the test driver has none, and is used for everything else. */
 function virshWithSecret(
   directory: string,
   { type, usage, value }: { readonly type: string; readonly usage: string; readonly value: string },
@@ -227,7 +227,7 @@ describeWithAppliance('a domain whose disk needs a secret', () => {
     rmSync(directory, { recursive: true });
   });
 
-  it('has it from libvirt, and nothing else shows it', async () => {
+  it('gets it from libvirt, and does not reveal it', async () => {
     const session = new SessionClient(scene.client, (await scene.client.createSession()).id);
     const events = await scene.client.subscribe(session.id);
     expect(await session.call('add_domain', { dom: 'kept', libvirturi })).toBe(1);
@@ -251,7 +251,7 @@ describeWithAppliance('a domain whose disk needs a secret', () => {
     expect(readFileSync(join(scene.server.images, 'disk.img')).subarray(0, 7).toString()).toBe('written');
   });
 
-  it('adds nothing when libvirt has none, or drives of the network are not allowed', async () => {
+  it('adds nothing if libvirt has none, or network drives are not allowed', async () => {
     const session = new SessionClient(scene.client, (await scene.client.createSession()).id);
     expect((await failureOf(session.call('add_domain', { dom: 'lost', libvirturi }))).details).toContain(
       "no secret for usage 'another' of type 'iscsi'",

@@ -140,7 +140,7 @@ describeWithAppliance('an error of the daemon', () => {
     expect(failure.details).toMatch(text);
   });
 
-  it('in the middle of an upload has what the daemon says of it, which is no errno', async () => {
+  it("in the middle of an upload has the daemon's message, and no errno", async () => {
     const failure = await failureOf(
       session.upload(
         'upload',
@@ -171,7 +171,7 @@ describeWithAppliance('an error of the daemon', () => {
     events.cancel();
   });
 
-  it('of something in use has the words of the tool that failed', async () => {
+  it('about something in use has the message of the failed tool', async () => {
     const failure = await session.failure('mkfs', { fstype: 'ext4', device: '/dev/sda' });
     expect(failure).toMatchObject({
       code: status.UNKNOWN,

@@ -1,4 +1,4 @@
-/** Events: each kind comes when what it tells of happens, to those who want it, and in order. */
+/** Events: each kind is sent when its cause happens, to its subscribers, in order. */
 import { once } from 'node:events';
 import { status } from '@grpc/grpc-js';
 import { beforeAll, expect, it } from '@jest/globals';
@@ -33,9 +33,9 @@ function progressOf({ events }: Subscription, action: string) {
 describeWithAppliance('events', () => {
   const scene = serverForTests({ flags: ['--debug-service', '--launch', 'cold'] });
   let session: SessionClient;
-  /** Everything that happens in the session. */
+  /** All events of the session. */
   let all: Subscription;
-  /** A session in which nothing happens, and a subscription to what does not. */
+  /** An idle session, and a subscription to events that do not happen. */
   let silent: Subscription;
   let silentSince: number;
 
@@ -51,7 +51,7 @@ describeWithAppliance('events', () => {
     all = await scene.client.subscribe(id);
   });
 
-  it('tell of a launch: its progress, its console, and its end', async () => {
+  it('report a launch: its progress, its console, and its end', async () => {
     await session.call('launch');
     const done = await all.event(({ type }) => type === EventType.LAUNCH_DONE);
     expect(done.detail).toBeUndefined();
@@ -64,7 +64,7 @@ describeWithAppliance('events', () => {
     expect(messagesOf(all, EventType.TRACE)).toEqual(['launch', 'launch = 0']);
   });
 
-  it('tell what the server decides and does for a verbose session', () => {
+  it('report what the server decides and does for a verbose session', () => {
     const libraryMessages = messagesOf(all, EventType.LIBRARY);
     expect(libraryMessages[0]).toBe('launch: program=guestfs-grpc');
     expect(libraryMessages[1]).toMatch(/^launch: accelerator (kvm|tcg), memory 1280 MiB, processors 1, drives 1$/);
@@ -80,7 +80,7 @@ describeWithAppliance('events', () => {
     else expect(warnings).toEqual([expect.stringMatching(/^KVM is unusable on this server, .*: ./)]);
   });
 
-  it('tell of each call: queued, started, finished, and how', async () => {
+  it('report each call: queued, started, finished, and its outcome', async () => {
     await session.call('mkfs', { fstype: 'ext2', device: '/dev/sda' });
     await session.call('mount', { mountable: '/dev/sda', mountpoint: '/' });
     await session.failure('rmdir', { path: '/no/such' });
@@ -131,7 +131,7 @@ describeWithAppliance('events', () => {
     expect(scene.server.log()).not.toContain(KEY);
   });
 
-  it('tell of progress while the call runs', async () => {
+  it('report progress while the call runs', async () => {
     const call = session.call('debug', { subcmd: 'progress', extraargs: ['3', '200000'] });
     let done = false;
     void (call as Promise<string>).then(() => {
@@ -151,7 +151,7 @@ describeWithAppliance('events', () => {
     expect(steps.at(-1)).toMatchObject({ procedure: 76, position: 3_000_000n, total: 3_000_000n });
   });
 
-  it('tell what the daemon says', async () => {
+  it('have the output of the daemon', async () => {
     await session.call('debug', { subcmd: 'print', extraargs: ['Hear,', 'hear!'] });
     await all.event(() => messagesOf(all, EventType.APPLIANCE).join('').includes('Hear, hear!'));
   });
@@ -164,7 +164,7 @@ describeWithAppliance('events', () => {
     expect(numbered.some(({ lost }) => lost !== 0n)).toBe(false);
   });
 
-  it('come as they are wanted', async () => {
+  it('arrive as requested', async () => {
     const some = await scene.client.subscribe(session.id, [EventType.ENTER, EventType.FINISHED]);
     await session.call('get_program');
     await session.call('ping_daemon');
@@ -179,9 +179,9 @@ describeWithAppliance('events', () => {
     await expect(scene.client.subscribe('no-such-session')).rejects.toMatchObject({ code: status.NOT_FOUND });
   });
 
-  it('do not wait for a slow subscriber, who is told what was lost', async () => {
+  it('do not wait for a slow subscriber, who gets the number of lost ones', async () => {
     const CALLS = 3600;
-    // Read by nobody: what fits into the buffers on the way is sent, and no more.
+    // Not read: only what fits into the buffers in between is sent.
     const slow = scene.client
       .attach(session.id)
       .openStream(EventServiceService.subscribe, { types: [EventType.TRACE] });
@@ -218,13 +218,13 @@ describeWithAppliance('events', () => {
     expect(received + lost).toBeLessThanOrEqual(events + 2 * asked);
   });
 
-  it('tell that the appliance ended', async () => {
+  it('report that the appliance ended', async () => {
     await session.call('kill_subprocess');
     await all.event(({ type }) => type === EventType.SUBPROCESS_QUIT);
     expect((await scene.client.getSession(session.id)).state).toBe(SessionState.CONFIG);
   });
 
-  it('tell that it ended unexpectedly, or in the middle of its launch, and no details unless wanted', async () => {
+  it('report that it ended unexpectedly, or in the middle of its launch, with details only if requested', async () => {
     await session.call('set_verbose', { verbose: false });
     await session.call('add_drive_scratch', { size: BigInt(MEBIBYTE) });
     const again = await scene.client.subscribe(session.id, [

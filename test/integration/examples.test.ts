@@ -44,7 +44,7 @@ const EXPECTED: Readonly<Record<string, readonly [reason: string, why: string]>>
   btrfs_scrub_resume: ['DAEMON_ERROR', 'and was complete'],
 };
 
-/** How long it takes to derive a key is not what is tested. */
+/** Key derivation is made fast, as it is not tested here. */
 const QUICK_KEYS = `cd "$(dirname "$(command -v cryptsetup)")" && mv cryptsetup cryptsetup.slow && cat > cryptsetup <<'END' && chmod +x cryptsetup
 #!/bin/sh
 case "$*" in *luksFormat* | *luksAddKey*) set -- "$@" --pbkdf pbkdf2 --pbkdf-force-iterations 1000 ;; esac
@@ -70,7 +70,7 @@ describeWithAppliance('the examples of the reference', () => {
     return EXPECTED[name]?.[0];
   }
 
-  /** Sends the examples of actions, one after the other, and tells which did not end as they have to. */
+  /** Sends the examples of actions, one after the other, and reports those with an unexpected outcome. */
   async function wrong(
     names: string,
     { on = session, before = async () => undefined }: { on?: SessionClient; before?: () => Promise<unknown> } = {},
@@ -89,15 +89,15 @@ describeWithAppliance('the examples of the reference', () => {
     return found;
   }
 
-  /** Gives the second disk partitions of so many MiB, with nothing on them. */
+  /** Creates empty partitions of these sizes in MiB on the second disk. */
   async function partitions(...sizes: readonly number[]): Promise<void> {
     const table = ['label: gpt', ...sizes.map((size) => `size=${size}M`)].join('\\n');
-    // With the lock that udev takes, too: the kernel keeps the old partitions while anybody looks at one.
+    // With udev's lock: the kernel keeps the old partitions while one of them is open.
     await inGuest(
       session,
       `wipefs --lock -qaf /dev/sdb && printf '${table}\\n' | sfdisk --lock -q --wipe always --wipe-partitions always /dev/sdb && udevadm settle`,
     );
-    // What was there before may look like something else.
+    // The previous content may look like something else.
     for (const number of sizes.keys()) await session.call('zero', { device: `/dev/sdb${number + 1}` });
   }
 
@@ -156,7 +156,7 @@ describeWithAppliance('the examples of the reference', () => {
     ).toEqual([]);
   });
 
-  it('look at devices, partitions and file systems', async () => {
+  it('inspect devices, partitions and file systems', async () => {
     await partitions(4);
     expect(
       await wrong(`
@@ -172,7 +172,7 @@ describeWithAppliance('the examples of the reference', () => {
     ).toEqual([]);
   });
 
-  it('look at files', async () => {
+  it('inspect files', async () => {
     await freshFiles();
     expect(
       await wrong(`

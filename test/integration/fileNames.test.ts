@@ -1,4 +1,4 @@
-/** Names of files are bytes: any that a guest can hold is listed, and opened by what was listed. */
+/** Names of files are bytes: all that a guest can have are listed, and can be opened by the listed name. */
 import { beforeAll, expect, it } from '@jest/globals';
 import { describeWithAppliance } from '../support/appliance.js';
 import { launchSession, serverForTests } from '../support/scene.js';
@@ -9,13 +9,13 @@ const SLASH = '/'.charCodeAt(0);
 
 interface Name {
   readonly what: string;
-  /** As the guest has it. */
+  /** The name in the guest. */
   readonly bytes: Buffer;
   /** As clients have it. */
   readonly text: string;
 }
 
-/** Each byte that a name can hold, in this order, is ASCII or no part of valid UTF-8: all from 0x80 are escaped. */
+/** Each byte that a name can contain, in this order, is ASCII or not valid UTF-8: all from 0x80 are escaped. */
 const everyByte = Buffer.from(Array.from({ length: 255 }, (_, index) => index + 1).filter((byte) => byte !== SLASH));
 const everyByteAsText = Array.from(everyByte, (byte) => String.fromCharCode(byte < 0x80 ? byte : 0xef00 + byte)).join(
   '',
@@ -68,7 +68,7 @@ describeWithAppliance('names of files', () => {
     expect(hex(there)).toContain(bytes.toString('hex'));
   });
 
-  it('are listed as they were given, by all that lists', async () => {
+  it('are listed as given by all listing actions', async () => {
     expect(hex(separated(await session.download('find0', { directory: '/names/' })))).toEqual(
       hex(NAMES.map(({ bytes }) => bytes)),
     );
@@ -97,7 +97,7 @@ describeWithAppliance('names of files', () => {
     }
   });
 
-  it.each(NAMES)('$what: takes an upload, and gives it back', async ({ text }) => {
+  it.each(NAMES)('$what: can be uploaded and downloaded', async ({ text }) => {
     const contents = Buffer.from(`contents of ${text}`);
     await session.upload('upload', { remotefilename: `/names/${text}` }, [contents]);
     expect(await session.download('download', { remotefilename: `/names/${text}` })).toEqual(contents);

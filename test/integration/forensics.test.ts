@@ -14,7 +14,7 @@ const ALLOCATED = 1;
 /** More than fits into the table of NTFS itself. */
 const KEPT = randomBytes(20_000);
 const DELETED = randomBytes(50_000);
-/** More entries than one message of an answer takes. */
+/** More entries than fit into one message of an answer. */
 const MANY = 1100;
 
 const RULES = `
@@ -35,7 +35,7 @@ rule Absent {
 describeWithAppliance('forensics', () => {
   const scene = serverForTests();
   let session: SessionClient;
-  /** Numbers of the files on NTFS, as they were while they were there. */
+  /** Numbers of the files on NTFS before they were deleted. */
   const numbers = new Map<string, bigint>();
 
   const numberOf = async (path: string): Promise<bigint> =>
@@ -81,7 +81,7 @@ describeWithAppliance('forensics', () => {
   });
 
   describe('on ext4', () => {
-    it('shows what there is: types, names, sizes, links and times', async () => {
+    it('shows types, names, sizes, links and times', async () => {
       const found = await walk('/dev/sda');
       const inUse = { tsk_flags: ALLOCATED };
       expect(Object.fromEntries(found)).toMatchObject({
@@ -148,7 +148,7 @@ describeWithAppliance('forensics', () => {
       ]);
     });
 
-    it('downloads a deleted file, and one that is there', async () => {
+    it('downloads a deleted file, and an existing one', async () => {
       const inode = (name: string): object => ({ device: '/dev/sdb', inode: numbers.get(name) });
       expect((await session.download('download_inode', inode('deleted'))).equals(DELETED)).toBe(true);
       expect((await session.download('download_inode', inode('kept'))).equals(KEPT)).toBe(true);
@@ -176,7 +176,7 @@ describeWithAppliance('forensics', () => {
     });
   });
 
-  it('says that there is no file system, and goes on', async () => {
+  it('reports a missing file system, and continues to work', async () => {
     for (const [action, request] of [
       ['filesystem_walk', { device: '/dev/sdc' }],
       ['find_inode', { device: '/dev/sdc', inode: 1n }],
@@ -214,7 +214,7 @@ describeWithAppliance('forensics', () => {
       expect((await session.failure('yara_destroy')).details).toContain('no yara rules loaded');
     });
 
-    it('tells which rules match, and which files have none', async () => {
+    it('reports which rules match, and which files match none', async () => {
       await load(RULES);
       expect(await scan('/haystack')).toEqual(
         ['Needle', 'Bytes'].map((yara_rule) => ({ yara_name: '/haystack', yara_rule })),
@@ -226,7 +226,7 @@ describeWithAppliance('forensics', () => {
       });
     });
 
-    it('sends more matches than one message holds', async () => {
+    it('sends more matches than fit into one message', async () => {
       await load(Array.from({ length: MANY }, (_rule, index) => `rule R${index} { condition: true }`).join('\n'));
       const detections = (await scan('/haystack')) as { yara_rule: string }[];
       expect(detections.map(({ yara_rule }) => yara_rule)).toEqual(
@@ -242,7 +242,7 @@ describeWithAppliance('forensics', () => {
       expect((await session.failure('yara_scan', { path: '/haystack' })).details).toContain('no yara rules loaded');
     });
 
-    it('refuses compiled rules that it cannot load, which the daemon takes without an answer, and has none then', async () => {
+    it('refuses compiled rules that it cannot load, which the daemon accepts without an answer, and then has none', async () => {
       await load(RULES);
       const refused = await failureOf(load(Buffer.concat([Buffer.from('YARA'), Buffer.alloc(100, 0xff)])));
       expect(refused).toMatchObject({

@@ -59,7 +59,7 @@ describeWithAppliance('five drives', () => {
     );
   });
 
-  it('have the sector size that was asked for', async () => {
+  it('have the requested sector size', async () => {
     expect(await session.call('blockdev_getss', { device: '/dev/sde' })).toBe(4096);
     expect(await session.call('blockdev_getss', { device: '/dev/sda' })).toBe(512);
     await session.call('part_disk', { device: '/dev/sde', parttype: 'gpt' });

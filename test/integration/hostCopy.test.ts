@@ -63,7 +63,7 @@ describeWithAppliance('copies between server and guest', () => {
     session = await sessionWithFileSystem(scene);
   });
 
-  it('go into the guest: directories, contents, modes, links and names', async () => {
+  it('are copied into the guest: directories, contents, modes, links and names', async () => {
     await session.call('copy_in', { localpath: join(root, 'tree'), remotedir: '/' });
     expect(await session.call('find', { directory: '/tree/' })).toEqual(
       [
@@ -100,7 +100,7 @@ describeWithAppliance('copies between server and guest', () => {
     });
   });
 
-  it('can be of one file, by a path relative to an image root, over one that is there', async () => {
+  it('can be of one file, by a path relative to an image root, over an existing one', async () => {
     await session.call('mkdir', { path: '/single' });
     await session.call('write', { path: '/single/file', content: Buffer.from('older and longer contents') });
     await session.call('copy_in', { localpath: 'tree/file', remotedir: '/single' });
@@ -108,7 +108,7 @@ describeWithAppliance('copies between server and guest', () => {
     expect(await session.call('ls', { directory: '/single' })).toEqual(['file']);
   });
 
-  it('come out of the guest: directories, contents, modes, links and names', async () => {
+  it('are copied out of the guest: directories, contents, modes, links and names', async () => {
     await session.call('mkdir_p', { path: '/guest/below/empty' });
     await session.call('write', { path: '/guest/file', content: Buffer.from('from the guest') });
     await session.call('write', { path: '/guest/below/large', content: LARGE });
@@ -134,7 +134,7 @@ describeWithAppliance('copies between server and guest', () => {
     expect(readlinkSync(join(out, 'link'))).toBe('/etc/passwd');
     expect(lstatSync(join(out, 'hard')).ino).toBe(lstatSync(join(out, 'file')).ino);
     expect(lstatSync(join(out, 'fifo')).isFIFO()).toBe(true);
-    // No file of the guest runs with the rights of its owner on the server.
+    // No file from the guest is set-user-ID on the server.
     expect([modeOf(join(out, 'file')), modeOf(join(out, 'below')), modeOf(join(out, 'below', 'large'))]).toEqual([
       '640',
       '750',
@@ -143,7 +143,7 @@ describeWithAppliance('copies between server and guest', () => {
     expect(lstatSync(join(out, 'below', 'large')).uid).toBe(process.getuid?.());
   });
 
-  it('come out as one file, over one that is there, and merge into a directory that is there', async () => {
+  it('are copied out as one file, over an existing one, and merged into an existing directory', async () => {
     mkdirSync(join(root, 'merged', 'guest'), { recursive: true });
     writeFileSync(join(root, 'merged', 'guest', 'file'), 'older and longer than the one in the guest');
     writeFileSync(join(root, 'merged', 'guest', 'mine'), 'stays');
@@ -154,7 +154,7 @@ describeWithAppliance('copies between server and guest', () => {
     expect(readFileSync(join(root, 'merged', 'large')).equals(LARGE)).toBe(true);
   });
 
-  it('come out as they went in', async () => {
+  it('are unchanged when copied in and out', async () => {
     await session.call('copy_out', { remotepath: '/tree', localdir: join(root, 'merged') });
     const shape = (directory: string): unknown[] =>
       readdirSync(directory, { recursive: true, encoding: 'latin1' })
@@ -219,7 +219,7 @@ describeWithAppliance('copies between server and guest', () => {
       });
     });
 
-    it('when there is nothing of the kind in the guest', async () => {
+    it('if the file does not exist in the guest', async () => {
       expect(await session.failure('copy_in', { localpath: 'tree', remotedir: '/guest/file' })).toMatchObject({
         info: { reason: 'ENOTDIR' },
       });
@@ -236,7 +236,7 @@ describeWithAppliance('copies between server and guest', () => {
     });
   });
 
-  it('leave nothing half done', () => {
+  it('leave nothing incomplete', () => {
     expect(readdirSync(root).filter((name) => name.startsWith('.'))).toEqual([]);
     expect(readdirSync(join(root, 'out')).sort()).toEqual(['guest', 'trap']);
   });

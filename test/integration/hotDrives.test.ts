@@ -1,4 +1,4 @@
-/** Drives that come to a session that runs, and go: with every kind of launch, and with older daemons. */
+/** Drives that are attached to and detached from a running session: with every kind of launch and older daemons. */
 import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
@@ -34,7 +34,7 @@ for (const [name, { suite, flags }] of Object.entries(SERVERS)) {
       const add = (session: SessionClient, file: string, more: object = {}): Promise<unknown> =>
         session.call('add_drive', { filename: image(file), format: 'raw', ...more });
 
-      it('come, are written, go, and leave a whole image', async () => {
+      it('are attached, written and detached, and leave a consistent image', async () => {
         const session = await launchSession(scene.client, [scratchDrive(SIZE)]);
         emptyImage(image('one.img'), 32);
         await add(session, 'one.img', { label: 'one' });
@@ -58,7 +58,7 @@ for (const [name, { suite, flags }] of Object.entries(SERVERS)) {
         expect(await session.call('list_partitions')).toEqual([]);
         expect((await scene.client.getSession(session.id)).drives).toBe(1);
         expect((await failureOf(session.call('device_name', { index: 1 }))).info).toMatchObject({ reason: 'EINVAL' });
-        // The session still runs; nobody holds the image any more.
+        // The session is still running; the image is no longer in use.
         expect(run('qemu-img', 'info', image('one.img'))).toContain('file format: raw');
         expect(debugfs(image('one.img'), MEBIBYTE / 16, 'cat /file')).toBe('kept');
         const other = await launchSession(scene.client, [imageDrive('one.img')]);
@@ -66,7 +66,7 @@ for (const [name, { suite, flags }] of Object.entries(SERVERS)) {
         await scene.client.deleteSession(session.id);
       });
 
-      it('take the names that are free', async () => {
+      it('get the free names', async () => {
         const session = await launchSession(scene.client, [
           scratchDrive(SIZE),
           scratchDrive(2 * SIZE, { label: 'second' }),
@@ -143,7 +143,7 @@ for (const [name, { suite, flags }] of Object.entries(SERVERS)) {
         const holder = await launchSession(scene.client, [imageDrive('taken.img')]);
         expect((await failureOf(add(session, 'taken.img'))).info).toMatchObject({ reason: 'IMAGE_LOCKED' });
         await scene.client.deleteSession(holder.id);
-        // What failed left nothing behind: the same drive comes when it can.
+        // The failure left nothing behind: the same drive can be attached later.
         await add(session, 'taken.img');
         expect(await session.call('list_devices')).toEqual(['/dev/sda', '/dev/sdb']);
         await scene.client.deleteSession(session.id);
@@ -156,7 +156,7 @@ describeWithAppliance('a drive that came to a session that runs', () => {
   const scene = serverForTests({ flags: ['--allow', 'backing-files'] });
   const image = (file: string): string => join(scene.server.images, file);
 
-  it('is kept as long as it is swap, a part of an array, or under an encrypted device that is open', async () => {
+  it('cannot be detached while it is swap, part of an array, or under an open encrypted device', async () => {
     const session = await launchSession(scene.client, [scratchDrive(SIZE)]);
     for (const label of ['swap', 'array', 'secret'])
       await session.call('add_drive_scratch', { size: BigInt(2 * SIZE), label });
@@ -199,7 +199,7 @@ describeWithAppliance('a drive that came to a session that runs', () => {
     await scene.client.deleteSession(session.id);
   });
 
-  it('has the sector size that was asked for, and gives back what is discarded, if asked to', async () => {
+  it('has the requested sector size, and discards if requested', async () => {
     const session = await launchSession(scene.client, [scratchDrive(SIZE)]);
     const blocks: Record<string, number> = {};
     for (const [index, discard] of ['enable', 'disable'].entries()) {
@@ -230,7 +230,7 @@ describeWithAppliance('a drive that came to a session that runs', () => {
     await scene.client.deleteSession(session.id);
   });
 
-  it('keeps what was read from below it, if asked to', async () => {
+  it('keeps what was read from its backing file, if requested', async () => {
     const session = await launchSession(scene.client, [scratchDrive(SIZE)]);
     writeFileSync(image('below.img'), Buffer.alloc(8 * MEBIBYTE, 'below '));
     const held: Record<string, number> = {};

@@ -21,7 +21,7 @@ const OTHER_ICON = gradient(33, 108, 200);
 const upper = (picture: Picture): Picture => picture.slice(0, 55);
 const bitmap = (number: number, picture: Picture): Buffer => programWithBitmaps(new Map([[number, picture]]));
 
-/** A program with a bitmap that says it is 65536 times as wide as it is. */
+/** A program with a bitmap whose stated width is 65536 times the real one. */
 function absurdlyWide(): Buffer {
   const program = bitmap(143, XP_ICON);
   const size = program.indexOf(Buffer.from([50, 0, 0, 0, 48, 0, 0, 0]));

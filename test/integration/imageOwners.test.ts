@@ -46,7 +46,7 @@ function clientOf(server: TestServer, name: string): TestClient {
 }
 
 describeWithAppliance('two identities and no policy', () => {
-  it('reach nothing of each other, whatever the state of their sessions', async () => {
+  it('have no access to each other, whatever the state of their sessions', async () => {
     const server = await start({ flags: [...tls(), '--allow', 'host-actions'] });
     const [alice, bob] = [clientOf(server, 'alice'), clientOf(server, 'bob')];
     const theirs = await launchSession(bob, [scratchDrive(64 << 20)]);
@@ -75,7 +75,7 @@ describeWithAppliance('two identities and no policy', () => {
     expect(readdirSync(home)).toEqual(['disk.img']);
     expect(readFileSync(image)).toHaveLength(before.length);
 
-    // What is one's own works as before.
+    // Their own images work as before.
     await theirs.call('copy_out', { remotepath: '/file', localdir: join(server.images, 'cn%3Abob') });
     expect(readFileSync(join(server.images, 'cn%3Abob/file'), 'utf8')).toBe('from bob');
     await theirs.call('disk_create', { filename: 'hot.img', format: 'raw', size: 1n << 20n });
@@ -112,7 +112,7 @@ describeWithAppliance('two identities and no policy', () => {
 });
 
 describe('a policy file', () => {
-  it('is read again on SIGHUP, and a broken one changes nothing', async () => {
+  it('is reloaded on SIGHUP, and an invalid one changes nothing', async () => {
     const policy = join(directory, 'policy.yaml');
     const write = (calls: string): void =>
       writeFileSync(policy, `roles: { r: { calls: [${calls}] } }\nidentities: [{ match: ["cn:eve"], role: r }]`);

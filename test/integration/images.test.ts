@@ -85,7 +85,7 @@ class StillQemu {
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
   #messages = '';
-  /** What `qemu-io` says comes between the monitor's lines. */
+  /** The output of `qemu-io` appears between the monitor's lines. */
   #printed = '';
 
   constructor(args: readonly string[]) {
@@ -131,7 +131,7 @@ class StillQemu {
     }
   }
 
-  /** Has a drive's device do what `qemu-io` understands, as if its guest had asked for it. */
+  /** Makes a drive's device execute a command of `qemu-io`, as if its guest had requested it. */
   async io(drive: string, command: string): Promise<void> {
     this.#printed = '';
     const answer = (await this.command('human-monitor-command', {
@@ -143,7 +143,7 @@ class StillQemu {
     });
   }
 
-  /** What it says when it ends by itself. */
+  /** Its output if it ends unexpectedly. */
   async end(): Promise<string> {
     if (this.#child.exitCode === null) await once(this.#child, 'close');
     return this.#messages;
@@ -246,7 +246,7 @@ describe('qemu takes', () => {
     await qemu.io('drive0', 'read -P 0 2M 1M');
     await qemu.io('drive0', 'write -P 8 0 64k');
     await qemu.io('drive1', 'read -P 0x51 0 1');
-    // The machine itself has three pipes, which this process holds.
+    // This process has three pipes of the machine open.
     expect(openFiles()).toBeLessThanOrEqual(before + 3);
     expect(readdirSync(scene.run)).toEqual([]);
     await qemu.stop();
@@ -492,7 +492,7 @@ describe('a header that changes after it was checked', () => {
   }
 
   beforeEach(() => {
-    // Readable for everybody, so that only what is opened decides.
+    // World-readable, so that only the checks decide.
     chmodSync(scene.base, 0o755);
     secret = join(scene.base, 'secret');
     writeFileSync(secret, SECRET.padEnd(1 << 20));

@@ -1,4 +1,4 @@
-/** The RPC Inspect: what it says of images that are not whole or not open, and how it ends. */
+/** The RPC Inspect: its report on damaged and encrypted images, and how it ends. */
 import { once } from 'node:events';
 import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -84,7 +84,7 @@ describeWithAppliance('Inspect', () => {
     expect(warningsOf(report)).toEqual([]);
   });
 
-  it('finds no system on an installation medium, and says what it is', async () => {
+  it('finds no system on an installation medium, and identifies it', async () => {
     const tree = join(scene.server.images, 'medium');
     mkdirSync(join(tree, 'casper'), { recursive: true });
     mkdirSync(join(tree, '.disk'));
@@ -99,7 +99,7 @@ describeWithAppliance('Inspect', () => {
     expect(report).toHaveLength(1);
   });
 
-  it('opens encrypted devices with the keys it is given, and writes nothing', async () => {
+  it('opens encrypted devices with the given keys, and writes nothing', async () => {
     const secret = await makeGuest(scene.client, scene.server.images, encrypted);
     const before = await sha256(join(scene.server.images, secret));
     const drives = [drive(secret)];
@@ -135,7 +135,7 @@ describeWithAppliance('Inspect', () => {
     expect(await sha256(join(scene.server.images, secret))).toBe(before);
   });
 
-  it('says of a broken system what is left of it, and warns of the rest', async () => {
+  it('reports what remains of a broken system, and warns of the rest', async () => {
     const report = await scene.client.inspect({
       drives: [drive(await makeGuest(scene.client, scene.server.images, broken))],
     });
@@ -155,7 +155,7 @@ describeWithAppliance('Inspect', () => {
     expect(warned).toHaveLength(3);
   });
 
-  it('lists more applications than one message holds', async () => {
+  it('lists more applications than fit into one message', async () => {
     const packages = Array.from({ length: MANY }, (_unused, index) => ({
       name: `package-${String(index).padStart(6, '0')}`,
       version: '1.0-1',
@@ -194,7 +194,7 @@ describeWithAppliance('Inspect', () => {
     expect(without.map(({ part }) => part?.$case)).toEqual(['image', 'system']);
   });
 
-  it('takes an image to be what it is said to be, and finds out what is not said', async () => {
+  it('uses the stated format of an image, and recognises it if none is stated', async () => {
     run(
       'qemu-img',
       'convert',
@@ -223,7 +223,7 @@ describeWithAppliance('Inspect', () => {
     });
   });
 
-  it('has an appliance with the settings that are asked for', async () => {
+  it('has an appliance with the requested settings', async () => {
     const stream = scene.client.openInspect({
       drives: [drive(image)],
       without_applications: true,
@@ -255,7 +255,7 @@ describeWithAppliance('Inspect', () => {
     for (const { id } of others) await scene.client.deleteSession(id);
   });
 
-  it('has a session while it runs, which others can see, and which is gone when it is cancelled', async () => {
+  it('has a visible session while it runs, which ends when it is cancelled', async () => {
     const stream = scene.client.openInspect({ drives: [drive(image)], session_id: 'inspected' });
     const failed = once(stream, 'error');
     await once(stream, 'metadata');
@@ -286,7 +286,7 @@ describeWithAppliance('Inspect', () => {
     await eventually(() => scene.server.machines().length === 0);
   });
 
-  it('keeps to its deadline, and leaves nothing behind then', async () => {
+  it('ends at its deadline, and leaves nothing behind', async () => {
     const failure = await failureOf(scene.client.inspect({ drives: [drive(image)] }, { deadline: Date.now() + 700 }));
     expect(failure.code).toBe(status.DEADLINE_EXCEEDED);
     await eventually(() => scene.server.machines().length === 0);
@@ -361,7 +361,7 @@ describeWhen(
   () => {
     const scene = serverForTests(() => ({ flags: ['--appliance', builtAppliance('bookworm') ?? ''] }));
 
-    it('says what it cannot find out', async () => {
+    it('reports what it cannot find out', async () => {
       const report = await scene.client.inspect({
         drives: [drive(await makeGuest(scene.client, scene.server.images, alpine))],
       });

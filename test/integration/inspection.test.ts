@@ -1,4 +1,4 @@
-/** Inspection: what is found out about images with systems of many kinds, each made from nothing. */
+/** Inspection: the results for images with systems of many kinds, each created from scratch. */
 import { status } from '@grpc/grpc-js';
 import { expect, it } from '@jest/globals';
 import { describeWithAppliance } from '../support/appliance.js';
@@ -31,11 +31,11 @@ describeWithAppliance('inspection', () => {
     return image;
   };
 
-  it.each(named(guests))('reports what there is to know about %s', async (_name, guest) => {
+  it.each(named(guests))('reports the facts about %s', async (_name, guest) => {
     const report = await scene.client.inspect({
       drives: [{ source: { $case: 'path', value: await imageOf(guest) }, format: 'raw', blocksize: undefined }],
     });
-    // Some facts came with newer daemons than the one here.
+    // Some facts were added in daemons newer than this one.
     expect(
       report.flatMap(({ warnings }) => warnings).filter(({ reason }) => reason !== 'ACTION_NOT_IN_DAEMON'),
     ).toEqual([]);
@@ -69,7 +69,7 @@ describeWithAppliance('inspection', () => {
           info: { reason: 'DAEMON_ERROR', metadata: { action } },
         });
       }
-      // In place of the list of packages is what would be read for ever; the drive is read-only, and its image does not change.
+      // The list of packages is replaced by an endless file; the drive is read-only, so its image does not change.
       await session.call('mount', { mountable: roots[0], mountpoint: '/' });
       await session.call('mkdir_p', { path: '/var/lib/dpkg' });
       await session.call('mknod_c', { mode: 0o644, devmajor: 1, devminor: 5, path: '/var/lib/dpkg/status' });

@@ -1,4 +1,4 @@
-/** What a qemu, or whoever has taken it over, can reach; and that nothing outlives the server. */
+/** What a compromised qemu has access to; and that nothing outlives the server. */
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
@@ -26,7 +26,7 @@ import { CLEAN_END, logged, startTestServer, type TestServer } from '../support/
 
 const MEBIBYTE = 1 << 20;
 const SOMEBODY = 65534;
-/** A descriptor that the server is not told of, and that Node.js does not mark to be closed. */
+/** A descriptor that is unknown to the server, and that Node.js does not mark as close-on-exec. */
 const LEAKED = 40;
 
 const isRoot = process.geteuid?.() === 0;
@@ -91,14 +91,14 @@ for (const uid of [0, SOMEBODY]) {
       rmSync(scene, { recursive: true });
     });
 
-    it('is in a jail, as the server says', () => {
+    it('is in a jail, as logged by the server', () => {
       expect(logged(server, 'qemu and its helpers run in jails')).toEqual([
         expect.objectContaining({ isolation: 'namespaces', as: uid === 0 ? 'root' : 'user' }),
       ]);
       expect(field(server.process.pid ?? 0, 'Uid').split('\t')[0]).toBe(String(uid));
     });
 
-    it('has namespaces of its own, no power and a filter', () => {
+    it('has its own namespaces, no privileges and a filter', () => {
       const [one, two] = qemus;
       for (const space of ['mnt', 'pid', 'net', 'ipc', 'uts', ...(uid === 0 ? [] : ['user'])]) {
         expect(namespace(one, space)).not.toBe(namespace('self', space));
@@ -129,7 +129,7 @@ for (const uid of [0, SOMEBODY]) {
       const allowed = [appliance ?? '', scene, server.images, server.temporary];
       expect(files.filter(({ target }) => !allowed.some((path) => target.startsWith(`${path}/`)))).toEqual([]);
       expect(files.filter(({ target }) => target.includes('two.img'))).toEqual([]);
-      // No directory: by one, everything above it could be reached.
+      // No directory: with one, everything above it would be accessible.
       const directories = found.filter(({ target }) => /^\/tmp.*\/private$/.test(target));
       expect(directories).toEqual([]);
       expect(logged(server, 'closed descriptors of the process that started the server')).toEqual([
@@ -138,7 +138,7 @@ for (const uid of [0, SOMEBODY]) {
       expect(readFileSync(`/proc/${qemus[0]}/environ`, 'latin1')).not.toContain('sesame');
     });
 
-    it('reaches nothing of others', () => {
+    it('has no access to other sessions', () => {
       const others = readdirSync(server.temporary).map((one) => join(server.temporary, one));
       const port = Number(server.address.split(':').at(-1));
       const attempts: Attempt[] = [
@@ -178,7 +178,7 @@ for (const uid of [0, SOMEBODY]) {
       expect(seen.filter((outcome) => outcome === 'done')).toHaveLength(1);
     });
 
-    it('is given files of later drives, whatever lies in its directory', async () => {
+    it('gets the files of later drives, whatever is in its directory', async () => {
       for (const one of readdirSync(server.temporary))
         symlinkSync('/nowhere', join(server.temporary, one, 'private', 'fds'));
       await sessions[0].call('add_drive_scratch', { size: BigInt(MEBIBYTE) });

@@ -10,12 +10,12 @@ import { emptyImage, run } from '../support/diskImages.js';
 import { launchSession, serverForTests } from '../support/scene.js';
 import { imageDrive, type SessionClient } from '../support/testClient.js';
 
-/** Where Debian has it: it is no command for users. */
+/** Its location in Debian: it is not a command for users. */
 const JOURNAL_REMOTE = '/lib/systemd/systemd-journal-remote';
 const BOOT_ID = '0123456789abcdef0123456789abcdef';
 const FIRST_USEC = 1_700_000_000_000_000n;
 const SECOND_USEC = 1_000_000n;
-/** What systemd reads of a field unless told otherwise. */
+/** How much systemd reads of a field by default. */
 const DEFAULT_THRESHOLD = 65536n;
 
 /** Every byte there is. */
@@ -89,7 +89,7 @@ describeWithAppliance('the journal', () => {
     await session.call('mount_ro', { mountable: '/dev/sda', mountpoint: '/' });
   });
 
-  it('has to be open before anything is asked of it', async () => {
+  it('has to be open before it is queried', async () => {
     for (const action of [
       'journal_next',
       'journal_get',
@@ -136,7 +136,7 @@ describeWithAppliance('the journal', () => {
     expect((await entry())['MESSAGE']?.toString()).toBe('the first');
   });
 
-  it('has a threshold, up to which values are whole at least', async () => {
+  it('has a threshold, up to which values are complete', async () => {
     await skipTo(2);
     expect(await session.call('journal_get_data_threshold')).toBe(DEFAULT_THRESHOLD);
     await session.call('journal_set_data_threshold', { threshold: 1000n });
@@ -152,7 +152,7 @@ describeWithAppliance('the journal', () => {
     expect(await session.call('journal_get_data_threshold')).toBe(DEFAULT_THRESHOLD);
   });
 
-  it('says so when a field is longer than its daemon can send, and goes on', async () => {
+  it('reports a field that is longer than its daemon can send, and continues', async () => {
     await skipTo(4);
     const failure = await session.failure('journal_get', {}, { deadline: Date.now() + 20_000 });
     expect(failure).toMatchObject({

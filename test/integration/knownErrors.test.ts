@@ -1,4 +1,4 @@
-/** The errors that the reference tells of: each is made to happen, and where it tells of none, none happens. */
+/** The errors in the reference: each of them is provoked, and where the reference has none, none happens. */
 import { randomUUID } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -29,10 +29,10 @@ const DEVICE_KINDS = ['device', 'mountable', 'dev_or_path', 'mountable_or_path']
 const served = allActions.filter(
   (action) => hasRpc(action) && action.visibility !== 'debug' && action.notOverNetwork === undefined,
 );
-/** Those that do something in an appliance. */
+/** Actions that do something in an appliance. */
 const inAppliance = served.filter(needsDaemon);
 
-/** Such as hold for all actions of their kind, and have tests of their own. */
+/** Errors that apply to all actions of their kind, and have separate tests. */
 const GENERAL = new Set(['MESSAGE_TOO_LARGE', 'CANCELLED', 'ENOTSUP', 'ACTION_NOT_IN_DAEMON']);
 
 /** What is not made to happen here, and why. */
@@ -55,13 +55,13 @@ const LARGER: Readonly<Record<string, object>> = {
 /** Where the examples' Btrfs is here. */
 const BTRFS_SOURCE: Readonly<Record<string, object>> = { btrfs_image: { source: ['/dev/sdd'] } };
 
-/** What may take space on the file system of the guest's root. */
+/** Actions that may need space on the file system of the guest's root. */
 const needsSpace = ({ name, args, mutating }: ActionDef): boolean =>
   mutating &&
   !/^(btrfs|xfs|aug|hivex|inotify|journal)_|mount|rsync_|swap/.test(name) &&
   args.some((argument) => 'kind' in argument && ['pathname', 'dev_or_path'].includes(argument.kind));
 
-/** What tools say of it, where the daemon has no errno. */
+/** The tools' messages for it, where the daemon has no errno. */
 const NO_SPACE =
   /No space left|write error|base64 subcommand failed|mklost\+found: command failed|failed to make directory/;
 
@@ -71,7 +71,7 @@ const happened = new Set<string>();
 describeWithAppliance('a server that allows nothing', () => {
   const scene = serverForTests();
 
-  it('refuses the actions that the reference says it does, and no others', async () => {
+  it('refuses exactly the actions that are refused according to the reference', async () => {
     const config = new SessionClient(scene.client, (await scene.client.createSession()).id);
     const ready = await launchSession(scene.client, [scratchDrive(MEBIBYTE)]);
     const wrong: unknown[] = [];
@@ -214,7 +214,7 @@ describeWithAppliance('the errors that the reference tells of', () => {
     await session.call('inotify_init', { maxevents: 0 });
     await callWith(session, actionNamed('yara_load'), {});
     let changed = true;
-    /** What happens; at first with a name in a directory that is there. */
+    /** The outcome; first with a name in an existing directory. */
     const absent = async (action: ActionDef, name: string): Promise<AbsentPath> => {
       const given = String(decodedExample(action)[name]);
       const beside = posix.join(dirname(given), given.endsWith('XXXXXX') ? 'missingXXXXXX' : 'missing');
@@ -443,7 +443,7 @@ describeWithAppliance('the errors that the reference tells of', () => {
     });
   });
 
-  it('but such as hold for all have all happened', () => {
+  it('except those that apply to all actions have all happened', () => {
     const told = served
       .filter((action) => !inAppliance.includes(action) || actions.includes(action))
       .flatMap((action) =>

@@ -1,4 +1,4 @@
-/** Contents in one message: longer than a request to the daemon takes, and longer than a client can receive. */
+/** Contents in one message: longer than a request to the daemon can be, and longer than a client can receive. */
 import { createHash, randomBytes } from 'node:crypto';
 import { status } from '@grpc/grpc-js';
 import { afterEach, beforeAll, expect, it } from '@jest/globals';
@@ -9,7 +9,7 @@ import { scratchDrive, type SessionClient } from '../support/testClient.js';
 const MEBIBYTE = 1 << 20;
 /** Up to here the server passes contents on in the request; the library's limit. */
 const INLINE = 2 * MEBIBYTE;
-/** What one message holds, but for a little that wraps it. */
+/** Capacity of one message, without the overhead. */
 const ANSWER = 4 * MEBIBYTE;
 
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
@@ -34,7 +34,7 @@ describeWithAppliance('the contents of a file', () => {
     ['just short enough for a request', INLINE],
     ['one byte too long for it', INLINE + 1],
     ['too long for most requests', 24 * MEBIBYTE + 13],
-  ])('are written whole when they are %s', async (_what, size) => {
+  ])('are written completely if they are %s', async (_what, size) => {
     const content = randomBytes(size);
     await session.call('write', { path: '/written', content });
     expect(await inGuest('/written')).toBe(sha256(content));
@@ -48,7 +48,7 @@ describeWithAppliance('the contents of a file', () => {
     expect(await inGuest('/shorter')).toBe(sha256(content));
   });
 
-  it('are appended whole, to what is there', async () => {
+  it('are appended completely to the existing content', async () => {
     const parts = [
       randomBytes(1000),
       randomBytes(3 * MEBIBYTE),
@@ -68,7 +68,7 @@ describeWithAppliance('the contents of a file', () => {
     }
   });
 
-  it('are read up to what a message holds', async () => {
+  it('are read up to the capacity of a message', async () => {
     const content = Buffer.alloc(ANSWER - 8192, 'line of text\n');
     await session.call('write', { path: '/fits', content });
     expect(((await session.call('read_file', { path: '/fits' })) as Buffer).equals(content)).toBe(true);

@@ -65,7 +65,7 @@ const scratch = (size: bigint, changes: Partial<Drive> = {}): Drive => ({
 
 interface Launched {
   readonly machine: Machine;
-  /** All that came on the console. */
+  /** The complete output of the console. */
   console(): string;
   /** The daemon's first bytes, or how the machine ended without. */
   daemon(): Promise<Buffer | GuestfsError>;
@@ -133,7 +133,7 @@ describeWithAppliance('a machine', () => {
     }
   });
 
-  it('has no rights, and leaves nothing behind', async () => {
+  it('has no privileges, and leaves nothing behind', async () => {
     const { machine } = await launch({ drives: [scratch(1n << 20n)] });
     const exits = machine.exited;
     try {
@@ -163,7 +163,7 @@ describeWithAppliance('a machine', () => {
     expect(await runDirectories()).toEqual([]);
   });
 
-  it('cleans up when it ends by itself', async () => {
+  it('cleans up if it ends unexpectedly', async () => {
     const { machine } = await launch();
     process.kill(machine.pid, 'SIGKILL');
     expect(await machine.exited).toMatchObject({ signal: 'SIGKILL' });
@@ -221,7 +221,7 @@ describeWithAppliance('a launch that fails', () => {
     }
   });
 
-  it('says that the memory is too small', async () => {
+  it('reports that the memory is too small', async () => {
     const { machine, daemon } = await launch({ memsizeMb: 64 });
     try {
       expect(await daemon()).toMatchObject({ reason: 'OUT_OF_MEMORY', message: expect.stringContaining('64 MiB') });
@@ -230,7 +230,7 @@ describeWithAppliance('a launch that fails', () => {
     }
   });
 
-  it('says that an image is in use', async () => {
+  it('reports that an image is in use', async () => {
     const path = join(scene, 'images', 'disk.img');
     await writeFile(path, Buffer.alloc(1 << 20));
     const source = { kind: 'file' as const, path, name: path, roots: { directories: [join(scene, 'images')] } };

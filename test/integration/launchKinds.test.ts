@@ -44,7 +44,7 @@ const seen: Record<Kind, Map<string, unknown>> = { template: new Map(), cold: ne
  */
 const DISK_LINKS = 'cd /dev/disk; find . -type l ! -path "./by-diskseq/*" | LC_ALL=C sort';
 
-/** Writes a file to each mountable, which says where it is. */
+/** Writes a file with its location to each mountable. */
 async function mark(session: SessionClient, ...mountables: readonly string[]): Promise<void> {
   for (const mountable of mountables) {
     await session.call('mount', { mountable, mountpoint: '/' });
@@ -72,7 +72,7 @@ describeWithAppliance('the appliance of a session', () => {
   describe('that made disks', () => {
     const scene = serverLaunching('template');
 
-    it('shuts them down in order', async () => {
+    it('shuts them down properly', async () => {
       for (const name of ['parts', 'physical', 'btrfs', 'btrfs-one', 'btrfs-two']) emptyImage(image(name), 256);
       const plain = await launchAs('template', scene, attached('parts', 'physical', 'btrfs', 'btrfs-one', 'btrfs-two'));
       await plain.call('part_init', { device: '/dev/sda', parttype: 'gpt' });
@@ -176,14 +176,14 @@ describeWithAppliance('the appliance of a session', () => {
         'volumes',
         await linesInGuest(found, 'ls /dev/mapper /dev/group; lvm vgs; lvm lvs -o lv_name,lv_attr,lv_size'),
       );
-      // Without what says which name the kernel chose, or when.
+      // Without anything that depends on the kernel's choice of names or on times.
       const properties =
         // eslint-disable-next-line no-template-curly-in-string -- the shell's
         'for link in $(find . -path "./by-path/*scsi*" -type l | sort); do echo $link; disk=$(readlink -f $link); udevadm info --query=property --name=$disk | grep -Ev "^(DEV|MINOR=|USEC_INITIALIZED=|DISKSEQ=|ID_PART_ENTRY_DISK=)"; cat /sys/class/block/${disk#/dev/}/device/timeout 2>/dev/null || :; done';
       seen[kind].set('properties of the disks', await linesInGuest(found, `cd /dev/disk; ${properties}`));
     });
 
-    it('sees arrays, whole and degraded, and volume groups on them', async () => {
+    it('sees arrays, complete and degraded, and volume groups on them', async () => {
       const found = await launch(attached('whole-a', 'whole-b', 'degraded-a', 'volume-a', 'volume-b'));
       const file_systems: Map<string, string> = await found.call('list_filesystems');
       const device: Record<string, string> = {};
@@ -241,9 +241,9 @@ describeWithAppliance('the appliance of a session', () => {
     it.each([
       ['an MBR', 'mbr', [deviceOfVolume(SIMPLE_VOLUME)]],
       ['a GPT', 'gpt', []],
-    ] as const)('sees what there is of them on the disk with %s alone', async (_what, table, volumes) => {
+    ] as const)('sees the parts of them on the disk with %s alone', async (_what, table, volumes) => {
       const found = await launch(attached(`dynamic-${table}`));
-      // Nothing of a volume is there without all of its disks.
+      // A volume does not exist without all of its disks.
       expect(await found.call('list_ldm_volumes')).toEqual(volumes);
     });
 
@@ -272,11 +272,11 @@ describeWithAppliance('the appliance of a session', () => {
       expect(devices[0]).toBe('/dev/sda');
       expect(devices.at(-1)).toBe(`/dev/${last}`);
       expect(await sizesOf(found, devices)).toEqual(devices.map((_, index) => index + 1));
-      // udev's knowledge of them: what actions wait for.
+      // udev's database, for which actions wait.
       expect(await inGuest(found, 'ls /dev/disk/by-path | grep -c scsi')).toBe(String(drives));
     });
 
-    it('knows drives by the names that other drivers give them', async () => {
+    it('accepts the names that other drivers give to drives', async () => {
       for (const [name, size] of [
         ['first', 8],
         ['second', 16],
@@ -291,7 +291,7 @@ describeWithAppliance('the appliance of a session', () => {
       await scene.client.deleteSession(session.id);
     });
 
-    it('reaches the network, and says all that it does, when asked to', async () => {
+    it('has a network, and reports everything it does, if requested', async () => {
       if (session !== undefined) await scene.client.deleteSession(session.id);
       session = undefined;
       const host = createServer((socket) => socket.end('the host\n'));

@@ -52,7 +52,7 @@ describeWithAppliance('a session on a disk image', () => {
     session = new SessionClient(scene.client, created.id);
   });
 
-  it('is launched, and says how', async () => {
+  it('is launched, and reports how', async () => {
     await session.call('launch');
     const launched = await scene.client.getSession(session.id);
     expect(launched.state).toBe(SessionState.READY);
@@ -119,7 +119,7 @@ describeWithAppliance('a session on a disk image', () => {
       EventType.PROGRESS,
       EventType.FINISHED,
     ]);
-    // The daemon reports nothing in the first two seconds of a call: a fast transfer is over by then.
+    // The daemon reports nothing in the first two seconds of a call, in which a fast transfer ends.
     const lastingUntilProgress = async function* (): AsyncGenerator<Buffer> {
       for (const [index, piece] of [...pieces(contents, 16 * 1024)].entries()) {
         if (index > 0 && !events.some(({ type }) => type === EventType.PROGRESS)) await setTimeout(5);
@@ -143,7 +143,7 @@ describeWithAppliance('a session on a disk image', () => {
     ).toBe(true);
     const positions = progress.map(({ position }) => position);
     expect(positions).toEqual([...positions].sort((one, other) => (one < other ? -1 : 1)));
-    // All of it came before the call was answered.
+    // All of it arrived before the call was answered.
     const finished = events.findIndex(
       (event) => event.detail?.$case === 'call' && event.detail.value.action === 'upload',
     );
@@ -159,7 +159,7 @@ describeWithAppliance('a session on a disk image', () => {
     expect(downloaded.equals(contents)).toBe(true);
   });
 
-  it('writes and lists small files, and looks at their status', async () => {
+  it('writes and lists small files, and reads their status', async () => {
     await session.call('mkdir_p', { path: '/etc/deep/deeper' });
     await session.call('write', { path: '/etc/hostname', content: Buffer.from('guest\n') });
     await session.call('write_append', { path: '/etc/hostname', content: Buffer.from('more\n') });
@@ -178,7 +178,7 @@ describeWithAppliance('a session on a disk image', () => {
     });
   });
 
-  it('is deleted, and with it everything that ran for it', async () => {
+  it('is deleted, with all its processes', async () => {
     await scene.client.deleteSession(session.id);
     expect(scene.server.machines()).toEqual([]);
     await expect(scene.client.getSession(session.id)).rejects.toMatchObject({ code: 5 });
@@ -191,7 +191,7 @@ describeWithAppliance('a session on a disk image', () => {
     expect(table).toMatch(new RegExp(`^ +2 +${2048 + ROOT_SIZE * 2048} `, 'm'));
   });
 
-  it('leaves a file system that is clean and holds what was asked, and nothing else', () => {
+  it('leaves a clean file system with exactly the requested content', () => {
     expect(run('e2fsck', '-f', '-n', `${image}?offset=${MEBIBYTE}`)).toMatch(/^ROOT: \d+\/\d+ files/m);
     const inRoot = (command: string): string => debugfs(image, MEBIBYTE, command);
     const names = (directory: string): string[] =>

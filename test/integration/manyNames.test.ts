@@ -1,4 +1,4 @@
-/** Questions about more names at once than one request to the daemon takes. */
+/** Queries about more names than fit into one request to the daemon. */
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
@@ -9,7 +9,7 @@ import { emptyImage, run } from '../support/diskImages.js';
 import { launchSession, serverForTests } from '../support/scene.js';
 import { imageDrive, type SessionClient } from '../support/testClient.js';
 
-/** The server asks for 1000 at a time: two whole requests and a part. */
+/** The server queries 1000 at a time: two full requests and a partial one. */
 const COUNT = 2150;
 const MISSING = 'missing';
 
@@ -50,7 +50,7 @@ describeWithAppliance('many names', () => {
     await session.call('mount_ro', { mountable: '/dev/sda', mountpoint: '/' });
   });
 
-  it('have their status told in their order, and what is missing is marked', async () => {
+  it('have their status returned in order, and missing ones are marked', async () => {
     const names = [...numbers.map(fileOf).reverse(), MISSING, linkOf(7)];
     const found = (await session.call('lstatnslist', { path: '/many', names })) as Statns[];
     expect(found.slice(0, COUNT).map(({ st_size }) => Number(st_size))).toEqual(numbers.map(sizeOf).reverse());
@@ -63,7 +63,7 @@ describeWithAppliance('many names', () => {
     expect(older.map(({ ino, size }) => [ino, size])).toEqual(found.map(({ st_ino, st_size }) => [st_ino, st_size]));
   });
 
-  it('have their links told in their order, and what is none is empty', async () => {
+  it('have their links returned in order, and those that are not links are empty', async () => {
     const names = [fileOf(0), ...numbers.map(linkOf), MISSING];
     expect(await session.call('readlinklist', { path: '/many', names })).toEqual([
       '',
@@ -72,7 +72,7 @@ describeWithAppliance('many names', () => {
     ]);
   });
 
-  it('have their attributes told in their order, each after how many there are', async () => {
+  it('have their attributes returned in order, each preceded by their number', async () => {
     const names = [...numbers.map(fileOf), MISSING];
     const found = (await session.call('lxattrlist', { path: '/many', names })) as Xattr[];
     const expected = numbers.flatMap((index) => [

@@ -1,4 +1,4 @@
-/** Actions that mean something only inside the process, or on the machine, of their caller: refused, with what to use instead. */
+/** Actions that are meaningful only in the process, or on the machine, of their caller: refused with an alternative. */
 import { status } from '@grpc/grpc-js';
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { serverForTests } from '../support/scene.js';

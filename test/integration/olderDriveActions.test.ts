@@ -1,4 +1,4 @@
-/** The older ways to add a drive: they add the same drives, which are written or not as their names say. */
+/** The older ways to add a drive: they add the same drives, writable or not according to their names. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, it } from '@jest/globals';
@@ -35,7 +35,7 @@ describeWithAppliance('drives that are added in older ways', () => {
   beforeAll(async () => {
     for (const index of WAYS.keys()) {
       writeFileSync(image(index), Buffer.alloc((index + 1) * MEBIBYTE, String(index)));
-      // So that they are recognised as disks by whoever looks.
+      // So that they are recognised as disks.
       run('sgdisk', '--zap-all', '--new=1', image(index));
     }
     before = await sums();

@@ -1,4 +1,4 @@
-/** Clones that wait for sessions: they are what other clones are, and nothing of one is left to the next. */
+/** Clones in the pool: they behave like other clones, and nothing of one is left for the next. */
 import { expect, it } from '@jest/globals';
 import { join } from 'node:path';
 import { LaunchKind } from '../../gen/proto/guestfs/v1/session.js';
@@ -31,7 +31,7 @@ describeWithAppliance('the pool', () => {
     expect(await metricsOf(scene.server)).toContain('guestfs_pool_waiting_clones 1\n');
   });
 
-  it('gives a session its clone, with the drives in order, and prepares another', async () => {
+  it('provides a clone for a session, with the drives in order, and prepares another', async () => {
     const [waiting] = qemus();
     emptyImage(join(scene.server.images, 'third.img'), 3);
     gone += 1;
@@ -61,7 +61,7 @@ describeWithAppliance('the pool', () => {
     await scene.client.deleteSession(again.id);
   });
 
-  it('gives clones that share nothing', async () => {
+  it('provides clones that share nothing', async () => {
     const names: string[] = [];
     for (let count = 0; count < 2; count += 1) {
       await full();
@@ -84,7 +84,7 @@ describeWithAppliance('the pool', () => {
     expect(taken()).toBe(4);
   });
 
-  it('says what is wrong with a drive; the clone is gone with the launch', async () => {
+  it('reports a faulty drive; the clone ends with the launch', async () => {
     await full();
     gone += 1;
     const failure = await failureOf(
@@ -95,7 +95,7 @@ describeWithAppliance('the pool', () => {
     expect(taken()).toBe(4);
   });
 
-  it('is not for sessions with settings of their own, which leave it as it is', async () => {
+  it('is not used for sessions with other settings, which do not affect it', async () => {
     await full();
     const waiting = qemus();
     const session = await launchAs('template', scene, [scratchDrive(MEBIBYTE)], settings({ smp: 2 }));

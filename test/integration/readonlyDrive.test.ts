@@ -1,4 +1,4 @@
-/** Read-only drives: whatever is done to them, the images on the host stay as they were. */
+/** Read-only drives: whatever is done to them, the images on the host do not change. */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, it } from '@jest/globals';
@@ -50,7 +50,7 @@ const onFiles: readonly Call[] = [
   ['sync', {}],
 ];
 
-/** On the drive as a whole, until nothing is left of what it was. */
+/** On the entire drive, until none of its content is left. */
 const onDevices: readonly Call[] = [
   ['umount', { pathordevice: '/' }],
   ['e2fsck_f', { device: '/dev/sda1' }], // or its UUID cannot be changed
@@ -108,7 +108,7 @@ describeWithAppliance('read-only drives', () => {
     ]);
   });
 
-  it('can be written to, all the same: files, and by every means', async () => {
+  it('can be written to nevertheless: files, by every means', async () => {
     await callAll(onFiles);
     await session.upload('upload', { remotefilename: '/uploaded' }, [bytes(MEBIBYTE)]);
     expect(await session.call('filesize', { file: '/uploaded' })).toBe(BigInt(MEBIBYTE));

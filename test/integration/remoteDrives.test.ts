@@ -1,4 +1,4 @@
-/** Drives that servers on the network have: real servers, as they come with a distribution. */
+/** Drives on servers on the network: real servers from a distribution. */
 import { once } from 'node:events';
 import {
   chmodSync,
@@ -36,7 +36,7 @@ import { launchSession, serverForTests, type Scene } from '../support/scene.js';
 import { failureOf, remoteDrive, scratchDrive, SessionClient } from '../support/testClient.js';
 
 const SIZE_MB = 16;
-/** With what means something to qemu's parsers. */
+/** With characters that are special to qemu's parsers. */
 const SECRET = 'open, "sesame"\\';
 const WORDS = Buffer.from('written by a guest');
 
@@ -133,7 +133,7 @@ describeWithAppliance('drives over NBD', () => {
     expect(await sha256(image)).toBe(before);
   });
 
-  it('take all options of drives', async () => {
+  it('accept all options of drives', async () => {
     const image = newImage();
     const { address } = await running(qemuNbd(image, { flags: ['--discard=unmap'] }));
     const options = {
@@ -153,7 +153,7 @@ describeWithAppliance('drives over NBD', () => {
     await scene.client.deleteSession(session.id);
   });
 
-  it('fail with the address when there is no server, and the session goes on', async () => {
+  it('fail with the address if there is no server, and the session still works', async () => {
     const image = newImage();
     const port = await freePort();
     const session = await newSession(scene);
@@ -234,7 +234,7 @@ describeWithAppliance('drives over HTTP', () => {
     expect(readFileSync(join(directory, 'access.log'), 'utf8')).toMatch(/"GET \/a%20disk%3F.img HTTP\/1.1" 206 /);
   });
 
-  it('say so when the password is wrong, without repeating it', async () => {
+  it('report a wrong password, without repeating it', async () => {
     const { address } = await running(
       nginx({ root: scene.server.images, directory, login: { user: 'ali', password: SECRET } }),
     );
@@ -330,7 +330,7 @@ describeWithAppliance('drives that come to a session that runs', () => {
     });
     afterEach(() => trusted.splice(0).forEach((path) => rmSync(path)));
 
-    it('come from a server whose certificate this host trusts', async () => {
+    it('are accepted from a server whose certificate this host trusts', async () => {
       const authority = makeAuthority(directory);
       const certificate = makeCertificate(directory, authority, 'IP:127.0.0.1');
       const options = await serve(certificate);
@@ -341,7 +341,7 @@ describeWithAppliance('drives that come to a session that runs', () => {
       await session.call('remove_drive', { label: 'remote' });
     });
 
-    it('do not come from one that vouches for itself, or that is called otherwise', async () => {
+    it('are refused from one with a self-signed certificate, or with another name', async () => {
       const authority = makeAuthority(directory);
       expect(await refusalOf('/disk.img', await serve(authority))).toMatch(/certificate/i);
       trusted.push(trust(authority));
@@ -352,10 +352,10 @@ describeWithAppliance('drives that come to a session that runs', () => {
   });
 });
 
-/** Where the hosts are that every user of this machine knows. */
+/** The known hosts of all users of this machine. */
 const KNOWN_HOSTS = '/etc/ssh/ssh_known_hosts';
 
-/** Only root can make a host known, or start an SSH server that others than itself can log in to. */
+/** Only root can add a known host, or start an SSH server that other users can log in to. */
 const whyNoSsh =
   process.geteuid?.() !== 0
     ? 'it takes root'
@@ -395,7 +395,7 @@ describeWhen('drives over SSH', whyNoSsh, () => {
     else writeFileSync(KNOWN_HOSTS, knownBefore);
   });
 
-  it('are written, with a key that nothing else of the session shows', async () => {
+  it('are written, with a key that appears nowhere else in the session', async () => {
     const session = await launched(scene, image, options);
     await write(session);
     expect(await read(session)).toEqual(WORDS);
@@ -415,7 +415,7 @@ describeWhen('drives over SSH', whyNoSsh, () => {
     expect((await failureOf(session.call('launch'))).details).toMatch(/host key/);
   });
 
-  it('are refused with a key that the server does not take', async () => {
+  it('are refused with a key that the server does not accept', async () => {
     makeSshKey(join(directory, 'stranger'));
     const session = await newSession(scene);
     await session.call('add_drive', {

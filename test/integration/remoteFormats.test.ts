@@ -106,7 +106,7 @@ describeWithAppliance('an image in a format, from the network', () => {
     expect(await sha256(image('qcow2'))).toBe(before);
   });
 
-  it('is refused when it leads elsewhere, and the session goes on', async () => {
+  it('is refused if it refers to another file, and the session still works', async () => {
     run('qemu-img', 'create', '-q', '-f', 'qcow2', '-u', '-b', '/etc/passwd', '-F', 'raw', image('over.qcow2'), '1M');
     run('qemu-img', 'create', '-q', '-f', 'vmdk', '-o', 'subformat=monolithicFlat', image('flat.vmdk'), '1M');
     for (const [name, format, words] of [
@@ -153,7 +153,7 @@ describeWithAppliance('an image in a format, from the network', () => {
     expect(reportedSystems(report)).toMatchObject(alpine.systems);
   });
 
-  it('comes to a session that runs, and goes', async () => {
+  it('is attached to and detached from a running session', async () => {
     const session = await launchSession(scene.client, [served('raw', 'raw')]);
     await session.call('add_drive', {
       filename: '/qcow2',
@@ -184,7 +184,7 @@ describeWithAppliance('an image in a format, from the network', () => {
     const host = (): string => image('host');
 
     beforeAll(() => {
-      // Each of its clusters lies where the guest sees it: qemu follows a header to another file only if they do there.
+      // Each cluster is at its guest offset: qemu follows a header to another file only in that case.
       const dense = Buffer.alloc(SIZE, 'x').fill(0, 0, FIRST_DATA_CLUSTER);
       WORDS.copy(dense, WORDS_AT);
       writeFileSync(image('dense'), dense);
@@ -218,7 +218,7 @@ describeWithAppliance('an image in a format, from the network', () => {
       expect(await letters()).toContain(SECRET.replace('.', ' '));
     });
 
-    it('has a guest read what was checked, and nothing of this host', async () => {
+    it('lets a guest read what was checked, and nothing of this host', async () => {
       await start();
       const session = await launchSession(scene.client, [drive()]);
       expect(await read(session, '/dev/sda')).toEqual(WORDS);

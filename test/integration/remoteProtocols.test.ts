@@ -19,10 +19,10 @@ const CEPH_KEY = Buffer.concat([
   Buffer.alloc(16, 'k'),
 ]).toString('base64');
 
-/** What has to come while somebody waits for it. */
+/** What has to arrive within the time limit. */
 const PATIENCE_MS = 15_000;
 
-/** One who listens, hangs up on whoever calls, and remembers how they began. */
+/** A server that closes every connection, and records its first bytes. */
 interface Impostor {
   readonly port: number;
   /** Resolves when a client has connected; with its first data, if it sends any. */
@@ -57,9 +57,9 @@ interface Protocol {
   readonly protocol: string;
   readonly options: object;
   readonly filename: string;
-  /** What a server says first. */
+  /** The first message of a server. */
   readonly greeting: string;
-  /** How a client of the protocol begins: with Ceph in either of two ways, both of which it tries. */
+  /** The first bytes of a client of the protocol; Ceph tries two variants. */
   readonly begins: RegExp;
 }
 
@@ -138,7 +138,7 @@ describeWithAppliance('drives of other protocols', () => {
     const failure = await session.failure('launch', {}, { deadline: Date.now() + PATIENCE_MS });
     expect(failure).toMatchObject({ code: status.FAILED_PRECONDITION, info: { reason: 'IMAGE_UNUSABLE' } });
     expect(failure.details).toContain(`127.0.0.1:${port}`);
-    // What qemu says of an option that it does not know, or not so.
+    // qemu's messages for an unknown or invalid option.
     expect(failure.details).not.toMatch(/parameter|unexpected|invalid|does not accept|no driver|unknown/i);
     expect(failure.details).not.toContain('sesame');
     await scene.client.deleteSession(session.id);

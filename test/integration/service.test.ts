@@ -74,13 +74,13 @@ async function reflect(address: string, version: 'v1' | 'v1alpha', question: obj
 describe('a server without sessions', () => {
   const scene = serverForTests({ env: { GUESTFS_GRPC_MAX_SESSIONS: '1' } });
 
-  it('is healthy, as a whole and service by service', async () => {
+  it('is healthy, in total and service by service', async () => {
     for (const service of ['', 'guestfs.v1.SessionService', 'guestfs.v1.EventService', 'guestfs.v1.LvmService']) {
       expect(await health(scene.server.address, service)).toBe('SERVING');
     }
   });
 
-  it('knows nothing of the health of others', async () => {
+  it('does not know the health of others', async () => {
     expect((await failureOf(health(scene.server.address, 'other.Service'))).code).toBe(status.NOT_FOUND);
   });
 
@@ -97,7 +97,7 @@ describe('a server without sessions', () => {
         'grpc.reflection.v1alpha.ServerReflection',
       ]),
     );
-    // Each can be described, and so can what errors hold.
+    // Each can be described, and so can the details of errors.
     const symbols = [...names, 'guestfs.v1.LvmService.Lvcreate', 'google.rpc.Status', 'google.rpc.ErrorInfo'];
     for (const symbol of symbols) {
       const described = await reflect(scene.server.address, version, { file_containing_symbol: symbol });
@@ -109,7 +109,7 @@ describe('a server without sessions', () => {
     }
   });
 
-  it('takes its flags from the environment too', async () => {
+  it('also takes its flags from the environment', async () => {
     const { id } = await scene.client.createSession();
     expect((await failureOf(scene.client.createSession())).info).toMatchObject({
       reason: 'TOO_MANY_SESSIONS',
@@ -260,7 +260,7 @@ describe('TLS', () => {
 });
 
 describeWithAppliance('the end of a server', () => {
-  it('in order: not serving, no new sessions, open ones synced and closed', async () => {
+  it('in this order: not serving, no new sessions, open ones synced and closed', async () => {
     const server = await startTestServer();
     const client = new TestClient(server.address);
     const image = emptyImage(join(server.images, 'disk.img'), 64);
@@ -320,7 +320,7 @@ describeWithAppliance('the end of a server', () => {
     expect(await server.stop()).toEqual({ ...CLEAN_END, code: 1 });
   });
 
-  it('by SIGKILL takes its qemu along, and the next server removes what is left', async () => {
+  it('by SIGKILL ends its qemu as well, and the next server removes what is left', async () => {
     const temporary = mkdtempSync(join(tmpdir(), 'guestfs-grpc-killed-'));
     const server = await startTestServer({ temporary });
     const client = new TestClient(server.address);

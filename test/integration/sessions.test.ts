@@ -1,4 +1,4 @@
-/** The life of sessions: how they begin, what they share, and how they end, in order or not. */
+/** The life cycle of sessions: how they start, what they share, and how they end, properly or not. */
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
@@ -57,7 +57,7 @@ describe('sessions that are not launched', () => {
     for (const { id } of (await list(scene.client)).sessions) await scene.client.deleteSession(id);
   });
 
-  it('have the ID that the client chose, which nobody else can have until they end', async () => {
+  it('have the ID chosen by the client, which no other session can have until they end', async () => {
     const id = `chosen.by-the_client${'x'.repeat(44)}`;
     expect((await scene.client.createSession({ session_id: id })).id).toBe(id);
     expect(await failureOf(scene.client.createSession({ session_id: id }))).toMatchObject({
@@ -75,7 +75,7 @@ describe('sessions that are not launched', () => {
     for (const id of ids) expect(id).toMatch(/^[0-9a-f]{32}$/);
   });
 
-  it('are as many as the server allows; the next one is told when to try again', async () => {
+  it('are as many as the server allows; the next one gets a retry delay', async () => {
     const ids = await Promise.all(
       ['a', 'b', 'c', 'd', 'e'].map(async (session_id) => (await scene.client.createSession({ session_id })).id),
     );
@@ -139,7 +139,7 @@ describe('sessions that are not launched', () => {
     ).toEqual([1280, 1, false, false, true, false]);
   });
 
-  it('end when nobody used them for long enough, and say so', async () => {
+  it('end when they have been idle for long enough, and report it', async () => {
     const {
       id,
       expire_time: expires,
@@ -161,7 +161,7 @@ describe('sessions that are not launched', () => {
     });
   });
 
-  it('leave nothing when they cannot be launched', async () => {
+  it('leave nothing if they cannot be launched', async () => {
     const failure = await failureOf(scene.client.createSession({ launch: true, session_id: 'no-drives' }));
     expect(failure).toMatchObject({ code: status.FAILED_PRECONDITION, info: { reason: 'NO_DRIVES' } });
     await expectNothingLeft(scene);
@@ -217,7 +217,7 @@ describeWithAppliance('a launch that is given up', () => {
   it.each([
     ['before there is a qemu', 1_000_000],
     ['while the guest boots', 1_500_000_000],
-  ])('by its time limit says so and leaves nothing, %s', async (_when, nanoseconds) => {
+  ])('by its time limit is reported and leaves nothing, %s', async (_when, nanoseconds) => {
     const limited = settings({
       launch_timeout: { seconds: BigInt(Math.floor(nanoseconds / 1e9)), nanos: nanoseconds % 1e9 },
     });
@@ -230,7 +230,7 @@ describeWithAppliance('a launch that is given up', () => {
     await expectNothingLeft(scene);
   });
 
-  it('by DeleteSession is told so, and everything is gone', async () => {
+  it('by DeleteSession is reported, and removes everything', async () => {
     const { id } = await scene.client.createSession({ drives });
     const launched = failureOf(new SessionClient(scene.client, id).call('launch'));
     await booting();
@@ -242,7 +242,7 @@ describeWithAppliance('a launch that is given up', () => {
     await expectNothingLeft(scene);
   });
 
-  it('by kill_subprocess is told so; the session is as it was before', async () => {
+  it('by kill_subprocess is reported; the session is as it was before', async () => {
     const { id } = await scene.client.createSession({ drives });
     const session = new SessionClient(scene.client, id);
     const launched = failureOf(session.call('launch'));
@@ -275,7 +275,7 @@ describeWithAppliance('a launch that is given up', () => {
 describeWithAppliance('a host whose disk is full', () => {
   const scene = serverForTests();
 
-  // Such a disk needs a mount, which is for root; it goes before the server does.
+  // Such a disk needs a mount, which requires root; it is removed before the server ends.
   describeWhen('by a mount', process.geteuid?.() === 0 ? undefined : 'it takes root', () => {
     let directory: string;
     beforeAll(() => {
@@ -287,7 +287,7 @@ describeWithAppliance('a host whose disk is full', () => {
       run('umount', directory);
     });
 
-    it('is told of when the session ends, though the guest took all that was written', async () => {
+    it('is reported when the session ends, although the guest accepted all writes', async () => {
       const image = emptyImage(join(directory, 'disk.img'), 64);
       const session = await launchSession(scene.client, [imageDrive(image)]);
       await session.call('mkfs', { fstype: 'ext2', device: '/dev/sda' });
@@ -301,7 +301,7 @@ describeWithAppliance('a host whose disk is full', () => {
       expect((await failureOf(scene.client.getSession(session.id))).code).toBe(status.NOT_FOUND);
     });
 
-    it('is told of when a drive goes', async () => {
+    it('is reported when a drive is detached', async () => {
       for (const full of readdirSync(directory)) rmSync(join(directory, full));
       const image = emptyImage(join(directory, 'second.img'), 64);
       const session = await launchSession(scene.client, [scratchDrive(MEBIBYTE)]);
@@ -314,14 +314,14 @@ describeWithAppliance('a host whose disk is full', () => {
         code: status.DATA_LOSS,
         info: { reason: 'EIO', metadata: { device: '/dev/sdb' } },
       });
-      // What the guest noticed it told with the call above; what it did not would not be told again.
+      // The guest reported what it noticed with the call above; it would not report it again.
       await scene.client.deleteSession(session.id).catch(() => undefined);
     });
   });
 });
 
 describeWithAppliance('a launch on a server that stops', () => {
-  it('is told to go elsewhere, since nothing of the session is left', async () => {
+  it('gets an error, since nothing of the session is left', async () => {
     const server = await startTestServer();
     const client = new TestClient(server.address);
     const { created } = create(client, { drives: [scratchDrive(MEBIBYTE)], launch: true });
@@ -376,11 +376,11 @@ describeWithAppliance('sessions that are launched', () => {
     expect(seen).toEqual(NAMES.map((name) => [name, name]));
   });
 
-  it('say what their console said', async () => {
+  it('have the output of their console', async () => {
     expect(await scene.client.getLog(session(0).id)).toContain('guestfsd');
   });
 
-  it('whose qemu is killed in the middle of a call: its outcome is unknown, calls that waited were never sent; the others go on', async () => {
+  it('whose qemu is killed in the middle of a call: its outcome is unknown, waiting calls were never sent; the others continue', async () => {
     const { callEvent, event, cancel } = await scene.client.subscribe(session(0).id);
     const running = failureOf(session(0).call('sleep', { secs: 3600 }));
     await callEvent(EventType.STARTED, 'sleep');
@@ -430,7 +430,7 @@ describeWithAppliance('sessions that are launched', () => {
     expect(await session(1).call('vfs_type', { mountable: '/dev/sda' })).toBe('ext2');
   });
 
-  it('and are shut down in order have written everything; the image is free at once', async () => {
+  it('and are shut down properly have written everything; the image is free at once', async () => {
     await session(2).call('write', { path: '/last', content: Buffer.from('words') });
     await session(2).call('shutdown');
     expect((await scene.client.getSession(session(2).id)).state).toBe(SessionState.CONFIG);

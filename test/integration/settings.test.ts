@@ -24,7 +24,7 @@ const whyNot =
   missing.length === 0 ? undefined : `there is no appliance: npm run appliance -- --suite ${missing.join(' and ')}`;
 
 describeWhen('settings', whyNot, () => {
-  // Cloned machines have templates for settings of their own, which take more than a launch to make.
+  // Cloned machines with other settings have their own templates, which take longer than a launch to create.
   const scene = serverForTests({
     flags: [
       '--launch',
@@ -109,7 +109,7 @@ describeWhen('settings', whyNot, () => {
     );
     expect(await isThere(session, '/sys/class/net/eth0')).toBe(true);
     expect((await scene.client.getSession(session.id)).daemon_version).toMatch(/^1\.48\./);
-    // The machine's own directory is there while it runs, and nothing is where others have theirs.
+    // The machine's own directory exists while it runs, and the default location is empty.
     expect(readdirSync(temporary)).toHaveLength(1);
     expect(readdirSync(scene.server.temporary)).toEqual([]);
     expect(readdirSync(caches, { recursive: true })).not.toEqual([]);

@@ -1,4 +1,4 @@
-/** What a session says of itself in each of its states, and what it refuses in them. */
+/** What a session reports in each of its states, and what it refuses. */
 import { status } from '@grpc/grpc-js';
 import { expect, it } from '@jest/globals';
 import { EventType } from '../../gen/proto/guestfs/v1/event.js';
@@ -38,7 +38,7 @@ describeWithAppliance('a session', () => {
     }
   };
 
-  it('says in which state it is, from one to the next', async () => {
+  it('reports each of its states', async () => {
     const { id } = await scene.client.createSession({ drives: [scratchDrive(64 * MEBIBYTE)] });
     const session = new SessionClient(scene.client, id);
     expect(await told(session)).toEqual(CONFIG);
@@ -63,7 +63,7 @@ describeWithAppliance('a session', () => {
         .filter(({ name }) => name.startsWith('qemu'))
         .map((one) => one.pid),
     ).toEqual([pid]);
-    // Nobody has to wait for a call under way to be told.
+    // The query does not wait for a call in progress.
     const busy = await scene.client.subscribe(id, [EventType.STARTED, EventType.FINISHED]);
     const zeroing = session.call('zero_device', { device: '/dev/sda' });
     await busy.callEvent(EventType.STARTED, 'zero_device');
@@ -90,7 +90,7 @@ describeWithAppliance('a session', () => {
     await scene.client.deleteSession(id);
   });
 
-  it("is STOPPING while it is shut down, of which the library's numbers know nothing, and while it is deleted", async () => {
+  it('is STOPPING while it is shut down, which has no number in the library, and while it is deleted', async () => {
     const { id } = await scene.client.createSession({ drives: [scratchDrive(MEBIBYTE)], launch: true });
     const session = new SessionClient(scene.client, id);
     const isStopping = async (): Promise<boolean> =>
@@ -101,7 +101,7 @@ describeWithAppliance('a session', () => {
       EventType.CLOSE,
     ]);
 
-    // An end in order waits for the call under way.
+    // An orderly shutdown waits for the call in progress.
     const call = session.call('sleep', { secs: 3 });
     await callEvent(EventType.STARTED, 'sleep');
     const down = session.call('shutdown');
@@ -137,7 +137,7 @@ describeWithAppliance('a session', () => {
     cancel();
   });
 
-  it('has as many drives as max_disks says, and no more', async () => {
+  it('has as many drives as max_disks returns, and no more', async () => {
     const { id } = await scene.client.createSession();
     const session = new SessionClient(scene.client, id);
     const most: number = await session.call('max_disks');

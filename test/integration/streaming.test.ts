@@ -1,4 +1,4 @@
-/** Uploads and downloads, and everything that can end them: the session is good afterwards. */
+/** Uploads and downloads, and everything that can end them: the session still works afterwards. */
 import { createHash, randomBytes } from 'node:crypto';
 import { credentials, status, type StatusObject } from '@grpc/grpc-js';
 import { afterEach, beforeAll, describe, expect, it } from '@jest/globals';
@@ -26,7 +26,7 @@ const MEBIBYTE = 1 << 20;
 const CHUNK = Buffer.alloc(64 * 1024, 'c');
 const CHUNK_LIMIT = MEBIBYTE;
 
-/** The same chunk for as long as anyone takes it. */
+/** The same chunk, endlessly. */
 function* endless(chunk = CHUNK): Generator<Buffer> {
   for (;;) yield chunk;
 }
@@ -57,7 +57,7 @@ describeWithAppliance('a transfer', () => {
     await session.call('truncate_size', { path: '/sparse', size: BigInt(512 * MEBIBYTE) });
   });
 
-  // Whatever a test did, the conversation with the daemon is in step and takes both kinds of transfers.
+  // Whatever a test did, the connection to the daemon is consistent and accepts both kinds of transfers.
   afterEach(async () => {
     const contents = randomBytes(100_000);
     await session.upload('upload', { remotefilename: '/after' }, [contents]);
@@ -66,8 +66,8 @@ describeWithAppliance('a transfer', () => {
     await eventually(async () => (await scene.client.getSession(session.id)).pending_calls === 0);
   });
 
-  describe('that goes well', () => {
-    it('arrives whole, however it is cut into chunks', async () => {
+  describe('that succeeds', () => {
+    it('arrives completely, however it is split into chunks', async () => {
       const contents = randomBytes(3 * MEBIBYTE + 5);
       const sizes = [1, 2, 3, 8191, 8192, 8193, 100_000, CHUNK_LIMIT, 0];
       const chunks: Buffer[] = [];
@@ -135,7 +135,7 @@ describeWithAppliance('a transfer', () => {
       });
     });
 
-    it('is refused when arguments come twice', async () => {
+    it('is refused if arguments are sent twice', async () => {
       expect(await failureAfter(first, chunkMessage(CHUNK), first)).toMatchObject({
         code: status.INVALID_ARGUMENT,
         details: expect.stringContaining('only once'),
@@ -164,7 +164,7 @@ describeWithAppliance('a transfer', () => {
       });
     });
 
-    it('is refused when a chunk is over the limit, which the message tells', async () => {
+    it('is refused if a chunk is over the limit, which is in the message', async () => {
       const failure = await failureAfter(first, chunkMessage(Buffer.alloc(CHUNK_LIMIT + 1)));
       expect(failure).toMatchObject({
         code: status.RESOURCE_EXHAUSTED,
@@ -197,7 +197,7 @@ describeWithAppliance('a transfer', () => {
       crc32c: crc32c(contents),
     };
 
-    it('arrives if it is what its client says', async () => {
+    it('arrives if it is as stated by its client', async () => {
       await session.upload('upload', { remotefilename: '/certain', ...stated }, chunks());
       expect(await session.call('checksum', { csumtype: 'sha256', path: '/certain' })).toBe(
         stated.sha256.toString('hex'),
@@ -286,14 +286,14 @@ describeWithAppliance('a transfer', () => {
       ['into a directory that does not exist', '/missing/file', status.NOT_FOUND, 'ENOENT'],
       ['onto a directory', '/small', status.FAILED_PRECONDITION, 'EISDIR'],
       ['below a file', '/after/file', status.FAILED_PRECONDITION, 'ENOTDIR'],
-    ])('ends at once, %s, though the client would go on', async (_where, remotefilename, code, reason) => {
+    ])('ends at once, %s, although the client would continue', async (_where, remotefilename, code, reason) => {
       expect(await failureOf(session.upload('upload', { remotefilename }, endless()))).toMatchObject({
         code,
         info: { domain: 'guestfs', reason, metadata: { action: 'upload', state: 'READY' } },
       });
     });
 
-    it('ends at once when the client says nothing more', async () => {
+    it('ends at once if the client sends nothing more', async () => {
       expect(
         await failureOf(session.upload('upload', { remotefilename: '/missing/file' }, silentAfter(0))),
       ).toMatchObject({ code: status.NOT_FOUND, info: { reason: 'ENOENT' } });
@@ -371,7 +371,7 @@ describeWithAppliance('a transfer', () => {
       await disconnectFar();
     });
 
-    it('by a client that vanishes while it says nothing', async () => {
+    it('by a client that disappears while it sends nothing', async () => {
       await connectFar();
       const { callEvent, cancel } = await scene.client.subscribe(session.id, [EventType.STARTED, EventType.FINISHED]);
       const upload = far.session.upload('upload', { remotefilename: '/silent' }, silentAfter(1));
@@ -451,7 +451,7 @@ describeWithAppliance('a transfer', () => {
       expect(asFailure(await failed)).toMatchObject({ code: status.DEADLINE_EXCEEDED });
     });
 
-    it('by the deadline of an upload, of which the client cannot remind the server any more', async () => {
+    it('by the deadline of an upload whose client is unreachable', async () => {
       await connectFar();
       const { callEvent, cancel } = await scene.client.subscribe(session.id, [EventType.STARTED, EventType.FINISHED]);
       far.session
@@ -530,7 +530,7 @@ describeWithAppliance('a transfer', () => {
             let pauses = 0;
             stream.on('data', ({ chunk }: { chunk: Buffer }) => {
               received += chunk.length;
-              // Eight times a client that is away for a while: the server would have the time to take it all in.
+              // Eight times, a client is unreachable for a while: the server would have the time to read everything.
               if (received < (pauses + 1) * (SIZE / 8)) return;
               pauses += 1;
               stream.pause();

@@ -1,4 +1,4 @@
-/** What goes wrong with templates: sessions come up all the same, the log says why, and nothing is left. */
+/** Failures with templates: sessions start nevertheless, the log has the reason, and nothing is left. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -53,7 +53,7 @@ afterAll(() => rmSync(scene, { recursive: true }));
 
 /** Where a cache directory has its templates. */
 const templatesIn = (cache: string): string => join(cache, `guestfs-grpc-${process.geteuid?.() ?? 0}`, 'templates');
-/** The directory of the one template that is there. */
+/** The directory of the only template. */
 const onlyTemplate = (cache: string): string => {
   const names = readdirSync(templatesIn(cache));
   expect(names).toEqual([expect.stringMatching(/^[0-9a-f]{32}$/)]);
@@ -77,7 +77,7 @@ afterEach(async () => {
   for (const end of ends) expect(end).toEqual(CLEAN_END);
 });
 
-/** A server with this cache directory, once it is ready; it must end well, and leave nothing. */
+/** A server with this cache directory, once it is ready; it must shut down cleanly, and leave nothing. */
 async function serve(cache: string, options: TestServerOptions = {}): Promise<Running> {
   const server = await startTestServer({
     flags: ['--accel', 'tcg', '--debug-service', ...(options.flags ?? [])],
@@ -88,7 +88,7 @@ async function serve(cache: string, options: TestServerOptions = {}): Promise<Ru
   return one;
 }
 
-/** Memory files that the server holds: three for each template. */
+/** Memory files that the server has open: three for each template. */
 const memoryFiles = (server: TestServer): number =>
   readdirSync(`/proc/${server.process.pid}/fd`).filter((fd) => {
     try {
@@ -98,7 +98,7 @@ const memoryFiles = (server: TestServer): number =>
     }
   }).length;
 
-/** Launches a session, which must work, and says how it came up. */
+/** Launches a session, which must work, and returns how it was launched. */
 async function launched(server: Running): Promise<LaunchKind> {
   const session = await launchSession(server.client, DRIVES);
   expect(await session.call('list_devices')).toEqual(['/dev/sda']);
@@ -262,7 +262,7 @@ describeWithAppliance('a template', () => {
     ]);
   });
 
-  it('is not made of a kernel that does not notice that it was cloned', async () => {
+  it('is not created from a kernel that cannot detect that it was cloned', async () => {
     const cache = join(scene, 'no-driver');
     const server = await serve(cache, {
       env: { LIBGUESTFS_APPEND: 'initcall_blacklist=vmgenid_plaform_driver_init,vmgenid_driver_init' },
@@ -278,7 +278,7 @@ describeWithAppliance('a template', () => {
 
   it('that is a month old gives sessions the time of the host', async () => {
     const cache = join(scene, 'old');
-    // The clock that the guest finds when it boots is a month behind: so it is in what is saved.
+    // The clock is a month behind when the appliance boots, and so in the saved state.
     const qemu = await wrapQemu(
       join(scene, 'qemu-a-month-ago'),
       `[ $restored = yes ] || {\n${replaceArgument('rtc', 'base=$(date -u -d "-30 days" +%Y-%m-%dT%H:%M:%S)')}\n}`,
@@ -297,7 +297,7 @@ describeWithAppliance('a template', () => {
   });
 
   describe('that is being made', () => {
-    it('is given up in order on SIGTERM', async () => {
+    it('is cancelled cleanly on SIGTERM', async () => {
       const cache = join(scene, 'ended');
       const { code, temporary, log } = await endWhileMaking(cache, 'SIGTERM');
       expect({ code, log }).toEqual({ code: 0, log: expect.not.stringMatching(/"level":"(warn|error)"/) });
@@ -305,7 +305,7 @@ describeWithAppliance('a template', () => {
       expect(existsSync(templatesIn(cache)) ? readdirSync(templatesIn(cache)) : []).toEqual([]);
     });
 
-    it('goes with a server that is killed, and the next one removes what is left', async () => {
+    it('ends with a server that is killed, and the next one removes what is left', async () => {
       const cache = join(scene, 'killed');
       const { temporary } = await endWhileMaking(cache, 'SIGKILL');
       expect(readdirSync(temporary)).toHaveLength(1);

@@ -45,7 +45,7 @@ function sessionOn(appliance: () => string): { readonly session: SessionClient; 
 
 type Scene = ReturnType<typeof sessionOn>;
 
-/** What is done in different ways on different versions, and looks the same. */
+/** Actions that are implemented differently for different versions, with the same result. */
 function worksAlike(scene: Scene): void {
   it('lists directories', async () => {
     const { session } = scene;
@@ -89,7 +89,7 @@ function worksAlike(scene: Scene): void {
   });
 }
 
-/** What the daemon cannot send, and what clients cannot take, is refused with what to do instead. */
+/** What the daemon cannot send, or clients cannot receive, is refused with an alternative. */
 function refusesLargeAnswers(scene: Scene): void {
   describe('to a client with the limits that clients have', () => {
     let client: TestClient;
@@ -127,7 +127,7 @@ function refusesLargeAnswers(scene: Scene): void {
   });
 }
 
-/** An action, or an argument, that came later. */
+/** An action, or an argument, that was added later. */
 function refusesWhatCameLater(scene: Scene, action: string, request: object, since: string): void {
   it(`says that ${action} came with ${since}`, async () => {
     const failure = await scene.session.failure(action, request);
@@ -165,7 +165,7 @@ function namesMissingGroups(scene: Scene): void {
 describe('the appliance of Debian 13', () => {
   const scene = sessionOn(() => applianceOf('trixie'));
 
-  it('has a newer daemon, and says which', () => {
+  it('has a newer daemon, and reports its version', () => {
     expect(scene.version).toMatch(/^1\.54\.\d+$/);
   });
 
@@ -186,7 +186,7 @@ describe('the appliance of Debian 13', () => {
 describe('the appliance of Debian 12', () => {
   const scene = sessionOn(() => applianceOf('bookworm'));
 
-  it('has an older daemon, and says which', () => {
+  it('has an older daemon, and reports its version', () => {
     expect(scene.version).toMatch(/^1\.48\.\d+$/);
   });
 
@@ -204,7 +204,7 @@ describe('the appliance of Debian 12', () => {
   namesMissingGroups(scene);
 });
 
-describe('an appliance that does not say what it is', () => {
+describe('an appliance that does not state its version', () => {
   let directory: string;
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), 'appliance-'));
@@ -217,7 +217,7 @@ describe('an appliance that does not say what it is', () => {
     const scene = sessionOn(() => directory);
 
     it('is asked', () => {
-      // As near as the daemon's procedures tell it.
+      // As precisely as the daemon's procedures reveal it.
       expect(scene.version).toBe('1.53.5');
     });
 
@@ -246,7 +246,7 @@ describe("an appliance of libguestfs's own make", () => {
   describe('booted', () => {
     const scene = sessionOn(() => join(directory, 'fixed'));
 
-    it('is asked for its version', () => {
+    it('is probed for its version', () => {
       expect(scene.version).toMatch(/^1\.\d+\.\d+$/);
     });
 

@@ -14,7 +14,7 @@ afterEach(() => scene.remove());
 const open = (directory: string) => openAppliance({ kind: 'fixed', directory });
 
 describe('opening an appliance', () => {
-  it('tells what a launch has to know', async () => {
+  it('returns what a launch needs', async () => {
     const appliance = await open(await scene.fixed('a'));
     expect(appliance.rootUuid).toBe(ROOT_UUID);
     expect(appliance.rootImage).toEqual({ format: 'raw', virtualSize: 4096n, uuid: ROOT_UUID });
@@ -36,7 +36,7 @@ describe('opening an appliance', () => {
     });
   });
 
-  it('takes all files from one generation of a directory that is replaced', async () => {
+  it('opens all files of one generation if the directory is replaced', async () => {
     const directory = await scene.fixed('a');
     const appliance = await open(directory);
     await rename(directory, join(scene.path, 'b'));
@@ -45,7 +45,7 @@ describe('opening an appliance', () => {
     await appliance.close();
   });
 
-  it('takes a qcow2 root when the manifest states the UUID', async () => {
+  it('accepts a qcow2 root if the manifest states the UUID', async () => {
     const qcow2 = Buffer.alloc(512);
     qcow2.write('QFI\xfb', 'latin1');
     qcow2.writeBigUInt64BE(1n << 32n, 24);
@@ -80,7 +80,7 @@ describe('opening an appliance', () => {
     });
   });
 
-  it('names a file that is gone', async () => {
+  it('names a missing file', async () => {
     await expect(open(await scene.fixed('a', ['initrd']))).rejects.toMatchObject({
       reason: 'APPLIANCE_UNUSABLE',
       message: expect.stringMatching(/'initrd'/),
@@ -89,7 +89,7 @@ describe('opening an appliance', () => {
 });
 
 describe('a manifest', () => {
-  it('may have less, and other things, than is looked for', () => {
+  it('may lack expected fields, and have others', () => {
     const manifest = parseManifest(
       '{"formatVersion": 1, "suite": 5, "packages": ["a=1"], "files": {"kernel": null, "root": {"size": "x"}}}',
       'm',

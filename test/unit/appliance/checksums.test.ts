@@ -28,7 +28,7 @@ beforeEach(async () => {
 });
 afterEach(() => scene.remove());
 
-/** Writes other bytes of the same length. */
+/** Writes different bytes of the same length. */
 async function change(name: string): Promise<void> {
   const path = join(directory, name);
   const bytes = await readFile(path);
@@ -68,7 +68,7 @@ it.each(['kernel', 'initrd'])('refuses a %s that was changed, at once', async (n
   expect(lines.find(({ level }) => level === 'error')).toMatchObject({ path: join(directory, name) });
 });
 
-it('refuses a root that was changed, from when it is known', async () => {
+it('refuses a root that was changed, once that is known', async () => {
   await change('root');
   const checksums = new ApplianceChecksums(logger);
   await check(checksums).catch(() => undefined);
@@ -76,7 +76,7 @@ it('refuses a root that was changed, from when it is known', async () => {
   await expect(check(checksums)).rejects.toMatchObject(unusable);
 });
 
-it('notices a change while it runs', async () => {
+it('detects a change while it runs', async () => {
   const checksums = new ApplianceChecksums(logger);
   await check(checksums);
   await checksums.settled();

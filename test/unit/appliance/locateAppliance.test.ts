@@ -24,7 +24,7 @@ beforeEach(async () => {
 afterEach(() => scene.remove());
 
 describe('the search for an appliance', () => {
-  it('takes the first element that has one', async () => {
+  it('uses the first element that has one', async () => {
     await scene.write('empty/x', '');
     const first = await scene.fixed('first');
     const second = await scene.fixed('second');
@@ -42,7 +42,7 @@ describe('the search for an appliance', () => {
     expect(built).toEqual([join(directory, 'supermin.d')]);
   });
 
-  it('takes a skeleton that lacks a part for none', async () => {
+  it('ignores a skeleton that lacks a part', async () => {
     await scene.write('a/supermin.d/base.tar.gz', '');
     await expect(locateAppliance(join(scene.path, 'a'), context)).rejects.toMatchObject({
       reason: 'APPLIANCE_MISSING',
@@ -66,7 +66,7 @@ describe('the search for an appliance', () => {
     );
   });
 
-  it('takes an empty element for the current directory', async () => {
+  it('treats an empty element as the current directory', async () => {
     await expect(locateAppliance('', context)).rejects.toThrow(process.cwd());
   });
 });

@@ -15,14 +15,14 @@ export function extImage(): Buffer {
 
 export interface Scene {
   readonly path: string;
-  /** Writes a file below the directory, with what leads to it. */
+  /** Writes a file below the directory, and creates its parent directories. */
   write(name: string, content: string | Buffer): Promise<void>;
-  /** Makes a fixed appliance in a directory below. */
+  /** Creates a fixed appliance in a subdirectory. */
   fixed(name: string, without?: readonly string[]): Promise<string>;
   remove(): Promise<void>;
 }
 
-/** Makes an empty directory to put things in. */
+/** Creates an empty directory for a test. */
 export async function createScene(): Promise<Scene> {
   const path = await mkdtemp(join(tmpdir(), 'appliance-'));
   const write = async (name: string, content: string | Buffer): Promise<void> => {

@@ -44,14 +44,14 @@ describe('building a supermin appliance', () => {
     ]);
   });
 
-  it('marks the files as used now, without which the next build would not be spared', async () => {
+  it('updates the times of the files, without which the next build would not be skipped', async () => {
     const supermin = await builderOf(MAKE);
     const directory = await supermin.build('/s', shared, never);
     for (const name of ['kernel', 'initrd', 'root'])
       expect((await stat(join(directory, name))).mtimeMs).toBeGreaterThan(Date.now() - 60_000);
   });
 
-  it('builds once for all who ask at the same time', async () => {
+  it('builds once for concurrent requests', async () => {
     const supermin = await builderOf(MAKE);
     await Promise.all([supermin.build('/s', shared, never), supermin.build('/s', shared, never)]);
     expect(await calls()).toHaveLength(1);
@@ -59,7 +59,7 @@ describe('building a supermin appliance', () => {
     expect(await calls()).toHaveLength(2);
   });
 
-  it('goes on for the others when one who asked goes away', async () => {
+  it('continues for the others when one request is cancelled', async () => {
     const supermin = await builderOf(MAKE);
     const aborted = supermin.build('/s', shared, lateSignal(10));
     const other = supermin.build('/s', shared, never);
@@ -67,7 +67,7 @@ describe('building a supermin appliance', () => {
     await expect(other).resolves.toContain('appliance.d');
   });
 
-  it('says what supermin said when it fails', async () => {
+  it("fails with supermin's message", async () => {
     const supermin = await builderOf('echo "no kernel found" >&2; exit 1');
     await expect(supermin.build('/s', shared, never)).rejects.toMatchObject({
       reason: 'APPLIANCE_UNUSABLE',
@@ -75,7 +75,7 @@ describe('building a supermin appliance', () => {
     });
   });
 
-  it('says that supermin is not installed', async () => {
+  it('reports that supermin is not installed', async () => {
     const supermin = createSuperminBuilder(silentLogger, join(scene.path, 'none'));
     await expect(supermin.build('/s', shared, never)).rejects.toMatchObject({
       reason: 'APPLIANCE_UNUSABLE',
@@ -85,7 +85,7 @@ describe('building a supermin appliance', () => {
 });
 
 describe('the cache', () => {
-  it("has a place for each skeleton that is not the server's own, by whatever link that is reached", async () => {
+  it("has a directory for each skeleton that is not the server's own, whatever link leads to it", async () => {
     for (const name of ['a', 'b']) await scene.write(`${name}/supermin.d/packages`, '');
     await symlink(join(scene.path, 'a'), join(scene.path, 'link'));
     const supermin = await builderOf(MAKE);
@@ -105,14 +105,14 @@ describe('the cache', () => {
     expect((await calls())[2]).toMatch(new RegExp(`--lock ${dirname(a)}/lock .* ${real} -o ${a}$`));
   });
 
-  it('has no place for a skeleton that is gone', async () => {
+  it('has no directory for a missing skeleton', async () => {
     const supermin = await builderOf(MAKE);
     await expect(
       supermin.build('/nosuch/supermin.d', { directory: cache, place: 'of the skeleton' }, never),
     ).rejects.toMatchObject({ reason: 'APPLIANCE_UNUSABLE' });
   });
 
-  it('is made for this user and readable by all, whatever the umask', async () => {
+  it('is created for this user and world-readable, whatever the umask', async () => {
     const before = process.umask(0o077);
     try {
       await (await builderOf(MAKE)).build('/s', shared, never);
@@ -122,7 +122,7 @@ describe('the cache', () => {
     expect((await stat(join(cache, own))).mode & 0o777).toBe(0o755);
   });
 
-  it('is refused when others can write it', async () => {
+  it('is refused if others can write to it', async () => {
     await mkdir(join(cache, own), { recursive: true });
     await chmod(join(cache, own), 0o777);
     await expect((await builderOf(MAKE)).build('/s', shared, never)).rejects.toMatchObject({

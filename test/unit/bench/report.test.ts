@@ -1,4 +1,4 @@
-/** From measured values to what is printed and drawn. */
+/** From measured values to the printed table and the chart. */
 import { describe, expect, it } from '@jest/globals';
 import { chart } from '../../../bench/report/chart.js';
 import { rowResult, type BenchResult } from '../../../bench/report/result.js';
@@ -34,20 +34,20 @@ describe('statistics', () => {
     expect(median([])).toBeNaN();
   });
 
-  it('says how many times better', () => {
+  it('computes how many times better', () => {
     expect(timesBetter(2, 8, 'less')).toBe(4);
     expect(timesBetter(2, 8, 'more')).toBe(0.25);
   });
 });
 
 describe('results', () => {
-  it('compare with those that have values', () => {
+  it('compare with the subjects that have values', () => {
     expect(launch.ratios).toEqual({ library: 4 });
     expect(launch.values.service).toEqual({ median: 2, least: 1, most: 3, samples: 3 });
     expect(launch.values.stock).toBeUndefined();
   });
 
-  it('tell whether a limit is kept', () => {
+  it('report whether a limit is met', () => {
     expect(launch.kept).toBeUndefined();
     expect(memory.kept).toBe(false);
   });

@@ -56,7 +56,7 @@ const DEFAULTS: Flags = {
   trace: false,
 };
 
-/** Of each flag with a value: what can be given, twice, and what that means. */
+/** For each flag with a value: two possible values, and their meaning. */
 const VALUES: readonly (readonly [flag: string, key: keyof Flags, first: string, means: unknown, second: string])[] = [
   ['listen', 'listen', '0.0.0.0:1', '0.0.0.0:1', '[::1]:2'],
   ['socket-mode', 'socketMode', '660', '660', '640'],
@@ -111,7 +111,7 @@ const SWITCHES: readonly (readonly [flag: string, key: keyof Flags])[] = [
 const variable = (flag: string): string => `GUESTFS_GRPC_${flag.toUpperCase().replaceAll('-', '_')}`;
 
 describe('the flags', () => {
-  it('are all here', () => {
+  it('are all covered', () => {
     const names = [...VALUES, ...SWITCHES].map(([flag]) => `--${flag}`);
     expect(FLAGS.map(({ long }) => long).sort()).toEqual(names.sort());
   });
@@ -122,18 +122,18 @@ describe('the flags', () => {
 });
 
 describe.each(VALUES)('--%s', (flag, key, first, means, second) => {
-  it('is taken from the command line, in both spellings', () => {
+  it('is read from the command line, in both forms', () => {
     const expected = { flags: { ...DEFAULTS, [key]: means }, given: new Set([key]) };
     expect(read([`--${flag}`, first])).toEqual(expected);
     expect(read([`--${flag}=${first}`])).toEqual(expected);
   });
 
-  it('is taken from its variable', () => {
+  it('is read from its variable', () => {
     const expected = { flags: { ...DEFAULTS, [key]: means }, given: new Set([key]) };
     expect(read([], { [variable(flag)]: first })).toEqual(expected);
   });
 
-  it('goes before its variable', () => {
+  it('takes precedence over its variable', () => {
     expect(read([`--${flag}`, first], { [variable(flag)]: second }).flags).toEqual({ ...DEFAULTS, [key]: means });
   });
 
@@ -143,7 +143,7 @@ describe.each(VALUES)('--%s', (flag, key, first, means, second) => {
 });
 
 describe.each(SWITCHES)('--%s', (flag, key) => {
-  it('is on when it is given, whatever its variable says', () => {
+  it('is on if it is given, whatever its variable', () => {
     for (const environment of [{}, { [variable(flag)]: '0' }, { [variable(flag)]: '1' }])
       expect(read([`--${flag}`], environment)).toEqual({ flags: { ...DEFAULTS, [key]: true }, given: new Set([key]) });
   });
@@ -157,11 +157,11 @@ describe.each(SWITCHES)('--%s', (flag, key) => {
     ['FALSE', false],
     ['no', false],
     ['off', false],
-  ])('takes %j from its variable', (value, on) => {
+  ])('accepts %j from its variable', (value, on) => {
     expect(read([], { [variable(flag)]: value }).flags).toEqual({ ...DEFAULTS, [key]: on });
   });
 
-  it('takes nothing else from it', () => {
+  it('accepts nothing else from it', () => {
     expect(refusal([], { [variable(flag)]: 'perhaps' })).toMatch(new RegExp(`${variable(flag)}.*perhaps`));
   });
 
@@ -176,7 +176,7 @@ describe('an empty variable', () => {
     expect(read([], { [name]: '' })).toEqual({ flags: DEFAULTS, given: new Set() });
   });
 
-  it('leaves its flag as it is given', () => {
+  it('does not affect its flag on the command line', () => {
     const { flags, given } = read(['--memsize', '700'], { GUESTFS_GRPC_MEMSIZE: '' });
     expect([flags.memsize, given]).toEqual([700, new Set(['memsize'])]);
   });
@@ -241,10 +241,13 @@ describe('an address', () => {
 });
 
 describe('a path', () => {
-  it.each(['appliance', 'tls-cert', 'tls-key', 'client-ca', 'policy'])('of --%s is not empty, and no flag', (flag) => {
-    expect(refusal([`--${flag}`, '--trace'])).toContain("'--trace' is invalid");
-    expect(refusal([`--${flag}=`])).toContain('must not be empty');
-  });
+  it.each(['appliance', 'tls-cert', 'tls-key', 'client-ca', 'policy'])(
+    'of --%s is neither empty nor a flag',
+    (flag) => {
+      expect(refusal([`--${flag}`, '--trace'])).toContain("'--trace' is invalid");
+      expect(refusal([`--${flag}=`])).toContain('must not be empty');
+    },
+  );
 });
 
 describe('a repeatable flag', () => {
@@ -264,23 +267,23 @@ describe('a repeatable flag', () => {
     });
   });
 
-  it('has none of its variable when it is given itself', () => {
+  it('ignores its variable if it is given itself', () => {
     const environment = { GUESTFS_GRPC_IMAGE_ROOT: '/a:/b', GUESTFS_GRPC_ALLOW: 'network' };
     const { flags } = read(['--image-root', '/c', '--allow', 'host-actions'], environment);
     expect(flags).toMatchObject({ imageRoot: ['/c'], allow: ['host-actions'] });
   });
 
-  it('has its default when its variable has no values', () => {
+  it('has its default if its variable has no values', () => {
     expect(read([], { GUESTFS_GRPC_IMAGE_ROOT: ':', GUESTFS_GRPC_ALLOW: ',' }).flags).toEqual(DEFAULTS);
   });
 });
 
-describe('what is no flag', () => {
+describe('something that is not a flag', () => {
   it.each([[['--nonsense']], [['--listn', 'x']], [['stray']], [['-x']], [['--no-trace']]])('is refused: %j', (args) => {
     expect(refusal(args)).toMatch(/unknown option|too many arguments/);
   });
 
-  it('is told what it may be meant for', () => {
+  it('causes a suggestion', () => {
     expect(refusal(['--listn', 'x'])).toContain('--listen');
   });
 });
@@ -294,16 +297,16 @@ describe('help and version', () => {
     expect(printed(['--trace', '--help'])).toEqual({ text: expect.stringContaining('Usage: npm start -- [FLAGS]') });
   });
 
-  it('are printed in an environment that is wrong, too', () => {
+  it('are printed even if the environment is invalid', () => {
     for (const flag of ['--help', '--version'])
       expect(printed([flag], { GUESTFS_GRPC_SMP: 'x' })).toEqual({ text: expect.any(String) });
   });
 
-  it('are nothing that an environment asks for', () => {
+  it('cannot be requested by the environment', () => {
     expect(read([], { GUESTFS_GRPC_VERSION: '1', GUESTFS_GRPC_HELP: '1' }).flags).toEqual(DEFAULTS);
   });
 
-  it('tell of each flag, its variable, its default and its choices', () => {
+  it('have each flag with its variable, default and choices', () => {
     const text = inEnvironment({}, () => readCommandLine(['--help'])) as { readonly text: string };
     const help = text.text.replaceAll(/\s+/g, ' ');
     for (const option of FLAGS) {

@@ -40,7 +40,7 @@ describe('configuration', () => {
     });
   });
 
-  it("takes libguestfs's variables", async () => {
+  it("reads libguestfs's variables", async () => {
     const environment = {
       LIBGUESTFS_PATH: '/a',
       LIBGUESTFS_HV: '/q',
@@ -74,7 +74,7 @@ describe('configuration', () => {
     expect(defaults).toMatchObject({ path: '/b', accelerator: 'kvm', backendSettings: [], memsizeMb: 900 });
   });
 
-  it("takes an empty variable for none, and a boolean in any of libguestfs's words", async () => {
+  it("treats an empty variable as unset, and accepts a boolean in any of libguestfs's words", async () => {
     const empty = {
       HOME: '/home/x',
       LIBGUESTFS_PATH: '',
@@ -98,7 +98,7 @@ describe('configuration', () => {
     });
   });
 
-  it("takes libguestfs's variable where that of the flag is empty", async () => {
+  it("uses libguestfs's variable if that of the flag is empty", async () => {
     const environment = { GUESTFS_GRPC_MEMSIZE: '', LIBGUESTFS_MEMSIZE: '700' };
     expect((await read([], environment)).defaults.memsizeMb).toBe(700);
   });
@@ -118,7 +118,7 @@ describe('configuration', () => {
     expect((await read(['--idle-timeout', '0'])).idleTimeoutMs).toBeUndefined();
   });
 
-  it('makes ./images when no image root is given, and no other', async () => {
+  it('creates ./images if no image root is given, but no other', async () => {
     const before = process.cwd();
     process.chdir(root);
     try {
@@ -132,7 +132,7 @@ describe('configuration', () => {
     }
   });
 
-  it("prefers the server's own variable to libguestfs's, even for what is the default", async () => {
+  it("prefers the server's own variable to libguestfs's, even with the default value", async () => {
     const environment = {
       GUESTFS_GRPC_MEMSIZE: '1280',
       LIBGUESTFS_MEMSIZE: '700',

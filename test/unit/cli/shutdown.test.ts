@@ -33,7 +33,7 @@ describe('endInOrder', () => {
     expect(await end([])).toEqual({ clean: true, ended: ['sessions', 'metrics', 'templates'], lines: [] });
   });
 
-  it('tells the parts when the time for an orderly end is over', async () => {
+  it('aborts the signal of the parts when the time for an orderly shutdown is over', async () => {
     const slow: Part = {
       name: 'sessions',
       end: (grace) => new Promise((resolve) => grace.addEventListener('abort', resolve)),
@@ -43,7 +43,7 @@ describe('endInOrder', () => {
     expect(ms).toBeGreaterThanOrEqual(35);
   });
 
-  it('leaves behind what does not even end when it is killed, and goes on with the others', async () => {
+  it('abandons a part that does not end even when killed, and continues with the others', async () => {
     const ended: string[] = [];
     const stuck = (name: string): Part => ({ name, end: () => new Promise(() => undefined) });
     const quick: Part = { name: 'metrics', end: async () => void ended.push('metrics') };
@@ -58,7 +58,7 @@ describe('endInOrder', () => {
     );
   });
 
-  it('ends those after one that fails, and tells at error what failed', async () => {
+  it('ends those after a failing one, and logs the failure at level error', async () => {
     expect(await end(['sessions', 'metrics'])).toEqual({
       clean: false,
       ended: ['sessions', 'metrics', 'templates'],

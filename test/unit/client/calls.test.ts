@@ -1,4 +1,4 @@
-/** Calls of the client, to a server that does what each test needs. */
+/** Calls of the client to a scripted server. */
 import { once } from 'node:events';
 import { PassThrough, Readable } from 'node:stream';
 import {
@@ -64,7 +64,7 @@ async function all<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
 }
 
 describe('a unary call', () => {
-  it('names its session, and has an answer', async () => {
+  it('names its session, and gets an answer', async () => {
     const client = await serveCat((call, answer) =>
       answer(null, { content: `${call.request.path} in ${String(call.metadata.get('guestfs-session')[0])}` }),
     );
@@ -72,7 +72,7 @@ describe('a unary call', () => {
     expect(await client.call(FileServiceService.cat, { path: '/a' })).toEqual({ content: '/a in undefined' });
   });
 
-  it('fails with what the service says', async () => {
+  it("fails with the service's error", async () => {
     const thrown = new GuestfsError('ENOENT', 'cat: /a: No such file or directory');
     const client = await serveCat((_call, answer) =>
       answer(toStatus(thrown, { action: 'cat', state: 'READY' }, silentLogger)),
@@ -92,7 +92,7 @@ describe('a unary call', () => {
     });
   });
 
-  it('fails with the fields that are wrong, and when to try again', async () => {
+  it('fails with the invalid fields, and the retry delay', async () => {
     const thrown = new GuestfsError('BAD_ARGUMENT', 'wrong', {
       fields: [{ field: 'path', description: 'is relative' }],
       retryAfterMs: 1500,
@@ -103,7 +103,7 @@ describe('a unary call', () => {
     expect(error.info?.retryAfterMs).toBe(1500);
   });
 
-  it('fails without a reason where the service gave none', async () => {
+  it('fails without a reason if the service gave none', async () => {
     served = await serve([]);
     const error = await failure(served.client.call(FileServiceService.cat, { path: '' }));
     expect(error).toMatchObject({ code: status.UNIMPLEMENTED, reason: '', errno: undefined, action: undefined });
@@ -127,7 +127,7 @@ describe('a unary call', () => {
     await cancelled;
   });
 
-  it('is one of many that a signal cancels, and nobody is warned of that', async () => {
+  it('is one of many that a signal cancels, without warnings', async () => {
     const warnings: Error[] = [];
     const warned = (warning: Error): unknown => warnings.push(warning);
     process.on('warning', warned);
@@ -146,7 +146,7 @@ describe('a unary call', () => {
     expect(warnings).toEqual([]);
   });
 
-  it('is not made when its signal was aborted before', async () => {
+  it('is not made if its signal has already aborted', async () => {
     let calls = 0;
     const client = await serveCat((_call, answer) => {
       calls += 1;
@@ -164,7 +164,7 @@ describe('a unary call', () => {
 });
 
 describe('an upload', () => {
-  /** Answers when all has come; says what it was. */
+  /** Answers when everything has arrived, with what it was. */
   async function collecting(): Promise<{ client: Served['client']; arguments: unknown[]; chunks: Buffer[] }> {
     const got = { arguments: [] as unknown[], chunks: [] as Buffer[] };
     const client = await serveUpload((call, answer) => {
@@ -189,7 +189,7 @@ describe('an upload', () => {
     expect(Buffer.concat(got.chunks).toString()).toBe('contents');
   });
 
-  it('sends large chunks in messages that the service takes', async () => {
+  it('sends large chunks in messages that the service accepts', async () => {
     const got = await collecting();
     const content = Buffer.alloc(2.5 * MEBIBYTE, 'abc');
     await got.client.upload(TransferServiceService.upload, { remotefilename: '/a' }, content);
@@ -197,7 +197,7 @@ describe('an upload', () => {
     expect(Buffer.concat(got.chunks).equals(content)).toBe(true);
   });
 
-  it('reads its source no faster than it is taken', async () => {
+  it('reads its source no faster than the service accepts it', async () => {
     let read = 0;
     let goOn: () => void = () => undefined;
     const client = await serveUpload((call, answer) => {
@@ -219,7 +219,7 @@ describe('an upload', () => {
     expect(read).toBe(200);
   });
 
-  it('fails at once when the service ends it, and lets go of a source that waits', async () => {
+  it('fails at once when the service ends it, and releases a waiting source', async () => {
     const client = await serveUpload((_call, answer) => answer({ code: status.NOT_FOUND, details: 'no' }));
     const source = new PassThrough();
     const error = await failure(client.upload(TransferServiceService.upload, { remotefilename: '/a' }, source));
@@ -227,7 +227,7 @@ describe('an upload', () => {
     expect(source.destroyed).toBe(true);
   });
 
-  it('fails as its source does, and is cancelled for the service', async () => {
+  it('fails with the error of its source, and is cancelled for the service', async () => {
     let cancelled: Promise<unknown> | undefined;
     const client = await serveUpload((call) => {
       cancelled = once(call, 'cancelled');
@@ -251,7 +251,7 @@ describe('a streamed answer', () => {
     return served.client;
   }
 
-  it('comes in batches', async () => {
+  it('arrives in batches', async () => {
     const client = await serveLs((call) => {
       for (const name of ['a', 'b']) call.write({ listing: [call.request.directory, name] });
       call.end();
@@ -275,7 +275,7 @@ describe('a streamed answer', () => {
     await cancelled;
   });
 
-  it('fails after what came before', async () => {
+  it('fails after the preceding messages', async () => {
     const client = await serveLs((call) => {
       call.write({ listing: ['a'] });
       call.emit('error', { code: status.ABORTED, details: 'gone' });

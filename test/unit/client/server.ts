@@ -1,4 +1,4 @@
-/** A gRPC server of a few handlers, and a client of it. */
+/** A gRPC server with a few handlers, and a client for it. */
 import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { connect, type ConnectOptions, type GuestfsClient } from '../../../clients/typescript/src/index.js';
 
@@ -7,7 +7,7 @@ export interface Served {
   close(): void;
 }
 
-/** Serves handlers, of which each service can have any; the others answer UNIMPLEMENTED. */
+/** Serves any handlers of each service; the others answer UNIMPLEMENTED. */
 export async function serve(
   services: readonly (readonly [ServiceDefinition, UntypedServiceImplementation])[],
   options?: ConnectOptions,

@@ -68,7 +68,7 @@ const event = (type: EventType, more: Partial<SubscribeResponse> = {}): Subscrib
 });
 
 describe('a session', () => {
-  it('is made with what was asked for', async () => {
+  it('is created with the requested options', async () => {
     const { client, created } = await serveSessions();
     const session = await client.session({
       drives: [
@@ -95,7 +95,7 @@ describe('a session', () => {
     expect(created[0]?.labels).toEqual(new Map([['purpose', 'test']]));
   });
 
-  it('ends once, however often it is told to', async () => {
+  it('ends once, however often that is requested', async () => {
     const { client, deleted } = await serveSessions();
     {
       await using session = await client.session({ session_id: 'one' });
@@ -114,12 +114,12 @@ describe('a session', () => {
     expect(deleted).toEqual(['one']);
   });
 
-  it('tells, when it ends, what could not be written', async () => {
+  it('reports, when it ends, what could not be written', async () => {
     const { client } = await serveSessions();
     await expect(client.attach('full').end()).rejects.toMatchObject({ code: status.RESOURCE_EXHAUSTED });
   });
 
-  it('can be told again to end when that failed, and tells it once', async () => {
+  it('can be ended again if that failed, and reports it once', async () => {
     const { client, deleted } = await serveSessions();
     const failing = async (): Promise<void> => {
       await using session = client.attach('full');
@@ -130,7 +130,7 @@ describe('a session', () => {
     expect(deleted).toEqual(['full', 'full']);
   });
 
-  it('can be ended after its client was told to cancel everything', async () => {
+  it('can be ended after its client has cancelled everything', async () => {
     const controller = new AbortController();
     const { client, deleted } = await serveSessions(undefined, { signal: controller.signal });
     const session = await client.session();
@@ -142,7 +142,7 @@ describe('a session', () => {
 });
 
 describe('events', () => {
-  it('come in order, of the types that were asked for, until the session ends', async () => {
+  it('arrive in order, of the requested types, until the session ends', async () => {
     const { client } = await serveSessions((call) => {
       expect(call.metadata.get('guestfs-session')).toEqual(['one']);
       for (const type of call.request.types) call.write(event(type, { lost: 2n }));
@@ -154,7 +154,7 @@ describe('events', () => {
     expect(got.map(({ type, lost }) => [type, lost])).toEqual(types.map((type) => [type, 2n]));
   });
 
-  it('are subscribed to when the server says so, not before', async () => {
+  it('are subscribed to only once the server has confirmed it', async () => {
     let confirmed = false;
     const { client } = await serveSessions((call) => {
       setTimeout(() => {
@@ -166,7 +166,7 @@ describe('events', () => {
     expect(confirmed).toBe(true);
   });
 
-  it('fail to be subscribed to with the error of the RPC', async () => {
+  it('cannot be subscribed to if the RPC fails', async () => {
     const { client } = await serveSessions((call) => {
       call.emit('error', { code: status.NOT_FOUND, details: 'no such session' });
     });
@@ -176,7 +176,7 @@ describe('events', () => {
     });
   });
 
-  it('are cancelled when the loop is left, or by hand', async () => {
+  it('are cancelled when the loop is left, or explicitly', async () => {
     const cancelled: Promise<unknown>[] = [];
     const { client } = await serveSessions((call) => {
       cancelled.push(once(call, 'cancelled'));

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from '@jest/globals';
 
-/** Each time limit of waiting.ts, and what it must come to although the garbage is collected all the while. */
+/** Each time limit of waiting.ts, which must fire although garbage is collected meanwhile. */
 const LIMITS: Readonly<Record<string, string>> = {
   inTime: `waiting.inTime(300, 'late', new Promise(() => {}))`,
   withTimeout: `waiting.withTimeout(300, () => new Error('late'), new Promise(() => {})).catch(({ message }) => message)`,

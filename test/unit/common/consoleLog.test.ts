@@ -4,7 +4,7 @@ import { pattern } from '../../fakes/files.js';
 import { memoryInUse } from '../../fakes/memory.js';
 
 describe('ConsoleLog', () => {
-  it('keeps what was said, in order', () => {
+  it('keeps the output, in order', () => {
     const log = new ConsoleLog();
     log.append(Buffer.from('one '));
     log.append(Buffer.alloc(0));
@@ -15,7 +15,7 @@ describe('ConsoleLog', () => {
     expect(log.droppedBytes).toBe(0);
   });
 
-  it('keeps the last 256 KiB, and counts what it dropped, however the pieces fall', () => {
+  it('keeps the last 256 KiB, and counts what it dropped, whatever the size of the pieces', () => {
     const all = pattern(LOG_LIMIT + 100_001);
     for (const size of [1000, 4096, 65_536, 300_000, all.length]) {
       const log = new ConsoleLog();
@@ -26,7 +26,7 @@ describe('ConsoleLog', () => {
     }
   });
 
-  it('does not hold on to the buffers that it was given', () => {
+  it('does not retain the buffers that it receives', () => {
     const log = new ConsoleLog();
     const reused = Buffer.from('first');
     log.append(reused);
@@ -34,7 +34,7 @@ describe('ConsoleLog', () => {
     expect(log.tail().toString()).toBe('first');
   });
 
-  it('takes little more than what it keeps from a console that speaks byte by byte', () => {
+  it('takes little more than what it keeps from a console that writes byte by byte', () => {
     const log = new ConsoleLog();
     const before = memoryInUse();
     for (let count = 0; count < 40_000; count += 1) log.append(Buffer.of(count & 0xff));

@@ -2,7 +2,7 @@ import { assert, nat, property, uint8Array } from 'fast-check';
 import { describe, expect, it } from '@jest/globals';
 import { crc32c } from '../../../src/common/crc32c.js';
 
-/** Bit by bit, as the definition has it. */
+/** Bit by bit, according to the definition. */
 function slowly(bytes: Buffer): number {
   let crc = 0xffffffff;
   for (const byte of bytes) {
@@ -25,7 +25,7 @@ describe('CRC-32C', () => {
     expect(crc32c(bytes)).toBe(expected);
   });
 
-  it('is what its definition says, of any length and in any pieces', () => {
+  it('agrees with its definition, for any length and any pieces', () => {
     const bytes = uint8Array({ maxLength: 3000, size: 'max' });
     assert(
       property(bytes, nat(3000), (drawn, cut) => {

@@ -14,7 +14,7 @@ function semaphore(changed: Partial<ConstructorParameters<typeof FairSemaphore>[
   return new FairSemaphore({ parallel: 2, perClient: 2, waiting: 300, limit: 'tasks', tasks: 'tasks', ...changed });
 }
 
-/** Runs tasks that end one by one, in the order in which they began. */
+/** Runs tasks that end one by one, in the order in which they started. */
 class Tasks {
   readonly begun: string[] = [];
   readonly done: Promise<unknown>[] = [];
@@ -55,7 +55,7 @@ describe('a fair semaphore', () => {
     expect(tasks.begun).toHaveLength(301);
   });
 
-  it('has clients take turns', async () => {
+  it('lets clients take turns', async () => {
     const tasks = new Tasks(semaphore({ parallel: 1, perClient: 1 }));
     for (const client of ['a', 'a', 'a', 'b', 'b', 'c']) void tasks.add(client);
     await tasks.endAll();
@@ -71,7 +71,7 @@ describe('a fair semaphore', () => {
     expect(tasks.begun).toHaveLength(5);
   });
 
-  it('refuses when too many of one client wait, and only those', async () => {
+  it('refuses tasks if too many of the same client wait, and only those', async () => {
     const tasks = new Tasks(semaphore({ parallel: 1, waiting: 2 }));
     for (let count = 0; count < 3; count += 1) void tasks.add('a');
     await expect(tasks.add('a')).rejects.toMatchObject({
@@ -83,7 +83,7 @@ describe('a fair semaphore', () => {
     expect(tasks.begun).toEqual(['a', 'b', 'a', 'a']);
   });
 
-  it('never begins a task that gives up waiting', async () => {
+  it('never starts a task that gives up waiting', async () => {
     const tasks = new Tasks(semaphore({ parallel: 1 }));
     void tasks.add('a');
     const client = of('b');
@@ -96,7 +96,7 @@ describe('a fair semaphore', () => {
     await tasks.endAll();
   });
 
-  it('goes on after a task that fails', async () => {
+  it('continues after a failing task', async () => {
     const turns = semaphore({ parallel: 1 });
     const { signal } = of('a');
     await expect(turns.run(() => Promise.reject(new Error('no')), signal)).rejects.toThrow('no');
@@ -104,8 +104,8 @@ describe('a fair semaphore', () => {
   });
 });
 
-describe('on whose behalf work is done', () => {
-  it('is known by a signal that follows that of a call', () => {
+describe('the client for which work is done', () => {
+  it('is inherited by a signal that follows that of a call', () => {
     const call = of('a').signal;
     const first = linkedAbort([new AbortController().signal, call]).signal;
     expect(clientBehind(linkedAbort([first]).signal)).toBe('a');

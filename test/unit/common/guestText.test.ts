@@ -1,4 +1,4 @@
-/** File names of guests are bytes; every one of them must survive being a string. */
+/** File names of guests are bytes; each of them must survive the conversion to a string and back. */
 import { isUtf8 } from 'node:buffer';
 import { describe, expect, it } from '@jest/globals';
 import { array, assert, constantFrom, oneof, property, uint8Array } from 'fast-check';
@@ -13,7 +13,7 @@ function points(text: string): string {
   return [...text].map((character) => `U+${character.codePointAt(0)?.toString(16).toUpperCase()}`).join(' ');
 }
 
-/** Pieces that bring all the kinds of bytes together more often than chance would. */
+/** Pieces that combine all kinds of bytes more often than chance would. */
 const PIECES = [
   'a',
   '/',
@@ -82,18 +82,18 @@ describe('text of guests', () => {
     ['NUL', 'a\0b'],
     ['private-use letters outside the range', '\ue000\uef7f\uf000\uf8ff'],
     ['nothing', ''],
-  ])('%s stays what it is', (_what, text) => {
+  ])('%s stays unchanged', (_what, text) => {
     expect(decodeGuestText(Buffer.from(text, 'utf8'))).toBe(text);
     expect(encodeGuestText(text)).toEqual(Buffer.from(text, 'utf8'));
   });
 
-  it('a name in Latin-1 becomes letters and private-use code points, and the same name again', () => {
+  it('a name in Latin-1 becomes letters and private-use code points, and is converted back', () => {
     const name = Buffer.from('/café/déjà vu', 'latin1');
     expect(decodeGuestText(name)).toBe('/caf\uefe9/d\uefe9j\uefe0 vu');
     expect(encodeGuestText(decodeGuestText(name))).toEqual(name);
   });
 
-  it('every byte from 0x80 that stands alone is its own code point', () => {
+  it('every single byte from 0x80 has its own code point', () => {
     for (let byte = 0x80; byte <= 0xff; byte += 1) {
       expect(decodeGuestText(Buffer.of(byte))).toBe(String.fromCharCode(0xef00 + byte));
       expect(encodeGuestText(String.fromCharCode(0xef00 + byte))).toEqual(Buffer.of(byte));
@@ -132,14 +132,14 @@ describe('text of guests', () => {
       'ff 01 c2 80 e0 a0 80 f0 90 80 80',
       'U+EFFF U+1 U+80 U+800 U+10000',
     ],
-  ])('%s has its code points, and comes back', (_what, hex, expected) => {
+  ])('%s has its code points, and is converted back', (_what, hex, expected) => {
     const bytes = bytesOf(hex);
     const text = decodeGuestText(bytes);
     expect(points(text)).toBe(expected);
     expect(encodeGuestText(text)).toEqual(bytes);
   });
 
-  it('any bytes come back', () => {
+  it('any bytes are converted back', () => {
     let invalid = 0;
     const comeBack = property(anyBytes, (bytes) => {
       if (!isUtf8(bytes)) invalid += 1;
@@ -149,7 +149,7 @@ describe('text of guests', () => {
     expect(invalid).toBeGreaterThan(10_000);
   });
 
-  it('all pairs of bytes come back, each with a string of its own', () => {
+  it('all pairs of bytes are converted back, each with a different string', () => {
     const seen = new Set<string>();
     for (let pair = 0; pair < 0x10000; pair += 1) {
       const bytes = Buffer.of(pair >> 8, pair & 0xff);
@@ -171,7 +171,7 @@ describe('text of guests', () => {
     assert(isAlone, { seed: 7, numRuns: 50_000 });
   });
 
-  it('is well-formed Unicode whatever the bytes are, so that it can go over the wire', () => {
+  it('is well-formed Unicode whatever the bytes, so that it can be transmitted', () => {
     const isWellFormed = property(anyBytes, (bytes) => {
       const text = decodeGuestText(bytes);
       return text.isWellFormed() && Buffer.from(text, 'utf8').toString('utf8') === text;
@@ -179,7 +179,7 @@ describe('text of guests', () => {
     assert(isWellFormed, { seed: 99, numRuns: 20_000 });
   });
 
-  it('cut off surrogates, which no client can send, become the replacement character', () => {
+  it('lone surrogates, which no client can send, become the replacement character', () => {
     expect(encodeGuestText('a\ud800b')).toEqual(Buffer.from('a\ufffdb', 'utf8'));
     expect(encodeGuestText('\uefe9\udc00\ud800')).toEqual(
       Buffer.concat([Buffer.of(0xe9), Buffer.from('\ufffd\ufffd', 'utf8')]),
@@ -213,13 +213,13 @@ describe('printable text', () => {
     expect(printable('Größe 日本 \u{1f600}\n\tend')).toBe('Größe 日本 \u{1f600}\n\tend');
   });
 
-  it('shows control characters by their codes', () => {
+  it('escapes control characters', () => {
     expect(printable('\u001b[31mred\u0007\r\u0000\u007f\u0085\u009b')).toBe(
       '\\x1b[31mred\\x07\\x0d\\x00\\x7f\\x85\\x9b',
     );
   });
 
-  it('shows every control character but newline and tab', () => {
+  it('escapes every control character except newline and tab', () => {
     for (let code = 0; code < 0xa0; code += 1) {
       const character = String.fromCharCode(code);
       const control = (code < 0x20 || code >= 0x7f) && character !== '\n' && character !== '\t';
@@ -227,17 +227,17 @@ describe('printable text', () => {
     }
   });
 
-  it('replaces cut off surrogates', () => {
+  it('replaces lone surrogates', () => {
     expect(printable('a\ud800')).toBe('a\ufffd');
   });
 });
 
 describe('a printable name', () => {
-  it('is one line, whatever was chosen as a name', () => {
+  it('is one line, whatever the name', () => {
     expect(printableName('a\nb\tc\u001b[31m\ud800')).toBe('a\\x0ab\\x09c\\x1b[31m\ufffd');
   });
 
-  it('is cut, and not within a character', () => {
+  it('is truncated, but not within a character', () => {
     expect(printableName('x'.repeat(300))).toHaveLength(300);
     expect(printableName(`${'x'.repeat(299)}\u{1f600}`)).toBe(`${'x'.repeat(299)}\ufffd...`);
   });

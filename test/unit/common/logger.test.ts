@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { GuestfsError } from '../../../src/common/errors.js';
 import { createLogger, LOG_LEVELS, silentLogger, type Logger, type LogLevel } from '../../../src/common/logger.js';
 
-/** What is logged, line by line. */
+/** The logged lines. */
 function written(log: (logger: Logger) => void, level: LogLevel = 'debug'): Record<string, unknown>[] {
   const lines: string[] = [];
   log(createLogger(level, (line) => lines.push(line)));
@@ -26,7 +26,7 @@ describe('a log line', () => {
     expect(Math.abs(Date.parse(String(line?.['time'])) - Date.now())).toBeLessThan(60_000);
   });
 
-  it.each(LOG_LEVELS)('of level %s says so, and is written at that level', (level) => {
+  it.each(LOG_LEVELS)('of level %s has that level, and is written at it', (level) => {
     expect(written((logger) => logger[level]('x'), level)).toMatchObject([{ level, msg: 'x' }]);
   });
 
@@ -35,7 +35,7 @@ describe('a log line', () => {
     expect(written(all, 'warn').map(({ msg }) => msg)).toEqual(['warn', 'error']);
   });
 
-  it('has the fields of its logger, each once: its own go before them', () => {
+  it('has the fields of its logger, each once: its own take precedence', () => {
     const lines: string[] = [];
     const child = createLogger('info', (line) => lines.push(line)).child({ session: 'a', identity: 'i' });
     child.child({ action: 'ls' }).info('x', { session: 'b' });
@@ -43,7 +43,7 @@ describe('a log line', () => {
     expect(lines[0]?.match(/"session"/g)).toHaveLength(1);
   });
 
-  it('leaves out what is undefined, and takes what JSON has no form for', () => {
+  it('omits undefined values, and accepts values that JSON cannot represent', () => {
     const circle: Record<string, unknown> = {};
     circle['circle'] = circle;
     const [line] = written((logger) => logger.info('x', { session: undefined, size: 5n, circle }));
@@ -51,7 +51,7 @@ describe('a log line', () => {
     expect(line).not.toHaveProperty('session');
   });
 
-  it('of an error has its type, message, stack, facts and causes', () => {
+  it('of an error has its type, message, stack, details and causes', () => {
     const err = new GuestfsError('EIO', 'cannot sync', {
       metadata: { device: '/dev/sda' },
       cause: new Error('the disk is full'),
@@ -95,7 +95,7 @@ describe('secrets are not logged', () => {
     },
   );
 
-  it('and what was logged keeps them', () => {
+  it('and the logged object keeps them', () => {
     const request = { key: SECRET };
     written((logger) => logger.info('x', { request }));
     expect(request.key).toBe(SECRET);

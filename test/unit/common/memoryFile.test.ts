@@ -63,7 +63,7 @@ describe('a memory file', () => {
     expect((await file.stat()).nlink).toBe(0);
   });
 
-  it('cannot be changed once it is sealed, by whoever has it open', async () => {
+  it('cannot be changed once it is sealed, even if it is already open', async () => {
     const [first, second] = [await memory(BLOCK), await memory(BLOCK)];
     await first.write(Buffer.from('before'), 0, 6, 0);
     const again = await open(`/proc/self/fd/${first.fd}`, 'r+');
@@ -77,7 +77,7 @@ describe('a memory file', () => {
     expect((await contentsOf(first)).subarray(0, 6).toString()).toBe('before');
   });
 
-  it('that is loaded has the contents and is sealed', async () => {
+  it('that is loaded has the content and is sealed', async () => {
     const contents = Buffer.concat([
       Buffer.alloc(2 * BLOCK),
       Buffer.from('in the middle'),
@@ -106,7 +106,7 @@ describe('a memory file', () => {
 describe('a memory file that is kept', () => {
   it('takes no space where there are only zeros', async () => {
     const file = await memory(64 * BLOCK);
-    // A block of zeros that was written is one like any other.
+    // A written block of zeros is treated like any other.
     await file.write(Buffer.alloc(8 * BLOCK), 0, 8 * BLOCK, 0);
     await file.write(Buffer.from('here'), 0, 4, 40 * BLOCK + 7);
     await keepMemoryFile(file, await opened('kept', 'w'), never);
@@ -116,7 +116,7 @@ describe('a memory file that is kept', () => {
     expect((await readFile(join(scene, 'kept'))).equals(await contentsOf(file))).toBe(true);
   });
 
-  it('has the digest that loading it gives', async () => {
+  it('has the same digest as when it is loaded', async () => {
     const contents = Buffer.concat([Buffer.from('first'), Buffer.alloc(5 * BLOCK), Buffer.from('last')]);
     const { file, digest } = await loaded(contents);
     expect(await keepMemoryFile(file, await opened('kept', 'w'), never)).toBe(digest);
@@ -125,7 +125,7 @@ describe('a memory file that is kept', () => {
     expect(again.digest).toBe(digest);
   });
 
-  it('has another digest with another byte, another place, another size', async () => {
+  it('has another digest with another byte, another position, another size', async () => {
     const one = Buffer.alloc(4 * BLOCK);
     one[BLOCK] = 1;
     const flipped = Buffer.from(one);
@@ -149,8 +149,8 @@ describe('a memory file that is kept', () => {
   });
 });
 
-describe('what goes wrong with a memory file', () => {
-  it('is said: a target that takes nothing, a source that gives nothing, a size that is none', async () => {
+describe('a failure with a memory file', () => {
+  it('is reported: a full target, an unreadable source, an invalid size', async () => {
     const file = await memory(BLOCK);
     await file.write(Buffer.from('x'), 0, 1, 0);
     await expect(keepMemoryFile(file, await opened('..', 'r'), never)).rejects.toThrow(
@@ -162,7 +162,7 @@ describe('what goes wrong with a memory file', () => {
     await expect(createMemoryFile(2 ** 62 * 4, never)).rejects.toThrow(/^cannot create a memory file: /);
   });
 
-  it('is not waited for by who gave up', async () => {
+  it('does not delay a caller who has given up', async () => {
     const controller = new AbortController();
     const creating = createMemoryFile(BLOCK, controller.signal);
     controller.abort(new Error('changed my mind'));

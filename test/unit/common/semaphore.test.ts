@@ -4,7 +4,7 @@ import { Semaphore } from '../../../src/common/semaphore.js';
 
 const never = new AbortController().signal;
 
-/** A task that notes its beginning and ends when it is told to. */
+/** A task that records its start and ends when the test triggers it. */
 class Task {
   begun = false;
   end = (): void => undefined;
@@ -19,7 +19,7 @@ const tasks = (count: number): Task[] => Array.from({ length: count }, () => new
 const begun = (all: readonly Task[]): boolean[] => all.map((task) => task.begun);
 
 describe('a semaphore', () => {
-  it('begins as many as it may, and the others in their order', async () => {
+  it('starts as many as permitted, and the others in order', async () => {
     const turns = new Semaphore(2);
     const all = tasks(4);
     const done = all.map((task) => turns.run(task.run, never));
@@ -36,7 +36,7 @@ describe('a semaphore', () => {
     await Promise.all(done);
   });
 
-  it('goes on after a task that fails', async () => {
+  it('continues after a failing task', async () => {
     const turns = new Semaphore(1);
     const failed = turns.run(() => Promise.reject(new Error('no')), never);
     const other = turns.run(() => Promise.resolve('done'), never);
@@ -45,7 +45,7 @@ describe('a semaphore', () => {
     await expect(turns.run(() => Promise.resolve('again'), never)).resolves.toBe('again');
   });
 
-  it('lets go at once of one that gives up waiting, and never begins it', async () => {
+  it('releases a task that gives up waiting at once, and never starts it', async () => {
     const turns = new Semaphore(1);
     const [first, second, third] = tasks(3) as [Task, Task, Task];
     const abort = new AbortController();
@@ -63,7 +63,7 @@ describe('a semaphore', () => {
     await last;
   });
 
-  it('does not begin for a signal that is aborted already', async () => {
+  it('does not start for a signal that has already aborted', async () => {
     const task = new Task();
     await expect(new Semaphore(1).run(task.run, AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough');
     expect(task.begun).toBe(false);

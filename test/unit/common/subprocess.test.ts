@@ -11,7 +11,7 @@ const shell = (script: string, options: Partial<Parameters<typeof runTool>[2]> =
   runTool('sh', ['-c', script], { ...limits, ...options });
 
 describe('a short command', () => {
-  it('gives its outputs and exit code', async () => {
+  it('returns its outputs and exit code', async () => {
     await expect(shell('echo out; echo err >&2; exit 3')).resolves.toEqual({
       exitCode: 3,
       stdout: 'out\n',
@@ -42,24 +42,24 @@ describe('a short command', () => {
     await file.close();
   });
 
-  it('has no input when it is given none', async () => {
+  it('has no input if none is given', async () => {
     await expect(shell('cat')).resolves.toMatchObject({ exitCode: 0, stdout: '' });
   });
 
-  it('is killed when it takes too long, whatever it does about it', async () => {
+  it('is killed if it takes too long, even if it ignores signals', async () => {
     await expect(shell('trap "" TERM; while :; do :; done', { timeoutMs: 100 })).resolves.toMatchObject({
       exitCode: undefined,
       overLimit: true,
     });
   });
 
-  it('is killed when it says too much', async () => {
+  it('is killed if its output is too long', async () => {
     const result = await shell('while :; do echo 0123456789; done', { maxOutputBytes: 1000 });
     expect(result.overLimit).toBe(true);
     expect(result.stdout.length).toBeLessThanOrEqual(1000);
   });
 
-  it('is no result when it cannot be started', async () => {
+  it('is an error if it cannot be started', async () => {
     await expect(runTool('/no/such/program', [], limits)).rejects.toMatchObject({ code: 'ENOENT' });
   });
 
@@ -72,7 +72,7 @@ describe('a short command', () => {
 });
 
 describe('a long-lived process', () => {
-  it('has channels that stop reading soon when they are paused, and leaves other streams as they are', async () => {
+  it('has channels that stop reading soon after a pause, and does not change other streams', async () => {
     const usual = getDefaultHighWaterMark(false);
     const started = await startProcess('sleep', ['60'], { channels: 2, fds: [], env: {}, cwd: '/' });
     expect(started.channels.map((channel) => channel.readableHighWaterMark)).toEqual([1, 1]);
@@ -85,7 +85,7 @@ describe('a long-lived process', () => {
     expect(getDefaultHighWaterMark(false)).toBe(usual);
   });
 
-  it('has two-way channels, then descriptors, and tells its end though nobody reads them', async () => {
+  it('has two-way channels, then descriptors, and reports its end even if they are not read', async () => {
     const file = await open('/proc/self/comm');
     const started = await startProcess(
       'sh',
@@ -104,7 +104,7 @@ describe('a long-lived process', () => {
     await expect(started.exited).resolves.toEqual({ exitCode: 7, signal: undefined });
   });
 
-  it('loses nothing of what comes before somebody reads', async () => {
+  it('loses no data that arrives before there is a reader', async () => {
     const started = await startProcess('sh', ['-c', 'echo early >&3; echo early; exec cat <&3'], {
       channels: 1,
       fds: [],
@@ -112,7 +112,7 @@ describe('a long-lived process', () => {
       cwd: '/',
     });
     const [channel, output] = [started.channels[0], started.outputs[0]];
-    // It has come by then, and the event loop has turned.
+    // The data has arrived by then, and the event loop has turned.
     await new Promise((resolve) => setTimeout(resolve, 200));
     const first = (stream: Readable | undefined): Promise<unknown> =>
       new Promise((resolve) => stream?.once('data', resolve).resume());
@@ -122,7 +122,7 @@ describe('a long-lived process', () => {
     await started.exited;
   });
 
-  it('is in a session of its own', async () => {
+  it('is in its own session', async () => {
     const started = await startProcess('sh', ['-c', 'cut -d" " -f6 /proc/$$/stat >&3'], {
       channels: 1,
       fds: [],

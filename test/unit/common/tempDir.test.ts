@@ -31,7 +31,7 @@ const makeStale = async (maker: ProcessIdentity): Promise<string> => {
 };
 
 describe('a run directory', () => {
-  it('has a private part and goes away with all that is in it', async () => {
+  it('has a private part and is removed with its content', async () => {
     const directory = await createRunDirectory(parent, undefined);
     expect((await stat(directory.path)).mode & 0o777).toBe(0o700);
     await writeFile(join(directory.path, 'file'), 'x');
@@ -53,7 +53,7 @@ describe('a run directory', () => {
 });
 
 describe('the sweep', () => {
-  it('removes what a dead server left, and ends its child', async () => {
+  it('removes what a dead server left behind, and ends its child', async () => {
     const child = await sleeper();
     const stale = await makeStale({ ...self, startTime: '1' });
     await writeFile(join(stale, `child-${formatIdentity((await identityOf(child.pid)) as ProcessIdentity)}`), '');
@@ -62,7 +62,7 @@ describe('the sweep', () => {
     await expect(child.exited).resolves.toMatchObject({ signal: 'SIGKILL' });
   });
 
-  it('leaves alone a process that has the number of a child that is gone', async () => {
+  it('leaves alone a process with the number of an ended child', async () => {
     const other = await sleeper();
     const stale = await makeStale({ ...self, startTime: '1' });
     await writeFile(join(stale, `child-${self.namespace}-${other.pid}-1`), '');
@@ -72,7 +72,7 @@ describe('the sweep', () => {
     await other.exited;
   });
 
-  it('leaves alone the directories of living servers, of other containers, and what is none', async () => {
+  it('leaves alone the directories of running servers and other containers, and other files', async () => {
     const mine = await createRunDirectory(parent, undefined);
     await makeStale({ ...self, namespace: '1', startTime: '1' });
     await mkdir(join(parent, 'guestfs-grpc-other'));
@@ -84,18 +84,18 @@ describe('the sweep', () => {
     await mine.remove();
   });
 
-  it('finds nothing where there is nothing', async () => {
+  it('finds nothing if there is nothing', async () => {
     expect(await sweepRunDirectories(join(parent, 'none'), silentLogger)).toBe(0);
   });
 });
 
 describe('the identity of a process', () => {
-  it('survives being a word', () => {
+  it('can be converted to a word and back', () => {
     expect(parseIdentity(formatIdentity(self))).toEqual(self);
     expect(parseIdentity('a-1-2')).toBeUndefined();
   });
 
-  it('tells a living process from a dead one and from one that cannot be seen', async () => {
+  it('distinguishes a running process from a dead one and from one that cannot be seen', async () => {
     const child = await sleeper();
     const identity = (await identityOf(child.pid)) as ProcessIdentity;
     expect(await isRunning(identity)).toBe(true);

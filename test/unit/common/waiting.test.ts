@@ -21,7 +21,7 @@ const LONG_MS = 3_600_000;
 const listeners = (signal: AbortSignal): number => getEventListeners(signal, 'abort').length;
 const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
 
-/** Runs `body` and checks that no timer of it is left. */
+/** Runs `body` and checks that it leaves no timer. */
 async function leavingNoTimer(body: () => Promise<unknown>): Promise<void> {
   const before = timers();
   await body();
@@ -30,7 +30,7 @@ async function leavingNoTimer(body: () => Promise<unknown>): Promise<void> {
 }
 
 describe('the reason of a signal', () => {
-  it('is what it was aborted with', () => {
+  it('is the one given to abort', () => {
     expect(reasonOf(AbortSignal.abort(enough))).toBe(enough);
     const other = new Error('other');
     expect(reasonOf(AbortSignal.abort(other))).toBe(other);
@@ -47,7 +47,7 @@ describe('the reason of a signal', () => {
 });
 
 describe('unlessAborted', () => {
-  it('gives the value or the error of the promise, and leaves no listener', async () => {
+  it('settles like the promise, and leaves no listener', async () => {
     const { signal } = new AbortController();
     await expect(unlessAborted(Promise.resolve(1), signal)).resolves.toBe(1);
     await expect(unlessAborted(Promise.reject(new Error('no')), signal)).rejects.toThrow('no');
@@ -64,7 +64,7 @@ describe('unlessAborted', () => {
     await expect(unlessAborted(Promise.resolve(1), controller.signal)).rejects.toBe(enough);
   });
 
-  it('has no rejection unhandled that comes after the abort', async () => {
+  it('leaves no rejection after the abort unhandled', async () => {
     const unhandled: unknown[] = [];
     const note = (reason: unknown): void => void unhandled.push(reason);
     process.on('unhandledRejection', note);
@@ -105,7 +105,7 @@ describe('onAbort', () => {
 });
 
 describe('withTimeout and inTime', () => {
-  it('give what comes in time, and leave no timer', async () => {
+  it('return what arrives in time, and leave no timer', async () => {
     await leavingNoTimer(async () => {
       await expect(withTimeout(LONG_MS, late, Promise.resolve(1))).resolves.toBe(1);
       await expect(withTimeout(LONG_MS, late, Promise.reject(enough))).rejects.toBe(enough);
@@ -140,7 +140,7 @@ describe('sleep', () => {
 });
 
 describe('a linked signal', () => {
-  it.each([0, 1])('aborts with parent %d, and lets go of both', (which) => {
+  it.each([0, 1])('aborts with parent %d, and releases both', (which) => {
     const parents = [new AbortController(), new AbortController()];
     const [first, second] = parents.map(({ signal }) => signal) as [AbortSignal, AbortSignal];
     const linked = linkedAbort([first, second]);
@@ -150,14 +150,14 @@ describe('a linked signal', () => {
     expect([listeners(first), listeners(second)]).toEqual([0, 0]);
   });
 
-  it('is aborted from the beginning with a parent that is', () => {
+  it('is aborted from the start if a parent is', () => {
     const other = new AbortController();
     const linked = linkedAbort([AbortSignal.abort(enough), other.signal]);
     expect(linked.signal.reason).toBe(enough);
     expect(listeners(other.signal)).toBe(0);
   });
 
-  it('aborts on its own, but not its parent', () => {
+  it('can abort itself, but not its parent', () => {
     const parent = new AbortController();
     const linked = linkedAbort([parent.signal]);
     linked.abort(enough);
@@ -197,7 +197,7 @@ describe('a linked signal with a time limit', () => {
 });
 
 describe('withTimeLimit', () => {
-  it('gives what the work gives, and leaves neither timer nor listener', async () => {
+  it('settles like the work, and leaves neither timer nor listener', async () => {
     const { signal } = new AbortController();
     await leavingNoTimer(async () => {
       await expect(withTimeLimit(LONG_MS, late, [signal], () => Promise.resolve(1))).resolves.toBe(1);

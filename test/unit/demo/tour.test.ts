@@ -1,4 +1,4 @@
-/** What the tour is made of, without a server. */
+/** Parts of the tour, without a server. */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { arch, platform, tmpdir } from 'node:os';
@@ -22,7 +22,7 @@ describe('format', () => {
     expect([bar(0.5, 4), bar(-1, 2), bar(7, 2)]).toEqual(['██░░', '░░', '██']);
   });
 
-  it('takes from foreign text what would steer a terminal', () => {
+  it('removes control sequences from untrusted text', () => {
     expect(harmless('\u001b[31mred\u0007\u009b')).toBe('red  ');
   });
 });
@@ -36,7 +36,7 @@ describe('the program in the guest', () => {
 });
 
 describe('noise', () => {
-  it('is the same every time, and has the sum that it says', async () => {
+  it('is the same every time, and has the stated checksum', async () => {
     const [one, other] = [join(directory, 'one'), join(directory, 'other')];
     const sum = await writeNoise(one, 2);
     expect(await writeNoise(other, 2)).toBe(sum);

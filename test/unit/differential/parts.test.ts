@@ -1,4 +1,4 @@
-/** The differential test's own parts. */
+/** Parts of the differential test. */
 import { describe, expect, it } from '@jest/globals';
 import { agree } from '../../differential/differences.js';
 import { btrfs } from '../../differential/domains/btrfs.js';
@@ -28,7 +28,7 @@ describe('a failing sequence', () => {
     expect(await shrink([1, 2, 3], async () => false, 1000)).toEqual([1, 2, 3]);
   });
 
-  it('is tried so often at most', async () => {
+  it('is tried a limited number of times', async () => {
     let tries = 0;
     await shrink(
       items,
@@ -44,11 +44,11 @@ describe('a failing sequence', () => {
 
 describe('random choices', () => {
   const DRAWN = 10_000;
-  /** How often something is chosen, of all times. */
+  /** The share of times that something is chosen. */
   const rate = (choose: (random: Random) => boolean): number =>
     samples(choose, 1, DRAWN).filter((chosen) => chosen).length / DRAWN;
 
-  it.each([0.1, 0.33, 0.5, 0.85])('come true with the probability %d', (probability) => {
+  it.each([0.1, 0.33, 0.5, 0.85])('occur with the probability %d', (probability) => {
     expect(rate((random) => random.chance(probability))).toBeCloseTo(probability, 1);
     const inOne = samples((random) => Array.from({ length: 100 }, () => random.chance(probability)), 1, 100).flat();
     expect(inOne.filter((chosen) => chosen).length / inOne.length).toBeCloseTo(probability, 1);
@@ -58,7 +58,7 @@ describe('random choices', () => {
     expect([rate((random) => random.chance(0)), rate((random) => random.chance(1))]).toEqual([0, 1]);
   });
 
-  it('have all integers of a range as often', () => {
+  it('have all integers of a range equally often', () => {
     for (const number of [0, 1, 9]) expect(rate((random) => random.integer(0, 9) === number)).toBeCloseTo(0.1, 1);
   });
 });
@@ -150,7 +150,7 @@ describe('outcomes', () => {
       make('debug_drives'),
     ],
     ['times', { value: { st_mtime_sec: '1', st_size: '5' } }, { value: { st_mtime_sec: '2', st_size: '5' } }],
-  ])('agree, but for what may differ: %s', (_what, ours, theirs, asked = call) => {
+  ])('agree, apart from permitted differences: %s', (_what, ours, theirs, asked = call) => {
     expect(agree(asked, ours, theirs)).toBe(true);
   });
 });

@@ -12,7 +12,7 @@ function messageOf({ event }: DeliveredEvent): string {
   return 'message' in event ? event.message : event.kind;
 }
 
-/** All that a subscription delivers until it ends. */
+/** All events of a subscription until it ends. */
 async function all(subscription: EventSubscription): Promise<DeliveredEvent[]> {
   const events: DeliveredEvent[] = [];
   for await (const event of subscription) events.push(event);
@@ -20,7 +20,7 @@ async function all(subscription: EventSubscription): Promise<DeliveredEvent[]> {
 }
 
 describe('EventBus', () => {
-  it('gives every subscriber the kinds it asked for, numbered over all events', async () => {
+  it('delivers the requested kinds to every subscriber, numbered over all events', async () => {
     const bus = new EventBus();
     const everything = bus.subscribe([]);
     const some = bus.subscribe(['warning', 'close']);
@@ -39,7 +39,7 @@ describe('EventBus', () => {
     ]);
   });
 
-  it('gives a subscriber nothing from before, and keeps counting', async () => {
+  it('delivers no earlier events to a subscriber, and keeps counting', async () => {
     const bus = new EventBus();
     bus.emit(warning('before'));
     const late = bus.subscribe([]);
@@ -48,7 +48,7 @@ describe('EventBus', () => {
     expect((await all(late)).map((event) => [event.sequence, messageOf(event)])).toEqual([[2n, 'after']]);
   });
 
-  it('delivers to one who waits already', async () => {
+  it('delivers to a waiting subscriber', async () => {
     const bus = new EventBus();
     const events = bus.subscribe([])[Symbol.asyncIterator]();
     const first = events.next();
@@ -61,7 +61,7 @@ describe('EventBus', () => {
     expect((await second).done).toBe(true);
   });
 
-  it('drops what a slow subscriber does not take, and tells it how much was lost just there', async () => {
+  it('drops events for a slow subscriber, and reports how many were lost at that point', async () => {
     const bus = new EventBus();
     const slow = bus.subscribe([])[Symbol.asyncIterator]();
     for (let count = 0; count < 1024 + 7; count += 1) bus.emit(warning(String(count)));
@@ -89,7 +89,7 @@ describe('EventBus', () => {
     expect((await slow.next()).value).toMatchObject({ event: { message: 'after' }, lost: 1n });
   });
 
-  it('has so many subscribers, and no more', () => {
+  it('has a limited number of subscribers', () => {
     const bus = new EventBus();
     const all = Array.from({ length: MAX_SUBSCRIPTIONS }, () => bus.subscribe([]));
     expect(() => bus.subscribe([])).toThrow(expect.objectContaining({ reason: 'LIMIT_EXCEEDED' }));
@@ -97,7 +97,7 @@ describe('EventBus', () => {
     bus.subscribe([]);
   });
 
-  it('counts as lost only what the subscriber asked for', async () => {
+  it('counts as lost only what the subscriber requested', async () => {
     const bus = new EventBus();
     const slow = bus.subscribe(['warning'])[Symbol.asyncIterator]();
     for (let count = 0; count < 1024 + 3; count += 1) {
@@ -130,7 +130,7 @@ describe('EventBus', () => {
     expect(bus.wants('warning')).toBe(false);
   });
 
-  it('forgets a subscriber who is ended while it waits', async () => {
+  it('forgets a subscriber that ends while it waits', async () => {
     const bus = new EventBus();
     const subscription = bus.subscribe([]);
     const events = all(subscription);
@@ -141,7 +141,7 @@ describe('EventBus', () => {
     expect(bus.wants('trace')).toBe(false);
   });
 
-  it('knows which kinds anyone wants', () => {
+  it('knows which kinds have subscribers', () => {
     const bus = new EventBus();
     for (const kind of EVENT_KINDS) expect(bus.wants(kind)).toBe(false);
     const subscription = bus.subscribe(['progress']);
@@ -152,7 +152,7 @@ describe('EventBus', () => {
     expect(bus.wants('appliance')).toBe(true);
   });
 
-  it('ends a subscription to a session that is closed already at once', async () => {
+  it('immediately ends a subscription to a closed session', async () => {
     const bus = new EventBus();
     bus.close();
     expect(await all(bus.subscribe([]))).toEqual([]);

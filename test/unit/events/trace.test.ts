@@ -56,7 +56,7 @@ describe('the trace of a call', () => {
     expect(traceCall(action(name), request)).toBe(expected);
   });
 
-  it('cuts a buffer after 256 bytes, and tells its size', () => {
+  it('truncates a buffer after 256 bytes, and shows its size', () => {
     const content = Buffer.alloc(1000, 'x');
     expect(traceCall(action('write'), { path: '/a', content })).toBe(
       `write "/a" "${'x'.repeat(256)}"<truncated, original size 1000 bytes>`,
@@ -103,7 +103,7 @@ describe('the trace of a call', () => {
     }
   });
 
-  it('shows control characters, line separators and marks of direction by their codes', () => {
+  it('escapes control characters, line separators and direction marks', () => {
     expect(
       traceCall(action('mkdir'), { path: '/a\nb\tc\u001b[2J\u0000\u007f\u0085\u2028\u202e\u2066é日\u{1f600}' }),
     ).toBe('mkdir "/a\\x0ab\\x09c\\x1b[2J\\x00\\x7f\\x85\\u2028\\u202e\\u2066é日\u{1f600}"');
@@ -158,7 +158,7 @@ describe('the trace of a result', () => {
     expect(traceResult(action(name), response(name, value))).toBe(expected);
   });
 
-  it('shows a percentage, and none where it is not present', () => {
+  it('shows a percentage, or nothing if it is absent', () => {
     const lvs = [{ lv_name: 'LV', lv_uuid: 'x'.repeat(32), snap_percent: 12.5, copy_percent: undefined }];
     const line = traceResult(action('lvs_full'), { logvols: lvs });
     expect(line).toContain('snap_percent: 12.5 %, copy_percent: , ');
@@ -290,13 +290,13 @@ describe('the trace of any action', () => {
     }
   });
 
-  it('says when it was cut', () => {
+  it('shows that it was truncated', () => {
     const line = traceCall(action('mkdir'), { path: 'x'.repeat(10_000) });
     expect(line).toBe(`${'mkdir "'.padEnd(TRACE_LIMIT, 'x')}<truncated>`);
     expect(traceCall(action('mkdir'), { path: 'x'.repeat(TRACE_LIMIT - 'mkdir ""'.length) })).toHaveLength(TRACE_LIMIT);
   });
 
-  it('stays well-formed where it was cut', () => {
+  it('stays well-formed where it was truncated', () => {
     for (let shift = 0; shift < 4; shift += 1) {
       expect(traceCall(action('mkdir'), { path: 'x'.repeat(shift) + '\u{1f600}'.repeat(10_000) }).isWellFormed()).toBe(
         true,

@@ -1,4 +1,4 @@
-/** A new action is one record: with it, and nothing else, the generator writes all that the action needs. */
+/** A new action is one record: from it alone, the generator writes everything that the action needs. */
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -21,9 +21,9 @@ const RECORD = `
     example: { directory: '/var/log/made-up' },
   }),
 ];`;
-/** What the generator reads. */
+/** The generator's inputs. */
 const SOURCES = ['src/actions', 'src/generator', 'tsconfig.json', 'tsconfig.generator.json', 'package.json'];
-/** ... and writes, but for what has the new action. */
+/** ... and its outputs, except those with the new action. */
 const OTHERS = ['proto/guestfs/v1/lvm.proto', 'gen/calls/lvm.ts', 'gen/services.ts', 'docs/reference/lvm.md'];
 
 let copy: string;
@@ -51,7 +51,7 @@ it('has an RPC with its messages', () => {
   expect(proto).toMatch(/message JournalMadeUpResponse \{[^}]*int64 entries = 1;/s);
 });
 
-it('has a codec, and its place among those of all actions', () => {
+it('has a codec, which is listed with those of all actions', () => {
   expect(inCopy('gen/calls/journal.ts')).toMatch(/journalMadeUp.*action: 'journal_made_up',\s*procedure: 9999/s);
   expect(inCopy('gen/calls/index.ts')).toContain('journal');
 });
@@ -63,6 +63,6 @@ it('has an entry in the reference, with its example, and in the search page', ()
   expect(inCopy('dist/reference/search.html')).toContain('journal_made_up');
 });
 
-it('changes nothing of other areas', () => {
+it('changes nothing in other areas', () => {
   for (const path of OTHERS) expect(inCopy(path)).toBe(readFileSync(join(root, path), 'utf8'));
 });

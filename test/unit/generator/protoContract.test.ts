@@ -26,10 +26,10 @@ const files = [...registry.files].filter((file) => file.proto.package === 'guest
 const services = files.flatMap((file) => file.services);
 const actionOption = registry.getExtension('guestfs.v1.action');
 
-/** RPCs of an action's service that stand for no action. */
+/** RPCs of an action's service that are not actions. */
 const COMPOSITE = ['Inspect'];
 const OTHER_SERVICES = ['SessionService', 'EventService'];
-/** Answers without bound: a batch in each message. */
+/** Answers of unlimited size: a batch in each message. */
 const IN_BATCHES = ['ls', 'find', 'readdir', 'filesystem_walk', 'find_inode', 'yara_scan'];
 /** Of each upload, above its arguments. */
 const UPLOAD_FIELDS = [
@@ -178,7 +178,7 @@ describe('the API', () => {
     ).toEqual(debug.sort());
   });
 
-  it('has no others but those that are known', () => {
+  it('has no others apart from the known ones', () => {
     const others = services
       .filter(({ name }) => !OTHER_SERVICES.includes(name))
       .flatMap(({ methods }) => methods)
@@ -206,7 +206,7 @@ describe('the API', () => {
 });
 
 describe('the RPC of', () => {
-  it.each(named)('%s has its name, tells the facts of it, and streams what is streamed', (name, action) => {
+  it.each(named)('%s has its name and facts, and streams what is streamed', (name, action) => {
     const { method, option } = rpcOf(action);
     expect(method.name).toBe(rpcName(name));
     expect(method.input.name).toBe(`${rpcName(name)}Request`);
@@ -239,7 +239,7 @@ describe('the RPC of', () => {
     expect(
       [...rpcs.values()].filter(({ method }) => method.idempotency === MethodOptions_IdempotencyLevel.IDEMPOTENT),
     ).toEqual([]);
-    // What it says is believable: these change something, and those do not.
+    // A plausibility check: these change something, and those do not.
     for (const changes of ['mkfs', 'write', 'launch', 'set_memsize', 'mount_ro', 'journal_next', 'yara_load'])
       expect(marked).not.toContain(changes);
     for (const reads of ['cat', 'ls', 'download', 'get_memsize', 'inspect_get_type', 'journal_get', 'yara_scan'])

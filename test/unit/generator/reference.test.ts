@@ -1,4 +1,4 @@
-/** The reference is true, as far as can be told without an appliance: what it says of errors, and the requests that it shows. */
+/** The reference is correct, as far as can be checked without an appliance: its errors and its example requests. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { status } from '@grpc/grpc-js';
@@ -36,13 +36,13 @@ function entryOf(name: string): Entry {
   return entry;
 }
 
-/** What is said of needs, and of the version. */
+/** The preconditions, including the version. */
 const factsOf = (name: string): string => entryOf(name).facts.join('\n');
 const reasonsOf = (name: string): string[] => knownErrors(actionNamed(name)).map(({ reason }) => reason);
 const commentOf = (name: string, field: string): string =>
   entryOf(name).fields.find((one) => one.name === field)?.comment ?? '';
 
-/** The words that a shell makes of each command, of which all are calls of grpcurl. */
+/** The words into which a shell splits each command; all are calls of grpcurl. */
 function wordsOf(commands: readonly string[]): string[][] {
   const script = `grpcurl() { for word in "$@"; do printf '%s\\0' "$word"; done; printf '\\n\\0'; }\n${commands.join('\n')}\n`;
   const output = execFileSync('sh', { input: script, encoding: 'utf8', maxBuffer: 1 << 24 });
@@ -74,7 +74,7 @@ describe('examples', () => {
     },
   );
 
-  it('do not write to what the guest lives on, or to the image that is an example', () => {
+  it('do not write to the disk of the guest, or to the example image', () => {
     const writing = actions.filter(({ mutating, name }) => mutating && !/mount|inspect/.test(name));
     expect(
       writing.filter((action) => /"\/dev\/sda1?"/.test(JSON.stringify(exampleRequest(action)))).map(({ name }) => name),
@@ -90,7 +90,7 @@ describe('examples', () => {
     }
   });
 
-  it('are to a shell what they are meant to be', () => {
+  it('are parsed by a shell as intended', () => {
     const words = wordsOf(entries.map(({ example }) => example));
     expect(words).toHaveLength(entries.length);
     for (const [index, { name, service, rpc }] of entries.entries()) {
@@ -115,7 +115,7 @@ describe('examples', () => {
 });
 
 describe('needs', () => {
-  it('are state READY for each action that talks to the daemon, or asks for its appliance', () => {
+  it('are state READY for each action that needs the daemon, or queries its appliance', () => {
     const texts = Object.fromEntries(actions.map(({ name }) => [name, factsOf(name).includes('state READY')]));
     expect(texts).toEqual(
       Object.fromEntries(actions.map((action) => [action.name, needsDaemon(action) || action.readyOnly === true])),
@@ -133,11 +133,11 @@ describe('errors', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('are told of most actions', () => {
+  it('are listed for most actions', () => {
     expect(actions.filter((action) => knownErrors(action).length > 0).length).toBeGreaterThan(actions.length * 0.8);
   });
 
-  it('say what to use instead of an action whose message would be too large', () => {
+  it('name an alternative to an action whose message would be too large', () => {
     const texts = actions.flatMap((action) =>
       knownErrors(action)
         .filter(({ reason }) => reason === 'MESSAGE_TOO_LARGE')
@@ -158,7 +158,7 @@ describe('errors', () => {
     expect(texts.filter((one) => /(MiB|--request-memory`)\): /.test(one))).toHaveLength(alternatives.length);
   });
 
-  it('are told once', () => {
+  it('are listed once', () => {
     for (const action of actions) {
       const rows = knownErrors(action).map((row) => JSON.stringify(row));
       expect([action.name, new Set(rows).size]).toEqual([action.name, rows.length]);
@@ -178,13 +178,16 @@ describe('errors', () => {
     'rm_rf',
     'mkdir_p',
     'glob_expand',
-  ])('of %s are not that something is not there', (name) => {
+  ])('of %s do not include a missing file or device', (name) => {
     expect(reasonsOf(name)).not.toContain('ENOENT');
   });
 
-  it.each(['rm', 'rmdir', 'chmod', 'utimens', 'swapoff_file'])('of %s are not an errno for want of space', (name) => {
-    expect(reasonsOf(name)).not.toContain('ENOSPC');
-  });
+  it.each(['rm', 'rmdir', 'chmod', 'utimens', 'swapoff_file'])(
+    'of %s do not include an errno for lack of space',
+    (name) => {
+      expect(reasonsOf(name)).not.toContain('ENOSPC');
+    },
+  );
 
   it.each<[string, readonly string[]]>([
     ['add_drive', ['OUTSIDE_IMAGE_ROOTS', 'IMAGE_MISSING', 'IMAGE_UNUSABLE', 'EEXIST', 'NOT_ALLOWED']],
@@ -195,7 +198,7 @@ describe('errors', () => {
     ['setfiles', ['ACTION_NOT_IN_DAEMON']],
     ['copy_in', ['NOT_ALLOWED', 'OUTSIDE_IMAGE_ROOTS']],
     ['mount_local', ['NOT_OVER_NETWORK']],
-  ])('of %s are also %j', (name, expected) => {
+  ])('of %s also include %j', (name, expected) => {
     expect(reasonsOf(name)).toEqual(expect.arrayContaining([...expected]));
   });
 
@@ -204,7 +207,7 @@ describe('errors', () => {
     expect(full.map(({ reason }) => reason)).toEqual(['DAEMON_ERROR']);
   });
 
-  it('of an upload do not say that the file has to be there', () => {
+  it('of an upload do not require that the file exists', () => {
     const absent = knownErrors(actionNamed('upload')).filter(({ when }) => /there is no `remotefilename`/.test(when));
     expect(absent).toEqual([]);
   });
@@ -260,7 +263,7 @@ describe('what an action needs', () => {
     expect(commentOf(name, field)).toContain('image roots');
   });
 
-  it('is nothing where the action is refused anyway', () => {
+  it('is empty if the action is refused anyway', () => {
     for (const action of actions.filter(({ notOverNetwork }) => notOverNetwork !== undefined)) {
       expect(factsOf(action.name)).not.toContain('needs:');
       expect(entryOf(action.name).description).toContain(action.notOverNetwork?.instead);
@@ -285,7 +288,7 @@ describe('fields', () => {
     ).toHaveLength(1);
   });
 
-  it('that are lists of strings are optional, and have a form in JSON', () => {
+  it('that are lists of strings are optional, and have a JSON form', () => {
     const page = emitAreaReference(areas.find(({ name }) => name === 'drive') as (typeof areas)[number]);
     expect(page).toMatch(/\| `server` \| optional StringList \|[^\n]*`\{ "values": \["..."\] \}`/);
   });
@@ -311,16 +314,16 @@ describe('lists of actions', () => {
   const index = emitReferenceIndex(areas);
   const lineOf = (name: string): string => index.split('\n').find((line) => line.startsWith(`| \`${name}\` |`)) ?? '';
 
-  it('have the RPCs that are no actions', () => {
+  it('have the RPCs that are not actions', () => {
     expect(lineOf('Inspect')).toContain('(inspection.md#inspect)');
   });
 
-  it('tell which are deprecated', () => {
+  it('show which are deprecated', () => {
     for (const { name, deprecated } of actions)
       expect([name, lineOf(name).endsWith(' (deprecated) |')]).toEqual([name, deprecated === true]);
   });
 
-  it('recommend nothing that there is not', () => {
+  it('recommend only existing actions', () => {
     expect(entries.filter(({ deprecated = '' }) => deprecated.includes('internal_')).map(({ name }) => name)).toEqual(
       [],
     );
@@ -339,11 +342,11 @@ describe('descriptions', () => {
     },
   );
 
-  it('tell the number of drives that the session has', () => {
+  it('state the number of drives that a session has', () => {
     expect(textOf('max_disks')).toContain(`Always ${MAX_DRIVES}`);
   });
 
-  it('tell the version that is answered before launch', async () => {
+  it('state the version that is returned before launch', async () => {
     const { version } = await versionActions.version({ session: {} } as unknown as LibraryContext, {});
     expect(textOf('version')).toContain(`before launch it is ${version?.major}.${version?.minor}.${version?.release}`);
   });
@@ -363,7 +366,7 @@ describe('descriptions', () => {
     ['disk_create', /`off` \(default\), `sparse`/, /^$/],
     ['scrub_freespace', /existing directory/, /the call itself creates/],
     ['grub_install', /BIOS boot partition/, /legacy/],
-  ])('of %s are true here', (name, right, wrong) => {
+  ])('of %s are correct here', (name, right, wrong) => {
     expect(textOf(name)).toMatch(right);
     expect(textOf(name)).not.toMatch(wrong);
   });

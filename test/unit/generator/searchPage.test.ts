@@ -1,4 +1,4 @@
-/** The search page: all of the reference in one file, and a script that finds in it. */
+/** The search page: the complete reference in one file, with a script that searches it. */
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from '@jest/globals';
 import { areas } from '../../../src/actions/areas.js';
@@ -11,7 +11,7 @@ const articles = new Map(
   [...page.matchAll(/<article id="([^"]+)">(.*?)<\/article>/gs)].map(([, id = '', body = '']) => [id, body]),
 );
 
-/** What one reads. */
+/** The visible text. */
 const textOf = (html: string): string =>
   html
     .replace(/<[^>]*>/g, '')
@@ -23,7 +23,7 @@ const textOf = (html: string): string =>
 const plain = (text: string): string => text.replaceAll('`', '');
 
 describe('the search page', () => {
-  it('has every entry, and all of it', () => {
+  it('has every entry, completely', () => {
     expect([...articles.keys()].sort()).toEqual(entries.map(({ name }) => name).sort());
     expect(articles.has('Inspect')).toBe(true);
     for (const {
@@ -53,14 +53,14 @@ describe('the search page', () => {
     }
   });
 
-  it('leads only to itself, and there to what it has', () => {
+  it('links only to itself, and to existing entries', () => {
     const targets = [...page.matchAll(/(?:href|src)="([^"]*)"/g)].map(([, target = '']) => target);
     expect(targets.length).toBeGreaterThan(entries.length);
     expect(targets.filter((target) => !target.startsWith('#') || !articles.has(target.slice(1)))).toEqual([]);
   });
 });
 
-/** As much of a browser as the script needs. */
+/** The parts of a browser that the script needs. */
 class FakeBrowser {
   readonly articles = [...articles].map(([id, html]) => ({ id, textContent: textOf(html), hidden: false }));
   readonly list = { append: (...sorted: { id: string }[]): void => void (this.order = sorted.map(({ id }) => id)) };
@@ -97,13 +97,13 @@ class FakeBrowser {
 }
 
 describe('its script', () => {
-  it('shows everything at first', () => {
+  it('shows everything initially', () => {
     const browser = new FakeBrowser('');
     expect(browser.shown).toHaveLength(entries.length);
     expect(browser.count.textContent).toBe(`${entries.length} of ${entries.length}`);
   });
 
-  it('shows what has all words, the best first, and keeps them in the address', () => {
+  it('shows entries with all words, the best first, and keeps the words in the address', () => {
     const browser = new FakeBrowser('');
     browser.box.value = 'LVM  resize';
     browser.input();
@@ -114,7 +114,7 @@ describe('its script', () => {
     expect(new FakeBrowser('#lvm%20resize').shown).toEqual(browser.shown);
   });
 
-  it('follows links to entries, and shows the one that is named so first', () => {
+  it('follows links to entries, and shows the one with that name first', () => {
     const browser = new FakeBrowser('#mount');
     expect(browser.order[0]).toBe('mount');
     browser.location.hash = '#Inspect';
@@ -122,7 +122,7 @@ describe('its script', () => {
     expect(browser.order[0]).toBe('Inspect');
   });
 
-  it('finds by what errors are called', () => {
+  it('finds the names of errors', () => {
     expect(new FakeBrowser('#KVM_UNUSABLE').shown).toEqual(['launch']);
   });
 });

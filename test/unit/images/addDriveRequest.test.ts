@@ -110,7 +110,7 @@ describe('driveFromRequest', () => {
     expect(await errorOf(driveFromRequest(path, {}, roots))).toMatchObject({ reason });
   });
 
-  it('makes a small scratch drive of /dev/null', async () => {
+  it('turns /dev/null into a small scratch drive', async () => {
     expect(
       await driveFromRequest(
         '/dev/null',
@@ -130,7 +130,7 @@ describe('driveFromRequest', () => {
 });
 
 describe('scratchDriveFromRequest', () => {
-  it('makes a drive that nobody keeps', () => {
+  it('creates a temporary drive', () => {
     expect(scratchDriveFromRequest(5n, { name: 'x', label: 'lab', blocksize: 512 })).toEqual({
       ...DEFAULTS,
       source: { kind: 'scratch', size: 5n },

@@ -22,7 +22,7 @@ describe('explainBlockError', () => {
   });
 
   it.each(['write', 'consistent read', 'resize'])(
-    'a shared "%s" lock, as QMP says it, for the drive that was added',
+    'a shared "%s" lock, as reported by QMP, for the drive that was added',
     (permission) => {
       expect(explainBlockError(`Failed to get shared "${permission}" lock`, files, "image 'c.img'")).toMatchObject({
         reason: 'IMAGE_LOCKED',

@@ -33,7 +33,7 @@ describe('a writable drive', () => {
     ]);
   });
 
-  it('qcow2 without a backing file says so', () => {
+  it('qcow2 without a backing file states that explicitly', () => {
     expect(nodes([link('/1', 'qcow2')]).at(-1)).toEqual({
       driver: 'qcow2',
       'node-name': 'drive0',
@@ -44,7 +44,7 @@ describe('a writable drive', () => {
     });
   });
 
-  it('a chain: what lies under it is read-only, and locked against writers', () => {
+  it('a chain: its backing images are read-only, and locked against writers', () => {
     expect(nodes([link('/1', 'qcow2', '/2'), link('/3', 'qcow2', '/4'), link('/5', 'raw')])).toEqual([
       { driver: 'file', 'node-name': 'drive0-backing2-file', filename: '/5', 'read-only': true, locking: 'on' },
       { driver: 'raw', 'node-name': 'drive0-backing2', file: 'drive0-backing2-file', 'read-only': true },
@@ -79,7 +79,7 @@ describe('a writable drive', () => {
     ]);
   });
 
-  it('unsafe cache and discard hold down to the file', () => {
+  it('unsafe cache and discard apply down to the file', () => {
     for (const discard of ['enable', 'besteffort'] as const) {
       for (const node of nodes([link('/1', 'raw')], { cacheMode: 'unsafe', discard })) {
         expect(node).toMatchObject({ cache: UNSAFE, discard: 'unmap' });
@@ -153,7 +153,7 @@ describe('a read-only drive', () => {
   });
 });
 
-describe('a drive whose bytes are in no file', () => {
+describe('a drive without a local file', () => {
   const bytes = (head?: string) => ({
     node: (name: string, options: object) => ({ driver: 'nbd', 'node-name': name, ...options }),
     head: head === undefined ? undefined : file(head),
@@ -173,7 +173,7 @@ describe('a drive whose bytes are in no file', () => {
     ]);
   });
 
-  it('has its first bytes from a copy, which lies over them', () => {
+  it('has its first bytes from a copy, layered over them', () => {
     expect(nodesOf('qcow2', '/1', '/2')).toEqual([
       { driver: 'nbd', 'node-name': 'drive0-file-body', 'read-only': true },
       { driver: 'file', 'node-name': 'drive0-file-head', filename: '/1', 'read-only': true, locking: 'off' },

@@ -33,12 +33,12 @@ describe('raw disks', () => {
     if (allocated === 0) expect(stats.blocks * 512).toBeLessThan(8192);
   });
 
-  it('has exactly the size asked for', async () => {
+  it('has exactly the requested size', async () => {
     await createDisk({ filename: 'a.img', format: 'raw', size: 1001n }, context);
     expect(statSync(inRoot('a.img')).size).toBe(1001);
   });
 
-  it('overwrites a file only if it shall', async () => {
+  it('overwrites a file only if requested', async () => {
     writeFileSync(inRoot('a.img'), 'x'.repeat(5000));
     const disk = { filename: inRoot('a.img'), format: 'raw', size: 512n };
     for (const overwrite of [{}, { overwrite: false }]) {
@@ -80,7 +80,7 @@ describe('qcow2 disks', () => {
     expect(info('b.qcow2')['actual-size']).toBeGreaterThanOrEqual(1 << 20);
   });
 
-  it('on a backing file beside it, whose size and format it takes', async () => {
+  it('on a backing file in the same directory, with its size and format', async () => {
     mkdirSync(inRoot('sub'));
     rawImage(inRoot('sub/base.img'), 3 << 20);
     await createDisk({ filename: 'sub/a.qcow2', format: 'qcow2', size: -1n, backingfile: 'base.img' }, context);
@@ -177,7 +177,7 @@ describe('what is refused leaves nothing behind', () => {
     ['a place outside', { ...raw, filename: '../out/new.img' }, 'OUTSIDE_IMAGE_ROOTS', 'new.img'],
     ['a place behind a link', { ...raw, filename: 'trap/new.img' }, 'OUTSIDE_IMAGE_ROOTS', 'new.img'],
     ['a missing directory', { ...raw, filename: 'gone/new.img' }, 'IMAGE_MISSING', 'gone'],
-    ['a size that no file has', { ...raw, size: 1n << 62n }, 'EFBIG', 'size'],
+    ['a size that no file can have', { ...raw, size: 1n << 62n }, 'EFBIG', 'size'],
     ['an impossible size', { ...qcow2, size: 1n << 60n }, 'EFBIG', 'cannot be created'],
   ])('%s', async (_what, disk, reason, words) => {
     rawImage(inRoot('base.img'), 1 << 20);

@@ -39,7 +39,7 @@ const ask = async (name: string): Promise<[string, bigint, boolean]> => {
   return answer;
 };
 
-describe('what an image is', () => {
+describe('queries about an image', () => {
   it('raw', async () => {
     rawImage(inRoot('a'), 1000);
     expect(await ask('a')).toEqual(['raw', 1024n, false]);
@@ -50,19 +50,19 @@ describe('what an image is', () => {
     expect(await ask('a')).toEqual(['raw', 0n, false]);
   });
 
-  it('qcow2, larger than a number holds exactly', async () => {
+  it('qcow2, larger than the exact range of a number', async () => {
     qcow2Image(inRoot('a'), '1T');
     expect(await ask('a')).toEqual(['qcow2', 1n << 40n, false]);
   });
 
-  it('an overlay, even if what lies under it is gone or not allowed', async () => {
+  it('an overlay, even if its backing file is missing or not allowed', async () => {
     overlayImage(inRoot('a'), '/etc/shadow');
     overlayImage(inRoot('b'), 'gone', null);
     expect(await ask('a')).toEqual(['qcow2', 1n << 20n, true]);
     expect(await ask('b')).toEqual(['qcow2', 1n << 20n, true]);
   });
 
-  it('luks: the size is that of what is inside', async () => {
+  it('luks: the size is that of its content', async () => {
     const container = Buffer.alloc(8192);
     container.write('LUKS\xba\xbe\0\x01', 'latin1');
     container.writeUInt32BE(6144 / 512, 104);
@@ -70,7 +70,7 @@ describe('what an image is', () => {
     expect(await ask('a')).toEqual(['luks', 2048n, false]);
   });
 
-  it('foreign formats are put to qemu', async () => {
+  it('foreign formats are determined by qemu', async () => {
     qemuImg('create', '-q', '-f', 'vdi', inRoot('a'), '1M');
     qemuImg('create', '-q', '-f', 'qed', '-u', '-b', '/x', '-F', 'raw', inRoot('b'), '1M');
     expect(await ask('a')).toEqual(['vdi', 77n, false]);
@@ -81,7 +81,7 @@ describe('what an image is', () => {
   });
 
   it.each(['monolithicFlat', 'twoGbMaxExtentSparse'])(
-    'extents of a VMDK (%s) are counted, and need not be there',
+    'extents of a VMDK (%s) are counted, and need not exist',
     async (subformat) => {
       qemuImg('create', '-q', '-f', 'vmdk', '-o', `subformat=${subformat}`, inRoot('a'), '3G');
       for (const name of readdirSync(scene.root)) if (name !== 'a') unlinkSync(inRoot(name));

@@ -19,7 +19,7 @@ describe('writeEmptyQcow2', () => {
     ['one L1 cluster, full', 4n << 40n],
     ['two L1 clusters', (4n << 40n) + 512n],
     ['the largest', MAX_QCOW2_SIZE],
-  ])('makes what qemu-img finds sound: %s', async (_what, size) => {
+  ])('creates an image that passes qemu-img check: %s', async (_what, size) => {
     const path = join(scene.root, 'x.qcow2');
     const file = await open(path, 'wx+');
     await writeEmptyQcow2(file, size);
@@ -31,7 +31,7 @@ describe('writeEmptyQcow2', () => {
       'virtual-size': Number(size),
     });
     expect(statSync(path).blocks * 512).toBeLessThan(64 * 1024);
-    // It takes data.
+    // It accepts data.
     execFileSync('qemu-io', ['-f', 'qcow2', '-c', `write -P 7 ${size - 512n} 512`, path]);
     expect(JSON.parse(qemuImg('check', '--output=json', path))).toMatchObject({
       'check-errors': 0,
@@ -43,7 +43,7 @@ describe('writeEmptyQcow2', () => {
     ['nothing but its head', 512n, 512],
     ['one unit', 1n << 30n, HEAD_UNIT],
     ['many units, and two L1 clusters', (4n << 40n) + 512n, 32 * HEAD_UNIT],
-  ])('makes one that begins with what it is given: %s', async (_what, size, length) => {
+  ])('creates one that begins with the given data: %s', async (_what, size, length) => {
     const path = join(scene.root, 'x.qcow2');
     const file = await open(path, 'wx+');
     await writeQcow2Head(file, size, Buffer.alloc(length, 'h'));
@@ -61,7 +61,7 @@ describe('writeEmptyQcow2', () => {
     if (size > length) expect(read(0, length, 512) + read(0, size - 512n, 512)).not.toContain('failed');
   });
 
-  it('refuses more than qcow2 holds', async () => {
+  it('refuses more than qcow2 can hold', async () => {
     const file = await open(join(scene.root, 'x.qcow2'), 'wx+');
     await expect(writeEmptyQcow2(file, MAX_QCOW2_SIZE + 1n)).rejects.toThrow(RangeError);
     await file.close();

@@ -35,17 +35,17 @@ function emulator(script: string): string {
 const probeWith = (script: string) => createForeignProbe({ qemuBinary: emulator(script), users: NOBODY_ELSE });
 const NODES = `{"return": [{"node-name": "file", "image": {"virtual-size": 1}}, {"node-name": "image", "image": {"virtual-size": 1048576}}]}`;
 
-// In a jail, what stands for qemu could not write down what it saw.
+// In a jail, the script could not record what it saw.
 beforeAll(() => overrideIsolation({ kind: 'none', as: 'user', reason: 'a test' }));
 afterAll(() => overrideIsolation(undefined));
 
 describe('the probe', () => {
-  it('finds the size of the node that it asked for', async () => {
+  it('finds the size of the requested node', async () => {
     const probe = probeWith(`echo '{"QMP": {}}'; echo '{"return": {}}'; echo '${NODES}'`);
     expect(await probe(image, 'vdi', 'image', signal)).toBe(1048576n);
   });
 
-  it('gives the image as a descriptor, limits, and no path', async () => {
+  it('passes the image as a descriptor, sets limits, and passes no path', async () => {
     const seen = join(scene.run, 'seen');
     const probe = probeWith(`{ echo "$@"; cat; cat /proc/self/limits; cat <&3; cat <&4; } > ${seen}; echo '${NODES}'`);
     await probe(image, 'vmdk', 'image', signal);
@@ -61,7 +61,7 @@ describe('the probe', () => {
     expect(output).not.toContain('a.img');
   });
 
-  it('runs as the user it is given', async () => {
+  it('runs as the given user', async () => {
     if (process.getuid?.() !== 0) return;
     const probe = createForeignProbe({
       qemuBinary: emulator(

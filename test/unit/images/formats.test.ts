@@ -22,7 +22,7 @@ async function sniff(path: string): Promise<string> {
 
 describe('sniffFormat', () => {
   it.each(['raw', 'qcow2', 'qcow', 'qed', 'vmdk', 'vdi', 'vhdx', 'vpc', 'parallels'])(
-    'knows %s as qemu-img makes it',
+    'recognises %s as created by qemu-img',
     async (format) => {
       const path = join(scene.root, `x.${format}`);
       qemuImg('create', '-q', '-f', format, path, '4M');
@@ -32,18 +32,18 @@ describe('sniffFormat', () => {
     },
   );
 
-  it('knows LUKS, as qemu does, in version 1 only', () => {
+  it('recognises LUKS, like qemu, in version 1 only', () => {
     expect(sniffFormat(Buffer.from('LUKS\xba\xbe\0\x01', 'latin1'))).toBe('luks');
     expect(sniffFormat(Buffer.from('LUKS\xba\xbe\0\x02', 'latin1'))).toBe('raw');
   });
 
-  it('knows a VMDK descriptor', async () => {
+  it('recognises a VMDK descriptor', async () => {
     const path = join(scene.root, 'flat.vmdk');
     qemuImg('create', '-q', '-f', 'vmdk', '-o', 'subformat=monolithicFlat', path, '1M');
     expect(await sniff(path)).toBe('vmdk');
   });
 
-  it.each([0, 1, 3, 7])('takes %d bytes for raw', async (bytes) => {
+  it.each([0, 1, 3, 7])('treats %d bytes as raw', async (bytes) => {
     expect(await sniff(rawImage(join(scene.root, 'tiny'), bytes))).toBe('raw');
     expect(sniffFormat(Buffer.from('QFI\xfb\0\0\0', 'latin1').subarray(0, bytes))).toBe('raw');
   });

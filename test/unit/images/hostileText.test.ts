@@ -5,10 +5,10 @@ import { bytesInMemory, type ByteSource } from '../../../src/images/readFully.js
 import { processorTime } from '../../support/loopTime.js';
 
 const SECTOR = 512;
-/** Far above what linear time takes, far below what the square of the length does. */
+/** Far above linear time, and far below quadratic time. */
 const LIMIT_MS = 250;
 
-/** A VMDK that has this text where its descriptor is. */
+/** A VMDK with this text as its descriptor. */
 function vmdk(descriptor: string): ByteSource {
   const image = Buffer.alloc(SECTOR + 64 * 1024, '\n');
   image.fill(0, 0, SECTOR);
@@ -49,7 +49,7 @@ describe('the descriptor of a VMDK', () => {
   });
 });
 
-describe('what qemu says', () => {
+describe("qemu's message", () => {
   it.each([
     ['names of qemu', 'qemu'.repeat(16_384)],
     ['braces', `qemu: -blockdev {${'}'.repeat(65_536)}`],

@@ -18,7 +18,7 @@ const inRoot = (name: string): string => join(scene.root, name);
 
 const noClaim = (): void => undefined;
 
-/** What a chain is, without its files. */
+/** The description of a chain, without its files. */
 async function chainOf(
   path: string,
   format?: string,
@@ -58,7 +58,7 @@ describe('one image', () => {
     }
   });
 
-  it('qcow2, by its looks and stated', async () => {
+  it('qcow2, recognised and stated', async () => {
     qcow2Image(inRoot('a.qcow2'), '3G');
     for (const format of [undefined, 'qcow2']) {
       expect(await chainOf('a.qcow2', format)).toEqual([
@@ -67,7 +67,7 @@ describe('one image', () => {
     }
   });
 
-  it('stated raw is raw, whatever it holds', async () => {
+  it('stated raw is raw, whatever its content', async () => {
     overlayImage(inRoot('a.img'), '/etc/shadow');
     expect(await chainOf('a.img', 'raw')).toMatchObject([{ format: 'raw' }]);
   });
@@ -84,7 +84,7 @@ describe('one image', () => {
   it.each([
     ['raw stated qcow2', 'qcow2', "is not in format 'qcow2': it looks like a raw image"],
     ['raw stated vdi', 'vdi', "is not in format 'vdi'"],
-    ['a driver that is no format', 'nbd', "in format 'nbd': known formats are raw, qcow2"],
+    ['a driver that is not a format', 'nbd', "in format 'nbd': known formats are raw, qcow2"],
     ['a driver that shows directories', 'vvfat', 'known formats are'],
     ['nonsense', 'toString', 'known formats are'],
   ])('refuses %s', async (_what, format, words) => {
@@ -121,7 +121,7 @@ describe('one image', () => {
     expect((await refusal('a.img', 'qcow2')).message).toContain('is encrypted in the qcow2 format');
   });
 
-  it('lets an image that is marked corrupt be read, not written', async () => {
+  it('permits reading, but not writing, an image that is marked as corrupt', async () => {
     qcow2Image(inRoot('a.img'), '1M');
     const bytes = readFileSync(inRoot('a.img'));
     bytes[79] = 2;
@@ -180,7 +180,7 @@ describe('a chain', () => {
     ]);
   });
 
-  it('has names relative to where the overlay really is', async () => {
+  it('has names relative to the real location of the overlay', async () => {
     mkdirSync(inRoot('sub'));
     rawImage(inRoot('sub/base.img'), 1 << 20);
     overlayImage(inRoot('sub/over.qcow2'), 'base.img');
@@ -191,7 +191,7 @@ describe('a chain', () => {
     ]);
   });
 
-  it('may say file:', async () => {
+  it('may use file:', async () => {
     rawImage(inRoot('base.img'), 1 << 20);
     overlayImage(inRoot('over.qcow2'), `file:${inRoot('base.img')}`);
     expect(await chainOf('over.qcow2', 'qcow2')).toHaveLength(2);
@@ -236,7 +236,7 @@ describe('a chain', () => {
     await chain.close();
   });
 
-  it('is not followed when only looks say that it is one', async () => {
+  it('is not followed if the format was only recognised', async () => {
     rawImage(inRoot('base.img'), 1 << 20);
     overlayImage(inRoot('over.img'), 'base.img');
     qcow2Image(inRoot('data.img'), '1M', '-o', `data_file=${inRoot('d')}`);
@@ -256,7 +256,7 @@ describe('a chain', () => {
     });
   });
 
-  it('is believed about the backing format: raw is not looked into', async () => {
+  it('is trusted about the backing format: raw is not inspected', async () => {
     // What a guest wrote into its raw disk looks like an overlay on a file of the host.
     overlayImage(inRoot('base.img'), '/etc/shadow');
     overlayImage(inRoot('over.img'), 'base.img', 'raw');
@@ -302,7 +302,7 @@ describe('a chain', () => {
     writeFileSync(join(scene.outside, 'secret'), 'secret');
     execFileSync('mkfifo', [inRoot('pipe')]);
     qcow2Image(inRoot('a.img'), '1M', '-o', `data_file=${inRoot('d'.repeat(60))}`);
-    // qemu-img would open what it is told: write the name afterwards.
+    // qemu-img would open the file, so the name is written afterwards.
     const bytes = readFileSync(inRoot('a.img'));
     const extension = bytes.indexOf(Buffer.from('DATA'));
     const name = Buffer.from((file ?? '').replace('<out>', scene.outside));

@@ -28,7 +28,7 @@ describe('uses of one image', () => {
   ] as const;
 
   it.each(USES.flatMap((first) => USES.map((second) => [first, second] as const)))(
-    '%s and %s go together unless one could change what the other parses',
+    '%s and %s are compatible unless one could change what the other parses',
     (first, second) => {
       const expected = !refused.some(
         ([one, two]) => (one === first && two === second) || (one === second && two === first),
@@ -37,7 +37,7 @@ describe('uses of one image', () => {
     },
   );
 
-  it('are of that image only, and end', () => {
+  it('apply to that image only, and end', () => {
     const uses = new ImageUses();
     const end = uses.begin(image, 'raw write', 'it');
     uses.begin(other, 'format read', 'another');
@@ -64,7 +64,7 @@ describe('claims', () => {
     later.claim('drive1', other, 'format read', 'another');
   });
 
-  it('of all machines of the server know of each other', () => {
+  it('of all machines of the server are checked against each other', () => {
     const mine = new ImageClaims();
     mine.claim('drive0', image, 'raw write', 'it');
     expect(() => new ImageClaims().claim('drive0', image, 'format read', 'it')).toThrow('cannot be used now');

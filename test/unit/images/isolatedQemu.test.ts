@@ -11,7 +11,7 @@ beforeEach(() => {
 });
 afterEach(() => scene.remove());
 
-/** Runs a shell script in the place of qemu. */
+/** Runs a shell script in place of qemu. */
 async function run(script: string, length?: number): Promise<IsolatedResult> {
   const qemuBinary = join(scene.base, 'qemu');
   writeFileSync(qemuBinary, `#!/bin/sh\n${script}\n`);
@@ -40,14 +40,14 @@ const NODES = '{"return": [{"node-name": "image", "image": {"virtual-size": 512}
 const ROW = '00000000:  51 46 49 fb  QFI.';
 
 describe('an isolated qemu', () => {
-  it('tells the first bytes of an image beside its size', async () => {
+  it('returns the first bytes of an image with its size', async () => {
     expect(await run(`echo '{"return": {}}'; echo '${ROW}'; echo '${NODES}'`, 4)).toMatchObject({
       size: 512n,
       head: Buffer.from('QFI\xfb', 'latin1'),
     });
   });
 
-  it('is asked for them before it is asked to quit, and only when they are wanted', async () => {
+  it('is asked for them before it is asked to quit, and only if they are requested', async () => {
     const seen = join(scene.run, 'seen');
     await run(`cat > seen`, 4096);
     expect(readFileSync(seen, 'utf8')).toMatch(/qemu-io image \\"read -v 0 4096\\"[^]*"quit"/);
@@ -55,7 +55,7 @@ describe('an isolated qemu', () => {
     expect(readFileSync(seen, 'utf8')).not.toContain('qemu-io');
   });
 
-  it('prints to a file, and no more than there can be', async () => {
+  it('prints to a file, up to a limit', async () => {
     expect(await run(`test -f /dev/stdout && echo '${ROW}'; echo '${NODES}'`, 4)).toMatchObject({
       size: 512n,
       head: Buffer.from('QFI\xfb', 'latin1'),

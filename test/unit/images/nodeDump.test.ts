@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { answersIn, dumpCommand, dumpIn } from '../../../src/images/nodeDump.js';
 
-/** As qemu prints bytes. */
+/** Bytes in the form in which qemu prints them. */
 function dump(bytes: Buffer): string {
   let text = '';
   for (let at = 0; at < bytes.length; at += 16) {
@@ -17,15 +17,15 @@ const GREETING = '{"QMP": {"version": {}}}\r\n{"return": {}}\r\n';
 const ANSWER = '{"return": "{}"}\r\n';
 const TOTAL = 'read 600/600 bytes at offset 0\n600 bytes, 1 ops; 00.00 sec (1 MiB/sec and 10 ops/sec)\n';
 
-describe('what qemu prints', () => {
-  it('is asked for by the name of the node', () => {
+describe("qemu's output", () => {
+  it('is requested by the name of the node', () => {
     expect(dumpCommand('image', 512)).toEqual({
       execute: 'human-monitor-command',
       arguments: { 'command-line': 'qemu-io image "read -v 0 512"' },
     });
   });
 
-  it.each([0, 8, 11, 40, 75, 400])('is put together again when an answer comes after %d characters of it', (at) => {
+  it.each([0, 8, 11, 40, 75, 400])('is reassembled if an answer comes after %d characters of it', (at) => {
     const text = dump(BYTES);
     const printed = GREETING + text.slice(0, at) + ANSWER + text.slice(at) + TOTAL + ANSWER;
     expect(dumpIn(printed, BYTES.length)).toEqual(BYTES);
@@ -45,7 +45,7 @@ describe('what qemu prints', () => {
     ['the same twice', dump(BYTES.subarray(0, 304)) + dump(BYTES.subarray(0, 296))],
     ['rows out of order', dump(BYTES).split('\n').reverse().join('\n')],
     ['no numbers', dump(BYTES).replaceAll('0', 'z')],
-  ])('is not taken when it is %s', (_what, printed) => {
+  ])('is not accepted if it is %s', (_what, printed) => {
     expect(dumpIn(GREETING + printed, BYTES.length)).toBeUndefined();
   });
 });

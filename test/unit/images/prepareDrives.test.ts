@@ -20,14 +20,14 @@ import {
 
 type Access = 'read-only' | 'read-write' | 'write-only';
 
-/** What the kernel lets one do with an open file: O_ACCMODE of its flags, see proc(5). */
+/** The access mode of an open file: O_ACCMODE of its flags, see proc(5). */
 function accessThrough({ fd }: FileHandle): Access | undefined {
   const flags = /^flags:\s*([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? '';
   return (['read-only', 'write-only', 'read-write'] as const)[parseInt(flags, 8) & 3];
 }
 
 let scene: Scene;
-/** The file of each set, in order, and how it was open when it was given. */
+/** The file of each set, in order, and its access mode when it was passed. */
 let given: { readonly file: FileHandle; readonly access: Access | undefined }[];
 let abort: AbortController;
 let context: DriveContext;
@@ -60,7 +60,7 @@ const accessOf = (prepared: PreparedDrives, node: string): Access | undefined =>
 };
 
 describe('prepareDrives', () => {
-  it('keeps the order, and says what the devices need', async () => {
+  it('keeps the order, and has the properties of the devices', async () => {
     rawImage(inRoot('a.img'), 1 << 20);
     qcow2Image(inRoot('b.qcow2'), '2M');
     const prepared = await prepareDrives(
@@ -89,13 +89,13 @@ describe('prepareDrives', () => {
     await prepared.dispose();
   });
 
-  it('numbers nodes as it is told', async () => {
+  it('numbers nodes from the given index', async () => {
     const prepared = await prepareDrives([scratchDrive(512n)], { ...context, firstIndex: 7 });
     expect(prepared.drives[0]?.topNode).toBe('drive7');
     await prepared.dispose();
   });
 
-  it('opens read-only images so that nobody can write them', async () => {
+  it('opens read-only images without write access', async () => {
     rawImage(inRoot('base.img'), 1 << 20);
     overlayImage(inRoot('a.qcow2'), 'base.img');
     const prepared = await prepareDrives(
@@ -144,7 +144,7 @@ describe('prepareDrives', () => {
     await prepared.dispose();
   });
 
-  it('keeps scratch disks that no file can hold in qcow2', async () => {
+  it('uses qcow2 for scratch disks that are too large for a file', async () => {
     const size = 1n << 50n;
     const holds = await truncate(rawImage(join(scene.run, 'try'), 0), Number(size)).then(
       () => 'raw',
@@ -181,7 +181,7 @@ describe('prepareDrives', () => {
     expect(readdirSync(scene.run)).toEqual([]);
   });
 
-  it('reports the first of several wrong drives', async () => {
+  it('reports the first of several faulty drives', async () => {
     for (let turn = 0; turn < 5; turn++) {
       const error = await errorOf(
         prepareDrives([fileDrive('sub/../x/first.img'), fileDrive('second.img'), fileDrive('')], context),
@@ -207,7 +207,7 @@ describe('prepareDrives', () => {
     await prepared.dispose();
   });
 
-  it('stops when it is told to, with the reason given', async () => {
+  it("stops when its signal aborts, with the signal's reason", async () => {
     rawImage(inRoot('a.img'), 1 << 20);
     const reason = new GuestfsError('CANCELLED', 'no longer wanted');
     const preparing = errorOf(prepareDrives([fileDrive('a.img'), scratchDrive(1n << 20n)], context));
@@ -216,7 +216,7 @@ describe('prepareDrives', () => {
     expect(openFiles()).toBe(before);
   });
 
-  it('explains what qemu says about its files', async () => {
+  it("explains qemu's messages about its files", async () => {
     rawImage(inRoot('a.img'), 1 << 20);
     const prepared = await prepareDrives([fileDrive('a.img', { readonly: false })], context);
     expect(prepared.explain('Is another process using the image [/dev/fdset/1]?')).toMatchObject({
@@ -248,7 +248,7 @@ describe('an image in a format', () => {
   const uses = new ImageUses();
   const sharing = (): DriveContext => ({ ...context, claims: new ImageClaims(uses) });
 
-  it('is opened with its first bytes as they were checked, unless it is written', async () => {
+  it('is opened with the checked copy of its first bytes, unless it is written', async () => {
     qcow2Image(inRoot('base.qcow2'), '1M');
     overlayImage(inRoot('over.qcow2'), 'base.qcow2', 'qcow2');
     const checked = ['base.qcow2', 'over.qcow2'].map((name) => readFileSync(inRoot(name)).subarray(0, 65536));
@@ -262,7 +262,7 @@ describe('an image in a format', () => {
         const node = prepared.drives[0]?.blockNodes.find((one) => one['node-name'] === name);
         const { file } = given[Number(String(node?.['filename']).split('/').at(-1)) - 1] as { file: FileHandle };
         const contents = Buffer.alloc(65536);
-        // What the copy holds lies behind its tables: see emptyQcow2.ts.
+        // The data of the copy is after its tables: see emptyQcow2.ts.
         await file.read(contents, 0, contents.length, 5 * 65536);
         expect(contents.equals(checked[index] as Buffer)).toBe(true);
       }
@@ -285,7 +285,7 @@ describe('an image in a format', () => {
         const holder = sharing();
         const prepared = await prepareDrives([first], holder);
         expect(await errorOf(prepareDrives([second], sharing()))).toMatchObject({ reason: 'IMAGE_LOCKED' });
-        // As long as a machine has it, not as long as this process has it open.
+        // As long as a machine uses it, not as long as this process has it open.
         await prepared.dispose();
         expect(await errorOf(prepareDrives([second], sharing()))).toMatchObject({ reason: 'IMAGE_LOCKED' });
         holder.claims.releaseAll();
@@ -301,7 +301,7 @@ describe('an image in a format', () => {
     qcow2Image(inRoot('a.qcow2'), '1M', '-o', `data_file=${inRoot('a.data')}`);
     const holder = sharing();
     const prepared = await prepareDrives([fileDrive('a.qcow2', { format: 'qcow2', readonly: false })], holder);
-    // Raw data is nothing to parse: the lock of qemu keeps two writers apart.
+    // Raw data is not parsed: qemu's lock keeps two writers apart.
     const reader = sharing();
     await (await prepareDrives([fileDrive('a.data', { format: 'raw' })], reader)).dispose();
     expect(

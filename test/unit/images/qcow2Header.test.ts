@@ -57,7 +57,7 @@ describe('readQcow2Header', () => {
     expect((await read()).backing).toEqual({ file, format });
   });
 
-  it('tells when the backing format is not stated', async () => {
+  it('reports a missing backing format', async () => {
     overlayImage(path, 'base', null);
     expect((await read()).backing).toEqual({ file: 'base', format: undefined });
   });

@@ -7,7 +7,7 @@ import type { AskRemote, RemoteQuestion } from '../../../src/images/remoteProbe.
 import { errorOf, makeScene, openFiles, overlayImage, qcow2Image, qemuImg, type Scene } from './scene.js';
 
 const SUBJECT = "nbd drive 'host'";
-/** What qemu says of formats that only it understands. */
+/** qemu's size for formats that only it understands. */
 const GUEST_SIZE = 3n << 20n;
 
 let scene: Scene;
@@ -23,7 +23,7 @@ afterEach(async () => {
   scene.remove();
 });
 
-/** A server whose image can be another each time that it is asked. */
+/** A server whose image can differ each time it is read. */
 function serverOf(...images: readonly Buffer[]): AskRemote {
   return (question) => {
     const bytes = images[Math.min(asked.length, images.length - 1)] as Buffer;
@@ -45,7 +45,7 @@ const made = (make: (path: string) => unknown): Buffer => {
 };
 const openImage = async (ask: AskRemote, format: ImageFormat): Promise<RemoteImage> =>
   (opened = await openRemoteImage(ask, format, { directory: scene.run, file: 'head.qcow2', subject: SUBJECT }));
-/** What qemu reads through a copy of an image's start. */
+/** The data that qemu reads through a copy of an image's start. */
 async function bytesOf({ head }: RemoteImage): Promise<Buffer> {
   const [copy, raw] = [join(scene.run, 'copy'), join(scene.run, 'raw')];
   writeFileSync(copy, readFileSync(`/proc/self/fd/${head?.handle.fd}`));
@@ -53,8 +53,8 @@ async function bytesOf({ head }: RemoteImage): Promise<Buffer> {
   return readFileSync(raw);
 }
 
-describe('an image that a server has', () => {
-  it('is what it is when it is raw', async () => {
+describe('an image on a server', () => {
+  it('is used unchanged if it is raw', async () => {
     expect(await openImage(serverOf(Buffer.alloc(1000)), 'raw')).toEqual({
       format: 'raw',
       virtualSize: 1024n,
@@ -67,7 +67,7 @@ describe('an image that a server has', () => {
     ['of the usual size', 65536, 1],
     ['in clusters of 512 bytes', 512, 2],
     ['in clusters of 2 MiB', 2 << 20, 2],
-  ])('in qcow2 %s begins with a copy that nobody can change', async (_what, clusterSize, questions) => {
+  ])('in qcow2 %s begins with a copy that cannot be changed', async (_what, clusterSize, questions) => {
     const image = made((path) => {
       qcow2Image(path, '1M', '-o', `cluster_size=${clusterSize}`);
     });
@@ -134,12 +134,12 @@ describe('an image that a server has', () => {
       'ends inside its header',
     ],
     [
-      'is not what it is said to be',
+      'is not in the stated format',
       'qcow2',
       (path) => writeFileSync(path, Buffer.alloc(70_000)),
       "is not in format 'qcow2'",
     ],
-    ['is another', 'vdi', (path) => qcow2Image(path, '1M'), "looks like format 'qcow2'"],
+    ['is in another format', 'vdi', (path) => qcow2Image(path, '1M'), "looks like format 'qcow2'"],
     [
       'has a backing file in qed',
       'qed',
@@ -174,7 +174,7 @@ describe('an image that a server has', () => {
     expect((await errorOf(openImage(vanishing, 'qcow2'))).message).toContain('cannot be read');
   });
 
-  it('is copied and checked in one: what it is later does not count', async () => {
+  it('is copied once, and the copy is checked: later changes have no effect', async () => {
     const [sound, bad] = [made((path) => qcow2Image(path, '1M')), made((path) => overlayImage(path, '/etc/passwd'))];
     const remote = await openImage(serverOf(sound, bad), 'qcow2');
     expect((await bytesOf(remote)).subarray(0, 65536)).toEqual(sound.subarray(0, 65536));

@@ -28,7 +28,7 @@ function contextWith(script: string): DriveContext {
   };
 }
 
-/** The most that ran at once, by a log of beginnings and ends. */
+/** The maximum number that ran at once, according to a log of starts and ends. */
 function mostAtOnce(log: string): number {
   let running = 0;
   let most = 0;
@@ -40,7 +40,7 @@ function mostAtOnce(log: string): number {
 }
 
 describe('the server of a remote drive', () => {
-  it("is asked by the machine's qemu, which need not be the one on the PATH", async () => {
+  it("is probed by the machine's qemu, which need not be the one on the PATH", async () => {
     const seen = join(scene.run, 'seen');
     const prepared = await prepareDrives(
       [nbdDrive('127.0.0.1:1', { readonly: false })],
@@ -50,9 +50,9 @@ describe('the server of a remote drive', () => {
     expect(readFileSync(seen, 'utf8')).toContain('"driver":"nbd"');
   });
 
-  it('is asked while at most seven others are, whatever the number of drives and machines', async () => {
+  it('is probed while at most seven others are, whatever the number of drives and machines', async () => {
     const log = join(scene.run, 'log');
-    // None of them ends before eight have begun, or have had long enough to.
+    // None of them ends before eight have started, or have had enough time to.
     const others = `n=0; while [ $(grep -c + log) -lt 8 ] && [ $n -lt 200 ]; do sleep 0.05; n=$((n + 1)); done`;
     const context = contextWith(`echo + >> log; ${others}; sleep 0.2; echo - >> log; echo '${NODES}'`);
     const drives = Array.from({ length: 10 }, () => nbdDrive('127.0.0.1:1', { readonly: false }));

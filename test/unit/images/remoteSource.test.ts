@@ -122,7 +122,7 @@ describe('a remote drive', () => {
       { protocol: 'gluster', server: ['host'] },
       { driver: 'gluster', volume: 'volume', path: 'a/b', server: [{ type: 'inet', host: 'host', port: '24007' }] },
     ],
-  ])('is what libguestfs calls %s', async (_text, filename, options, node) => {
+  ])('is the one that libguestfs writes as %s', async (_text, filename, options, node) => {
     expect(nodeOf(await sourceOf(filename, options))).toEqual({ 'node-name': 'n', 'read-only': true, ...node });
   });
 
@@ -158,7 +158,7 @@ describe('a remote drive', () => {
     ['an empty username', '/x', { protocol: 'ssh', server: ['a'], username: '' }, 'username', 'empty string'],
     ['an absolute target', '/x', { protocol: 'iscsi', server: ['a'] }, 'filename', "must not begin with a '/'"],
     ['a monitor without a port', 'p/i', { protocol: 'rbd', server: ['a'] }, 'server', 'port number must be specified'],
-    ['a key that is none', 'p/i', { protocol: 'rbd', username: 'u', secret: 'hidden!' }, 'secret', 'base64'],
+    ['an invalid key', 'p/i', { protocol: 'rbd', username: 'u', secret: 'hidden!' }, 'secret', 'base64'],
     ['an image without a pool', 'i', { protocol: 'rbd' }, 'filename', 'pool'],
     ['a port out of range', '', { protocol: 'nbd', server: ['a:65536'] }, 'server', 'invalid port number'],
     ['a host that is an option', '', { protocol: 'nbd', server: ['-x'] }, 'server', 'invalid hostname'],
@@ -182,7 +182,7 @@ describe('a remote drive', () => {
     expect(error.message).not.toContain('hidden');
   });
 
-  it('takes TCP only where the protocol has nothing else, and sockets only', async () => {
+  it('accepts only TCP where the protocol supports nothing else', async () => {
     rawImage(join(scene.root, 'a.img'), 512);
     expect(await errorOf(sourceOf('/x', { protocol: 'ssh', server: ['unix:a.img'] }))).toMatchObject({
       reason: 'IMAGE_UNUSABLE',

@@ -20,7 +20,7 @@ import type { Drive } from '../../../src/images/drive.js';
 import { rawMarks } from '../../../src/images/rawMarks.js';
 import type { ImageRoots } from '../../../src/security/pathPolicy.js';
 
-// Each image is a run of qemu-img, and the machine may be busy.
+// Each image takes a run of qemu-img, and the machine may be busy.
 jest.setTimeout(60_000);
 
 /** An image root `in`, a directory `out` outside of it, and `run` for temporary disks. */
@@ -64,11 +64,11 @@ export function qcow2Image(path: string, size: string, ...options: readonly stri
   return path;
 }
 
-/** A qcow2 image that names a backing file, whether that is there or not; `format` null: and does not state its format. */
+/** A qcow2 image that names a backing file, existing or not; `format` null: without stating its format. */
 export function overlayImage(path: string, backing: string, format: string | null = 'raw'): string {
   qemuImg('create', '-q', '-f', 'qcow2', '-u', '-b', backing, '-F', format ?? 'raw', path, '1M');
   if (format === null) {
-    // qemu-img no longer makes images without a backing format: make the field one that nobody knows.
+    // qemu-img no longer creates images without a backing format, so the field's type is made unknown.
     const image = readFileSync(path);
     image.writeUInt32BE(0x11111111, image.indexOf(Buffer.from([0xe2, 0x79, 0x2a, 0xca])));
     writeFileSync(path, image);
@@ -76,12 +76,12 @@ export function overlayImage(path: string, backing: string, format: string | nul
   return path;
 }
 
-/** A drive as a session would have it. */
+/** A drive as in a session. */
 export function fileDrive(path: string, options: Partial<Drive> = {}): Drive {
   return { ...DEFAULTS, source: { kind: 'file', path, name: path, roots }, ...options };
 }
 
-/** What an NBD server has at an address such as `127.0.0.1:10809`. */
+/** The source for an NBD server at an address such as `127.0.0.1:10809`. */
 export function nbdDrive(address: string, options: Partial<Drive> = {}): Drive {
   const [host, port] = address.split(':') as [string, string];
   const remote = {

@@ -1,4 +1,4 @@
-/** Jails as this machine makes them. */
+/** Real jails on this machine. */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -38,7 +38,7 @@ afterEach(() => {
   rmSync(scene, { recursive: true });
 });
 
-/** A shell with the tools of a script, as somebody. */
+/** A shell with the tools of a script, running as a user. */
 async function shell(script: string, changes: Partial<JailPlan> = {}): Promise<JailPlan> {
   const [sh, cat, ls] = await Promise.all(['sh', 'cat', 'ls'].map((name) => findProgram(name, 'tool')));
   return {
@@ -58,7 +58,7 @@ const start = async (script: string, fds: readonly number[] = []) =>
   startJailed(await shell(script), { channels: 1, fds, env: {} });
 
 describe('a program in a jail', () => {
-  it('can be started so on this machine', async () => {
+  it('can be started on this machine', async () => {
     expect(await findIsolation()).toMatchObject({ kind: 'namespaces', as: isRoot ? 'root' : 'user' });
   });
 
@@ -75,7 +75,7 @@ describe('a program in a jail', () => {
     ]);
   });
 
-  it('has no power, and cannot get any', async () => {
+  it('has no privileges, and cannot gain any', async () => {
     const status = await say('cat /proc/self/status');
     for (const name of ['CapInh', 'CapPrm', 'CapEff', 'CapAmb']) expect(status).toMatch(new RegExp(`${name}:\\s0+\n`));
     expect(status).toMatch(/NoNewPrivs:\s1\n/);
@@ -83,7 +83,7 @@ describe('a program in a jail', () => {
       await expect(say(`echo 1 > ${file}`)).rejects.toThrow(/Read-only|Permission denied|No such file/);
   });
 
-  it('that stays root changes nothing of the kernel', async () => {
+  it('that stays root cannot change kernel settings', async () => {
     if (!isRoot) return;
     const changes = { user: undefined, capabilities: ['CAP_DAC_OVERRIDE'] };
     await expect(say('echo 1 > /proc/sys/kernel/panic', changes)).rejects.toThrow('Read-only');
@@ -102,7 +102,7 @@ describe('a program in a jail', () => {
     expect(said).toMatch(/Max core file size +0 +0 /);
   });
 
-  it('is known by the number that it has on the host, and has its descriptors alone', async () => {
+  it('is known by its number on the host, and has only its own descriptors', async () => {
     const started = await start('read line <&3; exit 7');
     await eventually(() => !/bwrap|setpriv/.test(readFileSync(`/proc/${started.pid}/comm`, 'utf8')));
     for (const name of ['pid', 'mnt', 'net', 'ipc', 'uts', ...(isRoot ? [] : ['user'])])
@@ -110,13 +110,13 @@ describe('a program in a jail', () => {
     const fds = execFileSync('ls', [`/proc/${started.pid}/fd`], { encoding: 'utf8' })
       .trim()
       .split('\n');
-    // What the shell itself opens it numbers from 10 on.
+    // Descriptors that the shell itself opens start at 10.
     expect(fds.filter((fd) => Number(fd) < 10)).toEqual(['0', '1', '2', '3']);
     started.channels[0]?.write('go\n');
     expect(await started.exited).toEqual({ exitCode: 7, signal: undefined });
   });
 
-  it('ends with what it started, by a signal', async () => {
+  it('ends on a signal, with everything it has started', async () => {
     const started = await start('sleep 1000 & read line <&3; exit 7');
     started.kill('SIGKILL');
     expect(await started.exited).toEqual({ exitCode: undefined, signal: 'SIGKILL' });
@@ -128,7 +128,7 @@ describe('a program in a jail', () => {
     expect(await asked.exited).toEqual({ exitCode: 9, signal: undefined });
   });
 
-  it('is heard to its end, however short it is', async () => {
+  it('has all its output read, however short it runs', async () => {
     for (const wait of ['', 'n=0; while [ $n -lt 100000 ]; do n=$((n + 1)); done; ']) {
       const started = await start(`echo one; echo two >&2; echo three >&3; ${wait}exit 4`);
       const [channel] = started.channels as [Duplex];
@@ -138,7 +138,7 @@ describe('a program in a jail', () => {
     }
   });
 
-  it('cannot be started in a directory that is not there', async () => {
+  it('cannot be started in a missing directory', async () => {
     const plan = await shell('true', { directory: join(scene, 'none') });
     const outcome = startJailed(plan, { channels: 0, fds: [], env: {} }).then(({ exited }) => exited);
     await expect(outcome).resolves.toMatchObject({ exitCode: 1 });
@@ -311,7 +311,7 @@ for one in ${JSON.stringify(statements)}:
 describe('without namespaces and Landlock', () => {
   beforeEach(() => overrideIsolation({ kind: 'none', as: isRoot ? 'root' : 'user', reason: 'a test' }));
 
-  it('a program still has no power', async () => {
+  it('a program still has no privileges', async () => {
     const status = await say('cat /proc/self/status');
     expect(status).toMatch(/CapEff:\s0+\n/);
     expect(status).toMatch(/NoNewPrivs:\s1\n/);

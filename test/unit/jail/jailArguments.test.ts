@@ -27,7 +27,7 @@ const words = (isolation: Isolation, changes: Partial<JailPlan> = {}, statusFd?:
 };
 
 describe('the command of a jail', () => {
-  it('is this, for a server that is root', () => {
+  it('is as expected for a server that is root', () => {
     expect(words(asRoot, { directory: '/run/m', limits: { data: 7, openFiles: 8 } }, 9)).toBe(
       [
         'prlimit --core=0 --data=7 --nofile=8 -- /usr/bin/bwrap',
@@ -48,14 +48,14 @@ describe('the command of a jail', () => {
     );
   });
 
-  it('has a user namespace where the server is not root, and no change of user', () => {
+  it('has a user namespace if the server is not root, and no change of user', () => {
     const command = words(asUser, { user: undefined });
     expect(command).toContain('--unshare-user');
     expect(command).not.toMatch(/setpriv|--cap-/);
     expect(command).toMatch(/ -- \/usr\/bin\/tool --do it$/);
   });
 
-  it('keeps the network, devices and powers that are asked for, and no others', () => {
+  it('keeps the requested network, devices and capabilities, and no others', () => {
     expect(words(asRoot, { network: true })).not.toContain('--unshare-net');
     expect(words(asRoot)).not.toContain('/dev/kvm');
     expect(words(asRoot, { devices: ['/dev/kvm'] })).toContain('--dev-bind /dev/kvm /dev/kvm');
@@ -65,7 +65,7 @@ describe('the command of a jail', () => {
     expect(words(asRoot, { user: { uid: 5, gid: 6, groups: [7, 8] } })).toContain('--groups 7,8');
   });
 
-  it('shows each place once, and none that another one shows', () => {
+  it('binds each place once, and none inside another', () => {
     const command = words(asRoot, { places: program('/usr/lib/inner', '/usr/bin/tool', '/etc/hosts').places });
     expect(command.match(/--ro-bind \/usr\/bin\/tool /g)).toHaveLength(1);
     expect(command).not.toContain('/usr/lib/inner');
@@ -73,7 +73,7 @@ describe('the command of a jail', () => {
     expect(command).toContain('--ro-bind /etc/hosts /etc/hosts');
   });
 
-  it('confines itself where there are no namespaces', () => {
+  it('confines itself with Landlock if there are no namespaces', () => {
     const confined: Isolation = { kind: 'landlock', as: 'user', reason: 'no bwrap' };
     const { executable, args, cwd } = jailCommand(
       confined,
@@ -91,7 +91,7 @@ describe('the command of a jail', () => {
     expect(words({ ...confined, as: 'root' })).toContain('--reuid 5 --regid 6');
   });
 
-  it('is as strict as can be where there is nothing of either', () => {
+  it('is as strict as possible without either', () => {
     const none: Isolation = { kind: 'none', as: 'root', reason: 'no bwrap' };
     expect(words(none, { limits: { processes: 3, cpuSeconds: 4, addressSpace: 5, fileSize: 6 } })).toBe(
       'prlimit --core=0 --as=5 --cpu=4 --fsize=6 --nproc=3 -- setpriv --pdeathsig KILL --no-new-privs --reuid 5 --regid 6 --clear-groups --inh-caps=-all --bounding-set=-all -- /usr/bin/tool --do it',

@@ -21,7 +21,7 @@ const put = (path: string, contents?: string): string => {
 };
 
 describe('the files of a program', () => {
-  it("of the system are itself and its libraries, and a qemu's firmware", async () => {
+  it('of the system are itself and its libraries, and for qemu its firmware', async () => {
     const tool = await pathsOf('true');
     expect(tool).toContain(realpathSync('/bin/true'));
     expect(tool).not.toContain('/usr');
@@ -35,12 +35,12 @@ describe('the files of a program', () => {
     expect(await pathsOf(script)).not.toContain(scene);
   });
 
-  it('of a build, or of what is installed elsewhere, are around it', async () => {
+  it('of a build tree, or of an installation elsewhere, are around it', async () => {
     expect(await pathsOf(put(join(scene, 'build', 'qemu')))).toContain(join(scene, 'build'));
     expect(await pathsOf(put(join(scene, 'opt', 'bin', 'qemu')))).toContain(join(scene, 'opt'));
   });
 
-  it('are never a whole directory of the system', async () => {
+  it('are never an entire system directory', async () => {
     const program = put(join('/tmp', `qemu-${process.pid}`));
     try {
       expect(await pathsOf(program)).toContain(program);
@@ -50,7 +50,7 @@ describe('the files of a program', () => {
     }
   });
 
-  it('are not there when the program is not', async () => {
+  it('are not found if the program does not exist', async () => {
     await expect(findProgram(join(scene, 'none'), 'tool')).rejects.toMatchObject({ code: 'ENOENT' });
   });
 });

@@ -8,7 +8,7 @@ import type { BootOutcome } from '../../../src/launcher/kvmBootTest.js';
 
 const WORKS: BootOutcome = { usable: true, reason: '', hang: false };
 const ABORTS: BootOutcome = { usable: false, reason: 'qemu ended with SIGABRT', hang: false };
-/** Any character device that everybody may open stands in for the real one. */
+/** A character device that everyone can open, in place of the real one. */
 const DEVICE = '/dev/null';
 
 let directory: string;
@@ -42,7 +42,7 @@ function probeOf(outcome: BootOutcome | Error, device = DEVICE) {
   });
 }
 
-/** The one file of the cache. */
+/** The only file in the cache. */
 async function cacheFile(): Promise<string> {
   const cache = join(request.cacheDirectory, `guestfs-grpc-${process.geteuid?.() ?? 0}`);
   const [name] = await readdir(cache);
@@ -50,7 +50,7 @@ async function cacheFile(): Promise<string> {
 }
 
 describe('the verdict on KVM', () => {
-  it('costs one boot for those who ask at the same time', async () => {
+  it('takes one boot for concurrent requests', async () => {
     const probe = probeOf(ABORTS);
     const verdicts = await Promise.all([probe.verdict(request), probe.verdict(request), probe.verdict(request)]);
     expect(verdicts.map(({ usable, reason }) => [usable, reason])).toEqual(
@@ -67,27 +67,27 @@ describe('the verdict on KVM', () => {
     expect(boots).toBe(1);
   });
 
-  it('is asked for anew when qemu changes', async () => {
+  it('is determined anew when qemu changes', async () => {
     await probeOf(ABORTS).verdict(request);
     await writeFile(request.qemuBinary, 'another');
     await expect(probeOf(WORKS).verdict(request)).resolves.toMatchObject({ usable: true });
     expect(boots).toBe(2);
   });
 
-  it('is asked for anew when what was remembered makes no sense', async () => {
+  it('is determined anew if the cached one is invalid', async () => {
     await probeOf(ABORTS).verdict(request);
     await writeFile(await cacheFile(), '{"usable": tr');
     await expect(probeOf(WORKS).verdict(request)).resolves.toMatchObject({ usable: true });
     expect(boots).toBe(2);
   });
 
-  it('is not believed when somebody else could have written it', async () => {
+  it('is not trusted if another user could have written it', async () => {
     await probeOf(ABORTS).verdict(request);
     await chmod(join(await cacheFile(), '..'), 0o777);
     await expect(probeOf(WORKS).verdict(request)).resolves.toMatchObject({ usable: true });
   });
 
-  it('of a guest that hung is asked for anew after a day, while nobody waits', async () => {
+  it('about an appliance that hung is determined anew after a day, in the background', async () => {
     await probeOf({ usable: false, reason: 'silence', hang: true }).verdict(request);
     const file = await cacheFile();
     await writeFile(
@@ -100,7 +100,7 @@ describe('the verdict on KVM', () => {
     expect(boots).toBe(2);
   });
 
-  it('needs no boot where there is no device', async () => {
+  it('needs no boot if there is no device', async () => {
     await expect(probeOf(WORKS, '/dev/no-such').verdict(request)).resolves.toEqual({
       usable: false,
       reason: '/dev/no-such does not exist',
@@ -108,7 +108,7 @@ describe('the verdict on KVM', () => {
     expect(boots).toBe(0);
   });
 
-  it('is one also when the test cannot be made, and that is not remembered', async () => {
+  it('exists even if the test cannot be run, and is not cached then', async () => {
     await expect(probeOf(new Error('no space')).verdict(request)).resolves.toMatchObject({
       usable: false,
       reason: expect.stringContaining('no space'),

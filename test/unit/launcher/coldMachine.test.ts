@@ -23,7 +23,7 @@ const config: LaunchConfig = {
   cacheDirectory: '/var/tmp',
 };
 
-/** Only the number of a descriptor is looked at. */
+/** Only the number of a descriptor is used. */
 const file = (fd: number): FileHandle => ({ fd }) as FileHandle;
 
 function commandOf(
@@ -32,7 +32,7 @@ function commandOf(
   accelerator: Accelerator = 'tcg',
 ) {
   const line = new QemuCommandLine('/usr/bin/qemu-system-x86_64');
-  // As when drives are prepared: their files come first.
+  // As with prepared drives: their files come first.
   line.add(file(40));
   addColdMachine(
     line,
@@ -106,7 +106,7 @@ describe('the command line of a cold machine', () => {
     ]);
   });
 
-  it('has each drive on the target of its place, with its label and block size', () => {
+  it('has each drive on the target of its position, with its label and block size', () => {
     const drive = (name: string) => ({
       objects: [],
       blockNodes: [{ driver: 'raw', 'node-name': name }],
@@ -128,7 +128,7 @@ describe('the command line of a cold machine', () => {
     ]);
   });
 
-  it('says what was asked for to the kernel', () => {
+  it('passes the settings to the kernel', () => {
     const [append] = valuesOf(
       commandOf({ verbose: true, network: true, selinux: true, append: 'one=1 two', identifier: 'a b\nc' }).args,
       'append',
@@ -139,13 +139,13 @@ describe('the command line of a cold machine', () => {
     expect(append).not.toContain('quiet');
   });
 
-  it('leaves the guest its random addresses under KVM', () => {
+  it('leaves address randomization on under KVM', () => {
     const { args } = commandOf({}, [], 'kvm');
     expect(valuesOf(args, 'accel')).toEqual(['kvm']);
     expect(valuesOf(args, 'append')[0]).not.toMatch(/norandmaps|init_on_alloc/);
   });
 
-  it('has a network only when asked', () => {
+  it('has a network only if requested', () => {
     expect(valuesOf(commandOf().args, 'netdev')).toEqual([]);
     expect(valuesOf(commandOf({ network: true }).args, 'netdev')).toEqual(['user,id=network,net=169.254.0.0/16']);
   });

@@ -77,7 +77,7 @@ describe('the reason of a failed launch', () => {
     expect(error.message).toMatch(message);
   });
 
-  it('of a panic ends with what led to it, and has no registers', () => {
+  it('of a panic ends with its cause, and has no registers', () => {
     const { message } = explainLaunchFailure({
       ...failure,
       console: `\u001b[31minit: no root\u001b[0m\r\n${PANIC}\r\n[    1.3] CPU: 0\r\n${'[    1.4] RAX: 0\r\n'.repeat(500)}[    1.5] ---[ end Kernel panic - not syncing ]---\r\n`,
@@ -86,7 +86,7 @@ describe('the reason of a failed launch', () => {
     expect(message).not.toContain('\\x');
   });
 
-  it('is what the drives say, with their words, when it is about one', () => {
+  it('is the explanation of the drives if it is about one', () => {
     const explainDrives = (): GuestfsError =>
       new GuestfsError('IMAGE_LOCKED', "image 'a.img' is in use", { metadata: { image: 'a.img' } });
     const error = explainLaunchFailure({
@@ -132,7 +132,7 @@ describe('a quotation of hostile text', () => {
     );
   });
 
-  it('is valid UTF-8 of at most the limit, wherever it is cut', () => {
+  it('is valid UTF-8 up to the limit, wherever it is truncated', () => {
     for (let extra = 0; extra < 8; extra++) {
       const quoted = quoteEnd(`${'x'.repeat(extra)}${'€𝄞'.repeat(2000)}`, CONSOLE_QUOTE);
       expect(Buffer.byteLength(quoted)).toBeLessThanOrEqual(CONSOLE_QUOTE);

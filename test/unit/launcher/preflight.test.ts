@@ -21,12 +21,12 @@ it("measures images by the server's own qemu, which need not be on the PATH", as
   });
 });
 
-it('builds supermin appliances of others apart from its own, and only where that is allowed', async () => {
+it('builds supermin appliances of others separately from its own, and only if allowed', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'preflight-'));
   try {
     for (const name of ['own', 'other']) {
       mkdirSync(join(directory, name, 'supermin.d'), { recursive: true });
-      // Nothing that supermin knows: it ends at once.
+      // An option unknown to supermin, which exits at once.
       for (const file of ['base.tar.gz', 'packages']) writeFileSync(join(directory, name, 'supermin.d', file), '!');
     }
     const options = { logger: silentLogger, users: createQemuUsers(), appliancePath: join(directory, 'own') };

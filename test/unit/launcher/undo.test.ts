@@ -2,7 +2,7 @@ import { expect, it } from '@jest/globals';
 import { silentLogger } from '../../../src/common/logger.js';
 import { Undo } from '../../../src/launcher/undo.js';
 
-it('takes the steps once, last first, and goes on after one that fails', async () => {
+it('runs the steps once, last first, and continues after a failing one', async () => {
   const taken: number[] = [];
   const undo = new Undo(silentLogger);
   undo.add('first', () => void taken.push(1));

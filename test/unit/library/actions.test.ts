@@ -3,7 +3,7 @@ import { allActions } from '../../../src/actions/areas.js';
 import { hasRpc } from '../../../src/actions/shape.js';
 import { libraryActions } from '../../../src/library/index.js';
 
-it('the library-side actions are all there, but those that are refused, and no others', () => {
+it('all library-side actions are implemented, except those that are refused, and no others', () => {
   const names = allActions
     .filter((action) => action.impl === 'library' && hasRpc(action) && action.notOverNetwork === undefined)
     .map((action) => action.name);

@@ -22,7 +22,7 @@ describe('queries of the state', () => {
     expect(await applianceActions.is_busy(context, {})).toEqual({ busy: false });
   });
 
-  it('what needs an appliance tells of it', async () => {
+  it('queries about the appliance return its data', async () => {
     const session = inState('READY', {
       machine: { pid: 42 } as NonNullable<Session['machine']>,
     });
@@ -67,14 +67,14 @@ describe('available and feature_available', () => {
     answers: { internal_feature_available: ({ group }: { group: string }) => ({ result: results[group] }) },
   };
 
-  it('of groups that are there', async () => {
+  it('for groups that are available', async () => {
     const context = inTurn('available', script);
     expect(await applianceActions.available(context, { groups: ['there', 'there'] })).toEqual({});
     expect(await applianceActions.feature_available(context, { groups: ['there'] })).toEqual({ isavailable: true });
     expect(await applianceActions.feature_available(context, { groups: [] })).toEqual({ isavailable: true });
   });
 
-  it('of a group that is missing', async () => {
+  it('for a missing group', async () => {
     const context = inTurn('available', script);
     await expect(applianceActions.available(context, { groups: ['there', 'missing'] })).rejects.toMatchObject({
       reason: 'GROUP_NOT_AVAILABLE',
@@ -85,7 +85,7 @@ describe('available and feature_available', () => {
     });
   });
 
-  it('of a group that nobody knows', async () => {
+  it('for an unknown group', async () => {
     const context = inTurn('available', script);
     await expect(applianceActions.available(context, { groups: ['unheard'] })).rejects.toMatchObject({
       reason: 'BAD_ARGUMENT',

@@ -78,7 +78,7 @@ Version: 1
 `;
 
 describe('a status file of dpkg', () => {
-  it('says what is installed', async () => {
+  it('lists what is installed', async () => {
     const found = await parseDpkgStatus(fromLines(STATUS));
     expect(found.map((one) => [one.app2_name, one.app2_epoch, one.app2_version, one.app2_release])).toEqual([
       ['zsh', 3, '5.9', '4+b2'],
@@ -97,7 +97,7 @@ describe('a status file of dpkg', () => {
     expect(found[1]).toMatchObject({ app2_arch: '', app2_description: '', app2_summary: '' });
   });
 
-  it('has descriptions with a bound, whatever their lines are', async () => {
+  it('has descriptions of bounded length, whatever their lines', async () => {
     const described = (lines: number) =>
       parseDpkgStatus(
         (async function* () {
@@ -113,7 +113,7 @@ describe('a status file of dpkg', () => {
 });
 
 describe('a database of apk', () => {
-  it('says what is installed', async () => {
+  it('lists what is installed', async () => {
     const found = await parseApkDatabase(
       fromLines(
         'C:Q1\nP:musl\nV:1.2.4-r1\nA:x86_64\nT:the musl c library\nU:https://musl.libc.org/\nnonsense\nF:lib\n\nP:old\nV:2:1.36\n\nP:noversion\n\nP:no-such-epoch\nV:99999999999:1\n\nP:cut-off\nV:1\n',
@@ -136,7 +136,7 @@ describe('a description of pacman', () => {
   const WHOLE =
     '%NAME%\ntest\n\n%VERSION%\n1:0.1-2\n\n%DESC%\nfirst line\nsecond line\n\n%URL%\nhttp://x/\n\n%ARCH%\nx86_64\n\n%LICENSE%\nGPL\n';
 
-  it('says what a package is', async () => {
+  it('describes a package', async () => {
     expect(await parsePacmanDescription(fromLines(WHOLE))).toEqual({
       name: 'test',
       epoch: 1,
@@ -178,7 +178,7 @@ describe('lists', () => {
     }).toThrow(/Download/);
   });
 
-  it('hold those of a whole distribution, and no number of them that have no text', async () => {
+  it('can contain those of a distribution, but not any number without text', async () => {
     const paragraphs = (count: number) =>
       parseApkDatabase(
         (async function* () {
@@ -193,7 +193,7 @@ describe('lists', () => {
     });
   });
 
-  it('take no more memory than what they hold', () => {
+  it('take no more memory than their content', () => {
     setFlagsFromString('--expose-gc');
     const collectGarbage = runInNewContext('gc') as () => void;
     const used = (): number => {
@@ -269,7 +269,7 @@ describe('inspect_list_applications', () => {
     ).toEqual(['a', 'b']);
   });
 
-  it('reads a description of pacman for each package that has a sound one', async () => {
+  it('reads a description of pacman for each package with a valid one', async () => {
     const entry = (name: string, ftyp: string) => ({ ino: 1n, name, ftyp });
     const context = guest('linux', 'pacman', {
       version: '1.48.0',
@@ -299,7 +299,7 @@ describe('inspect_list_applications', () => {
     ).toEqual(['a', 'b']);
   });
 
-  it('does not gather packages of pacman without end', async () => {
+  it('does not collect an unlimited number of packages of pacman', async () => {
     const entries = Array.from({ length: MAX_APPLICATIONS + 1 }, () => ({ ino: 1n, name: 'x', ftyp: 'd' }));
     const context = guest('linux', 'pacman', { version: '1.48.0', answers: { readdir: { entries } } });
     await expect(inspectionActions.inspect_list_applications2(context, { root })).rejects.toMatchObject({
@@ -313,7 +313,7 @@ describe('inspect_list_applications', () => {
     ['linux', 'unknown'],
     ['freebsd', 'deb'],
     ['dos', 'unknown'],
-  ])('knows nothing of %s with %s', async (type, format) => {
+  ])('finds none for %s with %s', async (type, format) => {
     expect(await inspectionActions.inspect_list_applications2(guest(type, format), { root })).toEqual({
       applications2: [],
     });
@@ -372,7 +372,7 @@ describe('applications of Windows', () => {
     };
   };
 
-  it('are those that can be uninstalled and have a name to show, of both widths', async () => {
+  it('are those with an uninstaller and a display name, both 32-bit and 64-bit', async () => {
     const { names, actions } = await list(
       registry({
         ...uninstall({
@@ -417,13 +417,13 @@ describe('applications of Windows', () => {
     );
   });
 
-  it('are none where the hive has no root, and the hive is closed', async () => {
+  it('are none if the hive has no root, and the hive is closed', async () => {
     const { names, actions } = await list({ ...registry({}), hivex_root: new GuestfsError('EINVAL', 'broken') });
     expect(names).toEqual([]);
     expect(actions.at(-1)).toBe('hivex_close');
   });
 
-  it('an appliance that ends is no empty list', async () => {
+  it('an appliance that ends does not cause an empty list', async () => {
     await expect(
       list({ ...registry({}), hivex_root: new GuestfsError('OUTCOME_UNKNOWN', 'gone') }),
     ).rejects.toMatchObject({ reason: 'OUTCOME_UNKNOWN' });

@@ -1,10 +1,10 @@
-/** The secrets of a domain's disks, as libvirt tells them. */
+/** The secrets of a domain's disks, from libvirt. */
 import { expect, it } from '@jest/globals';
 import { GuestfsError } from '../../../src/common/errors.js';
 import { secretOf, type SecretReference } from '../../../src/library/domain/secret.js';
 
 const UUID = '11111111-2222-3333-4444-555555555555';
-/** As `virsh --quiet` prints its table. */
+/** A table in the form that `virsh --quiet` prints. */
 const LIST = ` ${UUID.replaceAll('1', '9')}   ceph other\n ${UUID}   iscsi a target, with  spaces\n 00000000-0000-0000-0000-000000000000   Unused\n`;
 
 const commands: string[][] = [];
@@ -28,12 +28,12 @@ it('is found by its UUID, and is text', async () => {
   expect(commands).toEqual([['secret-get-value', `--secret=${UUID}`]]);
 });
 
-it('is found by what it is for', async () => {
+it('is found by its usage', async () => {
   expect(await secretOf(ask(encoded), reference({ usage: 'a target, with  spaces' }))).toBe('sesäme "1"');
   expect(commands.at(-1)).toEqual(['secret-get-value', `--secret=${UUID}`]);
 });
 
-it('stays in base64 when it is a key of Ceph', async () => {
+it('stays in base64 if it is a Ceph key', async () => {
   expect(await secretOf(ask('/+8='), reference({ type: 'ceph', usage: 'other' }))).toBe('/+8=');
   expect(commands.at(-1)).toEqual(['secret-get-value', `--secret=${UUID.replaceAll('1', '9')}`]);
 });

@@ -1,4 +1,4 @@
-/** libvirt's descriptions of domains, and what else may come in their place. */
+/** libvirt's descriptions of domains, and invalid ones. */
 import { describe, expect, it } from '@jest/globals';
 import { parseDomain } from '../../../src/library/domain/domainXml.js';
 
@@ -95,7 +95,7 @@ describe('a domain', () => {
   });
 });
 
-describe('what is none', () => {
+describe('an invalid description', () => {
   it.each([
     '',
     'no XML',

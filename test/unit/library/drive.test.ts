@@ -69,7 +69,7 @@ describe('add_drive and its relatives', () => {
     ]);
   });
 
-  it('take images only from the image roots', async () => {
+  it('accept only images in the image roots', async () => {
     await expect(driveActions.add_drive(context, { filename: '/etc/passwd', ...none })).rejects.toMatchObject({
       reason: 'OUTSIDE_IMAGE_ROOTS',
     });
@@ -95,7 +95,7 @@ describe('add_drive and its relatives', () => {
 });
 
 describe('images on the server', () => {
-  it('are made and asked about', async () => {
+  it('are created and queried', async () => {
     const filename = join(root, 'new.img');
     await driveActions.disk_create(context, { filename, format: 'raw', size: 4096n });
     expect(await driveActions.disk_format(context, { filename })).toEqual({ format: 'raw' });
@@ -103,7 +103,7 @@ describe('images on the server', () => {
     expect(await driveActions.disk_has_backing_file(context, { filename })).toEqual({ backingfile: false });
   });
 
-  it('have a limit in number', async () => {
+  it('are limited in number', async () => {
     expect(await driveActions.max_disks(context, {})).toEqual({ disks: 255 });
   });
 });
@@ -140,7 +140,7 @@ describe('names of devices', () => {
       });
   });
 
-  it('are given for the drives there are', async () => {
+  it('exist for the attached drives', async () => {
     await driveActions.add_drive_scratch(context, { size: 512n });
     expect(await deviceActions.device_name(context, { index: 0 })).toEqual({ name: '/dev/sda' });
     for (const index of [1, -1])
@@ -161,7 +161,7 @@ describe('names of devices', () => {
     expect(await deviceActions.canonical_device_name(context, { device })).toEqual({ canonical });
   });
 
-  it('of logical volumes are asked of the daemon, if there is one', async () => {
+  it('of logical volumes are queried from the daemon, if there is one', async () => {
     const daemon = new FakeDaemon({
       answers: {
         lvm_canonical_lv_name: ({ lvname }: { lvname: string }) =>

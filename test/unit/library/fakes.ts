@@ -11,7 +11,7 @@ import { Session } from '../../../src/session/session.js';
 import type { SessionSettings } from '../../../src/session/settings.js';
 import { createLogger } from '../../../src/common/logger.js';
 
-/** What a scripted daemon answers: a value, a function of the request, or an error to throw. */
+/** An answer of a scripted daemon: a value, a function of the request, or an error to throw. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- tests know their requests
 type Answer = object | ((request: any) => object);
 
@@ -34,7 +34,7 @@ export interface Sent {
 
 export class FakeDaemon implements Daemon {
   readonly version: DaemonVersion;
-  /** What was asked, in order. */
+  /** The calls made, in order. */
   readonly sent: Sent[] = [];
   /** Pieces that were delivered. */
   delivered = 0;
@@ -92,7 +92,7 @@ export class FakeDaemon implements Daemon {
       } catch (error) {
         if (error instanceof NothingMoreComes) throw error.failure;
         this.downloadEnded = 'cancelled';
-        // As the real one: the rest is drained before the call ends.
+        // Like the real one: the rest is drained before the call ends.
         await new Promise((resolve) => setImmediate(resolve));
         throw error;
       }
@@ -101,7 +101,7 @@ export class FakeDaemon implements Daemon {
   }
 }
 
-/** Settings as a server has them. */
+/** A server's default settings. */
 export function settings(): SessionSettings {
   return {
     memsizeMb: 1280,
@@ -169,7 +169,7 @@ export function inTurn(
   return { ...common(name), ...more, daemon: new FakeDaemon(script) };
 }
 
-/** The context of an action that runs aside: there is no daemon. */
+/** The context of an action that runs out of turn, without a daemon. */
 export function aside(name: string, more: Partial<Omit<LibraryContext, 'daemon'>> = {}): LibraryContext {
   return {
     ...common(name),
@@ -180,7 +180,7 @@ export function aside(name: string, more: Partial<Omit<LibraryContext, 'daemon'>
   };
 }
 
-/** All that an iterable gives. */
+/** All items of an iterable. */
 export async function all<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
   const list: Item[] = [];
   for await (const item of items) list.push(item);

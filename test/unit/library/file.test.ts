@@ -19,7 +19,7 @@ function reading(name: string, content: Buffer | string): ReturnType<typeof inTu
 }
 
 describe('cat and read_file', () => {
-  it('give what is in the file', async () => {
+  it('return the content of the file', async () => {
     const context = reading('cat', 'hello\n');
     expect(await fileActions.cat(context, { path: '/a' })).toEqual({ content: 'hello\n' });
     expect(context.daemon.sent).toEqual([{ action: 'download', request: { remotefilename: '/a' } }]);
@@ -27,7 +27,7 @@ describe('cat and read_file', () => {
     expect(await fileActions.read_file(reading('read_file', bytes), { path: '/a' })).toEqual({ content: bytes });
   });
 
-  it('end a string at a zero byte, as C does', async () => {
+  it('end a string at a zero byte, as in C', async () => {
     expect(await fileActions.cat(reading('cat', 'ab\0cd'), { path: '/a' })).toEqual({ content: 'ab' });
   });
 
@@ -37,7 +37,7 @@ describe('cat and read_file', () => {
     });
   });
 
-  it('refuse what no client could receive, and stop its download', async () => {
+  it('refuse what is too large for clients, and stop its download', async () => {
     const context = reading('read_file', Buffer.alloc(ANSWER_LIMIT + 1));
     await expect(fileActions.read_file(context, { path: '/a' })).rejects.toMatchObject({ reason: 'MESSAGE_TOO_LARGE' });
     await expect(fileActions.read_file(context, { path: '/a' })).rejects.toThrow(/use Download/);
@@ -46,7 +46,7 @@ describe('cat and read_file', () => {
     expect(content.length).toBe(ANSWER_LIMIT);
   });
 
-  it('pass on what the daemon says', async () => {
+  it("pass on the daemon's error", async () => {
     const failure = new GuestfsError('ENOENT', '/a: No such file or directory');
     const context = inTurn('cat', {
       files: {
@@ -76,7 +76,7 @@ describe('read_lines', () => {
     expect(await fileActions.read_lines(reading('read_lines', content), { path: '/a' })).toEqual({ lines });
   });
 
-  it('are refused when they are too many for an answer', async () => {
+  it('are refused if they are too many for an answer', async () => {
     await expect(
       fileActions.read_lines(reading('read_lines', '\n'.repeat(ANSWER_LIMIT - 1)), { path: '/a' }),
     ).rejects.toMatchObject({ reason: 'MESSAGE_TOO_LARGE' });
@@ -108,7 +108,7 @@ describe('write and write_append', () => {
     expect(content?.equals(large)).toBe(true);
   });
 
-  it('append more than that where the file ends', async () => {
+  it('append more than that at the end of the file', async () => {
     const context = inTurn('write_append', script);
     await fileActions.write_append(context, { path: '/a', content: large });
     const [asked, { content, ...sent } = { content: undefined }] = context.daemon.sent;
@@ -122,7 +122,7 @@ describe('write and write_append', () => {
   });
 });
 
-/** What internal_readdir sends. */
+/** The output of internal_readdir. */
 function directoryEntries(...names: readonly (string | Buffer)[]): Buffer {
   return Buffer.concat(
     names.map((name) => {
@@ -155,7 +155,7 @@ describe('ls', () => {
     expect(await all(fileActions.ls(inTurn('ls', listing('.', '..')), { directory: '/d' }))).toEqual([]);
   });
 
-  it('sorts a directory of 30,000 names as a whole', async () => {
+  it('sorts a directory of 30,000 names in one run', async () => {
     const names = Array.from(
       { length: 30_000 },
       (_, index) => `file-${String((index * 7919) % 30_000).padStart(5, '0')}`,
@@ -164,7 +164,7 @@ describe('ls', () => {
     expect(batches.flatMap((batch) => batch.listing)).toEqual([...names].sort());
   });
 
-  it('asks older daemons for names alone', async () => {
+  it('requests only names from older daemons', async () => {
     const context = inTurn('ls', { version: '1.48.6', files: { ls0: () => [Buffer.from('b\0a\0')] } });
     expect(await all(fileActions.ls(context, { directory: '/d' }))).toEqual([{ listing: ['a', 'b'] }]);
     expect(context.daemon.actions).toEqual(['ls0']);
@@ -174,7 +174,7 @@ describe('ls', () => {
     throw error;
   };
 
-  it.each(['ENOENT', 'DAEMON_ERROR', 'ACTION_NOT_IN_DAEMON'])('says %s in the words of ls0', async (reason) => {
+  it.each(['ENOENT', 'DAEMON_ERROR', 'ACTION_NOT_IN_DAEMON'])('reports %s with the message of ls0', async (reason) => {
     const words = new GuestfsError('ENOENT', 'ls0_stub: /d');
     const context = inTurn('ls', {
       files: { internal_readdir: failing(new GuestfsError(reason, 'internal_readdir_stub: /d')), ls0: failing(words) },
@@ -184,7 +184,7 @@ describe('ls', () => {
   });
 
   it.each(['OUTCOME_UNKNOWN', 'APPLIANCE_GONE', 'PROTOCOL_ERROR', 'CANCELLED', 'DEADLINE_EXCEEDED'])(
-    'does not ask again after %s',
+    'does not repeat the call after %s',
     async (reason) => {
       const failure = new GuestfsError(reason, 'no answer');
       const context = inTurn('ls', { files: { internal_readdir: failing(failure) } });
@@ -193,7 +193,7 @@ describe('ls', () => {
     },
   );
 
-  it('does not begin again in the middle', async () => {
+  it('does not restart in the middle', async () => {
     const failure = new GuestfsError('DAEMON_ERROR', 'could not send the whole file');
     const context = inTurn('ls', {
       files: {
@@ -207,7 +207,7 @@ describe('ls', () => {
     expect(context.daemon.actions).toEqual(['internal_readdir']);
   });
 
-  it('refuses a name that no file has', async () => {
+  it('refuses a name that no file can have', async () => {
     await expect(all(fileActions.ls(inTurn('ls', listing('a\0b')), { directory: '/d' }))).rejects.toMatchObject({
       reason: 'DAEMON_ERROR',
     });
@@ -227,7 +227,7 @@ describe('find', () => {
     expect(await all(fileActions.find(inTurn('find', listing('find0', '')), { directory: '/d' }))).toEqual([]);
   });
 
-  it('gives the first names of a large tree before the last are there', async () => {
+  it('returns the first names of a large tree before the last have arrived', async () => {
     let finish: () => void = () => undefined;
     const slow = new Promise<void>((resolve) => {
       finish = resolve;
@@ -262,7 +262,7 @@ describe('readdir', () => {
     expect(await all(fileActions.readdir(context, { dir: '/d' }))).toEqual([{ entries: [entry] }]);
   });
 
-  it('asks older daemons for a list', async () => {
+  it('requests a list from older daemons', async () => {
     const context = inTurn('readdir', {
       version: '1.48.6',
       answers: { readdir: { entries: Array.from({ length: 1001 }, () => entry) } },
@@ -324,7 +324,7 @@ describe('status of files', () => {
     expect(context.daemon.actions).toEqual(['statns', 'lstatns']);
   });
 
-  it('lists are asked for a thousand names at a time', async () => {
+  it('lists are queried for a thousand names at a time', async () => {
     const context = inTurn('lstatlist', {
       answers: {
         internal_lstatnslist: (request: { names: string[] }) => ({ statbufs: request.names.map(() => status) }),
@@ -354,7 +354,7 @@ describe('status of files', () => {
     expect(attributes.daemon.sent.length).toBe(3);
   });
 
-  it('nothing is asked about no names', async () => {
+  it('nothing is queried for an empty list', async () => {
     const context = inTurn('lstatnslist', {});
     expect(await fileActions.lstatnslist(context, { path: '/nosuch', names: [] })).toEqual({ statbufs: [] });
     expect(context.daemon.sent).toEqual([]);

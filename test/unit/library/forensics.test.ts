@@ -29,7 +29,7 @@ describe('filesystem_walk and find_inode', () => {
     internal_find_inode: () => [dirent(5, 'etc')],
   };
 
-  it('give what the daemon finds', async () => {
+  it('return what the daemon finds', async () => {
     const context = inTurn('filesystem_walk', { files });
     const found = (await all(forensicsActions.filesystem_walk(context, { device: '/dev/sda1' }))).flatMap(
       ({ dirents }) => dirents,
@@ -59,7 +59,7 @@ describe('filesystem_walk and find_inode', () => {
 });
 
 describe('yara_scan', () => {
-  it('gives what matched', async () => {
+  it('returns the matches', async () => {
     const context = inTurn('yara_scan', {
       files: { internal_yara_scan: () => [detection('/a', 'One'), detection('/a', 'Two')] },
     });

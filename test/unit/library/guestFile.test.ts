@@ -29,7 +29,7 @@ describe('linesOfFile', () => {
     expect(await lines(Buffer.from('a\0b\nc\xe9\n\0', 'latin1'))).toEqual(['a', 'c\uefe9', '']);
   });
 
-  it('cuts a line that is too long to matter', async () => {
+  it('truncates a line that is too long to be relevant', async () => {
     const [first, second] = await lines(`${'x'.repeat(300_000)}\nnext\n`, 8192);
     expect(first?.length).toBe(65_536);
     expect(second).toBe('next');
@@ -44,7 +44,7 @@ describe('linesOfFile', () => {
     expect(context.daemon.actions).toEqual(['filesize']);
   });
 
-  it('does not read what is no file: it may never end', async () => {
+  it('does not read something that is not a file: it may never end', async () => {
     const context = inTurn('inspect_list_applications2', {
       answers: { filesize: { size: 0n }, is_file: { fileflag: false } },
     });
@@ -55,7 +55,7 @@ describe('linesOfFile', () => {
     expect(context.daemon.sent.at(-1)).toEqual({ action: 'is_file', request: { path: '/x', followsymlinks: true } });
   });
 
-  it('stops reading a file that is larger than it is said to be', async () => {
+  it('stops reading a file that is larger than its reported size', async () => {
     const context = inTurn('inspect_list_applications2', {
       answers: { filesize: { size: 0n }, is_file: { fileflag: true } },
       files: {

@@ -35,12 +35,12 @@ function guest(script: Script): ReturnType<typeof inTurn> {
   return inTurn('copy_in', script, { imageRoots: { directories: [root] } });
 }
 
-/** What is in an archive. */
+/** The content of an archive. */
 function contents(archive: Buffer | undefined): string[] {
   return execFileSync('tar', ['-tf', '-'], { input: archive }).toString().trim().split('\n').sort();
 }
 
-/** An archive made of a directory. */
+/** An archive of a directory. */
 function archive(directory: string, ...names: string[]): Buffer {
   return execFileSync('tar', ['-C', directory, '-cf', '-', ...names]);
 }
@@ -104,7 +104,7 @@ describe('copy_in', () => {
     ).rejects.toMatchObject({ reason: 'ENOTDIR' });
   });
 
-  it('fails with what the daemon says', async () => {
+  it("fails with the daemon's error", async () => {
     const context = guest({ answers: { is_dir: { dirflag: true }, tar_in: new GuestfsError('ENOSPC', 'full') } });
     await expect(transferActions.copy_in(context, { localpath: 'dir', remotedir: '/' })).rejects.toMatchObject({
       reason: 'ENOSPC',
@@ -113,7 +113,7 @@ describe('copy_in', () => {
 });
 
 describe('copy_out', () => {
-  /** A guest whose one directory is archived here. */
+  /** A guest with one directory, which is archived here. */
   function withDirectory(bytes: Buffer): ReturnType<typeof guest> {
     return guest({
       answers: { is_file: { fileflag: false }, is_dir: { dirflag: true } },
@@ -143,7 +143,7 @@ describe('copy_out', () => {
     expect(readFileSync(Buffer.from(`${root}/caf\xe9`, 'latin1'), 'utf8')).toBe('contents');
   });
 
-  it('replaces a file, and a link instead of what it leads to', async () => {
+  it('replaces a file, and a link instead of its target', async () => {
     writeFileSync(join(scene, 'outside'), 'untouched');
     symlinkSync('../outside', join(root, 'hostname'));
     await transferActions.copy_out(withFile('guest'), { remotepath: '/etc/hostname', localdir: '.' });
@@ -184,7 +184,7 @@ describe('copy_out', () => {
     expect(statSync(join(root, 'source', 'program')).mode & 0o111).not.toBe(0);
   });
 
-  it('merges with what is there', async () => {
+  it('merges with existing files', async () => {
     mkdirSync(join(root, 'source', 'sub'), { recursive: true });
     writeFileSync(join(root, 'source', 'sub', 'file'), 'old');
     writeFileSync(join(root, 'source', 'sub', 'other'), 'kept');
@@ -193,12 +193,12 @@ describe('copy_out', () => {
     expect(readFileSync(join(root, 'source', 'sub', 'other'), 'utf8')).toBe('kept');
   });
 
-  it('puts what is in the root of the guest into the directory itself', async () => {
+  it("puts the content of the guest's root into the directory itself", async () => {
     await transferActions.copy_out(withDirectory(archive(source, '.')), { remotepath: '/', localdir: root });
     expect(readdirSync(root).sort()).toEqual(['link', 'program', 'sub']);
   });
 
-  it('moves directories that nobody may write', async () => {
+  it('moves directories without write permission', async () => {
     chmodSync(join(source, 'sub'), 0o555);
     const bytes = archive(source, '.');
     chmodSync(join(source, 'sub'), 0o755);
@@ -207,7 +207,7 @@ describe('copy_out', () => {
     chmodSync(join(root, 'sub'), 0o755);
   });
 
-  it('a link of an earlier copy leads the next one nowhere', async () => {
+  it('a link from an earlier copy does not redirect the next one', async () => {
     mkdirSync(join(scene, 'elsewhere'));
     const first = join(scene, 'first');
     mkdirSync(first);
@@ -225,7 +225,7 @@ describe('copy_out', () => {
     expect(readdirSync(root)).toEqual(['evil']);
   });
 
-  it('names that lead out of the archive lead nowhere', async () => {
+  it('names that lead out of the archive have no effect', async () => {
     const bytes = execFileSync('tar', [
       '-C',
       source,
@@ -243,7 +243,7 @@ describe('copy_out', () => {
     expect(existsSync(join(scene, 'escaped'))).toBe(false);
   });
 
-  it('keeps no rights of others', async () => {
+  it('keeps no permissions of others', async () => {
     chmodSync(join(source, 'program'), 0o6755);
     const bytes = execFileSync('tar', [
       '-C',
@@ -283,7 +283,7 @@ describe('copy_out', () => {
     expect(readdirSync(root)).toEqual([]);
   });
 
-  it('writes no more than the client may have, and leaves nothing of what it may not', async () => {
+  it("writes no more than the client's quota, and leaves nothing of a refused copy", async () => {
     const copy = async (context: ReturnType<typeof guest>, quotas: DiskQuotas): Promise<unknown> => {
       const disk = quotas.of({ client: 'a', imageRoots: context.imageRoots, limits: {} });
       return transferActions.copy_out(
@@ -308,12 +308,12 @@ describe('copy_out', () => {
     expect(readFileSync(join(root, 'x'), 'utf8')).toBe('x');
   });
 
-  it('outlives a tar that stops reading', async () => {
+  it('tolerates a tar that stops reading', async () => {
     const bytes = Buffer.concat([Buffer.alloc(10240, 'x'), Buffer.alloc(4 * 1024 * 1024, 'y')]);
     await expect(
       transferActions.copy_out(withDirectory(bytes), { remotepath: '/source', localdir: root }),
     ).rejects.toMatchObject({ message: expect.stringContaining('tar subprocess failed') });
-    // What follows the end of an archive is padding.
+    // The data after the end of an archive is padding.
     await transferActions.copy_out(
       withDirectory(Buffer.concat([archive(source, '.'), Buffer.alloc(4 * 1024 * 1024)])),
       { remotepath: '/source', localdir: root },
@@ -332,7 +332,7 @@ describe('copy_out', () => {
     });
   });
 
-  it('does not take a name that is none', async () => {
+  it('refuses an invalid name', async () => {
     await expect(
       transferActions.copy_out(withFile('x'), { remotepath: '/x/..', localdir: root }),
     ).rejects.toMatchObject({ reason: 'BAD_ARGUMENT' });
@@ -344,7 +344,7 @@ describe('copy_out', () => {
 });
 
 describe('user_cancel', () => {
-  it('does nothing where nothing runs', async () => {
+  it('does nothing if nothing is running', async () => {
     expect(await transferActions.user_cancel(guest({}), {})).toEqual({});
   });
 });

@@ -3,7 +3,7 @@ import { GuestfsError } from '../../../src/common/errors.js';
 import { inspectionActions } from '../../../src/library/inspection.js';
 import { inTurn } from './fakes.js';
 
-/** A file of a guest: what `file` says of it, and its size. */
+/** A file of a guest: the output of `file` for it, and its size. */
 interface GuestFile {
   readonly description?: string;
   readonly size?: number;
@@ -42,7 +42,7 @@ function guest(
   });
 }
 
-/** The path of the icon that is taken, which is what these guests have in it. */
+/** The path of the chosen icon, which is also its content in these guests. */
 async function iconOf(
   context: ReturnType<typeof inTurn>,
   options: { favicon?: boolean; highquality?: boolean } = {},
@@ -50,7 +50,7 @@ async function iconOf(
   return (await inspectionActions.inspect_get_icon(context, { root: '/dev/sda1', ...options })).icon.toString();
 }
 
-/** The script that the appliance was to run. */
+/** The script that the appliance should run. */
 function scriptOf(context: ReturnType<typeof inTurn>): string {
   const request = context.daemon.sent.find(({ action }) => action === 'debug')?.request as
     | { subcmd: string; extraargs: string[] }
@@ -63,7 +63,7 @@ describe('inspect_get_icon', () => {
   const FAVICON = { '/etc/favicon.png': {} };
   const DEBIAN = { '/usr/share/pixmaps/debian-logo.png': {} };
 
-  it('prefers a favicon, unless that is not wanted or not good enough', async () => {
+  it('prefers a favicon, unless it is excluded or its quality is too low', async () => {
     const context = (): ReturnType<typeof inTurn> => guest('linux', 'debian', { ...FAVICON, ...DEBIAN });
     expect(await iconOf(context())).toBe('/etc/favicon.png');
     expect(await iconOf(context(), { favicon: false })).toBe('/usr/share/pixmaps/debian-logo.png');
@@ -80,7 +80,7 @@ describe('inspect_get_icon', () => {
     expect(await iconOf(guest('linux', distro, { [path]: {} }, version))).toBe(path);
   });
 
-  it('finds none that is good enough of Ubuntu', async () => {
+  it('finds none of high quality for Ubuntu', async () => {
     expect(
       await iconOf(guest('linux', 'ubuntu', { '/usr/share/icons/gnome/24x24/places/ubuntu-logo.png': {} }), {
         highquality: true,
@@ -94,17 +94,17 @@ describe('inspect_get_icon', () => {
     ['too large in pixels', { description: 'PNG image data, 32 x 1025, x' }],
     ['without pixels', { description: 'PNG image data, broken' }],
     ['too large for its pixels', { size: 32 * 32 * 4 + 1 }],
-  ])('does not take a file that is %s', async (_what, file) => {
+  ])('does not accept a file that is %s', async (_what, file) => {
     expect(await iconOf(guest('linux', 'archlinux', { '/etc/favicon.png': file }))).toBe('');
   });
 
-  it('takes one as large as its pixels allow', async () => {
+  it('accepts one as large as its pixels allow', async () => {
     expect(await iconOf(guest('linux', 'archlinux', { '/etc/favicon.png': { size: 32 * 32 * 4 } }))).toBe(
       '/etc/favicon.png',
     );
   });
 
-  it('looks into Windows in its own letters', async () => {
+  it('finds paths of Windows regardless of case', async () => {
     expect(await iconOf(guest('windows', 'windows', { '/Etc/favicon.png': {} }, '10.0'))).toBe('/Etc/favicon.png');
     const windows8 = '/ProgramData/Microsoft/Windows Live/WLive48x48.png';
     expect(await iconOf(guest('windows', 'windows', { [windows8]: {} }, '6.2'))).toBe(windows8);
@@ -143,7 +143,7 @@ describe('inspect_get_icon', () => {
       ['bmptopnm', 'pamcut -bottom 54', 'pnmtopng'],
     ],
     ['CirrOS', 'cirros', '0.6', CIRROS, `pbmtext <"$root"'${LOGO}'`, ['pnmtopng']],
-  ] as const)('has that of %s made in the appliance', async (_name, distro, version, files, first, others) => {
+  ] as const)('has that of %s converted in the appliance', async (_name, distro, version, files, first, others) => {
     const context = guest(distro === 'windows' ? 'windows' : 'linux', distro, files, version);
     expect(await iconOf(context)).toBe('converted');
     expect(scriptOf(context)).toContain(
@@ -152,7 +152,7 @@ describe('inspect_get_icon', () => {
     expect(context.daemon.actions).not.toContain('download');
   });
 
-  it('has it made for those who want a large one where it is drawn, and not where it is small', async () => {
+  it('converts it if a large one is requested and it is drawn, but not if it is small', async () => {
     expect(await iconOf(guest('linux', 'cirros', CIRROS), { highquality: true })).toBe('converted');
     expect(await iconOf(guest('windows', 'windows', XP, '5.1'), { highquality: true })).toBe('');
   });
@@ -173,7 +173,7 @@ describe('inspect_get_icon', () => {
     expect(context.daemon.actions).not.toContain('debug');
   });
 
-  it('names files by their real path, whatever that is', async () => {
+  it('refers to files by their real path, whatever that is', async () => {
     const real = `/opt/it's "$(id)"\n/logo`;
     const context = guest('linux', 'cirros', { ...CIRROS, [real]: { description: 'ASCII text' } }, '0.6', {
       realpath: { rpath: real },
@@ -187,7 +187,7 @@ describe('inspect_get_icon', () => {
     ['nothing but the end', Buffer.from('complete').toString('base64')],
     ['what was cut', Buffer.from('convert').toString('base64')],
     ['words', 'sh: 1: base64: not found'],
-  ])('has none when what comes back is %s', async (_what, result) => {
+  ])('has none if the result is %s', async (_what, result) => {
     expect(await iconOf(guest('windows', 'windows', XP, '5.1', { debug: { result } }))).toBe('');
   });
 

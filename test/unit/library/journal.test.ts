@@ -21,7 +21,7 @@ function entry(...fields: readonly Buffer[]): ReturnType<typeof inTurn> {
 }
 
 describe('journal_get', () => {
-  it('takes an entry apart', async () => {
+  it('splits an entry into fields', async () => {
     const context = entry(field('MESSAGE=a=b\0c'), field('EMPTY='), field(Buffer.from([0x58, 0x3d, 0xff])));
     expect(await journalActions.journal_get(context, {})).toEqual({
       fields: [
@@ -32,7 +32,7 @@ describe('journal_get', () => {
     });
   });
 
-  it('gives no fields of an empty entry', async () => {
+  it('returns no fields for an empty entry', async () => {
     expect(await journalActions.journal_get(entry(), {})).toEqual({ fields: [] });
   });
 
@@ -49,7 +49,7 @@ describe('journal_get', () => {
   it.each([
     ['one byte longer than a chunk', 8193n],
     ['longer than anything', 2n ** 64n - 1n],
-  ])('fails at once when a field is %s, which daemons neither send nor say', async (_what, length) => {
+  ])('fails at once if a field is %s, which daemons neither send nor report', async (_what, length) => {
     const announced = Buffer.alloc(8);
     announced.writeBigUInt64BE(length);
     const context = inTurn('journal_get', {
@@ -68,7 +68,7 @@ describe('journal_get', () => {
     });
   });
 
-  it('takes a field that just fits in a chunk', async () => {
+  it('accepts a field that just fits in a chunk', async () => {
     const { fields } = await journalActions.journal_get(entry(field(`A=${'b'.repeat(8190)}`), field('C=d')), {});
     expect(fields.map(({ attrname, attrval }) => [attrname, attrval.length])).toEqual([
       ['A', 8190],
@@ -76,7 +76,7 @@ describe('journal_get', () => {
     ]);
   });
 
-  it('refuses an entry that no client could receive', async () => {
+  it('refuses an entry that is too large for clients', async () => {
     await expect(
       journalActions.journal_get(
         entry(...Array.from({ length: ANSWER_LIMIT / 4096 }, () => field(`A=${'b'.repeat(4096)}`))),

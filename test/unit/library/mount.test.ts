@@ -27,7 +27,7 @@ describe('parts of mountables', () => {
     ).rejects.toMatchObject({ reason: 'EINVAL' });
   });
 
-  it('what is no mountable has none either; an appliance that ends is another matter', async () => {
+  it('something that is not a mountable has none either; an appliance that ends is an error', async () => {
     const failing = (reason: string): LibraryContext =>
       inTurn('mountable_subvolume', { answers: { internal_parse_mountable: new GuestfsError(reason, 'x') } });
     await expect(mountActions.mountable_subvolume(failing('ENOENT'), { mountable: 'x' })).rejects.toMatchObject({

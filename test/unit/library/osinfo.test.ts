@@ -125,7 +125,7 @@ describe('inspect_get_osinfo', () => {
     expect(context.daemon.actions.includes('inspect_get_build_id')).toBe(id === 'win11');
   });
 
-  it.each(['22x', '99999999999'])('fails where a build is no number, like %s', async (build) => {
+  it.each(['22x', '99999999999'])('fails if a build is not a number, like %s', async (build) => {
     await expect(
       identify({ type: 'windows', distro: 'windows', version: '10.0', variant: 'Client', build }),
     ).rejects.toMatchObject({ reason: 'DAEMON_ERROR' });

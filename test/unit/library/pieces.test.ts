@@ -23,13 +23,13 @@ function pause(ms: number): Promise<void> {
 }
 
 describe('pieces', () => {
-  it('gives all bytes in order', async () => {
+  it('yields all bytes in order', async () => {
     const given = context(() => many(100, 3000));
     expect(Buffer.concat(await all(pieces(given, download, REQUEST)))).toEqual(Buffer.concat([...many(100, 3000)]));
     expect(given.daemon.downloadEnded).toBe('complete');
   });
 
-  it('gives nothing for an empty file', async () => {
+  it('yields nothing for an empty file', async () => {
     expect(
       await all(
         pieces(
@@ -41,7 +41,7 @@ describe('pieces', () => {
     ).toEqual([]);
   });
 
-  it('gives the first bytes at once, though more take long', async () => {
+  it('yields the first bytes at once, although more take long', async () => {
     const source = pieces(
       context(async function* () {
         yield Buffer.from('first');
@@ -58,7 +58,7 @@ describe('pieces', () => {
     expect((await source.next()).done).toBe(true);
   });
 
-  it('gathers small pieces', async () => {
+  it('collects small pieces', async () => {
     const source = await all(
       pieces(
         context(async function* () {
@@ -75,7 +75,7 @@ describe('pieces', () => {
     expect(source.length).toBeLessThan(20);
   });
 
-  it('lets the daemon wait while the consumer does', async () => {
+  it('makes the daemon wait while the consumer is busy', async () => {
     const given = context(() => many(1000, 8192));
     const source = pieces(given, download, REQUEST);
     await source.next();
@@ -93,7 +93,7 @@ describe('pieces', () => {
     expect(given.daemon.downloadEnded).toBe('cancelled');
   });
 
-  it('passes on what the download fails with, after what came before', async () => {
+  it('passes on the error of the download, after the data before it', async () => {
     const failure = new GuestfsError('EIO', 'broken');
     const got: Buffer[] = [];
     await expect(

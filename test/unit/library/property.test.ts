@@ -45,7 +45,7 @@ describe('switches', () => {
     ['selinux', false],
     ['trace', false],
     ['verbose', false],
-  ] as const)('%s is %s at first, and then what it is set to', async (name, first) => {
+  ] as const)('%s is %s initially, and then the value that was set', async (name, first) => {
     const context = server();
     type Get = (context: LibraryContext, request: object) => Promise<Record<string, boolean>>;
     const get = propertyActions[`get_${name}`] as unknown as Get;
@@ -76,7 +76,7 @@ describe('settings of the host', () => {
     for (const path of made.splice(0)) rmdirSync(path);
   });
 
-  it('append and path go back when they are unset', async () => {
+  it('append and path revert to the default when unset', async () => {
     const context = server();
     await propertyActions.set_append(context, { append: 'foo=1' });
     expect(await propertyActions.get_append(context, {})).toEqual({ append: 'foo=1' });
@@ -102,7 +102,7 @@ describe('settings of the host', () => {
     expect((await propertyActions.get_qemu(context, {})).hv).toMatch(/qemu-system-/);
   });
 
-  it('directories are made absolute, must be there, and go back', async () => {
+  it('directories are made absolute, must exist, and revert to the default', async () => {
     const context = server();
     const real = directory();
     const link = `${real}-link`;
@@ -125,7 +125,7 @@ describe('settings of the host', () => {
     expect(await propertyActions.get_cachedir(context, {})).toEqual({ cachedir: '/var/tmp' });
   });
 
-  it('options of qemu are kept in order, but for the reserved ones', async () => {
+  it('options of qemu are kept in order, except reserved ones', async () => {
     const context = server();
     await propertyActions.config(context, { hvparam: '-a', hvvalue: '1' });
     await propertyActions.config(context, { hvparam: '-b' });
@@ -231,7 +231,7 @@ describe('parse_environment_list', () => {
     return context.session.settings;
   };
 
-  it('reads what the library reads', async () => {
+  it('parses the same variables as the library', async () => {
     const given = await parse(
       'LIBGUESTFS_TRACE=on',
       'LIBGUESTFS_DEBUG=1',
@@ -254,7 +254,7 @@ describe('parse_environment_list', () => {
     });
   });
 
-  it('takes empty variables for unset ones, where the library does', async () => {
+  it('treats empty variables as unset where the library does', async () => {
     expect(
       await parse(
         'LIBGUESTFS_MEMSIZE=',
@@ -294,11 +294,11 @@ describe('parse_environment_list', () => {
     expect(context.session.settings).toMatchObject({ tmpdir: '/dev', cachedir: '/' });
   });
 
-  it('tells why a directory cannot be had', async () => {
+  it('reports why a directory cannot be used', async () => {
     await expect(parse('LIBGUESTFS_TMPDIR=/nosuch')).rejects.toMatchObject({ reason: 'ENOENT' });
   });
 
-  it('changes what a launched appliance can have changed, and nothing else', async () => {
+  it('changes only what can be changed for a launched appliance', async () => {
     const { session } = await launched();
     const context = aside('parse_environment_list', { session });
     await propertyActions.parse_environment_list(context, {

@@ -34,11 +34,11 @@ describe('namesOf', () => {
     expect(names.map(String)).toEqual(['one', 'two', '', 'three']);
   });
 
-  it('leaves out what no zero byte ends, as the library does', async () => {
+  it('ignores text without a zero byte at its end, as the library does', async () => {
     expect((await all(namesOf(from(Buffer.from('one\0tw')), 'ls'))).flat().map(String)).toEqual(['one']);
   });
 
-  it('does not gather a name without an end for ever', async () => {
+  it('does not collect an endless name forever', async () => {
     const endless = from(...cut(Buffer.alloc(100_000, 'a'), 8192));
     await expect(all(namesOf(endless, 'ls'))).rejects.toMatchObject({ reason: 'DAEMON_ERROR' });
   });
@@ -50,20 +50,20 @@ describe('sortedRuns', () => {
     yield list.map((name) => Buffer.from(name, 'latin1'));
   }
 
-  it('sorts by bytes, not by what they stand for', async () => {
+  it('sorts by bytes, not by characters', async () => {
     const source = names('b', '\u00ff', 'a', '\u00c3\u00a9', 'B', '\u00f0\u009f\u0098\u0080', '\u00ef\u0080\u0080');
     const sorted = await all(sortedRuns(source, { names: 100, bytes: 1000 }));
     expect(sorted).toEqual([['B', 'a', 'b', 'é', '\uf000', '😀', '\uefff']]);
   });
 
-  it('gives batches of a thousand of what is sorted together', async () => {
+  it('yields batches of a thousand of the sorted items', async () => {
     const list = Array.from({ length: 2500 }, (_, index) => String(9999 - index));
     const batches = await all(sortedRuns(names(...list), { names: 5000, bytes: 1 << 20 }));
     expect(batches.map((batch) => batch.length)).toEqual([1000, 1000, 500]);
     expect(batches.flat()).toEqual([...list].sort());
   });
 
-  it('gives sorted runs of a list larger than its window', async () => {
+  it('yields sorted runs of a list larger than its window', async () => {
     const list = Array.from({ length: 10 }, (_, index) => String(9 - index));
     expect(await all(sortedRuns(names(...list), { names: 4, bytes: 1000 }))).toEqual([
       ['6', '7', '8', '9'],
@@ -75,7 +75,7 @@ describe('sortedRuns', () => {
     ]);
   });
 
-  it('lets no name wait for ever', async () => {
+  it('lets no name wait forever', async () => {
     let goOn: () => void = () => undefined;
     const slow = new Promise<void>((resolve) => {
       goOn = resolve;
@@ -91,7 +91,7 @@ describe('sortedRuns', () => {
     expect(await all(runs)).toEqual([['0']]);
   });
 
-  it('sorts what comes in time together', async () => {
+  it('sorts together what arrives in time', async () => {
     async function* walk(): AsyncGenerator<Buffer[]> {
       await Promise.resolve();
       for (const name of ['c', 'b', 'a']) yield [Buffer.from(name)];
@@ -99,7 +99,7 @@ describe('sortedRuns', () => {
     expect(await all(sortedRuns(walk(), { names: 100, bytes: 1000, milliseconds: 60_000 }))).toEqual([['a', 'b', 'c']]);
   });
 
-  it('gives what is held before it fails, and ends what it reads', async () => {
+  it('yields the buffered items before it fails, and ends its source', async () => {
     let ended = false;
     const failure = new Error('no more');
     async function* walk(): AsyncGenerator<Buffer[]> {
@@ -117,7 +117,7 @@ describe('sortedRuns', () => {
     expect(ended).toBe(true);
   });
 
-  it('gives nothing for nothing', async () => {
+  it('yields nothing for an empty file', async () => {
     expect(await all(sortedRuns(names(), { names: 4, bytes: 1000 }))).toEqual([]);
   });
 });
@@ -131,7 +131,7 @@ describe('recordsOf', () => {
     expect(found[2]).toEqual({ ino: 2n, ftyp: 'r', name: 'a name' });
   });
 
-  it('gives batches of a thousand', async () => {
+  it('yields batches of a thousand', async () => {
     const batches = await all(
       recordsOf(from(dirents(...Array.from({ length: 2001 }, String))), decodeDirent, 'readdir'),
     );

@@ -58,7 +58,7 @@ describe('an upload that this side cancels', () => {
     await expectRest(both);
   });
 
-  it('by its signal, while the source gives nothing', async () => {
+  it('by its signal, while the source yields nothing', async () => {
     const both = await connected();
     const cancel = new AbortController();
     const source = new EndlessSource([]);
@@ -117,7 +117,7 @@ describe('an upload that this side cancels', () => {
     await expectRest(both);
   });
 
-  it('and that the daemon answers with success fails all the same', async () => {
+  it('and that the daemon answers with success fails nevertheless', async () => {
     const both = await connected();
     const answer = failureOf(
       both.connection.upload(upload, uploadRequest, VERSION, new EndlessSource([]), transfer(AbortSignal.abort(cause))),
@@ -146,7 +146,7 @@ describe('an upload that this side cancels', () => {
     await expectRest(both);
   });
 
-  it('and that the daemon answers with something that is no reply to it closes the connection', async () => {
+  it('and that the daemon answers with something other than its reply closes the connection', async () => {
     const both = await connected();
     const answer = failureOf(
       both.connection.upload(upload, uploadRequest, VERSION, new EndlessSource([]), transfer(AbortSignal.abort(cause))),
@@ -175,7 +175,7 @@ describe('a download that this side cancels (cancellation-download-librarycancel
     return { ...both, answer, call };
   }
 
-  it('because nobody takes it: the flag is sent, what still comes is dropped, and the cancel chunk ends it', async () => {
+  it('because it is not consumed: the flag is sent, later data is dropped, and the cancel chunk ends it', async () => {
     let deliveries = 0;
     const both = await begun(async () => {
       deliveries += 1;
@@ -189,8 +189,8 @@ describe('a download that this side cancels (cancellation-download-librarycancel
     await expectRest(both);
   });
 
-  describe('because it knows that nothing more comes', () => {
-    it('is over at once, without a word to the daemon', async () => {
+  describe('because it knows that nothing more will arrive', () => {
+    it('ends at once, without a message to the daemon', async () => {
       const both = await begun(async () => {
         throw new NothingMoreComes(cause);
       });
@@ -198,7 +198,7 @@ describe('a download that this side cancels (cancellation-download-librarycancel
       await expectRest(both);
     });
 
-    it('and is wrong: the connection is closed', async () => {
+    it('and is mistaken: the connection is closed', async () => {
       const both = await begun(async () => {
         throw new NothingMoreComes(cause);
       });
@@ -231,7 +231,7 @@ describe('a download that this side cancels (cancellation-download-librarycancel
     await expectClosed(both, 'PROTOCOL_ERROR');
   });
 
-  it('and that the daemon sent whole before it saw the flag', async () => {
+  it('and that the daemon sent completely before it saw the flag', async () => {
     const both = await begun(async () => {
       throw cause;
     });
@@ -241,7 +241,7 @@ describe('a download that this side cancels (cancellation-download-librarycancel
     await expectRest(both);
   });
 
-  it('by its signal, while chunks come', async () => {
+  it('by its signal, while chunks arrive', async () => {
     const cancel = new AbortController();
     const both = await begun(async () => cancel.abort(cause), cancel.signal);
     expect(await both.daemon.nextPiece()).toEqual({ kind: 'cancel flag' });
@@ -251,7 +251,7 @@ describe('a download that this side cancels (cancellation-download-librarycancel
     await expectRest(both);
   });
 
-  it('by its signal, while the daemon says nothing: the flag is sent at once', async () => {
+  it('by its signal, while the daemon is silent: the flag is sent at once', async () => {
     const cancel = new AbortController();
     const collected = collector();
     const both = await begun(collected.deliver, cancel.signal);
@@ -264,7 +264,7 @@ describe('a download that this side cancels (cancellation-download-librarycancel
     await expectRest(both);
   });
 
-  it('by its signal, while what was delivered is not taken: the session does not wait for that', async () => {
+  it('by its signal, while the delivered data is not consumed: the session does not wait for that', async () => {
     const cancel = new AbortController();
     const both = await begun(() => new Promise<never>(() => undefined), cancel.signal);
     await quiet();

@@ -26,8 +26,8 @@ describe.each([
   ['whole', undefined],
   ['in pieces of 7 bytes', 7],
   ['one byte at a time', 1],
-])('a daemon whose bytes come %s', (_how, split) => {
-  it('answers calls, each with a serial number of its own', async () => {
+])('a daemon whose bytes arrive %s', (_how, split) => {
+  it('answers calls, each with its own serial number', async () => {
     const { daemon, connection } = await connected(split);
     const serials: number[] = [];
     for (let round = 1; round <= 3; round += 1) {
@@ -58,7 +58,7 @@ describe.each([
     await expectRest(both);
   });
 
-  it('takes an upload whole', async () => {
+  it('accepts a complete upload', async () => {
     const both = await connected(split);
     const data = pattern(20_001);
     const answer = both.connection.upload(
@@ -77,7 +77,7 @@ describe.each([
     await expectRest(both);
   });
 
-  it('takes an empty upload', async () => {
+  it('accepts an empty upload', async () => {
     const both = await connected(split);
     const answer = both.connection.upload(upload, uploadRequest, VERSION, pieces(), transfer());
     const call = await both.daemon.nextCall();
@@ -87,7 +87,7 @@ describe.each([
     await expectRest(both);
   });
 
-  it('sends a download whole', async () => {
+  it('sends a complete download', async () => {
     const both = await connected(split);
     const data = pattern(40_000);
     const collected = collector();
@@ -286,7 +286,7 @@ describe.each([
     await expectRest(both);
   });
 
-  it('cancels a download with a cancel chunk: what came is delivered, the call fails', async () => {
+  it('cancels a download with a cancel chunk: the data so far is delivered, the call fails', async () => {
     const both = await connected(split);
     const collected = collector();
     const answer = failureOf(
@@ -332,7 +332,7 @@ describe('a request', () => {
     await expectRest(both);
   });
 
-  it('over 4 MiB of an upload is refused before anything is taken from the source', async () => {
+  it('over 4 MiB of an upload is refused before anything is read from the source', async () => {
     const both = await connected();
     const source = new BottomlessSource(10);
     const failure = await failureOf(
@@ -349,7 +349,7 @@ describe('a request', () => {
     await expectRest(both);
   });
 
-  it('carries the progress hint in its header, and tells its serial number once it is on its way', async () => {
+  it('has the progress hint in its header, and reports its serial number once it is sent', async () => {
     const both = await connected();
     const sent: number[] = [];
     const answer = both.connection.upload(upload, uploadRequest, VERSION, pieces(), {
@@ -365,7 +365,7 @@ describe('a request', () => {
     await answer;
   });
 
-  it('is refused while another is under way: that would be a defect of the caller', async () => {
+  it('is refused while another is in progress: that would be a defect of the caller', async () => {
     const both = await connected();
     const first = both.connection.call(isDir, { path: '/', followsymlinks: undefined }, VERSION);
     expect(await failureOf(both.connection.call(internalAutosync, {}, VERSION))).toMatchObject({

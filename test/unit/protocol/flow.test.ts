@@ -30,7 +30,7 @@ const downloadRequest = { remotefilename: '/from' };
 forbidWarnings();
 
 describe('flow', () => {
-  it('holds back the daemon while what was delivered is not taken, with less than 1 MiB on the way', async () => {
+  it('holds back the daemon while the delivered data is not consumed, with less than 1 MiB in transit', async () => {
     const both = await connected();
     let deliveries = 0;
     const cancel = new AbortController();
@@ -65,7 +65,7 @@ describe('flow', () => {
     expect(await answer).toMatchObject({ reason: 'CANCELLED' });
   });
 
-  it('delivers at most 128 KiB at once, and all in order, to one who is slow', async () => {
+  it('delivers at most 128 KiB at once, and in order, to a slow receiver', async () => {
     const both = await connected();
     const data = pattern(3 * MEBIBYTE);
     const collected = collector();
@@ -89,7 +89,7 @@ describe('flow', () => {
     await expectRest(both);
   });
 
-  it('delivers the first chunk at once, and gathers later ones that come one by one', async () => {
+  it('delivers the first chunk at once, and collects later ones that arrive one by one', async () => {
     const both = await connected();
     const data = pattern(2 * MEBIBYTE);
     const collected = collector();
@@ -122,7 +122,7 @@ describe('flow', () => {
       both.daemon.channel.on('pause', () => {
         pauses += 1;
       });
-      // Only the waits for more; what passes the event loop goes on as ever.
+      // Only the waits for more; the event loop works as usual.
       jest.useFakeTimers({
         doNotFake: [
           'Date',
@@ -147,7 +147,7 @@ describe('flow', () => {
       await quiet();
     };
 
-    /** A download of which a first chunk has come alone, and ten more together. */
+    /** A download whose first chunk has arrived alone, and ten more together. */
     const begin = async (
       collected: ReturnType<typeof collector>,
       size: number,
@@ -187,7 +187,7 @@ describe('flow', () => {
     });
   });
 
-  it('does not wait for more when the end is there', async () => {
+  it('does not wait for more once the end has arrived', async () => {
     const both = await connected();
     const collected = collector();
     const answer = both.connection.download(download, downloadRequest, VERSION, collected.deliver, transfer());
@@ -204,7 +204,7 @@ describe('flow', () => {
   it.each([
     ['of no length', Buffer.alloc(0)],
     ['of eight bytes', Buffer.concat([word(0), word(0)])],
-  ])('holds back a daemon that sends messages %s without end', async (_what, content) => {
+  ])('holds back a daemon that endlessly sends messages %s', async (_what, content) => {
     const both = await connected();
     const cancel = new AbortController();
     const answer = failureOf(
@@ -237,7 +237,7 @@ describe('flow', () => {
   it.each([
     ['small pieces', 1000],
     ['pieces of 64 KiB', 64 * 1024],
-  ])('takes less than 1 MiB from a source of %s while the daemon does not read', async (_what, size) => {
+  ])('reads less than 1 MiB from a source of %s while the daemon does not read', async (_what, size) => {
     const both = await connected();
     const source = new BottomlessSource(size);
     const answer = failureOf(both.connection.upload(upload, uploadRequest, VERSION, source, transfer()));
@@ -251,7 +251,7 @@ describe('flow', () => {
     expect(await answer).toMatchObject({ reason: 'OUTCOME_UNKNOWN' });
   });
 
-  it('makes chunks of a piece of many megabytes bit by bit', async () => {
+  it('splits a piece of many megabytes into chunks gradually', async () => {
     const both = await connected();
     const piece = pattern(32 * MEBIBYTE);
     const before = memoryInUse();
@@ -374,7 +374,7 @@ describe('over a Unix socket', () => {
     return { add: (bytes) => hash.update(bytes), value: () => hash.digest('hex') };
   }
 
-  it('64 MiB arrive as they were sent, both ways, and the sockets close', async () => {
+  it('64 MiB arrive unchanged, both ways, and the sockets close', async () => {
     const both = await overSocket();
     const piece = pattern(60_000, 5);
     const count = Math.ceil((64 * MEBIBYTE) / piece.length);

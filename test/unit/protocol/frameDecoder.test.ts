@@ -14,7 +14,7 @@ function message(bytes: Buffer): Buffer {
   return Buffer.concat([word(bytes.length), bytes]);
 }
 
-/** A frame in few words. */
+/** A frame in short form. */
 function told(frame: Frame): string {
   switch (frame.kind) {
     case 'message':
@@ -26,10 +26,10 @@ function told(frame: Frame): string {
   }
 }
 
-/** What comes of a stream that arrives in these pieces. */
+/** The frames of a stream that arrives in these pieces. */
 function decoded(...parts: readonly Buffer[]): string[] {
   const decoder = new FrameDecoder();
-  // Told at once: the bytes of a frame are good until the next push.
+  // Recorded at once: the bytes of a frame are valid until the next push.
   return parts.flatMap((part) => Array.from(decoder.push(part), told));
 }
 
@@ -63,17 +63,17 @@ const FRAMES = [
 ];
 
 describe('FrameDecoder', () => {
-  it('gives the frames of a stream that comes whole', () => {
+  it('yields the frames of a stream that arrives in one piece', () => {
     expect(decoded(STREAM)).toEqual(FRAMES);
   });
 
-  it('gives the same frames wherever the stream is cut once', () => {
+  it('yields the same frames wherever the stream is split once', () => {
     for (let cut = 0; cut <= STREAM.length; cut += 1) {
       expect({ cut, frames: decoded(STREAM.subarray(0, cut), STREAM.subarray(cut)) }).toEqual({ cut, frames: FRAMES });
     }
   });
 
-  it('gives the same frames wherever the stream is cut twice', () => {
+  it('yields the same frames wherever the stream is split twice', () => {
     for (let cut = 0; cut <= STREAM.length; cut += 1) {
       for (let second = cut; second <= STREAM.length; second += 1) {
         const frames = decoded(STREAM.subarray(0, cut), STREAM.subarray(cut, second), STREAM.subarray(second));
@@ -82,20 +82,20 @@ describe('FrameDecoder', () => {
     }
   });
 
-  it.each([1, 2, 3, 5, 7, 13, 64])('gives the same frames from pieces of %d bytes', (size) => {
+  it.each([1, 2, 3, 5, 7, 13, 64])('yields the same frames from pieces of %d bytes', (size) => {
     const parts = Array.from({ length: Math.ceil(STREAM.length / size) }, (_, index) =>
       STREAM.subarray(index * size, (index + 1) * size),
     );
     expect(decoded(...parts)).toEqual(FRAMES);
   });
 
-  it('takes pieces without bytes', () => {
+  it('accepts empty pieces', () => {
     expect(
       decoded(Buffer.alloc(0), LAUNCH.subarray(0, 2), Buffer.alloc(0), LAUNCH.subarray(2), Buffer.alloc(0)),
     ).toEqual(['launch']);
   });
 
-  it('tells of a frame as soon as its last byte is there, and not before', () => {
+  it('yields a frame as soon as its last byte has arrived, and not before', () => {
     const decoder = new FrameDecoder();
     expect([...decoder.push(STREAM.subarray(0, 3))]).toEqual([]);
     expect([...decoder.push(STREAM.subarray(3, 4))]).toEqual([{ kind: 'launch' }]);
@@ -103,7 +103,7 @@ describe('FrameDecoder', () => {
     expect(Array.from(decoder.push(STREAM.subarray(31, 32)), told)).toEqual([FRAMES[1]]);
   });
 
-  it('takes a message of exactly the limit, and keeps its bytes in order', () => {
+  it('accepts a message of exactly the limit, and keeps its bytes in order', () => {
     const bytes = pattern(MESSAGE_MAX);
     const stream = message(bytes);
     const decoder = new FrameDecoder();
@@ -130,7 +130,7 @@ describe('FrameDecoder', () => {
     );
   });
 
-  it('gives what came before a length that is refused, however the stream is cut', () => {
+  it('yields the frames before a refused length, however the stream is split', () => {
     const stream = Buffer.concat([CANCEL, message(FIRST), word(MESSAGE_MAX + 1)]);
     for (let cut = 0; cut <= stream.length; cut += 1) {
       const decoder = new FrameDecoder();
@@ -143,7 +143,7 @@ describe('FrameDecoder', () => {
     }
   });
 
-  it('allocates nothing for a length before its bytes come', () => {
+  it('allocates nothing for a length before its bytes arrive', () => {
     const before = memoryInUse();
     const decoders = Array.from({ length: 100 }, () => {
       const decoder = new FrameDecoder();
@@ -155,12 +155,12 @@ describe('FrameDecoder', () => {
     expect(decoders).toHaveLength(100);
   });
 
-  it('holds no more than a few times the bytes of a message that comes byte by byte', () => {
+  it('uses no more than a few times the memory of a message that arrives byte by byte', () => {
     const size = 512 * 1024;
     const decoder = new FrameDecoder();
     const before = memoryInUse();
     for (const _ of decoder.push(word(MESSAGE_MAX))) throw new Error('no frame yet');
-    // As the stream of a socket does: each piece has memory of its own.
+    // Like the stream of a socket: each piece has its own memory.
     for (let count = 0; count < size; count += 1)
       for (const _ of decoder.push(Buffer.allocUnsafeSlow(1))) throw new Error('no frame yet');
     expect(memoryInUse() - before).toBeLessThan(4 * size);

@@ -1,4 +1,4 @@
-/** The inbox and the outbox by themselves; how the conversation uses them is in flow.test.ts and lostDaemon.test.ts. */
+/** The inbox and the outbox alone; flow.test.ts and lostDaemon.test.ts test them in a connection. */
 import { describe, expect, it } from '@jest/globals';
 import { GuestfsError } from '../../../src/common/errors.js';
 import { Inbox } from '../../../src/protocol/inbox.js';
@@ -10,7 +10,7 @@ import { duplexPair, quiet } from '../../fakes/duplexPair.js';
 const gone = new GuestfsError('OUTCOME_UNKNOWN', 'the appliance ended');
 
 describe('an inbox', () => {
-  it('gives messages in order, those that are there and those that come', async () => {
+  it('returns messages in order, both queued and later ones', async () => {
     const inbox = new Inbox(duplexPair()[0]);
     expect(inbox.isEmpty).toBe(true);
     inbox.push(Buffer.from('one'));
@@ -22,7 +22,7 @@ describe('an inbox', () => {
     expect((await next).toString()).toBe('two');
   });
 
-  it('pauses its channel while much waits, be it in bytes or in messages without any', () => {
+  it('pauses its channel while much is queued, in bytes or in empty messages', () => {
     for (const [message, most] of [
       [Buffer.alloc(8192), 32],
       [Buffer.alloc(0), 1024],
@@ -43,7 +43,7 @@ describe('an inbox', () => {
     }
   });
 
-  it('gathers until there is enough, or the end of a file, and never for long', async () => {
+  it('collects until there is enough, or the end of a file, and never for long', async () => {
     const inbox = new Inbox(duplexPair()[0]);
     let gathered = false;
     const gather = (): Promise<void> => {
@@ -68,7 +68,7 @@ describe('an inbox', () => {
     await gather(); // nothing comes
   });
 
-  it('that is closed gives what is there, and then its error, to those who wait as well', async () => {
+  it('that is closed returns the queued messages, and then its error, even to waiting readers', async () => {
     const inbox = new Inbox(duplexPair()[0]);
     inbox.push(Buffer.from('last'));
     const gathering = inbox.gather(1000);

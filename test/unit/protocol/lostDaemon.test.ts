@@ -26,7 +26,7 @@ describe('a daemon that breaks the protocol', () => {
   it.each([
     ['one byte at a time', 1],
     ['whole', undefined],
-  ])('with a message while no call is under way, %s', async (_how, split) => {
+  ])('with a message while no call is in progress, %s', async (_how, split) => {
     const both = await connected(split);
     await both.daemon.write(FakeDaemon.messageBytes(Buffer.alloc(40))).catch(() => undefined);
     await expectClosed(both, 'PROTOCOL_ERROR');
@@ -57,7 +57,7 @@ describe('a daemon that breaks the protocol', () => {
     await expectClosed(both, 'PROTOCOL_ERROR');
   });
 
-  it('with a second launch flag while no call is under way', async () => {
+  it('with a second launch flag while no call is in progress', async () => {
     const both = await connected();
     await both.daemon.launch();
     await expectClosed(both, 'PROTOCOL_ERROR');
@@ -125,7 +125,7 @@ describe('a daemon that breaks the protocol', () => {
     await expectClosed(both, 'PROTOCOL_ERROR');
   });
 
-  it('in the middle of an upload whose source gives nothing', async () => {
+  it('in the middle of an upload whose source yields nothing', async () => {
     const both = await connected();
     const source = new EndlessSource([pattern(5)]);
     const answer = failureOf(both.connection.upload(upload, uploadRequest, VERSION, source, transfer()));
@@ -150,7 +150,7 @@ describe('an appliance that ends', () => {
     expect(await failureOf(connection.awaitLaunch())).toMatchObject({ reason: 'APPLIANCE_GONE' });
   });
 
-  it('before anyone looks: the connection is closed from the start', async () => {
+  it('before the connection is created: it is closed from the start', async () => {
     const daemon = new FakeDaemon();
     daemon.channel.destroy();
     await quiet();
@@ -159,7 +159,7 @@ describe('an appliance that ends', () => {
     expect(await failureOf(connection.awaitLaunch())).toMatchObject({ reason: 'APPLIANCE_GONE' });
   });
 
-  it('before a call is sent: that call never was (APPLIANCE_GONE)', async () => {
+  it('before a call is sent: the call never happened (APPLIANCE_GONE)', async () => {
     const both = await connected();
     both.daemon.die();
     await both.connection.closed;
@@ -201,7 +201,7 @@ describe('an appliance that ends', () => {
     expect(await answer).toEqual({ dirflag: true });
   });
 
-  it('in an upload, while the source gives nothing', async () => {
+  it('in an upload, while the source yields nothing', async () => {
     const both = await connected();
     const source = new EndlessSource([pattern(5)]);
     const answer = failureOf(both.connection.upload(upload, uploadRequest, VERSION, source, transfer()));
@@ -234,7 +234,7 @@ describe('an appliance that ends', () => {
     expect(await answer).toMatchObject({ reason: 'OUTCOME_UNKNOWN' });
   });
 
-  it('in a download: what came is delivered, and the call fails', async () => {
+  it('in a download: the data so far is delivered, and the call fails', async () => {
     const both = await connected();
     const collected = collector();
     const answer = failureOf(
@@ -247,7 +247,7 @@ describe('an appliance that ends', () => {
     expect(collected.data()).toEqual(pattern(9));
   });
 
-  it('in a download that nobody takes', async () => {
+  it('in a download that is not consumed', async () => {
     const both = await connected();
     const answer = failureOf(
       both.connection.download(

@@ -26,7 +26,7 @@ const NEWEST = new DaemonVersion('1.61.0');
 
 const options = { serial: 5, progressHint: 0n, daemon: NEWEST };
 
-/** The call that a reply is for. */
+/** The call for a reply. */
 function call(procedure: number): ReceivedCall {
   return {
     program: 0,
@@ -77,7 +77,7 @@ describe('a call', () => {
     );
   });
 
-  it('says in its bitmask which optional arguments count, and sends all of them', () => {
+  it('has a bitmask of the optional arguments that are set, and sends all of them', () => {
     const header = (request: Parameters<typeof mkfs.encode>[1]): bigint =>
       encodeCall(mkfs, request, options).readBigUInt64BE(4 + 28);
     const request = {
@@ -99,7 +99,7 @@ describe('a call', () => {
     );
   });
 
-  it('has the bit of a list that is given and empty', () => {
+  it('has the bit of a list that is set and empty', () => {
     const request = {
       directory: '/',
       compress: undefined,
@@ -112,7 +112,7 @@ describe('a call', () => {
     expect(encodeCall(tarOut, request, options).readBigUInt64BE(4 + 28)).toBe(4n);
   });
 
-  it('leaves out an optional argument that came after the daemon', () => {
+  it('omits an optional argument that is newer than the daemon', () => {
     const tar = {
       directory: '/',
       compress: undefined,
@@ -161,7 +161,7 @@ describe('a call', () => {
     });
   });
 
-  it('over the limit says what to use instead, where there is such a thing', () => {
+  it('over the limit names an alternative, if there is one', () => {
     expect(() => encodeCall(pwrite, { path: '/a', content: Buffer.alloc(MESSAGE_MAX), offset: 0n }, options)).toThrow(
       /at most 4194304 bytes; use UploadOffset, which streams/,
     );
@@ -179,7 +179,7 @@ describe('the chunks of a file', () => {
     }
   });
 
-  it('are made in a buffer that was used before, whatever it holds', () => {
+  it('can be written to a used buffer, whatever its content', () => {
     const used = Buffer.alloc(30_000, 0xff);
     for (const length of [20_001, 8193, 1, 0]) {
       const data = pattern(length);
@@ -195,7 +195,7 @@ describe('the chunks of a file', () => {
     expect(encodeCancelFlag()).toEqual(word(0xffffeeee));
   });
 
-  it('come back as they were', () => {
+  it('are decoded to the original', () => {
     expect(decodeChunk(Buffer.concat([word(0), opaque(Buffer.from('abc'))]))).toEqual({
       cancel: false,
       data: Buffer.from('abc'),
@@ -249,7 +249,7 @@ describe('a progress message', () => {
 });
 
 describe('a reply', () => {
-  it('gives its value', () => {
+  it('returns its value', () => {
     expect(isDirOf(reply(isDir.procedure, word(1)))).toEqual({ dirflag: true });
     expect(decodeReply(fileArchitecture, 5, reply(fileArchitecture.procedure, text('x86_64')))).toEqual({
       arch: 'x86_64',
@@ -273,7 +273,7 @@ describe('a reply', () => {
     expect(() => isDirOf(bytes)).toThrow(message);
   });
 
-  it('cut anywhere breaks the protocol', () => {
+  it('truncated anywhere breaks the protocol', () => {
     const bytes = reply(statvfs.procedure, Buffer.alloc(88, 1));
     expect(decodeReply(statvfs, 5, bytes)).toMatchObject({ statbuf: { bsize: 0x0101010101010101n } });
     for (let length = 0; length < bytes.length; length += 1) {
@@ -319,11 +319,11 @@ describe('a reply', () => {
     expect(thrown).toMatchObject({ reason: 'DAEMON_ERROR', message: 'parse error' });
   });
 
-  it('with control characters in its text shows them by their codes', () => {
+  it('has control characters in its text escaped', () => {
     expect(() => isDirOf(errorReply(text('EIO'), text('a\u001b[2Jb\nc')))).toThrow('a\\x1b[2Jb\nc');
   });
 
-  it('with an error of the longest text is taken', () => {
+  it('with an error of the maximum length is accepted', () => {
     expect(() => isDirOf(errorReply(text('E'.padEnd(32, 'X')), text('x'.repeat(65536))))).toThrow('x'.repeat(65536));
   });
 

@@ -1,4 +1,4 @@
-/** Commands of qemu. */
+/** qemu commands. */
 import { expect, it } from '@jest/globals';
 import { formatProperties, shellCommand } from '../../../src/qemu/commandLine.js';
 
@@ -15,6 +15,6 @@ it.each([
   [['-blockdev', '{"a":"b"}'], `-blockdev '{"a":"b"}'`],
   [["it's"], "'it'\\''s'"],
   [['', 'a\nb'], "'' 'a\nb'"],
-])('shows %j as one would type it', (words, expected) => {
+])('shows %j as typed in a shell', (words, expected) => {
   expect(shellCommand(words)).toBe(expected);
 });

@@ -11,7 +11,7 @@ import { addFdMonitor, FdSender, FLOOD_BYTES, LateFdSets } from '../../../src/qe
 
 const never = new AbortController().signal;
 
-/** Begins like qemu: greets, and leaves the negotiation mode. Descriptor 3 is the monitor. */
+/** Starts like qemu: greets, and leaves the negotiation mode. Descriptor 3 is the monitor. */
 const FAKE_QEMU = `
 import array, json, os, socket, struct
 monitor = socket.socket(fileno=3)
@@ -57,7 +57,7 @@ afterEach(async () => {
   rmSync(directory, { recursive: true });
 });
 
-/** Starts what stands in for qemu, and the server's end of its monitor. */
+/** Starts a substitute for qemu, and the server's end of its monitor. */
 async function fakeQemu(then: string): Promise<{ sender: FdSender; output: Promise<string>; stream: Duplex }> {
   const fake = await startProcess('python3', ['-I', '-S', '-c', FAKE_QEMU + then], {
     channels: 1,
@@ -88,7 +88,7 @@ while True:
 `;
 
 describe('files for a running qemu', () => {
-  it('arrive one by one, in the order of their sets, and from a user without rights', async () => {
+  it('arrive one by one, in the order of their sets, and from an unprivileged user', async () => {
     const { sender, output, stream } = await fakeQemu(ANSWER_ALL);
     await filled().send(sender, never);
     await filled(2).send(sender, never);
@@ -102,7 +102,7 @@ describe('files for a running qemu', () => {
     ]);
   });
 
-  it('are refused in the words of qemu', async () => {
+  it("are refused with qemu's message", async () => {
     const { sender } = await fakeQemu(`
 message, fds, senders = hear()
 say(json.dumps({"error": {"class": "GenericError", "desc": "no room"}, "id": message["id"]}) + "\\n")
@@ -111,13 +111,13 @@ hear()
     await expect(filled().send(sender, never)).rejects.toThrow('qemu did not accept its files: no room');
   });
 
-  it('are not handed over when there are none', async () => {
+  it('are not sent if there are none', async () => {
     const { sender, stream } = await fakeQemu('hear()');
     await new LateFdSets().send(sender, never);
     expect(stream.listenerCount('data')).toBe(0);
   });
 
-  it('stop coming when the caller gives up', async () => {
+  it('are no longer sent when the caller gives up', async () => {
     const { sender } = await fakeQemu('while True: hear()');
     const controller = new AbortController();
     setTimeout(() => controller.abort(new Error('given up')), 300);
@@ -128,7 +128,7 @@ hear()
     ['a line without end', 'while True: say("x" * 65536)', /longer than 65536 bytes|channel is closed/],
     ['events without end', 'while True: say(\'{"event": "FLOOD"}\\n\' * 1000)', /connection closed|channel is closed/],
     ['an endless greeting', 'pass', /longer than 65536 bytes|channel is closed/],
-  ])('are not handed to a qemu that says %s, of which little is read', async (what, then, why) => {
+  ])('are not passed to a qemu that sends %s, of which little is read', async (what, then, why) => {
     const greeting = what === 'an endless greeting' ? 'while True: say("{" * 65536)' : undefined;
     const { sender, stream } = await (greeting === undefined ? fakeQemu(then) : fakeQemuSaying(greeting));
     let read = 0;
@@ -138,14 +138,14 @@ hear()
     expect(read).toBeLessThan(FLOOD_BYTES + (1 << 20));
   });
 
-  it('go to a monitor that has no name', () => {
+  it('are sent to a monitor without a name', () => {
     const line = new QemuCommandLine('qemu');
     addFdMonitor(line);
     expect(line.build().args).toEqual(['-chardev', 'socket,id=fds,fd=6', '-mon', 'chardev=fds,mode=control']);
   });
 });
 
-/** One that does not even begin like qemu. */
+/** One that does not even start like qemu. */
 async function fakeQemuSaying(script: string): Promise<{ sender: FdSender; stream: Duplex }> {
   const fake = await startProcess(
     'python3',

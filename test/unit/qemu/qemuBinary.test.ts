@@ -33,7 +33,7 @@ describe('the qemu', () => {
     });
   });
 
-  it('is no directory', async () => {
+  it('is not a directory', async () => {
     await expect(locateQemu(directory)).rejects.toMatchObject({ reason: 'QEMU_MISSING' });
   });
 
@@ -46,7 +46,7 @@ describe('the qemu', () => {
     await expect(fingerprintOf(path)).resolves.not.toBe(before);
   });
 
-  it('is there for two architectures', () => {
+  it('exists for two architectures', () => {
     expect([hostArchitecture('x64').name, hostArchitecture('arm64').name]).toEqual(['x86_64', 'aarch64']);
     expect(() => hostArchitecture('riscv64')).toThrow(/riscv64 is not supported/);
   });

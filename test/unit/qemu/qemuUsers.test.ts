@@ -15,7 +15,7 @@ describe('users for machines', () => {
     await expect(createQemuUsers(false).acquire()).resolves.toBeUndefined();
   });
 
-  it('differ between machines, also of two servers and beyond one block', async () => {
+  it('differ between machines, even of two servers and beyond one block', async () => {
     const one = createQemuUsers(true);
     const other = createQemuUsers(true);
     const users = await Promise.all(
@@ -27,7 +27,7 @@ describe('users for machines', () => {
     for (const user of users) expect(user?.gid).toBe(user?.uid);
   });
 
-  it('are used again once given back, and only once', async () => {
+  it('are reused once released, and only once', async () => {
     const users = createQemuUsers(true);
     const first = (await users.acquire()) as QemuUser;
     await first.release();

@@ -102,7 +102,7 @@ describe('commands', () => {
     await expect(client.execute('query-status')).resolves.toBe(2);
   });
 
-  it('ends the connection at an answer nobody asked for', async () => {
+  it('ends the connection at an unsolicited answer', async () => {
     const monitor = scriptedMonitor([NEGOTIATION, { expect: 'query-status', say: ['{"return": 1, "id": 99}'] }]);
     const client = await QmpClient.connect(monitor.stream, never);
     await expect(client.execute('query-status')).rejects.toBeInstanceOf(QmpProtocolError);
@@ -114,7 +114,7 @@ describe('commands', () => {
     await expect(client.execute('query-status')).rejects.toBeInstanceOf(QmpProtocolError);
   });
 
-  it('fails with what it was closed for', async () => {
+  it('fails with the reason for which it was closed', async () => {
     const monitor = scriptedMonitor([NEGOTIATION]);
     const client = await QmpClient.connect(monitor.stream, never);
     client.close();
@@ -124,7 +124,7 @@ describe('commands', () => {
 });
 
 describe('events', () => {
-  it('are waited for by what they say', async () => {
+  it('are awaited by their content', async () => {
     const monitor = scriptedMonitor([NEGOTIATION]);
     const client = await QmpClient.connect(monitor.stream, never);
     const deleted = client.waitForEvent(
@@ -137,7 +137,7 @@ describe('events', () => {
     await expect(deleted).resolves.toEqual({ event: 'DEVICE_DELETED', data: { device: 'sd1' } });
   });
 
-  it('no longer come when the connection ends', async () => {
+  it('no longer arrive when the connection ends', async () => {
     const monitor = scriptedMonitor([NEGOTIATION]);
     const client = await QmpClient.connect(monitor.stream, never);
     const event = client.waitForEvent(() => true, never);
@@ -145,7 +145,7 @@ describe('events', () => {
     await expect(event).rejects.toBeInstanceOf(QmpClosedError);
   });
 
-  it('are waited for until aborted', async () => {
+  it('are awaited until aborted', async () => {
     const monitor = scriptedMonitor([NEGOTIATION]);
     const client = await QmpClient.connect(monitor.stream, never);
     await expect(client.waitForEvent(() => true, lateSignal(10))).rejects.toMatchObject({
@@ -162,7 +162,7 @@ describe('framing', () => {
     expect(() => framer.push(Buffer.from('123'))).toThrow(QmpProtocolError);
   });
 
-  it('keeps a line that comes in single bytes in about as much memory as it has bytes', () => {
+  it('keeps a line that arrives byte by byte in memory proportional to its length', () => {
     const framer = new QmpFramer();
     const length = 1 << 20;
     const before = process.memoryUsage();
@@ -172,11 +172,11 @@ describe('framing', () => {
     expect(grown).toBeLessThan(64 * length);
   });
 
-  it('takes several lines at once, blank ones and carriage returns', () => {
+  it('accepts several lines at once, blank ones and carriage returns', () => {
     expect(new QmpFramer().push(Buffer.from('{"a":1}\r\n\n{"b":2}\n{"c"'))).toEqual([{ a: 1 }, { b: 2 }]);
   });
 
-  it('takes any split of the bytes', () => {
+  it('accepts any split of the bytes', () => {
     const text = Buffer.from('{"a":"ü"}\n{"b":[1,{"c":null}]}\n');
     for (let cut = 0; cut <= text.length; cut++) {
       const framer = new QmpFramer();

@@ -1,11 +1,11 @@
-/** The other end of a monitor connection: checks what is asked, answers what it was told to. */
+/** The other end of a monitor connection: checks commands, and sends scripted answers. */
 import { Duplex } from 'node:stream';
 
-/** One step: a command that must come next, and what is said then. */
+/** One step: the expected next command, and the answer to it. */
 export interface Exchange {
   readonly expect: string;
   readonly arguments?: unknown;
-  /** Lines in answer; `$id` stands for the command's id. */
+  /** Lines of the answer; `$id` is replaced by the command's id. */
   readonly say: readonly string[];
   /** The connection ends after the answer. */
   readonly hangUp?: boolean;
@@ -18,17 +18,17 @@ export const GREETING =
 export const NEGOTIATION: Exchange = { expect: 'qmp_capabilities', say: ['{"return": {}, "id": $id}'] };
 
 export interface ScriptedMonitor {
-  /** What the client is given. */
+  /** The client's end. */
   readonly stream: Duplex;
-  /** Says something unasked. */
+  /** Sends something unsolicited. */
   say(text: string): void;
-  /** Exchanges that have not taken place. */
+  /** Steps that have not happened. */
   remaining(): number;
-  /** Commands that came out of turn. */
+  /** Unexpected commands. */
   readonly surprises: string[];
 }
 
-/** Makes a monitor; with `bytewise` it says everything one byte at a time. */
+/** Creates a monitor; with `bytewise` it sends everything one byte at a time. */
 export function scriptedMonitor(
   script: readonly Exchange[],
   options: { readonly greeting?: string; readonly bytewise?: boolean } = {},

@@ -14,7 +14,7 @@ interface Counted {
 
 const { report } = (await import(pathToFileURL(join(root, 'scripts/conformance/report.mjs')).href)) as Counted;
 
-/** Results by vector; the action is what stands before the colon. */
+/** Results by vector; the action is the part before the colon. */
 function resultsOf(statuses: Readonly<Record<string, string>>) {
   return {
     meta: {},

@@ -1,4 +1,4 @@
-/** What decides whether a step of the set-up is skipped. */
+/** Fingerprints, which determine whether a step of the set-up is skipped. */
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-/** What `npm start` installs, says and refuses, decided on fakes: nothing is installed here. */
+/** What `npm start` installs, prints and refuses, tested with fakes: nothing is installed here. */
 import { describe, expect, test } from '@jest/globals';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -50,7 +50,7 @@ describe('npm start', () => {
     });
   });
 
-  test('does not with --no-setup, which the server never sees', () => {
+  test('does not with --no-setup, which is not passed to the server', () => {
     expect(startRequest(['--pool', '2', '--no-setup', '--trace'], {})).toEqual({
       setUp: false,
       ownAppliance: false,
@@ -85,12 +85,12 @@ describe('system packages', () => {
   const missing = missingPackages(wanted, true, () => new Set(['tar']));
   const list = '\n  qemu-system-x86      runs the appliances\n  linux-image-virtual  the kernel';
 
-  test('are those that dpkg does not know as installed, by the names of the distribution', () => {
+  test('are those that dpkg does not list as installed, by the names of the distribution', () => {
     expect(missing.map(({ name }) => name)).toEqual(['qemu-system-x86', 'linux-image-virtual']);
     expect(missingPackages(wanted, false, (names) => new Set(names))).toEqual([]);
   });
 
-  test('are listed with their reasons, one a line, before they are installed, with the way to do without', () => {
+  test('are listed with their reasons, one per line, before they are installed, with a way to avoid it', () => {
     expect(decide(missing, { install: true, canBecomeRoot: true })).toEqual({
       install: true,
       message:
@@ -102,7 +102,7 @@ describe('system packages', () => {
   test.each([
     ['set-up is forbidden', { install: false, canBecomeRoot: true }],
     ['there is no way to become root', { install: true, canBecomeRoot: false }],
-  ])('are only listed, with the command that gets them, when %s', (_, circumstances) => {
+  ])('are only listed, with the command that installs them, if %s', (_, circumstances) => {
     expect(decide(missing, circumstances)).toEqual({
       install: false,
       message: `system packages are missing:${list}`,
@@ -120,11 +120,11 @@ describe('a start without set-up', () => {
   };
   const nothing = { ownAppliance: false, ownQemu: false };
 
-  test('goes ahead when everything is there', () => {
+  test('proceeds if everything is installed', () => {
     expect(missingForServer(nothing, complete)).toEqual([]);
   });
 
-  test('says what is missing and how to get it', () => {
+  test('lists what is missing and how to get it', () => {
     const found: Findings = {
       hasProgram: (program) => program !== 'qemu-system-x86_64',
       missingNodePackages: ['node_modules/pino', 'node_modules/execa'],
@@ -139,7 +139,7 @@ describe('a start without set-up', () => {
     ]);
   });
 
-  test('does not ask for what the user brings', () => {
+  test('does not require what the user provides', () => {
     const found: Findings = {
       ...complete,
       hasProgram: (program) => program !== 'qemu-system-x86_64',
@@ -148,7 +148,7 @@ describe('a start without set-up', () => {
     expect(missingForServer({ ownAppliance: true, ownQemu: true }, found)).toEqual([]);
   });
 
-  test('leaves the appliance aside while no compiled code knows its place', () => {
+  test('ignores the appliance while no compiled code knows its location', () => {
     const found: Findings = { ...complete, built: false, appliance: undefined };
     expect(missingForServer(nothing, found)).toEqual(['the compiled server: npm run build']);
   });

@@ -1,4 +1,4 @@
-/** What the names of real certificates make of their holders. */
+/** The identities of the holders of real certificates. */
 import { readFileSync } from 'node:fs';
 import { X509Certificate } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -20,7 +20,7 @@ beforeAll(() => {
 });
 afterAll(() => authority.end());
 
-/** The certificate as a TLS socket shows it. */
+/** The certificate, as seen by a TLS socket. */
 function certificateOf(names: ClientNames): CertificateNames {
   const { certificate } = makeClientCertificate(authority.directory, authority.certificate, names);
   return new X509Certificate(readFileSync(certificate)).toLegacyObject();
@@ -33,18 +33,18 @@ const refusal = (message: RegExp): object => ({
 });
 
 describe('the identity of a certificate', () => {
-  it('is of a kind, so that no name passes for the same text of another kind', () => {
+  it('has a kind, so that equal names of different kinds differ', () => {
     expect(identityOf({ subject: '/CN=build', alternative: [['URI', SPIFFE]] })).toBe(`uri:${SPIFFE}`);
     expect(identityOf({ subject: `/CN=${SPIFFE.replaceAll('/', '\\/')}` })).toBe(`cn:${SPIFFE}`);
     expect(identityOf({ subject: '/CN=build', alternative: [['DNS', 'Build.example']] })).toBe('dns:build.example');
     expect(identityOf({ subject: '/CN=dns:build.example' })).toBe('cn:dns:build.example');
   });
 
-  it('is the certificate, when it names nobody', () => {
+  it('is the certificate, if it has no names', () => {
     expect(identityOf({ alternative: [['IP', '192.0.2.1']] })).toMatch(/^sha256:([0-9A-F]{2}:){31}[0-9A-F]{2}$/);
   });
 
-  it('comes from the kinds that count, in their order', () => {
+  it('comes from the accepted kinds, in their order', () => {
     const names: ClientNames = {
       subject: '/CN=build',
       alternative: [
@@ -84,7 +84,7 @@ describe('the identity of a certificate', () => {
     ['a URI', { alternative: [['URI', `x, URI:${SPIFFE}`]] }],
     ['a URI with a line break', { alternative: [['URI', `x\\nURI:${SPIFFE}`]] }],
     ['a common name', { subject: `/CN=x, URI:${SPIFFE.replaceAll('/', '\\/')}` }],
-  ])('is not made of text inside %s', (_what, names) => {
+  ])('does not come from text inside %s', (_what, names) => {
     let found: string | undefined;
     try {
       found = identityOf(names);
@@ -95,7 +95,7 @@ describe('the identity of a certificate', () => {
     expect(found ?? '').not.toMatch(/^(uri|dns):.*[, ]/);
   });
 
-  it('is refused where the names cannot be told apart', () => {
+  it('is refused if the names cannot be distinguished', () => {
     const names = (subjectaltname: string): CertificateNames => ({ subject: {}, subjectaltname, fingerprint256: 'AA' });
     for (const list of ['DNS:a.example,URI:x', 'URI:"x', 'URI:"x"y', 'nonsense', 'DNS:a.example, , URI:x'])
       expect(() => certificateIdentity(names(list), CERTIFICATE_KINDS)).toThrow(/cannot be read/);

@@ -1,4 +1,4 @@
-/** Which files of the host an identity reaches: with a policy file, and without one. */
+/** Which files of the host an identity has access to, with a policy file and without one. */
 import { mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -58,7 +58,7 @@ const reasonOf = async (work: Promise<unknown>): Promise<unknown> =>
   ((await errorOf(work)) as { reason?: string }).reason;
 
 describe('a role', () => {
-  it('gives image roots, to write or to read', async () => {
+  it('grants image roots for writing or reading', async () => {
     const { imageRoots } = await (await policyOf(ROLES)).of('cn:tenant');
     expect(await read('own.img', imageRoots)).toBe(join(scene.root, 'a/own.img'));
     expect(await read('os.img', imageRoots)).toBe(join(scene.root, 'base/os.img'));
@@ -69,7 +69,7 @@ describe('a role', () => {
     await writable.handle.close();
   });
 
-  it('lets nothing be written where it says read', async () => {
+  it('permits no writing with access "read"', async () => {
     const { imageRoots } = await (await policyOf(ROLES)).of('cn:tenant');
     for (const path of [
       'os.img',
@@ -83,13 +83,13 @@ describe('a role', () => {
     for (const path of [join(scene.root, 'base/new.img'), 'inner/new.img'])
       expect(await reasonOf(createImageFile(path, imageRoots, false))).toBe('NOT_ALLOWED');
     expect(await reasonOf(openTarget(join(scene.root, 'base'), imageRoots))).toBe('NOT_ALLOWED');
-    // It would reach what may only be read in it.
+    // It would give write access to a part that is read-only.
     expect(await reasonOf(openTarget(join(scene.root, 'a'), imageRoots))).toBe('NOT_ALLOWED');
     expect(await reasonOf(openSocket(join(scene.root, 'base/os.img'), imageRoots))).toBe('NOT_ALLOWED');
     expect(readFileSync(join(scene.root, 'base/os.img'), 'utf8')).toBe('base/os.img');
   });
 
-  it('has a place for the name of the identity', async () => {
+  it('has a placeholder for the name of the identity', async () => {
     mkdirSync(join(scene.root, 'homes'));
     mkdirSync(join(scene.root, 'homes/cn%3Atenant'));
     const { imageRoots } = await (await policyOf(ROLES)).of('cn:tenant');
@@ -98,7 +98,7 @@ describe('a role', () => {
     await made.handle.close();
   });
 
-  it('is not led elsewhere by a link in the place of its directory', async () => {
+  it('is not redirected by a link in place of its directory', async () => {
     const { imageRoots } = await (await policyOf(ROLES)).of('cn:tenant');
     renameSync(join(scene.root, 'a/inner'), join(scene.root, 'a/moved'));
     for (const target of [scene.outside, join(scene.root, 'b')]) {
@@ -118,7 +118,7 @@ describe('a role', () => {
     await policyOf(text, ['network']);
   });
 
-  it('is the first that matches, and nobody else has one', async () => {
+  it('is the first that matches; other identities have none', async () => {
     const policy = await policyOf(
       `
 roles: { first: { permissions: [network] }, second: {} }
@@ -133,7 +133,7 @@ identities:
     await expect(policy.of('dns:build')).rejects.toMatchObject({ reason: 'NOT_ALLOWED' });
   });
 
-  it('says which calls it may make', async () => {
+  it('determines which calls it may make', async () => {
     const text = (calls: string): string => `roles: { t: { ${calls} } }\nidentities: [{ match: ["cn:*"], role: t }]`;
     const rules = (name: string) => rulesOf(actionsByName.get(name) as ActionDef);
     const may = async (calls: string): Promise<string[]> => {
@@ -159,8 +159,8 @@ identities:
   });
 });
 
-describe('a policy that is read again', () => {
-  it('counts for what was there before, and stays as it is when the new one is broken', async () => {
+describe('a policy that is reloaded', () => {
+  it('applies to existing sessions, and stays in force if the new one is invalid', async () => {
     const policy = await policyOf(ROLES);
     const { imageRoots } = await policy.of('cn:tenant');
     writeFileSync(file, 'roles: { tenant: { imagess: [] } }\nidentities: []');
@@ -175,7 +175,7 @@ describe('a policy that is read again', () => {
 });
 
 describe('without a policy', () => {
-  it('each identity has a directory of its own, and no other', async () => {
+  it('each identity has its own directory, and no other', async () => {
     const access = ownDirectories(serverPolicy(), silentLogger);
     const [alice, bob] = [await access.of('cn:alice'), await access.of('uri:spiffe://mesh/../bob')];
     expect(bob.imageRoots.directories).toEqual([join(scene.root, 'uri%3Aspiffe%3A%2F%2Fmesh%2F..%2Fbob')]);

@@ -64,7 +64,7 @@ describe('paths that lead to an image', () => {
     }
   });
 
-  it('opens for writing only when asked', async () => {
+  it('opens for writing only if requested', async () => {
     const reader = await openImage('a.img', roots, 'read-only');
     await expect(reader.handle.write('x')).rejects.toThrow('EBADF');
     await reader.handle.close();
@@ -147,7 +147,7 @@ describe('paths that lead out of the roots', () => {
   });
 });
 
-describe('what is no image', () => {
+describe('something that is not an image', () => {
   it.each([
     ['an empty path', '', 'IMAGE_UNUSABLE', 'empty'],
     ['a NUL', 'a.img\0.txt', 'IMAGE_UNUSABLE', 'NUL'],
@@ -191,17 +191,17 @@ describe('what is no image', () => {
     });
   });
 
-  it('has its control characters shown, not sent', async () => {
+  it('has its control characters escaped', async () => {
     const error = await errorOf(openImage('bad\u001b[31m\nname', roots, 'read-only'));
     expect(error.message).toContain("image 'bad\\x1b[31m\\x0aname'");
   });
 
-  it('is all there is when no root exists', async () => {
+  it('includes everything if no root exists', async () => {
     const none = { directories: [join(scene.base, 'gone')] };
     expect(await errorOf(openImage('a.img', none, 'read-only'))).toMatchObject({ reason: 'OUTSIDE_IMAGE_ROOTS' });
   });
 
-  it('is what the server may not read', async () => {
+  it('includes files that the server may not read', async () => {
     if (process.getuid?.() === 0) return;
     execFileSync('chmod', ['0', inRoot('a.img')]);
     expect(await errorOf(openImage('a.img', roots, 'read-only'))).toMatchObject({
@@ -223,7 +223,7 @@ describe('createImageFile', () => {
     expect(readFileSync(expected(), 'utf8')).toBe('made');
   });
 
-  it('leaves what is there', async () => {
+  it('leaves existing files', async () => {
     const image = await createImageFile('a.img', roots, true);
     await image.handle.close();
     expect(image.created).toBe(false);

@@ -21,7 +21,7 @@ const INSPECT = serviceRules.Inspect;
 const remote = { source: { $case: 'remote', value: { protocol: 'ssh' } } };
 const local = { source: { $case: 'path', value: 'a.img' } };
 
-describe('a permission for what an argument asks for', () => {
+describe('a permission that depends on an argument', () => {
   it.each<[string, CallRules, Allowable, object, object]>([
     ['network', ofAction('set_network'), 'network', { network: true }, { network: false }],
     ['a protocol', ofAction('add_drive'), 'remote-drives', { protocol: 'nbd' }, { protocol: 'file' }],
@@ -44,7 +44,7 @@ describe('a permission for what an argument asks for', () => {
     expect(() => requireAllowed(rules, asking, { allowed: new Set(ALLOWABLE), debugService: false })).not.toThrow();
   });
 
-  it("is needed for a variable of the server's own", () => {
+  it("is needed for a variable of the server's own environment", () => {
     process.env.LIBGUESTFS_HV = '/bin/sh';
     try {
       expect(check(ofAction('parse_environment'), {}, 'custom-qemu')).toThrow(refusal('custom-qemu'));
@@ -92,21 +92,21 @@ describe('a libvirt URI of a client', () => {
     'qemu+libssh2://host/system?known_hosts=/etc/cron.d/x',
     'qemu+unix:///system?socket=/run/other',
     'qemu:///embed?root=/images',
-  ])('is refused where clients may not run programs: %j', (libvirturi) => {
+  ])('is refused if clients may not run programs: %j', (libvirturi) => {
     expect(uri(libvirturi)).toThrow(refusal('custom-qemu'));
   });
 
-  it('is looked at in linear time', () => {
+  it('is checked in linear time', () => {
     const started = performance.now();
     expect(uri(`qemu:///system?${'no_tty&'.repeat(100_000)}`)).not.toThrow();
     expect(performance.now() - started).toBeLessThan(1000);
   });
 });
 
-describe('a permission for what is found', () => {
+describe('a permission that depends on what is found', () => {
   const policy = { allowed: without('remote-drives'), debugService: true };
 
-  it('is asked for when it is found', () => {
+  it('is required when it is found', () => {
     expect(() => requireAllowed(ofAction('add_domain'), { dom: 'x' }, policy)).not.toThrow();
     expect(() => requireFound(ofAction('add_domain'), 'remote-drives', policy)).toThrow(refusal('remote-drives'));
     expect(() =>
@@ -114,7 +114,7 @@ describe('a permission for what is found', () => {
     ).not.toThrow();
   });
 
-  it('is one that the record declares', () => {
+  it('must be declared in the record', () => {
     expect(() => requireFound(ofAction('mkdir'), 'remote-drives', policy)).toThrow('mkdir does not declare');
   });
 });

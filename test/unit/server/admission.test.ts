@@ -15,7 +15,7 @@ import { DECLARATIONS, declarationsOf } from './declarations.js';
 const actions = allActions.filter(hasRpc);
 const byName = (chosen: readonly ActionDef[]) => chosen.map((action) => [action.name, action] as const);
 
-/** For permissions that depend on the request: one that needs it. */
+/** For permissions that depend on the request: a request that needs it. */
 const ASKING: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   set_network: { network: true },
   parse_environment_list: { environment: ['LIBGUESTFS_HV=/bin/sh'] },
@@ -37,10 +37,10 @@ const callWithout = (session: SessionClient, action: ActionDef): Promise<unknown
   return request === undefined ? callExample(session, action) : callWith(session, action, request);
 };
 
-/** These end or start the appliance: they are called elsewhere in states that allow them. */
+/** These end or start the appliance; other tests call them in states that allow them. */
 const CHANGE_STATE = new Set(['launch', 'shutdown', 'kill_subprocess']);
 
-/** Three servers with their sessions, on a machine that is busy. */
+/** Starting three servers with their sessions takes long on a busy machine. */
 const START_LIMIT_MS = 60_000;
 
 /** Servers that allow nothing, host actions alone, and all. */
@@ -106,7 +106,7 @@ describe('a permission', () => {
 describe('a refusal', () => {
   const refusals = actions.filter(({ notOverNetwork }) => notOverNetwork !== undefined);
 
-  it.each(byName(refusals))('is what %s gets, in any state, and what to do instead', async (_name, action) => {
+  it.each(byName(refusals))('is the answer to %s in any state, with an alternative', async (_name, action) => {
     for (const state of ANY_STATE) {
       expect(await outcomeOf(callExample(open.sessions[state], action))).toMatchObject({
         reason: 'NOT_OVER_NETWORK',
@@ -122,7 +122,7 @@ describe('a state', () => {
     ANY_STATE.filter((state) => !statesOf(action).includes(state));
 
   it.each(byName(served.filter((action) => wrongStates(action).length > 0)))(
-    'that is wrong for %s refuses it',
+    'that is wrong for %s causes a refusal',
     async (name, action) => {
       for (const state of wrongStates(action)) {
         if (state === 'STOPPING' && statesOf(action).includes('READY')) {
@@ -141,10 +141,10 @@ describe('a state', () => {
     },
   );
 
-  // Those that need the daemon would wait for it in the state that is right.
+  // Actions that need the daemon would wait for it in the right state.
   const answered = served.filter((action) => !needsDaemon(action) && !CHANGE_STATE.has(action.name));
 
-  it.each(byName(answered))('that is right for %s does not', async (_name, action) => {
+  it.each(byName(answered))('that is right for %s causes none', async (_name, action) => {
     for (const state of statesOf(action)) {
       if (state === 'READY' && action.notLaunching === true) continue; // attaches to the appliance
       expect((await outcomeOf(callWithout(open.sessions[state], action)))?.reason).not.toBe('WRONG_STATE');

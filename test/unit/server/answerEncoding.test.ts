@@ -1,4 +1,4 @@
-/** What clients with gRPC's own limit on messages get, of answers of every size and kind. */
+/** Answers of every size and kind, for clients with gRPC's default message limit. */
 import {
   Client,
   credentials,
@@ -33,10 +33,10 @@ import { failureOf } from '../../support/testClient.js';
 let stop: () => void = () => undefined;
 afterEach(() => stop());
 
-/** What RPCs answer, by libguestfs's name of the action or, of an RPC that is none, the RPC's. */
+/** Answers by libguestfs's name of the action or, for an RPC that is not an action, that of the RPC. */
 type Handlers = Readonly<Record<string, Pick<Rpc, 'kind'> & { readonly perform: ServiceRpc['perform'] }>>;
 
-/** A client, with the limits that clients have, of a server with these RPCs. */
+/** A client with default limits, and a server with these RPCs. */
 async function serving(
   definition: ServiceDefinition,
   handlers: Handlers,
@@ -97,13 +97,13 @@ const { inspectListApplications2 } = InspectionServiceService;
 const HEAD = 5;
 
 describe('an answer', () => {
-  it('of as much as a client takes arrives', async () => {
+  it('that is as large as a client accepts arrives', async () => {
     const content = 'x'.repeat(ANSWER_MESSAGE_LIMIT - HEAD);
     const client = await serving(FileServiceService, { cat: answering({ content }) });
     expect((await ask(client, cat, { path: '/a' })).content.length).toBe(content.length);
   });
 
-  it('of more is an error that says what to do instead', async () => {
+  it('that is larger is an error with an alternative', async () => {
     const client = await serving(FileServiceService, {
       cat: answering({ content: 'x'.repeat(ANSWER_MESSAGE_LIMIT - HEAD + 1) }),
     });
@@ -114,7 +114,7 @@ describe('an answer', () => {
     });
   });
 
-  it('of more has a record that says so', async () => {
+  it('that is larger has a record with the reason', async () => {
     const lines: string[] = [];
     const content = 'x'.repeat(ANSWER_MESSAGE_LIMIT);
     const logger = createLogger('info', (line) => lines.push(line));
@@ -125,7 +125,7 @@ describe('an answer', () => {
     ]);
   });
 
-  it('is measured by the bytes of its text, of which one of a guest can become three', async () => {
+  it('is measured by the bytes of its text; one byte from a guest can become three', async () => {
     const client = await serving(FileServiceService, {
       read_lines: answering({ lines: ['\uefe9'.repeat(ANSWER_MESSAGE_LIMIT / 2)] }),
     });
@@ -135,7 +135,7 @@ describe('an answer', () => {
     });
   });
 
-  it('that is a list is measured as a whole', async () => {
+  it('that is a list is measured in total', async () => {
     const one = { ...emptyApplication, app2_description: 'x'.repeat(1024) };
     const client = await serving(InspectionServiceService, {
       inspect_list_applications2: answering({ applications2: Array.from({ length: 4096 }, () => one) }),
@@ -147,7 +147,7 @@ describe('an answer', () => {
     });
   });
 
-  it('that nothing else gives is an error without an alternative', async () => {
+  it('without an alternative is an error without one', async () => {
     const { getLog } = SessionServiceService;
     const client = await serving(SessionServiceService, {
       GetLog: answering({ log: 'x'.repeat(ANSWER_MESSAGE_LIMIT), dropped_bytes: 0n }),
@@ -158,7 +158,7 @@ describe('an answer', () => {
     });
   });
 
-  it('that no message can hold is an internal error, which the log tells of', async () => {
+  it('that no message can represent is an internal error, which is logged', async () => {
     const lines: string[] = [];
     const client = await serving(
       InspectionServiceService,
@@ -184,7 +184,7 @@ describe('an answer', () => {
 });
 
 describe('a stream of answers', () => {
-  /** What a client got before the end, and the end. */
+  /** What a client received before the end, and the end. */
   async function read<Request>(
     client: Client,
     method: ServerStreamMethod<Request, object>,
@@ -201,8 +201,8 @@ describe('a stream of answers', () => {
 
   it.each([
     ['one too large', { names: ['x'.repeat(ANSWER_MESSAGE_LIMIT)] }, status.RESOURCE_EXHAUSTED, 'MESSAGE_TOO_LARGE'],
-    ['one that no message can hold', { names: [{ toString: undefined }] }, status.INTERNAL, 'INTERNAL'],
-  ])('ends with %s, after those before', async (_what, bad, code, reason) => {
+    ['one that no message can represent', { names: [{ toString: undefined }] }, status.INTERNAL, 'INTERNAL'],
+  ])('ends with %s, after the preceding answers', async (_what, bad, code, reason) => {
     const client = await serving(FileServiceService, {
       find: streaming({ names: ['a'] }, { names: ['b'] }, bad),
     });
@@ -212,7 +212,7 @@ describe('a stream of answers', () => {
     });
   });
 
-  it('that is a file is left as it is', async () => {
+  it('that is a file is not changed', async () => {
     const client = await serving(TransferServiceService, {
       download: streaming(...Array.from({ length: 5 }, () => new FilePieces([pattern(1024 * 1024)]))),
     });

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import type { ServerWritableStream } from '@grpc/grpc-js';
 import { answerWriter } from '../../../src/server/answerWriter.js';
 
-/** A stream whose writes end when the test says. */
+/** A stream whose writes end when the test determines. */
 function slowStream() {
   const waiting: (() => void)[] = [];
   const written: object[] = [];
@@ -21,7 +21,7 @@ function slowStream() {
 }
 
 describe('answerWriter', () => {
-  it('has one message on its way while the next is made, and no more', async () => {
+  it('has only one message in flight while the next is prepared', async () => {
     const { call, written, finishOne } = slowStream();
     const writer = answerWriter(call, new AbortController().signal);
     await writer.write({ n: 1 });
@@ -41,7 +41,7 @@ describe('answerWriter', () => {
     await flushed;
   });
 
-  it('fails when the client goes away, though the write is never answered', async () => {
+  it('fails when the client disconnects, although the write never completes', async () => {
     const gone = new AbortController();
     const writer = answerWriter(slowStream().call, gone.signal);
     await writer.write({});

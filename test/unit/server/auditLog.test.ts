@@ -1,4 +1,4 @@
-/** The audit log: a line for each call that changes something, and nothing that is secret. */
+/** The audit log: a line for each call that changes something, and no secrets. */
 import { mkdtempSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -51,7 +51,7 @@ async function linesOf(count: number, calls: () => Promise<unknown>): Promise<Au
 const MADE = expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
 
 describe('the audit log', () => {
-  it('has calls that change something, with who, what and how it ended', async () => {
+  it('has calls that change something, with identity, action and outcome', async () => {
     const alice = server.client({ subject: '/CN=alice' });
     const identity = 'cn:alice';
     const lines = await linesOf(5, async () => {
@@ -93,7 +93,7 @@ describe('the audit log', () => {
     expect(text()).not.toContain('hunter2');
   });
 
-  it('has calls of those who are nobody, have no session, or send nonsense', async () => {
+  it('has calls without an identity, without a session, and with invalid requests', async () => {
     const nobody = server.client({});
     expect(await linesOf(1, () => failureOf(nobody.createSession()))).toEqual([
       { time: MADE, action: 'CreateSession', outcome: 'UNAUTHENTICATED' },
@@ -107,7 +107,7 @@ describe('the audit log', () => {
     expect(await linesOf(1, nonsense)).toMatchObject([{ action: 'CreateSession', outcome: 'BAD_ARGUMENT' }]);
   });
 
-  it('goes on in a new file when it is opened again', async () => {
+  it('continues in a new file when it is reopened', async () => {
     const alice = server.client({ subject: '/CN=alice' });
     renameSync(path, `${path}.1`);
     audit.reopen();
@@ -116,7 +116,7 @@ describe('the audit log', () => {
     await eventually(() => entries().length === 2);
   });
 
-  it('is said to be at fault when it cannot be opened', () => {
+  it('causes an error in the log if it cannot be opened', () => {
     expect(() => openAuditLog(join(directory, 'no/such/audit.log'), silentLogger)).toThrow('ENOENT');
     const lines: string[] = [];
     const gone = openAuditLog(

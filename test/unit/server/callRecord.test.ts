@@ -1,4 +1,4 @@
-/** The record of each call: one line, and nothing of what is secret. */
+/** The record of each call: one line, without secrets. */
 import { connect, type ClientHttp2Stream } from 'node:http2';
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -39,13 +39,13 @@ beforeAll(async () => {
 afterAll(() => server.stop());
 beforeEach(() => void lines.splice(0));
 
-/** The records there are, once there is one. */
+/** The existing records, once there is one. */
 async function records(): Promise<readonly Line[]> {
   await eventually(() => lines.some(({ message }) => message.startsWith('call ')));
   return lines.filter(({ message }) => message.startsWith('call '));
 }
 
-it('of a call that changes nothing is for those who debug', async () => {
+it('of a call that changes nothing is at level debug', async () => {
   await server.sessions.CONFIG.call('get_memsize');
   expect(await records()).toEqual([
     {
@@ -56,19 +56,19 @@ it('of a call that changes nothing is for those who debug', async () => {
   ]);
 });
 
-it('of a call that changes something is for everybody', async () => {
+it('of a call that changes something is at level info', async () => {
   await server.sessions.CONFIG.call('set_memsize', { memsize: 512 });
   expect(await records()).toMatchObject([{ level: 'info', fields: { action: 'set_memsize', session: 'CONFIG' } }]);
 });
 
-it('of a call that fails says why', async () => {
+it('of a failed call has the reason', async () => {
   await server.sessions.CONFIG.failure('set_memsize', { memsize: 1 });
   expect(await records()).toMatchObject([
     { level: 'info', message: 'call failed', fields: { action: 'set_memsize', reason: 'BAD_ARGUMENT' } },
   ]);
 });
 
-it('of a call that is refused before it has a session names the one it asked for', async () => {
+it('of a call that is refused before it has a session has the requested ID', async () => {
   await expect(server.client.getSession('nobody')).rejects.toMatchObject({ info: { reason: 'SESSION_UNKNOWN' } });
   const [record] = await records();
   expect(record).toMatchObject({ level: 'info', fields: { action: 'GetSession', reason: 'SESSION_UNKNOWN' } });
@@ -82,14 +82,14 @@ it('of a new session names it', async () => {
   ]);
 });
 
-it('of a request that is refused before it is read is there as well', async () => {
+it('of a request that is refused before it is read exists as well', async () => {
   await server.sessions.CONFIG.failure('set_append', { append: 'x'.repeat(REQUEST_LIMIT + 1) });
   expect(await records()).toMatchObject([
     { level: 'info', fields: { action: 'set_append', reason: 'MESSAGE_TOO_LARGE' } },
   ]);
 });
 
-it('has nothing of the request', async () => {
+it('contains nothing from the request', async () => {
   const secret = 'a-key-that-nobody-sees';
   await server.sessions.CONFIG.failure('luks_open', { device: '/dev/sda', key: secret, mapname: 'x' });
   await server.sessions.CONFIG.failure('add_drive', { filename: '/x', protocol: 'nbd', secret });
@@ -97,7 +97,7 @@ it('has nothing of the request', async () => {
   expect(JSON.stringify(lines)).not.toContain(secret);
 });
 
-it('of a subscription that its client ends is for those who debug', async () => {
+it('of a subscription that its client ends is at level debug', async () => {
   const subscription = await server.client.subscribe('CONFIG');
   subscription.cancel();
   expect(await records()).toMatchObject([
@@ -121,7 +121,7 @@ function frame(contents: Uint8Array, compressed = 0): Buffer {
   return Buffer.concat([head, contents]);
 }
 
-/** A call whose body is written by `write`; resolves when it is over. */
+/** A call whose body is written by `write`; resolves when it has ended. */
 async function rawCall(
   path: string,
   headers: Readonly<Record<string, string>>,
@@ -139,7 +139,7 @@ async function rawCall(
   connection.destroy();
 }
 
-it('of a call that outlasts its deadline says so', async () => {
+it('of a call that exceeds its deadline has that status', async () => {
   const { daemon } = server.machine;
   const over = rawCall(
     '/guestfs.v1.FileService/Touch',
@@ -185,7 +185,7 @@ describe('of a request that never reaches a handler', () => {
       'INTERNAL',
     ],
     [
-      'its client is gone',
+      'its client has disconnected',
       (stream: ClientHttp2Stream) => void stream.once('ready', () => stream.session?.destroy()),
       {},
       'CANCELLED',
@@ -195,7 +195,7 @@ describe('of a request that never reaches a handler', () => {
     expect(await records()).toMatchObject([{ message: 'call failed', fields: { action: 'set_memsize', reason } }]);
   });
 
-  it('because its deadline passes before it is whole; nor does it run when the rest arrives', async () => {
+  it('because its deadline passes before it is complete; nor does it run when the rest arrives', async () => {
     const request = frame(REQUEST);
     await rawCall(PATH, { 'guestfs-session': 'CONFIG', 'grpc-timeout': '50m' }, (stream) => {
       stream.write(request.subarray(0, 4));
@@ -208,7 +208,7 @@ describe('of a request that never reaches a handler', () => {
     expect(await server.sessions.CONFIG.call('get_memsize')).not.toBe(600);
   });
 
-  it('because a piece of its file is too large', async () => {
+  it('because a chunk of its file is too large', async () => {
     const arguments_ = UploadRequest.encode({
       payload: { $case: 'arguments', value: { remotefilename: '/file' } },
     }).finish();

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { describe, expect, it } from '@jest/globals';
 import { scopeOf, type ServerCall } from '../../../src/server/callScope.js';
 
-/** A call of which only the end matters. */
+/** A call for which only the end matters. */
 function fakeCall(deadline: number = Infinity): EventEmitter & ServerCall {
   return Object.assign(new EventEmitter(), {
     cancelled: false,
@@ -12,7 +12,7 @@ function fakeCall(deadline: number = Infinity): EventEmitter & ServerCall {
 
 describe('the scope of a call', () => {
   it.each([
-    ['the client is gone', Infinity, 'CANCELLED'],
+    ['the client has disconnected', Infinity, 'CANCELLED'],
     ['the deadline has passed', 1, 'DEADLINE_EXCEEDED'],
   ])('aborts when %s', (_what, deadline, reason) => {
     const call = fakeCall(deadline);
@@ -22,7 +22,7 @@ describe('the scope of a call', () => {
     expect(signal.reason).toMatchObject({ reason });
   });
 
-  it('is aborted from the beginning if the client is gone already', () => {
+  it('is aborted from the start if the client has already disconnected', () => {
     expect(scopeOf(Object.assign(fakeCall(), { cancelled: true })).signal.aborted).toBe(true);
   });
 

@@ -59,7 +59,7 @@ async function start(serverCredentials: ServerCredentials): Promise<string> {
 function clientOf(address: string, signer: Certificate): TestClient {
   const { key, certificate } = makeClientCertificate(authority.directory, signer, { subject: '/CN=client' });
   const ca = readFileSync(authority.certificate.certificate);
-  // Each client has a connection of its own.
+  // Each client has its own connection.
   const client = new TestClient(address, credentials.createSsl(ca, readFileSync(key), readFileSync(certificate)), {
     'grpc.use_local_subchannel_pool': 1,
   });
@@ -79,8 +79,8 @@ function served(address: string): Promise<string> {
   });
 }
 
-describe('certificates that are read again', () => {
-  it('are used for new connections, and open ones go on', async () => {
+describe('certificates that are reloaded', () => {
+  it('are used for new connections, and do not affect open ones', async () => {
     const certificates = await Certificates.read(files);
     const address = await start(certificates.credentials());
     const open = clientOf(address, authority.certificate);
@@ -94,7 +94,7 @@ describe('certificates that are read again', () => {
     await ask(clientOf(address, authority.certificate));
   });
 
-  it('say who may connect from then on', async () => {
+  it('determine who may connect from then on', async () => {
     const certificates = await Certificates.read(files);
     const address = await start(certificates.credentials());
     const open = clientOf(address, authority.certificate);
@@ -107,7 +107,7 @@ describe('certificates that are read again', () => {
     await ask(open);
   });
 
-  it('stay as they are when the new ones are wrong', async () => {
+  it('stay in use if the new ones are invalid', async () => {
     const certificates = await Certificates.read(files);
     const address = await start(certificates.credentials());
     const before = await served(address);
@@ -122,7 +122,7 @@ describe('certificates that are read again', () => {
     await expect(Certificates.read(files)).rejects.toThrow();
   });
 
-  it('need no clients with certificates where there is no CA for them', async () => {
+  it('do not require client certificates if there is no CA for them', async () => {
     const certificates = await Certificates.read({ ...files, clientCa: undefined });
     const address = await start(certificates.credentials());
     const ca = readFileSync(authority.certificate.certificate);
@@ -135,7 +135,7 @@ describe('certificates that are read again', () => {
 });
 
 describe('files that are watched', () => {
-  it('are read again when they change, and on SIGHUP', async () => {
+  it('are reloaded when they change, and on SIGHUP', async () => {
     const reload = jest.fn(async () => undefined);
     const lines: string[] = [];
     const logger = createLogger('info', (line) => lines.push(line));

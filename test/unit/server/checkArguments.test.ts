@@ -10,7 +10,7 @@ function action(name: string): ActionDef {
 }
 
 describe('checkArguments', () => {
-  it('takes ordinary arguments, and buffers with NULs', () => {
+  it('accepts ordinary arguments, and buffers with NULs', () => {
     checkArguments(action('write'), { path: '/x', content: Buffer.of(0, 1) });
     checkArguments(action('vgcreate'), { volgroup: 'VG', physvols: ['/dev/sda1'] });
     checkArguments(action('add_drive'), { filename: 'x', server: undefined });
@@ -32,7 +32,7 @@ describe('checkArguments', () => {
     ['part_set_gpt_guid', { device: '/dev/sda', partnum: 1, guid: '21EC2020-3AEA-1069-A2DD-08002B30309D' }],
     ['part_set_gpt_guid', { device: '/dev/sda', partnum: 1, guid: '{21ec2020-3aea-1069-a2dd-08002b30309d}' }],
     ['lstatnslist', { path: '/', names: ['a', '..', ''] }],
-  ])('takes what the library takes: %s %j', (name, request) => {
+  ])('accepts what the library accepts: %s %j', (name, request) => {
     expect(() => checkArguments(action(name), request)).not.toThrow();
   });
 

@@ -1,4 +1,4 @@
-/** What the sessions of one client can take together. */
+/** Limits for all sessions of one client together. */
 import { status } from '@grpc/grpc-js';
 import { afterEach, expect, it } from '@jest/globals';
 import { startFakeServer, type FakeServer, type FakeServerOptions } from '../../fakes/server.js';
@@ -22,7 +22,7 @@ const refusal = (limit: string, maximum: number): object => ({
   info: { reason: 'LIMIT_EXCEEDED', metadata: expect.objectContaining({ limit, maximum: String(maximum) }) },
 });
 
-it('is so many sessions', async () => {
+it('limits the number of sessions', async () => {
   const { client, registry } = await serve({ sessions: 5 });
   await client.createSession({ session_id: 'one' });
   expect(await failureOf(client.createSession())).toMatchObject(refusal('max-sessions-per-client', 5));
@@ -35,7 +35,7 @@ it.each([
   ['max-memory-per-client', 5000, { memsizeMb: 5000 }, { memsizeMb: 5000 }],
   ['max-cpus-per-client', 5, { smp: 5 }, { smp: 5 }],
   ['max-drives-per-client', 3, { drives: 3 }, {}],
-])('is %s, whose sessions count once they have an appliance', async (limit, maximum, budget, given) => {
+])('limits %s; sessions count once they have an appliance', async (limit, maximum, budget, given) => {
   const { sessions, registry } = await serve(budget);
   const config = registry.get('CONFIG', undefined);
   Object.assign(config.settings, given);

@@ -1,4 +1,4 @@
-/** Connections of clients that do not behave. */
+/** Connections of misbehaving clients. */
 import { once } from 'node:events';
 import { connect as connectHttp2, constants, type ClientHttp2Session } from 'node:http2';
 import { connect, createServer, type Socket } from 'node:net';
@@ -49,11 +49,11 @@ const LIST = SessionServiceService.listSessions.path;
 const SUBSCRIBE = EventServiceService.subscribe.path;
 
 describe('a connection', () => {
-  it('that never greets is closed', async () => {
+  it('without an HTTP/2 preface is closed', async () => {
     await once(socket(), 'close');
   });
 
-  it('that greets, and makes no call, is closed as idle', async () => {
+  it('without a call after the preface is closed as idle', async () => {
     await once(session(), 'close');
   });
 
@@ -76,7 +76,7 @@ describe('a connection', () => {
 });
 
 describe('metadata', () => {
-  it('of more than the limit ends its call only', async () => {
+  it('above the limit ends only its call', async () => {
     const one = session();
     const subscription = openCall(one, SUBSCRIBE);
     subscription.end(EMPTY);
@@ -91,8 +91,8 @@ describe('metadata', () => {
     expect(subscription.closed).toBe(false);
   });
 
-  it('of more than HTTP/2 can take ends the connection, at once, for a client that does not see to it', async () => {
-    // A client that does not know what GOAWAY means, as it lets a real one speak for it.
+  it('above the limit of HTTP/2 closes the connection at once, even if the client does not', async () => {
+    // A client that ignores GOAWAY, as it only forwards the bytes of a real one.
     const recorded = await recordedCalls();
     const raw = socket();
     let received = 0;

@@ -1,4 +1,4 @@
-/** Uploads that are cut, anywhere and in any way, on their way to the whole server: none counts as complete. */
+/** Uploads to the complete server that are cut anywhere and in any way: none counts as complete. */
 import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import { connect as connectSocket, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -63,7 +63,7 @@ function open({ session }: Connection): ClientHttp2Stream {
   return stream;
 }
 
-/** Resolves when the stream is over: with the status that the client got, if it got one. */
+/** Resolves when the stream has ended, with the status that the client received, if any. */
 async function statusOf(stream: ClientHttp2Stream): Promise<string | undefined> {
   let seen: string | undefined;
   const note = (headers: Record<string, unknown>): void => {
@@ -92,7 +92,7 @@ beforeAll(async () => {
 });
 afterAll(() => served.stop());
 
-/** Routes to the server; each gives its address, and how to end it. */
+/** Routes to the server; each returns its address, and a function that ends it. */
 type Route = () => Promise<{ readonly address: string; close(): Promise<void> }>;
 const ROUTES: readonly [string, Route][] = [
   ['directly', async () => ({ address: served.server.address, close: async () => undefined })],
@@ -102,7 +102,7 @@ const ROUTES: readonly [string, Route][] = [
     () => lateResetProxy(served.server.address, { delayMs: 15, endsWhatIsLost: false }),
   ],
   [
-    'through an HTTP/2 proxy that ends the streams of clients that it lost, and resets them late',
+    'through an HTTP/2 proxy that ends the streams of lost clients, and resets them late',
     () => lateResetProxy(served.server.address, { delayMs: 15, endsWhatIsLost: true }),
   ],
 ];
@@ -141,14 +141,14 @@ describe.each(ROUTES)('an upload %s', (_how, route) => {
     let waitedFor = 0;
     for (let round = 0; round < CUTS; round += 1) {
       let at = random(bytes.length);
-      // Every tenth between two messages, where only the size shows it.
+      // Every tenth cut is between two messages, where only the size reveals it.
       if (exactSize !== undefined && round % 10 === 0) at = [...boundaries][random(boundaries.size - 1)] ?? 0;
       while (exactSize === undefined && boundaries.has(at)) at = random(bytes.length);
       const name = names[random(names.length)] ?? '';
       const connection = connectTo(way.address);
       const stream = open(connection);
       const seen = statusOf(stream);
-      // In every second round, not before the daemon is at it.
+      // In every second round, only once the daemon is processing it.
       const wait = round % 2 === 0 && at >= first;
       const taken = wait ? served.nextUpload() : delay(random(12));
       await new Promise((resolve) => stream.write(bytes.subarray(0, at), resolve));
@@ -160,7 +160,7 @@ describe.each(ROUTES)('an upload %s', (_how, route) => {
     }
     expect(outcomes.filter(([, , seen]) => seen === String(status.OK))).toEqual([]);
 
-    // The session works, and its daemon has taken nothing but this for a file.
+    // The session works, and its daemon has considered only this file complete.
     const client = new TestClient(served.server.address);
     await new SessionClient(client, 'test').upload('upload', { remotefilename: '/after' }, cut(FILE));
     client.close();
@@ -172,10 +172,10 @@ describe.each(ROUTES)('an upload %s', (_how, route) => {
   });
 });
 
-describe('an upload that is given up between two messages', () => {
+describe('an upload that is cancelled between two messages', () => {
   it.each([
     ['without a size ends CANCELLED if the reset comes before the answer', undefined, 'CANCELLED', false],
-    ['with its size is cancelled, whatever comes', BigInt(FILE.length), 'CHECKSUM_MISMATCH', true],
+    ['with its size is cancelled in any case', BigInt(FILE.length), 'CHECKSUM_MISMATCH', true],
   ])('through a proxy that is late, %s', async (_what, exactSize, reason, cancelled) => {
     served.uploads.length = 0;
     served.beforeAnswer = () => delay(200);
@@ -196,7 +196,7 @@ describe('an upload that is given up between two messages', () => {
   });
 });
 
-describe('what a client says of its upload', () => {
+describe('what a client states about its upload', () => {
   let client: TestClient;
   let session: SessionClient;
   beforeAll(() => {
@@ -205,7 +205,7 @@ describe('what a client says of its upload', () => {
   });
   afterAll(() => client.close());
 
-  it('is compared before the daemon is told that the file is complete', async () => {
+  it('is compared before the final chunk is sent to the daemon', async () => {
     served.uploads.length = 0;
     const failure = await failureOf(session.upload('upload', { remotefilename: '/x', crc32c: 1 }, [FILE]));
     expect(failure).toMatchObject({
@@ -219,7 +219,7 @@ describe('what a client says of its upload', () => {
     expect(served.uploads).toMatchObject([{ data: FILE, cancelled: true }]);
   });
 
-  it('ends the upload as soon as it is longer, though the client would go on', async () => {
+  it('ends the upload as soon as it is longer, although the client would continue', async () => {
     served.uploads.length = 0;
     async function* silent(): AsyncGenerator<Buffer> {
       yield FILE;
@@ -236,7 +236,7 @@ describe('what a client says of its upload', () => {
   it.each([
     ['exact_size', { exact_size: -1n }],
     ['sha256', { sha256: Buffer.alloc(20) }],
-  ])('is refused before the daemon hears of it, if %s is malformed', async (field, stated) => {
+  ])('is refused before anything is sent to the daemon, if %s is malformed', async (field, stated) => {
     served.uploads.length = 0;
     const failure = await failureOf(session.upload('upload', { remotefilename: '/x', ...stated }, [FILE]));
     expect(failure).toMatchObject({ code: status.INVALID_ARGUMENT, info: { reason: 'BAD_ARGUMENT', fields: [field] } });

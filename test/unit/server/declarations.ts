@@ -1,6 +1,6 @@
 /**
- * What records declare that keeps clients from something, once more: a declaration that is taken out of a record by
- * mistake would take its own test with it. States of actions that talk to the daemon follow from that.
+ * The restrictions that records declare, listed separately: a declaration that is removed from a record by
+ * mistake would otherwise remove its own test. The states of actions that need the daemon follow from that.
  */
 import { ANY_STATE, statesOf } from '../../../src/actions/callRules.js';
 import { needsDaemon } from '../../../src/actions/shape.js';
@@ -29,7 +29,7 @@ export function declarationsOf(actions: readonly ActionDef[]): Declarations {
   return Object.fromEntries(Object.entries(all).map(([one, names]) => [one, names.sort()]));
 }
 
-/** As they are meant to be. */
+/** The expected declarations. */
 export const DECLARATIONS: Declarations = {
   'state READY': ['get_pid', 'wait_ready'],
   'state CONFIG': [

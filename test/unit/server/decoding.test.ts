@@ -8,7 +8,7 @@ const field = (number: number, bytes: Buffer): Buffer =>
   Buffer.concat([Buffer.of((number << 3) | 2, bytes.length), bytes]);
 
 describe('decoding of requests', () => {
-  it('gives what was sent', () => {
+  it('returns what was sent', () => {
     const bytes = Buffer.concat([field(1, Buffer.from('/dev/sda1')), field(2, Buffer.from('/'))]);
     expect(decode(bytes)).toEqual({ mountable: '/dev/sda1', mountpoint: '/' });
   });

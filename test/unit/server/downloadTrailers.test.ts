@@ -1,4 +1,4 @@
-/** What the trailers of a download say, when its client asks. */
+/** The trailers of a download, if its client requests them. */
 import { createHash } from 'node:crypto';
 import type { Metadata } from '@grpc/grpc-js';
 import { credentials, status, type StatusObject } from '@grpc/grpc-js';
@@ -37,7 +37,7 @@ async function download(asked?: string): Promise<{ file: Buffer; end: StatusObje
   return { file: Buffer.concat(chunks), end };
 }
 
-/** Of the trailers, ours. */
+/** Our own trailers. */
 function ours(metadata: Metadata): Record<string, unknown> {
   return Object.fromEntries(Object.entries(metadata.getMap()).filter(([key]) => key.startsWith('guestfs-')));
 }
@@ -65,7 +65,7 @@ describe('the trailers of a download', () => {
     expect(file).toHaveLength(0);
   });
 
-  it('of one that fails say nothing', async () => {
+  it('of a failed one are empty', async () => {
     const metadata = sessionMetadata('another');
     metadata.set('guestfs-checksum', 'sha256');
     const stream = client.download({ remotefilename: '/file' }, metadata);

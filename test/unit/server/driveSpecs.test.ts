@@ -1,4 +1,4 @@
-/** The drives of CreateSession and Inspect: the checks of add_drive, by the names of their own fields. */
+/** The drives of CreateSession and Inspect: the checks of add_drive, with the names of their own fields. */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { DriveSpec, RemoteDrive } from '../../../gen/proto/guestfs/v1/session.js';
@@ -35,7 +35,7 @@ const remote = (given: Partial<RemoteDrive>, more: Partial<DriveSpec> = {}): Dri
 const file = (): DriveSpec => spec({ $case: 'path', value: 'a.img' });
 
 describe('the drives of a request', () => {
-  it('can be on the network, and are read-only unless they are to be written', async () => {
+  it('can be on the network, and are read-only unless writable is set', async () => {
     const drives = await drivesOf(
       [
         file(),
@@ -83,16 +83,16 @@ describe('the drives of a request', () => {
     ['an unknown protocol', { protocol: 'gopher' }, {}, 'remote.protocol'],
     ['files as a protocol', { protocol: 'file', server: [], filename: 'a.img' }, {}, 'remote.protocol'],
     ['no server', { server: [] }, {}, 'remote.server'],
-    ['a server that is none', { server: ['-x'] }, {}, 'remote.server'],
-    ['a path that is none', { protocol: 'ssh', filename: 'x' }, {}, 'remote.filename'],
+    ['an invalid server', { server: ['-x'] }, {}, 'remote.server'],
+    ['an invalid path', { protocol: 'ssh', filename: 'x' }, {}, 'remote.filename'],
     ['a NUL in the name', { filename: 'a\0' }, {}, 'remote.filename'],
-    ['a name where there are no users', { username: 'hidden' }, {}, 'remote.username'],
-    ['a secret where there are none', { secret: 'hidden' }, {}, 'remote.secret'],
-    ['a key that is none', { protocol: 'rbd', filename: 'p/i', server: [], secret: 'hidden!' }, {}, 'remote.secret'],
-    ['writing where there is only reading', { protocol: 'http', filename: '/x' }, { writable: true }, 'writable'],
-    ['a format that is no word', {}, { format: 'raw,x=' }, 'format'],
+    ['a username for a protocol without users', { username: 'hidden' }, {}, 'remote.username'],
+    ['a secret for a protocol without secrets', { secret: 'hidden' }, {}, 'remote.secret'],
+    ['an invalid key', { protocol: 'rbd', filename: 'p/i', server: [], secret: 'hidden!' }, {}, 'remote.secret'],
+    ['writing over a read-only protocol', { protocol: 'http', filename: '/x' }, { writable: true }, 'writable'],
+    ['a format that is not a word', {}, { format: 'raw,x=' }, 'format'],
     ['a label with digits', {}, { label: 'a1' }, 'label'],
-  ])('are refused with %s, by the name of the field', async (_what, given, more, field) => {
+  ])('are refused with %s, naming the field', async (_what, given, more, field) => {
     const error = await errorOf(drivesOf([file(), remote(given, more)], roots()));
     expect(error).toMatchObject({
       reason: 'BAD_ARGUMENT',
@@ -102,7 +102,7 @@ describe('the drives of a request', () => {
     expect(JSON.stringify([error.message, error.details.fields])).not.toContain('hidden');
   });
 
-  it('are counted before any is opened', async () => {
+  it('are counted before any of them is opened', async () => {
     const many = Array.from({ length: 256 }, () => spec({ $case: 'path', value: 'gone.img' }));
     expect(await errorOf(drivesOf(many, roots()))).toMatchObject({
       reason: 'BAD_ARGUMENT',
@@ -111,7 +111,7 @@ describe('the drives of a request', () => {
     expect(await errorOf(drivesOf(many.slice(1), roots()))).toMatchObject({ reason: 'IMAGE_MISSING' });
   });
 
-  it('say where they are', async () => {
+  it('must have a source', async () => {
     expect(await errorOf(drivesOf([spec(undefined)], roots()))).toMatchObject({
       reason: 'BAD_ARGUMENT',
       details: { fields: [{ field: 'drives[0].source' }] },

@@ -1,4 +1,4 @@
-/** The details of an error, read as a client does that has them from server reflection. */
+/** The details of an error, read as by a client that uses server reflection. */
 import { readFileSync } from 'node:fs';
 import { createFileRegistry, fromBinary, toJson, type JsonValue } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
@@ -31,7 +31,7 @@ describe('the details of an error', () => {
     });
   });
 
-  it('have the wrong fields in BadRequest, and the wait in RetryInfo', () => {
+  it('have the invalid fields in BadRequest, and the delay in RetryInfo', () => {
     const error = new GuestfsError('BAD_ARGUMENT', '...', {
       fields: [
         { field: 'a', description: 'too long' },

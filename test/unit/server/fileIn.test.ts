@@ -9,7 +9,7 @@ const args: FileMessage = { payload: { $case: 'arguments', value: { progress_hin
 const chunk = (text: string): FileMessage => ({ payload: { $case: 'chunk', value: Buffer.from(text) } });
 const never = new AbortController().signal;
 
-/** A stream of messages that notes which were released. */
+/** A stream of messages that records which were released. */
 function stream(...messages: (FileMessage | Undecodable)[]) {
   const released: number[] = [];
   const iterator = (async function* () {
@@ -39,7 +39,7 @@ describe('a client stream', () => {
     expect(released).toEqual([0, 1, 2, 3]);
   });
 
-  it('releases a chunk only when the next one is wanted', async () => {
+  it('releases a chunk only when the next one is requested', async () => {
     const { iterator, released } = stream(args, chunk('a'), chunk('b'));
     await readArguments(iterator, never);
     const chunks = fileChunks(iterator);
@@ -49,7 +49,7 @@ describe('a client stream', () => {
     expect(released).toEqual([0, 1]);
   });
 
-  it('is refused when it begins with a chunk', async () => {
+  it('is refused if it starts with a chunk', async () => {
     expect(await reasonOf(readArguments(stream(chunk('a')).iterator, never))).toBe('BAD_ARGUMENT');
   });
 
@@ -61,7 +61,7 @@ describe('a client stream', () => {
     expect(await reasonOf(readArguments(stream({ payload: undefined }).iterator, never))).toBe('BAD_ARGUMENT');
   });
 
-  it('is refused when arguments come twice', async () => {
+  it('is refused if arguments are sent twice', async () => {
     const { iterator } = stream(args, chunk('a'), args);
     await readArguments(iterator, never);
     expect(await reasonOf(collect(fileChunks(iterator)))).toBe('BAD_ARGUMENT');
@@ -81,7 +81,7 @@ describe('a client stream', () => {
     expect(await reasonOf(readArguments(iterator, never))).toBe('BAD_ARGUMENT');
   });
 
-  it('is given up when the client is gone before it sent anything', async () => {
+  it('ends if the client disconnects before it has sent anything', async () => {
     const silent: AsyncIterator<HeldMessage<FileMessage>> = { next: () => new Promise(() => undefined) };
     const gone = new AbortController();
     const reading = readArguments(silent, gone.signal);

@@ -21,23 +21,23 @@ describe('a chunk from a client', () => {
   it.each([
     ['the arguments', encoded({ payload: { $case: 'arguments', value: { remotefilename: '/x', progress_hint: 3n } } })],
     ['nothing', Buffer.alloc(0)],
-    ['a chunk that is not whole', ofChunk(pattern(10)).subarray(0, 8)],
+    ['an incomplete chunk', ofChunk(pattern(10)).subarray(0, 8)],
     ['a tag only', Buffer.of(0x12)],
     ['a chunk and something else', Buffer.concat([ofChunk(pattern(10)), ofChunk(pattern(3))])],
     ['a length that does not end', Buffer.alloc(12, 0xff).fill(0x12, 0, 1)],
-  ])('is not what a message with %s is', (_what, bytes) => {
+  ])('is not recognised in a message with %s', (_what, bytes) => {
     expect(chunkMessage(bytes)).toBeUndefined();
   });
 });
 
-describe('pieces for a client', () => {
-  it.each(LENGTHS)('are one chunk, of %i bytes in all', (length) => {
+describe('data for a client', () => {
+  it.each(LENGTHS)('is one chunk, of %i bytes in total', (length) => {
     const data = pattern(length);
     const pieces = new FilePieces([data.subarray(0, length >> 1), Buffer.alloc(0), data.subarray(length >> 1)]);
     expect(DownloadResponse.decode(encodeFilePieces(pieces)).chunk.equals(data)).toBe(true);
   });
 
-  it('arrive as they were, though the next are encoded before these are sent', async () => {
+  it('arrives unchanged, although the next is encoded before this is sent', async () => {
     const files = Array.from({ length: 20 }, (_unused, index) => pattern(100_000, index));
     const server = new Server();
     const { download } = decodingSafely(TransferServiceService);

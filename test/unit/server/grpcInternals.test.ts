@@ -1,4 +1,4 @@
-/** What `grpcInternals.ts` relies on in grpc-js: fails when another version is otherwise. */
+/** The members of grpc-js that `grpcInternals.ts` relies on: fails if they differ in another version. */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { connect, type ClientHttp2Session, type ClientHttp2Stream, type IncomingHttpHeaders } from 'node:http2';
@@ -36,7 +36,7 @@ afterEach(() => {
   server?.forceShutdown();
 });
 
-/** A call of a server whose only interceptor this is, and whose handler. */
+/** A call to a server with this as its only interceptor, and with this handler. */
 async function call(
   intercept: (call: InterceptedCall) => void,
   handler: UntypedHandleCall = () => undefined,
@@ -110,7 +110,7 @@ describe('grpc-js', () => {
     [7, true],
     [8, false],
     [9, true],
-  ])('knows after %d bytes of two messages of 8 whether one is incomplete: %s', async (size, inside) => {
+  ])('detects after %d bytes of two messages of 8 whether one is incomplete: %s', async (size, inside) => {
     const seen = new Promise<InterceptedCall>((resolve) => {
       void call(resolve).then((stream) =>
         stream.write(Buffer.concat([message(Buffer.from('abc')), message(Buffer.from('def'))]).subarray(0, size)),
@@ -127,7 +127,7 @@ describe('grpc-js', () => {
     expect(isInsideMessage(base)).toBe(inside);
   });
 
-  it('has its messages cut by a decoder that replaces its own, and says what that throws', async () => {
+  it('has its messages split by a decoder that replaces its own, and reports its errors', async () => {
     const pieces: Buffer[] = [];
     const stream = await call((base) =>
       replaceDecoder(base, {
@@ -146,7 +146,7 @@ describe('grpc-js', () => {
     expect(Buffer.concat(pieces).toString()).toBe('anything');
   });
 
-  it('refuses messages over the limit by the method that is replaced, in words that we know', async () => {
+  it('refuses messages over the limit through the replaced method, with a known text', async () => {
     const stream = await call((base) => {
       replaceStatus(base, (sent) => ({
         code: status.ABORTED,
@@ -161,7 +161,7 @@ describe('grpc-js', () => {
     );
   });
 
-  it('copies what is serialized before it goes on, so that a buffer can be used again', async () => {
+  it('copies serialized data before it continues, so that a buffer can be reused', async () => {
     const scratch = Buffer.alloc(4);
     const handler = (one: { write(value: Buffer): void; end(): void }): void => {
       for (const text of ['aaaa', 'bbbb', 'cccc']) one.write(Buffer.from(text));
@@ -183,7 +183,7 @@ describe('grpc-js', () => {
     );
   });
 
-  it('is refused by us when it has no such members', () => {
+  it('is refused if it lacks these members', () => {
     expect(() => http2StreamOf({} as InterceptedCall)).toThrow('grpc-js has changed');
   });
 });

@@ -38,7 +38,7 @@ describe('a text for clients', () => {
     },
   );
 
-  it('is all of an error', () => {
+  it('is used for all parts of an error', () => {
     const path = '/usr/lib/guestfs/root';
     const error = new GuestfsError('APPLIANCE_UNUSABLE', `${path} is bad`, {
       metadata: { path },

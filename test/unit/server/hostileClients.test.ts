@@ -1,6 +1,6 @@
 /**
- * What one client can do to the others: nothing that it sends keeps the event loop for longer than they would notice,
- * and the server answers them all the while.
+ * What one client can do to the others: nothing that it sends blocks the event loop for noticeably long,
+ * and the server continues to answer them.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -25,7 +25,7 @@ import { openCall } from '../../support/openCall.js';
 import { settings } from '../../support/scene.js';
 
 const SERVER = fileURLToPath(new URL('../../fakes/watchedServer.js', import.meta.url));
-/** Milliseconds of the processor that one turn of the loop may take. */
+/** CPU time that one turn of the loop may take, milliseconds. */
 const LIMIT_MS = 50;
 /** A collection of garbage can come in between, which is nobody's fault: it does not each time. */
 const ROUNDS = 3;
@@ -54,7 +54,7 @@ beforeAll(async () => {
   lines = createInterface({ input: server.stdout as NonNullable<typeof server.stdout> })[Symbol.asyncIterator]();
   address = String((await lines.next()).value);
   client = new TestClient(address);
-  // What is called for the first time is compiled first.
+  // Code is compiled when it is first called.
   for (let count = 0; count < 300; count += 1) await bystander();
   for (const [name, attack] of Object.entries(ATTACKS)) if (!SLOW.has(name)) await attack();
   await setTimeout(1000);
@@ -84,7 +84,7 @@ function header(size: number, compressed = 0): Buffer {
   return bytes;
 }
 
-/** Sends a whole request, and waits for its end. */
+/** Sends a complete request, and waits for its end. */
 async function request(path: string, message: Buffer, compressed = 0, headers: object = {}): Promise<void> {
   const on = await connection();
   const stream = openCall(on, path, headers);
@@ -123,10 +123,10 @@ const ATTACKS: Readonly<Record<string, () => Promise<void>>> = {
   'a session with four million drives': () => request(CREATE, Buffer.alloc(REQUEST_LIMIT, emptyField(2))),
   'a session with four million labels': () => request(CREATE, Buffer.alloc(REQUEST_LIMIT, emptyField(6))),
   'four million names': () => request(lstatnslist.path, Buffer.alloc(REQUEST_LIMIT, emptyField(2))),
-  'eight megabytes that are no message': () => request(mkdir.path, Buffer.alloc(REQUEST_LIMIT, 0xff)),
+  'eight megabytes that are not a message': () => request(mkdir.path, Buffer.alloc(REQUEST_LIMIT, 0xff)),
   '64 kilobytes that are 64 megabytes': () =>
     request(mkdir.path, gzipSync(Buffer.alloc(64 * 1024 * 1024)), 1, { 'grpc-encoding': 'gzip' }),
-  '120 requests of which the end never comes': async () => {
+  '120 requests that never end': async () => {
     const on = await connection();
     const half = Buffer.concat([header(REQUEST_LIMIT - 64), Buffer.alloc(REQUEST_LIMIT - 100_000)]);
     for (let count = 0; count < 120; count += 1) openCall(on, mkdir.path).write(half);
@@ -147,7 +147,7 @@ const ATTACKS: Readonly<Record<string, () => Promise<void>>> = {
     await setTimeout(500);
     on.destroy();
   },
-  '200 calls with as much metadata as there may be': async () => {
+  '200 calls with as much metadata as permitted': async () => {
     const on = await connection();
     for (let count = 0; count < 200; count += 1)
       openCall(on, mkdir.path, { 'x-large': 'X'.repeat(30_000) }).end(header(0));
@@ -206,7 +206,7 @@ async function answeredDuring(attack: () => Promise<void>): Promise<number> {
   const attacked = attack().finally(() => {
     over = true;
   });
-  attacked.catch(() => undefined); // which is waited for below
+  attacked.catch(() => undefined); // awaited below
   let answered = 0;
   while (!over) {
     await bystander();

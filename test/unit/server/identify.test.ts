@@ -1,4 +1,4 @@
-/** Tokens and proxies on a real server: whom calls are taken to be from. */
+/** Tokens and proxies on a real server: how calls are identified. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -78,7 +78,7 @@ function metadataOf(headers: Headers): Metadata {
   return metadata;
 }
 
-/** Makes a session with these metadata, and tells whose it is. */
+/** Creates a session with this metadata, and returns its owner. */
 async function ownerOf(client: TestClient, headers: Headers) {
   const metadata = metadataOf(headers);
   const { path, requestSerialize, responseDeserialize } = SessionServiceService.createSession;
@@ -94,7 +94,7 @@ async function ownerOf(client: TestClient, headers: Headers) {
 const refusal = { code: 16, info: { reason: 'UNAUTHENTICATED' } };
 
 describe('a bearer token', () => {
-  it('says who its holder is, before the certificate', async () => {
+  it('identifies its holder, and takes precedence over the certificate', async () => {
     const client = server.client({ subject: '/CN=bob' });
     expect(await ownerOf(client, { authorization: `Bearer ${await sign()}` })).toBe('sub:ali');
     expect(await ownerOf(client, { authorization: `bearer ${await sign({ claims: { sub: 'cn:bob' } })}` })).toBe(
@@ -106,19 +106,19 @@ describe('a bearer token', () => {
   it.each<[string, () => Promise<string> | string, RegExp]>([
     ['that has expired', () => sign({ expires: now() - 60 }), /"exp"/],
     ['of another issuer', () => sign({ issuer: 'https://elsewhere' }), /"iss"/],
-    ['for somebody else', () => sign({ audience: 'other' }), /"aud"/],
-    ['that another key signed', () => sign({ by: other }), /signature/],
+    ['for another audience', () => sign({ audience: 'other' }), /"aud"/],
+    ['signed with another key', () => sign({ by: other }), /signature/],
     ['without a subject', () => sign({ claims: {} }), /"sub"/],
-    ['with a subject that is empty', () => sign({ claims: { sub: '' } }), /empty/],
-    ['with a subject that is no text', () => sign({ claims: { sub: 7 } as never }), /./],
+    ['with an empty subject', () => sign({ claims: { sub: '' } }), /empty/],
+    ['with a subject that is not text', () => sign({ claims: { sub: 7 } as never }), /./],
     ['with control characters in its subject', () => sign({ claims: { sub: 'a\nb' } }), /control/],
     [
-      'that nobody signed',
+      'without a signature',
       () => new UnsecuredJWT({ sub: 'ali' }).setIssuer(ISSUER).setAudience(AUDIENCE).setExpirationTime('5m').encode(),
       /"alg"|token/i,
     ],
     [
-      'that is signed with a key that everybody has',
+      'signed with a publicly known key',
       () =>
         new SignJWT({ sub: 'ali' })
           .setProtectedHeader({ alg: 'HS256', kid: 'one' })
@@ -129,14 +129,14 @@ describe('a bearer token', () => {
       /"alg"/,
     ],
     [
-      'without an end',
+      'without an expiry time',
       () =>
         new SignJWT({ sub: 'ali', iss: ISSUER, aud: AUDIENCE })
           .setProtectedHeader({ alg: 'ES256', kid: 'one' })
           .sign(key),
       /"exp"/,
     ],
-    ['that is none', () => 'nonsense', /Compact/i],
+    ['that is not a token', () => 'nonsense', /Compact/i],
   ])('%s is refused, and not written anywhere', async (_what, make, message) => {
     const client = server.client({ subject: '/CN=bob' });
     const token = await make();
@@ -151,15 +151,15 @@ describe('a bearer token', () => {
     expect(await failureOf(ownerOf(client, headers))).toMatchObject(refusal);
   });
 
-  it('is no longer good once it has expired, although it was', async () => {
-    // Within what clocks may differ.
+  it('is no longer accepted once it has expired, although it was accepted before', async () => {
+    // Within the tolerance for clocks.
     const token = await sign({ expires: now() - 29 });
     expect(await tokens.verify(token)).toBe('sub:ali');
     await new Promise((resolve) => setTimeout(resolve, 2100));
     await expect(async () => tokens.verify(token)).rejects.toMatchObject({ reason: 'UNAUTHENTICATED' });
   });
 
-  it('is refused once its key is gone from the file, which cannot be replaced by nonsense', async () => {
+  it('is refused once its key is removed from the file; an invalid file changes nothing', async () => {
     const token = await sign();
     expect(await tokens.verify(token)).toBe('sub:ali');
     const before = readFileSync(keysFile);
@@ -176,7 +176,7 @@ describe('a bearer token', () => {
     expect(await tokens.verify(token)).toBe('sub:ali');
   });
 
-  it('is what each call needs where there are no certificates', async () => {
+  it('is required for each call if there are no certificates', async () => {
     const identifies = createIdentify({ kinds: CERTIFICATE_KINDS, tokens });
     const identify = async (call: Parameters<typeof identifies>[0]) => identifies(call);
     const call = (headers: Record<string, string>) => ({
@@ -192,13 +192,13 @@ describe('a bearer token', () => {
 describe('x-forwarded-client-cert', () => {
   const FORWARDED = { 'x-forwarded-client-cert': 'By=spiffe://p;URI=spiffe://mesh/ali' };
 
-  it('counts from the proxies that are named, and from nobody else', async () => {
+  it('is trusted from the configured proxies only', async () => {
     expect(await ownerOf(server.client({ subject: '/CN=proxy-1' }), FORWARDED)).toBe('uri:spiffe://mesh/ali');
     expect(await ownerOf(server.client({ subject: '/CN=bob' }), FORWARDED)).toBe('cn:bob');
     expect(await ownerOf(server.client({ alternative: [['DNS', 'proxy-1']] }), FORWARDED)).toBe('dns:proxy-1');
   });
 
-  it('is what a named proxy has to send', async () => {
+  it('is required from a configured proxy', async () => {
     const proxy = server.client({ subject: '/CN=proxy-1' });
     expect(await failureOf(ownerOf(proxy, {}))).toMatchObject(refusal);
     for (const header of [['URI=a', 'URI=b'], 'x'])

@@ -1,4 +1,4 @@
-/** What clients with certificates of one authority can see and do of each other, on a real server with TLS. */
+/** What clients with certificates of the same authority can see of each other, on a real server with TLS. */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { SessionServiceService, type Session } from '../../../gen/proto/guestfs/v1/session.js';
 import { createIdentify } from '../../../src/server/identify.js';
@@ -22,7 +22,7 @@ afterAll(async () => {
   authority.end();
 });
 
-describe('a common name that reads like a URI', () => {
+describe('a common name that looks like a URI', () => {
   it('is not that URI', async () => {
     const account = server.client({ alternative: [['URI', SPIFFE]] });
     const impostor = server.client({ subject: `/CN=${SPIFFE.replaceAll('/', '\\/')}` });
@@ -34,7 +34,7 @@ describe('a common name that reads like a URI', () => {
 });
 
 describe('an ID of a session', () => {
-  it("is one's own: others neither see it nor take it", async () => {
+  it('belongs to an identity: others neither see it nor occupy it', async () => {
     const [alice, bob] = [server.client({ subject: '/CN=alice' }), server.client({ subject: '/CN=bob' })];
     const labels = (name: string): Map<string, string> => new Map([['of', name]]);
     const unknown = await failureOf(bob.getSession('build'));
@@ -58,8 +58,8 @@ describe('an ID of a session', () => {
   });
 });
 
-describe('a kind that does not count', () => {
-  it('gets nobody in', async () => {
+describe('a kind that is not accepted', () => {
+  it('gives no access', async () => {
     const uris = await startSecureServer(authority, { identify: createIdentify({ kinds: ['uri'] }) });
     try {
       const named = uris.client({ alternative: [['URI', SPIFFE]] });

@@ -87,7 +87,7 @@ describe('without a policy', () => {
   });
   afterAll(() => server.stop());
 
-  it('an image is in the directory of who made it', async () => {
+  it('an image is in the directory of its creator', async () => {
     expect(readFileSync(image).subarray(-5).toString()).toBe('hello');
     const session = await sessionOf(alice);
     await session.call('add_drive', { filename: image });
@@ -97,19 +97,19 @@ describe('without a policy', () => {
     });
   });
 
-  it.each(CALLS)('no other identity reaches it with %s', async (name, request) => {
+  it.each(CALLS)('no other identity has access to it with %s', async (name, request) => {
     const session = await sessionOf(bob);
     for (const path of [image, '../cn%3Aalice/disk.img']) {
       const failure = await session.failure(name, request(path));
       expect(failure.info?.reason).toBe('OUTSIDE_IMAGE_ROOTS');
-      // Whether something is there or not.
+      // Whether the file exists or not.
       expect((await session.failure(name, request(`${path}x`))).info?.reason).toBe('OUTSIDE_IMAGE_ROOTS');
     }
     expect(readFileSync(image).subarray(-5).toString()).toBe('hello');
     await bob.deleteSession(session.id);
   });
 
-  it('no other identity reaches it with CreateSession or Inspect', async () => {
+  it('no other identity has access to it with CreateSession or Inspect', async () => {
     for (const drive of [imageDrive(image), imageDrive('../cn%3Aalice/disk.img', { writable: true })]) {
       expect((await failureOf(bob.createSession({ drives: [drive] }))).info?.reason).toBe('OUTSIDE_IMAGE_ROOTS');
     }
@@ -117,7 +117,7 @@ describe('without a policy', () => {
     expect((await failureOf(inspected)).info?.reason).toBe('OUTSIDE_IMAGE_ROOTS');
   });
 
-  it('no other identity reaches it through an image of its own', async () => {
+  it('no other identity has access to it through its own image', async () => {
     const own = join(root, 'cn%3Abob');
     for (const [index, backing] of [image, '../cn%3Aalice/disk.img'].entries()) {
       const path = join(own, `chain${index}.qcow2`);
@@ -125,9 +125,9 @@ describe('without a policy', () => {
       const launching = bob.createSession({ drives: [imageDrive(path, { format: 'qcow2' })], launch: true });
       const machine = server.launcher.request(index);
       const { config } = await machine;
-      // As the launcher opens it.
+      // The way in which the launcher opens it.
       const { source } = config.drives[0] as Drive;
-      if (source.kind !== 'file') throw new Error('the drive is no file');
+      if (source.kind !== 'file') throw new Error('the drive is not a file');
       const opening = openImageChain(
         source,
         'qcow2',
@@ -313,7 +313,7 @@ identities:
 });
 
 describe('with a policy', () => {
-  it('has a role what its entry says', async () => {
+  it('has the role in its entry', async () => {
     mkdirSync(join(root, 'shared'));
     writeFileSync(join(root, 'shared/os.img'), Buffer.alloc(4096));
     const file = join(root, 'policy.yaml');

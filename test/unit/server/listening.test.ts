@@ -54,7 +54,7 @@ describe('a Unix socket', () => {
     expect([...(await ask())]).toEqual([8, 1]);
   });
 
-  it('takes the place of one that nobody answers', async () => {
+  it('replaces a socket without a listener', async () => {
     const left = spawnSync(process.execPath, [
       '-e',
       `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`,
@@ -64,7 +64,7 @@ describe('a Unix socket', () => {
     await ask();
   });
 
-  it('takes no place that another server or a file has', async () => {
+  it('does not replace the socket of another server, or a file', async () => {
     const other = createServer().listen(path);
     await new Promise((resolve) => other.once('listening', resolve));
     await expect(start()).rejects.toThrow(`cannot listen on unix:${path}: another server is listening on it`);

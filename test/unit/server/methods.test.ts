@@ -11,7 +11,7 @@ const composites = areas.flatMap((area) => (area.compositeRpcs ?? []).map((rpc) 
 const rpcs = areas.flatMap((area) => area.actions.filter(hasRpc).map((action) => ({ area, action })));
 
 describe('the RPCs', () => {
-  it('are one for each of the 600 public actions and the 4 of DebugService, and those that do the work of many', () => {
+  it('are one for each of the 600 public actions and the 4 of DebugService, and the composite RPCs', () => {
     expect(rpcs.filter(({ area }) => area.name !== 'debug')).toHaveLength(600);
     expect(rpcs.filter(({ area }) => area.name === 'debug')).toHaveLength(4);
     expect(Object.values(services).flatMap((service) => Object.keys(service))).toHaveLength(604 + composites.length);
@@ -30,7 +30,7 @@ describe('the RPCs', () => {
   );
 
   it.each(rpcs.map(({ area, action }) => [action.name, area, action] as const))(
-    '%s has its path, its kind of stream and something that does it',
+    '%s has its path, its kind of stream and a handler',
     (_name, area, action) => {
       const { method } = rpcOf(services[area.name] ?? {}, pascalCase(action.name));
       expect(method.path).toBe(`/guestfs.v1.${area.service ?? ''}/${pascalCase(action.name)}`);

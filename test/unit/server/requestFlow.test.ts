@@ -1,4 +1,4 @@
-/** Client streams as a handler sees them: one message at a time, and an end only when the client has sent all. */
+/** Client streams, as seen by a handler: one message at a time, and an end only if the client has sent everything. */
 import { spawn } from 'node:child_process';
 import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import { Client, credentials, Metadata, Server, ServerCredentials, type ServerReadableStream } from '@grpc/grpc-js';
@@ -13,7 +13,7 @@ const PATH = '/test.Service/Upload';
 
 type Call = ServerReadableStream<HeldMessage<Buffer | Undecodable>, Buffer>;
 
-/** A message of gRPC: not compressed, with its length. */
+/** A gRPC message: not compressed, with its length. */
 function message(text: string): Buffer {
   const head = Buffer.alloc(5);
   head.writeUInt32BE(text.length, 1);
@@ -24,7 +24,7 @@ let server: Server;
 let address: string;
 let calls: Call[];
 let arrived: () => void;
-/** What is closed after each test, the last first. */
+/** Resources to close after each test, the last first. */
 let undo: (() => unknown)[];
 
 beforeEach(async () => {
@@ -88,7 +88,7 @@ function open(connection: ClientHttp2Session): ClientHttp2Stream {
   return stream;
 }
 
-/** Reads a call up to where it ends: whole, given up, or broken. */
+/** Reads a call to its end: complete, aborted, or broken. */
 async function outcomeOf(call: Call): Promise<{ readonly messages: string[]; readonly end: string }> {
   const messages: string[] = [];
   const cancelled = new Promise<string>((resolve) => call.once('cancelled', () => resolve('given up')));
@@ -103,7 +103,7 @@ async function outcomeOf(call: Call): Promise<{ readonly messages: string[]; rea
   return { messages, end: await Promise.race([ended, cancelled]) };
 }
 
-/** Resolves when the first message of a call is there; it stays readable. */
+/** Resolves when the first message of a call has arrived; it can still be read. */
 async function firstMessage(call: Call): Promise<void> {
   await new Promise((resolve) => call.once('readable', resolve));
 }
@@ -117,7 +117,7 @@ function grpcCall(where: string) {
   return call;
 }
 
-/** Ways to give up a call whose first message has arrived. */
+/** Ways to abort a call whose first message has arrived. */
 const GIVEN_UP: [string, (stream: ClientHttp2Stream) => void][] = [
   ['closes the stream with CANCEL, which Node ends first', (stream) => stream.close(constants.NGHTTP2_CANCEL)],
   ['closes the stream with NO_ERROR', (stream) => stream.close(constants.NGHTTP2_NO_ERROR)],

@@ -1,4 +1,4 @@
-/** What clients are told whose requests are over gRPC's limit. */
+/** The errors for requests over gRPC's limit. */
 import { once } from 'node:events';
 import { gzipSync } from 'node:zlib';
 import { connect, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
@@ -17,7 +17,7 @@ import { limitingRequests, SMALL_REQUEST_MEMORY } from '../../../src/server/requ
 import { rawUnary, rawUpload } from '../../support/rawCalls.js';
 import { failureOf } from '../../support/testClient.js';
 
-/** Of the tests of stalls; for the others there are none, however busy the machine is. */
+/** For the tests of stalls; the others have no such limit, as the machine may be busy. */
 const STALL_MS = 1000;
 let stallMs = 60_000;
 jest.setTimeout(60_000);
@@ -32,18 +32,18 @@ function withStalls(): void {
   });
 }
 
-/** Whom the server takes us for. */
+/** The client's identity, for the server. */
 const ADDRESS = '127.0.0.1';
 
 let server: Server;
 let client: Client;
 let port: number;
-/** Sizes of contents that were taken. */
+/** Sizes of accepted contents. */
 let taken: number[];
 let memory: RequestMemory;
 /** What a handler waits for before it answers. */
 let hold: Promise<void>;
-/** Called when an upload is at its end. */
+/** Called at the end of an upload. */
 let cancelled: () => void = () => undefined;
 
 beforeEach(async () => {
@@ -145,7 +145,7 @@ function rawCall(
   return { connection, stream, status: new Promise((resolve) => stream.once('response', resolve)) };
 }
 
-/** What stands before a message. */
+/** The prefix of a message. */
 function header(size: number, compressed = 0): Buffer {
   const bytes = Buffer.alloc(5, compressed);
   bytes.writeUInt32BE(size, 1);
@@ -158,7 +158,7 @@ async function untilFree(bytes: number): Promise<void> {
 }
 
 describe('a request over the limit', () => {
-  it('is refused with what to use instead', async () => {
+  it('is refused with an alternative', async () => {
     expect(await failureOf(send(pwrite.path, ofSize(REQUEST_LIMIT + 1)))).toMatchObject({
       code: status.RESOURCE_EXHAUSTED,
       details: `pwrite: the arguments make a message of ${REQUEST_LIMIT + 1} bytes; the server accepts at most ${REQUEST_LIMIT} bytes; use UploadOffset, which streams, or write less at a time`,
@@ -171,9 +171,9 @@ describe('a request over the limit', () => {
   });
 
   it.each([
-    [pwrite.path, 'the server takes', 'use UploadOffset'],
-    [write.path, 'the decompression takes', 'use Upload'],
-  ])('is refused so when it is compressed, too: %s', async (path, who, instead) => {
+    [pwrite.path, 'the server accepts', 'use UploadOffset'],
+    [write.path, 'the decompression accepts', 'use Upload'],
+  ])('is refused in the same way if it is compressed: %s', async (path, who, instead) => {
     const bytes = gzipSync(ofSize(REQUEST_LIMIT + 1));
     const { connection, stream, status: ended } = rawCall(path, { 'grpc-encoding': 'gzip' });
     stream.end(Buffer.concat([header(bytes.length, 1), bytes]));
@@ -188,12 +188,12 @@ describe('a request over the limit', () => {
     );
   });
 
-  it('is not one that is just within it', async () => {
+  it('does not include one that is just within it', async () => {
     await send(pwrite.path, ofSize(REQUEST_LIMIT));
     expect(taken).toHaveLength(1);
   });
 
-  it('is a chunk too large where the request is a stream', async () => {
+  it('is a chunk that is too large if the request is a stream', async () => {
     const gone = new Promise<void>((resolve) => {
       cancelled = resolve;
     });
@@ -209,7 +209,7 @@ describe('a request over the limit', () => {
   });
 });
 
-describe('a request of an action that takes contents of any size', () => {
+describe('a request of an action that accepts content of any size', () => {
   it('may be as large as the memory for large requests, which is free again afterwards', async () => {
     for (let round = 0; round < 2; round += 1) {
       await send(write.path, ofSize(memory.size));
@@ -218,7 +218,7 @@ describe('a request of an action that takes contents of any size', () => {
     expect(taken).toHaveLength(2);
   });
 
-  it('is refused when it is larger, before it is sent', async () => {
+  it('is refused if it is larger, before it is sent', async () => {
     const { connection, stream, status: ended } = rawCall(write.path);
     stream.write(header(memory.size + 1));
     const message = decodeURI(String((await ended)['grpc-message']));
@@ -229,7 +229,7 @@ describe('a request of an action that takes contents of any size', () => {
     expect(memory.freeFor(ADDRESS)).toBe(memory.size);
   });
 
-  it('is refused while others have the memory, with when to try again, and only then', async () => {
+  it('is refused only while others use the memory, with a retry delay', async () => {
     let release = (): void => undefined;
     hold = new Promise((resolve) => {
       release = resolve;
@@ -250,7 +250,7 @@ describe('a request of an action that takes contents of any size', () => {
     expect(taken).toHaveLength(3);
   });
 
-  it('takes memory only for what has come of it, and until its client is gone', async () => {
+  it('takes memory only for the data that has arrived, until its client disconnects', async () => {
     const { connection, stream } = rawCall(write.path);
     stream.write(Buffer.concat([header(memory.size), Buffer.alloc(1000)]));
     await untilFree(memory.size - 1000);
@@ -261,7 +261,7 @@ describe('a request of an action that takes contents of any size', () => {
     expect(taken).toEqual([]);
   });
 
-  it('keeps its memory while its contents are used, also when its client is gone', async () => {
+  it('keeps its memory while its content is used, even if its client disconnects', async () => {
     let release = (): void => undefined;
     hold = new Promise((resolve) => {
       release = resolve;
@@ -275,7 +275,7 @@ describe('a request of an action that takes contents of any size', () => {
     await untilFree(memory.size);
   });
 
-  it('holds no string that is as large', async () => {
+  it('cannot contain a string of that size', async () => {
     const request = write.requestSerialize({ path: '/'.repeat(REQUEST_LIMIT + 1), content: Buffer.alloc(0) });
     expect(await failureOf(send(write.path, request))).toMatchObject({
       code: status.INVALID_ARGUMENT,
@@ -283,7 +283,7 @@ describe('a request of an action that takes contents of any size', () => {
     });
   });
 
-  it('comes in pieces of any length', async () => {
+  it('can arrive in pieces of any length', async () => {
     const request = ofSize(300);
     const bytes = Buffer.concat([header(request.length), request]);
     const { connection, stream, status: ended } = rawCall(write.path);
@@ -307,7 +307,7 @@ describe('other ends of calls', () => {
     });
   });
 
-  it('of services that are not ours are small', async () => {
+  it('of other services are small', async () => {
     expect(await failureOf(send('/other.Service/Call', Buffer.alloc(64 * 1024 + 1)))).toMatchObject({
       code: status.RESOURCE_EXHAUSTED,
       info: { reason: 'MESSAGE_TOO_LARGE', metadata: expect.objectContaining({ limit: '65536' }) },
@@ -316,7 +316,7 @@ describe('other ends of calls', () => {
 });
 
 describe('a request that is not large', () => {
-  /** Nearly all of a message, of which the rest never comes. */
+  /** Nearly all of a message; the rest never arrives. */
   function halfSent(path: string, size: number): ReturnType<typeof rawCall> {
     const call = rawCall(path);
     call.stream.on('error', () => undefined);
@@ -324,22 +324,22 @@ describe('a request that is not large', () => {
     return call;
   }
 
-  it('takes its share of the memory as it arrives, and with others no more than there is', async () => {
+  it('takes its share of the memory as it arrives, and no more than is left by others', async () => {
     const calls = Array.from({ length: SMALL_REQUEST_MEMORY / REQUEST_LIMIT + 2 }, () =>
       halfSent(pwrite.path, REQUEST_LIMIT - 64),
     );
     const refused = await Promise.race(calls.map(({ status: ended }) => ended));
     expect(refused).toMatchObject({ 'grpc-status': String(status.RESOURCE_EXHAUSTED) });
     expect(decodeURI(String(refused['grpc-message']))).toContain('try again later');
-    // Small ones go on all the while.
+    // Small ones continue meanwhile.
     await send(pwrite.path, ofSize(1000));
     for (const { connection } of calls) connection.destroy();
   });
 
-  it('gives back the memory of each message of a stream when that is used', async () => {
+  it('releases the memory of each message of a stream once it has been used', async () => {
     const { connection, stream } = rawCall(TransferServiceService.upload.path);
     const chunk = Buffer.concat([header(1024 * 1024), Buffer.alloc(1024 * 1024)]);
-    // Twice as much as there is: the stream would be refused.
+    // Twice the available memory: otherwise the stream would be refused.
     for (let sent = 0; sent < 2 * SMALL_REQUEST_MEMORY; sent += chunk.length)
       await new Promise((resolve) => stream.write(chunk, resolve));
     expect(stream.closed).toBe(false);
@@ -350,7 +350,7 @@ describe('a request that is not large', () => {
 describe('a request that stalls', () => {
   withStalls();
 
-  it('is refused when its client stops in the middle of it', async () => {
+  it('is refused if its client stops in the middle of it', async () => {
     const { connection, stream, status: ended } = rawCall(write.path);
     stream.write(Buffer.concat([header(memory.size), Buffer.alloc(100_000)]));
     await untilFree(memory.size - 100_000);

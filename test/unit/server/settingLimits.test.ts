@@ -1,4 +1,4 @@
-/** What clients can set at most, and that nothing is done for more. */
+/** The limits of settings, and that nothing is done if they are exceeded. */
 import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { startFakeServer, type FakeServer } from '../../fakes/server.js';
@@ -34,13 +34,13 @@ describe('CreateSession with', () => {
       'launch_timeout',
       3600,
     ],
-  ])('too much of %s is refused, and makes no session', async (_what, request, limit, maximum) => {
+  ])('too much of %s is refused, without creating a session', async (_what, request, limit, maximum) => {
     const before = server.registry.size;
     expect(await failureOf(server.client.createSession(request))).toMatchObject(refused(limit, maximum));
     expect(server.registry.size).toBe(before);
   });
 
-  it('exactly as much is taken', async () => {
+  it('exactly the limit is accepted', async () => {
     const { id } = await server.client.createSession({
       settings: settings({ memsize: 2000, smp: 4, launch_timeout: { seconds: 3600n, nanos: 0 } }),
       idle_timeout: { seconds: 600n, nanos: 0 },

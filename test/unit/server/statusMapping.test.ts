@@ -40,13 +40,13 @@ describe('statusOf', () => {
     expect(statusOf(reason)).toBe(expected);
   });
 
-  it('does not take a property of all objects for a reason', () => {
+  it('does not mistake a property of all objects for a reason', () => {
     expect(statusOf('constructor')).toBe(status.UNKNOWN);
   });
 });
 
 describe('toStatus', () => {
-  it('says reason, action and state in ErrorInfo', () => {
+  it('has reason, action and state in ErrorInfo', () => {
     const sent = toStatus(
       new GuestfsError('ENOENT', 'open: /x: No such file or directory'),
       { action: 'cat', state: 'READY' },
@@ -63,7 +63,7 @@ describe('toStatus', () => {
     });
   });
 
-  it('says the wrong fields in BadRequest and the wait in RetryInfo', () => {
+  it('has the invalid fields in BadRequest and the delay in RetryInfo', () => {
     const error = new GuestfsError('BAD_ARGUMENT', 'smp: too many', {
       fields: [{ field: 'smp', description: 'too many' }],
       retryAfterMs: 1500,
@@ -93,7 +93,7 @@ describe('toStatus', () => {
     });
   });
 
-  it('keeps the beginning and the end of a long text', () => {
+  it('keeps the start and the end of a long text', () => {
     const cut = shorten(`begins here ${'x'.repeat(5000)} ends here`, 300);
     expect(cut.startsWith('begins here')).toBe(true);
     expect(cut.endsWith('ends here')).toBe(true);

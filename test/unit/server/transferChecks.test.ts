@@ -12,7 +12,7 @@ const sha256 = createHash('sha256').update(FILE).digest();
 const OTHER = Buffer.from(FILE);
 OTHER.writeUInt8(FILE.readUInt8(50_000) ^ 1, 50_000);
 
-/** What comes out of an upload's check before it ends, and how it ends. */
+/** The output of an upload's check, and how it ends. */
 async function checked(expected: FileArguments, file: Buffer): Promise<{ read: Buffer; error: unknown }> {
   const read: Buffer[] = [];
   let error: unknown;
@@ -37,17 +37,17 @@ describe('the check of an upload', () => {
     ['SHA-256', { sha256 }],
     ['CRC-32C', { crc32c: crc32c(FILE) }],
     ['all', { exact_size: 100_000n, sha256, crc32c: crc32c(FILE), progress_hint: 3n }],
-  ])('passes on a file of which %s is as expected', async (_what, expected) => {
+  ])('passes on a file whose %s is as expected', async (_what, expected) => {
     expect(await checked(expected, FILE)).toEqual({ read: FILE, error: undefined });
   });
 
-  it('takes an empty file for what it is', async () => {
+  it('accepts an empty file', async () => {
     const empty = { exact_size: 0n, crc32c: 0, sha256: createHash('sha256').digest() };
     expect((await checked(empty, Buffer.alloc(0))).error).toBeUndefined();
     expect((await checked({ exact_size: 0n }, FILE)).error).toMatchObject(mismatch('exact_size', '0', '8192'));
   });
 
-  it('does not touch the chunks of which nothing is expected', () => {
+  it('does not touch the chunks if there are no expectations', () => {
     const chunks = pieces(FILE);
     expect(uploadCheck({ progress_hint: 7n })(chunks)).toBe(chunks);
   });
@@ -58,7 +58,7 @@ describe('the check of an upload', () => {
     expect(error).toMatchObject(mismatch('exact_size', '100001', '100000'));
   });
 
-  it('fails as soon as a file is too long, and passes on nothing of the chunk that shows it', async () => {
+  it('fails as soon as a file is too long, and does not pass on the excess chunk', async () => {
     const { read, error } = await checked({ exact_size: 10_000n }, FILE);
     expect(read).toEqual(FILE.subarray(0, 8192));
     expect(error).toMatchObject(mismatch('exact_size', '10000', '16384'));
@@ -84,7 +84,7 @@ describe('the check of an upload', () => {
     expect(await source.next()).toEqual({ done: true, value: undefined });
   });
 
-  it('passes on what its source fails with', async () => {
+  it('passes on the error of its source', async () => {
     async function* failing(): AsyncGenerator<Buffer> {
       yield FILE;
       throw new Error('gone');
@@ -118,7 +118,7 @@ describe('the check of a download', () => {
   const sha = { 'guestfs-sha256': sha256.toString('hex') };
   const crc = { 'guestfs-crc32c': crc32c(FILE).toString(16).padStart(8, '0') };
 
-  it('is not made unless it is asked for', () => {
+  it('is not made unless requested', () => {
     expect(downloadCheck(new Metadata())).toBeUndefined();
   });
 
@@ -128,7 +128,7 @@ describe('the check of a download', () => {
     [['sha256,crc32c'], { ...size, ...sha, ...crc }],
     [[' crc32c , sha256 '], { ...size, ...sha, ...crc }],
     [['crc32c', 'sha256'], { ...size, ...sha, ...crc }],
-  ])('asked for by %j tells what was asked for, and the size', (values, trailers) => {
+  ])('requested by %j reports the requested values, and the size', (values, trailers) => {
     const check = downloadCheck(asking(...values));
     check?.add(cut(FILE.subarray(0, 50_000)));
     check?.add([FILE.subarray(50_000)]);

@@ -1,4 +1,4 @@
-/** Calls that their clients gave up, and that the daemon does not end: such as the read of a FIFO. */
+/** Calls that their clients have given up and the daemon does not finish, such as the read of a FIFO. */
 import { afterEach, expect, it, jest } from '@jest/globals';
 import { isDir } from '../../../gen/calls/file.js';
 import { GuestfsError } from '../../../src/common/errors.js';
@@ -13,7 +13,7 @@ afterEach(() => {
   jest.useRealTimers();
 });
 
-/** A call of which the daemon has the request, and which its client gives up. */
+/** A call that has reached the daemon, and that its client gives up. */
 async function givenUp({ session, daemon }: LaunchedSession): Promise<() => Promise<void>> {
   const client = new AbortController();
   const request = { path: '/fifo', followsymlinks: undefined };

@@ -1,4 +1,4 @@
-/** Which version is a daemon that nobody told of? It is asked for what it knows. */
+/** Determines the version of a daemon by probing its procedures. */
 import { describe, expect, it } from '@jest/globals';
 import { allActions } from '../../../src/actions/areas.js';
 import { isFileIn } from '../../../src/actions/shape.js';
@@ -9,12 +9,12 @@ import { forbidWarnings } from '../../fakes/warnings.js';
 
 forbidWarnings();
 
-/** Procedures of the daemon, and the version that each came with. */
+/** Procedures of the daemon, with the version in which each was added. */
 const procedures = new Map(
   allActions.filter((action) => action.impl === 'daemon').map((action) => [action.procedure, action]),
 );
 
-/** Answers as a daemon of a version would; resolves when the other side is done. */
+/** Answers like a daemon of this version; resolves when the other side has finished. */
 async function serve({ daemon }: Connected, version: string, asked: string[], done: Promise<unknown>): Promise<void> {
   let open = true;
   void done
@@ -54,7 +54,7 @@ const newer = allActions.filter(
 const milestones = [...new Set(newer.map((action) => action.since))];
 
 describe('askVersion', () => {
-  it.each(milestones)('finds out that a daemon has everything of %s', async (version) => {
+  it.each(milestones)('detects a daemon with all procedures of %s', async (version) => {
     const { answer } = await versionOf(version);
     expect(answer).toBe(version);
   });
@@ -64,7 +64,7 @@ describe('askVersion', () => {
     ['1.48.6', '1.48.0'],
     ['1.54.1', '1.53.5'],
     ['1.61.2', milestones.reduce((one, other) => (new DaemonVersion(one).atLeast(other) ? one : other))],
-  ])('takes %s for %s, which has the same actions', async (version, expected) => {
+  ])('reports %s as %s, which has the same actions', async (version, expected) => {
     const { answer } = await versionOf(version);
     expect(answer).toBe(expected);
     for (const action of newer) {
@@ -97,7 +97,7 @@ describe('askVersion', () => {
     }
   });
 
-  it('takes an optional group that is missing for a known action', async () => {
+  it('treats a missing optional group as a known action', async () => {
     const both = await connected();
     const answer = askVersion(both.connection);
     await both.daemon.fail(
@@ -109,7 +109,7 @@ describe('askVersion', () => {
     await expectRest(both);
   });
 
-  it('leaves the conversation at rest', async () => {
+  it('leaves the connection idle', async () => {
     const both = await connected();
     const asked: string[] = [];
     const answer = askVersion(both.connection);

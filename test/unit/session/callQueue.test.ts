@@ -32,7 +32,7 @@ describe('CallQueue', () => {
     expect(queue.length).toBe(0);
   });
 
-  it('passes the turn on before anyone who comes in between', async () => {
+  it('passes the turn on directly, so that no newcomer can take it', async () => {
     const queue = new CallQueue();
     const log: string[] = [];
     const first = await queue.turn(never);
@@ -50,7 +50,7 @@ describe('CallQueue', () => {
     expect(log).toEqual(['second', 'third']);
   });
 
-  it('counts those that run and wait', async () => {
+  it('counts running and waiting calls', async () => {
     const queue = new CallQueue();
     const release = await queue.turn(never);
     const waiting = queue.turn(never);
@@ -61,7 +61,7 @@ describe('CallQueue', () => {
     expect(queue.length).toBe(0);
   });
 
-  it('refuses one more than its bound, and says when to try again', async () => {
+  it('refuses calls over its limit, with a retry delay', async () => {
     const queue = new CallQueue();
     const release = await queue.turn(never);
     const waiting = Array.from({ length: QUEUE_LIMIT }, () => queue.turn(never));
@@ -79,7 +79,7 @@ describe('CallQueue', () => {
     expect(queue.length).toBe(0);
   });
 
-  it('lets one who waits give up, and those behind it move up', async () => {
+  it('lets a waiting caller give up, and those behind it move up', async () => {
     const queue = new CallQueue();
     const release = await queue.turn(never);
     const impatient = new AbortController();
@@ -94,7 +94,7 @@ describe('CallQueue', () => {
     expect(queue.length).toBe(0);
   });
 
-  it('lets all who wait give up in any order', async () => {
+  it('lets all waiting callers give up in any order', async () => {
     const queue = new CallQueue();
     const release = await queue.turn(never);
     const controllers = Array.from({ length: 5 }, () => new AbortController());
@@ -106,7 +106,7 @@ describe('CallQueue', () => {
     expect(queue.length).toBe(0);
   });
 
-  it('refuses one who gave up before it came, without taking the turn', async () => {
+  it('refuses a caller whose signal has already aborted, without taking the turn', async () => {
     const queue = new CallQueue();
     const reason = new Error('too late');
     expect(await failureOf(queue.turn(AbortSignal.abort(reason)))).toBe(reason);
@@ -114,7 +114,7 @@ describe('CallQueue', () => {
     (await queue.turn(never))();
   });
 
-  it('takes no notice of one who gives up after it has the turn', async () => {
+  it('ignores a caller who gives up after getting the turn', async () => {
     const queue = new CallQueue();
     const release = await queue.turn(never);
     const controller = new AbortController();
@@ -129,7 +129,7 @@ describe('CallQueue', () => {
     expect(queue.length).toBe(0);
   });
 
-  it('refuses all who wait when the appliance is gone; the one that runs keeps its turn', async () => {
+  it('refuses all waiting calls when the appliance has ended; the running one keeps its turn', async () => {
     const queue = new CallQueue();
     const release = await queue.turn(never);
     const waiting = [failureOf(queue.turn(never)), failureOf(queue.turn(never))];
@@ -143,7 +143,7 @@ describe('CallQueue', () => {
     expect(queue.length).toBe(0);
   });
 
-  it('is not confused by a turn that is given back twice', async () => {
+  it('tolerates a turn that is released twice', async () => {
     const queue = new CallQueue();
     const first = await queue.turn(never);
     const second = queue.turn(never);
@@ -162,7 +162,7 @@ describe('CallQueue', () => {
     expect(queue.length).toBe(0);
   });
 
-  it('leaves no listener on a signal that lives long', async () => {
+  it('leaves no listener on a long-lived signal', async () => {
     const queue = new CallQueue();
     const { signal } = new AbortController();
     for (let round = 0; round < 100; round += 1) {

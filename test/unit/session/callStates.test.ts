@@ -1,4 +1,4 @@
-/** Every kind of call in every state: it is taken, or refused with its reason. */
+/** Every kind of call in every state: it is accepted, or refused with its reason. */
 import { describe, expect, it } from '@jest/globals';
 import { isDir } from '../../../gen/calls/file.js';
 import { GuestfsError } from '../../../src/common/errors.js';
@@ -16,7 +16,7 @@ const NAMES: readonly StateName[] = ['CONFIG', 'LAUNCHING', 'READY', 'STOPPING',
 const hot = { ...drive, label: 'hot' };
 const asked = { path: '/', followsymlinks: undefined };
 
-/** Answers all calls that come. */
+/** Answers all calls. */
 function serve(daemon: FakeDaemon): void {
   const serving = async (): Promise<void> => {
     for (;;) {
@@ -37,11 +37,11 @@ async function comeUp(launcher: FakeLauncher, number: number): Promise<void> {
 
 interface InState {
   readonly session: Session;
-  /** What the state waits for happens. */
+  /** Triggers what the state waits for. */
   readonly goOn: () => void;
 }
 
-/** A session in a state, which it leaves only when it is told to go on. */
+/** A session in a state, which it leaves only when triggered. */
 async function inState(name: StateName): Promise<InState> {
   const { session, launcher } = testSession();
   if (name === 'CONFIG' || name === 'LAUNCHING') {
@@ -167,7 +167,7 @@ describe('every kind of call in every state', () => {
       const ended = ENDS[kind]?.(session).catch((error: unknown) => error);
       goOn();
       const failure = await ended;
-      // A kill is no failure of its own; nothing fails that can go on.
+      // A kill is not a failure in itself; nothing fails that can continue.
       expect(failure).toBeUndefined();
       const isGone = kind === 'close' || name === 'DELETING' || name === 'CLOSED';
       expect(session.state).toBe(isGone ? 'CLOSED' : 'CONFIG');
@@ -203,13 +203,13 @@ describe('a refusal', () => {
     expect(() => requireAllowed({ id: 's', state }, allowed, 'mkdir')).toThrow(hint);
   });
 
-  it('names all states that would do', () => {
+  it('names all permitted states', () => {
     expect(() => requireAllowed({ id: 's', state: 'CONFIG' }, ['LAUNCHING', 'READY'], 'x')).toThrow(
       'x needs a session in state LAUNCHING or READY',
     );
   });
 
-  it('of a session that is gone names it, not its state', async () => {
+  it('of a deleted session names it, not its state', async () => {
     const { session } = testSession();
     await session.close();
     expect(await failureOf(session.launch(never))).toMatchObject({ message: 'the session test was deleted' });

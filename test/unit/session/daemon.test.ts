@@ -1,4 +1,4 @@
-/** What a turn can do with the daemon, and what a daemon of another version does not have. */
+/** Calls to the daemon in a turn, and what daemons of other versions lack. */
 import { describe, expect, it } from '@jest/globals';
 import { setfiles } from '../../../gen/calls/attribute.js';
 import { initrdCat } from '../../../gen/calls/boot.js';
@@ -39,7 +39,7 @@ const e2fsckRequest = { device: '/dev/sda1', correct: undefined, forceall: undef
 const setfilesRequest = { specfile: '/contexts', paths: ['/etc'], force: undefined, excludes: undefined };
 
 describe('a turn', () => {
-  it('calls, uploads and downloads, and tells each call on its way', async () => {
+  it('calls, uploads and downloads, and reports each sent call', async () => {
     const { turn, daemon, sent } = await turnOn('1.54.1');
     const one = turn.call(isDir, isDirRequest);
     const first = await daemon.nextCall();
@@ -79,7 +79,7 @@ describe('a turn', () => {
     await answer;
   });
 
-  it('that is over sends nothing any more', async () => {
+  it('that has ended sends nothing more', async () => {
     const reason = new GuestfsError('CANCELLED', 'over');
     const { turn, daemon, sent } = await turnOn('1.54.1', AbortSignal.abort(reason));
     expect(await failureOf(turn.call(isDir, isDirRequest))).toBe(reason);
@@ -94,14 +94,14 @@ describe('a turn', () => {
 });
 
 describe('a daemon of an older version', () => {
-  it('is sent an action from the version on that has it', async () => {
+  it('gets an action only from the version that has it', async () => {
     const { turn, daemon } = await turnOn('1.53.5');
     const answer = failureOf(turn.call(findfsPartuuid, { uuid: 'x' }));
     await daemon.fail(await daemon.nextCall(), '', 'findfs: unable to resolve');
     expect(await answer).toMatchObject({ reason: 'DAEMON_ERROR', message: 'findfs: unable to resolve' });
   });
 
-  it('is sent the action without that argument as it knows it', async () => {
+  it('gets the action without a newer argument, in its own form', async () => {
     const { turn, daemon } = await turnOn('1.54.1');
     const answer = turn.call(e2fsck, { ...e2fsckRequest, correct: true });
     const call = await daemon.nextCall();
@@ -119,7 +119,7 @@ describe('a daemon of an older version', () => {
     await relabelled;
   });
 
-  it('is sent the older form of an action', async () => {
+  it('gets the older form of an action', async () => {
     const { turn, daemon } = await turnOn('1.48.6');
     const answer = turn.call(readdirUntil148, { dir: '/' });
     const call = await daemon.nextCall();
@@ -129,7 +129,7 @@ describe('a daemon of an older version', () => {
   });
 });
 
-describe('what a daemon does not have', () => {
+describe('what a daemon lacks', () => {
   it('an optional group is named', async () => {
     const { turn, daemon } = await turnOn('1.48.6');
     const answer = failureOf(turn.call(xfsInfo, { pathordevice: '/' }));
@@ -164,15 +164,15 @@ describe('what a daemon does not have', () => {
   });
 
   it.each([
-    ['a file whose name says so', 'ENOENT', '/unknown procedure number 7: No such file or directory'],
-    ['a command of the guest that says so', '', 'dispatch: unknown procedure number 7'],
+    ['a file whose name looks like it', 'ENOENT', '/unknown procedure number 7: No such file or directory'],
+    ['a command of the guest with that message', '', 'dispatch: unknown procedure number 7'],
     [
-      'a command of the guest that says so, with an errno',
+      'a command of the guest with that message and an errno',
       'EIO',
       'dispatch_incoming_message: unknown procedure number 7',
     ],
-    ['a feature that something else misses', 'EIO', "feature 'x' is not available"],
-    ['a command that misses a feature', '', "feature 'x' is not available in this\nbuild"],
+    ['a feature that something else lacks', 'EIO', "feature 'x' is not available"],
+    ['a command that lacks a feature', '', "feature 'x' is not available in this\nbuild"],
   ])('is not seen in %s', async (_what, errno, message) => {
     const { turn, daemon } = await turnOn('1.54.1');
     const answer = failureOf(turn.call(mkdir, { path: '/' }));
@@ -206,7 +206,7 @@ describe('an answer that the daemon cannot send', () => {
     ['pread_device', '/dev/sda: count is too large for the protocol, use smaller reads', 'DownloadOffset'],
     ['initrd_cat', '/initrd:a: file is too large for the protocol', 'Download'],
     ['vgmeta', 'metadata is too large for message buffer', 'what one message can hold'],
-  ])('of %s is reported as too large, with what to do instead', async (name, message, instead) => {
+  ])('of %s is reported as too large, with an alternative', async (name, message, instead) => {
     expect(await answered(name, '', message)).toMatchObject({
       reason: 'MESSAGE_TOO_LARGE',
       message: expect.stringContaining(instead),
@@ -216,12 +216,12 @@ describe('an answer that the daemon cannot send', () => {
 
   it.each<[string, Name, string, string]>([
     ['an error with an errno', 'command', 'EIO', REPLY],
-    ['a command of the guest that says so', 'command', '', `x\n${REPLY}`],
-    ['a command of the guest that says more', 'command', '', `${REPLY}\nx`],
-    ['a command that says what other actions say', 'command', '', 'a: file is too large for the protocol'],
-    ['a file whose name says so', 'mkdir', '', '/a: count is too large for the protocol, use smaller reads'],
+    ['a command of the guest with that message', 'command', '', `x\n${REPLY}`],
+    ['a command of the guest with additional text', 'command', '', `${REPLY}\nx`],
+    ['a command with the message of other actions', 'command', '', 'a: file is too large for the protocol'],
+    ['a file whose name looks like it', 'mkdir', '', '/a: count is too large for the protocol, use smaller reads'],
     [
-      'a file in an initrd whose name says so',
+      'a file in an initrd whose name looks like it',
       'initrd_cat',
       '',
       '/initrd:a: file is too large for the protocol: file not found',
@@ -234,7 +234,7 @@ describe('an answer that the daemon cannot send', () => {
   });
 });
 
-it.each(['', ' \n'])('an error without a word (%j) is given some', async (message) => {
+it.each(['', ' \n'])('an error without a message (%j) gets one', async (message) => {
   const { turn, daemon } = await turnOn('1.54.1');
   const answer = failureOf(turn.call(mkdir, { path: '/' }));
   await daemon.fail(await daemon.nextCall(), 'EEXIST', message);

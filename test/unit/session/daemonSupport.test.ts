@@ -1,4 +1,4 @@
-/** What a daemon is too old for. */
+/** Actions and arguments for which a daemon is too old. */
 import { describe, expect, it } from '@jest/globals';
 import { DaemonVersion } from '../../../src/protocol/daemonVersion.js';
 import { requireInDaemon } from '../../../src/session/daemonSupport.js';
@@ -27,7 +27,7 @@ describe('a daemon', () => {
     expect(check(name, request, since)).not.toThrow();
   });
 
-  it('is not asked for arguments that are not set', () => {
+  it('ignores arguments that are not set', () => {
     expect(check('e2fsck', { correct: true, forceno: undefined }, '1.54.1')).not.toThrow();
   });
 });

@@ -42,7 +42,7 @@ describe('a daemon that knows aliases', () => {
     return daemon.sent[0]?.request;
   };
 
-  it('is told the usual names, in devices, lists of them, and mountables', async () => {
+  it('gets the canonical names, in devices, lists of them, and mountables', async () => {
     expect(await sentBy((daemon) => daemon.call(mount, { mountable: '/dev/vda1', mountpoint: '/dev/vda1' }))).toEqual({
       mountable: '/dev/sda1',
       mountpoint: '/dev/vda1',
@@ -66,7 +66,7 @@ describe('a daemon that knows aliases', () => {
     ).toMatchObject({ device: '/dev/sda1' });
   });
 
-  it('is told all else as it is', async () => {
+  it('gets everything else unchanged', async () => {
     const request = { logvol: '/dev/hda', volgroup: '/dev/hda', mbytes: 1 };
     expect(await sentBy((daemon) => daemon.call(lvcreate, request))).toBe(request);
     expect(

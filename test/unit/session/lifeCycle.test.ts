@@ -1,4 +1,4 @@
-/** What happens at once: launches, ends and calls that meet, on a fake launcher and a fake daemon. */
+/** Concurrent launches, ends and calls, on a fake launcher and a fake daemon. */
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { isDir } from '../../../gen/calls/file.js';
 import { internalAutosync } from '../../../gen/calls/internal.js';
@@ -32,7 +32,7 @@ function gate(): { readonly passed: Promise<void>; readonly open: () => void } {
 }
 
 describe('the state while a session ends', () => {
-  it('is STOPPING from the first moment of a deletion to the last, then CLOSED', async () => {
+  it('is STOPPING during an entire deletion, then CLOSED', async () => {
     const { session, machine, daemon } = await launched();
     const end = gate();
     machine.ending = end.passed;
@@ -49,7 +49,7 @@ describe('the state while a session ends', () => {
     expect(session.expireTime).toBeUndefined();
   });
 
-  it('is STOPPING while the launch of one that is deleted is given up', async () => {
+  it('is STOPPING while the launch of a deleted session is cancelled', async () => {
     const { session, launcher } = testSession();
     session.addDrive(drive, 'add_drive');
     const up = failureOf(session.launch(never));
@@ -82,7 +82,7 @@ describe('the state while a session ends', () => {
   });
 });
 
-describe('ends that meet', () => {
+describe('concurrent ends', () => {
   it('a deletion during a shutdown reports no loss when all was synced', async () => {
     const { session, machine, daemon } = await launched();
     const { events, done } = listen(session);
@@ -97,7 +97,7 @@ describe('ends that meet', () => {
     expect(events).toEqual(['subprocess_quit', 'close']);
   });
 
-  it('a shutdown during a deletion waits for it, and tells what that could not write', async () => {
+  it('a shutdown during a deletion waits for it, and reports its write error', async () => {
     const { session, daemon } = await launched();
     const ends = [failureOf(session.close()), failureOf(session.shutdown())];
     await daemon.fail(await daemon.nextCall(), 'EIO', 'fsync: /dev/sda: Input/output error');
@@ -105,7 +105,7 @@ describe('ends that meet', () => {
     expect(await failureOf(session.close())).toMatchObject({ reason: 'EIO' });
   });
 
-  it('a kill ends a shutdown that waits for a call under way, which says what was lost and not that time ran out', async () => {
+  it('a kill ends a shutdown that waits for a call in progress, which reports the loss and not a timeout', async () => {
     const { session, daemon } = await launched();
     const answer = failureOf(ask(session));
     await daemon.nextCall();
@@ -132,7 +132,7 @@ describe('ends that meet', () => {
     expect(session.state).toBe('CLOSED');
   });
 
-  it('a kill does not wait for a qemu that takes long to write out what it holds', async () => {
+  it('a kill does not wait for a qemu that takes long to flush its caches', async () => {
     const { session, machine, daemon } = await launched();
     const end = gate();
     machine.ending = end.passed;
@@ -155,7 +155,7 @@ describe('ends that meet', () => {
     expect(session.state).toBe('CONFIG');
   });
 
-  it('an appliance that dies while a shutdown waits for a call under way has not synced', async () => {
+  it('an appliance that dies while a shutdown waits for a call in progress has not synced', async () => {
     const { session, machine, daemon } = await launched();
     const answer = failureOf(ask(session));
     await daemon.nextCall();
@@ -184,7 +184,7 @@ describe('ends that meet', () => {
     });
   });
 
-  it('a machine that cannot be stopped fails the end, and the session goes on', async () => {
+  it('a machine that cannot be stopped causes an error, and the session remains usable', async () => {
     const { session, machine, daemon } = await launched();
     machine.stop = async () => {
       throw new Error('rm: run directory is busy');
@@ -196,8 +196,8 @@ describe('ends that meet', () => {
   });
 });
 
-describe('a launch that is ended', () => {
-  it('in the moment in which its daemon comes up leaves no appliance behind', async () => {
+describe('a launch that is cancelled', () => {
+  it('just when its daemon is up leaves no appliance behind', async () => {
     const { session, launcher } = testSession();
     session.addDrive(drive, 'add_drive');
     const up = failureOf(session.launch(never));
@@ -214,7 +214,7 @@ describe('a launch that is ended', () => {
     expect(session.drives).toEqual([drive]);
   });
 
-  it('while the appliance before it still ends, by a deletion, which waits for both', async () => {
+  it('by a deletion while the previous appliance is still ending, which waits for both', async () => {
     const { session, machine } = await launched();
     const end = gate();
     machine.ending = end.passed;
@@ -232,7 +232,7 @@ describe('a launch that is ended', () => {
     await closed;
   });
 
-  it('says why the appliance died while it was asked for its version', async () => {
+  it('reports why the appliance died while its version was being determined', async () => {
     const { session, launcher } = testSession();
     session.addDrive(drive, 'add_drive');
     const up = failureOf(session.launch(never));
@@ -246,7 +246,7 @@ describe('a launch that is ended', () => {
 });
 
 describe('a drive that is late', () => {
-  it('does not come to the next appliance when its own was killed', async () => {
+  it('is not added to the next appliance if its own was killed', async () => {
     const { session, machine, launcher } = await launched();
     const attach = gate();
     machine.drives.before = () => attach.passed;
@@ -261,7 +261,7 @@ describe('a drive that is late', () => {
     expect(launcher.requests.at(-1)?.config.drives).toEqual([drive]);
   });
 
-  it('does not go from the next appliance when its own was killed', async () => {
+  it('is not removed from the next appliance if its own was killed', async () => {
     const { session, machine, launcher } = await launched();
     await session.attachDrive({ ...drive, label: 'hot' }, 'add_drive', never);
     const detach = gate();
@@ -276,7 +276,7 @@ describe('a drive that is late', () => {
     expect(session.drives).toEqual([drive, drive]);
   });
 
-  it('finds no session that was deleted meanwhile', async () => {
+  it('is refused if the session was deleted meanwhile', async () => {
     const { session } = testSession();
     await session.close();
     for (const failure of [
@@ -290,8 +290,8 @@ describe('a drive that is late', () => {
   });
 });
 
-describe('a session that nobody uses', () => {
-  /** A registry whose sweeps the test does. */
+describe('an unused session', () => {
+  /** A registry whose sweeps the test triggers. */
   function registryOf(session: Session): { readonly ended: string[]; sweep(afterMs: number): Promise<void> } {
     jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate', 'performance'] });
     const ended: string[] = [];
@@ -316,7 +316,7 @@ describe('a session that nobody uses', () => {
     expect(ended).toEqual(['session ended']);
   });
 
-  it('is in use while a call out of turn is under way', async () => {
+  it('is in use during a call out of turn', async () => {
     const { session } = testSession();
     const { sweep } = registryOf(session);
     const work = gate();

@@ -1,4 +1,4 @@
-/** What a session tells of its appliance: warnings to all, the details to those who asked for them. */
+/** Events about the appliance: warnings for all subscribers, details only in verbose sessions. */
 import { expect, it } from '@jest/globals';
 import { GuestfsError } from '../../../src/common/errors.js';
 import { failureOf } from '../../fakes/connected.js';
@@ -23,7 +23,7 @@ async function launchEvents(verbose: boolean): Promise<string[]> {
   return events;
 }
 
-it('tells a verbose session of all that its launch does', async () => {
+it('has all steps of the launch in a verbose session', async () => {
   expect(await launchEvents(true)).toEqual([
     'library launch: program=',
     'library launch: qemu',
@@ -32,11 +32,11 @@ it('tells a verbose session of all that its launch does', async () => {
   ]);
 });
 
-it('tells others of warnings only', async () => {
+it('has only warnings otherwise', async () => {
   expect(await launchEvents(false)).toEqual(['warning no KVM']);
 });
 
-it('tells everyone that the appliance ended', async () => {
+it('always reports that the appliance ended', async () => {
   const { session, machine } = await launched();
   const warnings = session.events.subscribe(['warning'])[Symbol.asyncIterator]();
   machine.die();
@@ -47,7 +47,7 @@ it('tells everyone that the appliance ended', async () => {
   expect(await warnings.next()).toMatchObject({ done: true });
 });
 
-it('tells nothing of a launch that fails but that it did', async () => {
+it('reports only the failure of a failed launch', async () => {
   const { session, launcher } = testSession({ verbose: true });
   const { events, done } = listen(session, ['library', 'warning', 'subprocess_quit']);
   session.addDrive(drive, 'add_drive');

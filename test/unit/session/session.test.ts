@@ -1,4 +1,4 @@
-/** A session against a fake launcher and a fake daemon: whatever happens, its state is right and everyone is told. */
+/** A session with a fake launcher and a fake daemon: whatever happens, its state is correct and events report it. */
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { isDir, mkdir } from '../../../gen/calls/file.js';
 import { internalAutosync } from '../../../gen/calls/internal.js';
@@ -29,7 +29,7 @@ import { word } from '../../fakes/xdrBytes.js';
 
 forbidWarnings();
 
-/** Timers that the test moves on; what passes the event loop goes on as ever. */
+/** Timers that the test advances; the event loop works as usual. */
 function fakeTimers(): void {
   jest.useFakeTimers({
     doNotFake: [
@@ -51,7 +51,7 @@ afterEach(() => {
   jest.restoreAllMocks();
 });
 
-/** A call of is_dir, as the server makes it. */
+/** A call of is_dir, as made by the server. */
 function ask(session: Session, signal: AbortSignal = never): Promise<unknown> {
   const request = { path: '/', followsymlinks: undefined };
   return session.perform(action('is_dir'), request, signal, (daemon) => daemon.call(isDir, request));
@@ -76,7 +76,7 @@ async function closeInOrder({ session, daemon }: Pick<LaunchedSession, 'session'
 }
 
 describe('launching', () => {
-  it('goes from CONFIG over LAUNCHING to READY, and tells its progress', async () => {
+  it('goes from CONFIG through LAUNCHING to READY, and reports its progress', async () => {
     const { session, launcher } = testSession();
     const { events } = listen(session);
     expect(session.state).toBe('CONFIG');
@@ -107,7 +107,7 @@ describe('launching', () => {
     ]);
   });
 
-  it('asks for the machine that the settings and drives describe', async () => {
+  it('requests the machine described by the settings and drives', async () => {
     const { session, launcher } = testSession({
       memsizeMb: 1024,
       smp: 2,
@@ -200,7 +200,7 @@ describe('launching', () => {
     machine.die({ exitCode: 3 });
     const failure = (await up) as GuestfsError;
     expect(failure).toMatchObject({ reason: 'LAUNCH_FAILED', message: expect.stringContaining('qemu ended with 3') });
-    expect(failure.message).toContain('Kernel panic\u001b[0m'); // it is the machine that makes it fit to be shown;
+    expect(failure.message).toContain('Kernel panic\u001b[0m'); // making it printable is up to the machine;
     expect(failure.message.length).toBeLessThan(17_000);
     expect(session.state).toBe('CONFIG');
     expect(machine.stops).toBeGreaterThan(0);
@@ -258,7 +258,7 @@ describe('launching', () => {
     expect(session.state).toBe('CONFIG');
   });
 
-  it('of a daemon that does not say its version ends when the time is up', async () => {
+  it('of a daemon that does not reveal its version fails when time is up', async () => {
     fakeTimers();
     const { session, launcher } = testSession({ launchTimeoutMs: 5000 });
     session.addDrive(drive, 'add_drive');
@@ -303,7 +303,7 @@ describe('launching', () => {
     }
   });
 
-  it('asks a daemon whose version nobody knows', async () => {
+  it('probes a daemon of unknown version', async () => {
     const { session, launcher } = testSession();
     session.addDrive(drive, 'add_drive');
     const up = session.launch(never);
@@ -316,7 +316,7 @@ describe('launching', () => {
     expect(session.daemonVersion?.text).toBe('1.59.2');
   });
 
-  it('can be done again after a shutdown, with drives of its own', async () => {
+  it('can be repeated after a shutdown, with other drives', async () => {
     const first = await launched();
     const down = first.session.shutdown();
     await first.daemon.reply(await first.daemon.nextCall());
@@ -328,8 +328,8 @@ describe('launching', () => {
   });
 });
 
-describe('a launch while the appliance before it still ends', () => {
-  it('begins when that is over, and its appliance is one that ends like any other', async () => {
+describe('a launch while the previous appliance is still ending', () => {
+  it('starts when that has ended, and its appliance ends like any other', async () => {
     const first = await launched();
     let end = (): void => undefined;
     first.machine.ending = new Promise((resolve) => {
@@ -371,7 +371,7 @@ describe('drives', () => {
     );
   });
 
-  it('come to a session that runs, and go, in the turn of a call', async () => {
+  it('are added to and removed from a running session, in a turn', async () => {
     const { session, machine, daemon } = await launched();
     const asked = ask(session);
     const added = session.attachDrive({ ...drive, label: 'hot' }, 'add_drive', never);
@@ -400,7 +400,7 @@ describe('drives', () => {
     await expectWorks({ session, daemon });
   });
 
-  it('that go tell of writes that the host failed; they are gone all the same', async () => {
+  it('that are removed report writes that failed on the host; they are removed nevertheless', async () => {
     const both = await launched();
     await both.session.attachDrive({ ...drive, readonly: false, label: 'hot' }, 'add_drive', never);
     both.machine.drives.failed.set(1, 2);
@@ -413,7 +413,7 @@ describe('drives', () => {
     await closeInOrder(both);
   });
 
-  it('that are on their way come also when nobody waits for them, before the next call', async () => {
+  it('that are being added are attached before the next call, even if the caller has given up', async () => {
     const { session, machine, daemon } = await launched();
     let attach = (): void => undefined;
     machine.drives.before = () =>
@@ -432,7 +432,7 @@ describe('drives', () => {
     expect(session.drives).toHaveLength(2);
   });
 
-  it('can be taken back before the launch', async () => {
+  it('can be removed before the launch', async () => {
     const { session } = testSession();
     session.addDrive({ ...drive, label: 'a' }, 'add_drive');
     session.addDrive({ ...drive, label: 'b' }, 'add_drive');
@@ -567,7 +567,7 @@ describe('calls', () => {
     }
   });
 
-  it('aside of the queue run whatever the daemon does', async () => {
+  it('out of turn run whatever the daemon does', async () => {
     const { session } = await launched();
     void ask(session).catch(() => undefined);
     expect(await session.performOutOfTurn(action('get_memsize'), {}, async () => 'now')).toBe('now');
@@ -587,7 +587,7 @@ describe('calls', () => {
   });
 });
 
-describe('an appliance that ends by itself', () => {
+describe('an appliance that ends unexpectedly', () => {
   it('in the middle of a call: its outcome is unknown, those that wait were never sent, all is back in CONFIG', async () => {
     const both = await launched();
     const { events } = listen(both.session);
@@ -656,7 +656,7 @@ describe('an appliance that ends by itself', () => {
 });
 
 describe('ending', () => {
-  it('syncs, stops the machine, and then tells that it is closed', async () => {
+  it('syncs, stops the machine, and then reports that it is closed', async () => {
     const both = await launched();
     const { events, done } = listen(both.session);
     const closed = both.session.close();
@@ -671,7 +671,7 @@ describe('ending', () => {
     expect(events).toEqual(['subprocess_quit', 'close']);
   });
 
-  it('reports what could not be written, and the machine is gone all the same (qemudie-synch)', async () => {
+  it('reports what could not be written, and stops the machine nevertheless (qemudie-synch)', async () => {
     for (const end of [(session: Session) => session.shutdown(), (session: Session) => session.close()]) {
       const both = await launched();
       const ended = failureOf(end(both.session));
@@ -695,7 +695,7 @@ describe('ending', () => {
     expect(both.session.state).toBe('CONFIG');
   });
 
-  it('reports writes to an image that the host failed, though the guest says that all is well', async () => {
+  it('reports failed writes to an image on the host, although the sync succeeded', async () => {
     const both = await launched();
     await both.session.attachDrive({ ...drive, readonly: false }, 'add_drive', never);
     both.machine.drives.failed.set(1, 3);
@@ -709,7 +709,7 @@ describe('ending', () => {
     expect(both.machine.stops).toBe(1);
   });
 
-  it('says nothing of failed writes to what vanishes with the session', async () => {
+  it('ignores failed writes to drives that are discarded with the session', async () => {
     const both = await launched();
     both.machine.drives.failed.set(0, 3);
     const down = both.session.shutdown();
@@ -741,7 +741,7 @@ describe('ending', () => {
     expect(session.state).toBe('CLOSED');
   });
 
-  it('by kill does not sync, and a call under way has an unknown outcome (qemudie-killsub)', async () => {
+  it('by kill does not sync, and a call in progress has an unknown outcome (qemudie-killsub)', async () => {
     const both = await launched();
     const { events } = listen(both.session, ['subprocess_quit', 'finished']);
     const answer = failureOf(ask(both.session));
@@ -754,7 +754,7 @@ describe('ending', () => {
     expect([...events].sort()).toEqual(['finished is_dir 1: OUTCOME_UNKNOWN', 'subprocess_quit']);
   });
 
-  it('by kill frees the turn of a download that nobody takes', async () => {
+  it('by kill releases the turn of a download that is not consumed', async () => {
     const both = await launched();
     const answer = failureOf(
       both.session.perform(action('download'), {}, never, (turn) =>
@@ -769,7 +769,7 @@ describe('ending', () => {
     expect(both.session.pendingCalls).toBe(0);
   });
 
-  it('waits for a call under way', async () => {
+  it('waits for a call in progress', async () => {
     const both = await launched();
     const answer = ask(both.session);
     const call = await both.daemon.nextCall();
@@ -782,7 +782,7 @@ describe('ending', () => {
     await down;
   });
 
-  it('cancels a transfer under way by the protocol, and then syncs', async () => {
+  it('cancels a transfer in progress by the protocol, and then syncs', async () => {
     const both = await launched();
     const answer = failureOf(
       both.session.perform(action('upload'), {}, never, (turn) =>
@@ -801,7 +801,7 @@ describe('ending', () => {
     await down;
   });
 
-  it('while a call hangs stops the machine after a grace, and says that nothing was synced', async () => {
+  it('while a call hangs stops the machine after a grace period, and reports that nothing was synced', async () => {
     fakeTimers();
     const both = await launched();
     const answer = failureOf(ask(both.session));
@@ -862,7 +862,7 @@ describe('ending', () => {
     expect(await waiting).toMatchObject({ reason: 'APPLIANCE_GONE' });
   });
 
-  it('can be asked for twice: both wait for the same end', async () => {
+  it('can be requested twice: both calls wait for the same end', async () => {
     const both = await launched();
     const { events, done } = listen(both.session);
     const closes = [both.session.close(), both.session.close()];
@@ -874,7 +874,7 @@ describe('ending', () => {
     expect(both.machine.stops).toBe(1);
   });
 
-  it('refuses calls that come after it', async () => {
+  it('refuses later calls', async () => {
     const both = await launched();
     const closed = both.session.close();
     expect(await failureOf(ask(both.session))).toMatchObject({ reason: 'SESSION_UNKNOWN' });
@@ -884,7 +884,7 @@ describe('ending', () => {
 });
 
 describe('user_cancel', () => {
-  it('ends an upload under way with EINTR', async () => {
+  it('ends an upload in progress with EINTR', async () => {
     const both = await launched();
     const answer = failureOf(
       both.session.perform(action('upload'), {}, never, (turn) =>
@@ -900,7 +900,7 @@ describe('user_cancel', () => {
     await expectWorks(both);
   });
 
-  it('ends a download under way with EINTR', async () => {
+  it('ends a download in progress with EINTR', async () => {
     const both = await launched();
     const answer = failureOf(
       both.session.perform(action('download'), {}, never, (turn) =>
@@ -916,7 +916,7 @@ describe('user_cancel', () => {
     await expectWorks(both);
   });
 
-  it('does nothing to a call that is no transfer, nor to the next one, nor when nothing happens', async () => {
+  it('does not affect a call that is not a transfer, or the next one, or an idle session', async () => {
     const both = await launched();
     both.session.cancelTransfer();
     const answer = ask(both.session);
@@ -929,7 +929,7 @@ describe('user_cancel', () => {
 });
 
 describe('events', () => {
-  it('tell of a call in order: queued, started, enter, trace, progress, trace, finished', async () => {
+  it('report a call in order: queued, started, enter, trace, progress, trace, finished', async () => {
     const both = await launched({ trace: true });
     const { events, done } = listen(both.session);
     const request = { path: '/dir' };
@@ -955,7 +955,7 @@ describe('events', () => {
     ]);
   });
 
-  it('tell of a call that fails', async () => {
+  it('report a failed call', async () => {
     const both = await launched({ trace: true });
     const { events, done } = listen(both.session);
     const request = { path: '/dir' };
@@ -978,7 +978,7 @@ describe('events', () => {
     ]);
   });
 
-  it('tell of a call in the wrong state, which gets no turn', async () => {
+  it('report a call in the wrong state, which gets no turn', async () => {
     const { session } = testSession({ trace: true });
     const { events } = listen(session);
     const request = { path: '/dir' };
@@ -989,7 +989,7 @@ describe('events', () => {
     expect(events).toEqual(['enter mkdir', 'trace mkdir "/dir"', 'trace mkdir = -1 (error)']);
   });
 
-  it('number the calls, and tell of those that wait', async () => {
+  it('number the calls, and report those that wait', async () => {
     const both = await launched();
     const { events } = listen(both.session, ['queued', 'started', 'finished']);
     const answers = [ask(both.session), ask(both.session)];
@@ -1026,7 +1026,7 @@ describe('events', () => {
     expect(events.join('\n')).not.toContain('sesame');
   });
 
-  it('tell what the appliance says on its console, which need not be UTF-8', async () => {
+  it('have the output of the console, which need not be UTF-8', async () => {
     const both = await launched();
     const { events } = listen(both.session, ['appliance']);
     both.launcher.requests[0]?.options.onConsole(Buffer.from('caf\u00e9', 'latin1'));
@@ -1035,7 +1035,7 @@ describe('events', () => {
     expect(both.session.console.tail()).toEqual(Buffer.from('caf\u00e9', 'latin1'));
   });
 
-  it('of actions aside of the queue are enter and trace', async () => {
+  it('of actions out of turn are enter and trace', async () => {
     const { session } = testSession({ trace: true });
     const { events } = listen(session);
     await session.performOutOfTurn(action('get_memsize'), {}, async () => ({ memsize: 512 }));
@@ -1043,7 +1043,7 @@ describe('events', () => {
     expect(events).toEqual(['enter get_memsize', 'trace get_memsize', 'trace get_memsize = 512']);
   });
 
-  it('tell what the launcher does, in detail only when verbose', async () => {
+  it('report what the launcher does, in detail only if verbose', async () => {
     for (const verbose of [false, true]) {
       const both = await launched({ verbose });
       const { events } = listen(both.session, ['library', 'warning']);
@@ -1054,7 +1054,7 @@ describe('events', () => {
     }
   });
 
-  it('warn of an appliance that ends by itself, and not of one that is ended', async () => {
+  it('warn of an appliance that ends unexpectedly, but not of one that is stopped', async () => {
     const lost = await launched();
     const { events } = listen(lost.session, ['warning', 'subprocess_quit']);
     lost.machine.die();
@@ -1068,7 +1068,7 @@ describe('events', () => {
     expect(others).toEqual(['subprocess_quit']);
   });
 
-  it('of progress come while the call runs', async () => {
+  it('of progress arrive while the call runs', async () => {
     const both = await launched();
     const { events } = listen(both.session, ['progress']);
     const data = pattern(3 * 8192);

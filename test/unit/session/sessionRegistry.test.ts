@@ -4,7 +4,7 @@ import { createLogger } from '../../../src/common/logger.js';
 import type { Session } from '../../../src/session/session.js';
 import { SessionRegistry } from '../../../src/session/sessionRegistry.js';
 
-/** As much of a session as the registry needs to end it. */
+/** The part of a session that the registry needs to end it. */
 function ending(id: string, close: () => Promise<void>): Session {
   return { id, state: 'READY', owner: undefined, expireTime: undefined, close } as unknown as Session;
 }
@@ -18,7 +18,7 @@ function registryOf(sessions: readonly Session[]): { registry: SessionRegistry; 
 }
 
 describe('a registry that is drained', () => {
-  it('ends its sessions, and takes no more', async () => {
+  it('ends its sessions, and accepts no more', async () => {
     const closed: string[] = [];
     const one = (id: string): Session => ending(id, async () => void closed.push(id));
     const { registry, lines } = registryOf([one('a'), one('b')]);

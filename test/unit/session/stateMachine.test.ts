@@ -8,7 +8,7 @@ import {
   type StateName,
 } from '../../../src/session/stateMachine.js';
 
-/** Where each event leads from each state; what is not here must not happen. Written down independently of the table. */
+/** Where each event leads from each state; nothing else may happen. Written independently of the table. */
 const ALLOWED: Readonly<Record<StateName, Partial<Record<LifeEvent, StateName>>>> = {
   CONFIG: { launch: 'LAUNCHING', delete: 'DELETING' },
   LAUNCHING: { launched: 'READY', launchFailed: 'CONFIG', delete: 'DELETING' },
@@ -37,7 +37,7 @@ const WAY: Readonly<Record<StateName, readonly LifeEvent[]>> = {
   CLOSED: ['delete', 'deleted'],
 };
 
-/** Moves; what the states carry is of no interest here. */
+/** Makes a transition; the data of the states does not matter here. */
 function move(machine: StateMachine, event: LifeEvent): State {
   const state = { name: TRANSITIONS[event].to } as State;
   machine.move(event, state);
@@ -52,7 +52,7 @@ function inState(name: StateName): StateMachine {
 }
 
 describe('StateMachine', () => {
-  it('begins in CONFIG, with no appliance before it', () => {
+  it('starts in CONFIG, without a previous appliance', () => {
     expect(new StateMachine().current).toEqual({ name: 'CONFIG', previous: undefined });
   });
 
@@ -69,7 +69,7 @@ describe('StateMachine', () => {
     }
   });
 
-  it.each(NAMES)('%s is shown as what clients know', (name) => {
+  it.each(NAMES)('%s has its public name', (name) => {
     expect(inState(name).shown).toBe(SHOWN[name]);
   });
 });

@@ -57,7 +57,7 @@ describe('XdrEncoder', () => {
     expect(() => hex(write)).toThrow(/out of range/);
   });
 
-  it('writes millions of values in little time', () => {
+  it('writes millions of values quickly', () => {
     const names = Array.from({ length: 2_000_000 }, () => '');
     const started = process.cpuUsage();
     const encoder = new XdrEncoder();
@@ -126,7 +126,7 @@ describe('XdrDecoder', () => {
     expect(() => reading(bytes).string()).toThrow(XdrError);
   });
 
-  it('refuses a buffer or string over its limit, and takes one of it', () => {
+  it('refuses a buffer or string over its limit, and accepts one of exactly that size', () => {
     expect(reading(opaque(Buffer.alloc(32, 'x'))).string(32)).toHaveLength(32);
     expect(() => reading(opaque(Buffer.alloc(33, 'x'))).string(32)).toThrow('33 bytes where at most 32 are allowed');
     expect(() => reading(opaque(Buffer.alloc(33, 'x'))).buffer(32)).toThrow(XdrError);
@@ -142,7 +142,7 @@ describe('XdrDecoder', () => {
     expect(reading(text(value)).buffer()).toEqual(Buffer.from(value));
   });
 
-  it('gives a buffer of its own: what came later does not change it', () => {
+  it('returns a copy of a buffer: later data does not change it', () => {
     const bytes = opaque(Buffer.from('abcd'));
     const value = reading(bytes).buffer();
     const message = Buffer.from(bytes);
@@ -165,12 +165,12 @@ describe('XdrDecoder', () => {
     expect(process.cpuUsage(started).user).toBeLessThan(1_000_000);
   });
 
-  it('refuses a list whose count fits and whose elements do not', () => {
+  it('refuses a list whose count fits but whose elements do not', () => {
     expect(() => reading(word(2), Buffer.alloc(8)).list((reader) => reader.int64())).toThrow(XdrError);
     expect(() => reading(word(2), word(0), word(1)).stringList()).toThrow(XdrError);
   });
 
-  it('reads a hashtable from keys and values that alternate', () => {
+  it('reads a hashtable from alternating keys and values', () => {
     expect([...reading(textList(['a', '1', '__proto__', '2', '', ''])).hashtable()]).toEqual([
       ['a', '1'],
       ['__proto__', '2'],

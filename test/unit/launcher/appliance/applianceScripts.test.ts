@@ -46,7 +46,7 @@ describe('the scripts', () => {
     expect(spawnSync('sh', ['-n'], { input: script, encoding: 'utf8' })).toMatchObject({ status: 0, stderr: '' });
   });
 
-  it('never hold more than a message to the daemon does', () => {
+  it('never exceed the size of a message to the daemon', () => {
     expect(Buffer.byteLength(resumeScript(identity, 255))).toBeLessThan(16 * 1024);
   });
 });
@@ -106,14 +106,14 @@ describe('on resume', () => {
     expect(readFileSync(inGuest('run/boot-id'), 'utf8')).toBe(`${identity.bootId}\n`);
   });
 
-  it('the random number generator is taken again, if there is a driver', () => {
+  it('the random number generator is bound again, if there is a driver', () => {
     run(0);
     expect(readFileSync(inGuest('sys/bus/virtio/drivers/virtio_rng/bind'), 'utf8')).toBe('virtio1\n');
     rmSync(inGuest('sys/bus/virtio/drivers/virtio_rng'), { recursive: true });
     expect(run(0)).toMatchObject({ status: 0, stderr: '' });
   });
 
-  it('it fails if the kernel takes no new random numbers', () => {
+  it('it fails if the kernel does not reseed', () => {
     write('run/crng-reseeded', '');
     // The real one waits five seconds.
     write('bin/sleep', '#!/bin/sh\n');
@@ -121,14 +121,14 @@ describe('on resume', () => {
     expect(run(0)).toMatchObject({ status: 1, stderr: 'the kernel did not reseed its random number generator\n' });
   });
 
-  it('waits for new random numbers that come late', () => {
+  it('it waits for a late reseed', () => {
     rmSync(inGuest('run/crng-reseeded'));
     write('bin/sleep', `#!/bin/sh\necho now >${inGuest('run/crng-reseeded')}\n`);
     chmodSync(inGuest('bin/sleep'), 0o755);
     expect(run(0)).toMatchObject({ status: 0 });
   });
 
-  it('drives are looked for on the right controller, and have the time-out of a boot', () => {
+  it('drives are discovered on the right controller, and have the time-out of a boot', () => {
     disk(0, 'sda');
     disk(1, 'sdb');
     expect(run(2)).toMatchObject({ status: 0, stderr: '', calls: ['date -u -s @1700000000.124', 'udevadm settle'] });
@@ -137,7 +137,7 @@ describe('on resume', () => {
     expect(readFileSync(inGuest('sys/bus/scsi/devices/3:0:1:0/timeout'), 'utf8')).toBe('300\n');
   });
 
-  it('it fails if a drive has another name, or did not come', () => {
+  it('it fails if a drive has another name, or was not discovered', () => {
     disk(0, 'sda');
     disk(1, 'sdc');
     expect(run(2)).toMatchObject({ status: 1, stderr: 'drive 1 was not discovered as sdb\n' });
@@ -196,7 +196,7 @@ describe('on resume', () => {
     });
   });
 
-  it('everything is started that is there, in the order of a boot', () => {
+  it('everything that exists is started, in the order of a boot', () => {
     disk(0, 'sda');
     write('run/udev/data/b8:0', 'E:ID_FS_TYPE=LVM2_member\n');
     write('run/udev/data/b8:16', 'E:ID_FS_TYPE=linux_raid_member\n');
@@ -210,7 +210,7 @@ describe('on resume', () => {
     ]);
   });
 
-  it('the older way is taken where lvm has no pvscan --activate, and a tool that fails does not matter', () => {
+  it('the older way is used if lvm has no pvscan --activate, and a failing tool does not matter', () => {
     disk(0, 'sda');
     write('run/udev/data/b8:0', 'E:ID_FS_TYPE=LVM2_member\n');
     write('bin/lvm', `#!/bin/sh\necho "lvm $*" >>${inGuest('calls')}\nexit 5\n`);
@@ -219,7 +219,7 @@ describe('on resume', () => {
   });
 });
 
-describe('when a drive comes', () => {
+describe('when a drive is attached', () => {
   const PVSCAN = 'lvm pvscan --cache --activate ay';
 
   it.each([
@@ -247,7 +247,7 @@ describe('when a drive comes', () => {
     expect(shell(attachScript({ index: 1, name: 'sdb' })).calls).toContain(PVSCAN);
   });
 
-  it('it is to have the name that it should', () => {
+  it('it must get the expected name', () => {
     disk(1, 'sdc');
     expect(shell(attachScript({ index: 1, name: 'sdb' }))).toMatchObject({
       status: 1,
@@ -256,7 +256,7 @@ describe('when a drive comes', () => {
   });
 });
 
-describe('when a drive goes', () => {
+describe('when a drive is detached', () => {
   const FLUSH = 'dd if=/dev/null of=/dev/sdb conv=notrunc,fsync';
   const leave = (): ReturnType<typeof shell> => shell(detachScript(1));
 
@@ -269,7 +269,7 @@ describe('when a drive goes', () => {
     write('proc/swaps', 'Filename Type Size Used Priority\n');
   });
 
-  it('all is written, and the disk is let go', () => {
+  it('everything is written, and the disk is released', () => {
     expect(leave()).toEqual({
       status: 0,
       stdout: 'sdb\n',
@@ -299,7 +299,7 @@ describe('when a drive goes', () => {
     expect(existsSync(inGuest('sys/bus/scsi/devices/3:0:1:0/delete'))).toBe(false);
   });
 
-  it('not while the kernel says that it is used', () => {
+  it('not while the kernel reports that it is in use', () => {
     write(
       'bin/blockdev',
       '#!/bin/sh\necho "blockdev: ioctl error on BLKRRPART: Device or resource busy" >&2; exit 1\n',
@@ -307,12 +307,12 @@ describe('when a drive goes', () => {
     expect(leave()).toMatchObject({ status: 1, stderr: 'the drive is in use\n' });
   });
 
-  it('also when its partition table cannot be read', () => {
+  it('even if its partition table cannot be read', () => {
     write('bin/blockdev', '#!/bin/sh\necho "blockdev: ioctl error on BLKRRPART: Input/output error" >&2; exit 1\n');
     expect(leave()).toMatchObject({ status: 0 });
   });
 
-  it('not when what was written does not reach it', () => {
+  it('not if it cannot be flushed', () => {
     write('bin/dd', '#!/bin/sh\necho "dd: fsync failed: Input/output error" >&2; exit 1\n');
     expect(leave()).toMatchObject({
       status: 1,
@@ -321,7 +321,7 @@ describe('when a drive goes', () => {
     expect(existsSync(inGuest('sys/bus/scsi/devices/3:0:1:0/delete'))).toBe(false);
   });
 
-  it('not when it is not there', () => {
+  it('not if it does not exist', () => {
     rmSync(inGuest('sys/bus/scsi/devices/3:0:1:0'), { recursive: true });
     expect(leave()).toMatchObject({ status: 1, stderr: 'there is no drive 1\n' });
   });

@@ -44,7 +44,7 @@ async function talk(script: readonly Exchange[]): Promise<{ script: ScriptedMoni
   return { script: scripted, monitor: await QmpClient.connect(scripted.stream, never) };
 }
 
-/** What qemu does when it is told to migrate. */
+/** What qemu does when instructed to migrate. */
 async function qemuWrites(parts: readonly Buffer[]): Promise<Socket> {
   await eventually(() => latest?.remaining() === 0);
   const socket = connect(join(scene, 'state'));
@@ -54,7 +54,7 @@ async function qemuWrites(parts: readonly Buffer[]): Promise<Socket> {
 }
 
 describe('saving a state', () => {
-  it('gives what qemu writes, to its end', async () => {
+  it('returns what qemu writes, up to its end', async () => {
     const { script, monitor } = await talk([CAPABILITIES, MIGRATE]);
     const saving = saveState({ monitor, signal: never }, directory);
     (await qemuWrites([Buffer.from('one'), Buffer.alloc(100_000, 2), Buffer.from('three')])).end();
@@ -75,7 +75,7 @@ describe('saving a state', () => {
     expect(script.surprises).toEqual([]);
   });
 
-  it.each(['failed', 'cancelled'])('fails with the reason that qemu has, when it %s', async (status) => {
+  it.each(['failed', 'cancelled'])("fails with qemu's reason, when it %s", async (status) => {
     const { script, monitor } = await talk([
       CAPABILITIES,
       { ...MIGRATE, say: [...MIGRATE.say, event(status)] },
@@ -100,7 +100,7 @@ describe('saving a state', () => {
     expect(await readdir(scene)).toEqual([]);
   });
 
-  it('fails when there can be no socket', async () => {
+  it('fails if no socket can be created', async () => {
     const { monitor } = await talk([]);
     const gone = await open(await mkdtemp(join(scene, 'gone-')), 'r');
     await rm(await readlink(`/proc/self/fd/${gone.fd}`), { recursive: true });
@@ -110,7 +110,7 @@ describe('saving a state', () => {
     await gone.close();
   });
 
-  it('ends when it is given up', async () => {
+  it('ends when it is cancelled', async () => {
     const { monitor } = await talk([CAPABILITIES, MIGRATE]);
     const controller = new AbortController();
     const saving = saveState({ monitor, signal: controller.signal }, directory);
@@ -128,13 +128,13 @@ describe('restoring a state', () => {
     say: ['{"return": {}, "id": $id}', event('active'), event('completed')],
   };
 
-  it('is done when qemu says so', async () => {
+  it('is done when qemu reports it', async () => {
     const { script, monitor } = await talk([CAPABILITIES, INCOMING]);
     await restoreState({ monitor, signal: never }, 12);
     expect([script.remaining(), script.surprises]).toEqual([0, []]);
   });
 
-  it('fails when qemu does not like the state, or ends', async () => {
+  it('fails if qemu rejects the state, or ends', async () => {
     const silent = await talk([
       CAPABILITIES,
       { ...INCOMING, say: ['{"return": {}, "id": $id}', event('failed')] },

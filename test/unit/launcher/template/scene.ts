@@ -1,4 +1,4 @@
-/** What templates are made from, without an appliance and without a qemu. */
+/** The inputs of templates, without an appliance and without a qemu. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -55,7 +55,7 @@ export class TemplateScene {
     return join(this.cache, `guestfs-grpc-${process.geteuid?.() ?? 0}`, 'templates');
   }
 
-  /** Grounds that were laid and not closed. */
+  /** Preflights that were run and not closed. */
   get openGrounds(): number {
     return this.#grounds;
   }

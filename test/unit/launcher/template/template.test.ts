@@ -11,18 +11,18 @@ beforeEach(async () => {
 });
 afterEach(() => scene.remove());
 
-/** Of a closed file the descriptor is -1: whatever gets its number is not touched. */
+/** The descriptor of a closed file is -1, so that a file that reuses its number is not touched. */
 const isOpen = (): boolean => template.files.memory.fd >= 0;
 
 describe('a template', () => {
-  it('is read from the start by each who opens it', async () => {
+  it('is read from the start each time it is opened', async () => {
     expect([await contentsOf(template, 'state'), await contentsOf(template, 'state')]).toEqual([
       'state of one',
       'state of one',
     ]);
   });
 
-  it('is closed when it is retired and nobody uses it', async () => {
+  it('is closed when it is retired and not in use', async () => {
     expect(template.retired).toBe(false);
     await template.retire();
     expect(template.retired).toBe(true);
@@ -30,7 +30,7 @@ describe('a template', () => {
     await template.retire();
   });
 
-  it('stays open for those who use it, until the last has ended, also by failing', async () => {
+  it('stays open until its last use has ended, even by failing', async () => {
     const ends: (() => void)[] = [];
     const work = (): Promise<void> => new Promise((resolve) => ends.push(resolve));
     const first = template.use(work);

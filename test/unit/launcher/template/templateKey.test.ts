@@ -23,7 +23,7 @@ async function keyOf(changes: Partial<TemplateConfig> = {}, base: Partial<Prefli
   }
 }
 
-/** Another file in its place, with the same contents and time. */
+/** Another file in its place, with the same content and time. */
 function replace(name: string): void {
   const path = scene.path(name);
   utimesSync(path, 1000, 1000);
@@ -33,14 +33,14 @@ function replace(name: string): void {
 }
 
 describe("a template's key", () => {
-  it('is the same for the same, whoever asks', async () => {
+  it('is the same for the same settings', async () => {
     const key = await keyOf();
     expect(key).toMatch(/^[0-9a-f]{32}$/);
     expect(await keyOf()).toBe(key);
     expect(await keyOf({ identifier: 'a1', drives: [] } as Partial<TemplateConfig>)).toBe(key);
   });
 
-  it('is another with any other setting', async () => {
+  it('differs with any other setting', async () => {
     const keys = await Promise.all([
       keyOf(),
       keyOf({ memsizeMb: 1281 }),
@@ -65,13 +65,13 @@ describe("a template's key", () => {
     },
   );
 
-  it.each(['kernel', 'initrd', 'root', 'qemu'])('is another when the %s is written over', async (name) => {
+  it.each(['kernel', 'initrd', 'root', 'qemu'])('differs when the %s is overwritten', async (name) => {
     const key = await keyOf();
     writeFileSync(scene.path(name), `${name}, longer`);
     expect(await keyOf()).not.toBe(key);
   });
 
-  it('is another with the root of another UUID, and another manifest', async () => {
+  it('differs with another UUID of the root, and another manifest', async () => {
     const { appliance } = await scene.base();
     const keys = await Promise.all([
       keyOf({}, { appliance }),

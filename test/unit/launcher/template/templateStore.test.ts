@@ -45,7 +45,7 @@ const load = async (key: string): Promise<string | undefined> => {
     await template.retire();
   }
 };
-/** What this process has open of the scene, and in memory. */
+/** Files of the scene, and memory files, that this process has open. */
 const openFiles = (): string[] =>
   readdirSync('/proc/self/fd')
     .map((fd) => {
@@ -59,7 +59,7 @@ const openFiles = (): string[] =>
     .sort();
 
 describe('a kept template', () => {
-  it('is what it was', async () => {
+  it('is unchanged', async () => {
     await keep('one');
     const template = await store.load('one', never);
     expect(template?.facts).toEqual({ console: Buffer.from('console of one\n\xff', 'latin1'), createdAt: 1234 });
@@ -77,7 +77,7 @@ describe('a kept template', () => {
     expect(scene.warnings).toEqual([]);
   });
 
-  it('of two that are kept, is the first', async () => {
+  it('is the first of two that are stored', async () => {
     await keep('one', 'the first');
     await keep('one', 'the second');
     expect(await load('one')).toBe('memory of the first');
@@ -85,7 +85,7 @@ describe('a kept template', () => {
     expect(scene.warnings).toEqual([]);
   });
 
-  it('is gone when it was removed', async () => {
+  it('is not found after it was removed', async () => {
     await keep('one');
     await store.remove('one');
     expect(readdirSync(scene.kept)).toEqual([]);
@@ -121,7 +121,7 @@ describe.each([...TEMPLATE_FILES, 'template.json'])('a template whose %s', (name
         fields: { template: 'one', reason: expect.stringMatching(/./) },
       },
     ]);
-    // Else it would be in the way of the one that is made next.
+    // Otherwise it would block the next one.
     expect(existsSync(join(scene.kept, 'one'))).toBe(false);
   });
 });
@@ -144,7 +144,7 @@ describe('the store', () => {
     expect(await load('t10')).toBe('memory of t10');
   });
 
-  it('removes what a dead server left unfinished, but not what another is writing', async () => {
+  it('removes unfinished ones of dead servers, but not what another server is writing', async () => {
     await keep('one');
     for (const [name, age] of [
       ['.unfinished-old', 2 * 3600_000],
@@ -159,7 +159,7 @@ describe('the store', () => {
     expect(readdirSync(scene.kept).sort()).toEqual(['.unfinished-new', 'one', 'two']);
   });
 
-  it('says why it cannot keep, and finds nothing, where there is no directory to be made', async () => {
+  it('reports why it cannot store, and finds nothing, if no directory can be created', async () => {
     rmSync(scene.cache, { recursive: true });
     writeFileSync(scene.cache, 'a file');
     expect(await load('one')).toBeUndefined();
@@ -172,7 +172,7 @@ describe('the store', () => {
     ]);
   });
 
-  it('believes nothing in a directory that others can write', async () => {
+  it('trusts nothing in a directory that others can write', async () => {
     await keep('one');
     chmodSync(scene.kept, 0o777);
     expect(await load('one')).toBeUndefined();
@@ -183,18 +183,18 @@ describe('the store', () => {
         fields: { template: 'two', reason: expect.stringContaining('is writable by other users') },
       },
     ]);
-    // Nor does it touch what is in there.
+    // Nor does it touch the content.
     expect(readdirSync(scene.kept)).toEqual(['one']);
   });
 
-  it('leaves nothing unfinished when keeping is given up or fails', async () => {
+  it('leaves nothing unfinished if storing is cancelled or fails', async () => {
     const controller = new AbortController();
     const template = await scene.template('one');
     const keeping = store.keep(template, controller.signal);
     controller.abort(new Error('the server is shutting down'));
     await keeping;
     expect(readdirSync(scene.kept)).toEqual([]);
-    // Who ends knows that.
+    // A cancellation is not reported.
     expect(scene.warnings).toEqual([]);
 
     const directory = await open(scene.directory, 'r');
@@ -209,7 +209,7 @@ describe('the store', () => {
     ]);
   });
 
-  it('throws what the signal says when loading is given up, and the template stays', async () => {
+  it("throws the signal's reason if loading is cancelled, and the template stays", async () => {
     await keep('one');
     const controller = new AbortController();
     const loading = store.load('one', controller.signal);

@@ -15,7 +15,7 @@ jest.setTimeout(30_000);
 
 const never = new AbortController().signal;
 
-/** A making that the test ends. */
+/** The creation of a template, which the test ends. */
 interface Making {
   readonly key: string;
   readonly request: TemplateRequest;
@@ -69,12 +69,12 @@ async function made(changes: Partial<TemplateRequest> = {}): Promise<Template> {
   if (!(template instanceof Template)) throw new Error(`no template: ${template.reason}`);
   return template;
 }
-/** The making with this number, from 0, once it has begun. */
+/** The creation with this number, from 0, once it has started. */
 async function making(number = 0): Promise<Making> {
   await eventually(() => makings.length > number);
   return makings[number] as Making;
 }
-/** Has a template made. */
+/** Creates a template. */
 async function make(changes: Partial<TemplateRequest> = {}): Promise<Template> {
   const number = makings.length;
   await get(changes);
@@ -86,7 +86,7 @@ const kept = (): string[] => (existsSync(scene.kept) ? readdirSync(scene.kept) :
 const keptFor = (key: string): Promise<void> => eventually(() => existsSync(join(scene.kept, key)));
 
 describe('templates', () => {
-  it('are made for who asks next: nobody waits', async () => {
+  it('are created for later requests: no request waits', async () => {
     expect(await get()).toEqual({ reason: 'its template is being created' });
     expect(await get()).toEqual({ reason: 'its template is being created' });
     await (await making()).succeed();
@@ -96,7 +96,7 @@ describe('templates', () => {
     expect(await made()).toBe(await made());
   });
 
-  it('are made one at a time', async () => {
+  it('are created one at a time', async () => {
     await get();
     expect(await get({ smp: 2 })).toEqual({ reason: 'a template for other settings is being created' });
     await (await making()).succeed();
@@ -106,7 +106,7 @@ describe('templates', () => {
     expect(makings.map(({ request }) => request.smp)).toEqual([1, 2]);
   });
 
-  it('are made on a base of their own, which is left', async () => {
+  it('are created with a separate preflight, which is closed', async () => {
     await get();
     await making();
     expect(scene.openGrounds).toBe(2);
@@ -115,7 +115,7 @@ describe('templates', () => {
     expect(scene.openGrounds).toBe(1);
   });
 
-  it('are not made of an appliance that was replaced meanwhile', async () => {
+  it('are not created from an appliance that was replaced meanwhile', async () => {
     await get();
     writeFileSync(scene.path('kernel'), 'another');
     await templates.idle();
@@ -128,7 +128,7 @@ describe('templates', () => {
     ]);
   });
 
-  it('are kept, and found by the next server', async () => {
+  it('are stored, and found by the next server', async () => {
     const { key } = await make();
     await keptFor(key);
     await templates.close();
@@ -137,7 +137,7 @@ describe('templates', () => {
     expect(makings).toHaveLength(1);
   });
 
-  it('are loaded once for those who ask at the same time', async () => {
+  it('are loaded once for concurrent requests', async () => {
     await keptFor((await make()).key);
     await templates.close();
     templates = start();
@@ -145,7 +145,7 @@ describe('templates', () => {
     expect(first).toBe(second);
   });
 
-  it('are there for as long as the server where none can be kept', async () => {
+  it('exist as long as the server if they cannot be stored', async () => {
     rmSync(scene.cache, { recursive: true });
     writeFileSync(scene.cache, 'a file');
     const template = await make();
@@ -156,7 +156,7 @@ describe('templates', () => {
     ]);
   });
 
-  it('of at most four kinds are held in memory: the one not used for longest is closed, and loaded when it is asked for', async () => {
+  it('are limited to four in memory: the least recently used one is closed, and reloaded when requested', async () => {
     const held: Template[] = [];
     for (const smp of [1, 2, 3, 4]) held.push(await make({ smp }));
     for (const { key } of held) await keptFor(key);
@@ -168,7 +168,7 @@ describe('templates', () => {
     expect(makings).toHaveLength(5);
   });
 
-  it('are not waited for by who gives up', async () => {
+  it('do not delay a request that is cancelled', async () => {
     const controller = new AbortController();
     const asking = templates.get(scene.request, base, controller.signal);
     controller.abort(new Error('changed my mind'));
@@ -290,7 +290,7 @@ describe('a template whose clones fail', () => {
 });
 
 describe('a server that ends', () => {
-  it('ends what is being made, closes all, and does not complain', async () => {
+  it('cancels the creation, closes all templates, and logs no warnings', async () => {
     const ready = await make();
     await get({ smp: 2 });
     const { signal } = await making(1);

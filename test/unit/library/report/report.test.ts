@@ -1,4 +1,4 @@
-/** Reports put together from scripted answers: what they hold, and what of a failure becomes of them. */
+/** Reports from scripted answers: their content, and the effects of failures. */
 import { describe, expect, it } from '@jest/globals';
 import type { InspectRequest, InspectResponse } from '../../../../gen/proto/guestfs/v1/inspection_report.js';
 import { GuestfsError } from '../../../../src/common/errors.js';
@@ -26,7 +26,7 @@ const warned = (report: readonly InspectResponse[]): string[] =>
   report.flatMap(({ warnings }) => warnings.map(({ field, action, reason }) => `${field} ${action} ${reason}`));
 
 describe('a report', () => {
-  it('tells the image, the system and its applications', async () => {
+  it('has the image, the system and its applications', async () => {
     const apps = [application({ app2_name: 'bash' })];
     const { report } = await reportOf({ inspect_list_applications2: { applications2: apps } });
     expect(report).toEqual([
@@ -83,7 +83,7 @@ describe('a report', () => {
     ]);
   });
 
-  it('asks Windows what only Windows has', async () => {
+  it('queries facts that only Windows has', async () => {
     const { report } = await reportOf({
       inspect_get_type: { name: 'windows' },
       inspect_get_windows_systemroot: { systemroot: '/Windows' },
@@ -107,13 +107,13 @@ describe('a report', () => {
     ]);
   });
 
-  it('asks neither about mounts nor applications when it is to leave them out', async () => {
+  it('queries neither mounts nor applications if these are omitted', async () => {
     const { report, actions } = await reportOf({}, { without_applications: true });
     expect(report.map(({ part }) => part?.$case)).toEqual(['image', 'system']);
     expect(actions.requests('mount_ro')).toEqual([]);
   });
 
-  it('says nothing of size for what is no device', async () => {
+  it('has no size for something that is not a device', async () => {
     const { report } = await reportOf({ list_filesystems: { fses: new Map([['btrfsvol:/dev/sda1/root', 'btrfs']]) } });
     expect(report[0]?.part?.value).toMatchObject({
       filesystems: [{ mountable: 'btrfsvol:/dev/sda1/root', size: undefined }],
@@ -136,7 +136,7 @@ describe('what fails', () => {
     expect(warned(report.slice(1))).toEqual(['hostname inspect_get_hostname EIO', 'osinfo inspect_get_osinfo EIO']);
   });
 
-  it('can be everything: a report comes all the same', async () => {
+  it('can affect everything: there is a report nevertheless', async () => {
     const nothing = Object.fromEntries(Object.keys(oneSystem).map((action) => [action, daemonError('broken')]));
     const { report } = await reportOf(nothing);
     expect(report).toHaveLength(1);
@@ -151,7 +151,7 @@ describe('what fails', () => {
   });
 
   it.each(['APPLIANCE_GONE', 'OUTCOME_UNKNOWN', 'CANCELLED', 'DEADLINE_EXCEEDED', 'SESSION_UNKNOWN', 'EINTR'])(
-    'ends the report when it is not one action: %s',
+    'ends the report if it does not concern one action: %s',
     async (reason) => {
       await expect(reportOf({ inspect_get_arch: new GuestfsError(reason, 'over') })).rejects.toMatchObject({ reason });
       await expect(reportOf({ inspect_list_applications2: new GuestfsError(reason, 'over') })).rejects.toMatchObject({
@@ -160,7 +160,7 @@ describe('what fails', () => {
     },
   );
 
-  it('is told in words that cannot do harm, and no more than some', async () => {
+  it('is reported with a harmless text of limited length', async () => {
     const many = new Map(Array.from({ length: 80 }, (_unused, index) => [`/dev/vg/lv${index}`, 'ext4']));
     const { report } = await reportOf({
       list_filesystems: { fses: many },
@@ -176,7 +176,7 @@ describe('what fails', () => {
 });
 
 describe('mounting for the applications', () => {
-  it('goes from the root down, for reading, and ends before the list is told', async () => {
+  it('proceeds from the root down, read-only, and ends before the list is sent', async () => {
     const mountpoints = new Map([
       ['/var/lib', '/dev/sda3'],
       ['/', '/dev/sda1'],
@@ -191,7 +191,7 @@ describe('mounting for the applications', () => {
     expect(actions.called.slice(-2).map(({ action }) => action)).toEqual(['inspect_list_applications2', 'umount_all']);
   });
 
-  it('takes the root itself where the system does not say what belongs there', async () => {
+  it('uses the root itself if the system does not specify it', async () => {
     const { actions } = await reportOf({ inspect_get_mountpoints: { mountpoints: new Map([['/home', '/dev/sda2']]) } });
     expect(actions.requests('mount_ro')).toEqual([
       { mountable: '/dev/sda1', mountpoint: '/' },
@@ -199,7 +199,7 @@ describe('mounting for the applications', () => {
     ]);
   });
 
-  it('goes on when one cannot be mounted, and stops at a limit', async () => {
+  it('continues if one cannot be mounted, and stops at a limit', async () => {
     const mountpoints = new Map(Array.from({ length: 100 }, (_unused, index) => [`/m${index}`, '/dev/sda2']));
     const { report, actions } = await reportOf({
       inspect_get_mountpoints: { mountpoints },
@@ -210,8 +210,8 @@ describe('mounting for the applications', () => {
   });
 });
 
-describe('what a guest fills', () => {
-  it('is told in batches that messages have room for', async () => {
+describe('data from a guest', () => {
+  it('is sent in batches that fit into messages', async () => {
     const applications2 = Array.from({ length: 5000 }, (_unused, index) =>
       application({ app2_name: `package-${index}`, app2_description: 'x'.repeat(500) }),
     );
@@ -221,7 +221,7 @@ describe('what a guest fills', () => {
     expect(batches.flat()).toEqual(applications2);
   });
 
-  it('is left out where one thing alone is too large', async () => {
+  it('is omitted if a single item is too large', async () => {
     const huge = 'x'.repeat(1 << 20);
     const { report } = await reportOf({
       inspect_get_product_name: { product: huge },
@@ -237,7 +237,7 @@ describe('what a guest fills', () => {
     ]);
   });
 
-  it('is cut where there are too many file systems', async () => {
+  it('is truncated if there are too many file systems', async () => {
     const fses = new Map(Array.from({ length: 20_000 }, (_unused, index) => [`/dev/vg/lv${index}`, 'ext4']));
     const { report } = await reportOf({ list_filesystems: { fses } });
     const part = report[0]?.part;
@@ -246,8 +246,8 @@ describe('what a guest fills', () => {
   });
 });
 
-describe('what an appliance makes up', () => {
-  /** As long as the answer for a field may be, nearly. */
+describe('data invented by an appliance', () => {
+  /** Nearly the maximum length of a field. */
   const long = (start: string): string => start + 'x'.repeat(100_000);
   const partitions = Array.from({ length: 5000 }, (_unused, index) => `/dev/sda${index + 1}`);
 
@@ -266,7 +266,7 @@ describe('what an appliance makes up', () => {
         part_get_parttype: { parttype: long('') },
       },
     ],
-  ])('of partitions is held to a bound: long %s', async (_what, changes) => {
+  ])('about partitions is limited: long %s', async (_what, changes) => {
     const { report, actions } = await reportOf({ list_partitions: { partitions }, ...changes });
     const part = report[0]?.part;
     expect(part?.$case === 'image' ? part.value.partitions.length : 0).toBeGreaterThan(10);
@@ -274,7 +274,7 @@ describe('what an appliance makes up', () => {
     expect(warned(report)).toEqual(['partitions  MESSAGE_TOO_LARGE']);
   });
 
-  it('of devices is held to a bound', async () => {
+  it('about devices is limited', async () => {
     const { report, actions } = await reportOf({
       list_devices: { devices: Array.from({ length: 20_000 }, (_unused, index) => `/dev/sd${index}`) },
     });
@@ -282,7 +282,7 @@ describe('what an appliance makes up', () => {
     expect(warned(report)).toEqual(['devices  MESSAGE_TOO_LARGE', 'encrypted_devices  MESSAGE_TOO_LARGE']);
   });
 
-  it('of file systems is held to a bound', async () => {
+  it('about file systems is limited', async () => {
     const fses = new Map(partitions.slice(0, 3000).map((partition) => [partition, 'ext4']));
     const { report, actions } = await reportOf({ list_filesystems: { fses }, vfs_label: { label: long('') } });
     expect(actions.requests('vfs_label').length).toBeLessThan(50);
@@ -295,7 +295,7 @@ describe('what an appliance makes up', () => {
     ]);
   });
 
-  it('is no reason to leave out what disks can have', async () => {
+  it('does not cause genuine data to be omitted', async () => {
     const { report } = await reportOf({
       list_partitions: { partitions },
       part_get_parttype: { parttype: 'gpt' },
@@ -355,7 +355,7 @@ describe('keys', () => {
     lvm_scan: {},
   };
 
-  it('open devices for reading, in order, and look for volumes in them', async () => {
+  it('open devices read-only, in order, and search for volumes in them', async () => {
     const { report, actions } = await reportOf(luks, {
       keys: [
         { device: '/dev/sda2', key: 'one' },
@@ -375,7 +375,7 @@ describe('keys', () => {
     });
   });
 
-  it('that do not fit are warned of, and never quoted', async () => {
+  it('that do not fit cause warnings, which never quote them', async () => {
     const { report } = await reportOf(
       { ...luks, cryptsetup_open: daemonError('No key available with this passphrase.') },
       { keys: [{ device: '/dev/sda2', key: 'wrong' }] },

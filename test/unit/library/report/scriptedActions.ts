@@ -3,7 +3,7 @@ import type { Application2 } from '../../../../gen/proto/guestfs/v1/structs.js';
 import { GuestfsError } from '../../../../src/common/errors.js';
 import type { ActionCalls } from '../../../../src/library/report/actionCalls.js';
 
-/** What an action answers: a value, a function of the request, or an error to throw. */
+/** An answer of an action: a value, a function of the request, or an error to throw. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- tests know their requests
 export type Script = Readonly<Record<string, object | ((request: any) => object)>>;
 
@@ -44,7 +44,7 @@ export const oneSystem: Script = {
   umount_all: {},
 };
 
-/** The actions, and what was called of them, in order. */
+/** The actions, and the calls made, in order. */
 export class ScriptedActions implements ActionCalls {
   readonly called: { readonly action: string; readonly request: object }[] = [];
 
@@ -69,7 +69,7 @@ export class ScriptedActions implements ActionCalls {
 
 export const daemonError = (message: string): GuestfsError => new GuestfsError('EIO', message);
 
-/** An application of which only some is given. */
+/** An application with only some fields given. */
 export function application(given: Partial<Application2>): Application2 {
   return {
     app2_name: '',

@@ -10,6 +10,7 @@
  *   npm test -- integration [PATTERN]   tests with real appliances
  *   npm test -- differential            the same calls to libguestfs's C library
  *   npm test -- conformance [REGEX]     libguestfs's own tests
+ *   npm test -- security [PATTERN]      those of the unit and integration tests that concern security
  */
 import { runConformance } from './conformance/runConformance.mjs';
 import { ensureAppliance } from './setup/appliance.mjs';
@@ -34,10 +35,11 @@ import { runFuzz } from './testing/fuzz.mjs';
 import { runJest } from './testing/jest.mjs';
 import { checkLeftovers } from './testing/leftovers.mjs';
 import { Sandbox } from './testing/sandbox.mjs';
+import { SECURITY_PATHS, tallyByPoint } from './testing/securityTests.mjs';
 import { add, nothing, oneFailed, tallyLine } from './testing/tally.mjs';
 
 /** @typedef {import('./testing/tally.mjs').Tally} Tally */
-/** @typedef {'check' | 'unit' | 'fuzz' | 'integration' | 'differential' | 'conformance'} Part */
+/** @typedef {'check' | 'unit' | 'fuzz' | 'integration' | 'differential' | 'conformance' | 'security'} Part */
 
 const MINUTE_MS = 60_000;
 /** For each target of the fuzzer. */
@@ -51,7 +53,7 @@ const DIFFERENTIAL_TESTS = 'dist/test/differential/';
 const SUITES = [undefined, 'bookworm'];
 
 /** @type {readonly Part[]} */
-const PARTS = ['check', 'unit', 'fuzz', 'integration', 'differential', 'conformance'];
+const PARTS = ['check', 'unit', 'fuzz', 'integration', 'differential', 'conformance', 'security'];
 const [asked, pattern] = process.argv.slice(2);
 if (asked !== undefined && !PARTS.some((part) => part === asked)) {
   say(`unknown part of the tests: ${asked}; choose one of ${PARTS.join(', ')}`);
@@ -60,7 +62,9 @@ if (asked !== undefined && !PARTS.some((part) => part === asked)) {
 
 /** @param {Part} part */
 const wanted = (part) => asked === undefined || asked === part;
-const needsMachines = wanted('integration') || wanted('differential') || wanted('conformance');
+// Part of two other parts.
+const security = asked === 'security';
+const needsMachines = security || wanted('integration') || wanted('differential') || wanted('conformance');
 
 /** @type {{ name: string, tally: Tally, ms: number }[]} */
 const done = [];
@@ -122,11 +126,11 @@ async function main() {
       }),
     );
   }
-  if (wanted('unit')) {
+  if (wanted('unit') || security) {
     await runStage('unit tests', () =>
       runJest({
         name: 'unit',
-        paths: 'dist/test/',
+        paths: security ? SECURITY_PATHS : 'dist/test/',
         not: `${INTEGRATION_TESTS}|${DIFFERENTIAL_TESTS}`,
         only: pattern,
         flags: ['--maxWorkers=100%'],
@@ -140,19 +144,19 @@ async function main() {
     );
   if (!needsMachines) return;
 
-  for (const suite of asked === 'conformance' ? [undefined] : SUITES)
+  for (const suite of asked === 'conformance' || security ? [undefined] : SUITES)
     await runStage(
       suite === undefined ? 'appliance' : `appliance of ${suite}`,
       setUp(() => ensureAppliance(suite)),
     );
   const sandbox = new Sandbox();
   try {
-    if (wanted('integration')) {
+    if (wanted('integration') || security) {
       await runStage('integration tests', () =>
         runJest({
           name: 'integration',
           // An appliance uses a little more than one core: on two cores two at a time are fastest.
-          paths: INTEGRATION_TESTS,
+          paths: security ? `(?=.*${INTEGRATION_TESTS}).*${SECURITY_PATHS}` : INTEGRATION_TESTS,
           only: pattern,
           flags: ['--maxWorkers=2', `--testTimeout=${String(INTEGRATION_TEST_TIMEOUT_MS)}`],
           env: sandbox.env,
@@ -201,6 +205,8 @@ for (const skip of total.skips ?? []) console.log(`SKIPPED ${skip}`);
 for (const failure of total.failures ?? []) console.log(`FAILED ${failure}`);
 for (const { name, tally, ms } of done)
   console.log(`${name.padEnd(22)}${duration(ms).padStart(12)}   ${tallyLine(tally)}`);
+if (security)
+  for (const [point, tally] of tallyByPoint(total.files)) console.log(`${point.padEnd(34)}${tallyLine(tally)}`);
 console.log(`total ${sinceStart()}`);
 console.log(tallyLine(total));
 process.exitCode = total.failed === 0 ? 0 : 1;

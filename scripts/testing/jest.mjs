@@ -86,6 +86,18 @@ function failuresOf({ testResults = [] }) {
   });
 }
 
+/** @param {JestResults} results */
+function filesOf({ testResults = [] }) {
+  return testResults.map(({ name, status, assertionResults }) => {
+    /** @param {string} wanted */
+    const count = (wanted) => assertionResults.filter((test) => test.status === wanted).length;
+    const [passed, failed] = [count('passed'), count('failed')];
+    const skipped = assertionResults.length - passed - failed;
+    const notLoaded = status === 'failed' && assertionResults.length === 0;
+    return { file: relative(root, name), tally: { passed, failed: notLoaded ? 1 : failed, skipped } };
+  });
+}
+
 /**
  * @param {string} file
  * @returns {import('./tally.mjs').Tally}
@@ -111,5 +123,6 @@ function readResults(file) {
     failed: numFailedTests + numRuntimeErrorTestSuites,
     skipped: numPendingTests + numTodoTests,
     failures: failuresOf(results),
+    files: filesOf(results),
   };
 }

@@ -2,7 +2,12 @@
 
 /**
  * Counts, and what to repeat at the very end: which test failed, and how; which check was skipped, and why.
- * @typedef {{ passed: number, failed: number, skipped: number, failures?: readonly string[], skips?: readonly string[] }} Tally
+ * @typedef {{ passed: number, failed: number, skipped: number, failures?: readonly string[], skips?: readonly string[], files?: readonly TestFile[] }} Tally
+ */
+
+/**
+ * The part of them that one file of tests has.
+ * @typedef {{ file: string, tally: Tally }} TestFile
  */
 
 /** @type {Tally} */
@@ -26,6 +31,7 @@ export function add(one, other) {
     skipped: one.skipped + other.skipped,
     failures: [...(one.failures ?? []), ...(other.failures ?? [])],
     skips: [...(one.skips ?? []), ...(other.skips ?? [])],
+    files: [...(one.files ?? []), ...(other.files ?? [])],
   };
 }
 

@@ -284,7 +284,11 @@ export async function runServer(config: ServerConfig): Promise<void> {
     requestMemory: config.requestMemory,
     limits: withinDescriptors(config.limits, logger),
     diskBytes: config.diskBytes,
-    directories: config.defaults,
+    // `parse_environment` can bring back a path that a flag has replaced.
+    directories: {
+      ...config.defaults,
+      path: [config.defaults.path, process.env['LIBGUESTFS_PATH'] ?? ''].join(':'),
+    },
     logger,
     audit,
   });

@@ -9,6 +9,7 @@ import { spawn, type ChildProcess, type SpawnOptions, type StdioOptions } from '
 import { once } from 'node:events';
 import { getDefaultHighWaterMark, setDefaultHighWaterMark, type Duplex, type Readable } from 'node:stream';
 import { descriptors } from './descriptors.js';
+import type { Socket } from 'node:net';
 import { locateProgram } from './locateProgram.js';
 import { inTime, onAbort } from './waiting.js';
 
@@ -188,6 +189,8 @@ export interface StartedProcess {
   /** Resolves when it has been reaped, and never rejects; its outputs may still contain data. */
   readonly exited: Promise<ProcessExit>;
   kill(signal: 'SIGTERM' | 'SIGKILL'): void;
+  /** The server can exit while it runs. */
+  unref(): void;
 }
 
 /**
@@ -264,6 +267,10 @@ export async function startProcess(
     outputs,
     exited,
     kill: (signal) => void child.kill(signal),
+    unref: () => {
+      child.unref();
+      for (const stream of [...channels, ...outputs]) (stream as Partial<Socket>).unref?.();
+    },
   };
 }
 

@@ -3,7 +3,7 @@
  * checks in libguestfs's order.
  */
 import { badArgument } from '../common/errors.js';
-import { naming, openImage, requireWritable, type ImageRoots } from '../security/pathPolicy.js';
+import { nameUnderRoots, naming, openImage, requireWritable, type ImageRoots } from '../security/pathPolicy.js';
 import type { CacheMode, Discard, Drive } from './drive.js';
 import { READ_ONLY_PROTOCOLS, remoteProtocol, remoteSourceFromRequest, type RemoteProtocol } from './remoteSource.js';
 
@@ -36,9 +36,15 @@ const NULL_DRIVE_SIZE = 4096n;
  * Checks the arguments of `add_drive`. An image file must exist and be readable now; it is opened and
  * checked again at launch. A drive that is to be written must be where the client may write. A remote server is first contacted at launch.
  *
+ * @param subject names the image in messages, if the client has not said where it is
  * @throws GuestfsError `BAD_ARGUMENT`, and those of {@link openImage}
  */
-export async function driveFromRequest(filename: string, options: AddDriveOptions, roots: ImageRoots): Promise<Drive> {
+export async function driveFromRequest(
+  filename: string,
+  options: AddDriveOptions,
+  roots: ImageRoots,
+  subject = naming(filename).subject,
+): Promise<Drive> {
   const drive = {
     format: options.format,
     readonly: options.readonly ?? false,
@@ -71,10 +77,12 @@ export async function driveFromRequest(filename: string, options: AddDriveOption
     const source = { kind: 'scratch', size: NULL_DRIVE_SIZE } as const;
     return { ...drive, source, format: 'raw', readonly: false, discard: 'disable', copyOnRead: false };
   }
-  const image = await openImage(filename, roots, 'read-only');
+  const image = await openImage(filename, roots, 'read-only', { subject });
   await image.handle.close();
-  if (!drive.readonly) await requireWritable(image.path, roots, naming(filename));
-  return { ...drive, source: { kind: 'file', path: image.path, name: filename, roots } };
+  if (!drive.readonly) await requireWritable(image.path, roots, { subject });
+  // Who has not said where it is sees no more than what it could say.
+  const name = subject === naming(filename).subject ? filename : await nameUnderRoots(image.path, roots);
+  return { ...drive, source: { kind: 'file', path: image.path, name, roots } };
 }
 
 /**

@@ -1,6 +1,6 @@
 /** Creates empty disk images: the action `disk_create`. */
 import { unlink } from 'node:fs/promises';
-import { dirname, isAbsolute } from 'node:path';
+import { dirname, isAbsolute, relative } from 'node:path';
 import { badArgument, GuestfsError } from '../common/errors.js';
 import { printableName } from '../common/guestText.js';
 import { runJailed } from '../jail/jail.js';
@@ -20,6 +20,7 @@ import { diskTools } from './diskTools.js';
 import type { ForeignImageProbe } from './foreignProbe.js';
 import { openImageChain } from './imageChain.js';
 import { ImageClaims } from './imageUses.js';
+import { rawMarks } from './rawMarks.js';
 import { unusableImage } from './recognise.js';
 
 /** What to create, as given in the request. */
@@ -170,16 +171,16 @@ async function findBacking(
     ? undefined
     : await resolveImagePath(`${dirname(image)}/${file}`, imageRoots, { subject }).catch(notMissing);
   const path = beside ?? (await resolveImagePath(file, imageRoots, { subject }));
-  const name = beside !== undefined || isAbsolute(file) ? file : path;
+  // Who reads the header sees nothing of where the image roots are, unless they have nothing in common.
+  const name = beside !== undefined || isAbsolute(file) ? file : relative(dirname(image), path);
   if (path === image) throw unusableImage(subject, 'is the new image itself');
   const claims = new ImageClaims();
   const chain = await openImageChain(
-    path,
+    { path, name: file },
     disk.backingformat,
     'read-only',
     imageRoots,
     (opened, use, what) => claims.claim(path, opened, use, what),
-    subject,
   ).catch((error: unknown) => {
     claims.releaseAll();
     throw error;
@@ -218,6 +219,8 @@ async function create(
   try {
     claims.claim(image.path, image, 'create', naming(disk.filename).subject);
     await fill(image, reserve);
+    // Nothing is left of what was in it; a device that discards nothing keeps all.
+    if (!image.created && image.kind === 'file') await rawMarks.clear(image);
   } catch (error) {
     if (image.created) await unlink(image.path).catch(() => undefined);
     throw systemError(error, disk);

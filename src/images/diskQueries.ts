@@ -4,7 +4,8 @@ import { BadImageHeader } from './badImageHeader.js';
 import { extentsSize } from './foreignHeader.js';
 import type { ForeignImageProbe } from './foreignProbe.js';
 import { copyHead } from './imageHead.js';
-import { looksLike, recogniseImage, unusableImage, type Recognised } from './recognise.js';
+import { rawMarks } from './rawMarks.js';
+import { looksLike, recogniseImage, unusableImage, writtenAsRaw, type Recognised } from './recognise.js';
 import { beginningWith, readFully, type ByteSource } from './readFully.js';
 
 /** The directories in which images are searched for. */
@@ -72,7 +73,9 @@ async function query<T>(
     const { subject } = naming(path);
     const head = await copyHead(opened, subject);
     const image = { ...opened, head, bytes: beginningWith(head, opened.handle) };
-    return await ask(image, await recogniseImage({ handle: image.bytes, size: image.size }, undefined, subject));
+    const known = await recogniseImage({ handle: image.bytes, size: image.size }, undefined, subject);
+    if (known.format !== 'raw' && (await rawMarks.isMarked(opened))) throw writtenAsRaw(subject, known.format);
+    return await ask(image, known);
   } finally {
     await opened.handle.close();
   }

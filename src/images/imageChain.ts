@@ -20,7 +20,8 @@ import { READ_ONLY_FORMATS, type ImageFormat } from './formats.js';
 import { copyHead } from './imageHead.js';
 import type { ImageUse } from './imageUses.js';
 import { beginningWith } from './readFully.js';
-import { chooseFormat, recogniseImage, unusableImage, type Recognised } from './recognise.js';
+import { rawMarks } from './rawMarks.js';
+import { chooseFormat, recogniseImage, unusableImage, writtenAsRaw, type Recognised } from './recognise.js';
 
 /** Longest chain that is followed. */
 export const MAX_CHAIN_LENGTH = 32;
@@ -48,27 +49,35 @@ export interface ImageChain {
   close(): Promise<void>;
 }
 
+/** Where an image is. */
+export interface ImageLocation {
+  readonly path: string;
+  /** What messages call it; the path when left out. */
+  readonly name?: string;
+}
+
 /** Claims a file for a use; throws IMAGE_LOCKED if that conflicts with another use. */
 export type ClaimImage = (image: OpenImage, use: ImageUse, subject: string) => void;
 
 /**
- * Opens the image at `path` and all it refers to; only the first image and its
+ * Opens the image at a path and all it refers to; only the first image and its
  * data file are opened for writing, if at all.
  *
  * @param format as stated by the client, or undefined to recognise it
  * @param claim called for each file before its content is used
- * @param top how messages refer to the image
+ * @param marks gets each file that is to be written as raw
  * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING`, `IMAGE_UNUSABLE`, `IMAGE_LOCKED`, or `NOT_ALLOWED` for an
  *   image that refers to other files on a server that does not allow it
  */
 export async function openImageChain(
-  path: string,
+  { path, name = path }: ImageLocation,
   format: string | undefined,
   access: ImageAccess,
   roots: ImageRoots,
   claim: ClaimImage,
-  top = naming(path).subject,
+  marks = rawMarks,
 ): Promise<ImageChain> {
+  const top = naming(name).subject;
   const links: ChainLink[] = [];
   const opened: OpenImage[] = [];
   const close = async (): Promise<void> => {
@@ -91,6 +100,9 @@ export async function openImageChain(
         throw unusableImage(subject, 'leads back to an image of the same chain');
       const inFormat = await chooseFormat(image, next.format, subject);
       claim(image, useOf(inFormat, how), subject);
+      if (inFormat === 'raw' && how === 'read-write') await marks.mark(image);
+      if (inFormat !== 'raw' && next.format === undefined && (await marks.isMarked(image)))
+        throw writtenAsRaw(subject, inFormat);
       // Copied once nobody can write to it as raw; a format that it did not have before is not accepted.
       const head = inFormat === 'raw' ? undefined : await copyHead(image, subject);
       const checked = head === undefined ? image.handle : beginningWith(head, image.handle);
@@ -100,7 +112,10 @@ export async function openImageChain(
       const data: Reference | undefined =
         known.qcow2?.dataFile && dataFileOf(known.qcow2.dataFile.file, image, subject);
       const dataFile = data && (await openTracked(data.path, how, data.subject));
-      if (dataFile !== undefined) claim(dataFile, useOf('raw', how), (data as Reference).subject);
+      if (dataFile !== undefined) {
+        claim(dataFile, useOf('raw', how), (data as Reference).subject);
+        if (how === 'read-write') await marks.mark(dataFile);
+      }
       links.push({
         ...{ image, dataFile, subject },
         ...{ format: known.format, virtualSize: known.virtualSize },

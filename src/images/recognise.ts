@@ -111,6 +111,14 @@ function wholeSectors(size: bigint): bigint {
   return ((size + 511n) / 512n) * 512n;
 }
 
+/** The error for an image whose looks a guest can have made. */
+export function writtenAsRaw(subject: string, format: ImageFormat): GuestfsError {
+  return unusableImage(
+    subject,
+    `looks like format '${format}', but was written as a raw drive, so that a guest can have made it look so: state its format`,
+  );
+}
+
 /** An image that cannot become a drive; `why` completes the sentence that `subject` starts. */
 export function unusableImage(subject: string, why: string): GuestfsError {
   return new GuestfsError('IMAGE_UNUSABLE', `${subject} ${why}`);

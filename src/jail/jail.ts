@@ -75,6 +75,7 @@ async function inside(maker: StartedProcess): Promise<StartedProcess> {
   release();
   return {
     ...{ pid, exited, channels: maker.channels, outputs: maker.outputs, extraChannel: undefined },
+    unref: () => maker.unref(),
     kill: (signal) => {
       // When the maker ends, the jail ends.
       if (signal === 'SIGKILL') maker.kill(signal);

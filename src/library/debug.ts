@@ -5,7 +5,7 @@ import type { Drive, DriveSource } from '../images/drive.js';
 function nameOf(source: DriveSource): string {
   switch (source.kind) {
     case 'file':
-      return source.path;
+      return source.name;
     case 'remote':
       return source.remote.name;
     case 'scratch':

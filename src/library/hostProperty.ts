@@ -1,15 +1,13 @@
 /** Settings that affect the host; changing them needs the operator's permission. */
 import { realpath, stat } from 'node:fs/promises';
 import type { PropertyLibraryActions } from '../../gen/libraryActions.js';
-import { hostArchitecture } from '../qemu/arch.js';
-import { locateQemu } from '../qemu/qemuBinary.js';
-import { GuestfsError, messageOf } from '../common/errors.js';
+import { GuestfsError } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
-import { systemErrorCode } from '../security/pathPolicy.js';
-import type { Session } from '../session/session.js';
+import { requireNotOfOthers, systemErrorCode, type ImageRoots } from '../security/pathPolicy.js';
 import type { SessionSettings } from '../session/settings.js';
+import type { LibraryContext } from './context.js';
 import { requireLength } from '../session/settingLimits.js';
-import { change, originalsOf } from './defaults.js';
+import { defaultHostPath, setHostPath, shownHostPath, type Origin } from './defaults.js';
 import { refused } from './refusal.js';
 
 type HostProperties = Pick<
@@ -42,11 +40,6 @@ const RESERVED_OPTIONS: ReadonlySet<string> = new Set([
   '-vnc',
 ]);
 
-/** The qemu in use. */
-async function hypervisor({ settings }: Session): Promise<string> {
-  return settings.hv ?? locateQemu(undefined).catch(() => hostArchitecture().qemuBinary);
-}
-
 /**
  * The real absolute path of a directory.
  * @throws GuestfsError the errno of the lookup, as the library; BAD_ARGUMENT if it is not a directory
@@ -55,7 +48,7 @@ async function directory(field: string, path: string): Promise<string> {
   const real = await realpath(path).catch((error: unknown) => {
     throw new GuestfsError(
       systemErrorCode(error) ?? 'INTERNAL',
-      `${field} '${printable(path)}' cannot be used: ${messageOf(error)}`,
+      `${field} '${printable(path)}' cannot be used: ${systemErrorCode(error) ?? 'unknown error'}`,
       { cause: error },
     );
   });
@@ -63,16 +56,60 @@ async function directory(field: string, path: string): Promise<string> {
   return real;
 }
 
-/** Sets the directory for temporary files; undefined: the server's. */
-export async function setTmpdir(settings: SessionSettings, tmpdir: string | undefined): Promise<void> {
-  change(settings, { tmpdir: tmpdir === undefined ? originalsOf(settings).tmpdir : await directory('tmpdir', tmpdir) });
+/** What a client wants a path to be; undefined: the server's, also when it says what it sees of that. */
+function wanted(name: Parameters<typeof setHostPath>[1], path: string | undefined): string | undefined {
+  return path === defaultHostPath(name) ? undefined : path;
 }
 
-/** Sets the directory for caches; undefined: the server's. */
-export async function setCachedir(settings: SessionSettings, cachedir: string | undefined): Promise<void> {
-  change(settings, {
-    cachedir: cachedir === undefined ? originalsOf(settings).cachedir : await directory('cachedir', cachedir),
-  });
+/** What sets a path. */
+export interface PathSetter {
+  readonly settings: SessionSettings;
+  /** Where the client has its images. */
+  readonly imageRoots: ImageRoots;
+  readonly origin: Origin;
+}
+
+/** For a path that a client gives. */
+function byClient({ session, imageRoots }: LibraryContext): PathSetter {
+  return { settings: session.settings, imageRoots, origin: 'client' };
+}
+
+/**
+ * Sets a directory; undefined: the server's.
+ * @throws GuestfsError the errno of the lookup, as the library; BAD_ARGUMENT if it is not a directory;
+ *   OUTSIDE_IMAGE_ROOTS or NOT_ALLOWED among images
+ */
+export async function setDirectory(
+  { settings, imageRoots, origin }: PathSetter,
+  name: 'tmpdir' | 'cachedir',
+  path: string | undefined,
+): Promise<void> {
+  if (origin === 'server') {
+    setHostPath(settings, name, path === undefined ? undefined : await directory(name, path), undefined);
+    return;
+  }
+  const given = wanted(name, path);
+  if (given === undefined) return setHostPath(settings, name, undefined, undefined);
+  await requireNotOfOthers(given, imageRoots, 'read-write', { subject: `${name} '${printable(given)}'` });
+  setHostPath(settings, name, await directory(name, given), given);
+}
+
+/**
+ * Sets the search path for appliances, or the hypervisor; undefined: the server's.
+ * @throws GuestfsError OUTSIDE_IMAGE_ROOTS among images of others
+ */
+export async function setProgramPath(
+  { settings, imageRoots, origin }: PathSetter,
+  name: 'path' | 'hv',
+  path: string | undefined,
+): Promise<void> {
+  if (origin === 'server') return setHostPath(settings, name, path, undefined);
+  const given = wanted(name, path);
+  // A name alone is looked for where the server's own programs are.
+  const places = name === 'path' ? (given ?? '').split(':') : [given ?? ''].filter((one) => one.includes('/'));
+  for (const place of places.filter((one) => one !== ''))
+    await requireNotOfOthers(place, imageRoots, 'read-only', { subject: `${name} '${printable(place)}'` });
+  setHostPath(settings, name, given, given);
 }
 
 export const hostPropertyActions: HostProperties = {
@@ -82,33 +119,33 @@ export const hostPropertyActions: HostProperties = {
     session.settings.append = append;
     return {};
   },
-  get_path: async ({ session }) => ({ path: session.settings.path }),
-  set_path: async ({ session }, { searchpath }) => {
-    change(session.settings, { path: searchpath ?? originalsOf(session.settings).path });
+  get_path: async ({ session }) => ({ path: shownHostPath(session.settings, 'path') }),
+  set_path: async (context, { searchpath }) => {
+    await setProgramPath(byClient(context), 'path', searchpath);
     return {};
   },
-  get_hv: async ({ session }) => ({ hv: await hypervisor(session) }),
-  get_qemu: async ({ session }) => ({ hv: await hypervisor(session) }),
-  set_hv: async ({ session }, { hv }) => {
-    change(session.settings, { hv });
+  get_hv: async ({ session }) => ({ hv: shownHostPath(session.settings, 'hv') }),
+  get_qemu: async ({ session }) => ({ hv: shownHostPath(session.settings, 'hv') }),
+  set_hv: async (context, { hv }) => {
+    await setProgramPath(byClient(context), 'hv', hv);
     return {};
   },
-  set_qemu: async ({ session }, { hv }) => {
-    change(session.settings, { hv: hv ?? originalsOf(session.settings).hv });
+  set_qemu: async (context, { hv }) => {
+    await setProgramPath(byClient(context), 'hv', hv);
     return {};
   },
-  get_tmpdir: async ({ session }) => ({ tmpdir: session.settings.tmpdir }),
-  set_tmpdir: async ({ session }, { tmpdir }) => {
-    await setTmpdir(session.settings, tmpdir);
+  get_tmpdir: async ({ session }) => ({ tmpdir: shownHostPath(session.settings, 'tmpdir') }),
+  set_tmpdir: async (context, { tmpdir }) => {
+    await setDirectory(byClient(context), 'tmpdir', tmpdir);
     return {};
   },
-  get_cachedir: async ({ session }) => ({ cachedir: session.settings.cachedir }),
-  set_cachedir: async ({ session }, { cachedir }) => {
-    await setCachedir(session.settings, cachedir);
+  get_cachedir: async ({ session }) => ({ cachedir: shownHostPath(session.settings, 'cachedir') }),
+  set_cachedir: async (context, { cachedir }) => {
+    await setDirectory(byClient(context), 'cachedir', cachedir);
     return {};
   },
   // Sockets are in the session's run directory, which is created there.
-  get_sockdir: async ({ session }) => ({ sockdir: session.settings.tmpdir }),
+  get_sockdir: async ({ session }) => ({ sockdir: shownHostPath(session.settings, 'tmpdir') }),
   config: async ({ session }, { hvparam, hvvalue }) => {
     if (!hvparam.startsWith('-')) throw refused('hvparam', `parameter '${printable(hvparam)}' must begin with '-'`);
     // qemu treats two dashes as one.

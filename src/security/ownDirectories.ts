@@ -51,7 +51,7 @@ export function ownDirectories(
     const directories = directoriesOf(identity, imageRoots);
     await makeDirectories(directories, logger);
     return {
-      imageRoots: { ...imageRoots, directories, withoutLinks: true },
+      imageRoots: { ...imageRoots, directories, ofAll: imageRoots.directories, withoutLinks: true },
       allowed,
       limits: NO_OWN_LIMITS,
       requireCall: () => undefined,

@@ -8,7 +8,7 @@
  */
 import { constants, type BigIntStats } from 'node:fs';
 import { lstat, open, readlink, realpath, type FileHandle } from 'node:fs/promises';
-import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
+import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { GuestfsError } from '../common/errors.js';
 import { printableName } from '../common/guestText.js';
 
@@ -23,6 +23,8 @@ export interface ImageRoots {
    * could choose where the link leads.
    */
   readonly withoutLinks?: boolean;
+  /** Where the images of all clients are, if these are not those of all; undefined: they are. */
+  readonly ofAll?: readonly string[];
   /** Whether block devices under the roots count as images. */
   readonly blockDevices?: boolean;
   /** Whether images may refer to other files under the roots: backing files and data files. */
@@ -245,6 +247,36 @@ export async function requireWritableTree(path: string, roots: ImageRoots, name:
     throw readOnly(name);
 }
 
+/** A real path under an image root, relative to it. */
+export async function nameUnderRoots(path: string, roots: ImageRoots): Promise<string> {
+  const around = (await findRoots(roots)).filter((root) => isUnder(path, root.real));
+  const outermost = around.reduce((shortest, { real }) => (real.length < shortest.length ? real : shortest), path);
+  return relative(outermost, path);
+}
+
+/**
+ * Requires that a path of the host, which is not that of an image, leads to nothing among the images of other clients.
+ * @throws GuestfsError OUTSIDE_IMAGE_ROOTS
+ */
+export async function requireNotOfOthers(
+  path: string,
+  roots: ImageRoots,
+  access: ImageAccess,
+  name: ImageNaming,
+): Promise<void> {
+  const { ofAll = [] } = roots;
+  if (ofAll.length === 0) return;
+  const real = await realpath(path).catch(() => undefined);
+  const within = await Promise.all(ofAll.map((directory) => realpath(directory).catch(() => directory)));
+  // What is not there could be made a link later.
+  const amongImages = [resolve(path), real ?? path].some((one) =>
+    [...ofAll, ...within].some((directory) => isUnder(one, directory)),
+  );
+  if (!amongImages) return;
+  if (real === undefined || !(await findRoots(roots)).some((root) => isUnder(real, root.real))) throw outside(name);
+  if (access === 'read-write') await requireWritable(real, roots, name);
+}
+
 /** Where a client may write: real paths. */
 export interface WritableDirectories {
   readonly directories: readonly string[];
@@ -312,6 +344,7 @@ async function walk(start: Position, roots: readonly Root[], name: ImageNaming):
       at = dirname(at);
       if (!roots.some((root) => isUnder(at, root.real))) {
         // Out of one root, perhaps into another; `at` contains no link, so the name alone decides.
+        for (; names[0] === '..'; names.shift()) at = dirname(at);
         ({ at, names } = enter([at, ...names].join('/'), roots, name));
       }
       continue;

@@ -96,6 +96,10 @@ class RoleRoots implements ImageRoots {
     return this.#grants().readOnly;
   }
 
+  get ofAll(): readonly string[] {
+    return this.server.directories;
+  }
+
   get blockDevices(): boolean {
     return this.server.blockDevices === true && this.role()?.permissions.includes('block-devices') === true;
   }

@@ -27,8 +27,8 @@ const KINDS = new Map(Object.entries(TYPES).map(([kind, type]) => [type, kind as
 /** Removes from a text what clients must not see. */
 type Hide = (text: string) => string;
 
-/** Kinds whose messages come from the server itself. */
-const OWN_WORDS: ReadonlySet<EventKind> = new Set(['library', 'warning']);
+/** Kinds whose messages the server, or its qemu, can have written; the others quote the client. */
+const OWN_WORDS: ReadonlySet<EventKind> = new Set(['library', 'warning', 'appliance']);
 
 function detailOf(event: SessionEvent, hide: Hide): SubscribeResponse['detail'] {
   if ('message' in event)

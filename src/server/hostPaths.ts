@@ -18,14 +18,17 @@ export interface ServerDirectories {
   readonly path: string;
   readonly tmpdir: string;
   readonly cachedir: string;
+  /** qemu, if it is not the usual one. */
+  readonly hv?: string | undefined;
 }
 
 /** Creates a function that removes the server's paths from a text; others, such as those of a guest, stay. */
-export function hidingHostPaths({ path, tmpdir, cachedir }: ServerDirectories): (text: string) => string {
+export function hidingHostPaths({ path, tmpdir, cachedir, hv = '' }: ServerDirectories): (text: string) => string {
   const prefixes = [
     ...path.split(':').filter((directory) => directory.startsWith('/') && directory !== '/'),
     ...[tmpdir, cachedir].flatMap((directory) => [`${directory}/guestfs-grpc-`, `${directory}/.guestfs-`]),
     '/proc/self/fd/',
+    ...(hv.startsWith('/') ? [hv] : []),
   ];
   return (text) => prefixes.reduce(withoutPaths, text);
 }

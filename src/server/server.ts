@@ -35,6 +35,7 @@ import { addReflection } from './reflection.js';
 import { limitingCalls } from './callsInFlight.js';
 import { guardConnections } from './connections.js';
 import { limitingRequests } from './requestLimit.js';
+import { paceCalls } from './pacedCalls.js';
 import { oneMessageAtATime } from './requestFlow.js';
 import type { Rpc } from './rpc.js';
 import type { SessionFactory } from './sessionFactory.js';
@@ -170,7 +171,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     });
     add(definition, Object.fromEntries(handlers));
   };
-  addRpcs(SessionServiceService, sessionRpcs({ registry, factory, endpoint: () => address }));
+  addRpcs(SessionServiceService, sessionRpcs({ registry, factory, endpoint: () => address, hide }));
   addRpcs(EventServiceService, eventRpcs(hide));
   /** The RPCs that are not actions, by name. */
   const composites: Readonly<Record<CompositeRpcName, Rpc>> = {
@@ -190,7 +191,9 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   await addReflection(server);
 
   address = await startListening(server, options);
-  const unguard = guardConnections(http2ServersOf(server), limits, logger);
+  const http2Servers = http2ServersOf(server);
+  paceCalls(http2Servers);
+  const unguard = guardConnections(http2Servers, limits, logger);
 
   const announceEnd = (): void => {
     for (const name of ['', ...serviceNames()]) health.setStatus(name, 'NOT_SERVING');

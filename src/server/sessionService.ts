@@ -44,6 +44,8 @@ export interface SessionServiceOptions {
   readonly factory: SessionFactory;
   /** Address of this replica, host:port. */
   readonly endpoint: () => string;
+  /** Takes out of texts what clients are not to know. */
+  readonly hide: (text: string) => string;
 }
 
 /** A page of sessions, and the token for the next page; empty on the last page. */
@@ -113,7 +115,7 @@ function page(registry: SessionRegistry, request: ListSessionsRequest, identity:
 }
 
 /** The RPCs of SessionService. */
-export function sessionRpcs({ registry, factory, endpoint }: SessionServiceOptions): readonly Rpc[] {
+export function sessionRpcs({ registry, factory, endpoint, hide }: SessionServiceOptions): readonly Rpc[] {
   const create = async ({
     rules,
     request,
@@ -161,7 +163,7 @@ export function sessionRpcs({ registry, factory, endpoint }: SessionServiceOptio
       return {};
     }),
     sessionRpc<GetLogRequest, GetLogResponse>(GetLog, async ({ session: { console: log } }) => ({
-      log: printable(decodeGuestText(log.tail())),
+      log: hide(printable(decodeGuestText(log.tail()))),
       dropped_bytes: BigInt(log.droppedBytes),
     })),
   ];

@@ -66,6 +66,17 @@ const TEXTS: readonly { readonly reason: string; readonly pattern: RegExp; reado
     pattern: /, [\d.e-]+ s, [\d.]+ \wB\/s$/gm,
     replacement: '',
   },
+  {
+    reason:
+      'where a server has its appliance and qemu is none of the business of its clients: it says what the library has by default',
+    pattern: /\/[^\s:"]*\/guestfs-grpc\/appliance\/[\w.-]+/g,
+    replacement: '/usr/lib/guestfs',
+  },
+  {
+    reason: 'the same; by default the library says where its qemu was when it was built',
+    pattern: /\/usr\/bin\/(?=qemu-system-\w+)/g,
+    replacement: '',
+  },
   { reason: 'processes are numbered as they start', pattern: /\bpid \d+/gi, replacement: 'pid <number>' },
   {
     reason: "a boot discovers disks in any order, and tools report the kernel's names",

@@ -18,7 +18,7 @@ import { FakeLauncher } from './fakeLauncher.js';
 import { defaultSettings } from './sessions.js';
 
 export interface SecureServerOptions
-  extends Partial<Pick<GrpcServerOptions, 'access' | 'audit' | 'diskBytes' | 'limits' | 'peerUsers'>> {
+  extends Partial<Pick<GrpcServerOptions, 'access' | 'audit' | 'debugService' | 'diskBytes' | 'limits' | 'peerUsers'>> {
   /** Where to listen without TLS; undefined: on a port, with TLS. */
   readonly socket?: string;
   readonly identify?: Identify;
@@ -66,6 +66,7 @@ export async function startSecureServer(
     limits = DEFAULT_LIMITS,
     peerUsers,
     socket,
+    debugService = false,
   }: SecureServerOptions = {},
 ): Promise<SecureServer> {
   const launcher = new FakeLauncher();
@@ -90,7 +91,7 @@ export async function startSecureServer(
     factory,
     access,
     probe: () => Promise.reject(new Error('no image here needs it')),
-    debugService: false,
+    debugService,
     requestMemory: 64 << 20,
     limits,
     diskBytes,

@@ -2,6 +2,7 @@
 import { credentials, ServerCredentials } from '@grpc/grpc-js';
 import type { CallableState } from '../../src/actions/callRules.js';
 import { silentLogger, type Logger } from '../../src/common/logger.js';
+import type { ForeignImageProbe } from '../../src/images/foreignProbe.js';
 import { sameForAll } from '../../src/security/access.js';
 import type { Allowable } from '../../src/security/policy.js';
 import { DEFAULT_LIMITS, type ServerLimits } from '../../src/server/limits.js';
@@ -24,6 +25,7 @@ export interface FakeServerOptions {
   readonly serverLimits?: Partial<ServerLimits>;
   readonly budget?: ClientBudget;
   readonly imageRoots?: readonly string[];
+  readonly probe?: ForeignImageProbe;
 }
 
 export interface FakeServer {
@@ -57,6 +59,7 @@ export async function startFakeServer({
   serverLimits,
   budget,
   imageRoots = [],
+  probe = () => Promise.reject(new Error('there are no images here')),
 }: FakeServerOptions): Promise<FakeServer> {
   const launcher = new FakeLauncher();
   const registry = new SessionRegistry(100, logger, budget);
@@ -75,7 +78,7 @@ export async function startFakeServer({
     registry,
     factory,
     access: sameForAll({ imageRoots: { directories: imageRoots }, allowed: new Set(allowed) }),
-    probe: () => Promise.reject(new Error('there are no images here')),
+    probe,
     debugService,
     requestMemory: 64 << 20,
     limits: { ...DEFAULT_LIMITS, ...serverLimits },

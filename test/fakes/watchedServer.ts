@@ -6,6 +6,8 @@
  */
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { createQemuUsers } from '../../src/qemu/qemuUsers.js';
+import { createForeignProbe } from '../../src/images/foreignProbe.js';
 import { startFakeServer } from './server.js';
 
 const NANOSECONDS = 1e6;
@@ -19,6 +21,12 @@ const server = await startFakeServer({
   allowed: [],
   debugService: false,
   imageRoots: process.argv.slice(2),
+  // Where there is no qemu, an image is not measured, but the server has as much to do.
+  probe: createForeignProbe({
+    qemuBinary: `qemu-system-${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}`,
+    users: createQemuUsers(),
+  }),
+  limits: { memsizeMb: 4096, smp: 4, idleTimeoutMs: 86_400_000 },
   serverLimits: { handshakeMs: 1000, stallMs: 2000, callsPerClient: 5000 },
 });
 

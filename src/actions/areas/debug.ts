@@ -23,7 +23,8 @@ export const debugActions: readonly ActionDef[] = [
     mutating: false,
     returns: returnsStrings('cmdline'),
     summary: 'Lists the drives as recorded in the session',
-    description: 'For developers only; the format of the entries may change at any time.',
+    description:
+      'Images have the names that the client gave them. For developers only; the format of the entries may change at any time.',
   }),
   daemon({
     name: 'debug_upload',

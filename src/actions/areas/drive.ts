@@ -118,7 +118,7 @@ export const driveActions: readonly ActionDef[] = [
     optargs: [
       described('True: writes go to a temporary overlay, which is discarded. Default: false.', bool('readonly')),
       described(
-        "`raw`, `qcow2` or another of qemu's formats. Default: probed, which is unsafe for raw images that an untrusted guest may have written.",
+        "`raw`, `qcow2` or another of qemu's formats. Default: what the image looks like, unless it was written as a raw drive before and does not look raw: then the format has to be stated. A stated format other than `raw` must be that of the image.",
         optional('format'),
       ),
       described('Ignored, as by libguestfs.', optional('iface')),
@@ -293,7 +293,7 @@ export const driveActions: readonly ActionDef[] = [
     returns: returnsString('format'),
     summary: 'Detects the format of a disk image',
     description:
-      'Returns a name such as `raw` or `qcow2`, or `unknown`; do not trust the answer for images from untrusted sources.',
+      'Returns a name such as `raw` or `qcow2`, or `unknown`; do not trust the answer for images from untrusted sources. Fails for an image that was written as a raw drive and does not look raw.',
     errors: [MISSING, UNUSABLE],
     example: { filename: IMAGE },
   }),

@@ -130,7 +130,8 @@ export const propertyActions: readonly ActionDef[] = [
     mutating: false,
     returns: returnsString('cachedir'),
     summary: 'Returns the directory that caches the appliance',
-    description: 'A path on the server host.',
+    description:
+      "The path that was set, or else `/var/tmp`, libguestfs's default: where the server has its own is not revealed.",
   }),
   library({
     name: 'get_direct',
@@ -150,7 +151,7 @@ export const propertyActions: readonly ActionDef[] = [
     returns: returnsString('hv'),
     summary: 'Returns the path of the hypervisor program',
     description:
-      'A path on the server host: the one that was set, or else the default, which is a bare name if it is not installed.',
+      'The path that was set, or else the default as a bare name: where the server has its own is not revealed.',
   }),
   library({
     name: 'get_identifier',
@@ -225,7 +226,8 @@ export const propertyActions: readonly ActionDef[] = [
     mutating: false,
     returns: constString('path'),
     summary: 'Returns the search path for the appliance files',
-    description: 'A colon-separated list of directories on the server host; the built-in default if none was set.',
+    description:
+      "The colon-separated list of directories that was set, or else `/usr/lib/guestfs`, a usual default of libguestfs's: where the server has its own is not revealed.",
   }),
   library({
     name: 'get_pgroup',
@@ -286,7 +288,7 @@ export const propertyActions: readonly ActionDef[] = [
     returns: returnsString('sockdir'),
     summary: 'Returns the directory for temporary files, including sockets',
     description:
-      'A path on the server host, the one that get_tmpdir returns: each appliance has its sockets in a separate directory below it.',
+      'A path on the server host, the one that get_tmpdir returns: each appliance has its sockets in a separate directory below the one that is used.',
   }),
   library({
     name: 'get_tmpdir',
@@ -294,7 +296,8 @@ export const propertyActions: readonly ActionDef[] = [
     mutating: false,
     returns: returnsString('tmpdir'),
     summary: 'Returns the directory for temporary files',
-    description: 'A path on the server host.',
+    description:
+      "The path that was set, or else `/tmp`, libguestfs's default: where the server has its own is not revealed.",
   }),
   library({
     name: 'get_trace',
@@ -429,7 +432,7 @@ export const propertyActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Sets the server directory where the built appliance is cached',
     description:
-      "Must be called before launch. The directory is on the machine that runs the service, and sessions of the same user share the cache. When unset, the server's LIBGUESTFS_CACHEDIR or TMPDIR variable is used, or else /var/tmp.",
+      "Must be called before launch. The directory is on the machine that runs the service, and sessions of the same user share the cache. When unset, the server's LIBGUESTFS_CACHEDIR or TMPDIR variable is used, or else /var/tmp; `/var/tmp` itself, which get_cachedir returns at first, stands for the same.",
     errors: [NO_DIRECTORY, badArgument('it is no directory')],
     example: { cachedir: '/var/tmp' },
   }),
@@ -457,7 +460,7 @@ export const propertyActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Sets the hypervisor program used to run the appliance',
     description:
-      "Must be called before launch. `hv` is a path on the machine that runs the service. The starting value comes from LIBGUESTFS_HV in the server's environment, if present.",
+      "Must be called before launch. `hv` is a path on the machine that runs the service. The starting value comes from LIBGUESTFS_HV in the server's environment, if present; the name that get_hv returns at first brings it back.",
     example: { hv: '/usr/bin/qemu-system-x86_64' },
   }),
   library({
@@ -533,7 +536,7 @@ export const propertyActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Sets where libguestfs looks for its appliance files',
     description:
-      "Must be called before launch. `searchpath` is a colon-separated list of directories on the machine that runs the service; leave it unset to return to the built-in default. The starting value comes from LIBGUESTFS_PATH in the server's environment, if present. A supermin appliance that is not the server's own can include any file of the host: launch refuses it unless the server also runs with `--allow custom-qemu`.",
+      "Must be called before launch. `searchpath` is a colon-separated list of directories on the machine that runs the service; leave it unset, or set what get_path returns at first, to return to the built-in default. The starting value comes from LIBGUESTFS_PATH in the server's environment, if present. A supermin appliance that is not the server's own can include any file of the host: launch refuses it unless the server also runs with `--allow custom-qemu`.",
     example: { searchpath: '/usr/lib/guestfs:/usr/local/lib/guestfs' },
   }),
   library({
@@ -569,8 +572,7 @@ export const propertyActions: readonly ActionDef[] = [
     args: [optStr('hv')],
     returns: none,
     summary: 'Sets the hypervisor program used to run the appliance',
-    description:
-      'Deprecated: use set_hv. Leaving the value unset brings back the default program, which set_hv cannot do.',
+    description: 'Deprecated: use set_hv. Leaving the value unset brings back the default program.',
     example: { hv: '/usr/bin/qemu-system-x86_64' },
   }),
   library({
@@ -625,7 +627,7 @@ export const propertyActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Sets the server directory for temporary files of the session',
     description:
-      "Must be called before launch. The directory is on the machine that runs the service. When unset, the server's LIBGUESTFS_TMPDIR or TMPDIR variable is used, or else /tmp.",
+      "Must be called before launch. The directory is on the machine that runs the service. When unset, the server's LIBGUESTFS_TMPDIR or TMPDIR variable is used, or else /tmp; `/tmp` itself, which get_tmpdir returns at first, stands for the same.",
     errors: [NO_DIRECTORY, badArgument('it is no directory')],
     example: { tmpdir: '/tmp' },
   }),

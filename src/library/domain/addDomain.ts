@@ -32,6 +32,7 @@ function isReadonly(disk: DomainDisk, wanted: boolean, handling: ReadonlyDisk): 
 
 async function driveOf(
   disk: DomainDisk,
+  subject: string,
   readonly: boolean,
   request: AddDomainRequest,
   { imageRoots, requireFound, signal }: LibraryContext,
@@ -46,14 +47,14 @@ async function driveOf(
     ...(discard === undefined ? {} : { discard }),
     ...(copyonread === undefined ? {} : { copyonread }),
   };
-  if (source.kind === 'path') return driveFromRequest(source.path, options, imageRoots);
+  if (source.kind === 'path') return driveFromRequest(source.path, options, imageRoots, subject);
   if (source.kind === 'volume') {
     const path = await virsh(
       request.libvirturi,
       ['vol-path', `--pool=${source.pool}`, `--vol=${source.volume}`],
       signal,
     );
-    return driveFromRequest(path.trimEnd(), options, imageRoots);
+    return driveFromRequest(path.trimEnd(), options, imageRoots, subject);
   }
   const { protocol, servers: server, name, login } = source;
   // First: a secret that would not be used is not asked for either.
@@ -95,9 +96,10 @@ export async function addDomain(context: LibraryContext, request: AddDomainReque
     );
   }
   const drives: Drive[] = [];
-  for (const disk of domain.disks) {
+  for (const [index, disk] of domain.disks.entries()) {
     const readonly = isReadonly(disk, wanted, handling);
-    if (readonly !== undefined) drives.push(await driveOf(disk, readonly, request, context));
+    if (readonly !== undefined)
+      drives.push(await driveOf(disk, `disk ${index + 1} of the domain`, readonly, request, context));
   }
   if (domain.disks.length === 0) throw new GuestfsError('EINVAL', 'libvirt domain has no disks');
   session.addDrives(drives, action.name);

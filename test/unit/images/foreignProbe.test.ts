@@ -22,7 +22,9 @@ afterEach(async () => {
   scene.remove();
 });
 
-/** A shell script in place of qemu. */
+const NOBODY_ELSE = { acquire: async () => undefined };
+
+/** Stands for qemu: a shell script. */
 function emulator(script: string): string {
   const path = join(scene.base, 'qemu');
   writeFileSync(path, `#!/bin/sh\n${script}\n`);
@@ -30,7 +32,7 @@ function emulator(script: string): string {
   chmodSync(scene.base, 0o755);
   return path;
 }
-const probeWith = (script: string) => createForeignProbe({ qemuBinary: emulator(script), user: undefined });
+const probeWith = (script: string) => createForeignProbe({ qemuBinary: emulator(script), users: NOBODY_ELSE });
 const NODES = `{"return": [{"node-name": "file", "image": {"virtual-size": 1}}, {"node-name": "image", "image": {"virtual-size": 1048576}}]}`;
 
 // In a jail, the script could not record what it saw.
@@ -65,7 +67,7 @@ describe('the probe', () => {
       qemuBinary: emulator(
         `echo "{\\"return\\": [{\\"node-name\\": \\"image\\", \\"image\\": {\\"virtual-size\\": $(id -u)$(id -G | tr -d ' ')}}]}"`,
       ),
-      user: { uid: 65534, gid: 65534 },
+      users: { acquire: async () => ({ uid: 65534, gid: 65534, release: async () => undefined }) },
     });
     expect(await probe(image, 'vdi', 'image', signal)).toBe(6553465534n);
   });

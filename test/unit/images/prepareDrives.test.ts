@@ -276,7 +276,6 @@ describe('an image in a format', () => {
     const formats = [
       fileDrive('a.qcow2', { format: 'qcow2' }),
       fileDrive('a.qcow2', { format: 'qcow2', readonly: false }),
-      fileDrive('a.qcow2'),
     ];
     for (const drive of formats) {
       for (const [first, second] of [

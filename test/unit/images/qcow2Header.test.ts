@@ -42,6 +42,7 @@ describe('readQcow2Header', () => {
       dataFile: undefined,
       encrypted: false,
       corrupt: false,
+      snapshots: false,
     });
   });
 

@@ -60,7 +60,8 @@ describe('add_drive and its relatives', () => {
     expect((await debugActions.debug_drives(context, {})).cmdline).toEqual([
       `${image} format=raw protocol=file label=data cache=unsafe discard=besteffort blocksize=4096`,
       `${image} protocol=file cache=writeback`,
-      `${image} readonly protocol=file`,
+      // As the client has named it.
+      'a.img readonly protocol=file',
       `${image} readonly protocol=file`,
       `${image} protocol=file`,
       `${image} readonly protocol=file`,

@@ -2,6 +2,7 @@ import { mkdtempSync, realpathSync, rmdirSync, symlinkSync, unlinkSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
+import type { GuestfsError } from '../../../src/common/errors.js';
 import type { LibraryContext } from '../../../src/library/context.js';
 import { propertyActions } from '../../../src/library/property.js';
 import { acceleratorOf } from '../../../src/session/backendSettings.js';
@@ -84,7 +85,11 @@ describe('settings of the host', () => {
     await propertyActions.set_path(context, { searchpath: '/a:/b' });
     expect(await propertyActions.get_path(context, {})).toEqual({ path: '/a:/b' });
     await propertyActions.set_path(context, {});
-    expect(await propertyActions.get_path(context, {})).toEqual({ path: '/appliance' });
+    expect(context.session.settings.path).toBe('/appliance');
+    // Where the server has its appliance is none of the client's business; what it sees can be set again.
+    expect(await propertyActions.get_path(context, {})).toEqual({ path: '/usr/lib/guestfs' });
+    await propertyActions.set_path(context, { searchpath: '/usr/lib/guestfs' });
+    expect(context.session.settings.path).toBe('/appliance');
   });
 
   it('the hypervisor is the one that was set, or the default one', async () => {
@@ -104,8 +109,10 @@ describe('settings of the host', () => {
     symlinkSync(real, link);
     await propertyActions.set_tmpdir(context, { tmpdir: link });
     unlinkSync(link);
-    expect(await propertyActions.get_tmpdir(context, {})).toEqual({ tmpdir: real });
-    expect(await propertyActions.get_sockdir(context, {})).toEqual({ sockdir: real });
+    expect(context.session.settings.tmpdir).toBe(real);
+    // Where a link leads is not said.
+    expect(await propertyActions.get_tmpdir(context, {})).toEqual({ tmpdir: link });
+    expect(await propertyActions.get_sockdir(context, {})).toEqual({ sockdir: link });
     await expect(propertyActions.set_tmpdir(context, { tmpdir: `${real}/nosuch` })).rejects.toMatchObject({
       reason: 'ENOENT',
     });
@@ -130,6 +137,38 @@ describe('settings of the host', () => {
       await expect(propertyActions.config(context, { hvparam, hvvalue: ':1' })).rejects.toMatchObject({
         reason: 'BAD_ARGUMENT',
       });
+  });
+});
+
+describe('the environment of the server', () => {
+  const VARIABLES = ['LIBGUESTFS_TMPDIR', 'LIBGUESTFS_PATH', 'LIBGUESTFS_HV', 'LIBGUESTFS_BACKEND'] as const;
+  const before = VARIABLES.map((name) => process.env[name]);
+  afterEach(() => {
+    VARIABLES.forEach((name, index) => {
+      if (before[index] === undefined) delete process.env[name];
+      else process.env[name] = before[index];
+    });
+  });
+
+  it('counts, and its paths are shown neither in answers nor in errors', async () => {
+    const context = server();
+    Object.assign(process.env, { LIBGUESTFS_PATH: '/private/appliance', LIBGUESTFS_HV: '/private/qemu' });
+    await propertyActions.parse_environment(context, {});
+    expect(context.session.settings).toMatchObject({ path: '/private/appliance', hv: '/private/qemu' });
+    expect(await propertyActions.get_path(context, {})).toEqual({ path: '/usr/lib/guestfs' });
+    expect((await propertyActions.get_hv(context, {})).hv).toMatch(/^qemu-system-\w+$/);
+    for (const [name, value, reason] of [
+      ['LIBGUESTFS_TMPDIR', '/private/nosuch', 'ENOENT'],
+      ['LIBGUESTFS_BACKEND', 'libvirt:test:///private/file', 'BAD_ARGUMENT'],
+    ] as const) {
+      process.env[name] = value;
+      const error: unknown = await propertyActions.parse_environment(context, {}).catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({ reason });
+      expect(`${(error as Error).message} ${JSON.stringify((error as GuestfsError).details.fields)}`).not.toContain(
+        'private',
+      );
+      delete process.env[name];
+    }
   });
 });
 

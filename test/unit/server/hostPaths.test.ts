@@ -8,6 +8,7 @@ const hide = hidingHostPaths({
   path: '/home/x/.cache/guestfs-grpc/appliance/trixie:/usr/lib/guestfs:',
   tmpdir: '/tmp',
   cachedir: '/var/tmp',
+  hv: '/opt/own/qemu',
 });
 const HIDDEN = '[a file of the server]';
 
@@ -24,6 +25,7 @@ describe('a text for clients', () => {
       '-kernel \'/usr/lib/guestfs/kernel\' {"path":"/tmp/guestfs-grpc-1/s"}',
       `-kernel '${HIDDEN}' {"path":"${HIDDEN}"}`,
     ],
+    ['/opt/own/qemu is not an executable file', `${HIDDEN} is not an executable file`],
     ["ENOENT: open '/proc/self/fd/12/manifest.json'", `ENOENT: open '${HIDDEN}'`],
   ])('has no path of the server: %s', (said, shown) => {
     expect(hide(said)).toBe(shown);

@@ -16,17 +16,18 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { FileServiceService } from '../../../gen/proto/guestfs/v1/file.js';
 import { SessionServiceService } from '../../../gen/proto/guestfs/v1/session.js';
+import { services } from '../../../gen/services.js';
+import type { Session } from '../../../gen/proto/guestfs/v1/session.js';
 import { REQUEST_LIMIT } from '../../../src/common/messageLimits.js';
 import { SessionClient, TestClient } from '../../support/testClient.js';
+import { run } from '../../support/diskImages.js';
 import { openCall } from '../../support/openCall.js';
+import { settings } from '../../support/scene.js';
 
 const SERVER = fileURLToPath(new URL('../../fakes/watchedServer.js', import.meta.url));
 /** CPU time that one turn of the loop may take, milliseconds. */
 const LIMIT_MS = 50;
-/** For a turn that starts many calls: HTTP/2 delivers all that arrived in one read, and each takes 50 µs. */
-const FLOOD_LIMIT_MS = 100;
-const FLOOD = /calls|announce/;
-/** Retries, since garbage collection may interfere, but not every time. */
+/** A collection of garbage can come in between, which is nobody's fault: it does not each time. */
 const ROUNDS = 3;
 
 let images: string;
@@ -55,7 +56,7 @@ beforeAll(async () => {
   client = new TestClient(address);
   // Code is compiled when it is first called.
   for (let count = 0; count < 300; count += 1) await bystander();
-  for (const attack of Object.values(ATTACKS)) await attack();
+  for (const [name, attack] of Object.entries(ATTACKS)) if (!SLOW.has(name)) await attack();
   await setTimeout(1000);
 }, 300_000);
 afterAll(async () => {
@@ -93,6 +94,12 @@ async function request(path: string, message: Buffer, compressed = 0, headers: o
   on.destroy();
 }
 
+/** Many calls of one client at once; those that did not fail. */
+async function all<T>(count: number, call: (index: number) => Promise<T>): Promise<T[]> {
+  const ended = await Promise.allSettled(Array.from({ length: count }, (_, index) => call(index)));
+  return ended.filter((one) => one.status === 'fulfilled').map(({ value }) => value);
+}
+
 const CREATE = SessionServiceService.createSession.path;
 const { write, mkdir, lstatnslist } = FileServiceService;
 
@@ -127,11 +134,12 @@ const ATTACKS: Readonly<Record<string, () => Promise<void>>> = {
     on.destroy();
   },
   '1,000 requests that announce 60 megabytes': async () => {
-    const all = await Promise.all(Array.from({ length: 4 }, connection));
+    const connections = await Promise.all(Array.from({ length: 4 }, connection));
     const announced = Buffer.concat([header(60 << 20), Buffer.of(0)]);
-    for (let count = 0; count < 230; count += 1) for (const on of all) openCall(on, write.path).write(announced);
+    for (let count = 0; count < 230; count += 1)
+      for (const on of connections) openCall(on, write.path).write(announced);
     await setTimeout(1000);
-    for (const on of all) on.destroy();
+    for (const on of connections) on.destroy();
   },
   '2,000 calls that are reset at once': async () => {
     const on = await connection();
@@ -146,13 +154,51 @@ const ATTACKS: Readonly<Record<string, () => Promise<void>>> = {
     await setTimeout(1000);
     on.destroy();
   },
-  '500 connections that never send anything': async () => {
+  '3,000 connections that never say anything': async () => {
     const [host, port] = address.split(':');
-    const sockets = Array.from({ length: 500 }, () => connect(Number(port), host).on('error', () => undefined));
+    const sockets = Array.from({ length: 3000 }, () => connect(Number(port), host).on('error', () => undefined));
     await setTimeout(2000);
     for (const socket of sockets) socket.destroy();
   },
+  '150 disks to create': async () => {
+    const session = new SessionClient(client, 'CONFIG');
+    const disk = { format: 'qcow2', size: 1n << 36n, preallocation: 'metadata', overwrite: true };
+    await all(150, (index) => session.call('disk_create', { filename: `new${index}.qcow2`, ...disk }));
+    for (let index = 0; index < 150; index += 1) rmSync(join(images, `new${index}.qcow2`), { force: true });
+  },
+  '300 images to measure': async () => {
+    run('qemu-img', 'create', '-q', '-f', 'vdi', join(images, 'a.vdi'), '1M');
+    const session = new SessionClient(client, 'CONFIG');
+    await all(300, () => session.call('disk_virtual_size', { filename: 'a.vdi' }));
+  },
+  '64 empty sessions that want to be kept for 23 days': async () => {
+    const created = await all(64, () => client.createSession({ idle_timeout: { seconds: 2_000_000n, nanos: 0 } }));
+    await all(created.length, (index) => client.deleteSession((created[index] as Session).id));
+  },
+  '64 appliances with 23 GB and 64 processors': async () => {
+    await all(64, () => client.createSession({ settings: settings({ memsize: 23_000, smp: 64 }), launch: true }));
+  },
+  '200 downloads that never begin, whose client goes away': async () => {
+    const reading = Array.from({ length: 200 }, () =>
+      new SessionClient(client, 'READY').call('read_file', { path: '/fifo' }, { deadline: Date.now() + 500 }),
+    );
+    await Promise.allSettled(reading);
+  },
+  'bytes without sense, to every method': async () => {
+    const connections = await Promise.all(Array.from({ length: 4 }, connection));
+    const paths = Object.values(services).flatMap((service) => Object.values(service).map(({ path }) => path));
+    for (const [index, path] of paths.entries()) {
+      const message = Buffer.from(Array.from({ length: 200 }, (_, at) => (index * 31 + at * at * 7) & 0xff));
+      const on = connections[index % connections.length] as ClientHttp2Session;
+      openCall(on, path).end(Buffer.concat([header(message.length), message]));
+    }
+    await setTimeout(1000);
+    for (const on of connections) on.destroy();
+  },
 };
+
+/** Tools take their time, and there is nothing to be compiled. */
+const SLOW: ReadonlySet<string> = new Set(['150 disks to create', '300 images to measure']);
 
 /** How many calls of others are answered while an attack lasts. */
 async function answeredDuring(attack: () => Promise<void>): Promise<number> {
@@ -172,16 +218,15 @@ async function answeredDuring(attack: () => Promise<void>): Promise<number> {
 
 it.each(Object.entries(ATTACKS))(
   '%s',
-  async (name, attack) => {
-    const limit = FLOOD.test(name) ? FLOOD_LIMIT_MS : LIMIT_MS;
+  async (_name, attack) => {
     let longest = Infinity;
-    for (let round = 0; round < ROUNDS && longest >= limit; round += 1) {
+    for (let round = 0; round < ROUNDS && longest >= LIMIT_MS; round += 1) {
       await longestTurn();
       expect(await answeredDuring(attack)).toBeGreaterThan(0);
       longest = await longestTurn();
     }
-    expect(longest).toBeLessThan(limit);
+    expect(longest).toBeLessThan(LIMIT_MS);
     expect(memory()).toBeLessThan(1000);
   },
-  60_000,
+  180_000,
 );

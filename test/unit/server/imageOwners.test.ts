@@ -1,14 +1,30 @@
-/** Two clients with certificates of the same authority: no call of one has access to an image of the other. */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+/** Two clients with certificates of one authority: no call of the one reaches an image of the other. */
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { allActions } from '../../../src/actions/areas.js';
+import { hasRpc } from '../../../src/actions/shape.js';
+import type { ActionDef } from '../../../src/actions/types.js';
 import { silentLogger } from '../../../src/common/logger.js';
 import type { Drive } from '../../../src/images/drive.js';
 import { openImageChain } from '../../../src/images/imageChain.js';
 import { ownDirectories } from '../../../src/security/ownDirectories.js';
+import { ALLOWABLE, type Allowable } from '../../../src/security/policy.js';
 import { RolePolicy } from '../../../src/security/rolePolicy.js';
 import { startAuthority, startSecureServer, type Authority, type SecureServer } from '../../fakes/secureServer.js';
+import type { LaunchRequest } from '../../fakes/fakeLauncher.js';
+import { callExample, decodedExample, outcomeOf } from '../../support/exampleCalls.js';
+import { describeDomain } from '../../support/libvirtDomains.js';
 import { overlayImage } from '../images/scene.js';
 import { failureOf, imageDrive, scratchDrive, SessionClient, type TestClient } from '../../support/testClient.js';
 
@@ -27,6 +43,16 @@ async function sessionOf(client: TestClient): Promise<SessionClient> {
   return new SessionClient(client, (await client.createSession()).id);
 }
 const serverPolicy = () => ({ imageRoots: { directories: [root] }, allowed: new Set<never>() });
+
+/** What the launcher is asked for. */
+async function launchOf(server: SecureServer, session: SessionClient): Promise<LaunchRequest> {
+  await session.call('add_drive_scratch', { size: 512n });
+  const launching = session.call('launch');
+  const request = await server.launcher.request();
+  request.fail(new Error('the fake launches nothing'));
+  await failureOf(launching);
+  return request;
+}
 
 /** Every way to name a file of the host before a session is launched. */
 const CALLS: readonly (readonly [name: string, (path: string) => object])[] = [
@@ -103,7 +129,7 @@ describe('without a policy', () => {
       const { source } = config.drives[0] as Drive;
       if (source.kind !== 'file') throw new Error('the drive is not a file');
       const opening = openImageChain(
-        source.path,
+        source,
         'qcow2',
         'read-only',
         { ...source.roots, backingFiles: true },
@@ -113,6 +139,176 @@ describe('without a policy', () => {
       (await machine).fail(new Error('the fake opens nothing'));
       await failureOf(launching);
     }
+  });
+});
+
+/** Actions that a permission is needed for, whatever they are called with. */
+const needing = allActions.filter(
+  (action) => hasRpc(action) && action.notOverNetwork === undefined && hostPermissions(action).length > 0,
+);
+function hostPermissions({ permissions = [] }: ActionDef): Allowable[] {
+  return permissions
+    .filter(({ when }) => when === undefined)
+    .map(({ permission }) => permission)
+    .filter((permission) => (ALLOWABLE as readonly string[]).includes(permission));
+}
+
+describe('host actions', () => {
+  const allowed = new Set(ALLOWABLE);
+  let server: SecureServer;
+  let alice: TestClient;
+  let bob: TestClient;
+  let own: string;
+  beforeAll(async () => {
+    server = await startSecureServer(authority, {
+      access: ownDirectories({ ...serverPolicy(), allowed }, silentLogger),
+      debugService: true,
+    });
+    [alice, bob] = [server.client({ subject: '/CN=alice' }), server.client({ subject: '/CN=bob' })];
+    await bob.createSession();
+    own = join(root, 'cn%3Aalice');
+    mkdirSync(join(own, 'directory'), { recursive: true });
+    mkdirSync(join(root, 'cn%3Abob'), { recursive: true });
+  });
+  afterAll(() => server.stop());
+
+  it('are many', () => {
+    const names = needing.map(({ name }) => name);
+    for (const name of [
+      'add_domain',
+      'set_path',
+      'set_hv',
+      'set_tmpdir',
+      'set_cachedir',
+      'parse_environment',
+      'config',
+    ])
+      expect(names).toContain(name);
+  });
+
+  it('are granted to all identities without a policy', async () => {
+    for (const client of [alice, bob]) {
+      const session = await sessionOf(client);
+      for (const action of needing) {
+        const outcome = await outcomeOf(callExample(session, action));
+        expect([action.name, outcome?.reason]).not.toEqual([action.name, 'NOT_ALLOWED']);
+      }
+    }
+  });
+
+  it('reach no directory of another identity', async () => {
+    const session = await sessionOf(bob);
+    symlinkSync(own, join(root, 'cn%3Abob/link'));
+    const paths = [
+      own,
+      join(own, 'directory'),
+      join(own, 'nosuch'),
+      root,
+      join(root, 'cn%3Abob/../cn%3Aalice'),
+      join(root, 'cn%3Abob/link'),
+    ];
+    for (const path of paths) {
+      for (const [name, request] of [
+        ['set_tmpdir', { tmpdir: path }],
+        ['set_cachedir', { cachedir: path }],
+        ['set_path', { searchpath: path }],
+        ['set_path', { searchpath: `/nosuch:${path}` }],
+        ['set_hv', { hv: `${path}/qemu` }],
+        ['set_qemu', { hv: path }],
+        ...['TMPDIR', 'LIBGUESTFS_TMPDIR', 'LIBGUESTFS_CACHEDIR', 'LIBGUESTFS_PATH', 'LIBGUESTFS_HV'].map(
+          (variable) => ['parse_environment_list', { environment: [`${variable}=${path}`] }] as const,
+        ),
+      ] as const)
+        expect([path, name, (await session.failure(name, request)).info?.reason]).toEqual([
+          path,
+          name,
+          'OUTSIDE_IMAGE_ROOTS',
+        ]);
+    }
+    for (const get of ['tmpdir', 'cachedir', 'path', 'hv'])
+      expect(await session.call(`get_${get}`)).not.toContain(root);
+  });
+
+  it('reach one of the identity, and others of the host', async () => {
+    const session = await sessionOf(alice);
+    for (const directory of [join(own, 'directory'), realpathSync(authority.directory)]) {
+      await session.call('set_tmpdir', { tmpdir: directory });
+      expect(await session.call('get_tmpdir')).toBe(directory);
+      await session.call('set_path', { searchpath: directory });
+      await session.call('set_hv', { hv: `${directory}` });
+    }
+  });
+
+  it('take no image of another identity from libvirt', async () => {
+    writeFileSync(join(own, 'secret.img'), Buffer.alloc(4096));
+    const source = `<source file="${join(own, 'secret.img')}"/>`;
+    const disks = `<disk type="file" device="disk">${source}<target dev="vda"/></disk>`;
+    const node = join(authority.directory, 'node.xml');
+    writeFileSync(node, `<node>${describeDomain({ name: 'tempting', disks })}</node>`);
+    const request = { dom: 'tempting', libvirturi: `test://${node}`, readonly: true };
+    const refused = await (await sessionOf(bob)).failure('add_domain', request);
+    // Without virsh nobody gets anything.
+    if (refused.info?.reason !== 'ENOTSUP') {
+      expect(refused.info?.reason).toBe('OUTSIDE_IMAGE_ROOTS');
+      expect(refused.details).toContain('disk 1 of the domain');
+      expect(refused.details).not.toContain(own);
+      const session = await sessionOf(alice);
+      expect(await session.call('add_domain', request)).toBe(1);
+      expect(await session.call('debug_drives')).toEqual([expect.stringMatching(/^secret\.img readonly/)]);
+    }
+  });
+
+  it('are those of the role, with a policy', async () => {
+    const file = join(root, 'actions.yaml');
+    writeFileSync(
+      file,
+      `roles:
+  able: { permissions: [${[...allowed].join(', ')}], images: [{ path: "{identity}", access: write }] }
+  unable: { images: [{ path: "{identity}", access: write }] }
+identities:
+  - { match: ["cn:alice"], role: able }
+  - { match: ["cn:bob"], role: unable }
+`,
+    );
+    const access = await RolePolicy.read(file, { ...serverPolicy(), allowed });
+    const limited = await startSecureServer(authority, { access, debugService: true });
+    try {
+      const able = await sessionOf(limited.client({ subject: '/CN=alice' }));
+      const unable = await sessionOf(limited.client({ subject: '/CN=bob' }));
+      for (const action of needing) {
+        const setting = hostPermissions(action).map((permission) => `--allow ${permission}`)[0] ?? '';
+        const refused = await unable.failure(action.name, decodedExample(action));
+        expect([action.name, refused.info?.reason, refused.info?.metadata['setting']]).toEqual([
+          action.name,
+          'NOT_ALLOWED',
+          setting,
+        ]);
+        const outcome = await outcomeOf(callExample(able, action));
+        expect([action.name, outcome?.reason]).not.toEqual([action.name, 'NOT_ALLOWED']);
+      }
+      for (const name of ['set_tmpdir', 'set_cachedir'])
+        expect(
+          (await able.failure(name, { tmpdir: join(root, 'cn%3Abob'), cachedir: join(root, 'cn%3Abob') })).info?.reason,
+        ).toBe('OUTSIDE_IMAGE_ROOTS');
+    } finally {
+      await limited.stop();
+    }
+  });
+
+  it('that need no permission reach no file: backend settings', async () => {
+    const session = await sessionOf(bob);
+    for (const setting of [`gdb=${own}`, `network_bridge=${own}`, `internal_libvirt_imagelabel=${own}`]) {
+      await session.call('set_backend_settings', { settings: [setting] });
+      const [name = ''] = setting.split('=');
+      expect(await session.call('get_backend_setting', { name })).toBe(own);
+    }
+    expect((await session.failure('set_backend', { backend: `libvirt:test://${own}` })).info?.reason).toBe(
+      'BAD_ARGUMENT',
+    );
+    const { config } = await launchOf(server, session);
+    expect(
+      JSON.stringify(config, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value)),
+    ).not.toContain(own);
   });
 });
 

@@ -1,0 +1,49 @@
+/** What SECURITY.md says is tested, is tested, by tests that `npm test -- security` runs. */
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { describe, expect, it } from '@jest/globals';
+import { exists, filesBelow, root, textOf } from './sourceTree.js';
+
+interface SecurityTests {
+  readonly SECURITY_TESTS: Readonly<Record<string, readonly string[]>>;
+  readonly concernsSecurity: (file: string) => boolean;
+}
+const { SECURITY_TESTS, concernsSecurity } = (await import(
+  pathToFileURL(join(root, 'scripts/testing/securityTests.mjs')).href
+)) as SecurityTests;
+
+const page = textOf('SECURITY.md');
+
+/** Tests that it names: `file` "title". */
+const named = [...page.matchAll(/`(test\/[^`]+)`\s+"([^"]+)"/g)].map(([, file = '', title = '']) => ({ file, title }));
+/** Lines of its tables of attacks: what is tried, what stops it, and what shows that. */
+const attacks = page
+  .slice(page.indexOf('## A client'), page.indexOf('## The operator'))
+  .split('\n')
+  .filter((line) => /^\| (?!---|tries )/.test(line))
+  .map((line) => line.slice(2, -2).split(' | '));
+
+describe('SECURITY.md', () => {
+  it('names many tests', () => {
+    expect(named.length).toBeGreaterThan(40);
+    expect(attacks.length).toBeGreaterThan(40);
+  });
+
+  it.each(named)('names one that exists: $file "$title"', ({ file, title }) => {
+    expect(exists(file)).toBe(true);
+    expect(textOf(file)).toContain(title);
+    expect(concernsSecurity(file)).toBe(true);
+  });
+
+  it.each(attacks)('says of each attack what shows that it fails: %s', (_tries, _stops, shown = '') => {
+    expect(shown).toMatch(/^`test\/\S+` "[^"]+"$|^assumption$/);
+  });
+});
+
+it.each(Object.entries(SECURITY_TESTS))('the tests of "%s" exist', (_point, tests) => {
+  const files = filesBelow('test', '.test.ts');
+  for (const test of tests) {
+    const path = `test/${test}`;
+    expect(files.filter((file) => file.startsWith(test.endsWith('/') ? path : `${path}.`))).not.toEqual([]);
+  }
+});

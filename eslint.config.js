@@ -1,6 +1,6 @@
 /**
  * What eslint checks: rules that find defects, with types where they need them. How code
- * looks is nobody's concern here. Generated code is not checked, but its types are used.
+ * looks is not checked here. Generated code is not checked, but its types are used.
  */
 import { fileURLToPath } from 'node:url';
 import js from '@eslint/js';
@@ -103,13 +103,13 @@ export default defineConfig(
   {
     files: ['test/**/*.ts'],
     rules: {
-      // Tests look into values that they got as JSON, or that they break on purpose.
+      // Tests access values that they got as JSON, or that they break on purpose.
       '@typescript-eslint/no-unsafe-assignment': 'off',
       '@typescript-eslint/no-unsafe-member-access': 'off',
       '@typescript-eslint/no-unsafe-argument': 'off',
       // Methods of generated clients are handed over with the client beside them.
       '@typescript-eslint/unbound-method': 'off',
-      // One turn of an iterator is often the whole test.
+      // A single step of an iterator is often the entire test.
       'no-unreachable-loop': 'off',
     },
   },

@@ -1,4 +1,4 @@
-/** The Debian archive, seen through an apt that has nothing to do with the machine's own packages. */
+/** The Debian archive, accessed through an apt that is independent of the machine's own packages. */
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -6,7 +6,7 @@ import { type BuildContext, run } from './command.js';
 import { findSources, hostAccessOptions } from './sources.js';
 import type { Suite } from './suite.js';
 
-/** An apt with state, lists and sources of its own. */
+/** An apt with separate state, lists and sources. */
 export class Archive {
   private constructor(
     private readonly context: BuildContext,
@@ -37,7 +37,7 @@ export class Archive {
     return archive;
   }
 
-  /** Versions that would be installed now, of those of `names` that the archive has. */
+  /** The versions that would be installed now, for those of `names` that the archive has. */
   async candidates(names: readonly string[]): Promise<Map<string, string>> {
     return parsePolicy(await this.apt('apt-cache', ['policy', ...names]));
   }
@@ -48,11 +48,11 @@ export class Archive {
     return /^Depends: (.*)$/m.exec(text)?.[1] ?? '';
   }
 
-  /** Downloads a package into `directory`, which it makes, and gives the file's path. */
+  /** Downloads a package into `directory`, which it creates, and returns the file's path. */
   async download(name: string, directory: string): Promise<string> {
     await mkdir(directory, { recursive: true });
     await this.apt('apt-get', ['download', name], directory);
-    // apt encodes the version in the file's name; the name cannot be told beforehand.
+    // apt encodes the version in the file's name; the name is not known beforehand.
     const file = (await readdir(directory)).find((entry) => entry.startsWith(`${name}_`) && entry.endsWith('.deb'));
     if (file === undefined) throw new Error(`apt-get download ${name} left no package in ${directory}`);
     return join(directory, file);
@@ -69,7 +69,7 @@ export class Archive {
 /** The apt.conf of an archive below `directory`. */
 function aptConfiguration(directory: string, architecture: string, accessOptions: readonly string[]): string {
   return [
-    // The machine's configuration is read otherwise: its hooks, pins and default release are not ours.
+    // Keeps apt from reading the machine's configuration: its hooks, pins and default release must not apply here.
     'Dir::Etc::parts "/dev/null";',
     'Dir::Etc::main "/dev/null";',
     'Dir::Etc::preferences "/dev/null";',
@@ -81,7 +81,7 @@ function aptConfiguration(directory: string, architecture: string, accessOptions
     `Dir::Cache "${directory}/cache";`,
     `APT::Architecture "${architecture}";`,
     `APT::Architectures { "${architecture}"; };`,
-    // The download user of apt cannot enter a private directory.
+    // apt's download user cannot enter a private directory.
     'APT::Sandbox::User "";',
     'Acquire::Languages "none";',
     ...accessOptions,

@@ -4,6 +4,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 
 import { Archive } from './archive.js';
 import { type BuildContext, type Log, run } from './command.js';
+import { installCopyrights } from './copyrights.js';
 import { makeImage, uuidFrom } from './image.js';
 import { makeInitrd } from './initrd.js';
 import { hashInputs } from './inputs.js';
@@ -28,15 +29,15 @@ import { removeTree } from './tree.js';
 export interface BuildOptions {
   /** Debian suite; trixie if not given. */
   readonly suite?: string;
-  /** Directory to make; {@link defaultApplianceDirectory} if not given. */
+  /** Directory to create; {@link defaultApplianceDirectory} if not given. */
   readonly output?: string;
-  /** Takes the story of the build, line by line. */
+  /** Receives the progress of the build, line by line. */
   readonly log?: Log;
   /** Build even if nothing changed. */
   readonly force?: boolean;
   /** Ask the archive for newer packages, and build if there are any. */
   readonly refresh?: boolean;
-  /** Gives the build up; nothing is left of it. */
+  /** Cancels the build and removes everything it has written. */
   readonly signal?: AbortSignal;
 }
 
@@ -44,16 +45,16 @@ export interface BuildOptions {
 export interface BuildResult {
   readonly directory: string;
   readonly manifest: Manifest;
-  /** False if what was there is what would have been built. */
+  /** False if the existing appliance was up to date. */
   readonly built: boolean;
 }
 
 /**
- * Makes a fixed appliance, unless the one that is there is up to date.
+ * Builds a fixed appliance, unless the existing one is up to date.
  *
  * The output directory appears, or is replaced, in one step at the end: a
- * build that fails leaves what was there. Machines that run on an appliance
- * keep it, as they have its files open.
+ * failed build leaves the previous appliance untouched. Running machines keep
+ * theirs, as they have its files open.
  * @throws BuildCommandError if a program that it runs fails
  */
 export async function buildAppliance(options: BuildOptions = {}): Promise<BuildResult> {
@@ -72,7 +73,7 @@ export async function buildAppliance(options: BuildOptions = {}): Promise<BuildR
   const prefix = `.${basename(directory)}.build-`;
   const lock = await acquireLock(context, join(dirname(directory), `.${basename(directory)}.lock`));
   try {
-    // Somebody may have built it while we waited.
+    // Another process may have built it while we waited.
     const meanwhile = await presentAppliance(directory, inputsHash);
     if (meanwhile !== undefined && !always) return { directory, manifest: meanwhile, built: false };
     await removeLeftovers(dirname(directory), prefix);
@@ -93,7 +94,7 @@ export async function buildAppliance(options: BuildOptions = {}): Promise<BuildR
   }
 }
 
-/** The manifest of the appliance at `directory`, if it is whole and made from these inputs. */
+/** The manifest of the appliance at `directory`, if it is complete and was built from these inputs. */
 async function presentAppliance(directory: string, inputsHash: string): Promise<Manifest | undefined> {
   const manifest = await readManifest(directory);
   if (manifest === undefined || manifest.inputsHash !== inputsHash) return undefined;
@@ -104,18 +105,18 @@ async function presentAppliance(directory: string, inputsHash: string): Promise<
   return manifest;
 }
 
-/** Removes what killed builds left; the lock says that none is alive. */
+/** Removes what killed builds left behind; holding the lock means that no build is running. */
 async function removeLeftovers(parent: string, prefix: string): Promise<void> {
   for (const name of await readdir(parent)) {
     if (name.startsWith(prefix)) await removeTree(join(parent, name));
   }
 }
 
-/** Whether the archive has other versions of what the appliance is made of. */
+/** Whether the archive has other versions of the appliance's packages. */
 async function hasNewer(context: BuildContext, archive: Archive, manifest: Manifest): Promise<boolean> {
   const candidates = await archive.candidates(Object.keys(manifest.packages));
   const changed = Object.entries(manifest.packages).filter(([name, version]) => candidates.get(name) !== version);
-  // A new kernel comes as a package of a new name; the old one stays a while.
+  // A new kernel comes as a package with a new name; the old one stays for a while.
   const meta = await archive.depends(`linux-image-${archive.architecture}`);
   const kernelIsNewest =
     meta.includes(`linux-image-${manifest.kernelVersion} `) || meta.includes(`linux-image-${manifest.kernelVersion},`);
@@ -152,6 +153,7 @@ async function buildInto(
   await copyFile(kernel.image, join(output, 'kernel'));
 
   const tree = await makeRootTree(context, suite, archive, parts, kernel, busybox, join(work, 'root'), fakeroot);
+  await installCopyrights([busyboxTree, kernel.tree, parts.tree], tree.directory);
   const extracted = await archive.candidates([BUSYBOX_PACKAGE]);
   const packages = Object.fromEntries(
     [
@@ -163,7 +165,7 @@ async function buildInto(
   );
   const rootUuid = uuidFrom(JSON.stringify([inputsHash, packages]));
   context.log('writing the disk image');
-  await makeImage(context, tree.directory, join(output, 'root'), rootUuid, fakeroot);
+  await makeImage(context, tree.directory, join(output, 'root'), rootUuid, kernel.builtAt, fakeroot);
 
   const manifest: Manifest = {
     formatVersion: MANIFEST_FORMAT,
@@ -179,10 +181,10 @@ async function buildInto(
       initrd: await describeFile(join(output, 'initrd')),
       root: await describeFile(join(output, 'root')),
     },
-    builtAt: new Date().toISOString(),
+    sourceDate: kernel.builtAt.toISOString(),
   };
   await writeFile(join(output, 'README.fixed'), readmeFixed(manifest));
-  // Last, as its presence says that the rest is complete.
+  // Last, as its presence marks the appliance as complete.
   await writeFile(join(output, MANIFEST_FILE), `${JSON.stringify(manifest, null, 2)}\n`);
   return manifest;
 }
@@ -191,10 +193,10 @@ async function firstFile(paths: readonly string[]): Promise<string> {
   for (const path of paths) {
     if ((await stat(path).catch(() => undefined))?.isFile()) return path;
   }
-  throw new Error(`none of these files is there: ${paths.join(', ')}`);
+  throw new Error(`none of these files exists: ${paths.join(', ')}`);
 }
 
-/** Puts `fresh` in the place of `directory`; what was there goes to `old`. */
+/** Replaces `directory` with `fresh`; the previous directory moves to `old`. */
 async function replaceDirectory(fresh: string, directory: string, old: string): Promise<void> {
   await rename(directory, old).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error;

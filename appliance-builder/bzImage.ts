@@ -2,16 +2,16 @@
  * The kernel inside a bzImage.
  *
  * A bzImage decompresses itself when it starts, which takes seconds when the
- * machine is emulated. qemu also boots the plain kernel, if that says where
- * to enter it (an ELF note of the PVH boot protocol): decompressing it once
- * here saves the time at every boot.
+ * machine is emulated. qemu also boots the uncompressed kernel, if an ELF note
+ * (of the PVH boot protocol) gives its entry point: decompressing it once here
+ * saves the time at every boot.
  */
 import { type BuildContext, runFilter } from './command.js';
 
-/** ELF note type of the 32-bit PVH entry point, in notes of the name "Xen". */
+/** ELF note type of the 32-bit PVH entry point, in notes named "Xen". */
 const XEN_ELFNOTE_PHYS32_ENTRY = 18;
 
-/** Compression formats by their first bytes, with the program that undoes each. */
+/** Compression formats by their first bytes, with the program that decompresses each. */
 const FORMATS: ReadonlyArray<readonly [magic: string, command: readonly [string, ...string[]]]> = [
   ['28b52ffd', ['zstd', '--decompress', '--stdout', '--quiet']],
   ['fd377a585a00', ['xz', '--decompress', '--stdout', '--single-stream']],
@@ -27,7 +27,7 @@ export interface Payload {
 
 /**
  * Finds the compressed kernel in a bzImage, by the fields that the Linux boot
- * protocol gives for it; undefined if the file is something else.
+ * protocol defines for it; undefined if the file is something else.
  */
 export function findPayload(image: Buffer): Payload | undefined {
   if (image.length < 0x250 || image.toString('latin1', 0x202, 0x206) !== 'HdrS') return undefined;
@@ -73,8 +73,8 @@ function notesHavePvh(notes: Buffer): boolean {
 }
 
 /**
- * The plain kernel of a bzImage, if qemu can boot it; undefined if the image
- * has to be booted as it is.
+ * The uncompressed kernel of a bzImage, if qemu can boot it; undefined if the
+ * image has to be booted unchanged.
  */
 export async function decompressKernel(context: BuildContext, image: Buffer): Promise<Buffer | undefined> {
   const payload = findPayload(image);
@@ -83,13 +83,13 @@ export async function decompressKernel(context: BuildContext, image: Buffer): Pr
   const format = FORMATS.find(([magic]) => bytes.toString('hex', 0, magic.length / 2) === magic);
   if (format === undefined) return undefined;
   const [command, ...args] = format[1];
-  // The last four bytes are the plain size. gzip's format ends with it; after
-  // the others the kernel's build puts it, and programs would stumble over it.
+  // The last four bytes are the uncompressed size. It is part of gzip's format; for the other
+  // formats the kernel's build appends it, and their programs would reject it.
   const plainSize = bytes.readUInt32LE(bytes.length - 4);
   const stream = command === 'gzip' ? bytes : bytes.subarray(0, bytes.length - 4);
   const kernel = await runFilter(context, command, args, stream);
   if (kernel.length !== plainSize) {
-    throw new Error(`the kernel decompresses to ${kernel.length} bytes and says ${plainSize}`);
+    throw new Error(`the kernel decompresses to ${kernel.length} bytes, but its image states ${plainSize}`);
   }
   return hasPvhEntry(kernel) ? kernel : undefined;
 }

@@ -1,13 +1,13 @@
-/** Runs the programs of a build; one that fails is reported with the end of its output. */
+/** Runs the programs of a build; a failure is reported with the end of the program's output. */
 import { execa } from 'execa';
 
-/** Takes one line of a build's story, without its newline. */
+/** Receives one line of a build's progress, without its newline. */
 export type Log = (line: string) => void;
 
-/** What every step of a build is handed. */
+/** What every step of a build receives. */
 export interface BuildContext {
   readonly log: Log;
-  /** Ends the build: the running command is killed. */
+  /** Cancels the build: the running command is killed. */
   readonly signal: AbortSignal;
 }
 
@@ -19,7 +19,7 @@ export class BuildCommandError extends Error {
   override readonly name = 'BuildCommandError';
 
   /**
-   * @param command the command line, as one would type it
+   * @param command the command line, as typed in a shell
    * @param outcome how it ended
    * @param tail the end of what it printed
    */
@@ -41,8 +41,8 @@ export interface RunOptions {
 }
 
 /**
- * Runs a command to its end and gives what it printed on standard output.
- * @throws BuildCommandError if it does not exit with 0
+ * Runs a command to its end and returns what it printed on standard output.
+ * @throws BuildCommandError if its exit code is not 0
  */
 export async function run(
   context: BuildContext,
@@ -56,7 +56,7 @@ export async function run(
     reject: false,
     cancelSignal: context.signal,
     forceKillAfterDelay: 5000,
-    // Messages are parsed here and there; a translated one would not be understood.
+    // Some messages are parsed, which works only if they are not translated.
     env: { LC_ALL: 'C.UTF-8', ...options.env },
     stdin: 'ignore',
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
@@ -73,7 +73,7 @@ export async function run(
   return String(result.stdout);
 }
 
-/** Sends bytes through a command and gives what comes out. */
+/** Sends bytes through a command and returns its output. */
 export async function runFilter(
   context: BuildContext,
   command: string,

@@ -1,6 +1,6 @@
 /**
- * Writes the archive format that the kernel unpacks an initrd from
- * ("newc"). Everything in it belongs to root, whoever builds it.
+ * Writes the archive format that the kernel unpacks an initrd from ("newc").
+ * Everything in it belongs to root, regardless of who runs the build.
  */
 
 /** One file of the archive; directories come before what is in them. */
@@ -9,7 +9,7 @@ export interface CpioEntry {
   readonly path: string;
   /** Permissions, such as 0o755. */
   readonly mode: number;
-  /** Content of a file; none makes it a directory. */
+  /** Content of a file; undefined for a directory. */
   readonly content?: Uint8Array;
 }
 
@@ -29,7 +29,7 @@ export function packCpio(entries: readonly CpioEntry[]): Buffer {
   return Buffer.concat(parts);
 }
 
-/** The header of an entry, with its name, filled up to a multiple of four bytes. */
+/** The header of an entry, with its name, padded to a multiple of four bytes. */
 function header(path: string, inode: number, mode: number, size: number): Buffer {
   const name = Buffer.from(`${path}\0`);
   const [uid, gid, links, mtime, device, check] = [0, 0, 1, 0, 0, 0];

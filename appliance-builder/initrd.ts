@@ -11,13 +11,14 @@ import { INITRD_MODULES, INITRD_NETWORK_MODULES } from './packages.js';
 
 /**
  * The first program. It is written for the static busybox, with as few
- * processes as can be: under emulation each costs tens of milliseconds.
+ * processes as possible: under emulation each costs tens of milliseconds.
  *
- * The root comes as `root=UUID=...`, on a disk among the disks of guests. Those
- * can carry any UUID, that of our root too, and may be attached by the kernel
- * in any order. So the places where a root can rightly be are looked at first:
- * virtio-blk, where our server has it, and the last SCSI address, where
- * libguestfs has it. Only when none of them turns up is any disk good enough.
+ * The root is given as `root=UUID=...`, and its disk is one among those of
+ * guests. These can have any UUID, even that of our root, and the kernel may
+ * attach them in any order. So the places where the root belongs are searched
+ * first: virtio-blk, where our server attaches it, and the last SCSI address,
+ * where libguestfs attaches it. Other disks are considered only if it is in
+ * neither place.
  */
 export const INIT_SCRIPT = `#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc

@@ -1,4 +1,4 @@
-/** What a build depends on, on the builder's side. */
+/** The inputs of a build, apart from the packages. */
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -7,13 +7,13 @@ import { fileURLToPath } from 'node:url';
 import { MANIFEST_FORMAT } from './manifest.js';
 import type { Suite } from './suite.js';
 
-/** Modules that do not change what comes out. */
-const NOT_INPUTS = new Set(['main.js', 'hostPackages.js', 'location.js', 'lock.js']);
+/** Modules that do not affect the result. */
+const NOT_INPUTS = new Set(['main.js', 'compare.js', 'hostPackages.js', 'location.js', 'lock.js', 'verify.js']);
 
 /**
- * Hash of the suite and of the builder itself, package lists and all: while it
- * is the same, an appliance is made again only on request. The state of the
- * archive is no part of it; see `refresh` of buildAppliance.
+ * Hash of the suite and of the builder itself, including its package lists:
+ * while it is the same, an appliance is rebuilt only on request. The state of
+ * the archive is not part of it; see `refresh` of buildAppliance.
  */
 export async function hashInputs(suite: Suite): Promise<string> {
   const hash = createHash('sha256');

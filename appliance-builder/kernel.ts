@@ -10,16 +10,20 @@ import { withoutSignature } from './moduleSignature.js';
 
 /** An unpacked kernel. */
 export interface Kernel {
-  /** Version as `uname -r` has it. */
+  /** Version as printed by `uname -r`. */
   readonly version: string;
-  /** Debian package it came from, and that package's version. */
+  /** The Debian package it comes from, and that package's version. */
   readonly packageName: string;
   readonly packageVersion: string;
+  /** When Debian built it. */
+  readonly builtAt: Date;
+  /** The unpacked package. */
+  readonly tree: string;
   /** The file to boot. */
   readonly image: string;
   /** `lib/modules/<version>`, pruned and with its indexes. */
   readonly modulesDirectory: string;
-  /** The modules that are left, each with those it depends on. */
+  /** The modules that were kept, each with those it depends on. */
   readonly modules: ModuleTree;
 }
 
@@ -36,7 +40,7 @@ export async function prepareKernel(context: BuildContext, archive: Archive, dir
   context.log(`kernel: ${packageName} ${packageVersion}`);
 
   const tree = join(directory, 'tree');
-  // Debian 14 has them in packages of their own, which the image's depends on.
+  // Debian 14 has them in separate packages, which the image's package depends on.
   const parts = [...(await archive.depends(packageName)).matchAll(/\blinux-(?:base|binary|modules)-\d[^\s,]*/g)].map(
     ([name]) => name,
   );
@@ -65,14 +69,18 @@ export async function prepareKernel(context: BuildContext, archive: Archive, dir
 
   const image = join(directory, 'kernel');
   const inBoot = join(tree, 'boot', `vmlinuz-${version}`);
-  const compressed = await readFile((await exists(inBoot)) ? inBoot : join(modulesDirectory, 'vmlinuz'));
+  const packed = (await exists(inBoot)) ? inBoot : join(modulesDirectory, 'vmlinuz');
+  const compressed = await readFile(packed);
+  // As the package has it, because dpkg-deb keeps it.
+  const { mtime: builtAt } = await stat(packed);
   await writeFile(image, (await decompressKernel(context, compressed)) ?? compressed);
-  return { version, packageName, packageVersion, image, modulesDirectory, modules };
+  return { version, packageName, packageVersion, builtAt, tree, image, modulesDirectory, modules };
 }
 
 /**
- * Makes sure that what the initrd loads is there, or built into the kernel:
- * a driver that a new kernel calls otherwise would be missed only by a boot.
+ * Checks that the modules that the initrd loads exist or are built into the
+ * kernel. Otherwise a driver renamed in a new kernel would go unnoticed until
+ * an appliance boots.
  */
 export function checkDrivers(modules: readonly string[], builtIn: ReadonlySet<string>): void {
   const present = new Set([...modules, ...builtIn]);
@@ -101,17 +109,17 @@ export function modulesToKeep(tree: ModuleTree, prefixes: readonly string[] = KE
   const kept = new Set<string>();
   for (const [file, dependencies] of tree) {
     const path = file.replace(/^kernel\//, '');
-    // A prefix without a slash at its end names one module, not all that begin so.
+    // A prefix without a slash at its end names one module, not all that start with it.
     const wanted = prefixes.some((prefix) =>
       prefix.endsWith('/') ? path.startsWith(prefix) : path.replace(/\.ko(\.\w+)?$/, '') === prefix,
     );
-    // modules.dep lists dependencies to the last.
+    // modules.dep lists indirect dependencies as well.
     if (wanted) for (const name of [file, ...dependencies]) kept.add(name);
   }
   return kept;
 }
 
-/** The name that modprobe knows a module file by. */
+/** The name by which modprobe knows a module file. */
 export function moduleName(file: string): string {
   return basename(file)
     .replace(/\.ko(\.\w+)?$/, '')
@@ -119,8 +127,8 @@ export function moduleName(file: string): string {
 }
 
 /**
- * The files to load for `names`, each once and after what it depends on; a
- * name that is no module of this kernel is skipped, as it may be built in.
+ * The files to load for `names`, each once and after its dependencies; a name
+ * that is not a module of this kernel is skipped, as it may be built in.
  */
 export function loadOrder(tree: ModuleTree, names: readonly string[]): string[] {
   const files = new Map([...tree.keys()].map((file) => [moduleName(file), file]));
@@ -128,7 +136,7 @@ export function loadOrder(tree: ModuleTree, names: readonly string[]): string[] 
   for (const name of names) {
     const file = files.get(name);
     if (file === undefined) continue;
-    // modules.dep has the nearest dependency first.
+    // modules.dep lists the nearest dependency first.
     for (const dependency of [...(tree.get(file) ?? [])].reverse()) order.add(dependency);
     order.add(file);
   }

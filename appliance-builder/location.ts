@@ -8,7 +8,7 @@ import { isAbsolute, join } from 'node:path';
  */
 export function defaultApplianceDirectory(suite: string, env: NodeJS.ProcessEnv = process.env): string {
   const stated = env['XDG_CACHE_HOME'];
-  // The XDG specification tells programs to ignore relative paths here.
+  // The XDG specification requires relative paths to be ignored here.
   const cache = stated !== undefined && isAbsolute(stated) ? stated : join(env['HOME'] ?? homedir(), '.cache');
   return join(cache, 'guestfs-grpc', 'appliance', suite);
 }

@@ -13,8 +13,8 @@ export interface Lock {
  * Takes the lock on `file`, and waits while another process holds it.
  *
  * The lock is flock(2), held by a child that ends when its standard input
- * closes: it is released however this process dies, so that locks are
- * never stale.
+ * closes: it is released however this process ends, so locks are never
+ * stale.
  */
 export async function acquireLock(context: BuildContext, file: string): Promise<Lock> {
   const attempt = async (...flags: string[]): Promise<Lock | undefined> => {

@@ -1,9 +1,9 @@
-/** The manifest of an appliance: what it is made of, and from what. */
+/** The manifest of an appliance: its contents, and the inputs that it was built from. */
 import { createHash } from 'node:crypto';
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** Version of the manifest's form; goes up when a reader would misread it. */
+/** Version of the manifest's format; increases when older readers would misread it. */
 export const MANIFEST_FORMAT = 1;
 
 /** Name of the manifest in the appliance's directory. */
@@ -15,10 +15,10 @@ export interface ManifestFile {
   readonly size: number;
 }
 
-/** What `manifest.json` says. */
+/** The content of `manifest.json`. */
 export interface Manifest {
   readonly formatVersion: number;
-  /** Hash of all that went into the build on the builder's side; see inputs.ts. */
+  /** Hash of the build's inputs apart from the packages; see inputs.ts. */
   readonly inputsHash: string;
   readonly suite: string;
   /** Debian's name of the architecture, such as `amd64`. */
@@ -28,18 +28,21 @@ export interface Manifest {
   readonly kernelVersion: string;
   /** UUID of the file system in `root`; goes on the kernel command line. */
   readonly rootUuid: string;
-  /** Version of each Debian package that the appliance has files of. */
+  /** Version of each Debian package with files in the appliance. */
   readonly packages: Readonly<Record<string, string>>;
   readonly files: {
     readonly kernel: ManifestFile;
     readonly initrd: ManifestFile;
     readonly root: ManifestFile;
   };
-  /** When it was built, in ISO 8601. */
-  readonly builtAt: string;
+  /**
+   * When its kernel was built, in ISO 8601. Nothing in the appliance is newer: the time of its own build is nowhere,
+   * because builds from the same packages are identical.
+   */
+  readonly sourceDate: string;
 }
 
-/** Reads the manifest of an appliance; undefined if there is none or it is of another form. */
+/** Reads the manifest of an appliance; undefined if there is none or it has another format version. */
 export async function readManifest(directory: string): Promise<Manifest | undefined> {
   let text: string;
   try {
@@ -57,7 +60,7 @@ export async function readManifest(directory: string): Promise<Manifest | undefi
   }
 }
 
-/** Size and checksum of a file, holes counted as the zeros they read as. */
+/** Size and checksum of a file; holes count as the zeros that they read as. */
 export async function describeFile(path: string): Promise<ManifestFile> {
   const hash = createHash('sha256');
   const file = await open(path);
@@ -76,8 +79,8 @@ export async function describeFile(path: string): Promise<ManifestFile> {
 }
 
 /**
- * The upstream version in a Debian version: `1.54.1` of `1:1.54.1-2+deb13u1`.
- * Marks that packagers add (`+dfsg`, `~rc1`) are no part of what the daemon calls itself.
+ * The upstream version in a Debian version: `1.54.1` for `1:1.54.1-2+deb13u1`.
+ * Suffixes that packagers add (`+dfsg`, `~rc1`) are not part of the version that the daemon reports.
  */
 export function upstreamVersion(debianVersion: string): string {
   const [version = ''] = debianVersion

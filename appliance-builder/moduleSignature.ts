@@ -2,10 +2,10 @@
  * Signatures of kernel modules.
  *
  * Debian signs its modules for machines under Secure Boot. The kernel checks a
- * signature whenever there is one, with a hash over the whole module and an
- * elliptic curve operation: half of the time the initrd takes, under
- * emulation. A module without one loads just as well; the kernel only marks
- * itself as tainted ("E"), which nothing in an appliance looks at.
+ * signature whenever there is one, with a hash over the entire module and an
+ * elliptic curve operation: under emulation, that is half of the initrd's time.
+ * A module without one loads just as well; the kernel only marks itself as
+ * tainted ("E"), which does not matter in an appliance.
  */
 
 /** The last bytes of a signed module. */
@@ -20,6 +20,6 @@ export function withoutSignature(module: Buffer): Buffer {
   const trailerEnd = module.length - MAGIC.length;
   if (!module.subarray(trailerEnd).equals(MAGIC)) return module;
   const end = trailerEnd - TRAILER_SIZE - module.readUInt32BE(trailerEnd - 4);
-  if (end <= 0) throw new Error('a module is signed with more bytes than it has');
+  if (end <= 0) throw new Error('the signature of a module is longer than the module');
   return module.subarray(0, end);
 }

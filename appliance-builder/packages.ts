@@ -1,11 +1,11 @@
 /**
  * What goes into the root file system and what stays out of it.
  *
- * The base is the list that Debian's own libguestfs package carries for its
- * appliance; the lists here are the difference from it.
+ * The base is the list in Debian's own libguestfs package for its appliance;
+ * the lists here are the differences from it.
  */
 
-/** Names of the package that carries guestfsd, newest first. */
+/** Names of the package that contains guestfsd, newest first. */
 export const LIBGUESTFS_PACKAGES: readonly string[] = ['libguestfs0t64', 'libguestfs0'];
 
 /** The package with the static shell of the initrd. */
@@ -13,7 +13,7 @@ export const BUSYBOX_PACKAGE = 'busybox-static';
 
 /**
  * Packages on top of Debian's list: most make an optional group or a file
- * system of the daemon available. One that a suite does not have is left out.
+ * system of the daemon available. Those that a suite lacks are left out.
  */
 export const EXTRA_PACKAGES: readonly string[] = [
   // Optional groups whose tools Debian only suggests.
@@ -29,13 +29,13 @@ export const EXTRA_PACKAGES: readonly string[] = [
   'nilfs-tools',
   'reiserfsprogs',
   'udftools',
-  // What the other tools call when they find it.
+  // Used by other tools if present.
   'grub-pc-bin', // grub_install: the boot loader's own parts for BIOS machines
   'augeas-lenses', // augeas
   'kpartx', // partitions inside device-mapper devices
   'ncompress', // tar_in and tar_out with compress:compress
   'thin-provisioning-tools', // lvm on thin and cache volumes
-  // For a person who looks into a running appliance.
+  // For debugging a running appliance.
   'iputils-ping',
   'lsof',
   'strace',
@@ -46,14 +46,14 @@ export interface PackagePrograms {
   readonly packageName: string;
   /** Paths relative to the root. */
   readonly files: readonly string[];
-  /** What they need: beginnings, without the version, of names of packages that theirs depends on. */
+  /** Libraries they need: names, without the version at their end, of packages that theirs depends on. */
   readonly libraries: readonly string[];
 }
 
 /**
- * Programs that are taken out of their packages. These two make icons of
- * inspected systems, and depend on a web client in Perl and on X11 and TIFF,
- * which other programs in them use.
+ * Programs that are taken out of their packages. The programs of these two
+ * make icons of inspected systems; the packages depend on a web client in Perl
+ * and on X11 and TIFF, which only their other programs use.
  */
 export const PROGRAMS: readonly PackagePrograms[] = [
   { packageName: 'icoutils', files: ['usr/bin/wrestool'], libraries: [] },
@@ -65,20 +65,20 @@ export const PROGRAMS: readonly PackagePrograms[] = [
 ];
 
 /**
- * Packages on Debian's list that the daemon has no use for: it names what the
- * host side of libguestfs calls as well.
+ * Packages on Debian's list that the daemon does not use: the list also names
+ * those that libguestfs uses on the host.
  */
 export const DROPPED_PACKAGES: readonly string[] = ['debootstrap', 'qemu-utils'];
 
 /**
- * DHCP clients in order of preference. Debian's list names all that /init can
- * use; one is enough.
+ * DHCP clients in order of preference. Debian's list contains all that /init
+ * can use; one is enough.
  */
 export const DHCP_CLIENTS: readonly string[] = ['dhcpcd-base', 'isc-dhcp-client'];
 
 /**
  * Files that dpkg does not unpack: documentation, translations, completions.
- * Copyright files stay, as their licences ask.
+ * Copyright files stay, as the licences require.
  */
 export const UNPACK_EXCLUDES: readonly string[] = [
   '/usr/share/bash-completion/*',
@@ -104,14 +104,14 @@ export const UNPACK_EXCLUDES: readonly string[] = [
 export const UNPACK_INCLUDES: readonly string[] = ['/usr/share/doc/*/copyright'];
 
 /**
- * Paths taken away once the packages are configured, relative to the root:
- * the package manager, and what configuring left of the building machine.
+ * Paths removed once the packages are configured, relative to the root: the
+ * package manager, and traces of the build machine.
  */
 export const REMOVED_PATHS: readonly string[] = [
   'boot',
   'etc/hostname',
   'etc/machine-id',
-  // Made from the arrays of the building machine; the daemon wants none but the guest's.
+  // Lists the arrays of the build machine; the daemon must see only those of the guest.
   'etc/mdadm/mdadm.conf',
   'etc/resolv.conf',
   'usr/lib/udev/hwdb.bin',
@@ -123,15 +123,15 @@ export const REMOVED_PATHS: readonly string[] = [
   'var/log',
 ];
 
-/** Directories that programs expect to find, made again after {@link REMOVED_PATHS}. */
+/** Directories that programs expect to find; they are recreated after {@link REMOVED_PATHS}. */
 export const KEPT_DIRECTORIES: readonly string[] = ['boot', 'var/cache', 'var/log'];
 
 /**
  * The udev rules that stay: device nodes and their links, device-mapper, LVM,
- * MD, Btrfs, loading of drivers. The rest is for desks and data centres, and
- * every event reads all of it; 80-debian-compat loads the driver of generic
- * SCSI devices, which nothing here uses, and whose devices have events, too.
- * What udev.ts has comes on top.
+ * MD, Btrfs, loading of drivers. The rest is for desktops and data centres, and
+ * every event evaluates all of it; 80-debian-compat loads the driver of generic
+ * SCSI devices, which nothing here uses, and whose devices cause more events.
+ * udev.ts adds its own.
  */
 export const UDEV_RULES: readonly RegExp[] = [
   /^01-md-raid-creating\.rules$/,
@@ -164,10 +164,10 @@ export const TMPFILES: readonly RegExp[] = [
 ];
 
 /**
- * The kernel modules that stay, as paths below `kernel/` without what follows
- * the name; what they depend on stays with them. A machine under qemu has a
- * handful of devices, while the daemon wants every file system, device-mapper
- * target, RAID level, cipher and character set there is.
+ * The kernel modules that stay, as paths below `kernel/` without the suffix;
+ * their dependencies stay as well. A machine under qemu has only a few devices,
+ * but the daemon needs every file system, device-mapper target, RAID level,
+ * cipher and character set available.
  */
 export const KERNEL_MODULES: readonly string[] = [
   'arch/',
@@ -208,10 +208,10 @@ export const KERNEL_MODULES: readonly string[] = [
 ];
 
 /**
- * The modules that the initrd loads, in this order; what each depends on comes
- * before it. Nothing later loads drivers of devices that are there from the
- * start: /init asks udev for "change" events, and drivers come with "add".
- * Disks first: they are searched for while the rest loads.
+ * The modules that the initrd loads, in this order, each after its
+ * dependencies. Nothing later loads drivers of devices that exist from the
+ * start: /init asks udev for "change" events, but only "add" events load
+ * drivers. Disks come first: the kernel detects them while the rest loads.
  */
 export const INITRD_MODULES: readonly string[] = [
   'virtio_pci',
@@ -225,17 +225,17 @@ export const INITRD_MODULES: readonly string[] = [
   'ext4',
   // The channel to the library.
   'virtio_console',
-  // Fresh seed material for the random numbers from the first moment.
+  // Entropy for the random number generator from the start.
   'virtio_rng',
 ];
 
-/** Of {@link INITRD_MODULES}, those that some kernels rightly do without. */
+/** Those of {@link INITRD_MODULES} that some kernels do not have, and do not need. */
 export const OPTIONAL_DRIVERS: ReadonlySet<string> = new Set(['crc32c_generic', 'crc32c_intel']);
 
-/** Modules in the initrd that are loaded only when the network is asked for. */
+/** Modules in the initrd that are loaded only if the network is requested. */
 export const INITRD_NETWORK_MODULES: readonly string[] = ['virtio_net'];
 
-/** Packages that Debian's list names, joined with ours, minus what is not wanted. */
+/** The packages of Debian's list and of ours, without those that are not wanted. */
 export function selectPackages(listed: readonly string[], available: (name: string) => boolean): SelectedPackages {
   const dhcp = DHCP_CLIENTS.find((name) => listed.includes(name) && available(name));
   const wanted = [...new Set([...listed, ...EXTRA_PACKAGES])].filter(

@@ -7,18 +7,18 @@ import { type BuildContext, run } from './command.js';
 import { PROGRAMS, type PackagePrograms } from './packages.js';
 import type { Suite } from './suite.js';
 
-/** What there is of {@link PROGRAMS} in a suite. */
+/** Those of {@link PROGRAMS} that a suite has. */
 export interface AvailablePrograms {
   readonly programs: readonly PackagePrograms[];
   /** Version of each package that they come from. */
   readonly versions: ReadonlyMap<string, string>;
-  /** Packages to be installed for them. */
+  /** Packages that have to be installed for them. */
   readonly libraries: readonly string[];
 }
 
 /**
- * Finds out what a suite has of the programs, and tells what it does not have.
- * @throws Error if a package depends on other libraries than are known here
+ * Finds out which of the programs a suite has, and logs those that it lacks.
+ * @throws Error if a package does not depend on a library listed for it
  */
 export async function findPrograms(context: BuildContext, suite: Suite, archive: Archive): Promise<AvailablePrograms> {
   const versions = await archive.candidates(PROGRAMS.map(({ packageName }) => packageName));
@@ -31,17 +31,17 @@ export async function findPrograms(context: BuildContext, suite: Suite, archive:
   return { programs, versions, libraries };
 }
 
-/** Names of packages in a `Depends` field that begin with one of some names, followed by their version: `libpng` for `libpng16-16t64`. */
+/** Finds, in a `Depends` field, a package for each name without its version: `libpng16-16t64` for `libpng`. */
 export function librariesOf(depends: string, wanted: readonly string[]): string[] {
   const names = depends.split(/[,|]/).map((dependency) => /^\s*([^\s:(]+)/.exec(dependency)?.[1] ?? '');
   return wanted.map((library) => {
     const found = names.find((name) => name.startsWith(library) && /^\d/.test(name.slice(library.length)));
-    if (found === undefined) throw new Error(`there is no ${library} among '${depends}'`);
+    if (found === undefined) throw new Error(`no ${library} among the dependencies '${depends}'`);
     return found;
   });
 }
 
-/** Puts the programs into the root tree at `root`, with their copyright, by way of `directory`. */
+/** Installs the programs, with their copyright files, in the root tree at `root`; unpacks them in `directory`. */
 export async function installPrograms(
   context: BuildContext,
   archive: Archive,

@@ -1,4 +1,4 @@
-/** The file that makes libguestfs take a directory for a fixed appliance. */
+/** The file by which libguestfs recognizes a directory as a fixed appliance. */
 import type { Manifest } from './manifest.js';
 
 /** Text of `README.fixed`. */
@@ -6,15 +6,15 @@ export function readmeFixed(manifest: Manifest): string {
   return `This directory is a fixed appliance for libguestfs and guestfs-grpc.
 
 It holds Debian ${manifest.suite} (${manifest.architecture}): Linux ${manifest.kernelVersion} and guestfsd ${manifest.daemonVersion},
-both as Debian builds them. ${'`'}kernel${'`'} is the kernel in the form that takes the
-least time to boot, ${'`'}initrd${'`'} finds and mounts ${'`'}root${'`'}, a disk image. What it is
-made of, to the package and version, is in manifest.json.
+both as built by Debian. ${'`'}kernel${'`'} is the kernel in the form that boots fastest;
+${'`'}initrd${'`'} finds and mounts ${'`'}root${'`'}, a disk image. manifest.json lists every
+package with its version.
 
-guestfs-grpc is told of it with --appliance; libguestfs with
+To use it with guestfs-grpc, give its path to --appliance; with libguestfs, run
 
     export LIBGUESTFS_PATH=<this directory>
 
-The software in it is under the licences of the packages; their sources are in
-the Debian archive under the versions that manifest.json lists.
+The software in it is covered by the licences of the packages. Their sources
+are in the Debian archive, in the versions that manifest.json lists.
 `;
 }

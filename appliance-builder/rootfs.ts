@@ -5,6 +5,7 @@ import { join } from 'node:path';
 
 import type { Archive } from './archive.js';
 import { type BuildContext, run } from './command.js';
+import type { Kernel } from './kernel.js';
 import {
   KEPT_DIRECTORIES,
   LIBGUESTFS_PACKAGES,
@@ -16,31 +17,34 @@ import {
   UNPACK_INCLUDES,
 } from './packages.js';
 import { findPrograms, installPrograms } from './programs.js';
+import { sourceDateEnv } from './sourceDate.js';
 import type { Suite } from './suite.js';
 import { removeTree } from './tree.js';
 import { installUdev } from './udev.js';
 
-/** A root tree and what it was made of. */
+/** A root tree and its packages. */
 export interface RootTree {
   readonly directory: string;
   /** Version of each package in it. */
   readonly packages: ReadonlyMap<string, string>;
 }
 
-/** The parts that Debian's libguestfs package carries for its appliance. */
+/** The parts in Debian's libguestfs package that make up its appliance. */
 export interface ApplianceParts {
   readonly packageName: string;
   readonly packageVersion: string;
+  /** The unpacked package. */
+  readonly tree: string;
   /** Directory with the tar files. */
   readonly directory: string;
-  /** Packages that Debian's appliance is made of. */
+  /** The packages in Debian's appliance. */
   readonly listed: readonly string[];
 }
 
 /** The tar files to unpack: guestfsd itself, the init script, the udev rule for its port. */
 const PARTS = ['daemon.tar.gz', 'init.tar.gz', 'udev-rules.tar.gz'];
 
-/** Downloads libguestfs and unpacks, without installing, what it has for the appliance. */
+/** Downloads libguestfs and unpacks its parts for the appliance, without installing them. */
 export async function prepareParts(
   context: BuildContext,
   archive: Archive,
@@ -58,7 +62,7 @@ export async function prepareParts(
   if (supermin === undefined) throw new Error(`${packageName} has no supermin.d`);
   const parts = join(tree, 'usr/lib', supermin);
   const listed = (await readFile(join(parts, 'packages'), 'utf8')).split('\n').filter((name) => name !== '');
-  return { packageName, packageVersion, directory: parts, listed };
+  return { packageName, packageVersion, tree, directory: parts, listed };
 }
 
 /** Makes the root tree at `directory`. */
@@ -67,7 +71,7 @@ export async function makeRootTree(
   suite: Suite,
   archive: Archive,
   parts: ApplianceParts,
-  kernel: { readonly version: string; readonly modulesDirectory: string },
+  kernel: Kernel,
   busybox: string,
   directory: string,
   fakeroot: Fakeroot,
@@ -78,7 +82,8 @@ export async function makeRootTree(
 
   const programs = await findPrograms(context, suite, archive);
 
-  await installPackages(context, suite, archive, [...packages, ...programs.libraries], directory, fakeroot);
+  const names = [...packages, ...programs.libraries];
+  await installPackages(context, suite, archive, names, kernel.builtAt, directory, fakeroot);
   const installed = parseStatus(await readFile(join(directory, 'var/lib/dpkg/status'), 'utf8'));
   await trim(directory);
   await installPrograms(context, archive, programs, `${directory}.programs`, directory);
@@ -90,8 +95,8 @@ export async function makeRootTree(
       '--extract',
       `--file=${join(parts.directory, part)}`,
       `--directory=${directory}`,
-      // The owner recorded is whoever built the package, and the directories
-      // recorded are links in this tree.
+      // The archives record the user who built the package as the owner, and contain
+      // directories that are links in this tree.
       '--no-same-owner',
       '--keep-directory-symlink',
       '--no-overwrite-dir',
@@ -101,8 +106,8 @@ export async function makeRootTree(
 }
 
 /**
- * Runs commands that see files as root's, whoever builds: as they are for
- * root, through fakeroot(1) for others.
+ * Runs commands that see all files as owned by root: directly if the builder
+ * is root, otherwise through fakeroot(1).
  */
 export class Fakeroot {
   /**
@@ -114,11 +119,16 @@ export class Fakeroot {
     readonly needed: boolean = process.getuid?.() !== 0,
   ) {}
 
-  /** Runs one command. */
-  run(context: BuildContext, command: string, args: readonly string[]): Promise<string> {
-    if (!this.needed) return run(context, command, args);
+  /** Runs one command, with `env` added to its environment. */
+  run(
+    context: BuildContext,
+    command: string,
+    args: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<string> {
+    if (!this.needed) return run(context, command, args, { env });
     const memory = [...(existsSync(this.state) ? ['-i', this.state] : []), '-s', this.state];
-    return run(context, 'fakeroot', [...memory, '--', command, ...args]);
+    return run(context, 'fakeroot', [...memory, '--', command, ...args], { env });
   }
 }
 
@@ -127,11 +137,12 @@ async function installPackages(
   suite: Suite,
   archive: Archive,
   packages: readonly string[],
+  sourceDate: Date,
   directory: string,
   fakeroot: Fakeroot,
 ): Promise<void> {
   const archiveFile = `${directory}.tar`;
-  context.log(`installing ${packages.length} packages and what they need (mmdebstrap)`);
+  context.log(`installing ${packages.length} packages and their dependencies (mmdebstrap)`);
   const hooks = '/usr/share/mmdebstrap/hooks/maybe-merged-usr';
   await run(
     context,
@@ -139,9 +150,9 @@ async function installPackages(
     [
       '--variant=essential',
       `--architectures=${archive.architecture}`,
-      // A directory cannot be written with root's ownership by others.
+      // Only root can write a directory whose files belong to root.
       `--format=${fakeroot.needed ? 'tar' : 'directory'}`,
-      // What a crash leaves is thrown away; syncing each file takes longer than all else.
+      // What a crash leaves behind is discarded, so there is no need to sync each file, which takes most of the time.
       '--dpkgopt=force-unsafe-io',
       `--include=${packages.join(',')}`,
       ...UNPACK_EXCLUDES.map((path) => `--dpkgopt=path-exclude=${path}`),
@@ -153,8 +164,10 @@ async function installPackages(
       ...archive.sources,
     ],
     {
+      // Scripts of packages write dates: of passwords into /etc/shadow, for example.
+      env: sourceDateEnv(sourceDate),
       onLine: (line) => {
-        // `I:` lines are the stages; the rest is progress bars and dpkg's chatter.
+        // `I:` lines are the stages; the rest is progress bars and dpkg's output.
         if (line.startsWith('I: ')) context.log(`  ${line.slice(3)}`);
       },
     },
@@ -171,11 +184,11 @@ async function installPackages(
   }
 }
 
-/** Takes away what the appliance has no use for. */
+/** Removes what the appliance does not need. */
 async function trim(directory: string): Promise<void> {
   for (const path of REMOVED_PATHS) await removeTree(join(directory, path));
   for (const path of KEPT_DIRECTORIES) await mkdir(join(directory, path), { recursive: true });
-  // In /usr and, in suites that are older than the merge, in the same place through a link.
+  // Always in /usr: in suites older than the /usr merge, the paths outside it are links.
   await keepOnly(join(directory, 'usr/lib/udev/rules.d'), UDEV_RULES);
   await keepOnly(join(directory, 'usr/lib/tmpfiles.d'), TMPFILES);
 }

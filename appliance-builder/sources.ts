@@ -1,6 +1,6 @@
 /**
  * Where packages come from: the mirrors that the machine's own apt uses,
- * turned to the suite that the appliance is made of.
+ * with the suite of the appliance.
  */
 import { type BuildContext, run } from './command.js';
 import type { Suite } from './suite.js';
@@ -8,10 +8,10 @@ import type { Suite } from './suite.js';
 /** The keys of Debian's archives, from the package debian-archive-keyring. */
 export const DEBIAN_KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 
-/** One repository, as `apt-get indextargets` tells about it. */
+/** One repository, as listed by `apt-get indextargets`. */
 export interface HostRepository {
   readonly uri: string;
-  /** Suite or codename, as the sources name it. */
+  /** Suite or codename, as given in the sources. */
   readonly release: string;
   readonly component: string;
   readonly origin: string;
@@ -25,19 +25,19 @@ async function hostRepositories(context: BuildContext): Promise<HostRepository[]
   return parseRepositories(await run(context, 'apt-get', ['indextargets', '--format', format, 'Created-By: Packages']));
 }
 
-/** Without the slashes that it ends with. */
+/** The URI without trailing slashes. */
 function withoutEnd(uri: string): string {
   let end = uri.length;
   while (uri[end - 1] === '/') end -= 1;
   return uri.slice(0, end);
 }
 
-/** Reads what {@link hostRepositories} asks apt for. */
+/** Parses the output that {@link hostRepositories} requests from apt. */
 export function parseRepositories(text: string): HostRepository[] {
   return text.split('\n').flatMap((line) => {
     const [uri, release, component, origin] = line.split('|');
     if (!uri || !release || !component || origin === undefined) return [];
-    // apt leaves a field as `$(NAME)` when it has not downloaded the index yet.
+    // apt prints `$(NAME)` for a field of an index that it has not downloaded yet.
     return [{ uri: withoutEnd(uri), release, component, origin: origin.startsWith('$(') ? '' : origin }];
   });
 }
@@ -46,7 +46,7 @@ const DEBIAN_RELEASE = /^(bullseye|bookworm|trixie|forky|sid|oldoldstable|oldsta
 
 /**
  * The sources.list lines for `suite` on the mirrors in `repositories`;
- * none if no repository there is Debian's main archive.
+ * none if no repository among them is Debian's main archive.
  */
 export function sourcesForSuite(suite: Suite, repositories: readonly HostRepository[]): string[] {
   const main = repositories.filter(
@@ -65,15 +65,15 @@ export function sourcesForSuite(suite: Suite, repositories: readonly HostReposit
 }
 
 /**
- * The sources.list lines to build from: those on the machine's mirrors, or, on
- * a machine that has no Debian mirror (Ubuntu, say), those that mmdebstrap
- * takes for the suite when it is given none.
+ * The sources.list lines to build from: the machine's mirrors or, on a machine
+ * without a Debian mirror (Ubuntu, for example), mmdebstrap's default for the
+ * suite.
  */
 export async function findSources(context: BuildContext, suite: Suite): Promise<string[]> {
   const lines = sourcesForSuite(suite, await hostRepositories(context));
   if (lines.length > 0) return lines;
-  // mmdebstrap offers no way to ask. With --simulate it goes as far as making
-  // the lists; the hook shows them.
+  // mmdebstrap has no option to print its default. With --simulate it goes as far as
+  // creating the lists; the hook prints them.
   const marker = 'sources:';
   const text = await run(context, 'mmdebstrap', [
     '--simulate',
@@ -94,8 +94,8 @@ const ACCESS_OPTION =
   /^Acquire::(http|https|Retries|ForceIPv4|ForceIPv6|Check-Valid-Until|Check-Date|Max-ValidTime|Min-ValidTime)\b/i;
 
 /**
- * The machine's apt settings about access to mirrors, one `Name "value";` each.
- * The build uses apt with a configuration of its own, which would miss them.
+ * The machine's apt settings for access to mirrors, one `Name "value";` each.
+ * The build uses apt with a separate configuration, which would lack them.
  */
 export async function hostAccessOptions(context: BuildContext): Promise<string[]> {
   return parseAccessOptions(await run(context, 'apt-config', ['dump']));

@@ -1,12 +1,12 @@
-/** The Debian releases that an appliance can be made of. */
+/** The Debian releases that an appliance can be built from. */
 
-/** What differs between releases, as far as a build has to know. */
+/** The differences between releases that matter to a build. */
 export interface Suite {
-  /** Codename, as the archive knows it. */
+  /** Codename, as used in the archive. */
   readonly name: string;
   /**
-   * Whether `/bin`, `/sbin` and `/lib` have to be made links into `/usr` by the
-   * builder; later releases ship the links in base-files.
+   * Whether the builder has to turn `/bin`, `/sbin` and `/lib` into links to
+   * `/usr`; later releases ship the links in base-files.
    */
   readonly mergeUsr: boolean;
   /** Whether it has the companion suites `-updates` and `-security`. */
@@ -20,20 +20,20 @@ const SUITES: readonly Suite[] = [
   { name: 'sid', mergeUsr: false, stable: false },
 ];
 
-/** The suite whose appliance is made when none is named. */
+/** The suite that is used if none is given. */
 export const DEFAULT_SUITE = 'trixie';
 
 /** The names that {@link findSuite} knows. */
 export const suiteNames: readonly string[] = SUITES.map((suite) => suite.name);
 
 /**
- * Looks a suite up.
- * @throws Error naming the known ones
+ * Looks up a suite.
+ * @throws Error naming the known suites
  */
 export function findSuite(name: string): Suite {
   const suite = SUITES.find((candidate) => candidate.name === name);
   if (suite === undefined) {
-    throw new Error(`unknown suite '${name}'; an appliance can be made of ${suiteNames.join(', ')}`);
+    throw new Error(`unknown suite '${name}'; an appliance can be built from ${suiteNames.join(', ')}`);
   }
   return suite;
 }

@@ -1,8 +1,8 @@
-/** Removal of directory trees that may, for a moment, have been somebody's root. */
+/** Removal of directory trees in which something may still be mounted. */
 import { readFile } from 'node:fs/promises';
 import { execa } from 'execa';
 
-/** What is mounted in a tree, the deepest first. */
+/** The mount points in a tree, the deepest first. */
 async function mountsIn(path: string): Promise<string[]> {
   const table = await readFile('/proc/self/mountinfo', 'utf8');
   return (
@@ -20,8 +20,8 @@ async function mountsIn(path: string): Promise<string[]> {
 }
 
 /**
- * Removes a file or a tree, and never what is mounted in it: a build that was killed leaves
- * /proc, /sys and /dev of the machine in its root. They are taken out first.
+ * Removes a file or a tree, but never the contents of mounts in it: a killed build leaves the machine's /proc, /sys and
+ * /dev mounted in its root. They are unmounted first.
  */
 export async function removeTree(path: string): Promise<void> {
   for (const point of await mountsIn(path)) await execa('umount', ['--lazy', '--', point]);

@@ -1,61 +1,62 @@
 /**
- * What the appliance does about udev besides choosing among Debian's rules.
+ * Changes to udev in the appliance, apart from the choice of Debian's rules.
  *
- * guestfsd, its /init and LVM rely on udev, and start it often: under
- * emulation most of the time of a small action goes into programs of systemd
- * that find out that there is nothing to do. The programs stay, a little out
- * of the way; short scripts in their place answer the frequent questions.
+ * guestfsd, its /init and LVM rely on udev's programs, and start them often:
+ * under emulation most of the time of a small action goes into programs of
+ * systemd that find out that there is nothing to do. The programs are moved to
+ * another directory; short scripts in their place answer the frequent queries.
  */
 import { chmod, copyFile, mkdir, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
 
 import { type BuildContext, run } from './command.js';
 
-/** Where the programs are that a script stands in for. */
+/** The directory of the programs that scripts replace. */
 const PROGRAMS = '/usr/lib/guestfs-grpc';
 
 /**
- * In place of udevadm(8): waits for udev as `udevadm settle` does, and leaves
- * everything else to the real one. The daemon runs `udevadm settle` in nearly
- * every action that touches a device; the real one costs 15 million
- * instructions when there is nothing to wait for, mostly to be linked with
- * libsystemd, this one 1.8 million.
+ * Replaces udevadm(8): waits for udev as `udevadm settle` does, and leaves
+ * everything else to the real program. The daemon runs `udevadm settle` in
+ * nearly every action that touches a device; if there is nothing to wait for,
+ * the real program takes 15 million instructions, mostly to link libsystemd,
+ * and this script 1.8 million.
  *
  * Why nothing that happened before the script started can be pending when
  * `settled` succeeds:
  *
- * - Uevents from the kernel and closed devices under watch (inotify) reach
- *   udevd through files that it polls, and wake it before the system call that
- *   caused them returns. A process that has a wchan is off the run queue, not
- *   merely about to sleep, and epoll does not sleep while a file is readable.
- *   So a wchan in epoll says that all has been received and acted upon; there
- *   is no need to look into the sockets. (`udevadm settle` sends udevd a ping,
- *   which has the lowest priority there: the same condition, from within.)
+ * - Uevents from the kernel, and inotify events for watched devices that were
+ *   closed, reach udevd through files that it polls, and wake it before the
+ *   system call that caused them returns. A process that has a wchan is off the
+ *   run queue, not merely about to sleep, and epoll does not sleep while a file
+ *   is readable. So a wchan in epoll means that udevd has received and handled
+ *   everything; there is no need to check the sockets. (`udevadm settle` sends
+ *   udevd a ping with the lowest priority: the same condition, checked from
+ *   within.)
  * - What is received is queued before udevd sleeps again, and
- *   /run/udev/queue is there as long as the queue is not empty, which includes
- *   events that a worker has in hand.
- * - Since systemd 254 a child process of udevd, and not udevd itself, reads the
- *   partition table again after a whole disk was written. That removes and adds
- *   partitions; the real settle does not wait for it. Any child that is no
- *   worker counts as something pending.
- * - These are several looks, at different moments. schedstat counts how often
- *   udevd has run: if that is the same before and after, all of it was true at
- *   one moment.
+ *   /run/udev/queue exists while the queue is not empty, which includes events
+ *   that a worker is handling.
+ * - Since systemd 254 a child process of udevd, and not udevd itself, rereads
+ *   the partition table after a disk (not a partition) was written. That removes
+ *   and adds partitions; the real settle does not wait for it. Any child that
+ *   is not a worker counts as pending.
+ * - These checks happen at different moments. schedstat counts how often udevd
+ *   has run: if the count is the same before and after, all conditions were
+ *   true at one moment.
  *
- * With `-E FILE`, and that file there, the queue does not count: the real one
- * waits for the answer to its ping only, too.
+ * With `-E FILE`, if that file exists, the queue does not count: the real
+ * program, too, waits only for the answer to its ping then.
  *
- * The wait is for a pipe that nobody ever writes to, which the shell does
- * itself: what competes with the workers for the processor then is one look at
- * the queue each hundredth of a second (that first look decides nothing but
- * saves the others). This is what busybox is for, whose shell starts as fast as
- * dash, has timeouts, and sleeps without a new process. After five seconds or
- * more, or if udevd cannot be found, the real one has the word. Timeouts that
- * may be shorter, and options not known here, are its business from the start.
+ * The shell waits by reading, with a timeout, from a pipe that is never written
+ * to: all that competes with the workers for the processor is one check of the
+ * queue every hundredth of a second (the first check is only a shortcut that
+ * avoids the others). busybox is used because its shell starts as fast as dash,
+ * has timeouts, and sleeps without a new process. After five seconds or more,
+ * or if udevd cannot be found, the real program takes over. It also handles
+ * timeouts that may be shorter, and options that are unknown here.
  *
- * `udevadm trigger` without arguments is what /init runs: of 260 devices the
- * ten are triggered that somebody has a use for. The nodes of the others are
- * in /dev anyway; drivers come with "add" events, which these are not.
+ * /init runs `udevadm trigger` without arguments: of 260 devices only the ten
+ * that are of use are triggered. The others have their nodes in /dev anyway;
+ * drivers are loaded for "add" events, which these are not.
  */
 export const UDEVADM_SCRIPT = `#!${PROGRAMS}/busybox sh
 find_udevd() {
@@ -124,18 +125,18 @@ exec ${PROGRAMS}/udevadm "$@"
 `;
 
 /**
- * In place of scsi_id, which udev's rules start for every event of a SCSI disk,
- * for 16 million instructions: what it would say of a disk of qemu, out of what
- * the kernel has read from the disk already. Without a serial number there are
+ * Replaces scsi_id, which udev's rules start for every event of a SCSI disk, at
+ * 16 million instructions each: prints the same for a disk of qemu, from what
+ * the kernel has already read from the disk. Without a serial number there are
  * no pages 80 (serial number) and 83 (identifiers). With one, page 83 has the
- * same text as its only identifier, at most 20 bytes of it; anything else, a
- * world wide name for example, and any other disk is left to the real one.
+ * same text, at most 20 bytes of it, as its only identifier; anything else, a
+ * world wide name for example, and any other disk is left to the real program.
  *
  * The pages are binary: read drops the zero bytes, and a length of ten is a
- * newline. What is left are two bytes before the serial number and four before
- * the identifier.
+ * newline. That leaves two bytes before the serial number and four before the
+ * identifier.
  *
- * The rules of bookworm say --whitelisted, later ones --allowlisted.
+ * The rules of bookworm use --whitelisted, later ones --allowlisted.
  */
 export const SCSI_ID_SCRIPT = `#!/bin/sh
 real=${PROGRAMS}/scsi_id
@@ -187,10 +188,10 @@ describe "$@" 2>/dev/null || exec $real "$@"
 `;
 
 /**
- * Instead of Debian's 60-block.rules. That one turns each "change" of a SCSI
- * device into one of its block device. qemu's disks report two unit attentions
- * when they appear (power on, LUNs changed), so that each disk was identified
- * three times; only a new size or medium changes what there is to know.
+ * Replaces Debian's 60-block.rules, which turn each "change" of a SCSI device
+ * into one of its block device. qemu's disks report two unit attentions when
+ * they appear (power on, LUNs changed), so each disk was identified three
+ * times; only a new size or medium changes what udev records.
  */
 const BLOCK_RULES = `ACTION=="change", SUBSYSTEM=="scsi", ENV{DEVTYPE}=="scsi_device", ENV{SDEV_UA}=="CAPACITY_DATA_HAS_CHANGED", TEST=="block", ATTR{block/*/uevent}="change"
 ACTION=="change", SUBSYSTEM=="scsi", ENV{DEVTYPE}=="scsi_device", ENV{SDEV_MEDIA_CHANGE}=="1", TEST=="block", ATTR{block/*/uevent}="change"
@@ -198,20 +199,20 @@ ACTION!="remove", SUBSYSTEM=="block", KERNEL=="loop*|nvme*|sd*|vd*|xvd*|bcache*|
 `;
 
 /**
- * Each worker is a fork of udevd, and one processor has no use for ten. Not
- * one either: mdadm, started by a rule, waits for the event of the array that
- * it has assembled.
+ * Each worker is a fork of udevd, and ten are too many for one processor. One is
+ * too few: mdadm, started by a rule, waits for the event of the array that it
+ * has assembled.
  */
 const UDEV_CONF = 'children_max=3\n';
 
-/** Puts all of this into the root tree at `directory`, with the static busybox at `busybox`. */
+/** Applies all of this to the root tree at `directory`, with the static busybox at `busybox`. */
 export async function installUdev(context: BuildContext, directory: string, busybox: string): Promise<void> {
   await mkdir(join(directory, PROGRAMS), { recursive: true });
   await copyFile(busybox, join(directory, PROGRAMS, 'busybox'));
   await run(context, 'mkfifo', [join(directory, PROGRAMS, 'never')]);
   await standIn(directory, '/usr/bin/udevadm', UDEVADM_SCRIPT);
   await standIn(directory, '/usr/lib/udev/scsi_id', SCSI_ID_SCRIPT);
-  // One program has both names, and goes by that under which it is started.
+  // One program has both names, and acts according to the name under which it is started.
   const daemon = join(directory, 'usr/lib/systemd/systemd-udevd');
   const target = await readlink(daemon);
   if (!target.endsWith('/udevadm')) throw new Error(`systemd-udevd is a link to ${target}, not to udevadm`);
@@ -226,6 +227,6 @@ async function standIn(directory: string, path: string, script: string): Promise
   const place = join(directory, path);
   await rename(place, join(directory, PROGRAMS, basename(path)));
   await writeFile(place, script);
-  // Not as an option of writeFile, which the process's umask would narrow.
+  // Not as an option of writeFile, which is subject to the process's umask.
   await chmod(place, 0o755);
 }

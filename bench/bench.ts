@@ -1,4 +1,4 @@
-/** What measurements work with: subjects in turn, a directory for files, a time limit. */
+/** What measurements need: subjects in turn, a directory for files, a time limit. */
 import { chmod, mkdir } from 'node:fs/promises';
 import { Workspace } from '../demo/server/workspace.js';
 import { Library } from './subjects/library.js';

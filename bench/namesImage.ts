@@ -1,8 +1,8 @@
 /**
  * An ext4 image with very many names: in one large directory, and in a tree. It is filled in a
- * guest, by an archive: mke2fs looks through a directory for each name that it adds, and so takes
+ * guest, by an archive: mke2fs searches a directory for each name that it adds, and so takes
  * minutes. (A CD image is made in seconds, but its file system has no index: each stat of `find`
- * would look through the directory.)
+ * would search the directory.)
  */
 import { open } from 'node:fs/promises';
 import { FilesystemServiceService } from '../gen/proto/guestfs/v1/filesystem.js';
@@ -33,7 +33,7 @@ function* fileNames(): Generator<string> {
 export async function namesImage(bench: Bench): Promise<string> {
   const image = bench.image('names.img');
   const file = await open(image, 'w', 0o666);
-  await file.chmod(0o666); // for qemu, which a server that is root starts as somebody else
+  await file.chmod(0o666); // for qemu, which a server that runs as root starts as another user
   await file.truncate(IMAGE_SIZE);
   await file.close();
   const machine = await (await bench.service()).launchToWrite(image);

@@ -1,4 +1,4 @@
-/** What the steps of the tour work with: calls that are printed as they are made. */
+/** What the steps of the tour use: calls that are printed as they are made. */
 import {
   rpcName,
   type GuestfsClient,

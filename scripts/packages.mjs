@@ -39,9 +39,10 @@ export const systemPackages = [
   {
     name: 'bubblewrap',
     for: ['server'],
-    why: 'starts qemu and its helpers in namespaces of their own',
+    why: 'runs qemu and its helpers in separate namespaces',
     programs: ['bwrap'],
   },
+  { name: 'passt', for: ['server'], why: 'network of sessions that have one', programs: ['passt'] },
 
   {
     name: 'mmdebstrap',

@@ -1,6 +1,6 @@
 /**
- * `npm run release:api`: the API as it is becomes the released one, which `npm run check` holds every later one
- * against. Part of a release, and of nothing else: commit what it writes together with the version.
+ * `npm run release:api`: records the current API as the released one, with which `npm run check` compares every
+ * later one. Only for releases: commit the result together with the version.
  */
 import { ensureNodePackages } from './setup/nodePackages.mjs';
 import { command } from './support/command.mjs';
@@ -11,5 +11,5 @@ import { say } from './support/say.mjs';
 await command(async () => {
   await ensureNodePackages();
   await run(projectTool('buf', 'build', '--exclude-source-info', '-o', RELEASED_API));
-  say(`${RELEASED_API} is the API as it is now`);
+  say(`${RELEASED_API} is now the current API`);
 });

@@ -1,6 +1,6 @@
 /**
  * `npm start`: sets up what is missing, from system packages to the appliance, then serves. With `--no-setup` it changes
- * nothing: it serves with what is there, or reports what is missing. All other arguments after `--` go to the server.
+ * nothing: it serves with what is installed, or reports what is missing. Other arguments after `--` go to the server.
  * Plain Node.js: on a fresh checkout nothing is installed yet.
  *
  * (package.json starts it with "exec": npm sends signals to the shell, which would not pass them on.)

@@ -4,8 +4,9 @@
  * line is the total: `N passed, N failed, N skipped`.
  *
  *   npm test                            everything
- *   npm test -- check                   lint, generated code, types
+ *   npm test -- check                   lint, generated code, types, advisories
  *   npm test -- unit [PATTERN]          tests that need no qemu
+ *   npm test -- fuzz [TARGET]           fuzzing, a minute for each target
  *   npm test -- integration [PATTERN]   tests with real appliances
  *   npm test -- differential            the same calls to libguestfs's C library
  *   npm test -- conformance [REGEX]     libguestfs's own tests
@@ -20,6 +21,7 @@ import { ensureSystemPackages } from './setup/systemPackages.mjs';
 import { inProject } from './support/project.mjs';
 import { StepFailed } from './support/run.mjs';
 import { duration, say, sinceStart } from './support/say.mjs';
+import { checkAdvisories } from './testing/audit.mjs';
 import {
   checkFormat,
   checkGenerated,
@@ -28,15 +30,18 @@ import {
   checkStyle,
   checkTypes,
 } from './testing/checks.mjs';
+import { runFuzz } from './testing/fuzz.mjs';
 import { runJest } from './testing/jest.mjs';
 import { checkLeftovers } from './testing/leftovers.mjs';
 import { Sandbox } from './testing/sandbox.mjs';
 import { add, nothing, oneFailed, tallyLine } from './testing/tally.mjs';
 
 /** @typedef {import('./testing/tally.mjs').Tally} Tally */
-/** @typedef {'check' | 'unit' | 'integration' | 'differential' | 'conformance'} Part */
+/** @typedef {'check' | 'unit' | 'fuzz' | 'integration' | 'differential' | 'conformance'} Part */
 
 const MINUTE_MS = 60_000;
+/** For each target of the fuzzer. */
+const FUZZ_SECONDS = 60;
 const INTEGRATION_TEST_TIMEOUT_MS = 3 * MINUTE_MS;
 /** Test files that boot virtual machines, by their compiled paths; the others boot none. */
 const INTEGRATION_TESTS = 'dist/test/(integration/|.*\\.integration\\.test)';
@@ -46,7 +51,7 @@ const DIFFERENTIAL_TESTS = 'dist/test/differential/';
 const SUITES = [undefined, 'bookworm'];
 
 /** @type {readonly Part[]} */
-const PARTS = ['check', 'unit', 'integration', 'differential', 'conformance'];
+const PARTS = ['check', 'unit', 'fuzz', 'integration', 'differential', 'conformance'];
 const [asked, pattern] = process.argv.slice(2);
 if (asked !== undefined && !PARTS.some((part) => part === asked)) {
   say(`unknown part of the tests: ${asked}; choose one of ${PARTS.join(', ')}`);
@@ -107,6 +112,7 @@ async function main() {
     await runStage('buf lint', checkProto);
     await runStage('buf breaking', checkReleasedApi);
     await runStage('types', checkTypes);
+    await runStage('npm audit', checkAdvisories);
   } else {
     await runStage(
       'build',
@@ -128,6 +134,10 @@ async function main() {
       }),
     );
   }
+  if (wanted('fuzz'))
+    await runStage('fuzzing', () =>
+      runFuzz({ only: asked === undefined ? undefined : pattern, seconds: FUZZ_SECONDS }),
+    );
   if (!needsMachines) return;
 
   for (const suite of asked === 'conformance' ? [undefined] : SUITES)
@@ -176,7 +186,7 @@ async function main() {
     try {
       sandbox.remove();
     } catch (error) {
-      // A failed test may have left a mount; report the counts all the same.
+      // A failed test may have left a mount; report the counts nevertheless.
       say(
         `${sandbox.directory} cannot be removed completely: ${error instanceof Error ? error.message : String(error)}`,
       );
@@ -187,6 +197,7 @@ async function main() {
 await main();
 const total = done.reduce((sum, { tally }) => add(sum, tally), nothing);
 console.log('');
+for (const skip of total.skips ?? []) console.log(`SKIPPED ${skip}`);
 for (const failure of total.failures ?? []) console.log(`FAILED ${failure}`);
 for (const { name, tally, ms } of done)
   console.log(`${name.padEnd(22)}${duration(ms).padStart(12)}   ${tallyLine(tally)}`);

@@ -24,8 +24,8 @@ export const COMMITTED_OUTPUTS = ['proto', 'gen/calls', 'gen/services.ts', 'gen/
 const OTHER_OUTPUTS = ['gen/proto', 'dist/reference'];
 
 /**
- * The generator is compiled into a folder of its own. If the server's build wrote there, too, the compiler could take
- * its output for that of the generator's sources, and a checkout of an older commit would generate with newer code.
+ * The generator is compiled into a separate folder. If the server's build wrote there as well, the compiler could treat
+ * its output as that of the generator's sources, and a checkout of an older commit would generate with newer code.
  */
 const GENERATOR = inProject('dist', 'generator', 'src', 'generator', 'main.js');
 

@@ -1,4 +1,4 @@
-/** Finds out what the server lacks, and changes nothing: for `npm start -- --no-setup`. */
+/** Finds out what the server lacks, without changing anything: for `npm start -- --no-setup`. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { packagesFor } from '../packages.mjs';
@@ -8,7 +8,7 @@ import { applianceDirectory } from './appliance.mjs';
 import { missingNodePackages } from './nodePackages.mjs';
 
 /**
- * What there is on this host.
+ * What this host has.
  * @typedef {object} Findings
  * @property {(program: string) => boolean} hasProgram
  * @property {readonly string[]} missingNodePackages Folders of npm packages that the server needs.
@@ -69,6 +69,6 @@ export async function requireServer({ ownAppliance }) {
   if (missing.length === 0) return;
   throw new StepFailed(
     `the server cannot start without set-up. Missing:\n${missing.map((line) => `  ${line}\n`).join('')}` +
-      'npm run setup gets everything.',
+      'npm run setup installs everything.',
   );
 }

@@ -25,7 +25,7 @@ export function setupForbidden(environment) {
  * @param {NodeJS.ProcessEnv} environment
  * @returns {{ setUp: boolean, ownAppliance: boolean, serverArgs: string[] }}
  *   `setUp`: whether what is missing may be installed and built; `ownAppliance`: the user brings an appliance, so
- *   that the default one is not needed; `serverArgs`: what goes on to the server.
+ *   that the default one is not needed; `serverArgs`: the arguments for the server.
  */
 export function startRequest(args, environment) {
   const serverArgs = args.filter((arg) => arg !== FLAG);

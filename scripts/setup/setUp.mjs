@@ -1,4 +1,4 @@
-/** Everything that the server needs, in order. Steps that are up to date are skipped. */
+/** Sets up everything that the server needs. Steps that are up to date are skipped. */
 import { ensureAppliance } from './appliance.mjs';
 import { ensureProductBuilt } from './build.mjs';
 import { ensureGenerated } from './generated.mjs';

@@ -13,8 +13,8 @@ const APT_ENVIRONMENT = ['DEBIAN_FRONTEND=noninteractive', 'NEEDRESTART_SUSPEND=
 const APT_OPTIONS = ['-o', 'DPkg::Lock::Timeout=300', '-o', 'Acquire::Retries=3', '-q'];
 
 /**
- * apt-get without starting services: the tests start the ones that they need, and whoever runs them has not asked for a
- * web server. Packages consult this policy before they start a service (Debian Policy, 9.3.3.2).
+ * apt-get without starting services: the tests start those that they need, and their user has not asked for a web
+ * server. Packages consult this policy before they start a service (Debian Policy, 9.3.3.2).
  */
 const APT_GET = `policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then

@@ -1,4 +1,4 @@
-/** The stages that look at the sources without running them; each counts as one test. */
+/** The stages that check the sources without running them; each counts as one test. */
 import { buildAll } from '../setup/build.mjs';
 import { COMMITTED_OUTPUTS, ensureGenerated, generatorCommand } from '../setup/generated.mjs';
 import { fingerprint } from '../support/fingerprint.mjs';
@@ -11,8 +11,8 @@ import { oneFailed, onePassed } from './tally.mjs';
 const verdict = (good) => (good ? onePassed : oneFailed);
 
 /**
- * Generated code that is committed is what the generator makes of the action list, and
- * generating twice changes nothing.
+ * Committed generated code matches what the generator produces from the action list, and generating twice changes
+ * nothing.
  */
 export async function checkGenerated() {
   const before = fingerprint(COMMITTED_OUTPUTS);

@@ -1,8 +1,8 @@
 /** Counts of tests. */
 
 /**
- * Counts, and the failures to repeat at the very end: which test failed, and how.
- * @typedef {{ passed: number, failed: number, skipped: number, failures?: readonly string[] }} Tally
+ * Counts, and what to repeat at the very end: which test failed, and how; which check was skipped, and why.
+ * @typedef {{ passed: number, failed: number, skipped: number, failures?: readonly string[], skips?: readonly string[] }} Tally
  */
 
 /** @type {Tally} */
@@ -25,6 +25,7 @@ export function add(one, other) {
     failed: one.failed + other.failed,
     skipped: one.skipped + other.skipped,
     failures: [...(one.failures ?? []), ...(other.failures ?? [])],
+    skips: [...(one.skips ?? []), ...(other.skips ?? [])],
   };
 }
 

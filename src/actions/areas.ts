@@ -40,7 +40,7 @@ export interface AreaDef {
   /** What it is about, lower case, without a full stop. */
   readonly about: string;
   readonly actions: readonly ActionDef[];
-  /** RPCs of its service that are no actions. */
+  /** RPCs of its service that are not actions. */
   readonly compositeRpcs?: readonly CompositeRpcDef[];
 }
 

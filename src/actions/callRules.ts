@@ -1,4 +1,4 @@
-/** The rules that every RPC declares, of whichever kind; the server enforces them before the call runs. */
+/** The rules that RPCs of every kind declare; the server enforces them before the call runs. */
 import { REMOTE_PROTOCOLS } from './remoteProtocols.js';
 import { needsDaemon } from './shape.js';
 import type { ActionDef, PermissionDef, RefusalDef } from './types.js';
@@ -10,10 +10,10 @@ export type CallableState = 'CONFIG' | 'LAUNCHING' | 'READY' | 'STOPPING';
 export type SessionReference = 'metadata' | 'id' | 'none';
 
 export interface CallRules {
-  /** The action's name; of an RPC that is no action, the RPC's own. */
+  /** The action's name; for an RPC that is not an action, its own. */
   readonly name: string;
   readonly session: SessionReference;
-  /** Answered even while the server drains. */
+  /** Whether it is answered even while the server drains. */
   readonly whileDraining: boolean;
   readonly permissions: readonly PermissionDef[];
   /** The flag without which the server does not offer it at all. */
@@ -22,8 +22,10 @@ export interface CallRules {
   readonly refusal: RefusalDef | undefined;
   /** States of the session that allow it; undefined: all, even of one that is being deleted. */
   readonly states: readonly CallableState[] | undefined;
-  /** It changes something in guest, appliance, session or server. */
+  /** Whether it changes something in the guest, appliance, session or server. */
   readonly mutating: boolean;
+  /** It has no end of its own: that its client cancels it is no failure. */
+  readonly endsWithClient?: boolean;
   /** What to use when its answer does not fit into one message, as the end of a sentence. */
   readonly insteadOfLargeAnswer?: string;
 }
@@ -80,7 +82,7 @@ const createsSession = {
 } as const;
 const asksForSession = { ...ofService, session: 'id', whileDraining: true, mutating: false } as const;
 
-/** The rules of the RPCs that are no actions, by name. */
+/** The rules of the RPCs that are not actions, by name. */
 export const serviceRules = {
   CreateSession: { ...createsSession, name: 'CreateSession', mutating: true },
   GetSession: { ...asksForSession, name: 'GetSession' },
@@ -92,7 +94,7 @@ export const serviceRules = {
   },
   DeleteSession: { ...asksForSession, name: 'DeleteSession', mutating: true },
   GetLog: { ...asksForSession, name: 'GetLog' },
-  Subscribe: { ...asksForSession, name: 'Subscribe', session: 'metadata' },
+  Subscribe: { ...asksForSession, name: 'Subscribe', session: 'metadata', endsWithClient: true },
   /** Its session lives as long as the call, and its drives are read-only. */
   Inspect: { ...createsSession, name: 'Inspect', mutating: false },
 } as const satisfies Readonly<Record<string, CallRules>>;

@@ -1,11 +1,11 @@
 /**
- * The guest that the examples of the reference are for: `/dev/sda1` is mounted on `/`, `/dev/sdb` is there to be
- * overwritten, and whatever else an action needs is there as well. test/integration/examples.test.ts sends every
- * example to such a guest. A record has only those arguments of its example for which the defaults below do not fit.
+ * The guest for the examples in the reference: `/dev/sda1` is mounted on `/`, `/dev/sdb` may be overwritten, and
+ * everything else that an action needs exists. test/integration/examples.test.ts sends every example to such a guest. A
+ * record specifies only those arguments of its example for which the defaults below are unsuitable.
  */
 import type { ExampleArguments } from './types.js';
 
-/** A file that may be overwritten, and one to make. */
+/** A file that may be overwritten, and one to create. */
 export const FILE = '/tmp/file';
 export const NEW = '/tmp/new';
 
@@ -19,7 +19,7 @@ export const MODE_0644 = 420;
 export const MIB_64 = '67108864';
 export const GIB = '1073741824';
 
-/** By the argument's name, where that says what is meant in whatever action. */
+/** By the argument's name, where its meaning is the same in every action. */
 export const VALUES_BY_NAME: ExampleArguments = {
   acltype: 'access',
   augpath: '/files/etc/hosts/1',
@@ -58,7 +58,7 @@ export const VALUES_BY_NAME: ExampleArguments = {
   xattr: 'user.comment',
 };
 
-/** By what a string stands for. */
+/** By the kind of a string. */
 export const VALUES_BY_KIND: Readonly<Record<string, string>> = {
   pathname: '/etc/hostname',
   dev_or_path: '/etc/hostname',

@@ -1,4 +1,4 @@
-/** Constructors for what single actions fail with. */
+/** Constructors for the errors of single actions. */
 import type { KnownError } from './types.js';
 
 /**
@@ -11,7 +11,7 @@ export function error(status: string, reason: string, when: string): KnownError 
   return { status, reason, when };
 }
 
-/** An argument with a value that the action cannot take. */
+/** An argument with a value that the action does not accept. */
 export function badArgument(when: string): KnownError {
   return error('INVALID_ARGUMENT', 'BAD_ARGUMENT', when);
 }

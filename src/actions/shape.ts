@@ -1,4 +1,4 @@
-/** Questions about an action that generator and server both ask. */
+/** Queries about an action that both generator and server need. */
 import type { ActionDef } from './types.js';
 
 /** True for an action that is answered in batches. */

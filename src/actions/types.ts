@@ -6,7 +6,7 @@
  * and imports nothing from outside itself.
  */
 
-/** What a string argument stands for; decides how it is checked, traced and transferred. */
+/** The kind of a string argument; determines how it is checked, traced and transferred. */
 export type StringKind =
   /** Free text. */
   | 'plain'
@@ -40,11 +40,11 @@ interface NamedArgument {
   readonly secret?: true;
   /** A path on the server; must be under one of its image roots. */
   readonly onServer?: true;
-  /** What says which drive it is about, other than by a path on the server: a label, a domain. */
+  /** Identifies a drive by something other than a path on the server: a label, a domain. */
   readonly namesDrive?: true;
 }
 
-/** What happens if there is nothing at a path, or no directory that it could be made in. */
+/** What happens if a path does not exist, or its directory does not. */
 export type AbsentPath =
   | 'ENOENT'
   | 'ENOENT for its directory'
@@ -79,11 +79,11 @@ export type ArgumentDef = RequiredArgument &
 /** An optional argument; its position is its bit in the optional arguments bitmask. */
 export interface OptionalArgumentDef extends NamedArgument {
   readonly type: 'bool' | 'int' | 'int64' | 'string' | 'string_list';
-  /** First version with it, where the action itself is older: daemons before it do not read it. */
+  /** First version with it, if the action itself is older: earlier daemons do not read it. */
   readonly since?: string;
 }
 
-/** A field that a request has besides libguestfs's arguments. */
+/** A field that a request has in addition to libguestfs's arguments. */
 export interface OwnFieldDef {
   readonly name: string;
   readonly type: 'bool';

@@ -1,8 +1,8 @@
 /**
  * An appliance: the kernel, initrd and root image that a virtual machine boots from.
  *
- * Its files are opened as one set: a supermin appliance can be replaced as a whole
- * at any moment, and a kernel must not meet another generation's modules.
+ * Its files are opened as one set: a supermin appliance can be replaced at any moment, and a kernel
+ * must not be combined with the modules of another generation.
  */
 import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { GuestfsError } from '../common/errors.js';
 import { MANIFEST_NAME, readManifest, type ApplianceManifest } from './manifest.js';
 import { inspectRoot, type RootImage } from './rootImage.js';
 
-/** Where an appliance is. */
+/** The location of an appliance. */
 export interface Appliance {
   /** Built in advance, or by supermin from the packages of this host. */
   readonly kind: 'fixed' | 'supermin';
@@ -24,7 +24,7 @@ export interface OpenAppliance extends Appliance {
   readonly initrd: FileHandle;
   readonly root: FileHandle;
   readonly rootImage: RootImage;
-  /** The file system that the kernel is told to look for. */
+  /** The file system that the initrd mounts as the root. */
   readonly rootUuid: string;
   readonly manifest: ApplianceManifest | undefined;
   close(): Promise<void>;
@@ -86,7 +86,7 @@ async function openFiles(
     if (size === 0 || (expected !== undefined && size !== expected)) {
       throw new GuestfsError(
         'APPLIANCE_UNUSABLE',
-        `${join(appliance.directory, name)} has ${size} bytes${expected === undefined ? '' : ` but its manifest says ${expected}`}; rebuild the appliance`,
+        `${join(appliance.directory, name)} has ${size} bytes${expected === undefined ? '' : ` instead of the ${expected} in its manifest`}; rebuild the appliance`,
       );
     }
   }

@@ -1,13 +1,15 @@
 /**
- * Compares the files of an appliance with the checksums in its manifest: a file that was changed, or damaged, is found
- * before it is trusted with images.
+ * Compares the files of an appliance with the checksums in its manifest, to detect a changed or damaged file before it
+ * is trusted with images.
  *
- * Reading all of a root image takes some ten seconds of a processor, most of it for holes. So that is done once for each
- * appliance, beside whatever else happens, and kept in the cache: until a file changes, even in its times, which nobody
- * but root can undo. The kernel and initrd are waited for, which takes a moment; so is a root whose verdict is known.
+ * Reading a root image takes about ten seconds of CPU time, most of it for holes. So it is done once for each
+ * appliance, in the background, and the result is cached until a file changes, even if only in its times, which only
+ * root can restore. A launch waits for the check of the kernel and initrd, which takes a moment, and fails if the root
+ * is known to be damaged.
  */
 import { createHash } from 'node:crypto';
-import { access, open, writeFile, type FileHandle } from 'node:fs/promises';
+import { closeSync, openSync } from 'node:fs';
+import { access, writeFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GuestfsError, messageOf } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
@@ -15,25 +17,25 @@ import { makePrivateDirectory } from '../common/privateDirectory.js';
 import { runTool } from '../common/subprocess.js';
 import { APPLIANCE_FILES, type OpenAppliance } from './appliance.js';
 
-/** A file of an appliance, and what it is to be. */
+/** A file of an appliance, and its expected checksum. */
 interface CheckedFile {
   readonly file: FileHandle;
   /** Its checksum in the manifest. */
   readonly expected: string;
   readonly path: string;
-  /** Where it is remembered that the file was checked. */
+  /** Where the result of the check is cached. */
   readonly cacheDirectory: string;
 }
 
-/** A minute is what a slow disk takes. */
+/** A slow disk takes a minute. */
 const LIMIT_MS = 600_000;
 const MAX_OUTPUT_BYTES = 4096;
 
 export class ApplianceChecksums {
   readonly #logger: Logger;
-  /** By a file's identity: what is wrong with it, undefined if nothing. */
+  /** What is wrong with each file, by its identity; undefined if nothing. */
   readonly #checks = new Map<string, Promise<string | undefined>>();
-  /** Of files of which something is known to be wrong. */
+  /** For files that are known to be damaged. */
   readonly #bad = new Map<string, string>();
 
   constructor(logger: Logger) {
@@ -41,7 +43,7 @@ export class ApplianceChecksums {
   }
 
   /**
-   * Checks the files that the manifest has checksums of.
+   * Checks the files that have checksums in the manifest.
    * @throws GuestfsError APPLIANCE_UNUSABLE
    */
   async require(appliance: OpenAppliance, cacheDirectory: string): Promise<void> {
@@ -60,7 +62,7 @@ export class ApplianceChecksums {
     }
   }
 
-  /** Resolves when all checks under way are done. */
+  /** Resolves when all checks in progress have finished. */
   async settled(): Promise<void> {
     await Promise.all(this.#checks.values());
   }
@@ -76,28 +78,28 @@ export class ApplianceChecksums {
 
   async #compare(key: string, { file, expected, path, cacheDirectory }: CheckedFile): Promise<string | undefined> {
     const kept = join(cacheDirectory, `guestfs-grpc-${process.geteuid?.() ?? 0}`, `checked-${key}`);
-    // The appliance is closed when its launch is over.
-    const own = await open(`/proc/self/fd/${file.fd}`, 'r');
+    // The appliance is closed when its launch is over: at once, while its number is sure to be its own.
+    const own = openSync(`/proc/self/fd/${file.fd}`, 'r');
     try {
-      // Where the cache cannot be used, the check is made all the same.
+      // If the cache cannot be used, the file is checked nevertheless.
       if (await isKept(kept).catch(() => false)) return undefined;
       const started = performance.now();
       const actual = await sha256Of(own);
       if (actual !== expected) {
         const wrong = `${path} is not what was built: its checksum is ${actual}, but its manifest says ${expected}`;
         this.#bad.set(key, wrong);
-        this.#logger.error('the appliance is damaged, or was changed', { path, expected, actual });
+        this.#logger.error('the appliance is damaged or was modified', { path, expected, actual });
         return wrong;
       }
       this.#logger.info('checked the appliance', { path, ms: Math.round(performance.now() - started) });
       await writeFile(kept, '', { mode: 0o600 });
     } catch (error) {
-      this.#logger.warn('the appliance cannot be checked, or the result not be kept', {
+      this.#logger.warn('cannot check the appliance, or cannot cache the result', {
         path,
         reason: messageOf(error),
       });
     } finally {
-      await own.close();
+      closeSync(own);
     }
     return undefined;
   }
@@ -118,10 +120,10 @@ async function isKept(path: string): Promise<boolean> {
   );
 }
 
-/** In a process of its own, which gives way to all others. */
-async function sha256Of(file: FileHandle): Promise<string> {
+/** In a separate process with the lowest priority. */
+async function sha256Of(fd: number): Promise<string> {
   const { exitCode, stdout, stderr } = await runTool('nice', ['-n', '19', 'sha256sum', '/proc/self/fd/3'], {
-    fds: [file.fd],
+    fds: [fd],
     timeoutMs: LIMIT_MS,
     maxOutputBytes: MAX_OUTPUT_BYTES,
     signal: new AbortController().signal,

@@ -1,6 +1,6 @@
 /**
- * Finds an appliance as libguestfs does: the first element of the search path
- * that holds one, whether a supermin skeleton or a fixed appliance.
+ * Finds an appliance as libguestfs does: in the first element of the search path
+ * that contains one, whether a supermin skeleton or a fixed appliance.
  */
 import { access } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -25,7 +25,7 @@ export interface SearchContext {
  * the current directory. A supermin appliance is built when needed.
  *
  * @throws GuestfsError `APPLIANCE_MISSING` naming each element and what it lacks,
- *   `APPLIANCE_UNUSABLE` when supermin fails, or `NOT_ALLOWED`
+ *   `APPLIANCE_UNUSABLE` if supermin fails, or `NOT_ALLOWED`
  */
 export async function locateAppliance(path: string, context: SearchContext): Promise<Appliance> {
   const verdicts: string[] = [];
@@ -58,7 +58,7 @@ async function describe(directory: string, missing: readonly string[]): Promise<
       return 'has an appliance without a root image, made by an old libguestfs, which is not supported';
   }
   const none = missing.length === FIXED_FILES.length;
-  return none ? 'holds neither a fixed appliance nor a supermin one' : `lacks ${missing.join(', ')}`;
+  return none ? 'contains neither a fixed appliance nor a supermin one' : `lacks ${missing.join(', ')}`;
 }
 
 async function missingOf(directory: string, names: readonly string[]): Promise<string[]> {

@@ -24,7 +24,7 @@ export interface ApplianceManifest {
 
 /**
  * Reads a manifest; undefined if there is none, as in appliances made by other tools.
- * @throws GuestfsError `APPLIANCE_UNUSABLE` when it cannot be understood
+ * @throws GuestfsError `APPLIANCE_UNUSABLE` if it is invalid
  */
 export async function readManifest(path: string): Promise<ApplianceManifest | undefined> {
   let text: string;

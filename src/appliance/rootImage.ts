@@ -7,7 +7,7 @@ export interface RootImage {
   readonly format: 'raw' | 'qcow2';
   /** Size of the disk as the appliance sees it, bytes. */
   readonly virtualSize: bigint;
-  /** UUID of the ext file system; undefined when only the manifest can tell (a qcow2 image). */
+  /** UUID of the ext file system; undefined for a qcow2 image, for which only the manifest has it. */
   readonly uuid: string | undefined;
 }
 
@@ -19,7 +19,7 @@ const EXT_UUID_AT = SUPERBLOCK_AT + 0x68;
 
 /**
  * Inspects an open root image; `path` is for messages.
- * @throws GuestfsError `APPLIANCE_UNUSABLE` when it is neither qcow2 nor an ext file system
+ * @throws GuestfsError `APPLIANCE_UNUSABLE` if it is neither qcow2 nor an ext file system
  */
 export async function inspectRoot(file: FileHandle, path: string): Promise<RootImage> {
   const head = Buffer.alloc(2048);

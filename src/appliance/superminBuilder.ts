@@ -3,7 +3,7 @@
  * this host, in the cache directory that libguestfs also uses.
  *
  *     <cache directory>/.guestfs-<uid>/lock           taken by supermin while it builds
- *                                      appliance.d/   kernel, initrd, root; replaced as a whole
+ *                                      appliance.d/   kernel, initrd, root; replaced atomically
  *                                      <skeleton>/    the same for every other skeleton than the server's own
  */
 import { createHash } from 'node:crypto';

@@ -10,14 +10,14 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-/** The flags of a server to be started. */
+/** The flags for starting a server. */
 export interface ServerCommandLine {
   readonly flags: Flags;
   /** The flags whose values come from the command line or the environment; those of the others are defaults. */
   readonly given: ReadonlySet<keyof Flags>;
 }
 
-/** The help or the version, to be printed instead of starting a server. */
+/** The help or the version, to print instead of starting a server. */
 export interface Information {
   readonly text: string;
 }
@@ -40,20 +40,20 @@ function serverCommand(print: (text: string) => void): Command {
   for (const option of FLAGS) command.addOption(option);
   command
     .version(`guestfs-grpc ${SERVER_VERSION}`, '--version', 'print the version and exit')
-    // An option of our own: commander's is looked at last, after the environment, which may be what help is needed with.
+    // Not commander's option, which is processed after the environment: help must work if that is invalid.
     .option('--help', 'print this text and exit')
     .on('option:help', () => command.help());
   return command;
 }
 
-/** Removes the flags' empty variables from the environment: to commander, an empty variable is a value. */
+/** Removes the flags' empty variables from the environment: commander treats an empty variable as a value. */
 function unsetEmptyVariables(): void {
   for (const { envVar } of FLAGS) if (envVar !== undefined && process.env[envVar] === '') delete process.env[envVar];
 }
 
 /**
- * Settles what commander leaves open: to it, a variable is one value of a repeatable flag, and a switch is on
- * whatever its variable says.
+ * Handles what commander does not: it treats a variable as a single value of a repeatable flag, and a switch as on
+ * whatever the value of its variable.
  */
 function settle(command: Command, option: Option): void {
   const { envVar } = option;

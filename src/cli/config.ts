@@ -22,27 +22,31 @@ import { clientBudget, secondsOrNone, serverLimits, settingLimits } from './limi
 
 const LAUNCH_TIMEOUT_MS = 180_000;
 
-/** What identities are made of. */
+/** How clients are identified. */
 export interface Identities {
-  /** Kinds of names in client certificates that count. */
+  /** Kinds of names in client certificates that are used. */
   readonly kinds: readonly CertificateKind[];
   readonly tokens: TokenSettings | undefined;
+  /** The users of clients on a Unix socket count. */
+  readonly users: boolean;
   /** Patterns of proxies' identities. */
   readonly proxies: readonly string[];
 }
 
 export interface ServerConfig {
   readonly listen: string;
-  /** Of a Unix socket. */
+  /** Mode of a Unix socket. */
   readonly socketMode: number;
   readonly metricsListen: string | undefined;
   readonly tls:
     | { readonly certificate: string; readonly key: string; readonly clientCa: string | undefined }
     | undefined;
-  /** What clients are identified by; undefined: they are not. */
+  /** How clients are identified; undefined: they are not. */
   readonly identities: Identities | undefined;
+  /** Serves several identities also where nothing keeps their machines apart. */
+  readonly insecureIsolation: boolean;
   readonly policy: ServerPolicy;
-  /** Says what each identity may do. */
+  /** Determines what each identity may do. */
   readonly policyFile: string | undefined;
   /** File of the audit log, or `-`. */
   readonly auditLog: string | undefined;
@@ -54,10 +58,19 @@ export interface ServerConfig {
   /** For large requests, bytes. */
   readonly requestMemory: number;
   readonly idleTimeoutMs: number | undefined;
-  /** Undefined: sessions get as old as they like. */
+  /** Undefined: sessions have no maximum age. */
   readonly maxSessionAgeMs: number | undefined;
-  /** How long a call goes on that its client gave up. */
+  /** How long a call continues after its client has given up. */
   readonly abandonedCallMs: number;
+  /** How the server shuts down. */
+  readonly drain: {
+    /** How long it goes on after it has said that it ends, milliseconds. */
+    readonly delayMs: number;
+    /** ... and how long the shutdown then takes at most. */
+    readonly graceMs: number;
+  };
+  /** How long an appliance may say nothing; undefined: any time. */
+  readonly unresponsiveMs: number | undefined;
   readonly limits: ServerLimits;
   readonly clientBudget: ClientBudget;
   /** What one client can write to files of the server, bytes; undefined: any amount. */
@@ -66,14 +79,14 @@ export interface ServerConfig {
   readonly logLevel: LogLevel;
 }
 
-/** As libguestfs reads its own boolean variables. */
+/** Parses a boolean variable as libguestfs does. */
 function switched(what: string, value: string | undefined): boolean {
   const on = isTrue(value || '0');
   if (on === undefined) throw new UsageError(`${what}: ${String(value)} is not a boolean, such as 0 or 1`);
   return on;
 }
 
-/** Memory of an appliance, MiB: a flag goes before libguestfs's variable. */
+/** Memory of an appliance, MiB: a flag takes precedence over libguestfs's variable. */
 function memsize({ flags, given }: ServerCommandLine, environment: NodeJS.ProcessEnv): number {
   const variable = 'LIBGUESTFS_MEMSIZE';
   const value = environment[variable] ?? '';
@@ -85,7 +98,7 @@ function memsize({ flags, given }: ServerCommandLine, environment: NodeJS.Proces
   }
 }
 
-/** The accelerator, and the settings that can force one: a flag goes before them. */
+/** The accelerator, and the settings that can force one: a flag takes precedence over them. */
 function backend(
   { flags, given }: ServerCommandLine,
   environment: NodeJS.ProcessEnv,
@@ -119,7 +132,7 @@ async function imageRoots({ imageRoot }: Flags): Promise<readonly string[]> {
 
 function pool({ pool: size, launch }: Flags): number {
   if (size > 0 && launch === 'cold')
-    throw new UsageError('--pool needs --launch template: the pool holds clones of the template');
+    throw new UsageError('--pool needs --launch template: the pool contains clones of the template');
   return size;
 }
 
@@ -128,7 +141,7 @@ function tls({ tlsCert: certificate, tlsKey: key, clientCa }: Flags): ServerConf
     if (clientCa !== undefined) throw new UsageError('--client-ca needs --tls-cert and --tls-key');
     return undefined;
   }
-  if (certificate === undefined || key === undefined) throw new UsageError('--tls-cert and --tls-key go together');
+  if (certificate === undefined || key === undefined) throw new UsageError('--tls-cert and --tls-key need each other');
   return { certificate, key, clientCa };
 }
 
@@ -146,21 +159,34 @@ function listen({ flags, given }: ServerCommandLine): string {
 function tokens({ jwtKeys: keys, jwtIssuer: issuer, jwtAudience: audience }: Flags): TokenSettings | undefined {
   if (keys === undefined && issuer === undefined && audience === undefined) return undefined;
   if (keys === undefined || issuer === undefined || audience === undefined)
-    throw new UsageError('--jwt-keys, --jwt-issuer and --jwt-audience go together');
+    throw new UsageError('--jwt-keys, --jwt-issuer and --jwt-audience need each other');
   return { keys, issuer, audience };
 }
 
 function identities(flags: Flags): Identities | undefined {
-  const { clientCa, identityKinds: kinds, xfccPeers: proxies = [] } = flags;
-  if (proxies.length > 0 && clientCa === undefined)
-    throw new UsageError('--xfcc-peers needs --client-ca: a proxy without a certificate could be anyone');
-  const settings = { kinds, tokens: tokens(flags), proxies };
-  return clientCa === undefined && settings.tokens === undefined ? undefined : settings;
+  const { clientCa, tlsCert, listen: address, identityKinds: kinds, xfccPeers: proxies = [] } = flags;
+  const users = tlsCert === undefined && socketPath(address) !== undefined;
+  if (proxies.length > 0 && clientCa === undefined && !users)
+    throw new UsageError(
+      '--xfcc-peers needs --client-ca or --listen unix:/PATH: a proxy that does not prove who it is could be anyone',
+    );
+  const settings = { kinds, tokens: tokens(flags), users, proxies };
+  return clientCa === undefined && settings.tokens === undefined && !users ? undefined : settings;
 }
 
-function policyFile({ policy, clientCa, jwtKeys }: Flags): string | undefined {
-  if (policy !== undefined && clientCa === undefined && jwtKeys === undefined)
-    throw new UsageError('--policy needs --client-ca or --jwt-keys: without identities there is nobody to have a role');
+function insecureIsolation({ insecureIsolation: given }: Flags, known: Identities | undefined): boolean {
+  if (given && known === undefined)
+    throw new UsageError(
+      '--insecure-isolation needs --client-ca, --jwt-keys or --listen unix:/PATH: without identities there is one client',
+    );
+  return given;
+}
+
+function policyFile({ policy }: Flags, known: Identities | undefined): string | undefined {
+  if (policy !== undefined && known === undefined)
+    throw new UsageError(
+      '--policy needs --client-ca, --jwt-keys or --listen unix:/PATH: without identities there is nobody to have a role',
+    );
   return policy;
 }
 
@@ -198,20 +224,27 @@ function defaultSettings(line: ServerCommandLine, environment: NodeJS.ProcessEnv
   };
 }
 
+/** Only the server's own user, and root, can be clients. */
+function forOwnUser({ listen: address, socketMode }: Flags): boolean {
+  return socketPath(address) !== undefined && (Number.parseInt(socketMode, 8) & 0o077) === 0;
+}
+
 /**
- * The configuration; creates ./images when no image root is given.
- * @throws UsageError naming the flag or variable that is wrong
+ * The configuration; creates ./images if no image root is given.
+ * @throws UsageError naming the invalid flag or variable
  */
 export async function readConfig(line: ServerCommandLine, environment: NodeJS.ProcessEnv): Promise<ServerConfig> {
   const { flags } = line;
   const allowed = new Set(flags.allow);
+  const known = identities(flags);
   return {
     listen: listen(line),
     socketMode: Number.parseInt(flags.socketMode, 8),
     metricsListen: flags.metricsListen,
     tls: tls(flags),
-    identities: identities(flags),
-    policyFile: policyFile(flags),
+    identities: known,
+    insecureIsolation: insecureIsolation(flags, known),
+    policyFile: policyFile(flags, known),
     auditLog: flags.auditLog,
     policy: {
       imageRoots: {
@@ -229,8 +262,10 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
     idleTimeoutMs: secondsOrNone(flags.idleTimeout),
     maxSessionAgeMs: secondsOrNone(flags.maxSessionAge),
     abandonedCallMs: flags.abandonedCallTimeout * 1000,
+    drain: { delayMs: flags.drainDelay * 1000, graceMs: flags.drainGrace * 1000 },
+    unresponsiveMs: secondsOrNone(flags.unresponsiveTimeout),
     limits: serverLimits(flags),
-    clientBudget: clientBudget(flags),
+    clientBudget: clientBudget(flags, known !== undefined && !forOwnUser(flags)),
     diskBytes: flags.maxDiskBytesPerClient || undefined,
     debugService: flags.debugService,
     logLevel: flags.logLevel,

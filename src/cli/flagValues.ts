@@ -1,15 +1,15 @@
-/** How flags are declared, and their values read. A value that is wrong is an InvalidArgumentError of commander's. */
+/** How flags are declared and their values parsed. An invalid value causes commander's InvalidArgumentError. */
 import { isAbsolute } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
 import { IDENTITY_KINDS, namesKind } from '../security/certificateIdentity.js';
 import { socketPath, splitAddress } from '../server/address.js';
 
-/** `--image-root` is `GUESTFS_GRPC_IMAGE_ROOT`. */
+/** `GUESTFS_GRPC_IMAGE_ROOT` for `--image-root`. */
 function environmentName(name: string): string {
   return `GUESTFS_GRPC_${name.toUpperCase().replaceAll('-', '_')}`;
 }
 
-/** A flag with a variable of its own; without `value` it is a switch. */
+/** A flag with its own variable; without `value` it is a switch. */
 export function flag(name: string, value: string | undefined, help: string): Option {
   return new Option(`--${name}${value === undefined ? '' : ` <${value}>`}`, help).env(environmentName(name));
 }
@@ -44,25 +44,25 @@ export function address(value: string): string {
   throw new InvalidArgumentError('It must have the form HOST:PORT.');
 }
 
-/** A path; one that begins with a dash would more likely be a flag whose value was forgotten. */
+/** A path. One that starts with a dash is more likely a flag after a missing value. */
 export function path(value: string): string {
   if (value === '') throw new InvalidArgumentError('It must not be empty.');
-  if (value.startsWith('-')) throw new InvalidArgumentError(`Write ./${value} for a path that begins with a dash.`);
+  if (value.startsWith('-')) throw new InvalidArgumentError(`Write ./${value} for a path that starts with a dash.`);
   return value;
 }
 
-/** A path to write to; a dash stands for standard output. */
+/** A path to write to; a dash means standard output. */
 export function outputPath(value: string): string {
   return value === '-' ? value : path(value);
 }
 
-/** A text that says something. */
+/** A text that is not empty. */
 export function someText(value: string): string {
   if (value === '') throw new InvalidArgumentError('It must not be empty.');
   return value;
 }
 
-/** Patterns of identities, separated by commas. */
+/** Patterns for identities, separated by commas. */
 export function identityPatterns(value: string): readonly string[] {
   const patterns = value.split(',');
   if (patterns.every(namesKind)) return patterns;
@@ -76,7 +76,7 @@ export function parts(value: string): readonly string[] {
   return value.split(/[:,]/).filter((part) => part !== '');
 }
 
-/** A flag that can be given more than once: its values take the place of the default. */
+/** A flag that can be given more than once; its values replace the default. */
 export function repeatable(option: Option): Option {
   return option.argParser((value: string, previous: readonly string[]) => [
     ...(previous === option.defaultValue ? [] : previous),
@@ -84,7 +84,7 @@ export function repeatable(option: Option): Option {
   ]);
 }
 
-/** A repeatable flag of a few values, of which one argument can name several. */
+/** A repeatable flag with a fixed set of values; one argument can contain several of them. */
 export function repeatableChoice(option: Option, choices: readonly string[]): Option {
   return option.choices(choices).argParser((value: string, previous: readonly string[]) => {
     const all = parts(value);

@@ -18,10 +18,10 @@ import {
   someText,
   wholeNumber,
 } from './flagValues.js';
-import { LIMIT_FLAGS, type LimitFlags } from './limitFlags.js';
+import { LIMIT_FLAGS, MAX_TIMER_SECONDS, type LimitFlags } from './limitFlags.js';
 
 export const MEBIBYTE = 1024 * 1024;
-/** Every request may be as large as this. */
+/** Every request may have this size. */
 const MIN_REQUEST_MEMORY_MB = REQUEST_LIMIT / MEBIBYTE;
 /** A protobuf message is smaller than 2 GiB. */
 const MAX_REQUEST_MEMORY_MB = 2047;
@@ -46,6 +46,8 @@ export interface Flags extends LimitFlags {
   readonly maxSessions: number;
   readonly requestMemory: number;
   readonly idleTimeout: number;
+  readonly drainDelay: number;
+  readonly drainGrace: number;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly clientCa?: string;
@@ -54,6 +56,7 @@ export interface Flags extends LimitFlags {
   readonly jwtIssuer?: string;
   readonly jwtAudience?: string;
   readonly xfccPeers?: readonly string[];
+  readonly insecureIsolation: boolean;
   readonly policy?: string;
   readonly auditLog?: string;
   readonly metricsListen?: string;
@@ -72,7 +75,7 @@ export const FLAGS: readonly Option[] = [
   flag('listen', 'ADDRESS', 'HOST:PORT, or unix:/PATH for a Unix socket')
     .default('127.0.0.1:50051')
     .argParser(addressOrSocket),
-  flag('socket-mode', 'MODE', 'mode of the Unix socket: who may connect may use the server')
+  flag('socket-mode', 'MODE', 'mode of the Unix socket; everyone with permission to connect can use the server')
     .default('600')
     .argParser(fileMode),
   aSwitch('insecure-listen', 'listen without TLS where other machines can connect'),
@@ -82,7 +85,7 @@ export const FLAGS: readonly Option[] = [
       './images, created if missing',
     ),
   ),
-  flag('appliance', 'DIR', 'fixed or supermin appliance (default: the one that npm start builds)').argParser(path),
+  flag('appliance', 'DIR', 'fixed or supermin appliance (default: the one built by npm start)').argParser(path),
   flag('accel', 'NAME', 'accelerator of appliances; auto uses KVM if it works, otherwise TCG')
     .choices(['auto', 'kvm', 'tcg'])
     .default('auto'),
@@ -98,13 +101,27 @@ export const FLAGS: readonly Option[] = [
   flag(
     'request-memory',
     'MB',
-    'memory for the large requests of a client, in MiB, of all clients twice as much; also the largest file that Write accepts in one message',
+    'memory for the large requests of a client, in MiB (of all clients: twice as much); also the largest file that Write accepts in one message',
   )
     .default(512)
     .argParser(wholeNumber(MIN_REQUEST_MEMORY_MB, MAX_REQUEST_MEMORY_MB)),
   flag('idle-timeout', 'SECONDS', 'idle timeout of sessions, in seconds; 0 disables it')
     .default(3600)
     .argParser(wholeNumber(0)),
+  flag(
+    'drain-delay',
+    'SECONDS',
+    'when told to end, report NOT_SERVING and serve for this long, so that load balancers notice, before the shutdown begins',
+  )
+    .default(0)
+    .argParser(wholeNumber(0, MAX_TIMER_SECONDS)),
+  flag(
+    'drain-grace',
+    'SECONDS',
+    'time for the shutdown: to sync and end all sessions; those left then are killed, and the server exits with 1',
+  )
+    .default(60)
+    .argParser(wholeNumber(0, MAX_TIMER_SECONDS)),
   ...LIMIT_FLAGS,
   flag('tls-cert', 'FILE', 'certificate chain of the server, PEM; requires --tls-key').argParser(path),
   flag('tls-key', 'FILE', 'private key of the server, PEM').argParser(path),
@@ -117,7 +134,7 @@ export const FLAGS: readonly Option[] = [
     flag(
       'identity-kinds',
       'KINDS',
-      'names of client certificates that count as identities, in order of precedence; repeatable, or separated by commas',
+      'names in client certificates to use as identities, in order of precedence; repeatable, or separated by commas',
     ).default(CERTIFICATE_KINDS, CERTIFICATE_KINDS.join(',')),
     CERTIFICATE_KINDS,
   ),
@@ -127,22 +144,26 @@ export const FLAGS: readonly Option[] = [
   flag(
     'xfcc-peers',
     'PATTERNS',
-    'identities of proxies that are believed in x-forwarded-client-cert, such as dns:envoy.*, separated by commas',
+    'identities of proxies whose x-forwarded-client-cert is trusted, such as dns:envoy.*, separated by commas',
   ).argParser(identityPatterns),
+  aSwitch(
+    'insecure-isolation',
+    'serve several identities also where the host does not let the server keep their machines apart',
+  ),
   flag(
     'policy',
     'FILE',
-    'what each identity may do, YAML or JSON, read again on SIGHUP (default: what the flags say, with images of its own)',
+    'what each identity may do, YAML or JSON, reloaded on SIGHUP (default: what the flags allow, with its own images)',
   ).argParser(path),
   flag(
     'audit-log',
     'FILE',
-    'file that gets a line of JSON for each call that changes something, - for standard output; opened again on SIGHUP',
+    'file that gets a line of JSON for each call that changes something, - for standard output; reopened on SIGHUP',
   ).argParser(outputPath),
   flag('metrics-listen', 'HOST:PORT', 'address to serve Prometheus metrics on, over HTTP at /metrics').argParser(
     address,
   ),
-  aSwitch('debug-service', 'offer DebugService, which looks into the appliance'),
+  aSwitch('debug-service', 'offer DebugService, which inspects the appliance'),
   repeatableChoice(
     flag('allow', 'WHAT', 'grant clients a permission that is off by default; repeatable').default([], 'none'),
     ALLOWABLE,

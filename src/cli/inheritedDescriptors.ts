@@ -1,14 +1,14 @@
 /**
- * Descriptors that whoever started the server left open to it. Its own are closed by the kernel in every program
- * that it starts (close-on-exec), these are not: they would reach qemu and all its helpers.
+ * Descriptors that the process that started the server has left open. The kernel closes the server's own in every
+ * program that it starts (close-on-exec), but not these: qemu and all helpers would inherit them.
  */
 import { closeSync, readdirSync, readFileSync } from 'node:fs';
 
-/** O_CLOEXEC (Linux, all architectures that the server runs on), as /proc shows it: octal. */
+/** O_CLOEXEC (Linux, on all architectures that the server supports), in octal as in /proc. */
 const CLOSE_ON_EXEC = 0o2000000;
 const LAST_STANDARD = 2;
 
-/** Closes them, but for standard input, output and error; returns their numbers. To be called before anything is opened. */
+/** Closes all but standard input, output and error; returns their numbers. Must be called before anything is opened. */
 export function closeInheritedDescriptors(): number[] {
   return readdirSync('/proc/self/fd')
     .map(Number)
@@ -24,7 +24,7 @@ function isInherited(fd: number): boolean {
     const flags = /^flags:\s+([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1];
     return flags !== undefined && (Number.parseInt(flags, 8) & CLOSE_ON_EXEC) === 0;
   } catch {
-    // The one by which the directory was read.
+    // The one used to read the directory.
     return false;
   }
 }

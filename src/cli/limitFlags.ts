@@ -1,4 +1,4 @@
-/** The flags that limit what clients can take: see docs/limits.md. */
+/** The flags that limit how much clients can use: see docs/limits.md. */
 import { availableParallelism, totalmem } from 'node:os';
 import { MAX_SMP, MIN_MEMSIZE_MB } from '../qemu/limits.js';
 import { DEFAULT_LIMITS, type ServerLimits } from '../server/limits.js';
@@ -9,21 +9,21 @@ import { flag, wholeNumber } from './flagValues.js';
 
 const MEBIBYTE = 1024 * 1024;
 const SECOND_MS = 1000;
-/** A machine for one processor is often asked for more. */
+/** Even on a host with one processor, clients often request more. */
 const LEAST_MAX_SMP = 4;
 const DAY_SECONDS = 86_400;
 /** Timers of Node last for at most 24 days. */
-const MAX_TIMER_SECONDS = 2_000_000;
+export const MAX_TIMER_SECONDS = 2_000_000;
 
 /** Their values. */
 export interface LimitFlags {
-  /** MiB; undefined: by the machine. */
+  /** MiB; undefined: depends on the machine. */
   readonly maxMemsize?: number;
-  /** Undefined: by the machine. */
+  /** Undefined: depends on the machine. */
   readonly maxSmp?: number;
   readonly maxIdleTimeout: number;
   readonly maxSessionAge: number;
-  /** Undefined: half of all where there are identities, else all. */
+  /** Undefined: half of all where several identities use the server, else all. */
   readonly maxSessionsPerClient?: number;
   readonly maxMemoryPerClient: number;
   readonly maxCpusPerClient: number;
@@ -34,18 +34,19 @@ export interface LimitFlags {
   readonly connectionIdleTimeout: number;
   readonly stallTimeout: number;
   readonly abandonedCallTimeout: number;
+  readonly unresponsiveTimeout: number;
 }
 
 export const LIMIT_FLAGS = [
   flag(
     'max-memsize',
     'MB',
-    "most memory that a client can give an appliance, in MiB (default: half of the machine's, but not less than --memsize)",
+    "maximum memory that a client can give an appliance, in MiB (default: half of the machine's, but not less than --memsize)",
   ).argParser(wholeNumber(MIN_MEMSIZE_MB)),
   flag(
     'max-smp',
     'N',
-    "most virtual CPUs that a client can give an appliance (default: the machine's, but not less than 4 or --smp)",
+    "maximum number of virtual CPUs that a client can give an appliance (default: the machine's, but not less than 4 or --smp)",
   ).argParser(wholeNumber(1, MAX_SMP)),
   flag(
     'max-idle-timeout',
@@ -60,7 +61,7 @@ export const LIMIT_FLAGS = [
   flag(
     'max-sessions-per-client',
     'N',
-    'sessions of one client (default: half of --max-sessions with --client-ca, else all)',
+    'sessions of one client (default: half of --max-sessions where clients have identities, else all)',
   ).argParser(wholeNumber(1)),
   flag('max-memory-per-client', 'MB', 'memory of the appliances of one client, in MiB; 0 disables the limit')
     .default(0)
@@ -81,11 +82,7 @@ export const LIMIT_FLAGS = [
   flag('max-connections', 'N', 'connections at a time; one that is idle makes room for a new one')
     .default(DEFAULT_LIMITS.connections)
     .argParser(wholeNumber(1)),
-  flag(
-    'max-calls-per-client',
-    'N',
-    'calls in flight of one client: an identity or, without client certificates, an address',
-  )
+  flag('max-calls-per-client', 'N', 'calls in flight of one client: an identity or, without identities, an address')
     .default(DEFAULT_LIMITS.callsPerClient)
     .argParser(wholeNumber(1)),
   flag('connection-idle-timeout', 'SECONDS', 'close connections after this long without a call; 0 disables it')
@@ -97,10 +94,17 @@ export const LIMIT_FLAGS = [
   flag(
     'abandoned-call-timeout',
     'SECONDS',
-    "end an appliance whose daemon goes on for this long, or the session's idle timeout, with a call that the client gave up",
+    "end an appliance whose daemon continues for this long, or the session's idle timeout, with a call that the client has given up",
   )
     .default(ABANDONED_MS / SECOND_MS)
     .argParser(wholeNumber(1, MAX_TIMER_SECONDS)),
+  flag(
+    'unresponsive-timeout',
+    'SECONDS',
+    'end an appliance whose qemu, or whose idle daemon, does not answer for this long; 0 disables it',
+  )
+    .default(60)
+    .argParser(wholeNumber(0, MAX_TIMER_SECONDS)),
 ];
 
 /** The limits of connections and calls. */
@@ -114,11 +118,12 @@ export function serverLimits(flags: LimitFlags): ServerLimits {
   };
 }
 
-/** What the sessions of one client can take together. */
-export function clientBudget(
-  flags: LimitFlags & { readonly maxSessions: number; readonly clientCa?: string },
-): ClientBudget {
-  const half = flags.clientCa === undefined ? undefined : Math.ceil(flags.maxSessions / 2);
+/**
+ * What the sessions of one client can take together.
+ * @param isShared several identities use the server
+ */
+export function clientBudget(flags: LimitFlags & { readonly maxSessions: number }, isShared: boolean): ClientBudget {
+  const half = isShared ? Math.ceil(flags.maxSessions / 2) : undefined;
   return {
     sessions: flags.maxSessionsPerClient ?? half,
     memsizeMb: flags.maxMemoryPerClient || undefined,
@@ -127,12 +132,12 @@ export function clientBudget(
   };
 }
 
-/** A number of seconds in milliseconds; undefined for 0, which stands for none. */
+/** Converts seconds to milliseconds; undefined for 0, which means no limit. */
 export function secondsOrNone(seconds: number): number | undefined {
   return seconds === 0 ? undefined : seconds * SECOND_MS;
 }
 
-/** The limits of settings; what the server itself starts sessions with is always within them. */
+/** The limits for settings; the server's own defaults are always within them. */
 export function settingLimits(
   { maxMemsize, maxSmp, maxIdleTimeout }: LimitFlags,
   defaults: { readonly memsizeMb: number; readonly smp: number; readonly idleTimeout: number },

@@ -1,10 +1,10 @@
-/** Files that are read again while the server runs: on SIGHUP, and some of them whenever they change. */
+/** Files that are reloaded while the server runs: on SIGHUP, and some of them whenever they change. */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { systemErrorCode } from '../security/pathPolicy.js';
 import type { Logger } from '../common/logger.js';
 
-/** What is read again. */
+/** Something that is reloaded. */
 export interface Reloaded {
   /** What it is, for the log. */
   readonly what: string;
@@ -14,8 +14,8 @@ export interface Reloaded {
 }
 
 /**
- * Files are compared by their contents: where secrets are mounted they are replaced as a directory, through links, and
- * events for that depend on the file system.
+ * Files are compared by content: mounted secrets are replaced as a directory, through links, and events for that
+ * depend on the file system.
  */
 const INTERVAL_MS = 5000;
 
@@ -26,7 +26,7 @@ async function contentsOf(paths: readonly string[]): Promise<string> {
   return hash.digest('hex');
 }
 
-/** Starts to look for changes; a file that cannot be read or is wrong changes nothing, which is logged. */
+/** Starts to check for changes; a file that is unreadable or invalid changes nothing, and is logged. */
 export async function keepReloading(
   { what, watched = [], reload }: Reloaded,
   logger: Logger,

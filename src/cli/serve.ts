@@ -1,14 +1,17 @@
 /** Assembles the server, and shuts it down gracefully on SIGTERM and SIGINT. */
+import { geteuid } from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import { ServerCredentials } from '@grpc/grpc-js';
+import { descriptors } from '../common/descriptors.js';
 import { messageOf } from '../common/errors.js';
 import { createLogger, type Logger } from '../common/logger.js';
 import { sweepRunDirectories } from '../common/tempDir.js';
-import { withTimeLimit } from '../common/waiting.js';
+import { sleep, withTimeLimit } from '../common/waiting.js';
 import { createPreflight, type LaunchPreflight } from '../launcher/preflight.js';
 import { createColdLauncher } from '../launcher/coldLauncher.js';
 import { createTemplateLauncher, type TemplateLauncher } from '../launcher/templateLauncher.js';
-import { findIsolation } from '../jail/isolation.js';
+import { findCgroups, sweepCgroups } from '../jail/cgroups.js';
+import { findIsolation, isShared } from '../jail/isolation.js';
 import type { Isolation } from '../jail/jailArguments.js';
 import { createQemuUsers } from '../qemu/qemuUsers.js';
 import { openAuditLog, type AuditLog } from '../server/auditLog.js';
@@ -16,9 +19,12 @@ import { Certificates } from '../server/certificates.js';
 import { createIdentify, type Identify } from '../server/identify.js';
 import { ownDirectories } from '../security/ownDirectories.js';
 import { sameForAll, type AccessPolicy } from '../security/access.js';
+import { userIdentity } from '../security/certificateIdentity.js';
 import { RolePolicy } from '../security/rolePolicy.js';
 import { TokenVerifier } from '../security/tokens.js';
+import type { ServerLimits } from '../server/limits.js';
 import { serveMetrics } from '../server/metrics.js';
+import { PeerUsers } from '../server/peerUsers.js';
 import { serve } from '../server/server.js';
 import { SessionFactory } from '../server/sessionFactory.js';
 import { acceleratorOf } from '../session/backendSettings.js';
@@ -28,6 +34,7 @@ import type { TemplateRequest } from '../launcher/template/templates.js';
 import { UsageError } from './commandLine.js';
 import { closeInheritedDescriptors } from './inheritedDescriptors.js';
 import type { ServerConfig } from './config.js';
+import { drainOnUnhandled } from './lastResort.js';
 import { keepReloading } from './reloading.js';
 import { endInOrder, type Part } from './shutdown.js';
 
@@ -42,26 +49,46 @@ async function credentials(tls: ServerConfig['tls'], logger: Logger): Promise<Se
 }
 
 /** How clients are identified. */
-async function identify({ identities }: ServerConfig, logger: Logger): Promise<Identify> {
-  if (identities === undefined) return async () => undefined;
+async function identify(
+  { identities }: ServerConfig,
+  peerUsers: PeerUsers | undefined,
+  logger: Logger,
+): Promise<Identify> {
+  if (identities === undefined) return () => undefined;
   const { kinds, proxies, tokens: settings } = identities;
-  if (settings === undefined) return createIdentify({ kinds, proxies });
+  if (settings === undefined) return createIdentify({ kinds, peerUsers, proxies });
   const tokens = await TokenVerifier.read(settings).catch((error: unknown) => {
     throw new UsageError(`--jwt-keys: ${settings.keys}: ${messageOf(error)}`);
   });
   await keepReloading({ what: 'key set', watched: [settings.keys], reload: () => tokens.reload() }, logger);
-  return createIdentify({ kinds, proxies, tokens });
+  return createIdentify({ kinds, peerUsers, proxies, tokens });
+}
+
+/** Users that could do to the server whatever they like: root, and its own. */
+function operators(): ReadonlySet<string> {
+  return new Set([0, geteuid?.() ?? 0].map(userIdentity));
 }
 
 /** What clients may do. */
 async function access({ identities, policy, policyFile }: ServerConfig, logger: Logger): Promise<AccessPolicy> {
   if (identities === undefined) return sameForAll(policy);
-  if (policyFile === undefined) return ownDirectories(policy, logger);
+  if (policyFile === undefined) return ownDirectories(policy, logger, identities.users ? operators() : undefined);
   const roles = await RolePolicy.read(policyFile, policy).catch((error: unknown) => {
     throw new UsageError(`--policy: ${policyFile}: ${messageOf(error)}`);
   });
   await keepReloading({ what: 'policy', reload: () => roles.reload() }, logger);
   return roles;
+}
+
+/** Connections take descriptors, and so do sessions. */
+function withinDescriptors(limits: ServerLimits, logger: Logger): ServerLimits {
+  const connections = descriptors.connections(limits.connections);
+  if (connections === limits.connections) return limits;
+  logger.warn('the limit of file descriptors (ulimit -n) allows fewer connections than --max-connections', {
+    fileDescriptors: descriptors.limit,
+    connections,
+  });
+  return { ...limits, connections };
 }
 
 function openAudit({ auditLog: path }: ServerConfig, logger: Logger): AuditLog | undefined {
@@ -99,7 +126,7 @@ function defaultRequest(defaults: SessionSettings): TemplateRequest {
   };
 }
 
-/** Prepares for the first session: builds the appliance if needed, chooses KVM or TCG, and makes the template. */
+/** Prepares for the first session: builds the appliance if needed, chooses KVM or TCG, and creates the template. */
 async function prepare(
   preflight: LaunchPreflight,
   templates: TemplateLauncher | undefined,
@@ -132,27 +159,60 @@ async function prepare(
 }
 
 /**
- * V8 counts the buffers that files pass through as part of its heap, and looks through all of
- * the heap, which is 40 MB of generated code mostly, whenever it has grown by a few megabytes: ten
- * times a second in a transfer. This makes it wait until the heap has grown by this share, percent.
+ * V8 counts the buffers that files pass through as part of its heap, and scans the entire heap,
+ * mostly 40 MB of generated code, whenever it has grown by a few megabytes: ten times a second in
+ * a transfer. This makes it wait until the heap has grown by this share, percent.
  */
 const HEAP_GROWTH = 100;
 
-/** Says at the start what keeps tenants apart. */
-function logIsolation(isolation: Isolation, logger: Logger): void {
+/**
+ * Says at the start what keeps tenants apart.
+ * @returns whether only one identity may be served, since nothing does
+ */
+function logIsolation(isolation: Isolation, config: ServerConfig, logger: Logger): boolean {
+  const { kind, as } = isolation;
   if (isolation.kind === 'namespaces') {
-    logger.info('qemu and its helpers run in jails', { isolation: isolation.kind, as: isolation.as });
-    return;
+    logger.info('qemu and its helpers run in jails', { isolation: kind, as });
+    return false;
   }
+  const { reason } = isolation;
+  if (kind === 'landlock') {
+    logger.info('qemu and its helpers are confined by Landlock and seccomp: no namespaces can be made here', {
+      ...{ isolation: kind, as, reason },
+    });
+    return false;
+  }
+  const oneIdentity = config.identities !== undefined && isShared(isolation) && !config.insecureIsolation;
+  const consequence = oneIdentity ? '; the first identity that makes a session is the only one that is served' : '';
   logger.warn(
-    isolation.as === 'root'
-      ? 'no namespaces can be made here: qemu and its helpers are kept apart by their users alone, and reach the network and what everybody may read'
-      : 'no namespaces can be made here: nothing keeps qemu and its helpers from what the user of the server may do',
-    { isolation: isolation.kind, reason: isolation.reason },
+    as === 'root'
+      ? 'neither namespaces nor Landlock can be had here: qemu and its helpers are kept apart by their users alone, and reach the network and what everybody may read'
+      : `neither namespaces nor Landlock can be had here: nothing keeps qemu and its helpers from what the user of the server may do${consequence}`,
+    { isolation: kind, as, reason },
   );
+  return oneIdentity;
 }
 
-/** Exit code if a session could not be synced or another part of the shutdown failed. */
+/** Says what limits machines, and removes what a server that was killed has left. */
+async function prepareCgroups(logger: Logger): Promise<void> {
+  const cgroups = await findCgroups();
+  if (cgroups.version === undefined) {
+    logger.info('machines have no cgroups of their own: the limits of their processes are all there is', {
+      reason: cgroups.reason,
+    });
+    return;
+  }
+  const { version, parents } = cgroups;
+  logger.info('each machine has a cgroup of its own', { version, below: [...new Set(parents.values())] });
+  try {
+    const count = await sweepCgroups();
+    if (count > 0) logger.info('removed the cgroups of a dead server', { count });
+  } catch (error) {
+    logger.warn('cannot remove the cgroups of a dead server', { err: error });
+  }
+}
+
+/** Exit code if a session could not be synced, was killed, another part of the shutdown failed, or a defect caused it. */
 const EXIT_UNCLEAN = 1;
 
 /** Serves until a signal ends it; then the process exits with 0, or with 1 if the shutdown failed. */
@@ -161,8 +221,9 @@ export async function runServer(config: ServerConfig): Promise<void> {
   const inherited = closeInheritedDescriptors();
   const logger = createLogger(config.logLevel);
   if (inherited.length > 0) logger.info('closed descriptors of the process that started the server', { inherited });
-  logIsolation(await findIsolation(), logger);
+  const oneIdentity = logIsolation(await findIsolation(), config, logger);
   await sweepRunDirectories(config.defaults.tmpdir, logger);
+  await prepareCgroups(logger);
   const users = createQemuUsers();
   const preflight = createPreflight({
     logger,
@@ -178,41 +239,50 @@ export async function runServer(config: ServerConfig): Promise<void> {
   const pool = config.pool === 0 ? {} : { pool: { size: config.pool, request: defaultRequest(config.defaults) } };
   const templates = config.launch === 'template' ? createTemplateLauncher({ ...launching, ...pool }) : undefined;
   const launcher = templates ?? createColdLauncher(launching);
-  const registry = new SessionRegistry(config.maxSessions, logger, config.clientBudget);
+  const registry = new SessionRegistry(config.maxSessions, logger, config.clientBudget, { oneIdentity });
   const factory = new SessionFactory({
     defaults: config.defaults,
     defaultIdleTimeoutMs: config.idleTimeoutMs,
     maxAgeMs: config.maxSessionAgeMs,
     abandonedMs: config.abandonedCallMs,
+    unresponsiveMs: config.unresponsiveMs,
     launcher,
     logger,
   });
-  /** In start order; the shutdown goes backwards. */
+  /** In start order; the shutdown is in reverse order. */
   const parts: Part[] = templates === undefined ? [] : [{ name: 'templates', end: () => templates.close() }];
   let stopping = false;
-  const stop = async (signal: NodeJS.Signals): Promise<void> => {
+  let announceEnd = (): void => undefined;
+  const stop = async (why: { readonly signal: NodeJS.Signals } | { readonly defect: true }): Promise<void> => {
     // Ctrl-C arrives twice: sent to the whole process group by the terminal, and forwarded by npm.
     if (stopping) return;
     stopping = true;
-    logger.info('shutting down', { signal, sessions: registry.size });
-    process.exit((await endInOrder(parts.reverse(), logger)) ? 0 : EXIT_UNCLEAN);
+    const { delayMs } = config.drain;
+    logger.info('shutting down', { ...why, sessions: registry.size });
+    announceEnd();
+    if (delayMs > 0) await sleep(delayMs);
+    const clean = await endInOrder(parts.reverse(), config.drain, logger);
+    process.exit(clean && 'signal' in why ? 0 : EXIT_UNCLEAN);
   };
-  process.on('SIGTERM', (signal) => void stop(signal));
-  process.on('SIGINT', (signal) => void stop(signal));
+  drainOnUnhandled(logger, () => void stop({ defect: true }));
+  process.on('SIGTERM', (signal) => void stop({ signal }));
+  process.on('SIGINT', (signal) => void stop({ signal }));
 
   const audit = openAudit(config, logger);
+  const peerUsers = config.identities?.users === true ? new PeerUsers(logger) : undefined;
   const server = await serve({
     listen: config.listen,
     socketMode: config.socketMode,
     credentials: await credentials(config.tls, logger),
-    identify: await identify(config, logger),
+    identify: await identify(config, peerUsers, logger),
+    peerUsers,
     registry,
     factory,
     access: await access(config, logger),
     probe: preflight.imageProbe,
     debugService: config.debugService,
     requestMemory: config.requestMemory,
-    limits: config.limits,
+    limits: withinDescriptors(config.limits, logger),
     diskBytes: config.diskBytes,
     // `parse_environment` can bring back a path that a flag has replaced.
     directories: {
@@ -230,7 +300,8 @@ export async function runServer(config: ServerConfig): Promise<void> {
     logger.info('serving metrics', { address: metrics.address });
     parts.push({ name: 'metrics', end: () => metrics.close() });
   }
-  parts.push({ name: 'sessions and connections', end: () => server.stop() });
+  announceEnd = () => server.announceEnd();
+  parts.push({ name: 'sessions and connections', end: (grace) => server.stop(grace) });
   await prepare(preflight, templates, config, logger);
   process.stdout.write(`listening on ${server.address}\n`);
 }

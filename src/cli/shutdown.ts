@@ -1,27 +1,55 @@
-/** Shutdown of the server: all parts in order, even if one of them fails. */
+/** Shutdown of the server: all parts in order, even if one of them fails, and within a time limit. */
+import { GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
+import { inTime, linkedAbort } from '../common/waiting.js';
 
 /** A part of the server that has to be shut down. */
 export interface Part {
   /** What it is, for the log. */
   readonly name: string;
-  /** Resolves when all it held is free; rejects, then too, when something was lost. */
-  end(): Promise<unknown>;
+  /**
+   * Resolves when all it held is free; rejects, then too, when something was lost.
+   * @param grace aborts when the part has to end at once, whatever is lost by that
+   */
+  end(grace: AbortSignal): Promise<unknown>;
 }
 
+/** How long the parts have, milliseconds. */
+export interface ShutdownLimits {
+  /** To end in order. */
+  readonly graceMs: number;
+  /** ... and after that, all of them together, to be killed: longer than a kill ever takes. */
+  readonly killMs?: number;
+}
+
+const KILL_MS = 5000;
+
 /**
- * Shuts parts down in order; a failure is logged and does not stop the others.
+ * Shuts parts down in order; a failure is logged and does not stop the others. A part that does not even end when it is
+ * killed is left behind, and counts as failed.
  * @returns true if none failed
  */
-export async function endInOrder(parts: readonly Part[], logger: Logger): Promise<boolean> {
+export async function endInOrder(
+  parts: readonly Part[],
+  { graceMs, killMs = KILL_MS }: ShutdownLimits,
+  logger: Logger,
+): Promise<boolean> {
   let clean = true;
+  const last = performance.now() + graceMs + killMs;
+  const grace = linkedAbort([], {
+    milliseconds: graceMs,
+    makeError: () => new GuestfsError('ETIMEDOUT', `the shutdown took longer than ${graceMs / 1000} s`),
+  });
+  const stuck = Symbol('stuck');
   for (const part of parts) {
     try {
-      await part.end();
+      if ((await inTime(Math.max(last - performance.now(), 0), stuck, part.end(grace.signal))) === stuck)
+        throw new Error(`it did not end within ${(graceMs + killMs) / 1000} s, not even by force: it is left behind`);
     } catch (err) {
       clean = false;
       logger.error('shutdown failed', { part: part.name, err });
     }
   }
+  grace.release();
   return clean;
 }

@@ -7,7 +7,7 @@ export const LOG_LIMIT = 256 * 1024;
 const INITIAL_SIZE = 4096;
 
 export class ConsoleLog {
-  /** A ring once it has its full size. */
+  /** Used as a ring buffer once it has its full size. */
   #buffer = Buffer.allocUnsafe(INITIAL_SIZE);
   /** Total number of bytes received. */
   #total = 0;

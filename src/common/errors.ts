@@ -3,9 +3,11 @@
  *
  * Every failure that is reported to clients is a {@link GuestfsError}; its
  * `reason` is either the name of an errno, as the daemon sends it, or one of
- * {@link OwnReason}. The gRPC status follows from the reason, in one place:
+ * {@link OwnReason}. The gRPC status is derived from the reason, in one place:
  * `server/statusMapping.ts`. Anything else that is thrown is a defect of the server.
  */
+
+import { exhaustionIn } from './exhaustion.js';
 
 /** Reasons that are not the name of an errno. */
 export type OwnReason =
@@ -13,7 +15,7 @@ export type OwnReason =
   | 'DAEMON_ERROR'
   /** An argument that is invalid in any state. */
   | 'BAD_ARGUMENT'
-  /** The client does not prove who it is. */
+  /** The client does not prove its identity. */
   | 'UNAUTHENTICATED'
   | 'MALFORMED_SESSION_ID'
   | 'SESSION_MISSING'
@@ -22,17 +24,19 @@ export type OwnReason =
   /** The session's state does not allow the action. */
   | 'WRONG_STATE'
   | 'NO_DRIVES'
-  /** A call that was never sent: the appliance was gone. */
+  /** A call that was never sent: the appliance had ended. */
   | 'APPLIANCE_GONE'
-  /** A call that was sent and got no answer. */
+  /** A call that was sent, but not answered. */
   | 'OUTCOME_UNKNOWN'
+  /** As OUTCOME_UNKNOWN: qemu or the daemon no longer answered, and the appliance was ended. */
+  | 'UNRESPONSIVE'
   /** The appliance violated the wire protocol and was stopped. */
   | 'PROTOCOL_ERROR'
   | 'CANCELLED'
   | 'DEADLINE_EXCEEDED'
   | 'MESSAGE_TOO_LARGE'
   | 'CHUNK_TOO_LARGE'
-  /** An upload that differs from the size or checksum that its client gave. */
+  /** An upload that differs from the size or checksum stated by its client. */
   | 'CHECKSUM_MISMATCH'
   /** An upload whose stream ended prematurely. */
   | 'UPLOAD_INCOMPLETE'
@@ -41,6 +45,8 @@ export type OwnReason =
   /** A limit that the operator has set; metadata `limit` names it, `maximum` is its value. */
   | 'LIMIT_EXCEEDED'
   | 'SHUTTING_DOWN'
+  /** The host does not let the server keep several identities apart, and it works for another one. */
+  | 'NOT_ISOLATED'
   /** The daemon in the appliance lacks the action or its optional group. */
   | 'ACTION_NOT_IN_DAEMON'
   | 'GROUP_NOT_AVAILABLE'
@@ -74,6 +80,15 @@ export interface ErrorDetails {
   readonly cause?: unknown;
 }
 
+/** Reasons that say what failed rather than why. */
+const UNSPECIFIC: ReadonlySet<string> = new Set<OwnReason>([
+  'APPLIANCE_UNUSABLE',
+  'IMAGE_UNUSABLE',
+  'QEMU_FAILED',
+  'LAUNCH_FAILED',
+  'INTERNAL',
+]);
+
 /** A failure to be reported to the client. */
 export class GuestfsError extends Error {
   override readonly name = 'GuestfsError';
@@ -90,9 +105,15 @@ export class GuestfsError extends Error {
     super(message, { cause: details.cause });
   }
 
-  /** Converts anything thrown; an unknown error becomes `INTERNAL` with the original as cause. */
+  /**
+   * Converts anything thrown: what failed because the host has no more of something says so, whatever it was wrapped in;
+   * any other unknown error becomes `INTERNAL` with the original as cause.
+   */
   static from(thrown: unknown): GuestfsError {
-    if (thrown instanceof GuestfsError) return thrown;
+    const known = thrown instanceof GuestfsError;
+    const exhaustion = !known || UNSPECIFIC.has(thrown.reason) ? exhaustionIn(thrown) : undefined;
+    if (exhaustion !== undefined) return new GuestfsError(exhaustion.reason, exhaustion.message, exhaustion.details);
+    if (known) return thrown;
     if (thrown instanceof Error && thrown.name === 'AbortError' && thrown.cause instanceof GuestfsError)
       return thrown.cause;
     return new GuestfsError('INTERNAL', 'internal error; the server log has the details', { cause: thrown });

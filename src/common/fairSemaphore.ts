@@ -1,13 +1,13 @@
 /**
- * Limits how many tasks run concurrently, fairly among clients: those that wait take turns client by client, however
- * many one of them has.
+ * Limits how many tasks run concurrently, fairly among clients: waiting tasks take turns client by client, however many
+ * a client has.
  */
 import { limitExceeded } from './limitExceeded.js';
 import { clientBehind } from './onBehalf.js';
 import { onAbort, throwIfAborted } from './waiting.js';
 
 export interface FairSemaphoreOptions {
-  /** How many tasks run at a time ... */
+  /** How many tasks may run at a time ... */
   readonly parallel: number;
   /** ... and how many of one client. */
   readonly perClient: number;
@@ -15,7 +15,7 @@ export interface FairSemaphoreOptions {
   readonly waiting: number;
   /** Name of the limit on waiting tasks, for programs ... */
   readonly limit: string;
-  /** ... and what the tasks are, for people: "tools that make disks". */
+  /** ... and a description of the tasks, for messages: "tools that create disks". */
   readonly tasks: string;
 }
 
@@ -28,7 +28,7 @@ interface Waiting {
 /** The tasks of one client. */
 interface Share {
   running: number;
-  /** Number of its last start, among all; 0 before the first. */
+  /** Position of its last start among all starts; 0 before the first. */
   last: number;
   readonly waiting: Set<Waiting>;
 }
@@ -44,9 +44,9 @@ export class FairSemaphore {
   }
 
   /**
-   * Runs a task when it is its turn. A task whose signal aborts while it waits is never begun.
-   * @param signal also says on whose behalf the task is: see onBehalf.ts
-   * @throws GuestfsError LIMIT_EXCEEDED when too many tasks of the client wait; the reason of `signal`; the task's error
+   * Runs a task when it is its turn. A task whose signal aborts while it waits is never started.
+   * @param signal also identifies the client of the task: see onBehalf.ts
+   * @throws GuestfsError LIMIT_EXCEEDED if too many tasks of the client are waiting; the reason of `signal`; the task's error
    */
   async run<Value>(task: () => Promise<Value>, signal: AbortSignal): Promise<Value> {
     throwIfAborted(signal);
@@ -79,7 +79,7 @@ export class FairSemaphore {
     share.last = this.#starts;
   }
 
-  /** The turn is that of the client whose last was longest ago. */
+  /** The next turn goes to the client whose last turn was longest ago. */
   #startNext(): void {
     let turn: Share | undefined;
     for (const share of this.#shares.values()) {

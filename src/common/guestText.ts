@@ -1,11 +1,11 @@
 /**
- * Text of guests, which is bytes, as strings, which are Unicode.
+ * Converts text from guests, which is bytes, to strings, which are Unicode, and back.
  *
  * Valid UTF-8 is decoded as usual. Each byte from 0x80 that is not part of valid
- * UTF-8 becomes one private-use code point, U+EF00 + byte (U+EF80 to U+EFFF), and becomes the
- * byte again on the way back. So that no two names share a string, a name that holds
- * one of these code points in UTF-8 has the bytes of it treated as not valid. The range is
- * the one that MirBSD's OPTU-8 uses for the purpose.
+ * UTF-8 becomes one private-use code point, U+EF00 + byte (U+EF80 to U+EFFF), and is converted
+ * back to that byte. To prevent two names from sharing a string, one of these code points that is
+ * itself encoded in UTF-8 in a name is treated as invalid bytes. MirBSD's OPTU-8 uses the same
+ * range for this purpose.
  */
 import { isUtf8 } from 'node:buffer';
 
@@ -23,12 +23,12 @@ const SURROGATE_FIRST = 0xd800;
 const SURROGATE_LAST = 0xdfff;
 const LAST_POINT = 0x10ffff;
 const REPLACEMENT = 0xfffd;
-/** Least code point that needs so many bytes after the first. */
+/** Lowest code point that needs this many bytes after the first. */
 const LEAST: readonly number[] = [0, 0x80, 0x800, 0x10000];
-/** Bytes of UTF-8 for one UTF-16 code unit, at most. */
+/** Maximum number of UTF-8 bytes for one UTF-16 code unit. */
 const UTF8_GROWTH = 3;
 
-/** True if the bytes hold the UTF-8 form of a code point that stands for a byte. */
+/** True if the bytes contain the UTF-8 form of a code point that represents a byte. */
 function holdsEscape(bytes: Buffer): boolean {
   for (let at = bytes.indexOf(ESCAPE_LEAD); at >= 0; at = bytes.indexOf(ESCAPE_LEAD, at + 1)) {
     if (((bytes[at + 1] ?? 0) & 0xfe) === ESCAPE_SECOND) return true;
@@ -36,12 +36,12 @@ function holdsEscape(bytes: Buffer): boolean {
   return false;
 }
 
-/** Bytes of the UTF-8 form of a code point after the first. */
+/** Number of bytes after the first in the UTF-8 form of a code point. */
 function bytesAfterFirst(point: number): number {
   return point < 0x80 ? 0 : point < 0x800 ? 1 : point < 0x10000 ? 2 : 3;
 }
 
-/** The code point with its UTF-8 form at `at`; -1 if there is none, or one that stands for a byte. */
+/** The code point whose UTF-8 form starts at `at`; -1 if there is none, or it represents a byte. */
 function pointAt(bytes: Buffer, at: number): number {
   const lead = bytes[at] ?? 0;
   if (lead < 0x80) return lead;
@@ -61,10 +61,10 @@ function pointAt(bytes: Buffer, at: number): number {
   return valid ? point : -1;
 }
 
-/** The string for bytes of a guest; never fails. */
+/** Converts bytes of a guest to a string; never fails. */
 export function decodeGuestText(bytes: Buffer): string {
   if (isUtf8(bytes) && !holdsEscape(bytes)) return bytes.toString('utf8');
-  // By hand, and in one pass: crafted names from a guest must not stall the server.
+  // Done without library functions, in one pass: crafted names from a guest must not stall the server.
   const units = Buffer.allocUnsafe(2 * bytes.length);
   let length = 0;
   for (let at = 0; at < bytes.length; ) {
@@ -85,7 +85,7 @@ export function decodeGuestText(bytes: Buffer): string {
   return units.toString('utf16le', 0, length);
 }
 
-/** The bytes for a string: the reverse of {@link decodeGuestText}. */
+/** Converts a string to bytes: the reverse of {@link decodeGuestText}. */
 export function encodeGuestText(text: string): Buffer {
   if (!ESCAPE_PATTERN.test(text)) return Buffer.from(text, 'utf8');
   const bytes = Buffer.allocUnsafe(UTF8_GROWTH * text.length);
@@ -111,19 +111,19 @@ export function encodeGuestText(text: string): Buffer {
 }
 
 /**
- * Text of several lines for logs and error messages, such as what a console or a daemon said: control characters other
- * than newline and tab are escaped.
+ * Text of several lines, such as the output of a console or a daemon, in a form for logs and error messages: control
+ * characters other than newline and tab are escaped.
  */
 export function printable(text: string): string {
   return escaped(text, /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g);
 }
 
-/** Characters of a name that a message quotes at most. */
+/** Maximum length of a name quoted in a message, characters. */
 const MAX_QUOTED_NAME = 300;
 
 /**
- * A name or path for messages. Whoever chose it must not add lines to a message or fill it: all control characters are
- * escaped, and it is cut.
+ * A name or path in a form for messages. So that its author cannot add lines to a message or fill it, all control
+ * characters are escaped, and it is truncated.
  */
 export function printableName(name: string): string {
   const shown = escaped(name, /[\u0000-\u001f\u007f-\u009f]/g);

@@ -1,4 +1,4 @@
-/** Looks for a program as a shell does. */
+/** Locates a program as a shell does. */
 import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { delimiter, join, resolve } from 'node:path';
@@ -18,5 +18,5 @@ export async function locateProgram(name: string): Promise<string> {
     );
     if (usable) return candidate;
   }
-  throw Object.assign(new Error(`spawn ${name} ENOENT: there is no such program`), { code: 'ENOENT' });
+  throw Object.assign(new Error(`spawn ${name} ENOENT: no such program`), { code: 'ENOENT' });
 }

@@ -1,4 +1,4 @@
-/** Structured log lines on standard error: one JSON object a line, written by pino. */
+/** Structured log lines on standard error: one JSON object per line, written by pino. */
 import { pino, stdTimeFunctions } from 'pino';
 
 /** Log levels, least to most severe. */
@@ -6,18 +6,18 @@ export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /**
- * Named facts of a log line. Every line also has `time` (ISO 8601, UTC), `level` (a word) and `msg`,
- * which no field may be named after.
+ * The fields of a log line. Every line also has `time` (ISO 8601, UTC), `level` (a word) and `msg`,
+ * whose names are not available for fields.
  */
 export interface LogFields {
   readonly time?: never;
   readonly level?: never;
   readonly msg?: never;
-  /** What was thrown; an Error is logged with type, message, stack and causes. */
+  /** A thrown value; an Error is logged with type, message, stack and causes. */
   readonly err?: unknown;
   /** ID of the session that the line is about. */
   readonly session?: string | undefined;
-  /** libguestfs's name of the action or, for an RPC that is none, the RPC's. */
+  /** libguestfs's name for the action or, for an RPC that is not an action, the name of the RPC. */
   readonly action?: string | undefined;
   /** Who made the call. */
   readonly identity?: string | undefined;
@@ -45,13 +45,13 @@ const SECRET_NAMES = [
   'authorization',
   'cookie',
 ];
-/** How deep in a line such a name is looked for: `err.aggregateErrors.0.details.metadata.key` is at 5. */
+/** How deep in a line such names are redacted: `err.aggregateErrors.0.details.metadata.key` is at 5. */
 const REDACTED_DEPTH = 5;
 const REDACTED_PATHS = SECRET_NAMES.flatMap((name) =>
   Array.from({ length: REDACTED_DEPTH + 1 }, (_, depth) => `${'*.'.repeat(depth)}${name}`),
 );
 
-/** Makes a logger which drops lines below `level`. */
+/** Creates a logger that drops lines below `level`. */
 export function createLogger(
   level: LogLevel | 'silent',
   write: (line: string) => void = (line) => void process.stderr.write(line),
@@ -59,7 +59,7 @@ export function createLogger(
   const lines = pino(
     {
       level,
-      // Neither the process nor the host: whoever collects the lines knows where they come from.
+      // Neither process ID nor host name: log collectors know where the lines come from.
       base: undefined,
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },

@@ -2,8 +2,8 @@
  * Files in memory that can be sealed: a sealed file can no longer be changed, not even through
  * descriptors open for writing (memfd_create(2), F_ADD_SEALS in fcntl(2)).
  *
- * Node.js has no call for that, so a short-lived Python process makes each, and this
- * process opens it through /proc.
+ * Node.js has no function for this, so a short-lived Python process creates each of them,
+ * and this process opens it through /proc.
  */
 import { open, type FileHandle } from 'node:fs/promises';
 import type { Duplex } from 'node:stream';
@@ -15,7 +15,7 @@ import { unlessAborted, withTimeout } from './waiting.js';
 /** Located in the source tree, since the compiler does not copy it. */
 const PROGRAM = fileURLToPath(new URL('../../../src/common/memoryFile.py', import.meta.url));
 const [PYTHON = '', ...ISOLATED] = ISOLATED_PYTHON;
-/** Some hundred megabytes are copied in a second, on a busy machine in ten. */
+/** Copying a few hundred megabytes takes one second, or ten on a busy machine. */
 const LIMIT_MS = 120_000;
 const MESSAGES_LIMIT = 64 * 1024;
 
@@ -23,16 +23,16 @@ const MESSAGES_LIMIT = 64 * 1024;
 export interface LoadedMemoryFile {
   /** Sealed. */
   readonly file: FileHandle;
-  /** As {@link keepMemoryFile} returned it when this was kept. */
+  /** The digest that {@link keepMemoryFile} returned when the source was written. */
   readonly digest: string;
 }
 
-/** Makes an empty file of `size` bytes. */
+/** Creates a file of `size` zero bytes. */
 export async function createMemoryFile(size: number, signal: AbortSignal): Promise<FileHandle> {
   return (await make(['create', String(size)], [], signal)).file;
 }
 
-/** Makes a sealed file with the contents of `source`. */
+/** Creates a sealed file with the content of `source`. */
 export async function loadMemoryFile(source: FileHandle, signal: AbortSignal): Promise<LoadedMemoryFile> {
   return make(['load'], [source.fd], signal);
 }
@@ -44,8 +44,8 @@ export async function sealMemoryFiles(files: readonly FileHandle[], signal: Abor
 
 /**
  * Copies `source` to `target`, with holes where there are only zeros, and syncs it.
- * @returns a digest of size and contents
- * @throws Error, among others when there is no space
+ * @returns a digest of size and content
+ * @throws Error, for example if there is no space
  */
 export async function keepMemoryFile(source: FileHandle, target: FileHandle, signal: AbortSignal): Promise<string> {
   return (await run(['keep'], [source, target], signal)).trim();

@@ -3,8 +3,8 @@ import { insteadOfLargeAnswer, insteadOfLargeRequest } from '../actions/byName.j
 import { GuestfsError } from './errors.js';
 
 /**
- * Largest request of most RPCs, and of all when it is decompressed, bytes: above the daemon's own limit of 4 MiB, so that a request over that
- * one is refused with an explanation.
+ * Largest request of most RPCs, and of all after decompression, bytes. It is above the daemon's own limit of 4 MiB, so
+ * that a request over that one is refused with an explanation.
  */
 export const REQUEST_LIMIT = 8 * 1024 * 1024;
 
@@ -13,8 +13,8 @@ function tooLarge(text: string, instead: string | undefined, metadata: Readonly<
 }
 
 /**
- * An answer that does not fit into a message.
- * @param action name of the action or, for an RPC that is none, of the RPC
+ * The error for an answer that does not fit into a message.
+ * @param action name of the action or, for an RPC that is not an action, of the RPC
  * @param limit bytes
  */
 export function answerTooLarge(action: string, limit: number): GuestfsError {
@@ -26,11 +26,11 @@ export function answerTooLarge(action: string, limit: number): GuestfsError {
 }
 
 /**
- * A request that does not fit into a message.
+ * The error for a request that does not fit into a message.
  * @param action as for {@link answerTooLarge}
- * @param taker who has the limit
+ * @param taker the component with the limit
  * @param limit bytes
- * @param size bytes; undefined: it is not known, but more than that
+ * @param size bytes; undefined: unknown, but more than `limit`
  */
 export function requestTooLarge(
   action: string,
@@ -38,7 +38,7 @@ export function requestTooLarge(
   limit: number,
   size: number | undefined,
 ): GuestfsError {
-  const text = `${action}: the arguments make a message of ${size ?? `more than ${limit}`} bytes; the ${taker} takes at most ${limit} bytes`;
+  const text = `${action}: the arguments make a message of ${size ?? `more than ${limit}`} bytes; the ${taker} accepts at most ${limit} bytes`;
   return tooLarge(text, insteadOfLargeRequest(action), {
     limit: String(limit),
     ...(size === undefined ? {} : { size: String(size) }),

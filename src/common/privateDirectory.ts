@@ -19,6 +19,6 @@ export async function makePrivateDirectory(path: string, mode: 0o700 | 0o755): P
   if (found.uid !== uid) throw new Error(`belongs to user ${found.uid} and not to ${uid}`);
   if ((found.mode & 0o022) !== 0)
     throw new Error(`is writable by other users (mode ${(found.mode & 0o7777).toString(8)})`);
-  // The umask may have cleared some of the mode's bits.
+  // The umask may have cleared some bits of the mode.
   if ((found.mode & 0o777) !== mode) await chmod(path, mode);
 }

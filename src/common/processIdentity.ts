@@ -11,7 +11,7 @@ export interface ProcessIdentity {
   readonly startTime: string;
 }
 
-/** Identity of a process of this PID namespace; undefined when there is none with that PID. */
+/** Identity of a process in this PID namespace; undefined if there is none with that PID. */
 export async function identityOf(pid: number): Promise<ProcessIdentity | undefined> {
   const [stat, namespace] = await Promise.all([
     readFile(`/proc/${pid}/stat`, 'latin1').catch(() => undefined),
@@ -25,7 +25,7 @@ export async function identityOf(pid: number): Promise<ProcessIdentity | undefin
   return { namespace, pid, startTime };
 }
 
-/** Whether exactly this process is still running; undefined when it is in another PID namespace and thus unknown. */
+/** Whether exactly this process is still running; undefined if it is in another PID namespace and thus unknown. */
 export async function isRunning(identity: ProcessIdentity): Promise<boolean | undefined> {
   if (identity.namespace !== (await ownNamespace())) return undefined;
   return (await identityOf(identity.pid))?.startTime === identity.startTime;

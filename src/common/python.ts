@@ -1,11 +1,11 @@
-/** The Python that does what Node.js cannot. */
+/** The Python interpreter for what Node.js cannot do. */
 import { existsSync } from 'node:fs';
 
-/** The distribution's own, which every user may run; one of a user's own, earlier on the PATH, may be in a directory that others may not enter. */
+/** The distribution's, which every user can run; one earlier on the PATH may be inaccessible to other users. */
 const SYSTEM_PYTHON = '/usr/bin/python3';
 
 /** Path, or name on the PATH. */
 export const PYTHON = existsSync(SYSTEM_PYTHON) ? SYSTEM_PYTHON : 'python3';
 
-/** `-I`: no modules but Python's own; `-S`: none of its site either, which saves half of the start. */
+/** `-I`: isolated from the environment and the user's modules; `-S`: without `site`, which halves the startup time. */
 export const ISOLATED_PYTHON: readonly string[] = [PYTHON, '-I', '-S'];

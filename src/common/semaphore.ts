@@ -1,7 +1,7 @@
 /** Limits how many tasks run concurrently; the others wait in order. */
 import { onAbort, throwIfAborted } from './waiting.js';
 
-/** How many may wait, and what the next one is refused with. */
+/** How many may wait, and the error for the next one. */
 export interface WaitingLimit {
   readonly most: number;
   readonly refusal: () => Error;
@@ -18,14 +18,14 @@ export class Semaphore {
 
   /**
    * @param parallel how many may run at a time
-   * @param limit how many may wait; any number when left out
+   * @param limit how many may wait; by default any number
    */
   constructor(
     private readonly parallel: number,
     private readonly limit?: WaitingLimit,
   ) {}
 
-  /** How many run or wait. */
+  /** How many are running or waiting. */
   get length(): number {
     return this.#running + this.#waiting.size;
   }
@@ -41,12 +41,12 @@ export class Semaphore {
   }
 
   /**
-   * Runs a task when it is its turn. A task whose signal aborts while it waits is never begun.
+   * Runs a task when it is its turn. A task whose signal aborts while it waits is never started.
    * @throws what {@link acquire} throws, or the error of the task
    */
   async run<Value>(task: () => Promise<Value>, signal: AbortSignal): Promise<Value> {
     throwIfAborted(signal);
-    // A task that need not wait is begun before this returns.
+    // A task that need not wait is started before this returns.
     if (!this.#startNow()) await this.#turn(signal);
     const release = this.#releaseOnce();
     try {

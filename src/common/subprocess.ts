@@ -1,13 +1,15 @@
 /**
- * Child processes. The only importer of `execa`.
+ * Child processes. The only importer of `node:child_process`.
  *
  * There are two kinds: {@link runTool} for a short-lived command whose output is needed,
  * and {@link startProcess} for one that lives as long as a session. Neither uses a shell
  * or inherits the server's environment.
  */
+import { spawn, type ChildProcess, type SpawnOptions, type StdioOptions } from 'node:child_process';
+import { once } from 'node:events';
 import { getDefaultHighWaterMark, setDefaultHighWaterMark, type Duplex, type Readable } from 'node:stream';
 import type { Socket } from 'node:net';
-import { execa, type Options } from 'execa';
+import { descriptors } from './descriptors.js';
 import { locateProgram } from './locateProgram.js';
 import { inTime, onAbort } from './waiting.js';
 
@@ -21,7 +23,7 @@ const BASE_ENVIRONMENT: Readonly<Record<string, string>> = {
 export interface RunOptions {
   /** Written to its standard input, which is then closed. */
   readonly input?: string;
-  /** Descriptor of the file that its standard output goes to; by default, it is part of the result. */
+  /** Descriptor of the file for its standard output; by default, the output is part of the result. */
   readonly stdout?: number;
   /** Descriptors that it inherits as 3, 4, ... */
   readonly fds?: readonly number[];
@@ -34,7 +36,7 @@ export interface RunOptions {
   /** ... or when it has written more than this to one of its outputs. */
   readonly maxOutputBytes: number;
   readonly signal: AbortSignal;
-  /** It ends by itself when the server does, whatever the server ends of. */
+  /** Whether it ends when the server ends, whatever the cause. */
   readonly diesWithServer?: boolean;
 }
 
@@ -42,7 +44,7 @@ export interface RunOptions {
 export interface RunResult {
   /** undefined: killed by a signal. */
   readonly exitCode: number | undefined;
-  /** Empty when it was redirected to a file. */
+  /** Empty if it was redirected to a file. */
   readonly stdout: string;
   readonly stderr: string;
   /** Killed because of `timeoutMs` or `maxOutputBytes`. */
@@ -51,48 +53,92 @@ export interface RunResult {
 
 /**
  * Runs a command and waits until it exits. A non-zero exit code is a result, not an
- * error; rejects only when it cannot be started, or with the reason of `signal`.
+ * error; rejects only if it cannot be started, or with the reason of `signal`.
  */
 export async function runTool(command: string, args: readonly string[], options: RunOptions): Promise<RunResult> {
   options.signal.throwIfAborted();
   const [program, ...words] = await tied(command, args, options.diesWithServer);
   options.signal.throwIfAborted();
-  const child = execa(program, words, {
-    ...(options.input === undefined ? {} : { input: options.input }),
+  const child = await start(program, words, {
     stdio: stdio(options.input === undefined ? 'ignore' : 'pipe', options.stdout ?? 'pipe', 0, options.fds ?? []),
     env: { ...BASE_ENVIRONMENT, ...options.env },
-    extendEnv: false,
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    encoding: 'utf8',
-    maxBuffer: options.maxOutputBytes,
     // In its own process group, so that its children can be killed with it.
     detached: true,
-    cleanup: false,
-    reject: false,
-    stripFinalNewline: false,
   });
   // SIGKILL: tools have nothing to save, and must not be able to ignore it.
   const kill = (): void => killGroup(child.pid);
   const stopListening = onAbort(options.signal, kill);
   runningTools.add(kill);
   try {
-    const timedOut = (await inTime(options.timeoutMs, 'late', child)) === 'late';
+    // It may end before it has read everything.
+    child.stdin?.on('error', () => undefined).end(options.input);
+    const outputs = [child.stdout, child.stderr].map((stream) => new Collected(stream, options.maxOutputBytes, kill));
+    const closed = once(child, 'close') as Promise<[number | null]>;
+    const timedOut = (await inTime(options.timeoutMs, 'late', closed)) === 'late';
     if (timedOut) kill();
-    const result = await child;
+    const [exitCode] = await closed;
     options.signal.throwIfAborted();
-    const overLimit = timedOut || result.isMaxBuffer;
-    if (result.isMaxBuffer) kill();
-    if (result.exitCode === undefined && result.signal === undefined && !overLimit) throw notStarted(command, result);
-    return {
-      exitCode: result.exitCode,
-      stdout: typeof result.stdout === 'string' ? result.stdout : '',
-      stderr: typeof result.stderr === 'string' ? result.stderr : '',
-      overLimit,
-    };
+    const [stdout = '', stderr = ''] = outputs.map(({ text }) => text);
+    const overLimit = timedOut || outputs.some(({ full }) => full);
+    return { exitCode: exitCode ?? undefined, stdout, stderr, overLimit };
   } finally {
     stopListening();
     runningTools.delete(kill);
   }
+}
+
+/** What a command writes to one of its outputs, up to a limit. */
+class Collected {
+  readonly #pieces: Buffer[] = [];
+  #size = 0;
+
+  /** @param onFull called when there is more than `limit`, bytes */
+  constructor(stream: Readable | null, limit: number, onFull: () => void) {
+    stream?.on('error', () => undefined);
+    stream?.on('data', (bytes: Buffer) => {
+      if (this.full) return;
+      this.#pieces.push(bytes.subarray(0, limit - this.#size));
+      this.#size += bytes.length;
+      this.full = this.#size > limit;
+      if (this.full) onFull();
+    });
+  }
+
+  /** There was more than the limit. */
+  full = false;
+
+  get text(): string {
+    return Buffer.concat(this.#pieces).toString('utf8');
+  }
+}
+
+/**
+ * Starts a program.
+ *
+ * With Node's own function: a library in between that loses the child when the start fails, as execa does without free
+ * descriptors, leaves nobody to hear of it, and an error that nobody hears of ends the server.
+ * @throws Error with the system's error code as `code`; GuestfsError LIMIT_EXCEEDED without enough free descriptors
+ */
+async function start(
+  program: string,
+  args: readonly string[],
+  options: SpawnOptions,
+  spawnChild: (make: () => ChildProcess) => ChildProcess = (make) => make(),
+): Promise<ChildProcess> {
+  // Each stream is a pair of sockets until the child has its end.
+  const release = descriptors.claim(2 * (options.stdio as readonly unknown[]).length);
+  let child: ChildProcess;
+  try {
+    child = spawnChild(() => spawn(program, args, options));
+  } finally {
+    release();
+  }
+  // Stays for as long as the child: it also reports signals that cannot be sent.
+  const failed = new Promise<never>((_resolve, reject) => child.on('error', reject));
+  failed.catch(() => undefined);
+  if (child.pid === undefined) await failed;
+  return child;
 }
 
 /** Tools do not outlive the server. */
@@ -119,9 +165,9 @@ export interface StartOptions {
   /** Its complete environment, except for `PATH`. */
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
-  /** One more channel, with the descriptor after all others. */
+  /** Whether it gets one more channel, with the descriptor after all others. */
   readonly extraChannel?: boolean;
-  /** It ends by itself when the server does, whatever the server ends of. */
+  /** Whether it ends when the server ends, whatever the cause. */
   readonly diesWithServer?: boolean;
 }
 
@@ -134,13 +180,13 @@ export interface ProcessExit {
 /** A running process. */
 export interface StartedProcess {
   readonly pid: number;
-  /** Socket pairs, one for each of {@link StartOptions.channels}; paused, until their reader resumes them. */
+  /** Socket pairs, one for each of {@link StartOptions.channels}; paused until their reader resumes them. */
   readonly channels: readonly Duplex[];
-  /** The one that was asked for by {@link StartOptions.extraChannel}. */
+  /** The channel requested by {@link StartOptions.extraChannel}. */
   readonly extraChannel: Duplex | undefined;
   /** Standard output and standard error; paused as well. */
   readonly outputs: readonly Readable[];
-  /** Resolves when it has been reaped, and never rejects; its outputs may still hold data. */
+  /** Resolves when it has been reaped, and never rejects; its outputs may still contain data. */
   readonly exited: Promise<ProcessExit>;
   kill(signal: 'SIGTERM' | 'SIGKILL'): void;
   /** The server can exit while it runs. */
@@ -149,17 +195,17 @@ export interface StartedProcess {
 
 /**
  * The descriptor of this process's end of a channel, to be inherited by another process.
- * @throws Error when the channel is closed
+ * @throws Error if the channel is closed
  */
 export function descriptorOf(channel: Duplex): number {
-  // Node has no public name for it, and passes streams on in no other way than by this number.
+  // Node has no public name for the descriptor, and can pass a stream on only by this number.
   const { _handle: handle } = channel as { readonly _handle?: { readonly fd?: number } | null };
   if (channel.destroyed || handle?.fd === undefined || handle.fd < 0) throw new Error('the channel is closed');
   return handle.fd;
 }
 
 /**
- * A channel that is paused goes on to read until so many bytes wait. With Node's default of
+ * A paused channel continues to read until this many bytes are buffered. With Node's default of
  * 64 KiB, a process that writes little at a time would wake this one a thousand times; with 1, a
  * pause takes effect immediately.
  */
@@ -178,9 +224,9 @@ function bufferingLittle<Made>(make: () => Made): Made {
 
 /**
  * Starts a process in its own session (setsid), so that Control-C on the server's
- * terminal reaches only the server, which then shuts its children down in order.
+ * terminal reaches only the server, which then shuts its children down properly.
  *
- * @throws Error with the system's error code as `code` when it cannot be started
+ * @throws Error with the system's error code as `code` if it cannot be started
  */
 export async function startProcess(
   command: string,
@@ -188,37 +234,34 @@ export async function startProcess(
   options: StartOptions,
 ): Promise<StartedProcess> {
   const [program, ...words] = await tied(command, args, options.diesWithServer);
-  const child = bufferingLittle(() =>
-    execa(program, words, {
+  const child = await start(
+    program,
+    words,
+    {
       stdio: stdio('ignore', 'pipe', options.channels, options.fds, options.extraChannel),
       env: { PATH: BASE_ENVIRONMENT['PATH'] as string, ...options.env },
-      extendEnv: false,
       cwd: options.cwd,
       detached: true,
-      cleanup: false,
-      buffer: false,
-      reject: false,
-    }),
+    },
+    bufferingLittle,
   );
-  // Not the result of execa, which waits for the streams: a channel without a reader never ends.
   const exited = new Promise<ProcessExit>((resolve) => {
     child.once('exit', (exitCode, signal) => resolve({ exitCode: exitCode ?? undefined, signal: signal ?? undefined }));
   });
-  const { pid } = child;
-  if (pid === undefined) {
-    const result = await child;
-    throw notStarted(command, result);
-  }
   const channels = Array.from({ length: options.channels }, (_, index) => child.stdio[3 + index] as unknown as Duplex);
   const extraChannel =
     options.extraChannel === true
       ? (child.stdio[3 + options.channels + options.fds.length] as unknown as Duplex)
       : undefined;
   const outputs = [child.stdout as Readable, child.stderr as Readable];
-  // execa has streams flow that nobody reads by the next turn of the event loop: what comes before a late reader would be lost.
-  for (const stream of [...channels, ...outputs, ...(extraChannel === undefined ? [] : [extraChannel])]) stream.pause();
+  for (const stream of [...channels, ...outputs, ...(extraChannel === undefined ? [] : [extraChannel])]) {
+    // What comes before a late reader must not be lost.
+    stream.pause();
+    // A connection that is reset is how a process that was killed looks; `exited` says it better.
+    stream.on('error', () => undefined);
+  }
   return {
-    pid,
+    pid: child.pid as number,
     channels,
     extraChannel,
     outputs,
@@ -231,32 +274,23 @@ export async function startProcess(
   };
 }
 
-/** execa passes descriptors on at any position, but its types allow them only at the first three. */
+/** The standard streams, then the channels and descriptors. */
 function stdio(
   input: 'ignore' | 'pipe',
   output: 'pipe' | number,
   channels: number,
   fds: readonly number[],
   extraChannel = false,
-): NonNullable<Options['stdio']> {
-  return [
-    ...[input, output, 'pipe'],
-    ...Array<'pipe'>(channels).fill('pipe'),
-    ...fds,
-    ...(extraChannel ? ['pipe'] : []),
-  ] as unknown as NonNullable<Options['stdio']>;
+): StdioOptions {
+  const pipes = (count: number): 'pipe'[] => Array<'pipe'>(count).fill('pipe');
+  return [input, output, 'pipe', ...pipes(channels), ...fds, ...pipes(extraChannel ? 1 : 0)];
 }
 
 /**
- * A command that the kernel ends when the server has ended, also when that had no time to end anything.
- * @throws Error with `code` ENOENT when there is no such program
+ * A command that the kernel kills when the server has ended, even if the server had no time to clean up.
+ * @throws Error with `code` ENOENT if there is no such program
  */
 async function tied(command: string, args: readonly string[], already = false): Promise<[string, ...string[]]> {
   if (already) return [command, ...args];
   return ['setpriv', '--pdeathsig', 'KILL', '--', await locateProgram(command), ...args];
-}
-
-/** The system's own error, with its `code`. */
-function notStarted(command: string, result: { readonly cause?: unknown }): unknown {
-  return result.cause ?? new Error(`${command} cannot be started`);
 }

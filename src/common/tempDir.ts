@@ -1,14 +1,14 @@
 /**
- * Run directories: private, one for each machine, and removed with it.
+ * Run directories: private, one for each machine, and removed when it ends.
  *
  * A server that is killed cannot clean up, so the name of a run directory identifies
  * the server that created it, and the next server removes those whose creator has died:
  *
  *     guestfs-grpc-<PID namespace>-<pid>-<start time>-XXXXXX/   the server's
  *       private/                                                qemu's, 0700
- *       child-<PID namespace>-<pid>-<start time>                a process to be ended as well
+ *       child-<PID namespace>-<pid>-<start time>                a process to kill as well
  *
- * The names are out of reach of the user that qemu runs as.
+ * The user that qemu runs as cannot change these names.
  */
 import { chmod, chown, lstat, mkdir, mkdtemp, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -28,7 +28,7 @@ export interface Owner {
 export interface RunDirectory {
   /** Path of the private part: mode 0700, belonging to the owner. */
   readonly path: string;
-  /** Records a process that the next server is to kill if this one dies without doing so. */
+  /** Records a process that the next server must kill if this one dies without doing so. */
   recordChild(pid: number): Promise<void>;
   /** Removes everything. Can be called twice. */
   remove(): Promise<void>;

@@ -1,30 +1,29 @@
 /**
  * Waiting that ends early: when a signal aborts, or when time is up.
  *
- * The one place for timers and abort listeners that belong to a wait. Each of these functions takes its own away again,
- * so a signal that lives as long as a session does not collect listeners. `AbortSignal.any` and `AbortSignal.timeout`
- * are not used: Node 20 may collect such a signal before it fires when nothing else refers to it, and each of them
- * costs a finalizer.
+ * All timers and abort listeners that belong to a wait are created here. Each of these functions removes its own,
+ * so a signal that lives as long as a session does not accumulate listeners. `AbortSignal.any` and
+ * `AbortSignal.timeout` are not used: Node 20 may garbage-collect such a signal before it fires if nothing else refers
+ * to it, and each of them costs a finalizer.
  *
- * The work that is waited for goes on when a wait ends early; its outcome is dropped and never counts as unhandled.
+ * When a wait ends early, the work continues; its outcome is dropped and never counts as unhandled.
  */
 import { setMaxListeners } from 'node:events';
 import { GuestfsError } from './errors.js';
 import { inheritClient } from './onBehalf.js';
 
 /**
- * Why a signal aborted: the {@link GuestfsError} that it was given or that its `AbortError` wraps, or else the error
- * that it was given.
+ * Why a signal aborted: the {@link GuestfsError} that is its reason or that its `AbortError` wraps, or else its reason.
  */
 export function reasonOf(signal: AbortSignal): Error {
   const reason: unknown = signal.reason;
   const converted = GuestfsError.from(reason);
-  // Not `instanceof Error`: the engine's own exceptions come from elsewhere when tests run in a context of their own.
+  // Not `instanceof Error`: if tests run in a separate context, the engine's own exceptions belong to another one.
   const unknownError = converted.cause === reason && typeof reason === 'object' && reason !== null;
   return unknownError ? (reason as Error) : converted;
 }
 
-/** @throws what {@link reasonOf} returns, when the signal has aborted */
+/** @throws what {@link reasonOf} returns, if the signal has aborted */
 export function throwIfAborted(signal: AbortSignal): void {
   if (signal.aborted) throw reasonOf(signal);
 }
@@ -37,8 +36,8 @@ export function abortController(): AbortController {
 }
 
 /**
- * Calls `listener` once when the signal aborts; at once when it has aborted already.
- * @returns how to stop listening; may be called at any time, any number of times
+ * Calls `listener` once when the signal aborts; immediately if it has already aborted.
+ * @returns a function that stops listening; may be called at any time, any number of times
  */
 export function onAbort(signal: AbortSignal, listener: (reason: Error) => void): () => void {
   const abort = (): void => listener(reasonOf(signal));
@@ -115,23 +114,23 @@ export async function sleep(milliseconds: number, signal?: AbortSignal): Promise
   }
 }
 
-/** A signal of its own that also follows others. */
+/** A separate signal that also follows others. */
 export interface LinkedAbort {
   readonly signal: AbortSignal;
   /** Aborts this signal, not the ones that it follows; only the first reason counts. */
   abort(reason: unknown): void;
-  /** Stops following the others, and ends the timer. To be called when the work is over; can be called twice. */
+  /** Stops following the others, and the timer. Must be called when the work has ended; can be called twice. */
   release(): void;
 }
 
 /** How long a signal lasts. */
 export interface TimeLimit {
   readonly milliseconds: number;
-  /** What the signal aborts with when time is up. */
+  /** The signal's reason when time is up. */
   readonly makeError: () => Error;
 }
 
-/** Makes a signal that aborts with the first of `parents` that does, with its reason, or when time is up. */
+/** Creates a signal that aborts when the first of `parents` does, with the same reason, or when time is up. */
 export function linkedAbort(parents: readonly AbortSignal[], limit?: TimeLimit): LinkedAbort {
   const controller = abortController();
   inheritClient(controller.signal, parents);

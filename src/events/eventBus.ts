@@ -3,7 +3,7 @@ import { limitExceeded } from '../common/limitExceeded.js';
 import { EventSubscription } from './eventSubscription.js';
 import type { EventKind, SessionEvent } from './sessionEvent.js';
 
-/** Most subscriptions to one session: what waits for the slow ones takes memory. */
+/** Maximum number of subscriptions to one session: events that wait for slow subscribers take memory. */
 export const MAX_SUBSCRIPTIONS = 64;
 const RETRY_AFTER_MS = 1000;
 
@@ -26,7 +26,7 @@ export class EventBus {
   }
 
   /**
-   * Begins a subscription to `kinds`; if empty, to all kinds.
+   * Starts a subscription to `kinds`; if empty, to all kinds.
    * @throws GuestfsError LIMIT_EXCEEDED
    */
   subscribe(kinds: readonly EventKind[]): EventSubscription {

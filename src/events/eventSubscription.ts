@@ -3,7 +3,7 @@ import type { EventKind, NumberedEvent } from './sessionEvent.js';
 
 /** Maximum number of events that wait for a subscriber ... */
 const QUEUE_LIMIT = 1024;
-/** ... and of UTF-16 units of their texts: a console sends up to 64 KiB in one. */
+/** ... and of UTF-16 units in their texts: a console sends up to 64 KiB in one event. */
 const TEXT_LIMIT = 512 * 1024;
 
 /** An event, and how many were lost just before it. */
@@ -25,7 +25,7 @@ export class EventSubscription implements AsyncIterable<DeliveredEvent> {
   #ended = false;
   #wake: (() => void) | undefined;
 
-  /** @param kinds none: all */
+  /** @param kinds if empty: all */
   constructor(kinds: readonly EventKind[], unsubscribe: () => void) {
     this.#kinds = new Set(kinds);
     this.#unsubscribe = unsubscribe;
@@ -39,7 +39,7 @@ export class EventSubscription implements AsyncIterable<DeliveredEvent> {
   offer(event: NumberedEvent): void {
     if (this.#ended || !this.wants(event.event.kind)) return;
     const length = textLength(event);
-    // One that is larger than all of the room is not lost when there is nothing else.
+    // An event that is larger than the queue is accepted if the queue is empty.
     const full = this.#queue.length > 0 && this.#queued + length > TEXT_LIMIT;
     if (full || this.#queue.length >= QUEUE_LIMIT) {
       this.#lost += 1n;
@@ -51,7 +51,7 @@ export class EventSubscription implements AsyncIterable<DeliveredEvent> {
     this.#wake?.();
   }
 
-  /** No more events come; those queued are still delivered. */
+  /** Accepts no more events; those in the queue are still delivered. */
   end(): void {
     this.#ended = true;
     this.#unsubscribe();

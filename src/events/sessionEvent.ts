@@ -1,4 +1,4 @@
-/** Events of a session. The kinds are libguestfs's, plus a few of this server's own. */
+/** Events of a session. The kinds are libguestfs's, plus a few specific to this server. */
 
 /** Kinds of events, lower case as libguestfs names them. */
 export const EVENT_KINDS = [
@@ -30,7 +30,7 @@ export interface CallDetail {
   readonly action: string;
   /** Number of the call in its session, from 1. */
   readonly number: bigint;
-  /** Of `finished`: reason of the error; empty if the call succeeded. */
+  /** For `finished`: reason of the error; empty if the call succeeded. */
   readonly errorReason: string;
 }
 
@@ -41,7 +41,7 @@ export type SessionEvent =
   | { readonly kind: 'progress'; readonly progress: ProgressDetail }
   | { readonly kind: 'queued' | 'started' | 'finished'; readonly call: CallDetail };
 
-/** An event as subscribers get it. */
+/** An event, as delivered to subscribers. */
 export interface NumberedEvent {
   readonly event: SessionEvent;
   readonly time: Date;

@@ -1,7 +1,7 @@
 /**
  * Calls and their results as text, in the form of libguestfs's traces: `mkdir "/foo"`, then
- * `mkdir = 0`. A line is bounded, and holds neither control characters, nor keys, nor the
- * contents of files.
+ * `mkdir = 0`. A line is bounded, and contains neither control characters, nor keys, nor file
+ * content.
  */
 import { structs } from '../actions/structs.js';
 import type { ActionDef, ArgumentDef, FieldType, OptionalArgumentDef } from '../actions/types.js';
@@ -13,7 +13,7 @@ const BUFFER_LIMIT = 256;
 
 /** Replaces secrets. */
 const MASK = '***';
-/** Stands for a streamed file, which has no name here; libguestfs's shell uses the same notation. */
+/** Represents a streamed file, which has no name here; libguestfs's shell uses the same notation. */
 const STREAM = '-';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -55,7 +55,7 @@ class Line {
   }
 }
 
-/** Text, numbers and booleans as they are. */
+/** Text, numbers and booleans, unchanged. */
 function plain(value: unknown): string {
   switch (typeof value) {
     case 'string':
@@ -238,7 +238,7 @@ function isThere(action: ActionDef, response: Fields): boolean {
   }
 }
 
-/** The result of a call that worked, such as `mkdir = 0`; `response` holds the value under its name. */
+/** The result of a successful call, such as `mkdir = 0`; `response` contains the value under its name. */
 export function traceResult(action: ActionDef, response: unknown): string {
   const line = new Line().add(`${action.name} = `);
   const fields: Fields = typeof response === 'object' && response !== null ? (response as Fields) : {};

@@ -24,7 +24,7 @@ function problemsOf(action: ActionDef): string[] {
   );
   rule(
     !isFileIn(action) || !(action.permissions ?? []).some(({ when }) => typeof when === 'object'),
-    'a permission that depends on the request of a client stream, which is not there when permissions are checked',
+    'a permission that depends on the request of a client stream, which has not arrived when permissions are checked',
   );
   rule(!(action.configOnly && action.readyOnly), 'for one state only, and for another only');
   rule(!(action.replacedBy && !action.deprecated), 'replacedBy without deprecated');
@@ -36,7 +36,7 @@ function problemsOf(action: ActionDef): string[] {
     !action.openedBy || allActions.some((other) => other.name === action.openedBy),
     `no action ${action.openedBy ?? ''}`,
   );
-  rule(!action.exampleFile || isFileIn(action), 'a file for the example, and it takes none');
+  rule(!action.exampleFile || isFileIn(action), 'a file for the example, but the action takes none');
   rule(action.optargs.length <= MAX_OPTIONAL_ARGUMENTS, `more than ${MAX_OPTIONAL_ARGUMENTS} optional arguments`);
   rule(
     /^[A-Z]/.test(action.summary) && !action.summary.endsWith('.'),
@@ -45,8 +45,8 @@ function problemsOf(action: ActionDef): string[] {
   rule(action.summary.length <= SUMMARY_MAX, `the summary is longer than ${SUMMARY_MAX} characters`);
   rule(/^\d+\.\d+\.\d+$/.test(action.since), 'since is not a version');
   const names = [...action.args, ...action.optargs, ...(action.ownFields ?? [])].map(({ name }) => name);
-  rule(action.ownFields === undefined || action.impl === 'library', 'fields that the daemon does not know');
-  rule(new Set(names).size === names.length, 'two arguments of one name');
+  rule(action.ownFields === undefined || action.impl === 'library', 'fields that the daemon does not have');
+  rule(new Set(names).size === names.length, 'two arguments with the same name');
   const files = action.args.filter(
     (argument) => argument.type === 'string' && (argument.kind === 'filein' || argument.kind === 'fileout'),
   );

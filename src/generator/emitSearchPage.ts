@@ -112,7 +112,7 @@ export function emitSearchPage(areas: readonly AreaDef[]): string {
 <title>guestfs-grpc: reference</title>
 <style>${STYLE}</style>
 <h1>Reference</h1>
-<header><input type="search" autofocus placeholder="words that are to be there, such as: lvm resize"> <output></output></header>
+<header><input type="search" autofocus placeholder="words to search for, such as: lvm resize"> <output></output></header>
 <main>
 ${entries.map((entry) => article(entry, names)).join('\n')}</main>
 <script>${SCRIPT}</script>

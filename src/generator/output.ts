@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 /** The files of one run, by path relative to the project's root. */
 export type GeneratedFiles = ReadonlyMap<string, string>;
 
-/** A folder that holds generated files with an ending, and files that are not to be touched. */
+/** A folder that contains generated files with a suffix, and files that must not be touched. */
 export interface GeneratedFolder {
   readonly path: string;
   readonly ending: string;

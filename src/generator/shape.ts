@@ -90,7 +90,7 @@ export function fieldArguments(action: ActionDef): readonly ArgumentDef[] {
   );
 }
 
-/** Of fields that libguestfs does not know: above any number of arguments. */
+/** First number of fields that libguestfs does not have: above those of any arguments. */
 const FIRST_OWN_NUMBER = 101;
 
 /** Fields of the request, or of the arguments message of a FileIn action. */
@@ -125,7 +125,7 @@ export const uploadFields: readonly ProtoField[] = [
     name: 'progress_hint',
     number: 100,
     comment:
-      'Size in bytes of what will be streamed, when known: progress events then have a total. It may be wrong. Without it, exact_size is used.',
+      'Size in bytes of what will be streamed, if known: progress events then have a total. It may be wrong. Without it, exact_size is used.',
   },
   {
     label: 'optional ',

@@ -7,7 +7,7 @@ import { nameUnderRoots, naming, openImage, requireWritable, type ImageRoots } f
 import type { CacheMode, Discard, Drive } from './drive.js';
 import { READ_ONLY_PROTOCOLS, remoteProtocol, remoteSourceFromRequest, type RemoteProtocol } from './remoteSource.js';
 
-/** The optional arguments of `add_drive`, as the request has them. */
+/** The optional arguments of `add_drive`, as given in the request. */
 export interface AddDriveOptions {
   readonly readonly?: boolean;
   readonly format?: string;
@@ -67,7 +67,7 @@ export async function driveFromRequest(
     const protocol = remoteProtocol(protocolName);
     const remote = await remoteSourceFromRequest(protocol, filename, options, roots);
     checkReadOnly(protocol, drive.readonly);
-    // The format of untrusted remote contents is never guessed.
+    // The format of untrusted remote content is never guessed.
     return { ...drive, format: drive.format ?? 'raw', source: { kind: 'remote', remote, roots } };
   }
   checkFile(options);
@@ -121,7 +121,7 @@ function checkLabel(label: string | undefined): void {
   }
 }
 
-/** 0 stands for "not set", as in the library. */
+/** 0 means "not set", as in the library. */
 function checkBlockSize(blockSize: number | undefined): number | undefined {
   if (blockSize === undefined || blockSize === 0) return undefined;
   if (blockSize === 512 || blockSize === 4096) return blockSize;

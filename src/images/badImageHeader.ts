@@ -1,4 +1,4 @@
-/** A header that no drive can be made of; the message completes "image 'x' ...". */
+/** An image header that makes the image unusable as a drive; the message completes "image 'x' ...". */
 export class BadImageHeader extends Error {
   override readonly name = 'BadImageHeader';
 }

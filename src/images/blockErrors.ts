@@ -5,7 +5,7 @@ import { GuestfsError } from '../common/errors.js';
  * @param message qemu's standard error, or the description of a QMP error
  * @param subjects descriptions of the files (`/dev/fdset/N`) and block nodes, each as the subject of a sentence
  * @param fallback the subject if the message names none of them
- * @returns undefined when the message is about none of them
+ * @returns undefined if the message is about none of them
  */
 export function explainBlockError(
   message: string,
@@ -28,7 +28,7 @@ export function explainBlockError(
   return new GuestfsError('IMAGE_UNUSABLE', `${subject} cannot be attached: ${plain(line ?? message)}`);
 }
 
-/** Whether qemu says that another process holds an image. */
+/** Whether qemu reports that another process has locked an image. */
 export function isLockMessage(message: string): boolean {
   return /Failed to get (shared )?"[^"]+" lock/.test(message) || message.includes('Is another process using the image');
 }

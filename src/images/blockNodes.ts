@@ -1,5 +1,5 @@
 /**
- * Writes drives as qemu block nodes.
+ * Describes drives as qemu block nodes.
  *
  * Every node is named and every reference is by name: qemu opens only the files that
  * are passed to it, guesses no format, and follows no reference in a header.
@@ -10,43 +10,43 @@ import { BACKED_FORMATS, type ImageFormat } from './formats.js';
 /** Arguments of one `blockdev-add`, or of `-blockdev` as JSON. */
 export type BlockNode = Readonly<Record<string, unknown>> & { readonly driver: string; readonly 'node-name': string };
 
-/** One file as qemu opens it. */
+/** One file, in the form in which qemu opens it. */
 export interface NodeFile {
   /** `/dev/fdset/N`. */
   readonly path: string;
   readonly kind: 'file' | 'block';
-  /** A qcow2 image of those bytes that count instead, wherever it has any; undefined: the file counts. */
+  /** A qcow2 image whose data replaces that of the file, where it has any; undefined: only the file is read. */
   readonly head?: NodeFile | undefined;
 }
 
-/** Contents that are not in a local file. */
+/** Content that is not in a local file. */
 export interface NodeBytes {
-  /** Writes the node that has them. */
+  /** Describes the node that provides it. */
   readonly node: (name: string, options: Readonly<Record<string, unknown>>) => BlockNode;
-  /** As of a {@link NodeFile}. */
+  /** As in {@link NodeFile}. */
   readonly head: NodeFile | undefined;
 }
 
-/** One image of a chain as qemu is to see it. */
+/** One image of a chain, as presented to qemu. */
 export interface NodeLink {
   readonly file: NodeFile | NodeBytes;
   readonly format: ImageFormat;
   readonly dataFile: NodeFile | undefined;
 }
 
-/** All that the nodes of one drive depend on. */
+/** Everything that determines the nodes of one drive. */
 export interface DriveNodes {
   /** Prefix of all node names; at most 12 characters, since qemu's limit is 31. */
   readonly prefix: string;
   /** The image and its backing chain, top first. */
   readonly chain: readonly NodeLink[];
-  /** Takes the writes to a read-only drive. */
+  /** Receives the writes to a read-only drive. */
   readonly overlay: NodeFile | undefined;
   readonly drive: Pick<Drive, 'cacheMode' | 'discard' | 'copyOnRead'>;
 }
 
 /**
- * The nodes of one drive in the order in which they are to be added; the last
+ * The nodes of one drive, in the order in which they have to be added; the last
  * one, named `prefix`, is for the device.
  */
 export function blockNodesOf(nodes: DriveNodes): BlockNode[] {
@@ -60,8 +60,8 @@ export function blockNodesOf(nodes: DriveNodes): BlockNode[] {
     const options = writable
       ? // The lock keeps two writers apart; an image that is in use elsewhere must not be written.
         { file: { ...writableOptions(drive), locking: 'on' }, format: writableOptions(drive) }
-      : // A read-only drive neither minds nor hinders other users of its image, as in libguestfs;
-        // what lies under a writable one must not change.
+      : // A read-only drive neither locks its image nor respects the locks of others, as in libguestfs;
+        // but the backing images of a writable drive must not change.
         { file: { 'read-only': true, locking: overlay === undefined ? 'on' : 'off' }, format: { 'read-only': true } };
     const base = depth > 0 ? `${prefix}-backing${depth}` : overlay !== undefined ? `${prefix}-image` : prefix;
     const name = depth === 0 && copyOnRead ? `${prefix}-image` : base;
@@ -97,7 +97,7 @@ function fileNode(
   return { driver: kind === 'block' ? 'host_device' : 'file', 'node-name': name, filename: path, locking, ...options };
 }
 
-/** The last one has the bytes. Locks are for files. */
+/** The last node provides the bytes. Locks apply to files only. */
 function bytesNodes(
   name: string,
   bytes: NodeFile | NodeBytes,
@@ -109,13 +109,13 @@ function bytesNodes(
   if (bytes.head === undefined) return [node(name)];
   return [
     node(`${name}-body`),
-    // Nobody else has it.
+    // No other process can open it.
     fileNode(`${name}-head`, bytes.head, { ...options, locking: 'off' }),
     { driver: 'qcow2', 'node-name': name, file: `${name}-head`, backing: `${name}-body`, ...further },
   ];
 }
 
-/** Options that hold on every node from the device down to the file, as `-drive` would set them. */
+/** Options that apply to every node from the device down to the file, as `-drive` would set them. */
 function writableOptions(drive: DriveNodes['drive']): Record<string, unknown> {
   return {
     'read-only': false,

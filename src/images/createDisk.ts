@@ -1,4 +1,4 @@
-/** Makes empty disk images: the action `disk_create`. */
+/** Creates empty disk images: the action `disk_create`. */
 import { unlink } from 'node:fs/promises';
 import { dirname, isAbsolute, relative } from 'node:path';
 import { badArgument, GuestfsError } from '../common/errors.js';
@@ -23,7 +23,7 @@ import { ImageClaims } from './imageUses.js';
 import { rawMarks } from './rawMarks.js';
 import { unusableImage } from './recognise.js';
 
-/** What to make, as the request has it. */
+/** What to create, as given in the request. */
 export interface DiskToCreate {
   readonly filename: string;
   /** `raw` or `qcow2`. */
@@ -38,11 +38,11 @@ export interface DiskToCreate {
   /** Version of qcow2: `0.10` or `1.1`. */
   readonly compat?: string;
   readonly clustersize?: number;
-  /** A file or device that is there already is overwritten. */
+  /** Whether an existing file or device may be overwritten. */
   readonly overwrite?: boolean;
 }
 
-/** Where disks may be made. */
+/** The directories in which disks may be created. */
 export interface CreateDiskContext {
   readonly imageRoots: ImageRoots;
   /** Measures backing files whose format only qemu understands. */
@@ -52,15 +52,15 @@ export interface CreateDiskContext {
   readonly signal: AbortSignal;
 }
 
-/** Writing all of a preallocated disk can take long; there is the caller's signal for that. */
+/** Generous, since writing all of a preallocated disk can take long; the caller's signal can end it earlier. */
 const WALL_CLOCK_MS = 3_600_000;
 const LIMITS: JailLimits = { data: 2 ** 31, openFiles: 64 };
 
 /**
- * Makes an empty disk image. What is there already is overwritten if the request says so, which the library
- * does in any case; of a block device a `raw` disk is made by discarding what is on it, if it can.
+ * Creates an empty disk image. An existing file is overwritten only if the request allows it; the library always
+ * overwrites it. On a block device, a `raw` disk is created by discarding its content, if the device supports that.
  *
- * @throws GuestfsError `BAD_ARGUMENT`, `EEXIST`, those of the path policy, or the errno of a file system that refuses
+ * @throws GuestfsError `BAD_ARGUMENT`, `EEXIST`, those of the path policy, or an errno of the file system
  */
 export async function createDisk(disk: DiskToCreate, context: CreateDiskContext): Promise<void> {
   if (disk.backingfile !== undefined) {
@@ -74,7 +74,7 @@ export async function createDisk(disk: DiskToCreate, context: CreateDiskContext)
     case 'qcow2':
       return createQcow2(disk, context);
     default:
-      throw badArgument('format', `'${printableName(disk.format)}' cannot be made: only 'raw' and 'qcow2'`);
+      throw badArgument('format', `'${printableName(disk.format)}' cannot be created, only 'raw' and 'qcow2' can`);
   }
 }
 
@@ -92,12 +92,12 @@ async function createRaw(disk: DiskToCreate, context: CreateDiskContext): Promis
       disk,
       context,
     );
-    // qemu-img fills up the last sector.
+    // qemu-img pads the last sector.
     if (disk.size % 512n !== 0n) await handle.truncate(Number(disk.size));
   });
 }
 
-/** As the library, which takes a device that discards nothing as it is. */
+/** As in the library, a device that does not support discarding is left unchanged. */
 async function discardAll(fd: number, { signal }: CreateDiskContext): Promise<void> {
   const tool = { fds: [fd], timeoutMs: WALL_CLOCK_MS, maxOutputBytes: 1 << 16, signal };
   const plan = await fileTool('blkdiscard', ['/proc/self/fd/3']);
@@ -176,11 +176,12 @@ async function findBacking(
   if (path === image) throw unusableImage(subject, 'is the new image itself');
   const claims = new ImageClaims();
   const chain = await openImageChain(
-    { path, name: file },
+    path,
     disk.backingformat,
     'read-only',
     imageRoots,
     (opened, use, what) => claims.claim(path, opened, use, what),
+    subject,
   ).catch((error: unknown) => {
     claims.releaseAll();
     throw error;
@@ -201,7 +202,7 @@ function notMissing(error: unknown): undefined {
   throw error;
 }
 
-/** Opens the file, has it filled, and removes it when that fails and it is new. */
+/** Opens the file, fills it, and removes it if that fails and the file is new. */
 async function create(
   disk: DiskToCreate,
   context: CreateDiskContext,
@@ -230,16 +231,16 @@ async function create(
   }
 }
 
-/** A tool for the file that it is given as descriptor 3, whoever that belongs to. */
+/** A tool that works on the file passed as descriptor 3, whoever owns that file. */
 async function fileTool(name: string, args: readonly string[]): Promise<JailPlan> {
   return {
     ...{ program: await findProgram(name, 'tool'), args, user: undefined, limits: LIMITS },
-    // It opens the file once more, by its descriptor, and reaches no other.
+    // It reopens the file by its descriptor, and cannot access any other.
     capabilities: ['CAP_DAC_OVERRIDE'],
   };
 }
 
-/** qemu-img writes through the open file, and refuses, for the lock, to overwrite an image in use. */
+/** qemu-img writes through the open file and, because it takes the lock, does not overwrite an image in use. */
 async function runQemuImg(
   args: readonly string[],
   fd: number,
@@ -258,20 +259,20 @@ async function runQemuImg(
   }
   const lastLine = result.stderr.trim().split('\n').at(-1) ?? '';
   const why = lastLine.replace(/^qemu-img: (\/proc\/self\/fd\/3: )?/, '').slice(0, 300);
-  throw unusableImage(naming(disk.filename).subject, `cannot be made: ${why || 'qemu-img failed'}`);
+  throw unusableImage(naming(disk.filename).subject, `cannot be created: ${why || 'qemu-img failed'}`);
 }
 
 function systemError(error: unknown, disk: DiskToCreate): unknown {
   const code = error instanceof GuestfsError ? undefined : systemErrorCode(error);
   if (code === undefined) return error;
   const why = {
-    ENOSPC: 'there is no space left',
-    EDQUOT: 'the quota is used up',
-    EFBIG: 'the file system or the format does not hold that size',
+    ENOSPC: 'no space left',
+    EDQUOT: 'disk quota exceeded',
+    EFBIG: 'the size exceeds the limit of the file system or the format',
   }[code];
   return why === undefined
     ? error
-    : new GuestfsError(code, `${naming(disk.filename).subject} cannot be made: ${why}`, { cause: error });
+    : new GuestfsError(code, `${naming(disk.filename).subject} cannot be created: ${why}`, { cause: error });
 }
 
 function choose<T>(value: string, choices: Readonly<Record<string, T>>): T {

@@ -1,4 +1,4 @@
-/** What an image file is: the actions `disk_format`, `disk_virtual_size` and `disk_has_backing_file`. */
+/** Queries about an image file: the actions `disk_format`, `disk_virtual_size` and `disk_has_backing_file`. */
 import { naming, openImage, type ImageRoots, type OpenImage } from '../security/pathPolicy.js';
 import { BadImageHeader } from './badImageHeader.js';
 import { extentsSize } from './foreignHeader.js';
@@ -8,7 +8,7 @@ import { rawMarks } from './rawMarks.js';
 import { looksLike, recogniseImage, unusableImage, writtenAsRaw, type Recognised } from './recognise.js';
 import { beginningWith, readFully, type ByteSource } from './readFully.js';
 
-/** Where images are looked for. */
+/** The directories in which images are searched for. */
 export interface DiskQueryContext {
   readonly imageRoots: ImageRoots;
   /** Opens images whose format only qemu understands. */
@@ -17,8 +17,8 @@ export interface DiskQueryContext {
 }
 
 /**
- * The format of an image, as far as its contents tell: a raw image can be made
- * to look like any other.
+ * The format of an image, judged by its content: a raw image can be made to
+ * look like any other.
  *
  * @throws GuestfsError those of the path policy; `IMAGE_UNUSABLE` for a damaged image
  */
@@ -31,7 +31,7 @@ export async function diskFormat(path: string, context: DiskQueryContext): Promi
 }
 
 /**
- * The size in bytes of the disk that an image stands for.
+ * The virtual size of an image in bytes.
  *
  * @throws GuestfsError those of the path policy; `IMAGE_UNUSABLE` for a damaged image
  */
@@ -44,7 +44,7 @@ export async function diskVirtualSize(path: string, context: DiskQueryContext): 
 }
 
 /**
- * Whether an image says that another one lies under it; that one need not exist.
+ * Whether the header of an image names a backing file; the file need not exist.
  *
  * @throws GuestfsError those of the path policy; `IMAGE_UNUSABLE` for a damaged image
  */
@@ -56,7 +56,7 @@ export async function diskHasBackingFile(path: string, context: DiskQueryContext
   );
 }
 
-/** An image, of whose first bytes only a copy counts. */
+/** An image whose first bytes are read only from a copy. */
 interface CoveredImage extends OpenImage {
   readonly head: Buffer;
   /** The copy, and the rest of the image. */
@@ -89,7 +89,7 @@ async function virtualSize(
 ): Promise<bigint> {
   if (known.virtualSize !== undefined) return known.virtualSize;
   const { subject } = naming(path);
-  // What is in other files is not opened here, but its size stands in this one.
+  // Other files are not opened here; their size is recorded in this one.
   if (known.foreign === 'extents') {
     return extentsSize(image.bytes).catch((error: unknown) => {
       throw error instanceof BadImageHeader ? unusableImage(subject, error.message) : error;
@@ -98,7 +98,7 @@ async function virtualSize(
   return probe(image, known.format, subject, signal);
 }
 
-/** A LUKS container is its header and, after it, the disk. */
+/** A LUKS container consists of its header, followed by the disk. */
 async function luksPayloadSize(image: CoveredImage): Promise<bigint> {
   const field = await readFully(image.bytes, 104, 4);
   const payload = BigInt(field.length === 4 ? field.readUInt32BE() : 0) * 512n;

@@ -1,4 +1,4 @@
-/** Turns of the tools that make disks, such as qemu-img: each is a process, and one that writes a whole disk takes long. */
+/** Limits how many tools that create disks, such as qemu-img, run at once: writing an entire disk takes long. */
 import { FairSemaphore } from '../common/fairSemaphore.js';
 
 export const diskTools = new FairSemaphore({
@@ -6,5 +6,5 @@ export const diskTools = new FairSemaphore({
   perClient: 4,
   waiting: 64,
   limit: 'disk-tools-waiting',
-  tasks: 'tools that make disks',
+  tasks: 'tools that create disks',
 });

@@ -1,18 +1,19 @@
-/** A drive as a session's configuration states it. */
+/** A drive in the configuration of a session. */
 import type { ImageRoots } from '../security/pathPolicy.js';
 import type { RemoteSource } from './remoteSource.js';
 
 export type CacheMode = 'writeback' | 'unsafe';
 export type Discard = 'disable' | 'enable' | 'besteffort';
 
-/** Where the contents of a drive are. */
+/** Where the content of a drive is. */
 export type DriveSource =
   /**
-   * An image under an image root; `path` is the resolved absolute path, `name` what clients see of it. Whatever is opened for the drive, now or later,
-   * has to be under the roots of the client that added it.
+   * An image under an image root; `path` is the resolved absolute path, which may tell more of the host than the client
+   * knows: messages use `name`, which the client wrote. Whatever is opened for the drive, now or later, has to be under
+   * the roots of the client that added it.
    */
   | { readonly kind: 'file'; readonly path: string; readonly name: string; readonly roots: ImageRoots }
-  /** Bytes that a server on the network has; its Unix socket, if it has one, is under the roots of the client. */
+  /** Content on a server on the network; its Unix socket, if it has one, is under the roots of the client. */
   | { readonly kind: 'remote'; readonly remote: RemoteSource; readonly roots: ImageRoots }
   /** An empty drive that vanishes with the session; `size` in bytes. */
   | { readonly kind: 'scratch'; readonly size: bigint };
@@ -20,7 +21,7 @@ export type DriveSource =
 /** One attached image. */
 export interface Drive {
   readonly source: DriveSource;
-  /** `raw`, `qcow2`, ...; undefined: it is probed; never so of a remote drive. */
+  /** `raw`, `qcow2`, ...; undefined: it is probed (never for a remote drive). */
   readonly format: string | undefined;
   /** Writes go to an overlay that vanishes with the session. */
   readonly readonly: boolean;

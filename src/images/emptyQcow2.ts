@@ -1,9 +1,9 @@
 /**
- * Writes a qcow2 image that is empty, or holds no more than its first bytes.
+ * Writes a qcow2 image that is empty, or contains only its first bytes.
  *
- * An overlay is 200 bytes of header and tables; writing them here costs a
- * fraction of a millisecond, where one run of `qemu-img create` costs ten
- * and reads the backing image again by name.
+ * An overlay is 200 bytes of header and tables; writing them here takes a
+ * fraction of a millisecond, while `qemu-img create` takes ten milliseconds
+ * and opens the backing image again by name.
  */
 import type { FileHandle } from 'node:fs/promises';
 import { QCOW_MAGIC } from './formats.js';
@@ -17,24 +17,24 @@ const REFCOUNT_TABLE_AT = CLUSTER;
 const REFCOUNT_BLOCK_AT = 2 * CLUSTER;
 const L1_TABLE_AT = 3 * CLUSTER;
 
-/** Largest drive that an overlay can hold: qemu takes L1 tables up to 32 MiB. */
+/** Largest drive that an overlay can hold: qemu accepts L1 tables up to 32 MiB. */
 export const MAX_QCOW2_SIZE = BigInt((32 << 20) / 8) * BYTES_PER_L1_ENTRY;
 
-/** What {@link writeQcow2Head} takes comes in multiples of this, unless the image itself is shorter. */
+/** The head for {@link writeQcow2Head} is a multiple of this, unless the image itself is shorter. */
 export const HEAD_UNIT = CLUSTER;
 
 /** In an entry of a table: the cluster is used once. */
 const USED_ONCE = 1n << 63n;
 
 /**
- * Makes `file`, which must be empty, a qcow2 (version 3) image of `virtualSize`
- * bytes without data. It names no backing file: who opens it states the backing node.
+ * Turns `file`, which must be empty, into a qcow2 (version 3) image of `virtualSize` bytes without data. It names no
+ * backing file: the backing node is specified when the image is opened.
  */
 export async function writeEmptyQcow2(file: FileHandle, virtualSize: bigint): Promise<void> {
   await writeQcow2Head(file, virtualSize, Buffer.alloc(0));
 }
 
-/** The same, but for `head`, at most 512 MiB: bytes that the image begins with, whatever lies under it. */
+/** The same, but the image begins with `head` (at most 512 MiB), which hides the start of its backing node. */
 export async function writeQcow2Head(file: FileHandle, virtualSize: bigint, head: Buffer): Promise<void> {
   if (virtualSize < 0n || virtualSize > MAX_QCOW2_SIZE) throw new RangeError(`qcow2 cannot hold ${virtualSize} bytes`);
   const l1Entries = Number((virtualSize + BYTES_PER_L1_ENTRY - 1n) / BYTES_PER_L1_ENTRY);
@@ -53,7 +53,7 @@ export async function writeQcow2Head(file: FileHandle, virtualSize: bigint, head
   header.writeBigUInt64BE(BigInt(L1_TABLE_AT), 40);
   header.writeBigUInt64BE(BigInt(REFCOUNT_TABLE_AT), 48);
   header.writeUInt32BE(1, 56);
-  // 2^4 bits a reference count.
+  // 2^4 bits per reference count.
   header.writeUInt32BE(4, 96);
   header.writeUInt32BE(HEADER_LENGTH, 100);
 

@@ -1,22 +1,23 @@
 /**
- * Tells whether an image of one of the lesser formats is complete in one file.
+ * Determines whether an image in a format other than qcow2 is complete in one
+ * file.
  *
- * Only qcow2 states in its header how the image under it is to be read. For the
- * others a reference would have to be guessed, or, for VMDK extents, cannot be
- * handed to qemu as an open file; such images are refused.
+ * Only qcow2 states the format of its backing file. In the other formats it
+ * would have to be guessed, and VMDK extents cannot be passed to qemu as open
+ * files; such images are refused.
  */
 import { BadImageHeader } from './badImageHeader.js';
 import type { ImageFormat } from './formats.js';
 import { readFully, type ByteSource } from './readFully.js';
 
-/** What an image needs besides its own file. */
+/** What an image needs in addition to its own file. */
 export type ForeignReference =
-  /** The image under it. */
+  /** A backing file. */
   | 'backing file'
   /** Its own data. */
   | 'extents';
 
-/** @throws BadImageHeader when the header is damaged or its data encrypted */
+/** @throws BadImageHeader if the header is damaged or its data encrypted */
 export async function foreignReference(file: ByteSource, format: ImageFormat): Promise<ForeignReference | undefined> {
   switch (format) {
     case 'qcow': {
@@ -33,7 +34,7 @@ export async function foreignReference(file: ByteSource, format: ImageFormat): P
     }
     case 'vpc': {
       const head = await readFully(file, 0, 64);
-      // Fixed images have their footer at the end only, and no parent.
+      // Fixed images have only a footer, at the end, and no parent.
       const differencing =
         head.length === 64 && head.subarray(0, 8).toString('latin1') === 'conectix' && head.readUInt32BE(60) === 4;
       return differencing ? 'backing file' : undefined;
@@ -46,8 +47,10 @@ export async function foreignReference(file: ByteSource, format: ImageFormat): P
 }
 
 const SECTOR = 512;
-/** qemu reads no more of a descriptor either. */
+/** qemu reads no more of a descriptor, either. */
 const MAX_DESCRIPTOR = 20 * SECTOR;
+/** It follows the header: none is further inside. */
+const MAX_DESCRIPTOR_SECTOR = 0x10000n;
 
 async function vmdkReference(file: ByteSource): Promise<ForeignReference | undefined> {
   const head = await readFully(file, 0, SECTOR);
@@ -56,32 +59,42 @@ async function vmdkReference(file: ByteSource): Promise<ForeignReference | undef
   if (magic !== 'KDMV') return 'extents';
   if (head.length < SECTOR) throw new BadImageHeader('has a truncated VMDK header');
   const capacity = head.readBigUInt64LE(12);
-  const descriptorAt = head.readBigUInt64LE(28);
-  // Without a capacity the embedded descriptor counts, extents and all.
+  // Without a capacity, the embedded descriptor applies, including its extents.
   if (capacity === 0n) return 'extents';
-  if (descriptorAt === 0n) return undefined;
-  if (descriptorAt > 0x10000n)
-    throw new BadImageHeader('has a damaged VMDK header: its descriptor lies too far inside');
-  const descriptor = (await readFully(file, Number(descriptorAt) * SECTOR, MAX_DESCRIPTOR)).toString('latin1');
+  const at = descriptorOffset(head);
+  if (at === 0) return undefined;
+  const descriptor = (await readFully(file, at, MAX_DESCRIPTOR)).toString('latin1');
   return hasParent(descriptor) ? 'backing file' : undefined;
+}
+
+/**
+ * Where the descriptor is in an image that begins with `KDMV`; 0 if it has none.
+ * @throws BadImageHeader
+ */
+function descriptorOffset(head: Buffer): number {
+  if (head.length < SECTOR) throw new BadImageHeader('has a truncated VMDK header');
+  const sector = head.readBigUInt64LE(28);
+  if (sector > MAX_DESCRIPTOR_SECTOR)
+    throw new BadImageHeader('has a damaged VMDK header: its descriptor lies too far inside');
+  return Number(sector) * SECTOR;
 }
 
 const PARENT_ID = /parentCID\s*=\s*([0-9a-f]+)/gi;
 const NO_PARENT = 'ffffffff';
 
-/** As qemu, this looks for the words anywhere: they need not begin a line. */
+/** Like qemu, this searches for the words anywhere, not only at the start of a line. */
 function hasParent(descriptor: string): boolean {
   if (/parentFileNameHint/i.test(descriptor)) return true;
   return [...descriptor.matchAll(PARENT_ID)].some(([, id]) => id?.toLowerCase() !== NO_PARENT);
 }
 
-/** The sectors that lines such as `RW 4192256 FLAT "disk-f001.vmdk" 0` of a VMDK's descriptor give to its extents. */
+/** Matches the number of sectors in the extent lines of a VMDK descriptor: `RW 4192256 FLAT "disk-f001.vmdk" 0`. */
 const EXTENT = /^[ \t]*(?:RW|RDONLY|NOACCESS)[ \t]+(\d{1,15})[ \t]+(?:FLAT|SPARSE|ZERO|VMFS|VMFSSPARSE|SESPARSE)\b/gm;
 
-/** Bytes of the disk that a VMDK with `extents` says it stands for; they themselves are not looked at. */
+/** Virtual size in bytes of a VMDK with `extents`, as its descriptor states it; the extents are not opened. */
 export async function extentsSize(file: ByteSource): Promise<bigint> {
   const head = await readFully(file, 0, MAX_DESCRIPTOR);
-  const at = head.subarray(0, 4).toString('latin1') === 'KDMV' ? Number(head.readBigUInt64LE(28)) * SECTOR : 0;
+  const at = head.subarray(0, 4).toString('latin1') === 'KDMV' ? descriptorOffset(head) : 0;
   const descriptor = at === 0 ? head : await readFully(file, at, MAX_DESCRIPTOR);
   let sectors = 0n;
   for (const [, count = '0'] of descriptor.toString('latin1').matchAll(EXTENT)) sectors += BigInt(count);

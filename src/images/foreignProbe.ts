@@ -1,8 +1,8 @@
 /**
  * Asks qemu about images in formats that only qemu understands.
  *
- * `qemu-img` cannot be run without a right on any file: it takes a path only, and opening
- * `/dev/fd/N` needs a right on the image again. So the emulator itself, isolated, opens the
+ * `qemu-img` cannot be run without access to files: it accepts only a path, and opening
+ * `/dev/fd/N` needs permission on the image again. So the emulator itself, isolated, opens the
  * descriptor as it would for a drive, and reports what it finds.
  */
 import { randomUUID } from 'node:crypto';
@@ -16,15 +16,15 @@ import { BACKED_FORMATS, type ImageFormat } from './formats.js';
 import { createImageHead, type TemporaryDisk } from './temporaryDisk.js';
 import { runIsolatedQemu, type IsolatedRun, type IsolationSettings } from './isolatedQemu.js';
 
-/** An image to be measured. */
+/** An image to measure. */
 export interface ProbedImage extends Pick<OpenImage, 'handle' | 'kind' | 'size'> {
-  /** Its first bytes, as they were checked: these count. */
+  /** Its first bytes, which were checked and are used instead of those in the file. */
   readonly head: Buffer;
 }
 
 /**
- * @returns bytes that a guest would see
- * @throws GuestfsError `IMAGE_UNUSABLE` when qemu cannot open the image in that format
+ * @returns the virtual size in bytes
+ * @throws GuestfsError `IMAGE_UNUSABLE` if qemu cannot open the image in that format
  */
 export type ForeignImageProbe = (
   image: ProbedImage,
@@ -35,23 +35,23 @@ export type ForeignImageProbe = (
 
 const MEMORY_BYTES = 1 << 30;
 const WALL_CLOCK_MS = 30_000;
-/** Each takes a processor for 50 ms: more at a time only fight. */
+/** Each keeps a processor busy for 50 ms: more at once would only compete. */
 const MAX_PARALLEL = 2;
-/** Of one client: as many as a machine can have drives. */
+/** Waiting probes of one client: as many as a machine can have drives. */
 const MAX_WAITING = 256;
 
-/** Makes a probe. */
+/** Creates a probe. */
 export function createForeignProbe(settings: IsolationSettings): ForeignImageProbe {
   const turns = new FairSemaphore({
     parallel: MAX_PARALLEL,
     perClient: MAX_PARALLEL,
     waiting: MAX_WAITING,
     limit: 'image-probes-waiting',
-    tasks: 'images to be looked at',
+    tasks: 'images to be probed',
   });
   return (image, format, subject, signal) =>
     turns.run(async () => {
-      // To read, qemu wants a descriptor that cannot write, whatever the image was opened for.
+      // For reading, qemu requires a read-only descriptor, even if the image was opened for writing.
       let head: TemporaryDisk | undefined;
       const reader = await open(`/proc/self/fd/${image.handle.fd}`, constants.O_RDONLY | constants.O_NONBLOCK);
       try {
@@ -67,8 +67,9 @@ export function createForeignProbe(settings: IsolationSettings): ForeignImagePro
         if (overLimit) throw refuse(subject, format, 'reading it takes too long');
         if (failure !== undefined)
           throw refuse(subject, format, failure.replaceAll('/dev/fdset/1', 'it').slice(0, 300));
-        // Killed by a limit, or no emulator at all.
-        if (size === undefined) throw refuse(subject, format, lastMessage.slice(0, 200) || 'qemu gave up on it');
+        // Killed by a limit, or the emulator is missing.
+        if (size === undefined)
+          throw refuse(subject, format, lastMessage.slice(0, 200) || 'qemu failed without a message');
         return size;
       } finally {
         await Promise.all([reader.close(), head?.handle.close()]);

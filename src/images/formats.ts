@@ -21,8 +21,8 @@ export const IMAGE_FORMATS = [
 export type ImageFormat = (typeof IMAGE_FORMATS)[number];
 
 /**
- * What a file can look like. LUKS is no format of a drive: its key belongs into
- * the guest, where `cryptsetup_open` opens the container on the raw drive.
+ * The formats that can be recognised. LUKS is not a format for drives: its key belongs in
+ * the appliance, where `cryptsetup_open` opens the container on the raw drive.
  */
 export type SniffedFormat = ImageFormat | 'luks';
 
@@ -34,13 +34,13 @@ export function isImageFormat(name: string): name is ImageFormat {
 /** Formats that qemu only reads. */
 export const READ_ONLY_FORMATS: ReadonlySet<ImageFormat> = new Set(['bochs', 'cloop', 'dmg']);
 
-/** Formats whose qemu driver takes a backing image: it must always be told which, or none. */
+/** Formats whose qemu driver supports backing images: it must always be given one, or explicitly none. */
 export const BACKED_FORMATS: ReadonlySet<ImageFormat> = new Set(['qcow2', 'qcow', 'qed', 'vmdk']);
 
 /** Formats for which the library lets `discard` be `enable`. */
 export const DISCARD_FORMATS: ReadonlySet<ImageFormat> = new Set(['raw', 'qcow2']);
 
-/** Bytes that {@link sniffFormat} wants to see; a shorter file has only what it has. */
+/** How many bytes {@link sniffFormat} needs, or all of a shorter file. */
 export const SNIFF_LENGTH = 512;
 
 const MAGICS: readonly (readonly [SniffedFormat, number, Buffer])[] = [
@@ -59,9 +59,9 @@ const MAGICS: readonly (readonly [SniffedFormat, number, Buffer])[] = [
 ];
 
 /**
- * The format that the start of a file shows; `raw` when it shows none.
+ * The format of a file, judged by its start; `raw` if it matches none.
  *
- * Recognising it here, and naming the driver to qemu always, means that qemu
+ * As formats are recognised here, and qemu is always given the driver, qemu
  * itself never guesses.
  */
 export function sniffFormat(head: Buffer): SniffedFormat {

@@ -1,15 +1,16 @@
 /**
  * Opens an image with everything it refers to.
  *
- * A drive is a chain: the image, the image under it, and so on; each may keep its
- * data in one more file. Every element is found under the image roots, opened
- * here, and later handed to qemu open and by name, so that qemu follows no
- * reference of a header by itself.
+ * A drive is a chain: the image, its backing image, and so on; each may keep its
+ * data in a separate file. Every element is found under the image roots, opened
+ * here, and later passed to qemu open and by name: qemu itself follows no
+ * reference in a header.
  *
  * A raw image whose guest wrote a qcow2 header into its first sector looks like an
  * overlay on whatever that header names. So references are followed only where the
  * format is stated: for the image itself by the client, for a backing file by
- * the overlay. An image that is complete in one file may be taken by its looks.
+ * the overlay. Only for an image that is complete in one file may the format be
+ * guessed.
  */
 import { dirname, isAbsolute } from 'node:path';
 import { GuestfsError } from '../common/errors.js';
@@ -29,54 +30,48 @@ export const MAX_CHAIN_LENGTH = 32;
 export interface ChainLink {
   readonly image: OpenImage;
   readonly format: ImageFormat;
-  /** Bytes that a guest sees, a multiple of 512; undefined: only qemu can tell. */
+  /** Virtual size in bytes, a multiple of 512; undefined: only qemu can determine it. */
   readonly virtualSize: bigint | undefined;
-  /** The first bytes, which were checked; undefined: it is raw, and has no header. */
+  /** The first bytes, which were checked; undefined for a raw image, which has no header. */
   readonly head: Buffer | undefined;
-  /** File that holds the data of a qcow2 image, when that is not the image itself. */
+  /** The file with the data of a qcow2 image, if that is not the image itself. */
   readonly dataFile: OpenImage | undefined;
-  /** It keeps earlier states of the disk, too. */
+  /** It contains snapshots of the disk, too. */
   readonly snapshots: boolean;
-  /** Names it in messages. */
+  /** How messages refer to it. */
   readonly subject: string;
 }
 
-/** An image and what lies under it, top first. */
+/** An image and its backing chain, top first. */
 export interface ImageChain {
   readonly links: readonly [ChainLink, ...ChainLink[]];
   /** Closes all files. */
   close(): Promise<void>;
 }
 
-/** Where an image is. */
-export interface ImageLocation {
-  readonly path: string;
-  /** What messages call it; the path when left out. */
-  readonly name?: string;
-}
-
-/** Claims a file for the use that is made of it; throws IMAGE_LOCKED when that cannot be. */
+/** Claims a file for a use; throws IMAGE_LOCKED if that conflicts with another use. */
 export type ClaimImage = (image: OpenImage, use: ImageUse, subject: string) => void;
 
 /**
- * Opens the image at a path and all it refers to; only the first image and its
+ * Opens the image at `path` and all it refers to; only the first image and its
  * data file are opened for writing, if at all.
  *
- * @param format as the client stated it, or undefined to go by its looks
- * @param claim called for each file before what it contains counts
- * @param marks gets each file that is to be written as raw
+ * @param format as stated by the client, or undefined to recognise it
+ * @param claim called for each file before its content is used
+ * @param top how messages refer to the image
+ * @param marks is given each file that is to be written as raw
  * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING`, `IMAGE_UNUSABLE`, `IMAGE_LOCKED`, or `NOT_ALLOWED` for an
  *   image that refers to other files on a server that does not allow it
  */
 export async function openImageChain(
-  { path, name = path }: ImageLocation,
+  path: string,
   format: string | undefined,
   access: ImageAccess,
   roots: ImageRoots,
   claim: ClaimImage,
+  top = naming(path).subject,
   marks = rawMarks,
 ): Promise<ImageChain> {
-  const top = naming(name).subject;
   const links: ChainLink[] = [];
   const opened: OpenImage[] = [];
   const close = async (): Promise<void> => {
@@ -102,7 +97,7 @@ export async function openImageChain(
       if (inFormat === 'raw' && how === 'read-write') await marks.mark(image);
       if (inFormat !== 'raw' && next.format === undefined && (await marks.isMarked(image)))
         throw writtenAsRaw(subject, inFormat);
-      // Copied when nobody can write to it as raw, but taken for nothing that it did not look like before.
+      // Copied once nobody can write to it as raw; a format that it did not have before is not accepted.
       const head = inFormat === 'raw' ? undefined : await copyHead(image, subject);
       const checked = head === undefined ? image.handle : beginningWith(head, image.handle);
       const known = await recogniseImage({ handle: checked, size: image.size }, inFormat, subject);
@@ -134,7 +129,7 @@ function useOf(format: ImageFormat, access: ImageAccess): ImageUse {
   return `${format === 'raw' ? 'raw' : 'format'} ${access === 'read-only' ? 'read' : 'write'}`;
 }
 
-/** A file that is to be opened. */
+/** A file to open. */
 interface Reference {
   readonly path: string;
   readonly format: string | undefined;
@@ -170,7 +165,7 @@ function checkUsable(known: Recognised, stated: boolean, how: ImageAccess, subje
   }
 }
 
-/** Whoever made an image decides what it refers to: with it, its user would attach any image that they may use. */
+/** An image's creator decides what it refers to, and could name any image that its user has access to. */
 function refuseReference({ qcow2 }: Recognised, subject: string): void {
   const what =
     qcow2?.backing !== undefined
@@ -181,7 +176,7 @@ function refuseReference({ qcow2 }: Recognised, subject: string): void {
   if (what === undefined) return;
   throw new GuestfsError(
     'NOT_ALLOWED',
-    `${subject} ${what}, and this server attaches only images that are complete in one file: its operator can allow others with --allow backing-files; 'qemu-img convert -O qcow2' makes the image complete`,
+    `${subject} ${what}, and this server attaches only images that are complete in one file: make it so with 'qemu-img convert -O qcow2', or ask the operator to allow other images with --allow backing-files`,
     { metadata: { setting: '--allow backing-files' } },
   );
 }
@@ -196,7 +191,7 @@ function backingOf(
   if (backing.format === undefined || backing.format === '') {
     throw unusableImage(
       subject,
-      `does not say in which format its backing file '${file}' is, and guessing it is not safe: state it with 'qemu-img rebase -u -F FORMAT -b BACKING-FILE'`,
+      `does not state the format of its backing file '${file}', and guessing it is not safe: state it with 'qemu-img rebase -u -F FORMAT -b BACKING-FILE'`,
     );
   }
   const name = `backing file '${file}' of ${subject === top ? '' : 'a backing file of '}${top}`;
@@ -211,8 +206,8 @@ function dataFileOf(file: string | undefined, overlay: OpenImage, subject: strin
 }
 
 /**
- * The path that a name in a header means: relative to the directory in which the
- * image really is, as libguestfs has it, which resolves links before qemu sees a name.
+ * The path for a name in a header: relative to the directory in which the image
+ * really is, as in libguestfs, which resolves links before it passes a name to qemu.
  */
 function referredPath(file: string, image: OpenImage, subject: string): string {
   const path = file.startsWith('file:/') ? file.slice('file:'.length) : file;

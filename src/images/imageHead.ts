@@ -1,12 +1,12 @@
 /**
- * The first bytes of an image in a format: all that can lead qemu to another file.
+ * The first bytes of an image that is not raw: everything that can lead qemu to another file.
  *
- * They are copied once and checked; qemu gets the copy, laid over the image, and reads no header from the image itself,
- * which somebody may change at any time. Only an image that is to be written has to be opened as it is.
+ * They are copied once and checked; qemu gets the copy, layered over the image, and reads no header from the image
+ * itself, which others may change at any time. Only an image that will be written has to be opened directly.
  *
- * What counts lies in them, by qemu's sources: the header of qcow2 with all names (one cluster), the first sector of
- * VMDK, which decides whether extents are opened by name; the names of backing files that other formats
- * have are overridden, wherever they are.
+ * According to qemu's sources, they contain everything relevant: the header of qcow2 with all names (one cluster), and
+ * the first sector of VMDK, which decides whether extents are opened by name. The names of backing files in other
+ * formats are overridden, wherever they are.
  */
 import type { OpenImage } from '../security/pathPolicy.js';
 import { BadImageHeader } from './badImageHeader.js';
@@ -17,7 +17,7 @@ import { readFully } from './readFully.js';
 import { unusableImage } from './recognise.js';
 
 /**
- * Bytes in which the header of an image that begins so can be; 0 when it is not qcow2.
+ * How many bytes the header of an image with this start can occupy; 0 if it is not qcow2.
  * @throws GuestfsError IMAGE_UNUSABLE
  */
 export function headLength(head: Buffer, subject: string): number {
@@ -37,7 +37,7 @@ export async function copyHead({ handle }: Pick<OpenImage, 'handle'>, subject: s
   const head = await readFully(handle, 0, HEAD_UNIT);
   const length = headLength(head, subject);
   if (length <= head.length || head.length < HEAD_UNIT) return head;
-  // The first bytes are not read again: they may be others by now.
+  // The first bytes are not read again: they may have changed by now.
   const rest = await readFully(handle, head.length, length - head.length);
   return Buffer.concat([head, rest]);
 }

@@ -1,10 +1,10 @@
 /**
  * Which image files the machines of this server use, and how.
  *
- * The header of an image in a format can name other files. It is checked before qemu reads it, and must not change in
- * between; but whoever has the same file as a raw drive can write any header into it, at any time. So a file is never
- * written as raw and read in a format at the same time. (Two writers are kept apart by qemu's own locks, also from
- * those of other programs.)
+ * The header of an image in a format other than raw can name other files. It is checked before qemu reads it, and must
+ * not change in between; but a user of the same file as a raw drive can write any header into it, at any time. So a
+ * file is never written as raw and read in another format at the same time. (qemu's own locks keep two writers apart,
+ * including writers in other programs.)
  */
 import { GuestfsError } from '../common/errors.js';
 import type { OpenImage } from '../security/pathPolicy.js';
@@ -14,7 +14,7 @@ export type ImageUse = 'raw read' | 'raw write' | 'format read' | 'format write'
 
 const IN_FORMAT: readonly ImageUse[] = ['format read', 'format write'];
 
-/** For each use, those that it cannot be shared with. */
+/** The uses with which each use conflicts. */
 const CONFLICTS: Readonly<Record<ImageUse, readonly ImageUse[]>> = {
   'raw read': [],
   'raw write': [...IN_FORMAT, 'create'],
@@ -39,7 +39,7 @@ export class ImageUses {
 
   /**
    * Begins a use.
-   * @returns ends it; may be called more than once
+   * @returns a function that ends it; may be called more than once
    * @throws GuestfsError IMAGE_LOCKED naming the use that it conflicts with
    */
   begin({ identity }: Identified, use: ImageUse, subject: string): () => void {
@@ -63,10 +63,10 @@ export class ImageUses {
   }
 }
 
-/** Of the whole server: files are the same whichever session has them. */
+/** For the entire server: a file is the same in all sessions. */
 const usesOfServer = new ImageUses();
 
-/** What one machine, or one call, uses; by drive, so that a drive can be detached. */
+/** The images that one machine, or one call, uses; by drive, as drives can be detached. */
 export class ImageClaims {
   readonly #ends = new Map<string, (() => void)[]>();
 
@@ -87,13 +87,13 @@ export class ImageClaims {
     this.#ends.set(drive, ends);
   }
 
-  /** Gives up the images of a drive. */
+  /** Releases the images of a drive. */
   release(drive: string): void {
     for (const end of this.#ends.get(drive) ?? []) end();
     this.#ends.delete(drive);
   }
 
-  /** Gives up all images: once no qemu has them open. */
+  /** Releases all images, once no qemu has them open. */
   releaseAll(): void {
     for (const drive of [...this.#ends.keys()]) this.release(drive);
   }

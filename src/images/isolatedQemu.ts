@@ -14,7 +14,7 @@ import { readFully } from './readFully.js';
 export interface IsolationSettings {
   /** Name or path of a qemu system emulator. */
   readonly qemuBinary: string;
-  /** Unprivileged user for it, when the server is root. */
+  /** Unprivileged user for it, if the server is root. */
   readonly user: { readonly uid: number; readonly gid: number } | undefined;
   /** Whether the emulator supports `-sandbox`; by default true. */
   readonly sandbox?: boolean;
@@ -26,7 +26,7 @@ export interface IsolatedRun {
   readonly args: readonly string[];
   /** QMP commands, run between capabilities negotiation and `quit`. */
   readonly commands: readonly { readonly execute: string; readonly arguments?: object }[];
-  /** Descriptors that it inherits as 3, 4, ... */
+  /** Files that it inherits as descriptors 3, 4, ... */
   readonly fds: readonly number[];
   /** Requests the first bytes of the node `image`; by default none are read. */
   readonly head?: {
@@ -34,9 +34,9 @@ export interface IsolatedRun {
     /** An empty file for its output. */
     readonly file: FileHandle;
   };
-  /** Where it runs and looks for its user's files; none when left out. */
+  /** Its working directory, in which it also looks for its user's files; none by default. */
   readonly directory?: string;
-  /** What it opens is on the network; it reaches none when left out. */
+  /** Whether it opens something on the network, to which it has no access by default. */
   readonly network?: boolean;
   readonly memoryBytes: number;
   readonly wallClockMs: number;
@@ -45,7 +45,7 @@ export interface IsolatedRun {
 
 /** Result of a run. */
 export interface IsolatedResult {
-  /** It took too long. */
+  /** Whether it exceeded the time limit. */
   readonly overLimit: boolean;
   /** The first error that its monitor reported. */
   readonly failure: string | undefined;
@@ -110,7 +110,7 @@ async function jailOf(settings: IsolationSettings, run: IsolatedRun): Promise<Ja
 function commandLine({ sandbox = true }: IsolationSettings, run: IsolatedRun): string[] {
   return [
     ...['-machine', 'none', '-nodefaults', '-no-user-config', '-display', 'none', '-S'],
-    // Its translation buffer alone would be a gigabyte.
+    // Its default translation buffer alone would be a gigabyte.
     ...['-accel', 'tcg,tb-size=1'],
     ...(sandbox ? ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'] : []),
     ...run.args,

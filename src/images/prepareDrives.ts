@@ -1,9 +1,10 @@
 /**
  * Turns the drives of a session into open files and qemu block nodes.
  */
+import { descriptors } from '../common/descriptors.js';
 import { GuestfsError } from '../common/errors.js';
 import type { FdSets } from '../qemu/fdSets.js';
-import type { OpenImage } from '../security/pathPolicy.js';
+import { naming, type OpenImage } from '../security/pathPolicy.js';
 import { blockNodesOf, type BlockNode, type NodeFile, type NodeLink } from './blockNodes.js';
 import { explainBlockError } from './blockErrors.js';
 import type { DiskNeed, DiskQuota } from './diskQuota.js';
@@ -20,32 +21,32 @@ import { DISCARD_PROTOCOLS, remoteSubject, type RemoteSource } from './remoteSou
 import { unusableImage } from './recognise.js';
 import { createImageHead, createOverlay, createScratchDisk, type TemporaryDisk } from './temporaryDisk.js';
 
-/** Where and for whom drives are prepared. */
+/** The context in which drives are prepared. */
 export interface DriveContext {
-  /** Private directory of the machine; overlays are made there. */
+  /** Private directory of the machine; overlays are created there. */
   readonly runDirectory: string;
-  /** The machine's qemu, which asks the servers of remote drives, too. */
+  /** The machine's qemu, which also probes remote drives. */
   readonly qemuBinary: string;
-  /** Collects what the machine's qemu is given. */
+  /** Collects the files to pass to the machine's qemu. */
   readonly fdSets: FdSets;
-  /** Takes what the drives use, by the names of their top nodes; it is released when no qemu has them open any longer. */
+  /** Records the images that the drives use, by the names of their top nodes; released once no qemu has them open. */
   readonly claims: ImageClaims;
   /** What may be written in all; any amount when left out. */
   readonly disk?: DiskQuota | undefined;
   readonly signal: AbortSignal;
-  /** Measures images whose format only qemu understands; without it there are raw and qcow2 only. */
+  /** Measures images whose format only qemu understands; without it, only raw and qcow2 are supported. */
   readonly probe?: ForeignImageProbe;
-  /** Number in the name of the first drive's nodes; 0 when left out. */
+  /** Number in the names of the first drive's nodes; 0 by default. */
   readonly firstIndex?: number;
 }
 
 /** A drive that is ready for a `scsi-hd` device. */
 export interface PreparedDrive {
-  /** To be added before the nodes: what is secret in them. */
+  /** Objects to add before the nodes: their secrets. */
   readonly objects: readonly QemuObject[];
-  /** To be added in this order. */
+  /** The nodes to add, in this order. */
   readonly blockNodes: readonly BlockNode[];
-  /** What the device's `drive` is: `drive0`, ... */
+  /** Value of the device's `drive`: `drive0`, ... */
   readonly topNode: string;
   /** `serial` of the device: the label. */
   readonly serial: string | undefined;
@@ -53,7 +54,7 @@ export interface PreparedDrive {
   readonly blockSize: number | undefined;
   /** Format of the image itself. */
   readonly format: ImageFormat;
-  /** Names the drive in messages. */
+  /** How messages refer to the drive. */
   readonly subject: string;
 }
 
@@ -63,29 +64,32 @@ export interface PreparedDrives {
   readonly drives: readonly PreparedDrive[];
   /**
    * Explains qemu's output (on standard error, or as a QMP error) about one of
-   * these drives; undefined when it is about something else.
+   * these drives; undefined if it is about something else.
    *
-   * @param drive the one that was being added, when that is known: a QMP error
-   *   does not always name the file
+   * @param drive the one that was being added, if known: a QMP error does not
+   *   always name the file
    */
   explain(qemuMessage: string, drive?: PreparedDrive): GuestfsError | undefined;
   /**
-   * Closes the server's files, and removes the secrets of remote drives. To be called as soon as
+   * Closes the server's files and removes the secrets of remote drives. Must be called as soon as
    * qemu has opened its drives, and on failure: qemu's lock on an image lasts as long as the
    * image is open here. Can be called twice.
    */
   dispose(): Promise<void>;
 }
 
+/** Usually an image, its overlay, and the files that these are made with. */
+const DESCRIPTORS_PER_DRIVE = 4;
+
 /**
- * Opens all images and makes overlays and scratch disks.
+ * Opens all images and creates overlays and scratch disks.
  *
  * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING`, `IMAGE_UNUSABLE`, `ENOTSUP`, or an errno
- *   of the run directory; nothing is left open then. When several drives are wrong, the first one's error.
+ *   of the run directory; nothing is left open then. If several drives fail, the error of the first one.
  */
 export async function prepareDrives(drives: readonly Drive[], context: DriveContext): Promise<PreparedDrives> {
-  const opened = await Promise.allSettled(
-    drives.map((drive, index) => openDrive(drive, nodePrefix(index, context), context)),
+  const opened = await descriptors.while(drives.length * DESCRIPTORS_PER_DRIVE, () =>
+    Promise.allSettled(drives.map((drive, index) => openDrive(drive, nodePrefix(index, context), context))),
   );
   let disposing: Promise<void> | undefined;
   const dispose = (): Promise<void> =>
@@ -134,7 +138,7 @@ function nodePrefix(index: number, context: DriveContext): string {
 
 interface OpenedDrive {
   readonly chain?: ImageChain;
-  /** For each image of the chain, what lies over its first bytes. */
+  /** For each image of the chain, the copy that replaces its first bytes. */
   readonly heads?: readonly (TemporaryDisk | undefined)[];
   readonly remote?: { readonly source: RemoteSource; readonly resources: RemoteResources; readonly image: RemoteImage };
   /** Overlay of a read-only drive, or the scratch disk. */
@@ -152,11 +156,12 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
   }
   if (drive.source.kind === 'remote') return openRemote(drive, drive.source, name, context);
   const chain = await openImageChain(
-    { path: drive.source.path, name: drive.source.name },
+    drive.source.path,
     drive.format,
     drive.readonly ? 'read-only' : 'read-write',
     drive.source.roots,
     (image, use, subject) => context.claims.claim(name, image, use, subject),
+    naming(drive.source.name).subject,
   );
   const heads: (TemporaryDisk | undefined)[] = [];
   let overlay: TemporaryDisk | undefined;
@@ -167,12 +172,12 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
     const [top] = chain.links;
     checkDiscard(drive, top);
     for (const [depth, { image, head }] of chain.links.entries()) {
-      // What is written has its header written as well.
+      // qemu has to update the header of an image that it writes, so it gets the image itself.
       const covered = drive.readonly || depth > 0 ? head : undefined;
       const file = `${name}-head${depth}.qcow2`;
       heads.push(covered && (await createImageHead(context.runDirectory, file, image.size, covered)));
     }
-    // Asked of qemu also for writable drives: an image that it cannot open fails here, with a message.
+    // Done for writable drives as well: an image that qemu cannot open fails here, with a message.
     const size = top.virtualSize ?? (await probe(top, context));
     if (size === 0n) throw unusableImage(top.subject, 'is empty: a drive needs at least one sector');
     overlay = drive.readonly ? await createOverlay(context.runDirectory, `${name}.qcow2`, size) : undefined;
@@ -253,7 +258,7 @@ function checkDiscard(drive: Drive, top: ChainLink): void {
   }
 }
 
-/** Hands a drive's files over and writes its nodes; notes in `subjects` what each of them is. */
+/** Passes a drive's files to qemu and describes its nodes; records in `subjects` how messages refer to each of them. */
 function describe(
   drive: Drive,
   opened: OpenedDrive,

@@ -1,20 +1,20 @@
 /**
- * Reads what a qcow2 header says about other files.
+ * Reads a qcow2 header's references to other files.
  *
- * qemu would follow these references by itself; here they are read first, so
- * that every file is checked against the image roots before qemu sees any.
+ * qemu would follow these references itself; they are read here first, to check
+ * every file against the image roots before qemu sees any.
  * Layout: qemu's `docs/interop/qcow2.txt`.
  */
 import { BadImageHeader } from './badImageHeader.js';
 import { readFully, type ByteSource } from './readFully.js';
 
-/** What the header says. */
+/** The relevant fields of the header. */
 export interface Qcow2Header {
   readonly version: number;
   readonly virtualSize: bigint;
-  /** Another image under this one; `format` when the header states it. */
+  /** The backing image; `format` if the header states it. */
   readonly backing: { readonly file: string; readonly format: string | undefined } | undefined;
-  /** The guest's data is in another file; its name may be missing from the header. */
+  /** The data is in another file, whose name may be missing from the header. */
   readonly dataFile: { readonly file: string | undefined; readonly raw: boolean } | undefined;
   readonly encrypted: boolean;
   /** qemu marked the image as damaged and refuses to write to it. */
@@ -33,11 +33,11 @@ const EXTENSION_END = 0;
 const EXTENSION_BACKING_FORMAT = 0xe2792aca;
 const EXTENSION_DATA_FILE = 0x44415441;
 
-/** Longest name that qemu takes. */
+/** Longest name that qemu accepts. */
 const MAX_BACKING_NAME = 1023;
 
 /**
- * Bytes at the start of a qcow2 image in which its header lies with all that belongs to it.
+ * How many bytes at the start of a qcow2 image its header occupies, including names and extensions.
  * @param head at least the first 24 bytes
  * @throws BadImageHeader
  */
@@ -54,7 +54,7 @@ export async function readQcow2Header(file: ByteSource): Promise<Qcow2Header> {
   if (fixed.length < 72) throw new BadImageHeader('is too short to be a qcow2 image');
   const version = fixed.readUInt32BE(4);
   if (version !== 2 && version !== 3)
-    throw new BadImageHeader(`has qcow2 version ${version}; versions 2 and 3 are known`);
+    throw new BadImageHeader(`has qcow2 version ${version}; only versions 2 and 3 are supported`);
   if (version === 3 && fixed.length < 104) throw new BadImageHeader('has a truncated qcow2 header');
   const backingOffset = fixed.readBigUInt64BE(8);
   const backingLength = fixed.readUInt32BE(16);
@@ -66,15 +66,15 @@ export async function readQcow2Header(file: ByteSource): Promise<Qcow2Header> {
     throw new BadImageHeader(`has a damaged qcow2 header: length ${headerLength}`);
   }
   if ((incompatible & ~INCOMPATIBLE_KNOWN) !== 0n)
-    throw new BadImageHeader('uses qcow2 features that this server does not know');
+    throw new BadImageHeader('uses qcow2 features that this server does not support');
 
-  // Names and extensions all lie in the first cluster.
+  // All names and extensions are in the first cluster.
   const cluster = await readFully(file, 0, clusterSize);
   let backingFile: string | undefined;
   if (backingOffset !== 0n) {
     const end = backingOffset + BigInt(backingLength);
     if (backingLength > MAX_BACKING_NAME || backingOffset < BigInt(headerLength) || end > BigInt(cluster.length)) {
-      throw new BadImageHeader('has a damaged qcow2 header: the name of its backing file lies outside the header');
+      throw new BadImageHeader('has a damaged qcow2 header: the name of its backing file is outside the header');
     }
     // A length of 0 means "no backing file", as it does to qemu.
     if (backingLength > 0) backingFile = decodeName(cluster.subarray(Number(backingOffset), Number(end)));
@@ -113,7 +113,7 @@ function readExtensions(area: Buffer): { backingFormat: string | undefined; data
   return { backingFormat, dataFile };
 }
 
-/** Names are C strings to qemu: the first NUL ends them. */
+/** qemu treats names as C strings: the first NUL ends them. */
 function decodeName(bytes: Buffer): string {
   const nul = bytes.indexOf(0);
   const name = nul === -1 ? bytes : bytes.subarray(0, nul);

@@ -1,12 +1,12 @@
-/** Reads the bytes of images from wherever they are. */
+/** Reads the bytes of images from files or memory. */
 
-/** What bytes are read from: an open file, or a copy of some of its bytes. */
+/** A source of bytes: an open file, or a copy of some of its bytes. */
 export interface ByteSource {
-  /** Fills `length` bytes of `buffer` from `offset` on, or fewer, with what is at `position`. */
+  /** Reads up to `length` bytes at `position` into `buffer`, starting at `offset`. */
   read(buffer: Buffer, offset: number, length: number, position: number): Promise<{ readonly bytesRead: number }>;
 }
 
-/** Bytes that are in memory. */
+/** Bytes in memory. */
 export function bytesInMemory(bytes: Buffer): ByteSource {
   return {
     read: (buffer, offset, length, position) =>
@@ -14,7 +14,7 @@ export function bytesInMemory(bytes: Buffer): ByteSource {
   };
 }
 
-/** What begins with `head`, and goes on as `rest` does. */
+/** The bytes of `rest`, with `head` in place of its start. */
 export function beginningWith(head: Buffer, rest: ByteSource): ByteSource {
   return {
     read: (buffer, offset, length, position) =>
@@ -24,7 +24,7 @@ export function beginningWith(head: Buffer, rest: ByteSource): ByteSource {
   };
 }
 
-/** Reads `length` bytes at `position`, or what there is of them. */
+/** Reads `length` bytes at `position`, or fewer at the end. */
 export async function readFully(source: ByteSource, position: number, length: number): Promise<Buffer> {
   const buffer = Buffer.alloc(length);
   let filled = 0;

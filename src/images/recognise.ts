@@ -1,10 +1,10 @@
 /**
- * Finds out what an open file is: its format, and what it says about other files.
+ * Recognises an open image: its format, and its references to other files.
  *
- * The recognising is done here, on the open file, and not by `qemu-img info`:
- * that one takes a path, opens the data file that a header names while it
- * looks, and would run with the server's rights. Nothing depends on both
- * agreeing, since qemu is told the format that was found here.
+ * This is done here, on the open file, and not with `qemu-img info`, which
+ * takes a path, opens the data file that a header names, and would run with the
+ * server's rights. The two need not agree, since qemu is always given the
+ * format that was found here.
  */
 import { GuestfsError } from '../common/errors.js';
 import { printableName } from '../common/guestText.js';
@@ -21,32 +21,32 @@ import {
 import { readQcow2Header, type Qcow2Header } from './qcow2Header.js';
 import { readFully, type ByteSource } from './readFully.js';
 
-/** An image that can be read: an open file, or the copied start of one that is elsewhere. */
+/** An image that can be read: an open file, or the copied start of a remote one. */
 export interface ReadableImage {
   readonly handle: ByteSource;
-  /** Bytes of the whole image. */
+  /** Size of the image in bytes. */
   readonly size: bigint;
 }
 
-/** What an open file turned out to be. */
+/** What was recognised. */
 export interface Recognised {
   readonly format: ImageFormat;
-  /** Bytes that a guest sees, a multiple of 512; undefined: only qemu can tell. */
+  /** Virtual size in bytes, a multiple of 512; undefined: only qemu can determine it. */
   readonly virtualSize: bigint | undefined;
-  /** Of qcow2 images. */
+  /** For qcow2 images. */
   readonly qcow2: Qcow2Header | undefined;
-  /** Of the others, when they are not complete in this file. */
+  /** For the others, if they are not complete in this file. */
   readonly foreign: ForeignReference | undefined;
 }
 
-/** The format that a file looks like. */
+/** The format that a file appears to have. */
 export async function looksLike(image: ReadableImage): Promise<SniffedFormat> {
   return sniffFormat(await readFully(image.handle, 0, SNIFF_LENGTH));
 }
 
 /**
- * @param stated format of the image as its user states it; undefined: by its looks
- * @throws GuestfsError `IMAGE_UNUSABLE` when it is not in the stated format, or damaged
+ * @param stated format stated by the user; undefined: it is recognised
+ * @throws GuestfsError `IMAGE_UNUSABLE` if it is not in the stated format, or damaged
  */
 export async function recogniseImage(
   image: ReadableImage,
@@ -68,8 +68,8 @@ export async function recogniseImage(
 }
 
 /**
- * The format that an image is to be taken for: the stated one, if it can be that, or else what it looks like.
- * @throws GuestfsError IMAGE_UNUSABLE when it is not in the stated format
+ * The format of an image: the stated one, if the image can be in it; if none is stated, the one it appears to have.
+ * @throws GuestfsError IMAGE_UNUSABLE if it is not in the stated format
  */
 export async function chooseFormat(
   image: ReadableImage,
@@ -80,7 +80,7 @@ export async function chooseFormat(
   if (format === 'raw') return 'raw';
   const seen = await looksLike(image);
   if (format === undefined) return seen === 'luks' ? 'raw' : seen;
-  // These two have their mark at the end of the file, if at all: only qemu can tell.
+  // These two have their signature at the end of the file, if at all: only qemu can recognise them.
   const marked = format !== 'dmg' && format !== 'vpc';
   if (seen === format || (seen === 'raw' && !marked)) return format;
   throw unusableImage(
@@ -90,15 +90,15 @@ export async function chooseFormat(
 }
 
 /**
- * The format that a user states.
- * @throws GuestfsError `IMAGE_UNUSABLE` when no drive can have it
+ * Checks the format stated by a user.
+ * @throws GuestfsError `IMAGE_UNUSABLE` if no drive can have it
  */
 export function statedFormat(name: string, subject: string): ImageFormat {
   if (isImageFormat(name)) return name;
   if (name === 'luks')
     throw unusableImage(
       subject,
-      "cannot be attached in format 'luks': attach it as 'raw' and open it inside with cryptsetup_open",
+      "cannot be attached in format 'luks': attach it as 'raw' and open it with cryptsetup_open",
     );
   throw unusableImage(
     subject,
@@ -106,7 +106,7 @@ export function statedFormat(name: string, subject: string): ImageFormat {
   );
 }
 
-/** qemu sees sectors: a last one that is not full is filled up. */
+/** qemu works in sectors: a partial last sector is padded. */
 function wholeSectors(size: bigint): bigint {
   return ((size + 511n) / 512n) * 512n;
 }

@@ -1,10 +1,10 @@
 /**
- * The image that a server on the network has, raw or in a format.
+ * An image on a server on the network, raw or in another format.
  *
- * The header of a qcow2 image can name other files, and a server can show another header after every check.
- * So its first bytes are copied, once, and checked; the machine has the copy, lying over what the server
- * shows, and reads no header from the server. In the formats that are taken as they come, a header
- * can name no file but one under the image, and qemu is always told that there is none.
+ * The header of a qcow2 image can name other files, and a server can return a different header after every check.
+ * So its first bytes are copied, once, and checked; the machine gets the copy, layered over the server's image,
+ * and reads no header from the server. In the formats that are attached unchanged, a header can name no file but a
+ * backing file, and qemu is always given an explicit "none" for that.
  */
 import { printableName } from '../common/guestText.js';
 import type { Drive } from './drive.js';
@@ -16,20 +16,20 @@ import { recogniseImage, statedFormat, unusableImage, type Recognised } from './
 import type { AskRemote } from './remoteProbe.js';
 import { createImageHead, type TemporaryDisk } from './temporaryDisk.js';
 
-/** An image that was looked at. */
+/** An image that was inspected. */
 export interface RemoteImage {
   readonly format: ImageFormat;
-  /** Bytes that a guest sees, a multiple of 512. */
+  /** Virtual size in bytes, a multiple of 512. */
   readonly virtualSize: bigint;
-  /** A read-only qcow2 image that begins with the checked copy, to be put upon the server's bytes; undefined where none is needed. */
+  /** A read-only qcow2 image with the checked copy, to layer over the server's image; undefined if none is needed. */
   readonly head: TemporaryDisk | undefined;
 }
 
-/** Formats whose header can lead to files that qemu opens whatever it is told. */
+/** Formats whose header can name files that qemu opens regardless of its options. */
 const LEADING_FORMATS: ReadonlySet<ImageFormat> = new Set(['vmdk']);
 
 /**
- * The format that a network drive states, if it can have that.
+ * Checks the format stated for a network drive.
  * @throws GuestfsError `IMAGE_UNUSABLE` with what to do instead
  */
 export function remoteFormat(
@@ -53,18 +53,18 @@ export function remoteFormat(
   return format;
 }
 
-/** Where the copy is made, and how the image is called. */
+/** Where the copy is created, and how messages refer to the image. */
 export interface RemoteImageNames {
   /** Private directory of the machine. */
   readonly directory: string;
   /** Name of the copy in it. */
   readonly file: string;
-  /** Names the drive in messages. */
+  /** How messages refer to the drive. */
   readonly subject: string;
 }
 
 /**
- * Looks at the image of a drive.
+ * Inspects the image of a drive.
  * @throws GuestfsError `IMAGE_UNUSABLE`, and those of `ask`
  */
 export async function openRemoteImage(
@@ -76,7 +76,7 @@ export async function openRemoteImage(
   const { size, head } = await copyHead(ask, subject);
   const known = await recogniseImage({ handle: bytesInMemory(head), size }, format, subject);
   refuseReferences(known, format, subject);
-  // Only of qcow2 is the size known without qemu.
+  // Only for qcow2 is the size known without qemu.
   const virtualSize = notEmpty(known.virtualSize ?? (await ask({ format })).size, subject);
   return {
     format,
@@ -90,10 +90,10 @@ function notEmpty(size: bigint, subject: string): bigint {
   return size;
 }
 
-/** Copies the first bytes; of a qcow2 image at least those that its header can be in. */
+/** Copies the first bytes; for a qcow2 image, at least those that its header can occupy. */
 async function copyHead(ask: AskRemote, subject: string): Promise<{ readonly size: bigint; readonly head: Buffer }> {
   let wanted = HEAD_UNIT;
-  // Once more when the image is shorter than that, or its header may be longer.
+  // Once more if the image is shorter than that, or its header may be longer.
   for (let turn = 0; turn < 2; turn++) {
     const { size, head } = await ask({ headLength: wanted });
     notEmpty(size, subject);
@@ -124,7 +124,7 @@ function refuseReferences({ qcow2, foreign }: Recognised, format: ImageFormat, s
   if (found === undefined) return;
   throw unusableImage(
     subject,
-    `${found}, and over a network an image must be complete in itself: make it so with 'qemu-img convert -O qcow2', or have an NBD server decode it where its files are (${decoder(format)})`,
+    `${found}, and a remote image must be complete in one file: make it so with 'qemu-img convert -O qcow2', or let an NBD server decode it where its files are (${decoder(format)})`,
   );
 }
 

@@ -1,16 +1,16 @@
-/** Writes network drives as qemu's protocol nodes: structured, so that no text of a client is parsed as a file name. */
+/** Describes network drives as structured qemu protocol nodes, so that no text from a client is parsed as a file name. */
 import type { BlockNode } from './blockNodes.js';
 import { hostAndPort, type RemoteProtocol, type RemoteServer, type RemoteSource } from './remoteSource.js';
 
-/** How qemu is to reach a source: what its machine was given for that. */
+/** How qemu reaches a source: the resources that its machine was given. */
 export interface RemoteAccess {
-  /** Id of the object with the secret; undefined when there is none. */
+  /** ID of the object with the secret; undefined if there is none. */
   readonly secretId: string | undefined;
-  /** Name of the socket in the machine's own directory, where qemu runs, that stands for a server's. */
+  /** Name of the socket in the machine's directory, qemu's working directory, that relays to the server's socket. */
   socketFor(server: RemoteServer & { readonly transport: 'unix' }): string;
 }
 
-/** Ports of protocols whose nodes must name one. */
+/** Default ports of protocols whose nodes must specify one. */
 const NBD_PORT = 10809;
 const SSH_PORT = 22;
 const GLUSTER_PORT = 24007;
@@ -53,7 +53,7 @@ const NODES: Readonly<Record<RemoteProtocol, Write>> = {
       server: { host, port: String(port ?? SSH_PORT) },
       path: source.name,
       user: source.username,
-      // Also the default, but not one to depend on.
+      // Also the default, but better not relied on.
       'host-key-check': { mode: 'known_hosts' },
     };
   },
@@ -95,7 +95,7 @@ const NODES: Readonly<Record<RemoteProtocol, Write>> = {
   },
 };
 
-/** The one server of a protocol that has no sockets: its checks saw to that. */
+/** The one server of a protocol without Unix sockets; the checks of the arguments guarantee it. */
 function tcp({ servers }: RemoteSource): RemoteServer & { readonly transport: 'tcp' } {
   return servers[0] as RemoteServer & { readonly transport: 'tcp' };
 }
@@ -105,7 +105,7 @@ function socketAddress(server: RemoteServer, port: number, access: RemoteAccess)
   return { type: 'inet', host: server.host, port: String(server.port ?? port) };
 }
 
-/** A path is bytes to its server: what means something in an URI is escaped, as by the library. */
+/** A path is only bytes to its server: characters that are special in a URI are escaped, as in the library. */
 function escapePath(path: string): string {
   return encodeURIComponent(path).replace(/%(2F|3B|40|26|3D|2B|24|2C)/g, (escape) => decodeURIComponent(escape));
 }

@@ -12,7 +12,7 @@ import type { RemoteResources } from './remoteResources.js';
 import { remoteSubject, usesNetwork, type RemoteProtocol, type RemoteSource } from './remoteSource.js';
 import { createUnnamedFile } from './temporaryDisk.js';
 
-/** Any reachable server answers in less. */
+/** Any reachable server answers sooner. */
 const WALL_CLOCK_MS = 20_000;
 /** Libraries of storage clusters reserve memory for dozens of threads. */
 const MEMORY_BYTES = 4 * 2 ** 30;
@@ -130,7 +130,7 @@ async function askFor(
   );
   if (overLimit) throw refuse(`the server did not answer within ${WALL_CLOCK_MS / 1000} s`);
   if (failure !== undefined) throw refuse(explain(failure, source.protocol));
-  if (size === undefined) throw refuse(lastMessage.slice(0, 200) || 'qemu gave up on it');
+  if (size === undefined) throw refuse(lastMessage.slice(0, 200) || 'qemu failed without a message');
   return { size, head };
 }
 

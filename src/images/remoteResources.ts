@@ -1,7 +1,7 @@
 /**
- * What a machine needs to reach network drives and must not find in its command line:
- * secrets, keys, and sockets. All of it is in the machine's private directory, for as
- * long as qemu takes to open its drives.
+ * What a machine needs to reach network drives and must not have on its command line:
+ * secrets, keys, and sockets. All of it is in the machine's private directory, until
+ * qemu has opened its drives.
  */
 import { chown, mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,15 +16,15 @@ export type QemuObject = Readonly<Record<string, string>> & { readonly 'qom-type
 
 /** The resources of one drive. */
 export interface RemoteResources extends RemoteAccess {
-  /** To be added before the drive's nodes. */
+  /** Objects to add before the drive's nodes. */
   readonly objects: readonly QemuObject[];
-  /** Takes everything away; connections that are open go on. Can be called twice. */
+  /** Removes everything; open connections stay open. Can be called twice. */
   close(): Promise<void>;
 }
 
 /**
- * Makes the resources of one drive.
- * @param prefix starts names of files and objects
+ * Creates the resources of one drive.
+ * @param prefix of the names of files and objects
  * @throws GuestfsError those of {@link relaySocket}; `ENOTSUP` for a key that qemu would not find
  */
 export async function createRemoteResources(
@@ -40,7 +40,7 @@ export async function createRemoteResources(
   const close = async (): Promise<void> => {
     await Promise.all([...files.map((path) => rm(path, { force: true })), ...relays.map((relay) => relay.close())]);
   };
-  /** Read by qemu in its directory, as its own user: it may not look into the directories above. */
+  /** qemu reads it from its working directory, as its own user: it has no access to the directories above. */
   const give = async (name: string, contents: string): Promise<string> => {
     const path = join(runDirectory, name);
     files.push(path);
@@ -84,11 +84,11 @@ async function giveSshKey(
   owner: { readonly uid: number; readonly gid: number },
   give: (name: string, contents: string) => Promise<string>,
 ): Promise<void> {
-  // libssh asks the system for the directory of a user with a name, and HOME only for one without.
+  // libssh uses HOME only for a user without a passwd entry; for others it uses the directory in the entry.
   if (process.geteuid?.() === owner.uid) {
     throw new GuestfsError(
       'ENOTSUP',
-      'ssh: this server does not run as root, so qemu takes the keys of its user, and a drive cannot bring its own: leave secret out',
+      'ssh: a drive cannot have its own key, because this server does not run as root and qemu uses the keys of its user: leave secret out',
     );
   }
   const directory = join(runDirectory, '.ssh');

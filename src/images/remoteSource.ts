@@ -1,6 +1,6 @@
 /**
- * Where the contents of a network drive are, made of the loose arguments of
- * `add_drive` with the library's checks.
+ * Where the content of a network drive is: the arguments of `add_drive`, with
+ * the library's checks.
  */
 import { isIPv6 } from 'node:net';
 import { REMOTE_PROTOCOLS } from '../actions/remoteProtocols.js';
@@ -10,13 +10,13 @@ import { resolveSocketPath, type ImageRoots } from '../security/pathPolicy.js';
 
 export type RemoteProtocol = (typeof REMOTE_PROTOCOLS)[number];
 
-/** Protocols that libguestfs once knew, and qemu no longer does. */
+/** Protocols that libguestfs used to accept, and that qemu no longer supports. */
 const REMOVED_PROTOCOLS: ReadonlySet<string> = new Set(['sheepdog', 'tftp']);
 
-/** Protocols over which qemu only reads. */
+/** Protocols over which qemu can only read. */
 export const READ_ONLY_PROTOCOLS: ReadonlySet<RemoteProtocol> = new Set(['http', 'https', 'ftp', 'ftps']);
 
-/** Protocols over which qemu discards. */
+/** Protocols over which qemu can discard. */
 export const DISCARD_PROTOCOLS: ReadonlySet<RemoteProtocol> = new Set(['nbd', 'iscsi', 'rbd', 'gluster']);
 
 /** One server of a drive. */
@@ -26,18 +26,18 @@ export type RemoteServer =
   /** A socket of this machine, under an image root; `path` is the resolved absolute path. */
   | { readonly transport: 'unix'; readonly path: string };
 
-/** The contents of a network drive. */
+/** Where the content of a network drive is. */
 export interface RemoteSource {
   readonly protocol: RemoteProtocol;
   readonly servers: readonly RemoteServer[];
-  /** Export, path, target or image, as the protocol has it; libguestfs's `exportname`. */
+  /** Export, path, target or image, depending on the protocol; libguestfs's `exportname`. */
   readonly name: string;
   readonly username: string | undefined;
-  /** Never to be shown, logged, or put on a command line. */
+  /** Must never be shown, logged, or put on a command line. */
   readonly secret: string | undefined;
 }
 
-/** Whether it is reached over a network, and not by sockets of this machine alone. A cluster without servers is told by its configuration. */
+/** Whether a network is needed, not only Unix sockets. A cluster without servers takes them from its configuration. */
 export function usesNetwork({ servers }: RemoteSource): boolean {
   return servers.length === 0 || servers.some(({ transport }) => transport === 'tcp');
 }
@@ -50,8 +50,8 @@ export interface RemoteOptions {
 }
 
 /**
- * The protocol of that name.
- * @throws GuestfsError `BAD_ARGUMENT` when there is none
+ * The protocol with that name.
+ * @throws GuestfsError `BAD_ARGUMENT` if there is none
  */
 export function remoteProtocol(name: string): RemoteProtocol {
   const known = REMOTE_PROTOCOLS.find((protocol) => protocol === name);
@@ -196,20 +196,20 @@ function relativeName({ protocol, name }: RemoteSource, what: string): void {
   if (name.startsWith('/')) throw badArgument('filename', `${protocol}: ${what} must not begin with a '/'`);
 }
 
-/** The library leaves such a secret out without a word. */
+/** The library ignores such a secret silently. */
 function secretNeedsUsername({ protocol, username, secret }: RemoteSource): void {
   if (secret !== undefined && username === undefined)
     throw badArgument('username', `${protocol}: a secret needs a username`);
 }
 
-/** The drive as a message names it: all but the secret, printableName. */
+/** The drive in messages: everything but the secret, in printable form. */
 export function remoteSubject({ protocol, servers, name, username }: RemoteSource): string {
   const hosts = servers.map((server) => (server.transport === 'unix' ? `unix:${server.path}` : hostAndPort(server)));
   const user = username === undefined ? '' : `${username}@`;
   return `${protocol} drive '${printableName(`${user}${hosts.join(',')}${name === '' || name.startsWith('/') ? '' : '/'}${name}`)}'`;
 }
 
-/** As an URI has it: IPv6 addresses in brackets. */
+/** As in a URI: IPv6 addresses in brackets. */
 export function hostAndPort({ host, port }: { readonly host: string; readonly port: number | undefined }): string {
   return `${isIPv6(host) ? `[${host}]` : host}${port === undefined ? '' : `:${port}`}`;
 }

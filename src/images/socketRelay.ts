@@ -1,7 +1,7 @@
 /**
- * Lets a qemu reach one Unix socket under the image roots. qemu's user has no right on it, or on
- * the directories above it, so qemu connects to a socket in its machine's own directory, and
- * the server connects to exactly the one that it checked.
+ * Gives qemu access to one Unix socket under the image roots. qemu's user has no permission on it, or on
+ * the directories above it, so qemu connects to a socket in its machine's directory, and the server
+ * connects to exactly the one that it checked.
  */
 import { lchown, open } from 'node:fs/promises';
 import { createConnection, createServer, type Socket } from 'node:net';
@@ -9,16 +9,16 @@ import { join } from 'node:path';
 import { GuestfsError, messageOf } from '../common/errors.js';
 import { openSocket, type ImageRoots } from '../security/pathPolicy.js';
 
-/** A socket that is listened on. */
+/** A listening socket. */
 export interface SocketRelay {
-  /** Takes no more connections; those that are open last until one of their ends closes. */
+  /** Accepts no more connections; open ones last until either side closes them. */
   close(): Promise<void>;
 }
 
 /**
- * Listens for whatever runs as the owner of a directory, and passes each connection on to `target`.
+ * Listens for processes of a directory's owner, and relays each connection to `target`.
  * @param name of the socket in the directory
- * @throws GuestfsError those of {@link openSocket}, `EIO` when no socket can be made
+ * @throws GuestfsError those of {@link openSocket}, `EIO` if no socket can be created
  */
 export async function relaySocket(
   target: string,
@@ -27,7 +27,7 @@ export async function relaySocket(
   roots: ImageRoots,
 ): Promise<SocketRelay> {
   const targetHandle = await openSocket(target, roots);
-  // By descriptor: the path of the directory may be longer than a socket's may be.
+  // By descriptor: the path of the directory may be longer than that of a socket can be.
   const directoryHandle = await open(directory, 'r').catch(async (error: unknown) => {
     await targetHandle.close();
     throw error;
@@ -40,7 +40,7 @@ export async function relaySocket(
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> =>
     (closing ??= (async () => {
-      // Removes the socket, at once and by the path it was made with; ends when the last connection does, which nobody awaits.
+      // Removes the socket at once, by the path it was created with. It finishes with the last connection; not awaited.
       server.close();
       await Promise.all([targetHandle.close(), directoryHandle.close()]);
     })());
@@ -55,11 +55,11 @@ export async function relaySocket(
     return { close };
   } catch (error) {
     await close();
-    throw new GuestfsError('EIO', `a socket for a drive cannot be made: ${messageOf(error)}`, { cause: error });
+    throw new GuestfsError('EIO', `a socket for a drive cannot be created: ${messageOf(error)}`, { cause: error });
   }
 }
 
-/** What comes from `source` goes to `target`; the end of one, however it comes, is that of the other. */
+/** Forwards everything from `source` to `target`; when one ends, for whatever reason, so does the other. */
 function pass(source: Socket, target: Socket): void {
   source.on('error', () => target.destroy());
   source.on('close', () => target.destroy());

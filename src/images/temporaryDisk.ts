@@ -1,9 +1,9 @@
 /**
- * Disks that live as long as one qemu: overlays of read-only drives, what their images begin with, and scratch drives.
+ * Disks that live as long as one qemu: overlays of read-only drives, copies of the start of images, and scratch drives.
  *
- * Their file is unlinked as soon as it is open. qemu has it as a descriptor, so
- * nobody else can open what a guest wrote, and nothing is left behind however
- * server and qemu end.
+ * Their file is unlinked as soon as it is open. qemu gets it as a descriptor, so
+ * no one else can open what a guest wrote, and nothing is left behind however
+ * the server and qemu end.
  */
 import { constants } from 'node:fs';
 import { open, unlink, type FileHandle } from 'node:fs/promises';
@@ -19,7 +19,7 @@ export interface TemporaryDisk {
   readonly format: ImageFormat;
 }
 
-/** Makes an empty qcow2 image that takes the writes to a read-only drive. */
+/** Creates an empty qcow2 image that receives the writes to a read-only drive. */
 export async function createOverlay(directory: string, name: string, virtualSize: bigint): Promise<TemporaryDisk> {
   return fill(directory, name, async (handle) => {
     await writeEmptyQcow2(handle, virtualSize);
@@ -27,7 +27,7 @@ export async function createOverlay(directory: string, name: string, virtualSize
   });
 }
 
-/** Makes a qcow2 image that has `head`, which nobody can write, and else what it is put upon. */
+/** Creates a read-only qcow2 image that contains `head`; the rest comes from its backing node. */
 export async function createImageHead(
   directory: string,
   name: string,
@@ -39,14 +39,14 @@ export async function createImageHead(
     return 'qcow2';
   });
   try {
-    // To read, qemu wants a descriptor that cannot write.
+    // For reading, qemu requires a read-only descriptor.
     return { handle: await open(`/proc/self/fd/${handle.fd}`, constants.O_RDONLY), format };
   } finally {
     await handle.close();
   }
 }
 
-/** Makes a drive of zeros that takes no space until it is written. */
+/** Creates a drive of zeros that takes no space until it is written. */
 export async function createScratchDisk(directory: string, name: string, size: bigint): Promise<TemporaryDisk> {
   return fill(directory, name, async (handle) => {
     try {
@@ -54,7 +54,7 @@ export async function createScratchDisk(directory: string, name: string, size: b
       await handle.truncate(Number(size));
       return 'raw';
     } catch (error) {
-      // File systems limit the length of files, not what a qcow2 image stands for.
+      // File systems limit the size of files, not the virtual size of a qcow2 image.
       if (systemErrorCode(error) !== 'EFBIG') throw error;
       await writeEmptyQcow2(handle, size);
       return 'qcow2';
@@ -62,7 +62,7 @@ export async function createScratchDisk(directory: string, name: string, size: b
   });
 }
 
-/** Makes an empty file for reading and writing, which has its name for no longer than that takes. */
+/** Creates an empty file for reading and writing, and removes its name at once. */
 export async function createUnnamedFile(directory: string, name: string): Promise<FileHandle> {
   const path = join(directory, name);
   const handle = await open(
@@ -91,7 +91,7 @@ async function fill(
   } catch (error) {
     await handle?.close();
     if (error instanceof RangeError)
-      throw new GuestfsError('EFBIG', `a temporary disk cannot be made: ${error.message}`, { cause: error });
+      throw new GuestfsError('EFBIG', `a temporary disk cannot be created: ${error.message}`, { cause: error });
     const code = systemErrorCode(error);
     if (code === 'ENOSPC' || code === 'EDQUOT') {
       throw new GuestfsError(code, 'the server has no space left for temporary disks', { cause: error });

@@ -1,4 +1,4 @@
-/** Finds out how programs can be kept apart on this machine: by making a jail and starting a program in it. */
+/** Finds out how programs can be isolated on this machine, by running a program in a test jail. */
 import { messageOf } from '../common/errors.js';
 import { locateProgram } from '../common/locateProgram.js';
 import { runTool } from '../common/subprocess.js';
@@ -12,19 +12,32 @@ const SOMEBODY = { uid: 65534, gid: 65534 };
 
 let found: Promise<Isolation> | undefined;
 
-/** What this machine allows. Found out once; it does not change while the server runs. */
+/** What this machine allows. Determined once; it does not change while the server runs. */
 export function findIsolation(): Promise<Isolation> {
   return (found ??= probe());
 }
 
-/** Has programs started in another way than this machine allows, until this is called with undefined; for tests. */
+/** Overrides how programs are isolated, until this is called with undefined; for tests. */
 export function overrideIsolation(isolation: Isolation | undefined): void {
   found = isolation && Promise.resolve(isolation);
 }
 
+/** Nothing keeps the programs of several sessions apart: what takes over one has the rights of the server itself. */
+export function isShared({ kind, as }: Isolation): boolean {
+  return kind === 'none' && as === 'user';
+}
+
 async function probe(): Promise<Isolation> {
-  const isRoot = process.geteuid?.() === 0;
-  const as = isRoot ? 'root' : 'user';
+  const as = process.geteuid?.() === 0 ? 'root' : 'user';
+  const reason = await namespaces(as);
+  if (typeof reason !== 'string') return reason;
+  const confined: Isolation = { kind: 'landlock', as, reason };
+  const failure = await failureIn(confined);
+  return failure === undefined ? confined : { kind: 'none', as, reason: `${reason}; ${failure}` };
+}
+
+/** Jails; or why there are none. */
+async function namespaces(as: Isolation['as']): Promise<Isolation | string> {
   try {
     const isolation: Isolation = {
       kind: 'namespaces',
@@ -32,15 +45,24 @@ async function probe(): Promise<Isolation> {
       bwrap: await locateProgram('bwrap'),
       setpriv: await findProgram('setpriv', 'tool'),
     };
-    const plan = { program: await findProgram('true', 'tool'), args: [], user: isRoot ? SOMEBODY : undefined };
+    return (await failureIn(isolation)) ?? isolation;
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+/** Starts a program in that way; undefined when that works. */
+async function failureIn(isolation: Isolation): Promise<string | undefined> {
+  try {
+    const user = isolation.as === 'root' ? SOMEBODY : undefined;
+    const plan = { program: await findProgram('true', 'tool'), args: [], user };
     const { executable, args, cwd } = jailCommand(isolation, plan, undefined);
     const { exitCode, stderr } = await runTool(executable, args, {
       ...{ cwd, timeoutMs: LIMIT_MS, maxOutputBytes: MESSAGES_LIMIT, diesWithServer: true },
       signal: new AbortController().signal,
     });
-    if (exitCode === 0) return isolation;
-    return { kind: 'none', as, reason: stderr.trim().split('\n').at(-1) || 'bwrap does not end in time' };
+    return exitCode === 0 ? undefined : stderr.trim().split('\n').at(-1) || `${executable} did not finish in time`;
   } catch (error) {
-    return { kind: 'none', as, reason: messageOf(error) };
+    return messageOf(error);
   }
 }

@@ -1,4 +1,4 @@
-/** Starts programs in jails: the one launcher of what this server starts for sessions. */
+/** Starts programs in jails. Everything that this server starts for sessions is started here. */
 import { readFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import type { Duplex, Readable } from 'node:stream';
@@ -16,19 +16,19 @@ import { sleep, withTimeout } from '../common/waiting.js';
 import { findIsolation } from './isolation.js';
 import { jailCommand, type JailPlan } from './jailArguments.js';
 
-/** How long a jail may take to be made: it takes milliseconds, on a busy machine some more. */
+/** How long the creation of a jail may take: usually milliseconds, longer on a busy machine. */
 const START_MS = 30_000;
 const STATUS_LIMIT = 4096;
 const MESSAGES_LIMIT = 4096;
 const FIRST_FD = 3;
-/** An exit status above this tells of a signal. */
+/** An exit status above this means that the program was ended by a signal. */
 const SIGNALLED = 128;
-/** How often it is looked whether a process has ended that is not this one's child. */
+/** How often to check whether a process that is not a child of this one has ended. */
 const POLL_MS = 5;
-/** How often it is looked whether a jail is complete. */
+/** How often to check whether a jail is complete. */
 const COMPLETION_POLL_MS = 1;
 
-/** Runs a short command in a jail; as {@link runTool}. */
+/** Runs a short command in a jail; otherwise like {@link runTool}. */
 export async function runJailed(
   plan: JailPlan,
   options: Omit<RunOptions, 'cwd' | 'diesWithServer'>,
@@ -41,8 +41,8 @@ export async function runJailed(
 }
 
 /**
- * Starts a program in a jail; as {@link startProcess}, with the number that the process has on the host.
- * @throws Error when it cannot be started
+ * Starts a program in a jail; otherwise like {@link startProcess}. `pid` is the number of the process on the host.
+ * @throws Error if it cannot be started
  */
 export async function startJailed(
   plan: JailPlan,
@@ -59,7 +59,7 @@ export async function startJailed(
   return jailed ? inside(started) : started;
 }
 
-/** The program in the jail, instead of the process that made the jail, waits for it, and ends as it does. */
+/** The program in the jail, in place of the process that created the jail, waits for it and then exits as it did. */
 async function inside(maker: StartedProcess): Promise<StartedProcess> {
   const release = hold([...maker.channels, ...maker.outputs]);
   const pid = await programOf(await firstProcess(maker)).catch((error: unknown) => {
@@ -77,17 +77,17 @@ async function inside(maker: StartedProcess): Promise<StartedProcess> {
     ...{ pid, exited, channels: maker.channels, outputs: maker.outputs, extraChannel: undefined },
     unref: () => maker.unref(),
     kill: (signal) => {
-      // The end of the maker is that of the jail.
+      // When the maker ends, the jail ends.
       if (signal === 'SIGKILL') maker.kill(signal);
       else if (identity !== undefined) void sendTo(identity, signal);
     },
   };
 }
 
-/** Process 1 of a jail, by its number on the host. */
+/** The number on the host of process 1 of a jail. */
 async function firstProcess(maker: StartedProcess): Promise<number> {
   try {
-    const late = (): Error => new Error(`the jail is not made within ${START_MS / 1000} s`);
+    const late = (): Error => new Error(`the jail was not created within ${START_MS / 1000} s`);
     const status = await withTimeout(START_MS, late, everything(maker.extraChannel as Duplex, STATUS_LIMIT));
     const pid: unknown = status === '' ? undefined : (JSON.parse(status) as Record<string, unknown>)['child-pid'];
     if (typeof pid === 'number' && Number.isSafeInteger(pid) && pid > 1) return pid;
@@ -100,10 +100,10 @@ async function firstProcess(maker: StartedProcess): Promise<number> {
   maker.kill('SIGKILL');
   maker.outputs[1]?.removeAllListeners('readable');
   const said = await everything(maker.outputs[1] as Readable, MESSAGES_LIMIT);
-  throw new Error(said.trim().split('\n').at(-1) || 'the jail cannot be made');
+  throw new Error(said.trim().split('\n').at(-1) || 'the jail cannot be created');
 }
 
-/** The program, which process 1 starts once the jail is complete; process 1 itself when it ended before that. */
+/** The program, which process 1 starts once the jail is complete; process 1 itself if it ended before that. */
 async function programOf(first: number): Promise<number> {
   const limit = performance.now() + START_MS;
   while (performance.now() < limit) {
@@ -112,12 +112,12 @@ async function programOf(first: number): Promise<number> {
     if (!Number.isNaN(program)) return program;
     await sleep(COMPLETION_POLL_MS);
   }
-  throw new Error(`the jail is not complete within ${START_MS / 1000} s`);
+  throw new Error(`the jail was not complete within ${START_MS / 1000} s`);
 }
 
 /**
- * Keeps what streams have to say until it is released, also when the process ends meanwhile: Node.js then has all its
- * streams flow, whether anybody reads them or not.
+ * Keeps the data of streams until it is released, even if the process ends meanwhile: Node.js then switches all its
+ * streams to flowing mode, whether they have readers or not.
  */
 function hold(streams: readonly (Duplex | Readable)[]): () => void {
   const wait = (): void => undefined;
@@ -127,7 +127,7 @@ function hold(streams: readonly (Duplex | Readable)[]): () => void {
   };
 }
 
-/** All that a stream says, to its end, or as much as the limit allows. */
+/** All text from a stream, up to its end or the limit. */
 function everything(stream: Duplex | Readable, limit: number): Promise<string> {
   return new Promise((resolve) => {
     let text = '';
@@ -148,7 +148,7 @@ function innerExit(exit: ProcessExit): ProcessExit {
   return { exitCode: undefined, signal: signal ?? `signal ${number}` };
 }
 
-/** Waits until a process is gone, and ends it: its user may then be another's. */
+/** Kills a process and waits until it has ended: only then may its user ID be reused. */
 async function goneFor(identity: ProcessIdentity): Promise<void> {
   while ((await isRunning(identity)) === true) {
     await sendTo(identity, 'SIGKILL');

@@ -1,72 +1,87 @@
 /**
- * The command that starts a program in a jail, or as close to one as this machine allows. No I/O.
+ * The command that starts a program in a jail, or as close to one as this machine allows.
  *
- * In a jail the program has an empty root with its own files, read-only; namespaces of its own for mounts, processes,
- * IPC, the host's name and, unless it needs one, the network; for a server that is not root a user namespace as well.
+ * In a jail the program has a root file system with nothing but its own files, read-only; separate namespaces for
+ * mounts, processes, IPC, the host name and, unless it needs the network, the network; and for a server that is not
+ * root also a user namespace.
  *
- * Process 1 there is bubblewrap's, not the program: it has the user of the process that waits outside, by whose end the
- * kernel may therefore end it, and with it the program and everything that that started.
+ * Process 1 there is bubblewrap's, not the program. It has the same user as the process that waits outside, so the
+ * kernel may kill it when that process ends, and with it the program and everything the program has started.
  */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { ISOLATED_PYTHON } from '../common/python.js';
 import type { Place, Program } from './programFiles.js';
 
-/** Whom a program runs as. */
+/** Read where it is: the compiler copies no other languages. Its user may not read it there. */
+const CONFINE = readFileSync(fileURLToPath(new URL('../../../src/jail/confine.py', import.meta.url)), 'utf8');
+
+/** The user that a program runs as. */
 export interface JailUser {
   readonly uid: number;
   readonly gid: number;
-  /** More groups. */
+  /** Supplementary groups. */
   readonly groups?: readonly number[];
 }
 
-/** Resource limits (setrlimit(2)); those that are left out are the server's. */
+/** Resource limits (setrlimit(2)); those left out are inherited from the server. */
 export interface JailLimits {
   /** Bytes of address space. */
   readonly addressSpace?: number;
-  /** Bytes of memory of its own. */
+  /** Bytes of private memory. */
   readonly data?: number;
   /** Seconds of processor time. */
   readonly cpuSeconds?: number;
-  /** Bytes of a file that it writes. */
+  /** Size of a file that it writes, in bytes. */
   readonly fileSize?: number;
   readonly openFiles?: number;
-  /** Processes and threads of its user; for a user that nobody else has. */
+  /** Processes and threads of its user; only for a user that no other program has. */
   readonly processes?: number;
 }
 
-/** What is to be started. */
+/** What to start. */
 export interface JailPlan {
   readonly program: Program;
   readonly args: readonly string[];
   /** undefined: the server's user. */
   readonly user: JailUser | undefined;
-  /** Of root's powers, those that a program which stays root keeps. */
+  /** Capabilities that a program keeps if it runs as root. */
   readonly capabilities?: readonly string[];
-  /** Uses the host's network. */
+  /** Whether it uses the host's network. */
   readonly network?: boolean;
-  /** Its directory, where it runs and may write, at its own path; none when left out. */
+  /** Changes modes, owners and times of files that it is given. */
+  readonly attributes?: boolean;
+  /** Its working directory, at the same path as on the host, which it may write to; none by default. */
   readonly directory?: string;
-  /** Devices that it may open, if their mode lets it. */
+  /** Devices that it may open, if their mode permits. */
   readonly devices?: readonly string[];
   /** More files, read-only. */
   readonly places?: readonly Place[];
   readonly limits?: JailLimits;
+  /** Files by which it enters its cgroups; none when left out. */
+  readonly cgroup?: readonly string[];
 }
 
-/** How programs are kept apart on this machine. */
+/** How programs are isolated on this machine. */
 export type Isolation =
-  /** In jails, made by bubblewrap with root's rights or, with user namespaces, without. */
+  /** In jails, which bubblewrap creates as root or, by means of user namespaces, as another user. */
   | { readonly kind: 'namespaces'; readonly as: 'root' | 'user'; readonly bwrap: string; readonly setpriv: Program }
-  /** By user and rights alone; not at all, for a server that is not root. */
+  /** By rights that each program gives up before it starts: `confine.py`. */
+  | { readonly kind: 'landlock'; readonly as: 'root' | 'user'; readonly reason: string }
+  /** Only by user and file permissions; for a server that is not root, not at all. */
   | { readonly kind: 'none'; readonly as: 'root' | 'user'; readonly reason: string };
 
 /** A command ready to be started. */
 export interface JailedCommand {
   readonly executable: string;
   readonly args: readonly string[];
-  /** Where it is to be started. */
+  /** The directory in which to start it. */
   readonly cwd: string;
 }
 
-/** The server's own may tell of its user. */
+/** Before anything else, so that all that the program uses counts. 0 is the process that writes it. */
+const ENTER_CGROUPS = 'while [ "$1" != -- ]; do echo 0 > "$1" || exit 1; shift; done; shift; exec "$@"';
+/** Not the server's own PATH, which may reveal its user. */
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const DEVICES = ['/dev/null', '/dev/zero', '/dev/random', '/dev/urandom'];
 const DEVICE_LINKS = { '/dev/fd': 'fd', '/dev/stdin': 'fd/0', '/dev/stdout': 'fd/1', '/dev/stderr': 'fd/2' };
@@ -75,16 +90,28 @@ const DEVICE_LINKS = { '/dev/fd': 'fd', '/dev/stdin': 'fd/0', '/dev/stdout': 'fd
 const CHANGE_USER = ['CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP', 'CAP_DAC_READ_SEARCH'];
 
 /**
- * Writes the command.
- * @param statusFd descriptor on which the jail tells the number of the process
+ * Builds the command.
+ * @param statusFd descriptor on which the jail reports the number of the process
  */
 export function jailCommand(isolation: Isolation, plan: JailPlan, statusFd: number | undefined): JailedCommand {
+  const command = jailedCommand(isolation, plan, statusFd);
+  const { cgroup = [] } = plan;
+  if (cgroup.length === 0) return command;
+  return {
+    executable: 'sh',
+    args: ['-c', ENTER_CGROUPS, 'sh', ...cgroup, '--', command.executable, ...command.args],
+    cwd: command.cwd,
+  };
+}
+
+function jailedCommand(isolation: Isolation, plan: JailPlan, statusFd: number | undefined): JailedCommand {
   const { program, args, user, directory = '/' } = plan;
   const limits = limitArguments(plan.limits ?? {});
-  if (isolation.kind === 'none') {
+  if (isolation.kind !== 'namespaces') {
+    const confined = isolation.kind === 'landlock' ? confinement(plan) : [];
     return {
       executable: 'prlimit',
-      args: [...limits, '--', 'setpriv', ...privileges(plan, isolation), '--', program.path, ...args],
+      args: [...limits, '--', 'setpriv', ...privileges(plan, isolation), '--', ...confined, program.path, ...args],
       cwd: directory,
     };
   }
@@ -115,14 +142,32 @@ function namespaces(isolation: Isolation & { kind: 'namespaces' }, plan: JailPla
     ...['--unshare-pid', '--unshare-ipc', '--unshare-uts'],
     ...['--setenv', 'PATH', PATH],
     ...(plan.network === true ? [] : ['--unshare-net']),
-    // Its capabilities there are gone when the program starts.
+    // It has lost its capabilities there by the time the program starts.
     ...(isolation.as === 'user'
       ? ['--unshare-user']
       : ['--cap-drop', 'ALL', ...kept.flatMap((capability) => ['--cap-add', capability])]),
   ];
 }
 
-/** The empty root, and what is put into it. */
+/** Takes the program all that the empty root would not have. */
+function confinement({ program, places = [], devices = [], directory, network, attributes }: JailPlan): string[] {
+  // A link is followed to where it leads, which is what counts.
+  const read = [...program.places, ...places].flatMap((place) =>
+    place.kind === 'read-only' ? [place.source ?? place.path] : [],
+  );
+  return [
+    ...[...ISOLATED_PYTHON, '-c', CONFINE],
+    ...[...new Set(read)].map((path) => `read=${path}`),
+    ...[...DEVICES, ...devices].map((path) => `device=${path}`),
+    // Where it is already: its user may not enter the directories above.
+    ...(directory === undefined ? [] : ['write=.']),
+    ...(network === true ? ['network='] : []),
+    ...(attributes === true ? ['attributes='] : []),
+    '--',
+  ];
+}
+
+/** The empty root and its content. */
 function root(places: readonly Place[], plan: JailPlan, staysRoot: boolean): string[] {
   const { devices = [], directory } = plan;
   const unique = new Map(places.map((place) => [place.path, place]));
@@ -133,24 +178,32 @@ function root(places: readonly Place[], plan: JailPlan, staysRoot: boolean): str
   const own = directory === undefined ? [] : [directory];
   return [
     // bubblewrap would make them for its own user alone.
-    ...parentsOf([...wanted.map(({ path }) => path), ...nodes, ...own]).flatMap((path) => [
+    ...parentsOf([...wanted.map(placeOrInside), ...nodes, ...own]).flatMap((path) => [
       '--perms',
       '0755',
       '--dir',
       path,
     ]),
-    ...wanted.flatMap((place) =>
-      place.kind === 'link' ? ['--symlink', place.target, place.path] : ['--ro-bind', place.path, place.path],
-    ),
+    ...wanted.flatMap((place) => {
+      if (place.kind === 'empty') return [];
+      return place.kind === 'link'
+        ? ['--symlink', place.target, place.path]
+        : ['--ro-bind', place.source ?? place.path, place.path];
+    }),
     ...nodes.flatMap((path) => ['--dev-bind', path, path]),
     ...Object.entries(DEVICE_LINKS).flatMap(([path, target]) => ['--symlink', `/proc/self/${target}`, path]),
-    // Shows the jail's processes only. Read-only: not even root in a jail changes a setting of the kernel. Others cannot
-    // in any case, and the library for GlusterFS crashes where it may not open a file there for writing.
+    // Shows only the jail's processes. Read-only, so not even root in a jail can change kernel settings. Other users
+    // cannot in any case, and the GlusterFS library crashes if it cannot open a file there for writing.
     ...['--proc', '/proc'],
     ...(staysRoot || plan.network !== true ? ['--remount-ro', '/proc'] : []),
     ...own.flatMap((path) => ['--bind', path, path]),
     ...['--remount-ro', '/'],
   ];
+}
+
+/** A path whose directory is to be made. */
+function placeOrInside({ kind, path }: Place): string {
+  return kind === 'empty' ? `${path}/.` : path;
 }
 
 /** The directories above some paths, from the top down. */
@@ -163,7 +216,7 @@ function parentsOf(paths: readonly string[]): string[] {
   return [...parents].sort();
 }
 
-/** Arguments of setpriv(1): dies with its parent, cannot get more rights, is another user. */
+/** Arguments of setpriv(1): die with the parent, gain no privileges, change the user. */
 function privileges({ user, capabilities = [] }: JailPlan, { as }: Isolation): string[] {
   const kept = user === undefined ? capabilities.map((name) => `,+${name.replace('CAP_', '').toLowerCase()}`) : [];
   return [

@@ -1,4 +1,4 @@
-/** Which files of this machine a program needs to run: all that it finds in its jail besides what it is given. */
+/** The files of this machine that a program needs to run: its jail contains these and what the program is given. */
 import { lstatSync, readlinkSync, statSync } from 'node:fs';
 import { open, realpath } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
@@ -6,14 +6,16 @@ import { locateProgram } from '../common/locateProgram.js';
 
 /** A place in a jail. */
 export type Place =
-  /** The file or directory at the same path, and what is below it, read-only. */
-  | { readonly kind: 'read-only'; readonly path: string }
+  /** The file or directory at the same path, or another one, and what is below it, read-only. */
+  | { readonly kind: 'read-only'; readonly path: string; readonly source?: string }
+  /** An empty directory. */
+  | { readonly kind: 'empty'; readonly path: string }
   | { readonly kind: 'link'; readonly path: string; readonly target: string };
 
-/** What a program is, besides itself and its libraries. */
+/** Kinds of programs, by what they need in addition to their executable and libraries. */
 export type ProgramKind = 'tool' | 'qemu' | 'python';
 
-/** A program that was looked at. */
+/** A program and the files that it needs. */
 export interface Program {
   /** Absolute path without links. */
   readonly path: string;
@@ -32,7 +34,7 @@ const QEMU_FILES = [
   '/usr/share/qemu-efi-aarch64',
 ];
 
-/** For names of hosts, and to know servers by: what the drivers of network drives look at. */
+/** Files that the drivers of network drives read to resolve host names and to verify servers. */
 export const NETWORK_FILES = [
   '/etc/resolv.conf',
   '/etc/hosts',
@@ -54,26 +56,26 @@ export const NETWORK_FILES = [
   '/etc/ceph',
 ];
 
-/** Where shared libraries are: of a multiarch system those of this architecture only. */
+/** Where shared libraries are; on a multiarch system, only those of this architecture. */
 const LIBRARY_DIRECTORIES: Readonly<Record<string, readonly string[]>> = {
   x64: ['/usr/lib/x86_64-linux-gnu', '/usr/lib64', '/usr/local/lib'],
   arm64: ['/usr/lib/aarch64-linux-gnu', '/usr/lib64', '/usr/local/lib'],
 };
 const ANY_LIBRARY_DIRECTORY = ['/usr/lib', '/usr/lib64', '/usr/local/lib'];
-/** Links into /usr, or directories where it is not merged. */
+/** Links to /usr, or directories on systems without a merged /usr. */
 const TOP_LIBRARIES = ['/lib', '/lib32', '/lib64'];
 const TOP_PROGRAMS = ['/bin', '/sbin'];
-/** Links by which Debian chooses among programs. */
+/** Links with which Debian selects among alternative programs. */
 const ALTERNATIVES = '/etc/alternatives';
 const LOADER_CACHE = '/etc/ld.so.cache';
-/** `/etc` has so many parts. */
+/** Number of parts that the path `/etc` splits into. */
 const TOP_LEVEL = 2;
 const SCRIPT = Buffer.from('#!');
 
 /**
- * Finds a program and what it needs. A program of the system gets its libraries and its own files. One that an operator,
- * or a client who may, put elsewhere gets all of /usr, which is public on every machine, and what lies around it;
- * a script gets all of /usr, and itself.
+ * Finds a program and the files that it needs. A program of the system gets its libraries and its own files. One that
+ * is installed elsewhere, by the operator or by a client with that permission, gets all of /usr, which is public on
+ * every machine, and the files around it; a script gets all of /usr, and itself.
  * @throws Error with `code` ENOENT
  */
 export async function findProgram(name: string, kind: ProgramKind): Promise<Program> {
@@ -87,14 +89,14 @@ export async function findProgram(name: string, kind: ProgramKind): Promise<Prog
     ...[readOnly('/usr'), ...[...TOP_LIBRARIES, ...TOP_PROGRAMS].flatMap(topPlace)],
     ...[...cache(), ...placesOf([ALTERNATIVES])],
   ];
-  // Qemu's own build has its data beside it, and an installed one beside the directory that it is in.
+  // qemu has its data in its own directory if it runs from its build tree, and next to that directory if installed.
   const around = script ? path : basename(dirname(path)) === 'bin' ? dirname(dirname(path)) : dirname(path);
-  // Never a directory of the system or of all users.
+  // Never a system directory or one shared by all users.
   const place = around.split('/').length > TOP_LEVEL ? around : path;
   return { path, places: [...wide, ...(path.startsWith('/usr/') ? [] : [readOnly(place)])] };
 }
 
-/** Those of some paths that are there. */
+/** Places for those of the paths that exist. */
 export function placesOf(paths: readonly string[]): Place[] {
   return paths.filter(exists).map(readOnly);
 }
@@ -115,7 +117,7 @@ function topPlace(path: string): Place[] {
   return [found.isSymbolicLink() ? { kind: 'link', path, target: readlinkSync(path) } : readOnly(path)];
 }
 
-/** Modules of the Python at `/usr/bin/python3.N`. */
+/** The modules of the Python at `/usr/bin/python3.N`. */
 function pythonLibrary(path: string): string {
   return `/usr/lib/${basename(path)}`;
 }
@@ -130,7 +132,7 @@ function exists(path: string): boolean {
 
 async function isScript(path: string): Promise<boolean> {
   const file = await open(path, 'r').catch(() => undefined);
-  // What cannot be read, as a program of another user, is taken for a program.
+  // A file that cannot be read, such as another user's program, is assumed not to be a script.
   if (file === undefined) return false;
   try {
     const start = Buffer.alloc(SCRIPT.length);

@@ -3,8 +3,8 @@
  *
  * A result is valid until something it depends on changes: the host's kernel or
  * processor, qemu, the permissions on the device, or the user who runs the test.
- * It is stored in the cache directory, so that only one server on a host has to
- * run the test, and only once.
+ * It is stored in the cache directory, so only one server on a host has to run
+ * the test, and only once.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
@@ -21,11 +21,11 @@ import type { BootRequest, BootTest } from './kvmBootTest.js';
 /** Whether KVM works here. */
 export interface KvmVerdict {
   readonly usable: boolean;
-  /** Why not, as the end of a sentence; empty when it works. */
+  /** Why not, as the end of a sentence; empty if it works. */
   readonly reason: string;
 }
 
-/** What the test needs besides the groups, and where its result is cached. */
+/** What the test needs in addition to the groups, and where its result is cached. */
 export interface VerdictRequest extends Omit<BootRequest, 'groups'> {
   readonly cacheDirectory: string;
 }
@@ -40,13 +40,13 @@ export interface AcceleratorProbe {
 export interface AcceleratorProbeOptions {
   readonly logger: Logger;
   readonly test: BootTest;
-  /** The server is root, and qemu runs as an unprivileged user. */
+  /** Whether the server is root and qemu runs as an unprivileged user. */
   readonly unprivileged: boolean;
   /** Path of the device; for tests. */
   readonly device?: string;
 }
 
-/** A host that was merely slow once must not lose KVM for good. */
+/** A host that was only slow once must not lose KVM permanently. */
 const HANG_IS_TRUSTED_MS = 24 * 3600_000;
 
 /** Incremented when the test changes. */
@@ -57,7 +57,7 @@ interface Stored extends KvmVerdict {
   readonly hang: boolean;
 }
 
-/** Makes a probe. */
+/** Creates a probe. */
 export function createAcceleratorProbe(options: AcceleratorProbeOptions): AcceleratorProbe {
   const { logger, test, unprivileged } = options;
   const running = new Map<string, Promise<Stored>>();

@@ -5,12 +5,12 @@ import { createOverlay } from '../images/temporaryDisk.js';
 import { openForEverybody } from '../qemu/plainFile.js';
 import type { MachineSite } from './startMachine.js';
 
-/** Files that a boot needs besides the appliance's root. */
+/** Files that a boot needs in addition to the appliance's root. */
 export interface BootFiles {
   /** Readable by qemu's user. */
   readonly kernel: FileHandle;
   readonly initrd: FileHandle;
-  /** Empty qcow2 image that takes the writes to the root. */
+  /** Empty qcow2 image that receives the writes to the root. */
   readonly overlay: FileHandle;
 }
 

@@ -1,14 +1,14 @@
 /**
  * Makes sure that qemu has opened nothing but what it was given.
  *
- * Each node that the server adds has a name. When the header of an image leads qemu to one more file, qemu makes up a
- * name for it, which begins with `#`. That cannot happen as long as a header is as it was when it was checked; whoever
- * writes to an image from outside this server, at the right moment, could make it happen.
+ * Each node that the server adds has a name. If the header of an image leads qemu to another file, qemu generates a
+ * name for its node, which starts with `#`. That can happen only if a header has changed since it was checked, because
+ * something outside this server has written to an image at the right moment.
  */
 import { GuestfsError } from '../common/errors.js';
 import type { QmpClient } from '../qemu/qmpClient.js';
 
-/** What `query-named-block-nodes` says about a node (qemu's qapi/block-core.json). */
+/** What `query-named-block-nodes` returns for a node (qemu's qapi/block-core.json). */
 interface NamedNode {
   readonly 'node-name'?: string;
 }
@@ -21,6 +21,6 @@ export async function requireGivenNodesOnly(monitor: QmpClient, signal: AbortSig
   if (nodes.every((node) => node['node-name']?.startsWith('#') === false)) return;
   throw new GuestfsError(
     'IMAGE_UNUSABLE',
-    'an image refers to a file that it did not refer to when it was checked: something changed it meanwhile; attach it when nothing else writes to it',
+    'an image was changed after it was checked, and now refers to another file: attach it when nothing else writes to it',
   );
 }

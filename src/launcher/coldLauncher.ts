@@ -14,11 +14,11 @@ import { createMachine } from './qemuMachine.js';
 import { RunningDrives } from './runningDrives.js';
 import { startMonitoredMachine } from './startMachine.js';
 
-/** What a cold launcher works with. */
+/** What a cold launcher needs. */
 export interface ColdLauncherOptions extends NetworkPolicy {
   readonly logger: Logger;
   readonly users: QemuUsers;
-  /** Passed in when the server or another launcher shares it. */
+  /** Given if the server or another launcher shares it. */
   readonly preflight?: LaunchPreflight;
 }
 
@@ -48,6 +48,7 @@ async function boot(
       temporaryDirectory: config.temporaryDirectory,
       memsizeMb: config.memsizeMb,
       network: needsHostNetwork(config, options),
+      guestNetwork: config.network,
       compose: async (line, site) => {
         addFdMonitor(line);
         const drives = await prepareDrives(config.drives, {
@@ -60,7 +61,7 @@ async function boot(
         });
         site.undo.add('drives', () => drives.dispose());
         const opened = await openBootFiles(base.appliance, site);
-        addColdMachine(line, config, { ...base, ...opened, drives: drives.drives });
+        addColdMachine(line, config, { ...base, ...opened, drives: drives.drives, guestNetwork: site.guestNetwork });
         return { drives, openedAt: performance.now() };
       },
       onCommand: (command) => reportCommand(command, { onMessage }),
@@ -83,6 +84,7 @@ async function boot(
       ...{ accelerator, launchKind: 'cold' as const, timings, memsizeMb: config.memsizeMb },
       daemonVersion: base.appliance.manifest?.daemonVersion,
       explainDrives: (messages: string) => drives.explain(messages),
+      monitor,
       drives: new RunningDrives(
         {
           ...{ monitor, claims, qemuBinary, files: qemu.files },

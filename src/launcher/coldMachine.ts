@@ -22,6 +22,8 @@ export interface ColdMachineParts extends BootFiles {
   readonly accelerator: Accelerator;
   readonly appliance: Pick<OpenAppliance, 'root' | 'rootImage' | 'rootUuid'>;
   readonly drives: readonly PreparedDrive[];
+  /** Of a session with a network; undefined: qemu does it. */
+  readonly guestNetwork?: { readonly fd: number } | undefined;
   /** For tests; by default the one of this host. */
   readonly architecture?: Architecture;
 }
@@ -48,7 +50,7 @@ export function addColdMachine(line: QemuCommandLine, config: LaunchConfig, part
     for (const node of drive.blockNodes) line.blockNode(node);
     line.device('scsi-hd', driveProperties(drive, index));
   });
-  if (config.network) addNetwork(line);
+  if (config.network) addNetwork(line, parts.guestNetwork);
   // Last, since `-set` modifies options that precede it.
   for (const [name, value] of config.extraQemuArguments) line.option(name.replace(/^-/, ''), value);
 }

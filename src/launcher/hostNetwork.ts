@@ -1,26 +1,28 @@
-/** Which machines get the network of this host: those that have, or may get, something to do there, and no others. */
+/**
+ * Which qemus get the network of this host: those that have, or may get, something to do there, and no others. That of
+ * their guests is another matter: see guestNetwork.ts.
+ */
 import { usesNetwork } from '../images/remoteSource.js';
 import type { LaunchConfig } from './launcher.js';
 
-/** Options of qemu by which a network is added (`config` action). */
+/** Options of qemu that add a network (`config` action). */
 const NETWORK_OPTIONS: ReadonlySet<string> = new Set(['netdev', 'nic', 'net']);
 
-/** What a launcher knows of all its machines. */
+/** What a launcher knows about all its machines. */
 export interface NetworkPolicy {
-  /** Sessions may have network drives, which can come at any time; taken as false when left out. */
+  /** Whether sessions may have network drives, which can be added at any time; false by default. */
   readonly remoteDrives?: boolean;
 }
 
 /** What decides; a clone for the pool has no drives yet. */
-export type NetworkUse = Pick<LaunchConfig, 'network'> & Partial<Pick<LaunchConfig, 'drives' | 'extraQemuArguments'>>;
+export type NetworkUse = Partial<Pick<LaunchConfig, 'drives' | 'extraQemuArguments'>>;
 
-/** Whether a machine with these settings needs the host's network: for its user-mode network, or for qemu itself. */
+/** Whether the qemu of a machine with these settings needs the host's network. */
 export function needsHostNetwork(
-  { network, drives = [], extraQemuArguments = [] }: NetworkUse,
+  { drives = [], extraQemuArguments = [] }: NetworkUse,
   { remoteDrives = false }: NetworkPolicy,
 ): boolean {
   return (
-    network ||
     // A process cannot be given the network later.
     remoteDrives ||
     drives.some(({ source }) => source.kind === 'remote' && usesNetwork(source.remote)) ||

@@ -24,7 +24,7 @@ export interface BootRequest {
   /** Kernel of an appliance. */
   readonly kernelPath: string;
   readonly temporaryDirectory: string;
-  /** Groups which let qemu's user open the device. */
+  /** Groups that permit qemu's user to open the device. */
   readonly groups: readonly number[];
 }
 
@@ -37,10 +37,10 @@ export interface BootOutcome {
   readonly hang: boolean;
 }
 
-/** Rejects when the test itself cannot be run. */
+/** Rejects if the test itself cannot be run. */
 export type BootTest = (request: BootRequest) => Promise<BootOutcome>;
 
-/** An appliance prints its first line within a second; the whole test stays under 5 s. */
+/** An appliance prints its first line within a second; the entire test takes less than 5 s. */
 const LIMIT_MS = 4000;
 
 /** Enough for a kernel to print its version. */

@@ -1,5 +1,5 @@
 /**
- * Turns the exit of a machine that never came up into an error that explains it.
+ * Turns the exit of a machine that failed to start into an error that explains it.
  *
  * The output of qemu and of the appliance is untrusted: it is quoted in printable
  * form, truncated, and used for nothing but the choice of the error's reason.
@@ -13,10 +13,10 @@ export const CONSOLE_QUOTE = 2048;
 /** Bytes of qemu's own output quoted in a message. */
 export const QEMU_QUOTE = 640;
 
-/** In tests, appliances came up with half of this, and failed with a third. */
+/** In tests, appliances started with half of this, and failed with a third. */
 const LITTLE_MEMORY_MB = 256;
 
-/** What is known of a failed launch. */
+/** What is known about a failed launch. */
 export interface LaunchFailure {
   /** How qemu exited; or `timeout`: the daemon did not report in time. */
   readonly exit: { readonly exitCode: number | undefined; readonly signal: string | undefined } | 'timeout';
@@ -26,7 +26,7 @@ export interface LaunchFailure {
   readonly console: string;
   readonly accelerator: Accelerator;
   readonly memsizeMb: number;
-  /** Explains qemu's output when it is about a drive. */
+  /** Explains qemu's output if it is about a drive. */
   readonly explainDrives?: (qemuMessages: string) => GuestfsError | undefined;
 }
 
@@ -89,7 +89,7 @@ export function quoteEnd(text: string, limit: number): string {
   const bytes = Buffer.from(plain, 'utf8');
   if (bytes.length <= limit) return plain;
   let start = bytes.length - limit + '...'.length;
-  // Not in the middle of a character.
+  // Does not cut in the middle of a character.
   while (start < bytes.length && ((bytes[start] ?? 0) & 0xc0) === 0x80) start += 1;
   return `...${bytes.subarray(start).toString('utf8')}`;
 }

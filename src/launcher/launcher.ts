@@ -12,7 +12,7 @@ import type { Accelerator, AcceleratorChoice } from '../qemu/accelerator.js';
 
 export type { Accelerator, AcceleratorChoice } from '../qemu/accelerator.js';
 
-/** How a machine came up: booted, or cloned from a saved one. */
+/** How a machine was started: booted, or cloned from a saved one. */
 export type LaunchKind = 'cold' | 'template';
 
 /** The complete configuration of a machine. */
@@ -89,14 +89,23 @@ export interface MachineDrives {
   /**
    * Flushes and detaches a drive; its image is then released.
    * @returns how many of its writes and flushes have failed on the host
-   * @throws GuestfsError `EBUSY` when the appliance still uses it; it stays attached then
+   * @throws GuestfsError `EBUSY` if the appliance still uses it; it stays attached then
    */
   remove(connection: DaemonConnection, index: number): Promise<number>;
   /**
-   * How many writes and flushes of each drive have failed on the host, by the drive's number; drives without failures are left out.
-   * @throws Error when qemu does not answer
+   * How many writes and flushes of each drive have failed on the host, by the drive's number; drives without failures
+   * are left out.
+   * @throws Error if qemu does not answer
    */
   failedWrites(): Promise<ReadonlyMap<number, number>>;
+}
+
+/** What shows whether qemu still works. */
+export interface MachinePulse {
+  /** When qemu last answered on its monitor, on the clock of `performance`. */
+  lastAnswer(): number;
+  /** Resolves when qemu answers; rejects if it answers that its machine has stopped, or its monitor is closed. */
+  ask(): Promise<void>;
 }
 
 /** A running qemu. */
@@ -104,7 +113,7 @@ export interface Machine {
   readonly pid: number;
   /** The virtio-serial channel; the daemon's first message is the launch flag. */
   readonly channel: Duplex;
-  /** The connection over that channel, when the daemon is up already because the machine is a clone. */
+  /** The connection over that channel, if the daemon is already up because the machine is a clone. */
   readonly connection: DaemonConnection | undefined;
   readonly accelerator: Accelerator;
   readonly launchKind: LaunchKind;
@@ -112,11 +121,12 @@ export interface Machine {
   /** Version of the daemon, if the appliance has a manifest that states it. */
   readonly daemonVersion: string | undefined;
   readonly drives: MachineDrives;
+  readonly pulse: MachinePulse;
   /** Resolves when qemu has exited; never rejects. */
   readonly exited: Promise<MachineExit>;
   /**
-   * Ends qemu (SIGTERM, then SIGKILL after `graceMs`) and resolves when it is
-   * reaped, its images are released and its run directory is removed. Can be called twice.
+   * Ends qemu (SIGTERM, then SIGKILL after `graceMs`) and resolves when it has been
+   * reaped, its images released and its run directory removed. Can be called twice.
    */
   stop(graceMs?: number): Promise<MachineExit>;
   /**

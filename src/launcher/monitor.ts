@@ -5,7 +5,7 @@ import type { QemuProcess } from '../qemu/qemuProcess.js';
 import { QmpClient } from '../qemu/qmpClient.js';
 import { explainLaunchFailure } from './launchFailure.js';
 
-/** What is known of a machine whose qemu may fail. */
+/** What is known about a machine whose qemu may fail. */
 export interface MonitoredMachine {
   readonly accelerator: Accelerator;
   readonly memsizeMb: number;

@@ -26,14 +26,14 @@ export type PreflightConfig = Pick<
   'accelerator' | 'qemuBinary' | 'appliancePath' | 'temporaryDirectory' | 'cacheDirectory'
 >;
 
-/** What a launch is based on. */
+/** The results of a preflight, on which a launch is based. */
 export interface PreflightResult {
   /** Absolute path. */
   readonly qemuBinary: string;
   /** Open; closed by the caller. */
   readonly appliance: OpenAppliance;
   readonly accelerator: Accelerator;
-  /** Why the launcher, free to choose, did not choose KVM; undefined if it did, or had no choice. */
+  /** Why KVM was not chosen automatically; undefined if it was, or if the accelerator was forced. */
   readonly kvmUnusable: string | undefined;
   /** Groups that qemu's user needs for the accelerator. */
   readonly kvmGroups: readonly number[];
@@ -43,7 +43,7 @@ export interface PreflightResult {
 export interface LaunchPreflight {
   /**
    * Finds the appliance (building it, for supermin) and decides on the accelerator.
-   * The server calls it at startup, so that the first session need not wait for it.
+   * The server calls it at startup, so the first session need not wait for it.
    * @throws GuestfsError `QEMU_MISSING`, `APPLIANCE_MISSING`, `APPLIANCE_UNUSABLE`, `NOT_ALLOWED`, `KVM_UNUSABLE`, or the reason of `signal`
    */
   run(config: PreflightConfig, signal: AbortSignal): Promise<PreflightResult>;
@@ -51,7 +51,7 @@ export interface LaunchPreflight {
   readonly imageProbe: ForeignImageProbe;
 }
 
-/** Reports to a session how its machine is configured, and why it will be slow if it will be. */
+/** Reports to a session how its machine is configured, and the reason if it will be slow. */
 export function reportPreflight(
   { accelerator, kvmUnusable }: PreflightResult,
   config: LaunchConfig,
@@ -73,7 +73,7 @@ export function reportCommand({ binary, args }: QemuCommand, { onMessage }: Pick
   onMessage?.('library', `launch: ${shellCommand([binary, ...args])}`);
 }
 
-/** What a preflight works with. */
+/** What a preflight needs. */
 export interface PreflightOptions {
   readonly logger: Logger;
   readonly users: QemuUsers;

@@ -3,14 +3,15 @@ import type { GuestfsError } from '../common/errors.js';
 import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import type { Accelerator } from '../qemu/accelerator.js';
 import type { QemuProcess } from '../qemu/qemuProcess.js';
+import type { QmpClient } from '../qemu/qmpClient.js';
 import { explainLaunchFailure } from './launchFailure.js';
-import type { LaunchKind, LaunchTimings, Machine, MachineDrives, MachineExit } from './launcher.js';
+import type { LaunchKind, LaunchTimings, Machine, MachineDrives, MachineExit, MachinePulse } from './launcher.js';
 import type { Undo } from './undo.js';
 
 /** How long qemu may take to flush its data before it is killed. */
 const DEFAULT_GRACE_MS = 10_000;
 
-/** Facts about a machine besides its process. */
+/** Facts about a machine in addition to its process. */
 export interface MachineFacts {
   readonly accelerator: Accelerator;
   readonly launchKind: LaunchKind;
@@ -19,7 +20,22 @@ export interface MachineFacts {
   readonly connection?: DaemonConnection;
   readonly memsizeMb: number;
   readonly drives: MachineDrives;
+  readonly monitor: Pick<QmpClient, 'execute' | 'lastAnswer'>;
   readonly explainDrives: (qemuMessages: string) => GuestfsError | undefined;
+}
+
+/** States of a machine (RunState in qemu's qapi/run-state.json) from which it does not return by itself; on a shutdown qemu exits. */
+const STOPPED = new Set(['internal-error', 'io-error', 'guest-panicked', 'watchdog']);
+
+/** The pulse of the machine behind a monitor. */
+export function pulseOf(monitor: MachineFacts['monitor']): MachinePulse {
+  return {
+    lastAnswer: () => monitor.lastAnswer,
+    ask: async () => {
+      const { status } = (await monitor.execute('query-status')) as { readonly status?: string };
+      if (status !== undefined && STOPPED.has(status)) throw new Error(`its machine is in the state ${status}`);
+    },
+  };
 }
 
 /** Creates a machine; `undo` runs as soon as qemu has exited, whatever the cause. */
@@ -35,6 +51,7 @@ export function createMachine(process: QemuProcess, facts: MachineFacts, undo: U
     timings,
     daemonVersion,
     drives,
+    pulse: pulseOf(facts.monitor),
     exited: process.exited,
     stop: async (graceMs = DEFAULT_GRACE_MS) => {
       const exit = await process.stop(graceMs);

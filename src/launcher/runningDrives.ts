@@ -15,16 +15,16 @@ import { attachScript, detachScript, diskName, IN_USE, type Disk } from './appli
 import { runInAppliance } from './appliance/applianceShell.js';
 import type { MachineDrives } from './launcher.js';
 
-/** What drives are attached with. */
+/** What is needed to attach drives. */
 export interface RunningDrivesParts {
   readonly monitor: QmpClient;
-  /** Takes their files to qemu. */
+  /** Passes their files to qemu. */
   readonly files: FdSender;
   /** Path. */
   readonly runDirectory: string;
-  /** What the machine's drives use. */
+  /** The claims of the machine's drives. */
   readonly claims: ImageClaims;
-  /** The qemu that the machine runs. */
+  /** The machine's qemu. */
   readonly qemuBinary: string;
   readonly probe: ForeignImageProbe;
   /** As of the launch. */
@@ -46,9 +46,9 @@ interface DeviceStatistics {
 
 export class RunningDrives implements MachineDrives {
   readonly #drives = new Map<number, PreparedDrive>();
-  /** Detached disks, with the names that they had. */
+  /** Detached disks, with their former names. */
   readonly #free: Disk[] = [];
-  /** Total of drives ever attached: node names are never reused. */
+  /** Number of drives ever attached: node names are never reused. */
   #count: number;
   #filesGiven: number;
 
@@ -131,7 +131,7 @@ export class RunningDrives implements MachineDrives {
     )) as readonly DeviceStatistics[];
     const failed = new Map<number, number>();
     for (const [index, drive] of this.#drives) {
-      // Found by device, or else by node: which of them qemu reports depends on its version.
+      // Found by device, or else by node; which of these qemu reports depends on its version.
       const device = String(driveProperties(drive, index)['id']);
       const stats = statistics.find(
         (one) => one.qdev?.split('/').at(-1) === device || one['node-name'] === drive.topNode,
@@ -143,8 +143,8 @@ export class RunningDrives implements MachineDrives {
   }
 
   /**
-   * Linux gives the lowest name that is free. After a boot, which finds disks in any order, that need not be the name
-   * that belongs to the lowest number; and the daemon, which then translates names, goes on to translate as it did.
+   * Linux assigns the lowest free name. After a boot, which discovers disks in any order, this may not be the name for
+   * the lowest number; and the daemon, which translates names in that case, keeps its translation.
    */
   #nextDisk(): Disk {
     const [lowest] = this.#free.sort(
@@ -169,7 +169,7 @@ export class RunningDrives implements MachineDrives {
     const { monitor } = this.parts;
     const step = async (work: Promise<unknown>): Promise<void> => {
       await work.catch((error: unknown) => {
-        // Removing what was never added fails, as does every command once qemu has exited.
+        // Removing something that was never added fails, as does every command once qemu has exited.
         if (state === 'attached') throw error;
       });
     };

@@ -1,6 +1,6 @@
 /**
  * Launches clones of a template, and falls back to a cold boot where that is not possible: with
- * settings that templates do not support, or on a host where none can be made.
+ * settings that templates do not support, or on a host where none can be created.
  */
 import { unlessAborted } from '../common/waiting.js';
 import type { Logger } from '../common/logger.js';
@@ -16,7 +16,7 @@ import { CloneFailed } from './template/restore.js';
 import { Template } from './template/template.js';
 import { Templates, type NoTemplate, type TemplateRequest } from './template/templates.js';
 
-/** What the launcher works with. */
+/** What the launcher needs. */
 export interface TemplateLauncherOptions extends NetworkPolicy {
   readonly logger: Logger;
   readonly users: QemuUsers;
@@ -25,20 +25,20 @@ export interface TemplateLauncherOptions extends NetworkPolicy {
   readonly pool?: { readonly size: number; readonly request: TemplateRequest };
 }
 
-/** A launcher that holds templates. */
+/** A launcher with templates. */
 export interface TemplateLauncher extends Launcher {
-  /** How many prepared clones the pool holds; undefined without a pool. */
+  /** How many prepared clones the pool contains; undefined without a pool. */
   readonly waiting: number | undefined;
   /**
-   * Makes the template for machines with these settings; resolves with the reason if that is not possible.
-   * @throws GuestfsError as a launch does, when not even a cold boot is possible; or the reason of `signal`
+   * Creates the template for machines with these settings; resolves with the reason if that is not possible.
+   * @throws GuestfsError as a launch does, if not even a cold boot is possible; or the reason of `signal`
    */
   prepare(request: TemplateRequest, signal: AbortSignal): Promise<NoTemplate | undefined>;
   close(): Promise<void>;
 }
 
 interface NoClone extends NoTemplate {
-  /** Discards the template, so that it is made again. */
+  /** Discards the template; it will be recreated. */
   readonly giveUp?: () => Promise<void>;
 }
 
@@ -54,7 +54,7 @@ export function createTemplateLauncher(options: TemplateLauncherOptions): Templa
 
   /** A clone, or why there is none. */
   const clone = async (config: LaunchConfig, launch: LaunchOptions): Promise<Machine | NoClone> => {
-    if (config.extraQemuArguments.length > 0) return { reason: 'the session has qemu arguments of its own' };
+    if (config.extraQemuArguments.length > 0) return { reason: 'the session has additional qemu arguments' };
     const started = performance.now();
     const base = await preflight.run(config, launch.signal);
     try {
@@ -90,7 +90,7 @@ export function createTemplateLauncher(options: TemplateLauncherOptions): Templa
       if (!('reason' in machine)) return machine;
       launch.onMessage?.('library', `launch: booting without a template: ${machine.reason}`);
       const booted = await cold.launch(config, launch);
-      // Only after the cold boot has started: what prevents that as well is not the template's fault, and no session
+      // Only after the cold boot has started: if that fails as well, the template is not the cause, and no session
       // may discard a template that others can use.
       await machine.giveUp?.();
       return booted;

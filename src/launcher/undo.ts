@@ -1,4 +1,4 @@
-/** Collects cleanup steps, to be run in reverse order. */
+/** Collects cleanup steps and runs them in reverse order. */
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 

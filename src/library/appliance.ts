@@ -5,8 +5,8 @@ import { availabilityActions } from './availability.js';
 import { versionActions } from './version.js';
 
 /**
- * The library's numbers for its states. It knows no STOPPING: its handles are READY until their appliance is gone. A
- * session that is gone has the number of a closed handle.
+ * The library's numbers for its states. It has no STOPPING: its handles are READY until their appliance has ended. A
+ * deleted session has the number of a closed handle.
  */
 const STATE_NUMBERS: Record<Session['state'], number> = {
   CONFIG: 0,
@@ -40,7 +40,7 @@ export const applianceActions: ApplianceLibraryActions = {
     await killSubprocess(session);
     return {};
   },
-  // All that it waits for is the state that it needs.
+  // It has nothing to wait for but the required state.
   wait_ready: async () => ({}),
   get_pid: async ({ session }) => ({ pid: session.machine?.pid ?? 0 }),
   get_state: async ({ session }) => ({ state: STATE_NUMBERS[session.state] }),

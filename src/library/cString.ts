@@ -11,7 +11,7 @@ const INT_PATTERN = /^[ \t\n\v\f\r]*[+-]?\d+$/;
 const INT_MAX = 2 ** 31 - 1;
 
 /**
- * Parses a whole text as a number, as strtol does; undefined if it is not a number or does not fit an int32.
+ * Parses an entire text as a number, as strtol does; undefined if it is not a number or does not fit into an int32.
  */
 export function wholeNumber(text: string): number | undefined {
   const number = INT_PATTERN.test(text) ? Number(text) : NaN;

@@ -3,8 +3,8 @@ import type { DaemonCall } from '../protocol/daemonCall.js';
 import type { Daemon } from '../session/daemon.js';
 
 /**
- * Receives a whole file.
- * @param tooLarge makes the error for more than `limit` bytes; the daemon is then told to stop
+ * Receives a complete file.
+ * @param tooLarge creates the error for more than `limit` bytes; the download is then cancelled
  */
 export async function collect<Request>(
   daemon: Daemon,

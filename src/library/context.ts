@@ -1,4 +1,4 @@
-/** What a library action works with. */
+/** What a library action needs. */
 import type { ActionDef, Permission } from '../actions/types.js';
 import type { DiskQuota } from '../images/diskQuota.js';
 import type { ForeignImageProbe } from '../images/foreignProbe.js';
@@ -11,12 +11,12 @@ export interface LibraryContext {
   readonly session: Session;
   /** Aborts when the client disconnects or cancels, or its deadline passes. */
   readonly signal: AbortSignal;
-  /** Where files of the server may be. */
+  /** The directories in which files on the server may be. */
   readonly imageRoots: ImageRoots;
   /** What may be written there. */
   readonly disk: DiskQuota;
   /**
-   * Asks for a permission that the action declares for what it may find.
+   * Requires a permission that the action declares as needed only in some cases.
    * @throws GuestfsError NOT_ALLOWED naming the setting that allows it
    */
   readonly requireFound: (permission: Permission) => void;

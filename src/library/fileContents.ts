@@ -1,4 +1,4 @@
-/** Contents of files in one message. */
+/** File content in one message. */
 import { filesize } from '../../gen/calls/file.js';
 import { internalWrite, internalWriteAppend } from '../../gen/calls/internal.js';
 import { download, upload, uploadOffset } from '../../gen/calls/transfer.js';

@@ -10,7 +10,7 @@ import { pieces } from './pieces.js';
 import { BATCH_SIZE, inBatches, namesOf, recordsOf, sortedRuns, type SortingWindow } from './records.js';
 import { isDaemonError } from './tolerance.js';
 
-/** Most directories are sorted as a whole, within a memory limit. */
+/** Most directories are sorted in one run, within a memory limit. */
 const DIRECTORY_WINDOW: SortingWindow = { names: 32_768, bytes: 1024 * 1024 };
 /** A tree can be large and slow to walk: its first names must not wait for the others, and none must wait long. */
 const TREE_WINDOW: SortingWindow = { names: BATCH_SIZE, bytes: 64 * 1024, milliseconds: 75 };
@@ -25,14 +25,14 @@ function decodeName(reader: XdrDecoder): Buffer | undefined {
   return text === '.' || text === '..' ? undefined : name;
 }
 
-/** A daemon that lacks the quick way answers by the other. */
+/** Uses the slow procedure if the daemon lacks the fast one. */
 function canBeAskedAgain(error: unknown): boolean {
   return isDaemonError(error) || (error instanceof GuestfsError && error.reason === 'ACTION_NOT_IN_DAEMON');
 }
 
 /**
- * The names in a directory, unsorted. For ls0 the daemon sends each name in a message of its own; for
- * internal_readdir, whose entries hold more, it sends 8 KiB at a time, which is ten times as fast.
+ * The names in a directory, unsorted. For ls0 the daemon sends each name in a separate message; for
+ * internal_readdir, whose entries contain more, it sends 8 KiB at a time, which is ten times as fast.
  */
 async function* namesIn(context: LibraryContext, directory: string): AsyncGenerator<Buffer[]> {
   if (!context.daemon.version.upTo('1.48')) {

@@ -41,7 +41,7 @@ export async function* linesOfFile(context: LibraryContext, path: string, limit:
   let received = 0;
   for await (const piece of pieces(context, download, { remotefilename: path })) {
     received += piece.length;
-    // The reported size need not be true.
+    // The reported size may be wrong.
     if (received > limit) throw tooLarge(path, `more than ${limit}`);
     const bytes = rest.length === 0 ? piece : Buffer.concat([rest, piece]);
     const last = bytes.lastIndexOf(NEWLINE);

@@ -28,7 +28,7 @@ type HostProperties = Pick<
   | 'config'
 >;
 
-/** Options of qemu that would break the appliance's own; the library's list. */
+/** Options that would conflict with the appliance's own qemu options; the library's list. */
 const RESERVED_OPTIONS: ReadonlySet<string> = new Set([
   '-kernel',
   '-initrd',
@@ -150,7 +150,7 @@ export const hostPropertyActions: HostProperties = {
     if (!hvparam.startsWith('-')) throw refused('hvparam', `parameter '${printable(hvparam)}' must begin with '-'`);
     // qemu treats two dashes as one.
     if (RESERVED_OPTIONS.has(hvparam.replace(/^--/, '-')))
-      throw refused('hvparam', `parameter '${hvparam}' isn't allowed: the appliance's own would not work`);
+      throw refused('hvparam', `parameter '${hvparam}' isn't allowed: it conflicts with the appliance's own`);
     session.settings.extraQemuArguments = [...session.settings.extraQemuArguments, [hvparam, hvvalue]];
     return {};
   },

@@ -1,7 +1,7 @@
 /**
  * Icons of inspected systems: `inspect_get_icon`.
  *
- * The server parses no guest file. PNG files are returned as they are, if the daemon identifies them
+ * The server parses no guest file. PNG files are returned unchanged, if the daemon identifies them
  * as PNG. The icons of Windows XP and 7, which are inside a program, and of CirrOS, which is text,
  * are converted in the appliance.
  */
@@ -13,7 +13,7 @@ import { fromText } from './iconConversion.js';
 import { describe, fetchConverted, fetchPng, inItsLetters, withoutLinks } from './iconFile.js';
 import { windowsIcon } from './windowsIcon.js';
 
-/** Where an icon is looked for. */
+/** A place to search for an icon. */
 interface Place {
   readonly paths: readonly string[];
   /** Largest plausible size, bytes; by default, as much as that many pixels could take. */

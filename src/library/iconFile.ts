@@ -35,7 +35,7 @@ async function isAtMost(daemon: Daemon, path: string, limit: number): Promise<bo
   return found !== undefined && found.size <= BigInt(limit);
 }
 
-/** A file of at most `limit` bytes, as it is. */
+/** A file of at most `limit` bytes, unchanged. */
 export async function fetch(daemon: Daemon, path: string, limit: number): Promise<Buffer | undefined> {
   if (!(await isAtMost(daemon, path, limit))) return undefined;
   return unlessDaemonFails(collect(daemon, download, { remotefilename: path }, limit, () => TOO_LARGE));

@@ -11,7 +11,7 @@ export const mountActions: MountLibraryActions = {
   },
   mountable_subvolume: async ({ daemon }, { mountable }) => {
     const parsed = await unlessDaemonFails(daemon.call(internalParseMountable, { mountable }));
-    // The library has this one message for every error.
+    // The library has only this message, for every error.
     if (parsed === undefined || parsed.mountable.im_volume === '')
       throw new GuestfsError('EINVAL', 'not a btrfs subvolume identifier');
     return { subvolume: parsed.mountable.im_volume };

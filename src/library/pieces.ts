@@ -5,11 +5,11 @@ import type { Daemon } from '../session/daemon.js';
 
 /** Size of the buffer, bytes: when it is full the daemon waits, and its contents are delivered at once. */
 const ENOUGH = 64 * 1024;
-/** How long small pieces are gathered, after the first, milliseconds. */
+/** How long small pieces are collected, after the first, milliseconds. */
 const GATHER_MS = 10;
 
 /** The error of a download whose consumer has stopped. */
-const STOPPED = new Error('the rest of the file is not wanted');
+const STOPPED = new Error('the rest of the file is not needed');
 
 /** A buffer between one producer and one consumer. */
 class Handover {
@@ -84,7 +84,7 @@ class Handover {
 }
 
 /**
- * The bytes of a download. The first are delivered at once, later ones gathered briefly. If the consumer is slow, the
+ * The bytes of a download. The first are delivered at once, later ones collected briefly. If the consumer is slow, the
  * daemon waits. When the consumer stops, the download is cancelled by the protocol, and the iteration ends once the
  * daemon has acknowledged that.
  */

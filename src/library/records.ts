@@ -47,7 +47,7 @@ export interface SortingWindow {
 
 /**
  * Sorts bytewise, as the library does, one window at a time: a list longer than the window comes in
- * several sorted runs, because it is never held as a whole.
+ * several sorted runs, because it is never held completely in memory.
  */
 export async function* sortedRuns(
   source: AsyncIterable<readonly Buffer[]>,
@@ -109,7 +109,7 @@ export async function* recordsOf<Item>(
       }
     } catch (error) {
       if (!(error instanceof XdrError)) throw error;
-      // The rest may still be to come; if not, this is the error.
+      // The rest may still arrive; if not, this is the error.
       failure = error;
     }
     rest = bytes.subarray(bytes.length - remaining);

@@ -12,7 +12,7 @@ export function setMemsize(settings: SessionSettings, memsize: number): void {
   settings.memsizeMb = memsize;
 }
 
-/** @throws GuestfsError BAD_ARGUMENT if no machine has so many, LIMIT_EXCEEDED */
+/** @throws GuestfsError BAD_ARGUMENT if it is outside the supported range, LIMIT_EXCEEDED */
 export function setSmp(settings: SessionSettings, smp: number): void {
   if (smp > MAX_SMP) throw refused('smp', `unsupported number of smp vcpus: ${smp} (at most ${MAX_SMP})`);
   if (smp < 1) throw refused('smp', `invalid smp parameter: ${smp} (at least 1)`);

@@ -1,4 +1,4 @@
-/** The version of libguestfs that clients deal with. */
+/** The version of libguestfs, as reported to clients. */
 import type { ApplianceLibraryActions } from '../../gen/libraryActions.js';
 
 /** The version whose list of actions this server has. */

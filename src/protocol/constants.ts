@@ -5,7 +5,7 @@ export const PROTOCOL_VERSION = 4;
 
 /** Largest message, bytes, without its length word. */
 export const MESSAGE_MAX = 4 * 1024 * 1024;
-/** Largest piece of a file in one chunk, bytes. */
+/** Maximum size of a chunk's data, bytes. */
 export const MAX_CHUNK_SIZE = 8192;
 
 /** In place of a length word: the daemon is up. */

@@ -34,7 +34,7 @@ export interface TransferOptions extends CallOptions {
 
 export interface UploadOptions extends TransferOptions {
   /**
-   * For an upload that the daemon may accept whole and never answer: a call that it does answer,
+   * For an upload that the daemon may accept completely but never answer: a call that it does answer,
    * sent after it. If only that one is answered, the daemon has refused the upload.
    */
   readonly followUp?: DaemonCall<NoValue, unknown>;
@@ -50,13 +50,14 @@ export class DaemonConnection {
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
   readonly #transfer: FileTransfer;
-  /** A call is in flight, so messages are expected. */
+  /** Whether a call is in flight, so that messages are expected. */
   #busy = false;
   #launched = false;
   /** Ends the wait for the launch flag. */
   #wakeLaunch: () => void = () => undefined;
   #serial = 0;
   #failure: GuestfsError | undefined;
+  #lastAnswer = performance.now();
   readonly #closed: Promise<void>;
   #resolveClosed: () => void = () => undefined;
 
@@ -112,9 +113,14 @@ export class DaemonConnection {
     }
   }
 
+  /** When the daemon last said anything, on the clock of `performance`. */
+  get lastAnswer(): number {
+    return this.#lastAnswer;
+  }
+
   /** Closes the connection; a call in flight fails. */
-  close(): void {
-    this.#fail(new GuestfsError('APPLIANCE_GONE', 'the appliance was stopped'));
+  close(failure = new GuestfsError('APPLIANCE_GONE', 'the appliance was stopped')): void {
+    this.#fail(failure);
   }
 
   /** Request and reply. */
@@ -220,7 +226,7 @@ export class DaemonConnection {
     return decodeReply(call, serial, await this.#inbox.next());
   }
 
-  /** As {@link #reply}, to a call that the daemon may not answer. */
+  /** Like {@link #reply}, for a call that the daemon may not answer. */
   async #replyOrSilence<Response>(
     call: DaemonCall<never, Response>,
     serial: number,
@@ -252,6 +258,7 @@ export class DaemonConnection {
   }
 
   #accept(frame: Frame): void {
+    this.#lastAnswer = performance.now();
     switch (frame.kind) {
       case 'launch':
         if (this.#launched) throw new ProtocolError('a second launch flag');
@@ -296,7 +303,8 @@ export class DaemonConnection {
 
 /** The error of a call in flight when the connection fails. */
 function outcomeOf(failure: GuestfsError): GuestfsError {
-  if (failure.reason === 'PROTOCOL_ERROR') return failure;
+  // These say themselves that the outcome is unknown.
+  if (failure.reason === 'PROTOCOL_ERROR' || failure.reason === 'UNRESPONSIVE') return failure;
   return new GuestfsError(
     'OUTCOME_UNKNOWN',
     'the appliance ended before it answered: whether the call had an effect is unknown',

@@ -62,7 +62,7 @@ export class FileTransfer {
     this.#outbox = outbox;
   }
 
-  /** To be called before the call of an upload is sent: from then on the daemon may refuse its file. */
+  /** Must be called before the call of an upload is sent: from then on the daemon may refuse its file. */
   expectUpload(): void {
     this.#refused = abortController();
   }
@@ -79,7 +79,7 @@ export class FileTransfer {
     return isSpare;
   }
 
-  /** To be called when the connection is closed: a file in progress fails with `error`. */
+  /** Must be called when the connection is closed: a file in progress fails with `error`. */
   close(error: GuestfsError): void {
     this.#closed = error;
     this.#interrupt?.();
@@ -87,7 +87,7 @@ export class FileTransfer {
 
   /**
    * Sends a file until it is complete, the daemon refuses it, the source fails or the signal aborts.
-   * @throws GuestfsError when the connection is closed
+   * @throws GuestfsError if the connection is closed
    */
   async upload(source: AsyncIterable<Buffer>, signal: AbortSignal): Promise<FileEnd> {
     const refused = this.#refused.signal;
@@ -123,7 +123,7 @@ export class FileTransfer {
    * Receives a file up to the daemon's last chunk.
    * @param deliver gets the pieces in order, at most {@link DELIVERY_SIZE} bytes at a time; what it throws cancels the
    *   transfer as the protocol defines it, except for {@link NothingMoreComes}
-   * @throws GuestfsError when the connection is closed
+   * @throws GuestfsError if the connection is closed
    */
   async download(deliver: (pieces: readonly Buffer[]) => Promise<void>, signal: AbortSignal): Promise<FileEnd> {
     let abandoned: (FileEnd & { readonly kind: 'abandoned' }) | undefined;

@@ -18,8 +18,8 @@ export class FrameDecoder {
   #expecting: 'word' | 'message' | 'progress' = 'word';
   #needed = WORD;
   /**
-   * The beginning of that item, if it came in an earlier piece. Grows with the bytes received, so that
-   * a peer can cause no large allocation by a mere length word, and no quadratic cost by sending single bytes.
+   * The start of that item, if it arrived in an earlier piece. Grows with the bytes received, so that a peer
+   * cannot cause a large allocation with only a length word, or quadratic cost by sending single bytes.
    */
   #kept = NOTHING;
   #keptLength = 0;

@@ -13,12 +13,12 @@ const RECEIVE_LIMIT = 256 * 1024;
 /** Overhead counted for each queued message, so that empty messages are bounded as well. */
 const MESSAGE_OVERHEAD = 256;
 /**
- * How long chunks of a download that come one by one are gathered, after the first, milliseconds: each delivery
- * becomes a message to the client, which costs both ends more than the bytes in it.
+ * How long chunks of a download that arrive one by one are collected, after the first, milliseconds: each delivery
+ * becomes a message to the client, which costs both sides more than the bytes in it.
  */
 const GATHER_MS = 5;
 /**
- * A daemon that lists names sends each in a chunk of its own, and each would wake qemu and this process. Reading pauses
+ * A daemon that lists names sends each in a separate chunk, and each would wake qemu and this process. Reading pauses
  * for this long between such chunks, milliseconds. The socket holds about a hundred; a longer pause would block qemu.
  */
 const REST_MS = 2;
@@ -32,7 +32,7 @@ export class Inbox {
   #gathering: { readonly enough: number; readonly wake: () => void } | undefined;
   #closed: GuestfsError | undefined;
 
-  /** @param channel what the messages come from, to be paused while too many wait */
+  /** @param channel the source of the messages, which is paused while too many are waiting */
   constructor(channel: Duplex) {
     this.#channel = channel;
   }
@@ -54,7 +54,7 @@ export class Inbox {
     if (gathering && (this.#waitingBytes >= gathering.enough || message.length === FILE_END_LENGTH)) gathering.wake();
   }
 
-  /** Pauses the channel if enough waits; to be called when all that was read is pushed. */
+  /** Pauses the channel if enough is waiting; must be called when everything that was read has been pushed. */
   holdBack(): void {
     if (this.#waitingBytes >= RECEIVE_LIMIT) this.#channel.pause();
   }

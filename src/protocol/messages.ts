@@ -42,12 +42,12 @@ export interface ProgressMessage {
 const WORD = 4;
 /** Length word, cancel word and the length of the data. */
 const CHUNK_HEAD = 3 * WORD;
-/** Data is copied when it takes a smaller share than this of its buffer, so as not to keep the buffer alive. */
+/** Data is copied if it takes a smaller share than this of its buffer, to avoid keeping the buffer alive. */
 const LEAST_SHARE = 1 / 8;
 
 /**
  * A complete call message with its length word.
- * @throws GuestfsError MESSAGE_TOO_LARGE when it is over the limit of the protocol
+ * @throws GuestfsError MESSAGE_TOO_LARGE if it is over the limit of the protocol
  */
 export function encodeCall<Request>(
   call: DaemonCall<Request, unknown>,
@@ -77,7 +77,7 @@ function frame(action: string, parts: readonly Buffer[]): Buffer {
   return Buffer.concat([word, ...parts], WORD + length);
 }
 
-/** Maximum size of the chunks for so much data, bytes. */
+/** Maximum size of the chunks for this much data, bytes. */
 export function chunksSize(length: number): number {
   return length + Math.ceil(length / MAX_CHUNK_SIZE) * CHUNK_HEAD + WORD;
 }
@@ -112,7 +112,7 @@ export function encodeLastChunk(cancel: boolean): Buffer {
 
 /** The chunk that cancels a file, without its length word. */
 export const CANCEL_CHUNK = encodeLastChunk(true).subarray(WORD);
-/** Length of the message that ends a file, whole or not, bytes. No other message is so short. */
+/** Length of the message that ends a file, complete or not, bytes. No other message is that short. */
 export const FILE_END_LENGTH = CANCEL_CHUNK.length;
 
 /** The flag that cancels a download. */
@@ -149,7 +149,7 @@ export function decodeChunk(bytes: Buffer): Chunk {
   const end = start + length;
   if (end > bytes.length) throw malformedChunk(`${length} bytes where ${bytes.length - start} are left`);
   const paddedEnd = end + ((WORD - (length % WORD)) % WORD);
-  if (bytes.length < paddedEnd) throw malformedChunk('the padding is not whole');
+  if (bytes.length < paddedEnd) throw malformedChunk('incomplete padding');
   if (bytes.length > paddedEnd) throw malformedChunk(`${bytes.length - paddedEnd} bytes too many`);
   for (let at = end; at < paddedEnd; at += 1) if (bytes[at] !== 0) throw malformedChunk('padding that is not zero');
   const part = bytes.subarray(start, end);
@@ -186,7 +186,7 @@ export function answersCall(serial: number, bytes: Buffer): boolean {
 /**
  * The value in a reply.
  * @throws GuestfsError the daemon's error
- * @throws ProtocolError when the reply is not one to this call
+ * @throws ProtocolError if the reply is not one to this call
  */
 export function decodeReply<Response>(call: DaemonCall<never, Response>, serial: number, bytes: Buffer): Response {
   const result = strictly(`reply to ${call.action}`, bytes, (reader): { value: Response } | { error: GuestfsError } => {

@@ -16,7 +16,7 @@ export class Outbox {
 
   /**
    * Resolves when there is room for more.
-   * @throws GuestfsError what the outbox was closed with
+   * @throws GuestfsError the error with which the outbox was closed
    */
   async write(bytes: Buffer): Promise<void> {
     if (this.#closed) throw this.#closed;
@@ -28,7 +28,7 @@ export class Outbox {
     this.#requireOpen();
   }
 
-  /** As {@link write}, but resolves when the buffer has been consumed and can be reused. */
+  /** Like {@link write}, but resolves when the buffer has been consumed and can be reused. */
   async writeThrough(bytes: Buffer): Promise<void> {
     if (this.#closed) throw this.#closed;
     await new Promise<void>((resolve) => {

@@ -2,5 +2,5 @@
 
 export type Accelerator = 'kvm' | 'tcg';
 
-/** What `--accel` and the backend settings ask for. */
+/** What `--accel` and the backend settings request. */
 export type AcceleratorChoice = 'auto' | Accelerator;

@@ -80,16 +80,21 @@ export function addApplianceDevices(line: QemuCommandLine): void {
 
 /**
  * Reports I/O errors of the host to the appliance. By default, qemu would pause the machine when the host's
- * disk is full until somebody resumes it, and the call in progress would never end.
+ * disk is full until it is resumed through the monitor, and the call in progress would never end.
  */
 const REPORT_ERRORS = { werror: 'report', rerror: 'report' } as const;
 
-/** User-mode network, on the addresses that libguestfs uses. */
-export function addNetwork(line: QemuCommandLine): void {
-  line.option('netdev', 'user,id=network,net=169.254.0.0/16').device('virtio-net-pci', { netdev: 'network' });
+/**
+ * The network, on the addresses that libguestfs uses.
+ * @param socket leads to the process that has them; undefined: qemu does it all itself
+ */
+export function addNetwork(line: QemuCommandLine, socket: { readonly fd: number } | undefined): void {
+  const backend =
+    socket === undefined ? 'user,id=network,net=169.254.0.0/16' : `socket,id=network,fd=${line.addDescriptor(socket)}`;
+  line.option('netdev', backend).device('virtio-net-pci', { netdev: 'network' });
 }
 
-/** VM generation ID, which tells the appliance's kernel that it was cloned, so that it reseeds its random number generator. */
+/** VM generation ID: when it changes in a clone, the appliance's kernel reseeds its random number generator. */
 export function addGenerationId(line: QemuCommandLine): void {
   line.device('vmgenid', { guid: 'auto' });
 }
@@ -103,7 +108,7 @@ export interface RootFiles {
 }
 
 /**
- * The appliance's root with an overlay that takes the writes. It is on virtio-blk, hence
+ * The appliance's root with an overlay that receives the writes. It is on virtio-blk, hence
  * `vda`, so that drives are `sda`, `sdb`, ... whenever they are attached.
  */
 export function addRoot(line: QemuCommandLine, root: RootFiles): void {

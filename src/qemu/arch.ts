@@ -13,7 +13,7 @@ export interface Architecture {
   readonly cpu: { readonly kvm: string; readonly tcg: string };
   /** Kernel argument of the serial console. */
   readonly console: string;
-  /** Kernel argument that makes it speak from the first line on. */
+  /** Kernel argument that enables it from the first line on. */
   readonly earlyConsole: string;
 }
 

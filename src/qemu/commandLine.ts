@@ -15,7 +15,7 @@ export const CHANNEL_FDS = {
   monitor: 4,
   /** The appliance's serial console. */
   console: 5,
-  /** QMP once more, for files that come later. */
+  /** A second monitor, for files that are passed later. */
   files: 6,
 } as const;
 
@@ -75,7 +75,7 @@ export class QemuCommandLine implements FdSets {
   }
 
   /** Adds an open file for options that take the number of a descriptor. */
-  addDescriptor(file: FileHandle): number {
+  addDescriptor(file: { readonly fd: number }): number {
     return this.#give(file);
   }
 
@@ -83,7 +83,7 @@ export class QemuCommandLine implements FdSets {
     return { binary: this.binary, args: [...this.#args], fds: [...this.#fds] };
   }
 
-  #give(file: FileHandle): number {
+  #give(file: { readonly fd: number }): number {
     return FIRST_FILE_FD + this.#fds.push(file.fd) - 1;
   }
 }

@@ -1,10 +1,10 @@
 /**
- * Files for a qemu that runs already. A descriptor goes over a Unix socket as ancillary data,
- * which Node.js cannot send: a short-lived Python process does, over a monitor that qemu was started with.
+ * Passes files to a running qemu. A descriptor is sent over a Unix socket as ancillary data, which Node.js
+ * cannot do: a short-lived Python process does it, over a monitor that qemu was started with.
  *
- * That monitor is one end of a socket pair: there is no name that whoever runs as qemu could
- * put something else under. The process has the other end, the files and no rights, and reads nothing
- * that comes from qemu; the answers are read here, and only so many of them.
+ * That monitor is one end of a socket pair: it has no name that a compromised qemu could redirect. The process
+ * has the other end and the files, but no privileges, and reads nothing from qemu; the answers are read here, in
+ * limited amounts.
  */
 import { readFileSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
@@ -22,30 +22,30 @@ import type { FdSets } from './fdSets.js';
 import { QmpClient, QmpError } from './qmpClient.js';
 import { QmpFramer } from './qmpFramer.js';
 
-/** Read where it is: the compiler copies no other languages. Its user may not read it there. */
+/** Located in the source tree, since the compiler does not copy it. The process's user may not be able to read it. */
 const PROGRAM = readFileSync(fileURLToPath(new URL('../../../src/qemu/fdSender.py', import.meta.url)), 'utf8');
 const LIMIT_MS = 30_000;
 const MESSAGES_LIMIT = 4096;
 
-/** Longest answer or event; the longest known event has under 1 KiB. */
+/** Maximum size of an answer or event; the longest known event is shorter than 1 KiB. */
 export const LONGEST_ANSWER = 64 << 10;
-/** Most bytes within {@link FLOOD_MS}: thousands of events. */
+/** Maximum number of bytes within {@link FLOOD_MS}: thousands of events. */
 export const FLOOD_BYTES = 4 << 20;
 const FLOOD_MS = 10_000;
 
 /** Number of the first fd set: above those of the command line, which equal numbers of descriptors. */
 const FIRST_SET = 10_000;
 
-/** The user that hands over files for a server that is root; qemu is never this one. */
+/** The user of the process that passes files if the server is root; no qemu runs as this user. */
 const NOBODY = 65534;
 const LIMITS: JailLimits = { addressSpace: 1 << 29, cpuSeconds: 30, openFiles: 8192, fileSize: 0 };
 
-/** Adds the monitor by which files come later. */
+/** Adds the monitor over which files are passed later. */
 export function addFdMonitor(line: QemuCommandLine): void {
   line.option('chardev', `socket,id=fds,fd=${CHANNEL_FDS.files}`).option('mon', 'chardev=fds,mode=control');
 }
 
-/** The server's end of the monitor that takes files. */
+/** The server's end of the monitor for files. */
 export class FdSender {
   readonly #stream: Duplex;
   #monitor: QmpClient | undefined;
@@ -58,17 +58,17 @@ export class FdSender {
 
   /**
    * Adds each file to its set.
-   * @throws Error with qemu's words, or the reason of `signal`
+   * @throws Error with qemu's message, or the reason of `signal`
    */
   async send(files: ReadonlyMap<number, FileHandle>, signal: AbortSignal): Promise<void> {
-    const late = (): Error => new Error('qemu did not take its files: it does not answer');
+    const late = (): Error => new Error('qemu did not accept its files: it does not answer');
     await withTimeLimit(LIMIT_MS, late, [signal], async (limit) => {
       try {
         await this.#sendAll(files, limit);
       } catch (error) {
         limit.throwIfAborted();
         const why = error instanceof QmpError ? error.description : messageOf(error);
-        throw new Error(`qemu did not take its files: ${why}`, { cause: error });
+        throw new Error(`qemu did not accept its files: ${why}`, { cause: error });
       }
     });
   }
@@ -108,18 +108,18 @@ export class FdSender {
 
   async #connect(signal: AbortSignal): Promise<QmpClient> {
     if (this.#monitor !== undefined) return this.#monitor;
-    // Before anybody else: what is counted here is cut before it is parsed.
+    // Registered first: data over the limit is cut off before it is parsed.
     this.#stream.on('data', (bytes: Buffer) => this.#count(bytes.length));
     this.#monitor = await QmpClient.connect(this.#stream, signal, new QmpFramer(LONGEST_ANSWER));
     return this.#monitor;
   }
 
-  /** Events come here too, and nobody needs them: more than a machine has to say is an attack, or as bad as one. */
+  /** Events arrive here too, and are ignored. More of them than any machine normally sends are treated as an attack. */
   #count(bytes: number): void {
     const now = performance.now();
     if (now - this.#windowStart > FLOOD_MS) [this.#windowStart, this.#windowBytes] = [now, 0];
     this.#windowBytes += bytes;
-    if (this.#windowBytes > FLOOD_BYTES) this.#stream.destroy(new Error('its monitor says too much'));
+    if (this.#windowBytes > FLOOD_BYTES) this.#stream.destroy(new Error('its monitor sent too much data'));
   }
 }
 
@@ -153,7 +153,7 @@ export class LateFdSets implements FdSets {
   }
 
   /**
-   * Passes all files that were added to qemu; to be called once.
+   * Passes all files that were added to qemu; must be called once.
    * @throws Error with qemu's error, or the reason of `signal`
    */
   async send(sender: FdSender, signal: AbortSignal): Promise<void> {

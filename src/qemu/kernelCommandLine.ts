@@ -30,13 +30,13 @@ const EMULATED: readonly string[] = [
   'norandmaps',
 ];
 
-/** Joins the arguments; later ones win. */
+/** Joins the arguments; later ones take precedence. */
 export function kernelCommandLine(options: KernelArguments): string {
   return [
     // With qemu's -no-reboot, qemu exits after a panic, and when the daemon exits.
     'panic=1',
     options.architecture.console,
-    // Disables probes for what the machine lacks: BIOS disk data, lost timer ticks, USB, more serial ports.
+    // Disables probes for what the machine does not have: BIOS disk data, lost timer ticks, USB, more serial ports.
     'edd=off',
     'no_timer_check',
     'usbcore.nousb',

@@ -11,7 +11,7 @@ export interface KvmDevice {
   readonly rdev: number;
 }
 
-/** The device's owner and permissions; undefined when there is no such device. */
+/** The device's owner and permissions; undefined if there is no such device. */
 export async function findKvmDevice(path: string = KVM_DEVICE): Promise<KvmDevice | undefined> {
   const found = await stat(path).catch(() => undefined);
   if (found === undefined || !found.isCharacterDevice()) return undefined;
@@ -19,7 +19,7 @@ export async function findKvmDevice(path: string = KVM_DEVICE): Promise<KvmDevic
 }
 
 /**
- * Groups that an unprivileged user needs to open the device; undefined when no group
+ * Groups that an unprivileged user needs to open the device; undefined if no group
  * would help. Root's group is never granted.
  */
 export function groupsForKvm(device: KvmDevice): readonly number[] | undefined {

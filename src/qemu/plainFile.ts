@@ -11,10 +11,10 @@ export interface PlainFile {
 }
 
 /**
- * Returns a handle on the contents of `file` that every user can reopen: the
- * file itself if it is world-readable, else an unlinked copy.
+ * Returns a handle on the content of `file` that every user can reopen: the
+ * file itself if it is world-readable, otherwise an unlinked copy.
  *
- * @param others whether another user will open it; if not, the file itself will do
+ * @param others whether another user will open it; if not, the file itself is used
  */
 export async function openForEverybody(
   file: FileHandle,

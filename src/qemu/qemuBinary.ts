@@ -1,4 +1,4 @@
-/** Finds the qemu to be used. */
+/** Finds the qemu to use. */
 import { realpath, stat } from 'node:fs/promises';
 import { GuestfsError } from '../common/errors.js';
 import { locateProgram } from '../common/locateProgram.js';

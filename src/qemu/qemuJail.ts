@@ -1,18 +1,22 @@
-/** What a qemu gets in its jail: for machines, and for asking about images without one. */
+/** What a qemu gets in its jail, both for machines and for queries about images. */
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import type { CgroupLimits } from '../jail/cgroups.js';
 import type { JailLimits, JailPlan, JailUser } from '../jail/jailArguments.js';
 import { findProgram, NETWORK_FILES, placesOf, type Place, type Program } from '../jail/programFiles.js';
 import { KVM_DEVICE } from './kvmDevice.js';
 import { fingerprintOf, locateQemu } from './qemuBinary.js';
 
-/** What a machine needs besides the memory that its guest has; drivers of storage clusters need most of it. */
+/** Memory that a machine needs in addition to that of its guest, mostly for drivers of storage clusters. */
 const EXTRA_MEMORY_MB = 8192;
 const MEBIBYTE = 1 << 20;
-/** Files of 255 drives with all images under them, and sockets. */
+/** Files of 255 drives with all their backing images, and sockets. */
 const OPEN_FILES = 8192;
-/** Threads: processors, and what reads and writes; libraries of storage clusters have dozens. */
+/** Threads for processors and I/O; libraries of storage clusters have dozens. */
 const THREADS = 2048;
+
+/** What qemu does with the host's network: nothing, be the network of its guest, or have drives there as well. */
+export type QemuNetwork = 'none' | 'guest' | 'drives';
 
 /** What a machine's qemu is started with. */
 export interface QemuJail {
@@ -21,32 +25,41 @@ export interface QemuJail {
   readonly runDirectory: string;
   readonly memsizeMb: number;
   readonly kvm: boolean;
-  readonly network: boolean;
+  readonly network: QemuNetwork;
+  /** Files by which it enters its cgroups. */
+  readonly cgroup: readonly string[];
+}
+
+/** What the processes of a machine may use together. */
+export function cgroupLimits(memsizeMb: number): CgroupLimits {
+  return { memory: (memsizeMb + EXTRA_MEMORY_MB) * MEBIBYTE, processes: THREADS };
 }
 
 /** The jail of a machine. */
 export async function qemuPlan(
   { binary, args }: { readonly binary: string; readonly args: readonly string[] },
-  { user, runDirectory, memsizeMb, kvm, network }: QemuJail,
+  { user, runDirectory, memsizeMb, kvm, network, cgroup }: QemuJail,
 ): Promise<JailPlan> {
   const limits: JailLimits = {
     data: (memsizeMb + EXTRA_MEMORY_MB) * MEBIBYTE,
     openFiles: OPEN_FILES,
-    // Of the server's own user, other processes would count.
+    // Not for the server's own user, whose other processes would count as well.
     ...(user === undefined ? {} : { processes: THREADS }),
   };
   return {
-    ...{ program: await findQemu(binary), args, user, network, limits },
+    ...{ program: await findQemu(binary), args, user, network: network !== 'none', limits, cgroup },
     directory: runDirectory,
     devices: kvm ? [KVM_DEVICE] : [],
-    places: network ? networkPlaces(user) : [],
+    places: { none: () => [], guest: () => placesOf(['/etc/resolv.conf']), drives: () => networkPlaces(user) }[
+      network
+    ](),
   };
 }
 
 const known = new Map<string, { readonly fingerprint: string; readonly program: Program }>();
 
 /**
- * Files of a qemu, by path or by name on the PATH; they are looked for again when it is another one.
+ * Files of a qemu, by path or by name on the PATH; determined again if the binary has changed.
  * @throws GuestfsError `QEMU_MISSING`
  */
 export async function findQemu(name: string): Promise<Program> {
@@ -59,7 +72,7 @@ export async function findQemu(name: string): Promise<Program> {
   return program;
 }
 
-/** What drivers of network drives look at; those of the server's own user find its keys, as they always have. */
+/** Files that drivers of network drives read; as the server's own user, they also find that user's keys. */
 export function networkPlaces(user: JailUser | undefined): Place[] {
   return placesOf([...NETWORK_FILES, ...(user === undefined ? ['/etc/passwd', join(homedir(), '.ssh')] : [])]);
 }

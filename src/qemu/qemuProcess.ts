@@ -1,8 +1,8 @@
 /**
  * One running qemu: its channels, its output, its exit.
  *
- * It is started in a jail, where this machine allows one, as a user without rights when the server is root, and ends
- * with the server, whatever the server ends of.
+ * It is started in a jail, where this machine allows one, as an unprivileged user if the server is root, and ends with
+ * the server, whatever ends the server.
  */
 import type { Duplex } from 'node:stream';
 import { GuestfsError, messageOf } from '../common/errors.js';
@@ -10,28 +10,30 @@ import type { ProcessExit } from '../common/subprocess.js';
 import { inTime } from '../common/waiting.js';
 import { startJailed } from '../jail/jail.js';
 import type { JailUser } from '../jail/jailArguments.js';
-import { qemuPlan } from './qemuJail.js';
+import { qemuPlan, type QemuNetwork } from './qemuJail.js';
 import { CHANNEL_FDS, type QemuCommand } from './commandLine.js';
 import { FdSender } from './fdSender.js';
 
-/** Bytes kept of qemu's own output. */
+/** How many bytes of qemu's own output are kept. */
 const MESSAGES_LIMIT = 16 * 1024;
 
 /** How long the last output may take to arrive after the exit. */
 const DRAIN_MS = 1000;
 
-/** What a qemu is started with besides its command. */
+/** Parameters for starting a qemu, in addition to its command. */
 export interface QemuStartOptions {
   /** undefined: the server's user. */
   readonly user: JailUser | undefined;
-  /** Where qemu may write. */
+  /** The directory that qemu may write to. */
   readonly runDirectory: string;
   /** Memory of the machine, MiB. */
   readonly memsizeMb: number;
-  /** It uses KVM. */
+  /** Whether it uses KVM. */
   readonly kvm: boolean;
-  /** It uses the host's network. */
-  readonly network: boolean;
+  /** What it does with the host's network. */
+  readonly network: QemuNetwork;
+  /** Files by which it enters its cgroups. */
+  readonly cgroup: readonly string[];
   /** Console and messages as they come. */
   readonly onConsole: (bytes: Buffer) => void;
 }
@@ -42,16 +44,16 @@ export interface QemuExit extends ProcessExit {
   readonly qemuMessages: string;
 }
 
-/** A started qemu, which may still fail to come up. */
+/** A started qemu, which may still fail to initialize. */
 export interface QemuProcess {
   readonly pid: number;
   /** Channel to the daemon. */
   readonly daemon: Duplex;
   /** Channel to the monitor. */
   readonly monitor: Duplex;
-  /** To the monitor that takes files. */
+  /** Channel to the monitor for files. */
   readonly files: FdSender;
-  /** What it has said until now. */
+  /** Its output so far. */
   messages(): string;
   /** Resolves when it has been reaped and its output read; never rejects. */
   readonly exited: Promise<QemuExit>;
@@ -61,7 +63,7 @@ export interface QemuProcess {
 
 /**
  * Starts qemu. The descriptors of `command` can be closed when this returns.
- * @throws GuestfsError `QEMU_FAILED` when no process can be started
+ * @throws GuestfsError `QEMU_FAILED` if the process cannot be started
  */
 export async function startQemu(command: QemuCommand, options: QemuStartOptions): Promise<QemuProcess> {
   const started = await qemuPlan(command, options)
@@ -74,11 +76,12 @@ export async function startQemu(command: QemuCommand, options: QemuStartOptions)
       }),
     )
     .catch((error: unknown) => {
+      if (error instanceof GuestfsError) throw error;
       throw new GuestfsError('QEMU_FAILED', `qemu cannot be started: ${messageOf(error)}`, { cause: error });
     });
 
   const [daemon, monitor, console, files] = started.channels as [Duplex, Duplex, Duplex, Duplex];
-  // A reset connection is how a killed qemu looks; `exited` tells it better.
+  // When qemu is killed, its connections are reset; `exited` reports that better.
   for (const channel of started.channels) channel.on('error', () => undefined);
   console.on('data', options.onConsole).resume();
 

@@ -5,16 +5,22 @@
  * A server that runs as root takes blocks of UIDs out of a range in which there are no
  * users and no tool allocates any. A block is claimed by binding an abstract socket
  * name, which the kernel releases with the process, so two servers never share one.
+ *
+ * A user is not given to a machine while a process of it remains: of a machine before, or of a server that was killed.
  */
 import { readFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { GuestfsError } from '../common/errors.js';
+import { endProcessesOfUser, processesOfUsers } from '../common/userProcesses.js';
 
-/** Used where all UIDs are mapped, as on a host: above the ranges of systemd and of subordinate UIDs. */
+/** Used if all UIDs are mapped, as on a host: above the ranges of systemd and of subordinate UIDs. */
 export const HOST_RANGE = { first: 1_987_000_000, count: 1 << 16 } as const;
 
 /** Used in a user namespace with the usual 65536 UIDs: below systemd's dynamic users, above a distribution's. */
 export const CONTAINER_RANGE = { first: 30_000, count: 16_384 } as const;
+
+/** How long processes may take to end that are killed. */
+const END_MS = 5000;
 
 /** UIDs in a block. */
 const BLOCK = 256;
@@ -23,16 +29,19 @@ const BLOCK = 256;
 export interface QemuUser {
   readonly uid: number;
   readonly gid: number;
-  /** Releases the user, once no process runs as it. */
-  release(): void;
+  /**
+   * Releases the user, once its machine has ended. Processes that remain are ended first.
+   * @throws Error when some cannot be ended: the user is then not used again
+   */
+  release(): Promise<void>;
 }
 
 /** Allocates users. */
 export interface QemuUsers {
   /**
-   * A user that no other machine has; undefined when the server is not root, and
+   * A user that no other machine has; undefined if the server is not root, and
    * qemu runs as the server's user.
-   * @throws GuestfsError when all are in use
+   * @throws GuestfsError if all are in use
    */
   acquire(): Promise<QemuUser | undefined>;
 }
@@ -54,9 +63,10 @@ export function createQemuUsers(isRoot: boolean = process.geteuid?.() === 0): Qe
       const claim = await bind(`\0guestfs-grpc/users/${first}`);
       if (claim === undefined) continue;
       claims.push(claim);
+      const busy = await processesOfUsers((uid) => uid >= first && uid < first + BLOCK);
       // Taken from the end: lowest first.
-      for (let uid = first + BLOCK - 1; uid >= first; uid--) free.push(uid);
-      return;
+      for (let uid = first + BLOCK - 1; uid >= first; uid--) if (!busy.has(uid)) free.push(uid);
+      if (free.length > 0) return;
     }
   };
 
@@ -74,9 +84,12 @@ export function createQemuUsers(isRoot: boolean = process.geteuid?.() === 0): Qe
       return {
         uid,
         gid: uid,
-        release: () => {
-          if (held) free.push(uid);
+        release: async () => {
+          if (!held) return;
           held = false;
+          if (!(await endProcessesOfUser(uid, END_MS)))
+            throw new Error(`user ID ${uid} is not used again: processes of it remain`);
+          free.push(uid);
         },
       };
     },

@@ -48,6 +48,7 @@ export class QmpClient {
   #refused: (error: Error) => void = () => undefined;
   #lastId = 0;
   #ended: Error | undefined;
+  #lastAnswer = performance.now();
 
   private constructor(stream: Duplex, framer: QmpFramer) {
     this.#stream = stream;
@@ -86,7 +87,7 @@ export class QmpClient {
    *
    * An aborted command may still run, since QMP cannot cancel it. Its response is dropped.
    * @param write sends the line, where that takes more than writing to the stream
-   * @throws QmpError when qemu refuses, QmpClosedError, or the reason of `signal`
+   * @throws QmpError if qemu refuses, QmpClosedError, or the reason of `signal`
    */
   async execute(
     command: string,
@@ -100,6 +101,11 @@ export class QmpClient {
     const answer = new Promise<unknown>((resolve, reject) => this.#pending.set(id, { command, resolve, reject }));
     write(`${JSON.stringify({ execute: command, ...(args === undefined ? {} : { arguments: args }), id })}\n`);
     return signal === undefined ? answer : unlessAborted(answer, signal);
+  }
+
+  /** When qemu last answered a command, on the clock of `performance`. */
+  get lastAnswer(): number {
+    return this.#lastAnswer;
   }
 
   /** Calls `listener` for each event; returns a function that removes it. */
@@ -158,6 +164,7 @@ export class QmpClient {
   }
 
   #answer(message: QmpMessage): void {
+    this.#lastAnswer = performance.now();
     const { id } = message;
     const pending = typeof id === 'number' ? this.#pending.get(id) : undefined;
     if (pending === undefined) throw new QmpProtocolError('qemu sent a QMP response to no pending command');

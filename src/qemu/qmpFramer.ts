@@ -4,8 +4,13 @@
  * A qemu may have been compromised by its appliance, so its messages are untrusted: limited in length and validated.
  */
 
-/** Maximum length of a line. The longest known, the list of all block nodes of 255 drives, has less than 1 MiB. */
-export const MAX_QMP_LINE = 8 << 20;
+/**
+ * Maximum length of a line. The longest known, the list of all block nodes of 255 drives, has less than 1 MiB; of the worst
+ * that a taken-over qemu can think of, so much is parsed in some 50 ms.
+ */
+export const MAX_QMP_LINE = 3 << 19;
+
+const NOTHING = Buffer.alloc(0);
 
 /** One QMP message. */
 export type QmpMessage = Readonly<Record<string, unknown>>;
@@ -16,35 +21,46 @@ export class QmpProtocolError extends Error {
 }
 
 export class QmpFramer {
-  #parts: Buffer[] = [];
+  /** The beginning of a line. It grows with the bytes received: single bytes take no more memory than others. */
+  #kept = NOTHING;
   #length = 0;
 
   constructor(private readonly maxLine: number = MAX_QMP_LINE) {}
 
   /**
    * Takes the next bytes and returns the messages that they complete.
-   * @throws QmpProtocolError when a line is too long or not a JSON object
+   * @throws QmpProtocolError if a line is too long or not a JSON object
    */
   push(bytes: Buffer): QmpMessage[] {
     const messages: QmpMessage[] = [];
     let start = 0;
     for (let end = bytes.indexOf(0x0a); end >= 0; end = bytes.indexOf(0x0a, start)) {
-      this.#keep(bytes.subarray(start, end));
-      const line = Buffer.concat(this.#parts).toString('utf8').trim();
-      this.#parts = [];
-      this.#length = 0;
+      const line = this.#completedBy(bytes.subarray(start, end)).toString('utf8').trim();
       if (line !== '') messages.push(parse(line));
       start = end + 1;
     }
-    // Copied, so that the rest does not keep a large read buffer alive.
-    if (start < bytes.length) this.#keep(Buffer.from(bytes.subarray(start)));
+    if (start < bytes.length) this.#keep(bytes.subarray(start));
     return messages;
   }
 
   #keep(part: Buffer): void {
-    this.#length += part.length;
-    if (this.#length > this.maxLine) throw new QmpProtocolError(`a QMP message is longer than ${this.maxLine} bytes`);
-    this.#parts.push(part);
+    const length = this.#length + part.length;
+    if (length > this.maxLine) throw new QmpProtocolError(`a QMP message is longer than ${this.maxLine} bytes`);
+    if (length > this.#kept.length) {
+      const larger = Buffer.allocUnsafe(Math.max(length, 2 * this.#kept.length));
+      this.#kept.copy(larger, 0, 0, this.#length);
+      this.#kept = larger;
+    }
+    part.copy(this.#kept, this.#length);
+    this.#length = length;
+  }
+
+  #completedBy(last: Buffer): Buffer {
+    this.#keep(last);
+    const whole = this.#kept.subarray(0, this.#length);
+    this.#kept = NOTHING;
+    this.#length = 0;
+    return whole;
   }
 }
 

@@ -1,4 +1,4 @@
-/** What one client may do; asked anew for every call, so that a changed policy counts from the next call on. */
+/** What one client may do; determined anew for every call, so a changed policy applies from the next call on. */
 import type { CallRules } from '../actions/callRules.js';
 import type { ImageRoots } from './pathPolicy.js';
 import type { Allowable, ServerPolicy } from './policy.js';
@@ -18,11 +18,11 @@ export interface OwnLimits {
 export const NO_OWN_LIMITS: OwnLimits = {};
 
 export interface Access {
-  /** Where the client's images may be. What holds on to it sees changes of the policy, too. */
+  /** Where the client's images may be. An object that is kept reflects later changes of the policy. */
   readonly imageRoots: ImageRoots;
-  /** Permissions that the client has. */
+  /** The client's permissions. */
   readonly allowed: ReadonlySet<Allowable>;
-  /** Limits of the client's own. What holds on to them sees changes of the policy, too. */
+  /** The client's own limits. An object that is kept reflects later changes of the policy. */
   readonly limits: OwnLimits;
   /** @throws GuestfsError NOT_ALLOWED if the client may not make such calls */
   requireCall(rules: CallRules): void;
@@ -37,7 +37,7 @@ export interface AccessPolicy {
   of(identity: string | undefined): Promise<Access>;
 }
 
-/** For a server without identities: everyone may do what the flags say. */
+/** For a server without identities: every client may do what the flags allow. */
 export function sameForAll({ imageRoots, allowed }: ServerPolicy): AccessPolicy {
   const access: Access = { imageRoots, allowed, limits: NO_OWN_LIMITS, requireCall: () => undefined };
   return { of: async () => access };

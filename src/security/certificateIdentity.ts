@@ -1,8 +1,8 @@
 /**
- * The identity that a client certificate stands for.
+ * The identity of a client certificate.
  *
- * An identity has a kind, `uri:spiffe://mesh/ns/prod/sa/build` or `cn:build`, so that a name of one kind never passes for
- * the same text of another: authorities check what they write into the different fields of a certificate by different
+ * An identity starts with its kind, as in `uri:spiffe://mesh/ns/prod/sa/build` or `cn:build`, so that equal names of
+ * different kinds are different identities: certificate authorities validate the fields of a certificate by different
  * rules.
  */
 import { GuestfsError } from '../common/errors.js';
@@ -15,18 +15,26 @@ export type CertificateKind = (typeof CERTIFICATE_KINDS)[number];
 /** The kind of the identities of bearer tokens: `sub:` and the subject. */
 export const TOKEN_KIND = 'sub';
 
-/** Whether a pattern of identities begins with a kind. */
+/** The kind of the identities of clients on a Unix socket: `uid:` and the number of their user. */
+const USER_KIND = 'uid';
+
+/** The identity of a user of this machine. */
+export function userIdentity(user: number): string {
+  return `${USER_KIND}:${user}`;
+}
+
+/** Whether a pattern for identities starts with a kind. */
 export function namesKind(pattern: string): boolean {
   return IDENTITY_KINDS.some((kind) => pattern.startsWith(`${kind}:`));
 }
 
 /** All kinds of identities. */
-export const IDENTITY_KINDS: readonly string[] = [...CERTIFICATE_KINDS, TOKEN_KIND];
+export const IDENTITY_KINDS: readonly string[] = [...CERTIFICATE_KINDS, TOKEN_KIND, USER_KIND];
 
-/** What is read of a certificate, in the form of Node's `tls.PeerCertificate`. */
+/** The fields of a certificate that are used, in the form of Node's `tls.PeerCertificate`. */
 export interface CertificateNames {
   readonly subject: { readonly CN?: string | readonly string[] };
-  /** All subject alternative names, as Node writes them. */
+  /** All subject alternative names, as formatted by Node. */
   readonly subjectaltname?: string | undefined;
   readonly fingerprint256: string;
 }
@@ -35,7 +43,7 @@ export interface CertificateNames {
 interface AlternativeName {
   readonly type: string;
   readonly value: string;
-  /** Its value has characters that names do not have. */
+  /** Whether its value contains characters that are not allowed in names. */
   readonly quoted: boolean;
 }
 
@@ -43,8 +51,8 @@ interface AlternativeName {
 const MAX_LENGTH = 2048;
 
 /**
- * One name of Node's list, which writes any value with a comma, a quote or other special characters as a JSON string.
- * Neither alternative of the value can match what the other can, so the time is linear.
+ * One name of Node's list, in which any value with a comma, a quote or other special characters is a JSON string.
+ * The two alternatives for the value cannot match the same text, so matching takes linear time.
  */
 const ALTERNATIVE_NAME = /([A-Za-z0-9 ]+):(?:("(?:[^"\\]|\\.)*")|([^",]*))(?:, |$)/y;
 
@@ -63,14 +71,14 @@ function alternativeNames(list: string): AlternativeName[] | undefined {
   return names;
 }
 
-/** A client that does not prove who it is. */
+/** The error for a client that does not prove its identity. */
 export function unauthenticated(why: string): GuestfsError {
   return new GuestfsError('UNAUTHENTICATED', why);
 }
 
 /**
- * An identity of a kind and a name.
- * @throws GuestfsError UNAUTHENTICATED if the name is empty, too long, or has characters that cannot be seen
+ * Makes an identity from a kind and a name.
+ * @throws GuestfsError UNAUTHENTICATED if the name is empty, too long, or has invisible characters
  */
 export function identity(kind: string, name: string): string {
   if (name === '') throw unauthenticated(`the ${kind} name of the client is empty`);
@@ -87,14 +95,14 @@ function commonNames({ subject }: CertificateNames): readonly string[] {
   return typeof CN === 'string' ? [CN] : CN;
 }
 
-/** The one name of a kind that may not occur twice: nobody could say which of them counts. */
+/** The name of a kind that may occur only once: among several, there would be no way to choose. */
 function only(what: string, names: readonly string[]): string | undefined {
   if (names.length > 1) throw unauthenticated(`the client certificate has ${names.length} ${what}: it must have one`);
   return names[0];
 }
 
 /**
- * The identity of a certificate: of the first of `kinds` that it has.
+ * The identity of a certificate, of the first of `kinds` that it has.
  * @throws GuestfsError UNAUTHENTICATED if it has none of them, or one that is ambiguous
  */
 export function certificateIdentity(certificate: CertificateNames, kinds: readonly CertificateKind[]): string {
@@ -109,7 +117,7 @@ export function certificateIdentity(certificate: CertificateNames, kinds: readon
   };
   const find: Readonly<Record<CertificateKind, () => string | undefined>> = {
     uri: () => only('URI names', ofType('URI')),
-    // The names of one host: the first is the one that a certificate is issued for.
+    // All are names of one host; the first is the one that the certificate was issued for.
     dns: () => ofType('DNS')[0]?.toLowerCase(),
     cn: () => only('common names', commonNames(certificate)),
     sha256: () => certificate.fingerprint256,

@@ -1,5 +1,5 @@
 /**
- * The header `x-forwarded-client-cert`, in which Envoy tells whose certificate it has checked
+ * The header `x-forwarded-client-cert`, in which Envoy passes on the client certificate that it has checked
  * (https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/headers#x-forwarded-client-cert):
  * elements separated by commas, each of them `Key=Value` separated by semicolons. A value may be quoted.
  */
@@ -10,7 +10,7 @@ interface Pair {
   readonly value: string;
 }
 
-/** One pair and the separator behind it; neither form of the value can match what the other can, so the time is linear. */
+/** One pair and the separator after it. The two forms of a value cannot match the same text: linear time. */
 const PAIR = /([A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^",;]*))(,|;|$)/y;
 
 /** The pairs of the last element, which the nearest proxy wrote; undefined if the header is malformed. */
@@ -31,13 +31,13 @@ function lastElement(header: string): readonly Pair[] | undefined {
   return pairs;
 }
 
-/** `a1b2` as `A1:B2`, the form that fingerprints have in identities. */
+/** Turns `a1b2` into `A1:B2`, the form of fingerprints in identities. */
 function fingerprint(hash: string): string {
   return hash.toUpperCase().match(/../g)?.join(':') ?? '';
 }
 
 /**
- * The identity of the client of a proxy. Common names do not count: the header has them in the subject's text only.
+ * The identity of the client of a proxy. Common names are not used: the header has them only as part of the subject.
  * @throws GuestfsError UNAUTHENTICATED
  */
 export function forwardedIdentity(header: string, kinds: readonly CertificateKind[]): string {

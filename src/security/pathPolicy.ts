@@ -1,10 +1,10 @@
 /**
  * Which files of the host may be used as disk images.
  *
- * Every file named by a client or by an image's header goes through {@link openImage}. It resolves a path name by
- * name, instead of leaving that to the kernel: a link that leads out of the image roots is refused without touching its
- * target, so that no answer reveals whether a file elsewhere exists. The location of the open file is then checked once
- * more on the descriptor; a directory that is swapped in between changes nothing.
+ * Every file named by a client or by an image's header goes through {@link openImage}. It resolves a path component by
+ * component, instead of leaving that to the kernel: a link that leads out of the image roots is refused without
+ * accessing its target, so no answer reveals whether a file elsewhere exists. The location of the open file is then
+ * checked again on the descriptor, so swapping a directory in between has no effect.
  */
 import { constants, type BigIntStats } from 'node:fs';
 import { lstat, open, readlink, realpath, type FileHandle } from 'node:fs/promises';
@@ -16,33 +16,33 @@ import { printableName } from '../common/guestText.js';
 export interface ImageRoots {
   /** Directories; a relative image path is searched in each, in this order. */
   readonly directories: readonly string[];
-  /** Those of them in which nothing may be written. Of roots that lie in each other the inner one counts. */
+  /** Those of them in which nothing may be written. If roots are nested, the innermost one decides. */
   readonly readOnly?: ReadonlySet<string>;
   /**
-   * A directory that is reached through a link is none of the roots: a client that may write around it could otherwise
-   * choose where it leads.
+   * A directory that is reached through a link does not count as a root: otherwise a client that can write next to it
+   * could choose where the link leads.
    */
   readonly withoutLinks?: boolean;
-  /** Where the images of all clients are, if these are not those of all; undefined: they are. */
+  /** Where the images of all clients are, if this client may not use all of these directories. */
   readonly ofAll?: readonly string[];
-  /** Block devices under the roots count as images. */
+  /** Whether block devices under the roots count as images. */
   readonly blockDevices?: boolean;
-  /** Images may refer to other files under the roots: backing files, and files that hold their data. */
+  /** Whether images may refer to other files under the roots: backing files and data files. */
   readonly backingFiles?: boolean;
 }
 
 /** The intended access to an image. */
 export type ImageAccess = 'read-only' | 'read-write';
 
-/** An image that lies under an image root, open. */
+/** An open image under an image root. */
 export interface OpenImage {
   readonly handle: FileHandle;
   /** Its real path, without links. */
   readonly path: string;
-  /** Names the file itself, whatever it is called: the same for all its names. */
+  /** Identifies the file itself: the same for all its names. */
   readonly identity: string;
   readonly kind: 'file' | 'block';
-  /** Bytes; of a block device, its capacity. */
+  /** Size in bytes; for a block device, its capacity. */
   readonly size: bigint;
 }
 
@@ -61,7 +61,7 @@ export function naming(path: string): ImageNaming {
 }
 
 /**
- * Finds the file that `path` means, without opening it.
+ * Finds the file at `path`, without opening it.
  *
  * @param path as the client wrote it: absolute, or relative to an image root
  * @returns its real absolute path
@@ -135,7 +135,7 @@ export interface CreatedImage extends OpenImage {
  * Opens the file in which an image will be created, under the image roots; an existing
  * file is not changed.
  *
- * @param overwrite whether the file may be there already
+ * @param overwrite whether the file may already exist
  * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING` (its directory), `IMAGE_UNUSABLE`, `NOT_ALLOWED` or
  *   `EEXIST`
  */
@@ -145,13 +145,13 @@ export async function createImageFile(path: string, roots: ImageRoots, overwrite
     const existing = await openImage(path, roots, 'read-write', name);
     if (overwrite) return { ...existing, created: false };
     await existing.handle.close();
-    throw new GuestfsError('EEXIST', `${name.subject} exists already: set overwrite to lose what is in it`);
+    throw new GuestfsError('EEXIST', `${name.subject} already exists: set overwrite to replace its content`);
   } catch (error) {
     if (!(error instanceof GuestfsError) || error.reason !== 'IMAGE_MISSING') throw error;
   }
   const last = basename(path);
   if (last === '' || last === '.' || last === '..' || path.endsWith('/'))
-    throw unusable(name, 'cannot be made: the path does not end in a file name');
+    throw unusable(name, 'cannot be created: the path does not end in a file name');
   const parent = await resolveImagePath(dirname(path), roots, { subject: `the directory of ${name.subject}` });
   const directory = await open(parent, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW).catch(
     (error: unknown) => {
@@ -181,7 +181,7 @@ function namingSocket(path: string): ImageNaming {
 }
 
 /**
- * Finds the Unix socket that `path` means; the same rules apply as to images.
+ * Finds the Unix socket at `path`; the same rules apply as for images.
  *
  * @returns its real absolute path
  * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING` or `IMAGE_UNUSABLE`
@@ -196,7 +196,7 @@ export async function resolveSocketPath(path: string, roots: ImageRoots): Promis
 }
 
 /**
- * Finds a Unix socket and holds on to it: `/proc/self/fd/N` of the handle is what to connect to,
+ * Finds a Unix socket and keeps it open: connect to `/proc/self/fd/N` of the handle, which stays valid
  * whatever happens to the name.
  *
  * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING` or `IMAGE_UNUSABLE`
@@ -208,7 +208,7 @@ export async function openSocket(path: string, roots: ImageRoots): Promise<FileH
     throw openFailure(error, 'read-only', name);
   });
   try {
-    // Whoever listens may do as it is told.
+    // Whoever listens there can act on the client's commands, which may write.
     await requireWritable(await checkReached(handle, roots, name), roots, name);
     if (!(await handle.stat()).isSocket()) throw unusable(name, 'is not a socket');
     return handle;
@@ -226,7 +226,7 @@ async function checkReached(handle: FileHandle, roots: ImageRoots, name: ImageNa
 }
 
 /**
- * Requires that what is at a real path may be written.
+ * Requires that the file at a real path may be written.
  * @throws GuestfsError NOT_ALLOWED
  */
 export async function requireWritable(path: string, roots: ImageRoots, name: ImageNaming): Promise<void> {
@@ -238,7 +238,7 @@ export async function requireWritable(path: string, roots: ImageRoots, name: Ima
 }
 
 /**
- * Requires that all of a directory may be written, at its real path.
+ * Requires that everything in the directory at a real path may be written.
  * @throws GuestfsError NOT_ALLOWED
  */
 export async function requireWritableTree(path: string, roots: ImageRoots, name: ImageNaming): Promise<void> {
@@ -294,7 +294,7 @@ export async function writableDirectories(roots: ImageRoots): Promise<WritableDi
 }
 
 interface Root {
-  /** As configured, split into names. */
+  /** The path as configured, split into names. */
   readonly names: readonly string[];
   readonly real: string;
   readonly realNames: readonly string[];
@@ -321,7 +321,7 @@ interface Position {
   readonly names: string[];
 }
 
-/** Where an absolute path enters the roots, by name alone: nothing outside the roots is accessed. */
+/** Where an absolute path enters the roots, judged by names only: nothing outside the roots is accessed. */
 function enter(path: string, roots: readonly Root[], name: ImageNaming): Position {
   const names = split(path);
   for (const root of roots) {
@@ -359,7 +359,9 @@ async function walk(start: Position, roots: readonly Root[], name: ImageNaming):
       continue;
     }
     if (++links > MAX_LINKS) throw unusable(name, 'goes through too many symbolic links');
-    const target = await readlink(path);
+    const target = await readlink(path).catch((error: unknown) => {
+      throw openFailure(error, 'read-only', name);
+    });
     if (isAbsolute(target)) {
       ({ at, names } = enter([target, ...names].join('/'), roots, name));
     } else {
@@ -410,7 +412,7 @@ export function fileIdentity(stats: BigIntStats): string {
   return `file ${stats.dev}:${stats.ino}`;
 }
 
-/** Of a block device by its number, since it may have several inodes. */
+/** A block device is identified by its number, since it may have several inodes. */
 function identityOf(stats: BigIntStats, kind: OpenImage['kind']): string {
   return kind === 'block' ? `block ${stats.rdev}` : fileIdentity(stats);
 }
@@ -420,7 +422,7 @@ async function blockDeviceSize(device: bigint, name: ImageNaming): Promise<bigin
   const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn);
   const minor = (device & 0xffn) | ((device >> 12n) & ~0xffn);
   const file = await open(`/sys/dev/block/${major}:${minor}/size`).catch((cause: unknown) => {
-    throw unusable(name, 'is a block device whose size the system does not tell', cause);
+    throw unusable(name, 'is a block device of unknown size', cause);
   });
   try {
     return BigInt((await file.readFile('latin1')).trim()) * 512n;
@@ -474,15 +476,18 @@ function openFailure(error: unknown, access: ImageAccess, name: ImageNaming): un
       return unusable(
         name,
         access === 'read-write'
-          ? 'cannot be opened for writing: the server has no right to; attach it read-only or change its permissions'
-          : 'cannot be read: the server has no right to',
+          ? 'cannot be opened for writing: the server lacks permission; attach it read-only or change its permissions'
+          : 'cannot be read: the server lacks permission',
         error,
       );
+    case 'EINVAL':
+      // It was a link when it was looked at.
+      return unusable(name, 'has changed while it was opened', error);
     case 'EEXIST':
-      return unusable(name, 'cannot be made: a symbolic link that leads nowhere is in its place', error);
+      return unusable(name, 'cannot be created: a dangling symbolic link is in its place', error);
     case 'ENOSPC':
     case 'EDQUOT':
-      return new GuestfsError(code, `${name.subject} cannot be made: the server has no space left for it`, {
+      return new GuestfsError(code, `${name.subject} cannot be created: the server has no space left for it`, {
         cause: error,
       });
     case 'EROFS':

@@ -1,4 +1,4 @@
-/** What the server's configuration allows clients to do. */
+/** What the server's configuration permits clients to do. */
 import type { CallRules } from '../actions/callRules.js';
 import type { Permission, PermissionDef, RefusalDef, RequestCondition } from '../actions/types.js';
 import { GuestfsError } from '../common/errors.js';
@@ -22,13 +22,13 @@ export interface ServerPolicy {
   readonly allowed: ReadonlySet<Allowable>;
 }
 
-/** What decides on a call. */
+/** The configuration that decides whether a call is permitted. */
 export interface CallPolicy extends Pick<ServerPolicy, 'allowed'> {
-  /** Serves the actions that look into the appliance. */
+  /** Whether the actions that inspect the appliance are served. */
   readonly debugService: boolean;
 }
 
-/** All values at a path: of each element, where there is a list on the way. */
+/** All values at a path: for a list on the way, those of each element. */
 function valuesAt(value: unknown, path: readonly string[]): readonly unknown[] {
   if (Array.isArray(value)) return value.flatMap((element) => valuesAt(element, path));
   const [name, ...rest] = path;
@@ -68,8 +68,8 @@ function requirePermission(
 }
 
 /**
- * Checks what an RPC needs before it does anything.
- * @param request as far as it is known: a condition on a field that is not there does not hold
+ * Checks the permissions that an RPC needs, before it does anything.
+ * @param request as far as it is known: a condition on a missing field is false
  * @throws GuestfsError NOT_ALLOWED naming the setting that allows it
  */
 export function requireAllowed(rules: CallRules, request: object, policy: CallPolicy): void {
@@ -81,8 +81,8 @@ export function requireAllowed(rules: CallRules, request: object, policy: CallPo
 }
 
 /**
- * Checks a permission that an RPC declares for what it may find. (Block devices among images are found, and refused,
- * where images are opened: `pathPolicy.ts`.)
+ * Checks a permission that an RPC needs only for certain files, and declares as such. (Block devices are detected, and
+ * refused, where images are opened: `pathPolicy.ts`.)
  * @throws GuestfsError NOT_ALLOWED naming the setting that allows it
  */
 export function requireFound(rules: CallRules, permission: Permission, policy: Pick<CallPolicy, 'allowed'>): void {
@@ -91,7 +91,7 @@ export function requireFound(rules: CallRules, permission: Permission, policy: P
   requirePermission(rules, declared, policy);
 }
 
-/** The answer to an action that means something only inside the process that uses the C library. */
+/** The error for an action that is meaningful only inside the process that uses the C library. */
 export function notOverNetwork(action: string, { why, instead }: RefusalDef): GuestfsError {
   return new GuestfsError('NOT_OVER_NETWORK', `${action} does not work over a network: ${why}. Instead, ${instead}`);
 }

@@ -5,7 +5,7 @@ import { serviceOfRpc } from '../actions/services.js';
 import { IDENTITY_KINDS, namesKind } from './certificateIdentity.js';
 import { ALLOWABLE } from './policy.js';
 
-/** All calls, and all that change nothing. */
+/** Stand for all calls, and for all that change nothing. */
 const CALL_CLASSES = ['all', 'read'] as const;
 
 const CALL_NAMES: ReadonlySet<string> = new Set([...CALL_CLASSES, ...serviceOfRpc.keys(), ...serviceOfRpc.values()]);
@@ -65,22 +65,23 @@ const policy = z
 export type Role = z.output<typeof role>;
 export type PolicyDocument = z.output<typeof policy>;
 
-/** What is wrong with a policy file. */
+/** Describes what is wrong with a policy file. */
 export class PolicyFileError extends Error {
   override readonly name = 'PolicyFileError';
 }
 
 /**
- * Reads the text of a policy file: YAML, of which JSON is a part.
- * @throws PolicyFileError naming each place that is wrong
+ * Parses a policy file: YAML, which includes JSON.
+ * @throws PolicyFileError listing each error with its place
  */
 export function parsePolicy(text: string): PolicyDocument {
-  const document = parseDocument(text, { uniqueKeys: true });
+  // Other keys would become strings, with a warning to nobody.
+  const document = parseDocument(text, { uniqueKeys: true, stringKeys: true });
   const [broken] = [...document.errors, ...document.warnings];
   if (broken !== undefined) throw new PolicyFileError(broken.message);
   let value: unknown;
   try {
-    // Aliases are not needed, and could make a small file a large one.
+    // Aliases are not needed, and could expand a small file into a large one.
     value = document.toJS({ maxAliasCount: 0 });
   } catch (error) {
     throw new PolicyFileError(error instanceof Error ? error.message : String(error));

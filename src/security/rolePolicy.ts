@@ -1,4 +1,4 @@
-/** Access by roles, as the policy file has them; the file can be read again while the server runs. */
+/** Access by the roles in the policy file, which can be reloaded while the server runs. */
 import { readFile } from 'node:fs/promises';
 import { isAbsolute, join, normalize, sep } from 'node:path';
 import type { CallRules } from '../actions/callRules.js';
@@ -11,15 +11,15 @@ import type { Allowable, ServerPolicy } from './policy.js';
 import { parsePolicy, PolicyFileError, type PolicyDocument, type Role } from './policyFile.js';
 import { matchesWildcard } from './wildcard.js';
 
-/** In a path: the directory name of the identity that asks. */
+/** Placeholder in a path for the directory name of the calling identity. */
 const OWN = '{identity}';
 
-/** Whether a name in a role's list stands for a call. */
+/** Whether a name in a role's list matches a call. */
 function covers(name: string, { name: call, mutating }: CallRules): boolean {
   return name === 'all' || name === call || name === serviceOfRpc.get(call) || (name === 'read' && !mutating);
 }
 
-/** Directories of a role: real ones under the server's image roots. */
+/** Directories of a role, under the server's image roots. */
 interface Grants {
   readonly directories: readonly string[];
   readonly readOnly: ReadonlySet<string>;
@@ -32,7 +32,7 @@ function isUnder(path: string, root: string): boolean {
 }
 
 /**
- * The directories that a path of the file means.
+ * The directories for a path in the file.
  * @throws PolicyFileError if it is outside the image roots
  */
 function resolveGrant(path: string, { directories: roots }: ImageRoots): readonly string[] {
@@ -41,7 +41,7 @@ function resolveGrant(path: string, { directories: roots }: ImageRoots): readonl
   const outside = found.filter((directory) => !roots.some((root) => isUnder(directory, root)));
   if (outside.length > 0) throw new PolicyFileError(`images: ${path} is not under an --image-root`);
   if (path.split('/').some((name) => name.includes(OWN) && name !== OWN))
-    throw new PolicyFileError(`images: ${path}: ${OWN} must be the whole name of a directory`);
+    throw new PolicyFileError(`images: ${path}: ${OWN} must be the complete name of a directory`);
   return found;
 }
 
@@ -59,7 +59,7 @@ function grantsOf({ images }: Role, roots: ImageRoots, identity: string): Grants
 }
 
 /**
- * Checks what the schema cannot know.
+ * Checks what the schema cannot express.
  * @throws PolicyFileError
  */
 function checkAgainstServer({ roles }: PolicyDocument, server: ServerPolicy): void {
@@ -78,7 +78,7 @@ function checkAgainstServer({ roles }: PolicyDocument, server: ServerPolicy): vo
   }
 }
 
-/** The image roots of an identity, as they are in the policy of the moment. */
+/** The image roots of an identity under the current policy. */
 class RoleRoots implements ImageRoots {
   readonly withoutLinks = true;
 
@@ -152,16 +152,16 @@ export class RolePolicy implements AccessPolicy {
   }
 
   /**
-   * @param server what the flags allow: the most that a role can give
-   * @throws PolicyFileError if the file is wrong, or the error of the file system
+   * @param server what the flags allow, which no role can exceed
+   * @throws PolicyFileError if the file is invalid, or the error of the file system
    */
   static async read(path: string, server: ServerPolicy): Promise<RolePolicy> {
     return new RolePolicy(await readPolicy(path, server), path, server);
   }
 
   /**
-   * Reads the file again; when that fails, the policy stays as it is.
-   * @throws PolicyFileError if the file is wrong, or the error of the file system
+   * Reloads the file; if that fails, the policy stays in force.
+   * @throws PolicyFileError if the file is invalid, or the error of the file system
    */
   async reload(): Promise<void> {
     this.#document = await readPolicy(this.path, this.server);
@@ -181,7 +181,7 @@ export class RolePolicy implements AccessPolicy {
       requireCall: (rules) => {
         const has = (names: readonly string[]): boolean => names.some((name) => covers(name, rules));
         if (has(role.calls) && !has(role.except)) return;
-        throw new GuestfsError('NOT_ALLOWED', `the server's policy does not allow ${rules.name} to ${identity}`, {
+        throw new GuestfsError('NOT_ALLOWED', `the server's policy does not allow ${identity} to call ${rules.name}`, {
           metadata: { setting: '--policy' },
         });
       },

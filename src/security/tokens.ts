@@ -5,7 +5,7 @@ import { createLocalJWKSet, errors, jwtVerify, type JSONWebKeySet, type JWTVerif
 import { GuestfsError } from '../common/errors.js';
 import { identity, TOKEN_KIND, unauthenticated } from './certificateIdentity.js';
 
-/** Signatures that only the issuer can make; never `none`, and none with a key that the server has, too. */
+/** Algorithms whose signatures only the issuer can create: not `none`, and no shared keys. */
 const ALGORITHMS = [
   'RS256',
   'RS384',
@@ -19,7 +19,7 @@ const ALGORITHMS = [
   'EdDSA',
   'Ed25519',
 ];
-/** Clocks of issuer and server may differ by this, seconds. */
+/** Tolerated difference between the clocks of issuer and server, in seconds. */
 const CLOCK_TOLERANCE_S = 30;
 /** Tokens whose signature need not be checked again. */
 const MOST_KNOWN = 1000;
@@ -28,7 +28,7 @@ export interface TokenSettings {
   /** File of the JSON Web Key Set. */
   readonly keys: string;
   readonly issuer: string;
-  /** What the tokens call this server. */
+  /** The name of this server in tokens. */
   readonly audience: string;
 }
 
@@ -38,22 +38,28 @@ interface Known {
   readonly expires: number;
 }
 
+interface Checked {
+  readonly checking: Promise<Known>;
+  /** Once the signature is known to be good. */
+  known?: Known;
+}
+
 async function readKeys(path: string): Promise<JWTVerifyGetKey> {
   const set = JSON.parse(await readFile(path, 'utf8')) as JSONWebKeySet;
   const keys = createLocalJWKSet(set);
-  if (set.keys.length === 0) throw new Error('there is no key in it');
+  if (set.keys.length === 0) throw new Error('it contains no keys');
   if (set.keys.some(({ kty, d }) => kty === 'oct' || d !== undefined))
-    throw new Error('it has a secret or private key: public keys are all that is needed to check tokens');
+    throw new Error('it contains a secret or private key: only public keys are needed to check tokens');
   return keys;
 }
 
 export class TokenVerifier {
   #keys: JWTVerifyGetKey;
   /**
-   * By hash of the token. It holds promises, so that calls with one token go on in the order in which they came,
-   * although the first of them waits for the signature to be checked.
+   * By hash of the token. It contains promises, so that calls with the same token proceed in the order of arrival,
+   * although the first of them waits for the signature check.
    */
-  readonly #known = new Map<string, Promise<Known>>();
+  readonly #checked = new Map<string, Checked>();
 
   private constructor(
     keys: JWTVerifyGetKey,
@@ -68,36 +74,53 @@ export class TokenVerifier {
   }
 
   /**
-   * Reads the keys again; when that fails, they stay as they are.
+   * Reloads the keys; if that fails, the current ones stay in use.
    * @throws Error if the file is not a set of public keys
    */
   async reload(): Promise<void> {
     this.#keys = await readKeys(this.settings.keys);
-    this.#known.clear();
+    this.#checked.clear();
   }
 
   /**
-   * The identity that a token stands for.
+   * The identity of a token; at once, if the token has been seen before.
    * @throws GuestfsError UNAUTHENTICATED
    */
-  async verify(token: string): Promise<string> {
+  verify(token: string): string | Promise<string> {
     const hash = createHash('sha256').update(token).digest('base64');
-    const known = this.#known.get(hash) ?? this.#check(token, hash);
-    const { identity: found, expires } = await known;
+    const checked = this.#checked.get(hash) ?? this.#check(token, hash);
+    return checked.known === undefined ? this.#verified(checked, hash) : this.#unlessExpired(checked.known, hash);
+  }
+
+  async #verified({ checking }: Checked, hash: string): Promise<string> {
+    return this.#unlessExpired(await checking, hash);
+  }
+
+  #unlessExpired({ identity: found, expires }: Known, hash: string): string {
     if (expires + CLOCK_TOLERANCE_S * 1000 > Date.now()) return found;
-    this.#known.delete(hash);
+    this.#checked.delete(hash);
     throw unauthenticated('the bearer token has expired');
   }
 
-  #check(token: string, hash: string): Promise<Known> {
-    const checking = this.#verifyNow(token);
-    this.#known.set(hash, checking);
-    const [oldest] = this.#known.keys();
-    if (this.#known.size > MOST_KNOWN && oldest !== undefined) this.#known.delete(oldest);
-    checking.catch(() => {
-      if (this.#known.get(hash) === checking) this.#known.delete(hash);
-    });
-    return checking;
+  #check(token: string, hash: string): Checked {
+    const checked: Checked = { checking: this.#verifyNow(token) };
+    this.#checked.set(hash, checked);
+    checked.checking.then(
+      (known) => {
+        checked.known = known;
+        // Only good tokens make others be forgotten.
+        if (this.#checked.size > MOST_KNOWN) this.#forgetOldest();
+      },
+      () => {
+        if (this.#checked.get(hash) === checked) this.#checked.delete(hash);
+      },
+    );
+    return checked;
+  }
+
+  #forgetOldest(): void {
+    const [oldest] = this.#checked.keys();
+    if (oldest !== undefined) this.#checked.delete(oldest);
   }
 
   async #verifyNow(token: string): Promise<Known> {
@@ -110,8 +133,8 @@ export class TokenVerifier {
       return { identity: identity(TOKEN_KIND, payload.sub ?? ''), expires: (payload.exp ?? 0) * 1000 };
     } catch (error) {
       if (error instanceof GuestfsError) throw error;
-      // jose's messages name claims and quote nothing.
-      if (error instanceof errors.JOSEError) throw unauthenticated(`the bearer token is refused: ${error.message}`);
+      // jose's messages name claims, but quote no values.
+      if (error instanceof errors.JOSEError) throw unauthenticated(`the bearer token is not valid: ${error.message}`);
       throw unauthenticated('the bearer token cannot be read');
     }
   }

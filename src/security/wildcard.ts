@@ -1,13 +1,13 @@
-/** Patterns with `*`, which stands for any text. */
+/** Patterns in which `*` matches any text. */
 
-/** Whether a pattern covers all of a text; in linear time for each `*`. */
+/** Whether a pattern matches an entire text; takes linear time for each `*`. */
 export function matchesWildcard(pattern: string, text: string): boolean {
   const [first = '', ...rest] = pattern.split('*');
   const last = rest.pop();
   if (last === undefined) return pattern === text;
   if (!text.startsWith(first)) return false;
   let at = first.length;
-  // The leftmost place for each part leaves the most room for those after it.
+  // The leftmost match for each part leaves the most room for those after it.
   for (const part of rest) {
     const found = text.indexOf(part, at);
     if (found === -1) return false;

@@ -8,12 +8,12 @@ export function socketPath(address: string): string | undefined {
   return address.startsWith(UNIX) ? address.slice(UNIX.length) : undefined;
 }
 
-/** True if nothing but the machine itself reaches an address. A name may resolve to anything, but for `localhost`. */
+/** True if an address is reachable only from this machine. Names other than `localhost` may resolve to anything. */
 export function isLocal(address: string): boolean {
   if (socketPath(address) !== undefined) return true;
   const host = splitAddress(address)?.host ?? '';
   if (isIPv4(host)) return host.startsWith('127.');
-  // An IPv6 address has more than one spelling, a URL one.
+  // An IPv6 address can be written in several ways; URL normalizes it.
   if (isIPv6(host)) return new URL(`http://[${host}]`).hostname === '[::1]';
   return host === 'localhost';
 }

@@ -8,12 +8,12 @@ import { EncodedAnswer } from './decoding.js';
 /** Largest answer in one message, bytes: the default limit of gRPC clients. */
 export const ANSWER_MESSAGE_LIMIT = 4 * 1024 * 1024;
 
-/** Makes an answer what grpc-js is given. */
+/** Encodes an answer for grpc-js. */
 export type EncodeAnswer = (answer: object) => object;
 
 /**
  * Encodes the answers of an RPC.
- * @param name libguestfs's name of the action or, of an RPC that is none, the RPC's
+ * @param name libguestfs's name for the action or, if the RPC is not an action, that of the RPC
  * @returns a function that throws MESSAGE_TOO_LARGE, or what the serializer throws
  */
 export function answerEncoder(name: string, serialize: (answer: object) => Buffer): EncodeAnswer {

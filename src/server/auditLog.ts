@@ -1,19 +1,19 @@
 /**
- * The audit log: one line of JSON for each call that changes something, whether it was carried out or refused. It is a
- * stream of its own, apart from the server's log.
+ * The audit log: one line of JSON for each call that changes something, whether it was carried out or refused. It is
+ * separate from the server's log.
  */
 import { pino } from 'pino';
 import type { Logger } from '../common/logger.js';
 
-/** What is told of a call. */
+/** What is recorded about a call. */
 export interface AuditEntry {
   /** When it was answered, ISO 8601, UTC. */
   readonly time: string;
-  /** Who made the call; missing without identities, or if the client did not prove its own. */
+  /** Who made the call; missing on a server without identities, and if the client did not prove its identity. */
   readonly identity?: string | undefined;
   readonly session?: string | undefined;
   readonly action: string;
-  /** Paths, labels and names of images and drives, as the client wrote them. */
+  /** Paths, labels and names of images and drives, as given by the client. */
   readonly images?: readonly string[] | undefined;
   /** `OK`, or the reason of the failure. */
   readonly outcome: string;
@@ -21,12 +21,12 @@ export interface AuditEntry {
 
 export interface AuditLog {
   write(entry: AuditEntry): void;
-  /** Opens the file again, after it was renamed. */
+  /** Reopens the file, after it was renamed. */
   reopen(): void;
 }
 
 const STANDARD_OUTPUT = 1;
-/** Paths of the host are nobody else's business. */
+/** Only the server's user may read the log, which contains paths of the host. */
 const MODE = 0o600;
 
 /**
@@ -36,7 +36,7 @@ const MODE = 0o600;
  */
 export function openAuditLog(path: string, logger: Logger): AuditLog {
   const toFile = path !== '-';
-  // Each line is written before the call goes on: a server that is killed loses none.
+  // Each line is written before the call continues, so none is lost if the server is killed.
   const lines = pino.destination({ dest: toFile ? path : STANDARD_OUTPUT, append: true, sync: true, mode: MODE });
   const failed = (err: unknown): void => logger.error('the audit log cannot be written', { audit: path, err });
   lines.on('error', failed);

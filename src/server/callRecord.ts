@@ -5,16 +5,18 @@ import type { LogFields, Logger } from '../common/logger.js';
 import type { AuditLog } from './auditLog.js';
 import { shorten } from './statusMapping.js';
 
-/** Of an error's text; a daemon's can have 64 KiB. */
+/** Longest error text in a record; a daemon's errors can have 64 KiB. */
 const MESSAGE_LIMIT = 500;
 
-/** What a record says about the RPC. */
+/** What a record contains about the RPC. */
 export interface RecordedRpc {
   readonly name: string;
   readonly mutating: boolean;
+  /** That its client cancels it is no failure. */
+  readonly endsWithClient: boolean;
 }
 
-/** How a call ended that did not succeed. */
+/** How a failed call ended. */
 export interface CallFailure {
   readonly reason: string;
   readonly message: string;
@@ -33,7 +35,7 @@ export class CallRecord {
   readonly #fields: LogFields = {};
   #images: readonly string[] = [];
   #working = false;
-  /** How the call was answered, once it was. */
+  /** How the call was answered; undefined until then. */
   #answer: { readonly failure: CallFailure | undefined } | undefined;
 
   constructor(rpc: RecordedRpc, logger: Logger, audit?: AuditLog) {
@@ -45,6 +47,11 @@ export class CallRecord {
   /** Adds fields. */
   note(fields: LogFields): void {
     Object.assign(this.#fields, fields);
+  }
+
+  /** The call will have a line in the audit log. */
+  get isAudited(): boolean {
+    return this.#audit !== undefined && this.#rpc.mutating;
   }
 
   /** Images that the request names, for the audit log. */
@@ -63,7 +70,7 @@ export class CallRecord {
     this.#write();
   }
 
-  /** The client has its answer, or is gone; only the first counts. `failure` is undefined if the call succeeded. */
+  /** The client has its answer, or has disconnected. Only the first call counts; no `failure` means success. */
   answered(failure: CallFailure | undefined): void {
     if (this.#answer !== undefined) return;
     this.#answer = { failure };
@@ -73,7 +80,7 @@ export class CallRecord {
   #write(): void {
     if (this.#working || this.#answer === undefined) return;
     const { failure } = this.#answer;
-    if (this.#rpc.mutating) this.#writeAudit(failure);
+    if (this.isAudited) this.#writeAudit(failure);
     const fields = {
       action: this.#rpc.name,
       ...this.#fields,
@@ -83,12 +90,11 @@ export class CallRecord {
       this.#logger[this.#rpc.mutating ? 'info' : 'debug']('call succeeded', fields);
       return;
     }
-    // That a client stops reading is how every subscription ends.
-    const expected = failure.reason === 'CANCELLED' && !this.#rpc.mutating;
+    const expected = failure.reason === 'CANCELLED' && this.#rpc.endsWithClient;
     this.#logger[expected ? 'debug' : 'info']('call failed', {
       ...fields,
       reason: failure.reason,
-      // Without a stack: it is the client's failure, and can come with every call.
+      // Without a stack: the client has caused it, and can do so with every call.
       err: { message: shorten(failure.message, MESSAGE_LIMIT) },
     });
   }
@@ -106,7 +112,7 @@ export class CallRecord {
   }
 }
 
-/** The records of calls by their metadata, which is all that an interceptor and a handler have in common. */
+/** The records of calls by their metadata, the only object that interceptors and handlers share. */
 const records = new WeakMap<Metadata, CallRecord>();
 
 export function recordUnder(metadata: Metadata, record: CallRecord): void {

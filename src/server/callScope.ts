@@ -18,7 +18,7 @@ export interface ServerCall {
 export interface CallScope {
   /** Aborts when the client cancels or disconnects, or when the deadline passes. */
   readonly signal: AbortSignal;
-  /** To be called once the call is answered: the signal no longer aborts. */
+  /** Must be called once the call is answered; the signal no longer aborts then. */
   end(): void;
 }
 
@@ -33,7 +33,7 @@ export function scopeOf(call: ServerCall): CallScope {
     controller.abort(
       deadline <= Date.now()
         ? new GuestfsError('DEADLINE_EXCEEDED', 'the deadline of the call has passed')
-        : new GuestfsError('CANCELLED', 'the client cancelled the call, or is gone'),
+        : new GuestfsError('CANCELLED', 'the client cancelled the call or disconnected'),
     );
   };
   if (call.cancelled) abort();

@@ -9,7 +9,7 @@ import { toStatus } from './statusMapping.js';
 
 const RETRY_AFTER_MS = 1000;
 
-/** Refuses a call when its client has `most` others in flight. Streams count until they are closed. */
+/** Refuses a call if its client has `most` others in flight. Streams count until they are closed. */
 export function limitingCalls(most: number, clientOf: ClientOf, logger: Logger): ServerInterceptor {
   const inFlight = new Map<string, number>();
   return ({ path }, call) => {
@@ -31,7 +31,7 @@ export function limitingCalls(most: number, clientOf: ClientOf, logger: Logger):
           retryAfterMs: RETRY_AFTER_MS,
         },
       );
-      // By a call that is complete, and above which nothing else is called.
+      // Through a complete call object; the interceptors above it are not called.
       process.nextTick(() => call.sendStatus(toStatus(error, { action: rpcAt(path)?.name ?? path }, logger)));
     }
     return call as ServerInterceptingCall;

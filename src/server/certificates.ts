@@ -1,13 +1,13 @@
-/** The server's certificates, from files that can be read again while it runs; open connections go on. */
+/** The server's certificates, from files that can be reloaded while it runs; open connections are not affected. */
 import { readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
 import { experimental, type ServerCredentials } from '@grpc/grpc-js';
 
-/** Files of PEM. */
+/** PEM files. */
 export interface TlsFiles {
   readonly certificate: string;
   readonly key: string;
-  /** Whose certificates clients must have; undefined: they need none. */
+  /** The authorities that must have issued the clients' certificates; undefined: clients need no certificate. */
   readonly clientCa: string | undefined;
 }
 
@@ -17,14 +17,14 @@ interface Contents {
   readonly caCertificate: Buffer | undefined;
 }
 
-/** @throws Error if a file cannot be read, or certificate and key do not go together */
+/** @throws Error if a file cannot be read, or certificate and key do not match */
 async function read({ certificate, key, clientCa }: TlsFiles): Promise<Contents> {
   const [cert, privateKey, caCertificate] = await Promise.all([
     readFile(certificate),
     readFile(key),
     clientCa === undefined ? undefined : readFile(clientCa),
   ]);
-  // grpc-js drops all connections when it is given what does not fit.
+  // grpc-js drops all connections if it is given a certificate and a key that do not match.
   createSecureContext({ cert, key: privateKey, ca: caCertificate });
   return { certificate: cert, privateKey, caCertificate };
 }
@@ -44,12 +44,12 @@ export class Certificates {
     this.#contents = contents;
   }
 
-  /** @throws Error if a file cannot be read, or certificate and key do not go together */
+  /** @throws Error if a file cannot be read, or certificate and key do not match */
   static async read(files: TlsFiles): Promise<Certificates> {
     return new Certificates(files, await read(files));
   }
 
-  /** For a server: always those that were read last. */
+  /** For a server; always uses the certificates that were read last. */
   credentials(): ServerCredentials {
     const provider: experimental.CertificateProvider = {
       addCaCertificateListener: (listener) => {
@@ -72,8 +72,8 @@ export class Certificates {
   }
 
   /**
-   * Reads the files again, for connections to come; when that fails, what was read before stays in use.
-   * @throws Error if a file cannot be read, or certificate and key do not go together
+   * Reloads the files, for new connections; if that fails, the current certificates stay in use.
+   * @throws Error if a file cannot be read, or certificate and key do not match
    */
   async reload(): Promise<void> {
     this.#contents = await read(this.files);

@@ -1,4 +1,4 @@
-/** Checks of arguments that hold for every action. */
+/** Checks of arguments that apply to every action. */
 import type { ActionDef } from '../actions/types.js';
 import { badArgument } from '../common/errors.js';
 import { printable } from '../common/guestText.js';

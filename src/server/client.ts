@@ -1,6 +1,6 @@
 /** Who shares limits with whom. */
 import { Metadata, type ServerInterceptor } from '@grpc/grpc-js';
-import { http2StreamOf } from './grpcInternals.js';
+import { http2StreamOf, metadataOf } from './grpcInternals.js';
 import type { Identify } from './identify.js';
 
 type Call = Parameters<ServerInterceptor>[1];
@@ -9,30 +9,29 @@ type Call = Parameters<ServerInterceptor>[1];
 export type ClientOf = (call: Call) => string;
 
 /**
- * Finds the client of a call, as far as limits are concerned, before the call is identified: the identity of its
- * connection, if that has one that counts, or else the address that it comes from.
+ * Finds the client of a call, as far as limits are concerned, when the call begins: its identity, or that of its
+ * connection while it takes time to find out, as with a token that the server has not seen before; otherwise the address
+ * that it comes from.
  */
 export function clientsBy(identify: Identify): ClientOf {
-  /** Reading a certificate is not cheap, and a connection has only one. */
-  const clients = new WeakMap<object, string>();
   return (call) => {
-    const { session } = http2StreamOf(call);
-    const known = session === undefined ? undefined : clients.get(session);
-    if (known !== undefined) return known;
-    const client = clientKey(identityAtOnce(identify, call), call.getPeer());
-    if (session !== undefined) clients.set(session, client);
-    return client;
+    const identity = identityAtOnce(identify, call, metadataOf(call)) ?? identityAtOnce(identify, call, new Metadata());
+    return clientKey(identity, call.getPeer());
   };
 }
 
-/** The identity of a call's connection; undefined if it has none, none that counts, or one that takes time to find. */
-function identityAtOnce(identify: Identify, call: Call): string | undefined {
+/** The identity of a call with some metadata; undefined if there is none, or if it takes time to find. */
+function identityAtOnce(identify: Identify, call: Call, metadata: Metadata): string | undefined {
   try {
-    const identity = identify({ getAuthContext: () => call.getAuthContext(), metadata: new Metadata() });
+    const identity = identify({
+      getAuthContext: () => call.getAuthContext(),
+      metadata,
+      connection: http2StreamOf(call).session,
+    });
     if (!(identity instanceof Promise)) return identity;
     identity.catch(() => undefined);
   } catch {
-    // The dispatch refuses the call, and says why.
+    // The dispatch refuses the call, with the reason.
   }
   return undefined;
 }

@@ -1,12 +1,12 @@
 /**
- * Limits of connections, which grpc-js does not have: how many there are, how long a client may take to greet, and an
- * end for those that HTTP/2 has given up.
+ * Limits of connections, which grpc-js does not have: their number, and the time for the client's HTTP/2 preface. Also
+ * closes connections that HTTP/2 has given up.
  *
- * When a client breaks the rules of HTTP/2 for a whole connection, such as with a metadata value of more than 64 KiB,
- * nghttp2 announces the end of the connection (GOAWAY), and from then on neither reads nor writes. Node does not close
- * it, and reports nothing: all calls on the connection would neither be answered nor fail, and a proxy multiplexes the
- * calls of many clients on one. What can be seen is that a PING stays in the queue although nothing else is being
- * written.
+ * When a client violates HTTP/2 in a way that affects the entire connection, such as with a metadata value of more
+ * than 64 KiB, nghttp2 announces the end of the connection (GOAWAY), and from then on neither reads nor writes. Node
+ * does not close it, and reports nothing: all calls on the connection would neither be answered nor fail, and a proxy
+ * multiplexes the calls of many clients on one. The only visible sign is that a PING stays in the queue although
+ * nothing else is being written.
  */
 import type { Http2Server, ServerHttp2Session } from 'node:http2';
 import { constants } from 'node:http2';
@@ -14,11 +14,11 @@ import type { Socket } from 'node:net';
 import type { Logger } from '../common/logger.js';
 import type { ServerLimits } from './limits.js';
 
-/** How often connections that received something are looked at, milliseconds. */
+/** How often connections that have received data are checked, milliseconds. */
 const CHECK_MS = 500;
 
 /**
- * Largest metadata of a call, bytes, as clients are told; a call with more is reset. In gRPC's own implementations the
+ * Largest metadata of a call, bytes, as announced to clients; a call with more is reset. In gRPC's implementations the
  * limit is 16 KiB.
  */
 export const METADATA_LIMIT = 32 * 1024;
@@ -30,13 +30,13 @@ interface Connection {
   calls: number;
   /** When the last of them was closed. */
   idleSince: number;
-  /** Bytes that had been received when it was known to work. */
+  /** Bytes that had been received when it was last known to work. */
   soundAt: number;
-  /** It did not send a PING when it was last looked at. */
+  /** Whether it failed to send a PING at the last check. */
   stuck: boolean;
 }
 
-/** Watches the connections of a server. @returns how to stop */
+/** Watches the connections of a server. @returns a function that stops it */
 export function guardConnections(servers: readonly Http2Server[], limits: ServerLimits, logger: Logger): () => void {
   const guard = new ConnectionGuard(limits, logger);
   for (const server of servers) guard.watch(server);
@@ -46,7 +46,7 @@ export function guardConnections(servers: readonly Http2Server[], limits: Server
 class ConnectionGuard {
   readonly #limits: ServerLimits;
   readonly #logger: Logger;
-  /** Connections, also those whose client has not greeted, by socket. */
+  /** Connections by socket, including those whose client has not sent its preface. */
   readonly #sockets = new Map<Socket, NodeJS.Timeout>();
   readonly #connections = new Set<Connection>();
   readonly #checks: NodeJS.Timeout;
@@ -85,7 +85,7 @@ class ConnectionGuard {
     if (this.#sockets.size >= this.#limits.connections) this.#closeIdle();
   }
 
-  /** Makes room for the next connection, unless all have calls: closes the one that has had none for longest. */
+  /** Makes room for the next connection by closing the one that has been idle for longest, unless all have calls. */
   #closeIdle(): void {
     let longest: Connection | undefined;
     for (const connection of this.#connections) {
@@ -128,7 +128,7 @@ class ConnectionGuard {
     for (const connection of this.#connections) {
       const { session } = connection;
       if (session.destroyed || session.closed || bytesRead(session) === connection.soundAt) continue;
-      // Refused while ten others are on their way: then the connection is not known to be stuck.
+      // Refused while ten others are in flight: then the connection is not known to be stuck.
       const asked = session.ping((error) => {
         if (error === null) connection.soundAt = bytesRead(session);
       });
@@ -141,7 +141,7 @@ class ConnectionGuard {
     if (session.destroyed) return;
     const sent = (session.state.outboundQueueSize ?? 0) === 0 || isWriting(session);
     if (!sent && connection.stuck) {
-      this.#logger.warn('connection closed: its client broke the rules of HTTP/2', { calls: connection.calls });
+      this.#logger.warn('connection closed: its client violated HTTP/2', { calls: connection.calls });
       session.destroy(undefined, constants.NGHTTP2_PROTOCOL_ERROR);
       return;
     }
@@ -154,7 +154,7 @@ function bytesRead({ socket }: ServerHttp2Session): number {
   return socket?.bytesRead ?? 0;
 }
 
-/** Whether the kernel has not yet taken all that was written. */
+/** Whether the kernel has not yet accepted everything that was written. */
 function isWriting({ socket }: ServerHttp2Session): boolean {
   const { _handle: handle } = socket as unknown as { readonly _handle?: { readonly writeQueueSize?: number } | null };
   return (handle?.writeQueueSize ?? 0) > 0;

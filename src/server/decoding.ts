@@ -20,7 +20,7 @@ export class EncodedAnswer {
 }
 
 /**
- * Rejects strings over the usual request limit, which matters in requests that may be larger because of their contents;
+ * Rejects strings over the usual request limit, which matters in requests that may be larger because of file content;
  * and invalid UTF-8, which the runtime would replace silently.
  */
 function decodeUtf8(bytes: Uint8Array): string {
@@ -30,28 +30,28 @@ function decodeUtf8(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
 }
 
-/** Most fields of a request, those inside others included: so many are decoded in a few milliseconds. */
+/** Maximum number of fields in a request, including nested ones: these are decoded in a few milliseconds. */
 export const FIELD_LIMIT = 50_000;
-/** A field has at least so many bytes. */
+/** Minimum size of a field, bytes. */
 const LEAST_FIELD = 2;
 /** A field of variable length begins with two numbers: its tag and its length. */
 const NUMBERS_PER_FIELD = 2;
 
-/** A reader that gives up when there are too many fields. Not for every request, as counting costs a little. */
+/** A reader that fails if there are too many fields. Not used for every request, as counting has a cost. */
 function countingReader(bytes: Buffer): BinaryReader {
   const reader = new BinaryReader(bytes, decodeUtf8);
   const read = reader.uint32.bind(reader);
   let left = FIELD_LIMIT * NUMBERS_PER_FIELD;
   reader.uint32 = () => {
     left -= 1;
-    if (left < 0) throw new Error(`more than ${FIELD_LIMIT} fields, which is what a request can have`);
+    if (left < 0) throw new Error(`more than ${FIELD_LIMIT} fields, which is the limit for a request`);
     return read();
   };
   return reader;
 }
 
 /**
- * What ts-proto's decoders are given. Their type for gRPC says Buffer, but each passes it on to
+ * The input of ts-proto's decoders. Their declared type for gRPC is Buffer, but each passes it on to
  * `decode`, which takes a reader as well.
  */
 function strictReader(bytes: Buffer): Buffer {

@@ -35,6 +35,7 @@ import type { Session } from '../session/session.js';
 import { checkSessionId, type SessionRegistry } from '../session/sessionRegistry.js';
 import type { EncodeAnswer } from './answerEncoding.js';
 import { onBehalfOf } from '../common/onBehalf.js';
+import { connectionOf } from './callConnection.js';
 import { recordOf, type CallRecord } from './callRecord.js';
 import { scopeOf, type ServerCall } from './callScope.js';
 import { clientKey } from './client.js';
@@ -50,12 +51,12 @@ export interface DispatchOptions {
   readonly registry: SessionRegistry;
   readonly identify: Identify;
   readonly access: AccessPolicy;
-  /** Serves the actions that look into the appliance. */
+  /** Whether the actions that inspect the appliance are served. */
   readonly debugService: boolean;
   /** What clients may write to files of the host; any amount when left out. */
   readonly disks?: DiskQuotas;
   readonly logger: Logger;
-  /** Takes out of the texts of errors what clients are not to know. */
+  /** Removes from error texts what clients must not see. */
   readonly hide?: (text: string) => string;
 }
 
@@ -107,10 +108,14 @@ export class Dispatch {
     const transport = open(scope.signal);
     const record = recordOf(call.metadata);
     record.began();
-    record.names(namedImages(rpc, transport.given));
+    if (record.isAudited) record.names(namedImages(rpc, transport.given));
     let session: Session | undefined;
     try {
-      const identity = await this.#identify(call);
+      const identity = await this.#identify({
+        getAuthContext: () => call.getAuthContext(),
+        metadata: call.metadata,
+        connection: connectionOf(call.metadata),
+      });
       record.note({ identity });
       const client = clientKey(identity, call.getPeer());
       onBehalfOf(client, scope.signal);
@@ -203,7 +208,7 @@ function inTurn(rpc: Rpc, { answers }: Transport, call: AdmittedCall): Promise<o
   const { session, request, signal } = call;
   if (session === undefined) throw new Error(`${action.name} has no session`);
   if (needsDaemon(action)) {
-    // `call` was made for this alone; a copy would cost more than the rest of this function.
+    // `call` was created only for this; a copy would cost more than the rest of this function.
     return session.perform(action, request, signal, (daemon) =>
       perform(Object.assign(call, { session, action, daemon }), answers),
     );

@@ -1,4 +1,4 @@
-/** The drives that requests name. */
+/** The drives in requests. */
 import type { DriveSpec, RemoteDrive } from '../../gen/proto/guestfs/v1/session.js';
 import { badArgument, GuestfsError } from '../common/errors.js';
 import { driveFromRequest, scratchDriveFromRequest, type AddDriveOptions } from '../images/addDriveRequest.js';
@@ -9,7 +9,7 @@ import type { ImageRoots } from '../security/pathPolicy.js';
 
 type Source = NonNullable<DriveSpec['source']>;
 
-/** What the arguments of `add_drive` and `add_drive_scratch` are called in a DriveSpec with that source. */
+/** The names of the arguments of `add_drive` and `add_drive_scratch` in a DriveSpec with that source. */
 const SPEC_FIELDS: Readonly<Record<Source['$case'], Readonly<Record<string, string>>>> = {
   path: { filename: 'path' },
   scratch_size: { size: 'scratch_size' },
@@ -25,7 +25,7 @@ const SPEC_FIELDS: Readonly<Record<Source['$case'], Readonly<Record<string, stri
   },
 };
 
-/** Names the fields that an error is about as those of the drive at `index`. */
+/** Renames the fields in an error to those of the drive at `index`. */
 function inDrive(index: number, source: Source | undefined, error: unknown): unknown {
   if (!(error instanceof GuestfsError)) return error;
   const { fields, ...details } = error.details;
@@ -65,7 +65,7 @@ async function remoteDrive(
 
 async function driveOf(spec: DriveSpec, imageRoots: ImageRoots): Promise<Drive> {
   const { source, label, blocksize, format, cachemode, discard, writable } = spec;
-  if (source === undefined) throw badArgument('source', 'is not set: say where the contents of the drive are');
+  if (source === undefined) throw badArgument('source', 'is not set: it states where the content of the drive is');
   const common = { ...(label === undefined ? {} : { label }), ...(blocksize === undefined ? {} : { blocksize }) };
   if (source.$case === 'scratch_size') return scratchDriveFromRequest(source.value, common);
   const options = {
@@ -88,7 +88,7 @@ export async function drivesOf(specs: readonly DriveSpec[], imageRoots: ImageRoo
   if (specs.length > MAX_DRIVES)
     throw badArgument('drives', `has ${specs.length} entries; at most ${MAX_DRIVES} are allowed`);
   const drives: Drive[] = [];
-  // One at a time: each holds descriptors while it is looked at, and other sessions need some, too.
+  // One at a time: each needs file descriptors while it is inspected, and so do other sessions.
   for (const [index, spec] of specs.entries()) {
     try {
       drives.push(await driveOf(spec, imageRoots));

@@ -10,7 +10,7 @@ export function toDuration(milliseconds: number): Duration {
   return { seconds: BigInt(seconds), nanos: Math.round((milliseconds - seconds * SECOND_MS) * MILLISECOND_NS) };
 }
 
-/** Longest wait that a timer of Node can have, milliseconds. */
+/** Maximum delay of a Node timer, milliseconds. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
 
 /**

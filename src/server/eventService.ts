@@ -24,10 +24,10 @@ const TYPES: Record<EventKind, EventType> = {
 };
 const KINDS = new Map(Object.entries(TYPES).map(([kind, type]) => [type, kind as EventKind]));
 
-/** Takes out of a text what clients are not to know. */
+/** Removes from a text what clients must not see. */
 type Hide = (text: string) => string;
 
-/** Kinds whose messages the server, or its qemu, can have written; the others quote the client. */
+/** Kinds whose messages come from the server itself, or from its qemu; the others quote the client. */
 const OWN_WORDS: ReadonlySet<EventKind> = new Set(['library', 'warning', 'appliance']);
 
 function detailOf(event: SessionEvent, hide: Hide): SubscribeResponse['detail'] {
@@ -66,7 +66,7 @@ async function subscribe(
   const subscription = session.events.subscribe(kindsOf(request));
   const end = (): void => subscription.end();
   signal.addEventListener('abort', end, { once: true });
-  answers.opened(); // tells the client that it is subscribed
+  answers.opened(); // lets the client know that it is subscribed
   const heart = beating(answers, heartbeat);
   try {
     for await (const event of subscription) await heart.write(toMessage(event, hide));

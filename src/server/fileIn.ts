@@ -4,12 +4,12 @@ import { Undecodable } from './decoding.js';
 import type { FileArguments, FileMessage } from './fileMessages.js';
 import type { HeldMessage } from './requestFlow.js';
 
-/** Largest chunk of a client, bytes. */
+/** Largest chunk from a client, bytes. */
 export const CHUNK_LIMIT = 1024 * 1024;
 
 /**
- * A piece of a file that is larger than a client may send at once.
- * @param size bytes; undefined: it is not known
+ * The error for a chunk that is larger than allowed.
+ * @param size bytes; undefined if unknown
  */
 export function chunkTooLarge(size: number | undefined): GuestfsError {
   return new GuestfsError(
@@ -53,7 +53,7 @@ export async function readArguments(messages: Messages, signal: AbortSignal): Pr
   return first.payload.value;
 }
 
-/** The chunks that follow; the message that holds a chunk is released when the next one is asked for. */
+/** The chunks that follow; the message of a chunk is released when the next one is requested. */
 export async function* fileChunks(messages: Messages): AsyncGenerator<Buffer> {
   for (;;) {
     const next = await nextPayload(messages);

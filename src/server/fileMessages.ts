@@ -1,7 +1,6 @@
 /**
- * The messages that carry files, between gRPC's bytes and those of the daemon. The generated
- * codecs would copy a file three times on its way in and out; these copy it as seldom as
- * grpc-js lets them.
+ * Encoding and decoding of the messages with file content. The generated codecs would copy a
+ * file three times on its way in and out; these copy it as rarely as grpc-js permits.
  */
 
 /** Arguments of a FileIn action: those of the action, and the expected size and checksums of the file. */
@@ -22,13 +21,13 @@ export interface FileMessage {
 
 /** Tag of the field `chunk` in the requests of all FileIn actions. */
 const IN_TAG = 0x12;
-/** A length is a varint: seven bits a byte; every byte but the last has the eighth bit set. */
+/** A length is a varint: seven bits per byte; every byte but the last has the eighth bit set. */
 const LENGTH_BITS = 7;
 
 /**
- * The message that a client stream consists of, but for the first: nothing but a chunk. Its
- * value is a part of `bytes`, where the generated decoder makes a copy. Undefined: it is
- * another, or too unusual to be told here.
+ * Decodes a message that consists of a chunk and nothing else, as all but the first of a client
+ * stream do. The value is a slice of `bytes`; the generated decoder would make a copy. Undefined
+ * for other messages, and for unusual encodings.
  */
 export function chunkMessage(bytes: Buffer): FileMessage | undefined {
   if (bytes[0] !== IN_TAG) return undefined;
@@ -43,23 +42,23 @@ export function chunkMessage(bytes: Buffer): FileMessage | undefined {
   return at + length === bytes.length ? { payload: { $case: 'chunk', value: bytes.subarray(at) } } : undefined;
 }
 
-/** Response of a FileOut action with these pieces, one after the other, as its chunk. */
+/** Response of a FileOut action whose chunk consists of these pieces, one after the other. */
 export class FilePieces {
   constructor(readonly pieces: readonly Buffer[]) {}
 }
 
 /** Tag of the field `chunk` in the responses of all FileOut actions. */
 const OUT_TAG = 0x0a;
-/** Of a tag and a length. */
+/** Maximum size of a tag and a length. */
 const HEAD_LIMIT = 6;
 
 /**
- * One for all: grpc-js puts what a serializer gives into a buffer of its own before it does
- * anything else. A buffer for each message would be one more that V8 has to collect.
+ * Shared by all messages: grpc-js copies a serializer's result into its own buffer before it
+ * does anything else. A new buffer for each message would only cause more garbage collection.
  */
 let scratch: Buffer = Buffer.allocUnsafeSlow(256 * 1024);
 
-/** The message's bytes, which are good until the next call. */
+/** The bytes of the message, valid until the next call. */
 export function encodeFilePieces({ pieces }: FilePieces): Buffer {
   let length = 0;
   for (const piece of pieces) length += piece.length;

@@ -1,15 +1,15 @@
 /**
- * Everything that relies on private members of grpc-js, which no public interface can do. The
- * version is pinned in package.json, and `grpcInternals.test.ts` fails when a member is gone or
- * behaves differently. Of `BaseServerInterceptingCall`, the call at the bottom of all interceptors:
+ * Everything that relies on private members of grpc-js, because no public interface provides it.
+ * The version is pinned in package.json, and `grpcInternals.test.ts` fails if a member is missing or
+ * behaves differently. Of `BaseServerInterceptingCall`, the call below all interceptors:
  *
- * - `stream`, its HTTP/2 stream: the only place that tells a request stream that was ended from
+ * - `stream`, its HTTP/2 stream: the only way to distinguish a request stream that was ended from
  *   one that was reset. grpc-js itself reports a half-close in both cases.
- * - `decoder`, which cuts the bytes that arrive into messages: replaced where a method has a
- *   limit of its own (`grpc.max_receive_message_length` is one limit for all methods), and asked
+ * - `decoder`, which splits the received bytes into messages: replaced where a method has its
+ *   own limit (`grpc.max_receive_message_length` is one limit for all methods), and used to check
  *   whether a message is incomplete, which grpc-js ignores at the end of a stream. Its
  *   `readState` is 0 between messages.
- * - `metadata`, which interceptors get only when the call is started.
+ * - `metadata`, which interceptors get only once the call is started.
  * - `sendStatus`, by which it refuses messages that are too large, below all interceptors:
  *   replaced, to give such a status our text and details.
  *
@@ -17,23 +17,23 @@
  *
  * Of `Server`: `http2Servers`, for the limits of connections, which grpc-js does not have.
  *
- * One more assumption has no member: `serializeMessage` copies what a method's `responseSerialize`
- * returns before it returns, so that `fileMessages.ts` can reuse its buffer.
+ * One more assumption: `serializeMessage` copies the result of a method's `responseSerialize` before
+ * it returns, so `fileMessages.ts` can reuse its buffer.
  */
 import type { Http2Server, ServerHttp2Stream } from 'node:http2';
 import type { Metadata, Server, ServerInterceptingCallInterface } from '@grpc/grpc-js';
 
-/** Any call that an interceptor may be given. */
+/** Any call that an interceptor can receive. */
 export type InterceptedCall = ServerInterceptingCallInterface;
 
-/** Cuts what arrives into messages, each with its five bytes of header. What it throws becomes RESOURCE_EXHAUSTED. */
+/** Splits received data into messages, each with its header of five bytes. Its errors become RESOURCE_EXHAUSTED. */
 export interface MessageDecoder {
-  /** 0 when nothing of a message has arrived. */
+  /** 0 if no part of a message has arrived. */
   readonly readState: number;
   write(data: Buffer): Buffer[];
 }
 
-/** A status as grpc-js's own call is asked to send it. */
+/** A status, in the form in which grpc-js's own call sends it. */
 export type SentStatus = Parameters<InterceptedCall['sendStatus']>[0];
 
 interface BaseCall {
@@ -43,10 +43,10 @@ interface BaseCall {
   sendStatus(status: SentStatus): void;
 }
 
-/** `readState` of grpc-js's decoder when nothing of a message has arrived. */
+/** `readState` of grpc-js's decoder if no part of a message has arrived. */
 const NO_DATA = 0;
 
-/** The call at the bottom. */
+/** The call below all interceptors. */
 function baseOf(call: InterceptedCall): BaseCall {
   let base = call as unknown as Partial<BaseCall> & { readonly nextCall?: BaseCall };
   while (base.nextCall !== undefined) base = base.nextCall;
@@ -60,7 +60,7 @@ export function http2StreamOf(call: InterceptedCall): ServerHttp2Stream {
   return baseOf(call).stream;
 }
 
-/** Whether a part of a message has arrived, and not the rest. */
+/** Whether only part of a message has arrived. */
 export function isInsideMessage(call: InterceptedCall): boolean {
   return baseOf(call).decoder.readState !== NO_DATA;
 }
@@ -77,14 +77,14 @@ export function http2ServersOf(server: Server): readonly Http2Server[] {
   return [...http2Servers.keys()];
 }
 
-/** Has the messages of a call cut by `decoder`; before anything arrives. */
+/** Makes a call use `decoder` to split its data into messages; must be called before any data arrives. */
 export function replaceDecoder(call: InterceptedCall, decoder: MessageDecoder): void {
   baseOf(call).decoder = decoder;
 }
 
 /**
- * Replaces each status that a call ends with, also those of grpc-js's own.
- * @returns sends a status, which is replaced as well
+ * Replaces each status that a call ends with, including those of grpc-js itself.
+ * @returns a function that sends a status, which is replaced as well
  */
 export function replaceStatus(
   call: InterceptedCall,

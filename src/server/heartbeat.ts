@@ -5,7 +5,7 @@ import type { AnswerStream } from './rpc.js';
 const HEARTBEAT_MS = 20_000;
 
 export interface BeatingWriter<Message> {
-  /** As {@link AnswerStream.write}. */
+  /** Like {@link AnswerStream.write}. */
   write(message: Message): Promise<void>;
   /** Stops the heartbeats. */
   stop(): void;
@@ -17,7 +17,7 @@ export function beating<Message extends object>(
   heartbeat: () => Message,
 ): BeatingWriter<Message> {
   const beat = (): void => {
-    answers.write(heartbeat()).catch(() => undefined); // the client is gone, which ends the stream elsewhere
+    answers.write(heartbeat()).catch(() => undefined); // the client has disconnected, which ends the stream elsewhere
   };
   const timer = setInterval(beat, HEARTBEAT_MS);
   return {

@@ -1,20 +1,20 @@
 /**
- * Keeps where the server has its files from clients: its appliance, run directories and caches. Those of its directories
- * that a client named itself are not among them.
+ * Hides the locations of the server's files from clients: its appliance, run directories and caches. Directories that a
+ * client has named itself are not hidden.
  */
 
-/** What stands for a path. */
+/** Replaces a path. */
 const PLACEHOLDER = '[a file of the server]';
 
-/** Characters of a path that is quoted in a sentence or a command. */
+/** Characters of a path that appears in a sentence or a command. */
 const REST = /[^\s'",;:(){}[\]]*/y;
 
-/** Before one of these, it is not the beginning of a path. */
+/** After one of these, a match is not the start of a path. */
 const INSIDE = /[\w./-]/;
 
-/** What the server keeps where. */
+/** The locations of the server's files. */
 export interface ServerDirectories {
-  /** Search path of appliances, separated by colons. */
+  /** Search path for appliances, separated by colons. */
   readonly path: string;
   readonly tmpdir: string;
   readonly cachedir: string;
@@ -22,7 +22,7 @@ export interface ServerDirectories {
   readonly hv?: string | undefined;
 }
 
-/** Makes the function that takes the paths of the server out of a text; others, such as those of a guest, stay. */
+/** Creates a function that removes the server's paths from a text; others, such as those of a guest, stay. */
 export function hidingHostPaths({ path, tmpdir, cachedir, hv = '' }: ServerDirectories): (text: string) => string {
   const prefixes = [
     ...path.split(':').filter((directory) => directory.startsWith('/') && directory !== '/'),
@@ -37,7 +37,7 @@ function withoutPaths(text: string, prefix: string): string {
   let shown = '';
   let from = 0;
   for (let at = text.indexOf(prefix); at >= 0; at = text.indexOf(prefix, from)) {
-    // A prefix can have characters that would end the rest of a path.
+    // A prefix can contain characters that would otherwise end a path.
     REST.lastIndex = at + prefix.length;
     const end = REST.lastIndex + (REST.exec(text)?.[0].length ?? 0);
     shown += INSIDE.test(text[at - 1] ?? '') ? text.slice(from, end) : text.slice(from, at) + PLACEHOLDER;

@@ -1,10 +1,20 @@
-/** Who a client is: whom its token names, else its certificate, or the certificate that a trusted proxy has seen. */
+/**
+ * Who a client is: whom its token names, else its certificate or, on a Unix socket, its user, or the certificate that a
+ * trusted proxy has seen.
+ */
+import type { Http2Session } from 'node:http2';
 import type { Metadata } from '@grpc/grpc-js';
-import { certificateIdentity, unauthenticated, type CertificateKind } from '../security/certificateIdentity.js';
+import {
+  certificateIdentity,
+  unauthenticated,
+  userIdentity,
+  type CertificateKind,
+} from '../security/certificateIdentity.js';
 import { forwardedIdentity } from '../security/forwardedCertificate.js';
 import type { TokenVerifier } from '../security/tokens.js';
 import { matchesWildcard } from '../security/wildcard.js';
 import type { ServerCall } from './callScope.js';
+import type { PeerUsers } from './peerUsers.js';
 
 /** An identity; undefined on a server without identities. */
 export type Identified = string | undefined;
@@ -13,15 +23,22 @@ export type Identified = string | undefined;
  * Identity of the client of a call; undefined on a server without identities.
  * @throws GuestfsError UNAUTHENTICATED
  */
-export type Identify = (call: Pick<ServerCall, 'getAuthContext' | 'metadata'>) => Identified | Promise<Identified>;
+export type Identify = (caller: Caller) => Identified | Promise<Identified>;
 
-/** What identities are made of. */
+/** What a client can be identified by. */
+export interface Caller extends Pick<ServerCall, 'getAuthContext' | 'metadata'> {
+  readonly connection: Http2Session | undefined;
+}
+
+/** How clients are identified. */
 export interface IdentitySettings {
-  /** Kinds of names in certificates that count; the first that a certificate has is its identity. */
+  /** Kinds of names in certificates that are used; the first one that a certificate has is its identity. */
   readonly kinds: readonly CertificateKind[];
-  /** Checks bearer tokens; without it there are none. */
+  /** Checks bearer tokens; without it, tokens are not used. */
   readonly tokens?: Pick<TokenVerifier, 'verify'> | undefined;
-  /** Patterns of identities of proxies, which speak for their clients in `x-forwarded-client-cert`. */
+  /** Knows the users of connections to a Unix socket; without it, they are not used. */
+  readonly peerUsers?: Pick<PeerUsers, 'of'> | undefined;
+  /** Patterns for identities of proxies, which identify their clients by `x-forwarded-client-cert`. */
   readonly proxies?: readonly string[];
 }
 
@@ -29,10 +46,10 @@ const AUTHORIZATION = 'authorization';
 const FORWARDED = 'x-forwarded-client-cert';
 const BEARER = /^Bearer +([A-Za-z0-9._~+/-]+=*)$/i;
 
-/** A header that must not be there twice: nobody could say which one counts. */
+/** A header that must not occur twice: there would be no way to choose one. */
 function only(metadata: Metadata, name: string): string | undefined {
   const values = metadata.get(name);
-  if (values.length > 1) throw unauthenticated(`the metadata key "${name}" is there more than once`);
+  if (values.length > 1) throw unauthenticated(`the metadata key "${name}" occurs more than once`);
   return values[0]?.toString();
 }
 
@@ -44,20 +61,33 @@ function bearerToken(metadata: Metadata): string | undefined {
   return token;
 }
 
-export function createIdentify({ kinds, tokens, proxies = [] }: IdentitySettings): Identify {
+export function createIdentify({ kinds, tokens, peerUsers, proxies = [] }: IdentitySettings): Identify {
+  /** Reading a certificate takes time, and a connection has only one. */
+  const peers = new WeakMap<Http2Session, string>();
+  const findPeer = ({ connection, getAuthContext }: Caller): Identified => {
+    const { sslPeerCertificate: certificate } = getAuthContext();
+    if (certificate !== undefined) return certificateIdentity(certificate, kinds);
+    const user = peerUsers?.of(connection);
+    return user === undefined ? undefined : userIdentity(user);
+  };
+  const peerOf = (call: Caller): Identified => {
+    const { connection } = call;
+    const peer = (connection && peers.get(connection)) ?? findPeer(call);
+    if (connection !== undefined && peer !== undefined) peers.set(connection, peer);
+    return peer;
+  };
   return (call) => {
-    const certificate = call.getAuthContext().sslPeerCertificate;
-    const peer = certificate && certificateIdentity(certificate, kinds);
+    const peer = peerOf(call);
     const token = tokens && bearerToken(call.metadata);
     if (tokens !== undefined && token !== undefined) return tokens.verify(token);
     if (peer === undefined) {
-      if (tokens === undefined) return undefined;
+      if (tokens === undefined) throw unauthenticated('the connection does not say who the client is');
       throw unauthenticated(`send a bearer token in the metadata key "${AUTHORIZATION}"`);
     }
     if (!proxies.some((pattern) => matchesWildcard(pattern, peer))) return peer;
     const forwarded = only(call.metadata, FORWARDED);
-    // The proxy's own identity is none of its clients'.
-    if (forwarded === undefined) throw unauthenticated(`a proxy has to say in ${FORWARDED} whom it speaks for`);
+    // The proxy's own identity must not be used for its clients.
+    if (forwarded === undefined) throw unauthenticated(`a proxy must identify its client in ${FORWARDED}`);
     return forwardedIdentity(forwarded, kinds);
   };
 }

@@ -1,4 +1,4 @@
-/** `InspectionService/Inspect`: a session for the length of a call, and the report of what it finds. */
+/** `InspectionService/Inspect`: a session for the duration of a call, and a report on the guests in it. */
 import type {
   InspectDrive,
   InspectKey,
@@ -19,7 +19,7 @@ import type { SessionFactory } from './sessionFactory.js';
 
 /** The same as the limit on drives of a session. */
 const MAX_KEYS = 255;
-/** Label that tells these sessions from others in ListSessions. */
+/** Label that marks these sessions in ListSessions. */
 const LABELS: ReadonlyMap<string, string> = new Map([['rpc', serviceRules.Inspect.name]]);
 
 export interface InspectOptions {
@@ -57,7 +57,7 @@ export function inspectRpc({ registry, factory, probe }: InspectOptions): Rpc {
     );
     const heart = beating(answers, (): InspectResponse => ({ part: undefined, warnings: [] }));
     try {
-      answers.opened(); // tells the client that there is a session now
+      answers.opened(); // lets the client know that there is a session now
       session.addDrives(drives, rules.name);
       await session.launch(signal);
       const actions = actionCalls({ session, signal, imageRoots: access.imageRoots, disk, probe, requireFound });

@@ -1,15 +1,15 @@
-/** Limits of connections and calls, whatever the calls are: see docs/limits.md. */
+/** Limits of connections, and of calls of any kind: see docs/limits.md. */
 
 export interface ServerLimits {
   /** Connections at a time. */
   readonly connections: number;
-  /** How long a connection may be without a call, milliseconds; undefined: for ever. */
+  /** How long a connection may be without a call, milliseconds; undefined: no limit. */
   readonly connectionIdleMs: number | undefined;
-  /** How long a connection may take until its client has greeted the server, milliseconds. */
+  /** How long a client may take to send its HTTP/2 preface, milliseconds. */
   readonly handshakeMs: number;
-  /** Calls at a time on one connection: more wait in the client. */
+  /** Calls at a time on one connection; further calls wait in the client. */
   readonly callsPerConnection: number;
-  /** Calls at a time of one client, on all its connections. */
+  /** Calls at a time from one client, on all its connections. */
   readonly callsPerClient: number;
   /** How long a request may go without progress, milliseconds. */
   readonly stallMs: number;

@@ -1,11 +1,13 @@
-/** Binds the server to its address: host:port, or `unix:/path` for a socket that the modes of files protect. */
+/** Binds the server to its address: host:port, or `unix:/path` for a socket protected by file permissions. */
 import { chmod, lstat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
 import type { Server, ServerCredentials } from '@grpc/grpc-js';
 import { messageOf } from '../common/errors.js';
 import { addressText, socketPath } from './address.js';
+import { http2ServersOf } from './grpcInternals.js';
+import type { PeerUsers } from './peerUsers.js';
 
-/** Only the server's own user may connect while the socket gets its mode. */
+/** Only the server's own user may connect until the socket has its mode. */
 const CLOSED_UMASK = 0o177;
 
 function bind(server: Server, address: string, credentials: ServerCredentials): Promise<number> {
@@ -14,7 +16,7 @@ function bind(server: Server, address: string, credentials: ServerCredentials): 
   });
 }
 
-/** Whether somebody accepts connections at a socket. */
+/** Whether a process accepts connections on a socket. */
 function isAnswered(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
@@ -28,7 +30,7 @@ function isAnswered(path: string): Promise<boolean> {
 }
 
 /**
- * Removes the socket that a server left which was killed.
+ * Removes the socket of a server that was killed.
  * @throws Error if the path is not free
  */
 async function clear(path: string): Promise<void> {
@@ -37,25 +39,26 @@ async function clear(path: string): Promise<void> {
     throw error;
   });
   if (found === undefined) return;
-  if (!found.isSocket()) throw new Error('there is a file that is not a socket');
-  if (await isAnswered(path)) throw new Error('another server listens there');
+  if (!found.isSocket()) throw new Error('it exists and is not a socket');
+  if (await isAnswered(path)) throw new Error('another server is listening on it');
   await unlink(path);
 }
 
 async function listenOnSocket(
   server: Server,
   path: string,
-  mode: number,
-  credentials: ServerCredentials,
+  { socketMode, credentials, peerUsers }: Listening,
 ): Promise<void> {
   await clear(path);
   const umask = process.umask(CLOSED_UMASK);
   try {
     await bind(server, `unix:${path}`, credentials);
+    // No connection can have been accepted yet.
+    for (const bound of http2ServersOf(server)) peerUsers?.watch(bound);
   } finally {
     process.umask(umask);
   }
-  await chmod(path, mode);
+  await chmod(path, socketMode);
 }
 
 /** Where to listen. */
@@ -64,17 +67,20 @@ export interface Listening {
   /** Mode of a Unix socket. */
   readonly socketMode: number;
   readonly credentials: ServerCredentials;
+  /** To be told of the connections to a Unix socket. */
+  readonly peerUsers?: PeerUsers | undefined;
 }
 
 /**
  * Starts listening.
  * @returns the address, with the port that was bound
  */
-export async function startListening(server: Server, { listen, socketMode, credentials }: Listening): Promise<string> {
+export async function startListening(server: Server, listening: Listening): Promise<string> {
+  const { listen, credentials } = listening;
   const path = socketPath(listen);
   if (path === undefined) return addressText(listen, await bind(server, listen, credentials));
   try {
-    await listenOnSocket(server, path, socketMode, credentials);
+    await listenOnSocket(server, path, listening);
   } catch (error) {
     throw new Error(`cannot listen on ${listen}: ${messageOf(error)}`, { cause: error });
   }

@@ -9,8 +9,8 @@ export interface ServiceMember {
 }
 
 /**
- * The member of a service definition that is an RPC. It is found by its path, which is the
- * API's: the member's name is ts-proto's, which spells digits in its own way.
+ * Finds the member of a service definition for an RPC, by its path, which is part of the API. The
+ * member's name depends on ts-proto, which treats digits specially.
  */
 export function rpcOf(service: ServiceDefinition, rpc: string): ServiceMember {
   for (const [key, method] of Object.entries(service)) {

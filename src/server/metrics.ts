@@ -23,12 +23,15 @@ export function countHandled(path: string, code: status): void {
   handled.inc({ grpc_service: service, grpc_method: name, grpc_code: status[code] });
 }
 
+/** Scrapers are few; more would take descriptors from sessions. */
+const MAX_CONNECTIONS = 32;
+
 const STATES = ['CONFIG', 'LAUNCHING', 'READY', 'STOPPING', 'CLOSED'] as const;
 
 /** Gauges, read when the metrics are scraped. */
 export interface Measured {
   readonly registry: SessionRegistry;
-  /** How many clones the pool holds; undefined where there is none. */
+  /** How many clones the pool contains; undefined if there is no pool. */
   readonly waitingClones: () => number | undefined;
 }
 
@@ -53,7 +56,7 @@ export async function serveMetrics(
     metrics.registerMetric(
       new Gauge({
         name: 'guestfs_pool_waiting_clones',
-        help: 'Clones of the pool that wait for sessions.',
+        help: 'Clones in the pool, waiting for sessions.',
         registers: [],
         collect() {
           this.set(waitingClones() ?? 0);
@@ -71,6 +74,7 @@ export async function serveMetrics(
       () => response.writeHead(500).end(),
     );
   });
+  server.maxConnections = MAX_CONNECTIONS;
   const { host, port } = splitAddress(listen) ?? { host: '127.0.0.1', port: 0 };
   server.listen(port, host);
   await once(server, 'listening');

@@ -1,4 +1,4 @@
-/** The images that a request names, for the audit log: paths as the client wrote them, and nothing that is secret. */
+/** The images that a request names, for the audit log: paths as given by the client, and no secrets. */
 import type { DriveSpec } from '../../gen/proto/guestfs/v1/session.js';
 import { MAX_DRIVES } from '../qemu/limits.js';
 import type { Rpc } from './rpc.js';
@@ -22,7 +22,7 @@ export function namedImages({ action, rules }: Rpc, request: object | undefined)
   const fields = request as Readonly<Record<string, unknown>>;
   if (action === undefined) {
     const drives = (fields['drives'] ?? []) as readonly DriveSpec[];
-    // More are refused.
+    // A request with more is refused.
     return rules.session === 'none' ? drives.slice(0, MAX_DRIVES).map(nameOf) : [];
   }
   return [...action.args, ...action.optargs]

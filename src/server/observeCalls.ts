@@ -1,28 +1,29 @@
 /**
- * Sees how every call ends, whoever ends it: its handler, another interceptor, grpc-js (an expired deadline, a
- * malformed request) or its client. Counts it, and completes its record.
+ * Observes how every call ends, whether its handler, another interceptor, grpc-js (an expired deadline, a malformed
+ * request) or its client ends it. Counts it, and completes its record.
  *
- * As it is on every method, it also keeps grpc-js from running a call that is over before its request is complete:
- * without any interceptor, grpc-js hands on a request that arrives after the deadline.
+ * As it is on every method, it also keeps grpc-js from running a call that has ended before its request is complete:
+ * without any interceptor, grpc-js passes on a request that arrives after the deadline.
  */
 import { ServerInterceptingCall, status, type ServerInterceptor } from '@grpc/grpc-js';
 import type { Logger } from '../common/logger.js';
 import type { AuditLog } from './auditLog.js';
+import { connectionUnder } from './callConnection.js';
 import { CallRecord, recordUnder, type CallFailure } from './callRecord.js';
 import { reasonIn } from './errorDetails.js';
 import { http2StreamOf, replaceStatus, type SentStatus } from './grpcInternals.js';
 import { countHandled } from './metrics.js';
 import { rpcAt } from './rpcNames.js';
 
-/** What the client sees; the reason of a status that grpc-js made is the status itself. */
+/** What the client sees; the reason for a status made by grpc-js is the status itself. */
 function failureIn({ code, details, metadata }: SentStatus): CallFailure | undefined {
   if (code === status.OK) return undefined;
   return { reason: reasonIn(metadata) ?? status[code], message: details ?? '' };
 }
 
-const GONE: SentStatus = { code: status.CANCELLED, details: 'the client cancelled the call, or is gone' };
+const GONE: SentStatus = { code: status.CANCELLED, details: 'the client cancelled the call or disconnected' };
 
-/** To be the first interceptor, so that it sees what the others make of a status. */
+/** Must be the first interceptor, to see statuses as the others have changed them. */
 export function observeCalls(logger: Logger, audit?: AuditLog): ServerInterceptor {
   return ({ path }, call) => {
     const rpc = rpcAt(path);
@@ -36,17 +37,18 @@ export function observeCalls(logger: Logger, audit?: AuditLog): ServerIntercepto
     };
     const stream = http2StreamOf(call);
     replaceStatus(call, (sent) => {
-      // grpc-js takes the end of a connection for a half-close, and complains that the request is missing.
+      // grpc-js treats the end of a connection as a half-close, and reports that the request is missing.
       over(stream.closed ? GONE : sent);
       return sent;
     });
-    // Without a status: grpc-js reports no cancellation of a stream that was closed before it looked.
+    // Without a status: grpc-js reports no cancellation if the stream was already closed when it checked.
     stream.once('close', () => over(GONE));
     return new ServerInterceptingCall(call, {
       start: (next) =>
         next({
           onReceiveMetadata: (metadata, passOn) => {
             if (record !== undefined) recordUnder(metadata, record);
+            if (stream.session !== undefined) connectionUnder(metadata, stream.session);
             passOn(metadata);
           },
         }),

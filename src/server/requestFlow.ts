@@ -2,8 +2,8 @@
  * Flow control of client streams, and their end.
  *
  * The stream that grpc-js gives to a handler reads 16 messages ahead, whatever their size.
- * This interceptor lets one message at a time through: the next is read from the network when
- * the handler has released the one before.
+ * This interceptor passes on one message at a time: the next is read from the network once
+ * the handler has released the previous one.
  *
  * grpc-js reports a half-close whenever a stream ends, even if the client aborted it or it ends
  * inside a message. Here a half-close is passed on only for a complete stream.
@@ -23,7 +23,7 @@ export class HeldMessage<Message> {
   ) {}
 }
 
-/** What the handler gets when a client half-closes its stream inside a message. */
+/** The error for a stream that the client half-closes inside a message. */
 function incomplete(): HeldMessage<Undecodable> {
   const error = new GuestfsError(
     'UPLOAD_INCOMPLETE',
@@ -34,7 +34,7 @@ function incomplete(): HeldMessage<Undecodable> {
 
 type Listener = Parameters<InterceptedCall['start']>[0];
 
-/** A call whose reads wait for the release of the message before. */
+/** A call whose reads wait for the release of the previous message. */
 class OneAtATime extends ServerInterceptingCall {
   readonly #call: InterceptedCall;
   readonly #reader: RequestReader | undefined;
@@ -93,6 +93,6 @@ class OneAtATime extends ServerInterceptingCall {
   }
 }
 
-/** Other calls are passed on untouched, which saves a layer on each of their events. */
+/** Other calls are passed on unchanged, which saves a layer for each of their events. */
 export const oneMessageAtATime: ServerInterceptor = (method, call) =>
   method.requestStream && !method.responseStream ? new OneAtATime(call) : (call as ServerInterceptingCall);

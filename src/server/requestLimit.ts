@@ -1,4 +1,4 @@
-/** Limits of requests: their size, memory and time, and the errors for requests that exceed them. */
+/** Limits of requests (size, memory and time), and the errors for requests that exceed them. */
 import { constants } from 'node:http2';
 import { ServerInterceptingCall, status, type Metadata, type ServerInterceptor } from '@grpc/grpc-js';
 import { takesAnySize } from '../actions/shape.js';
@@ -16,14 +16,18 @@ import { toStatus } from './statusMapping.js';
 /** Memory for the requests of one client that are not large, bytes. */
 export const SMALL_REQUEST_MEMORY = 64 * 1024 * 1024;
 
-/** Largest request of health, reflection and the like, bytes: all of theirs are tiny. */
+/** Largest request of health, reflection and similar services, bytes: theirs are all tiny. */
 const FOREIGN_LIMIT = 64 * 1024;
 
-/** The message of grpc-js for a request that is too large when it is decompressed. */
+/** grpc-js's message for a request that is too large after decompression. */
 const TOO_LARGE = /^Received message that decompresses to a size larger/;
 
 /** Our error for a request that grpc-js refuses. */
-function refusal({ name, action }: NamedRpc, isClientStream: boolean, sent: SentStatus): GuestfsError | undefined {
+function refusal(
+  { name, action }: Pick<NamedRpc, 'name' | 'action'>,
+  isClientStream: boolean,
+  sent: SentStatus,
+): GuestfsError | undefined {
   if (sent.code !== status.RESOURCE_EXHAUSTED || !TOO_LARGE.test(sent.details ?? '')) return undefined;
   if (isClientStream) return chunkTooLarge(undefined);
   return requestTooLarge(
@@ -41,7 +45,7 @@ export interface RequestLimits {
   /** How long a request may go without progress, milliseconds. */
   readonly stallMs: number;
   /**
-   * Called before more than a little of a request is read.
+   * Called before more than a small part of a request is read.
    * @throws GuestfsError why the call is refused whatever its request
    */
   readonly admit: (rpc: NamedRpc, metadata: Metadata, call: Parameters<ServerInterceptor>[1]) => void;
@@ -49,8 +53,8 @@ export interface RequestLimits {
 }
 
 /**
- * Allows requests up to the request memory for actions that accept contents of any size, and answers requests over a
- * limit with our own message and details. grpc-js refuses them where it reads their length, below all interceptors: see
+ * Allows requests up to the request memory for actions that accept content of any size, and answers requests over a
+ * limit with our own message and details. grpc-js refuses them when it reads their length, below all interceptors: see
  * `grpcInternals.ts`.
  */
 export function limitingRequests({
@@ -63,7 +67,7 @@ export function limitingRequests({
   const memory = new RequestMemory(SMALL_REQUEST_MEMORY);
   return (method, call) => {
     const rpc = rpcAt(method.path);
-    const named: NamedRpc = rpc ?? { name: method.path, action: undefined, mutating: false };
+    const named = rpc ?? { name: method.path, action: undefined };
     const { name, action } = named;
     const stream = http2StreamOf(call);
     const anySize = action !== undefined && takesAnySize(action);
@@ -85,7 +89,7 @@ export function limitingRequests({
     const sendStatus = replaceStatus(call, (sent) => {
       const refused = reader.refusal ?? refusal(named, method.requestStream, sent);
       if (refused === undefined) return sent;
-      // Whatever else the client sends is not wanted.
+      // Anything else that the client sends is discarded.
       setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR));
       return toStatus(refused, { action: name }, logger);
     });
@@ -93,7 +97,7 @@ export function limitingRequests({
     readUnder(stream, reader);
     stream.once('close', () => reader.close());
     if (!method.requestStream) {
-      // A client stream is waited for only when its handler asks for more: see requestFlow.ts.
+      // For a client stream, the time counts only while its handler waits for more: see requestFlow.ts.
       reader.awaitData();
       stream.once('end', () => reader.dataCame());
     }

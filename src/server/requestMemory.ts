@@ -1,8 +1,8 @@
-/** The memory that the requests of a server take while they arrive and are used. */
+/** Accounts for the memory that requests occupy while they arrive and are used. */
 
 /**
- * A budget of bytes. One client can have `size` of it, all together twice as much: so that there is some left for others
- * whatever one does.
+ * A budget of bytes. One client can use up to `size`, all clients together twice as much, so no single client can use
+ * up all of it.
  */
 export class RequestMemory {
   readonly #held = new Map<string, number>();

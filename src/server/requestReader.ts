@@ -8,18 +8,18 @@ import { requestTooLarge } from '../common/messageLimits.js';
 import type { MessageDecoder } from './grpcInternals.js';
 import type { RequestMemory } from './requestMemory.js';
 
-/** gRPC's prefix of each message: a compressed flag of one byte, and the length in four. */
+/** gRPC's prefix of each message: a compression flag of one byte, and the length in four bytes. */
 const HEADER_SIZE = 5;
 const LENGTH_OFFSET = 1;
 
 /** Messages up to this size are not accounted for: the number of calls bounds them. Bytes. */
 export const SMALL = 16 * 1024;
-/** A buffer is this large at first; it doubles ... */
+/** Initial size of a buffer; it doubles ... */
 const FIRST_BUFFER = 64 * 1024;
-/** ... until this share of the message has arrived: then it gets its full size, which is never copied. */
+/** ... until this share of the message has arrived; then it gets its final size. The final buffer is never copied. */
 const FULL_FROM = 1 / 8;
 
-/** A request must make progress by this many bytes while it is waited for. */
+/** Bytes that must arrive within the time limit while a call waits for its request. */
 const LEAST_PROGRESS = 64 * 1024;
 
 /** Suggested retry delay after a refusal for lack of memory, milliseconds. */
@@ -40,7 +40,7 @@ export interface ReadingOptions {
   /** ... and for larger ones. */
   readonly largeMemory: RequestMemory;
   /**
-   * Called before more than a small message is taken.
+   * Called before a message that is not small is accepted.
    * @throws GuestfsError why the call is refused whatever its message
    */
   readonly admit: () => void;
@@ -53,8 +53,8 @@ export interface ReadingOptions {
 const readers = new WeakMap<object, RequestReader>();
 
 /**
- * Keeps the memory of a request, if it is a large one, for as long as `work` uses its contents: that can be longer
- * than its call lasts.
+ * Keeps the memory of a large request reserved for as long as `work` uses its content, which can be longer than its
+ * call lasts.
  */
 export async function whileHeld<Value>(request: object, work: () => Promise<Value>): Promise<Value> {
   const release = readers.get(request)?.hold();
@@ -67,17 +67,17 @@ export async function whileHeld<Value>(request: object, work: () => Promise<Valu
 
 const byStream = new WeakMap<object, RequestReader>();
 
-/** Remembers who reads the requests of an HTTP/2 stream. */
+/** Records the reader of the requests of an HTTP/2 stream. */
 export function readUnder(stream: object, reader: RequestReader): void {
   byStream.set(stream, reader);
 }
 
-/** Who reads the requests of an HTTP/2 stream, if anyone does. */
+/** The reader of the requests of an HTTP/2 stream, if it has one. */
 export function readerOf(stream: object): RequestReader | undefined {
   return byStream.get(stream);
 }
 
-/** What a message has taken. */
+/** The memory that a message has reserved. */
 interface Taken {
   readonly pot: RequestMemory | undefined;
   bytes: number;
@@ -87,13 +87,13 @@ interface Taken {
 export class RequestReader implements MessageDecoder {
   readonly #options: ReadingOptions;
   readonly #header = Buffer.alloc(HEADER_SIZE);
-  /** The header and as much of the message as it has room for; undefined while the header is not complete. */
+  /** The header, and the message as far as there is room for it; undefined while the header is not complete. */
   #message: Buffer | undefined;
   /** Bytes of the header and the message. */
   #size = 0;
   #filled = 0;
   #current: Taken = { pot: undefined, bytes: 0 };
-  /** Of the messages that are complete and not yet used, the oldest first. */
+  /** For messages that are complete and not yet used, the oldest first. */
   readonly #complete: Taken[] = [];
   /** Holders of the memory: the call, and any work that still uses the request. */
   #holders = 1;
@@ -111,7 +111,7 @@ export class RequestReader implements MessageDecoder {
     return this.#refusal;
   }
 
-  /** As of grpc-js's decoder: 0 when nothing of a message has arrived. */
+  /** As in grpc-js's decoder: 0 if no part of a message has arrived. */
   get readState(): number {
     return this.#filled === 0 ? 0 : 1;
   }
@@ -167,7 +167,7 @@ export class RequestReader implements MessageDecoder {
     this.#stall.unref();
   }
 
-  /** The call has what it waited for. */
+  /** The call has received what it waited for. */
   dataCame(): void {
     clearTimeout(this.#stall);
     this.#stall = undefined;
@@ -196,7 +196,7 @@ export class RequestReader implements MessageDecoder {
     if (taken?.pot !== undefined) taken.pot.giveBack(this.#options.client, taken.bytes);
   }
 
-  /** Drops what has come of the current message. */
+  /** Discards what has arrived of the current message. */
   #abandon(): void {
     this.#giveBack(this.#current);
     this.#reset();

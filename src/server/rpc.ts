@@ -1,4 +1,4 @@
-/** An RPC as the dispatch sees it: its rules, and its implementation. */
+/** An RPC, for the dispatch: its rules and its implementation. */
 import type { Metadata } from '@grpc/grpc-js';
 import type { CallRules } from '../actions/callRules.js';
 import type { ActionDef, Permission } from '../actions/types.js';
@@ -16,20 +16,20 @@ export interface AdmittedCall<Request = object> {
   readonly metadata: Metadata;
   /** Identity of the client; undefined if it has none. */
   readonly identity: string | undefined;
-  /** Whom it shares limits with: its identity, or its address. */
+  /** The client that limits count against: its identity, or its address. */
   readonly client: string;
   /** What the client may do. */
   readonly access: Access;
   /** What it may write to files of the host. */
   readonly disk: DiskQuota;
-  /** The session that the call names; undefined for RPCs that name none. */
+  /** The session of the call; undefined for RPCs without one. */
   readonly session: Session | undefined;
   /** Aborts when the client cancels or disconnects, or when the deadline passes. */
   readonly signal: AbortSignal;
-  /** The pieces of the file that a client stream carries; none for other calls. */
+  /** The chunks of the file in a client stream; none for other calls. */
   readonly chunks: AsyncIterable<Buffer>;
   /**
-   * Requires a permission that the RPC declares as needed only for what the work itself finds.
+   * Requires a permission that the RPC declares as needed only in cases that the implementation detects.
    * @throws GuestfsError NOT_ALLOWED
    */
   readonly requireFound: (permission: Permission) => void;
@@ -54,7 +54,7 @@ export interface ActionCall extends SessionCall {
 
 /** The messages of a server stream. */
 export interface AnswerStream {
-  /** Sends the initial metadata: tells the client that its call was accepted before there is a message. */
+  /** Sends the initial metadata, which lets the client know that its call was accepted before there is a message. */
   opened(): void;
   /** Resolves when there is room for another message; rejects when the client has disconnected. */
   write(message: object): Promise<void>;
@@ -85,7 +85,7 @@ export interface ActionRpc extends AnyRpc {
 /** An RPC that is not an action: it needs no turn. */
 export interface ServiceRpc extends AnyRpc {
   readonly action?: undefined;
-  /** As of an {@link ActionRpc}. */
+  /** As in {@link ActionRpc}. */
   readonly perform: (call: AdmittedCall, answers: AnswerStream) => Promise<object>;
 }
 

@@ -1,4 +1,4 @@
-/** RPCs, as their errors name them. */
+/** The names of RPCs in errors. */
 import { allActions } from '../actions/areas.js';
 import { serviceRules, type CallRules } from '../actions/callRules.js';
 import { pascalCase } from '../actions/names.js';
@@ -7,11 +7,13 @@ import type { ActionDef } from '../actions/types.js';
 
 /** One of our RPCs. */
 export interface NamedRpc {
-  /** The action's name; of one that is no action, the RPC's own. */
+  /** The action's name; for an RPC that is not an action, its own. */
   readonly name: string;
   readonly action: ActionDef | undefined;
-  /** It changes something in guest, appliance, session or server. */
+  /** Whether it changes something in the guest, appliance, session or server. */
   readonly mutating: boolean;
+  /** That its client cancels it is no failure. */
+  readonly endsWithClient: boolean;
 }
 
 const OURS = /^\/guestfs\.v1\.\w+\/(\w+)$/;
@@ -22,11 +24,12 @@ const actions: ReadonlyMap<string, ActionDef> = new Map(
 
 const services: ReadonlyMap<string, CallRules> = new Map(Object.entries(serviceRules));
 
-/** The RPC that has a path; undefined if it is not one of ours. */
+/** The RPC with this path; undefined if it is not one of ours. */
 export function rpcAt(path: string): NamedRpc | undefined {
   const rpc = OURS.exec(path)?.[1];
   if (rpc === undefined) return undefined;
   const action = actions.get(rpc);
-  const { name, mutating } = action ?? services.get(rpc) ?? { name: rpc, mutating: false };
-  return { name, action, mutating };
+  const rules = services.get(rpc);
+  const { name, mutating } = action ?? rules ?? { name: rpc, mutating: false };
+  return { name, action, mutating, endsWithClient: rules?.endsWithClient === true };
 }

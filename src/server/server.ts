@@ -11,6 +11,7 @@ import { camelCase } from '../actions/names.js';
 import { hasRpc, isFileOut } from '../actions/shape.js';
 import type { Logger } from '../common/logger.js';
 import { REQUEST_LIMIT } from '../common/messageLimits.js';
+import { linkedAbort, onAbort } from '../common/waiting.js';
 import { DiskQuotas } from '../images/diskQuota.js';
 import type { ForeignImageProbe } from '../images/foreignProbe.js';
 import type { ServerLimits } from './limits.js';
@@ -29,7 +30,7 @@ import { rpcNameOf, rpcOf, type ServiceMember } from './methods.js';
 import { startListening, type Listening } from './listening.js';
 import { RequestMemory } from './requestMemory.js';
 import { observeCalls } from './observeCalls.js';
-import { http2ServersOf } from './grpcInternals.js';
+import { http2ServersOf, http2StreamOf } from './grpcInternals.js';
 import { addReflection } from './reflection.js';
 import { limitingCalls } from './callsInFlight.js';
 import { guardConnections } from './connections.js';
@@ -44,7 +45,7 @@ import { sessionRpcs } from './sessionService.js';
 /** Interval of keepalive pings on idle connections, milliseconds. */
 const KEEPALIVE_INTERVAL_MS = 30_000;
 /** How long open streams may take to end after the drain, milliseconds. */
-const DRAIN_GRACE_MS = 5000;
+const STREAMS_GRACE_MS = 5000;
 
 export interface GrpcServerOptions extends Listening {
   readonly identify: Identify;
@@ -58,22 +59,25 @@ export interface GrpcServerOptions extends Listening {
   readonly limits: ServerLimits;
   /** What each client may write to files of the host, bytes; undefined: any amount. */
   readonly diskBytes?: number | undefined;
-  /** What clients are not told; undefined: there is nothing. */
+  /** The locations to hide from clients; undefined: none. */
   readonly directories?: ServerDirectories;
   readonly logger: Logger;
-  /** Has a line for each call that changes something. */
+  /** Gets a line for each call that changes something. */
   readonly audit?: AuditLog | undefined;
 }
 
 export interface GrpcServer {
-  /** Where it listens, host:port or unix:/path. */
+  /** The address it listens on, host:port or unix:/path. */
   readonly address: string;
+  /** Health becomes NOT_SERVING, so that load balancers choose another server; everything is served as before. */
+  announceEnd(): void;
   /**
    * Drains and stops: health becomes NOT_SERVING, new sessions are refused, open ones are synced and closed, then the
    * connections are closed.
+   * @param grace when it aborts, sessions are killed and connections closed at once
    * @throws AggregateError after all of that, if a session ended with an error
    */
-  stop(): Promise<void>;
+  stop(grace?: AbortSignal): Promise<void>;
 }
 
 /** The services whose health is reported. */
@@ -85,22 +89,26 @@ function serviceNames(): string[] {
   ].map((name) => `guestfs.v1.${name}`);
 }
 
-/** Closes the connections; those with open streams after a grace period. */
-async function closeConnections(server: Server): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    const force = setTimeout(() => {
-      server.forceShutdown();
-      resolve();
-    }, DRAIN_GRACE_MS);
-    server.tryShutdown((error) => {
-      clearTimeout(force);
-      if (error === undefined) resolve();
-      else reject(error);
-    });
+/** Closes the connections; those with open streams after a while, or when `grace` aborts. */
+async function closeConnections(server: Server, grace: AbortSignal | undefined): Promise<void> {
+  const limit = linkedAbort(grace === undefined ? [] : [grace], {
+    milliseconds: STREAMS_GRACE_MS,
+    makeError: () => new Error('streams are still open'),
   });
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.tryShutdown((error) => (error === undefined ? resolve() : reject(error)));
+      onAbort(limit.signal, () => {
+        server.forceShutdown();
+        resolve();
+      });
+    });
+  } finally {
+    limit.release();
+  }
 }
 
-/** Files come in pieces that are never too large, and have an encoding of their own. */
+/** Files arrive in chunks of limited size, and have their own encoding. */
 function encoderOf({ action, rules }: Rpc, method: ServiceMember['method']): EncodeAnswer {
   if (action !== undefined && isFileOut(action)) return (answer) => answer;
   return answerEncoder(rules.name, method.responseSerialize);
@@ -125,8 +133,12 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
         stallMs: options.limits.stallMs,
         admit: (rpc, metadata, call) => {
           if (rpc.action === undefined) return;
-          const identity = options.identify({ getAuthContext: () => call.getAuthContext(), metadata });
-          // One that takes time to find is left to the dispatch.
+          const identity = options.identify({
+            getAuthContext: () => call.getAuthContext(),
+            metadata,
+            connection: http2StreamOf(call).session,
+          });
+          // An identity that takes time to find is left to the dispatch.
           if (identity instanceof Promise) identity.catch(() => undefined);
           else registry.get(sessionIdOf(metadata), identity);
         },
@@ -160,7 +172,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   };
   addRpcs(SessionServiceService, sessionRpcs({ registry, factory, endpoint: () => address, hide }));
   addRpcs(EventServiceService, eventRpcs(hide));
-  /** By name, the RPCs that are no actions. */
+  /** The RPCs that are not actions, by name. */
   const composites: Readonly<Record<CompositeRpcName, Rpc>> = {
     Inspect: inspectRpc({ registry, factory, probe: options.probe }),
   };
@@ -180,15 +192,18 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   address = await startListening(server, options);
   const unguard = guardConnections(http2ServersOf(server), limits, logger);
 
-  let stopping: Promise<void> | undefined;
-  const stop = async (): Promise<void> => {
+  const announceEnd = (): void => {
     for (const name of ['', ...serviceNames()]) health.setStatus(name, 'NOT_SERVING');
+  };
+  let stopping: Promise<void> | undefined;
+  const stop = async (grace: AbortSignal | undefined): Promise<void> => {
+    announceEnd();
     try {
-      await registry.drain();
+      await registry.drain(grace);
     } finally {
       unguard();
-      await closeConnections(server);
+      await closeConnections(server, grace);
     }
   };
-  return { address, stop: () => (stopping ??= stop()) };
+  return { address, announceEnd, stop: (grace) => (stopping ??= stop(grace)) };
 }

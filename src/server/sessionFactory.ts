@@ -1,4 +1,4 @@
-/** Makes sessions with the server's defaults. */
+/** Creates sessions with the server's defaults. */
 import type { SessionSettings as ProtoSettings } from '../../gen/proto/guestfs/v1/session.js';
 import { badArgument } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
@@ -16,7 +16,7 @@ export interface NewSession {
   readonly settings: SessionSettings;
   readonly labels: ReadonlyMap<string, string>;
   readonly owner: string | undefined;
-  /** Whose budget it counts against. */
+  /** The client whose budget it counts against. */
   readonly client: string;
   /** What it may write to files of the host. */
   readonly disk: DiskQuota;
@@ -27,10 +27,12 @@ export interface NewSession {
 export interface SessionFactoryOptions {
   readonly defaults: SessionSettings;
   readonly defaultIdleTimeoutMs: number | undefined;
-  /** Undefined: sessions get as old as they like. */
+  /** Undefined: sessions have no maximum age. */
   readonly maxAgeMs?: number | undefined;
-  /** As of a session. */
+  /** As in a session. */
   readonly abandonedMs?: number | undefined;
+  /** As of a session. */
+  readonly unresponsiveMs?: number | undefined;
   readonly launcher: Launcher;
   readonly logger: Logger;
 }
@@ -68,7 +70,7 @@ export class SessionFactory {
   }
 
   /**
-   * Milliseconds of the idle timeout that a request gives; undefined if it gives none.
+   * The idle timeout in a request, in milliseconds; undefined if it has none.
    * @throws GuestfsError BAD_ARGUMENT, LIMIT_EXCEEDED
    */
   idleTimeout(given: Duration | undefined): number | undefined {
@@ -79,7 +81,7 @@ export class SessionFactory {
   }
 
   create({ id, settings, labels, owner, client, disk, idleTimeoutMs }: NewSession): Session {
-    const { launcher, logger, defaultIdleTimeoutMs, maxAgeMs, abandonedMs } = this.options;
+    const { launcher, logger, defaultIdleTimeoutMs, maxAgeMs, abandonedMs, unresponsiveMs } = this.options;
     return new Session({
       id,
       settings,
@@ -92,6 +94,7 @@ export class SessionFactory {
       idleTimeoutMs: idleTimeoutMs ?? defaultIdleTimeoutMs,
       maxAgeMs,
       abandonedMs,
+      unresponsiveMs,
     });
   }
 }

@@ -1,4 +1,4 @@
-/** The session that a call names in its metadata. */
+/** The session ID in the metadata of a call. */
 import type { Metadata } from '@grpc/grpc-js';
 import { GuestfsError } from '../common/errors.js';
 

@@ -54,7 +54,7 @@ interface Page {
   readonly next: string;
 }
 
-/** A session as clients see it. */
+/** A session, as shown to clients. */
 export function describeSession(session: Session, endpoint: string): ProtoSession {
   const { machine, launchTimings: timings } = session;
   return {
@@ -95,7 +95,10 @@ function checkLabels(labels: ReadonlyMap<string, string>): void {
     throw badArgument('labels', `has ${labels.size} entries; at most ${MAX_LABELS} are allowed`);
   for (const [key, value] of labels) {
     if (key === '' || key.length > MAX_LABEL_LENGTH || value.length > MAX_LABEL_LENGTH) {
-      throw badArgument('labels', `keys have 1 to ${MAX_LABEL_LENGTH} characters, values at most ${MAX_LABEL_LENGTH}`);
+      throw badArgument(
+        'labels',
+        `keys must have 1 to ${MAX_LABEL_LENGTH} characters, values at most ${MAX_LABEL_LENGTH}`,
+      );
     }
   }
 }
@@ -135,7 +138,7 @@ export function sessionRpcs({ registry, factory, endpoint, hide }: SessionServic
     try {
       session.addDrives(drives, rules.name);
       if (request.launch) await session.launch(signal);
-      signal.throwIfAborted(); // the client is gone: a session would be orphaned
+      signal.throwIfAborted(); // the client has disconnected: a session would be orphaned
     } catch (error) {
       await registry.delete(session);
       // During a shutdown SHUTTING_DOWN is the more useful error: the session can be created on another server.

@@ -16,6 +16,7 @@ const OWN_STATUS: Record<OwnReason, status> = {
   NO_DRIVES: status.FAILED_PRECONDITION,
   APPLIANCE_GONE: status.UNAVAILABLE,
   OUTCOME_UNKNOWN: status.ABORTED,
+  UNRESPONSIVE: status.ABORTED,
   PROTOCOL_ERROR: status.INTERNAL,
   CANCELLED: status.CANCELLED,
   DEADLINE_EXCEEDED: status.DEADLINE_EXCEEDED,
@@ -27,6 +28,7 @@ const OWN_STATUS: Record<OwnReason, status> = {
   TOO_MANY_SESSIONS: status.RESOURCE_EXHAUSTED,
   LIMIT_EXCEEDED: status.RESOURCE_EXHAUSTED,
   SHUTTING_DOWN: status.UNAVAILABLE,
+  NOT_ISOLATED: status.FAILED_PRECONDITION,
   ACTION_NOT_IN_DAEMON: status.UNIMPLEMENTED,
   GROUP_NOT_AVAILABLE: status.UNIMPLEMENTED,
   NOT_OVER_NETWORK: status.UNIMPLEMENTED,
@@ -96,16 +98,16 @@ const ERRNO_STATUS: Readonly<Record<string, status>> = {
 
 const STATUS: ReadonlyMap<string, status> = new Map(Object.entries({ ...OWN_STATUS, ...ERRNO_STATUS }));
 
-/** All reasons that have a status of their own. */
+/** All reasons with their own status. */
 export const knownReasons: readonly string[] = [...STATUS.keys()];
 
-/** The status for a reason; UNKNOWN for an errno that has no status of its own. */
+/** The status for a reason; UNKNOWN for an errno without its own status. */
 export function statusOf(reason: string): status {
   return STATUS.get(reason) ?? status.UNKNOWN;
 }
 
 /**
- * Clients drop trailers over 8 KiB, and with them the error. The text goes out twice: percent-
+ * Clients drop trailers over 8 KiB, and with them the error. The text is sent twice: percent-
  * encoded, and in the details in base64; together they stay under 4 KiB.
  */
 const TEXT_LIMIT = 1300;
@@ -115,7 +117,7 @@ const FIELD_LIMIT = 4;
 
 const ELLIPSIS = ' [...] ';
 
-/** Keeps the beginning and the end, within a limit on the percent-encoded size. */
+/** Keeps the start and the end, within a limit on the percent-encoded size. */
 export function shorten(text: string, limit: number): string {
   const sound = text.toWellFormed();
   if (encodeURI(sound).length <= limit && Buffer.byteLength(sound) <= limit) return sound;
@@ -129,11 +131,11 @@ export function shorten(text: string, limit: number): string {
   }
 }
 
-/** Where an error happened. */
+/** Where an error occurred. */
 export interface ErrorContext {
   readonly action?: string;
   readonly state?: string;
-  /** Takes out of texts what clients are not to know. */
+  /** Removes from texts what clients must not see. */
   readonly hide?: (text: string) => string;
 }
 

@@ -27,7 +27,7 @@ class Digest {
     if (names.includes('crc32c')) this.#crc32c = 0;
   }
 
-  /** Bytes. */
+  /** The size in bytes. */
   get size(): bigint {
     return this.#size;
   }
@@ -47,7 +47,7 @@ class Digest {
   }
 }
 
-/** What a client expects of the file that it uploads. */
+/** The expected size and checksums of an uploaded file. */
 interface Expected {
   readonly size: bigint | undefined;
   readonly checksums: ReadonlyMap<ChecksumName, string>;
@@ -96,7 +96,7 @@ async function* checked(chunks: AsyncIterable<Buffer>, { size, checksums }: Expe
 
 /**
  * The check of an upload, by its arguments: it passes the chunks through and throws at the end if they do not match.
- * Without expectations the chunks are not touched.
+ * Without expectations it does nothing.
  * @throws GuestfsError BAD_ARGUMENT; CHECKSUM_MISMATCH while the chunks are read
  */
 export function uploadCheck(request: FileArguments): (chunks: AsyncIterable<Buffer>) => AsyncIterable<Buffer> {

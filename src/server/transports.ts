@@ -20,7 +20,7 @@ export interface Transport {
   /** The request, if it came with the call; undefined if it is the first message of a stream or cannot be decoded. */
   readonly given: object | undefined;
   /**
-   * The whole request.
+   * The complete request.
    * @throws GuestfsError BAD_ARGUMENT if it cannot be decoded
    */
   request(): Promise<object>;
@@ -28,7 +28,7 @@ export interface Transport {
   readonly chunks: AsyncIterable<Buffer>;
   readonly answers: AnswerStream;
   /**
-   * Ends the call with an answer; resolves when the messages before it are on their way.
+   * Ends the call with an answer; resolves when the preceding messages have been handed to the transport.
    * @throws GuestfsError MESSAGE_TOO_LARGE
    */
   succeed(answer: object): Promise<void>;
@@ -42,14 +42,14 @@ const noChunks: AsyncIterable<Buffer> = {
 const noAnswers: AnswerStream = {
   opened: () => undefined,
   write: async () => {
-    throw new Error('the RPC has one answer, and no stream');
+    throw new Error('the RPC has a single answer, not a stream');
   },
   endWith: () => {
-    throw new Error('the RPC has one answer, and no stream');
+    throw new Error('the RPC has a single answer, not a stream');
   },
 };
 
-/** A call whose request came with it. */
+/** A call that arrived with its request. */
 abstract class OneRequest {
   readonly given: object | undefined;
   readonly chunks = noChunks;

@@ -1,7 +1,7 @@
 /**
  * Determines the version of a daemon in an appliance without a manifest.
  *
- * The protocol has no procedure for that. But a daemon answers an unknown procedure and a known one without arguments
+ * The protocol has no procedure for this. But a daemon answers an unknown procedure and a known one without arguments
  * with different errors. Probing procedures that were added in known versions narrows the version down.
  */
 import { allActions } from '../actions/areas.js';

@@ -29,7 +29,8 @@ function isOn(settings: readonly string[], name: string): boolean {
 
 /**
  * The accelerator: the one that the backend settings force, otherwise the server's default.
- * @throws GuestfsError BAD_ARGUMENT for settings that contradict each other, or are neither true nor false; the library fails at launch then
+ * @throws GuestfsError BAD_ARGUMENT for settings that contradict each other or are not booleans; the library reports
+ *   these only at launch
  */
 export function acceleratorOf({
   accelerator,

@@ -16,7 +16,7 @@ function queueFull(): GuestfsError {
 export class CallQueue {
   readonly #turns = new Semaphore(1, { most: QUEUE_LIMIT, refusal: queueFull });
 
-  /** Calls that run or wait. */
+  /** Number of calls that are running or waiting. */
   get length(): number {
     return this.#turns.length;
   }

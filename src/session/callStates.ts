@@ -4,8 +4,8 @@ import { GuestfsError } from '../common/errors.js';
 import type { SessionState, StateName } from './stateMachine.js';
 
 /**
- * The states in which each kind of call is allowed. STOPPING is that of a session whose appliance is shut down;
- * one that is being deleted takes no calls at all.
+ * The states in which each kind of call is allowed. A session is in STOPPING while its appliance is being shut down;
+ * a session that is being deleted accepts no calls at all.
  */
 export const CALL_STATES = {
   /** Calls answered without the daemon, out of turn: getters, setters and calls that only inspect the host. */
@@ -22,7 +22,7 @@ export const CALL_STATES = {
 
 export type CallKind = keyof typeof CALL_STATES;
 
-/** What a refusal needs to know of a session. */
+/** The facts about a session that determine a refusal. */
 interface Refusing {
   readonly id: string;
   readonly state: StateName;
@@ -33,8 +33,8 @@ const RETRY_AFTER_MS = 1000;
 /**
  * Refuses an action that the session's state does not allow.
  * @param allowed a row of {@link CALL_STATES}, or any other states
- * @throws GuestfsError WRONG_STATE naming the state and the ones allowed; APPLIANCE_GONE when the appliance that the
- *   action needs is being shut down; SESSION_UNKNOWN when the session is being deleted or was
+ * @throws GuestfsError WRONG_STATE naming the state and the ones allowed; APPLIANCE_GONE if the appliance that the
+ *   action needs is being shut down; SESSION_UNKNOWN if the session is being deleted or was deleted
  */
 export function requireAllowed(session: Refusing, allowed: readonly SessionState[], action: string): void {
   const { id, state } = session;
@@ -57,7 +57,7 @@ export function applianceGone(action: string): GuestfsError {
 function wrongState(action: string, actual: StateName, allowed: readonly SessionState[]): string {
   const needed = `${action} needs a session in state ${allowed.join(' or ')}; this one is in state ${actual}`;
   if (actual === 'CONFIG' && allowed.includes('READY')) return `${needed}: call launch first`;
-  if (actual === 'LAUNCHING') return `${needed}: wait until launch has answered`;
-  if (actual === 'STOPPING') return `${needed}: wait until shutdown has answered`;
+  if (actual === 'LAUNCHING') return `${needed}: wait until launch has returned`;
+  if (actual === 'STOPPING') return `${needed}: wait until shutdown has returned`;
   return needed;
 }

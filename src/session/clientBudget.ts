@@ -1,8 +1,8 @@
-/** What the sessions of one client can take together. */
+/** Limits the resources that all sessions of one client use together. */
 import { limitExceeded } from '../common/limitExceeded.js';
 import { NO_OWN_LIMITS, type OwnLimits } from '../security/access.js';
 
-/** What a session with an appliance takes. */
+/** The resources that a session with an appliance uses. */
 export interface Resources {
   /** MiB. */
   readonly memsizeMb: number;
@@ -10,7 +10,7 @@ export interface Resources {
   readonly drives: number;
 }
 
-/** The most of each; undefined: any number. */
+/** The maximum of each; undefined: no limit. */
 export interface ClientBudget {
   readonly sessions: number | undefined;
   readonly memsizeMb: number | undefined;
@@ -40,7 +40,7 @@ function requireUnder(budget: ClientBudget, own: OwnLimits, key: keyof ClientBud
   );
 }
 
-/** @throws GuestfsError LIMIT_EXCEEDED when the client has `others` sessions, and may not have one more */
+/** @throws GuestfsError LIMIT_EXCEEDED if the client has `others` sessions and may not have another one */
 export function requireSession(budget: ClientBudget, others: number): void {
   requireUnder(budget, NO_OWN_LIMITS, 'sessions', others + 1);
 }

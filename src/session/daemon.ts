@@ -10,7 +10,7 @@ import { actionsByName } from '../actions/byName.js';
 import type { ActionDef } from '../actions/types.js';
 import { notInDaemon } from './daemonSupport.js';
 
-/** Calls to the daemon, for the length of one turn. */
+/** Calls to the daemon, for the duration of one turn. */
 export interface Daemon {
   readonly version: DaemonVersion;
   call<Request, Response>(call: DaemonCall<Request, Response>, request: Request): Promise<Response>;
@@ -34,7 +34,7 @@ const UNKNOWN_PROCEDURE = /^dispatch_incoming_message: unknown procedure number 
 /** The daemon's error for a feature that it was built or installed without; its errno is ENOTSUP. */
 const UNAVAILABLE_FEATURE = /^feature '([^']+)' is not available/;
 
-/** The daemon's error when a reply exceeds the maximum message size; it has no errno. */
+/** The daemon's error if a reply exceeds the maximum message size; it has no errno. */
 const REPLY_TOO_LARGE =
   /^guestfsd: failed to encode reply body\n\(maybe the reply exceeds the maximum message size in the protocol\?\)$/;
 /** True for the daemon's error about an answer that is too large. Reason and text are both checked, since guest output may resemble it. */
@@ -50,7 +50,7 @@ export function isUnknownProcedure(error: GuestfsError): boolean {
   return error.reason === 'DAEMON_ERROR' && UNKNOWN_PROCEDURE.test(error.message);
 }
 
-/** Replaces daemon errors that are unclear or empty by ones that explain the cause. */
+/** Replaces daemon errors that are unclear or empty with ones that explain the cause. */
 function explained(action: ActionDef, version: DaemonVersion, error: unknown): unknown {
   if (!(error instanceof GuestfsError)) return error;
   const group = error.reason === 'ENOTSUP' ? UNAVAILABLE_FEATURE.exec(error.message)?.[1] : undefined;
@@ -63,7 +63,7 @@ function explained(action: ActionDef, version: DaemonVersion, error: unknown): u
   }
   if (isUnknownProcedure(error)) return notInDaemon(action.name, action.since, version);
   if (isTooLargeToAnswer(action, error)) return answerTooLarge(action.name, MESSAGE_MAX);
-  // Some tools print their errors where the daemon does not read them.
+  // Some tools print their errors to a stream that the daemon does not read.
   if (error.message.trim() === '')
     return new GuestfsError(
       error.reason,

@@ -1,8 +1,8 @@
 /**
  * Drives by the names that other drivers would give them: `/dev/hda1` and `/dev/vda1` are `/dev/sda1`.
  *
- * The daemon does so itself (daemon/device-name-translation.c), but for drives that were there when it
- * started only: to the daemon of a clone, whose drives came later, `/dev/vda` would be the appliance's own root.
+ * The daemon does so itself (daemon/device-name-translation.c), but only for drives that existed when it
+ * started: for the daemon of a clone, whose drives were added later, `/dev/vda` would be the appliance's own root.
  */
 import { allActions } from '../actions/areas.js';
 import type { ArgumentDef } from '../actions/types.js';
@@ -26,7 +26,7 @@ const deviceArguments = new Map(
 
 /**
  * The canonical name of a drive or of something on a drive; any other name is returned unchanged.
- * @param drives how many there are: those of higher numbers have no names
+ * @param drives how many there are: drives with higher numbers have no names
  */
 export function withoutAlias(name: string, drives: number): string {
   const subvolume = SUBVOLUME.exec(name);

@@ -24,14 +24,17 @@ const QUOTED_MESSAGE = 300;
 export interface OrderlyEnd {
   /** Settles when the appliance has ended; rejects if data was or may have been lost. */
   readonly done: Promise<void>;
-  /** Ends the appliance immediately, whatever it is doing: unwritten data is lost, and {@link done} rejects. */
-  cutShort(): void;
+  /**
+   * Ends the appliance immediately, whatever it is doing: unwritten data is lost, and {@link done} rejects.
+   * @param why what it rejects with; left out: that the appliance was killed
+   */
+  cutShort(why?: GuestfsError): void;
 }
 
 export interface EndOptions {
   readonly turns: Turns;
   readonly drives: SessionDrives;
-  /** Whether the daemon is to sync and unmount. */
+  /** Whether the daemon should sync and unmount. */
   readonly autosync: boolean;
   /** Called when the appliance has ended, before {@link OrderlyEnd.done} settles. */
   readonly onGone: () => void;
@@ -40,19 +43,21 @@ export interface EndOptions {
 /** Starts an orderly shutdown. */
 export function endInOrder(appliance: RunningAppliance, options: EndOptions): OrderlyEnd {
   const cut = abortController();
+  const { written } = options.drives;
   const done = run(appliance, options, cut.signal);
-  done.catch(() => undefined); // nobody may be waiting for it yet
+  done.catch(() => undefined); // there may be no one waiting for it yet
   return {
     done,
-    cutShort: () => {
+    cutShort: (why) => {
       cut.abort(
-        new GuestfsError(
-          'OUTCOME_UNKNOWN',
-          'the appliance was killed while it was being shut down: unwritten data is lost',
-        ),
+        why ??
+          new GuestfsError(
+            'OUTCOME_UNKNOWN',
+            `the appliance was killed while it was being shut down: unwritten data is lost${written.length === 0 ? '' : ` (${written.join(', ')})`}`,
+          ),
       );
       // Replaces the long time limit if qemu is already exiting; its failure is reported elsewhere.
-      if (appliance.stopRequested) appliance.stop().catch(() => undefined);
+      if (appliance.stopRequested) appliance.kill().catch(() => undefined);
     },
   };
 }
@@ -66,7 +71,7 @@ async function run(appliance: RunningAppliance, options: EndOptions, cut: AbortS
   }
   const alive = !cut.aborted && appliance.connection.failure === undefined;
   try {
-    const exit = await appliance.stop(cut.aborted ? undefined : QEMU_END_LIMIT_MS);
+    const exit = await (cut.aborted ? appliance.kill() : appliance.stop(QEMU_END_LIMIT_MS));
     if (alive) failure ??= unsoundEnd(exit, cut);
   } finally {
     options.onGone();
@@ -74,7 +79,7 @@ async function run(appliance: RunningAppliance, options: EndOptions, cut: AbortS
   if (failure !== undefined) throw failure;
 }
 
-/** Has the daemon sync and unmount, as its last call. */
+/** Makes the daemon sync and unmount, as its last call. */
 async function writeOut(appliance: RunningAppliance, { turns, drives, autosync }: EndOptions): Promise<void> {
   turns.cancelTransfer(new GuestfsError('CANCELLED', 'the session was shut down'));
   // The sync takes the next turn, ahead of all waiting calls.

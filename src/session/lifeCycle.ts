@@ -1,6 +1,6 @@
 /**
- * The life cycle of a session and its appliances: launch, kill, shutdown and deletion, and an appliance that exits on
- * its own. When several of these coincide, the state shows which came first, and the later one joins it.
+ * The life cycle of a session and its appliances: launch, kill, shutdown and deletion, and appliances that exit
+ * unexpectedly. If several of these coincide, the state shows which came first, and the later ones join it.
  */
 import type { ConsoleLog } from '../common/consoleLog.js';
 import { GuestfsError } from '../common/errors.js';
@@ -18,6 +18,7 @@ import { SessionDrives } from './sessionDrives.js';
 import type { SessionSettings } from './settings.js';
 import { StateMachine, type SessionState, type State, type StateNamed } from './stateMachine.js';
 import type { Turns } from './turns.js';
+import { watch } from './watch.js';
 
 export interface LifeCycleOptions {
   /** ID of the session. */
@@ -28,6 +29,8 @@ export interface LifeCycleOptions {
   readonly events: EventBus;
   readonly console: ConsoleLog;
   readonly turns: Turns;
+  /** When qemu or the daemon says nothing for so long, the appliance is ended, milliseconds; undefined: never. */
+  readonly unresponsiveMs?: number | undefined;
   /** What the session may write to files of the host; any amount when left out. */
   readonly disk?: DiskQuota | undefined;
 }
@@ -44,6 +47,7 @@ export class LifeCycle {
   readonly #states = new StateMachine();
   #drives = new SessionDrives();
   #timings: SessionLaunchTimings | undefined;
+  readonly #unresponsiveMs: number | undefined;
 
   constructor(options: LifeCycleOptions) {
     this.#id = options.id;
@@ -53,6 +57,7 @@ export class LifeCycle {
     this.#events = options.events;
     this.#console = options.console;
     this.#turns = options.turns;
+    this.#unresponsiveMs = options.unresponsiveMs;
     this.#disk = options.disk;
   }
 
@@ -60,7 +65,7 @@ export class LifeCycle {
     return this.#states.current;
   }
 
-  /** The state as clients see it. */
+  /** The state, as shown to clients. */
   get shownState(): SessionState {
     return this.#states.shown;
   }
@@ -86,7 +91,7 @@ export class LifeCycle {
     requireAllowed({ id: this.#id, state: this.#states.current.name }, allowed, action);
   }
 
-  /** @throws GuestfsError APPLIANCE_GONE when it ended while the call waited for its turn */
+  /** @throws GuestfsError APPLIANCE_GONE if it ended while the call waited for its turn */
   requireAppliance(action: string): RunningAppliance {
     const state = this.#states.current;
     if (state.name === 'READY') return state.appliance;
@@ -95,7 +100,7 @@ export class LifeCycle {
 
   /**
    * Starts the appliance.
-   * @throws GuestfsError saying why it did not come up; the session is in state CONFIG again
+   * @throws GuestfsError explaining why it did not start; the session is in state CONFIG again
    */
   async launch(signal: AbortSignal): Promise<void> {
     this.require(CALL_STATES.launch, 'launch');
@@ -119,7 +124,7 @@ export class LifeCycle {
     try {
       await this.#start(abort.signal, previous);
     } catch (error) {
-      // A session that was deleted meanwhile stays in its state.
+      // A session that has been deleted meanwhile stays in its state.
       if (this.#states.current.name === 'LAUNCHING') this.#states.move('launchFailed', { name: 'CONFIG', previous });
       this.#events.emit({ kind: 'subprocess_quit' });
       this.#logger.warn('launch failed', { reason: GuestfsError.from(error).reason, err: error });
@@ -160,6 +165,7 @@ export class LifeCycle {
     this.#timings = timings;
     this.#states.move('launched', { name: 'READY', appliance });
     void appliance.ended().then(() => this.#handleApplianceExit(appliance));
+    this.#watch(appliance);
     this.#emitLaunchProgress(12n);
     const { machine, version } = appliance;
     const totalMs = Math.round(timings.totalMs);
@@ -170,6 +176,39 @@ export class LifeCycle {
       launchKind: machine.launchKind,
       daemonVersion: version.text,
     });
+  }
+
+  /** Ends the appliance when qemu or the daemon no longer answers, also while it is being shut down. */
+  #watch(appliance: RunningAppliance): void {
+    if (this.#unresponsiveMs === undefined) return;
+    const { pulse } = appliance.machine;
+    const stop = watch(
+      [
+        { name: 'qemu', lastAnswer: () => pulse.lastAnswer(), ask: () => pulse.ask() },
+        {
+          name: 'the daemon',
+          lastAnswer: () => appliance.connection.lastAnswer,
+          // While it works on a call, it answers nothing else.
+          ask: () => this.#turns.whenIdle(() => appliance.ping()),
+        },
+      ],
+      this.#unresponsiveMs,
+      (error) => this.#endUnresponsive(appliance, error),
+    );
+    void appliance.stopping.then(stop);
+  }
+
+  #endUnresponsive(appliance: RunningAppliance, error: GuestfsError): void {
+    this.#logger.warn('appliance ended: it no longer answers', { err: error });
+    this.#emitMessage('warning', error.message);
+    const state = this.#states.current;
+    // Those who wait for the daemon learn why.
+    appliance.connection.close(error);
+    if (state.name === 'READY')
+      this.#abandonAppliance('exited', appliance).catch((err: unknown) =>
+        this.#logger.error('shutdown of an appliance failed', { err }),
+      );
+    else if ('end' in state) state.end?.cutShort(error);
   }
 
   /** Handles the end of an appliance: it was stopped, exited by itself, or violated the protocol. */
@@ -185,9 +224,9 @@ export class LifeCycle {
     );
   }
 
-  /** Ends the appliance without a sync. The session is in CONFIG at once; resolves when the appliance's resources are released. */
+  /** Ends the appliance without a sync. The session is in CONFIG at once; resolves once all resources are released. */
   #abandonAppliance(event: 'killed' | 'exited', appliance: RunningAppliance): Promise<void> {
-    const gone = appliance.stop().then(() => this.#events.emit({ kind: 'subprocess_quit' }));
+    const gone = appliance.kill().then(() => this.#events.emit({ kind: 'subprocess_quit' }));
     // A failure is reported to whoever waits for `gone`.
     this.#states.move(event, { name: 'CONFIG', previous: gone.catch(() => undefined) });
     this.#drives = new SessionDrives();
@@ -217,8 +256,8 @@ export class LifeCycle {
   }
 
   /**
-   * Shuts the appliance down: waits for the call in progress, syncs and unmounts, and has qemu flush its caches.
-   * @throws GuestfsError if data was or may have been lost; the appliance has ended all the same
+   * Shuts the appliance down: waits for the call in progress, syncs and unmounts, and makes qemu flush its caches.
+   * @throws GuestfsError if data was or may have been lost; the appliance has ended nevertheless
    */
   async shutdown(): Promise<void> {
     const state = this.#states.current;
@@ -242,7 +281,7 @@ export class LifeCycle {
     }
   }
 
-  /** Ends the session for good; throws what {@link shutdown} throws, but only when all resources are released. Can be called again. */
+  /** Deletes the session; throws what {@link shutdown} throws, once all resources are released. Can be repeated. */
   async close(): Promise<void> {
     const state = this.#states.current;
     switch (state.name) {

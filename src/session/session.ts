@@ -24,7 +24,7 @@ import type { SessionSettings } from './settings.js';
 import type { SessionState } from './stateMachine.js';
 import { Turns } from './turns.js';
 
-/** How long a call goes on that its client gave up, unless the session's idle timeout is shorter. */
+/** How long a call continues after its client has given up, unless the session's idle timeout is shorter. */
 export const ABANDONED_MS = 300_000;
 
 export interface SessionOptions {
@@ -33,18 +33,20 @@ export interface SessionOptions {
   readonly launcher: Launcher;
   readonly logger: Logger;
   readonly labels: ReadonlyMap<string, string>;
-  /** Identity of the client that created it; undefined: it is open to everyone. */
+  /** Identity of the client that created it; undefined: every client may use it. */
   readonly owner: string | undefined;
-  /** Whose budget it counts against; the server's own when left out. */
+  /** The client whose budget it counts against; by default, the server itself. */
   readonly client?: string;
   /** What it may write to files of the host; any amount when left out. */
   readonly disk?: DiskQuota | undefined;
   /** Idle timeout, milliseconds; undefined: none. */
   readonly idleTimeoutMs: number | undefined;
-  /** It ends so long after it was created, in use or not, milliseconds; undefined: it does not. */
+  /** It ends at this age, in use or not, milliseconds; undefined: no limit. */
   readonly maxAgeMs?: number | undefined;
-  /** How long a call goes on that its client gave up, at most, milliseconds; ABANDONED_MS when left out. */
+  /** How long a call may continue after its client has given up, milliseconds; by default ABANDONED_MS. */
   readonly abandonedMs?: number | undefined;
+  /** How long qemu or the daemon may say nothing until the appliance is ended, milliseconds; undefined: any time. */
+  readonly unresponsiveMs?: number | undefined;
 }
 
 export class Session {
@@ -80,17 +82,17 @@ export class Session {
     this.idleTimeoutMs = options.idleTimeoutMs;
     this.latestTime =
       options.maxAgeMs === undefined ? undefined : new Date(this.createTime.getTime() + options.maxAgeMs);
-    const { id, settings, launcher, logger } = options;
+    const { id, settings, launcher, logger, unresponsiveMs } = options;
     this.#abandonedMs = options.abandonedMs ?? ABANDONED_MS;
     this.#logger = logger;
     const { events, console } = this;
     this.#life = new LifeCycle({
       ...{ id, settings, launcher, logger, events, console },
-      ...{ turns: this.#turns, disk: options.disk },
+      ...{ turns: this.#turns, disk: options.disk, unresponsiveMs },
     });
   }
 
-  /** The state as clients see it. */
+  /** The state, as shown to clients. */
   get state(): SessionState {
     return this.#life.shownState;
   }
@@ -118,12 +120,12 @@ export class Session {
     return this.#life.timings;
   }
 
-  /** Calls to the daemon that run or wait. */
+  /** Number of calls to the daemon that are running or waiting. */
   get pendingCalls(): number {
     return this.#turns.pending;
   }
 
-  /** When it ends by itself: at its idle timeout, or of age; undefined if neither comes, or it is already ending. */
+  /** When it ends automatically, by idle timeout or maximum age; undefined if neither applies, or it is ending now. */
   get expireTime(): Date | undefined {
     const { name } = this.#life.state;
     if (name !== 'CONFIG' && name !== 'READY') return undefined;
@@ -147,7 +149,7 @@ export class Session {
     this.#life.require(allowed, action);
   }
 
-  /** What its appliance takes, running or starting; undefined without one. */
+  /** The resources of its running or starting appliance; undefined without one. */
   get resources(): Resources | undefined {
     if (this.state === 'CONFIG' || this.state === 'CLOSED') return undefined;
     return this.#needs(this.drives.length);
@@ -157,7 +159,7 @@ export class Session {
     return { memsizeMb: this.settings.memsizeMb, smp: this.settings.smp, drives };
   }
 
-  /** From now on, `admit` is asked before the session takes more; it throws to refuse. */
+  /** Makes the session call `admit` before it uses more resources; `admit` throws to refuse. */
   limitBy(admit: (needed: Resources) => void): void {
     this.#admit = admit;
   }
@@ -170,7 +172,7 @@ export class Session {
     this.#life.drives.add(drive, action);
   }
 
-  /** Adds all of these drives to those to launch with or, when one cannot be added, none. */
+  /** Adds all of these drives to those to launch with or, if one cannot be added, none. */
   addDrives(drives: readonly Drive[], action: string): void {
     this.requireState(CALL_STATES.addDrive, action);
     this.#life.drives.addAll(drives, action);
@@ -189,8 +191,8 @@ export class Session {
 
   /**
    * Removes a drive; from a running appliance, once all writes have reached it.
-   * @throws GuestfsError ENOENT when there is none with this label, EBUSY when it is in use, EIO when
-   *   writes to its image have failed: the drive is removed then, unless the appliance noticed the failure as well
+   * @throws GuestfsError ENOENT if there is none with this label, EBUSY if it is in use, EIO if writes
+   *   to its image have failed: the drive is removed then, unless the appliance noticed the failure as well
    */
   async removeDrive(label: string, action: string, signal: AbortSignal): Promise<void> {
     this.requireState(CALL_STATES.removeDrive, action);
@@ -204,10 +206,10 @@ export class Session {
   // --- Calls ---
 
   /**
-   * Runs an action in its turn: what `body` does is one call for other callers.
+   * Runs an action in its turn: to other callers, everything that `body` does is a single call.
    *
    * When the signal aborts, the caller is answered at once; the turn lasts until the body,
-   * and so the daemon, is done.
+   * and so the daemon, has finished.
    */
   async perform<Value>(
     action: ActionDef,
@@ -236,7 +238,7 @@ export class Session {
     await this.#traced(action, request, refused).catch(() => undefined);
   }
 
-  /** Runs an action that needs no turn, with its trace. The session is in use until it is done. */
+  /** Runs an action that needs no turn, with its trace. The session is in use until it has finished. */
   async performOutOfTurn<Value>(action: ActionDef, request: object, body: () => Promise<Value>): Promise<Value> {
     this.#requireOpen(action.name);
     this.#callsOutOfTurn += 1;
@@ -257,18 +259,18 @@ export class Session {
     return traced(this.events, this.settings.trace, action, request, body);
   }
 
-  /** @throws GuestfsError SESSION_UNKNOWN when it is being deleted or was */
+  /** @throws GuestfsError SESSION_UNKNOWN if it is being deleted or was deleted */
   #requireOpen(action: string): void {
     this.requireState(CALL_STATES.outOfTurn, action);
     this.touch();
   }
 
-  /** A daemon that does not end a call can only be ended with its appliance. */
+  /** If the daemon does not end a call, only ending the appliance helps. */
   #endAbandoned(): void {
-    this.#logger.warn('appliance ended: its daemon did not end a call that the client gave up', {});
+    this.#logger.warn('appliance ended: its daemon did not finish a call that the client had given up', {});
     this.events.emit({
       kind: 'warning',
-      message: 'the appliance was ended: a call that its client gave up did not end',
+      message: 'the appliance was ended: a call that its client had given up did not finish',
     });
     this.#life.kill().catch((err: unknown) => this.#logger.error('shutdown of an appliance failed', { err }));
   }
@@ -277,7 +279,7 @@ export class Session {
 
   /**
    * Starts the appliance.
-   * @throws GuestfsError saying why it did not come up; the session is in state CONFIG again
+   * @throws GuestfsError explaining why it did not start; the session is in state CONFIG again
    */
   async launch(signal: AbortSignal): Promise<void> {
     this.touch();
@@ -286,22 +288,22 @@ export class Session {
     await this.#life.launch(signal).finally(() => this.touch());
   }
 
-  /** Ends the appliance now, whatever it does: what was not synced is lost. */
+  /** Ends the appliance immediately, whatever it is doing: unsynced data is lost. */
   kill(): Promise<void> {
     this.touch();
     return this.#life.kill();
   }
 
   /**
-   * Shuts the appliance down: waits for the call in progress, syncs and unmounts, and has qemu flush its caches.
-   * @throws GuestfsError if data was or may have been lost; the appliance has ended all the same
+   * Shuts the appliance down: waits for the call in progress, syncs and unmounts, and makes qemu flush its caches.
+   * @throws GuestfsError if data was or may have been lost; the appliance has ended nevertheless
    */
   shutdown(): Promise<void> {
     this.touch();
     return this.#life.shutdown();
   }
 
-  /** Ends the session for good; throws what {@link shutdown} throws, but only when all is freed. Can be called again. */
+  /** Deletes the session; throws what {@link shutdown} throws, once all resources are released. Can be repeated. */
   close(): Promise<void> {
     return this.#life.close();
   }

@@ -1,6 +1,6 @@
 /**
  * The drives of a session, for the lifetime of one appliance: those to launch it with, and those added and removed
- * while it runs. The next appliance has a list of its own, which late operations cannot affect.
+ * while it runs. The next appliance has a separate list, which late operations cannot affect.
  */
 import { GuestfsError } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
@@ -19,9 +19,14 @@ export class SessionDrives {
     return this.#drives.filter((drive) => drive !== undefined);
   }
 
-  /** One more than the largest number that any drive has or had. */
+  /** One more than the largest number that any drive has had. */
   get numbers(): number {
     return this.#drives.length;
+  }
+
+  /** Names of the devices whose writes are to reach an image. */
+  get written(): readonly string[] {
+    return this.#drives.flatMap((drive, index) => (drive !== undefined && isKept(drive) ? [deviceNameOf(index)] : []));
   }
 
   /** Whether there is a drive with this number: 0 is /dev/sda. */
@@ -31,14 +36,14 @@ export class SessionDrives {
 
   /**
    * Adds a drive for the launch.
-   * @throws GuestfsError ENOSPC when there are {@link MAX_DRIVES} already, EEXIST when another one has its label
+   * @throws GuestfsError ENOSPC if there are already {@link MAX_DRIVES}, EEXIST if another one has its label
    */
   add(drive: Drive, action: string): void {
     this.#checkRoom(drive, action);
     this.#drives.push(drive);
   }
 
-  /** As {@link add}, for several drives: adds all of them or, if one cannot be added, none. */
+  /** Like {@link add}, for several drives: adds all of them or, if one cannot be added, none. */
   addAll(drives: readonly Drive[], action: string): void {
     const before = this.#drives.length;
     try {
@@ -51,7 +56,7 @@ export class SessionDrives {
 
   /**
    * Removes a drive before the launch; those after it move up.
-   * @throws GuestfsError ENOENT when there is none with this label
+   * @throws GuestfsError ENOENT if there is none with this label
    */
   remove(label: string, action: string): void {
     this.#drives.splice(this.#find(label, action), 1);
@@ -70,7 +75,7 @@ export class SessionDrives {
 
   /**
    * Removes a drive from the running appliance, once all writes have reached it.
-   * @throws GuestfsError ENOENT when there is none with this label, EBUSY when it is in use, EIO when writes to its
+   * @throws GuestfsError ENOENT if there is none with this label, EBUSY if it is in use, EIO if writes to its
    *   image have failed: the drive is removed then, unless the appliance noticed the failure as well
    */
   async detach({ machine, connection }: RunningAppliance, label: string, action: string): Promise<void> {
@@ -85,7 +90,7 @@ export class SessionDrives {
     throwUnlessWritten(drive, index, failed);
   }
 
-  /** @throws GuestfsError EIO when writes to an image have failed on the host; the appliance does not always notice */
+  /** @throws GuestfsError EIO if writes to an image have failed on the host; the appliance does not always notice */
   async requireWritten(machine: Machine): Promise<void> {
     // If qemu does not answer, its shutdown fails as well, which is reported.
     const failed = await machine.drives.failedWrites().catch(() => new Map<number, number>());
@@ -111,9 +116,14 @@ export class SessionDrives {
   }
 }
 
+/** Whether what is written to a drive outlives the session. */
+function isKept(drive: Drive): boolean {
+  return !drive.readonly && drive.source.kind !== 'scratch';
+}
+
 /** @throws GuestfsError EIO when writes have failed, except for a drive that is discarded with the session anyway */
 function throwUnlessWritten(drive: Drive | undefined, index: number, failed: number): void {
-  if (failed === 0 || drive === undefined || drive.readonly || drive.source.kind === 'scratch') return;
+  if (failed === 0 || drive === undefined || !isKept(drive)) return;
   const device = deviceNameOf(index);
   throw new GuestfsError(
     'EIO',

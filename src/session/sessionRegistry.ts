@@ -1,11 +1,12 @@
 /**
- * The sessions of this server. Each identity has a namespace of its own for IDs: whether another one uses an ID, nothing
- * that it gets here depends on.
+ * The sessions of this server. Each identity has its own namespace for IDs, so no result reveals whether another
+ * identity uses an ID.
  */
 import { randomBytes } from 'node:crypto';
 import { GuestfsError } from '../common/errors.js';
 import { NO_OWN_LIMITS, type OwnLimits } from '../security/access.js';
 import type { Logger } from '../common/logger.js';
+import { onAbort } from '../common/waiting.js';
 import { NO_BUDGET, requireResources, requireSession, type ClientBudget } from './clientBudget.js';
 import type { Session } from './session.js';
 import type { SessionState } from './stateMachine.js';
@@ -41,19 +42,25 @@ function tooMany(message: string, limit: number): GuestfsError {
   });
 }
 
-/** Who makes a session. */
+/** Who creates a session. */
 export interface SessionOwner {
   /** Undefined on a server without identities. */
   readonly identity: string | undefined;
-  /** Whose budget the session counts against: the identity, or an address; nobody's when left out. */
+  /** The client whose budget the session counts against: the identity, or an address; none by default. */
   readonly client?: string | undefined;
   /** Limits of this identity, which go before those of the budget. */
   readonly limits?: OwnLimits;
 }
 
-/** What log lines call a session: two identities can use one ID. */
+/** The fields for a session in log lines; two identities can use the same ID. */
 function namesOf({ id, owner }: Session): { readonly session: string; readonly identity?: string } {
   return { session: id, ...(owner === undefined ? {} : { identity: owner }) };
+}
+
+/** What else a registry is made with. */
+export interface RegistryOptions {
+  /** Nothing keeps the machines of two identities apart: the first that makes a session is the only one for good. */
+  readonly oneIdentity?: boolean;
 }
 
 export class SessionRegistry {
@@ -63,14 +70,18 @@ export class SessionRegistry {
   readonly #logger: Logger;
   readonly #budget: ClientBudget;
   readonly #sweep: NodeJS.Timeout;
+  readonly #oneIdentity: boolean;
+  /** The first that made a session. */
+  #first: { readonly identity: string | undefined } | undefined;
   #draining = false;
 
   /**
-   * @param limit most sessions at a time
-   * @param budget what those of one client can take
+   * @param limit maximum number of sessions at a time
+   * @param budget limits for those of one client
    */
-  constructor(limit: number, logger: Logger, budget: ClientBudget = NO_BUDGET) {
+  constructor(limit: number, logger: Logger, budget: ClientBudget = NO_BUDGET, options: RegistryOptions = {}) {
     this.#budget = budget;
+    this.#oneIdentity = options.oneIdentity ?? false;
     this.#limit = limit;
     this.#logger = logger;
     this.#sweep = setInterval(() => this.#endIdle(), SWEEP_INTERVAL_MS);
@@ -88,11 +99,12 @@ export class SessionRegistry {
 
   /**
    * Registers the session made by `create`, if the limit allows.
-   * @throws GuestfsError MALFORMED_SESSION_ID, SHUTTING_DOWN, SESSION_EXISTS, TOO_MANY_SESSIONS
+   * @throws GuestfsError MALFORMED_SESSION_ID, SHUTTING_DOWN, NOT_ISOLATED, SESSION_EXISTS, TOO_MANY_SESSIONS
    */
   add(id: string, { identity, client, limits = NO_OWN_LIMITS }: SessionOwner, create: () => Session): Session {
     checkSessionId(id);
     this.refuseWhileDraining();
+    if (this.#oneIdentity) this.#requireFirst(identity);
     const key = keyOf(identity, id);
     if (this.#sessions.has(key))
       throw new GuestfsError('SESSION_EXISTS', `a session ${id} already exists: choose another ID`);
@@ -107,6 +119,10 @@ export class SessionRegistry {
     }
     if (client !== undefined && own === undefined) requireSession(this.#budget, this.#of(client).length);
     const session = create();
+    if (this.#oneIdentity && this.#first === undefined) {
+      this.#first = { identity };
+      this.#logger.warn('this server serves no other identity from now on: it cannot keep several apart', { identity });
+    }
     this.#sessions.set(key, session);
     if (client !== undefined) {
       session.limitBy((needed) => {
@@ -120,6 +136,18 @@ export class SessionRegistry {
       });
     }
     return session;
+  }
+
+  /**
+   * Also when that one has no session any more: whoever took over its machine could have changed the server as well, and
+   * reads the images of others whether they are in use or not.
+   */
+  #requireFirst(identity: string | undefined): void {
+    if (this.#first === undefined || this.#first.identity === identity) return;
+    throw new GuestfsError(
+      'NOT_ISOLATED',
+      'this server cannot keep the machines of several identities apart on its host, and already works for another one',
+    );
   }
 
   #of(client: string): Session[] {
@@ -146,7 +174,7 @@ export class SessionRegistry {
     return [...this.#sessions.values()].filter((session) => session.owner === identity);
   }
 
-  /** Ends a session; settles when its resources are freed. Its ID can be reused only then. */
+  /** Ends a session; settles when its resources are released. Its ID can be reused only then. */
   async delete(session: Session): Promise<void> {
     try {
       await session.close();
@@ -175,16 +203,33 @@ export class SessionRegistry {
 
   /**
    * Drains: refuses new sessions and calls, and ends all sessions in an orderly way.
+   * @param grace when it aborts, the sessions that have not ended yet are killed
    * @throws AggregateError when all have ended, if any of them did with an error
    */
-  async drain(): Promise<void> {
+  async drain(grace?: AbortSignal): Promise<void> {
     this.#draining = true;
     clearInterval(this.#sweep);
     const sessions = [...this.#sessions.values()];
-    const ends = await Promise.allSettled(sessions.map((session) => this.#end(session, 'the server shuts down')));
+    const ending = sessions.map((session) => this.#end(session, 'the server shuts down'));
+    const stopListening = grace && onAbort(grace, () => this.#killAll());
+    const ends = await Promise.allSettled(ending);
+    stopListening?.();
     const errors = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as unknown] : []));
     if (errors.length > 0)
       throw new AggregateError(errors, `${errors.length} of ${sessions.length} sessions ended with an error`);
+  }
+
+  /** Ends what is left of all sessions at once; how each ended is reported by the end that was under way. */
+  #killAll(): void {
+    const left = [...this.#sessions.values()];
+    if (left.length > 0)
+      this.#logger.warn('the time for an orderly shutdown is over: sessions are killed', {
+        sessions: left.map(namesOf),
+      });
+    for (const session of left)
+      session
+        .kill()
+        .catch((err: unknown) => this.#logger.error('a session cannot be killed', { ...namesOf(session), err }));
   }
 
   /** Ends a session, and logs how; throws what went wrong. */
@@ -204,9 +249,9 @@ export class SessionRegistry {
       const expires = session.expireTime;
       if (expires === undefined || expires.getTime() > now) continue;
       const old = session.latestTime !== undefined && session.latestTime.getTime() <= now;
-      // A transfer could go on for as long as its client likes.
+      // A client can make a transfer last as long as it likes.
       if (old) session.cancelTransfer();
-      this.#end(session, old ? 'it reached its maximum age' : 'it was idle').catch(() => undefined); // which is logged
+      this.#end(session, old ? 'it reached its maximum age' : 'it was idle').catch(() => undefined); // the error is logged
     }
   }
 }

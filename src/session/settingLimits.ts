@@ -1,18 +1,18 @@
-/** What the operator lets the settings of a session be at most. */
+/** The operator's limits for the settings of a session. */
 import { limitExceeded } from '../common/limitExceeded.js';
 
 export interface SettingLimits {
   /** MiB. */
   readonly memsizeMb: number;
   readonly smp: number;
-  /** Milliseconds; undefined: any. */
+  /** Milliseconds; undefined: no limit. */
   readonly idleTimeoutMs: number | undefined;
 }
 
-/** Longest `identifier`, `program`, and the like: they go into the command line and the log. */
+/** Maximum length of `identifier`, `program` and the like, which are used on the command line and in the log. */
 export const MAX_TEXT_LENGTH = 1024;
 
-/** Longest launch timeout, milliseconds: nothing starts that has not started by then. */
+/** Maximum launch timeout, milliseconds: an appliance that has not started by then never will. */
 export const MAX_LAUNCH_TIMEOUT_MS = 3_600_000;
 
 const SECOND_MS = 1000;

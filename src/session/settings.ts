@@ -10,16 +10,16 @@ export interface SessionSettings {
   smp: number;
   network: boolean;
   verbose: boolean;
-  /** Trace events are sent. */
+  /** Whether trace events are sent. */
   trace: boolean;
-  /** Sync and unmount when the appliance is stopped. */
+  /** Whether to sync and unmount when the appliance is stopped. */
   autosync: boolean;
   selinux: boolean;
-  /** Kept and reported only: the server's qemu is always in a process group of its own. */
+  /** Stored and reported only: the server's qemu always has its own process group. */
   pgroup: boolean;
-  /** Kept and reported only: the kernel kills qemu when the server dies. */
+  /** Stored and reported only: the kernel kills qemu when the server dies. */
   recoveryProc: boolean;
-  /** Kept and reported only: the console always comes as events. */
+  /** Stored and reported only: console output is always sent as events. */
   direct: boolean;
   identifier: string;
   program: string;
@@ -31,14 +31,14 @@ export interface SessionSettings {
   tmpdir: string;
   cachedir: string;
   backend: string;
-  /** They can force an accelerator: see {@link acceleratorOf} in backendSettings.ts. */
+  /** These can force an accelerator: see {@link acceleratorOf} in backendSettings.ts. */
   backendSettings: readonly string[];
-  /** What the server was started with. */
+  /** The server's default accelerator. */
   accelerator: AcceleratorChoice;
-  /** Limit of a launch, milliseconds. */
+  /** Time limit for a launch, milliseconds. */
   launchTimeoutMs: number;
-  /** More arguments of qemu. */
+  /** Additional arguments of qemu. */
   extraQemuArguments: readonly (readonly [string, string | undefined])[];
-  /** What clients can set at most; undefined: what qemu can do. */
+  /** Limits for what clients can set; undefined: only those of qemu. */
   readonly limits?: SettingLimits;
 }

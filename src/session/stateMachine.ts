@@ -1,45 +1,45 @@
 /**
- * The life of a session: its states, what each of them carries, and the events that lead from one to another.
+ * The life cycle of a session: its states, the data of each state, and the events that lead from one to another.
  *
- * The state is the only record of what the session's appliance does, and {@link StateMachine.move} is the only
- * thing that changes it.
+ * The state is the only record of what the session's appliance is doing, and only {@link StateMachine.move}
+ * changes it.
  */
 import type { LinkedAbort } from '../common/waiting.js';
 import type { OrderlyEnd } from './ending.js';
 import type { RunningAppliance } from './runningAppliance.js';
 
-/** What clients see: libguestfs's states, and two for a session whose appliance, or which itself, ends. */
+/** The states shown to clients: libguestfs's, and two for a session that, or whose appliance, is ending. */
 export type SessionState = 'CONFIG' | 'LAUNCHING' | 'READY' | 'STOPPING' | 'CLOSED';
 
-/** A state with what belongs to it. */
+/** A state with its data. */
 export type State =
-  /** No appliance. `previous` resolves, and never rejects, when the one before it has freed all it held. */
+  /** No appliance. `previous` resolves, and never rejects, when the previous one has released all its resources. */
   | { readonly name: 'CONFIG'; readonly previous: Promise<void> | undefined }
-  /** The appliance starts: `abort` ends the launch, `over` resolves, and never rejects, when it has ended. */
+  /** The appliance is starting: `abort` ends the launch, `over` resolves, and never rejects, when it has ended. */
   | {
       readonly name: 'LAUNCHING';
       readonly abort: LinkedAbort;
       readonly over: Promise<void>;
       readonly previous: Promise<void> | undefined;
     }
-  /** The daemon takes calls. */
+  /** The daemon accepts calls. */
   | { readonly name: 'READY'; readonly appliance: RunningAppliance }
-  /** The appliance is shut down in order; the session can be used on afterwards. */
+  /** The appliance is being shut down properly; the session remains usable. */
   | { readonly name: 'STOPPING'; readonly appliance: RunningAppliance; readonly end: OrderlyEnd }
-  /** The session itself ends, which takes as long as the end of its appliance, if it has one. */
+  /** The session is being deleted, which takes until its appliance, if it has one, has ended. */
   | {
       readonly name: 'DELETING';
       readonly appliance: RunningAppliance | undefined;
       readonly end: OrderlyEnd | undefined;
       readonly deletion: Promise<void>;
     }
-  /** It has ended. `failure` says that data was or may have been lost; undefined: all was written. */
+  /** It has ended. `failure`: data was or may have been lost; undefined: everything was written. */
   | { readonly name: 'CLOSED'; readonly failure: unknown };
 
 export type StateName = State['name'];
 export type StateNamed<Name extends StateName> = Extract<State, { readonly name: Name }>;
 
-/** The public name of each state. Clients need not tell a shutdown from a deletion. */
+/** The public name of each state. Clients need not distinguish a shutdown from a deletion. */
 const SHOWN: Readonly<Record<StateName, SessionState>> = {
   CONFIG: 'CONFIG',
   LAUNCHING: 'LAUNCHING',
@@ -56,7 +56,7 @@ export const TRANSITIONS = {
   launchFailed: { from: ['LAUNCHING'], to: 'CONFIG' },
   /** The appliance was killed. */
   killed: { from: ['READY'], to: 'CONFIG' },
-  /** The appliance ended by itself, or violated the protocol. */
+  /** The appliance ended unexpectedly, or violated the protocol. */
   exited: { from: ['READY'], to: 'CONFIG' },
   shutDown: { from: ['READY'], to: 'STOPPING' },
   stopped: { from: ['STOPPING'], to: 'CONFIG' },
@@ -75,7 +75,7 @@ export class StateMachine {
     return this.#current;
   }
 
-  /** The state as clients see it. */
+  /** The state, as shown to clients. */
   get shown(): SessionState {
     return SHOWN[this.#current.name];
   }

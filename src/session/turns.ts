@@ -3,18 +3,20 @@
  * starts, makes progress and finishes.
  */
 import { GuestfsError } from '../common/errors.js';
-import { linkedAbort, onAbort, unlessAborted, type LinkedAbort } from '../common/waiting.js';
+import { abortController, linkedAbort, onAbort, unlessAborted, type LinkedAbort } from '../common/waiting.js';
 import type { EventBus } from '../events/eventBus.js';
 import type { ProgressMessage } from '../protocol/messages.js';
 import { CallQueue } from './callQueue.js';
 
-/** What becomes of a call that its client gave up, and that goes on. */
+/** What happens to a call that continues after its client has given up. */
 export interface AbandonedCalls {
-  /** How long it may go on, milliseconds. */
+  /** How long it may continue, milliseconds. */
   readonly limitMs: () => number;
   /** Ends the appliance, and with it the call. */
   readonly end: () => void;
 }
+
+const NEVER = abortController().signal;
 
 export class Turns {
   readonly #events: EventBus;
@@ -22,14 +24,16 @@ export class Turns {
   readonly #abandoned: AbandonedCalls | undefined;
   readonly #queue = new CallQueue();
   #calls = 0n;
+  /** The turn belongs to {@link whenIdle}. */
+  #asking = false;
   /** Cancels the transfer of the call that has the turn. */
   #transfer: LinkedAbort | undefined;
-  /** The call that the daemon works on, for its progress messages. */
+  /** The call that the daemon is working on, for its progress messages. */
   #current: { readonly action: string; readonly procedure: number; readonly serial: number } | undefined;
 
   /**
    * @param onOver called at the end of each turn, before the next begins
-   * @param abandoned left out: such calls go on for as long as they like
+   * @param abandoned by default, there is no limit for such calls
    */
   constructor(events: EventBus, onOver: () => void, abandoned?: AbandonedCalls) {
     this.#events = events;
@@ -37,14 +41,14 @@ export class Turns {
     this.#abandoned = abandoned;
   }
 
-  /** Turns that are taken or waited for. */
+  /** Number of turns that are taken or waited for. */
   get pending(): number {
-    return this.#queue.length;
+    return this.#queue.length - (this.#asking ? 1 : 0);
   }
 
   /**
    * Runs a call in its turn. When the signal aborts, the caller is answered at once; the turn lasts until `body`,
-   * and so the daemon, is done.
+   * and so the daemon, has finished.
    * @param body its signal aborts with the caller's, and by {@link cancelTransfer}
    * @throws GuestfsError QUEUE_FULL; the signal's reason; what `body` throws
    */
@@ -86,6 +90,22 @@ export class Turns {
     await this.#untilOver(await this.#queue.turn(signal), signal, body);
   }
 
+  /** Asks the daemon something in a turn that does not count as use; undefined: it has other work. */
+  whenIdle(ask: () => Promise<void>): Promise<void> | undefined {
+    if (this.#queue.length > 0) return undefined;
+    return this.#ask(ask);
+  }
+
+  async #ask(ask: () => Promise<void>): Promise<void> {
+    this.#asking = true;
+    try {
+      const release = await this.#queue.turn(NEVER);
+      await ask().finally(release);
+    } finally {
+      this.#asking = false;
+    }
+  }
+
   /** Waits for the turn. The caller must call the returned function when done. */
   take(signal: AbortSignal): Promise<() => void> {
     return this.#queue.turn(signal);
@@ -113,7 +133,7 @@ export class Turns {
     this.#events.emit({ kind: 'progress', progress: { action: current.action, procedure, serial, position, total } });
   }
 
-  /** From when the client gives up, the turn has a time limit. @returns how to stop watching */
+  /** Limits the time of the turn once the client gives up. @returns a function that stops watching */
   #watchAbandoned(signal: AbortSignal): () => void {
     const abandoned = this.#abandoned;
     if (abandoned === undefined) return () => undefined;

@@ -37,7 +37,7 @@ describe('the sources of a suite', () => {
     ].join('\n'),
   );
 
-  it('are on the mirrors of the machine, turned to the suite', () => {
+  it('are on the mirrors of the machine, for the suite', () => {
     expect(sourcesForSuite(findSuite('trixie'), host).map((line) => line.replace(/\[.*\] /, ''))).toEqual([
       'deb http://mirror.example.com/debian trixie main',
       'deb http://mirror.example.com/debian trixie-updates main',
@@ -51,12 +51,12 @@ describe('the sources of a suite', () => {
     ]);
   });
 
-  it('trust no key but those of Debian', () => {
+  it('trust only the keys of Debian', () => {
     for (const line of sourcesForSuite(findSuite('trixie'), host))
       expect(line).toContain('[signed-by=/usr/share/keyrings/');
   });
 
-  it('do without a security mirror that the machine does not know', () => {
+  it('omit the security mirror if the machine has none', () => {
     const withoutSecurity = host.filter(({ release }) => !release.endsWith('-security'));
     expect(sourcesForSuite(findSuite('bookworm'), withoutSecurity)).toHaveLength(2);
   });
@@ -89,9 +89,9 @@ DPkg::Post-Invoke:: "rm -f /x";
 });
 
 describe('findSuite', () => {
-  it('names the suites that there are', () => {
+  it('lists the known suites', () => {
     expect(() => findSuite('warty')).toThrow(
-      "unknown suite 'warty'; an appliance can be made of bookworm, trixie, forky, sid",
+      "unknown suite 'warty'; an appliance can be built from bookworm, trixie, forky, sid",
     );
   });
 });

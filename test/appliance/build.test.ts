@@ -17,7 +17,7 @@ describe('buildAppliance', () => {
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), 'build-'));
     output = join(directory, 'out', 'trixie');
-    // No test here may reach the archive: apt-get fails, and says so.
+    // No test here may access the archive: apt-get fails with a message.
     const bin = join(directory, 'bin');
     await mkdir(bin);
     await writeFile(
@@ -57,10 +57,10 @@ exit 100
 
   const changes: [string, { change?: Record<string, unknown>; cut?: string; options?: object }][] = [
     ['its inputs changed', { change: { inputsHash: 'older' } }],
-    ['it is of another form', { change: { formatVersion: 0 } }],
-    ['a file was cut', { cut: 'root' }],
+    ['its format version differs', { change: { formatVersion: 0 } }],
+    ['a file was truncated', { cut: 'root' }],
     ['it is asked to', { options: { force: true } }],
-    ['it is asked to look for newer packages', { options: { refresh: true } }],
+    ['it is asked to check for newer packages', { options: { refresh: true } }],
   ];
   it.each(changes)('builds when %s', async (_why, { change, cut, options }) => {
     await placeAppliance(change);
@@ -68,7 +68,7 @@ exit 100
     await expect(buildAppliance({ suite: 'trixie', output, ...options })).rejects.toThrow('apt-get update');
   });
 
-  it('leaves nothing of a failed build but the reason, and what was there', async () => {
+  it('leaves nothing of a failed build, and keeps the previous appliance', async () => {
     await placeAppliance({ inputsHash: 'older' });
     const log: string[] = [];
     const failure = buildAppliance({ suite: 'trixie', output, log: (line) => log.push(line) });
@@ -79,7 +79,7 @@ exit 100
     expect(await readFile(join(output, 'kernel'), 'utf8')).toBe('the kernel');
   });
 
-  it('clears away what a killed build left', async () => {
+  it('removes what a killed build left behind', async () => {
     await mkdir(join(directory, 'out', '.trixie.build-abc123', 'root'), { recursive: true });
     await expect(buildAppliance({ suite: 'trixie', output })).rejects.toThrow();
     expect(await readdir(join(directory, 'out'))).toEqual(['.trixie.lock']);

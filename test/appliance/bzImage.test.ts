@@ -5,7 +5,7 @@ import { describe, expect, it } from '@jest/globals';
 import { decompressKernel, findPayload, hasPvhEntry } from '../../appliance-builder/bzImage.js';
 import { quiet } from './context.js';
 
-/** An ELF file of one note segment. */
+/** An ELF file with one note segment. */
 function elfWithNote(name: string, type: number): Buffer {
   const note = Buffer.alloc(24);
   note.writeUInt32LE(name.length + 1, 0);
@@ -47,8 +47,8 @@ describe('hasPvhEntry', () => {
 
   it.each([
     ['another note of Xen', elfWithNote('Xen', 8)],
-    ['a note of somebody else with the same number', elfWithNote('GNU', 18)],
-    ['a file that is no ELF', Buffer.alloc(200)],
+    ['a note of another vendor with the same number', elfWithNote('GNU', 18)],
+    ['a file that is not ELF', Buffer.alloc(200)],
     ['a file that ends in its header', elfWithNote('Xen', 18).subarray(0, 80)],
   ])('is not misled by %s', (_what, file) => {
     expect(hasPvhEntry(file)).toBe(false);
@@ -56,11 +56,11 @@ describe('hasPvhEntry', () => {
 });
 
 describe('findPayload', () => {
-  it('reads the place from the header', () => {
+  it('reads the location from the header', () => {
     expect(findPayload(bzImage(Buffer.alloc(100)))).toEqual({ offset: 3 * 512 + 16, length: 100 });
   });
 
-  it('knows nothing of headers before version 2.08, other files, and cut ones', () => {
+  it('ignores headers before version 2.08, other files, and truncated ones', () => {
     expect(findPayload(bzImage(Buffer.alloc(100), 0x207))).toBeUndefined();
     expect(findPayload(Buffer.alloc(4096))).toBeUndefined();
     expect(findPayload(bzImage(Buffer.alloc(100)).subarray(0, 1600))).toBeUndefined();
@@ -79,18 +79,18 @@ describe('decompressKernel', () => {
     expect(result?.equals(kernel)).toBe(true);
   });
 
-  it('undoes gzip, whose own end is the size', async () => {
+  it('decompresses gzip, whose format ends with the size', async () => {
     const compressed = execFileSync('gzip', ['--stdout'], { input: kernel });
     expect((await decompressKernel(quiet(), bzImage(compressed)))?.equals(kernel)).toBe(true);
   });
 
-  it('leaves a kernel alone that qemu could not enter', async () => {
+  it('leaves a kernel without an entry point for qemu unchanged', async () => {
     const plain = elfWithNote('Xen', 8);
     const compressed = execFileSync('xz', ['--stdout', '--check=crc32'], { input: plain });
     expect(await decompressKernel(quiet(), bzImage(withPlainSize(compressed, plain)))).toBeUndefined();
   });
 
-  it('notices a kernel that is not as long as it says', async () => {
+  it('detects a kernel of the wrong size', async () => {
     const compressed = execFileSync('xz', ['--stdout', '--check=crc32'], { input: kernel });
     const image = bzImage(withPlainSize(compressed, kernel.subarray(1)));
     await expect(decompressKernel(quiet(), image)).rejects.toThrow(/decompresses to 144 bytes and says 143/);

@@ -4,7 +4,7 @@ import { BuildCommandError, lastLines, run } from '../../appliance-builder/comma
 import { quiet } from './context.js';
 
 describe('run', () => {
-  it('gives standard output', async () => {
+  it('returns standard output', async () => {
     expect(await run(quiet(), 'sh', ['-c', 'echo out; echo err >&2'])).toBe('out');
   });
 
@@ -24,11 +24,11 @@ describe('run', () => {
     expect(message).not.toContain('\n50\n');
   });
 
-  it('names a program that is not there', async () => {
+  it('names a missing program', async () => {
     await expect(run(quiet(), 'no-such-program-here', [])).rejects.toMatchObject({ outcome: 'no such program' });
   });
 
-  it('kills the command when the build is given up', async () => {
+  it('kills the command when the build is cancelled', async () => {
     const stop = new AbortController();
     const running = run(quiet(stop.signal), 'sleep', ['600']);
     setTimeout(() => stop.abort(new Error('enough')), 50);

@@ -12,7 +12,7 @@ describe('packCpio', () => {
     { path: 'odd-name', mode: 0o644, content: Buffer.from('\0\x01\x02') },
   ]);
 
-  it('is what cpio reads', () => {
+  it('can be read by cpio', () => {
     const listing = execFileSync('cpio', ['--list', '--verbose', '--numeric-uid-gid', '--quiet'], {
       input: archive,
       encoding: 'utf8',
@@ -35,7 +35,7 @@ describe('packCpio', () => {
     expect(content.toString()).toBe('12345');
   });
 
-  it('ends at a multiple of four bytes, as the kernel asks', () => {
+  it('ends at a multiple of four bytes, as the kernel requires', () => {
     expect(archive.length % 4).toBe(0);
   });
 });

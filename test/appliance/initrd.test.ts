@@ -20,7 +20,7 @@ describe('the initrd', () => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   });
 
-  it('holds the drivers in the order they load in, those of the network apart', async () => {
+  it('contains the drivers in loading order, those of the network separately', async () => {
     const dependencies: Record<string, string[]> = {
       'kernel/scsi_mod.ko': [],
       'kernel/sd_mod.ko': ['kernel/scsi_mod.ko'],

@@ -1,4 +1,4 @@
-/** Stock libguestfs on our appliance: the one interface that nobody here can bend. */
+/** Stock libguestfs on our appliance: the one interface that this project cannot change. */
 import { spawnSync } from 'node:child_process';
 import { mkdtemp, open, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -11,10 +11,10 @@ import type { Manifest } from '../../appliance-builder/manifest.js';
 
 const MINUTES = 60_000;
 
-/** Emulated machines are slow, and a busy test machine makes them slower still. */
+/** Emulated machines are slow, and even slower on a busy host. */
 const LAUNCH_TIMEOUT = 10 * MINUTES;
 
-/** The optional groups of guestfsd, all of which the appliance is to have. */
+/** The optional groups of guestfsd, all of which the appliance must have. */
 const GROUPS = `acl augeas blkdiscard blkdiscardzeroes btrfs clevisluks extlinux f2fs fstrim gdisk grub hivex
   inotify journal ldm libtsk libyara linuxcaps linuxfsuuid linuxmodules linuxxattrs luks lvm2 mdadm mknod ntfs3g
   ntfsprogs realpath rsync scrub selinux selinuxrelabel sleuthkit squashfs syslinux wipefs xfs xz zerofree`.split(
@@ -43,7 +43,7 @@ if (!installed) console.warn('guestfish is not installed: the tests of interoper
     return path;
   }
 
-  /** Runs a guestfish script and gives the lines it prints. */
+  /** Runs a guestfish script and returns the lines that it prints. */
   function guestfish(disks: readonly string[], script: string): string[] {
     const { status, stdout, stderr } = spawnSync(
       'guestfish',
@@ -93,7 +93,7 @@ if (!installed) console.warn('guestfish is not installed: the tests of interoper
   );
 
   it(
-    'keeps the order of many disks, and its own out of it',
+    'keeps the order of many disks, and hides its own',
     async () => {
       const disks = [
         await makeDisk('a.img', 16 << 20),
@@ -150,7 +150,7 @@ if (!installed) console.warn('guestfish is not installed: the tests of interoper
   );
 
   it(
-    'reaches a network that is asked for',
+    'has a network if requested',
     async () => {
       const disk = await makeDisk('network.img', 16 << 20);
       // qemu's own network hands out 169.254.0.0/16 addresses, as libguestfs sets it up.

@@ -49,12 +49,12 @@ describe('loadOrder', () => {
 describe('checkDrivers', () => {
   const all = [...INITRD_MODULES, ...INITRD_NETWORK_MODULES];
 
-  it('is content with drivers as modules, built in, or both', () => {
+  it('accepts drivers as modules, built in, or both', () => {
     expect(() => checkDrivers(all, new Set())).not.toThrow();
     expect(() => checkDrivers([], new Set(all))).not.toThrow();
   });
 
-  it('does without the checksum modules that newer kernels have no more', () => {
+  it('does not require the checksum modules, which newer kernels lack', () => {
     expect(() =>
       checkDrivers(
         all.filter((name) => !name.startsWith('crc32c')),
@@ -63,7 +63,7 @@ describe('checkDrivers', () => {
     ).not.toThrow();
   });
 
-  it('names a driver that is in neither place', () => {
+  it('names a driver that is neither a module nor built in', () => {
     expect(() =>
       checkDrivers(
         all.filter((name) => name !== 'virtio_blk'),

@@ -18,7 +18,7 @@ describe('acquireLock', () => {
   });
   afterEach(() => rm(directory, { recursive: true }));
 
-  it('lets one in at a time, and says why the other waits', async () => {
+  it('has one holder at a time, and logs why the other one waits', async () => {
     const order: string[] = [];
     const first = await acquireLock(quiet(), file);
     const second = acquireLock({ ...quiet(), log: (line) => order.push(line) }, file).then((lock) => {
@@ -48,7 +48,7 @@ describe('acquireLock', () => {
     await (await waiting).release();
   });
 
-  it('stops waiting when the build is given up', async () => {
+  it('stops waiting when the build is cancelled', async () => {
     const first = await acquireLock(quiet(), file);
     const stop = new AbortController();
     const waiting = acquireLock(quiet(stop.signal), file);

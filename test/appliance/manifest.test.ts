@@ -20,7 +20,7 @@ describe('upstreamVersion', () => {
 });
 
 describe('uuidFrom', () => {
-  it('is a UUID, the same for the same text and another for another', () => {
+  it('is a UUID, equal for equal texts only', () => {
     expect(uuidFrom('a')).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
     expect(uuidFrom('a')).toBe(uuidFrom('a'));
     expect(uuidFrom('a')).not.toBe(uuidFrom('b'));
@@ -54,7 +54,7 @@ describe('files on disk', () => {
     });
   });
 
-  it('are no manifest if missing, broken or of another form', async () => {
+  it('are not a manifest if missing, broken or in another format', async () => {
     expect(await readManifest(directory)).toBeUndefined();
     await writeFile(join(directory, 'manifest.json'), '{"formatVersion":');
     expect(await readManifest(directory)).toBeUndefined();

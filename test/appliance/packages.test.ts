@@ -14,18 +14,18 @@ describe('selectPackages', () => {
     expect(missing).toEqual([]);
   });
 
-  it('leaves out what the daemon has no use for', () => {
+  it('leaves out what the daemon does not use', () => {
     expect(selectPackages(['qemu-utils', 'debootstrap'], everything).packages).not.toContain('qemu-utils');
   });
 
-  it('takes one DHCP client, the better one that there is', () => {
+  it('chooses one DHCP client, the best one available', () => {
     const dhcp = (listed: string[], available = everything): string[] =>
       selectPackages(listed, available).packages.filter((name) => /dhc/.test(name));
     expect(dhcp(['isc-dhcp-client', 'dhcpcd-base'])).toEqual(['dhcpcd-base']);
     expect(dhcp(['isc-dhcp-client'])).toEqual(['isc-dhcp-client']);
   });
 
-  it('tells what the suite does not have', () => {
+  it('reports what the suite lacks', () => {
     const { packages, missing } = selectPackages(['bash'], (name) => name !== 'reiserfsprogs');
     expect(packages).not.toContain('reiserfsprogs');
     expect(missing).toEqual(['reiserfsprogs']);

@@ -11,7 +11,7 @@ describe('librariesOf', () => {
     expect(librariesOf(depends, [])).toEqual([]);
   });
 
-  it('tells what is not there', () => {
-    expect(() => librariesOf(depends, ['libnetpb'])).toThrow('there is no libnetpb among');
+  it('names a missing library', () => {
+    expect(() => librariesOf(depends, ['libnetpb'])).toThrow('no libnetpb among the dependencies');
   });
 });

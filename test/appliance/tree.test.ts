@@ -6,7 +6,7 @@ import { describe, expect, it } from '@jest/globals';
 import { removeTree } from '../../appliance-builder/tree.js';
 
 describe('removeTree', () => {
-  it('removes a tree, and one that is not there', async () => {
+  it('removes a tree, and accepts a missing one', async () => {
     const tree = mkdtempSync(join(tmpdir(), 'guestfs-grpc-tree-'));
     writeFileSync(join(tree, 'file'), '');
     await removeTree(tree);
@@ -15,7 +15,7 @@ describe('removeTree', () => {
   });
 
   (process.geteuid?.() === 0 ? it : it.skip)(
-    'takes out what a killed build left mounted, and leaves it whole',
+    'unmounts what a killed build left mounted, and does not change its content',
     async () => {
       const [tree, kept] = [
         mkdtempSync(join(tmpdir(), 'guestfs-grpc-tree-')),

@@ -1,4 +1,4 @@
-/** udev in a running appliance: the scripts that stand in for its programs, and what they must not change. */
+/** udev in a running appliance: the scripts that replace its programs, and what they must not change. */
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { builtAppliance, describeWhen } from '../support/appliance.js';
 import { launchSession, serverForTests } from '../support/scene.js';
@@ -32,7 +32,7 @@ describe.each(['trixie', 'bookworm'])('udev in the appliance of %s', (suite) => 
         ]);
       });
 
-      it('say of each disk what the real program says', async () => {
+      it('print the same for each disk as the real program', async () => {
         expect(
           await shell(`option=$(grep -ho -m 1 -e '--[a-z]*listed' /usr/lib/udev/rules.d/60-persistent-storage.rules | head -1)
         for disk in /dev/sda /dev/sdb; do
@@ -44,7 +44,7 @@ describe.each(['trixie', 'bookworm'])('udev in the appliance of %s', (suite) => 
         ).toEqual(['1', '1']);
       });
 
-      it('leave the links of disks as they are', async () => {
+      it('do not change the links of disks', async () => {
         expect(
           await shell(
             'cd /dev; for link in disk/guestfs/system disk/by-id/scsi-0QEMU_QEMU_HARDDISK_system disk/by-path/*-scsi-0:0:1:0; do readlink -f $link; done',
@@ -52,8 +52,8 @@ describe.each(['trixie', 'bookworm'])('udev in the appliance of %s', (suite) => 
         ).toEqual(['/dev/sda', '/dev/sda', '/dev/sdb']);
       });
 
-      // Each write comes when udev rests, as the daemon's do: while it works on a device, it does not watch it.
-      it('see the end of what udev does about a label, a table or a partition', async () => {
+      // Each write happens while udev is idle, like the daemon's: while udev works on a device, it does not watch it.
+      it('wait until udev has handled a label, a table or a partition', async () => {
         expect(
           await shell(`
         echo ',,L' | sfdisk -q /dev/sda >/dev/null 2>&1
@@ -75,7 +75,7 @@ describe.each(['trixie', 'bookworm'])('udev in the appliance of %s', (suite) => 
         ).toEqual(['done']);
       });
 
-      it('have no driver loaded for a disk once the appliance is up', async () => {
+      it('load no driver for a disk once the appliance is up', async () => {
         expect(await shell('lsmod | grep -cw ^sd_mod; lsmod | grep -cw ^sg; true')).toEqual(['1', '0']);
       });
     },

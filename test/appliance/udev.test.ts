@@ -28,10 +28,10 @@ function write(path: string, content: string | Buffer, mode = 0o644): void {
   writeFileSync(place, content, { mode });
 }
 
-/** Runs a script whose machine is what lies in the directory; the real program says `real` and its arguments. */
+/** Runs a script on a machine simulated by the directory; the real program prints `real` and its arguments. */
 function runScript(script: string, program: string, ...args: string[]): string {
   write(`usr/lib/guestfs-grpc/${program}`, '#!/bin/sh\necho "real $*"\n', 0o755);
-  // bash has the timeouts of read, as the busybox in the appliance; dash may be /bin/sh here.
+  // bash supports timeouts for read, like the busybox in the appliance; /bin/sh may be dash here.
   const impatient = script.replace('-lt 500', '-lt 60');
   write('script', impatient.replaceAll(/\/(proc|run|sys|usr\/lib\/guestfs-grpc)\//g, `${directory}/$1/`));
   return execFileSync('bash', ['--posix', join(directory, 'script'), ...args], {
@@ -67,17 +67,17 @@ describe('udevadm', () => {
 
   it.each<[string, string, string]>([
     ['udevd is at work', 'proc/42/wchan', '0'],
-    ['udevd sleeps elsewhere', 'proc/42/wchan', 'blkdev_ioctl'],
+    ['udevd sleeps in another call', 'proc/42/wchan', 'blkdev_ioctl'],
     ['an event is queued', 'run/udev/queue', ''],
-    ['a child of udevd that is no worker reads a partition table', 'proc/50/comm', '(udev-synth)\n'],
+    ['a child of udevd that is not a worker reads a partition table', 'proc/50/comm', '(udev-synth)\n'],
     ['udevd is not found', 'proc/42/comm', 'other\n'],
     ['the kernel does not count what runs', 'proc/42/schedstat', ''],
-  ])('asks the real one in the end if %s', (_why, file, content) => {
+  ])('finally runs the real one if %s', (_why, file, content) => {
     write(file, content);
     expect(settle('settle', '--timeout=600')).toBe('real settle --timeout=600');
   });
 
-  it('sees that udevd has run in between', () => {
+  it('detects that udevd has run in between', () => {
     write('proc/42/later', '1000 2000 31\n');
     const script = UDEVADM_SCRIPT.replace(
       'read -r after <"/proc/$udevd/schedstat"',
@@ -92,7 +92,7 @@ describe('udevadm', () => {
     expect(settle('settle')).toBe('');
   });
 
-  it('does not wait for the queue if the file is there that it is to wait for', () => {
+  it('does not wait for the queue if the file that it waits for exists', () => {
     write('run/udev/queue', '');
     write('device', '');
     expect(settle('settle', '-E', join(directory, 'device'))).toBe('');
@@ -108,7 +108,7 @@ describe('udevadm', () => {
     expect(settle(...args)).toBe(`real ${args.join(' ')}`.trimEnd());
   });
 
-  it('triggers what matters when all is to be triggered', () => {
+  it('triggers only relevant devices when asked to trigger all', () => {
     const [, ...args] = settle('trigger').split(' --subsystem-match=');
     expect(args.sort()).toEqual(['block', 'net', 'rtc', 'virtio-ports']);
   });
@@ -140,14 +140,14 @@ describe('scsi_id', () => {
     'ID_TYPE=disk',
   ];
 
-  it('tells about a disk without a serial number', () => {
+  it('describes a disk without a serial number', () => {
     disk('');
     expect(describeDisk(...asRules).split('\n')).toEqual(common);
   });
 
   // Lengths of 6 and 10 put a newline into one page or the other, 9 a tab.
   it.each(['a', 'system', 'label-six', 'data_disk9', 'exactly-twenty-bytes'])(
-    'tells about one with the serial number %s',
+    'describes one with the serial number %s',
     (serial) => {
       disk(serial);
       expect(describeDisk(...asRules).split('\n')).toEqual([
@@ -170,13 +170,13 @@ describe('scsi_id', () => {
     expect(describeDisk(...asRules)).toBe(`real ${asRules.join(' ')}`);
   });
 
-  it('is asked by the rules of bookworm in another way', () => {
+  it('accepts the different options in the rules of bookworm', () => {
     disk('system');
     const [, ...rest] = asRules.slice(1);
     expect(describeDisk('--export', '--whitelisted', ...rest)).toContain('ID_SCSI_SERIAL=system');
   });
 
-  it('leaves other questions to the real one', () => {
+  it('leaves other queries to the real one', () => {
     disk('system');
     expect(describeDisk('-u', '-g', '/dev/sdb')).toBe('real -u -g /dev/sdb');
   });
@@ -194,7 +194,7 @@ describe('what is put into the root', () => {
   });
   const context = { log: () => undefined, signal: new AbortController().signal };
 
-  it('keeps the programs, the daemon under its name, beside the scripts', async () => {
+  it('keeps the programs and the daemon, under its name, next to the scripts', async () => {
     const root = join(directory, 'root');
     await installUdev(context, root, join(directory, 'busybox'));
     const programs = join(root, 'usr/lib/guestfs-grpc');
@@ -213,7 +213,7 @@ describe('what is put into the root', () => {
     }
   });
 
-  it('is not put where the daemon is another program', async () => {
+  it('is refused if the daemon is another program', async () => {
     rmSync(join(directory, 'root/usr/lib/systemd/systemd-udevd'));
     symlinkSync('udevd', join(directory, 'root/usr/lib/systemd/systemd-udevd'));
     await expect(installUdev(context, join(directory, 'root'), join(directory, 'busybox'))).rejects.toThrow(

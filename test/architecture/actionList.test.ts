@@ -1,6 +1,6 @@
 /**
- * The action list agrees with the facts of libguestfs's interface (1.61.1), which stand once more in
- * `test/fixtures/libguestfs`: a name, number or type that was mistyped here would otherwise be found only by a daemon.
+ * The action list agrees with the facts of libguestfs's interface (1.61.1), which are recorded separately in
+ * `test/fixtures/libguestfs`: otherwise only a daemon would detect a mistyped name, number or type.
  */
 import { describe, expect, test } from '@jest/globals';
 import { readFileSync } from 'node:fs';
@@ -30,14 +30,14 @@ interface Interface {
 }
 
 const read = (file: string): string => readFileSync(join(root, 'test', 'fixtures', 'libguestfs', file), 'utf8');
-/** One member a line. */
+/** One member per line. */
 const members = (file: string): Named[] =>
   read(file)
     .trimEnd()
     .split('\n')
     .map((line) => JSON.parse(line) as Named);
 
-/** What the facts tell of an action. */
+/** The facts about an action. */
 function factsOf(action: ActionDef): Named {
   return {
     name: action.name,
@@ -67,10 +67,10 @@ function fieldsOf({ name, fields }: StructDef): Named {
   return { name, fields: fields.map((field) => ({ name: field.name, type: field.type })) } as Named;
 }
 
-/** Members of the list that are not in the facts, or are otherwise there; each as it is in both. */
+/** Members of the list that are missing from the facts, or differ there; each in both forms. */
 function differences(listed: readonly Named[], stated: readonly Named[]): unknown[] {
   const theirs = new Map(stated.map((item) => [item.name, item]));
-  // Through JSON: a property that is undefined is one that is not there.
+  // Through JSON, so that an undefined property counts as missing.
   return (JSON.parse(JSON.stringify(listed)) as Named[])
     .filter((item) => !isDeepStrictEqual(item, theirs.get(item.name)))
     .map((item) => ({ list: item, facts: theirs.get(item.name) }));
@@ -85,17 +85,17 @@ describe('the action list and the facts', () => {
     expect(allActions.map(({ name }) => name).sort()).toEqual(facts.map(({ name }) => name).sort());
   });
 
-  test('tell the same of each action', () => {
+  test('agree on each action', () => {
     expect(differences(allActions.map(factsOf), facts)).toEqual([]);
   });
 
-  test('tell the same of each struct', () => {
+  test('agree on each struct', () => {
     const stated = members('structs.jsonl');
     expect(structs.map(({ name }) => name).sort()).toEqual(stated.map(({ name }) => name).sort());
     expect(differences(structs.map(fieldsOf), stated)).toEqual([]);
   });
 
-  test('have the same events, but for what only a process that uses the library gets', () => {
+  test('have the same events, except those that only a process that uses the library gets', () => {
     const names = interfaceFacts.events.map(({ name }) => name).filter((name) => name !== 'libvirt_auth');
     expect(EVENT_KINDS).toEqual(expect.arrayContaining(names));
   });

@@ -1,13 +1,13 @@
 /**
- * What is known of an action stands in its record: no source outside `src/actions` names actions, or could hold a table
- * of them. `src/library` names those that it implements, and words that have a meaning of their own are no names.
+ * Everything about an action is in its record: no source outside `src/actions` names actions, or could contain a table
+ * of them. `src/library` names those that it implements, and words with another meaning do not count as names.
  */
 import { describe, expect, test } from '@jest/globals';
 import ts from 'typescript';
 import { actionsByName } from '../../src/actions/byName.js';
 import { filesBelow, textOf } from './sourceTree.js';
 
-/** Names of actions that are words of these sources as well, and what they mean there. */
+/** Names of actions that are also ordinary words in these sources, and what they mean there. */
 const WORDS: Readonly<Record<string, string>> = {
   blkdiscard: 'a program of the host',
   chown: 'a function of Node.js',
@@ -15,7 +15,7 @@ const WORDS: Readonly<Record<string, string>> = {
   debug: 'a level of the log',
   download: 'what a daemon does with a file',
   file: 'a kind of image, of argument and of block node',
-  head: 'the beginning of an image',
+  head: 'the start of an image',
   launch: 'what a session does, and its event',
   mountpoints: 'a field of a report',
   sh: 'a program of appliance and host',
@@ -54,12 +54,12 @@ function namesIn(path: string, text: string = textOf(path)): Found[] {
   return found;
 }
 
-/** True for a member that does something, as `upload` of a daemon does: a word there is what it does. */
+/** True for a method, such as `upload` of a daemon: its name says what it does. */
 function isFunction({ node }: Found): boolean {
   return ts.isMethodDeclaration(node) || (ts.isPropertyAssignment(node) && ts.isArrowFunction(node.initializer));
 }
 
-/** The whole list or table that a name is an entry of, which may consist of others, such as the pairs of a map. */
+/** The complete list or table that contains a name; it may consist of others, such as the pairs of a map. */
 function tableOf({ node }: Found): ts.Node | undefined {
   let table: ts.Node | undefined;
   for (let outer = node.parent; !ts.isSourceFile(outer); outer = outer.parent) {
@@ -69,10 +69,10 @@ function tableOf({ node }: Found): ts.Node | undefined {
   return table;
 }
 
-/** An expression that says which action it is about. */
+/** An expression for the name of an action. */
 const ACTION = /(^|\.)action(Name)?(\??\.name)?$/;
 
-/** True for a word that an action's name is compared with: there it is a name, whatever else it may mean. */
+/** True for a word that is compared with an action's name: then it is a name, whatever else it may mean. */
 function isCompared({ node }: Found): boolean {
   const { parent } = node;
   if (ts.isCaseClause(parent)) return ACTION.test(parent.parent.parent.expression.getText());
@@ -101,7 +101,7 @@ function objections(path: string, text?: string): string[] {
 const sources = filesBelow('src', '.ts').filter((path) => !path.startsWith('src/actions/'));
 
 describe('names of actions', () => {
-  test('stand in no other source than their records', () => {
+  test('occur in no source other than their records', () => {
     expect(sources.flatMap((path) => objections(path))).toEqual([]);
   });
 
@@ -124,7 +124,7 @@ describe('names of actions', () => {
     ['methods', 'const daemon = { upload: () => 1, download: () => 2 };', false],
     ['a word that something else is compared with', "if (drive.kind === 'file') return;", false],
     ['a word', "emit({ kind: 'launch' });", false],
-  ])('are told apart from words: %s', (_what, text, wrong) => {
+  ])('are distinguished from words: %s', (_what, text, wrong) => {
     expect(objections('src/server/example.ts', text).length > 0).toBe(wrong);
   });
 });

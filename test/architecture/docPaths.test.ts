@@ -1,9 +1,9 @@
-/** What the documents say about files is true: prose drifts when nobody checks it. */
+/** References to files in the documents are correct. */
 import { describe, expect, test } from '@jest/globals';
 import { dirname, join, normalize } from 'node:path';
 import { exists, filesBelow, textOf } from './sourceTree.js';
 
-/** Folders of the project that a quoted path can begin with. */
+/** Folders of the project that a quoted path can start with. */
 const FOLDERS = [
   'src',
   'proto',
@@ -18,7 +18,7 @@ const FOLDERS = [
   '.ci',
 ];
 
-/** What exists after set-up only. */
+/** Files that exist only after set-up. */
 const MADE_LATER = /^(gen\/proto|dist|images|node_modules)(\/|$)/;
 
 const prose = [
@@ -57,7 +57,7 @@ function linkedFiles(path: string): string[] {
   return files.map((target) => normalize(join(dirname(path), decodeURI(target.replace(/#.*$/, '')))));
 }
 
-/** What GitHub calls a document's headings in links. */
+/** The anchors that GitHub generates for a document's headings. */
 function anchorsOf(path: string): Set<string> {
   const headings = [
     ...textOf(path)
@@ -89,7 +89,7 @@ describe('documents', () => {
     expect(quotedPaths(textOf(path)).filter((quoted) => !exists(quoted))).toEqual([]);
   });
 
-  test('links lead to files that exist', () => {
+  test('links refer to files that exist', () => {
     const broken = documents.flatMap((path) =>
       linkedFiles(path)
         .filter((target) => !exists(target))
@@ -98,7 +98,7 @@ describe('documents', () => {
     expect(broken).toEqual([]);
   });
 
-  test('links lead to headings that exist', () => {
+  test('links refer to headings that exist', () => {
     const anchors = new Map(documents.map((path) => [path, anchorsOf(path)]));
     const broken = documents.flatMap((path) =>
       linkedHeadings(path)

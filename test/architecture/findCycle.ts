@@ -1,4 +1,4 @@
-/** Looks for a way from a node back to itself; returns it, or undefined if there is none. */
+/** Searches for a path from a node back to itself; returns it, or undefined if there is none. */
 export function findCycle<Node>(nodes: readonly Node[], next: (node: Node) => readonly Node[]): Node[] | undefined {
   const finished = new Set<Node>();
   const path: Node[] = [];

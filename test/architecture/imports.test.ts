@@ -6,7 +6,7 @@ import { describe, expect, test } from '@jest/globals';
 import { findCycle } from './findCycle.js';
 import { filesBelow, importsOf } from './sourceTree.js';
 
-/** The rooms of the running server, from the bottom up; rooms on one level do not know each other. */
+/** The rooms of the running server, from the bottom up; rooms on the same level do not import each other. */
 const LEVELS: readonly (readonly string[])[] = [
   ['common'],
   ['jail'],
@@ -20,12 +20,23 @@ const LEVELS: readonly (readonly string[])[] = [
   ['cli'],
 ];
 
-/** Rooms that have places of their own: the list, which knows nothing, and what reads it to write code. */
+/** Rooms with special rules: the list, which imports nothing, and the generator, which reads it to write code. */
 const LIST = 'actions';
 const GENERATOR = 'generator';
 
-/** Which appliance is the default one and where it is kept: who makes them and who looks for them have to agree. */
+/** The default appliance and its location: the builder and the server have to agree on them. */
 const SHARED_WITH_BUILDER = ['appliance-builder/location.ts', 'appliance-builder/suite.ts'];
+
+/**
+ * The rooms that each part of the generated code is for. Below the launcher nothing knows actions; how calls are encoded
+ * is for those that make them, messages of the API for those that answer with them, services for the server.
+ */
+const GENERATED: readonly { readonly path: string; readonly rooms: readonly string[] }[] = [
+  { path: 'gen/calls/', rooms: ['launcher', 'session', 'library', 'server'] },
+  { path: 'gen/libraryActions.ts', rooms: ['library', 'server'] },
+  { path: 'gen/proto/', rooms: ['library', 'server'] },
+  { path: 'gen/services.ts', rooms: ['server'] },
+];
 
 /** The only file that starts programs through execa. */
 const SUBPROCESS = 'src/common/subprocess.ts';
@@ -47,7 +58,11 @@ function objection(from: string, to: string): string | undefined {
   if (room === undefined || room === other) return undefined;
   if (room === LIST) return 'the action list imports nothing from outside itself';
   if (room === GENERATOR) return other === LIST ? undefined : 'the generator imports the action list only';
-  if (to.startsWith('gen/') || SHARED_WITH_BUILDER.includes(to) || other === LIST) return undefined;
+  if (to.startsWith('gen/')) {
+    const part = GENERATED.find(({ path }) => to.startsWith(path));
+    return part?.rooms.includes(room) ? undefined : `${room} is not among ${part?.rooms.join(', ') ?? 'known rooms'}`;
+  }
+  if (SHARED_WITH_BUILDER.includes(to) || other === LIST) return undefined;
   if (other === GENERATOR) return 'the generator is not part of the server';
   if (other === undefined) return 'the server imports src and gen only';
   return (levelOf.get(other) ?? Infinity) < (levelOf.get(room) ?? -1) ? undefined : `${room} is not above ${other}`;
@@ -68,6 +83,17 @@ describe('imports', () => {
       }),
     );
     expect(wrong).toEqual([]);
+  });
+
+  test('find generated code only where it belongs', () => {
+    expect(objection('src/library/file.ts', 'gen/proto/guestfs/v1/structs.ts')).toBeUndefined();
+    expect(objection('src/session/session.ts', 'gen/proto/guestfs/v1/session.ts')).toBe(
+      'session is not among library, server',
+    );
+    expect(objection('src/qemu/process.ts', 'gen/calls/file.ts')).toContain('qemu is not among launcher');
+    expect(objection('src/server/server.ts', 'gen/other.ts')).toBe('server is not among known rooms');
+    const parts = filesBelow('gen', '.ts').filter((file) => !GENERATED.some(({ path }) => file.startsWith(path)));
+    expect(parts).toEqual([]);
   });
 
   test('the action list imports no packages', () => {

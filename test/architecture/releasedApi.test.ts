@@ -1,4 +1,4 @@
-/** The API stays compatible with the released one, and what breaks it is noticed. */
+/** The API stays compatible with the released one, and breaking changes are detected. */
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,7 +15,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(copy, { recursive: true }));
 
-/** What buf says of the API after a change to one file of it; empty when nothing breaks. */
+/** buf's report on the API after a change to one of its files; empty if nothing breaks. */
 function broken(file: string, change: (text: string) => string): string {
   for (const name of ['proto', 'buf.yaml'])
     cpSync(join(root, name), join(copy, name), { recursive: true, force: true });
@@ -32,14 +32,14 @@ function broken(file: string, change: (text: string) => string): string {
   return stdout;
 }
 
-/** The text with one part of it replaced, which has to be there. */
+/** The text with one part replaced, which has to exist. */
 const replaced = (from: string, to: string) => (text: string) => {
   expect(text).toContain(from);
   return text.replace(from, to);
 };
 
 describe('the API', () => {
-  it('as it is breaks nothing', () => {
+  it('unchanged breaks nothing', () => {
     expect(broken(MOUNT, (text) => text)).toBe('');
   });
 
@@ -55,7 +55,7 @@ describe('the API', () => {
       /field "2" with name "mountpoint".*was deleted/,
     ],
     ['a field of another type', replaced('string mountpoint = 2;', 'bytes mountpoint = 2;'), /type from "string"/],
-    ['an RPC that is gone', replaced('rpc Mount(', 'rpc Mounted('), /RPC "Mount"/],
+    ['a removed RPC', replaced('rpc Mount(', 'rpc Mounted('), /RPC "Mount"/],
   ])('breaks by %s', (_what, change, failure) => {
     expect(broken(MOUNT, change)).toMatch(failure);
   });

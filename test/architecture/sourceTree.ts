@@ -1,4 +1,4 @@
-/** The project's sources as text: what the architecture tests look at. */
+/** The project's sources as text, for the architecture tests. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,12 +7,12 @@ import ts from 'typescript';
 /** The project's root directory; this file runs as dist/test/architecture/sourceTree.js. */
 export const root = fileURLToPath(new URL('../../..', import.meta.url));
 
-/** Contents of a file, given from the root. */
+/** Content of a file; its path is relative to the root. */
 export function textOf(path: string): string {
   return readFileSync(join(root, path), 'utf8');
 }
 
-/** True for a file or folder that exists, given from the root. */
+/** Whether a file or folder exists; its path is relative to the root. */
 export function exists(path: string): boolean {
   return existsSync(join(root, path));
 }
@@ -31,7 +31,7 @@ export function filesBelow(folder: string, ending: string): string[] {
 export interface Imports {
   /** Files of the project, from the root. */
   readonly files: readonly string[];
-  /** Modules of others, as they are named. */
+  /** Names of external modules. */
   readonly packages: readonly string[];
 }
 

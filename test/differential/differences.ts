@@ -1,27 +1,27 @@
-/** What the two sides may differ in, each with its reason. All else is a defect. */
+/** Permitted differences between the two sides, each with its reason. Any other difference is a defect. */
 import { allActions } from '../../src/actions/areas.js';
 import type { Call, Outcome } from './call.js';
 
 const ACTIONS: ReadonlySet<string> = new Set(allActions.map(({ name }) => name));
 
-/** Parts of answers that nobody can foresee: they are left out on both sides. */
+/** Unpredictable parts of answers, which are ignored on both sides. */
 const UNFORESEEABLE: readonly { readonly reason: string; readonly fields: RegExp }[] = [
   { reason: 'the clock', fields: /^((st|tsk)_)?[amc]r?time(_n?sec)?$/ },
   { reason: 'ext4 chooses the group of an inode by a random number', fields: /^(st_)?ino$/ },
   {
-    reason: 'blocks are allocated when the kernel writes them out, which it does when it likes',
+    reason: 'blocks are allocated when the kernel writes them out, at an unpredictable time',
     fields: /^(st_)?blocks$/,
   },
-  { reason: 'what is left over of those', fields: /^(bfree|bavail|ffree|favail)$/ },
+  { reason: 'what remains of those', fields: /^(bfree|bavail|ffree|favail)$/ },
   { reason: 'the kernel numbers devices as it finds them', fields: /^(st_)?r?dev$/ },
-  { reason: 'udev opens volumes when it likes, which their attributes show', fields: /^lv_attr$/ },
-  { reason: 'made of the UUID of the file system, which is random', fields: /^fsid$/ },
+  { reason: 'udev opens volumes at unpredictable times, which shows in their attributes', fields: /^lv_attr$/ },
+  { reason: 'derived from the UUID of the file system, which is random', fields: /^fsid$/ },
 ];
 
 /** In messages, and answers that are text. */
 const TEXTS: readonly { readonly reason: string; readonly pattern: RegExp; readonly replacement: string }[] = [
   {
-    reason: 'UUIDs are random, but for those of types of partitions, and the one that the calls set',
+    reason: 'UUIDs are random, except those of partition types and the one that the calls set',
     pattern: /\b(?!11111111-|c12a7328-|0fc63daf-|ebd0a0a2-|e6d6d379-)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/gi,
     replacement: '<UUID>',
   },
@@ -31,12 +31,12 @@ const TEXTS: readonly { readonly reason: string; readonly pattern: RegExp; reado
     replacement: '<LVM UUID>',
   },
   {
-    reason: 'which it writes without dashes, too; checksums have no such letters',
+    reason: 'which it also writes without dashes; checksums have no such letters',
     pattern: /\b(?=[0-9a-f]*[A-Zg-z])[0-9A-Za-z]{32}\b/g,
     replacement: '<LVM UUID>',
   },
   {
-    reason: 'the kind of bus and the name, which have had no effect for long, are told by libraries only',
+    reason: 'only the library reports the kind of bus and the name, which have long had no effect',
     pattern: / (iface|name)=\w+/g,
     replacement: '',
   },
@@ -51,7 +51,7 @@ const TEXTS: readonly { readonly reason: string; readonly pattern: RegExp; reado
     replacement: '$1<random>',
   },
   {
-    reason: 'so have those that mktemp makes, or cannot make',
+    reason: 'as do those that mktemp creates, or fails to create',
     pattern: /(?<=\/)\w{6}-x(?=: )/g,
     replacement: '<random>',
   },
@@ -62,7 +62,7 @@ const TEXTS: readonly { readonly reason: string; readonly pattern: RegExp; reado
     replacement: '<failed>',
   },
   {
-    reason: 'dd tells how long it took, and how fast it was',
+    reason: 'dd reports its duration and speed',
     pattern: /, [\d.e-]+ s, [\d.]+ \wB\/s$/gm,
     replacement: '',
   },
@@ -77,18 +77,18 @@ const TEXTS: readonly { readonly reason: string; readonly pattern: RegExp; reado
     pattern: /\/usr\/bin\/(?=qemu-system-\w+)/g,
     replacement: '',
   },
-  { reason: 'processes are numbered as they come', pattern: /\bpid \d+/gi, replacement: 'pid <number>' },
+  { reason: 'processes are numbered as they start', pattern: /\bpid \d+/gi, replacement: 'pid <number>' },
   {
-    reason: "a boot finds disks in any order, and tools tell the kernel's names",
+    reason: "a boot discovers disks in any order, and tools report the kernel's names",
     pattern: /\bdm-\d+\b/g,
     replacement: 'dm-<number>',
   },
 ];
 
-/** Lists in an order that means nothing. */
+/** Lists whose order is irrelevant. */
 const UNORDERED: Readonly<Record<string, string>> = {
   pvs: "the order of the kernel's names of disks",
-  find: 'this service sorts what comes in time, the library all of it',
+  find: 'this service sorts what arrives in time, the library everything',
   readdir: 'the order in which the file system has them, which depends on a random number',
   filesystem_walk: 'the same',
   find_inode: 'the same',
@@ -98,21 +98,21 @@ const UNORDERED: Readonly<Record<string, string>> = {
   lgetxattrs: 'the order in which the file system has them',
 };
 
-/** Files of which only the size is compared: the times of the files in them are the clock's. */
+/** Files of which only the size is compared, because they contain current times. */
 const BY_SIZE: ReadonlySet<string> = new Set(['tar_out', 'cpio_out']);
-/** Answers of which it is compared only that they come: errors are compared as those of all others. */
+/** Answers whose values are not compared; errors are compared as for all others. */
 const UNCOMPARED: readonly { readonly reason: string; readonly names: readonly string[] }[] = [
-  { reason: 'compressed, times of files and all', names: ['tgz_out', 'txz_out', 'compress_out', 'mksquashfs'] },
-  { reason: 'random numbers, and names made of them', names: ['mktemp', 'mkdtemp', 'get_e2generation'] },
+  { reason: 'compressed, with the times of files', names: ['tgz_out', 'txz_out', 'compress_out', 'mksquashfs'] },
+  { reason: 'random numbers, and names derived from them', names: ['mktemp', 'mkdtemp', 'get_e2generation'] },
   {
-    reason: 'text with times, UUIDs, or what is free',
+    reason: 'text with times, UUIDs, or free space',
     names: ['ll', 'llz', 'df', 'df_h', 'du', 'tune2fs_l', 'vgmeta'],
   },
   { reason: 'the log of a kernel, and the number of a process', names: ['dmesg', 'get_pid'] },
 ];
 const uncompared: ReadonlySet<string> = new Set(UNCOMPARED.flatMap(({ names }) => names));
 
-/** What a file system itself writes has random numbers and times in it: as little is compared of answers about all of a device. */
+/** File systems write random numbers and times; so the values of answers about an entire device are not compared. */
 const ABOUT_DEVICES =
   /^(download|download_offset|download_blocks|pread_device|checksum|checksum_device|compress_device_out|ntfsclone_out|blkid|file|dd)$/;
 
@@ -128,7 +128,7 @@ function sizeOf(value: unknown): unknown {
   return $bytes === undefined ? $size : String(Buffer.from($bytes, 'base64').length);
 }
 
-/** What the library says about an argument that it refuses without asking the daemon, this service says in words of its own where they are settings, drives, and images of the host. */
+/** For settings, drives and images of the host, refused without the daemon, this service has its own messages. */
 const OWN_WORDS: ReadonlySet<string> = new Set(['BAD_ARGUMENT']);
 const ABOUT_THE_HOST = /^(set_|add_|disk_|parse_environment|config)/;
 
@@ -148,10 +148,10 @@ function foreseeable(value: unknown): unknown {
   );
 }
 
-/** Characters that this service writes out in its messages, which may end up in a terminal. */
+/** Characters that this service escapes in its messages, which may end up in a terminal. */
 const CONTROL = /[\0-\x08\x0b-\x1f\x7f]/g;
 
-/** Without the names of actions, and of the daemon's functions for them, with which the library begins: its own, or of those that it is made from. */
+/** Without the library's prefix: the name of the action or of the daemon's function, or of those that implement it. */
 function words(message: string): string {
   let left = message;
   for (
@@ -175,7 +175,7 @@ function firstWord(message: string): string | undefined {
   return /^(\w+): /.exec(message)?.[1];
 }
 
-/** Of the drives of a handle those that both sides take, or refuse, at the same time: see {@link REFUSED_EARLIER}. */
+/** The drives of a handle that both sides accept or refuse at the same time: see {@link REFUSED_EARLIER}. */
 const TAKEN_BY_BOTH = /^(<scratch>|<images>\/(?!directory))/;
 
 function takenByBoth(drives: readonly unknown[]): readonly unknown[] {
@@ -190,7 +190,7 @@ function takenByBoth(drives: readonly unknown[]): readonly unknown[] {
   });
 }
 
-/** What is in a list, or in a file of names. */
+/** The entries of a list, or of a file of names. */
 function itemsOf(value: unknown): readonly unknown[] | undefined {
   if (Array.isArray(value)) return value as unknown[];
   const { $bytes } = value as { readonly $bytes?: string };
@@ -209,70 +209,70 @@ export function comparable(call: Call, outcome: Outcome): unknown {
   return OWN_WORDS.has(outcome.errno) ? { errno: 'EINVAL' } : { errno: outcome.errno, message: words(outcome.message) };
 }
 
-/** Where the library fails without an errno, and this service gives one, so that the status says more than UNKNOWN. */
+/** The library fails without an errno; this service adds one, so that the status is not just UNKNOWN. */
 const WITH_ERRNO: Readonly<Record<string, string>> = { device_index: 'ENODEV' };
 
-/** What tune2fs says of a file system that is mounted the daemon passes on, or loses, as it happens: on either side. */
+/** tune2fs's message about a mounted file system, which the daemon passes on or loses at random, on either side. */
 const SAID_OR_NOT: ReadonlySet<string> = new Set(['set_uuid', 'set_uuid_random', 'set_e2uuid']);
 
-/** What the daemon refuses without a word, the library passes on so; this service says that there is none. */
+/** Refusals by the daemon without a message: the library passes them on unchanged, this service says so. */
 const WORDLESS = /, and the daemon gave no reason; GetLog may show more$/;
 
-/** What images of the host are refused for under a name of ours, where the library has an errno, or none and qemu-img's words. */
+/** Refused images of the host: this service has its own reasons, the library an errno or only qemu-img's message. */
 const IMAGE_REASONS: Readonly<Record<string, readonly string[]>> = {
   IMAGE_MISSING: ['ENOENT', 'DAEMON_ERROR'],
   IMAGE_UNUSABLE: ['DAEMON_ERROR', 'EISDIR', 'ENOENT'],
   OUTSIDE_IMAGE_ROOTS: ['DAEMON_ERROR', 'ENOENT'],
 };
 
-/** Protocols whose arguments the library does not check all of. */
+/** Protocols whose arguments the library does not fully check. */
 const LATER = /^(https?|ftps?|tftp|rbd|iscsi|ssh|sheepdog|nbd|gluster)$/;
 
-/** Actions whose errors come from the host's system calls: each side has words of its own for them. */
+/** Actions whose errors come from the host's system calls, for which each side has its own messages. */
 const HOST_ERRORS: ReadonlySet<string> = new Set(['set_tmpdir', 'set_cachedir', 'parse_environment_list']);
 
-/** What this service refuses at once, and the library by what fails later. */
+/** What this service refuses at once, while in the library something fails later. */
 const REFUSED_EARLIER: readonly { readonly why: string; readonly refuses: (call: Call, errno: string) => boolean }[] = [
   { why: 'it does not fit into one message', refuses: (_call, errno) => errno === 'MESSAGE_TOO_LARGE' },
   {
-    why: 'a directory is no disk image',
+    why: 'a directory is not a disk image',
     refuses: ({ name }, errno) => name.startsWith('add_') && errno === 'IMAGE_UNUSABLE',
   },
   {
-    why: 'another drive has the label: the library takes both, and the label then stands for either',
+    why: 'another drive has the label: the library accepts both, and the label is then ambiguous',
     refuses: ({ name }, errno) => name.startsWith('add_') && errno === 'EEXIST',
   },
   {
-    why: 'a file is no directory',
+    why: 'a file is not a directory',
     refuses: ({ name }, errno) => /^set_(tmp|cache)dir$/.test(name) && errno === 'BAD_ARGUMENT',
   },
   {
-    why: "qemu would refuse it at launch: a web server's file that is to be written, a user without a name, a port that is no number, an image of Ceph without a pool",
+    why: 'qemu would refuse it at launch: a writable file of a web server, a user without a name, a port that is not a number, a Ceph image without a pool',
     refuses: (call, errno) =>
       call.name === 'add_drive' && errno === 'BAD_ARGUMENT' && LATER.test(String(call.args['protocol'])),
   },
   {
-    why: 'sockets of the host are under image roots, or not for clients',
+    why: 'clients may use sockets of the host only under image roots',
     refuses: ({ name }, errno) => name === 'add_drive' && errno === 'OUTSIDE_IMAGE_ROOTS',
   },
 ];
 
-/** A download that the daemon breaks off says no more to either side. */
+/** A download that the daemon aborts, for which neither side has details. */
 const BROKEN_OFF = { ours: /the daemon could not send the whole file/, theirs: /^file receive cancelled by daemon/ };
 
-/** The library fails, and says nothing, where there is nothing in the list that it was asked for: it takes an empty allocation for a failed one. */
+/** The library fails without a message if the list is empty: it mistakes an empty allocation for a failed one. */
 const EMPTY_FAILS: ReadonlySet<string> = new Set(['find_inode', 'filesystem_walk', 'yara_scan']);
 
-/** What this service leaves out of messages that do not fit into a status. */
+/** The mark that this service puts in place of the middle of messages that do not fit into a status. */
 const LEFT_OUT = ' [...] ';
 
-/** Whether a message is that of the other side with its middle left out. */
+/** Whether a message is that of the other side without its middle. */
 function isShortened(message: string, whole: string): boolean {
   const [head = '', tail] = message.split(LEFT_OUT);
   return tail !== undefined && words(whole).startsWith(words(head)) && words(whole).endsWith(words(tail));
 }
 
-/** Whether both outcomes are the same, as far as they can be. */
+/** Whether both outcomes agree, apart from permitted differences. */
 export function agree(call: Call, ours: Outcome, theirs: Outcome): boolean {
   if ('value' in ours && 'errno' in theirs && EMPTY_FAILS.has(call.name))
     return Array.isArray(ours.value) && ours.value.length === 0;

@@ -1,6 +1,6 @@
 /**
- * Random calls, right and wrong, to this service and to libguestfs's C library, with the same appliance
- * on twin images: what comes of them is the same. docs/differential.md says how to repeat a run.
+ * Random calls, valid and invalid, to this service and to libguestfs's C library, with the same appliance
+ * on twin images, have the same outcomes. docs/differential.md explains how to repeat a run.
  */
 import { randomInt } from 'node:crypto';
 import { mkdirSync, rmSync } from 'node:fs';
@@ -22,23 +22,23 @@ import { LibraryPeer, openInOrder, ServicePeer, type PeerOptions } from './peers
 import { samples } from './random.js';
 import { shrink } from './shrink.js';
 
-/** Such that every release's library can talk to it: the library that is installed is Debian 12's. */
+/** Works with the library of every release: the installed library is Debian 12's. */
 const SUITE = 'bookworm';
 /** Calls in one sequence. */
 const LENGTH = 60;
 const SIZE_MIB = { first: 200, second: 128 };
 const SHRINKING_LIMIT = 60;
-/** Many times what any of the calls takes, milliseconds. */
+/** Much longer than any of the calls takes, milliseconds. */
 const CALL_LIMIT_MS = 90_000;
 
-/** What a change is tested by must not depend on luck; who looks for more takes another. */
+/** The same by default, so that results do not depend on luck; set another one to search for more. */
 const USUAL_SEED = '1';
 
 const asked = process.env['GUESTFS_GRPC_DIFFERENTIAL_SEED'] ?? USUAL_SEED;
 const seed = asked === 'random' ? randomInt(1_000_000) : Number(asked);
-/** So many times as many sequences. */
+/** Multiplies the number of sequences. */
 const times = Number(process.env['GUESTFS_GRPC_DIFFERENTIAL_TIMES'] ?? 1);
-/** Each action that both sides have, so often. */
+/** How often each action that both sides have is called. */
 const EACH_ACTION = 1;
 const sequences: readonly { readonly domain: Domain; readonly count: number }[] = [
   { domain: files, count: 22 * times },
@@ -68,7 +68,7 @@ describeWhen(
         '--appliance',
         appliance ?? '',
         '--debug-service',
-        // As much as the library takes.
+        // The same as the library.
         ...['--max-smp', '255'],
         ...['host-actions', 'custom-qemu', 'network', 'remote-drives', 'backing-files'].flatMap((what) => [
           '--allow',
@@ -83,7 +83,7 @@ describeWhen(
       let launched: Peers;
       let calls = 0;
 
-      /** Both sides, each with a directory of its own. */
+      /** Both sides, each with its own directory. */
       const open = async (launch: boolean, images: (directory: string) => readonly string[]): Promise<Peers> => {
         const options = (side: string): PeerOptions => {
           const directory = join(scene.server.images, side);
@@ -133,13 +133,13 @@ describeWhen(
         }
       };
 
-      /** Whether both sides are where a domain begins. */
+      /** Whether both sides are in the initial state of a domain. */
       const begin = async ({ beginning, begun }: Domain, peers: Peers): Promise<boolean> => {
         for (const call of beginning) await both(call, peers);
         return begun === undefined || (await both(begun, peers)).every((outcome) => 'value' in outcome);
       };
 
-      /** The launched handles, at the beginning of a domain. */
+      /** The launched handles, in the initial state of a domain. */
       const begunAnew = async (domain: Domain): Promise<Peers> => {
         if (await begin(domain, launched)) return launched;
         await close(launched);
@@ -148,7 +148,7 @@ describeWhen(
         return launched;
       };
 
-      /** The first call of which not the same comes on both sides. */
+      /** The first call whose outcomes differ. */
       const firstDifference = async (domain: Domain, sequence: readonly Call[]): Promise<Difference | undefined> => {
         const peers = domain.launched === false ? await open(false, hostImages) : await begunAnew(domain);
         try {
@@ -181,7 +181,7 @@ describeWhen(
         }
       });
 
-      it('were asked often enough', () => {
+      it('were called often enough', () => {
         process.stderr.write(`differential test: ${calls} calls, seed ${seed}\n`);
         expect(calls).toBeGreaterThanOrEqual(2000);
       });

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { emptyImage } from '../support/diskImages.js';
 
 /**
- * Makes them in a directory.
- * @returns those that the handle begins with: none
+ * Creates them in a directory.
+ * @returns the initial drives of the handle: none
  */
 export function hostImages(directory: string): readonly string[] {
   const create = (...args: readonly string[]): void => {

@@ -1,4 +1,4 @@
-/** The two sides: this service, and libguestfs's C library. Each does a call and says what came of it, in the same form. */
+/** The two sides: this service, and libguestfs's C library. Each makes calls and reports outcomes in the same form. */
 import { createHash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { GuestfsRpcError } from '../../clients/typescript/src/index.js';
@@ -14,7 +14,7 @@ export interface Peer {
   close(): Promise<void>;
 }
 
-/** More than this is told by its digest. */
+/** Longer data is represented by its digest. */
 const SHOWN_BYTES = 64 * 1024;
 
 function shown(bytes: Uint8Array): object {
@@ -39,7 +39,7 @@ export function plain(value: unknown): unknown {
   return value;
 }
 
-/** Writes one text for another in all strings of a value. */
+/** Replaces one text with another in all strings of a value. */
 function rewrite<Value>(value: Value, from: string, to: string): Value {
   if (typeof value === 'string') return value.replaceAll(from, to) as Value;
   if (Array.isArray(value)) return value.map((one: unknown) => rewrite(one, from, to)) as Value;
@@ -50,14 +50,14 @@ function rewrite<Value>(value: Value, from: string, to: string): Value {
   return value;
 }
 
-/** Most launches until a kernel finds the disks in their order: it looks for all at once. */
+/** Maximum number of launches until a kernel discovers the disks in order: it searches for all of them at once. */
 const MOST_LAUNCHES = 12;
 
-/** Whether the kernel's names of disks are those that the daemon gives them: tools tell the kernel's. */
+/** Whether the kernel's names for disks are the daemon's: tools report the kernel's. */
 async function inOrder(peer: Peer, drives: number): Promise<boolean> {
   for (let index = 0; index < drives; index += 1) {
     const device = `/dev/${diskName(index)}`;
-    // Says which device it was.
+    // The message names the device.
     const outcome = await peer.do({ name: 'isoinfo_device', args: { device } });
     if (!('message' in outcome) || !outcome.message.includes(`${device}:`)) return false;
   }
@@ -65,8 +65,8 @@ async function inOrder(peer: Peer, drives: number): Promise<boolean> {
 }
 
 /**
- * Opens a handle whose disks have their names.
- * @throws Error when no launch gives such a one
+ * Opens a handle whose disks have the expected names.
+ * @throws Error if no launch results in one
  */
 export async function openInOrder<Side extends Peer>(open: () => Promise<Side>, drives: number): Promise<Side> {
   for (let launches = 1; launches <= MOST_LAUNCHES; launches += 1) {
@@ -74,18 +74,18 @@ export async function openInOrder<Side extends Peer>(open: () => Promise<Side>, 
     if (await inOrder(peer, drives)) return peer;
     await peer.close();
   }
-  throw new Error(`in ${MOST_LAUNCHES} launches the kernel did not find the disks in their order`);
+  throw new Error(`in ${MOST_LAUNCHES} launches the kernel did not discover the disks in order`);
 }
 
-/** What a handle is made with: its drives, and the directory with its disk images. */
+/** Parameters of a handle: its drives, and the directory with its disk images. */
 export interface PeerOptions {
   readonly images: readonly string[];
   readonly directory: string;
-  /** Left out: true. */
+  /** True by default. */
   readonly launch?: boolean;
 }
 
-/** As the generated client takes it. */
+/** In the form for the generated client. */
 function forClient(action: ActionDef, name: string, value: Argument): unknown {
   const required = action.args.find((one) => one.name === name);
   const optional = action.optargs.find((one) => one.name === name);
@@ -117,7 +117,7 @@ export class ServicePeer implements Peer {
     const request: Record<string, unknown> = Object.fromEntries(
       Object.entries(call.args).map(([name, value]) => [name, forClient(action, name, value)]),
     );
-    // The library overwrites what is there.
+    // The library overwrites existing files.
     if (call.name === 'disk_create') request['overwrite'] = true;
     try {
       if (isFileIn(action)) {
@@ -187,7 +187,7 @@ export class LibraryPeer implements Peer {
         .map((argument) => [argument.name, args[argument.name]]),
     );
     if (!isFileIn(action) && !isFileOut(action)) return { op: 'call', name, required, optional };
-    // The library takes the name of a file of the host there.
+    // The library expects the name of a file on the host there.
     const at = action.args.findIndex(
       (argument) => 'kind' in argument && (argument.kind === 'filein' || argument.kind === 'fileout'),
     );

@@ -1,10 +1,10 @@
-/** Choices of fast-check, for what is written as calls and not as arbitraries. */
+/** Random choices by fast-check, for code that is written as calls and not as arbitraries. */
 import { constantFrom, gen, integer, noBias, noShrink, sample, type Arbitrary, type GeneratorValue } from 'fast-check';
 
 /** Steps of a probability. */
 const STEPS = 1_000_000;
 
-/** Integers of which each comes as often; fast-check's own lean to the limits of the range, and to zero. */
+/** Evenly distributed integers; fast-check's own are biased towards the limits of the range and zero. */
 const evenly = (least: number, most: number): Arbitrary<number> => noBias(integer({ min: least, max: most }));
 
 /** The choices of one value. */
@@ -32,12 +32,12 @@ export class Random {
   }
 }
 
-/** What is made of random choices. How sequences of them are shortened, shrink.ts says. */
+/** A value made from random choices. Sequences of them are shortened by shrink.ts. */
 function made<Value>(make: (random: Random) => Value): Arbitrary<Value> {
   return noShrink(gen().map((choose) => make(new Random(choose))));
 }
 
-/** So many values made of random choices, the same for the same seed. */
+/** This many values made from random choices, the same for the same seed. */
 export function samples<Value>(make: (random: Random) => Value, seed: number, count: number): Value[] {
   return sample(made(make), { seed, numRuns: count });
 }

@@ -1,9 +1,9 @@
-/** Makes a failing sequence short. */
+/** Shortens a failing sequence. */
 import { asyncProperty, check, pre, subarray } from 'fast-check';
 
 /**
- * Leaves out what a failing sequence fails without, except its last item.
- * @param fails whether a sequence fails; asked at most `limit` times
+ * Removes the items that a failing sequence does not need to fail, but never its last item.
+ * @param fails whether a sequence fails; called at most `limit` times
  */
 export async function shrink<Item>(
   items: readonly Item[],

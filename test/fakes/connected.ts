@@ -12,7 +12,7 @@ export const VERSION = new DaemonVersion('1.54.1');
 export interface Connected {
   readonly daemon: FakeDaemon;
   readonly connection: DaemonConnection;
-  /** The progress messages that came. */
+  /** The progress messages received. */
   readonly progress: readonly ProgressMessage[];
 }
 
@@ -29,12 +29,12 @@ export async function connectedTo(daemon: FakeDaemon): Promise<Connected> {
   return { daemon, connection, progress };
 }
 
-/** The options of a transfer that nobody cancels, or that `signal` does. */
+/** The options of a transfer that is not cancelled, or only by `signal`. */
 export function transfer(signal: AbortSignal = new AbortController().signal): TransferOptions {
   return { signal };
 }
 
-/** What a promise is rejected with; fails if it is not. */
+/** The error of a promise; fails if it does not reject. */
 export async function failureOf(promise: Promise<unknown>): Promise<unknown> {
   let value: unknown;
   try {
@@ -45,7 +45,7 @@ export async function failureOf(promise: Promise<unknown>): Promise<unknown> {
   throw new Error(`it worked: ${String(value)}`);
 }
 
-/** What a function throws; fails if it does not. */
+/** The error that a function throws; fails if it does not throw. */
 export function thrownBy(work: () => unknown): unknown {
   try {
     work();
@@ -55,7 +55,7 @@ export function thrownBy(work: () => unknown): unknown {
   throw new Error('nothing was thrown');
 }
 
-/** The conversation is at rest: the next call works. */
+/** Checks that the connection is idle: the next call succeeds. */
 export async function expectRest({ daemon, connection }: Connected): Promise<void> {
   const answer = connection.call(isDir, { path: '/', followsymlinks: undefined }, VERSION);
   const call = await daemon.nextCall();
@@ -65,7 +65,7 @@ export async function expectRest({ daemon, connection }: Connected): Promise<voi
   expect(connection.failure).toBeUndefined();
 }
 
-/** The connection is closed for good, and says why. */
+/** Checks that the connection is closed permanently, with the reason. */
 export async function expectClosed({ daemon, connection }: Connected, reason: string): Promise<void> {
   await connection.closed;
   expect(connection.failure?.reason).toBe(reason);

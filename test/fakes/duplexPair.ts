@@ -1,12 +1,12 @@
-/** Two ends of a byte stream in memory, each with the buffers, and the patience, of a socket. */
+/** Two ends of a byte stream in memory, each with the buffers and backpressure of a socket. */
 import { Duplex } from 'node:stream';
 
-/** Bytes on their way in one direction, about. */
+/** Approximate number of bytes in transit in one direction. */
 const IN_FLIGHT = 64 * 1024;
 
 class End extends Duplex {
   #peer: End | undefined;
-  /** Acknowledges what the peer wrote, once it is read here. */
+  /** Acknowledges what the peer wrote, once it has been read here. */
   #read: (() => void) | undefined;
 
   constructor() {
@@ -36,7 +36,7 @@ class End extends Duplex {
   override _write(bytes: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
     if (this.#peer === undefined || this.#peer.destroyed)
       done(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }));
-    else this.#peer.receive(Buffer.from(bytes), done); // a socket has copied what it took
+    else this.#peer.receive(Buffer.from(bytes), done); // a socket has copied the data that it accepted
   }
 
   override _final(done: () => void): void {
@@ -60,8 +60,8 @@ export function duplexPair(): readonly [Duplex, Duplex] {
 }
 
 /**
- * Resolves when everything that waits for nothing from outside has been done: every promise,
- * every tick and every pass of the event loop that one of them asks for.
+ * Resolves when all work that does not wait for external input is done: every promise, every tick
+ * and every pass of the event loop that one of them requires.
  */
 export async function quiet(): Promise<void> {
   for (let pass = 0; pass < 50; pass += 1) {

@@ -1,5 +1,5 @@
 /**
- * guestfsd by script: the test says what it reads and what it writes, and when. It knows the
+ * A scripted guestfsd: the test determines what it reads and writes, and when. It implements the
  * protocol from its description, and shares no code with the project's side of it.
  */
 import type { Duplex } from 'node:stream';
@@ -16,7 +16,7 @@ const REPLY = 1;
 const OK = 0;
 const ERROR = 1;
 
-/** A request as it came. */
+/** A request, as received. */
 export interface ReceivedCall {
   readonly program: number;
   readonly version: number;
@@ -30,12 +30,12 @@ export interface ReceivedCall {
   readonly body: Buffer;
 }
 
-/** A piece of an upload, or the flag that stops a download. */
+/** A chunk of an upload, or the flag that stops a download. */
 export type ReceivedPiece =
   | { readonly kind: 'chunk'; readonly cancel: boolean; readonly data: Buffer }
   | { readonly kind: 'cancel flag' };
 
-/** What of a reply's header is to be wrong. */
+/** Wrong values for a reply's header. */
 export type ReplyHeader = Partial<
   Record<'program' | 'version' | 'procedure' | 'direction' | 'serial' | 'status', number>
 >;
@@ -47,25 +47,25 @@ export class FakeDaemon {
   readonly #split: number;
   #changed: () => void = () => undefined;
 
-  /** @param split bytes that are written at once; one at a time is the hardest for the reader */
+  /** @param split number of bytes per write; one at a time is the hardest for the reader */
   constructor(options: { readonly split?: number; readonly pair?: readonly [Duplex, Duplex] } = {}) {
     [this.channel, this.#own] = options.pair ?? duplexPair();
     this.#split = options.split ?? Infinity;
-    this.#own.on('error', () => undefined); // the other side is gone: what waits here ends by 'close'
+    this.#own.on('error', () => undefined); // the other side has closed: 'close' ends all waits here
     for (const event of ['readable', 'end', 'close']) this.#own.on(event, () => this.#changed());
   }
 
-  /** Bytes that were written and not yet taken by the other side's stream. */
+  /** Bytes that were written, but not yet accepted by the other side's stream. */
   get unsentBytes(): number {
     return this.#own.writableLength;
   }
 
-  /** Bytes that the other side sent and this one has not read. */
+  /** Bytes that the other side has sent and this one has not read. */
   get unreadBytes(): number {
     return this.#own.readableLength;
   }
 
-  /** Resolves when the other side has taken the bytes; rejects when it is gone. */
+  /** Resolves when the other side has accepted the bytes; rejects when it has closed. */
   async write(...parts: readonly Buffer[]): Promise<void> {
     const bytes = Buffer.concat(parts);
     const last = Math.max(bytes.length - 1, 0);
@@ -77,7 +77,7 @@ export class FakeDaemon {
     }
   }
 
-  // --- what it says ---
+  // --- sending ---
 
   async launch(): Promise<void> {
     await this.write(word(LAUNCH));
@@ -151,7 +151,7 @@ export class FakeDaemon {
     this.#own.destroy();
   }
 
-  // --- what it hears ---
+  // --- receiving ---
 
   /** The next request. */
   async nextCall(): Promise<ReceivedCall> {
@@ -170,7 +170,7 @@ export class FakeDaemon {
     };
   }
 
-  /** The next chunk of a file, or the flag that no more is wanted. */
+  /** The next chunk of a file, or the flag that cancels a download. */
   async nextPiece(): Promise<ReceivedPiece> {
     const length = (await this.#take(4)).readUInt32BE(0);
     if (length === CANCEL) return { kind: 'cancel flag' };
@@ -179,7 +179,7 @@ export class FakeDaemon {
     return { kind: 'chunk', cancel: message.readUInt32BE(0) === 1, data: message.subarray(8, 8 + size) };
   }
 
-  /** A file up to its end; as guestfsd does, after it refused one too. */
+  /** Reads a file up to its end; like guestfsd, even after refusing it. */
   async nextFile(): Promise<{ readonly data: Buffer; readonly cancelled: boolean }> {
     const parts: Buffer[] = [];
     for (;;) {
@@ -209,7 +209,7 @@ export class FakeDaemon {
     }
   }
 
-  /** Resolves when there is more to read, or never will be again. */
+  /** Resolves when there is more to read, or there will never be. */
   #change(): Promise<void> {
     return new Promise((resolve) => {
       this.#changed = resolve;

@@ -1,4 +1,4 @@
-/** A launcher by script: its machines are fake daemons, and it comes and fails as the test says. */
+/** A scripted launcher: its machines are fake daemons, and it succeeds and fails as the test determines. */
 import { GuestfsError } from '../../src/common/errors.js';
 import type { Drive } from '../../src/images/drive.js';
 import type {
@@ -8,15 +8,16 @@ import type {
   Machine,
   MachineDrives,
   MachineExit,
+  MachinePulse,
 } from '../../src/launcher/launcher.js';
 import { FakeDaemon } from './fakeDaemon.js';
 
-/** Takes all drives. */
+/** Accepts all drives. */
 export class FakeDrives implements MachineDrives {
   readonly attached = new Map<number, Drive>();
-  /** Writes that the host failed. */
+  /** Number of writes that failed on the host. */
   readonly failed = new Map<number, number>();
-  /** What the next use of it does first. */
+  /** Runs before each operation. */
   before: () => Promise<void> = async () => undefined;
 
   constructor(private next = 1) {}
@@ -39,6 +40,24 @@ export class FakeDrives implements MachineDrives {
   }
 }
 
+/** Answers at once, until it is told not to. */
+export class FakePulse implements MachinePulse {
+  /** How often it was asked. */
+  asked = 0;
+  answer: () => Promise<void> = async () => undefined;
+  #last = performance.now();
+
+  lastAnswer(): number {
+    return this.#last;
+  }
+
+  async ask(): Promise<void> {
+    this.asked += 1;
+    await this.answer();
+    this.#last = performance.now();
+  }
+}
+
 export class FakeMachine implements Machine {
   readonly pid = 4711;
   readonly daemon = new FakeDaemon();
@@ -48,6 +67,7 @@ export class FakeMachine implements Machine {
   readonly launchKind = 'cold';
   readonly timings = { prepareMs: 1, drivesMs: 2, qemuMs: 3 };
   readonly drives = new FakeDrives();
+  readonly pulse = new FakePulse();
   readonly exited: Promise<MachineExit>;
   /** How often it was asked to stop. */
   stops = 0;
@@ -59,20 +79,24 @@ export class FakeMachine implements Machine {
     });
   }
 
-  /** Ends by itself. */
+  /** Makes it exit unexpectedly. */
   die(exit: Partial<MachineExit> = {}): void {
     this.daemon.die();
     this.#exit({ exitCode: 1, signal: undefined, qemuMessages: '', ...exit });
   }
 
-  /** How it ends when it is asked to. */
+  /** How it ends when it is asked to stop. */
   end: Partial<MachineExit> = { exitCode: 0 };
 
-  /** What it takes to end. */
+  /** Its end waits for this. */
   ending: Promise<void> = Promise.resolve();
 
-  async stop(): Promise<MachineExit> {
+  /** How long it was given each time, milliseconds. */
+  readonly graces: (number | undefined)[] = [];
+
+  async stop(graceMs?: number): Promise<MachineExit> {
     this.stops += 1;
+    this.graces.push(graceMs);
     await this.ending;
     this.die(this.end);
     return this.exited;
@@ -90,7 +114,7 @@ export class FakeMachine implements Machine {
 export interface LaunchRequest {
   readonly config: LaunchConfig;
   readonly options: LaunchOptions;
-  /** Hands over a machine. */
+  /** Lets the launch succeed with a machine. */
   readonly succeed: (machine: FakeMachine) => void;
   readonly fail: (error: unknown) => void;
 }
@@ -106,7 +130,7 @@ export class FakeLauncher implements Launcher {
     });
   }
 
-  /** The request with this number, from 0, once it was made. */
+  /** The request with this number, from 0, once it has been made. */
   async request(number = 0): Promise<LaunchRequest> {
     for (;;) {
       const request = this.requests[number];

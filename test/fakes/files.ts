@@ -5,14 +5,14 @@ export async function* pieces(...buffers: readonly Buffer[]): AsyncGenerator<Buf
   yield* buffers;
 }
 
-/** Bytes that say where they are. */
+/** Bytes whose values depend on their position. */
 export function pattern(size: number, seed = 0): Buffer {
   const bytes = Buffer.alloc(size);
   for (let index = 0; index < size; index += 1) bytes[index] = index * 31 + seed * 17 + (index >> 8);
   return bytes;
 }
 
-/** A source that gives these pieces and then nothing more, not even its end. */
+/** A source that yields these pieces and then nothing more, not even its end. */
 export class EndlessSource implements AsyncIterable<Buffer> {
   #given = 0;
   pulled = 0;
@@ -36,7 +36,7 @@ export class EndlessSource implements AsyncIterable<Buffer> {
   }
 }
 
-/** A source without end, which counts what was taken from it. */
+/** An endless source, which counts what was read from it. */
 export class BottomlessSource implements AsyncIterable<Buffer> {
   taken = 0;
 

@@ -1,11 +1,11 @@
-/** How much memory something holds. */
+/** How much memory something uses. */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 setFlagsFromString('--expose_gc');
 const collect = runInNewContext('gc') as () => void;
 
-/** Bytes in use once all garbage is gone, buffers included. */
+/** Bytes in use after garbage collection, including buffers. */
 export function memoryInUse(): number {
   collect();
   collect();

@@ -1,7 +1,7 @@
-/** Random numbers that are the same every time, for tests that are loops and not properties. */
+/** Reproducible random numbers, for tests that are loops and not properties. */
 import { integer, noBias, sample } from 'fast-check';
 
-/** Numbers before they repeat. */
+/** How many numbers there are before they repeat. */
 const COUNT = 10_000;
 const RANGE = 2 ** 30;
 

@@ -1,4 +1,4 @@
-/** A real server in this process with TLS and client certificates, on a fake launcher, and clients with certificates. */
+/** A real server in this process, with TLS, client certificates and a fake launcher, and clients with certificates. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,23 +18,27 @@ import { FakeLauncher } from './fakeLauncher.js';
 import { defaultSettings } from './sessions.js';
 
 export interface SecureServerOptions
-  extends Partial<Pick<GrpcServerOptions, 'access' | 'audit' | 'diskBytes' | 'debugService'>> {
+  extends Partial<Pick<GrpcServerOptions, 'access' | 'audit' | 'diskBytes' | 'debugService' | 'limits' | 'peerUsers'>> {
+  /** Where to listen without TLS; undefined: on a port, with TLS. */
+  readonly socket?: string;
   readonly identify?: Identify;
   readonly logger?: Logger;
   readonly budget?: ClientBudget;
 }
 
 export interface SecureServer {
-  /** Where it listens, host:port. */
+  /** The address it listens on, host:port. */
   readonly address: string;
   readonly registry: SessionRegistry;
   readonly launcher: FakeLauncher;
-  /** A client with a certificate that says so of it. */
+  /** A client with a certificate for this holder. */
   client(names: ClientNames): TestClient;
+  /** A client without one, at the server's socket or another address. */
+  plainClient(address?: string): TestClient;
   stop(): Promise<void>;
 }
 
-/** An authority for a test file, and what it signed. */
+/** A certificate authority for a test file, and the certificates that it issued. */
 export interface Authority {
   readonly directory: string;
   readonly certificate: Certificate;
@@ -60,6 +64,9 @@ export async function startSecureServer(
     budget,
     diskBytes,
     debugService = false,
+    limits = DEFAULT_LIMITS,
+    peerUsers,
+    socket,
   }: SecureServerOptions = {},
 ): Promise<SecureServer> {
   const launcher = new FakeLauncher();
@@ -72,9 +79,13 @@ export async function startSecureServer(
   });
   const ca = readFileSync(authority.certificate);
   const server = await serve({
-    listen: '127.0.0.1:0',
-    socketMode: 0o600,
-    credentials: ServerCredentials.createSsl(ca, [{ cert_chain: ca, private_key: readFileSync(authority.key) }], true),
+    listen: socket === undefined ? '127.0.0.1:0' : `unix:${socket}`,
+    socketMode: 0o666,
+    peerUsers,
+    credentials:
+      socket !== undefined
+        ? ServerCredentials.createInsecure()
+        : ServerCredentials.createSsl(ca, [{ cert_chain: ca, private_key: readFileSync(authority.key) }], true),
     identify,
     registry,
     factory,
@@ -82,7 +93,7 @@ export async function startSecureServer(
     probe: () => Promise.reject(new Error('no image here needs it')),
     debugService,
     requestMemory: 64 << 20,
-    limits: DEFAULT_LIMITS,
+    limits,
     diskBytes,
     logger,
     audit,
@@ -98,6 +109,11 @@ export async function startSecureServer(
         server.address,
         credentials.createSsl(ca, readFileSync(key), readFileSync(certificate)),
       );
+      clients.push(client);
+      return client;
+    },
+    plainClient: (address = server.address) => {
+      const client = new TestClient(address, credentials.createInsecure());
       clients.push(client);
       return client;
     },

@@ -1,4 +1,4 @@
-/** The gRPC server, whole, with one session whose daemon takes uploads and gives downloads. */
+/** The complete gRPC server, with one session whose daemon accepts uploads and serves downloads. */
 import { ServerCredentials } from '@grpc/grpc-js';
 import { download, upload } from '../../gen/calls/transfer.js';
 import { silentLogger } from '../../src/common/logger.js';
@@ -9,7 +9,7 @@ import { SessionRegistry } from '../../src/session/sessionRegistry.js';
 import { cut } from './files.js';
 import { launched, type LaunchedSession } from './sessions.js';
 
-/** An upload as the daemon saw it. */
+/** An upload, as received by the daemon. */
 export interface SeenUpload {
   readonly data: Buffer;
   readonly cancelled: boolean;
@@ -22,9 +22,9 @@ export interface ServedSession {
   readonly session: LaunchedSession['session'];
   /** All uploads that have ended for the daemon. */
   readonly uploads: SeenUpload[];
-  /** Resolves when the daemon takes the next upload. */
+  /** Resolves when the daemon accepts the next upload. */
   nextUpload(): Promise<void>;
-  /** What downloads give. */
+  /** The content of downloads. */
   file: Buffer;
   /** What the daemon does between the end of an upload and its answer. */
   beforeAnswer: () => Promise<unknown>;
@@ -85,7 +85,7 @@ export async function servedSession(): Promise<ServedSession> {
       }
     }
   };
-  // It ends with the session, by an error.
+  // It ends with the session, with an error.
   work().catch(() => undefined);
   return served;
 }

@@ -1,4 +1,4 @@
-/** A real server in this process, on a fake launcher: sessions in each state that can be called in. */
+/** A real server in this process, on a fake launcher, with a session in each state that accepts calls. */
 import { credentials, ServerCredentials } from '@grpc/grpc-js';
 import type { CallableState } from '../../src/actions/callRules.js';
 import { silentLogger, type Logger } from '../../src/common/logger.js';
@@ -27,11 +27,11 @@ export interface FakeServerOptions {
 }
 
 export interface FakeServer {
-  /** Where it listens, host:port. */
+  /** The address it listens on, host:port. */
   readonly address: string;
   readonly client: TestClient;
   readonly registry: SessionRegistry;
-  /** One in each state. */
+  /** A session in each state. */
   readonly sessions: Readonly<Record<CallableState, SessionClient>>;
   /** The machine of the session that is READY. */
   readonly machine: FakeMachine;

@@ -5,7 +5,7 @@ import { silentLogger } from '../../src/common/logger.js';
 import type { DeliveredEvent } from '../../src/events/eventSubscription.js';
 import type { EventKind } from '../../src/events/sessionEvent.js';
 import type { Drive } from '../../src/images/drive.js';
-import { Session } from '../../src/session/session.js';
+import { Session, type SessionOptions } from '../../src/session/session.js';
 import type { SessionSettings } from '../../src/session/settings.js';
 import type { FakeDaemon } from './fakeDaemon.js';
 import { FakeLauncher, FakeMachine } from './fakeLauncher.js';
@@ -13,7 +13,7 @@ import { FakeLauncher, FakeMachine } from './fakeLauncher.js';
 export const never = new AbortController().signal;
 
 export const drive: Drive = {
-  source: { kind: 'file', path: '/images/disk.img', name: '/images/disk.img', roots: { directories: ['/images'] } },
+  source: { kind: 'file', path: '/images/disk.img', name: 'disk.img', roots: { directories: ['/images'] } },
   format: 'raw',
   readonly: true,
   label: undefined,
@@ -23,7 +23,7 @@ export const drive: Drive = {
   blockSize: undefined,
 };
 
-/** Settings as a server has them. */
+/** A server's default settings. */
 export const defaultSettings: SessionSettings = {
   memsizeMb: 512,
   smp: 1,
@@ -54,7 +54,10 @@ export interface TestSession {
   readonly launcher: FakeLauncher;
 }
 
-export function testSession(changed: Partial<SessionSettings> = {}): TestSession {
+export function testSession(
+  changed: Partial<SessionSettings> = {},
+  options: Partial<SessionOptions> = {},
+): TestSession {
   const launcher = new FakeLauncher();
   const session = new Session({
     id: 'test',
@@ -64,6 +67,7 @@ export function testSession(changed: Partial<SessionSettings> = {}): TestSession
     labels: new Map(),
     owner: undefined,
     idleTimeoutMs: 60_000,
+    ...options,
   });
   return { session, launcher };
 }
@@ -106,7 +110,7 @@ export function action(name: string): ActionDef {
   return found;
 }
 
-/** An event in few words. */
+/** An event in short form. */
 export function told({ event }: DeliveredEvent): string {
   switch (event.kind) {
     case 'progress':
@@ -121,7 +125,7 @@ export function told({ event }: DeliveredEvent): string {
   }
 }
 
-/** Everything a session tells, in few words; complete once the session is closed. */
+/** All events of a session, in short form; complete once the session is closed. */
 export function listen(
   session: Session,
   kinds: readonly EventKind[] = [],

@@ -1,4 +1,4 @@
-/** Two ends of a Unix socket, as qemu gives them. */
+/** Two ends of a Unix socket, like those to qemu. */
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, connect, type Socket } from 'node:net';

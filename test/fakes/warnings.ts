@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect } from '@jest/globals';
 import { quiet } from './duplexPair.js';
 
-/** Fails every test of the file during which Node warns. */
+/** Fails every test in the file during which Node emits a warning. */
 export function forbidWarnings(): void {
   const warnings: Error[] = [];
   const note = (warning: Error): void => {

@@ -2,7 +2,7 @@
  * The fake server as a program, which watches its own event loop. Prints its address; for each line of its input, it
  * prints the longest turn of the loop since the last, in milliseconds of the processor.
  *
- * Not of the clock: what another process has taken is not the server's fault.
+ * Not wall-clock time, which includes that of other processes.
  */
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';

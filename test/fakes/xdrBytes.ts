@@ -1,4 +1,4 @@
-/** XDR written by hand, so that tests do not believe the codec that they test. */
+/** Hand-written XDR, so that tests do not rely on the codec that they test. */
 
 /** A 32-bit word. */
 export function word(value: number): Buffer {

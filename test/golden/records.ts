@@ -1,4 +1,4 @@
-/** Reads the recordings beside this file (see README.md), and turns their values into requests. */
+/** Reads the recordings next to this file (see README.md), and turns their values into requests. */
 import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import { decodeGuestText, encodeGuestText } from '../../src/common/guestText.js'
 import type { AnyDaemonCall } from '../../src/protocol/daemonCall.js';
 import { DaemonVersion } from '../../src/protocol/daemonVersion.js';
 
-/** The version that the recordings are of. */
+/** The version of libguestfs that was recorded. */
 export const RECORDED_VERSION = new DaemonVersion('1.48.6');
 
 /** Bytes in a record that are not text. */
@@ -137,7 +137,7 @@ function recordedBytes(bytes: Uint8Array): { readonly hex: string } {
   return { hex: Buffer.from(bytes).toString('hex') };
 }
 
-/** Text, or the bytes of what is none. */
+/** Text, or bytes if they are not text. */
 function recordedText(text: string): unknown {
   const bytes = encodeGuestText(text);
   return isUtf8(bytes) ? bytes.toString('utf8') : recordedBytes(bytes);
@@ -163,7 +163,7 @@ function recordedField(type: FieldType, value: unknown): unknown {
 
 const structsByName = new Map(structs.map((struct) => [struct.name, struct]));
 
-/** A struct in the form of the recordings; a field too many or too few shows. */
+/** A struct in the form of the recordings; superfluous and missing fields are detected. */
 export function recordedStruct(name: string, value: object): unknown {
   const types = new Map(structsByName.get(name)?.fields.map((field) => [field.name, field.type]));
   return Object.fromEntries(

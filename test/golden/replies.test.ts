@@ -1,4 +1,4 @@
-/** What a real daemon answered means to this project what it meant to libguestfs. */
+/** This project decodes a real daemon's answers to the same values as libguestfs. */
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
 import { decodeTskDirent, decodeYaraDetection } from '../../gen/calls/structs.js';
@@ -17,7 +17,7 @@ import {
   type ReplyRecord,
 } from './records.js';
 
-/** Where the header of a message holds the number of the procedure. */
+/** Offset of the procedure number in the header of a message. */
 const PROCEDURE_AT = 8;
 
 const records = readRecords<ReplyRecord>('replies.json');
@@ -58,7 +58,7 @@ function compareReply(record: ReplyRecord): void {
     ...(record.before ?? []).map((hex) => (hex === 'ffffeeee' ? 'cancel' : 'progress')),
     'message',
   ]);
-  // The reply to a download that is cancelled later, and to any that works, is empty.
+  // The reply to a download is empty, whether it succeeds or is cancelled later.
   const fileFollows = record.chunkSizes !== undefined;
   if (fileFollows) expect(replyOf(record)).toEqual({ value: null });
   else if (record.error) expect(replyOf(record)).toEqual({ error: record.error });
@@ -97,7 +97,7 @@ function compareFile(record: ReplyRecord): void {
     expect(sha256(payload)).toBe(value.sha256);
     expect(sha256(Buffer.concat([encodeChunks(payload), encodeLastChunk(false)]))).toBe(record.chunksSha256);
   } else {
-    // Of these only checksums are recorded.
+    // For these, only checksums are recorded.
     expect(record.chunksSha256).toMatch(/^[0-9a-f]{64}$/);
   }
   filesCompared += 1;

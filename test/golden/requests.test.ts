@@ -1,4 +1,4 @@
-/** What this project sends for a call is, byte for byte, what libguestfs sends. */
+/** For each call, this project sends exactly the same bytes as libguestfs. */
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
 import { daemonCalls } from '../../gen/calls/index.js';
@@ -7,7 +7,7 @@ import { encodeCall, encodeChunks, encodeLastChunk } from '../../src/protocol/me
 import { callFor, payloadOf, readRecords, RECORDED_VERSION, requestOf, type RequestRecord } from './records.js';
 
 const WORD = 4;
-/** Where the header holds the number of the procedure. */
+/** Offset of the procedure number in the header. */
 const PROCEDURE_AT = 2 * WORD;
 
 const records = readRecords<RequestRecord>('requests.json');
@@ -17,14 +17,14 @@ function sha256(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-/** A message as the recordings hold it: without its length word, which must be right. */
+/** A message in the form of the recordings: without its length word, which must be correct. */
 function withoutLength(message: Buffer): Buffer {
   expect(message.readUInt32BE(0)).toBe(message.length - WORD);
   return message.subarray(WORD);
 }
 
 function encoded(record: RequestRecord): Buffer {
-  // The messages of which only the checksum is recorded are all of actions with one procedure.
+  // All messages with only a recorded checksum belong to actions with a single procedure.
   const call =
     record.request === undefined
       ? Object.values(daemonCalls).find((candidate) => candidate.action === record.action)

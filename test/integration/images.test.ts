@@ -539,7 +539,7 @@ describe('a header that changes after it was checked', () => {
     const monitor = { execute: (name: string, args: object) => qemu.command(name, { ...args }) };
     expect(await errorOf(requireGivenNodesOnly(monitor as QmpClient, context.signal))).toMatchObject({
       reason: 'IMAGE_UNUSABLE',
-      message: expect.stringContaining('did not refer to when it was checked'),
+      message: expect.stringContaining('was changed after it was checked'),
     });
     await qemu.stop();
   });

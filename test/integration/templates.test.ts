@@ -172,7 +172,7 @@ describeWithAppliance('a template', () => {
       closeSync(file);
     });
     const server = await serve(cache);
-    expect(logged(server, 'a stored template is unusable and will be made again')).toEqual([
+    expect(logged(server, 'a stored template is unusable and will be recreated')).toEqual([
       expect.objectContaining({ level: 'warn', reason: expect.stringMatching(/memory does not match its digest$/) }),
     ]);
     expect(logged(server, 'made a template')).toHaveLength(1);
@@ -217,7 +217,7 @@ describeWithAppliance('a template', () => {
     await eventually(() => readdirSync(templatesIn(cache)).every((name) => !name.startsWith('.')));
     onlyTemplate(cache);
     for (const server of servers)
-      expect(logged(server, 'cannot store a template: it will be made again after a restart')).toEqual([]);
+      expect(logged(server, 'cannot store a template: it will be recreated after a restart')).toEqual([]);
   });
 
   // Somebody who is not root cannot mount what is too small.
@@ -229,7 +229,7 @@ describeWithAppliance('a template', () => {
       const server = await serve(cache);
       expect(await launched(server)).toBe(LaunchKind.TEMPLATE);
       await eventually(
-        () => logged(server, 'cannot store a template: it will be made again after a restart').length > 0,
+        () => logged(server, 'cannot store a template: it will be recreated after a restart').length > 0,
       );
       expect(server.log()).toContain('No space left on device');
       expect(readdirSync(templatesIn(cache))).toEqual([]);

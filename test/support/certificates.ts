@@ -56,7 +56,7 @@ export function makeCertificate(directory: string, { key, certificate }: Certifi
   );
 }
 
-/** What a client certificate says of its holder: a subject such as `/CN=name`, and values of alternative names by type. */
+/** The names in a client certificate: a subject such as `/CN=name`, and values of alternative names by type. */
 export interface ClientNames {
   readonly subject?: string;
   readonly alternative?: readonly (readonly [type: 'URI' | 'DNS' | 'IP' | 'email' | 'dirName', value: string])[];
@@ -71,7 +71,7 @@ export function makeClientCertificate(
   const path = join(directory, randomUUID());
   const files = { key: `${path}.key`, certificate: `${path}.pem` };
   const config = `${path}.conf`;
-  // In a section of its own a value may have commas.
+  // In a separate section, a value may contain commas.
   const names = alternative.map(([type, value], index) => `${type}.${index} = ${value}`);
   writeFileSync(
     config,

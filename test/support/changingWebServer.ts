@@ -1,4 +1,4 @@
-/** A web server that changes the contents of its file after it has been read once. */
+/** A web server that changes the content of its file after it has been read once. */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -11,7 +11,7 @@ export interface ChangingWebServer extends DiskServer {
 
 /**
  * Serves one file, under any path, in ranges.
- * @param later the beginning of the file from the second read of its first byte on
+ * @param later the start of the file from the second read of its first byte on
  */
 export async function changingWebServer(image: Buffer, later: Buffer): Promise<ChangingWebServer> {
   let reads = 0;

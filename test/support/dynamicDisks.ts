@@ -1,7 +1,7 @@
 /**
- * Two disks of Windows' Logical Disk Manager, which nothing but Windows makes: one with an MBR, one with a
- * GPT, in one group, with a volume on the first and another that spans both. The shapes are those that
- * libldm and Linux (block/partitions/ldm.c) read; all numbers are big-endian, and places are counted in sectors.
+ * Two disks of Windows' Logical Disk Manager, which only Windows can create: one with an MBR, one with a GPT, in one
+ * group, with a volume on the first and another that spans both. The structures are those that libldm and Linux
+ * (block/partitions/ldm.c) read; all numbers are big-endian, and offsets are in sectors.
  */
 import { randomUUID } from 'node:crypto';
 import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
@@ -14,9 +14,9 @@ const MEBIBYTE_SECTORS = 2048;
 const DISK_SECTORS = 64 * MEBIBYTE_SECTORS;
 /** Size of the manager's own database, on each. */
 const DATABASE_SECTORS = MEBIBYTE_SECTORS;
-/** Where what belongs to volumes begins. */
+/** Where the data of volumes starts. */
 const DATA_START = { mbr: 63, gpt: 34 + DATABASE_SECTORS } as const;
-/** In the database: the first copy of its table of contents, and what that points to. */
+/** Offsets in the database: the first copy of its table of contents, and the structures that it refers to. */
 const CONTENTS_AT = 2;
 const RECORDS_AT = 17;
 const RECORDS_SECTORS = 1481;
@@ -39,13 +39,13 @@ const NTFS = 0x07;
 type Table = 'mbr' | 'gpt';
 
 export const GROUP_NAME = 'Dynamic-Dg0';
-/** The one that the reference's examples have. */
+/** The GUID used in the reference's examples. */
 export const GROUP_GUID = '8e0aee01-9a3c-4d4c-9a52-33d9a3ad8f1d';
 const DISK_GUIDS = { mbr: randomUUID(), gpt: randomUUID() } as const;
 export const SIMPLE_VOLUME = { name: 'Volume1', guid: randomUUID(), hint: 'E:' } as const;
 export const SPANNED_VOLUME = { name: 'Volume2', guid: randomUUID(), hint: 'F:' } as const;
 
-/** Where the parts of the volumes are, in sectors from the start of the data. */
+/** The parts of the volumes, in sectors from the start of the data. */
 const SIMPLE_PART = { start: 1985, size: 16 * MEBIBYTE_SECTORS } as const;
 const SPANNED_PARTS = [
   { disk: 'mbr', start: SIMPLE_PART.start + SIMPLE_PART.size, size: 12 * MEBIBYTE_SECTORS },
@@ -73,12 +73,12 @@ function u64(value: number): Buffer {
 }
 const text = (value: string, size: number): Buffer => Buffer.concat([Buffer.from(value), Buffer.alloc(size)], size);
 const zeros = (count: number): Buffer => Buffer.alloc(count);
-/** With its length before it. */
+/** Prefixed with its length. */
 const counted = (value: string): Buffer => Buffer.concat([u8(value.length), Buffer.from(value)]);
 const countedNumber = (value: number): Buffer => Buffer.concat([u8(4), u32(value)]);
 const guidBytes = (guid: string): Buffer => Buffer.from(guid.replaceAll('-', ''), 'hex');
 
-/** "PRIVHEAD": where on a disk data and database are. */
+/** "PRIVHEAD": the locations of data and database on a disk. */
 function privateHeader(table: Table, databaseStart: number): Buffer {
   return Buffer.concat(
     [
@@ -108,7 +108,7 @@ function privateHeader(table: Table, databaseStart: number): Buffer {
   );
 }
 
-/** "TOCBLOCK": where in the database records and log are. */
+/** "TOCBLOCK": the locations of records and log in the database. */
 function tableOfContents(): Buffer {
   const area = (name: string, start: number, size: number): Buffer =>
     Buffer.concat([text(name, 8), u16(0), u64(start), u64(size), u64(0)]);
@@ -192,7 +192,7 @@ function volume(
   ];
 }
 
-/** All that the manager knows, the same on each disk. */
+/** The manager's complete database, which is the same on each disk. */
 function records(): Buffer[] {
   const disk = (table: Table, number: number): Buffer =>
     record(
@@ -214,7 +214,7 @@ function records(): Buffer[] {
   ];
 }
 
-/** "VBLK": a record, or the place for one. */
+/** "VBLK": a record, or an empty slot for one. */
 function entry(sequence: number, id: number, bytes: Buffer | undefined): Buffer {
   const head = Buffer.concat([text('VBLK', 4), u32(sequence), u32(id), u16(0), u16(bytes === undefined ? 0 : 1)]);
   if (head.length + (bytes?.length ?? 0) > RECORD_SIZE)
@@ -226,7 +226,7 @@ function entry(sequence: number, id: number, bytes: Buffer | undefined): Buffer 
 function database(): Buffer {
   const inSector = SECTOR / RECORD_SIZE;
   const used = records().map((bytes, index) => entry(inSector + index, index + 1, bytes));
-  // Linux wants all of a sector, used or not.
+  // Linux requires complete sectors, used or not.
   const unused = Array.from({ length: -used.length & (inSector - 1) }, (_, index) =>
     entry(inSector + used.length + index, 0, undefined),
   );
@@ -263,7 +263,7 @@ function database(): Buffer {
   return bytes;
 }
 
-/** Makes an image of 64 MiB. */
+/** Creates an image of 64 MiB. */
 export function dynamicDisk(path: string, table: Table): string {
   const file = openSync(path, 'w');
   const put = (sector: number, bytes: Buffer): void => void writeSync(file, bytes, 0, bytes.length, sector * SECTOR);

@@ -33,7 +33,7 @@ export function decodedExample(action: ActionDef): Record<string, unknown> {
   return Object.fromEntries(decoded) as Record<string, unknown>;
 }
 
-/** Makes a call with a request, according to the kind of its action; if it sends a file, that is the example's. */
+/** Makes a call with a request, according to the kind of its action; if it sends a file, it is the example's. */
 export async function callWith(session: SessionClient, action: ActionDef, request: object): Promise<unknown> {
   if (isFileIn(action)) return session.upload(action.name, request, [exampleFile(action)]);
   if (isFileOut(action)) return session.download(action.name, request);

@@ -35,7 +35,7 @@ class FrameCutter {
 }
 
 /**
- * @param timing `apart`: each frame arrives `gapMs` after the one before, alone; `together`: what
+ * @param timing `apart`: each frame arrives separately, `gapMs` after the previous one; `together`: what
  *   a client sends within `gapMs` arrives in one piece
  */
 export async function frameRelay(address: string, timing: 'apart' | 'together', gapMs: number): Promise<FrameRelay> {

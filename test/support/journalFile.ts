@@ -2,7 +2,7 @@
 
 const HEADER_SIZE = 208;
 const OBJECT_HEADER_SIZE = 16;
-/** Of a data object, and of an entry. */
+/** Types of objects: data, and an entry. */
 const FIXED_SIZE = 64;
 const DATA = 1;
 const ENTRY = 3;
@@ -10,7 +10,7 @@ const DATA_HASH_TABLE = 4;
 const FIELD_HASH_TABLE = 5;
 const ENTRY_ARRAY = 6;
 
-/** A single hash chain for everything, since nothing is looked up by hash. */
+/** A single hash chain for everything, since lookups do not use hashes. */
 const HASH_TABLE_SIZE = 16;
 
 export interface JournalEntry {
@@ -33,7 +33,7 @@ class Arena {
     return this.#objects.length;
   }
 
-  /** Adds an object; returns where it is. */
+  /** Adds an object; returns its offset. */
   add(type: number, ...parts: readonly Buffer[]): number {
     const body = Buffer.concat(parts);
     const size = OBJECT_HEADER_SIZE + body.length;
@@ -47,7 +47,7 @@ class Arena {
     return this.last;
   }
 
-  /** Where the next object will be. */
+  /** The offset of the next object. */
   get next(): number {
     return this.#end;
   }
@@ -80,7 +80,7 @@ export function journalFile(entries: readonly JournalEntry[]): Buffer {
   const times = entries.map(({ realtime }) => realtime);
   const header = Buffer.concat([
     Buffer.from('LPKSHHRH'),
-    Buffer.alloc(16), // no flags, and closed in order
+    Buffer.alloc(16), // no flags, and closed cleanly
     Buffer.alloc(16, 2),
     Buffer.alloc(16, 3),
     bootId,

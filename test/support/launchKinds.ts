@@ -10,14 +10,14 @@ export type Kind = 'template' | 'cold';
 
 export const KINDS: Record<Kind, LaunchKind> = { template: LaunchKind.TEMPLATE, cold: LaunchKind.COLD };
 
-/** With new settings, the second launch is a clone unless another template was being made at the time; the third always is. */
+/** With new settings, the second launch is a clone unless another template was being created; the third always is. */
 const MOST_LAUNCHES = 3;
 
 const count = (text: string, part: string): number => text.split(part).length - 1;
 
 /**
  * A session that was launched in this way. With settings that have no template yet, launches are cold boots
- * until it has been made; these sessions are deleted, and the launch is repeated.
+ * until it has been created; these sessions are deleted, and the launch is repeated.
  */
 export async function launchAs(
   kind: Kind,
@@ -30,7 +30,7 @@ export async function launchAs(
     const session = await launchSession(client, drives, given);
     const launchedAs = (await client.getSession(session.id)).launch_kind;
     if (launchedAs === KINDS[kind]) return session;
-    // A server that unexpectedly cold-boots, or cannot clone, will not do otherwise later.
+    // If a server unexpectedly cold-boots, or cannot clone, that will not change later.
     expect({ launches, launchedAs, log: server.log() }).toEqual({
       launches: expect.any(Number),
       launchedAs: LaunchKind.COLD,

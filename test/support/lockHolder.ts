@@ -7,7 +7,7 @@ export interface LockHolder {
   release(): Promise<void>;
 }
 
-/** Starts a qemu, which does nothing but hold a raw image open for writing. */
+/** Starts a qemu that only keeps a raw image open for writing. */
 export async function holdImage(path: string): Promise<LockHolder> {
   const [binary, machine] = process.arch === 'arm64' ? ['qemu-system-aarch64', 'virt'] : ['qemu-system-x86_64', 'q35'];
   const child = spawn(

@@ -1,6 +1,6 @@
-/** How long the event loop is kept by one piece of work: what all other clients of a server wait for. */
+/** How long a piece of work blocks the event loop: all other clients of a server wait during that time. */
 
-/** Milliseconds of processor time that `work` takes; a loaded machine does not make it more. */
+/** Milliseconds of CPU time that `work` takes, which other load on the machine does not increase. */
 export function processorTime(work: () => unknown): number {
   const before = process.cpuUsage();
   work();

@@ -1,7 +1,7 @@
-/** Calls of which the test writes the bytes, on an HTTP/2 connection of its own. */
+/** Calls whose bytes the test writes, on a separate HTTP/2 connection. */
 import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 
-/** Opens a call in session CONFIG, unless `headers` say otherwise; what comes back is read and dropped. */
+/** Opens a call in session CONFIG, unless `headers` say otherwise; responses are read and discarded. */
 export function openCall(on: ClientHttp2Session, path: string, headers: object = {}): ClientHttp2Stream {
   const stream = on.request({
     ':method': 'POST',

@@ -1,4 +1,4 @@
-/** Reads the pixels of PNG files that are not interlaced, of at most 8 bits a sample. */
+/** Reads the pixels of PNG files that are not interlaced, with at most 8 bits per sample. */
 import { inflateSync } from 'node:zlib';
 import type { Picture } from './guests/programWithBitmaps.js';
 
@@ -9,7 +9,7 @@ const COLOUR = 2;
 const PALETTE = 3;
 
 function chunks(png: Buffer): Map<string, Buffer> {
-  if (!png.subarray(0, SIGNATURE.length).equals(SIGNATURE)) throw new Error('this is no PNG file');
+  if (!png.subarray(0, SIGNATURE.length).equals(SIGNATURE)) throw new Error('this is not a PNG file');
   const found = new Map<string, Buffer>();
   for (let offset = SIGNATURE.length; offset < png.length; ) {
     const length = png.readUInt32BE(offset);
@@ -17,7 +17,7 @@ function chunks(png: Buffer): Map<string, Buffer> {
     found.set(name, Buffer.concat([found.get(name) ?? Buffer.alloc(0), png.subarray(offset + 8, offset + 8 + length)]));
     offset += length + 12;
   }
-  if (!found.has('IEND')) throw new Error('the PNG file was cut');
+  if (!found.has('IEND')) throw new Error('the PNG file is truncated');
   return found;
 }
 
@@ -29,7 +29,7 @@ function paeth(left: number, above: number, corner: number): number {
   return fromAbove <= fromCorner ? above : corner;
 }
 
-/** Bytes of rows, each of which is stored as differences from its neighbourhood, in one of five ways. */
+/** Decodes rows, each of which is stored as differences from neighbouring bytes, with one of five filters. */
 function unfiltered(data: Buffer, height: number, rowBytes: number, pixelBytes: number): Buffer[] {
   const rows: Buffer[] = [];
   for (let y = 0; y < height; y += 1) {
@@ -48,7 +48,7 @@ function unfiltered(data: Buffer, height: number, rowBytes: number, pixelBytes: 
   return rows;
 }
 
-/** The samples of a row of pixels that are one sample each. */
+/** The samples of a row of pixels with one sample each. */
 function samples(row: Buffer, width: number, bits: number): number[] {
   return Array.from({ length: width }, (_none, x) => {
     const bit = x * bits;
@@ -67,7 +67,7 @@ export function pixelsOf(png: Buffer): Picture {
     header.readUInt8(8),
     header.readUInt8(9),
   ];
-  if (bits > 8 || header.readUInt8(12) !== 0) throw new Error('this kind of PNG file is not known here');
+  if (bits > 8 || header.readUInt8(12) !== 0) throw new Error('this kind of PNG file is not supported');
   const pixelBytes = kind === COLOUR ? 3 : 1;
   const rows = unfiltered(inflateSync(part('IDAT')), height, Math.ceil((width * bits * pixelBytes) / 8), pixelBytes);
   const colour = (bytes: Buffer, index: number): [number, number, number] => [
@@ -77,7 +77,7 @@ export function pixelsOf(png: Buffer): Picture {
   ];
   if (kind === COLOUR) return rows.map((row) => Array.from({ length: width }, (_none, x) => colour(row, x)));
   if (kind === PALETTE) return rows.map((row) => samples(row, width, bits).map((index) => colour(part('PLTE'), index)));
-  if (kind !== GREY) throw new Error(`pixels of kind ${kind} are not known here`);
+  if (kind !== GREY) throw new Error(`pixels of kind ${kind} are not supported`);
   return rows.map((row) =>
     samples(row, width, bits).map((sample) => {
       const grey = (sample * 255) / ((1 << bits) - 1);

@@ -11,7 +11,7 @@ function read(path: string): string {
   try {
     return readFileSync(path, 'latin1');
   } catch {
-    return ''; // gone, or a thread of the kernel
+    return ''; // exited, or a kernel thread
   }
 }
 
@@ -34,7 +34,7 @@ export function processesThatMention(text: string): FoundProcess[] {
     .map((pid) => ({ pid, name: read(`/proc/${pid}/comm`).trim() }));
 }
 
-/** Not one that made a jail and waits for what is in it. */
+/** Excludes processes that created a jail and wait for its content. */
 export function isInJail({ name }: FoundProcess): boolean {
   return name !== 'bwrap';
 }

@@ -72,7 +72,7 @@ async function collect<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
 /** The events that a subscriber has received so far, with means to wait for more. */
 export interface Subscription {
   readonly events: SubscribeResponse[];
-  /** The first event that matches, past or to come. */
+  /** The first matching event, past or future. */
   event(matches: (event: SubscribeResponse) => boolean): Promise<SubscribeResponse>;
   /** The first QUEUED, STARTED or FINISHED of an action. */
   callEvent(type: EventType, action: string): Promise<SubscribeResponse>;

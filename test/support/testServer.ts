@@ -31,7 +31,7 @@ export interface TestServer {
   readonly process: ChildProcess;
   /** Its standard error so far. */
   log(): string;
-  /** Processes of its sessions: its qemus, while it has sessions; afterwards those left behind. */
+  /** Processes of its sessions: its qemus while it has sessions, afterwards those left behind. */
   machines(): readonly FoundProcess[];
   /** Sends a signal, unless it has already exited, and resolves when it has exited. */
   stop(signal?: NodeJS.Signals): Promise<ServerEnd>;
@@ -42,7 +42,7 @@ export interface TestServerOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** An existing directory for its run directories, which is not removed. */
   readonly temporary?: string;
-  /** User that the server runs as, when the tests are root's. */
+  /** User that the server runs as, if the tests run as root. */
   readonly uid?: number;
   /** Run by the shell that becomes the server. */
   readonly before?: string;

@@ -13,11 +13,11 @@ import {
 import { abortedOf, cancelOnAbort, grpcOptions, type CallOptions } from './options.js';
 import { abandon, piecesOf, type UploadSource } from './source.js';
 
-/** A client-streaming call under way. */
+/** A client-streaming call in progress. */
 export interface OpenUpload<Request, Response> {
   /** Takes messages; `end()` ends them. */
   readonly stream: ClientWritableStream<Request>;
-  /** The answer, which can come before all is sent. */
+  /** The answer, which can arrive before everything is sent. */
   readonly answer: Promise<Response>;
 }
 
@@ -28,7 +28,7 @@ export class Calls {
 
   /**
    * @param channel the connection
-   * @param metadata goes along with each call
+   * @param metadata sent with each call
    * @param signal aborting it cancels all calls
    */
   constructor(channel: Client, metadata: Metadata, signal?: AbortSignal) {
@@ -60,7 +60,8 @@ export class Calls {
   }
 
   /**
-   * Calls a FileIn RPC and sends its file, no faster than it is taken. Larger chunks are sent in messages of 1 MiB.
+   * Calls a FileIn RPC and sends its file, no faster than the server accepts it. Larger chunks are sent in messages of
+   * 1 MiB.
    * The source is no longer read once the call has ended; if the source fails, the call is cancelled.
    * @throws GuestfsRpcError, or what the source throws
    */
@@ -97,7 +98,7 @@ export class Calls {
     const sourceFails = new Promise<never>((_resolve, reject) => {
       sendAll().catch((error: unknown) => {
         reject(error);
-        // The service must not take what was sent for all of the file.
+        // The service must not treat what was sent as the complete file.
         stream.cancel();
       });
     });
@@ -119,14 +120,14 @@ export class Calls {
         settle,
       ),
     );
-    // Who cancels a call need not wait for its answer.
+    // After cancelling a call, there is no need to wait for its answer.
     answer.catch(() => undefined);
     return { stream, answer };
   }
 
   /**
-   * The messages of a server-streaming call, such as the batches of a listing, no faster than they are asked for.
-   * The call is made when the first one is asked for. Leaving the loop cancels it.
+   * The messages of a server-streaming call, such as the batches of a listing, no faster than they are requested.
+   * The call is made when the first one is requested. Leaving the loop cancels it.
    * @throws GuestfsRpcError
    */
   async *stream<Request, Response>(
@@ -135,7 +136,7 @@ export class Calls {
     options: CallOptions = {},
   ): AsyncGenerator<Response> {
     const call = this.openStream(method, request, options);
-    // Cancelling a call that nobody listens to any more would end the process.
+    // Cancelling a call without listeners would end the process.
     call.on('error', () => undefined);
     try {
       for await (const message of call) yield message as Response;
@@ -147,7 +148,7 @@ export class Calls {
   }
 
   /**
-   * The file that a FileOut RPC answers with, in the chunks in which it comes. Leaving the loop cancels the call.
+   * The file that a FileOut RPC answers with, in chunks as they arrive. Leaving the loop cancels the call.
    * @throws GuestfsRpcError
    */
   async *download<Request>(
@@ -158,7 +159,7 @@ export class Calls {
     for await (const { chunk } of this.stream(method, request, options)) yield chunk;
   }
 
-  /** A server-streaming call as grpc-js has it, with errors of grpc-js. */
+  /** grpc-js's server-streaming call, with grpc-js's errors. */
   openStream<Request, Response>(
     method: ServerStreamMethod<Request, Response>,
     request: Request,
@@ -180,7 +181,7 @@ export class Calls {
     return abortedOf([options.signal, this.#signal]);
   }
 
-  /** Begins a call that has one answer. */
+  /** Starts a call that has one answer. */
   #answer<Call extends { cancel(): void }, Response>(
     method: { readonly path: string },
     options: CallOptions,

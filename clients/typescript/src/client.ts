@@ -5,12 +5,12 @@ import { Calls } from './calls.js';
 import type { CallOptions } from './options.js';
 import { createSessionRequest, Session, type SessionOptions } from './session.js';
 
-/** Some answers of daemons come near their own limit of 4 MiB, which is also gRPC's default. */
+/** Some answers of daemons are close to their own limit of 4 MiB, which is also gRPC's default. */
 const ANSWER_LIMIT = 8 * 1024 * 1024;
 
 /** How to connect. */
 export interface ConnectOptions {
-  /** TLS, made by grpc-js's `credentials.createSsl`; left out, the connection is not encrypted. */
+  /** TLS, from grpc-js's `credentials.createSsl`; by default, the connection is not encrypted. */
   readonly credentials?: ChannelCredentials;
   /** Options of grpc-js for the connection. */
   readonly channel?: ClientOptions;
@@ -18,7 +18,7 @@ export interface ConnectOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A client of one server. Its own calls are those that name no session, such as those of `SessionService`. */
+/** A client of one server. Its own calls are those without a session, such as those of `SessionService`. */
 export class GuestfsClient extends Calls {
   readonly #channel: Client;
   readonly #signal: AbortSignal | undefined;
@@ -31,7 +31,7 @@ export class GuestfsClient extends Calls {
   }
 
   /**
-   * Makes a session, and launches it if `launch` is set.
+   * Creates a session, and launches it if `launch` is set.
    * @throws GuestfsRpcError
    */
   async session(options: SessionOptions = {}, callOptions?: CallOptions): Promise<Session> {
@@ -39,7 +39,7 @@ export class GuestfsClient extends Calls {
     return this.attach(id);
   }
 
-  /** A session that exists already. */
+  /** An existing session. */
   attach(id: string): Session {
     return new Session(this.#channel, id, this.#signal);
   }

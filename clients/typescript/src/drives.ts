@@ -1,16 +1,16 @@
-/** Drives, as short as they can be written. */
+/** A short notation for drives. */
 import type { DriveSpec, RemoteDrive } from '../../../gen/proto/guestfs/v1/session.js';
 
-/** Where a drive's contents are. */
+/** Where a drive's content is. */
 export type DriveSource =
   /** A disk image of the server, absolute or relative to an image root. */
   | { readonly path: string }
-  /** An empty drive of so many bytes, which is gone with the session. */
+  /** An empty drive of this many bytes, which is discarded with the session. */
   | { readonly scratch_size: bigint }
   /** An image on another machine. */
   | { readonly remote: Partial<RemoteDrive> };
 
-/** A drive for a new session: its source, and what of `DriveSpec` is to be set; it is read-only unless `writable` is. */
+/** A drive for a new session: its source, and other fields of `DriveSpec`; it is read-only unless `writable` is set. */
 export type Drive = DriveSource & Partial<Omit<DriveSpec, 'source'>>;
 
 function sourceOf(drive: DriveSource): DriveSpec['source'] {

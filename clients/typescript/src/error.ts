@@ -2,7 +2,7 @@
 import { status, type Metadata, type ServiceError } from '@grpc/grpc-js';
 import { errorInfoOf, type ErrorInfo } from './errorInfo.js';
 
-/** Reasons that are errnos: none of the service's own begins with E. */
+/** Reasons that are errnos: none of the service's own starts with E. */
 const ERRNO = /^E[A-Z0-9]+$/;
 
 /** An RPC that failed. */
@@ -10,9 +10,9 @@ export class GuestfsRpcError extends Error {
   override readonly name = 'GuestfsRpcError';
   /** The gRPC status. */
   readonly code: status;
-  /** What happened, in the words of the daemon or the service. */
+  /** The message of the daemon or the service. */
   readonly details: string;
-  /** The service's account of the error; undefined if it did not come from the service, such as a lost connection. */
+  /** The service's details of the error; undefined if it did not come from the service, such as a lost connection. */
   readonly info: ErrorInfo | undefined;
   /** The trailing metadata of the RPC. */
   readonly trailers: Metadata;
@@ -20,7 +20,7 @@ export class GuestfsRpcError extends Error {
   /**
    * @param rpc the RPC's name, such as `FileService/Cat`
    * @param error what grpc-js reports
-   * @param options the cause; left out, it is `error`
+   * @param options the cause; by default `error`
    */
   constructor(
     readonly rpc: string,
@@ -51,12 +51,12 @@ export class GuestfsRpcError extends Error {
     return this.metadata['action'];
   }
 
-  /** More about the error, by the names that docs/errors.md has. */
+  /** Further details of the error, under the names in docs/errors.md. */
   get metadata(): Readonly<Record<string, string>> {
     return this.info?.metadata ?? {};
   }
 
-  /** Names of the request's fields that are wrong. */
+  /** Names of the invalid fields of the request. */
   get fields(): readonly string[] {
     return this.info?.fields ?? [];
   }
@@ -67,7 +67,7 @@ function isServiceError(thrown: unknown): thrown is ServiceError {
 }
 
 /**
- * What a failed call rejects with: an error of grpc-js as a {@link GuestfsRpcError}, anything else as it is.
+ * What a failed call rejects with: an error of grpc-js as a {@link GuestfsRpcError}, anything else unchanged.
  * @param signal the signal of the call; if it was aborted, its reason is the error's cause
  */
 export function asRpcError(rpc: string, thrown: unknown, signal?: AbortSignal): unknown {

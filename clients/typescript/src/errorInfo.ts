@@ -1,4 +1,4 @@
-/** Reads what the service says about an error beside its status: `google.rpc.Status` in the trailers. */
+/** Reads the details of an error that the service sends with its status: `google.rpc.Status` in the trailers. */
 import type { Metadata } from '@grpc/grpc-js';
 import type { Duration } from '../../../gen/proto/google/protobuf/duration.js';
 import { BadRequest, ErrorInfo as ErrorInfoMessage, RetryInfo } from '../../../gen/proto/google/rpc/error_details.js';
@@ -10,15 +10,15 @@ const TYPE_PREFIX = 'type.googleapis.com/google.rpc.';
 const MILLISECONDS = 1000;
 const NANOSECONDS_PER_MILLISECOND = 1_000_000;
 
-/** What came with an error. */
+/** The details of an error. */
 export interface ErrorInfo {
   /** An errno's name, such as `ENOENT`, or one of the service's own reasons, such as `IMAGE_LOCKED`. */
   readonly reason: string;
-  /** Whose reasons these are: `guestfs`. */
+  /** The domain of the reason: `guestfs`. */
   readonly domain: string;
-  /** More about it: `action` and `state` of the session, and what the reason's entry in docs/errors.md names. */
+  /** Further details: `action` and `state` of the session, and those of the reason's entry in docs/errors.md. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** Names of the request's fields that are wrong. */
+  /** Names of the invalid fields of the request. */
   readonly fields: readonly string[];
   /** After how many milliseconds a retry may help; undefined where none is suggested. */
   readonly retryAfterMs: number | undefined;
@@ -28,7 +28,7 @@ function milliseconds({ seconds, nanos }: Duration): number {
   return Number(seconds) * MILLISECONDS + nanos / NANOSECONDS_PER_MILLISECOND;
 }
 
-/** What came in the trailers of an error; undefined if nothing did, as when the server cannot be reached. */
+/** The details in the trailers of an error; undefined if there are none, as when the server cannot be reached. */
 export function errorInfoOf(trailers: Metadata): ErrorInfo | undefined {
   const [status] = trailers.get(DETAILS_TRAILER);
   if (!Buffer.isBuffer(status)) return undefined;

@@ -1,4 +1,4 @@
-/** The events of a session, as they come. */
+/** The events of a session, as they arrive. */
 import { once } from 'node:events';
 import type { ClientReadableStream } from '@grpc/grpc-js';
 import { EventServiceService, type EventType, type SubscribeResponse } from '../../../gen/proto/guestfs/v1/event.js';
@@ -10,8 +10,8 @@ import type { CallOptions } from './options.js';
 const RPC = rpcName(EventServiceService.subscribe);
 
 /**
- * A subscription, to be iterated once. It ends with the session; leaving the loop cancels it. Who reads slowly
- * loses events, and each event tells how many were lost before it. Heartbeats come among them.
+ * A subscription, to be iterated once. It ends with the session; leaving the loop cancels it. A slow reader loses
+ * events; each event has the number of those lost before it. Heartbeats are events as well.
  */
 export class EventStream implements AsyncIterable<SubscribeResponse>, AsyncDisposable {
   readonly #call: ClientReadableStream<SubscribeResponse>;
@@ -24,7 +24,7 @@ export class EventStream implements AsyncIterable<SubscribeResponse>, AsyncDispo
 
   /**
    * Subscribes in the session of the calls; resolves when the server has confirmed it.
-   * @param types which events; none: all of them
+   * @param types which events; empty: all
    * @throws GuestfsRpcError
    */
   static async open(calls: Calls, types: readonly EventType[], options: CallOptions): Promise<EventStream> {
@@ -34,7 +34,7 @@ export class EventStream implements AsyncIterable<SubscribeResponse>, AsyncDispo
     } catch (error) {
       throw asRpcError(RPC, error, options.signal);
     }
-    // Whoever iterates is told; cancelling it afterwards must not end the process.
+    // The iteration gets the error; cancelling the call afterwards must not end the process.
     call.on('error', () => undefined);
     return new EventStream(call, options.signal);
   }

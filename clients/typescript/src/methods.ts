@@ -1,4 +1,4 @@
-/** RPCs as the generated code describes them (`FileServiceService.cat`), told apart by what streams. */
+/** Descriptions of RPCs in the generated code (`FileServiceService.cat`), distinguished by what they stream. */
 import type { deserialize, serialize } from '@grpc/grpc-js';
 
 interface Method<Request, Response> {
@@ -7,19 +7,19 @@ interface Method<Request, Response> {
   readonly responseDeserialize: deserialize<Response>;
 }
 
-/** One message there, one back: most RPCs. */
+/** One message each way: most RPCs. */
 export interface UnaryMethod<Request, Response> extends Method<Request, Response> {
   readonly requestStream: false;
   readonly responseStream: false;
 }
 
-/** A stream of messages there, one back. */
+/** A stream of requests, one answer. */
 export interface ClientStreamMethod<Request, Response> extends Method<Request, Response> {
   readonly requestStream: true;
   readonly responseStream: false;
 }
 
-/** One message there, a stream back. */
+/** One request, a stream of answers. */
 export interface ServerStreamMethod<Request, Response> extends Method<Request, Response> {
   readonly requestStream: false;
   readonly responseStream: true;
@@ -36,7 +36,7 @@ export type FileInMethod<Arguments, Response> = ClientStreamMethod<FileInMessage
 /** A FileOut RPC: it answers with a file. */
 export type FileOutMethod<Request> = ServerStreamMethod<Request, { readonly chunk: Buffer }>;
 
-/** `FileService/Ls` of `/guestfs.v1.FileService/Ls`. */
+/** `FileService/Ls` for `/guestfs.v1.FileService/Ls`. */
 export function rpcName({ path }: { readonly path: string }): string {
   return path.replace(/^\/guestfs\.v1\./, '');
 }

@@ -1,4 +1,4 @@
-/** What any call can be given, and how it is cancelled. */
+/** Options of calls, and their cancellation. */
 import type { CallOptions as GrpcCallOptions } from '@grpc/grpc-js';
 
 /** Options of one call. */
@@ -9,7 +9,7 @@ export interface CallOptions {
   readonly deadline?: Date | number | undefined;
 }
 
-/** As grpc-js takes them. */
+/** Converts them to those of grpc-js. */
 export function grpcOptions({ deadline }: CallOptions): GrpcCallOptions {
   return deadline === undefined ? {} : { deadline };
 }
@@ -34,8 +34,8 @@ function callsOf(signal: AbortSignal): Set<Cancellable> {
 }
 
 /**
- * Cancels a call when one of the signals is aborted, or at once if one was.
- * @returns forgets the call, for when it is over
+ * Cancels a call when one of the signals aborts, or at once if one has already aborted.
+ * @returns a function to call when the call has ended
  */
 export function cancelOnAbort(call: Cancellable, signals: readonly (AbortSignal | undefined)[]): () => void {
   const given = signals.filter((signal) => signal !== undefined);

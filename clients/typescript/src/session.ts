@@ -15,16 +15,16 @@ import type { CallOptions } from './options.js';
 /** The metadata key that names a call's session. */
 export const SESSION_HEADER = 'guestfs-session';
 
-/** What a new session is made with; what is left out is the server's default. */
+/** Options for a new session; the server has defaults for those left out. */
 export interface SessionOptions
   extends Partial<Pick<CreateSessionRequest, 'session_id' | 'launch' | 'idle_timeout' | 'labels'>> {
   /** The drives: the first is /dev/sda. */
   readonly drives?: readonly Drive[];
-  /** Memory, processors, and the like. */
+  /** Memory, processors and so on. */
   readonly settings?: SessionSettings;
 }
 
-/** The request that makes a session. */
+/** The request that creates a session. */
 export function createSessionRequest({ drives = [], ...options }: SessionOptions): CreateSessionRequest {
   return {
     launch: false,
@@ -65,7 +65,7 @@ export class Session extends Calls implements AsyncDisposable {
   }
 
   /**
-   * What the server says of the session: its state, how it was launched, and more.
+   * Facts about the session: its state, how it was launched, and more.
    * @throws GuestfsRpcError
    */
   async describe(options?: CallOptions): Promise<SessionState> {
@@ -75,7 +75,7 @@ export class Session extends Calls implements AsyncDisposable {
   }
 
   /**
-   * The end of the log of the appliance: its console, and what its daemon wrote.
+   * The end of the appliance's log: the output of its console and its daemon.
    * @throws GuestfsRpcError
    */
   async log(options?: CallOptions): Promise<string> {
@@ -84,7 +84,7 @@ export class Session extends Calls implements AsyncDisposable {
 
   /**
    * Subscribes to the session's events; resolves when no later event can be missed.
-   * @param types which events, such as `EventType.PROGRESS`; none: all of them
+   * @param types which events, such as `EventType.PROGRESS`; empty: all
    * @throws GuestfsRpcError
    */
   events(types: readonly EventType[] = [], options: CallOptions = {}): Promise<EventStream> {
@@ -92,9 +92,9 @@ export class Session extends Calls implements AsyncDisposable {
   }
 
   /**
-   * Ends the session; resolves when the appliance is gone and the images are free. Only the signal in `options`
-   * cancels it: a session can be ended after the signal that its client was made with was aborted. Called again,
-   * it does nothing, unless it failed.
+   * Ends the session; resolves when the appliance has ended and the images are free. Only the signal in `options`
+   * cancels it: a session can be ended even after the signal of its client has aborted. Further calls do nothing,
+   * unless the first one failed.
    * @throws GuestfsRpcError, also for data that could not be written
    */
   end(options?: CallOptions): Promise<void> {
@@ -109,7 +109,7 @@ export class Session extends Calls implements AsyncDisposable {
     return this.#ended;
   }
 
-  /** {@link end}, for `await using`, unless it was called before: who called it knows what came of it. */
+  /** {@link end}, for `await using`, unless it was called before: then the caller already has the result. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.#endAsked) await this.end();
   }

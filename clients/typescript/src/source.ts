@@ -1,10 +1,10 @@
-/** The contents of an upload, in pieces that the service takes. */
+/** The content of an upload, in pieces that the service accepts. */
 import { Readable } from 'node:stream';
 
-/** Where the contents of an upload come from: bytes, or anything that yields them, such as `createReadStream(path)`. */
+/** The source of an upload: bytes, or anything that yields them, such as `createReadStream(path)`. */
 export type UploadSource = Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 
-/** The service takes at most 1 MiB in one message. */
+/** The service accepts at most 1 MiB in one message. */
 const PIECE_LIMIT = 1024 * 1024;
 
 /** The same bytes, not copied, in pieces of at most 1 MiB. */
@@ -17,7 +17,7 @@ export async function* piecesOf(source: UploadSource): AsyncGenerator<Buffer> {
   }
 }
 
-/** Lets go of a stream that is no longer needed, even while it waits for data; whatever else is left where it is. */
+/** Destroys a stream that is no longer needed, even while it waits for data; leaves other sources alone. */
 export function abandon(source: UploadSource): void {
   if (source instanceof Readable) source.destroy();
 }

@@ -265,14 +265,13 @@ export const driveActions: readonly ActionDef[] = [
       {
         name: 'overwrite',
         type: 'bool',
-        about:
-          'Whether a file or block device that is there already is overwritten. Without it the call fails with EEXIST.',
+        about: 'Whether an existing file or block device is overwritten. Without it the call fails with EEXIST.',
       },
     ],
     returns: none,
     summary: 'Creates a blank disk image on the server host',
     description:
-      'A file that is there already is left as it is, and the call fails, unless `overwrite` is set and the image is not in use. `size` is in bytes, and must be -1 with `backingfile`, which creates an overlay instead. `preallocation` is `off` (default), `sparse` (the same), `full`, which reserves all space, or for qcow2 `metadata`; `compat` (`0.10` or `1.1`) and `clustersize` (bytes, a power of 2 from 512 to 2097152, default 65536) apply to qcow2 only. The image is not added to the session.',
+      'An existing file is left unchanged, and the call fails, unless `overwrite` is set and the image is not in use. `size` is in bytes, and must be -1 with `backingfile`, which creates an overlay instead. `preallocation` is `off` (default), `sparse` (the same), `full`, which reserves all space, or for qcow2 `metadata`; `compat` (`0.10` or `1.1`) and `clustersize` (bytes, a power of 2 from 512 to 2097152, default 65536) apply to qcow2 only. The image is not added to the session.',
     errors: [
       badArgument('`format` is neither `raw` nor `qcow2`, or an option does not apply to it'),
       error('ALREADY_EXISTS', 'EEXIST', '`filename` exists already, and `overwrite` is not set'),

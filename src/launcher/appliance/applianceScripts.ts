@@ -76,11 +76,11 @@ const PREPARE_IDENTITY_CHANGE = `
 cat /proc/sys/kernel/random/boot_id >${BOOT_ID} && mount --bind ${BOOT_ID} /proc/sys/kernel/random/boot_id || fail "cannot mount over the boot ID"
 grep -m1 "${RESEED_MESSAGE}" /dev/kmsg >${RESEEDED} 2>/dev/null </dev/null &`;
 
-/** Fails unless the kernel will notice that it was restored: it needs a driver for the generation ID, bound to the device. */
+/** Fails unless the kernel can detect that it was restored: its generation ID driver must be bound to the device. */
 const REQUIRE_GENERATION_ID =
-  'set -- /sys/bus/*/drivers/vmgenid/*:*; [ -e "$1" ] || fail "the kernel of this appliance has no driver for the generation ID (vmgenid), so that clones of it would share random numbers"';
+  'set -- /sys/bus/*/drivers/vmgenid/*:*; [ -e "$1" ] || fail "the kernel of this appliance has no driver for the generation ID (vmgenid), so its clones would share random numbers"';
 
-/** The beginning of every script. */
+/** The start of every script. */
 const PRELUDE = `
 fail() { echo "$*" >&2; exit 1; }
 for host in /sys/class/scsi_host/host*; do
@@ -90,7 +90,7 @@ done
 host=\${host##*host}
 devices=/sys/bus/scsi/devices`;
 
-/** A disk by its SCSI target and the name that the kernel is to give it. */
+/** A disk: its SCSI target, and the name that the kernel should give it. */
 export interface Disk {
   readonly index: number;
   readonly name: string;
@@ -175,7 +175,7 @@ ${entries}${ACTIVATE}
 } >/dev/null 2>&1`;
 }
 
-/** Error of {@link detachScript} when the disk is in use; the users of the disk may follow. */
+/** Error of {@link detachScript} if the disk is in use; the users of the disk may follow. */
 export const IN_USE = 'the drive is in use';
 
 /**
@@ -183,7 +183,7 @@ export const IN_USE = 'the drive is in use';
  *
  * No user of a disk goes unnoticed: file systems, swap, LVM, MD and dm-crypt claim the disk or one of its partitions
  * exclusively, and the kernel then refuses to re-read the partition table. (Older kernels do so for partitions
- * only, but users of a whole disk are among its holders or mounts.)
+ * only, but users of an entire disk are among its holders or mounts.)
  */
 export function detachScript(index: number): string {
   return `${PRELUDE}

@@ -9,8 +9,8 @@ const ANY_VERSION = new DaemonVersion('1.48.0');
 
 /**
  * Runs a script and waits for its end.
- * @throws GuestfsError with the script's output, when it fails; or the reason of `signal`, which does not end the script,
- *   so that the connection cannot be used any more
+ * @throws GuestfsError with the script's output, if it fails; or the reason of `signal`, which does not end the script,
+ *   so the connection cannot be used any more
  */
 export async function runInAppliance(
   connection: DaemonConnection,

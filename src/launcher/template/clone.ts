@@ -107,7 +107,7 @@ export function newIdentity(): Identity {
 }
 
 /**
- * Resumes the machine, gives the appliance an identity of its own, and has it discover its drives.
+ * Resumes the machine, gives the appliance its own identity, and makes it discover its drives.
  * @param limitMs how long that may take
  * @throws CloneFailed, or the reason of the signal
  */
@@ -125,7 +125,7 @@ export async function resumeClone(
   await orCloneFailed(work, signal);
 }
 
-/** What changes when a clone is given its drives. */
+/** What changes when a clone gets its drives. */
 export interface Equipped {
   readonly drives: PreparedDrives;
   readonly timings: LaunchTimings;
@@ -153,6 +153,7 @@ export function machineOf(
       },
       daemonVersion: base.appliance.manifest?.daemonVersion,
       explainDrives: (messages) => drives.explain(messages),
+      monitor,
       drives: new RunningDrives(
         {
           monitor,

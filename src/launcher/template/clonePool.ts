@@ -1,7 +1,7 @@
 /**
  * A pool of running clones without drives, ready for sessions. Each has been warmed up by attaching and
  * detaching a disk, so that under emulation qemu has already translated the code for that; only the
- * session's own drives remain to be attached.
+ * session's own drives still have to be attached.
  */
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -24,7 +24,7 @@ import type { TemplateRequest } from './templates.js';
 const CLONE_MEMORY = 160 << 20;
 /** How long restoring and warming up a clone may take. */
 const LIMIT_MS = 60_000;
-/** Delay before the next attempt when a clone could not be prepared. */
+/** Delay before the next attempt if a clone could not be prepared. */
 const RETRY_MS = 30_000;
 /** Two, since only the second run translates the code that later runs use. */
 const WARM_UPS = 2;
@@ -74,7 +74,7 @@ export class ClonePool {
     private readonly options: CloneOptions,
   ) {}
 
-  /** How many clones the pool holds. */
+  /** How many clones the pool contains. */
   get waiting(): number {
     return this.#waiting.length;
   }
@@ -98,7 +98,7 @@ export class ClonePool {
     launch: LaunchOptions,
   ): Promise<Machine | undefined> {
     if (SETTINGS.some((name) => config[name] !== this.request[name])) return undefined;
-    if (needsHostNetwork(config, this.options) !== needsHostNetwork(this.request, this.options)) return undefined;
+    if (needsHostNetwork(config, this.options) !== needsHostNetwork({}, this.options)) return undefined;
     await this.#dropOthers(template);
     const clone = this.#waiting.shift();
     if (clone === undefined) return undefined;

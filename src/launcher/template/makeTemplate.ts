@@ -1,7 +1,7 @@
 /**
- * Makes a template. An appliance boots without drives until its daemon is up; one drive is
- * attached and detached, so that what the first drive needs is loaded; then the machine is paused.
- * Every clone starts from its memory, its device state and the overlay of its root.
+ * Creates a template. An appliance boots without drives until its daemon is up; one drive is attached
+ * and detached, which loads everything that a first drive needs; then the machine is paused. Every
+ * clone starts from its memory, its device state and the overlay of its root.
  */
 import type { FileHandle } from 'node:fs/promises';
 import { totalmem } from 'node:os';
@@ -31,7 +31,7 @@ import { addTemplateMachine } from './templateMachine.js';
 const END_MS = 10_000;
 const MEBIBYTE = 1 << 20;
 
-/** Options for making a template. */
+/** Options for creating a template. */
 export interface MakerOptions {
   readonly logger: Logger;
   readonly users: QemuUsers;
@@ -39,9 +39,9 @@ export interface MakerOptions {
 }
 
 /**
- * Makes a template.
+ * Creates a template.
  * @param base must stay open until the promise settles
- * @throws Error saying why no template can be made of this appliance or on this host
+ * @throws Error explaining why no template can be created from this appliance or on this host
  */
 export async function makeTemplate(
   key: string,

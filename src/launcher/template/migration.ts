@@ -1,28 +1,28 @@
-/** Saves and restores the state of a machine by qemu's migration, without its memory, which is a file. */
+/** Saves and restores the state of a machine with qemu's migration, without its memory, which is a file. */
 import { lchown, type FileHandle } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
 import { unlessAborted } from '../../common/waiting.js';
 import type { QmpClient } from '../../qemu/qmpClient.js';
 
-/** Limit of a saved state, which usually takes half a megabyte. */
+/** Maximum size of a saved state, which is usually half a megabyte. */
 const STATE_LIMIT = 64 << 20;
 
 /** Leaves shared memory out of the migration stream, and reports the end of a migration as an event. */
 const CAPABILITIES = ['x-ignore-shared', 'events'].map((capability) => ({ capability, state: true }));
 
-/** The monitor of the machine that is to be saved or restored. */
+/** The monitor of the machine to save or restore. */
 export interface Migration {
   readonly monitor: QmpClient;
   readonly signal: AbortSignal;
 }
 
 /**
- * Saves the state of a stopped machine, which is then only to be ended.
- * @param directory of qemu, where it runs, and where a socket is made for it
+ * Saves the state of a stopped machine, which can then only be ended.
+ * @param directory qemu's working directory, in which a socket is created for it
  */
 export async function saveState({ monitor, signal }: Migration, directory: FileHandle): Promise<Buffer> {
   const name = 'state';
-  // By descriptor: the path of the directory may be longer than a socket's may be.
+  // By descriptor: the path of the directory may be longer than that of a socket can be.
   const path = `/proc/self/fd/${directory.fd}/${name}`;
   const server = createServer();
   // Registered before listening: qemu connects as soon as it gets the command.

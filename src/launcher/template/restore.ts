@@ -38,7 +38,7 @@ export interface RestoreOptions extends NetworkPolicy {
 
 /** A restored machine and its resources, which `undo` releases. */
 export interface Clone<Drives = unknown> {
-  /** The drives that it was started with. */
+  /** The drives with which it was started. */
   readonly drives: Drives;
   /** When these had been opened, on the clock of `performance`. */
   readonly openedAt: number;
@@ -51,7 +51,7 @@ export interface Clone<Drives = unknown> {
   readonly undo: Undo;
 }
 
-/** A clone could not be started, and its drives are not the cause: a cold boot may still work. */
+/** A clone could not be started, and its drives are not the cause, so a cold boot may still work. */
 export class CloneFailed extends Error {
   override readonly name = 'CloneFailed';
 }
@@ -80,8 +80,8 @@ export async function orCloneFailed<Value>(
 
 /**
  * Restores a clone.
- * @param complete completes the command line with the drives, if they are known already
- * @throws what `complete` throws, GuestfsError when qemu does not start, CloneFailed, or the reason of the signal
+ * @param complete adds the drives to the command line, if they are already known
+ * @throws what `complete` throws, GuestfsError if qemu does not start, CloneFailed, or the reason of the signal
  */
 export async function restoreClone<Drives extends PreparedDrives | undefined>(
   { template, base, config }: Source,
@@ -98,6 +98,7 @@ export async function restoreClone<Drives extends PreparedDrives | undefined>(
     temporaryDirectory: config.temporaryDirectory,
     memsizeMb: config.memsizeMb,
     network: needsHostNetwork(config, options),
+    guestNetwork: config.network,
     compose: async (line, site) => {
       addFdMonitor(line);
       const drives = await complete(line, site);
@@ -114,6 +115,7 @@ export async function restoreClone<Drives extends PreparedDrives | undefined>(
         ...{ ...bootFiles, base, name },
         memory: template.files.memory,
         saved: { overlay },
+        guestNetwork: site.guestNetwork,
       });
       return { drives, openedAt, stateFd: line.addDescriptor(state) };
     },

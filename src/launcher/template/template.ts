@@ -1,19 +1,19 @@
 /** A template: the saved machine of a booted appliance, to be cloned. */
 import { open, type FileHandle } from 'node:fs/promises';
 
-/** What is saved besides the files. */
+/** What is saved in addition to the files. */
 export interface TemplateFacts {
   /** The end of the console output until the machine was saved. */
   readonly console: Buffer;
-  /** When it was made, milliseconds since 1970. */
+  /** When it was created, milliseconds since 1970. */
   readonly createdAt: number;
 }
 
 /** The files of a template. */
 export interface TemplateFiles {
-  /** Contents of the appliance's memory. */
+  /** Content of the appliance's memory. */
   readonly memory: FileHandle;
-  /** State of the processors and devices, as qemu's migration writes it. */
+  /** State of the processors and devices, as written by qemu's migration. */
   readonly state: FileHandle;
   /** What the appliance wrote to its root: a qcow2 image. */
   readonly overlay: FileHandle;
@@ -23,8 +23,8 @@ export interface TemplateFiles {
 export const TEMPLATE_FILES = ['memory', 'state', 'overlay'] as const satisfies readonly (keyof TemplateFiles)[];
 
 /**
- * A template that is ready for use. Its files are sealed memory files, so that an attacker who breaks out
- * of one session's qemu cannot reach another session through their common template.
+ * A template that is ready for use. Its files are sealed memory files, so an attacker who breaks out of
+ * one session's qemu cannot reach another session through their common template.
  */
 export class Template {
   #users = 0;
@@ -36,7 +36,7 @@ export class Template {
     readonly facts: TemplateFacts,
   ) {}
 
-  /** Opens a file again, for reading from its start. */
+  /** Reopens a file, for reading from its start. */
   open(name: keyof TemplateFiles): Promise<FileHandle> {
     return open(`/proc/self/fd/${this.files[name].fd}`, 'r');
   }

@@ -1,4 +1,4 @@
-/** The key of a template: a digest of all that it depends on. Machines with another key need another template. */
+/** The key of a template: a digest of everything it depends on. Machines with another key need another template. */
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { cpus, release } from 'node:os';

@@ -24,6 +24,8 @@ export interface TemplateMachineParts extends BootFiles {
   readonly name: string;
   /** Backs the appliance's memory; a restored machine maps it copy-on-write. */
   readonly memory: FileHandle;
+  /** Of a restored machine with a network; undefined: qemu does it. */
+  readonly guestNetwork?: { readonly fd: number } | undefined;
   /** The template's overlay, for a restored machine; undefined: it boots. */
   readonly saved: { readonly overlay: FileHandle } | undefined;
 }
@@ -61,6 +63,6 @@ export function addTemplateMachine(line: QemuCommandLine, config: TemplateConfig
     overlay: line.add(parts.overlay),
     ...(saved === undefined ? {} : { savedOverlay: line.add(saved.overlay) }),
   });
-  if (config.network) addNetwork(line);
+  if (config.network) addNetwork(line, parts.guestNetwork);
   if (saved !== undefined) line.option('S').option('incoming', 'defer');
 }

@@ -45,7 +45,7 @@ export class TemplateStore {
   /** The template with this key; undefined if there is none that is complete. */
   async load(key: string, signal: AbortSignal): Promise<Template | undefined> {
     const directory = join(this.#directory(), key);
-    // A directory that is not usable, or not private, holds no templates; `keep` reports why.
+    // A directory that is not usable, or not private, contains no templates; `keep` reports why.
     if (
       !(await this.#prepare().then(
         () => true,
@@ -65,7 +65,7 @@ export class TemplateStore {
       return template;
     } catch (error) {
       signal.throwIfAborted();
-      this.logger.warn('a stored template is unusable and will be made again', {
+      this.logger.warn('a stored template is unusable and will be recreated', {
         template: key,
         reason: messageOf(error),
       });
@@ -94,7 +94,7 @@ export class TemplateStore {
     } catch (error) {
       if (unfinished !== undefined) await rm(unfinished, { recursive: true, force: true });
       if (signal.aborted) return;
-      this.logger.warn('cannot store a template: it will be made again after a restart', {
+      this.logger.warn('cannot store a template: it will be recreated after a restart', {
         template: template.key,
         reason: messageOf(error),
       });
@@ -139,7 +139,7 @@ interface KeptFacts {
   readonly createdAt: number;
 }
 
-/** Moves a directory; false: the target exists already, since another server was faster. */
+/** Moves a directory; false: the target already exists, since another server was faster. */
 async function moveUnlessThere(from: string, to: string): Promise<boolean> {
   try {
     await rename(from, to);

@@ -1,4 +1,4 @@
-/** The templates of a server: loaded from disk, or made, one at a time, when one is first requested. */
+/** The templates of a server: loaded from disk, or created, one at a time, when one is first requested. */
 import { messageOf } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import { abortController, unlessAborted, withTimeLimit } from '../../common/waiting.js';
@@ -11,11 +11,11 @@ import { TemplateStore } from './templateStore.js';
 
 /** Maximum number of templates in memory; each takes about 150 MB. */
 const MOST_IN_MEMORY = 4;
-/** How long making one may take; the same as for a launch. */
+/** How long creating one may take; the same as for a launch. */
 const LIMIT_MS = 180_000;
-/** After a template could not be made, it is not tried again for this time. */
+/** Delay before the next attempt if a template could not be created. */
 const FAILURE_HOLDS_MS = 600_000;
-/** After this many templates with the same key have been rejected because of failing clones, no other is made for a while. */
+/** After this many templates with the same key were rejected because clones failed, no other is created for a while. */
 const MOST_REJECTIONS = 2;
 
 /** Options of {@link Templates}. */
@@ -51,8 +51,8 @@ export class Templates {
   }
 
   /**
-   * The template for machines with these settings, if it is in memory or on disk. If not, it is made in the
-   * background for later requests: a cold boot takes the caller less time than waiting for the template would.
+   * The template for machines with these settings, if it is in memory or on disk. If not, it is created in the
+   * background for later requests: for the caller, a cold boot is faster than waiting for the template.
    * @throws the reason of `signal`
    */
   async get(request: TemplateRequest, base: PreflightResult, signal: AbortSignal): Promise<Template | NoTemplate> {
@@ -68,16 +68,17 @@ export class Templates {
       }),
     };
     return {
-      reason: this.#making.key === key ? 'its template is being made' : 'a template for other settings is being made',
+      reason:
+        this.#making.key === key ? 'its template is being created' : 'a template for other settings is being created',
     };
   }
 
-  /** Resolves when nothing is being made. */
+  /** Resolves when no template is being created. */
   async idle(): Promise<void> {
     await this.#making?.done;
   }
 
-  /** Discards a template of which a clone could not be started; it is made again, unless that has happened before. */
+  /** Discards a template from which a clone could not be started; it is recreated, unless that has happened before. */
   async reject(template: Template, request: TemplateRequest, reason: string): Promise<void> {
     const { key } = template;
     if (this.#ready.get(key) !== template) return;
@@ -88,7 +89,7 @@ export class Templates {
     await Promise.all([template.retire(), this.#store(request).remove(key)]);
   }
 
-  /** Stops making templates, and frees their memory. */
+  /** Stops creating templates, and frees their memory. */
   async close(): Promise<void> {
     this.#ended.abort(new Error('the server is shutting down'));
     await this.#making?.done;
@@ -114,7 +115,7 @@ export class Templates {
   }
 
   async #make(key: string, request: TemplateRequest): Promise<void> {
-    const late = (): Error => new Error(`it took longer than ${LIMIT_MS / 1000} s to make the template`);
+    const late = (): Error => new Error(`it took longer than ${LIMIT_MS / 1000} s to create the template`);
     try {
       await withTimeLimit(LIMIT_MS, late, [this.#ended.signal], (signal) => this.#makeAndAdd(key, request, signal));
     } catch (error) {
@@ -124,7 +125,7 @@ export class Templates {
 
   async #makeAndAdd(key: string, request: TemplateRequest, signal: AbortSignal): Promise<void> {
     const { logger, preflight, users, make = makeTemplate } = this.#options;
-    // With a preflight of its own: the caller does not wait, and closes its own.
+    // With a separate preflight: the caller does not wait, and closes its own.
     const base = await preflight.run(request, signal);
     try {
       if ((await templateKey(request, base)) !== key) throw new Error('the appliance was replaced');

@@ -6,7 +6,7 @@ import { unplug } from '../attachDrives.js';
 import { runInAppliance } from '../appliance/applianceShell.js';
 
 const NODE = 'warm-up';
-/** Bytes. */
+/** Size of the drive, bytes. */
 const SIZE = 64 << 20;
 
 /**

@@ -6,7 +6,7 @@ import { wholeNumber } from '../cString.js';
 
 /** Maximum text of a list in characters; clients accept far less in one message. */
 export const MAX_TEXT = 16 * 1024 * 1024;
-/** Maximum entries of a list, several times the packages of a whole distribution: entries without text take memory too. */
+/** Maximum entries of a list, several times the packages of a distribution: even entries without text take memory. */
 export const MAX_APPLICATIONS = 256 * 1024;
 
 /** What package databases say about an application; omitted fields are empty. */
@@ -37,7 +37,7 @@ export function listTooLarge(limit: number, unit: 'applications' | 'characters')
   );
 }
 
-/** Copies the text: a slice keeps the whole original string in memory. */
+/** Copies the text: a slice keeps the complete original string in memory. */
 function own(text = ''): string {
   return decodeGuestText(encodeGuestText(text));
 }

@@ -39,7 +39,7 @@ async function uuidOf(ask: AskLibvirt, { type, uuid, usage }: SecretReference): 
     return uuid;
   }
   if (usage === undefined)
-    throw new GuestfsError('EINVAL', 'a disk of the domain needs a secret, and does not say which');
+    throw new GuestfsError('EINVAL', 'a disk of the domain needs a secret, but does not name it');
   // Rows of a table: the UUID, then the type and the usage.
   for (const row of (await ask('secret-list')).split('\n')) {
     const text = row.trim();

@@ -11,7 +11,7 @@ const OUTPUT_LIMIT = 4 << 20;
 /** Prefix of virsh's error messages. */
 const MARK = 'error: ';
 
-/** Environment by which virsh finds the user's libvirt and its keys. */
+/** Environment variables with which virsh finds the user's libvirt and its keys. */
 const INHERITED = [
   'HOME',
   'USER',
@@ -24,7 +24,7 @@ const INHERITED = [
 /**
  * Runs `virsh` and returns what it prints.
  * @param uri of the libvirt; undefined: the default one
- * @throws GuestfsError `ENOTSUP` without virsh, `ETIMEDOUT`, or DAEMON_ERROR with virsh's words
+ * @throws GuestfsError `ENOTSUP` without virsh, `ETIMEDOUT`, or DAEMON_ERROR with virsh's message
  */
 export async function virsh(uri: string | undefined, args: readonly string[], signal: AbortSignal): Promise<string> {
   const env = Object.fromEntries(

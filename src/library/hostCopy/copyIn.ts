@@ -7,7 +7,7 @@ import type { LibraryContext } from '../context.js';
 import { openSource } from './hostPath.js';
 import { startPacking, type Tar } from './tarProcess.js';
 
-/** The archive; fails with tar's error, so that the daemon is not told that the archive is complete. */
+/** The archive; fails with tar's error, so that the final chunk is not sent to the daemon. */
 async function* archiveOf(tar: Tar): AsyncGenerator<Buffer> {
   yield* tar.process.outputs[0] as AsyncIterable<Buffer>;
   await tar.finish();

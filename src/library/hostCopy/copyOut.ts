@@ -1,9 +1,9 @@
 /**
  * `copy_out`: from the guest into a directory of the server.
  *
- * Files are first unpacked into a new directory next to their destination. So nothing that exists
- * there already, such as a link from an earlier copy, can redirect them, and a copy that fails
- * leaves nothing behind.
+ * Files are first unpacked into a new directory next to their destination. So nothing that already
+ * exists there, such as a link from an earlier copy, can redirect them, and a failed copy leaves
+ * nothing behind.
  */
 import { constants } from 'node:fs';
 import { lstat, mkdir, mkdtemp, open, rm, type FileHandle } from 'node:fs/promises';

@@ -2,7 +2,7 @@
  * The server's own tar, which packs and unpacks for `copy_in` and `copy_out`.
  *
  * A guest may have crafted the archive that it unpacks. It therefore starts in an empty directory, where there is no
- * link to follow, and never with root's powers: no devices, no files of others.
+ * link to follow, and never with root's privileges: no devices, no files of others.
  */
 import type { FileHandle } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
@@ -21,7 +21,7 @@ const NOBODY = 65534;
 /** Makes a channel the standard input. */
 const FROM_CHANNEL = ['-c', 'exec "$@" <&3', 'sh'];
 const LIMITS: JailLimits = { data: 1 << 30, openFiles: 256 };
-/** What it takes to change owners in directories that their owner may have closed. */
+/** Capabilities to change owners in directories to which the owner may have no access. */
 const CHANGE_OWNERS = ['CAP_CHOWN', 'CAP_DAC_READ_SEARCH'];
 
 const TAKE_OVER_LIMIT_MS = 600_000;
@@ -33,7 +33,7 @@ function isRoot(): boolean {
 /** A running tar. */
 export interface Tar {
   readonly process: StartedProcess;
-  /** Resolves when it is done; rejects with its error output if it failed. */
+  /** Resolves when it has finished; rejects with its error output if it failed. */
   finish(): Promise<void>;
   /** Kills it and waits for its exit. */
   abandon(): Promise<void>;
@@ -76,7 +76,7 @@ export async function startUnpacking(directory: FileHandle): Promise<Tar> {
     program: shell,
     args: [...FROM_CHANNEL, tar.path, '-C', '/proc/self/fd/4', ...options, '-xf', '-'],
     user: isRoot() ? { uid: NOBODY, gid: NOBODY } : undefined,
-    ...{ places: tar.places, limits: LIMITS },
+    ...{ places: tar.places, attributes: true, limits: LIMITS },
   };
   return start(plan, 1, directory.fd);
 }
@@ -88,7 +88,7 @@ export async function takeOver(directory: FileHandle, signal: AbortSignal): Prom
   const plan: JailPlan = {
     program: await findProgram('chown', 'tool'),
     args: ['-hR', '--', owner, '/proc/self/fd/3/.'],
-    ...{ user: undefined, capabilities: CHANGE_OWNERS, limits: LIMITS },
+    ...{ user: undefined, capabilities: CHANGE_OWNERS, attributes: true, limits: LIMITS },
   };
   const { exitCode, stderr } = await runJailed(plan, {
     fds: [directory.fd],

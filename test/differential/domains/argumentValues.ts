@@ -1,4 +1,4 @@
-/** Values for the arguments of any action: such as fit, such as do not, and such as nobody should give. */
+/** Values for the arguments of any action: valid, invalid and outlandish ones. */
 import type { ActionDef, ArgumentDef, OptionalArgumentDef } from '../../../src/actions/types.js';
 import type { Argument } from '../call.js';
 import type { Random } from '../random.js';
@@ -56,7 +56,7 @@ const MOUNTABLES = [
   '/',
 ] as const;
 
-/** By what a string stands for. */
+/** By the kind of a string. */
 const BY_KIND: Readonly<Record<string, readonly string[]>> = {
   pathname: PATHS,
   filename: ['file', 'text', 'nosuch', 'a/b', '', '..'],
@@ -69,7 +69,7 @@ const BY_KIND: Readonly<Record<string, readonly string[]>> = {
   plain: ['', 'x', 'nosuch', '/', '-x'],
 };
 
-/** By the argument's name, where that says more than its kind. */
+/** By the argument's name, where that is more specific than its kind. */
 const BY_NAME: Readonly<Record<string, readonly Argument[]>> = {
   acl: ['u::rwx,g::r-x,o::r-x', 'nonsense'],
   acltype: ['access', 'default', 'nosuch'],
@@ -139,15 +139,15 @@ const BY_NAME: Readonly<Record<string, readonly Argument[]>> = {
   xattr: ['user.comment', 'trusted.x', 'nonsense', ''],
 };
 
-/** Numbers, where nothing else is known of them. */
+/** Numbers of unknown meaning. */
 const NUMBERS = [0, 1, 2, 5, 100, 4096, -1] as const;
 
 type AnyArgument = ArgumentDef | OptionalArgumentDef;
 
-/** The library's release that is asked. */
+/** The library's release. */
 const LIBRARY = { major: 1, minor: 48 };
 
-/** Whether something that came with a version is in that release. */
+/** Whether something that was added in a version is in that release. */
 export function isOld(since: string): boolean {
   const [major = 0, minor = 0] = since.split('.').map(Number);
   return major < LIBRARY.major || (major === LIBRARY.major && minor <= LIBRARY.minor);
@@ -170,7 +170,7 @@ export function valueFor(random: Random, argument: AnyArgument): Argument {
     : random.of(...texts);
 }
 
-/** The optional arguments of an action, each there one time in three. */
+/** The optional arguments of an action, each set one time in three. */
 export function optionsFor(random: Random, action: ActionDef): Record<string, Argument> {
   return Object.fromEntries(
     action.optargs

@@ -37,7 +37,7 @@ const onPartition =
   (random: Random): Call =>
     make(name, { device: disk(random), partnum: random.of(1, 2, 5, 0, -1), ...more(random) });
 
-/** What they call their device, where it is not `device`. */
+/** The name of their device argument, if it is not `device`. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {
   part_to_dev: 'partition',
   part_to_partnum: 'partition',

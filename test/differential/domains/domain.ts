@@ -1,23 +1,23 @@
-/** A field of calls that belong together. */
+/** A set of related calls. */
 import { fieldArguments } from '../../../src/generator/shape.js';
 import { actionOf, type Argument, type Call } from '../call.js';
 import type { Random } from '../random.js';
 
 export interface Domain {
   readonly name: string;
-  /** Brings both sides, however the sequence before left them, to the same beginning; may fail where there is nothing to be done. */
+  /** Brings both sides to the same initial state after any sequence; may fail if there is nothing to do. */
   readonly beginning: readonly Call[];
-  /** Succeeds when that is done; where it does not, what was before is too much in the way, and the handles are opened anew. */
+  /** Succeeds if that worked; otherwise the handles are reopened. */
   readonly begun?: Call;
-  /** False: each sequence has new handles, which are not launched; left out: true. */
+  /** False: each sequence has new handles, which are not launched; true by default. */
   readonly launched?: boolean;
-  /** One call, which may be right or wrong. */
+  /** One call, which may be valid or invalid. */
   call(random: Random): Call;
 }
 
 /**
- * Writes a call: its arguments by name.
- * @throws Error when they are not those of the action
+ * Makes a call with its arguments by name.
+ * @throws Error if they are not those of the action
  */
 export function make(name: string, args: Readonly<Record<string, Argument>> = {}, file?: Buffer): Call {
   const action = actionOf({ name });
@@ -32,12 +32,12 @@ export function make(name: string, args: Readonly<Record<string, Argument>> = {}
   return file === undefined ? { name, args } : { name, args, file: file.toString('base64') };
 }
 
-/** Optional arguments, of which each is there half of the time. */
+/** Optional arguments, each set half of the time. */
 export function sometimes(random: Random, args: Readonly<Record<string, Argument>>): Record<string, Argument> {
   return Object.fromEntries(Object.entries(args).filter(() => random.chance(0.5)));
 }
 
-/** What every domain begins with: nothing is mounted or active, and both drives are empty. */
+/** The initial state of every domain: nothing is mounted or active, and both drives are empty. */
 export const CLEARED: readonly Call[] = [
   make('umount_all'),
   ...['/dev/sda1', '/dev/sdb'].map((device) => make('swapoff_device', { device })),

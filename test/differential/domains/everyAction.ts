@@ -1,4 +1,4 @@
-/** All actions that both sides have, each several times, with values that fit and values that do not. */
+/** All actions that both sides have, each several times, with valid and invalid values. */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,11 +13,11 @@ import { emptyHive } from '../../support/guests/registryHive.js';
 import { isOld, optionsFor, valueFor } from './argumentValues.js';
 import { CLEARED, make, type Domain } from './domain.js';
 
-/** What neither this field nor that of handles calls, each with its reason. */
+/** Actions that neither this domain nor that of handles calls, each with its reason. */
 const LEFT_OUT: readonly { readonly reason: string; readonly names: readonly string[] }[] = [
-  { reason: 'begins or ends the appliance', names: ['launch', 'shutdown', 'kill_subprocess'] },
+  { reason: 'starts or ends the appliance', names: ['launch', 'shutdown', 'kill_subprocess'] },
   {
-    reason: 'drives that come and go while a session runs are beyond the library',
+    reason: 'the library does not support adding and removing drives while the appliance runs',
     names: [
       'add_drive',
       'add_drive_ro',
@@ -32,7 +32,7 @@ const LEFT_OUT: readonly { readonly reason: string; readonly names: readonly str
     ],
   },
   {
-    reason: 'answered with what to use instead, by design',
+    reason: 'refused with an alternative, by design',
     names: [
       'c_pointer',
       'mount_local',
@@ -51,11 +51,11 @@ const LEFT_OUT: readonly { readonly reason: string; readonly names: readonly str
     names: ['get_tmpdir', 'get_cachedir', 'get_sockdir', 'parse_environment'],
   },
   {
-    reason: 'files of the host, which each side has elsewhere, and under rules of its own',
+    reason: 'files of the host, for which each side has its own location and rules',
     names: ['copy_in', 'copy_out'],
   },
-  { reason: 'ends what runs at the same time', names: ['user_cancel'] },
-  { reason: 'minutes of work', names: ['scrub_device', 'scrub_file', 'scrub_freespace', 'zero_free_space'] },
+  { reason: 'cancels a concurrent call', names: ['user_cancel'] },
+  { reason: 'take minutes', names: ['scrub_device', 'scrub_file', 'scrub_freespace', 'zero_free_space'] },
 ];
 
 /** Settings of a session, and files of the host: see handle.ts. */
@@ -80,7 +80,7 @@ const asked = common.filter(
 /** How many calls there are when each action is called once. */
 export const ACTION_COUNT = asked.length;
 
-/** Small enough to be read as a whole, by those that do so. */
+/** Small enough for actions that read an entire device. */
 const SMALL_DEVICES = ['/dev/sda3', '/dev/sda3', '/dev/sdz', '/dev/vg/one', ''] as const;
 const READS_ALL =
   /^(checksum_device|compress_device_out|copy_device_to|copy_file_to|copy_size|dd|zero_device|is_zero_device|ntfsclone_out|download|download_offset|upload|upload_offset|fill|fallocate|zero$|btrfs_image)/;
@@ -203,7 +203,7 @@ class Deck {
   }
 }
 
-/** A deck of its own, since what was called must not depend on other domains. */
+/** A separate deck, since the calls must not depend on other domains. */
 export function everyAction(): Domain {
   const deck = new Deck();
   return {

@@ -58,7 +58,7 @@ const make2 =
   (random: Random): Call =>
     make(name, { [one]: path(random), [other]: path(random) });
 
-/** Those that make something come twice: without them there is nothing for the others. */
+/** Those that create something are listed twice: without them the others have nothing to work on. */
 const MAKING: readonly ((random: Random) => Call)[] = [
   make1('mkdir'),
   make1('mkdir_p'),
@@ -152,7 +152,7 @@ const ASKING: readonly ((random: Random) => Call)[] = [
   (random) => make('umask', { mask: random.of(0, 0o22, 0o77, -1, 0o1000) }),
   () => make('get_umask'),
   (random) => make('mknod', { mode: random.of(0o100644, 0o20644, -1), devmajor: 1, devminor: 3, path: path(random) }),
-  // Where nobody opens it: that would never end.
+  // In a place where it is never opened, which would block forever.
   (random) =>
     make('mkfifo', { mode: random.of(0o644, -1), path: random.of('/fifo', '/dir/fifo', '/nosuch/fifo', 'fifo') }),
   (random) => make('is_fifo', { path: random.of('/fifo', '/dir/fifo') }),

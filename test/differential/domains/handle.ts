@@ -18,7 +18,7 @@ const IMAGES = [
 const image = (random: Random): string => random.of(...IMAGES);
 const FORMATS = ['raw', 'qcow2', 'nosuch', '', 'a/b'] as const;
 
-/** Those whose format is never another: of a read-only drive in a wrong one the library makes an overlay, and fails, at once, and this service at launch. */
+/** Images in a fixed format: if another one is stated, the library fails at once, and this service at launch. */
 const ALWAYS_QCOW2 = /(disk|overlay)\.qcow2$/;
 
 const DRIVE_OPTIONS = (random: Random, filename: string): Record<string, Argument> =>
@@ -88,7 +88,7 @@ const SET: Readonly<Record<string, readonly Argument[]>> = {
   set_tmpdir: [HOST_DIRECTORY, '/nosuch', `${HOST_DIRECTORY}/raw.img`, 'relative', ''],
   set_cachedir: [HOST_DIRECTORY, '/nosuch', `${HOST_DIRECTORY}/raw.img`, ''],
 };
-/** What their argument is called, where it is not as the action. */
+/** The name of their argument, if it differs from that of the action. */
 const ARGUMENTS: Readonly<Record<string, string>> = {
   set_attach_method: 'backend',
   set_backend_settings: 'settings',

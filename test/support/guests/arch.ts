@@ -1,8 +1,8 @@
-/** Arch Linux: one partition, and no version, as it is always the newest. */
+/** Arch Linux: one partition, and no version, since it is a rolling release. */
 import { tinyProgram } from '../../../demo/guest/tinyProgram.js';
 import { mountAll, partition, writeTree, type Guest } from './guest.js';
 
-/** A package as pacman's local database describes it. */
+/** A package in pacman's local database. */
 function description(name: string, version: string): string {
   return `%NAME%\n${name}\n\n%VERSION%\n${version}\n\n%BASE%\n${name}\n\n%DESC%\nA package\n\n%URL%\nhttps://example.com/${name}\n\n%ARCH%\nx86_64\n\n%BUILDDATE%\n1700000000\n\n%LICENSE%\nGPL\n\n`;
 }

@@ -1,4 +1,4 @@
-/** A system after an accident: nothing in it is as it should be, and still it is one. */
+/** A badly damaged system that can still be recognised. */
 import { mountAll, partition, writeTree, type Guest } from './guest.js';
 
 export const broken: Guest = {
@@ -16,7 +16,7 @@ export const broken: Guest = {
       packageFormat: 'rpm',
       packageManagement: 'yum',
       osinfo: 'fedora14',
-      // The daemon believes what fstab says of devices, whether they are there or not.
+      // The daemon trusts the devices in fstab, whether they exist or not.
       mountpoints: { '/': '/dev/sda1', '/data': '/dev/sda9', '/file': '/dev/sda1' },
       filesystems: ['/dev/sda1', '/dev/sda1', '/dev/sda9'],
       applications: [],
@@ -25,7 +25,7 @@ export const broken: Guest = {
   fill: async (session) => {
     await partition(session, 'mbr', [64]);
     await session.call('mkfs', { fstype: 'ext4', device: '/dev/sda1' });
-    // Of the second only the first blocks are left: it is recognised and cannot be mounted.
+    // Only the first blocks of the second one are left: it is recognised, but cannot be mounted.
     await session.call('mkfs', { fstype: 'ext4', device: '/dev/sda2', label: 'lost' });
     await session.call('pwrite_device', { device: '/dev/sda2', content: Buffer.alloc(1 << 20, 0xff), offset: 4096n });
     await mountAll(session, { '/': '/dev/sda1' });

@@ -1,12 +1,12 @@
-/** Systems whose icons are no PNG files: Windows XP and 7, and CirrOS. */
+/** Systems whose icons are not PNG files: Windows XP and 7, and CirrOS. */
 import { tinyProgram } from '../../../demo/guest/tinyProgram.js';
 import { makeDirectories, mountAll, partition, writeTree, type Guest, type Tree } from './guest.js';
 import { hiveOf } from './registryHive.js';
 import { keys, number, programHeaders, SOFTWARE, SYSTEM, text } from './windowsParts.js';
 
 /**
- * A Windows of before 10, on the first partition.
- * @param version as the kernel counts: `5.1` is XP
+ * A Windows before 10, on the first partition.
+ * @param version of the kernel: `5.1` is XP
  * @param programs by their path in the directory of the system, `/WINDOWS`
  */
 export function oldWindows(name: string, version: string, programs: Readonly<Record<string, Buffer>>): Guest {
@@ -42,7 +42,7 @@ export function oldWindows(name: string, version: string, programs: Readonly<Rec
   };
 }
 
-/** A CirrOS with some files of its own, on a drive without partitions. */
+/** A CirrOS with some files, on a drive without partitions. */
 export function cirros(files: Tree): Guest {
   return {
     name: 'cirros',

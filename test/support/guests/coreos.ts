@@ -1,4 +1,4 @@
-/** CoreOS: the system on one partition, read-only, and everything of one's own on another. */
+/** CoreOS: the system on one read-only partition, and the user's files on another. */
 import { tinyProgram } from '../../../demo/guest/tinyProgram.js';
 import { makeDirectories, mountAll, partition, writeTree, type Guest } from './guest.js';
 

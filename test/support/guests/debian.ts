@@ -1,4 +1,4 @@
-/** Debian: /boot on a partition, the rest on logical volumes, of which /var is one; everything of /bin under /usr. */
+/** Debian: /boot on a partition, the rest on logical volumes, with a separate /var; /bin is merged into /usr. */
 import { tinyProgram } from '../../../demo/guest/tinyProgram.js';
 import { dpkgStatus } from './dpkg.js';
 import { mountAll, partition, writeTree, type Guest } from './guest.js';
@@ -14,7 +14,7 @@ export const debian: Guest = {
       root: ROOT,
       type: 'linux',
       distro: 'debian',
-      // os-release has no minor version here, so debian_version counts: for the name, too.
+      // os-release has no minor version here, so debian_version is used, for the name as well.
       productName: '12.7',
       version: [12, 7],
       hostname: 'debian.example.com',

@@ -1,4 +1,4 @@
-/** A system of which all but /boot is encrypted: its volumes are inside. */
+/** A system that is encrypted except for /boot: its volumes are on the encrypted device. */
 import { alpineSystem, alpineTree } from './alpine.js';
 import { mountAll, partition, writeTree, type Guest } from './guest.js';
 
@@ -6,7 +6,7 @@ const ROOT = '/dev/secret/root';
 
 export const encryptedKey = { device: '/dev/sda2', key: 'correct horse' } as const;
 
-/** Its system can be seen only with the key. */
+/** The system is visible only with the key. */
 export const encrypted: Guest = {
   name: 'encrypted',
   mebibytes: 160,

@@ -1,4 +1,4 @@
-/** The guest of the reference's examples: everything that they name. */
+/** The guest for the reference's examples, with everything that they name. */
 import { gzipSync } from 'node:zlib';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync, mkdirSync } from 'node:fs';
 import { execFileSync } from 'node:child_process';
@@ -12,11 +12,11 @@ import { actionNamed, decodedExample } from '../exampleCalls.js';
 import { dpkgStatus } from './dpkg.js';
 import { writeTree } from './guest.js';
 
-/** Programs of the appliance, which its kernel can run, with all that they are linked with. */
+/** Programs of the appliance, which its kernel can run, with their shared libraries. */
 const COPY_PROGRAMS =
   'cp -L --parents $(ldd /bin/sh /bin/uname | grep -o "/[^ ]*" | grep -v :) /sysroot/ && mkdir -p /sysroot/bin && cp -L /bin/sh /bin/uname /sysroot/bin/';
 
-/** Of a file with `etc/hostname` in it, as initial RAM disks are packed. */
+/** An archive in the format of initial RAM disks, with a file `etc/hostname`. */
 function initialRamDisk(directory: string): Buffer {
   mkdirSync(join(directory, 'etc'));
   writeFileSync(join(directory, 'etc', 'hostname'), 'guest\n');
@@ -39,7 +39,7 @@ function fileSystemImage(directory: string): Buffer {
   return readFileSync(image);
 }
 
-/** Images that are made on this side. */
+/** Images that are created on the host. */
 export interface MadeImages {
   readonly initrd: Buffer;
   readonly iso: Buffer;
@@ -55,14 +55,14 @@ function makeImages(): MadeImages {
   }
 }
 
-/** Makes the guest on /dev/sda, and mounts it; returns what was made for it. */
+/** Creates the guest on /dev/sda and mounts it; returns what was created for it. */
 export async function fillExampleGuest(session: SessionClient): Promise<MadeImages> {
   const images = makeImages();
   const { uuid: partitionUuid } = decodedExample(actionNamed('findfs_partuuid'));
   const { uuid } = decodedExample(actionNamed('findfs_uuid'));
   await session.call('part_init', { device: '/dev/sda', parttype: 'gpt' });
   await session.call('part_add', { device: '/dev/sda', prlogex: 'p', startsect: 4096n, endsect: -64n });
-  // Where GRUB has its second part.
+  // The place for GRUB's second part.
   await session.call('part_add', { device: '/dev/sda', prlogex: 'p', startsect: 2048n, endsect: 4095n });
   await session.call('part_set_gpt_type', {
     device: '/dev/sda',
@@ -71,7 +71,7 @@ export async function fillExampleGuest(session: SessionClient): Promise<MadeImag
   });
   await session.call('part_set_name', { device: '/dev/sda', partnum: 1, name: 'root' });
   await session.call('part_set_gpt_guid', { device: '/dev/sda', partnum: 1, guid: partitionUuid });
-  // With checksums, an ext4 does not let generations of inodes be set.
+  // With checksums, ext4 does not permit setting inode generations.
   await session.call('mkfs', { device: '/dev/sda1', fstype: 'ext4', label: 'root', features: '^metadata_csum' });
   await session.call('set_uuid', { device: '/dev/sda1', uuid });
   await session.call('mount', { mountable: '/dev/sda1', mountpoint: '/' });

@@ -4,7 +4,7 @@ import { makeDirectories, mountAll, partition, writeTree, type ExpectedSystem, t
 import { makeRpmDatabase } from './rpm.js';
 import type { SessionClient } from '../testClient.js';
 
-/** Where its package database is. */
+/** The location of its package database. */
 const DATABASE = '/usr/lib/sysimage/rpm';
 
 const common = {

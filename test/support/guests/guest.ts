@@ -1,6 +1,6 @@
 /**
- * Disk images with systems that an inspection recognises, made from nothing through the
- * service. Nothing in them could start: they have the shapes on disk that libguestfs goes by.
+ * Disk images with systems that an inspection recognises, created from scratch through the
+ * service. They cannot boot: they only have the structures on disk that libguestfs examines.
  */
 import { join, posix } from 'node:path';
 import type { Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
@@ -8,7 +8,7 @@ import { emptyImage } from '../diskImages.js';
 import { launchSession } from '../scene.js';
 import { imageDrive, type SessionClient, type TestClient } from '../testClient.js';
 
-/** Where Windows has what it is made of. */
+/** Locations of Windows system files. */
 export interface ExpectedWindows {
   readonly systemroot: string;
   readonly currentControlSet: string;
@@ -16,7 +16,7 @@ export interface ExpectedWindows {
   readonly systemHive: string;
 }
 
-/** What an inspection has to find out about a system; what is left out is empty or not there. */
+/** What an inspection must find out about a system; facts left out are empty or missing. */
 export interface ExpectedSystem {
   readonly root: string;
   readonly type: string;
@@ -30,12 +30,12 @@ export interface ExpectedSystem {
   readonly packageManagement: string;
   readonly buildId?: string;
   readonly osinfo: string;
-  /** What belongs where, by mount point. */
+  /** Devices by mount point. */
   readonly mountpoints: Readonly<Record<string, string>>;
-  /** Sorted: the order that they are found in means nothing. */
+  /** Sorted: the order in which they are found is irrelevant. */
   readonly filesystems: readonly string[];
   readonly driveMappings?: Readonly<Record<string, string>>;
-  /** What only Windows has. */
+  /** Facts specific to Windows. */
   readonly windows?: ExpectedWindows;
   /** Name, version and release of each, by name. */
   readonly applications: readonly (readonly [name: string, version: string, release: string])[];
@@ -45,14 +45,14 @@ export interface ExpectedSystem {
 export interface Guest {
   readonly name: string;
   readonly mebibytes: number;
-  /** Makes its contents on the first drive of a session, /dev/sda. */
+  /** Creates its content on the first drive of a session, /dev/sda. */
   readonly fill: (session: SessionClient) => Promise<void>;
   readonly systems: readonly ExpectedSystem[];
-  /** What else has to be known of some applications, by name. */
+  /** Further facts about some applications, by name. */
   readonly applicationDetails?: Readonly<Record<string, Partial<Application2>>>;
 }
 
-/** Makes a guest's image in a directory, and returns its name there. */
+/** Creates a guest's image in a directory, and returns its name there. */
 export async function makeGuest(
   client: TestClient,
   directory: string,
@@ -66,10 +66,10 @@ export async function makeGuest(
   return image;
 }
 
-/** Contents by path: text, bytes, or a link to somewhere. */
+/** Files by path: text, bytes, or a link. */
 export type Tree = Readonly<Record<string, string | Buffer | { readonly link: string }>>;
 
-/** Programs are there to tell the processor; that they can be run is of no interest. */
+/** Programs only show the processor architecture; they need not run. */
 export async function writeTree(session: SessionClient, tree: Tree): Promise<void> {
   for (const [path, content] of Object.entries(tree)) {
     await session.call('mkdir_p', { path: posix.dirname(path) });
@@ -91,7 +91,7 @@ export async function mountAll(session: SessionClient, mountpoints: Readonly<Rec
   }
 }
 
-/** A partition table with partitions of these sizes, in MiB, one after the other; the last takes the rest. */
+/** A partition table with consecutive partitions of these sizes, in MiB; the last one takes the remaining space. */
 export async function partition(session: SessionClient, table: 'mbr' | 'gpt', sizes: readonly number[]): Promise<void> {
   await session.call('part_init', { device: '/dev/sda', parttype: table });
   let start = 1;

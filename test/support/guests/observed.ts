@@ -1,14 +1,14 @@
-/** What the inspection actions, and a report, say of a system, in the form of what is expected of it. */
+/** What the inspection actions, and a report, return for a system, in the form of the expectations. */
 import { expect } from '@jest/globals';
 import type { InspectedSystem, InspectResponse } from '../../../gen/proto/guestfs/v1/inspection_report.js';
 import type { Application, Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
 import type { SessionClient } from '../testClient.js';
 import type { ExpectedSystem, ExpectedWindows } from './guest.js';
 
-/** A system's own words for "nothing": what libguestfs answers when it has not found out. */
+/** libguestfs's answers for facts that it could not determine. */
 const known = (value: string): string | undefined => (value === 'unknown' ? undefined : value);
 
-/** Mounts a system as its own configuration says: shortest mount points first. */
+/** Mounts a system according to its own configuration, shortest mount points first. */
 export async function mountSystem(session: SessionClient, mountpoints: ReadonlyMap<string, string>): Promise<void> {
   const ordered = [...mountpoints].sort(([one], [other]) => one.length - other.length);
   for (const [mountpoint, mountable] of ordered) await session.call('mount_ro', { mountable, mountpoint });
@@ -27,7 +27,7 @@ async function observeWindows(session: SessionClient, root: string): Promise<Exp
   };
 }
 
-/** Asks everything, one action after the other; the system's file systems are unmounted in the end. */
+/** Calls all inspection actions, one after the other; finally unmounts the system's file systems. */
 export async function observeSystem(session: SessionClient, root: string): Promise<ExpectedSystem> {
   const ask = (what: string): Promise<never> => session.call(`inspect_${what}`, { root });
   const mountpoints: ReadonlyMap<string, string> = await ask('get_mountpoints');

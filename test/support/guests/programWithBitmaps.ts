@@ -1,4 +1,4 @@
-/** Programs of Windows with pictures in them, of which nothing but the pictures is there. */
+/** Windows programs that contain nothing but pictures. */
 
 /** A picture: rows from the top, of pixels from the left, of red, green and blue. */
 export type Picture = readonly (readonly (readonly [red: number, green: number, blue: number])[])[];
@@ -6,11 +6,11 @@ export type Picture = readonly (readonly (readonly [red: number, green: number, 
 const BITMAP = 2;
 const ENGLISH = 0x409;
 const IS_DIRECTORY = 0x8000_0000;
-/** Where the only section is, in memory and in the file. */
+/** The location of the only section, in memory and in the file. */
 const ADDRESS = 0x1000;
 const OFFSET = 0x200;
 
-/** A device-independent bitmap of 24 bits a pixel: what is in a BMP file after its file header. */
+/** A device-independent bitmap with 24 bits per pixel: a BMP file without its file header. */
 function bitmapOf(picture: Picture): Buffer {
   const width = picture[0]?.length ?? 0;
   const header = Buffer.alloc(40);
@@ -26,7 +26,7 @@ function bitmapOf(picture: Picture): Buffer {
   return Buffer.concat([header, ...rows.reverse()]);
 }
 
-/** A directory of resources: places of what it has, by number. */
+/** A directory of resources: the locations of its entries, by number. */
 function directory(entries: ReadonlyMap<number, number>): Buffer {
   const table = Buffer.alloc(16 + 8 * entries.size);
   table.writeUInt16LE(entries.size, 14);
@@ -75,7 +75,7 @@ function headers(sectionSize: number): Buffer {
   program.writeUInt16LE(0x102, start + 22); // an executable of 32 bits
   const optional = start + 24;
   program.writeUInt16LE(0x10b, optional); // PE32
-  program.writeUInt32LE(0x40_0000, optional + 28); // where it wants to be in memory
+  program.writeUInt32LE(0x40_0000, optional + 28); // preferred address in memory
   program.writeUInt32LE(ADDRESS, optional + 32); // sections are at multiples of this in memory
   program.writeUInt32LE(OFFSET, optional + 36); // and of this in the file
   program.writeUInt32LE(ADDRESS + sectionSize, optional + 56);

@@ -1,13 +1,13 @@
-/** Registry hives of Windows: an empty one, and others made of it by hivexregedit. */
+/** Windows registry hives: an empty one, and others that hivexregedit makes from it. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { run } from '../diskImages.js';
 
 const PAGE = 4096;
-/** "There is none", where a place is expected. */
+/** "None", in place of an offset. */
 const NOWHERE = 0xffffffff;
-/** Places are counted from the end of the header; blocks start after the page's own header. */
+/** Offsets are relative to the end of the header; blocks start after the page's own header. */
 const ROOT = 0x20;
 const ROOT_SIZE = 0x58;
 const SECURITY = ROOT + ROOT_SIZE;
@@ -16,7 +16,7 @@ const FREE = SECURITY + SECURITY_SIZE;
 /** A root, named in ASCII, that cannot be deleted. */
 const ROOT_FLAGS = 0x2c;
 
-/** The sum over the header that its last word has to be. */
+/** The checksum of the header, which is its last word. */
 function checksum(header: Buffer): number {
   let sum = 0;
   for (let offset = 0; offset < 0x1fc; offset += 4) sum ^= header.readUInt32LE(offset);
@@ -26,7 +26,7 @@ function checksum(header: Buffer): number {
 function headerPage(): Buffer {
   const header = Buffer.alloc(PAGE);
   header.write('regf', 0, 'latin1');
-  header.writeUInt32LE(1, 4); // both numbers of changes are the same: it was written completely
+  header.writeUInt32LE(1, 4); // both sequence numbers are equal: it was written completely
   header.writeUInt32LE(1, 8);
   header.writeUInt32LE(1, 20); // version 1.3
   header.writeUInt32LE(3, 24);
@@ -49,7 +49,7 @@ function writeRoot(page: Buffer): void {
   page.write('root', ROOT + 0x50, 'latin1');
 }
 
-/** Who may do what: nodes share one such descriptor, in a ring of one. */
+/** The security descriptor, which nodes share, in a ring of one. */
 function writeSecurity(page: Buffer): void {
   page.writeInt32LE(-SECURITY_SIZE, SECURITY);
   page.write('sk', SECURITY + 4, 'latin1');
@@ -71,7 +71,7 @@ export function emptyHive(): Buffer {
   return Buffer.concat([headerPage(), page]);
 }
 
-/** A hive with what a text in the form of regedit says, below a prefix such as `HKEY_LOCAL_MACHINE\SOFTWARE`. */
+/** A hive with the keys in a text in regedit's format, below a prefix such as `HKEY_LOCAL_MACHINE\SOFTWARE`. */
 export function hiveOf(prefix: string, registryText: string): Buffer {
   const directory = mkdtempSync(join(tmpdir(), 'hive-'));
   try {

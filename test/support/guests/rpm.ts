@@ -1,4 +1,4 @@
-/** Package databases of RPM: real ones, of packages that are built for them. */
+/** RPM package databases: real ones, with packages that are built for them. */
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -53,7 +53,7 @@ export function makeRpmDatabase(packages: readonly RpmPackage[]): Map<string, Bu
         join(top, 'RPMS', 'noarch', `${one.name}-${one.version}-${one.release}.noarch.rpm`),
       );
     }
-    // Locks, and the log of what is not yet in the database, are none of it once nobody has it open.
+    // Locks, and the write-ahead log, are not part of the database once it is closed.
     const files = readdirSync(database).filter((name) => name.startsWith('rpmdb.sqlite'));
     return new Map(files.map((name) => [name, readFileSync(join(database, name))]));
   } finally {

@@ -1,4 +1,4 @@
-/** Two systems on one disk, each on a partition of its own. */
+/** Two systems on one disk, each on its own partition. */
 import { alpineSystem, alpineTree } from './alpine.js';
 import { mountAll, partition, writeTree, type Guest } from './guest.js';
 import { dpkgStatus } from './dpkg.js';

@@ -3,7 +3,7 @@ import { makeDirectories, mountAll, partition, writeTree, type Guest } from './g
 import { hiveOf } from './registryHive.js';
 import { keys, number, programHeaders, SOFTWARE, SYSTEM, text } from './windowsParts.js';
 
-/** By what the registry knows the disk. */
+/** How the registry identifies the disk. */
 const DISK_ID = Buffer.from('1234');
 const DISK_ID_OFFSET = 0x1b8n;
 const RESERVED_MB = 16;

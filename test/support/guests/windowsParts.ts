@@ -1,6 +1,6 @@
-/** What systems of Windows of all versions are made of. */
+/** Parts of Windows systems of all versions. */
 
-/** An amd64 program for the console, of which nothing but the headers is there. */
+/** An amd64 console program that consists only of headers. */
 export function programHeaders(): Buffer {
   const program = Buffer.alloc(1024);
   const start = 0x80;
@@ -16,7 +16,7 @@ export function programHeaders(): Buffer {
   return program;
 }
 
-/** The keys on the way to a key, and the key, each of which has to be there. */
+/** A key and all its parent keys, each of which has to exist. */
 export function keys(prefix: string, path: string, values: Readonly<Record<string, string>> = {}): string {
   const names = path.split('\\');
   const above = names.map((_name, index) => `[${prefix}\\${names.slice(0, index + 1).join('\\')}]\n`);
@@ -25,11 +25,11 @@ export function keys(prefix: string, path: string, values: Readonly<Record<strin
     .join('')}\n`;
 }
 
-/** A string, as registry text has it. */
+/** A string, in registry text. */
 export const text = (value: string): string => `str(1):"${value}"`;
-/** A 32-bit number, as registry text has it. */
+/** A 32-bit number, in registry text. */
 export const number = (value: number): string => `dword:${value.toString(16).padStart(8, '0')}`;
 
-/** Keys that are hives of their own. */
+/** Keys that are separate hives. */
 export const SOFTWARE = 'HKEY_LOCAL_MACHINE\\SOFTWARE';
 export const SYSTEM = 'HKEY_LOCAL_MACHINE\\SYSTEM';

@@ -32,7 +32,7 @@ describe('opening an appliance', () => {
     await truncate(join(directory, 'root'), 2048);
     await expect(open(directory)).rejects.toMatchObject({
       reason: 'APPLIANCE_UNUSABLE',
-      message: expect.stringMatching(/root has 2048 bytes but its manifest says 4096; rebuild/),
+      message: expect.stringMatching(/root has 2048 bytes instead of the 4096 in its manifest; rebuild/),
     });
   });
 

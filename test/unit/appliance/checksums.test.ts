@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from '@jest/globals';
 import { APPLIANCE_FILES, openAppliance } from '../../../src/appliance/appliance.js';
@@ -82,4 +82,20 @@ it('notices a change while it runs', async () => {
   await checksums.settled();
   await change('kernel');
   await expect(check(checksums)).rejects.toMatchObject(unusable);
+});
+
+it('reads the file that it was given, also if the appliance is closed at once and its numbers are used again', async () => {
+  await change('root');
+  const checksums = Array.from({ length: 40 }, () => new ApplianceChecksums(logger));
+  await Promise.all(
+    checksums.map(async (one) => {
+      await check(one);
+      // Whatever gets the number of the file that was closed is no root of an appliance.
+      const others = await Promise.all(Array.from({ length: 4 }, () => open(directory)));
+      await Promise.all(others.map((other) => other.close()));
+    }),
+  );
+  await Promise.all(checksums.map((one) => one.settled()));
+  expect(lines.filter(({ level }) => level === 'warn')).toEqual([]);
+  expect(lines.filter(({ level }) => level === 'error')).toHaveLength(40);
 });

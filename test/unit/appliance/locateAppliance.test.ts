@@ -62,7 +62,7 @@ describe('the search for an appliance', () => {
     expect((error as Error).message).toBe(
       `no appliance found: ${scene.path}/gone (does not exist); ${partial} (lacks README.fixed, root); ` +
         `${scene.path}/old (has an appliance without a root image, made by an old libguestfs, which is not supported); ` +
-        `${scene.path}/empty (holds neither a fixed appliance nor a supermin one)`,
+        `${scene.path}/empty (contains neither a fixed appliance nor a supermin one)`,
     );
   });
 

@@ -24,6 +24,7 @@ describe('configuration', () => {
       listen: '127.0.0.1:50051',
       maxSessions: 64,
       idleTimeoutMs: 3_600_000,
+      drain: { delayMs: 0, graceMs: 60_000 },
       debugService: false,
       logLevel: 'info',
       tls: undefined,
@@ -159,15 +160,30 @@ describe('configuration', () => {
   });
 
   it.each([
+    [
+      ['--listen', 'unix:/run/x', '--socket-mode', '666'],
+      { identities: { users: true }, clientBudget: { sessions: 32 } },
+    ],
+    [['--listen', 'unix:/run/x'], { identities: { users: true }, clientBudget: { sessions: undefined } }],
+    [['--listen', 'unix:/run/x', '--policy', 'p', '--xfcc-peers', 'uid:7'], { identities: { proxies: ['uid:7'] } }],
+    [['--jwt-keys', 'x', '--jwt-issuer', 'i', '--jwt-audience', 'a'], { clientBudget: { sessions: 32 } }],
+    [[], { identities: undefined, clientBudget: { sessions: undefined } }],
+  ])('identifies clients as %j says', async (args, expected) => {
+    expect(await read(args)).toMatchObject(expected);
+  });
+
+  it.each([
     [['--image-root', '/does/not/exist'], /--image-root/],
     [['--tls-cert', 'x'], /--tls-cert and --tls-key/],
     [['--tls-key', 'x'], /--tls-cert and --tls-key/],
     [['--client-ca', 'x'], /--client-ca/],
     [['--launch', 'cold', '--pool', '1'], /--pool/],
     [['--policy', 'x'], /--policy needs --client-ca/],
-    [['--jwt-keys', 'x', '--jwt-issuer', 'x'], /--jwt-audience go together/],
+    [['--jwt-keys', 'x', '--jwt-issuer', 'x'], /--jwt-audience need each other/],
     [['--xfcc-peers', 'cn:x'], /--xfcc-peers needs --client-ca/],
+    [['--listen', 'unix:/run/x', '--tls-cert', 'c', '--tls-key', 'k', '--policy', 'x'], /--policy needs --client-ca/],
     [['--socket-mode', '660'], /--socket-mode needs --listen unix:/],
+    [['--insecure-isolation'], /--insecure-isolation needs --client-ca/],
     [['--listen', '0.0.0.0:1'], /--insecure-listen/],
     [['--listen', '[::]:1'], /--insecure-listen/],
     [['--listen', '192.0.2.1:1'], /--insecure-listen/],

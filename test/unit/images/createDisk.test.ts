@@ -44,7 +44,7 @@ describe('raw disks', () => {
     for (const overwrite of [{}, { overwrite: false }]) {
       expect(await errorOf(createDisk({ ...disk, ...overwrite }, context))).toMatchObject({
         reason: 'EEXIST',
-        message: `image '${inRoot('a.img')}' exists already: set overwrite to lose what is in it`,
+        message: `image '${inRoot('a.img')}' already exists: set overwrite to replace its content`,
       });
       expect(statSync(inRoot('a.img')).size).toBe(5000);
     }
@@ -178,7 +178,7 @@ describe('what is refused leaves nothing behind', () => {
     ['a place behind a link', { ...raw, filename: 'trap/new.img' }, 'OUTSIDE_IMAGE_ROOTS', 'new.img'],
     ['a missing directory', { ...raw, filename: 'gone/new.img' }, 'IMAGE_MISSING', 'gone'],
     ['a size that no file has', { ...raw, size: 1n << 62n }, 'EFBIG', 'size'],
-    ['an impossible size', { ...qcow2, size: 1n << 60n }, 'EFBIG', 'cannot be made'],
+    ['an impossible size', { ...qcow2, size: 1n << 60n }, 'EFBIG', 'cannot be created'],
   ])('%s', async (_what, disk, reason, words) => {
     rawImage(inRoot('base.img'), 1 << 20);
     symlinkSync(scene.outside, inRoot('trap'));

@@ -98,6 +98,18 @@ describe('what an image is', () => {
     });
   });
 
+  it('a VMDK whose descriptor lies beyond any file is damaged', async () => {
+    const header = Buffer.alloc(512);
+    header.write('KDMV\x01', 'latin1');
+    header.writeBigUInt64LE(2n ** 63n, 28);
+    writeFileSync(inRoot('a'), header);
+    for (const question of [diskFormat, diskVirtualSize])
+      expect(await errorOf(question('a', context))).toMatchObject({
+        reason: 'IMAGE_UNUSABLE',
+        message: expect.stringContaining('its descriptor lies too far inside'),
+      });
+  });
+
   it.each([
     ['gone', 'IMAGE_MISSING'],
     ['/etc/passwd', 'OUTSIDE_IMAGE_ROOTS'],

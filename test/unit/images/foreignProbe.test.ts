@@ -76,21 +76,21 @@ describe('the probe', () => {
       `echo '{"error": {"class": "GenericError", "desc": "Image not in VDI format in /dev/fdset/1"}}'`,
       "image 'a' cannot be opened in format 'vdi': Image not in VDI format in it",
     ],
-    ['silence', 'exit 0', 'qemu gave up on it'],
-    ['its death', 'kill -9 $$', 'qemu gave up on it'],
+    ['silence', 'exit 0', 'qemu failed without a message'],
+    ['its death', 'kill -9 $$', 'qemu failed without a message'],
     ['a message', 'echo "out of memory" >&2; exit 1', 'out of memory'],
     [
       'nonsense',
       'echo "[1, {]"; echo 7; echo null; echo \'{"return": [{}, {"node-name": "image"}]}\'',
-      'qemu gave up on it',
+      'qemu failed without a message',
     ],
     [
       'a negative size',
       `echo '{"return": [{"node-name": "image", "image": {"virtual-size": -1}}]}'`,
-      'qemu gave up on it',
+      'qemu failed without a message',
     ],
     ['endless words', 'exec yes', 'takes too long'],
-    ['endless work', 'ulimit -t 1; while :; do :; done', 'qemu gave up on it'],
+    ['endless work', 'ulimit -t 1; while :; do :; done', 'qemu failed without a message'],
   ])('turns %s into an error', async (_what, script, words) => {
     expect(await errorOf(probeWith(script)(image, 'vdi', "image 'a'", signal))).toMatchObject({
       reason: 'IMAGE_UNUSABLE',

@@ -94,7 +94,7 @@ describe('an image that a server has', () => {
       'has a backing file',
       'qcow2',
       (path) => overlayImage(path, '/etc/passwd'),
-      "has a backing file, '/etc/passwd', and over a network an image must be complete in itself: make it so with 'qemu-img convert -O qcow2', or have an NBD server decode it where its files are (\"qemu-nbd --persistent --format=qcow2\")",
+      "has a backing file, '/etc/passwd', and a remote image must be complete in one file: make it so with 'qemu-img convert -O qcow2', or let an NBD server decode it where its files are (\"qemu-nbd --persistent --format=qcow2\")",
     ],
     [
       'has a data file',

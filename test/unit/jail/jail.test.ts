@@ -1,7 +1,18 @@
 /** Jails as this machine makes them. */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
@@ -152,7 +163,152 @@ describe('a program in a jail', () => {
   });
 });
 
-describe('without namespaces', () => {
+describe.each(['namespaces', 'landlock'] as const)('KVM with %s', (kind) => {
+  // Without a right on it, nobody can say that it is there.
+  const usable = existsSync('/dev/kvm') && (isRoot || statSync('/dev/kvm').gid === process.getgid?.());
+
+  (usable ? it : it.skip)('is there for a program that uses it, and for no other', async () => {
+    if (kind === 'landlock') overrideIsolation({ kind, as: isRoot ? 'root' : 'user', reason: 'a test' });
+    const script = 'import fcntl, os; print(fcntl.ioctl(os.open("/dev/kvm", os.O_RDWR), 0xAE00))';
+    const { gid } = statSync('/dev/kvm');
+    const found = await findProgram('/usr/bin/python3', 'python');
+    const run = async (devices: readonly string[]) => {
+      const user = isRoot ? { uid: 1_900_000_000, gid: 1_900_000_000, groups: [gid] } : undefined;
+      const plan = await shell('', { program: found, args: ['-I', '-S', '-c', script], devices, user });
+      return runJailed(plan, limits);
+    };
+    // The version of its interface.
+    expect((await run(['/dev/kvm'])).stdout).toBe('12\n');
+    expect((await run([])).stderr).toMatch(/FileNotFoundError|PermissionError/);
+  });
+});
+
+describe('confined by Landlock and seccomp', () => {
+  beforeEach(() => overrideIsolation({ kind: 'landlock', as: isRoot ? 'root' : 'user', reason: 'a test' }));
+  const python = async (script: string, changes: Partial<JailPlan> = {}): Promise<string> => {
+    const found = await findProgram('/usr/bin/python3', 'python');
+    const plan = await shell('', { program: found, args: ['-I', '-S', '-c', script], ...changes });
+    const { exitCode, stdout, stderr } = await runJailed(plan, limits);
+    if (exitCode !== 0) throw new Error(`${exitCode}: ${stderr}`);
+    return stdout.trim();
+  };
+  /** What becomes of each statement. */
+  const outcomes = async (statements: readonly string[], changes: Partial<JailPlan> = {}): Promise<string[]> => {
+    const script = `
+import errno, os, socket, ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *arguments):
+    if libc.syscall(number, *arguments) < 0:
+        raise OSError(ctypes.get_errno(), "")
+for one in ${JSON.stringify(statements)}:
+    try:
+        exec(one)
+        print("done")
+    except OSError as error:
+        print(errno.errorcode[error.errno])`;
+    return (await python(script, changes)).split('\n');
+  };
+
+  it('a program opens its own files and nothing else, in whatever way', async () => {
+    const other = join(scene, 'other');
+    writeFileSync(other, 'of another');
+    chmodSync(other, 0o666);
+    chmodSync(scene, 0o777);
+    const own = mkdtempSync(join(scene, 'own-'));
+    if (isRoot) execFileSync('chown', ['1900000000', own]);
+    const attempts = [
+      'open("/etc/passwd")',
+      `open("${other}")`,
+      `open("${other}", "a")`,
+      `os.truncate("${other}", 1)`,
+      `os.chmod("${other}", 0)`,
+      `os.utime("${other}")`,
+      `os.setxattr("${other}", "user.x", b"x")`,
+      `os.unlink("${other}")`,
+      `os.rename("${other}", "${other}.2")`,
+      `os.link("${other}", "${own}/link")`,
+      `open("${scene}/new", "w")`,
+      `os.listdir("${scene}")`,
+      'open("/proc/1/environ")',
+      'os.listdir("/proc")',
+    ];
+    const refused = await outcomes(attempts, { directory: own });
+    expect(refused.map((outcome, index) => [attempts[index], outcome]).filter(([, one]) => one === 'done')).toEqual([]);
+    const allowed = [
+      'open("x", "w")',
+      'os.rename("x", "y")',
+      'os.truncate',
+      'os.unlink("y")',
+      'open("/dev/null", "w")',
+    ];
+    expect(await outcomes(allowed, { directory: own })).toEqual(allowed.map(() => 'done'));
+    expect(readFileSync(other, 'utf8')).toBe('of another');
+  });
+
+  it('a program reaches no other process', async () => {
+    const neighbour = spawn('sleep', ['100'], { ...(isRoot ? { uid: 1_900_000_000, gid: 1_900_000_000 } : {}) });
+    try {
+      const pid = neighbour.pid as number;
+      await eventually(() => readFileSync(`/proc/${pid}/comm`, 'utf8') === 'sleep\n');
+      const attempts = [
+        `os.kill(${pid}, 0)`,
+        `os.kill(-1, 9)`,
+        `os.pidfd_open(${pid})`,
+        `os.setpriority(os.PRIO_PROCESS, ${pid}, 19)`,
+        `open("/proc/${pid}/mem")`,
+        `open("/proc/${pid}/environ")`,
+        'import fcntl; fcntl.fcntl(1, fcntl.F_SETOWN, 1)',
+        ...(process.arch === 'x64'
+          ? [`call(101, 16, ${pid}, 0, 0)`, `call(302, ${pid}, 7, 0, 0)`, 'call(29, 7, 4096, 0o1666)']
+          : []),
+      ];
+      const refused = await outcomes(attempts);
+      expect(refused.map((outcome, index) => [attempts[index], outcome]).filter(([, one]) => one === 'done')).toEqual(
+        [],
+      );
+      expect(neighbour.exitCode ?? neighbour.signalCode).toBe(null);
+      // Its own threads it signals.
+      expect(await outcomes(['os.kill(os.getpid(), 0)'])).toEqual(['done']);
+    } finally {
+      neighbour.kill('SIGKILL');
+    }
+  });
+
+  it('a program has the network if it needs it, and never services of the host', async () => {
+    const attempts = [
+      'socket.socket(socket.AF_INET)',
+      'socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)',
+      'socket.socket(socket.AF_UNIX)',
+    ];
+    expect(await outcomes(attempts)).toEqual(['EPERM', 'EPERM', 'EPERM']);
+    expect(await outcomes(attempts, { network: true })).toEqual(['done', 'done', 'EPERM']);
+  });
+
+  it('a program opens the descriptors that it is given again, and for no more than they were opened', async () => {
+    const file = join(scene, 'image');
+    writeFileSync(file, 'image');
+    chmodSync(file, 0o666);
+    const [reading, writing] = [openSync(file, 'r'), openSync(file, 'r+')];
+    const script = (mode: string): string => `open("/proc/self/fd/3", "${mode}").close()`;
+    const found = await findProgram('/usr/bin/python3', 'python');
+    const run = async (fd: number, mode: string): Promise<number | undefined> => {
+      const plan = await shell('', { program: found, args: ['-I', '-S', '-c', script(mode)] });
+      return (await runJailed(plan, { ...limits, fds: [fd] })).exitCode;
+    };
+    expect(await Promise.all([run(reading, 'r'), run(reading, 'r+'), run(writing, 'r+')])).toEqual([0, 1, 0]);
+    for (const fd of [reading, writing]) closeSync(fd);
+  });
+
+  it('and has no power', async () => {
+    const status = await say('while read -r line; do echo "$line"; done < /proc/self/status');
+    expect(status).toMatch(/CapEff:\s0+\n/);
+    expect(status).toMatch(/NoNewPrivs:\s1\n/);
+    expect(status).toMatch(/Seccomp:\s2\n/);
+    if (isRoot) expect(status).toMatch(/Uid:\s1900000000\s/);
+  });
+});
+
+describe('without namespaces and Landlock', () => {
   beforeEach(() => overrideIsolation({ kind: 'none', as: isRoot ? 'root' : 'user', reason: 'a test' }));
 
   it('a program still has no power', async () => {

@@ -73,7 +73,25 @@ describe('the command of a jail', () => {
     expect(command).toContain('--ro-bind /etc/hosts /etc/hosts');
   });
 
-  it('is as strict as can be where there are no namespaces', () => {
+  it('confines itself where there are no namespaces', () => {
+    const confined: Isolation = { kind: 'landlock', as: 'user', reason: 'no bwrap' };
+    const { executable, args, cwd } = jailCommand(
+      confined,
+      { ...plan, user: undefined, directory: '/d', devices: ['/dev/kvm'], attributes: true },
+      undefined,
+    );
+    const text = [executable, ...args.map((word) => (word.includes('\n') ? 'PROGRAM' : word))].join(' ');
+    expect(text).toMatch(
+      /^prlimit --core=0 -- setpriv --pdeathsig KILL --no-new-privs -- \S*python3 -I -S -c PROGRAM /,
+    );
+    expect(text).toContain('PROGRAM read=/usr/bin/tool read=/usr/lib device=/dev/null');
+    expect(text).toMatch(/device=\/dev\/kvm write=\. attributes= -- \/usr\/bin\/tool --do it$/);
+    expect(cwd).toBe('/d');
+    expect(words(confined, { user: undefined, network: true })).toContain(' network= -- /usr/bin/tool');
+    expect(words({ ...confined, as: 'root' })).toContain('--reuid 5 --regid 6');
+  });
+
+  it('is as strict as can be where there is nothing of either', () => {
     const none: Isolation = { kind: 'none', as: 'root', reason: 'no bwrap' };
     expect(words(none, { limits: { processes: 3, cpuSeconds: 4, addressSpace: 5, fileSize: 6 } })).toBe(
       'prlimit --core=0 --as=5 --cpu=4 --fsize=6 --nproc=3 -- setpriv --pdeathsig KILL --no-new-privs --reuid 5 --regid 6 --clear-groups --inh-caps=-all --bounding-set=-all -- /usr/bin/tool --do it',

@@ -18,16 +18,15 @@ const remote = (servers: RemoteServer[]): Drive =>
 describe('a machine has the network of the host', () => {
   const tcp = remote([{ transport: 'tcp', host: 'host', port: 1 }]);
   const unix = remote([{ transport: 'unix', path: '/socket' }]);
-  const file = drive({ kind: 'file', path: '/image', name: '/image', roots });
+  const file = drive({ kind: 'file', path: '/image', name: 'image', roots });
 
   it.each([
-    ['a session with network', { network: true }, {}, true],
-    ['a server with network drives', { network: false }, { remoteDrives: true }, true],
-    ['a drive over TCP', { network: false, drives: [file, tcp] }, {}, true],
-    ['a cluster that configuration files name', { network: false, drives: [remote([])] }, {}, true],
-    ['a network among qemu arguments', { network: false, extraQemuArguments: [['-netdev', 'user,id=n']] }, {}, true],
-    ['a drive of a socket', { network: false, drives: [file, unix] }, {}, false],
-    ['nothing of these', { network: false, extraQemuArguments: [['-smbios', 'type=2']] }, {}, false],
+    ['a server with network drives', {}, { remoteDrives: true }, true],
+    ['a drive over TCP', { drives: [file, tcp] }, {}, true],
+    ['a cluster that configuration files name', { drives: [remote([])] }, {}, true],
+    ['a network among qemu arguments', { extraQemuArguments: [['-netdev', 'user,id=n']] }, {}, true],
+    ['a drive of a socket', { drives: [file, unix] }, {}, false],
+    ['nothing of these', { extraQemuArguments: [['-smbios', 'type=2']] }, {}, false],
   ] as const)('for %s: %#', (_what, use, policy, expected) => {
     expect(needsHostNetwork(use, policy)).toBe(expected);
   });

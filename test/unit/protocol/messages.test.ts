@@ -156,7 +156,8 @@ describe('a call', () => {
     expect(thrown).toMatchObject({
       reason: 'MESSAGE_TOO_LARGE',
       details: { metadata: { limit: '4194304', size: '4194308' } },
-      message: 'internal_write: the arguments make a message of 4194308 bytes; the daemon takes at most 4194304 bytes',
+      message:
+        'internal_write: the arguments make a message of 4194308 bytes; the daemon accepts at most 4194304 bytes',
     });
   });
 

@@ -108,7 +108,7 @@ message, fds, senders = hear()
 say(json.dumps({"error": {"class": "GenericError", "desc": "no room"}, "id": message["id"]}) + "\\n")
 hear()
 `);
-    await expect(filled().send(sender, never)).rejects.toThrow('qemu did not take its files: no room');
+    await expect(filled().send(sender, never)).rejects.toThrow('qemu did not accept its files: no room');
   });
 
   it('are not handed over when there are none', async () => {

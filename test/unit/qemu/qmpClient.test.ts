@@ -162,6 +162,16 @@ describe('framing', () => {
     expect(() => framer.push(Buffer.from('123'))).toThrow(QmpProtocolError);
   });
 
+  it('keeps a line that comes in single bytes in about as much memory as it has bytes', () => {
+    const framer = new QmpFramer();
+    const length = 1 << 20;
+    const before = process.memoryUsage();
+    for (let sent = 0; sent < length; sent += 1) framer.push(Buffer.from('['));
+    const { heapUsed, external, arrayBuffers } = process.memoryUsage();
+    const grown = heapUsed + external + arrayBuffers - before.heapUsed - before.external - before.arrayBuffers;
+    expect(grown).toBeLessThan(64 * length);
+  });
+
   it('takes several lines at once, blank ones and carriage returns', () => {
     expect(new QmpFramer().push(Buffer.from('{"a":1}\r\n\n{"b":2}\n{"c"'))).toEqual([{ a: 1 }, { b: 2 }]);
   });

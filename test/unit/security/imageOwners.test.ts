@@ -111,7 +111,7 @@ describe('a role', () => {
   it('is refused with a path outside the image roots, or permissions that the server lacks', async () => {
     for (const path of ['/etc', '../x', 'a/../../x', 'a/x{identity}']) {
       const text = `roles: { t: { images: [{ path: "${path}", access: read }] } }\nidentities: []`;
-      await expect(policyOf(text)).rejects.toThrow(/roles\.t\.images: .*(--image-root|whole name)/);
+      await expect(policyOf(text)).rejects.toThrow(/roles\.t\.images: .*(--image-root|complete name)/);
     }
     const text = 'roles: { t: { permissions: [network] } }\nidentities: []';
     await expect(policyOf(text)).rejects.toThrow('--allow network');
@@ -189,5 +189,12 @@ describe('without a policy', () => {
       expect(await reasonOf(createImageFile(path, bob.imageRoots, true))).toBe('OUTSIDE_IMAGE_ROOTS');
     }
     expect(await reasonOf(openImage('disk.img', bob.imageRoots, 'read-only'))).toBe('IMAGE_MISSING');
+  });
+
+  it('operators have the image roots themselves', async () => {
+    const access = ownDirectories(serverPolicy(), silentLogger, new Set(['uid:0']));
+    const [root, user] = [await access.of('uid:0'), await access.of('uid:1000')];
+    expect(root.imageRoots.directories).toEqual([scene.root]);
+    expect(user.imageRoots.directories).toEqual([join(scene.root, 'uid%3A1000')]);
   });
 });

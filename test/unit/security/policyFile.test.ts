@@ -45,6 +45,7 @@ describe('a policy file', () => {
       /^identities\[0\]\.match\[1\]: '\*' names no kind/,
     ],
     ['the same key twice', 'roles: {}\nroles: {}\nidentities: []', /unique/],
+    ['a key that is a list', 'roles: { [a, b]: {} }\nidentities: []', /keys must be strings/i],
     ['broken YAML', 'roles: [', /./],
     ['an alias', 'roles: { a: &a {}, b: *a }\nidentities: []', /alias/i],
     ['nothing', '', /./],

@@ -105,6 +105,15 @@ it('of a subscription that its client ends is for those who debug', async () => 
   ]);
 });
 
+it('of a call that changes nothing, and that its client gives up, is a failure', async () => {
+  await rawCall(
+    '/guestfs.v1.PropertyService/GetMemsize',
+    { 'guestfs-session': 'CONFIG' },
+    (stream) => void stream.once('ready', () => stream.session?.destroy()),
+  );
+  expect(await records()).toMatchObject([{ level: 'info', fields: { action: 'get_memsize', reason: 'CANCELLED' } }]);
+});
+
 function frame(contents: Uint8Array, compressed = 0): Buffer {
   const head = Buffer.alloc(5);
   head.writeUInt8(compressed, 0);

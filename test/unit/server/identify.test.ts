@@ -2,18 +2,20 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { Metadata } from '@grpc/grpc-js';
+import { Metadata, status } from '@grpc/grpc-js';
 import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT, type CryptoKey, type JWTPayload } from 'jose';
 import {
   CreateSessionRequest,
   SessionServiceService,
   type CreateSessionResponse,
 } from '../../../gen/proto/guestfs/v1/session.js';
+import { TransferServiceService } from '../../../gen/proto/guestfs/v1/transfer.js';
 import { createLogger } from '../../../src/common/logger.js';
 import { CERTIFICATE_KINDS } from '../../../src/security/certificateIdentity.js';
 import { forwardedIdentity } from '../../../src/security/forwardedCertificate.js';
 import { TokenVerifier } from '../../../src/security/tokens.js';
 import { createIdentify } from '../../../src/server/identify.js';
+import { DEFAULT_LIMITS } from '../../../src/server/limits.js';
 import { startAuthority, startSecureServer, type Authority, type SecureServer } from '../../fakes/secureServer.js';
 import { asFailure, failureOf, type TestClient } from '../../support/testClient.js';
 
@@ -68,10 +70,17 @@ function sign({
 }
 const now = (): number => Math.floor(Date.now() / 1000);
 
-/** Makes a session with these metadata, and tells whose it is. */
-async function ownerOf(client: TestClient, headers: Readonly<Record<string, string | readonly string[]>>) {
+type Headers = Readonly<Record<string, string | readonly string[]>>;
+
+function metadataOf(headers: Headers): Metadata {
   const metadata = new Metadata();
   for (const [name, values] of Object.entries(headers)) for (const value of [values].flat()) metadata.add(name, value);
+  return metadata;
+}
+
+/** Makes a session with these metadata, and tells whose it is. */
+async function ownerOf(client: TestClient, headers: Headers) {
+  const metadata = metadataOf(headers);
   const { path, requestSerialize, responseDeserialize } = SessionServiceService.createSession;
   const request = CreateSessionRequest.decode(new Uint8Array());
   const { id } = await new Promise<CreateSessionResponse>((resolve, reject) => {
@@ -147,7 +156,7 @@ describe('a bearer token', () => {
     const token = await sign({ expires: now() - 29 });
     expect(await tokens.verify(token)).toBe('sub:ali');
     await new Promise((resolve) => setTimeout(resolve, 2100));
-    await expect(tokens.verify(token)).rejects.toMatchObject({ reason: 'UNAUTHENTICATED' });
+    await expect(async () => tokens.verify(token)).rejects.toMatchObject({ reason: 'UNAUTHENTICATED' });
   });
 
   it('is refused once its key is gone from the file, which cannot be replaced by nonsense', async () => {
@@ -173,6 +182,7 @@ describe('a bearer token', () => {
     const call = (headers: Record<string, string>) => ({
       metadata: Metadata.fromHttp2Headers(headers),
       getAuthContext: () => ({}),
+      connection: undefined,
     });
     await expect(identify(call({}))).rejects.toMatchObject({ reason: 'UNAUTHENTICATED' });
     expect(await identify(call({ authorization: `Bearer ${await sign()}` }))).toBe('sub:ali');
@@ -223,5 +233,51 @@ describe('x-forwarded-client-cert', () => {
     expect(() => forwardedIdentity(header, CERTIFICATE_KINDS)).toThrow(
       expect.objectContaining({ reason: 'UNAUTHENTICATED' }),
     );
+  });
+});
+
+describe('limits of calls', () => {
+  const MOST = 3;
+  let limited: SecureServer;
+  beforeAll(async () => {
+    limited = await startSecureServer(authority, {
+      identify: createIdentify({ kinds: CERTIFICATE_KINDS, tokens, proxies: ['cn:proxy*'] }),
+      limits: { ...DEFAULT_LIMITS, callsPerClient: MOST },
+    });
+  });
+  afterAll(async () => {
+    await limited.stop();
+  });
+
+  /** Uploads that never end: how many of them are refused at once. */
+  async function refusedOf(client: TestClient, headers: Headers): Promise<number> {
+    let refused = 0;
+    const { path, requestSerialize, responseDeserialize } = TransferServiceService.upload;
+    for (let index = 0; index < MOST + 2; index += 1) {
+      const metadata = metadataOf({ ...headers, 'guestfs-session': 'none' });
+      client.channel
+        .makeClientStreamRequest(path, requestSerialize, responseDeserialize, metadata, (error) => {
+          if (error?.code === status.RESOURCE_EXHAUSTED) refused += 1;
+        })
+        .on('error', () => undefined);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    return refused;
+  }
+
+  it('are those of each client of a proxy, not of all together', async () => {
+    const proxy = limited.client({ subject: '/CN=proxy-1' });
+    for (const name of ['ali', 'bea'])
+      expect(await refusedOf(proxy, { 'x-forwarded-client-cert': `URI=spiffe://mesh/${name}` })).toBe(2);
+  });
+
+  it('are those of each holder of a token, not of a connection', async () => {
+    const client = limited.client({ subject: '/CN=gateway' });
+    for (const sub of ['carl', 'dora']) {
+      const headers = { authorization: `Bearer ${await sign({ claims: { sub } })}` };
+      // From then on the token is known.
+      await ownerOf(client, headers);
+      expect(await refusedOf(client, headers)).toBe(2);
+    }
   });
 });

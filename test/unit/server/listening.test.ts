@@ -67,7 +67,7 @@ describe('a Unix socket', () => {
   it('takes no place that another server or a file has', async () => {
     const other = createServer().listen(path);
     await new Promise((resolve) => other.once('listening', resolve));
-    await expect(start()).rejects.toThrow(`cannot listen on unix:${path}: another server listens there`);
+    await expect(start()).rejects.toThrow(`cannot listen on unix:${path}: another server is listening on it`);
     await new Promise((resolve) => other.close(resolve));
     writeFileSync(path, '');
     await expect(start()).rejects.toThrow('not a socket');

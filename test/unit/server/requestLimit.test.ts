@@ -161,7 +161,7 @@ describe('a request over the limit', () => {
   it('is refused with what to use instead', async () => {
     expect(await failureOf(send(pwrite.path, ofSize(REQUEST_LIMIT + 1)))).toMatchObject({
       code: status.RESOURCE_EXHAUSTED,
-      details: `pwrite: the arguments make a message of ${REQUEST_LIMIT + 1} bytes; the server takes at most ${REQUEST_LIMIT} bytes; use UploadOffset, which streams, or write less at a time`,
+      details: `pwrite: the arguments make a message of ${REQUEST_LIMIT + 1} bytes; the server accepts at most ${REQUEST_LIMIT} bytes; use UploadOffset, which streams, or write less at a time`,
       info: {
         reason: 'MESSAGE_TOO_LARGE',
         metadata: { action: 'pwrite', limit: String(REQUEST_LIMIT), size: String(REQUEST_LIMIT + 1) },
@@ -224,7 +224,7 @@ describe('a request of an action that takes contents of any size', () => {
     const message = decodeURI(String((await ended)['grpc-message']));
     connection.destroy();
     expect(message).toBe(
-      `write: the arguments make a message of ${memory.size + 1} bytes; the server takes at most ${memory.size} bytes; use Upload, which streams`,
+      `write: the arguments make a message of ${memory.size + 1} bytes; the server accepts at most ${memory.size} bytes; use Upload, which streams`,
     );
     expect(memory.freeFor(ADDRESS)).toBe(memory.size);
   });

@@ -37,7 +37,7 @@ it('end the appliance after a limit, and leave the session idle', async () => {
   await quiet();
   expect(one.session.state).toBe('CONFIG');
   expect(one.session.expireTime).toBeInstanceOf(Date);
-  expect(events.join('\n')).toContain('a call that its client gave up did not end');
+  expect(events.join('\n')).toContain('a call that its client had given up did not finish');
 });
 
 it('do nothing when they end in time', async () => {

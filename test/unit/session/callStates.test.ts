@@ -196,9 +196,9 @@ describe('a refusal', () => {
 
   it.each([
     ['CONFIG', ['READY'], 'call launch first'],
-    ['LAUNCHING', ['READY'], 'wait until launch has answered'],
-    ['LAUNCHING', ['CONFIG'], 'wait until launch has answered'],
-    ['STOPPING', ['CONFIG'], 'wait until shutdown has answered'],
+    ['LAUNCHING', ['READY'], 'wait until launch has returned'],
+    ['LAUNCHING', ['CONFIG'], 'wait until launch has returned'],
+    ['STOPPING', ['CONFIG'], 'wait until shutdown has returned'],
   ] as const)('in %s says how to get to %p', (state, allowed, hint) => {
     expect(() => requireAllowed({ id: 's', state }, allowed, 'mkdir')).toThrow(hint);
   });

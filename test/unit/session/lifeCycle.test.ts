@@ -117,6 +117,12 @@ describe('ends that meet', () => {
     expect(session.state).toBe('CONFIG');
   });
 
+  it('a kill gives qemu hardly any time', async () => {
+    const { session, machine } = await launched();
+    await session.kill();
+    expect(machine.graces).toEqual([1000]);
+  });
+
   it('a kill ends a sync that takes long', async () => {
     const { session, daemon } = await launched();
     const closed = failureOf(session.close());
@@ -142,7 +148,7 @@ describe('ends that meet', () => {
     machine.end = { exitCode: undefined, signal: 'SIGKILL' };
     const killed = session.kill();
     await quiet();
-    expect(graces).toEqual([60_000, undefined]);
+    expect(graces).toEqual([60_000, 1000]);
     end.open();
     await killed;
     expect(await down).toMatchObject({ reason: 'OUTCOME_UNKNOWN', message: expect.stringContaining('was killed') });

@@ -32,6 +32,32 @@ describe('a registry that is drained', () => {
     expect(() => registry.add('c', { identity: undefined }, () => one('c'))).toThrow(/shutting down/);
   });
 
+  it('kills what has not ended when the grace is over, and says which sessions that were', async () => {
+    let lose: (error: Error) => void = () => undefined;
+    const hung: Session = Object.assign(
+      ending('hung', () => new Promise((_, reject) => (lose = reject))),
+      {
+        kill: async () => lose(new GuestfsError('OUTCOME_UNKNOWN', 'unwritten data is lost')),
+      },
+    );
+    const { registry, lines } = registryOf([ending('quick', async () => undefined), hung]);
+    const grace = new AbortController();
+    const drained = registry.drain(grace.signal);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(registry.size).toBe(1);
+    grace.abort(new Error('time is up'));
+    await expect(drained).rejects.toThrow('1 of 2 sessions ended with an error');
+    expect(registry.size).toBe(0);
+    expect(lines).toContainEqual(expect.objectContaining({ level: 'warn', sessions: [{ session: 'hung' }] }));
+    expect(lines).toContainEqual(
+      expect.objectContaining({
+        level: 'error',
+        session: 'hung',
+        err: expect.objectContaining({ reason: 'OUTCOME_UNKNOWN' }),
+      }),
+    );
+  });
+
   it('fails when a session could not be synced, once all have ended', async () => {
     const lost = new GuestfsError('EIO', '3 writes to /dev/sdb failed');
     let slow = false;
@@ -51,5 +77,35 @@ describe('a registry that is drained', () => {
       level: 'error',
       err: { reason: 'EIO', message: '3 writes to /dev/sdb failed' },
     });
+  });
+});
+
+describe('a registry for one identity', () => {
+  it('serves the first that makes a session, and no other after it, whether that one has a session or not', async () => {
+    const lines: string[] = [];
+    const registry = new SessionRegistry(
+      10,
+      createLogger('debug', (line) => lines.push(line)),
+      undefined,
+      { oneIdentity: true },
+    );
+    const add = (identity: string, id: string, closed = async (): Promise<void> => undefined): Session =>
+      registry.add(id, { identity }, () => Object.assign(ending(id, closed), { owner: identity }));
+    const refused = { reason: 'NOT_ISOLATED', message: expect.stringContaining('cannot keep the machines') };
+    // What could not be made makes nobody the first.
+    expect(() =>
+      registry.add('a', { identity: 'uri:c' }, () => {
+        throw new Error('no');
+      }),
+    ).toThrow('no');
+    const first = add('uri:a', 'a');
+    expect(() => add('uri:b', 'b')).toThrow(expect.objectContaining(refused));
+    add('uri:a', 'b');
+    await registry.delete(first);
+    await registry.delete(registry.get('b', 'uri:a'));
+    expect(registry.size).toBe(0);
+    expect(() => add('uri:b', 'b')).toThrow(expect.objectContaining(refused));
+    expect(add('uri:a', 'c').id).toBe('c');
+    expect(lines.filter((line) => line.includes('serves no other identity'))).toHaveLength(1);
   });
 });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { XdrDecoder, XdrError } from '../../../src/xdr/decoder.js';
 import { XdrEncoder } from '../../../src/xdr/encoder.js';
+import { threadTime } from '../../fuzz/engine/clock.js';
 import { long, opaque, text, textList, word } from '../../fakes/xdrBytes.js';
 
 function hex(write: (encoder: XdrEncoder) => void): string {
@@ -213,5 +214,30 @@ describe('XdrDecoder', () => {
     ['not a number, which is none', '7fc00000', undefined],
   ])('reads the percentage %s', (_what, bytes, expected) => {
     expect(reading(Buffer.from(bytes, 'hex')).percentage()).toBe(expected);
+  });
+
+  it.each([
+    ['empty strings', '', (decoder: XdrDecoder) => decoder.stringList()],
+    ['short strings', 'abcd', (decoder: XdrDecoder) => decoder.stringList()],
+    ['whole numbers', '', (decoder: XdrDecoder) => decoder.list((reader) => reader.int())],
+  ])('reads as many %s as fit in a message without keeping others waiting', (_what, value, read) => {
+    const element = text(value);
+    const count = Math.floor((4 << 20) / element.length);
+    const bytes = Buffer.concat([word(count), Buffer.alloc(count * element.length, element)]);
+    read(new XdrDecoder(bytes));
+    const times = [1, 2, 3].map(() => {
+      const started = threadTime();
+      read(new XdrDecoder(bytes));
+      return threadTime() - started;
+    });
+    // It takes 20 to 50 ms; it was 500 once.
+    expect(Math.min(...times)).toBeLessThan(200);
+  });
+
+  it('refuses more buffers than any message has: each takes far longer than a string', () => {
+    const buffers = (count: number): Buffer[] =>
+      reading(word(count), Buffer.alloc(4 * count)).list((reader) => reader.buffer());
+    expect(buffers(100_000)).toHaveLength(100_000);
+    expect(() => buffers(100_001)).toThrow('more than 100000 values of opaque data');
   });
 });

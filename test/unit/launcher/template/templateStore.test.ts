@@ -117,7 +117,7 @@ describe.each([...TEMPLATE_FILES, 'template.json'])('a template whose %s', (name
     expect(openFiles()).toEqual(before);
     expect(scene.warnings).toEqual([
       {
-        message: 'a stored template is unusable and will be made again',
+        message: 'a stored template is unusable and will be recreated',
         fields: { template: 'one', reason: expect.stringMatching(/./) },
       },
     ]);
@@ -166,7 +166,7 @@ describe('the store', () => {
     await keep('one');
     expect(scene.warnings).toEqual([
       {
-        message: 'cannot store a template: it will be made again after a restart',
+        message: 'cannot store a template: it will be recreated after a restart',
         fields: { template: 'one', reason: expect.stringMatching(/ENOTDIR|EEXIST/) },
       },
     ]);

@@ -85,8 +85,8 @@ const keptFor = (key: string): Promise<void> => eventually(() => existsSync(join
 
 describe('templates', () => {
   it('are made for who asks next: nobody waits', async () => {
-    expect(await get()).toEqual({ reason: 'its template is being made' });
-    expect(await get()).toEqual({ reason: 'its template is being made' });
+    expect(await get()).toEqual({ reason: 'its template is being created' });
+    expect(await get()).toEqual({ reason: 'its template is being created' });
     await (await making()).succeed();
     await templates.idle();
     expect(await contentsOf(await made(), 'memory')).toBe('memory of making 1');
@@ -96,7 +96,7 @@ describe('templates', () => {
 
   it('are made one at a time', async () => {
     await get();
-    expect(await get({ smp: 2 })).toEqual({ reason: 'a template for other settings is being made' });
+    expect(await get({ smp: 2 })).toEqual({ reason: 'a template for other settings is being created' });
     await (await making()).succeed();
     await templates.idle();
     expect(makings).toHaveLength(1);
@@ -192,7 +192,7 @@ describe('a template that cannot be made', () => {
       now: Date.now() + 601_000,
       doNotFake: ['setTimeout', 'setInterval', 'setImmediate', 'nextTick', 'queueMicrotask', 'performance'],
     });
-    expect(await get()).toEqual({ reason: 'its template is being made' });
+    expect(await get()).toEqual({ reason: 'its template is being created' });
     expect(await making(2)).toMatchObject({ request: { smp: 1 } });
   });
 });

@@ -1,0 +1,41 @@
+/** The npm packages that the server runs with, and their licences. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { inProject } from '../support/project.mjs';
+
+/**
+ * @typedef {object} ServerPackage
+ * @property {string} name
+ * @property {string} version
+ * @property {string} [licence] An SPDX expression.
+ * @property {string} folder Where it is, from the project's root.
+ */
+
+/**
+ * The packages that package-lock.json has for the server, not for development, in alphabetical order.
+ * @returns {ServerPackage[]}
+ */
+export function serverPackages() {
+  /** @type {{ packages: Record<string, { version: string, license?: string, dev?: boolean, devOptional?: boolean }> }} */
+  const { packages } = JSON.parse(readFileSync(inProject('package-lock.json'), 'utf8'));
+  return Object.entries(packages)
+    .filter(([folder, { dev, devOptional }]) => folder !== '' && !dev && !devOptional)
+    .map(([folder, { version, license }]) => ({
+      name: folder.slice(folder.lastIndexOf('node_modules/') + 'node_modules/'.length),
+      version,
+      licence: license,
+      folder,
+    }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/**
+ * The licence texts and notices that an installed package comes with.
+ * @param {ServerPackage} entry
+ */
+export function licenceTexts({ folder }) {
+  return readdirSync(inProject(folder))
+    .filter((name) => /^(licen[cs]e|copying|notice)/i.test(name))
+    .sort()
+    .map((name) => readFileSync(join(inProject(folder), name), 'utf8').trimEnd());
+}

@@ -1,0 +1,41 @@
+/** The bill of materials of the server: npm makes it. */
+import { readFileSync } from 'node:fs';
+import { inProject } from '../support/project.mjs';
+import { outputOf, StepFailed } from '../support/run.mjs';
+
+/**
+ * The part of npm's document that is changed here.
+ * @typedef {object} Document
+ * @property {{ component: { name: string } }} metadata
+ * @property {{ 'bom-ref': string, properties?: { name: string, value: string }[] }[]} components
+ * @property {{ ref: string, dependsOn?: string[] }[]} dependencies
+ */
+
+/** @returns {string} A CycloneDX document. */
+export function serverSbom() {
+  // Not with --omit=dev: npm then leaves out what the server needs, too, if the tests depend on it directly.
+  const output = outputOf(['npm', 'sbom', '--sbom-format=cyclonedx', '--sbom-type=application']);
+  /** @type {Document} */
+  let bom;
+  try {
+    bom = JSON.parse(output);
+  } catch {
+    throw new StepFailed('npm sbom made no document: it needs npm 10 or newer, and installed packages (npm ci)');
+  }
+  const onlyForDevelopment = new Set(
+    bom.components
+      .filter(({ properties = [] }) => properties.some(({ name }) => name === 'cdx:npm:package:development'))
+      .map((component) => component['bom-ref']),
+  );
+  /** @param {string} ref */
+  const stays = (ref) => !onlyForDevelopment.has(ref);
+  bom.components = bom.components.filter((component) => stays(component['bom-ref']));
+  bom.dependencies = bom.dependencies
+    .filter(({ ref }) => stays(ref))
+    .map(({ ref, dependsOn = [] }) => ({ ref, dependsOn: dependsOn.filter(stays) }));
+  /** @type {{ name: string }} */
+  const { name } = JSON.parse(readFileSync(inProject('package.json'), 'utf8'));
+  // npm takes the name of the directory.
+  bom.metadata.component.name = name;
+  return `${JSON.stringify(bom, null, 2)}\n`;
+}

@@ -1,0 +1,123 @@
+/** Fuzzes the code that reads what hostile clients, images, guests and appliances say. See docs/fuzzing.md. */
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { relative } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { inProject, root } from '../support/project.mjs';
+import { say } from '../support/say.mjs';
+import { add, nothing, onePassed } from './tally.mjs';
+
+/** Of the machines that tests run on. */
+const AT_A_TIME = 2;
+/** A target gets this much longer than its time: to load, to shorten what fails, and to end. */
+const GRACE_MS = 120_000;
+const MIB = 1 << 20;
+
+/**
+ * What to do.
+ * @typedef {object} FuzzRun
+ * @property {string} [only] A regular expression: only matching targets.
+ * @property {number} seconds For each target.
+ * @property {number} [seed] By default another each time.
+ * @property {number} [jobs] Targets at a time.
+ * @property {boolean} [writeCorpus] Adds the fewest inputs that reach what others do not to the corpus in the sources.
+ */
+
+/** @typedef {import('../../test/fuzz/engine/order.js').Line} Line */
+/** @typedef {import('../../test/fuzz/engine/fuzzer.js').Status} Status */
+/** @typedef {{ target: string, result: Status | undefined, findings: string[] }} Outcome */
+
+/**
+ * Fuzzes one target in a process of its own.
+ * @param {string} target
+ * @param {FuzzRun} run
+ * @returns {Promise<Outcome>}
+ */
+function fuzzOne(target, { seconds, seed = Math.floor(Math.random() * 2 ** 32), writeCorpus }) {
+  const corpus = inProject('test', 'fuzz', 'corpus', target);
+  const kept = inProject('dist', 'fuzz', 'corpus', target);
+  /** @type {import('../../test/fuzz/engine/order.js').Order} */
+  const order = {
+    target,
+    seconds,
+    seed,
+    corpora: [corpus, kept],
+    kept,
+    findings: inProject('dist', 'fuzz', 'findings'),
+    cover: writeCorpus === true ? corpus : undefined,
+  };
+  const program = inProject('dist', 'test', 'fuzz', 'engine', 'main.js');
+  const child = spawn(process.execPath, ['--expose-gc', program, JSON.stringify(order)], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const limit = setTimeout(() => child.kill('SIGKILL'), seconds * 1000 + GRACE_MS);
+  /** @type {string[]} */
+  const findings = [];
+  let result = /** @type {Status | undefined} */ (undefined);
+  createInterface({ input: child.stdout }).on('line', (text) => {
+    const line = /** @type {Line} */ (JSON.parse(text));
+    if (line.kind === 'done') result = line;
+    if (line.kind === 'status') say(`${target}: ${statusText(line)}`);
+    if (line.kind !== 'finding') return;
+    findings.push(`${target}: ${line.what}: ${relative(root, line.path)}`);
+    say(`FOUND ${findings.at(-1) ?? ''} (seed ${String(seed)})`);
+    if (line.stack !== undefined) say(line.stack);
+  });
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code, signal) => {
+      clearTimeout(limit);
+      if (result === undefined) findings.push(`${target}: the process ended with ${String(signal ?? code)}`);
+      resolve({ target, result, findings });
+    });
+  });
+}
+
+/** @param {Status} status */
+function statusText({ executions, seconds, reached, places, corpus, slowestMs, findings, growth }) {
+  const parts = [
+    `${executions.toLocaleString('en')} executions`,
+    `${Math.round(executions / seconds).toLocaleString('en')}/s`,
+    `${String(reached)} of ${String(places)} places`,
+    `${String(corpus)} inputs`,
+    `slowest ${slowestMs.toFixed(1)} ms`,
+    ...(growth === undefined ? [] : [`growth ${(growth / MIB).toFixed(1)} MiB`]),
+    `${String(findings)} findings`,
+  ];
+  return parts.join(', ');
+}
+
+/** @returns {Promise<readonly string[]>} */
+async function targetNames() {
+  const url = pathToFileURL(inProject('dist', 'test', 'fuzz', 'targets', 'index.js')).href;
+  const targets = /** @type {{ targetNames: readonly string[] }} */ (await import(url));
+  return targets.targetNames;
+}
+
+/**
+ * Fuzzes the targets; each counts as one test. Everything must be compiled.
+ * @param {FuzzRun} run
+ * @returns {Promise<import('./tally.mjs').Tally>}
+ */
+export async function runFuzz(run) {
+  const waiting = [...(await targetNames())].filter(
+    (name) => run.only === undefined || new RegExp(run.only).test(name),
+  );
+  if (waiting.length === 0) say(`no target matches ${run.only ?? ''}; there are ${(await targetNames()).join(', ')}`);
+  /** @type {Outcome[]} */
+  const outcomes = [];
+  const work = async () => {
+    for (let target = waiting.shift(); target !== undefined; target = waiting.shift()) {
+      const outcome = await fuzzOne(target, run);
+      outcomes.push(outcome);
+      if (outcome.result !== undefined) say(`${target}: ${statusText(outcome.result)}`);
+    }
+  };
+  await Promise.all(Array.from({ length: run.jobs ?? AT_A_TIME }, work));
+  const executions = outcomes.reduce((sum, { result }) => sum + (result?.executions ?? 0), 0);
+  say(`${executions.toLocaleString('en')} executions of ${String(outcomes.length)} targets`);
+  return outcomes
+    .map(({ findings }) => (findings.length === 0 ? onePassed : { ...nothing, failed: 1, failures: findings }))
+    .reduce(add, outcomes.length === 0 ? { ...nothing, failed: 1 } : nothing);
+}

@@ -1,0 +1,94 @@
+/**
+ * Which user is at the other end of a connection to a Unix socket, as the kernel recorded it when the client connected
+ * (SO_PEERCRED, unix(7)).
+ *
+ * Node.js has no call for that: a short-lived Python process, which inherits the connection, asks. Until it has
+ * answered, the connection is not served.
+ */
+import type { Http2Server, Http2Session } from 'node:http2';
+import type { Socket } from 'node:net';
+import type { Logger } from '../common/logger.js';
+import { ISOLATED_PYTHON } from '../common/python.js';
+import { Semaphore } from '../common/semaphore.js';
+import { descriptorOf, runTool } from '../common/subprocess.js';
+import { abortController } from '../common/waiting.js';
+
+const [PYTHON = '', ...ISOLATED] = ISOLATED_PYTHON;
+/** `struct ucred`: process, user and group, of which the user counts; the connection is descriptor 3. */
+const PROGRAM =
+  'import socket, struct; print(struct.unpack("iII", socket.socket(fileno=3).getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1])';
+const LIMIT_MS = 10_000;
+const ANSWER_LIMIT = 1024;
+/** Each takes about 20 ms of processor time. */
+const lookups = new Semaphore(4);
+
+/** Asks the kernel. @throws Error if the connection is closed, or the process fails */
+async function peerUser(socket: Socket): Promise<number> {
+  const controller = abortController();
+  const abort = (): void => controller.abort(new Error('the client is gone'));
+  socket.once('close', abort);
+  try {
+    const { signal } = controller;
+    const { exitCode, stdout, stderr } = await lookups.run(
+      () =>
+        runTool(PYTHON, [...ISOLATED, '-c', PROGRAM], {
+          fds: [descriptorOf(socket)],
+          timeoutMs: LIMIT_MS,
+          maxOutputBytes: ANSWER_LIMIT,
+          signal,
+        }),
+      signal,
+    );
+    // The number of a descriptor that was closed in the meantime may by then have belonged to another connection.
+    if (socket.destroyed) throw new Error('the client is gone');
+    if (exitCode !== 0 || !/^\d+\n$/.test(stdout)) throw new Error(`SO_PEERCRED: ${stderr.trim() || stdout}`);
+    return Number(stdout);
+  } finally {
+    socket.off('close', abort);
+  }
+}
+
+export class PeerUsers {
+  readonly #logger: Logger;
+  readonly #users = new WeakMap<Http2Session, number>();
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  /** The user ID of the client at the other end of a connection; undefined if it is not known. */
+  of(connection: Http2Session | undefined): number | undefined {
+    return connection && this.#users.get(connection);
+  }
+
+  /** Has each new connection of a server wait until its user is known; to be called before anything else listens to it. */
+  watch(server: Http2Server): void {
+    const serve = server.listeners('connection') as ((this: Http2Server, socket: Socket) => void)[];
+    server.removeAllListeners('connection');
+    server.on('connection', (socket: Socket) => void this.#admit(server, serve, socket));
+  }
+
+  async #admit(
+    server: Http2Server,
+    serve: readonly ((this: Http2Server, socket: Socket) => void)[],
+    socket: Socket,
+  ): Promise<void> {
+    const ignore = (): void => undefined;
+    // Until the HTTP/2 session takes over.
+    socket.on('error', ignore);
+    let user: number;
+    try {
+      user = await peerUser(socket);
+    } catch (err) {
+      if (!socket.destroyed) this.#logger.warn('connection closed: its user cannot be found', { err });
+      socket.destroy();
+      return;
+    }
+    socket.off('error', ignore);
+    const note = (session: Http2Session): void => void this.#users.set(session, user);
+    server.prependOnceListener('session', note);
+    // Creates the session before it returns.
+    for (const listener of serve) listener.call(server, socket);
+    server.off('session', note);
+  }
+}

@@ -1,0 +1,240 @@
+/**
+ * Runs a target on one input after the other: each is made from one that is known, and is kept if the code did what it
+ * had not done before.
+ */
+import { setImmediate } from 'node:timers/promises';
+import { now, useProcessorTime } from './clock.js';
+import { Coverage } from './coverage.js';
+import { nameOf } from './corpus.js';
+import { Mutator } from './mutate.js';
+import type { Probes } from './probes.js';
+import { Random } from './random.js';
+import { shrink } from './shrink.js';
+import { takeLongestTurn, type Target } from './target.js';
+
+/** Longest time for which an input may keep the event loop, milliseconds. */
+export const LONGEST_MS = 50;
+/** V8 collects garbage and compiles at times: what is slow is so each time. */
+const SLOW_REPEATS = 5;
+const SHRINK_MS = 5000;
+/** Lines of the stack of a failure. */
+const STACK_LINES = 12;
+/** One input in so many is stretched. */
+const STRETCHED_SHARE = 4000;
+/** Runs before the event loop gets a turn, and the clock is looked at. */
+const BATCH = 512;
+/** Memory that is more at the end than after this share of the time has leaked, if it is more than ... */
+const WARM_UP_SHARE = 0.25;
+/** ... so many bytes. */
+const LARGEST_GROWTH = 24 << 20;
+
+/** What V8 and Node.js need for a buffer, beside its bytes. */
+const BUFFER_OVERHEAD = 512;
+
+export interface Finding {
+  readonly what: string;
+  readonly input: Buffer;
+  readonly stack?: string | undefined;
+}
+
+export interface Status {
+  readonly executions: number;
+  readonly seconds: number;
+  /** Of the executions, those of stretched inputs. */
+  readonly stretched: number;
+  readonly reached: number;
+  readonly places: number;
+  readonly corpus: number;
+  /** Slowest input that was not stretched, and slowest of all, milliseconds. */
+  readonly slowestMs: number;
+  readonly findings: number;
+  /** Memory that is used now and was not after the warm-up, bytes; undefined until the end. */
+  readonly growth?: number;
+}
+
+export interface FuzzerOptions {
+  readonly target: Target;
+  readonly probes: Probes;
+  readonly seed: number;
+  readonly milliseconds: number;
+  /** Inputs to begin with, beside the target's own. */
+  readonly inputs: readonly Buffer[];
+  readonly collectGarbage: () => void;
+  /** Called before each run. */
+  readonly onRun: (input: Buffer) => void;
+  readonly onNew: (input: Buffer) => void;
+  readonly onFinding: (finding: Finding) => void;
+  readonly onStatus: (status: Status) => void;
+  readonly statusMs: number;
+  /** Whether an input takes too long without probes. */
+  readonly isSlow: (input: Buffer) => boolean;
+}
+
+/** How a run ended. */
+interface Outcome {
+  readonly ms: number;
+  readonly error: { readonly thrown: unknown } | undefined;
+}
+
+/** What tells one failure from another. */
+function signatureOf(thrown: unknown): string {
+  const text = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : `thrown: ${String(thrown)}`;
+  return text.replaceAll(/\d[\d.e+]*/g, 'N').slice(0, 200);
+}
+
+export class Fuzzer {
+  readonly #options: FuzzerOptions;
+  readonly #random: Random;
+  readonly #coverage: Coverage;
+  readonly #mutator: Mutator;
+  readonly #corpus: Buffer[] = [];
+  readonly #known = new Set<string>();
+  #executions = 0;
+  #stretched = 0;
+  #slowest = 0;
+  #findings = 0;
+
+  constructor(options: FuzzerOptions) {
+    this.#options = options;
+    this.#random = new Random(options.seed);
+    this.#coverage = new Coverage(options.probes);
+    this.#mutator = new Mutator(this.#random, options.probes, options.target.longest);
+  }
+
+  get corpus(): readonly Buffer[] {
+    return this.#corpus;
+  }
+
+  async run(): Promise<Status> {
+    const { target, inputs, milliseconds, statusMs, onStatus } = this.#options;
+    // Inputs are refused with errors, and most of their price is their stack.
+    Error.stackTraceLimit = 0;
+    const started = performance.now();
+    const status = (growth?: number): Status => ({
+      executions: this.#executions,
+      seconds: (performance.now() - started) / 1000,
+      stretched: this.#stretched,
+      reached: this.#coverage.reached,
+      places: this.#coverage.places,
+      corpus: this.#corpus.length,
+      slowestMs: this.#slowest,
+      findings: this.#findings,
+      ...(growth === undefined ? {} : { growth }),
+    });
+    for (const input of [...(await target.seeds()), ...inputs]) await this.#try(input, true);
+    let warm: number | undefined;
+    let reported = 0;
+    for (;;) {
+      for (let count = 0; count < BATCH; count += 1) await this.#next();
+      await setImmediate();
+      const elapsed = performance.now() - started;
+      if (elapsed > milliseconds) break;
+      if (warm === undefined && elapsed > WARM_UP_SHARE * milliseconds) warm = this.#memory();
+      if (elapsed - reported > statusMs) {
+        reported = elapsed;
+        onStatus(status());
+      }
+    }
+    const growth = Math.max(0, this.#memory() - (warm ?? Infinity));
+    if (growth > LARGEST_GROWTH)
+      this.#report(`memory grew by ${(growth / 2 ** 20).toFixed(1)} MiB`, Buffer.alloc(0), undefined);
+    return status(growth);
+  }
+
+  /** Bytes in use, without those of the inputs that were kept meanwhile. */
+  #memory(): number {
+    this.#options.collectGarbage();
+    const { heapUsed, external } = process.memoryUsage();
+    return heapUsed + external - this.#corpus.reduce((sum, { length }) => sum + length + BUFFER_OVERHEAD, 0);
+  }
+
+  async #next(): Promise<void> {
+    const input = this.#pick();
+    if (this.#random.once(STRETCHED_SHARE)) {
+      this.#stretched += 1;
+      await this.#try(this.#mutator.stretch(input, this.#options.target.stretched), false);
+    } else {
+      await this.#try(this.#mutator.mutate(input, this.#pick()), true);
+    }
+  }
+
+  /** New inputs, which nobody has tried much, come more often. */
+  #pick(): Buffer {
+    const { length } = this.#corpus;
+    if (length === 0) return Buffer.alloc(0);
+    const recent = Math.min(length, 16);
+    const at = this.#random.once(2) ? this.#random.below(length) : length - 1 - this.#random.below(recent);
+    return this.#corpus[at] ?? Buffer.alloc(0);
+  }
+
+  async #try(input: Buffer, keep: boolean): Promise<void> {
+    const { ms, error } = await this.#execute(input);
+    // Before anything else is run.
+    const isNew = keep && error === undefined && this.#coverage.learn();
+    if (error !== undefined) await this.#failed(input, error.thrown);
+    else if (ms > LONGEST_MS) await this.#slow(input);
+    if (keep && ms > this.#slowest && ms < LONGEST_MS) this.#slowest = ms;
+    if (!isNew) return;
+    // Small buffers share their memory with others, which would be kept as well.
+    const own = Buffer.alloc(input.length);
+    input.copy(own);
+    this.#corpus.push(own);
+    this.#options.onNew(own);
+  }
+
+  async #execute(input: Buffer): Promise<Outcome> {
+    this.#executions += 1;
+    this.#options.onRun(input);
+    this.#coverage.begin();
+    // What keeps or changes its input must not change the corpus.
+    const own = Buffer.from(input);
+    takeLongestTurn();
+    const started = now();
+    const ms = (): number => takeLongestTurn() ?? now() - started;
+    try {
+      const running = this.#options.target.run(own);
+      if (running !== undefined) await running;
+      return { ms: ms(), error: undefined };
+    } catch (thrown) {
+      return { ms: ms(), error: { thrown } };
+    }
+  }
+
+  async #failed(input: Buffer, thrown: unknown): Promise<void> {
+    const signature = signatureOf(thrown);
+    if (this.#known.has(signature)) return;
+    this.#known.add(signature);
+    const failure = async (shorter: Buffer): Promise<unknown> => {
+      const { error } = await this.#execute(shorter);
+      return error !== undefined && signatureOf(error.thrown) === signature ? error.thrown : undefined;
+    };
+    const least = await shrink(input, async (shorter) => (await failure(shorter)) !== undefined, SHRINK_MS);
+    Error.stackTraceLimit = STACK_LINES;
+    const again = (await failure(least)) ?? thrown;
+    Error.stackTraceLimit = 0;
+    const text = again instanceof Error ? `${again.name}: ${again.message}` : String(again);
+    this.#report(text, least, again instanceof Error ? again.stack : undefined);
+  }
+
+  async #slow(input: Buffer): Promise<void> {
+    const least = await this.#leastTime(input);
+    if (least <= LONGEST_MS || this.#known.has('slow') || !this.#options.isSlow(input)) return;
+    // One is enough: others are hardly of another kind, and each costs seconds.
+    this.#known.add('slow');
+    this.#report(`takes ${least.toFixed(0)} ms, with probes; ${input.length} bytes`, input, undefined);
+  }
+
+  async #leastTime(input: Buffer): Promise<number> {
+    let least = Infinity;
+    useProcessorTime(true);
+    for (let count = 0; count < SLOW_REPEATS && least > LONGEST_MS; count += 1)
+      least = Math.min(least, (await this.#execute(input)).ms);
+    useProcessorTime(false);
+    return least;
+  }
+
+  #report(what: string, input: Buffer, stack: string | undefined): void {
+    this.#findings += 1;
+    this.#options.onFinding({ what: `${what} (${nameOf(input)})`, input, stack });
+  }
+}

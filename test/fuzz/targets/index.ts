@@ -1,0 +1,23 @@
+/** All targets. Each is loaded by itself: the fewer places of code a process watches, the faster it is. */
+import type { Target } from '../engine/target.js';
+
+const TARGETS: Readonly<Record<string, () => Promise<Target>>> = {
+  frames: async () => (await import('./frames.js')).frames,
+  replies: async () => (await import('./replies.js')).replies,
+  qemu: async () => (await import('./qemu.js')).qemu,
+  headers: async () => (await import('./headers.js')).headers,
+  documents: async () => (await import('./documents.js')).documents,
+  packages: async () => (await import('./packages.js')).packages,
+  identities: async () => (await import('./identities.js')).identities,
+  requests: async () => (await import('./requests.js')).requests,
+  records: async () => (await import('./records.js')).records,
+};
+
+export const targetNames: readonly string[] = Object.keys(TARGETS);
+
+/** @throws Error if there is no such target */
+export async function findTarget(name: string): Promise<Target> {
+  const load = TARGETS[name];
+  if (load === undefined) throw new Error(`there is no target '${name}'; there are ${targetNames.join(', ')}`);
+  return load();
+}

@@ -1,0 +1,64 @@
+/** What qemu says: lines of QMP, and what it prints of an image's bytes. */
+import { answersIn, dumpIn } from '../../../src/images/nodeDump.js';
+import { QmpFramer, QmpProtocolError, type QmpMessage } from '../../../src/qemu/qmpFramer.js';
+import { ensure, turn, unlessRefused, type Target } from '../engine/target.js';
+import { cut, inPieces } from './pieces.js';
+
+const LONGEST_LINE = 64 * 1024;
+const DUMPED = 32;
+/** What is read of the output of an isolated qemu, about. */
+const LONGEST_OUTPUT = 1 << 20;
+
+function messagesIn(pieces: readonly Buffer[]): { messages: QmpMessage[]; refused: boolean } {
+  const framer = new QmpFramer(LONGEST_LINE);
+  const messages: QmpMessage[] = [];
+  const done = unlessRefused([QmpProtocolError], () => {
+    for (const piece of pieces) messages.push(...turn(() => framer.push(piece)));
+    return true;
+  });
+  return { messages, refused: done !== true };
+}
+
+/** One line at a time, as `push` gives the messages of one piece only if all are good. */
+function lines(bytes: Buffer): Buffer[] {
+  const found: Buffer[] = [];
+  let start = 0;
+  for (let end = bytes.indexOf(0x0a); end >= 0; end = bytes.indexOf(0x0a, start)) {
+    found.push(bytes.subarray(start, end + 1));
+    start = end + 1;
+  }
+  return [...found, bytes.subarray(start)];
+}
+
+const DUMP = `00000000:  51 46 49 fb 00 00 00 03 00 00 00 00 00 00 00 00  QFI.............
+{"return": {}, "id": 2}
+00000010:  00 00 00 00 00 00 00 10 00 00 00 00 00 00 00 00  ................
+read 32/32 bytes at offset 0
+`;
+
+export const qemu: Target = {
+  name: 'qemu',
+  about: 'the QMP framer, and the dumps of qemu-io',
+  longest: 2048,
+  stretched: 2 << 20,
+  seeds: () =>
+    [
+      '{"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}}, "capabilities": ["oob"]}}\r\n',
+      '{"return": {}, "id": 1}\n\n{"event": "STOP", "data": {}}\n',
+      '[]\n',
+      DUMP,
+    ].flatMap((text) => [inPieces(3, Buffer.from(text)), inPieces(256, Buffer.from(text))]),
+  run(input) {
+    const { bytes, pieces } = cut(input);
+    const whole = messagesIn(lines(bytes));
+    const inParts = messagesIn(pieces.flatMap(lines));
+    ensure(whole.refused === inParts.refused, 'a line is refused, or not, by how it came');
+    ensure(JSON.stringify(whole.messages) === JSON.stringify(inParts.messages), 'the messages depend on how they came');
+    for (const message of whole.messages) ensure(!Array.isArray(message), 'a message that is no object');
+    const text = bytes.toString('latin1');
+    const output = text.slice(0, LONGEST_OUTPUT);
+    ensure(answersIn(output).join('').length <= output.length, 'more answers than output');
+    const dumped = turn(() => dumpIn(output, DUMPED));
+    ensure(dumped === undefined || dumped.length === DUMPED, 'a dump of another length');
+  },
+};

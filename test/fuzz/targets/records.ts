@@ -1,0 +1,98 @@
+/** Lists that are downloaded: names, directory entries, fields of a journal; and texts of guests as such. */
+import { decodeDirent } from '../../../gen/calls/structs.js';
+import { GuestfsError } from '../../../src/common/errors.js';
+import { decodeGuestText, encodeGuestText, printable, printableName } from '../../../src/common/guestText.js';
+import { fieldsOf } from '../../../src/library/journal.js';
+import { namesOf, recordsOf, sortedRuns } from '../../../src/library/records.js';
+import { XdrEncoder } from '../../../src/xdr/encoder.js';
+import { ensure, unlessRefused, type Target } from '../engine/target.js';
+import { arriving, cut, gathered, inPieces } from './pieces.js';
+
+/** As large as the largest of the server's. */
+const WINDOW = { names: 32_768, bytes: 1 << 20 };
+const KINDS = 4;
+
+function checkText(bytes: Buffer): void {
+  const decoded = decodeGuestText(bytes);
+  ensure(decoded.isWellFormed(), 'a text that is no Unicode');
+  ensure(encodeGuestText(decoded).equals(bytes), 'a text does not become its bytes again');
+  for (const shown of [printable(decoded), printableName(decoded)])
+    ensure(!/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/.test(shown), 'control characters in a message');
+  // What a client sends need not come from us.
+  const foreign = bytes.toString('utf16le');
+  ensure(decodeGuestText(encodeGuestText(foreign)).isWellFormed(), 'a sent text that is no Unicode');
+}
+
+async function checkNames(bytes: Buffer, pieces: readonly Buffer[]): Promise<void> {
+  const { list, error } = await gathered(namesOf(arriving(pieces), 'ls'));
+  ensure(error === undefined || error instanceof GuestfsError, `names end with ${String(error)}`);
+  const whole = bytes.toString('latin1').split('\0').slice(0, -1);
+  if (error === undefined)
+    ensure(JSON.stringify(list.map((name) => name.toString('latin1'))) === JSON.stringify(whole), 'names are lost');
+  const runs = await gathered(sortedRuns(arrivingNames(list), WINDOW));
+  ensure(runs.error === undefined && runs.list.length === list.length, 'sorting loses names');
+}
+
+async function* arrivingNames(list: readonly Buffer[]): AsyncGenerator<readonly Buffer[]> {
+  yield list;
+}
+
+async function checkEntries(bytes: Buffer, pieces: readonly Buffer[]): Promise<void> {
+  const inParts = await gathered(recordsOf(arriving(pieces), decodeDirent, 'readdir'));
+  const whole = await gathered(recordsOf(arriving([bytes]), decodeDirent, 'readdir'));
+  for (const { error } of [inParts, whole])
+    ensure(error === undefined || error instanceof GuestfsError, `entries end with ${String(error)}`);
+  ensure((inParts.error === undefined) === (whole.error === undefined), 'a list is refused, or not, by how it came');
+  ensure(inParts.list.length === whole.list.length, 'the list depends on how it came');
+}
+
+function checkFields(bytes: Buffer): void {
+  const fields = unlessRefused([GuestfsError], () => [...fieldsOf(bytes)]) ?? [];
+  const size = fields.reduce((sum, { attrval }) => sum + attrval.length, 0);
+  ensure(size <= bytes.length, 'fields with more bytes than the entry');
+}
+
+function dirents(...names: readonly string[]): Buffer {
+  const encoder = new XdrEncoder();
+  for (const [index, name] of names.entries()) {
+    encoder.int64(BigInt(index));
+    encoder.int('r'.charCodeAt(0));
+    encoder.string(name);
+  }
+  return encoder.finish();
+}
+
+function fields(...texts: readonly string[]): Buffer {
+  return Buffer.concat(
+    texts.flatMap((text) => {
+      const length = Buffer.alloc(8);
+      length.writeBigUInt64BE(BigInt(text.length));
+      return [length, Buffer.from(text)];
+    }),
+  );
+}
+
+export const records: Target = {
+  name: 'records',
+  about: 'names, directory entries and journal fields that are downloaded, and texts of guests',
+  longest: 1024,
+  // What comes in one turn of the event loop.
+  stretched: 64 * 1024,
+  seeds: () =>
+    [Buffer.from('a \xe9 \uef80 \u{1f600} \n'), Buffer.from('one\0two\0\0'), dirents('.', 'file'), fields('A=b', 'C=')]
+      .map((bytes, kind) => ({ bytes, kind }))
+      .flatMap(({ bytes, kind }) => [3, 256].map((size) => Buffer.concat([Buffer.of(kind), inPieces(size, bytes)]))),
+  run(input) {
+    const { bytes, pieces } = cut(input.subarray(1));
+    switch ((input[0] ?? 0) % KINDS) {
+      case 0:
+        return checkText(bytes);
+      case 1:
+        return checkNames(bytes, pieces);
+      case 2:
+        return checkEntries(bytes, pieces);
+      default:
+        return checkFields(bytes);
+    }
+  },
+};

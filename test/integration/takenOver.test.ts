@@ -1,0 +1,188 @@
+/** What a qemu that was taken over does to others, by its own system calls, on every kind of host and as every kind of server. */
+import { execFileSync } from 'node:child_process';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it, jest } from '@jest/globals';
+import { builtAppliance, describeWhen } from '../support/appliance.js';
+import { emptyImage } from '../support/diskImages.js';
+import { canTakeOver, takeOver, type TakenAttempt } from '../support/intruder.js';
+import { hostWith, type Means } from '../support/lesserHosts.js';
+import { launchSession } from '../support/scene.js';
+import { imageDrive, scratchDrive, TestClient, type SessionClient } from '../support/testClient.js';
+import { CLEAN_END, logged, startTestServer, type TestServer } from '../support/testServer.js';
+
+jest.setTimeout(180_000);
+const SOMEBODY = 65534;
+const isRoot = process.geteuid?.() === 0;
+const appliance = builtAppliance('trixie');
+const missing =
+  !isRoot || !canTakeOver
+    ? 'only root can take over processes, on x86-64'
+    : appliance === undefined
+      ? 'there is no appliance: npm run appliance'
+      : undefined;
+
+const status = (pid: number, name: string): string =>
+  new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? '';
+
+for (const [means, uid] of [
+  ['namespaces', 0],
+  ['namespaces', SOMEBODY],
+  ['landlock', 0],
+  ['landlock', SOMEBODY],
+  ['none', 0],
+] as const satisfies readonly [Means, number][]) {
+  describeWhen(`a qemu of a server that is ${uid === 0 ? '' : 'not '}root, kept apart by ${means}`, missing, () => {
+    let server: TestServer;
+    let client: TestClient;
+    let scene: string;
+    let neighbour: Server;
+    /** With an image; with another one; with the network. */
+    let qemus: [number, number, number];
+    let sessions: SessionClient[];
+
+    beforeAll(async () => {
+      scene = mkdtempSync(join(tmpdir(), 'taken-'));
+      chmodSync(scene, 0o755);
+      const own = join(scene, 'appliance');
+      if (uid !== 0) cpSync(appliance ?? '', own, { recursive: true });
+      const cache = join(scene, 'cache');
+      mkdirSync(cache);
+      const host = hostWith(means, mkdtempSync(join(scene, 'host-')));
+      if (uid !== 0) for (const path of [own, cache]) execFileSync('chown', ['-R', String(uid), path]);
+      server = await startTestServer({
+        flags: ['--appliance', uid === 0 ? (appliance ?? '') : own, '--allow', 'network'],
+        env: { LIBGUESTFS_CACHEDIR: cache, HOME: scene, SECRET_OF_THE_SERVER: 'sesame', ...host.env },
+        uid,
+        before: host.before,
+      });
+      client = new TestClient(server.address);
+      // What keeps others out is not the directory of the test.
+      for (const path of [join(server.images, '..'), server.images, server.temporary]) chmodSync(path, 0o755);
+      for (const name of ['one.img', 'two.img', 'idle.img']) chmodSync(emptyImage(join(server.images, name), 8), 0o600);
+      if (uid !== 0) execFileSync('chown', ['-R', String(uid), server.images]);
+      neighbour = createServer((socket) => socket.destroy()).listen(join(scene, 'service'));
+      await new Promise((resolve) => neighbour.once('listening', resolve));
+      chmodSync(join(scene, 'service'), 0o777);
+      const known = new Set<number>();
+      sessions = [];
+      const launch = async (...[drives, given]: [Parameters<typeof launchSession>[1], object?]): Promise<number> => {
+        sessions.push(await launchSession(client, drives, given));
+        const [found] = server.machines().filter((one) => one.name.startsWith('qemu') && !known.has(one.pid));
+        known.add(found?.pid ?? 0);
+        return found?.pid ?? 0;
+      };
+      qemus = [
+        await launch([imageDrive('one.img')]),
+        await launch([imageDrive('two.img')]),
+        await launch([scratchDrive(1 << 20)], { network: true }),
+      ];
+    });
+    afterAll(async () => {
+      client.close();
+      neighbour.close();
+      expect(await server.stop()).toEqual(CLEAN_END);
+      rmSync(scene, { recursive: true });
+    });
+
+    const image = (name: string): string => join(server.images, name);
+    const runDirectories = (): string[] =>
+      readdirSync(server.temporary).map((name) => join(server.temporary, name, 'private'));
+    /** The attempts that do something to `other`, which belongs to somebody else. */
+    const onOthers = (other: number): TakenAttempt[] => [
+      ...['two.img', 'idle.img'].flatMap((name): TakenAttempt[] => [
+        ['read', image(name)],
+        ['write', image(name)],
+        ['truncate', image(name)],
+        ['chmod', image(name)],
+        ['unlink', image(name)],
+      ]),
+      ['list', server.images],
+      ['make', image('new.img')],
+      ...[other, server.process.pid ?? 0].flatMap((pid): TakenAttempt[] => [
+        ['kill', pid],
+        ['trace', pid],
+        ['read memory', pid],
+        ['read', `/proc/${pid}/mem`],
+        ['read', `/proc/${pid}/environ`],
+        ['list', `/proc/${pid}/fd`],
+        ['limit', pid],
+      ]),
+      ['read', '/etc/shadow'],
+      ['list', '/root'],
+    ];
+    /** What users alone do not prevent. */
+    const onTheHost = (): TakenAttempt[] => [
+      ['read', '/etc/passwd'],
+      ['list', '/run'],
+      ['list', '/var'],
+      ['unix', join(scene, 'service')],
+      ['pidfd', server.process.pid ?? 0],
+    ];
+    const network = (): TakenAttempt[] => [
+      ['tcp', server.address],
+      ['udp', 0],
+    ];
+    const successes = (pid: number, attempts: readonly TakenAttempt[]): TakenAttempt[] => {
+      const outcomes = takeOver(pid, attempts);
+      expect(outcomes).toHaveLength(attempts.length);
+      return attempts.filter((_attempt, index) => outcomes[index] === 'done');
+    };
+
+    it('is kept apart in the way that the server says', () => {
+      const said = [
+        'qemu and its helpers run in jails',
+        'qemu and its helpers are confined by Landlock and seccomp: no namespaces can be made here',
+        'neither namespaces nor Landlock can be had here: qemu and its helpers are kept apart by their users alone, and reach the network and what everybody may read',
+      ].flatMap((message) => logged(server, message));
+      expect(said).toEqual([expect.objectContaining({ isolation: means, as: uid === 0 ? 'root' : 'user' })]);
+      for (const pid of qemus) {
+        for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapAmb']) expect(status(pid, set)).toMatch(/^0+$/);
+        expect([status(pid, 'NoNewPrivs'), status(pid, 'Seccomp')]).toEqual(['1', '2']);
+        // qemu's own filter, and the one that it was started with.
+        if (means === 'landlock') expect(Number(status(pid, 'Seccomp_filters'))).toBeGreaterThan(1);
+        expect(status(pid, 'Uid') === `${uid}\t${uid}\t${uid}\t${uid}`).toBe(uid !== 0);
+        expect(readFileSync(`/proc/${pid}/environ`, 'latin1')).not.toContain('sesame');
+      }
+    });
+
+    it('does nothing to others', () => {
+      const [one, two, connected] = qemus;
+      const before = ['two.img', 'idle.img'].map((name) => [statSync(image(name)).mode, statSync(image(name)).size]);
+      expect(successes(one, onOthers(two))).toEqual([]);
+      expect(successes(connected, onOthers(two))).toEqual([]);
+      expect(['two.img', 'idle.img'].map((name) => [statSync(image(name)).mode, statSync(image(name)).size])).toEqual(
+        before,
+      );
+      // Of all run directories it sees its own.
+      const seen = successes(
+        one,
+        runDirectories().map((path): TakenAttempt => ['list', path]),
+      );
+      expect(seen).toHaveLength(1);
+    });
+
+    it('reaches nothing of the host', () => {
+      const [one, , connected] = qemus;
+      if (means === 'none') {
+        // As docs/isolation.md says.
+        expect(successes(one, onTheHost()).length).toBeGreaterThan(0);
+        return;
+      }
+      expect(successes(one, onTheHost())).toEqual([]);
+      expect(successes(connected, onTheHost())).toEqual([]);
+      // In a network of its own, it may open what leads nowhere.
+      const reached = (pid: number): TakenAttempt[] =>
+        successes(pid, network()).filter(([what]) => means !== 'namespaces' || what !== 'udp');
+      expect(reached(one)).toEqual([]);
+      // Without namespaces, qemu is the network of its guest.
+      if (means === 'namespaces') expect(reached(connected)).toEqual([]);
+    });
+
+    it('works on', async () => {
+      for (const session of sessions) expect(await session.call('list_devices')).toEqual(['/dev/sda']);
+    });
+  });
+}

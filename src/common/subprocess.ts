@@ -8,8 +8,8 @@
 import { spawn, type ChildProcess, type SpawnOptions, type StdioOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { getDefaultHighWaterMark, setDefaultHighWaterMark, type Duplex, type Readable } from 'node:stream';
-import { descriptors } from './descriptors.js';
 import type { Socket } from 'node:net';
+import { descriptors } from './descriptors.js';
 import { locateProgram } from './locateProgram.js';
 import { inTime, onAbort } from './waiting.js';
 

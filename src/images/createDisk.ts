@@ -176,11 +176,12 @@ async function findBacking(
   if (path === image) throw unusableImage(subject, 'is the new image itself');
   const claims = new ImageClaims();
   const chain = await openImageChain(
-    { path, name: file },
+    path,
     disk.backingformat,
     'read-only',
     imageRoots,
     (opened, use, what) => claims.claim(path, opened, use, what),
+    subject,
   ).catch((error: unknown) => {
     claims.releaseAll();
     throw error;

@@ -49,35 +49,29 @@ export interface ImageChain {
   close(): Promise<void>;
 }
 
-/** Where an image is. */
-export interface ImageLocation {
-  readonly path: string;
-  /** What messages call it; the path when left out. */
-  readonly name?: string;
-}
-
 /** Claims a file for a use; throws IMAGE_LOCKED if that conflicts with another use. */
 export type ClaimImage = (image: OpenImage, use: ImageUse, subject: string) => void;
 
 /**
- * Opens the image at a path and all it refers to; only the first image and its
+ * Opens the image at `path` and all it refers to; only the first image and its
  * data file are opened for writing, if at all.
  *
  * @param format as stated by the client, or undefined to recognise it
  * @param claim called for each file before its content is used
- * @param marks gets each file that is to be written as raw
+ * @param top how messages refer to the image
+ * @param marks is given each file that is to be written as raw
  * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING`, `IMAGE_UNUSABLE`, `IMAGE_LOCKED`, or `NOT_ALLOWED` for an
  *   image that refers to other files on a server that does not allow it
  */
 export async function openImageChain(
-  { path, name = path }: ImageLocation,
+  path: string,
   format: string | undefined,
   access: ImageAccess,
   roots: ImageRoots,
   claim: ClaimImage,
+  top = naming(path).subject,
   marks = rawMarks,
 ): Promise<ImageChain> {
-  const top = naming(name).subject;
   const links: ChainLink[] = [];
   const opened: OpenImage[] = [];
   const close = async (): Promise<void> => {

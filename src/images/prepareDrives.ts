@@ -4,7 +4,7 @@
 import { descriptors } from '../common/descriptors.js';
 import { GuestfsError } from '../common/errors.js';
 import type { FdSets } from '../qemu/fdSets.js';
-import type { OpenImage } from '../security/pathPolicy.js';
+import { naming, type OpenImage } from '../security/pathPolicy.js';
 import { blockNodesOf, type BlockNode, type NodeFile, type NodeLink } from './blockNodes.js';
 import { explainBlockError } from './blockErrors.js';
 import type { DiskNeed, DiskQuota } from './diskQuota.js';
@@ -156,11 +156,12 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
   }
   if (drive.source.kind === 'remote') return openRemote(drive, drive.source, name, context);
   const chain = await openImageChain(
-    { path: drive.source.path, name: drive.source.name },
+    drive.source.path,
     drive.format,
     drive.readonly ? 'read-only' : 'read-write',
     drive.source.roots,
     (image, use, subject) => context.claims.claim(name, image, use, subject),
+    naming(drive.source.name).subject,
   );
   const heads: (TemporaryDisk | undefined)[] = [];
   let overlay: TemporaryDisk | undefined;

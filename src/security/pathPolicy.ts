@@ -23,7 +23,7 @@ export interface ImageRoots {
    * could choose where the link leads.
    */
   readonly withoutLinks?: boolean;
-  /** Where the images of all clients are, if these are not those of all; undefined: they are. */
+  /** Where the images of all clients are, if this client may not use all of these directories. */
   readonly ofAll?: readonly string[];
   /** Whether block devices under the roots count as images. */
   readonly blockDevices?: boolean;

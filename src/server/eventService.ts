@@ -27,7 +27,7 @@ const KINDS = new Map(Object.entries(TYPES).map(([kind, type]) => [type, kind as
 /** Removes from a text what clients must not see. */
 type Hide = (text: string) => string;
 
-/** Kinds whose messages the server, or its qemu, can have written; the others quote the client. */
+/** Kinds whose messages come from the server itself, or from its qemu; the others quote the client. */
 const OWN_WORDS: ReadonlySet<EventKind> = new Set(['library', 'warning', 'appliance']);
 
 function detailOf(event: SessionEvent, hide: Hide): SubscribeResponse['detail'] {

@@ -18,7 +18,7 @@ import { FakeLauncher } from './fakeLauncher.js';
 import { defaultSettings } from './sessions.js';
 
 export interface SecureServerOptions
-  extends Partial<Pick<GrpcServerOptions, 'access' | 'audit' | 'debugService' | 'diskBytes' | 'limits' | 'peerUsers'>> {
+  extends Partial<Pick<GrpcServerOptions, 'access' | 'audit' | 'diskBytes' | 'debugService' | 'limits' | 'peerUsers'>> {
   /** Where to listen without TLS; undefined: on a port, with TLS. */
   readonly socket?: string;
   readonly identify?: Identify;
@@ -63,10 +63,10 @@ export async function startSecureServer(
     audit,
     budget,
     diskBytes,
+    debugService = false,
     limits = DEFAULT_LIMITS,
     peerUsers,
     socket,
-    debugService = false,
   }: SecureServerOptions = {},
 ): Promise<SecureServer> {
   const launcher = new FakeLauncher();

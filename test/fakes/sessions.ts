@@ -13,7 +13,7 @@ import { FakeLauncher, FakeMachine } from './fakeLauncher.js';
 export const never = new AbortController().signal;
 
 export const drive: Drive = {
-  source: { kind: 'file', path: '/images/disk.img', name: '/images/disk.img', roots: { directories: ['/images'] } },
+  source: { kind: 'file', path: '/images/disk.img', name: 'disk.img', roots: { directories: ['/images'] } },
   format: 'raw',
   readonly: true,
   label: undefined,

@@ -23,7 +23,7 @@ async function chainOf(
   path: string,
   format?: string,
 ): Promise<{ path: string; format: string; size: bigint | undefined; data: string | undefined }[]> {
-  const chain: ImageChain = await openImageChain({ path }, format, 'read-only', roots, noClaim);
+  const chain: ImageChain = await openImageChain(path, format, 'read-only', roots, noClaim);
   await chain.close();
   return chain.links.map((link) => ({
     path: link.image.path,
@@ -40,7 +40,7 @@ async function refusal(
   access: 'read-only' | 'read-write' = 'read-only',
 ): Promise<{ reason: string; message: string }> {
   const before = openFiles();
-  const error = await errorOf(openImageChain({ path }, format, access, roots, noClaim));
+  const error = await errorOf(openImageChain(path, format, access, roots, noClaim));
   expect(openFiles()).toBe(before);
   return error;
 }
@@ -207,20 +207,20 @@ describe('a chain', () => {
     ] as const) {
       const alone = { directories: roots.directories };
       const before = openFiles();
-      expect(await errorOf(openImageChain({ path: name }, 'qcow2', 'read-only', alone, noClaim))).toMatchObject({
+      expect(await errorOf(openImageChain(name, 'qcow2', 'read-only', alone, noClaim))).toMatchObject({
         reason: 'NOT_ALLOWED',
         message: expect.stringContaining(what),
         details: { metadata: { setting: '--allow backing-files' } },
       });
       expect(openFiles()).toBe(before);
     }
-    await (await openImageChain({ path: 'base.img' }, 'raw', 'read-only', roots, noClaim)).close();
+    await (await openImageChain('base.img', 'raw', 'read-only', roots, noClaim)).close();
   });
 
   it('is opened for writing at its top only', async () => {
     rawImage(inRoot('base.img'), 1 << 20);
     overlayImage(inRoot('over.qcow2'), 'base.img');
-    const chain = await openImageChain({ path: 'over.qcow2' }, 'qcow2', 'read-write', roots, noClaim);
+    const chain = await openImageChain('over.qcow2', 'qcow2', 'read-write', roots, noClaim);
     const written = await Promise.allSettled(chain.links.map((link) => link.image.handle.write('QFI')));
     await chain.close();
     expect(written.map((one) => one.status)).toEqual(['fulfilled', 'rejected']);
@@ -231,7 +231,7 @@ describe('a chain', () => {
     qcow2Image(inRoot('b.qcow2'), '1M', '-o', `data_file=${inRoot('b.data')},data_file_raw=on`);
     expect(await chainOf('a.qcow2', 'qcow2')).toMatchObject([{ data: inRoot('a.data') }]);
     expect(await chainOf('b.qcow2', 'qcow2')).toMatchObject([{ data: inRoot('b.data') }]);
-    const chain = await openImageChain({ path: 'a.qcow2' }, 'qcow2', 'read-write', roots, noClaim);
+    const chain = await openImageChain('a.qcow2', 'qcow2', 'read-write', roots, noClaim);
     await chain.links[0].dataFile?.handle.write('x');
     await chain.close();
   });

@@ -28,7 +28,7 @@ async function attach(
   access: 'read-only' | 'read-write' = 'read-only',
   marks?: RawMarks,
 ): Promise<string> {
-  const chain = await openImageChain({ path }, format, access, roots, () => undefined, marks);
+  const chain = await openImageChain(path, format, access, roots, () => undefined, undefined, marks);
   await chain.close();
   return chain.links[0].format;
 }

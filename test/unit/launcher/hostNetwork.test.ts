@@ -18,7 +18,7 @@ const remote = (servers: RemoteServer[]): Drive =>
 describe('a machine has the network of the host', () => {
   const tcp = remote([{ transport: 'tcp', host: 'host', port: 1 }]);
   const unix = remote([{ transport: 'unix', path: '/socket' }]);
-  const file = drive({ kind: 'file', path: '/image', name: '/image', roots });
+  const file = drive({ kind: 'file', path: '/image', name: 'image', roots });
 
   it.each([
     ['a server with network drives', {}, { remoteDrives: true }, true],

@@ -129,7 +129,7 @@ describe('without a policy', () => {
       const { source } = config.drives[0] as Drive;
       if (source.kind !== 'file') throw new Error('the drive is not a file');
       const opening = openImageChain(
-        source,
+        source.path,
         'qcow2',
         'read-only',
         { ...source.roots, backingFiles: true },

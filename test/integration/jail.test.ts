@@ -44,6 +44,9 @@ const limit = (pid: number, name: string): string =>
   new RegExp(`^${name} +(\\S+)`, 'm').exec(readFileSync(`/proc/${pid}/limits`, 'latin1'))?.[1] ?? '';
 const descriptors = (pid: number): { fd: number; target: string }[] =>
   readdirSync(`/proc/${pid}/fd`).map((fd) => ({ fd: Number(fd), target: readlinkSync(`/proc/${pid}/fd/${fd}`) }));
+/** Name of the cgroup that was made for a process. */
+const cgroupOf = (pid: number): string =>
+  /\/(guestfs-grpc-[\d-]+)$/m.exec(readFileSync(`/proc/${pid}/cgroup`, 'latin1'))?.[1] ?? '';
 const tree = (path: string): string[] => readdirSync(path).sort();
 
 for (const uid of [0, SOMEBODY]) {
@@ -115,6 +118,20 @@ for (const uid of [0, SOMEBODY]) {
       expect(limit(qemus[0], 'Max open files')).toBe('8192');
       expect(Number(limit(qemus[0], 'Max data size'))).toBeLessThan(16 * 1024 * MEBIBYTE);
       if (uid === 0) expect(limit(qemus[0], 'Max processes')).toBe('2048');
+      const [said] = logged(server, 'each machine has a cgroup of its own');
+      const cgroups = qemus.map((pid) => cgroupOf(pid));
+      // Where the server may make none, it says so.
+      if (said === undefined) {
+        const why = 'machines have no cgroups of their own: the limits of their processes are all there is';
+        expect(logged(server, why)).toHaveLength(1);
+        return;
+      }
+      expect(new Set(cgroups).size).toBe(2);
+      for (const [index, path] of cgroups.entries()) {
+        const pids = (said['below'] as string[]).map((parent) => join(parent, path, 'cgroup.procs'));
+        // With what made its jail.
+        for (const file of pids) expect(readFileSync(file, 'latin1').split('\n')).toContain(String(qemus[index]));
+      }
     });
 
     it("has its own files and descriptors, and none of the server's parent", () => {
@@ -201,6 +218,21 @@ describeWhen('what a server has started', missing, () => {
     const creating = new SessionClient(client, session.id).call('disk_create', disk).catch(() => undefined);
     const running = (): number => processesThatMention(tool).length;
     await eventually(() => running() > 1);
+    // Of the power of root, it has what opens the one file that it is given.
+    const [helper] = processesThatMention(tool).filter(({ name }) => name === 'qemu-img');
+    const pid = helper?.pid ?? 0;
+    expect([field(pid, 'CapEff'), field(pid, 'CapPrm'), field(pid, 'NoNewPrivs')]).toEqual([
+      ...['0000000000000002', '0000000000000002', '1'],
+    ]);
+    for (const space of ['mnt', 'pid', 'net', 'ipc', 'uts'])
+      expect(namespace(pid, space)).not.toBe(namespace('self', space));
+    expect(limit(pid, 'Max open files')).toBe('64');
+    const own = descriptors(pid).filter(({ fd }) => fd > 2 && fd < 10);
+    expect(own.map(({ target }) => target)).toEqual([join(server.images, 'new.img')]);
+    const variables = readFileSync(`/proc/${pid}/environ`, 'latin1')
+      .split('\0')
+      .map((one) => one.split('=')[0]);
+    expect(variables.filter((name) => !['PATH', 'LC_ALL', 'PWD', ''].includes(name ?? ''))).toEqual([]);
     await server.stop('SIGKILL');
     await eventually(() => running() === 0, 5000);
     client.close();

@@ -25,7 +25,7 @@ export interface MachineFacts {
 }
 
 /** States of a machine (RunState in qemu's qapi/run-state.json) from which it does not return by itself. */
-const STOPPED = new Set(['internal-error', 'io-error', 'guest-panicked', 'shutdown', 'watchdog']);
+const STOPPED = new Set(['internal-error', 'io-error', 'guest-panicked', 'watchdog']);
 
 /** The pulse of the machine behind a monitor. */
 export function pulseOf(monitor: MachineFacts['monitor']): MachinePulse {

@@ -1,11 +1,13 @@
 /** Errors of the operating system that say that this host has no more of something, wherever they come from. */
-import type { ErrorDetails } from './errors.js';
-
 /** What a client is told. */
 export interface Exhaustion {
   readonly reason: string;
   readonly message: string;
-  readonly details: ErrorDetails;
+  readonly details: {
+    readonly cause: unknown;
+    readonly retryAfterMs: number;
+    readonly metadata?: { readonly limit: string };
+  };
 }
 
 const RETRY_AFTER_MS = 5000;

@@ -24,7 +24,7 @@ export interface MachineFacts {
   readonly explainDrives: (qemuMessages: string) => GuestfsError | undefined;
 }
 
-/** States of a machine (RunState in qemu's qapi/run-state.json) from which it does not return by itself; on a shutdown qemu exits. */
+/** States of a machine (RunState in qemu's qapi/run-state.json) from which it does not return by itself. */
 const STOPPED = new Set(['internal-error', 'io-error', 'guest-panicked', 'watchdog']);
 
 /** The pulse of the machine behind a monitor. */

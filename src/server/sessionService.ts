@@ -158,8 +158,8 @@ export function sessionRpcs({ registry, factory, endpoint, hide }: SessionServic
       const { sessions, next } = page(registry, request, identity);
       return { sessions: sessions.map((session) => describeSession(session, endpoint())), next_page_token: next };
     }),
-    sessionRpc<DeleteSessionRequest, DeleteSessionResponse>(DeleteSession, async ({ session }) => {
-      await registry.delete(session);
+    sessionRpc<DeleteSessionRequest, DeleteSessionResponse>(DeleteSession, async ({ session, request }) => {
+      await (request.force ? registry.deleteByForce(session) : registry.delete(session));
       return {};
     }),
     sessionRpc<GetLogRequest, GetLogResponse>(GetLog, async ({ session: { console: log } }) => ({

@@ -193,6 +193,13 @@ export class SessionRegistry {
     }
   }
 
+  /** Ends a session without a sync, also in the middle of an orderly end, to which it reports what was lost. */
+  async deleteByForce(session: Session): Promise<void> {
+    await this.discard(session).catch((err: unknown) =>
+      this.#logger.info('session ended by force with an error', { ...namesOf(session), err }),
+    );
+  }
+
   /** @throws GuestfsError SHUTTING_DOWN */
   refuseWhileDraining(): void {
     if (this.#draining)

@@ -119,7 +119,8 @@ export async function startFakeServer({
       pending.fail(new Error('the test is over'));
       await launching;
       // Their daemons would not answer the sync.
-      for (const { id } of [sessions.STOPPING, sessions.READY]) await registry.get(id, undefined).kill();
+      const syncing = [sessions.STOPPING.id, sessions.READY.id];
+      for (const session of registry.list(undefined)) if (syncing.includes(session.id)) await session.kill();
       await stopping;
       await server.stop();
       client.close();

@@ -98,8 +98,25 @@ export class Session extends Calls implements AsyncDisposable {
    * @throws GuestfsRpcError, also for data that could not be written
    */
   end(options?: CallOptions): Promise<void> {
+    return this.#end(false, options);
+  }
+
+  /**
+   * Ends the session at once, whatever its appliance is doing, also while {@link end} waits; what was not synced is
+   * lost.
+   * @throws GuestfsRpcError
+   */
+  async endByForce(options?: CallOptions): Promise<void> {
+    const before = this.#ended;
+    this.#ended = undefined;
+    await this.#end(true, options);
+    await before?.catch(() => undefined);
+  }
+
+  #end(force: boolean, options?: CallOptions): Promise<void> {
     this.#endAsked = true;
-    this.#ended ??= this.#uncancelled.call(SessionServiceService.deleteSession, { id: this.id }, options).then(
+    const request = { id: this.id, force };
+    this.#ended ??= this.#uncancelled.call(SessionServiceService.deleteSession, request, options).then(
       () => undefined,
       (error: unknown) => {
         this.#ended = undefined;

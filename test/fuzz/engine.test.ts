@@ -134,9 +134,11 @@ describe('the fuzzer', () => {
     };
     const [finding] = await findings((bytes) => (bytes[0] === 0 ? undefined : turn(work)));
     expect(finding?.what).toMatch(/^takes \d+ ms/);
-    expect(
-      await findings((bytes) => (bytes[0] === 0 ? undefined : (turn(() => 1), work())), { milliseconds: 500 }),
-    ).toEqual([]);
+    const others = await findings((bytes) => (bytes[0] === 0 ? undefined : (turn(() => 1), work())), {
+      milliseconds: 500,
+    });
+    // Here nobody collects garbage, so that there seems to be a leak at times.
+    expect(others.filter(({ what }) => what.startsWith('takes'))).toEqual([]);
   }, 60_000);
 
   test('makes inputs as short as they can be', async () => {

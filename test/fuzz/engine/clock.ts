@@ -16,6 +16,11 @@ export function useProcessorTime(use: boolean): void {
   exact = use;
 }
 
+/** Whether times are exact. */
+export function isExact(): boolean {
+  return exact;
+}
+
 /** Milliseconds since some moment. */
 export function now(): number {
   return exact ? threadTime() : performance.now();

@@ -10,7 +10,7 @@ import { Mutator } from './mutate.js';
 import type { Probes } from './probes.js';
 import { Random } from './random.js';
 import { shrink } from './shrink.js';
-import { takeLongestTurn, type Target } from './target.js';
+import { beginRun, longestTurn, type Target } from './target.js';
 
 /** Longest time for which an input may keep the event loop, milliseconds. */
 export const LONGEST_MS = 50;
@@ -190,9 +190,9 @@ export class Fuzzer {
     this.#coverage.begin();
     // What keeps or changes its input must not change the corpus.
     const own = Buffer.from(input);
-    takeLongestTurn();
+    beginRun();
     const started = now();
-    const ms = (): number => takeLongestTurn() ?? now() - started;
+    const ms = (): number => longestTurn() ?? now() - started;
     try {
       const running = this.#options.target.run(own);
       if (running !== undefined) await running;

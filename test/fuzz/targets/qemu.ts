@@ -40,7 +40,7 @@ export const qemu: Target = {
   name: 'qemu',
   about: 'the QMP framer, and the dumps of qemu-io',
   longest: 2048,
-  stretched: 2 << 20,
+  stretched: 512 * 1024,
   seeds: () =>
     [
       '{"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}}, "capabilities": ["oob"]}}\r\n',

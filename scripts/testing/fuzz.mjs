@@ -75,13 +75,12 @@ function fuzzOne(target, { seconds, seed = Math.floor(Math.random() * 2 ** 32), 
 }
 
 /** @param {Status} status */
-function statusText({ executions, seconds, reached, places, corpus, slowestMs, findings, growth }) {
+function statusText({ executions, seconds, reached, places, corpus, findings, growth }) {
   const parts = [
     `${executions.toLocaleString('en')} executions`,
     `${Math.round(executions / seconds).toLocaleString('en')}/s`,
     `${String(reached)} of ${String(places)} places`,
     `${String(corpus)} inputs`,
-    `slowest ${slowestMs.toFixed(1)} ms`,
     ...(growth === undefined ? [] : [`growth ${(growth / MIB).toFixed(1)} MiB`]),
     `${String(findings)} findings`,
   ];

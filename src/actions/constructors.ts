@@ -110,6 +110,19 @@ export function secret<Argument extends ArgumentDef | OptionalArgumentDef>(argum
   return { ...argument, secret: true };
 }
 
+/** A number that must not be negative. */
+export function notNegative<Argument extends ArgumentDef | OptionalArgumentDef>(argument: Argument): Argument {
+  return { ...argument, notNegative: true };
+}
+
+/** A string that must be one of these. */
+export function oneOf<Argument extends ArgumentDef | OptionalArgumentDef>(
+  values: readonly string[],
+  argument: Argument,
+): Argument {
+  return { ...argument, values };
+}
+
 /** An argument that is a path on the server. */
 export function onServer<Argument extends ArgumentDef | OptionalArgumentDef>(argument: Argument): Argument {
   return { ...argument, onServer: true };

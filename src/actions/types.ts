@@ -38,6 +38,10 @@ interface NamedArgument {
   readonly about?: string;
   /** A secret that libguestfs does not declare as a key: never shown in traces or logs. */
   readonly secret?: true;
+  /** A number that the daemon mishandles if it is negative: such a call never reaches it. */
+  readonly notNegative?: true;
+  /** All values that the daemon knows; it mishandles others: such a call never reaches it. */
+  readonly values?: readonly string[];
   /** A path on the server; must be under one of its image roots. */
   readonly onServer?: true;
   /** Identifies a drive by something other than a path on the server: a label, a domain. */
@@ -218,6 +222,8 @@ export interface ActionDef {
   readonly largeAnswerText?: RegExp;
   /** The daemon may accept its file and never answer; a ping sent after the file detects that. */
   readonly mayNotAnswer?: true;
+  /** Its success says that data has reached the images: writes that the host failed make it fail. */
+  readonly promisesDurability?: true;
   /** Reports progress while it runs. */
   readonly progress?: true;
   /** Can be cancelled while it runs. */

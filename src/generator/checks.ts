@@ -26,6 +26,7 @@ function problemsOf(action: ActionDef): string[] {
     !isFileIn(action) || !(action.permissions ?? []).some(({ when }) => typeof when === 'object'),
     'a permission that depends on the request of a client stream, which has not arrived when permissions are checked',
   );
+  rule(action.impl === 'daemon' || !action.promisesDurability, 'a promise that only a turn with the daemon can keep');
   rule(!(action.configOnly && action.readyOnly), 'for one state only, and for another only');
   rule(!(action.replacedBy && !action.deprecated), 'replacedBy without deprecated');
   rule(

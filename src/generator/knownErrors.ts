@@ -122,6 +122,10 @@ export function knownErrors(action: ActionDef): readonly KnownError[] {
   if (blocks !== undefined) add(STATUS[blocks] ?? '', blocks, 'the file system is full');
   if (files !== undefined && files !== blocks)
     add(STATUS[files] ?? '', files, 'the file system can hold no more files');
+  if (action.promisesDurability) {
+    add('DATA_LOSS', 'EIO', "writes to an image have failed on the server's host, now or earlier");
+    add('RESOURCE_EXHAUSTED', 'ENOSPC', "... because the host's file system is full");
+  }
   errors.push(...ofServer(action));
   const { insteadOfLargeAnswer: insteadOfAnswer, insteadOfLargeRequest: insteadOfRequest } = action;
   if (UNBOUNDED.has(action.returns.type) && !isStreamedAnswer(action) && !isFileOut(action)) {

@@ -7,12 +7,13 @@
  */
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { open, type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { GuestfsError } from '../common/errors.js';
 import { FairSemaphore } from '../common/fairSemaphore.js';
 import type { OpenImage } from '../security/pathPolicy.js';
 import { BACKED_FORMATS, type ImageFormat } from './formats.js';
+import type { QemuUsers } from '../qemu/qemuUsers.js';
 import { createImageHead, type TemporaryDisk } from './temporaryDisk.js';
 import { runIsolatedQemu, type IsolatedRun, type IsolationSettings } from './isolatedQemu.js';
 
@@ -40,8 +41,14 @@ const MAX_PARALLEL = 2;
 /** Waiting probes of one client: as many as a machine can have drives. */
 const MAX_WAITING = 256;
 
-/** Creates a probe. */
-export function createForeignProbe(settings: IsolationSettings): ForeignImageProbe {
+/** What a probe works with. */
+export interface ProbeSettings extends Omit<IsolationSettings, 'user'> {
+  /** Each look at an image has a user of its own: where users are all that keeps them apart, others' images are open too. */
+  readonly users: Pick<QemuUsers, 'acquire'>;
+}
+
+/** Makes a probe. */
+export function createForeignProbe({ users, ...settings }: ProbeSettings): ForeignImageProbe {
   const turns = new FairSemaphore({
     parallel: MAX_PARALLEL,
     perClient: MAX_PARALLEL,
@@ -53,17 +60,22 @@ export function createForeignProbe(settings: IsolationSettings): ForeignImagePro
     turns.run(async () => {
       // For reading, qemu requires a read-only descriptor, even if the image was opened for writing.
       let head: TemporaryDisk | undefined;
-      const reader = await open(`/proc/self/fd/${image.handle.fd}`, constants.O_RDONLY | constants.O_NONBLOCK);
+      const user = await users.acquire();
+      let reader: FileHandle | undefined;
       try {
+        reader = await open(`/proc/self/fd/${image.handle.fd}`, constants.O_RDONLY | constants.O_NONBLOCK);
         head = await createImageHead(tmpdir(), `guestfs-grpc-${randomUUID()}`, image.size, image.head);
-        const { overLimit, failure, size, lastMessage } = await runIsolatedQemu(settings, {
-          args: ['-add-fd', 'fd=3,set=1', '-add-fd', 'fd=4,set=2'],
-          commands: commands(image.kind, format),
-          fds: [reader.fd, head.handle.fd],
-          memoryBytes: MEMORY_BYTES,
-          wallClockMs: WALL_CLOCK_MS,
-          signal,
-        });
+        const { overLimit, failure, size, lastMessage } = await runIsolatedQemu(
+          { ...settings, user },
+          {
+            args: ['-add-fd', 'fd=3,set=1', '-add-fd', 'fd=4,set=2'],
+            commands: commands(image.kind, format),
+            fds: [reader.fd, head.handle.fd],
+            memoryBytes: MEMORY_BYTES,
+            wallClockMs: WALL_CLOCK_MS,
+            signal,
+          },
+        );
         if (overLimit) throw refuse(subject, format, 'reading it takes too long');
         if (failure !== undefined)
           throw refuse(subject, format, failure.replaceAll('/dev/fdset/1', 'it').slice(0, 300));
@@ -72,7 +84,8 @@ export function createForeignProbe(settings: IsolationSettings): ForeignImagePro
           throw refuse(subject, format, lastMessage.slice(0, 200) || 'qemu failed without a message');
         return size;
       } finally {
-        await Promise.all([reader.close(), head?.handle.close()]);
+        await Promise.all([reader?.close(), head?.handle.close()]);
+        await user?.release();
       }
     }, signal);
 }

@@ -11,7 +11,6 @@ import ctypes
 import errno
 import fcntl
 import os
-import platform
 import stat
 import struct
 import sys
@@ -140,9 +139,9 @@ def allow_descriptors(rules):
 
 
 def filter_calls(network, attributes):
-    machine = MACHINES.get(platform.machine())
+    machine = MACHINES.get(os.uname().machine)
     if machine is None:
-        raise OSError(0, f"the system calls of {platform.machine()} are not known")
+        raise OSError(0, f"the system calls of {os.uname().machine} are not known")
     column, architecture = machine
     program = [
         (LOAD, 0, 0, ARCHITECTURE), (IF_EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL),

@@ -11,6 +11,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { ISOLATED_PYTHON } from '../common/python.js';
+import { descriptors } from '../common/descriptors.js';
 import type { Place, Program } from './programFiles.js';
 
 /** Read where it is: the compiler copies no other languages. Its user may not read it there. */
@@ -237,7 +238,8 @@ function limitArguments(limits: JailLimits): string[] {
     ['data', limits.data],
     ['cpu', limits.cpuSeconds],
     ['fsize', limits.fileSize],
-    ['nofile', limits.openFiles],
+    // Nobody can be given more than this process has.
+    ['nofile', limits.openFiles && Math.min(limits.openFiles, descriptors.limit)],
     ['nproc', limits.processes],
   ];
   return ['--core=0', ...given.flatMap(([name, value]) => (value === undefined ? [] : [`--${name}=${value}`]))];

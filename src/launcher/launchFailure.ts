@@ -43,7 +43,11 @@ export function explainLaunchFailure(failure: LaunchFailure): GuestfsError {
   ].join('\n');
   return new GuestfsError(reason, message, {
     ...aboutDrive?.details,
-    metadata: { accelerator: failure.accelerator, ...aboutDrive?.details.metadata },
+    metadata: {
+      accelerator: failure.accelerator,
+      ...(failure.exit === 'timeout' || failure.exit.signal === undefined ? {} : { signal: failure.exit.signal }),
+      ...aboutDrive?.details.metadata,
+    },
   });
 }
 

@@ -77,6 +77,13 @@ export interface MachineExit {
   readonly qemuMessages: string;
 }
 
+/** Writes and flushes of a drive that have failed on the host. */
+export interface FailedWrites {
+  readonly count: number;
+  /** One of them failed because there was no space. */
+  readonly noSpace: boolean;
+}
+
 /** The drives of a running machine, numbered like its disks: 0 is `/dev/sda`. Not for concurrent use, nor while a call is in progress. */
 export interface MachineDrives {
   /**
@@ -88,16 +95,15 @@ export interface MachineDrives {
   add(connection: DaemonConnection, drive: Drive, signal: AbortSignal): Promise<number>;
   /**
    * Flushes and detaches a drive; its image is then released.
-   * @returns how many of its writes and flushes have failed on the host
-   * @throws GuestfsError `EBUSY` if the appliance still uses it; it stays attached then
+   * @returns its writes and flushes that have failed on the host, if there are any
+   * @throws GuestfsError `EBUSY` when the appliance still uses it; it stays attached then
    */
-  remove(connection: DaemonConnection, index: number): Promise<number>;
+  remove(connection: DaemonConnection, index: number): Promise<FailedWrites | undefined>;
   /**
-   * How many writes and flushes of each drive have failed on the host, by the drive's number; drives without failures
-   * are left out.
-   * @throws Error if qemu does not answer
+   * What has failed on the host of the writes to each drive, by the drive's number; drives without failures are left out.
+   * @throws Error when qemu does not answer
    */
-  failedWrites(): Promise<ReadonlyMap<number, number>>;
+  failedWrites(): Promise<ReadonlyMap<number, FailedWrites>>;
 }
 
 /** What shows whether qemu still works. */

@@ -160,11 +160,11 @@ async function openCurrent(appliance: Appliance): Promise<OpenAppliance> {
   }
 }
 
-/** All probes share one unprivileged user, since each is short-lived. qemu is located only when a probe is needed. */
+/** qemu is located only when a probe is needed. */
 function makeImageProbe(users: QemuUsers, qemuBinary: string | undefined): ForeignImageProbe {
   let made: Promise<ForeignImageProbe> | undefined;
   const make = async (): Promise<ForeignImageProbe> =>
-    createForeignProbe({ qemuBinary: await locateQemu(qemuBinary), user: await users.acquire() });
+    createForeignProbe({ qemuBinary: await locateQemu(qemuBinary), users });
   return async (image, format, subject, signal) => {
     made ??= make().catch((error: unknown) => {
       made = undefined;

@@ -13,7 +13,7 @@ import { QmpError, type QmpClient } from '../qemu/qmpClient.js';
 import { attachDrives, unplug } from './attachDrives.js';
 import { attachScript, detachScript, diskName, IN_USE, type Disk } from './appliance/applianceScripts.js';
 import { runInAppliance } from './appliance/applianceShell.js';
-import type { MachineDrives } from './launcher.js';
+import type { FailedWrites, MachineDrives } from './launcher.js';
 
 /** What is needed to attach drives. */
 export interface RunningDrivesParts {
@@ -51,6 +51,8 @@ export class RunningDrives implements MachineDrives {
   /** Number of drives ever attached: node names are never reused. */
   #count: number;
   #filesGiven: number;
+  /** Top nodes of drives of which a write has failed for want of space. */
+  readonly #full = new Set<string>();
 
   /** @param start the drives of the launch, and how many files qemu was given after it was started */
   constructor(
@@ -60,6 +62,10 @@ export class RunningDrives implements MachineDrives {
     start.launched.forEach((drive, index) => this.#drives.set(index, drive));
     this.#count = start.launched.length;
     this.#filesGiven = start.filesGiven;
+    // The statistics do not say why.
+    parts.monitor.onEvent(({ event, data }) => {
+      if (event === 'BLOCK_IO_ERROR' && data['nospace'] === true) this.#full.add(String(data['node-name']));
+    });
   }
 
   async add(connection: DaemonConnection, drive: Drive, signal: AbortSignal): Promise<number> {
@@ -99,7 +105,7 @@ export class RunningDrives implements MachineDrives {
     }
   }
 
-  async remove(connection: DaemonConnection, index: number): Promise<number> {
+  async remove(connection: DaemonConnection, index: number): Promise<FailedWrites | undefined> {
     const drive = this.#drives.get(index);
     if (drive === undefined) throw new Error(`no drive ${index}`);
     const name = await runInAppliance(connection, detachScript(index)).catch((error: unknown) => {
@@ -111,10 +117,10 @@ export class RunningDrives implements MachineDrives {
         { cause: error },
       );
     });
-    let failed: number;
+    let failed: FailedWrites | undefined;
     try {
       // qemu keeps these counts only while it has the device.
-      failed = (await this.failedWrites()).get(index) ?? 0;
+      failed = (await this.failedWrites()).get(index);
       await this.#detach(drive, index, 'attached');
     } catch (error) {
       throw explained(error, 'qemu cannot detach the drive');
@@ -125,11 +131,11 @@ export class RunningDrives implements MachineDrives {
     return failed;
   }
 
-  async failedWrites(): Promise<ReadonlyMap<number, number>> {
+  async failedWrites(): Promise<ReadonlyMap<number, FailedWrites>> {
     const statistics = (await withinLimit((limit) =>
       this.parts.monitor.execute('query-blockstats', {}, limit),
     )) as readonly DeviceStatistics[];
-    const failed = new Map<number, number>();
+    const failed = new Map<number, FailedWrites>();
     for (const [index, drive] of this.#drives) {
       // Found by device, or else by node; which of these qemu reports depends on its version.
       const device = String(driveProperties(drive, index)['id']);
@@ -137,7 +143,7 @@ export class RunningDrives implements MachineDrives {
         (one) => one.qdev?.split('/').at(-1) === device || one['node-name'] === drive.topNode,
       )?.stats;
       const count = (stats?.failed_wr_operations ?? 0) + (stats?.failed_flush_operations ?? 0);
-      if (count > 0) failed.set(index, count);
+      if (count > 0) failed.set(index, { count, noSpace: this.#full.has(drive.topNode) });
     }
     return failed;
   }

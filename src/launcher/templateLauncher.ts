@@ -12,7 +12,7 @@ import { reportPreflight, type LaunchPreflight } from './preflight.js';
 import type { LaunchConfig, Launcher, LaunchOptions, Machine } from './launcher.js';
 import { startClone } from './template/clone.js';
 import { ClonePool } from './template/clonePool.js';
-import { CloneFailed } from './template/restore.js';
+import { CloneFailed } from './template/blame.js';
 import { Template } from './template/template.js';
 import { Templates, type NoTemplate, type TemplateRequest } from './template/templates.js';
 
@@ -38,8 +38,8 @@ export interface TemplateLauncher extends Launcher {
 }
 
 interface NoClone extends NoTemplate {
-  /** Discards the template; it will be recreated. */
-  readonly giveUp?: () => Promise<void>;
+  /** Notes that a clone failed where a cold boot succeeded. */
+  readonly failed?: () => Promise<void>;
 }
 
 /** Reasons for which a clone may fail where a cold boot succeeds. */
@@ -63,9 +63,11 @@ export function createTemplateLauncher(options: TemplateLauncherOptions): Templa
       reportPreflight(base, config, launch);
       const prepareMs = Math.round(performance.now() - started);
       try {
-        const waiting = await pool?.take(template, config, prepareMs, launch);
-        if (waiting !== undefined) return waiting;
-        return await template.use(() => startClone({ template, config, base, prepareMs }, options, launch));
+        const machine =
+          (await pool?.take(template, config, prepareMs, launch)) ??
+          (await template.use(() => startClone({ template, config, base, prepareMs }, options, launch)));
+        templates.succeeded(template);
+        return machine;
       } catch (error) {
         if (!(error instanceof CloneFailed || (error instanceof GuestfsError && FALLBACK_REASONS.has(error.reason))))
           throw error;
@@ -74,7 +76,7 @@ export function createTemplateLauncher(options: TemplateLauncherOptions): Templa
           template: template.key,
           reason: error.message,
         });
-        return { reason: error.message, giveUp: () => templates.reject(template, config, error.message) };
+        return { reason: error.message, failed: () => templates.failed(template, config, error) };
       }
     } finally {
       await base.appliance.close();
@@ -92,7 +94,7 @@ export function createTemplateLauncher(options: TemplateLauncherOptions): Templa
       const booted = await cold.launch(config, launch);
       // Only after the cold boot has started: if that fails as well, the template is not the cause, and no session
       // may discard a template that others can use.
-      await machine.giveUp?.();
+      await machine.failed?.();
       return booted;
     },
     prepare: async (request, signal) => {

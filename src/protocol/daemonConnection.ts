@@ -153,6 +153,7 @@ export class DaemonConnection {
       const ended = await this.#transfer.upload(source, options.signal);
       if (ended.kind === 'complete' && options.followUp !== undefined)
         return this.#replyOrSilence(call, serial, options.followUp, daemon);
+      if (ended.kind === 'answered') return this.#earlyReply(call, serial, ended.begun);
       if (ended.kind === 'complete' || ended.kind === 'refused') return this.#reply(call, serial);
       await this.#reply(call, serial).catch((error: unknown) => {
         // The daemon answers a cancelled upload with an error that is less specific than the cause.
@@ -226,7 +227,28 @@ export class DaemonConnection {
     return decodeReply(call, serial, await this.#inbox.next());
   }
 
-  /** Like {@link #reply}, for a call that the daemon may not answer. */
+  /**
+   * As {@link #reply}, to an upload whose file the daemon has not read. When it was sent parts of the file, it takes them
+   * for calls, and what it answers to them for whatever comes next: the connection is closed.
+   */
+  async #earlyReply<Response>(call: DaemonCall<never, Response>, serial: number, begun: boolean): Promise<Response> {
+    const outcome = await this.#reply(call, serial).then(
+      (value) => ({ value }),
+      (error: unknown) => ({ error }),
+    );
+    if (this.#failure) throw this.#failure;
+    if (begun) {
+      const broken = brokenProtocol(new ProtocolError(`an answer to ${call.action} before the end of its file`));
+      this.#fail(broken);
+      if (!('error' in outcome) || !(outcome.error instanceof GuestfsError)) throw broken;
+      const { reason, message } = outcome.error;
+      throw new GuestfsError(reason, `${message}; ${broken.message}`, { cause: outcome.error });
+    }
+    if ('error' in outcome) throw outcome.error;
+    return outcome.value;
+  }
+
+  /** As {@link #reply}, to a call that the daemon may not answer. */
   async #replyOrSilence<Response>(
     call: DaemonCall<never, Response>,
     serial: number,
@@ -276,6 +298,7 @@ export class DaemonConnection {
         if (this.#transfer.isSpareCancelChunk(frame.bytes)) break;
         if (!this.#busy) throw new ProtocolError('a message that answers no call');
         this.#inbox.push(frame.bytes);
+        this.#transfer.noteMessage();
         break;
     }
   }

@@ -41,6 +41,11 @@ export class NothingMoreComes extends Error {
 /** How a file ended: complete, refused by the daemon, or abandoned by this side. */
 export type FileEnd =
   | { readonly kind: 'complete' }
+  /**
+   * The daemon answered the call without asking for an end of the file, and takes what still comes for calls. `begun`:
+   * parts of the file have been sent, which cannot be taken back.
+   */
+  | { readonly kind: 'answered'; readonly begun: boolean }
   | { readonly kind: 'refused' }
   | { readonly kind: 'abandoned'; readonly cause: unknown };
 
@@ -53,6 +58,8 @@ export class FileTransfer {
   #interrupt: (() => void) | undefined;
   /** Aborted when the daemon cancels the upload in progress. */
   #refused = abortController();
+  /** Aborted when the daemon answers the call of the upload in progress. */
+  #answered: AbortController | undefined;
   /** The daemon may send a second cancel chunk for the most recently cancelled download. */
   #spareCancelChunk = false;
   #closed: GuestfsError | undefined;
@@ -70,6 +77,11 @@ export class FileTransfer {
   /** Handles the daemon's cancel flag. Without an upload in progress, it is a late one: the daemon sends it just before its reply. */
   refuse(): void {
     this.#refused.abort();
+  }
+
+  /** Handles a message that is no chunk: during an upload it can only be the answer to its call. */
+  noteMessage(): void {
+    this.#answered?.abort();
   }
 
   /** Whether this message, the first since a download was cancelled, is a superfluous second cancel chunk. */
@@ -91,20 +103,37 @@ export class FileTransfer {
    */
   async upload(source: AsyncIterable<Buffer>, signal: AbortSignal): Promise<FileEnd> {
     const refused = this.#refused.signal;
+    const answering = abortController();
+    const answered = answering.signal;
+    this.#answered = answering;
+    // The answer may be there already.
+    if (!this.#inbox.isEmpty) answering.abort();
+    let begun = false;
     const iterator = source[Symbol.asyncIterator]();
     const interrupt = (): void => this.#interrupt?.();
+    const answeredNow = (): void => {
+      // The daemon may never read again what a write waits for.
+      this.#outbox.giveUp();
+      interrupt();
+    };
     const scratch = Buffer.allocUnsafeSlow(chunksSize(DELIVERY_SIZE));
     signal.addEventListener('abort', interrupt);
     refused.addEventListener('abort', interrupt);
+    answered.addEventListener('abort', answeredNow);
     let ended: FileEnd | undefined;
     try {
       while (ended === undefined) {
-        const next = signal.aborted || refused.aborted ? INTERRUPTED : await this.#unlessInterrupted(iterator.next());
+        const stopped = (): boolean => signal.aborted || refused.aborted || answered.aborted;
+        const next = stopped() ? INTERRUPTED : await this.#unlessInterrupted(iterator.next());
         if (this.#closed) throw this.#closed;
-        if (refused.aborted) ended = { kind: 'refused' };
+        if (answered.aborted) ended = { kind: 'answered', begun };
+        else if (refused.aborted) ended = { kind: 'refused' };
         else if (signal.aborted || next === INTERRUPTED) ended = { kind: 'abandoned', cause: signal.reason };
         else if (next.done) ended = { kind: 'complete' };
-        else await this.#writeChunks(next.value, scratch, () => signal.aborted || refused.aborted);
+        else {
+          begun = true;
+          await this.#writeChunks(next.value, scratch, stopped);
+        }
       }
     } catch (error) {
       if (this.#closed) throw error;
@@ -112,10 +141,13 @@ export class FileTransfer {
     } finally {
       signal.removeEventListener('abort', interrupt);
       refused.removeEventListener('abort', interrupt);
+      answered.removeEventListener('abort', answeredNow);
+      this.#answered = undefined;
       // Not awaited: the source may be waiting for its client.
       if (ended?.kind !== 'complete') void iterator.return?.().catch(() => undefined);
     }
-    await this.#outbox.write(encodeLastChunk(ended.kind !== 'complete'));
+    // A daemon that has answered would take it for a call.
+    if (ended.kind !== 'answered') await this.#outbox.write(encodeLastChunk(ended.kind !== 'complete'));
     return ended;
   }
 

@@ -38,6 +38,11 @@ export class Outbox {
     this.#requireOpen();
   }
 
+  /** Ends the wait of a write: what it wrote may never be taken, and nothing must be written after it. */
+  giveUp(): void {
+    this.#unblock?.();
+  }
+
   /** Closes the outbox: a current or later write fails with `error`. */
   close(error: GuestfsError): void {
     this.#closed = error;

@@ -18,7 +18,22 @@ function checkKind({ name, kind }: { readonly name: string; readonly kind: strin
 }
 
 /**
- * Rejects what the C API cannot express (strings that contain NUL) and what the C library rejects itself.
+ * Checks what the daemon relies on without checking it, or checks too late: it answers the call of an upload without
+ * reading the file, and takes the file for calls.
+ */
+function checkValue(
+  { name, notNegative, values }: ActionDef['optargs'][number] | ActionDef['args'][number],
+  value: unknown,
+): void {
+  const isNumber = typeof value === 'number' || typeof value === 'bigint';
+  if (notNegative === true && isNumber && value < 0) throw badArgument(name, 'must not be negative');
+  if (values !== undefined && typeof value === 'string' && !values.includes(value))
+    throw badArgument(name, `'${printable(value)}' is not one of ${values.join(', ')}`);
+}
+
+/**
+ * Rejects what the C API cannot express (strings that contain NUL), what the C library rejects itself, and what the
+ * daemon mishandles.
  * @throws GuestfsError BAD_ARGUMENT naming the field
  */
 export function checkArguments(action: ActionDef, request: object): void {
@@ -27,8 +42,10 @@ export function checkArguments(action: ActionDef, request: object): void {
     const value = (request as Readonly<Record<string, string | readonly string[] | undefined>>)[argument.name];
     for (const one of value === undefined ? [] : [value].flat()) checkKind(argument, one);
   }
-  for (const { name, type } of [...action.args, ...action.optargs]) {
+  for (const argument of [...action.args, ...action.optargs]) {
+    const { name, type } = argument;
     const value = (request as Readonly<Record<string, unknown>>)[name];
+    checkValue(argument, value);
     if (type === 'string' || type === 'opt_string' || type === 'pointer') checkString(name, value);
     if (type !== 'string_list' || value === undefined) continue;
     const values = Array.isArray(value) ? (value as unknown[]) : (value as { values: unknown[] }).values;

@@ -223,9 +223,12 @@ export class Session {
       await this.#traced(action, request, async () => this.requireState(CALL_STATES.daemon, action.name));
     return this.#turns.call(action.name, signal, (combined) =>
       this.#traced(action, request, async () => {
-        const { connection, version } = this.#life.requireAppliance(action.name);
+        const { machine, connection, version } = this.#life.requireAppliance(action.name);
         const daemon = daemonOn(connection, version, combined, (...call) => this.#turns.sent(...call));
-        return body(knowingAliases(daemon, this.#life.drives.numbers));
+        const { drives } = this.#life;
+        const value = await body(knowingAliases(daemon, drives.numbers));
+        if (action.promisesDurability === true) await drives.requireWritten(machine);
+        return value;
       }),
     );
   }

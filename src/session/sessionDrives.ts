@@ -2,10 +2,10 @@
  * The drives of a session, for the lifetime of one appliance: those to launch it with, and those added and removed
  * while it runs. The next appliance has a separate list, which late operations cannot affect.
  */
-import { GuestfsError } from '../common/errors.js';
+import { GuestfsError, messageOf } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
 import type { Drive } from '../images/drive.js';
-import type { Machine } from '../launcher/launcher.js';
+import type { FailedWrites, Machine } from '../launcher/launcher.js';
 import { MAX_DRIVES } from '../qemu/limits.js';
 import { deviceNameOf } from './deviceNames.js';
 import type { RunningAppliance } from './runningAppliance.js';
@@ -90,11 +90,20 @@ export class SessionDrives {
     throwUnlessWritten(drive, index, failed);
   }
 
-  /** @throws GuestfsError EIO if writes to an image have failed on the host; the appliance does not always notice */
+  /**
+   * @throws GuestfsError EIO or ENOSPC when writes to an image have failed on the host, which the appliance does not
+   *   always notice; QEMU_FAILED when qemu does not say
+   */
   async requireWritten(machine: Machine): Promise<void> {
-    // If qemu does not answer, its shutdown fails as well, which is reported.
-    const failed = await machine.drives.failedWrites().catch(() => new Map<number, number>());
-    for (const [index, count] of failed) throwUnlessWritten(this.#drives[index], index, count);
+    if (this.written.length === 0) return;
+    const failed = await machine.drives.failedWrites().catch((error: unknown) => {
+      throw new GuestfsError(
+        'QEMU_FAILED',
+        `qemu does not say whether everything was written to the images: ${messageOf(error)}`,
+        { cause: error },
+      );
+    });
+    for (const [index, writes] of failed) throwUnlessWritten(this.#drives[index], index, writes);
   }
 
   #find(label: string, action: string): number {
@@ -121,15 +130,19 @@ function isKept(drive: Drive): boolean {
   return !drive.readonly && drive.source.kind !== 'scratch';
 }
 
-/** @throws GuestfsError EIO when writes have failed, except for a drive that is discarded with the session anyway */
-function throwUnlessWritten(drive: Drive | undefined, index: number, failed: number): void {
-  if (failed === 0 || drive === undefined || !isKept(drive)) return;
+/**
+ * @throws GuestfsError EIO, or ENOSPC, when writes have failed, except for a drive that is discarded with the session
+ *   anyway
+ */
+function throwUnlessWritten(drive: Drive | undefined, index: number, failed: FailedWrites | undefined): void {
+  if (failed === undefined || drive === undefined || !isKept(drive)) return;
+  const { count, noSpace } = failed;
   const device = deviceNameOf(index);
+  const label = drive.label === undefined ? '' : ` (${drive.label})`;
+  const why = noSpace ? ', which has no space left for its image' : '';
   throw new GuestfsError(
-    'EIO',
-    `${failed} writes to ${device} failed on the server's host: its image lacks some of the data that was written`,
-    {
-      metadata: { device, failed_writes: String(failed) },
-    },
+    noSpace ? 'ENOSPC' : 'EIO',
+    `${count} writes to ${device}${label} failed on the server's host${why}: its image lacks some of the data that was written`,
+    { metadata: { device, failed_writes: String(count) } },
   );
 }

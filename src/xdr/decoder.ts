@@ -14,8 +14,10 @@ const WORD = 4;
 const LONG = 8;
 /** No message is longer. */
 const NO_LIMIT = 2 ** 32;
-/** Strings up to this length, bytes, are read in a quicker way. */
-const SHORT = 12;
+/** Strings up to this length, bytes, are read in a quicker way ... */
+const SHORT = 128;
+/** ... and up to this one letter by letter. */
+const SHORTEST = 12;
 /**
  * Values of opaque data in one message: a buffer takes twenty times as long to make as a short string. Only lists of
  * extended attributes have many, and Linux has room for some twenty thousand names at a file.
@@ -77,8 +79,7 @@ export class XdrDecoder {
   string(limit = NO_LIMIT): string {
     const length = this.#length(limit);
     const start = this.#opaque(length);
-    const text = length <= SHORT ? this.#shortText(start, start + length) : undefined;
-    if (text !== undefined) return text;
+    if (length <= SHORT && this.#isPlain(start, start + length)) return this.#plain(start, start + length);
     const bytes = this.#bytes.subarray(start, start + length);
     if (bytes.includes(0)) throw new XdrError('string with a NUL character');
     return decodeGuestText(bytes);
@@ -146,14 +147,20 @@ export class XdrDecoder {
     return start;
   }
 
-  /** ASCII, letter by letter: quicker than to make a view of a few bytes. Undefined: it is not that, or has a NUL. */
-  #shortText(start: number, end: number): string | undefined {
-    let text = '';
+  /** Whether all bytes are ASCII, and none is a NUL. */
+  #isPlain(start: number, end: number): boolean {
     for (let at = start; at < end; at += 1) {
       const byte = this.#bytes[at] ?? 0;
-      if (byte === 0 || byte >= 0x80) return undefined;
-      text += fromCharCode(byte);
+      if (byte === 0 || byte >= 0x80) return false;
     }
+    return true;
+  }
+
+  /** Such a string, without a view of its bytes, which takes longer to make than the string. */
+  #plain(start: number, end: number): string {
+    if (end - start > SHORTEST) return this.#bytes.toString('latin1', start, end);
+    let text = '';
+    for (let at = start; at < end; at += 1) text += fromCharCode(this.#bytes[at] ?? 0);
     return text;
   }
 

@@ -2,6 +2,7 @@
 import { GuestfsError } from '../../src/common/errors.js';
 import type { Drive } from '../../src/images/drive.js';
 import type {
+  FailedWrites,
   LaunchConfig,
   Launcher,
   LaunchOptions,
@@ -15,9 +16,11 @@ import { FakeDaemon } from './fakeDaemon.js';
 /** Accepts all drives. */
 export class FakeDrives implements MachineDrives {
   readonly attached = new Map<number, Drive>();
-  /** Number of writes that failed on the host. */
+  /** How many writes the host failed. */
   readonly failed = new Map<number, number>();
-  /** Runs before each operation. */
+  /** Those failed because there was no space. */
+  noSpace = false;
+  /** What the next use of it does first. */
   before: () => Promise<void> = async () => undefined;
 
   constructor(private next = 1) {}
@@ -28,15 +31,15 @@ export class FakeDrives implements MachineDrives {
     return this.next++;
   }
 
-  async remove(_connection: unknown, index: number): Promise<number> {
-    await this.before();
+  async remove(_connection: unknown, index: number): Promise<FailedWrites | undefined> {
+    const failed = (await this.failedWrites()).get(index);
     this.attached.delete(index);
-    return this.failed.get(index) ?? 0;
+    return failed;
   }
 
-  async failedWrites(): Promise<ReadonlyMap<number, number>> {
+  async failedWrites(): Promise<ReadonlyMap<number, FailedWrites>> {
     await this.before();
-    return this.failed;
+    return new Map([...this.failed].map(([index, count]) => [index, { count, noSpace: this.noSpace }]));
   }
 }
 

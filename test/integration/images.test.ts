@@ -57,7 +57,10 @@ beforeEach(() => {
     runDirectory: scene.run,
     qemuBinary: QEMU,
     signal: abortController().signal,
-    probe: createForeignProbe({ qemuBinary: QEMU, user: isRoot ? NOBODY : undefined }),
+    probe: createForeignProbe({
+      qemuBinary: QEMU,
+      users: { acquire: async () => (isRoot ? { ...NOBODY, release: async () => undefined } : undefined) },
+    }),
     fdSets: { add: (file) => `/dev/fdset/${files.push(file)}` },
     claims: new ImageClaims(new ImageUses()),
   };

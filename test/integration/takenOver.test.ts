@@ -60,7 +60,7 @@ for (const [means, uid] of [
       });
       client = new TestClient(server.address);
       // What keeps others out is not the directory of the test.
-      for (const path of [join(server.images, '..'), server.images, server.temporary]) chmodSync(path, 0o755);
+      for (const path of [join(server.images, '..'), server.images, server.temporary]) chmodSync(path, 0o711);
       for (const name of ['one.img', 'two.img', 'idle.img']) chmodSync(emptyImage(join(server.images, name), 8), 0o600);
       if (uid !== 0) execFileSync('chown', ['-R', String(uid), server.images]);
       neighbour = createServer((socket) => socket.destroy()).listen(join(scene, 'service'));

@@ -242,7 +242,7 @@ describeWithAppliance('a template', () => {
     const server = await serve(good, { flags: ['--max-memsize', String(1 << 20)] });
     const failure = await failureOf(launchSession(server.client, DRIVES, { memsize: 1 << 20 }));
     expect(failure.info?.reason).toBe('OUT_OF_MEMORY');
-    await eventually(() => logged(server, 'templates do not work on this host: falling back to cold boot').length > 0);
+    await eventually(() => logged(server, 'no template for now: falling back to cold boot').length > 0);
     expect(server.log()).toContain('this server has less memory than 1048576 MiB');
     expect(await launched(server)).toBe(LaunchKind.TEMPLATE);
     expect(memoryFiles(server)).toBe(3);
@@ -267,7 +267,7 @@ describeWithAppliance('a template', () => {
     const server = await serve(cache, {
       env: { LIBGUESTFS_APPEND: 'initcall_blacklist=vmgenid_plaform_driver_init,vmgenid_driver_init' },
     });
-    expect(logged(server, 'templates do not work on this host: falling back to cold boot')).toEqual([
+    expect(logged(server, 'no template for now: falling back to cold boot')).toEqual([
       expect.objectContaining({ level: 'warn', reason: expect.stringContaining('no driver for the generation ID') }),
     ]);
     expect(logged(server, 'ready to launch')).toEqual([expect.objectContaining({ launch: 'cold' })]);

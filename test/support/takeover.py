@@ -114,13 +114,9 @@ def list_directory(taken, path):
 
 
 def connect(taken, family, address):
-    descriptor = taken.call(SOCKET, family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0)
+    descriptor = taken.call(SOCKET, family, socket.SOCK_STREAM, 0)
     try:
         taken.call(CONNECT, descriptor, taken.put(address), len(address))
-    except OSError as error:
-        # It is under way: not refused at least.
-        if error.errno != errno.EINPROGRESS:
-            raise
     finally:
         close(taken, descriptor)
 

@@ -461,6 +461,7 @@ export const filesystemActions: readonly ActionDef[] = [
     name: 'sync',
     procedure: 2,
     since: '0.0.3',
+    promisesDurability: true,
     returns: none,
     summary: 'Writes all pending changes to the disk images',
     description:

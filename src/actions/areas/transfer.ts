@@ -12,6 +12,8 @@ import {
   int64,
   library,
   none,
+  notNegative,
+  oneOf,
   onServer,
   optional,
   optionalStrings,
@@ -25,6 +27,9 @@ import { FILE, LOG, NEW, PASSWORDS } from '../exampleGuest.js';
 import { TAR_GZ, TAR_XZ } from '../exampleFiles.js';
 
 const NO_SERVER = error('UNKNOWN', 'DAEMON_ERROR', 'the rsync server is unreachable, or refuses the transfer');
+
+/** Those that the daemon has a filter for. */
+const COMPRESSIONS = ['compress', 'gzip', 'bzip2', 'xz', 'lzop', 'lzma', 'zstd'];
 
 export const transferActions: readonly ActionDef[] = [
   daemon({
@@ -217,7 +222,7 @@ export const transferActions: readonly ActionDef[] = [
     cancellable: true,
     args: [fileIn('tarfile'), pathname('directory')],
     optargs: [
-      optional('compress'),
+      oneOf(COMPRESSIONS, optional('compress')),
       bool('xattrs'),
       bool('selinux'),
       bool('acls'),
@@ -331,7 +336,11 @@ export const transferActions: readonly ActionDef[] = [
     since: '1.5.17',
     progress: true,
     cancellable: true,
-    args: [fileIn('filename'), ifAbsent('ENOENT for its directory', devOrPath('remotefilename')), int64('offset')],
+    args: [
+      fileIn('filename'),
+      ifAbsent('ENOENT for its directory', devOrPath('remotefilename')),
+      notNegative(int64('offset')),
+    ],
     returns: none,
     summary: 'Uploads a stream into a file or device at an offset',
     description:

@@ -3,7 +3,7 @@
  * then it is resumed, and the appliance discovers them.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
-import { GuestfsError, messageOf } from '../../common/errors.js';
+import { GuestfsError } from '../../common/errors.js';
 import { withTimeLimit } from '../../common/waiting.js';
 import { prepareDrives, type PreparedDrives } from '../../images/prepareDrives.js';
 import type { LaunchPreflight } from '../preflight.js';
@@ -13,7 +13,7 @@ import { createMachine } from '../qemuMachine.js';
 import { RunningDrives } from '../runningDrives.js';
 import { resumeScript, type Identity } from '../appliance/applianceScripts.js';
 import { runInAppliance } from '../appliance/applianceShell.js';
-import { CloneFailed, orCloneFailed, restoreClone, type Clone, type RestoreOptions, type Source } from './restore.js';
+import { orCloneFailed, restoreClone, type Clone, type RestoreOptions, type Source } from './restore.js';
 
 /**
  * Time limit for resuming a clone, milliseconds: many times what a busy host needs under emulation, but less than a
@@ -88,17 +88,18 @@ export async function startClone(source: CloneSource, options: CloneOptions, lau
  *   succeed or explain it; or the reason of `signal`
  */
 export async function attachToClone(
-  { monitor }: Pick<Clone, 'monitor'>,
+  { monitor, qemu }: Pick<Clone, 'monitor' | 'qemu'>,
   attachment: Attachment,
   signal: AbortSignal,
 ): Promise<void> {
-  try {
-    await attachDrives(monitor, attachment, signal);
-  } catch (error) {
-    signal.throwIfAborted();
-    if (error instanceof GuestfsError) throw error;
-    throw new CloneFailed(messageOf(error), { cause: error });
-  }
+  const attached = attachDrives(monitor, attachment, signal);
+  const aboutDrive = await attached.then(
+    () => undefined,
+    (error: unknown) => (error instanceof GuestfsError ? error : undefined),
+  );
+  if (aboutDrive === undefined) return orCloneFailed(attached, signal, qemu);
+  signal.throwIfAborted();
+  throw aboutDrive;
 }
 
 /** A unique identity. */
@@ -112,7 +113,7 @@ export function newIdentity(): Identity {
  * @throws CloneFailed, or the reason of the signal
  */
 export async function resumeClone(
-  { monitor, connection }: Pick<Clone, 'monitor' | 'connection'>,
+  { monitor, connection, qemu }: Pick<Clone, 'monitor' | 'connection' | 'qemu'>,
   drives: number,
   signal: AbortSignal,
   limitMs = RESUME_LIMIT_MS + drives * LIMIT_FOR_A_DRIVE_MS,
@@ -122,7 +123,7 @@ export async function resumeClone(
     await monitor.execute('cont', undefined, limited);
     await runInAppliance(connection, resumeScript(newIdentity(), drives), limited);
   });
-  await orCloneFailed(work, signal);
+  await orCloneFailed(work, signal, qemu);
 }
 
 /** What changes when a clone gets its drives. */

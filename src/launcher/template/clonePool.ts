@@ -122,7 +122,7 @@ export class ClonePool {
       });
       try {
         const opened = performance.now();
-        await orCloneFailed(fdSets.send(clone.qemu.files, signal), signal);
+        await orCloneFailed(fdSets.send(clone.qemu.files, signal), signal, clone.qemu);
         await attachToClone(clone, { prepared: drives, firstIndex: 0, nodes: 'add nodes' }, signal);
         await drives.dispose();
         await resumeClone(clone, config.drives.length, signal);

@@ -11,6 +11,7 @@ import type { QemuProcess } from '../../qemu/qemuProcess.js';
 import type { QemuUsers } from '../../qemu/qemuUsers.js';
 import type { QmpClient } from '../../qemu/qmpClient.js';
 import { openBootFiles } from '../bootFiles.js';
+import { CloneFailed, wasKilled } from './blame.js';
 import { reportCommand, type PreflightResult } from '../preflight.js';
 import { needsHostNetwork, type NetworkPolicy, type NetworkUse } from '../hostNetwork.js';
 import { QEMU_QUOTE, quoteEnd } from '../launchFailure.js';
@@ -51,30 +52,28 @@ export interface Clone<Drives = unknown> {
   readonly undo: Undo;
 }
 
-/** A clone could not be started, and its drives are not the cause, so a cold boot may still work. */
-export class CloneFailed extends Error {
-  override readonly name = 'CloneFailed';
-}
-
 /** How long a failed qemu may take to exit. */
 const END_MS = 1000;
 
 /**
  * The result of `work`, whose failure is not due to the drives.
- * @param qemu is ended on failure: its output explains a refused migration stream better than its monitor does
+ * @param qemu is ended on failure: its output explains a refused migration stream better than its monitor does. Left
+ *   out where none is involved.
  * @throws CloneFailed, or the reason of `signal`
  */
 export async function orCloneFailed<Value>(
   work: Promise<Value>,
   signal: AbortSignal,
-  qemu?: Pick<QemuProcess, 'stop'>,
+  qemu?: Pick<QemuProcess, 'stop' | 'exited'>,
 ): Promise<Value> {
   try {
     return await work;
   } catch (error) {
     signal.throwIfAborted();
+    const killed = qemu !== undefined && (await wasKilled(qemu));
     const output = qemu === undefined ? '' : quoteEnd((await qemu.stop(END_MS)).qemuMessages, QEMU_QUOTE);
-    throw new CloneFailed(`${messageOf(error)}${output === '' ? '' : `; qemu output: ${output}`}`, { cause: error });
+    const said = output === '' ? '' : `; qemu output: ${output}`;
+    throw new CloneFailed(`${messageOf(error)}${killed ? ', since qemu was killed' : said}`, { cause: error }, killed);
   }
 }
 

@@ -4,6 +4,7 @@ import type { Logger } from '../../common/logger.js';
 import { abortController, unlessAborted, withTimeLimit } from '../../common/waiting.js';
 import type { QemuUsers } from '../../qemu/qemuUsers.js';
 import type { PreflightConfig, LaunchPreflight, PreflightResult } from '../preflight.js';
+import { blamesTemplate } from './blame.js';
 import { makeTemplate } from './makeTemplate.js';
 import type { Template } from './template.js';
 import { templateKey, type TemplateConfig } from './templateKey.js';
@@ -13,10 +14,16 @@ import { TemplateStore } from './templateStore.js';
 const MOST_IN_MEMORY = 4;
 /** How long creating one may take; the same as for a launch. */
 const LIMIT_MS = 180_000;
-/** Delay before the next attempt if a template could not be created. */
-const FAILURE_HOLDS_MS = 600_000;
-/** After this many templates with the same key were rejected because clones failed, no other is created for a while. */
-const MOST_REJECTIONS = 2;
+/** After a template could not be made, or its clones failed, none is made for this time; longer each time in a row ... */
+const FIRST_HOLD_MS = 30_000;
+/** ... up to this. */
+const LONGEST_HOLD_MS = 600_000;
+/** Failures are forgotten after this time without another. */
+const MEMORY_MS = 1_200_000;
+/** A template is discarded when this many of its clones fail in a row. */
+const MOST_FAILED_CLONES = 2;
+/** How many templates in a row are discarded before the next is not made at once. */
+const MOST_DISCARDED = 2;
 
 /** Options of {@link Templates}. */
 export interface TemplatesOptions {
@@ -35,13 +42,35 @@ export interface NoTemplate {
 /** All settings that a template depends on. */
 export type TemplateRequest = TemplateConfig & PreflightConfig;
 
+/** Counts by key; a count that has not grown for long is forgotten. */
+class Counts {
+  readonly #counts = new Map<string, { readonly count: number; readonly at: number }>();
+
+  /** @returns the new count */
+  add(key: string): number {
+    const before = this.#counts.get(key);
+    const count = before !== undefined && Date.now() - before.at < MEMORY_MS ? before.count + 1 : 1;
+    this.#counts.set(key, { count, at: Date.now() });
+    return count;
+  }
+
+  reset(key: string): void {
+    this.#counts.delete(key);
+  }
+}
+
 export class Templates {
   readonly #options: TemplatesOptions;
   /** Least recently used first. */
   readonly #ready = new Map<string, Template>();
   readonly #loading = new Map<string, Promise<Template | undefined>>();
   readonly #failures = new Map<string, { readonly reason: string; readonly until: number }>();
-  readonly #rejections = new Map<string, number>();
+  /** Clones of the current template that failed in a row. */
+  readonly #failedClones = new Counts();
+  /** Templates that were discarded in a row, without a clone that worked in between. */
+  readonly #discarded = new Counts();
+  /** Failures to make one in a row. */
+  readonly #notMade = new Counts();
   readonly #background = new Set<Promise<unknown>>();
   readonly #ended = abortController();
   #making: { readonly key: string; readonly done: Promise<unknown> } | undefined;
@@ -78,15 +107,29 @@ export class Templates {
     await this.#making?.done;
   }
 
-  /** Discards a template from which a clone could not be started; it is recreated, unless that has happened before. */
-  async reject(template: Template, request: TemplateRequest, reason: string): Promise<void> {
+  /** A clone was started: whatever failed before is forgotten. */
+  succeeded({ key }: Template): void {
+    this.#failedClones.reset(key);
+    this.#discarded.reset(key);
+  }
+
+  /**
+   * A clone could not be started, but a cold boot could. One that was killed, or for which the host had no more of
+   * something, says nothing about its template; and one alone may have had bad luck. A template whose clones fail in a
+   * row is discarded, and made again: at once, or after a while if that has happened before.
+   */
+  async failed(template: Template, request: TemplateRequest, error: Error): Promise<void> {
     const { key } = template;
-    if (this.#ready.get(key) !== template) return;
+    if (!blamesTemplate(error) || this.#ready.get(key) !== template) return;
+    if (this.#failedClones.add(key) < MOST_FAILED_CLONES) return;
+    this.#failedClones.reset(key);
     this.#ready.delete(key);
-    const rejections = (this.#rejections.get(key) ?? 0) + 1;
-    this.#rejections.set(key, rejections);
-    if (rejections >= MOST_REJECTIONS) this.#fail(key, `clones of it fail: ${reason}`);
-    await Promise.all([template.retire(), this.#store(request).remove(key)]);
+    const before = this.#discarded.add(key) - MOST_DISCARDED;
+    if (before >= 0) this.#fail(key, `clones of it fail: ${error.message}`, before);
+    await template.retire();
+    // It may be being stored at the moment.
+    await Promise.all(this.#background);
+    await this.#store(request).remove(key);
   }
 
   /** Stops creating templates, and frees their memory. */
@@ -118,8 +161,9 @@ export class Templates {
     const late = (): Error => new Error(`it took longer than ${LIMIT_MS / 1000} s to create the template`);
     try {
       await withTimeLimit(LIMIT_MS, late, [this.#ended.signal], (signal) => this.#makeAndAdd(key, request, signal));
+      this.#notMade.reset(key);
     } catch (error) {
-      this.#fail(key, messageOf(error));
+      this.#fail(key, messageOf(error), this.#notMade.add(key) - 1);
     }
   }
 
@@ -148,12 +192,15 @@ export class Templates {
     this.#background.add(done);
   }
 
-  #fail(key: string, reason: string): void {
-    this.#failures.set(key, { reason, until: Date.now() + FAILURE_HOLDS_MS });
+  /** @param before how often it has failed like that before, in a row */
+  #fail(key: string, reason: string, before: number): void {
+    const holdMs = Math.min(FIRST_HOLD_MS * 2 ** before, LONGEST_HOLD_MS);
+    this.#failures.set(key, { reason, until: Date.now() + holdMs });
     if (!this.#ended.signal.aborted)
-      this.#options.logger.warn('templates do not work on this host: falling back to cold boot', {
+      this.#options.logger.warn('no template for now: falling back to cold boot', {
         template: key,
         reason,
+        retryAfterSeconds: holdMs / 1000,
       });
   }
 

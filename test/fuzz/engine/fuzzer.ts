@@ -17,12 +17,15 @@ export const LONGEST_MS = 50;
 /** V8 collects garbage and compiles at times: what is slow is so each time. */
 const SLOW_REPEATS = 5;
 const SHRINK_MS = 5000;
+/** Stands for an input that is slow, among the failures that are known. */
+const SLOW = 'slow';
 /** Lines of the stack of a failure. */
 const STACK_LINES = 12;
 /** One input in so many is stretched. */
 const STRETCHED_SHARE = 4000;
-/** Runs before the event loop gets a turn, and the clock is looked at. */
+/** Runs, or milliseconds, before the event loop gets a turn. */
 const BATCH = 512;
+const BATCH_MS = 200;
 /** Memory that is more at the end than after this share of the time has leaked, if it is more than ... */
 const WARM_UP_SHARE = 0.25;
 /** ... so many bytes. */
@@ -45,8 +48,6 @@ export interface Status {
   readonly reached: number;
   readonly places: number;
   readonly corpus: number;
-  /** Slowest input that was not stretched, and slowest of all, milliseconds. */
-  readonly slowestMs: number;
   readonly findings: number;
   /** Memory that is used now and was not after the warm-up, bytes; undefined until the end. */
   readonly growth?: number;
@@ -57,6 +58,8 @@ export interface FuzzerOptions {
   readonly probes: Probes;
   readonly seed: number;
   readonly milliseconds: number;
+  /** Ends with the first finding. */
+  readonly onlyFirst?: boolean;
   /** Inputs to begin with, beside the target's own. */
   readonly inputs: readonly Buffer[];
   readonly collectGarbage: () => void;
@@ -91,7 +94,6 @@ export class Fuzzer {
   readonly #known = new Set<string>();
   #executions = 0;
   #stretched = 0;
-  #slowest = 0;
   #findings = 0;
 
   constructor(options: FuzzerOptions) {
@@ -106,7 +108,7 @@ export class Fuzzer {
   }
 
   async run(): Promise<Status> {
-    const { target, inputs, milliseconds, statusMs, onStatus } = this.#options;
+    const { target, inputs, milliseconds, onlyFirst = false, statusMs, onStatus } = this.#options;
     // Inputs are refused with errors, and most of their price is their stack.
     Error.stackTraceLimit = 0;
     const started = performance.now();
@@ -117,7 +119,6 @@ export class Fuzzer {
       reached: this.#coverage.reached,
       places: this.#coverage.places,
       corpus: this.#corpus.length,
-      slowestMs: this.#slowest,
       findings: this.#findings,
       ...(growth === undefined ? {} : { growth }),
     });
@@ -125,10 +126,11 @@ export class Fuzzer {
     let warm: number | undefined;
     let reported = 0;
     for (;;) {
-      for (let count = 0; count < BATCH; count += 1) await this.#next();
+      const begun = performance.now();
+      for (let count = 0; count < BATCH && performance.now() - begun < BATCH_MS; count += 1) await this.#next();
       await setImmediate();
       const elapsed = performance.now() - started;
-      if (elapsed > milliseconds) break;
+      if (elapsed > milliseconds || (onlyFirst && this.#findings > 0)) break;
       if (warm === undefined && elapsed > WARM_UP_SHARE * milliseconds) warm = this.#memory();
       if (elapsed - reported > statusMs) {
         reported = elapsed;
@@ -172,8 +174,8 @@ export class Fuzzer {
     // Before anything else is run.
     const isNew = keep && error === undefined && this.#coverage.learn();
     if (error !== undefined) await this.#failed(input, error.thrown);
-    else if (ms > LONGEST_MS) await this.#slow(input);
-    if (keep && ms > this.#slowest && ms < LONGEST_MS) this.#slowest = ms;
+    // One is enough: others are hardly of another kind, and each costs seconds.
+    else if (ms > LONGEST_MS && !this.#known.has(SLOW)) await this.#slow(input);
     if (!isNew) return;
     // Small buffers share their memory with others, which would be kept as well.
     const own = Buffer.alloc(input.length);
@@ -218,9 +220,8 @@ export class Fuzzer {
 
   async #slow(input: Buffer): Promise<void> {
     const least = await this.#leastTime(input);
-    if (least <= LONGEST_MS || this.#known.has('slow') || !this.#options.isSlow(input)) return;
-    // One is enough: others are hardly of another kind, and each costs seconds.
-    this.#known.add('slow');
+    if (least <= LONGEST_MS || !this.#options.isSlow(input)) return;
+    this.#known.add(SLOW);
     this.#report(`takes ${least.toFixed(0)} ms, with probes; ${input.length} bytes`, input, undefined);
   }
 

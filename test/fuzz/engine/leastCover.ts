@@ -6,8 +6,16 @@ import type { Target } from './target.js';
 const LONGEST = 512;
 const MOST = 40;
 
-/** @param corpus inputs with which the target does not fail */
-export async function leastCover(target: Target, probes: Probes, corpus: readonly Buffer[]): Promise<Buffer[]> {
+/**
+ * @param kept inputs that are kept already
+ * @param corpus inputs with which the target does not fail
+ */
+export async function leastCover(
+  target: Target,
+  probes: Probes,
+  kept: readonly Buffer[],
+  corpus: readonly Buffer[],
+): Promise<Buffer[]> {
   const reached = new Set<number>();
   /** Places that the target reaches with an input and with none before it. */
   const learn = async (input: Buffer): Promise<number> => {
@@ -17,8 +25,7 @@ export async function leastCover(target: Target, probes: Probes, corpus: readonl
     for (let place = 0; place < probes.used; place += 1) if (probes.edges[place] !== 0) reached.add(place);
     return reached.size - before;
   };
-  // What the target begins with anyway need not be kept.
-  for (const seed of await target.seeds()) await learn(seed);
+  for (const input of [...(await target.seeds()), ...kept]) await learn(input);
   const useful: { readonly input: Buffer; readonly places: number }[] = [];
   for (const input of [...corpus].sort((one, other) => one.length - other.length)) {
     const places = input.length > LONGEST ? 0 : await learn(input);

@@ -50,7 +50,9 @@ const fuzzer = new Fuzzer({
   isSlow,
 });
 const status = await fuzzer.run();
-if (order.cover !== undefined)
-  for (const input of await leastCover(target, probes, fuzzer.corpus)) writeInput(order.cover, input);
+if (order.cover !== undefined) {
+  const kept = readInputs(order.cover).map(({ bytes }) => bytes);
+  for (const input of await leastCover(target, probes, kept, fuzzer.corpus)) writeInput(order.cover, input);
+}
 say({ kind: 'done', ...status });
 await watchdog.stop();

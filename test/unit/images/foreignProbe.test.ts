@@ -22,6 +22,8 @@ afterEach(async () => {
   scene.remove();
 });
 
+const NOBODY_ELSE = { acquire: async () => undefined };
+
 /** Stands for qemu: a shell script. */
 function emulator(script: string): string {
   const path = join(scene.base, 'qemu');
@@ -30,7 +32,7 @@ function emulator(script: string): string {
   chmodSync(scene.base, 0o755);
   return path;
 }
-const probeWith = (script: string) => createForeignProbe({ qemuBinary: emulator(script), user: undefined });
+const probeWith = (script: string) => createForeignProbe({ qemuBinary: emulator(script), users: NOBODY_ELSE });
 const NODES = `{"return": [{"node-name": "file", "image": {"virtual-size": 1}}, {"node-name": "image", "image": {"virtual-size": 1048576}}]}`;
 
 // In a jail, what stands for qemu could not write down what it saw.
@@ -65,7 +67,7 @@ describe('the probe', () => {
       qemuBinary: emulator(
         `echo "{\\"return\\": [{\\"node-name\\": \\"image\\", \\"image\\": {\\"virtual-size\\": $(id -u)$(id -G | tr -d ' ')}}]}"`,
       ),
-      user: { uid: 65534, gid: 65534 },
+      users: { acquire: async () => ({ uid: 65534, gid: 65534, release: async () => undefined }) },
     });
     expect(await probe(image, 'vdi', 'image', signal)).toBe(6553465534n);
   });

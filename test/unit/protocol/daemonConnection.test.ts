@@ -9,7 +9,7 @@ import { isDir } from '../../../gen/calls/file.js';
 import { yaraLoad } from '../../../gen/calls/forensics.js';
 import { internalAutosync, internalWrite } from '../../../gen/calls/internal.js';
 import { download, upload } from '../../../gen/calls/transfer.js';
-import { connected, expectRest, failureOf, transfer, VERSION } from '../../fakes/connected.js';
+import { connected, expectClosed, expectRest, failureOf, transfer, VERSION } from '../../fakes/connected.js';
 import { quiet } from '../../fakes/duplexPair.js';
 import { FakeDaemon } from '../../fakes/fakeDaemon.js';
 import { BottomlessSource, collector, cut, EndlessSource, pattern, pieces } from '../../fakes/files.js';
@@ -166,6 +166,46 @@ describe.each([
     expect(await answer).toMatchObject({ reason: 'ENOSPC', message: 'write: /to: No space left on device' });
     expect(source.returned).toBe(true);
     await expectRest(both);
+  });
+
+  it('ends an upload by an answer before the first chunk, and the conversation goes on', async () => {
+    const both = await connected(split);
+    const source = new EndlessSource([]);
+    const answer = failureOf(both.connection.upload(upload, uploadRequest, VERSION, source, transfer()));
+    const call = await both.daemon.nextCall();
+    await both.daemon.fail(call, 'EINVAL', '/to: offset in file is negative');
+    expect(await answer).toMatchObject({ reason: 'EINVAL', message: '/to: offset in file is negative' });
+    expect(source.returned).toBe(true);
+    await expectRest(both);
+  });
+
+  it('ends an upload by an answer in its middle: the call has the answer, and the connection is closed', async () => {
+    const both = await connected(split);
+    const source = new EndlessSource([pattern(100)]);
+    const answer = failureOf(both.connection.upload(upload, uploadRequest, VERSION, source, transfer()));
+    const call = await both.daemon.nextCall();
+    await both.daemon.nextPiece();
+    await both.daemon.fail(call, 'EINVAL', 'unknown compression type');
+    expect(await answer).toMatchObject({
+      reason: 'EINVAL',
+      message: expect.stringMatching(/^unknown compression type; the appliance violated the protocol .*stopped$/),
+    });
+    expect(source.returned).toBe(true);
+    await expectClosed(both, 'PROTOCOL_ERROR');
+  });
+
+  it('ends an upload by an answer while it reads no more: nothing hangs', async () => {
+    const both = await connected(split);
+    const source = new BottomlessSource(65536);
+    const answer = failureOf(both.connection.upload(upload, uploadRequest, VERSION, source, transfer()));
+    const call = await both.daemon.nextCall();
+    await quiet();
+    const { taken } = source;
+    await quiet();
+    expect(source.taken).toBe(taken);
+    await both.daemon.fail(call, 'EINVAL', 'no');
+    expect(await answer).toMatchObject({ reason: 'EINVAL' });
+    await both.connection.closed;
   });
 
   it('ends an upload by its flag before the first chunk', async () => {

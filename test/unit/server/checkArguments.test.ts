@@ -36,6 +36,15 @@ describe('checkArguments', () => {
     expect(() => checkArguments(action(name), request)).not.toThrow();
   });
 
+  it('takes and refuses values that the daemon would answer without reading the file', () => {
+    const upload = (offset: bigint) => () => checkArguments(action('upload_offset'), { remotefilename: '/f', offset });
+    const unpack = (compress?: string) => () => checkArguments(action('tar_in'), { directory: '/', compress });
+    for (const good of [upload(0n), upload(1n << 40n), unpack(), unpack('zstd')]) expect(good).not.toThrow();
+    expect(upload(-1n)).toThrow('offset: must not be negative');
+    expect(unpack('rar')).toThrow("compress: 'rar' is not one of compress, gzip, bzip2, xz, lzop, lzma, zstd");
+    expect(unpack('')).toThrow('compress');
+  });
+
   it.each([
     ['part_set_gpt_guid', { device: '/dev/sda', partnum: 1, guid: 'nonsense' }, 'guid'],
     ['part_set_gpt_guid', { device: '/dev/sda', partnum: 1, guid: '{21EC2020-3AEA-1069-A2DD-08002B30309D' }, 'guid'],

@@ -2,6 +2,8 @@ import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import type { PreflightResult } from '../../../../src/launcher/preflight.js';
+import { GuestfsError } from '../../../../src/common/errors.js';
+import { CloneFailed } from '../../../../src/launcher/template/blame.js';
 import { Template } from '../../../../src/launcher/template/template.js';
 import { Templates, type NoTemplate, type TemplateRequest } from '../../../../src/launcher/template/templates.js';
 import { createQemuUsers } from '../../../../src/qemu/qemuUsers.js';
@@ -120,8 +122,8 @@ describe('templates', () => {
     expect(makings).toEqual([]);
     expect(scene.warnings).toEqual([
       {
-        message: 'templates do not work on this host: falling back to cold boot',
-        fields: { template: expect.any(String), reason: 'the appliance was replaced' },
+        message: 'no template for now: falling back to cold boot',
+        fields: { template: expect.any(String), reason: 'the appliance was replaced', retryAfterSeconds: 30 },
       },
     ]);
   });
@@ -174,8 +176,16 @@ describe('templates', () => {
   });
 });
 
+/** Lets the clock be later by so many milliseconds; timers go on as they are. */
+function later(milliseconds: number): void {
+  jest.useFakeTimers({
+    now: Date.now() + milliseconds,
+    doNotFake: ['setTimeout', 'setInterval', 'setImmediate', 'nextTick', 'queueMicrotask', 'performance'],
+  });
+}
+
 describe('a template that cannot be made', () => {
-  it('is not tried again for ten minutes, and nobody is kept from another', async () => {
+  it('is tried again after a while, which grows each time, and nobody is kept from another', async () => {
     await get();
     (await making()).fail('the kernel has no driver');
     await templates.idle();
@@ -183,41 +193,97 @@ describe('a template that cannot be made', () => {
     expect(makings).toHaveLength(1);
     expect(scene.warnings).toEqual([
       {
-        message: 'templates do not work on this host: falling back to cold boot',
-        fields: { template: expect.any(String), reason: 'the kernel has no driver' },
+        message: 'no template for now: falling back to cold boot',
+        fields: { template: expect.any(String), reason: 'the kernel has no driver', retryAfterSeconds: 30 },
       },
     ]);
     await make({ smp: 2 });
-    jest.useFakeTimers({
-      now: Date.now() + 601_000,
-      doNotFake: ['setTimeout', 'setInterval', 'setImmediate', 'nextTick', 'queueMicrotask', 'performance'],
-    });
-    expect(await get()).toEqual({ reason: 'its template is being created' });
-    expect(await making(2)).toMatchObject({ request: { smp: 1 } });
+    for (const [number, seconds] of [30, 60, 120, 240, 480, 600, 600].entries()) {
+      later(seconds * 1000 - 1000);
+      expect(await get()).toMatchObject({ reason: 'the kernel has no driver' });
+      later(2000);
+      expect(await get()).toEqual({ reason: 'its template is being created' });
+      const next = await making(number + 2);
+      expect(next).toMatchObject({ request: { smp: 1 } });
+      next.fail('the kernel has no driver');
+      await templates.idle();
+    }
+  });
+
+  it('is like new after one that could be made', async () => {
+    for (const number of [0, 1]) {
+      await get();
+      (await making(number)).fail('the host was busy');
+      await templates.idle();
+      later(61_000);
+    }
+    const template = await make();
+    for (const _ of [1, 2]) await templates.failed(template, scene.request, new CloneFailed('no clone', {}));
+    await get();
+    (await making(3)).fail('the host was busy');
+    await templates.idle();
+    expect(scene.warnings.at(-1)).toMatchObject({ fields: { retryAfterSeconds: 30 } });
   });
 });
 
 describe('a template whose clones fail', () => {
-  it('is made anew once, and then no more', async () => {
+  const fail = (template: Template, error: Error = new CloneFailed('no clone', {})): Promise<void> =>
+    templates.failed(template, scene.request, error);
+
+  it('is kept after one failure, and discarded and made anew after two in a row', async () => {
     const first = await make();
     await keptFor(first.key);
-    await templates.reject(first, scene.request, 'no clone');
+    await fail(first);
+    expect(await made()).toBe(first);
+    templates.succeeded(first);
+    await fail(first);
+    expect(await made()).toBe(first);
+    await fail(first);
     expect(first.retired).toBe(true);
     expect(kept()).toEqual([]);
-    const second = await make();
-    expect(second).not.toBe(first);
-    await keptFor(second.key);
-    await templates.reject(second, scene.request, 'no clone again');
-    expect(await get()).toMatchObject({ reason: 'clones of it fail: no clone again' });
-    expect(makings).toHaveLength(2);
-    expect(kept()).toEqual([]);
+    expect(await make()).not.toBe(first);
   });
 
-  it('counts once, however many clones of it fail', async () => {
+  it('says nothing when its qemu was killed, or the host had no more of something', async () => {
+    const template = await make();
+    const full = Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE', syscall: 'open' });
+    for (const error of [
+      new CloneFailed('the QMP connection closed, since qemu was killed', {}, true),
+      new GuestfsError('QEMU_FAILED', 'qemu was killed', { metadata: { signal: 'SIGKILL' } }),
+      new CloneFailed('too many open files', { cause: full }),
+      new GuestfsError('QEMU_FAILED', 'qemu cannot be started', { cause: full }),
+    ])
+      for (const _ of [1, 2, 3]) await fail(template, error);
+    expect(await made()).toBe(template);
+    // A crash is no kill.
+    for (const _ of [1, 2])
+      await fail(template, new GuestfsError('QEMU_FAILED', 'qemu crashed', { metadata: { signal: 'SIGSEGV' } }));
+    expect(template.retired).toBe(true);
+  });
+
+  it('is not made for a while when the next one is no better, and failures are forgotten with time', async () => {
     const first = await make();
-    await Promise.all([1, 2, 3].map(() => templates.reject(first, scene.request, 'no clone')));
+    await keptFor(first.key);
+    for (const _ of [1, 2]) await fail(first);
     const second = await make();
-    await templates.reject(first, scene.request, 'late');
+    await keptFor(second.key);
+    for (const _ of [1, 2]) await fail(second, new CloneFailed('no clone again', {}));
+    expect(await get()).toMatchObject({ reason: 'clones of it fail: no clone again' });
+    expect(makings).toHaveLength(2);
+    later(31_000);
+    const third = await make();
+    await keptFor(third.key);
+    later(3_600_000);
+    for (const _ of [1, 2]) await fail(third);
+    expect(await get()).toEqual({ reason: 'its template is being created' });
+    await making(3);
+  });
+
+  it('counts no failures of one that was discarded already', async () => {
+    const first = await make();
+    await Promise.all([1, 2, 3].map(() => fail(first)));
+    const second = await make();
+    for (const _ of [1, 2]) await fail(first);
     expect(second.retired).toBe(false);
     expect(await made()).toBe(second);
   });

@@ -1,0 +1,80 @@
+/** Calls whose success says that data has reached the images: they ask qemu whether it has. */
+import { describe, expect, it } from '@jest/globals';
+import { allActions } from '../../../src/actions/areas.js';
+import { sync } from '../../../gen/calls/filesystem.js';
+import { failureOf } from '../../fakes/connected.js';
+import { action, drive, launched, never, type LaunchedSession } from '../../fakes/sessions.js';
+
+/** A session with a drive that is written, /dev/sdb. */
+async function written(): Promise<LaunchedSession> {
+  const one = await launched();
+  await one.session.attachDrive({ ...drive, readonly: false, label: 'data' }, 'add_drive', never);
+  return one;
+}
+
+/** Calls an action as if it had no arguments, and has the daemon say that it worked. */
+async function call({ session, daemon }: LaunchedSession, name: string): Promise<unknown> {
+  const done = session.perform(action(name), {}, never, (one) => one.call({ ...sync, action: name }, {}));
+  done.catch(() => undefined);
+  await daemon.reply(await daemon.nextCall());
+  return done;
+}
+
+const promising = allActions.filter(({ promisesDurability }) => promisesDurability === true).map(({ name }) => name);
+
+describe('actions that promise durability', () => {
+  it('are those that flush', () => {
+    expect(promising.sort()).toEqual([
+      'blockdev_flushbufs',
+      'btrfs_filesystem_sync',
+      'cryptsetup_close',
+      'luks_close',
+      'remount',
+      'sync',
+      'umount',
+      'umount_all',
+    ]);
+  });
+
+  it.each(promising)('%s succeeds when everything was written', async (name) => {
+    await call(await written(), name);
+  });
+
+  it.each(promising)('%s fails when the host failed to write, and says to which drive', async (name) => {
+    const one = await written();
+    one.machine.drives.failed.set(1, 3);
+    expect(await failureOf(call(one, name))).toMatchObject({
+      reason: 'EIO',
+      message: expect.stringMatching(/^3 writes to \/dev\/sdb \(data\) failed/),
+      details: { metadata: { device: '/dev/sdb', failed_writes: '3' } },
+    });
+  });
+
+  it('fail with ENOSPC when that was why', async () => {
+    const one = await written();
+    one.machine.drives.failed.set(1, 1);
+    one.machine.drives.noSpace = true;
+    expect(await failureOf(call(one, 'sync'))).toMatchObject({ reason: 'ENOSPC' });
+  });
+
+  it('fail when qemu does not say', async () => {
+    const one = await written();
+    one.machine.drives.before = () => Promise.reject(new Error('qemu did not answer within 60 s'));
+    expect(await failureOf(call(one, 'sync'))).toMatchObject({
+      reason: 'QEMU_FAILED',
+      message: expect.stringContaining('did not answer'),
+    });
+  });
+
+  it('do not ask for drives that nothing is written to', async () => {
+    const one = await launched();
+    one.machine.drives.before = () => Promise.reject(new Error('asked'));
+    await call(one, 'sync');
+  });
+});
+
+it('other actions do not ask', async () => {
+  const one = await written();
+  one.machine.drives.before = () => Promise.reject(new Error('asked'));
+  await call(one, 'ping_daemon');
+});

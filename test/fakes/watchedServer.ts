@@ -6,7 +6,6 @@
  */
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { createQemuUsers } from '../../src/qemu/qemuUsers.js';
 import { createForeignProbe } from '../../src/images/foreignProbe.js';
 import { startFakeServer } from './server.js';
 
@@ -24,7 +23,7 @@ const server = await startFakeServer({
   // Where there is no qemu, an image is not measured, but the server has as much to do.
   probe: createForeignProbe({
     qemuBinary: `qemu-system-${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}`,
-    users: createQemuUsers(),
+    users: { acquire: async () => undefined },
   }),
   limits: { memsizeMb: 4096, smp: 4, idleTimeoutMs: 86_400_000 },
   serverLimits: { handshakeMs: 1000, stallMs: 2000, callsPerClient: 5000 },

@@ -113,6 +113,16 @@ class Collected {
   }
 }
 
+/** Resolves when the next process may be started. */
+let nextTurn: Promise<void> = Promise.resolve();
+
+/** Lets one process be started in each turn of the event loop: starting one keeps the loop for several milliseconds. */
+function turnToStart(): Promise<void> {
+  const turn = nextTurn;
+  nextTurn = turn.then(() => new Promise((resolve) => void setImmediate(resolve)));
+  return turn;
+}
+
 /**
  * Starts a program.
  *
@@ -126,6 +136,7 @@ async function start(
   options: SpawnOptions,
   spawnChild: (make: () => ChildProcess) => ChildProcess = (make) => make(),
 ): Promise<ChildProcess> {
+  await turnToStart();
   // Each stream is a pair of sockets until the child has its end.
   const release = descriptors.claim(2 * (options.stdio as readonly unknown[]).length);
   let child: ChildProcess;

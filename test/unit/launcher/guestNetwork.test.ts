@@ -27,7 +27,8 @@ link = socket.socket(fileno=3)
 link.settimeout(10)
 frame = bytes.fromhex("ffffffffffff525400123456" "0806" "00010800060400015254001234 56a9fe020f000000000000a9fe0202")
 link.sendall(struct.pack("!I", len(frame)) + frame)
-answer = link.recv(2000)
+answer = b""
+while len(answer) < 46 and (some := link.recv(2000)): answer += some
 print(len(answer), answer[4:][6:12].hex(), answer[4:][28:32].hex())`;
 
 describeWhen('the network of a session', first === undefined ? 'there is no passt in a jail here' : undefined, () => {

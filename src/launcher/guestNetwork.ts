@@ -34,6 +34,8 @@ const ARGUMENTS = [
   ...['--foreground', '--quiet', '--stderr', '--fd', '3'],
   ...['--address', ADDRESSES.guest, '--netmask', '16', '--gateway', ADDRESSES.router, '--mac-addr', ADDRESSES.station],
   ...['--dns', ADDRESSES.names, '--dns-forward', ADDRESSES.names],
+  // As qemu's own network, it says nothing about the size of packets.
+  ...['--mtu', '0'],
   // The loopback of the host is not the router's, and nothing comes in.
   ...['--no-map-gw', '--tcp-ports', 'none', '--udp-ports', 'none'],
 ];

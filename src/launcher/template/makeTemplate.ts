@@ -70,10 +70,20 @@ export async function makeTemplate(
       groups: base.kvmGroups,
       memsizeMb: config.memsizeMb,
       network: false,
+      // As its clones have it: the state of a machine contains that of qemu's own network.
+      guestNetwork: config.network,
       compose: async (line, site) => {
         const bootFiles = await openBootFiles(base.appliance, site);
         const name = `guestfs-template-${key}`;
-        addTemplateMachine(line, config, { ...bootFiles, overlay, base, memory, name, saved: undefined });
+        addTemplateMachine(line, config, {
+          ...bootFiles,
+          overlay,
+          base,
+          memory,
+          name,
+          saved: undefined,
+          guestNetwork: site.guestNetwork,
+        });
         return { drives: undefined };
       },
       onConsole: (bytes) => console.append(bytes),

@@ -37,6 +37,9 @@ const FD_SET = /^\/dev\/fdset\/(\d+)$/;
 /** The kernel's names for disks. */
 const DISK_NAME = /^sd[a-z]{1,3}$/;
 
+/** ENOSPC and EDQUOT in the C library's words; qemu runs in the C locale. */
+const NO_SPACE = new Set(['No space left on device', 'Disk quota exceeded']);
+
 /** The part of `query-blockstats` that is used, for one device (qemu's qapi/block-core.json). */
 interface DeviceStatistics {
   readonly qdev?: string;
@@ -64,7 +67,9 @@ export class RunningDrives implements MachineDrives {
     this.#filesGiven = start.filesGiven;
     // The statistics do not say why.
     parts.monitor.onEvent(({ event, data }) => {
-      if (event === 'BLOCK_IO_ERROR' && data['nospace'] === true) this.#full.add(String(data['node-name']));
+      // qemu leaves `nospace` out when errors are only reported (blk_iostatus_is_enabled in block/block-backend.c).
+      const noSpace = data['nospace'] === true || NO_SPACE.has(String(data['reason']));
+      if (event === 'BLOCK_IO_ERROR' && noSpace) this.#full.add(String(data['node-name']));
     });
   }
 

@@ -44,7 +44,7 @@ describeWithAppliance('a full disk below an image', () => {
       expect(await other.failure('shutdown')).toMatchObject(NO_SPACE);
       await client.deleteSession(other.id);
     } finally {
-      execFileSync('umount', [small]);
+      execFileSync('umount', ['-l', small]);
     }
     client.close();
     expect(await server.stop()).toEqual(CLEAN_END);

@@ -135,7 +135,7 @@ for (const [means, uid] of [
       const said = [
         'qemu and its helpers run in jails',
         'qemu and its helpers are confined by Landlock and seccomp: no namespaces can be made here',
-        'neither namespaces nor Landlock can be had here: qemu and its helpers are kept apart by their users alone, and reach the network and what everybody may read',
+        'neither namespaces nor Landlock are available: only their user IDs keep qemu and its helpers apart, and they can use the network and read whatever everyone may read',
       ].flatMap((message) => logged(server, message));
       expect(said).toEqual([expect.objectContaining({ isolation: means, as: uid === 0 ? 'root' : 'user' })]);
       for (const pid of qemus) {

@@ -64,7 +64,7 @@ describeWhen('a second identity', isRoot ? undefined : 'only root can make such 
     const { outcome, kinds, said } = await secondOn({ means: 'none', uid: SOMEBODY });
     expect(kinds).toBe('["\\"isolation\\":\\"none\\""]');
     expect(outcome).toMatchObject({ reason: 'NOT_ISOLATED' });
-    expect(said).toContain('the first identity that makes a session is the only one that is served');
+    expect(said).toContain('only the first identity that creates a session is served');
     expect(
       logged({ log: () => said }, 'this server serves no other identity from now on: it cannot keep several apart'),
     ).toEqual([expect.objectContaining({ identity: 'cn:bob' })]);

@@ -1,4 +1,4 @@
-/** Documents that the server reads: manifests of appliances, policy files, and libvirt's descriptions of domains. */
+/** Documents that the server reads: manifests of appliances, and policy files. */
 import { parseManifest } from '../../../src/appliance/manifest.js';
 import { GuestfsError } from '../../../src/common/errors.js';
 import { parsePolicy, PolicyFileError } from '../../../src/security/policyFile.js';
@@ -9,16 +9,17 @@ const PATH = '/appliance/manifest.json';
 function checkManifest(text: string): void {
   const manifest = unlessRefused([GuestfsError], () => parseManifest(text, PATH));
   if (manifest === undefined) return;
-  for (const size of manifest.sizes.values()) ensure(typeof size === 'number', 'a size that is no number');
-  for (const sum of manifest.checksums.values()) ensure(typeof sum === 'string', 'a checksum that is no text');
+  for (const size of manifest.sizes.values()) ensure(typeof size === 'number', 'a size is not a number');
+  for (const sum of manifest.checksums.values()) ensure(typeof sum === 'string', 'a checksum is not a string');
 }
 
 function checkPolicy(text: string): void {
   const policy = unlessRefused([PolicyFileError], () => parsePolicy(text));
   if (policy === undefined) return;
-  for (const { role } of policy.identities) ensure(Object.hasOwn(policy.roles, role), 'an identity without its role');
+  for (const { role } of policy.identities)
+    ensure(Object.hasOwn(policy.roles, role), 'the role of an identity does not exist');
   const json = JSON.stringify(policy);
-  ensure(JSON.stringify(parsePolicy(json)) === json, 'a policy says something else as JSON');
+  ensure(JSON.stringify(parsePolicy(json)) === json, 'a policy means something else as JSON');
 }
 
 const MANIFEST = JSON.stringify({
@@ -41,7 +42,7 @@ export const documents: Target = {
   name: 'documents',
   about: 'manifests of appliances, and policy files',
   longest: 1024,
-  // Both are the operator's, and short.
+  // Both come from the operator, and are short.
   stretched: 8 * 1024,
   seeds: () => [Buffer.from(`0${MANIFEST}`), ...[POLICY, POLICY_JSON].map((text) => Buffer.from(`1${text}`))],
   run(input) {

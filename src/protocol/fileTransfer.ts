@@ -146,7 +146,7 @@ export class FileTransfer {
       // Not awaited: the source may be waiting for its client.
       if (ended?.kind !== 'complete') void iterator.return?.().catch(() => undefined);
     }
-    // A daemon that has answered would take it for a call.
+    // A daemon that has already answered would treat the chunk as a call.
     if (ended.kind !== 'answered') await this.#outbox.write(encodeLastChunk(ended.kind !== 'complete'));
     return ended;
   }

@@ -43,7 +43,7 @@ export class FakeDrives implements MachineDrives {
   }
 }
 
-/** Answers at once, until it is told not to. */
+/** Answers at once, until the test makes it stop. */
 export class FakePulse implements MachinePulse {
   /** How often it was asked. */
   asked = 0;

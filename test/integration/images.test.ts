@@ -532,7 +532,7 @@ describe('a header that changes after it was checked', () => {
     await qemu.stop();
   });
 
-  it('of a drive that is written gives qemu a node without a name, which is what ends its machine', async () => {
+  it('of a writable drive makes qemu open a node without a name, for which its machine is ended', async () => {
     const path = qcow2Image(inRoot('a.qcow2'), '1M');
     const image = readFileSync(path);
     const { qemu, nodes } = await opened(fileDrive('a.qcow2', { format: 'qcow2', readonly: false }), () =>

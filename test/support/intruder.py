@@ -1,4 +1,4 @@
-"""Tries what somebody who has taken over a process would try: with its user, namespaces and root.
+"""Tries what an attacker who has taken over a process would try, with its user, namespaces and root.
 
     intruder.py PID     standard input is a JSON list of attempts, [what, argument]; standard output
                         gets a JSON list with "done" or an error's name for each

@@ -32,7 +32,7 @@ export interface Scene {
   remove(): void;
 }
 
-// The process that marks files is started with the first image: it is not to count as a leak of whoever opens that.
+// The process that marks files is started with the first image. Started here, it does not count as a leak of a test.
 const warm = await open('/dev/null');
 await rawMarks.isMarked({ handle: warm, identity: 'file 0:0', kind: 'file' });
 await warm.close();

@@ -164,7 +164,7 @@ describe('a program in a jail', () => {
 });
 
 describe.each(['namespaces', 'landlock'] as const)('KVM with %s', (kind) => {
-  // Without a right on it, nobody can say that it is there.
+  // The test itself needs permission to use the device.
   const usable = existsSync('/dev/kvm') && (isRoot || statSync('/dev/kvm').gid === process.getgid?.());
 
   (usable ? it : it.skip)('is there for a program that uses it, and for no other', async () => {
@@ -209,7 +209,7 @@ for one in ${JSON.stringify(statements)}:
     return (await python(script, changes)).split('\n');
   };
 
-  it('a program opens its own files and nothing else, in whatever way', async () => {
+  it('a program can open its own files and nothing else, in any way', async () => {
     const other = join(scene, 'other');
     writeFileSync(other, 'of another');
     chmodSync(other, 0o666);

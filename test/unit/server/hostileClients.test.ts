@@ -27,7 +27,7 @@ import { settings } from '../../support/scene.js';
 const SERVER = fileURLToPath(new URL('../../fakes/watchedServer.js', import.meta.url));
 /** CPU time that one turn of the loop may take, milliseconds. */
 const LIMIT_MS = 50;
-/** A collection of garbage can come in between, which is nobody's fault: it does not each time. */
+/** Garbage may be collected during a round, but not during each. */
 const ROUNDS = 3;
 
 let images: string;

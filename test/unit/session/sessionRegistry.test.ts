@@ -81,7 +81,7 @@ describe('a registry that is drained', () => {
 });
 
 describe('a registry for one identity', () => {
-  it('serves the first that makes a session, and no other after it, whether that one has a session or not', async () => {
+  it('serves the first identity that creates a session, and no other, even once the first has no sessions', async () => {
     const lines: string[] = [];
     const registry = new SessionRegistry(
       10,
@@ -92,7 +92,7 @@ describe('a registry for one identity', () => {
     const add = (identity: string, id: string, closed = async (): Promise<void> => undefined): Session =>
       registry.add(id, { identity }, () => Object.assign(ending(id, closed), { owner: identity }));
     const refused = { reason: 'NOT_ISOLATED', message: expect.stringContaining('cannot keep the machines') };
-    // What could not be made makes nobody the first.
+    // An identity whose session could not be created does not become the first.
     expect(() =>
       registry.add('a', { identity: 'uri:c' }, () => {
         throw new Error('no');

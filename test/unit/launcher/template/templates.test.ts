@@ -185,7 +185,7 @@ function later(milliseconds: number): void {
 }
 
 describe('a template that cannot be made', () => {
-  it('is tried again after a while, which grows each time, and nobody is kept from another', async () => {
+  it('is tried again after a while, which grows each time, and does not keep others from being made', async () => {
     await get();
     (await making()).fail('the kernel has no driver');
     await templates.idle();

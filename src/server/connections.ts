@@ -26,6 +26,8 @@ export const METADATA_LIMIT = 32 * 1024;
 /** A connection with its HTTP/2 session. */
 interface Connection {
   readonly session: ServerHttp2Session;
+  /** Whether the client has sent its preface. */
+  greeted: boolean;
   /** Open streams. */
   calls: number;
   /** When the last of them was closed. */
@@ -43,11 +45,17 @@ export function guardConnections(servers: readonly Http2Server[], limits: Server
   return () => guard.stop();
 }
 
+/** Whether a client has sent its preface, and the time limit for it. */
+interface Greeting {
+  readonly timer: NodeJS.Timeout;
+  greeted: boolean;
+}
+
 class ConnectionGuard {
   readonly #limits: ServerLimits;
   readonly #logger: Logger;
   /** Connections by socket, including those whose client has not sent its preface. */
-  readonly #sockets = new Map<Socket, NodeJS.Timeout>();
+  readonly #sockets = new Map<Socket, Greeting>();
   readonly #connections = new Set<Connection>();
   readonly #checks: NodeJS.Timeout;
 
@@ -63,7 +71,7 @@ class ConnectionGuard {
     server.maxConnections = this.#limits.connections;
     server.on('drop', () => {
       this.#logger.warn('connection refused', { limit: 'max-connections', maximum: this.#limits.connections });
-      this.#closeIdle();
+      this.#makeRoom();
     });
     server.prependListener('connection', (socket: Socket) => this.#connected(socket));
     server.on('session', (session: ServerHttp2Session) => this.#began(session));
@@ -71,21 +79,42 @@ class ConnectionGuard {
 
   stop(): void {
     clearInterval(this.#checks);
-    for (const timer of this.#sockets.values()) clearTimeout(timer);
+    for (const { timer } of this.#sockets.values()) clearTimeout(timer);
   }
 
   #connected(socket: Socket): void {
     const timer = setTimeout(() => socket.destroy(), this.#limits.handshakeMs);
     timer.unref();
-    this.#sockets.set(socket, timer);
+    this.#sockets.set(socket, { timer, greeted: false });
     socket.once('close', () => {
       clearTimeout(timer);
       this.#sockets.delete(socket);
     });
-    if (this.#sockets.size >= this.#limits.connections) this.#closeIdle();
+    if (this.#sockets.size >= this.#limits.connections) this.#makeRoom();
   }
 
-  /** Makes room for the next connection by closing the one that has been idle for longest, unless all have calls. */
+  /**
+   * Makes room for the next connection: closes the oldest whose client has not sent its preface, which takes an honest
+   * one a moment, or else the one that has been idle for longest, unless all have calls.
+   */
+  #makeRoom(): void {
+    if (!this.#closeSilent()) this.#closeIdle();
+  }
+
+  #closeSilent(): boolean {
+    for (const [socket, { greeted }] of this.#sockets) {
+      if (greeted || socket.destroyed) continue;
+      socket.destroy();
+      return true;
+    }
+    for (const { session, greeted } of this.#connections) {
+      if (greeted || session.destroyed) continue;
+      session.destroy();
+      return true;
+    }
+    return false;
+  }
+
   #closeIdle(): void {
     let longest: Connection | undefined;
     for (const connection of this.#connections) {
@@ -96,12 +125,20 @@ class ConnectionGuard {
   }
 
   #began(session: ServerHttp2Session): void {
-    const connection: Connection = { session, calls: 0, idleSince: Date.now(), soundAt: 0, stuck: false };
+    const connection: Connection = {
+      session,
+      greeted: false,
+      calls: 0,
+      idleSince: Date.now(),
+      soundAt: 0,
+      stuck: false,
+    };
     this.#connections.add(connection);
     const silent = setTimeout(() => session.destroy(), this.#limits.handshakeMs);
     silent.unref();
     session.once('remoteSettings', () => {
       clearTimeout(silent);
+      connection.greeted = true;
       this.#greeted(session);
     });
     session.on('stream', (stream) => {
@@ -119,8 +156,10 @@ class ConnectionGuard {
 
   /** The time limit of the socket below is no longer needed; with TLS, that one is not the session's. */
   #greeted({ socket: { remoteAddress, remotePort } }: ServerHttp2Session): void {
-    for (const [socket, timer] of this.#sockets) {
-      if (socket.remotePort === remotePort && socket.remoteAddress === remoteAddress) clearTimeout(timer);
+    for (const [socket, greeting] of this.#sockets) {
+      if (socket.remotePort !== remotePort || socket.remoteAddress !== remoteAddress) continue;
+      clearTimeout(greeting.timer);
+      greeting.greeted = true;
     }
   }
 

@@ -16,6 +16,13 @@ import type { ServerLimits } from './limits.js';
 
 /** How often connections that have received data are checked, milliseconds. */
 const CHECK_MS = 500;
+/** How long after a PING a connection is looked at, and then again while it seems stuck, milliseconds. */
+const LOOK_MS = 20;
+/**
+ * Looks at which a connection seems stuck until it counts as such. One that works sends what it has in the next turn of the
+ * event loop, but may have more by the next look.
+ */
+const STUCK_LOOKS = 5;
 
 /**
  * Largest metadata of a call, bytes, as announced to clients; a call with more is reset. In gRPC's implementations the
@@ -34,8 +41,10 @@ interface Connection {
   idleSince: number;
   /** Bytes that had been received when it was last known to work. */
   soundAt: number;
-  /** Whether it failed to send a PING at the last check. */
-  stuck: boolean;
+  /** Consecutive looks at which it had data to send, and sent nothing. */
+  stuckLooks: number;
+  /** Bytes that had been sent at the last look. */
+  sentAt: number;
 }
 
 /** Watches the connections of a server. @returns a function that stops it */
@@ -126,12 +135,8 @@ class ConnectionGuard {
 
   #began(session: ServerHttp2Session): void {
     const connection: Connection = {
-      session,
-      greeted: false,
-      calls: 0,
-      idleSince: Date.now(),
-      soundAt: 0,
-      stuck: false,
+      ...{ session, greeted: false, calls: 0, idleSince: Date.now() },
+      ...{ soundAt: 0, stuckLooks: 0, sentAt: 0 },
     };
     this.#connections.add(connection);
     const silent = setTimeout(() => session.destroy(), this.#limits.handshakeMs);
@@ -171,22 +176,32 @@ class ConnectionGuard {
       const asked = session.ping((error) => {
         if (error === null) connection.soundAt = bytesRead(session);
       });
-      if (asked) setImmediate(() => this.#look(connection));
+      if (asked && connection.stuckLooks === 0) this.#lookLater(connection);
     }
+  }
+
+  #lookLater(connection: Connection): void {
+    setTimeout(() => this.#look(connection), LOOK_MS).unref();
   }
 
   #look(connection: Connection): void {
     const { session } = connection;
     if (session.destroyed) return;
-    const sent = (session.state.outboundQueueSize ?? 0) === 0 || isWriting(session);
-    if (!sent && connection.stuck) {
+    const sent = bytesSent(session);
+    const stuck = (session.state.outboundQueueSize ?? 0) > 0 && !isWriting(session) && sent === connection.sentAt;
+    connection.sentAt = sent;
+    connection.stuckLooks = stuck ? connection.stuckLooks + 1 : 0;
+    if (connection.stuckLooks === STUCK_LOOKS) {
       this.#logger.warn('connection closed: its client violated HTTP/2', { calls: connection.calls });
       session.destroy(undefined, constants.NGHTTP2_PROTOCOL_ERROR);
       return;
     }
-    connection.stuck = !sent;
-    if (connection.stuck) setImmediate(() => this.#look(connection));
+    if (stuck) this.#lookLater(connection);
   }
+}
+
+function bytesSent({ socket }: ServerHttp2Session): number {
+  return socket?.bytesWritten ?? 0;
 }
 
 function bytesRead({ socket }: ServerHttp2Session): number {

@@ -87,6 +87,19 @@ describe('a connection', () => {
   });
 });
 
+describe('a connection with many calls at once', () => {
+  it('goes on, and answers all of them', async () => {
+    const subscription = await server.client.subscribe('CONFIG');
+    for (let round = 0; round < 20; round += 1) {
+      const calls = Array.from({ length: LIMITS.callsPerClient / 2 }, () =>
+        server.sessions.CONFIG.call('set_program', { program: 'x'.repeat(1000) }),
+      );
+      await Promise.all(calls);
+    }
+    subscription.cancel();
+  });
+});
+
 describe('metadata', () => {
   it('above the limit ends only its call', async () => {
     const one = session();

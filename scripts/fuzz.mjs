@@ -1,12 +1,13 @@
 /**
- * `npm run fuzz`: feeds made-up inputs to the code that reads what others say, guided by which of its places they reach.
+ * `npm run fuzz`: feeds generated inputs to the code that reads untrusted bytes, guided by the coverage that they
+ * reach.
  *
  *   --seconds N       for each target; 60 by default
  *   --hours N         for each target, instead
  *   --target REGEX    only these targets
  *   --seed N          the same inputs as in another run with that seed
  *   --jobs N          targets at a time; 2 by default
- *   --write-corpus    adds inputs that reach what those in test/fuzz/corpus do not
+ *   --write-corpus    adds inputs to test/fuzz/corpus that increase its coverage
  */
 import { parseArgs } from 'node:util';
 import { ensureGenerated } from './setup/generated.mjs';

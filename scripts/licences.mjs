@@ -1,6 +1,6 @@
 /**
- * `npm run licences`: writes what others wrote, and under which licences, into sbom/THIRD-PARTY.txt, and fails if the
- * project does not accept one of them.
+ * `npm run licences`: lists third-party software and its licences in sbom/THIRD-PARTY.txt, and fails if the project
+ * does not accept one of the licences.
  *
  *   --appliance DIR   an appliance other than the default one
  */

@@ -24,7 +24,7 @@ await command(async () => {
   };
   for (const [name, text] of Object.entries(documents)) {
     const problem = await problemOf(text);
-    if (problem !== undefined) throw new StepFailed(`${name} is no valid CycloneDX document: ${problem}`);
+    if (problem !== undefined) throw new StepFailed(`${name} is not a valid CycloneDX document: ${problem}`);
     writeFileSync(inProject('sbom', name), text);
     say(`sbom/${name} is written`);
   }

@@ -1,10 +1,10 @@
 /**
- * The licences that the project accepts, by SPDX identifiers. To accept one more is a decision: read it first.
+ * The licences that the project accepts, by SPDX identifier. Read a licence before you add it.
  */
 import { SPDX } from '@cyclonedx/cyclonedx-library';
 import parseExpression from 'spdx-expression-parse';
 
-/** Of npm packages, which are part of the server's process: permissive ones. */
+/** For npm packages, which become part of the server's process: permissive licences. */
 const NPM = new Set([
   '0BSD',
   'Apache-2.0',
@@ -19,7 +19,7 @@ const NPM = new Set([
   'Zlib',
 ]);
 
-/** Of Debian packages, which are programs of their own in the appliance: free ones, copyleft included. */
+/** For Debian packages, which are separate programs in the appliance: free licences, copyleft included. */
 const DEBIAN = new Set([
   ...NPM,
   ...['1.0', '2.0', '3.0'].flatMap((version) => [`GPL-${version}-only`, `GPL-${version}-or-later`]),
@@ -92,7 +92,7 @@ function isAllowed(info) {
 }
 
 /**
- * Why the licences of npm packages cannot be accepted, one line each; none if they can.
+ * Lists npm packages whose licence is not accepted, with the reason, one line each.
  * @param {readonly import('./serverPackages.mjs').ServerPackage[]} packages
  */
 export function refusedServerPackages(packages) {
@@ -101,20 +101,21 @@ export function refusedServerPackages(packages) {
     try {
       return isAllowed(parseExpression(licence)) ? [] : [`${name} ${version}: ${licence} is not on the list`];
     } catch {
-      return [`${name} ${version}: ${licence} is no SPDX expression`];
+      return [`${name} ${version}: ${licence} is not an SPDX expression`];
     }
   });
 }
 
 /**
- * Why the licences of Debian packages cannot be accepted. Licences that have no SPDX identifier are accepted: the
- * builder takes packages from Debian's section `main` alone, where all is free by Debian's guidelines.
+ * Lists Debian packages whose licences are not accepted, with the reasons. Licences without an SPDX identifier are
+ * accepted: the builder takes packages only from Debian's section `main`, where everything is free according to
+ * Debian's guidelines.
  * @param {readonly import('./appliancePackages.mjs').AppliancePackage[]} packages
  */
 export function refusedAppliancePackages(packages) {
   return packages.flatMap(({ name, version, copyrightFile, licences }) => {
     if (copyrightFile === undefined) return [`${name} ${version} has no copyright file in the appliance`];
-    if (licences.length === 0) return [`${name} ${version}: no licence is found in ${copyrightFile}`];
+    if (licences.length === 0) return [`${name} ${version}: no licence was found in ${copyrightFile}`];
     return licences
       .filter((licence) => SPDX.isSupportedSpdxId(licence) && !DEBIAN.has(licence))
       .map((licence) => `${name} ${version}: ${licence} is not on the list`);

@@ -1,4 +1,4 @@
-/** Which appliance `npm run sbom` and `npm run licences` look at. */
+/** Determines which appliance `npm run sbom` and `npm run licences` examine. */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { applianceDirectory } from '../setup/appliance.mjs';
@@ -6,8 +6,8 @@ import { setUpServer } from '../setup/setUp.mjs';
 import { StepFailed } from '../support/run.mjs';
 
 /**
- * Sets up what is needed, and finds the appliance: that of `--appliance DIR`, or the default one, which is built if it
- * is not up to date.
+ * Sets up what is needed, and finds the appliance: the one given with `--appliance DIR`, or the default one, which is
+ * built if it is not up to date.
  * @param {readonly string[]} args
  * @returns {Promise<string>} Its directory.
  */

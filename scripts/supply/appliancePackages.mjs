@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { StepFailed } from '../support/run.mjs';
 import { licencesIn } from './copyright.mjs';
 
-/** Source packages whose copyright files state the licence in prose, and that licence: read by a person. */
+/** Source packages whose copyright files state the licence only in prose, with the licence as read by a person. */
 const STATED_IN_PROSE = new Map([
   ['libxcrypt', ['LGPL-2.1-or-later']],
   ['python3-defaults', ['PSF-2.0']],
@@ -19,12 +19,12 @@ const STATED_IN_PROSE = new Map([
  * @property {string} source Name of the source package.
  * @property {string} [homepage]
  * @property {string} [description] Its first line.
- * @property {string} [copyrightFile] Where the appliance has it; undefined if it does not.
+ * @property {string} [copyrightFile] Its path in the appliance; undefined if there is none.
  * @property {readonly string[]} licences SPDX identifiers, or Debian's names.
  */
 
 /**
- * The part of an appliance's manifest that is read here.
+ * The part of an appliance's manifest that is used here.
  * @typedef {object} Manifest
  * @property {string} suite
  * @property {string} architecture
@@ -44,13 +44,13 @@ const STATED_IN_PROSE = new Map([
 export function readManifest(directory) {
   const file = join(directory, 'manifest.json');
   if (!existsSync(file))
-    throw new StepFailed(`${file} does not exist: only appliances made by npm run appliance say what is in them`);
+    throw new StepFailed(`${file} does not exist: only appliances built with npm run appliance list their contents`);
   return JSON.parse(readFileSync(file, 'utf8'));
 }
 
 /**
- * Reads the fields of installed packages from a dpkg status file, by the names of the packages. Of fields with several
- * lines it reads the first.
+ * Reads the fields of installed packages from a dpkg status file, by package name. Only the first line of a field is
+ * read.
  * @param {string} text
  */
 export function parseStatus(text) {
@@ -72,7 +72,7 @@ export function appliancePackages(directory) {
   const scratch = mkdtempSync(join(tmpdir(), 'guestfs-grpc-sbom-'));
   try {
     const statusFile = join(scratch, 'status');
-    // debugfs reads the image as any user; it exits with 0 whatever happens.
+    // debugfs can read the image as any user; it exits with 0 even if it fails.
     const { error, stderr } = spawnSync('debugfs', ['-f', '-', join(directory, 'root')], {
       input: `dump /var/lib/dpkg/status ${statusFile}\nrdump /usr/share/doc ${scratch}\n`,
       encoding: 'utf8',

@@ -28,7 +28,7 @@ function packageComponent({ name, version, source, homepage, description, licenc
 }
 
 /**
- * Makes the document. It depends on the appliance alone: it has no time of its own.
+ * Creates the document. It depends on nothing but the appliance, so its timestamp is the appliance's.
  * @param {import('./appliancePackages.mjs').Manifest} manifest
  * @param {readonly import('./appliancePackages.mjs').AppliancePackage[]} packages
  * @returns {string} A CycloneDX document.
@@ -51,7 +51,7 @@ export function applianceSbom(manifest, packages) {
   });
   return serialize(
     new Models.Bom({
-      // Another one for each appliance, as the UUID of its file system.
+      // Different for each appliance, like the UUID of its file system.
       serialNumber: `urn:uuid:${manifest.rootUuid}`,
       metadata: new Models.Metadata({ timestamp: new Date(manifest.sourceDate), component: appliance }),
       components: new Models.ComponentRepository(components),

@@ -1,16 +1,16 @@
 /**
- * Licences in Debian's copyright files. Most files are in Debian's machine-readable format (DEP-5), which has a field
- * for the name of each licence; of the others, the licence texts that they refer to are all that a program can tell.
+ * Finds licences in Debian's copyright files. Most files are in Debian's machine-readable format (DEP-5), which has a
+ * field for the name of each licence; in the others, a program can find only the licence texts that they refer to.
  */
 import { SPDX } from '@cyclonedx/cyclonedx-library';
 
 const MACHINE_READABLE = /^Format(?:-Specification)?:\s*\S*(?:copyright-format|dep-?5|CopyrightFormat)/im;
 const LICENCE_FIELD = /^Licen[cs]e:[ \t]*(\S.*)$/gim;
 const COMMON_LICENCE = /\/usr\/share\/common-licenses\/([A-Za-z][A-Za-z0-9]*(?:[-.][0-9.]*[0-9])?)/g;
-/** A name, and perhaps an exception; some authors have put the beginning of the licence's text there. */
+/** A name, possibly with an exception; some authors have put the beginning of the licence's text there instead. */
 const SHORT_NAME = /^[a-z0-9][\w.+~/-]*(?: with .{1,60})?$/i;
 
-/** Debian's names that are not SPDX's in another case. */
+/** Debian's names that differ from SPDX's by more than upper and lower case. */
 const SPDX_NAMES = new Map([
   ['apache-2', 'Apache-2.0'],
   ['artistic', 'Artistic-1.0-Perl'],
@@ -29,8 +29,8 @@ const SPDX_NAMES = new Map([
 const GNU = /^(A?GPL|LGPL|G?FDL)(-NIV)?-?v?(\d)(?:\.(\d))?(\+|-or-later|-only)?$/i;
 
 /**
- * The names of the licences in a copyright file, in alphabetical order; none if it states them in prose only.
- * Alternatives (`A or B`) and combinations (`A and B`) count as both.
+ * The names of the licences in a copyright file, in alphabetical order; none if it states them only in prose. Both
+ * sides of alternatives (`A or B`) and combinations (`A and B`) are included.
  * @param {string} text
  * @returns {string[]}
  */
@@ -46,7 +46,7 @@ export function licencesIn(text) {
 }
 
 /**
- * SPDX's identifier for a licence that Debian names, or else Debian's name.
+ * The SPDX identifier for one of Debian's licence names or, if it has none, Debian's name.
  * @param {string} name
  */
 export function spdxName(name) {

@@ -1,4 +1,4 @@
-/** CycloneDX documents: written and checked by the library of the standard's own project. */
+/** Writes and checks CycloneDX documents, with the CycloneDX project's own library. */
 import { Serialize, Spec, Validation } from '@cyclonedx/cyclonedx-library';
 
 /**
@@ -10,7 +10,7 @@ export function serialize(bom) {
 }
 
 /**
- * Why a document is not CycloneDX of the version that it states; undefined if it is.
+ * Why a document is not valid CycloneDX in the version that it states; undefined if it is.
  * @param {string} text
  * @returns {Promise<string | undefined>}
  */

@@ -1,4 +1,4 @@
-/** The npm packages that the server runs with, and their licences. */
+/** The npm packages that the server needs at run time, and their licences. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inProject } from '../support/project.mjs';
@@ -8,11 +8,11 @@ import { inProject } from '../support/project.mjs';
  * @property {string} name
  * @property {string} version
  * @property {string} [licence] An SPDX expression.
- * @property {string} folder Where it is, from the project's root.
+ * @property {string} folder Its path, relative to the project's root.
  */
 
 /**
- * The packages that package-lock.json has for the server, not for development, in alphabetical order.
+ * The packages in package-lock.json, without those for development, in alphabetical order.
  * @returns {ServerPackage[]}
  */
 export function serverPackages() {
@@ -30,7 +30,7 @@ export function serverPackages() {
 }
 
 /**
- * The licence texts and notices that an installed package comes with.
+ * The licence texts and notices in an installed package.
  * @param {ServerPackage} entry
  */
 export function licenceTexts({ folder }) {

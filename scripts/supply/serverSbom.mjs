@@ -1,10 +1,10 @@
-/** The bill of materials of the server: npm makes it. */
+/** The bill of materials of the server, created by npm. */
 import { readFileSync } from 'node:fs';
 import { inProject } from '../support/project.mjs';
 import { outputOf, StepFailed } from '../support/run.mjs';
 
 /**
- * The part of npm's document that is changed here.
+ * The part of npm's document that is used here.
  * @typedef {object} Document
  * @property {{ component: { name: string } }} metadata
  * @property {{ 'bom-ref': string, properties?: { name: string, value: string }[] }[]} components
@@ -13,14 +13,14 @@ import { outputOf, StepFailed } from '../support/run.mjs';
 
 /** @returns {string} A CycloneDX document. */
 export function serverSbom() {
-  // Not with --omit=dev: npm then leaves out what the server needs, too, if the tests depend on it directly.
+  // Without --omit=dev, which would also leave out packages of the server that the tests depend on directly.
   const output = outputOf(['npm', 'sbom', '--sbom-format=cyclonedx', '--sbom-type=application']);
   /** @type {Document} */
   let bom;
   try {
     bom = JSON.parse(output);
   } catch {
-    throw new StepFailed('npm sbom made no document: it needs npm 10 or newer, and installed packages (npm ci)');
+    throw new StepFailed('npm sbom created no document: it needs npm 10 or newer, and installed packages (npm ci)');
   }
   const onlyForDevelopment = new Set(
     bom.components
@@ -35,7 +35,7 @@ export function serverSbom() {
     .map(({ ref, dependsOn = [] }) => ({ ref, dependsOn: dependsOn.filter(stays) }));
   /** @type {{ name: string }} */
   const { name } = JSON.parse(readFileSync(inProject('package.json'), 'utf8'));
-  // npm takes the name of the directory.
+  // npm uses the name of the directory.
   bom.metadata.component.name = name;
   return `${JSON.stringify(bom, null, 2)}\n`;
 }

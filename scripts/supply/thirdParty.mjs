@@ -1,4 +1,4 @@
-/** The list of what others wrote, and under which licences, for people. */
+/** A readable list of the third-party software and its licences. */
 import { licenceTexts } from './serverPackages.mjs';
 
 const RULE = '-'.repeat(80);
@@ -16,7 +16,7 @@ export function serverLicences(packages) {
 }
 
 /**
- * The packages of an appliance, which has the texts.
+ * The packages of an appliance; the licence texts are in the appliance.
  * @param {import('./appliancePackages.mjs').Manifest} manifest
  * @param {readonly import('./appliancePackages.mjs').AppliancePackage[]} packages
  */

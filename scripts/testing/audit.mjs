@@ -1,4 +1,4 @@
-/** Looks for known vulnerabilities in the npm packages that the server runs with: npm asks its registry. */
+/** Looks for known vulnerabilities in the npm packages that the server needs at run time: npm asks its registry. */
 import { outputOf } from '../support/run.mjs';
 import { say } from '../support/say.mjs';
 import { oneFailed, onePassed, oneSkipped } from './tally.mjs';
@@ -6,16 +6,17 @@ import { oneFailed, onePassed, oneSkipped } from './tally.mjs';
 const COMMAND = ['npm', 'audit', '--omit=dev', '--json', '--fetch-retries=1', '--fetch-retry-mintimeout=1000'];
 
 /**
- * What is read of npm's report, or of the error that it prints in its place.
+ * The part of npm's report that is used here, or of the error that npm prints instead.
  * @typedef {object} AuditOutput
  * @property {number} [auditReportVersion]
- * @property {Record<string, { severity: string, range: string, via: (string | { title: string, url: string })[] }>} [vulnerabilities]
- * @property {string} [message] The registry's answer was no report.
- * @property {{ code?: string, summary?: string }} [error] Something else went wrong.
+ * @property {Record<string, { severity: string, range: string, via: (string | { title: string, url: string })[] }>}
+ *   [vulnerabilities]
+ * @property {string} [message] Set if the registry did not answer with a report.
+ * @property {{ code?: string, summary?: string }} [error] Set after any other error.
  */
 
 /**
- * Understands what `npm audit --json` printed.
+ * Parses the output of `npm audit --json`.
  * @param {string} output
  * @returns {{ findings: string[] } | { unanswered: string } | { problem: string }}
  */
@@ -38,7 +39,7 @@ export function readAudit(output) {
   return { findings };
 }
 
-/** No package has a known vulnerability; skipped, with the reason, if the registry does not answer. */
+/** Checks that no package has a known vulnerability; skipped, with the reason, if the registry does not answer. */
 export async function checkAdvisories() {
   const result = readAudit(outputOf(COMMAND));
   if ('unanswered' in result) {

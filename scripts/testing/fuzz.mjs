@@ -1,4 +1,4 @@
-/** Fuzzes the code that reads what hostile clients, images, guests and appliances say. See docs/fuzzing.md. */
+/** Fuzzes the code that reads input from hostile clients, images, guests and appliances. See docs/fuzzing.md. */
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { relative } from 'node:path';
@@ -7,20 +7,20 @@ import { inProject, root } from '../support/project.mjs';
 import { say } from '../support/say.mjs';
 import { add, nothing, onePassed } from './tally.mjs';
 
-/** Of the machines that tests run on. */
+/** Targets at a time by default: as many as test machines have processors. */
 const AT_A_TIME = 2;
-/** A target gets this much longer than its time: to load, to shorten what fails, and to end. */
+/** A target gets this much more time, to load, to shorten failing inputs, and to end. */
 const GRACE_MS = 120_000;
 const MIB = 1 << 20;
 
 /**
- * What to do.
+ * Options of a run.
  * @typedef {object} FuzzRun
  * @property {string} [only] A regular expression: only matching targets.
  * @property {number} seconds For each target.
- * @property {number} [seed] By default another each time.
+ * @property {number} [seed] By default a different one each time.
  * @property {number} [jobs] Targets at a time.
- * @property {boolean} [writeCorpus] Adds the fewest inputs that reach what others do not to the corpus in the sources.
+ * @property {boolean} [writeCorpus] Adds the inputs that contribute most to the coverage to the corpus in the sources.
  */
 
 /** @typedef {import('../../test/fuzz/engine/order.js').Line} Line */
@@ -28,7 +28,7 @@ const MIB = 1 << 20;
 /** @typedef {{ target: string, result: Status | undefined, findings: string[] }} Outcome */
 
 /**
- * Fuzzes one target in a process of its own.
+ * Fuzzes one target in a separate process.
  * @param {string} target
  * @param {FuzzRun} run
  * @returns {Promise<Outcome>}

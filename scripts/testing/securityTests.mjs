@@ -1,11 +1,12 @@
 /**
- * The tests that concern security, by what they protect. `npm test -- security` runs just these; a whole run has them
- * among its unit and integration tests. Whatever SECURITY.md names is here: test/architecture/securityPage.test.ts.
+ * The tests that concern security, by what they protect. `npm test -- security` runs only these; in a complete run they
+ * are among the unit and integration tests. All tests named in SECURITY.md are in this list, which
+ * test/architecture/securityPage.test.ts checks.
  */
 
 import { add, nothing } from './tally.mjs';
 
-/** Test files or directories below `test`, without their endings. */
+/** Test files or directories below `test`, without file name extensions. */
 export const SECURITY_TESTS = {
   'qemu sees what was checked': [
     ...['integration/changingHeaders', 'integration/images', 'integration/formats', 'integration/remoteFormats'],
@@ -32,7 +33,7 @@ export const SECURITY_TESTS = {
     ],
     ...['unit/common/subprocess'],
   ],
-  'limits of time that fire': ['unit/common/waiting', 'unit/common/collectedTimers'],
+  'time limits take effect': ['unit/common/waiting', 'unit/common/collectedTimers'],
   'identities do not collide': [
     ...['unit/security/certificateIdentity', 'unit/server/identify', 'unit/server/identities'],
     ...['unit/server/peerUsers', 'unit/session/sessionRegistry'],
@@ -42,28 +43,28 @@ export const SECURITY_TESTS = {
     ...['unit/server/connections', 'unit/server/clientBudget', 'unit/server/settingLimits', 'unit/server/driveSpecs'],
     ...['unit/common/fairSemaphore', 'unit/images/hostileText', 'integration/fewDescriptors'],
   ],
-  'helpers are no deputies': ['unit/qemu/fdSender', 'unit/common/memoryFile', 'unit/common/descriptors'],
-  'nothing is left, and ends come': [
+  'helpers cannot be misused': ['unit/qemu/fdSender', 'unit/common/memoryFile', 'unit/common/descriptors'],
+  'processes and sessions end': [
     ...['integration/liveness', 'unit/cli/shutdown', 'unit/cli/lastResort', 'unit/session/unresponsive'],
     ...['unit/session/watch', 'unit/session/abandonedCalls', 'unit/session/lifeCycle'],
   ],
   'formats are stated': ['unit/images/formats', 'unit/images/imageChain', 'unit/images/qcow2Header'],
-  'nothing floods, nothing leaks': [
+  'no floods and no leaks': [
     ...['unit/events/eventBus', 'unit/events/trace', 'unit/common/consoleLog', 'unit/server/hostPaths'],
     ...['unit/appliance/checksums', 'unit/common/logger', 'unit/common/guestText'],
   ],
-  'escapes by paths and headers': [
+  'no escapes by paths and headers': [
     'security/',
     'unit/security/pathPolicy',
     'integration/badInput',
     'unit/library/hostCopy',
   ],
-  'who is who, and what was done': [
+  'admission and the audit log': [
     ...['unit/server/auditLog', 'unit/server/certificates', 'unit/server/listening', 'unit/server/admission'],
   ],
-  'what a guest or its daemon sends': [...['unit/protocol/', 'unit/xdr/', 'unit/qemu/qmpClient', 'fuzz/']],
+  'input from guests and daemons': [...['unit/protocol/', 'unit/xdr/', 'unit/qemu/qmpClient', 'fuzz/']],
   'the supply chain': ['appliance/reproducible', 'appliance/supplyChain', 'unit/scripts/supplyChain'],
-  'the page on security': ['architecture/securityPage'],
+  'SECURITY.md': ['architecture/securityPage'],
 };
 
 /**
@@ -81,7 +82,7 @@ export function concernsSecurity(file) {
 }
 
 /**
- * What came of each point.
+ * The results of each point.
  * @param {readonly import('./tally.mjs').TestFile[]} [files]
  * @returns {[point: string, tally: import('./tally.mjs').Tally][]}
  */
@@ -92,7 +93,7 @@ export function tallyByPoint(files = []) {
   ]);
 }
 
-/** For the paths of compiled tests, a regular expression. */
+/** A regular expression for the paths of the compiled tests. */
 export const SECURITY_PATHS = `dist/test/(?:${Object.values(SECURITY_TESTS)
   .flat()
   .map((test) => (test.endsWith('/') ? test : `${test}\\.`))

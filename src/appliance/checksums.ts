@@ -78,7 +78,7 @@ export class ApplianceChecksums {
 
   async #compare(key: string, { file, expected, path, cacheDirectory }: CheckedFile): Promise<string | undefined> {
     const kept = join(cacheDirectory, `guestfs-grpc-${process.geteuid?.() ?? 0}`, `checked-${key}`);
-    // The appliance is closed when its launch is over: at once, while its number is sure to be its own.
+    // Opened again at once, while the descriptor is certain to be the file's: the appliance is closed after its launch.
     const own = openSync(`/proc/self/fd/${file.fd}`, 'r');
     try {
       // If the cache cannot be used, the file is checked nevertheless.
@@ -86,7 +86,7 @@ export class ApplianceChecksums {
       const started = performance.now();
       const actual = await sha256Of(own);
       if (actual !== expected) {
-        const wrong = `${path} is not what was built: its checksum is ${actual}, but its manifest says ${expected}`;
+        const wrong = `${path} is not what was built: its checksum is ${actual}, but its manifest has ${expected}`;
         this.#bad.set(key, wrong);
         this.#logger.error('the appliance is damaged or was modified', { path, expected, actual });
         return wrong;
@@ -105,7 +105,7 @@ export class ApplianceChecksums {
   }
 }
 
-/** Changes with the file. */
+/** An identity that changes when the file does. */
 async function identityOf(file: FileHandle, expected: string): Promise<string> {
   const { dev, ino, size, mtimeNs, ctimeNs } = await file.stat({ bigint: true });
   const facts = [dev, ino, size, mtimeNs, ctimeNs, expected].join(' ');
@@ -120,7 +120,7 @@ async function isKept(path: string): Promise<boolean> {
   );
 }
 
-/** In a separate process with the lowest priority. */
+/** Computes a checksum in a separate process with the lowest priority. */
 async function sha256Of(fd: number): Promise<string> {
   const { exitCode, stdout, stderr } = await runTool('nice', ['-n', '19', 'sha256sum', '/proc/self/fd/3'], {
     fds: [fd],

@@ -111,14 +111,14 @@ export const FLAGS: readonly Option[] = [
   flag(
     'drain-delay',
     'SECONDS',
-    'on a signal to end, report NOT_SERVING and keep serving for this long, so that load balancers notice, before the shutdown starts',
+    'on SIGTERM or SIGINT, report NOT_SERVING but keep serving for this long before the shutdown, so that load balancers notice',
   )
     .default(0)
     .argParser(wholeNumber(0, MAX_TIMER_SECONDS)),
   flag(
     'drain-grace',
     'SECONDS',
-    'time for the shutdown: to sync and end all sessions; those left then are killed, and the server exits with 1',
+    'time for the shutdown to sync and end all sessions; those left after that are killed, and the server exits with 1',
   )
     .default(60)
     .argParser(wholeNumber(0, MAX_TIMER_SECONDS)),
@@ -148,17 +148,17 @@ export const FLAGS: readonly Option[] = [
   ).argParser(identityPatterns),
   aSwitch(
     'insecure-isolation',
-    'serve several identities also where the host does not let the server keep their machines apart',
+    'serve several identities even where the host does not let the server keep their machines apart',
   ),
   flag(
     'policy',
     'FILE',
-    'what each identity may do, YAML or JSON, reloaded on SIGHUP (default: what the flags allow, with its own images)',
+    'what each identity may do, YAML or JSON, reloaded on SIGHUP (default: all that the flags allow, with its own images)',
   ).argParser(path),
   flag(
     'audit-log',
     'FILE',
-    'file that gets a line of JSON for each call that changes something, - for standard output; reopened on SIGHUP',
+    'file to append a line of JSON to for each call that changes something, - for standard output; reopened on SIGHUP',
   ).argParser(outputPath),
   flag('metrics-listen', 'HOST:PORT', 'address to serve Prometheus metrics on, over HTTP at /metrics').argParser(
     address,

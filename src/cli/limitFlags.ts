@@ -23,7 +23,7 @@ export interface LimitFlags {
   readonly maxSmp?: number;
   readonly maxIdleTimeout: number;
   readonly maxSessionAge: number;
-  /** Undefined: half of all where several identities use the server, else all. */
+  /** Undefined: half of all sessions where several identities use the server, else all of them. */
   readonly maxSessionsPerClient?: number;
   readonly maxMemoryPerClient: number;
   readonly maxCpusPerClient: number;
@@ -55,34 +55,42 @@ export const LIMIT_FLAGS = [
   )
     .default(DAY_SECONDS)
     .argParser(wholeNumber(0)),
-  flag('max-session-age', 'SECONDS', 'end sessions this long after they were created, in use or not; 0 disables it')
+  flag('max-session-age', 'SECONDS', 'end sessions this long after their creation, in use or not; 0 disables it')
     .default(0)
     .argParser(wholeNumber(0)),
   flag(
     'max-sessions-per-client',
     'N',
-    'sessions of one client (default: half of --max-sessions where clients have identities, else all)',
+    'maximum number of sessions of one client (default: half of --max-sessions where clients have identities, else all)',
   ).argParser(wholeNumber(1)),
-  flag('max-memory-per-client', 'MB', 'memory of the appliances of one client, in MiB; 0 disables the limit')
+  flag('max-memory-per-client', 'MB', 'maximum memory of the appliances of one client, in MiB; 0 disables the limit')
     .default(0)
     .argParser(wholeNumber(0)),
-  flag('max-cpus-per-client', 'N', 'virtual CPUs of the appliances of one client; 0 disables the limit')
+  flag(
+    'max-cpus-per-client',
+    'N',
+    'maximum number of virtual CPUs of the appliances of one client; 0 disables the limit',
+  )
     .default(0)
     .argParser(wholeNumber(0)),
-  flag('max-drives-per-client', 'N', 'drives of the appliances of one client; 0 disables the limit')
+  flag('max-drives-per-client', 'N', 'maximum number of drives of the appliances of one client; 0 disables the limit')
     .default(0)
     .argParser(wholeNumber(0)),
   flag(
     'max-disk-bytes-per-client',
     'BYTES',
-    'what one client can write to files of the server: images that it makes, scratch drives and overlays; 0 disables the limit',
+    'how much one client can write to files of the server, in bytes: images that it creates, scratch drives and overlays; 0 disables the limit',
   )
     .default(0)
     .argParser(wholeNumber(0)),
-  flag('max-connections', 'N', 'connections at a time; one that is idle makes room for a new one')
+  flag('max-connections', 'N', 'maximum number of open connections; an idle one makes room for a new one')
     .default(DEFAULT_LIMITS.connections)
     .argParser(wholeNumber(1)),
-  flag('max-calls-per-client', 'N', 'calls in flight of one client: an identity or, without identities, an address')
+  flag(
+    'max-calls-per-client',
+    'N',
+    'maximum number of calls in flight of one client (identity or, without identities, address)',
+  )
     .default(DEFAULT_LIMITS.callsPerClient)
     .argParser(wholeNumber(1)),
   flag('connection-idle-timeout', 'SECONDS', 'close connections after this long without a call; 0 disables it')
@@ -94,7 +102,7 @@ export const LIMIT_FLAGS = [
   flag(
     'abandoned-call-timeout',
     'SECONDS',
-    "end an appliance whose daemon continues for this long, or the session's idle timeout, with a call that the client has given up",
+    "end an appliance whose daemon continues a call for this long, or the session's idle timeout, after the client has abandoned it",
   )
     .default(ABANDONED_MS / SECOND_MS)
     .argParser(wholeNumber(1, MAX_TIMER_SECONDS)),
@@ -119,8 +127,8 @@ export function serverLimits(flags: LimitFlags): ServerLimits {
 }
 
 /**
- * What the sessions of one client can take together.
- * @param isShared several identities use the server
+ * What the sessions of one client can use together.
+ * @param isShared whether several identities use the server
  */
 export function clientBudget(flags: LimitFlags & { readonly maxSessions: number }, isShared: boolean): ClientBudget {
   const half = isShared ? Math.ceil(flags.maxSessions / 2) : undefined;

@@ -36,9 +36,9 @@ export async function keepReloading(
   const again = async (): Promise<void> => {
     try {
       await reload();
-      logger.info(`${what} read again`);
+      logger.info(`${what} reloaded`);
     } catch (err) {
-      logger.error(`${what} cannot be read, the old one stays in force`, { err });
+      logger.error(`${what} cannot be reloaded; the old content stays in use`, { err });
     }
   };
   process.on('SIGHUP', () => {

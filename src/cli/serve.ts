@@ -64,7 +64,7 @@ async function identify(
   return createIdentify({ kinds, peerUsers, proxies, tokens });
 }
 
-/** Users that could do to the server whatever they like: root, and its own. */
+/** Users that can do anything to the server in any case: root, and its own user. */
 function operators(): ReadonlySet<string> {
   return new Set([0, geteuid?.() ?? 0].map(userIdentity));
 }
@@ -166,8 +166,8 @@ async function prepare(
 const HEAP_GROWTH = 100;
 
 /**
- * Says at the start what keeps tenants apart.
- * @returns whether only one identity may be served, since nothing does
+ * Logs at the start how tenants are isolated from each other.
+ * @returns whether only one identity may be served, because they are not
  */
 function logIsolation(isolation: Isolation, config: ServerConfig, logger: Logger): boolean {
   const { kind, as } = isolation;
@@ -183,27 +183,27 @@ function logIsolation(isolation: Isolation, config: ServerConfig, logger: Logger
     return false;
   }
   const oneIdentity = config.identities !== undefined && isShared(isolation) && !config.insecureIsolation;
-  const consequence = oneIdentity ? '; the first identity that makes a session is the only one that is served' : '';
+  const consequence = oneIdentity ? '; only the first identity that creates a session is served' : '';
   logger.warn(
     as === 'root'
-      ? 'neither namespaces nor Landlock can be had here: qemu and its helpers are kept apart by their users alone, and reach the network and what everybody may read'
-      : `neither namespaces nor Landlock can be had here: nothing keeps qemu and its helpers from what the user of the server may do${consequence}`,
+      ? 'neither namespaces nor Landlock are available: only their user IDs keep qemu and its helpers apart, and they can use the network and read whatever everyone may read'
+      : `neither namespaces nor Landlock are available: qemu and its helpers can do whatever the server's user may do${consequence}`,
     { isolation: kind, as, reason },
   );
   return oneIdentity;
 }
 
-/** Says what limits machines, and removes what a server that was killed has left. */
+/** Logs whether machines are limited by cgroups, and removes the cgroups of a server that was killed. */
 async function prepareCgroups(logger: Logger): Promise<void> {
   const cgroups = await findCgroups();
   if (cgroups.version === undefined) {
-    logger.info('machines have no cgroups of their own: the limits of their processes are all there is', {
+    logger.info('machines have no cgroups: only the limits of each process apply', {
       reason: cgroups.reason,
     });
     return;
   }
   const { version, parents } = cgroups;
-  logger.info('each machine has a cgroup of its own', { version, below: [...new Set(parents.values())] });
+  logger.info('each machine has its own cgroup', { version, below: [...new Set(parents.values())] });
   try {
     const count = await sweepCgroups();
     if (count > 0) logger.info('removed the cgroups of a dead server', { count });
@@ -212,7 +212,7 @@ async function prepareCgroups(logger: Logger): Promise<void> {
   }
 }
 
-/** Exit code if a session could not be synced, was killed, another part of the shutdown failed, or a defect caused it. */
+/** Exit code if a session was not synced or was killed, another part of the shutdown failed, or a defect caused it. */
 const EXIT_UNCLEAN = 1;
 
 /** Serves until a signal ends it; then the process exits with 0, or with 1 if the shutdown failed. */

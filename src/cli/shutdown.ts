@@ -8,25 +8,25 @@ export interface Part {
   /** What it is, for the log. */
   readonly name: string;
   /**
-   * Resolves when all it held is free; rejects, then too, when something was lost.
-   * @param grace aborts when the part has to end at once, whatever is lost by that
+   * Resolves once everything that it held is released; if data was lost, rejects instead, also only then.
+   * @param grace aborts when the part has to end at once, even if data is lost by that
    */
   end(grace: AbortSignal): Promise<unknown>;
 }
 
-/** How long the parts have, milliseconds. */
+/** How long the parts together have, milliseconds. */
 export interface ShutdownLimits {
-  /** To end in order. */
+  /** To end in an orderly way. */
   readonly graceMs: number;
-  /** ... and after that, all of them together, to be killed: longer than a kill ever takes. */
+  /** ... and after that, to be killed: longer than a kill ever takes. */
   readonly killMs?: number;
 }
 
 const KILL_MS = 5000;
 
 /**
- * Shuts parts down in order; a failure is logged and does not stop the others. A part that does not even end when it is
- * killed is left behind, and counts as failed.
+ * Shuts parts down one after the other; a failure is logged and does not stop the others. A part that does not end even
+ * when it is killed is left behind, and counts as failed.
  * @returns true if none failed
  */
 export async function endInOrder(
@@ -44,7 +44,7 @@ export async function endInOrder(
   for (const part of parts) {
     try {
       if ((await inTime(Math.max(last - performance.now(), 0), stuck, part.end(grace.signal))) === stuck)
-        throw new Error(`it did not end within ${(graceMs + killMs) / 1000} s, not even by force: it is left behind`);
+        throw new Error(`it did not end within ${(graceMs + killMs) / 1000} s, even by force, and is left behind`);
     } catch (err) {
       clean = false;
       logger.error('shutdown failed', { part: part.name, err });

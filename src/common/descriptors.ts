@@ -1,35 +1,35 @@
 /**
- * File descriptors of this process. Whatever is about to take several asks first, and is refused while there are still
- * some: for connections that come, for files that are being written, for ending in order.
+ * File descriptors of this process. Work that needs several of them has to claim them first, and is refused before they
+ * run out: some are kept for new connections, for files that are being written, and for an orderly shutdown.
  *
  * Node.js raises the soft limit to the hard one when it starts.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { limitExceeded } from './limitExceeded.js';
 
-/** Kept free of what asks. */
+/** Descriptors that cannot be claimed. */
 const RESERVE = 64;
 const RETRY_AFTER_MS = 5000;
 
-/** How many this process may have. */
+/** How many descriptors this process may have. */
 function currentLimit(): number {
   const soft = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1];
   return soft === undefined ? Infinity : Number(soft);
 }
 
-/** How many it has. */
+/** How many descriptors this process has. */
 function currentUse(): number {
-  // One of them is that of the directory.
+  // One of them belongs to the directory listing itself.
   return readdirSync('/proc/self/fd').length - 1;
 }
 
 export class Descriptors {
-  /** Claimed, and perhaps not opened yet. */
+  /** Descriptors that were claimed, and may not have been opened yet. */
   #claimed = 0;
 
   /**
-   * @param limit how many there can be
-   * @param inUse how many there are
+   * @param limit how many descriptors there can be
+   * @param inUse how many there are now
    */
   constructor(
     readonly limit: number = currentLimit(),
@@ -37,8 +37,8 @@ export class Descriptors {
   ) {}
 
   /**
-   * The most connections that leave enough for sessions: half of what there is, and at least one.
-   * @param wanted as many as there may be otherwise
+   * The maximum number of connections that leaves enough descriptors for sessions: half of them, but at least one.
+   * @param wanted upper bound, by the configuration
    */
   connections(wanted: number): number {
     return Math.max(Math.min(wanted, Math.floor((this.limit - RESERVE) / 2)), 1);
@@ -46,7 +46,7 @@ export class Descriptors {
 
   /**
    * Claims descriptors that are about to be opened.
-   * @returns how to give the claim up, once they are open, or will not be
+   * @returns a function that gives up the claim, to be called once they are open, or will not be opened
    * @throws GuestfsError LIMIT_EXCEEDED when there are not enough
    */
   claim(count: number): () => void {
@@ -63,7 +63,7 @@ export class Descriptors {
     };
   }
 
-  /** Runs work that opens so many descriptors. @throws GuestfsError LIMIT_EXCEEDED; what the work throws */
+  /** Runs work that opens this many descriptors. @throws GuestfsError LIMIT_EXCEEDED; what the work throws */
   async while<Value>(count: number, work: () => Promise<Value>): Promise<Value> {
     const release = this.claim(count);
     try {
@@ -74,5 +74,5 @@ export class Descriptors {
   }
 }
 
-/** Those of this process. */
+/** The descriptors of this process. */
 export const descriptors = new Descriptors();

@@ -1,5 +1,5 @@
-/** Errors of the operating system that say that this host has no more of something, wherever they come from. */
-/** What a client is told. */
+/** Recognises errors of the operating system that mean that the host has run out of a resource, wherever they occur. */
+/** How this is reported to a client. */
 export interface Exhaustion {
   readonly reason: string;
   readonly message: string;
@@ -11,11 +11,11 @@ export interface Exhaustion {
 }
 
 const RETRY_AFTER_MS = 5000;
-/** Causes of causes that are looked at. */
+/** How many causes in a chain are examined. */
 const DEPTH = 8;
 
 function noMore(what: string, limit: string): Omit<Exhaustion, 'details'> & { readonly limit: string } {
-  return { reason: 'LIMIT_EXCEEDED', message: `the server has no more ${what}: try again later`, limit };
+  return { reason: 'LIMIT_EXCEEDED', message: `the server has no ${what} left: try again later`, limit };
 }
 
 const BY_CODE: Readonly<Record<string, Omit<Exhaustion, 'details'> & { readonly limit?: string }>> = {
@@ -27,7 +27,7 @@ const BY_CODE: Readonly<Record<string, Omit<Exhaustion, 'details'> & { readonly 
 };
 const NO_PROCESS = noMore('processes', 'processes');
 
-/** What of the host is used up, if that is why something failed. */
+/** Which resource of the host has run out, if that is why something failed. */
 export function exhaustionIn(thrown: unknown): Exhaustion | undefined {
   let error: unknown = thrown;
   for (let depth = 0; depth < DEPTH && error instanceof Error; depth += 1, error = error.cause) {

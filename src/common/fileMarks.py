@@ -1,9 +1,9 @@
 """Marks files by an extended attribute, which Node.js cannot read or write.
 
-The attribute's name is the argument. Descriptor 3 brings a line for each command, and takes a line for each answer:
+The attribute's name is the argument. Lines read from descriptor 3 are commands, lines written to it are answers:
 
     set FD      marks the file that the parent process has open as FD
-    clear FD    takes the mark away
+    clear FD    removes the mark
     has FD      "yes" or "no"
 
 An answer is "yes", "no" or the name of an errno. The process ends when its channel is closed.

@@ -1,7 +1,7 @@
 /**
- * Marks on files that stay with them: an extended attribute. Node.js has no calls for these, so a small Python process
- * makes them. It lives as long as the server: to start one for each file would cost ten times as much as the rest of
- * opening it.
+ * Marks files with an extended attribute, which stays with them. Node.js has no calls for these, so a small Python
+ * process makes them. It runs as long as the server, because starting one for each file would cost ten times as much as
+ * the rest of opening the file.
  */
 import { readFileSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
@@ -17,10 +17,10 @@ const [PYTHON = '', ...ISOLATED] = ISOLATED_PYTHON;
 const LIMIT_MS = 30_000;
 const LONGEST_ANSWER = 64;
 
-/** What the process says: the mark is there, is not there, or the name of an errno. */
+/** An answer of the process: `yes` or `no`, whether the file has the mark, or the name of an errno. */
 export type MarkAnswer = string;
 
-/** The process, and who waits for its answers, which come in the order of the questions. */
+/** The process, and the callers that wait for its answers, which arrive in the order of the commands. */
 class Helper {
   readonly #channel: Duplex;
   readonly #waiting: { readonly resolve: (answer: string) => void; readonly reject: (error: Error) => void }[] = [];
@@ -36,7 +36,7 @@ class Helper {
     this.#channel.on('error', () => undefined);
     this.#channel.on('close', () => this.end(new Error('the process that marks files has ended')));
     for (const output of process.outputs) output.on('error', () => undefined).resume();
-    // It does not keep the server.
+    // The process does not keep the server running.
     process.unref();
   }
 
@@ -48,7 +48,7 @@ class Helper {
     });
   }
 
-  /** Ends the process, and fails what it was asked. */
+  /** Ends the process; commands without an answer fail. */
   end(error: Error): void {
     if (this.#ended !== undefined) return;
     this.#ended = error;
@@ -63,11 +63,11 @@ class Helper {
     const lines = this.#text.split('\n');
     this.#text = lines.pop() ?? '';
     for (const line of lines) this.#waiting.shift()?.resolve(line);
-    if (this.#text.length > LONGEST_ANSWER) this.end(new Error('the process that marks files says nonsense'));
+    if (this.#text.length > LONGEST_ANSWER) this.end(new Error('the process that marks files sent an invalid answer'));
   }
 }
 
-/** Sets, takes away and looks for one mark. */
+/** Sets, removes and checks one mark. */
 export class FileMarks {
   #helper: Promise<Helper> | undefined;
 
@@ -75,17 +75,17 @@ export class FileMarks {
   constructor(private readonly attribute: string) {}
 
   /**
-   * @param fd open until this has resolved
-   * @returns `yes` if the file has the mark now, `no` if it has not, or the errno of a file system that does not do it
-   * @throws Error when the process cannot be started, or does not answer
+   * @param fd must stay open until this has resolved
+   * @returns `yes` if the file has the mark now, `no` if it does not, or the errno if the file system refuses
+   * @throws Error if the process cannot be started, or does not answer
    */
   async ask(command: 'set' | 'clear' | 'has', fd: number): Promise<MarkAnswer> {
     const helper = await this.#running();
-    const late = new Error(`a file was not looked at for a mark within ${LIMIT_MS / 1000} s`);
+    const late = new Error(`the process that marks files did not answer within ${LIMIT_MS / 1000} s`);
     try {
       return await withTimeout(LIMIT_MS, () => late, helper.ask(`${command} ${fd}`));
     } catch (error) {
-      // Its further answers would be taken for those to other questions.
+      // Its late answers would be mistaken for answers to later commands.
       if (error === late) helper.end(late);
       throw error;
     }

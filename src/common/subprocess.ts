@@ -116,7 +116,7 @@ class Collected {
 /** Resolves when the next process may be started. */
 let nextTurn: Promise<void> = Promise.resolve();
 
-/** Lets one process be started in each turn of the event loop: starting one keeps the loop for several milliseconds. */
+/** Lets one process start in each turn of the event loop: starting one blocks the loop for several milliseconds. */
 function turnToStart(): Promise<void> {
   const turn = nextTurn;
   nextTurn = turn.then(() => new Promise((resolve) => void setImmediate(resolve)));
@@ -126,8 +126,8 @@ function turnToStart(): Promise<void> {
 /**
  * Starts a program.
  *
- * With Node's own function: a library in between that loses the child when the start fails, as execa does without free
- * descriptors, leaves nobody to hear of it, and an error that nobody hears of ends the server.
+ * Uses Node's own function: if the start fails for lack of descriptors, a library such as execa loses the child, and
+ * with it the only place to listen for its `error` event, which then ends the server.
  * @throws Error with the system's error code as `code`; GuestfsError LIMIT_EXCEEDED without enough free descriptors
  */
 async function start(
@@ -145,7 +145,7 @@ async function start(
   } finally {
     release();
   }
-  // Stays for as long as the child: it also reports signals that cannot be sent.
+  // The listener stays as long as the child exists: signals that cannot be sent are reported to it as well.
   const failed = new Promise<never>((_resolve, reject) => child.on('error', reject));
   failed.catch(() => undefined);
   if (child.pid === undefined) await failed;
@@ -266,9 +266,9 @@ export async function startProcess(
       : undefined;
   const outputs = [child.stdout as Readable, child.stderr as Readable];
   for (const stream of [...channels, ...outputs, ...(extraChannel === undefined ? [] : [extraChannel])]) {
-    // What comes before a late reader must not be lost.
+    // Data that arrives before its reader listens must not be lost.
     stream.pause();
-    // A connection that is reset is how a process that was killed looks; `exited` says it better.
+    // When a process is killed, its connections are reset; `exited` reports that better.
     stream.on('error', () => undefined);
   }
   return {

@@ -1,12 +1,12 @@
-/** Processes by the users that they run as. */
+/** Finds and ends processes by the user that they run as. */
 import { readdir, readFile } from 'node:fs/promises';
 import { sleep } from './waiting.js';
 
 const POLL_MS = 10;
 
 /**
- * The processes of some users, by user: of whatever kind its user ID is, real, effective, saved or for files. A zombie is
- * one no more.
+ * The processes of some users, by user. Any user ID of a process counts: real, effective, saved or file system. Zombies
+ * do not count.
  */
 export async function processesOfUsers(
   wanted: (uid: number) => boolean,
@@ -25,8 +25,8 @@ export async function processesOfUsers(
 }
 
 /**
- * Ends all processes of a user, and what these start meanwhile.
- * @returns whether none is left within the time
+ * Kills all processes of a user, including those that they start in the meantime.
+ * @returns whether none is left within the time limit
  */
 export async function endProcessesOfUser(uid: number, limitMs: number): Promise<boolean> {
   const limit = performance.now() + limitMs;

@@ -1,10 +1,10 @@
 /**
- * How many bytes of the host's disks each client may take: the files in the directories that it may write to, and what
- * its sessions can still write to other files of the server.
+ * Limits how many bytes of the host's disks each client may use: by the files in the directories that it may write to,
+ * and by what its sessions can still write to other files of the server.
  *
- * What a virtual machine writes passes by the server, so what counts is what it can write at most, from the moment that
- * it gets the file. What a file takes is looked up when the client wants more, so that nothing has to be remembered,
- * and files that were put there or taken away by others count, too.
+ * The writes of a virtual machine bypass the server, so the maximum that it can write counts, from the moment that it
+ * gets the file. The sizes of files are looked up whenever the client wants more, so that nothing has to be remembered,
+ * and files that others have added or removed are taken into account.
  */
 import { limitExceeded } from '../common/limitExceeded.js';
 import { Semaphore } from '../common/semaphore.js';
@@ -15,13 +15,13 @@ import { bytesBelow } from './fileSizes.js';
 /** What is about to be written. */
 export interface DiskNeed {
   readonly bytes: bigint;
-  /** Identity of the file in an image root that it becomes; undefined: it is elsewhere, and vanishes with its use. */
+  /** Identity of the file in an image root that is written; undefined: a temporary file elsewhere. */
   readonly file?: string;
 }
 
-/** Bytes that are kept for somebody who writes. */
+/** Bytes that are reserved for a writer. */
 export interface DiskReservation {
-  /** @throws GuestfsError LIMIT_EXCEEDED when there is no room for so many more */
+  /** @throws GuestfsError LIMIT_EXCEEDED when there is no room for that many more */
   grow(bytes: bigint): Promise<void>;
   /**
    * Corrects the reservation to what has been written.
@@ -33,16 +33,16 @@ export interface DiskReservation {
   release(): void;
 }
 
-/** What one client may take. */
+/** What one client may use. */
 export interface DiskQuota {
   /**
-   * Keeps bytes for several files, or for none.
+   * Reserves bytes for all of these files or, if there is not enough room, for none of them.
    * @throws GuestfsError LIMIT_EXCEEDED
    */
   reserve(needs: readonly DiskNeed[], signal: AbortSignal): Promise<readonly DiskReservation[]>;
 }
 
-/** For those who count nothing. */
+/** A quota without a limit. */
 export const NO_QUOTA: DiskQuota = {
   reserve: async (needs) =>
     needs.map(() => ({ grow: async () => undefined, settle: async () => undefined, release: () => undefined })),
@@ -52,18 +52,18 @@ export const NO_QUOTA: DiskQuota = {
 export interface DiskOwner {
   readonly client: string;
   readonly imageRoots: ImageRoots;
-  /** Goes before the limit of the server. */
+  /** Takes precedence over the limit of the server. */
   readonly limits: OwnLimits;
 }
 
-/** What a client has reserved, and what its files took when they were last looked at. */
+/** What a client has reserved, and how much its files took when they were last counted. */
 class Ledger {
   readonly reservations = new Set<Reservation>();
-  /** Without the files that are reserved. */
+  /** Bytes of files, without those that are reserved. */
   files = 0n;
-  /** One look at a time, so that what is reserved meanwhile is not missed. */
+  /** One count at a time, so that reservations made in the meantime are not missed. */
   readonly looks = new Semaphore(1);
-  /** Reservations that ended during a look: their files were not looked at. */
+  /** Reservations that ended during a count, which has left out their files. */
   ended: Reservation[] | undefined;
 
   get reserved(): bigint {
@@ -72,7 +72,7 @@ class Ledger {
     return sum;
   }
 
-  /** Nothing can be missed of what was written to a file: until the next look it counts as it was reserved. */
+  /** Ends a reservation. Until the next count its file counts with the bytes reserved, so nothing written is missed. */
   end(reservation: Reservation): void {
     if (this.ended !== undefined) {
       this.ended.push(reservation);
@@ -91,7 +91,7 @@ class Ledger {
   constructor(private readonly onUnused: () => void) {}
 }
 
-/** Where a reservation gets more. */
+/** Where a reservation gets more bytes from. */
 interface Room {
   readonly limited: () => boolean;
   readonly take: (more: bigint, take: () => void) => Promise<void>;
@@ -132,7 +132,7 @@ class Reservation implements DiskReservation {
 export class DiskQuotas {
   readonly #ledgers = new Map<string, Ledger>();
 
-  /** @param limit of each client, bytes; undefined: any number */
+  /** @param limit for each client, bytes; undefined: none */
   constructor(private readonly limit: number | undefined) {}
 
   of(owner: DiskOwner): DiskQuota {
@@ -166,7 +166,7 @@ export class DiskQuotas {
     }
   }
 
-  /** Takes bytes when there is room for them: looks at the files if that was asked for, or if there seems to be none. */
+  /** Takes bytes if there is room for them. Counts the files first if requested, or if there seems to be no room. */
   async #take(
     owner: DiskOwner,
     ledger: Ledger,
@@ -202,7 +202,7 @@ export class DiskQuotas {
 function exceeded({ files, reserved }: Ledger, more: bigint, most: bigint, ofFlag: boolean): Error {
   const setting = ofFlag ? '--max-disk-bytes-per-client' : 'limits.disk_bytes of its role';
   return limitExceeded(
-    `there is no room for ${more} bytes more: the files of this client take ${files} bytes, and its sessions can write ${reserved}; at most ${most} are allowed (${setting})`,
+    `there is no room for ${more} more bytes: the files of this client take ${files} bytes, and its sessions can write ${reserved}; at most ${most} are allowed (${setting})`,
     { limit: 'max-disk-bytes-per-client', maximum: Number(most) },
   );
 }
@@ -210,7 +210,7 @@ function exceeded({ files, reserved }: Ledger, more: bigint, most: bigint, ofFla
 interface Wanted {
   readonly more: bigint;
   readonly take: () => void;
-  /** Of which all is in `more`. */
+  /** Files whose bytes are included in `more`. */
   readonly files?: ReadonlySet<string>;
   readonly look?: boolean;
 }

@@ -8,9 +8,9 @@ export type Discard = 'disable' | 'enable' | 'besteffort';
 /** Where the content of a drive is. */
 export type DriveSource =
   /**
-   * An image under an image root; `path` is the resolved absolute path, which may tell more of the host than the client
-   * knows: messages use `name`, which the client wrote. Whatever is opened for the drive, now or later, has to be under
-   * the roots of the client that added it.
+   * An image under an image root; `path` is the resolved absolute path, which can reveal more about the host than the
+   * client knows: messages use `name`, as the client gave it. All files opened for the drive, now or later, must be
+   * under the roots of the client that added it.
    */
   | { readonly kind: 'file'; readonly path: string; readonly name: string; readonly roots: ImageRoots }
   /** Content on a server on the network; its Unix socket, if it has one, is under the roots of the client. */

@@ -1,20 +1,20 @@
-/** Adds up what files take, without following links. */
+/** Adds up the sizes of files, without following links. */
 import { lstat, readdir } from 'node:fs/promises';
 import { GuestfsError } from '../common/errors.js';
 import { fileIdentity, systemErrorCode, type WritableDirectories } from '../security/pathPolicy.js';
 
-/** Names take something, too, and so do files that are empty. */
+/** Even names and empty files take some space. */
 const UNIT = 4096n;
 const SECTOR = 512n;
 const SLASH = Buffer.from('/');
 const GONE: ReadonlySet<string | undefined> = new Set(['ENOENT', 'ENOTDIR']);
 
 /**
- * Bytes of all files in directories: a file counts with its length, or with what it takes on the disk if that is more,
- * in whole units of 4 KiB; a directory counts as one. A file with several names counts once.
+ * Bytes of all files in directories: a file counts with its length or the space that it takes on the disk, whichever is
+ * larger, in units of 4 KiB; a directory counts as one unit. A file with several names counts once.
  *
- * @param except identities of files and directories that do not count, with all that is in them
- * @throws GuestfsError for a directory that cannot be looked into: nobody can hide anything there
+ * @param except identities of files, and of directories with their contents, that do not count
+ * @throws GuestfsError if a directory cannot be read, so that nothing can be hidden there
  */
 export async function bytesBelow(
   { directories, readOnly }: WritableDirectories,
@@ -51,7 +51,7 @@ function unlessGone(error: unknown): undefined {
   if (GONE.has(code)) return undefined;
   throw new GuestfsError(
     'LIMIT_EXCEEDED',
-    `what the files of this client take cannot be found out, so it gets no more: ${code ?? 'unknown error'} in a directory that it may write to`,
+    `the size of this client's files cannot be determined, so it may write no more: ${code ?? 'unknown error'} in a directory that it may write to`,
     { metadata: { limit: 'max-disk-bytes-per-client' }, cause: error },
   );
 }

@@ -43,7 +43,7 @@ const MAX_WAITING = 256;
 
 /** What a probe works with. */
 export interface ProbeSettings extends Omit<IsolationSettings, 'user'> {
-  /** Each look at an image has a user of its own: where users are all that keeps them apart, others' images are open too. */
+  /** Each probe runs as its own user: without namespaces and Landlock, it could otherwise read other probes' images. */
   readonly users: Pick<QemuUsers, 'acquire'>;
 }
 

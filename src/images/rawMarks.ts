@@ -1,10 +1,10 @@
 /**
- * Which image files a session has written as raw drives: a guest can have put any header into them. Unless somebody states
- * their format, they are not taken for what they look like.
+ * Marks image files that a session has had writable as raw drives: a guest can have written any header into them, so
+ * their format is not recognised from their contents, and has to be stated.
  *
- * The mark is an extended attribute of the file, `user.guestfs-grpc.raw`, and so stays with it when the server is started
- * again, or another one has it. Where the file system has no such attributes, and for block devices, this server
- * remembers it for as long as it runs.
+ * The mark is an extended attribute of the file, `user.guestfs-grpc.raw`, so it survives a restart of the server, and
+ * other servers see it. Where the file system has no extended attributes, and for block devices, the server remembers
+ * the mark for as long as it runs.
  */
 import { FileMarks } from '../common/fileMarks.js';
 import type { OpenImage } from '../security/pathPolicy.js';
@@ -16,29 +16,29 @@ export class RawMarks {
 
   constructor(private readonly marks: Pick<FileMarks, 'ask'> = new FileMarks('user.guestfs-grpc.raw')) {}
 
-  /** From now on, the file has been written as raw. To be awaited before anybody can write to it. */
+  /** Marks the file as written. Must be awaited before anyone can write to it. */
   async mark(image: MarkableImage): Promise<void> {
     if (image.kind === 'file' && (await this.marks.ask('set', image.handle.fd)) === 'yes') return;
     this.#remembered.add(await nameOf(image));
   }
 
-  /** Whether it has been. */
+  /** Whether the file is marked. */
   async isMarked(image: MarkableImage): Promise<boolean> {
     if (image.kind === 'file' && (await this.marks.ask('has', image.handle.fd)) === 'yes') return true;
     return this.#remembered.has(await nameOf(image));
   }
 
-  /** Nothing is left of what was written. */
+  /** Removes the mark, after the file has been overwritten. */
   async clear(image: MarkableImage): Promise<void> {
     if (image.kind === 'file') await this.marks.ask('clear', image.handle.fd);
     this.#remembered.delete(await nameOf(image));
   }
 }
 
-/** A file that is made later can get the number of one that is gone, but not its time. */
+/** A new file can get the inode number of a deleted one, but not its birth time. */
 async function nameOf({ handle, identity, kind }: MarkableImage): Promise<string> {
   return kind === 'block' ? identity : `${identity} ${(await handle.stat({ bigint: true })).birthtimeNs}`;
 }
 
-/** Of the whole server. */
+/** The marks of this server. */
 export const rawMarks = new RawMarks();

@@ -1,4 +1,4 @@
-/** Where the cgroups of this process are, according to /proc. No I/O. */
+/** Finds the directories of this process's cgroups in the text of files in /proc. No I/O. */
 
 /** The cgroup of this process for a controller. */
 export interface CgroupPlace {
@@ -17,9 +17,9 @@ interface Mount {
 
 /**
  * Finds the cgroups.
- * @param membership `/proc/self/cgroup`
- * @param mountinfo `/proc/self/mountinfo`
- * @returns by controller those of version 1, and as `unified` that of version 2
+ * @param membership content of `/proc/self/cgroup`
+ * @param mountinfo content of `/proc/self/mountinfo`
+ * @returns the cgroups of version 1 by controller, and that of version 2 as `unified`
  */
 export function cgroupPlaces(membership: string, mountinfo: string): ReadonlyMap<string, CgroupPlace> {
   const mounts = mountinfo.split('\n').flatMap(mountOf);

@@ -1,12 +1,12 @@
 /**
- * A cgroup for each machine: what all its processes may use together, whatever kind of memory it is.
+ * A cgroup for each machine: it limits what all its processes may use together, including every kind of memory.
  *
- * They are made below the server's own cgroup, of version 2 or 1. In version 2 a cgroup with processes cannot have any
- * below it that are limited; the server moves into one of its own for that, if it is alone in its cgroup, as it is in a
+ * Cgroups are made below the server's own, in version 2 or 1. In version 2 a cgroup that contains processes cannot have
+ * children with limits; the server therefore moves into a child cgroup first, if it is alone in its own, as in a
  * systemd unit with `Delegate=yes` or in a container.
  *
- * The name of a cgroup says which server made it, as that of a run directory does: the next server removes what a server
- * that was killed has left.
+ * The name of a cgroup shows which server made it, as with run directories: the next server removes those of a server
+ * that was killed.
  */
 import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,10 +16,10 @@ import { sleep } from '../common/waiting.js';
 import { cgroupPlaces } from './cgroupPlaces.js';
 
 const PREFIX = 'guestfs-grpc-';
-/** That of the server itself, in version 2. */
+/** The cgroup of the server itself, in version 2. */
 const SERVER = `${PREFIX}server`;
 const WANTED = ['memory', 'pids'] as const;
-/** How long the kernel may take to notice that the last process has gone. */
+/** How long the kernel may take to notice that the last process has exited. */
 const REMOVAL_MS = 5000;
 const POLL_MS = 5;
 
@@ -30,15 +30,15 @@ export interface CgroupLimits {
   readonly processes: number;
 }
 
-/** A cgroup that was made. */
+/** The cgroup of one machine. */
 export interface Cgroup {
   /** A process enters by writing its number to these files. */
   readonly entries: readonly string[];
-  /** Ends what is in it, and removes it. */
+  /** Kills the processes in it, and removes it. */
   remove(): Promise<void>;
 }
 
-/** How the cgroups of machines are made here. */
+/** How cgroups can be made on this host. */
 export type Cgroups =
   | { readonly version: 1 | 2; readonly parents: ReadonlyMap<(typeof WANTED)[number], string> }
   | { readonly version: undefined; readonly reason: string };
@@ -46,14 +46,14 @@ export type Cgroups =
 let found: Promise<Cgroups> | undefined;
 let count = 0;
 
-/** What this machine allows; finding it out may move the server into a cgroup of its own. */
+/** What this host allows; finding out may move the server into a child cgroup. */
 export function findCgroups(): Promise<Cgroups> {
   return (found ??= probe());
 }
 
 /**
- * Makes a cgroup; undefined where none can be made.
- * @throws Error when none can be made although it was possible before
+ * Makes a cgroup; undefined where that is not possible.
+ * @throws Error if it fails although it was possible before
  */
 export async function createCgroup(limits: CgroupLimits): Promise<Cgroup | undefined> {
   const cgroups = await findCgroups();
@@ -61,7 +61,7 @@ export async function createCgroup(limits: CgroupLimits): Promise<Cgroup | undef
 }
 
 /**
- * Removes the cgroups of servers that have died, and ends what is in them.
+ * Removes the cgroups of servers that are no longer running, and kills the processes in them.
  * @returns how many were removed
  */
 export async function sweepCgroups(): Promise<number> {
@@ -93,7 +93,7 @@ async function probe(): Promise<Cgroups> {
       unified !== undefined && second.length > 0
         ? { version: 2, parents: await delegated(unified, second) }
         : { version: 1, parents: new Map(WANTED.flatMap((name) => entryOf(name, places.get(name)?.directory))) };
-    if (cgroups.parents.size === 0) return { version: undefined, reason: 'no controller of memory or processes' };
+    if (cgroups.parents.size === 0) return { version: undefined, reason: 'there is no memory or process controller' };
     await (await make(cgroups, { memory: 1 << 30, processes: 64 })).remove();
     return cgroups;
   } catch (error) {
@@ -110,7 +110,7 @@ async function controllersIn(directory: string): Promise<(typeof WANTED)[number]
   return WANTED.filter((name) => names.trim().split(' ').includes(name));
 }
 
-/** Has the children of the server's cgroup limited. */
+/** Enables the controllers for the children of the server's cgroup. */
 async function delegated(
   directory: string,
   controllers: readonly (typeof WANTED)[number][],
@@ -158,7 +158,7 @@ async function make(
     for (const directory of directories) await mkdir(directory);
     await limit('memory', version === 2 ? 'memory.max' : 'memory.limit_in_bytes', memory);
     await limit('pids', 'pids.max', processes);
-    // Where swap is accounted; else it is not limited.
+    // Only where the kernel accounts for swap; elsewhere swap is not limited.
     if (version === 2) await limit('memory', 'memory.swap.max', memory).catch(ignoreMissing);
   } catch (error) {
     await removeAll();
@@ -179,7 +179,7 @@ async function processesIn(directory: string): Promise<number[]> {
   return text.split('\n').filter(Boolean).map(Number);
 }
 
-/** Ends what is in a cgroup, and removes it once that is gone. */
+/** Kills the processes in a cgroup, and removes it once they have exited. */
 async function remove(directory: string): Promise<void> {
   const limit = performance.now() + REMOVAL_MS;
   for (;;) {

@@ -1,11 +1,11 @@
-"""Takes away from itself what a jail would, with Landlock and seccomp, and becomes the program.
+"""Gives up the rights that a jail would take away, with Landlock and seccomp, and executes the program.
 
     confine.py [read=PATH | write=PATH | device=PATH | attributes= | network=]... -- PROGRAM [ARGUMENT]...
 
-For where no namespaces can be made: the kernel lets every process give up rights for good, without root. What it is
-left with: to open the paths that are named and the descriptors that it has, again; with network=, to use the network;
-with attributes=, to change modes, times and extended attributes of files. Everything that reaches another process, or a
-file in a way that Landlock does not see, is refused by seccomp. Needs no_new_privs.
+For hosts where no namespaces can be made: the kernel lets every process give up rights for good, without root. The
+program may still open the paths given here, and reopen the descriptors that it has; with network=, use the network;
+with attributes=, change modes, times and extended attributes of files. Seccomp refuses all that would reach another
+process, or a file in a way that Landlock does not control. Needs no_new_privs.
 """
 import ctypes
 import errno
@@ -24,7 +24,7 @@ PATH_BENEATH = 1
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
 REMOVE_DIR, REMOVE_FILE, MAKE_DIR, MAKE_REG, MAKE_SOCK, MAKE_FIFO, MAKE_SYM = 16, 32, 128, 256, 512, 1024, 4096
 REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
-# Those of files; the others are of directories.
+# Rights that apply to files; the others apply to directories only.
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 READ = EXECUTE | READ_FILE | READ_DIR
 CHANGE = (
@@ -32,10 +32,10 @@ CHANGE = (
     | MAKE_DIR | MAKE_REG | MAKE_SOCK | MAKE_FIFO | MAKE_SYM | REFER | TRUNCATE
 )
 DEVICE = READ_FILE | WRITE_FILE | IOCTL_DEV
-TCP = 3  # to bind, and to connect
+TCP = 3  # bind, and connect
 SCOPES = 3  # abstract sockets, and signals
 
-# Of a jail's own /proc.
+# Files that the /proc of a jail would have as well.
 PROC = ["/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/filesystems", "/proc/sys"]
 
 # System calls by their numbers: x86-64, and arm64.
@@ -66,9 +66,9 @@ ATTRIBUTES = {
     "utime": (132, None), "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88),
 }
 SOCKET = {"socket": (41, 198)}
-# Of these the first argument says which process.
+# The first argument of these is the process that they act on.
 ON_ITSELF = {"kill": (62, 129), "tgkill": (234, 131), "prlimit64": (302, 261), "sched_setaffinity": (203, 122)}
-# By these, files send signals to whoever they are told to.
+# With these, a file can be made to send signals to any process.
 FCNTL, F_SETOWN, F_SETSIG, F_SETOWN_EX = (72, 25), 8, 10, 15
 IOCTL, FIOSETOWN, SIOCSPGRP = (16, 29), 0x8901, 0x8902
 INTERNET = [2, 10, 16]  # AF_INET, AF_INET6, AF_NETLINK: not AF_UNIX, which reaches this host's services
@@ -102,7 +102,7 @@ class Rules:
         self.ruleset = checked("Landlock", call(CREATE_RULESET, attributes, len(attributes), 0))
 
     def allow(self, descriptor, rights):
-        """Files without a place, such as those in memory, need no rule."""
+        """Files without a path, such as those in memory, need no rule."""
         if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
             rights &= OF_FILES
         beneath = struct.pack("=Qi", rights & self.handled, descriptor)

@@ -1,10 +1,10 @@
 /**
- * The network of a session that has one: a passt process, between the guest and the sockets of the host.
+ * The network of a session with `network` on: a passt process, between the guest and the sockets of the host.
  *
- * qemu's own user-mode network would need qemu itself to have the host's network, and lets a guest connect to whatever
- * listens on the host's loopback, this server included. passt has the network instead of qemu, which has one end of a
- * socket pair, and does not reach the loopback. It is started in a jail, in which it makes one of its own that is narrower
- * still, and ends when qemu does.
+ * With qemu's own user-mode network, qemu itself would need the host's network, and the guest could connect to whatever
+ * listens on the host's loopback interface, this server included. Instead, passt has the network, without access to the
+ * loopback interface, and qemu has one end of a socket pair. passt is started in a jail, in which it isolates itself
+ * further, and ends when qemu does.
  */
 import { readFileSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
@@ -21,45 +21,45 @@ import { findProgram, placesOf, type Place } from '../jail/programFiles.js';
 export interface GuestNetwork {
   /** The descriptor that qemu is to inherit. */
   readonly fd: number;
-  /** To be called once qemu has been started with it; the end of qemu is then the end of this. */
+  /** Closes the server's copy of the socket, once qemu has been started with it; passt then ends together with qemu. */
   close(): Promise<void>;
-  /** Ends it. */
+  /** Ends passt. */
   stop(): Promise<void>;
 }
 
 const PROGRAM = 'passt';
-/** The addresses that libguestfs uses, and the station address of qemu's own network, which templates have seen. */
+/** The addresses that libguestfs uses, and the router's MAC address in qemu's own network, which templates know. */
 const ADDRESSES = { guest: '169.254.2.15', router: '169.254.2.2', names: '169.254.2.3', station: '52:55:a9:fe:02:02' };
 const ARGUMENTS = [
   ...['--foreground', '--quiet', '--stderr', '--fd', '3'],
   ...['--address', ADDRESSES.guest, '--netmask', '16', '--gateway', ADDRESSES.router, '--mac-addr', ADDRESSES.station],
   ...['--dns', ADDRESSES.names, '--dns-forward', ADDRESSES.names],
-  // As qemu's own network, it says nothing about the size of packets.
+  // Like qemu's own network, it does not advertise an MTU.
   ...['--mtu', '0'],
-  // The loopback of the host is not the router's, and nothing comes in.
+  // The router's address does not lead to the host's loopback interface, and no ports are forwarded to the guest.
   ...['--no-map-gw', '--tcp-ports', 'none', '--udp-ports', 'none'],
 ];
-/** Its buffers are large, and mostly never used. */
+/** Its buffers are large, but mostly unused. */
 const LIMITS: JailLimits = { data: 1 << 30, openFiles: 16_384, fileSize: 0 };
-/** Where it makes its own root. */
+/** Where passt sets up its own root. */
 const EMPTY: Place = { kind: 'empty', path: '/tmp' };
 const NAME_SERVERS = '/etc/resolv.conf';
-/** Those behind a resolver on the loopback, which passt does not reach. */
+/** The name servers behind systemd's resolver on the loopback interface, which passt cannot reach. */
 const NAME_SERVERS_BEHIND = '/run/systemd/resolve/resolv.conf';
 const PROBE_MS = 10_000;
 const MESSAGES_LIMIT = 4096;
 
-/** Why there is none; undefined: there is. */
+/** Why passt cannot be used here; undefined: it can. */
 let found: Promise<string | undefined> | undefined;
 
 /**
- * Starts the network of a machine; undefined where that is not possible, so that qemu has to do it.
+ * Starts the network of a machine; undefined where that is not possible, and qemu has to provide it.
  * @param user undefined: the server's
  */
 export async function startGuestNetwork(user: JailUser | undefined, logger: Logger): Promise<GuestNetwork | undefined> {
   found ??= probe(user).then((reason) => {
     if (reason !== undefined)
-      logger.warn('sessions with a network reach the loopback of this host: there is no passt in a jail here', {
+      logger.warn("sessions with a network can reach this host's loopback interface: passt cannot run in a jail here", {
         reason,
       });
     return reason;
@@ -95,7 +95,7 @@ async function start(user: JailUser | undefined): Promise<StartedProcess> {
   return passt;
 }
 
-/** The file that says where names are looked up. */
+/** The resolver configuration for passt: the first file with a name server that it can reach. */
 function nameServers(): Place[] {
   const usable = [NAME_SERVERS, NAME_SERVERS_BEHIND].find((path) => {
     const servers = read(path).match(/^nameserver\s+\S+/gm) ?? [];
@@ -113,7 +113,7 @@ function read(path: string): string {
   }
 }
 
-/** What a process says last. */
+/** Collects the end of a process's output. */
 function endOf({ outputs }: StartedProcess): () => string {
   let said = '';
   for (const output of outputs)
@@ -126,7 +126,10 @@ function endOf({ outputs }: StartedProcess): () => string {
   return () => said.trim();
 }
 
-/** Starts one, and asks it for its station address. */
+/**
+ * Starts a passt and asks it for the router's MAC address.
+ * @returns why that failed; undefined: it did not
+ */
 async function probe(user: JailUser | undefined): Promise<string | undefined> {
   if ((await findIsolation()).kind !== 'namespaces') return 'no namespaces can be made';
   try {
@@ -155,7 +158,7 @@ async function probe(user: JailUser | undefined): Promise<string | undefined> {
   }
 }
 
-/** An ARP request for the router, as it comes from qemu: with its length before it. */
+/** An ARP request for the router, framed as by qemu: preceded by its length. */
 function routerQuestion(): Buffer {
   const station = Buffer.from('525400123456', 'hex');
   const bytes = (address: string): Buffer => Buffer.from(address.split('.').map(Number));

@@ -1,6 +1,6 @@
 /**
- * Which qemus get the network of this host: those that have, or may get, something to do there, and no others. That of
- * their guests is another matter: see guestNetwork.ts.
+ * Decides which qemus get the network of this host: only those that need it, or may need it later. For the network of
+ * guests, see guestNetwork.ts.
  */
 import { usesNetwork } from '../images/remoteSource.js';
 import type { LaunchConfig } from './launcher.js';
@@ -14,7 +14,7 @@ export interface NetworkPolicy {
   readonly remoteDrives?: boolean;
 }
 
-/** What decides; a clone for the pool has no drives yet. */
+/** The settings that decide; a clone for the pool has no drives yet. */
 export type NetworkUse = Partial<Pick<LaunchConfig, 'drives' | 'extraQemuArguments'>>;
 
 /** Whether the qemu of a machine with these settings needs the host's network. */
@@ -23,7 +23,7 @@ export function needsHostNetwork(
   { remoteDrives = false }: NetworkPolicy,
 ): boolean {
   return (
-    // A process cannot be given the network later.
+    // A running process cannot be given the network.
     remoteDrives ||
     drives.some(({ source }) => source.kind === 'remote' && usesNetwork(source.remote)) ||
     extraQemuArguments.some(([name]) => NETWORK_OPTIONS.has(name.replace(/^-+/, '')))

@@ -44,7 +44,7 @@ export interface LaunchConfig {
   readonly extraQemuArguments: readonly (readonly [string, string | undefined])[];
   /** Parent of the private run directory. */
   readonly temporaryDirectory: string;
-  /** What may be written to files of the host; any amount when left out. */
+  /** Limits what may be written to files of the host; without it, any amount. */
   readonly disk?: DiskQuota | undefined;
   /** Directory for caches (supermin appliance, result of the KVM boot test). */
   readonly cacheDirectory: string;
@@ -80,7 +80,7 @@ export interface MachineExit {
 /** Writes and flushes of a drive that have failed on the host. */
 export interface FailedWrites {
   readonly count: number;
-  /** One of them failed because there was no space. */
+  /** Whether any of them failed because there was no space left. */
   readonly noSpace: boolean;
 }
 
@@ -100,17 +100,17 @@ export interface MachineDrives {
    */
   remove(connection: DaemonConnection, index: number): Promise<FailedWrites | undefined>;
   /**
-   * What has failed on the host of the writes to each drive, by the drive's number; drives without failures are left out.
-   * @throws Error when qemu does not answer
+   * The failed writes of each drive, by the drive's number; drives without failures are left out.
+   * @throws Error if qemu does not answer
    */
   failedWrites(): Promise<ReadonlyMap<number, FailedWrites>>;
 }
 
-/** What shows whether qemu still works. */
+/** Shows whether qemu still works. */
 export interface MachinePulse {
   /** When qemu last answered on its monitor, on the clock of `performance`. */
   lastAnswer(): number;
-  /** Resolves when qemu answers; rejects if it answers that its machine has stopped, or its monitor is closed. */
+  /** Resolves when qemu answers; rejects if it answers that its machine has stopped, or if its monitor is closed. */
   ask(): Promise<void>;
 }
 

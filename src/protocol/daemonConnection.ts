@@ -113,7 +113,7 @@ export class DaemonConnection {
     }
   }
 
-  /** When the daemon last said anything, on the clock of `performance`. */
+  /** When the daemon last sent anything, on the clock of `performance`. */
   get lastAnswer(): number {
     return this.#lastAnswer;
   }
@@ -228,8 +228,9 @@ export class DaemonConnection {
   }
 
   /**
-   * As {@link #reply}, to an upload whose file the daemon has not read. When it was sent parts of the file, it takes them
-   * for calls, and what it answers to them for whatever comes next: the connection is closed.
+   * As {@link #reply}, to an upload that the daemon answers before it has read the file. If parts of the file have
+   * already been sent, it treats them as calls, and its answers to those would be mistaken for answers to later calls.
+   * Therefore the connection is closed.
    */
   async #earlyReply<Response>(call: DaemonCall<never, Response>, serial: number, begun: boolean): Promise<Response> {
     const outcome = await this.#reply(call, serial).then(
@@ -326,7 +327,7 @@ export class DaemonConnection {
 
 /** The error of a call in flight when the connection fails. */
 function outcomeOf(failure: GuestfsError): GuestfsError {
-  // These say themselves that the outcome is unknown.
+  // The messages of these already state that the outcome is unknown.
   if (failure.reason === 'PROTOCOL_ERROR' || failure.reason === 'UNRESPONSIVE') return failure;
   return new GuestfsError(
     'OUTCOME_UNKNOWN',

@@ -15,7 +15,7 @@ const OPEN_FILES = 8192;
 /** Threads for processors and I/O; libraries of storage clusters have dozens. */
 const THREADS = 2048;
 
-/** What qemu does with the host's network: nothing, be the network of its guest, or have drives there as well. */
+/** What qemu uses the host's network for: nothing, the network of its guest, or also network drives. */
 export type QemuNetwork = 'none' | 'guest' | 'drives';
 
 /** What a machine's qemu is started with. */
@@ -26,7 +26,7 @@ export interface QemuJail {
   readonly memsizeMb: number;
   readonly kvm: boolean;
   readonly network: QemuNetwork;
-  /** Files by which it enters its cgroups. */
+  /** The files that it writes to in order to enter its cgroups. */
   readonly cgroup: readonly string[];
 }
 

@@ -6,7 +6,7 @@
  * users and no tool allocates any. A block is claimed by binding an abstract socket
  * name, which the kernel releases with the process, so two servers never share one.
  *
- * A user is not given to a machine while a process of it remains: of a machine before, or of a server that was killed.
+ * A user is not given to a machine while it still has processes, from an earlier machine or a server that was killed.
  */
 import { readFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
@@ -19,7 +19,7 @@ export const HOST_RANGE = { first: 1_987_000_000, count: 1 << 16 } as const;
 /** Used in a user namespace with the usual 65536 UIDs: below systemd's dynamic users, above a distribution's. */
 export const CONTAINER_RANGE = { first: 30_000, count: 16_384 } as const;
 
-/** How long processes may take to end that are killed. */
+/** How long killed processes may take to exit, milliseconds. */
 const END_MS = 5000;
 
 /** UIDs in a block. */
@@ -30,8 +30,8 @@ export interface QemuUser {
   readonly uid: number;
   readonly gid: number;
   /**
-   * Releases the user, once its machine has ended. Processes that remain are ended first.
-   * @throws Error when some cannot be ended: the user is then not used again
+   * Releases the user, once its machine has ended. Processes that remain are killed first.
+   * @throws Error if some cannot be killed; the user is then not used again
    */
   release(): Promise<void>;
 }
@@ -88,7 +88,7 @@ export function createQemuUsers(isRoot: boolean = process.geteuid?.() === 0): Qe
           if (!held) return;
           held = false;
           if (!(await endProcessesOfUser(uid, END_MS)))
-            throw new Error(`user ID ${uid} is not used again: processes of it remain`);
+            throw new Error(`user ID ${uid} is not used again: it still has processes`);
           free.push(uid);
         },
       };

@@ -5,8 +5,8 @@
  */
 
 /**
- * Maximum length of a line. The longest known, the list of all block nodes of 255 drives, has less than 1 MiB; of the worst
- * that a taken-over qemu can think of, so much is parsed in some 50 ms.
+ * Maximum length of a line. The longest one known, the list of all block nodes of 255 drives, has less than 1 MiB. Even
+ * the most expensive line of this length that a compromised qemu could send is parsed in about 50 ms.
  */
 export const MAX_QMP_LINE = 3 << 19;
 
@@ -21,7 +21,7 @@ export class QmpProtocolError extends Error {
 }
 
 export class QmpFramer {
-  /** The beginning of a line. It grows with the bytes received: single bytes take no more memory than others. */
+  /** The beginning of a line; a single buffer, so that a line that arrives byte by byte takes no more memory. */
   #kept = NOTHING;
   #length = 0;
 

@@ -127,6 +127,6 @@ export function certificateIdentity(certificate: CertificateNames, kinds: readon
     if (name !== undefined) return identity(kind, name);
   }
   throw unauthenticated(
-    `the client certificate has no name of a kind that counts here (${kinds.join(', ')}); the server's --identity-kinds names those kinds`,
+    `the client certificate has no name of a kind that is used here (${kinds.join(', ')}); the server's --identity-kinds names those kinds`,
   );
 }

@@ -54,5 +54,5 @@ export function forwardedIdentity(header: string, kinds: readonly CertificateKin
     if (kind === 'sha256' && hash !== undefined && /^[0-9a-f]{64}$/i.test(hash))
       return identity(kind, fingerprint(hash));
   }
-  throw unauthenticated(`x-forwarded-client-cert has no name of a kind that counts here (${kinds.join(', ')})`);
+  throw unauthenticated(`x-forwarded-client-cert has no name of a kind that is used here (${kinds.join(', ')})`);
 }

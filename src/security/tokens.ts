@@ -21,7 +21,7 @@ const ALGORITHMS = [
 ];
 /** Tolerated difference between the clocks of issuer and server, in seconds. */
 const CLOCK_TOLERANCE_S = 30;
-/** Tokens whose signature need not be checked again. */
+/** Maximum number of tokens that are remembered, so that their signatures need not be checked again. */
 const MOST_KNOWN = 1000;
 
 export interface TokenSettings {
@@ -108,7 +108,7 @@ export class TokenVerifier {
     checked.checking.then(
       (known) => {
         checked.known = known;
-        // Only good tokens make others be forgotten.
+        // Only valid tokens push out others.
         if (this.#checked.size > MOST_KNOWN) this.#forgetOldest();
       },
       () => {

@@ -1,14 +1,15 @@
-/** The connection that a call came on, found by the call's metadata: all that its handler and interceptors have in common. */
+/** The connection of a call, by the call's metadata: the only object that its handler and its interceptors share. */
 import type { Http2Session } from 'node:http2';
 import type { Metadata } from '@grpc/grpc-js';
 
 const connections = new WeakMap<Metadata, Http2Session>();
 
+/** Records the connection of a call. */
 export function connectionUnder(metadata: Metadata, connection: Http2Session): void {
   connections.set(metadata, connection);
 }
 
-/** Undefined for a call whose connection was closed before it began. */
+/** The connection of a call; undefined if it was closed before the call started. */
 export function connectionOf(metadata: Metadata): Http2Session | undefined {
   return connections.get(metadata);
 }

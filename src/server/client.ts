@@ -1,4 +1,4 @@
-/** Who shares limits with whom. */
+/** Determines which calls share limits. */
 import { Metadata, type ServerInterceptor } from '@grpc/grpc-js';
 import { http2StreamOf, metadataOf } from './grpcInternals.js';
 import type { Identify } from './identify.js';
@@ -9,8 +9,8 @@ type Call = Parameters<ServerInterceptor>[1];
 export type ClientOf = (call: Call) => string;
 
 /**
- * Finds the client of a call, as far as limits are concerned, when the call begins: its identity, or that of its
- * connection while it takes time to find out, as with a token that the server has not seen before; otherwise the address
+ * Finds the client of a call, for the purpose of limits, when the call starts: its identity or, if that takes time to
+ * verify, as with a token that the server has not seen before, the identity of its connection; otherwise the address
  * that it comes from.
  */
 export function clientsBy(identify: Identify): ClientOf {
@@ -31,7 +31,7 @@ function identityAtOnce(identify: Identify, call: Call, metadata: Metadata): str
     if (!(identity instanceof Promise)) return identity;
     identity.catch(() => undefined);
   } catch {
-    // The dispatch refuses the call, with the reason.
+    // The dispatcher refuses the call, and states the reason.
   }
   return undefined;
 }

@@ -1,9 +1,9 @@
 /**
- * Hides the locations of the server's files from clients: its appliance, run directories and caches. Directories that a
- * client has named itself are not hidden.
+ * Hides the locations of the server's files from clients: its appliance, run directories and caches. Directories that
+ * the client itself has set are not hidden.
  */
 
-/** Replaces a path. */
+/** Replaces a path of the server. */
 const PLACEHOLDER = '[a file of the server]';
 
 /** Characters of a path that appears in a sentence or a command. */

@@ -1,6 +1,6 @@
 /**
- * Who a client is: whom its token names, else its certificate or, on a Unix socket, its user, or the certificate that a
- * trusted proxy has seen.
+ * Identifies clients: by a token, otherwise by the client's certificate, on a Unix socket by its user, or by the
+ * certificate that a trusted proxy reports.
  */
 import type { Http2Session } from 'node:http2';
 import type { Metadata } from '@grpc/grpc-js';
@@ -81,7 +81,7 @@ export function createIdentify({ kinds, tokens, peerUsers, proxies = [] }: Ident
     const token = tokens && bearerToken(call.metadata);
     if (tokens !== undefined && token !== undefined) return tokens.verify(token);
     if (peer === undefined) {
-      if (tokens === undefined) throw unauthenticated('the connection does not say who the client is');
+      if (tokens === undefined) throw unauthenticated('the connection does not identify the client');
       throw unauthenticated(`send a bearer token in the metadata key "${AUTHORIZATION}"`);
     }
     if (!proxies.some((pattern) => matchesWildcard(pattern, peer))) return peer;

@@ -1,23 +1,23 @@
 /**
- * Calls begin a few at a time, with room for everything else in between. HTTP/2 hands over all calls that came in one
- * read of a connection, and that can be two thousand, at once: to begin and to answer each takes the server up to 0.2 ms,
- * and all other clients would wait for the last. One that its client has given up in the meantime costs nothing any more.
+ * Starts calls a few at a time, so that other work can run in between. HTTP/2 delivers all calls of one read from a
+ * connection at once, which can be two thousand. To start and answer one takes up to 0.2 ms, and all other clients
+ * would have to wait for the last of them. A waiting call costs nothing if its client has cancelled it by its turn.
  */
 import type { Http2Server, ServerHttp2Stream } from 'node:http2';
 
-/** How many calls begin in one turn of the event loop: about 3 ms. */
+/** How many calls start in one turn of the event loop; this takes about 3 ms. */
 const AT_ONCE = 16;
 
 type BeginCall = (stream: ServerHttp2Stream, ...rest: readonly unknown[]) => void;
 
-/** Has the calls of some servers begin at that pace, by the listeners that they have now. */
+/** Paces the calls of these servers, all together; affects the listeners that the servers have now. */
 export function paceCalls(servers: readonly Http2Server[]): void {
   const pace = new Pace();
   for (const server of servers) {
     const listeners = server.listeners('stream') as BeginCall[];
     server.removeAllListeners('stream');
     server.on('stream', (stream, ...rest) => {
-      // Without a listener, one that its client has reset ends the server.
+      // Without a listener, a stream that its client has reset would end the server.
       stream.on('error', ignore);
       pace.run(stream.session, () => {
         if (stream.destroyed || stream.aborted) return;

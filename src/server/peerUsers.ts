@@ -1,9 +1,9 @@
 /**
- * Which user is at the other end of a connection to a Unix socket, as the kernel recorded it when the client connected
+ * Finds the user at the other end of a connection to a Unix socket, as the kernel recorded it when the client connected
  * (SO_PEERCRED, unix(7)).
  *
- * Node.js has no call for that: a short-lived Python process, which inherits the connection, asks. Until it has
- * answered, the connection is not served.
+ * Node.js has no call for this, so a short-lived Python process inherits the connection and asks the kernel. The
+ * connection is not served until the answer has arrived.
  */
 import type { Http2Server, Http2Session } from 'node:http2';
 import type { Socket } from 'node:net';
@@ -14,7 +14,7 @@ import { descriptorOf, runTool } from '../common/subprocess.js';
 import { abortController } from '../common/waiting.js';
 
 const [PYTHON = '', ...ISOLATED] = ISOLATED_PYTHON;
-/** `struct ucred`: process, user and group, of which the user counts; the connection is descriptor 3. */
+/** Prints the user from `struct ucred`, which has process, user and group; the connection is descriptor 3. */
 const PROGRAM =
   'import socket, struct; print(struct.unpack("iII", socket.socket(fileno=3).getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1])';
 const LIMIT_MS = 10_000;
@@ -25,7 +25,7 @@ const lookups = new Semaphore(4);
 /** Asks the kernel. @throws Error if the connection is closed, or the process fails */
 async function peerUser(socket: Socket): Promise<number> {
   const controller = abortController();
-  const abort = (): void => controller.abort(new Error('the client is gone'));
+  const abort = (): void => controller.abort(new Error('the client has disconnected'));
   socket.once('close', abort);
   try {
     const { signal } = controller;
@@ -39,8 +39,8 @@ async function peerUser(socket: Socket): Promise<number> {
         }),
       signal,
     );
-    // The number of a descriptor that was closed in the meantime may by then have belonged to another connection.
-    if (socket.destroyed) throw new Error('the client is gone');
+    // If the descriptor was closed in the meantime, its number may already have belonged to another connection.
+    if (socket.destroyed) throw new Error('the client has disconnected');
     if (exitCode !== 0 || !/^\d+\n$/.test(stdout)) throw new Error(`SO_PEERCRED: ${stderr.trim() || stdout}`);
     return Number(stdout);
   } finally {
@@ -61,7 +61,7 @@ export class PeerUsers {
     return connection && this.#users.get(connection);
   }
 
-  /** Has each new connection of a server wait until its user is known; to be called before anything else listens to it. */
+  /** Makes each new connection of a server wait until its user is known. Call before anything else listens to it. */
   watch(server: Http2Server): void {
     const serve = server.listeners('connection') as ((this: Http2Server, socket: Socket) => void)[];
     server.removeAllListeners('connection');
@@ -84,7 +84,7 @@ export class PeerUsers {
       for (const listener of serve) listener.call(server, socket);
       server.off('session', note);
     } catch (err) {
-      if (!socket.destroyed) this.#logger.warn('connection closed: its user cannot be found', { err });
+      if (!socket.destroyed) this.#logger.warn('connection closed: its user cannot be determined', { err });
       socket.destroy();
       return;
     }

@@ -46,8 +46,8 @@ export function requireSession(budget: ClientBudget, others: number): void {
 }
 
 /**
- * @param own limits of the client, which go before the budget
- * @throws GuestfsError LIMIT_EXCEEDED when a client whose sessions take `others` may not take so much more
+ * @param own limits of the client, which take precedence over the budget
+ * @throws GuestfsError LIMIT_EXCEEDED if a client whose sessions use `others` may not use `more` in addition
  */
 export function requireResources(
   budget: ClientBudget,

@@ -29,9 +29,9 @@ export interface LifeCycleOptions {
   readonly events: EventBus;
   readonly console: ConsoleLog;
   readonly turns: Turns;
-  /** When qemu or the daemon says nothing for so long, the appliance is ended, milliseconds; undefined: never. */
+  /** The appliance is ended when qemu or the daemon does not answer for this time, milliseconds; undefined: never. */
   readonly unresponsiveMs?: number | undefined;
-  /** What the session may write to files of the host; any amount when left out. */
+  /** Limits what the session may write to files of the host; without it, any amount. */
   readonly disk?: DiskQuota | undefined;
 }
 
@@ -178,7 +178,7 @@ export class LifeCycle {
     });
   }
 
-  /** Ends the appliance when qemu or the daemon no longer answers, also while it is being shut down. */
+  /** Ends the appliance when qemu or the daemon no longer answers, even while it is being shut down. */
   #watch(appliance: RunningAppliance): void {
     if (this.#unresponsiveMs === undefined) return;
     const { pulse } = appliance.machine;
@@ -202,7 +202,7 @@ export class LifeCycle {
     this.#logger.warn('appliance ended: it no longer answers', { err: error });
     this.#emitMessage('warning', error.message);
     const state = this.#states.current;
-    // Those who wait for the daemon learn why.
+    // Calls that wait for the daemon fail with the reason.
     appliance.connection.close(error);
     if (state.name === 'READY')
       this.#abandonAppliance('exited', appliance).catch((err: unknown) =>

@@ -5,8 +5,8 @@ import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import type { DaemonVersion } from '../protocol/daemonVersion.js';
 
 /**
- * How long a qemu that is killed has to flush what the appliance has already written: as much as one that works needs.
- * One that does not react is killed the hard way.
+ * How long a qemu that is being killed has to flush what the appliance has already written: enough for a qemu that
+ * works. One that does not react in time gets SIGKILL.
  */
 const KILL_GRACE_MS = 1000;
 

@@ -24,7 +24,7 @@ export class SessionDrives {
     return this.#drives.length;
   }
 
-  /** Names of the devices whose writes are to reach an image. */
+  /** Names of the devices whose writes must reach an image. */
   get written(): readonly string[] {
     return this.#drives.flatMap((drive, index) => (drive !== undefined && isKept(drive) ? [deviceNameOf(index)] : []));
   }
@@ -92,14 +92,14 @@ export class SessionDrives {
 
   /**
    * @throws GuestfsError EIO or ENOSPC when writes to an image have failed on the host, which the appliance does not
-   *   always notice; QEMU_FAILED when qemu does not say
+   *   always notice; QEMU_FAILED if qemu does not report it
    */
   async requireWritten(machine: Machine): Promise<void> {
     if (this.written.length === 0) return;
     const failed = await machine.drives.failedWrites().catch((error: unknown) => {
       throw new GuestfsError(
         'QEMU_FAILED',
-        `qemu does not say whether everything was written to the images: ${messageOf(error)}`,
+        `qemu does not report whether everything was written to the images: ${messageOf(error)}`,
         { cause: error },
       );
     });

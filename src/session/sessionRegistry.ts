@@ -48,7 +48,7 @@ export interface SessionOwner {
   readonly identity: string | undefined;
   /** The client whose budget the session counts against: the identity, or an address; none by default. */
   readonly client?: string | undefined;
-  /** Limits of this identity, which go before those of the budget. */
+  /** Limits of this identity, which take precedence over those of the budget. */
   readonly limits?: OwnLimits;
 }
 
@@ -57,9 +57,9 @@ function namesOf({ id, owner }: Session): { readonly session: string; readonly i
   return { session: id, ...(owner === undefined ? {} : { identity: owner }) };
 }
 
-/** What else a registry is made with. */
+/** Options of {@link SessionRegistry}. */
 export interface RegistryOptions {
-  /** Nothing keeps the machines of two identities apart: the first that makes a session is the only one for good. */
+  /** Nothing keeps the machines of two identities apart: only the first one that creates a session is ever served. */
   readonly oneIdentity?: boolean;
 }
 
@@ -71,7 +71,7 @@ export class SessionRegistry {
   readonly #budget: ClientBudget;
   readonly #sweep: NodeJS.Timeout;
   readonly #oneIdentity: boolean;
-  /** The first that made a session. */
+  /** The first identity that created a session. */
   #first: { readonly identity: string | undefined } | undefined;
   #draining = false;
 
@@ -139,14 +139,14 @@ export class SessionRegistry {
   }
 
   /**
-   * Also when that one has no session any more: whoever took over its machine could have changed the server as well, and
-   * reads the images of others whether they are in use or not.
+   * Applies even if the first identity has no sessions any more: whoever took over its machine may have changed the
+   * server as well, and can read the images of others whether they are in use or not.
    */
   #requireFirst(identity: string | undefined): void {
     if (this.#first === undefined || this.#first.identity === identity) return;
     throw new GuestfsError(
       'NOT_ISOLATED',
-      'this server cannot keep the machines of several identities apart on its host, and already works for another one',
+      'this server cannot keep the machines of several identities apart on its host, and already serves another one',
     );
   }
 
@@ -193,7 +193,7 @@ export class SessionRegistry {
     }
   }
 
-  /** Ends a session without a sync, also in the middle of an orderly end, to which it reports what was lost. */
+  /** Ends a session without a sync, even during an orderly end, which then reports what was lost. */
   async deleteByForce(session: Session): Promise<void> {
     await this.discard(session).catch((err: unknown) =>
       this.#logger.info('session ended by force with an error', { ...namesOf(session), err }),
@@ -226,7 +226,7 @@ export class SessionRegistry {
       throw new AggregateError(errors, `${errors.length} of ${sessions.length} sessions ended with an error`);
   }
 
-  /** Ends what is left of all sessions at once; how each ended is reported by the end that was under way. */
+  /** Kills the sessions that are left; their orderly ends, which are still in progress, report the outcomes. */
   #killAll(): void {
     const left = [...this.#sessions.values()];
     if (left.length > 0)

@@ -90,7 +90,7 @@ export class Turns {
     await this.#untilOver(await this.#queue.turn(signal), signal, body);
   }
 
-  /** Asks the daemon something in a turn that does not count as use; undefined: it has other work. */
+  /** Sends the daemon a question in a turn that does not count as use; undefined: the daemon has other work. */
   whenIdle(ask: () => Promise<void>): Promise<void> | undefined {
     if (this.#queue.length > 0) return undefined;
     return this.#ask(ask);

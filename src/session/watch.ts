@@ -1,35 +1,35 @@
 /**
- * Finds out that something no longer answers.
+ * Detects that qemu or a daemon no longer answers.
  *
- * It is asked only when it has said nothing for a while. What counts is time in which this process has run: when the
- * whole host was suspended, or this process got no processor, nobody had the chance to answer.
+ * It is asked only when it has sent nothing for a while. Only time during which this process has run counts: while the
+ * host was suspended, or this process got no processor time, there was no chance to answer.
  */
 import { GuestfsError, messageOf } from '../common/errors.js';
 
-/** Something that answers when it is asked. */
+/** A peer that answers when it is asked. */
 export interface Watched {
   /** What it is, as the subject of a sentence. */
   readonly name: string;
-  /** When it last said anything, on the clock of `performance`. */
+  /** When it last sent anything, on the clock of `performance`. */
   readonly lastAnswer: () => number;
   /**
-   * Asks it; undefined: it cannot be asked now, because it is busy with what has a limit of its own.
+   * Asks it; undefined: it cannot be asked now, because it is busy with work that has its own time limit.
    * Rejects if it answers that it does not work, or can no longer be asked.
    */
   readonly ask: () => Promise<void> | undefined;
 }
 
-/** Parts of the limit, after each of which the watch looks: silence for one part is noticed within two. */
+/** The limit is divided into this many intervals, and checked after each: silence is noticed within two of them ... */
 const PARTS = 4;
-/** ... and those that are left for the answer. */
+/** ... which leaves these for the answer. */
 const PARTS_TO_ANSWER = 2;
-/** A turn of the watch that comes later than this many times its interval was held up by this process itself. */
+/** A check that is later than this many intervals after the one before was delayed by this process itself. */
 const LATE = 1.5;
 
 /**
- * Watches until it is stopped, or something does not answer.
- * @param limitMs how long it takes at most until `onDead` is called
- * @returns how to stop
+ * Watches peers until it is stopped, or one of them does not answer.
+ * @param limitMs maximum time until `onDead` is called
+ * @returns a function that stops watching
  */
 export function watch(all: readonly Watched[], limitMs: number, onDead: (error: GuestfsError) => void): () => void {
   const intervalMs = limitMs / PARTS;
@@ -57,11 +57,11 @@ export function watch(all: readonly Watched[], limitMs: number, onDead: (error: 
   return () => clearInterval(timer);
 }
 
-/** How long one of them has been silent. */
+/** How long one peer has been silent. */
 class Silence {
-  /** How long it has been asked; undefined: it has answered. */
+  /** How long it has owed an answer; undefined: it has answered. */
   #waitedMs: number | undefined;
-  /** What it said that is wrong with it. */
+  /** The problem that it reported. */
   #trouble: string | undefined;
 
   constructor(
@@ -69,7 +69,7 @@ class Silence {
     private readonly intervalMs: number,
   ) {}
 
-  /** @returns what is wrong with it, as a sentence */
+  /** @returns the problem, as a sentence; undefined: none */
   look(now: number, passedMs: number): string | undefined {
     const { name, lastAnswer, ask } = this.watched;
     if (this.#trouble !== undefined) return `${name} ${this.#trouble}`;
@@ -92,7 +92,8 @@ class Silence {
     };
     answer.then(answered, (error: unknown) => {
       answered();
-      // Told at the next look: what has just ended is noticed elsewhere, and better, before that.
+      // Reported at the next check only: if the appliance has just ended, that is noticed earlier, and reported better,
+      // elsewhere.
       this.#trouble = `does not work: ${messageOf(error)}`;
     });
   }

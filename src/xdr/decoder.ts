@@ -1,6 +1,7 @@
 /**
  * Reads values from XDR (RFC 4506). Bytes from an appliance are untrusted: anything that the type does not allow is an
- * {@link XdrError}. Written by hand for speed: a reply can hold a million values, and all other clients wait meanwhile.
+ * {@link XdrError}. Written by hand for speed: a reply can have a million values, and all other clients have to wait
+ * while it is decoded.
  */
 import { decodeGuestText } from '../common/guestText.js';
 
@@ -14,13 +15,13 @@ const WORD = 4;
 const LONG = 8;
 /** No message is longer. */
 const NO_LIMIT = 2 ** 32;
-/** Strings up to this length, bytes, are read in a quicker way ... */
+/** Strings up to this length, bytes, are read in a faster way ... */
 const SHORT = 128;
-/** ... and up to this one letter by letter. */
+/** ... and those up to this length character by character. */
 const SHORTEST = 12;
 /**
- * Values of opaque data in one message: a buffer takes twenty times as long to make as a short string. Only lists of
- * extended attributes have many, and Linux has room for some twenty thousand names at a file.
+ * Maximum number of opaque values in one message: a buffer takes twenty times as long to create as a short string. Only
+ * lists of extended attributes have many, and Linux allows some twenty thousand names for a file.
  */
 const MAX_BUFFERS = 100_000;
 
@@ -30,7 +31,7 @@ const { fromCharCode } = String;
 export class XdrDecoder {
   readonly #bytes: Buffer;
   #at = 0;
-  /** Values of opaque data that were read. */
+  /** Number of opaque values that were read. */
   #buffers = 0;
 
   constructor(bytes: Buffer) {
@@ -130,7 +131,7 @@ export class XdrDecoder {
     if (this.remaining > 0) throw new XdrError(`${this.remaining} bytes too many`);
   }
 
-  /** The length of what follows. */
+  /** The length of the value that follows. */
   #length(limit: number): number {
     const length = this.unsignedInt();
     if (length > limit) throw new XdrError(`${length} bytes where at most ${limit} are allowed`);
@@ -138,7 +139,7 @@ export class XdrDecoder {
     return length;
   }
 
-  /** Moves on by so many bytes, and the zeros behind them up to the next word. @returns where they begin */
+  /** Skips this many bytes, and the zeros after them up to the next word. @returns where the bytes begin */
   #opaque(length: number): number {
     const start = this.#take(length);
     const padding = this.#take(-length & (WORD - 1));
@@ -156,7 +157,7 @@ export class XdrDecoder {
     return true;
   }
 
-  /** Such a string, without a view of its bytes, which takes longer to make than the string. */
+  /** Such a string, read without a view of its bytes, which would take longer to create than the string. */
   #plain(start: number, end: number): string {
     if (end - start > SHORTEST) return this.#bytes.toString('latin1', start, end);
     let text = '';
@@ -164,7 +165,7 @@ export class XdrDecoder {
     return text;
   }
 
-  /** Moves on by so many bytes. @returns where they begin */
+  /** Skips this many bytes. @returns where they begin */
   #take(length: number): number {
     const start = this.#at;
     const end = start + length;

@@ -1,4 +1,4 @@
-/** An appliance has the copyright file of each package that it has files of. */
+/** An appliance has the copyright file of each package of which it contains files. */
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ describe('copyright files of unpacked packages', () => {
   });
   afterEach(() => rm(directory, { recursive: true }));
 
-  it('are put into the root, without the rest of the documentation', async () => {
+  it('are installed in the root file system, without the rest of the documentation', async () => {
     const documentation = join(directory, 'tree', 'usr/share/doc');
     await mkdir(join(documentation, 'kernel'), { recursive: true });
     await writeFile(join(documentation, 'kernel', 'copyright'), 'GPL-2');
@@ -27,7 +27,7 @@ describe('copyright files of unpacked packages', () => {
     expect(await readFile(join(installed, 'kernel', 'copyright'), 'utf8')).toBe('GPL-2');
   });
 
-  it('must be there', async () => {
+  it('must exist', async () => {
     await mkdir(join(directory, 'tree', 'usr/share/doc', 'kernel'), { recursive: true });
     await expect(installCopyrights([join(directory, 'tree')], join(directory, 'root'))).rejects.toThrow(
       'there is no copyright file in',

@@ -1,4 +1,4 @@
-/** What a build makes depends on its packages alone: not on the time, on the order of steps, or on where it runs. */
+/** The result of a build depends only on its packages: not on the time, the order of steps, or where it runs. */
 import { execFileSync } from 'node:child_process';
 import { link, lutimes, mkdir, mkdtemp, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -20,7 +20,7 @@ const SOURCE_DATE = new Date('2024-05-06T07:08:09Z');
 const OLDER = new Date('2020-01-02T03:04:05Z');
 /** Several block groups; that of an appliance takes longer to read. */
 const IMAGE_SIZE = 512 << 20;
-/** A busy machine takes a while for an image. */
+/** A busy machine takes a while to make an image. */
 const LIMIT_MS = 60_000;
 /** Small files, and some that need a block, or several levels of a directory. */
 const NAMES = ['a', 'b.conf', 'Z', 'ä', ...Array.from({ length: 300 }, (_, index) => `module-${index}.ko`)];
@@ -31,7 +31,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(directory, { recursive: true }));
 
-/** A root tree with some of everything, its files made in the order of `names`, some of them dated `now`. */
+/** Creates a root tree with files of all kinds, in the order of `names`, some of them dated `now`. */
 async function makeTree(tree: string, names: readonly string[], now: Date): Promise<void> {
   await mkdir(join(tree, 'usr', 'bin'), { recursive: true });
   for (const name of names) {
@@ -65,7 +65,7 @@ describe('the disk image', () => {
   it(
     'is the same for equal trees that were made at other times and in another order',
     async () => {
-      // Times of change cannot be set, and count in seconds.
+      // Change times (ctime) cannot be set, and have a resolution of one second.
       await sleep(1100);
       const other = await imageOf('other', [...NAMES].reverse(), new Date('2026-02-02T00:00:00Z'));
       expect(await describeFile(other)).toEqual(await describeFile(image));
@@ -101,7 +101,7 @@ it('the initrd is the same whatever the order of directories and the times of fi
   expect(await make('first', files)).toEqual(await make('second', [...files].reverse()));
 });
 
-it('programs get the date of the packages in place of their own', () => {
+it('programs use the date of the packages instead of the current one', () => {
   expect(sourceDateEnv(SOURCE_DATE)).toMatchObject({ SOURCE_DATE_EPOCH: '1714979289', TZ: 'UTC' });
 });
 
@@ -125,7 +125,7 @@ describe('the comparison of two appliances', () => {
     expect(differences[1]).toMatch(/^root: .* differ: (byte|char) 8/);
   });
 
-  it('tells when they are made of other packages', async () => {
+  it('reports differences between their packages', async () => {
     const one = await place('before', 'x', { bash: '5', dash: '1' });
     const other = await place('after', 'y', { bash: '6', zsh: '2' });
     expect(await differencesBetween(one, other)).toEqual([

@@ -1,4 +1,4 @@
-/** What is said of the appliances that are built here: every package, its licence, and no date of their build. */
+/** The supply chain of the built appliances: their packages, licences and bill of materials, and no build date. */
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -32,7 +32,7 @@ const DAY_SECONDS = 24 * 60 * 60;
 describe.each(['trixie', 'bookworm'])('the appliance of %s', (suite) => {
   const directory = builtAppliance(suite) ?? '';
   const missing = directory === '' ? `there is no appliance: npm run appliance -- --suite ${suite}` : undefined;
-  describeWhen('is known', missing, () => {
+  describeWhen('is documented', missing, () => {
     it('has a copyright file and allowed licences for each package of its manifest', async () => {
       const packages = appliancePackages(directory);
       const manifest = await readManifest(directory);
@@ -45,7 +45,7 @@ describe.each(['trixie', 'bookworm'])('the appliance of %s', (suite) => {
       expect(await problemOf(applianceSbom(manifest, appliancePackages(directory)))).toBeUndefined();
     });
 
-    it('has no date of its build: passwords are as old as its kernel', async () => {
+    it('does not contain its build date: passwords are as old as its kernel', async () => {
       const shadow = execFileSync('debugfs', ['-R', 'cat /etc/shadow', join(directory, 'root')], { encoding: 'utf8' });
       const days = new Set(shadow.split('\n').map((line) => line.split(':')[2]));
       days.delete(undefined);

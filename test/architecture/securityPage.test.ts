@@ -1,4 +1,4 @@
-/** What SECURITY.md says is tested, is tested, by tests that `npm test -- security` runs. */
+/** The tests that SECURITY.md refers to exist, and `npm test -- security` runs them. */
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, it } from '@jest/globals';
@@ -14,9 +14,9 @@ const { SECURITY_TESTS, concernsSecurity } = (await import(
 
 const page = textOf('SECURITY.md');
 
-/** Tests that it names: `file` "title". */
+/** The tests that it names: `file` "title". */
 const named = [...page.matchAll(/`(test\/[^`]+)`\s+"([^"]+)"/g)].map(([, file = '', title = '']) => ({ file, title }));
-/** Lines of its tables of attacks: what is tried, what stops it, and what shows that. */
+/** The rows of its tables of attacks: the attempt, what stops it, and the test that shows it. */
 const attacks = page
   .slice(page.indexOf('## A client'), page.indexOf('## The operator'))
   .split('\n')
@@ -29,13 +29,13 @@ describe('SECURITY.md', () => {
     expect(attacks.length).toBeGreaterThan(40);
   });
 
-  it.each(named)('names one that exists: $file "$title"', ({ file, title }) => {
+  it.each(named)('names a test that exists: $file "$title"', ({ file, title }) => {
     expect(exists(file)).toBe(true);
     expect(textOf(file)).toContain(title);
     expect(concernsSecurity(file)).toBe(true);
   });
 
-  it.each(attacks)('says of each attack what shows that it fails: %s', (_tries, _stops, shown = '') => {
+  it.each(attacks)('names for each attack the test that shows that it fails: %s', (_tries, _stops, shown = '') => {
     expect(shown).toMatch(/^`test\/\S+` "[^"]+"$|^assumption$/);
   });
 });

@@ -1,6 +1,6 @@
 /**
- * Starts programs in each way, with none to many free descriptors, and prints a line for each: `started`, or the reason of
- * the failure. With the argument `unchecked`, nobody counts descriptors before the system is asked.
+ * Starts programs in each way, with no to many free descriptors, and prints a line for each: `started`, or the reason
+ * for the failure. With the argument `unchecked`, descriptors are not counted, so that the system itself refuses.
  */
 import { closeSync, openSync } from 'node:fs';
 import { Descriptors } from '../../src/common/descriptors.js';
@@ -22,7 +22,7 @@ const ways: readonly (() => Promise<unknown>)[] = [
   process_(4, true),
 ];
 
-// Code that is loaded when it is first used needs descriptors of its own.
+// Code that is loaded on first use needs descriptors itself.
 for (const way of ways) await way();
 
 for (let free = 0; free < (unchecked ? 20 : 100); free += 1) {

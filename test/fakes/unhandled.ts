@@ -1,4 +1,4 @@
-/** Lets an error of the kind in its argument go unhandled, twice, and prints a line for each end that was asked for. */
+/** Causes an unhandled error of the kind in its argument, twice, and prints a line whenever the server would drain. */
 import { EventEmitter } from 'node:events';
 import { readFile } from 'node:fs';
 import { connect, createServer } from 'node:net';
@@ -49,7 +49,7 @@ const INJECTIONS: Readonly<Record<string, () => void>> = {
 
 drainOnUnhandled(silentLogger, () => {
   process.stdout.write('ending\n');
-  // As a drain does, it takes a while.
+  // A drain takes a while, too.
   setTimeout(() => process.exit(1), 100);
 });
 const inject = INJECTIONS[process.argv[2] ?? ''];
@@ -57,6 +57,6 @@ if (inject === undefined) process.stdout.write(`${Object.keys(INJECTIONS).join('
 else {
   inject();
   setTimeout(inject, 20);
-  // Nothing else keeps it running.
+  // Nothing else keeps the process running.
   setTimeout(() => process.exit(0), 5000);
 }

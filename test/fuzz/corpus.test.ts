@@ -1,4 +1,4 @@
-/** Every target takes what is known to be worth trying: its own inputs, and those in its corpus, findings first of all. */
+/** Runs every target on its seed inputs and on its corpus, which includes former findings. */
 import { describe, expect, test } from '@jest/globals';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { readInputs } from './engine/corpus.js';
 import { findTarget, targetNames } from './targets/index.js';
 
 const CORPUS = join(root, 'test', 'fuzz', 'corpus');
-/** What is kept with the sources is small. */
+/** Inputs in the source tree are small. */
 const LARGEST = 8 * 1024;
 
 describe('the corpus of fuzzing', () => {

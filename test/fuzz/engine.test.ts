@@ -1,4 +1,4 @@
-/** The fuzzer itself: that probes change nothing, and that it finds what is hidden. */
+/** Tests of the fuzzer: probes do not change what code does, and the fuzzer finds hidden defects. */
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { threadTime } from './engine/clock.js';
 import { Fuzzer, type Finding, type FuzzerOptions } from './engine/fuzzer.js';
@@ -7,7 +7,7 @@ import { installProbes, type Probes } from './engine/probes.js';
 import { shrink } from './engine/shrink.js';
 import { turn, type Target } from './engine/target.js';
 
-/** Of one search, where others use the processor, too. */
+/** Time for one search, even if the processor is busy. */
 const LONGEST_MS = 30_000;
 
 let probes: Probes;
@@ -17,11 +17,11 @@ beforeAll(() => {
 
 let places = 0;
 
-/** What a module's text makes of its last expression, with probes in it. */
+/** Runs the text of a function body with probes in it. @returns its result */
 function instrumented(text: string): unknown {
   const { text: probed, end } = instrument(`${text}`, 'module.js', places, true);
   places = end;
-  // The code of this test alone.
+  // The text comes from this test only.
   // eslint-disable-next-line @typescript-eslint/no-implied-eval
   return (new Function(probed) as () => unknown)();
 }
@@ -59,12 +59,12 @@ describe('instrumented code', () => {
       'return [1n === 1n, 1n < 2, "a" <= "b", NaN !== NaN, undefined === null, typeof 1 === "number"];',
     ],
     ['directives', '"use strict"; return (function () { "use strict"; return this; })() === undefined;'],
-  ])('does what it did: %s', (_what, text) => {
+  ])('behaves as before: %s', (_what, text) => {
     // eslint-disable-next-line @typescript-eslint/no-implied-eval
     expect(instrumented(text)).toEqual((new Function(text) as () => unknown)());
   });
 
-  test('counts where it was', () => {
+  test('counts the places that it passes', () => {
     const first = places;
     const choose = instrumented('return (x) => { if (x) return 1; return 2; };') as (x: boolean) => number;
     probes.edges.fill(0);
@@ -76,7 +76,7 @@ describe('instrumented code', () => {
     expect(probes.edges.subarray(first, places).reduce((sum, count) => sum + count, 0)).toBe(6);
   });
 
-  test('teaches its literals and what it compares', () => {
+  test('reports its literals and the values that it compares', () => {
     const f = instrumented('return (x) => x === 0xfeedface || /^magic-word$/.test(x);') as (x: unknown) => boolean;
     f(7);
     expect([...probes.literals]).toEqual(expect.arrayContaining([0xfeedface, 'magic-word']));
@@ -84,7 +84,7 @@ describe('instrumented code', () => {
   });
 });
 
-/** Fuzzes a target for so long, or until it finds something. */
+/** Fuzzes a target until there is a finding, or the time is up. */
 async function findings(run: Target['run'], more: Partial<FuzzerOptions> = {}): Promise<Finding[]> {
   const found: Finding[] = [];
   const seeds = (): Buffer[] => [Buffer.alloc(16)];
@@ -115,7 +115,7 @@ async function findings(run: Target['run'], more: Partial<FuzzerOptions> = {}): 
 }
 
 describe('the fuzzer', () => {
-  test('finds what is behind several conditions, and shortens the input', async () => {
+  test('finds a defect behind several conditions, and shortens the input', async () => {
     const run = instrumented(`return (bytes) => {
       if (bytes.length < 12 || bytes.readUInt32BE(0) !== 0xcafed00d) return;
       if (bytes.toString('latin1', 4, 8) !== 'word') return;
@@ -127,7 +127,7 @@ describe('the fuzzer', () => {
     expect(finding?.input).toHaveLength(12);
   }, 60_000);
 
-  test('finds what is slow in one turn', async () => {
+  test('finds a turn that is slow', async () => {
     const work = (): void => {
       const until = threadTime() + 80;
       while (threadTime() < until);
@@ -137,7 +137,7 @@ describe('the fuzzer', () => {
     const others = await findings((bytes) => (bytes[0] === 0 ? undefined : (turn(() => 1), work())), {
       milliseconds: 500,
     });
-    // Here nobody collects garbage, so that there seems to be a leak at times.
+    // Garbage is not collected here, so there sometimes seems to be a leak.
     expect(others.filter(({ what }) => what.startsWith('takes'))).toEqual([]);
   }, 60_000);
 

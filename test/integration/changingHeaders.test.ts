@@ -1,4 +1,4 @@
-/** One session writes headers into an image as a raw drive; no other session gets access to other files by that. */
+/** One session writes headers into an image as a raw drive; this gives no other session access to other files. */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,13 +20,13 @@ describeWithAppliance('an image that one session writes as a raw drive', () => {
     chmodSync(outside, 0o755);
     secret = join(outside, 'secret');
     writeFileSync(secret, SECRET.padEnd(1 << 20));
-    // What its user may do with the file keeps no qemu from it.
+    // The mode of the file must not be what keeps qemu from it.
     chmodSync(secret, 0o666);
   });
   afterAll(() => rmSync(outside, { recursive: true }));
   const locked = { info: { reason: 'IMAGE_LOCKED' } };
 
-  /** A raw drive with a qcow2 image in it, in a session that can turn its header into one that leads to the host's file. */
+  /** A raw drive with a qcow2 image in it, in a session that can make its header refer to the host's file. */
   async function writer(name: string): Promise<{ session: SessionClient; evil: Buffer; good: Buffer }> {
     const { server, client } = scene;
     const path = join(server.images, name);
@@ -36,7 +36,7 @@ describeWithAppliance('an image that one session writes as a raw drive', () => {
     return { session: await launchSession(client, [imageDrive(path)]), evil, good };
   }
 
-  it('is attached in a format by no other, in no way', async () => {
+  it('cannot be attached by another session in another format, in any way', async () => {
     const { client } = scene;
     const { session } = await writer('one.img');
     for (const writable of [false, true]) {

@@ -1,4 +1,4 @@
-/** What clients write to files of the host, with real machines: how much, and what it is taken for afterwards. */
+/** Files of the host that clients write, with real machines: how much they can write, and which formats to state. */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ describeWithAppliance('a client with a quota of bytes', () => {
     },
   };
 
-  it('cannot write more, in whatever way, and has it again when it is free', async () => {
+  it('cannot write more in any way, and can use space again when it is freed', async () => {
     const { client, server } = scene;
     const first = new SessionClient(client, (await client.createSession()).id);
     await first.call('disk_create', { filename: 'disk.img', format: 'raw', size: BigInt(8 * MIB) });
@@ -57,7 +57,7 @@ describeWithAppliance('a client with a quota of bytes', () => {
     await client.deleteSession(first.id);
   });
 
-  it('states the format of an image into which its guest has written a header', async () => {
+  it('must state the format of an image into which its guest has written a header', async () => {
     const { client, server } = scene;
     const header = join(server.temporary, 'header.qcow2');
     execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', header, '1M']);

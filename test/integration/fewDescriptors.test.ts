@@ -12,7 +12,7 @@ import { CLEAN_END, logged, startTestServer } from '../support/testServer.js';
 const LIMIT = 256;
 
 describeWithAppliance('a server with few descriptors', () => {
-  it('refuses launches when it has too few, and nothing else suffers', async () => {
+  it('refuses launches when it has too few, and continues everything else', async () => {
     const server = await startTestServer({ before: `ulimit -n ${LIMIT}` });
     expect(
       logged(server, 'the limit of file descriptors (ulimit -n) allows fewer connections than --max-connections'),
@@ -25,7 +25,7 @@ describeWithAppliance('a server with few descriptors', () => {
     let refused = 0;
     for (let count = 0; count < 12; count += 1) {
       const failure = await failureOf(launchSession(client, [scratchDrive(1 << 20)])).catch(() => undefined);
-      // There was still room.
+      // There were still enough descriptors.
       if (failure === undefined) continue;
       expect(failure).toMatchObject({
         code: status.RESOURCE_EXHAUSTED,

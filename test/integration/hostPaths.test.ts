@@ -1,6 +1,6 @@
 /**
- * Where the server has its files is in no answer, no error, no event and no log that a client gets: every action whose
- * answer has text is called on a server all of whose directories have a marker in their names.
+ * No answer, error, event or log that a client gets reveals where the server keeps its files: every action with text in
+ * its answer is called on a server whose directories all have a marker in their names.
  */
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -21,10 +21,10 @@ import { imageDrive, SessionClient, type TestClient } from '../support/testClien
 const MARKER = 'marked-by-host-paths';
 /** These end or start the appliance, or wait. */
 const LIFE = new Set(['launch', 'shutdown', 'kill_subprocess', 'user_cancel']);
-/** What they do takes long, or takes the drive away. */
+/** These take long, or remove the drive. */
 const LEFT_OUT = /^(scrub_|zero_|fill|sync$|dd$|remove_drive$|internal_|journal|inspect_|debug_upload|ntfsclone|hivex)/;
 
-/** All of an error that goes over the wire. */
+/** All parts of an error that are sent to the client. */
 function wordsOf(error: unknown): string {
   if (!(error instanceof GuestfsRpcError)) throw error;
   return `${error.message} ${error.details} ${JSON.stringify(error.info)}`;
@@ -38,7 +38,7 @@ function textOf(answer: unknown): string {
   });
 }
 
-/** Everything that a client is told. */
+/** Everything that the client receives. */
 async function told(work: Promise<unknown>): Promise<string> {
   return work.then(
     (answer) => (Buffer.isBuffer(answer) ? answer.toString('latin1') : (textOf(answer) ?? '')),
@@ -71,7 +71,7 @@ describeWithAppliance('paths of the host', () => {
   }));
   afterAll(() => rmSync(base, { recursive: true }));
 
-  /** With the name of the call that has said it. */
+  /** Answers with the marker, with the names of their calls. */
   const found: string[] = [];
   const hear = async (name: string, work: Promise<unknown>): Promise<void> => {
     const words = await told(work);
@@ -88,7 +88,7 @@ describeWithAppliance('paths of the host', () => {
     writeFileSync(inBase('images/empty.img'), '');
   });
 
-  it('are not told before the launch', async () => {
+  it('are not revealed before the launch', async () => {
     const { id } = await client.createSession({
       drives: [imageDrive('disk.img')],
       settings: settings({ verbose: true }),
@@ -118,11 +118,11 @@ describeWithAppliance('paths of the host', () => {
   });
 
   it.each([
-    ['an image in no format', [imageDrive('broken.qcow2', { format: 'qcow2' })]],
+    ['an image that is not in its stated format', [imageDrive('broken.qcow2', { format: 'qcow2' })]],
     ['an empty image', [imageDrive('empty.img')]],
     ['an image that is attached twice', [imageDrive('disk.img'), imageDrive('disk.img')]],
     ['a chain that is broken', [imageDrive('sub/chain.qcow2', { format: 'qcow2', writable: false })]],
-  ])('are not told by a launch that fails: %s', async (what, drives) => {
+  ])('are not revealed by a launch that fails: %s', async (what, drives) => {
     const chain = {
       filename: 'sub/chain.qcow2',
       format: 'qcow2',
@@ -143,14 +143,14 @@ describeWithAppliance('paths of the host', () => {
     expect(failed).not.toContain(MARKER);
   });
 
-  it('are not told by a domain, or what is wrong with it', async () => {
+  it('are not revealed by a domain, or by errors about it', async () => {
     const domain = (name: string, file: string): TestDomain => ({
       name,
       uuid: `00000000-0000-4000-8000-${String(name.length).padStart(12, '0')}`,
       disks: `<disk type="file" device="disk"><source file="${inBase(file)}"/><target dev="vda"/></disk>`,
     });
     const domains = [domain('good', 'images/disk.img'), domain('outside', 'tmp/x'), domain('missing', 'images/nosuch')];
-    // A file of the client's choice: its name is none that the server told.
+    // The client chose this file, so its name does not come from the server.
     const directory = mkdtempSync(join(tmpdir(), 'guestfs-grpc-libvirt-'));
     writeFileSync(join(directory, 'node.xml'), `<node>${domains.map(describeDomain).join('')}</node>`);
     const libvirturi = `test://${directory}/node.xml`;
@@ -164,7 +164,7 @@ describeWithAppliance('paths of the host', () => {
     expect(found.splice(0)).toEqual([]);
   });
 
-  it('are not told by a running appliance', async () => {
+  it('are not revealed by a running appliance', async () => {
     const created = await client.createSession({
       drives: [imageDrive('disk.img')],
       settings: settings({ verbose: true, trace: true }),

@@ -122,11 +122,11 @@ describe('a policy file', () => {
     const { id } = await eve.createSession();
     write('nonsense');
     server.process.kill('SIGHUP');
-    await eventually(() => logged(server, 'policy cannot be read, the old one stays in force').length === 1);
+    await eventually(() => logged(server, 'policy cannot be reloaded; the old content stays in use').length === 1);
     await eve.getSession(id);
     write('ListSessions');
     server.process.kill('SIGHUP');
-    await eventually(() => logged(server, 'policy read again').length === 1);
+    await eventually(() => logged(server, 'policy reloaded').length === 1);
     expect((await failureOf(eve.getSession(id))).info?.reason).toBe('NOT_ALLOWED');
     expect(await server.stop()).toEqual(CLEAN_END);
   });

@@ -118,11 +118,11 @@ for (const uid of [0, SOMEBODY]) {
       expect(limit(qemus[0], 'Max open files')).toBe('8192');
       expect(Number(limit(qemus[0], 'Max data size'))).toBeLessThan(16 * 1024 * MEBIBYTE);
       if (uid === 0) expect(limit(qemus[0], 'Max processes')).toBe('2048');
-      const [said] = logged(server, 'each machine has a cgroup of its own');
+      const [said] = logged(server, 'each machine has its own cgroup');
       const cgroups = qemus.map((pid) => cgroupOf(pid));
-      // Where the server may make none, it says so.
+      // Where the server may not make any, it logs that.
       if (said === undefined) {
-        const why = 'machines have no cgroups of their own: the limits of their processes are all there is';
+        const why = 'machines have no cgroups: only the limits of each process apply';
         expect(logged(server, why)).toHaveLength(1);
         return;
       }

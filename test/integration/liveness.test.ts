@@ -1,4 +1,4 @@
-/** Appliances that no longer answer, because their qemu was stopped: a session, and the shutdown of a server, end anyway. */
+/** Appliances that no longer answer, because qemu was stopped: their sessions end anyway, and so does a shutdown. */
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ function qemuOf(server: TestServer, { id }: SessionClient): number {
 }
 
 describeWithAppliance('a qemu that is stopped', () => {
-  it('is found, and ended with its session, then with the server; nothing that was synced is lost', async () => {
+  it('is detected, in a session and in the shutdown of a server, and ended; no synced data is lost', async () => {
     const server = await startTestServer({ flags: ['--unresponsive-timeout', '6', '--drain-grace', '6'] });
     const client = new TestClient(server.address);
     const image = (name: string): string => emptyImage(join(server.images, name), 64);
@@ -48,7 +48,7 @@ describeWithAppliance('a qemu that is stopped', () => {
     expect(performance.now() - started).toBeLessThan(10_000);
     await event(({ type }) => type === EventType.SUBPROCESS_QUIT);
     expect((await client.getSession(hung.id)).state).toBe(SessionState.CONFIG);
-    // Its image is free.
+    // Its image can be used again.
     const heir = await launchSession(client, [imageDrive('hung.img')]);
     await heir.call('mount', { mountable: '/dev/sda', mountpoint: '/' });
     expect(Buffer.from(await heir.call('read_file', { path: '/kept' })).toString()).toBe('still here');

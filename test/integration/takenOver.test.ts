@@ -1,4 +1,4 @@
-/** What a qemu that was taken over does to others, by its own system calls, on every kind of host and as every kind of server. */
+/** What a qemu that was taken over can do to others with its own system calls, on each kind of host and server. */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
@@ -39,7 +39,7 @@ for (const [means, uid] of [
     let client: TestClient;
     let scene: string;
     let neighbour: Server;
-    /** With an image; with another one; with the network. */
+    /** One with an image, one with another image, and one with the network. */
     let qemus: [number, number, number];
     let sessions: SessionClient[];
 
@@ -59,7 +59,7 @@ for (const [means, uid] of [
         before: host.before,
       });
       client = new TestClient(server.address);
-      // What keeps others out is not the directory of the test.
+      // The directories of the test must not be what keeps others out.
       for (const path of [join(server.images, '..'), server.images, server.temporary]) chmodSync(path, 0o711);
       for (const name of ['one.img', 'two.img', 'idle.img']) chmodSync(emptyImage(join(server.images, name), 8), 0o600);
       if (uid !== 0) execFileSync('chown', ['-R', String(uid), server.images]);
@@ -90,7 +90,7 @@ for (const [means, uid] of [
     const image = (name: string): string => join(server.images, name);
     const runDirectories = (): string[] =>
       readdirSync(server.temporary).map((name) => join(server.temporary, name, 'private'));
-    /** The attempts that do something to `other`, which belongs to somebody else. */
+    /** Attempts on `other`, which belongs to another session, on its images, and on the server. */
     const onOthers = (other: number): TakenAttempt[] => [
       ...['two.img', 'idle.img'].flatMap((name): TakenAttempt[] => [
         ['read', image(name)],
@@ -113,7 +113,7 @@ for (const [means, uid] of [
       ['read', '/etc/shadow'],
       ['list', '/root'],
     ];
-    /** What users alone do not prevent. */
+    /** Attempts that separate user IDs alone do not prevent. */
     const onTheHost = (): TakenAttempt[] => [
       ['read', '/etc/passwd'],
       ['list', '/run'],
@@ -131,11 +131,11 @@ for (const [means, uid] of [
       return attempts.filter((_attempt, index) => outcomes[index] === 'done');
     };
 
-    it('is kept apart in the way that the server says', () => {
+    it('is isolated in the way that the server logs', () => {
       const said = [
         'qemu and its helpers run in jails',
         'qemu and its helpers are confined by Landlock and seccomp: no namespaces can be made here',
-        'neither namespaces nor Landlock can be had here: qemu and its helpers are kept apart by their users alone, and reach the network and what everybody may read',
+        'neither namespaces nor Landlock are available: only their user IDs keep qemu and its helpers apart, and they can use the network and read whatever everyone may read',
       ].flatMap((message) => logged(server, message));
       expect(said).toEqual([expect.objectContaining({ isolation: means, as: uid === 0 ? 'root' : 'user' })]);
       for (const pid of qemus) {
@@ -156,7 +156,7 @@ for (const [means, uid] of [
       expect(['two.img', 'idle.img'].map((name) => [statSync(image(name)).mode, statSync(image(name)).size])).toEqual(
         before,
       );
-      // Of all run directories it sees its own.
+      // It sees only its own run directory.
       const seen = successes(
         one,
         runDirectories().map((path): TakenAttempt => ['list', path]),
@@ -167,21 +167,21 @@ for (const [means, uid] of [
     it('reaches nothing of the host', () => {
       const [one, , connected] = qemus;
       if (means === 'none') {
-        // As docs/isolation.md says.
+        // As documented in docs/isolation.md.
         expect(successes(one, onTheHost()).length).toBeGreaterThan(0);
         return;
       }
       expect(successes(one, onTheHost())).toEqual([]);
       expect(successes(connected, onTheHost())).toEqual([]);
-      // In a network of its own, it may open what leads nowhere.
+      // In its own network namespace it may open sockets, which lead nowhere.
       const reached = (pid: number): TakenAttempt[] =>
         successes(pid, network()).filter(([what]) => means !== 'namespaces' || what !== 'udp');
       expect(reached(one)).toEqual([]);
-      // Without namespaces, qemu is the network of its guest.
+      // Without namespaces, qemu itself provides the network of its guest.
       if (means === 'namespaces') expect(reached(connected)).toEqual([]);
     });
 
-    it('works on', async () => {
+    it('still works afterwards', async () => {
       for (const session of sessions) expect(await session.call('list_devices')).toEqual(['/dev/sda']);
     });
   });

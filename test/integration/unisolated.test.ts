@@ -29,7 +29,7 @@ interface Host {
   readonly flags?: readonly string[];
 }
 
-/** Two identities make sessions, one after the other; what becomes of the second. */
+/** Has two identities create sessions, one after the other. @returns the outcome of the second, and the server's log */
 async function secondOn({ means, uid, flags = [] }: Host): Promise<{ outcome: unknown; kinds: unknown; said: string }> {
   const server = await startTestServer({
     ...hostWith(means, mkdtempSync(join(scene, 'host-'))),
@@ -64,16 +64,16 @@ describeWhen('a second identity', isRoot ? undefined : 'only root can make such 
     const { outcome, kinds, said } = await secondOn({ means: 'none', uid: SOMEBODY });
     expect(kinds).toBe('["\\"isolation\\":\\"none\\""]');
     expect(outcome).toMatchObject({ reason: 'NOT_ISOLATED' });
-    expect(said).toContain('the first identity that makes a session is the only one that is served');
+    expect(said).toContain('only the first identity that creates a session is served');
     expect(
       logged({ log: () => said }, 'this server serves no other identity from now on: it cannot keep several apart'),
     ).toEqual([expect.objectContaining({ identity: 'cn:bob' })]);
   });
 
-  it('is served where the operator says so', async () => {
+  it('is served if the operator allows it', async () => {
     const { outcome, said } = await secondOn({ means: 'none', uid: SOMEBODY, flags: ['--insecure-isolation'] });
     expect(outcome).toBe('done');
-    expect(said).toMatch(/nothing keeps qemu and its helpers from what the user of the server may do"/);
+    expect(said).toMatch(/qemu and its helpers can do whatever the server's user may do"/);
   });
 
   it.each([

@@ -1,4 +1,4 @@
-/** Every way in which a client can name a file of the host, and what came of it. */
+/** Doors: all ways in which a client can name a file of the host, and their outcomes. */
 import { existsSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { imageDrive, SessionClient, type TestClient } from '../support/testClient.js';
@@ -17,24 +17,24 @@ export type DoorKind =
   | 'attach'
   /** A path becomes a drive later, at the launch. */
   | 'name'
-  /** An answer about the file. */
+  /** The answer is about the file. */
   | 'ask'
-  /** The file is made, or made anew. */
+  /** The file is created, or replaced. */
   | 'make'
-  /** Another image is made on top of it. */
+  /** An image is created with the file as its backing file. */
   | 'refer';
 
 export interface Door {
   readonly name: string;
   readonly kind: DoorKind;
-  /** Tries; returns all that the server said. */
+  /** Tries it; returns everything that the server answered. */
   readonly use: (visitor: Visitor, path: string, format: string | undefined) => Promise<unknown>;
 }
 
 const formatOf = (format: string | undefined): object => (format === undefined ? {} : { format });
 let made = 0;
 
-/** A drive comes to the running machine, shows what is in it, and goes. */
+/** Adds a drive to the running machine, reads from it, and removes it. */
 function hotAdd(readonly: boolean): Door['use'] {
   return async ({ ready }, filename, format) => {
     await ready.call('add_drive', { filename, readonly, label: 'hot', ...formatOf(format) });
@@ -57,7 +57,7 @@ function createSession(writable: boolean, launch: boolean): Door['use'] {
   };
 }
 
-/** An action of a session of its own that names a drive for later. */
+/** An action in a new session that names a drive for the launch. */
 function named(action: string, more: object, withFormat = false): Door['use'] {
   return async ({ client }, filename, format) => {
     const { id } = await client.createSession();
@@ -121,7 +121,7 @@ export const DOORS: readonly Door[] = [
   { name: 'DiskHasBackingFile', kind: 'ask', use: ask('disk_has_backing_file') },
 ];
 
-/** How an attempt ended: the reason of the refusal, or `answered`; and all text that the client got by it. */
+/** How an attempt ended: the reason for the refusal, or `answered`; and all text that the client received. */
 export interface Outcome {
   readonly reason: string;
   readonly text: string;
@@ -152,10 +152,10 @@ export async function outcomeOf(attempt: Promise<unknown>): Promise<Outcome> {
 }
 
 const PATH = /\/[\w%+@.-]+(?:\/[\w%+@.-]+)*/g;
-/** Devices of the appliance have names that the host has, too. */
+/** Devices of the appliance can have the same names as those of the host. */
 const OF_THE_APPLIANCE = /^\/dev(\/|$)/;
 
-/** Paths in a text that exist on this host and that the client did not write itself, neither in its request nor in its image. */
+/** Paths in a text that exist on this host, except those that the client wrote itself, in its request or its image. */
 export function leakedPaths(text: string, written: readonly string[]): string[] {
   return [...new Set(text.match(PATH))].filter(
     (path) => !OF_THE_APPLIANCE.test(path) && !written.some((own) => own.includes(path)) && existsSync(path),

@@ -1,7 +1,8 @@
 /**
- * Escapes: a path, or the header of an image, leads out of what a client may use. Each through every call that takes a
- * file of the host, on servers as they are by default, with what can be allowed, and with clients who have identities.
- * Files outside are watched: what is in them, how large they are, and that nobody even reads them.
+ * Escapes: a path, or the header of an image, leads to a file that the client may not use. Each is tried with every
+ * call that takes a file of the host, on a server with default flags, on one with permissions, and on one whose clients
+ * have identities. Files outside are watched: their contents and sizes must not become known, and they must not even be
+ * read.
  */
 import { describe, expect, it } from '@jest/globals';
 import { describeWithAppliance } from '../support/appliance.js';
@@ -14,7 +15,7 @@ import { PATH_ESCAPES } from './pathEscapes.js';
 const isRoot = process.getuid?.() === 0;
 
 /**
- * Tries doors with a path; returns what went wrong.
+ * Tries doors with a path; returns a list of what went wrong.
  *
  * @param expected how an attempt at a door may end
  * @param written what the client wrote itself, in the request and in the header of the image
@@ -34,9 +35,9 @@ async function attempts(
       const complain = (what: string): number => wrong.push(`${door.name}, format ${format}: ${what}: ${text}`);
       if (!expected(door).includes(reason)) complain(`ended with ${reason}`);
       const learnt = place.learnt(text);
-      if (learnt !== undefined) complain(`told of '${learnt}'`);
+      if (learnt !== undefined) complain(`revealed '${learnt}'`);
       const leaked = leakedPaths(text, [path, ...written]);
-      if (leaked.length > 0) complain(`told of ${leaked.join(', ')}`);
+      if (leaked.length > 0) complain(`revealed ${leaked.join(', ')}`);
       const touched = place.touched();
       if (touched !== '') complain(touched);
     }
@@ -44,45 +45,45 @@ async function attempts(
   return wrong;
 }
 
-describeWithAppliance('what a client names', () => {
+describeWithAppliance('a file that a client may not use', () => {
   describe.each(SETTINGS)('on $name', (setting) => {
     const ground = groundForTests(setting);
 
     it.each(PATH_ESCAPES.filter(({ asRoot }) => isRoot || asRoot !== true))(
-      'a path: $name',
+      'cannot be reached by a path: $name',
       async ({ path, reasons }) => {
         expect(await attempts(ground(), DOORS, path(ground().place), ['raw'], () => reasons)).toEqual([]);
       },
     );
 
-    it.each(HEADER_ESCAPES)('a header: $name', async ({ image, format }) => {
+    it.each(HEADER_ESCAPES)('cannot be reached by a header: $name', async ({ image, format }) => {
       const { place } = ground();
       const { path, written } = image(place);
-      // What the headers of its own images name, the client knows.
+      // The client knows the names in the headers of its own images.
       const known = [written, place.raw, place.qcow2];
       const { references } = setting;
       const expected = ({ kind }: Door): readonly string[] =>
         ({
           attach: references,
-          // It is opened at the launch, or replaced, or asked what it says of itself.
+          // The image is only opened at the launch, or replaced, or its header is reported.
           name: ['answered'],
           ask: ['answered', 'IMAGE_UNUSABLE'],
           make: ['EEXIST'],
-          // As raw, the image is no more than its bytes.
+          // As raw, the image consists only of its bytes.
           refer: ['answered', ...references],
         })[kind];
       const doors = DOORS.filter(({ name }) => !name.endsWith('overwrite'));
       expect(await attempts(ground(), doors, path, [format, undefined], expected, known)).toEqual([]);
     });
 
-    it.each(OWN_NAMES)('a strange name of a file of its own: %j', async (name) => {
+    it.each(OWN_NAMES)("cannot be reached by a strange name of one of the client's own files: %j", async (name) => {
       const { place } = ground();
       place.own(name);
       const doors = DOORS.filter(({ kind, name: door }) => kind !== 'attach' || door.startsWith('hot'));
       const expected = ({ kind, name: door }: Door): readonly string[] =>
         kind === 'make' && !door.endsWith('overwrite')
           ? ['EEXIST']
-          : // A colon in the name of a backing file means a protocol to qemu.
+          : // To qemu, a colon in the name of a backing file marks a protocol.
             kind === 'refer'
             ? ['answered', 'IMAGE_UNUSABLE']
             : ['answered'];

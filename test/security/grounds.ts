@@ -11,13 +11,13 @@ import { CLEAN_END, startTestServer, type TestServer } from '../support/testServ
 import type { Visitor } from './doors.js';
 import { Place } from './place.js';
 
-/** A server, and the client that tries. */
+/** A kind of server, and of the client that tries. */
 export interface Setting {
   readonly name: string;
   readonly flags: readonly string[];
-  /** The client has an identity and a directory of its own; what it must not touch is another one's. */
+  /** Whether the client has an identity and its own directory; it must then not touch that of another identity. */
   readonly identities: boolean;
-  /** Reasons for which an image is refused that refers to files outside. */
+  /** Reasons for refusing an image that refers to files outside. */
   readonly references: readonly string[];
 }
 
@@ -31,7 +31,7 @@ export const SETTINGS: readonly Setting[] = [
     references: ['NOT_ALLOWED', 'IMAGE_UNUSABLE'],
   },
   {
-    name: 'a server that allows whatever leads to files',
+    name: 'a server with all permissions that give access to files',
     flags: ['backing-files', 'remote-drives', 'host-actions'].flatMap((what) => ['--allow', what]),
     identities: false,
     references: LED_OUTSIDE,
@@ -56,13 +56,13 @@ function clientWithIdentity(server: TestServer, directory: string, authority: Ce
   return new TestClient(server.address, credentials.createSsl(ca, key, certificate));
 }
 
-/** Starts a server with a session in each state for all tests of the current `describe`; at the end nothing is touched. */
+/** Starts a server with two sessions for the tests of the current `describe`; checks at the end what was touched. */
 export function groundForTests({ flags, identities }: Setting): () => Ground {
   let ground: Ground | undefined;
   let directory: string;
   const clients: TestClient[] = [];
 
-  /** The clients' directories: one's own, and where it has no business. */
+  /** The client, its own directory, and one that it must not touch. */
   async function directories(server: TestServer, authority: Certificate): Promise<[TestClient, string, string]> {
     if (!identities) {
       const outside = join(directory, 'outside');
@@ -75,7 +75,7 @@ export function groundForTests({ flags, identities }: Setting): () => Ground {
       TestClient,
     ];
     clients.push(alice, bob);
-    // With its first call a client's directory is made.
+    // A client's first call creates its directory.
     for (const client of clients) await client.deleteSession((await client.createSession()).id);
     return [alice, join(server.images, 'cn%3Aalice'), join(server.images, 'cn%3Abob')];
   }

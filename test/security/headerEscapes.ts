@@ -1,4 +1,4 @@
-/** Images of the client's own that refer to what is not: attached in any way, they lead nowhere. */
+/** The client's own images that refer to files that are not: in whatever way they are attached, they lead nowhere. */
 import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from '../support/diskImages.js';
@@ -7,7 +7,7 @@ import type { Place } from './place.js';
 
 export interface HeaderEscape {
   readonly name: string;
-  /** Makes the image in the client's directory; returns its name, and what of the host its header names. */
+  /** Creates the image in the client's directory; returns its name, and the name of the host's file in its header. */
   readonly image: (place: Place) => { readonly path: string; readonly written: string };
   readonly format: string;
 }
@@ -15,7 +15,7 @@ export interface HeaderEscape {
 const MEBIBYTE = 1 << 20;
 let made = 0;
 
-/** A qcow2 image with a backing file; `format` null: it does not say in which format. */
+/** A qcow2 image with a backing file; `format` null: the backing format is not stated. */
 function overlay(place: Place, backing: string, format: string | null): string {
   const name = `over${made++}.qcow2`;
   const path = join(place.root, name);
@@ -28,7 +28,7 @@ function overlay(place: Place, backing: string, format: string | null): string {
   const extension = image.indexOf(Buffer.from([0xe2, 0x79, 0x2a, 0xca]));
   if (format === null) image.writeUInt32BE(0x11111111, extension);
   else {
-    // The space of the extension is that of `raw`, eight bytes.
+    // The extension has room for eight bytes, as created for `raw`.
     image.writeUInt32BE(format.length, extension + 4);
     image.fill(0, extension + 8, extension + 16).write(format, extension + 8);
   }
@@ -98,7 +98,7 @@ function sparseVmdk(text: string, capacity = 2048n): Buffer {
   return image;
 }
 
-/** qcow, the first version: a header with a backing file, of no stated format. */
+/** qcow, version 1: a header with a backing file, whose format it cannot state. */
 function qcow1(target: string): Buffer {
   const image = Buffer.alloc(MEBIBYTE);
   image.write('QFI\xfb', 'latin1');

@@ -1,6 +1,6 @@
 /**
- * Options that a client tries to slip into a command line or a monitor: by a comma, a newline, a space or a NUL in any
- * text that it can set. Each is refused, or is only text: no qemu is started with an option that it made.
+ * Options that a client tries to inject into a command line or a monitor, by a comma, a newline, a space or a NUL in
+ * any text that it can set. Each is refused, or is only text: no qemu is started with an injected option.
  */
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
@@ -9,10 +9,10 @@ import { imageDrive, remoteDrive, scratchDrive, SessionClient } from '../support
 import { leakedPaths, outcomeOf } from './doors.js';
 import { groundForTests, SETTINGS, type Ground } from './grounds.js';
 
-/** A word by which what was slipped in is found again. */
+/** A word that identifies injected options. */
 const WORD = 'injected';
 
-/** Texts that would be options, were they not quoted. */
+/** Texts that would become options if they were not quoted. */
 const INJECTIONS = (path: string): readonly string[] => [
   `raw,file.filename=${path},id=${WORD}`,
   `raw,,file=${path},id=${WORD}`,
@@ -41,7 +41,7 @@ const DRIVE_TEXTS = [
   'secret',
 ] as const;
 const DISK_TEXTS = ['format', 'backingformat', 'preallocation', 'compat'] as const;
-/** Settings that are text, or words with a value; those that change what runs on the host are refused by default. */
+/** Settings that are text, or keywords with a value; those that change what runs on the host are refused by default. */
 const SETTERS: readonly (readonly [name: string, (text: string) => object])[] = [
   ['set_backend_setting', (text) => ({ name: text, val: '1' })],
   ['set_backend_setting', (text) => ({ name: 'force_tcg', val: text })],
@@ -52,13 +52,13 @@ const SETTERS: readonly (readonly [name: string, (text: string) => object])[] = 
   ['set_append', (append) => ({ append })],
 ];
 
-/** How each may end; what is answered is looked for in the machine that is launched with it. */
+/** How each may end; after an answer, the machine launched with the setting is searched for injected options. */
 const MAY_END = ['answered', 'BAD_ARGUMENT', 'IMAGE_UNUSABLE', 'NOT_ALLOWED', 'EINVAL', 'ENOTSUP'];
 
-/** Options of a running program that the word has become: an argument, or a part of one after a comma. */
+/** Injected options of a running program: arguments with the word, or parts of one after a comma. */
 function optionsWithWord(pid: number): string[] {
   const words = readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0');
-  // What follows this is the kernel's command line, whatever is in it.
+  // The argument after this is the kernel's command line, which may contain any text.
   return words.filter(
     (word, index) =>
       words[index - 1] !== '-append' && new RegExp(`^-.*${WORD}|(?:^|[^,],(?:,,)*)id=${WORD}`, 's').test(word),
@@ -71,16 +71,16 @@ async function tried({ visitor, place }: Ground, call: (text: string) => Promise
     const outcome = await outcomeOf(call(text));
     const complain = (what: string): number => wrong.push(`${JSON.stringify(text)}: ${what}: ${outcome.text}`);
     if (!MAY_END.includes(outcome.reason)) complain(`ended with ${outcome.reason}`);
-    if (place.learnt(outcome.text) !== undefined) complain('told what is in a file outside');
-    if (leakedPaths(outcome.text, [text]).length > 0) complain('told of a path of the host');
+    if (place.learnt(outcome.text) !== undefined) complain('revealed the content of a file outside');
+    if (leakedPaths(outcome.text, [text]).length > 0) complain('revealed a path of the host');
     if (place.touched() !== '') complain(place.touched());
   }
-  // The session that is READY has gone on.
+  // The session in state READY still works.
   expect(await visitor.ready.call('list_devices')).toEqual(['/dev/sda']);
   return wrong;
 }
 
-describeWithAppliance('what a client slips into its texts', () => {
+describeWithAppliance('an option that a client tries to inject', () => {
   describe.each(SETTINGS.filter(({ identities }) => !identities))('on $name', (setting) => {
     const ground = groundForTests(setting);
 
@@ -137,12 +137,12 @@ describeWithAppliance('what a client slips into its texts', () => {
         const disk = { filename: `slipped.qcow2`, format: 'qcow2', size: field === 'backingformat' ? -1n : 4096n };
         const below = field === 'backingformat' ? { backingfile } : {};
         await visitor.config.call('disk_create', { ...disk, ...below, [field]: text });
-        throw new Error('a disk was made');
+        throw new Error('a disk was created');
       });
       expect(wrong).toEqual([]);
     });
 
-    it('in settings is refused, or is text of which qemu gets no option', async () => {
+    it('in settings is refused, or is text that never becomes an option of qemu', async () => {
       const { server, visitor } = ground();
       const { client } = visitor;
       const before = server.machines().map(({ pid }) => pid);
@@ -162,7 +162,7 @@ describeWithAppliance('what a client slips into its texts', () => {
         });
         expect(wrong).toEqual([]);
         if (last === undefined) continue;
-        // One of them is launched, if it can be.
+        // The last session whose setting was accepted is launched.
         await outcomeOf(last.call('launch'));
         const started = server.machines().filter(({ pid }) => !before.includes(pid));
         expect(started.flatMap(({ pid }) => optionsWithWord(pid))).toEqual([]);

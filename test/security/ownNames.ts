@@ -1,6 +1,6 @@
-/** Names that a file can have, and that mean something else to qemu, a shell or a command line. */
+/** File names that have a special meaning to qemu, a shell or a command line. */
 
-/** Each is a file of the client's own: what is attached is that file, or nothing. */
+/** Each is one of the client's own files: that file is attached, or nothing is. */
 export const OWN_NAMES: readonly string[] = [
   'a.img,file=x',
   'a.img,format=qcow2,file.filename=x',

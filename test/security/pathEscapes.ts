@@ -1,4 +1,4 @@
-/** Paths that lead to what is no image of the client: each is refused by every door, with one of these reasons. */
+/** Paths that do not lead to an image of the client: every door refuses each of them, with one of these reasons. */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -7,17 +7,17 @@ import type { Place } from './place.js';
 export interface PathEscape {
   readonly name: string;
   readonly reasons: readonly string[];
-  /** Prepares the client's directory, as far as a client could; returns the path that it writes. */
+  /** Prepares the client's directory, in ways that a client could; returns the path that the client sends. */
   readonly path: (place: Place) => string;
   /** Only root can prepare it. */
   readonly asRoot?: boolean;
 }
 
 const OUTSIDE = ['OUTSIDE_IMAGE_ROOTS'];
-/** A missing directory; or the end of one that is there. */
+/** A directory that is missing, or a path that leads out of an existing one. */
 const NOWHERE = ['OUTSIDE_IMAGE_ROOTS', 'IMAGE_MISSING', 'IMAGE_UNUSABLE'];
 const UNUSABLE = ['IMAGE_UNUSABLE'];
-/** Refused as an argument before it is a path. */
+/** Refused as an argument, before it is treated as a path. */
 const MALFORMED = ['IMAGE_UNUSABLE', 'BAD_ARGUMENT', 'EINVAL'];
 
 let links = 0;
@@ -73,7 +73,7 @@ export const PATH_ESCAPES: readonly PathEscape[] = [
     ...['/dev/shm/x', '/dev/vda', '/dev/sda', '/dev/loop0', '/dev/disk/by-path/x', '/sys/power/state', '/run/x.sock'],
   ].map((path) => escape(path, OUTSIDE, () => path)),
 
-  // NUL, lengths, and what is no name.
+  // NUL, long paths, and invalid names.
   escape('an empty path', MALFORMED, () => ''),
   escape('a NUL before the end', MALFORMED, (place) => `${place.own('nul.img')}\0.img`),
   escape('a NUL in a path outside', MALFORMED, ({ raw }) => `${raw}\0`),
@@ -118,7 +118,7 @@ export const PATH_ESCAPES: readonly PathEscape[] = [
     return name;
   }),
 
-  // What is no file.
+  // Other than regular files.
   escape('the image root itself', UNUSABLE, () => '.'),
   escape('the image root by its path', UNUSABLE, ({ root }) => root),
   escape('a directory', UNUSABLE, ({ root }) => {
@@ -140,7 +140,7 @@ export const PATH_ESCAPES: readonly PathEscape[] = [
   { ...escape('the terminal', UNUSABLE, ({ root }) => node(root, 'c', 5, 0)), asRoot: true },
   { ...escape('a block device', ['NOT_ALLOWED'], ({ root }) => node(root, 'b', 7, 0)), asRoot: true },
 
-  // What qemu would take for something else, and here is the name of a file in a directory that is missing.
+  // Special to qemu, but here just names of files in a directory that is missing.
   ...[
     ...['nbd://127.0.0.1:10809/', 'nbd:127.0.0.1:10809', 'nbd:unix:/run/x.sock', 'nbd+unix:///?socket=/run/x.sock'],
     ...['http://127.0.0.1/x', 'https://127.0.0.1/x', 'ftp://127.0.0.1/x', 'ssh://127.0.0.1/x', 'iscsi://127.0.0.1/x/0'],

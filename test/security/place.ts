@@ -1,4 +1,4 @@
-/** Where escapes are tried: what a client may use, and files beside it of which it must learn and change nothing. */
+/** Where escapes are tried: a directory of the client, and files outside that it must neither know nor change. */
 import { createHash } from 'node:crypto';
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -9,12 +9,12 @@ const MARK = 'what no client may learn';
 /** Sizes that nothing else has. */
 const RAW_SIZE = 2411 * 512;
 const DISK_SIZE = 79_103 * 1024;
-/** Before everything else: a file system that notes accesses seldom (relatime) notes the next one in any case. */
+/** In the past, so that a file system that seldom records accesses (relatime) does record the next one. */
 const LONG_AGO = new Date('2001-01-01');
-/** What nobody who may not look into the directory knows, in names. */
+/** Part of file names that a client without access to the directory cannot know. */
 const NAME = 'canary';
 
-/** What a client may use, and what it may not. */
+/** Files that a client may use, and files that it may not. */
 export class Place {
   /** The directory of the client's images. */
   readonly root: string;
@@ -24,7 +24,7 @@ export class Place {
   readonly raw: string;
   /** A disk image in a format. */
   readonly qcow2: string;
-  /** A directory in which a file could be made. */
+  /** A directory outside in which a file could be created. */
   readonly directory: string;
   readonly #before: string;
   readonly #hashes: string;
@@ -39,7 +39,7 @@ export class Place {
     writeFileSync(this.raw, MARK.padEnd(RAW_SIZE, '.'));
     run('qemu-img', 'create', '-q', '-f', 'qcow2', this.qcow2, String(DISK_SIZE));
     run('qemu-io', '-f', 'qcow2', '-c', 'write -P 0x4d 0 64k', this.qcow2);
-    // No permission of a file is what protects it.
+    // The modes of the files must not be what protects them.
     for (const path of [outside, this.directory]) chmodSync(path, 0o777);
     for (const path of [this.raw, this.qcow2]) chmodSync(path, 0o666);
     this.#hashes = this.#readAll();
@@ -52,24 +52,24 @@ export class Place {
     return relative(this.root, path);
   }
 
-  /** A file of the client's own. */
+  /** Creates one of the client's own files. */
   own(name: string, contents: string | Buffer = `own ${name}`.padEnd(4096, '\0')): string {
     writeFileSync(join(this.root, name), contents);
     return name;
   }
 
-  /** What was read, written, made or removed outside since the beginning; nothing, if all is well. */
+  /** Describes what was read, written, created or removed outside since the start; empty: nothing. */
   touched(): string {
     const now = this.#look();
     return now === this.#before ? '' : `before:\n${this.#before}\nnow:\n${now}`;
   }
 
-  /** Whether the contents are what they were; to ask is to read, after which {@link touched} has something to say. */
+  /** Whether the contents have changed. This reads the files, which {@link touched} then reports. */
   changed(): boolean {
     return this.#readAll() !== this.#hashes;
   }
 
-  /** What of a canary is in a text; undefined: nothing. */
+  /** The part of a canary that a text contains; undefined: none. */
   learnt(text: string): string | undefined {
     return [MARK, String(RAW_SIZE), String(DISK_SIZE), 'M'.repeat(512)].find((secret) => text.includes(secret));
   }

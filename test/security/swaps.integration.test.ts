@@ -1,6 +1,6 @@
 /**
- * Files that change while a call looks at them: somebody who may write in the client's directory swaps links, directories
- * and files as fast as it can, and every call that takes a file gets either what is the client's own, or a refusal.
+ * Files that change while a call examines them: links, directories and files in the client's directory are swapped as
+ * fast as possible, and every call that takes a file either uses one of the client's own, or is refused.
  */
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -11,12 +11,12 @@ import { DOORS, leakedPaths, outcomeOf } from './doors.js';
 import { groundForTests, SETTINGS } from './grounds.js';
 import type { Place } from './place.js';
 
-/** Each door is tried so often with each swap. */
+/** How often each door is tried with each swap. */
 const ROUNDS = 12;
 
 interface Swap {
   readonly name: string;
-  /** Prepares two things that take turns in one place; returns them, the place, and the path that is used. */
+  /** Prepares two entries that take turns in one place; returns them, the place, and the path to use. */
   readonly make: (place: Place) => {
     readonly turns: readonly [string, string];
     readonly place: string;
@@ -49,7 +49,7 @@ const SWAPS: readonly Swap[] = [
     },
   },
   {
-    name: 'a link to a file of its own, and one to a file outside',
+    name: "a link to one of the client's own files, and one to a file outside",
     make: (place) => {
       const { good, bad, place: at, name } = entries(place);
       symlinkSync(place.own(`${name}.img`, OWN), good);
@@ -97,7 +97,7 @@ const SWAPS: readonly Swap[] = [
   },
 ];
 
-/** Swaps in a thread of its own until it is told to stop. */
+/** Swaps in a separate thread until it is stopped. */
 const SWAPPER = `
 const { renameSync, rmSync } = require('node:fs');
 const { parentPort, workerData: { turns, place, flag } } = require('node:worker_threads');
@@ -108,7 +108,7 @@ while (Atomics.load(running, 0) === 1) {
     try {
       renameSync(turn, place);
     } catch {
-      // A new file is in the place, which a call has made.
+      // A call has created a new file in the place.
       rmSync(place, { recursive: true, force: true });
       renameSync(turn, place);
     }
@@ -119,7 +119,7 @@ while (Atomics.load(running, 0) === 1) {
 parentPort.postMessage(count);
 `;
 
-/** Runs `work` while two things take turns; returns how often they did. */
+/** Runs `work` while two entries take turns; returns the number of swaps. */
 async function whileSwapping(
   data: { turns: readonly string[]; place: string },
   work: () => Promise<void>,
@@ -140,13 +140,13 @@ async function whileSwapping(
   return count;
 }
 
-/** What may come of it: what is the client's own, or that there is nothing, or that it leads outside. */
+/** Outcomes that are allowed: the client's own file, or a refusal because there is none, or it is outside. */
 const MAY_END = ['answered', 'OUTSIDE_IMAGE_ROOTS', 'IMAGE_MISSING', 'IMAGE_UNUSABLE', 'EEXIST', 'IMAGE_LOCKED'];
 
-describeWithAppliance('what is swapped while it is looked at', () => {
+describeWithAppliance('files that are swapped while they are checked', () => {
   describe.each(SETTINGS.filter(({ identities, flags }) => identities || flags.length === 0))('on $name', (setting) => {
     const ground = groundForTests(setting);
-    // A machine is launched for each success otherwise: a hot drive takes the same way.
+    // The other doors launch a machine for each success; hot-plugged drives use the same code.
     const doors = DOORS.filter(({ kind, name }) => kind !== 'attach' || name.startsWith('hot'));
 
     it.each(SWAPS)('$name', async ({ make }) => {
@@ -167,7 +167,7 @@ describeWithAppliance('what is swapped while it is looked at', () => {
       });
       expect(wrong).toEqual([]);
       expect(place.touched()).toBe('');
-      // Otherwise nothing was tried.
+      // Otherwise the test has tried nothing.
       expect(swaps).toBeGreaterThan(100);
       expect(ends.size).toBeGreaterThan(1);
     });

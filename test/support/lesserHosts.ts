@@ -1,23 +1,23 @@
-/** Hosts that grant a server less than this one does. */
+/** Simulates hosts on which a server has fewer means of isolation than on this one. */
 import { chmodSync, mkdirSync, readdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { TestServerOptions } from './testServer.js';
 
-/** What keeps programs apart there. */
+/** The means of isolation there. */
 export type Means = 'namespaces' | 'landlock' | 'none';
 
 const WITHOUT_LANDLOCK = fileURLToPath(new URL('../../../test/support/withoutLandlock.py', import.meta.url));
 
 /**
  * Options of a server on such a host.
- * @param directory an empty one, for what that takes
+ * @param directory an empty directory for the files that this needs
  */
 export function hostWith(means: Means, directory: string): Required<Pick<TestServerOptions, 'env' | 'before'>> {
   if (means === 'namespaces') return { env: {}, before: ':' };
   const programs = join(directory, 'programs');
   mkdirSync(programs);
-  // The server may be another user.
+  // The server may run as another user.
   for (const path of [directory, programs]) chmodSync(path, 0o755);
   for (const from of ['/usr/sbin', '/usr/bin'])
     for (const name of readdirSync(from)) {
@@ -25,7 +25,7 @@ export function hostWith(means: Means, directory: string): Required<Pick<TestSer
       try {
         symlinkSync(join(from, name), join(programs, name));
       } catch {
-        // In both.
+        // The name exists in both directories.
       }
     }
   return {

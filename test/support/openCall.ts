@@ -1,4 +1,4 @@
-/** Calls whose bytes the test writes, on a separate HTTP/2 connection. */
+/** Calls whose bytes are written by the test, on a separate HTTP/2 connection. */
 import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 
 /** Opens a call in session CONFIG, unless `headers` say otherwise; responses are read and discarded. */

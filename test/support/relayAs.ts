@@ -29,7 +29,7 @@ export interface Relay {
   stop(): Promise<void>;
 }
 
-/** Starts one; takes root. */
+/** Starts a relay; requires root. */
 export async function relayAs(user: number, socket: string): Promise<Relay> {
   const child: ChildProcess = spawn('/usr/bin/python3', ['-I', '-S', '-c', PROGRAM, String(user), socket], {
     stdio: ['ignore', 'pipe', 'inherit'],

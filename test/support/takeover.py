@@ -1,9 +1,9 @@
-"""Makes system calls in a running process, as somebody who has taken it over would: with its rights, filters and all.
+"""Makes system calls in a running process, as an attacker who has taken it over would, with its rights and filters.
 
     takeover.py PID     standard input is a JSON list of attempts, [what, argument]; standard output gets a JSON list with
                         "done" or an error's name for each. Needs root, and x86-64.
 
-The first thread is stopped, made to run each system call, and goes on where it was.
+The first thread is stopped, made to execute each system call, and then continues where it was.
 """
 import ctypes
 import errno
@@ -75,7 +75,7 @@ class Taken:
             status = os.waitpid(self.pid, ALL_THREADS)[1]
             if not os.WIFSTOPPED(status):
                 raise RuntimeError(f"it ended: {status}")
-            # Another signal comes before the step.
+            # Other signals can arrive before the step.
             if os.WSTOPSIG(status) == signal.SIGTRAP:
                 break
         self.ptrace(GETREGS, ctypes.byref(registers))

@@ -1,4 +1,4 @@
-"""Runs a command that the kernel grants no Landlock, as one that has none: withoutLandlock.py COMMAND [ARGUMENT]..."""
+"""Runs a command as if the kernel had no Landlock: withoutLandlock.py COMMAND [ARGUMENT]..."""
 import ctypes
 import os
 import struct

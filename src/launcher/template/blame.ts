@@ -1,20 +1,20 @@
-/** Whether a clone that failed says anything about its template. */
+/** Decides whether the failure of a clone can be due to its template. */
 import { exhaustionIn } from '../../common/exhaustion.js';
 import { GuestfsError } from '../../common/errors.js';
 import { inTime } from '../../common/waiting.js';
 import type { QemuProcess } from '../../qemu/qemuProcess.js';
 
-/** Signals that come from outside: an operator, or a kernel that is out of memory. A crash has another. */
+/** Signals sent from outside, by an operator or a kernel that is out of memory; a crash causes other signals. */
 const OUTSIDE: ReadonlySet<string> = new Set(['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGXCPU']);
 
-/** How long the exit of a qemu may take to be noticed after its connections have closed, milliseconds. */
+/** How long after its connections have closed the exit of a qemu may be noticed, milliseconds. */
 const EXIT_MS = 300;
 
 /** A clone could not be started, and its drives are not the cause: a cold boot may still work. */
 export class CloneFailed extends Error {
   override readonly name = 'CloneFailed';
 
-  /** @param killed its qemu was killed, and not by this server */
+  /** @param killed whether its qemu was killed, but not by this server */
   constructor(
     message: string,
     options: ErrorOptions,
@@ -30,7 +30,7 @@ export async function wasKilled(qemu: Pick<QemuProcess, 'exited'>): Promise<bool
   return exit?.signal !== undefined && OUTSIDE.has(exit.signal);
 }
 
-/** False if it was killed, or the host had no more of something: the next clone may well work. */
+/** False if the clone was killed, or the host had run out of some resource: the next clone may well work. */
 export function blamesTemplate(error: unknown): boolean {
   if (error instanceof CloneFailed && error.killed) return false;
   const signal = error instanceof GuestfsError ? error.details.metadata?.['signal'] : undefined;

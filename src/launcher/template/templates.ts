@@ -14,7 +14,7 @@ import { TemplateStore } from './templateStore.js';
 const MOST_IN_MEMORY = 4;
 /** How long creating one may take; the same as for a launch. */
 const LIMIT_MS = 180_000;
-/** After a template could not be made, or its clones failed, none is made for this time; longer each time in a row ... */
+/** After a template could not be made, or its clones failed, none is made for this time; twice as long each time ... */
 const FIRST_HOLD_MS = 30_000;
 /** ... up to this. */
 const LONGEST_HOLD_MS = 600_000;
@@ -22,7 +22,7 @@ const LONGEST_HOLD_MS = 600_000;
 const MEMORY_MS = 1_200_000;
 /** A template is discarded when this many of its clones fail in a row. */
 const MOST_FAILED_CLONES = 2;
-/** How many templates in a row are discarded before the next is not made at once. */
+/** After this many discarded templates in a row, the next one is no longer made at once. */
 const MOST_DISCARDED = 2;
 
 /** Options of {@link Templates}. */
@@ -42,7 +42,7 @@ export interface NoTemplate {
 /** All settings that a template depends on. */
 export type TemplateRequest = TemplateConfig & PreflightConfig;
 
-/** Counts by key; a count that has not grown for long is forgotten. */
+/** Counts by key; a count that has not grown for {@link MEMORY_MS} is forgotten. */
 class Counts {
   readonly #counts = new Map<string, { readonly count: number; readonly at: number }>();
 
@@ -67,9 +67,9 @@ export class Templates {
   readonly #failures = new Map<string, { readonly reason: string; readonly until: number }>();
   /** Clones of the current template that failed in a row. */
   readonly #failedClones = new Counts();
-  /** Templates that were discarded in a row, without a clone that worked in between. */
+  /** Templates that were discarded in a row, without a working clone in between. */
   readonly #discarded = new Counts();
-  /** Failures to make one in a row. */
+  /** Failures in a row to make a template. */
   readonly #notMade = new Counts();
   readonly #background = new Set<Promise<unknown>>();
   readonly #ended = abortController();
@@ -107,16 +107,16 @@ export class Templates {
     await this.#making?.done;
   }
 
-  /** A clone was started: whatever failed before is forgotten. */
+  /** A clone was started: earlier failures are forgotten. */
   succeeded({ key }: Template): void {
     this.#failedClones.reset(key);
     this.#discarded.reset(key);
   }
 
   /**
-   * A clone could not be started, but a cold boot could. One that was killed, or for which the host had no more of
-   * something, says nothing about its template; and one alone may have had bad luck. A template whose clones fail in a
-   * row is discarded, and made again: at once, or after a while if that has happened before.
+   * A clone could not be started, but a cold boot could. If the clone was killed, or the host had run out of some
+   * resource, that is not the template's fault, and a single failure may be chance. A template is discarded when
+   * several of its clones fail in a row, and then made again: at once, or after a while if that has happened before.
    */
   async failed(template: Template, request: TemplateRequest, error: Error): Promise<void> {
     const { key } = template;
@@ -127,7 +127,7 @@ export class Templates {
     const before = this.#discarded.add(key) - MOST_DISCARDED;
     if (before >= 0) this.#fail(key, `clones of it fail: ${error.message}`, before);
     await template.retire();
-    // It may be being stored at the moment.
+    // The template may still be in the process of being stored.
     await Promise.all(this.#background);
     await this.#store(request).remove(key);
   }
@@ -192,7 +192,7 @@ export class Templates {
     this.#background.add(done);
   }
 
-  /** @param before how often it has failed like that before, in a row */
+  /** @param before number of failures of the same kind before this one, in a row */
   #fail(key: string, reason: string, before: number): void {
     const holdMs = Math.min(FIRST_HOLD_MS * 2 ** before, LONGEST_HOLD_MS);
     this.#failures.set(key, { reason, until: Date.now() + holdMs });

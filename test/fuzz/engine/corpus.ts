@@ -1,4 +1,4 @@
-/** Inputs in files. */
+/** Reads and writes inputs in files. */
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ export function nameOf(input: Buffer): string {
   return createHash('sha256').update(input).digest('hex').slice(0, 16);
 }
 
-/** Writes an input to a directory, under a name of its own. @returns its path */
+/** Writes an input to a directory, by default under a unique name. @returns its path */
 export function writeInput(directory: string, input: Buffer, name = nameOf(input)): string {
   mkdirSync(directory, { recursive: true });
   const path = join(directory, name);

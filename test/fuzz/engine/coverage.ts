@@ -1,7 +1,7 @@
-/** Which places of the code inputs have reached, and about how often. */
+/** Records which places in the code inputs have reached, and roughly how often. */
 import type { Probes } from './probes.js';
 
-/** Counts that differ by less than this are taken for the same: 1, 2, 3, 4 to 7, ... One bit for each. */
+/** Counts in the same bucket are regarded as equal: 1, 2, 3, 4 to 7, ... Each bucket is one bit. */
 const BUCKETS = Uint8Array.from({ length: 256 }, (_, count) => {
   if (count === 0) return 0;
   if (count <= 3) return 1 << (count - 1);
@@ -27,17 +27,17 @@ export class Coverage {
     this.#seen = new Uint8Array(probes.edges.length);
   }
 
-  /** Places that there are. */
+  /** The total number of places. */
   get places(): number {
     return this.#probes.used;
   }
 
-  /** To be called before an input is run. */
+  /** Must be called before an input is run. */
   begin(): void {
     this.#probes.edges.fill(0, 0, this.#probes.used + WORD);
   }
 
-  /** To be called after it: whether it did what no input did before. */
+  /** Must be called after an input was run. @returns whether it did something that no input did before */
   learn(): boolean {
     const { edges, used } = this.#probes;
     const end = Math.ceil(used / WORD);

@@ -1,6 +1,6 @@
 /**
- * Runs a target on one input after the other: each is made from one that is known, and is kept if the code did what it
- * had not done before.
+ * Runs a target on one input after the other. Each is derived from a known input, and is kept if it makes the code do
+ * something new.
  */
 import { setImmediate } from 'node:timers/promises';
 import { now, useProcessorTime } from './clock.js';
@@ -12,26 +12,26 @@ import { Random } from './random.js';
 import { shrink } from './shrink.js';
 import { beginRun, longestTurn, type Target } from './target.js';
 
-/** Longest time for which an input may keep the event loop, milliseconds. */
+/** Longest time for which an input may block the event loop, milliseconds. */
 export const LONGEST_MS = 50;
-/** V8 collects garbage and compiles at times: what is slow is so each time. */
+/** V8 sometimes collects garbage or compiles during a run; an input that is really slow is slow each time. */
 const SLOW_REPEATS = 5;
 const SHRINK_MS = 5000;
-/** Stands for an input that is slow, among the failures that are known. */
+/** Marks, among the known failures, that a slow input was found. */
 const SLOW = 'slow';
 /** Lines of the stack of a failure. */
 const STACK_LINES = 12;
-/** One input in so many is stretched. */
+/** One in this many inputs is stretched. */
 const STRETCHED_SHARE = 4000;
 /** Runs, or milliseconds, before the event loop gets a turn. */
 const BATCH = 512;
 const BATCH_MS = 200;
-/** Memory that is more at the end than after this share of the time has leaked, if it is more than ... */
+/** There is a leak if, at the end, the memory in use exceeds that after this share of the time ... */
 const WARM_UP_SHARE = 0.25;
-/** ... so many bytes. */
+/** ... by more than this many bytes. */
 const LARGEST_GROWTH = 24 << 20;
 
-/** What V8 and Node.js need for a buffer, beside its bytes. */
+/** Bytes that V8 and Node.js need for a buffer, in addition to its content. */
 const BUFFER_OVERHEAD = 512;
 
 export interface Finding {
@@ -43,13 +43,13 @@ export interface Finding {
 export interface Status {
   readonly executions: number;
   readonly seconds: number;
-  /** Of the executions, those of stretched inputs. */
+  /** The executions of stretched inputs; included in `executions`. */
   readonly stretched: number;
   readonly reached: number;
   readonly places: number;
   readonly corpus: number;
   readonly findings: number;
-  /** Memory that is used now and was not after the warm-up, bytes; undefined until the end. */
+  /** Growth of the memory in use since the warm-up, bytes; undefined until the end. */
   readonly growth?: number;
 }
 
@@ -60,7 +60,7 @@ export interface FuzzerOptions {
   readonly milliseconds: number;
   /** Ends with the first finding. */
   readonly onlyFirst?: boolean;
-  /** Inputs to begin with, beside the target's own. */
+  /** Inputs to start with, in addition to the target's seeds. */
   readonly inputs: readonly Buffer[];
   readonly collectGarbage: () => void;
   /** Called before each run. */
@@ -79,7 +79,7 @@ interface Outcome {
   readonly error: { readonly thrown: unknown } | undefined;
 }
 
-/** What tells one failure from another. */
+/** Identifies a kind of failure. */
 function signatureOf(thrown: unknown): string {
   const text = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : `thrown: ${String(thrown)}`;
   return text.replaceAll(/\d[\d.e+]*/g, 'N').slice(0, 200);
@@ -109,7 +109,7 @@ export class Fuzzer {
 
   async run(): Promise<Status> {
     const { target, inputs, milliseconds, onlyFirst = false, statusMs, onStatus } = this.#options;
-    // Inputs are refused with errors, and most of their price is their stack.
+    // Most inputs are refused with an error, and most of an error's cost is its stack.
     Error.stackTraceLimit = 0;
     const started = performance.now();
     const status = (growth?: number): Status => ({
@@ -143,7 +143,7 @@ export class Fuzzer {
     return status(growth);
   }
 
-  /** Bytes in use, without those of the inputs that were kept meanwhile. */
+  /** Bytes in use, without the inputs that were kept. */
   #memory(): number {
     this.#options.collectGarbage();
     const { heapUsed, external } = process.memoryUsage();
@@ -160,7 +160,7 @@ export class Fuzzer {
     }
   }
 
-  /** New inputs, which nobody has tried much, come more often. */
+  /** Prefers recent inputs, which have not been mutated much yet. */
   #pick(): Buffer {
     const { length } = this.#corpus;
     if (length === 0) return Buffer.alloc(0);
@@ -171,10 +171,10 @@ export class Fuzzer {
 
   async #try(input: Buffer, keep: boolean): Promise<void> {
     const { ms, error } = await this.#execute(input);
-    // Before anything else is run.
+    // Must happen before anything else is run.
     const isNew = keep && error === undefined && this.#coverage.learn();
     if (error !== undefined) await this.#failed(input, error.thrown);
-    // One is enough: others are hardly of another kind, and each costs seconds.
+    // One is enough: others are probably of the same kind, and each costs seconds.
     else if (ms > LONGEST_MS && !this.#known.has(SLOW)) await this.#slow(input);
     if (!isNew) return;
     // Small buffers share their memory with others, which would be kept as well.
@@ -188,7 +188,7 @@ export class Fuzzer {
     this.#executions += 1;
     this.#options.onRun(input);
     this.#coverage.begin();
-    // What keeps or changes its input must not change the corpus.
+    // Code that keeps or changes its input must not affect the corpus.
     const own = Buffer.from(input);
     beginRun();
     const started = now();

@@ -1,10 +1,10 @@
-/** Loads the project's own modules with probes in them: hooks of Node.js, which run in a thread of their own. */
+/** Module hooks for Node.js that add probes to the project's own modules; they run in a separate thread. */
 import type { LoadHook } from 'node:module';
 import { instrument } from './instrument.js';
 
-/** Compiled code that is fuzzed; the tests, and what they need, is not. */
+/** Compiled code that is fuzzed; the tests and their helpers are not. */
 const FUZZED = /\/dist\/(?:src|gen)\//;
-/** Code whose literals say something about inputs; the others are generated. */
+/** Code whose literals are useful in inputs; the rest is generated. */
 const WRITTEN = /\/dist\/src\//;
 
 let next = 0;

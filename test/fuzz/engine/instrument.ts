@@ -1,6 +1,5 @@
 /**
- * Adds probes to the text of a compiled module: a counter at each place where the code can take one way or another, and
- * a note of the values that it compares.
+ * Adds probes to the text of a compiled module: a counter at each branch, and a record of the values that it compares.
  */
 import ts from 'typescript';
 import { PROBES, type Probes } from './probes.js';
@@ -13,7 +12,7 @@ const LOGICAL: ReadonlySet<ts.SyntaxKind> = new Set([
   ts.SyntaxKind.QuestionQuestionToken,
 ]);
 
-/** By operator: the method of the probes that stands for it. */
+/** The method of the probes that replaces each operator. */
 const COMPARISONS: ReadonlyMap<ts.SyntaxKind, keyof Probes> = new Map([
   [ts.SyntaxKind.EqualsEqualsEqualsToken, 'same'],
   [ts.SyntaxKind.ExclamationEqualsEqualsToken, 'other'],
@@ -26,14 +25,14 @@ const COMPARISONS: ReadonlyMap<ts.SyntaxKind, keyof Probes> = new Map([
 /** Longer literals are messages. */
 const LONGEST_LITERAL = 40;
 
-/** What instrumenting a module gives. */
+/** An instrumented module. */
 export interface Instrumented {
   readonly text: string;
   /** Number of its last counter, plus one. */
   readonly end: number;
 }
 
-/** Words of literals, as source text. */
+/** The values of a literal, as source text; of a regular expression, the words in it. */
 function literalOf(node: ts.Node): readonly string[] {
   if (ts.isStringLiteral(node) || ts.isNoSubstitutionTemplateLiteral(node))
     return node.text.length > 0 && node.text.length <= LONGEST_LITERAL ? [JSON.stringify(node.text)] : [];
@@ -44,7 +43,7 @@ function literalOf(node: ts.Node): readonly string[] {
   return [];
 }
 
-/** Whether noting the value of an operand tells anything: of `typeof` and `undefined` it does not. */
+/** Whether recording the value of an operand is useful; that of `typeof` and `undefined` is not. */
 function tellsSomething(operand: ts.Expression): boolean {
   if (ts.isTypeOfExpression(operand)) return false;
   if (ts.isIdentifier(operand)) return operand.text !== 'undefined';
@@ -183,7 +182,7 @@ class Instrumenter {
     const operator = node.operatorToken.kind;
     if (LOGICAL.has(operator))
       return this.#factory.updateBinaryExpression(node, node.left, node.operatorToken, this.#expression(node.right));
-    // Conditions of loops compare counters: they would crowd out everything else.
+    // Loop conditions compare counters, which would crowd out everything else.
     const inLoop = ts.isForStatement(original.parent) || ts.isWhileStatement(original.parent);
     const method = inLoop ? undefined : COMPARISONS.get(operator);
     const noted = method !== undefined && tellsSomething(node.left) && tellsSomething(node.right);

@@ -1,13 +1,13 @@
-/** The part of a corpus that is worth to be kept with the sources: few and short inputs that reach as much as all. */
+/** Selects the part of a corpus worth keeping in the source tree: a few short inputs with most of the coverage. */
 import type { Probes } from './probes.js';
 import type { Target } from './target.js';
 
-/** Longer inputs are for nobody to read, and of more than this number nobody would miss one. */
+/** Longer inputs are unreadable, and more of them than this would add little. */
 const LONGEST = 512;
 const MOST = 40;
 
 /**
- * @param kept inputs that are kept already
+ * @param kept inputs that are already in the source tree
  * @param corpus inputs with which the target does not fail
  */
 export async function leastCover(
@@ -17,7 +17,7 @@ export async function leastCover(
   corpus: readonly Buffer[],
 ): Promise<Buffer[]> {
   const reached = new Set<number>();
-  /** Places that the target reaches with an input and with none before it. */
+  /** Number of places that the target reaches with this input but with none before it. */
   const learn = async (input: Buffer): Promise<number> => {
     probes.edges.fill(0);
     await target.run(Buffer.from(input));

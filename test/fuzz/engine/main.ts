@@ -1,6 +1,6 @@
 /**
- * Fuzzes one target in this process: `node --expose-gc dist/test/fuzz/engine/main.js JSON`. Says what it does in lines of
- * JSON; `scripts/fuzz.mjs` starts it, and makes them readable.
+ * Fuzzes one target in this process: `node --expose-gc dist/test/fuzz/engine/main.js JSON`. Reports its progress in
+ * lines of JSON; `scripts/fuzz.mjs` starts it, and prints them in readable form.
  */
 import { spawnSync } from 'node:child_process';
 import { register } from 'node:module';
@@ -23,7 +23,7 @@ const { findTarget } = await import('../targets/index.js');
 const target = await findTarget(order.target);
 const watchdog = new Watchdog(target.name, order.findings, Math.max(target.longest, 2 * target.stretched));
 
-/** In a process of its own, without probes. */
+/** Measures an input in a separate process, without probes. */
 function isSlow(input: Buffer): boolean {
   const path = writeInput(order.findings, input, `${target.name}-slow`);
   const replay = fileURLToPath(new URL('./replay.js', import.meta.url));

@@ -1,8 +1,8 @@
-/** Makes new inputs of those that are known. */
+/** Derives new inputs from known ones. */
 import type { Pair, Probes } from './probes.js';
 import type { Random } from './random.js';
 
-/** Numbers at which code often changes its mind. */
+/** Numbers at which the behaviour of code often changes. */
 const BOUNDARIES: readonly number[] = [
   ...[0, 1, 2, 3, 4, 7, 8, 16, 31, 32, 63, 64, 100, 127, 128, 255, 256, 511, 512, 1000, 1023, 1024, 4096],
   ...[0x7fff, 0x8000, 0xffff, 0x10000, 0x10001, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff],
@@ -10,9 +10,9 @@ const BOUNDARIES: readonly number[] = [
 const WIDTHS = [1, 2, 4, 8] as const;
 type Width = (typeof WIDTHS)[number];
 
-/** Most mutations of one input. */
+/** Maximum number of mutations of one input. */
 const MOST = 6;
-/** Longest run of bytes that one mutation inserts or takes out. */
+/** Longest run of bytes that one mutation inserts or removes. */
 const LONGEST_RUN = 64;
 
 const MASKS: Readonly<Record<Width, bigint>> = { 1: 0xffn, 2: 0xffffn, 4: 0xffffffffn, 8: 0xffffffffffffffffn };
@@ -28,7 +28,7 @@ function encoded(value: bigint, width: Width, little: boolean): Buffer {
   return bytes.subarray(8 - width);
 }
 
-/** All forms in which a value can stand in an input, of the same number and order for each value of a type. */
+/** All forms in which a value can appear in an input; the same number and order for each value of a type. */
 function formsOf(value: Pair[0]): readonly Buffer[] {
   if (typeof value === 'string') return [Buffer.from(value, 'latin1'), Buffer.from(value, 'utf8')];
   if (typeof value === 'number' && !Number.isInteger(value)) return [];
@@ -54,7 +54,7 @@ export class Mutator {
     this.#longest = longest;
   }
 
-  /** Another input, made from `input` and sometimes a part of `other`. */
+  /** A new input, derived from `input` and sometimes a part of `other`. */
   mutate(input: Buffer, other: Buffer): Buffer {
     let bytes = input;
     for (let count = 1 + this.#random.below(MOST); count > 0; count -= 1) bytes = this.#once(bytes, other);
@@ -64,7 +64,7 @@ export class Mutator {
   /** An input of about `length` bytes, in which a part of `input` is repeated. */
   stretch(input: Buffer, length: number): Buffer {
     const start = this.#random.below(input.length + 1);
-    // Short parts are what lists are made of; now and then the whole.
+    // Lists consist of short parts; sometimes all of the input is repeated.
     const size = this.#random.once(4) ? input.length : 1 + this.#random.below(this.#random.of([1, 2, 8, 64]));
     const part = input.subarray(start, start + size);
     const tail = input.subarray(start + part.length);
@@ -179,7 +179,7 @@ export class Mutator {
   /** One of the literals in the code. */
   #word(): Buffer {
     const { literals } = this.#probes;
-    // Modules can be loaded late.
+    // More modules may have been loaded in the meantime.
     if (literals.size !== this.#literals) {
       this.#words = [...literals].flatMap(formsOf).filter(({ length }) => length > 0);
       this.#literals = literals.size;
@@ -187,7 +187,7 @@ export class Mutator {
     return this.#words.length === 0 ? Buffer.of(this.#random.below(256)) : this.#random.of(this.#words);
   }
 
-  /** Puts what the code compared with into the place of what it found. */
+  /** Replaces a value in the input with the value that the code compared it with. */
   #asCompared(bytes: Buffer): Buffer {
     const { pairs } = this.#probes;
     if (pairs.length === 0) return bytes;

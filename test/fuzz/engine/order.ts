@@ -1,16 +1,16 @@
-/** What `main.ts` is told, and what it says: each a line of JSON. */
+/** The input and the output of `main.ts`, in lines of JSON. */
 import type { Status } from './fuzzer.js';
 
 export interface Order {
   readonly target: string;
   readonly seconds: number;
   readonly seed: number;
-  /** Directories with inputs to begin with. */
+  /** Directories with inputs to start with. */
   readonly corpora: readonly string[];
-  /** Where new inputs are kept, and where those with findings. */
+  /** Directory for new inputs; `findings` is the directory for inputs that cause findings. */
   readonly kept: string;
   readonly findings: string;
-  /** Where the fewest and shortest inputs go that reach as much as all; undefined: nowhere. */
+  /** Directory for the few short inputs with most of the coverage; undefined: they are not written. */
   readonly cover?: string | undefined;
 }
 

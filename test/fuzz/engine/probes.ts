@@ -1,11 +1,11 @@
 /**
- * What instrumented code reports to, in the global object because its modules are loaded by others: which places it
- * passes, and which values it compares.
+ * Receives reports from instrumented code: which places it passes, and which values it compares. In the global object,
+ * because the instrumented modules do not import it.
  */
 
 /** Places that all instrumented modules can have together. */
 const MAX_EDGES = 1 << 19;
-/** Comparisons that are remembered: the latest. */
+/** Number of comparisons that are remembered; the latest ones. */
 const MAX_PAIRS = 128;
 
 type Comparable = string | number | bigint;
@@ -18,7 +18,7 @@ export class Probes {
   readonly edges = new Uint8Array(MAX_EDGES);
   /** Places of the modules that are loaded. */
   used = 0;
-  /** Literals in the code: words and numbers that it looks for. */
+  /** Literals in the code: strings and numbers that it may look for in its input. */
   readonly literals = new Set<Comparable>();
   readonly pairs: Pair[] = [];
   #nextPair = 0;
@@ -30,7 +30,7 @@ export class Probes {
     for (const literal of literals) this.literals.add(literal);
   }
 
-  /** What operators are replaced with: `===` ... */
+  /** These functions replace operators: `===` ... */
   readonly same = (one: unknown, other: unknown): boolean => one === other || this.#differ(one, other);
   /** ... `!==` ... */
   readonly other = (one: unknown, other: unknown): boolean => one !== other && !this.#differ(one, other);
@@ -40,7 +40,7 @@ export class Probes {
   readonly more = (one: Comparable, other: Comparable): boolean => this.#differ(one, other) || one > other;
   readonly atLeast = (one: Comparable, other: Comparable): boolean => this.#differ(one, other) || one >= other;
 
-  /** Notes two values that would have to be the same for the code to go another way; false. */
+  /** Records two values that would have to be equal for the code to take another branch. @returns false */
   #differ(one: unknown, other: unknown): false {
     const type = typeof one;
     if (type !== typeof other || (type !== 'number' && type !== 'string' && type !== 'bigint')) return false;
@@ -50,10 +50,10 @@ export class Probes {
   }
 }
 
-/** Where instrumented code finds them. */
+/** Name of the global variable in which instrumented code finds the probes. */
 export const PROBES = 'guestfsFuzzProbes';
 
-/** Makes the probes of this process; to be called before instrumented modules are loaded. */
+/** Creates the probes of this process. Must be called before instrumented modules are loaded. */
 export function installProbes(): Probes {
   const probes = new Probes();
   Object.defineProperty(globalThis, PROBES, { value: probes });

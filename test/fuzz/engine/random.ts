@@ -1,6 +1,6 @@
 /**
- * Random numbers for mutations: millions a second, the same for the same seed. fast-check's, which the other tests use,
- * are made for a few thousand values and take too long here.
+ * Random numbers for mutations: millions a second, and the same for the same seed. The generators of fast-check, which
+ * the other tests use, are meant for a few thousand values and are too slow here.
  */
 
 export class Random {

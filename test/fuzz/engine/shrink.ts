@@ -1,8 +1,8 @@
-/** Makes an input shorter that still does what it does. */
+/** Shortens an input while it still has the same effect. */
 
 /**
- * @param still whether an input does
- * @param limitMs after so long the shortest of the moment has to do
+ * @param still whether a shorter input has the effect
+ * @param limitMs after this time, returns the shortest input found so far
  */
 export async function shrink(
   input: Buffer,

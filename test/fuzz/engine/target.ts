@@ -1,4 +1,4 @@
-/** What is fuzzed: some code that reads bytes of somebody who may be hostile. */
+/** A target of fuzzing: code that reads bytes from a source that may be hostile. */
 
 import { isExact, now } from './clock.js';
 
@@ -9,32 +9,32 @@ export interface Target {
   /** Longest input that is kept and mutated, bytes. */
   readonly longest: number;
   /**
-   * Length to which some inputs are stretched, by repeating a part of them: what is slow, or takes memory, only when
-   * there is much of it. Bytes.
+   * Length to which some inputs are stretched, by repeating a part of them, bytes. This finds code that is slow, or
+   * takes much memory, only for long inputs.
    */
   readonly stretched: number;
-  /** Valid inputs, and what else is worth to begin with; made with the project's own code. */
+  /** Inputs to start with, most of them valid; made with the project's own code. */
   seeds(): readonly Buffer[] | Promise<readonly Buffer[]>;
   /**
-   * Runs the code on an input. Throws when the code did what it must not do: refusing the input, with an error of the
-   * kind that the code may throw, is no failure.
+   * Runs the code on an input. Throws if the code misbehaves; refusing the input with an error that the code may throw
+   * is not a failure.
    */
   run(input: Buffer): void | Promise<void>;
 }
 
-/** Turns that may be too long, milliseconds: those alone are measured exactly, which takes time itself. */
+/** Only turns longer than this are measured exactly, because exact measurements take time themselves; milliseconds. */
 const LONG_MS = 10;
 
-/** Turns of the current run. */
+/** Number of turns of the current run. */
 let turns = 0;
 /** The longest of them, milliseconds. */
 let longest = 0;
-/** Numbers of those that were long when they were not yet measured exactly. */
+/** Numbers of the turns that seemed long before they were measured exactly. */
 const long = new Set<number>();
 
 /**
- * Does what the server does in one turn of its event loop: with one piece of what it reads, for example. The time limit is
- * for that, and not for what the target checks, nor for all pieces together.
+ * Does what the server does in one turn of its event loop, such as processing one piece of its input. The time limit
+ * applies to this work only, not to the checks of the target, nor to all pieces together.
  */
 export function turn<Value>(work: () => Value): Value {
   const number = turns;
@@ -50,31 +50,31 @@ export function turn<Value>(work: () => Value): Value {
   }
 }
 
-/** Forgets the turns of the run before; if that is to be repeated exactly, not which of them were long. */
+/** Forgets the turns of the previous run; keeps which of them were long if that run is about to be measured exactly. */
 export function beginRun(): void {
   turns = 0;
   longest = 0;
   if (!isExact()) long.clear();
 }
 
-/** The longest turn of the run, milliseconds; undefined: the run did not say, and is one turn as a whole. */
+/** The longest turn of the run, milliseconds; undefined: the run did not mark any, and counts as one turn. */
 export function longestTurn(): number | undefined {
   return turns === 0 ? undefined : longest;
 }
 
-/** An invariant does not hold. */
+/** Thrown when an invariant does not hold. */
 export class Violation extends Error {
   override readonly name = 'Violation';
 }
 
-/** Fails unless something holds. */
+/** Throws a {@link Violation} unless a condition holds. */
 export function ensure(holds: boolean, what: string): asserts holds {
   if (!holds) throw new Violation(what);
 }
 
 type ErrorClass = abstract new (...args: never[]) => Error;
 
-/** What `work` returns; undefined if it refuses its input with one of these errors. */
+/** The result of `work`; undefined if it refuses its input with one of these errors. */
 export function unlessRefused<Value>(allowed: readonly ErrorClass[], work: () => Value): Value | undefined {
   try {
     return work();
@@ -84,7 +84,7 @@ export function unlessRefused<Value>(allowed: readonly ErrorClass[], work: () =>
   }
 }
 
-/** The same for what takes its time. */
+/** As {@link unlessRefused}, for asynchronous work. */
 export async function unlessRejected<Value>(
   allowed: readonly ErrorClass[],
   work: () => Promise<Value>,

@@ -1,6 +1,6 @@
 /**
- * Watches for an input that never ends: then nothing in the thread that runs it can say so. This runs in a thread of its
- * own, writes the input down, and ends the process.
+ * Detects an input that runs forever, which code in the same thread cannot do. The watchdog runs in a separate thread,
+ * saves the input, and ends the process.
  */
 import { writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
@@ -9,7 +9,7 @@ import { writeInput } from './corpus.js';
 const LIMIT_MS = 20_000;
 const LOOK_MS = 1000;
 
-/** What the two threads share: the number of the run, the length of its input, and the input. */
+/** Layout of the memory that the threads share: the number of the run, the length of its input, and the input. */
 const RUN = 0;
 const LENGTH = 1;
 const WORDS = 2;
@@ -20,7 +20,7 @@ export class Watchdog {
   readonly #input: Uint8Array;
   readonly #worker: Worker;
 
-  /** @param findings directory for the input that never ends */
+  /** @param findings directory for the input that runs forever */
   constructor(target: string, findings: string, largest: number) {
     this.#shared = new SharedArrayBuffer(WORDS * 4 + largest);
     this.#words = new Int32Array(this.#shared, 0, WORDS);
@@ -30,7 +30,7 @@ export class Watchdog {
     this.#worker.unref();
   }
 
-  /** To be called before an input is run. */
+  /** Must be called before an input is run. */
   begin(input: Buffer): void {
     this.#input.set(input.subarray(0, this.#input.length));
     Atomics.store(this.#words, LENGTH, Math.min(input.length, this.#input.length));
@@ -42,7 +42,7 @@ export class Watchdog {
   }
 }
 
-/** What the thread does. */
+/** The body of the watchdog's thread. */
 export function watch({
   target,
   findings,

@@ -1,4 +1,4 @@
-/** The thread of {@link Watchdog}. */
+/** Entry point of the thread of {@link Watchdog}. */
 import { workerData } from 'node:worker_threads';
 import { watch } from './watchdog.js';
 

@@ -1,4 +1,4 @@
-/** Documents that the server reads: manifests of appliances, policy files, and libvirt's descriptions of domains. */
+/** Documents that the server reads: manifests of appliances, and policy files. */
 import { parseManifest } from '../../../src/appliance/manifest.js';
 import { GuestfsError } from '../../../src/common/errors.js';
 import { parsePolicy, PolicyFileError } from '../../../src/security/policyFile.js';
@@ -9,16 +9,17 @@ const PATH = '/appliance/manifest.json';
 function checkManifest(text: string): void {
   const manifest = unlessRefused([GuestfsError], () => turn(() => parseManifest(text, PATH)));
   if (manifest === undefined) return;
-  for (const size of manifest.sizes.values()) ensure(typeof size === 'number', 'a size that is no number');
-  for (const sum of manifest.checksums.values()) ensure(typeof sum === 'string', 'a checksum that is no text');
+  for (const size of manifest.sizes.values()) ensure(typeof size === 'number', 'a size is not a number');
+  for (const sum of manifest.checksums.values()) ensure(typeof sum === 'string', 'a checksum is not a string');
 }
 
 function checkPolicy(text: string): void {
   const policy = unlessRefused([PolicyFileError], () => turn(() => parsePolicy(text)));
   if (policy === undefined) return;
-  for (const { role } of policy.identities) ensure(Object.hasOwn(policy.roles, role), 'an identity without its role');
+  for (const { role } of policy.identities)
+    ensure(Object.hasOwn(policy.roles, role), 'the role of an identity does not exist');
   const json = JSON.stringify(policy);
-  ensure(JSON.stringify(parsePolicy(json)) === json, 'a policy says something else as JSON');
+  ensure(JSON.stringify(parsePolicy(json)) === json, 'a policy means something else as JSON');
 }
 
 const MANIFEST = JSON.stringify({

@@ -1,4 +1,4 @@
-/** What splits the daemon's bytes into frames, and the chunks of files in them. */
+/** The code that splits the daemon's bytes into frames, and decodes the chunks of files in them. */
 import { CANCEL_FLAG, LAUNCH_FLAG, PROGRESS_FLAG } from '../../../src/protocol/constants.js';
 import { FrameDecoder, type Frame } from '../../../src/protocol/frameDecoder.js';
 import {
@@ -13,7 +13,7 @@ import { XdrEncoder } from '../../../src/xdr/encoder.js';
 import { ensure, turn, unlessRefused, type Target } from '../engine/target.js';
 import { asRead, cut, inPieces } from './pieces.js';
 
-/** The frames in some pieces, and whether they ended with an error. */
+/** The frames in some pieces, and whether decoding ended with an error. */
 function framesIn(pieces: readonly Buffer[]): { frames: Frame[]; refused: boolean } {
   const decoder = new FrameDecoder();
   const frames: Frame[] = [];
@@ -27,7 +27,7 @@ function framesIn(pieces: readonly Buffer[]): { frames: Frame[]; refused: boolea
   return { frames, refused: done !== true };
 }
 
-/** Quicker than a comparison of any objects: there can be a million. */
+/** Faster than a general comparison of objects; there can be a million frames. */
 function isSame(some: readonly Frame[], others: readonly Frame[]): boolean {
   return (
     some.length === others.length &&
@@ -43,12 +43,12 @@ function isSame(some: readonly Frame[], others: readonly Frame[]): boolean {
 function checkChunk(bytes: Buffer): void {
   const chunk = unlessRefused([ProtocolError], () => decodeChunk(bytes));
   if (chunk === undefined) return;
-  ensure(chunk.data.length <= bytes.length, 'a chunk with more data than its message');
+  ensure(chunk.data.length <= bytes.length, 'a chunk has more data than its message');
   if (chunk.data.length === 0) {
     const last = encodeLastChunk(chunk.cancel).subarray(4);
-    ensure(bytes.equals(last), 'the last chunk is not encoded as it came');
+    ensure(bytes.equals(last), 'the last chunk is not encoded as it was received');
   } else if (!chunk.cancel) {
-    ensure(encodeChunks(chunk.data).subarray(4).equals(bytes), 'a chunk is not encoded as it came');
+    ensure(encodeChunks(chunk.data).subarray(4).equals(bytes), 'a chunk is not encoded as it was received');
   }
 }
 
@@ -76,8 +76,8 @@ export const frames: Target = {
     const { bytes, pieces } = cut(input);
     const whole = framesIn(asRead(bytes));
     const inParts = framesIn(pieces);
-    ensure(whole.refused === inParts.refused, 'bytes are refused, or not, by how they came');
-    ensure(isSame(whole.frames, inParts.frames), 'the frames depend on how the bytes came');
+    ensure(whole.refused === inParts.refused, 'whether bytes are refused depends on how they are split');
+    ensure(isSame(whole.frames, inParts.frames), 'the frames depend on how the bytes are split');
     let length = 0;
     for (const frame of whole.frames) {
       if (frame.kind !== 'message') continue;
@@ -85,6 +85,6 @@ export const frames: Target = {
       answersCall(1, frame.bytes);
       checkChunk(frame.bytes);
     }
-    ensure(length <= bytes.length, 'frames with more bytes than came');
+    ensure(length <= bytes.length, 'the frames have more bytes than the input');
   },
 };

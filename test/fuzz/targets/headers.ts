@@ -1,4 +1,4 @@
-/** The headers of images: what they say about other files, and how large their disks are. */
+/** The headers of images: the other files that they refer to, and the sizes of their disks. */
 import type { FileHandle } from 'node:fs/promises';
 import { GuestfsError } from '../../../src/common/errors.js';
 import { BadImageHeader } from '../../../src/images/badImageHeader.js';
@@ -16,7 +16,7 @@ const SECTOR = 512;
 const MOST_READ = 8 << 20;
 const LONGEST_NAME = 1023;
 
-/** As a file: positions have to be ones, and what is read is counted. */
+/** Bytes as a file that checks the positions of reads, and counts the bytes read. */
 function fileOf(bytes: Buffer): ByteSource & { readonly read: FileHandle['read'] } {
   const memory = bytesInMemory(bytes);
   let total = 0;
@@ -24,13 +24,13 @@ function fileOf(bytes: Buffer): ByteSource & { readonly read: FileHandle['read']
     read: (buffer: Buffer, offset: number, length: number, position: number) => {
       if (!Number.isSafeInteger(position) || position < 0) throw new RangeError(`read at ${position}`);
       total += length;
-      ensure(total <= MOST_READ, 'far more is read than a header');
+      ensure(total <= MOST_READ, 'far more than a header is read');
       return memory.read(buffer, offset, length, position);
     },
   } as unknown as ReturnType<typeof fileOf>;
 }
 
-/** Where the project's code writes an image. */
+/** The image that the project's code writes. */
 async function written(write: (file: FileHandle) => Promise<void>): Promise<Buffer> {
   let image = Buffer.alloc(0);
   const file = {
@@ -51,7 +51,7 @@ function withFields(length: number, fields: Readonly<Record<number, string | Buf
   return bytes;
 }
 
-/** Bytes of a header in the smallest cluster, so that inputs are short. */
+/** A header with the smallest cluster size, so that inputs are short. */
 function shortQcow2(head: Buffer, extensions: Buffer, backing: string): Buffer {
   const bytes = Buffer.alloc(SECTOR);
   head.copy(bytes, 0, 0, 104);
@@ -75,7 +75,7 @@ RW 4192256 FLAT "disk-f001.vmdk" 0
 
 const BIG_ENDIAN_4 = Buffer.of(0, 0, 0, 4);
 
-/** Inputs: which format is stated (0: none), and the image. */
+/** An input: the number of the stated format (0: none), and the image. */
 function seed(format: ImageFormat | undefined, image: Buffer): Buffer {
   return Buffer.concat([Buffer.of(format === undefined ? 0 : 1 + IMAGE_FORMATS.indexOf(format)), image]);
 }
@@ -86,7 +86,7 @@ export const headers: Target = {
   longest: 2048,
   stretched: 2 << 20,
   async seeds() {
-    // Sparse, so that only their heads are of use here.
+    // The images are sparse: only their heads are useful here.
     const head = await written((file) => writeEmptyQcow2(file, 1n << 30n));
     const overlay = await written((file) => writeQcow2Head(file, 1n << 20n, Buffer.from('head')));
     const dataFile = withFields(24, { 0: 'DATA\0\0\0\x08file.raw', 16: '\0\0\0\0\0\0\0\0' });
@@ -122,26 +122,32 @@ export const headers: Target = {
     const opened = { handle: fileOf(image), size: BigInt(image.length) };
     const known = await unlessRejected([GuestfsError], () => recogniseImage(opened, stated, SUBJECT));
     const head = await unlessRejected([GuestfsError], () => copyHead({ handle: fileOf(image) as FileHandle }, SUBJECT));
-    ensure((await looksLike(opened)) === sniffFormat(image.subarray(0, SECTOR)), 'an image looks like two formats');
-    // Whatever is refused, an image whose extents count is measured.
+    ensure(
+      (await looksLike(opened)) === sniffFormat(image.subarray(0, SECTOR)),
+      'an image is recognised as two formats',
+    );
+    // The extents of a VMDK are measured even if the image is refused.
     if (sniffFormat(image.subarray(0, SECTOR)) === 'vmdk') {
       const size = await unlessRejected([BadImageHeader], () => extentsSize(fileOf(image)));
-      ensure(size === undefined || size > 0n, 'extents without a size');
+      ensure(size === undefined || size > 0n, 'extents have no size');
     }
     if (known === undefined) return;
     const { virtualSize, qcow2: said } = known;
-    ensure(virtualSize === undefined || virtualSize % 512n === 0n, 'a disk that is not whole sectors');
+    ensure(
+      virtualSize === undefined || virtualSize % 512n === 0n,
+      'the size of a disk is not a multiple of the sector size',
+    );
     for (const name of [said?.backing?.file, said?.backing?.format, said?.dataFile?.file])
-      ensure(name === undefined || !name.includes('\0'), 'a name with a NUL character');
-    ensure((said?.backing?.file.length ?? 0) <= LONGEST_NAME, 'a long name of a backing file');
-    // qemu gets the copied head alone, so that has to say the same.
+      ensure(name === undefined || !name.includes('\0'), 'a name has a NUL character');
+    ensure((said?.backing?.file.length ?? 0) <= LONGEST_NAME, 'the name of a backing file is too long');
+    // qemu sees only the copied head, so it must have the same contents.
     if (head === undefined || known.format !== 'qcow2') return;
     const again = await recogniseImage({ handle: fileOf(head), size: opened.size }, stated, SUBJECT);
-    ensure(JSON.stringify(again.qcow2, text) === JSON.stringify(said, text), 'the copied head says something else');
+    ensure(JSON.stringify(again.qcow2, text) === JSON.stringify(said, text), 'the copied head has other contents');
   },
 };
 
-/** For JSON. */
+/** Converts values for JSON. */
 function text(_key: string, value: unknown): unknown {
   return typeof value === 'bigint' ? String(value) : value;
 }

@@ -1,4 +1,4 @@
-/** Who a client is: names in certificates, what a proxy says of them, bearer tokens, and the headers that carry these. */
+/** Identification of clients: names in certificates, also as forwarded by a proxy, bearer tokens, and their headers. */
 import { generateKeyPairSync, sign } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -25,7 +25,7 @@ const PROXY = 'dns:proxy.example';
 const FINGERPRINT = Array.from({ length: 32 }, () => 'AB').join(':');
 const YEAR_S = 31_536_000;
 
-/** All orders in which kinds can count, and each alone. */
+/** Kinds of names in both orders, and each kind alone. */
 const ORDERS: readonly (readonly CertificateKind[])[] = [
   CERTIFICATE_KINDS,
   [...CERTIFICATE_KINDS].reverse(),
@@ -36,18 +36,18 @@ function checkIdentity(identity: string | undefined, kinds: readonly Certificate
   if (identity === undefined) return;
   ensure(
     kinds.some((kind) => identity.startsWith(`${kind}:`)),
-    'an identity of a kind that does not count',
+    'an identity has a kind that is not used',
   );
-  ensure(!/[\u0000-\u001f\u007f-\u009f]/.test(identity), 'an identity with control characters');
-  ensure(identity.length < 2100 && identity.isWellFormed(), 'an identity that no log can show');
+  ensure(!/[\u0000-\u001f\u007f-\u009f]/.test(identity), 'an identity has control characters');
+  ensure(identity.length < 2100 && identity.isWellFormed(), 'an identity cannot be logged');
 }
 
-/** As Node.js writes a name into its list: anything unusual as a JSON string. */
+/** A name as Node.js writes it into its list: as a JSON string if it has unusual characters. */
 function asNodeWrites(value: string): string {
   return /[^\x20-\x7e]|[,'"\\]/.test(value) ? JSON.stringify(value) : value;
 }
 
-/** Names of one certificate: the type and value of each are a line. */
+/** Checks the names of one certificate; each line has the type and value of one. */
 function checkNames(lines: readonly string[], kinds: readonly CertificateKind[]): void {
   const names = lines.map((line) => ({ type: line.startsWith('d') ? 'DNS' : 'URI', value: line.slice(1) }));
   const list = names.map(({ type, value }) => `${type}:${asNodeWrites(value)}`).join(', ');
@@ -57,16 +57,16 @@ function checkNames(lines: readonly string[], kinds: readonly CertificateKind[])
   if (identity?.startsWith('uri:') === true)
     ensure(
       names.some(({ type, value }) => type === 'URI' && identity === `uri:${value}`),
-      'the identity of a URI that the certificate does not have',
+      'the identity is a URI that the certificate does not have',
     );
   if (identity?.startsWith('dns:') === true)
     ensure(
       names.some(({ type, value }) => type === 'DNS' && identity === `dns:${value.toLowerCase()}`),
-      'the identity of a DNS name that the certificate does not have',
+      'the identity is a DNS name that the certificate does not have',
     );
 }
 
-/** A list in any form, as it would come from a faulty Node.js. */
+/** Checks a list in any form, as a faulty Node.js could return it. */
 function checkList(text: string, kinds: readonly CertificateKind[]): void {
   const [common = '', list = ''] = text.split('\0', 2);
   const certificate: CertificateNames = {
@@ -80,12 +80,12 @@ function checkList(text: string, kinds: readonly CertificateKind[]): void {
   );
 }
 
-/** The last element counts, whatever a client wrote into those before. */
+/** Checks that the last element counts, whatever a client wrote into those before it. */
 function checkForwarded(text: string, kinds: readonly CertificateKind[]): void {
   const identity = unlessRefused([GuestfsError], () => forwardedIdentity(text, kinds));
   checkIdentity(identity, kinds);
   const appended = unlessRefused([GuestfsError], () => forwardedIdentity(`${text},URI=spiffe://last`, ['uri']));
-  ensure(appended === undefined || appended === 'uri:spiffe://last', 'a client can write what its proxy says');
+  ensure(appended === undefined || appended === 'uri:spiffe://last', "a client can forge its proxy's element");
 }
 
 function checkWildcard(text: string): void {
@@ -107,7 +107,7 @@ interface Tokens {
 
 let tokens: Promise<Tokens> | undefined;
 
-/** Keys of this run, and a token signed with them. */
+/** Creates the keys of this run, and a token signed with them. */
 async function makeTokens(): Promise<Tokens> {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519');
   const directory = mkdtempSync(join(tmpdir(), 'fuzz-keys-'));
@@ -124,7 +124,7 @@ async function makeTokens(): Promise<Tokens> {
   }
 }
 
-/** Metadata of a call: lines of a key and a value. grpc-js refuses some before we see them. */
+/** Metadata of a call, from lines of a key and a value; undefined if grpc-js refuses it. */
 function metadataOf(lines: readonly string[]): Metadata | undefined {
   const metadata = new Metadata();
   try {
@@ -148,15 +148,16 @@ async function checkCall(lines: readonly string[]): Promise<void> {
   const metadata = metadataOf(lines);
   if (metadata === undefined) return;
   const id = unlessRefused([GuestfsError], () => sessionIdOf(metadata));
-  ensure(id === undefined || !id.includes(','), 'a session ID of two');
+  ensure(id === undefined || !id.includes(','), 'two session IDs count as one');
   tokens ??= makeTokens();
   const { verifier } = await tokens;
   const identify = createIdentify({ kinds: CERTIFICATE_KINDS, tokens: verifier, proxies: [PROXY] });
   const certificate = { subject: {}, subjectaltname: 'DNS:proxy.example', fingerprint256: FINGERPRINT };
   const call = { metadata, getAuthContext: () => ({ sslPeerCertificate: certificate }) };
   const found = await unlessRejected([GuestfsError], async () => identify(call as never));
-  ensure(found !== PROXY, 'a client passes for its proxy');
-  if (found?.startsWith('sub:') === true) ensure(found === `sub:${SUBJECT}`, 'a token that nobody signed');
+  ensure(found !== PROXY, 'a client has the identity of its proxy');
+  if (found?.startsWith('sub:') === true)
+    ensure(found === `sub:${SUBJECT}`, 'a token without a valid signature is accepted');
 }
 
 const FORMS = 5;

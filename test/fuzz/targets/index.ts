@@ -1,4 +1,4 @@
-/** All targets. Each is loaded by itself: the fewer places of code a process watches, the faster it is. */
+/** All targets. Each is loaded separately: the fewer places in the code a process watches, the faster it is. */
 import type { Target } from '../engine/target.js';
 
 const TARGETS: Readonly<Record<string, () => Promise<Target>>> = {

@@ -1,4 +1,4 @@
-/** The package databases of guests: dpkg, apk, pacman and the registry of Windows. (RPM's come as records in a reply.) */
+/** The package databases of guests: dpkg, apk, pacman and the Windows registry. (RPM data arrives in a reply.) */
 import { filesize, isFile } from '../../../gen/calls/file.js';
 import type { Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
 import { GuestfsError } from '../../../src/common/errors.js';
@@ -15,10 +15,10 @@ import { cut, inPieces } from './pieces.js';
 
 const signal = new AbortController().signal;
 const ROOT = '/dev/sda1';
-/** Answers of a registry that says yes to everything would never end; a real one has a few thousand keys. */
+/** Without a limit, a registry in which every key exists would never end; a real one has a few thousand keys. */
 const MOST_KEYS = 64;
 
-/** A guest whose only file comes in these pieces. */
+/** A guest whose only file arrives in these pieces. */
 function guestWith(pieces: readonly Buffer[]): LibraryContext {
   const size = pieces.reduce((sum, { length }) => sum + length, 0);
   const daemon: Pick<Daemon, 'call' | 'download'> = {
@@ -32,7 +32,7 @@ function guestWith(pieces: readonly Buffer[]): LibraryContext {
   return { daemon, signal } as unknown as LibraryContext;
 }
 
-/** A registry whose answers are made of the input: the lines of its strings, one after the other. */
+/** A registry whose answers are the lines of the input, one after the other. */
 function registryOf(bytes: Buffer): LibraryContext {
   const texts = bytes.toString('latin1').split('\n');
   let next = 0;
@@ -119,7 +119,7 @@ export const packages: Target = {
   name: 'packages',
   about: 'the package databases of dpkg, apk, pacman and Windows',
   longest: 1024,
-  // What comes in one turn of the event loop.
+  // As much as arrives in one turn of the event loop.
   stretched: 64 * 1024,
   seeds: () =>
     [DPKG, APK, PACMAN, WINDOWS].flatMap((text, lister) =>
@@ -130,11 +130,11 @@ export const packages: Target = {
     const { bytes, pieces } = cut(input.subarray(1));
     const found = await unlessRejected([GuestfsError], () => lister(bytes, pieces));
     const whole = await unlessRejected([GuestfsError], () => lister(bytes, bytes.length === 0 ? [] : [bytes]));
-    ensure((found === undefined) === (whole === undefined), 'a database is refused, or not, by how it came');
+    ensure((found === undefined) === (whole === undefined), 'whether a database is refused depends on how it is split');
     if (found === undefined || whole === undefined) return;
-    ensure(JSON.stringify(found) === JSON.stringify(whole), 'the list depends on how the database came');
-    ensure(found.length <= bytes.length, 'more applications than bytes');
+    ensure(JSON.stringify(found) === JSON.stringify(whole), 'the list depends on how the database is split');
+    ensure(found.length <= bytes.length, 'there are more applications than bytes');
     for (const one of sorted(found).map(oldForm))
-      ensure(one.app_name.isWellFormed() && one.app_epoch >= 0, 'an application that cannot be encoded');
+      ensure(one.app_name.isWellFormed() && one.app_epoch >= 0, 'an application cannot be encoded');
   },
 };

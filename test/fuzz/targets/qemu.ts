@@ -1,4 +1,4 @@
-/** What qemu says: lines of QMP, and what it prints of an image's bytes. */
+/** Output of qemu: lines of QMP, and dumps of an image's bytes. */
 import { answersIn, dumpIn } from '../../../src/images/nodeDump.js';
 import { QmpFramer, QmpProtocolError, type QmpMessage } from '../../../src/qemu/qmpFramer.js';
 import { ensure, turn, unlessRefused, type Target } from '../engine/target.js';
@@ -6,7 +6,7 @@ import { cut, inPieces } from './pieces.js';
 
 const LONGEST_LINE = 64 * 1024;
 const DUMPED = 32;
-/** What is read of the output of an isolated qemu, about. */
+/** About as much as is read of the output of an isolated qemu. */
 const LONGEST_OUTPUT = 1 << 20;
 
 function messagesIn(pieces: readonly Buffer[]): { messages: QmpMessage[]; refused: boolean } {
@@ -19,7 +19,7 @@ function messagesIn(pieces: readonly Buffer[]): { messages: QmpMessage[]; refuse
   return { messages, refused: done !== true };
 }
 
-/** One line at a time, as `push` gives the messages of one piece only if all are good. */
+/** Splits into lines, because `push` returns the messages of a piece only if all of them are valid. */
 function lines(bytes: Buffer): Buffer[] {
   const found: Buffer[] = [];
   let start = 0;
@@ -52,13 +52,16 @@ export const qemu: Target = {
     const { bytes, pieces } = cut(input);
     const whole = messagesIn(lines(bytes));
     const inParts = messagesIn(pieces.flatMap(lines));
-    ensure(whole.refused === inParts.refused, 'a line is refused, or not, by how it came');
-    ensure(JSON.stringify(whole.messages) === JSON.stringify(inParts.messages), 'the messages depend on how they came');
-    for (const message of whole.messages) ensure(!Array.isArray(message), 'a message that is no object');
+    ensure(whole.refused === inParts.refused, 'whether a line is refused depends on how it is split');
+    ensure(
+      JSON.stringify(whole.messages) === JSON.stringify(inParts.messages),
+      'the messages depend on how they are split',
+    );
+    for (const message of whole.messages) ensure(!Array.isArray(message), 'a message is not an object');
     const text = bytes.toString('latin1');
     const output = text.slice(0, LONGEST_OUTPUT);
-    ensure(answersIn(output).join('').length <= output.length, 'more answers than output');
+    ensure(answersIn(output).join('').length <= output.length, 'the answers are longer than the output');
     const dumped = turn(() => dumpIn(output, DUMPED));
-    ensure(dumped === undefined || dumped.length === DUMPED, 'a dump of another length');
+    ensure(dumped === undefined || dumped.length === DUMPED, 'a dump has the wrong length');
   },
 };

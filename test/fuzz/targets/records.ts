@@ -1,4 +1,4 @@
-/** Lists that are downloaded: names, directory entries, fields of a journal; and texts of guests as such. */
+/** Downloaded lists, of names, directory entries and journal fields, and the conversion of guests' texts. */
 import { decodeDirent } from '../../../gen/calls/structs.js';
 import { GuestfsError } from '../../../src/common/errors.js';
 import { decodeGuestText, encodeGuestText, printable, printableName } from '../../../src/common/guestText.js';
@@ -8,19 +8,19 @@ import { XdrEncoder } from '../../../src/xdr/encoder.js';
 import { ensure, unlessRefused, type Target } from '../engine/target.js';
 import { arriving, cut, gathered, inPieces } from './pieces.js';
 
-/** As large as the largest of the server's. */
+/** The largest window that the server uses. */
 const WINDOW = { names: 32_768, bytes: 1 << 20 };
 const KINDS = 4;
 
 function checkText(bytes: Buffer): void {
   const decoded = decodeGuestText(bytes);
-  ensure(decoded.isWellFormed(), 'a text that is no Unicode');
-  ensure(encodeGuestText(decoded).equals(bytes), 'a text does not become its bytes again');
+  ensure(decoded.isWellFormed(), 'a text is not valid Unicode');
+  ensure(encodeGuestText(decoded).equals(bytes), 'a text is not converted back to the same bytes');
   for (const shown of [printable(decoded), printableName(decoded)])
-    ensure(!/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/.test(shown), 'control characters in a message');
-  // What a client sends need not come from us.
+    ensure(!/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/.test(shown), 'a message has control characters');
+  // A client can send text that did not come from the server.
   const foreign = bytes.toString('utf16le');
-  ensure(decodeGuestText(encodeGuestText(foreign)).isWellFormed(), 'a sent text that is no Unicode');
+  ensure(decodeGuestText(encodeGuestText(foreign)).isWellFormed(), 'a text from a client is not valid Unicode');
 }
 
 async function checkNames(bytes: Buffer, pieces: readonly Buffer[]): Promise<void> {
@@ -42,14 +42,17 @@ async function checkEntries(bytes: Buffer, pieces: readonly Buffer[]): Promise<v
   const whole = await gathered(recordsOf(arriving([bytes]), decodeDirent, 'readdir'));
   for (const { error } of [inParts, whole])
     ensure(error === undefined || error instanceof GuestfsError, `entries end with ${String(error)}`);
-  ensure((inParts.error === undefined) === (whole.error === undefined), 'a list is refused, or not, by how it came');
-  ensure(inParts.list.length === whole.list.length, 'the list depends on how it came');
+  ensure(
+    (inParts.error === undefined) === (whole.error === undefined),
+    'whether a list is refused depends on how it is split',
+  );
+  ensure(inParts.list.length === whole.list.length, 'the list depends on how it is split');
 }
 
 function checkFields(bytes: Buffer): void {
   const fields = unlessRefused([GuestfsError], () => [...fieldsOf(bytes)]) ?? [];
   const size = fields.reduce((sum, { attrval }) => sum + attrval.length, 0);
-  ensure(size <= bytes.length, 'fields with more bytes than the entry');
+  ensure(size <= bytes.length, 'the fields have more bytes than the entry');
 }
 
 function dirents(...names: readonly string[]): Buffer {
@@ -76,7 +79,7 @@ export const records: Target = {
   name: 'records',
   about: 'names, directory entries and journal fields that are downloaded, and texts of guests',
   longest: 1024,
-  // What comes in one turn of the event loop.
+  // As much as arrives in one turn of the event loop.
   stretched: 64 * 1024,
   seeds: () =>
     [Buffer.from('a \xe9 \uef80 \u{1f600} \n'), Buffer.from('one\0two\0\0'), dirents('.', 'file'), fields('A=b', 'C=')]

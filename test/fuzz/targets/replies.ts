@@ -1,4 +1,4 @@
-/** The replies of the daemon: the decoder of every procedure, and the answer that the client gets of them. */
+/** The replies of the daemon: the decoder of every procedure, and the answer made from the reply for the client. */
 import type { MethodDefinition } from '@grpc/grpc-js';
 import { daemonCalls } from '../../../gen/calls/index.js';
 import { services } from '../../../gen/services.js';
@@ -17,16 +17,16 @@ import { XdrEncoder } from '../../../src/xdr/encoder.js';
 import { ensure, turn, unlessRefused, type Target } from '../engine/target.js';
 
 const SERIAL = 0x1234;
-/** Before the body of a reply, in an input: which call, and how the reply's header is. */
+/** Bytes of an input before the body of a reply: they select the call and the kind of header. */
 const PICK = 3;
-/** In the third byte of an input: the header is in the rest of it, too. */
+/** Bit in the third byte of an input: the rest of the input includes the header. */
 const OWN_HEADER = 2;
 
 const calls = Object.values(daemonCalls).sort((one, other) => one.procedure - other.procedure);
 
 type Method = MethodDefinition<object, object>;
 
-/** By action: the RPC that answers with what the daemon replies. */
+/** The RPC of each action that answers with the daemon's reply. */
 const methods: ReadonlyMap<string, Method> = new Map(
   Object.values(services).flatMap((service) =>
     (Object.values(service) as Method[]).flatMap((method) => {
@@ -46,20 +46,20 @@ function header(procedure: number, status: number): Buffer {
   return encoder.finish();
 }
 
-/** The value in a reply; undefined if it is an error, or no reply to the call. */
+/** The value in a reply; undefined if it is an error, or not a reply to the call. */
 function replyOf(call: AnyDaemonCall, bytes: Buffer): object | undefined {
   return unlessRefused([ProtocolError, GuestfsError], () => turn(() => decodeReply(call, SERIAL, bytes) as object));
 }
 
-/** What the server makes of a reply can be read by clients, and says the same. */
+/** Checks that clients can read the answer, with the same contents. */
 function checkAnswer(method: Method, answer: object): void {
   const bytes = method.responseSerialize(answer);
   const again = method.responseSerialize(method.responseDeserialize(bytes));
-  ensure(again.equals(bytes), 'an answer is not what the client reads');
+  ensure(again.equals(bytes), 'the client does not read what was sent');
 }
 
 function seedOf(call: AnyDaemonCall, index: number): Buffer[] {
-  // Any reply begins with one of these: no value, a number, some text, a list, or a list of records.
+  // Every reply starts with one of these: no value, a number, a string, a list, or a list of records.
   const bodies = [
     Buffer.alloc(0),
     Buffer.alloc(4),

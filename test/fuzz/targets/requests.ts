@@ -1,4 +1,4 @@
-/** The requests of clients: gRPC's framing of messages, the decoder of every RPC, and the checks that all have in common. */
+/** The requests of clients: gRPC's framing of messages, the decoder of every RPC, and the checks common to all RPCs. */
 import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
 import { EventServiceService } from '../../../gen/proto/guestfs/v1/event.js';
 import { SessionServiceService } from '../../../gen/proto/guestfs/v1/session.js';
@@ -15,7 +15,7 @@ import { cut } from './pieces.js';
 type Method = MethodDefinition<object, object>;
 
 const LARGEST = 1 << 20;
-/** In the first byte of an input: the rest is a stream of messages for one RPC, not one message. */
+/** Bit in the first byte of an input: the rest is a stream of messages for one RPC, not a single message. */
 const STREAM = 0x80;
 
 const all: readonly ServiceDefinition[] = [...Object.values(services), SessionServiceService, EventServiceService];
@@ -24,15 +24,15 @@ const methods = all.flatMap((service) => Object.values(decodingSafely(service)) 
 function checkMessage(method: Method, bytes: Buffer): void {
   const request = turn(() => method.requestDeserialize(bytes));
   if (request instanceof Undecodable) {
-    ensure(request.error instanceof GuestfsError, 'a request is refused without an error of ours');
+    ensure(request.error instanceof GuestfsError, 'a request is refused with an unexpected error');
     return;
   }
   const action = rpcAt(method.path)?.action;
   if (action !== undefined) unlessRefused([GuestfsError], () => turn(() => checkArguments(action, request)));
   const encoded = method.requestSerialize(request);
   const again = method.requestDeserialize(encoded);
-  ensure(!(again instanceof Undecodable), 'what was decoded cannot be decoded again');
-  ensure(method.requestSerialize(again).equals(encoded), 'a request says something else when it is sent on');
+  ensure(!(again instanceof Undecodable), 'a decoded request cannot be encoded and decoded again');
+  ensure(method.requestSerialize(again).equals(encoded), 'a request changes when it is encoded again');
 }
 
 /** Messages with their headers, as gRPC frames them. */
@@ -53,14 +53,17 @@ function checkStream(method: Method, pieces: readonly Buffer[]): void {
     unlessRefused([GuestfsError], () => {
       for (const piece of pieces)
         for (const message of reader.write(piece)) {
-          ensure(message.length >= 5 && message.length === 5 + message.readUInt32BE(1), 'a message of another length');
+          ensure(
+            message.length >= 5 && message.length === 5 + message.readUInt32BE(1),
+            'a message has the wrong length',
+          );
           checkMessage(method, message.subarray(5));
         }
     });
   } finally {
     reader.close();
   }
-  ensure(memory.freeFor('client') === LARGEST, 'memory that is never given back');
+  ensure(memory.freeFor('client') === LARGEST, 'memory is not released');
 }
 
 function framed(message: Buffer): Buffer {

@@ -1,4 +1,4 @@
-/** Errors that nobody handles, one in each kind of asynchronous resource: the server drains, once, and does not die. */
+/** Unhandled errors, one in each kind of asynchronous resource: the server drains, once, and does not crash. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from '@jest/globals';

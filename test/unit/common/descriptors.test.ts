@@ -6,7 +6,7 @@ import { Descriptors } from '../../../src/common/descriptors.js';
 import { thrownBy } from '../../fakes/connected.js';
 
 describe('descriptors', () => {
-  it('are refused while there are still some, and what is promised counts', () => {
+  it('are refused before they run out, and claims count', () => {
     let inUse = 100;
     const descriptors = new Descriptors(256, () => inUse);
     const release = descriptors.claim(60);
@@ -23,12 +23,12 @@ describe('descriptors', () => {
     descriptors.claim(172)();
   });
 
-  it('are for sessions as much as for connections', () => {
+  it('are divided between sessions and connections', () => {
     const connections = (limit: number): number => new Descriptors(limit, () => 0).connections(1024);
     expect([1 << 20, Infinity, 1024, 256, 64].map(connections)).toEqual([1024, 1024, 480, 96, 1]);
   });
 
-  it('are given back when the work is over, however it ends', async () => {
+  it('are released when the work is done, however it ends', async () => {
     const descriptors = new Descriptors(100, () => 0);
     await expect(
       descriptors.while(30, async () => {
@@ -39,7 +39,7 @@ describe('descriptors', () => {
   });
 });
 
-it('a program that cannot be started for want of descriptors is a failure of its call, and no more', async () => {
+it('a program that cannot be started for lack of descriptors only makes its call fail', async () => {
   const program = fileURLToPath(new URL('../../fakes/fewDescriptors.js', import.meta.url));
   const { stdout } = await promisify(execFile)('prlimit', ['--nofile=128:128', process.execPath, program]);
   const lines = stdout.trim().split('\n');
@@ -49,7 +49,7 @@ it('a program that cannot be started for want of descriptors is a failure of its
   expect(lines.filter((line) => !refused.includes(line)).every((line) => line.endsWith('started'))).toBe(true);
 });
 
-it('so is one that the system itself refuses', async () => {
+it('so does one that the system itself refuses to start', async () => {
   const program = fileURLToPath(new URL('../../fakes/fewDescriptors.js', import.meta.url));
   const { stdout } = await promisify(execFile)('prlimit', ['--nofile=128:128', process.execPath, program, 'unchecked']);
   const lines = stdout.trim().split('\n');

@@ -13,7 +13,7 @@ describe('an error of the operating system', () => {
     ['ENOMEM', 'spawn', 'OUT_OF_MEMORY', undefined],
     ['ENOSPC', 'write', 'ENOSPC', undefined],
     ['EDQUOT', 'write', 'EDQUOT', undefined],
-  ])('%s of %s has the reason %s, also inside others', (code, syscall, reason, metadata) => {
+  ])('%s of %s has the reason %s, even as the cause of other errors', (code, syscall, reason, metadata) => {
     const plain = systemError(code, syscall);
     const wrapped = new GuestfsError('APPLIANCE_UNUSABLE', 'it cannot be opened', {
       cause: new Error('because', { cause: plain }),
@@ -25,7 +25,7 @@ describe('an error of the operating system', () => {
     }
   });
 
-  it('is INTERNAL if it is another, and no longer looked for below what has a reason of its own', () => {
+  it('is INTERNAL if it is of another kind, and is not looked for in causes of errors that have their own reason', () => {
     expect(GuestfsError.from(systemError('EAGAIN', 'read')).reason).toBe('INTERNAL');
     expect(GuestfsError.from(systemError('EPIPE', 'write')).reason).toBe('INTERNAL');
     const own = new GuestfsError('IMAGE_LOCKED', 'in use', { cause: systemError('EMFILE', 'open') });

@@ -1,4 +1,4 @@
-/** What a client may write to files of the host, in all. */
+/** Limits on how much a client may write to files of the host in total. */
 import { setMaxListeners } from 'node:events';
 import { linkSync, mkdirSync, symlinkSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -43,7 +43,7 @@ const inRoot = (name: string): string => join(scene.root, name);
 const quotaOf = (bytes: number | undefined, client = 'a', quotas = new DiskQuotas(bytes)): DiskQuota =>
   quotas.of({ client, imageRoots: roots, limits: {} });
 const bytes = (count: number) => [{ bytes: BigInt(count) }];
-/** What is left of a quota, exactly. */
+/** The exact number of bytes left of a quota. */
 async function left(quota: DiskQuota): Promise<number> {
   let [low, high] = [0, 64 * MIB];
   while (low < high) {
@@ -62,7 +62,7 @@ async function left(quota: DiskQuota): Promise<number> {
 }
 
 describe('the files of a client', () => {
-  it('count with their length, or with what they take', async () => {
+  it('count with their length, or the space that they take', async () => {
     rawImage(inRoot('sparse.img'), 3 * MIB);
     expect(await left(quotaOf(4 * MIB))).toBe(MIB);
     writeFileSync(inRoot('small'), 'x');
@@ -77,7 +77,7 @@ describe('the files of a client', () => {
     expect(await left(quotaOf(4 * MIB))).toBe(3 * MIB - 4096);
   });
 
-  it('are those that it may write', async () => {
+  it('are those in directories that it may write to', async () => {
     for (const name of ['own', 'own/base', 'other']) {
       mkdirSync(inRoot(name));
       rawImage(inRoot(`${name}/a.img`), MIB);
@@ -85,7 +85,7 @@ describe('the files of a client', () => {
     rawImage(join(scene.outside, 'big.img'), 3 * MIB);
     symlinkSync(scene.outside, inRoot('own/link'));
     roots = { directories: [inRoot('own'), inRoot('own/base')], readOnly: new Set([inRoot('own/base')]) };
-    // The link is a name of its own, and leads nowhere.
+    // The link itself takes space, but is not followed.
     expect(await left(quotaOf(4 * MIB))).toBe(3 * MIB - 4096);
   });
 
@@ -113,7 +113,7 @@ describe('a reservation', () => {
     expect(await left(mine)).toBe(MIB);
   });
 
-  it('is for all or nothing, and one at a time', async () => {
+  it('covers all of its files or none, and never exceeds the limit together with others', async () => {
     const quota = quotaOf(MIB);
     await errorOf(quota.reserve([...bytes(MIB), ...bytes(1)], signal));
     expect(await left(quota)).toBe(MIB);
@@ -121,7 +121,7 @@ describe('a reservation', () => {
     expect(tried.filter(({ status }) => status === 'fulfilled')).toHaveLength(4);
   });
 
-  it('for a file stands for that file, also after it has ended', async () => {
+  it('for a file is replaced by the file itself once it has ended', async () => {
     const quota = quotaOf(4 * MIB);
     await createDisk(
       { filename: 'a.img', format: 'raw', size: BigInt(MIB) },
@@ -157,7 +157,7 @@ describe('disk_create', () => {
     await create(quota, { format, size: MIB });
   });
 
-  it('puts a disk in the place of another', async () => {
+  it('needs only the difference to overwrite a disk', async () => {
     const quota = quotaOf(MIB);
     await create(quota, { format: 'raw', size: MIB });
     expect(await errorOf(create(quota, { format: 'raw', size: 2 * MIB, overwrite: true }))).toMatchObject({
@@ -189,7 +189,7 @@ describe('drives', () => {
     ['an overlay', () => fileDrive(rawImage(inRoot('a.img'), 3 * MIB), { format: 'raw' }), 6 * MIB],
     ['a raw image', () => fileDrive(rawImage(inRoot('a.img'), 3 * MIB), { readonly: false, format: 'raw' }), 3 * MIB],
     ['an image that grows', () => fileDrive(qcow2Image(inRoot('a.img'), '3M'), { readonly: false }), 3 * MIB],
-  ])('with %s take what can be written', async (_what, drive, expected) => {
+  ])('with %s count with the maximum that can be written', async (_what, drive, expected) => {
     const quota = quotaOf(64 * MIB);
     const made = drive();
     const free = await left(quota);
@@ -198,13 +198,13 @@ describe('drives', () => {
     claims.releaseAll();
     const after = await left(quota);
     expect(after).toBe(free);
-    // A raw image has been counted as a file, and does not grow.
+    // A raw image is counted as a file already, and does not grow.
     if (after === 64 * MIB - expected) return;
     const tight = quotaOf(expected - 1);
     expect(await errorOf(attach(tight, made))).toMatchObject({ reason: 'LIMIT_EXCEEDED' });
   });
 
-  it('with snapshots can become larger than their disk', async () => {
+  it('with snapshots count with their disk in addition to the file', async () => {
     const path = qcow2Image(inRoot('a.img'), '3M');
     qemuImg('snapshot', '-c', 'one', path);
     truncateSync(path, MIB);

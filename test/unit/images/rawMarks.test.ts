@@ -1,4 +1,4 @@
-/** An image that was written as a raw drive is not taken for what it looks like. */
+/** The format of an image that was written as a raw drive is not recognised from its contents. */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
@@ -32,7 +32,7 @@ async function attach(
   await chain.close();
   return chain.links[0].format;
 }
-/** What a guest does with its disk. */
+/** Writes a qcow2 header into a disk, as a guest could. */
 const becomeQcow2 = (name: string): void => {
   const image = readFileSync(qcow2Image(join(scene.outside, 'guest.qcow2'), '1M'));
   writeFileSync(inRoot(name), image, { flag: 'r+' });
@@ -50,7 +50,7 @@ const REFUSED = {
 };
 
 describe('a raw drive that becomes a qcow2 image', () => {
-  it.each(['raw', undefined])('has its format stated (attached as %s)', async (format) => {
+  it.each(['raw', undefined])('needs its format stated (attached as %s)', async (format) => {
     rawImage(inRoot('a.img'), 1 << 20);
     expect(await attach('a.img', format, 'read-write')).toBe('raw');
     becomeQcow2('a.img');
@@ -74,7 +74,7 @@ describe('a raw drive that becomes a qcow2 image', () => {
     ).toContain('user.guestfs-grpc.raw');
   });
 
-  it('is known to a server that is started anew', async () => {
+  it('is known to a server that has been restarted', async () => {
     rawImage(inRoot('a.img'), 1 << 20);
     await attach('a.img', 'raw', 'read-write');
     becomeQcow2('a.img');
@@ -82,7 +82,7 @@ describe('a raw drive that becomes a qcow2 image', () => {
     expect(await errorOf(attach('a.img', undefined, 'read-only', anew))).toMatchObject(REFUSED);
   });
 
-  it('is another disk when disk_create has overwritten it', async () => {
+  it('loses its mark when disk_create overwrites it', async () => {
     rawImage(inRoot('a.img'), 1 << 20);
     await attach('a.img', 'raw', 'read-write');
     becomeQcow2('a.img');
@@ -93,8 +93,8 @@ describe('a raw drive that becomes a qcow2 image', () => {
   });
 });
 
-describe('others', () => {
-  it('go by their looks: an image nobody wrote as raw, one that was only read, and a raw one', async () => {
+describe('other images', () => {
+  it('are recognised: one that was not written as raw, one that was only read as raw, and one that looks raw', async () => {
     qcow2Image(inRoot('a.qcow2'), '1M');
     expect(await attach('a.qcow2', undefined)).toBe('qcow2');
     expect(await attach('a.qcow2', 'raw')).toBe('raw');
@@ -104,7 +104,7 @@ describe('others', () => {
     expect(await attach('b.img', undefined)).toBe('raw');
   });
 
-  it('state a format that is there', async () => {
+  it('must have the format that is stated', async () => {
     qcow2Image(inRoot('a.qcow2'), '1M');
     expect(await errorOf(attach('a.qcow2', 'vmdk'))).toMatchObject({ reason: 'IMAGE_UNUSABLE' });
     rawImage(inRoot('b.img'), 1 << 20);
@@ -112,10 +112,10 @@ describe('others', () => {
   });
 });
 
-describe('where files have no attributes', () => {
+describe('where files have no extended attributes', () => {
   const none = (): RawMarks => new RawMarks({ ask: async (command) => (command === 'set' ? 'EOPNOTSUPP' : 'no') });
 
-  it('the server remembers it', async () => {
+  it('the server remembers the mark', async () => {
     const marks = none();
     rawImage(inRoot('a.img'), 1 << 20);
     await attach('a.img', 'raw', 'read-write', marks);
@@ -123,7 +123,7 @@ describe('where files have no attributes', () => {
     expect(await errorOf(attach('a.img', undefined, 'read-only', marks))).toMatchObject(REFUSED);
   });
 
-  it('but not of a file that is gone', async () => {
+  it('but not that of a file that was deleted', async () => {
     const marks = none();
     for (let number = 0; number < 20; number++) {
       rawImage(inRoot('a.img'), 1 << 20);
@@ -135,7 +135,7 @@ describe('where files have no attributes', () => {
     }
   });
 
-  it('takes the mark away with the contents', async () => {
+  it('removes the mark together with the contents', async () => {
     const marks = none();
     const image = await openImage(rawImage(inRoot('a.img'), 512), roots, 'read-write');
     await marks.mark(image);
@@ -147,7 +147,7 @@ describe('where files have no attributes', () => {
 });
 
 describe('the process that marks files', () => {
-  it('is started again when it has ended, and its end fails no one for long', async () => {
+  it('is restarted when it has ended, so that only few calls fail', async () => {
     const marks = new FileMarks('user.guestfs-grpc.test');
     const file = await open(rawImage(inRoot('a.img'), 512));
     expect(await marks.ask('has', file.fd)).toBe('no');

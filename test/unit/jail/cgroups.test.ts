@@ -29,7 +29,7 @@ describe('the cgroups of a process', () => {
     ]);
   });
 
-  it('are where they are mounted, if no more is', () => {
+  it('are at the mount point if only a part of the hierarchy is mounted', () => {
     const mounts = '9 8 0:30 /docker/xyz /sys/fs/cgroup rw - cgroup2 cgroup rw,nsdelegate';
     const directory = (path: string): string | undefined =>
       cgroupPlaces(`0::${path}`, mounts).get('unified')?.directory;
@@ -55,12 +55,12 @@ describe('a cgroup', () => {
     return spawn(executable, args, { stdio: ['ignore', 'pipe', 'ignore'] });
   };
 
-  itWhereCgroups('limits what is started in it, and is removed with all that is left there', async () => {
+  itWhereCgroups('limits the processes in it, and is removed together with those that are left', async () => {
     const cgroup = await createCgroup({ memory: 64 << 20, processes: 5 });
     if (cgroup === undefined) throw new Error('there is none');
     const directories = cgroup.entries.map((entry) => join(entry, '..'));
     expect(directories.every((path) => existsSync(path))).toBe(true);
-    // The second does not end with the first.
+    // The second process does not end with the first.
     const child = started(cgroup.entries, 'setsid sleep 1000 & echo started; wait');
     await once(child.stdout, 'data');
     const inside = (): string[] =>
@@ -76,7 +76,7 @@ describe('a cgroup', () => {
     await cgroup.remove();
   });
 
-  itWhereCgroups('has an end for its processes and its memory, of whatever kind', async () => {
+  itWhereCgroups('limits the number of processes, and memory of every kind', async () => {
     const cgroup = await createCgroup({ memory: 64 << 20, processes: 5 });
     if (cgroup === undefined) throw new Error('there is none');
     const many = started(cgroup.entries, 'for n in 1 2 3 4 5 6 7 8; do sleep 1 & done; wait');
@@ -88,7 +88,7 @@ describe('a cgroup', () => {
     await cgroup.remove();
   });
 
-  itWhereCgroups('of a server that has died is removed by the next one, and no other', async () => {
+  itWhereCgroups('of a dead server is removed by the next one, and other cgroups are not', async () => {
     if (cgroups.version === undefined) return;
     const [parent = ''] = cgroups.parents.values();
     const own = await createCgroup({ memory: 64 << 20, processes: 5 });

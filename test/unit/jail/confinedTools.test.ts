@@ -1,4 +1,4 @@
-/** The server's helpers where no namespaces can be made: what they are confined to is enough for their work. */
+/** The server's helpers where no namespaces can be made: they can do their work although they are confined. */
 import {
   closeSync,
   lstatSync,
@@ -55,7 +55,7 @@ describe('confined', () => {
     expect(lstatSync(join(to, 'tree', 'below', 'file')).uid).toBe(process.getuid?.());
   });
 
-  it('qemu-img makes disks, and qemu looks at them', async () => {
+  it('qemu-img creates disks, and qemu probes them', async () => {
     const context = { imageRoots: { directories: [scene] }, signal };
     const path = join(scene, 'a.qcow2');
     await createDisk({ filename: path, format: 'qcow2', size: 1n << 30n, preallocation: 'metadata' }, context);

@@ -1,4 +1,4 @@
-/** The process that is the network of a session. */
+/** The process that provides the network of a session. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
@@ -20,7 +20,7 @@ const passts = (): number[] =>
   processesThatMention('169.254.2.15')
     .filter(({ name }) => name.startsWith('passt'))
     .map(({ pid }) => pid);
-/** As qemu, asks for the station address of the router, and says how long the answer is. */
+/** Asks for the router's MAC address, as qemu would, and prints the length and the addresses of the answer. */
 const ASK = `
 import socket, struct
 link = socket.socket(fileno=3)
@@ -31,13 +31,13 @@ answer = b""
 while len(answer) < 46 and (some := link.recv(2000)): answer += some
 print(len(answer), answer[4:][6:12].hex(), answer[4:][28:32].hex())`;
 
-describeWhen('the network of a session', first === undefined ? 'there is no passt in a jail here' : undefined, () => {
+describeWhen('the network of a session', first === undefined ? 'passt cannot run in a jail here' : undefined, () => {
   const network = first as GuestNetwork;
   const [pid = 0] = passts();
 
-  it('is a process without files, rights and a way to others', async () => {
+  it('is a process without files, privileges or access to other processes', async () => {
     const current = (): string => readFileSync(`/proc/${pid}/status`, 'latin1');
-    // It makes its own jail before it listens to qemu.
+    // passt isolates itself before it listens to qemu.
     await eventually(() => /^Seccomp:\t2$/m.test(current()));
     const status = current();
     for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapAmb'])
@@ -60,7 +60,7 @@ describeWhen('the network of a session', first === undefined ? 'there is no pass
     await network.stop();
   });
 
-  it('ends when it is told to', async () => {
+  it('ends when it is stopped', async () => {
     const other = await startGuestNetwork(user, silentLogger);
     const [second = 0] = passts();
     await other?.stop();

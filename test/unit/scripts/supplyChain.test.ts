@@ -1,4 +1,4 @@
-/** What the project is made of: bills of materials, licences, known vulnerabilities. */
+/** The supply chain: bills of materials, licences, known vulnerabilities. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -78,7 +78,7 @@ const bash: AppliancePackage = {
 };
 
 describe('npm packages of the server', () => {
-  test('are those that it depends on, under licences that are allowed', () => {
+  test('are its dependencies, under licences that are allowed', () => {
     const packages = serverPackages();
     const names = packages.map(({ name }) => name);
     expect(names).toEqual(expect.arrayContaining(['@grpc/grpc-js', 'zod', 'protobufjs']));
@@ -92,7 +92,7 @@ describe('npm packages of the server', () => {
     ['(GPL-3.0-only OR MIT)', []],
     ['GPL-3.0-only', ['odd 1.0: GPL-3.0-only is not on the list']],
     ['(MIT AND GPL-2.0-or-later)', ['odd 1.0: (MIT AND GPL-2.0-or-later) is not on the list']],
-    ['SEE LICENSE IN LICENSE', ['odd 1.0: SEE LICENSE IN LICENSE is no SPDX expression']],
+    ['SEE LICENSE IN LICENSE', ['odd 1.0: SEE LICENSE IN LICENSE is not an SPDX expression']],
     [undefined, ['odd 1.0 states no licence']],
   ])('under %s', (licence, refused) => {
     const odd = { name: 'odd', version: '1.0', folder: '', ...(licence === undefined ? {} : { licence }) };
@@ -107,7 +107,7 @@ describe('npm packages of the server', () => {
 });
 
 describe('licences in copyright files', () => {
-  test('are the fields of machine-readable ones, alternatives and combinations apart', () => {
+  test('are the fields of machine-readable files, with alternatives and combinations split', () => {
     const copyright = `Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: example
 
@@ -174,7 +174,7 @@ describe('Debian packages of the appliance', () => {
     expect(refusedAppliancePackages([bash])).toEqual([]);
     expect(refusedAppliancePackages([bare])).toEqual(['bash 5.2-1 has no copyright file in the appliance']);
     expect(refusedAppliancePackages([{ ...bash, licences: [] }])).toEqual([
-      'bash 5.2-1: no licence is found in /usr/share/doc/bash/copyright',
+      'bash 5.2-1: no licence was found in /usr/share/doc/bash/copyright',
     ]);
     expect(refusedAppliancePackages([{ ...bash, licences: ['CC-BY-NC-4.0'] }])).toEqual([
       'bash 5.2-1: CC-BY-NC-4.0 is not on the list',
@@ -215,7 +215,7 @@ describe('bills of materials', () => {
   );
 
   test(
-    'of the server are CycloneDX, and have exactly the packages that it runs with',
+    'of the server are CycloneDX, and have exactly the packages that it needs at run time',
     async () => {
       const document = serverSbom();
       expect(await problemOf(document)).toBeUndefined();
@@ -243,7 +243,7 @@ describe('bills of materials', () => {
 });
 
 describe('the audit of npm packages', () => {
-  test('tells a report from an answer that is none, and from a failure', () => {
+  test('distinguishes a report, another answer, and a failure', () => {
     expect(readAudit('{"auditReportVersion":2,"vulnerabilities":{}}')).toEqual({ findings: [] });
     expect(readAudit('{"message":"405 Method Not Allowed"}')).toEqual({ unanswered: '405 Method Not Allowed' });
     expect(readAudit('{"error":{"code":"ENOLOCK","summary":"no lockfile"}}')).toEqual({
@@ -254,7 +254,7 @@ describe('the audit of npm packages', () => {
     });
   });
 
-  /** Runs the check against a registry that gives `answer`, or none, and has each package in one version. */
+  /** Runs the check against a registry with one version of each package; without an `answer`, it refuses queries. */
   async function check(answer: object | undefined): Promise<Tally> {
     const registry = createServer((request, response) => {
       request.resume();
@@ -274,7 +274,7 @@ describe('the audit of npm packages', () => {
       const main = `import(process.argv[1]).then((it) => it.checkAdvisories()).then((it) => console.log(JSON.stringify(it)))`;
       const child = spawn(process.execPath, ['-e', main, script('testing/audit.mjs')], {
         stdio: ['ignore', 'pipe', 'ignore'],
-        // A cache of its own: npm keeps what it learns of vulnerabilities.
+        // With a separate cache, because npm keeps what it learns about vulnerabilities.
         env: { ...process.env, npm_config_registry: `http://127.0.0.1:${port}/`, npm_config_cache: cache },
       });
       return JSON.parse(await text(child.stdout)) as Tally;
@@ -286,7 +286,7 @@ describe('the audit of npm packages', () => {
   }
 
   test(
-    'passes if the registry knows of nothing',
+    'passes if the registry knows of no vulnerabilities',
     async () => {
       expect(await check({})).toEqual({ passed: 1, failed: 0, skipped: 0 });
     },
@@ -303,7 +303,7 @@ describe('the audit of npm packages', () => {
         severity: 'high',
         vulnerable_versions: '*',
       };
-      // protobufjs is here through packages that tests depend on as well.
+      // protobufjs is also a dependency of packages that the tests use.
       const tally = await check({ zod: [advisory], protobufjs: [{ ...advisory, id: 2 }] });
       expect(tally.passed + tally.skipped).toBe(0);
       expect(tally.failed).toBe(tally.failures?.length);

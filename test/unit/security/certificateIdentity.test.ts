@@ -55,7 +55,7 @@ describe('the identity of a certificate', () => {
     expect(identityOf(names, ['cn', 'uri'])).toBe('cn:build');
     expect(identityOf(names, ['dns'])).toBe('dns:build.example');
     const nameless = (): string => identityOf({ subject: '/CN=build' }, ['uri', 'dns']);
-    expect(nameless).toThrow(expect.objectContaining(refusal(/no name of a kind that counts here \(uri, dns\)/)));
+    expect(nameless).toThrow(expect.objectContaining(refusal(/no name of a kind that is used here \(uri, dns\)/)));
   });
 
   it('is the first of several DNS names, and none of several URIs or common names', () => {

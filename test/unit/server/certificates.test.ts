@@ -145,11 +145,11 @@ describe('files that are watched', () => {
     expect(reload).not.toHaveBeenCalled();
     writeFileSync(files.key, 'other');
     await eventually(() => reload.mock.calls.length === 1);
-    expect(lines.join('')).toContain('a read again');
+    expect(lines.join('')).toContain('a reloaded');
 
     reload.mockRejectedValueOnce(new Error('wrong'));
     process.emit('SIGHUP');
-    await eventually(() => lines.some((line) => line.includes('a cannot be read, the old one stays in force')));
+    await eventually(() => lines.some((line) => line.includes('a cannot be reloaded; the old content stays in use')));
     for (const listener of process.listeners('SIGHUP')) if (!before.includes(listener)) process.off('SIGHUP', listener);
   });
 });

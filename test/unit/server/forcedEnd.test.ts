@@ -1,4 +1,4 @@
-/** DeleteSession with `force`: at once, in every state, and without an error for what was lost. */
+/** DeleteSession with `force`: at once, in every state, and without an error about lost data. */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { SessionServiceService } from '../../../gen/proto/guestfs/v1/session.js';
 import { startFakeServer, type FakeServer } from '../../fakes/server.js';
@@ -23,7 +23,7 @@ describe('DeleteSession by force', () => {
     expect((await failureOf(server.client.getSession('READY'))).info?.reason).toBe('SESSION_UNKNOWN');
   });
 
-  it('ends what is being shut down, and waits for a sync that never ends', async () => {
+  it('ends a session that is being shut down and waits for a sync that never ends', async () => {
     const orderly = failureOf(end('STOPPING', false));
     await end('STOPPING', true);
     expect((await orderly).info?.reason).toBe('OUTCOME_UNKNOWN');

@@ -1,4 +1,4 @@
-/** Who clients on a Unix socket are: the users that the kernel says they are. */
+/** Clients on a Unix socket are identified by the users that the kernel reports. */
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -45,18 +45,18 @@ afterAll(async () => {
   rmSync(directory, { recursive: true });
 });
 
-it('a client is the user that it runs as', async () => {
+it('a client has the identity of the user that it runs as', async () => {
   const { id } = await server.plainClient().createSession();
   expect(server.registry.list(own).map((session) => session.id)).toEqual([id]);
 });
 
-it('many clients can come at once', async () => {
+it('many clients can connect at once', async () => {
   const clients = Array.from({ length: 30 }, () => server.plainClient());
   const made = await Promise.all(clients.map((client) => client.createSession()));
   for (const { id } of made) await clients[0]?.deleteSession(id);
 });
 
-it('a client that is gone before it is known does no harm', async () => {
+it('a client that disconnects before its user is known does no harm', async () => {
   for (let index = 0; index < 20; index += 1) {
     const socket = connect(join(directory, 'server.sock'));
     socket.on('error', () => undefined);
@@ -64,10 +64,10 @@ it('a client that is gone before it is known does no harm', async () => {
   }
   const { id } = await server.plainClient().createSession();
   await server.plainClient().deleteSession(id);
-  expect(lines.filter((line) => line.includes('its user cannot be found'))).toEqual([]);
+  expect(lines.filter((line) => line.includes('its user cannot be determined'))).toEqual([]);
 });
 
-describeWhen('of other users', process.geteuid?.() === 0 ? undefined : 'it takes root', () => {
+describeWhen('of other users', process.geteuid?.() === 0 ? undefined : 'it requires root', () => {
   let relays: Relay[];
   beforeAll(async () => {
     relays = await Promise.all([ALICE, BOB].map((user) => relayAs(user, join(directory, 'server.sock'))));

@@ -1,18 +1,18 @@
-/** Calls whose success says that data has reached the images: they ask qemu whether it has. */
+/** Calls that guarantee, when they succeed, that data has reached the images: they ask qemu whether it has. */
 import { describe, expect, it } from '@jest/globals';
 import { allActions } from '../../../src/actions/areas.js';
 import { sync } from '../../../gen/calls/filesystem.js';
 import { failureOf } from '../../fakes/connected.js';
 import { action, drive, launched, never, type LaunchedSession } from '../../fakes/sessions.js';
 
-/** A session with a drive that is written, /dev/sdb. */
+/** A session with a writable drive, /dev/sdb. */
 async function written(): Promise<LaunchedSession> {
   const one = await launched();
   await one.session.attachDrive({ ...drive, readonly: false, label: 'data' }, 'add_drive', never);
   return one;
 }
 
-/** Calls an action as if it had no arguments, and has the daemon say that it worked. */
+/** Calls an action as if it had no arguments; the daemon replies that it succeeded. */
 async function call({ session, daemon }: LaunchedSession, name: string): Promise<unknown> {
   const done = session.perform(action(name), {}, never, (one) => one.call({ ...sync, action: name }, {}));
   done.catch(() => undefined);
@@ -40,7 +40,7 @@ describe('actions that promise durability', () => {
     await call(await written(), name);
   });
 
-  it.each(promising)('%s fails when the host failed to write, and says to which drive', async (name) => {
+  it.each(promising)('%s fails when the host failed to write, and names the drive', async (name) => {
     const one = await written();
     one.machine.drives.failed.set(1, 3);
     expect(await failureOf(call(one, name))).toMatchObject({
@@ -50,14 +50,14 @@ describe('actions that promise durability', () => {
     });
   });
 
-  it('fail with ENOSPC when that was why', async () => {
+  it('fail with ENOSPC when the host has no space left', async () => {
     const one = await written();
     one.machine.drives.failed.set(1, 1);
     one.machine.drives.noSpace = true;
     expect(await failureOf(call(one, 'sync'))).toMatchObject({ reason: 'ENOSPC' });
   });
 
-  it('fail when qemu does not say', async () => {
+  it('fail when qemu does not answer', async () => {
     const one = await written();
     one.machine.drives.before = () => Promise.reject(new Error('qemu did not answer within 60 s'));
     expect(await failureOf(call(one, 'sync'))).toMatchObject({
@@ -66,14 +66,14 @@ describe('actions that promise durability', () => {
     });
   });
 
-  it('do not ask for drives that nothing is written to', async () => {
+  it('do not ask qemu if no drive is writable', async () => {
     const one = await launched();
     one.machine.drives.before = () => Promise.reject(new Error('asked'));
     await call(one, 'sync');
   });
 });
 
-it('other actions do not ask', async () => {
+it('other actions do not ask qemu', async () => {
   const one = await written();
   one.machine.drives.before = () => Promise.reject(new Error('asked'));
   await call(one, 'ping_daemon');

@@ -1,4 +1,4 @@
-/** Appliances that no longer answer: a qemu that hangs or is stopped, a daemon that is. */
+/** Appliances that no longer answer, because qemu or the daemon hangs or was stopped. */
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { isDir } from '../../../gen/calls/file.js';
 import { pingDaemon } from '../../../gen/calls/appliance.js';
@@ -28,7 +28,7 @@ async function watched(): Promise<LaunchedSession> {
   return { session, launcher, machine, daemon: machine.daemon };
 }
 
-/** Lets time pass. */
+/** Advances the fake clock. */
 async function pass(milliseconds: number): Promise<void> {
   for (let passed = 0; passed < milliseconds; passed += 1000) {
     jest.advanceTimersByTime(1000);
@@ -56,7 +56,7 @@ function ask({ session }: LaunchedSession): Promise<unknown> {
 }
 
 describe('a session whose appliance answers', () => {
-  it('stays READY, is asked seldom, and still reaches its idle timeout', async () => {
+  it('stays READY, is seldom asked, and still reaches its idle timeout', async () => {
     const one = await watched();
     const count = answering(one);
     const { expireTime } = one.session;
@@ -84,7 +84,7 @@ describe('a session whose appliance answers', () => {
     expect(await answer).toEqual({ dirflag: true });
   });
 
-  it('is not taken for hung while the daemon works on a call, however long', async () => {
+  it('is not regarded as hung while the daemon works on a call, however long that takes', async () => {
     const one = await watched();
     const answer = ask(one);
     const call = await one.daemon.nextCall();
@@ -115,7 +115,7 @@ describe('a session whose qemu hangs', () => {
     expect(events.join('\n')).toContain('warning qemu has not answered');
   });
 
-  it('says so when the machine has stopped', async () => {
+  it('reports that the machine has stopped', async () => {
     const one = await watched();
     answering(one);
     one.machine.pulse.answer = () => Promise.reject(new Error('its machine is in the state internal-error'));
@@ -125,7 +125,7 @@ describe('a session whose qemu hangs', () => {
     expect(events.join('\n')).toContain('internal-error');
   });
 
-  it('is ended within the limit also while it is shut down, and the shutdown says why data is lost', async () => {
+  it('is ended within the limit even during a shutdown, which reports why data is lost', async () => {
     const one = await watched();
     one.machine.pulse.answer = () => new Promise(() => undefined);
     const closed = failureOf(one.session.close());
@@ -137,7 +137,7 @@ describe('a session whose qemu hangs', () => {
   });
 });
 
-it('a session whose daemon hangs while it has nothing to do is ended as well', async () => {
+it('a session whose daemon hangs while it is idle is ended as well', async () => {
   const one = await watched();
   const { events } = listen(one.session);
   await pass(LIMIT_MS);
@@ -145,7 +145,7 @@ it('a session whose daemon hangs while it has nothing to do is ended as well', a
   expect(events.join('\n')).toContain('warning the daemon has not answered');
 });
 
-it('a session that ended is watched no more', async () => {
+it('an appliance that has ended is no longer watched', async () => {
   const one = await watched();
   answering(one);
   await one.session.kill();

@@ -11,7 +11,7 @@ afterEach(() => {
   jest.useRealTimers();
 });
 
-/** Something that is asked, and answers when the test says so. */
+/** A peer that answers when the test wants it to. */
 class Asked implements Watched {
   readonly name = 'it';
   asked = 0;
@@ -48,7 +48,7 @@ function watching(...all: readonly Asked[]): { readonly dead: GuestfsError[]; re
   return { dead, stop: watch(all, LIMIT_MS, (error) => dead.push(error)) };
 }
 
-it('asks what is silent a few times in the limit, and not what has just spoken', async () => {
+it('asks a silent peer a few times within the limit, but not one that has just sent something', async () => {
   const silent = new Asked();
   const talking = new Asked();
   const { dead, stop } = watching(silent, talking);
@@ -63,7 +63,7 @@ it('asks what is silent a few times in the limit, and not what has just spoken',
   expect(dead).toEqual([]);
 });
 
-it('finds what does not answer within the limit, and says so once', async () => {
+it('reports a peer that does not answer within the limit, once', async () => {
   const one = new Asked();
   one.answers = false;
   const { dead } = watching(one);
@@ -79,7 +79,7 @@ it('finds what does not answer within the limit, and says so once', async () => 
   expect(dead).toHaveLength(1);
 });
 
-it('forgives an answer that comes late', async () => {
+it('accepts an answer that is late but within the limit', async () => {
   const one = new Asked();
   one.answers = false;
   const { dead, stop } = watching(one);
@@ -91,7 +91,7 @@ it('forgives an answer that comes late', async () => {
   expect(dead).toEqual([]);
 });
 
-it('does not take for silence the time in which this process did not run', async () => {
+it('does not count time in which this process did not run', async () => {
   const one = new Asked();
   const { dead, stop } = watching(one);
   await jest.advanceTimersByTimeAsync(LIMIT_MS / 4 - 1);
@@ -107,7 +107,7 @@ it('does not take for silence the time in which this process did not run', async
   stop();
 });
 
-it('does not ask what is busy', async () => {
+it('does not ask a peer that is busy', async () => {
   const one = new Asked();
   one.busy = true;
   const { dead, stop } = watching(one);
@@ -117,7 +117,7 @@ it('does not ask what is busy', async () => {
   expect(dead).toEqual([]);
 });
 
-it('says what is wrong with what answers that it does not work, unless it was stopped meanwhile', async () => {
+it('reports a peer that answers that it does not work, unless the watch was stopped in the meantime', async () => {
   const one = new Asked();
   const other = new Asked();
   one.answers = other.answers = false;

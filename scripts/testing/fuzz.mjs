@@ -60,9 +60,9 @@ function fuzzOne(target, { seconds, seed = Math.floor(Math.random() * 2 ** 32), 
     if (line.kind === 'done') result = line;
     if (line.kind === 'status') say(`${target}: ${statusText(line)}`);
     if (line.kind !== 'finding') return;
-    findings.push(`${target}: ${line.what}: ${relative(root, line.path)}`);
+    findings.push(`${target}: ${line.what.slice(0, 300)}: ${relative(root, line.path)}`);
     say(`FOUND ${findings.at(-1) ?? ''} (seed ${String(seed)})`);
-    if (line.stack !== undefined) say(line.stack);
+    if (line.stack !== undefined) say(line.stack.slice(-2000));
   });
   return new Promise((resolve, reject) => {
     child.on('error', reject);

@@ -16,6 +16,13 @@ import type { ServerLimits } from './limits.js';
 
 /** How often connections that have received data are checked, milliseconds. */
 const CHECK_MS = 500;
+/** How long after a PING a connection is looked at, and then again while it seems stuck, milliseconds. */
+const LOOK_MS = 20;
+/**
+ * Looks at which a connection seems stuck until it counts as such. One that works sends what it has in the next turn of the
+ * event loop, but may have more by the next look.
+ */
+const STUCK_LOOKS = 5;
 
 /**
  * Largest metadata of a call, bytes, as announced to clients; a call with more is reset. In gRPC's implementations the
@@ -26,14 +33,18 @@ export const METADATA_LIMIT = 32 * 1024;
 /** A connection with its HTTP/2 session. */
 interface Connection {
   readonly session: ServerHttp2Session;
+  /** Whether the client has sent its preface. */
+  greeted: boolean;
   /** Open streams. */
   calls: number;
   /** When the last of them was closed. */
   idleSince: number;
   /** Bytes that had been received when it was last known to work. */
   soundAt: number;
-  /** Whether it failed to send a PING at the last check. */
-  stuck: boolean;
+  /** Consecutive looks at which it had data to send, and sent nothing. */
+  stuckLooks: number;
+  /** Bytes that had been sent at the last look. */
+  sentAt: number;
 }
 
 /** Watches the connections of a server. @returns a function that stops it */
@@ -43,11 +54,17 @@ export function guardConnections(servers: readonly Http2Server[], limits: Server
   return () => guard.stop();
 }
 
+/** Whether a client has sent its preface, and the time limit for it. */
+interface Greeting {
+  readonly timer: NodeJS.Timeout;
+  greeted: boolean;
+}
+
 class ConnectionGuard {
   readonly #limits: ServerLimits;
   readonly #logger: Logger;
   /** Connections by socket, including those whose client has not sent its preface. */
-  readonly #sockets = new Map<Socket, NodeJS.Timeout>();
+  readonly #sockets = new Map<Socket, Greeting>();
   readonly #connections = new Set<Connection>();
   readonly #checks: NodeJS.Timeout;
 
@@ -63,7 +80,7 @@ class ConnectionGuard {
     server.maxConnections = this.#limits.connections;
     server.on('drop', () => {
       this.#logger.warn('connection refused', { limit: 'max-connections', maximum: this.#limits.connections });
-      this.#closeIdle();
+      this.#makeRoom();
     });
     server.prependListener('connection', (socket: Socket) => this.#connected(socket));
     server.on('session', (session: ServerHttp2Session) => this.#began(session));
@@ -71,21 +88,42 @@ class ConnectionGuard {
 
   stop(): void {
     clearInterval(this.#checks);
-    for (const timer of this.#sockets.values()) clearTimeout(timer);
+    for (const { timer } of this.#sockets.values()) clearTimeout(timer);
   }
 
   #connected(socket: Socket): void {
     const timer = setTimeout(() => socket.destroy(), this.#limits.handshakeMs);
     timer.unref();
-    this.#sockets.set(socket, timer);
+    this.#sockets.set(socket, { timer, greeted: false });
     socket.once('close', () => {
       clearTimeout(timer);
       this.#sockets.delete(socket);
     });
-    if (this.#sockets.size >= this.#limits.connections) this.#closeIdle();
+    if (this.#sockets.size >= this.#limits.connections) this.#makeRoom();
   }
 
-  /** Makes room for the next connection by closing the one that has been idle for longest, unless all have calls. */
+  /**
+   * Makes room for the next connection: closes the oldest whose client has not sent its preface, which takes an honest
+   * one a moment, or else the one that has been idle for longest, unless all have calls.
+   */
+  #makeRoom(): void {
+    if (!this.#closeSilent()) this.#closeIdle();
+  }
+
+  #closeSilent(): boolean {
+    for (const [socket, { greeted }] of this.#sockets) {
+      if (greeted || socket.destroyed) continue;
+      socket.destroy();
+      return true;
+    }
+    for (const { session, greeted } of this.#connections) {
+      if (greeted || session.destroyed) continue;
+      session.destroy();
+      return true;
+    }
+    return false;
+  }
+
   #closeIdle(): void {
     let longest: Connection | undefined;
     for (const connection of this.#connections) {
@@ -96,12 +134,16 @@ class ConnectionGuard {
   }
 
   #began(session: ServerHttp2Session): void {
-    const connection: Connection = { session, calls: 0, idleSince: Date.now(), soundAt: 0, stuck: false };
+    const connection: Connection = {
+      ...{ session, greeted: false, calls: 0, idleSince: Date.now() },
+      ...{ soundAt: 0, stuckLooks: 0, sentAt: 0 },
+    };
     this.#connections.add(connection);
     const silent = setTimeout(() => session.destroy(), this.#limits.handshakeMs);
     silent.unref();
     session.once('remoteSettings', () => {
       clearTimeout(silent);
+      connection.greeted = true;
       this.#greeted(session);
     });
     session.on('stream', (stream) => {
@@ -119,8 +161,10 @@ class ConnectionGuard {
 
   /** The time limit of the socket below is no longer needed; with TLS, that one is not the session's. */
   #greeted({ socket: { remoteAddress, remotePort } }: ServerHttp2Session): void {
-    for (const [socket, timer] of this.#sockets) {
-      if (socket.remotePort === remotePort && socket.remoteAddress === remoteAddress) clearTimeout(timer);
+    for (const [socket, greeting] of this.#sockets) {
+      if (socket.remotePort !== remotePort || socket.remoteAddress !== remoteAddress) continue;
+      clearTimeout(greeting.timer);
+      greeting.greeted = true;
     }
   }
 
@@ -132,22 +176,32 @@ class ConnectionGuard {
       const asked = session.ping((error) => {
         if (error === null) connection.soundAt = bytesRead(session);
       });
-      if (asked) setImmediate(() => this.#look(connection));
+      if (asked && connection.stuckLooks === 0) this.#lookLater(connection);
     }
+  }
+
+  #lookLater(connection: Connection): void {
+    setTimeout(() => this.#look(connection), LOOK_MS).unref();
   }
 
   #look(connection: Connection): void {
     const { session } = connection;
     if (session.destroyed) return;
-    const sent = (session.state.outboundQueueSize ?? 0) === 0 || isWriting(session);
-    if (!sent && connection.stuck) {
+    const sent = bytesSent(session);
+    const stuck = (session.state.outboundQueueSize ?? 0) > 0 && !isWriting(session) && sent === connection.sentAt;
+    connection.sentAt = sent;
+    connection.stuckLooks = stuck ? connection.stuckLooks + 1 : 0;
+    if (connection.stuckLooks === STUCK_LOOKS) {
       this.#logger.warn('connection closed: its client violated HTTP/2', { calls: connection.calls });
       session.destroy(undefined, constants.NGHTTP2_PROTOCOL_ERROR);
       return;
     }
-    connection.stuck = !sent;
-    if (connection.stuck) setImmediate(() => this.#look(connection));
+    if (stuck) this.#lookLater(connection);
   }
+}
+
+function bytesSent({ socket }: ServerHttp2Session): number {
+  return socket?.bytesWritten ?? 0;
 }
 
 function bytesRead({ socket }: ServerHttp2Session): number {

@@ -19,7 +19,7 @@ export function paceCalls(servers: readonly Http2Server[]): void {
     server.on('stream', (stream, ...rest) => {
       // Without a listener, a stream that its client has reset would end the server.
       stream.on('error', ignore);
-      pace.run(() => {
+      pace.run(stream.session, () => {
         if (stream.destroyed || stream.aborted) return;
         for (const begin of listeners) begin.call(server, stream, ...rest);
       });
@@ -29,21 +29,25 @@ export function paceCalls(servers: readonly Http2Server[]): void {
 
 const ignore = (): void => undefined;
 
+/** Connections that have calls waiting take turns, however many calls one of them has. */
 class Pace {
-  #waiting: (() => void)[] = [];
-  /** Calls started in this turn of the loop. */
+  /** Calls that wait, by connection; the next is the first of the first. */
+  readonly #waiting = new Map<unknown, (() => void)[]>();
+  /** Calls that have begun in this turn of the event loop. */
   #begun = 0;
   #scheduled = false;
 
-  /** Runs `begin` now if only a few calls have started in this turn of the loop and none waits, otherwise later. */
-  run(begin: () => void): void {
+  /** Runs `begin` now, if few calls have begun in this turn of the event loop and none waits, or later. */
+  run(connection: unknown, begin: () => void): void {
     this.#schedule();
-    if (this.#begun >= AT_ONCE || this.#waiting.length > 0) {
-      this.#waiting.push(begin);
+    if (this.#begun < AT_ONCE && this.#waiting.size === 0) {
+      this.#begun += 1;
+      begin();
       return;
     }
-    this.#begun += 1;
-    begin();
+    const others = this.#waiting.get(connection);
+    if (others === undefined) this.#waiting.set(connection, [begin]);
+    else others.push(begin);
   }
 
   #schedule(): void {
@@ -54,10 +58,22 @@ class Pace {
 
   #nextTurn(): void {
     this.#scheduled = false;
-    const next = this.#waiting.slice(0, AT_ONCE);
-    this.#waiting = this.#waiting.slice(AT_ONCE);
-    this.#begun = next.length;
-    if (next.length > 0) this.#schedule();
-    for (const begin of next) begin();
+    this.#begun = 0;
+    for (let next = this.#next(); next !== undefined; next = this.#next()) {
+      this.#begun += 1;
+      next();
+    }
+    if (this.#begun > 0) this.#schedule();
+  }
+
+  #next(): (() => void) | undefined {
+    if (this.#begun >= AT_ONCE) return undefined;
+    const [first] = this.#waiting;
+    if (first === undefined) return undefined;
+    const [connection, calls] = first;
+    const next = calls.shift();
+    this.#waiting.delete(connection);
+    if (calls.length > 0) this.#waiting.set(connection, calls);
+    return next;
   }
 }

@@ -76,19 +76,18 @@ export class PeerUsers {
     const ignore = (): void => undefined;
     // Until the HTTP/2 session takes over.
     socket.on('error', ignore);
-    let user: number;
     try {
-      user = await peerUser(socket);
+      const user = await peerUser(socket);
+      const note = (session: Http2Session): void => void this.#users.set(session, user);
+      server.prependOnceListener('session', note);
+      // Creates the session before it returns.
+      for (const listener of serve) listener.call(server, socket);
+      server.off('session', note);
     } catch (err) {
       if (!socket.destroyed) this.#logger.warn('connection closed: its user cannot be determined', { err });
       socket.destroy();
       return;
     }
     socket.off('error', ignore);
-    const note = (session: Http2Session): void => void this.#users.set(session, user);
-    server.prependOnceListener('session', note);
-    // Creates the session before it returns.
-    for (const listener of serve) listener.call(server, socket);
-    server.off('session', note);
   }
 }

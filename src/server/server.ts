@@ -195,7 +195,11 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   paceCalls(http2Servers);
   const unguard = guardConnections(http2Servers, limits, logger);
 
+  let announced = false;
   const announceEnd = (): void => {
+    // Whoever watches the health is told of each setting.
+    if (announced) return;
+    announced = true;
     for (const name of ['', ...serviceNames()]) health.setStatus(name, 'NOT_SERVING');
   };
   let stopping: Promise<void> | undefined;

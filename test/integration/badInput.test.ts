@@ -284,7 +284,7 @@ describeWithAppliance('bad input', () => {
         );
         expect(refused).toMatchObject({
           code: status.FAILED_PRECONDITION,
-          details: expect.stringMatching(/LAUNCHING: wait until launch has answered/),
+          details: expect.stringMatching(/LAUNCHING: wait until launch has returned/),
           info: { reason: 'WRONG_STATE', metadata: { action: name, state: 'LAUNCHING' } },
         });
       }

@@ -217,10 +217,10 @@ describeWhen('what a server has started', missing, () => {
     const disk = { filename: join(server.images, 'new.img'), format: 'qcow2', size: BigInt(MEBIBYTE) };
     const creating = new SessionClient(client, session.id).call('disk_create', disk).catch(() => undefined);
     const running = (): number => processesThatMention(tool).length;
-    await eventually(() => running() > 1);
+    const helperOf = () => processesThatMention(tool).find(({ name }) => name === 'qemu-img');
+    await eventually(() => helperOf() !== undefined);
     // Of the power of root, it has what opens the one file that it is given.
-    const [helper] = processesThatMention(tool).filter(({ name }) => name === 'qemu-img');
-    const pid = helper?.pid ?? 0;
+    const pid = helperOf()?.pid ?? 0;
     expect([field(pid, 'CapEff'), field(pid, 'CapPrm'), field(pid, 'NoNewPrivs')]).toEqual([
       ...['0000000000000002', '0000000000000002', '1'],
     ]);

@@ -295,8 +295,8 @@ describeWithAppliance('a host whose disk is full', () => {
       await session.call('fill', { c: 1, len: 24 * MEBIBYTE, path: '/large' });
       const failure = await failureOf(scene.client.deleteSession(session.id));
       expect(failure).toMatchObject({
-        code: status.DATA_LOSS,
-        info: { reason: 'EIO', metadata: { device: '/dev/sda' } },
+        code: status.RESOURCE_EXHAUSTED,
+        info: { reason: 'ENOSPC', metadata: { device: '/dev/sda' } },
       });
       expect((await failureOf(scene.client.getSession(session.id))).code).toBe(status.NOT_FOUND);
     });
@@ -309,11 +309,12 @@ describeWithAppliance('a host whose disk is full', () => {
       await session.call('mkfs', { fstype: 'ext2', device: '/dev/sdb' });
       await session.call('mount', { mountable: '/dev/sdb', mountpoint: '/' });
       await session.call('fill', { c: 1, len: 24 * MEBIBYTE, path: '/large' });
-      await session.call('umount', { pathordevice: '/' });
-      expect(await session.failure('remove_drive', { label: 'second' })).toMatchObject({
-        code: status.DATA_LOSS,
-        info: { reason: 'EIO', metadata: { device: '/dev/sdb' } },
-      });
+      const lost = {
+        code: status.RESOURCE_EXHAUSTED,
+        info: { reason: 'ENOSPC', metadata: { device: '/dev/sdb' } },
+      };
+      expect(await session.failure('umount', { pathordevice: '/' })).toMatchObject(lost);
+      expect(await session.failure('remove_drive', { label: 'second' })).toMatchObject(lost);
       // The guest reported what it noticed with the call above; it would not report it again.
       await scene.client.deleteSession(session.id).catch(() => undefined);
     });

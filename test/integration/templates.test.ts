@@ -194,11 +194,16 @@ describeWithAppliance('a template', () => {
     writeFileSync(join(template, 'template.json'), JSON.stringify({ ...facts, digests: { ...facts.digests, state } }));
 
     const server = await serve(cache);
-    expect(await launched(server)).toBe(LaunchKind.COLD);
-    expect(logged(server, 'restoring a clone failed: falling back to a cold boot')).toEqual([
-      expect.objectContaining({ level: 'warn', reason: expect.stringContaining('Not a migration stream') }),
-    ]);
-    expect(existsSync(template)).toBe(false);
+    // One clone alone may have had bad luck.
+    for (const left of [true, false]) {
+      expect(await launched(server)).toBe(LaunchKind.COLD);
+      expect(existsSync(template)).toBe(left);
+    }
+    const refused = expect.objectContaining({
+      level: 'warn',
+      reason: expect.stringContaining('Not a migration stream'),
+    });
+    expect(logged(server, 'restoring a clone failed: falling back to a cold boot')).toEqual([refused, refused]);
     const session = await launchAs('template', { client: server.client, server }, DRIVES);
     await server.client.deleteSession(session.id);
     expect(memoryFiles(server)).toBe(3);

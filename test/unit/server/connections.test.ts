@@ -64,6 +64,18 @@ describe('a connection', () => {
     expect(one.closed).toBe(false);
   });
 
+  it('that is silent makes room before one that is idle', async () => {
+    const idle = session();
+    await once(idle, 'remoteSettings');
+    // Those that are silent come in numbers, and are refused or closed.
+    const silent = Array.from({ length: 3 * LIMITS.connections }, socket);
+    await Promise.all(silent.map((one) => once(one, 'close')));
+    expect(idle.closed).toBe(false);
+    const call = openCall(idle, LIST);
+    call.end(EMPTY);
+    await once(call, 'response');
+  });
+
   it('that is idle makes room for new ones', async () => {
     for (let count = 0; count < 2 * LIMITS.connections; count += 1) {
       const one = session();
@@ -72,6 +84,19 @@ describe('a connection', () => {
     const other = new TestClient(server.address);
     await other.createSession({ session_id: 'other' });
     other.close();
+  });
+});
+
+describe('a connection with many calls at once', () => {
+  it('goes on, and answers all of them', async () => {
+    const subscription = await server.client.subscribe('CONFIG');
+    for (let round = 0; round < 20; round += 1) {
+      const calls = Array.from({ length: LIMITS.callsPerClient / 2 }, () =>
+        server.sessions.CONFIG.call('set_program', { program: 'x'.repeat(1000) }),
+      );
+      await Promise.all(calls);
+    }
+    subscription.cancel();
   });
 });
 

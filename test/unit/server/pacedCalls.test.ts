@@ -1,0 +1,53 @@
+/** The pace at which calls begin. */
+import { EventEmitter } from 'node:events';
+import type { Http2Server } from 'node:http2';
+import { setImmediate } from 'node:timers/promises';
+import { beforeEach, expect, it } from '@jest/globals';
+import { paceCalls } from '../../../src/server/pacedCalls.js';
+
+/** A stream of a connection. */
+function stream(connection: string, number: number): EventEmitter {
+  return Object.assign(new EventEmitter(), { session: connection, number, destroyed: false, aborted: false });
+}
+
+let server: EventEmitter;
+let begun: string[];
+beforeEach(() => {
+  const own: string[] = [];
+  begun = own;
+  server = new EventEmitter();
+  server.on('stream', ({ session, number }: { session: string; number: number }) => own.push(`${session}${number}`));
+  paceCalls([server as Http2Server]);
+});
+
+it('lets a few calls begin at once, and the others later in their order', async () => {
+  for (let number = 0; number < 40; number += 1) server.emit('stream', stream('a', number));
+  const all = Array.from({ length: 40 }, (_, number) => `a${number}`);
+  expect(begun).toEqual(all.slice(0, 16));
+  await setImmediate();
+  expect(begun).toEqual(all.slice(0, 32));
+  await setImmediate();
+  expect(begun).toEqual(all);
+  await setImmediate();
+  server.emit('stream', stream('a', 40));
+  expect(begun).toHaveLength(41);
+});
+
+it('serves connections in turns, however many calls one of them has', async () => {
+  for (let number = 0; number < 250; number += 1) server.emit('stream', stream('a', number));
+  server.emit('stream', stream('b', 0));
+  expect(begun).not.toContain('b0');
+  await setImmediate();
+  expect(begun).toContain('b0');
+  expect(begun).toHaveLength(32);
+});
+
+it('does not begin calls whose client has given up meanwhile', async () => {
+  const last = stream('a', 16);
+  for (let number = 0; number < 16; number += 1) server.emit('stream', stream('a', number));
+  server.emit('stream', last);
+  Object.assign(last, { aborted: true });
+  last.emit('error', new Error('reset'));
+  await setImmediate();
+  expect(begun).toHaveLength(16);
+});

@@ -79,7 +79,7 @@ async function inside(maker: StartedProcess): Promise<StartedProcess> {
     kill: (signal) => {
       // When the maker ends, the jail ends.
       if (signal === 'SIGKILL') maker.kill(signal);
-      // Whoever asks a program to end waits for it, and kills it if it does not.
+      // The caller waits for the program to end, and kills it if it does not.
       else if (identity !== undefined) sendTo(identity, signal).catch(() => undefined);
     },
   };

@@ -16,11 +16,11 @@ import type { ServerLimits } from './limits.js';
 
 /** How often connections that have received data are checked, milliseconds. */
 const CHECK_MS = 500;
-/** How long after a PING a connection is looked at, and then again while it seems stuck, milliseconds. */
+/** When a connection is checked after a PING, and the interval of checks while it seems stuck, milliseconds. */
 const LOOK_MS = 20;
 /**
- * Looks at which a connection seems stuck until it counts as such. One that works sends what it has in the next turn of the
- * event loop, but may have more by the next look.
+ * A connection counts as stuck if it seems so in this many checks in a row. One that works sends its data in the next
+ * turn of the event loop, but may have more by the next check.
  */
 const STUCK_LOOKS = 5;
 
@@ -41,9 +41,9 @@ interface Connection {
   idleSince: number;
   /** Bytes that had been received when it was last known to work. */
   soundAt: number;
-  /** Consecutive looks at which it had data to send, and sent nothing. */
+  /** Consecutive checks at which it had data to send, but had sent nothing. */
   stuckLooks: number;
-  /** Bytes that had been sent at the last look. */
+  /** Bytes that had been sent at the last check. */
   sentAt: number;
 }
 

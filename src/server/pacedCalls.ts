@@ -29,15 +29,15 @@ export function paceCalls(servers: readonly Http2Server[]): void {
 
 const ignore = (): void => undefined;
 
-/** Connections that have calls waiting take turns, however many calls one of them has. */
+/** Connections with waiting calls take turns, however many calls one of them has. */
 class Pace {
-  /** Calls that wait, by connection; the next is the first of the first. */
+  /** Waiting calls, by connection; the next one is the first call of the first connection. */
   readonly #waiting = new Map<unknown, (() => void)[]>();
-  /** Calls that have begun in this turn of the event loop. */
+  /** Calls started in this turn of the event loop. */
   #begun = 0;
   #scheduled = false;
 
-  /** Runs `begin` now, if few calls have begun in this turn of the event loop and none waits, or later. */
+  /** Runs `begin` now if few calls have started in this turn of the event loop and none waits, otherwise later. */
   run(connection: unknown, begin: () => void): void {
     this.#schedule();
     if (this.#begun < AT_ONCE && this.#waiting.size === 0) {

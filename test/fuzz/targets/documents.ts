@@ -42,7 +42,7 @@ export const documents: Target = {
   name: 'documents',
   about: 'manifests of appliances, and policy files',
   longest: 1024,
-  // Both are the operator's, who has no reason to keep the server busy.
+  // Both come from the operator, who has no reason to keep the server busy.
   stretched: 1024,
   seeds: () => [Buffer.from(`0${MANIFEST}`), ...[POLICY, POLICY_JSON].map((text) => Buffer.from(`1${text}`))],
   run(input) {

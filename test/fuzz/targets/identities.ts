@@ -93,11 +93,14 @@ function checkWildcard(text: string): void {
   const subject = rest.join('\0');
   matchesWildcard(pattern, subject);
   const short = pattern.split('*').slice(0, 4).join('*');
-  // A regular expression cannot be of any length.
+  // The length of regular expressions is limited.
   if (short.length > 256 || subject.length > 64 || !pattern.isWellFormed() || !subject.isWellFormed()) return;
   const expression = short.replaceAll(/[^A-Za-z0-9*]/gu, (one) => `\\u{${(one.codePointAt(0) ?? 0).toString(16)}}`);
   const expected = new RegExp(`^${expression.replaceAll('*', '.*')}$`, 'su');
-  ensure(matchesWildcard(short, subject) === expected.test(subject), 'a pattern matches what it should not, or not');
+  ensure(
+    matchesWildcard(short, subject) === expected.test(subject),
+    'a pattern matches differently from its regular expression',
+  );
 }
 
 interface Tokens {

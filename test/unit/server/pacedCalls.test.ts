@@ -1,4 +1,4 @@
-/** The pace at which calls begin. */
+/** The pace at which calls start. */
 import { EventEmitter } from 'node:events';
 import type { Http2Server } from 'node:http2';
 import { setImmediate } from 'node:timers/promises';
@@ -20,7 +20,7 @@ beforeEach(() => {
   paceCalls([server as Http2Server]);
 });
 
-it('lets a few calls begin at once, and the others later in their order', async () => {
+it('starts a few calls at once, and the others later, in their order', async () => {
   for (let number = 0; number < 40; number += 1) server.emit('stream', stream('a', number));
   const all = Array.from({ length: 40 }, (_, number) => `a${number}`);
   expect(begun).toEqual(all.slice(0, 16));
@@ -42,7 +42,7 @@ it('serves connections in turns, however many calls one of them has', async () =
   expect(begun).toHaveLength(32);
 });
 
-it('does not begin calls whose client has given up meanwhile', async () => {
+it('does not start calls that were cancelled in the meantime', async () => {
   const last = stream('a', 16);
   for (let number = 0; number < 16; number += 1) server.emit('stream', stream('a', number));
   server.emit('stream', last);

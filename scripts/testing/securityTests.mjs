@@ -48,9 +48,15 @@ export const SECURITY_TESTS = {
     ...['integration/liveness', 'unit/cli/shutdown', 'unit/cli/lastResort', 'unit/session/unresponsive'],
     ...['unit/session/watch', 'unit/session/abandonedCalls', 'unit/session/lifeCycle'],
   ],
-  'formats are stated': ['unit/images/formats', 'unit/images/imageChain', 'unit/images/qcow2Header'],
+  'formats are stated': [
+    'unit/images/formats',
+    'unit/images/imageChain',
+    'unit/images/qcow2Header',
+    'unit/images/rawMarks',
+  ],
   'no floods and no leaks': [
     ...['unit/events/eventBus', 'unit/events/trace', 'unit/common/consoleLog', 'unit/server/hostPaths'],
+    'integration/hostPaths',
     ...['unit/appliance/checksums', 'unit/common/logger', 'unit/common/guestText'],
   ],
   'no escapes by paths and headers': [

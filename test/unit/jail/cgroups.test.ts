@@ -94,16 +94,20 @@ describe('a cgroup', () => {
     const own = await createCgroup({ memory: 64 << 20, processes: 5 });
     const dead = /^.*guestfs-grpc-(\d+)-/.exec(own?.entries[0] ?? '')?.[1] ?? '';
     const left = join(parent, `guestfs-grpc-${dead}-1-77-3`);
-    const others = [join(parent, `guestfs-grpc-${dead}1-1-77-3`), join(parent, 'guestfs-grpc-of-somebody')];
-    for (const path of [left, ...others]) mkdirSync(path);
-    const child = started([join(left, 'cgroup.procs')], 'echo started; exec sleep 1000');
-    await once(child.stdout, 'data');
-    expect(await sweepCgroups()).toBe(1);
-    await eventually(() => child.signalCode === 'SIGKILL');
-    const names = readdirSync(parent).map((name) => join(parent, name));
-    expect(names).not.toContain(left);
-    expect(names).toEqual(expect.arrayContaining(others));
-    for (const path of others) rmdirSync(path);
+    const others = [join(parent, `guestfs-grpc-${dead}1-1-77-3`), join(parent, `guestfs-grpc-of-${process.pid}`)];
+    for (const path of [left, ...others]) mkdirSync(path, { recursive: true });
+    try {
+      const child = started([join(left, 'cgroup.procs')], 'echo started; exec sleep 1000');
+      await once(child.stdout, 'data');
+      // Tests that run beside this one may have left some, too.
+      expect(await sweepCgroups()).toBeGreaterThan(0);
+      await eventually(() => child.signalCode === 'SIGKILL');
+      const names = readdirSync(parent).map((name) => join(parent, name));
+      expect(names).not.toContain(left);
+      expect(names).toEqual(expect.arrayContaining(others));
+    } finally {
+      for (const path of others) rmdirSync(path);
+    }
     await own?.remove();
   });
 });

@@ -34,7 +34,7 @@ import type { TemplateRequest } from '../launcher/template/templates.js';
 import { UsageError } from './commandLine.js';
 import { closeInheritedDescriptors } from './inheritedDescriptors.js';
 import type { ServerConfig } from './config.js';
-import { drainOnUnhandled } from './lastResort.js';
+import { drainOnUnhandled, survivesLostOutput } from './lastResort.js';
 import { keepReloading } from './reloading.js';
 import { endInOrder, type Part } from './shutdown.js';
 
@@ -218,6 +218,7 @@ const EXIT_UNCLEAN = 1;
 /** Serves until a signal ends it; then the process exits with 0, or with 1 if the shutdown failed. */
 export async function runServer(config: ServerConfig): Promise<void> {
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH}`);
+  survivesLostOutput();
   const inherited = closeInheritedDescriptors();
   const logger = createLogger(config.logLevel);
   if (inherited.length > 0) logger.info('closed descriptors of the process that started the server', { inherited });

@@ -60,6 +60,7 @@ describe('instrumented code', () => {
     ],
     ['directives', '"use strict"; return (function () { "use strict"; return this; })() === undefined;'],
   ])('behaves as before: %s', (_what, text) => {
+    // The text is one of those above.
     // eslint-disable-next-line @typescript-eslint/no-implied-eval
     expect(instrumented(text)).toEqual((new Function(text) as () => unknown)());
   });

@@ -6,12 +6,12 @@ import { describe, expect, it, jest } from '@jest/globals';
 import { cgroupPlaces } from '../../../src/jail/cgroupPlaces.js';
 import { createCgroup, findCgroups, sweepCgroups } from '../../../src/jail/cgroups.js';
 import { jailCommand } from '../../../src/jail/jailArguments.js';
+import { itWhen } from '../../support/itWhen.js';
 import { eventually } from '../../support/eventually.js';
 
 jest.setTimeout(30_000);
 const cgroups = await findCgroups();
-const itWhereCgroups = cgroups.version === undefined ? it.skip : it;
-if (cgroups.version === undefined) process.stderr.write(`\nSKIPPED: cgroups: ${cgroups.reason}\n\n`);
+const itWhereCgroups = itWhen('cgroups', cgroups.version === undefined ? cgroups.reason : undefined);
 
 const V1 = `
 35 34 0:30 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory

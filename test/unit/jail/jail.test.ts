@@ -23,6 +23,7 @@ import { runJailed, startJailed } from '../../../src/jail/jail.js';
 import { findIsolation, overrideIsolation } from '../../../src/jail/isolation.js';
 import type { JailPlan } from '../../../src/jail/jailArguments.js';
 import { findProgram } from '../../../src/jail/programFiles.js';
+import { itWhen } from '../../support/itWhen.js';
 import { eventually } from '../../support/eventually.js';
 import { ended, processesThatMention } from '../../support/processes.js';
 
@@ -167,20 +168,23 @@ describe.each(['namespaces', 'landlock'] as const)('KVM with %s', (kind) => {
   // The test itself needs permission to use the device.
   const usable = existsSync('/dev/kvm') && (isRoot || statSync('/dev/kvm').gid === process.getgid?.());
 
-  (usable ? it : it.skip)('is there for a program that uses it, and for no other', async () => {
-    if (kind === 'landlock') overrideIsolation({ kind, as: isRoot ? 'root' : 'user', reason: 'a test' });
-    const script = 'import fcntl, os; print(fcntl.ioctl(os.open("/dev/kvm", os.O_RDWR), 0xAE00))';
-    const { gid } = statSync('/dev/kvm');
-    const found = await findProgram('/usr/bin/python3', 'python');
-    const run = async (devices: readonly string[]) => {
-      const user = isRoot ? { uid: 1_900_000_000, gid: 1_900_000_000, groups: [gid] } : undefined;
-      const plan = await shell('', { program: found, args: ['-I', '-S', '-c', script], devices, user });
-      return runJailed(plan, limits);
-    };
-    // The version of its interface.
-    expect((await run(['/dev/kvm'])).stdout).toBe('12\n');
-    expect((await run([])).stderr).toMatch(/FileNotFoundError|PermissionError/);
-  });
+  itWhen(`KVM with ${kind}`, usable ? undefined : 'this user cannot open /dev/kvm')(
+    'is there for a program that uses it, and for no other',
+    async () => {
+      if (kind === 'landlock') overrideIsolation({ kind, as: isRoot ? 'root' : 'user', reason: 'a test' });
+      const script = 'import fcntl, os; print(fcntl.ioctl(os.open("/dev/kvm", os.O_RDWR), 0xAE00))';
+      const { gid } = statSync('/dev/kvm');
+      const found = await findProgram('/usr/bin/python3', 'python');
+      const run = async (devices: readonly string[]) => {
+        const user = isRoot ? { uid: 1_900_000_000, gid: 1_900_000_000, groups: [gid] } : undefined;
+        const plan = await shell('', { program: found, args: ['-I', '-S', '-c', script], devices, user });
+        return runJailed(plan, limits);
+      };
+      // The version of its interface.
+      expect((await run(['/dev/kvm'])).stdout).toBe('12\n');
+      expect((await run([])).stderr).toMatch(/FileNotFoundError|PermissionError/);
+    },
+  );
 });
 
 describe('confined by Landlock and seccomp', () => {

@@ -3,8 +3,9 @@ import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
 import { createQemuUsers, type QemuUser } from '../../../src/qemu/qemuUsers.js';
+import { itWhen } from '../../support/itWhen.js';
 
-const itAsRoot = process.geteuid?.() === 0 ? it : it.skip;
+const itAsRoot = itWhen('user IDs of processes', process.geteuid?.() === 0 ? undefined : 'it takes root');
 const running = (pid: number): boolean => {
   const status = existsSync(`/proc/${pid}/status`) ? readFileSync(`/proc/${pid}/status`, 'latin1') : '';
   return status !== '' && !/^State:\s+[ZX]/m.test(status);

@@ -9,6 +9,8 @@ import type { ForeignImageProbe } from '../images/foreignProbe.js';
 import type { LibraryContext } from '../library/context.js';
 import { libraryActions } from '../library/index.js';
 import type { AnyDaemonCall } from '../protocol/daemonCall.js';
+import type { Daemon } from '../session/daemon.js';
+import type { Session } from '../session/session.js';
 import type { FileArguments } from './fileMessages.js';
 import { FilePieces } from './fileMessages.js';
 import { whileHeld } from './requestReader.js';
@@ -89,31 +91,55 @@ function atOnce(
   surroundings: ActionSurroundings,
 ): ActionRpc['perform'] {
   const perform = (call: ActionCall): Promise<object> =>
-    implementation(contextOf(call, surroundings), call.request) as Promise<object>;
+    implementation(new CallContext(call, surroundings.probe), call.request) as Promise<object>;
   // A large request holds its share of the request memory until its contents have been used.
   return takesAnySize(action) ? (call) => whileHeld(call.request, () => perform(call)) : perform;
 }
 
 function inBatches(implementation: AnyLibraryAction, surroundings: ActionSurroundings): ActionRpc['perform'] {
   return async (call: ActionCall, answers: AnswerStream) => {
-    const batches = implementation(contextOf(call, surroundings), call.request) as AsyncIterable<object>;
+    const batches = implementation(new CallContext(call, surroundings.probe), call.request) as AsyncIterable<object>;
     for await (const batch of batches) await answers.write(batch);
     return {};
   };
 }
 
-function contextOf(call: ActionCall, { probe }: ActionSurroundings): LibraryContext {
-  const { action, access, disk, session, signal, requireFound } = call;
-  return {
-    action,
-    session,
-    signal,
-    requireFound,
-    imageRoots: access.imageRoots,
-    disk,
-    probe,
-    get daemon() {
-      return call.daemon;
-    },
-  };
+/** What a library action sees of its call. */
+class CallContext implements LibraryContext {
+  readonly #call: ActionCall;
+
+  constructor(
+    call: ActionCall,
+    readonly probe: ForeignImageProbe,
+  ) {
+    this.#call = call;
+  }
+
+  get action(): ActionDef {
+    return this.#call.action;
+  }
+
+  get session(): Session {
+    return this.#call.session;
+  }
+
+  get signal(): AbortSignal {
+    return this.#call.signal;
+  }
+
+  get requireFound(): LibraryContext['requireFound'] {
+    return this.#call.requireFound;
+  }
+
+  get imageRoots(): LibraryContext['imageRoots'] {
+    return this.#call.access.imageRoots;
+  }
+
+  get disk(): LibraryContext['disk'] {
+    return this.#call.disk;
+  }
+
+  get daemon(): Daemon {
+    return this.#call.daemon;
+  }
 }

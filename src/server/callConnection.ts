@@ -2,14 +2,17 @@
 import type { Http2Session } from 'node:http2';
 import type { Metadata } from '@grpc/grpc-js';
 
-const connections = new WeakMap<Metadata, Http2Session>();
+/** A property, since an entry of a WeakMap for every call makes each garbage collection slower. */
+const CONNECTION = Symbol('connection');
+
+type Connected = Metadata & { [CONNECTION]?: Http2Session };
 
 /** Records the connection of a call. */
 export function connectionUnder(metadata: Metadata, connection: Http2Session): void {
-  connections.set(metadata, connection);
+  (metadata as Connected)[CONNECTION] = connection;
 }
 
 /** The connection of a call; undefined if it was closed before the call started. */
 export function connectionOf(metadata: Metadata): Http2Session | undefined {
-  return connections.get(metadata);
+  return (metadata as Connected)[CONNECTION];
 }

@@ -112,16 +112,18 @@ export class CallRecord {
   }
 }
 
-/** The records of calls by their metadata, the only object that interceptors and handlers share. */
-const records = new WeakMap<Metadata, CallRecord>();
+/** The record of a call is a property of its metadata, the only object that interceptors and handlers share. */
+const RECORD = Symbol('record');
+
+type Recorded = Metadata & { [RECORD]?: CallRecord };
 
 export function recordUnder(metadata: Metadata, record: CallRecord): void {
-  records.set(metadata, record);
+  (metadata as Recorded)[RECORD] = record;
 }
 
 /** @throws Error if the call has no record */
 export function recordOf(metadata: Metadata): CallRecord {
-  const record = records.get(metadata);
+  const record = (metadata as Recorded)[RECORD];
   if (record === undefined) throw new Error('a call has no record');
   return record;
 }

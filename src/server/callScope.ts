@@ -1,6 +1,7 @@
 /** The lifetime of a gRPC call. */
 import type { Deadline, Metadata, ServerUnaryCall } from '@grpc/grpc-js';
 import { GuestfsError } from '../common/errors.js';
+import { onBehalfOf } from '../common/onBehalf.js';
 import { abortController } from '../common/waiting.js';
 
 /** What all kinds of grpc-js server calls have in common. */
@@ -16,8 +17,13 @@ export interface ServerCall {
 
 /** The lifetime of a call. */
 export interface CallScope {
-  /** Aborts when the client cancels or disconnects, or when the deadline passes. */
+  /**
+   * Aborts when the client cancels or disconnects, or when the deadline passes. Created when it is first used: many
+   * calls have been answered before anything could wait for it, and it costs more than most of them.
+   */
   readonly signal: AbortSignal;
+  /** Declares for which client the work of the call is done: see onBehalf.ts. */
+  onBehalfOf(client: string): void;
   /** Must be called once the call is answered; the signal no longer aborts then. */
   end(): void;
 }
@@ -27,16 +33,46 @@ export interface CallScope {
  * error with a stack trace.
  */
 export function scopeOf(call: ServerCall): CallScope {
-  const controller = abortController();
-  const abort = (): void => {
-    const deadline = Number(call.getDeadline());
-    controller.abort(
+  return new Scope(call);
+}
+
+class Scope implements CallScope {
+  readonly #call: ServerCall;
+  #controller: AbortController | undefined;
+  #client: string | undefined;
+  #ended = false;
+
+  constructor(call: ServerCall) {
+    this.#call = call;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller !== undefined) return this.#controller.signal;
+    const { signal } = (this.#controller = abortController());
+    if (this.#client !== undefined) onBehalfOf(this.#client, signal);
+    if (!this.#ended) {
+      if (this.#call.cancelled) this.#abort();
+      this.#call.once('cancelled', this.#abort);
+    }
+    return signal;
+  }
+
+  onBehalfOf(client: string): void {
+    this.#client = client;
+    if (this.#controller !== undefined) onBehalfOf(client, this.#controller.signal);
+  }
+
+  end(): void {
+    this.#ended = true;
+    if (this.#controller !== undefined) this.#call.off('cancelled', this.#abort);
+  }
+
+  readonly #abort = (): void => {
+    const deadline = Number(this.#call.getDeadline());
+    this.#controller?.abort(
       deadline <= Date.now()
         ? new GuestfsError('DEADLINE_EXCEEDED', 'the deadline of the call has passed')
         : new GuestfsError('CANCELLED', 'the client cancelled the call or disconnected'),
     );
   };
-  if (call.cancelled) abort();
-  call.once('cancelled', abort);
-  return { signal: controller.signal, end: () => void call.off('cancelled', abort) };
 }

@@ -3,7 +3,7 @@ import type { ServerInterceptingCall, ServerInterceptor } from '@grpc/grpc-js';
 import { limitExceeded } from '../common/limitExceeded.js';
 import type { Logger } from '../common/logger.js';
 import type { ClientOf } from './client.js';
-import { http2StreamOf } from './grpcInternals.js';
+import { http2StreamOf, whenClosed } from './grpcInternals.js';
 import { rpcAt } from './rpcNames.js';
 import { toStatus } from './statusMapping.js';
 
@@ -17,7 +17,7 @@ export function limitingCalls(most: number, clientOf: ClientOf, logger: Logger):
     const others = inFlight.get(client) ?? 0;
     inFlight.set(client, others + 1);
     const stream = http2StreamOf(call);
-    stream.once('close', () => {
+    whenClosed(stream, () => {
       const left = (inFlight.get(client) ?? 1) - 1;
       if (left > 0) inFlight.set(client, left);
       else inFlight.delete(client);

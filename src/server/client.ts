@@ -15,13 +15,17 @@ export type ClientOf = (call: Call) => string;
  */
 export function clientsBy(identify: Identify): ClientOf {
   return (call) => {
-    const identity = identityAtOnce(identify, call, metadataOf(call)) ?? identityAtOnce(identify, call, new Metadata());
-    return clientKey(identity, call.getPeer());
+    let identity = identityAtOnce(identify, call, metadataOf(call));
+    if (identity === UNKNOWN) identity = identityAtOnce(identify, call, new Metadata());
+    return clientKey(identity === UNKNOWN ? undefined : identity, call.getPeer());
   };
 }
 
-/** The identity of a call with some metadata; undefined if there is none, or if it takes time to find. */
-function identityAtOnce(identify: Identify, call: Call, metadata: Metadata): string | undefined {
+/** The call is refused later, or its identity takes time to find. */
+const UNKNOWN = Symbol('unknown');
+
+/** The identity of a call with some metadata; undefined on a server without identities. */
+function identityAtOnce(identify: Identify, call: Call, metadata: Metadata): string | undefined | typeof UNKNOWN {
   try {
     const identity = identify({
       getAuthContext: () => call.getAuthContext(),
@@ -33,7 +37,7 @@ function identityAtOnce(identify: Identify, call: Call, metadata: Metadata): str
   } catch {
     // The dispatcher refuses the call, and states the reason.
   }
-  return undefined;
+  return UNKNOWN;
 }
 
 /** The name of a client by its identity or, if it has none, the address and port that it comes from. */

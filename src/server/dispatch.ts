@@ -28,20 +28,19 @@ import type { Logger } from '../common/logger.js';
 import { DiskQuotas } from '../images/diskQuota.js';
 import type { DaemonVersion } from '../protocol/daemonVersion.js';
 import type { Access, AccessPolicy } from '../security/access.js';
-import { notOverNetwork, requireAllowed, requireFound } from '../security/policy.js';
-import type { Daemon } from '../session/daemon.js';
+import { notOverNetwork, requireAllowed } from '../security/policy.js';
 import { requireInDaemon } from '../session/daemonSupport.js';
 import type { Session } from '../session/session.js';
 import { checkSessionId, type SessionRegistry } from '../session/sessionRegistry.js';
 import type { EncodeAnswer } from './answerEncoding.js';
-import { onBehalfOf } from '../common/onBehalf.js';
 import { connectionOf } from './callConnection.js';
 import { recordOf, type CallRecord } from './callRecord.js';
-import { scopeOf, type ServerCall } from './callScope.js';
+import { scopeOf, type CallScope, type ServerCall } from './callScope.js';
 import { clientKey } from './client.js';
 import { checkArguments } from './checkArguments.js';
 import type { Identify } from './identify.js';
-import type { ActionRpc, AdmittedCall, Rpc } from './rpc.js';
+import { Admitted } from './admitted.js';
+import type { ActionRpc, Rpc } from './rpc.js';
 import { namedImages } from './namedImages.js';
 import { sessionIdOf } from './sessionHeader.js';
 import { toStatus } from './statusMapping.js';
@@ -95,50 +94,47 @@ export class Dispatch {
           void this.#serve(rpc, call, () => unaryTransport(call, callback, encode));
       case 'clientStream':
         return (call: ServerReadableStream<object, object>, callback: sendUnaryData<object>) =>
-          void this.#serve(rpc, call, (signal) => clientStreamTransport(call, callback, encode, signal));
+          void this.#serve(rpc, call, ({ signal }) => clientStreamTransport(call, callback, encode, signal));
       case 'serverStream':
         return (call: ServerWritableStream<object, object>) =>
-          void this.#serve(rpc, call, (signal) => serverStreamTransport(call, encode, signal));
+          void this.#serve(rpc, call, ({ signal }) => serverStreamTransport(call, encode, signal));
     }
   }
 
-  async #serve(rpc: Rpc, call: ServerCall, open: (signal: AbortSignal) => Transport): Promise<void> {
+  async #serve(rpc: Rpc, call: ServerCall, open: (scope: CallScope) => Transport): Promise<void> {
     const { rules } = rpc;
     const scope = scopeOf(call);
-    const transport = open(scope.signal);
+    const transport = open(scope);
     const record = recordOf(call.metadata);
     record.began();
     if (record.isAudited) record.names(namedImages(rpc, transport.given));
     let session: Session | undefined;
     try {
-      const identity = await this.#identify({
+      const identified = this.#identify({
         getAuthContext: () => call.getAuthContext(),
         metadata: call.metadata,
         connection: connectionOf(call.metadata),
       });
+      const identity = identified instanceof Promise ? await identified : identified;
       record.note({ identity });
       const client = clientKey(identity, call.getPeer());
-      onBehalfOf(client, scope.signal);
+      scope.onBehalfOf(client);
       const access = await this.#access.of(identity);
       session = await this.#sessionOf(rules, call, transport, identity, record);
       if (!rules.whileDraining) this.#registry.refuseWhileDraining();
-      await this.#requireAdmissible(rpc, access, session, transport.given);
+      const refusal = this.#refusalOf(rpc, access, session, transport.given);
+      if (refusal !== undefined) {
+        // Refused calls are traced as well, as in libguestfs.
+        if (rpc.action !== undefined) await session?.traceRefused(rpc.action, transport.given ?? {});
+        throw refusal;
+      }
       const request = await transport.request();
       if (rpc.action !== undefined) requireArguments(rpc, request, call.metadata, session?.daemonVersion);
-      const answer = await inTurn(rpc, transport, {
-        rules,
-        request,
-        metadata: call.metadata,
-        identity,
-        client,
-        access,
+      const admitted = new Admitted({ rpc, scope, transport, request, metadata: call.metadata }, record, {
+        ...{ identity, client, access, session },
         disk: this.#disks.of({ client, imageRoots: access.imageRoots, limits: access.limits }),
-        session,
-        signal: scope.signal,
-        chunks: transport.chunks,
-        requireFound: (permission) => requireFound(rules, permission, access),
-        note: (fields) => record.note(fields),
       });
+      const answer = await inTurn(rpc, transport, admitted);
       await transport.succeed(answer);
     } catch (thrown) {
       transport.fail(
@@ -170,21 +166,16 @@ export class Dispatch {
     return this.#registry.get(id, identity);
   }
 
-  /** Permission, refusal and state. Refused calls are traced as well, as in libguestfs. */
-  async #requireAdmissible(
-    { rules, action }: Rpc,
-    access: Access,
-    session: Session | undefined,
-    given = {},
-  ): Promise<void> {
+  /** Permission, refusal and state: the error of a call that is not admitted. */
+  #refusalOf({ rules }: Rpc, access: Access, session: Session | undefined, given = {}): unknown {
     try {
       access.requireCall(rules);
       requireAllowed(rules, given, { allowed: access.allowed, debugService: this.#debugService });
       if (rules.refusal !== undefined) throw notOverNetwork(rules.name, rules.refusal);
       if (rules.states !== undefined) session?.requireState(rules.states, rules.name);
+      return undefined;
     } catch (refusal) {
-      if (action !== undefined) await session?.traceRefused(action, given);
-      throw refusal;
+      return refusal;
     }
   }
 }
@@ -202,28 +193,12 @@ function requireArguments(
 }
 
 /** Runs the call: a daemon action in its turn, everything else immediately. */
-function inTurn(rpc: Rpc, { answers }: Transport, call: AdmittedCall): Promise<object> {
+function inTurn(rpc: Rpc, { answers }: Transport, call: Admitted): Promise<object> {
   if (rpc.action === undefined) return rpc.perform(call, answers);
   const { action, perform } = rpc;
-  const { session, request, signal } = call;
+  const { session, request } = call;
   if (session === undefined) throw new Error(`${action.name} has no session`);
-  if (needsDaemon(action)) {
-    // `call` was created only for this; a copy would cost more than the rest of this function.
-    return session.perform(action, request, signal, (daemon) =>
-      perform(Object.assign(call, { session, action, daemon }), answers),
-    );
-  }
-  return session.performOutOfTurn(action, request, () =>
-    perform(
-      {
-        ...call,
-        session,
-        action,
-        get daemon(): Daemon {
-          throw new Error(`${action.name} has no turn`);
-        },
-      },
-      answers,
-    ),
-  );
+  if (needsDaemon(action))
+    return session.perform(action, request, call.signal, (daemon) => perform(call.inTurn(daemon), answers));
+  return session.performOutOfTurn(action, request, () => perform(call.inTurn(undefined), answers));
 }

@@ -60,6 +60,24 @@ export function http2StreamOf(call: InterceptedCall): ServerHttp2Stream {
   return baseOf(call).stream;
 }
 
+const CLOSERS = Symbol('closers');
+
+type Closing = ServerHttp2Stream & { [CLOSERS]?: (() => void)[] };
+
+/** Calls `listener` when the stream of a call closes. One listener of the stream serves all: each costs every call. */
+export function whenClosed(stream: ServerHttp2Stream, listener: () => void): void {
+  const closing = stream as Closing;
+  if (closing[CLOSERS] !== undefined) {
+    closing[CLOSERS].push(listener);
+    return;
+  }
+  const closers = [listener];
+  closing[CLOSERS] = closers;
+  stream.once('close', () => {
+    for (const close of closers) close();
+  });
+}
+
 /** Whether only part of a message has arrived. */
 export function isInsideMessage(call: InterceptedCall): boolean {
   return baseOf(call).decoder.readState !== NO_DATA;

@@ -17,10 +17,19 @@ const handled = new Counter({
   registers: [metrics],
 });
 
+/** By path and code. Only methods that exist are observed, so it does not grow. */
+const handledBy = new Map<string, Counter.Internal>();
+
 /** Counts a call by the status that it ended with. */
 export function countHandled(path: string, code: status): void {
-  const [, service = '', name = ''] = path.split('/');
-  handled.inc({ grpc_service: service, grpc_method: name, grpc_code: status[code] });
+  const key = `${path} ${code}`;
+  let counter = handledBy.get(key);
+  if (counter === undefined) {
+    const [, service = '', name = ''] = path.split('/');
+    counter = handled.labels({ grpc_service: service, grpc_method: name, grpc_code: status[code] });
+    handledBy.set(key, counter);
+  }
+  counter.inc();
 }
 
 /** Scrapers are few; more would take descriptors from sessions. */

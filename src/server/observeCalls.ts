@@ -11,7 +11,7 @@ import type { AuditLog } from './auditLog.js';
 import { connectionUnder } from './callConnection.js';
 import { CallRecord, recordUnder, type CallFailure } from './callRecord.js';
 import { reasonIn } from './errorDetails.js';
-import { http2StreamOf, replaceStatus, type SentStatus } from './grpcInternals.js';
+import { http2StreamOf, metadataOf, replaceStatus, whenClosed, type SentStatus } from './grpcInternals.js';
 import { countHandled } from './metrics.js';
 import { rpcAt } from './rpcNames.js';
 
@@ -42,16 +42,10 @@ export function observeCalls(logger: Logger, audit?: AuditLog): ServerIntercepto
       return sent;
     });
     // Without a status: grpc-js reports no cancellation if the stream was already closed when it checked.
-    stream.once('close', () => over(GONE));
-    return new ServerInterceptingCall(call, {
-      start: (next) =>
-        next({
-          onReceiveMetadata: (metadata, passOn) => {
-            if (record !== undefined) recordUnder(metadata, record);
-            if (stream.session !== undefined) connectionUnder(metadata, stream.session);
-            passOn(metadata);
-          },
-        }),
-    });
+    whenClosed(stream, () => over(GONE));
+    const metadata = metadataOf(call);
+    if (record !== undefined) recordUnder(metadata, record);
+    if (stream.session !== undefined) connectionUnder(metadata, stream.session);
+    return new ServerInterceptingCall(call);
   };
 }

@@ -17,11 +17,17 @@ export function paceCalls(servers: readonly Http2Server[]): void {
     const listeners = server.listeners('stream') as BeginCall[];
     server.removeAllListeners('stream');
     server.on('stream', (stream, ...rest) => {
+      const begin = (): void => {
+        for (const listener of listeners) listener.call(server, stream, ...rest);
+      };
+      if (pace.mayBegin()) {
+        begin();
+        return;
+      }
       // Without a listener, a stream that its client has reset would end the server.
       stream.on('error', ignore);
-      pace.run(stream.session, () => {
-        if (stream.destroyed || stream.aborted) return;
-        for (const begin of listeners) begin.call(server, stream, ...rest);
+      pace.wait(stream.session, () => {
+        if (!stream.destroyed && !stream.aborted) begin();
       });
     });
   }
@@ -37,14 +43,16 @@ class Pace {
   #begun = 0;
   #scheduled = false;
 
-  /** Runs `begin` now if few calls have started in this turn of the event loop and none waits, otherwise later. */
-  run(connection: unknown, begin: () => void): void {
+  /** Whether a call may start now: few have started in this turn of the event loop, and none waits. */
+  mayBegin(): boolean {
     this.#schedule();
-    if (this.#begun < AT_ONCE && this.#waiting.size === 0) {
-      this.#begun += 1;
-      begin();
-      return;
-    }
+    if (this.#begun >= AT_ONCE || this.#waiting.size > 0) return false;
+    this.#begun += 1;
+    return true;
+  }
+
+  /** Starts a call later. */
+  wait(connection: unknown, begin: () => void): void {
     const others = this.#waiting.get(connection);
     if (others === undefined) this.#waiting.set(connection, [begin]);
     else others.push(begin);

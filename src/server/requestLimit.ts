@@ -7,7 +7,14 @@ import type { Logger } from '../common/logger.js';
 import { REQUEST_LIMIT, requestTooLarge } from '../common/messageLimits.js';
 import type { ClientOf } from './client.js';
 import { chunkTooLarge } from './fileIn.js';
-import { http2StreamOf, metadataOf, replaceDecoder, replaceStatus, type SentStatus } from './grpcInternals.js';
+import {
+  http2StreamOf,
+  metadataOf,
+  replaceDecoder,
+  replaceStatus,
+  whenClosed,
+  type SentStatus,
+} from './grpcInternals.js';
 import { RequestMemory } from './requestMemory.js';
 import { readUnder, RequestReader } from './requestReader.js';
 import { rpcAt, type NamedRpc } from './rpcNames.js';
@@ -74,7 +81,7 @@ export function limitingRequests({
     const largest = rpc === undefined ? FOREIGN_LIMIT : anySize ? largeMemory.size : REQUEST_LIMIT;
     const reader = new RequestReader({
       action: name,
-      client: clientOf(call),
+      client: () => clientOf(call),
       largest,
       ...(method.requestStream ? { tooLarge: chunkTooLarge } : {}),
       memory,
@@ -94,9 +101,10 @@ export function limitingRequests({
       return toStatus(refused, { action: name }, logger);
     });
     replaceDecoder(call, reader);
-    readUnder(stream, reader);
-    stream.once('close', () => reader.close());
-    if (!method.requestStream) {
+    whenClosed(stream, () => reader.close());
+    if (method.requestStream) {
+      readUnder(stream, reader);
+    } else {
       // For a client stream, the time counts only while its handler waits for more: see requestFlow.ts.
       reader.awaitData();
       stream.once('end', () => reader.dataCame());

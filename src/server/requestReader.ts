@@ -28,8 +28,8 @@ const RETRY_AFTER_MS = 5000;
 export interface ReadingOptions {
   /** The action's name. */
   readonly action: string;
-  /** Whose memory it is: see {@link RequestMemory}. */
-  readonly client: string;
+  /** Finds whose memory it is: see {@link RequestMemory}. Called at most once, and not for small requests. */
+  readonly client: () => string;
   /** Largest message, bytes. */
   readonly largest: number;
   /** The error for a larger one, instead of the usual. */
@@ -86,7 +86,7 @@ interface Taken {
 /** Assembles the messages of one call from the data received. A length that is announced but not sent costs nothing. */
 export class RequestReader implements MessageDecoder {
   readonly #options: ReadingOptions;
-  readonly #header = Buffer.alloc(HEADER_SIZE);
+  readonly #header = Buffer.allocUnsafe(HEADER_SIZE);
   /** The header, and the message as far as there is room for it; undefined while the header is not complete. */
   #message: Buffer | undefined;
   /** Bytes of the header and the message. */
@@ -101,6 +101,8 @@ export class RequestReader implements MessageDecoder {
   #stall: NodeJS.Timeout | undefined;
   #closed = false;
   #refusal: GuestfsError | undefined;
+
+  #client: string | undefined;
 
   constructor(options: ReadingOptions) {
     this.#options = options;
@@ -193,7 +195,7 @@ export class RequestReader implements MessageDecoder {
   }
 
   #giveBack(taken: Taken | undefined): void {
-    if (taken?.pot !== undefined) taken.pot.giveBack(this.#options.client, taken.bytes);
+    if (taken?.pot !== undefined) taken.pot.giveBack(this.#owner(), taken.bytes);
   }
 
   /** Discards what has arrived of the current message. */
@@ -217,7 +219,8 @@ export class RequestReader implements MessageDecoder {
       this.#admit();
       this.#current = { pot: size <= ordinary ? memory : largeMemory, bytes: 0 };
     }
-    this.#message = Buffer.allocUnsafeSlow(Math.min(this.#size, FIRST_BUFFER));
+    this.#message =
+      size > SMALL ? Buffer.allocUnsafeSlow(Math.min(this.#size, FIRST_BUFFER)) : Buffer.allocUnsafe(this.#size);
     this.#header.copy(this.#message);
   }
 
@@ -243,8 +246,13 @@ export class RequestReader implements MessageDecoder {
   #reserve(bytes: number): void {
     const { pot } = this.#current;
     if (pot === undefined) return;
-    if (!pot.take(this.#options.client, bytes)) throw this.#refuse(this.#noMemory(pot));
+    if (!pot.take(this.#owner(), bytes)) throw this.#refuse(this.#noMemory(pot));
     this.#current.bytes += bytes;
+  }
+
+  #owner(): string {
+    this.#client ??= this.#options.client();
+    return this.#client;
   }
 
   #noMemory(pot: RequestMemory): GuestfsError {

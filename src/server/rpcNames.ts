@@ -24,12 +24,21 @@ const actions: ReadonlyMap<string, ActionDef> = new Map(
 
 const services: ReadonlyMap<string, CallRules> = new Map(Object.entries(serviceRules));
 
+/** By path; those of RPCs that exist. */
+const known = new Map<string, NamedRpc>();
+
 /** The RPC with this path; undefined if it is not one of ours. */
 export function rpcAt(path: string): NamedRpc | undefined {
+  return known.get(path) ?? find(path);
+}
+
+function find(path: string): NamedRpc | undefined {
   const rpc = OURS.exec(path)?.[1];
   if (rpc === undefined) return undefined;
   const action = actions.get(rpc);
   const rules = services.get(rpc);
   const { name, mutating } = action ?? rules ?? { name: rpc, mutating: false };
-  return { name, action, mutating, endsWithClient: rules?.endsWithClient === true };
+  const named = { name, action, mutating, endsWithClient: rules?.endsWithClient === true };
+  if (action !== undefined || rules !== undefined) known.set(path, named);
+  return named;
 }

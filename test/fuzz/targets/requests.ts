@@ -40,7 +40,7 @@ function checkStream(method: Method, pieces: readonly Buffer[]): void {
   const memory = new RequestMemory(LARGEST);
   const reader = new RequestReader({
     action: 'fuzzed',
-    client: 'client',
+    client: () => 'client',
     largest: LARGEST,
     memory,
     ordinary: LARGEST / 2,

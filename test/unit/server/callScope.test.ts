@@ -28,8 +28,9 @@ describe('the scope of a call', () => {
 
   it('leaves nothing behind in a call that is answered', () => {
     const call = fakeCall();
-    const { signal, end } = scopeOf(call);
-    end();
+    const scope = scopeOf(call);
+    const { signal } = scope;
+    scope.end();
     expect(call.listenerCount('cancelled')).toBe(0);
     call.emit('cancelled');
     expect(signal.aborted).toBe(false);

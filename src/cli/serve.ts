@@ -10,6 +10,7 @@ import { sleep, withTimeLimit } from '../common/waiting.js';
 import { createPreflight, type LaunchPreflight } from '../launcher/preflight.js';
 import { createColdLauncher } from '../launcher/coldLauncher.js';
 import { createTemplateLauncher, type TemplateLauncher } from '../launcher/templateLauncher.js';
+import { rawMarks } from '../images/rawMarks.js';
 import { findCgroups, sweepCgroups } from '../jail/cgroups.js';
 import { findIsolation, isShared } from '../jail/isolation.js';
 import type { Isolation } from '../jail/jailArguments.js';
@@ -133,6 +134,7 @@ async function prepare(
   { defaults }: ServerConfig,
   logger: Logger,
 ): Promise<void> {
+  rawMarks.prepare().catch((err: unknown) => logger.error('images cannot be marked', { err }));
   const needs = defaultRequest(defaults);
   const late = new Error('launch preparation timed out');
   try {

@@ -91,6 +91,11 @@ export class FileMarks {
     }
   }
 
+  /** Starts the process, so that the first caller need not wait for it. @throws Error if it cannot be started */
+  async start(): Promise<void> {
+    await this.#running();
+  }
+
   #running(): Promise<Helper> {
     this.#helper ??= startHelper(this.attribute, () => {
       this.#helper = undefined;

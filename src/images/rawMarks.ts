@@ -14,7 +14,12 @@ export type MarkableImage = Pick<OpenImage, 'handle' | 'identity' | 'kind'>;
 export class RawMarks {
   readonly #remembered = new Set<string>();
 
-  constructor(private readonly marks: Pick<FileMarks, 'ask'> = new FileMarks('user.guestfs-grpc.raw')) {}
+  constructor(private readonly marks: Pick<FileMarks, 'ask' | 'start'> = new FileMarks('user.guestfs-grpc.raw')) {}
+
+  /** Prepares for the first image. @throws Error if files cannot be marked */
+  prepare(): Promise<void> {
+    return this.marks.start();
+  }
 
   /** Marks the file as written. Must be awaited before anyone can write to it. */
   async mark(image: MarkableImage): Promise<void> {

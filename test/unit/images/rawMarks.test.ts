@@ -113,7 +113,8 @@ describe('other images', () => {
 });
 
 describe('where files have no extended attributes', () => {
-  const none = (): RawMarks => new RawMarks({ ask: async (command) => (command === 'set' ? 'EOPNOTSUPP' : 'no') });
+  const none = (): RawMarks =>
+    new RawMarks({ start: async () => undefined, ask: async (command) => (command === 'set' ? 'EOPNOTSUPP' : 'no') });
 
   it('the server remembers the mark', async () => {
     const marks = none();

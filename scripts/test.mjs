@@ -159,7 +159,7 @@ async function main() {
           paths: security ? `(?=.*${INTEGRATION_TESTS}).*${SECURITY_PATHS}` : INTEGRATION_TESTS,
           only: pattern,
           flags: ['--maxWorkers=2', `--testTimeout=${String(INTEGRATION_TEST_TIMEOUT_MS)}`],
-          env: sandbox.env,
+          env: security ? { ...sandbox.env, GUESTFS_GRPC_ALL_ESCAPES: '1' } : sandbox.env,
           limitMs: 50 * MINUTE_MS,
         }),
       );

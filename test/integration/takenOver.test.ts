@@ -1,6 +1,6 @@
 /** What a qemu that was taken over can do to others with its own system calls, on each kind of host and server. */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,6 +27,24 @@ const missing =
 const status = (pid: number, name: string): string =>
   new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? '';
 
+/** What all servers that are not root share: an appliance that their user can read, and templates. */
+let shared: { readonly appliance: string; readonly cache: string } | undefined;
+
+function sharedFiles(): NonNullable<typeof shared> {
+  if (shared !== undefined) return shared;
+  const base = mkdtempSync(join(tmpdir(), 'taken-shared-'));
+  chmodSync(base, 0o755);
+  shared = { appliance: join(base, 'appliance'), cache: join(base, 'cache') };
+  mkdirSync(shared.cache);
+  execFileSync('cp', ['-r', '--sparse=always', appliance ?? '', shared.appliance]);
+  for (const path of Object.values(shared)) execFileSync('chown', ['-R', String(SOMEBODY), path]);
+  return shared;
+}
+
+afterAll(() => {
+  if (shared !== undefined) rmSync(join(shared.cache, '..'), { recursive: true });
+});
+
 for (const [means, uid] of [
   ['namespaces', 0],
   ['namespaces', SOMEBODY],
@@ -46,15 +64,15 @@ for (const [means, uid] of [
     beforeAll(async () => {
       scene = mkdtempSync(join(tmpdir(), 'taken-'));
       chmodSync(scene, 0o755);
-      const own = join(scene, 'appliance');
-      if (uid !== 0) cpSync(appliance ?? '', own, { recursive: true });
-      const cache = join(scene, 'cache');
-      mkdirSync(cache);
+      const own = uid === 0 ? undefined : sharedFiles();
       const host = hostWith(means, mkdtempSync(join(scene, 'host-')));
-      if (uid !== 0) for (const path of [own, cache]) execFileSync('chown', ['-R', String(uid), path]);
       server = await startTestServer({
-        flags: ['--appliance', uid === 0 ? (appliance ?? '') : own, '--allow', 'network'],
-        env: { LIBGUESTFS_CACHEDIR: cache, HOME: scene, SECRET_OF_THE_SERVER: 'sesame', ...host.env },
+        flags: ['--appliance', own?.appliance ?? appliance ?? '', '--allow', 'network'],
+        env: {
+          ...(own && { LIBGUESTFS_CACHEDIR: own.cache }),
+          ...{ HOME: scene, SECRET_OF_THE_SERVER: 'sesame' },
+          ...host.env,
+        },
         uid,
         before: host.before,
       });

@@ -15,6 +15,7 @@ import {
   whenClosed,
   type SentStatus,
 } from './grpcInternals.js';
+import type { FlowWindows } from './flowWindows.js';
 import { RequestMemory } from './requestMemory.js';
 import { readUnder, RequestReader } from './requestReader.js';
 import { rpcAt, type NamedRpc } from './rpcNames.js';
@@ -47,6 +48,7 @@ function refusal(
 
 export interface RequestLimits {
   readonly clientOf: ClientOf;
+  readonly windows: FlowWindows;
   /** For large requests. */
   readonly memory: RequestMemory;
   /** How long a request may go without progress, milliseconds. */
@@ -66,6 +68,7 @@ export interface RequestLimits {
  */
 export function limitingRequests({
   clientOf,
+  windows,
   memory: largeMemory,
   stallMs,
   admit,
@@ -90,6 +93,7 @@ export function limitingRequests({
       admit: () => {
         if (rpc !== undefined) admit(rpc, metadataOf(call), call);
       },
+      onLarge: () => windows.isLarge(stream),
       stallMs,
       onStall: ({ message }) => sendStatus({ code: status.DEADLINE_EXCEEDED, details: message }),
     });
@@ -101,7 +105,15 @@ export function limitingRequests({
       return toStatus(refused, { action: name }, logger);
     });
     replaceDecoder(call, reader);
-    whenClosed(stream, () => reader.close());
+    const { session } = stream;
+    whenClosed(stream, () => {
+      reader.close();
+      windows.closed(stream, session);
+    });
+    windows.opened(stream, (error) => {
+      reader.overflow(error);
+      sendStatus({ code: status.RESOURCE_EXHAUSTED, details: error.message });
+    });
     if (method.requestStream) {
       readUnder(stream, reader);
     } else {

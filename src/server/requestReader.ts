@@ -19,6 +19,9 @@ const FIRST_BUFFER = 64 * 1024;
 /** ... until this share of the message has arrived; then it gets its final size. The final buffer is never copied. */
 const FULL_FROM = 1 / 8;
 
+/** From this size on, a request is limited by the window of its stream rather than by its client. Bytes. */
+const LARGE = 48 * 1024;
+
 /** Bytes that must arrive within the time limit while a call waits for its request. */
 const LEAST_PROGRESS = 64 * 1024;
 
@@ -44,6 +47,8 @@ export interface ReadingOptions {
    * @throws GuestfsError why the call is refused whatever its message
    */
   readonly admit: () => void;
+  /** Called once, when an admitted call has read so much that it can be expected to read much more. */
+  readonly onLarge?: () => void;
   /** How long it may go without progress, milliseconds. */
   readonly stallMs: number;
   /** Called when the request has stalled and is refused. */
@@ -98,6 +103,9 @@ export class RequestReader implements MessageDecoder {
   /** Holders of the memory: the call, and any work that still uses the request. */
   #holders = 1;
   #received = 0;
+  #admitted = false;
+  #anyUsed = false;
+  #large = false;
   #stall: NodeJS.Timeout | undefined;
   #closed = false;
   #refusal: GuestfsError | undefined;
@@ -125,6 +133,7 @@ export class RequestReader implements MessageDecoder {
   write(data: Buffer): Buffer[] {
     const complete: Buffer[] = [];
     this.#received += data.length;
+    if (this.#received > LARGE && !this.#large) this.#askForMore();
     let rest = data;
     while (rest.length > 0) {
       const into = this.#message === undefined ? this.#header : this.#room(rest.length);
@@ -140,6 +149,18 @@ export class RequestReader implements MessageDecoder {
       }
     }
     return complete;
+  }
+
+  /** Before the call is admitted, or has used a message, it has no right to more. */
+  #askForMore(): void {
+    if (!this.#admitted && !this.#anyUsed) return;
+    this.#large = true;
+    this.#options.onLarge?.();
+  }
+
+  /** Refuses the rest of the request. */
+  overflow(error: GuestfsError): void {
+    this.#refuse(error);
   }
 
   /** The request decoded from this message: see {@link whileHeld}. */
@@ -177,6 +198,7 @@ export class RequestReader implements MessageDecoder {
 
   /** The oldest message has been used: its memory is free. */
   used(): void {
+    this.#anyUsed = true;
     this.#giveBack(this.#complete.shift());
   }
 
@@ -227,6 +249,7 @@ export class RequestReader implements MessageDecoder {
   #admit(): void {
     try {
       this.#options.admit();
+      this.#admitted = true;
     } catch (error) {
       throw this.#refuse(GuestfsError.from(error));
     }

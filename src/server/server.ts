@@ -34,6 +34,7 @@ import { http2ServersOf, http2StreamOf } from './grpcInternals.js';
 import { addReflection } from './reflection.js';
 import { limitingCalls } from './callsInFlight.js';
 import { guardConnections } from './connections.js';
+import { FlowWindows } from './flowWindows.js';
 import { limitingRequests } from './requestLimit.js';
 import { paceCalls } from './pacedCalls.js';
 import { oneMessageAtATime } from './requestFlow.js';
@@ -130,6 +131,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
       limitingCalls(limits.callsPerClient, clientOf, logger),
       limitingRequests({
         clientOf,
+        windows: new FlowWindows(),
         memory: new RequestMemory(options.requestMemory),
         stallMs: options.limits.stallMs,
         admit: (rpc, metadata, call) => {

@@ -9,6 +9,7 @@ import { builtAppliance, describeWhen } from '../support/appliance.js';
 import { emptyImage } from '../support/diskImages.js';
 import { canTakeOver, takeOver, type TakenAttempt } from '../support/intruder.js';
 import { hostWith, type Means } from '../support/lesserHosts.js';
+import { processesThatMention } from '../support/processes.js';
 import { launchSession } from '../support/scene.js';
 import { imageDrive, scratchDrive, TestClient, type SessionClient } from '../support/testClient.js';
 import { CLEAN_END, logged, startTestServer, type TestServer } from '../support/testServer.js';
@@ -84,12 +85,12 @@ for (const [means, uid] of [
       neighbour = createServer((socket) => socket.destroy()).listen(join(scene, 'service'));
       await new Promise((resolve) => neighbour.once('listening', resolve));
       chmodSync(join(scene, 'service'), 0o777);
-      const known = new Set<number>();
       sessions = [];
       const launch = async (...[drives, given]: [Parameters<typeof launchSession>[1], object?]): Promise<number> => {
-        sessions.push(await launchSession(client, drives, given));
-        const [found] = server.machines().filter((one) => one.name.startsWith('qemu') && !known.has(one.pid));
-        known.add(found?.pid ?? 0);
+        const session = await launchSession(client, drives, given);
+        sessions.push(session);
+        // Another qemu may be making a template.
+        const [found] = processesThatMention(`guestfs-${session.id}`).filter(({ name }) => name.startsWith('qemu'));
         return found?.pid ?? 0;
       };
       qemus = [

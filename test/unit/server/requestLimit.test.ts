@@ -10,6 +10,7 @@ import { TransferServiceService } from '../../../gen/proto/guestfs/v1/transfer.j
 import { silentLogger } from '../../../src/common/logger.js';
 import { REQUEST_LIMIT } from '../../../src/common/messageLimits.js';
 import { decodingSafely, Undecodable } from '../../../src/server/decoding.js';
+import { FlowWindows } from '../../../src/server/flowWindows.js';
 import { RequestMemory } from '../../../src/server/requestMemory.js';
 import { whileHeld } from '../../../src/server/requestReader.js';
 import { oneMessageAtATime, type HeldMessage } from '../../../src/server/requestFlow.js';
@@ -55,6 +56,7 @@ beforeEach(async () => {
     interceptors: [
       limitingRequests({
         clientOf: () => ADDRESS,
+        windows: new FlowWindows(),
         memory,
         stallMs,
         admit: () => undefined,

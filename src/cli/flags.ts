@@ -160,9 +160,11 @@ export const FLAGS: readonly Option[] = [
     'FILE',
     'file to append a line of JSON to for each call that changes something, - for standard output; reopened on SIGHUP',
   ).argParser(outputPath),
-  flag('metrics-listen', 'HOST:PORT', 'address to serve Prometheus metrics on, over HTTP at /metrics').argParser(
-    address,
-  ),
+  flag(
+    'metrics-listen',
+    'HOST:PORT',
+    'address to serve Prometheus metrics (/metrics) and probes (/healthz, /readyz) on, over HTTP',
+  ).argParser(address),
   aSwitch('debug-service', 'offer DebugService, which inspects the appliance'),
   repeatableChoice(
     flag('allow', 'WHAT', 'grant clients a permission that is off by default; repeatable').default([], 'none'),

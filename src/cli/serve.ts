@@ -1,11 +1,13 @@
 /** Assembles the server, and shuts it down gracefully on SIGTERM and SIGINT. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { geteuid } from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import { ServerCredentials } from '@grpc/grpc-js';
 import { descriptors } from '../common/descriptors.js';
 import { messageOf } from '../common/errors.js';
 import { createLogger, type Logger } from '../common/logger.js';
-import { sweepRunDirectories } from '../common/tempDir.js';
+import { createRunDirectory, sweepRunDirectories } from '../common/tempDir.js';
 import { sleep, withTimeLimit } from '../common/waiting.js';
 import { createPreflight, type LaunchPreflight } from '../launcher/preflight.js';
 import { createColdLauncher } from '../launcher/coldLauncher.js';
@@ -24,9 +26,12 @@ import { userIdentity } from '../security/certificateIdentity.js';
 import { RolePolicy } from '../security/rolePolicy.js';
 import { TokenVerifier } from '../security/tokens.js';
 import type { ServerLimits } from '../server/limits.js';
-import { serveMetrics } from '../server/metrics.js';
+import { countingLaunches } from '../server/launchMetrics.js';
+import { collectProcessMetrics } from '../server/metrics.js';
+import { serveOperations, type Readiness } from '../server/operationsServer.js';
 import { PeerUsers } from '../server/peerUsers.js';
 import { serve } from '../server/server.js';
+import { measureSessions } from '../server/sessionMetrics.js';
 import { SessionFactory } from '../server/sessionFactory.js';
 import { acceleratorOf } from '../session/backendSettings.js';
 import { SessionRegistry } from '../session/sessionRegistry.js';
@@ -214,6 +219,22 @@ async function prepareCgroups(logger: Logger): Promise<void> {
   }
 }
 
+/** Why no session could have its run directory below `directory`; undefined: one could. */
+async function unwritable(directory: string): Promise<string | undefined> {
+  try {
+    const made = await createRunDirectory(directory, undefined);
+    try {
+      // A full disk may still have room for a directory.
+      await writeFile(join(made.path, 'probe'), Buffer.alloc(4096));
+    } finally {
+      await made.remove();
+    }
+    return undefined;
+  } catch (error) {
+    return `no files can be created in the directory for temporary files: ${messageOf(error)}`;
+  }
+}
+
 /** Exit code if a session was not synced or was killed, another part of the shutdown failed, or a defect caused it. */
 const EXIT_UNCLEAN = 1;
 
@@ -241,7 +262,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
   };
   const pool = config.pool === 0 ? {} : { pool: { size: config.pool, request: defaultRequest(config.defaults) } };
   const templates = config.launch === 'template' ? createTemplateLauncher({ ...launching, ...pool }) : undefined;
-  const launcher = templates ?? createColdLauncher(launching);
+  const launcher = countingLaunches(templates ?? createColdLauncher(launching));
   const registry = new SessionRegistry(config.maxSessions, logger, config.clientBudget, { oneIdentity });
   const factory = new SessionFactory({
     defaults: config.defaults,
@@ -295,15 +316,20 @@ export async function runServer(config: ServerConfig): Promise<void> {
     logger,
     audit,
   });
-  const metrics =
-    config.metricsListen === undefined
-      ? undefined
-      : await serveMetrics(config.metricsListen, { registry, waitingClones: () => templates?.waiting });
-  if (metrics !== undefined) {
-    logger.info('serving metrics', { address: metrics.address });
-    parts.push({ name: 'metrics', end: () => metrics.close() });
+  let leaving = false;
+  if (config.metricsListen !== undefined) {
+    collectProcessMetrics();
+    measureSessions({ registry, maxSessions: config.maxSessions, waitingClones: () => templates?.waiting });
+    const readiness: Readiness = async () =>
+      leaving || registry.isDraining ? 'the server is shutting down' : unwritable(config.defaults.tmpdir);
+    const operations = await serveOperations(config.metricsListen, readiness);
+    logger.info('serving metrics', { address: operations.address });
+    parts.push({ name: 'metrics', end: () => operations.close() });
   }
-  announceEnd = () => server.announceEnd();
+  announceEnd = () => {
+    leaving = true;
+    server.announceEnd();
+  };
   parts.push({ name: 'sessions and connections', end: (grace) => server.stop(grace) });
   await prepare(preflight, templates, config, logger);
   process.stdout.write(`listening on ${server.address}\n`);

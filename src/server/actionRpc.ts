@@ -16,6 +16,7 @@ import { FilePieces } from './fileMessages.js';
 import { whileHeld } from './requestReader.js';
 import type { ActionCall, ActionRpc, AnswerStream } from './rpc.js';
 import { downloadCheck, uploadCheck } from './transferChecks.js';
+import { countDownload } from './transferMetrics.js';
 
 /** What library-side actions need besides their call. */
 export interface ActionSurroundings {
@@ -78,6 +79,7 @@ function download(codec: AnyDaemonCall): ActionRpc['perform'] {
     const check = downloadCheck(metadata);
     await daemon.download(codec, request, (pieces) => {
       check?.add(pieces);
+      countDownload(pieces);
       return answers.write(new FilePieces(pieces));
     });
     if (check !== undefined) answers.endWith(check.trailers());

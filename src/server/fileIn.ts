@@ -3,6 +3,7 @@ import { badArgument, GuestfsError } from '../common/errors.js';
 import { Undecodable } from './decoding.js';
 import type { FileArguments, FileMessage } from './fileMessages.js';
 import type { HeldMessage } from './requestFlow.js';
+import { countUpload } from './transferMetrics.js';
 
 /** Largest chunk from a client, bytes. */
 export const CHUNK_LIMIT = 1024 * 1024;
@@ -61,6 +62,7 @@ export async function* fileChunks(messages: Messages): AsyncGenerator<Buffer> {
     if (next.payload.$case === 'arguments')
       throw badArgument('payload', 'arguments can be set only once, in the first message');
     if (next.payload.value.length > CHUNK_LIMIT) throw chunkTooLarge(next.payload.value.length);
+    countUpload(next.payload.value);
     yield next.payload.value;
     next.release();
   }

@@ -12,7 +12,7 @@ import { connectionUnder } from './callConnection.js';
 import { CallRecord, recordUnder, type CallFailure } from './callRecord.js';
 import { reasonIn } from './errorDetails.js';
 import { http2StreamOf, metadataOf, replaceStatus, whenClosed, type SentStatus } from './grpcInternals.js';
-import { countHandled } from './metrics.js';
+import { meterOf } from './callMetrics.js';
 import { rpcAt } from './rpcNames.js';
 
 /** What the client sees; the reason for a status made by grpc-js is the status itself. */
@@ -25,15 +25,18 @@ const GONE: SentStatus = { code: status.CANCELLED, details: 'the client cancelle
 
 /** Must be the first interceptor, to see statuses as the others have changed them. */
 export function observeCalls(logger: Logger, audit?: AuditLog): ServerInterceptor {
-  return ({ path }, call) => {
+  return (method, call) => {
+    const { path } = method;
+    const end = meterOf(method).begin();
     const rpc = rpcAt(path);
     const record = rpc === undefined ? undefined : new CallRecord(rpc, logger, audit);
     let isOver = false;
     const over = (sent: SentStatus): void => {
       if (isOver) return;
       isOver = true;
-      countHandled(path, sent.code);
-      record?.answered(failureIn(sent));
+      const failure = failureIn(sent);
+      end(sent.code, failure?.reason);
+      record?.answered(failure);
     };
     const stream = http2StreamOf(call);
     replaceStatus(call, (sent) => {

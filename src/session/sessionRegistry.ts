@@ -92,6 +92,13 @@ export class SessionRegistry {
     return this.#sessions.size;
   }
 
+  /** Number of calls to daemons that run or wait, in all sessions. */
+  get pendingCalls(): number {
+    let sum = 0;
+    for (const { pendingCalls } of this.#sessions.values()) sum += pendingCalls;
+    return sum;
+  }
+
   /** Number of sessions in a state. */
   count(state: SessionState): number {
     return [...this.#sessions.values()].filter((session) => session.state === state).length;
@@ -198,6 +205,11 @@ export class SessionRegistry {
     await this.discard(session).catch((err: unknown) =>
       this.#logger.info('session ended by force with an error', { ...namesOf(session), err }),
     );
+  }
+
+  /** It shuts down, and takes no new sessions. */
+  get isDraining(): boolean {
+    return this.#draining;
   }
 
   /** @throws GuestfsError SHUTTING_DOWN */

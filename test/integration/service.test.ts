@@ -1,7 +1,7 @@
 /** What a service mesh needs of the server: health, reflection, TLS, metrics, an orderly end, and no end without one. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,6 +19,7 @@ import { loadSync } from '@grpc/proto-loader';
 import { service as healthService } from 'grpc-health-check';
 import { describeWithAppliance } from '../support/appliance.js';
 import { debugfs, emptyImage } from '../support/diskImages.js';
+import { eventually } from '../support/eventually.js';
 import { ended } from '../support/processes.js';
 import { rawUnary } from '../support/rawCalls.js';
 import { launchSession, serverForTests } from '../support/scene.js';
@@ -158,11 +159,42 @@ describe('the command', () => {
     const text = await metricsOf(server);
     expect(text).not.toContain('guestfs_pool_waiting_clones');
     expect(text).toContain('guestfs_sessions{state="CONFIG"} 1');
-    expect(text).toContain(
-      'grpc_server_handled_total{grpc_service="guestfs.v1.SessionService",grpc_method="CreateSession",grpc_code="OK"} 1',
-    );
+    const method = 'grpc_type="unary",grpc_service="guestfs.v1.SessionService",grpc_method="CreateSession"';
+    expect(text).toContain(`grpc_server_started_total{${method}} 1`);
+    expect(text).toContain(`grpc_server_handled_total{${method},grpc_code="OK"} 1`);
+    expect(text).toContain(`grpc_server_handling_seconds_count{${method}} 1`);
+    expect(text).toContain('guestfs_free_sessions 63');
+    const page = readFileSync(fileURLToPath(new URL('../../../docs/observability.md', import.meta.url)), 'utf8');
+    const documented = [...page.matchAll(/^\| `((?:grpc|guestfs)_\w+)`/gm)].map(([, name]) => name);
+    const served = [...text.matchAll(/^# TYPE ((?:grpc|guestfs)_\w+)/gm)].map(([, name]) => name);
+    expect(served.sort()).toEqual(documented.filter((name) => name !== 'guestfs_pool_waiting_clones').sort());
+    // A gauge with the suffix of a counter; promtool finds no other fault either.
+    expect([...text.matchAll(/^# TYPE (\w+_total) (?!counter)/gm)]).toEqual([]);
     client.close();
     expect(await server.stop('SIGINT')).toEqual(CLEAN_END);
+  });
+
+  it('tells why it is not ready', async () => {
+    const temporary = mkdtempSync(join(tmpdir(), 'guestfs-grpc-readiness-'));
+    const server = await startTestServer({ flags: ['--metrics-listen', '127.0.0.1:0'], temporary });
+    const address = logged(server, 'serving metrics').at(-1)?.['address'];
+    const ask = async (path: string): Promise<[number, string]> => {
+      const response = await fetch(`http://${String(address)}${path}`);
+      return [response.status, await response.text()];
+    };
+    expect(await ask('/readyz?verbose')).toEqual([200, 'ok\n']);
+    // A file in its place: root may write into any directory.
+    renameSync(temporary, `${temporary}-away`);
+    writeFileSync(temporary, '');
+    await eventually(async () => (await ask('/readyz'))[0] === 503);
+    expect((await ask('/readyz'))[1]).toContain('no files can be created');
+    expect(await ask('/healthz')).toEqual([200, 'ok\n']);
+    expect((await ask('/metrics?x=1'))[0]).toBe(200);
+    expect((await ask('/other'))[0]).toBe(404);
+    rmSync(temporary);
+    renameSync(`${temporary}-away`, temporary);
+    expect(await server.stop()).toEqual(CLEAN_END);
+    rmSync(temporary, { recursive: true });
   });
 });
 

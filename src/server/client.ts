@@ -59,11 +59,7 @@ export function clientKey(identity: string | undefined, peer: string): string {
 }
 
 /** Finds the client of a call that another replica may have passed on: the client that the replica names. */
-export function clientBehind(
-  identity: string | undefined,
-  forwarded: Forwarded | undefined,
-  peer: string,
-): string {
+export function clientBehind(identity: string | undefined, forwarded: Forwarded | undefined, peer: string): string {
   if (forwarded === undefined || isForItself(forwarded)) return clientKey(identity, peer);
   return identity ?? forwarded.client;
 }

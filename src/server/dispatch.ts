@@ -142,7 +142,16 @@ export class Dispatch {
       const access = isForItself(forwarded) ? NO_ACCESS : await this.#access.of(identity);
       const found = await this.#sessionOf(rules, call, transport, identity, record);
       if (found !== undefined && 'run' in found) {
-        await this.#passOn(found, { method, call, transport, forwarded, identity, client, record, signal: scope.signal });
+        await this.#passOn(found, {
+          method,
+          call,
+          transport,
+          forwarded,
+          identity,
+          client,
+          record,
+          signal: scope.signal,
+        });
         return;
       }
       session = found;

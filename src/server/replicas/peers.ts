@@ -5,6 +5,7 @@
 import { status, type ChannelCredentials } from '@grpc/grpc-js';
 import { GuestfsError, messageOf } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
+import { sleep } from '../../common/waiting.js';
 import { askWho, type Introduction } from './introduction.js';
 import { addressesOf, type PeerSource } from './peerAddresses.js';
 import { PeerLink } from './peerLink.js';
@@ -62,6 +63,8 @@ export class Peers {
   readonly #timer: NodeJS.Timeout;
   #findings: Findings = { peers: [], silent: [], failure: undefined };
   #asking: Promise<void> | undefined;
+  #waiting: Promise<void> | undefined;
+  #isClosed = false;
   #askedAt = -Infinity;
   #reported = '';
 
@@ -88,13 +91,22 @@ export class Peers {
     return this.#findings;
   }
 
-  /** Asks the replicas who they are, unless they were asked just now. */
-  async refresh(): Promise<void> {
-    if (this.#asking === undefined && performance.now() - this.#askedAt < LEAST_INTERVAL_MS) return;
-    await this.#ask();
+  /** Asks the replicas who they are: now or, if they were asked a moment ago, soon. */
+  refresh(): Promise<void> {
+    this.#waiting ??= this.#askSoon().finally(() => {
+      this.#waiting = undefined;
+    });
+    return this.#waiting;
+  }
+
+  async #askSoon(): Promise<void> {
+    await this.#asking;
+    await sleep(Math.max(0, this.#askedAt + LEAST_INTERVAL_MS - performance.now()));
+    if (!this.#isClosed) await this.#ask();
   }
 
   close(): void {
+    this.#isClosed = true;
     clearInterval(this.#timer);
     for (const link of this.#links.values()) link.close();
     this.#links.clear();
@@ -183,10 +195,7 @@ export class Peers {
     const unsure = silent.filter(({ refused }) => !refused);
     if (failure !== undefined) throw ownerUnreachable(replica, `the replicas cannot be found: ${failure}`);
     if (unsure.length > 0)
-      throw ownerUnreachable(
-        replica,
-        `there is no answer from ${unsure.map(({ address }) => address).join(', ')}`,
-      );
+      throw ownerUnreachable(replica, `there is no answer from ${unsure.map(({ address }) => address).join(', ')}`);
     throw sessionLost(replica, silent.length > 0 ? 'refused' : 'gone');
   }
 }

@@ -110,7 +110,11 @@ export class Replicas {
    */
   async call(
     owner: Peer,
-    { path, metadata, deadline }: { readonly path: string; readonly metadata: Metadata; readonly deadline: number | Date },
+    {
+      path,
+      metadata,
+      deadline,
+    }: { readonly path: string; readonly metadata: Metadata; readonly deadline: number | Date },
     client: ForwardedClient,
   ): Promise<PeerCall> {
     try {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { credentials, Metadata, status, type StatusObject } from '@grpc/grpc-js';
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { SessionServiceClient, SessionServiceService } from '../../../../gen/proto/guestfs/v1/session.js';
 import { forwardedHeader, FORWARDED_HEADER } from '../../../../src/server/replicas/forwarded.js';
 import { SessionKeys } from '../../../../src/server/replicas/sessionKeys.js';
@@ -11,6 +11,8 @@ import { silentLogger } from '../../../../src/common/logger.js';
 import { ReplicaSet, type Replica } from '../../../fakes/replicas.js';
 import { cuttableProxy } from '../../../support/cuttableProxy.js';
 import { failureOf, scratchDrive, SessionClient, type TestClient } from '../../../support/testClient.js';
+
+jest.setTimeout(60_000);
 
 let set: ReplicaSet;
 beforeEach(() => {

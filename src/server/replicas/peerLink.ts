@@ -1,4 +1,5 @@
 /** The connections to another replica. */
+import { isIP } from 'node:net';
 import {
   Client,
   connectivityState,
@@ -7,6 +8,7 @@ import {
   type Deadline,
   type Metadata,
 } from '@grpc/grpc-js';
+import { splitAddress } from '../address.js';
 import { GuestfsError } from '../../common/errors.js';
 import { limitExceeded } from '../../common/limitExceeded.js';
 import { ANSWER_MESSAGE_LIMIT } from '../answerEncoding.js';
@@ -30,6 +32,9 @@ const OPTIONS = {
   'grpc.use_local_subchannel_pool': 1,
   'grpc.enable_http_proxy': 0,
 } as const;
+
+/** Sent instead of a server name where there is only an IP address; the certificate's identity is what counts. */
+const NO_NAME = 'guestfs-replica';
 
 interface Connection {
   readonly client: Client;
@@ -98,7 +103,8 @@ export class PeerLink {
         maximum,
         retryAfterMs: RETRY_AFTER_MS,
       });
-    const connection = { client: new Client(this.address, this.credentials(), OPTIONS), calls: 0 };
+    const name = isIP(splitAddress(this.address)?.host ?? '') === 0 ? {} : { 'grpc.ssl_target_name_override': NO_NAME };
+    const connection = { client: new Client(this.address, this.credentials(), { ...OPTIONS, ...name }), calls: 0 };
     this.#connections.push(connection);
     return connection;
   }

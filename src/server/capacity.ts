@@ -95,7 +95,10 @@ export function addLoadReports(server: Pick<Server, 'addService'>, registry: Ses
 const ROOM_AGAIN = 0.05;
 
 /** Calls `changed` when the server has no place left, and when it has some again. */
-export function watchRoom(registry: SessionRegistry, changed: (hasRoom: boolean) => void): void {
+export function watchRoom(
+  registry: Pick<SessionRegistry, 'freePlaces' | 'limit' | 'onSize'>,
+  changed: (hasRoom: boolean) => void,
+): void {
   let hasRoom = true;
   registry.onSize(() => {
     const { freePlaces, limit } = registry;

@@ -2,14 +2,20 @@
  * Tells load balancers, before they ask, how much room the server has for new sessions: by the health of
  * SessionService, which is NOT_SERVING while no place is free, and by ORCA load reports: out of band to whoever
  * subscribes, and in the trailers of the RPCs that create and delete sessions.
+ *
+ * grpc-js can serve reports, too, but it parses their .proto files at each start, which takes longer than all
+ * other preparations of the server, and lets clients ask for a report every millisecond.
  */
-import { Metadata, ServerMetricRecorder, status, type Server, type ServerWritableStream } from '@grpc/grpc-js';
-import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import { Metadata, status, type MethodDefinition, type Server, type ServerWritableStream } from '@grpc/grpc-js';
+import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import type { SessionRegistry } from '../session/sessionRegistry.js';
 
-/** Reports more often than this would cost more than they tell; grpc-js cannot wait much longer than the other. */
-const LEAST_INTERVAL_S = 1;
-const MOST_INTERVAL_S = 3600;
+/** Reports more often than this would cost more than they tell ... */
+const LEAST_INTERVAL_MS = 1000;
+/** ... and this is as long as nobody should wait. */
+const MOST_INTERVAL_MS = 3_600_000;
+/** If the subscriber does not say. */
+const USUAL_INTERVAL_MS = 30_000;
 /** Of those who subscribe to reports: each proxy that knows this server is one. */
 const MOST_SUBSCRIBERS = 256;
 /**
@@ -23,72 +29,100 @@ const LEAST_UTILIZATION = 0.01;
 /** Field numbers of xds.data.orca.v3.OrcaLoadReport. */
 const RPS_FRACTIONAL = 6;
 const APPLICATION_UTILIZATION = 9;
-const DOUBLE = 1;
+/** Field number of xds.service.orca.v3.OrcaLoadReportRequest, and those of google.protobuf.Duration. */
+const REPORT_INTERVAL = 1;
+const SECONDS = 1;
+const NANOS = 2;
 
 /** The trailer of a report. */
 const LOAD_TRAILER = 'endpoint-load-metrics-bin';
 
-/** The share of places that are taken. */
-function utilizationOf({ size, limit }: Pick<SessionRegistry, 'size' | 'limit'>): number {
-  return Math.max(size / limit, LEAST_UTILIZATION);
+/** The places that are taken, and all. */
+type Places = Pick<SessionRegistry, 'size' | 'limit'>;
+
+/** A report, encoded. */
+function report({ size, limit }: Places): Buffer {
+  const writer = new BinaryWriter()
+    .tag(RPS_FRACTIONAL, WireType.Bit64)
+    .double(RATE)
+    .tag(APPLICATION_UTILIZATION, WireType.Bit64)
+    .double(Math.max(size / limit, LEAST_UTILIZATION));
+  return Buffer.from(writer.finish());
 }
 
 /** Trailers with a report. */
-export function loadTrailers(registry: Pick<SessionRegistry, 'size' | 'limit'>): Metadata {
-  const report = new BinaryWriter()
-    .tag(RPS_FRACTIONAL, DOUBLE)
-    .double(RATE)
-    .tag(APPLICATION_UTILIZATION, DOUBLE)
-    .double(utilizationOf(registry));
+export function loadTrailers(places: Places): Metadata {
   const trailers = new Metadata();
-  trailers.set(LOAD_TRAILER, Buffer.from(report.finish()));
+  trailers.set(LOAD_TRAILER, report(places));
   return trailers;
 }
 
-interface Interval {
-  seconds: string | number;
-  nanos: number;
+/** The wanted interval, in milliseconds, within limits. */
+function intervalIn(request: Uint8Array): number {
+  const reader = new BinaryReader(request);
+  let wanted = USUAL_INTERVAL_MS;
+  while (reader.pos < reader.len) {
+    const [field, type] = reader.tag();
+    if (field === REPORT_INTERVAL && type === WireType.LengthDelimited) wanted = durationIn(reader.bytes());
+    else reader.skip(type, field);
+  }
+  return Math.min(Math.max(wanted, LEAST_INTERVAL_MS), MOST_INTERVAL_MS);
 }
 
-interface ReportRequest {
-  readonly report_interval?: Interval | null;
+function durationIn(bytes: Uint8Array): number {
+  const reader = new BinaryReader(bytes);
+  let milliseconds = 0;
+  while (reader.pos < reader.len) {
+    const [field, type] = reader.tag();
+    if (field === SECONDS && type === WireType.Varint) milliseconds += Number(reader.int64()) * 1000;
+    else if (field === NANOS && type === WireType.Varint) milliseconds += reader.int32() / 1e6;
+    else reader.skip(type, field);
+  }
+  return milliseconds;
 }
 
-/** Keeps an interval within limits. */
-function bound(interval: Interval | null | undefined): void {
-  if (interval == null) return;
-  const seconds = Number(interval.seconds);
-  const bounded = Math.min(Math.max(seconds, LEAST_INTERVAL_S), MOST_INTERVAL_S);
-  if (bounded !== seconds) Object.assign(interval, { seconds: String(bounded), nanos: 0 });
-}
-type Subscriber = ServerWritableStream<ReportRequest, object>;
+const asIs = (bytes: Buffer): Buffer => bytes;
+
+const STREAM_CORE_METRICS: MethodDefinition<Buffer, Buffer> = {
+  path: '/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics',
+  requestStream: false,
+  responseStream: true,
+  requestSerialize: asIs,
+  requestDeserialize: asIs,
+  responseSerialize: asIs,
+  responseDeserialize: asIs,
+};
+
+type Subscriber = ServerWritableStream<Buffer, Buffer>;
 
 /** Adds `xds.service.orca.v3.OpenRcaService`. */
-export function addLoadReports(server: Pick<Server, 'addService'>, registry: SessionRegistry): void {
-  const recorder = new ServerMetricRecorder();
-  recorder.setQpsMetric(RATE);
-  const update = (): void => recorder.setApplicationUtilizationMetric(utilizationOf(registry));
-  registry.onSize(update);
-  update();
+export function addLoadReports(server: Pick<Server, 'addService'>, places: Places): void {
   let subscribers = 0;
-  const bounded = {
-    addService: (...[definition, implementation]: Parameters<Server['addService']>) => {
-      const report = implementation['StreamCoreMetrics'] as (call: Subscriber) => void;
-      server.addService(definition, {
-        StreamCoreMetrics: (call: Subscriber) => {
-          if (subscribers >= MOST_SUBSCRIBERS) {
-            call.emit('error', { code: status.RESOURCE_EXHAUSTED, details: `there are ${subscribers} subscribers` });
-            return;
-          }
-          subscribers += 1;
-          call.once('cancelled', () => (subscribers -= 1));
-          bound(call.request.report_interval);
-          report(call);
-        },
-      });
-    },
+  const refuse = (call: Subscriber, code: status, details: string): void => void call.emit('error', { code, details });
+  const streamCoreMetrics = (call: Subscriber): void => {
+    if (subscribers >= MOST_SUBSCRIBERS) {
+      refuse(call, status.RESOURCE_EXHAUSTED, `there are ${subscribers} subscribers, which is the limit`);
+      return;
+    }
+    let interval: number;
+    try {
+      interval = intervalIn(call.request);
+    } catch {
+      refuse(call, status.INVALID_ARGUMENT, 'the request cannot be decoded');
+      return;
+    }
+    subscribers += 1;
+    // A subscriber that does not read gets no more.
+    const send = (): void => void (call.writableNeedDrain || call.write(report(places)));
+    const timer = setInterval(send, interval);
+    timer.unref();
+    call.once('cancelled', () => {
+      clearInterval(timer);
+      subscribers -= 1;
+    });
+    send();
   };
-  recorder.addToServer(bounded as unknown as Server);
+  server.addService({ streamCoreMetrics: STREAM_CORE_METRICS }, { streamCoreMetrics });
 }
 
 /** With fewer free places than this share of all, a server that was full is still reported as full. */

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ChannelCredentials, credentials, ServerCredentials } from '@grpc/grpc-js';
+import { credentials, ServerCredentials, type ChannelCredentials } from '@grpc/grpc-js';
 import { silentLogger, type Logger } from '../../src/common/logger.js';
 import { sameForAll } from '../../src/security/access.js';
 import { createIdentify, type Identify, type IdentitySettings } from '../../src/server/identify.js';

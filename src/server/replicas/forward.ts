@@ -61,7 +61,7 @@ export async function passOn({ transport, encode, signal, open, replica }: Passe
   };
   try {
     call.once('metadata', (metadata: Metadata) => passage.opened(withoutHop(metadata)));
-    const received = receive(call, passage.write).catch(fail);
+    const received = receive(call, (message) => passage.write(message)).catch(fail);
     send(call, passage.requests, ended).catch(fail);
     const end = await ended;
     await received;

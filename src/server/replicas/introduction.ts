@@ -67,7 +67,7 @@ export function askWho(keys: SessionKeys, link: PeerLink, from: string, limitMs:
         try {
           resolve(verified(keys, answered, nonce));
         } catch (lie) {
-          reject(lie as Error);
+          reject(lie);
         }
       },
     );

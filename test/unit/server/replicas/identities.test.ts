@@ -128,7 +128,7 @@ describe('a replica', () => {
 
   it('must say for whom it makes a call', async () => {
     const { identity: _none, ...nobody } = forClient() as Forwarded & { identity: string };
-    expect(await posing('server', nobody as Forwarded, set.keyFile, 'one')).toMatchObject({
+    expect(await posing('server', nobody, set.keyFile, 'one')).toMatchObject({
       code: status.UNAUTHENTICATED,
       details: expect.stringContaining('must identify its client'),
     });

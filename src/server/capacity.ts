@@ -95,13 +95,16 @@ const STREAM_CORE_METRICS: MethodDefinition<Buffer, Buffer> = {
 
 type Subscriber = ServerWritableStream<Buffer, Buffer>;
 
-/** Adds `xds.service.orca.v3.OpenRcaService`. */
-export function addLoadReports(server: Pick<Server, 'addService'>, places: Places): void {
-  let subscribers = 0;
+/**
+ * Adds `xds.service.orca.v3.OpenRcaService`.
+ * @returns ends the reports, which would last as long as their subscribers
+ */
+export function addLoadReports(server: Pick<Server, 'addService'>, places: Places): () => void {
+  const subscribers = new Set<Subscriber>();
   const refuse = (call: Subscriber, code: status, details: string): void => void call.emit('error', { code, details });
   const streamCoreMetrics = (call: Subscriber): void => {
-    if (subscribers >= MOST_SUBSCRIBERS) {
-      refuse(call, status.RESOURCE_EXHAUSTED, `there are ${subscribers} subscribers, which is the limit`);
+    if (subscribers.size >= MOST_SUBSCRIBERS) {
+      refuse(call, status.RESOURCE_EXHAUSTED, `there are ${MOST_SUBSCRIBERS} subscribers, which is the limit`);
       return;
     }
     let interval: number;
@@ -111,18 +114,23 @@ export function addLoadReports(server: Pick<Server, 'addService'>, places: Place
       refuse(call, status.INVALID_ARGUMENT, 'the request cannot be decoded');
       return;
     }
-    subscribers += 1;
+    subscribers.add(call);
     // A subscriber that does not read gets no more.
     const send = (): void => void (call.writableNeedDrain || call.write(report(places)));
     const timer = setInterval(send, interval);
     timer.unref();
-    call.once('cancelled', () => {
+    const ended = (): void => {
       clearInterval(timer);
-      subscribers -= 1;
-    });
+      subscribers.delete(call);
+    };
+    call.once('cancelled', ended);
+    call.once('finish', ended);
     send();
   };
   server.addService({ streamCoreMetrics: STREAM_CORE_METRICS }, { streamCoreMetrics });
+  return () => {
+    for (const call of subscribers) call.end();
+  };
 }
 
 /** With fewer free places than this share of all, a server that was full is still reported as full. */

@@ -223,7 +223,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   }
   const health = new HealthImplementation(Object.fromEntries(['', ...serviceNames()].map((name) => [name, 'SERVING'])));
   health.addToServer(server);
-  addLoadReports(server, registry);
+  const endReports = addLoadReports(server, registry);
   await addReflection(server);
 
   address = await startListening(server, options);
@@ -248,6 +248,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
       await registry.drain(grace);
     } finally {
       unguard();
+      endReports();
       await closeConnections(server, grace);
       replicas?.close();
     }

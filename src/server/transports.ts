@@ -7,6 +7,7 @@ import {
   type ServerWritableStream,
   type StatusObject,
 } from '@grpc/grpc-js';
+import { GuestfsError } from '../common/errors.js';
 import type { EncodeAnswer } from './answerEncoding.js';
 import { answerWriter, type AnswerWriter } from './answerWriter.js';
 import { EncodedAnswer, encodingOf, Undecodable } from './decoding.js';
@@ -50,7 +51,7 @@ export interface Passage {
   write(message: Buffer): Promise<void>;
   /**
    * Ends the call with OK.
-   * @throws Error if there must be a message, and there was none
+   * @throws GuestfsError OUTCOME_UNKNOWN if there must be a message, and there was none
    */
   end(trailers: Metadata): Promise<void>;
 }
@@ -78,6 +79,11 @@ class SingleAnswer implements AnswerStream {
   }
 }
 
+/** The error for another replica that violates gRPC. */
+function notOneAnswer(what: string): GuestfsError {
+  return new GuestfsError('OUTCOME_UNKNOWN', `the replica that has the session sent ${what}, where there must be one`);
+}
+
 /** Passes on the response of a call that has one answer. */
 function singlePassage(
   requests: AsyncIterable<Buffer>,
@@ -89,11 +95,11 @@ function singlePassage(
     requests,
     opened: (metadata) => call.sendMetadata(metadata),
     write: async (message) => {
-      if (answer !== undefined) throw new Error('the RPC has a single answer, and there are two');
+      if (answer !== undefined) throw notOneAnswer('more than one answer');
       answer = message;
     },
     end: async (trailers) => {
-      if (answer === undefined) throw new Error('there is no answer');
+      if (answer === undefined) throw notOneAnswer('no answer');
       callback(null, new EncodedAnswer(answer), trailers);
     },
   };

@@ -44,7 +44,8 @@ export interface Replica {
   readonly registry: SessionRegistry;
   readonly launcher: FakeLauncher;
   readonly client: TestClient;
-  stop(): Promise<void>;
+  /** Ends it at once or, if `inOrder` is set, as an orderly shutdown does. */
+  stop(inOrder?: boolean): Promise<void>;
 }
 
 /** The replicas of a test. */
@@ -121,11 +122,11 @@ export class ReplicaSet {
     this.list(server.address);
     const replica: Replica = {
       ...{ id, address: server.address, replicas, peers: replicas.peers, registry, launcher, client },
-      stop: async () => {
+      stop: async (inOrder = false) => {
         if (!this.#running.delete(replica)) return;
         client.close();
         const now = new AbortController();
-        now.abort(new Error('the test is over'));
+        if (!inOrder) now.abort(new Error('the test is over'));
         await server.stop(now.signal).catch(() => undefined);
       },
     };

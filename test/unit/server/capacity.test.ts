@@ -36,7 +36,7 @@ function doubles(report: Uint8Array): Record<number, number> {
 }
 
 /** A client for a method whose messages are bytes. */
-function rawStream(path: string, request: Uint8Array): ClientReadableStream<Buffer> {
+function rawStream(path: string, request: Uint8Array, { address }: Replica = replica): ClientReadableStream<Buffer> {
   const same = (bytes: Buffer): Buffer => bytes;
   const service: ServiceDefinition = {
     method: {
@@ -45,7 +45,7 @@ function rawStream(path: string, request: Uint8Array): ClientReadableStream<Buff
     },
   };
   const Client = makeGenericClientConstructor(service, 'raw');
-  const client = new Client(replica.address, credentials.createInsecure());
+  const client = new Client(address, credentials.createInsecure());
   const stream = (client['method'] as (bytes: Buffer) => ClientReadableStream<Buffer>).call(
     client,
     Buffer.from(request),
@@ -114,6 +114,23 @@ describe('the load of a server', () => {
     await eventually(() => sessions.seen.at(-1) === 1);
     expect([sessions.seen, whole.seen, files.seen]).toEqual([[1, 2, 1], [1], [1]]);
     for (const one of [sessions, whole, files]) one.end();
+  });
+});
+
+describe('reports', () => {
+  it('do not keep a server from ending', async () => {
+    const other = await set.start({ id: 'r2' });
+    const stream = rawStream('/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics', Buffer.alloc(0), other);
+    await new Promise((resolve) => stream.once('data', resolve));
+    const ended = new Promise<{ readonly code: number }>((resolve) => stream.once('status', resolve));
+    await other.stop(true);
+    expect((await ended).code).toBe(0);
+  });
+
+  it('are for those that ask properly', async () => {
+    const stream = rawStream('/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics', Buffer.from([0x0a, 0x7f]));
+    const { code } = await new Promise<{ readonly code: number }>((resolve) => stream.once('status', resolve));
+    expect(code).toBe(3);
   });
 });
 

@@ -2,10 +2,23 @@
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { credentials, Metadata, status, type StatusObject } from '@grpc/grpc-js';
+import {
+  credentials,
+  Metadata,
+  Server,
+  ServerCredentials,
+  status,
+  type sendUnaryData,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type ServiceDefinition,
+  type StatusObject,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { SessionServiceClient, SessionServiceService } from '../../../../gen/proto/guestfs/v1/session.js';
-import { forwardedHeader, FORWARDED_HEADER } from '../../../../src/server/replicas/forwarded.js';
+import { forwardedHeader, FORWARDED_HEADER, isForItself } from '../../../../src/server/replicas/forwarded.js';
+import type { Replicas } from '../../../../src/server/replicas/replicas.js';
 import { SessionKeys } from '../../../../src/server/replicas/sessionKeys.js';
 import { silentLogger } from '../../../../src/common/logger.js';
 import { ReplicaSet, type Replica } from '../../../fakes/replicas.js';
@@ -267,6 +280,61 @@ describe('whoever is at the address of a replica', () => {
       await other.stop();
     }
   });
+});
+
+describe('a replica that violates gRPC', () => {
+  it.each([
+    [0, 'no answer'],
+    [2, 'more than one answer'],
+  ])('with %p answers leaves the outcome unknown', async (count, what) => {
+    const r1 = await set.start({ id: 'r1' });
+    const { id } = await r1.client.createSession();
+    const { server, address } = await liar(r1.replicas, count);
+    set.list(r1.address, false);
+    set.list(address);
+    await r1.stop();
+    const r2 = await set.start({ id: 'r2' });
+    expect(await failureOf(r2.client.getSession(id))).toMatchObject({
+      code: status.ABORTED,
+      info: { reason: 'OUTCOME_UNKNOWN' },
+      details: expect.stringContaining(what),
+    });
+    server.forceShutdown();
+  });
+
+  /** It has the key, introduces itself properly, and answers GetSession with any number of messages. */
+  async function liar(
+    replicas: Replicas,
+    count: number,
+  ): Promise<{ readonly server: Server; readonly address: string }> {
+    const { getServerInfo, getSession } = SessionServiceService;
+    const server = new Server();
+    const introduce = (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>): void => {
+      const forwarded = replicas.forwardedBy(call.metadata);
+      if (isForItself(forwarded)) call.sendMetadata(replicas.introduce('nowhere:1', forwarded.nonce));
+      callback(null, {});
+    };
+    const answer = (call: ServerWritableStream<unknown, unknown>): void => {
+      for (let sent = 0; sent < count; sent++) call.write({ session: undefined });
+      call.end();
+    };
+    server.addService(
+      {
+        getServerInfo: { ...getServerInfo, responseSerialize: () => Buffer.alloc(0) },
+        getSession: { ...getSession, responseStream: true },
+      } as ServiceDefinition,
+      {
+        getServerInfo: introduce,
+        getSession: answer,
+      } as UntypedServiceImplementation,
+    );
+    const port = await new Promise<number>((resolve, reject) => {
+      server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+        error ? reject(error) : resolve(bound),
+      );
+    });
+    return { server, address: `127.0.0.1:${port}` };
+  }
 });
 
 describe('two replicas with one ID', () => {

@@ -328,6 +328,8 @@ export async function runServer(config: ServerConfig): Promise<void> {
   }
   announceEnd = () => server.announceEnd();
   parts.push({ name: 'sessions and connections', end: (grace) => server.stop(grace) });
+  // The log then shows from the start who the others are.
+  void replicas?.peers?.refresh();
   await prepare(preflight, templates, config, logger, (facts) => {
     launch = facts;
   });

@@ -221,7 +221,12 @@ export class Dispatch {
     if (place === undefined) checkSessionId(id);
     const name = place?.name ?? id;
     record.note({ session: name });
-    return place === undefined || this.#replicas?.isHere(place) === true ? this.#registry.get(name, identity) : place;
+    if (place !== undefined && this.#replicas?.isHere(place) !== true) return place;
+    try {
+      return this.#registry.get(name, identity);
+    } catch (error) {
+      throw place === undefined ? (this.#replicas?.unknownName(name, error) ?? error) : error;
+    }
   }
 
   /**

@@ -9,7 +9,6 @@ import {
   type Metadata,
 } from '@grpc/grpc-js';
 import { splitAddress } from '../address.js';
-import { GuestfsError } from '../../common/errors.js';
 import { limitExceeded } from '../../common/limitExceeded.js';
 import { ANSWER_MESSAGE_LIMIT } from '../answerEncoding.js';
 
@@ -121,7 +120,7 @@ async function connected(client: Client, deadline: number): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       channel.watchConnectivityState(state, deadline, (error) => {
         if (error === undefined) resolve();
-        else reject(new GuestfsError('DEADLINE_EXCEEDED', 'connecting took too long'));
+        else reject(new Error('connecting takes too long'));
       });
     });
   }

@@ -79,6 +79,16 @@ export class Replicas {
     });
   }
 
+  /** The error for a session that is not known here by its name: others can have one of this name. */
+  unknownName(name: string, error: unknown): unknown {
+    if (!(error instanceof GuestfsError) || error.reason !== 'SESSION_UNKNOWN') return error;
+    return new GuestfsError(
+      'SESSION_UNKNOWN',
+      `replica ${this.self.replica} has no session ${name}, but another one can have it: a name is known only to its replica, the complete ID that CreateSession returned to all`,
+      { metadata: { replica: this.self.replica } },
+    );
+  }
+
   /**
    * Refuses a call that another replica has passed on, but that is not for this one. It is never passed on again.
    * @throws GuestfsError OWNER_UNREACHABLE

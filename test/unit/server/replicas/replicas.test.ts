@@ -11,11 +11,9 @@ import {
   type sendUnaryData,
   type ServerUnaryCall,
   type ServerWritableStream,
-  type ServiceDefinition,
   type StatusObject,
-  type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { SessionServiceClient, SessionServiceService } from '../../../../gen/proto/guestfs/v1/session.js';
 import { forwardedHeader, FORWARDED_HEADER, isForItself } from '../../../../src/server/replicas/forwarded.js';
 import type { Replicas } from '../../../../src/server/replicas/replicas.js';
@@ -27,6 +25,24 @@ import { failureOf, scratchDrive, SessionClient, type TestClient } from '../../.
 
 jest.setTimeout(60_000);
 
+/** For tests that leave all replicas as they are. `closed` does not forward, `alone` does not even know the others. */
+let shared: ReplicaSet;
+let r1: Replica;
+let r2: Replica;
+let r3: Replica;
+let closed: Replica;
+let alone: Replica;
+beforeAll(async () => {
+  shared = new ReplicaSet();
+  r1 = await shared.start({ id: 'r1', maxSessions: 50 });
+  r2 = await shared.start({ id: 'r2' });
+  r3 = await shared.start({ id: 'r3' });
+  closed = await shared.start({ id: 'closed', forward: false });
+  alone = await shared.start({ id: 'alone', alone: true, forward: false });
+});
+afterAll(() => shared.stop());
+
+/** For a single test. */
 let set: ReplicaSet;
 beforeEach(() => {
   set = new ReplicaSet();
@@ -39,8 +55,6 @@ const failure = (replica: Replica, id: string) => new SessionClient(replica.clie
 
 describe('a session', () => {
   it('is found by every replica that forwards, by its ID, and by none by its name', async () => {
-    const [r1, r2, r3] = await Promise.all(['r1', 'r2', 'r3'].map((id) => set.start({ id })));
-    if (!r1 || !r2 || !r3) throw new Error('unreachable');
     const { id, endpoint } = await r1.client.createSession({ session_id: 'mine' });
     expect(id).toMatch(/^mine\.r1\./);
     expect(endpoint).toBe(r1.address);
@@ -50,33 +64,32 @@ describe('a session', () => {
       expect((await replica.client.getSession(id)).id).toBe(id);
     }
     expect(await memsize(r1, 'mine')).toBe(777);
-    expect((await failure(r2, 'mine')).info?.reason).toBe('SESSION_UNKNOWN');
+    expect(await failure(r2, 'mine')).toMatchObject({
+      info: { reason: 'SESSION_UNKNOWN' },
+      details: expect.stringContaining('replica r2 has no session mine, but another one can have it'),
+    });
     await r3.client.deleteSession(id);
-    expect(r1.registry.size).toBe(0);
     expect(await failure(r2, id)).toMatchObject({ code: status.NOT_FOUND, info: { reason: 'SESSION_UNKNOWN' } });
   });
 
   it('is elsewhere for a replica that does not forward, which says where', async () => {
-    const [r1, r2] = [await set.start({ id: 'r1' }), await set.start({ id: 'r2', forward: false })];
     const { id } = await r1.client.createSession();
-    const error = await failure(r2, id);
+    const error = await failure(closed, id);
     expect(error).toMatchObject({ code: status.FAILED_PRECONDITION, info: { reason: 'SESSION_ELSEWHERE' } });
     expect(error.info?.metadata).toMatchObject({ replica: 'r1', endpoint: r1.address });
-    for (const call of [r2.client.getSession(id), r2.client.getLog(id), r2.client.deleteSession(id)])
+    for (const call of [closed.client.getSession(id), closed.client.getLog(id), closed.client.deleteSession(id)])
       expect((await failureOf(call)).info?.reason).toBe('SESSION_ELSEWHERE');
   });
 
   it('is elsewhere for a replica that does not know the others', async () => {
-    const [r1, r2] = [await set.start({ id: 'r1' }), await set.start({ id: 'r2', alone: true, forward: false })];
     const { id } = await r1.client.createSession();
-    const error = await failure(r2, id);
+    const error = await failure(alone, id);
     expect(error.info?.reason).toBe('SESSION_ELSEWHERE');
     expect(error.info?.metadata['replica']).toBe('r1');
     expect(error.info?.metadata['endpoint']).toBeUndefined();
   });
 
   it('can have the same name on two replicas, and is never mistaken', async () => {
-    const [r1, r2] = [await set.start({ id: 'r1' }), await set.start({ id: 'r2' })];
     const one = await r1.client.createSession({ session_id: 'same' });
     const two = await r2.client.createSession({ session_id: 'same' });
     await new SessionClient(r2.client, one.id).call('set_memsize', { memsize: 701 });
@@ -85,7 +98,6 @@ describe('a session', () => {
   });
 
   it('cannot be created under the ID of another one', async () => {
-    const r1 = await set.start({ id: 'r1' });
     const { id } = await r1.client.createSession();
     expect((await failureOf(r1.client.createSession({ session_id: id }))).info?.reason).toBe('MALFORMED_SESSION_ID');
   });
@@ -126,7 +138,6 @@ describe('the header guestfs-session', () => {
   };
 
   it('is in the response of CreateSession, and stands in for every ID in a request', async () => {
-    const [r1, r2] = [await set.start({ id: 'r1' }), await set.start({ id: 'r2' })];
     const { answer, header } = await call(r1, (client) => client.createSession as never, create, 'chosen');
     const { id } = answer as { readonly id: string };
     expect(header).toBe(id);
@@ -139,7 +150,7 @@ describe('the header guestfs-session', () => {
       await call(replica, (client) => client.getLog as never, { id }, 'another');
     }
     await call(r2, (client) => client.deleteSession as never, { id: '', force: false }, id);
-    expect(r1.registry.size).toBe(0);
+    expect((await failure(r1, id)).info?.reason).toBe('SESSION_UNKNOWN');
   });
 });
 
@@ -207,9 +218,8 @@ describe('an owner that cannot be reached', () => {
   });
 
   it('is not where it was: another replica there refuses the call', async () => {
-    const [r1, r2] = [await set.start({ id: 'r1' }), await set.start({ id: 'r2' })];
     const { id } = await r1.client.createSession();
-    const keys = await SessionKeys.read(set.keyFile);
+    const keys = await SessionKeys.read(shared.keyFile);
     const metadata = new Metadata();
     metadata.set('guestfs-session', id);
     const to = r1.replicas.self;
@@ -225,9 +235,8 @@ describe('an owner that cannot be reached', () => {
 
 describe('a call that was passed on', () => {
   it('is never passed on again: there is no loop', async () => {
-    const [r1, r2] = [await set.start({ id: 'r1' }), await set.start({ id: 'r2' })];
     const { id } = await r1.client.createSession();
-    const keys = await SessionKeys.read(set.keyFile);
+    const keys = await SessionKeys.read(shared.keyFile);
     const metadata = new Metadata();
     // Aimed at r2, for a session of r1.
     const to = r2.replicas.self;
@@ -245,7 +254,6 @@ describe('a call that was passed on', () => {
     ['a wrong signature', Buffer.concat([Buffer.alloc(32), Buffer.from('{"from":"r1","client":"somebody"}')])],
     ['too little', Buffer.alloc(3)],
   ])('is one that a replica has signed: %s is refused', async (_what, value) => {
-    const r1 = await set.start({ id: 'r1' });
     const { id } = await r1.client.createSession();
     const metadata = new Metadata();
     metadata.set(FORWARDED_HEADER, value);
@@ -322,11 +330,11 @@ describe('a replica that violates gRPC', () => {
       {
         getServerInfo: { ...getServerInfo, responseSerialize: () => Buffer.alloc(0) },
         getSession: { ...getSession, responseStream: true },
-      } as ServiceDefinition,
+      },
       {
         getServerInfo: introduce,
         getSession: answer,
-      } as UntypedServiceImplementation,
+      },
     );
     const port = await new Promise<number>((resolve, reject) => {
       server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
@@ -378,11 +386,18 @@ describe('ListSessions', () => {
 
 describe('GetServerInfo', () => {
   it('describes the replica', async () => {
-    const r1 = await set.start({ id: 'r1', maxSessions: 3 });
     await r1.client.createSession();
+    const { size } = r1.registry;
     expect(await r1.client.call(SessionServiceService.getServerInfo, {})).toMatchObject({
-      ...{ replica: 'r1', endpoint: r1.address, protocol_version: 4, sessions: 1, free_places: 2, draining: false },
-      limits: { sessions: 3 },
+      ...{
+        replica: 'r1',
+        endpoint: r1.address,
+        protocol_version: 4,
+        sessions: size,
+        free_places: 50 - size,
+        draining: false,
+      },
+      limits: { sessions: 50 },
     });
   });
 });

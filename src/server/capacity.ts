@@ -57,8 +57,8 @@ export function loadTrailers(places: Places): Metadata {
   return trailers;
 }
 
-/** The wanted interval, in milliseconds, within limits. */
-function intervalIn(request: Uint8Array): number {
+/** The interval that a request asks for, in milliseconds, within limits. @throws Error if it cannot be decoded */
+export function intervalIn(request: Uint8Array): number {
   const reader = new BinaryReader(request);
   let wanted = USUAL_INTERVAL_MS;
   while (reader.pos < reader.len) {

@@ -56,9 +56,20 @@ export function forwardedBy(keys: SessionKeys, metadata: Metadata): Forwarded | 
   if (value === undefined) return undefined;
   if (more.length === 0 && Buffer.isBuffer(value) && value.length > SIGNATURE_BYTES && value.length <= LONGEST) {
     const text = value.subarray(SIGNATURE_BYTES).toString('utf8');
-    if (keys.verify('forwarded', text, value.subarray(0, SIGNATURE_BYTES))) return content.parse(JSON.parse(text));
+    if (keys.verify('forwarded', text, value.subarray(0, SIGNATURE_BYTES))) return parsed(text);
   }
   throw unauthenticated(
     `the metadata key "${FORWARDED_HEADER}" is for calls between replicas, and no replica with this server's session key has signed its value`,
   );
+}
+
+/** The statement of a replica, which can be of another version. */
+function parsed(text: string): Forwarded {
+  try {
+    return content.parse(JSON.parse(text));
+  } catch {
+    throw unauthenticated(
+      `this server does not understand what a replica says in the metadata key "${FORWARDED_HEADER}"`,
+    );
+  }
 }

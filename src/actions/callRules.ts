@@ -6,7 +6,7 @@ import type { ActionDef, PermissionDef, RefusalDef } from './types.js';
 /** States that a session can be called in; STOPPING is that of a shutdown, not of a deletion. */
 export type CallableState = 'CONFIG' | 'LAUNCHING' | 'READY' | 'STOPPING';
 
-/** How a call names its session: in the metadata, in the field `id` of its request, or not at all. */
+/** How a call names its session: in the metadata, in the field `id` of its request (or else the metadata), or not at all. */
 export type SessionReference = 'metadata' | 'id' | 'none';
 
 export interface CallRules {
@@ -26,6 +26,8 @@ export interface CallRules {
   readonly mutating: boolean;
   /** It has no end of its own: that its client cancels it is no failure. */
   readonly endsWithClient?: boolean;
+  /** Other replicas may call it on their own behalf. */
+  readonly forReplicas?: boolean;
   /** What to use when its answer does not fit into one message, as the end of a sentence. */
   readonly insteadOfLargeAnswer?: string;
 }
@@ -94,6 +96,7 @@ export const serviceRules = {
   },
   DeleteSession: { ...asksForSession, name: 'DeleteSession', mutating: true },
   GetLog: { ...asksForSession, name: 'GetLog' },
+  GetServerInfo: { ...asksForSession, name: 'GetServerInfo', session: 'none', forReplicas: true },
   Subscribe: { ...asksForSession, name: 'Subscribe', session: 'metadata', endsWithClient: true },
   /** Its session lives as long as the call, and its drives are read-only. */
   Inspect: { ...createsSession, name: 'Inspect', mutating: false },

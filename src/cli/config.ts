@@ -19,6 +19,7 @@ import { UsageError, type ServerCommandLine } from './commandLine.js';
 import { DEFAULT_IMAGE_ROOTS, MEBIBYTE, type Flags } from './flags.js';
 import { wholeNumber } from './flagValues.js';
 import { clientBudget, secondsOrNone, serverLimits, settingLimits } from './limitFlags.js';
+import { replicaConfig, type ReplicaConfig } from './replicaConfig.js';
 
 const LAUNCH_TIMEOUT_MS = 180_000;
 
@@ -43,6 +44,8 @@ export interface ServerConfig {
     | undefined;
   /** How clients are identified; undefined: they are not. */
   readonly identities: Identities | undefined;
+  /** This server as one of several. */
+  readonly replica: ReplicaConfig;
   /** Serves several identities also where nothing keeps their machines apart. */
   readonly insecureIsolation: boolean;
   readonly policy: ServerPolicy;
@@ -241,6 +244,7 @@ export async function readConfig(line: ServerCommandLine, environment: NodeJS.Pr
     metricsListen: flags.metricsListen,
     tls: tls(flags),
     identities: known,
+    replica: replicaConfig(flags, known !== undefined),
     insecureIsolation: insecureIsolation(flags, known),
     policyFile: policyFile(flags, known),
     auditLog: flags.auditLog,

@@ -19,6 +19,7 @@ import {
   wholeNumber,
 } from './flagValues.js';
 import { LIMIT_FLAGS, MAX_TIMER_SECONDS, type LimitFlags } from './limitFlags.js';
+import { REPLICA_FLAGS, type ReplicaFlags } from './replicaFlags.js';
 
 export const MEBIBYTE = 1024 * 1024;
 /** Every request may have this size. */
@@ -32,7 +33,7 @@ const MAX_POOL = 1000;
 export const DEFAULT_IMAGE_ROOTS: readonly string[] = ['images'];
 
 /** The values of all flags: from the command line, otherwise the environment, otherwise the default. */
-export interface Flags extends LimitFlags {
+export interface Flags extends LimitFlags, ReplicaFlags {
   readonly listen: string;
   readonly socketMode: string;
   readonly insecureListen: boolean;
@@ -146,6 +147,7 @@ export const FLAGS: readonly Option[] = [
     'PATTERNS',
     'identities of proxies whose x-forwarded-client-cert is trusted, such as dns:envoy.*, separated by commas',
   ).argParser(identityPatterns),
+  ...REPLICA_FLAGS,
   aSwitch(
     'insecure-isolation',
     'serve several identities even where the host does not let the server keep their machines apart',

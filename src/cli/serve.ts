@@ -17,6 +17,7 @@ import { findCgroups, sweepCgroups } from '../jail/cgroups.js';
 import { findIsolation, isShared } from '../jail/isolation.js';
 import type { Isolation } from '../jail/jailArguments.js';
 import { createQemuUsers } from '../qemu/qemuUsers.js';
+import { qemuVersionOf } from '../qemu/qemuVersion.js';
 import { openAuditLog, type AuditLog } from '../server/auditLog.js';
 import { Certificates } from '../server/certificates.js';
 import { createIdentify, type Identify } from '../server/identify.js';
@@ -30,7 +31,9 @@ import { countingLaunches } from '../server/launchMetrics.js';
 import { collectProcessMetrics } from '../server/metrics.js';
 import { serveOperations, type Readiness } from '../server/operationsServer.js';
 import { PeerUsers } from '../server/peerUsers.js';
+import type { Replicas } from '../server/replicas/replicas.js';
 import { serve } from '../server/server.js';
+import type { LaunchFacts } from '../server/serverInfo.js';
 import { measureSessions } from '../server/sessionMetrics.js';
 import { SessionFactory } from '../server/sessionFactory.js';
 import { acceleratorOf } from '../session/backendSettings.js';
@@ -42,32 +45,35 @@ import { closeInheritedDescriptors } from './inheritedDescriptors.js';
 import type { ServerConfig } from './config.js';
 import { drainOnUnhandled, survivesLostOutput } from './lastResort.js';
 import { keepReloading } from './reloading.js';
+import { createReplicas } from './replicas.js';
 import { endInOrder, type Part } from './shutdown.js';
 
-async function credentials(tls: ServerConfig['tls'], logger: Logger): Promise<ServerCredentials> {
-  if (tls === undefined) return ServerCredentials.createInsecure();
+async function readCertificates(tls: ServerConfig['tls'], logger: Logger): Promise<Certificates | undefined> {
+  if (tls === undefined) return undefined;
   const certificates = await Certificates.read(tls).catch((error: unknown) => {
     throw new UsageError(`--tls-cert, --tls-key, --client-ca: ${messageOf(error)}`);
   });
   const watched = [tls.certificate, tls.key, ...(tls.clientCa === undefined ? [] : [tls.clientCa])];
   await keepReloading({ what: 'certificates', watched, reload: () => certificates.reload() }, logger);
-  return certificates.credentials();
+  return certificates;
 }
 
 /** How clients are identified. */
 async function identify(
-  { identities }: ServerConfig,
+  { identities, replica }: ServerConfig,
   peerUsers: PeerUsers | undefined,
+  replicas: Replicas | undefined,
   logger: Logger,
 ): Promise<Identify> {
   if (identities === undefined) return () => undefined;
   const { kinds, proxies, tokens: settings } = identities;
-  if (settings === undefined) return createIdentify({ kinds, peerUsers, proxies });
+  const others = replicas && { identities: replica.identities, forwardedBy: replicas.forwardedBy };
+  if (settings === undefined) return createIdentify({ kinds, peerUsers, proxies, replicas: others });
   const tokens = await TokenVerifier.read(settings).catch((error: unknown) => {
     throw new UsageError(`--jwt-keys: ${settings.keys}: ${messageOf(error)}`);
   });
   await keepReloading({ what: 'key set', watched: [settings.keys], reload: () => tokens.reload() }, logger);
-  return createIdentify({ kinds, peerUsers, proxies, tokens });
+  return createIdentify({ kinds, peerUsers, proxies, tokens, replicas: others });
 }
 
 /** Users that can do anything to the server in any case: root, and its own user. */
@@ -138,6 +144,7 @@ async function prepare(
   templates: TemplateLauncher | undefined,
   { defaults }: ServerConfig,
   logger: Logger,
+  found: (facts: LaunchFacts) => void,
 ): Promise<void> {
   rawMarks.prepare().catch((err: unknown) => logger.error('images cannot be marked', { err }));
   const needs = defaultRequest(defaults);
@@ -150,6 +157,14 @@ async function prepare(
       async (limit) => {
         const base = await preflight.run(needs, limit);
         await base.appliance.close();
+        const { daemonVersion, kernelVersion } = base.appliance.manifest ?? {};
+        const facts = { accelerator: base.accelerator, daemonVersion, kernelVersion };
+        found(facts);
+        // Nothing waits for it.
+        qemuVersionOf(base.qemuBinary).then(
+          (qemuVersion) => found({ ...facts, qemuVersion }),
+          (err: unknown) => logger.warn('qemu does not state its version', { err }),
+        );
         const withoutTemplate = await templates?.prepare(needs, limit);
         const launch = templates === undefined || withoutTemplate !== undefined ? 'cold' : 'template';
         const { accelerator, appliance } = base;
@@ -294,14 +309,24 @@ export async function runServer(config: ServerConfig): Promise<void> {
 
   const audit = openAudit(config, logger);
   const peerUsers = config.identities?.users === true ? new PeerUsers(logger) : undefined;
+  const certificates = await readCertificates(config.tls, logger);
+  const kinds = config.identities?.kinds ?? [];
+  const replicas = await createReplicas(config.replica, certificates, kinds, logger);
+  let launch: LaunchFacts = {};
   const server = await serve({
     listen: config.listen,
     socketMode: config.socketMode,
-    credentials: await credentials(config.tls, logger),
-    identify: await identify(config, peerUsers, logger),
+    credentials: certificates?.credentials() ?? ServerCredentials.createInsecure(),
+    identify: await identify(config, peerUsers, replicas, logger),
     peerUsers,
     registry,
     factory,
+    replicas,
+    advertised: config.replica.advertised,
+    info: () => ({
+      ...{ replica: config.replica.id, launch, settings: config.defaults.limits },
+      sessionsPerClient: config.clientBudget.sessions,
+    }),
     access: await access(config, logger),
     probe: preflight.imageProbe,
     debugService: config.debugService,
@@ -331,6 +356,10 @@ export async function runServer(config: ServerConfig): Promise<void> {
     server.announceEnd();
   };
   parts.push({ name: 'sessions and connections', end: (grace) => server.stop(grace) });
-  await prepare(preflight, templates, config, logger);
+  // The log then shows from the start who the others are.
+  void replicas?.peers?.refresh();
+  await prepare(preflight, templates, config, logger, (facts) => {
+    launch = facts;
+  });
   process.stdout.write(`listening on ${server.address}\n`);
 }

@@ -21,6 +21,12 @@ export type OwnReason =
   | 'SESSION_MISSING'
   | 'SESSION_UNKNOWN'
   | 'SESSION_EXISTS'
+  /** Another replica has the session; metadata `replica` and, if it is known, `endpoint`. */
+  | 'SESSION_ELSEWHERE'
+  /** The replica that had the session has ended, and the session with it; metadata `replica` and `cause`. */
+  | 'SESSION_LOST'
+  /** Another replica has the session, and cannot be reached; the call was not sent. */
+  | 'OWNER_UNREACHABLE'
   /** The session's state does not allow the action. */
   | 'WRONG_STATE'
   | 'NO_DRIVES'

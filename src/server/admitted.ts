@@ -9,6 +9,7 @@ import type { Daemon } from '../session/daemon.js';
 import type { Session } from '../session/session.js';
 import type { CallRecord } from './callRecord.js';
 import type { CallScope } from './callScope.js';
+import type { Forwarded } from './replicas/forwarded.js';
 import type { ActionCall, AdmittedCall, Rpc } from './rpc.js';
 import type { Transport } from './transports.js';
 
@@ -22,7 +23,7 @@ export interface Arrived {
 }
 
 /** What the dispatch found about it. */
-export type Found = Pick<AdmittedCall, 'identity' | 'client' | 'access' | 'disk' | 'session'>;
+export type Found = Pick<AdmittedCall, 'identity' | 'client' | 'access' | 'disk' | 'session' | 'forwarded'>;
 
 export class Admitted implements AdmittedCall {
   readonly request: object;
@@ -32,6 +33,7 @@ export class Admitted implements AdmittedCall {
   readonly access: Access;
   readonly disk: DiskQuota;
   readonly session: Session | undefined;
+  readonly forwarded: Forwarded | undefined;
   readonly #rpc: Rpc;
   readonly #scope: CallScope;
   readonly #transport: Transport;
@@ -46,6 +48,7 @@ export class Admitted implements AdmittedCall {
     this.access = found.access;
     this.disk = found.disk;
     this.session = found.session;
+    this.forwarded = found.forwarded;
     this.#rpc = rpc;
     this.#scope = scope;
     this.#transport = transport;

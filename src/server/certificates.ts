@@ -1,7 +1,7 @@
 /** The server's certificates, from files that can be reloaded while it runs; open connections are not affected. */
 import { readFile } from 'node:fs/promises';
-import { createSecureContext } from 'node:tls';
-import { experimental, type ServerCredentials } from '@grpc/grpc-js';
+import { createSecureContext, type PeerCertificate } from 'node:tls';
+import { experimental, type ChannelCredentials, type ServerCredentials } from '@grpc/grpc-js';
 
 /** PEM files. */
 export interface TlsFiles {
@@ -51,7 +51,28 @@ export class Certificates {
 
   /** For a server; always uses the certificates that were read last. */
   credentials(): ServerCredentials {
-    const provider: experimental.CertificateProvider = {
+    const provider = this.#provider();
+    const withClients = this.files.clientCa !== undefined;
+    return experimental.createCertificateProviderServerCredentials(
+      provider,
+      withClients ? provider : null,
+      withClients,
+    );
+  }
+
+  /**
+   * For connections to other replicas, with the server's own certificate.
+   * @param check returns what is wrong with the certificate at the other end, which an authority for clients has issued
+   */
+  peerCredentials(check: (certificate: PeerCertificate) => Error | undefined): ChannelCredentials {
+    const provider = this.#provider();
+    return experimental.createCertificateProviderChannelCredentials(provider, provider, {
+      checkServerIdentity: (_host, certificate) => check(certificate),
+    });
+  }
+
+  #provider(): experimental.CertificateProvider {
+    return {
       addCaCertificateListener: (listener) => {
         this.#caListeners.add(listener);
         process.nextTick(() => this.#notifyCa(listener));
@@ -63,12 +84,6 @@ export class Certificates {
       },
       removeIdentityCertificateListener: (listener) => void this.#identityListeners.delete(listener),
     };
-    const withClients = this.files.clientCa !== undefined;
-    return experimental.createCertificateProviderServerCredentials(
-      provider,
-      withClients ? provider : null,
-      withClients,
-    );
   }
 
   /**

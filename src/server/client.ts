@@ -2,8 +2,15 @@
 import { Metadata, type ServerInterceptor } from '@grpc/grpc-js';
 import { http2StreamOf, metadataOf } from './grpcInternals.js';
 import type { Identify } from './identify.js';
+import { isForItself, type Forwarded } from './replicas/forwarded.js';
 
 type Call = Parameters<ServerInterceptor>[1];
+
+/**
+ * What a replica says about a call that it has passed on.
+ * @throws GuestfsError UNAUTHENTICATED
+ */
+export type ForwardedBy = (metadata: Metadata) => Forwarded | undefined;
 
 /** Finds the client of a call. */
 export type ClientOf = (call: Call) => string;
@@ -13,12 +20,23 @@ export type ClientOf = (call: Call) => string;
  * verify, as with a token that the server has not seen before, the identity of its connection; otherwise the address
  * that it comes from.
  */
-export function clientsBy(identify: Identify): ClientOf {
+export function clientsBy(identify: Identify, forwardedBy: ForwardedBy = () => undefined): ClientOf {
   return (call) => {
-    let identity = identityAtOnce(identify, call, metadataOf(call));
+    const metadata = metadataOf(call);
+    let identity = identityAtOnce(identify, call, metadata);
     if (identity === UNKNOWN) identity = identityAtOnce(identify, call, new Metadata());
-    return clientKey(identity === UNKNOWN ? undefined : identity, call.getPeer());
+    const known = identity === UNKNOWN ? undefined : identity;
+    return clientBehind(known, forwardedAtOnce(forwardedBy, metadata), call.getPeer());
   };
+}
+
+function forwardedAtOnce(forwardedBy: ForwardedBy, metadata: Metadata): Forwarded | undefined {
+  try {
+    return forwardedBy(metadata);
+  } catch {
+    // As below.
+    return undefined;
+  }
 }
 
 /** The call is refused later, or its identity takes time to find. */
@@ -43,6 +61,12 @@ function identityAtOnce(identify: Identify, call: Call, metadata: Metadata): str
 /** The name of a client by its identity or, if it has none, the address and port that it comes from. */
 export function clientKey(identity: string | undefined, peer: string): string {
   return identity ?? addressOf(peer);
+}
+
+/** Finds the client of a call that another replica may have passed on: the client that the replica names. */
+export function clientBehind(identity: string | undefined, forwarded: Forwarded | undefined, peer: string): string {
+  if (forwarded === undefined || isForItself(forwarded)) return clientKey(identity, peer);
+  return identity ?? forwarded.client;
 }
 
 /** An address without its port; a Unix socket has none. */

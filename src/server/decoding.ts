@@ -7,7 +7,7 @@ import { BinaryReader } from '@bufbuild/protobuf/wire';
 import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
 import { GuestfsError, messageOf } from '../common/errors.js';
 import { REQUEST_LIMIT } from '../common/messageLimits.js';
-import { chunkMessage, encodeFilePieces, FilePieces } from './fileMessages.js';
+import { chunkMessage, encodeFilePieces, FilePieces, type FileMessage } from './fileMessages.js';
 
 /** A request that could not be decoded. */
 export class Undecodable {
@@ -57,6 +57,35 @@ function countingReader(bytes: Buffer): BinaryReader {
 function strictReader(bytes: Buffer): Buffer {
   const reader = bytes.length > FIELD_LIMIT * LEAST_FIELD ? countingReader(bytes) : new BinaryReader(bytes, decodeUtf8);
   return reader as unknown as Buffer;
+}
+
+/** A larger request is not kept: its content would be in memory twice. */
+const KEPT_LIMIT = 64 * 1024;
+
+const encodings = new WeakMap<object, Buffer>();
+
+/** The bytes that a request, or a message of a stream, was decoded from, if they were kept. */
+export function encodingOf(request: object): Buffer | undefined {
+  return encodings.get(request);
+}
+
+/** Keeps the encodings of decoded requests, so that a call can be passed on as it came. */
+export function keepingEncodings(service: ServiceDefinition): ServiceDefinition {
+  return Object.fromEntries(
+    Object.entries(service).map(([name, method]) => [
+      name,
+      {
+        ...method,
+        requestDeserialize: (bytes: Buffer) => {
+          const request = method.requestDeserialize(bytes) as FileMessage | object;
+          // A chunk is a part of the bytes.
+          const isChunk = 'payload' in request && request.payload?.$case === 'chunk';
+          if (bytes.length <= KEPT_LIMIT || isChunk) encodings.set(request, bytes);
+          return request;
+        },
+      },
+    ]),
+  );
 }
 
 /** The service with decoders that do not throw, and codecs that copy no files. */

@@ -2,7 +2,7 @@
  * The path of every call, whatever its RPC, in this order:
  *
  *  1. identity    of the client, and what it may do at all
- *  2. session     named by the call, and owned by the client
+ *  2. session     named by the call, and owned by the client; a call for a session of another replica is passed on there
  *  3. draining    a server that shuts down takes no new work
  *  4. permission  granted by the operator of the server: by its policy, and by its flags
  *  5. refusal     of actions that make no sense over a network
@@ -16,6 +16,7 @@
  */
 import type {
   Metadata,
+  MethodDefinition,
   sendUnaryData,
   ServerReadableStream,
   ServerUnaryCall,
@@ -27,7 +28,8 @@ import { needsDaemon } from '../actions/shape.js';
 import type { Logger } from '../common/logger.js';
 import { DiskQuotas } from '../images/diskQuota.js';
 import type { DaemonVersion } from '../protocol/daemonVersion.js';
-import type { Access, AccessPolicy } from '../security/access.js';
+import { NO_OWN_LIMITS, type Access, type AccessPolicy } from '../security/access.js';
+import { unauthenticated } from '../security/certificateIdentity.js';
 import { notOverNetwork, requireAllowed } from '../security/policy.js';
 import { requireInDaemon } from '../session/daemonSupport.js';
 import type { Session } from '../session/session.js';
@@ -36,18 +38,24 @@ import type { EncodeAnswer } from './answerEncoding.js';
 import { connectionOf } from './callConnection.js';
 import { recordOf, type CallRecord } from './callRecord.js';
 import { scopeOf, type CallScope, type ServerCall } from './callScope.js';
-import { clientKey } from './client.js';
+import { clientBehind } from './client.js';
 import { checkArguments } from './checkArguments.js';
 import type { Identify } from './identify.js';
 import { Admitted } from './admitted.js';
 import type { ActionRpc, Rpc } from './rpc.js';
 import { namedImages } from './namedImages.js';
-import { sessionIdOf } from './sessionHeader.js';
+import { passOn } from './replicas/forward.js';
+import { isForItself, type Forwarded } from './replicas/forwarded.js';
+import type { ForwardedClient, Replicas } from './replicas/replicas.js';
+import type { SessionPlace } from './replicas/sessionIds.js';
+import { givenSessionId, sessionIdOf } from './sessionHeader.js';
 import { toStatus } from './statusMapping.js';
 import { clientStreamTransport, serverStreamTransport, unaryTransport, type Transport } from './transports.js';
 
 export interface DispatchOptions {
   readonly registry: SessionRegistry;
+  /** Undefined: the server is the only one, as far as it knows. */
+  readonly replicas?: Replicas | undefined;
   readonly identify: Identify;
   readonly access: AccessPolicy;
   /** Whether the actions that inspect the appliance are served. */
@@ -61,6 +69,7 @@ export interface DispatchOptions {
 
 export class Dispatch {
   readonly #registry: SessionRegistry;
+  readonly #replicas: Replicas | undefined;
   readonly #identify: Identify;
   readonly #access: AccessPolicy;
   readonly #debugService: boolean;
@@ -70,6 +79,7 @@ export class Dispatch {
 
   constructor({
     registry,
+    replicas,
     identify,
     access,
     debugService,
@@ -79,6 +89,7 @@ export class Dispatch {
   }: DispatchOptions) {
     this.#hide = hide;
     this.#registry = registry;
+    this.#replicas = replicas;
     this.#identify = identify;
     this.#access = access;
     this.#debugService = debugService;
@@ -86,22 +97,30 @@ export class Dispatch {
     this.#logger = logger;
   }
 
-  /** The handler of an RPC. */
-  handler(rpc: Rpc, encode: EncodeAnswer): UntypedHandleCall {
+  /**
+   * The handler of an RPC.
+   * @param method needed for calls that are passed on
+   */
+  handler(rpc: Rpc, encode: EncodeAnswer, method?: PassedMethod): UntypedHandleCall {
     switch (rpc.kind) {
       case 'unary':
         return (call: ServerUnaryCall<object, object>, callback: sendUnaryData<object>) =>
-          void this.#serve(rpc, call, () => unaryTransport(call, callback, encode));
+          void this.#serve(rpc, method, call, () => unaryTransport(call, callback, encode));
       case 'clientStream':
         return (call: ServerReadableStream<object, object>, callback: sendUnaryData<object>) =>
-          void this.#serve(rpc, call, ({ signal }) => clientStreamTransport(call, callback, encode, signal));
+          void this.#serve(rpc, method, call, ({ signal }) => clientStreamTransport(call, callback, encode, signal));
       case 'serverStream':
         return (call: ServerWritableStream<object, object>) =>
-          void this.#serve(rpc, call, ({ signal }) => serverStreamTransport(call, encode, signal));
+          void this.#serve(rpc, method, call, ({ signal }) => serverStreamTransport(call, encode, signal));
     }
   }
 
-  async #serve(rpc: Rpc, call: ServerCall, open: (scope: CallScope) => Transport): Promise<void> {
+  async #serve(
+    rpc: Rpc,
+    method: PassedMethod | undefined,
+    call: ServerCall,
+    open: (scope: CallScope) => Transport,
+  ): Promise<void> {
     const { rules } = rpc;
     const scope = scopeOf(call);
     const transport = open(scope);
@@ -117,10 +136,19 @@ export class Dispatch {
       });
       const identity = identified instanceof Promise ? await identified : identified;
       record.note({ identity });
-      const client = clientKey(identity, call.getPeer());
+      const forwarded = this.#forwardedBy(rules, call.metadata);
+      const client = clientBehind(identity, forwarded, call.getPeer());
       scope.onBehalfOf(client);
-      const access = await this.#access.of(identity);
-      session = await this.#sessionOf(rules, call, transport, identity, record);
+      const access = isForItself(forwarded) ? NO_ACCESS : await this.#access.of(identity);
+      const found = await this.#sessionOf(rules, call, transport, identity, record);
+      if (found !== undefined && 'run' in found) {
+        await this.#passOn(found, {
+          ...{ method, call, transport, forwarded, identity, client, record },
+          signal: scope.signal,
+        });
+        return;
+      }
+      session = found;
       if (!rules.whileDraining) this.#registry.refuseWhileDraining();
       const refusal = this.#refusalOf(rpc, access, session, transport.given);
       if (refusal !== undefined) {
@@ -131,7 +159,7 @@ export class Dispatch {
       const request = await transport.request();
       if (rpc.action !== undefined) requireArguments(rpc, request, call.metadata, session?.daemonVersion);
       const admitted = new Admitted({ rpc, scope, transport, request, metadata: call.metadata }, record, {
-        ...{ identity, client, access, session },
+        ...{ identity, client, access, session, forwarded },
         disk: this.#disks.of({ client, imageRoots: access.imageRoots, limits: access.limits }),
       });
       const answer = await inTurn(rpc, transport, admitted);
@@ -150,20 +178,63 @@ export class Dispatch {
     }
   }
 
-  /** @throws GuestfsError SESSION_MISSING, MALFORMED_SESSION_ID, SESSION_UNKNOWN */
+  /**
+   * What a replica says that has passed on the call, or that makes it on its own behalf.
+   * @throws GuestfsError UNAUTHENTICATED, OWNER_UNREACHABLE
+   */
+  #forwardedBy({ name, forReplicas }: CallRules, metadata: Metadata): Forwarded | undefined {
+    const forwarded = this.#replicas?.forwardedBy(metadata);
+    if (isForItself(forwarded) && forReplicas !== true)
+      throw unauthenticated(`${name}: a replica must identify its client`);
+    this.#replicas?.requireAimedHere(forwarded);
+    return forwarded;
+  }
+
+  /**
+   * The session of a call, or its place if another replica has it.
+   * @throws GuestfsError SESSION_MISSING, MALFORMED_SESSION_ID, SESSION_UNKNOWN
+   */
   async #sessionOf(
     { session: reference }: CallRules,
     call: ServerCall,
     transport: Transport,
     identity: string | undefined,
     record: CallRecord,
-  ): Promise<Session | undefined> {
+  ): Promise<Session | SessionPlace | undefined> {
     if (reference === 'none') return undefined;
     const id =
-      reference === 'metadata' ? sessionIdOf(call.metadata) : ((await transport.request()) as { id: string }).id;
-    checkSessionId(id);
-    record.note({ session: id });
-    return this.#registry.get(id, identity);
+      reference === 'metadata'
+        ? sessionIdOf(call.metadata)
+        : ((await transport.request()) as { id: string }).id || (givenSessionId(call.metadata) ?? '');
+    const place = this.#replicas?.placeOf(id, identity);
+    if (place === undefined) checkSessionId(id);
+    const name = place?.name ?? id;
+    record.note({ session: name });
+    if (place !== undefined && this.#replicas?.isHere(place) !== true) return place;
+    try {
+      return this.#registry.get(name, identity);
+    } catch (error) {
+      throw place === undefined ? (this.#replicas?.unknownName(name, error) ?? error) : error;
+    }
+  }
+
+  /**
+   * Passes on a call to the replica that has its session.
+   * @throws GuestfsError SESSION_ELSEWHERE, SESSION_LOST, OWNER_UNREACHABLE, OUTCOME_UNKNOWN
+   */
+  async #passOn(place: SessionPlace, passed: PassedCall): Promise<void> {
+    const { method, call, transport, forwarded, record, signal } = passed;
+    const replicas = this.#replicas;
+    if (replicas === undefined || method === undefined) throw new Error('calls are not passed on');
+    record.note({ replica: place.replica });
+    const owner = await replicas.ownerOf(place, forwarded);
+    const deadline = call.getDeadline();
+    const { metadata } = call;
+    const { code } = await passOn({
+      ...{ transport, signal, replica: owner.replica, encode: method.requestSerialize },
+      open: () => replicas.call(owner, { path: method.path, metadata, deadline }, passed),
+    });
+    record.note({ forwardedAs: code });
   }
 
   /** Permission, refusal and state: the error of a call that is not admitted. */
@@ -179,6 +250,26 @@ export class Dispatch {
     }
   }
 }
+
+/** What is needed of a method to pass on its calls. */
+export type PassedMethod = Pick<MethodDefinition<object, object>, 'path' | 'requestSerialize'>;
+
+interface PassedCall extends ForwardedClient {
+  readonly method: PassedMethod | undefined;
+  readonly call: ServerCall;
+  readonly transport: Transport;
+  readonly forwarded: Forwarded | undefined;
+  readonly record: CallRecord;
+  readonly signal: AbortSignal;
+}
+
+/** A replica that calls on its own behalf can do nothing but ask who answers. */
+const NO_ACCESS: Access = {
+  imageRoots: { directories: [] },
+  allowed: new Set(),
+  limits: NO_OWN_LIMITS,
+  requireCall: () => undefined,
+};
 
 /** @throws GuestfsError BAD_ARGUMENT; ACTION_NOT_IN_DAEMON if the session's daemon is too old */
 function requireArguments(

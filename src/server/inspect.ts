@@ -14,8 +14,10 @@ import { inspectionReport } from '../library/report/report.js';
 import { newSessionId, type SessionRegistry } from '../session/sessionRegistry.js';
 import { drivesOf } from './driveSpecs.js';
 import { beating } from './heartbeat.js';
+import type { Replicas } from './replicas/replicas.js';
 import { streamingRpc, type AdmittedCall, type AnswerStream, type Rpc } from './rpc.js';
 import type { SessionFactory } from './sessionFactory.js';
+import { givenSessionId, sessionMetadata } from './sessionHeader.js';
 
 /** The same as the limit on drives of a session. */
 const MAX_KEYS = 255;
@@ -26,6 +28,7 @@ export interface InspectOptions {
   readonly registry: SessionRegistry;
   readonly factory: SessionFactory;
   readonly probe: ForeignImageProbe;
+  readonly replicas?: Replicas | undefined;
 }
 
 /** A drive whose writes are discarded. */
@@ -43,21 +46,23 @@ function checkKeys(keys: readonly InspectKey[]): void {
 }
 
 /** The RPC. */
-export function inspectRpc({ registry, factory, probe }: InspectOptions): Rpc {
+export function inspectRpc({ registry, factory, probe, replicas }: InspectOptions): Rpc {
   const inspect = async (call: AdmittedCall<InspectRequest>, answers: AnswerStream): Promise<void> => {
-    const { rules, request, identity, client, access, disk, signal, requireFound, note } = call;
+    const { rules, request, metadata, identity, client, access, disk, signal, requireFound, note } = call;
     if (request.drives.length === 0) throw badArgument('drives', 'names no disk image; at least one is needed');
     checkKeys(request.keys);
     const settings = factory.settings(request.settings);
     const drives = await drivesOf(request.drives.map(readOnly), access.imageRoots);
-    const id = request.session_id ?? newSessionId();
+    const id = request.session_id ?? givenSessionId(metadata) ?? newSessionId();
+    replicas?.requireName(id);
     note({ session: id, drives: drives.length });
     const session = registry.add(id, { identity, client, limits: access.limits }, () =>
       factory.create({ id, settings, labels: LABELS, owner: identity, client, disk, idleTimeoutMs: undefined }),
     );
     const heart = beating(answers, (): InspectResponse => ({ part: undefined, warnings: [] }));
     try {
-      answers.opened(); // lets the client know that there is a session now
+      // Lets the client know that there is a session now.
+      answers.opened(sessionMetadata(replicas?.idOf(id, identity) ?? id));
       session.addDrives(drives, rules.name);
       await session.launch(signal);
       const actions = actionCalls({ session, signal, imageRoots: access.imageRoots, disk, probe, requireFound });

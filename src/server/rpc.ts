@@ -7,6 +7,7 @@ import type { DiskQuota } from '../images/diskQuota.js';
 import type { Access } from '../security/access.js';
 import type { Daemon } from '../session/daemon.js';
 import type { Session } from '../session/session.js';
+import type { Forwarded } from './replicas/forwarded.js';
 
 /** An admitted call. */
 export interface AdmittedCall<Request = object> {
@@ -24,6 +25,8 @@ export interface AdmittedCall<Request = object> {
   readonly disk: DiskQuota;
   /** The session of the call; undefined for RPCs without one. */
   readonly session: Session | undefined;
+  /** What the replica says that passed on the call; undefined if it came from its client. */
+  readonly forwarded: Forwarded | undefined;
   /** Aborts when the client cancels or disconnects, or when the deadline passes. */
   readonly signal: AbortSignal;
   /** The chunks of the file in a client stream; none for other calls. */
@@ -52,10 +55,10 @@ export interface ActionCall extends SessionCall {
   readonly daemon: Daemon;
 }
 
-/** The messages of a server stream. */
+/** The response of a call: its metadata, and the messages of a server stream. */
 export interface AnswerStream {
   /** Sends the initial metadata, which lets the client know that its call was accepted before there is a message. */
-  opened(): void;
+  opened(metadata?: Metadata): void;
   /** Resolves when there is room for another message; rejects when the client has disconnected. */
   write(message: object): Promise<void>;
   /** Sets the trailers to send if the call ends with OK. */
@@ -94,17 +97,17 @@ export type Rpc = ActionRpc | ServiceRpc;
 /** A unary RPC that names no session; the types are those of its messages. */
 export function plainRpc<Request, Response extends object>(
   rules: CallRules,
-  perform: (call: AdmittedCall<Request>) => Promise<Response>,
+  perform: (call: AdmittedCall<Request>, answers: AnswerStream) => Promise<Response>,
 ): ServiceRpc {
-  return { kind: 'unary', rules, perform: (call) => perform(call as AdmittedCall<Request>) };
+  return { kind: 'unary', rules, perform: (call, answers) => perform(call as AdmittedCall<Request>, answers) };
 }
 
 /** A unary RPC that names a session. */
 export function sessionRpc<Request, Response extends object>(
   rules: CallRules,
-  perform: (call: SessionCall<Request>) => Promise<Response>,
+  perform: (call: SessionCall<Request>, answers: AnswerStream) => Promise<Response>,
 ): ServiceRpc {
-  return { kind: 'unary', rules, perform: (call) => perform(call as SessionCall<Request>) };
+  return { kind: 'unary', rules, perform: (call, answers) => perform(call as SessionCall<Request>, answers) };
 }
 
 /** An RPC that answers in a stream. */

@@ -18,8 +18,9 @@ import type { ServerLimits } from './limits.js';
 import type { AccessPolicy } from '../security/access.js';
 import type { SessionRegistry } from '../session/sessionRegistry.js';
 import { actionRpc } from './actionRpc.js';
+import { addLoadReports, watchRoom } from './capacity.js';
 import { answerEncoder, type EncodeAnswer } from './answerEncoding.js';
-import { decodingSafely } from './decoding.js';
+import { decodingSafely, keepingEncodings } from './decoding.js';
 import { Dispatch } from './dispatch.js';
 import { eventRpcs } from './eventService.js';
 import type { AuditLog } from './auditLog.js';
@@ -42,6 +43,8 @@ import type { Rpc } from './rpc.js';
 import type { SessionFactory } from './sessionFactory.js';
 import { clientsBy } from './client.js';
 import { sessionIdOf } from './sessionHeader.js';
+import type { Replicas } from './replicas/replicas.js';
+import type { ServerInfo } from './serverInfo.js';
 import { sessionRpcs } from './sessionService.js';
 
 /** Interval of keepalive pings on idle connections, milliseconds. */
@@ -53,6 +56,12 @@ export interface GrpcServerOptions extends Listening {
   readonly identify: Identify;
   readonly registry: SessionRegistry;
   readonly factory: SessionFactory;
+  /** Undefined: the server is the only one. */
+  readonly replicas?: Replicas | undefined;
+  /** Address at which this server is reached directly; by default the one it listens on. */
+  readonly advertised?: ((address: string) => string) | undefined;
+  /** Facts for GetServerInfo that the server does not know itself. */
+  readonly info?: (() => Partial<ServerInfo>) | undefined;
   readonly access: AccessPolicy;
   readonly probe: ForeignImageProbe;
   readonly debugService: boolean;
@@ -91,6 +100,23 @@ function serviceNames(): string[] {
   ].map((name) => `guestfs.v1.${name}`);
 }
 
+/** The service whose health says whether there is room for a session. */
+const SESSION_SERVICE = 'guestfs.v1.SessionService';
+
+/**
+ * Admits the request of an action, as far as its session is concerned.
+ * @throws GuestfsError as the call would, if it is for a session of this server
+ */
+function admit(
+  registry: SessionRegistry,
+  replicas: Replicas | undefined,
+  id: string,
+  identity: string | undefined,
+): void {
+  const place = replicas?.placeOf(id, identity);
+  if (place === undefined || replicas?.isHere(place) === true) registry.get(place?.name ?? id, identity);
+}
+
 /** Closes the connections; those with open streams after a while, or when `grace` aborts. */
 async function closeConnections(server: Server, grace: AbortSignal | undefined): Promise<void> {
   const limit = linkedAbort(grace === undefined ? [] : [grace], {
@@ -118,8 +144,8 @@ function encoderOf({ action, rules }: Rpc, method: ServiceMember['method']): Enc
 
 /** Starts serving. */
 export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
-  const { registry, factory, limits, logger } = options;
-  const clientOf = clientsBy(options.identify);
+  const { registry, factory, replicas, limits, logger } = options;
+  const clientOf = clientsBy(options.identify, replicas?.forwardedBy);
   const server = new Server({
     'grpc.max_receive_message_length': REQUEST_LIMIT,
     'grpc.max_concurrent_streams': limits.callsPerConnection,
@@ -143,7 +169,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
           });
           // An identity that takes time to find is left to the dispatch.
           if (identity instanceof Promise) identity.catch(() => undefined);
-          else registry.get(sessionIdOf(metadata), identity);
+          else admit(registry, replicas, sessionIdOf(metadata), identity);
         },
         logger,
       }),
@@ -154,11 +180,13 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   const add = (definition: ServiceDefinition, implementation: UntypedServiceImplementation): void => {
     const missing = Object.keys(definition).filter((key) => implementation[key] === undefined);
     if (missing.length > 0) throw new Error(`no handlers for ${missing.join(', ')}`);
-    server.addService(decodingSafely(definition), implementation);
+    const decoding = decodingSafely(definition);
+    server.addService(replicas?.forwards === true ? keepingEncodings(decoding) : decoding, implementation);
   };
   const hide = options.directories === undefined ? (text: string) => text : hidingHostPaths(options.directories);
   const dispatch = new Dispatch({
     registry,
+    replicas,
     identify: options.identify,
     access: options.access,
     debugService: options.debugService,
@@ -169,15 +197,22 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   const addRpcs = (definition: ServiceDefinition, rpcs: readonly Rpc[]): void => {
     const handlers = rpcs.map((rpc) => {
       const { key, method } = rpcOf(definition, rpcNameOf(rpc));
-      return [key, dispatch.handler(rpc, encoderOf(rpc, method))] as const;
+      return [key, dispatch.handler(rpc, encoderOf(rpc, method), method)] as const;
     });
     add(definition, Object.fromEntries(handlers));
   };
-  addRpcs(SessionServiceService, sessionRpcs({ registry, factory, endpoint: () => address, hide }));
+  const startTime = new Date();
+  const info = (): ServerInfo => ({
+    ...{ replica: replicas?.self.replica ?? '', startTime, launch: {}, settings: undefined },
+    ...{ sessionsPerClient: undefined, requestMemory: options.requestMemory, callsPerClient: limits.callsPerClient },
+    ...options.info?.(),
+  });
+  const endpoint = (): string => options.advertised?.(address) ?? address;
+  addRpcs(SessionServiceService, sessionRpcs({ registry, factory, replicas, endpoint, info, hide }));
   addRpcs(EventServiceService, eventRpcs(hide));
   /** The RPCs that are not actions, by name. */
   const composites: Readonly<Record<CompositeRpcName, Rpc>> = {
-    Inspect: inspectRpc({ registry, factory, probe: options.probe }),
+    Inspect: inspectRpc({ registry, factory, probe: options.probe, replicas }),
   };
   for (const area of areas) {
     const definition = services[area.name];
@@ -190,6 +225,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   }
   const health = new HealthImplementation(Object.fromEntries(['', ...serviceNames()].map((name) => [name, 'SERVING'])));
   health.addToServer(server);
+  const endReports = addLoadReports(server, registry);
   await addReflection(server);
 
   address = await startListening(server, options);
@@ -204,6 +240,9 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     announced = true;
     for (const name of ['', ...serviceNames()]) health.setStatus(name, 'NOT_SERVING');
   };
+  watchRoom(registry, (hasRoom) => {
+    if (!announced) health.setStatus(SESSION_SERVICE, hasRoom ? 'SERVING' : 'NOT_SERVING');
+  });
   let stopping: Promise<void> | undefined;
   const stop = async (grace: AbortSignal | undefined): Promise<void> => {
     announceEnd();
@@ -211,7 +250,9 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
       await registry.drain(grace);
     } finally {
       unguard();
+      endReports();
       await closeConnections(server, grace);
+      replicas?.close();
     }
   };
   return { address, announceEnd, stop: (grace) => (stopping ??= stop(grace)) };

@@ -9,6 +9,8 @@ import {
   type DeleteSessionResponse,
   type GetLogRequest,
   type GetLogResponse,
+  type GetServerInfoRequest,
+  type GetServerInfoResponse,
   type GetSessionRequest,
   type GetSessionResponse,
   type ListSessionsRequest,
@@ -21,9 +23,15 @@ import { decodeGuestText, printable } from '../common/guestText.js';
 import { SERVER_VERSION } from '../common/version.js';
 import type { Session } from '../session/session.js';
 import { newSessionId, type SessionRegistry } from '../session/sessionRegistry.js';
+import { loadTrailers } from './capacity.js';
 import { drivesOf } from './driveSpecs.js';
 import { toDuration } from './durations.js';
-import { plainRpc, sessionRpc, type AdmittedCall, type Rpc } from './rpc.js';
+import { isForItself } from './replicas/forwarded.js';
+import type { Replicas } from './replicas/replicas.js';
+import { oldestFirst, sessionsOfOthers } from './replicas/sessionsOfOthers.js';
+import { plainRpc, sessionRpc, type AdmittedCall, type AnswerStream, type Rpc } from './rpc.js';
+import { describeServer, type ServerInfo } from './serverInfo.js';
+import { givenSessionId, sessionMetadata } from './sessionHeader.js';
 import type { SessionFactory } from './sessionFactory.js';
 
 const MAX_LABELS = 32;
@@ -42,23 +50,25 @@ const STATES = {
 export interface SessionServiceOptions {
   readonly registry: SessionRegistry;
   readonly factory: SessionFactory;
-  /** Address of this replica, host:port. */
+  readonly replicas?: Replicas | undefined;
+  /** Address at which this server is reached directly, host:port. */
   readonly endpoint: () => string;
+  readonly info: () => ServerInfo;
   /** Takes out of texts what clients are not to know. */
   readonly hide: (text: string) => string;
 }
 
 /** A page of sessions, and the token for the next page; empty on the last page. */
-interface Page {
-  readonly sessions: readonly Session[];
+interface Page<One> {
+  readonly sessions: readonly One[];
   readonly next: string;
 }
 
-/** A session, as shown to clients. */
-export function describeSession(session: Session, endpoint: string): ProtoSession {
+/** A session, as shown to clients under its complete ID. */
+function describeSession(session: Session, id: string, endpoint: string): ProtoSession {
   const { machine, launchTimings: timings } = session;
   return {
-    id: session.id,
+    id,
     state: STATES[session.state],
     create_time: session.createTime,
     expire_time: session.expireTime,
@@ -103,37 +113,42 @@ function checkLabels(labels: ReadonlyMap<string, string>): void {
   }
 }
 
-function page(registry: SessionRegistry, request: ListSessionsRequest, identity: string | undefined): Page {
+/** The part of a list of sessions that a request asks for. */
+function pageOf<One>(all: readonly One[], request: ListSessionsRequest): Page<One> {
   if (request.page_size < 0) throw badArgument('page_size', 'must not be negative');
   const start = request.page_token === '' ? 0 : Number(request.page_token);
   if (!Number.isSafeInteger(start) || start < 0)
     throw badArgument('page_token', 'is not one that ListSessions returned');
   const size = Math.min(request.page_size || DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE);
-  const all = registry.list(identity);
   const end = start + size;
   return { sessions: all.slice(start, end), next: end < all.length ? String(end) : '' };
 }
 
 /** The RPCs of SessionService. */
-export function sessionRpcs({ registry, factory, endpoint, hide }: SessionServiceOptions): readonly Rpc[] {
-  const create = async ({
-    rules,
-    request,
-    identity,
-    client,
-    access,
-    disk,
-    signal,
-    note,
-  }: AdmittedCall<CreateSessionRequest>): Promise<CreateSessionResponse> => {
+export function sessionRpcs({
+  registry,
+  factory,
+  replicas,
+  endpoint,
+  info,
+  hide,
+}: SessionServiceOptions): readonly Rpc[] {
+  const idOf = (name: string, identity: string | undefined): string => replicas?.idOf(name, identity) ?? name;
+  const describe = (session: Session): ProtoSession =>
+    describeSession(session, idOf(session.id, session.owner), endpoint());
+  const create = async (
+    { rules, request, metadata, identity, client, access, disk, signal, note }: AdmittedCall<CreateSessionRequest>,
+    answers: AnswerStream,
+  ): Promise<CreateSessionResponse> => {
     checkLabels(request.labels);
     const idleTimeoutMs = factory.idleTimeout(request.idle_timeout);
     const settings = factory.settings(request.settings);
     const drives = await drivesOf(request.drives, access.imageRoots);
-    const id = request.session_id ?? newSessionId();
-    note({ session: id, drives: drives.length, launched: request.launch });
-    const session = registry.add(id, { identity, client, limits: access.limits }, () =>
-      factory.create({ id, settings, labels: request.labels, owner: identity, client, disk, idleTimeoutMs }),
+    const name = request.session_id ?? givenSessionId(metadata) ?? newSessionId();
+    replicas?.requireName(name);
+    note({ session: name, drives: drives.length, launched: request.launch });
+    const session = registry.add(name, { identity, client, limits: access.limits }, () =>
+      factory.create({ id: name, settings, labels: request.labels, owner: identity, client, disk, idleTimeoutMs }),
     );
     try {
       session.addDrives(drives, rules.name);
@@ -145,26 +160,41 @@ export function sessionRpcs({ registry, factory, endpoint, hide }: SessionServic
       registry.refuseWhileDraining();
       throw error;
     }
-    return { id, session: describeSession(session, endpoint()) };
+    const described = describe(session);
+    answers.opened(sessionMetadata(described.id));
+    answers.endWith(loadTrailers(registry));
+    return { id: described.id, session: described };
   };
 
-  const { CreateSession, GetSession, ListSessions, DeleteSession, GetLog } = serviceRules;
+  const { CreateSession, GetSession, ListSessions, DeleteSession, GetLog, GetServerInfo } = serviceRules;
   return [
     plainRpc(CreateSession, create),
     sessionRpc<GetSessionRequest, GetSessionResponse>(GetSession, async ({ session }) => ({
-      session: describeSession(session, endpoint()),
+      session: describe(session),
     })),
-    plainRpc<ListSessionsRequest, ListSessionsResponse>(ListSessions, async ({ request, identity }) => {
-      const { sessions, next } = page(registry, request, identity);
-      return { sessions: sessions.map((session) => describeSession(session, endpoint())), next_page_token: next };
+    plainRpc<ListSessionsRequest, ListSessionsResponse>(ListSessions, async (call) => {
+      const { request, identity, forwarded } = call;
+      const own = registry.list(identity);
+      if (request.all_replicas && forwarded === undefined && replicas?.peers !== undefined) {
+        const { sessions, missing } = await sessionsOfOthers(replicas, replicas.peers, call);
+        const page = pageOf(oldestFirst([...own.map(describe), ...sessions]), request);
+        return { sessions: [...page.sessions], next_page_token: page.next, missing: [...missing] };
+      }
+      const { sessions, next } = pageOf(own, request);
+      return { sessions: sessions.map(describe), next_page_token: next, missing: [] };
     }),
-    sessionRpc<DeleteSessionRequest, DeleteSessionResponse>(DeleteSession, async ({ session, request }) => {
+    sessionRpc<DeleteSessionRequest, DeleteSessionResponse>(DeleteSession, async ({ session, request }, answers) => {
       await (request.force ? registry.deleteByForce(session) : registry.delete(session));
+      answers.endWith(loadTrailers(registry));
       return {};
     }),
     sessionRpc<GetLogRequest, GetLogResponse>(GetLog, async ({ session: { console: log } }) => ({
       log: hide(printable(decodeGuestText(log.tail()))),
       dropped_bytes: BigInt(log.droppedBytes),
     })),
+    plainRpc<GetServerInfoRequest, GetServerInfoResponse>(GetServerInfo, async ({ forwarded }, answers) => {
+      if (isForItself(forwarded)) answers.opened(replicas?.introduce(endpoint(), forwarded.nonce));
+      return describeServer(info(), registry, endpoint());
+    }),
   ];
 }

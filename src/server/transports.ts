@@ -7,9 +7,10 @@ import {
   type ServerWritableStream,
   type StatusObject,
 } from '@grpc/grpc-js';
+import { GuestfsError } from '../common/errors.js';
 import type { EncodeAnswer } from './answerEncoding.js';
 import { answerWriter, type AnswerWriter } from './answerWriter.js';
-import { Undecodable } from './decoding.js';
+import { EncodedAnswer, encodingOf, Undecodable } from './decoding.js';
 import { fileChunks, readArguments } from './fileIn.js';
 import type { FileMessage } from './fileMessages.js';
 import type { HeldMessage } from './requestFlow.js';
@@ -33,21 +34,76 @@ export interface Transport {
    */
   succeed(answer: object): Promise<void>;
   fail(status: StatusObject): void;
+  /**
+   * The other ways to receive and send, for a call that another server answers: nothing is decoded.
+   * @param encode encodes a message that was not kept as it came
+   */
+  passage(encode: (message: object) => Buffer): Passage;
+}
+
+/** Receives and sends the messages of one call without decoding them. */
+export interface Passage {
+  /** The messages of the request; the next one is not read from the network before it is asked for. */
+  readonly requests: AsyncIterable<Buffer>;
+  /** Sends initial metadata. */
+  opened(metadata: Metadata): void;
+  /** Sends a message; resolves when there is room for another one. */
+  write(message: Buffer): Promise<void>;
+  /**
+   * Ends the call with OK.
+   * @throws GuestfsError OUTCOME_UNKNOWN if there must be a message, and there was none
+   */
+  end(trailers: Metadata): Promise<void>;
 }
 
 const noChunks: AsyncIterable<Buffer> = {
   [Symbol.asyncIterator]: () => ({ next: async () => ({ done: true, value: undefined }) }),
 };
 
-const noAnswers: AnswerStream = {
-  opened: () => undefined,
-  write: async () => {
+/** The response of a call that has one answer. */
+class SingleAnswer implements AnswerStream {
+  trailers: Metadata | undefined;
+
+  constructor(private readonly call: Pick<ServerUnaryCall<object, object>, 'sendMetadata'>) {}
+
+  opened(metadata?: Metadata): void {
+    if (metadata !== undefined) this.call.sendMetadata(metadata);
+  }
+
+  async write(): Promise<void> {
     throw new Error('the RPC has a single answer, not a stream');
-  },
-  endWith: () => {
-    throw new Error('the RPC has a single answer, not a stream');
-  },
-};
+  }
+
+  endWith(trailers: Metadata): void {
+    this.trailers = trailers;
+  }
+}
+
+/** The error for another replica that violates gRPC. */
+function notOneAnswer(what: string): GuestfsError {
+  return new GuestfsError('OUTCOME_UNKNOWN', `the replica that has the session sent ${what}, where there must be one`);
+}
+
+/** Passes on the response of a call that has one answer. */
+function singlePassage(
+  requests: AsyncIterable<Buffer>,
+  call: Pick<ServerUnaryCall<object, object>, 'sendMetadata'>,
+  callback: sendUnaryData<object>,
+): Passage {
+  let answer: Buffer | undefined;
+  return {
+    requests,
+    opened: (metadata) => call.sendMetadata(metadata),
+    write: async (message) => {
+      if (answer !== undefined) throw notOneAnswer('more than one answer');
+      answer = message;
+    },
+    end: async (trailers) => {
+      if (answer === undefined) throw notOneAnswer('no answer');
+      callback(null, new EncodedAnswer(answer), trailers);
+    },
+  };
+}
 
 /** A call that arrived with its request. */
 abstract class OneRequest {
@@ -64,25 +120,36 @@ abstract class OneRequest {
     if (this.#request instanceof Undecodable) throw this.#request.error;
     return this.#request;
   }
+
+  protected async *encoded(encode: (message: object) => Buffer): AsyncGenerator<Buffer> {
+    yield encodingOf(this.#request) ?? encode(await this.request());
+  }
 }
 
 class UnaryTransport extends OneRequest implements Transport {
-  readonly answers = noAnswers;
+  readonly answers: SingleAnswer;
+  readonly #call: ServerUnaryCall<object, object>;
   readonly #callback: sendUnaryData<object>;
   readonly #encode: EncodeAnswer;
 
-  constructor(request: object, callback: sendUnaryData<object>, encode: EncodeAnswer) {
-    super(request);
+  constructor(call: ServerUnaryCall<object, object>, callback: sendUnaryData<object>, encode: EncodeAnswer) {
+    super(call.request);
+    this.answers = new SingleAnswer(call);
+    this.#call = call;
     this.#callback = callback;
     this.#encode = encode;
   }
 
   async succeed(answer: object): Promise<void> {
-    this.#callback(null, this.#encode(answer));
+    this.#callback(null, this.#encode(answer), this.answers.trailers);
   }
 
   fail(status: StatusObject): void {
     this.#callback(status);
+  }
+
+  passage(encode: (message: object) => Buffer): Passage {
+    return singlePassage(this.encoded(encode), this.#call, this.#callback);
   }
 }
 
@@ -91,7 +158,7 @@ export function unaryTransport(
   callback: sendUnaryData<object>,
   encode: EncodeAnswer,
 ): Transport {
-  return new UnaryTransport(call.request, callback, encode);
+  return new UnaryTransport(call, callback, encode);
 }
 
 export function clientStreamTransport(
@@ -107,10 +174,27 @@ export function clientStreamTransport(
     given: undefined,
     request: () => readArguments(messages, signal),
     chunks: fileChunks(messages),
-    answers: noAnswers,
+    answers: new SingleAnswer(call),
     succeed: async (answer) => callback(null, encode(answer)),
     fail: (status) => callback(status),
+    passage: (encodeMessage) => singlePassage(encodedMessages(messages, encodeMessage), call, callback),
   };
+}
+
+/** The messages as they came; each one is released when the next is asked for. */
+async function* encodedMessages(
+  messages: AsyncIterator<HeldMessage<FileMessage | Undecodable>>,
+  encode: (message: object) => Buffer,
+): AsyncGenerator<Buffer> {
+  for (;;) {
+    const next = await messages.next();
+    if (next.done === true) return;
+    const { message, release } = next.value;
+    const known = encodingOf(message);
+    if (known === undefined && message instanceof Undecodable) throw message.error;
+    yield known ?? encode(message);
+    release();
+  }
 }
 
 class ServerStreamTransport extends OneRequest implements Transport {
@@ -125,7 +209,7 @@ class ServerStreamTransport extends OneRequest implements Transport {
     this.#call = call;
     this.#writer = writer;
     this.answers = {
-      opened: () => call.sendMetadata(new Metadata()),
+      opened: (metadata) => call.sendMetadata(metadata ?? new Metadata()),
       write: async (message) => writer.write(encode(message)),
       endWith: (trailers) => {
         this.#ending = trailers;
@@ -140,6 +224,18 @@ class ServerStreamTransport extends OneRequest implements Transport {
 
   fail(status: StatusObject): void {
     this.#call.emit('error', status);
+  }
+
+  passage(encode: (message: object) => Buffer): Passage {
+    return {
+      requests: this.encoded(encode),
+      opened: (metadata) => this.#call.sendMetadata(metadata),
+      write: (message) => this.#writer.write(new EncodedAnswer(message)),
+      end: async (trailers) => {
+        this.#ending = trailers;
+        await this.succeed();
+      },
+    };
   }
 }
 

@@ -74,6 +74,7 @@ export class SessionRegistry {
   /** The first identity that created a session. */
   #first: { readonly identity: string | undefined } | undefined;
   #draining = false;
+  readonly #sizeListeners = new Set<() => void>();
 
   /**
    * @param limit maximum number of sessions at a time
@@ -97,6 +98,30 @@ export class SessionRegistry {
     let sum = 0;
     for (const { pendingCalls } of this.#sessions.values()) sum += pendingCalls;
     return sum;
+  }
+
+  /** Maximum number of sessions at a time. */
+  get limit(): number {
+    return this.#limit;
+  }
+
+  /** How many more sessions there can be. */
+  get freePlaces(): number {
+    return this.#draining ? 0 : Math.max(0, this.#limit - this.#sessions.size);
+  }
+
+  /** It shuts down, and takes no new sessions. */
+  get isDraining(): boolean {
+    return this.#draining;
+  }
+
+  /** Calls `listener` whenever a session has been added or removed. */
+  onSize(listener: () => void): void {
+    this.#sizeListeners.add(listener);
+  }
+
+  #resized(): void {
+    for (const listener of this.#sizeListeners) listener();
   }
 
   /** Number of sessions in a state. */
@@ -131,6 +156,7 @@ export class SessionRegistry {
       this.#logger.warn('this server serves no other identity from now on: it cannot keep several apart', { identity });
     }
     this.#sessions.set(key, session);
+    this.#resized();
     if (client !== undefined) {
       session.limitBy((needed) => {
         const others = this.#of(client).filter((other) => other !== session);
@@ -187,7 +213,10 @@ export class SessionRegistry {
       await session.close();
     } finally {
       const key = keyOf(session.owner, session.id);
-      if (this.#sessions.get(key) === session) this.#sessions.delete(key);
+      if (this.#sessions.get(key) === session) {
+        this.#sessions.delete(key);
+        this.#resized();
+      }
     }
   }
 
@@ -205,11 +234,6 @@ export class SessionRegistry {
     await this.discard(session).catch((err: unknown) =>
       this.#logger.info('session ended by force with an error', { ...namesOf(session), err }),
     );
-  }
-
-  /** It shuts down, and takes no new sessions. */
-  get isDraining(): boolean {
-    return this.#draining;
   }
 
   /** @throws GuestfsError SHUTTING_DOWN */

@@ -32,7 +32,7 @@ export interface ServedSession {
 }
 
 /** Serves a session named `test`. */
-export async function servedSession(): Promise<ServedSession> {
+export async function servedSession(more: Partial<GrpcServerOptions> = {}): Promise<ServedSession> {
   const { session, daemon } = await launched();
   const registry = new SessionRegistry(1, silentLogger);
   registry.add('test', { identity: undefined }, () => session);
@@ -50,6 +50,7 @@ export async function servedSession(): Promise<ServedSession> {
     requestMemory: 1 << 20,
     limits: DEFAULT_LIMITS,
     logger: silentLogger,
+    ...more,
   };
   const server = await serve(options);
   let taken: () => void = () => undefined;

@@ -181,6 +181,7 @@ describeWithAppliance('bad input', () => {
       const { sessions } = await scene.client.call(SessionServiceService.listSessions, {
         page_size: 0,
         page_token: '',
+        all_replicas: false,
       });
       expect(sessions).toHaveLength(1); // the one of the tests above
     });
@@ -249,9 +250,9 @@ describeWithAppliance('bad input', () => {
     });
 
     it.each([
-      [{ page_size: -1, page_token: '' }, 'page_size'],
-      [{ page_size: 1, page_token: 'x' }, 'page_token'],
-      [{ page_size: 1, page_token: '-1' }, 'page_token'],
+      [{ page_size: -1, page_token: '', all_replicas: false }, 'page_size'],
+      [{ page_size: 1, page_token: 'x', all_replicas: false }, 'page_token'],
+      [{ page_size: 1, page_token: '-1', all_replicas: false }, 'page_token'],
     ])('is refused: %p', async (request, field) => {
       expect(await failureOf(scene.client.call(SessionServiceService.listSessions, request))).toMatchObject({
         code: status.INVALID_ARGUMENT,

@@ -24,7 +24,7 @@ const MEBIBYTE = 1 << 20;
 const SECOND_MS = 1000;
 
 function list(client: TestClient, page_size = 0, page_token = ''): Promise<ListSessionsResponse> {
-  return client.call(SessionServiceService.listSessions, { page_size, page_token });
+  return client.call(SessionServiceService.listSessions, { page_size, page_token, all_replicas: false });
 }
 
 /** CreateSession with a deadline, and a way to cancel it. */

@@ -46,7 +46,7 @@ export class Calls {
     request: Request,
     options: CallOptions = {},
   ): Promise<Response> {
-    return this.#answer<ClientUnaryCall, Response>(method, options, (settle) =>
+    const { call, answer } = this.#answer<ClientUnaryCall, Response>(method, options, (settle) =>
       this.#channel.makeUnaryRequest(
         method.path,
         method.requestSerialize,
@@ -56,7 +56,9 @@ export class Calls {
         grpcOptions(options),
         settle,
       ),
-    ).answer;
+    );
+    if (options.onMetadata !== undefined) call.once('metadata', options.onMetadata);
+    return answer;
   }
 
   /**

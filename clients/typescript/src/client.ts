@@ -3,7 +3,7 @@ import { Client, credentials, Metadata, type ChannelCredentials, type ClientOpti
 import { SessionServiceService } from '../../../gen/proto/guestfs/v1/session.js';
 import { Calls } from './calls.js';
 import type { CallOptions } from './options.js';
-import { createSessionRequest, Session, type SessionOptions } from './session.js';
+import { createSessionRequest, Session, SESSION_HEADER, type SessionOptions } from './session.js';
 
 /** Some answers of daemons are close to their own limit of 4 MiB, which is also gRPC's default. */
 const ANSWER_LIMIT = 8 * 1024 * 1024;
@@ -35,8 +35,15 @@ export class GuestfsClient extends Calls {
    * @throws GuestfsRpcError
    */
   async session(options: SessionOptions = {}, callOptions?: CallOptions): Promise<Session> {
-    const { id } = await this.call(SessionServiceService.createSession, createSessionRequest(options), callOptions);
-    return this.attach(id);
+    let header: string | undefined;
+    const { id } = await this.call(SessionServiceService.createSession, createSessionRequest(options), {
+      ...callOptions,
+      onMetadata: (metadata) => {
+        header = metadata.get(SESSION_HEADER)[0]?.toString();
+        callOptions?.onMetadata?.(metadata);
+      },
+    });
+    return new Session(this.#channel, id, this.#signal, header);
   }
 
   /** An existing session. */

@@ -1,5 +1,5 @@
 /** Options of calls, and their cancellation. */
-import type { CallOptions as GrpcCallOptions } from '@grpc/grpc-js';
+import type { CallOptions as GrpcCallOptions, Metadata } from '@grpc/grpc-js';
 
 /** Options of one call. */
 export interface CallOptions {
@@ -7,6 +7,8 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   /** When the call fails with DEADLINE_EXCEEDED, if it has not ended: a date, or milliseconds as `Date.now()` counts them. */
   readonly deadline?: Date | number | undefined;
+  /** Receives the initial metadata of the answer to a unary call, if there is any, before the answer. */
+  readonly onMetadata?: ((metadata: Metadata) => void) | undefined;
 }
 
 /** Converts them to those of grpc-js. */

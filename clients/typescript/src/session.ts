@@ -57,11 +57,13 @@ export class Session extends Calls implements AsyncDisposable {
    * @param channel the connection
    * @param id the ID of a session that exists
    * @param signal aborting it cancels all calls of the session
+   * @param header sent in the metadata, if it is not the ID: the value that CreateSession returned there, which a proxy
+   *   can have changed
    */
-  constructor(channel: Client, id: string, signal?: AbortSignal) {
-    super(channel, metadataOf(id), signal);
+  constructor(channel: Client, id: string, signal?: AbortSignal, header: string = id) {
+    super(channel, metadataOf(header), signal);
     this.id = id;
-    this.#uncancelled = new Calls(channel, new Metadata());
+    this.#uncancelled = new Calls(channel, metadataOf(header));
   }
 
   /**

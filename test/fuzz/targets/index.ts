@@ -9,6 +9,7 @@ const TARGETS: Readonly<Record<string, () => Promise<Target>>> = {
   documents: async () => (await import('./documents.js')).documents,
   packages: async () => (await import('./packages.js')).packages,
   identities: async () => (await import('./identities.js')).identities,
+  replicas: async () => (await import('./replicas.js')).replicas,
   requests: async () => (await import('./requests.js')).requests,
   records: async () => (await import('./records.js')).records,
 };

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { UploadRequest } from '../../../gen/proto/guestfs/v1/transfer.js';
 import { cut, pattern } from '../../fakes/files.js';
 import { seeded } from '../../fakes/random.js';
+import { ReplicaSet } from '../../fakes/replicas.js';
 import { servedSession, type ServedSession } from '../../fakes/servedSession.js';
 import { listen } from '../../fakes/sessions.js';
 import { frameRelay } from '../../support/frameRelay.js';
@@ -55,7 +56,7 @@ function open({ session }: Connection): ClientHttp2Stream {
       ':path': '/guestfs.v1.TransferService/Upload',
       'content-type': 'application/grpc',
       te: 'trailers',
-      'guestfs-session': 'test',
+      'guestfs-session': sessionId,
     },
     { endStream: false },
   );
@@ -86,16 +87,32 @@ const WAYS: Readonly<Record<string, GiveUp>> = {
   'loses the connection': (_stream, { socket }) => socket.resetAndDestroy(),
 };
 
+let set: ReplicaSet;
 let served: ServedSession;
+let sessionId = '';
 beforeAll(async () => {
-  served = await servedSession();
+  set = new ReplicaSet();
+  const replicas = await set.member({ id: 'far' });
+  served = await servedSession({ replicas });
+  set.list(served.server.address);
+  sessionId = replicas.idOf('test', undefined);
 });
-afterAll(() => served.stop());
+afterAll(async () => {
+  await served.stop();
+  await set.stop();
+});
 
 /** Routes to the server; each returns its address, and a function that ends it. */
 type Route = () => Promise<{ readonly address: string; close(): Promise<void> }>;
 const ROUTES: readonly [string, Route][] = [
   ['directly', async () => ({ address: served.server.address, close: async () => undefined })],
+  [
+    'through another replica',
+    async () => {
+      const { address, stop } = await set.start({ id: 'near' });
+      return { address, close: stop };
+    },
+  ],
   ['through a relay that passes on frame by frame', () => frameRelay(served.server.address, 'apart', 1)],
   [
     'through an HTTP/2 proxy that passes resets on late',

@@ -8,7 +8,8 @@ import { failureOf, SessionClient, type TestClient } from '../../support/testCli
 const SPIFFE = 'spiffe://mesh/ns/prod/sa/build';
 
 async function sessionsOf(client: TestClient): Promise<Session[]> {
-  return (await client.call(SessionServiceService.listSessions, { page_size: 0, page_token: '' })).sessions;
+  return (await client.call(SessionServiceService.listSessions, { page_size: 0, page_token: '', all_replicas: false }))
+    .sessions;
 }
 
 let authority: Authority;

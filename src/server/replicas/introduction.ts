@@ -1,0 +1,76 @@
+/**
+ * How replicas learn who is at an address: one asks for the server's information on its own behalf, with a random text,
+ * and the answer's metadata has a statement about the replica and that text, signed with the session key. Whoever does
+ * not have the key cannot pose as a replica.
+ */
+import { randomBytes } from 'node:crypto';
+import { Metadata } from '@grpc/grpc-js';
+import { z } from 'zod';
+import { SessionServiceService } from '../../../gen/proto/guestfs/v1/session.js';
+import { FORWARDED_HEADER, forwardedHeader } from './forwarded.js';
+import type { PeerLink } from './peerLink.js';
+import type { SessionKeys } from './sessionKeys.js';
+
+const REPLICA_HEADER = 'guestfs-replica-bin';
+const SIGNATURE_BYTES = 32;
+const NONCE_BYTES = 16;
+
+const statement = z.object({
+  replica: z.string(),
+  run: z.string(),
+  /** Its advertised address. */
+  endpoint: z.string(),
+  nonce: z.string(),
+});
+
+/** What a replica says about itself. */
+export type Introduction = Omit<z.infer<typeof statement>, 'nonce'>;
+
+/** The metadata of the answer to a replica. */
+export function introduce(keys: SessionKeys, own: Introduction, nonce: string): Metadata {
+  const text = JSON.stringify({ ...own, nonce });
+  const metadata = new Metadata();
+  metadata.set(REPLICA_HEADER, Buffer.concat([keys.sign('replica', text), Buffer.from(text)]));
+  return metadata;
+}
+
+function verified(keys: SessionKeys, metadata: Metadata | undefined, nonce: string): Introduction {
+  const [value] = metadata?.get(REPLICA_HEADER) ?? [];
+  if (Buffer.isBuffer(value) && value.length > SIGNATURE_BYTES) {
+    const text = value.subarray(SIGNATURE_BYTES).toString('utf8');
+    if (keys.verify('replica', text, value.subarray(0, SIGNATURE_BYTES))) {
+      const { nonce: repeated, ...introduction } = statement.parse(JSON.parse(text));
+      if (repeated === nonce) return introduction;
+    }
+  }
+  throw new Error('it answers, but does not prove that it is a replica with the same session key');
+}
+
+/**
+ * Asks who is at the other end.
+ * @throws Error if nobody answers in time, or without proof
+ */
+export function askWho(keys: SessionKeys, link: PeerLink, from: string, limitMs: number): Promise<Introduction> {
+  const { path, requestSerialize, responseDeserialize } = SessionServiceService.getServerInfo;
+  const nonce = randomBytes(NONCE_BYTES).toString('base64url');
+  const metadata = new Metadata();
+  metadata.set(FORWARDED_HEADER, forwardedHeader(keys, { from, nonce }));
+  return new Promise((resolve, reject) => {
+    let answered: Metadata | undefined;
+    const call = link.client.makeUnaryRequest(
+      ...([path, requestSerialize, responseDeserialize, {}, metadata, { deadline: Date.now() + limitMs }] as const),
+      (error) => {
+        if (error !== null) {
+          reject(error);
+          return;
+        }
+        try {
+          resolve(verified(keys, answered, nonce));
+        } catch (lie) {
+          reject(lie);
+        }
+      },
+    );
+    call.once('metadata', (received: Metadata) => (answered = received));
+  });
+}

@@ -1,0 +1,76 @@
+/** The sessions of a client on the other replicas. */
+import type { Metadata } from '@grpc/grpc-js';
+import {
+  SessionServiceService,
+  type ListSessionsRequest,
+  type ListSessionsResponse,
+  type MissingReplica,
+  type Session,
+} from '../../../gen/proto/guestfs/v1/session.js';
+import type { AdmittedCall } from '../rpc.js';
+import type { Peer, Peers } from './peers.js';
+import type { Replicas } from './replicas.js';
+
+/** How long each replica may take for a page. */
+const ANSWER_LIMIT_MS = 5000;
+const PAGE_SIZE = 1000;
+/** More pages than this are not sessions, but a replica that does not end. */
+const MOST_PAGES = 100;
+
+/** Sessions by the time of their creation; times of different replicas come from different clocks. */
+export function oldestFirst(sessions: readonly Session[]): Session[] {
+  const time = ({ create_time: created }: Session): number => created?.getTime() ?? 0;
+  return [...sessions].sort((one, other) => time(one) - time(other) || (one.id < other.id ? -1 : 1));
+}
+
+/** Asks all of them, at the same time. */
+export async function sessionsOfOthers(
+  replicas: Replicas,
+  peers: Peers,
+  call: AdmittedCall<ListSessionsRequest>,
+): Promise<{ readonly sessions: readonly Session[]; readonly missing: readonly MissingReplica[] }> {
+  const { peers: known, silent, failure } = await peers.all();
+  const sessions: Session[] = [];
+  const missing: MissingReplica[] = silent.map(({ address, why }) => ({ replica: '', address, message: why }));
+  if (failure !== undefined)
+    missing.push({ replica: '', address: '', message: `the replicas cannot be found: ${failure}` });
+  await Promise.all(
+    known.map(async (peer) => {
+      try {
+        sessions.push(...(await sessionsOf(replicas, peer, call)));
+      } catch (error) {
+        const { details } = error as { readonly details?: string };
+        missing.push({ replica: peer.replica, address: peer.link.address, message: details ?? String(error) });
+      }
+    }),
+  );
+  return { sessions, missing };
+}
+
+async function sessionsOf(
+  replicas: Replicas,
+  peer: Peer,
+  { metadata, identity, client }: AdmittedCall,
+): Promise<Session[]> {
+  const headers = replicas.metadataFor(peer, metadata, { identity, client });
+  const sessions: Session[] = [];
+  let token = '';
+  for (let page = 0; page < MOST_PAGES; page++) {
+    const answer = await list(peer, { page_size: PAGE_SIZE, page_token: token, all_replicas: false }, headers);
+    sessions.push(...answer.sessions);
+    token = answer.next_page_token;
+    if (token === '') return sessions;
+  }
+  throw new Error('its list of sessions has no end');
+}
+
+function list({ link }: Peer, request: ListSessionsRequest, metadata: Metadata): Promise<ListSessionsResponse> {
+  const { path, requestSerialize, responseDeserialize } = SessionServiceService.listSessions;
+  return new Promise((resolve, reject) => {
+    link.client.makeUnaryRequest(
+      ...([path, requestSerialize, responseDeserialize, request, metadata] as const),
+      { deadline: Date.now() + ANSWER_LIMIT_MS },
+      (error, answer) => (error === null ? resolve(answer as ListSessionsResponse) : reject(error)),
+    );
+  });
+}

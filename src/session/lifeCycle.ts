@@ -214,19 +214,33 @@ export class LifeCycle {
   /** Handles the end of an appliance: it was stopped, exited by itself, or violated the protocol. */
   #handleApplianceExit(appliance: RunningAppliance): void {
     if (appliance.stopRequested) return;
-    const reason = appliance.connection.failure?.message;
-    this.#emitMessage('warning', `the appliance ended unexpectedly${reason === undefined ? '' : `: ${reason}`}`);
-    this.#logger.warn('appliance ended unexpectedly', { reason });
+    const told = this.#tellExit(appliance);
     // In STOPPING and DELETING the shutdown in progress handles it.
     if (this.#states.current.name !== 'READY') return;
-    this.#abandonAppliance('exited', appliance).catch((error: unknown) =>
+    this.#abandonAppliance('exited', appliance, told).catch((error: unknown) =>
       this.#logger.error('shutdown of an appliance failed', { err: error }),
     );
   }
 
-  /** Ends the appliance without a sync. The session is in CONFIG at once; resolves once all resources are released. */
-  #abandonAppliance(event: 'killed' | 'exited', appliance: RunningAppliance): Promise<void> {
-    const gone = appliance.kill().then(() => this.#events.emit({ kind: 'subprocess_quit' }));
+  /** Reports why an appliance has ended by itself. */
+  async #tellExit(appliance: RunningAppliance): Promise<void> {
+    const cause = await appliance.cause;
+    const reason = cause?.what ?? appliance.connection.failure?.message;
+    this.#emitMessage('warning', `the appliance ended unexpectedly${reason === undefined ? '' : `: ${reason}`}`);
+    this.#logger.warn('appliance ended unexpectedly', { reason, cause: cause?.reason });
+  }
+
+  /**
+   * Ends the appliance without a sync. The session is in CONFIG at once; resolves once all resources are released.
+   * @param before what has to be done first
+   */
+  #abandonAppliance(
+    event: 'killed' | 'exited',
+    appliance: RunningAppliance,
+    before: Promise<void> | undefined = undefined,
+  ): Promise<void> {
+    const ended = before === undefined ? appliance.kill() : before.then(() => appliance.kill());
+    const gone = ended.then(() => this.#events.emit({ kind: 'subprocess_quit' }));
     // A failure is reported to whoever waits for `gone`.
     this.#states.move(event, { name: 'CONFIG', previous: gone.catch(() => undefined) });
     this.#drives = new SessionDrives();

@@ -44,7 +44,9 @@ export class RunningAppliance {
 
   /** The error of a call; if the appliance has ended before it answered, with the cause. */
   async explained(error: unknown): Promise<unknown> {
-    if (!(error instanceof GuestfsError) || error.reason !== 'OUTCOME_UNKNOWN') return error;
+    const lost = error instanceof GuestfsError && error.reason === 'OUTCOME_UNKNOWN';
+    // The appliance may run still, and be killed only now.
+    if (!lost || this.connection.failure === undefined) return error;
     const cause = await this.cause;
     if (cause === undefined) return error;
     const { reason, what, metadata } = cause;

@@ -71,8 +71,7 @@ describe('actions that promise durability', () => {
     one.machine.drives.failed.set(0, 2);
     expect(await failureOf(call(one, 'sync'))).toMatchObject({
       reason: 'EIO',
-      message:
-        "2 writes to /dev/sda failed on the server's host: the drive lacks some of the data that was written",
+      message: "2 writes to /dev/sda failed on the server's host: the drive lacks some of the data that was written",
     });
   });
 });

@@ -13,7 +13,7 @@ export const FAULT_TESTS = {
     'faults/endOfAppliance',
     'unit/launcher/endOfMachine',
     'unit/session/guestMemory',
-    'integration/states',
+    'integration/sessions',
   ],
   'console flood': ['faults/consoleFlood', 'unit/common/consoleLog'],
   "jumps of the guest's clock": ['faults/clockJumps'],

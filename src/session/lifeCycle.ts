@@ -6,7 +6,7 @@ import type { ConsoleLog } from '../common/consoleLog.js';
 import { GuestfsError } from '../common/errors.js';
 import { decodeGuestText, printable } from '../common/guestText.js';
 import type { Logger } from '../common/logger.js';
-import { linkedAbort, unlessAborted } from '../common/waiting.js';
+import { inTime, linkedAbort, unlessAborted } from '../common/waiting.js';
 import type { EventBus } from '../events/eventBus.js';
 import type { DiskQuota } from '../images/diskQuota.js';
 import type { Launcher } from '../launcher/launcher.js';
@@ -19,6 +19,9 @@ import type { SessionSettings } from './settings.js';
 import { StateMachine, type SessionState, type State, type StateNamed } from './stateMachine.js';
 import type { Turns } from './turns.js';
 import { watch } from './watch.js';
+
+/** How long an appliance that works may take to answer, milliseconds, even on a busy host. */
+const ANSWER_MS = 5000;
 
 export interface LifeCycleOptions {
   /** ID of the session. */
@@ -246,6 +249,19 @@ export class LifeCycle {
     this.#drives = new SessionDrives();
     this.#turns.refuseWaiting(applianceGone('the call'));
     return gone;
+  }
+
+  /** Whether qemu and, if it has nothing else to do, the daemon answer soon; true without an appliance that runs. */
+  async answers(): Promise<boolean> {
+    const { appliance } = this;
+    if (appliance === undefined) return true;
+    const asked = [appliance.machine.pulse.ask(), this.#turns.whenIdle(() => appliance.ping())];
+    // An end that is reported is not silence.
+    return inTime(
+      ANSWER_MS,
+      false,
+      Promise.allSettled(asked).then(() => true),
+    );
   }
 
   /** Ends the appliance immediately, whatever it is doing: unsynced data is lost. */

@@ -298,6 +298,11 @@ export class Session {
     await this.#life.launch(signal).finally(() => this.touch());
   }
 
+  /** Whether its appliance, if it has one, answers within seconds. */
+  answers(): Promise<boolean> {
+    return this.#life.answers();
+  }
+
   /** Ends the appliance immediately, whatever it is doing: unsynced data is lost. */
   kill(): Promise<void> {
     this.touch();

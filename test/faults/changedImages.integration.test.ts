@@ -27,7 +27,8 @@ import fcntl, os, struct, sys
 file = os.open(sys.argv[1], os.O_RDWR)
 for command in (fcntl.F_SETLK, 37):
     try:
-        fcntl.fcntl(file, command, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))
+        for kind in (fcntl.F_WRLCK, fcntl.F_UNLCK):
+            fcntl.fcntl(file, command, struct.pack("hhqqi4x", kind, 0, 0, 0, 0))
         print("free")
     except OSError as error:
         print(os.strerror(error.errno))

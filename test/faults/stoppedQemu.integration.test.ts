@@ -15,6 +15,10 @@ import { CLEAN_END, logged, startTestServer } from '../support/testServer.js';
 const MEBIBYTE = 1 << 20;
 /** --unresponsive-timeout; silence is noticed within this time. */
 const LIMIT_S = 6;
+/** ... on a host that is not busy. */
+const MOST_S = 5 * LIMIT_S;
+/** A kill takes little more than a second there. */
+const PROMPT_S = 10;
 
 /** How long work takes, seconds. */
 async function seconds(work: Promise<unknown>): Promise<number> {
@@ -39,7 +43,7 @@ describeWithAppliance('a qemu that is stopped', () => {
       client.createSession({ session_id: 'killed', drives: [scratchDrive(MEBIBYTE)], launch: true }),
     );
     process.kill(await qemuOf(server, 'killed'), 'SIGSTOP');
-    expect(await seconds(client.attach('killed').endByForce())).toBeLessThan(4);
+    expect(await seconds(client.attach('killed').endByForce())).toBeLessThan(PROMPT_S);
     expect((await killed).info?.reason).toBe('LAUNCH_FAILED');
     client.close();
     expect(await server.stop()).toEqual(CLEAN_END);
@@ -55,14 +59,14 @@ describeWithAppliance('a qemu that is stopped', () => {
     const { event } = await client.subscribe(idle.id);
     process.kill(await qemuOf(server, idle.id), 'SIGSTOP');
     const noticed = event(({ type }) => type === EventType.SUBPROCESS_QUIT);
-    expect(await seconds(noticed)).toBeLessThan(2 * LIMIT_S);
+    expect(await seconds(noticed)).toBeLessThan(MOST_S);
     expect((await client.getSession(idle.id)).state).toBe(SessionState.CONFIG);
     await client.deleteSession(idle.id);
 
     // Idle, and killed at once.
     const killed = await launchSession(client, [imageDrive('a.img')]);
     process.kill(await qemuOf(server, killed.id), 'SIGSTOP');
-    expect(await seconds(killed.call('kill_subprocess'))).toBeLessThan(4);
+    expect(await seconds(killed.call('kill_subprocess'))).toBeLessThan(PROMPT_S);
     expect((await client.getSession(killed.id)).state).toBe(SessionState.CONFIG);
     await client.deleteSession(killed.id);
 
@@ -74,7 +78,7 @@ describeWithAppliance('a qemu that is stopped', () => {
       code: status.ABORTED,
       info: { reason: 'UNRESPONSIVE' },
     });
-    expect((performance.now() - started) / 1000).toBeLessThan(2 * LIMIT_S);
+    expect((performance.now() - started) / 1000).toBeLessThan(MOST_S);
     client.close();
     expect(await server.stop()).toEqual(CLEAN_END);
   });

@@ -255,7 +255,7 @@ export class LifeCycle {
   async answers(): Promise<boolean> {
     const { appliance } = this;
     if (appliance === undefined) return true;
-    const asked = [appliance.machine.pulse.ask(), this.#turns.whenIdle(() => appliance.ping())];
+    const asked = [appliance.machine.pulse.ask(), this.#turns.whenIdle(() => appliance.ping()) ?? Promise.resolve()];
     // An end that is reported is not silence.
     return inTime(
       ANSWER_MS,

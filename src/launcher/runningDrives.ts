@@ -1,6 +1,6 @@
 /** Hot-plugs and unplugs drives of a machine whose daemon is up. */
 import { GuestfsError, messageOf } from '../common/errors.js';
-import { withTimeLimit } from '../common/waiting.js';
+import { withTimeLimit, withTimeout } from '../common/waiting.js';
 import type { DiskQuota } from '../images/diskQuota.js';
 import type { Drive } from '../images/drive.js';
 import type { ForeignImageProbe } from '../images/foreignProbe.js';
@@ -33,6 +33,8 @@ export interface RunningDrivesParts {
 
 /** How long qemu may take to open or release a drive, milliseconds. */
 const QEMU_LIMIT_MS = 60_000;
+/** How long the file systems of images may take, milliseconds. */
+const FILES_LIMIT_MS = 60_000;
 const FD_SET = /^\/dev\/fdset\/(\d+)$/;
 /** The kernel's names for disks. */
 const DISK_NAME = /^sd[a-z]{1,3}$/;
@@ -157,6 +159,15 @@ export class RunningDrives implements MachineDrives {
 
   async changedImages(): Promise<ReadonlyMap<number, ChangedImage>> {
     const ends = await this.#endsOfWrites();
+    const late = (): GuestfsError =>
+      new GuestfsError(
+        'EIO',
+        `the images could not be examined on the server's host within ${FILES_LIMIT_MS / 1000} s`,
+      );
+    return withTimeout(FILES_LIMIT_MS, late, this.#examineFiles(ends));
+  }
+
+  async #examineFiles(ends: ReadonlyMap<string, bigint>): Promise<ReadonlyMap<number, ChangedImage>> {
     const changed = new Map<number, ChangedImage>();
     for (const [index, { files }] of this.#drives) {
       for (const file of files) {

@@ -11,6 +11,7 @@
  *   npm test -- differential            the same calls to libguestfs's C library
  *   npm test -- conformance [REGEX]     libguestfs's own tests
  *   npm test -- security [PATTERN]      those of the unit and integration tests that concern security
+ *   npm test -- faults [PATTERN]        those that are fault drills
  */
 import { runConformance } from './conformance/runConformance.mjs';
 import { ensureAppliance } from './setup/appliance.mjs';
@@ -35,11 +36,13 @@ import { runFuzz } from './testing/fuzz.mjs';
 import { runJest } from './testing/jest.mjs';
 import { checkLeftovers } from './testing/leftovers.mjs';
 import { Sandbox } from './testing/sandbox.mjs';
-import { SECURITY_PATHS, tallyByPoint } from './testing/securityTests.mjs';
+import { FAULT_TESTS } from './testing/faultTests.mjs';
+import { SECURITY_TESTS } from './testing/securityTests.mjs';
 import { add, nothing, oneFailed, tallyLine } from './testing/tally.mjs';
+import { pathsOf, tallyByPoint } from './testing/testSubset.mjs';
 
 /** @typedef {import('./testing/tally.mjs').Tally} Tally */
-/** @typedef {'check' | 'unit' | 'fuzz' | 'integration' | 'differential' | 'conformance' | 'security'} Part */
+/** @typedef {'check' | 'unit' | 'fuzz' | 'integration' | 'differential' | 'conformance' | 'security' | 'faults'} Part */
 
 const MINUTE_MS = 60_000;
 /** For each target of the fuzzer. */
@@ -53,7 +56,7 @@ const DIFFERENTIAL_TESTS = 'dist/test/differential/';
 const SUITES = [undefined, 'bookworm'];
 
 /** @type {readonly Part[]} */
-const PARTS = ['check', 'unit', 'fuzz', 'integration', 'differential', 'conformance', 'security'];
+const PARTS = ['check', 'unit', 'fuzz', 'integration', 'differential', 'conformance', 'security', 'faults'];
 const [asked, pattern] = process.argv.slice(2);
 if (asked !== undefined && !PARTS.some((part) => part === asked)) {
   say(`unknown part of the tests: ${asked}; choose one of ${PARTS.join(', ')}`);
@@ -62,9 +65,10 @@ if (asked !== undefined && !PARTS.some((part) => part === asked)) {
 
 /** @param {Part} part */
 const wanted = (part) => asked === undefined || asked === part;
-// Part of two other parts.
-const security = asked === 'security';
-const needsMachines = security || wanted('integration') || wanted('differential') || wanted('conformance');
+/** Parts of two other parts. @type {Readonly<Partial<Record<string, import('./testing/testSubset.mjs').TestsByPoint>>>} */
+const SUBSETS = { security: SECURITY_TESTS, faults: FAULT_TESTS };
+const subset = SUBSETS[asked ?? ''];
+const needsMachines = subset !== undefined || wanted('integration') || wanted('differential') || wanted('conformance');
 
 /** @type {{ name: string, tally: Tally, ms: number }[]} */
 const done = [];
@@ -126,11 +130,11 @@ async function main() {
       }),
     );
   }
-  if (wanted('unit') || security) {
+  if (wanted('unit') || subset !== undefined) {
     await runStage('unit tests', () =>
       runJest({
         name: 'unit',
-        paths: security ? SECURITY_PATHS : 'dist/test/',
+        paths: subset === undefined ? 'dist/test/' : pathsOf(subset),
         not: `${INTEGRATION_TESTS}|${DIFFERENTIAL_TESTS}`,
         only: pattern,
         flags: ['--maxWorkers=100%'],
@@ -144,19 +148,19 @@ async function main() {
     );
   if (!needsMachines) return;
 
-  for (const suite of asked === 'conformance' || security ? [undefined] : SUITES)
+  for (const suite of asked === 'conformance' || subset !== undefined ? [undefined] : SUITES)
     await runStage(
       suite === undefined ? 'appliance' : `appliance of ${suite}`,
       setUp(() => ensureAppliance(suite)),
     );
   const sandbox = new Sandbox();
   try {
-    if (wanted('integration') || security) {
+    if (wanted('integration') || subset !== undefined) {
       await runStage('integration tests', () =>
         runJest({
           name: 'integration',
           // An appliance uses a little more than one core: on two cores two at a time are fastest.
-          paths: security ? `(?=.*${INTEGRATION_TESTS}).*${SECURITY_PATHS}` : INTEGRATION_TESTS,
+          paths: subset === undefined ? INTEGRATION_TESTS : `(?=.*${INTEGRATION_TESTS}).*${pathsOf(subset)}`,
           only: pattern,
           flags: ['--maxWorkers=2', `--testTimeout=${String(INTEGRATION_TEST_TIMEOUT_MS)}`],
           env: security ? { ...sandbox.env, GUESTFS_GRPC_ALL_ESCAPES: '1' } : sandbox.env,
@@ -205,8 +209,8 @@ for (const skip of total.skips ?? []) console.log(`SKIPPED ${skip}`);
 for (const failure of total.failures ?? []) console.log(`FAILED ${failure}`);
 for (const { name, tally, ms } of done)
   console.log(`${name.padEnd(22)}${duration(ms).padStart(12)}   ${tallyLine(tally)}`);
-if (security)
-  for (const [point, tally] of tallyByPoint(total.files)) console.log(`${point.padEnd(34)}${tallyLine(tally)}`);
+if (subset !== undefined)
+  for (const [point, tally] of tallyByPoint(subset, total.files)) console.log(`${point.padEnd(34)}${tallyLine(tally)}`);
 console.log(`total ${sinceStart()}`);
 console.log(tallyLine(total));
 process.exitCode = total.failed === 0 ? 0 : 1;

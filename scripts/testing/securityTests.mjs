@@ -4,9 +4,9 @@
  * test/architecture/securityPage.test.ts checks.
  */
 
-import { add, nothing } from './tally.mjs';
+import { concerns } from './testSubset.mjs';
 
-/** Test files or directories below `test`, without file name extensions. */
+/** @type {import('./testSubset.mjs').TestsByPoint} */
 export const SECURITY_TESTS = {
   'qemu sees what was checked': [
     ...['integration/changingHeaders', 'integration/images', 'integration/formats', 'integration/remoteFormats'],
@@ -73,34 +73,7 @@ export const SECURITY_TESTS = {
   'SECURITY.md': ['architecture/securityPage'],
 };
 
-/**
- * Whether a test belongs to a point.
- * @param {readonly string[]} tests
- * @param {string} file its path, compiled or not
- */
-function isAmong(tests, file) {
-  return tests.some((test) => file.includes(test.endsWith('/') ? `test/${test}` : `test/${test}.`));
-}
-
 /** Whether `npm test -- security` runs a test file. @param {string} file */
 export function concernsSecurity(file) {
-  return Object.values(SECURITY_TESTS).some((tests) => isAmong(tests, file));
+  return concerns(SECURITY_TESTS, file);
 }
-
-/**
- * The results of each point.
- * @param {readonly import('./tally.mjs').TestFile[]} [files]
- * @returns {[point: string, tally: import('./tally.mjs').Tally][]}
- */
-export function tallyByPoint(files = []) {
-  return Object.entries(SECURITY_TESTS).map(([point, tests]) => [
-    point,
-    files.filter(({ file }) => isAmong(tests, file)).reduce((sum, { tally }) => add(sum, tally), nothing),
-  ]);
-}
-
-/** A regular expression for the paths of the compiled tests. */
-export const SECURITY_PATHS = `dist/test/(?:${Object.values(SECURITY_TESTS)
-  .flat()
-  .map((test) => (test.endsWith('/') ? test : `${test}\\.`))
-  .join('|')})`;

@@ -23,6 +23,16 @@ export class ConsoleLog {
     this.#total += kept.length;
   }
 
+  /** Total number of bytes received. */
+  get total(): number {
+    return this.#total;
+  }
+
+  /** At most the last `limit` bytes of what was received after the first `total`. */
+  tailSince(total: number, limit: number = LOG_LIMIT): Buffer {
+    return this.tail(Math.min(limit, this.#total - total));
+  }
+
   /** How many bytes were dropped before those that are kept. */
   get droppedBytes(): number {
     return Math.max(0, this.#total - LOG_LIMIT);

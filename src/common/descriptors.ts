@@ -10,6 +10,8 @@ import { limitExceeded } from './limitExceeded.js';
 /** Descriptors that cannot be claimed. */
 const RESERVE = 64;
 const RETRY_AFTER_MS = 5000;
+/** With fewer, Node.js cannot load the server, which opens many files at once, and hardly a session can be launched. */
+const FEWEST = 256;
 
 /** How many descriptors this process may have. */
 function currentLimit(): number {
@@ -35,6 +37,14 @@ export class Descriptors {
     readonly limit: number = currentLimit(),
     private readonly inUse: () => number = currentUse,
   ) {}
+
+  /** @throws Error if the limit is too low for a server */
+  requireEnough(): void {
+    if (this.limit < FEWEST)
+      throw new Error(
+        `the limit of file descriptors (ulimit -n) is ${this.limit}, and the server needs at least ${FEWEST}: raise the hard limit, for example with 'ulimit -n 4096', or with LimitNOFILE= for systemd`,
+      );
+  }
 
   /**
    * The maximum number of connections that leaves enough descriptors for sessions: half of them, but at least one.

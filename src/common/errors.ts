@@ -64,6 +64,8 @@ export type OwnReason =
   | 'IMAGE_MISSING'
   | 'IMAGE_UNUSABLE'
   | 'IMAGE_LOCKED'
+  /** An image was truncated, deleted or replaced on the host while it was attached; metadata `change` says which. */
+  | 'IMAGE_CHANGED'
   | 'APPLIANCE_MISSING'
   | 'APPLIANCE_UNUSABLE'
   | 'QEMU_MISSING'
@@ -83,6 +85,8 @@ export interface ErrorDetails {
   readonly fields?: readonly { readonly field: string; readonly description: string }[];
   /** A retry makes sense after this many milliseconds. */
   readonly retryAfterMs?: number;
+  /** A call had been sent, and whether it had an effect is unknown, for whatever reason. */
+  readonly outcomeUnknown?: true;
   readonly cause?: unknown;
 }
 

@@ -125,6 +125,11 @@ export function knownErrors(action: ActionDef): readonly KnownError[] {
   if (action.promisesDurability) {
     add('DATA_LOSS', 'EIO', "writes to an image have failed on the server's host, now or earlier");
     add('RESOURCE_EXHAUSTED', 'ENOSPC', "... because the host's file system is full");
+    add(
+      'DATA_LOSS',
+      'IMAGE_CHANGED',
+      "an image was truncated, deleted or replaced on the server's host while attached",
+    );
   }
   errors.push(...ofServer(action));
   const { insteadOfLargeAnswer: insteadOfAnswer, insteadOfLargeRequest: insteadOfRequest } = action;

@@ -45,6 +45,11 @@ export interface DriveNodes {
   readonly drive: Pick<Drive, 'cacheMode' | 'discard' | 'copyOnRead'>;
 }
 
+/** The nodes of the files of a drive's own image, which a writable drive writes to. */
+export function writtenNodes(prefix: string): { readonly image: string; readonly dataFile: string } {
+  return { image: `${prefix}-file`, dataFile: `${prefix}-file-data` };
+}
+
 /**
  * The nodes of one drive, in the order in which they have to be added; the last
  * one, named `prefix`, is for the device.
@@ -65,7 +70,7 @@ export function blockNodesOf(nodes: DriveNodes): BlockNode[] {
         { file: { 'read-only': true, locking: overlay === undefined ? 'on' : 'off' }, format: { 'read-only': true } };
     const base = depth > 0 ? `${prefix}-backing${depth}` : overlay !== undefined ? `${prefix}-image` : prefix;
     const name = depth === 0 && copyOnRead ? `${prefix}-image` : base;
-    const fileName = depth === 0 ? `${prefix}-file` : `${name}-file`;
+    const fileName = depth === 0 ? writtenNodes(prefix).image : `${name}-file`;
     added.push(...bytesNodes(fileName, link.file, options.file));
     if (link.dataFile !== undefined) added.push(fileNode(`${fileName}-data`, link.dataFile, options.file));
     added.push({

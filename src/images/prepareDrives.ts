@@ -5,7 +5,7 @@ import { descriptors } from '../common/descriptors.js';
 import { GuestfsError } from '../common/errors.js';
 import type { FdSets } from '../qemu/fdSets.js';
 import { naming, type OpenImage } from '../security/pathPolicy.js';
-import { blockNodesOf, type BlockNode, type NodeFile, type NodeLink } from './blockNodes.js';
+import { blockNodesOf, writtenNodes, type BlockNode, type NodeFile, type NodeLink } from './blockNodes.js';
 import { explainBlockError } from './blockErrors.js';
 import type { DiskNeed, DiskQuota } from './diskQuota.js';
 import type { Drive, DriveSource } from './drive.js';
@@ -20,6 +20,7 @@ import { createRemoteResources, type QemuObject, type RemoteResources } from './
 import { DISCARD_PROTOCOLS, remoteSubject, type RemoteSource } from './remoteSource.js';
 import { unusableImage } from './recognise.js';
 import { createImageHead, createOverlay, createScratchDisk, type TemporaryDisk } from './temporaryDisk.js';
+import { WatchedImage } from './watchedImage.js';
 
 /** The context in which drives are prepared. */
 export interface DriveContext {
@@ -56,6 +57,8 @@ export interface PreparedDrive {
   readonly format: ImageFormat;
   /** How messages refer to the drive. */
   readonly subject: string;
+  /** The files of its image, its backing images included; watched until its claims are released. */
+  readonly files: readonly WatchedImage[];
 }
 
 /** All drives of one machine, open. */
@@ -78,8 +81,8 @@ export interface PreparedDrives {
   dispose(): Promise<void>;
 }
 
-/** Usually an image, its overlay, and the files that these are made with. */
-const DESCRIPTORS_PER_DRIVE = 4;
+/** Usually an image, its overlay, the files that these are made with, and the one by which the image is watched. */
+const DESCRIPTORS_PER_DRIVE = 5;
 
 /**
  * Opens all images and creates overlays and scratch disks.
@@ -145,6 +148,7 @@ interface OpenedDrive {
   readonly temporary: TemporaryDisk | undefined;
   /** What can be written for it, at most. */
   readonly writes: readonly DiskNeed[];
+  readonly files?: readonly WatchedImage[];
   close(): Promise<void>;
 }
 
@@ -183,11 +187,36 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
     overlay = drive.readonly ? await createOverlay(context.runDirectory, `${name}.qcow2`, size) : undefined;
     const ownCopies = chain.links.reduce((sum, { head }, depth) => sum + (heads[depth] && head ? head.length : 0), 0);
     const writes = [...(ownCopies > 0 ? [{ bytes: BigInt(ownCopies) }] : []), ...growth(top, size, overlay)];
-    return { chain, heads, temporary: overlay, writes, close };
+    return { chain, heads, temporary: overlay, writes, files: await watchFiles(chain, drive, name, context), close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+/** Watches the files of an image until the claims of the drive are released. */
+async function watchFiles(
+  { links }: ImageChain,
+  drive: Drive,
+  name: string,
+  { claims }: DriveContext,
+): Promise<WatchedImage[]> {
+  const watched: WatchedImage[] = [];
+  const nodes = writtenNodes(name);
+  for (const [depth, { image, dataFile, format, subject }] of links.entries()) {
+    const written = depth === 0 && !drive.readonly;
+    for (const [file, growsBy] of [
+      [image, written && format !== 'raw' ? nodes.image : undefined],
+      [dataFile, written ? nodes.dataFile : undefined],
+    ] as const) {
+      // A block device keeps its size, and without its name nothing is lost.
+      if (file?.kind !== 'file') continue;
+      const one = await WatchedImage.start(file, { subject, written, growsBy });
+      claims.keep(name, () => void one.close().catch(() => undefined));
+      watched.push(one);
+    }
+  }
+  return watched;
 }
 
 /** What an image can become, at most, and what can take its place: an overlay. A raw image stays as long as it is. */
@@ -284,9 +313,12 @@ function describe(
         node['node-name'],
         (typeof node['filename'] === 'string' && subjects.get(node['filename'])) || subject,
       );
-    return { objects, blockNodes, topNode: prefix, serial: drive.label, blockSize: drive.blockSize, format, subject };
+    return {
+      ...{ objects, blockNodes, topNode: prefix, format, subject, files },
+      ...{ serial: drive.label, blockSize: drive.blockSize },
+    };
   };
-  const { chain, heads = [], remote, temporary } = opened;
+  const { chain, heads = [], remote, temporary, files = [] } = opened;
   const temporaryFile = temporary && give({ handle: temporary.handle, kind: 'file' }, 'a temporary disk of the server');
   if (remote !== undefined) {
     const { source, resources, image } = remote;

@@ -10,7 +10,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { cpus, release, version } from 'node:os';
 import { join } from 'node:path';
-import { messageOf } from '../common/errors.js';
+import { GuestfsError, messageOf } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import { makePrivateDirectory } from '../common/privateDirectory.js';
 import { hostArchitecture } from '../qemu/arch.js';
@@ -32,7 +32,10 @@ export interface VerdictRequest extends Omit<BootRequest, 'groups'> {
 
 /** Gives verdicts; concurrent requests share one test. */
 export interface AcceleratorProbe {
-  /** Never rejects: a failed test is a verdict, too. Takes at most 5 s the first time. */
+  /**
+   * A test that cannot be run is a verdict, too. Takes at most 5 s the first time.
+   * @throws Error if the host has run out of something that the test needs
+   */
   verdict(request: VerdictRequest): Promise<KvmVerdict>;
 }
 
@@ -56,6 +59,8 @@ interface Stored extends KvmVerdict {
   readonly testedAt: number;
   readonly hang: boolean;
 }
+
+const EXHAUSTED: ReadonlySet<string> = new Set(['LIMIT_EXCEEDED', 'OUT_OF_MEMORY', 'ENOSPC', 'EDQUOT']);
 
 /** Creates a probe. */
 export function createAcceleratorProbe(options: AcceleratorProbeOptions): AcceleratorProbe {
@@ -112,6 +117,8 @@ export function createAcceleratorProbe(options: AcceleratorProbeOptions): Accele
         }
         return stored;
       } catch (error) {
+        // A host that has run out of something says nothing about KVM.
+        if (EXHAUSTED.has(GuestfsError.from(error).reason)) throw error;
         logger.warn('the KVM boot test could not run', { reason: messageOf(error) });
         return { usable: false, reason: `the boot test could not run: ${messageOf(error)}` };
       }

@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream';
 import type { DiskQuota } from '../images/diskQuota.js';
 import type { Drive } from '../images/drive.js';
 import type { GuestfsError } from '../common/errors.js';
+import type { ImageChange } from '../images/watchedImage.js';
 import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import type { Accelerator, AcceleratorChoice } from '../qemu/accelerator.js';
 
@@ -84,6 +85,16 @@ export interface FailedWrites {
   readonly noSpace: boolean;
 }
 
+/** What has happened on the host to an image while it was attached. */
+export interface ChangedImage {
+  readonly change: ImageChange;
+  /** How messages refer to the file: the image itself, or one that it refers to. */
+  readonly subject: string;
+}
+
+/** Why a drive may not contain what was written to it, or may not have returned what its image contained. */
+export type DriveFault = FailedWrites | ChangedImage;
+
 /** The drives of a running machine, numbered like its disks: 0 is `/dev/sda`. Not for concurrent use, nor while a call is in progress. */
 export interface MachineDrives {
   /**
@@ -95,15 +106,20 @@ export interface MachineDrives {
   add(connection: DaemonConnection, drive: Drive, signal: AbortSignal): Promise<number>;
   /**
    * Flushes and detaches a drive; its image is then released.
-   * @returns its writes and flushes that have failed on the host, if there are any
+   * @returns what went wrong with it on the host, if anything
    * @throws GuestfsError `EBUSY` when the appliance still uses it; it stays attached then
    */
-  remove(connection: DaemonConnection, index: number): Promise<FailedWrites | undefined>;
+  remove(connection: DaemonConnection, index: number): Promise<DriveFault | undefined>;
   /**
    * The failed writes of each drive, by the drive's number; drives without failures are left out.
    * @throws Error if qemu does not answer
    */
   failedWrites(): Promise<ReadonlyMap<number, FailedWrites>>;
+  /**
+   * The images that were changed on the host by someone else, by the drive's number; others are left out.
+   * @throws Error if qemu does not answer
+   */
+  changedImages(): Promise<ReadonlyMap<number, ChangedImage>>;
 }
 
 /** Shows whether qemu still works. */

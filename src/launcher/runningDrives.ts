@@ -1,6 +1,6 @@
 /** Hot-plugs and unplugs drives of a machine whose daemon is up. */
 import { GuestfsError, messageOf } from '../common/errors.js';
-import { withTimeLimit } from '../common/waiting.js';
+import { withTimeLimit, withTimeout } from '../common/waiting.js';
 import type { DiskQuota } from '../images/diskQuota.js';
 import type { Drive } from '../images/drive.js';
 import type { ForeignImageProbe } from '../images/foreignProbe.js';
@@ -13,7 +13,7 @@ import { QmpError, type QmpClient } from '../qemu/qmpClient.js';
 import { attachDrives, unplug } from './attachDrives.js';
 import { attachScript, detachScript, diskName, IN_USE, type Disk } from './appliance/applianceScripts.js';
 import { runInAppliance } from './appliance/applianceShell.js';
-import type { FailedWrites, MachineDrives } from './launcher.js';
+import type { ChangedImage, DriveFault, FailedWrites, MachineDrives } from './launcher.js';
 
 /** What is needed to attach drives. */
 export interface RunningDrivesParts {
@@ -33,6 +33,8 @@ export interface RunningDrivesParts {
 
 /** How long qemu may take to open or release a drive, milliseconds. */
 const QEMU_LIMIT_MS = 60_000;
+/** How long the file systems of images may take, milliseconds. */
+const FILES_LIMIT_MS = 60_000;
 const FD_SET = /^\/dev\/fdset\/(\d+)$/;
 /** The kernel's names for disks. */
 const DISK_NAME = /^sd[a-z]{1,3}$/;
@@ -40,11 +42,15 @@ const DISK_NAME = /^sd[a-z]{1,3}$/;
 /** ENOSPC and EDQUOT in the C library's words; qemu runs in the C locale. */
 const NO_SPACE = new Set(['No space left on device', 'Disk quota exceeded']);
 
-/** The part of `query-blockstats` that is used, for one device (qemu's qapi/block-core.json). */
+/** The part of `query-blockstats` that is used, for one device or node (qemu's qapi/block-core.json). */
 interface DeviceStatistics {
   readonly qdev?: string;
   readonly 'node-name'?: string;
-  readonly stats?: { readonly failed_wr_operations?: number; readonly failed_flush_operations?: number };
+  readonly stats?: {
+    readonly failed_wr_operations?: number;
+    readonly failed_flush_operations?: number;
+    readonly wr_highest_offset?: number;
+  };
 }
 
 export class RunningDrives implements MachineDrives {
@@ -110,7 +116,7 @@ export class RunningDrives implements MachineDrives {
     }
   }
 
-  async remove(connection: DaemonConnection, index: number): Promise<FailedWrites | undefined> {
+  async remove(connection: DaemonConnection, index: number): Promise<DriveFault | undefined> {
     const drive = this.#drives.get(index);
     if (drive === undefined) throw new Error(`no drive ${index}`);
     const name = await runInAppliance(connection, detachScript(index)).catch((error: unknown) => {
@@ -122,10 +128,10 @@ export class RunningDrives implements MachineDrives {
         { cause: error },
       );
     });
-    let failed: FailedWrites | undefined;
+    let fault: DriveFault | undefined;
     try {
       // qemu keeps these counts only while it has the device.
-      failed = (await this.failedWrites()).get(index);
+      fault = (await this.failedWrites()).get(index) ?? (await this.changedImages()).get(index);
       await this.#detach(drive, index, 'attached');
     } catch (error) {
       throw explained(error, 'qemu cannot detach the drive');
@@ -133,13 +139,11 @@ export class RunningDrives implements MachineDrives {
     this.#drives.delete(index);
     const reported = name.trim();
     this.#free.push({ index, name: DISK_NAME.test(reported) ? reported : diskName(index) });
-    return failed;
+    return fault;
   }
 
   async failedWrites(): Promise<ReadonlyMap<number, FailedWrites>> {
-    const statistics = (await withinLimit((limit) =>
-      this.parts.monitor.execute('query-blockstats', {}, limit),
-    )) as readonly DeviceStatistics[];
+    const statistics = await this.#statistics({});
     const failed = new Map<number, FailedWrites>();
     for (const [index, drive] of this.#drives) {
       // Found by device, or else by node; which of these qemu reports depends on its version.
@@ -151,6 +155,41 @@ export class RunningDrives implements MachineDrives {
       if (count > 0) failed.set(index, { count, noSpace: this.#full.has(drive.topNode) });
     }
     return failed;
+  }
+
+  async changedImages(): Promise<ReadonlyMap<number, ChangedImage>> {
+    const ends = await this.#endsOfWrites();
+    const late = (): GuestfsError =>
+      new GuestfsError(
+        'EIO',
+        `the images could not be examined on the server's host within ${FILES_LIMIT_MS / 1000} s`,
+      );
+    return withTimeout(FILES_LIMIT_MS, late, this.#examineFiles(ends));
+  }
+
+  async #examineFiles(ends: ReadonlyMap<string, bigint>): Promise<ReadonlyMap<number, ChangedImage>> {
+    const changed = new Map<number, ChangedImage>();
+    for (const [index, { files }] of this.#drives) {
+      for (const file of files) {
+        const change = await file.change(ends.get(file.growsBy ?? '') ?? 0n);
+        if (change !== undefined && !changed.has(index)) changed.set(index, { change, subject: file.subject });
+      }
+    }
+    return changed;
+  }
+
+  /** How far qemu has written to each file that becomes longer, by its node. */
+  async #endsOfWrites(): Promise<ReadonlyMap<string, bigint>> {
+    if (![...this.#drives.values()].some(({ files }) => files.some(({ growsBy }) => growsBy !== undefined)))
+      return new Map();
+    const nodes = await this.#statistics({ 'query-nodes': true });
+    return new Map(nodes.map((node) => [node['node-name'] ?? '', BigInt(node.stats?.wr_highest_offset ?? 0)]));
+  }
+
+  async #statistics(args: Readonly<Record<string, unknown>>): Promise<readonly DeviceStatistics[]> {
+    return (await withinLimit((limit) =>
+      this.parts.monitor.execute('query-blockstats', args, limit),
+    )) as readonly DeviceStatistics[];
   }
 
   /**

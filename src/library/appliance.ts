@@ -17,11 +17,13 @@ const STATE_NUMBERS: Record<Session['state'], number> = {
 };
 
 /**
- * Stops the appliance: cleanly if no call is running, as the library does. Unlike the library, whose handle is locked
- * during a call, this also stops it in the middle of a call, which then fails.
+ * Stops the appliance: cleanly if no call is running and it answers, as the library does. Unlike the library, whose
+ * handle is locked during a call, this also stops it in the middle of a call, which then fails; and it does not wait for
+ * an appliance that hangs.
  */
 async function killSubprocess(session: Session): Promise<void> {
-  if (session.pendingCalls === 0 && session.state !== 'LAUNCHING') await session.shutdown();
+  const isIdle = (): boolean => session.pendingCalls === 0 && session.state !== 'LAUNCHING';
+  if (isIdle() && (await session.answers()) && isIdle()) await session.shutdown();
   else await session.kill();
 }
 

@@ -173,7 +173,7 @@ export async function createImageFile(path: string, roots: ImageRoots, overwrite
 }
 
 /** `O_PATH` of Linux: a reference to a file that permits no I/O. */
-const O_PATH = 0o10000000;
+export const O_PATH = 0o10000000;
 
 /** For a socket named by the client. */
 function namingSocket(path: string): ImageNaming {

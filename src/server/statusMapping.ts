@@ -40,6 +40,7 @@ const OWN_STATUS: Record<OwnReason, status> = {
   IMAGE_MISSING: status.NOT_FOUND,
   IMAGE_UNUSABLE: status.FAILED_PRECONDITION,
   IMAGE_LOCKED: status.FAILED_PRECONDITION,
+  IMAGE_CHANGED: status.DATA_LOSS,
   APPLIANCE_MISSING: status.FAILED_PRECONDITION,
   APPLIANCE_UNUSABLE: status.FAILED_PRECONDITION,
   QEMU_MISSING: status.FAILED_PRECONDITION,
@@ -148,7 +149,7 @@ export function toStatus(thrown: unknown, context: ErrorContext, logger: Logger)
   const hide = context.hide ?? ((said: string) => said);
   if (error.reason === 'INTERNAL')
     logger.error('internal error', { action: context.action, err: error.details.cause ?? error });
-  const code = statusOf(error.reason);
+  const code = error.details.outcomeUnknown === true ? status.ABORTED : statusOf(error.reason);
   const text = shorten(hide(error.message), TEXT_LIMIT);
   const facts = new Map<string, string>();
   if (context.action !== undefined) facts.set('action', context.action);

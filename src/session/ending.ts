@@ -67,7 +67,7 @@ async function run(appliance: RunningAppliance, options: EndOptions, cut: AbortS
   try {
     await unlessAborted(writeOut(appliance, options), cut);
   } catch (error) {
-    failure = error;
+    failure = await appliance.explained(error);
   }
   const alive = !cut.aborted && appliance.connection.failure === undefined;
   try {
@@ -89,7 +89,7 @@ async function writeOut(appliance: RunningAppliance, { turns, drives, autosync }
   const release = await lastTurn(turns);
   try {
     if (autosync) await syncAndUnmount(appliance);
-    await drives.requireWritten(appliance.machine);
+    await drives.requireSound(appliance.machine, 'kept drives');
   } finally {
     release();
   }

@@ -5,6 +5,7 @@ import { decodeGuestText } from '../common/guestText.js';
 import { unlessAborted } from '../common/waiting.js';
 import type { DiskQuota } from '../images/diskQuota.js';
 import type { Drive } from '../images/drive.js';
+import { causeOfEnd } from '../launcher/endOfMachine.js';
 import type { LaunchConfig, Launcher, LaunchOptions, Machine } from '../launcher/launcher.js';
 import { DaemonConnection, type ConnectionEvents } from '../protocol/daemonConnection.js';
 import { DaemonVersion } from '../protocol/daemonVersion.js';
@@ -13,7 +14,7 @@ import { acceleratorOf } from './backendSettings.js';
 import { RunningAppliance } from './runningAppliance.js';
 import type { SessionSettings } from './settings.js';
 
-/** How much console output is searched for the cause of a failed launch, bytes. */
+/** How much console output is searched for the cause of a failed launch, or of the end of an appliance, bytes. */
 const EXPLANATION_TAIL = 16 * 1024;
 
 /** Milliseconds that a launch and its steps took. */
@@ -69,15 +70,21 @@ export async function startAppliance(
   options: StartOptions,
 ): Promise<{ readonly appliance: RunningAppliance; readonly timings: SessionLaunchTimings }> {
   const started = performance.now();
+  const { console } = options;
+  const { total } = console;
+  // Without the output of the session's earlier appliances.
+  const tail = (): string => decodeGuestText(console.tailSince(total, EXPLANATION_TAIL));
   const machine = await launcher.launch(config, options);
   try {
     options.onMachine();
     const connection = machine.connection?.follow(options) ?? new DaemonConnection(machine.channel, options);
-    const version = await awaitDaemon(machine, connection, options);
+    const version = await awaitDaemon(machine, connection, { tail, signal: options.signal });
     const totalMs = performance.now() - started;
     const { prepareMs, drivesMs, qemuMs } = machine.timings;
     return {
-      appliance: new RunningAppliance(machine, connection, version),
+      appliance: new RunningAppliance(machine, connection, version, (exit) =>
+        causeOfEnd({ console: tail(), exit, memsizeMb: config.memsizeMb }),
+      ),
       timings: { totalMs, prepareMs, drivesMs, qemuMs, bootMs: totalMs - prepareMs - drivesMs - qemuMs },
     };
   } catch (error) {
@@ -90,9 +97,8 @@ export async function startAppliance(
 async function awaitDaemon(
   machine: Machine,
   connection: DaemonConnection,
-  { signal, console }: StartOptions,
+  { signal, tail }: { readonly signal: AbortSignal; readonly tail: () => string },
 ): Promise<DaemonVersion> {
-  const tail = (): string => decodeGuestText(console.tail(EXPLANATION_TAIL));
   try {
     return await unlessAborted(firstContact(machine, connection), signal);
   } catch (error) {

@@ -6,7 +6,7 @@ import type { ConsoleLog } from '../common/consoleLog.js';
 import { GuestfsError } from '../common/errors.js';
 import { decodeGuestText, printable } from '../common/guestText.js';
 import type { Logger } from '../common/logger.js';
-import { linkedAbort, unlessAborted } from '../common/waiting.js';
+import { inTime, linkedAbort, unlessAborted } from '../common/waiting.js';
 import type { EventBus } from '../events/eventBus.js';
 import type { DiskQuota } from '../images/diskQuota.js';
 import type { Launcher } from '../launcher/launcher.js';
@@ -19,6 +19,9 @@ import type { SessionSettings } from './settings.js';
 import { StateMachine, type SessionState, type State, type StateNamed } from './stateMachine.js';
 import type { Turns } from './turns.js';
 import { watch } from './watch.js';
+
+/** How long an appliance that works may take to answer, milliseconds, even on a busy host. */
+const ANSWER_MS = 5000;
 
 export interface LifeCycleOptions {
   /** ID of the session. */
@@ -214,24 +217,51 @@ export class LifeCycle {
   /** Handles the end of an appliance: it was stopped, exited by itself, or violated the protocol. */
   #handleApplianceExit(appliance: RunningAppliance): void {
     if (appliance.stopRequested) return;
-    const reason = appliance.connection.failure?.message;
-    this.#emitMessage('warning', `the appliance ended unexpectedly${reason === undefined ? '' : `: ${reason}`}`);
-    this.#logger.warn('appliance ended unexpectedly', { reason });
+    const told = this.#tellExit(appliance);
     // In STOPPING and DELETING the shutdown in progress handles it.
     if (this.#states.current.name !== 'READY') return;
-    this.#abandonAppliance('exited', appliance).catch((error: unknown) =>
+    this.#abandonAppliance('exited', appliance, told).catch((error: unknown) =>
       this.#logger.error('shutdown of an appliance failed', { err: error }),
     );
   }
 
-  /** Ends the appliance without a sync. The session is in CONFIG at once; resolves once all resources are released. */
-  #abandonAppliance(event: 'killed' | 'exited', appliance: RunningAppliance): Promise<void> {
-    const gone = appliance.kill().then(() => this.#events.emit({ kind: 'subprocess_quit' }));
+  /** Reports why an appliance has ended by itself. */
+  async #tellExit(appliance: RunningAppliance): Promise<void> {
+    const cause = await appliance.cause;
+    const reason = cause?.what ?? appliance.connection.failure?.message;
+    this.#emitMessage('warning', `the appliance ended unexpectedly${reason === undefined ? '' : `: ${reason}`}`);
+    this.#logger.warn('appliance ended unexpectedly', { reason, cause: cause?.reason });
+  }
+
+  /**
+   * Ends the appliance without a sync. The session is in CONFIG at once; resolves once all resources are released.
+   * @param before what has to be done first
+   */
+  #abandonAppliance(
+    event: 'killed' | 'exited',
+    appliance: RunningAppliance,
+    before: Promise<void> | undefined = undefined,
+  ): Promise<void> {
+    const ended = before === undefined ? appliance.kill() : before.then(() => appliance.kill());
+    const gone = ended.then(() => this.#events.emit({ kind: 'subprocess_quit' }));
     // A failure is reported to whoever waits for `gone`.
     this.#states.move(event, { name: 'CONFIG', previous: gone.catch(() => undefined) });
     this.#drives = new SessionDrives();
     this.#turns.refuseWaiting(applianceGone('the call'));
     return gone;
+  }
+
+  /** Whether qemu and, if it has nothing else to do, the daemon answer soon; true without an appliance that runs. */
+  async answers(): Promise<boolean> {
+    const { appliance } = this;
+    if (appliance === undefined) return true;
+    const asked = [appliance.machine.pulse.ask(), this.#turns.whenIdle(() => appliance.ping()) ?? Promise.resolve()];
+    // An end that is reported is not silence.
+    return inTime(
+      ANSWER_MS,
+      false,
+      Promise.allSettled(asked).then(() => true),
+    );
   }
 
   /** Ends the appliance immediately, whatever it is doing: unsynced data is lost. */

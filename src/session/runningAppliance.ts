@@ -1,5 +1,8 @@
 /** A running appliance and the connection to its daemon. */
 import { pingDaemon } from '../../gen/calls/appliance.js';
+import { GuestfsError } from '../common/errors.js';
+import { inTime } from '../common/waiting.js';
+import type { EndCause } from '../launcher/endOfMachine.js';
 import type { Machine, MachineExit } from '../launcher/launcher.js';
 import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import type { DaemonVersion } from '../protocol/daemonVersion.js';
@@ -10,21 +13,46 @@ import type { DaemonVersion } from '../protocol/daemonVersion.js';
  */
 const KILL_GRACE_MS = 1000;
 
+/** How long after its connection has closed the exit of qemu may be noticed, milliseconds. */
+const EXIT_MS = 1000;
+
 export class RunningAppliance {
   #stopRequested = false;
   #noteStop: () => void = () => undefined;
   /** Resolves when it has ended, or is about to because the server has asked it to stop. */
   readonly stopping: Promise<unknown>;
+  /** Resolves when it has ended: why, if it has ended by itself and something shows the cause. Never rejects. */
+  readonly cause: Promise<EndCause | undefined>;
 
+  /** @param explain finds the cause when the machine has ended */
   constructor(
     readonly machine: Machine,
     readonly connection: DaemonConnection,
     readonly version: DaemonVersion,
+    explain: (exit: MachineExit | undefined) => EndCause | undefined,
   ) {
     const asked = new Promise<void>((resolve) => {
       this.#noteStop = resolve;
     });
     this.stopping = Promise.race([asked, this.ended()]);
+    this.cause = this.ended().then(async () => {
+      const { failure } = this.connection;
+      if (this.#stopRequested || (failure !== undefined && failure.reason !== 'APPLIANCE_GONE')) return undefined;
+      return explain(await inTime(EXIT_MS, undefined, this.machine.exited));
+    });
+  }
+
+  /** The error of a call; if the appliance has ended before it answered, with the cause. */
+  async explained(error: unknown): Promise<unknown> {
+    const lost = error instanceof GuestfsError && error.reason === 'OUTCOME_UNKNOWN';
+    // The appliance may run still, and be killed only now.
+    if (!lost || this.connection.failure === undefined) return error;
+    const cause = await this.cause;
+    if (cause === undefined) return error;
+    const { reason, what, metadata } = cause;
+    return new GuestfsError(reason, `${what}: ${error.message}`, {
+      ...{ metadata, cause: error, outcomeUnknown: true },
+    });
   }
 
   /** Whether the server has asked it to stop. */

@@ -19,6 +19,7 @@ import { traced } from './callTrace.js';
 import { daemonOn, type Daemon } from './daemon.js';
 import { knowingAliases } from './driveAliases.js';
 import type { SessionLaunchTimings } from './launching.js';
+import { knowingMemory } from './guestMemory.js';
 import { LifeCycle } from './lifeCycle.js';
 import type { SessionSettings } from './settings.js';
 import type { SessionState } from './stateMachine.js';
@@ -191,8 +192,8 @@ export class Session {
 
   /**
    * Removes a drive; from a running appliance, once all writes have reached it.
-   * @throws GuestfsError ENOENT if there is none with this label, EBUSY if it is in use, EIO if writes
-   *   to its image have failed: the drive is removed then, unless the appliance noticed the failure as well
+   * @throws GuestfsError ENOENT if there is none with this label, EBUSY if it is in use; EIO or ENOSPC if writes to its
+   *   image have failed, IMAGE_CHANGED: the drive is removed then, unless the appliance noticed the failure as well
    */
   async removeDrive(label: string, action: string, signal: AbortSignal): Promise<void> {
     this.requireState(CALL_STATES.removeDrive, action);
@@ -223,12 +224,18 @@ export class Session {
       await this.#traced(action, request, async () => this.requireState(CALL_STATES.daemon, action.name));
     return this.#turns.call(action.name, signal, (combined) =>
       this.#traced(action, request, async () => {
-        const { machine, connection, version } = this.#life.requireAppliance(action.name);
+        const appliance = this.#life.requireAppliance(action.name);
+        const { machine, connection, version } = appliance;
         const daemon = daemonOn(connection, version, combined, (...call) => this.#turns.sent(...call));
         const { drives } = this.#life;
-        const value = await body(knowingAliases(daemon, drives.numbers));
-        if (action.promisesDurability === true) await drives.requireWritten(machine);
-        return value;
+        const { total } = this.console;
+        try {
+          const value = await body(knowingAliases(daemon, drives.numbers));
+          if (action.promisesDurability === true) await drives.requireSound(machine, 'all drives');
+          return value;
+        } catch (error) {
+          throw knowingMemory(await appliance.explained(error), () => this.console.tailSince(total));
+        }
       }),
     );
   }
@@ -289,6 +296,11 @@ export class Session {
     this.requireState(CALL_STATES.launch, 'launch');
     this.#admit(this.#needs(this.drives.length));
     await this.#life.launch(signal).finally(() => this.touch());
+  }
+
+  /** Whether its appliance, if it has one, answers within seconds. */
+  answers(): Promise<boolean> {
+    return this.#life.answers();
   }
 
   /** Ends the appliance immediately, whatever it is doing: unsynced data is lost. */

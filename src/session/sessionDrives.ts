@@ -5,7 +5,8 @@
 import { GuestfsError, messageOf } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
 import type { Drive } from '../images/drive.js';
-import type { FailedWrites, Machine } from '../launcher/launcher.js';
+import type { ImageChange } from '../images/watchedImage.js';
+import type { ChangedImage, DriveFault, FailedWrites, Machine } from '../launcher/launcher.js';
 import { MAX_DRIVES } from '../qemu/limits.js';
 import { deviceNameOf } from './deviceNames.js';
 import type { RunningAppliance } from './runningAppliance.js';
@@ -75,35 +76,47 @@ export class SessionDrives {
 
   /**
    * Removes a drive from the running appliance, once all writes have reached it.
-   * @throws GuestfsError ENOENT if there is none with this label, EBUSY if it is in use, EIO if writes to its
-   *   image have failed: the drive is removed then, unless the appliance noticed the failure as well
+   * @throws GuestfsError ENOENT if there is none with this label, EBUSY if it is in use; EIO or ENOSPC if writes to its
+   *   image have failed, IMAGE_CHANGED: the drive is removed then, unless the appliance noticed the failure as well
    */
   async detach({ machine, connection }: RunningAppliance, label: string, action: string): Promise<void> {
     const index = this.#find(label, action);
     const drive = this.#drives[index];
-    const failed = await machine.drives.remove(connection, index).catch(async (error: unknown) => {
+    const fault = await machine.drives.remove(connection, index).catch(async (error: unknown) => {
       // The appliance may have noticed as well, but its error is less specific.
-      if (error instanceof GuestfsError && error.reason === 'DAEMON_ERROR') await this.requireWritten(machine);
+      if (error instanceof GuestfsError && error.reason === 'DAEMON_ERROR')
+        await this.requireSound(machine, 'all drives');
       throw error;
     });
     this.#drives[index] = undefined;
-    throwUnlessWritten(drive, index, failed);
+    if (drive !== undefined && isKept(drive)) throwIfFaulty(drive, index, fault);
   }
 
   /**
-   * @throws GuestfsError EIO or ENOSPC when writes to an image have failed on the host, which the appliance does not
-   *   always notice; QEMU_FAILED if qemu does not report it
+   * Requires that the drives contain what was written to them, and that nobody has changed their images on the host.
+   * @param whose writes count: drives that are discarded with the session matter only as long as it lasts
+   * @throws GuestfsError EIO or ENOSPC when writes have failed on the host, which the appliance does not always notice;
+   *   IMAGE_CHANGED; QEMU_FAILED if qemu does not report it
    */
-  async requireWritten(machine: Machine): Promise<void> {
-    if (this.written.length === 0) return;
-    const failed = await machine.drives.failedWrites().catch((error: unknown) => {
-      throw new GuestfsError(
-        'QEMU_FAILED',
-        `qemu does not report whether everything was written to the images: ${messageOf(error)}`,
-        { cause: error },
-      );
-    });
-    for (const [index, writes] of failed) throwUnlessWritten(this.#drives[index], index, writes);
+  async requireSound(machine: Machine, whose: 'all drives' | 'kept drives'): Promise<void> {
+    const reported = async <Value>(faults: Promise<Value>): Promise<Value> =>
+      faults.catch((error: unknown) => {
+        if (error instanceof GuestfsError) throw error;
+        throw new GuestfsError(
+          'QEMU_FAILED',
+          `qemu does not report whether everything was written to the images: ${messageOf(error)}`,
+          { cause: error },
+        );
+      });
+    if (whose === 'all drives' || this.written.length > 0)
+      for (const [index, writes] of await reported(machine.drives.failedWrites())) {
+        const drive = this.#drives[index];
+        if (drive !== undefined && (whose === 'all drives' || isKept(drive))) throwIfFaulty(drive, index, writes);
+      }
+    for (const [index, image] of await reported(machine.drives.changedImages())) {
+      const drive = this.#drives[index];
+      if (drive !== undefined) throwIfFaulty(drive, index, image);
+    }
   }
 
   #find(label: string, action: string): number {
@@ -130,19 +143,45 @@ function isKept(drive: Drive): boolean {
   return !drive.readonly && drive.source.kind !== 'scratch';
 }
 
-/**
- * @throws GuestfsError EIO, or ENOSPC, when writes have failed, except for a drive that is discarded with the session
- *   anyway
- */
-function throwUnlessWritten(drive: Drive | undefined, index: number, failed: FailedWrites | undefined): void {
-  if (failed === undefined || drive === undefined || !isKept(drive)) return;
-  const { count, noSpace } = failed;
+/** @throws GuestfsError EIO or ENOSPC for failed writes, IMAGE_CHANGED for a changed image */
+function throwIfFaulty(drive: Drive, index: number, fault: DriveFault | undefined): void {
+  if (fault === undefined) return;
   const device = deviceNameOf(index);
   const label = drive.label === undefined ? '' : ` (${drive.label})`;
-  const why = noSpace ? ', which has no space left for its image' : '';
-  throw new GuestfsError(
+  throw 'change' in fault
+    ? imageChanged(fault, { device, name: `${device}${label}` })
+    : writesFailed(drive, fault, { device, name: `${device}${label}` });
+}
+
+/** How an error refers to a drive. */
+interface NamedDrive {
+  readonly device: string;
+  /** With its label. */
+  readonly name: string;
+}
+
+function writesFailed(drive: Drive, { count, noSpace }: FailedWrites, { device, name }: NamedDrive): GuestfsError {
+  const place = isKept(drive) ? 'its image' : 'the drive';
+  const why = noSpace ? `, which has no space left for ${place}` : '';
+  return new GuestfsError(
     noSpace ? 'ENOSPC' : 'EIO',
-    `${count} writes to ${device}${label} failed on the server's host${why}: its image lacks some of the data that was written`,
+    `${count} writes to ${name} failed on the server's host${why}: ${place} lacks some of the data that was written`,
     { metadata: { device, failed_writes: String(count) } },
+  );
+}
+
+/** What each change means for the session. */
+const CONSEQUENCES: Readonly<Record<ImageChange, readonly [happened: string, consequence: string]>> = {
+  truncated: ['truncated', 'data was lost, and zeros may have been read instead'],
+  deleted: ['deleted', 'what was written to it is lost when the session ends'],
+  replaced: ['replaced by another file', 'what was written to it is not in the file that now has its name'],
+};
+
+function imageChanged({ change, subject }: ChangedImage, { device, name }: NamedDrive): GuestfsError {
+  const [happened, consequence] = CONSEQUENCES[change];
+  return new GuestfsError(
+    'IMAGE_CHANGED',
+    `${subject} of ${name} was ${happened} on the server's host while it was attached: ${consequence}`,
+    { metadata: { device, change } },
   );
 }

@@ -2,6 +2,8 @@
 import { GuestfsError } from '../../src/common/errors.js';
 import type { Drive } from '../../src/images/drive.js';
 import type {
+  ChangedImage,
+  DriveFault,
   FailedWrites,
   LaunchConfig,
   Launcher,
@@ -18,6 +20,8 @@ export class FakeDrives implements MachineDrives {
   readonly attached = new Map<number, Drive>();
   /** How many writes the host failed. */
   readonly failed = new Map<number, number>();
+  /** The images that were changed on the host. */
+  readonly changed = new Map<number, ChangedImage>();
   /** Those failed because there was no space. */
   noSpace = false;
   /** What the next use of it does first. */
@@ -31,10 +35,14 @@ export class FakeDrives implements MachineDrives {
     return this.next++;
   }
 
-  async remove(_connection: unknown, index: number): Promise<FailedWrites | undefined> {
-    const failed = (await this.failedWrites()).get(index);
+  async remove(_connection: unknown, index: number): Promise<DriveFault | undefined> {
+    const fault = (await this.failedWrites()).get(index) ?? this.changed.get(index);
     this.attached.delete(index);
-    return failed;
+    return fault;
+  }
+
+  async changedImages(): Promise<ReadonlyMap<number, ChangedImage>> {
+    return this.changed;
   }
 
   async failedWrites(): Promise<ReadonlyMap<number, FailedWrites>> {

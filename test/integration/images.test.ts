@@ -74,6 +74,7 @@ afterEach(async () => {
       await once(child, 'exit');
     }
   }
+  context.claims.releaseAll();
   scene.remove();
 });
 

@@ -35,6 +35,9 @@ const inAppliance = served.filter(needsDaemon);
 /** Errors that apply to all actions of their kind, and have separate tests. */
 const GENERAL = new Set(['MESSAGE_TOO_LARGE', 'CANCELLED', 'ENOTSUP', 'ACTION_NOT_IN_DAEMON']);
 
+/** What fails on the host, whichever action promises that it has not. */
+const OF_THE_HOST = new Set(['EIO', 'ENOSPC', 'IMAGE_CHANGED']);
+
 /** What is not made to happen here, and why. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
   'launch KVM_UNUSABLE': 'needs a host without KVM; see launch.test.ts',
@@ -449,8 +452,8 @@ describeWithAppliance('the errors that the reference tells of', () => {
       .flatMap((action) =>
         knownErrors(action)
           .filter(({ reason }) => !GENERAL.has(reason))
-          // Of a host that fails to write, whichever action promises that it has: see durability.test.ts.
-          .filter(({ reason }) => !action.promisesDurability || (reason !== 'EIO' && reason !== 'ENOSPC'))
+          // See durability.test.ts and changedImages.test.ts.
+          .filter(({ reason }) => !action.promisesDurability || !OF_THE_HOST.has(reason))
           .map(({ reason }) => `${action.name} ${reason}`),
       );
     expect([...new Set(told)].filter((one) => !happened.has(one) && !(one in ELSEWHERE))).toEqual([]);

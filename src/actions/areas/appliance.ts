@@ -158,7 +158,7 @@ export const applianceActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Stops the appliance',
     description:
-      'Deprecated: use `shutdown`. Does the same if the session has no other calls. Running and waiting calls, including a launch, fail at once, and unsynced data is lost.',
+      'Deprecated: use `shutdown`. Does the same if the session has no other calls and its appliance answers within a few seconds; otherwise the appliance is killed. Running and waiting calls, including a launch, fail at once, and unsynced data is lost.',
   }),
   library({
     name: 'launch',

@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { ConsoleLog } from '../../common/consoleLog.js';
 import { messageOf } from '../../common/errors.js';
-import { abortController, withTimeLimit } from '../../common/waiting.js';
+import { abortController, inTime, withTimeLimit } from '../../common/waiting.js';
 import { prepareDrives } from '../../images/prepareDrives.js';
 import { LateFdSets } from '../../qemu/fdSender.js';
 import type { PreflightResult } from '../preflight.js';
@@ -24,6 +24,8 @@ import type { TemplateRequest } from './templates.js';
 const CLONE_MEMORY = 160 << 20;
 /** How long restoring and warming up a clone may take. */
 const LIMIT_MS = 60_000;
+/** How long the qemu of a clone may take to answer before a session gets it, milliseconds; one that works needs a few. */
+const ANSWER_MS = 2000;
 /** Delay before the next attempt if a clone could not be prepared. */
 const RETRY_MS = 30_000;
 /** Two, since only the second run translates the code that later runs use. */
@@ -100,10 +102,10 @@ export class ClonePool {
     if (SETTINGS.some((name) => config[name] !== this.request[name])) return undefined;
     if (needsHostNetwork(config, this.options) !== needsHostNetwork({}, this.options)) return undefined;
     await this.#dropOthers(template);
-    const clone = this.#waiting.shift();
+    const { signal, onConsole, onMessage } = launch;
+    const clone = await this.#next(signal);
     if (clone === undefined) return undefined;
     void this.fill();
-    const { signal, onConsole, onMessage } = launch;
     onMessage?.('library', 'launch: attaching the drives to a clone from the pool');
     onConsole(clone.output.tail());
     clone.listener = onConsole;
@@ -167,6 +169,19 @@ export class ClonePool {
     const others = this.#waiting.filter((clone) => clone.template !== template);
     for (const clone of others) this.#waiting.splice(this.#waiting.indexOf(clone), 1);
     await Promise.all(others.map((clone) => clone.undo.run()));
+  }
+
+  /** The next clone that works; those that do not are ended. A stopped one would cost its session a whole launch limit. */
+  async #next(signal: AbortSignal): Promise<Waiting | undefined> {
+    for (let clone = this.#waiting.shift(); clone !== undefined; clone = this.#waiting.shift()) {
+      const works = await isRunning(clone);
+      if (works && !signal.aborted) return clone;
+      if (works) this.#waiting.unshift(clone);
+      signal.throwIfAborted();
+      this.options.logger.warn('a clone in the pool does not answer', { pid: clone.qemu.pid });
+      void clone.undo.run().then(() => this.fill());
+    }
+    return undefined;
   }
 
   async #fill(): Promise<void> {
@@ -239,6 +254,15 @@ export class ClonePool {
       await base.appliance.close();
     }
   }
+}
+
+/** Whether qemu answers in time that the machine of a clone runs. */
+async function isRunning({ monitor }: Pick<Clone, 'monitor'>): Promise<boolean> {
+  const asked = monitor.execute('query-status').then(
+    (answer) => (answer as { readonly status?: string }).status === 'running',
+    () => false,
+  );
+  return inTime(ANSWER_MS, false, asked);
 }
 
 /** Memory available on the host without swapping, bytes; undefined if unknown. */

@@ -26,6 +26,18 @@ describe('ConsoleLog', () => {
     }
   });
 
+  it('returns what was received since a moment', () => {
+    const log = new ConsoleLog();
+    log.append(Buffer.from('earlier'));
+    const { total } = log;
+    expect(log.tailSince(total)).toHaveLength(0);
+    log.append(Buffer.from('later'));
+    expect(log.tailSince(total).toString()).toBe('later');
+    expect(log.tailSince(total, 3).toString()).toBe('ter');
+    log.append(Buffer.alloc(2 * LOG_LIMIT, 'x'));
+    expect(log.tailSince(total)).toHaveLength(LOG_LIMIT);
+  });
+
   it('does not retain the buffers that it receives', () => {
     const log = new ConsoleLog();
     const reused = Buffer.from('first');

@@ -17,6 +17,7 @@ import {
   scratchDrive,
   type Scene,
 } from './scene.js';
+import { eventually } from '../../support/eventually.js';
 
 type Access = 'read-only' | 'read-write' | 'write-only';
 
@@ -51,7 +52,10 @@ beforeEach(() => {
   };
   before = openFiles();
 });
-afterEach(() => scene.remove());
+afterEach(() => {
+  context.claims.releaseAll();
+  scene.remove();
+});
 
 const inRoot = (name: string): string => join(scene.root, name);
 const accessOf = (prepared: PreparedDrives, node: string): Access | undefined => {
@@ -118,10 +122,13 @@ describe('prepareDrives', () => {
     rawImage(inRoot('a.img'), 1 << 20);
     const prepared = await prepareDrives([fileDrive('a.img'), scratchDrive(1n << 30n)], context);
     expect(readdirSync(scene.run)).toEqual([]);
-    expect(openFiles()).toBe(before + 3);
+    // The last one watches the image.
+    expect(openFiles()).toBe(before + 4);
     await Promise.all([prepared.dispose(), prepared.dispose()]);
     await prepared.dispose();
-    expect(openFiles()).toBe(before);
+    expect(openFiles()).toBe(before + 1);
+    context.claims.releaseAll();
+    await eventually(() => openFiles() === before);
   });
 
   it('makes overlays and scratch disks that only the server can open', async () => {
@@ -240,7 +247,8 @@ describe('prepareDrives', () => {
     for (let run = 0; run < 30; run++) qemuImg('--version');
     expect(took).toBeLessThan(performance.now() - runs);
     await prepared.dispose();
-    expect(openFiles()).toBe(before);
+    context.claims.releaseAll();
+    await eventually(() => openFiles() === before);
   });
 });
 
@@ -294,7 +302,7 @@ describe('an image in a format', () => {
         now.claims.releaseAll();
       }
     }
-    expect(openFiles()).toBe(before);
+    await eventually(() => openFiles() === before);
   });
 
   it('and a data file are not written as raw drives either', async () => {

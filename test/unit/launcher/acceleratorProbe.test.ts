@@ -115,4 +115,10 @@ describe('the verdict on KVM', () => {
     });
     await expect(probeOf(WORKS).verdict(request)).resolves.toMatchObject({ usable: true });
   });
+
+  it.each(['EMFILE', 'ENOSPC', 'ENOMEM'])('is not given if the host has run out of something: %s', async (code) => {
+    const exhausted = Object.assign(new Error(code), { code });
+    await expect(probeOf(exhausted).verdict(request)).rejects.toBe(exhausted);
+    await expect(probeOf(WORKS).verdict(request)).resolves.toMatchObject({ usable: true });
+  });
 });

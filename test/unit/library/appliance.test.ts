@@ -33,16 +33,20 @@ describe('queries of the state', () => {
 
 describe('kill_subprocess', () => {
   it.each([
-    ['READY', 0, 'shutdown'],
-    ['CONFIG', 0, 'shutdown'],
-    ['READY', 1, 'kill'],
-    ['LAUNCHING', 0, 'kill'],
-  ] as const)('in %s with %d calls is %s', async (state, pendingCalls, expected) => {
+    ['READY', 0, true, 'shutdown'],
+    ['CONFIG', 0, true, 'shutdown'],
+    ['READY', 1, true, 'kill'],
+    ['LAUNCHING', 0, true, 'kill'],
+    ['READY', 0, false, 'kill'],
+    ['STOPPING', 0, false, 'kill'],
+  ] as const)('in %s with %d calls, and an appliance that answers (%s), is %s', async (...row) => {
+    const [state, pendingCalls, answered, expected] = row;
     const called: string[] = [];
+    const answers = async (): Promise<boolean> => answered;
     const shutdown = jest.fn(async () => void called.push('shutdown'));
     const kill = jest.fn(async () => void called.push('kill'));
     await applianceActions.kill_subprocess(
-      aside('kill_subprocess', { session: inState(state, { pendingCalls, shutdown, kill }) }),
+      aside('kill_subprocess', { session: inState(state, { pendingCalls, answers, shutdown, kill }) }),
       {},
     );
     expect(called).toEqual([expected]);

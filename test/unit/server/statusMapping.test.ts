@@ -93,6 +93,14 @@ describe('toStatus', () => {
     });
   });
 
+  it('is ABORTED for a call whose outcome is unknown, whatever the reason', () => {
+    const error = new GuestfsError('KERNEL_PANIC', 'the kernel panicked', { outcomeUnknown: true });
+    const sent = toStatus(error, {}, silentLogger);
+    expect(sent.code).toBe(status.ABORTED);
+    expect(errorInfoOf(sent.metadata)).toMatchObject({ reason: 'KERNEL_PANIC' });
+    expect(toStatus(new GuestfsError('KERNEL_PANIC', 'in a launch'), {}, silentLogger).code).toBe(status.INTERNAL);
+  });
+
   it('keeps the start and the end of a long text', () => {
     const cut = shorten(`begins here ${'x'.repeat(5000)} ends here`, 300);
     expect(cut.startsWith('begins here')).toBe(true);

@@ -66,11 +66,56 @@ describe('actions that promise durability', () => {
     });
   });
 
-  it('do not ask qemu if no drive is writable', async () => {
+  it('fail when a drive that is discarded with the session lacks data as well', async () => {
     const one = await launched();
-    one.machine.drives.before = () => Promise.reject(new Error('asked'));
-    await call(one, 'sync');
+    one.machine.drives.failed.set(0, 2);
+    expect(await failureOf(call(one, 'sync'))).toMatchObject({
+      reason: 'EIO',
+      message: "2 writes to /dev/sda failed on the server's host: the drive lacks some of the data that was written",
+    });
   });
+});
+
+describe('an image that is changed on the host', () => {
+  const changed = async (): Promise<LaunchedSession> => {
+    const one = await written();
+    one.machine.drives.changed.set(1, { change: 'truncated', subject: "image 'a.img'" });
+    return one;
+  };
+  const reported = {
+    reason: 'IMAGE_CHANGED',
+    message: expect.stringMatching(/^image 'a.img' of \/dev\/sdb \(data\) was truncated on the server's host while/),
+    details: { metadata: { device: '/dev/sdb', change: 'truncated' } },
+  };
+
+  it.each(promising)('is reported by %s', async (name) => {
+    expect(await failureOf(call(await changed(), name))).toMatchObject(reported);
+  });
+
+  it('is reported by remove_drive, which removes the drive', async () => {
+    const one = await changed();
+    expect(await failureOf(one.session.removeDrive('data', 'remove_drive', never))).toMatchObject(reported);
+    expect(one.session.drives).toHaveLength(1);
+  });
+
+  it.each(['shutdown', 'close'] as const)('is reported by the end of its session: %s', async (end) => {
+    const one = await changed();
+    const ended = failureOf(one.session[end]());
+    await one.daemon.reply(await one.daemon.nextCall());
+    expect(await ended).toMatchObject(reported);
+  });
+
+  it('is not looked for by other actions', async () => {
+    await call(await changed(), 'ping_daemon');
+  });
+});
+
+it('the end of a session does not ask qemu if nothing that is kept was written', async () => {
+  const { session, machine, daemon } = await launched();
+  machine.drives.before = () => Promise.reject(new Error('asked'));
+  const ended = session.shutdown();
+  await daemon.reply(await daemon.nextCall());
+  await ended;
 });
 
 it('other actions do not ask qemu', async () => {

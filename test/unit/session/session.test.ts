@@ -588,6 +588,40 @@ describe('calls', () => {
 });
 
 describe('an appliance that ends unexpectedly', () => {
+  it.each([
+    ['after a kernel panic', 'Kernel panic - not syncing: Fatal exception', 'KERNEL_PANIC'],
+    ['when it had no memory left', 'Out of memory: Killed process 179 (guestfsd) total-vm:1kB', 'OUT_OF_MEMORY'],
+  ])('%s answers its call with the cause, and tells it', async (_when, console, reason) => {
+    const both = await launched();
+    const { events } = listen(both.session, ['warning']);
+    const answer = failureOf(ask(both.session));
+    await both.daemon.nextCall();
+    both.launcher.requests[0]?.options.onConsole(Buffer.from(`[ 5.5] ${console}\r\n`));
+    both.machine.die();
+    expect(await answer).toMatchObject({
+      reason,
+      message: expect.stringMatching(/^the appliance.*: the appliance ended before it answered: whether the call/),
+      details: { outcomeUnknown: true },
+    });
+    await quiet();
+    expect(events).toEqual([
+      expect.stringMatching(/^warning the appliance ended unexpectedly: the appliance('s| has)/),
+    ]);
+    expect(both.session.state).toBe('CONFIG');
+  });
+
+  it('says nothing of what an earlier appliance of the session has printed', async () => {
+    const both = await launched();
+    both.launcher.requests[0]?.options.onConsole(Buffer.from('Kernel panic - not syncing: earlier\r\n'));
+    both.machine.die();
+    await quiet();
+    const second = await launch(both.session, both.launcher);
+    const answer = failureOf(ask(both.session));
+    await second.daemon.nextCall();
+    second.machine.die({ exitCode: 0 });
+    expect(await answer).toMatchObject({ reason: 'OUTCOME_UNKNOWN' });
+  });
+
   it('in the middle of a call: its outcome is unknown, those that wait were never sent, all is back in CONFIG', async () => {
     const both = await launched();
     const { events } = listen(both.session);

@@ -137,6 +137,17 @@ describe('a session whose qemu hangs', () => {
   });
 });
 
+it('a session knows within seconds whether its appliance answers', async () => {
+  const one = await watched();
+  const asked = one.session.answers();
+  await one.daemon.reply(await one.daemon.nextCall());
+  expect(await asked).toBe(true);
+  const hung = one.session.answers();
+  await pass(5000);
+  expect(await hung).toBe(false);
+  one.machine.die();
+});
+
 it('a session whose daemon hangs while it is idle is ended as well', async () => {
   const one = await watched();
   const { events } = listen(one.session);

@@ -159,7 +159,7 @@ export class LifeCycle {
     );
     if (signal.aborted) {
       // The launch was ended just as the daemon came up.
-      await appliance.stop();
+      await appliance.kill();
       throw GuestfsError.from(signal.reason);
     }
     this.#timings = timings;

@@ -46,6 +46,8 @@ export class LifeCycle {
   readonly #disk: DiskQuota | undefined;
   readonly #states = new StateMachine();
   #drives = new SessionDrives();
+  /** The drives of the appliances that are starting, running or ending; only one of them has a machine at a time. */
+  readonly #inUse = new Set<SessionDrives>();
   #timings: SessionLaunchTimings | undefined;
   readonly #unresponsiveMs: number | undefined;
 
@@ -79,6 +81,14 @@ export class LifeCycle {
   get appliance(): RunningAppliance | undefined {
     const state = this.#states.current;
     return 'appliance' in state ? state.appliance : undefined;
+  }
+
+  /**
+   * How many drives the appliance has that is starting, running or ending; undefined: there is none. An appliance that
+   * was killed takes a moment to end, in which the session is in CONFIG already.
+   */
+  get drivesInUse(): number | undefined {
+    return [...this.#inUse].at(-1)?.all.length;
   }
 
   /** How long the last launch took, if it succeeded. */
@@ -121,9 +131,12 @@ export class LifeCycle {
       over: new Promise((resolve) => (over = resolve)),
     });
     this.#timings = undefined;
+    const drives = this.#drives;
+    this.#inUse.add(drives);
     try {
       await this.#start(abort.signal, previous);
     } catch (error) {
+      this.#inUse.delete(drives);
       // A session that has been deleted meanwhile stays in its state.
       if (this.#states.current.name === 'LAUNCHING') this.#states.move('launchFailed', { name: 'CONFIG', previous });
       this.#events.emit({ kind: 'subprocess_quit' });
@@ -226,7 +239,11 @@ export class LifeCycle {
 
   /** Ends the appliance without a sync. The session is in CONFIG at once; resolves once all resources are released. */
   #abandonAppliance(event: 'killed' | 'exited', appliance: RunningAppliance): Promise<void> {
-    const gone = appliance.kill().then(() => this.#events.emit({ kind: 'subprocess_quit' }));
+    const drives = this.#drives;
+    const gone = appliance
+      .kill()
+      .finally(() => this.#inUse.delete(drives))
+      .then(() => this.#events.emit({ kind: 'subprocess_quit' }));
     // A failure is reported to whoever waits for `gone`.
     this.#states.move(event, { name: 'CONFIG', previous: gone.catch(() => undefined) });
     this.#drives = new SessionDrives();
@@ -332,6 +349,7 @@ export class LifeCycle {
       drives: this.#drives,
       autosync: this.#settings.autosync,
       onGone: () => {
+        this.#inUse.delete(this.#drives);
         this.#drives = new SessionDrives();
         if (this.#states.current.name === 'STOPPING')
           this.#states.move('stopped', { name: 'CONFIG', previous: undefined });

@@ -31,6 +31,33 @@ function gate(): { readonly passed: Promise<void>; readonly open: () => void } {
   return { passed, open };
 }
 
+describe('the resources of a session', () => {
+  it('are none without an appliance, also while it is deleted', async () => {
+    const { session } = testSession();
+    session.addDrive(drive, 'add_drive');
+    const closed = session.close();
+    expect(session.state).toBe('STOPPING');
+    expect(session.resources).toBeUndefined();
+    await closed;
+  });
+
+  it('are those of an appliance that was killed until it has ended, also if the next launch fails', async () => {
+    const { session, machine } = await launched();
+    const end = gate();
+    machine.ending = end.passed;
+    const killed = session.kill();
+    const used = { memsizeMb: 512, smp: 1, drives: 1 };
+    expect(session.state).toBe('CONFIG');
+    expect(session.resources).toEqual(used);
+    session.addDrive(drive, 'add_drive');
+    await failureOf(session.launch(AbortSignal.abort(new GuestfsError('CANCELLED', 'the client gives up'))));
+    expect(session.resources).toEqual(used);
+    end.open();
+    await killed;
+    expect(session.resources).toBeUndefined();
+  });
+});
+
 describe('the state while a session ends', () => {
   it('is STOPPING during an entire deletion, then CLOSED', async () => {
     const { session, machine, daemon } = await launched();

@@ -294,7 +294,6 @@ export class Client {
     const { world } = this;
     const name = this.#fileName();
     const data = contentOf(name);
-    if (yara) world.answered.delete('yara');
     const stalls = world.happens('client stops sending');
     const source = async function* (): AsyncGenerator<Buffer> {
       const size = 1 + world.duration(70_000);
@@ -310,9 +309,8 @@ export class Client {
     await this.#perform(session, call.action, {}, (daemon) =>
       daemon.upload(call, { remotefilename: name } as Request, source()),
     );
-    const received = world.answered.get(yara ? 'yara' : name);
-    // Rules of several clients are not told apart.
-    if (yara ? received === undefined : received !== summary(data))
+    const received = world.answered.get(yara ? `rules of ${summary(data)}` : name);
+    if (received !== summary(data))
       world.violate(`an upload of ${summary(data)} was acknowledged, but the daemon has ${received ?? 'none'}`);
   }
 

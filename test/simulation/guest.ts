@@ -191,8 +191,8 @@ export class Guest {
     const { data, cancelled } = await daemon.nextFile();
     await this.qemu.running();
     if (cancelled) return mayNotAnswer ? undefined : daemon.fail(call, 'EINTR', 'the client has cancelled');
-    if (!mayNotAnswer) world.answered.set(firstString(call), summary(data));
-    else world.answered.set('yara', summary(data));
+    // Rules have no name.
+    world.answered.set(mayNotAnswer ? `rules of ${summary(data)}` : firstString(call), summary(data));
     return daemon.reply(call);
   }
 

@@ -66,7 +66,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a call that was given up occupies its session until the daemon answers',
-    found: /after it was cancelled/,
+    found: /after it was cancelled|after its client has given up/,
     apply: replacing(
       Turns,
       'call',

@@ -176,6 +176,7 @@ export class SimulatedServer {
   /** Limits hold at any time. */
   check(): void {
     for (const watcher of this.watchers) {
+      if (watcher.session.state === 'CLOSED') continue;
       watcher.look();
       this.#checkTimes(watcher.session, watcher);
     }

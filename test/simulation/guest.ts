@@ -203,7 +203,7 @@ export class Guest {
     await daemon.reply(call);
     const data = contentOf(firstString(call));
     for (let start = 0; start < data.length; start += CHUNK) {
-      if (world.random.once(6)) await qemu.sleep(world.duration(300));
+      if (world.random.once(4)) await qemu.sleep(world.duration(1500));
       if (daemon.unreadBytes >= CANCEL_FLAG_LENGTH) {
         await daemon.nextPiece();
         await daemon.cancelChunk();

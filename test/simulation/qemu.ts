@@ -92,6 +92,9 @@ export class SimulatedQemu {
       kill: (signal) => this.#kill(signal),
       unref: () => undefined,
     };
+    for (const other of world.qemus.values())
+      if (other.name === this.name && other.exit === undefined)
+        world.violate(`${this.what} starts while ${other.what} still runs`);
     this.#gone = world.opened('running qemu');
     world.qemus.set(this.pid, this);
     world.note(`${this.what} starts`);

@@ -69,6 +69,8 @@ export class SimulatedServer {
   readonly #logger: Logger;
   readonly #unresponsiveMs: number | undefined;
   readonly #abandonedMs: number | undefined;
+  /** The last qemu of each session that was READY. */
+  readonly #lastQemus = new Map<Session, number>();
   readonly #pending = new Set<string>();
 
   constructor(private readonly world: World) {
@@ -161,7 +163,9 @@ export class SimulatedServer {
   #checkTimes(session: Session, { stateSince }: SessionWatcher): void {
     const { world } = this;
     const { id, state, expireTime, machine } = session;
-    if (expireTime !== undefined && Date.now() > expireTime.getTime() + SWEEP_MS)
+    const over = expireTime === undefined ? 0 : Date.now() - expireTime.getTime();
+    // Sessions in other states do not expire.
+    if (Math.min(over, world.time.now - stateSince) > SWEEP_MS)
       world.violate(`${id} has not ended, although its time is over`);
     const { launchTimeoutMs } = this.#settings;
     const slow = world.faults.chosen.includes('the host is slow');
@@ -171,6 +175,16 @@ export class SimulatedServer {
     if (state !== 'READY' || stoppedAt === undefined || this.#unresponsiveMs === undefined) return;
     if (world.time.now > Math.max(stoppedAt, stateSince) + this.#unresponsiveMs + SWEEP_MS)
       world.violate(`${id} is READY, although its qemu has not answered for ${world.time.now - stoppedAt} ms`);
+  }
+
+  /** Whether a session has a qemu, which it may no longer know. */
+  #isRunning(session: Session): boolean {
+    const pid = session.machine?.pid;
+    if (pid !== undefined) this.#lastQemus.set(session, pid);
+    const known = this.world.qemus.get(this.#lastQemus.get(session) ?? 0);
+    if (known !== undefined && known.exit === undefined) return true;
+    const name = `guestfs-${session.id}`;
+    return [...this.world.qemus.values()].some((qemu) => qemu.name === name && qemu.exit === undefined);
   }
 
   /** Limits hold at any time. */
@@ -187,11 +201,18 @@ export class SimulatedServer {
       clients.set(session.client, [...(clients.get(session.client) ?? []), session]);
     for (const [client, sessions] of clients) {
       const uses = { sessions: sessions.length, memsizeMb: 0, smp: 0, drives: 0 };
-      for (const { resources } of sessions) {
+      let runningMb = 0;
+      for (const session of sessions) {
+        const { resources } = session;
+        if (this.#isRunning(session)) runningMb += session.settings.memsizeMb;
         uses.memsizeMb += resources?.memsizeMb ?? 0;
         uses.smp += resources?.smp ?? 0;
         uses.drives += resources?.drives ?? 0;
       }
+      if (runningMb > (this.budget.memsizeMb ?? Infinity))
+        this.world.violate(
+          `the qemus of ${client} have ${runningMb} MiB; the limit is ${String(this.budget.memsizeMb)}`,
+        );
       for (const key of ['sessions', 'memsizeMb', 'smp', 'drives'] as const)
         if (uses[key] > (this.budget[key] ?? Infinity))
           this.world.violate(`${client} uses ${uses[key]} ${key}; the limit is ${String(this.budget[key])}`);

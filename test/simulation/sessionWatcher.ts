@@ -55,7 +55,9 @@ export class SessionWatcher {
         break;
       }
       case 'progress':
-        if (event.progress.action === 'launch' && event.progress.position === 0n) this.#launches += 1;
+        if (event.progress.action !== 'launch' || event.progress.position !== 0n) break;
+        this.#launches += 1;
+        this.stateSince = this.world.time.now;
         break;
       case 'subprocess_quit':
         this.#quits += 1;

@@ -59,7 +59,7 @@ export async function simulate(seed: number): Promise<Outcome> {
 
 /** Some servers have a successor, which finds the templates that they have stored. */
 async function serversOf(world: World): Promise<void> {
-  for (let servers = world.random.once(5) ? 2 : 1; servers > 0 && world.violation === undefined; servers -= 1)
+  for (let servers = world.random.once(3) ? 2 : 1; servers > 0 && world.violation === undefined; servers -= 1)
     await serve(world);
 }
 
@@ -75,8 +75,9 @@ async function run(world: World, work: Promise<void>): Promise<void> {
   );
   for (let steps = 0; !over && world.violation === undefined; steps += 1) {
     if (steps > MOST_STEPS) world.violate(`not at rest after ${steps} timers`);
-    await world.time.step();
+    await rest();
     world.onStep();
+    world.time.advance();
   }
   if (over) await done;
 }
@@ -111,7 +112,9 @@ async function serve(world: World): Promise<void> {
     ...server.sessions.filter(({ state }) => state !== 'CLOSED').map(({ id, state }) => `${id} in ${state}`),
     ...server.unfinished,
   ]);
-  await within(world, LAUNCHER_ENDS_MS, server.launcher.close(), () => ['the launcher']);
+  // What still prepares a launch when the launcher is closed ends as well.
+  const closed = Promise.all([server.launcher.close(), server.prepared]);
+  await within(world, LAUNCHER_ENDS_MS, closed, () => ['the launcher', ...server.unfinished]);
   await within(
     world,
     REST_MS,
@@ -133,7 +136,7 @@ async function serve(world: World): Promise<void> {
 async function within(
   world: World,
   limitMs: number,
-  work: Promise<void>,
+  work: Promise<unknown>,
   left: () => readonly string[],
 ): Promise<void> {
   const stop = world.later(limitMs, () => {

@@ -50,9 +50,8 @@ export class SimulatedTime {
     );
   }
 
-  /** Lets everything come to rest, then fires the next timer. */
-  async step(): Promise<void> {
-    await rest();
+  /** Fires the next timer. */
+  advance(): void {
     this.#clock.next();
   }
 

@@ -35,7 +35,7 @@ export class World {
   /** Paths of all images. */
   readonly images = new Set<string>();
   readonly #world = (worlds += 1);
-  /** Called after each step. */
+  /** Called whenever everything has come to rest. */
   onStep: () => void = () => undefined;
 
   constructor(seed: number) {

@@ -26,7 +26,6 @@ import { cgroupLimits } from '../qemu/qemuJail.js';
 import { startQemu, type QemuProcess } from '../qemu/qemuProcess.js';
 import type { QemuUsers } from '../qemu/qemuUsers.js';
 import type { QmpClient } from '../qemu/qmpClient.js';
-import { requireGivenNodesOnly } from './checkNodes.js';
 import { startGuestNetwork } from './guestNetwork.js';
 import { connectMonitor } from './monitor.js';
 import { Undo } from './undo.js';
@@ -177,7 +176,6 @@ export async function startMonitoredMachine<Parts extends { readonly drives: Pre
   const { drives } = machine.parts;
   try {
     const monitor = await connectMonitor(machine.qemu, plan, drives, plan.signal);
-    if (drives !== undefined) await requireGivenNodesOnly(monitor, plan.signal);
     // Closed here, so that qemu's exit alone releases the images and their locks.
     await drives?.dispose();
     return { ...machine, monitor };

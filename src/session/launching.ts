@@ -2,16 +2,16 @@
 import type { ConsoleLog } from '../common/consoleLog.js';
 import { GuestfsError } from '../common/errors.js';
 import { decodeGuestText } from '../common/guestText.js';
-import { unlessAborted } from '../common/waiting.js';
+import { onAbort, unlessAborted } from '../common/waiting.js';
 import type { DiskQuota } from '../images/diskQuota.js';
 import type { Drive } from '../images/drive.js';
 import { causeOfEnd } from '../launcher/endOfMachine.js';
-import type { LaunchConfig, Launcher, LaunchOptions, Machine } from '../launcher/launcher.js';
+import type { LaunchConfig, Launcher, LaunchOptions, Machine, MachineExit } from '../launcher/launcher.js';
 import { DaemonConnection, type ConnectionEvents } from '../protocol/daemonConnection.js';
 import { DaemonVersion } from '../protocol/daemonVersion.js';
 import { askVersion } from './askVersion.js';
 import { acceleratorOf } from './backendSettings.js';
-import { RunningAppliance } from './runningAppliance.js';
+import { KILL_GRACE_MS, RunningAppliance } from './runningAppliance.js';
 import type { SessionSettings } from './settings.js';
 
 /** How much console output is searched for the cause of a failed launch, or of the end of an appliance, bytes. */
@@ -88,7 +88,7 @@ export async function startAppliance(
       timings: { totalMs, prepareMs, drivesMs, qemuMs, bootMs: totalMs - prepareMs - drivesMs - qemuMs },
     };
   } catch (error) {
-    await machine.stop();
+    await endFailed(machine, options.signal);
     throw error;
   }
 }
@@ -107,7 +107,24 @@ async function awaitDaemon(
       throw reason.reason === 'LAUNCH_TIMEOUT' ? machine.explainFailure(tail(), 'timeout') : reason;
     }
     if (connection.failure?.reason !== 'APPLIANCE_GONE') throw error;
-    throw machine.explainFailure(tail(), await machine.stop());
+    throw machine.explainFailure(tail(), await endFailed(machine, signal));
+  }
+}
+
+/**
+ * Ends a machine that did not come up. It has no data to lose, so once nobody waits for the launch it is killed; until
+ * then it has time to exit by itself, since how it exits may be the explanation.
+ */
+async function endFailed(machine: Machine, signal: AbortSignal): Promise<MachineExit> {
+  if (signal.aborted) return machine.stop(KILL_GRACE_MS);
+  const stopListening = onAbort(signal, () => {
+    // Its failure is that of the first one, which is waited for.
+    machine.stop(KILL_GRACE_MS).catch(() => undefined);
+  });
+  try {
+    return await machine.stop();
+  } finally {
+    stopListening();
   }
 }
 

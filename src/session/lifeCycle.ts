@@ -49,6 +49,8 @@ export class LifeCycle {
   readonly #disk: DiskQuota | undefined;
   readonly #states = new StateMachine();
   #drives = new SessionDrives();
+  /** The drives of the appliances that are starting, running or ending; only one of them has a machine at a time. */
+  readonly #inUse = new Set<SessionDrives>();
   #timings: SessionLaunchTimings | undefined;
   readonly #unresponsiveMs: number | undefined;
 
@@ -82,6 +84,14 @@ export class LifeCycle {
   get appliance(): RunningAppliance | undefined {
     const state = this.#states.current;
     return 'appliance' in state ? state.appliance : undefined;
+  }
+
+  /**
+   * How many drives the appliance has that is starting, running or ending; undefined: there is none. An appliance that
+   * was killed takes a moment to end, in which the session is in CONFIG already.
+   */
+  get drivesInUse(): number | undefined {
+    return [...this.#inUse].at(-1)?.all.length;
   }
 
   /** How long the last launch took, if it succeeded. */
@@ -124,9 +134,12 @@ export class LifeCycle {
       over: new Promise((resolve) => (over = resolve)),
     });
     this.#timings = undefined;
+    const drives = this.#drives;
+    this.#inUse.add(drives);
     try {
       await this.#start(abort.signal, previous);
     } catch (error) {
+      this.#inUse.delete(drives);
       // A session that has been deleted meanwhile stays in its state.
       if (this.#states.current.name === 'LAUNCHING') this.#states.move('launchFailed', { name: 'CONFIG', previous });
       this.#events.emit({ kind: 'subprocess_quit' });
@@ -162,7 +175,7 @@ export class LifeCycle {
     );
     if (signal.aborted) {
       // The launch was ended just as the daemon came up.
-      await appliance.stop();
+      await appliance.kill();
       throw GuestfsError.from(signal.reason);
     }
     this.#timings = timings;
@@ -242,8 +255,11 @@ export class LifeCycle {
     appliance: RunningAppliance,
     before: Promise<void> | undefined = undefined,
   ): Promise<void> {
+    const drives = this.#drives;
     const ended = before === undefined ? appliance.kill() : before.then(() => appliance.kill());
-    const gone = ended.then(() => this.#events.emit({ kind: 'subprocess_quit' }));
+    const gone = ended
+      .finally(() => this.#inUse.delete(drives))
+      .then(() => this.#events.emit({ kind: 'subprocess_quit' }));
     // A failure is reported to whoever waits for `gone`.
     this.#states.move(event, { name: 'CONFIG', previous: gone.catch(() => undefined) });
     this.#drives = new SessionDrives();
@@ -362,6 +378,7 @@ export class LifeCycle {
       drives: this.#drives,
       autosync: this.#settings.autosync,
       onGone: () => {
+        this.#inUse.delete(this.#drives);
         this.#drives = new SessionDrives();
         if (this.#states.current.name === 'STOPPING')
           this.#states.move('stopped', { name: 'CONFIG', previous: undefined });

@@ -11,7 +11,7 @@ import type { DaemonVersion } from '../protocol/daemonVersion.js';
  * How long a qemu that is being killed has to flush what the appliance has already written: enough for a qemu that
  * works. One that does not react in time gets SIGKILL.
  */
-const KILL_GRACE_MS = 1000;
+export const KILL_GRACE_MS = 1000;
 
 /** How long after its connection has closed the exit of qemu may be noticed, milliseconds. */
 const EXIT_MS = 1000;

@@ -150,10 +150,10 @@ export class Session {
     this.#life.require(allowed, action);
   }
 
-  /** The resources of its running or starting appliance; undefined without one. */
+  /** The resources of its appliance, from the beginning of its start to its end; undefined without one. */
   get resources(): Resources | undefined {
-    if (this.state === 'CONFIG' || this.state === 'CLOSED') return undefined;
-    return this.#needs(this.drives.length);
+    const drives = this.#life.drivesInUse;
+    return drives === undefined ? undefined : this.#needs(drives);
   }
 
   #needs(drives: number): Resources {

@@ -153,9 +153,11 @@ export class FakeDaemon {
 
   // --- receiving ---
 
-  /** The next request. */
+  /** The next request; like guestfsd, ignores the flag that cancels a download if the download is over. */
   async nextCall(): Promise<ReceivedCall> {
-    const length = (await this.#take(4)).readUInt32BE(0);
+    let length: number;
+    do length = (await this.#take(4)).readUInt32BE(0);
+    while (length === CANCEL);
     const message = await this.#take(length);
     return {
       program: message.readUInt32BE(0),

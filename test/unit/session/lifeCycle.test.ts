@@ -31,6 +31,33 @@ function gate(): { readonly passed: Promise<void>; readonly open: () => void } {
   return { passed, open };
 }
 
+describe('the resources of a session', () => {
+  it('are none without an appliance, also while it is deleted', async () => {
+    const { session } = testSession();
+    session.addDrive(drive, 'add_drive');
+    const closed = session.close();
+    expect(session.state).toBe('STOPPING');
+    expect(session.resources).toBeUndefined();
+    await closed;
+  });
+
+  it('are those of an appliance that was killed until it has ended, also if the next launch fails', async () => {
+    const { session, machine } = await launched();
+    const end = gate();
+    machine.ending = end.passed;
+    const killed = session.kill();
+    const used = { memsizeMb: 512, smp: 1, drives: 1 };
+    expect(session.state).toBe('CONFIG');
+    expect(session.resources).toEqual(used);
+    session.addDrive(drive, 'add_drive');
+    await failureOf(session.launch(AbortSignal.abort(new GuestfsError('CANCELLED', 'the client gives up'))));
+    expect(session.resources).toEqual(used);
+    end.open();
+    await killed;
+    expect(session.resources).toBeUndefined();
+  });
+});
+
 describe('the state while a session ends', () => {
   it('is STOPPING during an entire deletion, then CLOSED', async () => {
     const { session, machine, daemon } = await launched();
@@ -212,6 +239,37 @@ describe('a launch that is cancelled', () => {
     expect(machine.stops).toBe(1);
     expect(session.state).toBe('CONFIG');
     expect(session.drives).toEqual([drive]);
+  });
+
+  it('gives its qemu, which has no data to lose, no more time than a kill does', async () => {
+    const { session, launcher } = testSession();
+    session.addDrive(drive, 'add_drive');
+    const up = failureOf(session.launch(never));
+    const machine = new FakeMachine('1.54.1');
+    (await launcher.request()).succeed(machine);
+    await quiet();
+    await session.kill();
+    expect(await up).toMatchObject({ reason: 'LAUNCH_FAILED' });
+    expect(machine.graces).toEqual([1000]);
+  });
+
+  it('no longer waits for the exit that would have explained its failure', async () => {
+    const { session, launcher } = testSession();
+    session.addDrive(drive, 'add_drive');
+    const up = failureOf(session.launch(never));
+    const machine = new FakeMachine('1.54.1');
+    const end = gate();
+    machine.ending = end.passed;
+    (await launcher.request()).succeed(machine);
+    await quiet();
+    machine.daemon.die();
+    await quiet();
+    expect(machine.graces).toEqual([undefined]);
+    const killed = session.kill();
+    expect(machine.graces).toEqual([undefined, 1000]);
+    end.open();
+    await killed;
+    expect(await up).toMatchObject({ reason: 'LAUNCH_FAILED' });
   });
 
   it('by a deletion while the previous appliance is still ending, which waits for both', async () => {

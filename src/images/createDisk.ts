@@ -182,8 +182,8 @@ async function findBacking(
     imageRoots,
     (opened, use, what) => claims.claim(path, opened, use, what),
     subject,
-  ).catch((error: unknown) => {
-    claims.releaseAll();
+  ).catch(async (error: unknown) => {
+    await claims.releaseAll();
     throw error;
   });
   try {
@@ -193,7 +193,7 @@ async function findBacking(
     return { name, format, size };
   } finally {
     await chain.close();
-    claims.releaseAll();
+    await claims.releaseAll();
   }
 }
 
@@ -226,7 +226,7 @@ async function create(
     if (image.created) await unlink(image.path).catch(() => undefined);
     throw systemError(error, disk);
   } finally {
-    claims.releaseAll();
+    await claims.releaseAll();
     await image.handle.close();
   }
 }

@@ -47,6 +47,7 @@ beforeEach(() => {
         given.push({ file, access: accessThrough(file) });
         return `/dev/fdset/${given.length}`;
       },
+      connect: ({ fd }) => String(fd),
     },
   };
   before = openFiles();
@@ -288,10 +289,10 @@ describe('an image in a format', () => {
         // As long as a machine uses it, not as long as this process has it open.
         await prepared.dispose();
         expect(await errorOf(prepareDrives([second], sharing()))).toMatchObject({ reason: 'IMAGE_LOCKED' });
-        holder.claims.releaseAll();
+        await holder.claims.releaseAll();
         const now = sharing();
         await (await prepareDrives([second], now)).dispose();
-        now.claims.releaseAll();
+        await now.claims.releaseAll();
       }
     }
     expect(openFiles()).toBe(before);
@@ -308,7 +309,7 @@ describe('an image in a format', () => {
       await errorOf(prepareDrives([fileDrive('a.qcow2', { format: 'raw', readonly: false })], sharing())),
     ).toMatchObject({ reason: 'IMAGE_LOCKED' });
     await prepared.dispose();
-    holder.claims.releaseAll();
+    await holder.claims.releaseAll();
   });
 
   it('that cannot be prepared is free again', async () => {
@@ -316,6 +317,6 @@ describe('an image in a format', () => {
     await errorOf(prepareDrives([fileDrive('a.qcow2', { format: 'qcow2' }), fileDrive('none')], sharing()));
     const writer = sharing();
     await (await prepareDrives([fileDrive('a.qcow2', { format: 'raw', readonly: false })], writer)).dispose();
-    writer.claims.releaseAll();
+    await writer.claims.releaseAll();
   });
 });

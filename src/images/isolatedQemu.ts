@@ -92,7 +92,7 @@ async function jailOf(settings: IsolationSettings, run: IsolatedRun): Promise<Ja
   const { memoryBytes, head } = run;
   return {
     program: await findQemu(qemuBinary),
-    args: commandLine(settings, run),
+    args: [...isolatedArguments(settings), ...run.args, '-qmp', 'stdio'],
     user,
     limits: {
       ...{ addressSpace: memoryBytes, cpuSeconds: CPU_SECONDS, openFiles: OPEN_FILES },
@@ -101,14 +101,13 @@ async function jailOf(settings: IsolationSettings, run: IsolatedRun): Promise<Ja
   };
 }
 
-function commandLine({ sandbox = true }: IsolationSettings, run: IsolatedRun): string[] {
+/** Arguments of a qemu without a machine, apart from its monitor and what it opens. */
+export function isolatedArguments({ sandbox = true }: Pick<IsolationSettings, 'sandbox'>): string[] {
   return [
     ...['-machine', 'none', '-nodefaults', '-no-user-config', '-display', 'none', '-S'],
     // Its default translation buffer alone would be a gigabyte.
     ...['-accel', 'tcg,tb-size=1'],
     ...(sandbox ? ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'] : []),
-    ...run.args,
-    ...['-qmp', 'stdio'],
   ];
 }
 

@@ -9,6 +9,7 @@
 import { chmod, chown, mkdir, mkdtemp, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Duplex } from 'node:stream';
+import { endProcess, lastWordsOf } from '../common/endedProcess.js';
 import { GuestfsError, messageOf } from '../common/errors.js';
 import { Semaphore } from '../common/semaphore.js';
 import type { StartedProcess } from '../common/subprocess.js';
@@ -36,7 +37,6 @@ const NODE = 'bytes';
 const WALL_CLOCK_MS = 20_000;
 /** How long it may take to write what its libraries keep, and to take its leave of the server. */
 const GRACE_MS = 5000;
-const MESSAGES_LIMIT = 4096;
 /** Libraries of storage clusters reserve memory for dozens of threads. */
 const MEMORY_BYTES = 4 * 2 ** 30;
 const THREADS = 512;
@@ -162,7 +162,7 @@ async function start(source: RemoteSource, options: ExportOptions, undo: Undo): 
   undo.push(() => resources.close());
   const user = uid === globalThis.process.geteuid?.() ? undefined : { uid, gid };
   const process = await startDaemon(program, user, directory, listening.fd, usesNetwork(source), undo);
-  const said = endOf(process);
+  const said = lastWordsOf(process);
   await listening.handOver();
 
   const subject = remoteSubject(source);
@@ -228,23 +228,8 @@ async function startDaemon(
     // Libraries that look for a user's files, such as keys, find the drive's own.
     { channels: 1, fds: [listeningFd], env: { LC_ALL: 'C', HOME: '.', TMPDIR: directory } },
   );
-  undo.push(async () => {
-    process.kill('SIGKILL');
-    await process.exited;
-  });
+  undo.push(() => endProcess(process));
   return process;
-}
-
-/** Collects the end of a process's output; returns its last line. */
-function endOf({ outputs }: StartedProcess): () => string {
-  let said = '';
-  for (const output of outputs)
-    output
-      .on('data', (bytes: Buffer) => {
-        said = (said + bytes.toString('utf8')).slice(-MESSAGES_LIMIT);
-      })
-      .resume();
-  return () => said.trim().split('\n').at(-1) ?? '';
 }
 
 /** The size in the answer to `query-named-block-nodes` (qemu's qapi/block-core.json). */

@@ -16,7 +16,6 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { openRemoteExport, type RemoteExport } from '../../../src/images/remoteExport.js';
 import type { RemoteServer, RemoteSource } from '../../../src/images/remoteSource.js';
 import { nbdkit, type DiskServer } from '../../support/diskServers.js';
-import { eventually } from '../../support/eventually.js';
 import { errorOf, makeScene, openFiles, rawImage, type Scene } from './scene.js';
 
 const SIZE = 3 << 20;
@@ -47,7 +46,7 @@ afterEach(async () => {
   for (const server of silent.splice(0)) server.close();
   // Nothing is left of its directory, and no descriptor.
   expect(readdirSync(scene.run)).toEqual(['private']);
-  await eventually(() => openFiles() <= before);
+  expect(openFiles()).toBe(before);
   scene.remove();
 });
 

@@ -48,7 +48,7 @@ export function addFdMonitor(line: QemuCommandLine): void {
 /** A descriptor for a running qemu, and the QMP command that takes it. */
 export interface GivenDescriptor {
   readonly fd: number;
-  readonly command: 'add-fd' | 'getfd';
+  readonly execute: 'add-fd' | 'getfd';
   readonly args: Readonly<Record<string, unknown>>;
 }
 
@@ -109,8 +109,8 @@ export class FdSender {
     });
     ended.catch(() => undefined);
     try {
-      for (const { command, args } of files) {
-        const answer = monitor.execute(command, args, signal, (line) => void messages.write(line));
+      for (const { execute, args } of files) {
+        const answer = monitor.execute(execute, args, signal, (line) => void messages.write(line));
         await Promise.race([answer, ended.then(() => answer)]);
       }
       messages.end();
@@ -165,13 +165,13 @@ export class LateFdSets implements FdSets {
 
   add(file: FileHandle): string {
     const set = this.#next();
-    this.#given.push({ fd: file.fd, command: 'add-fd', args: { 'fdset-id': set } });
+    this.#given.push({ fd: file.fd, execute: 'add-fd', args: { 'fdset-id': set } });
     return `/dev/fdset/${set}`;
   }
 
   connect(socket: OpenSocket): string {
     const name = `socket${this.#next()}`;
-    this.#given.push({ fd: socket.fd, command: 'getfd', args: { fdname: name } });
+    this.#given.push({ fd: socket.fd, execute: 'getfd', args: { fdname: name } });
     return name;
   }
 

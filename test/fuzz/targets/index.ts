@@ -10,6 +10,7 @@ const TARGETS: Readonly<Record<string, () => Promise<Target>>> = {
   packages: async () => (await import('./packages.js')).packages,
   identities: async () => (await import('./identities.js')).identities,
   requests: async () => (await import('./requests.js')).requests,
+  domains: async () => (await import('./domains.js')).domains,
   records: async () => (await import('./records.js')).records,
 };
 

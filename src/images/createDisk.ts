@@ -86,6 +86,8 @@ async function createRaw(disk: DiskToCreate, context: CreateDiskContext): Promis
     const { handle, kind } = image;
     if (kind === 'block') return diskTools.run(() => discardAll(handle, context.signal), context.signal);
     await reserve(disk.size);
+    // Nobody else can have a new file open, and a size is all that it needs.
+    if (image.created && preallocation === 'off') return handle.truncate(sizeOfFile(disk.size));
     await make({ file: { size: sizeForQemu(disk.size), preallocation } }, image, disk, context);
     // qemu pads the last sector.
     if (disk.size % SECTOR !== 0n) await handle.truncate(Number(disk.size));
@@ -235,13 +237,17 @@ async function make(
 }
 
 /**
- * A size in bytes, in whole sectors, as a number that JSON can hold exactly.
+ * A size in bytes, as a number that is exact.
  * @throws Error with the code of a file that is too large; no file system has such files
  */
+function sizeOfFile(size: bigint): number {
+  if (size > BigInt(Number.MAX_SAFE_INTEGER)) throw Object.assign(new Error('too large'), { code: 'EFBIG' });
+  return Number(size);
+}
+
+/** As {@link sizeOfFile}, in whole sectors. */
 function sizeForQemu(size: bigint): number {
-  const whole = ((size + SECTOR - 1n) / SECTOR) * SECTOR;
-  if (whole > BigInt(Number.MAX_SAFE_INTEGER)) throw Object.assign(new Error('too large'), { code: 'EFBIG' });
-  return Number(whole);
+  return sizeOfFile(((size + SECTOR - 1n) / SECTOR) * SECTOR);
 }
 
 function systemError(error: unknown, disk: DiskToCreate): unknown {

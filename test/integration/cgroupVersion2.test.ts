@@ -14,7 +14,7 @@ import { launchSession, serverForTests } from '../support/scene.js';
 import { imageDrive } from '../support/testClient.js';
 
 const CODE = fileURLToPath(new URL('../../src', import.meta.url));
-const CHECK = fileURLToPath(new URL('../../../test/support/cgroupCheck.mjs', import.meta.url));
+const CHECK = fileURLToPath(new URL('../support/cgroupCheck.js', import.meta.url));
 const PLACE = '/sysroot';
 const MEBIBYTE = 1 << 20;
 
@@ -29,7 +29,8 @@ function imageWithNode(path: string): string {
   for (const library of libraries) copyFileSync(realpathSync(library), join(tree, 'lib', basename(library)));
   cpSync(CODE, join(tree, 'src'), { recursive: true });
   writeFileSync(join(tree, 'package.json'), '{"type":"module"}');
-  copyFileSync(CHECK, join(tree, 'check.mjs'));
+  mkdirSync(join(tree, 'test', 'support'), { recursive: true });
+  copyFileSync(CHECK, join(tree, 'test/support/check.js'));
   execFileSync('mke2fs', ['-q', '-t', 'ext4', '-d', tree, path, '256M']);
   rmSync(tree, { recursive: true });
   return basename(loader);
@@ -52,7 +53,7 @@ cat /run/cgroup/cgroup.controllers
 echo "+memory +pids" >/run/cgroup/cgroup.subtree_control
 mkdir /run/cgroup/service
 echo $$ >/run/cgroup/service/cgroup.procs
-exec ${command} ${PLACE}/check.mjs ${PLACE}/src ${command} 2>&1`,
+exec ${command} ${PLACE}/test/support/check.js ${command} 2>&1`,
     );
     const [controllers = '', result = ''] = printed.trim().split('\n');
     expect(controllers).toMatch(/\bmemory\b.*\bpids\b/);

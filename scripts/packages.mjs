@@ -18,9 +18,15 @@
 export const systemPackages = [
   { name: 'qemu-system-x86', for: ['server'], why: 'runs the appliances', programs: ['qemu-system-x86_64'] },
   {
+    name: 'qemu-system-common',
+    for: ['server'],
+    why: 'qemu-storage-daemon: connects to the servers of network drives',
+    programs: ['qemu-storage-daemon'],
+  },
+  {
     name: 'qemu-utils',
-    for: ['server', 'conformance'],
-    why: 'probes, creates and converts disk images',
+    for: ['conformance', 'test'],
+    why: 'creates and converts disk images',
     programs: ['qemu-img'],
   },
   { name: 'qemu-block-extra', for: ['server'], why: 'drives over HTTP, FTP, SSH, iSCSI, RBD and GlusterFS' },

@@ -22,6 +22,8 @@ export const SECURITY_TESTS = {
       'integration/takenOver',
       'integration/unisolated',
       'integration/notOverNetwork',
+      'integration/remoteNetwork',
+      'integration/applianceReach',
       'unit/jail/',
     ],
     ...[
@@ -29,6 +31,7 @@ export const SECURITY_TESTS = {
       'unit/images/foreignProbe',
       'unit/qemu/qemuUsers',
       'unit/launcher/hostNetwork',
+      'unit/images/remoteExport',
       'unit/launcher/guestNetwork',
     ],
     ...['unit/common/subprocess'],
@@ -66,9 +69,12 @@ export const SECURITY_TESTS = {
     'unit/library/hostCopy',
   ],
   'admission and the audit log': [
+    ...['unit/server/transit', 'unit/cli/config'],
     ...['unit/server/auditLog', 'unit/server/certificates', 'unit/server/listening', 'unit/server/admission'],
   ],
-  'input from guests and daemons': [...['unit/protocol/', 'unit/xdr/', 'unit/qemu/qmpClient', 'fuzz/']],
+  'input from guests and daemons': [
+    ...['unit/protocol/', 'unit/xdr/', 'unit/qemu/qmpClient', 'fuzz/', 'unit/library/domainXml'],
+  ],
   'the supply chain': ['appliance/reproducible', 'appliance/supplyChain', 'unit/scripts/supplyChain'],
   'SECURITY.md': ['architecture/securityPage'],
 };

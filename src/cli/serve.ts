@@ -271,10 +271,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
     appliancePath: config.defaults.path,
     anySkeleton: config.policy.allowed.has('custom-qemu'),
   });
-  const launching = {
-    ...{ logger, users, preflight },
-    remoteDrives: config.policy.allowed.has('remote-drives'),
-  };
+  const launching = { logger, users, preflight };
   const pool = config.pool === 0 ? {} : { pool: { size: config.pool, request: defaultRequest(config.defaults) } };
   const templates = config.launch === 'template' ? createTemplateLauncher({ ...launching, ...pool }) : undefined;
   const launcher = countingLaunches(templates ?? createColdLauncher(launching));

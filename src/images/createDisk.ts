@@ -3,9 +3,6 @@ import { unlink } from 'node:fs/promises';
 import { dirname, isAbsolute, relative } from 'node:path';
 import { badArgument, GuestfsError } from '../common/errors.js';
 import { printableName } from '../common/guestText.js';
-import { runJailed } from '../jail/jail.js';
-import type { JailLimits, JailPlan } from '../jail/jailArguments.js';
-import { findProgram } from '../jail/programFiles.js';
 import {
   createImageFile,
   naming,
@@ -16,9 +13,11 @@ import {
 } from '../security/pathPolicy.js';
 import { isLockMessage } from './blockErrors.js';
 import { NO_QUOTA, type DiskQuota } from './diskQuota.js';
+import { discardAll } from './discard.js';
 import { diskTools } from './diskTools.js';
 import type { ForeignImageProbe } from './foreignProbe.js';
 import { openImageChain } from './imageChain.js';
+import { makeImage, type NewImage } from './imageMaker.js';
 import { ImageClaims } from './imageUses.js';
 import { rawMarks } from './rawMarks.js';
 import { unusableImage } from './recognise.js';
@@ -49,12 +48,12 @@ export interface CreateDiskContext {
   readonly probe?: ForeignImageProbe;
   /** What may be made; any amount when left out. */
   readonly disk?: DiskQuota;
+  /** The qemu that makes them; by default that of the host's architecture, found on the PATH. */
+  readonly qemuBinary?: string | undefined;
   readonly signal: AbortSignal;
 }
 
-/** Generous, since writing all of a preallocated disk can take long; the caller's signal can end it earlier. */
-const WALL_CLOCK_MS = 3_600_000;
-const LIMITS: JailLimits = { data: 2 ** 31, openFiles: 64 };
+const SECTOR = 512n;
 
 /**
  * Creates an empty disk image. An existing file is overwritten only if the request allows it; the library always
@@ -83,25 +82,16 @@ async function createRaw(disk: DiskToCreate, context: CreateDiskContext): Promis
     if (disk[option] !== undefined) throw badArgument(option, 'cannot be used with raw format');
   }
   const preallocation = choose(disk.preallocation ?? 'off', { off: 'off', sparse: 'off', full: 'falloc' });
-  await create(disk, context, async ({ handle, kind }, reserve) => {
-    if (kind === 'block') return discardAll(handle.fd, context);
+  await create(disk, context, async (image, reserve) => {
+    const { handle, kind } = image;
+    if (kind === 'block') return diskTools.run(() => discardAll(handle, context.signal), context.signal);
     await reserve(disk.size);
-    await runQemuImg(
-      ['-f', 'raw', '-o', `preallocation=${preallocation}`, '/proc/self/fd/3', String(disk.size)],
-      handle.fd,
-      disk,
-      context,
-    );
-    // qemu-img pads the last sector.
-    if (disk.size % 512n !== 0n) await handle.truncate(Number(disk.size));
+    // Nobody else can have a new file open, and a size is all that it needs.
+    if (image.created && preallocation === 'off') return handle.truncate(sizeOfFile(disk.size));
+    await make({ file: { size: sizeForQemu(disk.size), preallocation } }, image, disk, context);
+    // qemu pads the last sector.
+    if (disk.size % SECTOR !== 0n) await handle.truncate(Number(disk.size));
   });
-}
-
-/** As in the library, a device that does not support discarding is left unchanged. */
-async function discardAll(fd: number, { signal }: CreateDiskContext): Promise<void> {
-  const tool = { fds: [fd], timeoutMs: WALL_CLOCK_MS, maxOutputBytes: 1 << 16, signal };
-  const plan = await fileTool('blkdiscard', ['/proc/self/fd/3']);
-  await diskTools.run(() => runJailed(plan, tool), signal);
 }
 
 async function createQcow2(disk: DiskToCreate, context: CreateDiskContext): Promise<void> {
@@ -129,23 +119,20 @@ async function createQcow2(disk: DiskToCreate, context: CreateDiskContext): Prom
   ) {
     throw badArgument('clustersize', `${clustersize} is not a power of 2 from 512 to 2097152`);
   }
-  const options = [
-    ...(preallocation === undefined ? [] : [`preallocation=${preallocation}`]),
-    ...(disk.compat === undefined ? [] : [`compat=${disk.compat}`]),
-    ...(clustersize === undefined ? [] : [`cluster_size=${clustersize}`]),
-  ];
-  await create(disk, context, async ({ handle, path }, reserve) => {
+  const options = {
+    ...(preallocation === undefined ? {} : { preallocation }),
+    ...(disk.compat === undefined ? {} : { version: disk.compat === '0.10' ? 'v2' : 'v3' }),
+    ...(clustersize === undefined ? {} : { 'cluster-size': clustersize }),
+  };
+  await create(disk, context, async (image, reserve) => {
     const backing =
-      disk.backingfile === undefined ? undefined : await findBacking(disk.backingfile, disk, path, context);
-    await reserve(backing?.size ?? disk.size);
-    const args = [
-      ...['-f', 'qcow2'],
-      ...(options.length === 0 ? [] : ['-o', options.join(',')]),
-      // -u: the backing file was opened and measured here, under the policy.
-      ...(backing === undefined ? [] : ['-u', '-b', backing.name, '-F', backing.format]),
-      ...['/proc/self/fd/3', String(backing?.size ?? disk.size)],
-    ];
-    await runQemuImg(args, handle.fd, disk, context);
+      disk.backingfile === undefined ? undefined : await findBacking(disk.backingfile, disk, image.path, context);
+    const size = backing?.size ?? disk.size;
+    await reserve(size);
+    // qemu does not open the backing file, which was opened and measured here, under the policy.
+    const above = backing === undefined ? {} : { 'backing-file': backing.name, 'backing-fmt': backing.format };
+    const qcow2 = { size: sizeForQemu(size), ...options, ...above };
+    await make({ file: { size: 0 }, qcow2 }, image, disk, context);
   });
 }
 
@@ -182,8 +169,8 @@ async function findBacking(
     imageRoots,
     (opened, use, what) => claims.claim(path, opened, use, what),
     subject,
-  ).catch((error: unknown) => {
-    claims.releaseAll();
+  ).catch(async (error: unknown) => {
+    await claims.releaseAll();
     throw error;
   });
   try {
@@ -193,7 +180,7 @@ async function findBacking(
     return { name, format, size };
   } finally {
     await chain.close();
-    claims.releaseAll();
+    await claims.releaseAll();
   }
 }
 
@@ -226,40 +213,41 @@ async function create(
     if (image.created) await unlink(image.path).catch(() => undefined);
     throw systemError(error, disk);
   } finally {
-    claims.releaseAll();
+    await claims.releaseAll();
     await image.handle.close();
   }
 }
 
-/** A tool that works on the file passed as descriptor 3, whoever owns that file. */
-async function fileTool(name: string, args: readonly string[]): Promise<JailPlan> {
-  return {
-    ...{ program: await findProgram(name, 'tool'), args, user: undefined, limits: LIMITS },
-    // It reopens the file by its descriptor, and cannot access any other.
-    capabilities: ['CAP_DAC_OVERRIDE'],
-  };
+/** Makes the image through the open file; does not overwrite one that is in use. */
+async function make(
+  image: Omit<NewImage, 'fd' | 'kind'>,
+  { handle, kind }: CreatedImage,
+  disk: DiskToCreate,
+  { qemuBinary, signal }: CreateDiskContext,
+): Promise<void> {
+  const failure = await diskTools.run(() => makeImage({ ...image, fd: handle.fd, kind }, qemuBinary, signal), signal);
+  if (failure === undefined) return;
+  if (/No space left on device/.test(failure)) throw Object.assign(new Error('no space'), { code: 'ENOSPC' });
+  if (/File too large|image size is too large/.test(failure))
+    throw Object.assign(new Error('file too large'), { code: 'EFBIG' });
+  const { subject } = naming(disk.filename);
+  if (isLockMessage(failure)) throw new GuestfsError('IMAGE_LOCKED', `${subject} is in use and cannot be overwritten`);
+  const why = failure.replaceAll("'/dev/fdset/1'", 'it').replaceAll('/dev/fdset/1', 'it').slice(0, 300);
+  throw unusableImage(subject, `cannot be created: ${why}`);
 }
 
-/** qemu-img writes through the open file and, because it takes the lock, does not overwrite an image in use. */
-async function runQemuImg(
-  args: readonly string[],
-  fd: number,
-  disk: DiskToCreate,
-  { signal }: CreateDiskContext,
-): Promise<void> {
-  const tool = { fds: [fd], timeoutMs: WALL_CLOCK_MS, maxOutputBytes: 1 << 16, signal };
-  const plan = await fileTool('qemu-img', ['create', '-q', ...args]);
-  const result = await diskTools.run(() => runJailed(plan, tool), signal);
-  if (result.exitCode === 0) return;
-  if (/No space left on device/.test(result.stderr)) throw Object.assign(new Error('no space'), { code: 'ENOSPC' });
-  if (/File too large|image size is too large/.test(result.stderr))
-    throw Object.assign(new Error('file too large'), { code: 'EFBIG' });
-  if (isLockMessage(result.stderr)) {
-    throw new GuestfsError('IMAGE_LOCKED', `${naming(disk.filename).subject} is in use and cannot be overwritten`);
-  }
-  const lastLine = result.stderr.trim().split('\n').at(-1) ?? '';
-  const why = lastLine.replace(/^qemu-img: (\/proc\/self\/fd\/3: )?/, '').slice(0, 300);
-  throw unusableImage(naming(disk.filename).subject, `cannot be created: ${why || 'qemu-img failed'}`);
+/**
+ * A size in bytes, as a number that is exact.
+ * @throws Error with the code of a file that is too large; no file system has such files
+ */
+function sizeOfFile(size: bigint): number {
+  if (size > BigInt(Number.MAX_SAFE_INTEGER)) throw Object.assign(new Error('too large'), { code: 'EFBIG' });
+  return Number(size);
+}
+
+/** As {@link sizeOfFile}, in whole sectors. */
+function sizeForQemu(size: bigint): number {
+  return sizeOfFile(((size + SECTOR - 1n) / SECTOR) * SECTOR);
 }
 
 function systemError(error: unknown, disk: DiskToCreate): unknown {

@@ -1,4 +1,4 @@
-/** Limits how many tools that create disks, such as qemu-img, run at once: writing an entire disk takes long. */
+/** Limits how many tools that create disks run at once: writing an entire disk takes long. */
 import { FairSemaphore } from '../common/fairSemaphore.js';
 
 export const diskTools = new FairSemaphore({

@@ -68,7 +68,7 @@ const usesOfServer = new ImageUses();
 
 /** The images that one machine, or one call, uses; by drive, as drives can be detached. */
 export class ImageClaims {
-  readonly #ends = new Map<string, (() => void)[]>();
+  readonly #ends = new Map<string, (() => void | Promise<void>)[]>();
 
   constructor(private readonly uses = usesOfServer) {}
 
@@ -81,20 +81,21 @@ export class ImageClaims {
   }
 
   /** Has `end` called when the images of a drive are given up. */
-  keep(drive: string, end: () => void): void {
+  keep(drive: string, end: () => void | Promise<void>): void {
     const ends = this.#ends.get(drive) ?? [];
     ends.push(end);
     this.#ends.set(drive, ends);
   }
 
   /** Releases the images of a drive. */
-  release(drive: string): void {
-    for (const end of this.#ends.get(drive) ?? []) end();
+  async release(drive: string): Promise<void> {
+    const ends = this.#ends.get(drive) ?? [];
     this.#ends.delete(drive);
+    await Promise.all(ends.map(async (end) => end()));
   }
 
   /** Releases all images, once no qemu has them open. */
-  releaseAll(): void {
-    for (const drive of [...this.#ends.keys()]) this.release(drive);
+  async releaseAll(): Promise<void> {
+    await Promise.all([...this.#ends.keys()].map((drive) => this.release(drive)));
   }
 }

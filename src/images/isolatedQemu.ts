@@ -6,7 +6,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { runJailed } from '../jail/jail.js';
 import type { JailPlan } from '../jail/jailArguments.js';
-import { findQemu, networkPlaces } from '../qemu/qemuJail.js';
+import { findQemu } from '../qemu/qemuJail.js';
 import { answersIn, dumpCommand, DUMP_GROWTH, dumpIn } from './nodeDump.js';
 import { readFully } from './readFully.js';
 
@@ -34,10 +34,6 @@ export interface IsolatedRun {
     /** An empty file for its output. */
     readonly file: FileHandle;
   };
-  /** Its working directory, in which it also looks for its user's files; none by default. */
-  readonly directory?: string;
-  /** Whether it opens something on the network, to which it has no access by default. */
-  readonly network?: boolean;
   readonly memoryBytes: number;
   readonly wallClockMs: number;
   readonly signal: AbortSignal;
@@ -70,7 +66,6 @@ export async function runIsolatedQemu(settings: IsolationSettings, run: Isolated
     input: [{ execute: 'qmp_capabilities' }, ...run.commands, ...last].map((one) => JSON.stringify(one)).join('\n'),
     fds: run.fds,
     ...(head === undefined ? {} : { stdout: head.file.fd }),
-    ...(run.directory === undefined ? {} : { env: { HOME: '.' } }),
     timeoutMs: run.wallClockMs,
     maxOutputBytes: MAX_OUTPUT_BYTES,
     signal: run.signal,
@@ -94,12 +89,11 @@ function printedLimit(length: number): number {
 
 async function jailOf(settings: IsolationSettings, run: IsolatedRun): Promise<JailPlan> {
   const { user, qemuBinary } = settings;
-  const { network = false, directory, memoryBytes, head } = run;
+  const { memoryBytes, head } = run;
   return {
     program: await findQemu(qemuBinary),
-    args: commandLine(settings, run),
-    ...{ user, network, places: network ? networkPlaces(user) : [] },
-    ...(directory === undefined ? {} : { directory }),
+    args: [...isolatedArguments(settings), ...run.args, '-qmp', 'stdio'],
+    user,
     limits: {
       ...{ addressSpace: memoryBytes, cpuSeconds: CPU_SECONDS, openFiles: OPEN_FILES },
       ...(head === undefined ? {} : { fileSize: printedLimit(head.length) }),
@@ -107,14 +101,13 @@ async function jailOf(settings: IsolationSettings, run: IsolatedRun): Promise<Ja
   };
 }
 
-function commandLine({ sandbox = true }: IsolationSettings, run: IsolatedRun): string[] {
+/** Arguments of a qemu without a machine, apart from its monitor and what it opens. */
+export function isolatedArguments({ sandbox = true }: Pick<IsolationSettings, 'sandbox'>): string[] {
   return [
     ...['-machine', 'none', '-nodefaults', '-no-user-config', '-display', 'none', '-S'],
     // Its default translation buffer alone would be a gigabyte.
     ...['-accel', 'tcg,tb-size=1'],
     ...(sandbox ? ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'] : []),
-    ...run.args,
-    ...['-qmp', 'stdio'],
   ];
 }
 

@@ -13,11 +13,11 @@ import { DISCARD_FORMATS, type ImageFormat } from './formats.js';
 import { openImageChain, type ChainLink, type ImageChain } from './imageChain.js';
 import type { ImageClaims } from './imageUses.js';
 import type { ForeignImageProbe } from './foreignProbe.js';
+import type { ExportSocket } from './exportSocket.js';
+import { exportNode, openRemoteExport, type RemoteExport } from './remoteExport.js';
 import { openRemoteImage, remoteFormat, type RemoteImage } from './remoteImage.js';
-import { remoteNode } from './remoteNodes.js';
 import { remoteAsker } from './remoteProbe.js';
-import { createRemoteResources, type QemuObject, type RemoteResources } from './remoteResources.js';
-import { DISCARD_PROTOCOLS, remoteSubject, type RemoteSource } from './remoteSource.js';
+import { DISCARD_PROTOCOLS, remoteSubject } from './remoteSource.js';
 import { unusableImage } from './recognise.js';
 import { createImageHead, createOverlay, createScratchDisk, type TemporaryDisk } from './temporaryDisk.js';
 import { WatchedImage } from './watchedImage.js';
@@ -43,8 +43,6 @@ export interface DriveContext {
 
 /** A drive that is ready for a `scsi-hd` device. */
 export interface PreparedDrive {
-  /** Objects to add before the nodes: their secrets. */
-  readonly objects: readonly QemuObject[];
   /** The nodes to add, in this order. */
   readonly blockNodes: readonly BlockNode[];
   /** Value of the device's `drive`: `drive0`, ... */
@@ -74,9 +72,8 @@ export interface PreparedDrives {
    */
   explain(qemuMessage: string, drive?: PreparedDrive): GuestfsError | undefined;
   /**
-   * Closes the server's files and removes the secrets of remote drives. Must be called as soon as
-   * qemu has opened its drives, and on failure: qemu's lock on an image lasts as long as the
-   * image is open here. Can be called twice.
+   * Closes the server's files and connections. Must be called as soon as qemu has opened its drives,
+   * and on failure: qemu's lock on an image lasts as long as the image is open here. Can be called twice.
    */
   dispose(): Promise<void>;
 }
@@ -105,9 +102,12 @@ export async function prepareDrives(drives: readonly Drive[], context: DriveCont
     if (failed !== undefined) throw failed.reason;
     const ready = opened.map((one) => (one as PromiseFulfilledResult<OpenedDrive>).value);
     await reserveDisk(ready, context);
+    // Last, so that the process that accepts them need not wait long for qemu.
+    const sockets = await Promise.all(ready.map(async ({ remote }) => remote?.bytes.connect()));
     const subjects = new Map<string, string>();
     const prepared = ready.map((value, index) => {
-      return describe(drives[index] as Drive, value, nodePrefix(index, context), context.fdSets, subjects);
+      const place = { prefix: nodePrefix(index, context), fdSets: context.fdSets, socket: sockets[index] };
+      return describe(drives[index] as Drive, value, place, subjects);
     });
     return {
       drives: prepared,
@@ -116,7 +116,7 @@ export async function prepareDrives(drives: readonly Drive[], context: DriveCont
     };
   } catch (error) {
     await dispose();
-    for (const index of drives.keys()) context.claims.release(nodePrefix(index, context));
+    await Promise.all([...drives.keys()].map((index) => context.claims.release(nodePrefix(index, context))));
     throw error;
   }
 }
@@ -143,7 +143,7 @@ interface OpenedDrive {
   readonly chain?: ImageChain;
   /** For each image of the chain, the copy that replaces its first bytes. */
   readonly heads?: readonly (TemporaryDisk | undefined)[];
-  readonly remote?: { readonly source: RemoteSource; readonly resources: RemoteResources; readonly image: RemoteImage };
+  readonly remote?: { readonly bytes: RemoteExport; readonly image: RemoteImage; readonly subject: string };
   /** Overlay of a read-only drive, or the scratch disk. */
   readonly temporary: TemporaryDisk | undefined;
   /** What can be written for it, at most. */
@@ -244,10 +244,11 @@ async function openRemote(
     );
   }
   const { runDirectory, qemuBinary, signal } = context;
-  const resources = await createRemoteResources(source, name, runDirectory, roots);
+  const bytes = await openRemoteExport(source, { name, writable: !drive.readonly, runDirectory, roots, signal });
+  context.claims.keep(name, () => bytes.stop());
   let image: RemoteImage | undefined;
   try {
-    image = await openRemoteImage(remoteAsker({ source, resources, name, qemuBinary, runDirectory, signal }), format, {
+    image = await openRemoteImage(remoteAsker({ bytes, subject, name, qemuBinary, runDirectory, signal }), format, {
       directory: runDirectory,
       file: `${name}-head.qcow2`,
       subject,
@@ -255,15 +256,16 @@ async function openRemote(
     const head = image.head?.handle;
     const overlay = drive.readonly ? await createOverlay(runDirectory, `${name}.qcow2`, image.virtualSize) : undefined;
     return {
-      remote: { source, resources, image },
+      remote: { bytes, image, subject },
       temporary: overlay,
       writes: overlay === undefined ? [] : [{ bytes: image.virtualSize }],
       close: async () => {
-        await Promise.all([resources.close(), head?.close(), overlay?.handle.close()]);
+        bytes.disconnect();
+        await Promise.all([head?.close(), overlay?.handle.close()]);
       },
     };
   } catch (error) {
-    await Promise.all([resources.close(), image?.head?.handle.close()]);
+    await image?.head?.handle.close();
     throw error;
   }
 }
@@ -287,12 +289,20 @@ function checkDiscard(drive: Drive, top: ChainLink): void {
   }
 }
 
+/** Where the nodes of a drive go. */
+interface NodePlace {
+  /** Prefix of all node names. */
+  readonly prefix: string;
+  readonly fdSets: FdSets;
+  /** The connection to a remote drive. */
+  readonly socket: ExportSocket | undefined;
+}
+
 /** Passes a drive's files to qemu and describes its nodes; records in `subjects` how messages refer to each of them. */
 function describe(
   drive: Drive,
   opened: OpenedDrive,
-  prefix: string,
-  fdSets: FdSets,
+  { prefix, fdSets, socket }: NodePlace,
   subjects: Map<string, string>,
 ): PreparedDrive {
   const give = (image: Pick<OpenImage, 'handle' | 'kind'>, subject: string, head?: TemporaryDisk): NodeFile => {
@@ -305,7 +315,6 @@ function describe(
     format: ImageFormat,
     chain: readonly NodeLink[],
     overlay: NodeFile | undefined,
-    objects: readonly QemuObject[] = [],
   ): PreparedDrive => {
     const blockNodes = blockNodesOf({ prefix, chain, overlay, drive });
     for (const node of blockNodes)
@@ -314,27 +323,20 @@ function describe(
         (typeof node['filename'] === 'string' && subjects.get(node['filename'])) || subject,
       );
     return {
-      ...{ objects, blockNodes, topNode: prefix, format, subject, files },
+      ...{ blockNodes, topNode: prefix, format, subject, files },
       ...{ serial: drive.label, blockSize: drive.blockSize },
     };
   };
   const { chain, heads = [], remote, temporary, files = [] } = opened;
   const temporaryFile = temporary && give({ handle: temporary.handle, kind: 'file' }, 'a temporary disk of the server');
-  if (remote !== undefined) {
-    const { source, resources, image } = remote;
-    const subject = remoteSubject(source);
+  if (remote !== undefined && socket !== undefined) {
+    const { image, subject } = remote;
+    const given = fdSets.connect(socket);
     const file = {
-      node: (name: string, options: Readonly<Record<string, unknown>>): BlockNode =>
-        remoteNode(source, name, resources, options),
+      node: (name: string, options: Readonly<Record<string, unknown>>): BlockNode => exportNode(given, name, options),
       head: image.head && give({ handle: image.head.handle, kind: 'file' }, subject),
     };
-    return describeNodes(
-      subject,
-      image.format,
-      [{ file, format: image.format, dataFile: undefined }],
-      temporaryFile,
-      resources.objects,
-    );
+    return describeNodes(subject, image.format, [{ file, format: image.format, dataFile: undefined }], temporaryFile);
   }
   if (chain === undefined) {
     const { format } = temporary as TemporaryDisk;

@@ -1,38 +1,24 @@
 /**
- * Probes a remote image for its size and first bytes, through the same qemu drivers as the machine, before the
- * launch: a server that does not answer causes an error that names the drive, within a time limit.
+ * Probes a remote image for its size and first bytes before the launch: by a qemu without a machine and without a
+ * network, which reads the bytes that another process provides.
  */
 import { stat } from 'node:fs/promises';
 import { GuestfsError } from '../common/errors.js';
 import { Semaphore } from '../common/semaphore.js';
 import { BACKED_FORMATS, type ImageFormat } from './formats.js';
 import { runIsolatedQemu, type IsolatedRun } from './isolatedQemu.js';
-import { remoteNode } from './remoteNodes.js';
-import type { RemoteResources } from './remoteResources.js';
-import { remoteSubject, usesNetwork, type RemoteProtocol, type RemoteSource } from './remoteSource.js';
+import { exportNode, type RemoteExport } from './remoteExport.js';
 import { createUnnamedFile } from './temporaryDisk.js';
 
 /** Any reachable server answers sooner. */
 const WALL_CLOCK_MS = 20_000;
-/** Libraries of storage clusters reserve memory for dozens of threads. */
 const MEMORY_BYTES = 4 * 2 ** 30;
+/** The only descriptor that the probing qemu inherits. */
+const SOCKET_FD = 3;
 
-/** Limit for all sessions together: each probe is a process, although most of them just wait for the network. */
+/** Limit for all sessions together: each probe is a process. */
 const MAX_PARALLEL = 8;
 const turns = new Semaphore(MAX_PARALLEL);
-
-/** Protocols whose drivers Debian packages separately from qemu. */
-const EXTRA_PROTOCOLS: ReadonlySet<RemoteProtocol> = new Set([
-  'http',
-  'https',
-  'ftp',
-  'ftps',
-  'ssh',
-  'iscsi',
-  'rbd',
-  'gluster',
-]);
-const EXTRA_PACKAGE = 'qemu-block-extra';
 
 /** What to read: the raw bytes, or the contents of the image in a format. */
 export interface RemoteQuestion {
@@ -58,8 +44,9 @@ export type AskRemote = (question: RemoteQuestion) => Promise<RemoteAnswer>;
 
 /** A drive whose remote image is probed. */
 export interface AskedDrive {
-  readonly source: RemoteSource;
-  readonly resources: RemoteResources;
+  readonly bytes: RemoteExport;
+  /** How messages refer to the drive. */
+  readonly subject: string;
   /** Prefix of file names. */
   readonly name: string;
   /** Absolute path of the machine's qemu. */
@@ -71,74 +58,56 @@ export interface AskedDrive {
 
 /** Creates the probe for a drive; it waits while {@link MAX_PARALLEL} probes are running. */
 export function remoteAsker(drive: AskedDrive): AskRemote {
-  return (question) => turns.run(() => ask(drive, question), drive.signal);
+  return async ({ headLength, format = 'raw' }) => {
+    if (headLength === undefined && format === 'raw') return { size: drive.bytes.size, head: undefined };
+    return turns.run(() => ask(drive, format, headLength), drive.signal);
+  };
 }
 
-async function ask(drive: AskedDrive, question: RemoteQuestion): Promise<RemoteAnswer> {
-  const { headLength } = question;
-  if (headLength === undefined) return askFor(drive, question, undefined);
+async function ask(drive: AskedDrive, format: ImageFormat, length: number | undefined): Promise<RemoteAnswer> {
+  if (length === undefined) return askQemu(drive, format, undefined);
   const file = await createUnnamedFile(drive.runDirectory, `${drive.name}.printed`);
   try {
-    return await askFor(drive, question, { length: headLength, file });
+    return await askQemu(drive, format, { length, file });
   } finally {
     await file.close();
   }
 }
 
-async function askFor(
-  { source, resources, qemuBinary, runDirectory, signal }: AskedDrive,
-  { format = 'raw' }: RemoteQuestion,
+async function askQemu(
+  { bytes, subject, qemuBinary, runDirectory, signal }: AskedDrive,
+  format: ImageFormat,
   wanted: IsolatedRun['head'],
 ): Promise<RemoteAnswer> {
   const { uid, gid } = await stat(runDirectory);
-  const subject = remoteSubject(source);
   const refuse = (why: string): GuestfsError =>
     new GuestfsError(
       'IMAGE_UNUSABLE',
       `${subject} cannot be opened${format === 'raw' ? '' : ` in format '${format}'`}: ${why}`,
     );
-  const bytes = (name: string): object => remoteNode(source, name, resources, { 'read-only': true });
-  const nodes =
-    format === 'raw'
-      ? [bytes('image')]
-      : [
-          bytes('bytes'),
-          {
-            driver: format,
-            'node-name': 'image',
-            file: 'bytes',
-            'read-only': true,
-            ...(BACKED_FORMATS.has(format) ? { backing: null } : {}),
-          },
-        ];
-  const { overLimit, failure, size, head, lastMessage } = await runIsolatedQemu(
-    { qemuBinary, user: uid === process.geteuid?.() ? undefined : { uid, gid } },
-    {
-      args: [],
-      commands: [
-        ...resources.objects.map((object) => ({ execute: 'object-add', arguments: object })),
-        ...nodes.map((node) => ({ execute: 'blockdev-add', arguments: node })),
-      ],
-      fds: [],
-      ...(wanted === undefined ? {} : { head: wanted }),
-      directory: runDirectory,
-      network: usesNetwork(source),
-      memoryBytes: MEMORY_BYTES,
-      wallClockMs: WALL_CLOCK_MS,
-      signal,
-    },
-  );
-  if (overLimit) throw refuse(`the server did not answer within ${WALL_CLOCK_MS / 1000} s`);
-  if (failure !== undefined) throw refuse(explain(failure, source.protocol));
-  if (size === undefined) throw refuse(lastMessage.slice(0, 200) || 'qemu failed without a message');
-  return { size, head };
-}
-
-/** qemu's error, with a hint where it lacks one. */
-function explain(failure: string, protocol: RemoteProtocol): string {
-  const words = failure.slice(0, 300);
-  if (EXTRA_PROTOCOLS.has(protocol) && /unknown driver|does not accept value/i.test(words)) {
-    return `the server's qemu has no driver for '${protocol}'; on Debian and Ubuntu, the package ${EXTRA_PACKAGE} has it (${words})`;
+  const socket = await bytes.connect();
+  try {
+    const node = exportNode(String(SOCKET_FD), format === 'raw' ? 'image' : 'bytes', { 'read-only': true });
+    const image = {
+      ...{ driver: format, 'node-name': 'image', file: 'bytes', 'read-only': true },
+      ...(BACKED_FORMATS.has(format) ? { backing: null } : {}),
+    };
+    const { overLimit, failure, size, head, lastMessage } = await runIsolatedQemu(
+      { qemuBinary, user: uid === process.geteuid?.() ? undefined : { uid, gid } },
+      {
+        // A descriptor can be referred to by its number on the command line only.
+        args: ['-blockdev', JSON.stringify(node)],
+        commands: format === 'raw' ? [] : [{ execute: 'blockdev-add', arguments: image }],
+        fds: [socket.fd],
+        ...(wanted === undefined ? {} : { head: wanted }),
+        ...{ memoryBytes: MEMORY_BYTES, wallClockMs: WALL_CLOCK_MS, signal },
+      },
+    );
+    if (overLimit) throw refuse(`the server did not answer within ${WALL_CLOCK_MS / 1000} s`);
+    if (failure !== undefined) throw refuse(failure.slice(0, 300));
+    if (size === undefined) throw refuse(lastMessage.slice(0, 200) || 'qemu failed without a message');
+    return { size, head };
+  } finally {
+    socket.close();
   }
-  return words;
 }

@@ -2,6 +2,7 @@
 import { linkedAbort } from '../common/waiting.js';
 import type { PreparedDrive, PreparedDrives } from '../images/prepareDrives.js';
 import { driveProperties } from '../qemu/applianceMachine.js';
+import type { FdSender } from '../qemu/fdSender.js';
 import { requireGivenNodesOnly } from './checkNodes.js';
 import { QmpError, type QmpClient } from '../qemu/qmpClient.js';
 
@@ -11,6 +12,8 @@ export interface Attachment {
   /** SCSI target of the first drive. */
   readonly firstIndex: number;
   readonly nodes: 'started with nodes' | 'add nodes';
+  /** The monitor over which qemu was given their sockets, if it was given any. */
+  readonly files?: Pick<FdSender, 'execute'>;
 }
 
 /**
@@ -19,7 +22,7 @@ export interface Attachment {
  */
 export async function attachDrives(
   monitor: QmpClient,
-  { prepared, firstIndex, nodes }: Attachment,
+  { prepared, firstIndex, nodes, files }: Attachment,
   signal: AbortSignal,
 ): Promise<void> {
   /** The commands were sent without waiting in between. The first failure is the cause; those after it are consequences. */
@@ -30,10 +33,12 @@ export async function attachDrives(
     throw (reason instanceof QmpError ? prepared.explain(reason.description, drive) : undefined) ?? reason;
   };
   const addNodes = (drive: PreparedDrive): Promise<void> =>
-    all(drive, [
-      ...drive.objects.map((object) => monitor.execute('object-add', object, signal)),
-      ...drive.blockNodes.map((node) => monitor.execute('blockdev-add', node, signal)),
-    ]);
+    all(
+      drive,
+      drive.blockNodes.map((node) =>
+        (socketOf(drive) === undefined ? monitor : (files ?? monitor)).execute('blockdev-add', node, signal),
+      ),
+    );
   const addDevice = (drive: PreparedDrive, position: number): Promise<void> => {
     const properties = definedOnly(driveProperties(drive, firstIndex + position));
     return all(drive, [monitor.execute('device_add', { driver: 'scsi-hd', ...properties }, signal)]);
@@ -43,6 +48,15 @@ export async function attachDrives(
     await requireGivenNodesOnly(monitor, signal);
   }
   await Promise.all(prepared.drives.map(addDevice));
+}
+
+/** The socket from which the nodes of a drive read; undefined if they read files. */
+export function socketOf({ blockNodes }: Pick<PreparedDrive, 'blockNodes'>): string | undefined {
+  for (const { server } of blockNodes) {
+    const { type, str } = (server ?? {}) as { readonly type?: unknown; readonly str?: unknown };
+    if (type === 'fd' && typeof str === 'string') return str;
+  }
+  return undefined;
 }
 
 /**

@@ -7,7 +7,7 @@ import { addFdMonitor } from '../qemu/fdSender.js';
 import type { QemuUsers } from '../qemu/qemuUsers.js';
 import { openBootFiles } from './bootFiles.js';
 import { addColdMachine } from './coldMachine.js';
-import { needsHostNetwork, type NetworkPolicy } from './hostNetwork.js';
+import { needsHostNetwork } from './hostNetwork.js';
 import { createPreflight, reportCommand, reportPreflight, type LaunchPreflight } from './preflight.js';
 import type { LaunchConfig, Launcher, LaunchOptions, Machine } from './launcher.js';
 import { createMachine } from './qemuMachine.js';
@@ -15,7 +15,7 @@ import { RunningDrives } from './runningDrives.js';
 import { startMonitoredMachine } from './startMachine.js';
 
 /** What a cold launcher needs. */
-export interface ColdLauncherOptions extends NetworkPolicy {
+export interface ColdLauncherOptions {
   readonly logger: Logger;
   readonly users: QemuUsers;
   /** Given if the server or another launcher shares it. */
@@ -47,7 +47,7 @@ async function boot(
       groups: base.kvmGroups,
       temporaryDirectory: config.temporaryDirectory,
       memsizeMb: config.memsizeMb,
-      network: needsHostNetwork(config, options),
+      network: needsHostNetwork(config),
       guestNetwork: config.network,
       compose: async (line, site) => {
         addFdMonitor(line);

@@ -46,7 +46,6 @@ export function addColdMachine(line: QemuCommandLine, config: LaunchConfig, part
     overlay: line.add(parts.overlay),
   });
   parts.drives.forEach((drive, index) => {
-    for (const object of drive.objects) line.option('object', JSON.stringify(object));
     for (const node of drive.blockNodes) line.blockNode(node);
     line.device('scsi-hd', driveProperties(drive, index));
   });

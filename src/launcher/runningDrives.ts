@@ -10,7 +10,7 @@ import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import { driveProperties } from '../qemu/applianceMachine.js';
 import { LateFdSets, type FdSender } from '../qemu/fdSender.js';
 import { QmpError, type QmpClient } from '../qemu/qmpClient.js';
-import { attachDrives, unplug } from './attachDrives.js';
+import { attachDrives, socketOf, unplug } from './attachDrives.js';
 import { attachScript, detachScript, diskName, IN_USE, type Disk } from './appliance/applianceScripts.js';
 import { runInAppliance } from './appliance/applianceShell.js';
 import type { ChangedImage, DriveFault, FailedWrites, MachineDrives } from './launcher.js';
@@ -100,7 +100,7 @@ export class RunningDrives implements MachineDrives {
       try {
         await withinLimit(async (limit) => {
           await fdSets.send(files, limit);
-          await attachDrives(monitor, { prepared, firstIndex: disk.index, nodes: 'add nodes' }, limit);
+          await attachDrives(monitor, { prepared, firstIndex: disk.index, nodes: 'add nodes', files }, limit);
         });
         await runInAppliance(connection, attachScript(disk));
       } catch (error) {
@@ -226,12 +226,15 @@ export class RunningDrives implements MachineDrives {
     await step(unplug(monitor, String(driveProperties(drive, index)['id']), signal));
     for (const node of [...drive.blockNodes].reverse())
       await step(monitor.execute('blockdev-del', { 'node-name': node['node-name'] }, signal));
-    for (const { id } of drive.objects) await step(monitor.execute('object-del', { id }, signal));
+    // Once a node has it, it is the node's.
+    const socket = socketOf(drive);
+    if (state === 'partly attached' && socket !== undefined)
+      await step(this.parts.files.execute('closefd', { fdname: socket }, signal));
     for (const { filename } of drive.blockNodes) {
       const set = typeof filename === 'string' ? FD_SET.exec(filename)?.[1] : undefined;
       if (set !== undefined) await step(monitor.execute('remove-fd', { 'fdset-id': Number(set) }, signal));
     }
-    this.parts.claims.release(drive.topNode);
+    await this.parts.claims.release(drive.topNode);
   }
 }
 

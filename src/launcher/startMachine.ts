@@ -102,7 +102,6 @@ async function start<Parts>(plan: MachinePlan<Parts>): Promise<StartedMachine<Pa
   const started: { close(): Promise<void> }[] = [];
   try {
     const claims = new ImageClaims();
-    undo.add('claims of images', () => claims.releaseAll());
     const user = await plan.users.acquire();
     let filesRemain = false;
     if (user !== undefined)
@@ -118,6 +117,7 @@ async function start<Parts>(plan: MachinePlan<Parts>): Promise<StartedMachine<Pa
     });
     const directory = await open(runDirectory.path, 'r');
     undo.add('descriptor of the run directory', () => directory.close());
+    undo.add('claims of images', () => claims.releaseAll());
 
     const guest = plan.guestNetwork === true ? await startGuestNetwork(user, plan.logger) : undefined;
     if (guest !== undefined) {
@@ -144,7 +144,7 @@ async function start<Parts>(plan: MachinePlan<Parts>): Promise<StartedMachine<Pa
       runDirectory: runDirectory.path,
       memsizeMb: plan.memsizeMb,
       kvm: plan.accelerator === 'kvm',
-      network: plan.network ? 'drives' : plan.guestNetwork === true && guest === undefined ? 'guest' : 'none',
+      network: plan.network ? 'host' : plan.guestNetwork === true && guest === undefined ? 'guest' : 'none',
       cgroup: cgroup?.entries ?? [],
       onConsole: plan.onConsole,
     });

@@ -7,7 +7,6 @@ import type { Logger } from '../common/logger.js';
 import { GuestfsError } from '../common/errors.js';
 import type { QemuUsers } from '../qemu/qemuUsers.js';
 import { createColdLauncher } from './coldLauncher.js';
-import type { NetworkPolicy } from './hostNetwork.js';
 import { reportPreflight, type LaunchPreflight } from './preflight.js';
 import type { LaunchConfig, Launcher, LaunchOptions, Machine } from './launcher.js';
 import { startClone } from './template/clone.js';
@@ -17,7 +16,7 @@ import { Template } from './template/template.js';
 import { Templates, type NoTemplate, type TemplateRequest } from './template/templates.js';
 
 /** What the launcher needs. */
-export interface TemplateLauncherOptions extends NetworkPolicy {
+export interface TemplateLauncherOptions {
   readonly logger: Logger;
   readonly users: QemuUsers;
   readonly preflight: LaunchPreflight;

@@ -43,7 +43,8 @@ export const driveActions: DriveLibraryActions = {
   },
   max_disks: async () => ({ disks: MAX_DRIVES }),
   disk_create: async (context, request) => {
-    await createDisk(request, { ...queries(context), disk: context.disk });
+    const { hv } = context.session.settings;
+    await createDisk(request, { ...queries(context), disk: context.disk, qemuBinary: hv });
     return {};
   },
   disk_format: async (context, { filename }) => ({ format: await diskFormat(filename, queries(context)) }),

@@ -5,7 +5,7 @@
  * channels, then the files in the order in which they are added.
  */
 import type { FileHandle } from 'node:fs/promises';
-import type { FdSets } from './fdSets.js';
+import type { FdSets, OpenSocket } from './fdSets.js';
 
 /** Descriptors of the socket pairs between the server and qemu. */
 export const CHANNEL_FDS = {
@@ -64,6 +64,10 @@ export class QemuCommandLine implements FdSets {
     // The set has the number of its descriptor, which makes command lines easier to read.
     this.option('add-fd', `fd=${fd},set=${fd}`);
     return `/dev/fdset/${fd}`;
+  }
+
+  connect(socket: OpenSocket): string {
+    return String(this.#give(socket));
   }
 
   /**

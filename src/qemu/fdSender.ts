@@ -18,7 +18,7 @@ import { startJailed } from '../jail/jail.js';
 import type { JailLimits, JailPlan } from '../jail/jailArguments.js';
 import { findProgram } from '../jail/programFiles.js';
 import { CHANNEL_FDS, type QemuCommandLine } from './commandLine.js';
-import type { FdSets } from './fdSets.js';
+import type { FdSets, OpenSocket } from './fdSets.js';
 import { QmpClient, QmpError } from './qmpClient.js';
 import { QmpFramer } from './qmpFramer.js';
 
@@ -45,6 +45,13 @@ export function addFdMonitor(line: QemuCommandLine): void {
   line.option('chardev', `socket,id=fds,fd=${CHANNEL_FDS.files}`).option('mon', 'chardev=fds,mode=control');
 }
 
+/** A descriptor for a running qemu, and the QMP command that takes it. */
+export interface GivenDescriptor {
+  readonly fd: number;
+  readonly execute: 'add-fd' | 'getfd';
+  readonly args: Readonly<Record<string, unknown>>;
+}
+
 /** The server's end of the monitor for files. */
 export class FdSender {
   readonly #stream: Duplex;
@@ -57,10 +64,10 @@ export class FdSender {
   }
 
   /**
-   * Adds each file to its set.
+   * Gives qemu each descriptor, with the command that says what it is.
    * @throws Error with qemu's message, or the reason of `signal`
    */
-  async send(files: ReadonlyMap<number, FileHandle>, signal: AbortSignal): Promise<void> {
+  async send(files: readonly GivenDescriptor[], signal: AbortSignal): Promise<void> {
     const late = (): Error => new Error('qemu did not accept its files: it does not answer');
     await withTimeLimit(LIMIT_MS, late, [signal], async (limit) => {
       try {
@@ -73,11 +80,19 @@ export class FdSender {
     });
   }
 
-  async #sendAll(files: ReadonlyMap<number, FileHandle>, signal: AbortSignal): Promise<void> {
+  /**
+   * Executes a command on this monitor. Only here does qemu know the sockets that it was given here.
+   * @throws as {@link QmpClient.execute}
+   */
+  async execute(command: string, args: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<unknown> {
+    return (await this.#connect(signal)).execute(command, args, signal);
+  }
+
+  async #sendAll(files: readonly GivenDescriptor[], signal: AbortSignal): Promise<void> {
     const monitor = await this.#connect(signal);
-    const process = await startJailed(await senderJail(files.size), {
+    const process = await startJailed(await senderJail(files.length), {
       channels: 1,
-      fds: [descriptorOf(this.#stream), ...[...files.values()].map(({ fd }) => fd)],
+      fds: [descriptorOf(this.#stream), ...files.map(({ fd }) => fd)],
       env: { LC_ALL: 'C' },
     });
     const messages = process.channels[0] as Duplex;
@@ -94,8 +109,8 @@ export class FdSender {
     });
     ended.catch(() => undefined);
     try {
-      for (const set of files.keys()) {
-        const answer = monitor.execute('add-fd', { 'fdset-id': set }, signal, (line) => void messages.write(line));
+      for (const { execute, args } of files) {
+        const answer = monitor.execute(execute, args, signal, (line) => void messages.write(line));
         await Promise.race([answer, ended.then(() => answer)]);
       }
       messages.end();
@@ -133,31 +148,42 @@ async function senderJail(count: number): Promise<JailPlan> {
   };
 }
 
-/** Collects files for a running qemu. */
+/** Collects files and sockets for a running qemu. */
 export class LateFdSets implements FdSets {
-  readonly #files: FileHandle[] = [];
+  readonly #given: GivenDescriptor[] = [];
   readonly #first: number;
 
-  /** @param given how many files that qemu has been passed in this way before */
+  /** @param given how many of both that qemu has been passed in this way before */
   constructor(given = 0) {
     this.#first = FIRST_SET + given;
   }
 
-  /** How many files there are. */
+  /** How many of both there are. */
   get size(): number {
-    return this.#files.length;
+    return this.#given.length;
   }
 
   add(file: FileHandle): string {
-    return `/dev/fdset/${this.#first + this.#files.push(file) - 1}`;
+    const set = this.#next();
+    this.#given.push({ fd: file.fd, execute: 'add-fd', args: { 'fdset-id': set } });
+    return `/dev/fdset/${set}`;
+  }
+
+  connect(socket: OpenSocket): string {
+    const name = `socket${this.#next()}`;
+    this.#given.push({ fd: socket.fd, execute: 'getfd', args: { fdname: name } });
+    return name;
   }
 
   /**
-   * Passes all files that were added to qemu; must be called once.
+   * Passes all that was added to qemu; must be called once.
    * @throws Error with qemu's error, or the reason of `signal`
    */
   async send(sender: FdSender, signal: AbortSignal): Promise<void> {
-    if (this.#files.length === 0) return;
-    await sender.send(new Map(this.#files.map((file, index) => [this.#first + index, file])), signal);
+    if (this.#given.length > 0) await sender.send(this.#given, signal);
+  }
+
+  #next(): number {
+    return this.#first + this.#given.length;
   }
 }

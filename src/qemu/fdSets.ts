@@ -7,6 +7,11 @@
  */
 import type { FileHandle } from 'node:fs/promises';
 
+/** A connected socket, by its descriptor. */
+export interface OpenSocket {
+  readonly fd: number;
+}
+
 /** Collects the open files for one qemu. The caller still owns the handles, and closes them. */
 export interface FdSets {
   /**
@@ -14,4 +19,10 @@ export interface FdSets {
    * @returns the path by which qemu opens it, `/dev/fdset/N`
    */
   add(file: FileHandle): string;
+
+  /**
+   * Adds a connected socket, which qemu takes over.
+   * @returns the `str` of a socket address of type `fd`
+   */
+  connect(socket: OpenSocket): string;
 }

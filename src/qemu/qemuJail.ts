@@ -15,8 +15,8 @@ const OPEN_FILES = 8192;
 /** Threads for processors and I/O; libraries of storage clusters have dozens. */
 const THREADS = 2048;
 
-/** What qemu uses the host's network for: nothing, the network of its guest, or also network drives. */
-export type QemuNetwork = 'none' | 'guest' | 'drives';
+/** What qemu uses the host's network for: nothing, the network of its guest, or what its options ask for. */
+export type QemuNetwork = 'none' | 'guest' | 'host';
 
 /** What a machine's qemu is started with. */
 export interface QemuJail {
@@ -50,9 +50,7 @@ export async function qemuPlan(
     ...{ program: await findQemu(binary), args, user, network: network !== 'none', limits, cgroup },
     directory: runDirectory,
     devices: kvm ? [KVM_DEVICE] : [],
-    places: { none: () => [], guest: () => placesOf(['/etc/resolv.conf']), drives: () => networkPlaces(user) }[
-      network
-    ](),
+    places: { none: () => [], guest: () => placesOf(['/etc/resolv.conf']), host: () => networkPlaces(user) }[network](),
   };
 }
 

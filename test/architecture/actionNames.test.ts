@@ -9,7 +9,6 @@ import { filesBelow, textOf } from './sourceTree.js';
 
 /** Names of actions that are also ordinary words in these sources, and what they mean there. */
 const WORDS: Readonly<Record<string, string>> = {
-  blkdiscard: 'a program of the host',
   chown: 'a function of Node.js',
   config: 'settings of a launch',
   debug: 'a level of the log',

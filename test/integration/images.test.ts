@@ -61,7 +61,7 @@ beforeEach(() => {
       qemuBinary: QEMU,
       users: { acquire: async () => (isRoot ? { ...NOBODY, release: async () => undefined } : undefined) },
     }),
-    fdSets: { add: (file) => `/dev/fdset/${files.push(file)}` },
+    fdSets: { add: (file) => `/dev/fdset/${files.push(file)}`, connect: ({ fd }) => String(fd) },
     claims: new ImageClaims(new ImageUses()),
   };
   // Only root's; qemu has no right on any of it.

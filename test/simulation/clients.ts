@@ -393,7 +393,7 @@ export class Client {
     const stalled = new Promise<never>((_resolve, reject) => (refused = reject));
     stalled.catch(() => undefined);
     const reader = new RequestReader({
-      ...{ action: 'write', client: this.name, largest: 1 << 20, memory, ordinary: 1 << 17, largeMemory },
+      ...{ action: 'write', client: () => this.name, largest: 1 << 20, memory, ordinary: 1 << 17, largeMemory },
       ...{ stallMs: STALL_MS, onStall: refused, admit: () => this.#registry.refuseWhileDraining() },
     });
     try {

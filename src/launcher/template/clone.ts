@@ -53,7 +53,6 @@ export async function startClone(source: CloneSource, options: CloneOptions, lau
       disk: config.disk,
     });
     for (const drive of prepared.drives) {
-      for (const object of drive.objects) line.option('object', JSON.stringify(object));
       for (const node of drive.blockNodes) line.blockNode(node);
     }
     return prepared;

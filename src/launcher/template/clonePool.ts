@@ -100,7 +100,7 @@ export class ClonePool {
     launch: LaunchOptions,
   ): Promise<Machine | undefined> {
     if (SETTINGS.some((name) => config[name] !== this.request[name])) return undefined;
-    if (needsHostNetwork(config, this.options) !== needsHostNetwork({}, this.options)) return undefined;
+    if (needsHostNetwork(config)) return undefined;
     await this.#dropOthers(template);
     const { signal, onConsole, onMessage } = launch;
     const clone = await this.#next(signal);
@@ -125,7 +125,11 @@ export class ClonePool {
       try {
         const opened = performance.now();
         await orCloneFailed(fdSets.send(clone.qemu.files, signal), signal, clone.qemu);
-        await attachToClone(clone, { prepared: drives, firstIndex: 0, nodes: 'add nodes' }, signal);
+        await attachToClone(
+          clone,
+          { prepared: drives, firstIndex: 0, nodes: 'add nodes', files: clone.qemu.files },
+          signal,
+        );
         await drives.dispose();
         await resumeClone(clone, config.drives.length, signal);
         const timings = {

@@ -13,7 +13,7 @@ import type { QmpClient } from '../../qemu/qmpClient.js';
 import { openBootFiles } from '../bootFiles.js';
 import { CloneFailed, wasKilled } from './blame.js';
 import { reportCommand, type PreflightResult } from '../preflight.js';
-import { needsHostNetwork, type NetworkPolicy, type NetworkUse } from '../hostNetwork.js';
+import { needsHostNetwork, type NetworkUse } from '../hostNetwork.js';
 import { QEMU_QUOTE, quoteEnd } from '../launchFailure.js';
 import type { LaunchConfig, LaunchOptions } from '../launcher.js';
 import { startMonitoredMachine, type MachineSite } from '../startMachine.js';
@@ -32,7 +32,7 @@ export interface Source {
 }
 
 /** Options for restoring clones. */
-export interface RestoreOptions extends NetworkPolicy {
+export interface RestoreOptions {
   readonly logger: Logger;
   readonly users: QemuUsers;
 }
@@ -96,7 +96,7 @@ export async function restoreClone<Drives extends PreparedDrives | undefined>(
     groups: base.kvmGroups,
     temporaryDirectory: config.temporaryDirectory,
     memsizeMb: config.memsizeMb,
-    network: needsHostNetwork(config, options),
+    network: needsHostNetwork(config),
     guestNetwork: config.network,
     compose: async (line, site) => {
       addFdMonitor(line);

@@ -5,7 +5,8 @@ import { printable } from '../../common/guestText.js';
 import { driveFromRequest } from '../../images/addDriveRequest.js';
 import type { Drive } from '../../images/drive.js';
 import type { LibraryContext } from '../context.js';
-import { parseDomain, type DomainDisk } from './domainXml.js';
+import type { DomainDisk } from './domainXml.js';
+import { parseDomainApart } from './parseDomainApart.js';
 import { secretOf } from './secret.js';
 import { virsh } from './virsh.js';
 
@@ -81,7 +82,7 @@ export async function addDomain(context: LibraryContext, request: AddDomainReque
     throw new GuestfsError('ENOTSUP', 'libguestfs live support was removed in libguestfs 1.48');
   const wanted = request.readonly ?? false;
   const { dom, libvirturi, allowuuid } = request;
-  const domain = parseDomain(await virsh(libvirturi, ['dumpxml', `--domain=${dom}`], signal));
+  const domain = await parseDomainApart(await virsh(libvirturi, ['dumpxml', `--domain=${dom}`], signal), signal);
   // virsh also accepts IDs of running domains, and UUIDs, in place of names.
   if (domain.name !== dom && !(allowuuid === true && domain.uuid === dom.toLowerCase())) {
     throw new GuestfsError('ENOENT', `no libvirt domain called '${printable(dom)}'`);

@@ -1,6 +1,7 @@
 /** The disks in libvirt's description of a domain (https://libvirt.org/formatdomain.html). */
 import { XMLParser } from 'fast-xml-parser';
 import { GuestfsError, messageOf } from '../../common/errors.js';
+import { MAX_DRIVES } from '../../qemu/limits.js';
 import type { SecretReference } from './secret.js';
 
 /** Credentials for a network disk's server. */
@@ -115,6 +116,10 @@ export function parseDomain(xml: string): Domain {
     attributeNamePrefix: '@',
     parseAttributeValue: false,
     parseTagValue: false,
+    // Names can begin or end with spaces.
+    trimValues: false,
+    // Also enables numbers of characters, as which libvirt writes line breaks and tabs in names.
+    htmlEntities: true,
     ignoreDeclaration: true,
     isArray: (_name, path) => LISTS.has(String(path)),
   });
@@ -140,5 +145,7 @@ export function parseDomain(xml: string): Domain {
       },
     ];
   });
+  if (disks.length > MAX_DRIVES)
+    throw malformed(`it has ${disks.length} disks, and a session at most ${MAX_DRIVES} drives`);
   return { name, uuid: typeof uuid === 'string' ? uuid : '', disks };
 }

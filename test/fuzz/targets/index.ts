@@ -11,6 +11,7 @@ const TARGETS: Readonly<Record<string, () => Promise<Target>>> = {
   identities: async () => (await import('./identities.js')).identities,
   replicas: async () => (await import('./replicas.js')).replicas,
   requests: async () => (await import('./requests.js')).requests,
+  domains: async () => (await import('./domains.js')).domains,
   records: async () => (await import('./records.js')).records,
 };
 

@@ -26,7 +26,7 @@ export const prepareDrives: typeof real.prepareDrives = async (drives, { claims,
         claims.claim(name, { identity: here.identityOf(path) }, readonly ? 'raw read' : 'raw write', path);
       names.push(name);
       prepared.push({
-        objects: [],
+        files: [],
         blockNodes: [{ driver: 'raw', 'node-name': name, image: path, 'read-only': readonly }],
         topNode: name,
         serial: undefined,

@@ -1,9 +1,13 @@
-import { mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createDisk, type CreateDiskContext, type DiskToCreate } from '../../../src/images/createDisk.js';
+import { itWhen } from '../../support/itWhen.js';
 import { errorOf, makeScene, openFiles, qcow2Image, qemuImg, rawImage, type Scene } from './scene.js';
 
+const isRoot = process.geteuid?.() === 0;
 let scene: Scene;
 let context: CreateDiskContext;
 beforeEach(() => {
@@ -188,5 +192,74 @@ describe('what is refused leaves nothing behind', () => {
     expect(readdirSync(scene.root).sort()).toEqual(['base.img', 'trap']);
     expect(readdirSync(scene.outside)).toEqual([]);
     expect(openFiles()).toBe(before);
+  });
+});
+
+describe('the program that makes a disk', () => {
+  it('can write it, with no rights on any file', async () => {
+    const qemuBinary = join(scene.base, 'qemu');
+    const attempts = [
+      'echo user $(id -u), $(grep CapEff /proc/self/status)',
+      'echo by name: $(cat /proc/self/fd/4 2>&1)',
+      'printf written >&4',
+    ];
+    writeFileSync(qemuBinary, `#!/bin/sh\n{ ${attempts.join('; ')}; } | tr '\\n' ' ' >&2\n`, { mode: 0o755 });
+    writeFileSync(inRoot('a.img'), 'secret', { mode: 0o600 });
+    const disk = { filename: 'a.img', format: 'raw', size: 512n, overwrite: true };
+    const failed = await errorOf(createDisk(disk, { ...context, qemuBinary }));
+    expect(failed.reason).toBe('QEMU_FAILED');
+    expect(failed.message).toMatch(/CapEff: 0000000000000000/);
+    if (isRoot) expect(failed.message).toMatch(/user 65534, .*by name: .*Permission denied/);
+    expect(readFileSync(inRoot('a.img'), 'latin1')).toMatch(/written|secret/);
+  });
+
+  it('reports a lack of space as such', async () => {
+    const reserved = { reserve: async () => [] };
+    const size = 1n << 60n;
+    const failed = await errorOf(
+      createDisk({ filename: 'a.img', format: 'raw', size, preallocation: 'full' }, { ...context, disk: reserved }),
+    );
+    expect(['ENOSPC', 'EFBIG']).toContain(failed.reason);
+    expect(readdirSync(scene.root)).toEqual([]);
+  });
+
+  it('does not overwrite an image that a qemu outside of the server has open', async () => {
+    const image = qcow2Image(inRoot('a.qcow2'), '1M');
+    const holder = spawn('qemu-io', ['-f', 'qcow2', image], { stdio: ['pipe', 'pipe', 'inherit'] });
+    await once(holder.stdout, 'data');
+    const disk = { filename: 'a.qcow2', format: 'qcow2', size: 1n << 20n, overwrite: true };
+    expect(await errorOf(createDisk(disk, context))).toMatchObject({ reason: 'IMAGE_LOCKED' });
+    holder.stdin.end('quit\n');
+    await once(holder, 'exit');
+    await createDisk(disk, context);
+  });
+});
+
+const name = 'a raw disk on a block device';
+describe(name, () => {
+  itWhen(name, isRoot ? undefined : 'it takes root')('is made by discarding what is there', async () => {
+    const file = rawImage(join(scene.base, 'contents'), 4 << 20);
+    writeFileSync(file, Buffer.alloc(4 << 20, 'x'));
+    const device = execFileSync('losetup', ['--find', '--show', file], { encoding: 'utf8' }).trim();
+    try {
+      execFileSync('mknod', ['-m', '660', inRoot('disk'), 'b', '7', device.replace('/dev/loop', '')]);
+      const disk = { filename: 'disk', format: 'raw', size: 512n, overwrite: true };
+      const imageRoots = { ...context.imageRoots, blockDevices: true };
+      await createDisk(disk, { ...context, imageRoots });
+      expect(statSync(file).blocks).toBe(0);
+      // One that is in use is left as it is.
+      execFileSync('mkfs.ext4', ['-q', device]);
+      const mountpoint = join(scene.base, 'mounted');
+      mkdirSync(mountpoint);
+      execFileSync('mount', [device, mountpoint]);
+      try {
+        await createDisk(disk, { ...context, imageRoots });
+        expect(statSync(file).blocks).toBeGreaterThan(0);
+      } finally {
+        execFileSync('umount', [mountpoint]);
+      }
+    } finally {
+      execFileSync('losetup', ['--detach', device]);
+    }
   });
 });

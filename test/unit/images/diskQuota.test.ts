@@ -195,7 +195,7 @@ describe('drives', () => {
     const free = await left(quota);
     const claims = await attach(quota, made);
     expect(await left(quota)).toBe(64 * MIB - expected);
-    claims.releaseAll();
+    await claims.releaseAll();
     const after = await left(quota);
     expect(after).toBe(free);
     // A raw image is counted as a file already, and does not grow.
@@ -211,6 +211,6 @@ describe('drives', () => {
     const quota = quotaOf(64 * MIB);
     const claims = await attach(quota, fileDrive(path, { readonly: false }));
     expect(await left(quota)).toBe(64 * MIB - 4 * MIB);
-    claims.releaseAll();
+    await claims.releaseAll();
   });
 });

@@ -51,23 +51,23 @@ describe('uses of one image', () => {
 });
 
 describe('claims', () => {
-  it('are released by drive, and all at once', () => {
+  it('are released by drive, and all at once', async () => {
     const uses = new ImageUses();
     const claims = new ImageClaims(uses);
     claims.claim('drive0', image, 'raw write', 'it');
     claims.claim('drive1', other, 'raw write', 'another');
-    claims.release('drive0');
+    await claims.release('drive0');
     const later = new ImageClaims(uses);
     later.claim('drive0', image, 'format read', 'it');
     expect(() => later.claim('drive1', other, 'format read', 'another')).toThrow('cannot be used now');
-    claims.releaseAll();
+    await claims.releaseAll();
     later.claim('drive1', other, 'format read', 'another');
   });
 
-  it('of all machines of the server are checked against each other', () => {
+  it('of all machines of the server are checked against each other', async () => {
     const mine = new ImageClaims();
     mine.claim('drive0', image, 'raw write', 'it');
     expect(() => new ImageClaims().claim('drive0', image, 'format read', 'it')).toThrow('cannot be used now');
-    mine.releaseAll();
+    await mine.releaseAll();
   });
 });

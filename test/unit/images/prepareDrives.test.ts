@@ -48,6 +48,7 @@ beforeEach(() => {
         given.push({ file, access: accessThrough(file) });
         return `/dev/fdset/${given.length}`;
       },
+      connect: ({ fd }) => String(fd),
     },
   };
   before = openFiles();
@@ -296,10 +297,10 @@ describe('an image in a format', () => {
         // As long as a machine uses it, not as long as this process has it open.
         await prepared.dispose();
         expect(await errorOf(prepareDrives([second], sharing()))).toMatchObject({ reason: 'IMAGE_LOCKED' });
-        holder.claims.releaseAll();
+        await holder.claims.releaseAll();
         const now = sharing();
         await (await prepareDrives([second], now)).dispose();
-        now.claims.releaseAll();
+        await now.claims.releaseAll();
       }
     }
     await eventually(() => openFiles() === before);
@@ -316,7 +317,7 @@ describe('an image in a format', () => {
       await errorOf(prepareDrives([fileDrive('a.qcow2', { format: 'raw', readonly: false })], sharing())),
     ).toMatchObject({ reason: 'IMAGE_LOCKED' });
     await prepared.dispose();
-    holder.claims.releaseAll();
+    await holder.claims.releaseAll();
   });
 
   it('that cannot be prepared is free again', async () => {
@@ -324,6 +325,6 @@ describe('an image in a format', () => {
     await errorOf(prepareDrives([fileDrive('a.qcow2', { format: 'qcow2' }), fileDrive('none')], sharing()));
     const writer = sharing();
     await (await prepareDrives([fileDrive('a.qcow2', { format: 'raw', readonly: false })], writer)).dispose();
-    writer.claims.releaseAll();
+    await writer.claims.releaseAll();
   });
 });

@@ -55,7 +55,7 @@ describe('confined', () => {
     expect(lstatSync(join(to, 'tree', 'below', 'file')).uid).toBe(process.getuid?.());
   });
 
-  it('qemu-img creates disks, and qemu probes them', async () => {
+  it('qemu creates disks, and probes them', async () => {
     const context = { imageRoots: { directories: [scene] }, signal };
     const path = join(scene, 'a.qcow2');
     await createDisk({ filename: path, format: 'qcow2', size: 1n << 30n, preallocation: 'metadata' }, context);

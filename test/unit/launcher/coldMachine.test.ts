@@ -108,7 +108,6 @@ describe('the command line of a cold machine', () => {
 
   it('has each drive on the target of its position, with its label and block size', () => {
     const drive = (name: string) => ({
-      objects: [],
       files: [],
       blockNodes: [{ driver: 'raw', 'node-name': name }],
       topNode: name,

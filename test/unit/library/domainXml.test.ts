@@ -1,6 +1,8 @@
 /** libvirt's descriptions of domains, and invalid ones. */
 import { describe, expect, it } from '@jest/globals';
 import { parseDomain } from '../../../src/library/domain/domainXml.js';
+import { parseDomainApart } from '../../../src/library/domain/parseDomainApart.js';
+import { longestTurn } from '../../support/loopTime.js';
 
 const domain = (disks: string): string =>
   `<domain type='kvm'><name>a &amp; b</name><uuid>11111111-2222-3333-4444-555555555555</uuid><devices><emulator>/usr/bin/qemu</emulator>${disks}</devices></domain>`;
@@ -15,6 +17,11 @@ describe('a domain', () => {
       'a file',
       '<disk type="file"><driver name="qemu" type="qcow2"/><source file="/a b.img"/></disk>',
       { source: { kind: 'path', path: '/a b.img' }, format: 'qcow2', readonly: false, blockSize: undefined },
+    ],
+    [
+      'a file with an unusual name',
+      '<disk type="file"><source file="/a &quot;b&quot;&#10;&#x9;&amp;lt; "/></disk>',
+      { source: { kind: 'path', path: '/a "b"\n\t&lt; ' }, format: undefined, readonly: false, blockSize: undefined },
     ],
     [
       'a device',
@@ -107,5 +114,32 @@ describe('an invalid description', () => {
     expect(() => parseDomain(xml)).toThrow(
       expect.objectContaining({ reason: 'EINVAL', message: expect.stringContaining('unable to parse') }),
     );
+  });
+});
+
+describe('a description that is parsed in a thread', () => {
+  const { signal } = new AbortController();
+
+  it('says the same', async () => {
+    const xml = domain('<disk type="file"><source file="/a.img"/></disk>');
+    expect(await parseDomainApart(xml, signal)).toEqual(parseDomain(xml));
+    await expect(parseDomainApart('<network/>', signal)).rejects.toMatchObject({ reason: 'EINVAL' });
+  });
+
+  it.each([
+    ['elements', domain('<a/>'.repeat(1 << 18))],
+    ['disks', domain('<disk type="file"><source file="/a.img"/></disk>'.repeat(1 << 14))],
+    ['a quotation without end', `${domain('').slice(0, -20)}<a b="`.repeat(1 << 12)],
+  ])('keeps nothing waiting, however long it is: %s', async (_what, xml) => {
+    const longest = await longestTurn(async () => {
+      await parseDomainApart(xml, signal).catch(() => undefined);
+    });
+    expect(longest).toBeLessThan(50);
+  });
+
+  it('is given up with the call', async () => {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(new Error('given up')), 20);
+    await expect(parseDomainApart(domain('<a/>'.repeat(1 << 19)), controller.signal)).rejects.toThrow('given up');
   });
 });

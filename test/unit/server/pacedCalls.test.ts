@@ -12,6 +12,9 @@ function stream(connection: string, number: number): EventEmitter {
 
 let server: EventEmitter;
 let begun: string[];
+/** As in the source. */
+const AT_ONCE = 8;
+
 beforeEach(() => {
   const own: string[] = [];
   begun = own;
@@ -21,16 +24,16 @@ beforeEach(() => {
 });
 
 it('starts a few calls at once, and the others later, in their order', async () => {
-  for (let number = 0; number < 40; number += 1) server.emit('stream', stream('a', number));
-  const all = Array.from({ length: 40 }, (_, number) => `a${number}`);
-  expect(begun).toEqual(all.slice(0, 16));
+  for (let number = 0; number < 20; number += 1) server.emit('stream', stream('a', number));
+  const all = Array.from({ length: 20 }, (_, number) => `a${number}`);
+  expect(begun).toEqual(all.slice(0, AT_ONCE));
   await setImmediate();
-  expect(begun).toEqual(all.slice(0, 32));
+  expect(begun).toEqual(all.slice(0, 2 * AT_ONCE));
   await setImmediate();
   expect(begun).toEqual(all);
   await setImmediate();
-  server.emit('stream', stream('a', 40));
-  expect(begun).toHaveLength(41);
+  server.emit('stream', stream('a', 20));
+  expect(begun).toHaveLength(21);
 });
 
 it('serves connections in turns, however many calls one of them has', async () => {
@@ -39,15 +42,15 @@ it('serves connections in turns, however many calls one of them has', async () =
   expect(begun).not.toContain('b0');
   await setImmediate();
   expect(begun).toContain('b0');
-  expect(begun).toHaveLength(32);
+  expect(begun).toHaveLength(2 * AT_ONCE);
 });
 
 it('does not start calls that were cancelled in the meantime', async () => {
-  const last = stream('a', 16);
-  for (let number = 0; number < 16; number += 1) server.emit('stream', stream('a', number));
+  const last = stream('a', AT_ONCE);
+  for (let number = 0; number < AT_ONCE; number += 1) server.emit('stream', stream('a', number));
   server.emit('stream', last);
   Object.assign(last, { aborted: true });
   last.emit('error', new Error('reset'));
   await setImmediate();
-  expect(begun).toHaveLength(16);
+  expect(begun).toHaveLength(AT_ONCE);
 });

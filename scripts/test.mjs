@@ -10,6 +10,8 @@
  *   npm test -- integration [PATTERN]   tests with real appliances
  *   npm test -- differential            the same calls to libguestfs's C library
  *   npm test -- conformance [REGEX]     libguestfs's own tests
+ *   npm test -- durability              kills and losses of power under load
+ *   npm test -- soak                    three minutes of work with faults
  *   npm test -- security [PATTERN]      those of the unit and integration tests that concern security
  */
 import { runConformance } from './conformance/runConformance.mjs';
@@ -33,13 +35,14 @@ import {
 } from './testing/checks.mjs';
 import { runFuzz } from './testing/fuzz.mjs';
 import { runJest } from './testing/jest.mjs';
+import { runProgram } from './testing/program.mjs';
 import { checkLeftovers } from './testing/leftovers.mjs';
 import { Sandbox } from './testing/sandbox.mjs';
 import { SECURITY_PATHS, tallyByPoint } from './testing/securityTests.mjs';
 import { add, nothing, oneFailed, tallyLine } from './testing/tally.mjs';
 
 /** @typedef {import('./testing/tally.mjs').Tally} Tally */
-/** @typedef {'check' | 'unit' | 'fuzz' | 'integration' | 'differential' | 'conformance' | 'security'} Part */
+/** @typedef {'check' | 'unit' | 'fuzz' | 'integration' | 'differential' | 'conformance' | 'durability' | 'soak' | 'security'} Part */
 
 const MINUTE_MS = 60_000;
 /** For each target of the fuzzer. */
@@ -52,8 +55,13 @@ const DIFFERENTIAL_TESTS = 'dist/test/differential/';
 /** The releases whose appliances are tested: the default, and Debian 12. */
 const SUITES = [undefined, 'bookworm'];
 
+/** Short forms of `npm run durability` and `npm run soak`. */
+const KILLS = ['--kills', '10'];
+const POWER_LOSS = ['--power-loss', '--cuts', '4', '--only', 'raw'];
+const SOAK = ['--minutes', '3'];
+
 /** @type {readonly Part[]} */
-const PARTS = ['check', 'unit', 'fuzz', 'integration', 'differential', 'conformance', 'security'];
+const PARTS = ['check', 'unit', 'fuzz', 'integration', 'differential', 'conformance', 'durability', 'soak', 'security'];
 const [asked, pattern] = process.argv.slice(2);
 if (asked !== undefined && !PARTS.some((part) => part === asked)) {
   say(`unknown part of the tests: ${asked}; choose one of ${PARTS.join(', ')}`);
@@ -64,7 +72,13 @@ if (asked !== undefined && !PARTS.some((part) => part === asked)) {
 const wanted = (part) => asked === undefined || asked === part;
 // Part of two other parts.
 const security = asked === 'security';
-const needsMachines = security || wanted('integration') || wanted('differential') || wanted('conformance');
+const needsMachines =
+  security ||
+  ['integration', 'differential', 'conformance', 'durability', 'soak'].some((part) =>
+    wanted(/** @type {Part} */ (part)),
+  );
+/** Parts that need the default appliance only. */
+const DEFAULT_APPLIANCE = ['conformance', 'durability', 'soak', 'security'];
 
 /** @type {{ name: string, tally: Tally, ms: number }[]} */
 const done = [];
@@ -144,7 +158,7 @@ async function main() {
     );
   if (!needsMachines) return;
 
-  for (const suite of asked === 'conformance' || security ? [undefined] : SUITES)
+  for (const suite of asked !== undefined && DEFAULT_APPLIANCE.includes(asked) ? [undefined] : SUITES)
     await runStage(
       suite === undefined ? 'appliance' : `appliance of ${suite}`,
       setUp(() => ensureAppliance(suite)),
@@ -183,6 +197,16 @@ async function main() {
           env: sandbox.env,
           limitMs: 20 * MINUTE_MS,
         }),
+      );
+    }
+    if (wanted('durability')) {
+      const run = { name: 'durability', env: sandbox.env, limitMs: 10 * MINUTE_MS };
+      await runStage('durability: kills', () => runProgram({ ...run, flags: KILLS }));
+      await runStage('durability: power loss', () => runProgram({ ...run, flags: POWER_LOSS }));
+    }
+    if (wanted('soak')) {
+      await runStage('soak', () =>
+        runProgram({ name: 'soak', flags: SOAK, env: sandbox.env, limitMs: 10 * MINUTE_MS }),
       );
     }
     await runStage('nothing left behind', () => checkLeftovers(sandbox));

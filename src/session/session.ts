@@ -20,6 +20,7 @@ import { daemonOn, type Daemon } from './daemon.js';
 import { knowingAliases } from './driveAliases.js';
 import type { SessionLaunchTimings } from './launching.js';
 import { LifeCycle } from './lifeCycle.js';
+import { keepPromise } from './promise.js';
 import type { SessionSettings } from './settings.js';
 import type { SessionState } from './stateMachine.js';
 import { Turns } from './turns.js';
@@ -227,7 +228,7 @@ export class Session {
         const daemon = daemonOn(connection, version, combined, (...call) => this.#turns.sent(...call));
         const { drives } = this.#life;
         const value = await body(knowingAliases(daemon, drives.numbers));
-        if (action.promisesDurability === true) await drives.requireWritten(machine);
+        if (action.promisesDurability !== undefined) await keepPromise(action, daemon, drives, machine);
         return value;
       }),
     );

@@ -21,3 +21,17 @@ export const FILE_SYSTEMS: readonly FileSystem[] = [
 /** Formats of images. */
 export type ImageFormat = 'raw' | 'qcow2';
 export const IMAGE_FORMATS: readonly ImageFormat[] = ['raw', 'qcow2'];
+
+/** What is tested: a file system in an image. */
+export interface Subject {
+  readonly fileSystem: FileSystem;
+  readonly format: ImageFormat;
+}
+
+export const SUBJECTS: readonly Subject[] = IMAGE_FORMATS.flatMap((format) =>
+  FILE_SYSTEMS.map((fileSystem) => ({ fileSystem, format })),
+);
+
+export function nameOf({ fileSystem, format }: Subject): string {
+  return `${fileSystem.name} on ${format}`;
+}

@@ -7,8 +7,9 @@ import { Random } from '../fuzz/engine/random.js';
 import { eventually } from '../support/eventually.js';
 import { qemuOf } from '../support/qemuOf.js';
 import { TestClient } from '../support/testClient.js';
-import { startTestServer, type TestServer } from '../support/testServer.js';
-import { FILE_SYSTEMS, IMAGE_FORMATS } from './fileSystems.js';
+import type { TestServer } from '../support/testServer.js';
+import { startProgramServer } from '../support/programServer.js';
+import { SUBJECTS, type Subject } from './fileSystems.js';
 import { Lane, type LaneFigures } from './lane.js';
 import type { Outcome } from './outcome.js';
 
@@ -27,6 +28,8 @@ export interface KillsOptions {
   readonly kills: number;
   readonly seed: number;
   readonly say: (line: string) => void;
+  /** By default, all. */
+  readonly subjects?: readonly Subject[];
 }
 
 interface Scene {
@@ -35,14 +38,12 @@ interface Scene {
 }
 
 /** Runs the load and the kills. */
-export async function runKills({ kills, seed, say }: KillsOptions): Promise<Outcome> {
+export async function runKills({ kills, seed, say, subjects = SUBJECTS }: KillsOptions): Promise<Outcome> {
   const random = new Random(seed);
   const directory = await mkdtemp(join(tmpdir(), 'durability-'));
-  const lanes = FILE_SYSTEMS.flatMap((fileSystem) =>
-    IMAGE_FORMATS.map((format) => new Lane({ directory, fileSystem, format, random: new Random(random.bits()) })),
-  );
+  const lanes = subjects.map((subject) => new Lane({ directory, ...subject, random: new Random(random.bits()) }));
   const start = async (): Promise<Scene> => {
-    const server = await startTestServer({ flags: ['--image-root', directory, '--debug-service'] });
+    const server = await startProgramServer({ flags: ['--image-root', directory, '--debug-service'] });
     return { server, client: new TestClient(server.address) };
   };
   const done: Record<Victim, number> = { qemu: 0, server: 0, both: 0 };
@@ -50,6 +51,7 @@ export async function runKills({ kills, seed, say }: KillsOptions): Promise<Outc
   let scene = await start();
   try {
     await Promise.all(lanes.map((lane) => lane.prepare(scene.client)));
+    say('images prepared');
     for (let round = 0; count() < kills; round += 1) {
       const victim = ROUND[round % ROUND.length] as Victim;
       if (victim === 'qemu') {
@@ -99,12 +101,14 @@ async function killQemu(lane: Lane, { server, client }: Scene, random: Random): 
       await sleep(POLL_MS);
     }
   };
-  await Promise.all([lane.run(client, () => doomed), cut()]);
+  await Promise.all([lane.run(client, { doomed: () => doomed }), cut()]);
+  // Resolves when qemu has ended, so that nothing has the image open.
   if (lane.session !== undefined)
     await client
       .attach(lane.session)
       .endByForce()
       .catch(() => undefined);
+  lane.examineFile();
 }
 
 async function killServer(
@@ -114,7 +118,7 @@ async function killServer(
   random: Random,
 ): Promise<void> {
   let doomed = false;
-  const running = Promise.all(lanes.map((lane) => lane.run(client, () => doomed)));
+  const running = Promise.all(lanes.map((lane) => lane.run(client, { doomed: () => doomed })));
   const cut = async (): Promise<void> => {
     await pause(random, lanes);
     doomed = true;
@@ -128,6 +132,7 @@ async function killServer(
   await Promise.all([running, cut()]);
   client.close();
   await server.stop('SIGKILL');
+  for (const lane of lanes) lane.examineFile();
 }
 
 /** Kills a process, unless it died with another. */

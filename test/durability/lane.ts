@@ -4,7 +4,7 @@ import type { Random } from '../fuzz/engine/random.js';
 import { emptyImage, run } from '../support/diskImages.js';
 import { imageDrive, SessionClient, type TestClient } from '../support/testClient.js';
 import { examine, imageFault } from './examine.js';
-import type { FileSystem, ImageFormat } from './fileSystems.js';
+import { nameOf, type Subject } from './fileSystems.js';
 import { Ledger } from './ledger.js';
 import { Load, makeFileSystem, mount, sha256Of } from './load.js';
 
@@ -22,11 +22,23 @@ export interface LaneFigures {
   newestFiles: number;
 }
 
-export interface LaneOptions {
+export interface LaneOptions extends Subject {
+  /** Tells its image from those of others with the same file system and format. */
+  readonly name?: string;
   readonly directory: string;
-  readonly fileSystem: FileSystem;
-  readonly format: ImageFormat;
   readonly random: Random;
+  /** Called with the time that each change took, milliseconds. */
+  readonly onChanged?: (ms: number) => void;
+  /** Called between changes, with what the files contain; returns what is wrong with answers about them. */
+  readonly ask?: (session: SessionClient, files: ReadonlyMap<string, Buffer>) => Promise<string | undefined>;
+}
+
+/** When a lane stops. */
+export interface LaneRun {
+  /** Whether a failure is expected: something was killed. */
+  readonly doomed: () => boolean;
+  /** Whether to end in order; by default, only a failure ends it. */
+  readonly over?: () => boolean;
 }
 
 export class Lane {
@@ -51,11 +63,12 @@ export class Lane {
   #files = new Map<string, Buffer>();
   /** The last session was cut off. */
   #crashed = false;
+  #load: Load | undefined;
 
   constructor(private readonly options: LaneOptions) {
-    const { directory, fileSystem, format } = options;
-    this.name = `${fileSystem.name} on ${format}`;
-    this.image = join(directory, `${fileSystem.name}.${format}`);
+    const { directory, fileSystem, format, name = '' } = options;
+    this.name = name + nameOf(options);
+    this.image = join(directory, `${name}${fileSystem.name}.${format}`);
   }
 
   /** Makes the image and its file system. */
@@ -66,21 +79,22 @@ export class Lane {
     const session = await this.#open(client);
     await makeFileSystem(session, fileSystem);
     await client.deleteSession(session.id);
+    this.session = undefined;
   }
 
   /**
-   * Keeps the image under load until a call fails.
-   * @param doomed whether a failure is expected: something was killed
+   * Keeps the image under load until a call fails, or it is over.
    * @throws the failure if it is not expected
    */
-  async run(client: TestClient, doomed: () => boolean): Promise<void> {
+  async run(client: TestClient, { doomed, over = () => false }: LaneRun): Promise<void> {
     try {
-      for (;;) {
+      while (!over()) {
         const session = await this.#open(client);
         if (this.#crashed) await this.#recover(session);
         else await mount(session);
-        await this.#change(session);
+        await this.#change(session, over);
       }
+      return;
     } catch (error) {
       if (!doomed()) throw error;
     } finally {
@@ -88,8 +102,19 @@ export class Lane {
     }
     this.#crashed = true;
     this.figures.crashes += 1;
+  }
+
+  /** Looks at the image file when nothing has it open any more. */
+  examineFile(): void {
     const fault = imageFault(this.image, this.options.format);
     if (fault !== undefined) this.faults.push(`${this.name}: ${fault}`);
+  }
+
+  /** Ends the session in order, for another client: the one that it had is gone, with a call that was not answered. */
+  async endInOrder(client: TestClient): Promise<void> {
+    if (this.session === undefined) return;
+    await client.deleteSession(this.session);
+    this.#ledger.promise(0, this.#load?.unanswered);
   }
 
   /** Examines the image once more, after the last crash. */
@@ -109,8 +134,8 @@ export class Lane {
   }
 
   /** Changes files until the session ends in order. */
-  async #change(session: SessionClient): Promise<void> {
-    const { fileSystem, random } = this.options;
+  async #change(session: SessionClient, over: () => boolean): Promise<void> {
+    const { fileSystem, random, ask, onChanged } = this.options;
     const load = new Load({
       session,
       fileSystem,
@@ -119,13 +144,20 @@ export class Lane {
       files: this.#files,
       position: () => 0,
     });
+    this.#load = load;
     this.loading = true;
     for (;;) {
-      const step = await load.step();
+      const began = performance.now();
+      const step = over() ? await load.end() : await load.step();
+      if (step === 'changed') onChanged?.(performance.now() - began);
       this.figures.calls += 1;
       if (step !== 'changed') this.figures.promises += 1;
-      if (step === 'ended') return;
+      if (step === 'ended') break;
+      const wrong = await ask?.(session, this.#files);
+      if (wrong !== undefined) this.faults.push(`${this.name}: wrong answer: ${wrong}`);
     }
+    this.loading = false;
+    this.session = undefined;
   }
 
   /** Compares the image with what was acknowledged, and begins anew with what is there; leaves it mounted. */

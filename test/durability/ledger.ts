@@ -26,6 +26,8 @@ interface Entry {
   /** Position at which the calls were sent, or the promise was answered. */
   readonly at: number;
   readonly changes: readonly Change[] | 'durable';
+  /** Files that a promise does not include. */
+  readonly except?: ReadonlySet<string>;
 }
 
 /** How a file system compares with what it must hold. */
@@ -50,9 +52,12 @@ export class Ledger {
     this.#entries.push({ at, changes });
   }
 
-  /** A promise of durability was answered: what calls changed that were answered before holds from now on. */
-  promise(at: number): void {
-    this.#entries.push({ at, changes: 'durable' });
+  /**
+   * A promise of durability was answered: what calls changed that were answered before holds from now on.
+   * @param except files that a call was changing whose answer did not arrive
+   */
+  promise(at: number, except: ReadonlySet<string> = new Set()): void {
+    this.#entries.push({ at, changes: 'durable', except });
   }
 
   /** Positions at which promises were answered. */
@@ -68,7 +73,8 @@ export class Ledger {
     for (const entry of this.#entries) {
       if (entry.at > at) break;
       if (entry.changes === 'durable') {
-        for (const [path, { states }] of expected) expected.set(path, { states: states.slice(-1), any: false });
+        for (const [path, { states }] of expected)
+          if (entry.except?.has(path) !== true) expected.set(path, { states: states.slice(-1), any: false });
         continue;
       }
       for (const { path, state, atomic } of entry.changes) {

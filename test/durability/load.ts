@@ -40,8 +40,8 @@ export interface LoadOptions {
 export class Load {
   /** Files whose content was changed since the last promise. */
   readonly #dirty = new Set<string>();
-  /** How often each kind of promise was answered. */
-  readonly promises = new Map<string, number>();
+  /** Files that a call is changing, or was changing when it failed. */
+  unanswered: ReadonlySet<string> = new Set();
 
   constructor(private readonly options: LoadOptions) {}
 
@@ -49,7 +49,7 @@ export class Load {
   async step(): Promise<Step> {
     const { random } = this.options;
     const choice = random.below(100);
-    if (choice < 4) return this.#end();
+    if (choice < 4) return this.end();
     if (choice < 22) return this.#promise();
     if (choice < 40) return this.#write(this.#any(), this.#bytes(SMALL_BYTES));
     if (choice < 50) return this.#upload(this.#any(), this.#bytes(LARGE_BYTES));
@@ -62,16 +62,16 @@ export class Load {
     return this.#remove(path);
   }
 
-  /** Asks for a promise that ends the session. */
-  async #end(): Promise<Step> {
+  /** Ends the session with a promise. */
+  async end(): Promise<Step> {
     const { session, random } = this.options;
     // A shutdown leaves an empty session behind, whose deletion promises nothing more.
     if (random.once(3)) {
       await session.call('shutdown');
-      this.#promised('shutdown');
+      this.#promised();
     }
     await session.client.deleteSession(session.id);
-    this.#promised('DeleteSession');
+    this.#promised();
     return 'ended';
   }
 
@@ -93,16 +93,15 @@ export class Load {
       ];
     const { name, args = {}, then } = random.of(kinds);
     await call(name, args);
-    this.#promised(name);
+    this.#promised();
     await then?.();
     return 'promised';
   }
 
-  #promised(kind: string): void {
+  #promised(): void {
     const { ledger, position } = this.options;
     ledger.promise(position());
     this.#dirty.clear();
-    this.promises.set(kind, (this.promises.get(kind) ?? 0) + 1);
   }
 
   #write(path: string, content: Buffer): Promise<Step> {
@@ -172,7 +171,9 @@ export class Load {
       atomic,
     }));
     ledger.change(position(), changes);
+    this.unanswered = new Set(after.keys());
     await call(session);
+    this.unanswered = new Set();
     for (const [path, content] of after) {
       if (content === undefined) files.delete(path);
       else files.set(path, content);

@@ -3,6 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import { allActions } from '../../../src/actions/areas.js';
 import { sync } from '../../../gen/calls/filesystem.js';
 import { failureOf } from '../../fakes/connected.js';
+import type { FakeDaemon, ReceivedCall } from '../../fakes/fakeDaemon.js';
 import { action, drive, launched, never, type LaunchedSession } from '../../fakes/sessions.js';
 
 /** A session with a writable drive, /dev/sdb. */
@@ -17,10 +18,19 @@ async function call({ session, daemon }: LaunchedSession, name: string): Promise
   const done = session.perform(action(name), {}, never, (one) => one.call({ ...sync, action: name }, {}));
   done.catch(() => undefined);
   await daemon.reply(await daemon.nextCall());
+  if (session.drives.some(({ readonly }) => !readonly) && action(name).promisesDurability === 'synced')
+    await daemon.reply(await syncOf(daemon));
   return done;
 }
 
-const promising = allActions.filter(({ promisesDurability }) => promisesDurability === true).map(({ name }) => name);
+/** The next call, which must be a sync. */
+async function syncOf(daemon: FakeDaemon): Promise<ReceivedCall> {
+  const next = await daemon.nextCall();
+  expect(next.procedure).toBe(sync.procedure);
+  return next;
+}
+
+const promising = allActions.filter((one) => one.promisesDurability !== undefined).map(({ name }) => name);
 
 describe('actions that promise durability', () => {
   it('are those that flush', () => {
@@ -34,6 +44,21 @@ describe('actions that promise durability', () => {
       'umount',
       'umount_all',
     ]);
+  });
+
+  it('are followed by a sync, unless they are one', () => {
+    const own = promising.filter((name) => action(name).promisesDurability === 'flushed');
+    expect(own.sort()).toEqual(['btrfs_filesystem_sync', 'sync']);
+  });
+
+  it('fail when the sync fails', async () => {
+    const { session, daemon } = await written();
+    const done = failureOf(
+      session.perform(action('umount'), {}, never, (one) => one.call({ ...sync, action: 'umount' }, {})),
+    );
+    await daemon.reply(await daemon.nextCall());
+    await daemon.fail(await syncOf(daemon), 'EIO', 'sync: Input/output error');
+    expect(await done).toMatchObject({ reason: 'EIO' });
   });
 
   it.each(promising)('%s succeeds when everything was written', async (name) => {
@@ -69,7 +94,7 @@ describe('actions that promise durability', () => {
   it('do not ask qemu if no drive is writable', async () => {
     const one = await launched();
     one.machine.drives.before = () => Promise.reject(new Error('asked'));
-    await call(one, 'sync');
+    await call(one, 'umount');
   });
 });
 

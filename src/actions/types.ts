@@ -224,7 +224,7 @@ export interface ActionDef {
   readonly mayNotAnswer?: true;
   /**
    * Its success says that data has reached the images, and the disks below them: writes that the host failed make it
-   * fail. The daemon flushes the disks' caches itself ('flushed'), or has to be told to sync afterwards ('synced').
+   * fail. Either the daemon syncs all disks, with their caches ('flushed'), or it is told to afterwards ('synced').
    */
   readonly promisesDurability?: 'flushed' | 'synced';
   /** Reports progress while it runs. */

@@ -11,7 +11,7 @@ import type { EventBus } from '../events/eventBus.js';
 import type { DiskQuota } from '../images/diskQuota.js';
 import type { Launcher } from '../launcher/launcher.js';
 import { applianceGone, CALL_STATES, requireAllowed } from './callStates.js';
-import { endInOrder, type OrderlyEnd } from './ending.js';
+import { endedUnsynced, endInOrder, type OrderlyEnd } from './ending.js';
 import { launchConfig, launchTimeout, startAppliance, type SessionLaunchTimings } from './launching.js';
 import type { RunningAppliance } from './runningAppliance.js';
 import { SessionDrives } from './sessionDrives.js';
@@ -47,6 +47,8 @@ export class LifeCycle {
   readonly #states = new StateMachine();
   #drives = new SessionDrives();
   #timings: SessionLaunchTimings | undefined;
+  /** What was lost with an appliance that ended unexpectedly. */
+  #loss: { readonly appliance: RunningAppliance; readonly error: GuestfsError } | undefined;
   readonly #unresponsiveMs: number | undefined;
 
   constructor(options: LifeCycleOptions) {
@@ -121,6 +123,7 @@ export class LifeCycle {
       over: new Promise((resolve) => (over = resolve)),
     });
     this.#timings = undefined;
+    this.#loss = undefined;
     try {
       await this.#start(abort.signal, previous);
     } catch (error) {
@@ -226,6 +229,10 @@ export class LifeCycle {
 
   /** Ends the appliance without a sync. The session is in CONFIG at once; resolves once all resources are released. */
   #abandonAppliance(event: 'killed' | 'exited', appliance: RunningAppliance): Promise<void> {
+    const { written } = this.#drives;
+    if (event === 'exited' && appliance.unsynced && written.length > 0)
+      this.#loss = { appliance, error: endedUnsynced(appliance.connection.failure, written) };
+    if (this.#turns.pending > 0) appliance.endReported = true;
     const gone = appliance.kill().then(() => this.#events.emit({ kind: 'subprocess_quit' }));
     // A failure is reported to whoever waits for `gone`.
     this.#states.move(event, { name: 'CONFIG', previous: gone.catch(() => undefined) });
@@ -234,11 +241,18 @@ export class LifeCycle {
     return gone;
   }
 
+  /** As {@link kill}, but no client has asked for it: the shutdown or deletion of the session reports what was lost. */
+  abandon(): Promise<void> {
+    const state = this.#states.current;
+    return state.name === 'READY' ? this.#abandonAppliance('exited', state.appliance) : this.kill();
+  }
+
   /** Ends the appliance immediately, whatever it is doing: unsynced data is lost. */
   async kill(): Promise<void> {
     const state = this.#states.current;
     switch (state.name) {
       case 'CONFIG':
+        this.#loss = undefined;
         return state.previous;
       case 'LAUNCHING':
         return this.#endLaunch(state, new GuestfsError('LAUNCH_FAILED', 'the launch was aborted by kill_subprocess'));
@@ -263,7 +277,7 @@ export class LifeCycle {
     const state = this.#states.current;
     switch (state.name) {
       case 'CONFIG':
-        return state.previous;
+        return this.#reportLoss(state.previous);
       case 'LAUNCHING':
         return this.#endLaunch(state, launchEndedByShutdown());
       case 'READY': {
@@ -286,7 +300,7 @@ export class LifeCycle {
     const state = this.#states.current;
     switch (state.name) {
       case 'CONFIG':
-        return this.#delete(state.previous);
+        return this.#delete(this.#reportLoss(state.previous));
       case 'LAUNCHING':
         return this.#delete(this.#endLaunch(state, launchEndedByShutdown()));
       case 'READY': {
@@ -301,6 +315,14 @@ export class LifeCycle {
         if (state.failure !== undefined) throw state.failure;
         return undefined;
     }
+  }
+
+  /** Waits for an appliance that has ended, and fails if nobody has been told yet what may be lost with it. */
+  async #reportLoss(gone: Promise<void> | undefined): Promise<void> {
+    const loss = this.#loss;
+    this.#loss = undefined;
+    await gone;
+    if (loss?.appliance.endReported === false) throw loss.error;
   }
 
   #delete(gone: Promise<void> | undefined, appliance?: RunningAppliance, end?: OrderlyEnd): Promise<void> {

@@ -13,6 +13,10 @@ const KILL_GRACE_MS = 1000;
 export class RunningAppliance {
   #stopRequested = false;
   #noteStop: () => void = () => undefined;
+  /** Calls may have changed something since the last sync. */
+  unsynced = false;
+  /** A call has failed because it ended: somebody knows what may be lost. */
+  endReported = false;
   /** Resolves when it has ended, or is about to because the server has asked it to stop. */
   readonly stopping: Promise<unknown>;
 

@@ -224,11 +224,19 @@ export class Session {
       await this.#traced(action, request, async () => this.requireState(CALL_STATES.daemon, action.name));
     return this.#turns.call(action.name, signal, (combined) =>
       this.#traced(action, request, async () => {
-        const { machine, connection, version } = this.#life.requireAppliance(action.name);
+        const appliance = this.#life.requireAppliance(action.name);
+        const { machine, connection, version } = appliance;
         const daemon = daemonOn(connection, version, combined, (...call) => this.#turns.sent(...call));
         const { drives } = this.#life;
-        const value = await body(knowingAliases(daemon, drives.numbers));
-        if (action.promisesDurability !== undefined) await keepPromise(action, daemon, drives, machine);
+        if (action.mutating) appliance.unsynced = true;
+        const value = await body(knowingAliases(daemon, drives.numbers)).catch((error: unknown) => {
+          if (connection.failure !== undefined && !signal.aborted) appliance.endReported = true;
+          throw error;
+        });
+        if (action.promisesDurability !== undefined) {
+          await keepPromise(action, daemon, drives, machine);
+          appliance.unsynced = false;
+        }
         return value;
       }),
     );
@@ -276,7 +284,7 @@ export class Session {
       kind: 'warning',
       message: 'the appliance was ended: a call that its client had given up did not finish',
     });
-    this.#life.kill().catch((err: unknown) => this.#logger.error('shutdown of an appliance failed', { err }));
+    this.#life.abandon().catch((err: unknown) => this.#logger.error('shutdown of an appliance failed', { err }));
   }
 
   // --- Launch and end ---

@@ -8,7 +8,7 @@ import { eventually } from '../support/eventually.js';
 import { qemuOf } from '../support/qemuOf.js';
 import { TestClient } from '../support/testClient.js';
 import type { TestServer } from '../support/testServer.js';
-import { startProgramServer } from '../support/programServer.js';
+import { endOfLog, startProgramServer } from '../support/programServer.js';
 import { SUBJECTS, type Subject } from './fileSystems.js';
 import { Lane, type LaneFigures } from './lane.js';
 import type { Outcome } from './outcome.js';
@@ -66,6 +66,9 @@ export async function runKills({ kills, seed, say, subjects = SUBJECTS }: KillsO
       say(`${count()} kills of ${kills}; ${shown(total(lanes))}`);
     }
     await Promise.all(lanes.map((lane) => lane.finish(scene.client)));
+  } catch (error) {
+    say(endOfLog(scene.server));
+    throw error;
   } finally {
     scene.client.close();
     await scene.server.stop();

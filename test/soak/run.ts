@@ -9,7 +9,7 @@ import { FILE_SYSTEMS, SUBJECTS, type FileSystem, type Subject } from '../durabi
 import { Random } from '../fuzz/engine/random.js';
 import { eventually } from '../support/eventually.js';
 import { scratchDrive, TestClient } from '../support/testClient.js';
-import { startProgramServer } from '../support/programServer.js';
+import { endOfLog, startProgramServer } from '../support/programServer.js';
 import { CLEAN_END, type TestServer } from '../support/testServer.js';
 import { Latencies, leaks, usageOf, type Usage } from './figures.js';
 import { fillDisk, SmallDisk } from './fullDisk.js';
@@ -113,6 +113,9 @@ export async function runSoak({ minutes, seed, say }: SoakOptions): Promise<Soak
       ],
       skipped: disk === undefined ? ['full disk: only root can mount a small file system'] : [],
     };
+  } catch (error) {
+    say(endOfLog(server));
+    throw error;
   } finally {
     clearInterval(report);
     client.close();

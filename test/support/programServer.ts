@@ -19,3 +19,11 @@ export async function startProgramServer(options: TestServerOptions): Promise<Te
   server.process.once('exit', () => servers.delete(server));
   return server;
 }
+
+/** Lines of a log that explain a failure. */
+const LOG_LINES = 40;
+
+/** The end of a server's log, for a failure that nobody expected. */
+export function endOfLog({ log }: Pick<TestServer, 'log'>): string {
+  return `the server's log ends with:\n${log().trimEnd().split('\n').slice(-LOG_LINES).join('\n')}`;
+}

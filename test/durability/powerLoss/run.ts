@@ -13,7 +13,7 @@ import { run } from '../../support/diskImages.js';
 import { qemuNbd, type DiskServer } from '../../support/diskServers.js';
 import { serveNbd, type ServedDisk } from '../../support/nbdServer.js';
 import { imageDrive, remoteDrive, SessionClient, TestClient } from '../../support/testClient.js';
-import { startProgramServer } from '../../support/programServer.js';
+import { endOfLog, startProgramServer } from '../../support/programServer.js';
 import { examine, imageFault } from '../examine.js';
 import { FILE_SYSTEMS, nameOf, SUBJECTS, type FileSystem, type Subject } from '../fileSystems.js';
 import { Ledger } from '../ledger.js';
@@ -72,6 +72,9 @@ export async function runPowerLoss({ cuts, seed, say, subjects = SUBJECTS }: Pow
     await Promise.all(Array.from({ length: AT_A_TIME }, work));
     if (!(await noticesLostFlushes(client, directory, seeds)))
       outcome.faults.push('nothing is lost on a disk that ignores flushes: this test does not test');
+  } catch (error) {
+    say(endOfLog(server));
+    throw error;
   } finally {
     client.close();
     await server.stop();

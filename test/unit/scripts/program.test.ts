@@ -1,7 +1,15 @@
 /** How the output of test programs is counted. */
 import { describe, expect, it } from '@jest/globals';
-import { tallyOf } from '../../../scripts/testing/program.mjs';
-import { nothing } from '../../../scripts/testing/tally.mjs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { root } from '../../architecture/sourceTree.js';
+
+interface Counting {
+  tallyOf(line: string): object;
+}
+
+const { tallyOf } = (await import(pathToFileURL(join(root, 'scripts/testing/program.mjs')).href)) as Counting;
+const nothing = { passed: 0, failed: 0, skipped: 0 };
 
 describe('a line of a test program', () => {
   it.each([

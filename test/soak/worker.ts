@@ -24,8 +24,9 @@ export class Worker {
   readonly lane: Lane;
   #proxy: CuttableProxy | undefined;
   #client: TestClient | undefined;
-  /** What happened to the session that it has. */
+  /** What happened last, and to which session: it may have ended before it noticed. */
   #fault: Fault | undefined;
+  #hit: string | undefined;
 
   constructor(private readonly options: WorkerOptions) {
     const { random, latencies } = options;
@@ -64,15 +65,15 @@ export class Worker {
   /** Makes a fault happen, if the session is at work and nothing has happened to it yet. */
   inject(fault: Fault): boolean {
     const { session, loading } = this.lane;
-    if (!loading || session === undefined || this.#fault !== undefined) return false;
+    if (!loading || session === undefined || session === this.#hit) return false;
+    const pid = qemuOf(session);
+    if (pid === undefined) return false;
+    this.#fault = fault;
+    this.#hit = session;
     if (fault === 'disconnect') {
-      this.#fault = fault;
       this.#proxy?.cut();
       return true;
     }
-    const pid = qemuOf(this.options.server, session);
-    if (pid === undefined) return false;
-    this.#fault = fault;
     process.kill(pid, fault === 'kill' ? 'SIGKILL' : 'SIGSTOP');
     return true;
   }

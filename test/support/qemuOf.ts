@@ -1,16 +1,18 @@
 /** The qemu of a session. */
-import { readFileSync } from 'node:fs';
-import type { TestServer } from './testServer.js';
+import { readdirSync, readFileSync } from 'node:fs';
 
-/** Its process ID; undefined while there is none. */
-export function qemuOf(server: Pick<TestServer, 'machines'>, id: string): number | undefined {
-  return server.machines().find(({ pid }) => argumentsOf(pid).includes(`guestfs-${id}`))?.pid;
+/** Its process ID, by the name that it is started with; undefined while there is none. */
+export function qemuOf(id: string): number | undefined {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .find((pid) => read(pid, 'cmdline').split('\0').includes(`guestfs-${id}`) && read(pid, 'comm').startsWith('qemu'));
 }
 
-function argumentsOf(pid: number): string[] {
+function read(pid: number, name: string): string {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0');
+    return readFileSync(`/proc/${pid}/${name}`, 'latin1');
   } catch {
-    return []; // exited meanwhile
+    return ''; // exited meanwhile
   }
 }

@@ -10,6 +10,8 @@
  *   npm test -- integration [PATTERN]   tests with real appliances
  *   npm test -- differential            the same calls to libguestfs's C library
  *   npm test -- conformance [REGEX]     libguestfs's own tests
+ *   npm test -- durability              kills and losses of power under load
+ *   npm test -- soak                    three minutes of work with faults
  *   npm test -- security [PATTERN]      those of the unit and integration tests that concern security
  *   npm test -- faults [PATTERN]        those that are fault drills
  */
@@ -34,6 +36,7 @@ import {
 } from './testing/checks.mjs';
 import { runFuzz } from './testing/fuzz.mjs';
 import { runJest } from './testing/jest.mjs';
+import { runProgram } from './testing/program.mjs';
 import { checkLeftovers } from './testing/leftovers.mjs';
 import { Sandbox } from './testing/sandbox.mjs';
 import { FAULT_TESTS } from './testing/faultTests.mjs';
@@ -42,7 +45,7 @@ import { add, nothing, oneFailed, tallyLine } from './testing/tally.mjs';
 import { pathsOf, tallyByPoint } from './testing/testSubset.mjs';
 
 /** @typedef {import('./testing/tally.mjs').Tally} Tally */
-/** @typedef {'check' | 'unit' | 'fuzz' | 'integration' | 'differential' | 'conformance' | 'security' | 'faults'} Part */
+/** @typedef {'check' | 'unit' | 'fuzz' | 'integration' | 'differential' | 'conformance' | 'durability' | 'soak' | 'security' | 'faults'} Part */
 
 const MINUTE_MS = 60_000;
 /** For each target of the fuzzer. */
@@ -55,8 +58,24 @@ const DIFFERENTIAL_TESTS = 'dist/test/differential/';
 /** The releases whose appliances are tested: the default, and Debian 12. */
 const SUITES = [undefined, 'bookworm'];
 
+/** Short forms of `npm run durability` and `npm run soak`. */
+const KILLS = ['--kills', '10'];
+const POWER_LOSS = ['--power-loss', '--cuts', '4', '--only', 'raw'];
+const SOAK = ['--minutes', '3'];
+
 /** @type {readonly Part[]} */
-const PARTS = ['check', 'unit', 'fuzz', 'integration', 'differential', 'conformance', 'security', 'faults'];
+const PARTS = [
+  'check',
+  'unit',
+  'fuzz',
+  'integration',
+  'differential',
+  'conformance',
+  'durability',
+  'soak',
+  'security',
+  'faults',
+];
 const [asked, pattern] = process.argv.slice(2);
 if (asked !== undefined && !PARTS.some((part) => part === asked)) {
   say(`unknown part of the tests: ${asked}; choose one of ${PARTS.join(', ')}`);
@@ -68,7 +87,13 @@ const wanted = (part) => asked === undefined || asked === part;
 /** Parts of two other parts. @type {Readonly<Partial<Record<string, import('./testing/testSubset.mjs').TestsByPoint>>>} */
 const SUBSETS = { security: SECURITY_TESTS, faults: FAULT_TESTS };
 const subset = SUBSETS[asked ?? ''];
-const needsMachines = subset !== undefined || wanted('integration') || wanted('differential') || wanted('conformance');
+const needsMachines =
+  subset !== undefined ||
+  ['integration', 'differential', 'conformance', 'durability', 'soak'].some((part) =>
+    wanted(/** @type {Part} */ (part)),
+  );
+/** Parts that need the default appliance only. */
+const DEFAULT_APPLIANCE = ['conformance', 'durability', 'soak', ...Object.keys(SUBSETS)];
 
 /** @type {{ name: string, tally: Tally, ms: number }[]} */
 const done = [];
@@ -148,7 +173,7 @@ async function main() {
     );
   if (!needsMachines) return;
 
-  for (const suite of asked === 'conformance' || subset !== undefined ? [undefined] : SUITES)
+  for (const suite of asked !== undefined && DEFAULT_APPLIANCE.includes(asked) ? [undefined] : SUITES)
     await runStage(
       suite === undefined ? 'appliance' : `appliance of ${suite}`,
       setUp(() => ensureAppliance(suite)),
@@ -163,7 +188,7 @@ async function main() {
           paths: subset === undefined ? INTEGRATION_TESTS : `(?=.*${INTEGRATION_TESTS}).*${pathsOf(subset)}`,
           only: pattern,
           flags: ['--maxWorkers=2', `--testTimeout=${String(INTEGRATION_TEST_TIMEOUT_MS)}`],
-          env: security ? { ...sandbox.env, GUESTFS_GRPC_ALL_ESCAPES: '1' } : sandbox.env,
+          env: asked === 'security' ? { ...sandbox.env, GUESTFS_GRPC_ALL_ESCAPES: '1' } : sandbox.env,
           limitMs: 50 * MINUTE_MS,
         }),
       );
@@ -187,6 +212,16 @@ async function main() {
           env: sandbox.env,
           limitMs: 20 * MINUTE_MS,
         }),
+      );
+    }
+    if (wanted('durability')) {
+      const run = { name: 'durability', env: sandbox.env, limitMs: 10 * MINUTE_MS };
+      await runStage('durability: kills', () => runProgram({ ...run, flags: KILLS }));
+      await runStage('durability: power loss', () => runProgram({ ...run, flags: POWER_LOSS }));
+    }
+    if (wanted('soak')) {
+      await runStage('soak', () =>
+        runProgram({ name: 'soak', flags: SOAK, env: sandbox.env, limitMs: 10 * MINUTE_MS }),
       );
     }
     await runStage('nothing left behind', () => checkLeftovers(sandbox));

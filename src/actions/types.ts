@@ -222,8 +222,11 @@ export interface ActionDef {
   readonly largeAnswerText?: RegExp;
   /** The daemon may accept its file and never answer; a ping sent after the file detects that. */
   readonly mayNotAnswer?: true;
-  /** Its success says that data has reached the images: writes that the host failed make it fail. */
-  readonly promisesDurability?: true;
+  /**
+   * Its success says that data has reached the images, and the disks below them: writes that the host failed make it
+   * fail. Either the daemon syncs all disks, with their caches ('flushed'), or it is told to afterwards ('synced').
+   */
+  readonly promisesDurability?: 'flushed' | 'synced';
   /** Reports progress while it runs. */
   readonly progress?: true;
   /** Can be cancelled while it runs. */

@@ -113,9 +113,7 @@ async function lastTurn(turns: Turns): Promise<() => void> {
 
 async function syncAndUnmount({ connection, version }: RunningAppliance): Promise<void> {
   if (connection.failure !== undefined) {
-    throw new GuestfsError('OUTCOME_UNKNOWN', 'the appliance ended before it was synced: unwritten data is lost', {
-      cause: connection.failure,
-    });
+    throw endedUnsynced(connection.failure);
   }
   await withTimeout(
     AUTOSYNC_LIMIT_MS,
@@ -125,6 +123,16 @@ async function syncAndUnmount({ connection, version }: RunningAppliance): Promis
         `the daemon did not sync within ${AUTOSYNC_LIMIT_MS / 1000} s: the appliance was stopped, and unwritten data is lost`,
       ),
     connection.call(internalAutosync, {}, version),
+  );
+}
+
+/** The error for an appliance that ended unexpectedly. @param written devices that may lack data */
+export function endedUnsynced(cause: Error | undefined, written: readonly string[] = []): GuestfsError {
+  const devices = written.length === 0 ? '' : ` (${written.join(', ')})`;
+  return new GuestfsError(
+    'OUTCOME_UNKNOWN',
+    `the appliance ended before it was synced: unwritten data is lost${devices}`,
+    { cause },
   );
 }
 

@@ -11,7 +11,7 @@ import type { EventBus } from '../events/eventBus.js';
 import type { DiskQuota } from '../images/diskQuota.js';
 import type { Launcher } from '../launcher/launcher.js';
 import { applianceGone, CALL_STATES, requireAllowed } from './callStates.js';
-import { endInOrder, type OrderlyEnd } from './ending.js';
+import { endedUnsynced, endInOrder, type OrderlyEnd } from './ending.js';
 import { launchConfig, launchTimeout, startAppliance, type SessionLaunchTimings } from './launching.js';
 import type { RunningAppliance } from './runningAppliance.js';
 import { SessionDrives } from './sessionDrives.js';
@@ -52,6 +52,8 @@ export class LifeCycle {
   /** The drives of the appliances that are starting, running or ending; only one of them has a machine at a time. */
   readonly #inUse = new Set<SessionDrives>();
   #timings: SessionLaunchTimings | undefined;
+  /** What was lost with an appliance that ended unexpectedly. */
+  #loss: { readonly appliance: RunningAppliance; readonly error: GuestfsError } | undefined;
   readonly #unresponsiveMs: number | undefined;
 
   constructor(options: LifeCycleOptions) {
@@ -136,6 +138,7 @@ export class LifeCycle {
     this.#timings = undefined;
     const drives = this.#drives;
     this.#inUse.add(drives);
+    this.#loss = undefined;
     try {
       await this.#start(abort.signal, previous);
     } catch (error) {
@@ -256,6 +259,10 @@ export class LifeCycle {
     before: Promise<void> | undefined = undefined,
   ): Promise<void> {
     const drives = this.#drives;
+    const { written } = drives;
+    if (event === 'exited' && appliance.unsynced && written.length > 0)
+      this.#loss = { appliance, error: endedUnsynced(appliance.connection.failure, written) };
+    if (this.#turns.pending > 0) appliance.endReported = true;
     const ended = before === undefined ? appliance.kill() : before.then(() => appliance.kill());
     const gone = ended
       .finally(() => this.#inUse.delete(drives))
@@ -280,11 +287,18 @@ export class LifeCycle {
     );
   }
 
+  /** As {@link kill}, but no client has asked for it: the shutdown or deletion of the session reports what was lost. */
+  abandon(): Promise<void> {
+    const state = this.#states.current;
+    return state.name === 'READY' ? this.#abandonAppliance('exited', state.appliance) : this.kill();
+  }
+
   /** Ends the appliance immediately, whatever it is doing: unsynced data is lost. */
   async kill(): Promise<void> {
     const state = this.#states.current;
     switch (state.name) {
       case 'CONFIG':
+        this.#loss = undefined;
         return state.previous;
       case 'LAUNCHING':
         return this.#endLaunch(state, new GuestfsError('LAUNCH_FAILED', 'the launch was aborted by kill_subprocess'));
@@ -309,7 +323,7 @@ export class LifeCycle {
     const state = this.#states.current;
     switch (state.name) {
       case 'CONFIG':
-        return state.previous;
+        return this.#reportLoss(state.previous);
       case 'LAUNCHING':
         return this.#endLaunch(state, launchEndedByShutdown());
       case 'READY': {
@@ -332,7 +346,7 @@ export class LifeCycle {
     const state = this.#states.current;
     switch (state.name) {
       case 'CONFIG':
-        return this.#delete(state.previous);
+        return this.#delete(this.#reportLoss(state.previous));
       case 'LAUNCHING':
         return this.#delete(this.#endLaunch(state, launchEndedByShutdown()));
       case 'READY': {
@@ -347,6 +361,14 @@ export class LifeCycle {
         if (state.failure !== undefined) throw state.failure;
         return undefined;
     }
+  }
+
+  /** Waits for an appliance that has ended, and fails if nobody has been told yet what may be lost with it. */
+  async #reportLoss(gone: Promise<void> | undefined): Promise<void> {
+    const loss = this.#loss;
+    this.#loss = undefined;
+    await gone;
+    if (loss?.appliance.endReported === false) throw loss.error;
   }
 
   #delete(gone: Promise<void> | undefined, appliance?: RunningAppliance, end?: OrderlyEnd): Promise<void> {

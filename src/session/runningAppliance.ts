@@ -19,6 +19,10 @@ const EXIT_MS = 1000;
 export class RunningAppliance {
   #stopRequested = false;
   #noteStop: () => void = () => undefined;
+  /** Calls may have changed something since the last sync. */
+  unsynced = false;
+  /** A call has failed because it ended: somebody knows what may be lost. */
+  endReported = false;
   /** Resolves when it has ended, or is about to because the server has asked it to stop. */
   readonly stopping: Promise<unknown>;
   /** Resolves when it has ended: why, if it has ended by itself and something shows the cause. Never rejects. */

@@ -21,6 +21,7 @@ import { knowingAliases } from './driveAliases.js';
 import type { SessionLaunchTimings } from './launching.js';
 import { knowingMemory } from './guestMemory.js';
 import { LifeCycle } from './lifeCycle.js';
+import { keepPromise } from './promise.js';
 import type { SessionSettings } from './settings.js';
 import type { SessionState } from './stateMachine.js';
 import { Turns } from './turns.js';
@@ -229,11 +230,16 @@ export class Session {
         const daemon = daemonOn(connection, version, combined, (...call) => this.#turns.sent(...call));
         const { drives } = this.#life;
         const { total } = this.console;
+        if (action.mutating) appliance.unsynced = true;
         try {
           const value = await body(knowingAliases(daemon, drives.numbers));
-          if (action.promisesDurability === true) await drives.requireSound(machine, 'all drives');
+          if (action.promisesDurability !== undefined) {
+            await keepPromise(action, daemon, drives, machine);
+            appliance.unsynced = false;
+          }
           return value;
         } catch (error) {
+          if (connection.failure !== undefined && !signal.aborted) appliance.endReported = true;
           throw knowingMemory(await appliance.explained(error), () => this.console.tailSince(total));
         }
       }),
@@ -282,7 +288,7 @@ export class Session {
       kind: 'warning',
       message: 'the appliance was ended: a call that its client had given up did not finish',
     });
-    this.#life.kill().catch((err: unknown) => this.#logger.error('shutdown of an appliance failed', { err }));
+    this.#life.abandon().catch((err: unknown) => this.#logger.error('shutdown of an appliance failed', { err }));
   }
 
   // --- Launch and end ---

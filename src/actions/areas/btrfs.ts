@@ -149,7 +149,7 @@ export const btrfsActions: readonly ActionDef[] = [
     name: 'btrfs_filesystem_sync',
     procedure: 327,
     since: '1.17.35',
-    promisesDurability: true,
+    promisesDurability: 'synced',
     optionalGroup: 'btrfs',
     args: [ifAbsent('DAEMON_ERROR', pathname('fs'))],
     returns: none,

@@ -65,7 +65,7 @@ export const deviceActions: readonly ActionDef[] = [
     name: 'blockdev_flushbufs',
     procedure: 64,
     since: '1.9.3',
-    promisesDurability: true,
+    promisesDurability: 'synced',
     args: [device('device')],
     returns: none,
     summary: 'Flushes kernel buffers of a block device',

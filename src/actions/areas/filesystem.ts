@@ -461,7 +461,7 @@ export const filesystemActions: readonly ActionDef[] = [
     name: 'sync',
     procedure: 2,
     since: '0.0.3',
-    promisesDurability: true,
+    promisesDurability: 'flushed',
     returns: none,
     summary: 'Writes all pending changes to the disk images',
     description:

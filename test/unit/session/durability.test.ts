@@ -3,7 +3,9 @@ import { describe, expect, it } from '@jest/globals';
 import { allActions } from '../../../src/actions/areas.js';
 import { sync } from '../../../gen/calls/filesystem.js';
 import { failureOf } from '../../fakes/connected.js';
-import { action, drive, launched, never, type LaunchedSession } from '../../fakes/sessions.js';
+import { eventually } from '../../support/eventually.js';
+import type { FakeDaemon, ReceivedCall } from '../../fakes/fakeDaemon.js';
+import { action, drive, launch, launched, never, type LaunchedSession } from '../../fakes/sessions.js';
 
 /** A session with a writable drive, /dev/sdb. */
 async function written(): Promise<LaunchedSession> {
@@ -17,10 +19,19 @@ async function call({ session, daemon }: LaunchedSession, name: string): Promise
   const done = session.perform(action(name), {}, never, (one) => one.call({ ...sync, action: name }, {}));
   done.catch(() => undefined);
   await daemon.reply(await daemon.nextCall());
+  if (session.drives.some(({ readonly }) => !readonly) && action(name).promisesDurability === 'synced')
+    await daemon.reply(await syncOf(daemon));
   return done;
 }
 
-const promising = allActions.filter(({ promisesDurability }) => promisesDurability === true).map(({ name }) => name);
+/** The next call, which must be a sync. */
+async function syncOf(daemon: FakeDaemon): Promise<ReceivedCall> {
+  const next = await daemon.nextCall();
+  expect(next.procedure).toBe(sync.procedure);
+  return next;
+}
+
+const promising = allActions.filter((one) => one.promisesDurability !== undefined).map(({ name }) => name);
 
 describe('actions that promise durability', () => {
   it('are those that flush', () => {
@@ -34,6 +45,21 @@ describe('actions that promise durability', () => {
       'umount',
       'umount_all',
     ]);
+  });
+
+  it('are followed by a sync, unless they are one', () => {
+    const own = promising.filter((name) => action(name).promisesDurability === 'flushed');
+    expect(own).toEqual(['sync']);
+  });
+
+  it('fail when the sync fails', async () => {
+    const { session, daemon } = await written();
+    const done = failureOf(
+      session.perform(action('umount'), {}, never, (one) => one.call({ ...sync, action: 'umount' }, {})),
+    );
+    await daemon.reply(await daemon.nextCall());
+    await daemon.fail(await syncOf(daemon), 'EIO', 'sync: Input/output error');
+    expect(await done).toMatchObject({ reason: 'EIO' });
   });
 
   it.each(promising)('%s succeeds when everything was written', async (name) => {
@@ -122,4 +148,71 @@ it('other actions do not ask qemu', async () => {
   const one = await written();
   one.machine.drives.before = () => Promise.reject(new Error('asked'));
   await call(one, 'ping_daemon');
+});
+
+describe('an appliance that ends unexpectedly while no call is in progress', () => {
+  const LOST = {
+    reason: 'OUTCOME_UNKNOWN',
+    message: expect.stringMatching(/unwritten data is lost \(\/dev\/sdb/),
+  };
+  const dead = async (...calls: readonly string[]): Promise<LaunchedSession> => {
+    const one = await written();
+    for (const name of calls) await call(one, name);
+    one.machine.die();
+    await eventually(() => one.session.state === 'CONFIG');
+    return one;
+  };
+
+  it('makes the deletion of its session fail, which would otherwise promise that everything is written', async () => {
+    const { session } = await dead('touch');
+    expect(await failureOf(session.close())).toMatchObject(LOST);
+    expect(session.state).toBe('CLOSED');
+  });
+
+  it('makes a shutdown fail, once', async () => {
+    const { session } = await dead('touch');
+    expect(await failureOf(session.shutdown())).toMatchObject(LOST);
+    await session.shutdown();
+    await session.close();
+  });
+
+  it.each([
+    ['nothing was changed', []],
+    ['everything was synced', ['touch', 'umount']],
+  ])('is no loss if %s', async (_what, calls) => {
+    await (await dead(...calls)).session.close();
+  });
+
+  it('is no loss if no image was writable', async () => {
+    const one = await launched();
+    await call(one, 'touch');
+    one.machine.die();
+    await eventually(() => one.session.state === 'CONFIG');
+    await one.session.close();
+  });
+
+  it('is reported once: a call that failed has told', async () => {
+    const one = await written();
+    await call(one, 'touch');
+    const failed = failureOf(one.session.perform(action('touch'), {}, never, (daemon) => daemon.call(sync, {})));
+    await one.daemon.nextCall();
+    one.machine.die();
+    expect(await failed).toMatchObject({ reason: 'OUTCOME_UNKNOWN' });
+    await one.session.close();
+  });
+
+  it('is what its client wanted if it was killed', async () => {
+    const one = await written();
+    await call(one, 'touch');
+    await one.session.kill();
+    await one.session.close();
+  });
+
+  it('is forgotten when the session is launched again', async () => {
+    const one = await dead('touch');
+    const { daemon } = await launch(one.session, one.launcher);
+    const closed = one.session.close();
+    await daemon.reply(await daemon.nextCall());
+    await closed;
+  });
 });

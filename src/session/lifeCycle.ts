@@ -93,7 +93,7 @@ export class LifeCycle {
    * was killed takes a moment to end, in which the session is in CONFIG already.
    */
   get drivesInUse(): number | undefined {
-    return [...this.#inUse].at(-1)?.all.length;
+    return [...this.#inUse].at(-1)?.used;
   }
 
   /** How long the last launch took, if it succeeded. */

@@ -14,10 +14,17 @@ import type { RunningAppliance } from './runningAppliance.js';
 export class SessionDrives {
   /** By number: 0 is /dev/sda. Removed drives leave their slots free. */
   #drives: (Drive | undefined)[] = [];
+  /** How many are being attached to the running appliance. */
+  #attaching = 0;
 
   /** The attached drives, in order. */
   get all(): readonly Drive[] {
     return this.#drives.filter((drive) => drive !== undefined);
+  }
+
+  /** How many drives are attached or being attached. */
+  get used(): number {
+    return this.all.length + this.#attaching;
   }
 
   /** One more than the largest number that any drive has had. */
@@ -71,7 +78,12 @@ export class SessionDrives {
     signal: AbortSignal,
   ): Promise<void> {
     this.#checkRoom(drive, action);
-    this.#drives[await machine.drives.add(connection, drive, signal)] = drive;
+    this.#attaching += 1;
+    try {
+      this.#drives[await machine.drives.add(connection, drive, signal)] = drive;
+    } finally {
+      this.#attaching -= 1;
+    }
   }
 
   /**

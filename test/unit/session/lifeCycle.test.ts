@@ -41,6 +41,18 @@ describe('the resources of a session', () => {
     await closed;
   });
 
+  it('include a drive that is being attached', async () => {
+    const { session, machine } = await launched();
+    const attaching = gate();
+    machine.drives.before = () => attaching.passed;
+    const attached = session.attachDrive(drive, 'add_drive', never);
+    await quiet();
+    expect(session.resources).toMatchObject({ drives: 2 });
+    attaching.open();
+    await attached;
+    expect(session.resources).toMatchObject({ drives: 2 });
+  });
+
   it('are those of an appliance that was killed until it has ended, also if the next launch fails', async () => {
     const { session, machine } = await launched();
     const end = gate();

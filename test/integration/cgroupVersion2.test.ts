@@ -11,7 +11,7 @@ import { expect, it } from '@jest/globals';
 import { describeWithAppliance } from '../support/appliance.js';
 import { inGuest } from '../support/launchKinds.js';
 import { launchSession, serverForTests } from '../support/scene.js';
-import { imageDrive } from '../support/testClient.js';
+import { imageDrive, SessionClient } from '../support/testClient.js';
 
 const CODE = fileURLToPath(new URL('../../src', import.meta.url));
 const CHECK = fileURLToPath(new URL('../support/cgroupCheck.js', import.meta.url));
@@ -37,13 +37,20 @@ function imageWithNode(path: string): string {
 }
 
 describeWithAppliance('a server under cgroup version 2', () => {
-  const scene = serverForTests({ flags: ['--debug-service'] });
+  const scene = serverForTests({ flags: ['--debug-service', '--allow', 'custom-qemu', '--launch', 'cold'] });
 
   it('limits, kills and removes what is in the cgroup of a machine, and moves out of the way', async () => {
     const loader = imageWithNode(join(scene.server.images, 'node.img'));
-    const session = await launchSession(scene.client, [imageDrive('node.img')]);
+    // As libguestfs does, an appliance disables the memory controller; this one must not.
+    const ordinary = await launchSession(scene.client, [imageDrive('node.img')]);
+    const options = (await inGuest(ordinary, 'cat /proc/cmdline')).trim().replace(/ cgroup_disable=memory/, '');
+    await scene.client.deleteSession(ordinary.id);
+    const { id } = await scene.client.createSession({ drives: [imageDrive('node.img')] });
+    const session = new SessionClient(scene.client, id);
+    // The last of several counts.
+    await session.call('config', { hvparam: '-append', hvvalue: options });
+    await session.call('launch');
     await session.call('mount_ro', { mountable: '/dev/sda', mountpoint: '/' });
-    const command = `${PLACE}/lib/${loader} --library-path ${PLACE}/lib ${PLACE}/node`;
     // The shell that executes it is the only process in its cgroup.
     const printed = await inGuest(
       session,
@@ -53,7 +60,7 @@ cat /run/cgroup/cgroup.controllers
 echo "+memory +pids" >/run/cgroup/cgroup.subtree_control
 mkdir /run/cgroup/service
 echo $$ >/run/cgroup/service/cgroup.procs
-exec ${command} ${PLACE}/test/support/check.js ${command} 2>&1`,
+exec ${PLACE}/lib/${loader} --library-path ${PLACE}/lib ${PLACE}/node ${PLACE}/test/support/check.js 2>&1`,
     );
     const [controllers = '', result = ''] = printed.trim().split('\n');
     expect(controllers).toMatch(/\bmemory\b.*\bpids\b/);

@@ -83,6 +83,7 @@ for (const [means, uid] of [
     });
 
     const qemu = (): number => server.machines().find(({ name }) => name.startsWith('qemu-system'))?.pid ?? 0;
+    const providers = (): number => server.machines().filter(({ name }) => name.startsWith('qemu-storage')).length;
     const attempts = (): TakenAttempt[] => [
       ['tcp', server.address],
       ...disks.map(({ address }): TakenAttempt => ['tcp', address]),
@@ -109,6 +110,7 @@ for (const [means, uid] of [
     });
 
     it('gets no network with a drive that is added later', async () => {
+      expect(providers()).toBe(1);
       const second = disks[1]?.address ?? '';
       await session.call('add_drive', { filename: '', protocol: 'nbd', server: { values: [second] }, label: 'later' });
       expect(await session.call('blockdev_getsize64', { device: '/dev/disk/guestfs/later' })).toBe(
@@ -117,7 +119,9 @@ for (const [means, uid] of [
       const known = new Set(internetSockets());
       expect(socketsOf(qemu()).filter((socket) => known.has(socket))).toEqual([]);
       expect(reached()).toEqual([]);
+      expect(providers()).toBe(2);
       await session.call('remove_drive', { label: 'later' });
+      expect(providers()).toBe(1);
     });
   });
 }

@@ -23,6 +23,9 @@ import { socketPair } from '../../fakes/socketPair.js';
 import { forbidWarnings } from '../../fakes/warnings.js';
 import { word } from '../../fakes/xdrBytes.js';
 
+// 128 MiB take a busy machine longer than the usual five seconds.
+jest.setTimeout(60_000);
+
 const MEBIBYTE = 1024 * 1024;
 const uploadRequest = { remotefilename: '/to', progress_hint: undefined };
 const downloadRequest = { remotefilename: '/from' };

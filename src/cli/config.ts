@@ -188,7 +188,8 @@ function policyFile({ policy }: Flags, known: Identities | undefined): string | 
   return policy;
 }
 
-function defaultSettings(line: ServerCommandLine, environment: NodeJS.ProcessEnv): SessionSettings {
+/** The settings of a session whose client changes none. */
+export function defaultSettings(line: ServerCommandLine, environment: NodeJS.ProcessEnv): SessionSettings {
   const { flags } = line;
   /** The first of these variables that is set and not empty. */
   const filled = (...names: readonly string[]): string | undefined =>

@@ -85,7 +85,11 @@ export const FLAGS: readonly Option[] = [
       './images, created if missing',
     ),
   ),
-  flag('appliance', 'DIR', 'fixed or supermin appliance (default: the one built by npm start)').argParser(path),
+  flag(
+    'appliance',
+    'DIR',
+    'fixed or supermin appliance (default: the one that npm start builds, or guestfs-grpc appliance)',
+  ).argParser(path),
   flag('accel', 'NAME', 'accelerator of appliances; auto uses KVM if it works, otherwise TCG')
     .choices(['auto', 'kvm', 'tcg'])
     .default('auto'),

@@ -107,7 +107,7 @@ function openAudit({ auditLog: path }: ServerConfig, logger: Logger): AuditLog |
 const PREPARATION_LIMIT_MS = 30_000;
 
 /** The machine of a session with default settings. */
-function defaultRequest(defaults: SessionSettings): TemplateRequest {
+export function defaultRequest(defaults: SessionSettings): TemplateRequest {
   return {
     ...{
       accelerator: acceleratorOf(defaults),

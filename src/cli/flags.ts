@@ -72,7 +72,7 @@ function aSwitch(name: string, help: string): Option {
 
 /** All flags but `--help` and `--version`, in the order of the help. */
 export const FLAGS: readonly Option[] = [
-  flag('listen', 'ADDRESS', 'HOST:PORT, or unix:/PATH for a Unix socket')
+  flag('listen', 'ADDRESS', 'HOST:PORT, unix:/PATH for a Unix socket, or systemd for the socket of a .socket unit')
     .default('127.0.0.1:50051')
     .argParser(addressOrSocket),
   flag('socket-mode', 'MODE', 'mode of the Unix socket; everyone with permission to connect can use the server')

@@ -275,6 +275,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
   const peerUsers = config.identities?.users === true ? new PeerUsers(logger) : undefined;
   const server = await serve({
     listen: config.listen,
+    descriptor: config.listenDescriptor,
     socketMode: config.socketMode,
     credentials: await credentials(config.tls, logger),
     identify: await identify(config, peerUsers, logger),

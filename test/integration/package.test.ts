@@ -58,6 +58,8 @@ describeWithAppliance('the npm package', () => {
     } finally {
       client.close();
     }
-    expect(await server.stop()).toEqual(CLEAN_END);
+    const running = server;
+    server = undefined;
+    expect(await running.stop()).toEqual(CLEAN_END);
   });
 });

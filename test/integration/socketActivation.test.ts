@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, expect, it } from '@jest/globals';
 import { describeWithAppliance } from '../support/appliance.js';
 import { scratchDrive, SessionClient, TestClient } from '../support/testClient.js';
-import { CLEAN_END, MAIN, startTestServer, type TestServer } from '../support/testServer.js';
+import { CLEAN_END, MAIN, startTestServer, type ServerEnd, type TestServer } from '../support/testServer.js';
 
 /** Makes sockets, and becomes the server, which gets them as 3, 4, ... */
 const SYSTEMD = `#!/usr/bin/python3
@@ -61,10 +61,16 @@ describeWithAppliance('a server that systemd passes a socket', () => {
     return stderr;
   };
 
-  afterEach(async () => {
+  /** Ends it; undefined if none runs. */
+  const stop = async (): Promise<ServerEnd | undefined> => {
     client?.close();
-    await server?.stop();
+    const running = server;
     server = client = undefined;
+    return running?.stop();
+  };
+
+  afterEach(async () => {
+    await stop();
     rmSync(path, { force: true });
   });
   afterAll(() => rmSync(directory, { recursive: true }));
@@ -82,7 +88,7 @@ describeWithAppliance('a server that systemd passes a socket', () => {
       .flatMap(({ pid }) => readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`)));
     expect(open.length).toBeGreaterThan(0);
     expect(open).not.toContain(socket);
-    expect(await started.stop()).toEqual(CLEAN_END);
+    expect(await stop()).toEqual(CLEAN_END);
   });
 
   it('serves a Unix socket, with the users of its clients and the mode that it has', async () => {
@@ -91,7 +97,7 @@ describeWithAppliance('a server that systemd passes a socket', () => {
     const { id } = await (client as TestClient).createSession({});
     expect((await (client as TestClient).getSession(id)).id).toBe(id);
     await (client as TestClient).deleteSession(id);
-    expect(await started.stop()).toEqual(CLEAN_END);
+    expect(await stop()).toEqual(CLEAN_END);
   });
 
   it('does not start with no socket, two of them, one of another kind, or a mode of its own', () => {

@@ -2,9 +2,10 @@
  * The system packages that the project needs, by their Debian names. This is the only list of them. It is plain data,
  * because it is read before anything is built.
  *
- * @typedef {'server' | 'appliance' | 'applianceAsUser' | 'conformance' | 'test'} Purpose
+ * @typedef {'server' | 'appliance' | 'applianceAsUser' | 'conformance' | 'test' | 'deploy'} Purpose
  *   `server`: to run the server; `appliance`: to build an appliance, `applianceAsUser`: what an ordinary user needs as
- *   well; `conformance`: to replay libguestfs's own tests; `test`: for the other tests.
+ *   well; `conformance`: to replay libguestfs's own tests; `test`: for the other tests; `deploy`: to verify what is in
+ *   `deploy/`.
  *
  * @typedef {object} SystemPackage
  * @property {string} name
@@ -127,6 +128,13 @@ export const systemPackages = [
   { name: 'openssh-client', for: ['test'], why: 'makes SSH keys', programs: ['ssh-keygen'] },
   { name: 'glusterfs-common', for: ['test'], why: 'transport of GlusterFS, which qemu-block-extra lacks' },
   { name: 'systemd-journal-remote', for: ['test'], why: 'makes journals' },
+
+  { name: 'buildah', for: ['deploy'], why: 'builds the container image', programs: ['buildah'] },
+  { name: 'podman', for: ['deploy'], why: 'runs the container image', programs: ['podman'] },
+  { name: 'runc', for: ['deploy'], why: "podman's runtime", programs: ['runc'] },
+  { name: 'systemd', for: ['deploy'], why: 'checks the units', programs: ['systemd-analyze'] },
+  { name: 'etcd-server', for: ['deploy'], why: 'store of the Kubernetes API server', programs: ['etcd'] },
+  { name: 'python3-pip', for: ['deploy'], why: 'installs Envoy' },
 ];
 
 /**

@@ -19,7 +19,7 @@ function state(sources) {
 }
 
 /** Deletes the output of deleted sources, so that a deleted test does not run any more. */
-function prune() {
+export function prune() {
   /** @param {string} folder */
   const pruneFolder = (folder) => {
     for (const entry of readdirSync(join(root, 'dist', folder), { withFileTypes: true })) {

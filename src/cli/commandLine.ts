@@ -29,8 +29,8 @@ of a repeatable flag separates values by commas or colons; that of a flag withou
 LIBGUESTFS_MEMSIZE, LIBGUESTFS_TMPDIR, LIBGUESTFS_CACHEDIR, LIBGUESTFS_APPEND, LIBGUESTFS_DEBUG, LIBGUESTFS_TRACE and
 LIBGUESTFS_BACKEND_SETTINGS have the same meaning as in libguestfs; flags override them.`;
 
-function serverCommand(print: (text: string) => void): Command {
-  const command = new Command('npm start --')
+function serverCommand(name: string, print: (text: string) => void): Command {
+  const command = new Command(name)
     .description(ABOUT)
     .usage('[FLAGS]')
     .helpOption(false)
@@ -74,12 +74,13 @@ function settle(command: Command, option: Option): void {
  * The flags of the command line; those that are not given come from the environment of the process, from which empty
  * variables of flags are removed.
  * @param args without the names of program and script
+ * @param name of the command, for its help
  * @throws UsageError
  */
-export function readCommandLine(args: readonly string[]): ServerCommandLine | Information {
+export function readCommandLine(args: readonly string[], name = 'npm start --'): ServerCommandLine | Information {
   let text = '';
   unsetEmptyVariables();
-  const command = serverCommand((part) => (text += part));
+  const command = serverCommand(name, (part) => (text += part));
   try {
     command.parse(args, { from: 'user' });
   } catch (error) {

@@ -17,9 +17,10 @@ import type { ClientBudget } from '../session/clientBudget.js';
 import type { SessionSettings } from '../session/settings.js';
 import { UsageError, type ServerCommandLine } from './commandLine.js';
 import { DEFAULT_IMAGE_ROOTS, MEBIBYTE, type Flags } from './flags.js';
-import { wholeNumber } from './flagValues.js';
+import { FROM_SYSTEMD, wholeNumber } from './flagValues.js';
 import { clientBudget, secondsOrNone, serverLimits, settingLimits } from './limitFlags.js';
 import { replicaConfig, type ReplicaConfig } from './replicaConfig.js';
+import { activatedSocket, type ActivatedSocket } from './socketActivation.js';
 
 const LAUNCH_TIMEOUT_MS = 180_000;
 
@@ -36,6 +37,8 @@ export interface Identities {
 
 export interface ServerConfig {
   readonly listen: string;
+  /** Of a socket that listens there already; undefined: the server makes its own. */
+  readonly listenDescriptor: number | undefined;
   /** Mode of a Unix socket. */
   readonly socketMode: number;
   readonly metricsListen: string | undefined;
@@ -148,10 +151,12 @@ function tls({ tlsCert: certificate, tlsKey: key, clientCa }: Flags): ServerConf
   return { certificate, key, clientCa };
 }
 
-function listen({ flags, given }: ServerCommandLine): string {
+function listen({ flags, given }: ServerCommandLine, inherited: boolean): string {
   const { listen: address, tlsCert, insecureListen } = flags;
-  if (given.has('socketMode') && socketPath(address) === undefined)
-    throw new UsageError('--socket-mode needs --listen unix:/PATH');
+  if (given.has('socketMode') && (inherited || socketPath(address) === undefined))
+    throw new UsageError(
+      inherited ? '--socket-mode: the mode is that of the .socket unit' : '--socket-mode needs --listen unix:/PATH',
+    );
   if (tlsCert === undefined && !insecureListen && !isLocal(address))
     throw new UsageError(
       `--listen ${address}: other machines can connect there, and without TLS everyone reads along; give --tls-cert and --tls-key, or --insecure-listen if something else protects the connections`,
@@ -191,7 +196,8 @@ function policyFile({ policy }: Flags, known: Identities | undefined): string | 
   return policy;
 }
 
-function defaultSettings(line: ServerCommandLine, environment: NodeJS.ProcessEnv): SessionSettings {
+/** The settings of a session whose client changes none. */
+export function defaultSettings(line: ServerCommandLine, environment: NodeJS.ProcessEnv): SessionSettings {
   const { flags } = line;
   /** The first of these variables that is set and not empty. */
   const filled = (...names: readonly string[]): string | undefined =>
@@ -230,16 +236,25 @@ function forOwnUser({ listen: address, socketMode }: Flags): boolean {
   return socketPath(address) !== undefined && (Number.parseInt(socketMode, 8) & 0o077) === 0;
 }
 
+/** The flags that would have made this socket. */
+function flagsOf({ address, mode }: ActivatedSocket): Partial<Flags> {
+  return { listen: address, ...(mode === undefined ? {} : { socketMode: mode }) };
+}
+
 /**
  * The configuration; creates ./images if no image root is given.
  * @throws UsageError naming the invalid flag or variable
  */
-export async function readConfig(line: ServerCommandLine, environment: NodeJS.ProcessEnv): Promise<ServerConfig> {
+export async function readConfig(given: ServerCommandLine, environment: NodeJS.ProcessEnv): Promise<ServerConfig> {
+  const socket = given.flags.listen === FROM_SYSTEMD ? await activatedSocket(environment) : undefined;
+  // From here on, the address of the socket counts: whether it is local, whether its clients have users.
+  const line = socket === undefined ? given : { ...given, flags: { ...given.flags, ...flagsOf(socket) } };
   const { flags } = line;
   const allowed = new Set(flags.allow);
   const known = identities(flags);
   return {
-    listen: listen(line),
+    listen: listen(line, socket !== undefined),
+    listenDescriptor: socket?.descriptor,
     socketMode: Number.parseInt(flags.socketMode, 8),
     metricsListen: flags.metricsListen,
     tls: tls(flags),

@@ -4,6 +4,9 @@ import { InvalidArgumentError, Option } from 'commander';
 import { IDENTITY_KINDS, namesKind } from '../security/certificateIdentity.js';
 import { socketPath, splitAddress } from '../server/address.js';
 
+/** The value of `--listen` for a socket that systemd passes. */
+export const FROM_SYSTEMD = 'systemd';
+
 /** `GUESTFS_GRPC_IMAGE_ROOT` for `--image-root`. */
 function environmentName(name: string): string {
   return `GUESTFS_GRPC_${name.toUpperCase().replaceAll('-', '_')}`;
@@ -25,11 +28,12 @@ export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (val
   };
 }
 
-/** An address to listen on, or a Unix socket. */
+/** An address to listen on, a Unix socket, or a word that stands for one that is there already. */
 export function addressOrSocket(value: string): string {
+  if (value === FROM_SYSTEMD) return value;
   const socket = socketPath(value);
   if (socket === undefined ? splitAddress(value) !== undefined : isAbsolute(socket)) return value;
-  throw new InvalidArgumentError('It must have the form HOST:PORT or unix:/PATH.');
+  throw new InvalidArgumentError('It must have the form HOST:PORT or unix:/PATH, or be systemd.');
 }
 
 /** The mode of a file, octal. */

@@ -73,7 +73,7 @@ function aSwitch(name: string, help: string): Option {
 
 /** All flags but `--help` and `--version`, in the order of the help. */
 export const FLAGS: readonly Option[] = [
-  flag('listen', 'ADDRESS', 'HOST:PORT, or unix:/PATH for a Unix socket')
+  flag('listen', 'ADDRESS', 'HOST:PORT, unix:/PATH for a Unix socket, or systemd for the socket of a .socket unit')
     .default('127.0.0.1:50051')
     .argParser(addressOrSocket),
   flag('socket-mode', 'MODE', 'mode of the Unix socket; everyone with permission to connect can use the server')
@@ -86,7 +86,11 @@ export const FLAGS: readonly Option[] = [
       './images, created if missing',
     ),
   ),
-  flag('appliance', 'DIR', 'fixed or supermin appliance (default: the one built by npm start)').argParser(path),
+  flag(
+    'appliance',
+    'DIR',
+    'fixed or supermin appliance (default: the one that npm start builds, or guestfs-grpc appliance)',
+  ).argParser(path),
   flag('accel', 'NAME', 'accelerator of appliances; auto uses KVM if it works, otherwise TCG')
     .choices(['auto', 'kvm', 'tcg'])
     .default('auto'),

@@ -118,7 +118,7 @@ function openAudit({ auditLog: path }: ServerConfig, logger: Logger): AuditLog |
 const PREPARATION_LIMIT_MS = 30_000;
 
 /** The machine of a session with default settings. */
-function defaultRequest(defaults: SessionSettings): TemplateRequest {
+export function defaultRequest(defaults: SessionSettings): TemplateRequest {
   return {
     ...{
       accelerator: acceleratorOf(defaults),
@@ -312,6 +312,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
   let launch: LaunchFacts = {};
   const server = await serve({
     listen: config.listen,
+    descriptor: config.listenDescriptor,
     socketMode: config.socketMode,
     credentials: certificates?.credentials() ?? ServerCredentials.createInsecure(),
     identify: await identify(config, peerUsers, replicas, logger),

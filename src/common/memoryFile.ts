@@ -51,6 +51,20 @@ export async function keepMemoryFile(source: FileHandle, target: FileHandle, sig
   return (await run(['keep'], [source, target], signal)).trim();
 }
 
+/**
+ * Writes the contents of `source` to `target` without the zeros: where holes are not kept, as in layers of container
+ * images.
+ * @returns the digest that {@link keepMemoryFile} returns
+ */
+export async function packMemoryFile(source: FileHandle, target: FileHandle, signal: AbortSignal): Promise<string> {
+  return (await run(['pack'], [source, target], signal)).trim();
+}
+
+/** Creates a sealed file from what {@link packMemoryFile} has written. */
+export async function unpackMemoryFile(source: FileHandle, signal: AbortSignal): Promise<LoadedMemoryFile> {
+  return make(['unpack'], [source.fd], signal);
+}
+
 async function run(command: readonly string[], files: readonly FileHandle[], signal: AbortSignal): Promise<string> {
   const { exitCode, stdout, stderr, overLimit } = await runTool(PYTHON, [...ISOLATED, PROGRAM, ...command], {
     fds: files.map(({ fd }) => fd),

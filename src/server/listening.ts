@@ -1,4 +1,7 @@
-/** Binds the server to its address: host:port, or `unix:/path` for a socket protected by file permissions. */
+/**
+ * Binds the server to its address: host:port, or `unix:/path` for a socket protected by file permissions; or takes over
+ * a socket that listens there already.
+ */
 import { chmod, lstat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
 import type { Server, ServerCredentials } from '@grpc/grpc-js';
@@ -61,9 +64,31 @@ async function listenOnSocket(
   await chmod(path, socketMode);
 }
 
+/** Takes over a socket that listens already. grpc-js has servers without a socket, for connections from elsewhere. */
+async function listenOnDescriptor(
+  server: Server,
+  descriptor: number,
+  { listen, credentials, peerUsers }: Listening,
+): Promise<void> {
+  const others = new Set(http2ServersOf(server));
+  server.createConnectionInjector(credentials);
+  const [http2Server] = http2ServersOf(server).filter((one) => !others.has(one));
+  if (http2Server === undefined) throw new Error('grpc-js has changed: a connection injector has no HTTP/2 server');
+  if (socketPath(listen) !== undefined) peerUsers?.watch(http2Server);
+  await new Promise<void>((resolve, reject) => {
+    http2Server.once('error', reject);
+    http2Server.listen({ fd: descriptor }, () => {
+      http2Server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
 /** Where to listen. */
 export interface Listening {
   readonly listen: string;
+  /** A socket that listens on this address already. */
+  readonly descriptor?: number | undefined;
   /** Mode of a Unix socket. */
   readonly socketMode: number;
   readonly credentials: ServerCredentials;
@@ -76,7 +101,11 @@ export interface Listening {
  * @returns the address, with the port that was bound
  */
 export async function startListening(server: Server, listening: Listening): Promise<string> {
-  const { listen, credentials } = listening;
+  const { listen, descriptor, credentials } = listening;
+  if (descriptor !== undefined) {
+    await listenOnDescriptor(server, descriptor, listening);
+    return listen;
+  }
   const path = socketPath(listen);
   if (path === undefined) return addressText(listen, await bind(server, listen, credentials));
   try {

@@ -44,6 +44,8 @@ export interface TestServerOptions {
   readonly temporary?: string;
   /** User that the server runs as, if the tests run as root. */
   readonly uid?: number;
+  /** The command of an installed package; by default, the one that is compiled here. */
+  readonly command?: string;
   /** Run by the shell that becomes the server. */
   readonly before?: string;
 }
@@ -61,12 +63,21 @@ export async function startTestServer({
   env = {},
   temporary: given,
   uid = 0,
+  command: installed,
   before = '',
 }: TestServerOptions = {}): Promise<TestServer> {
   const base = await realpath(await mkdtemp(join(tmpdir(), 'guestfs-grpc-test-')));
   const images = await mkdtemp(join(base, 'images-'));
   const temporary = given ?? (await mkdtemp(join(base, 'tmp-')));
-  const own = [process.execPath, MAIN, 'serve', '--listen', '127.0.0.1:0', '--image-root', images, ...flags];
+  const own = [
+    ...(installed === undefined ? [process.execPath, MAIN] : [installed]),
+    'serve',
+    '--listen',
+    '127.0.0.1:0',
+    '--image-root',
+    images,
+    ...flags,
+  ];
   if (uid !== 0) await Promise.all([base, images, temporary].map((path) => chown(path, uid, uid)));
   const change = uid === 0 ? [] : ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--'];
   const shell = before === '' ? [] : ['bash', '-c', `${before}; exec "$@"`, 'bash'];

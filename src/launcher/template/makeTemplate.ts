@@ -13,6 +13,7 @@ import type { Logger } from '../../common/logger.js';
 import { createMemoryFile, sealMemoryFiles } from '../../common/memoryFile.js';
 import { writeEmptyQcow2 } from '../../images/emptyQcow2.js';
 import { DaemonConnection } from '../../protocol/daemonConnection.js';
+import { CHANNEL_FDS } from '../../qemu/commandLine.js';
 import type { QemuProcess } from '../../qemu/qemuProcess.js';
 import type { QemuUsers } from '../../qemu/qemuUsers.js';
 import type { QmpClient } from '../../qemu/qmpClient.js';
@@ -110,16 +111,12 @@ export async function makeTemplate(
 type Booting = StartedMachine<unknown> & { readonly monitor: QmpClient };
 
 /** Waits until the appliance is up, warms it up, saves the machine, and ends it. */
-async function saveMachine(
-  { qemu, monitor, directory }: Booting,
-  console: ConsoleLog,
-  signal: AbortSignal,
-): Promise<Buffer> {
+async function saveMachine({ qemu, monitor }: Booting, console: ConsoleLog, signal: AbortSignal): Promise<Buffer> {
   await withOutput(qemu, () => decodeGuestText(console.tail()), prepareAppliance(qemu, monitor, signal));
   await monitor.execute('stop', undefined, signal);
-  const saved = await saveState({ monitor, signal }, directory);
-  await qemu.stop(END_MS);
-  return saved;
+  // It has no monitor for files, so that the channel of one is free.
+  const state = { fd: CHANNEL_FDS.files, channel: qemu.fileChannel, endQemu: () => qemu.stop(END_MS) };
+  return saveState({ monitor, signal }, state);
 }
 
 async function prepareAppliance(qemu: QemuProcess, monitor: QmpClient, signal: AbortSignal): Promise<void> {

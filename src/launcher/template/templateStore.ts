@@ -7,28 +7,14 @@
  * the same one, the first wins. Files are verified against digests when they are loaded, so that no clone
  * starts from a template damaged by a full disk or a crash.
  */
-import { constants } from 'node:fs';
-import {
-  lstat,
-  mkdtemp,
-  open,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  utimes,
-  writeFile,
-  type FileHandle,
-} from 'node:fs/promises';
+import { lstat, mkdtemp, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
-import { keepMemoryFile, loadMemoryFile } from '../../common/memoryFile.js';
 import { makePrivateDirectory } from '../../common/privateDirectory.js';
-import { Template, TEMPLATE_FILES, type TemplateFiles } from './template.js';
+import type { Template } from './template.js';
+import { FACTS, readTemplate, SPARSE, writeTemplate } from './templateFiles.js';
 
-const FACTS = 'template.json';
 const UNFINISHED = '.unfinished-';
 /** Unfinished templates of servers that died are removed after this time. */
 const UNFINISHED_MS = 3600_000;
@@ -55,11 +41,7 @@ export class TemplateStore {
     )
       return undefined;
     try {
-      const facts = await readFacts(directory);
-      const template = new Template(key, await loadFiles(directory, facts.digests, signal), {
-        console: facts.console,
-        createdAt: facts.createdAt,
-      });
+      const template = await readTemplate(key, directory, SPARSE, signal);
       // Records the time of the last use.
       await utimes(join(directory, FACTS), new Date(), new Date()).catch(() => undefined);
       return template;
@@ -80,15 +62,7 @@ export class TemplateStore {
     try {
       await this.#prepare();
       unfinished = await mkdtemp(join(this.#directory(), UNFINISHED));
-      const digests: Record<string, string> = {};
-      for (const name of TEMPLATE_FILES)
-        digests[name] = await keepFile(template.files[name], join(unfinished, name), signal);
-      const facts = {
-        digests,
-        console: template.facts.console.toString('base64'),
-        createdAt: template.facts.createdAt,
-      };
-      await writeFile(join(unfinished, FACTS), JSON.stringify(facts), { flag: 'wx', mode: 0o600, flush: true });
+      await writeTemplate(template, unfinished, SPARSE, signal);
       if (await moveUnlessThere(unfinished, join(this.#directory(), template.key))) await this.#makeRoom(template.key);
       else await rm(unfinished, { recursive: true });
     } catch (error) {
@@ -133,12 +107,6 @@ export class TemplateStore {
   }
 }
 
-interface KeptFacts {
-  readonly digests: Readonly<Record<string, unknown>>;
-  readonly console: Buffer;
-  readonly createdAt: number;
-}
-
 /** Moves a directory; false: the target already exists, since another server was faster. */
 async function moveUnlessThere(from: string, to: string): Promise<boolean> {
   try {
@@ -156,51 +124,4 @@ async function exists(path: string): Promise<boolean> {
     () => true,
     (error: NodeJS.ErrnoException) => error.code !== 'ENOENT',
   );
-}
-
-async function readFacts(directory: string): Promise<KeptFacts> {
-  const { digests, console, createdAt } = JSON.parse(await readFile(join(directory, FACTS), 'utf8')) as Partial<
-    Record<keyof KeptFacts, unknown>
-  >;
-  if (typeof digests !== 'object' || digests === null || typeof console !== 'string' || typeof createdAt !== 'number')
-    throw new Error(`${FACTS} is incomplete`);
-  return { digests: digests as Record<string, unknown>, console: Buffer.from(console, 'base64'), createdAt };
-}
-
-async function loadFiles(
-  directory: string,
-  digests: KeptFacts['digests'],
-  signal: AbortSignal,
-): Promise<TemplateFiles> {
-  const loaded = await Promise.allSettled(
-    TEMPLATE_FILES.map((name) => loadFile(join(directory, name), digests[name], signal)),
-  );
-  const files = loaded.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
-  const failed = loaded.find((one) => one.status === 'rejected');
-  if (failed !== undefined) {
-    await Promise.all(files.map((file) => file.close()));
-    throw failed.reason;
-  }
-  return Object.fromEntries(TEMPLATE_FILES.map((name, index) => [name, files[index]])) as unknown as TemplateFiles;
-}
-
-async function loadFile(path: string, digest: unknown, signal: AbortSignal): Promise<FileHandle> {
-  const source = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
-  try {
-    const loaded = await loadMemoryFile(source, signal);
-    if (loaded.digest === digest) return loaded.file;
-    await loaded.file.close();
-    throw new Error(`${path} does not match its digest`);
-  } finally {
-    await source.close();
-  }
-}
-
-async function keepFile(source: FileHandle, path: string, signal: AbortSignal): Promise<string> {
-  const target = await open(path, 'wx', 0o600);
-  try {
-    return await keepMemoryFile(source, target, signal);
-  } finally {
-    await target.close();
-  }
 }

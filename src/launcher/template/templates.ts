@@ -4,6 +4,7 @@ import type { Logger } from '../../common/logger.js';
 import { abortController, unlessAborted, withTimeLimit } from '../../common/waiting.js';
 import type { QemuUsers } from '../../qemu/qemuUsers.js';
 import type { PreflightConfig, LaunchPreflight, PreflightResult } from '../preflight.js';
+import { ApplianceTemplates } from './applianceTemplates.js';
 import { blamesTemplate } from './blame.js';
 import { makeTemplate } from './makeTemplate.js';
 import type { Template } from './template.js';
@@ -61,6 +62,7 @@ class Counts {
 
 export class Templates {
   readonly #options: TemplatesOptions;
+  readonly #brought: ApplianceTemplates;
   /** Least recently used first. */
   readonly #ready = new Map<string, Template>();
   readonly #loading = new Map<string, Promise<Template | undefined>>();
@@ -77,16 +79,17 @@ export class Templates {
 
   constructor(options: TemplatesOptions) {
     this.#options = options;
+    this.#brought = new ApplianceTemplates(options.logger);
   }
 
   /**
-   * The template for machines with these settings, if it is in memory or on disk. If not, it is created in the
+   * The template for machines with these settings, if it is in memory, on disk or with the appliance. If not, it is created in the
    * background for later requests: for the caller, a cold boot is faster than waiting for the template.
    * @throws the reason of `signal`
    */
   async get(request: TemplateRequest, base: PreflightResult, signal: AbortSignal): Promise<Template | NoTemplate> {
     const key = await templateKey(request, base);
-    const template = this.#ready.get(key) ?? (await unlessAborted(this.#load(key, request), signal));
+    const template = this.#ready.get(key) ?? (await unlessAborted(this.#load(key, request, base), signal));
     if (template !== undefined) return this.#touch(template);
     const failure = this.#failures.get(key);
     if (failure !== undefined && failure.until > Date.now()) return failure;
@@ -129,6 +132,7 @@ export class Templates {
     await template.retire();
     // The template may still be in the process of being stored.
     await Promise.all(this.#background);
+    this.#brought.discard(key);
     await this.#store(request).remove(key);
   }
 
@@ -144,11 +148,13 @@ export class Templates {
     return new TemplateStore(cacheDirectory, this.#options.logger);
   }
 
-  #load(key: string, request: TemplateRequest): Promise<Template | undefined> {
+  #load(key: string, request: TemplateRequest, base: PreflightResult): Promise<Template | undefined> {
     const loading = this.#loading.get(key);
     if (loading !== undefined) return loading;
     const load = async (): Promise<Template | undefined> => {
-      const kept = await this.#store(request).load(key, this.#ended.signal);
+      const { signal } = this.#ended;
+      const kept =
+        (await this.#store(request).load(key, signal)) ?? (await this.#brought.load(key, request, base, signal));
       if (kept !== undefined) await this.#add(kept);
       return kept;
     };

@@ -302,6 +302,9 @@ describe('help and version', () => {
   it('are printed', () => {
     expect(printed(['--version'])).toEqual({ text: `guestfs-grpc ${SERVER_VERSION}\n` });
     expect(printed(['--trace', '--help'])).toEqual({ text: expect.stringContaining('Usage: npm start -- [FLAGS]') });
+    expect(readCommandLine(['--help'], 'guestfs-grpc serve')).toEqual({
+      text: expect.stringContaining('Usage: guestfs-grpc serve [FLAGS]'),
+    });
   });
 
   it('are printed even if the environment is invalid', () => {

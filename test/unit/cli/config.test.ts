@@ -65,6 +65,15 @@ describe('configuration', () => {
     });
   });
 
+  it('has a socket of systemd only if systemd has passed one to this process', async () => {
+    const none = /systemd has passed no socket to this process/;
+    await expect(read(['--listen', 'systemd'])).rejects.toThrow(none);
+    const another = { LISTEN_PID: '1', LISTEN_FDS: '1' };
+    await expect(read(['--listen', 'systemd'], another)).rejects.toThrow(none);
+    const two = { LISTEN_PID: String(process.pid), LISTEN_FDS: '2' };
+    await expect(read(['--listen', 'systemd'], two)).rejects.toThrow('has to pass one socket, not 2');
+  });
+
   it('prefers flags to variables', async () => {
     const { defaults } = await read(['--appliance', '/b', '--accel', 'kvm', '--memsize', '900'], {
       LIBGUESTFS_PATH: '/a',

@@ -3,7 +3,14 @@ import { mkdtemp, open, readFile, rm, stat, writeFile, type FileHandle } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { createMemoryFile, keepMemoryFile, loadMemoryFile, sealMemoryFiles } from '../../../src/common/memoryFile.js';
+import {
+  createMemoryFile,
+  keepMemoryFile,
+  loadMemoryFile,
+  packMemoryFile,
+  sealMemoryFiles,
+  unpackMemoryFile,
+} from '../../../src/common/memoryFile.js';
 import { eventually } from '../../support/eventually.js';
 import { processesThatMention } from '../../support/processes.js';
 
@@ -146,6 +153,48 @@ describe('a memory file that is kept', () => {
     for (const variant of variants) digests.push((await loaded(variant)).digest);
     expect(new Set(digests).size).toBe(variants.length);
     expect((await loaded(Buffer.from(one))).digest).toBe(digests[0]);
+  });
+});
+
+describe('a memory file that is packed', () => {
+  const contents = Buffer.concat([Buffer.from('first'), Buffer.alloc(70 * BLOCK), Buffer.from('last')]);
+
+  async function packed(): Promise<{ readonly digest: string; readonly bytes: Buffer }> {
+    const digest = await packMemoryFile(await fileOf(contents), await opened('packed', 'w'), never);
+    return { digest, bytes: await readFile(join(scene, 'packed')) };
+  }
+
+  it('has no zeros, and the same content, digest and seals when it is unpacked', async () => {
+    const { digest, bytes } = await packed();
+    expect(bytes.length).toBeLessThan(3 * BLOCK);
+    expect(digest).toBe((await loaded(contents)).digest);
+    const unpacked = await unpackMemoryFile(await fileOf(bytes), never);
+    files.push(unpacked.file);
+    expect(unpacked.digest).toBe(digest);
+    expect((await contentsOf(unpacked.file)).equals(contents)).toBe(true);
+    await expect(unpacked.file.write(Buffer.from('x'), 0, 1, 0)).rejects.toMatchObject({ code: 'EPERM' });
+  });
+
+  it('is refused, or has another digest, wherever it is damaged or cut', async () => {
+    const { digest, bytes } = await packed();
+    const outcome = async (damaged: Buffer): Promise<string> => {
+      const found = await unpackMemoryFile(await fileOf(damaged), never).catch((error: unknown) => String(error));
+      if (typeof found === 'string') return found;
+      files.push(found.file);
+      return found.digest === digest ? 'the same' : 'another digest';
+    };
+    const flipped = (at: number): Buffer => {
+      const copy = Buffer.from(bytes);
+      copy[at] = (copy[at] ?? 0) ^ 0x80;
+      return copy;
+    };
+    expect(await outcome(flipped(0))).toMatch(/not a packed memory file/);
+    // The size, and the position and length of a block.
+    for (const at of [8, 15, 16, 23, 24, 27]) expect(await outcome(flipped(at))).not.toBe('the same');
+    expect(await outcome(flipped(100))).toBe('another digest');
+    expect(await outcome(bytes.subarray(0, 20))).toMatch(/ends too early/);
+    expect(await outcome(bytes.subarray(0, -1))).toMatch(/ends too early/);
+    expect(await outcome(Buffer.alloc(0))).toMatch(/not a packed memory file/);
   });
 });
 

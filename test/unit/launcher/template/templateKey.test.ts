@@ -2,6 +2,7 @@ import { renameSync, utimesSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { PreflightResult } from '../../../../src/launcher/preflight.js';
 import {
+  portableKey,
   templateCommandLine,
   templateKey,
   type TemplateConfig,
@@ -82,6 +83,49 @@ describe("a template's key", () => {
     ]);
     await laid.appliance.close();
     expect(new Set(keys).size).toBe(3);
+  });
+});
+
+describe("a portable template's key", () => {
+  const checksums = new Map([
+    ['kernel', '1'],
+    ['initrd', '2'],
+    ['root', '3'],
+  ]);
+
+  async function portable(
+    changes: Partial<TemplateConfig> = {},
+    stated: ReadonlyMap<string, string> | undefined = checksums,
+  ): Promise<string | undefined> {
+    const laid = await scene.base();
+    const appliance = { ...laid.appliance, manifest: { checksums: stated } as never };
+    try {
+      return await portableKey({ ...scene.request, ...changes }, { ...laid, appliance });
+    } finally {
+      await laid.appliance.close();
+    }
+  }
+
+  it('is the same for copies of the same files, whose identities differ', async () => {
+    const key = await portable();
+    expect(key).toMatch(/^[0-9a-f]{32}$/);
+    for (const name of ['kernel', 'initrd', 'root', 'qemu']) replace(name);
+    expect(await portable()).toBe(key);
+  });
+
+  it('differs with any other content or setting', async () => {
+    const keys = [await portable(), await portable({ smp: 2 }), await portable({ memsizeMb: 1281 })];
+    for (const name of checksums.keys()) keys.push(await portable({}, new Map([...checksums, [name, 'other']])));
+    writeFileSync(scene.path('qemu'), 'another qemu');
+    keys.push(await portable());
+    expect(new Set(keys).size).toBe(keys.length);
+  });
+
+  it('does not exist without checksums in the manifest', async () => {
+    expect(await portable({}, new Map([['kernel', '1']]))).toBeUndefined();
+    const laid = await scene.base();
+    expect(await portableKey(scene.request, laid)).toBeUndefined();
+    await laid.appliance.close();
   });
 });
 

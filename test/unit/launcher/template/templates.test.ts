@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import type { PreflightResult } from '../../../../src/launcher/preflight.js';
@@ -6,6 +6,7 @@ import { GuestfsError } from '../../../../src/common/errors.js';
 import { CloneFailed } from '../../../../src/launcher/template/blame.js';
 import { Template } from '../../../../src/launcher/template/template.js';
 import { Templates, type NoTemplate, type TemplateRequest } from '../../../../src/launcher/template/templates.js';
+import { storeWithAppliance } from '../../../../src/launcher/template/applianceTemplates.js';
 import { createQemuUsers } from '../../../../src/qemu/qemuUsers.js';
 import { eventually } from '../../../support/eventually.js';
 import { contentsOf, TemplateScene } from './scene.js';
@@ -299,5 +300,79 @@ describe('a server that ends', () => {
     expect(ready.retired).toBe(true);
     expect(scene.openGrounds).toBe(1);
     expect(scene.warnings).toEqual([]);
+  });
+});
+
+describe('a template that comes with the appliance', () => {
+  const withChecksums = (): PreflightResult => ({
+    ...base,
+    appliance: {
+      ...base.appliance,
+      manifest: {
+        checksums: new Map([
+          ['kernel', '1'],
+          ['initrd', '2'],
+          ['root', '3'],
+        ]),
+      } as never,
+    },
+  });
+  let directory: string;
+
+  beforeEach(async () => {
+    base = withChecksums();
+    const template = await scene.template('brought');
+    directory = await storeWithAppliance(template, scene.request, base, never);
+  });
+
+  it('is used at once, and none is made', async () => {
+    expect(await contentsOf(await made(), 'memory')).toBe('memory of brought');
+    expect(makings).toEqual([]);
+    expect(scene.warnings).toEqual([]);
+  });
+
+  it('can be read by every user', () => {
+    expect(statSync(directory).mode & 0o777).toBe(0o755);
+    for (const name of ['memory', 'state', 'overlay', 'template.json'])
+      expect(statSync(join(directory, name)).mode & 0o777).toBe(0o644);
+    expect(readdirSync(join(directory, '..'))).toHaveLength(1);
+  });
+
+  it('is not used for other settings', async () => {
+    expect(await get({ smp: 2 })).toEqual({ reason: 'its template is being created' });
+    (await making()).fail('over');
+  });
+
+  it('is replaced by one that is made, if it is damaged', async () => {
+    writeFileSync(join(directory, 'state'), 'damaged');
+    expect(await get()).toEqual({ reason: 'its template is being created' });
+    await (await making()).succeed();
+    await templates.idle();
+    expect(await contentsOf(await made(), 'memory')).toBe('memory of making 1');
+    expect(scene.warnings).toEqual([
+      {
+        message: 'a template of the appliance is unusable and will be replaced by another',
+        fields: { directory, reason: expect.stringMatching(/not a packed memory file/) },
+      },
+    ]);
+  });
+
+  it('is replaced by one that is made, if its clones fail', async () => {
+    const brought = await made();
+    for (const _ of [1, 2]) await templates.failed(brought, scene.request, new CloneFailed('no clone', {}));
+    expect(await get()).toEqual({ reason: 'its template is being created' });
+    await (await making()).succeed();
+    await templates.idle();
+    expect(await contentsOf(await made(), 'memory')).toBe('memory of making 1');
+    expect(existsSync(directory)).toBe(true);
+  });
+
+  it('needs an appliance whose manifest has checksums', async () => {
+    const template = await scene.template('other');
+    const laid = await scene.base();
+    await expect(storeWithAppliance(template, scene.request, laid, never)).rejects.toThrow(
+      /the manifest of the appliance in .* lacks checksums/,
+    );
+    await laid.appliance.close();
   });
 });

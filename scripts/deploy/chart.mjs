@@ -1,0 +1,72 @@
+/** The Helm chart: linted, rendered with each set of values, and refused with values that cannot work. */
+import { readdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { inProject } from '../support/project.mjs';
+import { outcome, output } from './output.mjs';
+import { helm } from './tools.mjs';
+
+const CHART = inProject('deploy', 'helm');
+const NAMESPACE = 'guestfs';
+/** Older ones than this are not supported. */
+const KUBERNETES = '1.30.0';
+
+/** Values that must be refused, and what is said then. */
+const REFUSED = /** @type {const} */ ([
+  [[], 'set auth.tlsSecret, or auth.insecureListen'],
+  [['auth.insecureListen=true', 'auth.tlsSecret=x'], 'exclude each other'],
+  [['auth.insecureListen=true', 'replicas=2'], 'more than one replica needs sessionKeySecret'],
+  [['auth.tlsSecret=x', 'replicas=2', 'sessionKeySecret=k'], 'needs peerIdentities'],
+  [['auth.insecureListen=true', 'auth.policySecret=p'], 'roles are for identities'],
+  [['auth.insecureListen=true', 'auth.jwt.keysSecret=j'], 'needs issuer and audience'],
+  [['auth.insecureListen=true', 'sessionKeySecret=k', 'autoscaling.kind=keda'], 'needs autoscaling.prometheusAddress'],
+  [['auth.insecureListen=true', 'autoscaling.kind=sometimes'], 'autoscaling'],
+  [['auth.insecureListen=true', 'replica=2'], 'replica'],
+]);
+
+/** The sets of values that are tried. */
+export function valueSets() {
+  return readdirSync(join(CHART, 'ci')).map((name) => ({
+    name: basename(name, '.yaml'),
+    path: join(CHART, 'ci', name),
+  }));
+}
+
+/**
+ * The objects of the chart, in YAML.
+ * @param {string} program
+ * @param {string} values
+ */
+export function rendered(program, values) {
+  return output([
+    ...[program, 'template', 'guestfs-grpc', CHART, '--namespace', NAMESPACE, '--kube-version', KUBERNETES],
+    ...['--values', values],
+  ]);
+}
+
+/** @param {import('./checks.mjs').Checks} checks */
+export async function verifyChart(checks) {
+  const program = await helm();
+  for (const { name, path } of valueSets()) {
+    const lint = outcome([program, 'lint', '--strict', CHART, '--values', path]);
+    checks.that(`helm lint accepts the chart with the values "${name}"`, lint.status === 0, lint.output);
+    const template = outcome([program, 'template', 'x', CHART, '--kube-version', KUBERNETES, '--values', path]);
+    checks.that(`helm template renders the chart with the values "${name}"`, template.status === 0, template.output);
+  }
+  for (const [values, text] of REFUSED) {
+    const settings = values.flatMap((value) => ['--set', value]);
+    const { status, output: said } = outcome([
+      program,
+      'template',
+      'x',
+      CHART,
+      '--kube-version',
+      KUBERNETES,
+      ...settings,
+    ]);
+    checks.that(
+      `values that cannot work are refused: ${values.join(', ') || 'none'}`,
+      status !== 0 && said.includes(text),
+      said,
+    );
+  }
+}

@@ -1,6 +1,6 @@
 /** Inspect: one odd thing never empties the report. */
 import { join } from 'node:path';
-import { truncateSync } from 'node:fs';
+import { truncateSync, writeFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import type {
   InspectDrive,
@@ -14,6 +14,7 @@ import { describeWithAppliance } from '../support/appliance.js';
 import { emptyImage, run } from '../support/diskImages.js';
 import { alpineTree } from '../support/guests/alpine.js';
 import { ext4Image, writeExt4 } from '../support/guests/ext4Image.js';
+import { gptOf4096 } from '../support/guests/gptOf4096.js';
 import { makeDirectories, mountAll, writeTree } from '../support/guests/guest.js';
 import {
   azureLinux,
@@ -222,8 +223,7 @@ describeWithAppliance('Inspect of odd images', () => {
     }
     run('dd', 'if=/dev/zero', `of=${path('copy.img')}`, 'bs=512', 'seek=1', 'count=1', 'conv=notrunc');
     truncateSync(path('cut.img'), 40 << 20);
-    emptyImage(path('4k.img'), 64);
-    run('sh', '-c', `printf 'label: gpt\\n,10M\\n' | sfdisk -q --sector-size 4096 ${path('4k.img')}`);
+    writeFileSync(path('4k.img'), gptOf4096(16));
     const found = await inspect(['mbr.img', 'copy.img', 'cut.img', '4k.img'], { without_applications: true });
     expect(found.systems.map(({ root }) => root)).toEqual(['/dev/sda1', '/dev/sdb1', '/dev/sdc1']);
     expect(found.image.partitions.map(({ partition }) => partition)).toEqual([

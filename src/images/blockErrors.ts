@@ -28,9 +28,20 @@ export function explainBlockError(
   return new GuestfsError('IMAGE_UNUSABLE', `${subject} cannot be attached: ${plain(line ?? message)}`);
 }
 
+/**
+ * A node that the machine was started with takes its locks when the machine is resumed: if it does not get them, it stays
+ * inactive, and can only be read. qemu prints why, but it is the device that then fails. No other node of
+ * a drive is read-only: those of read-only drives have an overlay.
+ */
+const INACTIVE = /(?:^|: )Block node is read-only$/m;
+
 /** Whether qemu reports that another process has locked an image. */
 export function isLockMessage(message: string): boolean {
-  return /Failed to get (shared )?"[^"]+" lock/.test(message) || message.includes('Is another process using the image');
+  return (
+    /Failed to get (shared )?"[^"]+" lock/.test(message) ||
+    message.includes('Is another process using the image') ||
+    INACTIVE.test(message)
+  );
 }
 
 /** Matches a file by its path, and a node by the option that adds it or by its device. */

@@ -68,10 +68,13 @@ export function blockNodesOf(nodes: DriveNodes): BlockNode[] {
       : // A read-only drive neither locks its image nor respects the locks of others, as in libguestfs;
         // but the backing images of a writable drive must not change.
         { file: { 'read-only': true, locking: overlay === undefined ? 'on' : 'off' }, format: { 'read-only': true } };
+    // The log of a VHDX is replayed into the copy of its start.
+    if (!writable && depth === 0 && link.format === 'vhdx' && 'head' in link.file && link.file.head !== undefined)
+      options.format = { ...options.format, 'read-only': false };
     const base = depth > 0 ? `${prefix}-backing${depth}` : overlay !== undefined ? `${prefix}-image` : prefix;
     const name = depth === 0 && copyOnRead ? `${prefix}-image` : base;
     const fileName = depth === 0 ? writtenNodes(prefix).image : `${name}-file`;
-    added.push(...bytesNodes(fileName, link.file, options.file));
+    added.push(...bytesNodes(fileName, link.file, options.file, options.format['read-only'] === false));
     if (link.dataFile !== undefined) added.push(fileNode(`${fileName}-data`, link.dataFile, options.file));
     added.push({
       driver: link.format,
@@ -107,16 +110,18 @@ function bytesNodes(
   name: string,
   bytes: NodeFile | NodeBytes,
   options: Readonly<Record<string, unknown>>,
+  isHeadWritable: boolean,
 ): BlockNode[] {
   const { locking: _, ...further } = options;
   const node = (nodeName: string): BlockNode =>
     'node' in bytes ? bytes.node(nodeName, further) : fileNode(nodeName, bytes, options);
   if (bytes.head === undefined) return [node(name)];
+  const access = isHeadWritable ? { 'read-only': false } : {};
   return [
     node(`${name}-body`),
     // No other process can open it.
-    fileNode(`${name}-head`, bytes.head, { ...options, locking: 'off' }),
-    { driver: 'qcow2', 'node-name': name, file: `${name}-head`, backing: `${name}-body`, ...further },
+    fileNode(`${name}-head`, bytes.head, { ...options, ...access, locking: 'off' }),
+    { driver: 'qcow2', 'node-name': name, file: `${name}-head`, backing: `${name}-body`, ...further, ...access },
   ];
 }
 

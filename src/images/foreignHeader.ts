@@ -67,6 +67,17 @@ async function vmdkReference(file: ByteSource): Promise<ForeignReference | undef
   return hasParent(descriptor) ? 'backing file' : undefined;
 }
 
+const COMPRESSED = 1 << 16;
+
+/** True for a stream-optimised VMDK, as in an OVA: qemu opens one for writing, but every write to it fails. */
+export function isStreamOptimised(head: Buffer): boolean {
+  return (
+    head.length >= SECTOR &&
+    head.subarray(0, 4).toString('latin1') === 'KDMV' &&
+    (head.readUInt32LE(8) & COMPRESSED) !== 0
+  );
+}
+
 /**
  * Where the descriptor is in an image that begins with `KDMV`; 0 if it has none.
  * @throws BadImageHeader

@@ -9,6 +9,7 @@ import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
+import { setTimeout } from 'node:timers/promises';
 import { GuestfsError } from '../common/errors.js';
 import { FairSemaphore } from '../common/fairSemaphore.js';
 import type { OpenImage } from '../security/pathPolicy.js';
@@ -64,17 +65,20 @@ export function createForeignProbe({ users, ...settings }: ProbeSettings): Forei
       let reader: FileHandle | undefined;
       try {
         reader = await open(`/proc/self/fd/${image.handle.fd}`, constants.O_RDONLY | constants.O_NONBLOCK);
-        head = await createImageHead(tmpdir(), `guestfs-grpc-${randomUUID()}`, image.size, image.head);
-        const { overLimit, failure, size, lastMessage } = await runIsolatedQemu(
-          { ...settings, user },
-          {
-            args: ['-add-fd', 'fd=3,set=1', '-add-fd', 'fd=4,set=2'],
-            commands: commands(image.kind, format),
-            fds: [reader.fd, head.handle.fd],
-            memoryBytes: MEMORY_BYTES,
-            wallClockMs: WALL_CLOCK_MS,
-            signal,
-          },
+        const name = `guestfs-grpc-${randomUUID()}`;
+        head = await createImageHead(tmpdir(), name, image.size, image.head, format === 'vhdx');
+        const run: IsolatedRun = {
+          args: ['-add-fd', 'fd=3,set=1', '-add-fd', 'fd=4,set=2'],
+          commands: commands(image.kind, format),
+          fds: [reader.fd, head.handle.fd],
+          memoryBytes: MEMORY_BYTES,
+          wallClockMs: WALL_CLOCK_MS,
+          signal,
+        };
+        const { overLimit, failure, size, lastMessage } = await withResources(
+          () => runIsolatedQemu({ ...settings, user }, run),
+          subject,
+          signal,
         );
         if (overLimit) throw refuse(subject, format, 'reading it takes too long');
         if (failure !== undefined)
@@ -90,20 +94,49 @@ export function createForeignProbe({ users, ...settings }: ProbeSettings): Forei
     }, signal);
 }
 
+/** qemu's messages when the host has no memory or thread for it, which says nothing about the image. */
+const NO_RESOURCES =
+  /Resource temporarily unavailable|Cannot allocate memory|[Ff]ailed to (?:create thread|allocate memory)/;
+const ATTEMPTS = 4;
+const PAUSE_MS = 250;
+
+/** Tries a probe again that failed since the host lacked something for a moment. */
+export async function withResources<
+  Answer extends {
+    readonly failure: string | undefined;
+    readonly size: bigint | undefined;
+    readonly lastMessage: string;
+  },
+>(probe: () => Promise<Answer>, subject: string, signal: AbortSignal): Promise<Answer> {
+  for (let attempt = 1; ; attempt += 1) {
+    const answer = await probe();
+    if (answer.size !== undefined || !NO_RESOURCES.test(`${answer.failure ?? ''}\n${answer.lastMessage}`))
+      return answer;
+    if (attempt === ATTEMPTS)
+      throw new GuestfsError(
+        'OUT_OF_MEMORY',
+        `${subject} could not be probed: the server has too little memory or too few threads for it; try again later`,
+        { retryAfterMs: 5000 },
+      );
+    await setTimeout(PAUSE_MS * attempt, undefined, { signal });
+  }
+}
+
 function commands(kind: OpenImage['kind'], format: ImageFormat): IsolatedRun['commands'] {
-  const readOnly = { 'read-only': true } as const;
-  const fileNode = (name: string, set: number, driver: string) => ({
-    ...{ driver, filename: `/dev/fdset/${set}`, 'node-name': name, locking: 'off', ...readOnly },
+  // qemu replays the log of a VHDX when it opens it for writing; it is written to the copy of its start.
+  const access = { 'read-only': format !== 'vhdx' };
+  const fileNode = (name: string, set: number, driver: string, options: object) => ({
+    ...{ driver, filename: `/dev/fdset/${set}`, 'node-name': name, locking: 'off', ...options },
   });
   const nodes = [
-    fileNode('image-body', 1, kind === 'block' ? 'host_device' : 'file'),
-    fileNode('image-head', 2, 'file'),
-    { driver: 'qcow2', 'node-name': 'image-file', file: 'image-head', backing: 'image-body', ...readOnly },
+    fileNode('image-body', 1, kind === 'block' ? 'host_device' : 'file', { 'read-only': true }),
+    fileNode('image-head', 2, 'file', access),
+    { driver: 'qcow2', 'node-name': 'image-file', file: 'image-head', backing: 'image-body', ...access },
     {
       driver: format,
       file: 'image-file',
       'node-name': 'image',
-      ...readOnly,
+      ...access,
       ...(BACKED_FORMATS.has(format) ? { backing: null } : {}),
     },
   ];

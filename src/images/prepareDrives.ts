@@ -3,6 +3,7 @@
  */
 import { descriptors } from '../common/descriptors.js';
 import { GuestfsError } from '../common/errors.js';
+import { isStreamOptimised } from './foreignHeader.js';
 import type { FdSets } from '../qemu/fdSets.js';
 import { naming, type OpenImage } from '../security/pathPolicy.js';
 import { blockNodesOf, writtenNodes, type BlockNode, type NodeFile, type NodeLink } from './blockNodes.js';
@@ -175,11 +176,17 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
   try {
     const [top] = chain.links;
     checkDiscard(drive, top);
+    if (!drive.readonly && top.format === 'vmdk' && top.head !== undefined && isStreamOptimised(top.head))
+      throw unusableImage(
+        top.subject,
+        'is a stream-optimised VMDK, which can only be read: attach it read-only, or convert it first with qemu-img convert',
+      );
     for (const [depth, { image, head }] of chain.links.entries()) {
       // qemu has to update the header of an image that it writes, so it gets the image itself.
       const covered = drive.readonly || depth > 0 ? head : undefined;
       const file = `${name}-head${depth}.qcow2`;
-      heads.push(covered && (await createImageHead(context.runDirectory, file, image.size, covered)));
+      const isReplayed = depth === 0 && top.format === 'vhdx';
+      heads.push(covered && (await createImageHead(context.runDirectory, file, image.size, covered, isReplayed)));
     }
     // Done for writable drives as well: an image that qemu cannot open fails here, with a message.
     const size = top.virtualSize ?? (await probe(top, context));

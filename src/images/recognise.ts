@@ -9,6 +9,7 @@
 import { GuestfsError } from '../common/errors.js';
 import { printableName } from '../common/guestText.js';
 import { BadImageHeader } from './badImageHeader.js';
+import { containerIn } from './containers.js';
 import { foreignReference, type ForeignReference } from './foreignHeader.js';
 import {
   IMAGE_FORMATS,
@@ -79,7 +80,11 @@ export async function chooseFormat(
   const format = stated === undefined ? undefined : statedFormat(stated, subject);
   if (format === 'raw') return 'raw';
   const seen = await looksLike(image);
-  if (format === undefined) return seen === 'luks' ? 'raw' : seen;
+  if (format === undefined) {
+    const container = seen === 'raw' ? await containerIn(image.handle) : undefined;
+    if (container !== undefined) throw unusableImage(subject, container);
+    return seen === 'luks' ? 'raw' : seen;
+  }
   // These two have their signature at the end of the file, if at all: only qemu can recognise them.
   const marked = format !== 'dmg' && format !== 'vpc';
   if (seen === format || (seen === 'raw' && !marked)) return format;

@@ -27,17 +27,22 @@ export async function createOverlay(directory: string, name: string, virtualSize
   });
 }
 
-/** Creates a read-only qcow2 image that contains `head`; the rest comes from its backing node. */
+/**
+ * Creates a qcow2 image that contains `head`; the rest comes from its backing node. It is read-only, unless it has to receive
+ * what opening the image writes.
+ */
 export async function createImageHead(
   directory: string,
   name: string,
   virtualSize: bigint,
   head: Buffer,
+  isWritable = false,
 ): Promise<TemporaryDisk> {
   const { handle, format } = await fill(directory, name, async (file) => {
     await writeQcow2Head(file, virtualSize, head);
     return 'qcow2';
   });
+  if (isWritable) return { handle, format };
   try {
     // For reading, qemu requires a read-only descriptor.
     return { handle: await open(`/proc/self/fd/${handle.fd}`, constants.O_RDONLY), format };

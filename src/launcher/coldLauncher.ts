@@ -6,6 +6,7 @@ import { MAX_DRIVES } from '../qemu/limits.js';
 import { addFdMonitor } from '../qemu/fdSender.js';
 import type { QemuUsers } from '../qemu/qemuUsers.js';
 import { openBootFiles } from './bootFiles.js';
+import { AFTER_BOOT_SCRIPT } from './appliance/applianceScripts.js';
 import { addColdMachine } from './coldMachine.js';
 import { needsHostNetwork } from './hostNetwork.js';
 import { createPreflight, reportCommand, reportPreflight, type LaunchPreflight } from './preflight.js';
@@ -83,6 +84,7 @@ async function boot(
     const facts = {
       ...{ accelerator, launchKind: 'cold' as const, timings, memsizeMb: config.memsizeMb },
       daemonVersion: base.appliance.manifest?.daemonVersion,
+      afterBoot: config.drives.length > 0 ? AFTER_BOOT_SCRIPT : undefined,
       explainDrives: (messages: string) => drives.explain(messages),
       monitor,
       drives: new RunningDrives(

@@ -142,6 +142,8 @@ export interface Machine {
   readonly timings: LaunchTimings;
   /** Version of the daemon, if the appliance has a manifest that states it. */
   readonly daemonVersion: string | undefined;
+  /** A script to run in the appliance once its daemon is up, before the first call. */
+  readonly afterBoot?: string | undefined;
   readonly drives: MachineDrives;
   readonly pulse: MachinePulse;
   /** Resolves when qemu has exited; never rejects. */

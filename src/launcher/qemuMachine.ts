@@ -19,6 +19,7 @@ export interface MachineFacts {
   readonly daemonVersion: string | undefined;
   readonly connection?: DaemonConnection;
   readonly memsizeMb: number;
+  readonly afterBoot?: string | undefined;
   readonly drives: MachineDrives;
   readonly monitor: Pick<QmpClient, 'execute' | 'lastAnswer'>;
   readonly explainDrives: (qemuMessages: string) => GuestfsError | undefined;
@@ -50,6 +51,7 @@ export function createMachine(process: QemuProcess, facts: MachineFacts, undo: U
     launchKind,
     timings,
     daemonVersion,
+    afterBoot: facts.afterBoot,
     drives,
     pulse: pulseOf(facts.monitor),
     exited: process.exited,

@@ -8,6 +8,7 @@ import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import type { DaemonVersion } from '../protocol/daemonVersion.js';
 import { actionsByName } from '../actions/byName.js';
 import type { ActionDef } from '../actions/types.js';
+import { hinted } from './failureHints.js';
 import { notInDaemon } from './daemonSupport.js';
 
 /** Calls to the daemon, for the duration of one turn. */
@@ -91,7 +92,9 @@ export function daemonOn(
     try {
       return await send();
     } catch (error) {
-      throw explained(action, version, error);
+      const known = explained(action, version, error);
+      if (!(known instanceof GuestfsError) || signal.aborted || connection.failure !== undefined) throw known;
+      throw await hinted(known, (ask, request) => connection.call(ask, request, version));
     }
   };
   const sent =

@@ -5,6 +5,7 @@ import { decodeGuestText } from '../common/guestText.js';
 import { onAbort, unlessAborted } from '../common/waiting.js';
 import type { DiskQuota } from '../images/diskQuota.js';
 import type { Drive } from '../images/drive.js';
+import { runInAppliance } from '../launcher/appliance/applianceShell.js';
 import { causeOfEnd } from '../launcher/endOfMachine.js';
 import type { LaunchConfig, Launcher, LaunchOptions, Machine, MachineExit } from '../launcher/launcher.js';
 import { DaemonConnection, type ConnectionEvents } from '../protocol/daemonConnection.js';
@@ -79,6 +80,7 @@ export async function startAppliance(
     options.onMachine();
     const connection = machine.connection?.follow(options) ?? new DaemonConnection(machine.channel, options);
     const version = await awaitDaemon(machine, connection, { tail, signal: options.signal });
+    if (machine.afterBoot !== undefined) await runInAppliance(connection, machine.afterBoot, options.signal);
     const totalMs = performance.now() - started;
     const { prepareMs, drivesMs, qemuMs } = machine.timings;
     return {

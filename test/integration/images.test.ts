@@ -24,6 +24,7 @@ import {
 } from '../../src/images/prepareDrives.js';
 import { openImage } from '../../src/security/pathPolicy.js';
 import type { QmpClient } from '../../src/qemu/qmpClient.js';
+import { dirtyVhdx } from '../support/dirtyVhdx.js';
 import { leadingHeader } from '../support/leadingQcow2.js';
 import { nbdkit } from '../support/diskServers.js';
 import {
@@ -348,6 +349,35 @@ describe('references in headers', () => {
     await qemu.io('drive0', `read -P ${'m'.charCodeAt(0)} 0 1M`);
     await qemu.stop();
     await prepared.dispose();
+  });
+});
+
+describe('a VHDX image with a log to replay', () => {
+  it('is replayed when it is written, and in a copy when it is only read', async () => {
+    rawImage(inRoot('raw'), 400 << 20);
+    execFileSync('qemu-io', ['-f', 'raw', '-c', 'write -P 7 20M 64k', inRoot('raw')]);
+    dirtyVhdx(inRoot('raw'), inRoot('vhdx'));
+    const before = sha(inRoot('vhdx'));
+    for (const readonly of [true, false]) {
+      files.length = 0;
+      const { qemu } = await launch([fileDrive('vhdx', { readonly })]);
+      await qemu.io('drive0', 'read -P 7 20M 64k');
+      await qemu.stop();
+      expect([readonly, sha(inRoot('vhdx')) === before]).toEqual([readonly, readonly]);
+    }
+  });
+});
+
+describe('an image that cannot be written', () => {
+  it('is refused at once: stream-optimised VMDK', async () => {
+    rawImage(inRoot('raw'), 1 << 20);
+    qemuImg('convert', '-f', 'raw', '-O', 'vmdk', '-o', 'subformat=streamOptimized', inRoot('raw'), inRoot('vmdk'));
+    expect(await errorOf(prepareDrives([fileDrive('vmdk', { readonly: false })], context))).toMatchObject({
+      reason: 'IMAGE_UNUSABLE',
+      message: expect.stringContaining('is a stream-optimised VMDK, which can only be read'),
+    });
+    const { qemu } = await launch([fileDrive('vmdk')]);
+    await qemu.stop();
   });
 });
 

@@ -174,6 +174,7 @@ function wholeInspect(request: Partial<InspectRequest>): InspectRequest {
     without_applications: false,
     settings: undefined,
     session_id: undefined,
+    include_snapshots: false,
     ...request,
   };
 }

@@ -121,6 +121,31 @@ const MEMBER =
   'ID_FS_TYPE=(LVM2_member|[^ ]*_raid_member)|ID_PART_ENTRY_TYPE=(0x42|5808c8aa-7e8f-42e0-85d2-e1e90434cfb3|af9b60a0-1431-4f62-bc68-3311714a69ad)';
 
 /**
+ * Starts the arrays of which too few members are there. udev has assembled them when it saw the first member, and
+ * waits for the others, so that `mdadm -As --run` finds their members in use. They start read-only, and become
+ * writable with the first write: until then a member is not marked as newer than those that are missing.
+ */
+const RUN_INCOMPLETE_ARRAYS = `
+started=
+while read -r array colon state rest; do
+  [ "$state" = inactive ] || continue
+  echo 1 >/sys/module/md_mod/parameters/start_ro
+  mdadm --run "/dev/$array" && started=yes
+  echo 0 >/sys/module/md_mod/parameters/start_ro
+done </proc/mdstat
+if [ -n "$started" ]; then
+  udevadm settle
+  lvm pvscan --cache --activate ay || lvm vgchange -aay --sysinit || :
+fi`;
+
+/** Run in an appliance that has booted by itself, which leaves incomplete arrays as they are. */
+export const AFTER_BOOT_SCRIPT = `{
+[ -e /proc/mdstat ] || exit 0
+${RUN_INCOMPLETE_ARRAYS}
+} >/dev/null 2>&1
+:`;
+
+/**
  * Activates volume groups, RAID arrays and dynamic disks as libguestfs's init does at boot (appliance/init), but only
  * those of which udev has found a member: `entries` lists the files of its database for the new disks.
  *
@@ -141,7 +166,12 @@ esac
 case $found in *_raid_member* | *LVM2_member*)
   lvm pvscan --cache --activate ay || lvm vgchange -aay --sysinit || :;;
 esac
-case $found in *_raid_member*) mdadm -As --auto=yes --run || :;; esac
+case $found in *_raid_member*)
+  mdadm -As --auto=yes --run || :
+  [ ! -e /proc/mdstat ] || {
+${RUN_INCOMPLETE_ARRAYS}
+  };;
+esac
 case $found in *ID_PART_ENTRY_TYPE*) ldmtool create all || :;; esac
 case $found in *_raid_member* | *LVM2_member* | *ID_PART_ENTRY_TYPE*) udevadm settle;; esac`;
 

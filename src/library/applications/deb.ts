@@ -1,4 +1,5 @@
 /** Packages of Debian and its relatives, from dpkg's status file. */
+import { globExpand } from '../../../gen/calls/file.js';
 import type { Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
 import type { LibraryContext } from '../context.js';
 import { linesOfFile } from '../guestFile.js';
@@ -7,6 +8,8 @@ import { ApplicationList, listTooLarge, MAX_TEXT, splitVersion, type VersionPart
 const STATUS_FILE = '/var/lib/dpkg/status';
 /** Larger ones are not read; the library's limit. */
 const MAX_STATUS_SIZE = 50_000_000;
+const SINGLE_FILES = '/var/lib/dpkg/status.d';
+const MAX_SINGLE_SIZE = 1_000_000;
 /** Overhead of a line of a description, in characters. */
 const LINE_OVERHEAD = 32;
 
@@ -54,11 +57,16 @@ function readField(paragraph: Paragraph, line: string): void {
 /** What has been read of a status file so far. */
 class StatusFile {
   readonly #list = new ApplicationList();
-  #paragraph: Paragraph = {};
+  #paragraph: Paragraph;
   #inDescription = false;
   #description: string[] = [];
   /** Its characters, plus the overhead of its lines. */
   #described = 0;
+
+  /** @param assumed what a paragraph says unless it says otherwise */
+  constructor(private readonly assumed: Readonly<Paragraph> = {}) {
+    this.#paragraph = { ...assumed };
+  }
 
   get applications(): Application2[] {
     return this.#list.applications;
@@ -86,7 +94,7 @@ class StatusFile {
     const description = this.#description.join('\n');
     if (installed === true && name !== undefined && parts?.epoch !== undefined)
       this.#list.add({ name, ...facts, ...parts, description });
-    this.#paragraph = {};
+    this.#paragraph = { ...this.assumed };
     this.#description = [];
     this.#described = 0;
   }
@@ -96,6 +104,21 @@ class StatusFile {
 export async function parseDpkgStatus(source: AsyncIterable<readonly string[]>): Promise<Application2[]> {
   const file = new StatusFile();
   for await (const lines of source) for (const line of lines) file.take(line);
+  return file.applications;
+}
+
+/**
+ * The packages of a system without dpkg: each has a file of its own, which does not say that the package is installed. Lists
+ * of checksums lie beside them.
+ */
+export async function listSingleDebs(context: LibraryContext): Promise<Application2[]> {
+  const file = new StatusFile({ installed: true });
+  const { paths } = await context.daemon.call(globExpand, { pattern: `${SINGLE_FILES}/*`, directoryslash: false });
+  for (const path of paths) {
+    if (path.endsWith('.md5sums')) continue;
+    for await (const lines of linesOfFile(context, path, MAX_SINGLE_SIZE)) for (const line of lines) file.take(line);
+    file.take('');
+  }
   return file.applications;
 }
 

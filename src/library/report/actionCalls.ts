@@ -1,9 +1,11 @@
 /** Actions of a session, called by the server itself: each in its own turn, with its events and trace. */
 import type { InspectionLibraryActions } from '../../../gen/libraryActions.js';
+import type { Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
 import { actionsByName } from '../../actions/byName.js';
 import type { ActionDef } from '../../actions/types.js';
 import type { DaemonCall } from '../../protocol/daemonCall.js';
-import { applicationActions } from '../applications/index.js';
+import { runInAppliance } from '../applianceScript.js';
+import { applicationActions, listPackages, type PackageFormat } from '../applications/index.js';
 import type { LibraryContext } from '../context.js';
 import { osinfoActions } from '../osinfo.js';
 
@@ -17,6 +19,10 @@ export interface ActionCalls {
   call<Request, Response>(call: DaemonCall<Request, Response>, request: Request): Promise<Response>;
   /** A library action about the system at `root`. */
   library<Name extends LibraryAction>(name: Name, root: string): ReturnType<InspectionLibraryActions[Name]>;
+  /** The packages in a database of this format in the mounted system, whatever the daemon takes the system for. */
+  packages(format: PackageFormat): Promise<readonly Application2[]>;
+  /** Runs a script in the appliance's own shell; returns what it prints. */
+  script(text: string): Promise<string>;
 }
 
 function actionOf(name: string): ActionDef {
@@ -37,5 +43,10 @@ export function actionCalls(context: Omit<LibraryContext, 'action' | 'daemon'>):
         libraryActions[name]({ ...context, action, daemon }, { root }),
       );
     }) as ActionCalls['library'],
+    packages: (format) => {
+      const action = actionOf('inspect_list_applications2');
+      return session.perform(action, {}, signal, (daemon) => listPackages({ ...context, action, daemon }, format));
+    },
+    script: (text) => session.perform(actionOf('debug'), {}, signal, (daemon) => runInAppliance(daemon, text)),
   };
 }

@@ -1,69 +1,76 @@
-/** The first part of a report: the disks, and the roots of systems. */
-import { listFilesystems, vfsLabel, vfsUuid } from '../../../gen/calls/filesystem.js';
-import { inspectOs } from '../../../gen/calls/inspection.js';
-import type {
-  InspectedFilesystem,
-  InspectedImage,
-  InspectKey,
-} from '../../../gen/proto/guestfs/v1/inspection_report.js';
+/** The first part of a report: the disks, and the systems that were found on them. */
+import type { InspectedImage, InspectKey } from '../../../gen/proto/guestfs/v1/inspection_report.js';
 import type { ActionCalls } from './actionCalls.js';
+import { detectSystems, systemsOn } from './detection.js';
 import { findEncrypted, openEncrypted } from './encrypted.js';
-import { fitting, Room } from './limits.js';
-import { describeDrives, sizeOfDevice } from './partitions.js';
+import { describeFilesystems, filesystemsOn, findFilesystems, type Filesystems } from './filesystems.js';
+import type { FoundSystem } from './foundSystem.js';
+import { fitting } from './limits.js';
+import { describeDrives } from './partitions.js';
+import { inspectPatiently } from './roots.js';
+import { activateSkipped } from './skippedVolumes.js';
+import { foldSnapshots } from './snapshots.js';
 import type { Warnings } from './warnings.js';
 
-async function describeFilesystems(actions: ActionCalls, warnings: Warnings): Promise<InspectedFilesystem[]> {
-  const found = await warnings.attempt({
-    field: 'filesystems',
-    action: listFilesystems.action,
-    isCut: true,
-    ask: () => actions.call(listFilesystems, {}),
-  });
-  const all = [...(found?.fses ?? [])];
-  const listed = fitting(all);
-  warnings.leftOut('filesystems', all.length - listed.length);
-  const filesystems: InspectedFilesystem[] = [];
-  const room = new Room();
-  for (const [index, [mountable, type]] of listed.entries()) {
-    const field = (name: string): string => `filesystems[${index}].${name}`;
-    const label = await warnings.attempt({
-      field: field('label'),
-      action: vfsLabel.action,
-      ask: () => actions.call(vfsLabel, { mountable }),
-    });
-    const uuid = await warnings.attempt({
-      field: field('uuid'),
-      action: vfsUuid.action,
-      ask: () => actions.call(vfsUuid, { mountable }),
-    });
-    const size = mountable.startsWith('/')
-      ? await sizeOfDevice(actions, mountable, field('size'), warnings)
-      : undefined;
-    const filesystem = { mountable, type, label: label?.label ?? '', uuid: uuid?.uuid ?? '', size };
-    if (!room.takes(filesystem)) break;
-    filesystems.push(filesystem);
-  }
-  warnings.leftOut('filesystems', listed.length - filesystems.length);
-  return filesystems;
+/** The disks, and the systems on them. */
+export interface FoundImage {
+  readonly image: InspectedImage;
+  readonly systems: readonly FoundSystem[];
 }
 
-/** Opens the devices that there are keys for, then lists everything. */
+/** All systems, with their snapshots as systems of their own. */
+async function findSystems(
+  actions: ActionCalls,
+  filesystems: Filesystems,
+  warnings: Warnings,
+): Promise<readonly FoundSystem[]> {
+  const { systems, hidden } = await inspectPatiently(actions, filesystems, warnings);
+  const others = await detectSystems(actions, filesystems, systems);
+  const found = [...systems, ...others];
+  for (const mountable of hidden)
+    if (!found.some(({ root }) => root === mountable)) found.push(...(await systemsOn(actions, mountable)));
+  return found;
+}
+
+/** Adds the snapshots that LVM activates only on request, and the systems on them. */
+async function addSkipped(
+  actions: ActionCalls,
+  filesystems: Map<string, string>,
+  systems: readonly FoundSystem[],
+  isEachReported: boolean,
+  warnings: Warnings,
+): Promise<readonly FoundSystem[]> {
+  const all = [...systems];
+  for (const { device, origin } of await activateSkipped(actions, filesystems, warnings)) {
+    for (const [mountable, type] of await filesystemsOn(actions, device, warnings)) filesystems.set(mountable, type);
+    const index = all.findIndex(({ root }) => root === origin);
+    const current = all[index];
+    const found = await systemsOn(actions, device);
+    if (current === undefined || isEachReported) all.push(...found);
+    else all[index] = { ...current, snapshots: [...current.snapshots, device] };
+  }
+  return all;
+}
+
+/** Opens the devices that there are keys for, then finds everything. */
 export async function describeImage(
   actions: ActionCalls,
-  keys: readonly InspectKey[],
+  {
+    keys,
+    include_snapshots: isEachReported,
+  }: { readonly keys: readonly InspectKey[]; readonly include_snapshots: boolean },
   warnings: Warnings,
-): Promise<InspectedImage> {
+): Promise<FoundImage> {
   const openedAs = await openEncrypted(actions, keys, warnings);
   const { devices, partitions } = await describeDrives(actions, warnings);
-  const filesystems = await describeFilesystems(actions, warnings);
-  const found = await warnings.attempt({
-    field: 'roots',
-    action: inspectOs.action,
-    isCut: true,
-    ask: () => actions.call(inspectOs, {}),
-  });
-  const roots = fitting(found?.roots ?? []);
-  warnings.leftOut('roots', (found?.roots.length ?? 0) - roots.length);
+  const listed = new Map(await findFilesystems(actions, warnings));
+  const found = await findSystems(actions, listed, warnings);
+  const families = isEachReported ? found : await foldSnapshots(actions, found, warnings);
+  const all = await addSkipped(actions, listed, families, isEachReported, warnings);
+  const filesystems = await describeFilesystems(actions, listed, warnings);
   const encrypted = await findEncrypted(actions, filesystems, openedAs, warnings);
-  return { devices, partitions, filesystems, encrypted_devices: encrypted, roots: [...roots] };
+  const systems = fitting(all);
+  warnings.leftOut('roots', all.length - systems.length);
+  const roots = systems.map(({ root }) => root);
+  return { image: { devices, partitions, filesystems, encrypted_devices: encrypted, roots }, systems };
 }

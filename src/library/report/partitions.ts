@@ -14,6 +14,7 @@ import type { InspectedDevice, InspectedPartition } from '../../../gen/proto/gue
 import type { Partition } from '../../../gen/proto/guestfs/v1/structs.js';
 import type { ActionCalls } from './actionCalls.js';
 import { fitting, Room } from './limits.js';
+import { mendLostTables, mendTable } from './mending/tables.js';
 import type { Warnings } from './warnings.js';
 
 /** The partition table of a drive or an array, as far as it can be read. */
@@ -39,7 +40,7 @@ export async function sizeOfDevice(
   )?.sizeinbytes;
 }
 
-async function readTable(actions: ActionCalls, device: string, field: string, warnings: Warnings): Promise<Table> {
+async function readOnce(actions: ActionCalls, device: string, field: string, warnings: Warnings): Promise<Table> {
   const kind = await warnings.attempt({
     field,
     action: partGetParttype.action,
@@ -56,6 +57,16 @@ async function readTable(actions: ActionCalls, device: string, field: string, wa
     kind: kind?.parttype ?? '',
     partitions: new Map(list?.partitions.map((partition) => [partition.part_num, partition])),
   };
+}
+
+/** Reads a table; one that cannot be read is mended first. */
+async function readTable(actions: ActionCalls, device: string, field: string, warnings: Warnings): Promise<Table> {
+  const first = warnings.aside();
+  const table = await readOnce(actions, device, field, first);
+  if (first.list.length === 0) return table;
+  if (await mendTable(actions, device, field, warnings)) return readOnce(actions, device, field, warnings);
+  warnings.take(first);
+  return table;
 }
 
 /** Facts about a partition that only one type of table has. */
@@ -101,13 +112,18 @@ export async function describeDrives(
     isCut: true,
     ask: () => actions.call(listDevices, {}),
   });
-  const found = await warnings.attempt({
-    field: 'partitions',
-    action: listPartitions.action,
-    isCut: true,
-    ask: () => actions.call(listPartitions, {}),
-  });
-  const all = found?.partitions ?? [];
+  const listAll = async (): Promise<readonly string[]> =>
+    (
+      await warnings.attempt({
+        field: 'partitions',
+        action: listPartitions.action,
+        isCut: true,
+        ask: () => actions.call(listPartitions, {}),
+      })
+    )?.partitions ?? [];
+  const found = await listAll();
+  const isMended = await mendLostTables(actions, names?.devices ?? [], found, warnings);
+  const all = isMended ? await listAll() : found;
   const listed = fitting(all);
   warnings.leftOut('partitions', all.length - listed.length);
   const drives = fitting(names?.devices ?? []);

@@ -1,88 +1,68 @@
 /** The applications of a system, in batches. */
-import { mountRo, umountAll } from '../../../gen/calls/mount.js';
-import type { InspectedApplications } from '../../../gen/proto/guestfs/v1/inspection_report.js';
+import type { InspectedApplications, InspectedSystem } from '../../../gen/proto/guestfs/v1/inspection_report.js';
 import type { Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
 import { GuestfsError } from '../../common/errors.js';
+import type { PackageFormat } from '../applications/index.js';
 import { isDaemonError } from '../tolerance.js';
 import type { ActionCalls } from './actionCalls.js';
 import { fitting, MAX_LIST, sizeOf } from './limits.js';
+import { packageUrl, type PackageContext } from './packageUrl.js';
 import type { Warnings } from './warnings.js';
 
-/** A crafted fstab can name any number. */
-const MAX_MOUNTS = 64;
-
-/** The file systems to mount, the root's first, in an order in which each mount point exists. */
-function mountOrder(
-  root: string,
-  mountpoints: ReadonlyMap<string, string>,
-): (readonly [mountpoint: string, mountable: string])[] {
-  return [...new Map([['/', root], ...mountpoints])].sort(([one], [other]) => one.length - other.length);
-}
-
-/** Mounts a system read-only, according to its own configuration. */
-async function mountSystem(
-  actions: ActionCalls,
-  root: string,
-  mountpoints: ReadonlyMap<string, string>,
-  warnings: Warnings,
-): Promise<void> {
-  const order = mountOrder(root, mountpoints);
-  for (const [mountpoint, mountable] of order.slice(0, MAX_MOUNTS)) {
-    await warnings.attempt({
-      field: `mountpoints[${mountpoint}]`,
-      action: mountRo.action,
-      ask: () => actions.call(mountRo, { mountable, mountpoint }),
-    });
-  }
-  if (order.length > MAX_MOUNTS)
-    warnings.add(
-      'mountpoints',
-      mountRo.action,
-      'MESSAGE_TOO_LARGE',
-      `${order.length - MAX_MOUNTS} of them are not mounted: at most ${MAX_MOUNTS} are`,
-    );
-}
+const FIELD = 'applications';
+const ACTION = 'inspect_list_applications2';
 
 /** The list; empty, with a warning, if it is not available. */
-async function list(actions: ActionCalls, root: string, warnings: Warnings): Promise<readonly Application2[]> {
+async function list(ask: () => Promise<readonly Application2[]>, warnings: Warnings): Promise<readonly Application2[]> {
   try {
-    return (await actions.library('inspect_list_applications2', root)).applications2;
+    return await ask();
   } catch (error) {
     if (!isDaemonError(error) && !(error instanceof GuestfsError && error.reason === 'MESSAGE_TOO_LARGE')) throw error;
     const { reason, message } = GuestfsError.from(error);
-    warnings.add('applications', 'inspect_list_applications2', reason, message);
+    warnings.add(FIELD, ACTION, reason, message);
     return [];
   }
 }
 
-/** A batch, and the rest of the list. */
-function batchOf(applications: readonly Application2[]): {
-  readonly batch: readonly Application2[];
-  readonly rest: readonly Application2[];
-} {
-  const batch = fitting(applications);
-  return { batch, rest: applications.slice(batch.length) };
+/** Why there is no application, for somebody who expects some. */
+function whyNone(system: InspectedSystem, format: PackageFormat | undefined): string {
+  if (system.type === 'windows') return 'the registry lists no application that can be uninstalled';
+  if (format !== undefined) return `the ${format} database of this system has no packages`;
+  if (system.package_format !== '' && system.package_format !== 'unknown')
+    return `databases of the format ${system.package_format} cannot be read`;
+  return 'this system has no package database of a known format (deb, rpm, apk, pacman)';
 }
 
-/**
- * Batches of a system's applications, at least one. The system is mounted while the list is read, and
- * unmounted before the first batch.
- */
-export async function* describeApplications(
+/** All applications of the mounted system; a warning says why there are none. */
+export async function listApplications(
   actions: ActionCalls,
-  root: string,
-  mountpoints: ReadonlyMap<string, string>,
+  system: InspectedSystem,
+  format: PackageFormat | undefined,
   warnings: Warnings,
-): AsyncGenerator<InspectedApplications> {
-  await mountSystem(actions, root, mountpoints, warnings);
-  const all = await list(actions, root, warnings);
-  await warnings.attempt({ field: 'applications', action: umountAll.action, ask: () => actions.call(umountAll, {}) });
+): Promise<readonly Application2[]> {
+  const failures = warnings.list.length;
+  let all: readonly Application2[] = [];
+  if (system.type === 'windows')
+    all = await list(async () => (await actions.library(ACTION, system.root)).applications2, warnings);
+  else if (format !== undefined) all = await list(() => actions.packages(format), warnings);
+  if (all.length === 0 && warnings.list.length === failures)
+    warnings.add(FIELD, ACTION, 'NO_APPLICATIONS', whyNone(system, format));
+  return all;
+}
+
+/** Batches of a system's applications, at least one. */
+export function* batchesOf(
+  root: string,
+  all: readonly Application2[],
+  context: PackageContext,
+  warnings: Warnings,
+): Generator<InspectedApplications> {
   const sound = all.filter((one) => sizeOf(one) <= MAX_LIST);
-  warnings.leftOut('applications', all.length - sound.length);
-  let rest = sound;
+  warnings.leftOut(FIELD, all.length - sound.length);
+  let rest: readonly Application2[] = sound;
   do {
-    const next = batchOf(rest);
-    yield { root, applications: [...next.batch] };
-    rest = next.rest as Application2[];
+    const batch = fitting(rest);
+    yield { root, applications: [...batch], package_urls: batch.map((one) => packageUrl(one, context)) };
+    rest = rest.slice(batch.length);
   } while (rest.length > 0);
 }

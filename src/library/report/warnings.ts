@@ -53,6 +53,17 @@ export class Warnings {
     else this.#dropped += 1;
   }
 
+  /** Warnings that may turn out not to matter, see {@link take}. */
+  aside(): Warnings {
+    return new Warnings();
+  }
+
+  /** Adds the warnings that were put aside. */
+  take(others: Warnings): void {
+    for (const { field, action, reason, message } of others.#list) this.add(field, action, reason, message);
+    this.#dropped += others.#dropped;
+  }
+
   /** Adds a warning that a list was cut. */
   leftOut(field: string, count: number): void {
     if (count > 0) this.add(field, '', 'MESSAGE_TOO_LARGE', `${count} more are left out: they do not fit in a message`);

@@ -35,6 +35,13 @@ describe('explainBlockError', () => {
     },
   );
 
+  it('a lock that a node of a restored machine did not get', () => {
+    expect(explainBlockError('Block node is read-only', files, "image 'c.img'")).toMatchObject({
+      reason: 'IMAGE_LOCKED',
+      message: expect.stringContaining("image 'c.img' is in use"),
+    });
+  });
+
   it('another failure to open', () => {
     const error = explainBlockError(
       `qemu-system-x86_64: -blockdev {"driver":"qcow2","node-name":"drive0"}: Could not open '/dev/fdset/2': Image is corrupt`,

@@ -45,6 +45,18 @@ describe('the probe', () => {
     expect(await probe(image, 'vdi', 'image', signal)).toBe(1048576n);
   });
 
+  it('is tried again when the host lacks memory or threads for a moment, and does not blame the image', async () => {
+    const tries = join(scene.run, 'tries');
+    const lack = 'echo "qemu-system-x86_64: qemu_thread_create: Resource temporarily unavailable" >&2; kill -ABRT $$';
+    const probe = probeWith(`echo x >>${tries}; [ $(grep -c x ${tries}) -gt 2 ] || { ${lack}; }; echo '${NODES}'`);
+    expect(await probe(image, 'vdi', 'image', signal)).toBe(1048576n);
+    const always = probeWith(lack);
+    await expect(always(image, 'vdi', 'image', signal)).rejects.toMatchObject({
+      reason: 'OUT_OF_MEMORY',
+      message: expect.stringContaining('the server has too little memory or too few threads'),
+    });
+  });
+
   it('passes the image as a descriptor, sets limits, and passes no path', async () => {
     const seen = join(scene.run, 'seen');
     const probe = probeWith(`{ echo "$@"; cat; cat /proc/self/limits; cat <&3; cat <&4; } > ${seen}; echo '${NODES}'`);

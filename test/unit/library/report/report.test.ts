@@ -12,6 +12,7 @@ const plain: InspectRequest = {
   without_applications: false,
   settings: undefined,
   session_id: undefined,
+  include_snapshots: false,
 };
 
 async function reportOf(
@@ -23,7 +24,9 @@ async function reportOf(
 }
 
 const warned = (report: readonly InspectResponse[]): string[] =>
-  report.flatMap(({ warnings }) => warnings.map(({ field, action, reason }) => `${field} ${action} ${reason}`));
+  report
+    .flatMap(({ warnings }) => warnings.map(({ field, action, reason }) => `${field} ${action} ${reason}`))
+    .filter((one) => !one.endsWith(' NO_APPLICATIONS'));
 
 describe('a report', () => {
   it('has the image, the system and its applications', async () => {
@@ -75,11 +78,22 @@ describe('a report', () => {
             filesystems: ['/dev/sda1'],
             drive_mappings: new Map(),
             windows: undefined,
+            directory: '/',
+            snapshots: [],
+            version: '',
+            codename: '',
+            support_end: '',
           },
         },
         warnings: [],
       },
-      { part: { $case: 'applications', value: { root: '/dev/sda1', applications: apps } }, warnings: [] },
+      {
+        part: {
+          $case: 'applications',
+          value: { root: '/dev/sda1', applications: apps, package_urls: ['pkg:deb/debian/bash?distro=debian'] },
+        },
+        warnings: [],
+      },
     ]);
   });
 
@@ -107,10 +121,11 @@ describe('a report', () => {
     ]);
   });
 
-  it('queries neither mounts nor applications if these are omitted', async () => {
+  it('mounts only the root, and lists no applications, if these are omitted', async () => {
     const { report, actions } = await reportOf({}, { without_applications: true });
     expect(report.map(({ part }) => part?.$case)).toEqual(['image', 'system']);
-    expect(actions.requests('mount_ro')).toEqual([]);
+    expect(actions.requests('mount_ro')).toEqual([{ mountable: '/dev/sda1', mountpoint: '/' }]);
+    expect(actions.requests('inspect_list_applications2')).toEqual([]);
   });
 
   it('has no size for something that is not a device', async () => {

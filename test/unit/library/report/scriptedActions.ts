@@ -23,6 +23,8 @@ export const oneSystem: Script = {
   vfs_type: { fstype: '' },
   lvs: { logvols: [] },
   list_md_devices: { devices: [] },
+  list_dm_devices: { devices: [] },
+  list_ldm_volumes: { devices: [] },
   inspect_os: { roots: ['/dev/sda1'] },
   inspect_get_type: { name: 'linux' },
   inspect_get_distro: { distro: 'debian' },
@@ -40,6 +42,13 @@ export const oneSystem: Script = {
   inspect_get_drive_mappings: { drives: new Map() },
   inspect_get_osinfo: { id: 'debian12' },
   inspect_list_applications2: { applications2: [] },
+  is_file: { fileflag: false },
+  is_dir: { dirflag: false },
+  glob_expand: { paths: [] },
+  realpath: () => {
+    throw daemonError('no such file');
+  },
+  debug: { result: '' },
   mount_ro: {},
   umount_all: {},
 };
@@ -48,11 +57,11 @@ export const oneSystem: Script = {
 export class ScriptedActions implements ActionCalls {
   readonly called: { readonly action: string; readonly request: object }[] = [];
 
-  constructor(private readonly script: Script) {}
+  constructor(private readonly answers: Script) {}
 
   #answer(action: string, request: object): Promise<never> {
     this.called.push({ action, request });
-    const scripted = this.script[action];
+    const scripted = this.answers[action];
     if (scripted === undefined) throw new Error(`${action} was not expected`);
     const value = typeof scripted === 'function' ? (scripted as (given: object) => object)(request) : scripted;
     return value instanceof Error ? Promise.reject(value) : Promise.resolve(value as never);
@@ -60,6 +69,17 @@ export class ScriptedActions implements ActionCalls {
 
   call: ActionCalls['call'] = (call, request) => this.#answer(call.action, request as object);
   library: ActionCalls['library'] = (name, root) => this.#answer(name, { root }) as never;
+  packages: ActionCalls['packages'] = async (format) => {
+    const { applications2 }: { applications2: readonly Application2[] } = await this.#answer(
+      'inspect_list_applications2',
+      { format },
+    );
+    return applications2;
+  };
+  script: ActionCalls['script'] = async (text) => {
+    const { result }: { result: string } = await this.#answer('debug', { text });
+    return result;
+  };
 
   /** Requests of one action. */
   requests(action: string): object[] {

@@ -1,0 +1,68 @@
+/** What a client can do about some failures of the daemon, whose messages do not say. */
+import { debug } from '../../gen/calls/debug.js';
+import { GuestfsError } from '../common/errors.js';
+import { printable } from '../common/guestText.js';
+import type { DaemonCall } from '../protocol/daemonCall.js';
+
+/** mount(8) refers to the kernel's log, which a client cannot see. */
+const MORE_IN_LOG = /dmesg\(1\) may have more information/;
+const KERNEL_LINES = 'dmesg | tail -n 8';
+/** All lines together, characters. */
+const MAX_LINES = 2000;
+
+/** A file system that is none: the helper of the last type that was tried complains. */
+const NILFS_HELPER = /^mount\.nilfs2: .*$/gm;
+
+interface Hint {
+  readonly pattern: RegExp;
+  readonly hint: string;
+  /** Instead of the daemon's. */
+  readonly reason?: string;
+}
+
+const HINTS: readonly Hint[] = [
+  {
+    pattern: /duplicate UUID/i,
+    hint: 'another XFS with the same UUID is mounted: mount this one with the option nouuid (MountOptions)',
+  },
+  {
+    pattern: /(?:Multiple VGs found with the same name|VG name \S+ is used by VGs|Duplicate VG name)/i,
+    hint: 'two volume groups have the same name: hide the drives of one of them with lvm_set_filter',
+  },
+  {
+    pattern: /Not enough (?:available )?memory to (?:open|unlock)|Not enough available memory/i,
+    hint: 'the key slot needs more memory than the appliance has: launch it with a larger memsize',
+    reason: 'OUT_OF_MEMORY',
+  },
+];
+
+/** Makes a call to the daemon, in the turn of the one that failed. */
+type Ask = <Request, Response>(call: DaemonCall<Request, Response>, request: Request) => Promise<Response>;
+
+/** The last lines of the kernel's log; none if they cannot be had. */
+async function kernelLines(ask: Ask): Promise<string> {
+  try {
+    const { result } = await ask(debug, { subcmd: 'sh', extraargs: [KERNEL_LINES] });
+    return printable(result.slice(-MAX_LINES));
+  } catch {
+    // The failure that these lines would explain is what matters.
+    return '';
+  }
+}
+
+/** The error with what the client needs to know: the kernel's lines that it refers to, and what to do. */
+export async function hinted(error: GuestfsError, ask: Ask): Promise<GuestfsError> {
+  let { message } = error;
+  if (NILFS_HELPER.test(message)) {
+    const rest = message.replace(NILFS_HELPER, '').trim();
+    message = `${rest}${rest === '' ? '' : '\n'}there is no file system that can be mounted`;
+  }
+  if (MORE_IN_LOG.test(message)) {
+    const lines = await kernelLines(ask);
+    if (lines !== '') message += `\nthe last lines of the kernel's log:\n${lines}`;
+  }
+  const found = HINTS.find(({ pattern }) => pattern.test(message));
+  if (found !== undefined) message += `\n${found.hint}`;
+  if (message === error.message) return error;
+  return new GuestfsError(found?.reason ?? error.reason, message, { ...error.details, cause: error });
+}

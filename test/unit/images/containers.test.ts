@@ -1,0 +1,37 @@
+/** Files that contain a disk image: refused with what they are, unless the format is stated. */
+import { describe, expect, it } from '@jest/globals';
+import { recogniseImage } from '../../../src/images/recognise.js';
+import { bytesInMemory, type ByteSource } from '../../../src/images/readFully.js';
+
+const image = (start: Buffer): { handle: ByteSource; size: bigint } => {
+  const bytes = Buffer.concat([start, Buffer.alloc(4096)]);
+  return { handle: bytesInMemory(bytes), size: BigInt(bytes.length) };
+};
+const latin = (text: string): Buffer => Buffer.from(text, 'latin1');
+const tar = (name: string): Buffer => Buffer.concat([latin(name.padEnd(257, '\0')), latin('ustar')]);
+
+describe('a file that contains an image', () => {
+  it.each([
+    ['a gzip file', latin('\x1f\x8b\x08\x08')],
+    ['an xz file', latin('\xfd7zXZ\0')],
+    ['a Zstandard file', latin('\x28\xb5\x2f\xfd')],
+    ['a zip archive', latin('PK\x03\x04')],
+    ['an EWF image', latin('EVF\x09\x0d\x0a\xff\0\x01')],
+    ['a Proxmox backup (VMA)', latin('VMA\0')],
+    ['a tar archive', tar('disk.img')],
+    ['an OVA', tar('machine.ovf')],
+  ])('is named: %s', async (what, start) => {
+    await expect(recogniseImage(image(start), undefined, "image 'x'")).rejects.toMatchObject({
+      reason: 'IMAGE_UNUSABLE',
+      message: expect.stringMatching(`^image 'x' is ${what.replace(/[()]/g, '.')}.* first`),
+    });
+    await expect(recogniseImage(image(start), 'raw', "image 'x'")).resolves.toMatchObject({ format: 'raw' });
+  });
+
+  it('is no other file', async () => {
+    for (const start of ['', 'PK', 'ustar', 'VMB', '\x1f\x8b\0'])
+      await expect(recogniseImage(image(latin(start)), undefined, "image 'x'")).resolves.toMatchObject({
+        format: 'raw',
+      });
+  });
+});

@@ -245,6 +245,8 @@ export interface ActionDef {
   readonly replacedBy?: string;
   /** The optional group of the daemon that it needs. */
   readonly optionalGroup?: string;
+  /** Its optional arguments came later: libguestfs's bindings have it under its name with `_opts` as well. */
+  readonly onceHadNoOptargs?: true;
   /** Other names it has in libguestfs's shell. */
   readonly aliases?: readonly string[];
   readonly history?: readonly HistoryDef[];

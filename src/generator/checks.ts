@@ -38,6 +38,7 @@ function problemsOf(action: ActionDef): string[] {
     !action.openedBy || allActions.some((other) => other.name === action.openedBy),
     `no action ${action.openedBy ?? ''}`,
   );
+  rule(!action.onceHadNoOptargs || action.optargs.length > 0, 'onceHadNoOptargs, but it has none');
   rule(!action.exampleFile || isFileIn(action), 'a file for the example, but the action takes none');
   rule(action.optargs.length <= MAX_OPTIONAL_ARGUMENTS, `more than ${MAX_OPTIONAL_ARGUMENTS} optional arguments`);
   rule(

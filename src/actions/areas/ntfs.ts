@@ -101,6 +101,7 @@ export const ntfsActions: readonly ActionDef[] = [
     name: 'ntfsresize',
     procedure: 288,
     since: '1.3.2',
+    onceHadNoOptargs: true,
     optionalGroup: 'ntfsprogs',
     args: [device('device')],
     optargs: [int64('size'), bool('force')],

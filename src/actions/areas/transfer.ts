@@ -219,6 +219,7 @@ export const transferActions: readonly ActionDef[] = [
     name: 'tar_in',
     procedure: 69,
     since: '1.0.3',
+    onceHadNoOptargs: true,
     cancellable: true,
     args: [fileIn('tarfile'), pathname('directory')],
     optargs: [
@@ -240,6 +241,7 @@ export const transferActions: readonly ActionDef[] = [
     name: 'tar_out',
     procedure: 70,
     since: '1.0.3',
+    onceHadNoOptargs: true,
     cancellable: true,
     mutating: false,
     args: [str('directory'), fileOut('tarfile')],

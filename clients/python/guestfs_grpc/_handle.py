@@ -11,11 +11,10 @@ from ._actions import Actions
 from ._connection import Connection
 from ._convert import request_fields, result
 from ._errors import ClosedHandle, ConnectionLost, GuestfsError, error_info, from_rpc_error
-from ._events import EVENT_APPLIANCE, EVENT_LIBRARY, EVENT_TRACE, MARKER, Events, subscribe_request
+from ._events import EVENT_APPLIANCE, EVENT_LIBRARY, EVENT_TRACE, Events, subscribe_request
 from ._files import DestinationFile, SourceFile, is_name
 from ._local_server import LocalServer
 from ._messages import message_class
-from ._specs import SPECS
 
 CLOSE_SECONDS = 10
 """How long the end of a session may take whose connection is lost."""
@@ -53,6 +52,7 @@ class GuestFS(Actions):
     def __init__(self, python_return_dict=False, environment=True, close_on_exit=True, *, server=None,
                  credentials=None, token=None):
         self._connection = None
+        self._close_on_exit = False
         self._python_return_dict = python_return_dict
         self._last_error = None
         self._lost = None
@@ -68,7 +68,10 @@ class GuestFS(Actions):
         self.server_version = created.session.server_version
         connection.name_session(created.id)
         self._connection = connection
-        self._events = Events(self._subscribe, lambda: self._connection.unary("PropertyService", "GetPgroup", {}))
+        # The handle must not refer to itself, so that it ends with its last reference.
+        itself = weakref.ref(self)
+        self._events = Events(lambda types: itself()._subscribe(types), lambda: itself()._mark())
+        self._close_on_exit = bool(close_on_exit)
         if close_on_exit:
             _open_handles.add(self)
         self.set_program(os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "python")
@@ -89,7 +92,8 @@ class GuestFS(Actions):
             self.close()
 
     def __del__(self):
-        self._close_quietly()
+        if not sys.is_finalizing() or self._close_on_exit:
+            self._close_quietly()
 
     def _check_not_closed(self):
         if self._connection is None:
@@ -158,6 +162,10 @@ class GuestFS(Actions):
         if not stream.is_active():
             raise stream
         return stream
+
+    def _mark(self):
+        """The call that MARKER names."""
+        self._connection.unary("PropertyService", "GetPgroup", {})
 
     def _failing(self, action, work):
         """Does some work that makes calls; remembers and translates its error."""

@@ -26,6 +26,8 @@ export const COMMITTED_OUTPUTS = [
   'gen/services.ts',
   'gen/libraryActions.ts',
   'docs/reference',
+  'clients/go/actions.go',
+  'clients/go/structs.go',
   'clients/python/guestfs_grpc/_actions.py',
   'clients/python/guestfs_grpc/_specs.py',
   'clients/python/guestfs_grpc/api.binpb',

@@ -5628,6 +5628,12 @@ func (g *Guestfs) Upload_offset_from(filename io.Reader, remotefilename string, 
 	return c_.upload(filename)
 }
 
+// User_cancel: Cancels the upload or download now running in the session.
+func (g *Guestfs) User_cancel() error {
+	c_ := g.begin("user_cancel", "TransferService/UserCancel")
+	return c_.noResult()
+}
+
 // Utimens: Sets the access and modification times of a file.
 func (g *Guestfs) Utimens(path string, atsecs int64, atnsecs int64, mtsecs int64, mtnsecs int64) error {
 	c_ := g.begin("utimens", "AttributeService/Utimens")

@@ -158,7 +158,7 @@ func (c *call) responses(take func([]byte) error) *GuestfsError {
 	for try := 0; ; try++ {
 		begun, err := c.make(take)
 		if err == nil {
-			c.g.events.settle()
+			c.settle()
 			return nil
 		}
 		if endpoint := elsewhere(err); endpoint != "" && !begun && try < moves {
@@ -171,8 +171,15 @@ func (c *call) responses(take func([]byte) error) *GuestfsError {
 		if errors.As(err, &own) {
 			return own
 		}
-		c.g.events.settle()
+		c.settle()
 		return c.g.failed(c.op, err)
+	}
+}
+
+// settle waits for callbacks, which may themselves cancel the call that they belong to.
+func (c *call) settle() {
+	if c.op != "user_cancel" {
+		c.g.events.settle()
 	}
 }
 

@@ -14,18 +14,6 @@ import (
 	"syscall"
 )
 
-// User_cancel: Cancels the running transfer of this session. It may be called by another goroutine or by a callback.
-func (g *Guestfs) User_cancel() error {
-	c := g.begin("user_cancel", "TransferService/UserCancel")
-	if c.err != nil {
-		return c.err
-	}
-	if _, err := c.make(func([]byte) error { return nil }); err != nil {
-		return g.failed(c.op, err)
-	}
-	return nil
-}
-
 // tar runs the local tar; what is copied is written to or read from it.
 func tar(op string, arguments []string, copy func(in io.Writer, out io.Reader) error) error {
 	command := exec.Command("tar", arguments...)

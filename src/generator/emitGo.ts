@@ -13,26 +13,8 @@ package guestfs
 `;
 const TEXT_WIDTH = 110;
 
-/** libguestfs's names of structs in Go, where they do not follow from the names in C. */
-const STRUCT_NAMES: Readonly<Record<string, string>> = {
-  lvm_pv: 'PV',
-  lvm_vg: 'VG',
-  lvm_lv: 'LV',
-  statns: 'StatNS',
-  statvfs: 'StatVFS',
-  xattr: 'XAttr',
-  inotify_event: 'INotifyEvent',
-  isoinfo: 'ISOInfo',
-  btrfssubvolume: 'BTRFSSubvolume',
-  btrfsqgroup: 'BTRFSQgroup',
-  btrfsbalance: 'BTRFSBalance',
-  btrfsscrub: 'BTRFSScrub',
-  xfsinfo: 'XFSInfo',
-  utsname: 'UTSName',
-  tsk_dirent: 'TSKDirent',
-};
-
-const structName = (name: string): string => STRUCT_NAMES[name] ?? pascalCase(name);
+/** libguestfs's name of a struct in Go. */
+const structName = (name: string): string => structs.find((one) => one.name === name)?.camelName ?? pascalCase(name);
 /** `aug_init` -> `Aug_init`. */
 const goName = (name: string): string => name.charAt(0).toUpperCase() + name.slice(1);
 
@@ -210,20 +192,12 @@ function method(service: string, action: ActionDef): string {
   return `${comment(action, name, `${action.summary}.`)}${head('', 'string', type)}${begin}${fill(action)}${streamed}\treturn ${value}\n}\n`;
 }
 
-/** What the client does itself, in clients/go/local.go: libguestfs does it in the caller's process. */
-const LOCAL: ReadonlySet<string> = new Set([
-  'copy_in',
-  'copy_out',
-  'parse_environment',
-  'parse_environment_list',
-  'user_cancel',
-]);
-
 /** clients/go/actions.go */
 export function emitGoActions(areas: readonly AreaDef[]): string {
   const methods = areas
     .flatMap(({ service = '', actions }) => actions.filter(hasRpc).map((action) => ({ service, action })))
-    .filter(({ action }) => !LOCAL.has(action.name))
+    // clients/go/local.go has the others.
+    .filter(({ action }) => !action.inCallersProcess)
     .sort((a, b) => (a.action.name < b.action.name ? -1 : 1))
     .map(({ service, action }) => optargsStruct(action) + method(service, action));
   return `${HEADER}\nimport "io"\n${methods.join('')}`;

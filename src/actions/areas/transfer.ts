@@ -87,6 +87,7 @@ export const transferActions: readonly ActionDef[] = [
   library({
     name: 'copy_in',
     since: '1.29.24',
+    inCallersProcess: true,
     usesDaemon: true,
     permissions: [
       {
@@ -111,6 +112,7 @@ export const transferActions: readonly ActionDef[] = [
   library({
     name: 'copy_out',
     since: '1.29.24',
+    inCallersProcess: true,
     usesDaemon: true,
     permissions: [
       {

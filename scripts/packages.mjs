@@ -83,6 +83,13 @@ export const systemPackages = [
 
   { name: 'python3-grpcio', for: ['conformance', 'test'], why: 'a gRPC client in another language' },
   { name: 'python3-protobuf', for: ['conformance', 'test'], why: 'its protobuf messages' },
+  { name: 'protobuf-compiler', for: ['test'], why: 'generates stubs for other languages', programs: ['protoc'] },
+  {
+    name: 'protobuf-compiler-grpc',
+    for: ['test'],
+    why: "gRPC's plugins for C++, PHP, Python and Ruby",
+    programs: ['grpc_cpp_plugin'],
+  },
   { name: 'fdisk', for: ['test'], why: 'makes partition tables', programs: ['sfdisk'] },
   { name: 'genisoimage', for: ['conformance', 'test'], why: 'makes CD images', programs: ['genisoimage'] },
   { name: 'cpio', for: ['conformance', 'test'], why: 'makes initial RAM disks', programs: ['cpio'] },

@@ -20,7 +20,18 @@ const INPUTS = [
   'scripts/setup/generated.mjs',
 ];
 /** Folders with generated files that are committed (some of proto is written by hand). */
-export const COMMITTED_OUTPUTS = ['proto', 'gen/calls', 'gen/services.ts', 'gen/libraryActions.ts', 'docs/reference'];
+export const COMMITTED_OUTPUTS = [
+  'proto',
+  'gen/calls',
+  'gen/services.ts',
+  'gen/libraryActions.ts',
+  'docs/reference',
+  'clients/go/actions.go',
+  'clients/go/structs.go',
+  'clients/python/guestfs_grpc/_actions.py',
+  'clients/python/guestfs_grpc/_specs.py',
+  'clients/python/guestfs_grpc/api.binpb',
+];
 const OTHER_OUTPUTS = ['gen/proto', 'dist/reference'];
 
 /**
@@ -66,6 +77,13 @@ async function describe() {
   writeFileSync(inProject('gen', 'proto', 'descriptors.binpb'), Buffer.concat(sets));
 }
 
+/** Writes the descriptors that the Python client makes its messages from. */
+async function describeForPython() {
+  const output = inProject('clients', 'python', 'guestfs_grpc', 'api.binpb');
+  const paths = ['--path', inProject('proto', 'guestfs'), '--path', inProject('proto', 'google')];
+  await run(projectTool('buf', 'build', ...paths, '--exclude-source-info', '--as-file-descriptor-set', '-o', output));
+}
+
 /** Generates everything unconditionally. */
 export async function generate() {
   // Taken first: edits made while this runs count the next time.
@@ -75,6 +93,7 @@ export async function generate() {
   await run(generatorCommand());
   await run(projectTool('buf', 'generate'));
   await describe();
+  await describeForPython();
   stamp.write(state(inputs));
 }
 

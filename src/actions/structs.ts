@@ -12,6 +12,7 @@ export const structs: readonly StructDef[] = [
   },
   {
     name: 'lvm_pv',
+    camelName: 'PV',
     summary: 'An LVM physical volume',
     fields: [
       { name: 'pv_name', type: 'device' },
@@ -32,6 +33,7 @@ export const structs: readonly StructDef[] = [
   },
   {
     name: 'lvm_vg',
+    camelName: 'VG',
     summary: 'An LVM volume group',
     fields: [
       { name: 'vg_name', type: 'string' },
@@ -57,6 +59,7 @@ export const structs: readonly StructDef[] = [
   },
   {
     name: 'lvm_lv',
+    camelName: 'LV',
     summary: 'An LVM logical volume',
     fields: [
       { name: 'lv_name', type: 'string' },
@@ -98,6 +101,7 @@ export const structs: readonly StructDef[] = [
   },
   {
     name: 'statns',
+    camelName: 'StatNS',
     summary: 'Status of a file, times in nanoseconds',
     fields: [
       { name: 'st_dev', type: 'int64' },
@@ -126,6 +130,7 @@ export const structs: readonly StructDef[] = [
   },
   {
     name: 'statvfs',
+    camelName: 'StatVFS',
     summary: 'Usage of a file system',
     fields: [
       { name: 'bsize', type: 'int64' },
@@ -162,6 +167,7 @@ export const structs: readonly StructDef[] = [
   },
   {
     name: 'xattr',
+    camelName: 'XAttr',
     summary: 'An extended attribute',
     fields: [
       { name: 'attrname', type: 'string' },
@@ -170,6 +176,7 @@ export const structs: readonly StructDef[] = [
   },
   {
     name: 'inotify_event',
+    camelName: 'INotifyEvent',
     summary: 'Something that happened to a watched file',
     fields: [
       { name: 'in_wd', type: 'int64' },
@@ -231,6 +238,7 @@ export const structs: readonly StructDef[] = [
   },
   {
     name: 'isoinfo',
+    camelName: 'ISOInfo',
     summary: 'The primary volume descriptor of an ISO 9660 file system',
     fields: [
       { name: 'iso_system_id', type: 'string' },
@@ -263,6 +271,7 @@ export const structs: readonly StructDef[] = [
   },
   {
     name: 'btrfssubvolume',
+    camelName: 'BTRFSSubvolume',
     summary: 'A Btrfs subvolume',
     fields: [
       { name: 'btrfssubvolume_id', type: 'uint64' },
@@ -272,6 +281,7 @@ export const structs: readonly StructDef[] = [
   },
   {
     name: 'btrfsqgroup',
+    camelName: 'BTRFSQgroup',
     summary: 'Usage and limits of a Btrfs quota group',
     fields: [
       { name: 'btrfsqgroup_id', type: 'string' },
@@ -281,6 +291,7 @@ export const structs: readonly StructDef[] = [
   },
   {
     name: 'btrfsbalance',
+    camelName: 'BTRFSBalance',
     summary: 'Progress of a Btrfs balance',
     fields: [
       { name: 'btrfsbalance_status', type: 'string' },
@@ -292,6 +303,7 @@ export const structs: readonly StructDef[] = [
   },
   {
     name: 'btrfsscrub',
+    camelName: 'BTRFSScrub',
     summary: 'Progress and findings of a Btrfs scrub',
     fields: [
       { name: 'btrfsscrub_data_extents_scrubbed', type: 'uint64' },
@@ -313,6 +325,7 @@ export const structs: readonly StructDef[] = [
   },
   {
     name: 'xfsinfo',
+    camelName: 'XFSInfo',
     summary: 'Geometry of an XFS file system',
     fields: [
       { name: 'xfs_mntpoint', type: 'string' },
@@ -344,6 +357,7 @@ export const structs: readonly StructDef[] = [
   },
   {
     name: 'utsname',
+    camelName: 'UTSName',
     summary: 'Kernel name and version of the appliance',
     fields: [
       { name: 'uts_sysname', type: 'string' },
@@ -373,6 +387,7 @@ export const structs: readonly StructDef[] = [
   },
   {
     name: 'tsk_dirent',
+    camelName: 'TSKDirent',
     summary: 'A directory entry as The Sleuth Kit finds it, deleted ones too',
     fields: [
       { name: 'tsk_inode', type: 'uint64' },

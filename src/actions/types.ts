@@ -248,6 +248,10 @@ export interface ActionDef {
   readonly replacedBy?: string;
   /** The optional group of the daemon that it needs. */
   readonly optionalGroup?: string;
+  /** libguestfs does it in the caller's process, with the caller's files or environment: so do the clients in its form. */
+  readonly inCallersProcess?: true;
+  /** Its optional arguments came later: libguestfs's bindings have it under its name with `_opts` as well. */
+  readonly onceHadNoOptargs?: true;
   /** Other names it has in libguestfs's shell. */
   readonly aliases?: readonly string[];
   readonly history?: readonly HistoryDef[];
@@ -280,6 +284,8 @@ export type FieldType =
 /** A struct that actions return. */
 export interface StructDef {
   readonly name: string;
+  /** Its name in bindings that have no underscores, where it does not follow from `name`. */
+  readonly camelName?: string;
   readonly summary: string;
   /** In XDR order; the position is the protobuf field number. */
   readonly fields: readonly { readonly name: string; readonly type: FieldType }[];

@@ -4,6 +4,7 @@ import { isFileIn, isStreamedAnswer, needsDaemon } from '../actions/shape.js';
 import { structs } from '../actions/structs.js';
 import type { ActionDef } from '../actions/types.js';
 import { pascalCase } from '../actions/names.js';
+import { fullDescription } from './shape.js';
 
 /** The bitmask of the optional arguments has 64 bits; the library leaves the last one free. */
 const MAX_OPTIONAL_ARGUMENTS = 63;
@@ -37,6 +38,7 @@ function problemsOf(action: ActionDef): string[] {
     !action.openedBy || allActions.some((other) => other.name === action.openedBy),
     `no action ${action.openedBy ?? ''}`,
   );
+  rule(!action.onceHadNoOptargs || action.optargs.length > 0, 'onceHadNoOptargs, but it has none');
   rule(!action.exampleFile || isFileIn(action), 'a file for the example, but the action takes none');
   rule(action.optargs.length <= MAX_OPTIONAL_ARGUMENTS, `more than ${MAX_OPTIONAL_ARGUMENTS} optional arguments`);
   rule(
@@ -44,6 +46,12 @@ function problemsOf(action: ActionDef): string[] {
     'the summary starts with a capital and ends without a full stop',
   );
   rule(action.summary.length <= SUMMARY_MAX, `the summary is longer than ${SUMMARY_MAX} characters`);
+  rule(
+    ![fullDescription(action), action.summary, ...[...action.args, ...action.optargs].map(({ about = '' }) => about)]
+      .join()
+      .includes('$'),
+    'a dollar sign in a text: generators of gRPC for C++, PHP and Ruby abort on it',
+  );
   rule(/^\d+\.\d+\.\d+$/.test(action.since), 'since is not a version');
   const names = [...action.args, ...action.optargs, ...(action.ownFields ?? [])].map(({ name }) => name);
   rule(action.ownFields === undefined || action.impl === 'library', 'fields that the daemon does not have');

@@ -5,6 +5,7 @@ import { hasRpc, isFileIn, isFileOut, isStreamedAnswer } from '../actions/shape.
 import { structs } from '../actions/structs.js';
 import type { ActionDef } from '../actions/types.js';
 import { pascalCase } from '../actions/names.js';
+import { languageOptions } from './languageOptions.js';
 import { wrap } from './text.js';
 import {
   fullDescription,
@@ -23,7 +24,9 @@ syntax = "proto3";
 package guestfs.v1;
 `;
 
+/** Text as a comment. The generators of gRPC for C++, PHP and Ruby abort on a dollar sign in a comment. */
 function comment(text: string, indent = ''): string {
+  if (text.includes('$')) throw new Error(`a dollar sign in the text of a comment: ${text}`);
   return wrap(text, 96 - indent.length)
     .map((line) => `${indent}// ${line}\n`)
     .join('');
@@ -103,7 +106,7 @@ export function emitAreaProto(area: AreaDef): string {
   if (used.some((type) => publicStructs().map(pascalCase).includes(type))) imports.push('guestfs/v1/structs.proto');
   if (used.includes('StringList')) imports.push('guestfs/v1/types.proto');
   return (
-    `${HEADER}\n${imports.map((path) => `import "${path}";\n`).join('')}\n` +
+    `${HEADER}\n${imports.map((path) => `import "${path}";\n`).join('')}\n${languageOptions(area.name)}\n` +
     comment(`${area.service ?? ''}: ${area.about}.`) +
     `service ${area.service ?? ''} {\n${[...compositeRpcs.map(compositeRpc), ...actions.map(rpc)].join('\n')}}\n\n` +
     actions.map(messages).join('\n')
@@ -114,7 +117,7 @@ export function emitAreaProto(area: AreaDef): string {
 export function emitStructsProto(): string {
   const about = new Map(structs.map((struct) => [struct.name, struct.summary]));
   return (
-    `${HEADER}\n` +
+    `${HEADER}\n${languageOptions('structs')}\n` +
     publicStructs()
       .map((name) => message(pascalCase(name), structFields(name), `${about.get(name) ?? ''}.`))
       .join('\n')

@@ -1,7 +1,7 @@
 /**
  * Generates everything that follows from the action list:
- * proto/guestfs/v1, gen/calls, gen/services.ts, gen/libraryActions.ts, docs/reference; and dist/reference, which is long
- * and not committed.
+ * proto/guestfs/v1, gen/calls, gen/services.ts, gen/libraryActions.ts, the actions in clients/python and clients/go,
+ * docs/reference; and dist/reference, which is long and not committed.
  *
  * Usage: node main.js [--check]; with --check it exits with 1 when anything changed.
  */
@@ -10,6 +10,8 @@ import { checkActions } from './checks.js';
 import { emitAreaCalls, emitCallIndex, emitStructCalls } from './emitCalls.js';
 import { emitAreaReference, emitReferenceIndex } from './emitReference.js';
 import { emitSearchPage } from './emitSearchPage.js';
+import { emitGoActions, emitGoStructs } from './emitGo.js';
+import { emitPythonActions, emitPythonSpecs } from './emitPython.js';
 import { emitAreaProto, emitStructsProto } from './emitProto.js';
 import { emitLibraryActions, emitServices } from './emitServices.js';
 import { writeGenerated } from './output.js';
@@ -37,6 +39,10 @@ files.set('gen/calls/structs.ts', emitStructCalls());
 files.set('gen/calls/index.ts', emitCallIndex(callAreas));
 files.set('gen/services.ts', emitServices(areas));
 files.set('gen/libraryActions.ts', emitLibraryActions(areas));
+files.set('clients/python/guestfs_grpc/_actions.py', emitPythonActions(areas));
+files.set('clients/python/guestfs_grpc/_specs.py', emitPythonSpecs(areas));
+files.set('clients/go/actions.go', emitGoActions(areas));
+files.set('clients/go/structs.go', emitGoStructs());
 files.set('docs/reference/README.md', emitReferenceIndex(areas));
 files.set('dist/reference/search.html', emitSearchPage(areas));
 

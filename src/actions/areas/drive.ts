@@ -100,6 +100,7 @@ export const driveActions: readonly ActionDef[] = [
   library({
     name: 'add_drive',
     since: '0.0.3',
+    onceHadNoOptargs: true,
     notLaunching: true,
     aliases: ['add'],
     permissions: [

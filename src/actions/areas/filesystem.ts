@@ -316,6 +316,7 @@ export const filesystemActions: readonly ActionDef[] = [
     name: 'mkfs',
     procedure: 278,
     since: '0.0.8',
+    onceHadNoOptargs: true,
     args: [str('fstype'), device('device')],
     optargs: [int('blocksize'), optional('features'), int('inode'), int('sectorsize'), optional('label')],
     returns: none,

@@ -206,6 +206,7 @@ export const mountActions: readonly ActionDef[] = [
     name: 'umount',
     procedure: 45,
     since: '0.0.8',
+    onceHadNoOptargs: true,
     promisesDurability: 'synced',
     aliases: ['unmount'],
     args: [ifAbsent('DAEMON_ERROR', devOrPath('pathordevice'))],

@@ -54,7 +54,7 @@ export const ntfsActions: readonly ActionDef[] = [
     returns: none,
     summary: 'Streams the content of an NTFS file chosen by inode number',
     description:
-      'The server streams the bytes of the file. The filesystem on `device` must be unmounted. Useful for files that ordinary paths cannot reach, such as NTFS system files under $Extend; a negative `inode` is rejected.',
+      'The server streams the bytes of the file. The filesystem on `device` must be unmounted. Useful for files that ordinary paths cannot reach, such as NTFS system files in its `Extend` directory; a negative `inode` is rejected.',
     example: { device: PARTITION, inode: '7' },
   }),
   daemon({
@@ -101,6 +101,7 @@ export const ntfsActions: readonly ActionDef[] = [
     name: 'ntfsresize',
     procedure: 288,
     since: '1.3.2',
+    onceHadNoOptargs: true,
     optionalGroup: 'ntfsprogs',
     args: [device('device')],
     optargs: [int64('size'), bool('force')],

@@ -316,6 +316,7 @@ export const propertyActions: readonly ActionDef[] = [
   library({
     name: 'parse_environment',
     since: '1.19.53',
+    inCallersProcess: true,
     permissions: [
       { permission: 'host-actions' },
       { permission: 'custom-qemu', purpose: 'for LIBGUESTFS_HV', when: { serverVariable: HYPERVISOR_VARIABLE } },
@@ -329,6 +330,7 @@ export const propertyActions: readonly ActionDef[] = [
   library({
     name: 'parse_environment_list',
     since: '1.19.53',
+    inCallersProcess: true,
     permissions: [
       { permission: 'host-actions' },
       {

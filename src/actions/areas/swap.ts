@@ -7,6 +7,7 @@ export const swapActions: readonly ActionDef[] = [
     name: 'mkswap',
     procedure: 130,
     since: '1.0.55',
+    onceHadNoOptargs: true,
     args: [device('device')],
     optargs: [optional('label'), optional('uuid')],
     returns: none,

@@ -65,6 +65,7 @@ export const textActions: readonly ActionDef[] = [
     name: 'grep',
     procedure: 151,
     since: '1.0.66',
+    onceHadNoOptargs: true,
     insteadOfLargeAnswer: FEWER_MATCHES,
     mutating: false,
     args: [str('regex'), pathname('path')],

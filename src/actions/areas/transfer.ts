@@ -87,6 +87,7 @@ export const transferActions: readonly ActionDef[] = [
   library({
     name: 'copy_in',
     since: '1.29.24',
+    inCallersProcess: true,
     usesDaemon: true,
     permissions: [
       {
@@ -111,6 +112,7 @@ export const transferActions: readonly ActionDef[] = [
   library({
     name: 'copy_out',
     since: '1.29.24',
+    inCallersProcess: true,
     usesDaemon: true,
     permissions: [
       {
@@ -219,6 +221,7 @@ export const transferActions: readonly ActionDef[] = [
     name: 'tar_in',
     procedure: 69,
     since: '1.0.3',
+    onceHadNoOptargs: true,
     cancellable: true,
     args: [fileIn('tarfile'), pathname('directory')],
     optargs: [
@@ -240,6 +243,7 @@ export const transferActions: readonly ActionDef[] = [
     name: 'tar_out',
     procedure: 70,
     since: '1.0.3',
+    onceHadNoOptargs: true,
     cancellable: true,
     mutating: false,
     args: [str('directory'), fileOut('tarfile')],

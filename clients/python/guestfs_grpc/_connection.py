@@ -1,0 +1,123 @@
+"""The connection to a server: addresses, credentials, and the calls of gRPC."""
+import os
+
+import grpc
+
+from ._errors import GuestfsError
+from ._messages import PACKAGE, message_class
+
+SESSION_KEY = "guestfs-session"
+ANSWER_LIMIT = 8 * 1024 * 1024
+"""Some answers of daemons are close to gRPC's default limit of 4 MiB."""
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", ANSWER_LIMIT),
+    # A server that is gone without a word, as after a power cut, is noticed.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    # Each handle has its own connection, so that closing one does not disturb the others.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+def _read(variable):
+    name = os.environ.get(variable)
+    if not name:
+        return None
+    try:
+        with open(name, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise ValueError(f"{variable}: {name}: {error.strerror}") from error
+
+
+def _credentials_of_environment():
+    return grpc.ssl_channel_credentials(_read("GUESTFS_GRPC_CA"), _read("GUESTFS_GRPC_KEY"),
+                                        _read("GUESTFS_GRPC_CERT"))
+
+
+def parse_address(address):
+    """The target for gRPC, and whether to use TLS, of `host:port`, `unix:/path` or `tls:host:port`."""
+    if not isinstance(address, str):
+        raise TypeError(f"the server's address must be str, not {type(address).__name__}")
+    if address.startswith("unix:"):
+        path = address[len("unix:"):]
+        if not path.startswith("/"):
+            raise ValueError(f"{address}: the path of a Unix socket must be absolute")
+        return address, False
+    tls = address.startswith("tls:")
+    target = address[len("tls:"):] if tls else address
+    host, colon, port = target.rpartition(":")
+    if not (colon and host and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError(f"{address!r} is not the address of a server: host:port, tls:host:port or unix:/path")
+    return f"dns:///{target}", tls
+
+
+class Connection:
+    """One connection, and a session's metadata."""
+
+    def __init__(self, address, credentials=None, token=None):
+        target, tls = parse_address(address)
+        self.address = address
+        self._credentials = credentials
+        self._token = token
+        if credentials is None and tls:
+            credentials = _credentials_of_environment()
+        if credentials is None:
+            self._channel = grpc.insecure_channel(target, options=_OPTIONS)
+        else:
+            self._channel = grpc.secure_channel(target, credentials, options=_OPTIONS)
+        token = token or os.environ.get("GUESTFS_GRPC_TOKEN")
+        self.metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._stubs = {}
+
+    def elsewhere(self, endpoint):
+        """A connection to another replica of the service, with the same credentials."""
+        return Connection(f"tls:{endpoint}" if self.address.startswith("tls:") else endpoint, self._credentials,
+                          self._token)
+
+    def name_session(self, session_id):
+        """From now on, calls name this session."""
+        self.metadata += ((SESSION_KEY, session_id),)
+
+    def _stub(self, kind, service, rpc):
+        path = f"/{PACKAGE}.{service}/{rpc}"
+        stub = self._stubs.get(path)
+        if stub is None:
+            request, response = message_class(f"{rpc}Request"), message_class(f"{rpc}Response")
+            make = getattr(self._channel, kind)
+            stub = make(path, request_serializer=request.SerializeToString, response_deserializer=response.FromString)
+            self._stubs[path] = (stub, request)
+            return self._stubs[path]
+        return stub
+
+    def unary(self, service, rpc, fields, timeout=None):
+        """Makes a call with one request and one response."""
+        stub, request = self._stub("unary_unary", service, rpc)
+        return stub(request(**fields), metadata=self.metadata, timeout=timeout)
+
+    def unary_future(self, service, rpc, fields):
+        """The same, without waiting."""
+        stub, request = self._stub("unary_unary", service, rpc)
+        return stub.future(request(**fields), metadata=self.metadata)
+
+    def stream(self, service, rpc, fields):
+        """Makes a call that is answered with a stream."""
+        stub, request = self._stub("unary_stream", service, rpc)
+        return stub(request(**fields), metadata=self.metadata)
+
+    def upload(self, service, rpc, requests):
+        """Makes a call that takes a stream, without waiting."""
+        stub, _ = self._stub("stream_unary", service, rpc)
+        return stub.future(requests, metadata=self.metadata)
+
+    def close(self):
+        """Closes the connection."""
+        self._channel.close()
+
+
+def server_version(connection, session):
+    """The version of the server, for messages."""
+    if session.server_version:
+        return session.server_version
+    raise GuestfsError(f"the server at {connection.address} does not state its version")

@@ -190,10 +190,9 @@ describeWithAppliance('the appliance of a session', () => {
       for (const name of ['whole', 'volume'])
         device[name] = (await inGuest(found, `readlink -f /dev/md/${name}`)).trim();
       // udev has begun with the degraded one, and mdadm leaves that alone when libguestfs boots; here it is started.
-      expect(await linesInGuest(found, 'grep -c " : active" /proc/mdstat; grep -c inactive /proc/mdstat || :')).toEqual([
-        '3',
-        '0',
-      ]);
+      expect(await linesInGuest(found, 'grep -c " : active" /proc/mdstat; grep -c inactive /proc/mdstat || :')).toEqual(
+        ['3', '0'],
+      );
       const arrays: readonly string[] = await found.call('list_md_devices');
       const [degraded = ''] = arrays.filter((one) => !Object.values(device).includes(one));
       expect(Object.fromEntries(file_systems)).toEqual({

@@ -102,6 +102,18 @@ function hasParent(descriptor: string): boolean {
 /** Matches the number of sectors in the extent lines of a VMDK descriptor: `RW 4192256 FLAT "disk-f001.vmdk" 0`. */
 const EXTENT = /^[ \t]*(?:RW|RDONLY|NOACCESS)[ \t]+(\d{1,15})[ \t]+(?:FLAT|SPARSE|ZERO|VMFS|VMFSSPARSE|SESPARSE)\b/gm;
 
+/** Matches all lines about extents, and names the file of one that is flat and begins at its start. */
+const ANY_EXTENT = /^[ \t]*(?:RW|RDONLY|NOACCESS)[ \t]+\d{1,15}[ \t]+[A-Z]+\b.*$/gm;
+const FLAT_EXTENT = /^[ \t]*RW[ \t]+\d{1,15}[ \t]+(?:FLAT|VMFS)[ \t]+"([^"\n]+)"(?:[ \t]+0)?[ \t]*\r?$/;
+
+/** The file with the data of a VMDK whose descriptor names only one, which is a raw image; undefined for any other. */
+export async function flatExtent(file: ByteSource): Promise<string | undefined> {
+  const text = (await readFully(file, 0, MAX_DESCRIPTOR)).toString('utf8');
+  if (!text.startsWith('# Disk DescriptorFile') || hasParent(text)) return undefined;
+  const extents = text.match(ANY_EXTENT) ?? [];
+  return extents.length === 1 ? FLAT_EXTENT.exec(extents[0])?.[1] : undefined;
+}
+
 /** Virtual size in bytes of a VMDK with `extents`, as its descriptor states it; the extents are not opened. */
 export async function extentsSize(file: ByteSource): Promise<bigint> {
   const head = await readFully(file, 0, MAX_DESCRIPTOR);

@@ -16,6 +16,7 @@ import { dirname, isAbsolute } from 'node:path';
 import { GuestfsError } from '../common/errors.js';
 import { printableName } from '../common/guestText.js';
 import { naming, openImage, type ImageAccess, type ImageRoots, type OpenImage } from '../security/pathPolicy.js';
+import { flatExtent } from './foreignHeader.js';
 import { READ_ONLY_FORMATS, type ImageFormat } from './formats.js';
 import { copyHead } from './imageHead.js';
 import type { ImageUse } from './imageUses.js';
@@ -85,23 +86,33 @@ export async function openImageChain(
   try {
     let next: Reference | undefined = { path, format, subject: top };
     while (next !== undefined) {
-      const { subject }: Reference = next;
+      const current: Reference = next;
+      const { subject } = current;
       if (links.length === MAX_CHAIN_LENGTH)
         throw unusableImage(top, `is a chain of more than ${MAX_CHAIN_LENGTH} images`);
       const how = links.length === 0 ? access : 'read-only';
-      const image = await openTracked(next.path, how, subject);
+      const image = await openTracked(current.path, how, subject);
       if (links.some((link) => link.image.path === image.path))
         throw unusableImage(subject, 'leads back to an image of the same chain');
-      const inFormat = await chooseFormat(image, next.format, subject);
+      const inFormat = await chooseFormat(image, current.format, subject);
       claim(image, useOf(inFormat, how), subject);
       if (inFormat === 'raw' && how === 'read-write') await marks.mark(image);
-      if (inFormat !== 'raw' && next.format === undefined && (await marks.isMarked(image)))
+      if (inFormat !== 'raw' && current.format === undefined && (await marks.isMarked(image)))
         throw writtenAsRaw(subject, inFormat);
       // Copied once nobody can write to it as raw; a format that it did not have before is not accepted.
       const head = inFormat === 'raw' ? undefined : await copyHead(image, subject);
       const checked = head === undefined ? image.handle : beginningWith(head, image.handle);
       const known = await recogniseImage({ handle: checked, size: image.size }, inFormat, subject);
-      checkUsable(known, next.format !== undefined, how, subject);
+      const flat: string | undefined = known.foreign === 'extents' ? await flatExtent(checked) : undefined;
+      if (flat !== undefined) {
+        requireStated(flat, current.format !== undefined, known.format, subject);
+        if (roots.backingFiles !== true)
+          throw notSelfContained(`keeps its data in another file, '${printableName(flat)}'`, subject);
+        const name: string = `extent '${printableName(flat)}' of ${subject}`;
+        next = { path: referredPath(flat, image, name), format: 'raw', subject: name };
+        continue;
+      }
+      checkUsable(known, current.format !== undefined, how, subject);
       if (roots.backingFiles !== true) refuseReference(known, subject);
       const data: Reference | undefined =
         known.qcow2?.dataFile && dataFileOf(known.qcow2.dataFile.file, image, subject);
@@ -148,12 +159,7 @@ function checkUsable(known: Recognised, stated: boolean, how: ImageAccess, subje
     );
   }
   const reference = qcow2?.backing?.file ?? (qcow2?.dataFile === undefined ? undefined : (qcow2.dataFile.file ?? ''));
-  if (reference !== undefined && !stated) {
-    throw unusableImage(
-      subject,
-      `refers to another file, '${printableName(reference)}', and its format was not stated: a guest can write such a reference into a raw image; if it really is one, attach it with format 'qcow2'`,
-    );
-  }
+  if (reference !== undefined) requireStated(reference, stated, format, subject);
   if (how === 'read-only') return;
   if (READ_ONLY_FORMATS.has(format))
     throw unusableImage(subject, `is in format '${format}', which can only be attached read-only`);
@@ -165,6 +171,15 @@ function checkUsable(known: Recognised, stated: boolean, how: ImageAccess, subje
   }
 }
 
+/** A guest can make its own raw image look like one that refers to any file. */
+function requireStated(reference: string, stated: boolean, format: ImageFormat, subject: string): void {
+  if (stated) return;
+  throw unusableImage(
+    subject,
+    `refers to another file, '${printableName(reference)}', and its format was not stated: a guest can write such a reference into a raw image; if it really is one, attach it with format '${format}'`,
+  );
+}
+
 /** An image's creator decides what it refers to, and could name any image that its user has access to. */
 function refuseReference({ qcow2 }: Recognised, subject: string): void {
   const what =
@@ -173,8 +188,11 @@ function refuseReference({ qcow2 }: Recognised, subject: string): void {
       : qcow2?.dataFile !== undefined
         ? `keeps its data in another file, '${printableName(qcow2.dataFile.file ?? '')}'`
         : undefined;
-  if (what === undefined) return;
-  throw new GuestfsError(
+  if (what !== undefined) throw notSelfContained(what, subject);
+}
+
+function notSelfContained(what: string, subject: string): GuestfsError {
+  return new GuestfsError(
     'NOT_ALLOWED',
     `${subject} ${what}, and this server attaches only images that are complete in one file: make it so with 'qemu-img convert -O qcow2', or ask the operator to allow other images with --allow backing-files`,
     { metadata: { setting: '--allow backing-files' } },

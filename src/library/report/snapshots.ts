@@ -23,7 +23,8 @@ btrfs subvolume list -u -q $held
 umount $held`;
 
 const DEFAULT = /^ID \d+ gen \d+ top level \d+ path (.*)$/;
-const ENTRY = / parent_uuid +(\S+) uuid +(\S+) path (.*)$/;
+/** Columns are padded. */
+const ENTRY = / parent_uuid +(\S+) +uuid +(\S+) path (.*)$/;
 
 /** The subvolumes of a device by path; the path of the default one. */
 export function parseSubvolumes(output: string): {

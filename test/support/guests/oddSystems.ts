@@ -13,7 +13,6 @@ export function smallDebian(packages: readonly string[], fstab: string, more: Tr
     '/etc/os-release':
       'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\nNAME="Debian GNU/Linux"\nVERSION_ID="13"\nVERSION_CODENAME=trixie\nID=debian\n',
     '/etc/hostname': 'small\n',
-    '/usr/share/doc/': '',
     '/var/lib/dpkg/status': dpkgStatus(packages.map((name) => ({ name, version: '1:2.0-1' }))),
     ...more,
   };

@@ -152,11 +152,32 @@ describe('one image', () => {
   it.each([
     ['qcow with a backing file', 'qcow', ['-u', '-b', '/etc/passwd', '-F', 'raw'], 'has a backing file'],
     ['qed with a backing file', 'qed', ['-u', '-b', '/etc/passwd', '-F', 'raw'], 'has a backing file'],
-    ['flat vmdk', 'vmdk', ['-o', 'subformat=monolithicFlat'], 'keeps its data in other files'],
     ['split vmdk', 'vmdk', ['-o', 'subformat=twoGbMaxExtentSparse'], 'keeps its data in other files'],
   ])('refuses %s', async (_what, format, options, words) => {
     qemuImg('create', '-q', '-f', format, ...options, inRoot('a.img'), '4M');
     expect((await refusal('a.img', format)).message).toContain(words);
+  });
+
+  it('takes the data of a flat vmdk, if its format is stated, from under the image roots only', async () => {
+    qemuImg('create', '-q', '-f', 'vmdk', '-o', 'subformat=monolithicFlat', inRoot('a.vmdk'), '4M');
+    expect(await chainOf('a.vmdk', 'vmdk')).toEqual([
+      { path: inRoot('a-flat.vmdk'), format: 'raw', size: 4n << 20n, data: undefined },
+    ]);
+    expect((await refusal('a.vmdk')).message).toContain("attach it with format 'vmdk'");
+    const descriptor = readFileSync(inRoot('a.vmdk'), 'utf8');
+    for (const [from, to, reason] of [
+      ['a-flat.vmdk', '/etc/passwd', 'OUTSIDE_IMAGE_ROOTS'],
+      ['a-flat.vmdk', 'nbd:host', 'IMAGE_UNUSABLE'],
+      ['" 0', '" 128', 'IMAGE_UNUSABLE'],
+      ['parentCID=ffffffff', 'parentCID=1', 'IMAGE_UNUSABLE'],
+    ] as const) {
+      expect(descriptor).toContain(from);
+      writeFileSync(inRoot('a.vmdk'), descriptor.replace(from, to));
+      expect((await refusal('a.vmdk', 'vmdk')).reason).toBe(reason);
+    }
+    writeFileSync(inRoot('a.vmdk'), descriptor);
+    roots = { directories: [scene.root] };
+    expect((await refusal('a.vmdk', 'vmdk')).reason).toBe('NOT_ALLOWED');
   });
 
   it('refuses a vmdk with a parent', async () => {

@@ -1,5 +1,6 @@
 /** The system whose inspection the daemon has given up, and with it that of all others: found, mended, or hidden from it. */
 import { debug } from '../../../../gen/calls/debug.js';
+import { inspectOs } from '../../../../gen/calls/inspection.js';
 import { mount, umountAll } from '../../../../gen/calls/mount.js';
 import { unlessDaemonFails } from '../../tolerance.js';
 import type { ActionCalls } from '../actionCalls.js';
@@ -63,7 +64,7 @@ export async function mendSystem(actions: ActionCalls, mountable: string, warnin
   await actions.call(umountAll, {});
   const mounting = actions.call(mount, { mountable, mountpoint: '/' }).then(() => true);
   if ((await unlessDaemonFails(mounting)) === undefined) return { isMended: false, windows: undefined };
-  const question = { field: 'roots', action: 'inspect_os', isCut: true } as const;
+  const question = { field: 'roots', action: inspectOs.action, isCut: true } as const;
   const config = await warnings.attempt({ ...question, ask: () => mendConfigFiles(actions, mountable, warnings) });
   const windows = await warnings.attempt({
     ...question,

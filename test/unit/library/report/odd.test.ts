@@ -102,7 +102,7 @@ describe('the name of a device', () => {
 
 describe('snapshots', () => {
   const entry = (path: string, uuid: string, parent = '-'): string =>
-    `ID 256 gen 30 top level 5 parent_uuid ${parent} uuid ${uuid} path ${path}`;
+    `ID 256 gen 30 top level 5 parent_uuid ${parent.padEnd(36)} uuid ${uuid.padEnd(36)} path ${path}`;
   const roots = (...list: readonly string[]) => list.map((root) => inspected(root));
   const folded = (systems: readonly string[], output: readonly string[]): unknown =>
     foldFamilies(roots(...systems), output.join('\n')).map(({ root, snapshots }) => [root, snapshots]);

@@ -53,8 +53,6 @@ export interface QemuProcess {
   readonly monitor: Duplex;
   /** Channel to the monitor for files. */
   readonly files: FdSender;
-  /** That channel itself: a machine without such a monitor can use it for something else. */
-  readonly fileChannel: Duplex;
   /** Its output so far. */
   messages(): string;
   /** Resolves when it has been reaped and its output read; never rejects. */
@@ -115,7 +113,6 @@ export async function startQemu(command: QemuCommand, options: QemuStartOptions)
     daemon,
     monitor,
     files: new FdSender(files),
-    fileChannel: files,
     messages: text,
     exited,
     stop: async (graceMs) => {

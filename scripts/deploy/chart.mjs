@@ -54,7 +54,15 @@ export async function verifyChart(checks) {
   }
   for (const [values, text] of REFUSED) {
     const settings = values.flatMap((value) => ['--set', value]);
-    const { status, output: said } = outcome([program, 'template', 'x', CHART, ...settings]);
+    const { status, output: said } = outcome([
+      program,
+      'template',
+      'x',
+      CHART,
+      '--kube-version',
+      KUBERNETES,
+      ...settings,
+    ]);
     checks.that(
       `values that cannot work are refused: ${values.join(', ') || 'none'}`,
       status !== 0 && said.includes(text),

@@ -32,6 +32,8 @@ export interface QemuStartOptions {
   readonly kvm: boolean;
   /** What it does with the host's network. */
   readonly network: QemuNetwork;
+  /** It has no client's drives, and writes its state to a Unix socket. */
+  readonly savesState?: boolean;
   /** Files by which it enters its cgroups. */
   readonly cgroup: readonly string[];
   /** Console and messages as they come. */

@@ -24,6 +24,7 @@ import { LaunchKind, type DriveSpec } from '../../gen/proto/guestfs/v1/session.j
 import { createMemoryFile, keepMemoryFile } from '../../src/common/memoryFile.js';
 import { describeWithAppliance } from '../support/appliance.js';
 import { run } from '../support/diskImages.js';
+import { hostWith } from '../support/lesserHosts.js';
 import { eventually } from '../support/eventually.js';
 import { inGuest, launchAs } from '../support/launchKinds.js';
 import { ended, processesThatMention } from '../support/processes.js';
@@ -161,6 +162,15 @@ describeWithAppliance('a template', () => {
     expect(await launched(server)).toBe(LaunchKind.TEMPLATE);
     expect(logged(server, 'made a template')).toEqual([]);
     expect(memoryFiles(server)).toBe(3);
+  });
+
+  it('can be made where Landlock and seccomp confine qemu, which can make no sockets there', async () => {
+    const place = join(scene, 'confined');
+    mkdirSync(place);
+    const server = await serve(join(scene, 'made-confined'), hostWith('landlock', place));
+    expect(server.log()).toContain('"isolation":"landlock"');
+    expect(logged(server, 'made a template')).toHaveLength(1);
+    expect(await launched(server)).toBe(LaunchKind.TEMPLATE);
   });
 
   it('whose memory has another bit is made anew', async () => {

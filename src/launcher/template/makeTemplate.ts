@@ -70,6 +70,7 @@ export async function makeTemplate(
       groups: base.kvmGroups,
       memsizeMb: config.memsizeMb,
       network: false,
+      savesState: true,
       // As its clones have it: the state of a machine contains that of qemu's own network.
       guestNetwork: config.network,
       compose: async (line, site) => {

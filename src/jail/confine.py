@@ -72,6 +72,7 @@ ON_ITSELF = {"kill": (62, 129), "tgkill": (234, 131), "prlimit64": (302, 261), "
 FCNTL, F_SETOWN, F_SETSIG, F_SETOWN_EX = (72, 25), 8, 10, 15
 IOCTL, FIOSETOWN, SIOCSPGRP = (16, 29), 0x8901, 0x8902
 INTERNET = [2, 10, 16]  # AF_INET, AF_INET6, AF_NETLINK: not AF_UNIX, which reaches this host's services
+UNIX = [1]  # AF_UNIX
 
 LOAD, IF_EQUAL, IF_AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06
 ALLOW, REFUSE, KILL = 0x7FFF0000, 0x00050000 | 1, 0x80000000  # EPERM
@@ -138,7 +139,7 @@ def allow_descriptors(rules):
         rules.allow(descriptor, READ_FILE | IOCTL_DEV | (0 if access == os.O_RDONLY else WRITE_FILE | TRUNCATE))
 
 
-def filter_calls(network, attributes):
+def filter_calls(families, attributes):
     machine = MACHINES.get(os.uname().machine)
     if machine is None:
         raise OSError(0, f"the system calls of {os.uname().machine} are not known")
@@ -147,7 +148,7 @@ def filter_calls(network, attributes):
         (LOAD, 0, 0, ARCHITECTURE), (IF_EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL),
         (LOAD, 0, 0, NUMBER), (IF_AT_LEAST, 0, 1, X32), (RETURN, 0, 0, REFUSE),
     ]
-    refused = {**OTHER_PROCESSES, **UNSEEN_FILES, **({} if attributes else ATTRIBUTES), **({} if network else SOCKET)}
+    refused = {**OTHER_PROCESSES, **UNSEEN_FILES, **({} if attributes else ATTRIBUTES), **({} if families else SOCKET)}
     for numbers in refused.values():
         if numbers[column] is not None:
             program += [(IF_EQUAL, 0, 1, numbers[column]), (RETURN, 0, 0, REFUSE)]
@@ -165,8 +166,8 @@ def filter_calls(network, attributes):
         by_argument(numbers[column], 0, itself, ALLOW, REFUSE)
     by_argument(FCNTL[column], 1, [F_SETOWN, F_SETSIG, F_SETOWN_EX], REFUSE, ALLOW)
     by_argument(IOCTL[column], 1, [FIOSETOWN, SIOCSPGRP], REFUSE, ALLOW)
-    if network:
-        by_argument(SOCKET["socket"][column], 0, INTERNET, ALLOW, REFUSE)
+    if families:
+        by_argument(SOCKET["socket"][column], 0, families, ALLOW, REFUSE)
     program.append((RETURN, 0, 0, ALLOW))
     code = b"".join(struct.pack("=HBBI", *one) for one in program)
     held = ctypes.create_string_buffer(code, len(code))
@@ -188,7 +189,8 @@ def main():
         if name in ("read", "write", "device"):
             rules.allow_path(path, {"read": READ, "write": CHANGE, "device": DEVICE}[name])
     rules.restrict()
-    filter_calls("network" in names, "attributes" in names)
+    families = [*(INTERNET if "network" in names else []), *(UNIX if "unix" in names else [])]
+    filter_calls(families, "attributes" in names)
     os.execv(command[0], command)
 
 

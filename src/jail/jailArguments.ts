@@ -50,6 +50,11 @@ export interface JailPlan {
   readonly capabilities?: readonly string[];
   /** Whether it uses the host's network. */
   readonly network?: boolean;
+  /**
+   * May make Unix sockets where Landlock and seccomp confine it: only for programs that no client's data reaches, since
+   * it could connect to those of the host. A jail has none but those in its directory.
+   */
+  readonly unixSockets?: boolean;
   /** Changes modes, owners and times of files that it is given. */
   readonly attributes?: boolean;
   /** Its working directory, at the same path as on the host, which it may write to; none by default. */
@@ -151,7 +156,15 @@ function namespaces(isolation: Isolation & { kind: 'namespaces' }, plan: JailPla
 }
 
 /** Takes the program all that the empty root would not have. */
-function confinement({ program, places = [], devices = [], directory, network, attributes }: JailPlan): string[] {
+function confinement({
+  program,
+  places = [],
+  devices = [],
+  directory,
+  network,
+  unixSockets,
+  attributes,
+}: JailPlan): string[] {
   // A link is followed to where it leads, which is what counts.
   const read = [...program.places, ...places].flatMap((place) =>
     place.kind === 'read-only' ? [place.source ?? place.path] : [],
@@ -163,6 +176,7 @@ function confinement({ program, places = [], devices = [], directory, network, a
     // Where it is already: its user may not enter the directories above.
     ...(directory === undefined ? [] : ['write=.']),
     ...(network === true ? ['network='] : []),
+    ...(unixSockets === true ? ['unix='] : []),
     ...(attributes === true ? ['attributes='] : []),
     '--',
   ];

@@ -61,6 +61,8 @@ export interface MachinePlan<Parts> {
   readonly memsizeMb: number;
   /** qemu itself gets the host's network. */
   readonly network: boolean;
+  /** It becomes a template: no client's drives are attached to it. */
+  readonly savesState?: boolean;
   /** The guest has a network; false when left out. */
   readonly guestNetwork?: boolean;
   /** Adds the machine to the command line. */
@@ -144,6 +146,7 @@ async function start<Parts>(plan: MachinePlan<Parts>): Promise<StartedMachine<Pa
       runDirectory: runDirectory.path,
       memsizeMb: plan.memsizeMb,
       kvm: plan.accelerator === 'kvm',
+      savesState: plan.savesState ?? false,
       network: plan.network ? 'host' : plan.guestNetwork === true && guest === undefined ? 'guest' : 'none',
       cgroup: cgroup?.entries ?? [],
       onConsole: plan.onConsole,

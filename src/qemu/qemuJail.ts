@@ -26,6 +26,8 @@ export interface QemuJail {
   readonly memsizeMb: number;
   readonly kvm: boolean;
   readonly network: QemuNetwork;
+  /** It has no client's drives, and writes its state to a Unix socket. */
+  readonly savesState?: boolean;
   /** The files that it writes to in order to enter its cgroups. */
   readonly cgroup: readonly string[];
 }
@@ -38,7 +40,7 @@ export function cgroupLimits(memsizeMb: number): CgroupLimits {
 /** The jail of a machine. */
 export async function qemuPlan(
   { binary, args }: { readonly binary: string; readonly args: readonly string[] },
-  { user, runDirectory, memsizeMb, kvm, network, cgroup }: QemuJail,
+  { user, runDirectory, memsizeMb, kvm, network, savesState = false, cgroup }: QemuJail,
 ): Promise<JailPlan> {
   const limits: JailLimits = {
     data: (memsizeMb + EXTRA_MEMORY_MB) * MEBIBYTE,
@@ -48,6 +50,7 @@ export async function qemuPlan(
   };
   return {
     ...{ program: await findQemu(binary), args, user, network: network !== 'none', limits, cgroup },
+    unixSockets: savesState,
     directory: runDirectory,
     devices: kvm ? [KVM_DEVICE] : [],
     places: { none: () => [], guest: () => placesOf(['/etc/resolv.conf']), host: () => networkPlaces(user) }[network](),

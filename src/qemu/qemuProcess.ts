@@ -32,6 +32,8 @@ export interface QemuStartOptions {
   readonly kvm: boolean;
   /** What it does with the host's network. */
   readonly network: QemuNetwork;
+  /** It has no client's drives, and writes its state to a Unix socket. */
+  readonly savesState?: boolean;
   /** Files by which it enters its cgroups. */
   readonly cgroup: readonly string[];
   /** Console and messages as they come. */
@@ -53,8 +55,6 @@ export interface QemuProcess {
   readonly monitor: Duplex;
   /** Channel to the monitor for files. */
   readonly files: FdSender;
-  /** That channel itself: a machine without such a monitor can use it for something else. */
-  readonly fileChannel: Duplex;
   /** Its output so far. */
   messages(): string;
   /** Resolves when it has been reaped and its output read; never rejects. */
@@ -115,7 +115,6 @@ export async function startQemu(command: QemuCommand, options: QemuStartOptions)
     daemon,
     monitor,
     files: new FdSender(files),
-    fileChannel: files,
     messages: text,
     exited,
     stop: async (graceMs) => {

@@ -1,15 +1,14 @@
 /** The npm package: packed from what is compiled, installed where nothing else of the project is, and run there. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
-import { LaunchKind } from '../../gen/proto/guestfs/v1/session.js';
 import { SERVER_VERSION } from '../../src/common/version.js';
 import { root } from '../architecture/sourceTree.js';
-import { builtAppliance, describeWithAppliance } from '../support/appliance.js';
-import { scratchDrive, SessionClient, TestClient } from '../support/testClient.js';
-import { CLEAN_END, logged, plainEnvironment, startTestServer, type TestServer } from '../support/testServer.js';
+import { describeWithAppliance } from '../support/appliance.js';
+import { SessionClient, scratchDrive, TestClient } from '../support/testClient.js';
+import { CLEAN_END, startTestServer, type TestServer } from '../support/testServer.js';
 
 const INSTALL_LIMIT_MS = 300_000;
 
@@ -46,35 +45,6 @@ describeWithAppliance('the npm package', () => {
     expect(help('serve')).toContain('Usage: guestfs-grpc serve [FLAGS]');
     expect(help('template')).toContain('Usage: guestfs-grpc template [FLAGS]');
     expect(help('appliance')).toContain('--suite NAME');
-  });
-
-  it('stores a template with an appliance, which a server with an empty cache uses', async () => {
-    const appliance = join(directory, 'appliance');
-    const cache = join(directory, 'cache');
-    for (const made of [appliance, cache]) mkdirSync(made);
-    const built = builtAppliance('trixie') ?? '';
-    for (const name of ['kernel', 'initrd', 'root', 'README.fixed', 'manifest.json'])
-      symlinkSync(join(built, name), join(appliance, name));
-    const env = { ...plainEnvironment(), LIBGUESTFS_CACHEDIR: cache };
-    const stored = execFileSync(command, ['template', '--appliance', appliance], { env, encoding: 'utf8' }).trim();
-    expect(readdirSync(stored).sort()).toEqual(['memory', 'overlay', 'state', 'template.json']);
-    expect(stored.startsWith(join(appliance, 'templates'))).toBe(true);
-
-    const running = await startTestServer({
-      command,
-      flags: ['--appliance', appliance],
-      env: { LIBGUESTFS_CACHEDIR: cache },
-    });
-    const client = new TestClient(running.address);
-    try {
-      const { id } = await client.createSession({ drives: [scratchDrive(1 << 20)], launch: true });
-      expect((await client.getSession(id)).launch_kind).toBe(LaunchKind.TEMPLATE);
-      await client.deleteSession(id);
-      expect(logged(running, 'made a template')).toEqual([]);
-    } finally {
-      client.close();
-      expect(await running.stop()).toEqual(CLEAN_END);
-    }
   });
 
   it('serves a session', async () => {

@@ -13,7 +13,6 @@ import type { Logger } from '../../common/logger.js';
 import { createMemoryFile, sealMemoryFiles } from '../../common/memoryFile.js';
 import { writeEmptyQcow2 } from '../../images/emptyQcow2.js';
 import { DaemonConnection } from '../../protocol/daemonConnection.js';
-import { CHANNEL_FDS } from '../../qemu/commandLine.js';
 import type { QemuProcess } from '../../qemu/qemuProcess.js';
 import type { QemuUsers } from '../../qemu/qemuUsers.js';
 import type { QmpClient } from '../../qemu/qmpClient.js';
@@ -71,6 +70,7 @@ export async function makeTemplate(
       groups: base.kvmGroups,
       memsizeMb: config.memsizeMb,
       network: false,
+      savesState: true,
       // As its clones have it: the state of a machine contains that of qemu's own network.
       guestNetwork: config.network,
       compose: async (line, site) => {
@@ -111,12 +111,16 @@ export async function makeTemplate(
 type Booting = StartedMachine<unknown> & { readonly monitor: QmpClient };
 
 /** Waits until the appliance is up, warms it up, saves the machine, and ends it. */
-async function saveMachine({ qemu, monitor }: Booting, console: ConsoleLog, signal: AbortSignal): Promise<Buffer> {
+async function saveMachine(
+  { qemu, monitor, directory }: Booting,
+  console: ConsoleLog,
+  signal: AbortSignal,
+): Promise<Buffer> {
   await withOutput(qemu, () => decodeGuestText(console.tail()), prepareAppliance(qemu, monitor, signal));
   await monitor.execute('stop', undefined, signal);
-  // It has no monitor for files, so that the channel of one is free.
-  const state = { fd: CHANNEL_FDS.files, channel: qemu.fileChannel, endQemu: () => qemu.stop(END_MS) };
-  return saveState({ monitor, signal }, state);
+  const saved = await saveState({ monitor, signal }, directory);
+  await qemu.stop(END_MS);
+  return saved;
 }
 
 async function prepareAppliance(qemu: QemuProcess, monitor: QmpClient, signal: AbortSignal): Promise<void> {

@@ -1,5 +1,6 @@
 /** Saves and restores the state of a machine with qemu's migration, without its memory, which is a file. */
-import type { Duplex } from 'node:stream';
+import { lchown, type FileHandle } from 'node:fs/promises';
+import { createServer, type Socket } from 'node:net';
 import { unlessAborted } from '../../common/waiting.js';
 import type { QmpClient } from '../../qemu/qmpClient.js';
 
@@ -15,27 +16,37 @@ export interface Migration {
   readonly signal: AbortSignal;
 }
 
-/** Where qemu writes its state: a channel that it has inherited, since it may not be allowed to make a socket. */
-export interface StateChannel {
-  /** qemu's descriptor. */
-  readonly fd: number;
-  /** The server's end. */
-  readonly channel: Duplex;
-  /** Ends qemu, which closes the channel for certain: not only qemu, but all processes of its jail have inherited it. */
-  readonly endQemu: () => Promise<unknown>;
-}
-
-/** Saves the state of a stopped machine, and ends it. */
-export async function saveState(
-  { monitor, signal }: Migration,
-  { fd, channel, endQemu }: StateChannel,
-): Promise<Buffer> {
-  // Registered before: qemu writes as soon as it gets the command.
-  const received = readAll(channel);
-  received.catch(() => undefined);
-  await migrate({ monitor, signal }, 'migrate', `fd:${fd}`);
-  await unlessAborted(endQemu(), signal);
-  return unlessAborted(received, signal);
+/**
+ * Saves the state of a stopped machine, which can then only be ended.
+ * @param directory qemu's working directory, in which a socket is created for it
+ */
+export async function saveState({ monitor, signal }: Migration, directory: FileHandle): Promise<Buffer> {
+  const name = 'state';
+  // By descriptor: the path of the directory may be longer than that of a socket can be.
+  const path = `/proc/self/fd/${directory.fd}/${name}`;
+  const server = createServer();
+  // Registered before listening: qemu connects as soon as it gets the command.
+  const connected = new Promise<Buffer>((resolve, reject) => {
+    server.once('connection', (socket) => {
+      server.close();
+      resolve(readAll(socket));
+    });
+    server.once('error', reject);
+  });
+  connected.catch(() => undefined);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(path, resolve);
+    });
+    const { uid, gid } = await directory.stat();
+    // Follows no link that its owner may have put there.
+    await lchown(path, uid, gid);
+    await migrate({ monitor, signal }, 'migrate', `unix:${name}`);
+    return await unlessAborted(connected, signal);
+  } finally {
+    server.close();
+  }
 }
 
 /** Restores a machine started with `-incoming defer` from qemu's descriptor `fd`; it is paused then. */
@@ -58,10 +69,10 @@ async function migrate({ monitor, signal }: Migration, command: string, uri: str
   }
 }
 
-async function readAll(channel: Duplex): Promise<Buffer> {
+async function readAll(socket: Socket): Promise<Buffer> {
   const parts: Buffer[] = [];
   let size = 0;
-  for await (const part of channel as AsyncIterable<Buffer>) {
+  for await (const part of socket as AsyncIterable<Buffer>) {
     size += part.length;
     if (size > STATE_LIMIT) throw new Error(`the state of the machine is larger than ${STATE_LIMIT} bytes`);
     parts.push(part);

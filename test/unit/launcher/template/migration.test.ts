@@ -1,6 +1,9 @@
-import { PassThrough } from 'node:stream';
-import { describe, expect, it } from '@jest/globals';
-import { restoreState, saveState, type StateChannel } from '../../../../src/launcher/template/migration.js';
+import { mkdtemp, open, readdir, readlink, rm, type FileHandle } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { restoreState, saveState } from '../../../../src/launcher/template/migration.js';
 import { QmpClient } from '../../../../src/qemu/qmpClient.js';
 import { eventually } from '../../../support/eventually.js';
 import { NEGOTIATION, scriptedMonitor, type Exchange, type ScriptedMonitor } from '../../qemu/scriptedMonitor.js';
@@ -19,11 +22,21 @@ const CAPABILITIES: Exchange = {
 const event = (status: string): string => `{"event": "MIGRATION", "data": {"status": "${status}"}}`;
 const MIGRATE: Exchange = {
   expect: 'migrate',
-  arguments: { uri: 'fd:6' },
+  arguments: { uri: 'unix:state' },
   say: ['{"return": {}, "id": $id}'],
 };
 
+let scene: string;
+let directory: FileHandle;
 let latest: ScriptedMonitor | undefined;
+beforeEach(async () => {
+  scene = await mkdtemp(join(tmpdir(), 'migration-'));
+  directory = await open(scene, 'r');
+});
+afterEach(async () => {
+  await directory.close();
+  await rm(scene, { recursive: true });
+});
 
 async function talk(script: readonly Exchange[]): Promise<{ script: ScriptedMonitor; monitor: QmpClient }> {
   const scripted = scriptedMonitor([NEGOTIATION, ...script]);
@@ -31,41 +44,34 @@ async function talk(script: readonly Exchange[]): Promise<{ script: ScriptedMoni
   return { script: scripted, monitor: await QmpClient.connect(scripted.stream, never) };
 }
 
-/** The channel; qemu writes to it, and closes it when it ends. */
-function stateChannel(): StateChannel & { readonly qemu: PassThrough; readonly ended: () => boolean } {
-  const qemu = new PassThrough();
-  let ended = false;
-  const endQemu = async (): Promise<void> => {
-    ended = true;
-    qemu.end();
-  };
-  return { fd: 6, channel: qemu, endQemu, qemu, ended: () => ended };
+/** What qemu does when instructed to migrate. */
+async function qemuWrites(parts: readonly Buffer[]): Promise<Socket> {
+  await eventually(() => latest?.remaining() === 0);
+  const socket = connect(join(scene, 'state'));
+  socket.on('error', () => undefined);
+  for (const part of parts) socket.write(part);
+  return socket;
 }
-const migrating = (): Promise<void> => eventually(() => latest?.remaining() === 0);
 
 describe('saving a state', () => {
-  it('returns what qemu writes until it has ended', async () => {
+  it('returns what qemu writes, up to its end', async () => {
     const { script, monitor } = await talk([CAPABILITIES, MIGRATE]);
-    const { qemu, ...state } = stateChannel();
-    const saving = saveState({ monitor, signal: never }, state);
-    await migrating();
-    const parts = [Buffer.from('one'), Buffer.alloc(100_000, 2), Buffer.from('three')];
-    for (const part of parts) qemu.write(part);
-    expect(state.ended()).toBe(false);
+    const saving = saveState({ monitor, signal: never }, directory);
+    (await qemuWrites([Buffer.from('one'), Buffer.alloc(100_000, 2), Buffer.from('three')])).end();
     script.say(`${event('active')}\n${event('completed')}\n`);
-    expect((await saving).equals(Buffer.concat(parts))).toBe(true);
+    expect(
+      (await saving).equals(Buffer.concat([Buffer.from('one'), Buffer.alloc(100_000, 2), Buffer.from('three')])),
+    ).toBe(true);
     expect([script.remaining(), script.surprises]).toEqual([0, []]);
   });
 
   it('waits for the bytes, which may arrive after qemu has reported completion', async () => {
     const { script, monitor } = await talk([CAPABILITIES, { ...MIGRATE, say: [event('completed'), ...MIGRATE.say] }]);
-    const { qemu, ...state } = stateChannel();
-    const endQemu = async (): Promise<void> => {
-      await new Promise((resolve) => setTimeout(resolve, 20));
-      qemu.end('last');
-    };
-    qemu.write('first ');
-    expect((await saveState({ monitor, signal: never }, { ...state, endQemu })).toString()).toBe('first last');
+    const saving = saveState({ monitor, signal: never }, directory);
+    const socket = await qemuWrites([Buffer.from('first ')]);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    socket.end('last');
+    expect((await saving).toString()).toBe('first last');
     expect(script.surprises).toEqual([]);
   });
 
@@ -75,43 +81,43 @@ describe('saving a state', () => {
       { ...MIGRATE, say: [...MIGRATE.say, event(status)] },
       { expect: 'query-migrate', say: ['{"return": {"error-desc": "the disk is on fire"}, "id": $id}'] },
     ]);
-    await expect(saveState({ monitor, signal: never }, stateChannel())).rejects.toThrow(
+    await expect(saveState({ monitor, signal: never }, directory)).rejects.toThrow(
       `migrate ${status}: the disk is on fire`,
     );
     expect(script.remaining()).toBe(0);
+    expect(await readdir(scene)).toEqual([]);
   });
 
   it('fails when qemu cannot, and when it dies', async () => {
     const refusing = await talk([
       { ...CAPABILITIES, say: ['{"error": {"class": "GenericError", "desc": "no such capability"}, "id": $id}'] },
     ]);
-    await expect(saveState({ monitor: refusing.monitor, signal: never }, stateChannel())).rejects.toThrow(
+    await expect(saveState({ monitor: refusing.monitor, signal: never }, directory)).rejects.toThrow(
       /no such capability/,
     );
     const dying = await talk([CAPABILITIES, { ...MIGRATE, hangUp: true }]);
-    await expect(saveState({ monitor: dying.monitor, signal: never }, stateChannel())).rejects.toThrow();
+    await expect(saveState({ monitor: dying.monitor, signal: never }, directory)).rejects.toThrow();
+    expect(await readdir(scene)).toEqual([]);
   });
 
-  it('fails when the channel breaks', async () => {
-    const { script, monitor } = await talk([CAPABILITIES, MIGRATE]);
-    const { qemu, ...state } = stateChannel();
-    const saving = saveState({ monitor, signal: never }, state);
-    await migrating();
-    qemu.destroy(new Error('reset'));
-    script.say(`${event('completed')}\n`);
-    await expect(saving).rejects.toThrow('reset');
+  it('fails if no socket can be created', async () => {
+    const { monitor } = await talk([]);
+    const gone = await open(await mkdtemp(join(scene, 'gone-')), 'r');
+    await rm(await readlink(`/proc/self/fd/${gone.fd}`), { recursive: true });
+    await expect(saveState({ monitor, signal: never }, gone)).rejects.toMatchObject({
+      code: expect.stringMatching(/ENOENT|EACCES/),
+    });
+    await gone.close();
   });
 
   it('ends when it is cancelled', async () => {
     const { monitor } = await talk([CAPABILITIES, MIGRATE]);
     const controller = new AbortController();
-    const { qemu, ...state } = stateChannel();
-    const saving = saveState({ monitor, signal: controller.signal }, state);
-    await migrating();
-    qemu.write('half');
+    const saving = saveState({ monitor, signal: controller.signal }, directory);
+    const socket = await qemuWrites([Buffer.from('half')]);
     controller.abort(new Error('the server is shutting down'));
     await expect(saving).rejects.toThrow('the server is shutting down');
-    qemu.destroy();
+    socket.destroy();
   });
 });
 

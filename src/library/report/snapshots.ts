@@ -24,7 +24,7 @@ umount $held`;
 
 const DEFAULT = /^ID \d+ gen \d+ top level \d+ path (.*)$/;
 /** Columns are padded. */
-const ENTRY = / parent_uuid +(\S+) +uuid +(\S+) path (.*)$/;
+const ENTRY = / parent_uuid +(\S+) +uuid +(\S+) +path (.*)$/;
 
 /** The subvolumes of a device by path; the path of the default one. */
 export function parseSubvolumes(output: string): {

@@ -4,13 +4,15 @@ import { GuestfsError } from '../../../src/common/errors.js';
 import { decodeGuestText, encodeGuestText, printable, printableName } from '../../../src/common/guestText.js';
 import { fieldsOf } from '../../../src/library/journal.js';
 import { namesOf, recordsOf, sortedRuns } from '../../../src/library/records.js';
+import { parseRelease } from '../../../src/library/report/release.js';
+import { parseSubvolumes } from '../../../src/library/report/snapshots.js';
 import { XdrEncoder } from '../../../src/xdr/encoder.js';
 import { ensure, unlessRefused, type Target } from '../engine/target.js';
 import { arriving, cut, gathered, inPieces } from './pieces.js';
 
 /** The largest window that the server uses. */
 const WINDOW = { names: 32_768, bytes: 1 << 20 };
-const KINDS = 4;
+const KINDS = 5;
 
 function checkText(bytes: Buffer): void {
   const decoded = decodeGuestText(bytes);
@@ -55,6 +57,14 @@ function checkFields(bytes: Buffer): void {
   ensure(size <= bytes.length, 'the fields have more bytes than the entry');
 }
 
+function checkReport(bytes: Buffer): void {
+  const text = decodeGuestText(bytes);
+  const { id, versionId, supportEnd } = parseRelease(text);
+  ensure(id.length + versionId.length <= text.length, 'os-release says more than it holds');
+  ensure(/^(?:\d{4}-\d{2}-\d{2})?$/.test(supportEnd), 'the end of support is not a date');
+  ensure(parseSubvolumes(text).byPath.size <= text.split('\n').length, 'there are more subvolumes than lines');
+}
+
 function dirents(...names: readonly string[]): Buffer {
   const encoder = new XdrEncoder();
   for (const [index, name] of names.entries()) {
@@ -64,6 +74,10 @@ function dirents(...names: readonly string[]): Buffer {
   }
   return encoder.finish();
 }
+
+const RELEASE = Buffer.from(
+  'ID=a\nPRETTY_NAME="A \\"b\\""\nVERSION="1 (C)"\nSUPPORT_END=2030-01-01\nID 256 gen 1 top level 5 parent_uuid -  uuid 1-2 path @\n',
+);
 
 function fields(...texts: readonly string[]): Buffer {
   return Buffer.concat(
@@ -77,12 +91,19 @@ function fields(...texts: readonly string[]): Buffer {
 
 export const records: Target = {
   name: 'records',
-  about: 'names, directory entries and journal fields that are downloaded, and texts of guests',
+  about:
+    'names, directory entries and journal fields that are downloaded, texts of guests, and what reports read of them',
   longest: 1024,
   // As much as arrives in one turn of the event loop.
   stretched: 64 * 1024,
   seeds: () =>
-    [Buffer.from('a \xe9 \uef80 \u{1f600} \n'), Buffer.from('one\0two\0\0'), dirents('.', 'file'), fields('A=b', 'C=')]
+    [
+      Buffer.from('a \xe9 \uef80 \u{1f600} \n'),
+      Buffer.from('one\0two\0\0'),
+      dirents('.', 'file'),
+      fields('A=b', 'C='),
+      RELEASE,
+    ]
       .map((bytes, kind) => ({ bytes, kind }))
       .flatMap(({ bytes, kind }) => [3, 256].map((size) => Buffer.concat([Buffer.of(kind), inPieces(size, bytes)]))),
   run(input) {
@@ -94,6 +115,8 @@ export const records: Target = {
         return checkNames(bytes, pieces);
       case 2:
         return checkEntries(bytes, pieces);
+      case 4:
+        return checkReport(bytes);
       default:
         return checkFields(bytes);
     }

@@ -75,7 +75,7 @@ afterEach(async () => {
       await once(child, 'exit');
     }
   }
-  context.claims.releaseAll();
+  await context.claims.releaseAll();
   scene.remove();
 });
 

@@ -160,7 +160,7 @@ function leftOf(world: World): string[] {
     } catch (error) {
       left.push(messageOf(error));
     }
-    claims.releaseAll();
+    void claims.releaseAll();
   }
   if ([...world.files.below('/cache')].some((path) => path.includes('unfinished'))) left.push('an unfinished template');
   return left;

@@ -38,7 +38,7 @@ export const prepareDrives: typeof real.prepareDrives = async (drives, { claims,
     return { drives: prepared, explain: () => undefined, dispose } satisfies PreparedDrives;
   } catch (error) {
     await dispose();
-    for (const name of names) claims.release(name);
+    for (const name of names) await claims.release(name);
     throw error;
   }
 };

@@ -75,6 +75,10 @@ export async function stat(path: string): Promise<Record<string, unknown>> {
 
 export const lstat = stat;
 
+export async function access(path: string): Promise<void> {
+  find(path, 'access');
+}
+
 export async function realpath(path: string): Promise<string> {
   find(path, 'realpath');
   return path;

@@ -53,8 +53,8 @@ beforeEach(() => {
   };
   before = openFiles();
 });
-afterEach(() => {
-  context.claims.releaseAll();
+afterEach(async () => {
+  await context.claims.releaseAll();
   scene.remove();
 });
 
@@ -128,7 +128,7 @@ describe('prepareDrives', () => {
     await Promise.all([prepared.dispose(), prepared.dispose()]);
     await prepared.dispose();
     expect(openFiles()).toBe(before + 1);
-    context.claims.releaseAll();
+    await context.claims.releaseAll();
     await eventually(() => openFiles() === before);
   });
 
@@ -248,7 +248,7 @@ describe('prepareDrives', () => {
     for (let run = 0; run < 30; run++) qemuImg('--version');
     expect(took).toBeLessThan(performance.now() - runs);
     await prepared.dispose();
-    context.claims.releaseAll();
+    await context.claims.releaseAll();
     await eventually(() => openFiles() === before);
   });
 });

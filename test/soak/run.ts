@@ -10,7 +10,7 @@ import { Random } from '../fuzz/engine/random.js';
 import { eventually } from '../support/eventually.js';
 import { scratchDrive, TestClient } from '../support/testClient.js';
 import { endOfLog, startProgramServer } from '../support/programServer.js';
-import { CLEAN_END, type TestServer } from '../support/testServer.js';
+import { CLEAN_END, type ServerEnd, type TestServer } from '../support/testServer.js';
 import { Latencies, leaks, usageOf, type Usage } from './figures.js';
 import { fillDisk, SmallDisk } from './fullDisk.js';
 import { Worker, type Fault } from './worker.js';
@@ -55,11 +55,16 @@ export async function runSoak({ minutes, seed, say }: SoakOptions): Promise<Soak
   });
   const client = new TestClient(server.address);
   const disk = process.geteuid?.() === 0 ? new SmallDisk(join(directory, 'small')) : undefined;
+  let end: Promise<ServerEnd> | undefined;
+  const stop = (): Promise<ServerEnd> => {
+    client.close();
+    return (end ??= server.stop());
+  };
   const halves = [new Latencies(), new Latencies()] as const;
   const began = performance.now();
-  const end = began + minutes * 60_000;
-  const over = (): boolean => performance.now() >= end;
-  const half = (): number => (performance.now() < (began + end) / 2 ? 0 : 1);
+  const durationMs = minutes * 60_000;
+  const over = (): boolean => performance.now() >= began + durationMs;
+  const half = (): number => (performance.now() < began + durationMs / 2 ? 0 : 1);
   const workers = Array.from(
     { length: SESSIONS },
     (_, index) =>
@@ -98,8 +103,7 @@ export async function runSoak({ minutes, seed, say }: SoakOptions): Promise<Soak
     await Promise.all(workers.map((worker) => worker.finish()));
     const after = await released(server, client);
     faults.push(...workers.flatMap(({ lane }) => lane.faults), ...leaks(before, after));
-    client.close();
-    const ended = await server.stop();
+    const ended = await stop();
     if (!isDeepStrictEqual(ended, CLEAN_END)) faults.push(`the server did not end cleanly: ${JSON.stringify(ended)}`);
     return {
       faults,
@@ -118,8 +122,7 @@ export async function runSoak({ minutes, seed, say }: SoakOptions): Promise<Soak
     throw error;
   } finally {
     clearInterval(report);
-    client.close();
-    await server.stop();
+    await stop();
     disk?.remove();
     await rm(directory, { recursive: true, force: true });
   }

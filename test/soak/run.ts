@@ -79,19 +79,24 @@ export async function runSoak({ minutes, seed, say }: SoakOptions): Promise<Soak
   );
   const counts = new Map<Fault | 'full disk', number>();
   const faults: string[] = [];
+  /** A full disk takes several seconds, in which other faults go on. */
+  let filling: Promise<void> | undefined;
+  const fill = (small: SmallDisk): boolean => {
+    if (filling !== undefined) return false;
+    filling = fillDisk(client, small, FILE_SYSTEMS[0] as FileSystem, random).then((wrong) => {
+      faults.push(...wrong);
+      filling = undefined;
+    });
+    return true;
+  };
   const inject = async (): Promise<void> => {
     while (!over()) {
-      await sleep(random.below(FAULT_INTERVAL_MS));
+      await Promise.race([sleep(random.below(FAULT_INTERVAL_MS)), rejectedBy(filling)]);
       const fault = random.of(FAULTS);
-      let done: boolean;
-      if (fault === 'full disk') {
-        done = disk !== undefined;
-        if (disk !== undefined) faults.push(...(await fillDisk(client, disk, FILE_SYSTEMS[0] as FileSystem, random)));
-      } else {
-        done = random.of(workers).inject(fault);
-      }
+      const done = fault === 'full disk' ? disk !== undefined && fill(disk) : random.of(workers).inject(fault);
       if (done) counts.set(fault, (counts.get(fault) ?? 0) + 1);
     }
+    await filling;
   };
   const report = setInterval(() => say(`${shown(usageOf(server))}; ${calls(workers)} calls`), REPORT_INTERVAL_MS);
   try {
@@ -126,6 +131,12 @@ export async function runSoak({ minutes, seed, say }: SoakOptions): Promise<Soak
     disk?.remove();
     await rm(directory, { recursive: true, force: true });
   }
+}
+
+/** Rejects with a promise, and never resolves. */
+async function rejectedBy(promise: Promise<void> | undefined): Promise<never> {
+  await promise;
+  return new Promise<never>(() => undefined);
 }
 
 /** Launches sessions until one is a clone: then the server has made its template, which is no leak. */

@@ -23,6 +23,8 @@ const WINDOW_MS = 3000;
 /** One kill of this many comes within this time after the session was asked for: in its launch or its examination. */
 const EARLY = 4;
 const POLL_MS = 50;
+/** Time in which all images have been examined and are under load again, milliseconds. */
+const BEGIN_LIMIT_MS = 180_000;
 /** Time in which a kill has its effect, milliseconds. */
 const AGAIN_MS = 1000;
 
@@ -88,7 +90,9 @@ export async function runKills({ kills, seed, say, subjects = SUBJECTS }: KillsO
 async function pause(random: Random, lanes: readonly Lane[]): Promise<void> {
   const early = random.once(EARLY);
   const time = random.below(WINDOW_MS);
-  if (!early) await eventually(() => lanes.every(({ loading }) => loading));
+  const before = lanes.map(({ figures }) => figures.calls);
+  const began = (): boolean => lanes.every(({ figures }, index) => figures.calls > (before[index] ?? 0));
+  if (!early) await eventually(began, BEGIN_LIMIT_MS);
   await sleep(time);
 }
 

@@ -10,7 +10,7 @@ import { Random } from '../fuzz/engine/random.js';
 import { eventually } from '../support/eventually.js';
 import { scratchDrive, TestClient } from '../support/testClient.js';
 import { endOfLog, startProgramServer } from '../support/programServer.js';
-import { CLEAN_END, type TestServer } from '../support/testServer.js';
+import { CLEAN_END, type ServerEnd, type TestServer } from '../support/testServer.js';
 import { Latencies, leaks, usageOf, type Usage } from './figures.js';
 import { fillDisk, SmallDisk } from './fullDisk.js';
 import { Worker, type Fault } from './worker.js';
@@ -55,11 +55,16 @@ export async function runSoak({ minutes, seed, say }: SoakOptions): Promise<Soak
   });
   const client = new TestClient(server.address);
   const disk = process.geteuid?.() === 0 ? new SmallDisk(join(directory, 'small')) : undefined;
+  let end: Promise<ServerEnd> | undefined;
+  const stop = (): Promise<ServerEnd> => {
+    client.close();
+    return (end ??= server.stop());
+  };
   const halves = [new Latencies(), new Latencies()] as const;
   const began = performance.now();
-  const end = began + minutes * 60_000;
-  const over = (): boolean => performance.now() >= end;
-  const half = (): number => (performance.now() < (began + end) / 2 ? 0 : 1);
+  const durationMs = minutes * 60_000;
+  const over = (): boolean => performance.now() >= began + durationMs;
+  const half = (): number => (performance.now() < began + durationMs / 2 ? 0 : 1);
   const workers = Array.from(
     { length: SESSIONS },
     (_, index) =>
@@ -74,19 +79,24 @@ export async function runSoak({ minutes, seed, say }: SoakOptions): Promise<Soak
   );
   const counts = new Map<Fault | 'full disk', number>();
   const faults: string[] = [];
+  /** A full disk takes several seconds, in which other faults go on. */
+  let filling: Promise<void> | undefined;
+  const fill = (small: SmallDisk): boolean => {
+    if (filling !== undefined) return false;
+    filling = fillDisk(client, small, FILE_SYSTEMS[0] as FileSystem, random).then((wrong) => {
+      faults.push(...wrong);
+      filling = undefined;
+    });
+    return true;
+  };
   const inject = async (): Promise<void> => {
     while (!over()) {
-      await sleep(random.below(FAULT_INTERVAL_MS));
+      await Promise.race([sleep(random.below(FAULT_INTERVAL_MS)), rejectedBy(filling)]);
       const fault = random.of(FAULTS);
-      let done: boolean;
-      if (fault === 'full disk') {
-        done = disk !== undefined;
-        if (disk !== undefined) faults.push(...(await fillDisk(client, disk, FILE_SYSTEMS[0] as FileSystem, random)));
-      } else {
-        done = random.of(workers).inject(fault);
-      }
+      const done = fault === 'full disk' ? disk !== undefined && fill(disk) : random.of(workers).inject(fault);
       if (done) counts.set(fault, (counts.get(fault) ?? 0) + 1);
     }
+    await filling;
   };
   const report = setInterval(() => say(`${shown(usageOf(server))}; ${calls(workers)} calls`), REPORT_INTERVAL_MS);
   try {
@@ -98,8 +108,7 @@ export async function runSoak({ minutes, seed, say }: SoakOptions): Promise<Soak
     await Promise.all(workers.map((worker) => worker.finish()));
     const after = await released(server, client);
     faults.push(...workers.flatMap(({ lane }) => lane.faults), ...leaks(before, after));
-    client.close();
-    const ended = await server.stop();
+    const ended = await stop();
     if (!isDeepStrictEqual(ended, CLEAN_END)) faults.push(`the server did not end cleanly: ${JSON.stringify(ended)}`);
     return {
       faults,
@@ -118,11 +127,16 @@ export async function runSoak({ minutes, seed, say }: SoakOptions): Promise<Soak
     throw error;
   } finally {
     clearInterval(report);
-    client.close();
-    await server.stop();
+    await stop();
     disk?.remove();
     await rm(directory, { recursive: true, force: true });
   }
+}
+
+/** Rejects with a promise, and never resolves. */
+async function rejectedBy(promise: Promise<void> | undefined): Promise<never> {
+  await promise;
+  return new Promise<never>(() => undefined);
 }
 
 /** Launches sessions until one is a clone: then the server has made its template, which is no leak. */

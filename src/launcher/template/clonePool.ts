@@ -66,6 +66,8 @@ export class ClonePool {
   readonly #waiting: Waiting[] = [];
   readonly #ended = abortController();
   #filling: Promise<void> | undefined;
+  /** What has to be waited for at the end: clones that are looked at, or ended. */
+  readonly #working = new Set<Promise<unknown>>();
   #retry: NodeJS.Timeout | undefined;
 
   /** @param request settings of the clones */
@@ -165,6 +167,8 @@ export class ClonePool {
     this.#ended.abort(new Error('the server is shutting down'));
     clearTimeout(this.#retry);
     await this.#filling;
+    // A clone that a launch is looking at is ended when it has been looked at.
+    while (this.#working.size > 0) await Promise.allSettled(this.#working);
     await Promise.all(this.#waiting.splice(0).map((clone) => clone.undo.run()));
   }
 
@@ -178,14 +182,32 @@ export class ClonePool {
   /** The next clone that works; those that do not are ended. A stopped one would cost its session a whole launch limit. */
   async #next(signal: AbortSignal): Promise<Waiting | undefined> {
     for (let clone = this.#waiting.shift(); clone !== undefined; clone = this.#waiting.shift()) {
-      const works = await isRunning(clone);
-      if (works && !signal.aborted) return clone;
-      if (works) this.#waiting.unshift(clone);
+      const works = await this.#tracked(this.#look(clone, signal));
       signal.throwIfAborted();
-      this.options.logger.warn('a clone in the pool does not answer', { pid: clone.qemu.pid });
-      void clone.undo.run().then(() => this.fill());
+      if (works) return clone;
     }
     return undefined;
+  }
+
+  /** Whether the clone works, for a launch. It goes back to the pool if the launch was aborted; one that does not work is ended. */
+  async #look(clone: Waiting, launch: AbortSignal): Promise<boolean> {
+    const works = await isRunning(clone);
+    if (!works) this.options.logger.warn('a clone in the pool does not answer', { pid: clone.qemu.pid });
+    if (works && !launch.aborted) return true;
+    if (works && !this.#ended.signal.aborted) this.#waiting.unshift(clone);
+    else this.#end(clone);
+    return false;
+  }
+
+  /** Ends a clone, and starts another. */
+  #end(clone: Waiting): void {
+    void this.#tracked(clone.undo.run()).then(() => this.fill());
+  }
+
+  #tracked<Value>(work: Promise<Value>): Promise<Value> {
+    const tracked = work.finally(() => this.#working.delete(tracked));
+    this.#working.add(tracked);
+    return tracked;
   }
 
   async #fill(): Promise<void> {
@@ -229,7 +251,7 @@ export class ClonePool {
     if (index === -1) return;
     this.#waiting.splice(index, 1);
     this.options.logger.warn('a clone in the pool exited unexpectedly', { pid: clone.qemu.pid });
-    void clone.undo.run().then(() => this.fill());
+    this.#end(clone);
   }
 
   async #prepare(signal: AbortSignal): Promise<Waiting | undefined> {

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Random } from '../../fuzz/engine/random.js';
 import { VolatileDisk, type Loss } from './volatileDisk.js';
 
-const SECTOR = 512;
+const SECTOR = 4096;
 const sectors = (letter: string, count = 1): Buffer => Buffer.alloc(SECTOR * count, letter);
 
 describe('a disk with a volatile cache', () => {
@@ -50,5 +50,25 @@ describe('a disk with a volatile cache', () => {
     expect([...seen].sort()).toEqual(
       ['..', '.a', 'a.', 'aa'].flatMap((one) => ['..', '.b', 'b.', 'bb'].map((other) => one + other)).sort(),
     );
+  });
+
+  it('does not tear a sector', () => {
+    const disk = new VolatileDisk(200_000);
+    // The end of one sector, all of the next, and the beginning of a third.
+    disk.write(SECTOR / 2, sectors('a', 2), false);
+    const image = join(directory, 'image');
+    const seen = new Set<string>();
+    for (let seed = 0; seed < 300; seed += 1) {
+      disk.writeImage(image, 1, 'random', new Random(seed));
+      const content = readFileSync(image).subarray(SECTOR / 2, SECTOR / 2 + 2 * SECTOR);
+      const parts = [
+        content.subarray(0, SECTOR / 2),
+        content.subarray(SECTOR / 2, -SECTOR / 2),
+        content.subarray(-SECTOR / 2),
+      ];
+      expect(parts.every((part) => new Set(part).size === 1)).toBe(true);
+      seen.add(parts.map((part) => (part[0] === 0 ? '.' : 'a')).join(''));
+    }
+    expect(seen.size).toBe(8);
   });
 });

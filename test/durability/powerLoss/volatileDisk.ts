@@ -1,13 +1,14 @@
 /**
  * A disk with a volatile write cache, which remembers everything that was written to it: it can tell what a loss of
  * power may have left at any moment. What was written before a flush, or durably (FUA), is there. Of everything else each
- * write may be there, or not, or in part: drives reorder what they have cached, and guarantee only single sectors.
+ * write may be there, or not, or in part: drives reorder what they have cached, and guarantee only single sectors. These
+ * have 4 KiB, as in all current drives: with 512 bytes, ext4 could lose its superblock of 1 KiB, whatever is flushed.
  */
 import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import type { Random } from '../../fuzz/engine/random.js';
 import type { ServedDisk } from '../../support/nbdServer.js';
 
-const SECTOR_BYTES = 512;
+const SECTOR_BYTES = 4096;
 /** The unit in which images are written to files; a power of two. */
 const CHUNK_BYTES = 1 << 16;
 
@@ -91,7 +92,10 @@ function applySome(apply: (offset: number, data: Buffer) => void, offset: number
     case 0:
       return apply(offset, data);
     case 1:
-      for (let at = 0; at < data.length; at += SECTOR_BYTES)
-        if (random.once(2)) apply(offset + at, data.subarray(at, at + SECTOR_BYTES));
+      for (let at = 0; at < data.length; ) {
+        const next = Math.min(data.length, ((offset + at + SECTOR_BYTES) & -SECTOR_BYTES) - offset);
+        if (random.once(2)) apply(offset + at, data.subarray(at, next));
+        at = next;
+      }
   }
 }

@@ -392,6 +392,7 @@ describeWithAppliance('Inspect of odd images', () => {
       ]),
     });
     expect(found.applications('/dev/vg/root')).toEqual(['hello']);
+    expect(found.system('/dev/vg/usr')).toBeUndefined();
     expect(found.image.filesystems.map(({ mountable }) => mountable)).toContain('/dev/vg/before');
     expect(found.system('/dev/vg/thin')).toMatchObject({ snapshots: ['/dev/vg/before'] });
   });

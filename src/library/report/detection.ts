@@ -7,6 +7,7 @@ import type { ActionCalls } from './actionCalls.js';
 import type { Filesystems } from './filesystems.js';
 import type { FoundSystem } from './foundSystem.js';
 import { deviceOf } from './mending/culprit.js';
+import { resolveMountable } from './mountpoints.js';
 import { findReleaseFile, RELEASE_FILES, USR_RELEASE_FILES } from './release.js';
 
 /** File systems that a Linux system can be on. */
@@ -71,7 +72,8 @@ async function inUse(
   for (const { root } of known) {
     used.add(root);
     const answer = await unlessDaemonFails(actions.call(inspectGetFilesystems, { root }));
-    for (const one of answer?.filesystems ?? []) used.add(one);
+    for (const one of answer?.filesystems ?? [])
+      used.add(one.startsWith('/dev/disk/') ? await resolveMountable(actions, one) : one);
   }
   const devices = new Set([...used].map(deviceOf));
   for (const [mountable, type] of filesystems)

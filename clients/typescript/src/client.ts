@@ -2,6 +2,7 @@
 import { Client, credentials, Metadata, type ChannelCredentials, type ClientOptions } from '@grpc/grpc-js';
 import { SessionServiceService } from '../../../gen/proto/guestfs/v1/session.js';
 import { Calls } from './calls.js';
+import { Guest } from './guest.js';
 import type { CallOptions } from './options.js';
 import { createSessionRequest, Session, type SessionOptions } from './session.js';
 
@@ -37,6 +38,14 @@ export class GuestfsClient extends Calls {
   async session(options: SessionOptions = {}, callOptions?: CallOptions): Promise<Session> {
     const { id } = await this.call(SessionServiceService.createSession, createSessionRequest(options), callOptions);
     return this.attach(id);
+  }
+
+  /**
+   * Creates a session as {@link session} does, with a method for each action.
+   * @throws GuestfsRpcError
+   */
+  async guest(options?: SessionOptions, callOptions?: CallOptions): Promise<Guest> {
+    return new Guest(await this.session(options, callOptions));
   }
 
   /** An existing session. */

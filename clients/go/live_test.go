@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -85,4 +86,32 @@ func (s *stopping) Write(data []byte) (int, error) {
 		}
 	}
 	return len(data), nil
+}
+
+// TestLocalServer uses a server of its own, which ends with the last handle.
+func TestLocalServer(t *testing.T) {
+	if os.Getenv("GUESTFS_GRPC_LIVE") == "" {
+		t.Skip("GUESTFS_GRPC_LIVE names no server")
+	}
+	directory := t.TempDir()
+	t.Setenv("GUESTFS_GRPC_SERVER", "")
+	t.Setenv("TMPDIR", directory)
+	t.Chdir(directory)
+	g, err := Create()
+	check(t, err)
+	other, err := Create()
+	check(t, err)
+	same(t, other.server, g.server)
+	check(t, g.Disk_create("own.img", "raw", 1<<20, nil))
+	if _, err := os.Stat("own.img"); err != nil {
+		t.Fatal(err)
+	}
+	for _, handle := range []*Guestfs{g, other} {
+		if err := handle.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(strings.TrimPrefix(g.server, "unix:")); !os.IsNotExist(err) {
+		t.Fatalf("the server has not ended: %v", err)
+	}
 }

@@ -26,6 +26,7 @@ export const COMMITTED_OUTPUTS = [
   'gen/services.ts',
   'gen/libraryActions.ts',
   'docs/reference',
+  'clients/typescript/src/actions.ts',
   'clients/go/actions.go',
   'clients/go/structs.go',
   'clients/python/guestfs_grpc/_actions.py',

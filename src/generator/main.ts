@@ -1,6 +1,6 @@
 /**
  * Generates everything that follows from the action list:
- * proto/guestfs/v1, gen/calls, gen/services.ts, gen/libraryActions.ts, the actions in clients/python and clients/go,
+ * proto/guestfs/v1, gen/calls, gen/services.ts, gen/libraryActions.ts, the actions in clients/typescript, python and go,
  * docs/reference; and dist/reference, which is long and not committed.
  *
  * Usage: node main.js [--check]; with --check it exits with 1 when anything changed.
@@ -14,6 +14,7 @@ import { emitGoActions, emitGoStructs } from './emitGo.js';
 import { emitPythonActions, emitPythonSpecs } from './emitPython.js';
 import { emitAreaProto, emitStructsProto } from './emitProto.js';
 import { emitLibraryActions, emitServices } from './emitServices.js';
+import { emitTypescriptActions } from './emitTypescript.js';
 import { writeGenerated } from './output.js';
 
 const problems = checkActions();
@@ -43,6 +44,7 @@ files.set('clients/python/guestfs_grpc/_actions.py', emitPythonActions(areas));
 files.set('clients/python/guestfs_grpc/_specs.py', emitPythonSpecs(areas));
 files.set('clients/go/actions.go', emitGoActions(areas));
 files.set('clients/go/structs.go', emitGoStructs());
+files.set('clients/typescript/src/actions.ts', emitTypescriptActions(areas));
 files.set('docs/reference/README.md', emitReferenceIndex(areas));
 files.set('dist/reference/search.html', emitSearchPage(areas));
 

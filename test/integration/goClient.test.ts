@@ -29,12 +29,15 @@ describeWithAppliance('the Go client', () => {
   const scene = serverForTests({ flags: ['--allow', 'host-actions'] });
   jest.setTimeout(TIME_LIMIT_MS);
 
-  itWhen('the Go client', missing)('works with events, cancellation and files', async () => {
-    const output = await runGo(['test', '-count=1', '-v', '-run', 'TestLive', '.'], GO_CLIENT, {
-      GUESTFS_GRPC_LIVE: scene.server.address,
-    });
-    expect(output).toContain('--- PASS: TestLive');
-  });
+  itWhen('the Go client', missing)(
+    'works with events, cancellation and files, and with a server of its own',
+    async () => {
+      const output = await runGo(['test', '-count=1', '-v', '-run', 'TestLive|TestLocalServer', '.'], GO_CLIENT, {
+        GUESTFS_GRPC_LIVE: scene.server.address,
+      });
+      expect(output).toContain('--- PASS: TestLive');
+    },
+  );
 
   const tests = SOURCES === undefined ? '' : join(SOURCES, 'golang', 'src', 'libguestfs.org', 'guestfs');
   const missingTests = missing ?? (existsSync(tests) ? undefined : 'GUESTFS_GRPC_LIBGUESTFS_SOURCES names no sources');

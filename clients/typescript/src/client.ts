@@ -2,6 +2,7 @@
 import { Client, credentials, Metadata, type ChannelCredentials, type ClientOptions } from '@grpc/grpc-js';
 import { SessionServiceService } from '../../../gen/proto/guestfs/v1/session.js';
 import { Calls } from './calls.js';
+import { Guest } from './guest.js';
 import type { CallOptions } from './options.js';
 import { createSessionRequest, Session, SESSION_HEADER, type SessionOptions } from './session.js';
 
@@ -44,6 +45,14 @@ export class GuestfsClient extends Calls {
       },
     });
     return new Session(this.#channel, id, this.#signal, header);
+  }
+
+  /**
+   * Creates a session as {@link session} does, with a method for each action.
+   * @throws GuestfsRpcError
+   */
+  async guest(options?: SessionOptions, callOptions?: CallOptions): Promise<Guest> {
+    return new Guest(await this.session(options, callOptions));
   }
 
   /** An existing session. */

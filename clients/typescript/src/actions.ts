@@ -662,8 +662,9 @@ export class Actions {
   }
 
   /**
-   * Stops the appliance. Deprecated: use `shutdown`. Does the same if the session has no other calls. Running and
-   * waiting calls, including a launch, fail at once, and unsynced data is lost.
+   * Stops the appliance. Deprecated: use `shutdown`. Does the same if the session has no other calls and its
+   * appliance answers within a few seconds; otherwise the appliance is killed. Running and waiting calls,
+   * including a launch, fail at once, and unsynced data is lost.
    * @throws GuestfsRpcError
    * @deprecated use {@link Actions.shutdown}
    */

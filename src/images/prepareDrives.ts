@@ -219,7 +219,7 @@ async function watchFiles(
       // A block device keeps its size, and without its name nothing is lost.
       if (file?.kind !== 'file') continue;
       const one = await WatchedImage.start(file, { subject, written, growsBy });
-      claims.keep(name, () => void one.close().catch(() => undefined));
+      claims.keep(name, () => one.close().catch(() => undefined));
       watched.push(one);
     }
   }

@@ -15,8 +15,12 @@ import { limitExceeded } from '../common/limitExceeded.js';
 export const NARROW = 65_535;
 /** Largest window of a stream, bytes: 80 MiB/s at a round-trip time of 50 ms. */
 export const WIDE = 4 << 20;
-/** Window of a wide connection as a whole, bytes. Node.js opens it again as soon as data arrives, read or not. */
+/**
+ * Largest window of a wide connection as a whole, bytes. Node.js opens it again as soon as data arrives, read or not,
+ * so it limits what arrives at once. The more streams there are, the more work that is: they share this number.
+ */
 const CONNECTION = 8 << 20;
+const CONNECTION_OF_ALL = 16 << 20;
 /** What the windows of all streams of one connection may hold together, bytes. */
 const PER_CONNECTION = 64 << 20;
 /** ... and those of all wide connections. */
@@ -40,9 +44,19 @@ class Connection {
   readonly large = new Set<ServerHttp2Stream>();
   /** The window that its client was told. */
   window = NARROW;
+  /** Its window as a whole. */
+  whole = NARROW;
   narrowing: NodeJS.Timeout | undefined;
 
   constructor(readonly session: Http2Session) {}
+
+  /** Changes its window as a whole. */
+  open(bytes: number): void {
+    const { session } = this;
+    if (bytes === this.whole || session.destroyed || session.closed) return;
+    this.whole = bytes;
+    session.setLocalWindowSize(bytes);
+  }
 
   /** Tells the client of another window, unless it has not confirmed the last one yet. */
   tell(window: number): void {
@@ -81,7 +95,6 @@ export class FlowWindows {
     connection.narrowing = undefined;
     if (this.#wide.has(connection)) return;
     this.#wide.add(connection);
-    connection.session.setLocalWindowSize(CONNECTION);
     this.#looking ??= setInterval(() => this.#look(), LOOK_MS).unref();
     this.#adjust();
   }
@@ -109,6 +122,7 @@ export class FlowWindows {
 
   #narrow(connection: Connection): void {
     this.#remove(connection);
+    connection.open(NARROW);
     connection.tell(NARROW);
   }
 
@@ -125,8 +139,9 @@ export class FlowWindows {
     let all = 0;
     for (const { streams } of this.#wide) all += streams.size;
     for (const connection of this.#wide) {
-      const share = Math.min(PER_CONNECTION / Math.max(1, connection.streams.size), IN_TOTAL / Math.max(1, all));
-      connection.tell(windowWithin(share));
+      const streams = Math.max(1, connection.streams.size);
+      connection.open(windowWithin(CONNECTION_OF_ALL / streams, CONNECTION));
+      connection.tell(windowWithin(Math.min(PER_CONNECTION / streams, IN_TOTAL / Math.max(1, all)), WIDE));
     }
   }
 
@@ -150,8 +165,8 @@ export class FlowWindows {
 }
 
 /** A power of two, so that not every new stream changes it. */
-function windowWithin(bytes: number): number {
-  if (bytes >= WIDE) return WIDE;
+function windowWithin(bytes: number, most: number): number {
+  if (bytes >= most) return most;
   return Math.max(NARROW, 2 ** Math.floor(Math.log2(bytes)));
 }
 

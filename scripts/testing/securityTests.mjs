@@ -39,12 +39,17 @@ export const SECURITY_TESTS = {
   'time limits take effect': ['unit/common/waiting', 'unit/common/collectedTimers'],
   'identities do not collide': [
     ...['unit/security/certificateIdentity', 'unit/server/identify', 'unit/server/identities'],
-    ...['unit/server/peerUsers', 'unit/session/sessionRegistry'],
+    ...['unit/server/peerUsers', 'unit/session/sessionRegistry', 'unit/server/replicas/'],
   ],
   'one client does not stop the others': [
     ...['unit/server/hostileClients', 'unit/server/requestLimit', 'unit/server/requestFlow', 'unit/server/cutUploads'],
     ...['unit/server/connections', 'unit/server/clientBudget', 'unit/server/settingLimits', 'unit/server/driveSpecs'],
-    ...['unit/common/fairSemaphore', 'unit/images/hostileText', 'integration/fewDescriptors'],
+    ...[
+      'unit/common/fairSemaphore',
+      'unit/images/hostileText',
+      'integration/fewDescriptors',
+      'unit/server/flowWindows',
+    ],
   ],
   'helpers cannot be misused': ['unit/qemu/fdSender', 'unit/common/memoryFile', 'unit/common/descriptors'],
   'processes and sessions end': [

@@ -47,7 +47,8 @@ const NOBODY = { uid: 65534, gid: 65534 };
 const isRoot = process.getuid?.() === 0;
 
 let scene: Scene;
-let files: FileHandle[];
+/** Passed on to qemu, from descriptor 3 on. */
+let files: (FileHandle | { readonly fd: number; readonly isSocket: true })[];
 let context: DriveContext;
 const running: ChildProcess[] = [];
 
@@ -62,7 +63,10 @@ beforeEach(() => {
       qemuBinary: QEMU,
       users: { acquire: async () => (isRoot ? { ...NOBODY, release: async () => undefined } : undefined) },
     }),
-    fdSets: { add: (file) => `/dev/fdset/${files.push(file)}`, connect: ({ fd }) => String(fd) },
+    fdSets: {
+      add: (file) => `/dev/fdset/${files.push(file)}`,
+      connect: ({ fd }) => String(2 + files.push({ fd, isSocket: true })),
+    },
     claims: new ImageClaims(new ImageUses()),
   };
   // Only root's; qemu has no right on any of it.
@@ -107,7 +111,9 @@ class StillQemu {
       '-device',
       'virtio-scsi-pci,id=scsi',
     ];
-    const fds = files.flatMap((_file, index) => ['-add-fd', `fd=${3 + index},set=${index + 1}`]);
+    const fds = files.flatMap((file, index) =>
+      'isSocket' in file ? [] : ['-add-fd', `fd=${3 + index},set=${index + 1}`],
+    );
     this.#child = spawn(QEMU, [...sandbox, ...machine, ...fds, ...args], {
       stdio: ['pipe', 'pipe', 'pipe', ...files.map((file) => file.fd)],
       ...(isRoot ? NOBODY : {}),
@@ -229,9 +235,11 @@ describe('qemu takes', () => {
     ]);
     expect(blocks.every((block) => !block.inserted.ro)).toBe(true);
     expect(blocks.map((block) => block.inserted['node-name'])).toEqual(blocks.map((_block, index) => `drive${index}`));
-    expect(openFiles()).toBeLessThanOrEqual(before + 3);
     expect(readdirSync(scene.run)).toEqual([]);
     await qemu.stop();
+    // Until then, the server watches the files of the images.
+    await context.claims.releaseAll();
+    expect(openFiles()).toBeLessThanOrEqual(before + 3);
   });
 
   it('drives of the network, and the files that they need', async () => {
@@ -248,10 +256,12 @@ describe('qemu takes', () => {
     await qemu.io('drive0', 'read -P 0 2M 1M');
     await qemu.io('drive0', 'write -P 8 0 64k');
     await qemu.io('drive1', 'read -P 0x51 0 1');
+    await qemu.stop();
+    // Until then, other processes provide the drives.
+    await context.claims.releaseAll();
     // This process has three pipes of the machine open.
     expect(openFiles()).toBeLessThanOrEqual(before + 3);
     expect(readdirSync(scene.run)).toEqual([]);
-    await qemu.stop();
     await server.stop();
   });
 

@@ -243,19 +243,20 @@ describeWithAppliance('a transfer', () => {
         'directly, between two messages',
         async () => ({ address: scene.server.address, close: async () => undefined }),
         {},
-        'CANCELLED',
+        /^CANCELLED$/,
       ],
       [
         'through a slow relay, between two messages',
         () => frameRelay(scene.server.address, 'apart', 10),
         {},
-        'CANCELLED',
+        /^CANCELLED$/,
       ],
       [
         'through a proxy that passes the reset on late, of a known size',
         () => lateResetProxy(scene.server.address, { delayMs: 100, endsWhatIsLost: true }),
         { exact_size: BigInt(100 * CHUNK.length) },
-        'CHECKSUM_MISMATCH',
+        // A busy server may take so long to look at the end that the reset arrives before.
+        /^(CHECKSUM_MISMATCH|UPLOAD_INCOMPLETE)$/,
       ],
     ])('%s, never counts as complete', async (_how, route, stated, reason) => {
       const way = await route();
@@ -272,7 +273,7 @@ describeWithAppliance('a transfer', () => {
         stream.cancel();
         expect(await failureOf(done)).toMatchObject({ code: status.CANCELLED });
         expect((await callEvent(EventType.FINISHED, 'upload')).detail).toMatchObject({
-          value: { error_reason: reason },
+          value: { error_reason: expect.stringMatching(reason) },
         });
         cancel();
       }

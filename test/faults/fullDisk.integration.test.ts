@@ -4,16 +4,17 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
-import { afterEach, beforeEach, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, expect } from '@jest/globals';
 import { LaunchKind } from '../../gen/proto/guestfs/v1/session.js';
 import { describeWithAppliance } from '../support/appliance.js';
 import { emptyImage } from '../support/diskImages.js';
+import { itWhen } from '../support/itWhen.js';
 import { launchSession } from '../support/scene.js';
 import { failureOf, imageDrive, scratchDrive, TestClient } from '../support/testClient.js';
 import { CLEAN_END, logged, startTestServer } from '../support/testServer.js';
 
 const MEBIBYTE = 1 << 20;
-const asRoot = process.geteuid?.() === 0 ? it : it.skip;
+const asRoot = itWhen('full disks', process.geteuid?.() === 0 ? undefined : 'only root can mount file systems');
 
 describeWithAppliance('a full disk', () => {
   let small: string;

@@ -272,8 +272,20 @@ function isShortened(message: string, whole: string): boolean {
   return tail !== undefined && words(whole).startsWith(words(head)) && words(whole).endsWith(words(tail));
 }
 
+/** What this service adds to the daemon's message, and what it leaves out of it: the complaint of a helper of mount(8). */
+const ADDED = /\n?there is no file system that can be mounted|\nthe last lines of the kernel's log:\n[\s\S]*$/g;
+const LEFT_TO_LIBRARY = /^mount\.nilfs2: .*$/gm;
+
+function without(pattern: RegExp, outcome: Outcome): Outcome {
+  return 'errno' in outcome ? { ...outcome, message: outcome.message.replace(pattern, '').trim() } : outcome;
+}
+
 /** Whether both outcomes agree, apart from permitted differences. */
 export function agree(call: Call, ours: Outcome, theirs: Outcome): boolean {
+  return agreeBare(call, without(ADDED, ours), without(LEFT_TO_LIBRARY, theirs));
+}
+
+function agreeBare(call: Call, ours: Outcome, theirs: Outcome): boolean {
   if ('value' in ours && 'errno' in theirs && EMPTY_FAILS.has(call.name))
     return Array.isArray(ours.value) && ours.value.length === 0;
   if ('errno' in ours && 'value' in theirs && REFUSED_EARLIER.some(({ refuses }) => refuses(call, ours.errno)))

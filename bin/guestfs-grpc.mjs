@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-/** The command of the npm package: `guestfs-grpc appliance` builds an appliance, everything else is the server's. */
-const [command, ...args] = process.argv.slice(2);
-if (command === 'appliance') process.argv.splice(2, Infinity, ...args);
-const main = command === 'appliance' ? '../dist/appliance-builder/main.js' : '../dist/src/cli/main.js';
-await import(new URL(main, import.meta.url).href);
+/** The command of the npm package: `guestfs-grpc appliance` builds an appliance, `inspect` is a client, the rest is the server's. */
+const OTHERS = { appliance: '../dist/appliance-builder/main.js', inspect: '../dist/clients/command/main.js' };
+const [command = '', ...args] = process.argv.slice(2);
+const other = Object.hasOwn(OTHERS, command) ? OTHERS[/** @type {keyof typeof OTHERS} */ (command)] : undefined;
+if (other !== undefined) process.argv.splice(2, Infinity, ...args);
+await import(new URL(other ?? '../dist/src/cli/main.js', import.meta.url).href);

@@ -2,12 +2,13 @@
 import { readFileSync } from 'node:fs';
 import { inProject } from '../support/project.mjs';
 import { outputOf, StepFailed } from '../support/run.mjs';
+import { serverPackages } from './serverPackages.mjs';
 
 /**
  * The part of npm's document that is used here.
  * @typedef {object} Document
  * @property {{ component: { name: string } }} metadata
- * @property {{ 'bom-ref': string, properties?: { name: string, value: string }[] }[]} components
+ * @property {{ 'bom-ref': string, group?: string, name: string, version: string }[]} components
  * @property {{ ref: string, dependsOn?: string[] }[]} dependencies
  */
 
@@ -22,13 +23,15 @@ export function serverSbom() {
   } catch {
     throw new StepFailed('npm sbom created no document: it needs npm 10 or newer, and installed packages (npm ci)');
   }
-  const onlyForDevelopment = new Set(
+  // npm leaves out packages that only the development needs, but not those that are also optional peers of others.
+  const needed = new Set(serverPackages().map(({ name, version }) => `${name}@${version}`));
+  const others = new Set(
     bom.components
-      .filter(({ properties = [] }) => properties.some(({ name }) => name === 'cdx:npm:package:development'))
+      .filter(({ group, name, version }) => !needed.has(`${group === undefined ? '' : `${group}/`}${name}@${version}`))
       .map((component) => component['bom-ref']),
   );
   /** @param {string} ref */
-  const stays = (ref) => !onlyForDevelopment.has(ref);
+  const stays = (ref) => !others.has(ref);
   bom.components = bom.components.filter((component) => stays(component['bom-ref']));
   bom.dependencies = bom.dependencies
     .filter(({ ref }) => stays(ref))

@@ -45,6 +45,7 @@ describeWithAppliance('the npm package', () => {
     expect(help('serve')).toContain('Usage: guestfs-grpc serve [FLAGS]');
     expect(help('template')).toContain('Usage: guestfs-grpc template [FLAGS]');
     expect(help('appliance')).toContain('--suite NAME');
+    expect(help('inspect')).toContain('Usage: guestfs-grpc inspect [OPTIONS] IMAGE...');
   });
 
   it('serves a session', async () => {

@@ -62,7 +62,7 @@ export async function startJailed(
 /** The program in the jail, in place of the process that created the jail, waits for it and then exits as it did. */
 async function inside(maker: StartedProcess): Promise<StartedProcess> {
   const release = hold([...maker.channels, ...maker.outputs]);
-  const pid = await programOf(await firstProcess(maker)).catch((error: unknown) => {
+  const pid = await complete(maker).catch((error: unknown) => {
     maker.kill('SIGKILL');
     throw error;
   });
@@ -85,35 +85,52 @@ async function inside(maker: StartedProcess): Promise<StartedProcess> {
   };
 }
 
-/** The number on the host of process 1 of a jail. */
-async function firstProcess(maker: StartedProcess): Promise<number> {
+/** Waits until the jail is complete; the number on the host of the program in it. */
+async function complete(maker: StartedProcess): Promise<number> {
+  const channel = maker.extraChannel as Duplex;
   try {
-    const late = (): Error => new Error(`the jail was not created within ${START_MS / 1000} s`);
-    const status = await withTimeout(START_MS, late, everything(maker.extraChannel as Duplex, STATUS_LIMIT));
-    const pid: unknown = status === '' ? undefined : (JSON.parse(status) as Record<string, unknown>)['child-pid'];
-    if (typeof pid === 'number' && Number.isSafeInteger(pid) && pid > 1) return pid;
-  } catch (error) {
-    maker.kill('SIGKILL');
-    throw error;
+    const program = await programOf(await firstProcess(maker, channel));
+    // From now on, the jail ends with the server by itself. The reader of this line may have ended with the jail.
+    channel.on('error', () => undefined).write('\n');
+    return program;
   } finally {
-    maker.extraChannel?.destroy();
+    channel.end();
+    channel.once('finish', () => channel.destroy());
   }
+}
+
+/** The number on the host of process 1 of a jail. */
+async function firstProcess(maker: StartedProcess, channel: Duplex): Promise<number> {
+  const late = (): Error => new Error(`the jail was not created within ${START_MS / 1000} s`);
+  const status = await withTimeout(START_MS, late, Promise.race([statusOf(channel), maker.exited.then(() => '')]));
+  const pid: unknown = status === '' ? undefined : (JSON.parse(status) as Record<string, unknown>)['child-pid'];
+  if (typeof pid === 'number' && Number.isSafeInteger(pid) && pid > 1) return pid;
   maker.kill('SIGKILL');
+  channel.destroy();
   maker.outputs[1]?.removeAllListeners('readable');
   const said = await everything(maker.outputs[1] as Readable, MESSAGES_LIMIT);
   throw new Error(said.trim().split('\n').at(-1) || 'the jail cannot be created');
 }
 
-/** The program, which process 1 starts once the jail is complete; process 1 itself if it ended before that. */
+/**
+ * The program, which process 1 starts once the jail is complete; process 1 itself if it ended before that. By then, the
+ * jail ends with the server: process 1 asks for that before it waits for the program.
+ */
 async function programOf(first: number): Promise<number> {
   const limit = performance.now() + START_MS;
   while (performance.now() < limit) {
     const children = await readFile(`/proc/${first}/task/${first}/children`, 'latin1').catch(() => undefined);
     const program = Number.parseInt(children ?? String(first), 10);
-    if (!Number.isNaN(program)) return program;
+    if (!Number.isNaN(program) && (program === first || (await isWaiting(first)))) return program;
     await sleep(COMPLETION_POLL_MS);
   }
   throw new Error(`the jail was not complete within ${START_MS / 1000} s`);
+}
+
+/** Whether a process sleeps, or has ended. */
+async function isWaiting(pid: number): Promise<boolean> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => undefined);
+  return stat === undefined || /\) [SZX] /.test(stat);
 }
 
 /**
@@ -128,15 +145,24 @@ function hold(streams: readonly (Duplex | Readable)[]): () => void {
   };
 }
 
-/** All text from a stream, up to its end or the limit. */
-function everything(stream: Duplex | Readable, limit: number): Promise<string> {
+/** What bubblewrap reports: one object of JSON. */
+function statusOf(channel: Duplex): Promise<string> {
+  return everything(channel, STATUS_LIMIT, (text) => text.includes('}'));
+}
+
+/** All text from a stream, up to its end, the limit, or until it is whole. */
+function everything(
+  stream: Duplex | Readable,
+  limit: number,
+  whole: (text: string) => boolean = () => false,
+): Promise<string> {
   return new Promise((resolve) => {
     let text = '';
     const done = (): void => resolve(text);
     stream.on('error', done).once('end', done).once('close', done);
     stream.on('data', (bytes: Buffer) => {
       text = (text + bytes.toString('utf8')).slice(0, limit);
-      if (text.length === limit) done();
+      if (text.length === limit || whole(text)) done();
     });
     stream.resume();
   });

@@ -87,6 +87,19 @@ export interface JailedCommand {
 
 /** Before anything else, so that all that the program uses counts. 0 is the process that writes it. */
 const ENTER_CGROUPS = 'while [ "$1" != -- ]; do echo 0 > "$1" || exit 1; shift; done; shift; exec "$@"';
+/**
+ * Ends the start of a jail if the server ends meanwhile. bubblewrap asks the kernel for that only when the jail is
+ * complete, and the kernel does not look back. The server's end of the descriptor closes with the server; a line on it
+ * means that the jail is complete. Kills more than once, since the jail is being made at the time, and from a process
+ * group of its own, which is what `set -m` is for. bash, because other shells take only descriptors of one digit.
+ */
+const GUARD = [
+  'fd=$1; shift; set -m',
+  '{ read -r -u "$fd" _ || for _ in 1 2 3 4 5; do kill -KILL -- "-$$"; sleep 0.1; done; } 2>/dev/null &',
+  `set +m; ${ENTER_CGROUPS}`,
+].join('\n');
+/** Likewise where there is no jail: its parent is another process if the server ended before setpriv asked. */
+const HAS_PARENT = '[ "$PPID" = "$1" ] || exit 1; shift; exec "$@"';
 /** Not the server's own PATH, which may reveal its user. */
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const DEVICES = ['/dev/null', '/dev/zero', '/dev/random', '/dev/urandom'];
@@ -97,17 +110,17 @@ const CHANGE_USER = ['CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP', 'CAP_DAC_READ_SE
 
 /**
  * Builds the command.
- * @param statusFd descriptor on which the jail reports the number of the process
+ * @param statusFd descriptor of a channel on which the jail reports the number of its first process, and is told with a
+ * line that it is complete; if the server's end closes before that, the jail ends
  */
 export function jailCommand(isolation: Isolation, plan: JailPlan, statusFd: number | undefined): JailedCommand {
   const command = jailedCommand(isolation, plan, statusFd);
   const { cgroup = [] } = plan;
+  const rest = [...cgroup, '--', command.executable, ...command.args];
+  if (isolation.kind === 'namespaces' && statusFd !== undefined)
+    return { executable: 'bash', args: ['-c', GUARD, 'bash', String(statusFd), ...rest], cwd: command.cwd };
   if (cgroup.length === 0) return command;
-  return {
-    executable: 'sh',
-    args: ['-c', ENTER_CGROUPS, 'sh', ...cgroup, '--', command.executable, ...command.args],
-    cwd: command.cwd,
-  };
+  return { executable: 'sh', args: ['-c', ENTER_CGROUPS, 'sh', ...rest], cwd: command.cwd };
 }
 
 function jailedCommand(isolation: Isolation, plan: JailPlan, statusFd: number | undefined): JailedCommand {
@@ -117,7 +130,11 @@ function jailedCommand(isolation: Isolation, plan: JailPlan, statusFd: number | 
     const confined = isolation.kind === 'landlock' ? confinement(plan) : [];
     return {
       executable: 'prlimit',
-      args: [...limits, '--', 'setpriv', ...privileges(plan, isolation), '--', ...confined, program.path, ...args],
+      args: [
+        ...[...limits, '--', 'setpriv', ...privileges(plan, isolation), '--'],
+        ...['sh', '-c', HAS_PARENT, 'sh', String(process.pid)],
+        ...[...confined, program.path, ...args],
+      ],
       cwd: directory,
     };
   }

@@ -1,5 +1,6 @@
 /** Real jails on this machine. */
 import { execFileSync, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import {
   chmodSync,
@@ -17,6 +18,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { runJailed, startJailed } from '../../../src/jail/jail.js';
@@ -326,4 +328,27 @@ describe('without namespaces and Landlock', () => {
     const started = await start('exit 7');
     expect(await started.exited).toEqual({ exitCode: 7, signal: undefined });
   });
+});
+
+describe('a server that is killed while it starts a program', () => {
+  const STARTER = fileURLToPath(new URL('../../support/jailStarter.js', import.meta.url));
+  /** Longer than a start takes on an idle machine, so that some are complete. */
+  const WINDOW_MS = 60;
+  const KILLS = 40;
+
+  it.each(['', 'landlock', 'none'])(
+    'leaves nothing behind, at whatever moment it is killed (isolation: "%s")',
+    async (isolation) => {
+      const mark = `killed-${randomUUID()}`;
+      for (let kill = 0; kill < KILLS; kill += 1) {
+        const starter = spawn(process.execPath, [STARTER, isolation, mark], { stdio: ['ignore', 'pipe', 'inherit'] });
+        await once(starter.stdout, 'data');
+        await sleep((WINDOW_MS * kill) / KILLS);
+        starter.kill('SIGKILL');
+        await once(starter, 'exit');
+      }
+      await eventually(() => processesThatMention(mark).length === 0, 5000);
+    },
+    120_000,
+  );
 });

@@ -74,6 +74,7 @@ const CUT_OFF: ReadonlySet<status> = new Set([status.CANCELLED, status.DEADLINE_
 
 export class PeerLink {
   readonly #connections = new Set<Connection>();
+  #isClosed = false;
 
   constructor(
     readonly address: string,
@@ -139,8 +140,9 @@ export class PeerLink {
     });
   }
 
-  /** Closes the connections, once their calls have ended. */
+  /** Closes the connections, once their calls have ended; there are no more calls. */
   close(): void {
+    this.#isClosed = true;
     for (const connection of this.#connections) this.#close(connection);
   }
 
@@ -190,6 +192,7 @@ export class PeerLink {
   }
 
   #connect(owner: string | undefined): Connection {
+    if (this.#isClosed) throw new Error('the replica is not among the others any more');
     const name = isIP(splitAddress(this.address)?.host ?? '') === 0 ? {} : { 'grpc.ssl_target_name_override': NO_NAME };
     const stub = new Client(this.address, this.credentials(), { ...OPTIONS, ...name });
     const connection: Connection = { stub, owner, resets: new ResetBudget(), calls: 0, idle: undefined };

@@ -166,9 +166,10 @@ async function start(source: RemoteSource, options: ExportOptions, undo: Undo): 
   const directory = join(outer, 'private');
   await mkdir(directory, { mode: 0o700 });
   await chown(directory, uid, gid);
-  await chmod(outer, 0o711);
   const resources = await createRemoteResources(source, directory, { uid, gid }, roots);
   undo.push(() => resources.close());
+  // Not before: a qemu of the same user could put links in the way of what is created there and changes its owner.
+  await chmod(outer, 0o711);
   const user = uid === globalThis.process.geteuid?.() ? undefined : { uid, gid };
   const process = await startDaemon(program, user, directory, listening.fd, placesFor(source, user), undo);
   const said = lastWordsOf(process);

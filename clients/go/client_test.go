@@ -266,6 +266,25 @@ func TestAnotherReplica(t *testing.T) {
 	same(t, text, "there")
 }
 
+func TestReplicaIsNoLocalSocket(t *testing.T) {
+	f := startFake(t)
+	g := connectTo(t, f)
+	f.script("Cat", fails(codes.FailedPrecondition, "elsewhere", "SESSION_ELSEWHERE", map[string]string{"endpoint": "unix:/run/x"}))
+	if _, err := g.Cat("/x"); err == nil || !strings.Contains(err.Error(), "names a local socket") {
+		t.Fatal(err)
+	}
+}
+
+func TestEndOfLog(t *testing.T) {
+	log := &logEnd{}
+	for range 10_000 {
+		_, _ = log.Write([]byte("a line of the log\n"))
+	}
+	if kept := log.String(); len(kept) > 2*logKept || !strings.HasSuffix(kept, "a line of the log\n") {
+		t.Fatal(len(kept))
+	}
+}
+
 func TestFiles(t *testing.T) {
 	f := startFake(t)
 	g := connectTo(t, f)

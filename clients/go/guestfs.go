@@ -253,6 +253,10 @@ func (g *Guestfs) connection() *grpc.ClientConn {
 
 // follow connects to the replica that has the session.
 func (g *Guestfs) follow(endpoint string) error {
+	// What a server on the network says must not lead to a socket of this machine.
+	if strings.HasPrefix(endpoint, "unix:") && !strings.HasPrefix(g.server, "unix:") {
+		return fmt.Errorf("the server at %s names a local socket as another replica: %s", g.server, endpoint)
+	}
 	if strings.HasPrefix(g.server, "tls:") {
 		endpoint = "tls:" + endpoint
 	}

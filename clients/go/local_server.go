@@ -2,7 +2,6 @@ package guestfs
 
 import (
 	"bufio"
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,6 +63,30 @@ func useLocalServer() (*localServer, error) {
 	return runningLocal, nil
 }
 
+// logEnd keeps the end of what the server logs, which is a line for each call.
+type logEnd struct {
+	mutex sync.Mutex
+	text  []byte
+}
+
+const logKept = 16 << 10
+
+func (l *logEnd) Write(data []byte) (int, error) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	l.text = append(l.text, data...)
+	if len(l.text) > 2*logKept {
+		l.text = append([]byte(nil), l.text[len(l.text)-logKept:]...)
+	}
+	return len(data), nil
+}
+
+func (l *logEnd) String() string {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	return string(l.text)
+}
+
 func startLocalServer(node, program string) (*localServer, error) {
 	directory, err := os.MkdirTemp("", "guestfs-grpc-client-")
 	if err != nil {
@@ -79,8 +102,8 @@ func startLocalServer(node, program string) (*localServer, error) {
 	command := exec.Command("sh", arguments...)
 	command.Env = append(os.Environ(), "KEEPER_DIRECTORY="+directory)
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	var log bytes.Buffer
-	command.Stderr = &log
+	log := &logEnd{}
+	command.Stderr = log
 	output, err := command.StdoutPipe()
 	if err != nil {
 		return nil, err

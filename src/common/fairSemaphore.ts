@@ -56,16 +56,25 @@ export class FairSemaphore {
       share = { running: 0, last: 0, waiting: new Set() };
       this.#shares.set(client, share);
     }
-    if (this.#mayStart(share) && share.waiting.size === 0) this.#start(share);
-    else await this.#turn(share, signal);
+    try {
+      if (this.#mayStart(share) && share.waiting.size === 0) this.#start(share);
+      else await this.#turn(share, signal);
+    } catch (error) {
+      this.#forgetIfIdle(client, share);
+      throw error;
+    }
     try {
       return await task();
     } finally {
       this.#running -= 1;
       share.running -= 1;
-      if (share.running === 0 && share.waiting.size === 0) this.#shares.delete(client);
+      this.#forgetIfIdle(client, share);
       this.#startNext();
     }
+  }
+
+  #forgetIfIdle(client: string, share: Share): void {
+    if (share.running === 0 && share.waiting.size === 0) this.#shares.delete(client);
   }
 
   #mayStart({ running }: Share): boolean {

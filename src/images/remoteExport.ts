@@ -11,13 +11,13 @@ import { dirname, join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { endProcess, lastWordsOf } from '../common/endedProcess.js';
 import { GuestfsError, messageOf } from '../common/errors.js';
-import { Semaphore } from '../common/semaphore.js';
+import { FairSemaphore } from '../common/fairSemaphore.js';
 import type { StartedProcess } from '../common/subprocess.js';
 import { inTime, withTimeLimit } from '../common/waiting.js';
 import { createCgroup } from '../jail/cgroups.js';
 import { startJailed } from '../jail/jail.js';
 import type { JailLimits, JailUser } from '../jail/jailArguments.js';
-import { findProgram, type Program } from '../jail/programFiles.js';
+import { findProgram, type Place, type Program } from '../jail/programFiles.js';
 import { networkPlaces } from '../qemu/qemuJail.js';
 import { QmpClient, QmpError } from '../qemu/qmpClient.js';
 import type { ImageRoots } from '../security/pathPolicy.js';
@@ -42,9 +42,14 @@ const MEMORY_BYTES = 4 * 2 ** 30;
 const THREADS = 512;
 const LIMITS: JailLimits = { data: MEMORY_BYTES, openFiles: 1024, fileSize: 1 << 20 };
 
-/** Limit for all sessions together. Most of them just wait for the network. */
-const MAX_PARALLEL = 8;
-const turns = new Semaphore(MAX_PARALLEL);
+/** Most of them just wait for the network, and those of a client whose servers do not answer must keep no others waiting. */
+const turns = new FairSemaphore({
+  parallel: 16,
+  perClient: 8,
+  waiting: 1024,
+  limit: 'network-drives-waiting',
+  tasks: 'network drives to be opened',
+});
 
 /** Protocols whose drivers Debian packages separately from qemu. */
 const EXTRA_PROTOCOLS: ReadonlySet<RemoteProtocol> = new Set([
@@ -83,7 +88,7 @@ export interface RemoteExport {
 }
 
 /**
- * Opens a remote drive; waits while {@link MAX_PARALLEL} others are being opened.
+ * Opens a remote drive; waits while many others are being opened.
  * @throws GuestfsError `IMAGE_UNUSABLE` naming the drive, those of {@link createRemoteResources}, `ENOTSUP` without the
  *   program; or the reason of the signal
  */
@@ -103,8 +108,12 @@ export function exportNode(
 /** What has been made so far, to be undone in reverse order. */
 type Undo = (() => Promise<void>)[];
 
+/** @throws AggregateError of what could not be undone, after everything else has been */
 async function undoAll(undo: Undo): Promise<void> {
-  for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
+  const failures: unknown[] = [];
+  for (let step = undo.pop(); step !== undefined; step = undo.pop())
+    await step().catch((error: unknown) => failures.push(error));
+  if (failures.length > 0) throw new AggregateError(failures, messageOf(failures[0]));
 }
 
 async function open(source: RemoteSource, options: ExportOptions): Promise<RemoteExport> {
@@ -157,11 +166,12 @@ async function start(source: RemoteSource, options: ExportOptions, undo: Undo): 
   const directory = join(outer, 'private');
   await mkdir(directory, { mode: 0o700 });
   await chown(directory, uid, gid);
-  await chmod(outer, 0o711);
   const resources = await createRemoteResources(source, directory, { uid, gid }, roots);
   undo.push(() => resources.close());
+  // Not before: a qemu of the same user could put links in the way of what is created there and changes its owner.
+  await chmod(outer, 0o711);
   const user = uid === globalThis.process.geteuid?.() ? undefined : { uid, gid };
-  const process = await startDaemon(program, user, directory, listening.fd, usesNetwork(source), undo);
+  const process = await startDaemon(program, user, directory, listening.fd, placesFor(source, user), undo);
   const said = lastWordsOf(process);
   await listening.handOver();
 
@@ -205,12 +215,17 @@ async function daemonProgram(): Promise<Program> {
   }
 }
 
+/** The files of the host that it needs to connect; undefined if it needs no network. */
+function placesFor(source: RemoteSource, user: JailUser | undefined): readonly Place[] | undefined {
+  return usesNetwork(source) ? networkPlaces(user, source.protocol) : undefined;
+}
+
 async function startDaemon(
   program: Program,
   user: JailUser | undefined,
   directory: string,
   listeningFd: number,
-  network: boolean,
+  places: readonly Place[] | undefined,
   undo: Undo,
 ): Promise<StartedProcess> {
   const cgroup = await createCgroup({ memory: MEMORY_BYTES, processes: THREADS });
@@ -222,8 +237,8 @@ async function startDaemon(
         ...['--chardev', `socket,id=monitor,fd=${MONITOR_FD}`, '--monitor', 'chardev=monitor'],
         ...['--nbd-server', `addr.type=fd,addr.str=${LISTENING_FD}`],
       ],
-      ...{ user, directory, network, limits: LIMITS, cgroup: cgroup?.entries ?? [] },
-      places: network ? networkPlaces(user) : [],
+      ...{ user, directory, network: places !== undefined, limits: LIMITS, cgroup: cgroup?.entries ?? [] },
+      places: places ?? [],
     },
     // Libraries that look for a user's files, such as keys, find the drive's own.
     { channels: 1, fds: [listeningFd], env: { LC_ALL: 'C', HOME: '.', TMPDIR: directory } },

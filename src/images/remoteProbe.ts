@@ -4,7 +4,7 @@
  */
 import { stat } from 'node:fs/promises';
 import { GuestfsError } from '../common/errors.js';
-import { Semaphore } from '../common/semaphore.js';
+import { FairSemaphore } from '../common/fairSemaphore.js';
 import { BACKED_FORMATS, type ImageFormat } from './formats.js';
 import { runIsolatedQemu, type IsolatedRun } from './isolatedQemu.js';
 import { exportNode, type RemoteExport } from './remoteExport.js';
@@ -16,9 +16,14 @@ const MEMORY_BYTES = 4 * 2 ** 30;
 /** The only descriptor that the probing qemu inherits. */
 const SOCKET_FD = 3;
 
-/** Limit for all sessions together: each probe is a process. */
-const MAX_PARALLEL = 8;
-const turns = new Semaphore(MAX_PARALLEL);
+/** Each probe is a process, which a server that does not answer keeps waiting. */
+const turns = new FairSemaphore({
+  parallel: 16,
+  perClient: 8,
+  waiting: 1024,
+  limit: 'network-probes-waiting',
+  tasks: 'network drives to be probed',
+});
 
 /** What to read: the raw bytes, or the contents of the image in a format. */
 export interface RemoteQuestion {
@@ -56,7 +61,7 @@ export interface AskedDrive {
   readonly signal: AbortSignal;
 }
 
-/** Creates the probe for a drive; it waits while {@link MAX_PARALLEL} probes are running. */
+/** Creates the probe for a drive; it waits while many others are running. */
 export function remoteAsker(drive: AskedDrive): AskRemote {
   return async ({ headLength, format = 'raw' }) => {
     if (headLength === undefined && format === 'raw') return { size: drive.bytes.size, head: undefined };

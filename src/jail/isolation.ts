@@ -1,6 +1,7 @@
 /** Finds out how programs can be isolated on this machine, by running a program in a test jail. */
 import { messageOf } from '../common/errors.js';
 import { locateProgram } from '../common/locateProgram.js';
+import { PYTHON } from '../common/python.js';
 import { runTool } from '../common/subprocess.js';
 import { jailCommand, type Isolation } from './jailArguments.js';
 import { findProgram } from './programFiles.js';
@@ -45,7 +46,10 @@ async function namespaces(as: Isolation['as']): Promise<Isolation | string> {
       bwrap: await locateProgram('bwrap'),
       setpriv: await findProgram('setpriv', 'tool'),
     };
-    return (await failureIn(isolation)) ?? isolation;
+    const failure = await failureIn(isolation);
+    if (failure !== undefined) return failure;
+    const confined: Isolation = { ...isolation, python: await findProgram(PYTHON, 'python') };
+    return (await failureIn(confined)) === undefined ? confined : isolation;
   } catch (error) {
     return messageOf(error);
   }
@@ -55,7 +59,8 @@ async function namespaces(as: Isolation['as']): Promise<Isolation | string> {
 async function failureIn(isolation: Isolation): Promise<string | undefined> {
   try {
     const user = isolation.as === 'root' ? SOMEBODY : undefined;
-    const plan = { program: await findProgram('true', 'tool'), args: [], user };
+    // With attributes, for which a jail is confined whatever the user.
+    const plan = { program: await findProgram('true', 'tool'), args: [], user, attributes: true };
     const { executable, args, cwd } = jailCommand(isolation, plan, undefined);
     const { exitCode, stderr } = await runTool(executable, args, {
       ...{ cwd, timeoutMs: LIMIT_MS, maxOutputBytes: MESSAGES_LIMIT, diesWithServer: true },

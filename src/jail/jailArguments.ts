@@ -52,11 +52,13 @@ export interface JailPlan {
   readonly network?: boolean;
   /**
    * May make Unix sockets where Landlock and seccomp confine it: only for programs that no client's data reaches, since
-   * it could connect to those of the host. A jail has none but those in its directory.
+   * it could connect to those of the host. A jail without the host's network has none but those in its directory.
    */
   readonly unixSockets?: boolean;
-  /** Changes modes, owners and times of files that it is given. */
+  /** Changes modes, owners and times of files that it is given, and the content of directories. */
   readonly attributes?: boolean;
+  /** Makes namespaces and filters of its own, which the ones here would prevent. */
+  readonly confinesItself?: boolean;
   /** Its working directory, at the same path as on the host, which it may write to; none by default. */
   readonly directory?: string;
   /** Devices that it may open, if their mode permits. */
@@ -71,7 +73,14 @@ export interface JailPlan {
 /** How programs are isolated on this machine. */
 export type Isolation =
   /** In jails, which bubblewrap creates as root or, by means of user namespaces, as another user. */
-  | { readonly kind: 'namespaces'; readonly as: 'root' | 'user'; readonly bwrap: string; readonly setpriv: Program }
+  | {
+      readonly kind: 'namespaces';
+      readonly as: 'root' | 'user';
+      readonly bwrap: string;
+      readonly setpriv: Program;
+      /** Runs `confine.py` in a jail; undefined where there is no Landlock. */
+      readonly python?: Program | undefined;
+    }
   /** By rights that each program gives up before it starts: `confine.py`. */
   | { readonly kind: 'landlock'; readonly as: 'root' | 'user'; readonly reason: string }
   /** Only by user and file permissions; for a server that is not root, not at all. */
@@ -102,6 +111,7 @@ const GUARD = [
 const HAS_PARENT = '[ "$PPID" = "$1" ] || exit 1; shift; exec "$@"';
 /** Not the server's own PATH, which may reveal its user. */
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const [, ...PYTHON_OPTIONS] = ISOLATED_PYTHON;
 const DEVICES = ['/dev/null', '/dev/zero', '/dev/random', '/dev/urandom'];
 const DEVICE_LINKS = { '/dev/fd': 'fd', '/dev/stdin': 'fd/0', '/dev/stdout': 'fd/1', '/dev/stderr': 'fd/2' };
 
@@ -127,7 +137,7 @@ function jailedCommand(isolation: Isolation, plan: JailPlan, statusFd: number | 
   const { program, args, user, directory = '/' } = plan;
   const limits = limitArguments(plan.limits ?? {});
   if (isolation.kind !== 'namespaces') {
-    const confined = isolation.kind === 'landlock' ? confinement(plan) : [];
+    const confined = isolation.kind === 'landlock' ? [...ISOLATED_PYTHON, ...confinement(plan, ownFiles(plan))] : [];
     return {
       executable: 'prlimit',
       args: [
@@ -139,7 +149,11 @@ function jailedCommand(isolation: Isolation, plan: JailPlan, statusFd: number | 
     };
   }
   const change = user !== undefined && isolation.as === 'root';
-  const inside = change ? [isolation.setpriv.path, ...privileges(plan, isolation), '--'] : [];
+  const python = needsConfinement(isolation, plan) ? isolation.python : undefined;
+  const inside = [
+    ...(change ? [isolation.setpriv.path, ...privileges(plan, isolation), '--'] : []),
+    ...(python === undefined ? [] : [python.path, ...PYTHON_OPTIONS, ...confinement(inJail(plan), ['/'])]),
+  ];
   return {
     executable: 'prlimit',
     args: [
@@ -147,7 +161,10 @@ function jailedCommand(isolation: Isolation, plan: JailPlan, statusFd: number | 
       ...namespaces(isolation, plan),
       ...(statusFd === undefined ? [] : ['--info-fd', String(statusFd)]),
       ...root(
-        [...program.places, ...(change ? isolation.setpriv.places : []), ...(plan.places ?? [])],
+        [
+          ...[...program.places, ...(change ? isolation.setpriv.places : []), ...(python?.places ?? [])],
+          ...(plan.places ?? []),
+        ],
         plan,
         isolation.as === 'root' && !change,
       ),
@@ -172,23 +189,36 @@ function namespaces(isolation: Isolation & { kind: 'namespaces' }, plan: JailPla
   ];
 }
 
-/** Takes the program all that the empty root would not have. */
-function confinement({
-  program,
-  places = [],
-  devices = [],
-  directory,
-  network,
-  unixSockets,
-  attributes,
-}: JailPlan): string[] {
-  // A link is followed to where it leads, which is what counts.
+/**
+ * Whether a program in a jail has descriptors that lead out of it. They are those of the host's files. If these belong
+ * to the program's user, it can open them again for writing, although it was given them for reading; and from a
+ * directory it can go to the one above. Images belong to a server that is not root, and so do its programs.
+ */
+function needsConfinement({ as }: Isolation, { attributes, confinesItself }: JailPlan): boolean {
+  return confinesItself !== true && (as === 'user' || attributes === true);
+}
+
+/** In a jail, Unix sockets are harmless if its network is its own. */
+function inJail(plan: JailPlan): JailPlan {
+  return { ...plan, unixSockets: plan.unixSockets === true || plan.network !== true };
+}
+
+/** All that the program would have in a jail. A link is followed to where it leads, which is what counts. */
+function ownFiles({ program, places = [] }: JailPlan): string[] {
   const read = [...program.places, ...places].flatMap((place) =>
     place.kind === 'read-only' ? [place.source ?? place.path] : [],
   );
+  return [...new Set(read)];
+}
+
+/** Arguments of Python with which it takes the program all but some files. */
+function confinement(
+  { devices = [], directory, network, unixSockets, attributes }: JailPlan,
+  read: readonly string[],
+): string[] {
   return [
-    ...[...ISOLATED_PYTHON, '-c', CONFINE],
-    ...[...new Set(read)].map((path) => `read=${path}`),
+    ...['-c', CONFINE],
+    ...read.map((path) => `read=${path}`),
     ...[...DEVICES, ...devices].map((path) => `device=${path}`),
     // Where it is already: its user may not enter the directories above.
     ...(directory === undefined ? [] : ['write=.']),

@@ -49,12 +49,11 @@ export const NETWORK_FILES = [
   '/etc/pki',
   '/usr/share/ca-certificates',
   '/usr/local/share/ca-certificates',
-  '/etc/ssh/ssh_config',
-  '/etc/ssh/ssh_config.d',
-  '/etc/ssh/ssh_known_hosts',
-  '/etc/libssh',
-  '/etc/ceph',
 ];
+/** ... those for SSH ... */
+export const SSH_FILES = ['/etc/ssh/ssh_config', '/etc/ssh/ssh_config.d', '/etc/ssh/ssh_known_hosts', '/etc/libssh'];
+/** ... and those for Ceph. */
+export const CEPH_FILES = ['/etc/ceph'];
 
 /** Where shared libraries are; on a multiarch system, only those of this architecture. */
 const LIBRARY_DIRECTORIES: Readonly<Record<string, readonly string[]>> = {

@@ -88,6 +88,7 @@ export async function startGuestNetwork(user: JailUser | undefined, logger: Logg
 async function start(user: JailUser | undefined): Promise<StartedProcess> {
   const plan: JailPlan = {
     ...{ program: await findProgram(PROGRAM, 'tool'), args: ARGUMENTS, user, network: true, limits: LIMITS },
+    confinesItself: true,
     places: [EMPTY, ...placesOf(['/usr/bin/passt.avx2']), ...nameServers()],
   };
   const passt = await startJailed(plan, { channels: 1, fds: [], env: { LC_ALL: 'C' } });

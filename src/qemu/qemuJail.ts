@@ -3,7 +3,15 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { CgroupLimits } from '../jail/cgroups.js';
 import type { JailLimits, JailPlan, JailUser } from '../jail/jailArguments.js';
-import { findProgram, NETWORK_FILES, placesOf, type Place, type Program } from '../jail/programFiles.js';
+import {
+  CEPH_FILES,
+  findProgram,
+  NETWORK_FILES,
+  placesOf,
+  SSH_FILES,
+  type Place,
+  type Program,
+} from '../jail/programFiles.js';
 import { KVM_DEVICE } from './kvmDevice.js';
 import { fingerprintOf, locateQemu } from './qemuBinary.js';
 
@@ -73,7 +81,16 @@ export async function findQemu(name: string): Promise<Program> {
   return program;
 }
 
-/** Files that drivers of network drives read; as the server's own user, they also find that user's keys. */
-export function networkPlaces(user: JailUser | undefined): Place[] {
-  return placesOf([...NETWORK_FILES, ...(user === undefined ? ['/etc/passwd', join(homedir(), '.ssh')] : [])]);
+/**
+ * Files that drivers of network drives read. Only those for SSH need keys and known hosts and, as the server's own user,
+ * also find those of that user; and only those for Ceph need its keys.
+ * @param protocol of the only drive; undefined: any
+ */
+export function networkPlaces(user: JailUser | undefined, protocol?: string): Place[] {
+  const needs = (one: string): boolean => protocol === undefined || protocol === one;
+  return placesOf([
+    ...NETWORK_FILES,
+    ...(needs('rbd') ? CEPH_FILES : []),
+    ...(needs('ssh') ? [...SSH_FILES, ...(user === undefined ? ['/etc/passwd', join(homedir(), '.ssh')] : [])] : []),
+  ]);
 }

@@ -7,6 +7,7 @@ import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { splitAddress } from './address.js';
 import { metrics } from './metrics.js';
+import { keepShort } from './shortConnections.js';
 
 /** Scrapers are few; more would take descriptors from sessions. */
 const MAX_CONNECTIONS = 32;
@@ -42,7 +43,7 @@ export async function serveOperations(listen: string, readiness: Readiness): Pro
     if (request.method !== 'GET' && request.method !== 'HEAD') return void plain(response, 405, 'GET or HEAD');
     answer(response).catch(() => response.writeHead(500).end());
   });
-  server.maxConnections = MAX_CONNECTIONS;
+  keepShort(server, MAX_CONNECTIONS);
   const { host, port } = splitAddress(listen) ?? { host: '127.0.0.1', port: 0 };
   server.listen(port, host);
   await once(server, 'listening');

@@ -1,6 +1,6 @@
 /** What a qemu that was taken over can do to others with its own system calls, on each kind of host and server. */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -80,7 +80,8 @@ for (const [means, uid] of [
       client = new TestClient(server.address);
       // The directories of the test must not be what keeps others out.
       for (const path of [join(server.images, '..'), server.images, server.temporary]) chmodSync(path, 0o711);
-      for (const name of ['one.img', 'two.img', 'idle.img']) chmodSync(emptyImage(join(server.images, name), 8), 0o600);
+      for (const name of ['one.img', 'two.img', 'idle.img', 'base.img'])
+        chmodSync(emptyImage(join(server.images, name), 8), 0o600);
       if (uid !== 0) execFileSync('chown', ['-R', String(uid), server.images]);
       neighbour = createServer((socket) => socket.destroy()).listen(join(scene, 'service'));
       await new Promise((resolve) => neighbour.once('listening', resolve));
@@ -94,7 +95,7 @@ for (const [means, uid] of [
         return found?.pid ?? 0;
       };
       qemus = [
-        await launch([imageDrive('one.img')]),
+        await launch([imageDrive('one.img'), imageDrive('base.img', { writable: false })]),
         await launch([imageDrive('two.img')]),
         await launch([scratchDrive(1 << 20)], { network: true }),
       ];
@@ -161,7 +162,7 @@ for (const [means, uid] of [
         for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapAmb']) expect(status(pid, set)).toMatch(/^0+$/);
         expect([status(pid, 'NoNewPrivs'), status(pid, 'Seccomp')]).toEqual(['1', '2']);
         // qemu's own filter, and the one that it was started with.
-        if (means === 'landlock') expect(Number(status(pid, 'Seccomp_filters'))).toBeGreaterThan(1);
+        if (means === 'landlock' || uid !== 0) expect(Number(status(pid, 'Seccomp_filters'))).toBeGreaterThan(1);
         expect(status(pid, 'Uid') === `${uid}\t${uid}\t${uid}\t${uid}`).toBe(uid !== 0);
         expect(readFileSync(`/proc/${pid}/environ`, 'latin1')).not.toContain('sesame');
       }
@@ -183,6 +184,21 @@ for (const [means, uid] of [
       expect(seen).toHaveLength(1);
     });
 
+    it('cannot write to an image that it may only read', () => {
+      const [one] = qemus;
+      const name = image('base.img');
+      const before = [statSync(name).mode, statSync(name).size];
+      const open = readdirSync(`/proc/${one}/fd`).filter((fd) => readlinkSync(`/proc/${one}/fd/${fd}`) === name);
+      expect(open.length).toBeGreaterThan(0);
+      const again = open.flatMap((fd): TakenAttempt[] => [
+        ['write', `/proc/self/fd/${fd}`],
+        ['truncate', `/proc/self/fd/${fd}`],
+        ['chmod', `/proc/self/fd/${fd}`],
+      ]);
+      expect(successes(one, again)).toEqual([]);
+      expect([statSync(name).mode, statSync(name).size]).toEqual(before);
+    });
+
     it('reaches nothing of the host', () => {
       const [one, , connected] = qemus;
       if (means === 'none') {
@@ -201,7 +217,8 @@ for (const [means, uid] of [
     });
 
     it('still works afterwards', async () => {
-      for (const session of sessions) expect(await session.call('list_devices')).toEqual(['/dev/sda']);
+      const devices = await Promise.all(sessions.map((session) => session.call('list_devices')));
+      expect(devices).toEqual([['/dev/sda', '/dev/sdb'], ['/dev/sda'], ['/dev/sda']]);
     });
   });
 }

@@ -73,6 +73,9 @@ class Connection:
 
     def elsewhere(self, endpoint):
         """A connection to another replica of the service, with the same credentials."""
+        # What a server on the network says must not lead to a socket of this machine.
+        if endpoint.startswith("unix:") and not self.address.startswith("unix:"):
+            raise GuestfsError(f"the server at {self.address} names a local socket as another replica: {endpoint}")
         return Connection(f"tls:{endpoint}" if self.address.startswith("tls:") else endpoint, self._credentials,
                           self._token)
 

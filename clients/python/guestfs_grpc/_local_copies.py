@@ -1,6 +1,7 @@
 """What libguestfs does with local directories: copies of whole trees, packed and unpacked by the local tar."""
 import errno
 import os
+import posixpath
 import subprocess
 
 from ._errors import GuestfsError, from_os_error
@@ -42,7 +43,8 @@ def copy_out(handle, remotepath, localdir):
     """Fetches a file or directory of the guest into a local directory."""
     if not os.path.isdir(localdir):
         raise GuestfsError(f"copy_out: target '{localdir}' is not a directory", errno.ENOTDIR, "ENOTDIR", "copy_out")
-    target = os.path.join(localdir, os.path.basename(remotepath.rstrip("/")))
+    # A name that a guest or a server has chosen must not lead out of the directory.
+    target = os.path.join(localdir, posixpath.basename(posixpath.normpath("/" + remotepath.lstrip("/"))))
     if handle.is_file(remotepath):
         handle.download(remotepath, target)
         return

@@ -178,6 +178,23 @@ class Errors(WithServer):
         self.assertEqual(self.g.cat("/x"), "there")
         self.assertEqual(other.sessions, ["s1"])
 
+    def test_a_replica_that_is_a_socket_of_this_machine(self):
+        if self.server.address.startswith("unix:"):
+            self.skipTest("the server itself is one")
+        self.fail("Cat", grpc.StatusCode.FAILED_PRECONDITION, "elsewhere", "SESSION_ELSEWHERE", endpoint="unix:/run/x")
+        with self.assertRaisesRegex(guestfs_grpc.GuestfsError, "names a local socket"):
+            self.g.cat("/x")
+
+    def test_copies_that_stay_in_their_directory(self):
+        self.answer("IsFile", fileflag=True)
+        with tempfile.TemporaryDirectory() as directory:
+            inner = os.path.join(directory, "inner")
+            os.mkdir(inner)
+            for path in ("/..", "/a/..", "..", "/"):
+                with self.subTest(path), self.assertRaises(guestfs_grpc.GuestfsError):
+                    self.g.copy_out(path, inner)
+            self.assertEqual(os.listdir(directory), ["inner"])
+
 
 class Closing(WithServer):
     """The end of a handle."""

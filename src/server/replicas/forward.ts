@@ -10,9 +10,12 @@ import type { Transport } from '../transports.js';
 import { FORWARDED_HEADER } from './forwarded.js';
 import type { PeerCall } from './peerLink.js';
 
-/** Headers of a single connection or message, which are made anew for the next. */
+/**
+ * Headers of a single connection or message, which are made anew for the next; and the load of a replica, which a
+ * client would take for that of the one that it has called.
+ */
 const OF_ONE_HOP =
-  /^(?:connection|content-length|content-type|date|host|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade|user-agent|x-forwarded-client-cert|grpc-(?!status-details-bin$|trace-bin$|tags-bin$).*)$/;
+  /^(?:connection|endpoint-load-metrics-bin|content-length|content-type|date|host|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade|user-agent|x-forwarded-client-cert|grpc-(?!status-details-bin$|trace-bin$|tags-bin$).*)$/;
 
 /** The metadata that is passed on. */
 function withoutHop(metadata: Metadata): Metadata {

@@ -50,27 +50,11 @@ function verified(keys: SessionKeys, metadata: Metadata | undefined, nonce: stri
  * Asks who is at the other end.
  * @throws Error if nobody answers in time, or without proof
  */
-export function askWho(keys: SessionKeys, link: PeerLink, from: string, limitMs: number): Promise<Introduction> {
-  const { path, requestSerialize, responseDeserialize } = SessionServiceService.getServerInfo;
+export async function askWho(keys: SessionKeys, link: PeerLink, from: string, limitMs: number): Promise<Introduction> {
   const nonce = randomBytes(NONCE_BYTES).toString('base64url');
   const metadata = new Metadata();
   metadata.set(FORWARDED_HEADER, forwardedHeader(keys, { from, nonce }));
-  return new Promise((resolve, reject) => {
-    let answered: Metadata | undefined;
-    const call = link.client.makeUnaryRequest(
-      ...([path, requestSerialize, responseDeserialize, {}, metadata, { deadline: Date.now() + limitMs }] as const),
-      (error) => {
-        if (error !== null) {
-          reject(error);
-          return;
-        }
-        try {
-          resolve(verified(keys, answered, nonce));
-        } catch (lie) {
-          reject(lie);
-        }
-      },
-    );
-    call.once('metadata', (received: Metadata) => (answered = received));
-  });
+  const call = { metadata, deadline: Date.now() + limitMs };
+  const answered = await link.ask(undefined, SessionServiceService.getServerInfo, {}, call);
+  return verified(keys, answered.metadata, nonce);
 }

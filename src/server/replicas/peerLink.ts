@@ -1,20 +1,30 @@
-/** The connections to another replica. */
+/**
+ * The connections to another replica. Each client's calls have connections of their own, so that what a client does to
+ * a connection, such as cancelling calls until the other end closes it, happens to no other client.
+ */
 import { isIP } from 'node:net';
 import {
   Client,
   connectivityState,
+  status,
   type ChannelCredentials,
   type ClientDuplexStream,
   type Deadline,
   type Metadata,
+  type MethodDefinition,
 } from '@grpc/grpc-js';
 import { splitAddress } from '../address.js';
 import { limitExceeded } from '../../common/limitExceeded.js';
 import { ANSWER_MESSAGE_LIMIT } from '../answerEncoding.js';
+import { ResetBudget } from './resetBudget.js';
 
 /** Calls on one connection, below what servers accept; more of them need another connection. */
 const CALLS_PER_CONNECTION = 200;
-const MOST_CONNECTIONS = 16;
+const MOST_PER_CLIENT = 16;
+/** All clients together: the other replica has a limit as well. From then on, clients share connections. */
+const MOST_CONNECTIONS = 128;
+/** How long a client's connection may be without a call. */
+const IDLE_MS = 60_000;
 const RETRY_AFTER_MS = 1000;
 
 const OPTIONS = {
@@ -36,77 +46,169 @@ const OPTIONS = {
 const NO_NAME = 'guestfs-replica';
 
 interface Connection {
-  readonly client: Client;
+  readonly stub: Client;
+  /** The client that it was made for; undefined: this replica itself. */
+  readonly owner: string | undefined;
+  readonly resets: ResetBudget;
   calls: number;
+  idle: NodeJS.Timeout | undefined;
 }
 
 /** Encoded messages in both directions. */
 export type PeerCall = ClientDuplexStream<Buffer, Buffer>;
 
+/** What is needed of a method to call it. */
+type Method<Request, Answer> = Pick<
+  MethodDefinition<Request, Answer>,
+  'path' | 'requestSerialize' | 'responseDeserialize'
+>;
+
+/** The answer to a question, with its initial metadata. */
+export interface PeerAnswer<Answer> {
+  readonly answer: Answer;
+  readonly metadata: Metadata | undefined;
+}
+
 const asIs = (bytes: Buffer): Buffer => bytes;
+const CUT_OFF: ReadonlySet<status> = new Set([status.CANCELLED, status.DEADLINE_EXCEEDED]);
 
 export class PeerLink {
-  readonly #connections: Connection[] = [];
+  readonly #connections = new Set<Connection>();
+  #isClosed = false;
 
   constructor(
     readonly address: string,
     private readonly credentials: () => ChannelCredentials,
+    private readonly idleMs: number = IDLE_MS,
   ) {}
 
   /** Whether there is a connection now. */
   get isConnected(): boolean {
-    return this.#connections.some(
-      ({ client }) => client.getChannel().getConnectivityState(false) === connectivityState.READY,
+    return [...this.#connections].some(
+      ({ stub }) => stub.getChannel().getConnectivityState(false) === connectivityState.READY,
     );
   }
 
   /**
-   * Makes a call of any kind, once there is a connection.
+   * Makes a call of any kind for a client, once there is a connection.
    * @throws Error, before anything is sent, if no connection can be made
    * @throws GuestfsError LIMIT_EXCEEDED
    */
-  async call(path: string, metadata: Metadata, deadline: Deadline, connectBy: number): Promise<PeerCall> {
-    const connection = this.#leastUsed();
-    connection.calls += 1;
+  async call(
+    client: string,
+    path: string,
+    metadata: Metadata,
+    { deadline, connectBy }: { readonly deadline: Deadline; readonly connectBy: number },
+  ): Promise<PeerCall> {
+    const connection = this.#connectionFor(client);
+    this.#began(connection);
     try {
-      await connected(connection.client, Math.min(Number(deadline), connectBy));
-      const call = connection.client.makeBidiStreamRequest(path, asIs, asIs, metadata, { deadline });
-      call.once('status', () => (connection.calls -= 1));
+      await connected(connection.stub, Math.min(Number(deadline), connectBy));
+      const call = connection.stub.makeBidiStreamRequest(path, asIs, asIs, metadata, { deadline });
+      call.once('status', ({ code }) => this.#ended(connection, code));
       return call;
     } catch (error) {
-      connection.calls -= 1;
+      this.#ended(connection, status.UNAVAILABLE);
       throw error;
     }
   }
 
-  /** A connection for typed calls. */
-  get client(): Client {
-    return this.#leastUsed().client;
+  /**
+   * Asks the other replica something.
+   * @param client for which it is asked; undefined: for this replica itself, which no number of other calls prevents
+   * @throws Error with the status; GuestfsError LIMIT_EXCEEDED
+   */
+  async ask<Request, Answer>(
+    client: string | undefined,
+    { path, requestSerialize, responseDeserialize }: Method<Request, Answer>,
+    request: Request,
+    { metadata, deadline }: { readonly metadata: Metadata; readonly deadline: Deadline },
+  ): Promise<PeerAnswer<Answer>> {
+    const connection = client === undefined ? this.#own() : this.#connectionFor(client);
+    this.#began(connection);
+    return new Promise((resolve, reject) => {
+      let opened: Metadata | undefined;
+      const call = connection.stub.makeUnaryRequest(
+        ...([path, requestSerialize, responseDeserialize, request, metadata, { deadline }] as const),
+        (error, answer) => {
+          this.#ended(connection, error?.code ?? status.OK);
+          if (error === null) resolve({ answer: answer as Answer, metadata: opened });
+          else reject(error);
+        },
+      );
+      call.once('metadata', (received: Metadata) => (opened = received));
+    });
   }
 
-  /** Closes the connections, once their calls have ended. */
+  /** Closes the connections, once their calls have ended; there are no more calls. */
   close(): void {
-    for (const { client } of this.#connections.splice(0)) client.close();
+    this.#isClosed = true;
+    for (const connection of this.#connections) this.#close(connection);
   }
 
-  #leastUsed(): Connection {
-    const least = this.#connections.reduce<Connection | undefined>(
-      (best, one) => (best === undefined || one.calls < best.calls ? one : best),
-      undefined,
+  #began(connection: Connection): void {
+    connection.calls += 1;
+    clearTimeout(connection.idle);
+  }
+
+  #ended(connection: Connection, code: status): void {
+    connection.calls -= 1;
+    if (CUT_OFF.has(code)) connection.resets.add();
+    if (connection.calls > 0 || connection.owner === undefined || !this.#connections.has(connection)) return;
+    connection.idle = setTimeout(() => this.#close(connection), this.idleMs).unref();
+  }
+
+  #close(connection: Connection): void {
+    clearTimeout(connection.idle);
+    this.#connections.delete(connection);
+    connection.stub.close();
+  }
+
+  #own(): Connection {
+    for (const connection of this.#connections) if (connection.owner === undefined) return connection;
+    return this.#connect(undefined);
+  }
+
+  #connectionFor(client: string): Connection {
+    const clients = [...this.#connections].filter(({ owner }) => owner !== undefined);
+    const own = clients.filter(({ owner }) => owner === client);
+    const known = leastUsed(own);
+    if (known !== undefined) return known;
+    if (own.length < MOST_PER_CLIENT) {
+      if (clients.length < MOST_CONNECTIONS) return this.#connect(client);
+      const unused = clients.find(({ calls }) => calls === 0);
+      if (unused !== undefined) {
+        this.#close(unused);
+        return this.#connect(client);
+      }
+      const shared = leastUsed(clients);
+      if (shared !== undefined) return shared;
+    }
+    const maximum = CALLS_PER_CONNECTION * MOST_PER_CLIENT;
+    throw limitExceeded(
+      `${maximum} calls of this client are already in flight to the replica that has the session, or it has cancelled too many`,
+      { limit: 'forwarded-calls', maximum, retryAfterMs: RETRY_AFTER_MS },
     );
-    if (least !== undefined && least.calls < CALLS_PER_CONNECTION) return least;
-    const maximum = CALLS_PER_CONNECTION * MOST_CONNECTIONS;
-    if (this.#connections.length === MOST_CONNECTIONS)
-      throw limitExceeded(`${maximum} calls are already in flight to the replica that has the session`, {
-        limit: 'forwarded-calls',
-        maximum,
-        retryAfterMs: RETRY_AFTER_MS,
-      });
+  }
+
+  #connect(owner: string | undefined): Connection {
+    if (this.#isClosed) throw new Error('the replica is not among the others any more');
     const name = isIP(splitAddress(this.address)?.host ?? '') === 0 ? {} : { 'grpc.ssl_target_name_override': NO_NAME };
-    const connection = { client: new Client(this.address, this.credentials(), { ...OPTIONS, ...name }), calls: 0 };
-    this.#connections.push(connection);
+    const stub = new Client(this.address, this.credentials(), { ...OPTIONS, ...name });
+    const connection: Connection = { stub, owner, resets: new ResetBudget(), calls: 0, idle: undefined };
+    this.#connections.add(connection);
     return connection;
   }
+}
+
+/** The least used of the connections that can take another call. */
+function leastUsed(connections: readonly Connection[]): Connection | undefined {
+  let least: Connection | undefined;
+  for (const one of connections) {
+    if (one.calls >= CALLS_PER_CONNECTION || !one.resets.covers(one.calls + 1)) continue;
+    if (least === undefined || one.calls < least.calls) least = one;
+  }
+  return least;
 }
 
 /** Waits for a connection; rejects as soon as an attempt has failed. */

@@ -155,6 +155,7 @@ export class Peers {
   /** Who is at an address; undefined if it is this replica. */
   async #askOne(address: string): Promise<Peer | Silent | undefined> {
     const { keys, self, credentials } = this.#options;
+    if (this.#isClosed) return undefined;
     const link = this.#links.get(address) ?? new PeerLink(address, credentials);
     this.#links.set(address, link);
     try {

@@ -129,7 +129,10 @@ export class Replicas {
   ): Promise<PeerCall> {
     try {
       const headers = this.metadataFor(owner, metadata, client);
-      return await owner.link.call(path, headers, deadline, Date.now() + CONNECT_LIMIT_MS);
+      return await owner.link.call(client.client, path, headers, {
+        deadline,
+        connectBy: Date.now() + CONNECT_LIMIT_MS,
+      });
     } catch (error) {
       if (error instanceof GuestfsError) throw error;
       // Whether it has ended is found out by asking; it can also have come back.

@@ -1,17 +1,17 @@
 /** The sessions of a client on the other replicas. */
-import type { Metadata } from '@grpc/grpc-js';
+import type { StatusObject } from '@grpc/grpc-js';
 import {
   SessionServiceService,
   type ListSessionsRequest,
-  type ListSessionsResponse,
   type MissingReplica,
   type Session,
 } from '../../../gen/proto/guestfs/v1/session.js';
+import { GuestfsError, messageOf } from '../../common/errors.js';
 import type { AdmittedCall } from '../rpc.js';
 import type { Peer, Peers } from './peers.js';
 import type { Replicas } from './replicas.js';
 
-/** How long each replica may take for a page. */
+/** How long each replica may take. */
 const ANSWER_LIMIT_MS = 5000;
 const PAGE_SIZE = 1000;
 /** More pages than this are not sessions, but a replica that does not end. */
@@ -39,12 +39,16 @@ export async function sessionsOfOthers(
       try {
         sessions.push(...(await sessionsOf(replicas, peer, call)));
       } catch (error) {
-        const { details } = error as { readonly details?: string };
-        missing.push({ replica: peer.replica, address: peer.link.address, message: details ?? String(error) });
+        missing.push({ replica: peer.replica, address: peer.link.address, message: textOf(error) });
       }
     }),
   );
   return { sessions, missing };
+}
+
+function textOf(error: unknown): string {
+  if (error instanceof GuestfsError) return error.message;
+  return (error as Partial<StatusObject>).details ?? messageOf(error);
 }
 
 async function sessionsOf(
@@ -52,25 +56,18 @@ async function sessionsOf(
   peer: Peer,
   { metadata, identity, client }: AdmittedCall,
 ): Promise<Session[]> {
-  const headers = replicas.metadataFor(peer, metadata, { identity, client });
+  const call = {
+    metadata: replicas.metadataFor(peer, metadata, { identity, client }),
+    deadline: Date.now() + ANSWER_LIMIT_MS,
+  };
   const sessions: Session[] = [];
   let token = '';
   for (let page = 0; page < MOST_PAGES; page++) {
-    const answer = await list(peer, { page_size: PAGE_SIZE, page_token: token, all_replicas: false }, headers);
+    const request = { page_size: PAGE_SIZE, page_token: token, all_replicas: false };
+    const { answer } = await peer.link.ask(client, SessionServiceService.listSessions, request, call);
     sessions.push(...answer.sessions);
     token = answer.next_page_token;
     if (token === '') return sessions;
   }
   throw new Error('its list of sessions has no end');
-}
-
-function list({ link }: Peer, request: ListSessionsRequest, metadata: Metadata): Promise<ListSessionsResponse> {
-  const { path, requestSerialize, responseDeserialize } = SessionServiceService.listSessions;
-  return new Promise((resolve, reject) => {
-    link.client.makeUnaryRequest(
-      ...([path, requestSerialize, responseDeserialize, request, metadata] as const),
-      { deadline: Date.now() + ANSWER_LIMIT_MS },
-      (error, answer) => (error === null ? resolve(answer as ListSessionsResponse) : reject(error)),
-    );
-  });
 }

@@ -6,6 +6,7 @@ import {
   chmodSync,
   closeSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   openSync,
   readFileSync,
@@ -221,11 +222,17 @@ for one in ${JSON.stringify(statements)}:
     chmodSync(other, 0o666);
     chmodSync(scene, 0o777);
     const own = mkdtempSync(join(scene, 'own-'));
-    if (isRoot) execFileSync('chown', ['1900000000', own]);
+    // As if it belonged to another session of a server that is not root.
+    if (isRoot) execFileSync('chown', ['1900000000', own, other]);
     const attempts = [
       'open("/etc/passwd")',
       `open("${other}")`,
       `open("${other}", "a")`,
+      `os.open("${other}", os.O_TRUNC)`,
+      `os.open("${other}", 3)`,
+      `os.open("${other}", 3 | os.O_TRUNC)`,
+      `os.fchmod(os.open("${other}", 3), 0)`,
+      `os.setxattr(os.open("${other}", 3), "user.x", b"x")`,
       `os.truncate("${other}", 1)`,
       `os.chmod("${other}", 0)`,
       `os.utime("${other}")`,
@@ -265,7 +272,12 @@ for one in ${JSON.stringify(statements)}:
         `open("/proc/${pid}/environ")`,
         'import fcntl; fcntl.fcntl(1, fcntl.F_SETOWN, 1)',
         ...(process.arch === 'x64'
-          ? [`call(101, 16, ${pid}, 0, 0)`, `call(302, ${pid}, 7, 0, 0)`, 'call(29, 7, 4096, 0o1666)']
+          ? [
+              ...[`call(101, 16, ${pid}, 0, 0)`, `call(302, ${pid}, 7, 0, 0)`, 'call(29, 7, 4096, 0o1666)'],
+              // Namespaces of its own, in which it would have capabilities: clone, clone3, unshare.
+              ...['call(56, 0x10000000 | 17, 0, 0, 0, 0) or os._exit(0)', 'call(435, 0, 0)', 'call(272, 0x10000000)'],
+              ...['call(323, 1)', 'call(425, 1, 0)', 'call(428, -100, b"/", 1)', 'call(430, b"tmpfs", 0)'],
+            ]
           : []),
       ];
       const refused = await outcomes(attempts);
@@ -288,21 +300,9 @@ for one in ${JSON.stringify(statements)}:
     ];
     expect(await outcomes(attempts)).toEqual(['EPERM', 'EPERM', 'EPERM']);
     expect(await outcomes(attempts, { network: true })).toEqual(['done', 'done', 'EPERM']);
-  });
-
-  it('a program opens the descriptors that it is given again, and for no more than they were opened', async () => {
-    const file = join(scene, 'image');
-    writeFileSync(file, 'image');
-    chmodSync(file, 0o666);
-    const [reading, writing] = [openSync(file, 'r'), openSync(file, 'r+')];
-    const script = (mode: string): string => `open("/proc/self/fd/3", "${mode}").close()`;
-    const found = await findProgram('/usr/bin/python3', 'python');
-    const run = async (fd: number, mode: string): Promise<number | undefined> => {
-      const plan = await shell('', { program: found, args: ['-I', '-S', '-c', script(mode)] });
-      return (await runJailed(plan, { ...limits, fds: [fd] })).exitCode;
-    };
-    expect(await Promise.all([run(reading, 'r'), run(reading, 'r+'), run(writing, 'r+')])).toEqual([0, 1, 0]);
-    for (const fd of [reading, writing]) closeSync(fd);
+    // Each socket of a pair of datagram sockets can be connected to any other.
+    const pairs = ['socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)', 'socket.socketpair()'];
+    expect(await outcomes(pairs, { network: true })).toEqual(['EPERM', 'done']);
   });
 
   it('and has no power', async () => {
@@ -311,6 +311,69 @@ for one in ${JSON.stringify(statements)}:
     expect(status).toMatch(/NoNewPrivs:\s1\n/);
     expect(status).toMatch(/Seccomp:\s2\n/);
     if (isRoot) expect(status).toMatch(/Uid:\s1900000000\s/);
+  });
+});
+
+/** A server that is not root owns the images that its programs are given. */
+describe.each(['namespaces', 'landlock'] as const)('the descriptors of a program, with %s', (kind) => {
+  beforeEach(async () => {
+    const found = await findIsolation();
+    if (kind === 'landlock') overrideIsolation({ kind, as: 'user', reason: 'a test' });
+    else if (found.kind === 'namespaces') overrideIsolation({ ...found, as: 'user' });
+  });
+  const run = async (statement: string, fd: number, changes: Partial<JailPlan> = {}): Promise<number | undefined> => {
+    const program = await findProgram('/usr/bin/python3', 'python');
+    const args = ['-I', '-S', '-c', `import fcntl, os, struct\n${statement}`];
+    const plan = { program, args, user: undefined, ...changes };
+    return (await runJailed(plan, { ...limits, fds: [fd] })).exitCode;
+  };
+  let file: string;
+  beforeEach(() => {
+    file = join(scene, 'image');
+    writeFileSync(file, 'image');
+  });
+
+  it('can be opened again, for no more than they were opened for', async () => {
+    const [reading, writing, appending] = [openSync(file, 'r'), openSync(file, 'r+'), openSync(file, 'a')];
+    const again = (mode: string): string => `open("/proc/self/fd/3", "${mode}").close()`;
+    expect(
+      await Promise.all([
+        ...[run(again('r'), reading), run(again('r+'), writing), run(again('r+'), reading), run(again('r'), appending)],
+        ...['3', 'os.O_TRUNC', '3 | os.O_TRUNC'].map((flags) => run(`os.open("/proc/self/fd/3", ${flags})`, reading)),
+      ]),
+    ).toEqual([0, 0, 1, 1, 1, 1, 1]);
+    for (const fd of [reading, writing, appending]) closeSync(fd);
+    expect(readFileSync(file, 'utf8')).toBe('image');
+  });
+
+  it('cannot be used to change modes, times and other attributes, or to keep others from opening the file', async () => {
+    const reading = openSync(file, 'r');
+    const before = statSync(file, { bigint: true });
+    const attempts = [
+      ...['os.fchmod(3, 0)', 'os.fchown(3, -1, -1)', 'os.utime(3)'],
+      ...['os.setxattr(3, "user.guestfs-grpc.raw", b"")', 'os.removexattr(3, "user.guestfs-grpc.raw")'],
+      ...['fcntl.ioctl(3, 0x40086602, struct.pack("=Q", 0x40))', 'fcntl.fcntl(3, 1024, 0)'],
+    ];
+    const outcomes = await Promise.all(attempts.map((attempt) => run(attempt, reading)));
+    closeSync(reading);
+    expect(outcomes).toEqual(attempts.map(() => 1));
+    expect(statSync(file, { bigint: true })).toEqual(before);
+  });
+
+  it('do not lead from a directory to the one above', async () => {
+    const inner = join(scene, 'inner');
+    mkdirSync(inner);
+    writeFileSync(join(inner, 'own'), 'own');
+    const directory = openSync(inner, 'r');
+    const own = 'open("/proc/self/fd/3/own").close()';
+    const above = 'open("/proc/self/fd/3/../image").close()';
+    const write = 'open("/proc/self/fd/3/new", "w").close()';
+    const attributes = { attributes: true };
+    expect([
+      ...[await run(own, directory), await run(above, directory), await run(write, directory)],
+      ...[await run(above, directory, attributes), await run(write, directory, attributes)],
+    ]).toEqual([0, 1, 1, 1, 0]);
+    closeSync(directory);
   });
 });
 

@@ -91,6 +91,26 @@ describe('the command of a jail', () => {
     expect(words({ ...confined, as: 'root' })).toContain('--reuid 5 --regid 6');
   });
 
+  it('confines itself in a jail as well if its descriptors could lead out of it', () => {
+    const python = program('/usr/bin/python3.99', '/usr/lib/python3.99');
+    const said = (isolation: Isolation, changes: Partial<JailPlan> = {}): string => {
+      const { executable, args } = jailCommand(isolation, { ...plan, user: undefined, ...changes }, undefined);
+      return [executable, ...args.map((word) => (word.includes('\n') ? 'PROGRAM' : word))].join(' ');
+    };
+    const user = { ...asUser, python };
+    expect(said(user, { directory: '/d' })).toMatch(
+      / --ro-bind \/usr\/bin\/python3.99 .* -- \/usr\/bin\/python3.99 -I -S -c PROGRAM read=\/ device=\/dev\/null .* write=. unix= -- \/usr\/bin\/tool --do it$/,
+    );
+    expect(said(user, { network: true })).toMatch(/ network= -- \/usr\/bin\/tool --do it$/);
+    expect(said(user, { confinesItself: true })).not.toContain('python');
+    // A root server's images belong to other users than its programs do, but its archivers have a directory.
+    const root = { ...asRoot, python };
+    expect(said(root)).not.toContain('python');
+    expect(said(root, { user: { uid: 5, gid: 6 }, attributes: true })).toMatch(
+      /--bounding-set=-all -- \/usr\/bin\/python3.99 .* unix= attributes= -- \/usr\/bin\/tool --do it$/,
+    );
+  });
+
   it('is as strict as possible without either', () => {
     const none: Isolation = { kind: 'none', as: 'root', reason: 'no bwrap' };
     expect(words(none, { limits: { processes: 3, cpuSeconds: 4, addressSpace: 5, fileSize: 6 } })).toBe(

@@ -5,6 +5,7 @@ import { credentials, status, type StatusObject } from '@grpc/grpc-js';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { download, upload } from '../../../../gen/calls/transfer.js';
 import { EventType } from '../../../../gen/proto/guestfs/v1/event.js';
+import { SessionServiceClient } from '../../../../gen/proto/guestfs/v1/session.js';
 import { TransferServiceClient, type DownloadResponse } from '../../../../gen/proto/guestfs/v1/transfer.js';
 import type { FakeMachine } from '../../../fakes/fakeLauncher.js';
 import { FakeMachine as Machine } from '../../../fakes/fakeLauncher.js';
@@ -126,6 +127,20 @@ describe('a call', () => {
     await ready;
     return machine;
   }
+
+  it('does not report the load of the other replica as that of this one', async () => {
+    const trailers = (replica: Replica, session: string): Promise<readonly string[]> => {
+      const client = new SessionServiceClient(replica.address, credentials.createInsecure());
+      return new Promise((resolve) => {
+        client
+          .deleteSession({ id: session, force: false }, () => client.close())
+          .once('status', ({ metadata }: StatusObject) => resolve(Object.keys(metadata.getMap())));
+      });
+    };
+    expect(await trailers(near, id)).not.toContain('endpoint-load-metrics-bin');
+    const { id: direct } = await far.client.createSession();
+    expect(await trailers(far, direct)).toContain('endpoint-load-metrics-bin');
+  });
 
   it('fails with the status, the text and the details of the replica that has the session', async () => {
     const direct = new SessionClient(far.client, id);

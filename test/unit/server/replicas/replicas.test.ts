@@ -1,7 +1,7 @@
 /** Replicas of a service, without identities: where sessions are found, and what is said when they are not. */
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import {
   credentials,
   Metadata,
@@ -195,7 +195,8 @@ describe('an owner that cannot be reached', () => {
     await r1.stop();
     // Something accepts connections there, and says nothing.
     const [host = '', port = ''] = r1.address.split(':');
-    const silent = createServer().listen(Number(port), host);
+    const sockets: Socket[] = [];
+    const silent = createServer((socket) => void sockets.push(socket)).listen(Number(port), host);
     await once(silent, 'listening');
     try {
       expect(await failure(r2, id)).toMatchObject({
@@ -204,6 +205,8 @@ describe('an owner that cannot be reached', () => {
         details: expect.stringContaining('there is no answer from'),
       });
     } finally {
+      // A connection to it is not closed from the other side before it is established.
+      for (const socket of sockets) socket.destroy();
       silent.close();
     }
   });

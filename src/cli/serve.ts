@@ -47,6 +47,7 @@ import { drainOnUnhandled, survivesLostOutput } from './lastResort.js';
 import { keepReloading } from './reloading.js';
 import { createReplicas } from './replicas.js';
 import { endInOrder, type Part } from './shutdown.js';
+import { traceCalls } from './tracing.js';
 
 async function readCertificates(tls: ServerConfig['tls'], logger: Logger): Promise<Certificates | undefined> {
   if (tls === undefined) return undefined;
@@ -286,7 +287,11 @@ export async function runServer(config: ServerConfig): Promise<void> {
     logger,
   });
   /** In start order; the shutdown is in reverse order. */
-  const parts: Part[] = templates === undefined ? [] : [{ name: 'templates', end: () => templates.close() }];
+  const parts: Part[] = [];
+  const tracing = await traceCalls(process.env, config.replica.id, logger);
+  // Last, after the calls that the others end.
+  if (tracing !== undefined) parts.push({ name: 'traces', end: () => tracing.close() });
+  if (templates !== undefined) parts.push({ name: 'templates', end: () => templates.close() });
   let stopping = false;
   let announceEnd = (): void => undefined;
   const stop = async (why: { readonly signal: NodeJS.Signals } | { readonly defect: true }): Promise<void> => {
@@ -338,6 +343,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
     },
     logger,
     audit,
+    tracer: tracing?.tracer,
   });
   let leaving = false;
   if (config.metricsListen !== undefined) {

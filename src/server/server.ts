@@ -31,6 +31,7 @@ import { rpcNameOf, rpcOf, type ServiceMember } from './methods.js';
 import { startListening, type Listening } from './listening.js';
 import { RequestMemory } from './requestMemory.js';
 import { observeCalls } from './observeCalls.js';
+import type { CallTracer } from './tracing/callSpan.js';
 import { http2ServersOf, http2StreamOf } from './grpcInternals.js';
 import { addReflection } from './reflection.js';
 import { limitingCalls } from './callsInFlight.js';
@@ -75,6 +76,8 @@ export interface GrpcServerOptions extends Listening {
   readonly logger: Logger;
   /** Gets a line for each call that changes something. */
   readonly audit?: AuditLog | undefined;
+  /** Undefined: calls are not traced. */
+  readonly tracer?: CallTracer | undefined;
 }
 
 export interface GrpcServer {
@@ -153,7 +156,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     'grpc.max_send_message_length': -1,
     'grpc.keepalive_time_ms': KEEPALIVE_INTERVAL_MS,
     interceptors: [
-      observeCalls(logger, options.audit),
+      observeCalls(logger, options.audit, options.tracer),
       limitingCalls(limits.callsPerClient, clientOf, logger),
       limitingRequests({
         clientOf,

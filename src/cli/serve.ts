@@ -333,6 +333,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
     access: await access(config, logger),
     probe: preflight.imageProbe,
     debugService: config.debugService,
+    channelz: config.policy.allowed.has('channelz'),
     requestMemory: config.requestMemory,
     limits: withinDescriptors(config.limits, logger),
     diskBytes: config.diskBytes,

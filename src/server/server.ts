@@ -66,6 +66,8 @@ export interface GrpcServerOptions extends Listening {
   readonly access: AccessPolicy;
   readonly probe: ForeignImageProbe;
   readonly debugService: boolean;
+  /** Whether Channelz is served, to clients with the permission; false when left out. */
+  readonly channelz?: boolean;
   /** For large requests, bytes. */
   readonly requestMemory: number;
   readonly limits: ServerLimits;
@@ -154,6 +156,8 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     'grpc.max_concurrent_streams': limits.callsPerConnection,
     ...(limits.connectionIdleMs === undefined ? {} : { 'grpc.max_connection_idle_ms': limits.connectionIdleMs }),
     'grpc.max_send_message_length': -1,
+    // What it counts costs each call a little.
+    'grpc.enable_channelz': options.channelz === true ? 1 : 0,
     'grpc.keepalive_time_ms': KEEPALIVE_INTERVAL_MS,
     interceptors: [
       observeCalls(logger, options.audit, options.tracer),
@@ -226,6 +230,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     const others = (area.compositeRpcs ?? []).map(({ name }) => composites[name]);
     addRpcs(definition, [...actions, ...others]);
   }
+  if (options.channelz === true) (await import('./channelz.js')).addChannelz(server, dispatch);
   const health = new HealthImplementation(Object.fromEntries(['', ...serviceNames()].map((name) => [name, 'SERVING'])));
   health.addToServer(server);
   const endReports = addLoadReports(server, registry);

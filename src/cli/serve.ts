@@ -30,6 +30,7 @@ import type { ServerLimits } from '../server/limits.js';
 import { countingLaunches } from '../server/launchMetrics.js';
 import { collectProcessMetrics } from '../server/metrics.js';
 import { serveOperations, type Readiness } from '../server/operationsServer.js';
+import { measureMachines } from '../server/qemuMetrics.js';
 import { PeerUsers } from '../server/peerUsers.js';
 import type { Replicas } from '../server/replicas/replicas.js';
 import { serve } from '../server/server.js';
@@ -349,6 +350,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
   let leaving = false;
   if (config.metricsListen !== undefined) {
     collectProcessMetrics();
+    measureMachines({ states: () => registry.machineStates() });
     measureSessions({ registry, maxSessions: config.maxSessions, waitingClones: () => templates?.waiting });
     const readiness: Readiness = async () =>
       leaving || registry.isDraining ? 'the server is shutting down' : unwritable(config.defaults.tmpdir);

@@ -55,6 +55,11 @@ export class CallRecord {
     Object.assign(this.#fields, fields);
   }
 
+  /** Who made the call, as far as it is known. */
+  get identity(): string | undefined {
+    return this.#fields.identity;
+  }
+
   /** The call will have a line in the audit log. */
   get isAudited(): boolean {
     return this.#audit !== undefined && this.#rpc.mutating;

@@ -12,7 +12,7 @@ import { connectionUnder } from './callConnection.js';
 import { CallRecord, recordUnder, type CallFailure } from './callRecord.js';
 import { reasonIn } from './errorDetails.js';
 import { http2StreamOf, metadataOf, replaceStatus, whenClosed, type SentStatus } from './grpcInternals.js';
-import { meterOf } from './callMetrics.js';
+import { countRefusal, meterOf } from './callMetrics.js';
 import { rpcAt } from './rpcNames.js';
 import type { CallTracer } from './tracing/callSpan.js';
 
@@ -41,6 +41,7 @@ export function observeCalls(logger: Logger, audit?: AuditLog, tracer?: CallTrac
       isOver = true;
       const failure = failureIn(sent);
       end(sent.code, failure?.reason);
+      if (record !== undefined) countRefusal(sent.code, record.identity);
       record?.answered(failure);
     };
     const stream = http2StreamOf(call);

@@ -67,7 +67,7 @@ export interface GrpcServerOptions extends Listening {
   readonly probe: ForeignImageProbe;
   readonly debugService: boolean;
   /** Whether Channelz is served, to clients with the permission; false when left out. */
-  readonly channelz?: boolean;
+  readonly channelz?: boolean | undefined;
   /** For large requests, bytes. */
   readonly requestMemory: number;
   readonly limits: ServerLimits;

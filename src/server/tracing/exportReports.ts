@@ -6,6 +6,8 @@ import { metrics } from '../metrics.js';
 
 /** A collector that is gone would otherwise cause a line for each batch. */
 const LINE_INTERVAL_MS = 60_000;
+/** Characters of a text that can become a part of a line. */
+const LOOKED_AT = 1000;
 const exported = new Counter({
   name: 'guestfs_exported_spans_total',
   help: 'Spans that were sent to the collector, by outcome: exported, or failed; only if traces are exported.',
@@ -37,8 +39,8 @@ export class ExportReports {
       return;
     }
     this.logger.warn('traces cannot be exported as they should', {
-      // It can quote the collector.
-      reason: printableName(text),
+      // It can quote the collector, which can answer what it likes.
+      reason: printableName(text.slice(0, LOOKED_AT)),
       ...(this.#unreported === 0 ? {} : { unreported: this.#unreported }),
     });
     this.#silentUntil = now + LINE_INTERVAL_MS;

@@ -5,7 +5,7 @@
  * A collector that is slow, absent or hostile costs spans, and nothing else: the queue is bounded, the exporter gives up
  * after a time, and so does the shutdown.
  */
-import { ROOT_CONTEXT, SpanKind as Kind, SpanStatusCode, diag, trace } from '@opentelemetry/api';
+import { ROOT_CONTEXT, SpanKind as Kind, SpanStatusCode, diag, DiagLogLevel, trace } from '@opentelemetry/api';
 import type { Context, Span as SdkSpan, TextMapGetter, TextMapSetter, Tracer } from '@opentelemetry/api';
 import { ExportResultCode, setGlobalErrorHandler, W3CTraceContextPropagator } from '@opentelemetry/core';
 import { defaultResource, detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources';
@@ -55,7 +55,10 @@ export async function startTracing(
   const reports = new ExportReports(logger);
   const report = (...parts: readonly unknown[]): void => reports.problem(parts.map(messageOf).join(' '));
   const silent = (): void => undefined;
-  diag.setLogger({ error: report, warn: report, info: silent, debug: silent, verbose: silent });
+  diag.setLogger(
+    { error: report, warn: report, info: silent, debug: silent, verbose: silent },
+    { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true },
+  );
   setGlobalErrorHandler(report);
   const resource = defaultResource()
     .merge(

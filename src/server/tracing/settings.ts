@@ -1,4 +1,5 @@
 /** OpenTelemetry's standard environment variables, as far as they decide whether and how the server exports traces. */
+import { splitAddress } from '../address.js';
 
 /** How spans are sent to the collector. */
 export const PROTOCOLS = ['grpc', 'http/protobuf', 'http/json'] as const;
@@ -52,14 +53,15 @@ export function tracingSettings(environment: Environment): TracingSettings | und
   if (exporter === 'none' || (exporter === undefined && endpoints.length === 0)) return undefined;
   if (exporter !== undefined && exporter !== 'otlp')
     throw new Error(`OTEL_TRACES_EXPORTER: '${exporter}' is not supported: otlp or none`);
-  for (const name of endpoints) requireUrl(name, valueOf(name) ?? '');
+  const protocol = protocolIn(valueOf);
+  for (const name of endpoints) requireEndpoint(name, valueOf(name) ?? '', protocol);
   for (const name of WHOLE_NUMBERS) requireWholeNumber(name, valueOf(name));
   requireSampler(valueOf('OTEL_TRACES_SAMPLER'), valueOf('OTEL_TRACES_SAMPLER_ARG'));
   const propagators = valueOf('OTEL_PROPAGATORS')
     ?.split(',')
     .map((name) => name.trim());
   return {
-    protocol: protocolIn(valueOf),
+    protocol,
     traceContext: propagators?.includes(TRACE_CONTEXT) ?? true,
     unknownPropagators: propagators?.filter((name) => !PROPAGATORS.includes(name)) ?? [],
   };
@@ -76,10 +78,11 @@ function protocolIn(valueOf: (name: string) => string | undefined): Protocol {
   return 'http/protobuf';
 }
 
-function requireUrl(name: string, value: string): void {
-  const { protocol } = URL.canParse(value) ? new URL(value) : { protocol: '' };
+function requireEndpoint(name: string, value: string, protocol: Protocol): void {
+  if (protocol === 'grpc' && splitAddress(value) !== undefined) return;
+  const { protocol: scheme } = URL.canParse(value) ? new URL(value) : { protocol: '' };
   // Its value is not quoted: a URL can contain a password.
-  if (protocol !== 'http:' && protocol !== 'https:') throw new Error(`${name} is not an http or https URL`);
+  if (scheme !== 'http:' && scheme !== 'https:') throw new Error(`${name} is not an http or https URL`);
 }
 
 function requireWholeNumber(name: string, value: string | undefined): void {

@@ -8,7 +8,7 @@ import {
   type ServiceDefinition,
   type ServiceError,
 } from '@grpc/grpc-js';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,6 +20,8 @@ import { RolePolicy } from '../../../src/security/rolePolicy.js';
 import { startAuthority, startSecureServer, type Authority, type SecureServer } from '../../fakes/secureServer.js';
 import { servedSession } from '../../fakes/servedSession.js';
 import { SessionClient, TestClient } from '../../support/testClient.js';
+
+jest.setTimeout(60_000);
 
 const Channelz = makeGenericClientConstructor(
   getChannelzServiceDefinition() as unknown as ServiceDefinition,

@@ -19,6 +19,10 @@ describe('tracing is off', () => {
 
 describe('tracing is on', () => {
   it.each([
+    [
+      { OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4317', OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' },
+      { ...ON, protocol: 'grpc' },
+    ],
     [ENDPOINT, ON],
     [{ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'https://[::1]/x' }, ON],
     [{ OTEL_TRACES_EXPORTER: 'otlp' }, ON],

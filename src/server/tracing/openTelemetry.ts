@@ -97,17 +97,15 @@ async function exporterFor(protocol: Protocol): Promise<SpanExporter> {
   }
 }
 
-/** The exporter, whose batches are counted. */
+/** Counts the batches of an exporter. */
 function counting(exporter: SpanExporter, reports: ExportReports): SpanExporter {
-  return {
-    export: (batch, done) =>
-      exporter.export(batch, (result) => {
-        reports.sent(batch.length, result.code === ExportResultCode.SUCCESS);
-        done(result);
-      }),
-    shutdown: () => exporter.shutdown(),
-    forceFlush: async () => exporter.forceFlush?.(),
-  };
+  const send = exporter.export.bind(exporter);
+  exporter.export = (batch, done) =>
+    send(batch, (result) => {
+      reports.sent(batch.length, result.code === ExportResultCode.SUCCESS);
+      done(result);
+    });
+  return exporter;
 }
 
 const getter: TextMapGetter<Metadata> = {

@@ -8,7 +8,7 @@ import { alerts, dashboardQueries, RULES } from '../support/monitoring.js';
 import { startOtlpReceiver, type OtlpReceiver, type ReceivedSpan } from '../support/otlpReceiver.js';
 import { startPrometheus, withoutPrometheus, type Prometheus } from '../support/prometheus.js';
 import { launchSession } from '../support/scene.js';
-import { scratchDrive, SessionClient, TestClient } from '../support/testClient.js';
+import { scratchDrive, TestClient, type SessionClient } from '../support/testClient.js';
 import { CLEAN_END, logged, startTestServer, type TestServer } from '../support/testServer.js';
 
 const missing = withoutPrometheus();

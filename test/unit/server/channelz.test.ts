@@ -5,7 +5,6 @@ import {
   makeGenericClientConstructor,
   status,
   type Client,
-  type ServiceDefinition,
   type ServiceError,
 } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
@@ -23,10 +22,7 @@ import { SessionClient, TestClient } from '../../support/testClient.js';
 
 jest.setTimeout(60_000);
 
-const Channelz = makeGenericClientConstructor(
-  getChannelzServiceDefinition() as unknown as ServiceDefinition,
-  'Channelz',
-);
+const Channelz = makeGenericClientConstructor(getChannelzServiceDefinition(), 'Channelz');
 
 const ends: (() => unknown)[] = [];
 afterEach(async () => {

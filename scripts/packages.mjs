@@ -129,6 +129,12 @@ export const systemPackages = [
   { name: 'nginx-light', for: ['test'], why: 'serves drives over HTTP and HTTPS', programs: ['nginx'] },
   { name: 'openssl', for: ['test'], why: 'makes certificates', programs: ['openssl'] },
   { name: 'ca-certificates', for: ['test'], why: 'directory of trusted certificates for HTTPS' },
+  {
+    name: 'prometheus',
+    for: ['test'],
+    why: 'checks the alert rules, and runs their queries and those of the dashboard',
+    programs: ['prometheus', 'promtool'],
+  },
   { name: 'python3-pyftpdlib', for: ['test'], why: 'serves drives over FTP' },
   { name: 'tgt', for: ['test'], why: 'serves drives over iSCSI, in user space', programs: ['tgtd', 'tgtadm'] },
   { name: 'openssh-server', for: ['test'], why: 'serves drives over SSH', programs: ['sshd'] },

@@ -122,6 +122,7 @@ export type Permission =
   | 'block-devices'
   | 'backing-files'
   | 'network'
+  | 'channelz'
   | 'host-actions'
   | 'custom-qemu';
 

@@ -30,6 +30,7 @@ import type { ServerLimits } from '../server/limits.js';
 import { countingLaunches } from '../server/launchMetrics.js';
 import { collectProcessMetrics } from '../server/metrics.js';
 import { serveOperations, type Readiness } from '../server/operationsServer.js';
+import { measureMachines } from '../server/qemuMetrics.js';
 import { PeerUsers } from '../server/peerUsers.js';
 import type { Replicas } from '../server/replicas/replicas.js';
 import { serve } from '../server/server.js';
@@ -47,6 +48,7 @@ import { drainOnUnhandled, survivesLostOutput } from './lastResort.js';
 import { keepReloading } from './reloading.js';
 import { createReplicas } from './replicas.js';
 import { endInOrder, type Part } from './shutdown.js';
+import { traceCalls } from './tracing.js';
 
 async function readCertificates(tls: ServerConfig['tls'], logger: Logger): Promise<Certificates | undefined> {
   if (tls === undefined) return undefined;
@@ -286,7 +288,11 @@ export async function runServer(config: ServerConfig): Promise<void> {
     logger,
   });
   /** In start order; the shutdown is in reverse order. */
-  const parts: Part[] = templates === undefined ? [] : [{ name: 'templates', end: () => templates.close() }];
+  const parts: Part[] = [];
+  const tracing = await traceCalls(process.env, config.replica.id, logger);
+  // Last, after the calls that the others end.
+  if (tracing !== undefined) parts.push({ name: 'traces', end: () => tracing.close() });
+  if (templates !== undefined) parts.push({ name: 'templates', end: () => templates.close() });
   let stopping = false;
   let announceEnd = (): void => undefined;
   const stop = async (why: { readonly signal: NodeJS.Signals } | { readonly defect: true }): Promise<void> => {
@@ -328,6 +334,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
     access: await access(config, logger),
     probe: preflight.imageProbe,
     debugService: config.debugService,
+    channelz: config.policy.allowed.has('channelz'),
     requestMemory: config.requestMemory,
     limits: withinDescriptors(config.limits, logger),
     diskBytes: config.diskBytes,
@@ -338,10 +345,12 @@ export async function runServer(config: ServerConfig): Promise<void> {
     },
     logger,
     audit,
+    tracer: tracing?.tracer,
   });
   let leaving = false;
   if (config.metricsListen !== undefined) {
     collectProcessMetrics();
+    measureMachines({ states: () => registry.machineStates() });
     measureSessions({ registry, maxSessions: config.maxSessions, waitingClones: () => templates?.waiting });
     const readiness: Readiness = async () =>
       leaving || registry.isDraining ? 'the server is shutting down' : unwritable(config.defaults.tmpdir);

@@ -11,6 +11,7 @@
 import { setMaxListeners } from 'node:events';
 import { GuestfsError } from './errors.js';
 import { inheritClient } from './onBehalf.js';
+import { inheritSpan } from './spans.js';
 
 /**
  * Why a signal aborted: the {@link GuestfsError} that is its reason or that its `AbortError` wraps, or else its reason.
@@ -134,6 +135,7 @@ export interface TimeLimit {
 export function linkedAbort(parents: readonly AbortSignal[], limit?: TimeLimit): LinkedAbort {
   const controller = abortController();
   inheritClient(controller.signal, parents);
+  inheritSpan(controller.signal, parents);
   let timer: NodeJS.Timeout | undefined;
   const stops: (() => void)[] = [];
   const release = (): void => {

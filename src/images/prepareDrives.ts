@@ -3,6 +3,7 @@
  */
 import { descriptors } from '../common/descriptors.js';
 import { GuestfsError } from '../common/errors.js';
+import { asPart } from '../common/spans.js';
 import { isStreamOptimised } from './foreignHeader.js';
 import type { FdSets } from '../qemu/fdSets.js';
 import { naming, type OpenImage } from '../security/pathPolicy.js';
@@ -88,7 +89,12 @@ const DESCRIPTORS_PER_DRIVE = 5;
  * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING`, `IMAGE_UNUSABLE`, `ENOTSUP`, or an errno
  *   of the run directory; nothing is left open then. If several drives fail, the error of the first one.
  */
-export async function prepareDrives(drives: readonly Drive[], context: DriveContext): Promise<PreparedDrives> {
+export function prepareDrives(drives: readonly Drive[], context: DriveContext): Promise<PreparedDrives> {
+  const part = { name: 'drives', attributes: { 'guestfs.drives': drives.length } };
+  return asPart(context.signal, part, () => prepare(drives, context));
+}
+
+async function prepare(drives: readonly Drive[], context: DriveContext): Promise<PreparedDrives> {
   const opened = await descriptors.while(drives.length * DESCRIPTORS_PER_DRIVE, () =>
     Promise.allSettled(drives.map((drive, index) => openDrive(drive, nodePrefix(index, context), context))),
   );

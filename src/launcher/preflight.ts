@@ -10,6 +10,7 @@ import { createSuperminBuilder } from '../appliance/superminBuilder.js';
 import { unlessAborted } from '../common/waiting.js';
 import { GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
+import { asPart } from '../common/spans.js';
 import { createForeignProbe, type ForeignImageProbe } from '../images/foreignProbe.js';
 import type { Accelerator } from '../qemu/accelerator.js';
 import { shellCommand, type QemuCommand } from '../qemu/commandLine.js';
@@ -119,33 +120,34 @@ export function createPreflight({
     return { accelerator: 'tcg', kvmUnusable: reason };
   };
 
+  const run: LaunchPreflight['run'] = async (config, signal) => {
+    const qemuBinary = await locateQemu(config.qemuBinary);
+    const own = config.appliancePath === serversAppliance;
+    const cache = {
+      directory: config.cacheDirectory,
+      place: own ? 'shared with libguestfs' : 'of the skeleton',
+    } as const;
+    const found = await locateAppliance(config.appliancePath, {
+      supermin,
+      cache: own || anySkeleton ? cache : undefined,
+      signal,
+    });
+    const { accelerator, kvmUnusable } = await unlessAborted(
+      chooseAccelerator(config, qemuBinary, join(found.directory, 'kernel')),
+      signal,
+    );
+    const device = accelerator === 'kvm' && unprivileged ? await findKvmDevice() : undefined;
+    const appliance = await openCurrent(found);
+    try {
+      await checksums.require(appliance, config.cacheDirectory);
+    } catch (error) {
+      await appliance.close();
+      throw error;
+    }
+    return { qemuBinary, appliance, accelerator, kvmUnusable, kvmGroups: (device && groupsForKvm(device)) ?? [] };
+  };
   return {
-    run: async (config, signal) => {
-      const qemuBinary = await locateQemu(config.qemuBinary);
-      const own = config.appliancePath === serversAppliance;
-      const cache = {
-        directory: config.cacheDirectory,
-        place: own ? 'shared with libguestfs' : 'of the skeleton',
-      } as const;
-      const found = await locateAppliance(config.appliancePath, {
-        supermin,
-        cache: own || anySkeleton ? cache : undefined,
-        signal,
-      });
-      const { accelerator, kvmUnusable } = await unlessAborted(
-        chooseAccelerator(config, qemuBinary, join(found.directory, 'kernel')),
-        signal,
-      );
-      const device = accelerator === 'kvm' && unprivileged ? await findKvmDevice() : undefined;
-      const appliance = await openCurrent(found);
-      try {
-        await checksums.require(appliance, config.cacheDirectory);
-      } catch (error) {
-        await appliance.close();
-        throw error;
-      }
-      return { qemuBinary, appliance, accelerator, kvmUnusable, kvmGroups: (device && groupsForKvm(device)) ?? [] };
-    },
+    run: (config, signal) => asPart(signal, { name: 'preflight' }, () => run(config, signal)),
     imageProbe: makeImageProbe(users, serversQemu),
   };
 }

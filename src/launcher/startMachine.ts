@@ -16,6 +16,7 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import { descriptors } from '../common/descriptors.js';
 import type { Logger } from '../common/logger.js';
+import { asPart } from '../common/spans.js';
 import { createRunDirectory, type RunDirectory } from '../common/tempDir.js';
 import { ImageClaims } from '../images/imageUses.js';
 import type { PreparedDrives } from '../images/prepareDrives.js';
@@ -168,13 +169,22 @@ export interface MonitoredPlan<Parts> extends MachinePlan<Parts> {
   readonly signal: AbortSignal;
 }
 
+/** A started machine and its monitor. */
+export type MonitoredMachine<Parts> = StartedMachine<Parts> & { readonly monitor: QmpClient };
+
 /**
  * Starts a machine and waits for its monitor, by which time qemu has opened all its files and created all its devices.
  * @throws as {@link startMachine} does, and GuestfsError with the error that qemu reported
  */
-export async function startMonitoredMachine<Parts extends { readonly drives: PreparedDrives | undefined }>(
+export function startMonitoredMachine<Parts extends { readonly drives: PreparedDrives | undefined }>(
   plan: MonitoredPlan<Parts>,
-): Promise<StartedMachine<Parts> & { readonly monitor: QmpClient }> {
+): Promise<MonitoredMachine<Parts>> {
+  return asPart(plan.signal, { name: 'qemu' }, () => startMonitored(plan));
+}
+
+async function startMonitored<Parts extends { readonly drives: PreparedDrives | undefined }>(
+  plan: MonitoredPlan<Parts>,
+): Promise<MonitoredMachine<Parts>> {
   const machine = await startMachine(plan);
   const { drives } = machine.parts;
   try {

@@ -13,6 +13,7 @@ import type { JailUser } from '../jail/jailArguments.js';
 import { qemuPlan, type QemuNetwork } from './qemuJail.js';
 import { CHANNEL_FDS, type QemuCommand } from './commandLine.js';
 import { FdSender } from './fdSender.js';
+import { noteRunning } from './runningQemus.js';
 
 /** How many bytes of qemu's own output are kept. */
 const MESSAGES_LIMIT = 16 * 1024;
@@ -109,6 +110,7 @@ export async function startQemu(command: QemuCommand, options: QemuStartOptions)
     );
     return { ...exit, qemuMessages: text() };
   });
+  noteRunning(started.pid, started.exited);
 
   return {
     pid: started.pid,

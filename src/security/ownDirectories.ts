@@ -8,10 +8,13 @@ import type { Logger } from '../common/logger.js';
 import { NO_OWN_LIMITS, sameForAll, type Access, type AccessPolicy } from './access.js';
 import type { ImageRoots } from './pathPolicy.js';
 import { systemErrorCode } from './pathPolicy.js';
-import type { ServerPolicy } from './policy.js';
+import type { Allowable, ServerPolicy } from './policy.js';
 
 /** The owner is the server's user. */
 const MODE = 0o700;
+
+/** What concerns all clients: without a policy that says who may do it, only operators may. */
+const FOR_OPERATORS: ReadonlySet<Allowable> = new Set<Allowable>(['channelz']);
 
 /** The name of an identity's directory: `uri%3Aspiffe%3A%2F%2Fmesh%2Fbuild`. Never `.` or `..`, because of the kind. */
 export function directoryName(identity: string): string {
@@ -36,7 +39,7 @@ async function makeDirectories(directories: readonly string[], logger: Logger): 
 }
 
 /**
- * Each identity may do what the flags allow, with its own images.
+ * Each identity may do what the flags allow, with its own images; what concerns all clients is for operators.
  * @param operators identities that have all of the image roots
  */
 export function ownDirectories(
@@ -44,7 +47,8 @@ export function ownDirectories(
   logger: Logger,
   operators: ReadonlySet<string> = new Set(),
 ): AccessPolicy {
-  const { imageRoots, allowed } = policy;
+  const { imageRoots } = policy;
+  const allowed = new Set([...policy.allowed].filter((permission) => !FOR_OPERATORS.has(permission)));
   const everywhere = sameForAll(policy);
   const made = new Map<string, Promise<Access>>();
   const accessOf = async (identity: string): Promise<Access> => {

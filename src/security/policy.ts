@@ -10,6 +10,7 @@ export const ALLOWABLE = [
   'block-devices',
   'backing-files',
   'network',
+  'channelz',
   'host-actions',
   'custom-qemu',
 ] as const satisfies readonly Permission[];

@@ -1,6 +1,8 @@
 /** Metrics of calls, named as those of go-grpc's Prometheus middleware, so that its dashboards and alerts work. */
+import { constants } from 'node:os';
 import { status } from '@grpc/grpc-js';
 import { Counter, Histogram } from 'prom-client';
+import { kindLabel } from './identityKinds.js';
 import { metrics } from './metrics.js';
 
 const OF_A_METHOD = ['grpc_type', 'grpc_service', 'grpc_method'] as const;
@@ -36,6 +38,42 @@ const failures = new Counter({
   registers: [metrics],
 });
 
+const refusals = new Counter({
+  name: 'guestfs_refusals_total',
+  help: "RPCs that were refused, by status and kind of the client's identity: without proof of identity, without permission, or over a limit.",
+  labelNames: ['grpc_code', 'identity_kind'] as const,
+  registers: [metrics],
+});
+
+const REFUSALS: ReadonlySet<status> = new Set([
+  status.UNAUTHENTICATED,
+  status.PERMISSION_DENIED,
+  status.RESOURCE_EXHAUSTED,
+]);
+
+/** Counts a call that ended with a status, if it was refused. */
+export function countRefusal(code: status, identity: string | undefined): void {
+  if (REFUSALS.has(code)) refusals.inc({ grpc_code: status[code], identity_kind: kindLabel(identity) });
+}
+
+/** Those of Linux that Node.js does not know, and guests' tools cause. */
+const MORE_ERRNOS = [
+  'EUCLEAN',
+  'EREMOTEIO',
+  'ENOKEY',
+  'EKEYREJECTED',
+  'ENOMEDIUM',
+  'EMEDIUMTYPE',
+  'ENOTUNIQ',
+  'ESTALE',
+];
+const ERRNOS: ReadonlySet<string> = new Set([...Object.keys(constants.errno), ...MORE_ERRNOS]);
+
+/** The label for a reason. A hostile appliance can make up any number of names of errnos. */
+export function reasonLabel(reason: string): string {
+  return /^E[A-Z0-9]+$/.test(reason) && !ERRNOS.has(reason) ? 'EOTHER' : reason;
+}
+
 /** A method, as interceptors see it. */
 export interface MeteredMethod {
   readonly path: string;
@@ -69,7 +107,7 @@ export class CallMeter {
     return (code, reason) => {
       this.#seconds.observe((performance.now() - before) / 1000);
       this.#handledWith(code).inc();
-      if (reason !== undefined) failures.inc({ reason });
+      if (reason !== undefined) failures.inc({ reason: reasonLabel(reason) });
     };
   }
 

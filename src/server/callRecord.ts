@@ -4,6 +4,7 @@ import type { Metadata } from '@grpc/grpc-js';
 import type { LogFields, Logger } from '../common/logger.js';
 import type { AuditLog } from './auditLog.js';
 import { shorten } from './statusMapping.js';
+import type { CallSpan } from './tracing/callSpan.js';
 
 /** Longest error text in a record; a daemon's errors can have 64 KiB. */
 const MESSAGE_LIMIT = 500;
@@ -18,6 +19,8 @@ export interface RecordedRpc {
 
 /** How a failed call ended. */
 export interface CallFailure {
+  /** Name of the status; by default, the reason. */
+  readonly code?: string;
   readonly reason: string;
   readonly message: string;
 }
@@ -31,6 +34,8 @@ export class CallRecord {
   readonly #rpc: RecordedRpc;
   readonly #logger: Logger;
   readonly #audit: AuditLog | undefined;
+  /** Of a traced call. */
+  readonly span: CallSpan | undefined;
   readonly #started = performance.now();
   readonly #fields: LogFields = {};
   #images: readonly string[] = [];
@@ -38,15 +43,21 @@ export class CallRecord {
   /** How the call was answered; undefined until then. */
   #answer: { readonly failure: CallFailure | undefined } | undefined;
 
-  constructor(rpc: RecordedRpc, logger: Logger, audit?: AuditLog) {
+  constructor(rpc: RecordedRpc, logger: Logger, audit?: AuditLog, span?: CallSpan) {
     this.#rpc = rpc;
     this.#logger = logger;
     this.#audit = audit;
+    this.span = span;
   }
 
   /** Adds fields. */
   note(fields: LogFields): void {
     Object.assign(this.#fields, fields);
+  }
+
+  /** Who made the call, as far as it is known. */
+  get identity(): string | undefined {
+    return this.#fields.identity;
   }
 
   /** The call will have a line in the audit log. */
@@ -81,22 +92,33 @@ export class CallRecord {
     if (this.#working || this.#answer === undefined) return;
     const { failure } = this.#answer;
     if (this.isAudited) this.#writeAudit(failure);
+    const expected = failure?.reason === 'CANCELLED' && this.#rpc.endsWithClient;
+    this.#endSpan(expected ? { ...failure, reason: undefined } : failure);
     const fields = {
       action: this.#rpc.name,
       ...this.#fields,
+      ...this.span?.ids,
       ms: Math.round((performance.now() - this.#started) * 10) / 10,
     };
     if (failure === undefined) {
       this.#logger[this.#rpc.mutating ? 'info' : 'debug']('call succeeded', fields);
       return;
     }
-    const expected = failure.reason === 'CANCELLED' && this.#rpc.endsWithClient;
     this.#logger[expected ? 'debug' : 'info']('call failed', {
       ...fields,
       reason: failure.reason,
       // Without a stack: the client has caused it, and can do so with every call.
       err: { message: shorten(failure.message, MESSAGE_LIMIT) },
     });
+  }
+
+  #endSpan(failure: { readonly code?: string; readonly reason: string | undefined } | undefined): void {
+    const { span } = this;
+    if (span === undefined) return;
+    const { session, replica } = this.#fields;
+    if (session !== undefined) span.set({ 'guestfs.session.id': session });
+    if (typeof replica === 'string') span.set({ 'guestfs.replica': replica });
+    span.answered({ code: failure?.code ?? failure?.reason ?? 'OK', reason: failure?.reason });
   }
 
   #writeAudit(failure: CallFailure | undefined): void {

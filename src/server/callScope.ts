@@ -2,6 +2,7 @@
 import type { Deadline, Metadata, ServerUnaryCall } from '@grpc/grpc-js';
 import { GuestfsError } from '../common/errors.js';
 import { onBehalfOf } from '../common/onBehalf.js';
+import { belongsTo, type Span } from '../common/spans.js';
 import { abortController } from '../common/waiting.js';
 
 /** What all kinds of grpc-js server calls have in common. */
@@ -24,6 +25,8 @@ export interface CallScope {
   readonly signal: AbortSignal;
   /** Declares for which client the work of the call is done: see onBehalf.ts. */
   onBehalfOf(client: string): void;
+  /** Declares to which span the work of the call belongs: see spans.ts. */
+  belongsTo(span: Span): void;
   /** Must be called once the call is answered; the signal no longer aborts then. */
   end(): void;
 }
@@ -40,6 +43,7 @@ class Scope implements CallScope {
   readonly #call: ServerCall;
   #controller: AbortController | undefined;
   #client: string | undefined;
+  #span: Span | undefined;
   #ended = false;
 
   constructor(call: ServerCall) {
@@ -50,6 +54,7 @@ class Scope implements CallScope {
     if (this.#controller !== undefined) return this.#controller.signal;
     const { signal } = (this.#controller = abortController());
     if (this.#client !== undefined) onBehalfOf(this.#client, signal);
+    if (this.#span !== undefined) belongsTo(this.#span, signal);
     if (!this.#ended) {
       if (this.#call.cancelled) this.#abort();
       this.#call.once('cancelled', this.#abort);
@@ -60,6 +65,11 @@ class Scope implements CallScope {
   onBehalfOf(client: string): void {
     this.#client = client;
     if (this.#controller !== undefined) onBehalfOf(client, this.#controller.signal);
+  }
+
+  belongsTo(span: Span): void {
+    this.#span = span;
+    if (this.#controller !== undefined) belongsTo(span, this.#controller.signal);
   }
 
   end(): void {

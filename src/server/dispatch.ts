@@ -50,6 +50,7 @@ import type { ForwardedClient, Replicas } from './replicas/replicas.js';
 import type { SessionPlace } from './replicas/sessionIds.js';
 import { givenSessionId, sessionIdOf } from './sessionHeader.js';
 import { toStatus } from './statusMapping.js';
+import { passedOnIn } from './tracing/passage.js';
 import { clientStreamTransport, serverStreamTransport, unaryTransport, type Transport } from './transports.js';
 
 export interface DispatchOptions {
@@ -126,6 +127,7 @@ export class Dispatch {
     const transport = open(scope);
     const record = recordOf(call.metadata);
     record.began();
+    if (record.span !== undefined) scope.belongsTo(record.span);
     if (record.isAudited) record.names(namedImages(rpc, transport.given));
     let session: Session | undefined;
     try {
@@ -230,10 +232,13 @@ export class Dispatch {
     const owner = await replicas.ownerOf(place, forwarded);
     const deadline = call.getDeadline();
     const { metadata } = call;
-    const { code } = await passOn({
-      ...{ transport, signal, replica: owner.replica, encode: method.requestSerialize },
-      open: () => replicas.call(owner, { path: method.path, metadata, deadline }, passed),
-    });
+    const to = { path: method.path, address: owner.link.address, replica: owner.replica };
+    const { code } = await passedOnIn(record.span, to, metadata, (headers) =>
+      passOn({
+        ...{ transport, signal, replica: owner.replica, encode: method.requestSerialize },
+        open: () => replicas.call(owner, { path: method.path, metadata: headers, deadline }, passed),
+      }),
+    );
     record.note({ forwardedAs: code });
   }
 

@@ -2,6 +2,7 @@
 import { Counter, Histogram } from 'prom-client';
 import { GuestfsError } from '../common/errors.js';
 import type { Launcher } from '../launcher/launcher.js';
+import { reasonLabel } from './callMetrics.js';
 import { metrics } from './metrics.js';
 
 const launches = new Counter({
@@ -30,7 +31,7 @@ export function countingLaunches(launcher: Launcher): Launcher {
         seconds.observe({ kind: machine.launchKind }, (performance.now() - started) / 1000);
         return machine;
       } catch (error) {
-        launches.inc({ kind: 'none', outcome: GuestfsError.from(error).reason });
+        launches.inc({ kind: 'none', outcome: reasonLabel(GuestfsError.from(error).reason) });
         throw error;
       }
     },

@@ -12,30 +12,36 @@ import { connectionUnder } from './callConnection.js';
 import { CallRecord, recordUnder, type CallFailure } from './callRecord.js';
 import { reasonIn } from './errorDetails.js';
 import { http2StreamOf, metadataOf, replaceStatus, whenClosed, type SentStatus } from './grpcInternals.js';
-import { meterOf } from './callMetrics.js';
+import { countRefusal, meterOf } from './callMetrics.js';
 import { rpcAt } from './rpcNames.js';
+import type { CallTracer } from './tracing/callSpan.js';
 
 /** What the client sees; the reason for a status made by grpc-js is the status itself. */
 function failureIn({ code, details, metadata }: SentStatus): CallFailure | undefined {
   if (code === status.OK) return undefined;
-  return { reason: reasonIn(metadata) ?? status[code], message: details ?? '' };
+  return { code: status[code], reason: reasonIn(metadata) ?? status[code], message: details ?? '' };
 }
 
 const GONE: SentStatus = { code: status.CANCELLED, details: 'the client cancelled the call or disconnected' };
 
-/** Must be the first interceptor, to see statuses as the others have changed them. */
-export function observeCalls(logger: Logger, audit?: AuditLog): ServerInterceptor {
+/**
+ * Must be the first interceptor, to see statuses as the others have changed them.
+ * @param tracer undefined: calls have no spans
+ */
+export function observeCalls(logger: Logger, audit?: AuditLog, tracer?: CallTracer): ServerInterceptor {
   return (method, call) => {
     const { path } = method;
     const end = meterOf(method).begin();
     const rpc = rpcAt(path);
-    const record = rpc === undefined ? undefined : new CallRecord(rpc, logger, audit);
+    const metadata = metadataOf(call);
+    const record = rpc === undefined ? undefined : new CallRecord(rpc, logger, audit, tracer?.start(path, metadata));
     let isOver = false;
     const over = (sent: SentStatus): void => {
       if (isOver) return;
       isOver = true;
       const failure = failureIn(sent);
       end(sent.code, failure?.reason);
+      if (record !== undefined) countRefusal(sent.code, record.identity);
       record?.answered(failure);
     };
     const stream = http2StreamOf(call);
@@ -46,7 +52,6 @@ export function observeCalls(logger: Logger, audit?: AuditLog): ServerIntercepto
     });
     // Without a status: grpc-js reports no cancellation if the stream was already closed when it checked.
     whenClosed(stream, () => over(GONE));
-    const metadata = metadataOf(call);
     if (record !== undefined) recordUnder(metadata, record);
     if (stream.session !== undefined) connectionUnder(metadata, stream.session);
     return new ServerInterceptingCall(call);

@@ -1,6 +1,7 @@
 /** The names of RPCs in errors. */
 import { allActions } from '../actions/areas.js';
 import { serviceRules, type CallRules } from '../actions/callRules.js';
+import { CHANNELZ_RPCS, channelzRules } from '../actions/channelzRules.js';
 import { pascalCase } from '../actions/names.js';
 import { hasRpc } from '../actions/shape.js';
 import type { ActionDef } from '../actions/types.js';
@@ -16,13 +17,16 @@ export interface NamedRpc {
   readonly endsWithClient: boolean;
 }
 
-const OURS = /^\/guestfs\.v1\.\w+\/(\w+)$/;
+const OURS = /^\/(?:guestfs\.v1\.\w+|grpc\.channelz\.v1\.Channelz)\/(\w+)$/;
 
 const actions: ReadonlyMap<string, ActionDef> = new Map(
   allActions.filter(hasRpc).map((action) => [pascalCase(action.name), action]),
 );
 
-const services: ReadonlyMap<string, CallRules> = new Map(Object.entries(serviceRules));
+const services: ReadonlyMap<string, CallRules> = new Map([
+  ...Object.entries<CallRules>(serviceRules),
+  ...CHANNELZ_RPCS.map((name) => [name, channelzRules(name)] as const),
+]);
 
 /** By path; those of RPCs that exist. */
 const known = new Map<string, NamedRpc>();

@@ -31,6 +31,7 @@ import { rpcNameOf, rpcOf, type ServiceMember } from './methods.js';
 import { startListening, type Listening } from './listening.js';
 import { RequestMemory } from './requestMemory.js';
 import { observeCalls } from './observeCalls.js';
+import type { CallTracer } from './tracing/callSpan.js';
 import { http2ServersOf, http2StreamOf } from './grpcInternals.js';
 import { addReflection } from './reflection.js';
 import { limitingCalls } from './callsInFlight.js';
@@ -65,6 +66,8 @@ export interface GrpcServerOptions extends Listening {
   readonly access: AccessPolicy;
   readonly probe: ForeignImageProbe;
   readonly debugService: boolean;
+  /** Whether Channelz is served, to clients with the permission; false when left out. */
+  readonly channelz?: boolean | undefined;
   /** For large requests, bytes. */
   readonly requestMemory: number;
   readonly limits: ServerLimits;
@@ -75,6 +78,8 @@ export interface GrpcServerOptions extends Listening {
   readonly logger: Logger;
   /** Gets a line for each call that changes something. */
   readonly audit?: AuditLog | undefined;
+  /** Undefined: calls are not traced. */
+  readonly tracer?: CallTracer | undefined;
 }
 
 export interface GrpcServer {
@@ -151,9 +156,11 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     'grpc.max_concurrent_streams': limits.callsPerConnection,
     ...(limits.connectionIdleMs === undefined ? {} : { 'grpc.max_connection_idle_ms': limits.connectionIdleMs }),
     'grpc.max_send_message_length': -1,
+    // What it counts costs each call a little.
+    'grpc.enable_channelz': options.channelz === true ? 1 : 0,
     'grpc.keepalive_time_ms': KEEPALIVE_INTERVAL_MS,
     interceptors: [
-      observeCalls(logger, options.audit),
+      observeCalls(logger, options.audit, options.tracer),
       limitingCalls(limits.callsPerClient, clientOf, logger),
       limitingRequests({
         clientOf,
@@ -223,6 +230,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     const others = (area.compositeRpcs ?? []).map(({ name }) => composites[name]);
     addRpcs(definition, [...actions, ...others]);
   }
+  if (options.channelz === true) (await import('./channelz.js')).addChannelz(server, dispatch);
   const health = new HealthImplementation(Object.fromEntries(['', ...serviceNames()].map((name) => [name, 'SERVING'])));
   health.addToServer(server);
   const endReports = addLoadReports(server, registry);

@@ -1,6 +1,7 @@
 /** Metrics of sessions and of the pool, read when they are scraped. */
 import { Gauge } from 'prom-client';
 import type { SessionRegistry } from '../session/sessionRegistry.js';
+import { KIND_LABELS, kindLabel } from './identityKinds.js';
 import { metrics } from './metrics.js';
 
 const STATES = ['CONFIG', 'LAUNCHING', 'READY', 'STOPPING', 'CLOSED'] as const;
@@ -36,6 +37,18 @@ export function measureSessions({ registry, maxSessions, waitingClones }: Measur
       registers: [],
       collect() {
         for (const state of STATES) this.set({ state }, registry.count(state));
+      },
+    }),
+  );
+  metrics.registerMetric(
+    new Gauge({
+      name: 'guestfs_owned_sessions',
+      help: "Sessions, by the kind of their owner's identity.",
+      labelNames: ['identity_kind'] as const,
+      registers: [],
+      collect() {
+        const counts = registry.countOwners(kindLabel);
+        for (const kind of KIND_LABELS) this.set({ identity_kind: kind }, counts.get(kind) ?? 0);
       },
     }),
   );

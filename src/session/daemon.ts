@@ -8,6 +8,7 @@ import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import type { DaemonVersion } from '../protocol/daemonVersion.js';
 import { actionsByName } from '../actions/byName.js';
 import type { ActionDef } from '../actions/types.js';
+import { receiving, sending, spanned } from './daemonSpans.js';
 import { hinted } from './failureHints.js';
 import { notInDaemon } from './daemonSupport.js';
 
@@ -103,17 +104,24 @@ export function daemonOn(
       onSent(call.action, call.procedure, serial);
   return {
     version,
-    call: (call, request) => guarded(call, () => connection.call(call, request, version, { onSent: sent(call) })),
+    call: (call, request) =>
+      spanned(signal, call, () => guarded(call, () => connection.call(call, request, version, { onSent: sent(call) }))),
     upload: (call, request, source, size) =>
-      guarded(call, () =>
-        connection.upload(call, request, version, source, {
-          signal,
-          onSent: sent(call),
-          ...(size === undefined ? {} : { progressHint: size }),
-          ...(actionsByName.get(call.action)?.mayNotAnswer === true ? { followUp: pingDaemon } : {}),
-        }),
+      spanned(signal, call, (span) =>
+        guarded(call, () =>
+          connection.upload(call, request, version, span === undefined ? source : sending(span, source), {
+            signal,
+            onSent: sent(call),
+            ...(size === undefined ? {} : { progressHint: size }),
+            ...(actionsByName.get(call.action)?.mayNotAnswer === true ? { followUp: pingDaemon } : {}),
+          }),
+        ),
       ),
     download: (call, request, deliver) =>
-      guarded(call, () => connection.download(call, request, version, deliver, { signal, onSent: sent(call) })),
+      spanned(signal, call, (span) => {
+        const receive = (to: typeof deliver): Promise<void> =>
+          connection.download(call, request, version, to, { signal, onSent: sent(call) });
+        return guarded(call, () => (span === undefined ? receive(deliver) : receiving(span, deliver, receive)));
+      }),
   };
 }

@@ -2,6 +2,7 @@
 import type { ConsoleLog } from '../common/consoleLog.js';
 import { GuestfsError } from '../common/errors.js';
 import { decodeGuestText } from '../common/guestText.js';
+import { asPart } from '../common/spans.js';
 import { onAbort, unlessAborted } from '../common/waiting.js';
 import type { DiskQuota } from '../images/diskQuota.js';
 import type { Drive } from '../images/drive.js';
@@ -79,8 +80,11 @@ export async function startAppliance(
   try {
     options.onMachine();
     const connection = machine.connection?.follow(options) ?? new DaemonConnection(machine.channel, options);
-    const version = await awaitDaemon(machine, connection, { tail, signal: options.signal });
-    if (machine.afterBoot !== undefined) await runInAppliance(connection, machine.afterBoot, options.signal);
+    const version = await asPart(options.signal, { name: 'boot' }, async () => {
+      const found = await awaitDaemon(machine, connection, { tail, signal: options.signal });
+      if (machine.afterBoot !== undefined) await runInAppliance(connection, machine.afterBoot, options.signal);
+      return found;
+    });
     const totalMs = performance.now() - started;
     const { prepareMs, drivesMs, qemuMs } = machine.timings;
     return {

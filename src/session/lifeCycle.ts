@@ -6,6 +6,7 @@ import type { ConsoleLog } from '../common/consoleLog.js';
 import { GuestfsError } from '../common/errors.js';
 import { decodeGuestText, printable } from '../common/guestText.js';
 import type { Logger } from '../common/logger.js';
+import { asPart, belongsTo, spanBehind } from '../common/spans.js';
 import { inTime, linkedAbort, unlessAborted } from '../common/waiting.js';
 import type { EventBus } from '../events/eventBus.js';
 import type { DiskQuota } from '../images/diskQuota.js';
@@ -140,7 +141,10 @@ export class LifeCycle {
     this.#inUse.add(drives);
     this.#loss = undefined;
     try {
-      await this.#start(abort.signal, previous);
+      await asPart(signal, { name: 'launch' }, (span) => {
+        if (span !== undefined) belongsTo(span, abort.signal);
+        return this.#start(abort.signal, previous);
+      });
     } catch (error) {
       this.#inUse.delete(drives);
       // A session that has been deleted meanwhile stays in its state.
@@ -187,6 +191,7 @@ export class LifeCycle {
     this.#watch(appliance);
     this.#emitLaunchProgress(12n);
     const { machine, version } = appliance;
+    spanBehind(signal)?.set({ 'guestfs.launch.kind': machine.launchKind, 'guestfs.accelerator': machine.accelerator });
     const totalMs = Math.round(timings.totalMs);
     this.#emitMessage('library', `launch: daemon ${version.text} is up after ${totalMs} ms`);
     this.#logger.info('appliance is up', {

@@ -124,6 +124,20 @@ export class SessionRegistry {
     for (const listener of this.#sizeListeners) listener();
   }
 
+  /** The state of the session of each running machine, by the PID of its qemu. */
+  machineStates(): ReadonlyMap<number, SessionState> {
+    const states = new Map<number, SessionState>();
+    for (const { machine, state } of this.#sessions.values()) if (machine !== undefined) states.set(machine.pid, state);
+    return states;
+  }
+
+  /** Number of sessions of each owner's kind of identity, as `kind` tells it. */
+  countOwners(kind: (owner: string | undefined) => string): ReadonlyMap<string, number> {
+    const counts = new Map<string, number>();
+    for (const { owner } of this.#sessions.values()) counts.set(kind(owner), (counts.get(kind(owner)) ?? 0) + 1);
+    return counts;
+  }
+
   /** Number of sessions in a state. */
   count(state: SessionState): number {
     return [...this.#sessions.values()].filter((session) => session.state === state).length;

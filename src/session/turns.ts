@@ -3,6 +3,7 @@
  * starts, makes progress and finishes.
  */
 import { GuestfsError } from '../common/errors.js';
+import { asPart } from '../common/spans.js';
 import { abortController, linkedAbort, onAbort, unlessAborted, type LinkedAbort } from '../common/waiting.js';
 import type { EventBus } from '../events/eventBus.js';
 import type { ProgressMessage } from '../protocol/messages.js';
@@ -15,6 +16,9 @@ export interface AbandonedCalls {
   /** Ends the appliance, and with it the call. */
   readonly end: () => void;
 }
+
+/** In a trace. */
+const WAITING = { name: 'queue' } as const;
 
 const NEVER = abortController().signal;
 
@@ -63,7 +67,7 @@ export class Turns {
       this.#events.emit({ kind, call: { action, number, errorReason } });
     };
     emit('queued');
-    const release = await this.#queue.turn(signal).catch((error: unknown) => {
+    const release = await asPart(signal, WAITING, () => this.#queue.turn(signal)).catch((error: unknown) => {
       emit('finished', GuestfsError.from(error).reason);
       throw error;
     });
@@ -87,7 +91,7 @@ export class Turns {
 
   /** Runs work that must not overlap a daemon call; like {@link call}, but without events. */
   async hold(signal: AbortSignal, body: () => Promise<void>): Promise<void> {
-    await this.#untilOver(await this.#queue.turn(signal), signal, body);
+    await this.#untilOver(await asPart(signal, WAITING, () => this.#queue.turn(signal)), signal, body);
   }
 
   /** Sends the daemon a question in a turn that does not count as use; undefined: the daemon has other work. */

@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from '@jest/globals';
 import { findCycle } from './findCycle.js';
-import { filesBelow, importsOf } from './sourceTree.js';
+import { filesBelow, importsOf, textOf } from './sourceTree.js';
 
 /** The rooms of the running server, from the bottom up; rooms on the same level do not import each other. */
 const LEVELS: readonly (readonly string[])[] = [
@@ -40,6 +40,9 @@ const GENERATED: readonly { readonly path: string; readonly rooms: readonly stri
 
 /** The only file that starts programs through execa. */
 const SUBPROCESS = 'src/common/subprocess.ts';
+
+/** The only file that knows OpenTelemetry's packages. */
+const TRACES = 'src/server/tracing/openTelemetry.ts';
 
 /** Read XDR above the protocol: files that some actions download are lists of XDR records. */
 const RECORD_READERS = ['src/library/fileLists.ts', 'src/library/records.ts'];
@@ -119,6 +122,15 @@ describe('imports', () => {
       importsOf(path).packages.some((name) => /^(@grpc\/|grpc-health-check$|prom-client$)/.test(name)),
     );
     expect(importers.filter((path) => !['server', 'cli'].includes(roomOf(path) ?? ''))).toEqual([]);
+  });
+
+  test('only one file knows OpenTelemetry, and nothing loads it before tracing is turned on', () => {
+    const knowing = sources.filter((path) =>
+      importsOf(path).packages.some((name) => name.startsWith('@opentelemetry/')),
+    );
+    expect(knowing).toEqual([TRACES]);
+    const loading = sources.filter((path) => /^import (?!type\b)[^;]*\/openTelemetry\.js'/m.test(textOf(path)));
+    expect(loading).toEqual([]);
   });
 
   test('only one room knows the XDR library, and few files above the protocol know XDR', () => {

@@ -18,7 +18,9 @@ import { FakeLauncher } from './fakeLauncher.js';
 import { defaultSettings } from './sessions.js';
 
 export interface SecureServerOptions
-  extends Partial<Pick<GrpcServerOptions, 'access' | 'audit' | 'diskBytes' | 'debugService' | 'limits' | 'peerUsers'>> {
+  extends Partial<
+    Pick<GrpcServerOptions, 'access' | 'audit' | 'channelz' | 'diskBytes' | 'debugService' | 'limits' | 'peerUsers'>
+  > {
   /** Where to listen without TLS; undefined: on a port, with TLS. */
   readonly socket?: string;
   readonly identify?: Identify;
@@ -61,6 +63,7 @@ export async function startSecureServer(
     access = sameForAll({ imageRoots: { directories: [] }, allowed: new Set() }),
     logger = silentLogger,
     audit,
+    channelz,
     budget,
     diskBytes,
     debugService = false,
@@ -86,6 +89,7 @@ export async function startSecureServer(
       socket !== undefined
         ? ServerCredentials.createInsecure()
         : ServerCredentials.createSsl(ca, [{ cert_chain: ca, private_key: readFileSync(authority.key) }], true),
+    channelz,
     identify,
     registry,
     factory,

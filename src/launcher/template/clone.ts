@@ -4,6 +4,7 @@
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { GuestfsError } from '../../common/errors.js';
+import { asPart } from '../../common/spans.js';
 import { withTimeLimit } from '../../common/waiting.js';
 import { prepareDrives, type PreparedDrives } from '../../images/prepareDrives.js';
 import type { LaunchPreflight } from '../preflight.js';
@@ -91,7 +92,7 @@ export async function attachToClone(
   attachment: Attachment,
   signal: AbortSignal,
 ): Promise<void> {
-  const attached = attachDrives(monitor, attachment, signal);
+  const attached = asPart(signal, { name: 'attach drives' }, () => attachDrives(monitor, attachment, signal));
   const aboutDrive = await attached.then(
     () => undefined,
     (error: unknown) => (error instanceof GuestfsError ? error : undefined),
@@ -122,7 +123,7 @@ export async function resumeClone(
     await monitor.execute('cont', undefined, limited);
     await runInAppliance(connection, resumeScript(newIdentity(), drives), limited);
   });
-  await orCloneFailed(work, signal, qemu);
+  await asPart(signal, { name: 'resume' }, () => orCloneFailed(work, signal, qemu));
 }
 
 /** What changes when a clone gets its drives. */

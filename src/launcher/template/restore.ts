@@ -1,5 +1,6 @@
 /** Starts qemu with the state and the memory of a template. The machine is left paused where it was saved. */
 import { messageOf } from '../../common/errors.js';
+import { asPart } from '../../common/spans.js';
 import type { Logger } from '../../common/logger.js';
 import type { RunDirectory } from '../../common/tempDir.js';
 import type { ImageClaims } from '../../images/imageUses.js';
@@ -128,7 +129,9 @@ export async function restoreClone<Drives extends PreparedDrives | undefined>(
   const { drives, openedAt, stateFd } = parts;
   try {
     const connection = DaemonConnection.resume(qemu.daemon, { onProgress: () => undefined });
-    await orCloneFailed(restoreState({ monitor, signal }, stateFd), signal, qemu);
+    await asPart(signal, { name: 'restore' }, () =>
+      orCloneFailed(restoreState({ monitor, signal }, stateFd), signal, qemu),
+    );
     return { drives, openedAt, qemu, monitor, connection, runDirectory, claims, undo };
   } catch (error) {
     await undo.run();

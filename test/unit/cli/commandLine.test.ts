@@ -229,8 +229,16 @@ describe('a choice', () => {
     ['accel', 'fast', 'auto, kvm, tcg'],
     ['launch', 'magic', 'template, cold'],
     ['log-level', 'loud', 'debug, info, warn, error'],
-    ['allow', 'everything', 'remote-drives, block-devices, backing-files, network, host-actions, custom-qemu'],
-    ['allow', 'network,everything', 'remote-drives, block-devices, backing-files, network, host-actions, custom-qemu'],
+    [
+      'allow',
+      'everything',
+      'remote-drives, block-devices, backing-files, network, channelz, host-actions, custom-qemu',
+    ],
+    [
+      'allow',
+      'network,everything',
+      'remote-drives, block-devices, backing-files, network, channelz, host-actions, custom-qemu',
+    ],
   ])('of --%s is not %s', (flag, bad, choices) => {
     expect(refusal([`--${flag}`, bad])).toMatch(new RegExp(`--${flag} .*'${bad}' is invalid.*${choices}`));
     expect(refusal([], { [variable(flag)]: bad })).toMatch(new RegExp(`'${bad}' from env '${variable(flag)}'`));

@@ -12,6 +12,7 @@ export const ALLOWABLE = [
   'network',
   'host-actions',
   'custom-qemu',
+  'drain',
 ] as const satisfies readonly Permission[];
 export type Allowable = (typeof ALLOWABLE)[number];
 

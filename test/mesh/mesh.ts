@@ -41,6 +41,7 @@ export class Mesh {
   readonly #authority: Certificate;
   readonly #server: Certificate;
   readonly #clients: TestClient[] = [];
+  readonly #certificates = new Map<string, Certificate>();
   #proxy: Proxy | undefined;
 
   constructor(kind: ProxyKind) {
@@ -114,10 +115,12 @@ export class Mesh {
     return client;
   }
 
+  /** The same for each client of a name: HAProxy tells servers the fingerprint of the certificate. */
   #credentials(name: string): ChannelCredentials {
-    const { key, certificate } = makeClientCertificate(this.directory, this.#authority, {
-      alternative: [['DNS', name]],
-    });
+    const alternative = [['DNS', name]] as const;
+    const { key, certificate } =
+      this.#certificates.get(name) ?? makeClientCertificate(this.directory, this.#authority, { alternative });
+    this.#certificates.set(name, { key, certificate });
     const authority = readFileSync(this.#authority.certificate);
     return credentials.createSsl(authority, readFileSync(key), readFileSync(certificate));
   }

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect as connectHttp2, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import { setTimeout } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { EventServiceService } from '../../../gen/proto/guestfs/v1/event.js';
 import { SessionServiceService } from '../../../gen/proto/guestfs/v1/session.js';
 import type { Allowable } from '../../../src/security/policy.js';
@@ -12,6 +12,8 @@ import { ReplicaSet, type Replica } from '../../fakes/replicas.js';
 import { openCall } from '../../support/openCall.js';
 import { eventually } from '../../support/eventually.js';
 import { failureOf, SessionClient, TestClient } from '../../support/testClient.js';
+
+jest.setTimeout(60_000);
 
 const EMPTY = Buffer.alloc(5);
 const WATCH = '/grpc.health.v1.Health/Watch';
@@ -76,6 +78,8 @@ async function stream({ session }: Connection, path: string, id?: string): Promi
   call.write(EMPTY);
   if (path !== REFLECT) call.end();
   if (path !== REFLECT) await once(call, 'response');
+  // As clients of gRPC do.
+  call.once('trailers', () => call.end());
   return call;
 }
 
@@ -160,7 +164,7 @@ describe('a server that announces its end', () => {
     await eventually(() => calls > 20);
     replica.server.announceEnd();
     const before = calls;
-    await eventually(() => calls > before + 200);
+    await eventually(() => calls > before + 50);
     over = true;
     await working;
   });

@@ -41,6 +41,20 @@ export class Work {
   }
 }
 
+/** Makes a call, and repeats it as often as the server asks for that: only if its error has a RetryInfo. */
+export async function asAsked<Answer>(call: () => Promise<Answer>, limitMs = 60_000): Promise<Answer> {
+  const limit = performance.now() + limitMs;
+  for (;;) {
+    try {
+      return await call();
+    } catch (error) {
+      const later = (error as Partial<GuestfsRpcError>).info?.retryAfterMs;
+      if (later === undefined || performance.now() > limit) throw error;
+      await new Promise((resolve) => setTimeout(resolve, later));
+    }
+  }
+}
+
 export class Load {
   readonly works: readonly Work[];
   readonly #working: Promise<unknown>;
@@ -67,11 +81,11 @@ export class Load {
         () => undefined,
         () => failureOf(call),
       );
-      if (failed !== undefined) {
-        work.failures.push({ at, error: failed });
-        if (failed.info?.reason === 'SESSION_LOST') return;
-      }
-      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+      // What the server itself asks to repeat is no failure, and was not carried out.
+      const later = failed?.info?.retryAfterMs;
+      if (failed !== undefined && later === undefined) work.failures.push({ at, error: failed });
+      if (failed?.info?.reason === 'SESSION_LOST') return;
+      await new Promise((resolve) => setTimeout(resolve, later ?? PAUSE_MS));
     }
   }
 }

@@ -13,7 +13,7 @@ import { eventually } from '../support/eventually.js';
 import { itWhen } from '../support/itWhen.js';
 import { residentMemory, resetPeakMemory } from '../support/processes.js';
 import { failureOf, SessionClient, type TestClient } from '../support/testClient.js';
-import { Load } from './load.js';
+import { asAsked, Load } from './load.js';
 import { DRAIN_DELAY, Mesh, type MeshReplica } from './mesh.js';
 import type { ProxyKind } from './proxy.js';
 
@@ -67,7 +67,9 @@ export function testBehind(kind: ProxyKind): void {
       clients = Array.from({ length: 4 }, () => mesh.client());
     });
     afterAll(async () => {
-      if (lacking === undefined) await mesh.stop();
+      if (lacking !== undefined) return;
+      if (process.env['GUESTFS_GRPC_TEST_LOG']) process.stderr.write(mesh.proxy.log());
+      await mesh.stop();
     });
 
     /** Launches a session that has no drives yet. */
@@ -78,36 +80,44 @@ export function testBehind(kind: ProxyKind): void {
       return session;
     }
 
+    const create = (number: number): Promise<Session> =>
+      asAsked(() => any(number).createSession({ labels: new Map([['number', String(number)]]) }));
+    const get = (number: number, { id }: Session): Promise<Session> => asAsked(() => any(number).getSession(id));
+
     it(`has ${SESSIONS} sessions on all replicas, and each call reaches its own`, async () => {
-      sessions = await Promise.all(
-        Array.from({ length: SESSIONS }, (_, number) =>
-          any(number).createSession({ labels: new Map([['number', String(number)]]) }),
-        ),
-      );
+      // It may not know yet that all of them are there.
+      const seen = new Set<string>();
+      await eventually(async () => seen.add((await create(0)).endpoint).size === 3);
+      sessions = await Promise.all(Array.from({ length: SESSIONS }, (_, number) => create(number)));
       expect(new Set(sessions.map(({ endpoint }) => endpoint)).size).toBe(3);
       // On another connection than the one that made it.
       await Promise.all(
-        sessions.map(async ({ id, endpoint }, number) => {
-          const other = any(number + 1);
-          await new SessionClient(other, id).call('set_memsize', { memsize: 600 + number });
-          const found = await other.getSession(id);
+        sessions.map(async (session, number) => {
+          const { id, endpoint } = session;
+          const other = new SessionClient(any(number + 1), id);
+          await asAsked(() => other.call('set_memsize', { memsize: 600 + number }));
+          const found = await get(number + 1, session);
           expect([found.labels.get('number'), found.endpoint]).toEqual([String(number), endpoint]);
         }),
       );
-      const set = sessions.map(({ id }, number) => new SessionClient(any(number + 2), id).call('get_memsize'));
+      const set = sessions.map(({ id }, number) =>
+        asAsked(() => new SessionClient(any(number + 2), id).call('get_memsize')),
+      );
       expect(await Promise.all(set)).toEqual(sessions.map((_, number) => 600 + number));
       const { sessions: listed, missing: without } = await any(0).call(SessionServiceService.listSessions, {
         ...{ page_size: 1000, page_token: '', all_replicas: true },
       });
-      expect(new Set(listed.map(({ id }) => id))).toEqual(new Set(sessions.map(({ id }) => id)));
-      // The one that has not been added yet.
-      expect(without.map(({ address }) => address)).toEqual([replica(3).address]);
+      // Besides the one that has not been added yet, a busy one may not have answered in time.
+      const silent = without.map(({ address }) => address);
+      expect(silent).toContain(replica(3).address);
+      const expected = sessions.filter(({ endpoint }) => !silent.includes(endpoint)).map(({ id }) => id);
+      expect(listed.map(({ id }) => id)).toEqual(expect.arrayContaining(expected));
     });
 
     it('keeps clients apart, if the proxy can tell who they are', async () => {
       const { id } = sessions[0] as Session;
       const stranger = mesh.client('stranger');
-      const found = stranger.getSession(id);
+      const found = asAsked(() => stranger.getSession(id));
       if (kind.identifiesClients) expect((await failureOf(found)).info?.reason).toBe('SESSION_UNKNOWN');
       else await found;
     });
@@ -165,7 +175,7 @@ export function testBehind(kind: ProxyKind): void {
       await setTimeout(1000);
       await mesh.startReplica(added);
       await mesh.added();
-      await eventually(async () => (await any(0).createSession()).endpoint === added.address);
+      await eventually(async () => (await create(0)).endpoint === added.address);
       expect([drained, killed, kept].flatMap((which) => failuresOf(which, started))).toEqual([]);
 
       const drainedAt = performance.now();
@@ -176,8 +186,7 @@ export function testBehind(kind: ProxyKind): void {
       const inLameDuck = performance.now();
       expect(failuresOf(drained, drainedAt, inLameDuck)).toEqual([]);
       if (kind.asksForHealth)
-        for (let count = 0; count < 20; count += 1)
-          expect((await any(count).createSession()).endpoint).not.toBe(drained.address);
+        for (let count = 0; count < 20; count += 1) expect((await create(count)).endpoint).not.toBe(drained.address);
       expect(await exit).toEqual([0, null]);
       await setTimeout(2000);
       expect([killed, kept].flatMap((which) => failuresOf(which, drainedAt))).toEqual([]);
@@ -193,18 +202,16 @@ export function testBehind(kind: ProxyKind): void {
       process.stderr.write(`failures behind ${kind.name}: ${JSON.stringify(failuresOf(kept, killedAt))}\n`);
       expect(failuresOf(kept, killedAt).filter((text) => /SESSION_|NOT_FOUND/.test(text))).toEqual([]);
 
-      for (const { id } of of(2)) await any(0).getSession(id);
-      for (const { id } of [...of(0), ...of(1)].slice(0, 20)) {
-        const { info } = await failureOf(any(0).getSession(id));
-        expect(['SESSION_LOST', 'OWNER_UNREACHABLE']).toContain(info?.reason);
-      }
+      for (const session of of(2)) await get(0, session);
+      for (const session of [of(0)[0], of(1)[0]])
+        expect((await failureOf(get(0, session as Session))).info?.reason).toBe('SESSION_LOST');
       // Each call was carried out once; or, if it failed without an answer, once or not at all.
       for (const { id, succeeded, unknown } of worksOf(kept)) {
-        const { drives } = await any(0).getSession(id);
+        const { drives } = await asAsked(() => any(0).getSession(id));
         expect(drives).toBeGreaterThanOrEqual(succeeded);
         expect(drives).toBeLessThanOrEqual(succeeded + unknown);
       }
-      await any(0).createSession();
+      await create(0);
     });
 
     it('ends without a loss', async () => {

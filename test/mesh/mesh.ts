@@ -104,11 +104,10 @@ export class Mesh {
     if (this.#kind.reloads) await this.proxy.use(this.replicas);
   }
 
-  /** A client of the proxy, on a connection of its own, which repeats no call. */
+  /** A client of the proxy, on a connection of its own. It repeats by itself only what was refused unprocessed. */
   client(name = 'client'): TestClient {
     const client = new TestClient(this.proxy.address, this.#credentials(name), {
       'grpc.max_receive_message_length': -1,
-      'grpc.enable_retries': 0,
       'grpc.use_local_subchannel_pool': 1,
     });
     this.#clients.push(client);

@@ -215,7 +215,7 @@ export function testBehind(kind: ProxyKind): void {
     });
 
     it('ends without a loss', async () => {
-      const ends = await Promise.all([2, 3].map((index) => replica(index).server?.stop()));
+      const ends = await Promise.all([2, 3].map(async (index) => replica(index).server?.stop()));
       for (const index of [2, 3]) replica(index).server = undefined;
       expect(ends.map((end) => end?.code)).toEqual([0, 0]);
     });

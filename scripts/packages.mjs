@@ -2,10 +2,10 @@
  * The system packages that the project needs, by their Debian names. This is the only list of them. It is plain data,
  * because it is read before anything is built.
  *
- * @typedef {'server' | 'appliance' | 'applianceAsUser' | 'conformance' | 'test' | 'deploy'} Purpose
+ * @typedef {'server' | 'appliance' | 'applianceAsUser' | 'conformance' | 'test' | 'mesh' | 'deploy'} Purpose
  *   `server`: to run the server; `appliance`: to build an appliance, `applianceAsUser`: what an ordinary user needs as
- *   well; `conformance`: to replay libguestfs's own tests; `test`: for the other tests; `deploy`: to verify what is in
- *   `deploy/`.
+ *   well; `conformance`: to replay libguestfs's own tests; `test`: for the other tests; `mesh`: for those with proxies;
+ *   `deploy`: to verify what is in `deploy/`.
  *
  * @typedef {object} SystemPackage
  * @property {string} name
@@ -126,8 +126,14 @@ export const systemPackages = [
   { name: 'dosfstools', for: ['test'], why: 'makes FAT file systems', programs: ['mkfs.vfat'] },
   { name: 'libvirt-clients', for: ['test'], why: 'lists libvirt domains', programs: ['virsh'] },
   { name: 'nbdkit', for: ['test'], why: 'serves drives over NBD', programs: ['nbdkit'] },
-  { name: 'nginx-light', for: ['test'], why: 'serves drives over HTTP and HTTPS', programs: ['nginx'] },
-  { name: 'openssl', for: ['test'], why: 'makes certificates', programs: ['openssl'] },
+  {
+    name: 'nginx-light',
+    for: ['test', 'mesh'],
+    why: 'serves drives over HTTP and HTTPS; a proxy',
+    programs: ['nginx'],
+  },
+  { name: 'haproxy', for: ['mesh'], why: 'a proxy', programs: ['haproxy'] },
+  { name: 'openssl', for: ['test', 'mesh'], why: 'makes certificates', programs: ['openssl'] },
   { name: 'ca-certificates', for: ['test'], why: 'directory of trusted certificates for HTTPS' },
   {
     name: 'prometheus',
@@ -147,7 +153,7 @@ export const systemPackages = [
   { name: 'runc', for: ['deploy'], why: "podman's runtime", programs: ['runc'] },
   { name: 'systemd', for: ['deploy'], why: 'checks the units', programs: ['systemd-analyze'] },
   { name: 'etcd-server', for: ['deploy'], why: 'store of the Kubernetes API server', programs: ['etcd'] },
-  { name: 'python3-pip', for: ['deploy'], why: 'installs Envoy' },
+  { name: 'python3-pip', for: ['mesh'], why: 'installs Envoy' },
 ];
 
 /**

@@ -12,6 +12,7 @@
  *   npm test -- conformance [REGEX]     libguestfs's own tests
  *   npm test -- durability              kills and losses of power under load
  *   npm test -- soak                    three minutes of work with faults
+ *   npm test -- mesh [PROXY]            replicas behind Envoy, nginx and HAProxy
  *   npm test -- security [PATTERN]      those of the unit and integration tests that concern security
  *   npm test -- faults [PATTERN]        those that are fault drills
  */
@@ -34,6 +35,7 @@ import {
   checkStyle,
   checkTypes,
 } from './testing/checks.mjs';
+import { envoyForTests } from './testing/envoy.mjs';
 import { runFuzz } from './testing/fuzz.mjs';
 import { runJest } from './testing/jest.mjs';
 import { runProgram } from './testing/program.mjs';
@@ -45,7 +47,7 @@ import { add, nothing, oneFailed, tallyLine } from './testing/tally.mjs';
 import { pathsOf, tallyByPoint } from './testing/testSubset.mjs';
 
 /** @typedef {import('./testing/tally.mjs').Tally} Tally */
-/** @typedef {'check' | 'unit' | 'fuzz' | 'integration' | 'differential' | 'conformance' | 'durability' | 'soak' | 'security' | 'faults'} Part */
+/** @typedef {'check' | 'unit' | 'fuzz' | 'integration' | 'differential' | 'conformance' | 'durability' | 'soak' | 'mesh' | 'security' | 'faults'} Part */
 
 const MINUTE_MS = 60_000;
 /** For each target of the fuzzer. */
@@ -55,6 +57,8 @@ const INTEGRATION_TEST_TIMEOUT_MS = 3 * MINUTE_MS;
 const INTEGRATION_TESTS = 'dist/test/(integration/|.*\\.integration\\.test)';
 /** Test files that also call libguestfs's C library. */
 const DIFFERENTIAL_TESTS = 'dist/test/differential/';
+/** Test files that run several servers behind proxies. */
+const MESH_TESTS = 'dist/test/mesh/';
 /** The releases whose appliances are tested: the default, and Debian 12. */
 const SUITES = [undefined, 'bookworm'];
 
@@ -73,6 +77,7 @@ const PARTS = [
   'conformance',
   'durability',
   'soak',
+  'mesh',
   'security',
   'faults',
 ];
@@ -89,11 +94,11 @@ const SUBSETS = { security: SECURITY_TESTS, faults: FAULT_TESTS };
 const subset = SUBSETS[asked ?? ''];
 const needsMachines =
   subset !== undefined ||
-  ['integration', 'differential', 'conformance', 'durability', 'soak'].some((part) =>
+  ['integration', 'differential', 'conformance', 'durability', 'soak', 'mesh'].some((part) =>
     wanted(/** @type {Part} */ (part)),
   );
 /** Parts that need the default appliance only. */
-const DEFAULT_APPLIANCE = ['conformance', 'durability', 'soak', ...Object.keys(SUBSETS)];
+const DEFAULT_APPLIANCE = ['conformance', 'durability', 'soak', 'mesh', ...Object.keys(SUBSETS)];
 
 /** @type {{ name: string, tally: Tally, ms: number }[]} */
 const done = [];
@@ -132,7 +137,17 @@ async function main() {
   const packagesReady = await runStage(
     'packages',
     setUp(async () => {
-      await ensureSystemPackages(needsMachines ? ['server', ...appliancePurposes(), 'conformance', 'test'] : []);
+      await ensureSystemPackages(
+        needsMachines
+          ? [
+              'server',
+              ...appliancePurposes(),
+              'conformance',
+              'test',
+              ...(wanted('mesh') ? /** @type {const} */ (['mesh']) : []),
+            ]
+          : [],
+      );
       await ensureNodePackages();
     }),
   );
@@ -160,7 +175,7 @@ async function main() {
       runJest({
         name: 'unit',
         paths: subset === undefined ? 'dist/test/' : pathsOf(subset),
-        not: `${INTEGRATION_TESTS}|${DIFFERENTIAL_TESTS}`,
+        not: `${INTEGRATION_TESTS}|${DIFFERENTIAL_TESTS}|${MESH_TESTS}`,
         only: pattern,
         flags: ['--maxWorkers=100%'],
         limitMs: 10 * MINUTE_MS,
@@ -222,6 +237,20 @@ async function main() {
     if (wanted('soak')) {
       await runStage('soak', () =>
         runProgram({ name: 'soak', flags: SOAK, env: sandbox.env, limitMs: 10 * MINUTE_MS }),
+      );
+    }
+    if (wanted('mesh')) {
+      const env = { ...sandbox.env, ...(await envoyForTests()) };
+      await runStage('mesh', () =>
+        runJest({
+          name: 'mesh',
+          paths: MESH_TESTS,
+          only: pattern,
+          // They mostly wait for silent calls.
+          flags: ['--maxWorkers=3'],
+          env,
+          limitMs: 10 * MINUTE_MS,
+        }),
       );
     }
     await runStage('nothing left behind', () => checkLeftovers(sandbox));

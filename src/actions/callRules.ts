@@ -96,6 +96,13 @@ export const serviceRules = {
   },
   DeleteSession: { ...asksForSession, name: 'DeleteSession', mutating: true },
   GetLog: { ...asksForSession, name: 'GetLog' },
+  Drain: {
+    ...asksForSession,
+    name: 'Drain',
+    session: 'none',
+    permissions: [{ permission: 'drain' }],
+    mutating: true,
+  },
   GetServerInfo: { ...asksForSession, name: 'GetServerInfo', session: 'none', forReplicas: true },
   Subscribe: { ...asksForSession, name: 'Subscribe', session: 'metadata', endsWithClient: true },
   /** Its session lives as long as the call, and its drives are read-only. */

@@ -116,7 +116,7 @@ export type Visibility =
   /** No RPC: the server itself calls it. */
   | 'internal';
 
-/** What the server's `--allow` can name: permissions that affect its host and are off by default. */
+/** What the server's `--allow` can name: permissions that affect its host, or all its clients, and are off by default. */
 export type Permission =
   | 'remote-drives'
   | 'block-devices'
@@ -124,7 +124,8 @@ export type Permission =
   | 'network'
   | 'channelz'
   | 'host-actions'
-  | 'custom-qemu';
+  | 'custom-qemu'
+  | 'drain';
 
 /**
  * What of a request a permission depends on. A field is named by its path in the request's message:

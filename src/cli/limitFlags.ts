@@ -12,6 +12,8 @@ const SECOND_MS = 1000;
 /** Even on a host with one processor, clients often request more. */
 const LEAST_MAX_SMP = 4;
 const DAY_SECONDS = 86_400;
+/** What HTTP/2 can count. */
+const MAX_STREAMS = 2 ** 31 - 1;
 /** Timers of Node last for at most 24 days. */
 export const MAX_TIMER_SECONDS = 2_000_000;
 
@@ -32,6 +34,11 @@ export interface LimitFlags {
   readonly maxConnections: number;
   readonly maxCallsPerClient: number;
   readonly connectionIdleTimeout: number;
+  readonly maxCallsPerConnection: number;
+  readonly maxConnectionAge: number;
+  readonly maxConnectionAgeGrace: number;
+  readonly keepaliveInterval: number;
+  readonly keepaliveTimeout: number;
   readonly stallTimeout: number;
   readonly abandonedCallTimeout: number;
   readonly unresponsiveTimeout: number;
@@ -96,6 +103,33 @@ export const LIMIT_FLAGS = [
   flag('connection-idle-timeout', 'SECONDS', 'close connections after this long without a call; 0 disables it')
     .default(300)
     .argParser(wholeNumber(0, MAX_TIMER_SECONDS)),
+  flag(
+    'max-calls-per-connection',
+    'N',
+    'maximum number of calls at a time on one connection; others wait in the client',
+  )
+    .default(DEFAULT_LIMITS.callsPerConnection)
+    .argParser(wholeNumber(1, MAX_STREAMS)),
+  flag(
+    'max-connection-age',
+    'SECONDS',
+    'ask clients to connect anew after this long, give or take a tenth; calls in progress go on; 0 disables it',
+  )
+    .default(0)
+    .argParser(wholeNumber(0, MAX_TIMER_SECONDS)),
+  flag(
+    'max-connection-age-grace',
+    'SECONDS',
+    'how long calls may go on after --max-connection-age before their connection is closed; 0: as long as they take',
+  )
+    .default(0)
+    .argParser(wholeNumber(0, MAX_TIMER_SECONDS)),
+  flag('keepalive-interval', 'SECONDS', 'ping each connection this often to find dead clients; 0 disables it')
+    .default((DEFAULT_LIMITS.keepaliveMs ?? 0) / SECOND_MS)
+    .argParser(wholeNumber(0, MAX_TIMER_SECONDS)),
+  flag('keepalive-timeout', 'SECONDS', 'close connections whose client does not answer a ping for this long')
+    .default(DEFAULT_LIMITS.keepaliveTimeoutMs / SECOND_MS)
+    .argParser(wholeNumber(1, MAX_TIMER_SECONDS)),
   flag('stall-timeout', 'SECONDS', 'end calls whose request makes no progress for this long')
     .default(DEFAULT_LIMITS.stallMs / SECOND_MS)
     .argParser(wholeNumber(1, MAX_TIMER_SECONDS)),
@@ -121,7 +155,12 @@ export function serverLimits(flags: LimitFlags): ServerLimits {
     ...DEFAULT_LIMITS,
     connections: flags.maxConnections,
     callsPerClient: flags.maxCallsPerClient,
+    callsPerConnection: flags.maxCallsPerConnection,
     connectionIdleMs: secondsOrNone(flags.connectionIdleTimeout),
+    connectionAgeMs: secondsOrNone(flags.maxConnectionAge),
+    connectionAgeGraceMs: secondsOrNone(flags.maxConnectionAgeGrace),
+    keepaliveMs: secondsOrNone(flags.keepaliveInterval),
+    keepaliveTimeoutMs: flags.keepaliveTimeout * SECOND_MS,
     stallMs: flags.stallTimeout * SECOND_MS,
   };
 }

@@ -10,7 +10,7 @@ const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
 
 /** The commands; without one of their names, the command is the first. */
-const COMMANDS = ['serve', 'template'] as const;
+const COMMANDS = ['serve', 'template', 'drain'] as const;
 
 async function main(script: string, args: readonly string[]): Promise<void> {
   descriptors.requireEnough();
@@ -18,6 +18,11 @@ async function main(script: string, args: readonly string[]): Promise<void> {
   const command = named ?? COMMANDS[0];
   const installed = basename(script).startsWith('guestfs-grpc');
   const name = installed ? `guestfs-grpc ${command}` : command === 'serve' ? 'npm start --' : command;
+  if (command === 'drain') {
+    const { drain } = await import('./drain.js');
+    await drain(args.slice(1), process.env, name);
+    return;
+  }
   const { readCommandLine } = await import('./commandLine.js');
   const line = readCommandLine(named === undefined ? args : args.slice(1), name);
   if ('text' in line) {

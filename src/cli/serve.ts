@@ -309,6 +309,12 @@ export async function runServer(config: ServerConfig): Promise<void> {
   drainOnUnhandled(logger, () => void stop({ defect: true }));
   process.on('SIGTERM', (signal) => void stop({ signal }));
   process.on('SIGINT', (signal) => void stop({ signal }));
+  // What can be reloaded has listeners of its own; without any, the signal would kill the server.
+  process.on('SIGHUP', (signal) => logger.info('reloading what can be reloaded', { signal }));
+  process.on('SIGUSR2', (signal) => {
+    logger.info('drained by a signal', { signal });
+    registry.closeToNew(true);
+  });
 
   const audit = openAudit(config, logger);
   const peerUsers = config.identities?.users === true ? new PeerUsers(logger) : undefined;
@@ -353,8 +359,12 @@ export async function runServer(config: ServerConfig): Promise<void> {
     measureMachines({ states: () => registry.machineStates() });
     measureSessions({ registry, maxSessions: config.maxSessions, waitingClones: () => templates?.waiting });
     const readiness: Readiness = async () =>
-      leaving || registry.isDraining ? 'the server is shutting down' : unwritable(config.defaults.tmpdir);
-    const operations = await serveOperations(config.metricsListen, readiness);
+      leaving ? 'the server is shutting down' : unwritable(config.defaults.tmpdir);
+    const room = (): string | undefined => {
+      if (registry.freePlaces > 0) return undefined;
+      return registry.isDraining ? 'the server is drained' : 'no place is free';
+    };
+    const operations = await serveOperations(config.metricsListen, readiness, room);
     logger.info('serving metrics', { address: operations.address });
     parts.push({ name: 'metrics', end: () => operations.close() });
   }
@@ -362,7 +372,8 @@ export async function runServer(config: ServerConfig): Promise<void> {
     leaving = true;
     server.announceEnd();
   };
-  parts.push({ name: 'sessions and connections', end: (grace) => server.stop(grace) });
+  // Calls get one half of the time, syncs the other.
+  parts.push({ name: 'sessions and connections', end: (grace) => server.stop(grace, config.drain.graceMs / 2) });
   // The log then shows from the start who the others are.
   void replicas?.peers?.refresh();
   await prepare(preflight, templates, config, logger, (facts) => {

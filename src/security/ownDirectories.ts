@@ -14,7 +14,7 @@ import type { Allowable, ServerPolicy } from './policy.js';
 const MODE = 0o700;
 
 /** What concerns all clients: without a policy that says who may do it, only operators may. */
-const FOR_OPERATORS: ReadonlySet<Allowable> = new Set<Allowable>(['channelz']);
+const FOR_OPERATORS: ReadonlySet<Allowable> = new Set<Allowable>(['channelz', 'drain']);
 
 /** The name of an identity's directory: `uri%3Aspiffe%3A%2F%2Fmesh%2Fbuild`. Never `.` or `..`, because of the kind. */
 export function directoryName(identity: string): string {

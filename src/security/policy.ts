@@ -13,6 +13,7 @@ export const ALLOWABLE = [
   'channelz',
   'host-actions',
   'custom-qemu',
+  'drain',
 ] as const satisfies readonly Permission[];
 export type Allowable = (typeof ALLOWABLE)[number];
 

@@ -47,11 +47,45 @@ interface Connection {
   sentAt: number;
 }
 
-/** Watches the connections of a server. @returns a function that stops it */
-export function guardConnections(servers: readonly Http2Server[], limits: ServerLimits, logger: Logger): () => void {
+/** The connections of a server. */
+export interface Connections {
+  /**
+   * Asks the clients of all connections to make their next calls on another one (GOAWAY with NO_ERROR). The calls that
+   * are open go on, and so does the server: a client that connects again is served.
+   */
+  retire(): void;
+  /** Closes all connections, also those with open calls (GOAWAY with NO_ERROR). */
+  cut(): void;
+  /** Stops watching them. */
+  unguard(): void;
+}
+
+/** Watches the connections of a server. */
+export function guardConnections(servers: readonly Http2Server[], limits: ServerLimits, logger: Logger): Connections {
   const guard = new ConnectionGuard(limits, logger);
   for (const server of servers) guard.watch(server);
-  return () => guard.stop();
+  return { retire: () => guard.retire(), cut: () => guard.cut(), unguard: () => guard.stop() };
+}
+
+/** The highest ID of a stream: all that the client has opened are served. */
+const ALL_STREAMS = 2 ** 31 - 1;
+/** How long a client may take to notice that it is to open no more streams, milliseconds. */
+const NOTICE_MS = 1000;
+
+/**
+ * Announces the end of a connection as RFC 9113 (6.8) advises: first without refusing anything, and finally once
+ * everything has arrived that the client sent before it knew.
+ */
+function retire(session: ServerHttp2Session): void {
+  if (session.destroyed || session.closed) return;
+  session.goaway(constants.NGHTTP2_NO_ERROR, ALL_STREAMS);
+  const close = (): void => {
+    clearTimeout(late);
+    if (!session.destroyed) session.close();
+  };
+  const late = setTimeout(close, NOTICE_MS);
+  late.unref();
+  session.ping(close);
 }
 
 /** Whether a client has sent its preface, and the time limit for it. */
@@ -84,6 +118,14 @@ class ConnectionGuard {
     });
     server.prependListener('connection', (socket: Socket) => this.#connected(socket));
     server.on('session', (session: ServerHttp2Session) => this.#began(session));
+  }
+
+  retire(): void {
+    for (const { session } of this.#connections) retire(session);
+  }
+
+  cut(): void {
+    for (const { session } of this.#connections) session.destroy(undefined, constants.NGHTTP2_NO_ERROR);
   }
 
   stop(): void {

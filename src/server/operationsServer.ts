@@ -1,6 +1,6 @@
 /**
- * What operators ask over HTTP: /metrics for Prometheus, /healthz (the process works) and /readyz (a session could be
- * launched) for orchestrators that do not use gRPC's health service.
+ * What operators ask over HTTP: /metrics for Prometheus, /healthz (the process works), /readyz (the server serves) and
+ * /readyz/sessions (it takes new sessions) for orchestrators and proxies that do not use gRPC's health service.
  */
 import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
@@ -14,7 +14,7 @@ const MAX_CONNECTIONS = 32;
 /** How long an answer about readiness holds, milliseconds: probes cost something. */
 const READY_KEPT_MS = 1000;
 
-/** Why the server could not launch a session; undefined: it could. */
+/** Why the server is not ready; undefined: it is. */
 export type Readiness = () => Promise<string | undefined>;
 
 export interface OperationsServer {
@@ -22,24 +22,32 @@ export interface OperationsServer {
   close(): Promise<void>;
 }
 
-/** Serves at an address of the form host:port. */
-export async function serveOperations(listen: string, readiness: Readiness): Promise<OperationsServer> {
+/**
+ * Serves at an address of the form host:port.
+ * @param room readiness for new sessions, of a server that is ready otherwise
+ */
+export async function serveOperations(
+  listen: string,
+  readiness: Readiness,
+  room: () => string | undefined,
+): Promise<OperationsServer> {
   const ready = keptFor(READY_KEPT_MS, readiness);
+  const tell = (response: ServerResponse, reason: string | undefined): void =>
+    plain(response, reason === undefined ? 200 : 503, reason ?? 'ok');
   const answers: Readonly<Record<string, (response: ServerResponse) => Promise<void>>> = {
     '/metrics': async (response) => {
       const text = await metrics.metrics();
       response.writeHead(200, { 'content-type': metrics.contentType }).end(text);
     },
     '/healthz': async (response) => void plain(response, 200, 'ok'),
-    '/readyz': async (response) => {
-      const reason = await ready();
-      plain(response, reason === undefined ? 200 : 503, reason ?? 'ok');
-    },
+    '/readyz': async (response) => tell(response, await ready()),
+    '/readyz/sessions': async (response) => tell(response, (await ready()) ?? room()),
   };
   const server = createServer((request, response) => {
     const [path = ''] = (request.url ?? '').split('?');
     const answer = Object.hasOwn(answers, path) ? answers[path] : undefined;
-    if (answer === undefined) return void plain(response, 404, 'not found: /metrics, /healthz, /readyz');
+    if (answer === undefined)
+      return void plain(response, 404, 'not found: /metrics, /healthz, /readyz, /readyz/sessions');
     if (request.method !== 'GET' && request.method !== 'HEAD') return void plain(response, 405, 'GET or HEAD');
     answer(response).catch(() => response.writeHead(500).end());
   });

@@ -9,7 +9,7 @@ import { ReflectionService } from '@grpc/reflection';
 const DESCRIPTORS = new URL('../../../gen/proto/descriptors.binpb', import.meta.url);
 
 /** Adds grpc.reflection.v1 and v1alpha. They describe all services of the server, including health and themselves. */
-export async function addReflection(server: Server): Promise<void> {
+export async function addReflection(server: Pick<Server, 'addService'>): Promise<void> {
   const { file: files } = fromBinary(FileDescriptorSetSchema, await readFile(DESCRIPTORS));
   const fileDescriptorProtos = files.map((file) => Buffer.from(toBinary(FileDescriptorProtoSchema, file)));
   // The only fields of a package definition that the service reads.

@@ -1,5 +1,5 @@
 /** The gRPC server: all services on one address, health, reflection, and graceful shutdown. */
-import { Server, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import { Server, type ServerOptions, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import { daemonCalls } from '../../gen/calls/index.js';
 import { EventServiceService } from '../../gen/proto/guestfs/v1/event.js';
@@ -35,7 +35,8 @@ import type { CallTracer } from './tracing/callSpan.js';
 import { http2ServersOf, http2StreamOf } from './grpcInternals.js';
 import { addReflection } from './reflection.js';
 import { limitingCalls } from './callsInFlight.js';
-import { guardConnections } from './connections.js';
+import { guardConnections, type Connections } from './connections.js';
+import { EndlessStreams } from './endlessStreams.js';
 import { FlowWindows } from './flowWindows.js';
 import { limitingRequests } from './requestLimit.js';
 import { paceCalls } from './pacedCalls.js';
@@ -48,8 +49,6 @@ import type { Replicas } from './replicas/replicas.js';
 import type { ServerInfo } from './serverInfo.js';
 import { sessionRpcs } from './sessionService.js';
 
-/** Interval of keepalive pings on idle connections, milliseconds. */
-const KEEPALIVE_INTERVAL_MS = 30_000;
 /** How long open streams may take to end after the drain, milliseconds. */
 const STREAMS_GRACE_MS = 5000;
 
@@ -85,15 +84,19 @@ export interface GrpcServerOptions extends Listening {
 export interface GrpcServer {
   /** The address it listens on, host:port or unix:/path. */
   readonly address: string;
-  /** Health becomes NOT_SERVING, so that load balancers choose another server; everything is served as before. */
+  /**
+   * Health becomes NOT_SERVING, so that load balancers choose another server, and clients are asked to connect anew;
+   * everything is served as before.
+   */
   announceEnd(): void;
   /**
-   * Drains and stops: health becomes NOT_SERVING, new sessions are refused, open ones are synced and closed, then the
-   * connections are closed.
+   * Drains and stops: health becomes NOT_SERVING, new sessions and calls are refused, open sessions are synced and
+   * closed, then the connections are closed.
    * @param grace when it aborts, sessions are killed and connections closed at once
+   * @param callsMs how long calls may go on before their sessions are closed
    * @throws AggregateError after all of that, if a session ended with an error
    */
-  stop(grace?: AbortSignal): Promise<void>;
+  stop(grace?: AbortSignal, callsMs?: number): Promise<void>;
 }
 
 /** The services whose health is reported. */
@@ -123,7 +126,11 @@ function admit(
 }
 
 /** Closes the connections; those with open streams after a while, or when `grace` aborts. */
-async function closeConnections(server: Server, grace: AbortSignal | undefined): Promise<void> {
+async function closeConnections(
+  server: Server,
+  connections: Connections,
+  grace: AbortSignal | undefined,
+): Promise<void> {
   const limit = linkedAbort(grace === undefined ? [] : [grace], {
     milliseconds: STREAMS_GRACE_MS,
     makeError: () => new Error('streams are still open'),
@@ -132,6 +139,8 @@ async function closeConnections(server: Server, grace: AbortSignal | undefined):
     await new Promise<void>((resolve, reject) => {
       server.tryShutdown((error) => (error === undefined ? resolve() : reject(error)));
       onAbort(limit.signal, () => {
+        // Before grpc-js does it, with an error code.
+        connections.cut();
         server.forceShutdown();
         resolve();
       });
@@ -147,6 +156,18 @@ function encoderOf({ action, rules }: Rpc, method: ServiceMember['method']): Enc
   return answerEncoder(rules.name, method.responseSerialize);
 }
 
+/** When grpc-js ends connections, and how it finds out that one is dead. */
+function connectionOptions(limits: ServerLimits): ServerOptions {
+  const { connectionIdleMs, connectionAgeMs, connectionAgeGraceMs, keepaliveMs, keepaliveTimeoutMs } = limits;
+  return {
+    ...(connectionIdleMs === undefined ? {} : { 'grpc.max_connection_idle_ms': connectionIdleMs }),
+    ...(connectionAgeMs === undefined ? {} : { 'grpc.max_connection_age_ms': connectionAgeMs }),
+    ...(connectionAgeGraceMs === undefined ? {} : { 'grpc.max_connection_age_grace_ms': connectionAgeGraceMs }),
+    ...(keepaliveMs === undefined ? {} : { 'grpc.keepalive_time_ms': keepaliveMs }),
+    'grpc.keepalive_timeout_ms': keepaliveTimeoutMs,
+  };
+}
+
 /** Starts serving. */
 export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   const { registry, factory, replicas, limits, logger } = options;
@@ -154,11 +175,10 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   const server = new Server({
     'grpc.max_receive_message_length': REQUEST_LIMIT,
     'grpc.max_concurrent_streams': limits.callsPerConnection,
-    ...(limits.connectionIdleMs === undefined ? {} : { 'grpc.max_connection_idle_ms': limits.connectionIdleMs }),
     'grpc.max_send_message_length': -1,
     // What it counts costs each call a little.
     'grpc.enable_channelz': options.channelz === true ? 1 : 0,
-    'grpc.keepalive_time_ms': KEEPALIVE_INTERVAL_MS,
+    ...connectionOptions(limits),
     interceptors: [
       observeCalls(logger, options.audit, options.tracer),
       limitingCalls(limits.callsPerClient, clientOf, logger),
@@ -232,14 +252,16 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   }
   if (options.channelz === true) (await import('./channelz.js')).addChannelz(server, dispatch);
   const health = new HealthImplementation(Object.fromEntries(['', ...serviceNames()].map((name) => [name, 'SERVING'])));
-  health.addToServer(server);
+  // Their streams would last as long as their clients like.
+  const endless = new EndlessStreams(server);
+  health.addToServer(endless as Pick<Server, 'addService'> as Server);
   const endReports = addLoadReports(server, registry);
-  await addReflection(server);
+  await addReflection(endless);
 
   address = await startListening(server, options);
   const http2Servers = http2ServersOf(server);
   paceCalls(http2Servers);
-  const unguard = guardConnections(http2Servers, limits, logger);
+  const connections = guardConnections(http2Servers, limits, logger);
 
   let announced = false;
   const announceEnd = (): void => {
@@ -247,21 +269,23 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
     if (announced) return;
     announced = true;
     for (const name of ['', ...serviceNames()]) health.setStatus(name, 'NOT_SERVING');
+    connections.retire();
   };
   watchRoom(registry, (hasRoom) => {
     if (!announced) health.setStatus(SESSION_SERVICE, hasRoom ? 'SERVING' : 'NOT_SERVING');
   });
   let stopping: Promise<void> | undefined;
-  const stop = async (grace: AbortSignal | undefined): Promise<void> => {
+  const stop = async (grace: AbortSignal | undefined, callsMs: number | undefined): Promise<void> => {
     announceEnd();
     try {
-      await registry.drain(grace);
+      await registry.drain(grace, callsMs);
     } finally {
-      unguard();
+      connections.unguard();
       endReports();
-      await closeConnections(server, grace);
+      endless.end();
+      await closeConnections(server, connections, grace);
       replicas?.close();
     }
   };
-  return { address, announceEnd, stop: (grace) => (stopping ??= stop(grace)) };
+  return { address, announceEnd, stop: (grace, callsMs) => (stopping ??= stop(grace, callsMs)) };
 }

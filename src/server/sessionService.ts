@@ -7,6 +7,8 @@ import {
   type CreateSessionResponse,
   type DeleteSessionRequest,
   type DeleteSessionResponse,
+  type DrainRequest,
+  type DrainResponse,
   type GetLogRequest,
   type GetLogResponse,
   type GetServerInfoRequest,
@@ -166,7 +168,7 @@ export function sessionRpcs({
     return { id: described.id, session: described };
   };
 
-  const { CreateSession, GetSession, ListSessions, DeleteSession, GetLog, GetServerInfo } = serviceRules;
+  const { CreateSession, GetSession, ListSessions, DeleteSession, GetLog, Drain, GetServerInfo } = serviceRules;
   return [
     plainRpc(CreateSession, create),
     sessionRpc<GetSessionRequest, GetSessionResponse>(GetSession, async ({ session }) => ({
@@ -192,6 +194,11 @@ export function sessionRpcs({
       log: hide(printable(decodeGuestText(log.tail()))),
       dropped_bytes: BigInt(log.droppedBytes),
     })),
+    plainRpc<DrainRequest, DrainResponse>(Drain, async ({ request }) => {
+      if (request.resume) registry.refuseWhileDraining();
+      registry.closeToNew(!request.resume);
+      return { sessions: registry.size };
+    }),
     plainRpc<GetServerInfoRequest, GetServerInfoResponse>(GetServerInfo, async ({ forwarded }, answers) => {
       if (isForItself(forwarded)) answers.opened(replicas?.introduce(endpoint(), forwarded.nonce));
       return describeServer(info(), registry, endpoint());

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { GuestfsError } from '../common/errors.js';
 import { NO_OWN_LIMITS, type OwnLimits } from '../security/access.js';
 import type { Logger } from '../common/logger.js';
-import { onAbort } from '../common/waiting.js';
+import { onAbort, sleep } from '../common/waiting.js';
 import { NO_BUDGET, requireResources, requireSession, type ClientBudget } from './clientBudget.js';
 import type { Session } from './session.js';
 import type { SessionState } from './stateMachine.js';
@@ -16,6 +16,8 @@ const ID_BYTES = 16;
 /** Interval between checks for idle sessions, milliseconds. */
 const SWEEP_INTERVAL_MS = 1000;
 const RETRY_AFTER_MS = 5000;
+/** How soon a drain sees that the calls of a session have ended, milliseconds. */
+const LOOK_AGAIN_MS = 50;
 
 /** An ID with 128 random bits. */
 export function newSessionId(): string {
@@ -40,6 +42,10 @@ function tooMany(message: string, limit: number): GuestfsError {
     metadata: { limit: String(limit) },
     retryAfterMs: RETRY_AFTER_MS,
   });
+}
+
+function shuttingDown(message: string): GuestfsError {
+  return new GuestfsError('SHUTTING_DOWN', message, { retryAfterMs: RETRY_AFTER_MS });
 }
 
 /** Who creates a session. */
@@ -74,6 +80,8 @@ export class SessionRegistry {
   /** The first identity that created a session. */
   #first: { readonly identity: string | undefined } | undefined;
   #draining = false;
+  /** By an operator, who can open it again. */
+  #closedToNew = false;
   readonly #sizeListeners = new Set<() => void>();
 
   /**
@@ -107,15 +115,23 @@ export class SessionRegistry {
 
   /** How many more sessions there can be. */
   get freePlaces(): number {
-    return this.#draining ? 0 : Math.max(0, this.#limit - this.#sessions.size);
+    return this.isDraining ? 0 : Math.max(0, this.#limit - this.#sessions.size);
   }
 
-  /** It shuts down, and takes no new sessions. */
+  /** It takes no new sessions: an operator has closed it to them, or the server shuts down. */
   get isDraining(): boolean {
-    return this.#draining;
+    return this.#draining || this.#closedToNew;
   }
 
-  /** Calls `listener` whenever a session has been added or removed. */
+  /** Takes no new sessions, or takes them again. The sessions that there are, are not affected. */
+  closeToNew(closed: boolean): void {
+    if (closed === this.#closedToNew) return;
+    this.#closedToNew = closed;
+    this.#logger.info(closed ? 'closed to new sessions' : 'open to new sessions again', { sessions: this.size });
+    this.#resized();
+  }
+
+  /** Calls `listener` whenever the number of free places may have changed. */
   onSize(listener: () => void): void {
     this.#sizeListeners.add(listener);
   }
@@ -150,6 +166,7 @@ export class SessionRegistry {
   add(id: string, { identity, client, limits = NO_OWN_LIMITS }: SessionOwner, create: () => Session): Session {
     checkSessionId(id);
     this.refuseWhileDraining();
+    if (this.#closedToNew) throw shuttingDown('the server is being drained and takes no new sessions');
     if (this.#oneIdentity) this.#requireFirst(identity);
     const key = keyOf(identity, id);
     if (this.#sessions.has(key))
@@ -252,22 +269,25 @@ export class SessionRegistry {
 
   /** @throws GuestfsError SHUTTING_DOWN */
   refuseWhileDraining(): void {
-    if (this.#draining)
-      throw new GuestfsError('SHUTTING_DOWN', 'the server is shutting down and takes no new work', {
-        retryAfterMs: RETRY_AFTER_MS,
-      });
+    if (this.#draining) throw shuttingDown('the server is shutting down and takes no new work');
   }
 
   /**
    * Drains: refuses new sessions and calls, and ends all sessions in an orderly way.
    * @param grace when it aborts, the sessions that have not ended yet are killed
+   * @param callsMs how long calls that run or wait may go on before their session is ended
    * @throws AggregateError when all have ended, if any of them did with an error
    */
-  async drain(grace?: AbortSignal): Promise<void> {
+  async drain(grace?: AbortSignal, callsMs = 0): Promise<void> {
     this.#draining = true;
     clearInterval(this.#sweep);
     const sessions = [...this.#sessions.values()];
-    const ending = sessions.map((session) => this.#end(session, 'the server shuts down'));
+    const patience = performance.now() + callsMs;
+    const ending = sessions.map(async (session) => {
+      while (session.pendingCalls > 0 && performance.now() < patience && grace?.aborted !== true)
+        await sleep(LOOK_AGAIN_MS);
+      await this.#end(session, 'the server shuts down');
+    });
     const stopListening = grace && onAbort(grace, () => this.#killAll());
     const ends = await Promise.allSettled(ending);
     stopListening?.();

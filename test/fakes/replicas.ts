@@ -7,7 +7,7 @@ import { silentLogger, type Logger } from '../../src/common/logger.js';
 import { sameForAll } from '../../src/security/access.js';
 import { createIdentify, type Identify, type IdentitySettings } from '../../src/server/identify.js';
 import { DEFAULT_LIMITS } from '../../src/server/limits.js';
-import { serve, type GrpcServerOptions } from '../../src/server/server.js';
+import { serve, type GrpcServer, type GrpcServerOptions } from '../../src/server/server.js';
 import { SessionFactory } from '../../src/server/sessionFactory.js';
 import { Peers } from '../../src/server/replicas/peers.js';
 import { Replicas } from '../../src/server/replicas/replicas.js';
@@ -44,6 +44,7 @@ export interface Replica {
   readonly registry: SessionRegistry;
   readonly launcher: FakeLauncher;
   readonly client: TestClient;
+  readonly server: GrpcServer;
   /** Ends it at once or, if `inOrder` is set, as an orderly shutdown does. */
   stop(inOrder?: boolean): Promise<void>;
 }
@@ -121,7 +122,7 @@ export class ReplicaSet {
     const client = new TestClient(server.address, credentials.createInsecure());
     this.list(server.address);
     const replica: Replica = {
-      ...{ id, address: server.address, replicas, peers: replicas.peers, registry, launcher, client },
+      ...{ id, address: server.address, replicas, peers: replicas.peers, registry, launcher, client, server },
       stop: async (inOrder = false) => {
         if (!this.#running.delete(replica)) return;
         client.close();

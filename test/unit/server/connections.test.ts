@@ -7,6 +7,7 @@ import { status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { SessionServiceService } from '../../../gen/proto/guestfs/v1/session.js';
 import { EventServiceService } from '../../../gen/proto/guestfs/v1/event.js';
+import type { ServerLimits } from '../../../src/server/limits.js';
 import { startFakeServer, type FakeServer } from '../../fakes/server.js';
 import { eventually } from '../../support/eventually.js';
 import { failureOf, TestClient } from '../../support/testClient.js';
@@ -84,6 +85,67 @@ describe('a connection', () => {
     const other = new TestClient(server.address);
     await other.createSession({ session_id: 'other' });
     other.close();
+  });
+});
+
+describe('a connection of a server with other limits', () => {
+  async function limited(
+    limits: Partial<ServerLimits>,
+    check: (one: ClientHttp2Session, address: string) => Promise<void>,
+  ): Promise<void> {
+    const other = await startFakeServer({ allowed: [], debugService: false, serverLimits: limits });
+    const one = connectHttp2(`http://${other.address}`);
+    one.on('error', () => undefined);
+    try {
+      await check(one, other.address);
+    } finally {
+      one.destroy();
+      await other.stop();
+    }
+  }
+
+  it('carries as many calls at a time as the server allows', async () => {
+    await limited({ callsPerConnection: 7 }, async (one) => {
+      await eventually(() => one.remoteSettings.maxConcurrentStreams === 7);
+    });
+  });
+
+  it('that has reached its age gets no new calls; those that are open go on', async () => {
+    await limited({ connectionAgeMs: 500 }, async (one) => {
+      const goaways: number[] = [];
+      one.on('goaway', (code: number) => goaways.push(code));
+      const call = openCall(one, SUBSCRIBE);
+      call.end(EMPTY);
+      await once(call, 'response');
+      await eventually(() => one.closed);
+      await setTimeout(1000);
+      expect(call.closed).toBe(false);
+      expect(new Set(goaways)).toEqual(new Set([constants.NGHTTP2_NO_ERROR]));
+    });
+  });
+
+  it('that has reached its age is closed after a while, if there is a limit for that', async () => {
+    await limited({ connectionAgeMs: 300, connectionAgeGraceMs: 300 }, async (one) => {
+      const call = openCall(one, SUBSCRIBE);
+      call.end(EMPTY);
+      await once(call, 'response');
+      await once(call, 'close');
+    });
+  });
+
+  it('whose client is dead is closed, and no other', async () => {
+    await limited({ keepaliveMs: 300, keepaliveTimeoutMs: 300, connectionIdleMs: undefined }, async (one, address) => {
+      const [host, port] = address.split(':');
+      const dead = connect(Number(port), host);
+      dead.on('error', () => undefined);
+      dead.resume();
+      sockets.push(dead);
+      // The preface and empty settings, and then nothing.
+      dead.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+      dead.write(Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]));
+      await once(dead, 'close');
+      expect(one.closed).toBe(false);
+    });
   });
 });
 

@@ -32,6 +32,26 @@ describe('a registry that is drained', () => {
     expect(() => registry.add('c', { identity: undefined }, () => one('c'))).toThrow(/shutting down/);
   });
 
+  it('lets calls end before it ends their session, but not for longer than it may', async () => {
+    const closed: string[] = [];
+    const busy = (id: string, pendingCalls: number): Session =>
+      Object.assign(
+        ending(id, async () => void closed.push(id)),
+        { pendingCalls },
+      );
+    const [short, endless] = [busy('short', 1), busy('endless', 1)] as const;
+    const { registry } = registryOf([short, endless, busy('idle', 0)]);
+    const started = performance.now();
+    const drained = registry.drain(undefined, 500);
+    expect(closed).toEqual(['idle']);
+    Object.assign(short, { pendingCalls: 0 });
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(closed).toEqual(['idle', 'short']);
+    await drained;
+    expect(closed).toEqual(['idle', 'short', 'endless']);
+    expect(performance.now() - started).toBeGreaterThan(490);
+  });
+
   it('kills what has not ended when the grace is over, and says which sessions that were', async () => {
     let lose: (error: Error) => void = () => undefined;
     const hung: Session = Object.assign(

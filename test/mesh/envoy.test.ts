@@ -1,0 +1,4 @@
+import { ENVOY } from './proxy.js';
+import { testBehind } from './scenario.js';
+
+testBehind(ENVOY);

@@ -1,0 +1,4 @@
+import { HAPROXY } from './proxy.js';
+import { testBehind } from './scenario.js';
+
+testBehind(HAPROXY);

@@ -1,0 +1,4 @@
+import { NGINX } from './proxy.js';
+import { testBehind } from './scenario.js';
+
+testBehind(NGINX);

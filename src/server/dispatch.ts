@@ -164,7 +164,7 @@ export class Dispatch {
         return;
       }
       session = found;
-      const owner = requestId === undefined ? undefined : ownerOf(rules.once, session, identity);
+      const owner = requestId === undefined ? undefined : ownerOf(rules, session, identity);
       const isRepeated = this.#isRepeated(rules, owner, requestId);
       if (!rules.whileDraining && !isRepeated) this.#registry.refuseWhileDraining();
       const refusal = this.#refusalOf(rpc, access, isRepeated ? undefined : session, transport.given);
@@ -248,7 +248,7 @@ export class Dispatch {
     record.note({ session: name });
     if (place !== undefined && this.#replicas?.isHere(place) !== true) return place;
     // The session can have ended by the call that this one repeats.
-    if (rules.once === 'identity' && this.#isRepeated(rules, ownerOf('identity', undefined, identity), requestId))
+    if (rules.once === 'identity' && this.#isRepeated(rules, ownerOf(rules, undefined, identity), requestId))
       return undefined;
     try {
       return this.#registry.get(name, identity);

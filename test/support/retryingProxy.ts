@@ -87,7 +87,12 @@ export async function retryingProxy(address: string, options: RetryingOptions): 
     for (let number = 1; number <= options.attempts; number += 1) {
       const answer = await attempt(headers, Buffer.concat(parts));
       if (answer === undefined || options.loses?.(attempts.get(path) ?? 0) === true) continue;
-      client.respond({ ...unsent(answer.headers), ':status': 200 }, { waitForTrailers: true });
+      const isHeadersOnly = 'grpc-status' in answer.headers;
+      client.respond(
+        { ...unsent(answer.headers), ':status': 200 },
+        isHeadersOnly ? { endStream: true } : { waitForTrailers: true },
+      );
+      if (isHeadersOnly) return;
       client.once('wantTrailers', () => client.sendTrailers(unsent(answer.trailers)));
       client.end(answer.data);
       return;

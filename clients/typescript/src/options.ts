@@ -25,10 +25,11 @@ export function grpcOptions({ deadline }: CallOptions): GrpcCallOptions {
   return deadline === undefined ? {} : { deadline };
 }
 
-/** The metadata of a call: what all calls have, and its request ID. */
-export function namedMetadata(shared: Metadata, { requestId = randomUUID() }: CallOptions): Metadata {
+/** The metadata of a call: what all calls have, and its request ID, unless all of them have the same. */
+export function namedMetadata(shared: Metadata, { requestId }: CallOptions): Metadata {
   const metadata = shared.clone();
-  metadata.set(REQUEST_ID_HEADER, requestId);
+  if (requestId !== undefined || metadata.get(REQUEST_ID_HEADER).length === 0)
+    metadata.set(REQUEST_ID_HEADER, requestId ?? randomUUID());
   return metadata;
 }
 

@@ -10,13 +10,9 @@ import { Ledger, type IdOwner } from './ledger.js';
 import type { KnownCall, NamedCall } from './namedCall.js';
 import { KeptResponse, replay, type Outcome } from './outcome.js';
 
-/** Whose request IDs a call belongs to; undefined: its session is not there. */
-export function ownerOf(
-  once: CallRules['once'],
-  session: Session | undefined,
-  identity: string | undefined,
-): IdOwner | undefined {
-  return once === 'session' ? session : `identity ${identity ?? ''}`;
+/** To whom the request ID of a call belongs. */
+export function ownerOf({ once }: CallRules, session: Session | undefined, identity: string | undefined): IdOwner {
+  return once === 'identity' || session === undefined ? `identity ${identity ?? ''}` : session;
 }
 
 /** One attempt at a call. */

@@ -57,7 +57,9 @@ export function createMachine(process: QemuProcess, facts: MachineFacts, undo: U
     pulse: pulseOf(facts.monitor),
     exited: process.exited,
     syncKernel: (limitMs) =>
-      syncKernel({ monitor: facts.monitor, console: process.console }, limitMs).catch(() => false),
+      syncKernel({ monitor: facts.monitor, console: process.console, gone: process.exited }, limitMs).catch(
+        () => false,
+      ),
     stop: async (graceMs = DEFAULT_GRACE_MS) => {
       const exit = await process.stop(graceMs);
       await gone;

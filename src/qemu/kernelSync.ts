@@ -23,17 +23,23 @@ const COMPARED = 256;
 export interface SyncedKernel {
   readonly monitor: { execute(command: string, given?: object): Promise<unknown> };
   readonly console: Duplex;
+  /** Resolves when qemu has ended. */
+  readonly gone: Promise<unknown>;
 }
 
 /** @returns whether the kernel says that it is done, within `limitMs` for each step */
-export async function syncKernel({ monitor, console }: SyncedKernel, limitMs: number): Promise<boolean> {
+export async function syncKernel({ monitor, console, gone }: SyncedKernel, limitMs: number): Promise<boolean> {
+  const ended = gone.then(() => false);
   for (const { key, answer } of STEPS) {
     const heard = listenFor(console, answer);
-    try {
+    const step = async (): Promise<boolean> => {
       // A key counts only after a BREAK, and a BREAK for one key.
       await monitor.execute('chardev-send-break', { id: CONSOLE_CHARDEV });
       console.write(key);
-      if (!(await inTime(limitMs, false, heard.done))) return false;
+      return heard.done;
+    };
+    try {
+      if (!(await inTime(limitMs, false, Promise.race([step(), ended])))) return false;
     } finally {
       heard.stop();
     }

@@ -4,11 +4,13 @@ import { syncKernel } from '../../../src/qemu/kernelSync.js';
 import { duplexPair } from '../../fakes/duplexPair.js';
 
 const LIMIT_MS = 200;
+const NEVER = new Promise<never>(() => undefined);
 
 /** A kernel behind a serial console that takes a key after each BREAK. */
 function kernel(answers: Readonly<Record<string, readonly string[]>>): {
   readonly monitor: { execute(command: string, given?: object): Promise<unknown> };
   readonly console: Duplex;
+  readonly gone: Promise<unknown>;
   readonly did: string[];
 } {
   const [console, own] = duplexPair();
@@ -23,7 +25,7 @@ function kernel(answers: Readonly<Record<string, readonly string[]>>): {
     did.push(`${command} ${JSON.stringify(given)}`);
     return {};
   };
-  return { monitor: { execute }, console, did };
+  return { monitor: { execute }, console, gone: NEVER, did };
 }
 
 describe('the kernel of an appliance', () => {
@@ -43,8 +45,18 @@ describe('the kernel of an appliance', () => {
     expect(await syncKernel(kernel({ 7: ['sysrq: This sysrq operation is disabled.\n'] }), LIMIT_MS)).toBe(false);
   });
 
+  it('is not waited for any longer if qemu says nothing', async () => {
+    const monitor = { execute: () => new Promise(() => undefined) };
+    expect(await syncKernel({ monitor, console: new PassThrough(), gone: NEVER }, LIMIT_MS)).toBe(false);
+  });
+
+  it('is not waited for after its machine has ended', async () => {
+    const one = { ...kernel({}), gone: Promise.resolve() };
+    expect(await syncKernel(one, 3_600_000)).toBe(false);
+  });
+
   it('is not reached without a monitor', async () => {
     const monitor = { execute: () => Promise.reject(new Error('closed')) };
-    await expect(syncKernel({ monitor, console: new PassThrough() }, LIMIT_MS)).rejects.toThrow('closed');
+    await expect(syncKernel({ monitor, console: new PassThrough(), gone: NEVER }, LIMIT_MS)).rejects.toThrow('closed');
   });
 });

@@ -27,6 +27,7 @@ type fake struct {
 	answers  map[string]func(requests [][]byte, send func([]byte)) error
 	requests map[string][][]byte
 	sessions []string
+	ids      []string
 	address  string
 	server   *grpc.Server
 }
@@ -73,6 +74,7 @@ func (f *fake) handle(_ any, stream grpc.ServerStream) error {
 	script, ok := f.answers[rpc]
 	given, _ := metadata.FromIncomingContext(stream.Context())
 	f.sessions = append(f.sessions, strings.Join(given.Get(sessionKey), ","))
+	f.ids = append(f.ids, strings.Join(given.Get(requestIDKey), ","))
 	f.mutex.Unlock()
 	if !ok {
 		return status.Error(codes.Unimplemented, "unknown method")
@@ -149,6 +151,13 @@ func TestArguments(t *testing.T) {
 	same(t, len(fields), 3)
 	same(t, []string{fields[0].text(), fields[1].text(), fields[2].text()}, []string{"ext4", "/dev/sda1", "data"})
 	same(t, f.sessions[len(f.sessions)-1], "s1")
+	seen := map[string]bool{}
+	for _, id := range f.ids {
+		if len(id) != 32 || seen[id] {
+			t.Errorf("the request ID %q is not one of its own", id)
+		}
+		seen[id] = true
+	}
 }
 
 func TestResults(t *testing.T) {

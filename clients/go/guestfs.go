@@ -9,8 +9,10 @@ package guestfs
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -30,7 +32,8 @@ import (
 )
 
 const (
-	sessionKey = "guestfs-session"
+	sessionKey   = "guestfs-session"
+	requestIDKey = "guestfs-request-id"
 	// Some answers of daemons are close to gRPC's default limit of 4 MiB.
 	answerLimit = 8 << 20
 	// How long the end of a session may take whose connection is lost.
@@ -229,9 +232,10 @@ func credentialsOfEnvironment() (credentials.TransportCredentials, error) {
 	return credentials.NewTLS(config), nil
 }
 
-// outgoing is the context of a call, with its metadata.
+// outgoing is the context of one call, with its metadata. A call that a proxy repeats, or gRPC itself, is recognised by
+// its request ID, and made once.
 func (g *Guestfs) outgoing() context.Context {
-	ctx := g.ctx
+	ctx := metadata.AppendToOutgoingContext(g.ctx, requestIDKey, newRequestID())
 	if g.options.Token != "" {
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+g.options.Token)
 	}
@@ -239,6 +243,16 @@ func (g *Guestfs) outgoing() context.Context {
 		ctx = metadata.AppendToOutgoingContext(ctx, sessionKey, g.id)
 	}
 	return ctx
+}
+
+// newRequestID is an ID with 128 random bits.
+func newRequestID() string {
+	var id [16]byte
+	// It never fails: Go ends the program instead, or on older versions reports what the system reports.
+	if _, err := rand.Read(id[:]); err != nil {
+		panic(err)
+	}
+	return hex.EncodeToString(id[:])
 }
 
 // connection is the current connection; nil if the handle is closed.

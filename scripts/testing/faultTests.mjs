@@ -15,6 +15,11 @@ export const FAULT_TESTS = {
     'unit/session/guestMemory',
     'integration/sessions',
   ],
+  'calls repeated or cut off': [
+    'unit/server/requestIds/repeatedCalls',
+    'integration/repeatedCalls',
+    'unit/qemu/kernelSync',
+  ],
   'console flood': ['faults/consoleFlood', 'unit/common/consoleLog'],
   "jumps of the guest's clock": ['faults/clockJumps'],
   'image changed while attached': ['faults/changedImages', 'unit/images/watchedImage'],

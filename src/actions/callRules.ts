@@ -24,6 +24,11 @@ export interface CallRules {
   readonly states: readonly CallableState[] | undefined;
   /** Whether it changes something in the guest, appliance, session or server. */
   readonly mutating: boolean;
+  /**
+   * A call with a request ID is made once, however often it is repeated: whose IDs are looked at. Undefined: it changes
+   * nothing, or can be repeated.
+   */
+  readonly once?: 'session' | 'identity' | undefined;
   /** It has no end of its own: that its client cancels it is no failure. */
   readonly endsWithClient?: boolean;
   /** Other replicas may call it on their own behalf. */
@@ -53,6 +58,7 @@ export function rulesOf(action: ActionDef): CallRules {
     refusal: action.notOverNetwork,
     states: statesOf(action),
     mutating: action.mutating,
+    once: action.mutating ? 'session' : undefined,
   };
 }
 
@@ -86,7 +92,7 @@ const asksForSession = { ...ofService, session: 'id', whileDraining: true, mutat
 
 /** The rules of the RPCs that are not actions, by name. */
 export const serviceRules = {
-  CreateSession: { ...createsSession, name: 'CreateSession', mutating: true },
+  CreateSession: { ...createsSession, name: 'CreateSession', mutating: true, once: 'identity' },
   GetSession: { ...asksForSession, name: 'GetSession' },
   ListSessions: {
     ...asksForSession,
@@ -94,7 +100,9 @@ export const serviceRules = {
     session: 'none',
     insteadOfLargeAnswer: 'ask for fewer sessions with page_size',
   },
-  DeleteSession: { ...asksForSession, name: 'DeleteSession', mutating: true },
+  /** Its session is not there any more when it is repeated. */
+  DeleteSession: { ...asksForSession, name: 'DeleteSession', mutating: true, once: 'identity' },
+  CancelCall: { ...asksForSession, name: 'CancelCall', mutating: true, once: 'session' },
   GetLog: { ...asksForSession, name: 'GetLog' },
   Drain: {
     ...asksForSession,

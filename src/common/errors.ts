@@ -32,6 +32,12 @@ export type OwnReason =
   | 'NO_DRIVES'
   /** A call that was never sent: the appliance had ended. */
   | 'APPLIANCE_GONE'
+  /** A request ID that belongs to another call. */
+  | 'REQUEST_ID_REUSED'
+  /** The call with this request ID has succeeded, and its answer is no longer there. */
+  | 'ANSWER_NOT_KEPT'
+  /** No call with this request ID runs. */
+  | 'CALL_UNKNOWN'
   /** A call that was sent, but not answered. */
   | 'OUTCOME_UNKNOWN'
   /** As OUTCOME_UNKNOWN: qemu or the daemon no longer answered, and the appliance was ended. */

@@ -149,6 +149,12 @@ export interface Machine {
   /** Resolves when qemu has exited; never rejects. */
   readonly exited: Promise<MachineExit>;
   /**
+   * Makes the appliance's kernel write what it has in memory, and make its filesystems read-only, even if the daemon does
+   * not react. Nothing can be done with the machine afterwards but to stop it.
+   * @returns whether it did, within `limitMs` for each step; never rejects
+   */
+  syncKernel(limitMs: number): Promise<boolean>;
+  /**
    * Ends qemu (SIGTERM, then SIGKILL after `graceMs`) and resolves when it has been
    * reaped, its images released and its run directory removed. Can be called twice.
    */

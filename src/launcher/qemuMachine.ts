@@ -2,6 +2,7 @@
 import type { GuestfsError } from '../common/errors.js';
 import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import type { Accelerator } from '../qemu/accelerator.js';
+import { syncKernel } from '../qemu/kernelSync.js';
 import type { QemuProcess } from '../qemu/qemuProcess.js';
 import type { QmpClient } from '../qemu/qmpClient.js';
 import { explainLaunchFailure } from './launchFailure.js';
@@ -55,6 +56,10 @@ export function createMachine(process: QemuProcess, facts: MachineFacts, undo: U
     drives,
     pulse: pulseOf(facts.monitor),
     exited: process.exited,
+    syncKernel: (limitMs) =>
+      syncKernel({ monitor: facts.monitor, console: process.console, gone: process.exited }, limitMs).catch(
+        () => false,
+      ),
     stop: async (graceMs = DEFAULT_GRACE_MS) => {
       const exit = await process.stop(graceMs);
       await gone;

@@ -56,6 +56,8 @@ export interface QemuProcess {
   readonly monitor: Duplex;
   /** Channel to the monitor for files. */
   readonly files: FdSender;
+  /** Channel to the serial console, whose output is taken already. */
+  readonly console: Duplex;
   /** Its output so far. */
   messages(): string;
   /** Resolves when it has been reaped and its output read; never rejects. */
@@ -117,6 +119,7 @@ export async function startQemu(command: QemuCommand, options: QemuStartOptions)
     daemon,
     monitor,
     files: new FdSender(files),
+    console,
     messages: text,
     exited,
     stop: async (graceMs) => {

@@ -63,13 +63,13 @@ function checkDownload(_request: object, metadata: Metadata): void {
 }
 
 function upload(codec: AnyDaemonCall): ActionRpc['perform'] {
-  return async ({ daemon, request, chunks, signal }) => {
+  return async ({ daemon, request, chunks, signal, toTheEnd }) => {
     const fileArguments = request as FileArguments;
     const check = uploadCheck(fileArguments);
     const size = fileArguments.progress_hint ?? fileArguments.exact_size;
     const answer = (await daemon.upload(codec, request, check(chunks), size)) as object;
-    // A client that gave up while the daemon was answering has not been served.
-    signal.throwIfAborted();
+    // A client that gave up while the daemon was answering has not been served, unless it can ask again.
+    if (!toTheEnd) signal.throwIfAborted();
     return answer;
   };
 }

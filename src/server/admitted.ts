@@ -6,26 +6,30 @@ import type { DiskQuota } from '../images/diskQuota.js';
 import type { Access } from '../security/access.js';
 import { requireFound } from '../security/policy.js';
 import type { Daemon } from '../session/daemon.js';
+import type { Caller } from '../session/runningCalls.js';
 import type { Session } from '../session/session.js';
+import type { GuestfsError } from '../common/errors.js';
 import type { CallRecord } from './callRecord.js';
-import type { CallScope } from './callScope.js';
+import type { CallLife } from './callScope.js';
 import type { Forwarded } from './replicas/forwarded.js';
 import type { ActionCall, AdmittedCall, Rpc } from './rpc.js';
-import type { Transport } from './transports.js';
 
 /** The call as it arrived. */
 export interface Arrived {
   readonly rpc: Rpc;
-  readonly scope: CallScope;
-  readonly transport: Transport;
+  readonly life: CallLife;
+  /** The file of a client stream. */
+  readonly chunks: AsyncIterable<Buffer>;
   readonly request: object;
   readonly metadata: Metadata;
+  /** What its client calls it by. */
+  readonly requestId: string | undefined;
 }
 
 /** What the dispatch found about it. */
 export type Found = Pick<AdmittedCall, 'identity' | 'client' | 'access' | 'disk' | 'session' | 'forwarded'>;
 
-export class Admitted implements AdmittedCall {
+export class Admitted implements AdmittedCall, Caller {
   readonly request: object;
   readonly metadata: Metadata;
   readonly identity: string | undefined;
@@ -35,12 +39,13 @@ export class Admitted implements AdmittedCall {
   readonly session: Session | undefined;
   readonly forwarded: Forwarded | undefined;
   readonly #rpc: Rpc;
-  readonly #scope: CallScope;
-  readonly #transport: Transport;
+  readonly #life: CallLife;
+  readonly chunks: AsyncIterable<Buffer>;
+  readonly requestId: string | undefined;
   readonly #record: CallRecord;
   #daemon: Daemon | undefined;
 
-  constructor({ rpc, scope, transport, request, metadata }: Arrived, record: CallRecord, found: Found) {
+  constructor({ rpc, life, chunks, request, metadata, requestId }: Arrived, record: CallRecord, found: Found) {
     this.request = request;
     this.metadata = metadata;
     this.identity = found.identity;
@@ -50,8 +55,9 @@ export class Admitted implements AdmittedCall {
     this.session = found.session;
     this.forwarded = found.forwarded;
     this.#rpc = rpc;
-    this.#scope = scope;
-    this.#transport = transport;
+    this.#life = life;
+    this.chunks = chunks;
+    this.requestId = requestId;
     this.#record = record;
   }
 
@@ -60,11 +66,26 @@ export class Admitted implements AdmittedCall {
   }
 
   get signal(): AbortSignal {
-    return this.#scope.signal;
+    return this.#life.signal;
   }
 
-  get chunks(): AsyncIterable<Buffer> {
-    return this.#transport.chunks;
+  get isAbandoned(): boolean {
+    return this.#life.isAbandoned;
+  }
+
+  cancel(reason: GuestfsError): void {
+    this.#life.cancel(reason);
+  }
+
+  /** The call may have changed something from now on. */
+  begun(): void {
+    this.#record.begun();
+    this.#life.begun?.();
+  }
+
+  /** Whoever waits for a call that goes on without its client needs its true end. */
+  get toTheEnd(): boolean {
+    return this.#life.outlivesClients === true;
   }
 
   get action(): ActionDef {
@@ -81,6 +102,7 @@ export class Admitted implements AdmittedCall {
   /** The call of an action of a session, in its turn; without `daemon`, it needs no turn. */
   inTurn(daemon: Daemon | undefined): ActionCall {
     this.#daemon = daemon;
+    this.begun();
     return this as AdmittedCall as ActionCall;
   }
 

@@ -18,6 +18,7 @@ export type EncodeAnswer = (answer: object) => object;
  */
 export function answerEncoder(name: string, serialize: (answer: object) => Buffer): EncodeAnswer {
   return (answer) => {
+    if (answer instanceof EncodedAnswer) return answer;
     const bytes = serialize(answer);
     if (bytes.length > ANSWER_MESSAGE_LIMIT) throw answerTooLarge(name, ANSWER_MESSAGE_LIMIT);
     return new EncodedAnswer(bytes);

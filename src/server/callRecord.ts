@@ -40,6 +40,7 @@ export class CallRecord {
   readonly #fields: LogFields = {};
   #images: readonly string[] = [];
   #working = false;
+  #begun = false;
   /** How the call was answered; undefined until then. */
   #answer: { readonly failure: CallFailure | undefined } | undefined;
 
@@ -48,6 +49,11 @@ export class CallRecord {
     this.#logger = logger;
     this.#audit = audit;
     this.span = span;
+  }
+
+  /** The RPC's name. */
+  get name(): string {
+    return this.#rpc.name;
   }
 
   /** Adds fields. */
@@ -63,6 +69,16 @@ export class CallRecord {
   /** The call will have a line in the audit log. */
   get isAudited(): boolean {
     return this.#audit !== undefined && this.#rpc.mutating;
+  }
+
+  /** The work of the call begins: it may change something from now on. */
+  begun(): void {
+    this.#begun = true;
+  }
+
+  /** Whether the call may have changed something. */
+  get mayHaveEffect(): boolean {
+    return this.#begun && this.#rpc.mutating;
   }
 
   /** Images that the request names, for the audit log. */

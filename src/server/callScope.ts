@@ -16,13 +16,25 @@ export interface ServerCall {
   off(event: 'cancelled', listener: () => void): unknown;
 }
 
-/** The lifetime of a call. */
-export interface CallScope {
+/** The life of a call, for its implementation. */
+export interface CallLife {
   /**
    * Aborts when the client cancels or disconnects, or when the deadline passes. Created when it is first used: many
    * calls have been answered before anything could wait for it, and it costs more than most of them.
    */
   readonly signal: AbortSignal;
+  /** It goes on for a while without clients, and has to tell others how it ended. */
+  readonly outlivesClients?: boolean;
+  /** Nobody waits for the answer any more. */
+  readonly isAbandoned: boolean;
+  /** Aborts {@link signal}. */
+  cancel(reason: GuestfsError): void;
+  /** Called when the call begins, and may change something from then on. */
+  begun?(): void;
+}
+
+/** The lifetime of a call. */
+export interface CallScope extends CallLife {
   /** Declares for which client the work of the call is done: see onBehalf.ts. */
   onBehalfOf(client: string): void;
   /** Declares to which span the work of the call belongs: see spans.ts. */
@@ -60,6 +72,16 @@ class Scope implements CallScope {
       this.#call.once('cancelled', this.#abort);
     }
     return signal;
+  }
+
+  get isAbandoned(): boolean {
+    return this.#call.cancelled || this.#controller?.signal.aborted === true;
+  }
+
+  cancel(reason: GuestfsError): void {
+    if (this.#ended) return;
+    // Creates the controller.
+    if (!this.signal.aborted) this.#controller?.abort(reason);
   }
 
   onBehalfOf(client: string): void {

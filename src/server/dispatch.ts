@@ -8,9 +8,10 @@
  *  5. refusal     of actions that make no sense over a network
  *  6. state       of the session
  *  7. arguments   decoded and checked, also against the daemon's version
- *  8. turn        the daemon runs one action at a time; other calls wait, or need no turn
- *  9. answer      or the status that an error becomes
- * 10. record      one line of the log, and one of the audit log
+ *  8. repetition  a call with the request ID of another one is the same call, and gets its answer
+ *  9. turn        the daemon runs one action at a time; other calls wait, or need no turn
+ * 10. answer      or the status that an error becomes
+ * 11. record      one line of the log, and one of the audit log
  *
  * What an RPC needs is declared by its record in `src/actions`, and enforced here and nowhere else.
  */
@@ -21,6 +22,7 @@ import type {
   ServerReadableStream,
   ServerUnaryCall,
   ServerWritableStream,
+  StatusObject,
   UntypedHandleCall,
 } from '@grpc/grpc-js';
 import type { CallRules } from '../actions/callRules.js';
@@ -37,18 +39,22 @@ import { checkSessionId, type SessionRegistry } from '../session/sessionRegistry
 import type { EncodeAnswer } from './answerEncoding.js';
 import { connectionOf } from './callConnection.js';
 import { recordOf, type CallRecord } from './callRecord.js';
-import { scopeOf, type CallScope, type ServerCall } from './callScope.js';
+import { scopeOf, type CallLife, type CallScope, type ServerCall } from './callScope.js';
 import { clientBehind } from './client.js';
 import { checkArguments } from './checkArguments.js';
 import type { Identify } from './identify.js';
 import { Admitted } from './admitted.js';
-import type { ActionRpc, Rpc } from './rpc.js';
+import type { ActionRpc, AnswerStream, Rpc } from './rpc.js';
 import { namedImages } from './namedImages.js';
 import { passOn } from './replicas/forward.js';
 import { isForItself, type Forwarded } from './replicas/forwarded.js';
 import type { ForwardedClient, Replicas } from './replicas/replicas.js';
 import type { SessionPlace } from './replicas/sessionIds.js';
 import { givenSessionId, sessionIdOf } from './sessionHeader.js';
+import { fingerprintOf } from './requestIds/fingerprint.js';
+import { Ledger, type IdOwner } from './requestIds/ledger.js';
+import { makeOnce, ownerOf } from './requestIds/makeOnce.js';
+import { requestIdOf } from './requestIds/requestId.js';
 import { toStatus } from './statusMapping.js';
 import { passedOnIn } from './tracing/passage.js';
 import { clientStreamTransport, serverStreamTransport, unaryTransport, type Transport } from './transports.js';
@@ -77,6 +83,7 @@ export class Dispatch {
   readonly #disks: DiskQuotas;
   readonly #logger: Logger;
   readonly #hide: (text: string) => string;
+  readonly #ledger = new Ledger();
 
   constructor({
     registry,
@@ -96,6 +103,9 @@ export class Dispatch {
     this.#debugService = debugService;
     this.#disks = disks;
     this.#logger = logger;
+    registry.onSize(() =>
+      this.#ledger.keepOnly((owner) => typeof owner === 'string' || registry.has(owner as Session)),
+    );
   }
 
   /**
@@ -103,25 +113,22 @@ export class Dispatch {
    * @param method needed for calls that are passed on
    */
   handler(rpc: Rpc, encode: EncodeAnswer, method?: PassedMethod): UntypedHandleCall {
+    const served: Served = { rpc, method, encode };
     switch (rpc.kind) {
       case 'unary':
         return (call: ServerUnaryCall<object, object>, callback: sendUnaryData<object>) =>
-          void this.#serve(rpc, method, call, () => unaryTransport(call, callback, encode));
+          void this.#serve(served, call, () => unaryTransport(call, callback, encode));
       case 'clientStream':
         return (call: ServerReadableStream<object, object>, callback: sendUnaryData<object>) =>
-          void this.#serve(rpc, method, call, ({ signal }) => clientStreamTransport(call, callback, encode, signal));
+          void this.#serve(served, call, ({ signal }) => clientStreamTransport(call, callback, encode, signal));
       case 'serverStream':
         return (call: ServerWritableStream<object, object>) =>
-          void this.#serve(rpc, method, call, ({ signal }) => serverStreamTransport(call, encode, signal));
+          void this.#serve(served, call, ({ signal }) => serverStreamTransport(call, encode, signal));
     }
   }
 
-  async #serve(
-    rpc: Rpc,
-    method: PassedMethod | undefined,
-    call: ServerCall,
-    open: (scope: CallScope) => Transport,
-  ): Promise<void> {
+  async #serve(served: Served, call: ServerCall, open: (scope: CallScope) => Transport): Promise<void> {
+    const { rpc } = served;
     const { rules } = rpc;
     const scope = scopeOf(call);
     const transport = open(scope);
@@ -130,6 +137,12 @@ export class Dispatch {
     if (record.span !== undefined) scope.belongsTo(record.span);
     if (record.isAudited) record.names(namedImages(rpc, transport.given));
     let session: Session | undefined;
+    const statusOf = (thrown: unknown): StatusObject =>
+      toStatus(
+        thrown,
+        { action: rules.name, ...(session && { state: session.state }), hide: this.#hide },
+        this.#logger,
+      );
     try {
       const identified = this.#identify({
         getAuthContext: () => call.getAuthContext(),
@@ -138,21 +151,25 @@ export class Dispatch {
       });
       const identity = identified instanceof Promise ? await identified : identified;
       record.note({ identity });
+      const requestId = requestIdOf(call.metadata);
+      if (requestId !== undefined) record.note({ requestId });
       const forwarded = this.#forwardedBy(rules, call.metadata);
       const client = clientBehind(identity, forwarded, call.getPeer());
       scope.onBehalfOf(client);
       const access = isForItself(forwarded) ? NO_ACCESS : await this.#access.of(identity);
-      const found = await this.#sessionOf(rules, call, transport, identity, record);
+      const found = await this.#sessionOf(rules, call, transport, { identity, requestId }, record);
       if (found !== undefined && 'run' in found) {
         await this.#passOn(found, {
-          ...{ method, call, transport, forwarded, identity, client, record },
+          ...{ method: served.method, call, transport, forwarded, identity, client, record },
           signal: scope.signal,
         });
         return;
       }
       session = found;
-      if (!rules.whileDraining) this.#registry.refuseWhileDraining();
-      const refusal = this.#refusalOf(rpc, access, session, transport.given);
+      const owner = requestId === undefined ? undefined : ownerOf(rules, session, identity);
+      const isRepeated = this.#isRepeated(rules, owner, requestId);
+      if (!rules.whileDraining && !isRepeated) this.#registry.refuseWhileDraining();
+      const refusal = this.#refusalOf(rpc, access, isRepeated ? undefined : session, transport.given);
       if (refusal !== undefined) {
         // Refused calls are traced as well, as in libguestfs.
         if (rpc.action !== undefined) await session?.traceRefused(rpc.action, transport.given ?? {});
@@ -160,24 +177,43 @@ export class Dispatch {
       }
       const request = await transport.request();
       if (rpc.action !== undefined) requireArguments(rpc, request, call.metadata, session?.daemonVersion);
-      const admitted = new Admitted({ rpc, scope, transport, request, metadata: call.metadata }, record, {
-        ...{ identity, client, access, session, forwarded },
-        disk: this.#disks.of({ client, imageRoots: access.imageRoots, limits: access.limits }),
+      const admit = (life: CallLife, chunks: AsyncIterable<Buffer>): Admitted =>
+        new Admitted({ rpc, life, chunks, request, metadata: call.metadata, requestId }, record, {
+          ...{ identity, client, access, session, forwarded },
+          disk: this.#disks.of({ client, imageRoots: access.imageRoots, limits: access.limits }),
+        });
+      if (requestId === undefined || owner === undefined || rules.once === undefined) {
+        const answer = await inTurn(rpc, transport.answers, admit(scope, transport.chunks));
+        await transport.succeed(answer);
+        return;
+      }
+      await makeOnce({
+        ...{ ledger: this.#ledger, owner, requestId, kind: rpc.kind, client, transport },
+        known: { rpc: rules.name, fingerprint: await fingerprintOf(serializerOf(served), request) },
+        signal: scope.signal,
+        encode: served.encode,
+        run: async (life, answers, chunks) => inTurn(rpc, answers, admit(life, chunks)),
+        toStatus: statusOf,
+        onRepeated: () => record.note({ repeated: true }),
       });
-      const answer = await inTurn(rpc, transport, admitted);
-      await transport.succeed(answer);
     } catch (thrown) {
-      transport.fail(
-        toStatus(
-          thrown,
-          { action: rules.name, ...(session && { state: session.state }), hide: this.#hide },
-          this.#logger,
-        ),
-      );
+      transport.fail(statusOf(thrown));
     } finally {
       scope.end();
       record.ended();
     }
+  }
+
+  /**
+   * Whether the call was made before, as far as its request ID tells: then neither the state of its session nor the end
+   * of the server keeps it from its answer.
+   * @throws GuestfsError REQUEST_ID_REUSED
+   */
+  #isRepeated({ name, once }: CallRules, owner: IdOwner | undefined, requestId: string | undefined): boolean {
+    if (owner === undefined || requestId === undefined) return false;
+    if (once !== undefined) return this.#ledger.find(owner, requestId) !== undefined;
+    this.#ledger.requireUnused(owner, requestId, name);
+    return false;
   }
 
   /**
@@ -197,15 +233,15 @@ export class Dispatch {
    * @throws GuestfsError SESSION_MISSING, MALFORMED_SESSION_ID, SESSION_UNKNOWN
    */
   async #sessionOf(
-    { session: reference }: CallRules,
+    rules: CallRules,
     call: ServerCall,
     transport: Transport,
-    identity: string | undefined,
+    { identity, requestId }: { readonly identity: string | undefined; readonly requestId: string | undefined },
     record: CallRecord,
   ): Promise<Session | SessionPlace | undefined> {
-    if (reference === 'none') return undefined;
+    if (rules.session === 'none') return undefined;
     const id =
-      reference === 'metadata'
+      rules.session === 'metadata'
         ? sessionIdOf(call.metadata)
         : ((await transport.request()) as { id: string }).id || (givenSessionId(call.metadata) ?? '');
     const place = this.#replicas?.placeOf(id, identity);
@@ -213,6 +249,9 @@ export class Dispatch {
     const name = place?.name ?? id;
     record.note({ session: name });
     if (place !== undefined && this.#replicas?.isHere(place) !== true) return place;
+    // The session can have ended by the call that this one repeats.
+    if (rules.once === 'identity' && this.#isRepeated(rules, ownerOf(rules, undefined, identity), requestId))
+      return undefined;
     try {
       return this.#registry.get(name, identity);
     } catch (error) {
@@ -256,6 +295,22 @@ export class Dispatch {
   }
 }
 
+/** An RPC and its method. */
+interface Served {
+  readonly rpc: Rpc;
+  readonly method: PassedMethod | undefined;
+  readonly encode: EncodeAnswer;
+}
+
+/** Encodes the request of an RPC, or the arguments of an upload, for its fingerprint. */
+function serializerOf({ rpc, method }: Served): (request: object) => Buffer {
+  if (method === undefined) throw new Error(`the method of ${rpc.rules.name} is not known`);
+  const { requestSerialize } = method;
+  return rpc.kind === 'clientStream'
+    ? (value) => requestSerialize({ payload: { $case: 'arguments', value } })
+    : requestSerialize;
+}
+
 /** What is needed of a method to pass on its calls. */
 export type PassedMethod = Pick<MethodDefinition<object, object>, 'path' | 'requestSerialize'>;
 
@@ -289,12 +344,15 @@ function requireArguments(
 }
 
 /** Runs the call: a daemon action in its turn, everything else immediately. */
-function inTurn(rpc: Rpc, { answers }: Transport, call: Admitted): Promise<object> {
-  if (rpc.action === undefined) return rpc.perform(call, answers);
+function inTurn(rpc: Rpc, answers: AnswerStream, call: Admitted): Promise<object> {
+  if (rpc.action === undefined) {
+    call.begun();
+    return rpc.perform(call, answers);
+  }
   const { action, perform } = rpc;
   const { session, request } = call;
   if (session === undefined) throw new Error(`${action.name} has no session`);
   if (needsDaemon(action))
-    return session.perform(action, request, call.signal, (daemon) => perform(call.inTurn(daemon), answers));
-  return session.performOutOfTurn(action, request, () => perform(call.inTurn(undefined), answers));
+    return session.perform(action, request, call.signal, (daemon) => perform(call.inTurn(daemon), answers), call);
+  return session.performOutOfTurn(action, request, () => perform(call.inTurn(undefined), answers), call);
 }

@@ -6,6 +6,7 @@
  * without any interceptor, grpc-js passes on a request that arrives after the deadline.
  */
 import { ServerInterceptingCall, status, type ServerInterceptor } from '@grpc/grpc-js';
+import { GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import type { AuditLog } from './auditLog.js';
 import { connectionUnder } from './callConnection.js';
@@ -13,13 +14,25 @@ import { CallRecord, recordUnder, type CallFailure } from './callRecord.js';
 import { reasonIn } from './errorDetails.js';
 import { http2StreamOf, metadataOf, replaceStatus, whenClosed, type SentStatus } from './grpcInternals.js';
 import { countRefusal, meterOf } from './callMetrics.js';
+import { outcomeUnknown } from './requestIds/namedCall.js';
 import { rpcAt } from './rpcNames.js';
+import { toStatus } from './statusMapping.js';
 import type { CallTracer } from './tracing/callSpan.js';
 
 /** What the client sees; the reason for a status made by grpc-js is the status itself. */
 function failureIn({ code, details, metadata }: SentStatus): CallFailure | undefined {
   if (code === status.OK) return undefined;
   return { code: status[code], reason: reasonIn(metadata) ?? status[code], message: details ?? '' };
+}
+
+/** The status of a call whose deadline has passed, with details: grpc-js, which notices it, sends none. */
+function lateStatus(sent: SentStatus, { name, mayHaveEffect }: CallRecord, logger: Logger): SentStatus {
+  if (reasonIn(sent.metadata) !== undefined) return sent;
+  const passed = 'the deadline of the call has passed';
+  const error = mayHaveEffect
+    ? outcomeUnknown('DEADLINE_EXCEEDED', passed)
+    : new GuestfsError('DEADLINE_EXCEEDED', passed, { metadata: { outcome: 'none' } });
+  return toStatus(error, { action: name }, logger);
 }
 
 const GONE: SentStatus = { code: status.CANCELLED, details: 'the client cancelled the call or disconnected' };
@@ -48,7 +61,7 @@ export function observeCalls(logger: Logger, audit?: AuditLog, tracer?: CallTrac
     replaceStatus(call, (sent) => {
       // grpc-js treats the end of a connection as a half-close, and reports that the request is missing.
       over(stream.closed ? GONE : sent);
-      return sent;
+      return record === undefined || sent.code !== status.DEADLINE_EXCEEDED ? sent : lateStatus(sent, record, logger);
     });
     // Without a status: grpc-js reports no cancellation if the stream was already closed when it checked.
     whenClosed(stream, () => over(GONE));

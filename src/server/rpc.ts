@@ -48,6 +48,8 @@ export interface SessionCall<Request = object> extends AdmittedCall<Request> {
 /** A call of an action, in its turn. */
 export interface ActionCall extends SessionCall {
   readonly action: ActionDef;
+  /** How the call ends is of interest even when its client has gone. */
+  readonly toTheEnd: boolean;
   /**
    * The daemon; only for the actions that need it.
    * @throws Error for any other action

@@ -1,8 +1,12 @@
 /** SessionService: creates, shows and deletes sessions. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
   Accelerator,
+  CallState,
   LaunchKind,
   SessionState as ProtoState,
+  type CancelCallRequest,
+  type CancelCallResponse,
   type CreateSessionRequest,
   type CreateSessionResponse,
   type DeleteSessionRequest,
@@ -17,12 +21,14 @@ import {
   type GetSessionResponse,
   type ListSessionsRequest,
   type ListSessionsResponse,
+  type RunningCall as ProtoCall,
   type Session as ProtoSession,
 } from '../../gen/proto/guestfs/v1/session.js';
 import { serviceRules } from '../actions/callRules.js';
-import { badArgument } from '../common/errors.js';
+import { badArgument, GuestfsError } from '../common/errors.js';
 import { decodeGuestText, printable } from '../common/guestText.js';
 import { SERVER_VERSION } from '../common/version.js';
+import type { RunningCall } from '../session/runningCalls.js';
 import type { Session } from '../session/session.js';
 import { newSessionId, type SessionRegistry } from '../session/sessionRegistry.js';
 import { loadTrailers } from './capacity.js';
@@ -40,6 +46,8 @@ const MAX_LABELS = 32;
 const MAX_LABEL_LENGTH = 256;
 const DEFAULT_PAGE_SIZE = 100;
 const MAX_PAGE_SIZE = 1000;
+/** How many of a session's calls are shown. */
+const SHOWN_CALLS = 200;
 
 const STATES = {
   CONFIG: ProtoState.CONFIG,
@@ -100,6 +108,34 @@ function describeSession(session: Session, id: string, endpoint: string): ProtoS
     pending_calls: session.pendingCalls,
     server_version: SERVER_VERSION,
   };
+}
+
+function describeCall({ name, caller, since, waits }: RunningCall): ProtoCall {
+  return {
+    name,
+    request_id: caller.requestId ?? '',
+    age: toDuration(Math.round(performance.now() - since)),
+    state: waits ? CallState.WAITING : CallState.RUNNING,
+    abandoned: caller.isAbandoned,
+  };
+}
+
+/**
+ * Ends the calls of a session that have a request ID.
+ * @throws GuestfsError CALL_UNKNOWN
+ */
+async function cancelCalls({ calls }: Session, requestId: string): Promise<readonly RunningCall[]> {
+  if (requestId === '') throw badArgument('request_id', 'names no call');
+  const named = calls.withId(requestId);
+  if (named.length === 0)
+    throw new GuestfsError(
+      'CALL_UNKNOWN',
+      `no call with the request ID ${requestId} waits or runs in the session: it has ended, or never arrived; call it again with the same ID to find out`,
+    );
+  for (const { caller } of named) caller.cancel(new GuestfsError('CANCELLED', 'the call was cancelled by CancelCall'));
+  // Those that end at once do so in this turn of the event loop.
+  await nextTurn();
+  return named;
 }
 
 function checkLabels(labels: ReadonlyMap<string, string>): void {
@@ -168,11 +204,13 @@ export function sessionRpcs({
     return { id: described.id, session: described };
   };
 
-  const { CreateSession, GetSession, ListSessions, DeleteSession, GetLog, Drain, GetServerInfo } = serviceRules;
+  const { CreateSession, GetSession, ListSessions, DeleteSession } = serviceRules;
+  const { CancelCall, GetLog, Drain, GetServerInfo } = serviceRules;
   return [
     plainRpc(CreateSession, create),
     sessionRpc<GetSessionRequest, GetSessionResponse>(GetSession, async ({ session }) => ({
       session: describe(session),
+      calls: session.calls.all.slice(0, SHOWN_CALLS).map(describeCall),
     })),
     plainRpc<ListSessionsRequest, ListSessionsResponse>(ListSessions, async (call) => {
       const { request, identity, forwarded } = call;
@@ -189,6 +227,11 @@ export function sessionRpcs({
       await (request.force ? registry.deleteByForce(session) : registry.delete(session));
       answers.endWith(loadTrailers(registry));
       return {};
+    }),
+    sessionRpc<CancelCallRequest, CancelCallResponse>(CancelCall, async ({ session, request }) => {
+      const cancelled = await cancelCalls(session, request.request_id);
+      const left = session.calls.all;
+      return { calls: cancelled.filter((call) => left.includes(call)).map(describeCall) };
     }),
     sessionRpc<GetLogRequest, GetLogResponse>(GetLog, async ({ session: { console: log } }) => ({
       log: hide(printable(decodeGuestText(log.tail()))),

@@ -11,10 +11,16 @@ import type { RunningAppliance } from './runningAppliance.js';
 import type { SessionDrives } from './sessionDrives.js';
 import type { Turns } from './turns.js';
 
-/** How long a shutdown waits for the call in flight, milliseconds. */
+/** How long a shutdown waits for the call in flight, milliseconds ... */
 const CALL_GRACE_MS = 20_000;
+/** ... and for one that its client has given up, if that is sooner than its own limit. */
+export const ABANDONED_GRACE_MS = 5000;
+/** How often it looks whether the client has given up. */
+const LOOK_MS = 100;
 /** ... and then for the daemon to sync and unmount. */
 const AUTOSYNC_LIMIT_MS = 120_000;
+/** If the daemon is busy: how long its kernel may take to sync, and then to make its filesystems read-only. */
+const KERNEL_SYNC_LIMIT_MS = 60_000;
 /** ... and then for qemu to flush its caches. */
 const QEMU_END_LIMIT_MS = 60_000;
 /** Maximum length of qemu's output that a message quotes, characters. */
@@ -82,11 +88,20 @@ async function run(appliance: RunningAppliance, options: EndOptions, cut: AbortS
 /** Makes the daemon sync and unmount, as its last call. */
 async function writeOut(appliance: RunningAppliance, { turns, drives, autosync }: EndOptions): Promise<void> {
   turns.cancelTransfer(new GuestfsError('CANCELLED', 'the session was shut down'));
+  // A call whose client has gone sends nothing more to the daemon; what the daemon works on, nobody can stop.
+  turns.abandoned?.call.caller.cancel(new GuestfsError('CANCELLED', 'the session was shut down'));
   // The sync takes the next turn, ahead of all waiting calls.
   turns.refuseWaiting(
     new GuestfsError('APPLIANCE_GONE', 'the session was shut down before the call was sent to its appliance'),
   );
-  const release = await lastTurn(turns);
+  const release = await lastTurn(turns, () => appliance.unsynced && drives.written.length > 0).catch(
+    async (busy: unknown) => {
+      // The daemon is busy, but its kernel is not.
+      if (!autosync || !(await appliance.machine.syncKernel(KERNEL_SYNC_LIMIT_MS))) throw busy;
+      await drives.requireSound(appliance.machine, 'kept drives');
+    },
+  );
+  if (release === undefined) return;
   try {
     if (autosync) await syncAndUnmount(appliance);
     await drives.requireSound(appliance.machine, 'kept drives');
@@ -95,20 +110,47 @@ async function writeOut(appliance: RunningAppliance, { turns, drives, autosync }
   }
 }
 
-async function lastTurn(turns: Turns): Promise<() => void> {
+/**
+ * Waits for the turn; not for a call that nobody waits for if nothing is lost by ending it.
+ * @param isUnsynced whether there is data that a sync would write
+ * @returns undefined: that call still has the turn, and there is nothing to sync
+ * @throws GuestfsError ETIMEDOUT
+ */
+async function lastTurn(turns: Turns, isUnsynced: () => boolean): Promise<(() => void) | undefined> {
   const limit = linkedAbort([], {
     milliseconds: CALL_GRACE_MS,
-    makeError: () =>
-      new GuestfsError(
-        'ETIMEDOUT',
-        `the call in progress did not end within ${CALL_GRACE_MS / 1000} s: the appliance was stopped without a sync, and unwritten data is lost`,
-      ),
+    makeError: () => endedUnfinished(`the call in progress did not end within ${CALL_GRACE_MS / 1000} s`),
   });
+  let waited = 0;
+  const look = (): void => {
+    const { abandoned } = turns;
+    if (abandoned === undefined) return;
+    if (!isUnsynced()) limit.abort(NOTHING_LOST);
+    else if (waited >= ABANDONED_GRACE_MS || abandoned.leftMs === 0)
+      limit.abort(endedUnfinished(`${abandoned.call.name}, which its client has given up, did not end in time`));
+  };
+  const turn = turns.take(limit.signal);
+  look();
+  // A client can also give up later.
+  const looking = setInterval(() => {
+    waited += LOOK_MS;
+    look();
+  }, LOOK_MS);
   try {
-    return await turns.take(limit.signal);
+    return await turn;
+  } catch (error) {
+    if (error === NOTHING_LOST) return undefined;
+    throw error;
   } finally {
+    clearInterval(looking);
     limit.release();
   }
+}
+
+const NOTHING_LOST = new GuestfsError('CANCELLED', 'an abandoned call runs, and there is nothing to sync');
+
+function endedUnfinished(what: string): GuestfsError {
+  return new GuestfsError('ETIMEDOUT', `${what}: the appliance was stopped without a sync, and unwritten data is lost`);
 }
 
 async function syncAndUnmount({ connection, version }: RunningAppliance): Promise<void> {

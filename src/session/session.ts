@@ -22,6 +22,7 @@ import type { SessionLaunchTimings } from './launching.js';
 import { knowingMemory } from './guestMemory.js';
 import { LifeCycle } from './lifeCycle.js';
 import { keepPromise } from './promise.js';
+import { RunningCalls, STEADY, type Caller } from './runningCalls.js';
 import type { SessionSettings } from './settings.js';
 import type { SessionState } from './stateMachine.js';
 import { Turns } from './turns.js';
@@ -63,6 +64,8 @@ export class Session {
   readonly settings: SessionSettings;
   readonly events = new EventBus();
   readonly console = new ConsoleLog();
+  /** Its calls that wait or run. */
+  readonly calls = new RunningCalls();
   readonly #life: LifeCycle;
   readonly #turns = new Turns(this.events, () => this.touch(), {
     limitMs: () => Math.min(this.#abandonedMs, this.idleTimeoutMs ?? this.#abandonedMs),
@@ -210,7 +213,7 @@ export class Session {
   /**
    * Runs an action in its turn: to other callers, everything that `body` does is a single call.
    *
-   * When the signal aborts, the caller is answered at once; the turn lasts until the body,
+   * When the signal aborts, the caller is answered at once, unless it waits to the end; the turn lasts until the body,
    * and so the daemon, has finished.
    */
   async perform<Value>(
@@ -218,12 +221,13 @@ export class Session {
     request: object,
     signal: AbortSignal,
     body: (daemon: Daemon) => Promise<Value>,
+    caller: Caller = STEADY,
   ): Promise<Value> {
     this.#requireOpen(action.name);
     // Traced like any other call, as in libguestfs, but without a turn.
     if (this.state !== 'READY')
       await this.#traced(action, request, async () => this.requireState(CALL_STATES.daemon, action.name));
-    return this.#turns.call(action.name, signal, (combined) =>
+    const work = (combined: AbortSignal): Promise<Value> =>
       this.#traced(action, request, async () => {
         const appliance = this.#life.requireAppliance(action.name);
         const { machine, connection, version } = appliance;
@@ -242,8 +246,9 @@ export class Session {
           if (connection.failure !== undefined && !signal.aborted) appliance.endReported = true;
           throw knowingMemory(await appliance.explained(error), () => this.console.tailSince(total));
         }
-      }),
-    );
+      });
+    const running = this.calls.begin(action.name, action.mutating, caller, true);
+    return this.#turns.call(action.name, signal, work, running);
   }
 
   /** Traces a call that is refused before it runs, as libguestfs does. */
@@ -255,13 +260,20 @@ export class Session {
   }
 
   /** Runs an action that needs no turn, with its trace. The session is in use until it has finished. */
-  async performOutOfTurn<Value>(action: ActionDef, request: object, body: () => Promise<Value>): Promise<Value> {
+  async performOutOfTurn<Value>(
+    action: ActionDef,
+    request: object,
+    body: () => Promise<Value>,
+    caller: Caller = STEADY,
+  ): Promise<Value> {
     this.#requireOpen(action.name);
+    const running = this.calls.begin(action.name, action.mutating, caller, false);
     this.#callsOutOfTurn += 1;
     try {
       return await this.#traced(action, request, body);
     } finally {
       this.#callsOutOfTurn -= 1;
+      running.over();
       this.touch();
     }
   }

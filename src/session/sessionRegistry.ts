@@ -233,6 +233,11 @@ export class SessionRegistry {
     return session;
   }
 
+  /** Whether a session is one of these. */
+  has(session: Session): boolean {
+    return this.#sessions.get(keyOf(session.owner, session.id)) === session;
+  }
+
   /** The sessions of an identity, the oldest first. */
   list(identity: string | undefined): Session[] {
     return [...this.#sessions.values()].filter((session) => session.owner === identity);

@@ -8,6 +8,7 @@ import { abortController, linkedAbort, onAbort, unlessAborted, type LinkedAbort 
 import type { EventBus } from '../events/eventBus.js';
 import type { ProgressMessage } from '../protocol/messages.js';
 import { CallQueue } from './callQueue.js';
+import type { RunningCall } from './runningCalls.js';
 
 /** What happens to a call that continues after its client has given up. */
 export interface AbandonedCalls {
@@ -32,6 +33,10 @@ export class Turns {
   #asking = false;
   /** Cancels the transfer of the call that has the turn. */
   #transfer: LinkedAbort | undefined;
+  /** The call that has the turn; undefined for anything else that has it. */
+  #running: RunningCall | undefined;
+  /** When the client of the call that has the turn gave up; undefined: it has not. On the clock of `performance`. */
+  #abandonedAt: number | undefined;
   /** The call that the daemon is working on, for its progress messages. */
   #current: { readonly action: string; readonly procedure: number; readonly serial: number } | undefined;
 
@@ -51,15 +56,17 @@ export class Turns {
   }
 
   /**
-   * Runs a call in its turn. When the signal aborts, the caller is answered at once; the turn lasts until `body`,
-   * and so the daemon, has finished.
+   * Runs a call in its turn. When the signal aborts, the caller is answered at once, unless it waits to the end; the
+   * turn lasts until `body`, and so the daemon, has finished.
    * @param body its signal aborts with the caller's, and by {@link cancelTransfer}
+   * @param running told of its progress; it must have been entered as one that waits
    * @throws GuestfsError QUEUE_FULL; the signal's reason; what `body` throws
    */
   async call<Value>(
     action: string,
     signal: AbortSignal,
     body: (signal: AbortSignal) => Promise<Value>,
+    running?: RunningCall,
   ): Promise<Value> {
     this.#calls += 1n;
     const number = this.#calls;
@@ -68,13 +75,16 @@ export class Turns {
     };
     emit('queued');
     const release = await asPart(signal, WAITING, () => this.#queue.turn(signal)).catch((error: unknown) => {
+      running?.over();
       emit('finished', GuestfsError.from(error).reason);
       throw error;
     });
+    running?.starts();
+    this.#running = running;
     const transfer = linkedAbort([signal]);
     this.#transfer = transfer;
     emit('started');
-    return this.#untilOver(release, signal, async () => {
+    const work = async (): Promise<Value> => {
       try {
         const value = await body(transfer.signal);
         emit('finished');
@@ -85,8 +95,20 @@ export class Turns {
       } finally {
         transfer.release();
         this.#transfer = undefined;
+        this.#running = undefined;
+        running?.over();
       }
-    });
+    };
+    return this.#untilOver(release, signal, work, running?.caller.toTheEnd === true);
+  }
+
+  /** The call that has the turn, if its client has given it up. */
+  get abandoned(): { readonly call: RunningCall; readonly leftMs: number } | undefined {
+    const call = this.#running;
+    if (call?.caller.isAbandoned !== true) return undefined;
+    const limit = this.#abandoned?.limitMs() ?? Infinity;
+    const since = this.#abandonedAt ?? performance.now();
+    return { call, leftMs: Math.max(0, since + limit - performance.now()) };
   }
 
   /** Runs work that must not overlap a daemon call; like {@link call}, but without events. */
@@ -143,22 +165,29 @@ export class Turns {
     if (abandoned === undefined) return () => undefined;
     let timer: NodeJS.Timeout | undefined;
     const stopListening = onAbort(signal, () => {
+      this.#abandonedAt = performance.now();
       timer = setTimeout(abandoned.end, abandoned.limitMs());
       timer.unref();
     });
     return () => {
       stopListening();
       clearTimeout(timer);
+      this.#abandonedAt = undefined;
     };
   }
 
-  async #untilOver<Value>(release: () => void, signal: AbortSignal, body: () => Promise<Value>): Promise<Value> {
+  async #untilOver<Value>(
+    release: () => void,
+    signal: AbortSignal,
+    body: () => Promise<Value>,
+    toTheEnd = false,
+  ): Promise<Value> {
     const endWatch = this.#watchAbandoned(signal);
     const whole = body().finally(() => {
       endWatch();
       this.#onOver();
       release();
     });
-    return unlessAborted(whole, signal);
+    return toTheEnd ? whole : unlessAborted(whole, signal);
   }
 }

@@ -96,6 +96,13 @@ export class FakeMachine implements Machine {
     this.#exit({ exitCode: 1, signal: undefined, qemuMessages: '', ...exit });
   }
 
+  /** Whether its kernel syncs when it is asked to. */
+  kernelSyncs = false;
+
+  async syncKernel(): Promise<boolean> {
+    return this.kernelSyncs;
+  }
+
   /** How it ends when it is asked to stop. */
   end: Partial<MachineExit> = { exitCode: 0 };
 

@@ -1,5 +1,6 @@
 """The connection to a server: addresses, credentials, and the calls of gRPC."""
 import os
+import uuid
 
 import grpc
 
@@ -7,6 +8,8 @@ from ._errors import GuestfsError
 from ._messages import PACKAGE, message_class
 
 SESSION_KEY = "guestfs-session"
+REQUEST_ID_KEY = "guestfs-request-id"
+"""A call that a proxy repeats, or gRPC itself, is recognised by it, and made once."""
 ANSWER_LIMIT = 8 * 1024 * 1024
 """Some answers of daemons are close to gRPC's default limit of 4 MiB."""
 
@@ -83,6 +86,10 @@ class Connection:
         """From now on, calls name this session."""
         self.metadata += ((SESSION_KEY, session_id),)
 
+    def _metadata(self):
+        """The metadata of one call, with a request ID of its own."""
+        return self.metadata + ((REQUEST_ID_KEY, str(uuid.uuid4())),)
+
     def _stub(self, kind, service, rpc):
         path = f"/{PACKAGE}.{service}/{rpc}"
         stub = self._stubs.get(path)
@@ -97,22 +104,22 @@ class Connection:
     def unary(self, service, rpc, fields, timeout=None):
         """Makes a call with one request and one response."""
         stub, request = self._stub("unary_unary", service, rpc)
-        return stub(request(**fields), metadata=self.metadata, timeout=timeout)
+        return stub(request(**fields), metadata=self._metadata(), timeout=timeout)
 
     def unary_future(self, service, rpc, fields):
         """The same, without waiting."""
         stub, request = self._stub("unary_unary", service, rpc)
-        return stub.future(request(**fields), metadata=self.metadata)
+        return stub.future(request(**fields), metadata=self._metadata())
 
     def stream(self, service, rpc, fields):
         """Makes a call that is answered with a stream."""
         stub, request = self._stub("unary_stream", service, rpc)
-        return stub(request(**fields), metadata=self.metadata)
+        return stub(request(**fields), metadata=self._metadata())
 
     def upload(self, service, rpc, requests):
         """Makes a call that takes a stream, without waiting."""
         stub, _ = self._stub("stream_unary", service, rpc)
-        return stub.future(requests, metadata=self.metadata)
+        return stub.future(requests, metadata=self._metadata())
 
     def close(self):
         """Closes the connection."""

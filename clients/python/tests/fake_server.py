@@ -30,7 +30,7 @@ class FakeServer(grpc.GenericRpcHandler):
     """Answers by `answers[rpc]`: a function of the request, or of the list of requests of an upload.
 
     It returns the fields of the response, or a list of them for a stream, or raises a Failure. `requests` has what was
-    sent, `sessions` the session of each call.
+    sent, `sessions` the session of each call, `ids` its request ID.
     """
 
     UPLOADS = ("Upload", "TarIn")
@@ -44,6 +44,7 @@ class FakeServer(grpc.GenericRpcHandler):
         }
         self.requests = []
         self.sessions = []
+        self.ids = []
         self._server = grpc.server(futures.ThreadPoolExecutor(8))
         self._server.add_generic_rpc_handlers((self,))
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
@@ -66,6 +67,7 @@ class FakeServer(grpc.GenericRpcHandler):
         def answer(request, context):
             metadata = dict(context.invocation_metadata())
             self.sessions.append(metadata.get("guestfs-session"))
+            self.ids.append(metadata.get("guestfs-request-id"))
             try:
                 self.requests.append((rpc, request))
                 return self.answers[rpc](request)

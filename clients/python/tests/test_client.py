@@ -54,6 +54,14 @@ class Values(WithServer):
         self.assertFalse(request.HasField("features"))
         self.assertEqual(self.server.sessions[-1], "s1")
 
+    def test_each_call_has_a_request_id_of_its_own(self):
+        self.answer("Mkfs")
+        for _ in range(3):
+            self.g.mkfs("ext4", "/dev/sda1")
+        self.assertEqual(len(set(self.server.ids)), len(self.server.ids))
+        for request_id in self.server.ids:
+            self.assertRegex(request_id, "^[0-9a-f-]{36}$")
+
     def test_results(self):
         self.answer("Exists", existsflag=True)
         self.answer("Cat", content="text")

@@ -1,4 +1,5 @@
 /** Makes calls: every RPC of the generated code, whatever it streams, with a session's metadata or without. */
+import { randomUUID } from 'node:crypto';
 import type { Client, ClientReadableStream, ClientUnaryCall, ClientWritableStream, Metadata } from '@grpc/grpc-js';
 import { asRpcError } from './error.js';
 import {
@@ -10,7 +11,7 @@ import {
   type ServerStreamMethod,
   type UnaryMethod,
 } from './methods.js';
-import { abortedOf, cancelOnAbort, grpcOptions, type CallOptions } from './options.js';
+import { abortedOf, cancelOnAbort, grpcOptions, namedMetadata, requestIdIn, type CallOptions } from './options.js';
 import { abandon, piecesOf, type UploadSource } from './source.js';
 
 /** A client-streaming call in progress. */
@@ -46,13 +47,13 @@ export class Calls {
     request: Request,
     options: CallOptions = {},
   ): Promise<Response> {
-    const { call, answer } = this.#answer<ClientUnaryCall, Response>(method, options, (settle) =>
+    const { call, answer } = this.#answer<ClientUnaryCall, Response>(method, options, (metadata, settle) =>
       this.#channel.makeUnaryRequest(
         method.path,
         method.requestSerialize,
         method.responseDeserialize,
         request,
-        this.#metadata,
+        metadata,
         grpcOptions(options),
         settle,
       ),
@@ -112,15 +113,18 @@ export class Calls {
     method: ClientStreamMethod<Request, Response>,
     options: CallOptions = {},
   ): OpenUpload<Request, Response> {
-    const { call: stream, answer } = this.#answer<ClientWritableStream<Request>, Response>(method, options, (settle) =>
-      this.#channel.makeClientStreamRequest(
-        method.path,
-        method.requestSerialize,
-        method.responseDeserialize,
-        this.#metadata,
-        grpcOptions(options),
-        settle,
-      ),
+    const { call: stream, answer } = this.#answer<ClientWritableStream<Request>, Response>(
+      method,
+      options,
+      (metadata, settle) =>
+        this.#channel.makeClientStreamRequest(
+          method.path,
+          method.requestSerialize,
+          method.responseDeserialize,
+          metadata,
+          grpcOptions(options),
+          settle,
+        ),
     );
     // After cancelling a call, there is no need to wait for its answer.
     answer.catch(() => undefined);
@@ -137,13 +141,14 @@ export class Calls {
     request: Request,
     options: CallOptions = {},
   ): AsyncGenerator<Response> {
-    const call = this.openStream(method, request, options);
+    const named = { ...options, requestId: options.requestId ?? randomUUID() };
+    const call = this.openStream(method, request, named);
     // Cancelling a call without listeners would end the process.
     call.on('error', () => undefined);
     try {
       for await (const message of call) yield message as Response;
     } catch (error) {
-      throw asRpcError(rpcName(method), error, this.#aborted(options));
+      throw asRpcError(rpcName(method), error, { signal: this.#aborted(options), requestId: named.requestId });
     } finally {
       call.cancel();
     }
@@ -172,7 +177,7 @@ export class Calls {
       method.requestSerialize,
       method.responseDeserialize,
       request,
-      this.#metadata,
+      namedMetadata(this.#metadata, options),
       grpcOptions(options),
     );
     call.once('status', cancelOnAbort(call, [this.#signal, options.signal]));
@@ -187,16 +192,20 @@ export class Calls {
   #answer<Call extends { cancel(): void }, Response>(
     method: { readonly path: string },
     options: CallOptions,
-    begin: (settle: (error: unknown, response?: Response) => void) => Call,
+    begin: (metadata: Metadata, settle: (error: unknown, response?: Response) => void) => Call,
   ): { readonly call: Call; readonly answer: Promise<Response> } {
+    const metadata = namedMetadata(this.#metadata, options);
     let settle: (error: unknown, response?: Response) => void = () => undefined;
     const answer = new Promise<Response>((resolve, reject) => {
       settle = (error, response) => {
         if (error === null) resolve(response as Response);
-        else reject(asRpcError(rpcName(method), error, this.#aborted(options)));
+        else
+          reject(
+            asRpcError(rpcName(method), error, { signal: this.#aborted(options), requestId: requestIdIn(metadata) }),
+          );
       };
     });
-    const call = begin((error, response) => {
+    const call = begin(metadata, (error, response) => {
       stop();
       settle(error, response);
     });

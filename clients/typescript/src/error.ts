@@ -16,24 +16,27 @@ export class GuestfsRpcError extends Error {
   readonly info: ErrorInfo | undefined;
   /** The trailing metadata of the RPC. */
   readonly trailers: Metadata;
+  /** The request ID of the call: repeated with it, a call that changes something is made once in all. */
+  readonly requestId: string | undefined;
 
   /**
    * @param rpc the RPC's name, such as `FileService/Cat`
    * @param error what grpc-js reports
-   * @param options the cause; by default `error`
+   * @param options the cause, by default `error`; the request ID
    */
   constructor(
     readonly rpc: string,
     error: Pick<ServiceError, 'code' | 'details' | 'metadata'>,
-    options: ErrorOptions = { cause: error },
+    { requestId, cause = error }: { readonly requestId?: string | undefined; readonly cause?: unknown } = {},
   ) {
     const info = errorInfoOf(error.metadata);
     const reason = info === undefined || info.reason === '' ? '' : ` (${info.reason})`;
-    super(`${rpc}: ${status[error.code]}${reason}: ${error.details}`, options);
+    super(`${rpc}: ${status[error.code]}${reason}: ${error.details}`, { cause });
     this.code = error.code;
     this.details = error.details;
     this.info = info;
     this.trailers = error.metadata;
+    this.requestId = requestId;
   }
 
   /** An errno's name, such as `ENOENT`, or one of the service's own reasons, such as `IMAGE_LOCKED`; empty if there is none. */
@@ -66,12 +69,16 @@ function isServiceError(thrown: unknown): thrown is ServiceError {
   return thrown instanceof Error && 'code' in thrown && 'details' in thrown && 'metadata' in thrown;
 }
 
-/**
- * What a failed call rejects with: an error of grpc-js as a {@link GuestfsRpcError}, anything else unchanged.
- * @param signal the signal of the call; if it was aborted, its reason is the error's cause
- */
-export function asRpcError(rpc: string, thrown: unknown, signal?: AbortSignal): unknown {
+/** What is known about a failed call beside its error. */
+export interface FailedCall {
+  /** Its signal; if it was aborted, its reason is the error's cause. */
+  readonly signal?: AbortSignal | undefined;
+  readonly requestId?: string | undefined;
+}
+
+/** What a failed call rejects with: an error of grpc-js as a {@link GuestfsRpcError}, anything else unchanged. */
+export function asRpcError(rpc: string, thrown: unknown, { signal, requestId }: FailedCall = {}): unknown {
   if (!isServiceError(thrown)) return thrown;
   const aborted = signal?.aborted === true && thrown.code === status.CANCELLED;
-  return new GuestfsRpcError(rpc, thrown, aborted ? { cause: signal.reason } : undefined);
+  return new GuestfsRpcError(rpc, thrown, { requestId, ...(aborted ? { cause: signal.reason } : {}) });
 }

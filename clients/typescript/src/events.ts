@@ -32,7 +32,7 @@ export class EventStream implements AsyncIterable<SubscribeResponse>, AsyncDispo
     try {
       await once(call, 'metadata');
     } catch (error) {
-      throw asRpcError(RPC, error, options.signal);
+      throw asRpcError(RPC, error, { signal: options.signal });
     }
     // The iteration gets the error; cancelling the call afterwards must not end the process.
     call.on('error', () => undefined);
@@ -44,7 +44,7 @@ export class EventStream implements AsyncIterable<SubscribeResponse>, AsyncDispo
     try {
       for await (const event of this.#call) yield event as SubscribeResponse;
     } catch (error) {
-      throw asRpcError(RPC, error, this.#signal);
+      throw asRpcError(RPC, error, { signal: this.#signal });
     } finally {
       this.cancel();
     }

@@ -1,5 +1,9 @@
 /** Options of calls, and their cancellation. */
+import { randomUUID } from 'node:crypto';
 import type { CallOptions as GrpcCallOptions, Metadata } from '@grpc/grpc-js';
+
+/** The metadata key of the request ID. */
+export const REQUEST_ID_HEADER = 'guestfs-request-id';
 
 /** Options of one call. */
 export interface CallOptions {
@@ -7,6 +11,11 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   /** When the call fails with DEADLINE_EXCEEDED, if it has not ended: a date, or milliseconds as `Date.now()` counts them. */
   readonly deadline?: Date | number | undefined;
+  /**
+   * The request ID: 1 to 64 of `A-Z a-z 0-9 . _ -`. By default each call has one of its own. With that of a call whose
+   * answer was lost, the same call is made once in all, and gets the answer.
+   */
+  readonly requestId?: string | undefined;
   /** Receives the initial metadata of the answer to a unary call, if there is any, before the answer. */
   readonly onMetadata?: ((metadata: Metadata) => void) | undefined;
 }
@@ -14,6 +23,19 @@ export interface CallOptions {
 /** Converts them to those of grpc-js. */
 export function grpcOptions({ deadline }: CallOptions): GrpcCallOptions {
   return deadline === undefined ? {} : { deadline };
+}
+
+/** The metadata of a call: what all calls have, and its request ID, unless all of them have the same. */
+export function namedMetadata(shared: Metadata, { requestId }: CallOptions): Metadata {
+  const metadata = shared.clone();
+  if (requestId !== undefined || metadata.get(REQUEST_ID_HEADER).length === 0)
+    metadata.set(REQUEST_ID_HEADER, requestId ?? randomUUID());
+  return metadata;
+}
+
+/** The request ID in the metadata of a call. */
+export function requestIdIn(metadata: Metadata): string {
+  return String(metadata.get(REQUEST_ID_HEADER)[0]);
 }
 
 interface Cancellable {

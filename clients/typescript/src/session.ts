@@ -4,6 +4,7 @@ import type { EventType } from '../../../gen/proto/guestfs/v1/event.js';
 import {
   SessionServiceService,
   type CreateSessionRequest,
+  type RunningCall,
   type Session as SessionState,
   type SessionSettings,
 } from '../../../gen/proto/guestfs/v1/session.js';
@@ -74,6 +75,24 @@ export class Session extends Calls implements AsyncDisposable {
     const { session } = await this.call(SessionServiceService.getSession, { id: this.id }, options);
     if (session === undefined) throw new Error('GetSession answered without a session');
     return session;
+  }
+
+  /**
+   * The calls that wait or run in the session, with their request IDs.
+   * @throws GuestfsRpcError
+   */
+  async calls(options?: CallOptions): Promise<readonly RunningCall[]> {
+    return (await this.call(SessionServiceService.getSession, { id: this.id }, options)).calls;
+  }
+
+  /**
+   * Ends a call that waits or runs in the session.
+   * @returns what of it goes on in the daemon, which cannot be interrupted
+   * @throws GuestfsRpcError
+   */
+  async cancelCall(requestId: string, options?: CallOptions): Promise<readonly RunningCall[]> {
+    const request = { id: this.id, request_id: requestId };
+    return (await this.call(SessionServiceService.cancelCall, request, options)).calls;
   }
 
   /**

@@ -86,8 +86,8 @@ export async function passOn({ transport, encode, signal, open, replica }: Passe
 function cutOff(replica: string, { details }: StatusObject): GuestfsError {
   return new GuestfsError(
     'OUTCOME_UNKNOWN',
-    `the connection to replica ${replica}, which has the session, ended before the call was answered: ${details}`,
-    { metadata: { replica } },
+    `the connection to replica ${replica}, which has the session, ended before the call was answered: ${details}; call it again with the same guestfs-request-id to find out how it ended`,
+    { metadata: { replica, outcome: 'unknown' } },
   );
 }
 

@@ -21,16 +21,21 @@ const plan: JailPlan = {
   args: ['--do', 'it'],
   user: { uid: 5, gid: 6 },
 };
+/** The command, with names in the place of scripts. */
 const words = (isolation: Isolation, changes: Partial<JailPlan> = {}, statusFd?: number): string => {
   const { executable, args } = jailCommand(isolation, { ...plan, ...changes }, statusFd);
-  return [executable, ...args].join(' ');
+  const nameOf = (word: string): string => {
+    if (word.includes('$PPID')) return 'HAS_PARENT';
+    return word.includes('read -r -u') ? 'GUARD' : word;
+  };
+  return [executable, ...args].map(nameOf).join(' ');
 };
 
 describe('the command of a jail', () => {
   it('is as expected for a server that is root', () => {
     expect(words(asRoot, { directory: '/run/m', limits: { data: 7, openFiles: 8 } }, 9)).toBe(
       [
-        'prlimit --core=0 --data=7 --nofile=8 -- /usr/bin/bwrap',
+        'bash -c GUARD bash 9 -- prlimit --core=0 --data=7 --nofile=8 -- /usr/bin/bwrap',
         '--die-with-parent --unshare-pid --unshare-ipc --unshare-uts',
         '--setenv PATH /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin --unshare-net',
         '--cap-drop ALL --cap-add CAP_SETUID --cap-add CAP_SETGID --cap-add CAP_SETPCAP --cap-add CAP_DAC_READ_SEARCH --info-fd 9',
@@ -82,7 +87,7 @@ describe('the command of a jail', () => {
     );
     const text = [executable, ...args.map((word) => (word.includes('\n') ? 'PROGRAM' : word))].join(' ');
     expect(text).toMatch(
-      /^prlimit --core=0 -- setpriv --pdeathsig KILL --no-new-privs -- \S*python3 -I -S -c PROGRAM /,
+      /^prlimit --core=0 -- setpriv --pdeathsig KILL --no-new-privs -- sh -c \[ .* sh \d+ \S*python3 -I -S -c PROGRAM /,
     );
     expect(text).toContain('PROGRAM read=/usr/bin/tool read=/usr/lib device=/dev/null');
     expect(text).toMatch(/device=\/dev\/kvm write=\. attributes= -- \/usr\/bin\/tool --do it$/);
@@ -114,11 +119,11 @@ describe('the command of a jail', () => {
   it('is as strict as possible without either', () => {
     const none: Isolation = { kind: 'none', as: 'root', reason: 'no bwrap' };
     expect(words(none, { limits: { processes: 3, cpuSeconds: 4, addressSpace: 5, fileSize: 6 } })).toBe(
-      'prlimit --core=0 --as=5 --cpu=4 --fsize=6 --nproc=3 -- setpriv --pdeathsig KILL --no-new-privs --reuid 5 --regid 6 --clear-groups --inh-caps=-all --bounding-set=-all -- /usr/bin/tool --do it',
+      `prlimit --core=0 --as=5 --cpu=4 --fsize=6 --nproc=3 -- setpriv --pdeathsig KILL --no-new-privs --reuid 5 --regid 6 --clear-groups --inh-caps=-all --bounding-set=-all -- sh -c HAS_PARENT sh ${process.pid} /usr/bin/tool --do it`,
     );
     expect(words(none, { user: undefined, capabilities: ['CAP_CHOWN'] })).toContain('--bounding-set=-all,+chown');
     expect(words({ ...none, as: 'user' }, { user: undefined })).toBe(
-      'prlimit --core=0 -- setpriv --pdeathsig KILL --no-new-privs -- /usr/bin/tool --do it',
+      `prlimit --core=0 -- setpriv --pdeathsig KILL --no-new-privs -- sh -c HAS_PARENT sh ${process.pid} /usr/bin/tool --do it`,
     );
     expect(jailCommand(none, { ...plan, directory: '/d' }, undefined).cwd).toBe('/d');
   });

@@ -254,7 +254,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   const health = new HealthImplementation(Object.fromEntries(['', ...serviceNames()].map((name) => [name, 'SERVING'])));
   // Their streams would last as long as their clients like.
   const endless = new EndlessStreams(server);
-  health.addToServer(endless as Pick<Server, 'addService'> as Server);
+  health.addToServer(endless);
   const endReports = addLoadReports(server, registry);
   await addReflection(endless);
 

@@ -27,6 +27,8 @@ export interface ProxyKind {
   readonly asksForHealth: boolean;
   /** Whether its configuration has to be changed when a replica is added; otherwise it may list it before. */
   readonly reloads: boolean;
+  /** Whether it keeps connections to servers in store without reading from them: it can use one that is being closed. */
+  readonly missesGoaway: boolean;
   /** The program; undefined if it is not here. */
   find(): string | undefined;
   /** @param directory for its files, with a short path */
@@ -44,6 +46,7 @@ export const ENVOY: ProxyKind = {
   identifiesClients: true,
   asksForHealth: true,
   reloads: false,
+  missesGoaway: false,
   find: () => {
     const program = process.env['GUESTFS_GRPC_TEST_ENVOY'];
     return program !== undefined && existsSync(program) ? program : inPath('envoy');
@@ -61,6 +64,7 @@ export const NGINX: ProxyKind = {
   identifiesClients: false,
   asksForHealth: false,
   reloads: true,
+  missesGoaway: true,
   find: () => inPath('nginx'),
   command: (program, config, directory) => [
     ...[program, '-c', config, '-e', 'stderr'],
@@ -75,6 +79,7 @@ export const HAPROXY: ProxyKind = {
   identifiesClients: true,
   asksForHealth: true,
   reloads: false,
+  missesGoaway: false,
   find: () => inPath('haproxy'),
   command: (program, config) => [program, '-db', '-f', config],
 };

@@ -9,6 +9,7 @@ import { reasonIn } from '../errorDetails.js';
 import type { Transport } from '../transports.js';
 import { FORWARDED_HEADER } from './forwarded.js';
 import type { PeerCall } from './peerLink.js';
+import { ownerUnreachable } from './peers.js';
 
 /**
  * Headers of a single connection or message, which are made anew for the next; and the load of a replica, which a
@@ -83,7 +84,11 @@ export async function passOn({ transport, encode, signal, open, replica }: Passe
   }
 }
 
+/** grpc-js's text for REFUSED_STREAM, which HTTP/2 reserves for calls that were not processed (RFC 9113, 8.7). */
+const NOT_PROCESSED = 'Stream refused by server';
+
 function cutOff(replica: string, { details }: StatusObject): GuestfsError {
+  if (details === NOT_PROCESSED) return ownerUnreachable(replica, 'it closes the connection');
   return new GuestfsError(
     'OUTCOME_UNKNOWN',
     `the connection to replica ${replica}, which has the session, ended before the call was answered: ${details}; call it again with the same guestfs-request-id to find out how it ended`,

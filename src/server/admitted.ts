@@ -106,6 +106,10 @@ export class Admitted implements AdmittedCall, Caller {
     return this as AdmittedCall as ActionCall;
   }
 
+  get claimed(): AdmittedCall['claimed'] {
+    return async () => this.#life.claimed?.();
+  }
+
   get requireFound(): AdmittedCall['requireFound'] {
     return (permission) => requireFound(this.rules, permission, this.access);
   }

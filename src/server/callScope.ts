@@ -29,6 +29,8 @@ export interface CallLife {
   readonly isAbandoned: boolean;
   /** Aborts {@link signal}. */
   cancel(reason: GuestfsError): void;
+  /** Resolves when a client waits for the answer, or when the call is given up. Left out: there is none but the first. */
+  claimed?(): Promise<void>;
   /** Called when the call begins, and may change something from then on. */
   begun?(): void;
 }

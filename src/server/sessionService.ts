@@ -175,7 +175,18 @@ export function sessionRpcs({
   const describe = (session: Session): ProtoSession =>
     describeSession(session, idOf(session.id, session.owner), endpoint());
   const create = async (
-    { rules, request, metadata, identity, client, access, disk, signal, note }: AdmittedCall<CreateSessionRequest>,
+    {
+      rules,
+      request,
+      metadata,
+      identity,
+      client,
+      access,
+      disk,
+      signal,
+      claimed,
+      note,
+    }: AdmittedCall<CreateSessionRequest>,
     answers: AnswerStream,
   ): Promise<CreateSessionResponse> => {
     checkLabels(request.labels);
@@ -191,9 +202,13 @@ export function sessionRpcs({
     try {
       session.addDrives(drives, rules.name);
       if (request.launch) await session.launch(signal);
-      signal.throwIfAborted(); // the client has disconnected: a session would be orphaned
+      // If the client has disconnected, a session would be orphaned.
+      await claimed();
+      signal.throwIfAborted();
     } catch (error) {
       await registry.delete(session);
+      if (signal.aborted)
+        throw new GuestfsError('CANCELLED', 'the client has gone; the session was deleted', { retryAfterMs: 0 });
       // During a shutdown SHUTTING_DOWN is the more useful error: the session can be created on another server.
       registry.refuseWhileDraining();
       throw error;

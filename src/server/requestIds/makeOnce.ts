@@ -103,7 +103,8 @@ const UNKNOWN: ReadonlySet<string> = new Set(['OUTCOME_UNKNOWN', 'UNRESPONSIVE',
 /** The error of a call that was given up in the middle of its work. */
 function cutShort(call: NamedCall, kind: RpcKind, thrown: unknown): unknown {
   if (!call.signal.aborted || !call.hasBegun || kind === 'clientStream') return thrown;
-  const { reason, message } = GuestfsError.from(thrown);
+  const { reason, message, details } = GuestfsError.from(thrown);
+  if (details.retryAfterMs !== undefined) return thrown;
   if (reason !== 'CANCELLED' && reason !== 'DEADLINE_EXCEEDED') return thrown;
   return new GuestfsError(
     'OUTCOME_UNKNOWN',

@@ -29,6 +29,7 @@ export class NamedCall implements KnownCall, CallLife {
   #end: (outcome: Outcome) => void = () => undefined;
   #outcome: Outcome | undefined;
   #clients = 0;
+  #claim: (() => void) | undefined;
   #begun = false;
   #tied: boolean;
   #linger: NodeJS.Timeout | undefined;
@@ -76,6 +77,14 @@ export class NamedCall implements KnownCall, CallLife {
     if (this.#outcome === undefined) this.#controller.abort(reason);
   }
 
+  async claimed(): Promise<void> {
+    if (this.isAbandoned && !this.signal.aborted)
+      await new Promise<void>((resolve) => {
+        this.#claim = resolve;
+        onAbort(this.signal, () => resolve());
+      });
+  }
+
   /** It has ended. */
   settle(outcome: Outcome): void {
     clearTimeout(this.#linger);
@@ -91,6 +100,7 @@ export class NamedCall implements KnownCall, CallLife {
   async outcome(client: AbortSignal): Promise<Outcome> {
     if (this.#outcome !== undefined) return this.#outcome;
     this.#clients += 1;
+    this.#claim?.();
     clearTimeout(this.#linger);
     let stop = (): void => undefined;
     try {

@@ -466,3 +466,29 @@ it('CreateSession with other arguments and the same request ID is refused', asyn
     reason: 'OUTSIDE_IMAGE_ROOTS',
   });
 });
+
+it('CreateSession whose client has gone leaves no session, and is made again when it is repeated', async () => {
+  const requestId = randomUUID();
+  const gone = new AbortController();
+  const drives = [scratchDrive(1 << 20)];
+  const before = server.registry.size;
+  const first = failureOf(server.client.createSession({ drives, launch: true }, { requestId, signal: gone.signal }));
+  const request = await server.launcher.request(launches++);
+  gone.abort();
+  await first;
+  // The server learns of it.
+  await delay(300);
+  const machine = new FakeMachine('1.61.9');
+  request.succeed(machine);
+  await machine.daemon.launch();
+  await eventually(() => server.registry.list(undefined).length === before + 1);
+  // Its end syncs.
+  await machine.daemon.reply(await machine.daemon.nextCall());
+  await eventually(() => server.registry.size === before);
+  expect((await server.client.createSession({ drives }, { requestId: `${requestId}-2` })).id).toBeDefined();
+  const again = server.client.createSession({ drives, launch: true }, { requestId });
+  const other = new FakeMachine('1.61.9');
+  (await server.launcher.request(launches++)).succeed(other);
+  await other.daemon.launch();
+  expect((await again).daemon_version).toBe('1.61.9');
+});

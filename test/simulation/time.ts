@@ -1,5 +1,6 @@
 /** Simulated time: every timer and clock of this process, driven from one timer to the next. */
-import { withGlobal, type Clock, type FakeMethod } from '@sinonjs/fake-timers';
+// Not a later version: from 15.2 on, `refresh` of one timer can hide others.
+import { withGlobal, type FakeMethod, type InstalledClock } from '@sinonjs/fake-timers';
 
 const FAKED: FakeMethod[] = [
   'setTimeout',
@@ -28,7 +29,7 @@ export function rest(): Promise<void> {
 }
 
 export class SimulatedTime {
-  readonly #clock: Clock = withGlobal(globalThis).install({ now: START, toFake: FAKED });
+  readonly #clock: InstalledClock = withGlobal(globalThis).install({ now: START, toFake: FAKED });
 
   /** Milliseconds since the beginning. */
   get now(): number {
@@ -43,9 +44,9 @@ export class SimulatedTime {
   /** Descriptions of timers that have not fired, for messages. */
   get pending(): string[] {
     const { timers } = this.#clock as unknown as {
-      readonly timers?: ReadonlyMap<number, { readonly callAt: number; readonly interval?: number }>;
+      readonly timers?: Readonly<Record<number, { readonly callAt: number; readonly interval?: number }>>;
     };
-    return [...(timers?.values() ?? [])].map(
+    return Object.values(timers ?? {}).map(
       ({ callAt, interval }) => `at ${callAt - START} ms${interval === undefined ? '' : `, then every ${interval} ms`}`,
     );
   }

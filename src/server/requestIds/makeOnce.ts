@@ -2,6 +2,7 @@
 import type { StatusObject } from '@grpc/grpc-js';
 import type { CallRules } from '../../actions/callRules.js';
 import { GuestfsError } from '../../common/errors.js';
+import { inheritSpan } from '../../common/spans.js';
 import type { Session } from '../../session/session.js';
 import type { EncodeAnswer } from '../answerEncoding.js';
 import type { AnswerStream, RpcKind } from '../rpc.js';
@@ -70,6 +71,8 @@ function start(attempt: Attempt, response: KeptResponse): NamedCall {
   const { ledger, owner, requestId, known, kind, client, transport, encode, run } = attempt;
   const call = ledger.begin(owner, requestId, known, kind !== 'unary');
   call.onBehalfOf(client);
+  // The trace of a call has the work in it, even if the call is made for other attempts, too.
+  inheritSpan(call.signal, [attempt.signal]);
   const work = async (): Promise<Outcome> => {
     try {
       // A stream goes to the client that began it, and to no other.

@@ -326,7 +326,7 @@ describe('a replica that violates gRPC', () => {
       callback(null, {});
     };
     const answer = (call: ServerWritableStream<unknown, unknown>): void => {
-      for (let sent = 0; sent < count; sent++) call.write({ session: undefined });
+      for (let sent = 0; sent < count; sent++) call.write({ session: undefined, calls: [] });
       call.end();
     };
     server.addService(

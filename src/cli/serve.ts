@@ -364,7 +364,7 @@ export async function runServer(config: ServerConfig): Promise<void> {
       if (registry.freePlaces > 0) return undefined;
       return registry.isDraining ? 'the server is drained' : 'no place is free';
     };
-    const operations = await serveOperations(config.metricsListen, readiness, room);
+    const operations = await serveOperations(config.metricsListen, readiness, room, logger);
     logger.info('serving metrics', { address: operations.address });
     parts.push({ name: 'metrics', end: () => operations.close() });
   }

@@ -5,6 +5,7 @@
 import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Logger } from '../common/logger.js';
 import { splitAddress } from './address.js';
 import { metrics } from './metrics.js';
 import { keepShort } from './shortConnections.js';
@@ -30,6 +31,7 @@ export async function serveOperations(
   listen: string,
   readiness: Readiness,
   room: () => string | undefined,
+  logger: Logger,
 ): Promise<OperationsServer> {
   const ready = keptFor(READY_KEPT_MS, readiness);
   const tell = (response: ServerResponse, reason: string | undefined): void =>
@@ -49,7 +51,10 @@ export async function serveOperations(
     if (answer === undefined)
       return void plain(response, 404, 'not found: /metrics, /healthz, /readyz, /readyz/sessions');
     if (request.method !== 'GET' && request.method !== 'HEAD') return void plain(response, 405, 'GET or HEAD');
-    answer(response).catch(() => response.writeHead(500).end());
+    answer(response).catch((error: unknown) => {
+      logger.error('a question of an operator could not be answered', { path, err: error });
+      if (!response.headersSent) plain(response, 500, 'failed: the log has the reason');
+    });
   });
   keepShort(server, MAX_CONNECTIONS);
   const { host, port } = splitAddress(listen) ?? { host: '127.0.0.1', port: 0 };

@@ -154,8 +154,8 @@ function checkLabels(labels: ReadonlyMap<string, string>): void {
 /** The part of a list of sessions that a request asks for. */
 function pageOf<One>(all: readonly One[], request: ListSessionsRequest): Page<One> {
   if (request.page_size < 0) throw badArgument('page_size', 'must not be negative');
-  const start = request.page_token === '' ? 0 : Number(request.page_token);
-  if (!Number.isSafeInteger(start) || start < 0)
+  const start = Number(request.page_token || 0);
+  if (!/^\d*$/.test(request.page_token) || !Number.isSafeInteger(start))
     throw badArgument('page_token', 'is not one that ListSessions returned');
   const size = Math.min(request.page_size || DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE);
   const end = start + size;

@@ -252,6 +252,8 @@ describeWithAppliance('bad input', () => {
     it.each([
       [{ page_size: -1, page_token: '', all_replicas: false }, 'page_size'],
       [{ page_size: 1, page_token: 'x', all_replicas: false }, 'page_token'],
+      [{ page_size: 1, page_token: '1e3', all_replicas: false }, 'page_token'],
+      [{ page_size: 1, page_token: ' ', all_replicas: false }, 'page_token'],
       [{ page_size: 1, page_token: '-1', all_replicas: false }, 'page_token'],
     ])('is refused: %p', async (request, field) => {
       expect(await failureOf(scene.client.call(SessionServiceService.listSessions, request))).toMatchObject({

@@ -1,7 +1,9 @@
 /**
  * Clients that never stop: each changes a session of its own, call by call, and counts. Every call adds a drive, so that
- * the number of drives shows whether one was carried out twice, or never.
+ * the number of drives shows whether one was carried out twice, or never. A call whose outcome is unknown is repeated
+ * with its request ID until it is known.
  */
+import { randomUUID } from 'node:crypto';
 import type { GuestfsRpcError } from '../../clients/typescript/src/index.js';
 import { failureOf, SessionClient, type TestClient } from '../support/testClient.js';
 
@@ -25,13 +27,6 @@ export class Work {
     readonly id: string,
     readonly endpoint: string,
   ) {}
-
-  /** Calls whose outcome the client does not know. */
-  get unknown(): number {
-    // What the server refuses, it has not done.
-    return this.failures.filter(({ error: { info } }) => info === undefined || info.reason === 'OUTCOME_UNKNOWN')
-      .length;
-  }
 
   /** The failures between two times, as texts. */
   between(from: number, to = Infinity): string[] {
@@ -74,17 +69,23 @@ export class Load {
 
   async #work(work: Work, client: TestClient): Promise<void> {
     const session = new SessionClient(client, work.id);
-    while (!this.#over && work.succeeded + work.failures.length < MOST_DRIVES) {
+    let requestId = randomUUID();
+    let unknown = false;
+    while ((unknown || !this.#over) && work.succeeded + work.failures.length < MOST_DRIVES) {
       const at = performance.now();
-      const call = session.call('add_drive_scratch', { size: SIZE }).then(() => void (work.succeeded += 1));
+      const call = session.call('add_drive_scratch', { size: SIZE }, { requestId });
       const failed = await call.then(
         () => undefined,
         () => failureOf(call),
       );
+      if (failed === undefined) work.succeeded += 1;
       // What the server itself asks to repeat is no failure, and was not carried out.
       const later = failed?.info?.retryAfterMs;
       if (failed !== undefined && later === undefined) work.failures.push({ at, error: failed });
       if (failed?.info?.reason === 'SESSION_LOST') return;
+      // What the server refuses, it has not done; without its answer, nobody knows.
+      unknown = failed !== undefined && (failed.info === undefined || failed.info.reason === 'OUTCOME_UNKNOWN');
+      if (!unknown) requestId = randomUUID();
       await new Promise((resolve) => setTimeout(resolve, later ?? PAUSE_MS));
     }
   }

@@ -104,7 +104,7 @@ const ENTER_CGROUPS = 'while [ "$1" != -- ]; do echo 0 > "$1" || exit 1; shift; 
  */
 const GUARD = [
   'fd=$1; shift; set -m',
-  '{ read -r -u "$fd" _ || for _ in 1 2 3 4 5; do kill -KILL -- "-$$"; sleep 0.1; done; } 2>/dev/null &',
+  '{ read -r -u "$fd" _ || for _ in 1 2 3 4 5; do kill -KILL -- "-$$" || break; sleep 0.1; done; } 2>/dev/null &',
   `set +m; ${ENTER_CGROUPS}`,
 ].join('\n');
 /** Likewise where there is no jail: its parent is another process if the server ended before setpriv asked. */

@@ -335,8 +335,13 @@ describeWithAppliance('the examples of the reference', () => {
     expect(
       await wrong(`
       btrfs_subvolume_create btrfs_subvolume_list btrfs_subvolume_show btrfs_subvolume_get_default btrfs_subvolume_set_default
-      mountable_device mountable_subvolume btrfs_subvolume_snapshot
-      btrfs_quota_enable btrfs_quota_rescan btrfs_qgroup_show btrfs_qgroup_limit btrfs_qgroup_create btrfs_qgroup_assign
+      mountable_device mountable_subvolume btrfs_subvolume_snapshot btrfs_quota_enable`),
+    ).toEqual([]);
+    // Enabling quotas begins a rescan, during which no other can begin.
+    await inGuest(session, 'btrfs quota rescan -w /sysroot/data');
+    expect(
+      await wrong(`
+      btrfs_quota_rescan btrfs_qgroup_show btrfs_qgroup_limit btrfs_qgroup_create btrfs_qgroup_assign
       btrfs_qgroup_remove btrfs_qgroup_destroy
       btrfs_filesystem_defragment btrfs_filesystem_sync btrfs_filesystem_resize btrfs_filesystem_balance btrfs_balance_status
       btrfs_balance_pause btrfs_balance_resume btrfs_balance_cancel

@@ -19,6 +19,9 @@ const BASE_ENVIRONMENT: Readonly<Record<string, string>> = {
   LC_ALL: 'C',
 };
 
+/** The first descriptor after the standard streams. */
+export const FIRST_FD = 3;
+
 /** Input and limits of a short-lived command. */
 export interface RunOptions {
   /** Written to its standard input, which is then closed. */
@@ -38,6 +41,11 @@ export interface RunOptions {
   readonly signal: AbortSignal;
   /** Whether it ends when the server ends, whatever the cause. */
   readonly diesWithServer?: boolean;
+  /**
+   * Takes a channel whose other end it inherits after `fds`, and must close it; the run does not end before that.
+   * `exited` resolves when the command has exited.
+   */
+  readonly withChannel?: (channel: Duplex, exited: Promise<unknown>) => void;
 }
 
 /** How a short-lived command exited. */
@@ -60,7 +68,13 @@ export async function runTool(command: string, args: readonly string[], options:
   const [program, ...words] = await tied(command, args, options.diesWithServer);
   options.signal.throwIfAborted();
   const child = await start(program, words, {
-    stdio: stdio(options.input === undefined ? 'ignore' : 'pipe', options.stdout ?? 'pipe', 0, options.fds ?? []),
+    stdio: stdio(
+      options.input === undefined ? 'ignore' : 'pipe',
+      options.stdout ?? 'pipe',
+      0,
+      options.fds ?? [],
+      options.withChannel !== undefined,
+    ),
     env: { ...BASE_ENVIRONMENT, ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     // In its own process group, so that its children can be killed with it.
@@ -75,6 +89,7 @@ export async function runTool(command: string, args: readonly string[], options:
     child.stdin?.on('error', () => undefined).end(options.input);
     const outputs = [child.stdout, child.stderr].map((stream) => new Collected(stream, options.maxOutputBytes, kill));
     const closed = once(child, 'close') as Promise<[number | null]>;
+    options.withChannel?.(child.stdio[FIRST_FD + (options.fds?.length ?? 0)] as Duplex, once(child, 'exit'));
     const timedOut = (await inTime(options.timeoutMs, 'late', closed)) === 'late';
     if (timedOut) kill();
     const [exitCode] = await closed;
@@ -259,10 +274,13 @@ export async function startProcess(
   const exited = new Promise<ProcessExit>((resolve) => {
     child.once('exit', (exitCode, signal) => resolve({ exitCode: exitCode ?? undefined, signal: signal ?? undefined }));
   });
-  const channels = Array.from({ length: options.channels }, (_, index) => child.stdio[3 + index] as unknown as Duplex);
+  const channels = Array.from(
+    { length: options.channels },
+    (_, index) => child.stdio[FIRST_FD + index] as unknown as Duplex,
+  );
   const extraChannel =
     options.extraChannel === true
-      ? (child.stdio[3 + options.channels + options.fds.length] as unknown as Duplex)
+      ? (child.stdio[FIRST_FD + options.channels + options.fds.length] as unknown as Duplex)
       : undefined;
   const outputs = [child.stdout as Readable, child.stderr as Readable];
   for (const stream of [...channels, ...outputs, ...(extraChannel === undefined ? [] : [extraChannel])]) {

@@ -4,6 +4,7 @@ import { constants } from 'node:os';
 import type { Duplex, Readable } from 'node:stream';
 import { formatIdentity, identityOf, isRunning, type ProcessIdentity } from '../common/processIdentity.js';
 import {
+  FIRST_FD,
   runTool,
   startProcess,
   type ProcessExit,
@@ -20,7 +21,6 @@ import { jailCommand, type JailPlan } from './jailArguments.js';
 const START_MS = 30_000;
 const STATUS_LIMIT = 4096;
 const MESSAGES_LIMIT = 4096;
-const FIRST_FD = 3;
 /** An exit status above this means that the program was ended by a signal. */
 const SIGNALLED = 128;
 /** How often to check whether a process that is not a child of this one has ended. */
@@ -31,12 +31,21 @@ const COMPLETION_POLL_MS = 1;
 /** Runs a short command in a jail; otherwise like {@link runTool}. */
 export async function runJailed(
   plan: JailPlan,
-  options: Omit<RunOptions, 'cwd' | 'diesWithServer'>,
+  options: Omit<RunOptions, 'cwd' | 'diesWithServer' | 'withChannel'>,
 ): Promise<RunResult> {
   const isolation = await findIsolation();
-  const { executable, args, cwd } = jailCommand(isolation, plan, undefined);
-  const result = await runTool(executable, args, { ...options, cwd, diesWithServer: true });
-  const signalled = isolation.kind === 'namespaces' && (result.exitCode ?? 0) > SIGNALLED;
+  const jailed = isolation.kind === 'namespaces';
+  const statusFd = FIRST_FD + (options.fds?.length ?? 0);
+  const { executable, args, cwd } = jailCommand(isolation, plan, jailed ? statusFd : undefined);
+  const withChannel = (channel: Duplex, exited: Promise<unknown>): void => {
+    // What the command has written, and how it exited, say why there was no jail.
+    complete(channel, exited).catch(() => undefined);
+  };
+  const result = await runTool(executable, args, {
+    ...{ ...options, cwd, diesWithServer: true },
+    ...(jailed ? { withChannel } : {}),
+  });
+  const signalled = jailed && (result.exitCode ?? 0) > SIGNALLED;
   return signalled ? { ...result, exitCode: undefined } : result;
 }
 
@@ -62,9 +71,12 @@ export async function startJailed(
 /** The program in the jail, in place of the process that created the jail, waits for it and then exits as it did. */
 async function inside(maker: StartedProcess): Promise<StartedProcess> {
   const release = hold([...maker.channels, ...maker.outputs]);
-  const pid = await complete(maker).catch((error: unknown) => {
+  const pid = await complete(maker.extraChannel as Duplex, maker.exited).catch(async (error: unknown) => {
     maker.kill('SIGKILL');
-    throw error;
+    if (error !== NOT_CREATED) throw error;
+    maker.outputs[1]?.removeAllListeners('readable');
+    const said = await everything(maker.outputs[1] as Readable, MESSAGES_LIMIT);
+    throw new Error(said.trim().split('\n').at(-1) || NOT_CREATED.message);
   });
   // undefined: it has ended already.
   const identity = await identityOf(pid);
@@ -85,31 +97,32 @@ async function inside(maker: StartedProcess): Promise<StartedProcess> {
   };
 }
 
-/** Waits until the jail is complete; the number on the host of the program in it. */
-async function complete(maker: StartedProcess): Promise<number> {
-  const channel = maker.extraChannel as Duplex;
+/** A jail that ended before it was there; what made it says why. */
+const NOT_CREATED = new Error('the jail cannot be created');
+
+/** Waits until the jail is complete, and lets it continue without its guard; the number on the host of the program in it. */
+async function complete(channel: Duplex, exited: Promise<unknown>): Promise<number> {
+  // The guard, which reads from it, may have ended with the jail.
+  channel.on('error', () => undefined);
   try {
-    const program = await programOf(await firstProcess(maker, channel));
-    // From now on, the jail ends with the server by itself. The reader of this line may have ended with the jail.
-    channel.on('error', () => undefined).write('\n');
+    const program = await programOf(await firstProcess(channel, exited));
+    // From now on, the jail ends with the server by itself.
+    await new Promise<void>((resolve) => channel.end('\n', resolve));
     return program;
   } finally {
-    channel.end();
-    channel.once('finish', () => channel.destroy());
+    channel.destroy();
   }
 }
 
 /** The number on the host of process 1 of a jail. */
-async function firstProcess(maker: StartedProcess, channel: Duplex): Promise<number> {
+async function firstProcess(channel: Duplex, exited: Promise<unknown>): Promise<number> {
   const late = (): Error => new Error(`the jail was not created within ${START_MS / 1000} s`);
-  const status = await withTimeout(START_MS, late, Promise.race([statusOf(channel), maker.exited.then(() => '')]));
+  // Then the guard ends, and with it what there is to read.
+  void exited.then(() => channel.end());
+  const status = await withTimeout(START_MS, late, statusOf(channel));
   const pid: unknown = status === '' ? undefined : (JSON.parse(status) as Record<string, unknown>)['child-pid'];
   if (typeof pid === 'number' && Number.isSafeInteger(pid) && pid > 1) return pid;
-  maker.kill('SIGKILL');
-  channel.destroy();
-  maker.outputs[1]?.removeAllListeners('readable');
-  const said = await everything(maker.outputs[1] as Readable, MESSAGES_LIMIT);
-  throw new Error(said.trim().split('\n').at(-1) || 'the jail cannot be created');
+  throw NOT_CREATED;
 }
 
 /**

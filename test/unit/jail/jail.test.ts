@@ -399,12 +399,19 @@ describe('a server that is killed while it starts a program', () => {
   const WINDOW_MS = 60;
   const KILLS = 40;
 
-  it.each(['', 'landlock', 'none'])(
-    'leaves nothing behind, at whatever moment it is killed (isolation: "%s")',
-    async (isolation) => {
+  it.each([
+    ['process', ''],
+    ['tool', ''],
+    ['process', 'landlock'],
+    ['process', 'none'],
+  ])(
+    'leaves nothing behind, at whatever moment it is killed (%s, isolation "%s")',
+    async (how, isolation) => {
       const mark = `killed-${randomUUID()}`;
       for (let kill = 0; kill < KILLS; kill += 1) {
-        const starter = spawn(process.execPath, [STARTER, isolation, mark], { stdio: ['ignore', 'pipe', 'inherit'] });
+        const starter = spawn(process.execPath, [STARTER, how, isolation, mark], {
+          stdio: ['ignore', 'pipe', 'inherit'],
+        });
         await once(starter.stdout, 'data');
         await sleep((WINDOW_MS * kill) / KILLS);
         starter.kill('SIGKILL');

@@ -180,7 +180,8 @@ function namespaces(isolation: Isolation & { kind: 'namespaces' }, plan: JailPla
   return [
     '--die-with-parent',
     ...['--unshare-pid', '--unshare-ipc', '--unshare-uts'],
-    ...['--setenv', 'PATH', PATH],
+    // bash sets the other one.
+    ...['--setenv', 'PATH', PATH, '--unsetenv', 'SHLVL'],
     ...(plan.network === true ? [] : ['--unshare-net']),
     // It has lost its capabilities there by the time the program starts.
     ...(isolation.as === 'user'

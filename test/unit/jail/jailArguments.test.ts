@@ -37,7 +37,7 @@ describe('the command of a jail', () => {
       [
         'bash -c GUARD bash 9 -- prlimit --core=0 --data=7 --nofile=8 -- /usr/bin/bwrap',
         '--die-with-parent --unshare-pid --unshare-ipc --unshare-uts',
-        '--setenv PATH /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin --unshare-net',
+        '--setenv PATH /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin --unsetenv SHLVL --unshare-net',
         '--cap-drop ALL --cap-add CAP_SETUID --cap-add CAP_SETGID --cap-add CAP_SETPCAP --cap-add CAP_DAC_READ_SEARCH --info-fd 9',
         '--perms 0755 --dir /dev --perms 0755 --dir /run --perms 0755 --dir /usr --perms 0755 --dir /usr/bin',
         '--ro-bind /usr/bin/tool /usr/bin/tool --ro-bind /usr/lib /usr/lib --symlink usr/lib /lib',

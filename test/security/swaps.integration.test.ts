@@ -140,8 +140,14 @@ async function whileSwapping(
   return count;
 }
 
-/** Outcomes that are allowed: the client's own file, or a refusal because there is none, or it is outside. */
-const MAY_END = ['answered', 'OUTSIDE_IMAGE_ROOTS', 'IMAGE_MISSING', 'IMAGE_UNUSABLE', 'EEXIST', 'IMAGE_LOCKED'];
+/**
+ * Outcomes that are allowed: the client's own file, or a refusal because there is none, it is outside, or it was replaced
+ * while it was attached.
+ */
+const MAY_END = [
+  ...['answered', 'OUTSIDE_IMAGE_ROOTS', 'IMAGE_MISSING', 'IMAGE_UNUSABLE', 'EEXIST', 'IMAGE_LOCKED'],
+  'IMAGE_CHANGED',
+];
 
 describeWithAppliance('files that are swapped while they are checked', () => {
   describe.each(SETTINGS.filter(({ identities, flags }) => identities || flags.length === 0))('on $name', (setting) => {

@@ -5,6 +5,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createCgroup, findCgroups, sweepCgroups, type Cgroup } from '../../src/jail/cgroups.js';
 
 async function make(): Promise<Cgroup> {
@@ -37,6 +38,10 @@ const forked = await many.ended;
 // It keeps all of a line.
 const big = inside(entry, 'exec tail </dev/zero');
 const filled = await big.ended;
+
+// What was killed takes a moment to end and to give back its memory, which the next would lack.
+const isEmpty = (): boolean => limit('cgroup.procs') === '' && Number(limit('memory.current')) < 32 << 20;
+for (let waited = 0; !isEmpty() && waited < 100; waited++) await sleep(100);
 
 // One that does not end with its parent.
 const left = inside(entry, 'setsid sleep 1000 & echo started; wait');

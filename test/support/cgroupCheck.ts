@@ -22,7 +22,7 @@ if (found.version !== 2) {
 }
 /** Starts a shell in a cgroup. */
 function inside(entry: string, script: string): { child: ChildProcess; ended: Promise<unknown> } {
-  const child = spawn('sh', ['-c', `echo 0 >"$0" && ${script}`, entry], {
+  const child = spawn('sh', ['-c', `echo 0 >"$0" && { ${script}; }`, entry], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   return { child, ended: once(child, 'exit') };

@@ -9,7 +9,7 @@ import { startPacking, type Tar } from './tarProcess.js';
 
 /** The archive; fails with tar's error, so that the final chunk is not sent to the daemon. */
 async function* archiveOf(tar: Tar): AsyncGenerator<Buffer> {
-  yield* tar.process.outputs[0] as AsyncIterable<Buffer>;
+  yield* tar.output as AsyncIterable<Buffer>;
   await tar.finish();
 }
 

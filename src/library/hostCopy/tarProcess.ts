@@ -5,6 +5,7 @@
  * link to follow, and never with root's privileges: no devices, no files of others.
  */
 import type { FileHandle } from 'node:fs/promises';
+import { PassThrough, pipeline, type Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { GuestfsError } from '../../common/errors.js';
 import { printable } from '../../common/guestText.js';
@@ -33,6 +34,8 @@ function isRoot(): boolean {
 /** A running tar. */
 export interface Tar {
   readonly process: StartedProcess;
+  /** Its standard output, which is kept until it is read, even if the process has ended by then. */
+  readonly output: Readable;
   /** Resolves when it has finished; rejects with its error output if it failed. */
   finish(): Promise<void>;
   /** Kills it and waits for its exit. */
@@ -42,8 +45,11 @@ export interface Tar {
 async function start(plan: JailPlan, channels: number, directory: number): Promise<Tar> {
   const started = await startJailed(plan, { channels, fds: [directory], env: { LC_ALL: 'C' } });
   const messages = text(started.outputs[1] as NodeJS.ReadableStream).catch(() => '');
+  const output = new PassThrough();
+  // An error is that of the process.
+  pipeline(started.outputs[0] as Readable, output, () => undefined);
   return {
-    process: started,
+    ...{ process: started, output },
     finish: async () => {
       const { exitCode } = await started.exited;
       if (exitCode === 0) return;

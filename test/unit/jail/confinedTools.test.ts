@@ -51,9 +51,11 @@ describe.each(['landlock', 'namespaces', 'namespaces of a server that is not roo
       symlinkSync('below/file', join(from, 'tree', 'link'));
       const source = openSync(from, 'r');
       const packing = await startPacking(source, 'tree');
+      // What it has written is kept until somebody reads it.
+      await packing.process.exited;
       const target = await open(to, 'r');
       const unpacking = await startUnpacking(target);
-      packing.process.outputs[0]?.pipe(
+      packing.output.pipe(
         unpacking.process.channels[0] as NodeJS.WritableStream & (typeof unpacking)['process']['channels'][0],
       );
       await Promise.all([packing.finish(), unpacking.finish()]);

@@ -2,11 +2,11 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually } from './eventually.js';
 import { RULES } from './monitoring.js';
+import { freePort } from './diskServers.js';
 
 /** Why there is no Prometheus; undefined: there is. */
 export function withoutPrometheus(): string | undefined {
@@ -26,15 +26,6 @@ export interface Prometheus {
   /** Names of the alert rules that it has loaded, and how evaluating each went. */
   rules(): Promise<readonly { readonly name: string; readonly health: string }[]>;
   stop(): Promise<void>;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** Starts a Prometheus that scrapes `target` (host:port) each second, and evaluates the alert rules. */

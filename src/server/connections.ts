@@ -1,6 +1,7 @@
 /**
- * Limits of connections, which grpc-js does not have: their number, and the time for the client's HTTP/2 preface. Also
- * closes connections that HTTP/2 has given up.
+ * Limits of connections: their number, and the time for the client's HTTP/2 preface, which grpc-js does not limit; and
+ * how long they last and may be idle, since grpc-js closes connections while calls may be on their way. Also closes
+ * connections that HTTP/2 has given up.
  *
  * When a client violates HTTP/2 in a way that affects the entire connection, such as with a metadata value of more
  * than 64 KiB, nghttp2 announces the end of the connection (GOAWAY), and from then on neither reads nor writes. Node
@@ -12,7 +13,9 @@ import type { Http2Server, ServerHttp2Session } from 'node:http2';
 import { constants } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Logger } from '../common/logger.js';
+import { TIMER_MAX_MS } from './durations.js';
 import type { ServerLimits } from './limits.js';
+import { retireConnection } from './retireConnection.js';
 
 /** How often connections that have received data are checked, milliseconds. */
 const CHECK_MS = 500;
@@ -39,6 +42,8 @@ interface Connection {
   calls: number;
   /** When the last of them was closed. */
   idleSince: number;
+  /** Ends the connection if there are none for too long. */
+  idleLimit: NodeJS.Timeout | undefined;
   /** Bytes that had been received when it was last known to work. */
   soundAt: number;
   /** Consecutive checks at which it had data to send, but had sent nothing. */
@@ -65,27 +70,6 @@ export function guardConnections(servers: readonly Http2Server[], limits: Server
   const guard = new ConnectionGuard(limits, logger);
   for (const server of servers) guard.watch(server);
   return { retire: () => guard.retire(), cut: () => guard.cut(), unguard: () => guard.stop() };
-}
-
-/** The highest ID of a stream: all that the client has opened are served. */
-const ALL_STREAMS = 2 ** 31 - 1;
-/** How long a client may take to notice that it is to open no more streams, milliseconds. */
-const NOTICE_MS = 1000;
-
-/**
- * Announces the end of a connection as RFC 9113 (6.8) advises: first without refusing anything, and finally once
- * everything has arrived that the client sent before it knew.
- */
-function retire(session: ServerHttp2Session): void {
-  if (session.destroyed || session.closed) return;
-  session.goaway(constants.NGHTTP2_NO_ERROR, ALL_STREAMS);
-  const close = (): void => {
-    clearTimeout(late);
-    if (!session.destroyed) session.close();
-  };
-  const late = setTimeout(close, NOTICE_MS);
-  late.unref();
-  session.ping(close);
 }
 
 /** Whether a client has sent its preface, and the time limit for it. */
@@ -121,7 +105,7 @@ class ConnectionGuard {
   }
 
   retire(): void {
-    for (const { session } of this.#connections) retire(session);
+    for (const { session } of this.#connections) retireConnection(session);
   }
 
   cut(): void {
@@ -177,10 +161,12 @@ class ConnectionGuard {
 
   #began(session: ServerHttp2Session): void {
     const connection: Connection = {
-      ...{ session, greeted: false, calls: 0, idleSince: Date.now() },
+      ...{ session, greeted: false, calls: 0, idleSince: Date.now(), idleLimit: undefined },
       ...{ soundAt: 0, stuckLooks: 0, sentAt: 0 },
     };
     this.#connections.add(connection);
+    this.#isIdle(connection);
+    const stopAgeing = this.#age(session);
     const silent = setTimeout(() => session.destroy(), this.#limits.handshakeMs);
     silent.unref();
     session.once('remoteSettings', () => {
@@ -190,15 +176,37 @@ class ConnectionGuard {
     });
     session.on('stream', (stream) => {
       connection.calls += 1;
+      clearTimeout(connection.idleLimit);
       stream.once('close', () => {
         connection.calls -= 1;
-        connection.idleSince = Date.now();
+        this.#isIdle(connection);
       });
     });
     session.once('close', () => {
       clearTimeout(silent);
+      clearTimeout(connection.idleLimit);
+      stopAgeing();
       this.#connections.delete(connection);
     });
+  }
+
+  #isIdle(connection: Connection): void {
+    const { connectionIdleMs } = this.#limits;
+    connection.idleSince = Date.now();
+    if (connectionIdleMs === undefined || connection.calls > 0 || connection.session.closed) return;
+    connection.idleLimit = setTimeout(() => retireConnection(connection.session), connectionIdleMs).unref();
+  }
+
+  /** Ends a connection at its age. The result stops that. */
+  #age(session: ServerHttp2Session): () => void {
+    const { connectionAgeMs, connectionAgeGraceMs } = this.#limits;
+    if (connectionAgeMs === undefined) return () => undefined;
+    let timer = setTimeout(() => {
+      retireConnection(session);
+      if (connectionAgeGraceMs === undefined) return;
+      timer = setTimeout(() => session.destroy(undefined, constants.NGHTTP2_NO_ERROR), connectionAgeGraceMs).unref();
+    }, varied(connectionAgeMs)).unref();
+    return () => clearTimeout(timer);
   }
 
   /** The time limit of the socket below is no longer needed; with TLS, that one is not the session's. */
@@ -240,6 +248,11 @@ class ConnectionGuard {
     }
     if (stuck) this.#lookLater(connection);
   }
+}
+
+/** Give or take a tenth: clients that connected at the same time are not to connect again at the same time. */
+function varied(ms: number): number {
+  return Math.min(ms * (0.9 + Math.random() / 5), TIMER_MAX_MS);
 }
 
 function bytesSent({ socket }: ServerHttp2Session): number {

@@ -11,7 +11,7 @@ export function toDuration(milliseconds: number): Duration {
 }
 
 /** Maximum delay of a Node timer, milliseconds. */
-const TIMER_MAX_MS = 2 ** 31 - 1;
+export const TIMER_MAX_MS = 2 ** 31 - 1;
 
 /**
  * Milliseconds of a duration.

@@ -156,13 +156,9 @@ function encoderOf({ action, rules }: Rpc, method: ServiceMember['method']): Enc
   return answerEncoder(rules.name, method.responseSerialize);
 }
 
-/** When grpc-js ends connections, and how it finds out that one is dead. */
-function connectionOptions(limits: ServerLimits): ServerOptions {
-  const { connectionIdleMs, connectionAgeMs, connectionAgeGraceMs, keepaliveMs, keepaliveTimeoutMs } = limits;
+/** How grpc-js finds out that a connection is dead. */
+function connectionOptions({ keepaliveMs, keepaliveTimeoutMs }: ServerLimits): ServerOptions {
   return {
-    ...(connectionIdleMs === undefined ? {} : { 'grpc.max_connection_idle_ms': connectionIdleMs }),
-    ...(connectionAgeMs === undefined ? {} : { 'grpc.max_connection_age_ms': connectionAgeMs }),
-    ...(connectionAgeGraceMs === undefined ? {} : { 'grpc.max_connection_age_grace_ms': connectionAgeGraceMs }),
     ...(keepaliveMs === undefined ? {} : { 'grpc.keepalive_time_ms': keepaliveMs }),
     'grpc.keepalive_timeout_ms': keepaliveTimeoutMs,
   };

@@ -9,6 +9,7 @@ import { SessionServiceService } from '../../../gen/proto/guestfs/v1/session.js'
 import { EventServiceService } from '../../../gen/proto/guestfs/v1/event.js';
 import type { ServerLimits } from '../../../src/server/limits.js';
 import { startFakeServer, type FakeServer } from '../../fakes/server.js';
+import { distantRelay } from '../../support/distantRelay.js';
 import { eventually } from '../../support/eventually.js';
 import { failureOf, TestClient } from '../../support/testClient.js';
 import { openCall } from '../../support/openCall.js';
@@ -130,6 +131,37 @@ describe('a connection of a server with other limits', () => {
       call.end(EMPTY);
       await once(call, 'response');
       await once(call, 'close');
+    });
+  });
+
+  it.each([
+    ['as idle', { connectionIdleMs: 500 }],
+    ['at its age', { connectionAgeMs: 500 }],
+  ])('that ends %s says which calls it has not accepted', async (_, limits) => {
+    await limited(limits, async (_one, address) => {
+      const relay = await distantRelay(address, 700);
+      const distant = connectHttp2(`http://${relay.address}`);
+      try {
+        distant.on('error', () => undefined);
+        await once(distant, 'remoteSettings');
+        const told = once(distant, 'goaway');
+        const call = openCall(distant, LIST);
+        call.on('error', () => undefined);
+        call.end(EMPTY);
+        expect((await told).slice(0, 2)).toEqual([constants.NGHTTP2_NO_ERROR, 0]);
+        if (!call.closed) await new Promise((resolve) => call.once('close', resolve));
+        expect(call.rstCode).toBe(constants.NGHTTP2_REFUSED_STREAM);
+      } finally {
+        distant.destroy();
+        await relay.close();
+      }
+    });
+  });
+
+  it('lasts, if its age is the longest that there is', async () => {
+    await limited({ connectionAgeMs: 2 ** 31 - 1 }, async (one) => {
+      await setTimeout(500);
+      expect(one.closed).toBe(false);
     });
   });
 

@@ -9,6 +9,7 @@ import { SessionServiceService } from '../../../gen/proto/guestfs/v1/session.js'
 import type { Allowable } from '../../../src/security/policy.js';
 import { sameForAll } from '../../../src/security/access.js';
 import { ReplicaSet, type Replica } from '../../fakes/replicas.js';
+import { distantRelay } from '../../support/distantRelay.js';
 import { openCall } from '../../support/openCall.js';
 import { eventually } from '../../support/eventually.js';
 import { failureOf, SessionClient, TestClient } from '../../support/testClient.js';
@@ -167,6 +168,49 @@ describe('a server that announces its end', () => {
     await eventually(() => calls > before + 50);
     over = true;
     await working;
+  });
+});
+
+describe('a connection of a server that begins to end', () => {
+  it('says at once which calls it has accepted, and answers them', async () => {
+    const replica = await start();
+    const { id } = await replica.client.createSession();
+    const relay = await distantRelay(replica.address, 700);
+    const distant = connectHttp2(`http://${relay.address}`);
+    connections.push(distant);
+    distant.on('error', () => undefined);
+    const accepted = openCall(distant, SUBSCRIBE, { 'guestfs-session': id });
+    accepted.end(EMPTY);
+    await once(accepted, 'response');
+    const told = once(distant, 'goaway');
+    replica.server.announceEnd();
+    await setTimeout(500);
+    const late = openCall(distant, CHECK);
+    late.on('error', () => undefined);
+    late.end(EMPTY);
+    expect((await told).slice(0, 2)).toEqual([constants.NGHTTP2_NO_ERROR, accepted.id]);
+    if (!late.closed) await new Promise((resolve) => late.once('close', resolve));
+    // By which a client of gRPC knows that it may send it again.
+    expect(late.rstCode).toBe(constants.NGHTTP2_REFUSED_STREAM);
+    expect(accepted.closed).toBe(false);
+    accepted.close();
+    await relay.close();
+  });
+
+  it('loses no call of a distant client', async () => {
+    const replica = await start();
+    const relay = await distantRelay(replica.address, 300);
+    const client = new TestClient(relay.address);
+    clients.push(client);
+    await client.call(SessionServiceService.getServerInfo, {});
+    const calls: Promise<unknown>[] = [];
+    for (let count = 0; count < 100; count += 1) {
+      if (count === 50) replica.server.announceEnd();
+      calls.push(client.call(SessionServiceService.getServerInfo, {}));
+      await setTimeout(10);
+    }
+    await Promise.all(calls);
+    await relay.close();
   });
 });
 

@@ -133,6 +133,39 @@ const setUp = (action) => async () => {
   return nothing;
 };
 
+/** @param {Sandbox} sandbox */
+async function compareWithLibrary({ env }) {
+  if (!wanted('differential')) return;
+  await runStage('differential test', () =>
+    runJest({ name: 'differential', paths: DIFFERENTIAL_TESTS, only: pattern, env, limitMs: 20 * MINUTE_MS }),
+  );
+}
+
+/** The tests that kill servers under load, and those behind proxies. @param {Sandbox} sandbox */
+async function breakAndRoute({ env }) {
+  if (wanted('durability')) {
+    const run = { name: 'durability', env, limitMs: 10 * MINUTE_MS };
+    await runStage('durability: kills', () => runProgram({ ...run, flags: KILLS }));
+    await runStage('durability: power loss', () => runProgram({ ...run, flags: POWER_LOSS }));
+  }
+  if (wanted('soak')) {
+    await runStage('soak', () => runProgram({ name: 'soak', flags: SOAK, env, limitMs: 10 * MINUTE_MS }));
+  }
+  if (wanted('mesh')) {
+    await runStage('mesh', async () =>
+      runJest({
+        name: 'mesh',
+        paths: MESH_TESTS,
+        only: pattern,
+        // They mostly wait for silent calls.
+        flags: ['--maxWorkers=3'],
+        env: { ...env, ...(await envoyForTests()) },
+        limitMs: 10 * MINUTE_MS,
+      }),
+    );
+  }
+}
+
 async function main() {
   const packagesReady = await runStage(
     'packages',
@@ -202,23 +235,17 @@ async function main() {
           // An appliance uses a little more than one core: on two cores two at a time are fastest.
           paths: subset === undefined ? INTEGRATION_TESTS : `(?=.*${INTEGRATION_TESTS}).*${pathsOf(subset)}`,
           only: pattern,
-          flags: ['--maxWorkers=2', `--testTimeout=${String(INTEGRATION_TEST_TIMEOUT_MS)}`],
+          flags: [
+            ...['--maxWorkers=2', `--testTimeout=${String(INTEGRATION_TEST_TIMEOUT_MS)}`],
+            ...['--testSequencer', inProject('scripts', 'testing', 'longestFirst.mjs')],
+          ],
           env: asked === 'security' ? { ...sandbox.env, GUESTFS_GRPC_ALL_ESCAPES: '1' } : sandbox.env,
           limitMs: 50 * MINUTE_MS,
         }),
       );
     }
-    if (wanted('differential')) {
-      await runStage('differential test', () =>
-        runJest({
-          name: 'differential',
-          paths: DIFFERENTIAL_TESTS,
-          only: pattern,
-          env: sandbox.env,
-          limitMs: 20 * MINUTE_MS,
-        }),
-      );
-    }
+    // Each uses about one core, or waits.
+    await Promise.all([compareWithLibrary(sandbox), breakAndRoute(sandbox)]);
     if (wanted('conformance')) {
       await runStage('conformance', () =>
         runConformance({
@@ -226,30 +253,6 @@ async function main() {
           only: asked === undefined ? undefined : pattern,
           env: sandbox.env,
           limitMs: 20 * MINUTE_MS,
-        }),
-      );
-    }
-    if (wanted('durability')) {
-      const run = { name: 'durability', env: sandbox.env, limitMs: 10 * MINUTE_MS };
-      await runStage('durability: kills', () => runProgram({ ...run, flags: KILLS }));
-      await runStage('durability: power loss', () => runProgram({ ...run, flags: POWER_LOSS }));
-    }
-    if (wanted('soak')) {
-      await runStage('soak', () =>
-        runProgram({ name: 'soak', flags: SOAK, env: sandbox.env, limitMs: 10 * MINUTE_MS }),
-      );
-    }
-    if (wanted('mesh')) {
-      const env = { ...sandbox.env, ...(await envoyForTests()) };
-      await runStage('mesh', () =>
-        runJest({
-          name: 'mesh',
-          paths: MESH_TESTS,
-          only: pattern,
-          // They mostly wait for silent calls.
-          flags: ['--maxWorkers=3'],
-          env,
-          limitMs: 10 * MINUTE_MS,
         }),
       );
     }

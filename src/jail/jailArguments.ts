@@ -57,6 +57,11 @@ export interface JailPlan {
   readonly unixSockets?: boolean;
   /** Changes modes, owners and times of files that it is given, and the content of directories. */
   readonly attributes?: boolean;
+  /**
+   * Whether it needs `/proc`, by default it does; if not, a jail without further confinement has none. Through `/proc/self/fd` it could open files that it is given
+   * once more, with other rights: to write to an image that it was given for reading, if the mode allows that to all.
+   */
+  readonly proc?: boolean;
   /** Makes namespaces and filters of its own, which the ones here would prevent. */
   readonly confinesItself?: boolean;
   /** Its working directory, at the same path as on the host, which it may write to; none by default. */
@@ -165,7 +170,8 @@ function jailedCommand(isolation: Isolation, plan: JailPlan, statusFd: number | 
           ...[...program.places, ...(change ? isolation.setpriv.places : []), ...(python?.places ?? [])],
           ...(plan.places ?? []),
         ],
-        plan,
+        // What confines it needs it, and refuses what it could do with it.
+        { ...plan, proc: plan.proc !== false || python !== undefined },
         isolation.as === 'root' && !change,
       ),
       ...['--chdir', directory],
@@ -254,13 +260,21 @@ function root(places: readonly Place[], plan: JailPlan, staysRoot: boolean): str
         : ['--ro-bind', place.source ?? place.path, place.path];
     }),
     ...nodes.flatMap((path) => ['--dev-bind', path, path]),
-    ...Object.entries(DEVICE_LINKS).flatMap(([path, target]) => ['--symlink', `/proc/self/${target}`, path]),
-    // Shows only the jail's processes. Read-only, so not even root in a jail can change kernel settings. Other users
-    // cannot in any case, and the GlusterFS library crashes if it cannot open a file there for writing.
-    ...['--proc', '/proc'],
-    ...(staysRoot || plan.network !== true ? ['--remount-ro', '/proc'] : []),
+    ...(plan.proc === false ? [] : processes(staysRoot || plan.network !== true)),
     ...own.flatMap((path) => ['--bind', path, path]),
     ...['--remount-ro', '/'],
+  ];
+}
+
+/**
+ * The jail's own processes. Read-only, not even root in a jail can change kernel settings. Other users cannot in any case,
+ * and the GlusterFS library crashes if it cannot open a file there for writing.
+ */
+function processes(readOnly: boolean): string[] {
+  return [
+    ...Object.entries(DEVICE_LINKS).flatMap(([path, target]) => ['--symlink', `/proc/self/${target}`, path]),
+    ...['--proc', '/proc'],
+    ...(readOnly ? ['--remount-ro', '/proc'] : []),
   ];
 }
 

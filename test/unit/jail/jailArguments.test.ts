@@ -70,6 +70,13 @@ describe('the command of a jail', () => {
     expect(words(asRoot, { user: { uid: 5, gid: 6, groups: [7, 8] } })).toContain('--groups 7,8');
   });
 
+  it('has no /proc for a program that does not need it, unless what confines the program does', () => {
+    expect(words(asRoot)).toContain('--proc /proc');
+    expect(words(asRoot, { proc: false })).not.toContain('/proc');
+    const withPython = { ...asUser, python: program('/usr/bin/python3') };
+    expect(words(withPython, { proc: false, user: undefined })).toContain('--proc /proc');
+  });
+
   it('binds each place once, and none inside another', () => {
     const command = words(asRoot, { places: program('/usr/lib/inner', '/usr/bin/tool', '/etc/hosts').places });
     expect(command.match(/--ro-bind \/usr\/bin\/tool /g)).toHaveLength(1);

@@ -124,7 +124,7 @@ export function readCommandLine(args) {
   add('--drain-delay <S>', 'of the server: it serves on', amount, VALUES.drainDelay);
   add('--drain-grace <S>', 'of the server: half of it is for calls in progress', amount, VALUES.drainGrace);
   add('--cell <N>', 'replicas that know each other; 0: all', whole, 0);
-  add('--warm-up <S>', 'before anything is counted', amount, 60);
+  add('--warm-up <S>', 'before anything is counted; a third of --seconds at most', amount, 60);
   add('--seconds <S>', 'that are counted', positive, 180);
   add('--most-sessions <N>', 'then fewer seconds are counted, but a minute at least', wholePositive, 350_000);
   add('--seed <N>', 'of the random numbers', whole, 1);

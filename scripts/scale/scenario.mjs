@@ -77,6 +77,7 @@ export function run(flags, all) {
   const { loop } = controlPlane(shape);
   const nodes = shape.replicas;
   const { hoursBetweenFailures: hours } = flags;
+  const seconds = secondsOf(flags, nodes);
   return simulate({
     nodes,
     node: nodeOf(flags),
@@ -85,8 +86,8 @@ export function run(flags, all) {
     compute: flags.compute,
     work: flags.work,
     burst: flags.burst,
-    warmUp: flags.warmUp,
-    seconds: secondsOf(flags, nodes),
+    warmUp: Math.min(flags.warmUp, seconds / 3),
+    seconds,
     seed: flags.seed,
     policy: flags.placing,
     proxies: proxiesOf(flags, nodes),

@@ -185,7 +185,7 @@ function placing(flags) {
 /** @param {Flags} flags */
 function pools(flags) {
   const rows = [0, 2, 4, 8].flatMap((pool) =>
-    [0, 10].map((burst) => {
+    [0, 5].map((burst) => {
       const variant = { ...flags, pool, burst, update: false };
       const { latency: times, refused, processors } = outcome(variant, run(variant, COMPARED));
       const memory = `${count(pool * VALUES.cloneMemory)} MiB`;

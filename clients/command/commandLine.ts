@@ -29,7 +29,10 @@ Environment:
   ${CA}      file of the CA's certificate, for tls:; by default, Node.js's own
   ${CERTIFICATE}    file of the client's certificate
   ${KEY}     file of its key
-  ${TOKEN}   a bearer token`;
+  ${TOKEN}   a bearer token
+
+Exit codes: 0 success; 1 failure; 2 unusable command line; 75 failure, but the same command can succeed
+later: the server is full or shuts down, or the connection was lost.`;
 
 function keyOf(text: string): InspectKey {
   const [, device, kind, value = ''] = /^(\/[^:]*):(key|file):(.+)$/s.exec(text) ?? [];

@@ -3,11 +3,9 @@ import { InspectionServiceService } from '../../gen/proto/guestfs/v1/inspection.
 import type { InspectRequest, InspectWarning } from '../../gen/proto/guestfs/v1/inspection_report.js';
 import { billOfMaterials } from './billOfMaterials.js';
 import { readInspectCommandLine, type InspectCommandLine } from './commandLine.js';
+import { EXIT_USAGE, exitCodeOf } from './exitCode.js';
 import { reportAsJson, wholeReport, type Report } from './report.js';
 import { connectTo } from './server.js';
-
-const EXIT_FAILURE = 1;
-const EXIT_USAGE = 2;
 
 function requestOf({ images, imageFormat, keys }: InspectCommandLine): InspectRequest {
   return {
@@ -57,8 +55,7 @@ async function main(args: readonly string[]): Promise<void> {
 }
 
 main(process.argv.slice(2)).catch((error: unknown) => {
-  const usage = error instanceof Error && error.name === 'UsageError';
   process.stderr.write(`guestfs-grpc: ${printable(error instanceof Error ? error.message : String(error))}\n`);
-  if (usage) process.stderr.write('Try --help.\n');
-  process.exitCode = usage ? EXIT_USAGE : EXIT_FAILURE;
+  process.exitCode = exitCodeOf(error);
+  if (process.exitCode === EXIT_USAGE) process.stderr.write('Try --help.\n');
 });

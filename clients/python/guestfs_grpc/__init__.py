@@ -15,9 +15,10 @@ from ._errors import ClosedHandle, ConnectionLost, GuestfsError
 from ._events import (EVENT_ALL, EVENT_APPLIANCE, EVENT_CLOSE, EVENT_ENTER, EVENT_LAUNCH_DONE, EVENT_LIBRARY,
                       EVENT_LIBVIRT_AUTH, EVENT_PROGRESS, EVENT_SUBPROCESS_QUIT, EVENT_TRACE, EVENT_WARNING,
                       event_to_string)
-from ._handle import GuestFS
+from ._handle import GuestFS, server_info
 
 __all__ = ["ClosedHandle", "ConnectionLost", "GuestFS", "GuestfsError", "event_to_string", "install_alias",
+           "server_info",
            "EVENT_ALL", "EVENT_APPLIANCE", "EVENT_CLOSE", "EVENT_ENTER", "EVENT_LAUNCH_DONE", "EVENT_LIBRARY",
            "EVENT_LIBVIRT_AUTH", "EVENT_PROGRESS", "EVENT_SUBPROCESS_QUIT", "EVENT_TRACE", "EVENT_WARNING"]
 __version__ = "0.1.0"

@@ -17,30 +17,43 @@ class GuestfsError(RuntimeError):
 
     `errno` is the number of the errno, or 0 if the error has none; `reason` its name, or one of the service's own reasons,
     such as IMAGE_LOCKED; `action` the action that failed; `code` the status of gRPC; `metadata` further facts.
+    `retry_after` is a number of seconds if nothing was done and the same call can succeed later, else None.
     """
 
-    def __init__(self, message, errno=0, reason="", action=None, code=None, metadata=None):
+    def __init__(self, message, errno=0, reason="", action=None, code=None, metadata=None, retry_after=None):
         super().__init__(message)
         self.errno = errno
         self.reason = reason
         self.action = action
         self.code = code
         self.metadata = metadata or {}
+        self.retry_after = retry_after
 
 
 class ConnectionLost(GuestfsError):
     """The connection to the server was lost: the handle can only be closed."""
 
 
-def error_info(error):
-    """The ErrorInfo that the service sent with a status; None if the status is gRPC's own."""
+def _detail(error, name):
+    """One of the details that the service sent with a status; None if there is none."""
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS_KEY:
             status = message_class("Status", "google.rpc").FromString(value)
             for detail in status.details:
-                if detail.type_url.endswith("/google.rpc.ErrorInfo"):
-                    return message_class("ErrorInfo", "google.rpc").FromString(detail.value)
+                if detail.type_url.endswith(f"/google.rpc.{name}"):
+                    return message_class(name, "google.rpc").FromString(detail.value)
     return None
+
+
+def error_info(error):
+    """The ErrorInfo that the service sent with a status; None if the status is gRPC's own."""
+    return _detail(error, "ErrorInfo")
+
+
+def _retry_after(error):
+    """The seconds in the RetryInfo of an error; None if it has none."""
+    info = _detail(error, "RetryInfo")
+    return None if info is None else info.retry_delay.seconds + info.retry_delay.nanos / 1e9
 
 
 _ERRNOS = {
@@ -75,7 +88,8 @@ def from_rpc_error(error, action, server):
     code = error.code()
     details = error.details() or ""
     if info is not None:
-        return GuestfsError(_with_action(action, details), errno_of(info.reason), info.reason, action, code, dict(info.metadata))
+        return GuestfsError(_with_action(action, details), errno_of(info.reason), info.reason, action, code,
+                            dict(info.metadata), _retry_after(error))
     if code == grpc.StatusCode.UNAVAILABLE:
         return ConnectionLost(_with_action(action, f"no connection to the guestfs-grpc server at {server}: {details}"),
                               errnos.ECONNRESET, "", action, code)

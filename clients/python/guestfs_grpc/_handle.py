@@ -41,6 +41,26 @@ def _boolean(name, value):
     raise GuestfsError(f"{name}: {value!r} is not a boolean", 22, "EINVAL")
 
 
+def server_info(*, server=None, credentials=None, token=None):
+    """Facts about the server that answers, as a dictionary: `sessions`, `free_places`, `draining`, `replica`, the versions.
+
+    The parameters are those of GuestFS; without a server, there is nothing to ask.
+    """
+    address = server or os.environ.get("GUESTFS_GRPC_SERVER")
+    if address is None:
+        raise ValueError("server_info needs the address of a server: server=, or GUESTFS_GRPC_SERVER")
+    connection = Connection(address, credentials, token)
+    try:
+        info = connection.unary("SessionService", "GetServerInfo", {})
+    except grpc.RpcError as error:
+        raise from_rpc_error(error, None, address) from None
+    finally:
+        connection.close()
+    names = ("server_version", "replica", "endpoint", "daemon_version", "kernel_version", "qemu_version", "sessions",
+             "free_places", "draining")
+    return {name: getattr(info, name) for name in names}
+
+
 class GuestFS(Actions):
     """Instances of this class are libguestfs API handles.
 
@@ -361,7 +381,8 @@ def _with_hint(name):
             hint = (f"{error}; {filename} exists on this machine, but drives are files of the server "
                     f"({self._connection.address}): copy it into one of the server's image roots and give its path "
                     "there, or create an image there (disk_create, add_drive, launch) and upload the content to /dev/sda")
-            failure = GuestfsError(hint, error.errno, error.reason, error.action, error.code, error.metadata)
+            failure = GuestfsError(hint, error.errno, error.reason, error.action, error.code, error.metadata,
+                                   error.retry_after)
             self._last_error = failure  # pylint: disable=protected-access
             raise failure from None
 

@@ -9,9 +9,10 @@ from guestfs_grpc._messages import PACKAGE, message_class
 class Failure(Exception):
     """An answer that is an error, with the details of the service."""
 
-    def __init__(self, code, text, reason=None, **metadata):
+    def __init__(self, code, text, reason=None, retry_after=None, **metadata):
         super().__init__(text)
         self.code, self.text, self.reason, self.metadata = code, text, reason, metadata
+        self.retry_after = retry_after
 
     def trailers(self):
         """The trailing metadata."""
@@ -20,9 +21,16 @@ class Failure(Exception):
         info = message_class("ErrorInfo", "google.rpc")(reason=self.reason, domain="guestfs")
         info.metadata.update(self.metadata)
         status = message_class("Status", "google.rpc")()
-        detail = status.details.add()
-        detail.type_url = "type.googleapis.com/google.rpc.ErrorInfo"
-        detail.value = info.SerializeToString()
+        details = [("ErrorInfo", info)]
+        if self.retry_after is not None:
+            retry = message_class("RetryInfo", "google.rpc")()
+            retry.retry_delay.seconds = int(self.retry_after)
+            retry.retry_delay.nanos = round(self.retry_after % 1 * 1e9)
+            details.append(("RetryInfo", retry))
+        for name, message in details:
+            detail = status.details.add()
+            detail.type_url = f"type.googleapis.com/google.rpc.{name}"
+            detail.value = message.SerializeToString()
         return (("grpc-status-details-bin", status.SerializeToString()),)
 
 

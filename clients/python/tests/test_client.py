@@ -144,6 +144,27 @@ class Errors(WithServer):
             self.g.mount_local("/mnt")
         self.assertEqual(caught.exception.reason, "NOT_OVER_NETWORK")
 
+    def test_errors_that_say_when_to_try_again(self):
+        self.fail("Launch", grpc.StatusCode.RESOURCE_EXHAUSTED, "full", "TOO_MANY_SESSIONS", retry_after=5.25)
+        self.fail("Cat", NOT_FOUND, "/x: No such file or directory", "ENOENT", action="cat")
+        for call, retry_after in ((self.g.launch, 5.25), (lambda: self.g.cat("/x"), None)):
+            with self.assertRaises(guestfs_grpc.GuestfsError) as caught:
+                call()
+            self.assertEqual(caught.exception.retry_after, retry_after)
+
+    def test_facts_about_the_server(self):
+        self.answer("GetServerInfo", server_version="0.1.0", replica="guestfs-0", sessions=3, free_places=61)
+        info = guestfs_grpc.server_info(server=self.server.address)
+        self.assertEqual((info["replica"], info["sessions"], info["free_places"], info["draining"]),
+                         ("guestfs-0", 3, 61, False))
+        self.fail("GetServerInfo", grpc.StatusCode.UNAUTHENTICATED, "who are you?", "UNAUTHENTICATED")
+        with self.assertRaises(guestfs_grpc.GuestfsError) as caught:
+            guestfs_grpc.server_info(server=self.server.address)
+        self.assertEqual(caught.exception.reason, "UNAUTHENTICATED")
+        with mock.patch.dict(os.environ):
+            os.environ.pop("GUESTFS_GRPC_SERVER", None)
+            self.assertRaisesRegex(ValueError, "needs the address", guestfs_grpc.server_info)
+
     def test_a_call_that_the_server_does_not_have(self):
         with self.assertRaisesRegex(RuntimeError, "cat: the server at .* does not have this call"):
             self.g.cat("/x")

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Metadata, status } from '@grpc/grpc-js';
 import { pathToFileURL } from 'node:url';
 import { root } from '../../architecture/sourceTree.js';
 import { afterAll, describe, expect, test } from '@jest/globals';
@@ -13,8 +14,12 @@ import {
 import { Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
 import { parseAddress } from '../../../clients/command/address.js';
 import { billOfMaterials } from '../../../clients/command/billOfMaterials.js';
-import { readInspectCommandLine } from '../../../clients/command/commandLine.js';
+import { readInspectCommandLine, UsageError } from '../../../clients/command/commandLine.js';
+import { exitCodeOf } from '../../../clients/command/exitCode.js';
 import { reportAsJson, wholeReport, type Report } from '../../../clients/command/report.js';
+import { GuestfsRpcError } from '../../../clients/typescript/src/error.js';
+import { GuestfsError } from '../../../src/common/errors.js';
+import { DETAILS_TRAILER, encodeStatus } from '../../../src/server/errorDetails.js';
 
 const { problemOf } = (await import(pathToFileURL(join(root, 'scripts/supply/cyclonedx.mjs')).href)) as {
   problemOf(document: string): Promise<string | undefined>;
@@ -171,6 +176,36 @@ describe('a bill of materials', () => {
     },
     VALIDATION_MS,
   );
+});
+
+describe('the exit code', () => {
+  /** An error as a client gets it. */
+  const failure = (code: status, reason?: string, seconds?: number): GuestfsRpcError => {
+    const metadata = new Metadata();
+    if (reason !== undefined) {
+      const error = new GuestfsError(reason, '', seconds === undefined ? {} : { retryAfterMs: seconds * 1000 });
+      metadata.set(DETAILS_TRAILER, encodeStatus(code, '', error, new Map()));
+    }
+    return new GuestfsRpcError('InspectionService/Inspect', { code, details: '', metadata });
+  };
+
+  test.each([
+    ['no place is free', failure(status.RESOURCE_EXHAUSTED, 'TOO_MANY_SESSIONS', 5), 75],
+    ['the server shuts down', failure(status.UNAVAILABLE, 'SHUTTING_DOWN', 5), 75],
+    ['qemu was killed', failure(status.ABORTED, 'OUTCOME_UNKNOWN'), 75],
+    ['the connection is lost', failure(status.UNAVAILABLE), 75],
+    ['the image is not there', failure(status.NOT_FOUND, 'IMAGE_MISSING'), 1],
+    ['the image crashes the kernel', failure(status.ABORTED, 'KERNEL_PANIC'), 1],
+    ['it is no guestfs-grpc server', failure(status.UNIMPLEMENTED), 1],
+    ['something else', new Error('no such file'), 1],
+    ['the command line is unusable', new UsageError('missing'), 2],
+  ])('if %s', (_case, error, code) => {
+    expect(exitCodeOf(error)).toBe(code);
+  });
+
+  test('is explained in the help', () => {
+    expect(readInspectCommandLine(['--help'])).toMatch(/75 failure, but the same command can succeed\s+later/);
+  });
 });
 
 describe('the command line', () => {

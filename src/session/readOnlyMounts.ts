@@ -43,8 +43,7 @@ export async function requireMountedAsAsked(action: string, request: unknown, as
   if (!MOUNTING.has(action)) return;
   const { mountable, mountpoint, options = '' } = request as MountRequest;
   if (options.split(',').includes('ro')) return;
-  const { statbuf } = await ask(statvfs, { path: mountpoint });
-  if (((statbuf?.flag ?? 0n) & ST_RDONLY) === 0n) return;
+  if (!(await isReadOnly(mountpoint, ask))) return;
   // Many file systems can only be read, and nobody expects anything else of them.
   const { result } = await ask(debug, { subcmd: 'sh', extraargs: [EXAMINE] });
   if (result.trim() !== 'hibernated') return;
@@ -53,4 +52,16 @@ export async function requireMountedAsAsked(action: string, request: unknown, as
     'NTFS_HIBERNATED',
     `${printable(mountable)} is not mounted: Windows is hibernated, or was shut down with Fast Startup, and writing to its NTFS would damage it: mount it with mount_ro, let Windows shut down completely, or discard the state that Windows saved, with what was not yet written, by mount_options with the option remove_hiberfile`,
   );
+}
+
+async function isReadOnly(mountpoint: string, ask: Ask): Promise<boolean> {
+  try {
+    const { statbuf } = await ask(statvfs, { path: mountpoint });
+    return ((statbuf?.flag ?? 0n) & ST_RDONLY) !== 0n;
+  } catch (error) {
+    // The mount has succeeded, and stays, if the daemon has no answer. That the appliance has ended is for the client.
+    if (error instanceof GuestfsError && (error.reason === 'DAEMON_ERROR' || /^E[A-Z0-9]+$/.test(error.reason)))
+      return false;
+    throw error;
+  }
 }

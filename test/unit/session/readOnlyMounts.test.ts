@@ -44,6 +44,24 @@ describe('a mount for writing', () => {
     expect(await check('mount', undefined)).toEqual({ failure: undefined, asked: ['statvfs', 'debug'] });
   });
 
+  it('stays if the daemon does not say whether it is writable', async () => {
+    for (const [reason, fails] of [
+      ['ENOSYS', false],
+      ['DAEMON_ERROR', false],
+      ['APPLIANCE_GONE', true],
+    ] as const) {
+      const checked = requireMountedAsAsked('mount', { mountable: '/dev/sda1', mountpoint: '/' }, () =>
+        Promise.reject(new GuestfsError(reason, 'no answer')),
+      );
+      expect(
+        await checked.then(
+          () => false,
+          () => true,
+        ),
+      ).toBe(fails);
+    }
+  });
+
   it('that is writable takes one more question', async () => {
     expect(await check('mount', undefined, { flag: 0n })).toEqual({ failure: undefined, asked: ['statvfs'] });
   });

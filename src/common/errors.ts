@@ -72,6 +72,8 @@ export type OwnReason =
   | 'IMAGE_LOCKED'
   /** An image was truncated, deleted or replaced on the host while it was attached; metadata `change` says which. */
   | 'IMAGE_CHANGED'
+  /** NTFS that only a Windows that is awake may write. */
+  | 'NTFS_HIBERNATED'
   | 'APPLIANCE_MISSING'
   | 'APPLIANCE_UNUSABLE'
   | 'QEMU_MISSING'

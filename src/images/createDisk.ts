@@ -177,7 +177,8 @@ async function findBacking(
     const [{ image: opened, format, virtualSize, head }] = chain.links;
     const size = virtualSize ?? (head && (await probe?.({ ...opened, head }, format, subject, signal)));
     if (size === undefined) throw unusableImage(subject, `is in format '${format}', which this server cannot measure`);
-    return { name, format, size };
+    // The data of a flat VMDK is raw, but what is named is its descriptor. A format that was stated has been checked.
+    return { name, format: disk.backingformat ?? format, size };
   } finally {
     await chain.close();
     await claims.releaseAll();

@@ -2,13 +2,13 @@
  * Determines whether an image in a format other than qcow2 is complete in one
  * file.
  *
- * Only qcow2 states the format of its backing file. In the other formats it
- * would have to be guessed, and VMDK extents cannot be passed to qemu as open
- * files; such images are refused.
+ * Only qcow2 states the format of its backing file, and the parent of a VMDK is a VMDK. In the other formats it would have
+ * to be guessed; such images are refused.
  */
 import { BadImageHeader } from './badImageHeader.js';
 import type { ImageFormat } from './formats.js';
 import { readFully, type ByteSource } from './readFully.js';
+import { embeddedDescriptorAt } from './vmdkDescriptor.js';
 
 /** What an image needs in addition to its own file. */
 export type ForeignReference =
@@ -49,8 +49,6 @@ export async function foreignReference(file: ByteSource, format: ImageFormat): P
 const SECTOR = 512;
 /** qemu reads no more of a descriptor, either. */
 const MAX_DESCRIPTOR = 20 * SECTOR;
-/** It follows the header: none is further inside. */
-const MAX_DESCRIPTOR_SECTOR = 0x10000n;
 
 async function vmdkReference(file: ByteSource): Promise<ForeignReference | undefined> {
   const head = await readFully(file, 0, SECTOR);
@@ -61,7 +59,7 @@ async function vmdkReference(file: ByteSource): Promise<ForeignReference | undef
   const capacity = head.readBigUInt64LE(12);
   // Without a capacity, the embedded descriptor applies, including its extents.
   if (capacity === 0n) return 'extents';
-  const at = descriptorOffset(head);
+  const at = embeddedDescriptorAt(head);
   if (at === 0) return undefined;
   const descriptor = (await readFully(file, at, MAX_DESCRIPTOR)).toString('latin1');
   return hasParent(descriptor) ? 'backing file' : undefined;
@@ -76,18 +74,6 @@ export function isStreamOptimised(head: Buffer): boolean {
     head.subarray(0, 4).toString('latin1') === 'KDMV' &&
     (head.readUInt32LE(8) & COMPRESSED) !== 0
   );
-}
-
-/**
- * Where the descriptor is in an image that begins with `KDMV`; 0 if it has none.
- * @throws BadImageHeader
- */
-function descriptorOffset(head: Buffer): number {
-  if (head.length < SECTOR) throw new BadImageHeader('has a truncated VMDK header');
-  const sector = head.readBigUInt64LE(28);
-  if (sector > MAX_DESCRIPTOR_SECTOR)
-    throw new BadImageHeader('has a damaged VMDK header: its descriptor lies too far inside');
-  return Number(sector) * SECTOR;
 }
 
 const PARENT_ID = /parentCID\s*=\s*([0-9a-f]+)/gi;
@@ -117,7 +103,7 @@ export async function flatExtent(file: ByteSource): Promise<string | undefined> 
 /** Virtual size in bytes of a VMDK with `extents`, as its descriptor states it; the extents are not opened. */
 export async function extentsSize(file: ByteSource): Promise<bigint> {
   const head = await readFully(file, 0, MAX_DESCRIPTOR);
-  const at = head.subarray(0, 4).toString('latin1') === 'KDMV' ? descriptorOffset(head) : 0;
+  const at = head.subarray(0, 4).toString('latin1') === 'KDMV' ? embeddedDescriptorAt(head) : 0;
   const descriptor = at === 0 ? head : await readFully(file, at, MAX_DESCRIPTOR);
   let sectors = 0n;
   for (const [, count = '0'] of descriptor.toString('latin1').matchAll(EXTENT)) sectors += BigInt(count);

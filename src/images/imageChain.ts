@@ -2,7 +2,7 @@
  * Opens an image with everything it refers to.
  *
  * A drive is a chain: the image, its backing image, and so on; each may keep its
- * data in a separate file. Every element is found under the image roots, opened
+ * data in a separate file, or, if it is a VMDK, in several. Every element is found under the image roots, opened
  * here, and later passed to qemu open and by name: qemu itself follows no
  * reference in a header.
  *
@@ -15,13 +15,16 @@
 import { dirname, isAbsolute } from 'node:path';
 import { GuestfsError } from '../common/errors.js';
 import { printableName } from '../common/guestText.js';
+import { descriptors } from '../common/descriptors.js';
 import { naming, openImage, type ImageAccess, type ImageRoots, type OpenImage } from '../security/pathPolicy.js';
+import { BadImageHeader } from './badImageHeader.js';
 import { flatExtent } from './foreignHeader.js';
 import { READ_ONLY_FORMATS, type ImageFormat } from './formats.js';
 import { copyHead } from './imageHead.js';
 import type { ImageUse } from './imageUses.js';
 import { beginningWith } from './readFully.js';
 import { rawMarks } from './rawMarks.js';
+import { MAX_EXTENTS, requireSameParent, vmdkParts, type VmdkPart, type VmdkParts } from './vmdkParts.js';
 import { chooseFormat, recogniseImage, unusableImage, writtenAsRaw, type Recognised } from './recognise.js';
 
 /** Longest chain that is followed. */
@@ -37,6 +40,8 @@ export interface ChainLink {
   readonly head: Buffer | undefined;
   /** The file with the data of a qcow2 image, if that is not the image itself. */
   readonly dataFile: OpenImage | undefined;
+  /** Of a VMDK in several files: `image` is one of them, with this part of the disk, and the next link has the next part. */
+  readonly part: VmdkPart | undefined;
   /** It contains snapshots of the disk, too. */
   readonly snapshots: boolean;
   /** How messages refer to it. */
@@ -85,15 +90,16 @@ export async function openImageChain(
   };
   try {
     let next: Reference | undefined = { path, format, subject: top };
+    const paths = new Set<string>();
     while (next !== undefined) {
       const current: Reference = next;
       const { subject } = current;
-      if (links.length === MAX_CHAIN_LENGTH)
+      if (links.filter(isFirstPart).length === MAX_CHAIN_LENGTH)
         throw unusableImage(top, `is a chain of more than ${MAX_CHAIN_LENGTH} images`);
       const how = links.length === 0 ? access : 'read-only';
       const image = await openTracked(current.path, how, subject);
-      if (links.some((link) => link.image.path === image.path))
-        throw unusableImage(subject, 'leads back to an image of the same chain');
+      if (paths.has(image.path)) throw unusableImage(subject, 'leads back to an image of the same chain');
+      paths.add(image.path);
       const inFormat = await chooseFormat(image, current.format, subject);
       claim(image, useOf(inFormat, how), subject);
       if (inFormat === 'raw' && how === 'read-write') await marks.mark(image);
@@ -103,6 +109,7 @@ export async function openImageChain(
       const head = inFormat === 'raw' ? undefined : await copyHead(image, subject);
       const checked = head === undefined ? image.handle : beginningWith(head, image.handle);
       const known = await recogniseImage({ handle: checked, size: image.size }, inFormat, subject);
+      if (current.cid !== undefined) await asHeader(subject, requireSameParent(current.cid, checked, image.size));
       const flat: string | undefined = known.foreign === 'extents' ? await flatExtent(checked) : undefined;
       if (flat !== undefined) {
         requireStated(flat, current.format !== undefined, known.format, subject);
@@ -110,6 +117,21 @@ export async function openImageChain(
           throw notSelfContained(`keeps its data in another file, '${printableName(flat)}'`, subject);
         const name: string = `extent '${printableName(flat)}' of ${subject}`;
         next = { path: referredPath(flat, image, name), format: 'raw', subject: name };
+        continue;
+      }
+      if (known.format === 'vmdk' && known.foreign !== undefined) {
+        const found: VmdkParts = await asHeader(subject, vmdkParts(checked, image.size));
+        const named = found.parts.find(({ file }) => file !== undefined)?.file ?? found.parent?.file ?? '';
+        requireStated(named, current.format !== undefined, known.format, subject);
+        if (roots.backingFiles !== true)
+          throw notSelfContained(`refers to another file, '${printableName(named)}'`, subject);
+        if (how !== 'read-only')
+          throw unusableImage(
+            subject,
+            "is a VMDK in several files, or a snapshot of one, which can only be attached read-only: attach it so, or convert it first with 'qemu-img convert'",
+          );
+        await openParts(found, { image, subject }, links, openTracked, claim);
+        next = found.parent && parentOf(found.parent, image, subject, top);
         continue;
       }
       checkUsable(known, current.format !== undefined, how, subject);
@@ -125,6 +147,7 @@ export async function openImageChain(
         ...{ image, dataFile, subject },
         ...{ format: known.format, virtualSize: known.virtualSize },
         head,
+        part: undefined,
         snapshots: known.qcow2?.snapshots ?? false,
       });
       next = known.qcow2?.backing && backingOf(known.qcow2.backing, image, subject, top);
@@ -136,6 +159,51 @@ export async function openImageChain(
   }
 }
 
+/** Runs the reading of a header of an image. */
+async function asHeader<Value>(subject: string, reading: Promise<Value>): Promise<Value> {
+  try {
+    return await reading;
+  } catch (error) {
+    throw error instanceof BadImageHeader ? unusableImage(subject, error.message) : error;
+  }
+}
+
+/** Each of the files of a VMDK is found, checked and claimed as the image itself. */
+async function openParts(
+  { parts }: VmdkParts,
+  { image, subject }: Pick<ChainLink, 'image' | 'subject'>,
+  links: ChainLink[],
+  openTracked: (at: string, how: ImageAccess, subject: string) => Promise<OpenImage>,
+  claim: ClaimImage,
+): Promise<void> {
+  if (links.length + parts.length > MAX_EXTENTS)
+    throw unusableImage(subject, `has, with the images beneath, more than ${MAX_EXTENTS} extents`);
+  await descriptors.while(parts.length * DESCRIPTORS_PER_PART, async () => {
+    for (const part of parts) {
+      const { file, kind, diskSize } = part;
+      const name = file === undefined ? subject : `extent '${printableName(file)}' of ${subject}`;
+      const opened = file === undefined ? image : await openTracked(referredPath(file, image, name), 'read-only', name);
+      claim(opened, kind === 'flat' ? 'raw read' : 'format read', name);
+      links.push({
+        ...{ image: opened, format: 'vmdk', virtualSize: BigInt(diskSize), part, subject: name },
+        ...{ head: undefined, dataFile: undefined, snapshots: false },
+      });
+    }
+  });
+}
+
+/** The file, its cover, and the one by which it is watched. */
+const DESCRIPTORS_PER_PART = 3;
+
+function isFirstPart({ part }: ChainLink): boolean {
+  return part === undefined || part.at === 0;
+}
+
+function parentOf(parent: { file: string; cid: string }, child: OpenImage, subject: string, top: string): Reference {
+  const name = `parent '${printableName(parent.file)}' of ${subject === top ? '' : 'a parent of '}${top}`;
+  return { path: referredPath(parent.file, child, name), format: 'vmdk', subject: name, cid: parent.cid };
+}
+
 function useOf(format: ImageFormat, access: ImageAccess): ImageUse {
   return `${format === 'raw' ? 'raw' : 'format'} ${access === 'read-only' ? 'read' : 'write'}`;
 }
@@ -145,6 +213,8 @@ interface Reference {
   readonly path: string;
   readonly format: string | undefined;
   readonly subject: string;
+  /** The content ID of a VMDK. */
+  readonly cid?: string;
 }
 
 function checkUsable(known: Recognised, stated: boolean, how: ImageAccess, subject: string): void {
@@ -152,10 +222,9 @@ function checkUsable(known: Recognised, stated: boolean, how: ImageAccess, subje
   if (qcow2?.encrypted === true)
     throw unusableImage(subject, 'is encrypted in the qcow2 format, which is not supported');
   if (foreign !== undefined) {
-    const what = foreign === 'extents' ? 'keeps its data in other files' : 'has a backing file';
     throw unusableImage(
       subject,
-      `${what}, which is supported for qcow2 only: convert it first with 'qemu-img convert -O qcow2'`,
+      `has a backing file, which is supported for qcow2 and vmdk only: convert it first with 'qemu-img convert -O qcow2'`,
     );
   }
   const reference = qcow2?.backing?.file ?? (qcow2?.dataFile === undefined ? undefined : (qcow2.dataFile.file ?? ''));

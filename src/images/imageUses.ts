@@ -69,6 +69,7 @@ const usesOfServer = new ImageUses();
 /** The images that one machine, or one call, uses; by drive, as drives can be detached. */
 export class ImageClaims {
   readonly #ends = new Map<string, (() => void | Promise<void>)[]>();
+  #extents = 0;
 
   constructor(private readonly uses = usesOfServer) {}
 
@@ -78,6 +79,18 @@ export class ImageClaims {
    */
   claim(drive: string, image: Identified, use: ImageUse, subject: string): void {
     this.keep(drive, this.uses.begin(image, use, subject));
+  }
+
+  /**
+   * Counts the extents of a drive.
+   * @returns how many the machine has now
+   */
+  addExtents(drive: string, count: number): number {
+    this.#extents += count;
+    this.keep(drive, () => {
+      this.#extents -= count;
+    });
+    return this.#extents;
   }
 
   /** Has `end` called when the images of a drive are given up. */

@@ -4,6 +4,7 @@
 import { descriptors } from '../common/descriptors.js';
 import { GuestfsError } from '../common/errors.js';
 import { asPart } from '../common/spans.js';
+import { BadImageHeader } from './badImageHeader.js';
 import { isStreamOptimised } from './foreignHeader.js';
 import type { FdSets } from '../qemu/fdSets.js';
 import { naming, type OpenImage } from '../security/pathPolicy.js';
@@ -14,6 +15,7 @@ import type { Drive, DriveSource } from './drive.js';
 import { DISCARD_FORMATS, type ImageFormat } from './formats.js';
 import { openImageChain, type ChainLink, type ImageChain } from './imageChain.js';
 import type { ImageClaims } from './imageUses.js';
+import { MappingBudget } from './mappedFile.js';
 import type { ForeignImageProbe } from './foreignProbe.js';
 import type { ExportSocket } from './exportSocket.js';
 import { exportNode, openRemoteExport, type RemoteExport } from './remoteExport.js';
@@ -21,7 +23,15 @@ import { openRemoteImage, remoteFormat, type RemoteImage } from './remoteImage.j
 import { remoteAsker } from './remoteProbe.js';
 import { DISCARD_PROTOCOLS, remoteSubject } from './remoteSource.js';
 import { unusableImage } from './recognise.js';
-import { createImageHead, createOverlay, createScratchDisk, type TemporaryDisk } from './temporaryDisk.js';
+import {
+  createCover,
+  createImageHead,
+  createOverlay,
+  createScratchDisk,
+  type ImageCover,
+  type TemporaryDisk,
+} from './temporaryDisk.js';
+import { mappedPart, MAX_EXTENTS, type VmdkPart } from './vmdkParts.js';
 import { WatchedImage } from './watchedImage.js';
 
 /** The context in which drives are prepared. */
@@ -182,28 +192,58 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
   try {
     const [top] = chain.links;
     checkDiscard(drive, top);
+    const extents = chain.links.filter(({ part }) => part !== undefined).length;
+    if (extents > 0 && context.claims.addExtents(name, extents) > MAX_EXTENTS)
+      throw unusableImage(
+        naming(drive.source.name).subject,
+        `cannot be attached: the drives of a session can have ${MAX_EXTENTS} VMDK extents in all; convert an image with 'qemu-img convert'`,
+      );
     if (!drive.readonly && top.format === 'vmdk' && top.head !== undefined && isStreamOptimised(top.head))
       throw unusableImage(
         top.subject,
         'is a stream-optimised VMDK, which can only be read: attach it read-only, or convert it first with qemu-img convert',
       );
-    for (const [depth, { image, head }] of chain.links.entries()) {
+    const budget = new MappingBudget();
+    let ownCopies = 0;
+    for (const [depth, { image, head, part, subject }] of chain.links.entries()) {
       // qemu has to update the header of an image that it writes, so it gets the image itself.
       const covered = drive.readonly || depth > 0 ? head : undefined;
       const file = `${name}-head${depth}.qcow2`;
       const isReplayed = depth === 0 && top.format === 'vhdx';
+      if (part !== undefined) {
+        const cover = await coverOf(image, part, subject, context.runDirectory, file, budget);
+        heads.push(cover);
+        ownCopies += cover.written;
+        continue;
+      }
+      if (covered !== undefined) ownCopies += covered.length;
       heads.push(covered && (await createImageHead(context.runDirectory, file, image.size, covered, isReplayed)));
     }
     // Done for writable drives as well: an image that qemu cannot open fails here, with a message.
     const size = top.virtualSize ?? (await probe(top, context));
     if (size === 0n) throw unusableImage(top.subject, 'is empty: a drive needs at least one sector');
     overlay = drive.readonly ? await createOverlay(context.runDirectory, `${name}.qcow2`, size) : undefined;
-    const ownCopies = chain.links.reduce((sum, { head }, depth) => sum + (heads[depth] && head ? head.length : 0), 0);
     const writes = [...(ownCopies > 0 ? [{ bytes: BigInt(ownCopies) }] : []), ...growth(top, size, overlay)];
     return { chain, heads, temporary: overlay, writes, files: await watchFiles(chain, drive, name, context), close };
   } catch (error) {
     await close();
     throw error;
+  }
+}
+
+/** Makes a part of a VMDK an image that qemu need not parse. */
+async function coverOf(
+  { handle, size }: OpenImage,
+  part: VmdkPart,
+  subject: string,
+  directory: string,
+  name: string,
+  budget: MappingBudget,
+): Promise<ImageCover> {
+  try {
+    return await createCover(directory, name, await mappedPart(part, handle, size, budget), budget);
+  } catch (error) {
+    throw error instanceof BadImageHeader ? unusableImage(subject, error.message) : error;
   }
 }
 
@@ -362,7 +402,8 @@ function describe(
   }
   const links = chain.links.map((link, depth) => ({
     file: give(link.image, link.subject, heads[depth]),
-    format: link.format,
+    // What qemu reads of a part of a VMDK is its cover.
+    format: link.part === undefined ? link.format : 'qcow2',
     dataFile: link.dataFile && give(link.dataFile, link.subject),
   }));
   const [top] = chain.links;

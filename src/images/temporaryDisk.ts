@@ -12,6 +12,7 @@ import { GuestfsError } from '../common/errors.js';
 import { systemErrorCode } from '../security/pathPolicy.js';
 import { writeEmptyQcow2, writeQcow2Head } from './emptyQcow2.js';
 import type { ImageFormat } from './formats.js';
+import { writeCover, type MappedSource, type MappingBudget } from './mappedFile.js';
 
 /** An open file without a name. */
 export interface TemporaryDisk {
@@ -42,9 +43,36 @@ export async function createImageHead(
     await writeQcow2Head(file, virtualSize, head);
     return 'qcow2';
   });
-  if (isWritable) return { handle, format };
+  return isWritable ? { handle, format } : forReading({ handle, format });
+}
+
+/** A cover over a file, for reading. */
+export interface ImageCover extends TemporaryDisk {
+  /** How many bytes were written. */
+  readonly written: number;
+}
+
+/**
+ * Creates a qcow2 image that makes a file an image, see {@link writeCover}.
+ * @throws BadImageHeader
+ */
+export async function createCover(
+  directory: string,
+  name: string,
+  source: MappedSource,
+  budget: MappingBudget,
+): Promise<ImageCover> {
+  let written = 0;
+  const disk = await fill(directory, name, async (file) => {
+    written = await writeCover(file, source, budget);
+    return 'qcow2';
+  });
+  return { ...(await forReading(disk)), written };
+}
+
+/** For reading, qemu requires a read-only descriptor. */
+async function forReading({ handle, format }: TemporaryDisk): Promise<TemporaryDisk> {
   try {
-    // For reading, qemu requires a read-only descriptor.
     return { handle: await open(`/proc/self/fd/${handle.fd}`, constants.O_RDONLY), format };
   } finally {
     await handle.close();

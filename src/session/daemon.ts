@@ -11,6 +11,7 @@ import type { ActionDef } from '../actions/types.js';
 import { receiving, sending, spanned } from './daemonSpans.js';
 import { hinted } from './failureHints.js';
 import { notInDaemon } from './daemonSupport.js';
+import { requireMountedAsAsked } from './readOnlyMounts.js';
 
 /** Calls to the daemon, for the duration of one turn. */
 export interface Daemon {
@@ -105,7 +106,13 @@ export function daemonOn(
   return {
     version,
     call: (call, request) =>
-      spanned(signal, call, () => guarded(call, () => connection.call(call, request, version, { onSent: sent(call) }))),
+      spanned(signal, call, () =>
+        guarded(call, async () => {
+          const response = await connection.call(call, request, version, { onSent: sent(call) });
+          await requireMountedAsAsked(call.action, request, (ask, asked) => connection.call(ask, asked, version));
+          return response;
+        }),
+      ),
     upload: (call, request, source, size) =>
       spanned(signal, call, (span) =>
         guarded(call, () =>

@@ -36,6 +36,19 @@ const HINTS: readonly Hint[] = [
   },
 ];
 
+/** No partition table, or no file system, on a whole drive; in the words of parted and mount(8). */
+const NOTHING_ON_DRIVE = [
+  /Error: (\/dev\/[hsv]d[a-z]+): unrecognised disk label/,
+  /wrong fs type, bad option, bad superblock on (\/dev\/[hsv]d[a-z]+)[,.]/,
+];
+
+/**
+ * Prints the size of the sectors that the GPT of a drive was written for, if the drive has sectors of another size: its
+ * header is in the second sector.
+ */
+const gptSectors = (drive: string): string =>
+  `size=$(blockdev --getss ${drive}) && for other in 512 4096; do [ $other != "$size" ] && [ "$(dd if=${drive} bs=8 count=1 skip=$((other / 8)) 2>/dev/null | tr -d '\\0')" = 'EFI PART' ] && echo $other; done; :`;
+
 /** Makes a call to the daemon, in the turn of the one that failed. */
 type Ask = <Request, Response>(call: DaemonCall<Request, Response>, request: Request) => Promise<Response>;
 
@@ -46,6 +59,22 @@ async function kernelLines(ask: Ask): Promise<string> {
     return printable(result.slice(-MAX_LINES));
   } catch {
     // The failure that these lines would explain is what matters.
+    return '';
+  }
+}
+
+/** What is wrong with a drive that has a GPT, and yet none that can be used; empty for any other. */
+async function sectorHint(message: string, ask: Ask): Promise<string> {
+  const drive = NOTHING_ON_DRIVE.map((pattern) => pattern.exec(message)?.[1]).find((one) => one !== undefined);
+  if (drive === undefined) return '';
+  try {
+    const { result } = await ask(debug, { subcmd: 'sh', extraargs: [gptSectors(drive)] });
+    const size = /^(512|4096)\n?$/.exec(result)?.[1];
+    return size === undefined
+      ? ''
+      : `\n${drive} has a GPT for sectors of ${size} bytes: add the drive with blocksize ${size}`;
+  } catch {
+    // As for the kernel's lines.
     return '';
   }
 }
@@ -61,6 +90,7 @@ export async function hinted(error: GuestfsError, ask: Ask): Promise<GuestfsErro
     const lines = await kernelLines(ask);
     if (lines !== '') message += `\nthe last lines of the kernel's log:\n${lines}`;
   }
+  message += await sectorHint(message, ask);
   const found = HINTS.find(({ pattern }) => pattern.test(message));
   if (found !== undefined) message += `\n${found.hint}`;
   if (message === error.message) return error;

@@ -1,12 +1,14 @@
 /** Errors of the daemon: each errno, as it really happens, becomes a status that a program can act on. */
+import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
 import { afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { EventType } from '../../gen/proto/guestfs/v1/event.js';
 import { SessionState } from '../../gen/proto/guestfs/v1/session.js';
 import type { GuestfsRpcError } from '../../clients/typescript/src/index.js';
 import { describeWithAppliance } from '../support/appliance.js';
+import { emptyImage } from '../support/diskImages.js';
 import { launchSession, serverForTests } from '../support/scene.js';
-import { argumentsOf, failureOf, scratchDrive, type SessionClient } from '../support/testClient.js';
+import { argumentsOf, failureOf, imageDrive, scratchDrive, type SessionClient } from '../support/testClient.js';
 
 const MEBIBYTE = 1 << 20;
 /** What clients can be sure to get of an error, bytes. */
@@ -214,5 +216,55 @@ describeWithAppliance('an error of the daemon', () => {
     it('is found in the log', async () => {
       expect(await scene.client.getLog(session.id)).toMatch(/a{32768}/);
     });
+  });
+});
+
+describeWithAppliance('the error', () => {
+  const scene = serverForTests();
+
+  it('of a mount for writing says that Windows is hibernated', async () => {
+    const session = await launchSession(scene.client, [scratchDrive(64 * MEBIBYTE)]);
+    const hibernated = { code: status.FAILED_PRECONDITION, info: { reason: 'NTFS_HIBERNATED' } };
+    await session.call('mkfs', { fstype: 'ntfs', device: '/dev/sda' });
+    await session.call('mount', { mountable: '/dev/sda', mountpoint: '/' });
+    const state = Buffer.alloc(8192);
+    state.write('hibr');
+    await session.call('write', { path: '/hiberfil.sys', content: state });
+    await session.call('umount_all');
+    for (const [action, options] of [
+      ['mount', {}],
+      ['mount_options', { options: 'noatime' }],
+      ['mount_vfs', { options: '', vfstype: 'ntfs-3g' }],
+    ] as const) {
+      const request = { mountable: '/dev/sda', mountpoint: '/', ...options };
+      expect(await session.failure(action, request)).toMatchObject({
+        ...hibernated,
+        details: expect.stringMatching(/^\/dev\/sda is not mounted: Windows is hibernated/),
+      });
+      expect(await session.call('mountpoints')).toEqual(new Map());
+    }
+    await session.call('mount_ro', { mountable: '/dev/sda', mountpoint: '/' });
+    await session.call('umount_all');
+    await session.call('mount_options', { options: 'remove_hiberfile', mountable: '/dev/sda', mountpoint: '/' });
+    await session.call('touch', { path: '/writable' });
+    await scene.client.deleteSession(session.id);
+  });
+
+  it('about a drive names the blocksize that its GPT was written for', async () => {
+    const path = join(scene.server.images, 'large-sectors.img');
+    emptyImage(path, 16);
+    const { client } = scene;
+    const large = await launchSession(client, [imageDrive(path, { blocksize: 4096 })]);
+    await large.call('part_disk', { device: '/dev/sda', parttype: 'gpt' });
+    await client.deleteSession(large.id);
+    const session = await launchSession(client, [imageDrive(path, { writable: false })]);
+    const hint = '/dev/sda has a GPT for sectors of 4096 bytes: add the drive with blocksize 4096';
+    for (const [action, request] of [
+      ['part_list', { device: '/dev/sda' }],
+      ['part_get_parttype', { device: '/dev/sda' }],
+      ['mount_ro', { mountable: '/dev/sda', mountpoint: '/' }],
+    ] as const)
+      expect(await session.failure(action, request)).toMatchObject({ details: expect.stringContaining(hint) });
+    await client.deleteSession(session.id);
   });
 });

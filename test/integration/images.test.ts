@@ -599,3 +599,126 @@ describe('a header that changes after it was checked', () => {
     await image.handle.close();
   });
 });
+
+describe('a VMDK in several files', () => {
+  /** A disk that ends in its third file of 2 GiB. */
+  const SIZE = '4100M';
+  /** What is where on it: at the start, around the ends of the files, and at its end. */
+  const DATA: readonly (readonly [at: number, length: number, byte: number])[] = [
+    [0, 65536, 1],
+    [2 ** 31 - 65536, 65536, 2],
+    [2 ** 31, 65536, 3],
+    [2 ** 32 - 512, 1024, 4],
+    [4100 * 2 ** 20 - 512, 512, 5],
+  ];
+
+  function write(format: string, path: string, data: typeof DATA): void {
+    const commands = data.flatMap(([at, length, byte]) => ['-c', `write -P ${byte} ${at} ${length}`]);
+    execFileSync('qemu-io', ['-f', format, ...commands, path], { stdio: 'ignore' });
+  }
+
+  function make(subformat: string, name: string, ...more: readonly string[]): void {
+    const option = subformat === '' ? [] : ['-o', `subformat=${subformat}`];
+    qemuImg('create', '-q', '-f', 'vmdk', ...option, ...more, inRoot(name), ...(more.length > 0 ? [] : [SIZE]));
+  }
+
+  /** Attaches an image, and reads what is expected. */
+  async function read(name: string, data: typeof DATA): Promise<void> {
+    const { qemu, prepared } = await launch([fileDrive(name, { format: 'vmdk' })]);
+    expect(prepared.drives[0]?.format).toMatch(/^(?:vmdk|raw)$/);
+    const nodes = (await qemu.command('query-named-block-nodes', { flat: true })) as {
+      readonly 'node-name': string;
+      readonly drv: string;
+    }[];
+    expect(nodes.filter((node) => !node['node-name'].startsWith('drive0'))).toEqual([]);
+    // No parser but the server's own has read them.
+    expect(nodes.map(({ drv }) => drv)).not.toContain('vmdk');
+    for (const [at, length, byte] of data) await qemu.io('drive0', `read -P ${byte} ${at} ${length}`);
+    await qemu.stop();
+    await context.claims.releaseAll();
+  }
+
+  it.each(['twoGbMaxExtentSparse', 'twoGbMaxExtentFlat', 'monolithicFlat'])(
+    '(%s) is read, and so are snapshots of it',
+    async (subformat) => {
+      make(subformat, 'base.vmdk');
+      write('vmdk', inRoot('base.vmdk'), DATA);
+      const between = [
+        [2 ** 30, 4096, 0],
+        [2 ** 31 + 65536, 65536, 0],
+        [2 ** 32 + 512, 65536, 0],
+      ] as const;
+      await read('base.vmdk', [...DATA, ...between]);
+      // A snapshot in one file, and one of it in several.
+      make('', 'one.vmdk', '-b', inRoot('base.vmdk'), '-F', 'vmdk');
+      const [, ...others] = DATA;
+      const changed = [
+        [0, 65536, 6],
+        [2 ** 30, 4096, 7],
+      ] as const;
+      write('vmdk', inRoot('one.vmdk'), changed);
+      await read('one.vmdk', [...changed, ...others]);
+      make('twoGbMaxExtentSparse', 'two.vmdk', '-b', inRoot('one.vmdk'), '-F', 'vmdk');
+      const again = [
+        [2 ** 31 - 65536, 131072, 8],
+        [4100 * 2 ** 20 - 65536, 65536, 9],
+      ] as const;
+      write('vmdk', inRoot('two.vmdk'), again);
+      await read('two.vmdk', [...changed, ...again, [2 ** 32 - 512, 1024, 4]]);
+      if (subformat === 'monolithicFlat') return;
+      expect(
+        await errorOf(prepareDrives([fileDrive('base.vmdk', { format: 'vmdk', readonly: false })], context)),
+      ).toMatchObject({
+        reason: 'IMAGE_UNUSABLE',
+        message: expect.stringContaining('can only be attached read-only'),
+      });
+    },
+  );
+
+  it('lets grains of zeros hide those of its parent', async () => {
+    make('', 'base.vmdk');
+    write('vmdk', inRoot('base.vmdk'), [[0, 1 << 20, 1]]);
+    make('', 'top.vmdk', '-b', inRoot('base.vmdk'), '-F', 'vmdk', '-o', 'zeroed_grain=on');
+    execFileSync('qemu-io', ['-f', 'vmdk', '-c', 'write -z 65536 131072', inRoot('top.vmdk')], { stdio: 'ignore' });
+    const { qemu } = await launch([fileDrive('top.vmdk', { format: 'vmdk' })]);
+    for (const [at, length, byte] of [
+      [0, 65536, 1],
+      [65536, 131072, 0],
+      [196608, 65536, 1],
+    ] as const)
+      await qemu.io('drive0', `read -P ${byte} ${at} ${length}`);
+    await qemu.stop();
+  });
+
+  it('can have 40 of them, of any size, beginning anywhere', async () => {
+    const sectors = (index: number): number => 1 + ((index * 7) % 40);
+    const skipped = (index: number): number => index % 3;
+    const lines = [...Array(40).keys()].map((index) => {
+      const bytes = Buffer.alloc(512 * (skipped(index) + sectors(index)), index + 1).fill(
+        0xff,
+        0,
+        512 * skipped(index),
+      );
+      writeFileSync(inRoot(`part-${index}`), bytes);
+      return `RW ${sectors(index)} FLAT "part-${index}" ${skipped(index)}`;
+    });
+    const descriptor = (all: readonly string[]): string =>
+      `# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\n${all.join('\n')}\n`;
+    writeFileSync(inRoot('many.vmdk'), descriptor(lines));
+    let at = 0;
+    const expected = lines.map((_line, index) => {
+      const row = [at, 512 * sectors(index), index + 1] as const;
+      at += row[1];
+      return row;
+    });
+    await read('many.vmdk', expected);
+    // In all drives of a machine.
+    writeFileSync(inRoot('two.vmdk'), descriptor(lines.slice(0, 2)));
+    const both = ['many.vmdk', 'two.vmdk'].map((name) => fileDrive(name, { format: 'vmdk' }));
+    expect((await errorOf(prepareDrives(both, context))).message).toContain('can have 40 VMDK extents in all');
+    writeFileSync(inRoot('many.vmdk'), descriptor([...lines, lines[0] as string]));
+    expect((await errorOf(prepareDrives([fileDrive('many.vmdk', { format: 'vmdk' })], context))).message).toContain(
+      'has more than 40 extents',
+    );
+  });
+});

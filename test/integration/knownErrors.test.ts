@@ -42,6 +42,9 @@ const OF_THE_HOST = new Set(['EIO', 'ENOSPC', 'IMAGE_CHANGED']);
 const ELSEWHERE: Readonly<Record<string, string>> = {
   'launch KVM_UNUSABLE': 'needs a host without KVM; see launch.test.ts',
   'add_drive NOT_ALLOWED': 'see remoteDrives.test.ts',
+  'mount NTFS_HIBERNATED': 'see errors.test.ts',
+  'mount_options NTFS_HIBERNATED': 'see errors.test.ts',
+  'mount_vfs NTFS_HIBERNATED': 'see errors.test.ts',
   'write OUT_OF_MEMORY': 'see requestLimit.test.ts',
   'write_append OUT_OF_MEMORY': 'see requestLimit.test.ts',
 };

@@ -76,6 +76,20 @@ const bytes = (
   },
 });
 
+/** A VMDK that is nothing but its descriptor; longer ones are refused as such. */
+const vmdkText = (
+  name: string,
+  target: (place: Place) => string,
+  contents: (written: string) => string,
+): HeaderEscape => ({
+  name: `a VMDK ${name}`,
+  format: 'vmdk',
+  image: (place) => {
+    const written = target(place);
+    return { path: place.own(`text${made++}.vmdk`, Buffer.from(contents(written))), written };
+  },
+});
+
 function descriptor(extents: string, more = 'parentCID=ffffffff'): string {
   return `# Disk DescriptorFile\nversion=1\nCID=fffffffe\n${more}\ncreateType="monolithicFlat"\n\n${extents}\nddb.adapterType = "ide"\n`;
 }
@@ -203,6 +217,29 @@ export const HEADER_ESCAPES: readonly HeaderEscape[] = [
     bytes(`a VMDK with a ${type} extent outside`, 'vmdk', raw, (path) =>
       Buffer.from(descriptor(`RW 2048 ${type} "${path}"${type === 'FLAT' ? ' 0' : ''}`)),
     ),
+  ),
+  ...(['FLAT', 'SPARSE', 'VMFS'] as const).map((type) =>
+    vmdkText(`with two ${type} extents outside`, raw, (path) =>
+      descriptor(`RW 512 ${type} "${path}"${type === 'FLAT' ? ' 0' : ''}\n`.repeat(2)),
+    ),
+  ),
+  vmdkText(
+    'with two extents by dots',
+    (place) => place.fromRoot(place.raw),
+    (path) => descriptor(`RW 512 FLAT "${path}" 0\n`.repeat(2)),
+  ),
+  vmdkText(
+    'with two extents in the syntax of qemu',
+    ({ raw: path }) => `json:{'file.filename':'${path}'}`,
+    (written) => descriptor(`RW 512 SPARSE "${written}"\n`.repeat(2)),
+  ),
+  vmdkText('in several files with a parent outside', qcow2, (path) =>
+    descriptor('RW 512 FLAT "pipe" 0', `parentCID=12345678\nparentFileNameHint="${path}"`),
+  ),
+  vmdkText(
+    'that is its own parent and extent',
+    () => `text${made}.vmdk`,
+    (path) => descriptor(`RW 1 FLAT "${path}" 0`, `parentCID=fffffffe\nparentFileNameHint="${path}"`),
   ),
   bytes(
     'a VMDK with an extent by dots',

@@ -110,6 +110,17 @@ describe('qcow2 disks', () => {
     });
   });
 
+  it('on a VMDK with its data in another file, which it names by its descriptor', async () => {
+    qemuImg('create', '-q', '-f', 'vmdk', '-o', 'subformat=monolithicFlat', inRoot('base.vmdk'), '4M');
+    const disk = { filename: 'a.qcow2', format: 'qcow2', size: -1n, backingfile: 'base.vmdk', backingformat: 'vmdk' };
+    await createDisk(disk, context);
+    expect(info('a.qcow2')).toMatchObject({
+      'virtual-size': 4 << 20,
+      'backing-filename': 'base.vmdk',
+      'backing-filename-format': 'vmdk',
+    });
+  });
+
   it('on an absolute backing file', async () => {
     rawImage(inRoot('base, with=comma'), 1 << 20);
     await createDisk(

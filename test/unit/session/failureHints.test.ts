@@ -28,6 +28,18 @@ describe('an error of the daemon', () => {
     expect(await after(message, kernel)).toMatchObject({ reason, message: expect.stringContaining(hint) });
   });
 
+  it.each([
+    'parted: /dev/sda: Error: /dev/sda: unrecognised disk label',
+    'mount: /sysroot: wrong fs type, bad option, bad superblock on /dev/sda, missing codepage or helper program, or other error.',
+  ])('names the size of the sectors that a GPT was written for: %s', async (message) => {
+    expect(await after(message, '4096\n')).toMatchObject({
+      reason: 'EINVAL',
+      message: `${message}\n/dev/sda has a GPT for sectors of 4096 bytes: add the drive with blocksize 4096`,
+    });
+    for (const nothing of ['', 'rubbish', new Error('gone')])
+      expect((await after(message, nothing)).message).toBe(message);
+  });
+
   it('does not speak of NILFS where there is no file system', async () => {
     const { message } = await after('mount.nilfs2: Error while mounting /dev/sda on /sysroot: Invalid argument');
     expect(message).toBe('there is no file system that can be mounted');

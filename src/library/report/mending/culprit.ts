@@ -1,7 +1,8 @@
 /** The system whose inspection the daemon has given up, and with it that of all others: found, mended, or hidden from it. */
 import { debug } from '../../../../gen/calls/debug.js';
 import { inspectOs } from '../../../../gen/calls/inspection.js';
-import { mount, umountAll } from '../../../../gen/calls/mount.js';
+import { mount, mountOptions, umountAll } from '../../../../gen/calls/mount.js';
+import { GuestfsError } from '../../../common/errors.js';
 import { unlessDaemonFails } from '../../tolerance.js';
 import type { ActionCalls } from '../actionCalls.js';
 import { lines, word, words } from '../shell.js';
@@ -62,8 +63,8 @@ export interface Mended {
 /** Mends a system on the drive's overlay, as far as it can be. */
 export async function mendSystem(actions: ActionCalls, mountable: string, warnings: Warnings): Promise<Mended> {
   await actions.call(umountAll, {});
-  const mounting = actions.call(mount, { mountable, mountpoint: '/' }).then(() => true);
-  if ((await unlessDaemonFails(mounting)) === undefined) return { isMended: false, windows: undefined };
+  if ((await unlessDaemonFails(mountForMending(actions, mountable))) === undefined)
+    return { isMended: false, windows: undefined };
   const question = { field: 'roots', action: inspectOs.action, isCut: true } as const;
   const config = await warnings.attempt({ ...question, ask: () => mendConfigFiles(actions, mountable, warnings) });
   const windows = await warnings.attempt({
@@ -72,6 +73,17 @@ export async function mendSystem(actions: ActionCalls, mountable: string, warnin
   });
   await actions.call(umountAll, {});
   return { isMended: config === true || windows?.facts !== undefined, windows: windows?.facts };
+}
+
+/** What a hibernated Windows has saved is discarded, on the overlay. */
+async function mountForMending(actions: ActionCalls, mountable: string): Promise<true> {
+  try {
+    await actions.call(mount, { mountable, mountpoint: '/' });
+  } catch (error) {
+    if (!(error instanceof GuestfsError) || error.reason !== 'NTFS_HIBERNATED') throw error;
+    await actions.call(mountOptions, { options: 'remove_hiberfile', mountable, mountpoint: '/' });
+  }
+  return true;
 }
 
 /** Options and device for mount(8). */

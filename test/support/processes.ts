@@ -34,9 +34,12 @@ export function processesThatMention(text: string): FoundProcess[] {
     .map((pid) => ({ pid, name: read(`/proc/${pid}/comm`).trim() }));
 }
 
-/** Excludes processes that created a jail and wait for its content. */
+/** What creates jails, waits for their content, and guards them until they are complete. */
+const JAILERS = ['bash', 'prlimit', 'bwrap'];
+
+/** Excludes processes that create a jail: whoever kills its guard as well as the server wants the jail to survive. */
 export function isInJail({ name }: FoundProcess): boolean {
-  return name !== 'bwrap';
+  return !JAILERS.includes(name);
 }
 
 /** Resolves when a process has exited. */

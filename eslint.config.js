@@ -73,7 +73,16 @@ const ownTypedRules = {
 };
 
 export default defineConfig(
-  { ignores: ['dist/', 'gen/', 'images/', 'node_modules/', 'clients/typescript/src/actions.ts'] },
+  {
+    ignores: [
+      'dist/',
+      'clients/typescript/dist/',
+      'gen/',
+      'images/',
+      'node_modules/',
+      'clients/typescript/src/actions.ts',
+    ],
+  },
   { linterOptions: { reportUnusedDisableDirectives: 'warn' } },
   js.configs.recommended,
   tseslint.configs.recommendedTypeChecked,

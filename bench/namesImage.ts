@@ -5,9 +5,6 @@
  * would search the directory.)
  */
 import { open } from 'node:fs/promises';
-import { FilesystemServiceService } from '../gen/proto/guestfs/v1/filesystem.js';
-import { MountServiceService } from '../gen/proto/guestfs/v1/mount.js';
-import { TransferServiceService } from '../gen/proto/guestfs/v1/transfer.js';
 import type { Bench } from './bench.js';
 import { emptyFilesArchive } from './namesArchive.js';
 import { timed } from './timed.js';
@@ -38,13 +35,9 @@ export async function namesImage(bench: Bench): Promise<string> {
   await file.close();
   const machine = await (await bench.service()).launchToWrite(image);
   const [seconds] = await timed(async () => {
-    await machine.session.call(FilesystemServiceService.mke2Fs, {
-      device: DEVICE,
-      fstype: 'ext4',
-      numberofinodes: BigInt(2 * ALL_NAMES),
-    });
-    await machine.session.call(MountServiceService.mount, { mountable: DEVICE, mountpoint: '/' });
-    await machine.session.upload(TransferServiceService.tarIn, { directory: '/' }, emptyFilesArchive(fileNames()));
+    await machine.guest.mke2fs(DEVICE, { fstype: 'ext4', numberofinodes: BigInt(2 * ALL_NAMES) });
+    await machine.guest.mount(DEVICE, '/');
+    await machine.guest.tarIn(emptyFilesArchive(fileNames()), '/');
   });
   await machine.close();
   bench.say(`${ALL_NAMES} names were made in ${seconds.toFixed(1)} s`);

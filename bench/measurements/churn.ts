@@ -2,8 +2,6 @@
 import { execFile } from 'node:child_process';
 import { open, readdir } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { FileServiceService } from '../../gen/proto/guestfs/v1/file.js';
-import { MountServiceService } from '../../gen/proto/guestfs/v1/mount.js';
 import type { Bench } from '../bench.js';
 import type { Measurement, Row } from '../measurement.js';
 import { currentSize } from '../memory.js';
@@ -25,10 +23,10 @@ const CONTENT = Buffer.from('written through a session of its own');
 
 async function use(service: Service, path: string): Promise<void> {
   const machine = await service.launch([{ path, format: 'raw' }]);
-  await machine.session.call(MountServiceService.mount, { mountable: '/dev/sda', mountpoint: '/' });
-  await machine.session.call(FileServiceService.write, { path: '/file', content: CONTENT });
-  const { content } = await machine.session.call(FileServiceService.readFile, { path: '/file' });
-  if (!CONTENT.equals(content)) throw new Error('the file read differs from the file written');
+  await machine.guest.mount('/dev/sda', '/');
+  await machine.guest.write('/file', CONTENT);
+  if (!CONTENT.equals(await machine.guest.readFile('/file')))
+    throw new Error('the file read differs from the file written');
   await machine.close();
 }
 

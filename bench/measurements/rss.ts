@@ -1,7 +1,6 @@
 /** Uploads and downloads a file larger than any buffer; the server's memory must not grow with it. */
 import { createHash } from 'node:crypto';
-import type { Session } from '../../clients/typescript/src/index.js';
-import { TransferServiceService } from '../../gen/proto/guestfs/v1/transfer.js';
+import type { Guest } from '../../clients/typescript/src/index.js';
 import { writeNoise } from '../../demo/guest/noise.js';
 import type { Bench } from '../bench.js';
 import type { Measurement, Row } from '../measurement.js';
@@ -14,10 +13,9 @@ const REMOTE = '/large.bin';
 const LIMIT_MIB = 64;
 
 /** SHA-256 of the downloaded file. */
-async function downloadedSum(session: Session): Promise<string> {
+async function downloadedSum(guest: Guest): Promise<string> {
   const hash = createHash('sha256');
-  for await (const chunk of session.download(TransferServiceService.download, { remotefilename: REMOTE }))
-    hash.update(chunk);
+  for await (const chunk of guest.download(REMOTE)) hash.update(chunk);
   return hash.digest('hex');
 }
 
@@ -40,7 +38,7 @@ async function run(bench: Bench): Promise<readonly Row[]> {
   );
   const inGuest = await machine.checksum(REMOTE);
   await startPeak(pid);
-  const [downloadSeconds, back] = await timed(() => downloadedSum(machine.session));
+  const [downloadSeconds, back] = await timed(() => downloadedSum(machine.guest));
   const downloadGrowth = (await peak(pid)) - before;
   bench.say(`downloaded in ${downloadSeconds.toFixed(0)} s; the server grew by ${downloadGrowth.toFixed(0)} MiB`);
   await machine.close();

@@ -4,15 +4,11 @@ import { writeFile } from 'node:fs/promises';
 import {
   connect,
   type Drive,
+  type Guest,
   type GuestfsClient,
   type ServerStreamMethod,
-  type Session,
 } from '../../clients/typescript/src/index.js';
-import { ApplianceServiceService } from '../../gen/proto/guestfs/v1/appliance.js';
 import { FileServiceService } from '../../gen/proto/guestfs/v1/file.js';
-import { FilesystemServiceService } from '../../gen/proto/guestfs/v1/filesystem.js';
-import { MountServiceService } from '../../gen/proto/guestfs/v1/mount.js';
-import { TransferServiceService } from '../../gen/proto/guestfs/v1/transfer.js';
 import { LocalServer } from '../../demo/server/localServer.js';
 import { timed } from '../timed.js';
 import type { BenchDrive, Listing, Machine, Subject } from './subject.js';
@@ -33,7 +29,7 @@ export interface ServiceOptions {
 }
 
 function driveOf(drive: BenchDrive): Drive {
-  return 'path' in drive ? drive : { scratch_size: drive.scratchSize, writable: true };
+  return 'path' in drive ? drive : { scratchSize: drive.scratchSize, writable: true };
 }
 
 export class Service implements Subject {
@@ -64,8 +60,8 @@ export class Service implements Subject {
   }
 
   async #launch(drives: readonly Drive[]): Promise<ServiceMachine> {
-    const [launchSeconds, session] = await timed(() => this.client.session({ drives, launch: true }));
-    return new ServiceMachine(launchSeconds, session);
+    const [launchSeconds, guest] = await timed(() => this.client.session({ drives, launch: true }));
+    return new ServiceMachine(launchSeconds, guest);
   }
 
   async close(): Promise<void> {
@@ -78,44 +74,41 @@ export class Service implements Subject {
 export class ServiceMachine implements Machine {
   constructor(
     readonly launchSeconds: number,
-    readonly session: Session,
+    readonly guest: Guest,
   ) {}
 
   async format(): Promise<void> {
-    await this.session.call(FilesystemServiceService.mkfs, { fstype: 'ext4', device: FIRST_DRIVE });
-    await this.session.call(MountServiceService.mount, { mountable: FIRST_DRIVE, mountpoint: '/' });
+    await this.guest.mkfs('ext4', FIRST_DRIVE);
+    await this.guest.mount(FIRST_DRIVE, '/');
   }
 
   async mountReadOnly(): Promise<void> {
-    await this.session.call(MountServiceService.mountRo, { mountable: FIRST_DRIVE, mountpoint: '/' });
+    await this.guest.mountRo(FIRST_DRIVE, '/');
   }
 
   async upload(local: string, remote: string, size: bigint): Promise<number> {
-    const given = { remotefilename: remote, progress_hint: size };
     const [seconds] = await timed(() =>
-      this.session.upload(TransferServiceService.upload, given, createReadStream(local, { highWaterMark: CHUNK })),
+      this.guest.upload(createReadStream(local, { highWaterMark: CHUNK }), remote, { progressHint: size }),
     );
     return seconds;
   }
 
   async download(remote: string, local: string): Promise<number> {
-    const [seconds] = await timed(() =>
-      writeFile(local, this.session.download(TransferServiceService.download, { remotefilename: remote })),
-    );
+    const [seconds] = await timed(() => writeFile(local, this.guest.download(remote)));
     return seconds;
   }
 
-  async checksum(remote: string): Promise<string> {
-    return (await this.session.call(FileServiceService.checksum, { csumtype: 'sha256', path: remote })).checksum;
+  checksum(remote: string): Promise<string> {
+    return this.guest.checksum('sha256', remote);
   }
 
   echo(count: number): Promise<readonly number[]> {
-    return this.#repeat(count, () => this.session.call(ApplianceServiceService.echoDaemon, { words: ['hello'] }));
+    return this.#repeat(count, () => this.guest.echoDaemon(['hello']));
   }
 
   /** The smallest call that the server answers without the daemon. */
   version(count: number): Promise<readonly number[]> {
-    return this.#repeat(count, () => this.session.call(ApplianceServiceService.version, {}));
+    return this.#repeat(count, () => this.guest.version());
   }
 
   find(directory: string): Promise<Listing> {
@@ -134,7 +127,7 @@ export class ServiceMachine implements Machine {
   }
 
   async close(): Promise<void> {
-    await this.session.end();
+    await this.guest.end();
   }
 
   async #repeat(count: number, call: () => Promise<unknown>): Promise<readonly number[]> {
@@ -152,7 +145,7 @@ export class ServiceMachine implements Machine {
     const elapsed = (): number => (performance.now() - startedAt) / 1000;
     let names = 0;
     let firstSeconds: number | undefined;
-    for await (const response of this.session.stream(method, request)) {
+    for await (const response of this.guest.session.stream(method, request)) {
       firstSeconds ??= elapsed();
       names += count(response);
     }

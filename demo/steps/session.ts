@@ -13,7 +13,7 @@ export async function session(guide: Guide): Promise<void> {
   const { out, client } = guide;
   const created = await guide.tell(
     SessionServiceService.createSession,
-    () => client.session({ labels: new Map([['purpose', 'tour']]) }),
+    async () => (await client.session({ labels: { purpose: 'tour' } })).session,
     ({ id }) => `session ${id}`,
   );
   const types = [

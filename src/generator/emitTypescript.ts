@@ -12,7 +12,7 @@ const ARGUMENT_TYPES = {
   string: 'string',
   string_list: 'string[]',
   opt_string: 'string | undefined',
-  buffer: 'Buffer',
+  buffer: 'Uint8Array',
   bool: 'boolean',
   int: 'number',
   int64: 'bigint',
@@ -82,7 +82,10 @@ function parameterOf({ name }: ArgumentDef): string {
 /** The request, or the arguments of an upload. */
 function message(action: ActionDef): string {
   const field = (name: string, value: string): string => (name === value ? name : `${name}: ${value}`);
-  const required = fieldArguments(action).map((argument) => field(argument.name, parameterOf(argument)));
+  const required = fieldArguments(action).map((argument) => {
+    const parameter = parameterOf(argument);
+    return field(argument.name, argument.type === 'buffer' ? `bytes(${parameter})` : parameter);
+  });
   const others = optional(action).map(({ name, type }) => {
     const value = `options.${camelCase(name)}`;
     return `${name}: ${type === 'string_list' ? `stringList(${value})` : value}`;
@@ -98,17 +101,23 @@ function memberOf(action: ActionDef): string {
     .replace(/(?<=[A-Z])[A-Z]$/, (letter) => letter.toLowerCase());
 }
 
+/** The check of the arguments, whose result are the options of the call. */
+function check(action: ActionDef): string {
+  const given = fieldArguments(action).map(parameterOf).join(', ');
+  return `const call = checked('${action.name}', ARGUMENTS.${action.name}, [${given}], options);`;
+}
+
 function body(service: string, action: ActionDef): string {
   const rpc = `${service}Service.${memberOf(action)}`;
   const given = message(action);
-  if (isFileIn(action)) return `await this.session.upload(${rpc}, ${given}, source, options);`;
-  if (isFileOut(action)) return `return this.session.download(${rpc}, ${given}, options);`;
+  if (isFileIn(action)) return `await this.session.upload(${rpc}, ${given}, source, call);`;
+  if (isFileOut(action)) return `return this.session.download(${rpc}, ${given}, call);`;
   const { returns } = action;
-  if (returns.type === 'err') return `await this.session.call(${rpc}, ${given}, options);`;
+  if (returns.type === 'err') return `await this.session.call(${rpc}, ${given}, call);`;
   if (isStreamedAnswer(action))
-    return `return collect(this.session.stream(${rpc}, ${given}, options), ({ ${returns.name}: batch }) => batch);`;
-  const answer = `(await this.session.call(${rpc}, ${given}, options)).${returns.name}`;
-  return returns.type === 'struct' ? `return present(${answer});` : `return ${answer};`;
+    return `return collect(this.session.stream(${rpc}, ${given}, call), ({ ${returns.name}: batch }) => batch);`;
+  const answer = `(await this.session.call(${rpc}, ${given}, call)).${returns.name}`;
+  return returns.type === 'struct' ? `return present(${answer}, call);` : `return ${answer};`;
 }
 
 function method(service: string, action: ActionDef): string {
@@ -119,9 +128,23 @@ function method(service: string, action: ActionDef): string {
   const options =
     optional(action).length > 0 ? optionsName(action) : isFileIn(action) ? 'UploadOptions' : 'CallOptions';
   const parameters = [...file, ...required, `options: ${options} = {}`].join(', ');
-  const type = isFileOut(action) ? 'AsyncGenerator<Buffer>' : `Promise<${resultType(action.returns)}>`;
+  const type = isFileOut(action) ? 'Download' : `Promise<${resultType(action.returns)}>`;
   const head = `  ${isFileOut(action) ? '' : 'async '}${camelCase(action.name)}(${parameters}): ${type} {\n`;
-  return `${docComment(action)}${head}    ${body(service, action)}\n  }\n`;
+  return `${docComment(action)}${head}    ${check(action)}\n    ${body(service, action)}\n  }\n`;
+}
+
+/** The types of an action's arguments, for the check at run time. */
+function argumentTypes(action: ActionDef): string {
+  const types = (entries: readonly (readonly [string, string])[]): string =>
+    entries.length === 0 ? '{}' : `{ ${entries.map(([name, type]) => `${name}: '${type}'`).join(', ')} }`;
+  const required = fieldArguments(action).map((argument) => [parameterOf(argument), argument.type] as const);
+  const others = optional(action).map(({ name, type }) => [camelCase(name), type] as const);
+  const parts = [
+    `required: ${types(required)}`,
+    ...(others.length === 0 ? [] : [`optional: ${types(others)}`]),
+    ...(isFileIn(action) ? ['isUpload: true'] : []),
+  ];
+  return `  ${action.name}: { ${parts.join(', ')} },\n`;
 }
 
 /** clients/typescript/src/actions.ts */
@@ -137,8 +160,10 @@ export function emitTypescriptActions(areas: readonly AreaDef[]): string {
       )
       .join('') +
     `import type { ${[...structs].sort().join(', ')} } from '../../../gen/proto/guestfs/v1/structs.js';\n` +
-    `import { collect, present, stringList, uploadFields, type UploadOptions } from './actionParts.js';\n` +
+    `import { bytes, collect, present, stringList, uploadFields, type UploadOptions } from './actionParts.js';\n` +
+    `import { checked, type ArgumentTypes } from './argumentTypes.js';\nimport type { Download } from './download.js';\n` +
     `import type { CallOptions } from './options.js';\nimport type { Session } from './session.js';\nimport type { UploadSource } from './source.js';\n` +
+    `\n/** The arguments of each action. */\nconst ARGUMENTS = {\n${actions.map(argumentTypes).join('')}} as const satisfies Record<string, ArgumentTypes>;\n` +
     actions.map(optionsInterface).join('') +
     '\n/** All actions of libguestfs, in one session. */\nexport class Actions {\n' +
     '  /** @param session the session that all calls name */\n  constructor(readonly session: Session) {}\n\n' +

@@ -9,6 +9,10 @@ test('the server has the version of package.json', () => {
   expect(SERVER_VERSION).toBe(version);
 });
 
+test('the npm package of the client has it, too', () => {
+  expect(JSON.parse(textOf('clients/typescript/package.json'))).toMatchObject({ version });
+});
+
 test('the lock file has it, too', () => {
   const lock = JSON.parse(textOf('package-lock.json')) as { version: string; packages: { '': { version: string } } };
   expect([lock.version, lock.packages[''].version]).toEqual([version, version]);

@@ -114,7 +114,7 @@ async function killQemu(lane: Lane, { client }: Scene, random: Random): Promise<
   // Resolves when qemu has ended, so that nothing has the image open.
   if (lane.session !== undefined)
     await client
-      .attach(lane.session)
+      .sessionAt(lane.session)
       .endByForce()
       .catch(() => undefined);
   lane.examineFile();

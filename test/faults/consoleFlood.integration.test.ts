@@ -23,7 +23,7 @@ describeWithAppliance('a console', () => {
     const session = new SessionClient(client, (await client.createSession({ drives: [scratchDrive(MEBIBYTE)] })).id);
     await session.call('set_hv', { hv: wrapper });
     // A subscriber that reads nothing.
-    const subscription = await client.attach(session.id).events([]);
+    const subscription = await client.sessionAt(session.id).events([]);
     resetPeakMemory(pid);
     const before = residentMemory(pid).now;
     const launched = session.call('launch');

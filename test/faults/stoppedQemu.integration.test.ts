@@ -43,7 +43,7 @@ describeWithAppliance('a qemu that is stopped', () => {
       client.createSession({ session_id: 'killed', drives: [scratchDrive(MEBIBYTE)], launch: true }),
     );
     process.kill(await qemuOf(server, 'killed'), 'SIGSTOP');
-    expect(await seconds(client.attach('killed').endByForce())).toBeLessThan(PROMPT_S);
+    expect(await seconds(client.sessionAt('killed').endByForce())).toBeLessThan(PROMPT_S);
     expect((await killed).info?.reason).toBe('LAUNCH_FAILED');
     client.close();
     expect(await server.stop()).toEqual(CLEAN_END);

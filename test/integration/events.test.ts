@@ -183,7 +183,7 @@ describeWithAppliance('events', () => {
     const CALLS = 3600;
     // Not read: only what fits into the buffers in between is sent.
     const slow = scene.client
-      .attach(session.id)
+      .sessionAt(session.id)
       .openStream(EventServiceService.subscribe, { types: [EventType.TRACE] });
     slow.on('error', () => undefined); // it is cancelled below
     await once(slow, 'metadata');

@@ -46,7 +46,7 @@ describeWithAppliance('a call', () => {
     await session.call('write', { path: '/file', content: Buffer.from('not synced') });
     const requestId = 'sleeper';
     const sleeps = failureOf(session.call('sleep', { secs: 300 }, { requestId }));
-    const calls = scene.client.attach(session.id);
+    const calls = scene.client.sessionAt(session.id);
     await eventually(async () => (await calls.calls()).length === 1);
     await calls.cancelCall(requestId);
     expect(await sleeps).toMatchObject({ code: status.CANCELLED });

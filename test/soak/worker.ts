@@ -83,7 +83,7 @@ export class Worker {
     const client = await this.#connect();
     if (this.lane.session === undefined) return;
     if (fault === 'disconnect') await unlessGone(this.lane.endInOrder(client));
-    else await unlessGone(client.attach(this.lane.session).endByForce());
+    else await unlessGone(client.sessionAt(this.lane.session).endByForce());
     this.lane.examineFile();
   }
 

@@ -10,8 +10,10 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import {
+  Connections,
   GuestfsClient,
   GuestfsRpcError,
+  Session as ClientSession,
   type CallOptions,
   type ClientStreamMethod,
   type FileInMethod,
@@ -83,6 +85,7 @@ export interface Subscription {
 
 export class TestClient extends GuestfsClient {
   readonly channel: Client;
+  readonly #connections: Connections;
 
   /** @param options by default, it accepts messages of any size, unlike other clients */
   constructor(
@@ -91,8 +94,15 @@ export class TestClient extends GuestfsClient {
     options: ClientOptions = { 'grpc.max_receive_message_length': -1 },
   ) {
     const channel = new Client(address, channelCredentials, options);
-    super(channel);
+    const connections = Connections.over(channel);
+    super(connections);
     this.channel = channel;
+    this.#connections = connections;
+  }
+
+  /** The RPCs of a session, whatever its ID. */
+  sessionAt(id: string): ClientSession {
+    return new ClientSession(this.#connections, id);
   }
 
   async createSession(request: Partial<CreateSessionRequest> = {}, options: CallOptions = {}): Promise<Session> {
@@ -109,15 +119,15 @@ export class TestClient extends GuestfsClient {
   }
 
   getSession(id: string): Promise<Session> {
-    return this.attach(id).describe();
+    return this.sessionAt(id).describe();
   }
 
   getLog(id: string): Promise<string> {
-    return this.attach(id).log();
+    return this.sessionAt(id).log();
   }
 
   deleteSession(id: string): Promise<void> {
-    return this.attach(id).end();
+    return this.sessionAt(id).end();
   }
 
   /** The raw stream of Inspect. */
@@ -133,7 +143,7 @@ export class TestClient extends GuestfsClient {
 
   /** The events of a session; resolves when the server has confirmed the subscription. */
   async subscribe(id: string, types: EventType[] = []): Promise<Subscription> {
-    const stream = await this.attach(id).events(types);
+    const stream = await this.sessionAt(id).events(types);
     const events: SubscribeResponse[] = [];
     const watchers = new Set<(event: SubscribeResponse) => void>();
     const ended = (async () => {
@@ -264,7 +274,7 @@ export class SessionClient {
   }
 
   get #session() {
-    return this.client.attach(this.id);
+    return this.client.sessionAt(this.id);
   }
 }
 

@@ -28,10 +28,620 @@ import { ForensicsServiceService } from '../../../gen/proto/guestfs/v1/forensics
 import { BootServiceService } from '../../../gen/proto/guestfs/v1/boot.js';
 import { DebugServiceService } from '../../../gen/proto/guestfs/v1/debug.js';
 import type { Application, Application2, Btrfsbalance, Btrfsqgroup, Btrfsscrub, Btrfssubvolume, Dirent, HivexNode, HivexValue, InotifyEvent, IntBool, Isoinfo, LvmLv, LvmPv, LvmVg, Mdstat, Partition, Stat, Statns, Statvfs, TskDirent, Utsname, Version, Xattr, Xfsinfo, YaraDetection } from '../../../gen/proto/guestfs/v1/structs.js';
-import { collect, present, stringList, uploadFields, type UploadOptions } from './actionParts.js';
+import { bytes, collect, present, stringList, uploadFields, type UploadOptions } from './actionParts.js';
+import { checked, type ArgumentTypes } from './argumentTypes.js';
+import type { Download } from './download.js';
 import type { CallOptions } from './options.js';
 import type { Session } from './session.js';
 import type { UploadSource } from './source.js';
+
+/** The arguments of each action. */
+const ARGUMENTS = {
+  available: { required: { groups: 'string_list' } },
+  available_all_groups: { required: {} },
+  dmesg: { required: {} },
+  drop_caches: { required: { whattodrop: 'int' } },
+  echo_daemon: { required: { words: 'string_list' } },
+  feature_available: { required: { groups: 'string_list' } },
+  filesystem_available: { required: { filesystem: 'string' } },
+  get_pid: { required: {} },
+  get_state: { required: {} },
+  is_busy: { required: {} },
+  is_config: { required: {} },
+  is_launching: { required: {} },
+  is_ready: { required: {} },
+  kill_subprocess: { required: {} },
+  launch: { required: {} },
+  modprobe: { required: { modulename: 'string' } },
+  ping_daemon: { required: {} },
+  shutdown: { required: {} },
+  sleep: { required: { secs: 'int' } },
+  utsname: { required: {} },
+  version: { required: {} },
+  wait_ready: { required: {} },
+  c_pointer: { required: {} },
+  clear_backend_setting: { required: { name: 'string' } },
+  config: { required: { hvparam: 'string', hvvalue: 'opt_string' } },
+  get_append: { required: {} },
+  get_attach_method: { required: {} },
+  get_autosync: { required: {} },
+  get_backend: { required: {} },
+  get_backend_setting: { required: { name: 'string' } },
+  get_backend_settings: { required: {} },
+  get_cachedir: { required: {} },
+  get_direct: { required: {} },
+  get_hv: { required: {} },
+  get_identifier: { required: {} },
+  get_libvirt_requested_credential_challenge: { required: { index: 'int' } },
+  get_libvirt_requested_credential_defresult: { required: { index: 'int' } },
+  get_libvirt_requested_credential_prompt: { required: { index: 'int' } },
+  get_libvirt_requested_credentials: { required: {} },
+  get_memsize: { required: {} },
+  get_network: { required: {} },
+  get_path: { required: {} },
+  get_pgroup: { required: {} },
+  get_program: { required: {} },
+  get_qemu: { required: {} },
+  get_recovery_proc: { required: {} },
+  get_selinux: { required: {} },
+  get_smp: { required: {} },
+  get_sockdir: { required: {} },
+  get_tmpdir: { required: {} },
+  get_trace: { required: {} },
+  get_verbose: { required: {} },
+  parse_environment: { required: {} },
+  parse_environment_list: { required: { environment: 'string_list' } },
+  set_append: { required: { append: 'opt_string' } },
+  set_attach_method: { required: { backend: 'string' } },
+  set_autosync: { required: { autosync: 'bool' } },
+  set_backend: { required: { backend: 'string' } },
+  set_backend_setting: { required: { name: 'string', val: 'string' } },
+  set_backend_settings: { required: { settings: 'string_list' } },
+  set_cachedir: { required: { cachedir: 'opt_string' } },
+  set_direct: { required: { direct: 'bool' } },
+  set_hv: { required: { hv: 'string' } },
+  set_identifier: { required: { identifier: 'string' } },
+  set_libvirt_requested_credential: { required: { index: 'int', cred: 'buffer' } },
+  set_libvirt_supported_credentials: { required: { creds: 'string_list' } },
+  set_memsize: { required: { memsize: 'int' } },
+  set_network: { required: { network: 'bool' } },
+  set_path: { required: { searchpath: 'opt_string' } },
+  set_pgroup: { required: { pgroup: 'bool' } },
+  set_program: { required: { program: 'string' } },
+  set_qemu: { required: { hv: 'opt_string' } },
+  set_recovery_proc: { required: { recoveryproc: 'bool' } },
+  set_selinux: { required: { selinux: 'bool' } },
+  set_smp: { required: { smp: 'int' } },
+  set_tmpdir: { required: { tmpdir: 'opt_string' } },
+  set_trace: { required: { trace: 'bool' } },
+  set_verbose: { required: { verbose: 'bool' } },
+  add_cdrom: { required: { filename: 'string' } },
+  add_domain: { required: { dom: 'string' }, optional: { libvirturi: 'string', readonly: 'bool', iface: 'string', live: 'bool', allowuuid: 'bool', readonlydisk: 'string', cachemode: 'string', discard: 'string', copyonread: 'bool' } },
+  add_drive: { required: { filename: 'string' }, optional: { readonly: 'bool', format: 'string', iface: 'string', name: 'string', label: 'string', protocol: 'string', server: 'string_list', username: 'string', secret: 'string', cachemode: 'string', discard: 'string', copyonread: 'bool', blocksize: 'int' } },
+  add_drive_ro: { required: { filename: 'string' } },
+  add_drive_ro_with_if: { required: { filename: 'string', iface: 'string' } },
+  add_drive_scratch: { required: { size: 'int64' }, optional: { name: 'string', label: 'string', blocksize: 'int' } },
+  add_drive_with_if: { required: { filename: 'string', iface: 'string' } },
+  add_libvirt_dom: { required: { dom: 'pointer' }, optional: { readonly: 'bool', iface: 'string', live: 'bool', readonlydisk: 'string', cachemode: 'string', discard: 'string', copyonread: 'bool' } },
+  disk_create: { required: { filename: 'string', format: 'string', size: 'int64' }, optional: { backingfile: 'string', backingformat: 'string', preallocation: 'string', compat: 'string', clustersize: 'int', overwrite: 'bool' } },
+  disk_format: { required: { filename: 'string' } },
+  disk_has_backing_file: { required: { filename: 'string' } },
+  disk_virtual_size: { required: { filename: 'string' } },
+  max_disks: { required: {} },
+  remove_drive: { required: { label: 'string' } },
+  blkdiscard: { required: { device: 'string' } },
+  blkdiscardzeroes: { required: { device: 'string' } },
+  blkid: { required: { device: 'string' } },
+  blockdev_flushbufs: { required: { device: 'string' } },
+  blockdev_getbsz: { required: { device: 'string' } },
+  blockdev_getro: { required: { device: 'string' } },
+  blockdev_getsize64: { required: { device: 'string' } },
+  blockdev_getss: { required: { device: 'string' } },
+  blockdev_getsz: { required: { device: 'string' } },
+  blockdev_rereadpt: { required: { device: 'string' } },
+  blockdev_setbsz: { required: { device: 'string', blocksize: 'int' } },
+  blockdev_setra: { required: { device: 'string', sectors: 'int' } },
+  blockdev_setro: { required: { device: 'string' } },
+  blockdev_setrw: { required: { device: 'string' } },
+  canonical_device_name: { required: { device: 'string' } },
+  checksum_device: { required: { csumtype: 'string', device: 'string' } },
+  copy_device_to_device: { required: { src: 'string', dest: 'string' }, optional: { srcoffset: 'int64', destoffset: 'int64', size: 'int64', sparse: 'bool', append: 'bool' } },
+  copy_device_to_file: { required: { src: 'string', dest: 'string' }, optional: { srcoffset: 'int64', destoffset: 'int64', size: 'int64', sparse: 'bool', append: 'bool' } },
+  copy_file_to_device: { required: { src: 'string', dest: 'string' }, optional: { srcoffset: 'int64', destoffset: 'int64', size: 'int64', sparse: 'bool', append: 'bool' } },
+  copy_size: { required: { src: 'string', dest: 'string', size: 'int64' } },
+  dd: { required: { src: 'string', dest: 'string' } },
+  device_index: { required: { device: 'string' } },
+  device_name: { required: { index: 'int' } },
+  is_whole_device: { required: { device: 'string' } },
+  is_zero_device: { required: { device: 'string' } },
+  list_devices: { required: {} },
+  list_disk_labels: { required: {} },
+  list_dm_devices: { required: {} },
+  nr_devices: { required: {} },
+  pread_device: { required: { device: 'string', count: 'int', offset: 'int64' } },
+  pwrite_device: { required: { device: 'string', content: 'buffer', offset: 'int64' } },
+  scrub_device: { required: { device: 'string' } },
+  wipefs: { required: { device: 'string' } },
+  zero: { required: { device: 'string' } },
+  zero_device: { required: { device: 'string' } },
+  list_partitions: { required: {} },
+  part_add: { required: { device: 'string', prlogex: 'string', startsect: 'int64', endsect: 'int64' } },
+  part_del: { required: { device: 'string', partnum: 'int' } },
+  part_disk: { required: { device: 'string', parttype: 'string' } },
+  part_expand_gpt: { required: { device: 'string' } },
+  part_get_bootable: { required: { device: 'string', partnum: 'int' } },
+  part_get_disk_guid: { required: { device: 'string' } },
+  part_get_gpt_attributes: { required: { device: 'string', partnum: 'int' } },
+  part_get_gpt_guid: { required: { device: 'string', partnum: 'int' } },
+  part_get_gpt_type: { required: { device: 'string', partnum: 'int' } },
+  part_get_mbr_id: { required: { device: 'string', partnum: 'int' } },
+  part_get_mbr_part_type: { required: { device: 'string', partnum: 'int' } },
+  part_get_name: { required: { device: 'string', partnum: 'int' } },
+  part_get_parttype: { required: { device: 'string' } },
+  part_init: { required: { device: 'string', parttype: 'string' } },
+  part_list: { required: { device: 'string' } },
+  part_resize: { required: { device: 'string', partnum: 'int', endsect: 'int64' } },
+  part_set_bootable: { required: { device: 'string', partnum: 'int', bootable: 'bool' } },
+  part_set_disk_guid: { required: { device: 'string', guid: 'string' } },
+  part_set_disk_guid_random: { required: { device: 'string' } },
+  part_set_gpt_attributes: { required: { device: 'string', partnum: 'int', attributes: 'int64' } },
+  part_set_gpt_guid: { required: { device: 'string', partnum: 'int', guid: 'string' } },
+  part_set_gpt_type: { required: { device: 'string', partnum: 'int', guid: 'string' } },
+  part_set_mbr_id: { required: { device: 'string', partnum: 'int', idbyte: 'int' } },
+  part_set_name: { required: { device: 'string', partnum: 'int', name: 'string' } },
+  part_to_dev: { required: { partition: 'string' } },
+  part_to_partnum: { required: { partition: 'string' } },
+  sfdisk: { required: { device: 'string', cyls: 'int', heads: 'int', sectors: 'int', lines: 'string_list' } },
+  sfdiskM: { required: { device: 'string', lines: 'string_list' } },
+  sfdisk_N: { required: { device: 'string', partnum: 'int', cyls: 'int', heads: 'int', sectors: 'int', line: 'string' } },
+  sfdisk_disk_geometry: { required: { device: 'string' } },
+  sfdisk_kernel_geometry: { required: { device: 'string' } },
+  sfdisk_l: { required: { device: 'string' } },
+  e2fsck: { required: { device: 'string' }, optional: { correct: 'bool', forceall: 'bool', forceno: 'bool' } },
+  e2fsck_f: { required: { device: 'string' } },
+  f2fs_expand: { required: { device: 'string' } },
+  findfs_label: { required: { label: 'string' } },
+  findfs_partlabel: { required: { label: 'string' } },
+  findfs_partuuid: { required: { uuid: 'string' } },
+  findfs_uuid: { required: { uuid: 'string' } },
+  fsck: { required: { fstype: 'string', device: 'string' } },
+  fstrim: { required: { mountpoint: 'string' }, optional: { offset: 'int64', length: 'int64', minimumfreeextent: 'int64' } },
+  get_e2label: { required: { device: 'string' } },
+  get_e2uuid: { required: { device: 'string' } },
+  isoinfo: { required: { isofile: 'string' } },
+  isoinfo_device: { required: { device: 'string' } },
+  list_filesystems: { required: {} },
+  mke2fs: { required: { device: 'string' }, optional: { blockscount: 'int64', blocksize: 'int64', fragsize: 'int64', blockspergroup: 'int64', numberofgroups: 'int64', bytesperinode: 'int64', inodesize: 'int64', journalsize: 'int64', numberofinodes: 'int64', stridesize: 'int64', stripewidth: 'int64', maxonlineresize: 'int64', reservedblockspercentage: 'int', mmpupdateinterval: 'int', journaldevice: 'string', label: 'string', lastmounteddir: 'string', creatoros: 'string', fstype: 'string', usagetype: 'string', uuid: 'string', forcecreate: 'bool', writesbandgrouponly: 'bool', lazyitableinit: 'bool', lazyjournalinit: 'bool', testfs: 'bool', discard: 'bool', quotatype: 'bool', extent: 'bool', filetype: 'bool', flexbg: 'bool', hasjournal: 'bool', journaldev: 'bool', largefile: 'bool', quota: 'bool', resizeinode: 'bool', sparsesuper: 'bool', uninitbg: 'bool' } },
+  mke2fs_J: { required: { fstype: 'string', blocksize: 'int', device: 'string', journal: 'string' } },
+  mke2fs_JL: { required: { fstype: 'string', blocksize: 'int', device: 'string', label: 'string' } },
+  mke2fs_JU: { required: { fstype: 'string', blocksize: 'int', device: 'string', uuid: 'string' } },
+  mke2journal: { required: { blocksize: 'int', device: 'string' } },
+  mke2journal_L: { required: { blocksize: 'int', label: 'string', device: 'string' } },
+  mke2journal_U: { required: { blocksize: 'int', uuid: 'string', device: 'string' } },
+  mkfs: { required: { fstype: 'string', device: 'string' }, optional: { blocksize: 'int', features: 'string', inode: 'int', sectorsize: 'int', label: 'string' } },
+  mkfs_b: { required: { fstype: 'string', blocksize: 'int', device: 'string' } },
+  mklost_and_found: { required: { mountpoint: 'string' } },
+  mksquashfs: { required: { path: 'string' }, optional: { compress: 'string', excludes: 'string_list' } },
+  resize2fs: { required: { device: 'string' } },
+  resize2fs_M: { required: { device: 'string' } },
+  resize2fs_size: { required: { device: 'string', size: 'int64' } },
+  scrub_freespace: { required: { dir: 'string' } },
+  set_e2label: { required: { device: 'string', label: 'string' } },
+  set_e2uuid: { required: { device: 'string', uuid: 'string' } },
+  set_label: { required: { mountable: 'string', label: 'string' } },
+  set_uuid: { required: { device: 'string', uuid: 'string' } },
+  set_uuid_random: { required: { device: 'string' } },
+  sync: { required: {} },
+  tune2fs: { required: { device: 'string' }, optional: { force: 'bool', maxmountcount: 'int', mountcount: 'int', errorbehavior: 'string', group: 'int64', intervalbetweenchecks: 'int', reservedblockspercentage: 'int', lastmounteddirectory: 'string', reservedblockscount: 'int64', user: 'int64' } },
+  tune2fs_l: { required: { device: 'string' } },
+  vfs_label: { required: { mountable: 'string' } },
+  vfs_minimum_size: { required: { mountable: 'string' } },
+  vfs_type: { required: { mountable: 'string' } },
+  vfs_uuid: { required: { mountable: 'string' } },
+  zero_free_space: { required: { directory: 'string' } },
+  zerofree: { required: { device: 'string' } },
+  xfs_admin: { required: { device: 'string' }, optional: { extunwritten: 'bool', imgfile: 'bool', v2log: 'bool', projid32bit: 'bool', lazycounter: 'bool', label: 'string', uuid: 'string' } },
+  xfs_growfs: { required: { path: 'string' }, optional: { datasec: 'bool', logsec: 'bool', rtsec: 'bool', datasize: 'int64', logsize: 'int64', rtsize: 'int64', rtextsize: 'int64', maxpct: 'int' } },
+  xfs_info: { required: { pathordevice: 'string' } },
+  xfs_info2: { required: { pathordevice: 'string' } },
+  xfs_repair: { required: { device: 'string' }, optional: { forcelogzero: 'bool', nomodify: 'bool', noprefetch: 'bool', forcegeometry: 'bool', maxmem: 'int64', ihashsize: 'int64', bhashsize: 'int64', agstride: 'int64', logdev: 'string', rtdev: 'string' } },
+  ntfs_3g_probe: { required: { rw: 'bool', device: 'string' } },
+  ntfs_chmod: { required: { device: 'string', mode: 'int', path: 'string' }, optional: { recursive: 'bool' } },
+  ntfscat_i: { required: { device: 'string', inode: 'int64' } },
+  ntfsclone_in: { required: { device: 'string' }, isUpload: true },
+  ntfsclone_out: { required: { device: 'string' }, optional: { metadataonly: 'bool', rescue: 'bool', ignorefscheck: 'bool', preservetimestamps: 'bool', force: 'bool' } },
+  ntfsfix: { required: { device: 'string' }, optional: { clearbadsectors: 'bool' } },
+  ntfsresize: { required: { device: 'string' }, optional: { size: 'int64', force: 'bool' } },
+  ntfsresize_size: { required: { device: 'string', size: 'int64' } },
+  btrfs_balance_cancel: { required: { path: 'string' } },
+  btrfs_balance_pause: { required: { path: 'string' } },
+  btrfs_balance_resume: { required: { path: 'string' } },
+  btrfs_balance_status: { required: { path: 'string' } },
+  btrfs_device_add: { required: { devices: 'string_list', fs: 'string' } },
+  btrfs_device_delete: { required: { devices: 'string_list', fs: 'string' } },
+  btrfs_filesystem_balance: { required: { fs: 'string' } },
+  btrfs_filesystem_defragment: { required: { path: 'string' }, optional: { flush: 'bool', compress: 'string' } },
+  btrfs_filesystem_resize: { required: { mountpoint: 'string' }, optional: { size: 'int64' } },
+  btrfs_filesystem_show: { required: { device: 'string' } },
+  btrfs_filesystem_sync: { required: { fs: 'string' } },
+  btrfs_fsck: { required: { device: 'string' }, optional: { superblock: 'int64', repair: 'bool' } },
+  btrfs_image: { required: { source: 'string_list', image: 'string' }, optional: { compresslevel: 'int' } },
+  btrfs_qgroup_assign: { required: { src: 'string', dst: 'string', path: 'string' } },
+  btrfs_qgroup_create: { required: { qgroupid: 'string', subvolume: 'string' } },
+  btrfs_qgroup_destroy: { required: { qgroupid: 'string', subvolume: 'string' } },
+  btrfs_qgroup_limit: { required: { subvolume: 'string', size: 'int64' } },
+  btrfs_qgroup_remove: { required: { src: 'string', dst: 'string', path: 'string' } },
+  btrfs_qgroup_show: { required: { path: 'string' } },
+  btrfs_quota_enable: { required: { fs: 'string', enable: 'bool' } },
+  btrfs_quota_rescan: { required: { fs: 'string' } },
+  btrfs_replace: { required: { srcdev: 'string', targetdev: 'string', mntpoint: 'string' } },
+  btrfs_rescue_chunk_recover: { required: { device: 'string' } },
+  btrfs_rescue_super_recover: { required: { device: 'string' } },
+  btrfs_scrub_cancel: { required: { path: 'string' } },
+  btrfs_scrub_full: { required: { path: 'string' }, optional: { readonly: 'bool' } },
+  btrfs_scrub_resume: { required: { path: 'string' } },
+  btrfs_scrub_start: { required: { path: 'string' } },
+  btrfs_scrub_status: { required: { path: 'string' } },
+  btrfs_set_seeding: { required: { device: 'string', seeding: 'bool' } },
+  btrfs_subvolume_create: { required: { dest: 'string' }, optional: { qgroupid: 'string' } },
+  btrfs_subvolume_delete: { required: { subvolume: 'string' } },
+  btrfs_subvolume_get_default: { required: { fs: 'string' } },
+  btrfs_subvolume_list: { required: { fs: 'string' } },
+  btrfs_subvolume_set_default: { required: { id: 'int64', fs: 'string' } },
+  btrfs_subvolume_show: { required: { subvolume: 'string' } },
+  btrfs_subvolume_snapshot: { required: { source: 'string', dest: 'string' }, optional: { ro: 'bool', qgroupid: 'string' } },
+  btrfstune_enable_extended_inode_refs: { required: { device: 'string' } },
+  btrfstune_enable_skinny_metadata_extent_refs: { required: { device: 'string' } },
+  btrfstune_seeding: { required: { device: 'string', seeding: 'bool' } },
+  mkfs_btrfs: { required: { devices: 'string_list' }, optional: { allocstart: 'int64', bytecount: 'int64', datatype: 'string', leafsize: 'int', label: 'string', metadata: 'string', nodesize: 'int', sectorsize: 'int' } },
+  list_9p: { required: {} },
+  mkmountpoint: { required: { exemptpath: 'string' } },
+  mount: { required: { mountable: 'string', mountpoint: 'string' } },
+  mount_9p: { required: { mounttag: 'string', mountpoint: 'string' }, optional: { options: 'string' } },
+  mount_local: { required: { localmountpoint: 'string' }, optional: { readonly: 'bool', options: 'string', cachetimeout: 'int', debugcalls: 'bool' } },
+  mount_local_run: { required: {} },
+  mount_loop: { required: { file: 'string', mountpoint: 'string' } },
+  mount_options: { required: { givenOptions: 'string', mountable: 'string', mountpoint: 'string' } },
+  mount_ro: { required: { mountable: 'string', mountpoint: 'string' } },
+  mount_vfs: { required: { givenOptions: 'string', vfstype: 'string', mountable: 'string', mountpoint: 'string' } },
+  mountable_device: { required: { mountable: 'string' } },
+  mountable_subvolume: { required: { mountable: 'string' } },
+  mountpoints: { required: {} },
+  mounts: { required: {} },
+  remount: { required: { mountpoint: 'string' }, optional: { rw: 'bool' } },
+  rmmountpoint: { required: { exemptpath: 'string' } },
+  umount: { required: { pathordevice: 'string' }, optional: { force: 'bool', lazyunmount: 'bool' } },
+  umount_all: { required: {} },
+  umount_local: { required: {}, optional: { retry: 'bool' } },
+  mkswap: { required: { device: 'string' }, optional: { label: 'string', uuid: 'string' } },
+  mkswap_L: { required: { label: 'string', device: 'string' } },
+  mkswap_U: { required: { uuid: 'string', device: 'string' } },
+  mkswap_file: { required: { path: 'string' } },
+  swapoff_device: { required: { device: 'string' } },
+  swapoff_file: { required: { file: 'string' } },
+  swapoff_label: { required: { label: 'string' } },
+  swapoff_uuid: { required: { uuid: 'string' } },
+  swapon_device: { required: { device: 'string' } },
+  swapon_file: { required: { file: 'string' } },
+  swapon_label: { required: { label: 'string' } },
+  swapon_uuid: { required: { uuid: 'string' } },
+  case_sensitive_path: { required: { path: 'string' } },
+  cat: { required: { path: 'string' } },
+  checksum: { required: { csumtype: 'string', path: 'string' } },
+  checksums_out: { required: { csumtype: 'string', directory: 'string' } },
+  copy_file_to_file: { required: { src: 'string', dest: 'string' }, optional: { srcoffset: 'int64', destoffset: 'int64', size: 'int64', sparse: 'bool', append: 'bool' } },
+  cp: { required: { src: 'string', dest: 'string' } },
+  cp_a: { required: { src: 'string', dest: 'string' } },
+  cp_r: { required: { src: 'string', dest: 'string' } },
+  df: { required: {} },
+  df_h: { required: {} },
+  du: { required: { path: 'string' } },
+  equal: { required: { file1: 'string', file2: 'string' } },
+  exists: { required: { path: 'string' } },
+  fallocate: { required: { path: 'string', len: 'int' } },
+  fallocate64: { required: { path: 'string', len: 'int64' } },
+  file: { required: { path: 'string' } },
+  file_architecture: { required: { filename: 'string' } },
+  filesize: { required: { file: 'string' } },
+  fill: { required: { c: 'int', len: 'int', path: 'string' } },
+  fill_dir: { required: { dir: 'string', nr: 'int' } },
+  fill_pattern: { required: { pattern: 'string', len: 'int', path: 'string' } },
+  find: { required: { directory: 'string' } },
+  find0: { required: { directory: 'string' } },
+  glob_expand: { required: { pattern: 'string' }, optional: { directoryslash: 'bool' } },
+  hexdump: { required: { path: 'string' } },
+  is_blockdev: { required: { path: 'string' }, optional: { followsymlinks: 'bool' } },
+  is_chardev: { required: { path: 'string' }, optional: { followsymlinks: 'bool' } },
+  is_dir: { required: { path: 'string' }, optional: { followsymlinks: 'bool' } },
+  is_fifo: { required: { path: 'string' }, optional: { followsymlinks: 'bool' } },
+  is_file: { required: { path: 'string' }, optional: { followsymlinks: 'bool' } },
+  is_socket: { required: { path: 'string' }, optional: { followsymlinks: 'bool' } },
+  is_symlink: { required: { path: 'string' } },
+  is_zero: { required: { path: 'string' } },
+  ll: { required: { directory: 'string' } },
+  llz: { required: { directory: 'string' } },
+  ln: { required: { target: 'string', linkname: 'string' } },
+  ln_f: { required: { target: 'string', linkname: 'string' } },
+  ln_s: { required: { target: 'string', linkname: 'string' } },
+  ln_sf: { required: { target: 'string', linkname: 'string' } },
+  ls: { required: { directory: 'string' } },
+  ls0: { required: { dir: 'string' } },
+  lstat: { required: { path: 'string' } },
+  lstatlist: { required: { path: 'string', names: 'string_list' } },
+  lstatns: { required: { path: 'string' } },
+  lstatnslist: { required: { path: 'string', names: 'string_list' } },
+  mkdir: { required: { path: 'string' } },
+  mkdir_mode: { required: { path: 'string', mode: 'int' } },
+  mkdir_p: { required: { path: 'string' } },
+  mkdtemp: { required: { tmpl: 'string' } },
+  mkfifo: { required: { mode: 'int', path: 'string' } },
+  mknod: { required: { mode: 'int', devmajor: 'int', devminor: 'int', path: 'string' } },
+  mknod_b: { required: { mode: 'int', devmajor: 'int', devminor: 'int', path: 'string' } },
+  mknod_c: { required: { mode: 'int', devmajor: 'int', devminor: 'int', path: 'string' } },
+  mktemp: { required: { tmpl: 'string' }, optional: { suffix: 'string' } },
+  mv: { required: { src: 'string', dest: 'string' } },
+  pread: { required: { path: 'string', count: 'int', offset: 'int64' } },
+  pwrite: { required: { path: 'string', content: 'buffer', offset: 'int64' } },
+  read_file: { required: { path: 'string' } },
+  read_lines: { required: { path: 'string' } },
+  readdir: { required: { dir: 'string' } },
+  readlink: { required: { path: 'string' } },
+  readlinklist: { required: { path: 'string', names: 'string_list' } },
+  realpath: { required: { path: 'string' } },
+  rename: { required: { oldpath: 'string', newpath: 'string' } },
+  rm: { required: { path: 'string' } },
+  rm_f: { required: { path: 'string' } },
+  rm_rf: { required: { path: 'string' } },
+  rmdir: { required: { path: 'string' } },
+  scrub_file: { required: { file: 'string' } },
+  stat: { required: { path: 'string' } },
+  statns: { required: { path: 'string' } },
+  statvfs: { required: { path: 'string' } },
+  touch: { required: { path: 'string' } },
+  truncate: { required: { path: 'string' } },
+  truncate_size: { required: { path: 'string', size: 'int64' } },
+  write: { required: { path: 'string', content: 'buffer' } },
+  write_append: { required: { path: 'string', content: 'buffer' } },
+  write_file: { required: { path: 'string', content: 'string', size: 'int' } },
+  egrep: { required: { regex: 'string', path: 'string' } },
+  egrepi: { required: { regex: 'string', path: 'string' } },
+  fgrep: { required: { pattern: 'string', path: 'string' } },
+  fgrepi: { required: { pattern: 'string', path: 'string' } },
+  grep: { required: { regex: 'string', path: 'string' }, optional: { extended: 'bool', fixed: 'bool', insensitive: 'bool', compressed: 'bool' } },
+  grepi: { required: { regex: 'string', path: 'string' } },
+  head: { required: { path: 'string' } },
+  head_n: { required: { nrlines: 'int', path: 'string' } },
+  strings: { required: { path: 'string' } },
+  strings_e: { required: { encoding: 'string', path: 'string' } },
+  tail: { required: { path: 'string' } },
+  tail_n: { required: { nrlines: 'int', path: 'string' } },
+  wc_c: { required: { path: 'string' } },
+  wc_l: { required: { path: 'string' } },
+  wc_w: { required: { path: 'string' } },
+  zegrep: { required: { regex: 'string', path: 'string' } },
+  zegrepi: { required: { regex: 'string', path: 'string' } },
+  zfgrep: { required: { pattern: 'string', path: 'string' } },
+  zfgrepi: { required: { pattern: 'string', path: 'string' } },
+  zgrep: { required: { regex: 'string', path: 'string' } },
+  zgrepi: { required: { regex: 'string', path: 'string' } },
+  acl_delete_def_file: { required: { dir: 'string' } },
+  acl_get_file: { required: { path: 'string', acltype: 'string' } },
+  acl_set_file: { required: { path: 'string', acltype: 'string', acl: 'string' } },
+  cap_get_file: { required: { path: 'string' } },
+  cap_set_file: { required: { path: 'string', cap: 'string' } },
+  chmod: { required: { mode: 'int', path: 'string' } },
+  chown: { required: { owner: 'int', group: 'int', path: 'string' } },
+  copy_attributes: { required: { src: 'string', dest: 'string' }, optional: { all: 'bool', mode: 'bool', xattributes: 'bool', ownership: 'bool' } },
+  get_e2attrs: { required: { file: 'string' } },
+  get_e2generation: { required: { file: 'string' } },
+  get_umask: { required: {} },
+  getcon: { required: {} },
+  getxattr: { required: { path: 'string', name: 'string' } },
+  getxattrs: { required: { path: 'string' } },
+  lchown: { required: { owner: 'int', group: 'int', path: 'string' } },
+  lgetxattr: { required: { path: 'string', name: 'string' } },
+  lgetxattrs: { required: { path: 'string' } },
+  lremovexattr: { required: { xattr: 'string', path: 'string' } },
+  lsetxattr: { required: { xattr: 'string', val: 'string', vallen: 'int', path: 'string' } },
+  lxattrlist: { required: { path: 'string', names: 'string_list' } },
+  removexattr: { required: { xattr: 'string', path: 'string' } },
+  selinux_relabel: { required: { specfile: 'string', path: 'string' }, optional: { force: 'bool' } },
+  set_e2attrs: { required: { file: 'string', attrs: 'string' }, optional: { clear: 'bool' } },
+  set_e2generation: { required: { file: 'string', generation: 'int64' } },
+  setcon: { required: { context: 'string' } },
+  setfiles: { required: { specfile: 'string', paths: 'string_list' }, optional: { force: 'bool', excludes: 'string_list' } },
+  setxattr: { required: { xattr: 'string', val: 'string', vallen: 'int', path: 'string' } },
+  umask: { required: { mask: 'int' } },
+  utimens: { required: { path: 'string', atsecs: 'int64', atnsecs: 'int64', mtsecs: 'int64', mtnsecs: 'int64' } },
+  base64_in: { required: { filename: 'string' }, isUpload: true },
+  base64_out: { required: { filename: 'string' } },
+  compress_device_out: { required: { ctype: 'string', device: 'string' }, optional: { level: 'int' } },
+  compress_out: { required: { ctype: 'string', file: 'string' }, optional: { level: 'int' } },
+  copy_in: { required: { localpath: 'string', remotedir: 'string' } },
+  copy_out: { required: { remotepath: 'string', localdir: 'string' } },
+  cpio_out: { required: { directory: 'string' }, optional: { format: 'string' } },
+  download: { required: { remotefilename: 'string' } },
+  download_offset: { required: { remotefilename: 'string', offset: 'int64', size: 'int64' } },
+  rsync: { required: { src: 'string', dest: 'string' }, optional: { archive: 'bool', deletedest: 'bool' } },
+  rsync_in: { required: { remote: 'string', dest: 'string' }, optional: { archive: 'bool', deletedest: 'bool' } },
+  rsync_out: { required: { src: 'string', remote: 'string' }, optional: { archive: 'bool', deletedest: 'bool' } },
+  tar_in: { required: { directory: 'string' }, optional: { compress: 'string', xattrs: 'bool', selinux: 'bool', acls: 'bool', keepdirlink: 'bool' }, isUpload: true },
+  tar_out: { required: { directory: 'string' }, optional: { compress: 'string', numericowner: 'bool', excludes: 'string_list', xattrs: 'bool', selinux: 'bool', acls: 'bool' } },
+  tgz_in: { required: { directory: 'string' }, isUpload: true },
+  tgz_out: { required: { directory: 'string' } },
+  txz_in: { required: { directory: 'string' }, isUpload: true },
+  txz_out: { required: { directory: 'string' } },
+  upload: { required: { remotefilename: 'string' }, isUpload: true },
+  upload_offset: { required: { remotefilename: 'string', offset: 'int64' }, isUpload: true },
+  user_cancel: { required: {} },
+  zfile: { required: { meth: 'string', path: 'string' } },
+  is_lv: { required: { mountable: 'string' } },
+  lvcreate: { required: { logvol: 'string', volgroup: 'string', mbytes: 'int' } },
+  lvcreate_free: { required: { logvol: 'string', volgroup: 'string', percent: 'int' } },
+  lvm_canonical_lv_name: { required: { lvname: 'string' } },
+  lvm_clear_filter: { required: {} },
+  lvm_remove_all: { required: {} },
+  lvm_scan: { required: { activate: 'bool' } },
+  lvm_set_filter: { required: { devices: 'string_list' } },
+  lvremove: { required: { device: 'string' } },
+  lvrename: { required: { logvol: 'string', newlogvol: 'string' } },
+  lvresize: { required: { device: 'string', mbytes: 'int' } },
+  lvresize_free: { required: { lv: 'string', percent: 'int' } },
+  lvs: { required: {} },
+  lvs_full: { required: {} },
+  lvuuid: { required: { device: 'string' } },
+  pvchange_uuid: { required: { device: 'string' } },
+  pvchange_uuid_all: { required: {} },
+  pvcreate: { required: { device: 'string' } },
+  pvremove: { required: { device: 'string' } },
+  pvresize: { required: { device: 'string' } },
+  pvresize_size: { required: { device: 'string', size: 'int64' } },
+  pvs: { required: {} },
+  pvs_full: { required: {} },
+  pvuuid: { required: { device: 'string' } },
+  vg_activate: { required: { activate: 'bool', volgroups: 'string_list' } },
+  vg_activate_all: { required: { activate: 'bool' } },
+  vgchange_uuid: { required: { vg: 'string' } },
+  vgchange_uuid_all: { required: {} },
+  vgcreate: { required: { volgroup: 'string', physvols: 'string_list' } },
+  vglvuuids: { required: { vgname: 'string' } },
+  vgmeta: { required: { vgname: 'string' } },
+  vgpvuuids: { required: { vgname: 'string' } },
+  vgremove: { required: { vgname: 'string' } },
+  vgrename: { required: { volgroup: 'string', newvolgroup: 'string' } },
+  vgs: { required: {} },
+  vgs_full: { required: {} },
+  vgscan: { required: {} },
+  vguuid: { required: { vgname: 'string' } },
+  list_md_devices: { required: {} },
+  md_create: { required: { name: 'string', devices: 'string_list' }, optional: { missingbitmap: 'int64', nrdevices: 'int', spare: 'int', chunk: 'int64', level: 'string' } },
+  md_detail: { required: { md: 'string' } },
+  md_stat: { required: { md: 'string' } },
+  md_stop: { required: { md: 'string' } },
+  ldmtool_create_all: { required: {} },
+  ldmtool_diskgroup_disks: { required: { diskgroup: 'string' } },
+  ldmtool_diskgroup_name: { required: { diskgroup: 'string' } },
+  ldmtool_diskgroup_volumes: { required: { diskgroup: 'string' } },
+  ldmtool_remove_all: { required: {} },
+  ldmtool_scan: { required: {} },
+  ldmtool_scan_devices: { required: { devices: 'string_list' } },
+  ldmtool_volume_hint: { required: { diskgroup: 'string', volume: 'string' } },
+  ldmtool_volume_partitions: { required: { diskgroup: 'string', volume: 'string' } },
+  ldmtool_volume_type: { required: { diskgroup: 'string', volume: 'string' } },
+  list_ldm_partitions: { required: {} },
+  list_ldm_volumes: { required: {} },
+  clevis_luks_unlock: { required: { device: 'string', mapname: 'string' } },
+  cryptsetup_close: { required: { device: 'string' } },
+  cryptsetup_open: { required: { device: 'string', key: 'string', mapname: 'string' }, optional: { readonly: 'bool', crypttype: 'string', cipher: 'string' } },
+  luks_add_key: { required: { device: 'string', key: 'string', newkey: 'string', keyslot: 'int' } },
+  luks_close: { required: { device: 'string' } },
+  luks_format: { required: { device: 'string', key: 'string', keyslot: 'int' } },
+  luks_format_cipher: { required: { device: 'string', key: 'string', keyslot: 'int', cipher: 'string' } },
+  luks_kill_slot: { required: { device: 'string', key: 'string', keyslot: 'int' } },
+  luks_open: { required: { device: 'string', key: 'string', mapname: 'string' } },
+  luks_open_ro: { required: { device: 'string', key: 'string', mapname: 'string' } },
+  luks_uuid: { required: { device: 'string' } },
+  aug_clear: { required: { augpath: 'string' } },
+  aug_close: { required: {} },
+  aug_defnode: { required: { name: 'string', expr: 'string', val: 'string' } },
+  aug_defvar: { required: { name: 'string', expr: 'opt_string' } },
+  aug_get: { required: { augpath: 'string' } },
+  aug_init: { required: { root: 'string', flags: 'int' } },
+  aug_insert: { required: { augpath: 'string', label: 'string', before: 'bool' } },
+  aug_label: { required: { augpath: 'string' } },
+  aug_load: { required: {} },
+  aug_ls: { required: { augpath: 'string' } },
+  aug_match: { required: { augpath: 'string' } },
+  aug_mv: { required: { src: 'string', dest: 'string' } },
+  aug_rm: { required: { augpath: 'string' } },
+  aug_save: { required: {} },
+  aug_set: { required: { augpath: 'string', val: 'string' } },
+  aug_setm: { required: { base: 'string', sub: 'opt_string', val: 'string' } },
+  aug_transform: { required: { lens: 'string', file: 'string' }, optional: { remove: 'bool' } },
+  hivex_close: { required: {} },
+  hivex_commit: { required: { filename: 'opt_string' } },
+  hivex_node_add_child: { required: { parent: 'int64', name: 'string' } },
+  hivex_node_children: { required: { nodeh: 'int64' } },
+  hivex_node_delete_child: { required: { nodeh: 'int64' } },
+  hivex_node_get_child: { required: { nodeh: 'int64', name: 'string' } },
+  hivex_node_get_value: { required: { nodeh: 'int64', key: 'string' } },
+  hivex_node_name: { required: { nodeh: 'int64' } },
+  hivex_node_parent: { required: { nodeh: 'int64' } },
+  hivex_node_set_value: { required: { nodeh: 'int64', key: 'string', t: 'int64', val: 'buffer' } },
+  hivex_node_values: { required: { nodeh: 'int64' } },
+  hivex_open: { required: { filename: 'string' }, optional: { verbose: 'bool', debug: 'bool', write: 'bool', unsafe: 'bool' } },
+  hivex_root: { required: {} },
+  hivex_value_key: { required: { valueh: 'int64' } },
+  hivex_value_string: { required: { valueh: 'int64' } },
+  hivex_value_type: { required: { valueh: 'int64' } },
+  hivex_value_utf8: { required: { valueh: 'int64' } },
+  hivex_value_value: { required: { valueh: 'int64' } },
+  inspect_get_arch: { required: { root: 'string' } },
+  inspect_get_build_id: { required: { root: 'string' } },
+  inspect_get_distro: { required: { root: 'string' } },
+  inspect_get_drive_mappings: { required: { root: 'string' } },
+  inspect_get_filesystems: { required: { root: 'string' } },
+  inspect_get_format: { required: { root: 'string' } },
+  inspect_get_hostname: { required: { root: 'string' } },
+  inspect_get_icon: { required: { root: 'string' }, optional: { favicon: 'bool', highquality: 'bool' } },
+  inspect_get_major_version: { required: { root: 'string' } },
+  inspect_get_minor_version: { required: { root: 'string' } },
+  inspect_get_mountpoints: { required: { root: 'string' } },
+  inspect_get_osinfo: { required: { root: 'string' } },
+  inspect_get_package_format: { required: { root: 'string' } },
+  inspect_get_package_management: { required: { root: 'string' } },
+  inspect_get_product_name: { required: { root: 'string' } },
+  inspect_get_product_variant: { required: { root: 'string' } },
+  inspect_get_roots: { required: {} },
+  inspect_get_type: { required: { root: 'string' } },
+  inspect_get_windows_current_control_set: { required: { root: 'string' } },
+  inspect_get_windows_group_policy: { required: { root: 'string' } },
+  inspect_get_windows_software_hive: { required: { root: 'string' } },
+  inspect_get_windows_system_hive: { required: { root: 'string' } },
+  inspect_get_windows_systemroot: { required: { root: 'string' } },
+  inspect_is_live: { required: { root: 'string' } },
+  inspect_is_multipart: { required: { root: 'string' } },
+  inspect_is_netinst: { required: { root: 'string' } },
+  inspect_list_applications: { required: { root: 'string' } },
+  inspect_list_applications2: { required: { root: 'string' } },
+  inspect_os: { required: {} },
+  inotify_add_watch: { required: { path: 'string', mask: 'int' } },
+  inotify_close: { required: {} },
+  inotify_files: { required: {} },
+  inotify_init: { required: { maxevents: 'int' } },
+  inotify_read: { required: {} },
+  inotify_rm_watch: { required: { wd: 'int' } },
+  journal_close: { required: {} },
+  journal_get: { required: {} },
+  journal_get_data_threshold: { required: {} },
+  journal_get_realtime_usec: { required: {} },
+  journal_next: { required: {} },
+  journal_open: { required: { directory: 'string' } },
+  journal_set_data_threshold: { required: { threshold: 'int64' } },
+  journal_skip: { required: { skip: 'int64' } },
+  command: { required: { givenArguments: 'string_list' } },
+  command_lines: { required: { givenArguments: 'string_list' } },
+  command_out: { required: { givenArguments: 'string_list' } },
+  sh: { required: { command: 'string' } },
+  sh_lines: { required: { command: 'string' } },
+  sh_out: { required: { command: 'string' } },
+  download_blocks: { required: { device: 'string', start: 'int64', stop: 'int64' }, optional: { unallocated: 'bool' } },
+  download_inode: { required: { device: 'string', inode: 'int64' } },
+  filesystem_walk: { required: { device: 'string' } },
+  find_inode: { required: { device: 'string', inode: 'int64' } },
+  yara_destroy: { required: {} },
+  yara_load: { required: {}, isUpload: true },
+  yara_scan: { required: { path: 'string' } },
+  extlinux: { required: { directory: 'string' } },
+  grub_install: { required: { root: 'string', device: 'string' } },
+  initrd_cat: { required: { initrdpath: 'string', filename: 'string' } },
+  initrd_list: { required: { path: 'string' } },
+  syslinux: { required: { device: 'string' }, optional: { directory: 'string' } },
+  debug: { required: { subcmd: 'string', extraargs: 'string_list' } },
+  debug_drives: { required: {} },
+  debug_upload: { required: { tmpname: 'string', mode: 'int' }, isUpload: true },
+  internal_exit: { required: {} },
+} as const satisfies Record<string, ArgumentTypes>;
 
 /** Optional arguments of {@link Actions.addDomain}. */
 export interface AddDomainOptions extends CallOptions {
@@ -554,7 +1164,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async available(groups: string[], options: CallOptions = {}): Promise<void> {
-    await this.session.call(ApplianceServiceService.available, { groups }, options);
+    const call = checked('available', ARGUMENTS.available, [groups], options);
+    await this.session.call(ApplianceServiceService.available, { groups }, call);
   }
 
   /**
@@ -563,7 +1174,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async availableAllGroups(options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(ApplianceServiceService.availableAllGroups, {}, options)).groups;
+    const call = checked('available_all_groups', ARGUMENTS.available_all_groups, [], options);
+    return (await this.session.call(ApplianceServiceService.availableAllGroups, {}, call)).groups;
   }
 
   /**
@@ -571,7 +1183,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async dmesg(options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(ApplianceServiceService.dmesg, {}, options)).kmsgs;
+    const call = checked('dmesg', ARGUMENTS.dmesg, [], options);
+    return (await this.session.call(ApplianceServiceService.dmesg, {}, call)).kmsgs;
   }
 
   /**
@@ -580,7 +1193,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async dropCaches(whattodrop: number, options: CallOptions = {}): Promise<void> {
-    await this.session.call(ApplianceServiceService.dropCaches, { whattodrop }, options);
+    const call = checked('drop_caches', ARGUMENTS.drop_caches, [whattodrop], options);
+    await this.session.call(ApplianceServiceService.dropCaches, { whattodrop }, call);
   }
 
   /**
@@ -588,7 +1202,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async echoDaemon(words: string[], options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(ApplianceServiceService.echoDaemon, { words }, options)).output;
+    const call = checked('echo_daemon', ARGUMENTS.echo_daemon, [words], options);
+    return (await this.session.call(ApplianceServiceService.echoDaemon, { words }, call)).output;
   }
 
   /**
@@ -597,7 +1212,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async featureAvailable(groups: string[], options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(ApplianceServiceService.featureAvailable, { groups }, options)).isavailable;
+    const call = checked('feature_available', ARGUMENTS.feature_available, [groups], options);
+    return (await this.session.call(ApplianceServiceService.featureAvailable, { groups }, call)).isavailable;
   }
 
   /**
@@ -607,7 +1223,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async filesystemAvailable(filesystem: string, options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(ApplianceServiceService.filesystemAvailable, { filesystem }, options)).fsavail;
+    const call = checked('filesystem_available', ARGUMENTS.filesystem_available, [filesystem], options);
+    return (await this.session.call(ApplianceServiceService.filesystemAvailable, { filesystem }, call)).fsavail;
   }
 
   /**
@@ -615,7 +1232,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getPid(options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(ApplianceServiceService.getPid, {}, options)).pid;
+    const call = checked('get_pid', ARGUMENTS.get_pid, [], options);
+    return (await this.session.call(ApplianceServiceService.getPid, {}, call)).pid;
   }
 
   /**
@@ -623,7 +1241,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getState(options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(ApplianceServiceService.getState, {}, options)).state;
+    const call = checked('get_state', ARGUMENTS.get_state, [], options);
+    return (await this.session.call(ApplianceServiceService.getState, {}, call)).state;
   }
 
   /**
@@ -632,7 +1251,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async isBusy(options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(ApplianceServiceService.isBusy, {}, options)).busy;
+    const call = checked('is_busy', ARGUMENTS.is_busy, [], options);
+    return (await this.session.call(ApplianceServiceService.isBusy, {}, call)).busy;
   }
 
   /**
@@ -641,7 +1261,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async isConfig(options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(ApplianceServiceService.isConfig, {}, options)).config;
+    const call = checked('is_config', ARGUMENTS.is_config, [], options);
+    return (await this.session.call(ApplianceServiceService.isConfig, {}, call)).config;
   }
 
   /**
@@ -649,7 +1270,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async isLaunching(options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(ApplianceServiceService.isLaunching, {}, options)).launching;
+    const call = checked('is_launching', ARGUMENTS.is_launching, [], options);
+    return (await this.session.call(ApplianceServiceService.isLaunching, {}, call)).launching;
   }
 
   /**
@@ -658,7 +1280,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async isReady(options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(ApplianceServiceService.isReady, {}, options)).ready;
+    const call = checked('is_ready', ARGUMENTS.is_ready, [], options);
+    return (await this.session.call(ApplianceServiceService.isReady, {}, call)).ready;
   }
 
   /**
@@ -669,7 +1292,8 @@ export class Actions {
    * @deprecated use {@link Actions.shutdown}
    */
   async killSubprocess(options: CallOptions = {}): Promise<void> {
-    await this.session.call(ApplianceServiceService.killSubprocess, {}, options);
+    const call = checked('kill_subprocess', ARGUMENTS.kill_subprocess, [], options);
+    await this.session.call(ApplianceServiceService.killSubprocess, {}, call);
   }
 
   /**
@@ -680,7 +1304,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async launch(options: CallOptions = {}): Promise<void> {
-    await this.session.call(ApplianceServiceService.launch, {}, options);
+    const call = checked('launch', ARGUMENTS.launch, [], options);
+    await this.session.call(ApplianceServiceService.launch, {}, call);
   }
 
   /**
@@ -689,7 +1314,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async modprobe(modulename: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(ApplianceServiceService.modprobe, { modulename }, options);
+    const call = checked('modprobe', ARGUMENTS.modprobe, [modulename], options);
+    await this.session.call(ApplianceServiceService.modprobe, { modulename }, call);
   }
 
   /**
@@ -698,7 +1324,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async pingDaemon(options: CallOptions = {}): Promise<void> {
-    await this.session.call(ApplianceServiceService.pingDaemon, {}, options);
+    const call = checked('ping_daemon', ARGUMENTS.ping_daemon, [], options);
+    await this.session.call(ApplianceServiceService.pingDaemon, {}, call);
   }
 
   /**
@@ -709,7 +1336,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async shutdown(options: CallOptions = {}): Promise<void> {
-    await this.session.call(ApplianceServiceService.shutdown, {}, options);
+    const call = checked('shutdown', ARGUMENTS.shutdown, [], options);
+    await this.session.call(ApplianceServiceService.shutdown, {}, call);
   }
 
   /**
@@ -717,7 +1345,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async sleep(secs: number, options: CallOptions = {}): Promise<void> {
-    await this.session.call(ApplianceServiceService.sleep, { secs }, options);
+    const call = checked('sleep', ARGUMENTS.sleep, [secs], options);
+    await this.session.call(ApplianceServiceService.sleep, { secs }, call);
   }
 
   /**
@@ -726,7 +1355,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async utsname(options: CallOptions = {}): Promise<Utsname> {
-    return present((await this.session.call(ApplianceServiceService.utsname, {}, options)).uts);
+    const call = checked('utsname', ARGUMENTS.utsname, [], options);
+    return present((await this.session.call(ApplianceServiceService.utsname, {}, call)).uts, call);
   }
 
   /**
@@ -737,7 +1367,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async version(options: CallOptions = {}): Promise<Version> {
-    return present((await this.session.call(ApplianceServiceService.version, {}, options)).version);
+    const call = checked('version', ARGUMENTS.version, [], options);
+    return present((await this.session.call(ApplianceServiceService.version, {}, call)).version, call);
   }
 
   /**
@@ -747,7 +1378,8 @@ export class Actions {
    * @deprecated
    */
   async waitReady(options: CallOptions = {}): Promise<void> {
-    await this.session.call(ApplianceServiceService.waitReady, {}, options);
+    const call = checked('wait_ready', ARGUMENTS.wait_ready, [], options);
+    await this.session.call(ApplianceServiceService.waitReady, {}, call);
   }
 
   /**
@@ -757,7 +1389,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async cPointer(options: CallOptions = {}): Promise<bigint> {
-    return (await this.session.call(PropertyServiceService.cPointer, {}, options)).ptr;
+    const call = checked('c_pointer', ARGUMENTS.c_pointer, [], options);
+    return (await this.session.call(PropertyServiceService.cPointer, {}, call)).ptr;
   }
 
   /**
@@ -766,7 +1399,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async clearBackendSetting(name: string, options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(PropertyServiceService.clearBackendSetting, { name }, options)).count;
+    const call = checked('clear_backend_setting', ARGUMENTS.clear_backend_setting, [name], options);
+    return (await this.session.call(PropertyServiceService.clearBackendSetting, { name }, call)).count;
   }
 
   /**
@@ -775,7 +1409,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async config(hvparam: string, hvvalue: string | undefined, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.config, { hvparam, hvvalue }, options);
+    const call = checked('config', ARGUMENTS.config, [hvparam, hvvalue], options);
+    await this.session.call(PropertyServiceService.config, { hvparam, hvvalue }, call);
   }
 
   /**
@@ -783,7 +1418,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getAppend(options: CallOptions = {}): Promise<string | undefined> {
-    return (await this.session.call(PropertyServiceService.getAppend, {}, options)).append;
+    const call = checked('get_append', ARGUMENTS.get_append, [], options);
+    return (await this.session.call(PropertyServiceService.getAppend, {}, call)).append;
   }
 
   /**
@@ -792,7 +1428,8 @@ export class Actions {
    * @deprecated use {@link Actions.getBackend}
    */
   async getAttachMethod(options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PropertyServiceService.getAttachMethod, {}, options)).backend;
+    const call = checked('get_attach_method', ARGUMENTS.get_attach_method, [], options);
+    return (await this.session.call(PropertyServiceService.getAttachMethod, {}, call)).backend;
   }
 
   /**
@@ -800,7 +1437,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getAutosync(options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(PropertyServiceService.getAutosync, {}, options)).autosync;
+    const call = checked('get_autosync', ARGUMENTS.get_autosync, [], options);
+    return (await this.session.call(PropertyServiceService.getAutosync, {}, call)).autosync;
   }
 
   /**
@@ -809,7 +1447,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getBackend(options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PropertyServiceService.getBackend, {}, options)).backend;
+    const call = checked('get_backend', ARGUMENTS.get_backend, [], options);
+    return (await this.session.call(PropertyServiceService.getBackend, {}, call)).backend;
   }
 
   /**
@@ -818,7 +1457,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getBackendSetting(name: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PropertyServiceService.getBackendSetting, { name }, options)).val;
+    const call = checked('get_backend_setting', ARGUMENTS.get_backend_setting, [name], options);
+    return (await this.session.call(PropertyServiceService.getBackendSetting, { name }, call)).val;
   }
 
   /**
@@ -826,7 +1466,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getBackendSettings(options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(PropertyServiceService.getBackendSettings, {}, options)).settings;
+    const call = checked('get_backend_settings', ARGUMENTS.get_backend_settings, [], options);
+    return (await this.session.call(PropertyServiceService.getBackendSettings, {}, call)).settings;
   }
 
   /**
@@ -835,7 +1476,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getCachedir(options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PropertyServiceService.getCachedir, {}, options)).cachedir;
+    const call = checked('get_cachedir', ARGUMENTS.get_cachedir, [], options);
+    return (await this.session.call(PropertyServiceService.getCachedir, {}, call)).cachedir;
   }
 
   /**
@@ -845,7 +1487,8 @@ export class Actions {
    * @deprecated use {@link Actions.internalGetConsoleSocket}
    */
   async getDirect(options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(PropertyServiceService.getDirect, {}, options)).direct;
+    const call = checked('get_direct', ARGUMENTS.get_direct, [], options);
+    return (await this.session.call(PropertyServiceService.getDirect, {}, call)).direct;
   }
 
   /**
@@ -854,7 +1497,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getHv(options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PropertyServiceService.getHv, {}, options)).hv;
+    const call = checked('get_hv', ARGUMENTS.get_hv, [], options);
+    return (await this.session.call(PropertyServiceService.getHv, {}, call)).hv;
   }
 
   /**
@@ -863,7 +1507,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getIdentifier(options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PropertyServiceService.getIdentifier, {}, options)).identifier;
+    const call = checked('get_identifier', ARGUMENTS.get_identifier, [], options);
+    return (await this.session.call(PropertyServiceService.getIdentifier, {}, call)).identifier;
   }
 
   /**
@@ -874,7 +1519,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getLibvirtRequestedCredentialChallenge(index: number, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PropertyServiceService.getLibvirtRequestedCredentialChallenge, { index }, options)).challenge;
+    const call = checked('get_libvirt_requested_credential_challenge', ARGUMENTS.get_libvirt_requested_credential_challenge, [index], options);
+    return (await this.session.call(PropertyServiceService.getLibvirtRequestedCredentialChallenge, { index }, call)).challenge;
   }
 
   /**
@@ -885,7 +1531,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getLibvirtRequestedCredentialDefresult(index: number, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PropertyServiceService.getLibvirtRequestedCredentialDefresult, { index }, options)).defresult;
+    const call = checked('get_libvirt_requested_credential_defresult', ARGUMENTS.get_libvirt_requested_credential_defresult, [index], options);
+    return (await this.session.call(PropertyServiceService.getLibvirtRequestedCredentialDefresult, { index }, call)).defresult;
   }
 
   /**
@@ -896,7 +1543,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getLibvirtRequestedCredentialPrompt(index: number, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PropertyServiceService.getLibvirtRequestedCredentialPrompt, { index }, options)).prompt;
+    const call = checked('get_libvirt_requested_credential_prompt', ARGUMENTS.get_libvirt_requested_credential_prompt, [index], options);
+    return (await this.session.call(PropertyServiceService.getLibvirtRequestedCredentialPrompt, { index }, call)).prompt;
   }
 
   /**
@@ -907,7 +1555,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getLibvirtRequestedCredentials(options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(PropertyServiceService.getLibvirtRequestedCredentials, {}, options)).creds;
+    const call = checked('get_libvirt_requested_credentials', ARGUMENTS.get_libvirt_requested_credentials, [], options);
+    return (await this.session.call(PropertyServiceService.getLibvirtRequestedCredentials, {}, call)).creds;
   }
 
   /**
@@ -915,7 +1564,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getMemsize(options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(PropertyServiceService.getMemsize, {}, options)).memsize;
+    const call = checked('get_memsize', ARGUMENTS.get_memsize, [], options);
+    return (await this.session.call(PropertyServiceService.getMemsize, {}, call)).memsize;
   }
 
   /**
@@ -923,7 +1573,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getNetwork(options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(PropertyServiceService.getNetwork, {}, options)).network;
+    const call = checked('get_network', ARGUMENTS.get_network, [], options);
+    return (await this.session.call(PropertyServiceService.getNetwork, {}, call)).network;
   }
 
   /**
@@ -932,7 +1583,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getPath(options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PropertyServiceService.getPath, {}, options)).path;
+    const call = checked('get_path', ARGUMENTS.get_path, [], options);
+    return (await this.session.call(PropertyServiceService.getPath, {}, call)).path;
   }
 
   /**
@@ -941,7 +1593,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getPgroup(options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(PropertyServiceService.getPgroup, {}, options)).pgroup;
+    const call = checked('get_pgroup', ARGUMENTS.get_pgroup, [], options);
+    return (await this.session.call(PropertyServiceService.getPgroup, {}, call)).pgroup;
   }
 
   /**
@@ -949,7 +1602,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getProgram(options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PropertyServiceService.getProgram, {}, options)).program;
+    const call = checked('get_program', ARGUMENTS.get_program, [], options);
+    return (await this.session.call(PropertyServiceService.getProgram, {}, call)).program;
   }
 
   /**
@@ -958,7 +1612,8 @@ export class Actions {
    * @deprecated use {@link Actions.getHv}
    */
   async getQemu(options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PropertyServiceService.getQemu, {}, options)).hv;
+    const call = checked('get_qemu', ARGUMENTS.get_qemu, [], options);
+    return (await this.session.call(PropertyServiceService.getQemu, {}, call)).hv;
   }
 
   /**
@@ -967,7 +1622,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getRecoveryProc(options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(PropertyServiceService.getRecoveryProc, {}, options)).recoveryproc;
+    const call = checked('get_recovery_proc', ARGUMENTS.get_recovery_proc, [], options);
+    return (await this.session.call(PropertyServiceService.getRecoveryProc, {}, call)).recoveryproc;
   }
 
   /**
@@ -976,7 +1632,8 @@ export class Actions {
    * @deprecated use {@link Actions.setfiles}
    */
   async getSelinux(options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(PropertyServiceService.getSelinux, {}, options)).selinux;
+    const call = checked('get_selinux', ARGUMENTS.get_selinux, [], options);
+    return (await this.session.call(PropertyServiceService.getSelinux, {}, call)).selinux;
   }
 
   /**
@@ -984,7 +1641,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getSmp(options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(PropertyServiceService.getSmp, {}, options)).smp;
+    const call = checked('get_smp', ARGUMENTS.get_smp, [], options);
+    return (await this.session.call(PropertyServiceService.getSmp, {}, call)).smp;
   }
 
   /**
@@ -993,7 +1651,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getSockdir(options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PropertyServiceService.getSockdir, {}, options)).sockdir;
+    const call = checked('get_sockdir', ARGUMENTS.get_sockdir, [], options);
+    return (await this.session.call(PropertyServiceService.getSockdir, {}, call)).sockdir;
   }
 
   /**
@@ -1002,7 +1661,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getTmpdir(options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PropertyServiceService.getTmpdir, {}, options)).tmpdir;
+    const call = checked('get_tmpdir', ARGUMENTS.get_tmpdir, [], options);
+    return (await this.session.call(PropertyServiceService.getTmpdir, {}, call)).tmpdir;
   }
 
   /**
@@ -1010,7 +1670,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getTrace(options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(PropertyServiceService.getTrace, {}, options)).trace;
+    const call = checked('get_trace', ARGUMENTS.get_trace, [], options);
+    return (await this.session.call(PropertyServiceService.getTrace, {}, call)).trace;
   }
 
   /**
@@ -1018,7 +1679,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getVerbose(options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(PropertyServiceService.getVerbose, {}, options)).verbose;
+    const call = checked('get_verbose', ARGUMENTS.get_verbose, [], options);
+    return (await this.session.call(PropertyServiceService.getVerbose, {}, call)).verbose;
   }
 
   /**
@@ -1028,7 +1690,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async parseEnvironment(options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.parseEnvironment, {}, options);
+    const call = checked('parse_environment', ARGUMENTS.parse_environment, [], options);
+    await this.session.call(PropertyServiceService.parseEnvironment, {}, call);
   }
 
   /**
@@ -1038,7 +1701,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async parseEnvironmentList(environment: string[], options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.parseEnvironmentList, { environment }, options);
+    const call = checked('parse_environment_list', ARGUMENTS.parse_environment_list, [environment], options);
+    await this.session.call(PropertyServiceService.parseEnvironmentList, { environment }, call);
   }
 
   /**
@@ -1048,7 +1712,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setAppend(append: string | undefined, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setAppend, { append }, options);
+    const call = checked('set_append', ARGUMENTS.set_append, [append], options);
+    await this.session.call(PropertyServiceService.setAppend, { append }, call);
   }
 
   /**
@@ -1057,7 +1722,8 @@ export class Actions {
    * @deprecated use {@link Actions.setBackend}
    */
   async setAttachMethod(backend: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setAttachMethod, { backend }, options);
+    const call = checked('set_attach_method', ARGUMENTS.set_attach_method, [backend], options);
+    await this.session.call(PropertyServiceService.setAttachMethod, { backend }, call);
   }
 
   /**
@@ -1067,7 +1733,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setAutosync(autosync: boolean, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setAutosync, { autosync }, options);
+    const call = checked('set_autosync', ARGUMENTS.set_autosync, [autosync], options);
+    await this.session.call(PropertyServiceService.setAutosync, { autosync }, call);
   }
 
   /**
@@ -1076,7 +1743,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setBackend(backend: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setBackend, { backend }, options);
+    const call = checked('set_backend', ARGUMENTS.set_backend, [backend], options);
+    await this.session.call(PropertyServiceService.setBackend, { backend }, call);
   }
 
   /**
@@ -1085,7 +1753,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setBackendSetting(name: string, val: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setBackendSetting, { name, val }, options);
+    const call = checked('set_backend_setting', ARGUMENTS.set_backend_setting, [name, val], options);
+    await this.session.call(PropertyServiceService.setBackendSetting, { name, val }, call);
   }
 
   /**
@@ -1095,7 +1764,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setBackendSettings(settings: string[], options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setBackendSettings, { settings }, options);
+    const call = checked('set_backend_settings', ARGUMENTS.set_backend_settings, [settings], options);
+    await this.session.call(PropertyServiceService.setBackendSettings, { settings }, call);
   }
 
   /**
@@ -1106,7 +1776,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setCachedir(cachedir: string | undefined, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setCachedir, { cachedir }, options);
+    const call = checked('set_cachedir', ARGUMENTS.set_cachedir, [cachedir], options);
+    await this.session.call(PropertyServiceService.setCachedir, { cachedir }, call);
   }
 
   /**
@@ -1117,7 +1788,8 @@ export class Actions {
    * @deprecated use {@link Actions.internalGetConsoleSocket}
    */
   async setDirect(direct: boolean, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setDirect, { direct }, options);
+    const call = checked('set_direct', ARGUMENTS.set_direct, [direct], options);
+    await this.session.call(PropertyServiceService.setDirect, { direct }, call);
   }
 
   /**
@@ -1127,7 +1799,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setHv(hv: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setHv, { hv }, options);
+    const call = checked('set_hv', ARGUMENTS.set_hv, [hv], options);
+    await this.session.call(PropertyServiceService.setHv, { hv }, call);
   }
 
   /**
@@ -1138,7 +1811,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setIdentifier(identifier: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setIdentifier, { identifier }, options);
+    const call = checked('set_identifier', ARGUMENTS.set_identifier, [identifier], options);
+    await this.session.call(PropertyServiceService.setIdentifier, { identifier }, call);
   }
 
   /**
@@ -1148,8 +1822,9 @@ export class Actions {
    * AddDrive, as username and secret.
    * @throws GuestfsRpcError
    */
-  async setLibvirtRequestedCredential(index: number, cred: Buffer, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setLibvirtRequestedCredential, { index, cred }, options);
+  async setLibvirtRequestedCredential(index: number, cred: Uint8Array, options: CallOptions = {}): Promise<void> {
+    const call = checked('set_libvirt_requested_credential', ARGUMENTS.set_libvirt_requested_credential, [index, cred], options);
+    await this.session.call(PropertyServiceService.setLibvirtRequestedCredential, { index, cred: bytes(cred) }, call);
   }
 
   /**
@@ -1160,7 +1835,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setLibvirtSupportedCredentials(creds: string[], options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setLibvirtSupportedCredentials, { creds }, options);
+    const call = checked('set_libvirt_supported_credentials', ARGUMENTS.set_libvirt_supported_credentials, [creds], options);
+    await this.session.call(PropertyServiceService.setLibvirtSupportedCredentials, { creds }, call);
   }
 
   /**
@@ -1170,7 +1846,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setMemsize(memsize: number, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setMemsize, { memsize }, options);
+    const call = checked('set_memsize', ARGUMENTS.set_memsize, [memsize], options);
+    await this.session.call(PropertyServiceService.setMemsize, { memsize }, call);
   }
 
   /**
@@ -1179,7 +1856,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setNetwork(network: boolean, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setNetwork, { network }, options);
+    const call = checked('set_network', ARGUMENTS.set_network, [network], options);
+    await this.session.call(PropertyServiceService.setNetwork, { network }, call);
   }
 
   /**
@@ -1191,7 +1869,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setPath(searchpath: string | undefined, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setPath, { searchpath }, options);
+    const call = checked('set_path', ARGUMENTS.set_path, [searchpath], options);
+    await this.session.call(PropertyServiceService.setPath, { searchpath }, call);
   }
 
   /**
@@ -1200,7 +1879,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setPgroup(pgroup: boolean, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setPgroup, { pgroup }, options);
+    const call = checked('set_pgroup', ARGUMENTS.set_pgroup, [pgroup], options);
+    await this.session.call(PropertyServiceService.setPgroup, { pgroup }, call);
   }
 
   /**
@@ -1208,7 +1888,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setProgram(program: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setProgram, { program }, options);
+    const call = checked('set_program', ARGUMENTS.set_program, [program], options);
+    await this.session.call(PropertyServiceService.setProgram, { program }, call);
   }
 
   /**
@@ -1218,7 +1899,8 @@ export class Actions {
    * @deprecated use {@link Actions.setHv}
    */
   async setQemu(hv: string | undefined, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setQemu, { hv }, options);
+    const call = checked('set_qemu', ARGUMENTS.set_qemu, [hv], options);
+    await this.session.call(PropertyServiceService.setQemu, { hv }, call);
   }
 
   /**
@@ -1227,7 +1909,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setRecoveryProc(recoveryproc: boolean, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setRecoveryProc, { recoveryproc }, options);
+    const call = checked('set_recovery_proc', ARGUMENTS.set_recovery_proc, [recoveryproc], options);
+    await this.session.call(PropertyServiceService.setRecoveryProc, { recoveryproc }, call);
   }
 
   /**
@@ -1238,7 +1921,8 @@ export class Actions {
    * @deprecated use {@link Actions.setfiles}
    */
   async setSelinux(selinux: boolean, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setSelinux, { selinux }, options);
+    const call = checked('set_selinux', ARGUMENTS.set_selinux, [selinux], options);
+    await this.session.call(PropertyServiceService.setSelinux, { selinux }, call);
   }
 
   /**
@@ -1247,7 +1931,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setSmp(smp: number, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setSmp, { smp }, options);
+    const call = checked('set_smp', ARGUMENTS.set_smp, [smp], options);
+    await this.session.call(PropertyServiceService.setSmp, { smp }, call);
   }
 
   /**
@@ -1257,7 +1942,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setTmpdir(tmpdir: string | undefined, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setTmpdir, { tmpdir }, options);
+    const call = checked('set_tmpdir', ARGUMENTS.set_tmpdir, [tmpdir], options);
+    await this.session.call(PropertyServiceService.setTmpdir, { tmpdir }, call);
   }
 
   /**
@@ -1267,7 +1953,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setTrace(trace: boolean, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setTrace, { trace }, options);
+    const call = checked('set_trace', ARGUMENTS.set_trace, [trace], options);
+    await this.session.call(PropertyServiceService.setTrace, { trace }, call);
   }
 
   /**
@@ -1276,7 +1963,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setVerbose(verbose: boolean, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PropertyServiceService.setVerbose, { verbose }, options);
+    const call = checked('set_verbose', ARGUMENTS.set_verbose, [verbose], options);
+    await this.session.call(PropertyServiceService.setVerbose, { verbose }, call);
   }
 
   /**
@@ -1286,7 +1974,8 @@ export class Actions {
    * @deprecated use {@link Actions.addDriveRo}
    */
   async addCdrom(filename: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(DriveServiceService.addCdrom, { filename }, options);
+    const call = checked('add_cdrom', ARGUMENTS.add_cdrom, [filename], options);
+    await this.session.call(DriveServiceService.addCdrom, { filename }, call);
   }
 
   /**
@@ -1298,7 +1987,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async addDomain(dom: string, options: AddDomainOptions = {}): Promise<number> {
-    return (await this.session.call(DriveServiceService.addDomain, { dom, libvirturi: options.libvirturi, readonly: options.readonly, iface: options.iface, live: options.live, allowuuid: options.allowuuid, readonlydisk: options.readonlydisk, cachemode: options.cachemode, discard: options.discard, copyonread: options.copyonread }, options)).nrdisks;
+    const call = checked('add_domain', ARGUMENTS.add_domain, [dom], options);
+    return (await this.session.call(DriveServiceService.addDomain, { dom, libvirturi: options.libvirturi, readonly: options.readonly, iface: options.iface, live: options.live, allowuuid: options.allowuuid, readonlydisk: options.readonlydisk, cachemode: options.cachemode, discard: options.discard, copyonread: options.copyonread }, call)).nrdisks;
   }
 
   /**
@@ -1312,7 +2002,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async addDrive(filename: string, options: AddDriveOptions = {}): Promise<void> {
-    await this.session.call(DriveServiceService.addDrive, { filename, readonly: options.readonly, format: options.format, iface: options.iface, name: options.name, label: options.label, protocol: options.protocol, server: stringList(options.server), username: options.username, secret: options.secret, cachemode: options.cachemode, discard: options.discard, copyonread: options.copyonread, blocksize: options.blocksize }, options);
+    const call = checked('add_drive', ARGUMENTS.add_drive, [filename], options);
+    await this.session.call(DriveServiceService.addDrive, { filename, readonly: options.readonly, format: options.format, iface: options.iface, name: options.name, label: options.label, protocol: options.protocol, server: stringList(options.server), username: options.username, secret: options.secret, cachemode: options.cachemode, discard: options.discard, copyonread: options.copyonread, blocksize: options.blocksize }, call);
   }
 
   /**
@@ -1322,7 +2013,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async addDriveRo(filename: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(DriveServiceService.addDriveRo, { filename }, options);
+    const call = checked('add_drive_ro', ARGUMENTS.add_drive_ro, [filename], options);
+    await this.session.call(DriveServiceService.addDriveRo, { filename }, call);
   }
 
   /**
@@ -1332,7 +2024,8 @@ export class Actions {
    * @deprecated use {@link Actions.addDrive}
    */
   async addDriveRoWithIf(filename: string, iface: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(DriveServiceService.addDriveRoWithIf, { filename, iface }, options);
+    const call = checked('add_drive_ro_with_if', ARGUMENTS.add_drive_ro_with_if, [filename, iface], options);
+    await this.session.call(DriveServiceService.addDriveRoWithIf, { filename, iface }, call);
   }
 
   /**
@@ -1342,7 +2035,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async addDriveScratch(size: bigint, options: AddDriveScratchOptions = {}): Promise<void> {
-    await this.session.call(DriveServiceService.addDriveScratch, { size, name: options.name, label: options.label, blocksize: options.blocksize }, options);
+    const call = checked('add_drive_scratch', ARGUMENTS.add_drive_scratch, [size], options);
+    await this.session.call(DriveServiceService.addDriveScratch, { size, name: options.name, label: options.label, blocksize: options.blocksize }, call);
   }
 
   /**
@@ -1352,7 +2046,8 @@ export class Actions {
    * @deprecated use {@link Actions.addDrive}
    */
   async addDriveWithIf(filename: string, iface: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(DriveServiceService.addDriveWithIf, { filename, iface }, options);
+    const call = checked('add_drive_with_if', ARGUMENTS.add_drive_with_if, [filename, iface], options);
+    await this.session.call(DriveServiceService.addDriveWithIf, { filename, iface }, call);
   }
 
   /**
@@ -1362,7 +2057,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async addLibvirtDom(dom: string, options: AddLibvirtDomOptions = {}): Promise<number> {
-    return (await this.session.call(DriveServiceService.addLibvirtDom, { dom, readonly: options.readonly, iface: options.iface, live: options.live, readonlydisk: options.readonlydisk, cachemode: options.cachemode, discard: options.discard, copyonread: options.copyonread }, options)).nrdisks;
+    const call = checked('add_libvirt_dom', ARGUMENTS.add_libvirt_dom, [dom], options);
+    return (await this.session.call(DriveServiceService.addLibvirtDom, { dom, readonly: options.readonly, iface: options.iface, live: options.live, readonlydisk: options.readonlydisk, cachemode: options.cachemode, discard: options.discard, copyonread: options.copyonread }, call)).nrdisks;
   }
 
   /**
@@ -1374,7 +2070,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async diskCreate(filename: string, format: string, size: bigint, options: DiskCreateOptions = {}): Promise<void> {
-    await this.session.call(DriveServiceService.diskCreate, { filename, format, size, backingfile: options.backingfile, backingformat: options.backingformat, preallocation: options.preallocation, compat: options.compat, clustersize: options.clustersize, overwrite: options.overwrite }, options);
+    const call = checked('disk_create', ARGUMENTS.disk_create, [filename, format, size], options);
+    await this.session.call(DriveServiceService.diskCreate, { filename, format, size, backingfile: options.backingfile, backingformat: options.backingformat, preallocation: options.preallocation, compat: options.compat, clustersize: options.clustersize, overwrite: options.overwrite }, call);
   }
 
   /**
@@ -1384,7 +2081,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async diskFormat(filename: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(DriveServiceService.diskFormat, { filename }, options)).format;
+    const call = checked('disk_format', ARGUMENTS.disk_format, [filename], options);
+    return (await this.session.call(DriveServiceService.diskFormat, { filename }, call)).format;
   }
 
   /**
@@ -1392,7 +2090,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async diskHasBackingFile(filename: string, options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(DriveServiceService.diskHasBackingFile, { filename }, options)).backingfile;
+    const call = checked('disk_has_backing_file', ARGUMENTS.disk_has_backing_file, [filename], options);
+    return (await this.session.call(DriveServiceService.diskHasBackingFile, { filename }, call)).backingfile;
   }
 
   /**
@@ -1401,7 +2100,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async diskVirtualSize(filename: string, options: CallOptions = {}): Promise<bigint> {
-    return (await this.session.call(DriveServiceService.diskVirtualSize, { filename }, options)).size;
+    const call = checked('disk_virtual_size', ARGUMENTS.disk_virtual_size, [filename], options);
+    return (await this.session.call(DriveServiceService.diskVirtualSize, { filename }, call)).size;
   }
 
   /**
@@ -1409,7 +2109,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async maxDisks(options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(DriveServiceService.maxDisks, {}, options)).disks;
+    const call = checked('max_disks', ARGUMENTS.max_disks, [], options);
+    return (await this.session.call(DriveServiceService.maxDisks, {}, call)).disks;
   }
 
   /**
@@ -1423,7 +2124,8 @@ export class Actions {
    * @deprecated
    */
   async removeDrive(label: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(DriveServiceService.removeDrive, { label }, options);
+    const call = checked('remove_drive', ARGUMENTS.remove_drive, [label], options);
+    await this.session.call(DriveServiceService.removeDrive, { label }, call);
   }
 
   /**
@@ -1433,7 +2135,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async blkdiscard(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(DeviceServiceService.blkdiscard, { device }, options);
+    const call = checked('blkdiscard', ARGUMENTS.blkdiscard, [device], options);
+    await this.session.call(DeviceServiceService.blkdiscard, { device }, call);
   }
 
   /**
@@ -1442,7 +2145,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async blkdiscardzeroes(device: string, options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(DeviceServiceService.blkdiscardzeroes, { device }, options)).zeroes;
+    const call = checked('blkdiscardzeroes', ARGUMENTS.blkdiscardzeroes, [device], options);
+    return (await this.session.call(DeviceServiceService.blkdiscardzeroes, { device }, call)).zeroes;
   }
 
   /**
@@ -1451,7 +2155,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async blkid(device: string, options: CallOptions = {}): Promise<Map<string, string>> {
-    return (await this.session.call(DeviceServiceService.blkid, { device }, options)).info;
+    const call = checked('blkid', ARGUMENTS.blkid, [device], options);
+    return (await this.session.call(DeviceServiceService.blkid, { device }, call)).info;
   }
 
   /**
@@ -1460,7 +2165,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async blockdevFlushbufs(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(DeviceServiceService.blockdevFlushbufs, { device }, options);
+    const call = checked('blockdev_flushbufs', ARGUMENTS.blockdev_flushbufs, [device], options);
+    await this.session.call(DeviceServiceService.blockdevFlushbufs, { device }, call);
   }
 
   /**
@@ -1469,7 +2175,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async blockdevGetbsz(device: string, options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(DeviceServiceService.blockdevGetbsz, { device }, options)).blocksize;
+    const call = checked('blockdev_getbsz', ARGUMENTS.blockdev_getbsz, [device], options);
+    return (await this.session.call(DeviceServiceService.blockdevGetbsz, { device }, call)).blocksize;
   }
 
   /**
@@ -1477,7 +2184,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async blockdevGetro(device: string, options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(DeviceServiceService.blockdevGetro, { device }, options)).ro;
+    const call = checked('blockdev_getro', ARGUMENTS.blockdev_getro, [device], options);
+    return (await this.session.call(DeviceServiceService.blockdevGetro, { device }, call)).ro;
   }
 
   /**
@@ -1485,7 +2193,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async blockdevGetsize64(device: string, options: CallOptions = {}): Promise<bigint> {
-    return (await this.session.call(DeviceServiceService.blockdevGetsize64, { device }, options)).sizeinbytes;
+    const call = checked('blockdev_getsize64', ARGUMENTS.blockdev_getsize64, [device], options);
+    return (await this.session.call(DeviceServiceService.blockdevGetsize64, { device }, call)).sizeinbytes;
   }
 
   /**
@@ -1493,7 +2202,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async blockdevGetss(device: string, options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(DeviceServiceService.blockdevGetss, { device }, options)).sectorsize;
+    const call = checked('blockdev_getss', ARGUMENTS.blockdev_getss, [device], options);
+    return (await this.session.call(DeviceServiceService.blockdevGetss, { device }, call)).sectorsize;
   }
 
   /**
@@ -1502,7 +2212,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async blockdevGetsz(device: string, options: CallOptions = {}): Promise<bigint> {
-    return (await this.session.call(DeviceServiceService.blockdevGetsz, { device }, options)).sizeinsectors;
+    const call = checked('blockdev_getsz', ARGUMENTS.blockdev_getsz, [device], options);
+    return (await this.session.call(DeviceServiceService.blockdevGetsz, { device }, call)).sizeinsectors;
   }
 
   /**
@@ -1511,7 +2222,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async blockdevRereadpt(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(DeviceServiceService.blockdevRereadpt, { device }, options);
+    const call = checked('blockdev_rereadpt', ARGUMENTS.blockdev_rereadpt, [device], options);
+    await this.session.call(DeviceServiceService.blockdevRereadpt, { device }, call);
   }
 
   /**
@@ -1521,7 +2233,8 @@ export class Actions {
    * @deprecated
    */
   async blockdevSetbsz(device: string, blocksize: number, options: CallOptions = {}): Promise<void> {
-    await this.session.call(DeviceServiceService.blockdevSetbsz, { device, blocksize }, options);
+    const call = checked('blockdev_setbsz', ARGUMENTS.blockdev_setbsz, [device, blocksize], options);
+    await this.session.call(DeviceServiceService.blockdevSetbsz, { device, blocksize }, call);
   }
 
   /**
@@ -1530,7 +2243,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async blockdevSetra(device: string, sectors: number, options: CallOptions = {}): Promise<void> {
-    await this.session.call(DeviceServiceService.blockdevSetra, { device, sectors }, options);
+    const call = checked('blockdev_setra', ARGUMENTS.blockdev_setra, [device, sectors], options);
+    await this.session.call(DeviceServiceService.blockdevSetra, { device, sectors }, call);
   }
 
   /**
@@ -1538,7 +2252,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async blockdevSetro(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(DeviceServiceService.blockdevSetro, { device }, options);
+    const call = checked('blockdev_setro', ARGUMENTS.blockdev_setro, [device], options);
+    await this.session.call(DeviceServiceService.blockdevSetro, { device }, call);
   }
 
   /**
@@ -1546,7 +2261,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async blockdevSetrw(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(DeviceServiceService.blockdevSetrw, { device }, options);
+    const call = checked('blockdev_setrw', ARGUMENTS.blockdev_setrw, [device], options);
+    await this.session.call(DeviceServiceService.blockdevSetrw, { device }, call);
   }
 
   /**
@@ -1555,7 +2271,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async canonicalDeviceName(device: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(DeviceServiceService.canonicalDeviceName, { device }, options)).canonical;
+    const call = checked('canonical_device_name', ARGUMENTS.canonical_device_name, [device], options);
+    return (await this.session.call(DeviceServiceService.canonicalDeviceName, { device }, call)).canonical;
   }
 
   /**
@@ -1564,7 +2281,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async checksumDevice(csumtype: string, device: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(DeviceServiceService.checksumDevice, { csumtype, device }, options)).checksum;
+    const call = checked('checksum_device', ARGUMENTS.checksum_device, [csumtype, device], options);
+    return (await this.session.call(DeviceServiceService.checksumDevice, { csumtype, device }, call)).checksum;
   }
 
   /**
@@ -1575,7 +2293,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async copyDeviceToDevice(src: string, dest: string, options: CopyDeviceToDeviceOptions = {}): Promise<void> {
-    await this.session.call(DeviceServiceService.copyDeviceToDevice, { src, dest, srcoffset: options.srcoffset, destoffset: options.destoffset, size: options.size, sparse: options.sparse, append: options.append }, options);
+    const call = checked('copy_device_to_device', ARGUMENTS.copy_device_to_device, [src, dest], options);
+    await this.session.call(DeviceServiceService.copyDeviceToDevice, { src, dest, srcoffset: options.srcoffset, destoffset: options.destoffset, size: options.size, sparse: options.sparse, append: options.append }, call);
   }
 
   /**
@@ -1585,7 +2304,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async copyDeviceToFile(src: string, dest: string, options: CopyDeviceToFileOptions = {}): Promise<void> {
-    await this.session.call(DeviceServiceService.copyDeviceToFile, { src, dest, srcoffset: options.srcoffset, destoffset: options.destoffset, size: options.size, sparse: options.sparse, append: options.append }, options);
+    const call = checked('copy_device_to_file', ARGUMENTS.copy_device_to_file, [src, dest], options);
+    await this.session.call(DeviceServiceService.copyDeviceToFile, { src, dest, srcoffset: options.srcoffset, destoffset: options.destoffset, size: options.size, sparse: options.sparse, append: options.append }, call);
   }
 
   /**
@@ -1596,7 +2316,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async copyFileToDevice(src: string, dest: string, options: CopyFileToDeviceOptions = {}): Promise<void> {
-    await this.session.call(DeviceServiceService.copyFileToDevice, { src, dest, srcoffset: options.srcoffset, destoffset: options.destoffset, size: options.size, sparse: options.sparse, append: options.append }, options);
+    const call = checked('copy_file_to_device', ARGUMENTS.copy_file_to_device, [src, dest], options);
+    await this.session.call(DeviceServiceService.copyFileToDevice, { src, dest, srcoffset: options.srcoffset, destoffset: options.destoffset, size: options.size, sparse: options.sparse, append: options.append }, call);
   }
 
   /**
@@ -1607,7 +2328,8 @@ export class Actions {
    * @deprecated use {@link Actions.copyDeviceToDevice}
    */
   async copySize(src: string, dest: string, size: bigint, options: CallOptions = {}): Promise<void> {
-    await this.session.call(DeviceServiceService.copySize, { src, dest, size }, options);
+    const call = checked('copy_size', ARGUMENTS.copy_size, [src, dest, size], options);
+    await this.session.call(DeviceServiceService.copySize, { src, dest, size }, call);
   }
 
   /**
@@ -1617,7 +2339,8 @@ export class Actions {
    * @deprecated use {@link Actions.copyDeviceToDevice}
    */
   async dd(src: string, dest: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(DeviceServiceService.dd, { src, dest }, options);
+    const call = checked('dd', ARGUMENTS.dd, [src, dest], options);
+    await this.session.call(DeviceServiceService.dd, { src, dest }, call);
   }
 
   /**
@@ -1626,7 +2349,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async deviceIndex(device: string, options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(DeviceServiceService.deviceIndex, { device }, options)).index;
+    const call = checked('device_index', ARGUMENTS.device_index, [device], options);
+    return (await this.session.call(DeviceServiceService.deviceIndex, { device }, call)).index;
   }
 
   /**
@@ -1635,7 +2359,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async deviceName(index: number, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(DeviceServiceService.deviceName, { index }, options)).name;
+    const call = checked('device_name', ARGUMENTS.device_name, [index], options);
+    return (await this.session.call(DeviceServiceService.deviceName, { index }, call)).name;
   }
 
   /**
@@ -1644,7 +2369,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async isWholeDevice(device: string, options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(DeviceServiceService.isWholeDevice, { device }, options)).flag;
+    const call = checked('is_whole_device', ARGUMENTS.is_whole_device, [device], options);
+    return (await this.session.call(DeviceServiceService.isWholeDevice, { device }, call)).flag;
   }
 
   /**
@@ -1653,7 +2379,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async isZeroDevice(device: string, options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(DeviceServiceService.isZeroDevice, { device }, options)).zeroflag;
+    const call = checked('is_zero_device', ARGUMENTS.is_zero_device, [device], options);
+    return (await this.session.call(DeviceServiceService.isZeroDevice, { device }, call)).zeroflag;
   }
 
   /**
@@ -1662,7 +2389,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async listDevices(options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(DeviceServiceService.listDevices, {}, options)).devices;
+    const call = checked('list_devices', ARGUMENTS.list_devices, [], options);
+    return (await this.session.call(DeviceServiceService.listDevices, {}, call)).devices;
   }
 
   /**
@@ -1672,7 +2400,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async listDiskLabels(options: CallOptions = {}): Promise<Map<string, string>> {
-    return (await this.session.call(DeviceServiceService.listDiskLabels, {}, options)).labels;
+    const call = checked('list_disk_labels', ARGUMENTS.list_disk_labels, [], options);
+    return (await this.session.call(DeviceServiceService.listDiskLabels, {}, call)).labels;
   }
 
   /**
@@ -1681,7 +2410,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async listDmDevices(options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(DeviceServiceService.listDmDevices, {}, options)).devices;
+    const call = checked('list_dm_devices', ARGUMENTS.list_dm_devices, [], options);
+    return (await this.session.call(DeviceServiceService.listDmDevices, {}, call)).devices;
   }
 
   /**
@@ -1691,7 +2421,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async nrDevices(options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(DeviceServiceService.nrDevices, {}, options)).nrdisks;
+    const call = checked('nr_devices', ARGUMENTS.nr_devices, [], options);
+    return (await this.session.call(DeviceServiceService.nrDevices, {}, call)).nrdisks;
   }
 
   /**
@@ -1701,7 +2432,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async preadDevice(device: string, count: number, offset: bigint, options: CallOptions = {}): Promise<Buffer> {
-    return (await this.session.call(DeviceServiceService.preadDevice, { device, count, offset }, options)).content;
+    const call = checked('pread_device', ARGUMENTS.pread_device, [device, count, offset], options);
+    return (await this.session.call(DeviceServiceService.preadDevice, { device, count, offset }, call)).content;
   }
 
   /**
@@ -1710,8 +2442,9 @@ export class Actions {
    * below the limit of about 4 MiB. For longer content use upload_offset.
    * @throws GuestfsRpcError
    */
-  async pwriteDevice(device: string, content: Buffer, offset: bigint, options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(DeviceServiceService.pwriteDevice, { device, content, offset }, options)).nbytes;
+  async pwriteDevice(device: string, content: Uint8Array, offset: bigint, options: CallOptions = {}): Promise<number> {
+    const call = checked('pwrite_device', ARGUMENTS.pwrite_device, [device, content, offset], options);
+    return (await this.session.call(DeviceServiceService.pwriteDevice, { device, content: bytes(content), offset }, call)).nbytes;
   }
 
   /**
@@ -1720,7 +2453,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async scrubDevice(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(DeviceServiceService.scrubDevice, { device }, options);
+    const call = checked('scrub_device', ARGUMENTS.scrub_device, [device], options);
+    await this.session.call(DeviceServiceService.scrubDevice, { device }, call);
   }
 
   /**
@@ -1729,7 +2463,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async wipefs(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(DeviceServiceService.wipefs, { device }, options);
+    const call = checked('wipefs', ARGUMENTS.wipefs, [device], options);
+    await this.session.call(DeviceServiceService.wipefs, { device }, call);
   }
 
   /**
@@ -1739,7 +2474,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async zero(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(DeviceServiceService.zero, { device }, options);
+    const call = checked('zero', ARGUMENTS.zero, [device], options);
+    await this.session.call(DeviceServiceService.zero, { device }, call);
   }
 
   /**
@@ -1748,7 +2484,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async zeroDevice(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(DeviceServiceService.zeroDevice, { device }, options);
+    const call = checked('zero_device', ARGUMENTS.zero_device, [device], options);
+    await this.session.call(DeviceServiceService.zeroDevice, { device }, call);
   }
 
   /**
@@ -1757,7 +2494,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async listPartitions(options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(PartitionServiceService.listPartitions, {}, options)).partitions;
+    const call = checked('list_partitions', ARGUMENTS.list_partitions, [], options);
+    return (await this.session.call(PartitionServiceService.listPartitions, {}, call)).partitions;
   }
 
   /**
@@ -1768,7 +2506,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partAdd(device: string, prlogex: string, startsect: bigint, endsect: bigint, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PartitionServiceService.partAdd, { device, prlogex, startsect, endsect }, options);
+    const call = checked('part_add', ARGUMENTS.part_add, [device, prlogex, startsect, endsect], options);
+    await this.session.call(PartitionServiceService.partAdd, { device, prlogex, startsect, endsect }, call);
   }
 
   /**
@@ -1777,7 +2516,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partDel(device: string, partnum: number, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PartitionServiceService.partDel, { device, partnum }, options);
+    const call = checked('part_del', ARGUMENTS.part_del, [device, partnum], options);
+    await this.session.call(PartitionServiceService.partDel, { device, partnum }, call);
   }
 
   /**
@@ -1787,7 +2527,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partDisk(device: string, parttype: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PartitionServiceService.partDisk, { device, parttype }, options);
+    const call = checked('part_disk', ARGUMENTS.part_disk, [device, parttype], options);
+    await this.session.call(PartitionServiceService.partDisk, { device, parttype }, call);
   }
 
   /**
@@ -1796,7 +2537,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partExpandGpt(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PartitionServiceService.partExpandGpt, { device }, options);
+    const call = checked('part_expand_gpt', ARGUMENTS.part_expand_gpt, [device], options);
+    await this.session.call(PartitionServiceService.partExpandGpt, { device }, call);
   }
 
   /**
@@ -1805,7 +2547,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partGetBootable(device: string, partnum: number, options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(PartitionServiceService.partGetBootable, { device, partnum }, options)).bootable;
+    const call = checked('part_get_bootable', ARGUMENTS.part_get_bootable, [device, partnum], options);
+    return (await this.session.call(PartitionServiceService.partGetBootable, { device, partnum }, call)).bootable;
   }
 
   /**
@@ -1814,7 +2557,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partGetDiskGuid(device: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PartitionServiceService.partGetDiskGuid, { device }, options)).guid;
+    const call = checked('part_get_disk_guid', ARGUMENTS.part_get_disk_guid, [device], options);
+    return (await this.session.call(PartitionServiceService.partGetDiskGuid, { device }, call)).guid;
   }
 
   /**
@@ -1823,7 +2567,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partGetGptAttributes(device: string, partnum: number, options: CallOptions = {}): Promise<bigint> {
-    return (await this.session.call(PartitionServiceService.partGetGptAttributes, { device, partnum }, options)).attributes;
+    const call = checked('part_get_gpt_attributes', ARGUMENTS.part_get_gpt_attributes, [device, partnum], options);
+    return (await this.session.call(PartitionServiceService.partGetGptAttributes, { device, partnum }, call)).attributes;
   }
 
   /**
@@ -1832,7 +2577,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partGetGptGuid(device: string, partnum: number, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PartitionServiceService.partGetGptGuid, { device, partnum }, options)).guid;
+    const call = checked('part_get_gpt_guid', ARGUMENTS.part_get_gpt_guid, [device, partnum], options);
+    return (await this.session.call(PartitionServiceService.partGetGptGuid, { device, partnum }, call)).guid;
   }
 
   /**
@@ -1841,7 +2587,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partGetGptType(device: string, partnum: number, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PartitionServiceService.partGetGptType, { device, partnum }, options)).guid;
+    const call = checked('part_get_gpt_type', ARGUMENTS.part_get_gpt_type, [device, partnum], options);
+    return (await this.session.call(PartitionServiceService.partGetGptType, { device, partnum }, call)).guid;
   }
 
   /**
@@ -1851,7 +2598,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partGetMbrId(device: string, partnum: number, options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(PartitionServiceService.partGetMbrId, { device, partnum }, options)).idbyte;
+    const call = checked('part_get_mbr_id', ARGUMENTS.part_get_mbr_id, [device, partnum], options);
+    return (await this.session.call(PartitionServiceService.partGetMbrId, { device, partnum }, call)).idbyte;
   }
 
   /**
@@ -1860,7 +2608,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partGetMbrPartType(device: string, partnum: number, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PartitionServiceService.partGetMbrPartType, { device, partnum }, options)).partitiontype;
+    const call = checked('part_get_mbr_part_type', ARGUMENTS.part_get_mbr_part_type, [device, partnum], options);
+    return (await this.session.call(PartitionServiceService.partGetMbrPartType, { device, partnum }, call)).partitiontype;
   }
 
   /**
@@ -1869,7 +2618,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partGetName(device: string, partnum: number, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PartitionServiceService.partGetName, { device, partnum }, options)).name;
+    const call = checked('part_get_name', ARGUMENTS.part_get_name, [device, partnum], options);
+    return (await this.session.call(PartitionServiceService.partGetName, { device, partnum }, call)).name;
   }
 
   /**
@@ -1878,7 +2628,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partGetParttype(device: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PartitionServiceService.partGetParttype, { device }, options)).parttype;
+    const call = checked('part_get_parttype', ARGUMENTS.part_get_parttype, [device], options);
+    return (await this.session.call(PartitionServiceService.partGetParttype, { device }, call)).parttype;
   }
 
   /**
@@ -1889,7 +2640,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partInit(device: string, parttype: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PartitionServiceService.partInit, { device, parttype }, options);
+    const call = checked('part_init', ARGUMENTS.part_init, [device, parttype], options);
+    await this.session.call(PartitionServiceService.partInit, { device, parttype }, call);
   }
 
   /**
@@ -1898,7 +2650,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partList(device: string, options: CallOptions = {}): Promise<Partition[]> {
-    return (await this.session.call(PartitionServiceService.partList, { device }, options)).partitions;
+    const call = checked('part_list', ARGUMENTS.part_list, [device], options);
+    return (await this.session.call(PartitionServiceService.partList, { device }, call)).partitions;
   }
 
   /**
@@ -1908,7 +2661,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partResize(device: string, partnum: number, endsect: bigint, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PartitionServiceService.partResize, { device, partnum, endsect }, options);
+    const call = checked('part_resize', ARGUMENTS.part_resize, [device, partnum, endsect], options);
+    await this.session.call(PartitionServiceService.partResize, { device, partnum, endsect }, call);
   }
 
   /**
@@ -1917,7 +2671,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partSetBootable(device: string, partnum: number, bootable: boolean, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PartitionServiceService.partSetBootable, { device, partnum, bootable }, options);
+    const call = checked('part_set_bootable', ARGUMENTS.part_set_bootable, [device, partnum, bootable], options);
+    await this.session.call(PartitionServiceService.partSetBootable, { device, partnum, bootable }, call);
   }
 
   /**
@@ -1926,7 +2681,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partSetDiskGuid(device: string, guid: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PartitionServiceService.partSetDiskGuid, { device, guid }, options);
+    const call = checked('part_set_disk_guid', ARGUMENTS.part_set_disk_guid, [device, guid], options);
+    await this.session.call(PartitionServiceService.partSetDiskGuid, { device, guid }, call);
   }
 
   /**
@@ -1935,7 +2691,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partSetDiskGuidRandom(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PartitionServiceService.partSetDiskGuidRandom, { device }, options);
+    const call = checked('part_set_disk_guid_random', ARGUMENTS.part_set_disk_guid_random, [device], options);
+    await this.session.call(PartitionServiceService.partSetDiskGuidRandom, { device }, call);
   }
 
   /**
@@ -1945,7 +2702,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partSetGptAttributes(device: string, partnum: number, attributes: bigint, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PartitionServiceService.partSetGptAttributes, { device, partnum, attributes }, options);
+    const call = checked('part_set_gpt_attributes', ARGUMENTS.part_set_gpt_attributes, [device, partnum, attributes], options);
+    await this.session.call(PartitionServiceService.partSetGptAttributes, { device, partnum, attributes }, call);
   }
 
   /**
@@ -1954,7 +2712,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partSetGptGuid(device: string, partnum: number, guid: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PartitionServiceService.partSetGptGuid, { device, partnum, guid }, options);
+    const call = checked('part_set_gpt_guid', ARGUMENTS.part_set_gpt_guid, [device, partnum, guid], options);
+    await this.session.call(PartitionServiceService.partSetGptGuid, { device, partnum, guid }, call);
   }
 
   /**
@@ -1963,7 +2722,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partSetGptType(device: string, partnum: number, guid: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PartitionServiceService.partSetGptType, { device, partnum, guid }, options);
+    const call = checked('part_set_gpt_type', ARGUMENTS.part_set_gpt_type, [device, partnum, guid], options);
+    await this.session.call(PartitionServiceService.partSetGptType, { device, partnum, guid }, call);
   }
 
   /**
@@ -1973,7 +2733,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partSetMbrId(device: string, partnum: number, idbyte: number, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PartitionServiceService.partSetMbrId, { device, partnum, idbyte }, options);
+    const call = checked('part_set_mbr_id', ARGUMENTS.part_set_mbr_id, [device, partnum, idbyte], options);
+    await this.session.call(PartitionServiceService.partSetMbrId, { device, partnum, idbyte }, call);
   }
 
   /**
@@ -1982,7 +2743,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partSetName(device: string, partnum: number, name: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PartitionServiceService.partSetName, { device, partnum, name }, options);
+    const call = checked('part_set_name', ARGUMENTS.part_set_name, [device, partnum, name], options);
+    await this.session.call(PartitionServiceService.partSetName, { device, partnum, name }, call);
   }
 
   /**
@@ -1991,7 +2753,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partToDev(partition: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PartitionServiceService.partToDev, { partition }, options)).device;
+    const call = checked('part_to_dev', ARGUMENTS.part_to_dev, [partition], options);
+    return (await this.session.call(PartitionServiceService.partToDev, { partition }, call)).device;
   }
 
   /**
@@ -2000,7 +2763,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async partToPartnum(partition: string, options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(PartitionServiceService.partToPartnum, { partition }, options)).partnum;
+    const call = checked('part_to_partnum', ARGUMENTS.part_to_partnum, [partition], options);
+    return (await this.session.call(PartitionServiceService.partToPartnum, { partition }, call)).partnum;
   }
 
   /**
@@ -2011,7 +2775,8 @@ export class Actions {
    * @deprecated use {@link Actions.partAdd}
    */
   async sfdisk(device: string, cyls: number, heads: number, sectors: number, lines: string[], options: CallOptions = {}): Promise<void> {
-    await this.session.call(PartitionServiceService.sfdisk, { device, cyls, heads, sectors, lines }, options);
+    const call = checked('sfdisk', ARGUMENTS.sfdisk, [device, cyls, heads, sectors, lines], options);
+    await this.session.call(PartitionServiceService.sfdisk, { device, cyls, heads, sectors, lines }, call);
   }
 
   /**
@@ -2022,7 +2787,8 @@ export class Actions {
    * @deprecated use {@link Actions.partAdd}
    */
   async sfdiskM(device: string, lines: string[], options: CallOptions = {}): Promise<void> {
-    await this.session.call(PartitionServiceService.sfdiskM, { device, lines }, options);
+    const call = checked('sfdiskM', ARGUMENTS.sfdiskM, [device, lines], options);
+    await this.session.call(PartitionServiceService.sfdiskM, { device, lines }, call);
   }
 
   /**
@@ -2033,7 +2799,8 @@ export class Actions {
    * @deprecated use {@link Actions.partAdd}
    */
   async sfdiskN(device: string, partnum: number, cyls: number, heads: number, sectors: number, line: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(PartitionServiceService.sfdiskN, { device, partnum, cyls, heads, sectors, line }, options);
+    const call = checked('sfdisk_N', ARGUMENTS.sfdisk_N, [device, partnum, cyls, heads, sectors, line], options);
+    await this.session.call(PartitionServiceService.sfdiskN, { device, partnum, cyls, heads, sectors, line }, call);
   }
 
   /**
@@ -2042,7 +2809,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async sfdiskDiskGeometry(device: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PartitionServiceService.sfdiskDiskGeometry, { device }, options)).partitions;
+    const call = checked('sfdisk_disk_geometry', ARGUMENTS.sfdisk_disk_geometry, [device], options);
+    return (await this.session.call(PartitionServiceService.sfdiskDiskGeometry, { device }, call)).partitions;
   }
 
   /**
@@ -2051,7 +2819,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async sfdiskKernelGeometry(device: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PartitionServiceService.sfdiskKernelGeometry, { device }, options)).partitions;
+    const call = checked('sfdisk_kernel_geometry', ARGUMENTS.sfdisk_kernel_geometry, [device], options);
+    return (await this.session.call(PartitionServiceService.sfdiskKernelGeometry, { device }, call)).partitions;
   }
 
   /**
@@ -2061,7 +2830,8 @@ export class Actions {
    * @deprecated use {@link Actions.partList}
    */
   async sfdiskL(device: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(PartitionServiceService.sfdiskL, { device }, options)).partitions;
+    const call = checked('sfdisk_l', ARGUMENTS.sfdisk_l, [device], options);
+    return (await this.session.call(PartitionServiceService.sfdiskL, { device }, call)).partitions;
   }
 
   /**
@@ -2071,7 +2841,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async e2fsck(device: string, options: E2fsckOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.e2Fsck, { device, correct: options.correct, forceall: options.forceall, forceno: options.forceno }, options);
+    const call = checked('e2fsck', ARGUMENTS.e2fsck, [device], options);
+    await this.session.call(FilesystemServiceService.e2Fsck, { device, correct: options.correct, forceall: options.forceall, forceno: options.forceno }, call);
   }
 
   /**
@@ -2080,7 +2851,8 @@ export class Actions {
    * @deprecated use {@link Actions.e2fsck}
    */
   async e2fsckF(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.e2FsckF, { device }, options);
+    const call = checked('e2fsck_f', ARGUMENTS.e2fsck_f, [device], options);
+    await this.session.call(FilesystemServiceService.e2FsckF, { device }, call);
   }
 
   /**
@@ -2088,7 +2860,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async f2fsExpand(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.f2FsExpand, { device }, options);
+    const call = checked('f2fs_expand', ARGUMENTS.f2fs_expand, [device], options);
+    await this.session.call(FilesystemServiceService.f2FsExpand, { device }, call);
   }
 
   /**
@@ -2096,7 +2869,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async findfsLabel(label: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(FilesystemServiceService.findfsLabel, { label }, options)).device;
+    const call = checked('findfs_label', ARGUMENTS.findfs_label, [label], options);
+    return (await this.session.call(FilesystemServiceService.findfsLabel, { label }, call)).device;
   }
 
   /**
@@ -2105,7 +2879,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async findfsPartlabel(label: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(FilesystemServiceService.findfsPartlabel, { label }, options)).device;
+    const call = checked('findfs_partlabel', ARGUMENTS.findfs_partlabel, [label], options);
+    return (await this.session.call(FilesystemServiceService.findfsPartlabel, { label }, call)).device;
   }
 
   /**
@@ -2114,7 +2889,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async findfsPartuuid(uuid: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(FilesystemServiceService.findfsPartuuid, { uuid }, options)).device;
+    const call = checked('findfs_partuuid', ARGUMENTS.findfs_partuuid, [uuid], options);
+    return (await this.session.call(FilesystemServiceService.findfsPartuuid, { uuid }, call)).device;
   }
 
   /**
@@ -2122,7 +2898,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async findfsUuid(uuid: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(FilesystemServiceService.findfsUuid, { uuid }, options)).device;
+    const call = checked('findfs_uuid', ARGUMENTS.findfs_uuid, [uuid], options);
+    return (await this.session.call(FilesystemServiceService.findfsUuid, { uuid }, call)).device;
   }
 
   /**
@@ -2132,7 +2909,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async fsck(fstype: string, device: string, options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(FilesystemServiceService.fsck, { fstype, device }, options)).status;
+    const call = checked('fsck', ARGUMENTS.fsck, [fstype, device], options);
+    return (await this.session.call(FilesystemServiceService.fsck, { fstype, device }, call)).status;
   }
 
   /**
@@ -2143,7 +2921,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async fstrim(mountpoint: string, options: FstrimOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.fstrim, { mountpoint, offset: options.offset, length: options.length, minimumfreeextent: options.minimumfreeextent }, options);
+    const call = checked('fstrim', ARGUMENTS.fstrim, [mountpoint], options);
+    await this.session.call(FilesystemServiceService.fstrim, { mountpoint, offset: options.offset, length: options.length, minimumfreeextent: options.minimumfreeextent }, call);
   }
 
   /**
@@ -2152,7 +2931,8 @@ export class Actions {
    * @deprecated use {@link Actions.vfsLabel}
    */
   async getE2label(device: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(FilesystemServiceService.getE2Label, { device }, options)).label;
+    const call = checked('get_e2label', ARGUMENTS.get_e2label, [device], options);
+    return (await this.session.call(FilesystemServiceService.getE2Label, { device }, call)).label;
   }
 
   /**
@@ -2161,7 +2941,8 @@ export class Actions {
    * @deprecated use {@link Actions.vfsUuid}
    */
   async getE2uuid(device: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(FilesystemServiceService.getE2Uuid, { device }, options)).uuid;
+    const call = checked('get_e2uuid', ARGUMENTS.get_e2uuid, [device], options);
+    return (await this.session.call(FilesystemServiceService.getE2Uuid, { device }, call)).uuid;
   }
 
   /**
@@ -2171,7 +2952,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async isoinfo(isofile: string, options: CallOptions = {}): Promise<Isoinfo> {
-    return present((await this.session.call(FilesystemServiceService.isoinfo, { isofile }, options)).isodata);
+    const call = checked('isoinfo', ARGUMENTS.isoinfo, [isofile], options);
+    return present((await this.session.call(FilesystemServiceService.isoinfo, { isofile }, call)).isodata, call);
   }
 
   /**
@@ -2180,7 +2962,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async isoinfoDevice(device: string, options: CallOptions = {}): Promise<Isoinfo> {
-    return present((await this.session.call(FilesystemServiceService.isoinfoDevice, { device }, options)).isodata);
+    const call = checked('isoinfo_device', ARGUMENTS.isoinfo_device, [device], options);
+    return present((await this.session.call(FilesystemServiceService.isoinfoDevice, { device }, call)).isodata, call);
   }
 
   /**
@@ -2191,7 +2974,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async listFilesystems(options: CallOptions = {}): Promise<Map<string, string>> {
-    return (await this.session.call(FilesystemServiceService.listFilesystems, {}, options)).fses;
+    const call = checked('list_filesystems', ARGUMENTS.list_filesystems, [], options);
+    return (await this.session.call(FilesystemServiceService.listFilesystems, {}, call)).fses;
   }
 
   /**
@@ -2201,7 +2985,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mke2fs(device: string, options: Mke2fsOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.mke2Fs, { device, blockscount: options.blockscount, blocksize: options.blocksize, fragsize: options.fragsize, blockspergroup: options.blockspergroup, numberofgroups: options.numberofgroups, bytesperinode: options.bytesperinode, inodesize: options.inodesize, journalsize: options.journalsize, numberofinodes: options.numberofinodes, stridesize: options.stridesize, stripewidth: options.stripewidth, maxonlineresize: options.maxonlineresize, reservedblockspercentage: options.reservedblockspercentage, mmpupdateinterval: options.mmpupdateinterval, journaldevice: options.journaldevice, label: options.label, lastmounteddir: options.lastmounteddir, creatoros: options.creatoros, fstype: options.fstype, usagetype: options.usagetype, uuid: options.uuid, forcecreate: options.forcecreate, writesbandgrouponly: options.writesbandgrouponly, lazyitableinit: options.lazyitableinit, lazyjournalinit: options.lazyjournalinit, testfs: options.testfs, discard: options.discard, quotatype: options.quotatype, extent: options.extent, filetype: options.filetype, flexbg: options.flexbg, hasjournal: options.hasjournal, journaldev: options.journaldev, largefile: options.largefile, quota: options.quota, resizeinode: options.resizeinode, sparsesuper: options.sparsesuper, uninitbg: options.uninitbg }, options);
+    const call = checked('mke2fs', ARGUMENTS.mke2fs, [device], options);
+    await this.session.call(FilesystemServiceService.mke2Fs, { device, blockscount: options.blockscount, blocksize: options.blocksize, fragsize: options.fragsize, blockspergroup: options.blockspergroup, numberofgroups: options.numberofgroups, bytesperinode: options.bytesperinode, inodesize: options.inodesize, journalsize: options.journalsize, numberofinodes: options.numberofinodes, stridesize: options.stridesize, stripewidth: options.stripewidth, maxonlineresize: options.maxonlineresize, reservedblockspercentage: options.reservedblockspercentage, mmpupdateinterval: options.mmpupdateinterval, journaldevice: options.journaldevice, label: options.label, lastmounteddir: options.lastmounteddir, creatoros: options.creatoros, fstype: options.fstype, usagetype: options.usagetype, uuid: options.uuid, forcecreate: options.forcecreate, writesbandgrouponly: options.writesbandgrouponly, lazyitableinit: options.lazyitableinit, lazyjournalinit: options.lazyjournalinit, testfs: options.testfs, discard: options.discard, quotatype: options.quotatype, extent: options.extent, filetype: options.filetype, flexbg: options.flexbg, hasjournal: options.hasjournal, journaldev: options.journaldev, largefile: options.largefile, quota: options.quota, resizeinode: options.resizeinode, sparsesuper: options.sparsesuper, uninitbg: options.uninitbg }, call);
   }
 
   /**
@@ -2211,7 +2996,8 @@ export class Actions {
    * @deprecated use {@link Actions.mke2fs}
    */
   async mke2fsJ(fstype: string, blocksize: number, device: string, journal: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.mke2FsJ, { fstype, blocksize, device, journal }, options);
+    const call = checked('mke2fs_J', ARGUMENTS.mke2fs_J, [fstype, blocksize, device, journal], options);
+    await this.session.call(FilesystemServiceService.mke2FsJ, { fstype, blocksize, device, journal }, call);
   }
 
   /**
@@ -2221,7 +3007,8 @@ export class Actions {
    * @deprecated use {@link Actions.mke2fs}
    */
   async mke2fsJL(fstype: string, blocksize: number, device: string, label: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.mke2FsJl, { fstype, blocksize, device, label }, options);
+    const call = checked('mke2fs_JL', ARGUMENTS.mke2fs_JL, [fstype, blocksize, device, label], options);
+    await this.session.call(FilesystemServiceService.mke2FsJl, { fstype, blocksize, device, label }, call);
   }
 
   /**
@@ -2231,7 +3018,8 @@ export class Actions {
    * @deprecated use {@link Actions.mke2fs}
    */
   async mke2fsJU(fstype: string, blocksize: number, device: string, uuid: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.mke2FsJu, { fstype, blocksize, device, uuid }, options);
+    const call = checked('mke2fs_JU', ARGUMENTS.mke2fs_JU, [fstype, blocksize, device, uuid], options);
+    await this.session.call(FilesystemServiceService.mke2FsJu, { fstype, blocksize, device, uuid }, call);
   }
 
   /**
@@ -2241,7 +3029,8 @@ export class Actions {
    * @deprecated use {@link Actions.mke2fs}
    */
   async mke2journal(blocksize: number, device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.mke2Journal, { blocksize, device }, options);
+    const call = checked('mke2journal', ARGUMENTS.mke2journal, [blocksize, device], options);
+    await this.session.call(FilesystemServiceService.mke2Journal, { blocksize, device }, call);
   }
 
   /**
@@ -2251,7 +3040,8 @@ export class Actions {
    * @deprecated use {@link Actions.mke2fs}
    */
   async mke2journalL(blocksize: number, label: string, device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.mke2JournalL, { blocksize, label, device }, options);
+    const call = checked('mke2journal_L', ARGUMENTS.mke2journal_L, [blocksize, label, device], options);
+    await this.session.call(FilesystemServiceService.mke2JournalL, { blocksize, label, device }, call);
   }
 
   /**
@@ -2261,7 +3051,8 @@ export class Actions {
    * @deprecated use {@link Actions.mke2fs}
    */
   async mke2journalU(blocksize: number, uuid: string, device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.mke2JournalU, { blocksize, uuid, device }, options);
+    const call = checked('mke2journal_U', ARGUMENTS.mke2journal_U, [blocksize, uuid, device], options);
+    await this.session.call(FilesystemServiceService.mke2JournalU, { blocksize, uuid, device }, call);
   }
 
   /**
@@ -2272,7 +3063,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mkfs(fstype: string, device: string, options: MkfsOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.mkfs, { fstype, device, blocksize: options.blocksize, features: options.features, inode: options.inode, sectorsize: options.sectorsize, label: options.label }, options);
+    const call = checked('mkfs', ARGUMENTS.mkfs, [fstype, device], options);
+    await this.session.call(FilesystemServiceService.mkfs, { fstype, device, blocksize: options.blocksize, features: options.features, inode: options.inode, sectorsize: options.sectorsize, label: options.label }, call);
   }
 
   /**
@@ -2282,7 +3074,8 @@ export class Actions {
    * @deprecated use {@link Actions.mkfs}
    */
   async mkfsB(fstype: string, blocksize: number, device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.mkfsB, { fstype, blocksize, device }, options);
+    const call = checked('mkfs_b', ARGUMENTS.mkfs_b, [fstype, blocksize, device], options);
+    await this.session.call(FilesystemServiceService.mkfsB, { fstype, blocksize, device }, call);
   }
 
   /**
@@ -2291,7 +3084,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mklostAndFound(mountpoint: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.mklostAndFound, { mountpoint }, options);
+    const call = checked('mklost_and_found', ARGUMENTS.mklost_and_found, [mountpoint], options);
+    await this.session.call(FilesystemServiceService.mklostAndFound, { mountpoint }, call);
   }
 
   /**
@@ -2301,8 +3095,9 @@ export class Actions {
    * may fail.
    * @throws GuestfsRpcError
    */
-  mksquashfs(path: string, options: MksquashfsOptions = {}): AsyncGenerator<Buffer> {
-    return this.session.download(FilesystemServiceService.mksquashfs, { path, compress: options.compress, excludes: stringList(options.excludes) }, options);
+  mksquashfs(path: string, options: MksquashfsOptions = {}): Download {
+    const call = checked('mksquashfs', ARGUMENTS.mksquashfs, [path], options);
+    return this.session.download(FilesystemServiceService.mksquashfs, { path, compress: options.compress, excludes: stringList(options.excludes) }, call);
   }
 
   /**
@@ -2311,7 +3106,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async resize2fs(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.resize2Fs, { device }, options);
+    const call = checked('resize2fs', ARGUMENTS.resize2fs, [device], options);
+    await this.session.call(FilesystemServiceService.resize2Fs, { device }, call);
   }
 
   /**
@@ -2320,7 +3116,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async resize2fsM(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.resize2FsM, { device }, options);
+    const call = checked('resize2fs_M', ARGUMENTS.resize2fs_M, [device], options);
+    await this.session.call(FilesystemServiceService.resize2FsM, { device }, call);
   }
 
   /**
@@ -2329,7 +3126,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async resize2fsSize(device: string, size: bigint, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.resize2FsSize, { device, size }, options);
+    const call = checked('resize2fs_size', ARGUMENTS.resize2fs_size, [device, size], options);
+    await this.session.call(FilesystemServiceService.resize2FsSize, { device, size }, call);
   }
 
   /**
@@ -2339,7 +3137,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async scrubFreespace(dir: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.scrubFreespace, { dir }, options);
+    const call = checked('scrub_freespace', ARGUMENTS.scrub_freespace, [dir], options);
+    await this.session.call(FilesystemServiceService.scrubFreespace, { dir }, call);
   }
 
   /**
@@ -2349,7 +3148,8 @@ export class Actions {
    * @deprecated use {@link Actions.setLabel}
    */
   async setE2label(device: string, label: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.setE2Label, { device, label }, options);
+    const call = checked('set_e2label', ARGUMENTS.set_e2label, [device, label], options);
+    await this.session.call(FilesystemServiceService.setE2Label, { device, label }, call);
   }
 
   /**
@@ -2359,7 +3159,8 @@ export class Actions {
    * @deprecated use {@link Actions.setUuid}
    */
   async setE2uuid(device: string, uuid: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.setE2Uuid, { device, uuid }, options);
+    const call = checked('set_e2uuid', ARGUMENTS.set_e2uuid, [device, uuid], options);
+    await this.session.call(FilesystemServiceService.setE2Uuid, { device, uuid }, call);
   }
 
   /**
@@ -2369,7 +3170,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setLabel(mountable: string, label: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.setLabel, { mountable, label }, options);
+    const call = checked('set_label', ARGUMENTS.set_label, [mountable, label], options);
+    await this.session.call(FilesystemServiceService.setLabel, { mountable, label }, call);
   }
 
   /**
@@ -2378,7 +3180,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setUuid(device: string, uuid: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.setUuid, { device, uuid }, options);
+    const call = checked('set_uuid', ARGUMENTS.set_uuid, [device, uuid], options);
+    await this.session.call(FilesystemServiceService.setUuid, { device, uuid }, call);
   }
 
   /**
@@ -2387,7 +3190,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setUuidRandom(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.setUuidRandom, { device }, options);
+    const call = checked('set_uuid_random', ARGUMENTS.set_uuid_random, [device], options);
+    await this.session.call(FilesystemServiceService.setUuidRandom, { device }, call);
   }
 
   /**
@@ -2396,7 +3200,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async sync(options: CallOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.sync, {}, options);
+    const call = checked('sync', ARGUMENTS.sync, [], options);
+    await this.session.call(FilesystemServiceService.sync, {}, call);
   }
 
   /**
@@ -2409,7 +3214,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async tune2fs(device: string, options: Tune2fsOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.tune2Fs, { device, force: options.force, maxmountcount: options.maxmountcount, mountcount: options.mountcount, errorbehavior: options.errorbehavior, group: options.group, intervalbetweenchecks: options.intervalbetweenchecks, reservedblockspercentage: options.reservedblockspercentage, lastmounteddirectory: options.lastmounteddirectory, reservedblockscount: options.reservedblockscount, user: options.user }, options);
+    const call = checked('tune2fs', ARGUMENTS.tune2fs, [device], options);
+    await this.session.call(FilesystemServiceService.tune2Fs, { device, force: options.force, maxmountcount: options.maxmountcount, mountcount: options.mountcount, errorbehavior: options.errorbehavior, group: options.group, intervalbetweenchecks: options.intervalbetweenchecks, reservedblockspercentage: options.reservedblockspercentage, lastmounteddirectory: options.lastmounteddirectory, reservedblockscount: options.reservedblockscount, user: options.user }, call);
   }
 
   /**
@@ -2418,7 +3224,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async tune2fsL(device: string, options: CallOptions = {}): Promise<Map<string, string>> {
-    return (await this.session.call(FilesystemServiceService.tune2FsL, { device }, options)).superblock;
+    const call = checked('tune2fs_l', ARGUMENTS.tune2fs_l, [device], options);
+    return (await this.session.call(FilesystemServiceService.tune2FsL, { device }, call)).superblock;
   }
 
   /**
@@ -2427,7 +3234,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async vfsLabel(mountable: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(FilesystemServiceService.vfsLabel, { mountable }, options)).label;
+    const call = checked('vfs_label', ARGUMENTS.vfs_label, [mountable], options);
+    return (await this.session.call(FilesystemServiceService.vfsLabel, { mountable }, call)).label;
   }
 
   /**
@@ -2436,7 +3244,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async vfsMinimumSize(mountable: string, options: CallOptions = {}): Promise<bigint> {
-    return (await this.session.call(FilesystemServiceService.vfsMinimumSize, { mountable }, options)).sizeinbytes;
+    const call = checked('vfs_minimum_size', ARGUMENTS.vfs_minimum_size, [mountable], options);
+    return (await this.session.call(FilesystemServiceService.vfsMinimumSize, { mountable }, call)).sizeinbytes;
   }
 
   /**
@@ -2445,7 +3254,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async vfsType(mountable: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(FilesystemServiceService.vfsType, { mountable }, options)).fstype;
+    const call = checked('vfs_type', ARGUMENTS.vfs_type, [mountable], options);
+    return (await this.session.call(FilesystemServiceService.vfsType, { mountable }, call)).fstype;
   }
 
   /**
@@ -2453,7 +3263,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async vfsUuid(mountable: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(FilesystemServiceService.vfsUuid, { mountable }, options)).uuid;
+    const call = checked('vfs_uuid', ARGUMENTS.vfs_uuid, [mountable], options);
+    return (await this.session.call(FilesystemServiceService.vfsUuid, { mountable }, call)).uuid;
   }
 
   /**
@@ -2463,7 +3274,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async zeroFreeSpace(directory: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.zeroFreeSpace, { directory }, options);
+    const call = checked('zero_free_space', ARGUMENTS.zero_free_space, [directory], options);
+    await this.session.call(FilesystemServiceService.zeroFreeSpace, { directory }, call);
   }
 
   /**
@@ -2472,7 +3284,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async zerofree(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FilesystemServiceService.zerofree, { device }, options);
+    const call = checked('zerofree', ARGUMENTS.zerofree, [device], options);
+    await this.session.call(FilesystemServiceService.zerofree, { device }, call);
   }
 
   /**
@@ -2483,7 +3296,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async xfsAdmin(device: string, options: XfsAdminOptions = {}): Promise<void> {
-    await this.session.call(XfsServiceService.xfsAdmin, { device, extunwritten: options.extunwritten, imgfile: options.imgfile, v2log: options.v2log, projid32bit: options.projid32bit, lazycounter: options.lazycounter, label: options.label, uuid: options.uuid }, options);
+    const call = checked('xfs_admin', ARGUMENTS.xfs_admin, [device], options);
+    await this.session.call(XfsServiceService.xfsAdmin, { device, extunwritten: options.extunwritten, imgfile: options.imgfile, v2log: options.v2log, projid32bit: options.projid32bit, lazycounter: options.lazycounter, label: options.label, uuid: options.uuid }, call);
   }
 
   /**
@@ -2494,7 +3308,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async xfsGrowfs(path: string, options: XfsGrowfsOptions = {}): Promise<void> {
-    await this.session.call(XfsServiceService.xfsGrowfs, { path, datasec: options.datasec, logsec: options.logsec, rtsec: options.rtsec, datasize: options.datasize, logsize: options.logsize, rtsize: options.rtsize, rtextsize: options.rtextsize, maxpct: options.maxpct }, options);
+    const call = checked('xfs_growfs', ARGUMENTS.xfs_growfs, [path], options);
+    await this.session.call(XfsServiceService.xfsGrowfs, { path, datasec: options.datasec, logsec: options.logsec, rtsec: options.rtsec, datasize: options.datasize, logsize: options.logsize, rtsize: options.rtsize, rtextsize: options.rtextsize, maxpct: options.maxpct }, call);
   }
 
   /**
@@ -2504,7 +3319,8 @@ export class Actions {
    * @deprecated use {@link Actions.xfsInfo2}
    */
   async xfsInfo(pathordevice: string, options: CallOptions = {}): Promise<Xfsinfo> {
-    return present((await this.session.call(XfsServiceService.xfsInfo, { pathordevice }, options)).info);
+    const call = checked('xfs_info', ARGUMENTS.xfs_info, [pathordevice], options);
+    return present((await this.session.call(XfsServiceService.xfsInfo, { pathordevice }, call)).info, call);
   }
 
   /**
@@ -2514,7 +3330,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async xfsInfo2(pathordevice: string, options: CallOptions = {}): Promise<Map<string, string>> {
-    return (await this.session.call(XfsServiceService.xfsInfo2, { pathordevice }, options)).info;
+    const call = checked('xfs_info2', ARGUMENTS.xfs_info2, [pathordevice], options);
+    return (await this.session.call(XfsServiceService.xfsInfo2, { pathordevice }, call)).info;
   }
 
   /**
@@ -2526,7 +3343,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async xfsRepair(device: string, options: XfsRepairOptions = {}): Promise<number> {
-    return (await this.session.call(XfsServiceService.xfsRepair, { device, forcelogzero: options.forcelogzero, nomodify: options.nomodify, noprefetch: options.noprefetch, forcegeometry: options.forcegeometry, maxmem: options.maxmem, ihashsize: options.ihashsize, bhashsize: options.bhashsize, agstride: options.agstride, logdev: options.logdev, rtdev: options.rtdev }, options)).status;
+    const call = checked('xfs_repair', ARGUMENTS.xfs_repair, [device], options);
+    return (await this.session.call(XfsServiceService.xfsRepair, { device, forcelogzero: options.forcelogzero, nomodify: options.nomodify, noprefetch: options.noprefetch, forcegeometry: options.forcegeometry, maxmem: options.maxmem, ihashsize: options.ihashsize, bhashsize: options.bhashsize, agstride: options.agstride, logdev: options.logdev, rtdev: options.rtdev }, call)).status;
   }
 
   /**
@@ -2537,7 +3355,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async ntfs3gProbe(rw: boolean, device: string, options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(NtfsServiceService.ntfs3GProbe, { rw, device }, options)).status;
+    const call = checked('ntfs_3g_probe', ARGUMENTS.ntfs_3g_probe, [rw, device], options);
+    return (await this.session.call(NtfsServiceService.ntfs3GProbe, { rw, device }, call)).status;
   }
 
   /**
@@ -2548,7 +3367,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async ntfsChmod(device: string, mode: number, path: string, options: NtfsChmodOptions = {}): Promise<void> {
-    await this.session.call(NtfsServiceService.ntfsChmod, { device, mode, path, recursive: options.recursive }, options);
+    const call = checked('ntfs_chmod', ARGUMENTS.ntfs_chmod, [device, mode, path], options);
+    await this.session.call(NtfsServiceService.ntfsChmod, { device, mode, path, recursive: options.recursive }, call);
   }
 
   /**
@@ -2557,8 +3377,9 @@ export class Actions {
    * system files in its `Extend` directory; a negative `inode` is rejected.
    * @throws GuestfsRpcError
    */
-  ntfscatI(device: string, inode: bigint, options: CallOptions = {}): AsyncGenerator<Buffer> {
-    return this.session.download(NtfsServiceService.ntfscatI, { device, inode }, options);
+  ntfscatI(device: string, inode: bigint, options: CallOptions = {}): Download {
+    const call = checked('ntfscat_i', ARGUMENTS.ntfscat_i, [device, inode], options);
+    return this.session.download(NtfsServiceService.ntfscatI, { device, inode }, call);
   }
 
   /**
@@ -2567,7 +3388,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async ntfscloneIn(source: UploadSource, device: string, options: UploadOptions = {}): Promise<void> {
-    await this.session.upload(NtfsServiceService.ntfscloneIn, { device, ...uploadFields(options) }, source, options);
+    const call = checked('ntfsclone_in', ARGUMENTS.ntfsclone_in, [device], options);
+    await this.session.upload(NtfsServiceService.ntfscloneIn, { device, ...uploadFields(options) }, source, call);
   }
 
   /**
@@ -2578,8 +3400,9 @@ export class Actions {
    * volume that is marked dirty; all are false by default.
    * @throws GuestfsRpcError
    */
-  ntfscloneOut(device: string, options: NtfscloneOutOptions = {}): AsyncGenerator<Buffer> {
-    return this.session.download(NtfsServiceService.ntfscloneOut, { device, metadataonly: options.metadataonly, rescue: options.rescue, ignorefscheck: options.ignorefscheck, preservetimestamps: options.preservetimestamps, force: options.force }, options);
+  ntfscloneOut(device: string, options: NtfscloneOutOptions = {}): Download {
+    const call = checked('ntfsclone_out', ARGUMENTS.ntfsclone_out, [device], options);
+    return this.session.download(NtfsServiceService.ntfscloneOut, { device, metadataonly: options.metadataonly, rescue: options.rescue, ignorefscheck: options.ignorefscheck, preservetimestamps: options.preservetimestamps, force: options.force }, call);
   }
 
   /**
@@ -2590,7 +3413,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async ntfsfix(device: string, options: NtfsfixOptions = {}): Promise<void> {
-    await this.session.call(NtfsServiceService.ntfsfix, { device, clearbadsectors: options.clearbadsectors }, options);
+    const call = checked('ntfsfix', ARGUMENTS.ntfsfix, [device], options);
+    await this.session.call(NtfsServiceService.ntfsfix, { device, clearbadsectors: options.clearbadsectors }, call);
   }
 
   /**
@@ -2601,7 +3425,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async ntfsresize(device: string, options: NtfsresizeOptions = {}): Promise<void> {
-    await this.session.call(NtfsServiceService.ntfsresize, { device, size: options.size, force: options.force }, options);
+    const call = checked('ntfsresize', ARGUMENTS.ntfsresize, [device], options);
+    await this.session.call(NtfsServiceService.ntfsresize, { device, size: options.size, force: options.force }, call);
   }
 
   /**
@@ -2611,7 +3436,8 @@ export class Actions {
    * @deprecated use {@link Actions.ntfsresize}
    */
   async ntfsresizeSize(device: string, size: bigint, options: CallOptions = {}): Promise<void> {
-    await this.session.call(NtfsServiceService.ntfsresizeSize, { device, size }, options);
+    const call = checked('ntfsresize_size', ARGUMENTS.ntfsresize_size, [device, size], options);
+    await this.session.call(NtfsServiceService.ntfsresizeSize, { device, size }, call);
   }
 
   /**
@@ -2619,7 +3445,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsBalanceCancel(path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsBalanceCancel, { path }, options);
+    const call = checked('btrfs_balance_cancel', ARGUMENTS.btrfs_balance_cancel, [path], options);
+    await this.session.call(BtrfsServiceService.btrfsBalanceCancel, { path }, call);
   }
 
   /**
@@ -2628,7 +3455,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsBalancePause(path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsBalancePause, { path }, options);
+    const call = checked('btrfs_balance_pause', ARGUMENTS.btrfs_balance_pause, [path], options);
+    await this.session.call(BtrfsServiceService.btrfsBalancePause, { path }, call);
   }
 
   /**
@@ -2636,7 +3464,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsBalanceResume(path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsBalanceResume, { path }, options);
+    const call = checked('btrfs_balance_resume', ARGUMENTS.btrfs_balance_resume, [path], options);
+    await this.session.call(BtrfsServiceService.btrfsBalanceResume, { path }, call);
   }
 
   /**
@@ -2645,7 +3474,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsBalanceStatus(path: string, options: CallOptions = {}): Promise<Btrfsbalance> {
-    return present((await this.session.call(BtrfsServiceService.btrfsBalanceStatus, { path }, options)).status);
+    const call = checked('btrfs_balance_status', ARGUMENTS.btrfs_balance_status, [path], options);
+    return present((await this.session.call(BtrfsServiceService.btrfsBalanceStatus, { path }, call)).status, call);
   }
 
   /**
@@ -2653,7 +3483,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsDeviceAdd(devices: string[], fs: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsDeviceAdd, { devices, fs }, options);
+    const call = checked('btrfs_device_add', ARGUMENTS.btrfs_device_add, [devices, fs], options);
+    await this.session.call(BtrfsServiceService.btrfsDeviceAdd, { devices, fs }, call);
   }
 
   /**
@@ -2662,7 +3493,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsDeviceDelete(devices: string[], fs: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsDeviceDelete, { devices, fs }, options);
+    const call = checked('btrfs_device_delete', ARGUMENTS.btrfs_device_delete, [devices, fs], options);
+    await this.session.call(BtrfsServiceService.btrfsDeviceDelete, { devices, fs }, call);
   }
 
   /**
@@ -2671,7 +3503,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsFilesystemBalance(fs: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsFilesystemBalance, { fs }, options);
+    const call = checked('btrfs_filesystem_balance', ARGUMENTS.btrfs_filesystem_balance, [fs], options);
+    await this.session.call(BtrfsServiceService.btrfsFilesystemBalance, { fs }, call);
   }
 
   /**
@@ -2681,7 +3514,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsFilesystemDefragment(path: string, options: BtrfsFilesystemDefragmentOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsFilesystemDefragment, { path, flush: options.flush, compress: options.compress }, options);
+    const call = checked('btrfs_filesystem_defragment', ARGUMENTS.btrfs_filesystem_defragment, [path], options);
+    await this.session.call(BtrfsServiceService.btrfsFilesystemDefragment, { path, flush: options.flush, compress: options.compress }, call);
   }
 
   /**
@@ -2690,7 +3524,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsFilesystemResize(mountpoint: string, options: BtrfsFilesystemResizeOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsFilesystemResize, { mountpoint, size: options.size }, options);
+    const call = checked('btrfs_filesystem_resize', ARGUMENTS.btrfs_filesystem_resize, [mountpoint], options);
+    await this.session.call(BtrfsServiceService.btrfsFilesystemResize, { mountpoint, size: options.size }, call);
   }
 
   /**
@@ -2699,7 +3534,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsFilesystemShow(device: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(BtrfsServiceService.btrfsFilesystemShow, { device }, options)).devices;
+    const call = checked('btrfs_filesystem_show', ARGUMENTS.btrfs_filesystem_show, [device], options);
+    return (await this.session.call(BtrfsServiceService.btrfsFilesystemShow, { device }, call)).devices;
   }
 
   /**
@@ -2707,7 +3543,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsFilesystemSync(fs: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsFilesystemSync, { fs }, options);
+    const call = checked('btrfs_filesystem_sync', ARGUMENTS.btrfs_filesystem_sync, [fs], options);
+    await this.session.call(BtrfsServiceService.btrfsFilesystemSync, { fs }, call);
   }
 
   /**
@@ -2717,7 +3554,8 @@ export class Actions {
    * @deprecated use {@link Actions.btrfsScrubFull}
    */
   async btrfsFsck(device: string, options: BtrfsFsckOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsFsck, { device, superblock: options.superblock, repair: options.repair }, options);
+    const call = checked('btrfs_fsck', ARGUMENTS.btrfs_fsck, [device], options);
+    await this.session.call(BtrfsServiceService.btrfsFsck, { device, superblock: options.superblock, repair: options.repair }, call);
   }
 
   /**
@@ -2727,7 +3565,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsImage(source: string[], image: string, options: BtrfsImageOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsImage, { source, image, compresslevel: options.compresslevel }, options);
+    const call = checked('btrfs_image', ARGUMENTS.btrfs_image, [source, image], options);
+    await this.session.call(BtrfsServiceService.btrfsImage, { source, image, compresslevel: options.compresslevel }, call);
   }
 
   /**
@@ -2736,7 +3575,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsQgroupAssign(src: string, dst: string, path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsQgroupAssign, { src, dst, path }, options);
+    const call = checked('btrfs_qgroup_assign', ARGUMENTS.btrfs_qgroup_assign, [src, dst, path], options);
+    await this.session.call(BtrfsServiceService.btrfsQgroupAssign, { src, dst, path }, call);
   }
 
   /**
@@ -2745,7 +3585,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsQgroupCreate(qgroupid: string, subvolume: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsQgroupCreate, { qgroupid, subvolume }, options);
+    const call = checked('btrfs_qgroup_create', ARGUMENTS.btrfs_qgroup_create, [qgroupid, subvolume], options);
+    await this.session.call(BtrfsServiceService.btrfsQgroupCreate, { qgroupid, subvolume }, call);
   }
 
   /**
@@ -2753,7 +3594,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsQgroupDestroy(qgroupid: string, subvolume: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsQgroupDestroy, { qgroupid, subvolume }, options);
+    const call = checked('btrfs_qgroup_destroy', ARGUMENTS.btrfs_qgroup_destroy, [qgroupid, subvolume], options);
+    await this.session.call(BtrfsServiceService.btrfsQgroupDestroy, { qgroupid, subvolume }, call);
   }
 
   /**
@@ -2761,7 +3603,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsQgroupLimit(subvolume: string, size: bigint, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsQgroupLimit, { subvolume, size }, options);
+    const call = checked('btrfs_qgroup_limit', ARGUMENTS.btrfs_qgroup_limit, [subvolume, size], options);
+    await this.session.call(BtrfsServiceService.btrfsQgroupLimit, { subvolume, size }, call);
   }
 
   /**
@@ -2770,7 +3613,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsQgroupRemove(src: string, dst: string, path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsQgroupRemove, { src, dst, path }, options);
+    const call = checked('btrfs_qgroup_remove', ARGUMENTS.btrfs_qgroup_remove, [src, dst, path], options);
+    await this.session.call(BtrfsServiceService.btrfsQgroupRemove, { src, dst, path }, call);
   }
 
   /**
@@ -2778,7 +3622,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsQgroupShow(path: string, options: CallOptions = {}): Promise<Btrfsqgroup[]> {
-    return (await this.session.call(BtrfsServiceService.btrfsQgroupShow, { path }, options)).qgroups;
+    const call = checked('btrfs_qgroup_show', ARGUMENTS.btrfs_qgroup_show, [path], options);
+    return (await this.session.call(BtrfsServiceService.btrfsQgroupShow, { path }, call)).qgroups;
   }
 
   /**
@@ -2787,7 +3632,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsQuotaEnable(fs: string, enable: boolean, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsQuotaEnable, { fs, enable }, options);
+    const call = checked('btrfs_quota_enable', ARGUMENTS.btrfs_quota_enable, [fs, enable], options);
+    await this.session.call(BtrfsServiceService.btrfsQuotaEnable, { fs, enable }, call);
   }
 
   /**
@@ -2796,7 +3642,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsQuotaRescan(fs: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsQuotaRescan, { fs }, options);
+    const call = checked('btrfs_quota_rescan', ARGUMENTS.btrfs_quota_rescan, [fs], options);
+    await this.session.call(BtrfsServiceService.btrfsQuotaRescan, { fs }, call);
   }
 
   /**
@@ -2806,7 +3653,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsReplace(srcdev: string, targetdev: string, mntpoint: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsReplace, { srcdev, targetdev, mntpoint }, options);
+    const call = checked('btrfs_replace', ARGUMENTS.btrfs_replace, [srcdev, targetdev, mntpoint], options);
+    await this.session.call(BtrfsServiceService.btrfsReplace, { srcdev, targetdev, mntpoint }, call);
   }
 
   /**
@@ -2815,7 +3663,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsRescueChunkRecover(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsRescueChunkRecover, { device }, options);
+    const call = checked('btrfs_rescue_chunk_recover', ARGUMENTS.btrfs_rescue_chunk_recover, [device], options);
+    await this.session.call(BtrfsServiceService.btrfsRescueChunkRecover, { device }, call);
   }
 
   /**
@@ -2824,7 +3673,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsRescueSuperRecover(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsRescueSuperRecover, { device }, options);
+    const call = checked('btrfs_rescue_super_recover', ARGUMENTS.btrfs_rescue_super_recover, [device], options);
+    await this.session.call(BtrfsServiceService.btrfsRescueSuperRecover, { device }, call);
   }
 
   /**
@@ -2833,7 +3683,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsScrubCancel(path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsScrubCancel, { path }, options);
+    const call = checked('btrfs_scrub_cancel', ARGUMENTS.btrfs_scrub_cancel, [path], options);
+    await this.session.call(BtrfsServiceService.btrfsScrubCancel, { path }, call);
   }
 
   /**
@@ -2843,7 +3694,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsScrubFull(path: string, options: BtrfsScrubFullOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsScrubFull, { path, readonly: options.readonly }, options);
+    const call = checked('btrfs_scrub_full', ARGUMENTS.btrfs_scrub_full, [path], options);
+    await this.session.call(BtrfsServiceService.btrfsScrubFull, { path, readonly: options.readonly }, call);
   }
 
   /**
@@ -2851,7 +3703,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsScrubResume(path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsScrubResume, { path }, options);
+    const call = checked('btrfs_scrub_resume', ARGUMENTS.btrfs_scrub_resume, [path], options);
+    await this.session.call(BtrfsServiceService.btrfsScrubResume, { path }, call);
   }
 
   /**
@@ -2861,7 +3714,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsScrubStart(path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsScrubStart, { path }, options);
+    const call = checked('btrfs_scrub_start', ARGUMENTS.btrfs_scrub_start, [path], options);
+    await this.session.call(BtrfsServiceService.btrfsScrubStart, { path }, call);
   }
 
   /**
@@ -2870,7 +3724,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsScrubStatus(path: string, options: CallOptions = {}): Promise<Btrfsscrub> {
-    return present((await this.session.call(BtrfsServiceService.btrfsScrubStatus, { path }, options)).status);
+    const call = checked('btrfs_scrub_status', ARGUMENTS.btrfs_scrub_status, [path], options);
+    return present((await this.session.call(BtrfsServiceService.btrfsScrubStatus, { path }, call)).status, call);
   }
 
   /**
@@ -2879,7 +3734,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsSetSeeding(device: string, seeding: boolean, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsSetSeeding, { device, seeding }, options);
+    const call = checked('btrfs_set_seeding', ARGUMENTS.btrfs_set_seeding, [device, seeding], options);
+    await this.session.call(BtrfsServiceService.btrfsSetSeeding, { device, seeding }, call);
   }
 
   /**
@@ -2888,7 +3744,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsSubvolumeCreate(dest: string, options: BtrfsSubvolumeCreateOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsSubvolumeCreate, { dest, qgroupid: options.qgroupid }, options);
+    const call = checked('btrfs_subvolume_create', ARGUMENTS.btrfs_subvolume_create, [dest], options);
+    await this.session.call(BtrfsServiceService.btrfsSubvolumeCreate, { dest, qgroupid: options.qgroupid }, call);
   }
 
   /**
@@ -2896,7 +3753,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsSubvolumeDelete(subvolume: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsSubvolumeDelete, { subvolume }, options);
+    const call = checked('btrfs_subvolume_delete', ARGUMENTS.btrfs_subvolume_delete, [subvolume], options);
+    await this.session.call(BtrfsServiceService.btrfsSubvolumeDelete, { subvolume }, call);
   }
 
   /**
@@ -2905,7 +3763,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsSubvolumeGetDefault(fs: string, options: CallOptions = {}): Promise<bigint> {
-    return (await this.session.call(BtrfsServiceService.btrfsSubvolumeGetDefault, { fs }, options)).id;
+    const call = checked('btrfs_subvolume_get_default', ARGUMENTS.btrfs_subvolume_get_default, [fs], options);
+    return (await this.session.call(BtrfsServiceService.btrfsSubvolumeGetDefault, { fs }, call)).id;
   }
 
   /**
@@ -2913,7 +3772,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsSubvolumeList(fs: string, options: CallOptions = {}): Promise<Btrfssubvolume[]> {
-    return (await this.session.call(BtrfsServiceService.btrfsSubvolumeList, { fs }, options)).subvolumes;
+    const call = checked('btrfs_subvolume_list', ARGUMENTS.btrfs_subvolume_list, [fs], options);
+    return (await this.session.call(BtrfsServiceService.btrfsSubvolumeList, { fs }, call)).subvolumes;
   }
 
   /**
@@ -2922,7 +3782,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsSubvolumeSetDefault(id: bigint, fs: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsSubvolumeSetDefault, { id, fs }, options);
+    const call = checked('btrfs_subvolume_set_default', ARGUMENTS.btrfs_subvolume_set_default, [id, fs], options);
+    await this.session.call(BtrfsServiceService.btrfsSubvolumeSetDefault, { id, fs }, call);
   }
 
   /**
@@ -2930,7 +3791,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsSubvolumeShow(subvolume: string, options: CallOptions = {}): Promise<Map<string, string>> {
-    return (await this.session.call(BtrfsServiceService.btrfsSubvolumeShow, { subvolume }, options)).btrfssubvolumeinfo;
+    const call = checked('btrfs_subvolume_show', ARGUMENTS.btrfs_subvolume_show, [subvolume], options);
+    return (await this.session.call(BtrfsServiceService.btrfsSubvolumeShow, { subvolume }, call)).btrfssubvolumeinfo;
   }
 
   /**
@@ -2939,7 +3801,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfsSubvolumeSnapshot(source: string, dest: string, options: BtrfsSubvolumeSnapshotOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfsSubvolumeSnapshot, { source, dest, ro: options.ro, qgroupid: options.qgroupid }, options);
+    const call = checked('btrfs_subvolume_snapshot', ARGUMENTS.btrfs_subvolume_snapshot, [source, dest], options);
+    await this.session.call(BtrfsServiceService.btrfsSubvolumeSnapshot, { source, dest, ro: options.ro, qgroupid: options.qgroupid }, call);
   }
 
   /**
@@ -2948,7 +3811,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfstuneEnableExtendedInodeRefs(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfstuneEnableExtendedInodeRefs, { device }, options);
+    const call = checked('btrfstune_enable_extended_inode_refs', ARGUMENTS.btrfstune_enable_extended_inode_refs, [device], options);
+    await this.session.call(BtrfsServiceService.btrfstuneEnableExtendedInodeRefs, { device }, call);
   }
 
   /**
@@ -2957,7 +3821,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfstuneEnableSkinnyMetadataExtentRefs(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfstuneEnableSkinnyMetadataExtentRefs, { device }, options);
+    const call = checked('btrfstune_enable_skinny_metadata_extent_refs', ARGUMENTS.btrfstune_enable_skinny_metadata_extent_refs, [device], options);
+    await this.session.call(BtrfsServiceService.btrfstuneEnableSkinnyMetadataExtentRefs, { device }, call);
   }
 
   /**
@@ -2967,7 +3832,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async btrfstuneSeeding(device: string, seeding: boolean, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.btrfstuneSeeding, { device, seeding }, options);
+    const call = checked('btrfstune_seeding', ARGUMENTS.btrfstune_seeding, [device, seeding], options);
+    await this.session.call(BtrfsServiceService.btrfstuneSeeding, { device, seeding }, call);
   }
 
   /**
@@ -2977,7 +3843,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mkfsBtrfs(devices: string[], options: MkfsBtrfsOptions = {}): Promise<void> {
-    await this.session.call(BtrfsServiceService.mkfsBtrfs, { devices, allocstart: options.allocstart, bytecount: options.bytecount, datatype: options.datatype, leafsize: options.leafsize, label: options.label, metadata: options.metadata, nodesize: options.nodesize, sectorsize: options.sectorsize }, options);
+    const call = checked('mkfs_btrfs', ARGUMENTS.mkfs_btrfs, [devices], options);
+    await this.session.call(BtrfsServiceService.mkfsBtrfs, { devices, allocstart: options.allocstart, bytecount: options.bytecount, datatype: options.datatype, leafsize: options.leafsize, label: options.label, metadata: options.metadata, nodesize: options.nodesize, sectorsize: options.sectorsize }, call);
   }
 
   /**
@@ -2986,7 +3853,8 @@ export class Actions {
    * @deprecated
    */
   async list9p(options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(MountServiceService.list9P, {}, options)).mounttags;
+    const call = checked('list_9p', ARGUMENTS.list_9p, [], options);
+    return (await this.session.call(MountServiceService.list9P, {}, call)).mounttags;
   }
 
   /**
@@ -2996,7 +3864,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mkmountpoint(exemptpath: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(MountServiceService.mkmountpoint, { exemptpath }, options);
+    const call = checked('mkmountpoint', ARGUMENTS.mkmountpoint, [exemptpath], options);
+    await this.session.call(MountServiceService.mkmountpoint, { exemptpath }, call);
   }
 
   /**
@@ -3006,7 +3875,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mount(mountable: string, mountpoint: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(MountServiceService.mount, { mountable, mountpoint }, options);
+    const call = checked('mount', ARGUMENTS.mount, [mountable, mountpoint], options);
+    await this.session.call(MountServiceService.mount, { mountable, mountpoint }, call);
   }
 
   /**
@@ -3015,7 +3885,8 @@ export class Actions {
    * @deprecated
    */
   async mount9p(mounttag: string, mountpoint: string, options: Mount9pOptions = {}): Promise<void> {
-    await this.session.call(MountServiceService.mount9P, { mounttag, mountpoint, options: options.options }, options);
+    const call = checked('mount_9p', ARGUMENTS.mount_9p, [mounttag, mountpoint], options);
+    await this.session.call(MountServiceService.mount9P, { mounttag, mountpoint, options: options.options }, call);
   }
 
   /**
@@ -3025,7 +3896,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mountLocal(localmountpoint: string, options: MountLocalOptions = {}): Promise<void> {
-    await this.session.call(MountServiceService.mountLocal, { localmountpoint, readonly: options.readonly, options: options.options, cachetimeout: options.cachetimeout, debugcalls: options.debugcalls }, options);
+    const call = checked('mount_local', ARGUMENTS.mount_local, [localmountpoint], options);
+    await this.session.call(MountServiceService.mountLocal, { localmountpoint, readonly: options.readonly, options: options.options, cachetimeout: options.cachetimeout, debugcalls: options.debugcalls }, call);
   }
 
   /**
@@ -3035,7 +3907,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mountLocalRun(options: CallOptions = {}): Promise<void> {
-    await this.session.call(MountServiceService.mountLocalRun, {}, options);
+    const call = checked('mount_local_run', ARGUMENTS.mount_local_run, [], options);
+    await this.session.call(MountServiceService.mountLocalRun, {}, call);
   }
 
   /**
@@ -3044,7 +3917,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mountLoop(file: string, mountpoint: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(MountServiceService.mountLoop, { file, mountpoint }, options);
+    const call = checked('mount_loop', ARGUMENTS.mount_loop, [file, mountpoint], options);
+    await this.session.call(MountServiceService.mountLoop, { file, mountpoint }, call);
   }
 
   /**
@@ -3053,7 +3927,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mountOptions(givenOptions: string, mountable: string, mountpoint: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(MountServiceService.mountOptions, { options: givenOptions, mountable, mountpoint }, options);
+    const call = checked('mount_options', ARGUMENTS.mount_options, [givenOptions, mountable, mountpoint], options);
+    await this.session.call(MountServiceService.mountOptions, { options: givenOptions, mountable, mountpoint }, call);
   }
 
   /**
@@ -3062,7 +3937,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mountRo(mountable: string, mountpoint: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(MountServiceService.mountRo, { mountable, mountpoint }, options);
+    const call = checked('mount_ro', ARGUMENTS.mount_ro, [mountable, mountpoint], options);
+    await this.session.call(MountServiceService.mountRo, { mountable, mountpoint }, call);
   }
 
   /**
@@ -3072,7 +3948,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mountVfs(givenOptions: string, vfstype: string, mountable: string, mountpoint: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(MountServiceService.mountVfs, { options: givenOptions, vfstype, mountable, mountpoint }, options);
+    const call = checked('mount_vfs', ARGUMENTS.mount_vfs, [givenOptions, vfstype, mountable, mountpoint], options);
+    await this.session.call(MountServiceService.mountVfs, { options: givenOptions, vfstype, mountable, mountpoint }, call);
   }
 
   /**
@@ -3081,7 +3958,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mountableDevice(mountable: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(MountServiceService.mountableDevice, { mountable }, options)).device;
+    const call = checked('mountable_device', ARGUMENTS.mountable_device, [mountable], options);
+    return (await this.session.call(MountServiceService.mountableDevice, { mountable }, call)).device;
   }
 
   /**
@@ -3089,7 +3967,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mountableSubvolume(mountable: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(MountServiceService.mountableSubvolume, { mountable }, options)).subvolume;
+    const call = checked('mountable_subvolume', ARGUMENTS.mountable_subvolume, [mountable], options);
+    return (await this.session.call(MountServiceService.mountableSubvolume, { mountable }, call)).subvolume;
   }
 
   /**
@@ -3100,7 +3979,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mountpoints(options: CallOptions = {}): Promise<Map<string, string>> {
-    return (await this.session.call(MountServiceService.mountpoints, {}, options)).mps;
+    const call = checked('mountpoints', ARGUMENTS.mountpoints, [], options);
+    return (await this.session.call(MountServiceService.mountpoints, {}, call)).mps;
   }
 
   /**
@@ -3110,7 +3990,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mounts(options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(MountServiceService.mounts, {}, options)).devices;
+    const call = checked('mounts', ARGUMENTS.mounts, [], options);
+    return (await this.session.call(MountServiceService.mounts, {}, call)).devices;
   }
 
   /**
@@ -3120,7 +4001,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async remount(mountpoint: string, options: RemountOptions = {}): Promise<void> {
-    await this.session.call(MountServiceService.remount, { mountpoint, rw: options.rw }, options);
+    const call = checked('remount', ARGUMENTS.remount, [mountpoint], options);
+    await this.session.call(MountServiceService.remount, { mountpoint, rw: options.rw }, call);
   }
 
   /**
@@ -3129,7 +4011,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async rmmountpoint(exemptpath: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(MountServiceService.rmmountpoint, { exemptpath }, options);
+    const call = checked('rmmountpoint', ARGUMENTS.rmmountpoint, [exemptpath], options);
+    await this.session.call(MountServiceService.rmmountpoint, { exemptpath }, call);
   }
 
   /**
@@ -3139,7 +4022,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async umount(pathordevice: string, options: UmountOptions = {}): Promise<void> {
-    await this.session.call(MountServiceService.umount, { pathordevice, force: options.force, lazyunmount: options.lazyunmount }, options);
+    const call = checked('umount', ARGUMENTS.umount, [pathordevice], options);
+    await this.session.call(MountServiceService.umount, { pathordevice, force: options.force, lazyunmount: options.lazyunmount }, call);
   }
 
   /**
@@ -3148,7 +4032,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async umountAll(options: CallOptions = {}): Promise<void> {
-    await this.session.call(MountServiceService.umountAll, {}, options);
+    const call = checked('umount_all', ARGUMENTS.umount_all, [], options);
+    await this.session.call(MountServiceService.umountAll, {}, call);
   }
 
   /**
@@ -3158,7 +4043,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async umountLocal(options: UmountLocalOptions = {}): Promise<void> {
-    await this.session.call(MountServiceService.umountLocal, { retry: options.retry }, options);
+    const call = checked('umount_local', ARGUMENTS.umount_local, [], options);
+    await this.session.call(MountServiceService.umountLocal, { retry: options.retry }, call);
   }
 
   /**
@@ -3167,7 +4053,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mkswap(device: string, options: MkswapOptions = {}): Promise<void> {
-    await this.session.call(SwapServiceService.mkswap, { device, label: options.label, uuid: options.uuid }, options);
+    const call = checked('mkswap', ARGUMENTS.mkswap, [device], options);
+    await this.session.call(SwapServiceService.mkswap, { device, label: options.label, uuid: options.uuid }, call);
   }
 
   /**
@@ -3177,7 +4064,8 @@ export class Actions {
    * @deprecated use {@link Actions.mkswap}
    */
   async mkswapL(label: string, device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(SwapServiceService.mkswapL, { label, device }, options);
+    const call = checked('mkswap_L', ARGUMENTS.mkswap_L, [label, device], options);
+    await this.session.call(SwapServiceService.mkswapL, { label, device }, call);
   }
 
   /**
@@ -3187,7 +4075,8 @@ export class Actions {
    * @deprecated use {@link Actions.mkswap}
    */
   async mkswapU(uuid: string, device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(SwapServiceService.mkswapU, { uuid, device }, options);
+    const call = checked('mkswap_U', ARGUMENTS.mkswap_U, [uuid, device], options);
+    await this.session.call(SwapServiceService.mkswapU, { uuid, device }, call);
   }
 
   /**
@@ -3196,7 +4085,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mkswapFile(path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(SwapServiceService.mkswapFile, { path }, options);
+    const call = checked('mkswap_file', ARGUMENTS.mkswap_file, [path], options);
+    await this.session.call(SwapServiceService.mkswapFile, { path }, call);
   }
 
   /**
@@ -3204,7 +4094,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async swapoffDevice(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(SwapServiceService.swapoffDevice, { device }, options);
+    const call = checked('swapoff_device', ARGUMENTS.swapoff_device, [device], options);
+    await this.session.call(SwapServiceService.swapoffDevice, { device }, call);
   }
 
   /**
@@ -3212,7 +4103,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async swapoffFile(file: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(SwapServiceService.swapoffFile, { file }, options);
+    const call = checked('swapoff_file', ARGUMENTS.swapoff_file, [file], options);
+    await this.session.call(SwapServiceService.swapoffFile, { file }, call);
   }
 
   /**
@@ -3220,7 +4112,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async swapoffLabel(label: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(SwapServiceService.swapoffLabel, { label }, options);
+    const call = checked('swapoff_label', ARGUMENTS.swapoff_label, [label], options);
+    await this.session.call(SwapServiceService.swapoffLabel, { label }, call);
   }
 
   /**
@@ -3228,7 +4121,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async swapoffUuid(uuid: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(SwapServiceService.swapoffUuid, { uuid }, options);
+    const call = checked('swapoff_uuid', ARGUMENTS.swapoff_uuid, [uuid], options);
+    await this.session.call(SwapServiceService.swapoffUuid, { uuid }, call);
   }
 
   /**
@@ -3238,7 +4132,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async swaponDevice(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(SwapServiceService.swaponDevice, { device }, options);
+    const call = checked('swapon_device', ARGUMENTS.swapon_device, [device], options);
+    await this.session.call(SwapServiceService.swaponDevice, { device }, call);
   }
 
   /**
@@ -3247,7 +4142,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async swaponFile(file: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(SwapServiceService.swaponFile, { file }, options);
+    const call = checked('swapon_file', ARGUMENTS.swapon_file, [file], options);
+    await this.session.call(SwapServiceService.swaponFile, { file }, call);
   }
 
   /**
@@ -3256,7 +4152,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async swaponLabel(label: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(SwapServiceService.swaponLabel, { label }, options);
+    const call = checked('swapon_label', ARGUMENTS.swapon_label, [label], options);
+    await this.session.call(SwapServiceService.swaponLabel, { label }, call);
   }
 
   /**
@@ -3265,7 +4162,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async swaponUuid(uuid: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(SwapServiceService.swaponUuid, { uuid }, options);
+    const call = checked('swapon_uuid', ARGUMENTS.swapon_uuid, [uuid], options);
+    await this.session.call(SwapServiceService.swaponUuid, { uuid }, call);
   }
 
   /**
@@ -3275,7 +4173,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async caseSensitivePath(path: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(FileServiceService.caseSensitivePath, { path }, options)).rpath;
+    const call = checked('case_sensitive_path', ARGUMENTS.case_sensitive_path, [path], options);
+    return (await this.session.call(FileServiceService.caseSensitivePath, { path }, call)).rpath;
   }
 
   /**
@@ -3284,7 +4183,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async cat(path: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(FileServiceService.cat, { path }, options)).content;
+    const call = checked('cat', ARGUMENTS.cat, [path], options);
+    return (await this.session.call(FileServiceService.cat, { path }, call)).content;
   }
 
   /**
@@ -3293,7 +4193,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async checksum(csumtype: string, path: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(FileServiceService.checksum, { csumtype, path }, options)).checksum;
+    const call = checked('checksum', ARGUMENTS.checksum, [csumtype, path], options);
+    return (await this.session.call(FileServiceService.checksum, { csumtype, path }, call)).checksum;
   }
 
   /**
@@ -3302,8 +4203,9 @@ export class Actions {
    * backslashes. `csumtype` takes the same values as in checksum.
    * @throws GuestfsRpcError
    */
-  checksumsOut(csumtype: string, directory: string, options: CallOptions = {}): AsyncGenerator<Buffer> {
-    return this.session.download(FileServiceService.checksumsOut, { csumtype, directory }, options);
+  checksumsOut(csumtype: string, directory: string, options: CallOptions = {}): Download {
+    const call = checked('checksums_out', ARGUMENTS.checksums_out, [csumtype, directory], options);
+    return this.session.download(FileServiceService.checksumsOut, { csumtype, directory }, call);
   }
 
   /**
@@ -3314,7 +4216,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async copyFileToFile(src: string, dest: string, options: CopyFileToFileOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.copyFileToFile, { src, dest, srcoffset: options.srcoffset, destoffset: options.destoffset, size: options.size, sparse: options.sparse, append: options.append }, options);
+    const call = checked('copy_file_to_file', ARGUMENTS.copy_file_to_file, [src, dest], options);
+    await this.session.call(FileServiceService.copyFileToFile, { src, dest, srcoffset: options.srcoffset, destoffset: options.destoffset, size: options.size, sparse: options.sparse, append: options.append }, call);
   }
 
   /**
@@ -3323,7 +4226,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async cp(src: string, dest: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.cp, { src, dest }, options);
+    const call = checked('cp', ARGUMENTS.cp, [src, dest], options);
+    await this.session.call(FileServiceService.cp, { src, dest }, call);
   }
 
   /**
@@ -3332,7 +4236,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async cpA(src: string, dest: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.cpA, { src, dest }, options);
+    const call = checked('cp_a', ARGUMENTS.cp_a, [src, dest], options);
+    await this.session.call(FileServiceService.cpA, { src, dest }, call);
   }
 
   /**
@@ -3341,7 +4246,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async cpR(src: string, dest: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.cpR, { src, dest }, options);
+    const call = checked('cp_r', ARGUMENTS.cp_r, [src, dest], options);
+    await this.session.call(FileServiceService.cpR, { src, dest }, call);
   }
 
   /**
@@ -3350,7 +4256,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async df(options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(FileServiceService.df, {}, options)).output;
+    const call = checked('df', ARGUMENTS.df, [], options);
+    return (await this.session.call(FileServiceService.df, {}, call)).output;
   }
 
   /**
@@ -3359,7 +4266,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async dfH(options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(FileServiceService.dfH, {}, options)).output;
+    const call = checked('df_h', ARGUMENTS.df_h, [], options);
+    return (await this.session.call(FileServiceService.dfH, {}, call)).output;
   }
 
   /**
@@ -3368,7 +4276,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async du(path: string, options: CallOptions = {}): Promise<bigint> {
-    return (await this.session.call(FileServiceService.du, { path }, options)).sizekb;
+    const call = checked('du', ARGUMENTS.du, [path], options);
+    return (await this.session.call(FileServiceService.du, { path }, call)).sizekb;
   }
 
   /**
@@ -3376,7 +4285,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async equal(file1: string, file2: string, options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(FileServiceService.equal, { file1, file2 }, options)).equality;
+    const call = checked('equal', ARGUMENTS.equal, [file1, file2], options);
+    return (await this.session.call(FileServiceService.equal, { file1, file2 }, call)).equality;
   }
 
   /**
@@ -3385,7 +4295,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async exists(path: string, options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(FileServiceService.exists, { path }, options)).existsflag;
+    const call = checked('exists', ARGUMENTS.exists, [path], options);
+    return (await this.session.call(FileServiceService.exists, { path }, call)).existsflag;
   }
 
   /**
@@ -3395,7 +4306,8 @@ export class Actions {
    * @deprecated use {@link Actions.fallocate64}
    */
   async fallocate(path: string, len: number, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.fallocate, { path, len }, options);
+    const call = checked('fallocate', ARGUMENTS.fallocate, [path, len], options);
+    await this.session.call(FileServiceService.fallocate, { path, len }, call);
   }
 
   /**
@@ -3404,7 +4316,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async fallocate64(path: string, len: bigint, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.fallocate64, { path, len }, options);
+    const call = checked('fallocate64', ARGUMENTS.fallocate64, [path, len], options);
+    await this.session.call(FileServiceService.fallocate64, { path, len }, call);
   }
 
   /**
@@ -3414,7 +4327,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async file(path: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(FileServiceService.file, { path }, options)).description;
+    const call = checked('file', ARGUMENTS.file, [path], options);
+    return (await this.session.call(FileServiceService.file, { path }, call)).description;
   }
 
   /**
@@ -3424,7 +4338,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async fileArchitecture(filename: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(FileServiceService.fileArchitecture, { filename }, options)).arch;
+    const call = checked('file_architecture', ARGUMENTS.file_architecture, [filename], options);
+    return (await this.session.call(FileServiceService.fileArchitecture, { filename }, call)).arch;
   }
 
   /**
@@ -3432,7 +4347,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async filesize(file: string, options: CallOptions = {}): Promise<bigint> {
-    return (await this.session.call(FileServiceService.filesize, { file }, options)).size;
+    const call = checked('filesize', ARGUMENTS.filesize, [file], options);
+    return (await this.session.call(FileServiceService.filesize, { file }, call)).size;
   }
 
   /**
@@ -3442,7 +4358,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async fill(c: number, len: number, path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.fill, { c, len, path }, options);
+    const call = checked('fill', ARGUMENTS.fill, [c, len, path], options);
+    await this.session.call(FileServiceService.fill, { c, len, path }, call);
   }
 
   /**
@@ -3451,7 +4368,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async fillDir(dir: string, nr: number, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.fillDir, { dir, nr }, options);
+    const call = checked('fill_dir', ARGUMENTS.fill_dir, [dir, nr], options);
+    await this.session.call(FileServiceService.fillDir, { dir, nr }, call);
   }
 
   /**
@@ -3460,7 +4378,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async fillPattern(pattern: string, len: number, path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.fillPattern, { pattern, len, path }, options);
+    const call = checked('fill_pattern', ARGUMENTS.fill_pattern, [pattern, len, path], options);
+    await this.session.call(FileServiceService.fillPattern, { pattern, len, path }, call);
   }
 
   /**
@@ -3470,7 +4389,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async find(directory: string, options: CallOptions = {}): Promise<string[]> {
-    return collect(this.session.stream(FileServiceService.find, { directory }, options), ({ names: batch }) => batch);
+    const call = checked('find', ARGUMENTS.find, [directory], options);
+    return collect(this.session.stream(FileServiceService.find, { directory }, call), ({ names: batch }) => batch);
   }
 
   /**
@@ -3478,8 +4398,9 @@ export class Actions {
    * each ended by a zero byte. Fails for anything other than a directory.
    * @throws GuestfsRpcError
    */
-  find0(directory: string, options: CallOptions = {}): AsyncGenerator<Buffer> {
-    return this.session.download(FileServiceService.find0, { directory }, options);
+  find0(directory: string, options: CallOptions = {}): Download {
+    const call = checked('find0', ARGUMENTS.find0, [directory], options);
+    return this.session.download(FileServiceService.find0, { directory }, call);
   }
 
   /**
@@ -3489,7 +4410,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async globExpand(pattern: string, options: GlobExpandOptions = {}): Promise<string[]> {
-    return (await this.session.call(FileServiceService.globExpand, { pattern, directoryslash: options.directoryslash }, options)).paths;
+    const call = checked('glob_expand', ARGUMENTS.glob_expand, [pattern], options);
+    return (await this.session.call(FileServiceService.globExpand, { pattern, directoryslash: options.directoryslash }, call)).paths;
   }
 
   /**
@@ -3498,7 +4420,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async hexdump(path: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(FileServiceService.hexdump, { path }, options)).dump;
+    const call = checked('hexdump', ARGUMENTS.hexdump, [path], options);
+    return (await this.session.call(FileServiceService.hexdump, { path }, call)).dump;
   }
 
   /**
@@ -3508,7 +4431,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async isBlockdev(path: string, options: IsBlockdevOptions = {}): Promise<boolean> {
-    return (await this.session.call(FileServiceService.isBlockdev, { path, followsymlinks: options.followsymlinks }, options)).flag;
+    const call = checked('is_blockdev', ARGUMENTS.is_blockdev, [path], options);
+    return (await this.session.call(FileServiceService.isBlockdev, { path, followsymlinks: options.followsymlinks }, call)).flag;
   }
 
   /**
@@ -3517,7 +4441,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async isChardev(path: string, options: IsChardevOptions = {}): Promise<boolean> {
-    return (await this.session.call(FileServiceService.isChardev, { path, followsymlinks: options.followsymlinks }, options)).flag;
+    const call = checked('is_chardev', ARGUMENTS.is_chardev, [path], options);
+    return (await this.session.call(FileServiceService.isChardev, { path, followsymlinks: options.followsymlinks }, call)).flag;
   }
 
   /**
@@ -3526,7 +4451,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async isDir(path: string, options: IsDirOptions = {}): Promise<boolean> {
-    return (await this.session.call(FileServiceService.isDir, { path, followsymlinks: options.followsymlinks }, options)).dirflag;
+    const call = checked('is_dir', ARGUMENTS.is_dir, [path], options);
+    return (await this.session.call(FileServiceService.isDir, { path, followsymlinks: options.followsymlinks }, call)).dirflag;
   }
 
   /**
@@ -3535,7 +4461,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async isFifo(path: string, options: IsFifoOptions = {}): Promise<boolean> {
-    return (await this.session.call(FileServiceService.isFifo, { path, followsymlinks: options.followsymlinks }, options)).flag;
+    const call = checked('is_fifo', ARGUMENTS.is_fifo, [path], options);
+    return (await this.session.call(FileServiceService.isFifo, { path, followsymlinks: options.followsymlinks }, call)).flag;
   }
 
   /**
@@ -3544,7 +4471,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async isFile(path: string, options: IsFileOptions = {}): Promise<boolean> {
-    return (await this.session.call(FileServiceService.isFile, { path, followsymlinks: options.followsymlinks }, options)).fileflag;
+    const call = checked('is_file', ARGUMENTS.is_file, [path], options);
+    return (await this.session.call(FileServiceService.isFile, { path, followsymlinks: options.followsymlinks }, call)).fileflag;
   }
 
   /**
@@ -3553,7 +4481,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async isSocket(path: string, options: IsSocketOptions = {}): Promise<boolean> {
-    return (await this.session.call(FileServiceService.isSocket, { path, followsymlinks: options.followsymlinks }, options)).flag;
+    const call = checked('is_socket', ARGUMENTS.is_socket, [path], options);
+    return (await this.session.call(FileServiceService.isSocket, { path, followsymlinks: options.followsymlinks }, call)).flag;
   }
 
   /**
@@ -3561,7 +4490,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async isSymlink(path: string, options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(FileServiceService.isSymlink, { path }, options)).flag;
+    const call = checked('is_symlink', ARGUMENTS.is_symlink, [path], options);
+    return (await this.session.call(FileServiceService.isSymlink, { path }, call)).flag;
   }
 
   /**
@@ -3570,7 +4500,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async isZero(path: string, options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(FileServiceService.isZero, { path }, options)).zeroflag;
+    const call = checked('is_zero', ARGUMENTS.is_zero, [path], options);
+    return (await this.session.call(FileServiceService.isZero, { path }, call)).zeroflag;
   }
 
   /**
@@ -3579,7 +4510,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async ll(directory: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(FileServiceService.ll, { directory }, options)).listing;
+    const call = checked('ll', ARGUMENTS.ll, [directory], options);
+    return (await this.session.call(FileServiceService.ll, { directory }, call)).listing;
   }
 
   /**
@@ -3589,7 +4521,8 @@ export class Actions {
    * @deprecated use {@link Actions.lgetxattrs}
    */
   async llz(directory: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(FileServiceService.llz, { directory }, options)).listing;
+    const call = checked('llz', ARGUMENTS.llz, [directory], options);
+    return (await this.session.call(FileServiceService.llz, { directory }, call)).listing;
   }
 
   /**
@@ -3598,7 +4531,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async ln(target: string, linkname: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.ln, { target, linkname }, options);
+    const call = checked('ln', ARGUMENTS.ln, [target, linkname], options);
+    await this.session.call(FileServiceService.ln, { target, linkname }, call);
   }
 
   /**
@@ -3606,7 +4540,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lnF(target: string, linkname: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.lnF, { target, linkname }, options);
+    const call = checked('ln_f', ARGUMENTS.ln_f, [target, linkname], options);
+    await this.session.call(FileServiceService.lnF, { target, linkname }, call);
   }
 
   /**
@@ -3616,7 +4551,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lnS(target: string, linkname: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.lnS, { target, linkname }, options);
+    const call = checked('ln_s', ARGUMENTS.ln_s, [target, linkname], options);
+    await this.session.call(FileServiceService.lnS, { target, linkname }, call);
   }
 
   /**
@@ -3625,7 +4561,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lnSf(target: string, linkname: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.lnSf, { target, linkname }, options);
+    const call = checked('ln_sf', ARGUMENTS.ln_sf, [target, linkname], options);
+    await this.session.call(FileServiceService.lnSf, { target, linkname }, call);
   }
 
   /**
@@ -3634,7 +4571,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async ls(directory: string, options: CallOptions = {}): Promise<string[]> {
-    return collect(this.session.stream(FileServiceService.ls, { directory }, options), ({ listing: batch }) => batch);
+    const call = checked('ls', ARGUMENTS.ls, [directory], options);
+    return collect(this.session.stream(FileServiceService.ls, { directory }, call), ({ listing: batch }) => batch);
   }
 
   /**
@@ -3642,8 +4580,9 @@ export class Actions {
    * byte; `.` and `..` are left out. Suited to very large directories and odd file names.
    * @throws GuestfsRpcError
    */
-  ls0(dir: string, options: CallOptions = {}): AsyncGenerator<Buffer> {
-    return this.session.download(FileServiceService.ls0, { dir }, options);
+  ls0(dir: string, options: CallOptions = {}): Download {
+    const call = checked('ls0', ARGUMENTS.ls0, [dir], options);
+    return this.session.download(FileServiceService.ls0, { dir }, call);
   }
 
   /**
@@ -3653,7 +4592,8 @@ export class Actions {
    * @deprecated use {@link Actions.lstatns}
    */
   async lstat(path: string, options: CallOptions = {}): Promise<Stat> {
-    return present((await this.session.call(FileServiceService.lstat, { path }, options)).statbuf);
+    const call = checked('lstat', ARGUMENTS.lstat, [path], options);
+    return present((await this.session.call(FileServiceService.lstat, { path }, call)).statbuf, call);
   }
 
   /**
@@ -3663,7 +4603,8 @@ export class Actions {
    * @deprecated use {@link Actions.lstatnslist}
    */
   async lstatlist(path: string, names: string[], options: CallOptions = {}): Promise<Stat[]> {
-    return (await this.session.call(FileServiceService.lstatlist, { path, names }, options)).statbufs;
+    const call = checked('lstatlist', ARGUMENTS.lstatlist, [path, names], options);
+    return (await this.session.call(FileServiceService.lstatlist, { path, names }, call)).statbufs;
   }
 
   /**
@@ -3672,7 +4613,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lstatns(path: string, options: CallOptions = {}): Promise<Statns> {
-    return present((await this.session.call(FileServiceService.lstatns, { path }, options)).statbuf);
+    const call = checked('lstatns', ARGUMENTS.lstatns, [path], options);
+    return present((await this.session.call(FileServiceService.lstatns, { path }, call)).statbuf, call);
   }
 
   /**
@@ -3682,7 +4624,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lstatnslist(path: string, names: string[], options: CallOptions = {}): Promise<Statns[]> {
-    return (await this.session.call(FileServiceService.lstatnslist, { path, names }, options)).statbufs;
+    const call = checked('lstatnslist', ARGUMENTS.lstatnslist, [path, names], options);
+    return (await this.session.call(FileServiceService.lstatnslist, { path, names }, call)).statbufs;
   }
 
   /**
@@ -3691,7 +4634,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mkdir(path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.mkdir, { path }, options);
+    const call = checked('mkdir', ARGUMENTS.mkdir, [path], options);
+    await this.session.call(FileServiceService.mkdir, { path }, call);
   }
 
   /**
@@ -3700,7 +4644,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mkdirMode(path: string, mode: number, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.mkdirMode, { path, mode }, options);
+    const call = checked('mkdir_mode', ARGUMENTS.mkdir_mode, [path, mode], options);
+    await this.session.call(FileServiceService.mkdirMode, { path, mode }, call);
   }
 
   /**
@@ -3709,7 +4654,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mkdirP(path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.mkdirP, { path }, options);
+    const call = checked('mkdir_p', ARGUMENTS.mkdir_p, [path], options);
+    await this.session.call(FileServiceService.mkdirP, { path }, call);
   }
 
   /**
@@ -3719,7 +4665,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mkdtemp(tmpl: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(FileServiceService.mkdtemp, { tmpl }, options)).dir;
+    const call = checked('mkdtemp', ARGUMENTS.mkdtemp, [tmpl], options);
+    return (await this.session.call(FileServiceService.mkdtemp, { tmpl }, call)).dir;
   }
 
   /**
@@ -3728,7 +4675,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mkfifo(mode: number, path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.mkfifo, { mode, path }, options);
+    const call = checked('mkfifo', ARGUMENTS.mkfifo, [mode, path], options);
+    await this.session.call(FileServiceService.mkfifo, { mode, path }, call);
   }
 
   /**
@@ -3738,7 +4686,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mknod(mode: number, devmajor: number, devminor: number, path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.mknod, { mode, devmajor, devminor, path }, options);
+    const call = checked('mknod', ARGUMENTS.mknod, [mode, devmajor, devminor, path], options);
+    await this.session.call(FileServiceService.mknod, { mode, devmajor, devminor, path }, call);
   }
 
   /**
@@ -3747,7 +4696,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mknodB(mode: number, devmajor: number, devminor: number, path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.mknodB, { mode, devmajor, devminor, path }, options);
+    const call = checked('mknod_b', ARGUMENTS.mknod_b, [mode, devmajor, devminor, path], options);
+    await this.session.call(FileServiceService.mknodB, { mode, devmajor, devminor, path }, call);
   }
 
   /**
@@ -3756,7 +4706,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mknodC(mode: number, devmajor: number, devminor: number, path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.mknodC, { mode, devmajor, devminor, path }, options);
+    const call = checked('mknod_c', ARGUMENTS.mknod_c, [mode, devmajor, devminor, path], options);
+    await this.session.call(FileServiceService.mknodC, { mode, devmajor, devminor, path }, call);
   }
 
   /**
@@ -3766,7 +4717,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mktemp(tmpl: string, options: MktempOptions = {}): Promise<string> {
-    return (await this.session.call(FileServiceService.mktemp, { tmpl, suffix: options.suffix }, options)).path;
+    const call = checked('mktemp', ARGUMENTS.mktemp, [tmpl], options);
+    return (await this.session.call(FileServiceService.mktemp, { tmpl, suffix: options.suffix }, call)).path;
   }
 
   /**
@@ -3776,7 +4728,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mv(src: string, dest: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.mv, { src, dest }, options);
+    const call = checked('mv', ARGUMENTS.mv, [src, dest], options);
+    await this.session.call(FileServiceService.mv, { src, dest }, call);
   }
 
   /**
@@ -3786,7 +4739,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async pread(path: string, count: number, offset: bigint, options: CallOptions = {}): Promise<Buffer> {
-    return (await this.session.call(FileServiceService.pread, { path, count, offset }, options)).content;
+    const call = checked('pread', ARGUMENTS.pread, [path, count, offset], options);
+    return (await this.session.call(FileServiceService.pread, { path, count, offset }, call)).content;
   }
 
   /**
@@ -3796,8 +4750,9 @@ export class Actions {
    * 4 MiB. For longer content use upload_offset.
    * @throws GuestfsRpcError
    */
-  async pwrite(path: string, content: Buffer, offset: bigint, options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(FileServiceService.pwrite, { path, content, offset }, options)).nbytes;
+  async pwrite(path: string, content: Uint8Array, offset: bigint, options: CallOptions = {}): Promise<number> {
+    const call = checked('pwrite', ARGUMENTS.pwrite, [path, content, offset], options);
+    return (await this.session.call(FileServiceService.pwrite, { path, content: bytes(content), offset }, call)).nbytes;
   }
 
   /**
@@ -3806,7 +4761,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async readFile(path: string, options: CallOptions = {}): Promise<Buffer> {
-    return (await this.session.call(FileServiceService.readFile, { path }, options)).content;
+    const call = checked('read_file', ARGUMENTS.read_file, [path], options);
+    return (await this.session.call(FileServiceService.readFile, { path }, call)).content;
   }
 
   /**
@@ -3815,7 +4771,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async readLines(path: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(FileServiceService.readLines, { path }, options)).lines;
+    const call = checked('read_lines', ARGUMENTS.read_lines, [path], options);
+    return (await this.session.call(FileServiceService.readLines, { path }, call)).lines;
   }
 
   /**
@@ -3826,7 +4783,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async readdir(dir: string, options: CallOptions = {}): Promise<Dirent[]> {
-    return collect(this.session.stream(FileServiceService.readdir, { dir }, options), ({ entries: batch }) => batch);
+    const call = checked('readdir', ARGUMENTS.readdir, [dir], options);
+    return collect(this.session.stream(FileServiceService.readdir, { dir }, call), ({ entries: batch }) => batch);
   }
 
   /**
@@ -3835,7 +4793,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async readlink(path: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(FileServiceService.readlink, { path }, options)).link;
+    const call = checked('readlink', ARGUMENTS.readlink, [path], options);
+    return (await this.session.call(FileServiceService.readlink, { path }, call)).link;
   }
 
   /**
@@ -3845,7 +4804,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async readlinklist(path: string, names: string[], options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(FileServiceService.readlinklist, { path, names }, options)).links;
+    const call = checked('readlinklist', ARGUMENTS.readlinklist, [path, names], options);
+    return (await this.session.call(FileServiceService.readlinklist, { path, names }, call)).links;
   }
 
   /**
@@ -3854,7 +4814,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async realpath(path: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(FileServiceService.realpath, { path }, options)).rpath;
+    const call = checked('realpath', ARGUMENTS.realpath, [path], options);
+    return (await this.session.call(FileServiceService.realpath, { path }, call)).rpath;
   }
 
   /**
@@ -3864,7 +4825,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async rename(oldpath: string, newpath: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.rename, { oldpath, newpath }, options);
+    const call = checked('rename', ARGUMENTS.rename, [oldpath, newpath], options);
+    await this.session.call(FileServiceService.rename, { oldpath, newpath }, call);
   }
 
   /**
@@ -3873,7 +4835,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async rm(path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.rm, { path }, options);
+    const call = checked('rm', ARGUMENTS.rm, [path], options);
+    await this.session.call(FileServiceService.rm, { path }, call);
   }
 
   /**
@@ -3882,7 +4845,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async rmF(path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.rmF, { path }, options);
+    const call = checked('rm_f', ARGUMENTS.rm_f, [path], options);
+    await this.session.call(FileServiceService.rmF, { path }, call);
   }
 
   /**
@@ -3891,7 +4855,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async rmRf(path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.rmRf, { path }, options);
+    const call = checked('rm_rf', ARGUMENTS.rm_rf, [path], options);
+    await this.session.call(FileServiceService.rmRf, { path }, call);
   }
 
   /**
@@ -3900,7 +4865,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async rmdir(path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.rmdir, { path }, options);
+    const call = checked('rmdir', ARGUMENTS.rmdir, [path], options);
+    await this.session.call(FileServiceService.rmdir, { path }, call);
   }
 
   /**
@@ -3908,7 +4874,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async scrubFile(file: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.scrubFile, { file }, options);
+    const call = checked('scrub_file', ARGUMENTS.scrub_file, [file], options);
+    await this.session.call(FileServiceService.scrubFile, { file }, call);
   }
 
   /**
@@ -3917,7 +4884,8 @@ export class Actions {
    * @deprecated use {@link Actions.statns}
    */
   async stat(path: string, options: CallOptions = {}): Promise<Stat> {
-    return present((await this.session.call(FileServiceService.stat, { path }, options)).statbuf);
+    const call = checked('stat', ARGUMENTS.stat, [path], options);
+    return present((await this.session.call(FileServiceService.stat, { path }, call)).statbuf, call);
   }
 
   /**
@@ -3926,7 +4894,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async statns(path: string, options: CallOptions = {}): Promise<Statns> {
-    return present((await this.session.call(FileServiceService.statns, { path }, options)).statbuf);
+    const call = checked('statns', ARGUMENTS.statns, [path], options);
+    return present((await this.session.call(FileServiceService.statns, { path }, call)).statbuf, call);
   }
 
   /**
@@ -3935,7 +4904,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async statvfs(path: string, options: CallOptions = {}): Promise<Statvfs> {
-    return present((await this.session.call(FileServiceService.statvfs, { path }, options)).statbuf);
+    const call = checked('statvfs', ARGUMENTS.statvfs, [path], options);
+    return present((await this.session.call(FileServiceService.statvfs, { path }, call)).statbuf, call);
   }
 
   /**
@@ -3944,7 +4914,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async touch(path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.touch, { path }, options);
+    const call = checked('touch', ARGUMENTS.touch, [path], options);
+    await this.session.call(FileServiceService.touch, { path }, call);
   }
 
   /**
@@ -3952,7 +4923,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async truncate(path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.truncate, { path }, options);
+    const call = checked('truncate', ARGUMENTS.truncate, [path], options);
+    await this.session.call(FileServiceService.truncate, { path }, call);
   }
 
   /**
@@ -3962,7 +4934,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async truncateSize(path: string, size: bigint, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.truncateSize, { path, size }, options);
+    const call = checked('truncate_size', ARGUMENTS.truncate_size, [path, size], options);
+    await this.session.call(FileServiceService.truncateSize, { path, size }, call);
   }
 
   /**
@@ -3971,8 +4944,9 @@ export class Actions {
    * requests are limited to 8 MiB. Upload, which streams, has no limit.
    * @throws GuestfsRpcError
    */
-  async write(path: string, content: Buffer, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.write, { path, content }, options);
+  async write(path: string, content: Uint8Array, options: CallOptions = {}): Promise<void> {
+    const call = checked('write', ARGUMENTS.write, [path, content], options);
+    await this.session.call(FileServiceService.write, { path, content: bytes(content) }, call);
   }
 
   /**
@@ -3981,8 +4955,9 @@ export class Actions {
    * the file streams, and has no limit. Appending more than 2 MiB is not a single step and can be left half done.
    * @throws GuestfsRpcError
    */
-  async writeAppend(path: string, content: Buffer, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.writeAppend, { path, content }, options);
+  async writeAppend(path: string, content: Uint8Array, options: CallOptions = {}): Promise<void> {
+    const call = checked('write_append', ARGUMENTS.write_append, [path, content], options);
+    await this.session.call(FileServiceService.writeAppend, { path, content: bytes(content) }, call);
   }
 
   /**
@@ -3993,7 +4968,8 @@ export class Actions {
    * @deprecated use {@link Actions.write}
    */
   async writeFile(path: string, content: string, size: number, options: CallOptions = {}): Promise<void> {
-    await this.session.call(FileServiceService.writeFile, { path, content, size }, options);
+    const call = checked('write_file', ARGUMENTS.write_file, [path, content, size], options);
+    await this.session.call(FileServiceService.writeFile, { path, content, size }, call);
   }
 
   /**
@@ -4003,7 +4979,8 @@ export class Actions {
    * @deprecated use {@link Actions.grep}
    */
   async egrep(regex: string, path: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(TextServiceService.egrep, { regex, path }, options)).lines;
+    const call = checked('egrep', ARGUMENTS.egrep, [regex, path], options);
+    return (await this.session.call(TextServiceService.egrep, { regex, path }, call)).lines;
   }
 
   /**
@@ -4013,7 +4990,8 @@ export class Actions {
    * @deprecated use {@link Actions.grep}
    */
   async egrepi(regex: string, path: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(TextServiceService.egrepi, { regex, path }, options)).lines;
+    const call = checked('egrepi', ARGUMENTS.egrepi, [regex, path], options);
+    return (await this.session.call(TextServiceService.egrepi, { regex, path }, call)).lines;
   }
 
   /**
@@ -4023,7 +5001,8 @@ export class Actions {
    * @deprecated use {@link Actions.grep}
    */
   async fgrep(pattern: string, path: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(TextServiceService.fgrep, { pattern, path }, options)).lines;
+    const call = checked('fgrep', ARGUMENTS.fgrep, [pattern, path], options);
+    return (await this.session.call(TextServiceService.fgrep, { pattern, path }, call)).lines;
   }
 
   /**
@@ -4033,7 +5012,8 @@ export class Actions {
    * @deprecated use {@link Actions.grep}
    */
   async fgrepi(pattern: string, path: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(TextServiceService.fgrepi, { pattern, path }, options)).lines;
+    const call = checked('fgrepi', ARGUMENTS.fgrepi, [pattern, path], options);
+    return (await this.session.call(TextServiceService.fgrepi, { pattern, path }, call)).lines;
   }
 
   /**
@@ -4044,7 +5024,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async grep(regex: string, path: string, options: GrepOptions = {}): Promise<string[]> {
-    return (await this.session.call(TextServiceService.grep, { regex, path, extended: options.extended, fixed: options.fixed, insensitive: options.insensitive, compressed: options.compressed }, options)).lines;
+    const call = checked('grep', ARGUMENTS.grep, [regex, path], options);
+    return (await this.session.call(TextServiceService.grep, { regex, path, extended: options.extended, fixed: options.fixed, insensitive: options.insensitive, compressed: options.compressed }, call)).lines;
   }
 
   /**
@@ -4054,7 +5035,8 @@ export class Actions {
    * @deprecated use {@link Actions.grep}
    */
   async grepi(regex: string, path: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(TextServiceService.grepi, { regex, path }, options)).lines;
+    const call = checked('grepi', ARGUMENTS.grepi, [regex, path], options);
+    return (await this.session.call(TextServiceService.grepi, { regex, path }, call)).lines;
   }
 
   /**
@@ -4063,7 +5045,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async head(path: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(TextServiceService.head, { path }, options)).lines;
+    const call = checked('head', ARGUMENTS.head, [path], options);
+    return (await this.session.call(TextServiceService.head, { path }, call)).lines;
   }
 
   /**
@@ -4072,7 +5055,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async headN(nrlines: number, path: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(TextServiceService.headN, { nrlines, path }, options)).lines;
+    const call = checked('head_n', ARGUMENTS.head_n, [nrlines, path], options);
+    return (await this.session.call(TextServiceService.headN, { nrlines, path }, call)).lines;
   }
 
   /**
@@ -4081,7 +5065,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async strings(path: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(TextServiceService.strings, { path }, options)).stringsout;
+    const call = checked('strings', ARGUMENTS.strings, [path], options);
+    return (await this.session.call(TextServiceService.strings, { path }, call)).stringsout;
   }
 
   /**
@@ -4091,7 +5076,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async stringsE(encoding: string, path: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(TextServiceService.stringsE, { encoding, path }, options)).stringsout;
+    const call = checked('strings_e', ARGUMENTS.strings_e, [encoding, path], options);
+    return (await this.session.call(TextServiceService.stringsE, { encoding, path }, call)).stringsout;
   }
 
   /**
@@ -4099,7 +5085,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async tail(path: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(TextServiceService.tail, { path }, options)).lines;
+    const call = checked('tail', ARGUMENTS.tail, [path], options);
+    return (await this.session.call(TextServiceService.tail, { path }, call)).lines;
   }
 
   /**
@@ -4108,7 +5095,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async tailN(nrlines: number, path: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(TextServiceService.tailN, { nrlines, path }, options)).lines;
+    const call = checked('tail_n', ARGUMENTS.tail_n, [nrlines, path], options);
+    return (await this.session.call(TextServiceService.tailN, { nrlines, path }, call)).lines;
   }
 
   /**
@@ -4116,7 +5104,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async wcC(path: string, options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(TextServiceService.wcC, { path }, options)).chars;
+    const call = checked('wc_c', ARGUMENTS.wc_c, [path], options);
+    return (await this.session.call(TextServiceService.wcC, { path }, call)).chars;
   }
 
   /**
@@ -4124,7 +5113,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async wcL(path: string, options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(TextServiceService.wcL, { path }, options)).lines;
+    const call = checked('wc_l', ARGUMENTS.wc_l, [path], options);
+    return (await this.session.call(TextServiceService.wcL, { path }, call)).lines;
   }
 
   /**
@@ -4132,7 +5122,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async wcW(path: string, options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(TextServiceService.wcW, { path }, options)).words;
+    const call = checked('wc_w', ARGUMENTS.wc_w, [path], options);
+    return (await this.session.call(TextServiceService.wcW, { path }, call)).words;
   }
 
   /**
@@ -4142,7 +5133,8 @@ export class Actions {
    * @deprecated use {@link Actions.grep}
    */
   async zegrep(regex: string, path: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(TextServiceService.zegrep, { regex, path }, options)).lines;
+    const call = checked('zegrep', ARGUMENTS.zegrep, [regex, path], options);
+    return (await this.session.call(TextServiceService.zegrep, { regex, path }, call)).lines;
   }
 
   /**
@@ -4152,7 +5144,8 @@ export class Actions {
    * @deprecated use {@link Actions.grep}
    */
   async zegrepi(regex: string, path: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(TextServiceService.zegrepi, { regex, path }, options)).lines;
+    const call = checked('zegrepi', ARGUMENTS.zegrepi, [regex, path], options);
+    return (await this.session.call(TextServiceService.zegrepi, { regex, path }, call)).lines;
   }
 
   /**
@@ -4162,7 +5155,8 @@ export class Actions {
    * @deprecated use {@link Actions.grep}
    */
   async zfgrep(pattern: string, path: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(TextServiceService.zfgrep, { pattern, path }, options)).lines;
+    const call = checked('zfgrep', ARGUMENTS.zfgrep, [pattern, path], options);
+    return (await this.session.call(TextServiceService.zfgrep, { pattern, path }, call)).lines;
   }
 
   /**
@@ -4172,7 +5166,8 @@ export class Actions {
    * @deprecated use {@link Actions.grep}
    */
   async zfgrepi(pattern: string, path: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(TextServiceService.zfgrepi, { pattern, path }, options)).lines;
+    const call = checked('zfgrepi', ARGUMENTS.zfgrepi, [pattern, path], options);
+    return (await this.session.call(TextServiceService.zfgrepi, { pattern, path }, call)).lines;
   }
 
   /**
@@ -4182,7 +5177,8 @@ export class Actions {
    * @deprecated use {@link Actions.grep}
    */
   async zgrep(regex: string, path: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(TextServiceService.zgrep, { regex, path }, options)).lines;
+    const call = checked('zgrep', ARGUMENTS.zgrep, [regex, path], options);
+    return (await this.session.call(TextServiceService.zgrep, { regex, path }, call)).lines;
   }
 
   /**
@@ -4192,7 +5188,8 @@ export class Actions {
    * @deprecated use {@link Actions.grep}
    */
   async zgrepi(regex: string, path: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(TextServiceService.zgrepi, { regex, path }, options)).lines;
+    const call = checked('zgrepi', ARGUMENTS.zgrepi, [regex, path], options);
+    return (await this.session.call(TextServiceService.zgrepi, { regex, path }, call)).lines;
   }
 
   /**
@@ -4201,7 +5198,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async aclDeleteDefFile(dir: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(AttributeServiceService.aclDeleteDefFile, { dir }, options);
+    const call = checked('acl_delete_def_file', ARGUMENTS.acl_delete_def_file, [dir], options);
+    await this.session.call(AttributeServiceService.aclDeleteDefFile, { dir }, call);
   }
 
   /**
@@ -4211,7 +5209,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async aclGetFile(path: string, acltype: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(AttributeServiceService.aclGetFile, { path, acltype }, options)).acl;
+    const call = checked('acl_get_file', ARGUMENTS.acl_get_file, [path, acltype], options);
+    return (await this.session.call(AttributeServiceService.aclGetFile, { path, acltype }, call)).acl;
   }
 
   /**
@@ -4222,7 +5221,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async aclSetFile(path: string, acltype: string, acl: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(AttributeServiceService.aclSetFile, { path, acltype, acl }, options);
+    const call = checked('acl_set_file', ARGUMENTS.acl_set_file, [path, acltype, acl], options);
+    await this.session.call(AttributeServiceService.aclSetFile, { path, acltype, acl }, call);
   }
 
   /**
@@ -4231,7 +5231,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async capGetFile(path: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(AttributeServiceService.capGetFile, { path }, options)).cap;
+    const call = checked('cap_get_file', ARGUMENTS.cap_get_file, [path], options);
+    return (await this.session.call(AttributeServiceService.capGetFile, { path }, call)).cap;
   }
 
   /**
@@ -4239,7 +5240,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async capSetFile(path: string, cap: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(AttributeServiceService.capSetFile, { path, cap }, options);
+    const call = checked('cap_set_file', ARGUMENTS.cap_set_file, [path, cap], options);
+    await this.session.call(AttributeServiceService.capSetFile, { path, cap }, call);
   }
 
   /**
@@ -4248,7 +5250,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async chmod(mode: number, path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(AttributeServiceService.chmod, { mode, path }, options);
+    const call = checked('chmod', ARGUMENTS.chmod, [mode, path], options);
+    await this.session.call(AttributeServiceService.chmod, { mode, path }, call);
   }
 
   /**
@@ -4257,7 +5260,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async chown(owner: number, group: number, path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(AttributeServiceService.chown, { owner, group, path }, options);
+    const call = checked('chown', ARGUMENTS.chown, [owner, group, path], options);
+    await this.session.call(AttributeServiceService.chown, { owner, group, path }, call);
   }
 
   /**
@@ -4267,7 +5271,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async copyAttributes(src: string, dest: string, options: CopyAttributesOptions = {}): Promise<void> {
-    await this.session.call(AttributeServiceService.copyAttributes, { src, dest, all: options.all, mode: options.mode, xattributes: options.xattributes, ownership: options.ownership }, options);
+    const call = checked('copy_attributes', ARGUMENTS.copy_attributes, [src, dest], options);
+    await this.session.call(AttributeServiceService.copyAttributes, { src, dest, all: options.all, mode: options.mode, xattributes: options.xattributes, ownership: options.ownership }, call);
   }
 
   /**
@@ -4277,7 +5282,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getE2attrs(file: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(AttributeServiceService.getE2Attrs, { file }, options)).attrs;
+    const call = checked('get_e2attrs', ARGUMENTS.get_e2attrs, [file], options);
+    return (await this.session.call(AttributeServiceService.getE2Attrs, { file }, call)).attrs;
   }
 
   /**
@@ -4285,7 +5291,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getE2generation(file: string, options: CallOptions = {}): Promise<bigint> {
-    return (await this.session.call(AttributeServiceService.getE2Generation, { file }, options)).generation;
+    const call = checked('get_e2generation', ARGUMENTS.get_e2generation, [file], options);
+    return (await this.session.call(AttributeServiceService.getE2Generation, { file }, call)).generation;
   }
 
   /**
@@ -4293,7 +5300,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getUmask(options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(AttributeServiceService.getUmask, {}, options)).mask;
+    const call = checked('get_umask', ARGUMENTS.get_umask, [], options);
+    return (await this.session.call(AttributeServiceService.getUmask, {}, call)).mask;
   }
 
   /**
@@ -4302,7 +5310,8 @@ export class Actions {
    * @deprecated use {@link Actions.setfiles}
    */
   async getcon(options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(AttributeServiceService.getcon, {}, options)).context;
+    const call = checked('getcon', ARGUMENTS.getcon, [], options);
+    return (await this.session.call(AttributeServiceService.getcon, {}, call)).context;
   }
 
   /**
@@ -4311,7 +5320,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getxattr(path: string, name: string, options: CallOptions = {}): Promise<Buffer> {
-    return (await this.session.call(AttributeServiceService.getxattr, { path, name }, options)).xattr;
+    const call = checked('getxattr', ARGUMENTS.getxattr, [path, name], options);
+    return (await this.session.call(AttributeServiceService.getxattr, { path, name }, call)).xattr;
   }
 
   /**
@@ -4320,7 +5330,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async getxattrs(path: string, options: CallOptions = {}): Promise<Xattr[]> {
-    return (await this.session.call(AttributeServiceService.getxattrs, { path }, options)).xattrs;
+    const call = checked('getxattrs', ARGUMENTS.getxattrs, [path], options);
+    return (await this.session.call(AttributeServiceService.getxattrs, { path }, call)).xattrs;
   }
 
   /**
@@ -4329,7 +5340,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lchown(owner: number, group: number, path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(AttributeServiceService.lchown, { owner, group, path }, options);
+    const call = checked('lchown', ARGUMENTS.lchown, [owner, group, path], options);
+    await this.session.call(AttributeServiceService.lchown, { owner, group, path }, call);
   }
 
   /**
@@ -4338,7 +5350,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lgetxattr(path: string, name: string, options: CallOptions = {}): Promise<Buffer> {
-    return (await this.session.call(AttributeServiceService.lgetxattr, { path, name }, options)).xattr;
+    const call = checked('lgetxattr', ARGUMENTS.lgetxattr, [path, name], options);
+    return (await this.session.call(AttributeServiceService.lgetxattr, { path, name }, call)).xattr;
   }
 
   /**
@@ -4347,7 +5360,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lgetxattrs(path: string, options: CallOptions = {}): Promise<Xattr[]> {
-    return (await this.session.call(AttributeServiceService.lgetxattrs, { path }, options)).xattrs;
+    const call = checked('lgetxattrs', ARGUMENTS.lgetxattrs, [path], options);
+    return (await this.session.call(AttributeServiceService.lgetxattrs, { path }, call)).xattrs;
   }
 
   /**
@@ -4356,7 +5370,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lremovexattr(xattr: string, path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(AttributeServiceService.lremovexattr, { xattr, path }, options);
+    const call = checked('lremovexattr', ARGUMENTS.lremovexattr, [xattr, path], options);
+    await this.session.call(AttributeServiceService.lremovexattr, { xattr, path }, call);
   }
 
   /**
@@ -4366,7 +5381,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lsetxattr(xattr: string, val: string, vallen: number, path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(AttributeServiceService.lsetxattr, { xattr, val, vallen, path }, options);
+    const call = checked('lsetxattr', ARGUMENTS.lsetxattr, [xattr, val, vallen, path], options);
+    await this.session.call(AttributeServiceService.lsetxattr, { xattr, val, vallen, path }, call);
   }
 
   /**
@@ -4376,7 +5392,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lxattrlist(path: string, names: string[], options: CallOptions = {}): Promise<Xattr[]> {
-    return (await this.session.call(AttributeServiceService.lxattrlist, { path, names }, options)).xattrs;
+    const call = checked('lxattrlist', ARGUMENTS.lxattrlist, [path, names], options);
+    return (await this.session.call(AttributeServiceService.lxattrlist, { path, names }, call)).xattrs;
   }
 
   /**
@@ -4386,7 +5403,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async removexattr(xattr: string, path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(AttributeServiceService.removexattr, { xattr, path }, options);
+    const call = checked('removexattr', ARGUMENTS.removexattr, [xattr, path], options);
+    await this.session.call(AttributeServiceService.removexattr, { xattr, path }, call);
   }
 
   /**
@@ -4397,7 +5415,8 @@ export class Actions {
    * @deprecated use {@link Actions.setfiles}
    */
   async selinuxRelabel(specfile: string, path: string, options: SelinuxRelabelOptions = {}): Promise<void> {
-    await this.session.call(AttributeServiceService.selinuxRelabel, { specfile, path, force: options.force }, options);
+    const call = checked('selinux_relabel', ARGUMENTS.selinux_relabel, [specfile, path], options);
+    await this.session.call(AttributeServiceService.selinuxRelabel, { specfile, path, force: options.force }, call);
   }
 
   /**
@@ -4407,7 +5426,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setE2attrs(file: string, attrs: string, options: SetE2attrsOptions = {}): Promise<void> {
-    await this.session.call(AttributeServiceService.setE2Attrs, { file, attrs, clear: options.clear }, options);
+    const call = checked('set_e2attrs', ARGUMENTS.set_e2attrs, [file, attrs], options);
+    await this.session.call(AttributeServiceService.setE2Attrs, { file, attrs, clear: options.clear }, call);
   }
 
   /**
@@ -4417,7 +5437,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setE2generation(file: string, generation: bigint, options: CallOptions = {}): Promise<void> {
-    await this.session.call(AttributeServiceService.setE2Generation, { file, generation }, options);
+    const call = checked('set_e2generation', ARGUMENTS.set_e2generation, [file, generation], options);
+    await this.session.call(AttributeServiceService.setE2Generation, { file, generation }, call);
   }
 
   /**
@@ -4427,7 +5448,8 @@ export class Actions {
    * @deprecated use {@link Actions.setfiles}
    */
   async setcon(context: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(AttributeServiceService.setcon, { context }, options);
+    const call = checked('setcon', ARGUMENTS.setcon, [context], options);
+    await this.session.call(AttributeServiceService.setcon, { context }, call);
   }
 
   /**
@@ -4439,7 +5461,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setfiles(specfile: string, paths: string[], options: SetfilesOptions = {}): Promise<void> {
-    await this.session.call(AttributeServiceService.setfiles, { specfile, paths, force: options.force, excludes: stringList(options.excludes) }, options);
+    const call = checked('setfiles', ARGUMENTS.setfiles, [specfile, paths], options);
+    await this.session.call(AttributeServiceService.setfiles, { specfile, paths, force: options.force, excludes: stringList(options.excludes) }, call);
   }
 
   /**
@@ -4449,7 +5472,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async setxattr(xattr: string, val: string, vallen: number, path: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(AttributeServiceService.setxattr, { xattr, val, vallen, path }, options);
+    const call = checked('setxattr', ARGUMENTS.setxattr, [xattr, val, vallen, path], options);
+    await this.session.call(AttributeServiceService.setxattr, { xattr, val, vallen, path }, call);
   }
 
   /**
@@ -4459,7 +5483,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async umask(mask: number, options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(AttributeServiceService.umask, { mask }, options)).oldmask;
+    const call = checked('umask', ARGUMENTS.umask, [mask], options);
+    return (await this.session.call(AttributeServiceService.umask, { mask }, call)).oldmask;
   }
 
   /**
@@ -4469,7 +5494,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async utimens(path: string, atsecs: bigint, atnsecs: bigint, mtsecs: bigint, mtnsecs: bigint, options: CallOptions = {}): Promise<void> {
-    await this.session.call(AttributeServiceService.utimens, { path, atsecs, atnsecs, mtsecs, mtnsecs }, options);
+    const call = checked('utimens', ARGUMENTS.utimens, [path, atsecs, atnsecs, mtsecs, mtnsecs], options);
+    await this.session.call(AttributeServiceService.utimens, { path, atsecs, atnsecs, mtsecs, mtnsecs }, call);
   }
 
   /**
@@ -4478,15 +5504,17 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async base64In(source: UploadSource, filename: string, options: UploadOptions = {}): Promise<void> {
-    await this.session.upload(TransferServiceService.base64In, { filename, ...uploadFields(options) }, source, options);
+    const call = checked('base64_in', ARGUMENTS.base64_in, [filename], options);
+    await this.session.upload(TransferServiceService.base64In, { filename, ...uploadFields(options) }, source, call);
   }
 
   /**
    * Streams a guest file encoded as base64. The server streams the content of `filename` as base64 text.
    * @throws GuestfsRpcError
    */
-  base64Out(filename: string, options: CallOptions = {}): AsyncGenerator<Buffer> {
-    return this.session.download(TransferServiceService.base64Out, { filename }, options);
+  base64Out(filename: string, options: CallOptions = {}): Download {
+    const call = checked('base64_out', ARGUMENTS.base64_out, [filename], options);
+    return this.session.download(TransferServiceService.base64Out, { filename }, call);
   }
 
   /**
@@ -4494,8 +5522,9 @@ export class Actions {
    * as in compress_out.
    * @throws GuestfsRpcError
    */
-  compressDeviceOut(ctype: string, device: string, options: CompressDeviceOutOptions = {}): AsyncGenerator<Buffer> {
-    return this.session.download(TransferServiceService.compressDeviceOut, { ctype, device, level: options.level }, options);
+  compressDeviceOut(ctype: string, device: string, options: CompressDeviceOutOptions = {}): Download {
+    const call = checked('compress_device_out', ARGUMENTS.compress_device_out, [ctype, device], options);
+    return this.session.download(TransferServiceService.compressDeviceOut, { ctype, device, level: options.level }, call);
   }
 
   /**
@@ -4504,8 +5533,9 @@ export class Actions {
    * compressor and defaults to the compressor's own choice.
    * @throws GuestfsRpcError
    */
-  compressOut(ctype: string, file: string, options: CompressOutOptions = {}): AsyncGenerator<Buffer> {
-    return this.session.download(TransferServiceService.compressOut, { ctype, file, level: options.level }, options);
+  compressOut(ctype: string, file: string, options: CompressOutOptions = {}): Download {
+    const call = checked('compress_out', ARGUMENTS.compress_out, [ctype, file], options);
+    return this.session.download(TransferServiceService.compressOut, { ctype, file, level: options.level }, call);
   }
 
   /**
@@ -4516,7 +5546,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async copyIn(localpath: string, remotedir: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(TransferServiceService.copyIn, { localpath, remotedir }, options);
+    const call = checked('copy_in', ARGUMENTS.copy_in, [localpath, remotedir], options);
+    await this.session.call(TransferServiceService.copyIn, { localpath, remotedir }, call);
   }
 
   /**
@@ -4527,7 +5558,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async copyOut(remotepath: string, localdir: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(TransferServiceService.copyOut, { remotepath, localdir }, options);
+    const call = checked('copy_out', ARGUMENTS.copy_out, [remotepath, localdir], options);
+    await this.session.call(TransferServiceService.copyOut, { remotepath, localdir }, call);
   }
 
   /**
@@ -4535,8 +5567,9 @@ export class Actions {
    * which adds checksums.
    * @throws GuestfsRpcError
    */
-  cpioOut(directory: string, options: CpioOutOptions = {}): AsyncGenerator<Buffer> {
-    return this.session.download(TransferServiceService.cpioOut, { directory, format: options.format }, options);
+  cpioOut(directory: string, options: CpioOutOptions = {}): Download {
+    const call = checked('cpio_out', ARGUMENTS.cpio_out, [directory], options);
+    return this.session.download(TransferServiceService.cpioOut, { directory, format: options.format }, call);
   }
 
   /**
@@ -4544,8 +5577,9 @@ export class Actions {
    * in the mounted guest or a device such as /dev/sda1; directories are refused.
    * @throws GuestfsRpcError
    */
-  download(remotefilename: string, options: CallOptions = {}): AsyncGenerator<Buffer> {
-    return this.session.download(TransferServiceService.download, { remotefilename }, options);
+  download(remotefilename: string, options: CallOptions = {}): Download {
+    const call = checked('download', ARGUMENTS.download, [remotefilename], options);
+    return this.session.download(TransferServiceService.download, { remotefilename }, call);
   }
 
   /**
@@ -4553,8 +5587,9 @@ export class Actions {
    * lie inside the file or device.
    * @throws GuestfsRpcError
    */
-  downloadOffset(remotefilename: string, offset: bigint, size: bigint, options: CallOptions = {}): AsyncGenerator<Buffer> {
-    return this.session.download(TransferServiceService.downloadOffset, { remotefilename, offset, size }, options);
+  downloadOffset(remotefilename: string, offset: bigint, size: bigint, options: CallOptions = {}): Download {
+    const call = checked('download_offset', ARGUMENTS.download_offset, [remotefilename, offset, size], options);
+    return this.session.download(TransferServiceService.downloadOffset, { remotefilename, offset, size }, call);
   }
 
   /**
@@ -4564,7 +5599,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async rsync(src: string, dest: string, options: RsyncOptions = {}): Promise<void> {
-    await this.session.call(TransferServiceService.rsync, { src, dest, archive: options.archive, deletedest: options.deletedest }, options);
+    const call = checked('rsync', ARGUMENTS.rsync, [src, dest], options);
+    await this.session.call(TransferServiceService.rsync, { src, dest, archive: options.archive, deletedest: options.deletedest }, call);
   }
 
   /**
@@ -4575,7 +5611,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async rsyncIn(remote: string, dest: string, options: RsyncInOptions = {}): Promise<void> {
-    await this.session.call(TransferServiceService.rsyncIn, { remote, dest, archive: options.archive, deletedest: options.deletedest }, options);
+    const call = checked('rsync_in', ARGUMENTS.rsync_in, [remote, dest], options);
+    await this.session.call(TransferServiceService.rsyncIn, { remote, dest, archive: options.archive, deletedest: options.deletedest }, call);
   }
 
   /**
@@ -4586,7 +5623,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async rsyncOut(src: string, remote: string, options: RsyncOutOptions = {}): Promise<void> {
-    await this.session.call(TransferServiceService.rsyncOut, { src, remote, archive: options.archive, deletedest: options.deletedest }, options);
+    const call = checked('rsync_out', ARGUMENTS.rsync_out, [src, remote], options);
+    await this.session.call(TransferServiceService.rsyncOut, { src, remote, archive: options.archive, deletedest: options.deletedest }, call);
   }
 
   /**
@@ -4598,7 +5636,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async tarIn(source: UploadSource, directory: string, options: TarInOptions = {}): Promise<void> {
-    await this.session.upload(TransferServiceService.tarIn, { directory, compress: options.compress, xattrs: options.xattrs, selinux: options.selinux, acls: options.acls, keepdirlink: options.keepdirlink, ...uploadFields(options) }, source, options);
+    const call = checked('tar_in', ARGUMENTS.tar_in, [directory], options);
+    await this.session.upload(TransferServiceService.tarIn, { directory, compress: options.compress, xattrs: options.xattrs, selinux: options.selinux, acls: options.acls, keepdirlink: options.keepdirlink, ...uploadFields(options) }, source, call);
   }
 
   /**
@@ -4608,8 +5647,9 @@ export class Actions {
    * `selinux` and `acls` store those attributes; all are false by default.
    * @throws GuestfsRpcError
    */
-  tarOut(directory: string, options: TarOutOptions = {}): AsyncGenerator<Buffer> {
-    return this.session.download(TransferServiceService.tarOut, { directory, compress: options.compress, numericowner: options.numericowner, excludes: stringList(options.excludes), xattrs: options.xattrs, selinux: options.selinux, acls: options.acls }, options);
+  tarOut(directory: string, options: TarOutOptions = {}): Download {
+    const call = checked('tar_out', ARGUMENTS.tar_out, [directory], options);
+    return this.session.download(TransferServiceService.tarOut, { directory, compress: options.compress, numericowner: options.numericowner, excludes: stringList(options.excludes), xattrs: options.xattrs, selinux: options.selinux, acls: options.acls }, call);
   }
 
   /**
@@ -4619,7 +5659,8 @@ export class Actions {
    * @deprecated use {@link Actions.tarIn}
    */
   async tgzIn(source: UploadSource, directory: string, options: UploadOptions = {}): Promise<void> {
-    await this.session.upload(TransferServiceService.tgzIn, { directory, ...uploadFields(options) }, source, options);
+    const call = checked('tgz_in', ARGUMENTS.tgz_in, [directory], options);
+    await this.session.upload(TransferServiceService.tgzIn, { directory, ...uploadFields(options) }, source, call);
   }
 
   /**
@@ -4627,8 +5668,9 @@ export class Actions {
    * @throws GuestfsRpcError
    * @deprecated use {@link Actions.tarOut}
    */
-  tgzOut(directory: string, options: CallOptions = {}): AsyncGenerator<Buffer> {
-    return this.session.download(TransferServiceService.tgzOut, { directory }, options);
+  tgzOut(directory: string, options: CallOptions = {}): Download {
+    const call = checked('tgz_out', ARGUMENTS.tgz_out, [directory], options);
+    return this.session.download(TransferServiceService.tgzOut, { directory }, call);
   }
 
   /**
@@ -4638,7 +5680,8 @@ export class Actions {
    * @deprecated use {@link Actions.tarIn}
    */
   async txzIn(source: UploadSource, directory: string, options: UploadOptions = {}): Promise<void> {
-    await this.session.upload(TransferServiceService.txzIn, { directory, ...uploadFields(options) }, source, options);
+    const call = checked('txz_in', ARGUMENTS.txz_in, [directory], options);
+    await this.session.upload(TransferServiceService.txzIn, { directory, ...uploadFields(options) }, source, call);
   }
 
   /**
@@ -4646,8 +5689,9 @@ export class Actions {
    * @throws GuestfsRpcError
    * @deprecated use {@link Actions.tarOut}
    */
-  txzOut(directory: string, options: CallOptions = {}): AsyncGenerator<Buffer> {
-    return this.session.download(TransferServiceService.txzOut, { directory }, options);
+  txzOut(directory: string, options: CallOptions = {}): Download {
+    const call = checked('txz_out', ARGUMENTS.txz_out, [directory], options);
+    return this.session.download(TransferServiceService.txzOut, { directory }, call);
   }
 
   /**
@@ -4657,7 +5701,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async upload(source: UploadSource, remotefilename: string, options: UploadOptions = {}): Promise<void> {
-    await this.session.upload(TransferServiceService.upload, { remotefilename, ...uploadFields(options) }, source, options);
+    const call = checked('upload', ARGUMENTS.upload, [remotefilename], options);
+    await this.session.upload(TransferServiceService.upload, { remotefilename, ...uploadFields(options) }, source, call);
   }
 
   /**
@@ -4667,7 +5712,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async uploadOffset(source: UploadSource, remotefilename: string, offset: bigint, options: UploadOptions = {}): Promise<void> {
-    await this.session.upload(TransferServiceService.uploadOffset, { remotefilename, offset, ...uploadFields(options) }, source, options);
+    const call = checked('upload_offset', ARGUMENTS.upload_offset, [remotefilename, offset], options);
+    await this.session.upload(TransferServiceService.uploadOffset, { remotefilename, offset, ...uploadFields(options) }, source, call);
   }
 
   /**
@@ -4677,7 +5723,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async userCancel(options: CallOptions = {}): Promise<void> {
-    await this.session.call(TransferServiceService.userCancel, {}, options);
+    const call = checked('user_cancel', ARGUMENTS.user_cancel, [], options);
+    await this.session.call(TransferServiceService.userCancel, {}, call);
   }
 
   /**
@@ -4687,7 +5734,8 @@ export class Actions {
    * @deprecated use {@link Actions.file}
    */
   async zfile(meth: string, path: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(TransferServiceService.zfile, { meth, path }, options)).description;
+    const call = checked('zfile', ARGUMENTS.zfile, [meth, path], options);
+    return (await this.session.call(TransferServiceService.zfile, { meth, path }, call)).description;
   }
 
   /**
@@ -4695,7 +5743,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async isLv(mountable: string, options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(LvmServiceService.isLv, { mountable }, options)).lvflag;
+    const call = checked('is_lv', ARGUMENTS.is_lv, [mountable], options);
+    return (await this.session.call(LvmServiceService.isLv, { mountable }, call)).lvflag;
   }
 
   /**
@@ -4704,7 +5753,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lvcreate(logvol: string, volgroup: string, mbytes: number, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.lvcreate, { logvol, volgroup, mbytes }, options);
+    const call = checked('lvcreate', ARGUMENTS.lvcreate, [logvol, volgroup, mbytes], options);
+    await this.session.call(LvmServiceService.lvcreate, { logvol, volgroup, mbytes }, call);
   }
 
   /**
@@ -4713,7 +5763,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lvcreateFree(logvol: string, volgroup: string, percent: number, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.lvcreateFree, { logvol, volgroup, percent }, options);
+    const call = checked('lvcreate_free', ARGUMENTS.lvcreate_free, [logvol, volgroup, percent], options);
+    await this.session.call(LvmServiceService.lvcreateFree, { logvol, volgroup, percent }, call);
   }
 
   /**
@@ -4722,7 +5773,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lvmCanonicalLvName(lvname: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(LvmServiceService.lvmCanonicalLvName, { lvname }, options)).lv;
+    const call = checked('lvm_canonical_lv_name', ARGUMENTS.lvm_canonical_lv_name, [lvname], options);
+    return (await this.session.call(LvmServiceService.lvmCanonicalLvName, { lvname }, call)).lv;
   }
 
   /**
@@ -4731,7 +5783,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lvmClearFilter(options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.lvmClearFilter, {}, options);
+    const call = checked('lvm_clear_filter', ARGUMENTS.lvm_clear_filter, [], options);
+    await this.session.call(LvmServiceService.lvmClearFilter, {}, call);
   }
 
   /**
@@ -4740,7 +5793,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lvmRemoveAll(options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.lvmRemoveAll, {}, options);
+    const call = checked('lvm_remove_all', ARGUMENTS.lvm_remove_all, [], options);
+    await this.session.call(LvmServiceService.lvmRemoveAll, {}, call);
   }
 
   /**
@@ -4750,7 +5804,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lvmScan(activate: boolean, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.lvmScan, { activate }, options);
+    const call = checked('lvm_scan', ARGUMENTS.lvm_scan, [activate], options);
+    await this.session.call(LvmServiceService.lvmScan, { activate }, call);
   }
 
   /**
@@ -4760,7 +5815,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lvmSetFilter(devices: string[], options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.lvmSetFilter, { devices }, options);
+    const call = checked('lvm_set_filter', ARGUMENTS.lvm_set_filter, [devices], options);
+    await this.session.call(LvmServiceService.lvmSetFilter, { devices }, call);
   }
 
   /**
@@ -4769,7 +5825,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lvremove(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.lvremove, { device }, options);
+    const call = checked('lvremove', ARGUMENTS.lvremove, [device], options);
+    await this.session.call(LvmServiceService.lvremove, { device }, call);
   }
 
   /**
@@ -4778,7 +5835,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lvrename(logvol: string, newlogvol: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.lvrename, { logvol, newlogvol }, options);
+    const call = checked('lvrename', ARGUMENTS.lvrename, [logvol, newlogvol], options);
+    await this.session.call(LvmServiceService.lvrename, { logvol, newlogvol }, call);
   }
 
   /**
@@ -4788,7 +5846,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lvresize(device: string, mbytes: number, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.lvresize, { device, mbytes }, options);
+    const call = checked('lvresize', ARGUMENTS.lvresize, [device, mbytes], options);
+    await this.session.call(LvmServiceService.lvresize, { device, mbytes }, call);
   }
 
   /**
@@ -4797,7 +5856,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lvresizeFree(lv: string, percent: number, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.lvresizeFree, { lv, percent }, options);
+    const call = checked('lvresize_free', ARGUMENTS.lvresize_free, [lv, percent], options);
+    await this.session.call(LvmServiceService.lvresizeFree, { lv, percent }, call);
   }
 
   /**
@@ -4805,7 +5865,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lvs(options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(LvmServiceService.lvs, {}, options)).logvols;
+    const call = checked('lvs', ARGUMENTS.lvs, [], options);
+    return (await this.session.call(LvmServiceService.lvs, {}, call)).logvols;
   }
 
   /**
@@ -4813,7 +5874,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lvsFull(options: CallOptions = {}): Promise<LvmLv[]> {
-    return (await this.session.call(LvmServiceService.lvsFull, {}, options)).logvols;
+    const call = checked('lvs_full', ARGUMENTS.lvs_full, [], options);
+    return (await this.session.call(LvmServiceService.lvsFull, {}, call)).logvols;
   }
 
   /**
@@ -4821,7 +5883,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async lvuuid(device: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(LvmServiceService.lvuuid, { device }, options)).uuid;
+    const call = checked('lvuuid', ARGUMENTS.lvuuid, [device], options);
+    return (await this.session.call(LvmServiceService.lvuuid, { device }, call)).uuid;
   }
 
   /**
@@ -4829,7 +5892,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async pvchangeUuid(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.pvchangeUuid, { device }, options);
+    const call = checked('pvchange_uuid', ARGUMENTS.pvchange_uuid, [device], options);
+    await this.session.call(LvmServiceService.pvchangeUuid, { device }, call);
   }
 
   /**
@@ -4837,7 +5901,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async pvchangeUuidAll(options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.pvchangeUuidAll, {}, options);
+    const call = checked('pvchange_uuid_all', ARGUMENTS.pvchange_uuid_all, [], options);
+    await this.session.call(LvmServiceService.pvchangeUuidAll, {}, call);
   }
 
   /**
@@ -4846,7 +5911,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async pvcreate(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.pvcreate, { device }, options);
+    const call = checked('pvcreate', ARGUMENTS.pvcreate, [device], options);
+    await this.session.call(LvmServiceService.pvcreate, { device }, call);
   }
 
   /**
@@ -4855,7 +5921,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async pvremove(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.pvremove, { device }, options);
+    const call = checked('pvremove', ARGUMENTS.pvremove, [device], options);
+    await this.session.call(LvmServiceService.pvremove, { device }, call);
   }
 
   /**
@@ -4864,7 +5931,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async pvresize(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.pvresize, { device }, options);
+    const call = checked('pvresize', ARGUMENTS.pvresize, [device], options);
+    await this.session.call(LvmServiceService.pvresize, { device }, call);
   }
 
   /**
@@ -4873,7 +5941,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async pvresizeSize(device: string, size: bigint, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.pvresizeSize, { device, size }, options);
+    const call = checked('pvresize_size', ARGUMENTS.pvresize_size, [device, size], options);
+    await this.session.call(LvmServiceService.pvresizeSize, { device, size }, call);
   }
 
   /**
@@ -4882,7 +5951,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async pvs(options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(LvmServiceService.pvs, {}, options)).physvols;
+    const call = checked('pvs', ARGUMENTS.pvs, [], options);
+    return (await this.session.call(LvmServiceService.pvs, {}, call)).physvols;
   }
 
   /**
@@ -4891,7 +5961,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async pvsFull(options: CallOptions = {}): Promise<LvmPv[]> {
-    return (await this.session.call(LvmServiceService.pvsFull, {}, options)).physvols;
+    const call = checked('pvs_full', ARGUMENTS.pvs_full, [], options);
+    return (await this.session.call(LvmServiceService.pvsFull, {}, call)).physvols;
   }
 
   /**
@@ -4899,7 +5970,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async pvuuid(device: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(LvmServiceService.pvuuid, { device }, options)).uuid;
+    const call = checked('pvuuid', ARGUMENTS.pvuuid, [device], options);
+    return (await this.session.call(LvmServiceService.pvuuid, { device }, call)).uuid;
   }
 
   /**
@@ -4908,7 +5980,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async vgActivate(activate: boolean, volgroups: string[], options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.vgActivate, { activate, volgroups }, options);
+    const call = checked('vg_activate', ARGUMENTS.vg_activate, [activate, volgroups], options);
+    await this.session.call(LvmServiceService.vgActivate, { activate, volgroups }, call);
   }
 
   /**
@@ -4917,7 +5990,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async vgActivateAll(activate: boolean, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.vgActivateAll, { activate }, options);
+    const call = checked('vg_activate_all', ARGUMENTS.vg_activate_all, [activate], options);
+    await this.session.call(LvmServiceService.vgActivateAll, { activate }, call);
   }
 
   /**
@@ -4925,7 +5999,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async vgchangeUuid(vg: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.vgchangeUuid, { vg }, options);
+    const call = checked('vgchange_uuid', ARGUMENTS.vgchange_uuid, [vg], options);
+    await this.session.call(LvmServiceService.vgchangeUuid, { vg }, call);
   }
 
   /**
@@ -4933,7 +6008,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async vgchangeUuidAll(options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.vgchangeUuidAll, {}, options);
+    const call = checked('vgchange_uuid_all', ARGUMENTS.vgchange_uuid_all, [], options);
+    await this.session.call(LvmServiceService.vgchangeUuidAll, {}, call);
   }
 
   /**
@@ -4942,7 +6018,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async vgcreate(volgroup: string, physvols: string[], options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.vgcreate, { volgroup, physvols }, options);
+    const call = checked('vgcreate', ARGUMENTS.vgcreate, [volgroup, physvols], options);
+    await this.session.call(LvmServiceService.vgcreate, { volgroup, physvols }, call);
   }
 
   /**
@@ -4951,7 +6028,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async vglvuuids(vgname: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(LvmServiceService.vglvuuids, { vgname }, options)).uuids;
+    const call = checked('vglvuuids', ARGUMENTS.vglvuuids, [vgname], options);
+    return (await this.session.call(LvmServiceService.vglvuuids, { vgname }, call)).uuids;
   }
 
   /**
@@ -4960,7 +6038,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async vgmeta(vgname: string, options: CallOptions = {}): Promise<Buffer> {
-    return (await this.session.call(LvmServiceService.vgmeta, { vgname }, options)).metadata;
+    const call = checked('vgmeta', ARGUMENTS.vgmeta, [vgname], options);
+    return (await this.session.call(LvmServiceService.vgmeta, { vgname }, call)).metadata;
   }
 
   /**
@@ -4969,7 +6048,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async vgpvuuids(vgname: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(LvmServiceService.vgpvuuids, { vgname }, options)).uuids;
+    const call = checked('vgpvuuids', ARGUMENTS.vgpvuuids, [vgname], options);
+    return (await this.session.call(LvmServiceService.vgpvuuids, { vgname }, call)).uuids;
   }
 
   /**
@@ -4978,7 +6058,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async vgremove(vgname: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.vgremove, { vgname }, options);
+    const call = checked('vgremove', ARGUMENTS.vgremove, [vgname], options);
+    await this.session.call(LvmServiceService.vgremove, { vgname }, call);
   }
 
   /**
@@ -4987,7 +6068,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async vgrename(volgroup: string, newvolgroup: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.vgrename, { volgroup, newvolgroup }, options);
+    const call = checked('vgrename', ARGUMENTS.vgrename, [volgroup, newvolgroup], options);
+    await this.session.call(LvmServiceService.vgrename, { volgroup, newvolgroup }, call);
   }
 
   /**
@@ -4995,7 +6077,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async vgs(options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(LvmServiceService.vgs, {}, options)).volgroups;
+    const call = checked('vgs', ARGUMENTS.vgs, [], options);
+    return (await this.session.call(LvmServiceService.vgs, {}, call)).volgroups;
   }
 
   /**
@@ -5004,7 +6087,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async vgsFull(options: CallOptions = {}): Promise<LvmVg[]> {
-    return (await this.session.call(LvmServiceService.vgsFull, {}, options)).volgroups;
+    const call = checked('vgs_full', ARGUMENTS.vgs_full, [], options);
+    return (await this.session.call(LvmServiceService.vgsFull, {}, call)).volgroups;
   }
 
   /**
@@ -5013,7 +6097,8 @@ export class Actions {
    * @deprecated use {@link Actions.lvmScan}
    */
   async vgscan(options: CallOptions = {}): Promise<void> {
-    await this.session.call(LvmServiceService.vgscan, {}, options);
+    const call = checked('vgscan', ARGUMENTS.vgscan, [], options);
+    await this.session.call(LvmServiceService.vgscan, {}, call);
   }
 
   /**
@@ -5021,7 +6106,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async vguuid(vgname: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(LvmServiceService.vguuid, { vgname }, options)).uuid;
+    const call = checked('vguuid', ARGUMENTS.vguuid, [vgname], options);
+    return (await this.session.call(LvmServiceService.vguuid, { vgname }, call)).uuid;
   }
 
   /**
@@ -5030,7 +6116,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async listMdDevices(options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(RaidServiceService.listMdDevices, {}, options)).devices;
+    const call = checked('list_md_devices', ARGUMENTS.list_md_devices, [], options);
+    return (await this.session.call(RaidServiceService.listMdDevices, {}, call)).devices;
   }
 
   /**
@@ -5040,7 +6127,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mdCreate(name: string, devices: string[], options: MdCreateOptions = {}): Promise<void> {
-    await this.session.call(RaidServiceService.mdCreate, { name, devices, missingbitmap: options.missingbitmap, nrdevices: options.nrdevices, spare: options.spare, chunk: options.chunk, level: options.level }, options);
+    const call = checked('md_create', ARGUMENTS.md_create, [name, devices], options);
+    await this.session.call(RaidServiceService.mdCreate, { name, devices, missingbitmap: options.missingbitmap, nrdevices: options.nrdevices, spare: options.spare, chunk: options.chunk, level: options.level }, call);
   }
 
   /**
@@ -5049,7 +6137,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mdDetail(md: string, options: CallOptions = {}): Promise<Map<string, string>> {
-    return (await this.session.call(RaidServiceService.mdDetail, { md }, options)).info;
+    const call = checked('md_detail', ARGUMENTS.md_detail, [md], options);
+    return (await this.session.call(RaidServiceService.mdDetail, { md }, call)).info;
   }
 
   /**
@@ -5058,7 +6147,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mdStat(md: string, options: CallOptions = {}): Promise<Mdstat[]> {
-    return (await this.session.call(RaidServiceService.mdStat, { md }, options)).devices;
+    const call = checked('md_stat', ARGUMENTS.md_stat, [md], options);
+    return (await this.session.call(RaidServiceService.mdStat, { md }, call)).devices;
   }
 
   /**
@@ -5066,7 +6156,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async mdStop(md: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(RaidServiceService.mdStop, { md }, options);
+    const call = checked('md_stop', ARGUMENTS.md_stop, [md], options);
+    await this.session.call(RaidServiceService.mdStop, { md }, call);
   }
 
   /**
@@ -5076,7 +6167,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async ldmtoolCreateAll(options: CallOptions = {}): Promise<void> {
-    await this.session.call(LdmServiceService.ldmtoolCreateAll, {}, options);
+    const call = checked('ldmtool_create_all', ARGUMENTS.ldmtool_create_all, [], options);
+    await this.session.call(LdmServiceService.ldmtoolCreateAll, {}, call);
   }
 
   /**
@@ -5084,7 +6176,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async ldmtoolDiskgroupDisks(diskgroup: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(LdmServiceService.ldmtoolDiskgroupDisks, { diskgroup }, options)).disks;
+    const call = checked('ldmtool_diskgroup_disks', ARGUMENTS.ldmtool_diskgroup_disks, [diskgroup], options);
+    return (await this.session.call(LdmServiceService.ldmtoolDiskgroupDisks, { diskgroup }, call)).disks;
   }
 
   /**
@@ -5092,7 +6185,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async ldmtoolDiskgroupName(diskgroup: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(LdmServiceService.ldmtoolDiskgroupName, { diskgroup }, options)).name;
+    const call = checked('ldmtool_diskgroup_name', ARGUMENTS.ldmtool_diskgroup_name, [diskgroup], options);
+    return (await this.session.call(LdmServiceService.ldmtoolDiskgroupName, { diskgroup }, call)).name;
   }
 
   /**
@@ -5100,7 +6194,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async ldmtoolDiskgroupVolumes(diskgroup: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(LdmServiceService.ldmtoolDiskgroupVolumes, { diskgroup }, options)).volumes;
+    const call = checked('ldmtool_diskgroup_volumes', ARGUMENTS.ldmtool_diskgroup_volumes, [diskgroup], options);
+    return (await this.session.call(LdmServiceService.ldmtoolDiskgroupVolumes, { diskgroup }, call)).volumes;
   }
 
   /**
@@ -5109,7 +6204,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async ldmtoolRemoveAll(options: CallOptions = {}): Promise<void> {
-    await this.session.call(LdmServiceService.ldmtoolRemoveAll, {}, options);
+    const call = checked('ldmtool_remove_all', ARGUMENTS.ldmtool_remove_all, [], options);
+    await this.session.call(LdmServiceService.ldmtoolRemoveAll, {}, call);
   }
 
   /**
@@ -5118,7 +6214,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async ldmtoolScan(options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(LdmServiceService.ldmtoolScan, {}, options)).guids;
+    const call = checked('ldmtool_scan', ARGUMENTS.ldmtool_scan, [], options);
+    return (await this.session.call(LdmServiceService.ldmtoolScan, {}, call)).guids;
   }
 
   /**
@@ -5127,7 +6224,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async ldmtoolScanDevices(devices: string[], options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(LdmServiceService.ldmtoolScanDevices, { devices }, options)).guids;
+    const call = checked('ldmtool_scan_devices', ARGUMENTS.ldmtool_scan_devices, [devices], options);
+    return (await this.session.call(LdmServiceService.ldmtoolScanDevices, { devices }, call)).guids;
   }
 
   /**
@@ -5136,7 +6234,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async ldmtoolVolumeHint(diskgroup: string, volume: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(LdmServiceService.ldmtoolVolumeHint, { diskgroup, volume }, options)).hint;
+    const call = checked('ldmtool_volume_hint', ARGUMENTS.ldmtool_volume_hint, [diskgroup, volume], options);
+    return (await this.session.call(LdmServiceService.ldmtoolVolumeHint, { diskgroup, volume }, call)).hint;
   }
 
   /**
@@ -5145,7 +6244,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async ldmtoolVolumePartitions(diskgroup: string, volume: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(LdmServiceService.ldmtoolVolumePartitions, { diskgroup, volume }, options)).partitions;
+    const call = checked('ldmtool_volume_partitions', ARGUMENTS.ldmtool_volume_partitions, [diskgroup, volume], options);
+    return (await this.session.call(LdmServiceService.ldmtoolVolumePartitions, { diskgroup, volume }, call)).partitions;
   }
 
   /**
@@ -5154,7 +6254,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async ldmtoolVolumeType(diskgroup: string, volume: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(LdmServiceService.ldmtoolVolumeType, { diskgroup, volume }, options)).voltype;
+    const call = checked('ldmtool_volume_type', ARGUMENTS.ldmtool_volume_type, [diskgroup, volume], options);
+    return (await this.session.call(LdmServiceService.ldmtoolVolumeType, { diskgroup, volume }, call)).voltype;
   }
 
   /**
@@ -5163,7 +6264,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async listLdmPartitions(options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(LdmServiceService.listLdmPartitions, {}, options)).devices;
+    const call = checked('list_ldm_partitions', ARGUMENTS.list_ldm_partitions, [], options);
+    return (await this.session.call(LdmServiceService.listLdmPartitions, {}, call)).devices;
   }
 
   /**
@@ -5172,7 +6274,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async listLdmVolumes(options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(LdmServiceService.listLdmVolumes, {}, options)).devices;
+    const call = checked('list_ldm_volumes', ARGUMENTS.list_ldm_volumes, [], options);
+    return (await this.session.call(LdmServiceService.listLdmVolumes, {}, call)).devices;
   }
 
   /**
@@ -5182,7 +6285,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async clevisLuksUnlock(device: string, mapname: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LuksServiceService.clevisLuksUnlock, { device, mapname }, options);
+    const call = checked('clevis_luks_unlock', ARGUMENTS.clevis_luks_unlock, [device, mapname], options);
+    await this.session.call(LuksServiceService.clevisLuksUnlock, { device, mapname }, call);
   }
 
   /**
@@ -5191,7 +6295,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async cryptsetupClose(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LuksServiceService.cryptsetupClose, { device }, options);
+    const call = checked('cryptsetup_close', ARGUMENTS.cryptsetup_close, [device], options);
+    await this.session.call(LuksServiceService.cryptsetupClose, { device }, call);
   }
 
   /**
@@ -5201,7 +6306,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async cryptsetupOpen(device: string, key: string, mapname: string, options: CryptsetupOpenOptions = {}): Promise<void> {
-    await this.session.call(LuksServiceService.cryptsetupOpen, { device, key, mapname, readonly: options.readonly, crypttype: options.crypttype, cipher: options.cipher }, options);
+    const call = checked('cryptsetup_open', ARGUMENTS.cryptsetup_open, [device, key, mapname], options);
+    await this.session.call(LuksServiceService.cryptsetupOpen, { device, key, mapname, readonly: options.readonly, crypttype: options.crypttype, cipher: options.cipher }, call);
   }
 
   /**
@@ -5210,7 +6316,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async luksAddKey(device: string, key: string, newkey: string, keyslot: number, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LuksServiceService.luksAddKey, { device, key, newkey, keyslot }, options);
+    const call = checked('luks_add_key', ARGUMENTS.luks_add_key, [device, key, newkey, keyslot], options);
+    await this.session.call(LuksServiceService.luksAddKey, { device, key, newkey, keyslot }, call);
   }
 
   /**
@@ -5220,7 +6327,8 @@ export class Actions {
    * @deprecated use {@link Actions.cryptsetupClose}
    */
   async luksClose(device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LuksServiceService.luksClose, { device }, options);
+    const call = checked('luks_close', ARGUMENTS.luks_close, [device], options);
+    await this.session.call(LuksServiceService.luksClose, { device }, call);
   }
 
   /**
@@ -5229,7 +6337,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async luksFormat(device: string, key: string, keyslot: number, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LuksServiceService.luksFormat, { device, key, keyslot }, options);
+    const call = checked('luks_format', ARGUMENTS.luks_format, [device, key, keyslot], options);
+    await this.session.call(LuksServiceService.luksFormat, { device, key, keyslot }, call);
   }
 
   /**
@@ -5238,7 +6347,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async luksFormatCipher(device: string, key: string, keyslot: number, cipher: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LuksServiceService.luksFormatCipher, { device, key, keyslot, cipher }, options);
+    const call = checked('luks_format_cipher', ARGUMENTS.luks_format_cipher, [device, key, keyslot, cipher], options);
+    await this.session.call(LuksServiceService.luksFormatCipher, { device, key, keyslot, cipher }, call);
   }
 
   /**
@@ -5246,7 +6356,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async luksKillSlot(device: string, key: string, keyslot: number, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LuksServiceService.luksKillSlot, { device, key, keyslot }, options);
+    const call = checked('luks_kill_slot', ARGUMENTS.luks_kill_slot, [device, key, keyslot], options);
+    await this.session.call(LuksServiceService.luksKillSlot, { device, key, keyslot }, call);
   }
 
   /**
@@ -5256,7 +6367,8 @@ export class Actions {
    * @deprecated use {@link Actions.cryptsetupOpen}
    */
   async luksOpen(device: string, key: string, mapname: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LuksServiceService.luksOpen, { device, key, mapname }, options);
+    const call = checked('luks_open', ARGUMENTS.luks_open, [device, key, mapname], options);
+    await this.session.call(LuksServiceService.luksOpen, { device, key, mapname }, call);
   }
 
   /**
@@ -5266,7 +6378,8 @@ export class Actions {
    * @deprecated use {@link Actions.cryptsetupOpen}
    */
   async luksOpenRo(device: string, key: string, mapname: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(LuksServiceService.luksOpenRo, { device, key, mapname }, options);
+    const call = checked('luks_open_ro', ARGUMENTS.luks_open_ro, [device, key, mapname], options);
+    await this.session.call(LuksServiceService.luksOpenRo, { device, key, mapname }, call);
   }
 
   /**
@@ -5274,7 +6387,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async luksUuid(device: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(LuksServiceService.luksUuid, { device }, options)).uuid;
+    const call = checked('luks_uuid', ARGUMENTS.luks_uuid, [device], options);
+    return (await this.session.call(LuksServiceService.luksUuid, { device }, call)).uuid;
   }
 
   /**
@@ -5283,7 +6397,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async augClear(augpath: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(AugeasServiceService.augClear, { augpath }, options);
+    const call = checked('aug_clear', ARGUMENTS.aug_clear, [augpath], options);
+    await this.session.call(AugeasServiceService.augClear, { augpath }, call);
   }
 
   /**
@@ -5292,7 +6407,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async augClose(options: CallOptions = {}): Promise<void> {
-    await this.session.call(AugeasServiceService.augClose, {}, options);
+    const call = checked('aug_close', ARGUMENTS.aug_close, [], options);
+    await this.session.call(AugeasServiceService.augClose, {}, call);
   }
 
   /**
@@ -5302,7 +6418,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async augDefnode(name: string, expr: string, val: string, options: CallOptions = {}): Promise<IntBool> {
-    return present((await this.session.call(AugeasServiceService.augDefnode, { name, expr, val }, options)).nrnodescreated);
+    const call = checked('aug_defnode', ARGUMENTS.aug_defnode, [name, expr, val], options);
+    return present((await this.session.call(AugeasServiceService.augDefnode, { name, expr, val }, call)).nrnodescreated, call);
   }
 
   /**
@@ -5312,7 +6429,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async augDefvar(name: string, expr: string | undefined, options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(AugeasServiceService.augDefvar, { name, expr }, options)).nrnodes;
+    const call = checked('aug_defvar', ARGUMENTS.aug_defvar, [name, expr], options);
+    return (await this.session.call(AugeasServiceService.augDefvar, { name, expr }, call)).nrnodes;
   }
 
   /**
@@ -5320,7 +6438,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async augGet(augpath: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(AugeasServiceService.augGet, { augpath }, options)).val;
+    const call = checked('aug_get', ARGUMENTS.aug_get, [augpath], options);
+    return (await this.session.call(AugeasServiceService.augGet, { augpath }, call)).val;
   }
 
   /**
@@ -5332,7 +6451,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async augInit(root: string, flags: number, options: CallOptions = {}): Promise<void> {
-    await this.session.call(AugeasServiceService.augInit, { root, flags }, options);
+    const call = checked('aug_init', ARGUMENTS.aug_init, [root, flags], options);
+    await this.session.call(AugeasServiceService.augInit, { root, flags }, call);
   }
 
   /**
@@ -5342,7 +6462,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async augInsert(augpath: string, label: string, before: boolean, options: CallOptions = {}): Promise<void> {
-    await this.session.call(AugeasServiceService.augInsert, { augpath, label, before }, options);
+    const call = checked('aug_insert', ARGUMENTS.aug_insert, [augpath, label, before], options);
+    await this.session.call(AugeasServiceService.augInsert, { augpath, label, before }, call);
   }
 
   /**
@@ -5351,7 +6472,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async augLabel(augpath: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(AugeasServiceService.augLabel, { augpath }, options)).label;
+    const call = checked('aug_label', ARGUMENTS.aug_label, [augpath], options);
+    return (await this.session.call(AugeasServiceService.augLabel, { augpath }, call)).label;
   }
 
   /**
@@ -5360,7 +6482,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async augLoad(options: CallOptions = {}): Promise<void> {
-    await this.session.call(AugeasServiceService.augLoad, {}, options);
+    const call = checked('aug_load', ARGUMENTS.aug_load, [], options);
+    await this.session.call(AugeasServiceService.augLoad, {}, call);
   }
 
   /**
@@ -5369,7 +6492,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async augLs(augpath: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(AugeasServiceService.augLs, { augpath }, options)).matches;
+    const call = checked('aug_ls', ARGUMENTS.aug_ls, [augpath], options);
+    return (await this.session.call(AugeasServiceService.augLs, { augpath }, call)).matches;
   }
 
   /**
@@ -5378,7 +6502,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async augMatch(augpath: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(AugeasServiceService.augMatch, { augpath }, options)).matches;
+    const call = checked('aug_match', ARGUMENTS.aug_match, [augpath], options);
+    return (await this.session.call(AugeasServiceService.augMatch, { augpath }, call)).matches;
   }
 
   /**
@@ -5387,7 +6512,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async augMv(src: string, dest: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(AugeasServiceService.augMv, { src, dest }, options);
+    const call = checked('aug_mv', ARGUMENTS.aug_mv, [src, dest], options);
+    await this.session.call(AugeasServiceService.augMv, { src, dest }, call);
   }
 
   /**
@@ -5396,7 +6522,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async augRm(augpath: string, options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(AugeasServiceService.augRm, { augpath }, options)).nrnodes;
+    const call = checked('aug_rm', ARGUMENTS.aug_rm, [augpath], options);
+    return (await this.session.call(AugeasServiceService.augRm, { augpath }, call)).nrnodes;
   }
 
   /**
@@ -5405,7 +6532,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async augSave(options: CallOptions = {}): Promise<void> {
-    await this.session.call(AugeasServiceService.augSave, {}, options);
+    const call = checked('aug_save', ARGUMENTS.aug_save, [], options);
+    await this.session.call(AugeasServiceService.augSave, {}, call);
   }
 
   /**
@@ -5414,7 +6542,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async augSet(augpath: string, val: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(AugeasServiceService.augSet, { augpath, val }, options);
+    const call = checked('aug_set', ARGUMENTS.aug_set, [augpath, val], options);
+    await this.session.call(AugeasServiceService.augSet, { augpath, val }, call);
   }
 
   /**
@@ -5424,7 +6553,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async augSetm(base: string, sub: string | undefined, val: string, options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(AugeasServiceService.augSetm, { base, sub, val }, options)).nodes;
+    const call = checked('aug_setm', ARGUMENTS.aug_setm, [base, sub, val], options);
+    return (await this.session.call(AugeasServiceService.augSetm, { base, sub, val }, call)).nodes;
   }
 
   /**
@@ -5433,7 +6563,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async augTransform(lens: string, file: string, options: AugTransformOptions = {}): Promise<void> {
-    await this.session.call(AugeasServiceService.augTransform, { lens, file, remove: options.remove }, options);
+    const call = checked('aug_transform', ARGUMENTS.aug_transform, [lens, file], options);
+    await this.session.call(AugeasServiceService.augTransform, { lens, file, remove: options.remove }, call);
   }
 
   /**
@@ -5442,7 +6573,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async hivexClose(options: CallOptions = {}): Promise<void> {
-    await this.session.call(HivexServiceService.hivexClose, {}, options);
+    const call = checked('hivex_close', ARGUMENTS.hivex_close, [], options);
+    await this.session.call(HivexServiceService.hivexClose, {}, call);
   }
 
   /**
@@ -5452,7 +6584,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async hivexCommit(filename: string | undefined, options: CallOptions = {}): Promise<void> {
-    await this.session.call(HivexServiceService.hivexCommit, { filename }, options);
+    const call = checked('hivex_commit', ARGUMENTS.hivex_commit, [filename], options);
+    await this.session.call(HivexServiceService.hivexCommit, { filename }, call);
   }
 
   /**
@@ -5461,7 +6594,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async hivexNodeAddChild(parent: bigint, name: string, options: CallOptions = {}): Promise<bigint> {
-    return (await this.session.call(HivexServiceService.hivexNodeAddChild, { parent, name }, options)).nodeh;
+    const call = checked('hivex_node_add_child', ARGUMENTS.hivex_node_add_child, [parent, name], options);
+    return (await this.session.call(HivexServiceService.hivexNodeAddChild, { parent, name }, call)).nodeh;
   }
 
   /**
@@ -5470,7 +6604,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async hivexNodeChildren(nodeh: bigint, options: CallOptions = {}): Promise<HivexNode[]> {
-    return (await this.session.call(HivexServiceService.hivexNodeChildren, { nodeh }, options)).nodehs;
+    const call = checked('hivex_node_children', ARGUMENTS.hivex_node_children, [nodeh], options);
+    return (await this.session.call(HivexServiceService.hivexNodeChildren, { nodeh }, call)).nodehs;
   }
 
   /**
@@ -5479,7 +6614,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async hivexNodeDeleteChild(nodeh: bigint, options: CallOptions = {}): Promise<void> {
-    await this.session.call(HivexServiceService.hivexNodeDeleteChild, { nodeh }, options);
+    const call = checked('hivex_node_delete_child', ARGUMENTS.hivex_node_delete_child, [nodeh], options);
+    await this.session.call(HivexServiceService.hivexNodeDeleteChild, { nodeh }, call);
   }
 
   /**
@@ -5488,7 +6624,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async hivexNodeGetChild(nodeh: bigint, name: string, options: CallOptions = {}): Promise<bigint> {
-    return (await this.session.call(HivexServiceService.hivexNodeGetChild, { nodeh, name }, options)).child;
+    const call = checked('hivex_node_get_child', ARGUMENTS.hivex_node_get_child, [nodeh, name], options);
+    return (await this.session.call(HivexServiceService.hivexNodeGetChild, { nodeh, name }, call)).child;
   }
 
   /**
@@ -5497,7 +6634,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async hivexNodeGetValue(nodeh: bigint, key: string, options: CallOptions = {}): Promise<bigint> {
-    return (await this.session.call(HivexServiceService.hivexNodeGetValue, { nodeh, key }, options)).valueh;
+    const call = checked('hivex_node_get_value', ARGUMENTS.hivex_node_get_value, [nodeh, key], options);
+    return (await this.session.call(HivexServiceService.hivexNodeGetValue, { nodeh, key }, call)).valueh;
   }
 
   /**
@@ -5505,7 +6643,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async hivexNodeName(nodeh: bigint, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(HivexServiceService.hivexNodeName, { nodeh }, options)).name;
+    const call = checked('hivex_node_name', ARGUMENTS.hivex_node_name, [nodeh], options);
+    return (await this.session.call(HivexServiceService.hivexNodeName, { nodeh }, call)).name;
   }
 
   /**
@@ -5514,7 +6653,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async hivexNodeParent(nodeh: bigint, options: CallOptions = {}): Promise<bigint> {
-    return (await this.session.call(HivexServiceService.hivexNodeParent, { nodeh }, options)).parent;
+    const call = checked('hivex_node_parent', ARGUMENTS.hivex_node_parent, [nodeh], options);
+    return (await this.session.call(HivexServiceService.hivexNodeParent, { nodeh }, call)).parent;
   }
 
   /**
@@ -5523,8 +6663,9 @@ export class Actions {
    * UTF-16LE. Other values of the node are kept. The change reaches the disk only after `hivex_commit`.
    * @throws GuestfsRpcError
    */
-  async hivexNodeSetValue(nodeh: bigint, key: string, t: bigint, val: Buffer, options: CallOptions = {}): Promise<void> {
-    await this.session.call(HivexServiceService.hivexNodeSetValue, { nodeh, key, t, val }, options);
+  async hivexNodeSetValue(nodeh: bigint, key: string, t: bigint, val: Uint8Array, options: CallOptions = {}): Promise<void> {
+    const call = checked('hivex_node_set_value', ARGUMENTS.hivex_node_set_value, [nodeh, key, t, val], options);
+    await this.session.call(HivexServiceService.hivexNodeSetValue, { nodeh, key, t, val: bytes(val) }, call);
   }
 
   /**
@@ -5533,7 +6674,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async hivexNodeValues(nodeh: bigint, options: CallOptions = {}): Promise<HivexValue[]> {
-    return (await this.session.call(HivexServiceService.hivexNodeValues, { nodeh }, options)).valuehs;
+    const call = checked('hivex_node_values', ARGUMENTS.hivex_node_values, [nodeh], options);
+    return (await this.session.call(HivexServiceService.hivexNodeValues, { nodeh }, call)).valuehs;
   }
 
   /**
@@ -5543,7 +6685,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async hivexOpen(filename: string, options: HivexOpenOptions = {}): Promise<void> {
-    await this.session.call(HivexServiceService.hivexOpen, { filename, verbose: options.verbose, debug: options.debug, write: options.write, unsafe: options.unsafe }, options);
+    const call = checked('hivex_open', ARGUMENTS.hivex_open, [filename], options);
+    await this.session.call(HivexServiceService.hivexOpen, { filename, verbose: options.verbose, debug: options.debug, write: options.write, unsafe: options.unsafe }, call);
   }
 
   /**
@@ -5551,7 +6694,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async hivexRoot(options: CallOptions = {}): Promise<bigint> {
-    return (await this.session.call(HivexServiceService.hivexRoot, {}, options)).nodeh;
+    const call = checked('hivex_root', ARGUMENTS.hivex_root, [], options);
+    return (await this.session.call(HivexServiceService.hivexRoot, {}, call)).nodeh;
   }
 
   /**
@@ -5559,7 +6703,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async hivexValueKey(valueh: bigint, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(HivexServiceService.hivexValueKey, { valueh }, options)).key;
+    const call = checked('hivex_value_key', ARGUMENTS.hivex_value_key, [valueh], options);
+    return (await this.session.call(HivexServiceService.hivexValueKey, { valueh }, call)).key;
   }
 
   /**
@@ -5569,7 +6714,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async hivexValueString(valueh: bigint, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(HivexServiceService.hivexValueString, { valueh }, options)).databuf;
+    const call = checked('hivex_value_string', ARGUMENTS.hivex_value_string, [valueh], options);
+    return (await this.session.call(HivexServiceService.hivexValueString, { valueh }, call)).databuf;
   }
 
   /**
@@ -5578,7 +6724,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async hivexValueType(valueh: bigint, options: CallOptions = {}): Promise<bigint> {
-    return (await this.session.call(HivexServiceService.hivexValueType, { valueh }, options)).datatype;
+    const call = checked('hivex_value_type', ARGUMENTS.hivex_value_type, [valueh], options);
+    return (await this.session.call(HivexServiceService.hivexValueType, { valueh }, call)).datatype;
   }
 
   /**
@@ -5587,7 +6734,8 @@ export class Actions {
    * @deprecated use {@link Actions.hivexValueString}
    */
   async hivexValueUtf8(valueh: bigint, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(HivexServiceService.hivexValueUtf8, { valueh }, options)).databuf;
+    const call = checked('hivex_value_utf8', ARGUMENTS.hivex_value_utf8, [valueh], options);
+    return (await this.session.call(HivexServiceService.hivexValueUtf8, { valueh }, call)).databuf;
   }
 
   /**
@@ -5596,7 +6744,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async hivexValueValue(valueh: bigint, options: CallOptions = {}): Promise<Buffer> {
-    return (await this.session.call(HivexServiceService.hivexValueValue, { valueh }, options)).databuf;
+    const call = checked('hivex_value_value', ARGUMENTS.hivex_value_value, [valueh], options);
+    return (await this.session.call(HivexServiceService.hivexValueValue, { valueh }, call)).databuf;
   }
 
   /**
@@ -5605,7 +6754,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectGetArch(root: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(InspectionServiceService.inspectGetArch, { root }, options)).arch;
+    const call = checked('inspect_get_arch', ARGUMENTS.inspect_get_arch, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectGetArch, { root }, call)).arch;
   }
 
   /**
@@ -5614,7 +6764,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectGetBuildId(root: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(InspectionServiceService.inspectGetBuildId, { root }, options)).buildid;
+    const call = checked('inspect_get_build_id', ARGUMENTS.inspect_get_build_id, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectGetBuildId, { root }, call)).buildid;
   }
 
   /**
@@ -5624,7 +6775,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectGetDistro(root: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(InspectionServiceService.inspectGetDistro, { root }, options)).distro;
+    const call = checked('inspect_get_distro', ARGUMENTS.inspect_get_distro, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectGetDistro, { root }, call)).distro;
   }
 
   /**
@@ -5634,7 +6786,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectGetDriveMappings(root: string, options: CallOptions = {}): Promise<Map<string, string>> {
-    return (await this.session.call(InspectionServiceService.inspectGetDriveMappings, { root }, options)).drives;
+    const call = checked('inspect_get_drive_mappings', ARGUMENTS.inspect_get_drive_mappings, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectGetDriveMappings, { root }, call)).drives;
   }
 
   /**
@@ -5644,7 +6797,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectGetFilesystems(root: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(InspectionServiceService.inspectGetFilesystems, { root }, options)).filesystems;
+    const call = checked('inspect_get_filesystems', ARGUMENTS.inspect_get_filesystems, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectGetFilesystems, { root }, call)).filesystems;
   }
 
   /**
@@ -5654,7 +6808,8 @@ export class Actions {
    * @deprecated
    */
   async inspectGetFormat(root: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(InspectionServiceService.inspectGetFormat, { root }, options)).format;
+    const call = checked('inspect_get_format', ARGUMENTS.inspect_get_format, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectGetFormat, { root }, call)).format;
   }
 
   /**
@@ -5663,7 +6818,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectGetHostname(root: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(InspectionServiceService.inspectGetHostname, { root }, options)).hostname;
+    const call = checked('inspect_get_hostname', ARGUMENTS.inspect_get_hostname, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectGetHostname, { root }, call)).hostname;
   }
 
   /**
@@ -5675,7 +6831,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectGetIcon(root: string, options: InspectGetIconOptions = {}): Promise<Buffer> {
-    return (await this.session.call(InspectionServiceService.inspectGetIcon, { root, favicon: options.favicon, highquality: options.highquality }, options)).icon;
+    const call = checked('inspect_get_icon', ARGUMENTS.inspect_get_icon, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectGetIcon, { root, favicon: options.favicon, highquality: options.highquality }, call)).icon;
   }
 
   /**
@@ -5684,7 +6841,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectGetMajorVersion(root: string, options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(InspectionServiceService.inspectGetMajorVersion, { root }, options)).major;
+    const call = checked('inspect_get_major_version', ARGUMENTS.inspect_get_major_version, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectGetMajorVersion, { root }, call)).major;
   }
 
   /**
@@ -5693,7 +6851,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectGetMinorVersion(root: string, options: CallOptions = {}): Promise<number> {
-    return (await this.session.call(InspectionServiceService.inspectGetMinorVersion, { root }, options)).minor;
+    const call = checked('inspect_get_minor_version', ARGUMENTS.inspect_get_minor_version, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectGetMinorVersion, { root }, call)).minor;
   }
 
   /**
@@ -5704,7 +6863,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectGetMountpoints(root: string, options: CallOptions = {}): Promise<Map<string, string>> {
-    return (await this.session.call(InspectionServiceService.inspectGetMountpoints, { root }, options)).mountpoints;
+    const call = checked('inspect_get_mountpoints', ARGUMENTS.inspect_get_mountpoints, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectGetMountpoints, { root }, call)).mountpoints;
   }
 
   /**
@@ -5713,7 +6873,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectGetOsinfo(root: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(InspectionServiceService.inspectGetOsinfo, { root }, options)).id;
+    const call = checked('inspect_get_osinfo', ARGUMENTS.inspect_get_osinfo, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectGetOsinfo, { root }, call)).id;
   }
 
   /**
@@ -5722,7 +6883,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectGetPackageFormat(root: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(InspectionServiceService.inspectGetPackageFormat, { root }, options)).packageformat;
+    const call = checked('inspect_get_package_format', ARGUMENTS.inspect_get_package_format, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectGetPackageFormat, { root }, call)).packageformat;
   }
 
   /**
@@ -5731,7 +6893,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectGetPackageManagement(root: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(InspectionServiceService.inspectGetPackageManagement, { root }, options)).packagemanagement;
+    const call = checked('inspect_get_package_management', ARGUMENTS.inspect_get_package_management, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectGetPackageManagement, { root }, call)).packagemanagement;
   }
 
   /**
@@ -5740,7 +6903,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectGetProductName(root: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(InspectionServiceService.inspectGetProductName, { root }, options)).product;
+    const call = checked('inspect_get_product_name', ARGUMENTS.inspect_get_product_name, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectGetProductName, { root }, call)).product;
   }
 
   /**
@@ -5750,7 +6914,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectGetProductVariant(root: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(InspectionServiceService.inspectGetProductVariant, { root }, options)).variant;
+    const call = checked('inspect_get_product_variant', ARGUMENTS.inspect_get_product_variant, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectGetProductVariant, { root }, call)).variant;
   }
 
   /**
@@ -5759,7 +6924,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectGetRoots(options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(InspectionServiceService.inspectGetRoots, {}, options)).roots;
+    const call = checked('inspect_get_roots', ARGUMENTS.inspect_get_roots, [], options);
+    return (await this.session.call(InspectionServiceService.inspectGetRoots, {}, call)).roots;
   }
 
   /**
@@ -5768,7 +6934,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectGetType(root: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(InspectionServiceService.inspectGetType, { root }, options)).name;
+    const call = checked('inspect_get_type', ARGUMENTS.inspect_get_type, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectGetType, { root }, call)).name;
   }
 
   /**
@@ -5777,7 +6944,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectGetWindowsCurrentControlSet(root: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(InspectionServiceService.inspectGetWindowsCurrentControlSet, { root }, options)).controlset;
+    const call = checked('inspect_get_windows_current_control_set', ARGUMENTS.inspect_get_windows_current_control_set, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectGetWindowsCurrentControlSet, { root }, call)).controlset;
   }
 
   /**
@@ -5787,7 +6955,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectGetWindowsGroupPolicy(root: string, options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(InspectionServiceService.inspectGetWindowsGroupPolicy, { root }, options)).hasgrouppolicy;
+    const call = checked('inspect_get_windows_group_policy', ARGUMENTS.inspect_get_windows_group_policy, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectGetWindowsGroupPolicy, { root }, call)).hasgrouppolicy;
   }
 
   /**
@@ -5796,7 +6965,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectGetWindowsSoftwareHive(root: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(InspectionServiceService.inspectGetWindowsSoftwareHive, { root }, options)).path;
+    const call = checked('inspect_get_windows_software_hive', ARGUMENTS.inspect_get_windows_software_hive, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectGetWindowsSoftwareHive, { root }, call)).path;
   }
 
   /**
@@ -5805,7 +6975,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectGetWindowsSystemHive(root: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(InspectionServiceService.inspectGetWindowsSystemHive, { root }, options)).path;
+    const call = checked('inspect_get_windows_system_hive', ARGUMENTS.inspect_get_windows_system_hive, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectGetWindowsSystemHive, { root }, call)).path;
   }
 
   /**
@@ -5814,7 +6985,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectGetWindowsSystemroot(root: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(InspectionServiceService.inspectGetWindowsSystemroot, { root }, options)).systemroot;
+    const call = checked('inspect_get_windows_systemroot', ARGUMENTS.inspect_get_windows_systemroot, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectGetWindowsSystemroot, { root }, call)).systemroot;
   }
 
   /**
@@ -5823,7 +6995,8 @@ export class Actions {
    * @deprecated
    */
   async inspectIsLive(root: string, options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(InspectionServiceService.inspectIsLive, { root }, options)).live;
+    const call = checked('inspect_is_live', ARGUMENTS.inspect_is_live, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectIsLive, { root }, call)).live;
   }
 
   /**
@@ -5832,7 +7005,8 @@ export class Actions {
    * @deprecated
    */
   async inspectIsMultipart(root: string, options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(InspectionServiceService.inspectIsMultipart, { root }, options)).multipart;
+    const call = checked('inspect_is_multipart', ARGUMENTS.inspect_is_multipart, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectIsMultipart, { root }, call)).multipart;
   }
 
   /**
@@ -5841,7 +7015,8 @@ export class Actions {
    * @deprecated
    */
   async inspectIsNetinst(root: string, options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(InspectionServiceService.inspectIsNetinst, { root }, options)).netinst;
+    const call = checked('inspect_is_netinst', ARGUMENTS.inspect_is_netinst, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectIsNetinst, { root }, call)).netinst;
   }
 
   /**
@@ -5852,7 +7027,8 @@ export class Actions {
    * @deprecated use {@link Actions.inspectListApplications2}
    */
   async inspectListApplications(root: string, options: CallOptions = {}): Promise<Application[]> {
-    return (await this.session.call(InspectionServiceService.inspectListApplications, { root }, options)).applications;
+    const call = checked('inspect_list_applications', ARGUMENTS.inspect_list_applications, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectListApplications, { root }, call)).applications;
   }
 
   /**
@@ -5863,7 +7039,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectListApplications2(root: string, options: CallOptions = {}): Promise<Application2[]> {
-    return (await this.session.call(InspectionServiceService.inspectListApplications2, { root }, options)).applications2;
+    const call = checked('inspect_list_applications2', ARGUMENTS.inspect_list_applications2, [root], options);
+    return (await this.session.call(InspectionServiceService.inspectListApplications2, { root }, call)).applications2;
   }
 
   /**
@@ -5874,7 +7051,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inspectOs(options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(InspectionServiceService.inspectOs, {}, options)).roots;
+    const call = checked('inspect_os', ARGUMENTS.inspect_os, [], options);
+    return (await this.session.call(InspectionServiceService.inspectOs, {}, call)).roots;
   }
 
   /**
@@ -5884,7 +7062,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inotifyAddWatch(path: string, mask: number, options: CallOptions = {}): Promise<bigint> {
-    return (await this.session.call(InotifyServiceService.inotifyAddWatch, { path, mask }, options)).wd;
+    const call = checked('inotify_add_watch', ARGUMENTS.inotify_add_watch, [path, mask], options);
+    return (await this.session.call(InotifyServiceService.inotifyAddWatch, { path, mask }, call)).wd;
   }
 
   /**
@@ -5893,7 +7072,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inotifyClose(options: CallOptions = {}): Promise<void> {
-    await this.session.call(InotifyServiceService.inotifyClose, {}, options);
+    const call = checked('inotify_close', ARGUMENTS.inotify_close, [], options);
+    await this.session.call(InotifyServiceService.inotifyClose, {}, call);
   }
 
   /**
@@ -5902,7 +7082,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inotifyFiles(options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(InotifyServiceService.inotifyFiles, {}, options)).paths;
+    const call = checked('inotify_files', ARGUMENTS.inotify_files, [], options);
+    return (await this.session.call(InotifyServiceService.inotifyFiles, {}, call)).paths;
   }
 
   /**
@@ -5912,7 +7093,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inotifyInit(maxevents: number, options: CallOptions = {}): Promise<void> {
-    await this.session.call(InotifyServiceService.inotifyInit, { maxevents }, options);
+    const call = checked('inotify_init', ARGUMENTS.inotify_init, [maxevents], options);
+    await this.session.call(InotifyServiceService.inotifyInit, { maxevents }, call);
   }
 
   /**
@@ -5922,7 +7104,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inotifyRead(options: CallOptions = {}): Promise<InotifyEvent[]> {
-    return (await this.session.call(InotifyServiceService.inotifyRead, {}, options)).events;
+    const call = checked('inotify_read', ARGUMENTS.inotify_read, [], options);
+    return (await this.session.call(InotifyServiceService.inotifyRead, {}, call)).events;
   }
 
   /**
@@ -5930,7 +7113,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async inotifyRmWatch(wd: number, options: CallOptions = {}): Promise<void> {
-    await this.session.call(InotifyServiceService.inotifyRmWatch, { wd }, options);
+    const call = checked('inotify_rm_watch', ARGUMENTS.inotify_rm_watch, [wd], options);
+    await this.session.call(InotifyServiceService.inotifyRmWatch, { wd }, call);
   }
 
   /**
@@ -5938,7 +7122,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async journalClose(options: CallOptions = {}): Promise<void> {
-    await this.session.call(JournalServiceService.journalClose, {}, options);
+    const call = checked('journal_close', ARGUMENTS.journal_close, [], options);
+    await this.session.call(JournalServiceService.journalClose, {}, call);
   }
 
   /**
@@ -5948,7 +7133,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async journalGet(options: CallOptions = {}): Promise<Xattr[]> {
-    return (await this.session.call(JournalServiceService.journalGet, {}, options)).fields;
+    const call = checked('journal_get', ARGUMENTS.journal_get, [], options);
+    return (await this.session.call(JournalServiceService.journalGet, {}, call)).fields;
   }
 
   /**
@@ -5957,7 +7143,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async journalGetDataThreshold(options: CallOptions = {}): Promise<bigint> {
-    return (await this.session.call(JournalServiceService.journalGetDataThreshold, {}, options)).threshold;
+    const call = checked('journal_get_data_threshold', ARGUMENTS.journal_get_data_threshold, [], options);
+    return (await this.session.call(JournalServiceService.journalGetDataThreshold, {}, call)).threshold;
   }
 
   /**
@@ -5965,7 +7152,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async journalGetRealtimeUsec(options: CallOptions = {}): Promise<bigint> {
-    return (await this.session.call(JournalServiceService.journalGetRealtimeUsec, {}, options)).usec;
+    const call = checked('journal_get_realtime_usec', ARGUMENTS.journal_get_realtime_usec, [], options);
+    return (await this.session.call(JournalServiceService.journalGetRealtimeUsec, {}, call)).usec;
   }
 
   /**
@@ -5974,7 +7162,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async journalNext(options: CallOptions = {}): Promise<boolean> {
-    return (await this.session.call(JournalServiceService.journalNext, {}, options)).more;
+    const call = checked('journal_next', ARGUMENTS.journal_next, [], options);
+    return (await this.session.call(JournalServiceService.journalNext, {}, call)).more;
   }
 
   /**
@@ -5983,7 +7172,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async journalOpen(directory: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(JournalServiceService.journalOpen, { directory }, options);
+    const call = checked('journal_open', ARGUMENTS.journal_open, [directory], options);
+    await this.session.call(JournalServiceService.journalOpen, { directory }, call);
   }
 
   /**
@@ -5992,7 +7182,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async journalSetDataThreshold(threshold: bigint, options: CallOptions = {}): Promise<void> {
-    await this.session.call(JournalServiceService.journalSetDataThreshold, { threshold }, options);
+    const call = checked('journal_set_data_threshold', ARGUMENTS.journal_set_data_threshold, [threshold], options);
+    await this.session.call(JournalServiceService.journalSetDataThreshold, { threshold }, call);
   }
 
   /**
@@ -6002,7 +7193,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async journalSkip(skip: bigint, options: CallOptions = {}): Promise<bigint> {
-    return (await this.session.call(JournalServiceService.journalSkip, { skip }, options)).rskip;
+    const call = checked('journal_skip', ARGUMENTS.journal_skip, [skip], options);
+    return (await this.session.call(JournalServiceService.journalSkip, { skip }, call)).rskip;
   }
 
   /**
@@ -6012,7 +7204,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async command(givenArguments: string[], options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(CommandServiceService.command, { arguments: givenArguments }, options)).output;
+    const call = checked('command', ARGUMENTS.command, [givenArguments], options);
+    return (await this.session.call(CommandServiceService.command, { arguments: givenArguments }, call)).output;
   }
 
   /**
@@ -6021,7 +7214,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async commandLines(givenArguments: string[], options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(CommandServiceService.commandLines, { arguments: givenArguments }, options)).lines;
+    const call = checked('command_lines', ARGUMENTS.command_lines, [givenArguments], options);
+    return (await this.session.call(CommandServiceService.commandLines, { arguments: givenArguments }, call)).lines;
   }
 
   /**
@@ -6029,8 +7223,9 @@ export class Actions {
    * so its size is not limited.
    * @throws GuestfsRpcError
    */
-  commandOut(givenArguments: string[], options: CallOptions = {}): AsyncGenerator<Buffer> {
-    return this.session.download(CommandServiceService.commandOut, { arguments: givenArguments }, options);
+  commandOut(givenArguments: string[], options: CallOptions = {}): Download {
+    const call = checked('command_out', ARGUMENTS.command_out, [givenArguments], options);
+    return this.session.download(CommandServiceService.commandOut, { arguments: givenArguments }, call);
   }
 
   /**
@@ -6041,7 +7236,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async sh(command: string, options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(CommandServiceService.sh, { command }, options)).output;
+    const call = checked('sh', ARGUMENTS.sh, [command], options);
+    return (await this.session.call(CommandServiceService.sh, { command }, call)).output;
   }
 
   /**
@@ -6050,7 +7246,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async shLines(command: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(CommandServiceService.shLines, { command }, options)).lines;
+    const call = checked('sh_lines', ARGUMENTS.sh_lines, [command], options);
+    return (await this.session.call(CommandServiceService.shLines, { command }, call)).lines;
   }
 
   /**
@@ -6058,8 +7255,9 @@ export class Actions {
    * output, so its size is not limited.
    * @throws GuestfsRpcError
    */
-  shOut(command: string, options: CallOptions = {}): AsyncGenerator<Buffer> {
-    return this.session.download(CommandServiceService.shOut, { command }, options);
+  shOut(command: string, options: CallOptions = {}): Download {
+    const call = checked('sh_out', ARGUMENTS.sh_out, [command], options);
+    return this.session.download(CommandServiceService.shOut, { command }, call);
   }
 
   /**
@@ -6069,8 +7267,9 @@ export class Actions {
    * get every unit.
    * @throws GuestfsRpcError
    */
-  downloadBlocks(device: string, start: bigint, stop: bigint, options: DownloadBlocksOptions = {}): AsyncGenerator<Buffer> {
-    return this.session.download(ForensicsServiceService.downloadBlocks, { device, start, stop, unallocated: options.unallocated }, options);
+  downloadBlocks(device: string, start: bigint, stop: bigint, options: DownloadBlocksOptions = {}): Download {
+    const call = checked('download_blocks', ARGUMENTS.download_blocks, [device, start, stop], options);
+    return this.session.download(ForensicsServiceService.downloadBlocks, { device, start, stop, unallocated: options.unallocated }, call);
   }
 
   /**
@@ -6078,8 +7277,9 @@ export class Actions {
    * otherwise unreachable files, as long as their data has not been overwritten.
    * @throws GuestfsRpcError
    */
-  downloadInode(device: string, inode: bigint, options: CallOptions = {}): AsyncGenerator<Buffer> {
-    return this.session.download(ForensicsServiceService.downloadInode, { device, inode }, options);
+  downloadInode(device: string, inode: bigint, options: CallOptions = {}): Download {
+    const call = checked('download_inode', ARGUMENTS.download_inode, [device, inode], options);
+    return this.session.download(ForensicsServiceService.downloadInode, { device, inode }, call);
   }
 
   /**
@@ -6088,7 +7288,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async filesystemWalk(device: string, options: CallOptions = {}): Promise<TskDirent[]> {
-    return collect(this.session.stream(ForensicsServiceService.filesystemWalk, { device }, options), ({ dirents: batch }) => batch);
+    const call = checked('filesystem_walk', ARGUMENTS.filesystem_walk, [device], options);
+    return collect(this.session.stream(ForensicsServiceService.filesystemWalk, { device }, call), ({ dirents: batch }) => batch);
   }
 
   /**
@@ -6097,7 +7298,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async findInode(device: string, inode: bigint, options: CallOptions = {}): Promise<TskDirent[]> {
-    return collect(this.session.stream(ForensicsServiceService.findInode, { device, inode }, options), ({ dirents: batch }) => batch);
+    const call = checked('find_inode', ARGUMENTS.find_inode, [device, inode], options);
+    return collect(this.session.stream(ForensicsServiceService.findInode, { device, inode }, call), ({ dirents: batch }) => batch);
   }
 
   /**
@@ -6106,7 +7308,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async yaraDestroy(options: CallOptions = {}): Promise<void> {
-    await this.session.call(ForensicsServiceService.yaraDestroy, {}, options);
+    const call = checked('yara_destroy', ARGUMENTS.yara_destroy, [], options);
+    await this.session.call(ForensicsServiceService.yaraDestroy, {}, call);
   }
 
   /**
@@ -6115,7 +7318,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async yaraLoad(source: UploadSource, options: UploadOptions = {}): Promise<void> {
-    await this.session.upload(ForensicsServiceService.yaraLoad, { ...uploadFields(options) }, source, options);
+    const call = checked('yara_load', ARGUMENTS.yara_load, [], options);
+    await this.session.upload(ForensicsServiceService.yaraLoad, { ...uploadFields(options) }, source, call);
   }
 
   /**
@@ -6124,7 +7328,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async yaraScan(path: string, options: CallOptions = {}): Promise<YaraDetection[]> {
-    return collect(this.session.stream(ForensicsServiceService.yaraScan, { path }, options), ({ detections: batch }) => batch);
+    const call = checked('yara_scan', ARGUMENTS.yara_scan, [path], options);
+    return collect(this.session.stream(ForensicsServiceService.yaraScan, { path }, call), ({ detections: batch }) => batch);
   }
 
   /**
@@ -6134,7 +7339,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async extlinux(directory: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BootServiceService.extlinux, { directory }, options);
+    const call = checked('extlinux', ARGUMENTS.extlinux, [directory], options);
+    await this.session.call(BootServiceService.extlinux, { directory }, call);
   }
 
   /**
@@ -6145,7 +7351,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async grubInstall(root: string, device: string, options: CallOptions = {}): Promise<void> {
-    await this.session.call(BootServiceService.grubInstall, { root, device }, options);
+    const call = checked('grub_install', ARGUMENTS.grub_install, [root, device], options);
+    await this.session.call(BootServiceService.grubInstall, { root, device }, call);
   }
 
   /**
@@ -6154,7 +7361,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async initrdCat(initrdpath: string, filename: string, options: CallOptions = {}): Promise<Buffer> {
-    return (await this.session.call(BootServiceService.initrdCat, { initrdpath, filename }, options)).content;
+    const call = checked('initrd_cat', ARGUMENTS.initrd_cat, [initrdpath, filename], options);
+    return (await this.session.call(BootServiceService.initrdCat, { initrdpath, filename }, call)).content;
   }
 
   /**
@@ -6164,7 +7372,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async initrdList(path: string, options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(BootServiceService.initrdList, { path }, options)).filenames;
+    const call = checked('initrd_list', ARGUMENTS.initrd_list, [path], options);
+    return (await this.session.call(BootServiceService.initrdList, { path }, call)).filenames;
   }
 
   /**
@@ -6175,7 +7384,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async syslinux(device: string, options: SyslinuxOptions = {}): Promise<void> {
-    await this.session.call(BootServiceService.syslinux, { device, directory: options.directory }, options);
+    const call = checked('syslinux', ARGUMENTS.syslinux, [device], options);
+    await this.session.call(BootServiceService.syslinux, { device, directory: options.directory }, call);
   }
 
   /**
@@ -6184,7 +7394,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async debug(subcmd: string, extraargs: string[], options: CallOptions = {}): Promise<string> {
-    return (await this.session.call(DebugServiceService.debug, { subcmd, extraargs }, options)).result;
+    const call = checked('debug', ARGUMENTS.debug, [subcmd, extraargs], options);
+    return (await this.session.call(DebugServiceService.debug, { subcmd, extraargs }, call)).result;
   }
 
   /**
@@ -6193,7 +7404,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async debugDrives(options: CallOptions = {}): Promise<string[]> {
-    return (await this.session.call(DebugServiceService.debugDrives, {}, options)).cmdline;
+    const call = checked('debug_drives', ARGUMENTS.debug_drives, [], options);
+    return (await this.session.call(DebugServiceService.debugDrives, {}, call)).cmdline;
   }
 
   /**
@@ -6203,7 +7415,8 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async debugUpload(source: UploadSource, tmpname: string, mode: number, options: UploadOptions = {}): Promise<void> {
-    await this.session.upload(DebugServiceService.debugUpload, { tmpname, mode, ...uploadFields(options) }, source, options);
+    const call = checked('debug_upload', ARGUMENTS.debug_upload, [tmpname, mode], options);
+    await this.session.upload(DebugServiceService.debugUpload, { tmpname, mode, ...uploadFields(options) }, source, call);
   }
 
   /**
@@ -6211,6 +7424,7 @@ export class Actions {
    * @throws GuestfsRpcError
    */
   async internalExit(options: CallOptions = {}): Promise<void> {
-    await this.session.call(DebugServiceService.internalExit, {}, options);
+    const call = checked('internal_exit', ARGUMENTS.internal_exit, [], options);
+    await this.session.call(DebugServiceService.internalExit, {}, call);
   }
 }

@@ -1,41 +1,35 @@
-/** The connection to a server. */
-import { Client, credentials, Metadata, type ChannelCredentials, type ClientOptions } from '@grpc/grpc-js';
+/** A client of one server. */
+import { Metadata } from '@grpc/grpc-js';
 import { SessionServiceService } from '../../../gen/proto/guestfs/v1/session.js';
 import { Calls } from './calls.js';
+import { Connections, type ConnectOptions } from './connections.js';
+import { clientError } from './error.js';
 import { Guest } from './guest.js';
 import type { CallOptions } from './options.js';
-import { createSessionRequest, Session, SESSION_HEADER, type SessionOptions } from './session.js';
+import { Session, SESSION_HEADER } from './session.js';
+import { createSessionRequest, type SessionOptions } from './sessionOptions.js';
 
-/** Some answers of daemons are close to their own limit of 4 MiB, which is also gRPC's default. */
-const ANSWER_LIMIT = 8 * 1024 * 1024;
-
-/** How to connect. */
-export interface ConnectOptions {
-  /** TLS, from grpc-js's `credentials.createSsl`; by default, the connection is not encrypted. */
-  readonly credentials?: ChannelCredentials;
-  /** Options of grpc-js for the connection. */
-  readonly channel?: ClientOptions;
-  /** Aborting it cancels all calls, but not {@link Session.end}. */
-  readonly signal?: AbortSignal;
-}
+/** IDs of sessions are sent in metadata, which takes visible ASCII. */
+const SESSION_ID = /^[!-~]+$/;
 
 /** A client of one server. Its own calls are those without a session, such as those of `SessionService`. */
 export class GuestfsClient extends Calls {
-  readonly #channel: Client;
+  readonly #connections: Connections;
   readonly #signal: AbortSignal | undefined;
 
   /** Use {@link connect}. */
-  constructor(channel: Client, signal?: AbortSignal) {
-    super(channel, new Metadata(), signal);
-    this.#channel = channel;
+  constructor(connections: Connections, signal?: AbortSignal) {
+    super(connections, new Metadata(), signal);
+    this.#connections = connections;
     this.#signal = signal;
   }
 
   /**
-   * Creates a session, and launches it if `launch` is set.
+   * Creates a session, and launches it if `launch` is set. It has a method for each action, and ends with its scope if it
+   * is declared with `await using`.
    * @throws GuestfsRpcError
    */
-  async session(options: SessionOptions = {}, callOptions?: CallOptions): Promise<Session> {
+  async session(options: SessionOptions = {}, callOptions?: CallOptions): Promise<Guest> {
     let header: string | undefined;
     const { id } = await this.call(SessionServiceService.createSession, createSessionRequest(options), {
       ...callOptions,
@@ -44,25 +38,24 @@ export class GuestfsClient extends Calls {
         callOptions?.onMetadata?.(metadata);
       },
     });
-    return new Session(this.#channel, id, this.#signal, header);
+    return new Guest(new Session(this.#connections, id, this.#signal, header));
   }
 
   /**
-   * Creates a session as {@link session} does, with a method for each action.
-   * @throws GuestfsRpcError
+   * An existing session.
+   * @throws GuestfsRpcError BAD_ARGUMENT if that cannot be the ID of a session
    */
-  async guest(options?: SessionOptions, callOptions?: CallOptions): Promise<Guest> {
-    return new Guest(await this.session(options, callOptions));
+  attach(id: string): Guest {
+    if (typeof id !== 'string' || !SESSION_ID.test(id))
+      throw clientError('attach', 'BAD_ARGUMENT', 'the ID of a session is not empty, and consists of visible ASCII');
+    return new Guest(new Session(this.#connections, id, this.#signal));
   }
 
-  /** An existing session. */
-  attach(id: string): Session {
-    return new Session(this.#channel, id, this.#signal);
-  }
-
-  /** Closes the connection. Sessions stay until they are ended, or idle for too long. */
+  /**
+   * Closes the connections; further calls fail with CLIENT_CLOSED. Sessions stay until they are ended, or idle for too long.
+   */
   close(): void {
-    this.#channel.close();
+    this.#connections.close();
   }
 
   /** {@link close}, for `using`. */
@@ -72,15 +65,10 @@ export class GuestfsClient extends Calls {
 }
 
 /**
- * A client for a server. It connects with the first call.
- * @param address `host:port`
+ * A client for a server. It connects with the first call; the connection does not keep the process running.
+ * @param address `host:port`, `unix:/path`, or another of gRPC's names
+ * @throws GuestfsRpcError BAD_ARGUMENT
  */
-export function connect(
-  address: string,
-  { credentials: given = credentials.createInsecure(), channel, signal }: ConnectOptions = {},
-): GuestfsClient {
-  return new GuestfsClient(
-    new Client(address, given, { 'grpc.max_receive_message_length': ANSWER_LIMIT, ...channel }),
-    signal,
-  );
+export function connect(address: string, options: ConnectOptions = {}): GuestfsClient {
+  return new GuestfsClient(Connections.to(address, options), options.signal);
 }

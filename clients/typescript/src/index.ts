@@ -1,10 +1,13 @@
 /** A client for guestfs-grpc: sessions, typed calls, files, events, and errors with their reasons. */
+export { EventType } from '../../../gen/proto/guestfs/v1/event.js';
 export type { UploadOptions } from './actionParts.js';
 export * from './actions.js';
 export { Calls, type OpenUpload } from './calls.js';
-export { connect, GuestfsClient, type ConnectOptions } from './client.js';
-export type { Drive, DriveSource } from './drives.js';
-export { GuestfsRpcError } from './error.js';
+export { connect, GuestfsClient } from './client.js';
+export { Connections, type ConnectOptions, type Follow } from './connections.js';
+export { Download } from './download.js';
+export type { Drive, DriveOptions, DriveSource, RemoteImage } from './drives.js';
+export { GuestfsRpcError, type ClientReason } from './error.js';
 export { errorInfoOf, type ErrorInfo } from './errorInfo.js';
 export { EventStream } from './events.js';
 export { Guest } from './guest.js';
@@ -18,5 +21,7 @@ export {
   type UnaryMethod,
 } from './methods.js';
 export type { CallOptions } from './options.js';
-export { Session, type SessionOptions } from './session.js';
+export type { CallProgress } from './progress.js';
+export { Session } from './session.js';
+export type { SessionOptions, Settings } from './sessionOptions.js';
 export type { UploadSource } from './source.js';

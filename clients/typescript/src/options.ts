@@ -1,6 +1,8 @@
-/** Options of calls, and their cancellation. */
+/** Options of calls. */
 import { randomUUID } from 'node:crypto';
 import type { CallOptions as GrpcCallOptions, Metadata } from '@grpc/grpc-js';
+import { clientError } from './error.js';
+import type { CallProgress } from './progress.js';
 
 /** The metadata key of the request ID. */
 export const REQUEST_ID_HEADER = 'guestfs-request-id';
@@ -9,15 +11,63 @@ export const REQUEST_ID_HEADER = 'guestfs-request-id';
 export interface CallOptions {
   /** Aborting it cancels the call, which fails with CANCELLED; the signal's reason is the error's cause. */
   readonly signal?: AbortSignal | undefined;
-  /** When the call fails with DEADLINE_EXCEEDED, if it has not ended: a date, or milliseconds as `Date.now()` counts them. */
+  /**
+   * When the call fails with DEADLINE_EXCEEDED, if it has not ended: a date, or milliseconds as `Date.now()` counts them.
+   * It covers all attempts.
+   */
   readonly deadline?: Date | number | undefined;
   /**
    * The request ID: 1 to 64 of `A-Z a-z 0-9 . _ -`. By default each call has one of its own. With that of a call whose
    * answer was lost, the same call is made once in all, and gets the answer.
    */
   readonly requestId?: string | undefined;
+  /**
+   * Receives the progress of a method for an action; what it throws cancels the call, which fails with that. The session's
+   * events are subscribed to for it, before the call is made. If the session runs several calls of this action, it gets
+   * the progress of all of them.
+   */
+  readonly onProgress?: ((progress: CallProgress) => void) | undefined;
   /** Receives the initial metadata of the answer to a unary call, if there is any, before the answer. */
   readonly onMetadata?: ((metadata: Metadata) => void) | undefined;
+}
+
+/** Options, with the action that the call is for. */
+export interface ActionCallOptions extends CallOptions {
+  readonly action?: string | undefined;
+}
+
+/** The options that each call takes. */
+export const CALL_OPTIONS: readonly string[] = ['signal', 'deadline', 'requestId', 'onProgress', 'onMetadata'];
+
+const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
+
+/** Not by its class: there are others than Node's. */
+function isSignal(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'aborted' in value && 'addEventListener' in value;
+}
+
+/** What is wrong with an option of a call; undefined if nothing is. */
+function fault({ signal, deadline, requestId, onProgress, onMetadata }: CallOptions): string | undefined {
+  if (signal !== undefined && !isSignal(signal)) return 'signal has to be an AbortSignal';
+  if (
+    deadline !== undefined &&
+    ((typeof deadline !== 'number' && !(deadline instanceof Date)) || isNaN(Number(deadline)))
+  )
+    return 'deadline has to be a Date, or milliseconds as Date.now() counts them';
+  if (requestId !== undefined && (typeof requestId !== 'string' || !REQUEST_ID.test(requestId)))
+    return 'requestId has to be 1 to 64 of A-Z a-z 0-9 . _ -';
+  for (const [name, value] of Object.entries({ onProgress, onMetadata }))
+    if (value !== undefined && typeof value !== 'function') return `${name} has to be a function`;
+  return undefined;
+}
+
+/**
+ * Refuses options that the compiler would have refused.
+ * @throws GuestfsRpcError BAD_ARGUMENT
+ */
+export function checkOptions(rpc: string, options: ActionCallOptions): void {
+  const wrong = fault(options);
+  if (wrong !== undefined) throw clientError(rpc, 'BAD_ARGUMENT', wrong, { action: options.action });
 }
 
 /** Converts them to those of grpc-js. */
@@ -25,52 +75,14 @@ export function grpcOptions({ deadline }: CallOptions): GrpcCallOptions {
   return deadline === undefined ? {} : { deadline };
 }
 
-/** The metadata of a call: what all calls have, and its request ID, unless all of them have the same. */
-export function namedMetadata(shared: Metadata, { requestId }: CallOptions): Metadata {
+/** The request ID of a call, in all its attempts: its own, that of all calls with this metadata, or a new one. */
+export function requestIdOf(shared: Metadata, { requestId }: CallOptions): string {
+  return requestId ?? shared.get(REQUEST_ID_HEADER)[0]?.toString() ?? randomUUID();
+}
+
+/** The metadata of a call: what all calls have, and its request ID. */
+export function namedMetadata(shared: Metadata, options: CallOptions): Metadata {
   const metadata = shared.clone();
-  if (requestId !== undefined || metadata.get(REQUEST_ID_HEADER).length === 0)
-    metadata.set(REQUEST_ID_HEADER, requestId ?? randomUUID());
+  metadata.set(REQUEST_ID_HEADER, requestIdOf(shared, options));
   return metadata;
-}
-
-/** The request ID in the metadata of a call. */
-export function requestIdIn(metadata: Metadata): string {
-  return String(metadata.get(REQUEST_ID_HEADER)[0]);
-}
-
-interface Cancellable {
-  cancel(): void;
-}
-
-/** The calls that a signal cancels. One listener serves them all: Node warns when a signal has more than ten. */
-const underWay = new WeakMap<AbortSignal, Set<Cancellable>>();
-
-function callsOf(signal: AbortSignal): Set<Cancellable> {
-  const known = underWay.get(signal);
-  if (known !== undefined) return known;
-  const calls = new Set<Cancellable>();
-  underWay.set(signal, calls);
-  const cancelAll = (): void => {
-    for (const call of calls) call.cancel();
-  };
-  signal.addEventListener('abort', cancelAll, { once: true });
-  return calls;
-}
-
-/**
- * Cancels a call when one of the signals aborts, or at once if one has already aborted.
- * @returns a function to call when the call has ended
- */
-export function cancelOnAbort(call: Cancellable, signals: readonly (AbortSignal | undefined)[]): () => void {
-  const given = signals.filter((signal) => signal !== undefined);
-  if (given.some((signal) => signal.aborted)) call.cancel();
-  for (const signal of given) callsOf(signal).add(call);
-  return () => {
-    for (const signal of given) callsOf(signal).delete(call);
-  };
-}
-
-/** The first of the signals that was aborted. */
-export function abortedOf(signals: readonly (AbortSignal | undefined)[]): AbortSignal | undefined {
-  return signals.find((signal) => signal?.aborted);
 }

@@ -1,41 +1,20 @@
 /** A session: calls that name it, its events, its log, and its end. */
-import { Metadata, type Client } from '@grpc/grpc-js';
-import type { EventType } from '../../../gen/proto/guestfs/v1/event.js';
+import { Metadata, status } from '@grpc/grpc-js';
+import { EventServiceService, type EventType } from '../../../gen/proto/guestfs/v1/event.js';
 import {
   SessionServiceService,
-  type CreateSessionRequest,
   type RunningCall,
   type Session as SessionState,
-  type SessionSettings,
 } from '../../../gen/proto/guestfs/v1/session.js';
 import { Calls } from './calls.js';
-import { driveSpec, type Drive } from './drives.js';
+import type { Connections } from './connections.js';
+import { clientError } from './error.js';
 import { EventStream } from './events.js';
+import { rpcName } from './methods.js';
 import type { CallOptions } from './options.js';
 
 /** The metadata key that names a call's session. */
 export const SESSION_HEADER = 'guestfs-session';
-
-/** Options for a new session; the server has defaults for those left out. */
-export interface SessionOptions
-  extends Partial<Pick<CreateSessionRequest, 'session_id' | 'launch' | 'idle_timeout' | 'labels'>> {
-  /** The drives: the first is /dev/sda. */
-  readonly drives?: readonly Drive[];
-  /** Memory, processors and so on. */
-  readonly settings?: SessionSettings;
-}
-
-/** The request that creates a session. */
-export function createSessionRequest({ drives = [], ...options }: SessionOptions): CreateSessionRequest {
-  return {
-    launch: false,
-    idle_timeout: undefined,
-    labels: new Map(),
-    ...options,
-    drives: drives.map(driveSpec),
-    settings: options.settings,
-  };
-}
 
 function metadataOf(id: string): Metadata {
   const metadata = new Metadata();
@@ -53,18 +32,31 @@ export class Session extends Calls implements AsyncDisposable {
   readonly #uncancelled: Calls;
   #ended: Promise<void> | undefined;
   #endAsked = false;
+  #isOver = false;
 
   /**
-   * @param channel the connection
+   * @param connections those of the client
    * @param id the ID of a session that exists
    * @param signal aborting it cancels all calls of the session
    * @param header sent in the metadata, if it is not the ID: the value that CreateSession returned there, which a proxy
    *   can have changed
    */
-  constructor(channel: Client, id: string, signal?: AbortSignal, header: string = id) {
-    super(channel, metadataOf(header), signal);
+  constructor(connections: Connections, id: string, signal?: AbortSignal, header: string = id) {
+    super(connections, metadataOf(header), signal, metadataOf(id));
     this.id = id;
-    this.#uncancelled = new Calls(channel, metadataOf(header));
+    this.#uncancelled = new Calls(connections, metadataOf(header), undefined, metadataOf(id));
+  }
+
+  protected override readonly subscribeEvents = (
+    types: readonly EventType[],
+    options: CallOptions,
+  ): Promise<EventStream> => this.events(types, options);
+
+  protected override requireOpen(rpc: string, action: string | undefined): void {
+    super.requireOpen(rpc, action);
+    if (!this.#isOver) return;
+    const code = status.FAILED_PRECONDITION;
+    throw clientError(rpc, 'SESSION_ENDED', `the session ${this.id} has been ended`, { code, action });
   }
 
   /**
@@ -73,8 +65,9 @@ export class Session extends Calls implements AsyncDisposable {
    */
   async describe(options?: CallOptions): Promise<SessionState> {
     const { session } = await this.call(SessionServiceService.getSession, { id: this.id }, options);
-    if (session === undefined) throw new Error('GetSession answered without a session');
-    return session;
+    if (session !== undefined) return session;
+    const code = status.INTERNAL;
+    throw clientError(rpcName(SessionServiceService.getSession), 'INCOMPLETE_ANSWER', 'no session', { code });
   }
 
   /**
@@ -108,8 +101,9 @@ export class Session extends Calls implements AsyncDisposable {
    * @param types which events, such as `EventType.PROGRESS`; empty: all
    * @throws GuestfsRpcError
    */
-  events(types: readonly EventType[] = [], options: CallOptions = {}): Promise<EventStream> {
-    return EventStream.open(this, types, options);
+  async events(types: readonly EventType[] = [], options: CallOptions = {}): Promise<EventStream> {
+    const call = await this.acceptedStream(EventServiceService.subscribe, { types: [...types] }, options);
+    return new EventStream(call, options.signal);
   }
 
   /**
@@ -129,6 +123,7 @@ export class Session extends Calls implements AsyncDisposable {
    */
   async endByForce(options?: CallOptions): Promise<void> {
     const before = this.#ended;
+    if (this.#isOver) return;
     this.#ended = undefined;
     await this.#end(true, options);
     await before?.catch(() => undefined);
@@ -138,7 +133,9 @@ export class Session extends Calls implements AsyncDisposable {
     this.#endAsked = true;
     const request = { id: this.id, force };
     this.#ended ??= this.#uncancelled.call(SessionServiceService.deleteSession, request, options).then(
-      () => undefined,
+      () => {
+        this.#isOver = true;
+      },
       (error: unknown) => {
         this.#ended = undefined;
         throw error;

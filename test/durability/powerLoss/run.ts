@@ -184,7 +184,7 @@ async function faultsOf(
     if (!(error instanceof GuestfsRpcError)) throw error;
     return [`cannot be read: ${error.message}`];
   } finally {
-    await client.attach(session.id).endByForce();
+    await client.sessionAt(session.id).endByForce();
   }
 }
 

@@ -9,7 +9,7 @@ import {
   type sendUnaryData,
 } from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { GuestfsRpcError } from '../../../clients/typescript/src/index.js';
+import { GuestfsRpcError, type ConnectOptions } from '../../../clients/typescript/src/index.js';
 import {
   FileServiceService,
   type CatRequest,
@@ -45,8 +45,12 @@ async function failure(call: Promise<unknown>): Promise<GuestfsRpcError> {
 
 type Unary<Request, Response> = (call: ServerUnaryCall<Request, Response>, answer: sendUnaryData<Response>) => void;
 
-async function serveCat(cat: Unary<CatRequest, CatResponse>, signal?: AbortSignal): Promise<Served['client']> {
-  served = await serve([[FileServiceService, { cat }]], signal === undefined ? {} : { signal });
+async function serveCat(
+  cat: Unary<CatRequest, CatResponse>,
+  signal?: AbortSignal,
+  options: ConnectOptions = {},
+): Promise<Served['client']> {
+  served = await serve([[FileServiceService, { cat }]], signal === undefined ? options : { signal });
   return served.client;
 }
 
@@ -68,7 +72,9 @@ describe('a unary call', () => {
     const client = await serveCat((call, answer) =>
       answer(null, { content: `${call.request.path} in ${String(call.metadata.get('guestfs-session')[0])}` }),
     );
-    expect(await client.attach('mine').call(FileServiceService.cat, { path: '/a' })).toEqual({ content: '/a in mine' });
+    expect(await client.attach('mine').session.call(FileServiceService.cat, { path: '/a' })).toEqual({
+      content: '/a in mine',
+    });
     expect(await client.call(FileServiceService.cat, { path: '/a' })).toEqual({ content: '/a in undefined' });
   });
 
@@ -97,16 +103,17 @@ describe('a unary call', () => {
       fields: [{ field: 'path', description: 'is relative' }],
       retryAfterMs: 1500,
     });
-    const client = await serveCat((_call, answer) => answer(toStatus(thrown, {}, silentLogger)));
+    const cat: Unary<CatRequest, CatResponse> = (_call, answer) => answer(toStatus(thrown, {}, silentLogger));
+    const client = await serveCat(cat, undefined, { retries: 0 });
     const error = await failure(client.call(FileServiceService.cat, { path: 'a' }));
     expect(error).toMatchObject({ reason: 'BAD_ARGUMENT', errno: undefined, fields: ['path'] });
     expect(error.info?.retryAfterMs).toBe(1500);
   });
 
   it('fails without a reason if the service gave none', async () => {
-    served = await serve([]);
-    const error = await failure(served.client.call(FileServiceService.cat, { path: '' }));
-    expect(error).toMatchObject({ code: status.UNIMPLEMENTED, reason: '', errno: undefined, action: undefined });
+    const client = await serveCat((_call, answer) => answer({ code: status.UNKNOWN, details: 'odd' }));
+    const error = await failure(client.call(FileServiceService.cat, { path: '' }));
+    expect(error).toMatchObject({ code: status.UNKNOWN, reason: '', errno: undefined, action: undefined });
     expect(error.info).toBeUndefined();
   });
 
@@ -122,7 +129,7 @@ describe('a unary call', () => {
       mine ? undefined : controller.signal,
     );
     const options = mine ? { signal: controller.signal } : {};
-    const error = await failure(client.attach('one').call(FileServiceService.cat, { path: '' }, options));
+    const error = await failure(client.attach('one').session.call(FileServiceService.cat, { path: '' }, options));
     expect(error).toMatchObject({ code: status.CANCELLED, cause: expect.objectContaining({ message: 'enough' }) });
     await cancelled;
   });

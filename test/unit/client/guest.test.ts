@@ -1,8 +1,10 @@
 /** Methods for actions: their arguments, results, files and options. */
+import { once } from 'node:events';
 import { Readable } from 'node:stream';
 import type { sendUnaryData, ServerReadableStream, ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js';
-import { afterEach, beforeEach, expect, it } from '@jest/globals';
-import { GuestfsRpcError, type Guest } from '../../../clients/typescript/src/index.js';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { EventType, GuestfsRpcError, type CallProgress, type Guest } from '../../../clients/typescript/src/index.js';
+import { EventServiceService } from '../../../gen/proto/guestfs/v1/event.js';
 import { FileServiceService } from '../../../gen/proto/guestfs/v1/file.js';
 import { FilesystemServiceService } from '../../../gen/proto/guestfs/v1/filesystem.js';
 import { SessionServiceService } from '../../../gen/proto/guestfs/v1/session.js';
@@ -36,6 +38,26 @@ beforeEach(async () => {
     call.on('data', (message: unknown) => seen.push(message));
     call.on('end', () => answer(null, {}));
   };
+  const download = (call: ServerWritableStream<{ readonly remotefilename: string }, object>): void => {
+    if (call.request.remotefilename === '/missing')
+      return void call.emit('error', { code: 5, details: 'no such file' });
+    call.once('cancelled', () => seen.push('cancelled'));
+    call.write({ chunk: Buffer.from('begin') });
+  };
+  const subscribe = (call: ServerWritableStream<unknown, object>): void => {
+    seen.push(call.request);
+    call.once('cancelled', () => seen.push('unsubscribed'));
+    for (const action of ['upload', 'tar_out']) {
+      const value = { action, procedure: 1, serial: 1, position: 1n, total: 4n };
+      call.write({
+        type: EventType.PROGRESS,
+        time: undefined,
+        sequence: 1n,
+        lost: 0n,
+        detail: { $case: 'progress', value },
+      });
+    }
+  };
   served = await serve([
     [SessionServiceService, { createSession: answering({ id: 's1' }), deleteSession: answering({}) }],
     [
@@ -48,9 +70,17 @@ beforeEach(async () => {
       },
     ],
     [FilesystemServiceService, { mkfs: answering({}), e2Fsck: answering({}) }],
-    [TransferServiceService, { upload, tarOut: streaming({ chunk: Buffer.from('ab') }, { chunk: Buffer.from('c') }) }],
+    [
+      TransferServiceService,
+      {
+        upload,
+        tarOut: streaming({ chunk: Buffer.from('ab') }, { chunk: Buffer.alloc(0) }, { chunk: Buffer.from('c') }),
+        download,
+      },
+    ],
+    [EventServiceService, { subscribe }],
   ]);
-  guest = await served.client.guest({ drives: [{ path: 'disk.img' }], launch: true });
+  guest = await served.client.session({ drives: [{ path: 'disk.img' }], launch: true });
   seen = [];
 });
 afterEach(() => served.close());
@@ -80,6 +110,108 @@ it('sends and receives files', async () => {
   for await (const piece of guest.tarOut('/', { excludes: [] })) pieces.push(piece);
   expect(Buffer.concat(pieces).toString()).toBe('abc');
   expect(seen.at(-1)).toMatchObject({ directory: '/', excludes: { values: [] } });
+});
+
+it('gives a file as a stream of Node, a web stream, and bytes', async () => {
+  const collected = await guest.tarOut('/').node().toArray();
+  expect(Buffer.concat(collected as Buffer[]).toString()).toBe('abc');
+  expect(await new Response(guest.tarOut('/').web()).text()).toBe('abc');
+  const reader = guest.tarOut('/').web().getReader({ mode: 'byob' });
+  expect((await reader.read(new Uint8Array(1))).value).toEqual(new Uint8Array(Buffer.from('a')));
+  await reader.cancel();
+  expect((await guest.tarOut('/').bytes()).toString()).toBe('abc');
+});
+
+describe('a file that nobody waits for any more', () => {
+  it.each<[string, () => Promise<unknown>]>([
+    [
+      'as a stream of Node',
+      async () => {
+        const stream = guest.download('/slow').node();
+        const closed = once(stream.resume(), 'close');
+        await once(stream, 'data');
+        stream.destroy();
+        await closed;
+      },
+    ],
+    [
+      'as a web stream',
+      async () => {
+        const reader = guest.download('/slow').web().getReader();
+        await reader.read();
+        await reader.cancel();
+      },
+    ],
+    [
+      'as an iterable',
+      async () => {
+        for await (const _chunk of guest.download('/slow')) break;
+      },
+    ],
+    [
+      'by its scope',
+      async () => {
+        await using file = guest.download('/slow');
+        const chunks = file[Symbol.asyncIterator]();
+        await chunks.next();
+        const waiting = chunks.next();
+        file.cancel();
+        await expect(waiting).rejects.toMatchObject({ code: 1, action: 'download' });
+      },
+    ],
+    [
+      'by a signal',
+      async () => {
+        const controller = new AbortController();
+        const stream = guest.download('/slow', { signal: controller.signal }).node();
+        const failed = once(stream.resume(), 'error');
+        await once(stream, 'data');
+        controller.abort(new Error('enough'));
+        expect(await failed).toMatchObject([{ code: 1, cause: { message: 'enough' } }]);
+      },
+    ],
+  ])('is cancelled %s', async (_how, leave) => {
+    await leave();
+    while (!seen.includes('cancelled')) await new Promise((resolve) => setTimeout(resolve, 5));
+  });
+
+  it('fails a stream as it fails', async () => {
+    const stream = guest.download('/missing').node();
+    const [error] = (await once(stream.resume(), 'error')) as unknown[];
+    expect(error).toMatchObject({ name: 'GuestfsRpcError', code: 5, action: 'download' });
+    await expect(new Response(guest.download('/missing').web()).text()).rejects.toMatchObject({ code: 5 });
+  });
+});
+
+describe('progress', () => {
+  const given = { position: 1n, total: 4n };
+
+  it('comes to a callback, for this action alone', async () => {
+    const heard: CallProgress[] = [];
+    await guest.upload(Buffer.from('x'), '/file', { onProgress: (progress) => heard.push(progress) });
+    expect(heard).toEqual([{ action: 'upload', ...given }]);
+    expect(seen[0]).toMatchObject({ types: [EventType.PROGRESS] });
+    heard.length = 0;
+    await guest.tarOut('/', { onProgress: (progress) => heard.push(progress) }).bytes();
+    expect(heard).toEqual([{ action: 'tar_out', ...given }]);
+    while (!seen.includes('unsubscribed')) await new Promise((resolve) => setTimeout(resolve, 5));
+  });
+
+  it('fails its call if the callback does', async () => {
+    const onProgress = (): never => {
+      throw new Error('no room for a bar');
+    };
+    await expect(guest.upload(Buffer.from('x'), '/file', { onProgress })).rejects.toThrow('no room for a bar');
+  });
+
+  it('comes as an iterable, of all calls', async () => {
+    const heard: string[] = [];
+    for await (const { action } of await guest.progress()) {
+      heard.push(action);
+      if (heard.length === 2) break;
+    }
+    expect(heard).toEqual(['upload', 'tar_out']);
+  });
 });
 
 it('fails with the error of the call, with a signal or a deadline', async () => {

@@ -3,6 +3,7 @@ import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceI
 import { connect, type ConnectOptions, type GuestfsClient } from '../../../clients/typescript/src/index.js';
 
 export interface Served {
+  readonly address: string;
   readonly client: GuestfsClient;
   close(): void;
 }
@@ -19,8 +20,10 @@ export async function serve(
       error ? reject(error) : resolve(bound),
     ),
   );
-  const client = connect(`127.0.0.1:${port}`, options);
+  const address = `127.0.0.1:${port}`;
+  const client = connect(address, options);
   return {
+    address,
     client,
     close: () => {
       client.close();

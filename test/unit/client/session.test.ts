@@ -73,7 +73,7 @@ describe('a session', () => {
     const session = await client.session({
       drives: [
         { path: 'disk.img', format: 'raw', writable: true },
-        { scratch_size: 1024n, label: 'empty' },
+        { scratchSize: 1024n, label: 'empty' },
         { remote: { protocol: 'https', server: ['host'], filename: 'a.img' } },
       ],
       launch: true,
@@ -98,7 +98,7 @@ describe('a session', () => {
   it('ends once, however often that is requested', async () => {
     const { client, deleted } = await serveSessions();
     {
-      await using session = await client.session({ session_id: 'one' });
+      await using session = await client.session({ sessionId: 'one' });
       await session.end();
     }
     expect(deleted).toEqual(['one']);
@@ -107,7 +107,7 @@ describe('a session', () => {
   it('ends with its scope', async () => {
     const { client, deleted } = await serveSessions();
     const failing = async (): Promise<void> => {
-      await using session = await client.session({ session_id: 'one' });
+      await using session = await client.session({ sessionId: 'one' });
       throw new Error(`in ${session.id}`);
     };
     await expect(failing()).rejects.toThrow('in one');

@@ -339,7 +339,7 @@ describe('a repeated call', () => {
     expect(await near.failure('mkdir', { path: '/' }, { requestId })).toMatchObject({ reason: 'REQUEST_ID_REUSED' });
     await expectNoOther(there);
     there.machine.die();
-    await server.client.attach(there.id).end();
+    await server.client.sessionAt(there.id).end();
   });
 });
 
@@ -352,7 +352,7 @@ describe('the calls of a session', () => {
   it('are shown while they wait and run', async () => {
     const calls = ['first', 'second'].map((requestId) => one.session.call('zero_device', ZERO, { requestId }));
     await sent(one.daemon, zeroDevice);
-    const session = server.client.attach(one.id);
+    const session = server.client.sessionAt(one.id);
     await eventually(async () => (await session.calls()).length === 2);
     expect(await session.calls()).toMatchObject([
       { name: 'zero_device', request_id: 'first', state: CallState.RUNNING, abandoned: false },
@@ -366,7 +366,7 @@ describe('the calls of a session', () => {
     const first = one.session.call('zero_device', ZERO, { requestId: 'first' });
     const call = await sent(one.daemon, zeroDevice);
     const second = failureOf(one.session.call('zero_device', ZERO, { requestId: 'second' }));
-    const session = server.client.attach(one.id);
+    const session = server.client.sessionAt(one.id);
     await eventually(async () => (await session.calls()).length === 2);
     expect(await session.cancelCall('second')).toEqual([]);
     expect(await second).toMatchObject({ code: status.CANCELLED, reason: 'CANCELLED' });
@@ -378,7 +378,7 @@ describe('the calls of a session', () => {
   it('that run are given up by CancelCall, and shown until the daemon has finished', async () => {
     const first = failureOf(one.session.call('zero_device', ZERO, { requestId: 'first' }));
     const call = await sent(one.daemon, zeroDevice);
-    const session = server.client.attach(one.id);
+    const session = server.client.sessionAt(one.id);
     const cancelled = { request_id: 'first', state: CallState.RUNNING, abandoned: true };
     expect(await session.cancelCall('first')).toMatchObject([cancelled]);
     expect(await first).toMatchObject({
@@ -398,7 +398,7 @@ describe('the calls of a session', () => {
     const { stream, done } = one.session.openUpload('upload', { requestId: 'file' });
     stream.write(argumentsOf('upload', { remotefilename: '/f' }));
     const call = await sent(one.daemon, upload);
-    await server.client.attach(one.id).cancelCall('file');
+    await server.client.sessionAt(one.id).cancelCall('file');
     expect(await failureOf(done)).toMatchObject({ reason: 'CANCELLED' });
     expect((await one.daemon.nextFile()).cancelled).toBe(true);
     await one.daemon.fail(call, 'EINTR', 'cancelled');
@@ -406,7 +406,7 @@ describe('the calls of a session', () => {
   });
 
   it('that are not there cannot be cancelled', async () => {
-    const session = server.client.attach(one.id);
+    const session = server.client.sessionAt(one.id);
     expect(await failureOf(session.cancelCall('nothing'))).toMatchObject({
       code: status.NOT_FOUND,
       reason: 'CALL_UNKNOWN',

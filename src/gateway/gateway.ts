@@ -230,7 +230,11 @@ class Serving {
     try {
       const values = createContextValues().set(CALLER, {
         ...{ client, certificate, held },
-        opened: (headers) => response.writeHead(200, Object.fromEntries(headers)).flushHeaders(),
+        opened: (headers) => {
+          // The client may be gone, or have its answer: then the server's comes too late.
+          if (response.headersSent || response.destroyed) return;
+          response.writeHead(200, Object.fromEntries(headers)).flushHeaders();
+        },
       });
       const universal = universalRequestFromNodeRequest(request, response, undefined, values);
       withoutEndlessTimeout(universal.header);
@@ -239,7 +243,7 @@ class Serving {
         : counted(request, held);
       await send(await handler({ ...universal, body }), response);
     } finally {
-      held.release();
+      held.end();
       this.#end(client);
     }
   }
@@ -270,7 +274,8 @@ class Serving {
     if (announced > limit) throw requestTooLarge(method.name, 'server', REQUEST_LIMIT, announced);
     const chunks: Buffer[] = [];
     let size = 0;
-    for await (const chunk of request as AsyncIterable<Buffer>) {
+    // Not destroyed with the loop: the client is to get the error.
+    for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       size += chunk.length;
       if (size > limit) throw requestTooLarge(method.name, 'server', REQUEST_LIMIT, undefined);
       held.add(chunk.length);

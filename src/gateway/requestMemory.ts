@@ -21,6 +21,8 @@ export interface Held {
   add(bytes: number): void;
   /** Everything so far has been sent on, or dropped. */
   release(): void;
+  /** As {@link release}; what is added afterwards does not count, as nobody will take it. */
+  end(): void;
 }
 
 export class GatewayMemory {
@@ -37,6 +39,7 @@ export class GatewayMemory {
   /** For a request of a client. */
   for(client: string): Held {
     let own = 0;
+    let ended = false;
     const change = (bytes: number): void => {
       own += bytes;
       this.#held += bytes;
@@ -46,6 +49,7 @@ export class GatewayMemory {
     };
     return {
       add: (bytes) => {
+        if (ended) return;
         change(bytes);
         const { all, client: each } = this.limits;
         const mine = (this.#clients.get(client) ?? 0) > each;
@@ -58,6 +62,10 @@ export class GatewayMemory {
         );
       },
       release: () => change(-own),
+      end: () => {
+        ended = true;
+        change(-own);
+      },
     };
   }
 }

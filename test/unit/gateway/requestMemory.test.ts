@@ -37,6 +37,8 @@ it('is free again once a request was passed on, or dropped', () => {
   held.release();
   expect(memory.held).toBe(0);
   held.add(60);
-  held.release();
+  held.end();
+  // A chunk that was on its way.
+  held.add(60);
   expect(memory.held).toBe(0);
 });

@@ -54,6 +54,7 @@ export const SECURITY_TESTS = {
       'unit/server/channelz',
     ],
   ],
+  'web pages and clients over HTTP': ['unit/gateway/', 'unit/cli/gatewayFlags'],
   'helpers cannot be misused': ['unit/qemu/fdSender', 'unit/common/memoryFile', 'unit/common/descriptors'],
   'processes and sessions end': [
     ...['integration/liveness', 'unit/cli/shutdown', 'unit/cli/lastResort', 'unit/session/unresponsive'],

@@ -10,7 +10,7 @@ const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
 
 /** The commands; without one of their names, the command is the first. */
-const COMMANDS = ['serve', 'template', 'drain'] as const;
+const COMMANDS = ['serve', 'template', 'drain', 'gateway'] as const;
 
 async function main(script: string, args: readonly string[]): Promise<void> {
   descriptors.requireEnough();
@@ -21,6 +21,11 @@ async function main(script: string, args: readonly string[]): Promise<void> {
   if (command === 'drain') {
     const { drain } = await import('./drain.js');
     await drain(args.slice(1), process.env, name);
+    return;
+  }
+  if (command === 'gateway') {
+    const { runGateway } = await import('./gateway.js');
+    await runGateway(args.slice(1), name);
     return;
   }
   const { readCommandLine } = await import('./commandLine.js');

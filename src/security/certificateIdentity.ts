@@ -101,24 +101,33 @@ function only(what: string, names: readonly string[]): string | undefined {
   return names[0];
 }
 
+function unreadable(): GuestfsError {
+  return unauthenticated('the subject alternative names of the client certificate cannot be read');
+}
+
+/**
+ * The names of a type in a certificate, in their order.
+ * @throws GuestfsError UNAUTHENTICATED if they cannot be read
+ */
+export function namesOfType(certificate: CertificateNames, type: 'URI' | 'DNS'): readonly string[] {
+  const alternative = alternativeNames(certificate.subjectaltname ?? '');
+  if (alternative === undefined) throw unreadable();
+  const names = alternative.filter((name) => name.type === type);
+  if (names.some(({ quoted }) => quoted))
+    throw unauthenticated(`a ${type} name of the client certificate has characters that such names do not have`);
+  return names.map(({ value }) => value);
+}
+
 /**
  * The identity of a certificate, of the first of `kinds` that it has.
  * @throws GuestfsError UNAUTHENTICATED if it has none of them, or one that is ambiguous
  */
 export function certificateIdentity(certificate: CertificateNames, kinds: readonly CertificateKind[]): string {
-  const alternative = alternativeNames(certificate.subjectaltname ?? '');
-  if (alternative === undefined)
-    throw unauthenticated('the subject alternative names of the client certificate cannot be read');
-  const ofType = (type: string): string[] => {
-    const names = alternative.filter((name) => name.type === type);
-    if (names.some(({ quoted }) => quoted))
-      throw unauthenticated(`a ${type} name of the client certificate has characters that such names do not have`);
-    return names.map(({ value }) => value);
-  };
+  if (alternativeNames(certificate.subjectaltname ?? '') === undefined) throw unreadable();
   const find: Readonly<Record<CertificateKind, () => string | undefined>> = {
-    uri: () => only('URI names', ofType('URI')),
+    uri: () => only('URI names', namesOfType(certificate, 'URI')),
     // All are names of one host; the first is the one that the certificate was issued for.
-    dns: () => ofType('DNS')[0]?.toLowerCase(),
+    dns: () => namesOfType(certificate, 'DNS')[0]?.toLowerCase(),
     cn: () => only('common names', commonNames(certificate)),
     sha256: () => certificate.fingerprint256,
   };

@@ -3,7 +3,13 @@
  * (https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/headers#x-forwarded-client-cert):
  * elements separated by commas, each of them `Key=Value` separated by semicolons. A value may be quoted.
  */
-import { identity, unauthenticated, type CertificateKind } from './certificateIdentity.js';
+import {
+  identity,
+  namesOfType,
+  unauthenticated,
+  type CertificateKind,
+  type CertificateNames,
+} from './certificateIdentity.js';
 
 interface Pair {
   readonly key: string;
@@ -55,4 +61,20 @@ export function forwardedIdentity(header: string, kinds: readonly CertificateKin
       return identity(kind, fingerprint(hash));
   }
   throw unauthenticated(`x-forwarded-client-cert has no name of a kind that is used here (${kinds.join(', ')})`);
+}
+
+function quoted(value: string): string {
+  return `"${value.replaceAll(/["\\]/g, '\\$&')}"`;
+}
+
+/**
+ * The header's value for a client certificate, as a proxy writes it: what {@link forwardedIdentity} reads.
+ * @throws GuestfsError UNAUTHENTICATED if the names of the certificate cannot be read
+ */
+export function forwardedCertificate(certificate: CertificateNames): string {
+  return [
+    `Hash=${certificate.fingerprint256.replaceAll(':', '').toLowerCase()}`,
+    ...namesOfType(certificate, 'URI').map((name) => `URI=${quoted(name)}`),
+    ...namesOfType(certificate, 'DNS').map((name) => `DNS=${quoted(name)}`),
+  ].join(';');
 }

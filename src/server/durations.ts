@@ -4,10 +4,12 @@ import { badArgument } from '../common/errors.js';
 
 const SECOND_MS = 1000;
 const MILLISECOND_NS = 1_000_000;
+const SECOND_NS = 1_000_000_000n;
 
+/** The sign of both numbers is the same, and the second less than a second: JSON cannot express anything else. */
 export function toDuration(milliseconds: number): Duration {
-  const seconds = Math.floor(milliseconds / SECOND_MS);
-  return { seconds: BigInt(seconds), nanos: Math.round((milliseconds - seconds * SECOND_MS) * MILLISECOND_NS) };
+  const nanoseconds = BigInt(Math.round(milliseconds * MILLISECOND_NS));
+  return { seconds: nanoseconds / SECOND_NS, nanos: Number(nanoseconds % SECOND_NS) };
 }
 
 /** Maximum delay of a Node timer, milliseconds. */

@@ -84,7 +84,7 @@ export function parseVmdkDescriptor(bytes: Buffer): VmdkDescriptor {
     const key = name.toLowerCase();
     if (!['cid', 'parentcid', 'parentfilenamehint'].includes(key)) continue;
     if (properties.has(key)) throw new BadImageHeader(`has a VMDK descriptor that states ${name} twice`);
-    properties.set(key, key === 'parentfilenamehint' ? value : value.toLowerCase());
+    properties.set(key, key === 'parentfilenamehint' ? value : contentId(value));
   }
   if (extents.reduce((sum, { size }) => sum + size, 0) > MAX_SIZE)
     throw new BadImageHeader('has a VMDK descriptor of a disk that is too large');
@@ -92,6 +92,11 @@ export function parseVmdkDescriptor(bytes: Buffer): VmdkDescriptor {
   const file = properties.get('parentfilenamehint');
   const hasParent = file !== undefined || (cid !== undefined && cid !== NO_PARENT);
   return { cid: properties.get('cid'), parent: hasParent ? { file, cid } : undefined, extents };
+}
+
+/** In one form: qemu writes it without leading zeros, VMware with them. */
+function contentId(digits: string): string {
+  return digits.toLowerCase().padStart(8, '0');
 }
 
 function extentIn(line: string): VmdkExtent {

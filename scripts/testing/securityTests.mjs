@@ -63,6 +63,7 @@ export const SECURITY_TESTS = {
   'formats are stated': [
     'unit/images/formats',
     'unit/images/imageChain',
+    'unit/images/splitVmdk',
     'unit/images/qcow2Header',
     'unit/images/rawMarks',
   ],

@@ -135,8 +135,8 @@ async function killServer(
     const all = [...qemus, server.process.pid as number];
     if (random.once(2)) all.reverse();
     for (const pid of all) kill(pid);
-    // None of them may outlive its server.
-    await eventually(() => server.machines().length === 0);
+    // None of them may outlive its server, and none that is only being started may begin to use its image now.
+    await eventually(() => server.processes().length === 0);
   };
   await Promise.all([running, cut()]);
   client.close();

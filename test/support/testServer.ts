@@ -33,6 +33,8 @@ export interface TestServer {
   log(): string;
   /** Processes of its sessions: its qemus while it has sessions, afterwards those left behind. */
   machines(): readonly FoundProcess[];
+  /** The same with what creates their jails, which may become machines later. */
+  processes(): readonly FoundProcess[];
   /** Sends a signal, unless it has already exited, and resolves when it has exited. */
   stop(signal?: NodeJS.Signals): Promise<ServerEnd>;
 }
@@ -115,6 +117,7 @@ export async function startTestServer({
     process: child,
     log: () => log,
     machines: () => children().filter(isInJail),
+    processes: children,
     stop: async (signal = 'SIGTERM') => {
       if (child.exitCode === null && child.signalCode === null) child.kill(signal);
       const [code] = await exited;

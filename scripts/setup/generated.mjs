@@ -63,6 +63,7 @@ export function generatorCommand(...args) {
 const GRPC_SERVICES = [
   ['node_modules/grpc-health-check/proto'],
   ['node_modules/@grpc/reflection/build/proto', '--path', 'node_modules/@grpc/reflection/build/proto/grpc'],
+  ['node_modules/@grpc/grpc-js/proto', '--path', 'node_modules/@grpc/grpc-js/proto/channelz.proto'],
 ];
 
 /** Writes what server reflection serves: the descriptors of the API, and of gRPC's own services. */

@@ -58,7 +58,6 @@ export async function makeImage(
         ...['-add-fd', `fd=${IMAGE_FD},set=1`],
       ],
       user: process.geteuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : undefined,
-      proc: false,
       limits: LIMITS,
     },
     { channels: 1, fds: [image.fd], env: { LC_ALL: 'C' } },

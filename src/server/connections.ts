@@ -15,7 +15,6 @@ import type { Socket } from 'node:net';
 import type { Logger } from '../common/logger.js';
 import { TIMER_MAX_MS } from './durations.js';
 import type { ServerLimits } from './limits.js';
-import { retireConnection } from './retireConnection.js';
 
 /** How often connections that have received data are checked, milliseconds. */
 const CHECK_MS = 500;
@@ -72,6 +71,19 @@ export function guardConnections(servers: readonly Http2Server[], limits: Server
   return { retire: () => guard.retire(), cut: () => guard.cut(), unguard: () => guard.stop() };
 }
 
+/**
+ * Asks the client of a connection to make its next calls on another one (GOAWAY with NO_ERROR), and closes it once its
+ * open calls have ended.
+ *
+ * The frame says which stream is the last that the server has accepted, so that the client can repeat later ones at
+ * once, knowing that they have not been carried out. RFC 9113 (6.8) advises to name the highest ID of all first, and the
+ * true one later; but Node.js accepts no stream after any GOAWAY (nghttp2 has `nghttp2_submit_shutdown_notice` for
+ * that, which Node.js does not offer), and the client would wait for the answer to a call that nobody has seen.
+ */
+function retire(session: ServerHttp2Session): void {
+  if (!session.destroyed && !session.closed) session.close();
+}
+
 /** Whether a client has sent its preface, and the time limit for it. */
 interface Greeting {
   readonly timer: NodeJS.Timeout;
@@ -105,7 +117,7 @@ class ConnectionGuard {
   }
 
   retire(): void {
-    for (const { session } of this.#connections) retireConnection(session);
+    for (const { session } of this.#connections) retire(session);
   }
 
   cut(): void {
@@ -194,7 +206,7 @@ class ConnectionGuard {
     const { connectionIdleMs } = this.#limits;
     connection.idleSince = Date.now();
     if (connectionIdleMs === undefined || connection.calls > 0 || connection.session.closed) return;
-    connection.idleLimit = setTimeout(() => retireConnection(connection.session), connectionIdleMs).unref();
+    connection.idleLimit = setTimeout(() => retire(connection.session), connectionIdleMs).unref();
   }
 
   /** Ends a connection at its age. The result stops that. */
@@ -202,7 +214,7 @@ class ConnectionGuard {
     const { connectionAgeMs, connectionAgeGraceMs } = this.#limits;
     if (connectionAgeMs === undefined) return () => undefined;
     let timer = setTimeout(() => {
-      retireConnection(session);
+      retire(session);
       if (connectionAgeGraceMs === undefined) return;
       timer = setTimeout(() => session.destroy(undefined, constants.NGHTTP2_NO_ERROR), connectionAgeGraceMs).unref();
     }, varied(connectionAgeMs)).unref();

@@ -8,10 +8,17 @@ import { ReflectionService } from '@grpc/reflection';
 /** Created by `npm run generate`; relative to this file in `dist`. */
 const DESCRIPTORS = new URL('../../../gen/proto/descriptors.binpb', import.meta.url);
 
-/** Adds grpc.reflection.v1 and v1alpha. They describe all services of the server, including health and themselves. */
-export async function addReflection(server: Pick<Server, 'addService'>): Promise<void> {
-  const { file: files } = fromBinary(FileDescriptorSetSchema, await readFile(DESCRIPTORS));
-  const fileDescriptorProtos = files.map((file) => Buffer.from(toBinary(FileDescriptorProtoSchema, file)));
+/** The package of Channelz, which not every server offers. */
+const CHANNELZ = 'grpc.channelz.v1';
+
+/**
+ * Adds grpc.reflection.v1 and v1alpha. They describe all services of the server, including health and themselves.
+ * @param channelz whether the server offers Channelz
+ */
+export async function addReflection(server: Pick<Server, 'addService'>, channelz: boolean): Promise<void> {
+  const { file } = fromBinary(FileDescriptorSetSchema, await readFile(DESCRIPTORS));
+  const files = file.filter((one) => channelz || one.package !== CHANNELZ);
+  const fileDescriptorProtos = files.map((one) => Buffer.from(toBinary(FileDescriptorProtoSchema, one)));
   // The only fields of a package definition that the service reads.
   const definition = { all: { fileDescriptorProtos, format: 'Protocol Buffer 3 DescriptorProto', type: {} } };
   new ReflectionService(definition as unknown as ConstructorParameters<typeof ReflectionService>[0]).addToServer(

@@ -5,8 +5,11 @@ import {
   makeGenericClientConstructor,
   status,
   type Client,
+  type ClientDuplexStream,
+  type ServiceDefinition,
   type ServiceError,
 } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -22,6 +25,7 @@ import { SessionClient, TestClient } from '../../support/testClient.js';
 
 jest.setTimeout(60_000);
 
+const REFLECTION = 'node_modules/@grpc/reflection/build/proto/grpc/reflection/v1/reflection.proto';
 const Channelz = makeGenericClientConstructor(getChannelzServiceDefinition(), 'Channelz');
 
 const ends: (() => unknown)[] = [];
@@ -85,6 +89,20 @@ describe('Channelz', () => {
       data: { streams_started: expect.stringMatching(/^\d+$/) },
     });
     expect(await ask(client, 'GetTopChannels', { max_results: '1000000000' })).toHaveProperty('end');
+  });
+
+  it.each([true, false])('is described by reflection if it is offered: %s', async (offered) => {
+    const client = await plainServer(offered);
+    const definition = loadSync(REFLECTION, { keepCase: true })['grpc.reflection.v1.ServerReflection'];
+    const Reflection = makeGenericClientConstructor(definition as unknown as ServiceDefinition, 'ServerReflection');
+    const reflection = new Reflection(client.address, credentials.createInsecure(), {
+      channelOverride: client.channel.getChannel(),
+    }) as unknown as { ServerReflectionInfo(): ClientDuplexStream<object, Readonly<Record<string, object>>> };
+    const stream = reflection.ServerReflectionInfo();
+    stream.end({ file_containing_symbol: 'grpc.channelz.v1.Channelz' });
+    for await (const answer of stream)
+      expect(Object.keys(answer as object)).toContain(offered ? 'file_descriptor_response' : 'error_response');
+    expect.assertions(1);
   });
 
   it('says so if nothing has an ID', async () => {

@@ -81,8 +81,9 @@ describe('a session', () => {
     const { id } = await alice.createSession();
     await new SessionClient(there, id).call('set_memsize', { memsize: 777 });
     expect(await new SessionClient(alice, id).call('get_memsize')).toBe(777);
-    for (const call of [bob.getSession(id), bob.deleteSession(id), new SessionClient(bob, id).call('get_memsize')])
-      expect((await failureOf(call)).info?.reason).toBe('SESSION_UNKNOWN');
+    const calls = [bob.getSession(id), bob.deleteSession(id), new SessionClient(bob, id).call('get_memsize')];
+    for (const { info } of await Promise.all(calls.map((call) => failureOf(call))))
+      expect(info?.reason).toBe('SESSION_UNKNOWN');
     const list = (of: TestClient) =>
       of.call(SessionServiceService.listSessions, { page_size: 0, page_token: '', all_replicas: true });
     expect((await list(there)).sessions.map((session) => session.id)).toEqual([id]);

@@ -77,8 +77,9 @@ describe('a session', () => {
     const error = await failure(closed, id);
     expect(error).toMatchObject({ code: status.FAILED_PRECONDITION, info: { reason: 'SESSION_ELSEWHERE' } });
     expect(error.info?.metadata).toMatchObject({ replica: 'r1', endpoint: r1.address });
-    for (const call of [closed.client.getSession(id), closed.client.getLog(id), closed.client.deleteSession(id)])
-      expect((await failureOf(call)).info?.reason).toBe('SESSION_ELSEWHERE');
+    const calls = [closed.client.getSession(id), closed.client.getLog(id), closed.client.deleteSession(id)];
+    for (const { info } of await Promise.all(calls.map((call) => failureOf(call))))
+      expect(info?.reason).toBe('SESSION_ELSEWHERE');
   });
 
   it('is elsewhere for a replica that does not know the others', async () => {

@@ -33,11 +33,21 @@ export interface MappedSource {
 
 const MAX_TABLES = 1 << 16;
 const MAX_BYTES = 256 << 20;
+/** Also of tables that are not there: an extent can announce a disk of any size. */
+const MAX_DIRECTORY = 16 * MAX_TABLES;
 
 /** Limits what the mapping of all files of a drive costs; enough for 2 TiB in grains of 64 KiB. */
 export class MappingBudget {
   #tables = 0;
+  #directory = 0;
   #bytes = 0;
+
+  /** Before a directory of so many tables is read. @throws BadImageHeader */
+  readDirectory(tables: number): void {
+    this.#directory += tables;
+    // It is read twice.
+    if (this.#directory > 2 * MAX_DIRECTORY) throw tooLarge();
+  }
 
   /** Before a table is read. @throws BadImageHeader */
   readTable(): void {

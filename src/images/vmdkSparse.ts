@@ -79,6 +79,7 @@ export async function* sparseRuns(
   const { size, grain, tableEntries, directoryAt } = extent;
   const bytesOfTable = grain * tableEntries;
   const tables = Math.ceil(size / bytesOfTable);
+  budget.readDirectory(tables);
   for (let first = 0; first < tables; first += DIRECTORY_PIECE) {
     const count = Math.min(DIRECTORY_PIECE, tables - first);
     const directory = await readFully(file, directoryAt + 4 * first, 4 * count);

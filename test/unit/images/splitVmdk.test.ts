@@ -235,6 +235,20 @@ it('what a drive costs is limited over all its files', () => {
   expect(() => budget.write(1)).toThrow('2 TiB');
 });
 
+it('an extent that announces a huge disk, with tables that are not there, is not read', async () => {
+  // A file with holes, so that its directory of zeros is as long as it likes.
+  writeFileSync(
+    inRoot('s.vmdk'),
+    sparse((image) => {
+      image.writeBigUInt64LE(1n << 42n, 12);
+      image.writeUInt32LE(1, 44);
+    }),
+  );
+  truncateSync(inRoot('s.vmdk'), 2 ** 43);
+  writeFileSync(inRoot('a.vmdk'), text([`RW ${2 ** 42} SPARSE "s.vmdk"`]));
+  expect((await refusal('a.vmdk', 'vmdk')).message).toContain('more than can be mapped');
+});
+
 it.each([
   ['blanks', `CID=${' '.repeat(65_000)}"`],
   ['quotes', 'RW 1 FLAT "'.repeat(5900)],

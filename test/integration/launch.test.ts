@@ -17,7 +17,7 @@ import { createColdLauncher } from '../../src/launcher/coldLauncher.js';
 import { createPreflight } from '../../src/launcher/preflight.js';
 import type { LaunchConfig, Machine } from '../../src/launcher/launcher.js';
 import { createQemuUsers, HOST_RANGE } from '../../src/qemu/qemuUsers.js';
-import { builtAppliance, describeWhen, describeWithAppliance } from '../support/appliance.js';
+import { builtAppliance, describeWhen, describeWithAppliance, keepChecks } from '../support/appliance.js';
 import { ended, processesThatMention } from '../support/processes.js';
 
 const SUPERMIN = '/usr/lib/x86_64-linux-gnu/guestfs';
@@ -48,6 +48,7 @@ beforeAll(async () => {
     temporaryDirectory: join(scene, 'run'),
     cacheDirectory: join(scene, 'cache'),
   };
+  keepChecks(join(scene, 'cache'));
 });
 afterAll(() => rm(scene, { recursive: true }));
 

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { keepChecks } from './appliance.js';
 import { isInJail, processesThatMention, type FoundProcess } from './processes.js';
 
 /** The command, compiled. */
@@ -80,6 +81,7 @@ export async function startTestServer({
     images,
     ...flags,
   ];
+  if (uid === 0 && env['LIBGUESTFS_CACHEDIR'] !== undefined) keepChecks(env['LIBGUESTFS_CACHEDIR']);
   if (uid !== 0) await Promise.all([base, images, temporary].map((path) => chown(path, uid, uid)));
   const change = uid === 0 ? [] : ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--'];
   const shell = before === '' ? [] : ['bash', '-c', `${before}; exec "$@"`, 'bash'];

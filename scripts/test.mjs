@@ -52,6 +52,8 @@ import { pathsOf, tallyByPoint } from './testing/testSubset.mjs';
 const MINUTE_MS = 60_000;
 /** For each target of the fuzzer. */
 const FUZZ_SECONDS = 60;
+/** For tests that hang, not for slow ones: some make keys or start programs, on a machine that does other things. */
+const UNIT_TEST_TIMEOUT_MS = 30_000;
 const INTEGRATION_TEST_TIMEOUT_MS = 3 * MINUTE_MS;
 /** Test files that boot virtual machines, by their compiled paths; the others boot none. */
 const INTEGRATION_TESTS = 'dist/test/(integration/|.*\\.integration\\.test)';
@@ -210,7 +212,7 @@ async function main() {
         paths: subset === undefined ? 'dist/test/' : pathsOf(subset),
         not: `${INTEGRATION_TESTS}|${DIFFERENTIAL_TESTS}|${MESH_TESTS}`,
         only: pattern,
-        flags: ['--maxWorkers=100%'],
+        flags: ['--maxWorkers=100%', `--testTimeout=${String(UNIT_TEST_TIMEOUT_MS)}`],
         limitMs: 10 * MINUTE_MS,
       }),
     );

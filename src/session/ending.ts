@@ -75,10 +75,10 @@ async function run(appliance: RunningAppliance, options: EndOptions, cut: AbortS
   } catch (error) {
     failure = await appliance.explained(error);
   }
-  const alive = !cut.aborted && appliance.connection.failure === undefined;
   try {
     const exit = await (cut.aborted ? appliance.kill() : appliance.stop(QEMU_END_LIMIT_MS));
-    if (alive) failure ??= unsoundEnd(exit, cut);
+    // Also if the daemon's connection has failed meanwhile, without a call that would report it.
+    failure ??= unsoundEnd(exit, cut);
   } finally {
     options.onGone();
   }

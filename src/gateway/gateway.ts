@@ -27,7 +27,15 @@ import { errorFrom } from './connectErrors.js';
 import { ConnectionGuard, type ConnectionLimits } from './connectionGuard.js';
 import { CALLER, gatewayCalls, withoutEndlessTimeout } from './gatewayCalls.js';
 import { openApi } from './openApi.js';
-import { CONTENT_TYPES, messageIn, protocolOf, refuse, requireProtocol, type Protocol } from './protocols.js';
+import {
+  CONTENT_TYPES,
+  ENVELOPE_BYTES,
+  messageIn,
+  protocolOf,
+  refuse,
+  requireProtocol,
+  type Protocol,
+} from './protocols.js';
 import { GatewayMemory, type Held } from './requestMemory.js';
 import { checkShape } from './requestShape.js';
 import type { Upstream } from './upstream.js';
@@ -53,8 +61,6 @@ const IDLE_MS = 60_000;
 /** When TCP starts to ask whether the other end is still there, milliseconds. */
 const KEEPALIVE_MS = 30_000;
 const RETRY_AFTER_MS = 1000;
-/** Around the only message of a request. */
-const ENVELOPE_BYTES = 5;
 /** Where the description of the API is. */
 export const OPENAPI_PATH = '/openapi.json';
 

@@ -21,7 +21,8 @@ export interface Protocol {
   readonly contentType: string;
 }
 
-const ENVELOPE_BYTES = 5;
+/** Around each message of a stream, and of gRPC-Web. */
+export const ENVELOPE_BYTES = 5;
 
 /** The protocol of a request; undefined for a content type that is none's. */
 export function protocolOf({ headers }: IncomingMessage): Protocol | undefined {
@@ -29,14 +30,14 @@ export function protocolOf({ headers }: IncomingMessage): Protocol | undefined {
   const encoding = /json/i.test(contentType) ? 'json' : 'proto';
   if (contentTypeUnaryRegExp.test(contentType)) return { kind: 'connect', encoding, contentType };
   if (contentTypeStreamRegExp.test(contentType)) return { kind: 'connect-stream', encoding, contentType };
-  // The base64 form is for browsers of the past, and not implemented by Connect.
+  // grpc-web-text, which Connect's handler would take for the binary form, although it is base64.
   if (!contentTypeGrpcWebRegExp.test(contentType) || /-text/i.test(contentType)) return undefined;
   return { kind: 'grpc-web', encoding, contentType };
 }
 
 /** The text for a content type that is none's. */
 export const CONTENT_TYPES =
-  'the content type must be application/json or application/proto (Connect), application/connect+json or application/connect+proto (streams), application/grpc-web+proto or application/grpc-web+json';
+  'the content type must be application/json or application/proto (Connect), application/connect+json or application/connect+proto (streams), application/grpc-web+proto or application/grpc-web+json; not application/grpc-web-text, whose base64 no current browser needs';
 
 /** The bytes of the only message in a request's body. */
 export function messageIn({ kind }: Protocol, body: Buffer): Buffer {

@@ -17,7 +17,8 @@ import { createColdLauncher } from '../../src/launcher/coldLauncher.js';
 import { createPreflight } from '../../src/launcher/preflight.js';
 import type { LaunchConfig, Machine } from '../../src/launcher/launcher.js';
 import { createQemuUsers, HOST_RANGE } from '../../src/qemu/qemuUsers.js';
-import { builtAppliance, describeWhen, describeWithAppliance, keepChecks } from '../support/appliance.js';
+import { builtAppliance, describeWhen, describeWithAppliance } from '../support/appliance.js';
+import { keepChecks } from '../support/applianceChecks.js';
 import { ended, processesThatMention } from '../support/processes.js';
 
 const SUPERMIN = '/usr/lib/x86_64-linux-gnu/guestfs';

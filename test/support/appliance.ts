@@ -1,5 +1,5 @@
 /** The built appliances that integration tests boot. */
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from '@jest/globals';
 import { defaultApplianceDirectory } from '../../appliance-builder/location.js';
@@ -8,19 +8,6 @@ import { defaultApplianceDirectory } from '../../appliance-builder/location.js';
 export function builtAppliance(suite: string): string | undefined {
   const directory = defaultApplianceDirectory(suite);
   return ['kernel', 'initrd', 'root'].every((name) => existsSync(join(directory, name))) ? directory : undefined;
-}
-
-/**
- * Notes in a cache which appliances were compared with their checksums before, so that servers that use it need not read
- * them again, 4 GiB each time.
- */
-export function keepChecks(cache: string): void {
-  const name = `guestfs-grpc-${process.geteuid?.() ?? 0}`;
-  const known = join(process.env['LIBGUESTFS_CACHEDIR'] ?? '/var/tmp', name);
-  if (!existsSync(known)) return;
-  mkdirSync(join(cache, name), { recursive: true, mode: 0o700 });
-  for (const check of readdirSync(known))
-    if (check.startsWith('checked-')) writeFileSync(join(cache, name, check), '', { mode: 0o600 });
 }
 
 /** Reports why something cannot be tested on this host: in unattended runs as a failure, otherwise as a visible skip. */

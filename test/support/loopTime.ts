@@ -17,8 +17,20 @@ function threadTime(): number {
   return Number(readFileSync('/proc/thread-self/schedstat', 'latin1').split(' ')[0]) / NANOSECONDS;
 }
 
-/** The longest turn of the event loop while `work` goes on, milliseconds of the processor. */
+/** Of the runs of `longestTurn`. */
+const RUNS = 3;
+
+/**
+ * The longest turn of the event loop while `work` goes on, milliseconds of the processor: the least of some runs, because
+ * a collection of garbage that other tests left falls into any of them, and work that blocks the loop does so in each.
+ */
 export async function longestTurn(work: () => Promise<void>): Promise<number> {
+  let least = Infinity;
+  for (let run = 0; run < RUNS; run += 1) least = Math.min(least, await longestTurnOnce(work));
+  return least;
+}
+
+async function longestTurnOnce(work: () => Promise<void>): Promise<number> {
   let longest = 0;
   let before = threadTime();
   const measure = (): void => {

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { keepChecks } from './appliance.js';
+import { keepChecks } from './applianceChecks.js';
 import { isInJail, processesThatMention, type FoundProcess } from './processes.js';
 
 /** The command, compiled. */

@@ -20,6 +20,12 @@ const RESEED_MESSAGE = 'crng reseeded due to virtual machine fork';
 const RESEEDED = '/run/crng-reseeded';
 /** File mounted over /proc/sys/kernel/random/boot_id. */
 const BOOT_ID = '/run/boot-id';
+/** File mounted over /etc/machine-id: in memory, so that no clone writes to its root disk for it. */
+const MACHINE_ID = '/run/machine-id';
+/** File with the name of the virtual random number generator on its bus; empty if there is none. */
+const RNG = '/run/rng';
+/** File with the number of the SCSI host to which drives are attached. */
+const HOST = '/run/scsi-host';
 
 /** What distinguishes a clone from its template and from other clones. */
 export interface Identity {
@@ -38,16 +44,15 @@ const RNG_DRIVER = '/sys/bus/virtio/drivers/virtio_rng';
  * first from /dev/hwrng. So the driver is unbound from the device before the machine is saved...
  */
 const UNBIND_RNG = `
+echo >${RNG}
 for rng in ${RNG_DRIVER}/virtio*; do
-  [ ! -e "$rng" ] || echo "\${rng##*/}" >${RNG_DRIVER}/unbind
+  [ ! -e "$rng" ] || { echo "\${rng##*/}" >${RNG}; echo "\${rng##*/}" >${RNG_DRIVER}/unbind; }
 done`;
 
 /** ... and bound again in each clone, as soon as it is resumed. */
 const BIND_RNG = `
-for rng in /sys/bus/virtio/devices/virtio*; do
-  read -r type <"$rng/device"
-  [ "$type" != 0x0004 ] || [ -e "$rng/driver" ] || [ ! -e ${RNG_DRIVER}/bind ] || echo "\${rng##*/}" >${RNG_DRIVER}/bind
-done`;
+read -r rng <${RNG}
+[ -z "$rng" ] || [ -e "${RNG_DRIVER}/$rng" ] || echo "$rng" >${RNG_DRIVER}/bind`;
 
 /**
  * Sets the clock and the unique IDs, and waits until the kernel has reseeded its random number
@@ -56,7 +61,7 @@ done`;
 function assumeIdentity({ time, machineId, bootId }: Identity): string {
   return `
 date -u -s @${time.toFixed(3)} >/dev/null${BIND_RNG}
-echo ${machineId} >/etc/machine-id
+echo ${machineId} >${MACHINE_ID}
 echo ${bootId} >${BOOT_ID}
 tries=0
 until [ -s ${RESEEDED} ]; do
@@ -74,21 +79,30 @@ done`;
  */
 const PREPARE_IDENTITY_CHANGE = `
 cat /proc/sys/kernel/random/boot_id >${BOOT_ID} && mount --bind ${BOOT_ID} /proc/sys/kernel/random/boot_id || fail "cannot mount over the boot ID"
+[ -e /etc/machine-id ] || : >/etc/machine-id
+cat /etc/machine-id >${MACHINE_ID} && mount --bind ${MACHINE_ID} /etc/machine-id || fail "cannot mount over the machine ID"
+echo "$host" >${HOST}
 grep -m1 "${RESEED_MESSAGE}" /dev/kmsg >${RESEEDED} 2>/dev/null </dev/null &`;
 
 /** Fails unless the kernel can detect that it was restored: its generation ID driver must be bound to the device. */
 const REQUIRE_GENERATION_ID =
   'set -- /sys/bus/*/drivers/vmgenid/*:*; [ -e "$1" ] || fail "the kernel of this appliance has no driver for the generation ID (vmgenid), so its clones would share random numbers"';
 
-/** The start of every script. */
-const PRELUDE = `
+const FAIL = `
 fail() { echo "$*" >&2; exit 1; }
+devices=/sys/bus/scsi/devices`;
+
+/** The start of every script. */
+const PRELUDE = `${FAIL}
 for host in /sys/class/scsi_host/host*; do
   read -r driver <"$host/proc_name"
   case $driver in *virtio_scsi*) break;; esac
 done
-host=\${host##*host}
-devices=/sys/bus/scsi/devices`;
+host=\${host##*host}`;
+
+/** The start of the script in a clone, whose template has found the host: reading files costs it most. */
+const CLONE_PRELUDE = `${FAIL}
+read -r host <${HOST}`;
 
 /** A disk: its SCSI target, and the name that the kernel should give it. */
 export interface Disk {
@@ -189,7 +203,7 @@ done`;
 /** Run in a clone when it has been resumed with its drives attached: gives it its identity and activates the drives. */
 export function resumeScript(identity: Identity, drives: number): string {
   const disks = Array.from({ length: drives }, (_, index) => ({ index, name: diskName(index) }));
-  return `${PRELUDE}${assumeIdentity(identity)}${attach(disks, ALL_ENTRIES)}`;
+  return `${CLONE_PRELUDE}${assumeIdentity(identity)}${attach(disks, ALL_ENTRIES)}`;
 }
 
 /** Run in an appliance after a drive has been hot-plugged. */

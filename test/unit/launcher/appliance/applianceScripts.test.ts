@@ -66,14 +66,15 @@ beforeEach(() => {
   }
   write('etc/machine-id', 'of the template\n');
   write('run/boot-id', 'of the template\n');
+  write('run/machine-id', 'of the template\n');
+  write('run/rng', 'virtio1\n');
+  write('run/scsi-host', '3\n');
   write('run/crng-reseeded', 'crng reseeded due to virtual machine fork\n');
   write('run/udev/data/b254:0', 'E:ID_FS_TYPE=ext4\n');
   write('sys/class/scsi_host/host0/proc_name', 'ahci\n');
   write('sys/class/scsi_host/host3/proc_name', 'virtio_scsi\n');
   write('sys/class/scsi_host/host3/scan', '');
   write('sys/bus/scsi/drivers/sd/bind', '');
-  write('sys/bus/virtio/devices/virtio0/device', '0x0008\n');
-  write('sys/bus/virtio/devices/virtio1/device', '0x0004\n');
   write('sys/bus/virtio/drivers/virtio_rng/bind', '');
 });
 afterEach(() => rmSync(guest, { recursive: true }));
@@ -99,17 +100,58 @@ const run = (drives: number): Omit<ReturnType<typeof shell>, 'stdout'> => {
   return rest;
 };
 
+describe('before the machine is saved', () => {
+  beforeEach(() => {
+    disk(0, 'sda');
+    write('sys/bus/acpi/drivers/vmgenid/QEMU:00', '');
+    write('proc/sys/kernel/random/boot_id', 'of the kernel\n');
+    for (const tool of ['mount', 'grep']) write(`bin/${tool}`, `#!/bin/sh\necho "${tool} $*" >>${inGuest('calls')}\n`);
+    for (const tool of ['mount', 'grep']) chmodSync(inGuest(`bin/${tool}`), 0o755);
+  });
+
+  it('what clones need is noted, and the files of identities are replaced by files in memory', () => {
+    write('sys/bus/virtio/drivers/virtio_rng/virtio1/uevent', '');
+    write('run/rng', '');
+    write('run/scsi-host', '');
+    const { status, calls } = shell(warmUpScript());
+    expect(status).toBe(0);
+    const mounts = [
+      ['run/boot-id', 'proc/sys/kernel/random/boot_id'],
+      ['run/machine-id', 'etc/machine-id'],
+    ];
+    for (const [file = '', over = ''] of mounts)
+      expect(calls).toContain(`mount --bind ${inGuest(file)} ${inGuest(over)}`);
+    expect(readFileSync(inGuest('run/scsi-host'), 'utf8')).toBe('3\n');
+    expect(readFileSync(inGuest('run/rng'), 'utf8')).toBe('virtio1\n');
+    expect(readFileSync(inGuest('sys/bus/virtio/drivers/virtio_rng/unbind'), 'utf8')).toBe('virtio1\n');
+  });
+
+  it('an appliance without a random number generator or a machine ID will do', () => {
+    rmSync(inGuest('sys/bus/virtio'), { recursive: true });
+    rmSync(inGuest('etc/machine-id'));
+    expect(shell(warmUpScript())).toMatchObject({ status: 0 });
+    expect(readFileSync(inGuest('run/rng'), 'utf8')).toBe('\n');
+    expect(readFileSync(inGuest('etc/machine-id'), 'utf8')).toBe('');
+  });
+});
+
 describe('on resume', () => {
   it('the machine gets its own identity', () => {
     expect(run(0)).toEqual({ status: 0, stderr: '', calls: ['date -u -s @1700000000.124', 'udevadm settle'] });
-    expect(readFileSync(inGuest('etc/machine-id'), 'utf8')).toBe(`${identity.machineId}\n`);
+    expect(readFileSync(inGuest('run/machine-id'), 'utf8')).toBe(`${identity.machineId}\n`);
     expect(readFileSync(inGuest('run/boot-id'), 'utf8')).toBe(`${identity.bootId}\n`);
   });
 
-  it('the random number generator is bound again, if there is a driver', () => {
+  it('the random number generator is bound again, if the template had one and it is not bound yet', () => {
+    const bind = 'sys/bus/virtio/drivers/virtio_rng/bind';
     run(0);
-    expect(readFileSync(inGuest('sys/bus/virtio/drivers/virtio_rng/bind'), 'utf8')).toBe('virtio1\n');
+    expect(readFileSync(inGuest(bind), 'utf8')).toBe('virtio1\n');
+    write(bind, '');
+    write('sys/bus/virtio/drivers/virtio_rng/virtio1/uevent', '');
+    run(0);
+    expect(readFileSync(inGuest(bind), 'utf8')).toBe('');
     rmSync(inGuest('sys/bus/virtio/drivers/virtio_rng'), { recursive: true });
+    write('run/rng', '\n');
     expect(run(0)).toMatchObject({ status: 0, stderr: '' });
   });
 

@@ -49,7 +49,7 @@ export async function tarMembers(archive: ByteSource, archiveSize: bigint): Prom
     const next = data + Math.ceil(size / BLOCK) * BLOCK;
     if (next > end) throw bad(`is cut off, or has an entry at ${at} that is too long`);
     if (isFile) {
-      const name = withoutDot(override.name ?? nameIn(header));
+      const name = checkName(withoutDot(override.name ?? nameIn(header)));
       if (members.some((one) => one.name === name)) throw bad(`has two files named '${printableName(name)}'`);
       members.push({ name, at: data, size });
       override = {};
@@ -102,7 +102,7 @@ function nameIn(header: Buffer): string {
   const name = textOf(header.subarray(0, 100));
   const isUstar = header[MAGIC_AT + 5] === 0;
   const prefix = isUstar ? textOf(header.subarray(PREFIX_AT, PREFIX_AT + 155)) : '';
-  return checkName(prefix === '' ? name : `${prefix}/${name}`);
+  return prefix === '' ? name : `${prefix}/${name}`;
 }
 
 /** A NUL ends it. */

@@ -65,8 +65,8 @@ export function qcow2Image(path: string, size: string, ...options: readonly stri
 }
 
 /** A qcow2 image that names a backing file, existing or not; `format` null: without stating its format. */
-export function overlayImage(path: string, backing: string, format: string | null = 'raw'): string {
-  qemuImg('create', '-q', '-f', 'qcow2', '-u', '-b', backing, '-F', format ?? 'raw', path, '1M');
+export function overlayImage(path: string, backing: string, format: string | null = 'raw', size = '1M'): string {
+  qemuImg('create', '-q', '-f', 'qcow2', '-u', '-b', backing, '-F', format ?? 'raw', path, size);
   if (format === null) {
     // qemu-img no longer creates images without a backing format, so the field's type is made unknown.
     const image = readFileSync(path);

@@ -60,6 +60,7 @@ describe('a tar archive', () => {
     ['a sparse file of pax', [{ name: 'x', type: 'x', content: paxRecord('GNU.sparse.size', '9') }], /sparse/],
     ['a name twice', [{ name: 'a' }, { name: './a' }], /two files named 'a'/],
     ['no name', [{ name: '' }], /name is empty/],
+    ['the name of its directory', [{ name: './' }], /name is empty/],
     ['a size that is no number', [{ name: 'a', size: '0000000z000\0' }], /a number that is none/],
     ['a size below zero', [{ name: 'a', size: Buffer.alloc(12, 0xff) }], /a number that is none/],
     ['a size beyond any', [{ name: 'a', size: Buffer.concat([Buffer.of(0x80), Buffer.alloc(11, 0xff)]) }], /too large/],

@@ -12,6 +12,7 @@ import { receiving, sending, spanned } from './daemonSpans.js';
 import { hinted } from './failureHints.js';
 import { notInDaemon } from './daemonSupport.js';
 import { requireMountedAsAsked } from './readOnlyMounts.js';
+import { unusedTables } from './unusedTables.js';
 
 /** Calls to the daemon, for the duration of one turn. */
 export interface Daemon {
@@ -80,12 +81,14 @@ function explained(action: ActionDef, version: DaemonVersion, error: unknown): u
  * The daemon behind a connection.
  * @param signal ends transfers, and keeps further calls of the turn from being sent
  * @param onSent called when a call has been sent
+ * @param onWarning called with what the client should know about an answer
  */
 export function daemonOn(
   connection: DaemonConnection,
   version: DaemonVersion,
   signal: AbortSignal,
   onSent: (action: string, procedure: number, serial: number) => void,
+  onWarning: (message: string) => void,
 ): Daemon {
   const guarded = async <Value>(call: DaemonCall<never, unknown>, send: () => Promise<Value>): Promise<Value> => {
     signal.throwIfAborted();
@@ -110,6 +113,8 @@ export function daemonOn(
         guarded(call, async () => {
           const response = await connection.call(call, request, version, { onSent: sent(call) });
           await requireMountedAsAsked(call.action, request, (ask, asked) => connection.call(ask, asked, version));
+          const found = await unusedTables(call.action, response, (ask, asked) => connection.call(ask, asked, version));
+          found.forEach(onWarning);
           return response;
         }),
       ),

@@ -231,7 +231,13 @@ export class Session {
       this.#traced(action, request, async () => {
         const appliance = this.#life.requireAppliance(action.name);
         const { machine, connection, version } = appliance;
-        const daemon = daemonOn(connection, version, combined, (...call) => this.#turns.sent(...call));
+        const daemon = daemonOn(
+          connection,
+          version,
+          combined,
+          (...call) => this.#turns.sent(...call),
+          (message) => this.events.emit({ kind: 'warning', message }),
+        );
         const { drives } = this.#life;
         const { total } = this.console;
         if (action.mutating) appliance.unsynced = true;

@@ -265,6 +265,12 @@ describeWithAppliance('the error', () => {
       ['mount_ro', { mountable: '/dev/sda', mountpoint: '/' }],
     ] as const)
       expect(await session.failure(action, request)).toMatchObject({ details: expect.stringContaining(hint) });
+    const events = await client.subscribe(session.id, [EventType.WARNING]);
+    expect(await session.call('list_filesystems')).toEqual(new Map([['/dev/sda', 'unknown']]));
+    const warning = await events.event(({ type }) => type === EventType.WARNING);
+    expect(warning.detail).toEqual({ $case: 'message', value: hint });
+    events.cancel();
+    await events.ended.catch(() => undefined);
     await client.deleteSession(session.id);
   });
 });

@@ -30,7 +30,15 @@ interface Turn extends Connected {
 async function turnOn(version: string, signal: AbortSignal = new AbortController().signal): Promise<Turn> {
   const both = await connected();
   const sent: [string, number, number][] = [];
-  const turn = daemonOn(both.connection, new DaemonVersion(version), signal, (...call) => sent.push(call));
+  const turn = daemonOn(
+    both.connection,
+    new DaemonVersion(version),
+    signal,
+    (...call) => sent.push(call),
+    (message) => {
+      throw new Error(message);
+    },
+  );
   return { ...both, turn, sent };
 }
 

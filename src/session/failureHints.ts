@@ -36,6 +36,14 @@ const HINTS: readonly Hint[] = [
   },
 ];
 
+/** What cryptsetup says if key derivation fails for another reason than a wrong key; with OpenSSL also if memory is short. */
+const KEY_SLOT_FAILED = /Keyslot open failed/;
+
+/** Prints the most memory that a key slot needs, and how much there is, both in KiB. */
+const KEY_SLOT_MEMORY = `for device in $(blkid -t TYPE=crypto_LUKS -o device); do cryptsetup luksDump "$device"; done |
+  awk '/^[ \t]+Memory:/ && $2 + 0 > most { most = $2 + 0 } END { printf "%d ", most }'
+awk '/^MemAvailable:/ { print $2 }' /proc/meminfo`;
+
 /** No partition table, or no file system, on a whole drive; in the words of parted and mount(8). */
 const NOTHING_ON_DRIVE = [
   /Error: (\/dev\/[hsv]d[a-z]+): unrecognised disk label/,
@@ -79,6 +87,20 @@ async function sectorHint(message: string, ask: Ask): Promise<string> {
   }
 }
 
+/** What a key slot lacks that could not be opened; empty if it is not memory. */
+async function keySlotHint(message: string, ask: Ask): Promise<string> {
+  if (!KEY_SLOT_FAILED.test(message)) return '';
+  try {
+    const { result } = await ask(debug, { subcmd: 'sh', extraargs: [KEY_SLOT_MEMORY] });
+    const [, needed, available] = /^(\d{1,10}) (\d{1,10})\n?$/.exec(result) ?? [];
+    if (needed === undefined || Number(needed) <= Number(available)) return '';
+    return `\nNot enough available memory to open a keyslot, which needs ${Math.ceil(Number(needed) / 1024)} MiB`;
+  } catch {
+    // As for the kernel's lines.
+    return '';
+  }
+}
+
 /** The error with what the client needs to know: the kernel's lines that it refers to, and what to do. */
 export async function hinted(error: GuestfsError, ask: Ask): Promise<GuestfsError> {
   let { message } = error;
@@ -91,6 +113,7 @@ export async function hinted(error: GuestfsError, ask: Ask): Promise<GuestfsErro
     if (lines !== '') message += `\nthe last lines of the kernel's log:\n${lines}`;
   }
   message += await sectorHint(message, ask);
+  message += await keySlotHint(message, ask);
   const found = HINTS.find(({ pattern }) => pattern.test(message));
   if (found !== undefined) message += `\n${found.hint}`;
   if (message === error.message) return error;

@@ -1,4 +1,5 @@
 /** Errors of the daemon: each errno, as it really happens, becomes a status that a program can act on. */
+import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
 import { afterEach, beforeAll, describe, expect, it } from '@jest/globals';
@@ -247,6 +248,53 @@ describeWithAppliance('the error', () => {
     await session.call('umount_all');
     await session.call('mount_options', { options: 'remove_hiberfile', mountable: '/dev/sda', mountpoint: '/' });
     await session.call('touch', { path: '/writable' });
+    await scene.client.deleteSession(session.id);
+  });
+
+  it('of a mount says what the kernel says, and what to do about two of the same UUID', async () => {
+    const session = await launchSession(
+      scene.client,
+      [320, 320, 1].map((size) => scratchDrive(size * MEBIBYTE)),
+    );
+    await session.call('mkfs', { fstype: 'xfs', device: '/dev/sda' });
+    await session.call('copy_device_to_device', { src: '/dev/sda', dest: '/dev/sdb' });
+    await session.call('mount', { mountable: '/dev/sda', mountpoint: '/' });
+    await session.call('mkdir', { path: '/other' });
+    const twice = { mountable: '/dev/sdb', mountpoint: '/other' };
+    const failure = await session.failure('mount', twice);
+    expect(failure.details).toMatch(/the last lines of the kernel's log:[^]*duplicate UUID[^]*option nouuid/);
+    await session.call('mount_options', { ...twice, options: 'nouuid' });
+    const blank = await session.failure('mount', { mountable: '/dev/sdc', mountpoint: '/other' });
+    expect(blank.details).not.toContain('nilfs');
+    await scene.client.deleteSession(session.id);
+  });
+
+  it('about two volume groups of the same name says how to hide one', async () => {
+    const session = await launchSession(scene.client, [scratchDrive(32 * MEBIBYTE), scratchDrive(32 * MEBIBYTE)]);
+    for (const device of ['/dev/sda', '/dev/sdb']) {
+      await session.call('lvm_set_filter', { devices: [device] });
+      await session.call('pvcreate', { device });
+      await session.call('vgcreate', { volgroup: 'vg', physvols: [device] });
+    }
+    await session.call('lvm_clear_filter');
+    const failure = await session.failure('lvcreate', { logvol: 'lv', volgroup: 'vg', mbytes: 4 });
+    expect(failure.details).toContain('hide the drives of one of them with lvm_set_filter');
+    await scene.client.deleteSession(session.id);
+  });
+
+  it('of a key slot that needs more memory than there is names memsize', async () => {
+    const path = emptyImage(join(scene.server.images, 'luks.img'), 40);
+    const derivation = ['--pbkdf', 'argon2id', '--pbkdf-memory', '1500000', '--pbkdf-parallel', '4'];
+    const options = ['-q', '--type', 'luks2', ...derivation, '--pbkdf-force-iterations', '4', '--key-file', '-'];
+    execFileSync('cryptsetup', ['luksFormat', ...options, path], { input: 'secret' });
+    const session = await launchSession(scene.client, [imageDrive(path, { writable: false })]);
+    expect(await session.failure('cryptsetup_open', { device: '/dev/sda', key: 'secret', mapname: 'c' })).toMatchObject(
+      {
+        code: status.RESOURCE_EXHAUSTED,
+        details: expect.stringContaining('memsize'),
+      },
+    );
+    expect(await session.call('list_devices')).toEqual(['/dev/sda']);
     await scene.client.deleteSession(session.id);
   });
 

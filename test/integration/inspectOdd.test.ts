@@ -284,6 +284,9 @@ describeWithAppliance('Inspect of odd images', () => {
         message: expect.stringContaining(live),
       }),
     ]);
+    const each = await inspect(['btrfs.img'], { include_snapshots: true, without_applications: true });
+    const snapshots = [1, 2].map((index) => `btrfsvol:/dev/sda/snapshot-${index}`);
+    expect(each.systems.map(({ root }) => root).sort()).toEqual([live, old, ...snapshots]);
   });
 
   it('reports what is there of groups with a missing disk', async () => {

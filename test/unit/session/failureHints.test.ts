@@ -40,6 +40,16 @@ describe('an error of the daemon', () => {
       expect((await after(message, nothing)).message).toBe(message);
   });
 
+  it('names the memory that a key slot lacks', async () => {
+    const failed = 'cryptsetup exited with status 1: Keyslot open failed.';
+    expect(await after(failed, '2097152 900000\n')).toMatchObject({
+      reason: 'OUT_OF_MEMORY',
+      message: expect.stringMatching(/^cryptsetup exited.*\nNot enough .* needs 2048 MiB\n.* larger memsize$/),
+    });
+    for (const other of ['0 900000', '900000 900000', '', 'x y', '99999999999 1', new Error('gone')])
+      expect(await after(failed, other)).toMatchObject({ reason: 'EINVAL', message: failed });
+  });
+
   it('does not speak of NILFS where there is no file system', async () => {
     const { message } = await after('mount.nilfs2: Error while mounting /dev/sda on /sysroot: Invalid argument');
     expect(message).toBe('there is no file system that can be mounted');

@@ -109,7 +109,8 @@ export function daemonOn(
       spanned(signal, call, () =>
         guarded(call, async () => {
           const response = await connection.call(call, request, version, { onSent: sent(call) });
-          await requireMountedAsAsked(call.action, request, (ask, asked) => connection.call(ask, asked, version));
+          if (actionsByName.get(call.action)?.mountsForWriting)
+            await requireMountedAsAsked(request, (ask, asked) => connection.call(ask, asked, version));
           return response;
         }),
       ),

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
+import { setTimeout } from 'node:timers/promises';
 import {
   credentials,
   Metadata,
@@ -18,7 +19,7 @@ import { SessionServiceClient, SessionServiceService } from '../../../../gen/pro
 import { forwardedHeader, FORWARDED_HEADER, isForItself } from '../../../../src/server/replicas/forwarded.js';
 import type { Replicas } from '../../../../src/server/replicas/replicas.js';
 import { SessionKeys } from '../../../../src/server/replicas/sessionKeys.js';
-import { silentLogger } from '../../../../src/common/logger.js';
+import { silentLogger, type LogFields, type Logger } from '../../../../src/common/logger.js';
 import { ReplicaSet, type Replica } from '../../../fakes/replicas.js';
 import { cuttableProxy } from '../../../support/cuttableProxy.js';
 import { failureOf, scratchDrive, SessionClient, type TestClient } from '../../../support/testClient.js';
@@ -189,6 +190,50 @@ describe('an owner that has ended', () => {
   });
 });
 
+describe('while clients use sessions of a replica that has ended', () => {
+  /** Counts the questions of other replicas that a replica has answered. */
+  function counting(): { readonly logger: Logger; readonly asked: () => number } {
+    let asked = 0;
+    const debug = (_message: string, fields: LogFields = {}): void => {
+      if (fields.action === 'GetServerInfo') asked += 1;
+    };
+    return { logger: { ...silentLogger, debug }, asked: () => asked };
+  }
+
+  it('the others are not asked again and again', async () => {
+    const { logger, asked } = counting();
+    const [r1, r2] = [await set.start({ id: 'r1' }), await set.start({ id: 'r2' })];
+    await set.start({ id: 'r3', logger });
+    const ids = [(await r1.client.createSession()).id, (await r1.client.createSession()).id];
+    const { id: living } = await r2.client.createSession();
+    await r2.peers?.all();
+    await r1.stop();
+    const before = asked();
+    for (let round = 0; round < 5; round++) {
+      for (const id of ids) expect((await failure(r2, id)).info?.reason).toBe('SESSION_LOST');
+      await setTimeout(300);
+    }
+    expect(asked() - before).toBe(0);
+    expect(await memsize(r2, living)).toEqual(expect.any(Number));
+  });
+
+  it('nor for a list of all sessions', async () => {
+    const { logger, asked } = counting();
+    const [r1, r2] = [await set.start({ id: 'r1' }), await set.start({ id: 'r2', logger })];
+    await r2.client.createSession();
+    const list = async () =>
+      r1.client.call(SessionServiceService.listSessions, { page_size: 0, page_token: '', all_replicas: true });
+    expect(await list()).toMatchObject({ sessions: [{}], missing: [] });
+    const before = asked();
+    expect(await list()).toMatchObject({ sessions: [{}], missing: [] });
+    expect(asked() - before).toBe(0);
+    // One that has just been started is not left out.
+    const r3 = await set.start({ id: 'r3' });
+    await r3.client.createSession();
+    expect(await list()).toMatchObject({ sessions: [{}, {}], missing: [] });
+  });
+});
+
 describe('an owner that cannot be reached', () => {
   it('may be alive: the call can be repeated', async () => {
     const [r1, r2] = [await set.start({ id: 'r1' }), await set.start({ id: 'r2' })];
@@ -323,7 +368,7 @@ describe('a replica that violates gRPC', () => {
     const server = new Server();
     const introduce = (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>): void => {
       const forwarded = replicas.forwardedBy(call.metadata);
-      if (isForItself(forwarded)) call.sendMetadata(replicas.introduce('nowhere:1', forwarded.nonce));
+      if (isForItself(forwarded)) call.sendMetadata(replicas.introduce('nowhere:1', forwarded));
       callback(null, {});
     };
     const answer = (call: ServerWritableStream<unknown, unknown>): void => {

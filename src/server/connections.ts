@@ -66,7 +66,7 @@ export interface Connections {
 
 /**
  * Watches the connections of a server.
- * @param replicas how many other replicas are known: each may have a connection on top of the limit
+ * @param replicas how many connections replicas may have on top of the limit
  */
 export function guardConnections(
   servers: readonly Http2Server[],

@@ -107,9 +107,9 @@ export class Peers {
     return this.#findings.peers;
   }
 
-  /** How many replicas were last known. */
-  get size(): number {
-    return this.#findings.peers.length;
+  /** How many connections replicas have to this one for their questions; it asks itself as well where it is listed. */
+  get connections(): number {
+    return this.#findings.peers.length + this.#own.size;
   }
 
   /** Asks who is where no known replica is connected: now or, if somebody was asked a moment ago, soon. */

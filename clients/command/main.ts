@@ -9,7 +9,12 @@ import { connectTo } from './server.js';
 
 function requestOf({ images, imageFormat, keys }: InspectCommandLine): InspectRequest {
   return {
-    drives: images.map((value) => ({ source: { $case: 'path', value }, format: imageFormat, blocksize: undefined })),
+    drives: images.map((value) => ({
+      source: { $case: 'path', value },
+      format: imageFormat,
+      blocksize: undefined,
+      backing_formats: [],
+    })),
     keys: [...keys],
     without_applications: false,
     settings: undefined,

@@ -5,6 +5,9 @@
 import { badArgument } from '../common/errors.js';
 import { nameUnderRoots, naming, openImage, requireWritable, type ImageRoots } from '../security/pathPolicy.js';
 import type { CacheMode, Discard, Drive } from './drive.js';
+import { IMAGE_FORMATS, isImageFormat } from './formats.js';
+import { ovaDiskNames } from './ovaDisks.js';
+import { unusableImage } from './recognise.js';
 import { READ_ONLY_PROTOCOLS, remoteProtocol, remoteSourceFromRequest, type RemoteProtocol } from './remoteSource.js';
 
 /** The optional arguments of `add_drive`, as given in the request. */
@@ -26,6 +29,12 @@ export interface AddDriveOptions {
   readonly blocksize?: number;
 }
 
+/** What only a drive of CreateSession or Inspect can have. */
+export interface DriveSpecOptions extends AddDriveOptions {
+  readonly backingFormats?: readonly string[];
+  readonly key?: string;
+}
+
 /** The optional arguments of `add_drive_scratch`. */
 export type AddDriveScratchOptions = Pick<AddDriveOptions, 'name' | 'label' | 'blocksize'>;
 
@@ -41,7 +50,7 @@ const NULL_DRIVE_SIZE = 4096n;
  */
 export async function driveFromRequest(
   filename: string,
-  options: AddDriveOptions,
+  options: DriveSpecOptions,
   roots: ImageRoots,
   subject = naming(filename).subject,
 ): Promise<Drive> {
@@ -53,6 +62,8 @@ export async function driveFromRequest(
     discard: checkDiscard(options.discard ?? 'disable'),
     copyOnRead: options.copyonread ?? false,
     blockSize: undefined as number | undefined,
+    backingFormats: options.backingFormats,
+    key: options.key,
   };
   if (drive.readonly && drive.discard === 'enable')
     throw badArgument('discard', 'support cannot be enabled on read-only drives');
@@ -63,6 +74,7 @@ export async function driveFromRequest(
   drive.cacheMode = checkCacheMode(options.cachemode);
   drive.blockSize = checkBlockSize(options.blocksize);
   const { protocol: protocolName = 'file' } = options;
+  checkOfImage(options, protocolName === 'file' && filename !== '/dev/null');
   if (protocolName !== 'file') {
     const protocol = remoteProtocol(protocolName);
     const remote = await remoteSourceFromRequest(protocol, filename, options, roots);
@@ -119,6 +131,51 @@ function checkLabel(label: string | undefined): void {
   if (label !== undefined && !/^[A-Za-z]{1,20}$/.test(label)) {
     throw badArgument('label', 'is empty, longer than 20 characters, or contains characters other than letters');
   }
+}
+
+/** The same as the limit on images of a chain. */
+const MAX_BACKING_FORMATS = 32;
+/** Longer than any passphrase; qemu's monitor takes it in one line. */
+const MAX_KEY = 8192;
+
+/** @param isImage whether the drive is a disk image of the server */
+function checkOfImage({ backingFormats = [], key }: DriveSpecOptions, isImage: boolean): void {
+  if (!isImage && backingFormats.length > 0)
+    throw badArgument('backing_formats', 'can be given for disk images of the server only');
+  if (!isImage && key !== undefined) throw badArgument('key', 'can be given for disk images of the server only');
+  if (backingFormats.length > MAX_BACKING_FORMATS)
+    throw badArgument(
+      'backing_formats',
+      `has ${backingFormats.length} entries; at most ${MAX_BACKING_FORMATS} are allowed`,
+    );
+  if (!backingFormats.every(isImageFormat))
+    throw badArgument('backing_formats', `has an entry that is none of ${IMAGE_FORMATS.join(', ')}`);
+  if (key !== undefined && (key === '' || key.includes('\0') || Buffer.byteLength(key) > MAX_KEY))
+    throw badArgument('key', `must be 1 to ${MAX_KEY} bytes, without NUL characters`);
+}
+
+/**
+ * The drives for an image: one, or those of all disks in an OVA.
+ * @throws GuestfsError as {@link driveFromRequest}, and IMAGE_UNUSABLE for an OVA that cannot be used
+ */
+export async function drivesFromRequest(
+  filename: string,
+  options: DriveSpecOptions,
+  roots: ImageRoots,
+): Promise<readonly Drive[]> {
+  const drive = await driveFromRequest(filename, options, roots);
+  const { source } = drive;
+  if (source.kind !== 'file') return [drive];
+  const { subject } = naming(source.name);
+  const disks = await ovaDiskNames(source.path, drive.format, roots, subject);
+  if (disks === undefined) return [drive];
+  if (!drive.readonly) throw unusableImage(subject, 'is an OVA, whose disks can only be read: attach it read-only');
+  if (options.backingFormats !== undefined && options.backingFormats.length > 0)
+    throw badArgument('backing_formats', 'cannot be given for an OVA, whose disks have no backing files');
+  if (options.key !== undefined) throw badArgument('key', 'cannot be given for an OVA');
+  if (options.label !== undefined && disks.length > 1)
+    throw badArgument('label', `cannot be given for an OVA with ${disks.length} disks`);
+  return disks.map((disk) => ({ ...drive, source: { ...source, disk } }));
 }
 
 /** 0 means "not set", as in the library. */

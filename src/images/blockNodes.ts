@@ -15,6 +15,8 @@ export interface NodeFile {
   /** `/dev/fdset/N`. */
   readonly path: string;
   readonly kind: 'file' | 'block';
+  /** Only this part of it, in whole sectors; undefined: all. */
+  readonly window?: { readonly offset: number; readonly size: number } | undefined;
   /** A qcow2 image whose data replaces that of the file, where it has any; undefined: only the file is read. */
   readonly head?: NodeFile | undefined;
 }
@@ -32,6 +34,8 @@ export interface NodeLink {
   readonly file: NodeFile | NodeBytes;
   readonly format: ImageFormat;
   readonly dataFile: NodeFile | undefined;
+  /** ID of the object with the passphrase of an encrypted image. */
+  readonly keySecret?: string | undefined;
 }
 
 /** Everything that determines the nodes of one drive. */
@@ -82,6 +86,7 @@ export function blockNodesOf(nodes: DriveNodes): BlockNode[] {
       file: fileName,
       ...(link.dataFile === undefined ? {} : { 'data-file': `${fileName}-data` }),
       ...(BACKED_FORMATS.has(link.format) ? { backing: below } : {}),
+      ...(link.keySecret === undefined ? {} : { encrypt: { format: 'luks', 'key-secret': link.keySecret } }),
       ...options.format,
     });
     below = name;
@@ -113,12 +118,16 @@ function bytesNodes(
   isHeadWritable: boolean,
 ): BlockNode[] {
   const { locking: _, ...further } = options;
-  const node = (nodeName: string): BlockNode =>
-    'node' in bytes ? bytes.node(nodeName, further) : fileNode(nodeName, bytes, options);
-  if (bytes.head === undefined) return [node(name)];
+  const nodes = (nodeName: string): BlockNode[] => {
+    if ('node' in bytes) return [bytes.node(nodeName, further)];
+    if (bytes.window === undefined) return [fileNode(nodeName, bytes, options)];
+    const whole = fileNode(`${nodeName}-whole`, bytes, options);
+    return [whole, { driver: 'raw', 'node-name': nodeName, file: whole['node-name'], ...bytes.window, ...further }];
+  };
+  if (bytes.head === undefined) return nodes(name);
   const access = isHeadWritable ? { 'read-only': false } : {};
   return [
-    node(`${name}-body`),
+    ...nodes(`${name}-body`),
     // No other process can open it.
     fileNode(`${name}-head`, bytes.head, { ...options, ...access, locking: 'off' }),
     { driver: 'qcow2', 'node-name': name, file: `${name}-head`, backing: `${name}-body`, ...further, ...access },

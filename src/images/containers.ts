@@ -37,9 +37,19 @@ export async function containerIn(file: ByteSource): Promise<string | undefined>
   const head = await readFully(file, 0, HEAD);
   const found = CONTAINERS.find(({ magic, offset }) => head.subarray(offset, offset + magic.length).equals(magic));
   if (found === undefined) return undefined;
-  // The first file in an OVA is its descriptor.
-  const end = head.indexOf(0);
-  const isOva = found.offset === TAR_OFFSET && /\.ovf$/i.test(head.subarray(0, Math.max(0, end)).toString('latin1'));
-  const what = isOva ? 'an OVA, which is a tar archive' : found.name;
-  return `is ${what}, not a disk image: ${isOva ? 'extract the .vmdk files from it first' : found.remedy}; a drive that really begins like this needs format raw`;
+  const ova = startsOva(head);
+  const what = ova ? 'an OVA, which is a tar archive' : found.name;
+  const remedy = ova ? 'add it as a drive of its own, or extract the .vmdk files from it first' : found.remedy;
+  return `is ${what}, not a disk image: ${remedy}; a drive that really begins like this needs format raw`;
+}
+
+/** Whether a file is an OVA. */
+export async function isOva(file: ByteSource): Promise<boolean> {
+  return startsOva(await readFully(file, 0, HEAD));
+}
+
+/** The first file in an OVA is its descriptor. */
+function startsOva(head: Buffer): boolean {
+  const name = head.subarray(0, Math.max(0, head.indexOf(0))).toString('latin1');
+  return head.toString('latin1', TAR_OFFSET, TAR_OFFSET + 5) === 'ustar' && /\.ovf$/i.test(name);
 }

@@ -12,7 +12,14 @@ export type DriveSource =
    * client knows: messages use `name`, as the client gave it. All files opened for the drive, now or later, must be
    * under the roots of the client that added it.
    */
-  | { readonly kind: 'file'; readonly path: string; readonly name: string; readonly roots: ImageRoots }
+  | {
+      readonly kind: 'file';
+      readonly path: string;
+      readonly name: string;
+      readonly roots: ImageRoots;
+      /** The drive is this file in the image, which is an OVA. */
+      readonly disk?: string;
+    }
   /** Content on a server on the network; its Unix socket, if it has one, is under the roots of the client. */
   | { readonly kind: 'remote'; readonly remote: RemoteSource; readonly roots: ImageRoots }
   /** An empty drive that vanishes with the session; `size` in bytes. */
@@ -23,6 +30,10 @@ export interface Drive {
   readonly source: DriveSource;
   /** `raw`, `qcow2`, ...; undefined: it is probed (never for a remote drive). */
   readonly format: string | undefined;
+  /** Formats of the backing files whose overlay does not state it, from the top. */
+  readonly backingFormats?: readonly string[] | undefined;
+  /** Passphrase of an image that is itself encrypted. Must not be written anywhere. */
+  readonly key?: string | undefined;
   /** Writes go to an overlay that vanishes with the session. */
   readonly readonly: boolean;
   /** Appears as `/dev/disk/guestfs/<label>`. */

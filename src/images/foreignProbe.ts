@@ -22,6 +22,8 @@ import { runIsolatedQemu, type IsolatedRun, type IsolationSettings } from './iso
 export interface ProbedImage extends Pick<OpenImage, 'handle' | 'kind' | 'size'> {
   /** Its first bytes, which were checked and are used instead of those in the file. */
   readonly head: Buffer;
+  /** The image is only this part of the file; `size` is the image's. */
+  readonly window?: { readonly offset: number; readonly size: number } | undefined;
 }
 
 /**
@@ -69,7 +71,7 @@ export function createForeignProbe({ users, ...settings }: ProbeSettings): Forei
         head = await createImageHead(tmpdir(), name, image.size, image.head, format === 'vhdx');
         const run: IsolatedRun = {
           args: ['-add-fd', 'fd=3,set=1', '-add-fd', 'fd=4,set=2'],
-          commands: commands(image.kind, format),
+          commands: commands(image, format),
           fds: [reader.fd, head.handle.fd],
           memoryBytes: MEMORY_BYTES,
           wallClockMs: WALL_CLOCK_MS,
@@ -122,14 +124,22 @@ export async function withResources<
   }
 }
 
-function commands(kind: OpenImage['kind'], format: ImageFormat): IsolatedRun['commands'] {
+function commands(
+  { kind, window }: Pick<ProbedImage, 'kind' | 'window'>,
+  format: ImageFormat,
+): IsolatedRun['commands'] {
   // qemu replays the log of a VHDX when it opens it for writing; it is written to the copy of its start.
   const access = { 'read-only': format !== 'vhdx' };
   const fileNode = (name: string, set: number, driver: string, options: object) => ({
     ...{ driver, filename: `/dev/fdset/${set}`, 'node-name': name, locking: 'off', ...options },
   });
   const nodes = [
-    fileNode('image-body', 1, kind === 'block' ? 'host_device' : 'file', { 'read-only': true }),
+    fileNode(window === undefined ? 'image-body' : 'image-whole', 1, kind === 'block' ? 'host_device' : 'file', {
+      'read-only': true,
+    }),
+    ...(window === undefined
+      ? []
+      : [{ driver: 'raw', file: 'image-whole', 'node-name': 'image-body', 'read-only': true, ...window }]),
     fileNode('image-head', 2, 'file', access),
     { driver: 'qcow2', 'node-name': 'image-file', file: 'image-head', backing: 'image-body', ...access },
     {

@@ -44,6 +44,10 @@ export interface ChainLink {
   readonly part: VmdkPart | undefined;
   /** It contains snapshots of the disk, too. */
   readonly snapshots: boolean;
+  /** Only the key that the client has given opens it. */
+  readonly encrypted: boolean;
+  /** The image is only this part of the file. */
+  readonly window?: ImageWindow;
   /** How messages refer to it. */
   readonly subject: string;
 }
@@ -53,6 +57,20 @@ export interface ImageChain {
   readonly links: readonly [ChainLink, ...ChainLink[]];
   /** Closes all files. */
   close(): Promise<void>;
+}
+
+/** Part of a file, in whole sectors. */
+export interface ImageWindow {
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** What a client says of an image that the image does not say itself. */
+export interface StatedOfImage {
+  /** Formats of the backing files whose overlay does not state it, from the top. */
+  readonly backingFormats?: readonly string[] | undefined;
+  /** There is a key for its encryption. */
+  readonly hasKey?: boolean;
 }
 
 /** Claims a file for a use; throws IMAGE_LOCKED if that conflicts with another use. */
@@ -66,6 +84,7 @@ export type ClaimImage = (image: OpenImage, use: ImageUse, subject: string) => v
  * @param claim called for each file before its content is used
  * @param top how messages refer to the image
  * @param marks is given each file that is to be written as raw
+ * @param stated what else the client says of it
  * @throws GuestfsError `OUTSIDE_IMAGE_ROOTS`, `IMAGE_MISSING`, `IMAGE_UNUSABLE`, `IMAGE_LOCKED`, or `NOT_ALLOWED` for an
  *   image that refers to other files on a server that does not allow it
  */
@@ -77,7 +96,9 @@ export async function openImageChain(
   claim: ClaimImage,
   top = naming(path).subject,
   marks = rawMarks,
+  { backingFormats = [], hasKey = false }: StatedOfImage = {},
 ): Promise<ImageChain> {
+  const statedFormats = [...backingFormats];
   const links: ChainLink[] = [];
   const opened: OpenImage[] = [];
   const close = async (): Promise<void> => {
@@ -135,6 +156,7 @@ export async function openImageChain(
         continue;
       }
       checkUsable(known, current.format !== undefined, how, subject);
+      checkEncryption(known, links.length === 0 ? hasKey : undefined, subject);
       if (roots.backingFiles !== true) refuseReference(known, subject);
       const data: Reference | undefined =
         known.qcow2?.dataFile && dataFileOf(known.qcow2.dataFile.file, image, subject);
@@ -149,9 +171,20 @@ export async function openImageChain(
         head,
         part: undefined,
         snapshots: known.qcow2?.snapshots ?? false,
+        encrypted: known.qcow2?.encryption === 'luks',
       });
-      next = known.qcow2?.backing && backingOf(known.qcow2.backing, image, subject, top);
+      next = known.qcow2?.backing && backingOf(known.qcow2.backing, image, subject, top, statedFormats);
     }
+    if (hasKey && links[0]?.encrypted !== true)
+      throw unusableImage(
+        top,
+        'is not encrypted in the qcow2 format, which the key of a drive is for: devices on a drive are opened in the appliance',
+      );
+    if (statedFormats.length > 0)
+      throw unusableImage(
+        top,
+        `has fewer backing files of which it does not state the format than formats were given: ${statedFormats.length} too many`,
+      );
     return { links: links as [ChainLink, ...ChainLink[]], close };
   } catch (error) {
     await close();
@@ -186,7 +219,7 @@ async function openParts(
       claim(opened, kind === 'flat' ? 'raw read' : 'format read', name);
       links.push({
         ...{ image: opened, format: 'vmdk', virtualSize: BigInt(diskSize), part, subject: name },
-        ...{ head: undefined, dataFile: undefined, snapshots: false },
+        ...{ head: undefined, dataFile: undefined, snapshots: false, encrypted: false },
       });
     }
   });
@@ -219,8 +252,6 @@ interface Reference {
 
 function checkUsable(known: Recognised, stated: boolean, how: ImageAccess, subject: string): void {
   const { format, qcow2, foreign } = known;
-  if (qcow2?.encrypted === true)
-    throw unusableImage(subject, 'is encrypted in the qcow2 format, which is not supported');
   if (foreign !== undefined) {
     throw unusableImage(
       subject,
@@ -238,6 +269,20 @@ function checkUsable(known: Recognised, stated: boolean, how: ImageAccess, subje
       "is marked as corrupt and cannot be written: repair it with 'qemu-img check -r all', or attach it read-only",
     );
   }
+}
+
+/** @param hasKey whether a key was given for it; undefined: none can be, as for a backing file */
+function checkEncryption({ qcow2 }: Recognised, hasKey: boolean | undefined, subject: string): void {
+  if (qcow2 === undefined || qcow2.encryption === 'none') return;
+  if (qcow2.encryption === 'other')
+    throw unusableImage(
+      subject,
+      'is encrypted in the qcow2 format by another method than LUKS, which is not supported',
+    );
+  if (hasKey === undefined)
+    throw unusableImage(subject, 'is encrypted in the qcow2 format, which a backing file must not be');
+  if (!hasKey)
+    throw unusableImage(subject, 'is encrypted in the qcow2 format with LUKS: the drive needs its passphrase as key');
 }
 
 /** A guest can make its own raw image look like one that refers to any file. */
@@ -273,16 +318,18 @@ function backingOf(
   overlay: OpenImage,
   subject: string,
   top: string,
+  statedFormats: string[],
 ): Reference {
   const file = printableName(backing.file);
-  if (backing.format === undefined || backing.format === '') {
+  const format = backing.format === undefined || backing.format === '' ? statedFormats.shift() : backing.format;
+  if (format === undefined) {
     throw unusableImage(
       subject,
-      `does not state the format of its backing file '${file}', and guessing it is not safe: state it with 'qemu-img rebase -u -F FORMAT -b BACKING-FILE'`,
+      `does not state the format of its backing file '${file}', and guessing it is not safe: state it in backing_formats of the drive, or with 'qemu-img rebase -u -F FORMAT -b BACKING-FILE'`,
     );
   }
   const name = `backing file '${file}' of ${subject === top ? '' : 'a backing file of '}${top}`;
-  return { path: referredPath(backing.file, overlay, name), format: backing.format, subject: name };
+  return { path: referredPath(backing.file, overlay, name), format, subject: name };
 }
 
 function dataFileOf(file: string | undefined, overlay: OpenImage, subject: string): Reference {

@@ -8,12 +8,11 @@
  * the first sector of VMDK, which decides whether extents are opened by name. The names of backing files in other
  * formats are overridden, wherever they are.
  */
-import type { OpenImage } from '../security/pathPolicy.js';
 import { BadImageHeader } from './badImageHeader.js';
 import { HEAD_UNIT } from './emptyQcow2.js';
 import { sniffFormat } from './formats.js';
 import { clusterSizeOf } from './qcow2Header.js';
-import { readFully } from './readFully.js';
+import { readFully, type ByteSource } from './readFully.js';
 import { unusableImage } from './recognise.js';
 
 /**
@@ -33,7 +32,7 @@ export function headLength(head: Buffer, subject: string): number {
  * Copies the first bytes of an open image, or all of a shorter one.
  * @throws GuestfsError IMAGE_UNUSABLE
  */
-export async function copyHead({ handle }: Pick<OpenImage, 'handle'>, subject: string): Promise<Buffer> {
+export async function copyHead({ handle }: { readonly handle: ByteSource }, subject: string): Promise<Buffer> {
   const head = await readFully(handle, 0, HEAD_UNIT);
   const length = headLength(head, subject);
   if (length <= head.length || head.length < HEAD_UNIT) return head;

@@ -13,7 +13,7 @@ import { explainBlockError } from './blockErrors.js';
 import type { DiskNeed, DiskQuota } from './diskQuota.js';
 import type { Drive, DriveSource } from './drive.js';
 import { DISCARD_FORMATS, type ImageFormat } from './formats.js';
-import { openImageChain, type ChainLink, type ImageChain } from './imageChain.js';
+import { openImageChain, type ChainLink, type ClaimImage, type ImageChain } from './imageChain.js';
 import type { ImageClaims } from './imageUses.js';
 import { MappingBudget } from './mappedFile.js';
 import type { ForeignImageProbe } from './foreignProbe.js';
@@ -31,6 +31,7 @@ import {
   type ImageCover,
   type TemporaryDisk,
 } from './temporaryDisk.js';
+import { openOvaDisk } from './ovaDisks.js';
 import { mappedPart, MAX_EXTENTS, type VmdkPart } from './vmdkParts.js';
 import { WatchedImage } from './watchedImage.js';
 
@@ -65,10 +66,19 @@ export interface PreparedDrive {
   readonly blockSize: number | undefined;
   /** Format of the image itself. */
   readonly format: ImageFormat;
+  /** The passphrase of its image; qemu gets it over its monitor only, when the nodes are added there, and for no longer. */
+  readonly secret?: DriveSecret | undefined;
   /** How messages refer to the drive. */
   readonly subject: string;
   /** The files of its image, its backing images included; watched until its claims are released. */
   readonly files: readonly WatchedImage[];
+}
+
+/** A passphrase that opening a drive needs. */
+export interface DriveSecret {
+  /** Of qemu's object with it, to which the nodes refer. */
+  readonly id: string;
+  readonly data: string;
 }
 
 /** All drives of one machine, open. */
@@ -176,14 +186,7 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
     return { temporary: scratch, writes: [{ bytes: drive.source.size }], close: () => scratch.handle.close() };
   }
   if (drive.source.kind === 'remote') return openRemote(drive, drive.source, name, context);
-  const chain = await openImageChain(
-    drive.source.path,
-    drive.format,
-    drive.readonly ? 'read-only' : 'read-write',
-    drive.source.roots,
-    (image, use, subject) => context.claims.claim(name, image, use, subject),
-    naming(drive.source.name).subject,
-  );
+  const chain = await openChain(drive, drive.source, name, context);
   const heads: (TemporaryDisk | undefined)[] = [];
   let overlay: TemporaryDisk | undefined;
   const close = async (): Promise<void> => {
@@ -205,7 +208,7 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
       );
     const budget = new MappingBudget();
     let ownCopies = 0;
-    for (const [depth, { image, head, part, subject }] of chain.links.entries()) {
+    for (const [depth, { image, head, part, subject, window }] of chain.links.entries()) {
       // qemu has to update the header of an image that it writes, so it gets the image itself.
       const covered = drive.readonly || depth > 0 ? head : undefined;
       const file = `${name}-head${depth}.qcow2`;
@@ -217,7 +220,8 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
         continue;
       }
       if (covered !== undefined) ownCopies += covered.length;
-      heads.push(covered && (await createImageHead(context.runDirectory, file, image.size, covered, isReplayed)));
+      const length = window === undefined ? image.size : BigInt(window.size);
+      heads.push(covered && (await createImageHead(context.runDirectory, file, length, covered, isReplayed)));
     }
     // Done for writable drives as well: an image that qemu cannot open fails here, with a message.
     const size = top.virtualSize ?? (await probe(top, context));
@@ -229,6 +233,23 @@ async function openDrive(drive: Drive, name: string, context: DriveContext): Pro
     await close();
     throw error;
   }
+}
+
+function openChain(
+  drive: Drive,
+  { path, disk, name: given, roots }: Extract<DriveSource, { kind: 'file' }>,
+  name: string,
+  { claims }: DriveContext,
+): Promise<ImageChain> {
+  const { subject } = naming(given);
+  const claim: ClaimImage = (image, use, whose) => claims.claim(name, image, use, whose);
+  const { format, readonly, backingFormats, key } = drive;
+  if (disk !== undefined) return openOvaDisk({ path, disk, stated: format !== undefined, roots }, claim, subject);
+  const access = readonly ? 'read-only' : 'read-write';
+  return openImageChain(path, format, access, roots, claim, subject, undefined, {
+    backingFormats,
+    hasKey: key !== undefined,
+  });
 }
 
 /** Makes a part of a VMDK an image that qemu need not parse. */
@@ -324,9 +345,10 @@ async function openRemote(
 }
 
 async function probe(link: ChainLink, context: DriveContext): Promise<bigint> {
-  const { head } = link;
+  const { head, image, window } = link;
+  const size = window === undefined ? image.size : BigInt(window.size);
   if (context.probe !== undefined && head !== undefined)
-    return context.probe({ ...link.image, head }, link.format, link.subject, context.signal);
+    return context.probe({ ...image, size, head, window }, link.format, link.subject, context.signal);
   throw unusableImage(link.subject, `is in format '${link.format}', which this server cannot attach`);
 }
 
@@ -376,11 +398,12 @@ function describe(
         (typeof node['filename'] === 'string' && subjects.get(node['filename'])) || subject,
       );
     return {
-      ...{ blockNodes, topNode: prefix, format, subject, files },
+      ...{ blockNodes, topNode: prefix, format, subject, files, secret },
       ...{ serial: drive.label, blockSize: drive.blockSize },
     };
   };
   const { chain, heads = [], remote, temporary, files = [] } = opened;
+  const secret = chain?.links[0].encrypted === true ? { id: `${prefix}-key`, data: drive.key ?? '' } : undefined;
   const temporaryFile = temporary && give({ handle: temporary.handle, kind: 'file' }, 'a temporary disk of the server');
   if (remote !== undefined && socket !== undefined) {
     const { image, subject } = remote;
@@ -401,10 +424,11 @@ function describe(
     );
   }
   const links = chain.links.map((link, depth) => ({
-    file: give(link.image, link.subject, heads[depth]),
+    file: { ...give(link.image, link.subject, heads[depth]), window: link.window },
     // What qemu reads of a part of a VMDK is its cover.
     format: link.part === undefined ? link.format : 'qcow2',
     dataFile: link.dataFile && give(link.dataFile, link.subject),
+    keySecret: depth === 0 ? secret?.id : undefined,
   }));
   const [top] = chain.links;
   return describeNodes(top.subject, top.format, links, temporaryFile);

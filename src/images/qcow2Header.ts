@@ -16,7 +16,8 @@ export interface Qcow2Header {
   readonly backing: { readonly file: string; readonly format: string | undefined } | undefined;
   /** The data is in another file, whose name may be missing from the header. */
   readonly dataFile: { readonly file: string | undefined; readonly raw: boolean } | undefined;
-  readonly encrypted: boolean;
+  /** LUKS, qemu's own former method, or one that is unknown. */
+  readonly encryption: 'none' | 'luks' | 'other';
   /** qemu marked the image as damaged and refuses to write to it. */
   readonly corrupt: boolean;
   /** It keeps earlier states of the disk. */
@@ -28,6 +29,9 @@ const INCOMPATIBLE_DATA_FILE = 1n << 2n;
 /** Dirty, corrupt, data file, compression type, extended L2 entries. */
 const INCOMPATIBLE_KNOWN = 0x1fn;
 const AUTOCLEAR_DATA_FILE_RAW = 1n << 1n;
+
+/** By the number in the header. */
+const ENCRYPTION = ['none', 'other', 'luks'] as const;
 
 const EXTENSION_END = 0;
 const EXTENSION_BACKING_FORMAT = 0xe2792aca;
@@ -90,7 +94,7 @@ export async function readQcow2Header(file: ByteSource): Promise<Qcow2Header> {
       (incompatible & INCOMPATIBLE_DATA_FILE) !== 0n
         ? { file: extensions.dataFile, raw: (autoclear & AUTOCLEAR_DATA_FILE_RAW) !== 0n }
         : undefined,
-    encrypted: fixed.readUInt32BE(32) !== 0,
+    encryption: ENCRYPTION[fixed.readUInt32BE(32)] ?? 'other',
     corrupt: (incompatible & INCOMPATIBLE_CORRUPT) !== 0n,
     snapshots: fixed.readUInt32BE(60) !== 0,
   };

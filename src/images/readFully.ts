@@ -24,6 +24,16 @@ export function beginningWith(head: Buffer, rest: ByteSource): ByteSource {
   };
 }
 
+/** A part of a source, as a source of its own. */
+export function windowOf(source: ByteSource, at: number, size: number): ByteSource {
+  return {
+    read: (buffer, offset, length, position) =>
+      position >= size
+        ? Promise.resolve({ bytesRead: 0 })
+        : source.read(buffer, offset, Math.min(length, size - position), at + position),
+  };
+}
+
 /** Reads `length` bytes at `position`, or fewer at the end. */
 export async function readFully(source: ByteSource, position: number, length: number): Promise<Buffer> {
   const buffer = Buffer.alloc(length);

@@ -117,7 +117,7 @@ function wholeSectors(size: bigint): bigint {
 }
 
 /** The error for an image whose looks a guest can have made. */
-export function writtenAsRaw(subject: string, format: ImageFormat): GuestfsError {
+export function writtenAsRaw(subject: string, format: ImageFormat | 'ova'): GuestfsError {
   return unusableImage(
     subject,
     `looks like format '${format}', but was written as a raw drive, so that a guest can have made it look so: state its format`,

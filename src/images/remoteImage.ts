@@ -111,7 +111,7 @@ async function copyHead(ask: AskRemote, subject: string): Promise<{ readonly siz
 }
 
 function refuseReferences({ qcow2, foreign }: Recognised, format: ImageFormat, subject: string): void {
-  if (qcow2?.encrypted === true)
+  if (qcow2 !== undefined && qcow2.encryption !== 'none')
     throw unusableImage(subject, 'is encrypted in the qcow2 format, which is not supported');
   const found =
     qcow2?.backing !== undefined

@@ -6,23 +6,29 @@ import type { FdSender } from '../qemu/fdSender.js';
 import { requireGivenNodesOnly } from './checkNodes.js';
 import { QmpError, type QmpClient } from '../qemu/qmpClient.js';
 
-/** Which drives to attach, at which targets, and whether their block nodes exist already. */
+/** Which drives to attach, at which targets, and what the machine was started with. */
 export interface Attachment {
   readonly prepared: PreparedDrives;
   /** SCSI target of the first drive. */
   readonly firstIndex: number;
-  readonly nodes: 'started with nodes' | 'add nodes';
+  /** Of all drives that have no secret: their block nodes, or their devices as well. */
+  readonly startedWith: 'nothing' | 'nodes' | 'devices';
   /** The monitor over which qemu was given their sockets, if it was given any. */
   readonly files?: Pick<FdSender, 'execute'>;
 }
 
+/** Whether a drive can be on qemu's command line, where a secret must not be. */
+export function canBeStartedWith({ secret }: Pick<PreparedDrive, 'secret'>): boolean {
+  return secret === undefined;
+}
+
 /**
- * Adds a device for each drive, and its block nodes unless the machine was started with them.
+ * Adds the block nodes of each drive and a device for it, except for those that the machine was started with.
  * @throws GuestfsError for a drive with a known fault; QmpError for any other refusal; or the reason of `signal`
  */
 export async function attachDrives(
   monitor: QmpClient,
-  { prepared, firstIndex, nodes, files }: Attachment,
+  { prepared, firstIndex, startedWith, files }: Attachment,
   signal: AbortSignal,
 ): Promise<void> {
   /** The commands were sent without waiting in between. The first failure is the cause; those after it are consequences. */
@@ -32,19 +38,27 @@ export async function attachDrives(
     const { reason } = failed as { readonly reason: unknown };
     throw (reason instanceof QmpError ? prepared.explain(reason.description, drive) : undefined) ?? reason;
   };
-  const addNodes = (drive: PreparedDrive): Promise<void> =>
-    all(
-      drive,
-      drive.blockNodes.map((node) =>
-        (socketOf(drive) === undefined ? monitor : (files ?? monitor)).execute('blockdev-add', node, signal),
-      ),
-    );
-  const addDevice = (drive: PreparedDrive, position: number): Promise<void> => {
-    const properties = definedOnly(driveProperties(drive, firstIndex + position));
-    return all(drive, [monitor.execute('device_add', { driver: 'scsi-hd', ...properties }, signal)]);
+  const addNodes = (drive: PreparedDrive): Promise<void> => {
+    const { secret, blockNodes } = drive;
+    const receiver = socketOf(drive) === undefined ? monitor : (files ?? monitor);
+    const nodes = (): Promise<unknown>[] => blockNodes.map((node) => receiver.execute('blockdev-add', node, signal));
+    if (secret === undefined) return all(drive, nodes());
+    const { id, data } = secret;
+    return all(drive, [
+      monitor.execute('object-add', { 'qom-type': 'secret', id, data }, signal),
+      ...nodes(),
+      // An open image needs it no longer.
+      monitor.execute('object-del', { id }, signal),
+    ]);
   };
-  if (nodes === 'add nodes') {
-    await Promise.all(prepared.drives.map(addNodes));
+  const addDevice = async (drive: PreparedDrive, position: number): Promise<void> => {
+    if (startedWith === 'devices' && canBeStartedWith(drive)) return;
+    const properties = definedOnly(driveProperties(drive, firstIndex + position));
+    await all(drive, [monitor.execute('device_add', { driver: 'scsi-hd', ...properties }, signal)]);
+  };
+  const withoutNodes = prepared.drives.filter((drive) => startedWith === 'nothing' || !canBeStartedWith(drive));
+  if (withoutNodes.length > 0) {
+    await Promise.all(withoutNodes.map(addNodes));
     await requireGivenNodesOnly(monitor, signal);
   }
   await Promise.all(prepared.drives.map(addDevice));

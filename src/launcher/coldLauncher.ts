@@ -1,19 +1,20 @@
 /** Cold boot: finds the appliance, opens the drives, and starts qemu, which boots the appliance's kernel. */
-import { badArgument } from '../common/errors.js';
+import { badArgument, GuestfsError, messageOf } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
-import { prepareDrives } from '../images/prepareDrives.js';
+import { prepareDrives, type PreparedDrives } from '../images/prepareDrives.js';
 import { MAX_DRIVES } from '../qemu/limits.js';
 import { addFdMonitor } from '../qemu/fdSender.js';
 import type { QemuUsers } from '../qemu/qemuUsers.js';
 import { openBootFiles } from './bootFiles.js';
 import { AFTER_BOOT_SCRIPT } from './appliance/applianceScripts.js';
+import { attachDrives, canBeStartedWith } from './attachDrives.js';
 import { addColdMachine } from './coldMachine.js';
 import { needsHostNetwork } from './hostNetwork.js';
 import { createPreflight, reportCommand, reportPreflight, type LaunchPreflight } from './preflight.js';
 import type { LaunchConfig, Launcher, LaunchOptions, Machine } from './launcher.js';
 import { createMachine } from './qemuMachine.js';
 import { RunningDrives } from './runningDrives.js';
-import { startMonitoredMachine } from './startMachine.js';
+import { startMonitoredMachine, type MonitoredMachine } from './startMachine.js';
 
 /** What a cold launcher needs. */
 export interface ColdLauncherOptions {
@@ -68,6 +69,7 @@ async function boot(
       onCommand: (command) => reportCommand(command, { onMessage }),
     });
     const { drives, openedAt } = parts;
+    if (!drives.drives.every(canBeStartedWith)) await attachAndRun({ monitor, undo, drives }, signal);
     const timings = {
       prepareMs: Math.round(prepared - started),
       drivesMs: Math.round(openedAt - prepared),
@@ -100,5 +102,21 @@ async function boot(
     return createMachine(qemu, facts, undo);
   } finally {
     await base.appliance.close();
+  }
+}
+
+/** Attaches the drives that are not on the command line, and lets the machine run. If that fails, it is ended. */
+async function attachAndRun(
+  { monitor, undo, drives }: Pick<MonitoredMachine<unknown>, 'monitor' | 'undo'> & { readonly drives: PreparedDrives },
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await attachDrives(monitor, { prepared: drives, firstIndex: 0, startedWith: 'devices' }, signal);
+    await monitor.execute('cont', undefined, signal);
+  } catch (error) {
+    await undo.run();
+    signal.throwIfAborted();
+    if (error instanceof GuestfsError) throw error;
+    throw new GuestfsError('QEMU_FAILED', `the drives cannot be attached: ${messageOf(error)}`, { cause: error });
   }
 }

@@ -14,6 +14,7 @@ import {
 import { hostArchitecture, type Architecture } from '../qemu/arch.js';
 import type { QemuCommandLine } from '../qemu/commandLine.js';
 import { kernelCommandLine } from '../qemu/kernelCommandLine.js';
+import { canBeStartedWith } from './attachDrives.js';
 import type { BootFiles } from './bootFiles.js';
 import type { LaunchConfig } from './launcher.js';
 
@@ -45,7 +46,10 @@ export function addColdMachine(line: QemuCommandLine, config: LaunchConfig, part
     format: appliance.rootImage.format,
     overlay: line.add(parts.overlay),
   });
+  // The others are attached before the machine runs.
+  if (!parts.drives.every(canBeStartedWith)) line.option('S');
   parts.drives.forEach((drive, index) => {
+    if (!canBeStartedWith(drive)) return;
     for (const node of drive.blockNodes) line.blockNode(node);
     line.device('scsi-hd', driveProperties(drive, index));
   });

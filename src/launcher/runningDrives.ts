@@ -100,7 +100,7 @@ export class RunningDrives implements MachineDrives {
       try {
         await withinLimit(async (limit) => {
           await fdSets.send(files, limit);
-          await attachDrives(monitor, { prepared, firstIndex: disk.index, nodes: 'add nodes', files }, limit);
+          await attachDrives(monitor, { prepared, firstIndex: disk.index, startedWith: 'nothing', files }, limit);
         });
         await runInAppliance(connection, attachScript(disk));
       } catch (error) {

@@ -1,6 +1,6 @@
 /** Drives of a session, and disk images on the server. */
 import type { DriveLibraryActions } from '../../gen/libraryActions.js';
-import { driveFromRequest, scratchDriveFromRequest, type AddDriveOptions } from '../images/addDriveRequest.js';
+import { drivesFromRequest, scratchDriveFromRequest, type AddDriveOptions } from '../images/addDriveRequest.js';
 import { createDisk } from '../images/createDisk.js';
 import { diskFormat, diskHasBackingFile, diskVirtualSize, type DiskQueryContext } from '../images/diskQueries.js';
 import { MAX_DRIVES } from '../qemu/limits.js';
@@ -12,7 +12,11 @@ async function add(
   filename: string,
   options: AddDriveOptions,
 ): Promise<Record<never, never>> {
-  await session.attachDrive(await driveFromRequest(filename, options, imageRoots), action.name, signal);
+  const drives = await drivesFromRequest(filename, options, imageRoots);
+  const [drive] = drives;
+  if (drives.length === 1 && drive !== undefined) await session.attachDrive(drive, action.name, signal);
+  // The disks of an OVA, all or none; not while it runs.
+  else session.addDrives(drives, action.name);
   return {};
 }
 

@@ -1,7 +1,12 @@
 /** The drives in requests. */
 import type { DriveSpec, RemoteDrive } from '../../gen/proto/guestfs/v1/session.js';
 import { badArgument, GuestfsError } from '../common/errors.js';
-import { driveFromRequest, scratchDriveFromRequest, type AddDriveOptions } from '../images/addDriveRequest.js';
+import {
+  driveFromRequest,
+  drivesFromRequest,
+  scratchDriveFromRequest,
+  type DriveSpecOptions,
+} from '../images/addDriveRequest.js';
 import type { Drive } from '../images/drive.js';
 import { remoteProtocol } from '../images/remoteSource.js';
 import { MAX_DRIVES } from '../qemu/limits.js';
@@ -43,15 +48,15 @@ function inDrive(index: number, source: Source | undefined, error: unknown): unk
   );
 }
 
-async function fileDrive(path: string, options: AddDriveOptions, imageRoots: ImageRoots): Promise<Drive> {
+async function fileDrives(path: string, options: DriveSpecOptions, imageRoots: ImageRoots): Promise<readonly Drive[]> {
   if (path.includes('\0')) throw badArgument('path', 'must not contain a NUL character');
   if (path === '') throw badArgument('path', 'must not be empty');
-  return driveFromRequest(path, options, imageRoots);
+  return drivesFromRequest(path, options, imageRoots);
 }
 
 async function remoteDrive(
   { protocol, server, filename, username, secret }: RemoteDrive,
-  options: AddDriveOptions,
+  options: DriveSpecOptions,
   imageRoots: ImageRoots,
 ): Promise<Drive> {
   const where = {
@@ -63,21 +68,28 @@ async function remoteDrive(
   return driveFromRequest(filename, { ...options, ...where }, imageRoots);
 }
 
-async function driveOf(spec: DriveSpec, imageRoots: ImageRoots): Promise<Drive> {
-  const { source, label, blocksize, format, cachemode, discard, writable } = spec;
+/** One, or those of an OVA. */
+async function drivesOfSpec(spec: DriveSpec, imageRoots: ImageRoots): Promise<readonly Drive[]> {
+  const { source, label, blocksize, format, cachemode, discard, writable, backing_formats, key } = spec;
   if (source === undefined) throw badArgument('source', 'is not set: it states where the content of the drive is');
   const common = { ...(label === undefined ? {} : { label }), ...(blocksize === undefined ? {} : { blocksize }) };
-  if (source.$case === 'scratch_size') return scratchDriveFromRequest(source.value, common);
+  if (source.$case === 'scratch_size') {
+    if (backing_formats.length > 0) throw badArgument('backing_formats', 'cannot be given for a scratch drive');
+    if (key !== undefined) throw badArgument('key', 'cannot be given for a scratch drive');
+    return [scratchDriveFromRequest(source.value, common)];
+  }
   const options = {
     ...common,
     readonly: !writable,
     ...(format === undefined ? {} : { format }),
     ...(cachemode === undefined ? {} : { cachemode }),
     ...(discard === undefined ? {} : { discard }),
+    ...(backing_formats.length === 0 ? {} : { backingFormats: backing_formats }),
+    ...(key === undefined ? {} : { key }),
   };
   return source.$case === 'path'
-    ? fileDrive(source.value, options, imageRoots)
-    : remoteDrive(source.value, options, imageRoots);
+    ? fileDrives(source.value, options, imageRoots)
+    : [await remoteDrive(source.value, options, imageRoots)];
 }
 
 /**
@@ -91,7 +103,9 @@ export async function drivesOf(specs: readonly DriveSpec[], imageRoots: ImageRoo
   // One at a time: each needs file descriptors while it is inspected, and so do other sessions.
   for (const [index, spec] of specs.entries()) {
     try {
-      drives.push(await driveOf(spec, imageRoots));
+      drives.push(...(await drivesOfSpec(spec, imageRoots)));
+      if (drives.length > MAX_DRIVES)
+        throw badArgument('path', `is an OVA with which there are more than ${MAX_DRIVES} drives`);
     } catch (error) {
       throw inDrive(index, spec.source, error);
     }

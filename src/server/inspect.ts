@@ -32,8 +32,8 @@ export interface InspectOptions {
 }
 
 /** A drive whose writes are discarded. */
-function readOnly({ source, format, blocksize }: InspectDrive): DriveSpec {
-  return { source, format, writable: false, label: undefined, cachemode: undefined, discard: undefined, blocksize };
+function readOnly(drive: InspectDrive): DriveSpec {
+  return { ...drive, writable: false, label: undefined, cachemode: undefined, discard: undefined };
 }
 
 function checkKeys(keys: readonly InspectKey[]): void {

@@ -48,6 +48,7 @@ const drive = {
   cachemode: undefined,
   discard: undefined,
   blocksize: undefined,
+  backing_formats: [],
 };
 
 export async function startFakeServer({

@@ -60,7 +60,9 @@ describeWithAppliance('an image that one session writes as a raw drive', () => {
     expect(
       await failureOf(
         client.inspect({
-          drives: [{ source: { $case: 'path', value: 'one.img' }, format: 'qcow2', blocksize: undefined }],
+          drives: [
+            { source: { $case: 'path', value: 'one.img' }, format: 'qcow2', blocksize: undefined, backing_formats: [] },
+          ],
         }),
       ),
     ).toMatchObject(locked);

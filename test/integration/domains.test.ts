@@ -157,6 +157,7 @@ describeWithAppliance('a domain of libvirt', () => {
         cachemode: undefined,
         discard: undefined,
         blocksize: undefined,
+        backing_formats: [],
       },
     ]);
     expect((await failureOf(add(one, 'running', { readonly: true }))).info).toMatchObject({ reason: 'WRONG_STATE' });

@@ -13,6 +13,9 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Drive } from '../../src/images/drive.js';
 import { createForeignProbe } from '../../src/images/foreignProbe.js';
 import { abortController } from '../../src/common/waiting.js';
+import type { GuestfsError } from '../../src/common/errors.js';
+import { drivesFromRequest } from '../../src/images/addDriveRequest.js';
+import { attachDrives } from '../../src/launcher/attachDrives.js';
 import { requireGivenNodesOnly } from '../../src/launcher/checkNodes.js';
 import { copyHead } from '../../src/images/imageHead.js';
 import { ImageClaims, ImageUses } from '../../src/images/imageUses.js';
@@ -23,10 +26,12 @@ import {
   type PreparedDrives,
 } from '../../src/images/prepareDrives.js';
 import { openImage } from '../../src/security/pathPolicy.js';
-import type { QmpClient } from '../../src/qemu/qmpClient.js';
+import { QmpError, type QmpClient } from '../../src/qemu/qmpClient.js';
 import { dirtyVhdx } from '../support/dirtyVhdx.js';
 import { leadingHeader } from '../support/leadingQcow2.js';
 import { nbdkit } from '../support/diskServers.js';
+import { encryptedQcow2 } from '../support/encryptedImage.js';
+import { tarArchive } from '../support/tarArchive.js';
 import {
   errorOf,
   fileDrive,
@@ -276,6 +281,92 @@ describe('qemu takes', () => {
     }
     await prepared.dispose();
     await qemu.stop();
+  });
+});
+
+describe('an image as people have it', () => {
+  it('is a disk in an OVA, read where it is', async () => {
+    rawImage(inRoot('raw'), 8 << 20);
+    execFileSync('qemu-io', ['-f', 'raw', '-c', 'write -P 7 1M 64k', '-c', 'write -P 9 8388096 512', inRoot('raw')]);
+    const formats = ['vmdk', 'qcow2', 'vdi', 'vhdx'];
+    for (const format of formats) {
+      const options = format === 'vmdk' ? ['-o', 'subformat=streamOptimized'] : [];
+      qemuImg('convert', '-O', format, ...options, inRoot('raw'), inRoot(format));
+    }
+    const disks = formats.map((name) => ({ name, content: readFileSync(inRoot(name)) }));
+    const raw = { name: 'disk.img', content: readFileSync(inRoot('raw')) };
+    writeFileSync(inRoot('a.ova'), tarArchive([{ name: 'a.ovf', content: 'text' }, ...disks, raw]));
+    const before = sha(inRoot('a.ova'));
+    const drives = await drivesFromRequest('a.ova', { readonly: true }, { directories: [scene.root] });
+    expect(drives).toHaveLength(5);
+    const { qemu } = await launch(drives);
+    for (const name of drives.keys())
+      for (const command of ['read -P 7 1M 64k', 'read -P 9 8388096 512', 'read -P 0 2M 1M', 'write 0 64k'])
+        await qemu.io(`drive${name}`, command);
+    await qemu.stop();
+    expect(sha(inRoot('a.ova'))).toBe(before);
+  });
+
+  it('is encrypted, and opened with a passphrase that qemu forgets', async () => {
+    encryptedQcow2(inRoot('a.qcow2'), '8M', 'pass "word"');
+    const attach = async (
+      key: string,
+      readonly: boolean,
+      use: (qemu: StillQemu) => Promise<void>,
+    ): Promise<GuestfsError | undefined> => {
+      files.length = 0;
+      const prepared = await prepareDrives([fileDrive('a.qcow2', { format: 'qcow2', readonly, key })], context);
+      expect(JSON.stringify(prepared.drives.map(({ blockNodes }) => blockNodes))).not.toContain('pass');
+      const qemu = new StillQemu([]);
+      await qemu.command('qmp_capabilities');
+      const sent: string[] = [];
+      const execute = async (command: string, args: Record<string, unknown> = {}): Promise<unknown> => {
+        sent.push(command);
+        const { id, ...properties } = args;
+        const answer = await qemu.command(
+          command,
+          command === 'device_add' ? { ...device(first), id: `dev-${String(properties['drive'])}` } : args,
+        );
+        if (typeof (answer as { error?: unknown }).error === 'string')
+          throw new QmpError(command, String(id), (answer as { error: string }).error);
+        return answer;
+      };
+      const [first] = prepared.drives as [PreparedDrive];
+      // The monitor answers one command at a time.
+      let last: Promise<unknown> = Promise.resolve();
+      const monitor = {
+        execute: (command: string, args?: Record<string, unknown>) =>
+          (last = last.then(
+            () => execute(command, args),
+            () => execute(command, args),
+          )),
+      };
+      const attached = attachDrives(
+        monitor as unknown as QmpClient,
+        { prepared, firstIndex: 0, startedWith: 'nodes' },
+        context.signal,
+      );
+      const failure = await attached.then(
+        () => undefined,
+        (error: unknown) => error as GuestfsError,
+      );
+      expect(sent[0]).toBe('object-add');
+      expect(sent).toContain('object-del');
+      expect(await qemu.command('qom-list', { path: '/objects' })).not.toContainEqual(
+        expect.objectContaining({ name: 'drive0-key' }),
+      );
+      if (failure === undefined) await use(qemu);
+      await qemu.stop();
+      await prepared.dispose();
+      return failure;
+    };
+    expect(await attach('pass "word"', false, (qemu) => qemu.io('drive0', 'write -P 7 0 64k'))).toBeUndefined();
+    expect(await attach('pass "word"', true, (qemu) => qemu.io('drive0', 'read -P 7 0 64k'))).toBeUndefined();
+    expect(readFileSync(inRoot('a.qcow2')).includes(Buffer.alloc(4096, 7))).toBe(false);
+    expect(await attach('another', true, async () => undefined)).toMatchObject({
+      reason: 'IMAGE_UNUSABLE',
+      message: expect.stringMatching(/^image 'a.qcow2' cannot be attached: Invalid password/),
+    });
   });
 });
 

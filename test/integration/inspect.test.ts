@@ -28,6 +28,7 @@ const drive = (path: string): InspectDrive => ({
   source: { $case: 'path', value: path },
   format: 'raw',
   blocksize: undefined,
+  backing_formats: [],
 });
 
 function imageOf(report: readonly InspectResponse[]): InspectedImage {
@@ -299,7 +300,7 @@ describeWithAppliance('Inspect', () => {
     ['a block size of no kind', { drives: [{ ...drive('alpine.img'), blocksize: 1000 }] }, 'drives[0]: blocksize'],
     [
       'a drive that is nowhere',
-      { drives: [{ source: undefined, format: undefined, blocksize: undefined }] },
+      { drives: [{ source: undefined, format: undefined, blocksize: undefined, backing_formats: [] }] },
       'drives[0]: source',
     ],
     [
@@ -310,6 +311,7 @@ describeWithAppliance('Inspect', () => {
             source: remoteDrive({ protocol: 'nbd', server: ['localhost'] }).source as InspectDrive['source'],
             format: undefined,
             blocksize: undefined,
+            backing_formats: [],
           },
         ],
       },

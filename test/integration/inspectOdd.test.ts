@@ -83,6 +83,7 @@ describeWithAppliance('Inspect of odd images', () => {
     source: { $case: 'path', value: name },
     format: 'raw',
     blocksize: undefined,
+    backing_formats: [],
   });
   const inspect = async (names: readonly string[], request: Partial<InspectRequest> = {}): Promise<Findings> =>
     new Findings(await scene.client.inspect({ drives: names.map(drive), ...request }));

@@ -34,7 +34,14 @@ describeWithAppliance('inspection', () => {
 
   it.each(named(guests))('reports the facts about %s', async (_name, guest) => {
     const report = await scene.client.inspect({
-      drives: [{ source: { $case: 'path', value: await imageOf(guest) }, format: 'raw', blocksize: undefined }],
+      drives: [
+        {
+          source: { $case: 'path', value: await imageOf(guest) },
+          format: 'raw',
+          blocksize: undefined,
+          backing_formats: [],
+        },
+      ],
     });
     // Some facts were added in daemons newer than this one; an empty list of applications is never silent.
     const expected = ['ACTION_NOT_IN_DAEMON', ...(guest.systems.some(hasNone) ? ['NO_APPLICATIONS'] : [])];

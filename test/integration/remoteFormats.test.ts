@@ -147,6 +147,7 @@ describeWithAppliance('an image in a format, from the network', () => {
           },
           format: 'qcow2',
           blocksize: undefined,
+          backing_formats: [],
         },
       ],
     });

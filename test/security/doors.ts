@@ -99,7 +99,9 @@ export const DOORS: readonly Door[] = [
     name: 'Inspect',
     kind: 'attach',
     use: ({ client }, value, format) =>
-      client.inspect({ drives: [{ source: { $case: 'path', value }, format, blocksize: undefined }] }),
+      client.inspect({
+        drives: [{ source: { $case: 'path', value }, format, blocksize: undefined, backing_formats: [] }],
+      }),
   },
   { name: 'DiskCreate raw', kind: 'make', use: make('raw', false) },
   { name: 'DiskCreate qcow2', kind: 'make', use: make('qcow2', false) },

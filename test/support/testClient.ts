@@ -293,6 +293,7 @@ export function imageDrive(path: string, more: Partial<DriveSpec> = {}): DriveSp
     cachemode: undefined,
     discard: undefined,
     blocksize: undefined,
+    backing_formats: [],
     ...more,
   };
 }

@@ -39,6 +39,10 @@ export interface DriveOptions {
   readonly discard?: string | undefined;
   /** Sector size in bytes: 512 or 4096. */
   readonly blocksize?: number | undefined;
+  /** Formats of the backing files, from the top, for those images that do not state the format of theirs. */
+  readonly backingFormats?: readonly string[] | undefined;
+  /** Passphrase of an image that is itself encrypted: qcow2 with LUKS. */
+  readonly key?: string | undefined;
 }
 
 /** A drive for a new session: its source and its options. */
@@ -55,6 +59,8 @@ const FIELDS = {
   cachemode: 'string',
   discard: 'string',
   blocksize: 'int',
+  backingFormats: 'string_list',
+  key: 'string',
 } as const;
 const REMOTE = {
   protocol: 'string',
@@ -86,6 +92,7 @@ export function driveSpec(rpc: string, drive: Drive): DriveSpec {
   const sources = SOURCES.filter((name) => given[name] !== undefined);
   if (sources.length !== 1)
     throw clientError(rpc, 'BAD_ARGUMENT', `a drive has one of ${SOURCES.join(', ')}, not ${sources.length} of them`);
-  const { writable = false, format, label, cachemode, discard, blocksize } = drive;
-  return { source: sourceOf(rpc, given), writable, format, label, cachemode, discard, blocksize };
+  const { writable = false, format, label, cachemode, discard, blocksize, backingFormats = [], key } = drive;
+  const options = { writable, format, label, cachemode, discard, blocksize, key };
+  return { source: sourceOf(rpc, given), ...options, backing_formats: [...backingFormats] };
 }

@@ -9,7 +9,7 @@ import { withTimeLimit } from '../../common/waiting.js';
 import { prepareDrives, type PreparedDrives } from '../../images/prepareDrives.js';
 import type { LaunchPreflight } from '../preflight.js';
 import type { LaunchConfig, LaunchOptions, LaunchTimings, Machine } from '../launcher.js';
-import { attachDrives, type Attachment } from '../attachDrives.js';
+import { attachDrives, canBeStartedWith, type Attachment } from '../attachDrives.js';
 import { createMachine } from '../qemuMachine.js';
 import { RunningDrives } from '../runningDrives.js';
 import { resumeScript, type Identity } from '../appliance/applianceScripts.js';
@@ -53,14 +53,14 @@ export async function startClone(source: CloneSource, options: CloneOptions, lau
       probe: options.preflight.imageProbe,
       disk: config.disk,
     });
-    for (const drive of prepared.drives) {
+    for (const drive of prepared.drives.filter(canBeStartedWith)) {
       for (const node of drive.blockNodes) line.blockNode(node);
     }
     return prepared;
   });
   const { drives, openedAt } = clone;
   try {
-    await attachToClone(clone, { prepared: drives, firstIndex: 0, nodes: 'started with nodes' }, signal);
+    await attachToClone(clone, { prepared: drives, firstIndex: 0, startedWith: 'nodes' }, signal);
     await resumeClone(clone, drives.drives.length, signal);
     const timings = {
       prepareMs: source.prepareMs,

@@ -129,7 +129,7 @@ export class ClonePool {
         await orCloneFailed(fdSets.send(clone.qemu.files, signal), signal, clone.qemu);
         await attachToClone(
           clone,
-          { prepared: drives, firstIndex: 0, nodes: 'add nodes', files: clone.qemu.files },
+          { prepared: drives, firstIndex: 0, startedWith: 'nothing', files: clone.qemu.files },
           signal,
         );
         await drives.dispose();

@@ -7,6 +7,7 @@ const TARGETS: Readonly<Record<string, () => Promise<Target>>> = {
   qemu: async () => (await import('./qemu.js')).qemu,
   headers: async () => (await import('./headers.js')).headers,
   mappings: async () => (await import('./mappings.js')).mappings,
+  archives: async () => (await import('./archives.js')).archives,
   documents: async () => (await import('./documents.js')).documents,
   packages: async () => (await import('./packages.js')).packages,
   identities: async () => (await import('./identities.js')).identities,

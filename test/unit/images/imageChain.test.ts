@@ -116,9 +116,27 @@ describe('one image', () => {
   it('refuses qcow2 encryption', async () => {
     qcow2Image(inRoot('a.img'), '1M');
     const bytes = readFileSync(inRoot('a.img'));
+    bytes.writeUInt32BE(1, 32);
+    writeFileSync(inRoot('a.img'), bytes);
+    expect((await refusal('a.img', 'qcow2')).message).toContain('by another method than LUKS');
     bytes.writeUInt32BE(2, 32);
     writeFileSync(inRoot('a.img'), bytes);
-    expect((await refusal('a.img', 'qcow2')).message).toContain('is encrypted in the qcow2 format');
+    expect((await refusal('a.img', 'qcow2')).message).toContain('the drive needs its passphrase as key');
+    overlayImage(inRoot('over.img'), 'a.img', 'qcow2');
+    expect((await refusal('over.img', 'qcow2')).message).toContain('which a backing file must not be');
+  });
+
+  it('is encrypted, if there is a key for it', async () => {
+    qcow2Image(inRoot('plain.img'), '1M');
+    const bytes = readFileSync(inRoot('plain.img'));
+    bytes.writeUInt32BE(2, 32);
+    writeFileSync(inRoot('a.img'), bytes);
+    const open = (path: string): Promise<ImageChain> =>
+      openImageChain(path, 'qcow2', 'read-only', roots, noClaim, undefined, undefined, { hasKey: true });
+    const { links, close } = await open('a.img');
+    expect(links).toMatchObject([{ encrypted: true }]);
+    await close();
+    expect((await errorOf(open('plain.img'))).message).toContain('is not encrypted in the qcow2 format');
   });
 
   it('permits reading, but not writing, an image that is marked as corrupt', async () => {
@@ -267,6 +285,31 @@ describe('a chain', () => {
       reason: 'IMAGE_UNUSABLE',
       message: expect.stringMatching(/does not state the format.*'base.img'.*qemu-img rebase/),
     });
+  });
+
+  it('has the backing formats that the client states, where the images do not', async () => {
+    rawImage(inRoot('base.img'), 1 << 20);
+    overlayImage(inRoot('middle.img'), 'base.img', null);
+    overlayImage(inRoot('upper.img'), 'middle.img', 'qcow2');
+    overlayImage(inRoot('top.img'), 'upper.img', null);
+    const open = (...backingFormats: string[]): Promise<ImageChain> =>
+      openImageChain('top.img', 'qcow2', 'read-only', roots, noClaim, undefined, undefined, { backingFormats });
+    const { links, close } = await open('qcow2', 'raw');
+    expect(links.map(({ format }) => format)).toEqual(['qcow2', 'qcow2', 'qcow2', 'raw']);
+    await close();
+    expect((await errorOf(open('qcow2'))).message).toMatch(/does not state the format .*'base.img'.*backing_formats/);
+    expect((await errorOf(open('qcow2', 'raw', 'raw'))).message).toContain('1 too many');
+    expect((await errorOf(open('vmdk', 'raw'))).message).toContain("is not in format 'vmdk'");
+    // A guest can have made this reference.
+    expect(
+      (
+        await errorOf(
+          openImageChain('top.img', undefined, 'read-only', roots, noClaim, undefined, undefined, {
+            backingFormats: ['qcow2', 'raw'],
+          }),
+        )
+      ).message,
+    ).toContain('format was not stated');
   });
 
   it('is trusted about the backing format: raw is not inspected', async () => {

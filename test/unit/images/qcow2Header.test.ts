@@ -40,7 +40,7 @@ describe('readQcow2Header', () => {
       virtualSize: 5n << 30n,
       backing: undefined,
       dataFile: undefined,
-      encrypted: false,
+      encryption: 'none',
       corrupt: false,
       snapshots: false,
     });
@@ -79,9 +79,9 @@ describe('readQcow2Header', () => {
   it('reads the flags', async () => {
     qcow2Image(path, '1M');
     patch(79, 2);
-    expect(await read()).toMatchObject({ corrupt: true, encrypted: false });
+    expect(await read()).toMatchObject({ corrupt: true, encryption: 'none' });
     patch(35, 1);
-    expect(await read()).toMatchObject({ encrypted: true });
+    expect(await read()).toMatchObject({ encryption: 'other' });
   });
 
   it.each([

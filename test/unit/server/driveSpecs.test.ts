@@ -22,6 +22,7 @@ const spec = (source: DriveSpec['source'], more: Partial<DriveSpec> = {}): Drive
   cachemode: undefined,
   discard: undefined,
   blocksize: undefined,
+  backing_formats: [],
   ...more,
 });
 const remote = (given: Partial<RemoteDrive>, more: Partial<DriveSpec> = {}): DriveSpec =>

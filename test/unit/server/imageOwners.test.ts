@@ -113,7 +113,9 @@ describe('without a policy', () => {
     for (const drive of [imageDrive(image), imageDrive('../cn%3Aalice/disk.img', { writable: true })]) {
       expect((await failureOf(bob.createSession({ drives: [drive] }))).info?.reason).toBe('OUTSIDE_IMAGE_ROOTS');
     }
-    const inspected = bob.inspect({ drives: [{ source: { $case: 'path', value: image }, format: 'raw' }] });
+    const inspected = bob.inspect({
+      drives: [{ source: { $case: 'path', value: image }, format: 'raw', backing_formats: [] }],
+    });
     expect((await failureOf(inspected)).info?.reason).toBe('OUTSIDE_IMAGE_ROOTS');
   });
 

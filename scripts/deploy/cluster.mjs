@@ -224,7 +224,8 @@ async function verifyPods(checks, cluster, objects, namespace, from) {
       const changed = structuredClone(spec);
       change(changed);
       const named = { ...metadata, name: `${kind.toLowerCase()}-${name}` };
-      return cluster.create({ apiVersion: 'v1', kind: 'Pod', metadata: named, spec: changed }, namespace);
+      const object = { apiVersion: 'v1', kind: 'Pod', metadata: named, spec: changed };
+      return cluster.create(object, namespace);
     };
     const refusal = await pod('as-it-is', () => undefined);
     checks.that(`Pod Security "restricted" accepts the pods of the ${kind} (${from})`, refusal === undefined, refusal);

@@ -191,10 +191,10 @@ async function main() {
   if (wanted('check')) {
     await runStage('generated code', checkGenerated);
     await runStage('format', checkFormat);
-    await runStage('eslint', checkStyle);
     await runStage('buf lint', checkProto);
     await runStage('buf breaking', checkReleasedApi);
-    await runStage('types', checkTypes);
+    // Each uses one core.
+    await Promise.all([runStage('eslint', checkStyle), runStage('types', checkTypes)]);
     await runStage('npm audit', checkAdvisories);
   } else {
     await runStage(

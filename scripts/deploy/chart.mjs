@@ -1,7 +1,9 @@
 /** The Helm chart: linted, rendered with each set of values, and refused with values that cannot work. */
 import { readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { parseAllDocuments } from 'yaml';
 import { inProject } from '../support/project.mjs';
+import { misunderstanding } from './environment.mjs';
 import { outcome, output } from './output.mjs';
 import { helm } from './tools.mjs';
 
@@ -9,6 +11,8 @@ const CHART = inProject('deploy', 'helm');
 const NAMESPACE = 'guestfs';
 /** Older ones than this are not supported. */
 const KUBERNETES = '1.30.0';
+
+const POLICY = 'templates/networkpolicy.yaml';
 
 /** Values that must be refused, and what is said then. */
 const REFUSED = /** @type {const} */ ([
@@ -21,6 +25,14 @@ const REFUSED = /** @type {const} */ ([
   [['auth.insecureListen=true', 'sessionKeySecret=k', 'autoscaling.kind=keda'], 'needs autoscaling.prometheusAddress'],
   [['auth.insecureListen=true', 'autoscaling.kind=sometimes'], 'autoscaling'],
   [['auth.insecureListen=true', 'replica=2'], 'replica'],
+  [['auth.insecureListen=true', 'metrics.serviceMonitor=true'], 'need networkPolicy.scrapers'],
+  [['auth.insecureListen=true', 'env.GUESTFS_GRPC_IDLE_TIMOUT=600'], 'GUESTFS_GRPC_IDLE_TIMOUT'],
+  [['auth.insecureListen=true', 'env.GUESTFS_GRPC_POOL=1'], 'GUESTFS_GRPC_POOL'],
+  [['auth.insecureListen=true', 'auth.proxyIdentities=dns:a'], 'auth.proxyIdentities needs client certificates'],
+  [['auth.insecureListen=true', 'gateway.enabled=true', 'gateway.tlsSecret=g'], 'need each other'],
+  [['auth.tlsSecret=x', 'gateway.enabled=true', 'gateway.tlsSecret=g'], 'needs auth.proxyIdentities'],
+  [['auth.insecureListen=true', 'gateway.enabled=true', 'gateway.clientCertificates=true'], 'needs auth.clientCert'],
+  [['auth.insecureListen=true', 'gateway.enabled=true', 'gateway.allowOrigins={*}'], 'allowOrigins'],
 ]);
 
 /** The sets of values that are tried. */
@@ -43,6 +55,16 @@ export function rendered(program, values) {
   ]);
 }
 
+/**
+ * The containers of all pods.
+ * @param {string} text
+ */
+function containersIn(text) {
+  /** @typedef {{ spec?: { template?: { spec: { containers: import('./environment.mjs').Container[] } } } } | null} PodOwner */
+  const objects = parseAllDocuments(text).map((document) => /** @type {PodOwner} */ (document.toJS()));
+  return objects.flatMap((object) => object?.spec?.template?.spec.containers ?? []);
+}
+
 /** @param {import('./checks.mjs').Checks} checks */
 export async function verifyChart(checks) {
   const program = await helm();
@@ -51,18 +73,21 @@ export async function verifyChart(checks) {
     checks.that(`helm lint accepts the chart with the values "${name}"`, lint.status === 0, lint.output);
     const template = outcome([program, 'template', 'x', CHART, '--kube-version', KUBERNETES, '--values', path]);
     checks.that(`helm template renders the chart with the values "${name}"`, template.status === 0, template.output);
+    for (const container of containersIn(template.stdout)) {
+      const problem = await misunderstanding(container);
+      checks.that(`... and the ${container.name} understands its environment`, problem === undefined, problem);
+    }
   }
+  const template = [program, 'template', 'x', CHART, '--kube-version', KUBERNETES];
+  const closed = outcome([...template, '--set', 'auth.insecureListen=true', '--show-only', POLICY]);
+  checks.that(
+    'nobody may scrape metrics unless the values say who',
+    closed.stdout.includes('- port: grpc') && !closed.stdout.includes('- port: metrics'),
+    closed.output,
+  );
   for (const [values, text] of REFUSED) {
     const settings = values.flatMap((value) => ['--set', value]);
-    const { status, output: said } = outcome([
-      program,
-      'template',
-      'x',
-      CHART,
-      '--kube-version',
-      KUBERNETES,
-      ...settings,
-    ]);
+    const { status, output: said } = outcome([...template, ...settings]);
     checks.that(
       `values that cannot work are refused: ${values.join(', ') || 'none'}`,
       status !== 0 && said.includes(text),

@@ -1,9 +1,10 @@
 /**
  * A real API server of Kubernetes, with etcd and nothing else: it has to accept every object of the chart and of the
  * configuration for Istio, with unknown fields refused, and pods in a namespace that enforces the Pod Security Standard
- * "restricted". No controller runs, so the pods that the chart's StatefulSet would make are made here.
+ * "restricted". No controller runs, so the pods that the chart's StatefulSet and Deployment would make are made here.
  */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
@@ -19,12 +20,12 @@ import { apiServer, customResourceDefinitions, helm } from './tools.mjs';
 
 const NAMESPACE = 'guestfs';
 const TOKEN = 'verify';
-const START_MS = 120_000;
+const START_MS = 300_000;
 const ATTEMPT_MS = 500;
 
 /**
  * @typedef {{ apiVersion: string, kind: string, metadata: { name?: string, namespace?: string, labels?: object } }} KubernetesObject
- * @typedef {KubernetesObject & { spec: { template: { metadata: object, spec: PodSpec } } }} StatefulSet
+ * @typedef {KubernetesObject & { spec: { template: { metadata: object, spec: PodSpec } } }} PodOwner
  * @typedef {{ containers: { securityContext: { capabilities?: object } }[] }} PodSpec
  */
 
@@ -55,6 +56,11 @@ function objectsOf(text) {
     .filter((object) => object !== null);
 }
 
+/** @param {import('node:child_process').ChildProcess} child */
+function hasEnded({ pid, exitCode, signalCode }) {
+  return pid === undefined || exitCode !== null || signalCode !== null;
+}
+
 class Cluster {
   /** @type {import('node:child_process').ChildProcess[]} */
   #processes = [];
@@ -66,7 +72,8 @@ class Cluster {
     const [client, peer] = [await freePort(), await freePort()];
     this.#port = await freePort();
     const key = join(this.#directory, 'service-account.key');
-    spawnSync('openssl', ['genrsa', '-out', key, '2048'], { stdio: 'ignore' });
+    const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    writeFileSync(key, privateKey.export({ type: 'pkcs1', format: 'pem' }), { mode: 0o600 });
     const tokens = join(this.#directory, 'tokens.csv');
     writeFileSync(tokens, `${TOKEN},admin,1,system:masters\n`);
     const etcd = `http://127.0.0.1:${client}`;
@@ -85,7 +92,7 @@ class Cluster {
     for (;;) {
       const { status } = await this.ask('GET', '/readyz').catch(() => ({ status: 0 }));
       if (status === 200) return;
-      const ended = this.#processes.find(({ exitCode }) => exitCode !== null);
+      const ended = this.#processes.find(hasEnded);
       if (ended !== undefined || performance.now() > last)
         throw new StepFailed(`the API server did not start:\n${this.#log.slice(-3000)}`);
       await wait(ATTEMPT_MS);
@@ -115,7 +122,7 @@ class Cluster {
    * @param {string} method
    * @param {string} path
    * @param {unknown} [body]
-   * @returns {Promise<{ status: number | undefined, body: Answer }>}
+   * @returns {Promise<{ status: number | undefined, body: Answer, warning: string | undefined }>}
    */
   async ask(method, path, body) {
     const ca = readFileSync(join(this.#directory, 'certificates', 'apiserver.crt'));
@@ -129,11 +136,11 @@ class Cluster {
     for await (const part of response) text += String(part);
     /** @type {Answer} */
     const answer = text.startsWith('{') ? JSON.parse(text) : { message: text };
-    return { status: response.statusCode, body: answer };
+    return { status: response.statusCode, body: answer, warning: response.headers.warning };
   }
 
   /**
-   * Creates an object, strictly; returns why it was refused.
+   * Creates an object, strictly; returns why it was refused, or what the server warns of.
    * @param {KubernetesObject} object
    * @param {string} [namespace]
    */
@@ -142,13 +149,14 @@ class Cluster {
     const kind = object.kind.toLowerCase();
     const place = namespace === undefined ? '' : `/namespaces/${namespace}`;
     const query = '?fieldValidation=Strict';
-    const { status, body } = await this.ask('POST', `${root}${place}/${PLURALS[kind] ?? `${kind}s`}${query}`, object);
-    return status === 201 ? undefined : `${String(status)}: ${body.message ?? ''}`;
+    const path = `${root}${place}/${PLURALS[kind] ?? `${kind}s`}${query}`;
+    const { status, body, warning } = await this.ask('POST', path, object);
+    return status === 201 ? warning : `${String(status)}: ${body.message ?? ''}`;
   }
 
   async stop() {
     for (const child of this.#processes.reverse()) {
-      if (child.exitCode !== null || child.pid === undefined) continue;
+      if (hasEnded(child)) continue;
       child.kill('SIGKILL');
       await once(child, 'exit');
     }
@@ -195,7 +203,7 @@ async function accept(checks, cluster, object, namespace, from) {
 }
 
 /**
- * Pods as the StatefulSet makes them are accepted; with any of what "restricted" forbids, they are not.
+ * Pods as the controllers make them are accepted; with any of what "restricted" forbids, they are not.
  * @param {import('./checks.mjs').Checks} checks
  * @param {Cluster} cluster
  * @param {KubernetesObject[]} objects
@@ -203,28 +211,33 @@ async function accept(checks, cluster, object, namespace, from) {
  * @param {string} from
  */
 async function verifyPods(checks, cluster, objects, namespace, from) {
-  const set = /** @type {StatefulSet} */ (objects.find(({ kind }) => kind === 'StatefulSet'));
-  const { metadata, spec } = set.spec.template;
-  /**
-   * @param {string} name
-   * @param {(spec: PodSpec) => void} change
-   */
-  const pod = (name, change) => {
-    const changed = structuredClone(spec);
-    change(changed);
-    const object = { apiVersion: 'v1', kind: 'Pod', metadata: { ...metadata, name }, spec: changed };
-    return cluster.create(object, namespace);
-  };
-  const refusal = await pod('as-it-is', () => undefined);
-  checks.that(`Pod Security "restricted" accepts the pods (${from})`, refusal === undefined, refusal);
-  const lax = await pod('lax', ({ containers }) => {
-    for (const { securityContext } of containers) delete securityContext.capabilities;
-  });
-  checks.that(
-    `... and would refuse them with capabilities (${from})`,
-    lax?.includes('violates PodSecurity "restricted') === true,
-    lax,
+  const owners = /** @type {PodOwner[]} */ (
+    objects.filter(({ kind }) => kind === 'StatefulSet' || kind === 'Deployment')
   );
+  for (const { kind, spec: owner } of owners) {
+    const { metadata, spec } = owner.template;
+    /**
+     * @param {string} name
+     * @param {(spec: PodSpec) => void} change
+     */
+    const pod = (name, change) => {
+      const changed = structuredClone(spec);
+      change(changed);
+      const named = { ...metadata, name: `${kind.toLowerCase()}-${name}` };
+      const object = { apiVersion: 'v1', kind: 'Pod', metadata: named, spec: changed };
+      return cluster.create(object, namespace);
+    };
+    const refusal = await pod('as-it-is', () => undefined);
+    checks.that(`Pod Security "restricted" accepts the pods of the ${kind} (${from})`, refusal === undefined, refusal);
+    const lax = await pod('lax', ({ containers }) => {
+      for (const { securityContext } of containers) delete securityContext.capabilities;
+    });
+    checks.that(
+      `... and would refuse them with capabilities (${from})`,
+      lax?.includes('violates PodSecurity "restricted') === true,
+      lax,
+    );
+  }
 }
 
 /**

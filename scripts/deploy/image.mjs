@@ -20,6 +20,7 @@ const USERS = ['10001:10001', '1000720000:0'];
 const FIRST_SESSION_MS = 3000;
 const START_LIMIT_MS = 120_000;
 const PORT = 50_951;
+const GATEWAY_PORT = 50_952;
 const MEBIBYTE = 1 << 20;
 /** What the image may take where it is unpacked. */
 const SIZE_LIMIT = 1600 * MEBIBYTE;
@@ -127,11 +128,49 @@ async function verifyUser(checks, user) {
     );
     checks.that(`user ${user}: the appliance's own template is used`, !log.includes('made a template'), log);
     await verifySession(checks, user);
+    await verifyGateway(checks, user);
   } finally {
     outcome(['podman', 'stop', '--time', '40', name]);
     const [code] = await exited;
     checks.that(`user ${user}: the container ends with exit code 0`, code === 0, `${String(code)}\n${log}`);
     rmSync(images, { recursive: true });
+  }
+}
+
+/**
+ * The gateway for browsers, from the same image.
+ * @param {import('./checks.mjs').Checks} checks
+ * @param {string} user
+ */
+async function verifyGateway(checks, user) {
+  const name = `guestfs-grpc-gateway-${process.pid}`;
+  const flags = ['--listen', `127.0.0.1:${GATEWAY_PORT}`, '--server', `127.0.0.1:${PORT}`];
+  const child = spawn(
+    'podman',
+    [
+      ...[...PODMAN.slice(1), 'run', ...LIMITS, '--read-only', '--cap-drop=ALL', '--security-opt=no-new-privileges'],
+      ...['--rm', '--name', name, '--user', user, IMAGE, 'gateway', ...flags],
+    ],
+    { stdio: ['ignore', 'pipe', 'pipe'] },
+  );
+  let log = '';
+  child.stderr.on('data', (bytes) => {
+    log += String(bytes);
+  });
+  const exited = once(child, 'exit');
+  try {
+    await listening(child, () => log);
+    const response = await fetch(`http://127.0.0.1:${GATEWAY_PORT}/guestfs.v1.SessionService/GetServerInfo`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{}',
+    });
+    const answer = await response.text();
+    checks.that(`user ${user}: the gateway answers`, response.ok && answer.includes('"serverVersion"'), answer);
+  } finally {
+    outcome(['podman', 'stop', '--time', '40', name]);
+    const [code] = await exited;
+    checks.that(`user ${user}: the gateway ends with exit code 0`, code === 0, `${String(code)}\n${log}`);
   }
 }
 

@@ -1,22 +1,22 @@
 /** Programs for the checks that Debian does not have, or has too old: from their Go modules. */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { inProject } from '../support/project.mjs';
 import { isInstalled, run, StepFailed } from '../support/run.mjs';
 import { say } from '../support/say.mjs';
 import { output } from './output.mjs';
 
-const TOOLS = inProject('.cache', 'deploy');
+/** They take minutes to build, and are the same for all checkouts. */
+const TOOLS = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'guestfs-grpc', 'deploy');
 
 export const KUBERNETES = '1.34.4';
 const HELM = 'helm.sh/helm/v3/cmd/helm@v3.22.0';
 
 /** Modules with the definitions of custom resources, and the files in them. */
+const PROMETHEUS_OPERATOR = 'github.com/prometheus-operator/prometheus-operator@v0.85.0';
 const DEFINITIONS = [
-  [
-    'github.com/prometheus-operator/prometheus-operator@v0.85.0',
-    'example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml',
-  ],
+  [PROMETHEUS_OPERATOR, 'example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml'],
+  [PROMETHEUS_OPERATOR, 'example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml'],
   ['github.com/kedacore/keda/v2@v2.21.0', 'config/crd/bases/keda.sh_scaledobjects.yaml'],
   ['istio.io/api@v1.32.0', 'kubernetes/customresourcedefinitions.gen.yaml'],
 ];

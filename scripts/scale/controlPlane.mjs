@@ -9,6 +9,7 @@ import { VALUES } from './figures.mjs';
  * @property {number} replicas of the mesh
  * @property {number} proxies that know it
  * @property {number} sessions of a replica, on average
+ * @property {number} rate of new sessions per second on a replica
  */
 
 /** A message of DNS over TCP has at most this many bytes: its length is a number of 16 bits (RFC 1035, 4.2.2). */
@@ -24,25 +25,28 @@ const CHECKS = 2;
  * Loads of a mesh. Calls between replicas cost the one that asks as much as the one that answers.
  * @param {Shape} shape
  */
-export function controlPlane({ replicas, proxies, sessions }) {
+export function controlPlane({ replicas, proxies, sessions, rate }) {
   const peers = replicas - 1;
   const cost = VALUES.serverTimeOfCall;
   const asked = peers / VALUES.askInterval;
   const checked = (CHECKS * proxies) / VALUES.healthInterval;
-  // A call for a session of a replica that has ended makes its replica ask all others, again and again.
   const round = peers * cost;
-  const askedInStorm = peers / (round + VALUES.askAgain);
+  // Where a request ID was used first is noted by two replicas, one of which can be the one that asks.
+  const noted = replicas === 1 ? 0 : rate * VALUES.notedBy * (peers / replicas);
+  const soughtLost = replicas === 1 ? 0 : 1 / VALUES.askAgain;
   const pages = Math.max(1, Math.ceil((replicas * sessions) / VALUES.pageSize));
-  const listCalls = pages * 2 * peers;
+  const listCalls = pages * peers;
   return {
     /** Connections of a replica from its peers, and from proxies. */
     connections: peers + CHECKS * proxies,
+    /** Those of them that `--max-connections` is for: each peer has one more. */
+    limitedConnections: CHECKS * proxies,
     /** Calls per second that a replica answers for peers and proxies. */
-    asked: asked + checked,
+    asked: asked + noted + checked,
     /** Part of the event loop for them, and for asking the peers. */
-    loop: (2 * asked + checked) * cost,
-    /** The same while clients of all replicas use sessions of one that has ended. */
-    loopInStorm: (2 * askedInStorm + checked) * cost,
+    loop: (2 * (asked + noted) + checked) * cost,
+    /** The same while clients use sessions of a replica that has ended: its address is asked, as often as may be. */
+    loopInStorm: (2 * (asked + noted) + checked + soughtLost) * cost,
     /** Time to ask all peers once. */
     round,
     dnsBytes: DNS_QUESTION + replicas * DNS_ADDRESS,
@@ -70,16 +74,16 @@ export function controlPlane({ replicas, proxies, sessions }) {
 function limits(updateSeconds) {
   return /** @type {readonly Limit[]} */ ([
     {
-      name: 'connections of a replica (`--max-connections`)',
+      name: 'connections of proxies (`--max-connections`)',
       limit: VALUES.maxConnections,
-      load: ({ connections }) => connections,
-      effect: 'idle connections of peers are closed, and made again every 10 s, with a TLS handshake each',
+      load: ({ limitedConnections }) => limitedConnections,
+      effect: 'idle connections are closed, and made again for each check, with a TLS handshake each',
     },
     {
-      name: 'event loop while a replica is lost',
-      limit: 1,
-      load: ({ loopInStorm }) => loopInStorm,
-      effect: 'replicas do nothing but ask each other, as long as clients call sessions that are lost',
+      name: 'file descriptors of a replica for connections (half of 65,536)',
+      limit: VALUES.descriptors / 2,
+      load: ({ connections }) => connections,
+      effect: 'as above; raise `ulimit -n`',
     },
     {
       name: 'a list of all sessions takes a minute',

@@ -62,6 +62,8 @@ export const FIGURES = /** @satisfies {Record<string, Figure>} */ ({
   askInterval: { value: 10, source: PEERS, says: 'INTERVAL_MS = 10_000;' },
   askAgain: { value: 0.5, source: PEERS, says: 'LEAST_INTERVAL_MS = 500;' },
   askLimit: { value: 2, source: PEERS, says: 'ANSWER_LIMIT_MS = 2000;' },
+  notedBy: { value: 2, source: 'src/server/replicas/firstAttempts.ts', says: 'NOTED_BY = 2;' },
+  descriptors: { value: 65_536, source: 'deploy/systemd/guestfs-grpc.service', says: 'LimitNOFILE=65536' },
   pageSize: { value: 1000, source: 'src/server/sessionService.ts', says: 'MAX_PAGE_SIZE = 1000;' },
   // Of the configurations in deploy/.
   healthInterval: { value: 2, source: 'deploy/envoy/envoy.yaml', says: 'interval: 2s' },

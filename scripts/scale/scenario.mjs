@@ -43,7 +43,7 @@ export function proxiesOf({ nodesPerProxy }, nodes) {
 export function shapeOf(flags, nodes) {
   const replicas = flags.cell === 0 ? nodes : Math.min(flags.cell, nodes);
   const sessions = Math.min(placesOf(nodeOf(flags)), rateOf(flags) * flags.sessionSeconds);
-  return { replicas, proxies: proxiesOf(flags, replicas), sessions };
+  return { replicas, proxies: proxiesOf(flags, replicas), sessions, rate: rateOf(flags) };
 }
 
 /**

@@ -6,8 +6,9 @@ import { inProject, projectTool, root } from '../support/project.mjs';
 import { run } from '../support/run.mjs';
 import { say } from '../support/say.mjs';
 
-const PRODUCT_SOURCES = ['src', 'gen', 'appliance-builder'];
-const ALL_SOURCES = [...PRODUCT_SOURCES, 'clients', 'demo', 'bench', 'examples', 'test'];
+// `guestfs-grpc inspect` is a client.
+const PRODUCT_SOURCES = ['src', 'gen', 'appliance-builder', 'clients'];
+const ALL_SOURCES = [...PRODUCT_SOURCES, 'demo', 'bench', 'examples', 'test'];
 const SETTINGS = ['tsconfig.json', 'tsconfig.build.json', 'package-lock.json'];
 
 const productStamp = new Stamp('built-product');

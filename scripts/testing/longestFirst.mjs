@@ -12,14 +12,18 @@ const { default: Sequencer } = createRequire(import.meta.url)('@jest/test-sequen
 export const LONG_FILES = [
   'inspectOdd',
   'launchKinds',
-  'escapes',
-  'hotDrives',
-  'inspect',
-  'takenOver',
-  'examples',
-  'versions',
+  'inspection',
   'templates',
-  'fullDisk',
+  'examples',
+  'inspect',
+  'hotDrives',
+  'escapes',
+  'jail',
+  'launch',
+  'knownErrors',
+  'takenOver',
+  'swaps',
+  'remoteDrives',
 ];
 
 /** @param {import('@jest/test-result').Test} test */

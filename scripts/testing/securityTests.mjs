@@ -64,6 +64,8 @@ export const SECURITY_TESTS = {
     'unit/images/formats',
     'unit/images/imageChain',
     'unit/images/splitVmdk',
+    'unit/images/ovaDisks',
+    'unit/images/tarMembers',
     'unit/images/qcow2Header',
     'unit/images/rawMarks',
   ],

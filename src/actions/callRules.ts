@@ -29,6 +29,8 @@ export interface CallRules {
    * nothing, or can be repeated.
    */
   readonly once?: 'session' | 'identity' | undefined;
+  /** It makes a session that outlives it: an attempt at it can have been made at another replica. */
+  readonly createsSession?: boolean;
   /** It has no end of its own: that its client cancels it is no failure. */
   readonly endsWithClient?: boolean;
   /** Other replicas may call it on their own behalf. */
@@ -92,7 +94,7 @@ const asksForSession = { ...ofService, session: 'id', whileDraining: true, mutat
 
 /** The rules of the RPCs that are not actions, by name. */
 export const serviceRules = {
-  CreateSession: { ...createsSession, name: 'CreateSession', mutating: true, once: 'identity' },
+  CreateSession: { ...createsSession, name: 'CreateSession', mutating: true, once: 'identity', createsSession: true },
   GetSession: { ...asksForSession, name: 'GetSession' },
   ListSessions: {
     ...asksForSession,

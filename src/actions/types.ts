@@ -229,6 +229,8 @@ export interface ActionDef {
    * fail. Either the daemon syncs all disks, with their caches ('flushed'), or it is told to afterwards ('synced').
    */
   readonly promisesDurability?: 'flushed' | 'synced';
+  /** It mounts `mountable` on `mountpoint` for writing, unless its `options` say otherwise: a success that can only read fails. */
+  readonly mountsForWriting?: true;
   /** Reports progress while it runs. */
   readonly progress?: true;
   /** Can be cancelled while it runs. */

@@ -6,11 +6,14 @@ import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
 import { isTrue } from '../common/booleans.js';
 import { messageOf } from '../common/errors.js';
 import { createLogger, type Logger } from '../common/logger.js';
-import { linkedAbort } from '../common/waiting.js';
+import { linkedAbort, sleep } from '../common/waiting.js';
 import { readApi } from '../gateway/api.js';
 import { GATEWAY_LIMITS, OPENAPI_PATH, serveGateway, type GatewayTls } from '../gateway/gateway.js';
+import { measureGateway } from '../gateway/gatewayMetrics.js';
 import { notAProxy, Upstream } from '../gateway/upstream.js';
 import { isLocal, socketPath, splitAddress } from '../server/address.js';
+import { collectProcessMetrics } from '../server/metrics.js';
+import { serveOperations } from '../server/operationsServer.js';
 import { UsageError } from './commandLine.js';
 import { checkGatewayFlags, GATEWAY_FLAGS, type GatewayFlags } from './gatewayFlags.js';
 import { survivesLostOutput } from './lastResort.js';
@@ -180,17 +183,35 @@ export async function runGateway(args: readonly string[], name: string): Promise
   });
   use = (contents) => gateway.setTls(contents);
   let stopping = false;
+  const operations =
+    flags.metricsListen === undefined
+      ? undefined
+      : await serveOperations(
+          flags.metricsListen,
+          async () => (stopping ? 'the gateway is shutting down' : upstream.objection()),
+          undefined,
+          logger,
+        );
+  if (operations !== undefined) {
+    collectProcessMetrics();
+    measureGateway(gateway.measured);
+    logger.info('serving metrics', { address: operations.address });
+  }
   const stop = async (signal: NodeJS.Signals): Promise<void> => {
     if (stopping) return;
     stopping = true;
     logger.info('shutting down', { signal });
+    gateway.announceEnd();
+    await sleep(flags.drainDelay * SECOND_MS);
     const grace = linkedAbort([], {
       milliseconds: flags.drainGrace * SECOND_MS,
       makeError: () => new Error('calls are still in flight'),
     });
-    await gateway.close(grace.signal);
+    const cutOff = await gateway.close(grace.signal);
     grace.release();
+    if (cutOff > 0) logger.warn('calls were cut off: they took longer than --drain-grace', { calls: cutOff });
     upstream.close();
+    await operations?.close();
     process.exit(0);
   };
   process.on('SIGTERM', (signal) => void stop(signal));

@@ -23,7 +23,9 @@ export interface GatewayFlags {
   readonly maxConnections: number;
   readonly maxCallsPerClient: number;
   readonly stallTimeout: number;
+  readonly drainDelay: number;
   readonly drainGrace: number;
+  readonly metricsListen?: string;
   readonly logLevel: LogLevel;
 }
 
@@ -103,6 +105,18 @@ export const GATEWAY_FLAGS: readonly Option[] = [
   flag('stall-timeout', 'SECONDS', 'how long a client may make no progress with sending a request or reading an answer')
     .default(30)
     .argParser(wholeNumber(1, MAX_TIMER_SECONDS)),
+  flag(
+    'metrics-listen',
+    'HOST:PORT',
+    'address for Prometheus metrics at /metrics and probes at /healthz and /readyz, over HTTP; whoever can connect there reads the metrics',
+  ).argParser(address),
+  flag(
+    'drain-delay',
+    'SECONDS',
+    'on SIGTERM or SIGINT, say at /readyz that the gateway is ending, but keep serving for this long, so that load balancers notice',
+  )
+    .default(0)
+    .argParser(wholeNumber(0, MAX_TIMER_SECONDS)),
   flag('drain-grace', 'SECONDS', 'on SIGTERM or SIGINT, how long calls in flight may go on')
     .default(10)
     .argParser(wholeNumber(0, MAX_TIMER_SECONDS)),

@@ -97,12 +97,14 @@ async function access({ identities, policy, policyFile }: ServerConfig, logger: 
 /** Connections take descriptors, and so do sessions. */
 function withinDescriptors(limits: ServerLimits, logger: Logger): ServerLimits {
   const connections = descriptors.connections(limits.connections);
-  if (connections === limits.connections) return limits;
+  // Replicas that know each other are trusted not to have more connections than they need, but no more can be had.
+  const connectionsOfReplicas = descriptors.connections(Infinity) - connections;
+  if (connections === limits.connections) return { ...limits, connectionsOfReplicas };
   logger.warn('the limit of file descriptors (ulimit -n) allows fewer connections than --max-connections', {
     fileDescriptors: descriptors.limit,
     connections,
   });
-  return { ...limits, connections };
+  return { ...limits, connections, connectionsOfReplicas };
 }
 
 function openAudit({ auditLog: path }: ServerConfig, logger: Logger): AuditLog | undefined {

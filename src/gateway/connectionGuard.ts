@@ -87,6 +87,11 @@ export class ConnectionGuard {
     return true;
   }
 
+  /** How many there are. */
+  get size(): number {
+    return this.#connections.size;
+  }
+
   /** Closes the connections that are not answering a request. */
   closeIdle(): void {
     for (const { socket, isBusy } of this.#connections.values()) if (!isBusy) socket.destroy();

@@ -26,6 +26,7 @@ import { BrowserGuard, type Admission } from './browserGuard.js';
 import { errorFrom } from './connectErrors.js';
 import { ConnectionGuard, type ConnectionLimits } from './connectionGuard.js';
 import { CALLER, gatewayCalls, withoutEndlessTimeout } from './gatewayCalls.js';
+import { countRefused, measureCall, type MeasuredCall, type Measured } from './gatewayMetrics.js';
 import { openApi } from './openApi.js';
 import {
   CONTENT_TYPES,
@@ -91,11 +92,16 @@ export interface Gateway {
   readonly address: string;
   /** Certificates for new connections. */
   setTls(tls: GatewayTls): void;
+  /** What metrics show. */
+  readonly measured: Measured;
+  /** Asks clients to make their next calls on another connection; everything is served as before. */
+  announceEnd(): void;
   /**
    * Takes no more calls, and resolves once those in flight have ended.
    * @param grace when it aborts, they are cut off
+   * @returns how many were cut off
    */
-  close(grace: AbortSignal): Promise<void>;
+  close(grace: AbortSignal): Promise<number>;
 }
 
 /** Starts serving. */
@@ -130,18 +136,25 @@ export async function serveGateway(options: GatewayOptions): Promise<Gateway> {
   const { host, port } = splitAddress(listen) ?? { host: '127.0.0.1', port: 0 };
   server.listen(port, host);
   await once(server, 'listening');
-  const close = async (grace: AbortSignal): Promise<void> => {
+  const close = async (grace: AbortSignal): Promise<number> => {
+    let cutOff = 0;
     const closed = once(server, 'close');
     serving.ends();
     server.close();
     connections.closeIdle();
-    const stop = onAbort(grace, () => connections.close());
+    const stop = onAbort(grace, () => {
+      cutOff = serving.callsInFlight;
+      connections.close();
+    });
     await closed;
     stop();
     connections.close();
+    return cutOff;
   };
   return {
     address: listen.replace(/:\d+$/, `:${(server.address() as AddressInfo).port}`),
+    measured: { connections: () => connections.size, memory: () => serving.heldMemory },
+    announceEnd: () => serving.ends(),
     setTls: (context) => (server as HttpsServer).setSecureContext({ ...context, minVersion: 'TLSv1.2' }),
     close,
   };
@@ -166,6 +179,17 @@ class Serving {
 
   guard(server: Server): ConnectionGuard {
     return (this.#connections = new ConnectionGuard(server, this.#options.limits));
+  }
+
+  get callsInFlight(): number {
+    let sum = 0;
+    for (const calls of this.#calls.values()) sum += calls;
+    return sum;
+  }
+
+  /** Bytes of requests on their way to the server. */
+  get heldMemory(): number {
+    return this.#memory.held;
   }
 
   /** From now on, connections are closed after the request that is being answered. */
@@ -193,13 +217,16 @@ class Serving {
     if (protocol === undefined) return plain(response, 415, 'invalid_argument', CONTENT_TYPES);
     const handler = this.#handlers.get(url);
     if (handler === undefined) return this.#unknown(response, protocol, url);
-    this.#call(handler, protocol, request, response).catch((error: unknown) => {
+    const measured = measureCall(protocol, response);
+    this.#call(handler, protocol, request, response, measured).catch((error: unknown) => {
       if (response.headersSent || response.destroyed) {
         // Cut off, so that what was sent does not look complete.
         response.destroy();
         return;
       }
-      refuse(response, protocol, errorFrom(error, this.#options.logger));
+      const shown = errorFrom(error, this.#options.logger);
+      measured.ended(shown.code as number);
+      refuse(response, protocol, shown);
     });
   }
 
@@ -219,8 +246,10 @@ class Serving {
       new GuestfsError('NOT_OVER_NETWORK', `there is no RPC at ${url.slice(0, 200)}; ${OPENAPI_PATH} lists all`),
       this.#options.logger,
     );
-    if (protocol.kind === 'grpc-web') refuse(response, protocol, error);
-    else plain(response, 404, 'unimplemented', error.rawMessage);
+    if (protocol.kind === 'grpc-web') {
+      countRefused(404);
+      refuse(response, protocol, error);
+    } else plain(response, 404, 'unimplemented', error.rawMessage);
   }
 
   async #call(
@@ -228,6 +257,7 @@ class Serving {
     protocol: Protocol,
     request: IncomingMessage,
     response: ServerResponse,
+    measured: MeasuredCall,
   ): Promise<void> {
     requireProtocol(protocol, handler.method);
     const { client, certificate } = clientOf(request);
@@ -235,7 +265,7 @@ class Serving {
     const held = this.#memory.for(client);
     try {
       const values = createContextValues().set(CALLER, {
-        ...{ client, certificate, held },
+        ...{ client, certificate, held, ended: (code: number) => measured.ended(code) },
         opened: (headers) => {
           // The client may be gone, or have its answer: then the server's comes too late.
           if (response.headersSent || response.destroyed) return;
@@ -325,5 +355,6 @@ async function send(answer: UniversalServerResponse, response: ServerResponse): 
 
 /** Answers a request that is no call: in the form of Connect's errors, which curl and browsers can show. */
 function plain(response: ServerResponse, status: number, code: string, message: string): void {
+  countRefused(status);
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify({ code, message }));
 }

@@ -1,6 +1,8 @@
 /** The calls of the gateway: Connect's handlers for all methods, which pass them on to the server. */
 import { fromBinary, toBinary, type DescMethod, type Message } from '@bufbuild/protobuf';
+import { status } from '@grpc/grpc-js';
 import {
+  ConnectError,
   createConnectRouter,
   createContextKey,
   type ConnectRouter,
@@ -37,6 +39,8 @@ export interface Caller {
   readonly held: Held;
   /** Called when the answer of a stream begins, with its headers. */
   readonly opened: (headers: Headers) => void;
+  /** Called with the status that the call ends with. */
+  readonly ended: (code: number) => void;
 }
 
 /** Where handlers find the caller. */
@@ -133,8 +137,14 @@ async function* answersOf(
       },
       (end) => upstream.cutOff(end),
     );
+    caller.ended(status.OK);
   } catch (error) {
-    if (context.signal.aborted && !(error instanceof GuestfsError)) throw error;
-    throw errorFrom(error, logger);
+    if (context.signal.aborted && !(error instanceof GuestfsError)) {
+      caller.ended(ConnectError.from(error).code);
+      throw error;
+    }
+    const shown = errorFrom(error, logger);
+    caller.ended(shown.code);
+    throw shown;
   }
 }

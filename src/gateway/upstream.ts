@@ -1,7 +1,7 @@
 /** The gateway's connections to the gRPC server. */
 import { Metadata, status, type ChannelCredentials, type StatusObject } from '@grpc/grpc-js';
 import { SessionServiceService } from '../../gen/proto/guestfs/v1/session.js';
-import { GuestfsError } from '../common/errors.js';
+import { GuestfsError, messageOf } from '../common/errors.js';
 import { limitExceeded } from '../common/limitExceeded.js';
 import type { Logger } from '../common/logger.js';
 import { socketPath } from '../server/address.js';
@@ -11,9 +11,19 @@ import { PeerLink, type PeerCall } from '../server/replicas/peerLink.js';
 const CONNECT_MS = 3000;
 /** How long the server may take to answer who it takes the gateway for. */
 const ASK_MS = 10_000;
+/** How long it may take to say whether it serves. */
+const HEALTH_MS = 2000;
 /** How long its answer holds: it can be restarted with other flags. */
 const ANSWER_HOLDS_MS = 10_000;
 const RETRY_AFTER_MS = 1000;
+
+/** gRPC's health service, as far as it is needed; a server is asked about as a whole by an empty request. */
+const HEALTH = {
+  path: '/grpc.health.v1.Health/Check',
+  requestSerialize: () => Buffer.alloc(0),
+  /** Whether the field `status`, the only one, is SERVING. */
+  responseDeserialize: (bytes: Buffer) => bytes.equals(Buffer.from([0x08, 0x01])),
+};
 
 /** The server. */
 export interface UpstreamOptions {
@@ -85,6 +95,23 @@ export class Upstream {
       // Whatever else the server says about the call, it has taken the gateway for the client.
       if (code === status.PERMISSION_DENIED) return 'served';
       throw error;
+    }
+  }
+
+  /** Why calls would fail now; undefined: they are made. */
+  async objection(): Promise<string | undefined> {
+    try {
+      const call = { metadata: new Metadata(), deadline: Date.now() + HEALTH_MS };
+      const { answer: isServing } = await this.#link.ask(undefined, HEALTH, {}, call);
+      if (!isServing) return 'the server is not serving';
+    } catch {
+      return 'the server does not answer';
+    }
+    try {
+      if (this.options.hasIdentity) await this.#requireProxy();
+      return undefined;
+    } catch (error) {
+      return messageOf(error);
     }
   }
 

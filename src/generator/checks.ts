@@ -28,6 +28,11 @@ function problemsOf(action: ActionDef): string[] {
     'a permission that depends on the request of a client stream, which has not arrived when permissions are checked',
   );
   rule(action.impl === 'daemon' || !action.promisesDurability, 'a promise that only a turn with the daemon can keep');
+  rule(
+    !action.mountsForWriting ||
+      ['mountable', 'mountpoint'].every((wanted) => action.args.some(({ name }) => name === wanted)),
+    'mounts, but has no `mountable` or no `mountpoint`',
+  );
   rule(!(action.configOnly && action.readyOnly), 'for one state only, and for another only');
   rule(!(action.replacedBy && !action.deprecated), 'replacedBy without deprecated');
   rule(

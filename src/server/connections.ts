@@ -64,9 +64,17 @@ export interface Connections {
   unguard(): void;
 }
 
-/** Watches the connections of a server. */
-export function guardConnections(servers: readonly Http2Server[], limits: ServerLimits, logger: Logger): Connections {
-  const guard = new ConnectionGuard(limits, logger);
+/**
+ * Watches the connections of a server.
+ * @param replicas how many connections replicas may have on top of the limit
+ */
+export function guardConnections(
+  servers: readonly Http2Server[],
+  limits: ServerLimits,
+  logger: Logger,
+  replicas: () => number = () => 0,
+): Connections {
+  const guard = new ConnectionGuard(limits, logger, replicas);
   for (const server of servers) guard.watch(server);
   return { retire: () => guard.retire(), cut: () => guard.cut(), unguard: () => guard.stop() };
 }
@@ -93,27 +101,37 @@ interface Greeting {
 class ConnectionGuard {
   readonly #limits: ServerLimits;
   readonly #logger: Logger;
+  readonly #replicas: () => number;
+  readonly #servers = new Set<Http2Server>();
   /** Connections by socket, including those whose client has not sent its preface. */
   readonly #sockets = new Map<Socket, Greeting>();
   readonly #connections = new Set<Connection>();
   readonly #checks: NodeJS.Timeout;
 
-  constructor(limits: ServerLimits, logger: Logger) {
+  constructor(limits: ServerLimits, logger: Logger, replicas: () => number) {
     this.#limits = limits;
     this.#logger = logger;
+    this.#replicas = replicas;
     this.#checks = setInterval(() => this.#check(), CHECK_MS);
     this.#checks.unref();
   }
 
   watch(server: Http2Server): void {
     server.updateSettings({ maxConcurrentStreams: this.#limits.callsPerConnection, maxHeaderListSize: METADATA_LIMIT });
-    server.maxConnections = this.#limits.connections;
+    server.maxConnections = this.#most();
+    this.#servers.add(server);
     server.on('drop', () => {
-      this.#logger.warn('connection refused', { limit: 'max-connections', maximum: this.#limits.connections });
+      this.#logger.warn('connection refused', { limit: 'max-connections', maximum: this.#most() });
       this.#makeRoom();
     });
     server.prependListener('connection', (socket: Socket) => this.#connected(socket));
     server.on('session', (session: ServerHttp2Session) => this.#began(session));
+  }
+
+  /** How many connections there may be now. */
+  #most(): number {
+    const { connections, connectionsOfReplicas = Infinity } = this.#limits;
+    return connections + Math.min(this.#replicas(), connectionsOfReplicas);
   }
 
   retire(): void {
@@ -137,7 +155,7 @@ class ConnectionGuard {
       clearTimeout(timer);
       this.#sockets.delete(socket);
     });
-    if (this.#sockets.size >= this.#limits.connections) this.#makeRoom();
+    if (this.#sockets.size >= this.#most()) this.#makeRoom();
   }
 
   /**
@@ -231,6 +249,7 @@ class ConnectionGuard {
   }
 
   #check(): void {
+    for (const server of this.#servers) server.maxConnections = this.#most();
     for (const connection of this.#connections) {
       const { session } = connection;
       if (session.destroyed || session.closed || bytesRead(session) === connection.soundAt) continue;

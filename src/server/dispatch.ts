@@ -47,13 +47,15 @@ import { Admitted } from './admitted.js';
 import type { ActionRpc, AnswerStream, Rpc } from './rpc.js';
 import { namedImages } from './namedImages.js';
 import { passOn } from './replicas/forward.js';
+import type { NamedAttempt } from './replicas/firstAttempts.js';
 import { isForItself, type Forwarded } from './replicas/forwarded.js';
+import type { Peer } from './replicas/peers.js';
 import type { ForwardedClient, Replicas } from './replicas/replicas.js';
 import type { SessionPlace } from './replicas/sessionIds.js';
 import { givenSessionId, sessionIdOf } from './sessionHeader.js';
 import { fingerprintOf } from './requestIds/fingerprint.js';
 import { Ledger, type IdOwner } from './requestIds/ledger.js';
-import { makeOnce, ownerOf } from './requestIds/makeOnce.js';
+import { makeOnce, ownedBy, ownerOf } from './requestIds/makeOnce.js';
 import { requestIdOf } from './requestIds/requestId.js';
 import { toStatus } from './statusMapping.js';
 import { passedOnIn } from './tracing/passage.js';
@@ -103,6 +105,7 @@ export class Dispatch {
     this.#debugService = debugService;
     this.#disks = disks;
     this.#logger = logger;
+    replicas?.firstAttempts?.rememberedBy(({ identity, id }) => this.#ledger.find(ownedBy(identity), id) !== undefined);
     registry.onSize(() =>
       this.#ledger.keepOnly((owner) => typeof owner === 'string' || registry.has(owner as Session)),
     );
@@ -157,12 +160,13 @@ export class Dispatch {
       const client = clientBehind(identity, forwarded, call.getPeer());
       scope.onBehalfOf(client);
       const access = isForItself(forwarded) ? NO_ACCESS : await this.#access.of(identity);
+      const passed = (): PassedCall => ({
+        ...{ method: served.method, call, transport, forwarded, identity, client, record },
+        signal: scope.signal,
+      });
       const found = await this.#sessionOf(rules, call, transport, { identity, requestId }, record);
       if (found !== undefined && 'run' in found) {
-        await this.#passOn(found, {
-          ...{ method: served.method, call, transport, forwarded, identity, client, record },
-          signal: scope.signal,
-        });
+        await this.#passOn(found, passed());
         return;
       }
       session = found;
@@ -187,15 +191,18 @@ export class Dispatch {
         await transport.succeed(answer);
         return;
       }
-      await makeOnce({
-        ...{ ledger: this.#ledger, owner, requestId, kind: rpc.kind, client, transport },
-        known: { rpc: rules.name, fingerprint: await fingerprintOf(serializerOf(served), request) },
-        signal: scope.signal,
-        encode: served.encode,
-        run: async (life, answers, chunks) => inTurn(rpc, answers, admit(life, chunks)),
-        toStatus: statusOf,
-        onRepeated: () => record.note({ repeated: true }),
-      });
+      const make = async (): Promise<void> =>
+        makeOnce({
+          ...{ ledger: this.#ledger, owner, requestId, kind: rpc.kind, client, transport },
+          known: { rpc: rules.name, fingerprint: await fingerprintOf(serializerOf(served), request) },
+          signal: scope.signal,
+          encode: served.encode,
+          run: async (life, answers, chunks) => inTurn(rpc, answers, admit(life, chunks)),
+          toStatus: statusOf,
+          onRepeated: () => record.note({ repeated: true }),
+        });
+      if (rules.createsSession !== true || isRepeated || forwarded !== undefined) await make();
+      else await this.#makeOnceAmongReplicas({ identity, id: requestId }, passed(), make);
     } catch (thrown) {
       transport.fail(statusOf(thrown));
     } finally {
@@ -214,6 +221,22 @@ export class Dispatch {
     if (once !== undefined) return this.#ledger.find(owner, requestId) !== undefined;
     this.#ledger.requireUnused(owner, requestId, name);
     return false;
+  }
+
+  /** Makes a call that no session ties to a replica, unless another one has made it. @throws GuestfsError SESSION_ELSEWHERE */
+  async #makeOnceAmongReplicas(attempt: NamedAttempt, passed: PassedCall, make: () => Promise<void>): Promise<void> {
+    const { firstAttempts } = this.#replicas ?? {};
+    if (firstAttempts === undefined) return make();
+    const ended = firstAttempts.arrived(attempt);
+    try {
+      const other = await firstAttempts.elsewhere(attempt, passed.signal);
+      if (other === undefined) return await make();
+      passed.record.note({ repeated: true });
+      this.#replicas?.requireForwards(other);
+      await this.#passTo(other, passed);
+    } finally {
+      ended();
+    }
   }
 
   /**
@@ -264,11 +287,21 @@ export class Dispatch {
    * @throws GuestfsError SESSION_ELSEWHERE, SESSION_LOST, OWNER_UNREACHABLE, OUTCOME_UNKNOWN
    */
   async #passOn(place: SessionPlace, passed: PassedCall): Promise<void> {
-    const { method, call, transport, forwarded, record, signal } = passed;
-    const replicas = this.#replicas;
-    if (replicas === undefined || method === undefined) throw new Error('calls are not passed on');
-    record.note({ replica: place.replica });
-    const owner = await replicas.ownerOf(place, forwarded);
+    const { replicas } = this.#forwarding(passed);
+    passed.record.note({ replica: place.replica });
+    await this.#passTo(await replicas.ownerOf(place, passed.forwarded), passed);
+  }
+
+  #forwarding({ method }: PassedCall): { readonly replicas: Replicas; readonly method: PassedMethod } {
+    if (this.#replicas === undefined || method === undefined) throw new Error('calls are not passed on');
+    return { replicas: this.#replicas, method };
+  }
+
+  /** @throws GuestfsError SESSION_LOST, OWNER_UNREACHABLE, OUTCOME_UNKNOWN */
+  async #passTo(owner: Peer, passed: PassedCall): Promise<void> {
+    const { replicas, method } = this.#forwarding(passed);
+    const { call, transport, record, signal } = passed;
+    record.note({ replica: owner.replica });
     const deadline = call.getDeadline();
     const { metadata } = call;
     const to = { path: method.path, address: owner.link.address, replica: owner.replica };

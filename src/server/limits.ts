@@ -3,6 +3,8 @@
 export interface ServerLimits {
   /** Connections at a time. */
   readonly connections: number;
+  /** Those that other replicas may have on top of them, one each; any number when left out. */
+  readonly connectionsOfReplicas?: number | undefined;
   /** How long a connection may be without a call, milliseconds; undefined: no limit. */
   readonly connectionIdleMs: number | undefined;
   /** After this time a client is asked to connect anew, milliseconds; undefined: never. */

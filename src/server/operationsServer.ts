@@ -25,12 +25,12 @@ export interface OperationsServer {
 
 /**
  * Serves at an address of the form host:port.
- * @param room readiness for new sessions, of a server that is ready otherwise
+ * @param room readiness for new sessions, of a server that is ready otherwise; undefined: it is not asked for
  */
 export async function serveOperations(
   listen: string,
   readiness: Readiness,
-  room: () => string | undefined,
+  room: (() => string | undefined) | undefined,
   logger: Logger,
 ): Promise<OperationsServer> {
   const ready = keptFor(READY_KEPT_MS, readiness);
@@ -43,13 +43,13 @@ export async function serveOperations(
     },
     '/healthz': async (response) => void plain(response, 200, 'ok'),
     '/readyz': async (response) => tell(response, await ready()),
-    '/readyz/sessions': async (response) => tell(response, (await ready()) ?? room()),
+    ...(room && { '/readyz/sessions': async (response) => tell(response, (await ready()) ?? room()) }),
   };
+  const paths = Object.keys(answers).join(', ');
   const server = createServer((request, response) => {
     const [path = ''] = (request.url ?? '').split('?');
     const answer = Object.hasOwn(answers, path) ? answers[path] : undefined;
-    if (answer === undefined)
-      return void plain(response, 404, 'not found: /metrics, /healthz, /readyz, /readyz/sessions');
+    if (answer === undefined) return void plain(response, 404, `not found: ${paths}`);
     if (request.method !== 'GET' && request.method !== 'HEAD') return void plain(response, 405, 'GET or HEAD');
     answer(response).catch((error: unknown) => {
       logger.error('a question of an operator could not be answered', { path, err: error });

@@ -257,7 +257,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   address = await startListening(server, options);
   const http2Servers = http2ServersOf(server);
   paceCalls(http2Servers);
-  const connections = guardConnections(http2Servers, limits, logger);
+  const connections = guardConnections(http2Servers, limits, logger, () => replicas?.peers?.connections ?? 0);
 
   let announced = false;
   const announceEnd = (): void => {

@@ -258,7 +258,7 @@ export function sessionRpcs({
       return { sessions: registry.size };
     }),
     plainRpc<GetServerInfoRequest, GetServerInfoResponse>(GetServerInfo, async ({ forwarded }, answers) => {
-      if (isForItself(forwarded)) answers.opened(replicas?.introduce(endpoint(), forwarded.nonce));
+      if (isForItself(forwarded)) answers.opened(replicas?.introduce(endpoint(), forwarded));
       return describeServer(info(), registry, endpoint());
     }),
   ];

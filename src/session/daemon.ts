@@ -112,7 +112,8 @@ export function daemonOn(
       spanned(signal, call, () =>
         guarded(call, async () => {
           const response = await connection.call(call, request, version, { onSent: sent(call) });
-          await requireMountedAsAsked(call.action, request, (ask, asked) => connection.call(ask, asked, version));
+          if (actionsByName.get(call.action)?.mountsForWriting)
+            await requireMountedAsAsked(request, (ask, asked) => connection.call(ask, asked, version));
           const found = await unusedTables(call.action, response, (ask, asked) => connection.call(ask, asked, version));
           found.forEach(onWarning);
           return response;

@@ -4,16 +4,13 @@
  */
 import { debug } from '../../gen/calls/debug.js';
 import { statvfs } from '../../gen/calls/file.js';
-import { mount, mountOptions, mountVfs, umount } from '../../gen/calls/mount.js';
+import { umount } from '../../gen/calls/mount.js';
 import { GuestfsError } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
 import type { DaemonCall } from '../protocol/daemonCall.js';
 
 /** Makes a call to the daemon, in the turn of the one that mounted. */
 type Ask = <Request, Response>(call: DaemonCall<Request, Response>, request: Request) => Promise<Response>;
-
-/** Actions that mount for writing, unless their options say otherwise. */
-const MOUNTING: ReadonlySet<string> = new Set([mount.action, mountOptions.action, mountVfs.action]);
 
 /** `f_flag` of statvfs(3): mounted read-only. */
 const ST_RDONLY = 1n;
@@ -36,11 +33,11 @@ interface MountRequest {
 }
 
 /**
- * To be called when a call has succeeded: undoes a mount for writing that is read-only since Windows is hibernated.
+ * To be called when an action that mounts for writing has succeeded: undoes a mount that is read-only since Windows is
+ * hibernated.
  * @throws GuestfsError NTFS_HIBERNATED
  */
-export async function requireMountedAsAsked(action: string, request: unknown, ask: Ask): Promise<void> {
-  if (!MOUNTING.has(action)) return;
+export async function requireMountedAsAsked(request: unknown, ask: Ask): Promise<void> {
   const { mountable, mountpoint, options = '' } = request as MountRequest;
   if (options.split(',').includes('ro')) return;
   if (!(await isReadOnly(mountpoint, ask))) return;

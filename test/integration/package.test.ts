@@ -46,6 +46,8 @@ describeWithAppliance('the npm package', () => {
     expect(help('template')).toContain('Usage: guestfs-grpc template [FLAGS]');
     expect(help('appliance')).toContain('--suite NAME');
     expect(help('inspect')).toContain('Usage: guestfs-grpc inspect [OPTIONS] IMAGE...');
+    expect(help('gateway')).toContain('Usage: guestfs-grpc gateway [FLAGS]');
+    expect(help('drain')).toContain('Usage: guestfs-grpc drain [options]');
   });
 
   it('serves a session', async () => {

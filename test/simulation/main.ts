@@ -1,15 +1,8 @@
-/**
- * Runs simulations in this process, and prints a line of JSON with the results. See docs/reliability.md.
- *
- *   --seed N       one, with its trace
- *   --seeds N      this many, after those that failed once
- *   --first N      beginning with this seed; 1 by default
- *   --mutations    finds defects that are put in on purpose
- */
+/** Runs simulations in this process, and prints a line of JSON with the results. See docs/reliability.md. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { register } from 'node:module';
-import { parseArgs } from 'node:util';
+import { Command, InvalidArgumentError } from 'commander';
 import type { Outcome } from './simulate.js';
 
 /** The results of a run. */
@@ -44,20 +37,20 @@ const LAST_LINES = 25;
 register('./hooks.js', import.meta.url);
 const { simulate } = await import('./simulate.js');
 
-const { values } = parseArgs({
-  options: {
-    seed: { type: 'string' },
-    seeds: { type: 'string', default: '1000' },
-    first: { type: 'string', default: '1' },
-    mutations: { type: 'boolean', default: false },
-  },
-});
-
-function number(name: 'seed' | 'seeds' | 'first'): number {
-  const text = values[name] ?? '';
-  if (/^\d{1,9}$/.test(text)) return Number(text);
-  throw new Error(`--${name} ${text}: give a whole number`);
+function whole(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('Give a whole number.');
+  return Number(text);
 }
+
+const program = new Command('simulate')
+  .description('Runs the server in simulated surroundings, by seeds, and looks for violations of its invariants.')
+  .option('--seed <N>', 'one, with its trace', whole)
+  .option('--seeds <N>', 'this many, after those that failed once', whole, 1000)
+  .option('--first <N>', 'begins with this seed', whole, 1)
+  .option('--mutations', 'finds defects that are put in on purpose')
+  .allowExcessArguments(false)
+  .parse(['node', 'simulate', ...process.argv.slice(2).filter((word) => word !== '--')]);
+const options = program.opts<{ seed?: number; seeds: number; first: number; mutations?: true }>();
 
 async function runOne(seed: number): Promise<boolean> {
   const { trace, violation, digest } = await simulate(seed);
@@ -73,8 +66,8 @@ function report({ seed, violation, trace }: Outcome): void {
 
 async function runMany(): Promise<boolean> {
   const once = (JSON.parse(readFileSync(REGRESSIONS, 'utf8')) as { readonly seed: number }[]).map(({ seed }) => seed);
-  const first = number('first');
-  const seeds = [...once, ...Array.from({ length: number('seeds') }, (_, index) => first + index)];
+  const { first } = options;
+  const seeds = [...once, ...Array.from({ length: options.seeds }, (_, index) => first + index)];
   const started = process.cpuUsage();
   const kinds = new Map<string, number>();
   const failures: { seed: number; violation: string }[] = [];
@@ -116,6 +109,6 @@ async function findMutations(): Promise<boolean> {
   return found.every(({ expected }) => expected);
 }
 
-const ok = await (values.mutations ? findMutations() : values.seed === undefined ? runMany() : runOne(number('seed')));
+const ok = await (options.mutations ? findMutations() : options.seed === undefined ? runMany() : runOne(options.seed));
 // A simulation that failed may have left timers of this process.
 process.exit(ok ? 0 : 1);

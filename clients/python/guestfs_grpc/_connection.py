@@ -3,6 +3,7 @@ import os
 import uuid
 
 import grpc
+import grpc.experimental
 
 from ._errors import GuestfsError
 from ._messages import PACKAGE, message_class
@@ -20,6 +21,8 @@ _OPTIONS = (
     ("grpc.keepalive_timeout_ms", 20_000),
     # Each handle has its own connection, so that closing one does not disturb the others.
     ("grpc.use_local_subchannel_pool", 1),
+    # The thread that makes a call reads its answers. Another thread for each stream takes longer than a short list does.
+    (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),
 )
 
 
@@ -91,15 +94,14 @@ class Connection:
         return self.metadata + ((REQUEST_ID_KEY, str(uuid.uuid4())),)
 
     def _stub(self, kind, service, rpc):
-        path = f"/{PACKAGE}.{service}/{rpc}"
-        stub = self._stubs.get(path)
-        if stub is None:
+        found = self._stubs.get((service, rpc))
+        if found is None:
             request, response = message_class(f"{rpc}Request"), message_class(f"{rpc}Response")
-            make = getattr(self._channel, kind)
-            stub = make(path, request_serializer=request.SerializeToString, response_deserializer=response.FromString)
-            self._stubs[path] = (stub, request)
-            return self._stubs[path]
-        return stub
+            stub = getattr(self._channel, kind)(f"/{PACKAGE}.{service}/{rpc}",
+                                                request_serializer=request.SerializeToString,
+                                                response_deserializer=response.FromString)
+            found = self._stubs[service, rpc] = (stub, request)
+        return found
 
     def unary(self, service, rpc, fields, timeout=None):
         """Makes a call with one request and one response."""
@@ -116,6 +118,13 @@ class Connection:
         stub, request = self._stub("unary_stream", service, rpc)
         return stub(request(**fields), metadata=self._metadata())
 
+    def watch(self, service, rpc, fields):
+        """Makes such a call whose stream another thread reads."""
+        # The service cannot tell it from a call that sends a stream of one request. Such calls gRPC reads in a thread of
+        # its own, so that the refusal of a call is noticed before its first answer is read.
+        stub, request = self._stub("stream_stream", service, rpc)
+        return stub(iter((request(**fields),)), metadata=self._metadata())
+
     def upload(self, service, rpc, requests):
         """Makes a call that takes a stream, without waiting."""
         stub, _ = self._stub("stream_unary", service, rpc)
@@ -124,10 +133,3 @@ class Connection:
     def close(self):
         """Closes the connection."""
         self._channel.close()
-
-
-def server_version(connection, session):
-    """The version of the server, for messages."""
-    if session.server_version:
-        return session.server_version
-    raise GuestfsError(f"the server at {connection.address} does not state its version")

@@ -6,8 +6,6 @@ import traceback
 
 import grpc
 
-from ._messages import message_class
-
 EVENT_CLOSE = 0x1
 EVENT_SUBPROCESS_QUIT = 0x2
 EVENT_LAUNCH_DONE = 0x4
@@ -76,7 +74,12 @@ class Events:
         handle = self._next
         self._next += 1
         self._callbacks[handle] = (callback, events)
-        self._resubscribe()
+        try:
+            self._resubscribe()
+        except BaseException:
+            # One that cannot get its events is not registered.
+            del self._callbacks[handle]
+            raise
         return handle
 
     def delete(self, handle):
@@ -103,11 +106,11 @@ class Events:
         types = frozenset(number for number, bit in _TYPES.items() if bits & bit & ~EVENT_CLOSE)
         if types == self._types or (types and types <= self._types):
             return
+        # ENTER is the type of the marker. The subscription so far stays if a wider one is refused.
+        stream = self._subscribe(sorted(types | {8})) if types else None
         self._unsubscribe()
-        self._types = types
-        if types:
-            # ENTER is the type of the marker.
-            self._stream = self._subscribe(sorted(types | {8}))
+        if stream is not None:
+            self._stream, self._types = stream, types
             threading.Thread(target=self._read, args=(self._stream, self._queue), daemon=True,
                              name="guestfs-events").start()
 
@@ -263,8 +266,3 @@ class Events:
                 return
             if event is not _WAKE:
                 self._dispatch(event)
-
-
-def subscribe_request(types):
-    """The request of a subscription."""
-    return message_class("SubscribeRequest")(types=types)

@@ -11,7 +11,7 @@ from ._actions import Actions
 from ._connection import Connection
 from ._convert import request_fields, result
 from ._errors import ClosedHandle, ConnectionLost, GuestfsError, error_info, from_rpc_error
-from ._events import EVENT_APPLIANCE, EVENT_LIBRARY, EVENT_TRACE, Events, subscribe_request
+from ._events import EVENT_APPLIANCE, EVENT_LIBRARY, EVENT_TRACE, Events
 from ._files import DestinationFile, SourceFile, is_name
 from ._local_server import LocalServer
 from ._messages import message_class
@@ -176,7 +176,7 @@ class GuestFS(Actions):
         self._failing(None, lambda: self._events.delete(event_handle))
 
     def _subscribe(self, types):
-        stream = self._connection.stream("EventService", "Subscribe", {"types": types})
+        stream = self._connection.watch("EventService", "Subscribe", {"types": types})
         # The service sends its metadata when no later event can be missed.
         stream.initial_metadata()
         if not stream.is_active():

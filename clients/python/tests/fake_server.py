@@ -37,8 +37,8 @@ class Failure(Exception):
 class FakeServer(grpc.GenericRpcHandler):
     """Answers by `answers[rpc]`: a function of the request, or of the list of requests of an upload.
 
-    It returns the fields of the response, or a list of them for a stream, or raises a Failure. `requests` has what was
-    sent, `sessions` the session of each call, `ids` its request ID.
+    It returns the fields of the response, or a list of them for a stream, or raises a Failure; bytes are sent as they are.
+    `requests` has what was sent, `sessions` the session of each call, `ids` its request ID.
     """
 
     UPLOADS = ("Upload", "TarIn")
@@ -83,19 +83,22 @@ class FakeServer(grpc.GenericRpcHandler):
                 context.set_trailing_metadata(failure.trailers())
                 context.abort(failure.code, failure.text)
 
+        def message(fields):
+            return fields if isinstance(fields, bytes) else response_class(**fields).SerializeToString()
+
         def unary(request, context):
-            return response_class(**answer(request, context))
+            return message(answer(request, context))
 
         def stream(request, context):
+            responses = answer(request, context)
             context.send_initial_metadata(())
-            for fields in answer(request, context):
-                yield response_class(**fields)
+            for fields in responses:
+                yield message(fields)
 
         def upload(requests, context):
-            return response_class(**answer(list(requests), context))
+            return message(answer(list(requests), context))
 
         kind, behaviour = ((grpc.stream_unary_rpc_method_handler, upload) if rpc in self.UPLOADS else
                            (grpc.unary_stream_rpc_method_handler, stream) if rpc in self.STREAMS else
                            (grpc.unary_unary_rpc_method_handler, unary))
-        return kind(behaviour, request_deserializer=request_class.FromString,
-                    response_serializer=response_class.SerializeToString)
+        return kind(behaviour, request_deserializer=request_class.FromString)

@@ -5,9 +5,11 @@ import io
 import keyword
 import os
 import queue
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 import warnings
 from pathlib import Path
@@ -17,6 +19,7 @@ import grpc
 import guestfs_grpc
 from guestfs_grpc._specs import SPECS
 from fake_server import FakeServer, Failure
+from relay import Relay
 
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
 
@@ -36,7 +39,7 @@ class WithServer(unittest.TestCase):
     def answer(self, rpc, **fields):
         self.server.answers[rpc] = lambda request: fields
 
-    def fail(self, rpc, *args, **metadata):
+    def refuse(self, rpc, *args, **metadata):
         def answer(request):
             raise Failure(*args, **metadata)
         self.server.answers[rpc] = answer
@@ -130,7 +133,7 @@ class Errors(WithServer):
     """Errors are RuntimeError, with the library's text and errno."""
 
     def test_errors_of_the_daemon(self):
-        self.fail("Cat", NOT_FOUND, "/x: No such file or directory", "ENOENT", action="cat")
+        self.refuse("Cat", NOT_FOUND, "/x: No such file or directory", "ENOENT", action="cat")
         with self.assertRaises(RuntimeError) as caught:
             self.g.cat("/x")
         self.assertEqual(str(caught.exception), "cat: /x: No such file or directory")
@@ -139,14 +142,14 @@ class Errors(WithServer):
         self.assertEqual(self.g.last_error(), str(caught.exception))
 
     def test_reasons_of_the_service(self):
-        self.fail("MountLocal", grpc.StatusCode.UNIMPLEMENTED, "mount_local does not work", "NOT_OVER_NETWORK")
+        self.refuse("MountLocal", grpc.StatusCode.UNIMPLEMENTED, "mount_local does not work", "NOT_OVER_NETWORK")
         with self.assertRaisesRegex(RuntimeError, "^mount_local does not work$") as caught:
             self.g.mount_local("/mnt")
         self.assertEqual(caught.exception.reason, "NOT_OVER_NETWORK")
 
     def test_errors_that_say_when_to_try_again(self):
-        self.fail("Launch", grpc.StatusCode.RESOURCE_EXHAUSTED, "full", "TOO_MANY_SESSIONS", retry_after=5.25)
-        self.fail("Cat", NOT_FOUND, "/x: No such file or directory", "ENOENT", action="cat")
+        self.refuse("Launch", grpc.StatusCode.RESOURCE_EXHAUSTED, "full", "TOO_MANY_SESSIONS", retry_after=5.25)
+        self.refuse("Cat", NOT_FOUND, "/x: No such file or directory", "ENOENT", action="cat")
         for call, retry_after in ((self.g.launch, 5.25), (lambda: self.g.cat("/x"), None)):
             with self.assertRaises(guestfs_grpc.GuestfsError) as caught:
                 call()
@@ -157,7 +160,7 @@ class Errors(WithServer):
         info = guestfs_grpc.server_info(server=self.server.address)
         self.assertEqual((info["replica"], info["sessions"], info["free_places"], info["draining"]),
                          ("guestfs-0", 3, 61, False))
-        self.fail("GetServerInfo", grpc.StatusCode.UNAUTHENTICATED, "who are you?", "UNAUTHENTICATED")
+        self.refuse("GetServerInfo", grpc.StatusCode.UNAUTHENTICATED, "who are you?", "UNAUTHENTICATED")
         with self.assertRaises(guestfs_grpc.GuestfsError) as caught:
             guestfs_grpc.server_info(server=self.server.address)
         self.assertEqual(caught.exception.reason, "UNAUTHENTICATED")
@@ -170,12 +173,51 @@ class Errors(WithServer):
             self.g.cat("/x")
 
     def test_a_drive_that_only_the_client_has(self):
-        self.fail("AddDrive", NOT_FOUND, "image missing", "IMAGE_MISSING")
+        self.refuse("AddDrive", NOT_FOUND, "image missing", "IMAGE_MISSING")
         with tempfile.NamedTemporaryFile() as image:
             with self.assertRaisesRegex(RuntimeError, "exists on this machine, but drives are files of the server"):
                 self.g.add_drive(image.name)
         with self.assertRaisesRegex(RuntimeError, "^add_drive: image missing$"):
             self.g.add_drive_opts("/nowhere/at/all", readonly=1)
+
+    def test_a_newer_server(self):
+        # A field, a reason and a type of event that this client does not know.
+        self.server.answers["Cat"] = lambda request: b"\x0a\x04text\xfa\x3f\x03new"
+        self.assertEqual(self.g.cat("/x"), "text")
+        self.refuse("Cat", grpc.StatusCode.FAILED_PRECONDITION, "not any more", "REASON_OF_TOMORROW", fact="new")
+        with self.assertRaisesRegex(guestfs_grpc.GuestfsError, "^cat: not any more$") as caught:
+            self.g.cat("/x")
+        self.assertEqual((caught.exception.errno, caught.exception.reason, caught.exception.metadata),
+                         (0, "REASON_OF_TOMORROW", {"fact": "new"}))
+
+    def test_an_older_server(self):
+        # It states no version, and does not know what the client asks at its beginning.
+        self.server.answers["CreateSession"] = lambda request: {"id": "s2"}
+        del self.server.answers["SetProgram"]
+        with self.assertRaisesRegex(guestfs_grpc.GuestfsError, "set_program: the server at .* does not have this call"):
+            guestfs_grpc.GuestFS(environment=False, server=self.server.address)
+        self.assertEqual([request.id for request in self.server.sent("DeleteSession")], ["s2"])
+
+    def test_servers_of_another_kind(self):
+        self.server.answers.pop("CreateSession")
+        with self.assertRaisesRegex(RuntimeError, "does not have this call: .*, or no guestfs-grpc server"):
+            guestfs_grpc.GuestFS(server=self.server.address)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            def answer():
+                connection, _ = listener.accept()
+                with connection:
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            threading.Thread(target=answer, daemon=True).start()
+            with self.assertRaisesRegex(RuntimeError, "no connection to the guestfs-grpc server at 127"):
+                guestfs_grpc.GuestFS(server=f"127.0.0.1:{listener.getsockname()[1]}")
+
+    def test_an_answer_that_is_no_message(self):
+        self.server.answers["Cat"] = lambda request: b"\xff\xff\xff"
+        with self.assertRaisesRegex(guestfs_grpc.GuestfsError, "^cat: INTERNAL: "):
+            self.g.cat("/x")
+        self.server.answers["Ls"] = lambda request: [b"\xff\xff\xff"]
+        with self.assertRaisesRegex(guestfs_grpc.GuestfsError, "^ls: INTERNAL: "):
+            self.g.ls("/")
 
     def test_no_server(self):
         with self.assertRaisesRegex(RuntimeError, "no connection to the guestfs-grpc server at 127.0.0.1:1"):
@@ -199,18 +241,41 @@ class Errors(WithServer):
             self.g.cat("/x")
         self.g.close()
 
+    def test_a_connection_that_is_lost_during_a_call(self):
+        def cutting(relay, *answers):
+            yield from answers
+            relay.cut()
+
+        def calls(g):
+            yield "Cat", lambda: g.cat("/x")
+            yield "Ls", lambda: g.ls("/")
+            yield "Download", lambda: g.download("/x", io.BytesIO())
+            yield "Upload", lambda: g.upload(iter([bytes(1 << 20)] * 4), "/x")
+        for index in range(4):
+            relay = Relay(self.server.address)
+            g = guestfs_grpc.GuestFS(environment=False, server=relay.address)
+            rpc, call = list(calls(g))[index]
+            piece = {"Ls": {"listing": ["a"]}, "Download": {"chunk": b"a"}}.get(rpc)
+            self.server.answers[rpc] = lambda request: (cutting(relay, piece) if piece else [*cutting(relay), {}][0])
+            with self.subTest(rpc), self.assertRaisesRegex(guestfs_grpc.ConnectionLost, f"^{rpc.lower()}: no connection"):
+                call()
+            with self.assertRaises(guestfs_grpc.ConnectionLost):
+                g.exists("/")
+            self.assertEqual(g.last_errno(), errno.ECONNRESET)
+            g.close()
+
     def test_a_session_on_another_replica(self):
         other = FakeServer()
         self.addCleanup(other.stop)
         other.answers["Cat"] = lambda request: {"content": "there"}
-        self.fail("Cat", grpc.StatusCode.FAILED_PRECONDITION, "elsewhere", "SESSION_ELSEWHERE", endpoint=other.address)
+        self.refuse("Cat", grpc.StatusCode.FAILED_PRECONDITION, "elsewhere", "SESSION_ELSEWHERE", endpoint=other.address)
         self.assertEqual(self.g.cat("/x"), "there")
         self.assertEqual(other.sessions, ["s1"])
 
     def test_a_replica_that_is_a_socket_of_this_machine(self):
         if self.server.address.startswith("unix:"):
             self.skipTest("the server itself is one")
-        self.fail("Cat", grpc.StatusCode.FAILED_PRECONDITION, "elsewhere", "SESSION_ELSEWHERE", endpoint="unix:/run/x")
+        self.refuse("Cat", grpc.StatusCode.FAILED_PRECONDITION, "elsewhere", "SESSION_ELSEWHERE", endpoint="unix:/run/x")
         with self.assertRaisesRegex(guestfs_grpc.GuestfsError, "names a local socket"):
             self.g.cat("/x")
 
@@ -244,7 +309,7 @@ class Closing(WithServer):
         self.assertEqual(len(self.server.sent("DeleteSession")), 2)
 
     def test_data_that_could_not_be_written(self):
-        self.fail("DeleteSession", grpc.StatusCode.DATA_LOSS, "sda: no space", "EIO")
+        self.refuse("DeleteSession", grpc.StatusCode.DATA_LOSS, "sda: no space", "EIO")
         with self.assertRaisesRegex(RuntimeError, "close: sda: no space"):
             self.g.close()
         with self.assertRaises(guestfs_grpc.ClosedHandle):
@@ -306,7 +371,7 @@ class Files(WithServer):
             self.server.answers["Download"] = lambda request: []
             self.g.download("/x", name)
             self.assertEqual(Path(name).read_bytes(), b"")
-            self.fail("Download", NOT_FOUND, "/x: No such file or directory", "ENOENT")
+            self.refuse("Download", NOT_FOUND, "/x: No such file or directory", "ENOENT")
             with self.assertRaises(RuntimeError):
                 self.g.download("/x", os.path.join(directory, "other"))
             self.assertEqual(os.listdir(directory), ["file"])
@@ -365,6 +430,39 @@ class Events(WithServer):
         self.g.delete_event_callback(handle)
         self.g.cat("/x")
         self.assertEqual(len(self.seen), 2)
+
+    def test_progress_of_a_transfer(self):
+        # Procedure, serial number, position and total, as libguestfs has them; the serial number tells calls apart.
+        def download(request):
+            for position in (1, 2):
+                self.events.put({"type": 4, "progress": {"procedure": 9, "serial": 6, "position": position, "total": 2}})
+                yield {"chunk": b"a"}
+        self.server.answers["Download"] = download
+        handle = self.g.set_event_callback(self.take, guestfs_grpc.EVENT_PROGRESS)
+        self.g.download("/x", io.BytesIO())
+        self.assertEqual(self.seen, [(guestfs_grpc.EVENT_PROGRESS, handle, None, [9, 6, position, 2])
+                                     for position in (1, 2)])
+
+    def test_events_of_a_newer_server(self):
+        self.server.answers["Cat"] = lambda request: self.events.put({"type": 99, "message": "a"}) or {"content": "t"}
+        self.g.set_event_callback(self.take, guestfs_grpc.EVENT_ALL)
+        self.assertEqual(self.g.cat("/x"), "t")
+        self.assertEqual(self.seen, [])
+
+    def test_a_subscription_that_is_refused(self):
+        self.refuse("Subscribe", grpc.StatusCode.RESOURCE_EXHAUSTED, "too many streams", "LIMIT_EXCEEDED")
+        with self.assertRaisesRegex(guestfs_grpc.GuestfsError, "^too many streams$"):
+            self.g.set_event_callback(lambda *_: self.seen.append("refused"), guestfs_grpc.EVENT_TRACE)
+        self.assertEqual(self.g.cat("/x"), "text")
+        self.server.answers["Subscribe"] = lambda request: iter(self.events.get, None)
+        self.server.answers["Cat"] = lambda request: self.events.put({"type": 7, "message": "a"}) or {"content": "t"}
+        handle = self.g.set_event_callback(self.take, guestfs_grpc.EVENT_TRACE)
+        self.g.cat("/x")
+        self.refuse("Subscribe", grpc.StatusCode.RESOURCE_EXHAUSTED, "too many streams", "LIMIT_EXCEEDED")
+        with self.assertRaises(guestfs_grpc.GuestfsError):
+            self.g.set_event_callback(self.take, guestfs_grpc.EVENT_ALL)
+        self.g.cat("/x")
+        self.assertEqual(self.seen, [(guestfs_grpc.EVENT_TRACE, handle, b"a", [])] * 2)
 
     def test_close(self):
         self.g.set_event_callback(self.take, guestfs_grpc.EVENT_ALL)

@@ -20,6 +20,28 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ include "guestfs.name" . }}-replicas
 {{- end }}
 
+{{/* The pods of the gateway are not those of the server, which its services select. */}}
+{{- define "guestfs.gateway" -}}
+{{ include "guestfs.name" . }}-gateway
+{{- end }}
+
+{{- define "guestfs.gatewaySelector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-gateway
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "guestfs.gatewayLabels" -}}
+{{ include "guestfs.gatewaySelector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{/* A value of an environment variable. To Helm all numbers are floating-point: large ones would have an exponent. */}}
+{{- define "guestfs.text" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . }}{{ else }}{{ . }}{{ end }}
+{{- end }}
+
 {{- define "guestfs.image" -}}
 {{- with .Values.image }}{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}{{ end }}
 {{- end }}
@@ -54,6 +76,28 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- if and (eq .Values.autoscaling.kind "keda") (not .Values.autoscaling.prometheusAddress) }}
 {{- fail "autoscaling.kind keda needs autoscaling.prometheusAddress" }}
+{{- end }}
+{{- $policy := .Values.networkPolicy }}
+{{- if and $policy.enabled (not $policy.scrapers) (or .Values.metrics.serviceMonitor (ne .Values.autoscaling.kind "none")) }}
+{{- fail "metrics.serviceMonitor and autoscaling need networkPolicy.scrapers: nobody may scrape metrics otherwise" }}
+{{- end }}
+{{- if and $auth.proxyIdentities (not (and $auth.tlsSecret $auth.clientCertificates)) }}
+{{- fail "auth.proxyIdentities needs client certificates: by them, proxies prove who they are" }}
+{{- end }}
+{{- $gateway := .Values.gateway }}
+{{- if $gateway.enabled }}
+{{- if ne (empty $auth.tlsSecret) (empty $gateway.tlsSecret) }}
+{{- fail "gateway.tlsSecret and auth.tlsSecret need each other: with auth.insecureListen, something else protects all connections" }}
+{{- end }}
+{{- if and $auth.tlsSecret $auth.clientCertificates (not $auth.proxyIdentities) }}
+{{- fail "the gateway needs auth.proxyIdentities with the name in its certificate: the server takes it for the client otherwise" }}
+{{- end }}
+{{- if and $gateway.clientCertificates (not (and $auth.tlsSecret $auth.clientCertificates)) }}
+{{- fail "gateway.clientCertificates needs auth.clientCertificates: the server believes only a proxy that it knows who its clients are" }}
+{{- end }}
+{{- if and (include "guestfs.several" .) (not .Values.forward) }}
+{{- fail "the gateway in front of more than one replica needs forward" }}
+{{- end }}
 {{- end }}
 {{- end }}
 

@@ -26,13 +26,6 @@ const MOUNT_LOCAL_REFUSAL = {
   instead: 'use the file actions, or TarOut and TarIn for whole directories',
 } as const;
 
-/** ntfs-3g would mount it read-only, and succeed. */
-const HIBERNATED = error(
-  'FAILED_PRECONDITION',
-  'NTFS_HIBERNATED',
-  'the file system is the NTFS of a hibernated Windows',
-);
-
 export const mountActions: readonly ActionDef[] = [
   daemon({
     name: 'list_9p',
@@ -64,7 +57,7 @@ export const mountActions: readonly ActionDef[] = [
     summary: 'Mounts a filesystem for reading and writing',
     description:
       '`mountable` is a device or an entry from `list_filesystems` or `inspect_get_mountpoints`. Mount one on `/` first; other mount points must be existing directories. Mounting alone can write to the disk, for example to replay a journal; drives added as read-only are not changed by it.',
-    errors: [HIBERNATED],
+    mountsForWriting: true,
     example: { mountable: '/dev/sda1', mountpoint: '/' },
   }),
   daemon({
@@ -119,7 +112,7 @@ export const mountActions: readonly ActionDef[] = [
     summary: 'Mounts a filesystem with given mount options',
     description:
       "Separate several `options` with commas; an empty text means the filesystem's defaults. Otherwise it behaves as `mount`.",
-    errors: [HIBERNATED],
+    mountsForWriting: true,
     example: { options: 'ro,noatime', mountable: '/dev/sda1', mountpoint: '/' },
   }),
   daemon({
@@ -142,7 +135,7 @@ export const mountActions: readonly ActionDef[] = [
     summary: 'Mounts a filesystem with given options and type',
     description:
       '`vfstype` is a name such as `ext4`; an empty text means automatic detection. Separate several `options` with commas, or leave them empty. Otherwise it behaves as `mount`.',
-    errors: [HIBERNATED],
+    mountsForWriting: true,
     example: { options: 'noatime', vfstype: 'ext4', mountable: '/dev/sda1', mountpoint: '/' },
   }),
   library({

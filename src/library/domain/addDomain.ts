@@ -1,6 +1,7 @@
 /** The action `add_domain`: the disks of a libvirt domain become drives. */
 import type { AddDomainRequest } from '../../../gen/proto/guestfs/v1/drive.js';
 import { badArgument, GuestfsError } from '../../common/errors.js';
+import { FairSemaphore } from '../../common/fairSemaphore.js';
 import { printable } from '../../common/guestText.js';
 import { driveFromRequest } from '../../images/addDriveRequest.js';
 import type { Drive } from '../../images/drive.js';
@@ -15,6 +16,15 @@ const READONLY_DISK = ['error', 'read', 'write', 'ignore'] as const;
 type ReadonlyDisk = (typeof READONLY_DISK)[number];
 
 const SHUT_OFF = 'shut off';
+
+/** Each takes a process of virsh, and a thread that may need 256 MiB. */
+const turns = new FairSemaphore({
+  parallel: 8,
+  perClient: 4,
+  waiting: 64,
+  limit: 'domains-waiting',
+  tasks: 'domains of libvirt to be read',
+});
 
 function readonlyDiskOf(given = 'write'): ReadonlyDisk {
   const known = READONLY_DISK.find((one) => one === given);
@@ -73,13 +83,26 @@ async function driveOf(
 /**
  * Adds all disks, or none.
  * @returns how many
- * @throws GuestfsError `NOT_ALLOWED`, `ENOTSUP` without virsh, what libvirt says, and what is wrong with a disk
+ * @throws GuestfsError `NOT_ALLOWED`, `ENOTSUP` without virsh, LIMIT_EXCEEDED if too many of the client wait, what libvirt
+ *   says, and what is wrong with a disk
  */
 export async function addDomain(context: LibraryContext, request: AddDomainRequest): Promise<number> {
   const { action, session, signal } = context;
   const handling = readonlyDiskOf(request.readonlydisk);
   if (request.live === true)
     throw new GuestfsError('ENOTSUP', 'libguestfs live support was removed in libguestfs 1.48');
+  const { disks, drives } = await turns.run(() => disksOf(request, handling, context), signal);
+  session.addDrives(drives, action.name);
+  return disks;
+}
+
+/** How many disks a domain has, and the drives for those that are not ignored. */
+async function disksOf(
+  request: AddDomainRequest,
+  handling: ReadonlyDisk,
+  context: LibraryContext,
+): Promise<{ readonly disks: number; readonly drives: readonly Drive[] }> {
+  const { signal } = context;
   const wanted = request.readonly ?? false;
   const { dom, libvirturi, allowuuid } = request;
   const domain = await parseDomainApart(await virsh(libvirturi, ['dumpxml', `--domain=${dom}`], signal), signal);
@@ -103,6 +126,5 @@ export async function addDomain(context: LibraryContext, request: AddDomainReque
       drives.push(await driveOf(disk, `disk ${index + 1} of the domain`, readonly, request, context));
   }
   if (domain.disks.length === 0) throw new GuestfsError('EINVAL', 'libvirt domain has no disks');
-  session.addDrives(drives, action.name);
-  return domain.disks.length;
+  return { disks: domain.disks.length, drives };
 }

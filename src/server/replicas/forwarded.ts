@@ -1,6 +1,7 @@
 /**
  * What a replica tells another about a call that it makes there, in a header that only they can sign: for whom it makes
- * the call, and at which run of which replica it is aimed. A call with this header is never passed on again.
+ * the call, and at which run of which replica it is aimed; or what it wants to know for itself. A call with this header is
+ * never passed on again.
  */
 import type { Metadata } from '@grpc/grpc-js';
 import { z } from 'zod';
@@ -14,19 +15,34 @@ const SIGNATURE_BYTES = 32;
 /** Twice the longest identity. */
 const LONGEST = 12_288;
 
+const run = z.object({ replica: z.string().max(64), run: z.string().max(64) });
+
 /** Made for a client. */
 const forClient = z.object({
   from: z.string(),
   /** The run that the call is for. */
-  to: z.object({ replica: z.string(), run: z.string() }),
+  to: run,
   /** The client's identity; none on servers without identities. */
   identity: z.string().optional(),
   /** The client that limits count against. */
   client: z.string(),
 });
 
-/** Made for the replica itself, which wants to know who answers. */
-const forItself = z.object({ from: z.string(), nonce: z.string() });
+/** A question about a call that creates a session: its client's identity, its request ID, and what is asked. */
+const attempt = z.object({
+  identity: z.string().optional(),
+  id: z.string().max(64),
+  /**
+   * The run that has an attempt at it now, which is to be noted unless there was one before. Left out: the question is
+   * whether the replica that is asked knows the call.
+   */
+  by: run.optional(),
+  /** The run that is known to be noted, and that does not know the call any more. */
+  insteadOf: run.optional(),
+});
+
+/** Made for the replica itself, which wants to know who answers, and what that one knows about an attempt. */
+const forItself = z.object({ from: z.string(), nonce: z.string(), attempt: attempt.optional() });
 
 const content = z.union([forClient, forItself]);
 
@@ -34,6 +50,8 @@ const content = z.union([forClient, forItself]);
 export type ForClient = z.infer<typeof forClient>;
 /** A call that a replica made for itself. */
 export type ForItself = z.infer<typeof forItself>;
+/** A question about attempts at a call. */
+export type AttemptQuestion = z.infer<typeof attempt>;
 export type Forwarded = ForClient | ForItself;
 
 /** Whether the call was made for the replica itself. */

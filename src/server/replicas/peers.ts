@@ -1,6 +1,7 @@
 /**
- * The other replicas: who is at which address. They are asked every few seconds, and whenever a session's owner is not
- * among those known.
+ * The other replicas: who is at which address. All of them are asked every few seconds. When a session's owner is not
+ * among those known, it is looked for at the addresses where no known replica is connected: that another one has ended
+ * costs those that live nothing.
  */
 import { status, type ChannelCredentials } from '@grpc/grpc-js';
 import { GuestfsError, messageOf } from '../../common/errors.js';
@@ -20,6 +21,10 @@ const LEAST_INTERVAL_MS = 500;
 /** How long a replica that DNS or the file no longer has, and that does not answer, may still be alive. */
 const DOUBT_MS = 60_000;
 const RETRY_AFTER_MS = 2000;
+/** How long a run that has ended is not looked for again. */
+const LOST_MS = 10_000;
+/** How many of them are remembered; all have signed sessions, so that clients cannot make them up. */
+const MOST_LOST = 1000;
 
 /** A replica that has said who it is. */
 export interface Peer extends Introduction {
@@ -60,6 +65,10 @@ export class Peers {
   readonly #links = new Map<string, PeerLink>();
   /** When each address last answered, unless it is known that the replica there has ended. */
   readonly #answeredAt = new Map<string, number>();
+  /** Addresses of this replica itself. */
+  readonly #own = new Set<string>();
+  /** Runs that have ended, and until when that is said without looking for them. */
+  readonly #lost = new Map<string, { readonly cause: keyof typeof ENDS; readonly until: number }>();
   readonly #timer: NodeJS.Timeout;
   #findings: Findings = { peers: [], silent: [], failure: undefined };
   #asking: Promise<void> | undefined;
@@ -70,7 +79,7 @@ export class Peers {
 
   constructor(options: PeersOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => void this.#ask(), options.intervalMs ?? INTERVAL_MS);
+    this.#timer = setInterval(() => void this.#ask(true), options.intervalMs ?? INTERVAL_MS);
     this.#timer.unref();
   }
 
@@ -81,17 +90,29 @@ export class Peers {
   async find(run: ReplicaRun): Promise<Peer> {
     const known = this.#known(run);
     if (known?.link.isConnected === true) return known;
+    if (known === undefined) this.#throwIfLost(run);
     await this.refresh();
     return this.#known(run) ?? this.#explain(run);
   }
 
-  /** All replicas but this one, asked anew. */
+  /** All replicas but this one, those included that have just started. */
   async all(): Promise<Findings> {
     await this.refresh();
     return this.#findings;
   }
 
-  /** Asks the replicas who they are: now or, if they were asked a moment ago, soon. */
+  /** The replicas that have answered when they were last asked; waits only if they have never been asked. */
+  async members(): Promise<readonly Peer[]> {
+    if (this.#askedAt === -Infinity) await this.#ask(true);
+    return this.#findings.peers;
+  }
+
+  /** How many connections replicas have to this one for their questions; it asks itself as well where it is listed. */
+  get connections(): number {
+    return this.#findings.peers.length + this.#own.size;
+  }
+
+  /** Asks who is where no known replica is connected: now or, if somebody was asked a moment ago, soon. */
   refresh(): Promise<void> {
     this.#waiting ??= this.#askSoon().finally(() => {
       this.#waiting = undefined;
@@ -102,7 +123,7 @@ export class Peers {
   async #askSoon(): Promise<void> {
     await this.#asking;
     await sleep(Math.max(0, this.#askedAt + LEAST_INTERVAL_MS - performance.now()));
-    if (!this.#isClosed) await this.#ask();
+    if (!this.#isClosed) await this.#ask(false);
   }
 
   close(): void {
@@ -116,15 +137,15 @@ export class Peers {
     return this.#findings.peers.find((peer) => isSameRun(peer, run));
   }
 
-  #ask(): Promise<void> {
-    this.#asking ??= this.#askAll().finally(() => {
+  #ask(everybody: boolean): Promise<void> {
+    this.#asking ??= this.#askAll(everybody).finally(() => {
       this.#asking = undefined;
       this.#askedAt = performance.now();
     });
     return this.#asking;
   }
 
-  async #askAll(): Promise<void> {
+  async #askAll(everybody: boolean): Promise<void> {
     const { source, logger } = this.#options;
     let failure: string | undefined;
     const listed = await addressesOf(source).catch((error: unknown) => {
@@ -133,9 +154,12 @@ export class Peers {
     });
     // DNS leaves out replicas that are not ready, which can still have sessions.
     const addresses = new Set([...listed, ...this.#answeredAt.keys()]);
-    const found = (await Promise.all([...addresses].map((address) => this.#askOne(address)))).filter(
-      (one) => one !== undefined,
-    );
+    const known = new Map(this.#findings.peers.map((peer) => [peer.link.address, peer]));
+    const whoIs = async (address: string): Promise<Peer | Silent | undefined> => {
+      if (everybody || this.#links.get(address)?.isConnected !== true) return this.#askOne(address);
+      return known.get(address) ?? (this.#own.has(address) ? undefined : this.#askOne(address));
+    };
+    const found = (await Promise.all([...addresses].map(whoIs))).filter((one) => one !== undefined);
     const peers = found.filter((one) => 'run' in one);
     const silent = found.filter((one) => 'why' in one);
     for (const { link } of peers) this.#answeredAt.set(link.address, performance.now());
@@ -147,6 +171,7 @@ export class Peers {
       if (addresses.has(address)) continue;
       link.close();
       this.#links.delete(address);
+      this.#own.delete(address);
     }
     this.#findings = { peers, silent, failure };
     this.#report(logger);
@@ -160,7 +185,12 @@ export class Peers {
     this.#links.set(address, link);
     try {
       const introduction = await askWho(keys, link, self.replica, ANSWER_LIMIT_MS);
-      return isSameRun(introduction, self) ? undefined : { ...introduction, link };
+      if (!isSameRun(introduction, self)) {
+        this.#own.delete(address);
+        return { ...introduction, link };
+      }
+      this.#own.add(address);
+      return undefined;
     } catch (error) {
       const { code, details } = error as { readonly code?: status; readonly details?: string };
       const why = details ?? messageOf(error);
@@ -187,17 +217,34 @@ export class Peers {
       logger.error('several replicas have the same ID: give each its own with --replica-id', { replicas: twice });
   }
 
+  /** @throws GuestfsError SESSION_LOST if that was found out a moment ago */
+  #throwIfLost({ replica, run }: ReplicaRun): void {
+    const lost = this.#lost.get(run);
+    if (lost === undefined) return;
+    if (lost.until > performance.now()) throw sessionLost(replica, lost.cause);
+    this.#lost.delete(run);
+  }
+
+  #hasEnded(run: ReplicaRun, cause: keyof typeof ENDS): never {
+    this.#lost.delete(run.run);
+    this.#lost.set(run.run, { cause, until: performance.now() + LOST_MS });
+    const [oldest] = this.#lost.keys();
+    if (this.#lost.size > MOST_LOST && oldest !== undefined) this.#lost.delete(oldest);
+    throw sessionLost(run.replica, cause);
+  }
+
   /** Why there is no such replica. */
-  #explain({ replica, run }: ReplicaRun): never {
+  #explain(sought: ReplicaRun): never {
+    const { replica, run } = sought;
     const { peers, silent, failure } = this.#findings;
     const { self } = this.#options;
     if ([...peers, self].some((other) => other.replica === replica && other.run !== run))
-      throw sessionLost(replica, 'restarted');
+      this.#hasEnded(sought, 'restarted');
     const unsure = silent.filter(({ refused }) => !refused);
     if (failure !== undefined) throw ownerUnreachable(replica, `the replicas cannot be found: ${failure}`);
     if (unsure.length > 0)
       throw ownerUnreachable(replica, `there is no answer from ${unsure.map(({ address }) => address).join(', ')}`);
-    throw sessionLost(replica, silent.length > 0 ? 'refused' : 'gone');
+    this.#hasEnded(sought, silent.length > 0 ? 'refused' : 'gone');
   }
 }
 

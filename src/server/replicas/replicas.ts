@@ -1,7 +1,8 @@
 /** This server as one of several replicas: the IDs of its sessions, and calls for sessions of the others. */
 import type { Metadata } from '@grpc/grpc-js';
 import { GuestfsError, messageOf } from '../../common/errors.js';
-import { forwardedBy, forwardedHeader, type Forwarded } from './forwarded.js';
+import { FirstAttempts } from './firstAttempts.js';
+import { forwardedBy, forwardedHeader, type Forwarded, type ForItself } from './forwarded.js';
 import { forwardedMetadata } from './forward.js';
 import { introduce, type Introduction } from './introduction.js';
 import { sessionLost, ownerUnreachable, type Peer, type Peers } from './peers.js';
@@ -29,9 +30,13 @@ export interface ForwardedClient {
 
 export class Replicas {
   readonly #options: ReplicasOptions;
+  /** Of calls that create sessions; undefined: the others are not known. */
+  readonly firstAttempts: FirstAttempts | undefined;
 
   constructor(options: ReplicasOptions) {
     this.#options = options;
+    const { peers } = options;
+    this.firstAttempts = peers && new FirstAttempts({ ...options, peers });
   }
 
   get self(): ReplicaRun {
@@ -103,15 +108,20 @@ export class Replicas {
    * @throws GuestfsError SESSION_ELSEWHERE if calls are not passed on, or this one was; SESSION_LOST, OWNER_UNREACHABLE
    */
   async ownerOf(place: SessionPlace, forwarded: Forwarded | undefined): Promise<Peer> {
-    const { peers, self, forward } = this.#options;
+    const { peers, self } = this.#options;
     if (peers === undefined) {
       if (place.replica === self.replica) throw sessionLost(place.replica, 'restarted');
       throw elsewhere(place.replica);
     }
     if (forwarded !== undefined) throw elsewhere(place.replica);
     const owner = await peers.find(place);
-    if (!forward) throw elsewhere(place.replica, owner.endpoint);
+    this.requireForwards(owner);
     return owner;
+  }
+
+  /** @throws GuestfsError SESSION_ELSEWHERE if calls are not passed on */
+  requireForwards({ replica, endpoint }: Peer): void {
+    if (!this.forwards) throw elsewhere(replica, endpoint);
   }
 
   /**
@@ -149,11 +159,12 @@ export class Replicas {
     return forwardedMetadata(metadata, forwardedHeader(keys, statement));
   }
 
-  /** The metadata of the answer to a replica that has asked who this is. */
-  introduce(endpoint: string, nonce: string): Metadata {
+  /** The metadata of the answer to a replica that has asked who this is, or about an attempt at a call. */
+  introduce(endpoint: string, asked: ForItself): Metadata {
     const { keys, self } = this.#options;
-    const own: Introduction = { ...self, endpoint };
-    return introduce(keys, own, nonce);
+    const attempt = asked.attempt && this.firstAttempts?.answer(asked.attempt);
+    const own: Introduction = { ...self, endpoint, ...(attempt === undefined ? {} : { attempt }) };
+    return introduce(keys, own, asked);
   }
 
   close(): void {

@@ -13,7 +13,12 @@ import { KeptResponse, replay, type Outcome } from './outcome.js';
 
 /** To whom the request ID of a call belongs. */
 export function ownerOf({ once }: CallRules, session: Session | undefined, identity: string | undefined): IdOwner {
-  return once === 'identity' || session === undefined ? `identity ${identity ?? ''}` : session;
+  return once === 'identity' || session === undefined ? ownedBy(identity) : session;
+}
+
+/** The owner of the request IDs of an identity. */
+export function ownedBy(identity: string | undefined): IdOwner {
+  return `identity ${identity ?? ''}`;
 }
 
 /** One attempt at a call. */

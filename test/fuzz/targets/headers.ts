@@ -121,7 +121,7 @@ export const headers: Target = {
     const image = input.subarray(1);
     const opened = { handle: fileOf(image), size: BigInt(image.length) };
     const known = await unlessRejected([GuestfsError], () => recogniseImage(opened, stated, SUBJECT));
-    const head = await unlessRejected([GuestfsError], () => copyHead({ handle: fileOf(image) as FileHandle }, SUBJECT));
+    const head = await unlessRejected([GuestfsError], () => copyHead({ handle: fileOf(image) }, SUBJECT));
     ensure(
       (await looksLike(opened)) === sniffFormat(image.subarray(0, SECTOR)),
       'an image is recognised as two formats',

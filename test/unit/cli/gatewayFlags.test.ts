@@ -20,6 +20,7 @@ describe('the flags of the gateway', () => {
       maxConnections: 256,
       maxCallsPerClient: 64,
       stallTimeout: 30,
+      drainDelay: 0,
       drainGrace: 10,
       logLevel: 'info',
     });
@@ -48,6 +49,8 @@ describe('the flags of the gateway', () => {
     [['--allow-origin', 'null'], /origin as browsers write it/],
     [['--allow-host', 'a.example:80'], /without a port/],
     [['--max-calls-per-client', '0'], /at least 1/],
+    [['--metrics-listen', '9090'], /HOST:PORT/],
+    [['--drain-delay', '-1'], /whole number/],
     [['--nonsense'], /unknown option/],
     [['--listen', '0.0.0.0:8080'], /--listen 0\.0\.0\.0:8080: other machines can connect there, and without TLS/],
     [['--server', 'server.example:50051'], /--server server\.example:50051: .*--server-ca/],

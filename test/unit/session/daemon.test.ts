@@ -5,12 +5,15 @@ import { initrdCat } from '../../../gen/calls/boot.js';
 import { command } from '../../../gen/calls/command.js';
 import { preadDevice } from '../../../gen/calls/device.js';
 import { findfsPartuuid } from '../../../gen/calls/filesystem.js';
-import { isDir, mkdir, pread, readdirUntil148 } from '../../../gen/calls/file.js';
+import { isDir, mkdir, pread, readdirUntil148, statvfs } from '../../../gen/calls/file.js';
+import { daemonCalls } from '../../../gen/calls/index.js';
 import { e2fsck } from '../../../gen/calls/filesystem.js';
 import { vgmeta } from '../../../gen/calls/lvm.js';
 import { download, upload } from '../../../gen/calls/transfer.js';
 import { xfsInfo } from '../../../gen/calls/xfs.js';
+import { allActions } from '../../../src/actions/areas.js';
 import { GuestfsError } from '../../../src/common/errors.js';
+import type { AnyDaemonCall } from '../../../src/protocol/daemonCall.js';
 import { DaemonVersion } from '../../../src/protocol/daemonVersion.js';
 import { daemonOn, type Daemon } from '../../../src/session/daemon.js';
 import { connected, failureOf, type Connected } from '../../fakes/connected.js';
@@ -86,6 +89,21 @@ describe('a turn', () => {
     await daemon.reply(call);
     await answer;
   });
+
+  it.each(allActions.filter(({ mountsForWriting }) => mountsForWriting).map(({ name }) => name))(
+    'that has mounted by %s asks whether it was as asked',
+    async (name) => {
+      const { turn, daemon } = await turnOn('1.54.1');
+      const request = { mountable: '/dev/sda1', mountpoint: '/', options: '', vfstype: 'ntfs' };
+      const call = Object.values(daemonCalls).find(({ action }) => action === name) as AnyDaemonCall;
+      const answer = turn.call(call, request);
+      await daemon.reply(await daemon.nextCall());
+      const question = await daemon.nextCall();
+      expect(question.procedure).toBe(statvfs.procedure);
+      await daemon.fail(question, 'ENOSYS', 'no answer');
+      await answer;
+    },
+  );
 
   it('that has ended sends nothing more', async () => {
     const reason = new GuestfsError('CANCELLED', 'over');

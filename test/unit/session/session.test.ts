@@ -729,6 +729,17 @@ describe('ending', () => {
     expect(both.session.state).toBe('CONFIG');
   });
 
+  it('reports a qemu that had to be killed, also if the daemon has broken the protocol since its last answer', async () => {
+    const both = await launched();
+    both.machine.end = { exitCode: undefined, signal: 'SIGKILL' };
+    const ended = failureOf(both.session.shutdown());
+    const sync = await both.daemon.nextCall();
+    // In the same piece, so that there is no time to notice it in between.
+    await Promise.all([both.daemon.reply(sync), both.daemon.write(Buffer.alloc(64, 0xff))]);
+    expect(await ended).toMatchObject({ reason: 'QEMU_FAILED', message: expect.stringContaining('was killed') });
+    expect(both.session.state).toBe('CONFIG');
+  });
+
   it('reports failed writes to an image on the host, although the sync succeeded', async () => {
     const both = await launched();
     await both.session.attachDrive({ ...drive, readonly: false }, 'add_drive', never);

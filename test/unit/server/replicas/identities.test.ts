@@ -92,6 +92,20 @@ describe('a session', () => {
   });
 });
 
+describe('a request ID', () => {
+  it('belongs to its client at every replica', async () => {
+    const [alice, there, bob] = [client('alice', far), client('alice', near), client('bob', near)];
+    await Promise.all([far.peers?.all(), near.peers?.all()]);
+    const options = { requestId: 'once' };
+    const { id } = await alice.createSession({}, options);
+    const other = await bob.createSession({}, options);
+    expect(other.id).toContain('.near.');
+    expect((await there.createSession({}, options)).id).toBe(id);
+    expect(near.registry.size).toBe(1);
+    await Promise.all([alice.deleteSession(id), bob.deleteSession(other.id)]);
+  });
+});
+
 describe('a replica', () => {
   const forClient = (): Forwarded => ({
     from: 'near',

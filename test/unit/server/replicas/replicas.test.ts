@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
+import { setTimeout } from 'node:timers/promises';
 import {
   credentials,
   Metadata,
@@ -18,9 +19,11 @@ import { SessionServiceClient, SessionServiceService } from '../../../../gen/pro
 import { forwardedHeader, FORWARDED_HEADER, isForItself } from '../../../../src/server/replicas/forwarded.js';
 import type { Replicas } from '../../../../src/server/replicas/replicas.js';
 import { SessionKeys } from '../../../../src/server/replicas/sessionKeys.js';
-import { silentLogger } from '../../../../src/common/logger.js';
+import { silentLogger, type LogFields, type Logger } from '../../../../src/common/logger.js';
 import { ReplicaSet, type Replica } from '../../../fakes/replicas.js';
+import { DEFAULT_LIMITS } from '../../../../src/server/limits.js';
 import { cuttableProxy } from '../../../support/cuttableProxy.js';
+import { eventually } from '../../../support/eventually.js';
 import { failureOf, scratchDrive, SessionClient, type TestClient } from '../../../support/testClient.js';
 
 jest.setTimeout(60_000);
@@ -189,6 +192,50 @@ describe('an owner that has ended', () => {
   });
 });
 
+describe('while clients use sessions of a replica that has ended', () => {
+  /** Counts the questions of other replicas that a replica has answered. */
+  function counting(): { readonly logger: Logger; readonly asked: () => number } {
+    let asked = 0;
+    const debug = (_message: string, fields: LogFields = {}): void => {
+      if (fields.action === 'GetServerInfo') asked += 1;
+    };
+    return { logger: { ...silentLogger, debug }, asked: () => asked };
+  }
+
+  it('the others are not asked again and again', async () => {
+    const { logger, asked } = counting();
+    const [r1, r2] = [await set.start({ id: 'r1' }), await set.start({ id: 'r2' })];
+    await set.start({ id: 'r3', logger });
+    const ids = [(await r1.client.createSession()).id, (await r1.client.createSession()).id];
+    const { id: living } = await r2.client.createSession();
+    await r2.peers?.all();
+    await r1.stop();
+    const before = asked();
+    for (let round = 0; round < 5; round++) {
+      for (const id of ids) expect((await failure(r2, id)).info?.reason).toBe('SESSION_LOST');
+      await setTimeout(300);
+    }
+    expect(asked() - before).toBe(0);
+    expect(await memsize(r2, living)).toEqual(expect.any(Number));
+  });
+
+  it('nor for a list of all sessions', async () => {
+    const { logger, asked } = counting();
+    const [r1, r2] = [await set.start({ id: 'r1' }), await set.start({ id: 'r2', logger })];
+    await r2.client.createSession();
+    const list = async () =>
+      r1.client.call(SessionServiceService.listSessions, { page_size: 0, page_token: '', all_replicas: true });
+    expect(await list()).toMatchObject({ sessions: [{}], missing: [] });
+    const before = asked();
+    expect(await list()).toMatchObject({ sessions: [{}], missing: [] });
+    expect(asked() - before).toBe(0);
+    // One that has just been started is not left out.
+    const r3 = await set.start({ id: 'r3' });
+    await r3.client.createSession();
+    expect(await list()).toMatchObject({ sessions: [{}, {}], missing: [] });
+  });
+});
+
 describe('an owner that cannot be reached', () => {
   it('may be alive: the call can be repeated', async () => {
     const [r1, r2] = [await set.start({ id: 'r1' }), await set.start({ id: 'r2' })];
@@ -323,7 +370,7 @@ describe('a replica that violates gRPC', () => {
     const server = new Server();
     const introduce = (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>): void => {
       const forwarded = replicas.forwardedBy(call.metadata);
-      if (isForItself(forwarded)) call.sendMetadata(replicas.introduce('nowhere:1', forwarded.nonce));
+      if (isForItself(forwarded)) call.sendMetadata(replicas.introduce('nowhere:1', forwarded));
       callback(null, {});
     };
     const answer = (call: ServerWritableStream<unknown, unknown>): void => {
@@ -385,6 +432,81 @@ describe('ListSessions', () => {
     const partial = await list(r1.client, true);
     expect(partial.sessions).toHaveLength(4);
     expect(partial.missing).toMatchObject([{ address: r3.address, message: expect.stringContaining('ECONNREFUSED') }]);
+  });
+});
+
+describe('a replica that introduces itself, and then', () => {
+  /** It has the key, and answers ListSessions as it is told. */
+  async function listing(
+    replicas: Replicas,
+    answer: (callback: sendUnaryData<unknown>) => void,
+  ): Promise<{ readonly server: Server; readonly address: string }> {
+    const { getServerInfo, listSessions } = SessionServiceService;
+    const server = new Server();
+    server.addService(
+      { getServerInfo: { ...getServerInfo, responseSerialize: () => Buffer.alloc(0) }, listSessions },
+      {
+        getServerInfo: (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>): void => {
+          const forwarded = replicas.forwardedBy(call.metadata);
+          if (isForItself(forwarded)) call.sendMetadata(replicas.introduce('nowhere:1', forwarded));
+          callback(null, {});
+        },
+        listSessions: (_call: unknown, callback: sendUnaryData<unknown>) => answer(callback),
+      },
+    );
+    const port = await new Promise<number>((resolve, reject) => {
+      server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+        error ? reject(error) : resolve(bound),
+      );
+    });
+    return { server, address: `127.0.0.1:${port}` };
+  }
+
+  it.each<[string, (callback: sendUnaryData<unknown>) => void, RegExp]>([
+    ['does not answer', () => undefined, /Deadline exceeded/],
+    [
+      'has a list without an end',
+      (callback) => callback(null, { sessions: [], next_page_token: 'more', missing: [] }),
+      /has no end/,
+    ],
+    ['answers with nonsense', (callback) => callback({ code: status.UNKNOWN, details: 'nonsense' }), /nonsense/],
+  ])('%s is missing in the list of all sessions', async (_what, answer, message) => {
+    const other = new ReplicaSet();
+    const r2 = await set.start({ id: 'r2' });
+    const { id } = await r2.client.createSession();
+    const { server, address } = await listing(await other.member({ id: 'odd', alone: true }), answer);
+    set.list(address);
+    try {
+      const request = { page_size: 0, page_token: '', all_replicas: true };
+      const { sessions, missing } = await r2.client.call(SessionServiceService.listSessions, request);
+      expect(sessions.map((one) => one.id)).toEqual([id]);
+      expect(missing).toMatchObject([{ replica: 'odd', address, message: expect.stringMatching(message) }]);
+    } finally {
+      server.forceShutdown();
+      await other.stop();
+    }
+  });
+});
+
+describe('connections of replicas', () => {
+  it('come on top of those that clients may have', async () => {
+    // Room for the next client is made before it comes.
+    const limits = { ...DEFAULT_LIMITS, connections: 2 };
+    const r1 = await set.start({ id: 'r1', more: { limits } });
+    const others = await Promise.all(['r2', 'r3', 'r4'].map((id) => set.start({ id })));
+    const links = async (): Promise<readonly boolean[]> =>
+      Promise.all(
+        others.map(async ({ peers }) => {
+          const known = (await peers?.all())?.peers.find(({ replica }) => replica === 'r1');
+          return known?.link.isConnected === true;
+        }),
+      );
+    await r1.peers?.all();
+    // The limit is looked at again twice a second.
+    await eventually(async () => (await links()).every(Boolean));
+    await setTimeout(700);
+    await r1.client.call(SessionServiceService.getServerInfo, {});
+    expect(await links()).toEqual([true, true, true]);
   });
 });
 

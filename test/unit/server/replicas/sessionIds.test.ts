@@ -2,7 +2,9 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Metadata } from '@grpc/grpc-js';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { FORWARDED_HEADER, forwardedBy, forwardedHeader } from '../../../../src/server/replicas/forwarded.js';
 import { idOf, isReplicaId, namesOwner, newRun, placeOf } from '../../../../src/server/replicas/sessionIds.js';
 import { SessionKeys } from '../../../../src/server/replicas/sessionKeys.js';
 
@@ -52,6 +54,20 @@ describe('an ID', () => {
     writeFileSync(join(directory, 'keys'), NEW);
     await both.reload();
     expect(() => placeOf(both, id, undefined)).toThrow('signature');
+  });
+
+  it('and what replicas tell each other do not depend on clocks', async () => {
+    const keys = await keysOf(OLD);
+    const self = newRun('r1');
+    const clock = jest.spyOn(Date, 'now').mockReturnValue(Date.UTC(1990, 0));
+    const id = idOf(keys, { ...self, name: 'one' }, 'cn:alice');
+    const statement = { from: 'r1', to: newRun('r2'), identity: 'cn:alice', client: 'cn:alice' };
+    const metadata = new Metadata();
+    metadata.set(FORWARDED_HEADER, forwardedHeader(keys, statement));
+    clock.mockReturnValue(Date.UTC(2090, 0));
+    expect(placeOf(keys, id, 'cn:alice')).toEqual({ ...self, name: 'one' });
+    expect(forwardedBy(keys, metadata)).toEqual(statement);
+    clock.mockRestore();
   });
 
   it.each(['first', 'a.b.c', '0123456789abcdef0123456789abcdef', 'x.r.12345678.1234567890'])(

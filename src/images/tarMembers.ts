@@ -49,7 +49,7 @@ export async function tarMembers(archive: ByteSource, archiveSize: bigint): Prom
     const next = data + Math.ceil(size / BLOCK) * BLOCK;
     if (next > end) throw bad(`is cut off, or has an entry at ${at} that is too long`);
     if (isFile) {
-      const name = withoutDot(override.name ?? nameIn(header));
+      const name = checkName(withoutDot(override.name ?? nameIn(header)));
       if (members.some((one) => one.name === name)) throw bad(`has two files named '${printableName(name)}'`);
       members.push({ name, at: data, size });
       override = {};

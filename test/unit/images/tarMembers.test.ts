@@ -53,6 +53,7 @@ describe('a tar archive', () => {
   });
 
   it.each<[string, readonly TarEntry[], RegExp]>([
+    ['a file that is the directory itself', [{ name: './', content: 'x' }], /name is empty or too long/],
     ['a link', [{ name: 'a', type: '1' }], /neither a file nor a directory/],
     ['a symbolic link', [{ name: 'a', type: '2' }], /neither a file nor a directory/],
     ['a device', [{ name: 'a', type: '3' }], /neither a file nor a directory/],

@@ -12,7 +12,8 @@ import { inProject } from '../support/project.mjs';
  */
 
 /**
- * The packages in package-lock.json, without those for development, in alphabetical order.
+ * The packages in package-lock.json, without those for development, in alphabetical order. One that is in several
+ * folders with the same version is listed once.
  * @returns {ServerPackage[]}
  */
 export function serverPackages() {
@@ -26,6 +27,7 @@ export function serverPackages() {
       licence: license,
       folder,
     }))
+    .filter(({ name, version }, at, all) => all.findIndex((o) => o.name === name && o.version === version) === at)
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 

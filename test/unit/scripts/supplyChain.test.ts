@@ -83,6 +83,9 @@ describe('npm packages of the server', () => {
     const names = packages.map(({ name }) => name);
     expect(names).toEqual(expect.arrayContaining(['@grpc/grpc-js', 'zod', 'protobufjs']));
     expect(names).not.toContain('typescript');
+    // grpc-health-check and @grpc/reflection each have their own folder with the same version of one package.
+    const versions = packages.map(({ name, version }) => `${name}@${version}`);
+    expect(versions.filter((one, at) => versions.indexOf(one) !== at)).toEqual([]);
     expect(refusedServerPackages(packages)).toEqual([]);
   });
 

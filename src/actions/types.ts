@@ -170,6 +170,13 @@ export interface KnownError {
   readonly when: string;
 }
 
+/** What is examined after a success that may not be what the caller thinks. */
+export type Afterwards =
+  /** It has mounted `mountable` on `mountpoint` for writing, unless its `options` say otherwise: if it can only be read, the call fails. */
+  | 'is it writable'
+  /** Its answer `fses` has drives without a file system: a warning says if one has a partition table for other sectors. */
+  | 'has it other sectors';
+
 /** How an action behaves on a full file system: without free blocks, and without free inodes. */
 export interface FullFileSystem {
   readonly blocks?: 'ENOSPC' | 'DAEMON_ERROR';
@@ -229,8 +236,8 @@ export interface ActionDef {
    * fail. Either the daemon syncs all disks, with their caches ('flushed'), or it is told to afterwards ('synced').
    */
   readonly promisesDurability?: 'flushed' | 'synced';
-  /** It mounts `mountable` on `mountpoint` for writing, unless its `options` say otherwise: a success that can only read fails. */
-  readonly mountsForWriting?: true;
+  /** What the daemon is asked when the action has succeeded, in the same turn. */
+  readonly afterwards?: Afterwards;
   /** Reports progress while it runs. */
   readonly progress?: true;
   /** Can be cancelled while it runs. */

@@ -29,10 +29,11 @@ function problemsOf(action: ActionDef): string[] {
   );
   rule(action.impl === 'daemon' || !action.promisesDurability, 'a promise that only a turn with the daemon can keep');
   rule(
-    !action.mountsForWriting ||
+    action.afterwards !== 'is it writable' ||
       ['mountable', 'mountpoint'].every((wanted) => action.args.some(({ name }) => name === wanted)),
     'mounts, but has no `mountable` or no `mountpoint`',
   );
+  rule(action.impl === 'daemon' || !action.afterwards, 'examined afterwards, but not by the daemon');
   rule(!(action.configOnly && action.readyOnly), 'for one state only, and for another only');
   rule(!(action.replacedBy && !action.deprecated), 'replacedBy without deprecated');
   rule(

@@ -117,7 +117,7 @@ export function knownErrors(action: ActionDef): readonly KnownError[] {
     return [{ status: 'UNIMPLEMENTED', reason: 'NOT_OVER_NETWORK', when: 'always' }];
   const errors: KnownError[] = [...(action.errors ?? []), ...ofNames(action)];
   const add = (status: string, reason: string, when: string): void => void errors.push({ status, reason, when });
-  if (action.mountsForWriting)
+  if (action.afterwards === 'is it writable')
     add('FAILED_PRECONDITION', 'NTFS_HIBERNATED', 'the file system is the NTFS of a hibernated Windows');
   if (action.openedBy !== undefined) add('UNKNOWN', 'DAEMON_ERROR', `\`${action.openedBy}\` was not called before`);
   const { blocks, files } = action.fullFileSystem ?? {};

@@ -42,18 +42,18 @@ export type AddDriveScratchOptions = Pick<AddDriveOptions, 'name' | 'label' | 'b
 const NULL_DRIVE_SIZE = 4096n;
 
 /**
- * Checks the arguments of `add_drive`. An image file must exist and be readable now; it is opened and
+ * Checks the arguments of `add_drive`: one drive, or those of all disks in an OVA. An image file must exist and be readable now; it is opened and
  * checked again at launch. A drive that is to be written must be where the client may write. A remote server is first contacted at launch.
  *
  * @param subject names the image in messages, if the client has not said where it is
- * @throws GuestfsError `BAD_ARGUMENT`, and those of {@link openImage}
+ * @throws GuestfsError `BAD_ARGUMENT`, those of {@link openImage}, and IMAGE_UNUSABLE for an OVA that cannot be used
  */
-export async function driveFromRequest(
+export async function drivesFromRequest(
   filename: string,
   options: DriveSpecOptions,
   roots: ImageRoots,
   subject = naming(filename).subject,
-): Promise<Drive> {
+): Promise<readonly Drive[]> {
   const drive = {
     format: options.format,
     readonly: options.readonly ?? false,
@@ -80,21 +80,28 @@ export async function driveFromRequest(
     const remote = await remoteSourceFromRequest(protocol, filename, options, roots);
     checkReadOnly(protocol, drive.readonly);
     // The format of untrusted remote content is never guessed.
-    return { ...drive, format: drive.format ?? 'raw', source: { kind: 'remote', remote, roots } };
+    return [{ ...drive, format: drive.format ?? 'raw', source: { kind: 'remote', remote, roots } }];
   }
   checkFile(options);
   if (filename === '/dev/null') {
     if (drive.format !== undefined && drive.format !== 'raw')
       throw badArgument('format', "must be 'raw' for /dev/null");
     const source = { kind: 'scratch', size: NULL_DRIVE_SIZE } as const;
-    return { ...drive, source, format: 'raw', readonly: false, discard: 'disable', copyOnRead: false };
+    return [{ ...drive, source, format: 'raw', readonly: false, discard: 'disable', copyOnRead: false }];
   }
   const image = await openImage(filename, roots, 'read-only', { subject });
-  await image.handle.close();
+  let disks: readonly string[] | undefined;
+  try {
+    disks = await ovaDiskNames(image, drive.format, subject);
+  } finally {
+    await image.handle.close();
+  }
+  if (disks !== undefined) checkOfOva(drive, disks.length, subject);
   if (!drive.readonly) await requireWritable(image.path, roots, { subject });
   // Who has not said where it is sees no more than what it could say.
   const name = subject === naming(filename).subject ? filename : await nameUnderRoots(image.path, roots);
-  return { ...drive, source: { kind: 'file', path: image.path, name, roots } };
+  const source = { kind: 'file', path: image.path, name, roots } as const;
+  return disks?.map((disk) => ({ ...drive, source: { ...source, disk } })) ?? [{ ...drive, source }];
 }
 
 /**
@@ -154,28 +161,17 @@ function checkOfImage({ backingFormats = [], key }: DriveSpecOptions, isImage: b
     throw badArgument('key', `must be 1 to ${MAX_KEY} bytes, without NUL characters`);
 }
 
-/**
- * The drives for an image: one, or those of all disks in an OVA.
- * @throws GuestfsError as {@link driveFromRequest}, and IMAGE_UNUSABLE for an OVA that cannot be used
- */
-export async function drivesFromRequest(
-  filename: string,
-  options: DriveSpecOptions,
-  roots: ImageRoots,
-): Promise<readonly Drive[]> {
-  const drive = await driveFromRequest(filename, options, roots);
-  const { source } = drive;
-  if (source.kind !== 'file') return [drive];
-  const { subject } = naming(source.name);
-  const disks = await ovaDiskNames(source.path, drive.format, roots, subject);
-  if (disks === undefined) return [drive];
-  if (!drive.readonly) throw unusableImage(subject, 'is an OVA, whose disks can only be read: attach it read-only');
-  if (options.backingFormats !== undefined && options.backingFormats.length > 0)
+/** @param disks how many it has */
+function checkOfOva(
+  { readonly, backingFormats = [], key, label }: Omit<Drive, 'source'>,
+  disks: number,
+  subject: string,
+): void {
+  if (!readonly) throw unusableImage(subject, 'is an OVA, whose disks can only be read: attach it read-only');
+  if (backingFormats.length > 0)
     throw badArgument('backing_formats', 'cannot be given for an OVA, whose disks have no backing files');
-  if (options.key !== undefined) throw badArgument('key', 'cannot be given for an OVA');
-  if (options.label !== undefined && disks.length > 1)
-    throw badArgument('label', `cannot be given for an OVA with ${disks.length} disks`);
-  return disks.map((disk) => ({ ...drive, source: { ...source, disk } }));
+  if (key !== undefined) throw badArgument('key', 'cannot be given for an OVA');
+  if (label !== undefined && disks > 1) throw badArgument('label', `cannot be given for an OVA with ${disks} disks`);
 }
 
 /** 0 means "not set", as in the library. */

@@ -6,7 +6,7 @@
  * archive says can lead anywhere else.
  */
 import { printableName } from '../common/guestText.js';
-import { naming, openImage, type ImageRoots } from '../security/pathPolicy.js';
+import { naming, openImage, type ImageRoots, type OpenImage } from '../security/pathPolicy.js';
 import { BadImageHeader } from './badImageHeader.js';
 import { containerIn, isOva } from './containers.js';
 import { sniffFormat, SNIFF_LENGTH, type ImageFormat } from './formats.js';
@@ -30,28 +30,17 @@ const SECTOR = 512;
 
 /**
  * The names of the disks in an OVA, in its order; undefined if the file is none, and was not stated to be one.
- * @throws GuestfsError those of {@link openImage}; IMAGE_UNUSABLE
+ * @throws GuestfsError IMAGE_UNUSABLE
  */
 export async function ovaDiskNames(
-  path: string,
+  { handle, size }: Pick<OpenImage, 'handle' | 'size'>,
   format: string | undefined,
-  roots: ImageRoots,
   subject: string,
 ): Promise<readonly string[] | undefined> {
   if (format !== undefined && format !== OVA_FORMAT) return undefined;
-  const image = await openImage(path, roots, 'read-only', { subject });
-  try {
-    if (!(await isOva(image.handle))) {
-      if (format === undefined) return undefined;
-      throw unusableImage(
-        subject,
-        `is not in format '${OVA_FORMAT}': it is no tar archive that begins with an .ovf file`,
-      );
-    }
-    return (await disksIn(image.handle, image.size, subject)).map(({ name }) => name);
-  } finally {
-    await image.handle.close();
-  }
+  if (await isOva(handle)) return (await disksIn(handle, size, subject)).map(({ name }) => name);
+  if (format === undefined) return undefined;
+  throw unusableImage(subject, `is not in format '${OVA_FORMAT}': it is no tar archive that begins with an .ovf file`);
 }
 
 /**

@@ -1,12 +1,7 @@
 /** The drives in requests. */
 import type { DriveSpec, RemoteDrive } from '../../gen/proto/guestfs/v1/session.js';
 import { badArgument, GuestfsError } from '../common/errors.js';
-import {
-  driveFromRequest,
-  drivesFromRequest,
-  scratchDriveFromRequest,
-  type DriveSpecOptions,
-} from '../images/addDriveRequest.js';
+import { drivesFromRequest, scratchDriveFromRequest, type DriveSpecOptions } from '../images/addDriveRequest.js';
 import type { Drive } from '../images/drive.js';
 import { remoteProtocol } from '../images/remoteSource.js';
 import { MAX_DRIVES } from '../qemu/limits.js';
@@ -54,18 +49,18 @@ async function fileDrives(path: string, options: DriveSpecOptions, imageRoots: I
   return drivesFromRequest(path, options, imageRoots);
 }
 
-async function remoteDrive(
+async function remoteDrives(
   { protocol, server, filename, username, secret }: RemoteDrive,
   options: DriveSpecOptions,
   imageRoots: ImageRoots,
-): Promise<Drive> {
+): Promise<readonly Drive[]> {
   const where = {
     protocol: remoteProtocol(protocol),
     server,
     ...(username === undefined ? {} : { username }),
     ...(secret === undefined ? {} : { secret }),
   };
-  return driveFromRequest(filename, { ...options, ...where }, imageRoots);
+  return drivesFromRequest(filename, { ...options, ...where }, imageRoots);
 }
 
 /** One, or those of an OVA. */
@@ -89,7 +84,7 @@ async function drivesOfSpec(spec: DriveSpec, imageRoots: ImageRoots): Promise<re
   };
   return source.$case === 'path'
     ? fileDrives(source.value, options, imageRoots)
-    : [await remoteDrive(source.value, options, imageRoots)];
+    : remoteDrives(source.value, options, imageRoots);
 }
 
 /**

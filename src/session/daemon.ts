@@ -8,11 +8,11 @@ import type { DaemonConnection } from '../protocol/daemonConnection.js';
 import type { DaemonVersion } from '../protocol/daemonVersion.js';
 import { actionsByName } from '../actions/byName.js';
 import type { ActionDef } from '../actions/types.js';
+import { AFTERWARDS } from './afterwards.js';
+import type { Ask } from './ask.js';
 import { receiving, sending, spanned } from './daemonSpans.js';
 import { hinted } from './failureHints.js';
 import { notInDaemon } from './daemonSupport.js';
-import { requireMountedAsAsked } from './readOnlyMounts.js';
-import { unusedTables } from './unusedTables.js';
 
 /** Calls to the daemon, for the duration of one turn. */
 export interface Daemon {
@@ -90,16 +90,20 @@ export function daemonOn(
   onSent: (action: string, procedure: number, serial: number) => void,
   onWarning: (message: string) => void,
 ): Daemon {
-  const guarded = async <Value>(call: DaemonCall<never, unknown>, send: () => Promise<Value>): Promise<Value> => {
+  const ask: Ask = (call, request) => connection.call(call, request, version);
+  const guarded = async <Value>(
+    call: DaemonCall<never, unknown>,
+    send: (action: ActionDef) => Promise<Value>,
+  ): Promise<Value> => {
     signal.throwIfAborted();
     const action = actionsByName.get(call.action);
     if (!action) throw new Error(`no action ${call.action}`);
     try {
-      return await send();
+      return await send(action);
     } catch (error) {
       const known = explained(action, version, error);
       if (!(known instanceof GuestfsError) || signal.aborted || connection.failure !== undefined) throw known;
-      throw await hinted(known, (ask, request) => connection.call(ask, request, version));
+      throw await hinted(known, ask);
     }
   };
   const sent =
@@ -110,23 +114,20 @@ export function daemonOn(
     version,
     call: (call, request) =>
       spanned(signal, call, () =>
-        guarded(call, async () => {
+        guarded(call, async ({ afterwards }) => {
           const response = await connection.call(call, request, version, { onSent: sent(call) });
-          if (actionsByName.get(call.action)?.mountsForWriting)
-            await requireMountedAsAsked(request, (ask, asked) => connection.call(ask, asked, version));
-          const found = await unusedTables(call.action, response, (ask, asked) => connection.call(ask, asked, version));
-          found.forEach(onWarning);
+          if (afterwards !== undefined) await AFTERWARDS[afterwards]({ request, response, ask, warn: onWarning });
           return response;
         }),
       ),
     upload: (call, request, source, size) =>
       spanned(signal, call, (span) =>
-        guarded(call, () =>
+        guarded(call, ({ mayNotAnswer }) =>
           connection.upload(call, request, version, span === undefined ? source : sending(span, source), {
             signal,
             onSent: sent(call),
             ...(size === undefined ? {} : { progressHint: size }),
-            ...(actionsByName.get(call.action)?.mayNotAnswer === true ? { followUp: pingDaemon } : {}),
+            ...(mayNotAnswer === true ? { followUp: pingDaemon } : {}),
           }),
         ),
       ),

@@ -2,7 +2,8 @@
 import { debug } from '../../gen/calls/debug.js';
 import { GuestfsError } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
-import type { DaemonCall } from '../protocol/daemonCall.js';
+import type { Ask } from './ask.js';
+import { otherSectors } from './otherSectors.js';
 
 /** mount(8) refers to the kernel's log, which a client cannot see. */
 const MORE_IN_LOG = /dmesg\(1\) may have more information/;
@@ -50,16 +51,6 @@ const NOTHING_ON_DRIVE = [
   /wrong fs type, bad option, bad superblock on (\/dev\/[hsv]d[a-z]+)[,.]/,
 ];
 
-/**
- * Prints the size of the sectors that the GPT of a drive was written for, if the drive has sectors of another size: its
- * header is in the second sector.
- */
-const gptSectors = (drive: string): string =>
-  `size=$(blockdev --getss ${drive}) && for other in 512 4096; do [ $other != "$size" ] && [ "$(dd if=${drive} bs=8 count=1 skip=$((other / 8)) 2>/dev/null | tr -d '\\0')" = 'EFI PART' ] && echo $other; done; :`;
-
-/** Makes a call to the daemon, in the turn of the one that failed. */
-type Ask = <Request, Response>(call: DaemonCall<Request, Response>, request: Request) => Promise<Response>;
-
 /** The last lines of the kernel's log; none if they cannot be had. */
 async function kernelLines(ask: Ask): Promise<string> {
   try {
@@ -76,11 +67,8 @@ async function sectorHint(message: string, ask: Ask): Promise<string> {
   const drive = NOTHING_ON_DRIVE.map((pattern) => pattern.exec(message)?.[1]).find((one) => one !== undefined);
   if (drive === undefined) return '';
   try {
-    const { result } = await ask(debug, { subcmd: 'sh', extraargs: [gptSectors(drive)] });
-    const size = /^(512|4096)\n?$/.exec(result)?.[1];
-    return size === undefined
-      ? ''
-      : `\n${drive} has a GPT for sectors of ${size} bytes: add the drive with blocksize ${size}`;
+    const found = await otherSectors(drive, ask);
+    return found === undefined ? '' : `\n${found}`;
   } catch {
     // As for the kernel's lines.
     return '';

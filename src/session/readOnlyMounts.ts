@@ -7,10 +7,7 @@ import { statvfs } from '../../gen/calls/file.js';
 import { umount } from '../../gen/calls/mount.js';
 import { GuestfsError } from '../common/errors.js';
 import { printable } from '../common/guestText.js';
-import type { DaemonCall } from '../protocol/daemonCall.js';
-
-/** Makes a call to the daemon, in the turn of the one that mounted. */
-type Ask = <Request, Response>(call: DaemonCall<Request, Response>, request: Request) => Promise<Response>;
+import type { Ask } from './ask.js';
 
 /** `f_flag` of statvfs(3): mounted read-only. */
 const ST_RDONLY = 1n;

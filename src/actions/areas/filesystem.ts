@@ -179,6 +179,7 @@ export const filesystemActions: readonly ActionDef[] = [
     since: '1.5.15',
     mutating: false,
     returns: hashtable('fses', 'mountable', 'plain'),
+    afterwards: 'has it other sectors',
     summary: 'Returns the filesystems found, with their types',
     description:
       'Keys can be passed to `mount`: a device, or a device together with a btrfs subvolume. Values are types such as `ext4`, `swap` for swap space, or `unknown` if empty or not recognised, so not every entry can be mounted. Members of LVM or RAID sets and locked encrypted devices are left out.',

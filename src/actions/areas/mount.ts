@@ -57,7 +57,7 @@ export const mountActions: readonly ActionDef[] = [
     summary: 'Mounts a filesystem for reading and writing',
     description:
       '`mountable` is a device or an entry from `list_filesystems` or `inspect_get_mountpoints`. Mount one on `/` first; other mount points must be existing directories. Mounting alone can write to the disk, for example to replay a journal; drives added as read-only are not changed by it.',
-    mountsForWriting: true,
+    afterwards: 'is it writable',
     example: { mountable: '/dev/sda1', mountpoint: '/' },
   }),
   daemon({
@@ -112,7 +112,7 @@ export const mountActions: readonly ActionDef[] = [
     summary: 'Mounts a filesystem with given mount options',
     description:
       "Separate several `options` with commas; an empty text means the filesystem's defaults. Otherwise it behaves as `mount`.",
-    mountsForWriting: true,
+    afterwards: 'is it writable',
     example: { options: 'ro,noatime', mountable: '/dev/sda1', mountpoint: '/' },
   }),
   daemon({
@@ -135,7 +135,7 @@ export const mountActions: readonly ActionDef[] = [
     summary: 'Mounts a filesystem with given options and type',
     description:
       '`vfstype` is a name such as `ext4`; an empty text means automatic detection. Separate several `options` with commas, or leave them empty. Otherwise it behaves as `mount`.',
-    mountsForWriting: true,
+    afterwards: 'is it writable',
     example: { options: 'noatime', vfstype: 'ext4', mountable: '/dev/sda1', mountpoint: '/' },
   }),
   library({

@@ -3,7 +3,7 @@ import type { AddDomainRequest } from '../../../gen/proto/guestfs/v1/drive.js';
 import { badArgument, GuestfsError } from '../../common/errors.js';
 import { FairSemaphore } from '../../common/fairSemaphore.js';
 import { printable } from '../../common/guestText.js';
-import { driveFromRequest } from '../../images/addDriveRequest.js';
+import { drivesFromRequest } from '../../images/addDriveRequest.js';
 import type { Drive } from '../../images/drive.js';
 import type { LibraryContext } from '../context.js';
 import type { DomainDisk } from './domainXml.js';
@@ -41,13 +41,13 @@ function isReadonly(disk: DomainDisk, wanted: boolean, handling: ReadonlyDisk): 
   throw new GuestfsError('EINVAL', 'a disk is marked <readonly/> in the domain, and readonlydisk is "error"');
 }
 
-async function driveOf(
+async function drivesOf(
   disk: DomainDisk,
   subject: string,
   readonly: boolean,
   request: AddDomainRequest,
   { imageRoots, requireFound, signal }: LibraryContext,
-): Promise<Drive> {
+): Promise<readonly Drive[]> {
   const { source } = disk;
   const { cachemode, discard, copyonread } = request;
   const options = {
@@ -58,14 +58,14 @@ async function driveOf(
     ...(discard === undefined ? {} : { discard }),
     ...(copyonread === undefined ? {} : { copyonread }),
   };
-  if (source.kind === 'path') return driveFromRequest(source.path, options, imageRoots, subject);
+  if (source.kind === 'path') return drivesFromRequest(source.path, options, imageRoots, subject);
   if (source.kind === 'volume') {
     const path = await virsh(
       request.libvirturi,
       ['vol-path', `--pool=${source.pool}`, `--vol=${source.volume}`],
       signal,
     );
-    return driveFromRequest(path.trimEnd(), options, imageRoots, subject);
+    return drivesFromRequest(path.trimEnd(), options, imageRoots, subject);
   }
   const { protocol, servers: server, name, login } = source;
   // First: a secret that would not be used is not asked for either.
@@ -77,7 +77,7 @@ async function driveOf(
           username: login.username,
           secret: await secretOf((...args) => virsh(request.libvirturi, args, signal), login.secret),
         };
-  return driveFromRequest(name, { ...options, protocol, server, ...credentials }, imageRoots);
+  return drivesFromRequest(name, { ...options, protocol, server, ...credentials }, imageRoots);
 }
 
 /**
@@ -123,7 +123,7 @@ async function disksOf(
   for (const [index, disk] of domain.disks.entries()) {
     const readonly = isReadonly(disk, wanted, handling);
     if (readonly !== undefined)
-      drives.push(await driveOf(disk, `disk ${index + 1} of the domain`, readonly, request, context));
+      drives.push(...(await drivesOf(disk, `disk ${index + 1} of the domain`, readonly, request, context)));
   }
   if (domain.disks.length === 0) throw new GuestfsError('EINVAL', 'libvirt domain has no disks');
   return { disks: domain.disks.length, drives };

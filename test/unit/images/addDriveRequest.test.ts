@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import {
-  driveFromRequest,
+  drivesFromRequest,
   scratchDriveFromRequest,
   type AddDriveOptions,
 } from '../../../src/images/addDriveRequest.js';
+import type { Drive } from '../../../src/images/drive.js';
 import type { ImageRoots } from '../../../src/security/pathPolicy.js';
 import { errorOf, makeScene, openFiles, rawImage, type Scene } from './scene.js';
 
@@ -27,7 +28,14 @@ const DEFAULTS = {
   blockSize: undefined,
 };
 
-describe('driveFromRequest', () => {
+/** The only drive. */
+async function driveFromRequest(...request: Parameters<typeof drivesFromRequest>): Promise<Drive> {
+  const [drive, ...others] = await drivesFromRequest(...request);
+  expect(others).toEqual([]);
+  return drive as Drive;
+}
+
+describe('drivesFromRequest', () => {
   it('has the defaults of the library', async () => {
     const before = openFiles();
     expect(await driveFromRequest('a.img', {}, roots)).toEqual({

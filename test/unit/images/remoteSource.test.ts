@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { driveFromRequest, type AddDriveOptions } from '../../../src/images/addDriveRequest.js';
+import { drivesFromRequest, type AddDriveOptions } from '../../../src/images/addDriveRequest.js';
 import { remoteNode } from '../../../src/images/remoteNodes.js';
 import { remoteSubject, type RemoteSource } from '../../../src/images/remoteSource.js';
 import { errorOf, makeScene, rawImage, type Scene } from './scene.js';
@@ -13,9 +13,9 @@ beforeEach(() => {
 afterEach(() => scene.remove());
 
 async function sourceOf(filename: string, options: AddDriveOptions): Promise<RemoteSource> {
-  const drive = await driveFromRequest(filename, options, { directories: [scene.root] });
-  expect(drive.format).toBe('raw');
-  if (drive.source.kind !== 'remote') throw new Error('not a remote drive');
+  const [drive] = await drivesFromRequest(filename, options, { directories: [scene.root] });
+  expect(drive?.format).toBe('raw');
+  if (drive?.source.kind !== 'remote') throw new Error('not a remote drive');
   return drive.source.remote;
 }
 const nodeOf = (source: RemoteSource): object =>

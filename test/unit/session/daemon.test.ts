@@ -90,7 +90,7 @@ describe('a turn', () => {
     await answer;
   });
 
-  it.each(allActions.filter(({ mountsForWriting }) => mountsForWriting).map(({ name }) => name))(
+  it.each(allActions.filter(({ afterwards }) => afterwards === 'is it writable').map(({ name }) => name))(
     'that has mounted by %s asks whether it was as asked',
     async (name) => {
       const { turn, daemon } = await turnOn('1.54.1');

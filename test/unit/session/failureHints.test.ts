@@ -1,5 +1,6 @@
 /** What is added to the daemon's messages. */
 import { describe, expect, it } from '@jest/globals';
+import { blockdevGetss } from '../../../gen/calls/device.js';
 import { GuestfsError } from '../../../src/common/errors.js';
 import { hinted } from '../../../src/session/failureHints.js';
 
@@ -32,12 +33,20 @@ describe('an error of the daemon', () => {
     'parted: /dev/sda: Error: /dev/sda: unrecognised disk label',
     'mount: /sysroot: wrong fs type, bad option, bad superblock on /dev/sda, missing codepage or helper program, or other error.',
   ])('names the size of the sectors that a GPT was written for: %s', async (message) => {
-    expect(await after(message, '4096\n')).toMatchObject({
+    const withDrive = async (sectorsize: number, content: string | Error): Promise<GuestfsError> =>
+      hinted(new GuestfsError('EINVAL', message), ({ action }) => {
+        if (action === blockdevGetss.action) return Promise.resolve({ sectorsize } as never);
+        return content instanceof Error
+          ? Promise.reject(content)
+          : Promise.resolve({ content: Buffer.from(content), result: '' } as never);
+      });
+    expect(await withDrive(512, 'EFI PART')).toMatchObject({
       reason: 'EINVAL',
       message: `${message}\n/dev/sda has a GPT for sectors of 4096 bytes: add the drive with blocksize 4096`,
     });
     for (const nothing of ['', 'rubbish', new Error('gone')])
-      expect((await after(message, nothing)).message).toBe(message);
+      expect((await withDrive(512, nothing)).message).toBe(message);
+    expect((await withDrive(1024, 'EFI PART')).message).toBe(message);
   });
 
   it('names the memory that a key slot lacks', async () => {

@@ -8,6 +8,7 @@ import { abortController, linkedAbort } from '../../../src/common/waiting.js';
 import { addDomain } from '../../../src/library/domain/addDomain.js';
 import { failureOf } from '../../fakes/connected.js';
 import { eventually } from '../../support/eventually.js';
+import { tarArchive } from '../../support/tarArchive.js';
 import { aside } from './fakes.js';
 
 /** More than one client may have read at a time, and wait. */
@@ -47,4 +48,23 @@ it('are four of a client, then some wait, and the rest is refused', async () => 
   other.abort(new Error('given up'));
   await Promise.all([...calls, elsewhere]);
   expect(started()).toBe(5);
+});
+
+it('has a drive for each disk in an OVA that is one of its disks', async () => {
+  const disk = Buffer.concat([Buffer.from('conectix'), Buffer.alloc(1016)]);
+  const archive = join(directory, 'a.ova');
+  writeFileSync(
+    archive,
+    tarArchive([
+      { name: 'a.ovf', content: 'text' },
+      { name: 'one.img', content: Buffer.alloc(1024) },
+      { name: 'two.vhd', content: disk },
+    ]),
+  );
+  const xml = `<domain type="kvm"><name>a</name><devices><disk type="file"><source file="${archive}"/></disk></devices></domain>`;
+  writeFileSync(join(directory, 'virsh'), `#!/bin/sh\necho '${xml}'\n`);
+  chmodSync(join(directory, 'virsh'), 0o755);
+  const context = aside('add_domain', { imageRoots: { directories: [directory] } });
+  expect(await addDomain(context, { dom: 'a', readonly: true })).toBe(1);
+  expect(context.session.drives.map(({ source }) => source)).toMatchObject([{ disk: 'one.img' }, { disk: 'two.vhd' }]);
 });

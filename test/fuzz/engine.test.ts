@@ -1,5 +1,7 @@
 /** Tests of the fuzzer: probes do not change what code does, and the fuzzer finds hidden defects. */
 import { beforeAll, describe, expect, test } from '@jest/globals';
+import { setImmediate } from 'node:timers/promises';
+import { collectGarbage } from '../fakes/memory.js';
 import { threadTime } from './engine/clock.js';
 import { Fuzzer, type Finding, type FuzzerOptions } from './engine/fuzzer.js';
 import { instrument } from './engine/instrument.js';
@@ -138,8 +140,25 @@ describe('the fuzzer', () => {
     const others = await findings((bytes) => (bytes[0] === 0 ? undefined : (turn(() => 1), work())), {
       milliseconds: 500,
     });
-    // Garbage is not collected here, so there sometimes seems to be a leak.
     expect(others.filter(({ what }) => what.startsWith('takes'))).toEqual([]);
+  }, 60_000);
+
+  test('finds memory that is kept, and does not take garbage for it', async () => {
+    const allocate = async (): Promise<Buffer[]> => {
+      await setImmediate();
+      return Array.from({ length: 40 }, () => Buffer.alloc(1 << 20));
+    };
+    for (let count = 0; count < 4; count += 1)
+      expect(await findings(async () => void (await allocate()), { milliseconds: 300, collectGarbage })).toEqual([]);
+    const kept: Buffer[] = [];
+    const started = performance.now();
+    const keep = async (): Promise<void> => {
+      const [first] = await allocate();
+      // Afterwards memory no longer counts as a part of the start.
+      if (first !== undefined && performance.now() - started > 1500 && kept.length < 60) kept.push(first);
+    };
+    const [finding] = await findings(keep, { milliseconds: 4000, collectGarbage });
+    expect(finding?.what).toMatch(/^memory grew by \d/);
   }, 60_000);
 
   test('makes inputs as short as they can be', async () => {

@@ -30,7 +30,8 @@ export const systemPackages = [
     why: 'creates and converts disk images',
     programs: ['qemu-img'],
   },
-  { name: 'qemu-block-extra', for: ['server'], why: 'drives over HTTP, FTP, SSH, iSCSI, RBD and GlusterFS' },
+  { name: 'qemu-block-extra', for: ['server'], why: 'drives over SSH, iSCSI, RBD and GlusterFS' },
+  { name: 'nbdkit', for: ['server'], why: 'drives over HTTP, HTTPS, FTP and FTPS', programs: ['nbdkit'] },
   {
     name: 'python3',
     for: ['server'],
@@ -125,7 +126,6 @@ export const systemPackages = [
   { name: 'rpm', for: ['test'], why: "makes RPM's package databases", programs: ['rpm', 'rpmbuild'] },
   { name: 'dosfstools', for: ['test'], why: 'makes FAT file systems', programs: ['mkfs.vfat'] },
   { name: 'libvirt-clients', for: ['test'], why: 'lists libvirt domains', programs: ['virsh'] },
-  { name: 'nbdkit', for: ['test'], why: 'serves drives over NBD', programs: ['nbdkit'] },
   {
     name: 'nginx-light',
     for: ['test', 'mesh'],
@@ -142,6 +142,7 @@ export const systemPackages = [
     programs: ['prometheus', 'promtool'],
   },
   { name: 'python3-pyftpdlib', for: ['test'], why: 'serves drives over FTP' },
+  { name: 'vsftpd', for: ['test'], why: 'serves drives over FTPS', programs: ['vsftpd'] },
   { name: 'tgt', for: ['test'], why: 'serves drives over iSCSI, in user space', programs: ['tgtd', 'tgtadm'] },
   { name: 'openssh-server', for: ['test'], why: 'serves drives over SSH', programs: ['sshd'] },
   { name: 'openssh-client', for: ['test'], why: 'makes SSH keys', programs: ['ssh-keygen'] },

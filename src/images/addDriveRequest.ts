@@ -8,7 +8,7 @@ import type { CacheMode, Discard, Drive } from './drive.js';
 import { IMAGE_FORMATS, isImageFormat } from './formats.js';
 import { ovaDiskNames } from './ovaDisks.js';
 import { unusableImage } from './recognise.js';
-import { READ_ONLY_PROTOCOLS, remoteProtocol, remoteSourceFromRequest, type RemoteProtocol } from './remoteSource.js';
+import { isWebProtocol, remoteProtocol, remoteSourceFromRequest, type RemoteProtocol } from './remoteSource.js';
 
 /** The optional arguments of `add_drive`, as given in the request. */
 export interface AddDriveOptions {
@@ -190,6 +190,5 @@ function checkFile({ server, username, secret }: AddDriveOptions): void {
 
 /** libguestfs detects this only at launch. */
 function checkReadOnly(protocol: RemoteProtocol, readonly: boolean): void {
-  if (!readonly && READ_ONLY_PROTOCOLS.has(protocol))
-    throw badArgument('readonly', `drives over '${protocol}' can be read only`);
+  if (!readonly && isWebProtocol(protocol)) throw badArgument('readonly', `drives over '${protocol}' can be read only`);
 }

@@ -18,7 +18,8 @@ import type { ImageClaims } from './imageUses.js';
 import { MappingBudget } from './mappedFile.js';
 import type { ForeignImageProbe } from './foreignProbe.js';
 import type { ExportSocket } from './exportSocket.js';
-import { exportNode, openRemoteExport, type RemoteExport } from './remoteExport.js';
+import { exportNode } from './exportNode.js';
+import { openRemoteExport, type RemoteExport } from './remoteExport.js';
 import { openRemoteImage, remoteFormat, type RemoteImage } from './remoteImage.js';
 import { remoteAsker } from './remoteProbe.js';
 import { DISCARD_PROTOCOLS, remoteSubject } from './remoteSource.js';
@@ -318,7 +319,9 @@ async function openRemote(
     );
   }
   const { runDirectory, qemuBinary, signal } = context;
-  const bytes = await openRemoteExport(source, { name, writable: !drive.readonly, runDirectory, roots, signal });
+  const bytes = await openRemoteExport(source, {
+    ...{ name, writable: !drive.readonly, runDirectory, qemuBinary, roots, signal },
+  });
   context.claims.keep(name, () => bytes.stop());
   let image: RemoteImage | undefined;
   try {

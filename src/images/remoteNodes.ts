@@ -1,6 +1,15 @@
 /** Describes network drives as structured qemu protocol nodes, so that no text from a client is parsed as a file name. */
 import type { BlockNode } from './blockNodes.js';
-import { hostAndPort, type RemoteProtocol, type RemoteServer, type RemoteSource } from './remoteSource.js';
+import {
+  hostAndPort,
+  type RemoteProtocol,
+  type RemoteServer,
+  type RemoteSource,
+  type WebProtocol,
+} from './remoteSource.js';
+
+/** Protocols that qemu's own drivers are used for. */
+type QemuProtocol = Exclude<RemoteProtocol, WebProtocol>;
 
 /** How qemu reaches a source: the resources that its machine was given. */
 export interface RemoteAccess {
@@ -25,28 +34,18 @@ export function remoteNode(
   return {
     driver: source.protocol,
     'node-name': name,
-    ...definedOnly(NODES[source.protocol](source, access)),
+    ...definedOnly(NODES[source.protocol as QemuProtocol](source, access)),
     ...options,
   };
 }
 
 type Write = (source: RemoteSource, access: RemoteAccess) => Record<string, unknown>;
 
-const curl: Write = (source, { secretId }) => ({
-  url: `${source.protocol}://${hostAndPort(tcp(source))}${escapePath(source.name)}`,
-  username: source.username,
-  'password-secret': secretId,
-});
-
-const NODES: Readonly<Record<RemoteProtocol, Write>> = {
+const NODES: Readonly<Record<QemuProtocol, Write>> = {
   nbd: (source, access) => ({
     server: socketAddress(source.servers[0] as RemoteServer, NBD_PORT, access),
     export: source.name === '' ? undefined : source.name,
   }),
-  http: curl,
-  https: curl,
-  ftp: curl,
-  ftps: curl,
   ssh: (source) => {
     const { host, port } = tcp(source);
     return {
@@ -103,11 +102,6 @@ function tcp({ servers }: RemoteSource): RemoteServer & { readonly transport: 't
 function socketAddress(server: RemoteServer, port: number, access: RemoteAccess): Record<string, unknown> {
   if (server.transport === 'unix') return { type: 'unix', path: access.socketFor(server) };
   return { type: 'inet', host: server.host, port: String(server.port ?? port) };
-}
-
-/** A path is only bytes to its server: characters that are special in a URI are escaped, as in the library. */
-function escapePath(path: string): string {
-  return encodeURIComponent(path).replace(/%(2F|3B|40|26|3D|2B|24|2C)/g, (escape) => decodeURIComponent(escape));
 }
 
 function definedOnly(values: Readonly<Record<string, unknown>>): Record<string, unknown> {

@@ -7,7 +7,8 @@ import { GuestfsError } from '../common/errors.js';
 import { FairSemaphore } from '../common/fairSemaphore.js';
 import { BACKED_FORMATS, type ImageFormat } from './formats.js';
 import { runIsolatedQemu, type IsolatedRun } from './isolatedQemu.js';
-import { exportNode, type RemoteExport } from './remoteExport.js';
+import { exportNode } from './exportNode.js';
+import type { RemoteExport } from './remoteExport.js';
 import { createUnnamedFile } from './temporaryDisk.js';
 
 /** Any reachable server answers sooner. */

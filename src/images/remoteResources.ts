@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { GuestfsError } from '../common/errors.js';
 import type { ImageRoots } from '../security/pathPolicy.js';
 import type { RemoteAccess } from './remoteNodes.js';
-import type { RemoteServer, RemoteSource } from './remoteSource.js';
+import { isWebProtocol, type RemoteServer, type RemoteSource } from './remoteSource.js';
 import { relaySocket, type SocketRelay } from './socketRelay.js';
 
 /** Arguments of one `object-add`. */
@@ -23,11 +23,14 @@ export interface Owner {
 export interface RemoteResources extends RemoteAccess {
   /** Objects to add before the drive's node. They contain the secret. */
   readonly objects: readonly QemuObject[];
+  /** Name of a file with the secret, in the directory, for a program other than qemu; undefined if there is none. */
+  readonly secretFile: string | undefined;
   /** Removes everything, once the drive is open; open connections stay open. Can be called twice. */
   close(): Promise<void>;
 }
 
 const SECRET_ID = 'secret';
+const SECRET_FILE = 'secret';
 const SSH_DIRECTORY = '.ssh';
 /** One of the names under which libssh looks for a key of its user, whatever the kind of the key. */
 const SSH_KEY = 'id_ed25519';
@@ -47,7 +50,7 @@ export async function createRemoteResources(
   const sockets = new Map<RemoteServer, string>();
   const close = async (): Promise<void> => {
     await Promise.all([
-      rm(join(directory, SSH_DIRECTORY), { recursive: true, force: true }),
+      ...[SSH_DIRECTORY, SECRET_FILE].map((name) => rm(join(directory, name), { recursive: true, force: true })),
       ...relays.map((relay) => relay.close()),
     ]);
   };
@@ -60,11 +63,16 @@ export async function createRemoteResources(
     }
     const { secret, protocol } = source;
     if (secret !== undefined && protocol === 'ssh') await giveSshKey(secret, directory, owner);
+    const hasFile = secret !== undefined && isWebProtocol(protocol);
+    if (hasFile) await writeFor(owner, join(directory, SECRET_FILE), `${secret}\n`);
     const objects: readonly QemuObject[] =
-      secret === undefined || protocol === 'ssh'
+      secret === undefined || protocol === 'ssh' || hasFile
         ? []
         : [{ 'qom-type': 'secret', id: SECRET_ID, format: protocol === 'rbd' ? 'base64' : 'raw', data: secret }];
-    return { objects, secretId: objects[0]?.id, socketFor: (server) => sockets.get(server) as string, close };
+    return {
+      ...{ objects, secretId: objects[0]?.id, secretFile: hasFile ? SECRET_FILE : undefined, close },
+      socketFor: (server) => sockets.get(server) as string,
+    };
   } catch (error) {
     await close();
     throw error;
@@ -80,8 +88,12 @@ async function giveSshKey(key: string, directory: string, owner: Owner): Promise
     );
   }
   const place = join(directory, SSH_DIRECTORY);
-  const file = join(place, SSH_KEY);
   await mkdir(place, { mode: 0o700 });
-  await writeFile(file, key.endsWith('\n') ? key : `${key}\n`, { flag: 'wx', mode: 0o600 });
-  for (const path of [place, file]) await chown(path, owner.uid, owner.gid);
+  await writeFor(owner, join(place, SSH_KEY), key.endsWith('\n') ? key : `${key}\n`);
+  await chown(place, owner.uid, owner.gid);
+}
+
+async function writeFor({ uid, gid }: Owner, path: string, content: string): Promise<void> {
+  await writeFile(path, content, { flag: 'wx', mode: 0o600 });
+  await chown(path, uid, gid);
 }

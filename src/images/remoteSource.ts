@@ -13,8 +13,17 @@ export type RemoteProtocol = (typeof REMOTE_PROTOCOLS)[number];
 /** Protocols that libguestfs used to accept, and that qemu no longer supports. */
 const REMOVED_PROTOCOLS: ReadonlySet<string> = new Set(['sheepdog', 'tftp']);
 
-/** Protocols over which qemu can only read. */
-export const READ_ONLY_PROTOCOLS: ReadonlySet<RemoteProtocol> = new Set(['http', 'https', 'ftp', 'ftps']);
+/** Protocols of web and FTP servers, over which drives can only be read. */
+export const WEB_PROTOCOLS = ['http', 'https', 'ftp', 'ftps'] as const satisfies readonly RemoteProtocol[];
+export type WebProtocol = (typeof WEB_PROTOCOLS)[number];
+
+/** Whether it is one of them. */
+export function isWebProtocol(protocol: RemoteProtocol): protocol is WebProtocol {
+  return (WEB_PROTOCOLS as readonly RemoteProtocol[]).includes(protocol);
+}
+
+/** What is on the command line of the program that connects to a web server: the system limits its length. */
+const MAX_PATH_BYTES = 4096;
 
 /** Protocols over which qemu can discard. */
 export const DISCARD_PROTOCOLS: ReadonlySet<RemoteProtocol> = new Set(['nbd', 'iscsi', 'rbd', 'gluster']);
@@ -118,6 +127,15 @@ const checkCurl: Check = (source) => {
   if (source.username === '')
     throw badArgument('username', `${source.protocol}: username should not be an empty string`);
   secretNeedsUsername(source);
+  for (const [field, value] of [
+    ['filename', source.name],
+    ['username', source.username],
+  ] as const) {
+    if (Buffer.byteLength(value ?? '') > MAX_PATH_BYTES)
+      throw badArgument(field, `${source.protocol}: must have at most ${MAX_PATH_BYTES} bytes`);
+  }
+  if (source.secret?.includes('\n') === true)
+    throw badArgument('secret', `${source.protocol}: a password must be one line`);
 };
 
 /** What each protocol needs and permits. */
@@ -207,6 +225,16 @@ export function remoteSubject({ protocol, servers, name, username }: RemoteSourc
   const hosts = servers.map((server) => (server.transport === 'unix' ? `unix:${server.path}` : hostAndPort(server)));
   const user = username === undefined ? '' : `${username}@`;
   return `${protocol} drive '${printableName(`${user}${hosts.join(',')}${name === '' || name.startsWith('/') ? '' : '/'}${name}`)}'`;
+}
+
+/** The URL of a drive on a web server, without user and password. */
+export function remoteUrl({ protocol, servers, name }: RemoteSource): string {
+  return `${protocol}://${hostAndPort(servers[0] as RemoteServer & { transport: 'tcp' })}${escapePath(name)}`;
+}
+
+/** A path is only bytes to its server: characters that are special in a URI are escaped, as in the library. */
+function escapePath(path: string): string {
+  return encodeURIComponent(path).replace(/%(2F|3B|40|26|3D|2B|24|2C)/g, (escape) => decodeURIComponent(escape));
 }
 
 /** As in a URI: IPv6 addresses in brackets. */

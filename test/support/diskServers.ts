@@ -1,10 +1,9 @@
 /** Real servers of disk images on this host, each in a child process with its own port. */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { atDistance } from './distance.js';
 import { eventually } from './eventually.js';
 
 /** A server that accepts connections. */
@@ -140,14 +139,12 @@ export async function nginx({ root, directory, login, tls }: WebOptions): Promis
       server {
         listen 127.0.0.1:${port}${tls === undefined ? '' : ' ssl'};
         ${tls === undefined ? '' : `ssl_certificate ${tls.certificate}; ssl_certificate_key ${tls.key};`}
-        root ${root}; keepalive_timeout 0;
+        root ${root};
         ${login === undefined ? '' : `auth_basic disks; auth_basic_user_file ${passwords};`}
       }
     }`,
   );
-  // qemu's HTTP client hangs when two transfers end in one event, which happens on a busy host; here, each transfer
-  // begins only after the previous one has ended. See docs/network-drives.md.
-  return atDistance(await start(port, 'nginx', '-c', configuration, '-e', 'stderr'));
+  return start(port, 'nginx', '-c', configuration, '-e', 'stderr');
 }
 
 /** The only version for which Debian has the modules. */
@@ -172,6 +169,34 @@ export async function ftpServer(root: string, { user, password }: Login): Promis
     '--password',
     password,
   );
+}
+
+/**
+ * vsftpd, an FTP server whose connections are encrypted from the start. Takes root.
+ * @param directory for its configuration; as `root`, for anybody to enter
+ */
+export async function ftpsServer(
+  root: string,
+  directory: string,
+  { certificate, key }: { readonly certificate: string; readonly key: string },
+): Promise<DiskServer> {
+  const port = await freePort();
+  const empty = join(directory, 'empty');
+  mkdirSync(empty, { recursive: true });
+  const configuration = join(directory, 'vsftpd.conf');
+  writeFileSync(
+    configuration,
+    [
+      ...['listen=YES', 'listen_address=127.0.0.1', `listen_port=${port}`, 'background=NO', 'pasv_address=127.0.0.1'],
+      ...['anonymous_enable=YES', 'no_anon_password=YES', 'local_enable=NO', `anon_root=${root}`],
+      // Users that every Debian has, one with a home directory.
+      ...['ftp_username=bin', 'nopriv_user=nobody', `secure_chroot_dir=${empty}`, 'seccomp_sandbox=NO'],
+      ...['ssl_enable=YES', 'implicit_ssl=YES', 'allow_anon_ssl=YES', 'require_ssl_reuse=NO', 'ssl_ciphers=HIGH'],
+      ...['force_anon_data_ssl=YES', 'force_anon_logins_ssl=YES'],
+      ...[`rsa_cert_file=${certificate}`, `rsa_private_key_file=${key}`, ''],
+    ].join('\n'),
+  );
+  return start(port, 'vsftpd', configuration);
 }
 
 /** An iSCSI target. */

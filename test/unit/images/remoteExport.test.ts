@@ -23,6 +23,7 @@ import { errorOf, makeScene, openFiles, rawImage, type Scene } from './scene.js'
 
 const SIZE = 3 << 20;
 const NOBODY = 65534;
+const QEMU = 'qemu-system-x86_64';
 const isRoot = process.geteuid?.() === 0;
 
 let scene: Scene;
@@ -70,7 +71,7 @@ function source(address: string, more: Partial<RemoteSource> = {}): RemoteSource
 async function open(from: RemoteSource, writable = false): Promise<RemoteExport> {
   const roots = { directories: [scene.root] };
   const one = await openRemoteExport(from, {
-    ...{ name: 'drive0', writable, roots, runDirectory: run, signal: abort.signal },
+    ...{ name: 'drive0', writable, roots, runDirectory: run, qemuBinary: QEMU, signal: abort.signal },
   });
   opened.push(one);
   return one;
@@ -169,7 +170,9 @@ describe('the bytes of a remote drive', () => {
     await eventually(() => most() === 8);
     const other = abortController();
     onBehalfOf('other', other.signal);
-    const options = { name: 'drive1', writable: false, roots: { directories: [scene.root] }, runDirectory: run };
+    const options = {
+      ...{ name: 'drive1', writable: false, roots: { directories: [scene.root] }, runDirectory: run, qemuBinary: QEMU },
+    };
     const one = await openRemoteExport(source(address), { ...options, signal: other.signal });
     opened.push(one);
     expect(one.size).toBe(BigInt(SIZE));

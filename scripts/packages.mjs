@@ -124,6 +124,7 @@ export const systemPackages = [
   },
   { name: 'libwin-hivex-perl', for: ['test'], why: 'makes registry hives', programs: ['hivexregedit'] },
   { name: 'rpm', for: ['test'], why: "makes RPM's package databases", programs: ['rpm', 'rpmbuild'] },
+  { name: 'ewf-tools', for: ['test'], why: 'makes EWF images (E01)', programs: ['ewfacquire', 'ewfexport'] },
   { name: 'dosfstools', for: ['test'], why: 'makes FAT file systems', programs: ['mkfs.vfat'] },
   { name: 'libvirt-clients', for: ['test'], why: 'lists libvirt domains', programs: ['virsh'] },
   {

@@ -4,38 +4,28 @@
  * runs the proxies (`npm test -- mesh`): it takes many minutes, and needs root, Go, and registries for the image and the tools.
  *
  *   npm run verify:deploy                  everything
- *   npm run verify:deploy -- PART ...      units, chart, cluster, image
+ *   npm run verify:deploy -- PART ...      units, compose, chart, cluster, image
  */
-import { verifyChart } from './deploy/chart.mjs';
 import { Checks } from './deploy/checks.mjs';
-import { verifyCluster } from './deploy/cluster.mjs';
-import { verifyImage } from './deploy/image.mjs';
-import { verifyUnits } from './deploy/units.mjs';
 import { ensureAllBuilt } from './setup/build.mjs';
 import { ensureGenerated } from './setup/generated.mjs';
 import { ensureNodePackages } from './setup/nodePackages.mjs';
 import { ensureSystemPackages } from './setup/systemPackages.mjs';
 import { command } from './support/command.mjs';
+import { StepFailed } from './support/run.mjs';
 import { say, sinceStart } from './support/say.mjs';
 
-/** The quickest first. */
-const PARTS = {
-  units: verifyUnits,
-  chart: verifyChart,
-  cluster: verifyCluster,
-  image: verifyImage,
-};
-
 const asked = process.argv.slice(2);
-const unknown = asked.filter((name) => !(name in PARTS));
-if (unknown.length > 0) {
-  say(`unknown part of the deployment: ${unknown.join(', ')}; choose from ${Object.keys(PARTS).join(', ')}`);
-  process.exit(2);
-}
 
 await command(async () => {
-  await ensureSystemPackages(['server', 'appliance', 'deploy']);
   await ensureNodePackages();
+  const { PARTS } = await import('./deploy/parts.mjs');
+  const unknown = asked.filter((name) => !(name in PARTS));
+  if (unknown.length > 0)
+    throw new StepFailed(
+      `unknown part of the deployment: ${unknown.join(', ')}; choose from ${Object.keys(PARTS).join(', ')}`,
+    );
+  await ensureSystemPackages(['server', 'appliance', 'deploy']);
   await ensureGenerated();
   await ensureAllBuilt();
   const checks = new Checks();

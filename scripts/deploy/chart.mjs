@@ -47,22 +47,48 @@ export function valueSets() {
  * The objects of the chart, in YAML.
  * @param {string} program
  * @param {string} values
+ * @param {string[]} settings flags of Helm that change values
  */
-export function rendered(program, values) {
+export function rendered(program, values, ...settings) {
   return output([
     ...[program, 'template', 'guestfs-grpc', CHART, '--namespace', NAMESPACE, '--kube-version', KUBERNETES],
-    ...['--values', values],
+    ...['--values', values, ...settings],
   ]);
 }
 
 /**
- * The containers of all pods.
+ * What is read of the chart's pods.
+ * @typedef {object} Pod
+ * @property {Container[]} containers
+ * @property {number} terminationGracePeriodSeconds
+ *
+ * @typedef {object} Container
+ * @property {string} name
+ * @property {string[]} [args]
+ * @property {import('./environment.mjs').Variable[]} env
+ * @property {{ name: string, containerPort: number }[]} ports
+ * @property {Probe} startupProbe
+ * @property {Probe} readinessProbe
+ * @property {Probe} livenessProbe
+ * @property {{ preStop: { exec: { command: string[] } } }} [lifecycle]
+ *
+ * @typedef {object} Probe
+ * @property {{ path: string, port: string }} [httpGet]
+ * @property {{ port: number }} [grpc]
+ * @property {number} periodSeconds
+ * @property {number} failureThreshold
+ * @property {number} timeoutSeconds
+ */
+
+/**
+ * The pods that the objects of the chart describe.
  * @param {string} text
  */
-function containersIn(text) {
-  /** @typedef {{ spec?: { template?: { spec: { containers: import('./environment.mjs').Container[] } } } } | null} PodOwner */
-  const objects = parseAllDocuments(text).map((document) => /** @type {PodOwner} */ (document.toJS()));
-  return objects.flatMap((object) => object?.spec?.template?.spec.containers ?? []);
+export function podsIn(text) {
+  const objects = parseAllDocuments(text).map(
+    (document) => /** @type {{ spec?: { template?: { spec: Pod } } } | null} */ (document.toJS()),
+  );
+  return objects.flatMap((object) => object?.spec?.template?.spec ?? []);
 }
 
 /** @param {import('./checks.mjs').Checks} checks */
@@ -73,7 +99,7 @@ export async function verifyChart(checks) {
     checks.that(`helm lint accepts the chart with the values "${name}"`, lint.status === 0, lint.output);
     const template = outcome([program, 'template', 'x', CHART, '--kube-version', KUBERNETES, '--values', path]);
     checks.that(`helm template renders the chart with the values "${name}"`, template.status === 0, template.output);
-    for (const container of containersIn(template.stdout)) {
+    for (const container of podsIn(template.stdout).flatMap(({ containers }) => containers)) {
       const problem = await misunderstanding(container);
       checks.that(`... and the ${container.name} understands its environment`, problem === undefined, problem);
     }

@@ -1,32 +1,24 @@
 /**
- * The container image: built here, then run as an unnamed user, with a read-only root, without capabilities and
- * without /dev/kvm, and asked for a session.
+ * The container image: built here, then run as the chart does, as an unnamed user, with a read-only root, without
+ * capabilities and without /dev/kvm, and asked for a session.
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { inProject } from '../support/project.mjs';
-import { run, StepFailed } from '../support/run.mjs';
+import { run } from '../support/run.mjs';
+import { IMAGE, LIMITS, PODMAN, withContainer } from './container.mjs';
 import { outcome, output } from './output.mjs';
+import { chartContainers } from './pods.mjs';
 
 const BASE = 'docker.io/library/debian:trixie-slim';
-const IMAGE = 'localhost/guestfs-grpc';
 /** The user of the image, and one that nobody has heard of, in the group of root as on OpenShift. */
 const USERS = ['10001:10001', '1000720000:0'];
 /** How long the first session may take, milliseconds. */
 const FIRST_SESSION_MS = 3000;
-const START_LIMIT_MS = 120_000;
-const PORT = 50_951;
-const GATEWAY_PORT = 50_952;
 const MEBIBYTE = 1 << 20;
 /** What the image may take where it is unpacked. */
 const SIZE_LIMIT = 1600 * MEBIBYTE;
-
-/** The machine of CI has no user namespaces for rootless containers, and runs these as root. */
-const PODMAN = ['podman', '--runtime', 'runc'];
 
 /** @param {import('./checks.mjs').Checks} checks */
 export async function verifyImage(checks) {
@@ -36,7 +28,8 @@ export async function verifyImage(checks) {
   );
   checks.that(`the image takes ${mebibytes(size)}, at most ${mebibytes(SIZE_LIMIT)}`, size <= SIZE_LIMIT);
   console.log(contents());
-  for (const user of USERS) await verifyUser(checks, user);
+  const chart = await chartContainers();
+  for (const user of USERS) await verifyUser(checks, user, chart);
   const refused = outcome([...PODMAN, 'run', ...LIMITS, '--rm', IMAGE]);
   checks.that(
     'without TLS, the server does not start unless it is told to',
@@ -49,6 +42,7 @@ export async function verifyImage(checks) {
  * What is used of the client, which is compiled.
  * @typedef {object} Session
  * @property {() => Promise<{ accelerator: number, launch_kind: number }>} describe
+ * @property {() => Promise<unknown>} version
  * @property {() => Promise<void>} end
  *
  * @typedef {object} Client
@@ -82,11 +76,8 @@ async function build() {
   }
 }
 
-const LIMITS = ['--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1000:1000', '--network=host'];
-const HARDENED = [
-  ...['--read-only', '--cap-drop=ALL', '--security-opt=no-new-privileges'],
-  ...['--tmpfs', '/tmp:mode=1777,size=2g', '--tmpfs', '/var/tmp:mode=1777,size=1g'],
-];
+/** Where the server writes: what sessions write, and templates. */
+const WRITABLE = ['--tmpfs', '/tmp:mode=1777,size=2g', '--tmpfs', '/var/tmp:mode=1777,size=1g'];
 
 /** The largest parts of the image. */
 function contents() {
@@ -96,43 +87,37 @@ function contents() {
 }
 
 /**
+ * The server as the chart starts it, and the gateway in front of it.
  * @param {import('./checks.mjs').Checks} checks
  * @param {string} user
+ * @param {Awaited<ReturnType<typeof chartContainers>>} chart
  */
-async function verifyUser(checks, user) {
+async function verifyUser(checks, user, { server, gateway }) {
   const images = mkdtempSync(join(tmpdir(), 'guestfs-grpc-images-'));
   chmodSync(images, 0o777);
-  const name = `guestfs-grpc-verify-${process.pid}`;
-  const child = spawn(
-    'podman',
-    [
-      ...[...PODMAN.slice(1), 'run', ...LIMITS, ...HARDENED, '--rm', '--name', name, '--user', user],
-      ...['--volume', `${images}:/images`, IMAGE, 'serve', '--listen', `127.0.0.1:${PORT}`, '--drain-grace', '20'],
-    ],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
-  );
-  let log = '';
-  child.stderr.on('data', (bytes) => {
-    log += String(bytes);
-  });
-  const exited = once(child, 'exit');
+  const { args, environment, stopSeconds } = server;
+  const options = [...WRITABLE, '--volume', `${images}:/images`, ...environment];
   try {
-    const started = performance.now();
-    await listening(child, () => log);
-    console.log(`user ${user}: listens after ${seconds(performance.now() - started)}`);
-    const isolation = /** @type {string | undefined} */ (/"isolation":"(\w+)"/.exec(log)?.[1]);
-    checks.that(
-      `user ${user}: programs are isolated, by ${isolation ?? 'nothing'}`,
-      ['namespaces', 'landlock'].includes(isolation ?? ''),
-      log,
+    await withContainer(
+      checks,
+      { what: 'server', user, options, args, stopSeconds },
+      async ({ name, log, startMs }) => {
+        console.log(`user ${user}: listens after ${seconds(startMs)}`);
+        const isolation = /** @type {string | undefined} */ (/"isolation":"(\w+)"/.exec(log())?.[1]);
+        checks.that(
+          `user ${user}: programs are isolated, by ${isolation ?? 'nothing'}`,
+          ['namespaces', 'landlock'].includes(isolation ?? ''),
+          log(),
+        );
+        checks.that(`user ${user}: the appliance's own template is used`, !log().includes('made a template'), log());
+        await server.verifyProbes(checks);
+        await verifySession(checks, user, server.address('grpc'));
+        await verifyGateway(checks, user, gateway);
+        const { status, output: said } = outcome([...PODMAN, 'exec', name, ...server.preStop]);
+        checks.that(`user ${user}: the hook before the end drains the server`, status === 0, said);
+      },
     );
-    checks.that(`user ${user}: the appliance's own template is used`, !log.includes('made a template'), log);
-    await verifySession(checks, user);
-    await verifyGateway(checks, user);
   } finally {
-    outcome(['podman', 'stop', '--time', '40', name]);
-    const [code] = await exited;
-    checks.that(`user ${user}: the container ends with exit code 0`, code === 0, `${String(code)}\n${log}`);
     rmSync(images, { recursive: true });
   }
 }
@@ -141,37 +126,20 @@ async function verifyUser(checks, user) {
  * The gateway for browsers, from the same image.
  * @param {import('./checks.mjs').Checks} checks
  * @param {string} user
+ * @param {Awaited<ReturnType<typeof chartContainers>>['gateway']} gateway
  */
-async function verifyGateway(checks, user) {
-  const name = `guestfs-grpc-gateway-${process.pid}`;
-  const flags = ['--listen', `127.0.0.1:${GATEWAY_PORT}`, '--server', `127.0.0.1:${PORT}`];
-  const child = spawn(
-    'podman',
-    [
-      ...[...PODMAN.slice(1), 'run', ...LIMITS, '--read-only', '--cap-drop=ALL', '--security-opt=no-new-privileges'],
-      ...['--rm', '--name', name, '--user', user, IMAGE, 'gateway', ...flags],
-    ],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
-  );
-  let log = '';
-  child.stderr.on('data', (bytes) => {
-    log += String(bytes);
-  });
-  const exited = once(child, 'exit');
-  try {
-    await listening(child, () => log);
-    const response = await fetch(`http://127.0.0.1:${GATEWAY_PORT}/guestfs.v1.SessionService/GetServerInfo`, {
+async function verifyGateway(checks, user, gateway) {
+  const { args, environment: options, stopSeconds } = gateway;
+  await withContainer(checks, { what: 'gateway', user, options, args, stopSeconds }, async () => {
+    await gateway.verifyProbes(checks);
+    const response = await fetch(`http://${gateway.address('http')}/guestfs.v1.SessionService/GetServerInfo`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: '{}',
     });
     const answer = await response.text();
     checks.that(`user ${user}: the gateway answers`, response.ok && answer.includes('"serverVersion"'), answer);
-  } finally {
-    outcome(['podman', 'stop', '--time', '40', name]);
-    const [code] = await exited;
-    checks.that(`user ${user}: the gateway ends with exit code 0`, code === 0, `${String(code)}\n${log}`);
-  }
+  });
 }
 
 /** @param {number} ms */
@@ -180,29 +148,14 @@ function seconds(ms) {
 }
 
 /**
- * Waits until the server listens.
- * @param {import('node:child_process').ChildProcess} child
- * @param {() => string} log
- */
-async function listening(child, log) {
-  const limit = setTimeout(() => child.kill('SIGKILL'), START_LIMIT_MS);
-  try {
-    if (child.stdout !== null)
-      for await (const line of createInterface({ input: child.stdout })) if (line.startsWith('listening on ')) return;
-    throw new StepFailed(`the container did not listen:\n${log()}`);
-  } finally {
-    clearTimeout(limit);
-  }
-}
-
-/**
  * @param {import('./checks.mjs').Checks} checks
  * @param {string} user
+ * @param {string} address
  */
-async function verifySession(checks, user) {
+async function verifySession(checks, user, address) {
   /** @type {{ connect: (address: string) => Client }} */
   const { connect } = await import(inProject('dist', 'clients', 'typescript', 'src', 'index.js'));
-  const client = connect(`127.0.0.1:${PORT}`);
+  const client = connect(address);
   try {
     const started = performance.now();
     const session = await client.session({ drives: [{ scratch_size: BigInt(64 * MEBIBYTE) }], launch: true });

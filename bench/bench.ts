@@ -16,6 +16,9 @@ export interface BenchOptions {
   readonly say: (text: string) => void;
 }
 
+/** Subjects to be measured in place of the usual ones. */
+export type OtherSubjects = Readonly<Partial<Record<SubjectId, Subject>>>;
+
 export class Bench {
   readonly #libraries = new Map<SubjectId, Library>();
   /** By their flags. */
@@ -71,12 +74,18 @@ export class Bench {
     return started;
   }
 
-  /** Runs something for each subject in turn; one that fails is left out, with the reason. */
-  async withEach<Value>(body: (subject: Subject) => Promise<Value>): Promise<Map<SubjectId, Value>> {
+  /**
+   * Runs something for each subject in turn; one that fails is left out, with the reason.
+   * @param others to be used in place of the usual ones
+   */
+  async withEach<Value>(
+    body: (subject: Subject) => Promise<Value>,
+    others: OtherSubjects = {},
+  ): Promise<Map<SubjectId, Value>> {
     const values = new Map<SubjectId, Value>();
     for (const id of this.options.subjects) {
       try {
-        values.set(id, await body(await this.#subject(id)));
+        values.set(id, await body(others[id] ?? (await this.#subject(id))));
       } catch (error) {
         this.#rethrowUnlessLibrary(id, error);
       }
@@ -92,6 +101,7 @@ export class Bench {
     drives: readonly BenchDrive[],
     prepare: (machine: Machine) => Promise<unknown>,
     measure: (machine: Machine, id: SubjectId) => Promise<Value>,
+    others: OtherSubjects = {},
   ): Promise<Map<SubjectId, Value[]>> {
     const machines = await this.withEach(async (subject) => {
       const machine = await subject.launch(drives);
@@ -103,7 +113,7 @@ export class Bench {
         throw error;
       }
       return machine;
-    });
+    }, others);
     const values = new Map<SubjectId, Value[]>();
     for (let round = 0; round < this.repeat; round += 1) {
       for (const [id, machine] of machines) {

@@ -2,10 +2,13 @@
  * The system packages that the project needs, by their Debian names. This is the only list of them. It is plain data,
  * because it is read before anything is built.
  *
- * @typedef {'server' | 'appliance' | 'applianceAsUser' | 'conformance' | 'test' | 'mesh' | 'deploy'} Purpose
+ * @typedef {'server' | 'appliance' | 'applianceAsUser' | 'conformance' | 'test' | 'mesh' | 'deploy' | Stubs} Purpose
  *   `server`: to run the server; `appliance`: to build an appliance, `applianceAsUser`: what an ordinary user needs as
  *   well; `conformance`: to replay libguestfs's own tests; `test`: for the other tests; `mesh`: for those with proxies;
  *   `deploy`: to verify what is in `deploy/`.
+ *
+ * @typedef {'stubs' | 'python' | 'ruby' | 'java' | 'cpp'} Stubs For `npm run test:clients`: to generate stubs, and to build
+ *   and run the example of a language.
  *
  * @typedef {object} SystemPackage
  * @property {string} name
@@ -81,12 +84,17 @@ export const systemPackages = [
   },
   { name: 'uidmap', for: ['applianceAsUser'], why: 'user namespace for the build', programs: ['newuidmap'] },
 
-  { name: 'python3-grpcio', for: ['conformance', 'test'], why: 'a gRPC client in another language' },
-  { name: 'python3-protobuf', for: ['conformance', 'test'], why: 'its protobuf messages' },
-  { name: 'protobuf-compiler', for: ['test'], why: 'generates stubs for other languages', programs: ['protoc'] },
+  { name: 'python3-grpcio', for: ['conformance', 'test', 'python'], why: 'a gRPC client in another language' },
+  { name: 'python3-protobuf', for: ['conformance', 'test', 'python'], why: 'its protobuf messages' },
+  {
+    name: 'protobuf-compiler',
+    for: ['test', 'stubs'],
+    why: 'generates stubs for other languages',
+    programs: ['protoc'],
+  },
   {
     name: 'protobuf-compiler-grpc',
-    for: ['test'],
+    for: ['test', 'stubs'],
     why: "gRPC's plugins for C++, PHP, Python and Ruby",
     programs: ['grpc_cpp_plugin'],
   },
@@ -154,6 +162,17 @@ export const systemPackages = [
   { name: 'systemd', for: ['deploy'], why: 'checks the units', programs: ['systemd-analyze'] },
   { name: 'etcd-server', for: ['deploy'], why: 'store of the Kubernetes API server', programs: ['etcd'] },
   { name: 'python3-pip', for: ['mesh'], why: 'installs Envoy' },
+
+  { name: 'ruby', for: ['ruby'], why: 'runs programs in Ruby', programs: ['ruby'] },
+  { name: 'ruby-grpc', for: ['ruby'], why: 'gRPC for Ruby' },
+  { name: 'ruby-google-protobuf', for: ['ruby'], why: 'its protobuf messages' },
+  { name: 'maven', for: ['java'], why: 'builds programs in Java', programs: ['mvn'] },
+  { name: 'default-jdk-headless', for: ['java'], why: 'compiles and runs them', programs: ['javac'] },
+  { name: 'g++', for: ['cpp'], why: 'compiles programs in C++', programs: ['g++'] },
+  { name: 'cmake', for: ['cpp'], why: 'builds them', programs: ['cmake'] },
+  { name: 'make', for: ['cpp'], why: 'builds them', programs: ['make'] },
+  { name: 'libgrpc++-dev', for: ['cpp'], why: 'gRPC for C++' },
+  { name: 'libprotobuf-dev', for: ['cpp'], why: 'its protobuf messages' },
 ];
 
 /**

@@ -6,7 +6,7 @@
  *   npm test                            everything
  *   npm test -- check                   lint, generated code, types, advisories
  *   npm test -- unit [PATTERN]          tests that need no qemu
- *   npm test -- fuzz [TARGET]           fuzzing, a minute for each target
+ *   npm test -- fuzz [TARGET]           fuzzing, a minute for each target; among all tests, beside the integration tests
  *   npm test -- integration [PATTERN]   tests with real appliances
  *   npm test -- differential            the same calls to libguestfs's C library
  *   npm test -- conformance [REGEX]     libguestfs's own tests
@@ -63,6 +63,8 @@ const DIFFERENTIAL_TESTS = 'dist/test/differential/';
 const MESH_TESTS = 'dist/test/mesh/';
 /** The releases whose appliances are tested: the default, and Debian 12. */
 const SUITES = [undefined, 'bookworm'];
+
+const LONGEST_FIRST = ['--testSequencer', inProject('scripts', 'testing', 'longestFirst.mjs')];
 
 /** Short forms of `npm run durability` and `npm run soak`. */
 const KILLS = ['--kills', '10'];
@@ -139,7 +141,7 @@ const setUp = (action) => async () => {
 async function compareWithLibrary({ env }) {
   if (!wanted('differential')) return;
   await runStage('differential test', () =>
-    runJest({ name: 'differential', paths: DIFFERENTIAL_TESTS, only: pattern, env, limitMs: 20 * MINUTE_MS }),
+    runJest({ name: 'differential', paths: DIFFERENTIAL_TESTS, only: pattern, env, limitMs: 30 * MINUTE_MS }),
   );
 }
 
@@ -166,6 +168,19 @@ async function breakAndRoute({ env }) {
       }),
     );
   }
+}
+
+/** libguestfs's own tests of its API. @param {Sandbox} sandbox */
+async function runConformanceTests({ env }) {
+  if (!wanted('conformance')) return;
+  await runStage('conformance', () =>
+    runConformance({
+      directory: inProject('..', 'shared', 'conformance'),
+      only: asked === undefined ? undefined : pattern,
+      env,
+      limitMs: 20 * MINUTE_MS,
+    }),
+  );
 }
 
 async function main() {
@@ -212,15 +227,12 @@ async function main() {
         paths: subset === undefined ? 'dist/test/' : pathsOf(subset),
         not: `${INTEGRATION_TESTS}|${DIFFERENTIAL_TESTS}|${MESH_TESTS}`,
         only: pattern,
-        flags: ['--maxWorkers=100%', `--testTimeout=${String(UNIT_TEST_TIMEOUT_MS)}`],
-        limitMs: 10 * MINUTE_MS,
+        flags: ['--maxWorkers=100%', `--testTimeout=${String(UNIT_TEST_TIMEOUT_MS)}`, ...LONGEST_FIRST],
+        limitMs: 20 * MINUTE_MS,
       }),
     );
   }
-  if (wanted('fuzz'))
-    await runStage('fuzzing', () =>
-      runFuzz({ only: asked === undefined ? undefined : pattern, seconds: FUZZ_SECONDS }),
-    );
+  if (asked === 'fuzz') await runStage('fuzzing', () => runFuzz({ only: pattern, seconds: FUZZ_SECONDS }));
   if (!needsMachines) return;
 
   for (const suite of asked !== undefined && DEFAULT_APPLIANCE.includes(asked) ? [undefined] : SUITES)
@@ -230,6 +242,10 @@ async function main() {
     );
   const sandbox = new Sandbox();
   try {
+    const fuzzing =
+      asked === undefined
+        ? runStage('fuzzing', () => runFuzz({ seconds: FUZZ_SECONDS, jobs: 1, aside: true }))
+        : Promise.resolve();
     if (wanted('integration') || subset !== undefined) {
       await runStage('integration tests', () =>
         runJest({
@@ -237,27 +253,15 @@ async function main() {
           // An appliance uses a little more than one core: on two cores two at a time are fastest.
           paths: subset === undefined ? INTEGRATION_TESTS : `(?=.*${INTEGRATION_TESTS}).*${pathsOf(subset)}`,
           only: pattern,
-          flags: [
-            ...['--maxWorkers=2', `--testTimeout=${String(INTEGRATION_TEST_TIMEOUT_MS)}`],
-            ...['--testSequencer', inProject('scripts', 'testing', 'longestFirst.mjs')],
-          ],
+          flags: ['--maxWorkers=2', `--testTimeout=${String(INTEGRATION_TEST_TIMEOUT_MS)}`, ...LONGEST_FIRST],
           env: asked === 'security' ? { ...sandbox.env, GUESTFS_GRPC_ALL_ESCAPES: '1' } : sandbox.env,
-          limitMs: 50 * MINUTE_MS,
+          limitMs: 60 * MINUTE_MS,
         }),
       );
     }
     // Each uses about one core, or waits.
-    await Promise.all([compareWithLibrary(sandbox), breakAndRoute(sandbox)]);
-    if (wanted('conformance')) {
-      await runStage('conformance', () =>
-        runConformance({
-          directory: inProject('..', 'shared', 'conformance'),
-          only: asked === undefined ? undefined : pattern,
-          env: sandbox.env,
-          limitMs: 20 * MINUTE_MS,
-        }),
-      );
-    }
+    await Promise.all([compareWithLibrary(sandbox), breakAndRoute(sandbox).then(() => runConformanceTests(sandbox))]);
+    await fuzzing;
     await runStage('nothing left behind', () => checkLeftovers(sandbox));
   } finally {
     try {

@@ -6,7 +6,8 @@ import { density } from './density.js';
 import { launch } from './launch.js';
 import { load } from './load.js';
 import { names } from './names.js';
+import { python } from './python.js';
 import { rss } from './rss.js';
 import { transfer } from './transfer.js';
 
-export const measurements: readonly Measurement[] = [launch, call, load, transfer, names, rss, density, churn];
+export const measurements: readonly Measurement[] = [launch, call, load, transfer, python, names, rss, density, churn];

@@ -1,4 +1,4 @@
-"""libguestfs's C library, measured from inside its own process.
+"""A program over libguestfs's Python binding, or over what takes its place, measured from inside its own process.
 
 Reads one JSON object a line from standard input, answers each with one line. Times are taken
 here, around the call of the library alone, so that the conversation costs it nothing.

@@ -1,4 +1,4 @@
-/** A conversation with the process that runs the C library. */
+/** A conversation with a process that runs a Python program for libguestfs. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface, type Interface } from 'node:readline';

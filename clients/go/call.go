@@ -300,20 +300,25 @@ func (c *call) tableResult() (map[string]string, error) {
 		}))
 		table[pair[0]] = pair[1]
 	})
-	if err = errors.Join(err, problem); err != nil {
+	if err = c.whole(err, problem); err != nil {
 		return nil, err
 	}
 	return table, nil
+}
+
+// whole is the error of a call: its own, or that of an answer that cannot be read.
+func (c *call) whole(err, problem error) error {
+	if err == nil && problem != nil {
+		return localError(c.op, problem)
+	}
+	return err
 }
 
 func oneResult[T any](c *call, decode func([]byte) (T, error)) (*T, error) {
 	var value T
 	var problem error
 	err := c.first(func(f field) { value, problem = decode(f.data) })
-	if err == nil {
-		err = problem
-	}
-	return &value, err
+	return &value, c.whole(err, problem)
 }
 
 func listResult[T any](c *call, decode func([]byte) (T, error)) (*[]T, error) {
@@ -323,10 +328,7 @@ func listResult[T any](c *call, decode func([]byte) (T, error)) (*[]T, error) {
 		value, err := decode(f.data)
 		values, problem = append(values, value), errors.Join(problem, err)
 	})
-	if err == nil {
-		err = problem
-	}
-	if err != nil {
+	if err = c.whole(err, problem); err != nil {
 		return nil, err
 	}
 	return &values, nil

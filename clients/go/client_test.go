@@ -26,6 +26,8 @@ type fake struct {
 	mutex    sync.Mutex
 	answers  map[string]func(requests [][]byte, send func([]byte)) error
 	requests map[string][][]byte
+	// refused are answered with an error at once, without a header.
+	refused  map[string]error
 	sessions []string
 	ids      []string
 	address  string
@@ -72,12 +74,16 @@ func (f *fake) handle(_ any, stream grpc.ServerStream) error {
 	rpc := method[strings.LastIndex(method, "/")+1:]
 	f.mutex.Lock()
 	script, ok := f.answers[rpc]
+	refused := f.refused[rpc]
 	given, _ := metadata.FromIncomingContext(stream.Context())
 	f.sessions = append(f.sessions, strings.Join(given.Get(sessionKey), ","))
 	f.ids = append(f.ids, strings.Join(given.Get(requestIDKey), ","))
 	f.mutex.Unlock()
 	if !ok {
 		return status.Error(codes.Unimplemented, "unknown method")
+	}
+	if refused != nil {
+		return refused
 	}
 	if rpc == "Subscribe" {
 		if err := stream.SendHeader(metadata.MD{}); err != nil {
@@ -104,6 +110,12 @@ func (f *fake) sent(rpc string) [][]byte {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	return f.requests[rpc]
+}
+
+func (f *fake) refuse(rpc string, err error) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	f.refused = map[string]error{rpc: err}
 }
 
 func (f *fake) script(rpc string, script func([][]byte, func([]byte)) error) {
@@ -257,10 +269,144 @@ func TestLostConnection(t *testing.T) {
 	}
 }
 
+// relay passes on one connection to a server, until it is cut.
+type relay struct {
+	address  string
+	listener net.Listener
+	both     []net.Conn
+	mutex    sync.Mutex
+}
+
+func startRelay(t *testing.T, server string) *relay {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	r := &relay{address: listener.Addr().String(), listener: listener}
+	t.Cleanup(r.cut)
+	go func() {
+		client, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		other, err := net.Dial("tcp", server)
+		if err != nil {
+			return
+		}
+		r.mutex.Lock()
+		r.both = []net.Conn{client, other}
+		r.mutex.Unlock()
+		go func() { _, _ = io.Copy(other, client) }()
+		_, _ = io.Copy(client, other)
+	}()
+	return r
+}
+
+func (r *relay) cut() {
+	_ = r.listener.Close()
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	for _, one := range r.both {
+		_ = one.Close()
+	}
+}
+
+func TestConnectionLostDuringCall(t *testing.T) {
+	calls := map[string]func(g *Guestfs) error{
+		"Cat":      func(g *Guestfs) error { _, err := g.Cat("/x"); return err },
+		"Ls":       func(g *Guestfs) error { _, err := g.Ls("/"); return err },
+		"Download": func(g *Guestfs) error { return g.Download_to("/x", io.Discard) },
+		"Upload":   func(g *Guestfs) error { return g.Upload_from(bytes.NewReader(make([]byte, 4<<20)), "/x") },
+	}
+	for rpc, call := range calls {
+		t.Run(rpc, func(t *testing.T) {
+			f := startFake(t)
+			r := startRelay(t, f.address)
+			g, err := Connect(context.Background(), Options{Server: r.address, Flags: CREATE_NO_ENVIRONMENT})
+			check(t, err)
+			f.script(rpc, func(_ [][]byte, send func([]byte)) error {
+				if rpc == "Ls" || rpc == "Download" {
+					send(appendText(nil, 1, "a"))
+				}
+				r.cut()
+				return nil
+			})
+			for _, err := range []error{call(g), g.Touch("/x")} {
+				var failure *GuestfsError
+				if !errors.As(err, &failure) || !strings.Contains(failure.Errmsg, "no connection to the guestfs-grpc server") {
+					t.Fatalf("%#v", err)
+				}
+				same(t, failure.Errno, syscall.ECONNRESET)
+			}
+			if err := g.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func TestNewerServer(t *testing.T) {
+	f := startFake(t)
+	g := connectTo(t, f)
+	// A field and a reason that this client does not know.
+	f.script("Cat", answer(appendText(appendText(nil, 1, "text"), 999, "new")))
+	text, err := g.Cat("/x")
+	check(t, err)
+	same(t, text, "text")
+	f.script("Cat", fails(codes.FailedPrecondition, "not any more", "REASON_OF_TOMORROW", map[string]string{"fact": "new"}))
+	_, err = g.Cat("/x")
+	var failure *GuestfsError
+	if !errors.As(err, &failure) {
+		t.Fatalf("%#v", err)
+	}
+	same(t, []any{failure.Error(), failure.Reason, failure.Metadata["fact"]},
+		[]any{"cat: not any more", "REASON_OF_TOMORROW", "new"})
+}
+
+func TestOlderServer(t *testing.T) {
+	f := startFake(t)
+	f.mutex.Lock()
+	delete(f.answers, "SetProgram")
+	f.mutex.Unlock()
+	_, err := Connect(context.Background(), Options{Server: f.address, Flags: CREATE_NO_ENVIRONMENT})
+	// Programs for the binding assert this type.
+	failure, ok := err.(*GuestfsError)
+	if !ok || failure.Op != "set_program" || !strings.Contains(failure.Errmsg, "does not have this call") {
+		t.Fatalf("%#v", err)
+	}
+	same(t, fieldsOf(t, f.sent("DeleteSession")[0])[0].text(), "s1")
+}
+
+func TestAnswerThatIsNoMessage(t *testing.T) {
+	f := startFake(t)
+	g := connectTo(t, f)
+	broken := []byte{0xff, 0xff, 0xff}
+	for _, message := range [][]byte{broken, appendBytes(nil, 1, broken)} {
+		f.script("ListFilesystems", answer(message))
+		f.script("LvsFull", answer(message))
+		f.script("Statns", answer(message))
+		_, table := g.List_filesystems()
+		_, list := g.Lvs_full()
+		_, one := g.Statns("/x")
+		for _, err := range []error{table, list, one} {
+			failure, ok := err.(*GuestfsError)
+			if !ok || failure.Op == "" || !strings.Contains(failure.Errmsg, "cannot be read") {
+				t.Fatalf("%#v", err)
+			}
+		}
+	}
+}
+
 func TestNoServer(t *testing.T) {
-	for _, address := range []string{"127.0.0.1:1", "localhost", "unix:relative", "localhost:70000"} {
-		if _, err := Connect(context.Background(), Options{Server: address}); err == nil {
-			t.Fatal(address)
+	for address, text := range map[string]string{
+		"127.0.0.1:1":     "no connection to the guestfs-grpc server at 127.0.0.1:1",
+		"localhost":       "is not the address of a server",
+		"unix:relative":   "must be absolute",
+		"localhost:70000": "is not the address of a server",
+	} {
+		_, err := Connect(context.Background(), Options{Server: address})
+		failure, ok := err.(*GuestfsError)
+		if !ok || failure.Op != "create" || !strings.Contains(failure.Errmsg, text) {
+			t.Fatalf("%s: %#v", address, err)
 		}
 	}
 }
@@ -333,6 +479,22 @@ func TestFiles(t *testing.T) {
 	}
 	if _, err := os.Stat(absent); !os.IsNotExist(err) {
 		t.Fatal("a file of nothing")
+	}
+}
+
+func TestRefusedSubscription(t *testing.T) {
+	f := startFake(t)
+	g := connectTo(t, f)
+	f.script("Subscribe", answer(nil))
+	f.refuse("Subscribe", fails(codes.ResourceExhausted, "too many streams", "LIMIT_EXCEEDED", nil)(nil, nil))
+	called := false
+	handle, err := g.Set_event_callback(func(uint64, int, []byte, []uint64) { called = true }, EVENT_ALL)
+	failure, ok := err.(*GuestfsError)
+	if !ok || handle != -1 || failure.Reason != "LIMIT_EXCEEDED" {
+		t.Fatalf("%d %#v", handle, err)
+	}
+	if err := g.Close(); err != nil || called {
+		t.Fatal(err, called)
 	}
 }
 

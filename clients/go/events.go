@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"google.golang.org/grpc/metadata"
 )
 
 // The events of libguestfs.
@@ -79,7 +81,12 @@ func (g *Guestfs) Set_event_callback(callback EventCallback, event_bitmask uint6
 	e.next++
 	e.all = append(e.all, registration{handle, callback, event_bitmask})
 	e.mutex.Unlock()
-	return handle, e.resubscribe()
+	if err := e.resubscribe(); err != nil {
+		// One that cannot get its events is not registered.
+		g.Delete_event_callback(handle)
+		return -1, err
+	}
+	return handle, nil
 }
 
 // Delete_event_callback removes a callback; one that does not exist is no error, as in libguestfs.
@@ -107,7 +114,6 @@ func (e *events) resubscribe() error {
 	if same {
 		return nil
 	}
-	e.stop()
 	ctx, cancel := context.WithCancel(e.g.outgoing())
 	stream, err := e.g.connection().NewStream(ctx, bothWays, "/guestfs.v1.EventService/Subscribe")
 	if err == nil {
@@ -122,13 +128,18 @@ func (e *events) resubscribe() error {
 		}
 	}
 	if err == nil {
-		// The service sends its header when no later event can be missed.
-		_, err = stream.Header()
+		// The service sends its header when no later event can be missed. The error of a stream without one comes after it.
+		var header metadata.MD
+		if header, err = stream.Header(); err == nil && header == nil {
+			err = stream.RecvMsg(new([]byte))
+		}
 	}
 	if err != nil {
 		cancel()
-		return rpcError("set_event_callback", e.g.server, err)
+		return e.g.failed("set_event_callback", err)
 	}
+	// The subscription so far stays if a wider one is refused.
+	e.stop()
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
 	e.types, e.cancel, e.ended, e.marks = wanted, cancel, make(chan struct{}), make(chan struct{}, 1)

@@ -121,14 +121,22 @@ func Connect(ctx context.Context, options Options) (*Guestfs, error) {
 	// Finalizers are not guaranteed to run, but may free a forgotten session.
 	runtime.SetFinalizer(g, func(g *Guestfs) { _ = g.Close() })
 	if err := g.Set_program(filepath.Base(os.Args[0])); err != nil {
-		return nil, errors.Join(err, asError(g.Close()))
+		return nil, g.giveUp(err)
 	}
 	if options.Flags&CREATE_NO_ENVIRONMENT == 0 {
 		if err := g.Parse_environment(); err != nil {
-			return nil, errors.Join(err, asError(g.Close()))
+			return nil, g.giveUp(err)
 		}
 	}
 	return g, nil
+}
+
+// giveUp closes a handle that cannot be used, because of an error.
+func (g *Guestfs) giveUp(err error) error {
+	if closing := g.Close(); closing != nil {
+		return errors.Join(err, closing)
+	}
+	return err
 }
 
 // asError keeps a nil pointer from becoming an error.

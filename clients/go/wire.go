@@ -108,7 +108,7 @@ func eachField(message []byte, take func(field)) error {
 	for len(message) > 0 {
 		number, kind, n := protowire.ConsumeTag(message)
 		if n < 0 {
-			return protowire.ParseError(n)
+			return fmt.Errorf("a message that cannot be read: %w", protowire.ParseError(n))
 		}
 		message = message[n:]
 		f := field{number: number}
@@ -123,7 +123,7 @@ func eachField(message []byte, take func(field)) error {
 			n = protowire.ConsumeFieldValue(number, kind, message)
 		}
 		if n < 0 {
-			return fmt.Errorf("field %d: %w", number, protowire.ParseError(n))
+			return fmt.Errorf("a message that cannot be read, in field %d: %w", number, protowire.ParseError(n))
 		}
 		message = message[n:]
 		take(f)

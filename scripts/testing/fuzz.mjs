@@ -11,6 +11,9 @@ import { add, nothing, onePassed } from './tally.mjs';
 const AT_A_TIME = 2;
 /** A target gets this much more time, to load, to shorten failing inputs, and to end. */
 const GRACE_MS = 120_000;
+/** Niceness of a run beside other tests, and how many times as long its start and its end may take. */
+const ASIDE_NICENESS = 10;
+const ASIDE_DELAY = 5;
 const MIB = 1 << 20;
 
 /**
@@ -20,6 +23,7 @@ const MIB = 1 << 20;
  * @property {number} seconds For each target.
  * @property {number} [seed] By default a different one each time.
  * @property {number} [jobs] Targets at a time.
+ * @property {boolean} [aside] Takes only the processor time that nothing else wants.
  * @property {boolean} [writeCorpus] Adds the inputs that contribute most to the coverage to the corpus in the sources.
  */
 
@@ -33,7 +37,7 @@ const MIB = 1 << 20;
  * @param {FuzzRun} run
  * @returns {Promise<Outcome>}
  */
-function fuzzOne(target, { seconds, seed = Math.floor(Math.random() * 2 ** 32), writeCorpus }) {
+function fuzzOne(target, { seconds, seed = Math.floor(Math.random() * 2 ** 32), writeCorpus, aside = false }) {
   const corpus = inProject('test', 'fuzz', 'corpus', target);
   const kept = inProject('dist', 'fuzz', 'corpus', target);
   /** @type {import('../../test/fuzz/engine/order.js').Order} */
@@ -47,11 +51,10 @@ function fuzzOne(target, { seconds, seed = Math.floor(Math.random() * 2 ** 32), 
     cover: writeCorpus === true ? corpus : undefined,
   };
   const program = inProject('dist', 'test', 'fuzz', 'engine', 'main.js');
-  const child = spawn(process.execPath, ['--expose-gc', program, JSON.stringify(order)], {
-    cwd: root,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const limit = setTimeout(() => child.kill('SIGKILL'), seconds * 1000 + GRACE_MS);
+  const command = [process.execPath, '--expose-gc', program, JSON.stringify(order)];
+  const [first = '', ...rest] = aside ? ['nice', '-n', String(ASIDE_NICENESS), ...command] : command;
+  const child = spawn(first, rest, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
+  const limit = setTimeout(() => child.kill('SIGKILL'), seconds * 1000 + GRACE_MS * (aside ? ASIDE_DELAY : 1));
   /** @type {string[]} */
   const findings = [];
   let result = /** @type {Status | undefined} */ (undefined);

@@ -8,7 +8,7 @@ import { basename } from 'node:path';
 /** Its types are those of the CommonJS module. @type {typeof import('@jest/test-sequencer')} */
 const { default: Sequencer } = createRequire(import.meta.url)('@jest/test-sequencer');
 
-/** The files that take a minute or more on two cores, in order of their time. */
+/** The files that take a minute or more on two cores, in order of their time. Unit tests come after the others. */
 export const LONG_FILES = [
   'inspectOdd',
   'launchKinds',
@@ -24,6 +24,8 @@ export const LONG_FILES = [
   'takenOver',
   'swaps',
   'remoteDrives',
+  'hostileClients',
+  'simulation',
 ];
 
 /** @param {import('@jest/test-result').Test} test */

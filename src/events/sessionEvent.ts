@@ -24,6 +24,8 @@ export interface ProgressDetail {
   readonly serial: number;
   readonly position: bigint;
   readonly total: bigint;
+  /** What its client calls it by; empty if it has no such name. */
+  readonly requestId: string;
 }
 
 export interface CallDetail {
@@ -32,6 +34,8 @@ export interface CallDetail {
   readonly number: bigint;
   /** For `finished`: reason of the error; empty if the call succeeded. */
   readonly errorReason: string;
+  /** What its client calls it by; empty if it has no such name. */
+  readonly requestId: string;
 }
 
 /** One event, before it is numbered. */

@@ -9,6 +9,9 @@ interface Container {
 }
 
 const DECOMPRESS = 'decompress it first, and attach the disk image that it holds';
+const EXTRACT = 'extract the disk image from it first';
+/** Segments of the same image lie beside it, under names that end in .E02 and so on; ewfexport finds them itself. */
+const EXPORT = 'convert it first, for example with "ewfexport -u -f raw -t disk FILE" of ewf-tools';
 const HEAD = 512;
 const TAR_OFFSET = 257;
 
@@ -24,23 +27,47 @@ const CONTAINERS: readonly Container[] = [
   container('an xz file', '\xfd7zXZ\0', DECOMPRESS),
   container('a Zstandard file', '\x28\xb5\x2f\xfd', DECOMPRESS),
   container('a bzip2 file', 'BZh', DECOMPRESS),
-  container('a zip archive', 'PK\x03\x04', 'extract the disk image from it first'),
-  container('a 7-Zip archive', '7z\xbc\xaf\x27\x1c', 'extract the disk image from it first'),
-  container('an EWF image (E01)', 'EVF\x09\x0d\x0a\xff\0', 'convert it first, for example with ewfexport -f raw'),
-  container('an EWF image (Ex01)', 'EVF2\x0d\x0a\x81\0', 'convert it first, for example with ewfexport -f raw'),
-  container('a Proxmox backup (VMA)', 'VMA\0', 'extract the disk images from it first with vma extract'),
-  container('a tar archive', 'ustar', 'extract the disk image from it first', TAR_OFFSET),
+  container('an LZ4 file', '\x04\x22\x4d\x18', DECOMPRESS),
+  container('an LZ4 file', '\x02\x21\x4c\x18', DECOMPRESS),
+  // Of unknown size, as xz and lzma write it; the format has no signature.
+  container('an LZMA file', '\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff', DECOMPRESS),
+  container('an lzip file', 'LZIP\x01', DECOMPRESS),
+  container('an lzop file', '\x89LZO\0\r\n\x1a\n', DECOMPRESS),
+  container('a file of compress (.Z)', '\x1f\x9d\x90', DECOMPRESS),
+  container('a zip archive', 'PK\x03\x04', EXTRACT),
+  container('a 7-Zip archive', '7z\xbc\xaf\x27\x1c', EXTRACT),
+  container('a RAR archive', 'Rar!\x1a\x07', EXTRACT),
+  container('an EWF image (E01)', 'EVF\x09\x0d\x0a\xff\0', EXPORT),
+  container('an EWF image (Ex01)', 'EVF2\x0d\x0a\x81\0', EXPORT),
+  container('an AFF image', 'AFF10\r\n\0', 'convert it first, for example with "affconvert -r" of afflib-tools'),
+  container('a Windows image (WIM)', 'MSWIM\0\0\0', 'apply it to a disk first, for example with wimapply of wimtools'),
+  container('an Android sparse image', '\x3a\xff\x26\xed', 'convert it first with simg2img'),
+  container('a Partclone image', 'partclone-image', 'restore it to a disk first with partclone.restore'),
+  container('a Proxmox backup (VMA)', 'VMA\0', 'extract the disk images from it first with "vma extract"'),
+  container('a tar archive', 'ustar', EXTRACT, TAR_OFFSET),
 ];
 
+/** At the end of the file. */
+const DMG_TRAILER = Buffer.from('koly', 'latin1');
+const DMG_TRAILER_LENGTH = 512;
+
 /** What a file is instead of a disk image, and what to do; undefined if it is none of these. */
-export async function containerIn(file: ByteSource): Promise<string | undefined> {
+export async function containerIn(file: ByteSource, size: bigint): Promise<string | undefined> {
   const head = await readFully(file, 0, HEAD);
   const found = CONTAINERS.find(({ magic, offset }) => head.subarray(offset, offset + magic.length).equals(magic));
-  if (found === undefined) return undefined;
+  if (found === undefined)
+    return (await endsAsDmg(file, size))
+      ? 'ends like a disk image of macOS: state format dmg, or raw if it is none'
+      : undefined;
   const ova = startsOva(head);
   const what = ova ? 'an OVA, which is a tar archive' : found.name;
   const remedy = ova ? 'add it as a drive of its own, or extract the .vmdk files from it first' : found.remedy;
   return `is ${what}, not a disk image: ${remedy}; a drive that really begins like this needs format raw`;
+}
+
+async function endsAsDmg(file: ByteSource, size: bigint): Promise<boolean> {
+  const at = Number(size) - DMG_TRAILER_LENGTH;
+  return at >= 0 && (await readFully(file, at, DMG_TRAILER.length)).equals(DMG_TRAILER);
 }
 
 /** Whether a file is an OVA. */

@@ -94,7 +94,7 @@ async function jailOf(settings: IsolationSettings, run: IsolatedRun): Promise<Ja
     program: await findQemu(qemuBinary),
     args: [...isolatedArguments(settings), ...run.args, '-qmp', 'stdio'],
     user,
-    proc: false,
+    proc: 'unused',
     limits: {
       ...{ addressSpace: memoryBytes, cpuSeconds: CPU_SECONDS, openFiles: OPEN_FILES },
       ...(head === undefined ? {} : { fileSize: printedLimit(head.length) }),

@@ -129,7 +129,7 @@ async function formatOf(
   const content = windowOf(archive, at, size);
   const seen = sniffFormat(await readFully(content, 0, SNIFF_LENGTH));
   if (seen !== 'raw' && seen !== 'luks') return seen;
-  const container = await containerIn(content);
+  const container = await containerIn(content, BigInt(size));
   if (container !== undefined)
     throw unusableImage(
       `file '${printableName(name)}' of ${subject}`,

@@ -81,7 +81,7 @@ export async function chooseFormat(
   if (format === 'raw') return 'raw';
   const seen = await looksLike(image);
   if (format === undefined) {
-    const container = seen === 'raw' ? await containerIn(image.handle) : undefined;
+    const container = seen === 'raw' ? await containerIn(image.handle, image.size) : undefined;
     if (container !== undefined) throw unusableImage(subject, container);
     return seen === 'luks' ? 'raw' : seen;
   }

@@ -58,10 +58,11 @@ export interface JailPlan {
   /** Changes modes, owners and times of files that it is given, and the content of directories. */
   readonly attributes?: boolean;
   /**
-   * Whether it needs `/proc`, by default it does; if not, a jail without further confinement has none. Through `/proc/self/fd` it could open files that it is given
-   * once more, with other rights: to write to an image that it was given for reading, if the mode allows that to all.
+   * What it does with `/proc`: nothing, so that a jail without further confinement has none; or open files there that it
+   * is given once more, for which it is confined in a jail as well. Without that it could do so with other rights: write
+   * to an image that it was given for reading, if the image's mode allows that to all. By default it is given no images.
    */
-  readonly proc?: boolean;
+  readonly proc?: 'unused' | 'reopens';
   /** Makes namespaces and filters of its own, which the ones here would prevent. */
   readonly confinesItself?: boolean;
   /** Its working directory, at the same path as on the host, which it may write to; none by default. */
@@ -171,7 +172,7 @@ function jailedCommand(isolation: Isolation, plan: JailPlan, statusFd: number | 
           ...(plan.places ?? []),
         ],
         // What confines it needs it, and refuses what it could do with it.
-        { ...plan, proc: plan.proc !== false || python !== undefined },
+        { ...plan, withProc: plan.proc !== 'unused' || python !== undefined },
         isolation.as === 'root' && !change,
       ),
       ...['--chdir', directory],
@@ -198,11 +199,12 @@ function namespaces(isolation: Isolation & { kind: 'namespaces' }, plan: JailPla
 
 /**
  * Whether a program in a jail has descriptors that lead out of it. They are those of the host's files. If these belong
- * to the program's user, it can open them again for writing, although it was given them for reading; and from a
- * directory it can go to the one above. Images belong to a server that is not root, and so do its programs.
+ * to the program's user, or everybody may write to them, it can open them again for writing, although it was given them
+ * for reading; and from a directory it can go to the one above. Images belong to a server that is not root, and so do
+ * its programs.
  */
-function needsConfinement({ as }: Isolation, { attributes, confinesItself }: JailPlan): boolean {
-  return confinesItself !== true && (as === 'user' || attributes === true);
+function needsConfinement({ as }: Isolation, { attributes, confinesItself, proc }: JailPlan): boolean {
+  return confinesItself !== true && (as === 'user' || attributes === true || proc === 'reopens');
 }
 
 /** In a jail, Unix sockets are harmless if its network is its own. */
@@ -237,7 +239,7 @@ function confinement(
 }
 
 /** The empty root and its content. */
-function root(places: readonly Place[], plan: JailPlan, staysRoot: boolean): string[] {
+function root(places: readonly Place[], plan: JailPlan & { readonly withProc: boolean }, staysRoot: boolean): string[] {
   const { devices = [], directory } = plan;
   const unique = new Map(places.map((place) => [place.path, place]));
   const inside = (path: string): boolean =>
@@ -260,7 +262,7 @@ function root(places: readonly Place[], plan: JailPlan, staysRoot: boolean): str
         : ['--ro-bind', place.source ?? place.path, place.path];
     }),
     ...nodes.flatMap((path) => ['--dev-bind', path, path]),
-    ...(plan.proc === false ? [] : processes(staysRoot || plan.network !== true)),
+    ...(plan.withProc ? processes(staysRoot || plan.network !== true) : []),
     ...own.flatMap((path) => ['--bind', path, path]),
     ...['--remount-ro', '/'],
   ];

@@ -30,8 +30,8 @@ async function killSubprocess(session: Session): Promise<void> {
 export const applianceActions: ApplianceLibraryActions = {
   ...availabilityActions,
   ...versionActions,
-  launch: async ({ session, signal }) => {
-    await session.launch(signal);
+  launch: async ({ session, signal, requestId }) => {
+    await session.launch(signal, requestId);
     return {};
   },
   shutdown: async ({ session }) => {

@@ -11,6 +11,8 @@ export interface LibraryContext {
   readonly session: Session;
   /** Aborts when the client disconnects or cancels, or its deadline passes. */
   readonly signal: AbortSignal;
+  /** What the client calls its call by; undefined: it has given no name. */
+  readonly requestId: string | undefined;
   /** The directories in which files on the server may be. */
   readonly imageRoots: ImageRoots;
   /** What may be written there. */

@@ -144,6 +144,7 @@ async function senderJail(count: number): Promise<JailPlan> {
     program: await findProgram(python, 'python'),
     args: [...isolated, '-c', PROGRAM, String(count)],
     user: process.geteuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : undefined,
+    proc: 'unused',
     limits: LIMITS,
   };
 }

@@ -59,6 +59,8 @@ export async function qemuPlan(
   return {
     ...{ program: await findQemu(binary), args, user, network: network !== 'none', limits, cgroup },
     unixSockets: savesState,
+    // The kernel, and the memory of templates.
+    proc: 'reopens',
     directory: runDirectory,
     devices: kvm ? [KVM_DEVICE] : [],
     places: { none: () => [], guest: () => placesOf(['/etc/resolv.conf']), host: () => networkPlaces(user) }[network](),

@@ -129,6 +129,10 @@ class CallContext implements LibraryContext {
     return this.#call.signal;
   }
 
+  get requestId(): string | undefined {
+    return this.#call.requestId;
+  }
+
   get requireFound(): LibraryContext['requireFound'] {
     return this.#call.requireFound;
   }

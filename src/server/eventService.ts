@@ -33,12 +33,14 @@ const OWN_WORDS: ReadonlySet<EventKind> = new Set(['library', 'warning', 'applia
 function detailOf(event: SessionEvent, hide: Hide): SubscribeResponse['detail'] {
   if ('message' in event)
     return { $case: 'message', value: OWN_WORDS.has(event.kind) ? hide(event.message) : event.message };
-  if ('progress' in event) return { $case: 'progress', value: event.progress };
-  if ('call' in event)
-    return {
-      $case: 'call',
-      value: { action: event.call.action, number: event.call.number, error_reason: event.call.errorReason },
-    };
+  if ('progress' in event) {
+    const { requestId, ...progress } = event.progress;
+    return { $case: 'progress', value: { ...progress, request_id: requestId } };
+  }
+  if ('call' in event) {
+    const { action, number, errorReason, requestId } = event.call;
+    return { $case: 'call', value: { action, number, error_reason: errorReason, request_id: requestId } };
+  }
   return undefined;
 }
 

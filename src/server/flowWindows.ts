@@ -4,8 +4,8 @@
  * of 64 KiB at 30 ms.
  *
  * A larger window is memory that clients can fill: Node.js buffers what arrives for a stream that nobody reads. So it is
- * given only to connections on which an admitted call is reading a large request, and it is shared: the more streams
- * there are on those connections, the smaller it is.
+ * given only to connections on which an admitted call is reading a large request, and it is shared: evenly among the
+ * clients of those connections, and the more streams a client has on them, the smaller its windows are.
  */
 import type { Http2Session, ServerHttp2Stream } from 'node:http2';
 import type { GuestfsError } from '../common/errors.js';
@@ -47,6 +47,8 @@ class Connection {
   /** Its window as a whole. */
   whole = NARROW;
   narrowing: NodeJS.Timeout | undefined;
+  /** Whose large request it had last. */
+  client = '';
 
   constructor(readonly session: Http2Session) {}
 
@@ -85,12 +87,13 @@ export class FlowWindows {
     if (this.#wide.has(connection)) this.#adjust();
   }
 
-  /** The call of this stream was admitted, and is reading a large request. */
-  isLarge(stream: ServerHttp2Stream): void {
+  /** The call of this stream was admitted, and is reading a large request. @param client whose call it is */
+  isLarge(stream: ServerHttp2Stream, client: string): void {
     const { session }: { readonly session?: Known | undefined } = stream;
     const connection = session?.[CONNECTION_OF];
     if (connection === undefined || stream.destroyed) return;
     connection.large.add(stream);
+    connection.client = client;
     clearTimeout(connection.narrowing);
     connection.narrowing = undefined;
     if (this.#wide.has(connection)) return;
@@ -136,12 +139,14 @@ export class FlowWindows {
   }
 
   #adjust(): void {
-    let all = 0;
-    for (const { streams } of this.#wide) all += streams.size;
+    const ofClient = new Map<string, number>();
+    for (const { client, streams } of this.#wide) ofClient.set(client, (ofClient.get(client) ?? 0) + streams.size);
+    const share = IN_TOTAL / ofClient.size;
     for (const connection of this.#wide) {
       const streams = Math.max(1, connection.streams.size);
+      const all = Math.max(1, ofClient.get(connection.client) ?? 1);
       connection.open(windowWithin(CONNECTION_OF_ALL / streams, CONNECTION));
-      connection.tell(windowWithin(Math.min(PER_CONNECTION / streams, IN_TOTAL / Math.max(1, all)), WIDE));
+      connection.tell(windowWithin(Math.min(PER_CONNECTION / streams, share / all), WIDE));
     }
   }
 

@@ -48,7 +48,7 @@ function checkKeys(keys: readonly InspectKey[]): void {
 /** The RPC. */
 export function inspectRpc({ registry, factory, probe, replicas }: InspectOptions): Rpc {
   const inspect = async (call: AdmittedCall<InspectRequest>, answers: AnswerStream): Promise<void> => {
-    const { rules, request, metadata, identity, client, access, disk, signal, requireFound, note } = call;
+    const { rules, request, metadata, identity, client, access, disk, signal, requestId, requireFound, note } = call;
     if (request.drives.length === 0) throw badArgument('drives', 'names no disk image; at least one is needed');
     checkKeys(request.keys);
     const settings = factory.settings(request.settings);
@@ -64,8 +64,10 @@ export function inspectRpc({ registry, factory, probe, replicas }: InspectOption
       // Lets the client know that there is a session now.
       answers.opened(sessionMetadata(replicas?.idOf(id, identity) ?? id));
       session.addDrives(drives, rules.name);
-      await session.launch(signal);
-      const actions = actionCalls({ session, signal, imageRoots: access.imageRoots, disk, probe, requireFound });
+      await session.launch(signal, requestId);
+      const actions = actionCalls({
+        ...{ session, signal, requestId, imageRoots: access.imageRoots, disk, probe, requireFound },
+      });
       for await (const part of inspectionReport(actions, request)) await heart.write(part);
     } catch (error) {
       // During a shutdown SHUTTING_DOWN is the more useful error: the call changed nothing and can be retried.

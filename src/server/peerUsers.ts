@@ -1,56 +1,13 @@
-/**
- * Finds the user at the other end of a connection to a Unix socket, as the kernel recorded it when the client connected
- * (SO_PEERCRED, unix(7)).
- *
- * Node.js has no call for this, so a short-lived Python process inherits the connection and asks the kernel. The
- * connection is not served until the answer has arrived.
- */
+/** Which user each connection to a Unix socket is of. A connection is not served until that is known. */
 import type { Http2Server, Http2Session } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Logger } from '../common/logger.js';
-import { ISOLATED_PYTHON } from '../common/python.js';
-import { Semaphore } from '../common/semaphore.js';
-import { descriptorOf, runTool } from '../common/subprocess.js';
-import { abortController } from '../common/waiting.js';
-
-const [PYTHON = '', ...ISOLATED] = ISOLATED_PYTHON;
-/** Prints the user from `struct ucred`, which has process, user and group; the connection is descriptor 3. */
-const PROGRAM =
-  'import socket, struct; print(struct.unpack("iII", socket.socket(fileno=3).getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1])';
-const LIMIT_MS = 10_000;
-const ANSWER_LIMIT = 1024;
-/** Each takes about 20 ms of processor time. */
-const lookups = new Semaphore(4);
-
-/** Asks the kernel. @throws Error if the connection is closed, or the process fails */
-async function peerUser(socket: Socket): Promise<number> {
-  const controller = abortController();
-  const abort = (): void => controller.abort(new Error('the client has disconnected'));
-  socket.once('close', abort);
-  try {
-    const { signal } = controller;
-    const { exitCode, stdout, stderr } = await lookups.run(
-      () =>
-        runTool(PYTHON, [...ISOLATED, '-c', PROGRAM], {
-          fds: [descriptorOf(socket)],
-          timeoutMs: LIMIT_MS,
-          maxOutputBytes: ANSWER_LIMIT,
-          signal,
-        }),
-      signal,
-    );
-    // If the descriptor was closed in the meantime, its number may already have belonged to another connection.
-    if (socket.destroyed) throw new Error('the client has disconnected');
-    if (exitCode !== 0 || !/^\d+\n$/.test(stdout)) throw new Error(`SO_PEERCRED: ${stderr.trim() || stdout}`);
-    return Number(stdout);
-  } finally {
-    socket.off('close', abort);
-  }
-}
+import { PeerCredentials } from './peerCredentials.js';
 
 export class PeerUsers {
   readonly #logger: Logger;
   readonly #users = new WeakMap<Http2Session, number>();
+  readonly #credentials = new PeerCredentials();
 
   constructor(logger: Logger) {
     this.#logger = logger;
@@ -77,7 +34,7 @@ export class PeerUsers {
     // Until the HTTP/2 session takes over.
     socket.on('error', ignore);
     try {
-      const user = await peerUser(socket);
+      const user = await this.#credentials.userOf(socket);
       const note = (session: Http2Session): void => void this.#users.set(session, user);
       server.prependOnceListener('session', note);
       // Creates the session before it returns.

@@ -93,7 +93,7 @@ export function limitingRequests({
       admit: () => {
         if (rpc !== undefined) admit(rpc, metadataOf(call), call);
       },
-      onLarge: () => windows.isLarge(stream),
+      onLarge: () => windows.isLarge(stream, clientOf(call)),
       stallMs,
       onStall: ({ message }) => sendStatus({ code: status.DEADLINE_EXCEEDED, details: message }),
     });

@@ -29,6 +29,8 @@ export interface AdmittedCall<Request = object> {
   readonly forwarded: Forwarded | undefined;
   /** Aborts when the client cancels or disconnects, or when the deadline passes. */
   readonly signal: AbortSignal;
+  /** What the client calls it by; undefined: it has given no ID. */
+  readonly requestId: string | undefined;
   /** Resolves when somebody is there to be answered; if nobody comes in time, {@link signal} has aborted then. */
   readonly claimed: () => Promise<void>;
   /** The chunks of the file in a client stream; none for other calls. */

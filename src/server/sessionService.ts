@@ -184,6 +184,7 @@ export function sessionRpcs({
       access,
       disk,
       signal,
+      requestId,
       claimed,
       note,
     }: AdmittedCall<CreateSessionRequest>,
@@ -201,7 +202,7 @@ export function sessionRpcs({
     );
     try {
       session.addDrives(drives, rules.name);
-      if (request.launch) await session.launch(signal);
+      if (request.launch) await session.launch(signal, requestId);
       // If the client has disconnected, a session would be orphaned.
       await claimed();
       signal.throwIfAborted();

@@ -116,9 +116,10 @@ export class LifeCycle {
 
   /**
    * Starts the appliance.
+   * @param requestId of the call, for its progress; empty: it has none
    * @throws GuestfsError explaining why it did not start; the session is in state CONFIG again
    */
-  async launch(signal: AbortSignal): Promise<void> {
+  async launch(signal: AbortSignal, requestId: string): Promise<void> {
     this.require(CALL_STATES.launch, 'launch');
     if (this.drives.all.length === 0) {
       throw new GuestfsError(
@@ -143,7 +144,7 @@ export class LifeCycle {
     try {
       await asPart(signal, { name: 'launch' }, (span) => {
         if (span !== undefined) belongsTo(span, abort.signal);
-        return this.#start(abort.signal, previous);
+        return this.#start(abort.signal, previous, requestId);
       });
     } catch (error) {
       this.#inUse.delete(drives);
@@ -159,9 +160,14 @@ export class LifeCycle {
     this.#events.emit({ kind: 'launch_done' });
   }
 
-  async #start(signal: AbortSignal, previous: Promise<void> | undefined): Promise<void> {
+  async #start(signal: AbortSignal, previous: Promise<void> | undefined, requestId: string): Promise<void> {
     const { program, identifier } = this.#settings;
-    this.#emitLaunchProgress(0n);
+    const reached = (position: bigint): void =>
+      this.#events.emit({
+        kind: 'progress',
+        progress: { action: 'launch', procedure: 0, serial: 0, position, total: 12n, requestId },
+      });
+    reached(0n);
     this.#emitMessage(
       'library',
       `launch: program=${printable(program)}${identifier === '' ? '' : `, identifier=${identifier}`}`,
@@ -176,7 +182,7 @@ export class LifeCycle {
         console: this.#console,
         onConsole: (bytes) => this.#appendConsole(bytes),
         onMessage: (kind, message) => this.#emitMessage(kind, message),
-        onMachine: () => this.#emitLaunchProgress(3n),
+        onMachine: () => reached(3n),
         onProgress: (progress) => this.#turns.progress(progress),
       },
     );
@@ -189,7 +195,7 @@ export class LifeCycle {
     this.#states.move('launched', { name: 'READY', appliance });
     void appliance.ended().then(() => this.#handleApplianceExit(appliance));
     this.#watch(appliance);
-    this.#emitLaunchProgress(12n);
+    reached(12n);
     const { machine, version } = appliance;
     spanBehind(signal)?.set({ 'guestfs.launch.kind': machine.launchKind, 'guestfs.accelerator': machine.accelerator });
     const totalMs = Math.round(timings.totalMs);
@@ -417,13 +423,6 @@ export class LifeCycle {
   #previousGone(): Promise<void> | undefined {
     const state = this.#states.current;
     return state.name === 'CONFIG' ? state.previous : undefined;
-  }
-
-  #emitLaunchProgress(position: bigint): void {
-    this.#events.emit({
-      kind: 'progress',
-      progress: { action: 'launch', procedure: 0, serial: 0, position, total: 12n },
-    });
   }
 
   /** Emits library events about the session; details only if the session is verbose. */

@@ -313,13 +313,14 @@ export class Session {
 
   /**
    * Starts the appliance.
+   * @param requestId of the call, for its progress; by default it has none
    * @throws GuestfsError explaining why it did not start; the session is in state CONFIG again
    */
-  async launch(signal: AbortSignal): Promise<void> {
+  async launch(signal: AbortSignal, requestId = ''): Promise<void> {
     this.touch();
     this.requireState(CALL_STATES.launch, 'launch');
     this.#admit(this.#needs(this.drives.length));
-    await this.#life.launch(signal).finally(() => this.touch());
+    await this.#life.launch(signal, requestId).finally(() => this.touch());
   }
 
   /** Whether its appliance, if it has one, answers within seconds. */

@@ -6,6 +6,7 @@ import { GuestfsError } from '../common/errors.js';
 import { asPart } from '../common/spans.js';
 import { abortController, linkedAbort, onAbort, unlessAborted, type LinkedAbort } from '../common/waiting.js';
 import type { EventBus } from '../events/eventBus.js';
+import type { ProgressDetail } from '../events/sessionEvent.js';
 import type { ProgressMessage } from '../protocol/messages.js';
 import { CallQueue } from './callQueue.js';
 import type { RunningCall } from './runningCalls.js';
@@ -38,7 +39,7 @@ export class Turns {
   /** When the client of the call that has the turn gave up; undefined: it has not. On the clock of `performance`. */
   #abandonedAt: number | undefined;
   /** The call that the daemon is working on, for its progress messages. */
-  #current: { readonly action: string; readonly procedure: number; readonly serial: number } | undefined;
+  #current: Pick<ProgressDetail, 'action' | 'procedure' | 'serial' | 'requestId'> | undefined;
 
   /**
    * @param onOver called at the end of each turn, before the next begins
@@ -70,8 +71,9 @@ export class Turns {
   ): Promise<Value> {
     this.#calls += 1n;
     const number = this.#calls;
+    const requestId = running?.caller.requestId ?? '';
     const emit = (kind: 'queued' | 'started' | 'finished', errorReason = ''): void => {
-      this.#events.emit({ kind, call: { action, number, errorReason } });
+      this.#events.emit({ kind, call: { action, number, errorReason, requestId } });
     };
     emit('queued');
     const release = await asPart(signal, WAITING, () => this.#queue.turn(signal)).catch((error: unknown) => {
@@ -149,14 +151,14 @@ export class Turns {
 
   /** The call that has the turn has sent this to the daemon. */
   sent(action: string, procedure: number, serial: number): void {
-    this.#current = { action, procedure, serial };
+    this.#current = { action, procedure, serial, requestId: this.#running?.caller.requestId ?? '' };
   }
 
   /** Handles a progress message; one for anything but the call in flight is ignored. */
   progress({ procedure, serial, position, total }: ProgressMessage): void {
     const current = this.#current;
     if (current?.serial !== serial || current.procedure !== procedure) return;
-    this.#events.emit({ kind: 'progress', progress: { action: current.action, procedure, serial, position, total } });
+    this.#events.emit({ kind: 'progress', progress: { ...current, position, total } });
   }
 
   /** Limits the time of the turn once the client gives up. @returns a function that stops watching */

@@ -52,12 +52,13 @@ describeWithAppliance('events', () => {
   });
 
   it('report a launch: its progress, its console, and its end', async () => {
-    await session.call('launch');
+    await session.call('launch', {}, { requestId: 'the-launch' });
     const done = await all.event(({ type }) => type === EventType.LAUNCH_DONE);
     expect(done.detail).toBeUndefined();
     const steps = progressOf(all, 'launch');
     expect(steps[0]).toMatchObject({ procedure: 0, position: 0n, total: 12n });
     expect(steps.at(-1)).toMatchObject({ position: 12n, total: 12n });
+    expect(new Set(steps.map(({ request_id }) => request_id))).toEqual(new Set(['the-launch']));
     expect(messagesOf(all, EventType.APPLIANCE).join('')).toMatch(/Linux version [^]*guestfsd/);
     await all.event((event) => event.type === EventType.TRACE && messageOf(event) === 'launch = 0');
     expect(messagesOf(all, EventType.ENTER)).toEqual(['launch']);
@@ -83,7 +84,7 @@ describeWithAppliance('events', () => {
   it('report each call: queued, started, finished, and its outcome', async () => {
     await session.call('mkfs', { fstype: 'ext2', device: '/dev/sda' });
     await session.call('mount', { mountable: '/dev/sda', mountpoint: '/' });
-    await session.failure('rmdir', { path: '/no/such' });
+    await session.failure('rmdir', { path: '/no/such' }, { requestId: 'the-removal' });
     await all.callEvent(EventType.FINISHED, 'rmdir');
     const life = lifeOf(all, 'rmdir');
     const number = life[0]?.[1] ?? 0n;
@@ -93,6 +94,10 @@ describeWithAppliance('events', () => {
       [EventType.STARTED, number, ''],
       [EventType.FINISHED, number, 'ENOENT'],
     ]);
+    const named = all.events.filter(
+      ({ detail }) => detail?.$case === 'call' && detail.value.request_id === 'the-removal',
+    );
+    expect(named.map(({ type }) => type)).toEqual([EventType.QUEUED, EventType.STARTED, EventType.FINISHED]);
     expect(lifeOf(all, 'mount').at(-1)).toEqual([EventType.FINISHED, number - 1n, '']);
     expect(messagesOf(all, EventType.ENTER)).toEqual(expect.arrayContaining(['mkfs', 'mount', 'rmdir']));
   });
@@ -132,7 +137,11 @@ describeWithAppliance('events', () => {
   });
 
   it('report progress while the call runs', async () => {
-    const call = session.call('debug', { subcmd: 'progress', extraargs: ['3', '200000'] });
+    const call = session.call(
+      'debug',
+      { subcmd: 'progress', extraargs: ['3', '200000'] },
+      { requestId: 'the-progress' },
+    );
     let done = false;
     void (call as Promise<string>).then(() => {
       done = true;
@@ -148,6 +157,7 @@ describeWithAppliance('events', () => {
       [...steps.map(({ position }) => position)].sort((one, other) => Number(one - other)),
     );
     expect(new Set(steps.map(({ serial }) => serial)).size).toBe(1);
+    expect(new Set(steps.map(({ request_id }) => request_id))).toEqual(new Set(['the-progress']));
     expect(steps.at(-1)).toMatchObject({ procedure: 76, position: 3_000_000n, total: 3_000_000n });
   });
 

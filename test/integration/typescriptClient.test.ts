@@ -32,10 +32,11 @@ describeWithAppliance('the client for TypeScript', () => {
       const heard: CallProgress[] = [];
       const whole = {
         progressHint: BigInt(content.length),
+        requestId: 'whole',
         onProgress: (progress: CallProgress) => heard.push(progress),
       };
       await guest.upload(Readable.from(chunks()), '/file', whole);
-      expect(heard.every(({ action }) => action === 'upload')).toBe(true);
+      expect(heard.every(({ action, requestId }) => action === 'upload' && requestId === 'whole')).toBe(true);
       expect(await guest.filesize('/file')).toBe(BigInt(content.length));
       expect((await guest.download('/file').bytes()).equals(content)).toBe(true);
       expect(Buffer.concat((await guest.download('/file').node().toArray()) as Buffer[]).equals(content)).toBe(true);

@@ -57,13 +57,10 @@ def _number(action, name, value, bits):
 
 
 def _domain(action, name, value):
-    """A domain object of libvirt's binding, or what identifies it."""
-    if isinstance(value, str):
-        return text(action, name, value)
-    try:
-        return value.UUIDString()
-    except AttributeError:
-        raise _wrong_type(action, name, "a domain of libvirt", value) from None
+    """What identifies a domain; the handle has the objects of libvirt's binding."""
+    if not isinstance(value, str):
+        raise _wrong_type(action, name, "a domain of libvirt", value)
+    return text(action, name, value)
 
 
 def field_value(action, name, letter, value):

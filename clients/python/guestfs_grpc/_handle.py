@@ -15,6 +15,7 @@ from ._events import EVENT_APPLIANCE, EVENT_LIBRARY, EVENT_TRACE, Events
 from ._files import DestinationFile, SourceFile, is_name
 from ._local_server import LocalServer
 from ._messages import message_class
+from ._specs import SPECS
 
 CLOSE_SECONDS = 10
 """How long the end of a session may take whose connection is lost."""
@@ -355,6 +356,25 @@ class GuestFS(Actions):
             if not memsize.isdigit():
                 raise GuestfsError(f"LIBGUESTFS_MEMSIZE: {memsize!r} is not a number", 22, "EINVAL")
             self.set_memsize(int(memsize))
+
+    def add_libvirt_dom(self, dom, readonly=None, iface=None, live=None, readonlydisk=None, cachemode=None, discard=None,
+                        copyonread=None):
+        """Adds every disk of a libvirt domain: an object of libvirt's binding, or the domain's name or UUID.
+
+        The server asks its own libvirt about the domain, through the connection that the object has, by its UUID.
+        """
+        if not hasattr(dom, "UUIDString"):
+            return super().add_libvirt_dom(dom, readonly, iface, live, readonlydisk, cachemode, discard, copyonread)
+        spec = SPECS["add_domain"]._replace(name="add_libvirt_dom")
+        return self._call(spec, (dom.UUIDString(),), (dom.connect().getURI(), readonly, iface, live, True, readonlydisk,
+                                                      cachemode, discard, copyonread))
+
+    def set_backend_settings(self, settings):
+        """Replaces the backend settings: a list of str, or one str.
+
+        libguestfs takes one str for the list of its characters, which has no effect. OpenStack's nova passes "force_tcg".
+        """
+        super().set_backend_settings([settings] if isinstance(settings, str) else settings)
 
     def set_trace(self, trace):
         """Enables or disables trace messages; without a callback for them, they go to standard error."""

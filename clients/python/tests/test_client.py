@@ -106,6 +106,35 @@ class Values(WithServer):
         self.g.command(word for word in ("a", "b"))
         self.assertEqual(list(self.server.sent("Command")[0].arguments), ["a", "b"])
 
+    def test_one_backend_setting_is_a_list_of_one(self):
+        self.answer("SetBackendSettings")
+        for settings in ("force_tcg", ["force_tcg"], ("force_tcg",)):
+            self.assertIsNone(self.g.set_backend_settings(settings))
+        self.assertEqual([list(request.settings) for request in self.server.sent("SetBackendSettings")],
+                         [["force_tcg"]] * 3)
+
+    def test_domains_of_libvirt(self):
+        self.answer("AddLibvirtDom", nrdisks=1)
+        self.answer("AddDomain", nrdisks=2)
+
+        class Domain:
+            """What the client uses of libvirt's class."""
+
+            def UUIDString(self):
+                return "11111111-2222-3333-4444-555555555555"
+
+            def connect(self):
+                return mock.Mock(**{"getURI.return_value": "qemu:///session"})
+        self.assertEqual(self.g.add_libvirt_dom("guest", readonly=1), 1)
+        self.assertEqual(self.server.sent("AddLibvirtDom")[0].dom, "guest")
+        self.assertEqual(self.g.add_libvirt_dom(Domain(), readonly=1, discard="besteffort"), 2)
+        request = self.server.sent("AddDomain")[0]
+        self.assertEqual((request.dom, request.libvirturi, request.readonly, request.allowuuid, request.discard),
+                         (Domain().UUIDString(), "qemu:///session", True, True, "besteffort"))
+        self.refuse("AddDomain", NOT_FOUND, "no domain", "ENOENT")
+        with self.assertRaisesRegex(guestfs_grpc.GuestfsError, "^add_libvirt_dom: no domain$"):
+            self.g.add_libvirt_dom(Domain())
+
     def test_an_empty_optional_list_is_not_none(self):
         self.server.answers["TarOut"] = lambda request: []
         self.g.tar_out("/", lambda piece: None, excludes=[])

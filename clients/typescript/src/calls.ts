@@ -366,7 +366,9 @@ export class Calls {
 
   async #watch(options: ActionCallOptions): Promise<Watched> {
     const subscribe = this.subscribeEvents;
-    return subscribe === undefined ? { options, done: () => undefined } : watchProgress(subscribe, options);
+    if (subscribe === undefined || options.onProgress === undefined) return { options, done: () => undefined };
+    // Events name calls by it.
+    return watchProgress(subscribe, { ...options, requestId: requestIdOf(this.#metadata, options) });
   }
 
   /** Makes a call whose progress is watched. */

@@ -23,8 +23,7 @@ export interface CallOptions {
   readonly requestId?: string | undefined;
   /**
    * Receives the progress of a method for an action; what it throws cancels the call, which fails with that. The session's
-   * events are subscribed to for it, before the call is made. If the session runs several calls of this action, it gets
-   * the progress of all of them.
+   * events are subscribed to for it, before the call is made.
    */
   readonly onProgress?: ((progress: CallProgress) => void) | undefined;
   /** Receives the initial metadata of the answer to a unary call, if there is any, before the answer. */

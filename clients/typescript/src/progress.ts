@@ -11,6 +11,8 @@ export interface CallProgress {
   readonly position: bigint;
   /** The position at which the call is complete. */
   readonly total: bigint;
+  /** The request ID of the call; empty if it has none, or the service is older. */
+  readonly requestId: string;
 }
 
 /** Subscribes to the events of a session. */
@@ -19,8 +21,14 @@ export type Subscribe = (types: readonly EventType[], options: ActionCallOptions
 /** The progress that an event reports; undefined for another event. */
 export function progressOf({ detail }: SubscribeResponse): CallProgress | undefined {
   if (detail?.$case !== 'progress') return undefined;
-  const { action, position, total } = detail.value;
-  return { action, position, total };
+  const { action, position, total, request_id: requestId } = detail.value;
+  return { action, position, total, requestId };
+}
+
+/** Whether this is the progress of the call with these options, as far as the service tells. */
+function isOf(progress: CallProgress, { action, requestId }: ActionCallOptions): boolean {
+  if (action !== undefined && progress.action !== action) return false;
+  return progress.requestId === '' || requestId === undefined || progress.requestId === requestId;
 }
 
 /** What watches the progress of a call. */
@@ -45,7 +53,7 @@ export async function watchProgress(subscribe: Subscribe, given: ActionCallOptio
   const watch = async (): Promise<void> => {
     for await (const event of events) {
       const progress = progressOf(event);
-      if (progress === undefined || (options.action !== undefined && progress.action !== options.action)) continue;
+      if (progress === undefined || !isOf(progress, options)) continue;
       try {
         onProgress(progress);
       } catch (thrown) {

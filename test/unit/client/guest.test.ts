@@ -47,8 +47,10 @@ beforeEach(async () => {
   const subscribe = (call: ServerWritableStream<unknown, object>): void => {
     seen.push(call.request);
     call.once('cancelled', () => seen.push('unsubscribed'));
-    for (const action of ['upload', 'tar_out']) {
-      const value = { action, procedure: 1, serial: 1, position: 1n, total: 4n };
+    const calls = { upload: ['', 'mine', 'of others'], tar_out: [''] };
+    const named = Object.entries(calls).flatMap(([action, ids]) => ids.map((id) => [action, id] as const));
+    for (const [action, request_id] of named) {
+      const value = { action, procedure: 1, serial: 1, position: 1n, total: 4n, request_id };
       call.write({
         type: EventType.PROGRESS,
         time: undefined,
@@ -189,12 +191,21 @@ describe('progress', () => {
   it('comes to a callback, for this action alone', async () => {
     const heard: CallProgress[] = [];
     await guest.upload(Buffer.from('x'), '/file', { onProgress: (progress) => heard.push(progress) });
-    expect(heard).toEqual([{ action: 'upload', ...given }]);
+    expect(heard).toEqual([{ action: 'upload', ...given, requestId: '' }]);
     expect(seen[0]).toMatchObject({ types: [EventType.PROGRESS] });
     heard.length = 0;
     await guest.tarOut('/', { onProgress: (progress) => heard.push(progress) }).bytes();
-    expect(heard).toEqual([{ action: 'tar_out', ...given }]);
+    expect(heard).toEqual([{ action: 'tar_out', ...given, requestId: '' }]);
     while (!seen.includes('unsubscribed')) await new Promise((resolve) => setTimeout(resolve, 5));
+  });
+
+  it('comes to the callback of its own call, where the service names it', async () => {
+    const heard: CallProgress[] = [];
+    await guest.upload(Buffer.from('x'), '/file', {
+      requestId: 'mine',
+      onProgress: (progress) => heard.push(progress),
+    });
+    expect(heard.map(({ requestId }) => requestId)).toEqual(['', 'mine']);
   });
 
   it('fails its call if the callback does', async () => {
@@ -208,9 +219,9 @@ describe('progress', () => {
     const heard: string[] = [];
     for await (const { action } of await guest.progress()) {
       heard.push(action);
-      if (heard.length === 2) break;
+      if (heard.length === 4) break;
     }
-    expect(heard).toEqual(['upload', 'tar_out']);
+    expect(heard).toEqual(['upload', 'upload', 'upload', 'tar_out']);
   });
 });
 

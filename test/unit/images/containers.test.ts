@@ -15,7 +15,19 @@ describe('a file that contains an image', () => {
     ['a gzip file', latin('\x1f\x8b\x08\x08')],
     ['an xz file', latin('\xfd7zXZ\0')],
     ['a Zstandard file', latin('\x28\xb5\x2f\xfd')],
+    ['a bzip2 file', latin('BZh9')],
+    ['an LZ4 file', latin('\x04\x22\x4d\x18')],
+    ['an lzip file', latin('LZIP\x01')],
+    ['an lzop file', latin('\x89LZO\0\r\n\x1a\n')],
+    ['an LZMA file', latin(`\x5d\0\0\x80\0${'\xff'.repeat(8)}`)],
+    ['a file of compress (.Z)', latin('\x1f\x9d\x90')],
     ['a zip archive', latin('PK\x03\x04')],
+    ['a 7-Zip archive', latin('7z\xbc\xaf\x27\x1c')],
+    ['a RAR archive', latin('Rar!\x1a\x07\x01\0')],
+    ['an AFF image', latin('AFF10\r\n\0')],
+    ['a Windows image (WIM)', latin('MSWIM\0\0\0')],
+    ['an Android sparse image', latin('\x3a\xff\x26\xed')],
+    ['a Partclone image', latin('partclone-image')],
     ['an EWF image', latin('EVF\x09\x0d\x0a\xff\0\x01')],
     ['a Proxmox backup (VMA)', latin('VMA\0')],
     ['a tar archive', tar('disk.img')],
@@ -26,6 +38,17 @@ describe('a file that contains an image', () => {
       message: expect.stringMatching(`^image 'x' is ${what.replace(/[()]/g, '.')}.* first`),
     });
     await expect(recogniseImage(image(start), 'raw', "image 'x'")).resolves.toMatchObject({ format: 'raw' });
+  });
+
+  it('is recognised by its end if it is a disk image of macOS', async () => {
+    const dmg = image(Buffer.alloc(512));
+    const handle = bytesInMemory(Buffer.concat([Buffer.alloc(4096), latin('koly'), Buffer.alloc(508)]));
+    await expect(recogniseImage({ handle, size: 4608n }, undefined, "image 'x'")).rejects.toMatchObject({
+      reason: 'IMAGE_UNUSABLE',
+      message: expect.stringContaining('state format dmg'),
+    });
+    await expect(recogniseImage({ handle, size: 4608n }, 'dmg', "image 'x'")).resolves.toMatchObject({ format: 'dmg' });
+    await expect(recogniseImage(dmg, undefined, "image 'x'")).resolves.toMatchObject({ format: 'raw' });
   });
 
   it('is no other file', async () => {

@@ -72,9 +72,9 @@ describe('the command of a jail', () => {
 
   it('has no /proc for a program that does not need it, unless what confines the program does', () => {
     expect(words(asRoot)).toContain('--proc /proc');
-    expect(words(asRoot, { proc: false })).not.toContain('/proc');
+    expect(words(asRoot, { proc: 'unused' })).not.toContain('/proc');
     const withPython = { ...asUser, python: program('/usr/bin/python3') };
-    expect(words(withPython, { proc: false, user: undefined })).toContain('--proc /proc');
+    expect(words(withPython, { proc: 'unused', user: undefined })).toContain('--proc /proc');
   });
 
   it('binds each place once, and none inside another', () => {
@@ -115,9 +115,13 @@ describe('the command of a jail', () => {
     );
     expect(said(user, { network: true })).toMatch(/ network= -- \/usr\/bin\/tool --do it$/);
     expect(said(user, { confinesItself: true })).not.toContain('python');
-    // A root server's images belong to other users than its programs do, but its archivers have a directory.
+    // A root server's images belong to other users than its programs do, but its archivers have a directory, and its
+    // machines open descriptors again.
     const root = { ...asRoot, python };
     expect(said(root)).not.toContain('python');
+    expect(said(root, { user: { uid: 5, gid: 6 }, proc: 'reopens' })).toMatch(
+      /--bounding-set=-all -- \/usr\/bin\/python3.99 .* unix= -- \/usr\/bin\/tool --do it$/,
+    );
     expect(said(root, { user: { uid: 5, gid: 6 }, attributes: true })).toMatch(
       /--bounding-set=-all -- \/usr\/bin\/python3.99 .* unix= attributes= -- \/usr\/bin\/tool --do it$/,
     );

@@ -153,6 +153,7 @@ function common(name: string): Omit<LibraryContext, 'daemon'> {
     action,
     session: makeSession(),
     signal: new AbortController().signal,
+    requestId: undefined,
     disk: NO_QUOTA,
     imageRoots: { directories: [] },
     requireFound: () => undefined,

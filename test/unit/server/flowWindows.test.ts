@@ -111,6 +111,32 @@ function fakeConnection(): Http2Session {
   return Object.assign(new EventEmitter(), { setLocalWindowSize: () => undefined, settings: () => undefined }) as never;
 }
 
+describe('the windows of all clients', () => {
+  it('are not smaller because another client has many connections with many streams', () => {
+    const windows = new FlowWindows();
+    const told = new Map<Http2Session, number>();
+    const upload = (session: Http2Session, client: string, streams: number): ServerHttp2Stream[] => {
+      const own = Array.from({ length: streams }, () => unreadStream(session, 0));
+      for (const stream of own) windows.opened(stream, () => undefined);
+      windows.isLarge(own[0]!, client);
+      return own;
+    };
+    const connect = (): Http2Session => {
+      const session = fakeConnection();
+      session.settings = ({ initialWindowSize }) => void told.set(session, initialWindowSize ?? 0);
+      return session;
+    };
+    const one = connect();
+    upload(one, 'one', 1);
+    const others = Array.from({ length: 20 }, connect);
+    for (const session of others) upload(session, 'other', 100);
+    expect(told.get(one)).toBe(WIDE);
+    const last = told.get(others.at(-1)!) ?? 0;
+    expect(last * 20 * 100).toBeLessThanOrEqual(256 * MIB);
+    for (const session of [one, ...others]) session.emit('close');
+  });
+});
+
 describe('a client that fills windows faster than it learns that they are smaller', () => {
   it('has its largest calls refused, once that is several times what it may', async () => {
     const windows = new FlowWindows();
@@ -122,7 +148,7 @@ describe('a client that fills windows faster than it learns that they are smalle
     const [first, second, ...rest] = streams as [ServerHttp2Stream, ServerHttp2Stream, ...ServerHttp2Stream[]];
     open(first);
     open(second);
-    windows.isLarge(second);
+    windows.isLarge(second, 'one');
     await new Promise((resolve) => setTimeout(resolve, 150));
     expect(refused.size).toBe(0);
     for (const stream of rest) open(stream);

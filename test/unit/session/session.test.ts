@@ -9,6 +9,7 @@ import type { Daemon } from '../../../src/session/daemon.js';
 import type { Session } from '../../../src/session/session.js';
 import { MAX_DRIVES } from '../../../src/qemu/limits.js';
 import { QUEUE_LIMIT } from '../../../src/session/callQueue.js';
+import { STEADY } from '../../../src/session/runningCalls.js';
 import { failureOf, thrownBy } from '../../fakes/connected.js';
 import { quiet } from '../../fakes/duplexPair.js';
 import { FakeDaemon } from '../../fakes/fakeDaemon.js';
@@ -79,10 +80,11 @@ describe('launching', () => {
   it('goes from CONFIG through LAUNCHING to READY, and reports its progress', async () => {
     const { session, launcher } = testSession();
     const { events } = listen(session);
+    const progress = session.events.subscribe(['progress']);
     expect(session.state).toBe('CONFIG');
     session.addDrive(drive, 'add_drive');
     const machine = new FakeMachine('1.54.1');
-    const up = session.launch(never);
+    const up = session.launch(never, 'mine');
     expect(session.state).toBe('LAUNCHING');
     const request = await launcher.request();
     request.succeed(machine);
@@ -105,6 +107,8 @@ describe('launching', () => {
       'progress launch 12/12',
       'launch_done',
     ]);
+    progress.end();
+    for await (const { event } of progress) expect(event).toMatchObject({ progress: { requestId: 'mine' } });
   });
 
   it('requests the machine described by the settings and drives', async () => {
@@ -998,6 +1002,32 @@ describe('events', () => {
       'subprocess_quit',
       'close',
     ]);
+  });
+
+  it('name the call by its request ID', async () => {
+    const both = await launched();
+    const subscription = both.session.events.subscribe([]);
+    const request = { path: '/dir' };
+    const named = (requestId?: string): Promise<unknown> =>
+      both.session.perform(action('mkdir'), request, never, (turn) => turn.call(mkdir, request), {
+        ...STEADY,
+        requestId,
+      });
+    for (const id of ['mine', undefined]) {
+      const answer = named(id);
+      const call = await both.daemon.nextCall();
+      await both.daemon.progress(call, 1n, 2n);
+      await both.daemon.reply(call);
+      await answer;
+    }
+    await closeInOrder(both);
+    const ids: string[] = [];
+    for await (const { event } of subscription) {
+      if ('progress' in event) ids.push(`progress ${event.progress.requestId}`);
+      if ('call' in event) ids.push(`${event.kind} ${event.call.requestId}`);
+    }
+    const life = ['queued', 'started', 'progress', 'finished'];
+    expect(ids).toEqual([...life.map((kind) => `${kind} mine`), ...life.map((kind) => `${kind} `)]);
   });
 
   it('report a failed call', async () => {

@@ -84,6 +84,9 @@ function aptConfiguration(directory: string, architecture: string, accessOptions
     // apt's download user cannot enter a private directory.
     'APT::Sandbox::User "";',
     'Acquire::Languages "none";',
+    // Otherwise "apt-get update" succeeds without lists that it could not download, and packages seem not to exist.
+    'APT::Update::Error-Mode "any";',
+    'Acquire::Retries "3";',
     ...accessOptions,
     '',
   ].join('\n');

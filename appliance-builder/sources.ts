@@ -22,7 +22,13 @@ const FIELDS = ['REPO_URI', 'RELEASE', 'COMPONENT', 'ORIGIN'];
 /** The repositories in the machine's apt sources. */
 async function hostRepositories(context: BuildContext): Promise<HostRepository[]> {
   const format = FIELDS.map((field) => `$(${field})`).join('|');
-  return parseRepositories(await run(context, 'apt-get', ['indextargets', '--format', format, 'Created-By: Packages']));
+  const list = async (...options: readonly string[]): Promise<HostRepository[]> =>
+    parseRepositories(
+      await run(context, 'apt-get', ['indextargets', ...options, '--format', format, 'Created-By: Packages']),
+    );
+  const downloaded = await list();
+  // Images of containers have no lists: then apt knows what is in its sources, but not whose it is.
+  return downloaded.length > 0 ? downloaded : list('--no-release-info');
 }
 
 /** The URI without trailing slashes. */
@@ -72,21 +78,19 @@ export function sourcesForSuite(suite: Suite, repositories: readonly HostReposit
 export async function findSources(context: BuildContext, suite: Suite): Promise<string[]> {
   const lines = sourcesForSuite(suite, await hostRepositories(context));
   if (lines.length > 0) return lines;
-  // mmdebstrap has no option to print its default. With --simulate it goes as far as
-  // creating the lists; the hook prints them.
+  // mmdebstrap has no option to print its default. Without any packages it goes as far as creating the lists; the hook,
+  // which --simulate leaves out, prints them, on either stream.
   const marker = 'sources:';
-  const text = await run(context, 'mmdebstrap', [
-    '--simulate',
-    '--variant=custom',
-    '--skip=update,download,extract',
-    `--setup-hook=sed 's/^/${marker}/' "$1/etc/apt/sources.list"`,
-    suite.name,
-    '/dev/null',
-  ]);
-  return text
-    .split('\n')
-    .filter((line) => line.startsWith(`${marker}deb `))
-    .map((line) => line.slice(marker.length));
+  const standard: string[] = [];
+  const collect = (line: string): void => {
+    if (line.startsWith(`${marker}deb `)) standard.push(line.slice(marker.length));
+  };
+  const packages = ['--variant=custom', '--skip=update,download,extract,chroot/mount'];
+  const hook = `--setup-hook=sed 's/^/${marker}/' "$1/etc/apt/sources.list"`;
+  const none = ['--format=null', ...packages, hook, suite.name, '/dev/null'];
+  await run(context, 'mmdebstrap', none, { onLine: collect });
+  if (standard.length === 0) throw new Error(`neither apt nor mmdebstrap has a mirror for ${suite.name}`);
+  return standard;
 }
 
 /** How apt reaches mirrors: proxies, retries, validity checks and the like. */

@@ -5,6 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { inProject } from '../support/project.mjs';
+import { StepFailed } from '../support/run.mjs';
 import { rendered, valueSets } from './chart.mjs';
 import { Cluster, define, objectsOf, restrictedNamespace } from './kubernetes.mjs';
 import { apiServer, customResourceDefinitions, helm } from './tools.mjs';
@@ -52,6 +53,10 @@ export async function verifyCluster(checks) {
 async function verifyExamples(checks, cluster) {
   const namespace = `${NAMESPACE}-examples`;
   await restrictedNamespace(cluster, namespace);
+  // A controller makes it in a cluster.
+  const account = { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'default' } };
+  const refusal = await cluster.create(account, namespace);
+  if (refusal !== undefined) throw new StepFailed(refusal);
   const objects = ['images', 'job', 'workflow'].flatMap((name) =>
     objectsOf(readFileSync(inProject('examples', 'argo', `${name}.yaml`), 'utf8')),
   );

@@ -158,7 +158,7 @@ async function verifySession(checks, user, address) {
   const client = connect(address);
   try {
     const started = performance.now();
-    const session = await client.session({ drives: [{ scratch_size: BigInt(64 * MEBIBYTE) }], launch: true });
+    const session = await client.session({ drives: [{ scratchSize: BigInt(64 * MEBIBYTE) }], launch: true });
     const ms = performance.now() - started;
     const { accelerator, launch_kind: kind } = await session.describe();
     checks.that(

@@ -1,8 +1,17 @@
-import { describe, expect, it } from '@jest/globals';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from '@jest/globals';
 
-import { parsePolicy } from '../../appliance-builder/archive.js';
-import { parseAccessOptions, parseRepositories, sourcesForSuite } from '../../appliance-builder/sources.js';
+import { Archive, parsePolicy } from '../../appliance-builder/archive.js';
+import {
+  findSources,
+  parseAccessOptions,
+  parseRepositories,
+  sourcesForSuite,
+} from '../../appliance-builder/sources.js';
 import { findSuite } from '../../appliance-builder/suite.js';
+import { quiet } from './context.js';
 
 describe('parsePolicy', () => {
   it('reads candidates and leaves out what cannot be installed', () => {
@@ -22,6 +31,52 @@ awk:
       ['bash', '5.2.37-2+b10'],
       ['libmagic1t64', '1:5.46-5'],
     ]);
+  });
+});
+
+describe('apt on a machine without package lists', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'archive-'));
+  const suite = findSuite('trixie');
+  const { APT_CONFIG } = process.env;
+
+  function useSources(text: string): void {
+    const [sources, configuration] = [join(directory, 'sources.list'), join(directory, 'apt.conf')];
+    writeFileSync(sources, text);
+    writeFileSync(
+      configuration,
+      [
+        ...[`Dir::Etc::sourcelist "${sources}";`, 'Dir::Etc::sourceparts "/dev/null";'],
+        ...['Acquire::Retries "0";', 'Acquire::http::Proxy::127.0.0.1 "DIRECT";'],
+      ].join('\n'),
+    );
+    process.env['APT_CONFIG'] = configuration;
+  }
+
+  afterAll(() => {
+    if (APT_CONFIG === undefined) delete process.env['APT_CONFIG'];
+    else process.env['APT_CONFIG'] = APT_CONFIG;
+    rmSync(directory, { recursive: true });
+  });
+
+  it('still has its mirrors', async () => {
+    useSources('deb http://127.0.0.1:9/debian bookworm main\ndeb http://127.0.0.1:9/security bookworm-security main\n');
+    const lines = await findSources(quiet(), suite);
+    expect(lines.map((line) => line.replace(/\[.*\] /, ''))).toEqual([
+      'deb http://127.0.0.1:9/debian trixie main',
+      'deb http://127.0.0.1:9/debian trixie-updates main',
+      'deb http://127.0.0.1:9/security trixie-security main',
+    ]);
+  });
+
+  it('does not take an archive that cannot be reached for an empty one', async () => {
+    useSources('deb http://127.0.0.1:9/debian trixie main\n');
+    const opened = Archive.open(quiet(), suite, join(directory, 'archive'));
+    await expect(opened).rejects.toThrow(/apt-get update[^]*127\.0\.0\.1/);
+  });
+
+  it("uses mmdebstrap's mirrors if it has none of Debian", async () => {
+    useSources('');
+    expect(await findSources(quiet(), suite)).toContainEqual(expect.stringMatching(/^deb .*\btrixie main$/));
   });
 });
 

@@ -227,7 +227,8 @@ async function main() {
         paths: subset === undefined ? 'dist/test/' : pathsOf(subset),
         not: `${INTEGRATION_TESTS}|${DIFFERENTIAL_TESTS}|${MESH_TESTS}`,
         only: pattern,
-        flags: ['--maxWorkers=100%', `--testTimeout=${String(UNIT_TEST_TIMEOUT_MS)}`, ...LONGEST_FIRST],
+        // Some wait for processes and time limits.
+        flags: ['--maxWorkers=3', `--testTimeout=${String(UNIT_TEST_TIMEOUT_MS)}`, ...LONGEST_FIRST],
         limitMs: 20 * MINUTE_MS,
       }),
     );

@@ -26,6 +26,8 @@ export const LONG_FILES = [
   'remoteDrives',
   'hostileClients',
   'simulation',
+  'webClient',
+  'replicas',
 ];
 
 /** @param {import('@jest/test-result').Test} test */

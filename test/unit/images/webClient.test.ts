@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { openRemoteExport, type RemoteExport } from '../../../src/images/remoteExport.js';
 import type { RemoteSource, WebProtocol } from '../../../src/images/remoteSource.js';
 import { describeWhen } from '../../support/appliance.js';
@@ -13,6 +13,8 @@ import { eventually } from '../../support/eventually.js';
 import { faultyWebServer, type Fault, type FaultyWebServer } from '../../support/faultyWebServer.js';
 import { errorOf, makeScene, openFiles, type Scene } from './scene.js';
 
+// A request may take 20 s.
+jest.setTimeout(90_000);
 const NOBODY = 65534;
 const isRoot = process.geteuid?.() === 0;
 /** No whole sectors. */

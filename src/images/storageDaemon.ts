@@ -1,11 +1,12 @@
 /** Remote drives by qemu's own drivers, in a qemu-storage-daemon. */
 import type { Duplex } from 'node:stream';
-import { messageOf } from '../common/errors.js';
+import { GuestfsError, messageOf } from '../common/errors.js';
+import { findIsolation } from '../jail/isolation.js';
 import { QmpClient, QmpError } from '../qemu/qmpClient.js';
 import { EXPORT_NAME } from './exportNode.js';
 import { clientProgram, type RemoteClient } from './remoteClient.js';
 import { remoteNode } from './remoteNodes.js';
-import type { RemoteProtocol } from './remoteSource.js';
+import { remoteSubject, usesNetwork, type RemoteProtocol, type RemoteSource } from './remoteSource.js';
 
 const PROGRAM = 'qemu-storage-daemon';
 const PACKAGE = 'qemu-system-common';
@@ -18,14 +19,17 @@ const EXTRA_PROTOCOLS: ReadonlySet<RemoteProtocol> = new Set(['ssh', 'iscsi', 'r
 const EXTRA_PACKAGE = 'qemu-block-extra';
 
 export const storageDaemon: RemoteClient = {
-  startWith: async () => ({
-    program: await clientProgram(PROGRAM, PACKAGE),
-    args: [
-      ...['--chardev', `socket,id=monitor,fd=${MONITOR_FD}`, '--monitor', 'chardev=monitor'],
-      ...['--nbd-server', `addr.type=fd,addr.str=${LISTENING_FD}`],
-    ],
-    channels: 1,
-  }),
+  startWith: async (source) => {
+    await requireUnixSockets(source);
+    return {
+      program: await clientProgram(PROGRAM, PACKAGE),
+      args: [
+        ...['--chardev', `socket,id=monitor,fd=${MONITOR_FD}`, '--monitor', 'chardev=monitor'],
+        ...['--nbd-server', `addr.type=fd,addr.str=${LISTENING_FD}`],
+      ],
+      channels: 1,
+    };
+  },
   open: async (source, { process, resources, said, writable }, signal) => {
     try {
       const monitor = await QmpClient.connect(process.channels[0] as Duplex, signal);
@@ -45,6 +49,15 @@ export const storageDaemon: RemoteClient = {
     }
   },
 };
+
+/** @throws GuestfsError ENOTSUP if the drive's server is on a Unix socket, and the program may not make any */
+async function requireUnixSockets(source: RemoteSource): Promise<void> {
+  if (usesNetwork(source) || (await findIsolation()).kind !== 'landlock') return;
+  throw new GuestfsError(
+    'ENOTSUP',
+    `${remoteSubject(source)} is on a Unix socket, which drives cannot use on this host: where no namespaces can be made, programs must not make Unix sockets, since these would lead to the host's services. Let its server listen on a port`,
+  );
+}
 
 /** The size in the answer to `query-named-block-nodes` (qemu's qapi/block-core.json). */
 function sizeOf(nodes: unknown): bigint | undefined {

@@ -10,10 +10,12 @@ import {
   readlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { onBehalfOf } from '../../../src/common/onBehalf.js';
+import { overrideIsolation } from '../../../src/jail/isolation.js';
 import { abortController } from '../../../src/common/waiting.js';
 import { openRemoteExport, type RemoteExport } from '../../../src/images/remoteExport.js';
 import type { RemoteServer, RemoteSource } from '../../../src/images/remoteSource.js';
@@ -146,6 +148,22 @@ describe('the bytes of a remote drive', () => {
     const failed = await errorOf(open(source(`127.0.0.1:${await closedPort()}`)));
     expect(failed).toMatchObject({ reason: 'IMAGE_UNUSABLE' });
     expect(failed.message).toMatch(/nbd drive '127.0.0.1:\d+' cannot be opened: .*Connection refused/);
+  });
+
+  it('are refused where they would need a Unix socket that the program must not make', async () => {
+    const server = createServer().listen(join(scene.root, 'socket'));
+    silent.push(server);
+    await once(server, 'listening');
+    overrideIsolation({ kind: 'landlock', as: isRoot ? 'root' : 'user', reason: 'a test' });
+    try {
+      const failed = await errorOf(
+        open(source('', { servers: [{ transport: 'unix', path: join(scene.root, 'socket') }] })),
+      );
+      expect(failed.message).toMatch(/^nbd drive 'unix:.*socket' is on a Unix socket, .* on this host: .*on a port$/);
+      expect(failed.reason).toBe('ENOTSUP');
+    } finally {
+      overrideIsolation(undefined);
+    }
   });
 
   it('are given up with the call', async () => {

@@ -8,7 +8,7 @@
  *   npm test -- unit [PATTERN]          tests that need no qemu
  *   npm test -- fuzz [TARGET]           fuzzing, a minute for each target; among all tests, beside the integration tests
  *   npm test -- integration [PATTERN]   tests with real appliances
- *   npm test -- differential            the same calls to libguestfs's C library
+ *   npm test -- differential            the same calls to libguestfs's C library; twice as many as among all tests
  *   npm test -- conformance [REGEX]     libguestfs's own tests
  *   npm test -- durability              kills and losses of power under load
  *   npm test -- soak                    three minutes of work with faults
@@ -66,7 +66,8 @@ const SUITES = [undefined, 'bookworm'];
 
 const LONGEST_FIRST = ['--testSequencer', inProject('scripts', 'testing', 'longestFirst.mjs')];
 
-/** Short forms of `npm run durability` and `npm run soak`. */
+/** Short forms of `npm test -- differential`, `npm run durability` and `npm run soak`. */
+const DIFFERENTIAL_TIMES = '0.5';
 const KILLS = ['--kills', '10'];
 const POWER_LOSS = ['--power-loss', '--cuts', '4', '--only', 'raw'];
 const SOAK = ['--minutes', '3'];
@@ -140,8 +141,15 @@ const setUp = (action) => async () => {
 /** @param {Sandbox} sandbox */
 async function compareWithLibrary({ env }) {
   if (!wanted('differential')) return;
+  const short = asked === undefined && process.env.GUESTFS_GRPC_DIFFERENTIAL_TIMES === undefined;
   await runStage('differential test', () =>
-    runJest({ name: 'differential', paths: DIFFERENTIAL_TESTS, only: pattern, env, limitMs: 30 * MINUTE_MS }),
+    runJest({
+      name: 'differential',
+      paths: DIFFERENTIAL_TESTS,
+      only: pattern,
+      env: short ? { ...env, GUESTFS_GRPC_DIFFERENTIAL_TIMES: DIFFERENTIAL_TIMES } : env,
+      limitMs: 30 * MINUTE_MS,
+    }),
   );
 }
 

@@ -1,5 +1,6 @@
 /** Fuzzes the code that reads input from hostile clients, images, guests and appliances. See docs/fuzzing.md. */
 import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { relative } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -53,8 +54,11 @@ function fuzzOne(target, { seconds, seed = Math.floor(Math.random() * 2 ** 32), 
   const program = inProject('dist', 'test', 'fuzz', 'engine', 'main.js');
   const command = [process.execPath, '--expose-gc', program, JSON.stringify(order)];
   const [first = '', ...rest] = aside ? ['nice', '-n', String(ASIDE_NICENESS), ...command] : command;
-  const child = spawn(first, rest, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
-  const limit = setTimeout(() => child.kill('SIGKILL'), seconds * 1000 + GRACE_MS * (aside ? ASIDE_DELAY : 1));
+  const child = spawn(first, rest, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'], detached: aside });
+  const kill = () => child.kill('SIGKILL');
+  process.once('exit', kill);
+  if (aside && child.pid !== undefined) standAside(child.pid);
+  const limit = setTimeout(kill, seconds * 1000 + GRACE_MS * (aside ? ASIDE_DELAY : 1));
   /** @type {string[]} */
   const findings = [];
   let result = /** @type {Status | undefined} */ (undefined);
@@ -71,10 +75,24 @@ function fuzzOne(target, { seconds, seed = Math.floor(Math.random() * 2 ** 32), 
     child.on('error', reject);
     child.on('close', (code, signal) => {
       clearTimeout(limit);
+      process.off('exit', kill);
       if (result === undefined) findings.push(`${target}: the process ended with ${String(signal ?? code)}`);
       resolve({ target, result, findings });
     });
   });
+}
+
+/**
+ * Where the kernel groups processes by session (autogroup, see sched(7)), niceness counts only within a group, and each
+ * group has its own. The process must be the first of its session.
+ * @param {number} pid
+ */
+function standAside(pid) {
+  try {
+    writeFileSync(`/proc/${String(pid)}/autogroup`, String(ASIDE_NICENESS));
+  } catch {
+    // This kernel has no such groups.
+  }
 }
 
 /** @param {Status} status */

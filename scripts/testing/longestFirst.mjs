@@ -15,6 +15,7 @@ export const LONG_FILES = [
   'inspection',
   'templates',
   'examples',
+  'pythonPrograms',
   'inspect',
   'hotDrives',
   'escapes',

@@ -235,8 +235,7 @@ async function main() {
         paths: subset === undefined ? 'dist/test/' : pathsOf(subset),
         not: `${INTEGRATION_TESTS}|${DIFFERENTIAL_TESTS}|${MESH_TESTS}`,
         only: pattern,
-        // Some wait for processes and time limits.
-        flags: ['--maxWorkers=3', `--testTimeout=${String(UNIT_TEST_TIMEOUT_MS)}`, ...LONGEST_FIRST],
+        flags: ['--maxWorkers=100%', `--testTimeout=${String(UNIT_TEST_TIMEOUT_MS)}`, ...LONGEST_FIRST],
         limitMs: 20 * MINUTE_MS,
       }),
     );

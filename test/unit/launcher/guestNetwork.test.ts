@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
-import { expect, it, jest } from '@jest/globals';
+import { beforeAll, expect, it, jest } from '@jest/globals';
 import { silentLogger } from '../../../src/common/logger.js';
 import { findIsolation } from '../../../src/jail/isolation.js';
 import { startGuestNetwork, type GuestNetwork } from '../../../src/launcher/guestNetwork.js';
@@ -33,7 +33,11 @@ print(len(answer), answer[4:][6:12].hex(), answer[4:][28:32].hex())`;
 
 describeWhen('the network of a session', first === undefined ? 'passt cannot run in a jail here' : undefined, () => {
   const network = first as GuestNetwork;
-  const [pid = 0] = passts();
+  let pid = 0;
+  beforeAll(async () => {
+    // What makes its jail becomes it only when the jail is complete.
+    await eventually(() => (pid = passts()[0] ?? 0) !== 0);
+  });
 
   it('is a process without files, privileges or access to other processes', async () => {
     const current = (): string => readFileSync(`/proc/${pid}/status`, 'latin1');
@@ -62,7 +66,8 @@ describeWhen('the network of a session', first === undefined ? 'passt cannot run
 
   it('ends when it is stopped', async () => {
     const other = await startGuestNetwork(user, silentLogger);
-    const [second = 0] = passts();
+    let second = 0;
+    await eventually(() => (second = passts()[0] ?? 0) !== 0);
     await other?.stop();
     await ended(second);
     expect(passts()).toEqual([]);

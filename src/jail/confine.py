@@ -142,17 +142,20 @@ class Rules:
         os.close(self.ruleset)
 
 
-def allow_descriptors(rules, of_directories):
+def allow_descriptors(rules, of_directories, reopened):
+    """
+    No more files than have to be opened again: the kernel keeps those that a rule names for a while after the last
+    process that it confines, and with them the space of a disk that has no name any more.
+    """
     for name in os.listdir("/proc/self/fd"):
         descriptor = int(name)
         try:
             mode = os.fstat(descriptor).st_mode
         except OSError:  # of the listing itself
             continue
-        if descriptor <= 2 or stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode):
-            continue
-        if stat.S_ISDIR(mode):
+        if descriptor > 2 and stat.S_ISDIR(mode):
             rules.allow(descriptor, of_directories)
+        if descriptor not in reopened:
             continue
         access = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
         reading = 0 if access == os.O_WRONLY else READ_FILE
@@ -210,7 +213,8 @@ def main():
     command = sys.argv[end + 1:]
     names = {name for name, _ in options}
     rules = Rules("network" in names)
-    allow_descriptors(rules, CHANGE if "attributes" in names else READ_FILE | READ_DIR)
+    reopened = {int(value) for name, value in options if name == "reopened"}
+    allow_descriptors(rules, CHANGE if "attributes" in names else READ_FILE | READ_DIR, reopened)
     for path in PROC:
         rules.allow_path(path, READ)
     rules.allow_path("/proc/self", READ | WRITE_FILE)

@@ -59,10 +59,11 @@ export interface JailPlan {
   readonly attributes?: boolean;
   /**
    * What it does with `/proc`: nothing, so that a jail without further confinement has none; or open files there that it
-   * is given once more, for which it is confined in a jail as well. Without that it could do so with other rights: write
-   * to an image that it was given for reading, if the image's mode allows that to all. By default it is given no images.
+   * is given once more, by the numbers of their descriptors, for which it is confined in a jail as well. Without that it
+   * could open any, and with other rights: write to an image that it was given for reading, if the image's mode allows
+   * that to all. By default it is given no images.
    */
-  readonly proc?: 'unused' | 'reopens';
+  readonly proc?: 'unused' | { readonly reopens: readonly number[] };
   /** Makes namespaces and filters of its own, which the ones here would prevent. */
   readonly confinesItself?: boolean;
   /** Its working directory, at the same path as on the host, which it may write to; none by default. */
@@ -204,7 +205,11 @@ function namespaces(isolation: Isolation & { kind: 'namespaces' }, plan: JailPla
  * its programs.
  */
 function needsConfinement({ as }: Isolation, { attributes, confinesItself, proc }: JailPlan): boolean {
-  return confinesItself !== true && (as === 'user' || attributes === true || proc === 'reopens');
+  return confinesItself !== true && (as === 'user' || attributes === true || reopenedOf(proc) !== undefined);
+}
+
+function reopenedOf(proc: JailPlan['proc']): readonly number[] | undefined {
+  return typeof proc === 'object' ? proc.reopens : undefined;
 }
 
 /** In a jail, Unix sockets are harmless if its network is its own. */
@@ -222,13 +227,14 @@ function ownFiles({ program, places = [] }: JailPlan): string[] {
 
 /** Arguments of Python with which it takes the program all but some files. */
 function confinement(
-  { devices = [], directory, network, unixSockets, attributes }: JailPlan,
+  { devices = [], directory, network, unixSockets, attributes, proc }: JailPlan,
   read: readonly string[],
 ): string[] {
   return [
     ...['-c', CONFINE],
     ...read.map((path) => `read=${path}`),
     ...[...DEVICES, ...devices].map((path) => `device=${path}`),
+    ...(reopenedOf(proc) ?? []).map((fd) => `reopened=${fd}`),
     // Where it is already: its user may not enter the directories above.
     ...(directory === undefined ? [] : ['write=.']),
     ...(network === true ? ['network='] : []),

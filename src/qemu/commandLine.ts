@@ -27,6 +27,8 @@ export interface QemuCommand {
   readonly args: readonly string[];
   /** The server's descriptors that become 7, 8, ... */
   readonly fds: readonly number[];
+  /** Those of its descriptors that it opens again, by their path. */
+  readonly reopened: readonly number[];
 }
 
 /** Value of a device property. */
@@ -35,6 +37,7 @@ export type PropertyValue = string | number | boolean;
 export class QemuCommandLine implements FdSets {
   readonly #args: string[] = [];
   readonly #fds: number[] = [];
+  readonly #reopened: number[] = [];
 
   constructor(private readonly binary: string) {}
 
@@ -75,7 +78,9 @@ export class QemuCommandLine implements FdSets {
    * `-kernel`. Opening it in this way requires permission on the file itself.
    */
   addPlainFile(file: FileHandle): string {
-    return `/proc/self/fd/${this.#give(file)}`;
+    const fd = this.#give(file);
+    this.#reopened.push(fd);
+    return `/proc/self/fd/${fd}`;
   }
 
   /** Adds an open file for options that take the number of a descriptor. */
@@ -84,7 +89,7 @@ export class QemuCommandLine implements FdSets {
   }
 
   build(): QemuCommand {
-    return { binary: this.binary, args: [...this.#args], fds: [...this.#fds] };
+    return { binary: this.binary, args: [...this.#args], fds: [...this.#fds], reopened: [...this.#reopened] };
   }
 
   #give(file: { readonly fd: number }): number {

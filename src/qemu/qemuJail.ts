@@ -13,6 +13,7 @@ import {
   type Program,
 } from '../jail/programFiles.js';
 import { KVM_DEVICE } from './kvmDevice.js';
+import type { QemuCommand } from './commandLine.js';
 import { fingerprintOf, locateQemu } from './qemuBinary.js';
 
 /** Memory that a machine needs in addition to that of its guest, mostly for drivers of storage clusters. */
@@ -47,7 +48,7 @@ export function cgroupLimits(memsizeMb: number): CgroupLimits {
 
 /** The jail of a machine. */
 export async function qemuPlan(
-  { binary, args }: { readonly binary: string; readonly args: readonly string[] },
+  { binary, args, reopened }: Pick<QemuCommand, 'binary' | 'args' | 'reopened'>,
   { user, runDirectory, memsizeMb, kvm, network, savesState = false, cgroup }: QemuJail,
 ): Promise<JailPlan> {
   const limits: JailLimits = {
@@ -60,7 +61,7 @@ export async function qemuPlan(
     ...{ program: await findQemu(binary), args, user, network: network !== 'none', limits, cgroup },
     unixSockets: savesState,
     // The kernel, and the memory of templates.
-    proc: 'reopens',
+    proc: { reopens: reopened },
     directory: runDirectory,
     devices: kvm ? [KVM_DEVICE] : [],
     places: { none: () => [], guest: () => placesOf(['/etc/resolv.conf']), host: () => networkPlaces(user) }[network](),

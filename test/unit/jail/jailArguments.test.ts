@@ -119,8 +119,8 @@ describe('the command of a jail', () => {
     // machines open descriptors again.
     const root = { ...asRoot, python };
     expect(said(root)).not.toContain('python');
-    expect(said(root, { user: { uid: 5, gid: 6 }, proc: 'reopens' })).toMatch(
-      /--bounding-set=-all -- \/usr\/bin\/python3.99 .* unix= -- \/usr\/bin\/tool --do it$/,
+    expect(said(root, { user: { uid: 5, gid: 6 }, proc: { reopens: [7, 9] } })).toMatch(
+      /--bounding-set=-all -- \/usr\/bin\/python3.99 .* reopened=7 reopened=9 .*unix= -- \/usr\/bin\/tool --do it$/,
     );
     expect(said(root, { user: { uid: 5, gid: 6 }, attributes: true })).toMatch(
       /--bounding-set=-all -- \/usr\/bin\/python3.99 .* unix= attributes= -- \/usr\/bin\/tool --do it$/,

@@ -1,5 +1,6 @@
 /** Resources of a server according to /proc: processes, open files, memory. */
 import { readdir, readFile, readlink } from 'node:fs/promises';
+import { basename } from 'node:path';
 
 const KIBIBYTES_IN_MEBIBYTE = 1024;
 
@@ -16,6 +17,17 @@ export async function childrenOf(pid: number): Promise<readonly number[]> {
     );
   }
   return children;
+}
+
+/** A process and all that descend from it, itself first. */
+export async function treeOf(pid: number): Promise<readonly number[]> {
+  const children = await childrenOf(pid).catch(() => []);
+  return [pid, ...(await Promise.all(children.map(treeOf))).flat()];
+}
+
+/** Name of the program that a process executes; empty if it has ended. */
+export function programOf(pid: number): Promise<string> {
+  return readlink(`/proc/${pid}/exe`).then(basename, () => '');
 }
 
 /** Proportional set size, MiB: a page that n processes share counts as 1/n. */

@@ -2,7 +2,7 @@
 import type { Bench } from '../bench.js';
 import type { Measurement, Row } from '../measurement.js';
 import { currentSize } from '../memory.js';
-import { childrenOf, openFiles, proportionalSize } from '../processes.js';
+import { childrenOf, openFiles, programOf, proportionalSize, treeOf } from '../processes.js';
 import type { ServiceMachine } from '../subjects/service.js';
 
 const SESSIONS = 40;
@@ -12,10 +12,15 @@ const LIMIT_MIB = 150;
 /** Time for the appliance to finish work that a launch defers. */
 const IDLE_MS = 5_000;
 const MEBIBYTE = 1024n * 1024n;
+const QEMU = 'qemu-system-';
 
-/** Proportional set sizes of all qemu processes of a server, MiB. */
+/** Proportional set sizes of each qemu of a server together with the processes of its jail, MiB. */
 async function sizes(server: number): Promise<number[]> {
-  return Promise.all((await childrenOf(server)).map(proportionalSize));
+  const trees = await Promise.all((await childrenOf(server)).map(treeOf));
+  const programs = await Promise.all(trees.map((tree) => Promise.all(tree.map(programOf))));
+  const machines = trees.filter((_tree, index) => programs[index]?.some((name) => name.startsWith(QEMU)));
+  const proportional = await Promise.all(machines.map((tree) => Promise.all(tree.map(proportionalSize))));
+  return proportional.map((ofTree) => ofTree.reduce((sum, size) => sum + size, 0));
 }
 
 interface Holdings {

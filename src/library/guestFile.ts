@@ -1,5 +1,5 @@
 /** Guest files whose contents an action needs. */
-import { filesize, isFile } from '../../gen/calls/file.js';
+import { filesize, isFile, pread } from '../../gen/calls/file.js';
 import { download } from '../../gen/calls/transfer.js';
 import { GuestfsError } from '../common/errors.js';
 import { decodeGuestText, printable } from '../common/guestText.js';
@@ -49,4 +49,12 @@ export async function* linesOfFile(context: LibraryContext, path: string, limit:
     if (last >= 0) yield decodeGuestText(bytes.subarray(0, last)).split('\n').map(asLine);
   }
   if (rest.length > 0) yield [asLine(decodeGuestText(rest))];
+}
+
+/** True for a file that does not end with a newline. */
+export async function endsInLine({ daemon }: LibraryContext, path: string): Promise<boolean> {
+  const { size } = await daemon.call(filesize, { file: path });
+  if (size === 0n) return false;
+  const { content } = await daemon.call(pread, { path, count: 1, offset: size - 1n });
+  return content[0] !== NEWLINE;
 }

@@ -1,8 +1,9 @@
 /** Packages of Alpine Linux, from apk's database. */
 import type { Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
 import type { LibraryContext } from '../context.js';
-import { linesOfFile } from '../guestFile.js';
+import { endsInLine, linesOfFile } from '../guestFile.js';
 import { ApplicationList, splitVersion, type VersionParts } from './application.js';
+import type { PackageList } from './packageList.js';
 
 const DATABASE = '/lib/apk/db/installed';
 /** Larger ones are not read; the library's limit. */
@@ -72,4 +73,19 @@ export async function parseApkDatabase(source: AsyncIterable<readonly string[]>)
 
 export function listApkApplications(context: LibraryContext): Promise<Application2[]> {
   return parseApkDatabase(linesOfFile(context, DATABASE, MAX_DATABASE_SIZE));
+}
+
+/** The packages in the database, also those of one that was cut off. */
+export async function listAllApks(context: LibraryContext): Promise<PackageList> {
+  const database = new Database();
+  for await (const lines of linesOfFile(context, DATABASE, MAX_DATABASE_SIZE))
+    for (const line of lines) database.take(line.endsWith('\r') ? line.slice(0, -1) : line);
+  database.take('');
+  const { applications } = database;
+  if (!(await endsInLine(context, DATABASE))) return { applications, notes: [] };
+  const last = applications.at(-1)?.app2_name ?? 'its start';
+  return {
+    applications,
+    notes: [`${DATABASE} ends in the middle of a line, so it was probably cut off: packages after ${last} are missing`],
+  };
 }

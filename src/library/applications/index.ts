@@ -1,15 +1,14 @@
 /** Applications of an inspected system: `inspect_list_applications` and its successor. */
-import { isDir, isFile } from '../../../gen/calls/file.js';
 import { inspectGetPackageFormat, inspectGetType } from '../../../gen/calls/inspection.js';
 import { internalListRpmApplications } from '../../../gen/calls/internal.js';
 import type { InspectionLibraryActions } from '../../../gen/libraryActions.js';
 import type { Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
 import type { LibraryContext } from '../context.js';
-import { unlessDaemonFails } from '../tolerance.js';
-import { listApkApplications } from './apk.js';
+import { listAllApks, listApkApplications } from './apk.js';
 import { oldForm, sorted } from './application.js';
-import { listDebApplications, listSingleDebs } from './deb.js';
-import { listPacmanApplications } from './pacman.js';
+import { listAllDebs, listDebApplications } from './deb.js';
+import type { PackageList } from './packageList.js';
+import { listAllPacman, listPacmanApplications } from './pacman.js';
 import { listWindowsApplications } from './windows.js';
 
 /** Systems whose packages are in a database of a known format. */
@@ -31,18 +30,18 @@ export function isPackageFormat(format: string): format is PackageFormat {
   return Object.hasOwn(LISTERS, format);
 }
 
-/** The packages in a database of this format in the mounted system, sorted by name. */
-export async function listPackages(context: LibraryContext, format: PackageFormat): Promise<Application2[]> {
-  if (format === 'deb' && !(await hasDpkgStatus(context))) return sorted(await listSingleDebs(context));
-  return sorted(await LISTERS[format](context));
-}
+/** The reader of a report for each package format: it reads what is there, and says what is wrong with it. */
+const PATIENT_LISTERS: Readonly<Record<PackageFormat, (context: LibraryContext) => Promise<PackageList>>> = {
+  rpm: async (context) => ({ applications: await LISTERS.rpm(context), notes: [] }),
+  deb: listAllDebs,
+  pacman: listAllPacman,
+  apk: listAllApks,
+};
 
-/** False for images that are made without dpkg. */
-async function hasDpkgStatus({ daemon }: LibraryContext): Promise<boolean> {
-  const status = unlessDaemonFails(daemon.call(isFile, { path: '/var/lib/dpkg/status', followsymlinks: true }));
-  if ((await status)?.fileflag === true) return true;
-  const single = unlessDaemonFails(daemon.call(isDir, { path: '/var/lib/dpkg/status.d', followsymlinks: true }));
-  return (await single)?.dirflag !== true;
+/** The packages in a database of this format in the mounted system, sorted by name. */
+export async function listPackages(context: LibraryContext, format: PackageFormat): Promise<PackageList> {
+  const { applications, notes } = await PATIENT_LISTERS[format](context);
+  return { applications: sorted(applications), notes };
 }
 
 /** A package format without a reader is not an error: the list is empty. */

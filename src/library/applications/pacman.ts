@@ -5,10 +5,13 @@ import { fileListActions } from '../fileLists.js';
 import { linesOfFile } from '../guestFile.js';
 import { unlessDaemonFails } from '../tolerance.js';
 import { ApplicationList, listTooLarge, MAX_APPLICATIONS, splitVersion, type ApplicationFacts } from './application.js';
+import type { PackageList } from './packageList.js';
 
 const DATABASE = '/var/lib/pacman/local';
 /** Larger descriptions are not read; the library's limit. */
 const MAX_DESCRIPTION_SIZE = 8192;
+/** Packages that replace or provide many others have descriptions of tens of KiB. */
+const MAX_LONG_DESCRIPTION = 1024 * 1024;
 
 /** Relevant sections of a description. */
 const SECTIONS: ReadonlySet<string> = new Set(['NAME', 'VERSION', 'DESC', 'URL', 'ARCH']);
@@ -47,19 +50,35 @@ export async function parsePacmanDescription(
   return { name, epoch, version, release, arch, url: values.get('URL'), description: values.get('DESC') };
 }
 
-export async function listPacmanApplications(context: LibraryContext): Promise<Application2[]> {
+/** The directories of the packages. */
+async function packageDirectories(context: LibraryContext): Promise<string[]> {
   const packages: string[] = [];
   for await (const { entries } of fileListActions.readdir(context, { dir: DATABASE })) {
     for (const { name, ftyp } of entries) if (ftyp === 'd' && name !== '.' && name !== '..') packages.push(name);
     if (packages.length > MAX_APPLICATIONS) throw listTooLarge(MAX_APPLICATIONS, 'applications');
   }
+  return packages;
+}
+
+/** The packages with descriptions of at most this size; the others are in the notes. */
+async function listUpTo(context: LibraryContext, maxSize: number): Promise<PackageList> {
   const list = new ApplicationList();
-  for (const directory of packages) {
+  const notes: string[] = [];
+  for (const directory of await packageDirectories(context)) {
+    const path = `${DATABASE}/${directory}/desc`;
     // A description that cannot be read does not hide the others.
-    const facts = await unlessDaemonFails(
-      parsePacmanDescription(linesOfFile(context, `${DATABASE}/${directory}/desc`, MAX_DESCRIPTION_SIZE)),
-    );
-    if (facts !== undefined) list.add(facts);
+    const facts = await unlessDaemonFails(parsePacmanDescription(linesOfFile(context, path, maxSize)));
+    if (facts === undefined) notes.push(`${path} is missing or damaged: the package is left out`);
+    else list.add(facts);
   }
-  return list.applications;
+  return { applications: list.applications, notes };
+}
+
+export async function listPacmanApplications(context: LibraryContext): Promise<readonly Application2[]> {
+  return (await listUpTo(context, MAX_DESCRIPTION_SIZE)).applications;
+}
+
+/** The packages, also those with descriptions that the library does not read. */
+export function listAllPacman(context: LibraryContext): Promise<PackageList> {
+  return listUpTo(context, MAX_LONG_DESCRIPTION);
 }

@@ -1,12 +1,12 @@
 /** Actions of a session, called by the server itself: each in its own turn, with its events and trace. */
 import type { InspectionLibraryActions } from '../../../gen/libraryActions.js';
-import type { Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
 import { actionsByName } from '../../actions/byName.js';
 import type { ActionDef } from '../../actions/types.js';
 import type { DaemonCall } from '../../protocol/daemonCall.js';
 import { runInAppliance } from '../applianceScript.js';
 import { applicationActions, listPackages, type PackageFormat } from '../applications/index.js';
 import type { LibraryContext } from '../context.js';
+import type { PackageList } from '../applications/packageList.js';
 import { osinfoActions } from '../osinfo.js';
 
 /** The library actions that a report needs. */
@@ -20,7 +20,7 @@ export interface ActionCalls {
   /** A library action about the system at `root`. */
   library<Name extends LibraryAction>(name: Name, root: string): ReturnType<InspectionLibraryActions[Name]>;
   /** The packages in a database of this format in the mounted system, whatever the daemon takes the system for. */
-  packages(format: PackageFormat): Promise<readonly Application2[]>;
+  packages(format: PackageFormat): Promise<PackageList>;
   /** Runs a script in the appliance's own shell; returns what it prints. */
   script(text: string): Promise<string>;
 }

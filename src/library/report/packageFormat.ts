@@ -25,23 +25,27 @@ async function isThere(actions: ActionCalls, path: string, kind: 'file' | 'direc
   return (await unlessDaemonFails(actions.call(isDir, request)))?.dirflag === true;
 }
 
-/** The format of the first database of the mounted system. */
-async function formatFound(actions: ActionCalls): Promise<PackageFormat | undefined> {
-  for (const [path, kind, format] of DATABASES) if (await isThere(actions, path, kind)) return format;
-  return undefined;
-}
-
 /**
- * The format to use for the mounted system.
+ * The formats that the packages of the mounted system may have, likeliest first: looked for only as long as they are asked
+ * for. A database can be empty or missing where the distribution would have one, and full beside it.
  * @param stated the daemon's answer
  */
-export async function chooseFormat(
+export async function* likelyFormats(
   actions: ActionCalls,
   stated: string,
   release: Release | undefined,
-): Promise<PackageFormat | undefined> {
-  if (isPackageFormat(stated)) return stated;
+): AsyncGenerator<PackageFormat> {
   // One that cannot be read, such as ebuild: there is no other database beside it.
-  if (stated !== '' && stated !== 'unknown') return undefined;
-  return (release === undefined ? undefined : formatOf(release)) ?? (await formatFound(actions));
+  if (stated !== '' && stated !== 'unknown' && !isPackageFormat(stated)) return;
+  const given = new Set<PackageFormat>();
+  const usual = isPackageFormat(stated) ? stated : release === undefined ? undefined : formatOf(release);
+  if (usual !== undefined) {
+    given.add(usual);
+    yield usual;
+  }
+  for (const [path, kind, format] of DATABASES) {
+    if (given.has(format) || !(await isThere(actions, path, kind))) continue;
+    given.add(format);
+    yield format;
+  }
 }

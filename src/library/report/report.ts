@@ -5,19 +5,21 @@
 import { inspectGetMountpoints } from '../../../gen/calls/inspection.js';
 import type {
   InspectedPartition,
+  InspectedSystem,
   InspectRequest,
   InspectResponse,
 } from '../../../gen/proto/guestfs/v1/inspection_report.js';
+import type { PackageFormat } from '../applications/index.js';
 import type { ActionCalls } from './actionCalls.js';
 import { managerFor } from './distros.js';
 import type { FoundSystem } from './foundSystem.js';
 import { describeImage } from './image.js';
 import { mountOthers, mountRoot, unmount } from './mounted.js';
 import { trueMountpoints } from './mountpoints.js';
-import { chooseFormat } from './packageFormat.js';
+import { likelyFormats } from './packageFormat.js';
 import { readRelease, RELEASE_FILES, USR_RELEASE_FILES, type Release } from './release.js';
 import { describeSystem } from './system.js';
-import { batchesOf, listApplications } from './systemApplications.js';
+import { batchesOf, listApplications, type SystemApplications } from './systemApplications.js';
 import { Warnings } from './warnings.js';
 
 /** Mounts a system: all of it, or what its os-release is on. */
@@ -43,6 +45,15 @@ async function mountSystem(
   return mountpoints;
 }
 
+/** The likeliest format of the packages of a system, which are not asked for. */
+async function onlyFormat(
+  { type }: InspectedSystem,
+  formats: AsyncIterable<PackageFormat>,
+): Promise<SystemApplications> {
+  if (type !== 'windows') for await (const format of formats) return { format, all: [] };
+  return { format: undefined, all: [] };
+}
+
 /** The system, then its applications. */
 async function* describeOne(
   actions: ActionCalls,
@@ -55,14 +66,16 @@ async function* describeOne(
   const isUsr = found.directory === '/usr';
   const release: Release | undefined = await readRelease(actions, isUsr ? USR_RELEASE_FILES : RELEASE_FILES);
   const system = await describeSystem(actions, found, { mountpoints, release, partitions }, systemWarnings);
-  const format = system.type === 'windows' ? undefined : await chooseFormat(actions, system.package_format, release);
+  let warnings = new Warnings();
+  const formats = likelyFormats(actions, system.package_format, release);
+  const { format, all } = withoutApplications
+    ? await onlyFormat(system, formats)
+    : await listApplications(actions, system, formats, warnings);
   if (format !== undefined && system.package_format !== format) {
     system.package_format = format;
     if (release !== undefined && ['', 'unknown'].includes(system.package_management))
       system.package_management = managerFor(format, release);
   }
-  let warnings = new Warnings();
-  const all = withoutApplications ? [] : await listApplications(actions, system, format, warnings);
   await unmount(actions, found, systemWarnings);
   yield { part: { $case: 'system', value: system }, warnings: systemWarnings.list };
   if (withoutApplications) return;

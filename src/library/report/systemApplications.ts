@@ -3,6 +3,7 @@ import type { InspectedApplications, InspectedSystem } from '../../../gen/proto/
 import type { Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
 import { GuestfsError } from '../../common/errors.js';
 import type { PackageFormat } from '../applications/index.js';
+import { NO_PACKAGES, type PackageList } from '../applications/packageList.js';
 import { isDaemonError } from '../tolerance.js';
 import type { ActionCalls } from './actionCalls.js';
 import { fitting, MAX_LIST, sizeOf } from './limits.js';
@@ -13,14 +14,14 @@ const FIELD = 'applications';
 const ACTION = 'inspect_list_applications2';
 
 /** The list; empty, with a warning, if it is not available. */
-async function list(ask: () => Promise<readonly Application2[]>, warnings: Warnings): Promise<readonly Application2[]> {
+async function list(ask: () => Promise<PackageList>, warnings: Warnings): Promise<PackageList> {
   try {
     return await ask();
   } catch (error) {
     if (!isDaemonError(error) && !(error instanceof GuestfsError && error.reason === 'MESSAGE_TOO_LARGE')) throw error;
     const { reason, message } = GuestfsError.from(error);
     warnings.add(FIELD, ACTION, reason, message);
-    return [];
+    return NO_PACKAGES;
   }
 }
 
@@ -33,21 +34,44 @@ function whyNone(system: InspectedSystem, format: PackageFormat | undefined): st
   return 'this system has no package database of a known format (deb, rpm, apk, pacman)';
 }
 
-/** All applications of the mounted system; a warning says why there are none. */
+/** The applications of a system, and the format of their packages. */
+export interface SystemApplications {
+  readonly format: PackageFormat | undefined;
+  readonly all: readonly Application2[];
+}
+
+/**
+ * All applications of the mounted system, from the first of these databases that has any; a warning says why
+ * there are none, or may be more.
+ */
 export async function listApplications(
   actions: ActionCalls,
   system: InspectedSystem,
-  format: PackageFormat | undefined,
+  formats: AsyncIterable<PackageFormat>,
   warnings: Warnings,
-): Promise<readonly Application2[]> {
+): Promise<SystemApplications> {
+  const add = ({ applications, notes }: PackageList): readonly Application2[] => {
+    for (const note of notes) warnings.add(FIELD, ACTION, 'MALFORMED_FILE', note);
+    return applications;
+  };
   const failures = warnings.list.length;
-  let all: readonly Application2[] = [];
-  if (system.type === 'windows')
-    all = await list(async () => (await actions.library(ACTION, system.root)).applications2, warnings);
-  else if (format !== undefined) all = await list(() => actions.packages(format), warnings);
-  if (all.length === 0 && warnings.list.length === failures)
-    warnings.add(FIELD, ACTION, 'NO_APPLICATIONS', whyNone(system, format));
-  return all;
+  let first: PackageFormat | undefined;
+  if (system.type === 'windows') {
+    const ask = async (): Promise<PackageList> => ({
+      applications: (await actions.library(ACTION, system.root)).applications2,
+      notes: [],
+    });
+    const all = add(await list(ask, warnings));
+    if (all.length > 0) return { format: undefined, all };
+  } else {
+    for await (const format of formats) {
+      first ??= format;
+      const all = add(await list(() => actions.packages(format), warnings));
+      if (all.length > 0) return { format, all };
+    }
+  }
+  if (warnings.list.length === failures) warnings.add(FIELD, ACTION, 'NO_APPLICATIONS', whyNone(system, first));
+  return { format: first, all: [] };
 }
 
 /** Batches of a system's applications, at least one. */

@@ -11,6 +11,7 @@ import {
 import { parseApkDatabase } from '../../../src/library/applications/apk.js';
 import { parseDpkgStatus } from '../../../src/library/applications/deb.js';
 import { parsePacmanDescription } from '../../../src/library/applications/pacman.js';
+import { listPackages, type PackageFormat } from '../../../src/library/applications/index.js';
 import { inspectionActions } from '../../../src/library/inspection.js';
 import { fromLines, inTurn, type Script } from './fakes.js';
 
@@ -427,5 +428,116 @@ describe('applications of Windows', () => {
     await expect(
       list({ ...registry({}), hivex_root: new GuestfsError('OUTCOME_UNKNOWN', 'gone') }),
     ).rejects.toMatchObject({ reason: 'OUTCOME_UNKNOWN' });
+  });
+});
+
+describe('packages for a report', () => {
+  /** A guest with these files; a directory has no content. */
+  async function packagesIn(
+    format: PackageFormat,
+    files: Readonly<Record<string, string | undefined>>,
+  ): Promise<{ readonly names: readonly string[]; readonly notes: readonly string[] }> {
+    const contentOf = (path: string): Buffer => {
+      const content = files[path];
+      if (content === undefined) throw new GuestfsError('ENOENT', `no ${path}`);
+      return Buffer.from(content);
+    };
+    const directories = new Set(Object.keys(files).map((path) => path.split('/')[5]));
+    const context = inTurn('inspect_list_applications2', {
+      version: '1.48.0',
+      answers: {
+        is_file: ({ path }: { path: string }) => ({ fileflag: files[path] !== undefined }),
+        glob_expand: { paths: Object.keys(files).filter((path) => path.startsWith('/var/lib/dpkg/status.d/')) },
+        filesize: ({ file }: { file: string }) => ({ size: BigInt(contentOf(file).length) }),
+        pread: ({ path, count, offset }: { path: string; count: number; offset: bigint }) => ({
+          content: contentOf(path).subarray(Number(offset), Number(offset) + count),
+        }),
+        readdir: { entries: [...directories].map((name) => ({ ino: 1n, name, ftyp: 'd' })) },
+      },
+      files: { download: ({ remotefilename }: { remotefilename: string }) => [contentOf(remotefilename)] },
+    });
+    const { applications, notes } = await listPackages(context, format);
+    return { names: applications.map((one) => one.app2_name), notes };
+  }
+
+  const STATUS_FILE = '/var/lib/dpkg/status';
+  const debian = (name: string, state = 'install ok installed'): string =>
+    `Package: ${name}\nStatus: ${state}\nVersion: 1-1\n`;
+
+  it('include the last one, and say where a status file was cut off', async () => {
+    expect(await packagesIn('deb', { [STATUS_FILE]: `${debian('a')}\n${debian('b')}` })).toEqual({
+      names: ['a', 'b'],
+      notes: [],
+    });
+    const cut = await packagesIn('deb', { [STATUS_FILE]: `${debian('a')}\n${debian('b')}\nPackage: c\nStat` });
+    expect(cut.names).toEqual(['a', 'b']);
+    expect(cut.notes).toEqual([expect.stringMatching(/^\/var\/lib\/dpkg\/status ends .*packages after b are missing/)]);
+    expect((await packagesIn('deb', { [STATUS_FILE]: 'Pack' })).notes).toEqual([
+      expect.stringContaining('packages after its start are missing'),
+    ]);
+    expect(await packagesIn('deb', { [STATUS_FILE]: '' })).toEqual({ names: [], notes: [] });
+  });
+
+  it('are read in spite of the line ends of Windows', async () => {
+    const windows = (text: string): string => text.replaceAll('\n', '\r\n');
+    expect((await packagesIn('deb', { [STATUS_FILE]: windows(`${debian('a')}\n${debian('b')}\n`) })).names).toEqual([
+      'a',
+      'b',
+    ]);
+    const installed = windows('P:musl\nV:1.2-r1\n\nP:zlib\nV:1.3-r0\n');
+    expect(await packagesIn('apk', { '/lib/apk/db/installed': installed })).toEqual({
+      names: ['musl', 'zlib'],
+      notes: [],
+    });
+  });
+
+  it('of dpkg are those whose files are there, whatever their state', async () => {
+    const states = ['half-installed', 'unpacked', 'half-configured', 'triggers-awaited', 'triggers-pending'];
+    const status = [
+      ...states.map((state) => debian(state, `install ok ${state}`)),
+      debian('removed', 'deinstall ok config-files'),
+      debian('unknown', 'unknown ok not-installed'),
+      debian('kept', 'hold ok installed'),
+    ].join('\n');
+    expect((await packagesIn('deb', { [STATUS_FILE]: status })).names).toEqual([...states, 'kept'].sort());
+  });
+
+  it('of dpkg can be in one file and in single ones, among which are others', async () => {
+    const directory = `${STATUS_FILE}.d`;
+    expect(
+      await packagesIn('deb', {
+        [STATUS_FILE]: debian('whole'),
+        [`${directory}/tzdata`]: 'Package: tzdata\nVersion: 2025a-1\n',
+        [`${directory}/tzdata.md5sums`]: 'nothing',
+        [`${directory}/notes`]: 'no package',
+        [`${directory}/directory`]: undefined,
+      }),
+    ).toEqual({
+      names: ['tzdata', 'whole'],
+      notes: [`${directory}/notes describes no package`, `${directory}/directory describes no package`],
+    });
+  });
+
+  it('of apk include the last one, with a note on a database that was cut off', async () => {
+    const path = '/lib/apk/db/installed';
+    const cut = await packagesIn('apk', { [path]: 'P:musl\nV:1.2-r1\n\nP:zlib\nV:1.3-r0\nT:a compr' });
+    expect(cut.names).toEqual(['musl', 'zlib']);
+    expect(cut.notes).toEqual([expect.stringMatching(/^\/lib\/apk\/db\/installed ends .*after zlib are missing$/)]);
+  });
+
+  it('of pacman may have long descriptions; damaged ones are named', async () => {
+    const database = '/var/lib/pacman/local';
+    const description = (name: string): string => `%NAME%\n${name}\n\n%VERSION%\n1-1\n\n%ARCH%\nany\n\n`;
+    expect(
+      await packagesIn('pacman', {
+        [`${database}/a-1-1/desc`]: description('a'),
+        [`${database}/b-1-1/desc`]: `${description('b')}%REPLACES%\n${'other\n'.repeat(5000)}`,
+        [`${database}/c-1-1/desc`]: '%NAME%\nc\n',
+        [`${database}/d-1-1/desc`]: undefined,
+      }),
+    ).toEqual({
+      names: ['a', 'b'],
+      notes: ['c', 'd'].map((name) => expect.stringContaining(`${database}/${name}-1-1/desc is missing or damaged`)),
+    });
   });
 });

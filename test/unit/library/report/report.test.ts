@@ -190,6 +190,48 @@ describe('what fails', () => {
   });
 });
 
+describe('the packages of a report', () => {
+  const databases = (...there: readonly string[]) => ({
+    is_file: ({ path }: { path: string }) => ({ fileflag: there.includes(path) }),
+  });
+  const warnings = (report: readonly InspectResponse[]): string[] =>
+    report.flatMap((one) => one.warnings.map(({ reason, message }) => `${reason} ${message}`));
+
+  it('are from the first database that has any', async () => {
+    const { report, actions } = await reportOf({
+      inspect_get_package_format: { packageformat: 'unknown' },
+      ...databases('/var/lib/dpkg/status', '/var/lib/rpm/rpmdb.sqlite', '/lib/apk/db/installed'),
+      inspect_list_applications2: ({ format }: { format: string }) => ({
+        applications2: format === 'deb' ? [] : [application({ app2_name: 'bash' })],
+      }),
+    });
+    expect(actions.requests('inspect_list_applications2')).toEqual([{ format: 'deb' }, { format: 'rpm' }]);
+    expect(report[1]?.part?.value).toMatchObject({ package_format: 'rpm' });
+    expect(report[2]?.part?.value).toMatchObject({ applications: [{ app2_name: 'bash' }] });
+    expect(warnings(report)).toEqual([]);
+  });
+
+  it('of another database do not hide why the usual one cannot be read', async () => {
+    const { report } = await reportOf({
+      ...databases('/var/lib/rpm/rpmdb.sqlite'),
+      inspect_list_applications2: ({ format }: { format: string }) =>
+        format === 'deb' ? daemonError('no status file') : { applications2: [application({ app2_name: 'bash' })] },
+    });
+    expect(report[1]?.part?.value).toMatchObject({ package_format: 'rpm' });
+    expect(warnings(report)).toEqual(['EIO no status file']);
+  });
+
+  it('have a warning for what is wrong with the database, and where there are none', async () => {
+    const { report } = await reportOf({
+      inspect_list_applications2: { applications2: [application({ app2_name: 'bash' })], notes: ['it was cut off'] },
+    });
+    expect(warnings(report)).toEqual(['MALFORMED_FILE it was cut off']);
+    expect(warnings((await reportOf()).report)).toEqual([
+      'NO_APPLICATIONS the deb database of this system has no packages',
+    ]);
+  });
+});
+
 describe('mounting for the applications', () => {
   it('proceeds from the root down, read-only, and ends before the list is sent', async () => {
     const mountpoints = new Map([
@@ -197,7 +239,10 @@ describe('mounting for the applications', () => {
       ['/', '/dev/sda1'],
       ['/var', '/dev/sda2'],
     ]);
-    const { actions } = await reportOf({ inspect_get_mountpoints: { mountpoints } });
+    const { actions } = await reportOf({
+      inspect_get_mountpoints: { mountpoints },
+      inspect_list_applications2: { applications2: [application({ app2_name: 'bash' })] },
+    });
     expect(actions.requests('mount_ro')).toEqual([
       { mountable: '/dev/sda1', mountpoint: '/' },
       { mountable: '/dev/sda2', mountpoint: '/var' },

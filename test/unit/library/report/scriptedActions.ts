@@ -70,11 +70,9 @@ export class ScriptedActions implements ActionCalls {
   call: ActionCalls['call'] = (call, request) => this.#answer(call.action, request as object);
   library: ActionCalls['library'] = (name, root) => this.#answer(name, { root }) as never;
   packages: ActionCalls['packages'] = async (format) => {
-    const { applications2 }: { applications2: readonly Application2[] } = await this.#answer(
-      'inspect_list_applications2',
-      { format },
-    );
-    return applications2;
+    const { applications2, notes = [] }: { applications2: readonly Application2[]; notes?: readonly string[] } =
+      await this.#answer('inspect_list_applications2', { format });
+    return { applications: applications2, notes };
   };
   script: ActionCalls['script'] = async (text) => {
     const { result }: { result: string } = await this.#answer('debug', { text });

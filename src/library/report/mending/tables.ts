@@ -20,7 +20,8 @@ done 2>/dev/null
 
 /**
  * Mends a table, and prints what was wrong: `cut NUMBER...` for partitions beyond the end of the drive, `copy` if only
- * the GPT at the end of the drive was sound, `sectors SIZE` for a GPT whose sectors have another size.
+ * the GPT at the end of the drive was sound, `sectors SIZE` for a GPT whose sectors have another size, `lost` if
+ * there was a GPT of which no copy is sound.
  *
  * sfdisk and sgdisk read what parted refuses. Type, GUID and name of a partition that is cut short are kept.
  */
@@ -31,6 +32,11 @@ sectors=$((bytes / size))
 signature() { dd if="$drive" bs=8 count=1 skip=$(($1 / 8)) 2>/dev/null; }
 gpt='EFI PART'
 mend_gpt() {
+  # Without a sound copy, sgdisk begins a new table, or lists what is left of the entries.
+  case $(sgdisk -p "$drive" 2>&1) in
+    *'Creating new GPT entries'* | *'Main partition table: ERROR'*'Backup partition table: ERROR'*) echo lost; return;;
+    *'Main header: ERROR'* | *'Main partition table: ERROR'*) main=damaged;;
+  esac
   list=$(sgdisk -p "$drive" 2>/dev/null | awk -v last=$((sectors - 34)) 'table && $3 > last { print $1 ":" $2 } $1 == "Number" { table = 1 }')
   set -- -e
   numbers=
@@ -60,6 +66,7 @@ table=$(sfdisk -d "$drive" 2>/dev/null)
 if [ "$main" = "$gpt" ] || [ "$(signature $((bytes - size)))" = "$gpt" ]; then mend_gpt
 elif [ "$(signature 4096)" = "$gpt" ]; then echo sectors 4096
 elif [ "$(signature 512)" = "$gpt" ]; then echo sectors 512
+elif [ "$(dd if="$drive" bs=1 skip=450 count=1 2>/dev/null | od -An -tx1)" = ' ee' ]; then echo lost
 else case $table in *'label: dos'*) mend_mbr;; esac
 fi
 udevadm settle
@@ -77,6 +84,8 @@ function meaning(line: string): string | undefined {
       return 'the GPT at the start of the drive is damaged; its copy at the end of the drive is used';
     case 'sectors':
       return `the GPT is of a drive with sectors of ${values[0] ?? ''} bytes; inspect the image with blocksize ${values[0] ?? ''}`;
+    case 'lost':
+      return 'both copies of the GPT are damaged, so its partitions are not known; gdisk or testdisk can look for them in a copy of the image';
     default:
       return undefined;
   }

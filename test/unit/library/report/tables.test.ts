@@ -1,6 +1,16 @@
 /** Damaged partition tables: the script that mends them, run on images instead of drives. */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -53,12 +63,41 @@ describe('a partition table', () => {
     execFileSync('/usr/sbin/sfdisk', ['-q', path], { input: script });
   };
 
+  const overwrite = (path: string, offset: number, length: number): void => {
+    const file = openSync(path, 'r+');
+    writeSync(file, Buffer.alloc(length, 0x78), 0, length, offset);
+    closeSync(file);
+  };
+
   it('whose GPT is damaged at the start is restored from its copy', async () => {
     const path = image('copy');
     run('sgdisk', '-n1:2048:+10M', '-c1:first', '-n2:0:0', path);
     run('dd', 'if=/dev/zero', `of=${path}`, 'bs=512', 'seek=1', 'count=1', 'conv=notrunc');
     expect(await mend(path)).toEqual([expect.stringContaining('the GPT at the start of the drive is damaged')]);
     expect(partitions(path)).toEqual(['1:2048s:22527s:20480s::first', '2:22528s:131038s:108511s::']);
+  });
+
+  it.each([
+    ['the header', 542, 1],
+    ['the entries', 1024, 100],
+  ])('whose GPT is damaged at the start in %s is restored from its copy', async (_what, offset, length) => {
+    const path = image(`partly-${offset}`);
+    run('sgdisk', '-n1:2048:+10M', '-c1:first', '-n2:0:0', path);
+    overwrite(path, offset, length);
+    expect(await mend(path)).toEqual([expect.stringContaining('the GPT at the start of the drive is damaged')]);
+    expect(partitions(path)).toEqual(['1:2048s:22527s:20480s::first', '2:22528s:131038s:108511s::']);
+  });
+
+  it.each([
+    ['headers are gone', 512, 131_071 * 512, 512],
+    ['headers are damaged', 542, 131_071 * 512 + 30, 1],
+    ['entries are damaged', 1024, 131_039 * 512, 100],
+  ])('of which both %s is lost', async (what, first, second, length) => {
+    const path = image(what.replaceAll(' ', '-'));
+    run('sgdisk', '-n1:2048:+10M', '-n2:0:0', path);
+    overwrite(path, first, length);
+    overwrite(path, second, length);
+    expect(await mend(path)).toEqual([expect.stringContaining('both copies of the GPT are damaged')]);
   });
 
   it('of a GPT image that was cut off ends with the image', async () => {

@@ -2,27 +2,30 @@
 import { globExpand, isDir, realpath } from '../../../gen/calls/file.js';
 import { inspectGetFilesystems } from '../../../gen/calls/inspection.js';
 import { mountRo, umountAll } from '../../../gen/calls/mount.js';
-import { unlessDaemonFails } from '../tolerance.js';
+import { GuestfsError } from '../../common/errors.js';
+import { isDaemonError, unlessDaemonFails } from '../tolerance.js';
 import type { ActionCalls } from './actionCalls.js';
 import type { Filesystems } from './filesystems.js';
 import type { FoundSystem } from './foundSystem.js';
 import { deviceOf } from './mending/culprit.js';
 import { resolveMountable } from './mountpoints.js';
 import { findReleaseFile, RELEASE_FILES, USR_RELEASE_FILES } from './release.js';
+import type { Warnings } from './warnings.js';
 
-/** File systems that a Linux system can be on. */
-const CANDIDATES: ReadonlySet<string> = new Set([
-  'btrfs',
-  'erofs',
-  'ext2',
-  'ext3',
-  'ext4',
-  'f2fs',
-  'jfs',
-  'reiserfs',
-  'squashfs',
-  'xfs',
+/** What no Linux system is on, or what cannot be mounted in the first place. */
+const WITHOUT_SYSTEMS: ReadonlySet<string> = new Set([
+  '',
+  'unknown',
+  'swap',
+  'swsuspend',
+  'jbd',
+  'vfat',
+  'exfat',
+  'iso9660',
+  'udf',
+  'BitLocker',
 ]);
+const NTFS = 'ntfs';
 /** OSTree keeps few; a crafted image could have any number of them. */
 const MAX_DEPLOYMENTS = 8;
 const DEPLOYMENTS = '/ostree/deploy/*/deploy/*.*';
@@ -50,16 +53,25 @@ async function systemsOnMounted(actions: ActionCalls, root: string): Promise<Fou
   return [];
 }
 
-/** The systems on one file system; none if it cannot be mounted. */
-export async function systemsOn(actions: ActionCalls, mountable: string): Promise<FoundSystem[]> {
-  const search = async (): Promise<FoundSystem[]> => {
+/** The systems on one file system; none, with a warning, if it cannot be mounted. */
+export async function systemsOn(actions: ActionCalls, mountable: string, warnings: Warnings): Promise<FoundSystem[]> {
+  try {
     await actions.call(umountAll, {});
     await actions.call(mountRo, { mountable, mountpoint: '/' });
     const found = await systemsOnMounted(actions, mountable);
     await actions.call(umountAll, {});
     return found;
-  };
-  return (await unlessDaemonFails(search())) ?? [];
+  } catch (error) {
+    if (!isDaemonError(error)) throw error;
+    const { reason, message } = GuestfsError.from(error);
+    warnings.add(
+      'roots',
+      mountRo.action,
+      reason,
+      `${mountable} cannot be read, so nothing on it is reported: ${message}`,
+    );
+    return [];
+  }
 }
 
 /** The file systems that systems use, and all of those on the same Btrfs. */
@@ -81,15 +93,23 @@ async function inUse(
   return used;
 }
 
-/** Systems that the daemon has not found, on the file systems that no system uses. */
+/**
+ * Systems that the daemon has not found, on the file systems that no system uses. It says nothing about those that it cannot
+ * mount: they cause warnings here.
+ */
 export async function detectSystems(
   actions: ActionCalls,
   filesystems: Filesystems,
   known: readonly FoundSystem[],
+  warnings: Warnings,
 ): Promise<FoundSystem[]> {
   const used = await inUse(actions, filesystems, known);
+  // Beside a Windows, they hold data.
+  const isNtfsData = known.some(({ root }) => filesystems.get(root) === NTFS);
   const found: FoundSystem[] = [];
-  for (const [mountable, type] of filesystems)
-    if (CANDIDATES.has(type) && !used.has(mountable)) found.push(...(await systemsOn(actions, mountable)));
+  for (const [mountable, type] of filesystems) {
+    if (WITHOUT_SYSTEMS.has(type) || used.has(mountable) || (type === NTFS && isNtfsData)) continue;
+    found.push(...(await systemsOn(actions, mountable, warnings)));
+  }
   return found;
 }

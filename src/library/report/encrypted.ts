@@ -57,13 +57,20 @@ export async function openEncrypted(
   return openedAs;
 }
 
-/** The encrypted devices, which the daemon does not list as file systems. */
+/** What the daemon does not list as file systems. */
+export interface UnlistedDevices {
+  readonly encrypted: EncryptedDevice[];
+  /** Types of devices that are part of something else, by device. */
+  readonly members: ReadonlyMap<string, string>;
+}
+
+/** The devices that the daemon does not list as file systems. */
 export async function findEncrypted(
   actions: ActionCalls,
   filesystems: readonly InspectedFilesystem[],
   openedAs: ReadonlyMap<string, string>,
   warnings: Warnings,
-): Promise<EncryptedDevice[]> {
+): Promise<UnlistedDevices> {
   const field = 'encrypted_devices';
   const partitions = await warnings.attempt({
     field,
@@ -90,10 +97,12 @@ export async function findEncrypted(
     ...(partitions?.partitions ?? []),
     ...(volumes?.logvols ?? []),
     ...(arrays?.devices ?? []),
+    ...openedAs.values(), // one can be in another
   ].filter((device) => !known.has(device));
   const candidates = fitting(others);
   warnings.leftOut(field, others.length - candidates.length);
-  const found: EncryptedDevice[] = [];
+  const encrypted: EncryptedDevice[] = [];
+  const members = new Map<string, string>();
   for (const device of candidates) {
     const type =
       (
@@ -103,7 +112,8 @@ export async function findEncrypted(
           ask: () => actions.call(vfsType, { mountable: device }),
         })
       )?.fstype ?? '';
-    if (ENCRYPTED.has(type)) found.push({ device, type, opened_as: openedAs.get(device) ?? '' });
+    if (ENCRYPTED.has(type)) encrypted.push({ device, type, opened_as: openedAs.get(device) ?? '' });
+    else if (type.endsWith('_member')) members.set(device, type);
   }
-  return found;
+  return { encrypted, members };
 }

@@ -5,6 +5,7 @@ import { detectSystems, systemsOn } from './detection.js';
 import { findEncrypted, openEncrypted } from './encrypted.js';
 import { describeFilesystems, filesystemsOn, findFilesystems, type Filesystems } from './filesystems.js';
 import type { FoundSystem } from './foundSystem.js';
+import { warnOfIncompleteGroups } from './incompleteGroups.js';
 import { fitting } from './limits.js';
 import { describeDrives } from './partitions.js';
 import { inspectPatiently } from './roots.js';
@@ -25,10 +26,10 @@ async function findSystems(
   warnings: Warnings,
 ): Promise<readonly FoundSystem[]> {
   const { systems, hidden } = await inspectPatiently(actions, filesystems, warnings);
-  const others = await detectSystems(actions, filesystems, systems);
+  const others = await detectSystems(actions, filesystems, systems, warnings);
   const found = [...systems, ...others];
   for (const mountable of hidden)
-    if (!found.some(({ root }) => root === mountable)) found.push(...(await systemsOn(actions, mountable)));
+    if (!found.some(({ root }) => root === mountable)) found.push(...(await systemsOn(actions, mountable, warnings)));
   return found;
 }
 
@@ -45,7 +46,7 @@ async function addSkipped(
     for (const [mountable, type] of await filesystemsOn(actions, device, warnings)) filesystems.set(mountable, type);
     const index = all.findIndex(({ root }) => root === origin);
     const current = all[index];
-    const found = await systemsOn(actions, device);
+    const found = await systemsOn(actions, device, warnings);
     if (current === undefined || isEachReported) all.push(...found);
     else all[index] = { ...current, snapshots: [...current.snapshots, device] };
   }
@@ -68,7 +69,8 @@ export async function describeImage(
   const families = isEachReported ? found : await foldSnapshots(actions, found, warnings);
   const all = await addSkipped(actions, listed, families, isEachReported, warnings);
   const filesystems = await describeFilesystems(actions, listed, warnings);
-  const encrypted = await findEncrypted(actions, filesystems, openedAs, warnings);
+  const { encrypted, members } = await findEncrypted(actions, filesystems, openedAs, warnings);
+  await warnOfIncompleteGroups(actions, members, warnings);
   const systems = fitting(all);
   warnings.leftOut('roots', all.length - systems.length);
   const roots = systems.map(({ root }) => root);

@@ -5,6 +5,7 @@
 import { btrfsSubvolumeGetDefault, btrfsSubvolumeList } from '../../../gen/calls/btrfs.js';
 import { isFile, pread } from '../../../gen/calls/file.js';
 import { findfsLabel, findfsPartlabel, findfsPartuuid, findfsUuid } from '../../../gen/calls/filesystem.js';
+import { luksUuid } from '../../../gen/calls/luks.js';
 import { lvsFull, vgsFull } from '../../../gen/calls/lvm.js';
 import { decodeGuestText } from '../../common/guestText.js';
 import { unlessDaemonFails } from '../tolerance.js';
@@ -19,6 +20,24 @@ const CRYPTTAB = '/etc/crypttab';
 const MAX_CRYPTTAB = 64 * 1024;
 const MAPPED = '/dev/mapper/';
 
+/** A drive or partition of a guest's, under the name that it has here; the daemon itself translates hd, vd and xvd. */
+function driveHere(name: string): string {
+  const [, index, partition = ''] = /^\/dev\/nvme(\d)n1(?:p(\d+))?$/.exec(name) ?? [];
+  if (index !== undefined) return `/dev/sd${String.fromCharCode(0x61 + Number(index))}${partition}`;
+  return name.replace(/^\/dev\/xvd/, '/dev/sd');
+}
+
+/** UUID of the encrypted device that a line of crypttab names; undefined if it is not found. */
+async function encryptedUuid(actions: ActionCalls, source: string): Promise<string | undefined> {
+  const [, tag, quoted = ''] = /^(UUID|LABEL|PARTUUID|PARTLABEL)=(.+)$/.exec(source) ?? [];
+  const name = tag === undefined ? source : `/dev/disk/by-${tag.toLowerCase()}/${quoted.replace(/^"(.*)"$/, '$1')}`;
+  const uuid = /^\/dev\/disk\/by-uuid\/([0-9a-fA-F-]+)$/.exec(name)?.[1];
+  if (uuid !== undefined) return uuid;
+  const device = name.startsWith('/dev/disk/') ? await resolveName(actions, name) : driveHere(name);
+  if (device?.startsWith('/dev/') !== true) return undefined;
+  return (await unlessDaemonFails(actions.call(luksUuid, { device })))?.uuid;
+}
+
 /** The device of an encrypted one, under the name that an inspection opens it by: {@link openEncrypted}. */
 async function opened(actions: ActionCalls, name: string): Promise<string | undefined> {
   const request = { path: CRYPTTAB, followsymlinks: true };
@@ -26,8 +45,8 @@ async function opened(actions: ActionCalls, name: string): Promise<string | unde
   const file = await unlessDaemonFails(actions.call(pread, { path: CRYPTTAB, count: MAX_CRYPTTAB, offset: 0n }));
   for (const line of decodeGuestText(file?.content ?? Buffer.alloc(0)).split('\n')) {
     const [target, source = ''] = line.trim().split(/\s+/);
-    if (target !== name) continue;
-    const uuid = /^(?:UUID=|\/dev\/disk\/by-uuid\/)"?([0-9a-fA-F-]+)"?$/.exec(source)?.[1];
+    if (target !== name || source === '') continue;
+    const uuid = await encryptedUuid(actions, source);
     return uuid === undefined ? undefined : `${MAPPED}luks-${uuid.toLowerCase()}`;
   }
   return undefined;

@@ -22,6 +22,8 @@ export interface Release {
   /** IDs of the distributions that it derives from, closest first. */
   readonly idLike: readonly string[];
   readonly prettyName: string;
+  /** The same as libguestfs reads it: only double quotes are removed, and nothing inside them. */
+  readonly plainPrettyName: string;
   readonly versionId: string;
   readonly codename: string;
   readonly buildId: string;
@@ -40,9 +42,13 @@ function unquoted(value: string): string {
 /** Reads the lines of os-release. */
 export function parseRelease(text: string): Release {
   const fields = new Map<string, string>();
+  let plainPrettyName = '';
   for (const line of text.split('\n')) {
     const match = /^([A-Z][A-Z0-9_]*)=(.*)$/.exec(line.trim());
-    if (match?.[1] !== undefined) fields.set(match[1], unquoted(match[2] ?? ''));
+    if (match?.[1] === undefined) continue;
+    const value = match[2] ?? '';
+    fields.set(match[1], unquoted(value));
+    if (match[1] === 'PRETTY_NAME') plainPrettyName = value.replace(/^"(.*)"$/, '$1');
   }
   const field = (name: string): string => fields.get(name) ?? '';
   return {
@@ -51,6 +57,7 @@ export function parseRelease(text: string): Release {
       .split(/\s+/)
       .filter((one) => one !== ''),
     prettyName: field('PRETTY_NAME') || field('NAME'),
+    plainPrettyName,
     versionId: field('VERSION_ID'),
     // Only some have a field of its own for it.
     codename: field('VERSION_CODENAME') || (/\(([^()]+)\)/.exec(field('VERSION'))?.[1] ?? ''),

@@ -124,6 +124,7 @@ async function complete(actions: ActionCalls, system: InspectedSystem, release: 
     system.support_end = release.supportEnd;
     if (release.id !== '') fill('distro', distroName(release.id));
     fill('product_name', release.prettyName);
+    if (system.product_name === release.plainPrettyName) system.product_name = release.prettyName;
     fill('build_id', release.buildId);
     const [, major = '0', minor = '0'] = /^(\d{1,9})(?:\.(\d{1,9}))?/.exec(release.versionId) ?? [];
     if (system.major_version === 0 && system.minor_version === 0) {

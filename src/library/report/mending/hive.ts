@@ -70,7 +70,7 @@ export class Hive {
   }
 }
 
-/** Changes a hive. Returns true if it was changed, undefined if it cannot be opened. */
+/** Changes a hive. Returns true if it was changed, undefined if it cannot be read, as a whole or where it is asked. */
 export async function changeHive(
   actions: ActionCalls,
   filename: string,
@@ -86,6 +86,9 @@ export async function changeHive(
     const hive = new Hive(actions);
     await change(hive);
     return await hive.commit();
+  } catch (error) {
+    if (isDaemonError(error)) return undefined; // one that was cut off can be opened, but not read to its end
+    throw error;
   } finally {
     await unlessDaemonFails(actions.call(hivexClose, {}));
   }

@@ -2,14 +2,18 @@
 import { describe, expect, it } from '@jest/globals';
 import { distroName, formatOf, managerFor } from '../../../../src/library/report/distros.js';
 import { inspected } from '../../../../src/library/report/foundSystem.js';
+import { mendConfigFiles } from '../../../../src/library/report/mending/configFiles.js';
 import { deviceOf, mountWords } from '../../../../src/library/report/mending/culprit.js';
-import { REG_DWORD, REG_SZ } from '../../../../src/library/report/mending/hive.js';
+import { warnOfIncompleteGroups } from '../../../../src/library/report/incompleteGroups.js';
+import { changeHive, REG_DWORD, REG_SZ } from '../../../../src/library/report/mending/hive.js';
 import { soundValue } from '../../../../src/library/report/mending/windows.js';
+import { resolveMountable } from '../../../../src/library/report/mountpoints.js';
 import { packageUrl } from '../../../../src/library/report/packageUrl.js';
 import { isPartOf } from '../../../../src/library/report/partOf.js';
 import { parseRelease } from '../../../../src/library/report/release.js';
 import { foldFamilies } from '../../../../src/library/report/snapshots.js';
-import { application } from './scriptedActions.js';
+import { Warnings } from '../../../../src/library/report/warnings.js';
+import { application, daemonError, ScriptedActions } from './scriptedActions.js';
 
 describe('os-release', () => {
   it('is read as a shell would', () => {
@@ -21,6 +25,7 @@ describe('os-release', () => {
       id: 'some',
       idLike: ['rhel', 'fedora'],
       prettyName: 'Some "Linux"',
+      plainPrettyName: '',
       versionId: '9.4',
       codename: 'Plow',
       buildId: '',
@@ -31,6 +36,143 @@ describe('os-release', () => {
   it('may be anything', () => {
     for (const text of ['', '=', 'ID', '\0'.repeat(100), 'ID="', 'ID=\'"', 'VERSION=((((((((('])
       expect(parseRelease(text).id.length).toBeLessThan(5);
+  });
+});
+
+describe('fstab', () => {
+  /** Mends a file, with a parser that accepts only these lines; the file, and the warnings. */
+  async function mend(text: string, accepted: RegExp): Promise<{ file: string; messages: string[]; parses: number }> {
+    let file = Buffer.from(text);
+    let parses = 0;
+    const wrongLine = (): number =>
+      file
+        .toString('latin1')
+        .split('\n')
+        .findIndex((line) => line !== '' && !line.startsWith('#') && (line.includes('\0') || !accepted.test(line)));
+    const actions = new ScriptedActions({
+      is_file: ({ path }: { path: string }) => ({ fileflag: path === '/etc/fstab' }),
+      aug_init: {},
+      aug_rm: {},
+      aug_load: () => {
+        parses += 1;
+        return {};
+      },
+      aug_close: {},
+      aug_match: () => ({ matches: wrongLine() < 0 ? [] : ['error'] }),
+      aug_get: ({ augpath }: { augpath: string }) => ({
+        val: augpath.endsWith('/line') ? String(wrongLine() + 1) : 'no rule',
+      }),
+      pread: () => ({ content: file }),
+      internal_write: ({ content }: { content: Buffer }) => {
+        file = content;
+        return {};
+      },
+    });
+    const warnings = new Warnings();
+    expect(await mendConfigFiles(actions, '/dev/sda', warnings)).toBe(warnings.list.length > 0);
+    return { file: file.toString(), messages: warnings.list.map(({ message }) => message), parses };
+  }
+  const accepted = /^\S+ \S+ \S+ [^\s,]+(,[^\s,]+)* \d \d$/;
+
+  it('with the line ends of Windows is read as if it had none', async () => {
+    const { file, messages } = await mend('/dev/a / ext4 rw 0 1\r\n# b\r\n/dev/b /b ext4 rw 0 0\r\n', accepted);
+    expect(file).toBe('/dev/a / ext4 rw 0 1\n# b\n/dev/b /b ext4 rw 0 0\n');
+    expect(messages).toEqual([
+      expect.stringContaining('/dev/sda: /etc/fstab, line 1, is read as "/dev/a / ext4 rw 0 1", since'),
+    ]);
+  });
+
+  it.each([
+    ['/dev/b /b ext4 rw, 0 0', '/dev/b /b ext4 rw 0 0'],
+    ['/dev/b /b ext4 rw,,noatime 0 0', '/dev/b /b ext4 rw,noatime 0 0'],
+    ['LABEL="my disk" /b ext4 rw 0 0', 'LABEL="my\\040disk" /b ext4 rw 0 0'],
+    ['/dev/b /b\0 ext4 rw 0 0', '/dev/b /b ext4 rw 0 0'],
+    ['/dev/b /b ext4 rw 0 0\f', '/dev/b /b ext4 rw 0 0'],
+    ['/dev/b /b ext4 rw, noatime 0 0', '#/dev/b /b ext4 rw noatime 0 0'],
+    ['/dev/b', '#/dev/b'],
+  ])('with the line %j is read as if it had %j', async (line, other) => {
+    const { file } = await mend(`/dev/a / ext4 rw 0 1\n${line}\n/dev/c /c ext4 rw 0 0`, accepted);
+    expect(file).toBe(`/dev/a / ext4 rw 0 1\n${other}\n/dev/c /c ext4 rw 0 0`);
+  });
+
+  it('with any number of wrong lines takes a bounded number of parses, and keeps the sound ones', async () => {
+    const wrong = Array.from({ length: 2000 }, (_unused, index) => `/dev/x${index}\n`);
+    const { file, messages, parses } = await mend(
+      `/dev/a / ext4 rw 0 1\n${wrong.join('')}/dev/z /z ext4 rw 0 0\n`,
+      accepted,
+    );
+    expect(file.split('\n').filter((line) => !line.startsWith('#'))).toEqual([
+      '/dev/a / ext4 rw 0 1',
+      '/dev/z /z ext4 rw 0 0',
+      '',
+    ]);
+    expect(parses).toBeLessThan(15);
+    expect(messages.at(-1)).toContain('as are 1989 of the lines after it');
+  });
+});
+
+describe('a mapped device', () => {
+  const uuid = '5e9ddb3e-ff5c-4bcb-9064-f64149345100';
+  it.each([
+    ['UUID=5E9DDB3E-ff5c-4bcb-9064-f64149345100', undefined],
+    ['UUID="5e9ddb3e-ff5c-4bcb-9064-f64149345100"', undefined],
+    ['/dev/disk/by-uuid/5e9ddb3e-ff5c-4bcb-9064-f64149345100', undefined],
+    ['PARTUUID=aa-01', '/dev/sda2'],
+    ['PARTLABEL="crypt"', '/dev/sda3'],
+    ['/dev/disk/by-partuuid/aa-01', '/dev/sda2'],
+    ['/dev/nvme0n1p2', '/dev/sda2'],
+    ['/dev/nvme1n1', '/dev/sdb'],
+    ['/dev/xvda2', '/dev/sda2'],
+    ['/dev/vg/crypt', '/dev/vg/crypt'],
+  ])('whose source in crypttab is %s is the one that was opened', async (source, device) => {
+    const actions = new ScriptedActions({
+      is_file: { fileflag: true },
+      pread: { content: Buffer.from(`# name source\nother UUID=1234 none\ncr_root ${source} none luks\n`) },
+      findfs_partuuid: { device: '/dev/sda2' },
+      findfs_partlabel: { device: '/dev/sda3' },
+      luks_uuid: { uuid },
+    });
+    expect(await resolveMountable(actions, '/dev/mapper/cr_root')).toBe(`/dev/mapper/luks-${uuid}`);
+    expect(actions.requests('luks_uuid')).toEqual(device === undefined ? [] : [{ device }]);
+  });
+
+  it('whose source is not there keeps its name', async () => {
+    const actions = new ScriptedActions({
+      is_file: { fileflag: true },
+      pread: { content: Buffer.from('cr_root /dev/sdz1 none\ncr_swap\nrandom /dev/urandom none\n') },
+      luks_uuid: daemonError('no such device'),
+    });
+    for (const name of ['cr_root', 'cr_swap', 'random', 'none'])
+      expect(await resolveMountable(actions, `/dev/mapper/${name}`)).toBe(`/dev/mapper/${name}`);
+  });
+});
+
+describe('groups of devices', () => {
+  const warned = async (members: Readonly<Record<string, string>>, result: string): Promise<unknown[]> => {
+    const warnings = new Warnings();
+    const actions = new ScriptedActions({ debug: { result } });
+    await warnOfIncompleteGroups(actions, new Map(Object.entries(members)), warnings);
+    return warnings.list.map(({ reason, message }) => `${reason} ${message}`);
+  };
+
+  it('that are not all there are named, with what is there', async () => {
+    expect(
+      await warned(
+        { '/dev/sda1': 'linux_raid_member', '/dev/sda2': 'LVM2_member' },
+        'array md127 sda1[0](S) sdc1[2](S)\ngroup whole 0\ngroup part 1\ngroup twice 0\ngroup twice 0\n',
+      ),
+    ).toEqual([
+      expect.stringMatching(/^INCOMPLETE the RAID array \/dev\/md127 .* only \/dev\/sda1, \/dev\/sdc1 is there/),
+      expect.stringMatching(/^INCOMPLETE the volume group part lacks 1 /),
+      expect.stringMatching(/^INCOMPLETE 2 volume groups have the name twice,/),
+    ]);
+  });
+
+  it('that the appliance cannot read are named', async () => {
+    expect(await warned({ '/dev/sda1': 'zfs_member' }, '')).toEqual([
+      'UNSUPPORTED /dev/sda1 is a member of a group of the type zfs, which the appliance cannot read: nothing on it is reported',
+    ]);
+    expect(await warned({}, '')).toEqual([]);
   });
 });
 
@@ -143,6 +285,20 @@ describe('snapshots', () => {
     expect(folded(['btrfsvol:/dev/sda/s1'], ['ID 5 (FS_TREE)', entry('s1', 'b', 'c'), entry('s2', 'c', 'b')])).toEqual([
       ['btrfsvol:/dev/sda/s1', []],
     ]);
+  });
+});
+
+describe('a hive', () => {
+  it('that can be opened, but not read, is a damaged one, and is closed', async () => {
+    const actions = new ScriptedActions({
+      hivex_open: {},
+      hivex_root: daemonError('bad block'),
+      hivex_close: {},
+    });
+    expect(await changeHive(actions, '/Windows/System32/config/SYSTEM', async (hive) => void (await hive.node()))).toBe(
+      undefined,
+    );
+    expect(actions.called.at(-1)?.action).toBe('hivex_close');
   });
 });
 

@@ -4,7 +4,7 @@ import type { Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
 import { GuestfsError } from '../../common/errors.js';
 import type { PackageFormat } from '../applications/index.js';
 import { NO_PACKAGES, type PackageList } from '../applications/packageList.js';
-import { isDaemonError } from '../tolerance.js';
+import { isDaemonError, unlessDaemonFails } from '../tolerance.js';
 import type { ActionCalls } from './actionCalls.js';
 import { fitting, MAX_LIST, sizeOf } from './limits.js';
 import { packageUrl, type PackageContext } from './packageUrl.js';
@@ -23,6 +23,28 @@ async function list(ask: () => Promise<PackageList>, warnings: Warnings): Promis
     warnings.add(FIELD, ACTION, reason, message);
     return NO_PACKAGES;
   }
+}
+
+/** Makes what is mounted for a system writable, on its drives' overlays, which are discarded. */
+const MAKE_WRITABLE = `
+for target in /run/inspected-below /sysroot /sysroot/usr /sysroot/var; do
+  mount -o remount,rw "$target" 2>/dev/null
+done
+:`;
+
+/**
+ * The packages in a database of this format. SQLite cannot read the database of an rpm that was running, or that was copied
+ * without the files beside it, unless it can write those files.
+ */
+async function packagesIn(actions: ActionCalls, format: PackageFormat, warnings: Warnings): Promise<PackageList> {
+  const failure = warnings.aside();
+  const found = await list(() => actions.packages(format), failure);
+  if (format !== 'rpm' || failure.list.length === 0) {
+    warnings.take(failure);
+    return found;
+  }
+  await unlessDaemonFails(actions.script(MAKE_WRITABLE));
+  return list(() => actions.packages(format), warnings);
 }
 
 /** Why there is no application, for somebody who expects some. */
@@ -66,7 +88,7 @@ export async function listApplications(
   } else {
     for await (const format of formats) {
       first ??= format;
-      const all = add(await list(() => actions.packages(format), warnings));
+      const all = add(await packagesIn(actions, format, warnings));
       if (all.length > 0) return { format, all };
     }
   }

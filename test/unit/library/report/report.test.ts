@@ -190,6 +190,43 @@ describe('what fails', () => {
   });
 });
 
+describe('a file system that cannot be mounted', () => {
+  const inspectedAs = async (type: string, roots: readonly string[] = []): Promise<string[]> => {
+    const { report } = await reportOf({
+      list_filesystems: {
+        fses: new Map([
+          ['/dev/sda1', 'ntfs'],
+          ['/dev/sdb', type],
+        ]),
+      },
+      inspect_os: { roots },
+      mount_ro: ({ mountable }: { mountable: string }) =>
+        mountable === '/dev/sdb' ? daemonError('bad superblock') : {},
+    });
+    return report[0]?.warnings.map(({ message }) => message) ?? [];
+  };
+
+  it('is named, with the reason, unless it holds no systems', async () => {
+    for (const type of ['ext4', 'apfs', 'zfs', 'ntfs'])
+      expect(await inspectedAs(type)).toEqual([
+        '/dev/sdb cannot be read, so nothing on it is reported: bad superblock',
+      ]);
+    for (const type of ['swap', 'unknown', 'vfat']) expect(await inspectedAs(type)).toEqual([]);
+    expect(await inspectedAs('ntfs', ['/dev/sda1'])).toEqual([]);
+  });
+});
+
+describe('a product name', () => {
+  it('in single quotes is reported without them', async () => {
+    const { report } = await reportOf({
+      is_file: ({ path }: { path: string }) => ({ fileflag: path === '/etc/os-release' }),
+      pread: { content: Buffer.from("ID='some'\nPRETTY_NAME='Some Linux'\n") },
+      inspect_get_product_name: { product: "'Some Linux'" },
+    });
+    expect(report[1]?.part?.value).toMatchObject({ product_name: 'Some Linux' });
+  });
+});
+
 describe('the packages of a report', () => {
   const databases = (...there: readonly string[]) => ({
     is_file: ({ path }: { path: string }) => ({ fileflag: there.includes(path) }),
@@ -219,6 +256,26 @@ describe('the packages of a report', () => {
     });
     expect(report[1]?.part?.value).toMatchObject({ package_format: 'rpm' });
     expect(warnings(report)).toEqual(['EIO no status file']);
+  });
+
+  it('of rpm are read from a writable file system if they cannot be read otherwise', async () => {
+    let isWritable = false;
+    const { report } = await reportOf({
+      inspect_get_package_format: { packageformat: 'rpm' },
+      debug: ({ text }: { text: string }) => {
+        isWritable ||= text.includes('remount,rw');
+        return { result: '' };
+      },
+      inspect_list_applications2: () =>
+        isWritable ? { applications2: [application({ app2_name: 'bash' })] } : daemonError('unable to open'),
+    });
+    expect(report[2]?.part?.value).toMatchObject({ applications: [{ app2_name: 'bash' }] });
+    expect(warnings(report)).toEqual([]);
+    const failing = await reportOf({
+      inspect_get_package_format: { packageformat: 'rpm' },
+      inspect_list_applications2: daemonError('unable to open'),
+    });
+    expect(warnings(failing.report)).toEqual(['EIO unable to open']);
   });
 
   it('have a warning for what is wrong with the database, and where there are none', async () => {

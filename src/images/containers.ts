@@ -1,4 +1,4 @@
-/** Files that contain a disk image, which people name in its place; attached as they are, they would be tiny raw disks. */
+/** Files that contain or describe a disk image, which people name in its place; attached as they are, they would be tiny raw disks. */
 import { readFully, type ByteSource } from './readFully.js';
 
 interface Container {
@@ -10,6 +10,9 @@ interface Container {
 
 const DECOMPRESS = 'decompress it first, and attach the disk image that it holds';
 const EXTRACT = 'extract the disk image from it first';
+const FILES_ONLY = 'it holds files without a disk; extract them first';
+const NAME_IMAGE = 'name the disk image that it describes';
+const DOWNLOAD_AGAIN = 'download the image again, since the server probably answered with an error';
 /** Segments of the same image lie beside it, under names that end in .E02 and so on; ewfexport finds them itself. */
 const EXPORT = 'convert it first, for example with "ewfexport -u -f raw -t disk FILE" of ewf-tools';
 const HEAD = 512;
@@ -26,6 +29,8 @@ const CONTAINERS: readonly Container[] = [
   container('a gzip file', '\x1f\x8b\x08', DECOMPRESS),
   container('an xz file', '\xfd7zXZ\0', DECOMPRESS),
   container('a Zstandard file', '\x28\xb5\x2f\xfd', DECOMPRESS),
+  // Begins with a frame that is to be skipped, as pzstd writes it.
+  container('a Zstandard file', '\x50\x2a\x4d\x18', DECOMPRESS),
   container('a bzip2 file', 'BZh', DECOMPRESS),
   container('an LZ4 file', '\x04\x22\x4d\x18', DECOMPRESS),
   container('an LZ4 file', '\x02\x21\x4c\x18', DECOMPRESS),
@@ -34,17 +39,35 @@ const CONTAINERS: readonly Container[] = [
   container('an lzip file', 'LZIP\x01', DECOMPRESS),
   container('an lzop file', '\x89LZO\0\r\n\x1a\n', DECOMPRESS),
   container('a file of compress (.Z)', '\x1f\x9d\x90', DECOMPRESS),
+  container('an lrzip file', 'LRZI', DECOMPRESS),
   container('a zip archive', 'PK\x03\x04', EXTRACT),
+  container('a zip archive of several parts', 'PK\x07\x08', EXTRACT),
   container('a 7-Zip archive', '7z\xbc\xaf\x27\x1c', EXTRACT),
   container('a RAR archive', 'Rar!\x1a\x07', EXTRACT),
   container('an EWF image (E01)', 'EVF\x09\x0d\x0a\xff\0', EXPORT),
   container('an EWF image (Ex01)', 'EVF2\x0d\x0a\x81\0', EXPORT),
+  container('a logical evidence file (L01)', 'LVF\x09\x0d\x0a\xff\0', FILES_ONLY),
+  container('a logical image of FTK (AD1)', 'ADSEGMENTEDFILE\0', FILES_ONLY),
+  container('an encrypted image of FTK', 'ADCRYPT\0', 'decrypt it first with FTK Imager'),
   container('an AFF image', 'AFF10\r\n\0', 'convert it first, for example with "affconvert -r" of afflib-tools'),
   container('a Windows image (WIM)', 'MSWIM\0\0\0', 'apply it to a disk first, for example with wimapply of wimtools'),
   container('an Android sparse image', '\x3a\xff\x26\xed', 'convert it first with simg2img'),
   container('a Partclone image', 'partclone-image', 'restore it to a disk first with partclone.restore'),
+  container(
+    'an image of ntfsclone',
+    '\0ntfsclone-image',
+    'restore it to a disk first with "ntfsclone --restore-image"',
+  ),
+  container('a Ghost image', '\xfe\xef\x01', 'restore it to a disk first with the program that made it'),
+  container('a sparse image of macOS', 'sprs', 'convert it first with "hdiutil convert"'),
   container('a Proxmox backup (VMA)', 'VMA\0', 'extract the disk images from it first with "vma extract"'),
   container('a tar archive', 'ustar', EXTRACT, TAR_OFFSET),
+  container('an XML file, such as the description of a machine', '<?xml ', NAME_IMAGE),
+  container('the configuration of a VMware machine', '.encoding = "', NAME_IMAGE),
+  container('a web page', '<!DOCTYPE html', DOWNLOAD_AGAIN),
+  container('a web page', '<!doctype html', DOWNLOAD_AGAIN),
+  container('a web page', '<html', DOWNLOAD_AGAIN),
+  container('a pointer of Git LFS', 'version https://git-lfs', 'get the image itself first with "git lfs pull"'),
 ];
 
 /** At the end of the file. */

@@ -30,6 +30,16 @@ describe('a file that contains an image', () => {
     ['a Partclone image', latin('partclone-image')],
     ['an EWF image', latin('EVF\x09\x0d\x0a\xff\0\x01')],
     ['a Proxmox backup (VMA)', latin('VMA\0')],
+    ['a Zstandard file', latin('\x50\x2a\x4d\x18\x04\0\0\0')],
+    ['an lrzip file', latin('LRZI\0\x06')],
+    ['a zip archive of several parts', latin('PK\x07\x08PK\x03\x04')],
+    ['a logical evidence file (L01)', latin('LVF\x09\x0d\x0a\xff\0\x01')],
+    ['a logical image of FTK (AD1)', latin('ADSEGMENTEDFILE\0')],
+    ['an encrypted image of FTK', latin('ADCRYPT\0')],
+    ['an image of ntfsclone', latin('\0ntfsclone-image')],
+    ['a Ghost image', latin('\xfe\xef\x01')],
+    ['a sparse image of macOS', latin('sprs\0\0\0\x03')],
+    ['a pointer of Git LFS', latin('version https://git-lfs.github.com/spec/v1\n')],
     ['a tar archive', tar('disk.img')],
     ['an OVA', tar('machine.ovf')],
   ])('is named: %s', async (what, start) => {
@@ -38,6 +48,19 @@ describe('a file that contains an image', () => {
       message: expect.stringMatching(`^image 'x' is ${what.replace(/[()]/g, '.')}.* first`),
     });
     await expect(recogniseImage(image(start), 'raw', "image 'x'")).resolves.toMatchObject({ format: 'raw' });
+  });
+
+  it.each([
+    ['an XML file, such as the description of a machine', '<?xml version="1.0"?><Envelope/>', 'name the disk image'],
+    ['the configuration of a VMware machine', '.encoding = "UTF-8"\n', 'name the disk image'],
+    ['a web page', '<!DOCTYPE html><title>404</title>', 'download the image again'],
+    ['a web page', '<html><body>Not found', 'download the image again'],
+  ])('is named if it is %s in its place', async (what, start, remedy) => {
+    await expect(recogniseImage(image(latin(start)), undefined, "image 'x'")).rejects.toMatchObject({
+      reason: 'IMAGE_UNUSABLE',
+      message: expect.stringMatching(`^image 'x' is ${what}, not a disk image: ${remedy}`),
+    });
+    await expect(recogniseImage(image(latin(start)), 'raw', "image 'x'")).resolves.toMatchObject({ format: 'raw' });
   });
 
   it('is recognised by its end if it is a disk image of macOS', async () => {

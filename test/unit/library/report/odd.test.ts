@@ -42,7 +42,7 @@ describe('os-release', () => {
 describe('fstab', () => {
   /** Mends a file, with a parser that accepts only these lines; the file, and the warnings. */
   async function mend(text: string, accepted: RegExp): Promise<{ file: string; messages: string[]; parses: number }> {
-    let file = Buffer.from(text);
+    let file: Buffer = Buffer.from(text);
     let parses = 0;
     const wrongLine = (): number =>
       file

@@ -34,7 +34,7 @@ export async function* likelyFormats(
   actions: ActionCalls,
   stated: string,
   release: Release | undefined,
-): AsyncGenerator<PackageFormat> {
+): AsyncGenerator<PackageFormat, void> {
   // One that cannot be read, such as ebuild: there is no other database beside it.
   if (stated !== '' && stated !== 'unknown' && !isPackageFormat(stated)) return;
   const given = new Set<PackageFormat>();

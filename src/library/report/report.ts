@@ -48,10 +48,11 @@ async function mountSystem(
 /** The likeliest format of the packages of a system, which are not asked for. */
 async function onlyFormat(
   { type }: InspectedSystem,
-  formats: AsyncIterable<PackageFormat>,
+  formats: AsyncGenerator<PackageFormat, void>,
 ): Promise<SystemApplications> {
-  if (type !== 'windows') for await (const format of formats) return { format, all: [] };
-  return { format: undefined, all: [] };
+  if (type === 'windows') return { format: undefined, all: [] };
+  const first = await formats.next();
+  return { format: first.done === true ? undefined : first.value, all: [] };
 }
 
 /** The system, then its applications. */

@@ -38,8 +38,8 @@ export function repairLine(line: string): string {
     .replace(/^\xef\xbb\xbf/, '') // a byte order mark, read as single bytes
     .replace(/[\r\v\f\0]+/g, '')
     .replace(/"[^"]*"/g, (quoted) => quoted.replaceAll(' ', '\\040'))
-    .replace(/,+(?=[ \t]|$)/g, '')
-    .replace(/,{2,}/g, ',');
+    .replace(/,{2,}/g, ',')
+    .replace(/,(?=[ \t]|$)/g, '');
 }
 
 /** Where Augeas gave up. */

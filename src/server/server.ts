@@ -252,7 +252,7 @@ export async function serve(options: GrpcServerOptions): Promise<GrpcServer> {
   const endless = new EndlessStreams(server);
   health.addToServer(endless);
   const endReports = addLoadReports(server, registry);
-  await addReflection(endless, options.channelz === true);
+  addReflection(endless, options.channelz === true);
 
   address = await startListening(server, options);
   const http2Servers = http2ServersOf(server);

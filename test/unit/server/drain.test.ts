@@ -79,8 +79,8 @@ async function stream({ session }: Connection, path: string, id?: string): Promi
   call.write(EMPTY);
   if (path !== REFLECT) call.end();
   if (path !== REFLECT) await once(call, 'response');
-  // As clients of gRPC do.
-  call.once('trailers', () => call.end());
+  // As clients of gRPC do, also if the trailers are all that comes.
+  call.once('end', () => call.end());
   return call;
 }
 

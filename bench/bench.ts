@@ -1,8 +1,9 @@
 /** What measurements need: subjects in turn, a directory for files, a time limit. */
 import { chmod, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Workspace } from '../demo/server/workspace.js';
 import { Library } from './subjects/library.js';
-import { Service } from './subjects/service.js';
+import { Service, type ServiceId } from './subjects/service.js';
 import { SUBJECT_TITLES, type BenchDrive, type Machine, type Subject, type SubjectId } from './subjects/subject.js';
 
 export interface BenchOptions {
@@ -10,6 +11,8 @@ export interface BenchOptions {
   /** Size of files that are transferred, MiB; undefined: the measurement's own. */
   readonly size: number | undefined;
   readonly appliance: string;
+  /** Directory of another checkout, built; undefined: none is measured. */
+  readonly against: string | undefined;
   /** The subjects to measure. */
   readonly subjects: readonly SubjectId[];
   readonly signal: AbortSignal;
@@ -21,7 +24,7 @@ export type OtherSubjects = Readonly<Partial<Record<SubjectId, Subject>>>;
 
 export class Bench {
   readonly #libraries = new Map<SubjectId, Library>();
-  /** By their flags. */
+  /** By their ID and flags. */
   readonly #services = new Map<string, Service>();
 
   private constructor(
@@ -56,13 +59,20 @@ export class Bench {
     return this.options.subjects.includes(id);
   }
 
+  /** The versions of the service that are to be measured. */
+  get services(): readonly ServiceId[] {
+    return (['service', 'other'] as const).filter((id) => this.has(id));
+  }
+
   /** The service, started on the first request with these flags. */
-  async service(flags: readonly string[] = []): Promise<Service> {
-    const key = flags.join(' ');
+  async service(flags: readonly string[] = [], id: ServiceId = 'service'): Promise<Service> {
+    const key = [id, ...flags].join(' ');
     const there = this.#services.get(key);
     if (there !== undefined) return there;
-    const { appliance, signal } = this.options;
+    const { appliance, against, signal } = this.options;
     const started = await Service.start({
+      id,
+      program: id === 'other' ? join(against ?? '', 'dist', 'src', 'cli', 'main.js') : undefined,
       imageRoot: this.workspace.path('images'),
       temporary: this.workspace.path('tmp'),
       appliance,
@@ -133,7 +143,7 @@ export class Bench {
   }
 
   async #subject(id: SubjectId): Promise<Subject> {
-    if (id === 'service') return this.service();
+    if (id === 'service' || id === 'other') return this.service([], id);
     const there = this.#libraries.get(id);
     if (there !== undefined) return there;
     const { appliance, signal } = this.options;
@@ -149,7 +159,7 @@ export class Bench {
 
   /** If the library fails, its column stays empty; if the service fails, the measurement fails. */
   #rethrowUnlessLibrary(id: SubjectId, error: unknown): void {
-    if (id === 'service' || this.options.signal.aborted) throw error;
+    if (id === 'service' || id === 'other' || this.options.signal.aborted) throw error;
     this.say(`${SUBJECT_TITLES[id]} is left out: ${error instanceof Error ? error.message : String(error)}`);
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Measures this service and libguestfs in turn, in one run, and prints the ratios.
  *
- *   npm run bench -- [MEASUREMENT...] [--repeat N] [--size MIB] [--only SUBJECT,...] [--output DIR]
+ *   npm run bench -- [MEASUREMENT...] [--repeat N] [--size MIB] [--only SUBJECT,...] [--against DIR] [--output DIR]
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -27,6 +27,7 @@ interface Asked {
   readonly subjects: readonly SubjectId[];
   readonly repeat: number | undefined;
   readonly size: number | undefined;
+  readonly against: string | undefined;
   readonly output: string;
 }
 
@@ -35,12 +36,13 @@ class UsageError extends Error {}
 
 function usage(): string {
   return [
-    'npm run bench -- [MEASUREMENT...] [--repeat N] [--size MIB] [--only SUBJECT,...] [--output DIR]',
+    'npm run bench -- [MEASUREMENT...] [--repeat N] [--size MIB] [--only SUBJECT,...] [--against DIR] [--output DIR]',
     '',
     ...measurements.map(({ name, summary, repeat }) => `  ${name.padEnd(10)}${summary} (${repeat} times)`),
     '',
     `  --only      some of ${SUBJECTS.join(', ')}`,
     '  --size      MiB to transfer',
+    '  --against   another checkout, built, whose server is measured in turn with this one',
     `  --output    where results.json and results.svg go (${DEFAULT_OUTPUT})`,
   ].join('\n');
 }
@@ -65,6 +67,7 @@ function parse() {
         repeat: { type: 'string' },
         size: { type: 'string' },
         only: { type: 'string' },
+        against: { type: 'string' },
         output: { type: 'string' },
         help: { type: 'boolean' },
       },
@@ -77,9 +80,13 @@ function parse() {
 function readArguments(): Asked | undefined {
   const { values, positionals } = parse();
   if (values.help === true) return undefined;
+  const against = values.against === undefined ? undefined : resolve(values.against);
+  const available = SUBJECTS.filter((id) => id !== 'other' || against !== undefined);
+  const chosen = values.only?.split(',').map((word) => oneOf(word, available));
   return {
     selected: positionals.length === 0 ? measurements : positionals.map((word) => oneOf(word, measurements)),
-    subjects: values.only === undefined ? SUBJECTS : values.only.split(',').map((word) => oneOf(word, SUBJECTS)),
+    subjects: chosen ?? available,
+    against,
     repeat: count('repeat', values.repeat),
     size: count('size', values.size),
     output: resolve(values.output ?? DEFAULT_OUTPUT),
@@ -99,6 +106,7 @@ async function measure(measurement: Measurement, asked: Asked, stop: AbortSignal
     repeat: asked.repeat ?? measurement.repeat,
     size: asked.size,
     appliance,
+    against: asked.against,
     subjects: asked.subjects,
     signal,
     say,

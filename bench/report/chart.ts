@@ -1,5 +1,5 @@
-/** A chart of the ratios: bars to the right of the line are better than libguestfs. */
-import { SUBJECT_TITLES, type SubjectId } from '../subjects/subject.js';
+/** A chart of the ratios: bars to the right of the line are better than the subject compared with. */
+import { SUBJECT_TITLES, SUBJECTS, type SubjectId } from '../subjects/subject.js';
 import type { BenchResult } from './result.js';
 import { figure } from './table.js';
 
@@ -9,7 +9,11 @@ const RIGHT = 70;
 const BAR_HEIGHT = 14;
 const GAP = 14;
 const TOP = 64;
-const COLOURS: Readonly<Partial<Record<SubjectId, string>>> = { library: '#1f6feb', stock: '#8b949e' };
+const COLOURS: Readonly<Partial<Record<SubjectId, string>>> = {
+  other: '#bf8700',
+  library: '#1f6feb',
+  stock: '#8b949e',
+};
 
 function escape(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
@@ -38,7 +42,8 @@ export function chart(result: BenchResult): string {
     y += GAP;
   }
   const one = LABEL_WIDTH + scale;
-  const legend = (['library', 'stock'] as const).map(
+  const shown = SUBJECTS.filter((id) => rows.some((row) => id in row.ratios));
+  const legend = shown.map(
     (id, index) =>
       `<rect x="${LABEL_WIDTH + index * 180}" y="34" width="10" height="10" fill="${COLOURS[id] ?? ''}"/><text x="${LABEL_WIDTH + index * 180 + 16}" y="43" class="figure">than ${escape(SUBJECT_TITLES[id])}</text>`,
   );

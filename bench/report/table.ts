@@ -1,5 +1,5 @@
 /** The table that a run prints. */
-import { SUBJECT_TITLES, SUBJECTS } from '../subjects/subject.js';
+import { SUBJECT_TITLES, SUBJECTS, type SubjectId } from '../subjects/subject.js';
 import type { BenchResult, RowResult } from './result.js';
 
 const GAP = '  ';
@@ -9,8 +9,8 @@ export function figure(value: number): string {
   return value.toFixed(digits);
 }
 
-function cells({ title, unit, values, ratios, limit, kept }: RowResult): string[] {
-  const valuesAndRatios = SUBJECTS.flatMap((id) => {
+function cells(subjects: readonly SubjectId[], { title, unit, values, ratios, limit, kept }: RowResult): string[] {
+  const valuesAndRatios = subjects.flatMap((id) => {
     const value = values[id];
     const shown = value === undefined ? '-' : `${figure(value.median)} ${unit}`;
     const ratio = ratios[id];
@@ -25,12 +25,13 @@ function cells({ title, unit, values, ratios, limit, kept }: RowResult): string[
 
 /** Medians, and how many times better the service is than each of the others. */
 export function table(result: BenchResult): string {
+  const subjects = SUBJECTS.filter((id) => id === 'service' || result.rows.some(({ values }) => id in values));
   const head = [
     'median of each',
-    ...SUBJECTS.flatMap((id) => (id === 'service' ? [SUBJECT_TITLES[id]] : [SUBJECT_TITLES[id], 'ratio'])),
+    ...subjects.flatMap((id) => (id === 'service' ? [SUBJECT_TITLES[id]] : [SUBJECT_TITLES[id], 'ratio'])),
     '',
   ];
-  const rows = [head, ...result.rows.map(cells)];
+  const rows = [head, ...result.rows.map((row) => cells(subjects, row))];
   const widths = head.map((_unused, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
   const lines = rows.map((row) =>
     row

@@ -17,7 +17,13 @@ const FIRST_DRIVE = '/dev/sda';
 /** Large enough that a chunk's own cost does not count. */
 const CHUNK = 256 * 1024;
 
+/** This version of the service, or that of another checkout. */
+export type ServiceId = 'service' | 'other';
+
 export interface ServiceOptions {
+  readonly id: ServiceId;
+  /** Path of the program to start; undefined: this version. */
+  readonly program: string | undefined;
   /** Where images may be. */
   readonly imageRoot: string;
   readonly temporary: string;
@@ -33,21 +39,22 @@ function driveOf(drive: BenchDrive): Drive {
 }
 
 export class Service implements Subject {
-  readonly id = 'service';
-
   private constructor(
+    readonly id: ServiceId,
     readonly server: LocalServer,
     readonly client: GuestfsClient,
   ) {}
 
-  static async start({ imageRoot, temporary, appliance, logFile, flags, signal }: ServiceOptions): Promise<Service> {
+  static async start({ id, program, imageRoot, temporary, ...options }: ServiceOptions): Promise<Service> {
+    const { appliance, logFile, flags, signal } = options;
     const server = await LocalServer.start({
+      program,
       imageRoots: [imageRoot],
       logFile,
       flags: ['--appliance', appliance, '--accel', 'tcg', ...flags],
       env: { LIBGUESTFS_TMPDIR: temporary },
     });
-    return new Service(server, connect(server.address, { signal }));
+    return new Service(id, server, connect(server.address, { signal }));
   }
 
   launch(drives: readonly BenchDrive[]): Promise<ServiceMachine> {

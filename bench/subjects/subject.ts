@@ -1,4 +1,4 @@
-/** The subjects: this service, and libguestfs. A measurement is written once for all of them. */
+/** The subjects: this service, another version of it, and libguestfs. A measurement is written once for all of them. */
 
 /** A drive for an appliance to be measured. */
 export type BenchDrive = { readonly path: string; readonly format: 'raw' } | { readonly scratchSize: bigint };
@@ -30,11 +30,12 @@ export interface Machine {
   close(): Promise<void>;
 }
 
-export const SUBJECTS = ['service', 'library', 'stock'] as const;
+export const SUBJECTS = ['service', 'other', 'library', 'stock'] as const;
 export type SubjectId = (typeof SUBJECTS)[number];
 
 export const SUBJECT_TITLES: Readonly<Record<SubjectId, string>> = {
   service: 'guestfs-grpc',
+  other: 'the other checkout',
   library: 'libguestfs',
   stock: 'libguestfs, stock appliance',
 };

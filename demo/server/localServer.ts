@@ -19,6 +19,8 @@ const LOG_LINES = 20;
 const NOT_INHERITED = /^GUESTFS_GRPC_(TLS_|CLIENT_CA|METRICS_LISTEN)/;
 
 export interface LocalServerOptions {
+  /** Path of the program; by default this version's own. */
+  readonly program?: string | undefined;
   readonly imageRoots: readonly string[];
   /** Path of its log. */
   readonly logFile: string;
@@ -42,7 +44,13 @@ export class LocalServer {
   }
 
   /** Starts a server; resolves when it accepts sessions. */
-  static async start({ imageRoots, logFile, flags = [], env = {} }: LocalServerOptions): Promise<LocalServer> {
+  static async start({
+    program = PROGRAM,
+    imageRoots,
+    logFile,
+    flags = [],
+    env = {},
+  }: LocalServerOptions): Promise<LocalServer> {
     const log = openSync(logFile, 'a');
     // In a separate process group, so that Ctrl-C reaches only the parent, which then stops it cleanly.
     const child = spawn(
@@ -50,7 +58,7 @@ export class LocalServer {
       [
         ...WITH_ITS_PARENT,
         process.execPath,
-        PROGRAM,
+        program,
         'serve',
         '--listen',
         '127.0.0.1:0',

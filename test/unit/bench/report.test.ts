@@ -58,9 +58,16 @@ describe('table', () => {
 
   it('has a line for each row, then notes and failures', () => {
     expect(lines).toHaveLength(5);
-    expect(lines[1]).toMatch(/^launch <one> +2\.00 s +8\.00 s +× 4\.00 +-$/);
+    expect(lines[1]).toMatch(/^launch <one> +2\.00 s +8\.00 s +× 4\.00$/);
     expect(lines[2]).toMatch(/^growth +70\.0 MiB .*NOT WITHIN 64 MiB$/);
     expect(lines.slice(3)).toEqual(['growth: too much', 'names FAILED: no room']);
+  });
+
+  it('has a column for each subject that was measured', () => {
+    const row = rowResult('call', { title: 'call', unit: 'ms', better: 'less', values: { service: [1], other: [2] } });
+    const [head, line] = table({ ...result, rows: [row], failures: {} }).split('\n');
+    expect(head).toMatch(/^median of each +guestfs-grpc +the other checkout +ratio$/);
+    expect(line).toMatch(/^call +1\.00 ms +2\.00 ms +× 2\.00$/);
   });
 });
 
@@ -70,6 +77,6 @@ describe('chart', () => {
   it('draws rows that can be compared, and escapes their titles', () => {
     expect(svg).toContain('launch &lt;one&gt;');
     expect(svg).not.toContain('growth');
-    expect(svg.match(/<rect/g)).toHaveLength(4); // background, legend of two, one bar
+    expect(svg.match(/<rect/g)).toHaveLength(3); // background, legend of one, one bar
   });
 });

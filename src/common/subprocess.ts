@@ -68,13 +68,14 @@ export async function runTool(command: string, args: readonly string[], options:
   const [program, ...words] = await tied(command, args, options.diesWithServer);
   options.signal.throwIfAborted();
   const child = await start(program, words, {
-    stdio: stdio(
-      options.input === undefined ? 'ignore' : 'pipe',
-      options.stdout ?? 'pipe',
-      0,
-      options.fds ?? [],
-      options.withChannel !== undefined,
-    ),
+    stdio: () =>
+      stdio(
+        options.input === undefined ? 'ignore' : 'pipe',
+        options.stdout ?? 'pipe',
+        0,
+        options.fds ?? [],
+        options.withChannel !== undefined,
+      ),
     env: { ...BASE_ENVIRONMENT, ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     // In its own process group, so that its children can be killed with it.
@@ -148,15 +149,16 @@ function turnToStart(): Promise<void> {
 async function start(
   program: string,
   args: readonly string[],
-  options: SpawnOptions,
+  options: Omit<SpawnOptions, 'stdio'> & { readonly stdio: () => readonly unknown[] },
   spawnChild: (make: () => ChildProcess) => ChildProcess = (make) => make(),
 ): Promise<ChildProcess> {
   await turnToStart();
   // Each stream is a pair of sockets until the child has its end.
-  const release = descriptors.claim(2 * (options.stdio as readonly unknown[]).length);
+  const stdio = options.stdio();
+  const release = descriptors.claim(2 * stdio.length);
   let child: ChildProcess;
   try {
-    child = spawnChild(() => spawn(program, args, options));
+    child = spawnChild(() => spawn(program, args, { ...options, stdio: stdio as StdioOptions }));
   } finally {
     release();
   }
@@ -186,8 +188,11 @@ function killGroup(pid: number | undefined): void {
 export interface StartOptions {
   /** How many two-way channels it gets, as descriptors 3, 4, ... */
   readonly channels: number;
-  /** Descriptors that it inherits after the channels. */
-  readonly fds: readonly number[];
+  /**
+   * Descriptors that it inherits after the channels. One that whoever is at its other end can close is given as a
+   * function, which is called at the very start: by then, its number could be that of another file.
+   */
+  readonly fds: readonly (number | (() => number))[];
   /** Its complete environment, except for `PATH`. */
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
@@ -264,7 +269,7 @@ export async function startProcess(
     program,
     words,
     {
-      stdio: stdio('ignore', 'pipe', options.channels, options.fds, options.extraChannel),
+      stdio: () => stdio('ignore', 'pipe', options.channels, options.fds, options.extraChannel),
       env: { PATH: BASE_ENVIRONMENT['PATH'] as string, ...options.env },
       cwd: options.cwd,
       detached: true,
@@ -308,11 +313,12 @@ function stdio(
   input: 'ignore' | 'pipe',
   output: 'pipe' | number,
   channels: number,
-  fds: readonly number[],
+  fds: StartOptions['fds'],
   extraChannel = false,
-): StdioOptions {
+): readonly unknown[] {
   const pipes = (count: number): 'pipe'[] => Array<'pipe'>(count).fill('pipe');
-  return [input, output, 'pipe', ...pipes(channels), ...fds, ...pipes(extraChannel ? 1 : 0)];
+  const inherited = fds.map((fd) => (typeof fd === 'function' ? fd() : fd));
+  return [input, output, 'pipe', ...pipes(channels), ...inherited, ...pipes(extraChannel ? 1 : 0)];
 }
 
 /**

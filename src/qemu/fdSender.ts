@@ -92,7 +92,8 @@ export class FdSender {
     const monitor = await this.#connect(signal);
     const process = await startJailed(await senderJail(files.length), {
       channels: 1,
-      fds: [descriptorOf(this.#stream), ...files.map(({ fd }) => fd)],
+      // A qemu that was taken over can close its end meanwhile; its files must not be sent to somebody else.
+      fds: [() => descriptorOf(this.#stream), ...files.map(({ fd }) => fd)],
       env: { LC_ALL: 'C' },
     });
     const messages = process.channels[0] as Duplex;

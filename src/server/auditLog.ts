@@ -26,6 +26,9 @@ export interface AuditLog {
 }
 
 const STANDARD_OUTPUT = 1;
+/** Control characters that JSON does not escape, and what else ends a line for some readers. */
+const UNSEEN = /[\u007f-\u009f\u2028\u2029]/g;
+const escaped = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 /** Only the server's user may read the log, which contains paths of the host. */
 const MODE = 0o600;
 
@@ -41,7 +44,7 @@ export function openAuditLog(path: string, logger: Logger): AuditLog {
   const failed = (err: unknown): void => logger.error('the audit log cannot be written', { audit: path, err });
   lines.on('error', failed);
   return {
-    write: (entry) => void lines.write(`${JSON.stringify(entry)}\n`),
+    write: (entry) => void lines.write(`${JSON.stringify(entry).replace(UNSEEN, escaped)}\n`),
     reopen: () => {
       if (!toFile) return;
       try {

@@ -2,6 +2,7 @@
 import { Metadata, status, type StatusObject } from '@grpc/grpc-js';
 import { GuestfsError, type OwnReason } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
+import { printable } from '../common/guestText.js';
 import { DETAILS_TRAILER, encodeStatus } from './errorDetails.js';
 
 const OWN_STATUS: Record<OwnReason, status> = {
@@ -150,7 +151,8 @@ export interface ErrorContext {
 /** The status that grpc-js sends for anything thrown; anything but a {@link GuestfsError} is logged. */
 export function toStatus(thrown: unknown, context: ErrorContext, logger: Logger): StatusObject {
   const error = GuestfsError.from(thrown);
-  const hide = context.hide ?? ((said: string) => said);
+  // The words can be those of a guest, of its qemu or of the server of a drive.
+  const hide = (said: string): string => printable(context.hide?.(said) ?? said);
   if (error.reason === 'INTERNAL')
     logger.error('internal error', { action: context.action, err: error.details.cause ?? error });
   const code = error.details.outcomeUnknown === true ? status.ABORTED : statusOf(error.reason);

@@ -10,7 +10,7 @@ export const startJailed: typeof real.startJailed = async ({ args, directory = '
   const here = world();
   await here.hostWorks();
   if (here.happens('no process')) throw systemError(here.random.of(['EAGAIN', 'EMFILE', 'ENOMEM']), 'spawn qemu');
-  const given = fds.map((fd) => here.files.handle(fd));
+  const given = fds.map((fd) => here.files.handle(typeof fd === 'function' ? fd() : fd));
   if (given.includes(undefined)) here.violate('qemu is started with a descriptor that is closed');
   return new SimulatedQemu(here, {
     args,

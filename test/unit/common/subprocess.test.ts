@@ -3,8 +3,8 @@ import { open, unlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
-import type { Readable } from 'node:stream';
-import { runTool, startProcess } from '../../../src/common/subprocess.js';
+import type { Duplex, Readable } from 'node:stream';
+import { descriptorOf, runTool, startProcess } from '../../../src/common/subprocess.js';
 
 const limits = { timeoutMs: 10_000, maxOutputBytes: 10_000, signal: new AbortController().signal };
 const shell = (script: string, options: Partial<Parameters<typeof runTool>[2]> = {}) =>
@@ -83,6 +83,21 @@ describe('a long-lived process', () => {
       startProcess('/no/such/program', [], { channels: 1, fds: [], env: {}, cwd: '/' }),
     ).rejects.toMatchObject({ code: 'ENOENT' });
     expect(getDefaultHighWaterMark(false)).toBe(usual);
+  });
+
+  it('inherits no descriptor that was closed before it started, whose number can be that of another file', async () => {
+    const { channels, exited } = await startProcess('cat', [], { channels: 1, fds: [], env: {}, cwd: '/' });
+    const [channel] = channels as [Duplex];
+    // Whoever is at the other end closes it while the program waits for its turn to start.
+    const starting = startProcess('sh', ['-c', 'cat <&3'], {
+      channels: 0,
+      fds: [() => descriptorOf(channel)],
+      env: {},
+      cwd: '/',
+    });
+    channel.destroy();
+    await expect(starting).rejects.toThrow('the channel is closed');
+    await exited;
   });
 
   it('has two-way channels, then descriptors, and reports its end even if they are not read', async () => {

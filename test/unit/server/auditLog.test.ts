@@ -107,6 +107,21 @@ describe('the audit log', () => {
     expect(await linesOf(1, nonsense)).toMatchObject([{ action: 'CreateSession', outcome: 'BAD_ARGUMENT' }]);
   });
 
+  it('has no control characters, and cuts names that are longer than any path', async () => {
+    const alice = server.client({ subject: '/CN=alice' });
+    const lines = await linesOf(3, async () => {
+      await alice.createSession({ session_id: 'long' });
+      const session = new SessionClient(alice, 'long');
+      await session.failure('add_drive', { filename: `${'a'.repeat(1 << 20)}\u009b31m\u007f\u2028end` });
+      await failureOf(alice.createSession({ drives: [imageDrive(`${'b'.repeat(1 << 20)}end`)] }));
+    });
+    expect(lines[2]?.images?.[0]).toMatch(/^b{2048}\[\.\.\.\]b{2045}end$/);
+    expect(text()).toContain('\\u009b31m\\u007f\\u2028end"');
+    expect(text()).not.toMatch(/[\u007f-\u009f\u2028]/);
+    expect(text().length).toBeLessThan(1 << 16);
+    await alice.deleteSession('long');
+  });
+
   it('continues in a new file when it is reopened', async () => {
     const alice = server.client({ subject: '/CN=alice' });
     renameSync(path, `${path}.1`);

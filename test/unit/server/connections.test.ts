@@ -7,6 +7,7 @@ import { status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { SessionServiceService } from '../../../gen/proto/guestfs/v1/session.js';
 import { EventServiceService } from '../../../gen/proto/guestfs/v1/event.js';
+import { TransferServiceService } from '../../../gen/proto/guestfs/v1/transfer.js';
 import type { ServerLimits } from '../../../src/server/limits.js';
 import { startFakeServer, type FakeServer } from '../../fakes/server.js';
 import { distantRelay } from '../../support/distantRelay.js';
@@ -49,6 +50,7 @@ function session(): ClientHttp2Session {
 const EMPTY = Buffer.alloc(5);
 const LIST = SessionServiceService.listSessions.path;
 const SUBSCRIBE = EventServiceService.subscribe.path;
+const UPLOAD = TransferServiceService.upload.path;
 
 describe('a connection', () => {
   it('without an HTTP/2 preface is closed', async () => {
@@ -86,6 +88,37 @@ describe('a connection', () => {
     const other = new TestClient(server.address);
     await other.createSession({ session_id: 'other' });
     other.close();
+  });
+
+  it.each([
+    ['have been answered', UPLOAD, { 'guestfs-session': 'unknown' }],
+    ['have been refused', LIST, {}],
+  ])('whose calls %s makes room for new ones, although their requests have not ended', async (_, path, headers) => {
+    // From here on, calls of this client are refused.
+    const busy = session();
+    for (let count = 0; path === LIST && count < LIMITS.callsPerClient; count += 1) {
+      const subscription = openCall(busy, SUBSCRIBE);
+      subscription.end(EMPTY);
+      await once(subscription, 'response');
+    }
+    for (let count = 0; count < 2 * LIMITS.connections; count += 1) {
+      const one = session();
+      const call = openCall(one, path, headers);
+      call.write(EMPTY.subarray(1));
+      await Promise.race([once(call, 'response'), once(one, 'close')]);
+    }
+    const [host, port] = server.address.split(':');
+    await eventually(async () => {
+      // Another client, by its address.
+      const socketOfOther = connect({ host, port: Number(port), localAddress: '127.0.0.2' });
+      sockets.push(socketOfOther);
+      const other = connectHttp2(`http://${server.address}`, { createConnection: () => socketOfOther });
+      other.on('error', () => undefined);
+      sessions.push(other);
+      const call = openCall(other, LIST);
+      call.end(EMPTY);
+      return Promise.race([once(call, 'response').then(() => true), once(other, 'close').then(() => false)]);
+    });
   });
 });
 

@@ -108,6 +108,20 @@ describe('toStatus', () => {
     expect(encodeURI(cut).length).toBeLessThanOrEqual(300);
   });
 
+  it('has no control characters but those between lines, whoever has chosen its words', () => {
+    const words = 'one\ntwo\t\u001b[2J\u009b31m\r\u0000';
+    const shown = 'one\ntwo\t\\x1b[2J\\x9b31m\\x0d\\x00';
+    const error = new GuestfsError('DAEMON_ERROR', words, {
+      metadata: { why: words },
+      fields: [{ field: 'path', description: words }],
+    });
+    const sent = toStatus(error, { hide: (text) => text.replace('one', '\u001bone') }, silentLogger);
+    expect(sent.details).toBe(`\\x1b${shown}`);
+    expect(errorInfoOf(sent.metadata)?.metadata).toMatchObject({ why: `\\x1b${shown}` });
+    const [details] = sent.metadata.get('grpc-status-details-bin');
+    expect((details as Buffer).toString('latin1')).not.toContain('\u001b[');
+  });
+
   it('hides a defect of the server from the client and logs it', () => {
     const lines: string[] = [];
     const sent = toStatus(

@@ -6,7 +6,7 @@
  * respects the locks of other qemus.
  */
 import type { Duplex } from 'node:stream';
-import { endProcess, lastWordsOf } from '../common/endedProcess.js';
+import { endProcess, finalWordsOf, lastWordsOf } from '../common/endedProcess.js';
 import { GuestfsError, messageOf } from '../common/errors.js';
 import { withTimeLimit } from '../common/waiting.js';
 import { startJailed } from '../jail/jail.js';
@@ -72,7 +72,8 @@ export async function makeImage(
       } catch (error) {
         limit.throwIfAborted();
         if (error instanceof QmpError) return error.description;
-        throw new GuestfsError('QEMU_FAILED', `qemu cannot make the image: ${said() || messageOf(error)}`, {
+        const words = await finalWordsOf(qemu, said);
+        throw new GuestfsError('QEMU_FAILED', `qemu cannot make the image: ${words || messageOf(error)}`, {
           cause: error,
         });
       }

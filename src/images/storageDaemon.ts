@@ -1,5 +1,6 @@
 /** Remote drives by qemu's own drivers, in a qemu-storage-daemon. */
 import type { Duplex } from 'node:stream';
+import { finalWordsOf } from '../common/endedProcess.js';
 import { GuestfsError, messageOf } from '../common/errors.js';
 import { findIsolation } from '../jail/isolation.js';
 import { QmpClient, QmpError } from '../qemu/qmpClient.js';
@@ -44,7 +45,8 @@ export const storageDaemon: RemoteClient = {
       return size;
     } catch (error) {
       signal.throwIfAborted();
-      const words = error instanceof QmpError ? error.description : said() || messageOf(error);
+      const words =
+        error instanceof QmpError ? error.description : (await finalWordsOf(process, said)) || messageOf(error);
       throw new Error(explain(words, source.protocol), { cause: error });
     }
   },

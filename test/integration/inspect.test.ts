@@ -148,12 +148,13 @@ describeWithAppliance('Inspect', () => {
     const warned = warningsOf(report).map(({ field, action }) => `${field} ${action}`);
     expect(warned).toEqual(
       expect.arrayContaining([
+        'roots mount_ro',
         'mountpoints[/data] mount_ro',
         'mountpoints[/file] mount_ro',
         'applications inspect_list_applications2',
       ]),
     );
-    expect(warned).toHaveLength(3);
+    expect(warned).toHaveLength(4);
   });
 
   it('lists more applications than fit into one message', async () => {

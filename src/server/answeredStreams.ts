@@ -6,17 +6,18 @@
  */
 import { constants, type ServerHttp2Stream } from 'node:http2';
 
-/** How often to look whether an answer has been sent that its client is slow to take, milliseconds. */
+/** How long a client has to end its request, and how often to look whether an answer has been sent, milliseconds. */
 const LOOK_MS = 200;
 /** `localClose` of a stream that has sent everything, and `remoteClose` of one whose client has. */
 const ENDED = 1;
 
 /**
- * Closes a stream as soon as the answer has been sent, unless the client has ended its request by then. The answer ends
+ * Closes a stream soon after the answer has been sent, unless the client has ended its request by then. The answer ends
  * with the stream; a client may not send anything after that (RFC 9113, 8.1). To be called once the call is answered.
  *
  * What counts is what has arrived, not what has been read: a stream that both sides have ended is closed, and a reset for it
- * is an error to some proxies, such as nginx, which may use the connection for another call by then.
+ * is an error to some proxies, such as nginx, which may use the connection for another call by then. Nor does it count what
+ * is on its way when a call is refused by its headers alone.
  */
 export function closeOnceAnswered(stream: ServerHttp2Stream): void {
   const hasEnded = (): boolean => stream.readableEnded || stream.state.remoteClose === ENDED;
@@ -27,5 +28,5 @@ export function closeOnceAnswered(stream: ServerHttp2Stream): void {
     if (stream.state.localClose === ENDED) stream.close(constants.NGHTTP2_NO_ERROR);
     else setTimeout(look, LOOK_MS).unref();
   };
-  setImmediate(look);
+  setTimeout(look, LOOK_MS).unref();
 }

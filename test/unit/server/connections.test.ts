@@ -1,7 +1,7 @@
 /** Connections of misbehaving clients. */
 import { once } from 'node:events';
 import { connect as connectHttp2, constants, type ClientHttp2Session } from 'node:http2';
-import { connect, createServer, type Socket } from 'node:net';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -16,6 +16,10 @@ import { failureOf, TestClient } from '../../support/testClient.js';
 import { openCall } from '../../support/openCall.js';
 
 const LIMITS = { connections: 8, connectionIdleMs: 1000, handshakeMs: 500, callsPerClient: 20, stallMs: 60_000 };
+
+/** Frames of HTTP/2 (RFC 9113, 4.1 and 6): bytes before the content, and types. */
+const FRAME_HEAD = 9;
+const [HEADERS, RST_STREAM] = [1, 3];
 
 let server: FakeServer;
 let sockets: Socket[];
@@ -119,6 +123,32 @@ describe('a connection', () => {
       call.end(EMPTY);
       return Promise.race([once(call, 'response').then(() => true), once(other, 'close').then(() => false)]);
     });
+  });
+
+  it('whose calls are answered, and whose requests have ended, has none of them reset', async () => {
+    const [host, port] = server.address.split(':');
+    const sent: Buffer[] = [];
+    const relay = createServer((client) => {
+      const upstream = connect({ host, port: Number(port) });
+      sockets.push(client, upstream);
+      client.pipe(upstream);
+      upstream.on('data', (bytes: Buffer) => sent.push(bytes)).pipe(client);
+    }).listen(0, '127.0.0.1');
+    await once(relay, 'listening');
+    const one = connectHttp2(`http://127.0.0.1:${(relay.address() as AddressInfo).port}`);
+    sessions.push(one);
+    for (let count = 0; count < 50; count += 1) {
+      const call = openCall(one, count % 2 === 0 ? LIST : UPLOAD, { 'guestfs-session': 'unknown' });
+      call.end(EMPTY);
+      await once(call, 'close');
+    }
+    await setTimeout(300);
+    relay.close();
+    const bytes = Buffer.concat(sent);
+    const types: number[] = [];
+    for (let at = 0; at < bytes.length; at += FRAME_HEAD + bytes.readUIntBE(at, 3)) types.push(bytes[at + 3] ?? 0);
+    expect(types).toContain(HEADERS);
+    expect(types).not.toContain(RST_STREAM);
   });
 });
 

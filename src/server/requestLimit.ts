@@ -5,7 +5,6 @@ import { takesAnySize } from '../actions/shape.js';
 import type { GuestfsError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import { REQUEST_LIMIT, requestTooLarge } from '../common/messageLimits.js';
-import { closeOnceAnswered } from './answeredStreams.js';
 import type { ClientOf } from './client.js';
 import { chunkTooLarge } from './fileIn.js';
 import {
@@ -100,10 +99,7 @@ export function limitingRequests({
     });
     const sendStatus = replaceStatus(call, (sent) => {
       const refused = reader.refusal ?? refusal(named, method.requestStream, sent);
-      if (refused === undefined) {
-        closeOnceAnswered(stream);
-        return sent;
-      }
+      if (refused === undefined) return sent;
       // Anything else that the client sends is discarded.
       setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR));
       return toStatus(refused, { action: name }, logger);

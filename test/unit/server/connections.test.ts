@@ -1,13 +1,12 @@
 /** Connections of misbehaving clients. */
 import { once } from 'node:events';
 import { connect as connectHttp2, constants, type ClientHttp2Session } from 'node:http2';
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { SessionServiceService } from '../../../gen/proto/guestfs/v1/session.js';
 import { EventServiceService } from '../../../gen/proto/guestfs/v1/event.js';
-import { TransferServiceService } from '../../../gen/proto/guestfs/v1/transfer.js';
 import type { ServerLimits } from '../../../src/server/limits.js';
 import { startFakeServer, type FakeServer } from '../../fakes/server.js';
 import { distantRelay } from '../../support/distantRelay.js';
@@ -16,10 +15,6 @@ import { failureOf, TestClient } from '../../support/testClient.js';
 import { openCall } from '../../support/openCall.js';
 
 const LIMITS = { connections: 8, connectionIdleMs: 1000, handshakeMs: 500, callsPerClient: 20, stallMs: 60_000 };
-
-/** Frames of HTTP/2 (RFC 9113, 4.1 and 6): bytes before the content, and types. */
-const FRAME_HEAD = 9;
-const [HEADERS, RST_STREAM] = [1, 3];
 
 let server: FakeServer;
 let sockets: Socket[];
@@ -54,7 +49,6 @@ function session(): ClientHttp2Session {
 const EMPTY = Buffer.alloc(5);
 const LIST = SessionServiceService.listSessions.path;
 const SUBSCRIBE = EventServiceService.subscribe.path;
-const UPLOAD = TransferServiceService.upload.path;
 
 describe('a connection', () => {
   it('without an HTTP/2 preface is closed', async () => {
@@ -92,63 +86,6 @@ describe('a connection', () => {
     const other = new TestClient(server.address);
     await other.createSession({ session_id: 'other' });
     other.close();
-  });
-
-  it.each([
-    ['have been answered', UPLOAD, { 'guestfs-session': 'unknown' }],
-    ['have been refused', LIST, {}],
-  ])('whose calls %s makes room for new ones, although their requests have not ended', async (_, path, headers) => {
-    // From here on, calls of this client are refused.
-    const busy = session();
-    for (let count = 0; path === LIST && count < LIMITS.callsPerClient; count += 1) {
-      const subscription = openCall(busy, SUBSCRIBE);
-      subscription.end(EMPTY);
-      await once(subscription, 'response');
-    }
-    for (let count = 0; count < 2 * LIMITS.connections; count += 1) {
-      const one = session();
-      const call = openCall(one, path, headers);
-      call.write(EMPTY.subarray(1));
-      await Promise.race([once(call, 'response'), once(one, 'close')]);
-    }
-    const [host, port] = server.address.split(':');
-    await eventually(async () => {
-      // Another client, by its address.
-      const socketOfOther = connect({ host, port: Number(port), localAddress: '127.0.0.2' });
-      sockets.push(socketOfOther);
-      const other = connectHttp2(`http://${server.address}`, { createConnection: () => socketOfOther });
-      other.on('error', () => undefined);
-      sessions.push(other);
-      const call = openCall(other, LIST);
-      call.end(EMPTY);
-      return Promise.race([once(call, 'response').then(() => true), once(other, 'close').then(() => false)]);
-    });
-  });
-
-  it('whose calls are answered, and whose requests have ended, has none of them reset', async () => {
-    const [host, port] = server.address.split(':');
-    const sent: Buffer[] = [];
-    const relay = createServer((client) => {
-      const upstream = connect({ host, port: Number(port) });
-      sockets.push(client, upstream);
-      client.pipe(upstream);
-      upstream.on('data', (bytes: Buffer) => sent.push(bytes)).pipe(client);
-    }).listen(0, '127.0.0.1');
-    await once(relay, 'listening');
-    const one = connectHttp2(`http://127.0.0.1:${(relay.address() as AddressInfo).port}`);
-    sessions.push(one);
-    for (let count = 0; count < 50; count += 1) {
-      const call = openCall(one, count % 2 === 0 ? LIST : UPLOAD, { 'guestfs-session': 'unknown' });
-      call.end(EMPTY);
-      await once(call, 'close');
-    }
-    await setTimeout(300);
-    relay.close();
-    const bytes = Buffer.concat(sent);
-    const types: number[] = [];
-    for (let at = 0; at < bytes.length; at += FRAME_HEAD + bytes.readUIntBE(at, 3)) types.push(bytes[at + 3] ?? 0);
-    expect(types).toContain(HEADERS);
-    expect(types).not.toContain(RST_STREAM);
   });
 });
 

@@ -3,7 +3,7 @@ import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Workspace } from '../demo/server/workspace.js';
 import { Library } from './subjects/library.js';
-import { Service, type ServiceId } from './subjects/service.js';
+import { isService, Service, SERVICES, type ServiceId } from './subjects/service.js';
 import { SUBJECT_TITLES, type BenchDrive, type Machine, type Subject, type SubjectId } from './subjects/subject.js';
 
 export interface BenchOptions {
@@ -61,7 +61,7 @@ export class Bench {
 
   /** The versions of the service that are to be measured. */
   get services(): readonly ServiceId[] {
-    return (['service', 'other'] as const).filter((id) => this.has(id));
+    return SERVICES.filter((id) => this.has(id));
   }
 
   /** The service, started on the first request with these flags. */
@@ -143,7 +143,7 @@ export class Bench {
   }
 
   async #subject(id: SubjectId): Promise<Subject> {
-    if (id === 'service' || id === 'other') return this.service([], id);
+    if (isService(id)) return this.service([], id);
     const there = this.#libraries.get(id);
     if (there !== undefined) return there;
     const { appliance, signal } = this.options;
@@ -159,7 +159,7 @@ export class Bench {
 
   /** If the library fails, its column stays empty; if the service fails, the measurement fails. */
   #rethrowUnlessLibrary(id: SubjectId, error: unknown): void {
-    if (id === 'service' || id === 'other' || this.options.signal.aborted) throw error;
+    if (isService(id) || this.options.signal.aborted) throw error;
     this.say(`${SUBJECT_TITLES[id]} is left out: ${error instanceof Error ? error.message : String(error)}`);
   }
 }

@@ -5,6 +5,7 @@
 import { open } from 'node:fs/promises';
 import type { Bench } from '../bench.js';
 import type { Measurement, Row } from '../measurement.js';
+import { isService } from '../subjects/service.js';
 import type { Subject, SubjectId } from '../subjects/subject.js';
 
 const IMAGE_SIZE = 100 * 1024 * 1024;
@@ -42,8 +43,7 @@ async function run(bench: Bench): Promise<readonly Row[]> {
         if (round > 0) keep(ours[index] ?? {}, id, value);
       }
     }
-    const isService = ({ id }: Subject): boolean => id === 'service' || id === 'other';
-    const seconds = await bench.withEach(async (subject) => (isService(subject) ? undefined : launchOne(subject)));
+    const seconds = await bench.withEach(async (subject) => (isService(subject.id) ? undefined : launchOne(subject)));
     for (const [id, value] of seconds) {
       if (value === undefined) continue;
       said.push(`${id} ${value.toFixed(1)} s`);

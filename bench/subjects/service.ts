@@ -11,14 +11,19 @@ import {
 import { FileServiceService } from '../../gen/proto/guestfs/v1/file.js';
 import { LocalServer } from '../../demo/server/localServer.js';
 import { timed } from '../timed.js';
-import type { BenchDrive, Listing, Machine, Subject } from './subject.js';
+import type { BenchDrive, Listing, Machine, Subject, SubjectId } from './subject.js';
 
 const FIRST_DRIVE = '/dev/sda';
 /** Large enough that a chunk's own cost does not count. */
 const CHUNK = 256 * 1024;
 
 /** This version of the service, or that of another checkout. */
-export type ServiceId = 'service' | 'other';
+export const SERVICES = ['service', 'other'] as const;
+export type ServiceId = (typeof SERVICES)[number];
+
+export function isService(id: SubjectId): id is ServiceId {
+  return (SERVICES as readonly SubjectId[]).includes(id);
+}
 
 export interface ServiceOptions {
   readonly id: ServiceId;

@@ -1,9 +1,9 @@
 /** Packages of Alpine Linux, from apk's database. */
 import type { Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
 import type { LibraryContext } from '../context.js';
-import { endsInLine, linesOfFile } from '../guestFile.js';
+import { linesOfFile } from '../guestFile.js';
 import { ApplicationList, splitVersion, type VersionParts } from './application.js';
-import type { PackageList } from './packageList.js';
+import { fromDatabase, type PackageList } from './packageList.js';
 
 const DATABASE = '/lib/apk/db/installed';
 /** Larger ones are not read; the library's limit. */
@@ -81,11 +81,5 @@ export async function listAllApks(context: LibraryContext): Promise<PackageList>
   for await (const lines of linesOfFile(context, DATABASE, MAX_DATABASE_SIZE))
     for (const line of lines) database.take(line.endsWith('\r') ? line.slice(0, -1) : line);
   database.take('');
-  const { applications } = database;
-  if (!(await endsInLine(context, DATABASE))) return { applications, notes: [] };
-  const last = applications.at(-1)?.app2_name ?? 'its start';
-  return {
-    applications,
-    notes: [`${DATABASE} ends in the middle of a line, so it was probably cut off: packages after ${last} are missing`],
-  };
+  return fromDatabase(context, DATABASE, database.applications);
 }

@@ -2,10 +2,10 @@
 import { globExpand, isFile } from '../../../gen/calls/file.js';
 import type { Application2 } from '../../../gen/proto/guestfs/v1/structs.js';
 import type { LibraryContext } from '../context.js';
-import { endsInLine, linesOfFile } from '../guestFile.js';
+import { linesOfFile } from '../guestFile.js';
 import { unlessDaemonFails } from '../tolerance.js';
 import { ApplicationList, listTooLarge, MAX_TEXT, splitVersion, type VersionParts } from './application.js';
-import { NO_PACKAGES, type PackageList } from './packageList.js';
+import { fromDatabase, NO_PACKAGES, type PackageList } from './packageList.js';
 
 const STATUS_FILE = '/var/lib/dpkg/status';
 /** Larger ones are not read; the library's limit. */
@@ -140,17 +140,8 @@ async function listStatusFile(context: LibraryContext): Promise<PackageList> {
   for await (const lines of linesOfFile(context, STATUS_FILE, MAX_STATUS_SIZE))
     for (const line of lines) file.take(line);
   file.take('');
-  const last = file.applications.at(-1)?.app2_name;
-  const isCut = await endsInLine(context, STATUS_FILE);
-  return {
-    applications: file.applications,
-    notes: isCut
-      ? [
-          `${STATUS_FILE} ends in the middle of a line, so it was probably cut off: packages after ${last ?? 'its start'} are missing; ` +
-            'dpkg keeps the previous version of the file in /var/lib/dpkg/status-old',
-        ]
-      : [],
-  };
+  const hint = '; dpkg keeps the previous version of the file in /var/lib/dpkg/status-old';
+  return fromDatabase(context, STATUS_FILE, file.applications, hint);
 }
 
 /**
